@@ -1,0 +1,449 @@
+"""Up and down, whatever happens on the way; in no time, on a clock that only waits move."""
+
+from __future__ import annotations
+
+import re
+import threading
+from typing import Any
+
+import pytest
+
+from lfv_client.clock import Backoff
+from lfv_client.errors import (
+    HostAccessDenied,
+    HostConflict,
+    HostError,
+    HostingError,
+    HostingFailed,
+    HostingInterrupted,
+    HostingTimedOut,
+    HostQuotaExceeded,
+    HostThrottled,
+    HostTimeout,
+    HostUnavailable,
+    HostUnreachable,
+    ModelNotFound,
+    ModelNotReady,
+)
+from lfv_client.hosting import HostedOutcome, StoppedOutcome, ensure_hosted, ensure_stopped
+from lfv_client.hosts import ModelStatus, Units
+from lfv_client.testing import FakeClock, FakeModel, FakeModelHost
+
+PASSING = [HostThrottled("busy"), HostUnavailable("500"), HostUnreachable("no route")]
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def model(clock: FakeClock) -> FakeModel:
+    return FakeModel(clock=clock, start_seconds=120, stop_seconds=30)
+
+
+def up(model: FakeModel, clock: FakeClock, timeout: float = 1800, **more: Any) -> HostedOutcome:
+    return ensure_hosted(
+        FakeModelHost(model), Units(2, 4), "token-1", timeout=timeout, clock=clock, **more
+    )
+
+
+def down(model: FakeModel, clock: FakeClock, timeout: float = 1800, **more: Any) -> StoppedOutcome:
+    return ensure_stopped(FakeModelHost(model), "token-2", timeout=timeout, clock=clock, **more)
+
+
+# -- up -------------------------------------------------------------------------------------------
+
+
+def test_start(model: FakeModel, clock: FakeClock) -> None:
+    told: list[str] = []
+    outcome = up(model, clock, progress=told.append)
+    assert (outcome.started, outcome.adopted) == (True, False)
+    assert outcome.hosted_at == clock.now()
+    assert 120 <= clock.monotonic() <= 130
+    (call,) = [call for call in model.calls if call.operation == "StartModel"]
+    assert (call.client_token, call.units) == ("token-1", Units(2, 4))
+    assert told == [
+        "TRAINED",
+        "starting the model with 2 to 4 inference units",
+        "STARTING_HOSTING",
+        "HOSTED",
+    ]
+    assert model.count("DescribeModel") < 40
+
+
+def test_adopt_what_is_hosted(model: FakeModel, clock: FakeClock) -> None:
+    model.status = ModelStatus.HOSTED
+    outcome = up(model, clock)
+    assert (outcome.started, outcome.adopted) == (False, True)
+    assert model.count("StartModel") == 0
+    assert clock.monotonic() == 0
+
+
+def test_adopt_what_somebody_else_is_starting(model: FakeModel, clock: FakeClock) -> None:
+    model.status = ModelStatus.STARTING_HOSTING
+    model.later(100, ModelStatus.HOSTED)
+    outcome = up(model, clock)
+    assert (outcome.started, outcome.adopted) == (False, True)
+    assert model.count("StartModel") == 0
+
+
+def test_a_start_that_somebody_else_made_first(model: FakeModel, clock: FakeClock) -> None:
+    """Both saw TRAINED; the other's StartModel came first and ours is a conflict."""
+    model.fail_next("StartModel", HostConflict("already starting"))
+
+    def other_start(_: float) -> None:
+        if model.count("StartModel") == 1:
+            model.start(Units(1), "other")
+
+    clock.on_wait = other_start
+    outcome = up(model, clock)
+    assert (outcome.started, outcome.adopted) == (False, True)
+
+
+@pytest.mark.parametrize("status", [ModelStatus.STOPPING_HOSTING, ModelStatus.SYSTEM_UPDATING])
+def test_wait_out(model: FakeModel, clock: FakeClock, status: ModelStatus) -> None:
+    model.status = status
+    model.later(200, ModelStatus.TRAINED)
+    outcome = up(model, clock)
+    assert outcome.started
+    assert clock.monotonic() >= 320
+
+
+def test_an_update_of_a_hosted_model_is_waited_out(model: FakeModel, clock: FakeClock) -> None:
+    model.status = ModelStatus.SYSTEM_UPDATING
+    model.later(200, ModelStatus.HOSTED)
+    assert up(model, clock).adopted
+
+
+@pytest.mark.parametrize(
+    "status", [ModelStatus.TRAINING, ModelStatus.TRAINING_FAILED, ModelStatus.DELETING]
+)
+def test_models_that_never_come_up(model: FakeModel, clock: FakeClock, status: ModelStatus) -> None:
+    model.status = status
+    with pytest.raises(ModelNotReady, match=status.value) as caught:
+        up(model, clock)
+    assert not caught.value.start_requested
+    assert clock.monotonic() == 0
+
+
+def test_a_start_that_fails(model: FakeModel, clock: FakeClock) -> None:
+    def fail(_: float) -> None:
+        if model.status is ModelStatus.STARTING_HOSTING:
+            model.message = "no capacity"
+            model.later(0, ModelStatus.HOSTING_FAILED)
+
+    clock.on_wait = fail
+    with pytest.raises(HostingFailed, match="no capacity") as caught:
+        up(model, clock)
+    assert caught.value.start_requested
+
+
+def test_yesterdays_failure_is_tried_again(model: FakeModel, clock: FakeClock) -> None:
+    model.status = ModelStatus.HOSTING_FAILED
+    assert up(model, clock).started
+
+
+def test_a_failure_that_cannot_be_tried_again(model: FakeModel, clock: FakeClock) -> None:
+    model.status = ModelStatus.HOSTING_FAILED
+    model.fail_next("StartModel", HostConflict("not in this state"), times=99)
+    with pytest.raises(HostingFailed) as caught:
+        up(model, clock)
+    assert not caught.value.start_requested
+    assert model.count("StartModel") == 1
+
+
+def test_a_model_stopped_by_somebody_while_it_starts(model: FakeModel, clock: FakeClock) -> None:
+    def stop(_: float) -> None:
+        if clock.monotonic() > 20:
+            model.status = ModelStatus.TRAINED
+
+    clock.on_wait = stop
+    with pytest.raises(HostingFailed, match="stopped meanwhile"):
+        up(model, clock)
+    assert model.count("StartModel") == 1
+
+
+def test_a_status_that_lags_behind_the_start(clock: FakeClock) -> None:
+    """StartModel was accepted, and DescribeModel still says TRAINED for a while."""
+    model = FakeModel(clock=clock, start_seconds=60)
+    model.fail_next("StartModel", HostTimeout("never raised"), times=0)
+    accepted: list[float] = []
+
+    class Lagging(FakeModelHost):
+        def start(self, units: Units, client_token: str) -> Any:  # noqa: ARG002
+            accepted.append(clock.monotonic())
+            model.later(20, ModelStatus.STARTING_HOSTING)
+            return model.describe()
+
+        def describe(self) -> Any:
+            if accepted and clock.monotonic() > 40:
+                model.status = ModelStatus.HOSTED
+            return model.describe()
+
+    outcome = ensure_hosted(Lagging(model), Units(), "t", timeout=600, clock=clock)
+    assert outcome.started
+    assert len(accepted) == 1
+
+
+def test_a_start_that_was_accepted_and_forgotten(clock: FakeClock) -> None:
+    class Forgetful(FakeModelHost):
+        def start(self, units: Units, client_token: str) -> Any:  # noqa: ARG002
+            return self.model.describe()
+
+    with pytest.raises(HostingFailed, match="did not come up"):
+        ensure_hosted(Forgetful(FakeModel(clock=clock)), Units(), "t", timeout=600, clock=clock)
+    assert 30 <= clock.monotonic() < 60
+
+
+@pytest.mark.parametrize("happens", [True, False])
+@pytest.mark.parametrize("error", [HostTimeout("lost"), HostUnavailable("500")])
+def test_a_start_whose_answer_was_lost_counts_as_made(
+    model: FakeModel, clock: FakeClock, error: HostError, happens: bool
+) -> None:
+    model.fail_next("StartModel", error, happens=happens)
+    outcome = up(model, clock)
+    assert (outcome.started, outcome.adopted) == (True, False)
+    tokens = [call.client_token for call in model.calls if call.operation == "StartModel"]
+    assert tokens == ["token-1"] * (1 if happens else 2)
+
+
+def test_a_lost_start_that_shows_late_is_still_ours(model: FakeModel, clock: FakeClock) -> None:
+    model.fail_next("StartModel", HostTimeout("lost"), times=3)
+    clock.on_wait = lambda _: (
+        setattr(model, "status", ModelStatus.HOSTED) if model.count("StartModel") == 3 else None
+    )
+    assert up(model, clock).started
+
+
+@pytest.mark.parametrize("error", PASSING)
+def test_failures_that_pass(model: FakeModel, clock: FakeClock, error: HostError) -> None:
+    model.fail_next("StartModel", error, times=3)
+    model.fail_next("DescribeModel", error, times=3)
+    assert up(model, clock).started
+
+
+@pytest.mark.parametrize("error", [HostAccessDenied("no"), HostQuotaExceeded("too many units")])
+@pytest.mark.parametrize("operation", ["StartModel", "DescribeModel"])
+def test_failures_that_stay(
+    model: FakeModel, clock: FakeClock, error: HostError, operation: str
+) -> None:
+    model.fail_next(operation, error)
+    with pytest.raises(type(error)):
+        up(model, clock)
+    assert clock.monotonic() == 0
+
+
+def test_retry_after_is_honoured(model: FakeModel, clock: FakeClock) -> None:
+    model.fail_next("StartModel", HostThrottled("busy", retry_after=33))
+    up(model, clock)
+    assert 33 in clock.waits
+    model.status = ModelStatus.TRAINED
+    model.fail_next("StartModel", HostThrottled("busy", retry_after=1e9))
+    up(model, clock)
+    assert max(clock.waits) == 60
+
+
+def test_deadline_before_and_after_the_start(model: FakeModel, clock: FakeClock) -> None:
+    with pytest.raises(HostingTimedOut, match="100 seconds; last: STARTING_HOSTING") as caught:
+        up(model, clock, timeout=100)
+    assert caught.value.start_requested
+    assert clock.monotonic() == pytest.approx(100)
+    model.status = ModelStatus.STOPPING_HOSTING
+    with pytest.raises(HostingTimedOut) as caught:
+        up(model, clock, timeout=5)
+    assert not caught.value.start_requested
+
+
+def test_a_deadline_with_the_service_away(model: FakeModel, clock: FakeClock) -> None:
+    model.fail_next("DescribeModel", HostUnreachable("no route"), times=9999)
+    with pytest.raises(HostingTimedOut, match="no route"):
+        up(model, clock, timeout=60)
+
+
+def test_the_stop_event_ends_the_waiting(model: FakeModel, clock: FakeClock) -> None:
+    stop = threading.Event()
+    clock.on_wait = lambda _: stop.set() if clock.monotonic() > 10 else None
+    with pytest.raises(HostingInterrupted) as caught:
+        up(model, clock, stop_event=stop)
+    assert caught.value.start_requested
+    assert clock.monotonic() < 25
+
+
+def test_an_interrupt_before_anything(model: FakeModel, clock: FakeClock) -> None:
+    stop = threading.Event()
+    stop.set()
+    model.status = ModelStatus.STOPPING_HOSTING
+    with pytest.raises(HostingInterrupted) as caught:
+        up(model, clock, stop_event=stop)
+    assert not caught.value.start_requested
+
+
+def test_the_real_clock_ends_waits_at_once() -> None:
+    stop = threading.Event()
+    threading.Timer(0.05, stop.set).start()
+    model = FakeModel(status=ModelStatus.SYSTEM_UPDATING)
+    with pytest.raises(HostingInterrupted):
+        ensure_hosted(
+            FakeModelHost(model),
+            Units(),
+            "t",
+            timeout=60,
+            stop_event=stop,
+            poll=Backoff(30, 1, 30),
+        )
+
+
+# -- down -----------------------------------------------------------------------------------------
+
+
+def test_stop(model: FakeModel, clock: FakeClock) -> None:
+    model.status = ModelStatus.HOSTED
+    outcome = down(model, clock)
+    assert outcome.was_up
+    assert outcome.attempts == 1
+    assert model.status is ModelStatus.TRAINED
+    assert 30 <= clock.monotonic() <= 36
+    assert model.calls[0].operation == "StopModel"
+
+
+@pytest.mark.parametrize(
+    "status",
+    [ModelStatus.TRAINED, ModelStatus.HOSTING_FAILED, ModelStatus.TRAINING, ModelStatus.DELETING],
+)
+def test_stop_what_is_down(model: FakeModel, clock: FakeClock, status: ModelStatus) -> None:
+    model.status = status
+    outcome = down(model, clock)
+    assert not outcome.was_up
+    assert clock.monotonic() == 0
+
+
+def test_stop_again_and_again(model: FakeModel, clock: FakeClock) -> None:
+    model.status = ModelStatus.HOSTED
+    assert down(model, clock).was_up
+    assert not down(model, clock).was_up
+
+
+def test_stop_what_another_is_stopping(model: FakeModel, clock: FakeClock) -> None:
+    model.status = ModelStatus.STOPPING_HOSTING
+    model.later(60, ModelStatus.TRAINED)
+    assert down(model, clock).was_up
+    assert clock.monotonic() >= 60
+
+
+@pytest.mark.parametrize("status", [ModelStatus.STARTING_HOSTING, ModelStatus.SYSTEM_UPDATING])
+def test_stop_what_cannot_be_stopped_yet(
+    model: FakeModel, clock: FakeClock, status: ModelStatus
+) -> None:
+    """The API refuses StopModel on the way up; the model is stopped as soon as it is there."""
+    model.status = status
+    model.later(300, ModelStatus.HOSTED)
+    outcome = down(model, clock)
+    assert model.status is ModelStatus.TRAINED
+    assert 330 <= clock.monotonic() <= 345
+    assert outcome.attempts < 140
+
+
+def test_stop_what_fails_on_its_way_up(model: FakeModel, clock: FakeClock) -> None:
+    model.status = ModelStatus.STARTING_HOSTING
+    model.later(50, ModelStatus.HOSTING_FAILED)
+    assert down(model, clock).was_up
+
+
+def test_stop_that_fails_five_times(model: FakeModel, clock: FakeClock) -> None:
+    model.status = ModelStatus.HOSTED
+    model.fail_next("StopModel", HostUnavailable("500"), times=5)
+    outcome = down(model, clock)
+    assert outcome.attempts == 6
+    assert not model.is_up
+    tokens = {call.client_token for call in model.calls if call.operation == "StopModel"}
+    assert len(tokens) == 6
+    assert all(re.fullmatch(r"token-2-[a-zA-Z0-9-]{32}", token) for token in tokens)
+
+
+@pytest.mark.parametrize("happens", [True, False])
+def test_stop_whose_answer_was_lost(model: FakeModel, clock: FakeClock, happens: bool) -> None:
+    model.status = ModelStatus.HOSTED
+    model.fail_next("StopModel", HostTimeout("lost"), happens=happens)
+    down(model, clock)
+    assert not model.is_up
+
+
+def test_stop_that_was_accepted_and_forgotten(clock: FakeClock) -> None:
+    class Forgetful(FakeModelHost):
+        forgotten = 0
+
+        def stop(self, client_token: str) -> Any:
+            self.forgotten += 1
+            if self.forgotten > 2:
+                return super().stop(client_token)
+            return self.model.describe()
+
+    model = FakeModel(clock=clock, status=ModelStatus.HOSTED)
+    host = Forgetful(model)
+    ensure_stopped(host, "t", timeout=600, clock=clock)
+    assert host.forgotten == 3
+    assert not model.is_up
+
+
+def test_stop_of_a_model_that_is_gone(model: FakeModel, clock: FakeClock) -> None:
+    for operation in ("StopModel", "DescribeModel"):
+        model.fail_next(operation, ModelNotFound("no such model"))
+        outcome = down(model, clock)
+        assert outcome.state is None
+
+
+def test_stop_is_refused_for_good(model: FakeModel, clock: FakeClock) -> None:
+    model.status = ModelStatus.HOSTED
+    model.fail_next("StopModel", HostAccessDenied("no"))
+    with pytest.raises(HostAccessDenied):
+        down(model, clock)
+
+
+def test_stop_deadline_and_interrupt(model: FakeModel, clock: FakeClock) -> None:
+    model.status = ModelStatus.HOSTED
+    model.fail_next("StopModel", HostUnavailable("500"), times=9999)
+    with pytest.raises(HostingTimedOut, match="60 seconds"):
+        down(model, clock, timeout=60)
+    stop = threading.Event()
+    clock.on_wait = lambda _: stop.set()
+    with pytest.raises(HostingInterrupted):
+        down(model, clock, stop_event=stop)
+    assert model.is_up
+
+
+def test_settle_catches_a_start_that_shows_late(model: FakeModel, clock: FakeClock) -> None:
+    """StartModel timed out, the run gave up, and the model comes up after all."""
+
+    def late(_: float) -> None:
+        if clock.monotonic() > 8 and model.count("StartModel") == 0:
+            model.start(Units(), "late")
+
+    clock.on_wait = late
+    outcome = down(model, clock, settle=30)
+    assert outcome.was_up
+    assert not model.is_up
+    assert model.count("StopModel") >= 2
+
+
+def test_without_settle_a_model_that_is_down_is_down(model: FakeModel, clock: FakeClock) -> None:
+    assert down(model, clock).attempts == 1
+
+
+def test_two_at_once(clock: FakeClock) -> None:
+    """The guard and the sweeper stop the same model."""
+    model = FakeModel(clock=clock, status=ModelStatus.HOSTED, stop_seconds=5)
+    outcomes: list[StoppedOutcome] = []
+    threads = [threading.Thread(target=lambda: outcomes.append(down(model, clock))) for _ in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(outcomes) == 2
+    assert not model.is_up
+
+
+def test_errors_of_hosting_say_what_to_do() -> None:
+    assert HostingError("x", start_requested=True).start_requested
+    assert HostingTimedOut("x").retryable
+    assert not HostingFailed("x").retryable

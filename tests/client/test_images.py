@@ -1,0 +1,398 @@
+"""Images are judged by their content, and each way to be bad has its own name."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import struct
+import threading
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageFile
+
+from lfv_client import errors
+from lfv_client.image_headers import exif_orientation, sniff
+from lfv_client.images import ImageLimits, check_image
+
+
+def encoded(
+    format_: str = "PNG", size: tuple[int, int] = (64, 64), mode: str = "RGB", **save: Any
+) -> bytes:
+    out = io.BytesIO()
+    Image.new(mode, size).save(out, format_, **save)
+    return out.getvalue()
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png_of(*chunks: bytes) -> bytes:
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def header_chunk(width: int, height: int, bits: int = 8, colour: int = 0) -> bytes:
+    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
+
+
+def segment(marker: int, body: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
+
+
+def exif(orientation: int, order: str = "<") -> bytes:
+    mark = b"II*\x00" if order == "<" else b"MM\x00*"
+    return mark + struct.pack(f"{order}IHHHIHH", 8, 1, 0x0112, 3, 1, orientation, 0)
+
+
+def with_segment(jpeg: bytes, marker: int, body: bytes) -> bytes:
+    return jpeg[:2] + segment(marker, body) + jpeg[2:]
+
+
+# -- good images ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("format_", "mode", "bits"),
+    [
+        ("PNG", "1", 1),
+        ("PNG", "L", 8),
+        ("PNG", "LA", 8),
+        ("PNG", "P", 1),
+        ("PNG", "RGB", 8),
+        ("PNG", "RGBA", 8),
+        ("PNG", "I;16", 16),
+        ("JPEG", "L", 8),
+        ("JPEG", "RGB", 8),
+        ("JPEG", "CMYK", 8),
+    ],
+)
+def test_facts_of_every_pixel_format(format_: str, mode: str, bits: int) -> None:
+    data = encoded(format_, (96, 64), mode)
+    info = check_image(data)
+    assert (info.format, info.mode, info.bits) == (format_, mode, bits)
+    assert (info.width, info.height, info.size_bytes) == (96, 64, len(data))
+    assert info.content_type == {"PNG": "image/png", "JPEG": "image/jpeg"}[format_]
+    assert info.sha256 == hashlib.sha256(data).hexdigest()
+    assert info.exif_orientation is None
+
+
+@pytest.mark.parametrize("size", [(64, 64), (4096, 64), (64, 4096)])
+@pytest.mark.parametrize("format_", ["PNG", "JPEG"])
+def test_both_ends_of_the_dimensions_are_taken(format_: str, size: tuple[int, int]) -> None:
+    info = check_image(encoded(format_, size))
+    assert (info.width, info.height) == size
+
+
+def test_the_largest_image_is_taken() -> None:
+    assert check_image(encoded("PNG", (4096, 4096), "L")).width == 4096
+
+
+@pytest.mark.parametrize("save", [{"progressive": True}, {"optimize": True}, {"quality": 1}])
+def test_every_usual_jpeg(save: dict[str, Any]) -> None:
+    assert check_image(encoded("JPEG", **save)).format == "JPEG"
+
+
+@pytest.mark.parametrize("size", [(64, 64), (65, 71), (100, 67)])
+def test_interlaced_png(size: tuple[int, int]) -> None:
+    """Seven passes, each with rows of its own (Adam7); Pillow writes none, so made by hand."""
+    steps = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2))
+    rows = b""
+    for left, top, across, down in (*steps, (0, 1, 1, 2)):
+        columns = len(range(left, size[0], across))
+        rows += (b"\x00" * (1 + columns)) * len(range(top, size[1], down))
+    body = struct.pack(">IIBBBBB", *size, 8, 0, 0, 0, 1)
+
+    def png(data: bytes) -> bytes:
+        packed = chunk(b"IDAT", zlib.compress(data))
+        return png_of(chunk(b"IHDR", body), packed, chunk(b"IEND", b""))
+
+    assert check_image(png(rows)).height == size[1]
+    with pytest.raises(errors.ImageTruncated):
+        check_image(png(rows[:-1]))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_told_and_not_applied(orientation: int) -> None:
+    data = with_segment(encoded("JPEG", (96, 64)), 0xE1, b"Exif\x00\x00" + exif(orientation, ">"))
+    info = check_image(data)
+    assert (info.exif_orientation, info.width, info.height) == (orientation, 96, 64)
+
+
+def test_exif_orientation_of_a_png() -> None:
+    whole = encoded("PNG")
+    data = whole[:33] + chunk(b"eXIf", exif(6)) + whole[33:]
+    assert check_image(data).exif_orientation == 6
+
+
+@pytest.mark.parametrize(
+    "tiff",
+    [
+        b"",
+        b"II*\x00",
+        b"II*\x00\xff\xff\xff\xff",
+        b"II*\x00\x08\x00\x00\x00\xff\xff",
+        exif(0),
+        exif(9),
+        exif(6).replace(b"\x12\x01", b"\x13\x01"),
+        b"garbage that is no TIFF at all",
+    ],
+)
+def test_odd_exif_is_no_reason_to_refuse(tiff: bytes) -> None:
+    assert exif_orientation(tiff) is None
+    data = with_segment(encoded("JPEG"), 0xE1, b"Exif\x00\x00" + tiff)
+    assert check_image(data).exif_orientation is None
+
+
+def test_metadata_is_never_unpacked() -> None:
+    """A text chunk of 100 MB once inflated, a broken colour profile, Exif that Pillow warns of."""
+    bomb = chunk(b"zTXt", b"k\x00\x00" + zlib.compress(b"x" * 100_000_000, 1))
+    profile = chunk(b"iCCP", b"p\x00\x00" + b"no zlib")
+    whole = encoded("PNG")
+    assert check_image(whole[:33] + bomb + profile + whole[33:]).format == "PNG"
+    broken = exif(6)[:-6] + b"\xff" * 40
+    assert check_image(with_segment(encoded("JPEG"), 0xE1, b"Exif\x00\x00" + broken))
+
+
+def test_bytes_behind_the_end_are_left_alone() -> None:
+    for format_ in ("PNG", "JPEG"):
+        assert check_image(encoded(format_) + b"trailing bytes").format == format_
+
+
+# -- bad images -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (b"", errors.ImageEmpty),
+        (b"hello", errors.ImageFormatUnsupported),
+        (b"\x00" * 100, errors.ImageFormatUnsupported),
+        (b"<html>no such image</html>", errors.ImageFormatUnsupported),
+        (b'{"error": "not found"}', errors.ImageFormatUnsupported),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", errors.ImageFormatUnsupported),
+        (b"%PDF-1.7", errors.ImageFormatUnsupported),
+        (b"RIFF\x00\x00\x00\x00WEBPVP8 ", errors.ImageFormatUnsupported),
+        (b"\x00\x00\x00\x20ftypheic", errors.ImageFormatUnsupported),
+        (encoded("GIF"), errors.ImageFormatUnsupported),
+        (encoded("BMP"), errors.ImageFormatUnsupported),
+        (encoded("TIFF"), errors.ImageFormatUnsupported),
+        (encoded("PNG", (63, 64)), errors.ImageTooSmall),
+        (encoded("PNG", (64, 63)), errors.ImageTooSmall),
+        (encoded("JPEG", (1, 1)), errors.ImageTooSmall),
+        (encoded("PNG", (4097, 64)), errors.ImageDimensionsTooLarge),
+        (encoded("JPEG", (64, 4097)), errors.ImageDimensionsTooLarge),
+        (b"\x89PNG\r\n\x1a\n", errors.ImageTruncated),
+        (b"\xff\xd8\xff", errors.ImageTruncated),
+        (encoded("PNG")[:-12], errors.ImageTruncated),
+        (encoded("JPEG")[:-2], errors.ImageTruncated),
+    ],
+)
+def test_bad_images(data: bytes, error: type[errors.ImageError]) -> None:
+    with pytest.raises(error) as caught:
+        check_image(data)
+    assert type(caught.value) is error
+    sentence = str(caught.value)
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+    assert not caught.value.retryable
+
+
+def test_too_many_bytes() -> None:
+    data = encoded("PNG")
+    assert check_image(data, ImageLimits(max_bytes=len(data)))
+    with pytest.raises(errors.ImageTooLarge, match="bytes"):
+        check_image(data, ImageLimits(max_bytes=len(data) - 1))
+
+
+def test_expected_dimensions() -> None:
+    data = encoded("PNG", (96, 64))
+    assert check_image(data, expected=(96, 64))
+    with pytest.raises(errors.ImageDimensionsMismatch, match=r"96x64 .* 64x96"):
+        check_image(data, expected=(64, 96))
+
+
+@pytest.mark.parametrize("format_", ["PNG", "JPEG"])
+def test_cut_anywhere(format_: str, png: bytes, jpeg: bytes) -> None:
+    data = {"PNG": png, "JPEG": jpeg}[format_]
+    for end in range(1, len(data), 7):
+        with pytest.raises((errors.ImageTruncated, errors.ImageFormatUnsupported)):
+            check_image(data[:end])
+
+
+def test_pixels_missing_inside_sound_containers() -> None:
+    """Both ends are there, and what lies between is too short: only decoding tells."""
+    cut = zlib.compress(b"\x00" * 65 * 30)
+    short = png_of(header_chunk(64, 64), chunk(b"IDAT", cut), chunk(b"IEND", b""))
+    with pytest.raises(errors.ImageTruncated):
+        check_image(short)
+    half = zlib.compress(bytes(range(256)) * 17)[:-30]
+    with pytest.raises((errors.ImageTruncated, errors.ImageDamaged)):
+        check_image(png_of(header_chunk(64, 64), chunk(b"IDAT", half), chunk(b"IEND", b"")))
+
+
+def test_a_jpeg_whose_scan_is_short_but_ended_passes(jpeg: bytes) -> None:
+    """The format carries no length or checksum: every decoder fills the rest with grey."""
+    scan = jpeg.index(b"\xff\xda")
+    assert check_image(jpeg[: scan + 2 + 12 + 40] + b"\xff\xd9").width == 80
+
+
+def test_animated_png() -> None:
+    out = io.BytesIO()
+    frames = [Image.new("RGB", (64, 64), colour) for colour in ("red", "green")]
+    frames[0].save(out, "PNG", save_all=True, append_images=frames[1:])
+    with pytest.raises(errors.ImageAnimated):
+        check_image(out.getvalue())
+
+
+def test_several_pictures_in_one_jpeg() -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(
+        out, "MPO", save_all=True, append_images=[Image.new("RGB", (64, 64), "red")]
+    )
+    with pytest.raises(errors.ImageMultiPicture):
+        check_image(out.getvalue())
+
+
+@pytest.mark.parametrize("side", [20_000, 65_535])
+def test_decompression_bombs_are_refused_by_their_header(side: int) -> None:
+    data = png_of(
+        header_chunk(side, side),
+        chunk(b"IDAT", zlib.compress(b"\x00" * 10_000)),
+        chunk(b"IEND", b""),
+    )
+    with pytest.raises(errors.ImageDimensionsTooLarge):
+        check_image(data)
+
+
+def test_a_jpeg_that_lies_about_its_dimensions(jpeg: bytes) -> None:
+    frame = jpeg.index(b"\xff\xc0")
+    lie = jpeg[: frame + 5] + struct.pack(">HH", 60_000, 60_000) + jpeg[frame + 9 :]
+    with pytest.raises(errors.ImageDimensionsTooLarge):
+        check_image(lie)
+
+
+@pytest.mark.parametrize("marker", [0xC3, 0xC5, 0xC9, 0xCA])
+def test_rare_encodings_of_jpeg(jpeg: bytes, marker: int) -> None:
+    frame = jpeg.index(b"\xff\xc0")
+    with pytest.raises(errors.ImageEncodingUnsupported):
+        check_image(jpeg[: frame + 1] + bytes([marker]) + jpeg[frame + 2 :])
+
+
+def test_twelve_bit_jpeg(jpeg: bytes) -> None:
+    frame = jpeg.index(b"\xff\xc0")
+    with pytest.raises(errors.ImageEncodingUnsupported):
+        check_image(jpeg[: frame + 4] + b"\x0c" + jpeg[frame + 5 :])
+
+
+def test_a_jpeg_of_a_thousand_scans(jpeg: bytes) -> None:
+    start = jpeg.index(b"\xff\xda")
+    scan = jpeg[start:-2]
+    with pytest.raises(errors.ImageEncodingUnsupported, match="scans"):
+        check_image(jpeg[:start] + scan * 101 + jpeg[-2:])
+
+
+def test_a_wrong_checksum(png: bytes) -> None:
+    at = png.index(b"IDAT") + 20
+    with pytest.raises(errors.ImageDamaged, match="checksum"):
+        check_image(png[:at] + bytes([png[at] ^ 1]) + png[at + 1 :])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        png_of(chunk(b"IDAT", b"x"), chunk(b"IEND", b"")),
+        png_of(header_chunk(64, 64), chunk(b"IEND", b"")),
+        png_of(header_chunk(64, 64), header_chunk(64, 64), chunk(b"IEND", b"")),
+        png_of(header_chunk(64, 64, 7), chunk(b"IDAT", b"x"), chunk(b"IEND", b"")),
+        png_of(header_chunk(64, 64, 8, 9), chunk(b"IDAT", b"x"), chunk(b"IEND", b"")),
+        png_of(chunk(b"IHDR", b"short"), chunk(b"IEND", b"")),
+        png_of(header_chunk(64, 64), chunk(b"IDAT", b"no zlib"), chunk(b"IEND", b"")),
+        png_of(header_chunk(64, 64), b"\xff\xff\xff\xff1234" + b"x" * 8),
+        png_of(header_chunk(64, 64)) + chunk(b"abCd", b"") * 100_001,
+        b"\xff\xd8\xff\xd9",
+        b"\xff\xd8" + segment(0xC0, b"short") + b"\xff\xd9",
+        b"\xff\xd8" + segment(0xDA, b"early") + b"\xff\xd9",
+        b"\xff\xd8\xff\xe0\x00\x01rest",
+        b"\xff\xd8" + segment(0xE0, b"x") + b"garbage\xff\xd9",
+        b"\xff\xd8" + segment(0xFE, b"") * 100_001 + b"\xff\xd9",
+        b"\xff\xd8" + segment(0xE0, b"x") + b"\xff\x00\xff\xd9",
+    ],
+)
+def test_contradictions_are_damage(data: bytes) -> None:
+    with pytest.raises(errors.ImageDamaged):
+        check_image(data)
+
+
+def test_names_of_formats() -> None:
+    assert sniff(b"\x00\x00\x00\x20ftypavif") == "AVIF"
+    assert sniff(b"  <!DOCTYPE html>") == "HTML, SVG or XML"
+    assert sniff(b"") is None
+
+
+# -- the surroundings stay as they are ------------------------------------------------------------
+
+
+def test_no_global_setting_is_read_or_changed(png: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # Image.open would refuse
+    assert check_image(png)
+    assert Image.MAX_IMAGE_PIXELS == 10
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is False
+
+
+def test_many_threads(png: bytes, jpeg: bytes) -> None:
+    wrong: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            for _ in range(30):
+                assert check_image(png).format == "PNG"
+                assert check_image(jpeg).format == "JPEG"
+                with pytest.raises(errors.ImageError):
+                    check_image(jpeg[:500])
+        except BaseException as error:  # noqa: BLE001 - told by the main thread
+            wrong.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    base=st.sampled_from([encoded("PNG", (64, 64)), encoded("JPEG", (64, 64))]),
+    edits=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=6),
+)
+def test_damage_gives_an_image_error_or_an_image(
+    base: bytes, edits: list[tuple[float, int]]
+) -> None:
+    data = bytearray(base)
+    for place, value in edits:
+        data[min(int(place * len(data)), len(data) - 1)] = value
+    with contextlib.suppress(errors.ImageError):
+        assert 64 <= check_image(bytes(data)).width <= 4096
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.binary(max_size=400))
+def test_noise_gives_an_image_error(tail: bytes) -> None:
+    for start in (b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"):
+        with pytest.raises(errors.ImageError):
+            check_image(start + tail)
+
+
+def test_the_sample_images_are_sound(sample_data: Path) -> None:
+    cookies = {
+        (info.format, info.width, info.height)
+        for path in (sample_data / "cookies" / "test-images").iterdir()
+        for info in [check_image(path.read_bytes())]
+    }
+    assert cookies == {("JPEG", 576, 768)}

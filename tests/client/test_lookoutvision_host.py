@@ -1,0 +1,491 @@
+"""LookoutVisionHost over real HTTP: what is sent, what comes back, and every way it can fail."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from lfv_client.clock import Backoff
+from lfv_client.errors import (
+    HostAccessDenied,
+    HostConflict,
+    HostError,
+    HostKindUnknown,
+    HostQuotaExceeded,
+    HostRejected,
+    HostThrottled,
+    HostTimeout,
+    HostUnavailable,
+    HostUnreachable,
+    ModelNotFound,
+    ResponseInvalid,
+)
+from lfv_client.hosting import ensure_hosted, ensure_stopped
+from lfv_client.hosts import (
+    HostSpec,
+    LookoutVisionHost,
+    ModelHost,
+    ModelState,
+    ModelStatus,
+    Units,
+    open_host,
+)
+from lfv_client.retry import RetryPolicy, call_with_retries
+from lfv_client.testing import FakeClock, FakeModel, FakeModelHost, fake_hosts
+
+from .conftest import Reply, Request, ScriptedApi, api_error
+
+QUICK = RetryPolicy(attempts=4, timeout=5, backoff=Backoff(0.001, 1, 0.001))
+MODEL = "/2020-11-20/projects/cookies/models/2"
+
+
+def spec(api: ScriptedApi, version: str = "2", **options: Any) -> HostSpec:
+    return HostSpec("lookoutvision", "cookies", version, api.url, "us-east-1", options)
+
+
+@pytest.fixture
+def host(api: ScriptedApi) -> Iterator[LookoutVisionHost]:
+    host = LookoutVisionHost(spec(api, read_timeout=0.5, control_timeout=0.5), retries=QUICK)
+    yield host
+    host.close()
+
+
+def described(status: str, **more: Any) -> Reply:
+    description = {
+        "ModelVersion": "2",
+        "ModelArn": "arn:aws:lookoutvision:us-east-1:000000000000:model/cookies/2",
+        "CreationTimestamp": 1_767_225_600.5,
+        "Status": status,
+    }
+    return Reply(200, {"ModelDescription": description | more})
+
+
+ANSWER = {
+    "DetectAnomalyResult": {
+        "Source": {"Type": "direct"},
+        "IsAnomalous": True,
+        "Confidence": 0.93,
+        "Anomalies": [
+            {
+                "Name": "cracked",
+                "PixelAnomaly": {"TotalPercentageArea": 0.01, "Color": "#23A436"},
+            }
+        ],
+        "AnomalyMask": "iVBORw0KGgo=",
+    }
+}
+
+
+# -- what is said ---------------------------------------------------------------------------------
+
+
+def test_describe(api: ScriptedApi, host: LookoutVisionHost) -> None:
+    api.queue(described("HOSTED", StatusMessage="fine", MinInferenceUnits=1, MaxInferenceUnits=3))
+    assert host.describe() == ModelState(
+        status=ModelStatus.HOSTED,
+        message="fine",
+        model_arn="arn:aws:lookoutvision:us-east-1:000000000000:model/cookies/2",
+        project="cookies",
+        version="2",
+        created_at=datetime(2026, 1, 1, 0, 0, 0, 500_000, UTC),
+        min_inference_units=1,
+        max_inference_units=3,
+    )
+    assert (api.requests[0].method, api.requests[0].path) == ("GET", MODEL)
+
+
+def test_start_and_stop(api: ScriptedApi, host: LookoutVisionHost) -> None:
+    api.queue(
+        Reply(202, {"Status": "STARTING_HOSTING"}), Reply(202, {"Status": "STOPPING_HOSTING"})
+    )
+    assert host.start(Units(2, 5), "token-1").status is ModelStatus.STARTING_HOSTING
+    assert host.stop("token-2").status is ModelStatus.STOPPING_HOSTING
+    start, stop = api.requests
+    assert (start.method, start.path) == ("POST", f"{MODEL}/start")
+    assert start.json() == {"MinInferenceUnits": 2, "MaxInferenceUnits": 5}
+    assert start.headers["x-amzn-client-token"] == "token-1"
+    assert (stop.method, stop.path) == ("POST", f"{MODEL}/stop")
+    assert stop.headers["x-amzn-client-token"] == "token-2"
+
+
+def test_without_a_maximum_none_is_sent(api: ScriptedApi, host: LookoutVisionHost) -> None:
+    api.queue(Reply(202, {"Status": "STARTING_HOSTING"}))
+    host.start(Units(), "t")
+    assert api.requests[0].json() == {"MinInferenceUnits": 1}
+
+
+def test_detect(api: ScriptedApi, host: LookoutVisionHost) -> None:
+    api.queue(Reply(200, ANSWER))
+    detection = host.detect(b"\x89PNG bytes", "image/png")
+    (request,) = api.requests
+    assert (request.method, request.path) == ("POST", f"{MODEL}/detect")
+    assert request.body == b"\x89PNG bytes"
+    assert request.headers["content-type"] == "image/png"
+    assert request.headers["authorization"].startswith("AWS4-HMAC-SHA256")
+    assert detection.result.is_anomalous
+    assert detection.result.anomaly_mask == b"\x89PNG\r\n\x1a\n"
+    assert "AnomalyMask" not in detection.result.to_response()
+    assert detection.request_id == "request-1"
+    assert detection.attempts == 1
+    assert 0 < detection.latency_ms < 5000
+
+
+@pytest.mark.parametrize(("minimum", "maximum"), [(0, None), (2, 1)])
+def test_units_that_make_no_sense(minimum: int, maximum: int | None) -> None:
+    with pytest.raises(ValueError, match="unit"):
+        Units(minimum, maximum)
+
+
+# -- latest ---------------------------------------------------------------------------------------
+
+
+def model(version: str, status: str, created: float) -> dict[str, Any]:
+    return {"ModelVersion": version, "Status": status, "CreationTimestamp": created}
+
+
+def test_latest_is_the_newest_that_can_be_hosted(api: ScriptedApi) -> None:
+    api.queue(
+        Reply(
+            200, {"Models": [model("1", "TRAINED", 1), model("3", "HOSTED", 3)], "NextToken": "n"}
+        ),
+        Reply(200, {"Models": [model("4", "TRAINING_FAILED", 4), model("5", "TRAINING", 5)]}),
+    )
+    host = LookoutVisionHost(spec(api, "latest"))
+    assert host.spec == spec(api, "3")
+    assert "nextToken=n" in api.requests[1].path
+    host.close()
+
+
+def test_latest_of_nothing(api: ScriptedApi) -> None:
+    api.queue(Reply(200, {"Models": [model("1", "TRAINING", 1)]}))
+    with pytest.raises(ModelNotFound, match="no trained model"):
+        LookoutVisionHost(spec(api, "latest"))
+    api.queue(api_error(404, "ResourceNotFoundException", "no such project"))
+    with pytest.raises(ModelNotFound, match="no such project"):
+        LookoutVisionHost(spec(api, "latest"))
+
+
+# -- failures -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "error", "retryable", "ambiguous"),
+    [
+        (400, "ValidationException", HostRejected, False, False),
+        (402, "ServiceQuotaExceededException", HostQuotaExceeded, False, False),
+        (403, "AccessDeniedException", HostAccessDenied, False, False),
+        (403, "InvalidSignatureException", HostAccessDenied, False, False),
+        (404, "ResourceNotFoundException", ModelNotFound, False, False),
+        (409, "ConflictException", HostConflict, False, False),
+        (429, "ThrottlingException", HostThrottled, True, False),
+        (500, "InternalServerException", HostUnavailable, True, True),
+        (503, "Unheard", HostUnavailable, True, True),
+        (418, "Unheard", HostRejected, False, False),
+    ],
+)
+def test_errors_of_the_api(
+    api: ScriptedApi,
+    host: LookoutVisionHost,
+    status: int,
+    code: str,
+    error: type[HostError],
+    retryable: bool,
+    ambiguous: bool,
+) -> None:
+    api.queue(api_error(status, code, "because\nof this."))
+    with pytest.raises(error) as caught:
+        host.stop("t")
+    assert type(caught.value) is error
+    assert (caught.value.retryable, caught.value.ambiguous) == (retryable, ambiguous)
+    assert caught.value.operation == "StopModel"
+    assert caught.value.request_id == "request-1"
+    assert str(caught.value) == f"StopModel failed with {code}: because of this."
+    assert len(api.requests) == 1, "botocore's own retries are off"
+
+
+def test_a_proxy_that_speaks_html(api: ScriptedApi, host: LookoutVisionHost) -> None:
+    api.queue(Reply(502, b"<html>bad gateway</html>"))
+    with pytest.raises(HostUnavailable):
+        host.describe()
+    api.queue(Reply(200, b"<html>please log in</html>"))
+    with pytest.raises(HostTimeout):
+        host.describe()
+
+
+def test_an_answer_that_makes_no_sense(api: ScriptedApi, host: LookoutVisionHost) -> None:
+    api.queue(described("ON_HOLIDAY"))
+    with pytest.raises(ResponseInvalid, match="ON_HOLIDAY"):
+        host.describe()
+    api.queue(Reply(200, {"DetectAnomalyResult": {"IsAnomalous": True, "Confidence": 7}}))
+    with pytest.raises(ResponseInvalid):
+        host.detect(b"x", "image/png")
+
+
+def test_no_answer_in_time_is_ambiguous(api: ScriptedApi, host: LookoutVisionHost) -> None:
+    api.queue(Reply(200, {"Status": "STARTING_HOSTING"}, delay=3))
+    with pytest.raises(HostTimeout) as caught:
+        host.start(Units(), "t")
+    assert caught.value.ambiguous
+    assert caught.value.retryable
+
+
+def test_looking_rides_over_a_blip(api: ScriptedApi, host: LookoutVisionHost) -> None:
+    api.queue(api_error(500, "InternalServerException"), Reply(drop=True), described("HOSTED"))
+    assert host.describe().status is ModelStatus.HOSTED
+    api.queue(api_error(500, "InternalServerException"))
+    with pytest.raises(HostUnavailable) as caught:
+        host.describe()
+    assert caught.value.attempts == 3
+
+
+def test_a_call_that_hangs_does_not_hang_the_stop(
+    api: ScriptedApi, host: LookoutVisionHost
+) -> None:
+    """The first StopModel is never answered; the second one stops the model."""
+    status = ["HOSTED"]
+
+    def answer(request: Request) -> Reply:
+        if not request.path.endswith("/stop"):
+            return described(status[0])
+        if len(api.requests) == 1:
+            return Reply(delay=60, drop=True)
+        status[0] = "TRAINED"
+        return Reply(202, {"Status": "STOPPING_HOSTING"})
+
+    api.answer = answer
+    began = time.monotonic()
+    assert ensure_stopped(host, "t", timeout=30).attempts == 2
+    assert time.monotonic() - began < 10
+
+
+def test_a_connection_that_breaks_is_ambiguous(api: ScriptedApi, host: LookoutVisionHost) -> None:
+    api.queue(Reply(drop=True))
+    with pytest.raises(HostTimeout) as caught:
+        host.start(Units(), "t")
+    assert caught.value.ambiguous
+
+
+def test_nobody_listens(api: ScriptedApi, host: LookoutVisionHost) -> None:
+    api.close()
+    with pytest.raises(HostUnreachable) as caught:
+        host.start(Units(), "t")
+    assert not caught.value.ambiguous
+    assert caught.value.retryable
+
+
+@pytest.mark.parametrize("url", ["not an address", "http://"])
+def test_an_endpoint_that_is_none(url: str) -> None:
+    with pytest.raises(HostRejected):
+        LookoutVisionHost(HostSpec("lookoutvision", "p", "1", url, "us-east-1"))
+
+
+@pytest.mark.parametrize(("project", "version"), [("no spaces", "1"), ("p", "newest")])
+def test_names_that_the_api_refuses(api: ScriptedApi, project: str, version: str) -> None:
+    api.queue(api_error(400, "ValidationException"))
+    host = LookoutVisionHost(HostSpec("lookoutvision", project, version, api.url, "us-east-1"))
+    with pytest.raises(HostRejected):
+        host.describe()
+    host.close()
+
+
+# -- asking again ---------------------------------------------------------------------------------
+
+
+def test_detect_tries_again_what_passes(api: ScriptedApi, host: LookoutVisionHost) -> None:
+    api.queue(
+        api_error(429, "ThrottlingException"),
+        api_error(500, "InternalServerException"),
+        Reply(drop=True),
+        Reply(200, ANSWER),
+    )
+    assert host.detect(b"x", "image/png").attempts == 4
+
+
+def test_detect_gives_up_after_its_attempts(api: ScriptedApi, host: LookoutVisionHost) -> None:
+    api.queue(api_error(429, "ThrottlingException"))
+    with pytest.raises(HostThrottled) as caught:
+        host.detect(b"x", "image/png")
+    assert len(api.requests) == caught.value.attempts == 4
+
+
+def test_nonsense_after_a_failure(api: ScriptedApi, host: LookoutVisionHost) -> None:
+    api.queue(api_error(429, "ThrottlingException"), Reply(200, {"DetectAnomalyResult": {}}))
+    with pytest.raises(ResponseInvalid) as caught:
+        host.detect(b"x", "image/png")
+    assert caught.value.attempts == 2
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 409])
+def test_detect_takes_a_no_for_a_no(api: ScriptedApi, host: LookoutVisionHost, status: int) -> None:
+    api.queue(api_error(status, "WhateverException"))
+    with pytest.raises(HostError):
+        host.detect(b"x", "image/png")
+    assert len(api.requests) == 1
+
+
+@pytest.mark.parametrize(("value", "seconds"), [("3", 3), ("0", 0), ("-5", 0)])
+def test_retry_after_is_read(
+    api: ScriptedApi, host: LookoutVisionHost, value: str, seconds: float
+) -> None:
+    api.queue(api_error(429, "ThrottlingException", Retry_After=value))
+    with pytest.raises(HostThrottled) as caught:
+        host.stop("t")
+    assert caught.value.retry_after == seconds
+
+
+def test_retry_after_of_a_proxy(api: ScriptedApi, host: LookoutVisionHost) -> None:
+    """Dates are legal HTTP; botocore reads them for errors that its model doesn't know only."""
+    api.queue(api_error(503, "Unheard", Retry_After="Thu, 01 Jan 2099 00:00:00 GMT"))
+    with pytest.raises(HostUnavailable) as caught:
+        host.stop("t")
+    assert caught.value.retry_after is not None
+    assert caught.value.retry_after > 1_000_000
+    for value in ("soon", "Thu, 01 Jan 2099 00:00:00 GMT"):
+        api.queue(api_error(429, "ThrottlingException", Retry_After=value))
+        with pytest.raises(HostUnavailable) as caught:
+            host.stop("t")
+        assert caught.value.retryable
+
+
+def test_retry_after_is_waited_for() -> None:
+    clock = FakeClock()
+    errors = [HostThrottled("busy", retry_after=7), HostThrottled("busy", retry_after=9999)]
+
+    def call() -> str:
+        if errors:
+            raise errors.pop(0)
+        return "done"
+
+    policy = RetryPolicy(attempts=5, timeout=300, longest_retry_after=60)
+    assert call_with_retries(call, policy, clock=clock) == ("done", 3)
+    assert clock.waits == [7, 60]
+
+
+def test_backoff_grows_is_bounded_and_scattered() -> None:
+    low = Backoff(0.2, 2, 10, draw=lambda: 0.0)
+    high = Backoff(0.2, 2, 10, draw=lambda: 1.0)
+    assert [low.seconds(n) for n in (1, 2, 3)] == pytest.approx([0.1, 0.2, 0.4])
+    assert [high.seconds(n) for n in (1, 2, 3)] == pytest.approx([0.2, 0.4, 0.8])
+    assert high.seconds(10_000) == 10
+
+
+def test_no_wait_goes_beyond_the_deadline() -> None:
+    clock = FakeClock()
+    calls: list[int] = []
+
+    def call() -> str:
+        calls.append(1)
+        clock.advance(4)
+        raise HostUnavailable("500")
+
+    with pytest.raises(HostUnavailable):
+        call_with_retries(call, RetryPolicy(attempts=99), timeout=10, clock=clock)
+    assert len(calls) == 3
+    assert clock.monotonic() <= 13
+
+
+def test_a_stop_event_ends_the_tries(api: ScriptedApi) -> None:
+    api.queue(api_error(429, "ThrottlingException", Retry_After="30"))
+    host = LookoutVisionHost(spec(api))
+    stop = threading.Event()
+    threading.Timer(0.1, stop.set).start()
+    began = time.monotonic()
+    with pytest.raises(HostThrottled):
+        host.detect(b"x", "image/png", stop_event=stop)
+    assert time.monotonic() - began < 5
+    assert len(api.requests) == 1
+    host.close()
+
+
+def test_many_threads_have_a_connection_each(api: ScriptedApi) -> None:
+    """With too small a pool urllib3 would warn, and a warning fails the test."""
+    together = threading.Barrier(24)
+
+    def answer(_: Request) -> Reply:
+        together.wait(10)
+        return Reply(200, ANSWER)
+
+    api.answer = answer
+    host = LookoutVisionHost(spec(api, max_connections=24))
+    seen: list[str | None] = []
+    threads = [
+        threading.Thread(target=lambda: seen.append(host.detect(b"x", "image/png").request_id))
+        for _ in range(24)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(seen) == 24
+    host.close()
+
+
+# -- specifications and opening -------------------------------------------------------------------
+
+
+def test_a_specification_survives_storage() -> None:
+    one = HostSpec("lookoutvision", "p", "1", "http://x", "eu-west-1", {"max_connections": 4})
+    assert HostSpec.from_json(one.to_json()) == one
+    assert HostSpec.from_dict(one.to_dict()) == one
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {},
+        {"kind": "x", "project": "p"},
+        {"kind": "x", "project": "p", "model_version": ""},
+        {"kind": "x", "project": "p", "model_version": 1},
+        {"kind": "x", "project": "p", "model_version": "1", "secret": "s"},
+    ],
+)
+def test_specifications_that_are_none(value: dict[str, Any]) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        HostSpec.from_dict(value)
+
+
+def test_opening(api: ScriptedApi) -> None:
+    host = open_host(spec(api))
+    assert isinstance(host, LookoutVisionHost)
+    assert host.kind == "lookoutvision"
+    host.close()
+    with pytest.raises(HostKindUnknown, match="known are lookoutvision"):
+        open_host(HostSpec("telepathy", "p", "1"))
+
+
+def test_opening_a_model_in_memory() -> None:
+    fake = FakeModel()
+    with fake_hosts(fake) as fake_spec:
+        host = open_host(fake_spec)
+        assert isinstance(host, FakeModelHost)
+        assert host.spec == fake_spec
+    with pytest.raises(HostKindUnknown):
+        open_host(fake_spec)
+
+
+def test_up_and_down_over_http(api: ScriptedApi, host: LookoutVisionHost) -> None:
+    """The waiting logic and the real client together."""
+    behind = FakeModel(start_seconds=0.2, stop_seconds=0.1)
+
+    def answer(request: Request) -> Reply:
+        try:
+            if request.path.endswith("/start"):
+                return Reply(202, {"Status": behind.start(Units(1), "t").status})
+            if request.path.endswith("/stop"):
+                return Reply(202, {"Status": behind.stop("t").status})
+        except HostConflict as error:
+            return api_error(409, "ConflictException", str(error))
+        return described(behind.status)
+
+    api.answer = answer
+    checked: ModelHost = host
+    poll = Backoff(0.02, 1, 0.02)
+    assert ensure_hosted(checked, Units(), "t", timeout=10, poll=poll).started
+    assert ensure_hosted(checked, Units(), "t2", timeout=10, poll=poll).adopted
+    assert ensure_stopped(checked, "t", timeout=10, poll=poll).was_up
+    assert not behind.is_up

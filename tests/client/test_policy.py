@@ -1,0 +1,469 @@
+"""Verdicts: exact at their boundaries, and sound as a whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lfv_client.errors import PolicyError
+from lfv_client.policy import Policy, Verdict, VerdictKind, decide
+from lfv_client.results import Anomaly, DetectAnomalyResult
+
+ACCEPT, REVIEW, REJECT = VerdictKind.ACCEPT, VerdictKind.REVIEW, VerdictKind.REJECT
+SEVERITY = {ACCEPT: 0, REVIEW: 1, REJECT: 2}
+
+
+def answer(is_anomalous: bool, confidence: float, **areas: float) -> DetectAnomalyResult:
+    """A classification; with areas, a segmentation."""
+    anomalies = None
+    if areas:
+        found = [Anomaly(name, area, "#000000") for name, area in areas.items()]
+        anomalies = (Anomaly("background", 0.5, "#FFFFFF"), *found)
+    return DetectAnomalyResult(is_anomalous, confidence, anomalies)
+
+
+def policy(**default: Any) -> Policy:
+    return Policy.from_dict({"default": default})
+
+
+def verdict(result: DetectAnomalyResult, **default: Any) -> VerdictKind:
+    return decide(result, policy(**default)).verdict
+
+
+# -- each rule at its boundary --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("is_anomalous", "confidence", "expected"),
+    [
+        (True, 0.8, REJECT),
+        (True, 0.7999999999, ACCEPT),
+        (True, 1.0, REJECT),
+        (True, 0.0, ACCEPT),
+        (False, 1.0, ACCEPT),
+        (False, 0.0, ACCEPT),
+    ],
+)
+def test_confidence_of_the_command_line(
+    is_anomalous: bool, confidence: float, expected: VerdictKind
+) -> None:
+    assert decide(answer(is_anomalous, confidence), Policy.from_confidence(0.8)).verdict == expected
+
+
+@pytest.mark.parametrize(
+    ("areas", "expected"),
+    [
+        ({"crack": 0.01}, ACCEPT),
+        ({"crack": 0.0100001}, REJECT),
+        ({"dent": 0.9}, ACCEPT),
+        ({"crack": 0.0, "dent": 0.9}, ACCEPT),
+    ],
+)
+def test_coverage(areas: dict[str, float], expected: VerdictKind) -> None:
+    assert verdict(answer(True, 0.9, **areas), coverage={"limits": {"crack": 0.01}}) is expected
+
+
+def test_coverage_of_every_other_type() -> None:
+    rule = {"limits": {"crack": 0.2, "*": 0.01}}
+    assert verdict(answer(True, 0.9, crack=0.15), coverage=rule) is ACCEPT
+    assert verdict(answer(True, 0.9, dent=0.15), coverage=rule) is REJECT
+    given = decide(answer(True, 0.9, dent=0.15), policy(coverage=rule)).reasons[0].figures
+    assert (given["anomaly_type"], given["limit_of"], given["limit"]) == ("dent", "*", 0.01)
+
+
+def test_coverage_counts_from_its_confidence_on() -> None:
+    rule = {"limits": {"crack": 0.0}, "min_confidence": 0.6}
+    assert verdict(answer(True, 0.6, crack=0.1), coverage=rule) is REJECT
+    assert verdict(answer(True, 0.59, crack=0.1), coverage=rule) is ACCEPT
+    assert verdict(answer(False, 0.99, crack=0.1), coverage=rule) is ACCEPT
+
+
+@pytest.mark.parametrize(("types", "expected"), [(2, ACCEPT), (3, REJECT), (0, ACCEPT)])
+def test_number_of_types(types: int, expected: VerdictKind) -> None:
+    areas = {f"type{n}": 0.01 for n in range(types)} or {"background2": 0.1}
+    assert verdict(answer(True, 0.9, **areas), anomaly_types={"max_types": 2}) is expected
+
+
+def test_background_is_no_type() -> None:
+    only = DetectAnomalyResult(True, 0.9, (Anomaly("background", 1.0, "#FFFFFF"),))
+    assert verdict(only, anomaly_types={"max_types": 0}, coverage={"limits": {"*": 0.0}}) is ACCEPT
+
+
+def test_any_and_all() -> None:
+    rules: dict[str, Any] = {
+        "classification": {"min_confidence": 0.8},
+        "coverage": {"limits": {"*": 0.01}},
+    }
+    only_one = answer(True, 0.9, crack=0.005)
+    assert verdict(only_one, **rules) is REJECT
+    assert verdict(only_one, **rules, combine="all") is ACCEPT
+    assert verdict(answer(True, 0.9, crack=0.02), **rules, combine="all") is REJECT
+
+
+def test_a_rule_that_cannot_be_judged_asks_a_person() -> None:
+    """A segmentation policy on a classification model must not accept everything."""
+    rules: dict[str, Any] = {"coverage": {"limits": {"*": 0.01}}}
+    found = decide(answer(True, 0.9), policy(**rules))
+    assert found.verdict is REVIEW
+    assert found.reasons[0].rule == "no_segmentation"
+    assert verdict(answer(False, 0.9), **rules) is ACCEPT
+    both = rules | {"classification": {"min_confidence": 0.8}}
+    assert verdict(answer(True, 0.9), **both) is REJECT
+    assert verdict(answer(True, 0.9), **both, combine="all") is REVIEW
+
+
+# -- the review band ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("is_anomalous", "confidence", "expected"),
+    [
+        (False, 0.7, ACCEPT),
+        (False, 0.6999, REVIEW),
+        (True, 0.0, REVIEW),
+        (True, 0.5, REVIEW),
+        (True, 0.8999, REVIEW),
+        (True, 0.9, REJECT),
+    ],
+)
+def test_review_band(is_anomalous: bool, confidence: float, expected: VerdictKind) -> None:
+    rules: dict[str, Any] = {
+        "classification": {"min_confidence": 0.9},
+        "review": {"normal_below": 0.7},
+    }
+    assert verdict(answer(is_anomalous, confidence), **rules) is expected
+
+
+def test_review_of_anomalous_answers_from_a_confidence_on() -> None:
+    rules: dict[str, Any] = {
+        "classification": {"min_confidence": 0.9},
+        "review": {"normal_below": 0.7, "anomalous_from": 0.6},
+    }
+    assert verdict(answer(True, 0.6), **rules) is REVIEW
+    assert verdict(answer(True, 0.5999), **rules) is ACCEPT
+
+
+def test_disagreement() -> None:
+    rules: dict[str, Any] = {
+        "classification": {"min_confidence": 0.9},
+        "coverage": {"limits": {"crack": 0.01}},
+        "anomaly_types": {"max_types": 0},
+    }
+    quiet = answer(False, 0.99, crack=0.3)
+    assert verdict(quiet, **rules) is ACCEPT
+    told = decide(quiet, policy(**rules, review={"disagreement": True}))
+    assert told.verdict is REVIEW
+    assert [reason.rule for reason in told.reasons] == ["review.disagreement"] * 2
+    agreeing = answer(False, 0.99)
+    assert verdict(agreeing, **rules, review={"disagreement": True}) is ACCEPT
+
+
+# -- classes of product ---------------------------------------------------------------------------
+
+BY_CLASS = Policy.from_dict(
+    {
+        "class_attribute": "product",
+        "default": {"classification": {"min_confidence": 0.9}},
+        "classes": {
+            "premium": {"classification": {"min_confidence": 0.5}},
+            "7": {"classification": {"min_confidence": 0.6}},
+            "true": {"classification": {"min_confidence": 0.7}},
+        },
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "product_class", "limit"),
+    [
+        ({"product": "premium"}, "premium", 0.5),
+        ({"product": 7}, "7", 0.6),
+        ({"product": True}, "true", 0.7),
+        ({"product": "Premium"}, None, 0.9),
+        ({"product": None}, None, 0.9),
+        ({"product": ["premium"]}, None, 0.9),
+        ({"product": {"name": "premium"}}, None, 0.9),
+        ({}, None, 0.9),
+    ],
+)
+def test_classes(attributes: dict[str, Any], product_class: str | None, limit: float) -> None:
+    found = decide(answer(True, limit), BY_CLASS, attributes)
+    assert (found.verdict, found.product_class) == (REJECT, product_class)
+    assert decide(answer(True, limit - 0.01), BY_CLASS, attributes).verdict is ACCEPT
+
+
+def test_unknown_classes_may_be_reviewed() -> None:
+    strict = Policy.from_dict(BY_CLASS.to_dict() | {"unknown_class": "review"})
+    found = decide(answer(False, 1.0), strict, {"product": "new"})
+    assert found.verdict is REVIEW
+    assert found.reasons[0].rule == "unknown_class"
+    assert decide(answer(False, 1.0), strict, {"product": "premium"}).verdict is ACCEPT
+
+
+# -- reasons --------------------------------------------------------------------------------------
+
+
+def test_reasons_name_rules_and_figures() -> None:
+    found = decide(
+        answer(True, 0.93, crack=0.02),
+        policy(classification={"min_confidence": 0.8}, coverage={"limits": {"crack": 0.01}}),
+    )
+    assert [reason.to_dict() for reason in found.reasons] == [
+        {
+            "rule": "classification",
+            "text": "Anomalous with confidence 93%, at least 80%.",
+            "figures": {"is_anomalous": True, "confidence": 0.93, "min_confidence": 0.8},
+        },
+        {
+            "rule": "coverage",
+            "text": "crack covers 2% of the image, more than 1%.",
+            "figures": {
+                "confidence": 0.93,
+                "min_confidence": 0.0,
+                "anomaly_type": "crack",
+                "total_percentage_area": 0.02,
+                "limit": 0.01,
+                "limit_of": "crack",
+            },
+        },
+    ]
+
+
+def test_close_figures_are_told_apart() -> None:
+    text = decide(answer(True, 0.79999), Policy.from_confidence(0.8)).reasons[0].text
+    assert text == "Anomalous with confidence 79.999% only, below 80%."
+
+
+# -- properties -----------------------------------------------------------------------------------
+
+FRACTION = st.floats(0, 1)
+TYPES = ["crack", "dent", "stain"]
+RULES = st.fixed_dictionaries(
+    {},
+    optional={
+        "classification": st.fixed_dictionaries({"min_confidence": FRACTION}),
+        "coverage": st.fixed_dictionaries(
+            {"limits": st.dictionaries(st.sampled_from([*TYPES, "*"]), FRACTION, min_size=1)},
+            optional={"min_confidence": FRACTION},
+        ),
+        "anomaly_types": st.fixed_dictionaries(
+            {"max_types": st.integers(0, 3)}, optional={"min_confidence": FRACTION}
+        ),
+        "combine": st.sampled_from(["any", "all"]),
+        "review": st.fixed_dictionaries(
+            {},
+            optional={
+                "normal_below": FRACTION,
+                "anomalous_from": FRACTION,
+                "disagreement": st.booleans(),
+            },
+        ),
+    },
+).filter(lambda rules: set(rules) & {"classification", "coverage", "anomaly_types"})
+POLICIES = RULES.map(lambda rules: policy(**rules))
+AREAS = st.none() | st.dictionaries(st.sampled_from(TYPES), FRACTION)
+QUICK = settings(max_examples=150, deadline=None)
+
+
+def made(
+    is_anomalous: bool, confidence: float, areas: dict[str, float] | None
+) -> DetectAnomalyResult:
+    found = None
+    if areas is not None:
+        found = tuple(Anomaly(name, area, "#000000") for name, area in areas.items())
+    return DetectAnomalyResult(is_anomalous, confidence, found)
+
+
+def severity(found: Verdict) -> int:
+    return SEVERITY[found.verdict]
+
+
+@QUICK
+@given(POLICIES, st.booleans(), FRACTION, AREAS)
+def test_total_deterministic_and_never_without_reasons(
+    rules: Policy, is_anomalous: bool, confidence: float, areas: dict[str, float] | None
+) -> None:
+    result = made(is_anomalous, confidence, areas)
+    found = decide(result, rules, {"product": "x"})
+    assert found == decide(result, rules, {"product": "x"})
+    assert found.reasons
+    assert all(reason.text and reason.figures for reason in found.reasons)
+    json.dumps([reason.to_dict() for reason in found.reasons], allow_nan=False)
+
+
+@QUICK
+@given(POLICIES, FRACTION, FRACTION, AREAS)
+def test_a_surer_defect_is_never_treated_more_mildly(
+    rules: Policy, one: float, other: float, areas: dict[str, float] | None
+) -> None:
+    less, more = sorted((one, other))
+    assert severity(decide(made(True, less, areas), rules)) <= severity(
+        decide(made(True, more, areas), rules)
+    )
+
+
+@QUICK
+@given(POLICIES, FRACTION, FRACTION, AREAS)
+def test_a_surer_normal_is_never_treated_more_harshly(
+    rules: Policy, one: float, other: float, areas: dict[str, float] | None
+) -> None:
+    less, more = sorted((one, other))
+    assert severity(decide(made(False, less, areas), rules)) >= severity(
+        decide(made(False, more, areas), rules)
+    )
+
+
+@QUICK
+@given(POLICIES, st.booleans(), FRACTION, st.sampled_from(TYPES), FRACTION, FRACTION)
+def test_a_larger_defect_is_never_treated_more_mildly(
+    rules: Policy, is_anomalous: bool, confidence: float, name: str, one: float, other: float
+) -> None:
+    less, more = sorted((one, other))
+    assert severity(decide(made(is_anomalous, confidence, {name: less}), rules)) <= severity(
+        decide(made(is_anomalous, confidence, {name: more}), rules)
+    )
+
+
+@QUICK
+@given(POLICIES, FRACTION, AREAS)
+def test_with_a_review_band_no_anomalous_answer_fares_better_than_the_unsure_normal_one(
+    rules: Policy, confidence: float, areas: dict[str, float] | None
+) -> None:
+    band = rules.default.review
+    if band.normal_below is None or band.anomalous_from is not None:
+        return
+    assert decide(made(True, confidence, areas), rules).verdict is not ACCEPT
+
+
+@QUICK
+@given(POLICIES)
+def test_round_trip_and_digest(rules: Policy) -> None:
+    again = Policy.parse(json.dumps(rules.to_dict()))
+    assert again == rules
+    assert again.digest == rules.digest
+
+
+# -- reading policies -----------------------------------------------------------------------------
+
+EXAMPLE = """
+name: cookies
+class_attribute: product
+default:
+  classification: {min_confidence: 0.8}
+  review: {normal_below: 0.7}
+classes:
+  premium:
+    coverage:
+      min_confidence: 0.5
+      limits: {cracked: 0.01, "*": 0.05}
+    anomaly_types: {max_types: 2}
+"""
+
+
+def test_yaml_and_json_are_the_same(tmp_path: Path) -> None:
+    from_yaml = Policy.parse(EXAMPLE)
+    (tmp_path / "p.json").write_bytes(b"\xef\xbb\xbf" + json.dumps(from_yaml.to_dict()).encode())
+    assert Policy.load(tmp_path / "p.json").digest == from_yaml.digest
+    assert from_yaml.name == "cookies"
+
+
+def test_digest_depends_on_every_figure() -> None:
+    digests = {Policy.from_confidence(c).digest for c in (0.8, 0.81)}
+    assert len(digests) == 2
+    assert Policy.from_confidence(0.8).digest == Policy.from_confidence(0.8).digest
+
+
+def test_digest_does_not_depend_on_how_defaults_are_written() -> None:
+    short = Policy.parse("default: {coverage: {limits: {a: 0.1}}}")
+    long = Policy.parse(
+        "version: 1\ndefault: {coverage: {limits: {a: 0.1}, min_confidence: 0}, combine: any,"
+        " review: {disagreement: false}}"
+    )
+    assert short.digest == long.digest
+    canonical = b'{"default":{"coverage":{"limits":{"a":0.1}}},"version":1}'
+    assert short.digest == hashlib.sha256(canonical).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "empty"),
+        ("- a\n- b", "no mapping"),
+        ("default: [", "line 1"),
+        ("default: {}\ndefault: {}", "'default' twice, again in line 2"),
+        ("default: {}\nclasses: {NO: {}}", "NO in line 2.*quotes"),
+        ("default: {}\nclasses: {7: {}}", "7 in line 2.*quotes"),
+        ("a: &x {}\nb: *x", "alias in line 2"),
+        ("default: !!python/object:os.system {}", "line 1"),
+        ("default: {}", "default needs one of"),
+        ("name: x", "default is missing"),
+        ("nmae: x\ndefault: {classification: {min_confidence: 1}}", "nmae is not known"),
+        ("version: 2\ndefault: {classification: {min_confidence: 1}}", "version"),
+        ("default: {classification: {min_confidence: 80}}", r"min_confidence .*1 \(got 80\)"),
+        ("default: {classification: {min_confidence: -0.1}}", "min_confidence"),
+        ("default: {classification: {min_confidence: .nan}}", "finite"),
+        ("default: {classification: {min_confidence: '0.8'}}", "should be a number"),
+        ("default: {classification: {min_confidence: yes}}", "should be a number"),
+        ("default: {classification: {}}", "default.classification.min_confidence is missing"),
+        ("default: {coverage: {limits: {}}}", "default.coverage.limits"),
+        ("default: {coverage: {limits: {a: 2}}}", "default.coverage.limits.a"),
+        ("default: {coverage: {limits: {a: '1'}}}", "should be a number"),
+        ("default: {coverage: {limits: {Background: 0}}}", "background is no anomaly type"),
+        ("default: {coverage: {limits: [a]}}", "default.coverage.limits"),
+        ("default: {anomaly_types: {max_types: 1.5}}", "max_types"),
+        ("default: {anomaly_types: {max_types: true}}", "max_types"),
+        ("default: {anomaly_types: {max_types: -1}}", "max_types"),
+        ("default: {anomaly_types: {max_types: 1}, combine: some}", "combine"),
+        ("default: {anomaly_types: {max_types: 1}, review: {disagreement: 1}}", "disagreement"),
+        ("default: &r {anomaly_types: {max_types: 1}}\nclasses: {a: {combine: any}}", "classes.a"),
+        ('{"default": {}, "default": {}}', "'default' twice"),
+        ('{"default": ', "line 1"),
+        ("x: " + "[" * 5000, "no valid YAML"),
+        ("x: '" + "y" * 300_000 + "'", "longer than"),
+        ("x: \x07", "no valid YAML"),
+    ],
+)
+def test_policies_that_are_none(text: str, says: str) -> None:
+    with pytest.raises(PolicyError, match=says):
+        Policy.parse(text)
+
+
+def test_classes_need_an_attribute() -> None:
+    rules = {"classification": {"min_confidence": 0.5}}
+    with pytest.raises(PolicyError, match="class_attribute"):
+        Policy.from_dict({"default": rules, "classes": {"a": rules}})
+
+
+def test_small_numbers_in_yaml() -> None:
+    read = Policy.parse("default: {coverage: {limits: {a: 1e-3, b: 5E-4, c: .5}}}")
+    assert read.default.coverage is not None
+    assert read.default.coverage.limits == {"a": 0.001, "b": 0.0005, "c": 0.5}
+
+
+def test_every_wrong_place_is_named() -> None:
+    with pytest.raises(PolicyError) as caught:
+        Policy.parse(
+            "default: {classification: {min_confidence: 2}, anomaly_types: {max_types: -1}}"
+        )
+    assert "min_confidence" in str(caught.value)
+    assert "max_types" in str(caught.value)
+
+
+def test_files_that_are_no_policies(tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "bad.yaml").write_text("default: 7")
+    for name in ("none", "binary", "bad.yaml", "."):
+        with pytest.raises(PolicyError, match=str(tmp_path)):
+            Policy.load(tmp_path / name)
+
+
+def test_confidence_out_of_range() -> None:
+    for confidence in (-0.1, 1.1, float("nan"), float("inf")):
+        with pytest.raises(PolicyError):
+            Policy.from_confidence(confidence)

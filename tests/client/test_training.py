@@ -1,0 +1,463 @@
+"""Staging by content, and a training from the first call to the last."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, ReadTimeoutError
+from PIL import Image
+
+from lfv_client.errors import (
+    HostAccessDenied,
+    ModelNotFound,
+    SourceForbidden,
+    SourceUnavailable,
+    TrainingDataInvalid,
+    TrainingFailed,
+    TrainingInterrupted,
+    TrainingTimedOut,
+)
+from lfv_client.manifests import ManifestItem, read_manifest
+from lfv_client.sources import SourceReader
+from lfv_client.staging import StagedDataset, Staging, stage_dataset
+from lfv_client.testing import FakeClock
+from lfv_client.training import TrainedModel, train_model
+
+STAGING = Staging("parts", "training/cookies/")
+WHITE, RED = "#FFFFFF", "#FF0000"
+
+
+def image(colour: int = 0, size: tuple[int, int] = (64, 64), format_: str = "PNG") -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", size, (colour, 0, 0)).save(out, format_)
+    return out.getvalue()
+
+
+def row(ref: str, label: str | None = "normal", **more: Any) -> dict[str, Any]:
+    line: dict[str, Any] = {"source-ref": ref}
+    if label is not None:
+        line["anomaly-label"] = 0
+        line["anomaly-label-metadata"] = {
+            "class-name": label,
+            "type": "groundtruth/image-classification",
+        }
+    return line | more
+
+
+def mask(ref: str, colors: dict[str, str]) -> dict[str, Any]:
+    entries = {
+        str(number): {"class-name": name, "hex-color": color}
+        for number, (color, name) in enumerate(colors.items())
+    }
+    metadata = {"internal-color-map": entries, "type": "groundtruth/semantic-segmentation"}
+    return {"m-ref": ref, "m-ref-metadata": metadata}
+
+
+@pytest.fixture
+def lot(tmp_path: Path) -> Path:
+    """Three good images, one of them twice, and a mask."""
+    folder = tmp_path / "lot"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.png").write_bytes(image(number))
+    (folder / "again.png").write_bytes(image(0))
+    (folder / "mask.png").write_bytes(image(255, (16, 16)))
+    write(
+        folder,
+        row("0.png"),
+        row("1.png", "anomaly", **mask("mask.png", {RED: "crack"})),
+        row("2.png", "anomaly"),
+        row("again.png"),
+    )
+    return folder
+
+
+def write(folder: Path, *rows: dict[str, Any], name: str = "train.manifest") -> str:
+    (folder / name).write_text("\n".join(json.dumps(each) for each in rows))
+    return str(folder / name)
+
+
+# -- staging --------------------------------------------------------------------------------------
+
+
+def test_staging(lot: Path, reader: SourceReader, bucket: Path) -> None:
+    told: list[str] = []
+    source = str(lot / "train.manifest")
+    staged = stage_dataset(source, reader, STAGING, progress=told.append)
+    assert staged == StagedDataset(
+        manifest=staged.manifest,
+        images=4,
+        normal=2,
+        anomalous=2,
+        masks=1,
+        anomaly_types=("crack",),
+        width=64,
+        height=64,
+    )
+    assert told == ["4 images checked and staged"]
+    assert str(staged.manifest).startswith("s3://parts/training/cookies/manifests/")
+    records = list(read_manifest(str(staged.manifest), reader))
+    items = [record for record in records if isinstance(record, ManifestItem)]
+    assert [item.is_anomalous for item in items] == [False, True, True, False]
+    assert items[0].source_ref == items[3].source_ref
+    assert items[1].mask_colors == {WHITE: "BACKGROUND", RED: "crack"}
+    assert items[1].mask_ref is not None
+    assert reader.read_bytes(items[1].mask_ref) == (lot / "mask.png").read_bytes()
+    for item, name in zip(items, ("0.png", "1.png", "2.png", "0.png"), strict=True):
+        assert reader.read_bytes(item.source_ref) == (lot / name).read_bytes()
+    # Linked, not copied, where the file system can.
+    linked = bucket / items[2].source_ref.removeprefix("s3://parts/")
+    assert linked.stat().st_ino == (lot / "2.png").stat().st_ino
+
+
+def test_staging_again_writes_nothing(
+    lot: Path, reader: SourceReader, bucket: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = stage_dataset(str(lot / "train.manifest"), reader, STAGING)
+    files = {path: path.stat().st_mtime_ns for path in bucket.rglob("*.png")}
+    put: list[str] = []
+    monkeypatch.setattr(
+        "lfv_client.stores.BucketFolder.put", lambda _self, key, _content: put.append(key)
+    )
+    assert stage_dataset(str(lot / "train.manifest"), reader, STAGING) == first
+    assert put == [first.manifest.key]
+    assert {path: path.stat().st_mtime_ns for path in bucket.rglob("*.png")} == files
+
+
+def test_what_is_in_the_bucket_already_stays_where_it_is(
+    reader: SourceReader, bucket: Path
+) -> None:
+    (bucket / "there").mkdir()
+    (bucket / "there" / "0.png").write_bytes(image())
+    (bucket / "m.manifest").write_text(json.dumps(row("there/0.png")))
+    staged = stage_dataset("s3://parts/m.manifest", reader, STAGING)
+    (item,) = list(read_manifest(str(staged.manifest), reader))
+    assert isinstance(item, ManifestItem)
+    assert item.source_ref == "s3://parts/there/0.png"
+
+
+def test_a_folder_labels_by_its_folders(tmp_path: Path, reader: SourceReader) -> None:
+    for name in ("normal/a.png", "anomaly/b.png"):
+        (tmp_path / "lot" / name).parent.mkdir(parents=True)
+        (tmp_path / "lot" / name).write_bytes(image())
+    staged = stage_dataset(str(tmp_path / "lot"), reader, STAGING)
+    assert (staged.normal, staged.anomalous) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("colors", "expected"),
+    [
+        ({RED: "crack"}, {WHITE: "BACKGROUND", RED: "crack"}),
+        ({"#000000": "background", RED: "crack"}, {"#000000": "BACKGROUND", RED: "crack"}),
+        ({RED: "crack", WHITE: "scratch"}, {RED: "crack", WHITE: "scratch"}),
+    ],
+)
+def test_a_background_is_added_where_there_is_room(
+    lot: Path, reader: SourceReader, colors: dict[str, str], expected: dict[str, str]
+) -> None:
+    source = write(lot, row("1.png", "anomaly", **mask("mask.png", colors)))
+    staged = stage_dataset(source, reader, STAGING)
+    (item,) = list(read_manifest(str(staged.manifest), reader))
+    assert isinstance(item, ManifestItem)
+    assert item.mask_colors == expected
+
+
+def test_every_row_that_cannot_be_trained_on_is_named(lot: Path, reader: SourceReader) -> None:
+    (lot / "wide.png").write_bytes(image(0, (80, 64)))
+    (lot / "cut.png").write_bytes(image()[:-20])
+    (lot / "photo.jpg").write_bytes(image(0, (16, 16), "JPEG"))
+    source = write(
+        lot,
+        row("0.png"),
+        row("1.png", None),
+        row("2.png", "unsure"),
+        row("none.png"),
+        row("cut.png"),
+        row("wide.png"),
+        {"no": "source"},
+        row("1.png", "anomaly", **mask("photo.jpg", {RED: "crack"})),
+        row("1.png", "anomaly", **mask("none.png", {RED: "crack"})),
+        row("2.png"),
+    )
+    with pytest.raises(TrainingDataInvalid) as caught:
+        stage_dataset(source, reader, STAGING)
+    told = {problem.line_number: problem.code for problem in caught.value.problems}
+    assert told == {
+        2: "label_missing",
+        3: "label_missing",
+        4: "source_not_found",
+        5: "image_truncated",
+        6: "image_dimensions_mismatch",
+        7: "source_ref_missing",
+        8: "image_format_unsupported",
+        9: "source_not_found",
+    }
+    message = str(caught.value)
+    assert message.startswith(
+        f"8 lines of {source} cannot be trained on: line 2: 1.png is labelled"
+    )
+    assert message.endswith("and 3 more")
+
+
+def test_an_empty_manifest_trains_nothing(lot: Path, reader: SourceReader) -> None:
+    with pytest.raises(TrainingDataInvalid, match="names no image"):
+        stage_dataset(write(lot), reader, STAGING)
+
+
+def test_a_bucket_that_cannot_be_written(
+    lot: Path, reader: SourceReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise SourceUnavailable("The disk is full.")
+
+    monkeypatch.setattr("lfv_client.stores.BucketFolder.put", refuse)
+    with pytest.raises(SourceUnavailable):
+        stage_dataset(str(lot / "train.manifest"), reader, STAGING)
+
+    def forbid(*_: object) -> None:
+        raise SourceForbidden("No.")
+
+    monkeypatch.setattr("lfv_client.stores.BucketFolder.put", forbid)
+    with pytest.raises(SourceForbidden):
+        stage_dataset(str(lot / "train.manifest"), reader, STAGING)
+
+
+# -- training -------------------------------------------------------------------------------------
+
+
+def refusal(operation: str, status: int, code: str) -> ClientError:
+    return ClientError(
+        {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}},
+        operation,
+    )
+
+
+class FakeService:
+    """The operations that a training needs, with datasets and models that take their time."""
+
+    def __init__(self, *, project: bool = False, datasets: tuple[str, ...] = ()) -> None:
+        self.meta = SimpleNamespace(endpoint_url="http://fake")
+        self.project = project
+        self.datasets = dict.fromkeys(datasets, "CREATE_COMPLETE")
+        self.models = 0
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.failures: dict[str, list[Exception]] = {}
+        self.on_call: dict[str, Callable[[], None]] = {}
+        self.dataset_ends = "CREATE_COMPLETE"
+        self.model_ends = "TRAINED"
+        self.polls = 2
+        self._left = 0
+
+    def names(self) -> list[str]:
+        return [name for name, _ in self.calls if not name.startswith("describe")]
+
+    def __getattr__(self, name: str) -> Any:
+        def call(**arguments: Any) -> dict[str, Any]:
+            self.calls.append((name, arguments))
+            self.on_call.get(name, lambda: None)()
+            if self.failures.get(name):
+                raise self.failures[name].pop(0)
+            return getattr(self, f"_{name}")(**arguments)  # type: ignore[no-any-return]
+
+        return call
+
+    def _describe_project(self, **_: Any) -> Any:
+        if not self.project:
+            raise refusal("DescribeProject", 404, "ResourceNotFoundException")
+        found = [{"DatasetType": kind, "Status": state} for kind, state in self.datasets.items()]
+        return {"ProjectDescription": {"Datasets": found}}
+
+    def _create_project(self, **_: Any) -> Any:
+        self.project = True
+        return {"ProjectMetadata": {}}
+
+    def _create_dataset(self, DatasetType: str, **_: Any) -> Any:  # noqa: N803
+        assert DatasetType not in self.datasets, "the old dataset is still there"
+        self.datasets[DatasetType] = "CREATE_IN_PROGRESS"
+        self._left = self.polls
+        return {"DatasetMetadata": {}}
+
+    def _delete_dataset(self, DatasetType: str, **_: Any) -> Any:  # noqa: N803
+        self.datasets[DatasetType] = "DELETE_IN_PROGRESS"
+        self._left = self.polls
+        return {}
+
+    def _describe_dataset(self, DatasetType: str, **_: Any) -> Any:  # noqa: N803
+        self._left -= 1
+        if self._left <= 0 and self.datasets.get(DatasetType, "").endswith("IN_PROGRESS"):
+            if self.datasets[DatasetType].startswith("DELETE"):
+                del self.datasets[DatasetType]
+            else:
+                self.datasets[DatasetType] = self.dataset_ends
+        if DatasetType not in self.datasets:
+            raise refusal("DescribeDataset", 404, "ResourceNotFoundException")
+        return {
+            "DatasetDescription": {
+                "Status": self.datasets[DatasetType],
+                "StatusMessage": "the manifest is wrong.",
+            }
+        }
+
+    def _create_model(self, **_: Any) -> Any:
+        self.models += 1
+        self._left = self.polls
+        return {"ModelMetadata": {"ModelVersion": str(self.models), "Status": "TRAINING"}}
+
+    def _describe_model(self, ModelVersion: str, **_: Any) -> Any:  # noqa: N803
+        self._left -= 1
+        status = "TRAINING" if self._left > 0 else self.model_ends
+        return {
+            "ModelDescription": {
+                "ModelVersion": ModelVersion,
+                "ModelArn": "arn:model",
+                "Status": status,
+                "StatusMessage": "too few images." if status == "TRAINING_FAILED" else "",
+                "CreationTimestamp": datetime(2026, 1, 1, tzinfo=UTC),
+                "Performance": {"F1Score": 0.9, "Precision": 0.8, "Recall": 1.0},
+                "EvaluationResult": {"Bucket": "parts", "Key": "out/EvaluationResult.json"},
+                "EvaluationManifest": {"Bucket": "parts", "Key": "out/EvaluationManifest.json"},
+            }
+        }
+
+
+def train(service: FakeService, lot: Path, reader: SourceReader, **more: Any) -> TrainedModel:
+    source = str(lot / "train.manifest")
+    return train_model(
+        service, reader, STAGING, source, "cookies", **({"clock": FakeClock()} | more)
+    )
+
+
+def test_a_first_training(lot: Path, reader: SourceReader) -> None:
+    service = FakeService()
+    told: list[str] = []
+    trained = train(service, lot, reader, progress=told.append, description="first")
+    assert (trained.project, trained.version, trained.model_arn) == ("cookies", "1", "arn:model")
+    assert (trained.f1, trained.precision, trained.recall) == (0.9, 0.8, 1.0)
+    assert trained.evaluation_result == "s3://parts/out/EvaluationResult.json"
+    assert trained.evaluation_manifest == "s3://parts/out/EvaluationManifest.json"
+    assert trained.created_at == datetime(2026, 1, 1, tzinfo=UTC)
+    assert trained.train.images == 4
+    assert trained.test is None
+    assert service.names() == ["create_project", "create_dataset", "create_model"]
+    given = dict(service.calls)
+    assert given["create_dataset"]["DatasetSource"] == {
+        "GroundTruthManifest": {"S3Object": {"Bucket": "parts", "Key": trained.train.manifest.key}}
+    }
+    assert given["create_model"]["OutputConfig"] == {
+        "S3Location": {"Bucket": "parts", "Prefix": "training/cookies/output/"}
+    }
+    assert given["create_model"]["Description"] == "first"
+    tokens = [call["ClientToken"] for name, call in service.calls if "ClientToken" in call]
+    assert len(set(tokens)) == 3
+    assert told[-2:] == ["version 1: TRAINING", "version 1: TRAINED"]
+
+
+def test_training_again_replaces_the_datasets(lot: Path, reader: SourceReader) -> None:
+    service = FakeService(project=True, datasets=("train", "test"))
+    service.models = 1
+    trained = train(service, lot, reader, test_source=str(lot / "train.manifest"))
+    assert trained.version == "2"
+    assert trained.test == trained.train
+    assert service.names() == [
+        "delete_dataset",
+        "create_dataset",
+        "delete_dataset",
+        "create_dataset",
+        "create_model",
+    ]
+
+
+def test_an_old_test_dataset_goes_when_there_is_no_new_one(lot: Path, reader: SourceReader) -> None:
+    service = FakeService(project=True, datasets=("test",))
+    train(service, lot, reader)
+    assert set(service.datasets) == {"train"}
+
+
+def test_an_old_dataset_that_failed_is_no_obstacle(lot: Path, reader: SourceReader) -> None:
+    service = FakeService(project=True, datasets=("train",))
+    service.datasets["train"] = "CREATE_FAILED"
+    assert train(service, lot, reader).version == "1"
+
+
+def test_bad_data_creates_nothing(lot: Path, reader: SourceReader) -> None:
+    service = FakeService()
+    write(lot, row("none.png"))
+    with pytest.raises(TrainingDataInvalid):
+        train(service, lot, reader)
+    assert service.calls == []
+
+
+def test_test_images_of_other_dimensions(lot: Path, reader: SourceReader) -> None:
+    (lot / "wide.png").write_bytes(image(0, (80, 64)))
+    test_source = write(lot, row("wide.png"), name="test.manifest")
+    with pytest.raises(TrainingDataInvalid, match=r"64x64 .* 80x64"):
+        train(FakeService(), lot, reader, test_source=test_source)
+
+
+def test_a_dataset_that_fails(lot: Path, reader: SourceReader) -> None:
+    service = FakeService()
+    service.dataset_ends = "CREATE_FAILED"
+    with pytest.raises(TrainingFailed, match=r"train dataset .* the manifest is wrong"):
+        train(service, lot, reader)
+
+
+def test_a_training_that_fails(lot: Path, reader: SourceReader) -> None:
+    service = FakeService()
+    service.model_ends = "TRAINING_FAILED"
+    with pytest.raises(TrainingFailed, match="cookies version 1 failed: too few images"):
+        train(service, lot, reader)
+
+
+def test_calls_whose_answers_were_lost_are_sent_again_with_the_same_token(
+    lot: Path, reader: SourceReader
+) -> None:
+    service = FakeService()
+    lost = ReadTimeoutError(endpoint_url="http://fake")
+    service.failures = {"create_model": [lost], "describe_model": [lost, lost]}
+    train(service, lot, reader)
+    tokens = [call["ClientToken"] for name, call in service.calls if name == "create_model"]
+    assert len(tokens) == 2
+    assert len(set(tokens)) == 1
+
+
+def test_a_project_that_somebody_else_creates(lot: Path, reader: SourceReader) -> None:
+    service = FakeService()
+    service.failures = {"create_project": [refusal("CreateProject", 409, "ConflictException")]}
+
+    def quicker() -> None:
+        service.project = True
+
+    service.on_call["create_project"] = quicker
+    assert train(service, lot, reader).version == "1"
+    assert service.names() == ["create_project", "create_dataset", "create_model"]
+
+
+def test_refusals_are_passed_on(lot: Path, reader: SourceReader) -> None:
+    service = FakeService()
+    service.failures = {"create_dataset": [refusal("CreateDataset", 403, "AccessDeniedException")]}
+    with pytest.raises(HostAccessDenied):
+        train(service, lot, reader)
+    service = FakeService(project=True)
+    service.failures = {"create_model": [refusal("CreateModel", 404, "ResourceNotFoundException")]}
+    with pytest.raises(ModelNotFound):
+        train(service, lot, reader)
+
+
+def test_giving_up_and_being_interrupted(lot: Path, reader: SourceReader) -> None:
+    service = FakeService()
+    service.polls = 10_000
+    with pytest.raises(TrainingTimedOut, match="goes on at the service"):
+        train(service, lot, reader, timeout=60)
+    clock = FakeClock()
+    stop = threading.Event()
+    clock.on_wait = lambda _: stop.set()
+    with pytest.raises(TrainingInterrupted, match="goes on at the service"):
+        train(FakeService(), lot, reader, clock=clock, stop_event=stop)

@@ -1,0 +1,1 @@
+"""The audit log: what is digested (layouts), written (change), and checked (verify)."""

@@ -1,0 +1,261 @@
+"""Checking the bulk tables: does each change still have exactly the rows its entry vouches for?
+
+The rows of many changes are read in one sweep over the primary key, and cut into changes by the
+number of rows that each entry promises. Only where a sweep does not come out is it gone through
+again change by change, to name the entry and the row.
+"""
+
+# ruff: noqa: S608 -- names in SQL text are constants of this package, values are parameters
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from lfv_store.audit.canonical import RowsDigest, first_difference, lines_digest, row_line
+from lfv_store.audit.entries import Entry
+from lfv_store.audit.layouts import BULK, CHANGE_SPAN, Layout, canonical_columns
+from lfv_store.audit.report import AuditReport, Findings
+from lfv_store.database import driver_connection
+
+_FETCH = 500
+"""Rows at a time. Larger blocks leave the processor's cache and are slower by half."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What an entry says of the rows of its change in one table."""
+
+    seq: int
+    change: int
+    action: str
+    subject: str
+    rows: int
+    sha256: str
+    marks: str
+
+
+class BatchCheck:
+    """Checks the bulk tables page of entries by page of entries."""
+
+    def __init__(self, conn: Connection, report: AuditReport, findings: Findings) -> None:
+        self._conn = conn
+        self._driver = driver_connection(conn)
+        self._dialect = conn.dialect.name
+        self._report = report
+        self._findings = findings
+        self._promised: Counter[str] = Counter()
+        self._masks = 0
+
+    def check(self, page: Sequence[tuple[Entry, Mapping[str, Any]]]) -> None:
+        """Check the rows that a page of entries speaks of."""
+        changes = sorted(entry.change for entry, _ in page if isinstance(entry.change, int))
+        for table in BULK:
+            promises = {
+                promise.change: promise
+                for entry, content in page
+                if (promise := self._promise(table, entry, content)) is not None
+            }
+            if promises:
+                self._promised[table] += sum(promise.rows for promise in promises.values())
+                for run in _runs(changes, promises):
+                    self._sweep(BULK[table], run)
+                if table == "detections":
+                    self._check_masks(promises)
+
+    def finish(self) -> None:
+        """Check that the tables hold no rows but the promised ones."""
+        for table, layout in BULK.items():
+            found = self._count(table)
+            self._report.rows += self._promised[table]
+            if table == "inspections":
+                self._report.inspections = self._promised[table]
+            if found != self._promised[table] and self._report.ok:
+                self._name_strangers(layout, found)
+        if self._count("masks") != self._masks and self._report.ok:
+            self._findings.add(
+                "stranger",
+                "masks holds rows that belong to no detection's mask",
+                table="masks",
+            )
+
+    def _promise(self, table: str, entry: Entry, content: Mapping[str, Any]) -> Promise | None:
+        bulk = content.get("bulk")
+        if not isinstance(bulk, dict) or table not in bulk:
+            return None
+        match bulk[table]:
+            case {
+                "layout": layout,
+                "rows": int(rows),
+                "sha256": str(digest),
+                "marks": str(marks),
+            } if layout == BULK[table].number and isinstance(entry.change, int):
+                return Promise(
+                    entry.seq, entry.change, entry.action, entry.subject, rows, digest, marks
+                )
+        self._findings.add(
+            "layout",
+            f"entry {entry.seq} digests {table} in a way this release does not know",
+            seq=entry.seq,
+            table=table,
+        )
+        return None
+
+    def _sweep(self, layout: Layout, promises: Sequence[Promise]) -> None:
+        first, last = promises[0].change, promises[-1].change
+        fits = True
+        with self._rows(layout, first, last) as fetch:
+            for promise in promises:
+                if not self._fits(fetch, promise):
+                    fits = False
+                    break
+            else:
+                fits = not fetch(1)
+        if not fits:
+            before = len(self._report.problems)
+            for promise in promises:
+                self._examine(layout, promise)
+            if len(self._report.problems) == before:
+                self._findings.add(
+                    "stranger",
+                    f"{layout.table} holds rows between those of entries {promises[0].seq} and"
+                    f" {promises[-1].seq} that no entry speaks of",
+                    seq=promises[0].seq,
+                    table=layout.table,
+                )
+
+    def _fits(self, fetch: Any, promise: Promise) -> bool:
+        digest = RowsDigest()
+        missing = promise.rows
+        while missing:
+            rows = fetch(min(_FETCH, missing))
+            if (
+                not rows
+                or rows[0][0] // CHANGE_SPAN != promise.change
+                or rows[-1][0] // CHANGE_SPAN != promise.change
+            ):
+                return False
+            missing -= len(rows)
+            digest.update(rows)
+        return digest.hexdigest() == promise.sha256
+
+    def _examine(self, layout: Layout, promise: Promise) -> None:
+        """Check one change's rows by themselves, and name the first that differs."""
+        lines: list[bytes] = []
+        keys: list[int] = []
+        with self._rows(layout, promise.change, promise.change) as fetch:
+            while len(lines) <= promise.rows and (rows := fetch(_FETCH)):
+                for row in rows:
+                    lines.append(row_line(row))
+                    keys.append(row[0])
+        if lines_digest(lines) == promise.sha256:
+            return
+        position = first_difference(promise.marks, lines)
+        key = keys[position] if position < len(keys) else None
+        where = f"from {layout.key} {key} on" if key is not None else "at the end"
+        self._findings.add(
+            "rows",
+            f"{layout.table}: the rows of entry {promise.seq} ({promise.action} {promise.subject})"
+            f" were changed {where}: {len(lines)} rows found, {promise.rows} were written",
+            seq=promise.seq,
+            table=layout.table,
+            row_id=key,
+        )
+
+    @contextmanager
+    def _rows(self, layout: Layout, first: int, last: int) -> Iterator[Any]:
+        """Give fetch(n) over the rows of some changes, in digest order."""
+        columns = ", ".join(canonical_columns(layout.table, self._dialect))
+        sql = (
+            f"SELECT {columns} FROM {layout.table} WHERE {layout.key} >= {first * CHANGE_SPAN:d}"
+            f" AND {layout.key} < {(last + 1) * CHANGE_SPAN:d} ORDER BY {', '.join(layout.order)}"
+        )
+        if self._dialect == "sqlite":
+            cursor = self._driver.execute(sql)
+            try:
+                yield cursor.fetchmany
+            finally:
+                cursor.close()
+            return
+        with self._driver.cursor(name="lfv_audit", binary=True) as cursor:
+            cursor.execute(sql)
+            yield cursor.fetchmany
+
+    def _check_masks(self, promises: Mapping[int, Promise]) -> None:
+        """Check that every mask is the one whose SHA-256 its detection holds, one at a time."""
+        lowest, highest = min(promises), max(promises)
+        sql = (
+            "SELECT d.id, d.mask_sha256, m.png FROM detections d"
+            " LEFT JOIN masks m ON m.detection_id = d.id"
+            " WHERE d.mask_sha256 IS NOT NULL"
+            f" AND d.id >= {lowest * CHANGE_SPAN:d} AND d.id < {(highest + 1) * CHANGE_SPAN:d}"
+        )
+        if self._dialect == "sqlite":
+            self._compare_masks(self._driver.execute(sql), promises)
+            return
+        with self._driver.cursor(name="lfv_audit_masks", binary=True) as cursor:
+            cursor.itersize = 10
+            cursor.execute(sql)
+            self._compare_masks(cursor, promises)
+
+    def _compare_masks(self, rows: Any, promises: Mapping[int, Promise]) -> None:
+        for detection_id, expected, png in rows:
+            promise = promises.get(detection_id // CHANGE_SPAN)
+            if promise is None:
+                continue  # of a change that comes on another page
+            self._masks += 1
+            if png is None or sha256(png).hexdigest() != expected:
+                self._findings.add(
+                    "mask",
+                    f"masks: the mask of detection {detection_id} (entry {promise.seq})"
+                    f" is {'gone' if png is None else 'another one'}",
+                    seq=promise.seq,
+                    table="masks",
+                    row_id=detection_id,
+                )
+
+    def _count(self, table: str) -> int:
+        return int(self._conn.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one())
+
+    def _name_strangers(self, layout: Layout, found: int) -> None:
+        """Find the first change that has rows in a table which its entry does not speak of."""
+        bulk_key = "json_extract(content, '$.bulk.{}.rows')"
+        if self._dialect != "sqlite":
+            bulk_key = "(content -> 'bulk' -> '{}' ->> 'rows')::bigint"
+        promised = bulk_key.format(layout.table)
+        row = self._conn.exec_driver_sql(
+            f"SELECT min(t.{layout.key}) FROM {layout.table} t WHERE NOT EXISTS"
+            f" (SELECT 1 FROM audit_log a WHERE a.change = t.{layout.key} / {CHANGE_SPAN}"
+            f" AND {promised} IS NOT NULL)"
+        ).scalar()
+        self._findings.add(
+            "stranger",
+            f"{layout.table} holds {found} rows, the log speaks of {self._promised[layout.table]};"
+            f" the first that no entry speaks of has {layout.key} {row}",
+            table=layout.table,
+            row_id=row,
+        )
+
+
+def _runs(changes: Sequence[int], promises: Mapping[int, Promise]) -> Iterator[list[Promise]]:
+    """Promises by change number, cut where a change of another page lies between them.
+
+    `changes` are all changes of the page, sorted: those without rows in this table may lie between.
+    """
+    run: list[Promise] = []
+    previous: int | None = None
+    for change in changes:
+        if previous is not None and change != previous + 1 and run:
+            yield run
+            run = []
+        if change in promises:
+            run.append(promises[change])
+        previous = change
+    if run:
+        yield run

@@ -1,0 +1,147 @@
+"""Reading the audit log in order, and checking that it is one unbroken chain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy.engine import Connection
+
+from lfv_store.audit.canonical import GENESIS, entry_hash
+from lfv_store.audit.report import AuditHead, AuditReport, Findings
+from lfv_store.database import driver_connection
+from lfv_store.types import utc_datetime
+
+PAGE = 200
+"""Entries read at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An audit entry as stored; `content` is still text."""
+
+    seq: int
+    change: int
+    at: str
+    actor: str
+    action: str
+    subject: str
+    content: str
+    previous: str
+    hash: str
+
+    def computed_hash(self) -> str:
+        """What the hash must be, going by the other fields."""
+        return entry_hash(
+            self.seq,
+            self.change,
+            self.at,
+            self.actor,
+            self.action,
+            self.subject,
+            self.content,
+            self.previous,
+        )
+
+    def parsed(self) -> dict[str, Any]:
+        """The content; empty if it is not even JSON (its hash will not fit then either)."""
+        try:
+            content = orjson.loads(self.content)
+        except (orjson.JSONDecodeError, TypeError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+
+def entry_columns(dialect: str) -> str:
+    """SQL for the columns of an Entry, in its order."""
+    if dialect == "sqlite":
+        return "seq, change, at, actor, action, subject, content, previous, hash"
+    return (
+        "seq, change, to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US'), actor, action,"
+        " subject, content::text, previous, hash"
+    )
+
+
+def pages(conn: Connection) -> Iterator[list[Entry]]:
+    """All entries by number, in pages."""
+    dialect = conn.dialect.name
+    mark = "?" if dialect == "sqlite" else "%s"
+    sql = (
+        f"SELECT {entry_columns(dialect)} FROM audit_log WHERE seq > {mark}"  # noqa: S608
+        f" ORDER BY seq LIMIT {PAGE}"
+    )
+    driver = driver_connection(conn)
+    after = -(2**62)
+    while page := [Entry(*row) for row in driver.execute(sql, (after,)).fetchall()]:
+        yield page
+        after = page[-1].seq
+
+
+class ChainCheck:
+    """Follows the chain entry by entry."""
+
+    def __init__(self, report: AuditReport, findings: Findings, head: AuditHead | None) -> None:
+        self._report = report
+        self._findings = findings
+        self._kept = head
+        self._previous = GENESIS
+        self._expected = 1
+
+    def follow(self, entry: Entry) -> None:
+        """Check one entry against the one before."""
+        if entry.seq != self._expected:
+            self._findings.add(
+                "gap",
+                f"entry {self._expected} is missing: the log goes on with entry {entry.seq}",
+                seq=self._expected,
+                table="audit_log",
+            )
+        elif entry.previous != self._previous:
+            self._findings.add(
+                "link",
+                f"entry {entry.seq} does not follow from entry {entry.seq - 1}",
+                seq=entry.seq,
+                table="audit_log",
+            )
+        if entry.hash != entry.computed_hash():
+            self._findings.add(
+                "hash",
+                f"entry {entry.seq} ({entry.action} {entry.subject}) was changed:"
+                " its content does not fit its hash",
+                seq=entry.seq,
+                table="audit_log",
+            )
+        if self._kept is not None and entry.seq == self._kept.seq:
+            self._report.head_checked = True
+            if entry.hash != self._kept.hash:
+                self._findings.add(
+                    "head",
+                    f"entry {entry.seq} is not the one whose hash was kept: the log was rewritten",
+                    seq=entry.seq,
+                    table="audit_log",
+                )
+        self._previous = entry.hash
+        self._expected = entry.seq + 1
+        self._report.entries += 1
+        self._report.head = AuditHead(entry.seq, entry.hash, _time(entry.at))
+
+    def finish(self) -> None:
+        """Check that the log reaches as far as the kept head."""
+        if self._kept is not None and not self._report.head_checked:
+            self._findings.add(
+                "truncated",
+                f"the log ends at entry {self._expected - 1}, but entry {self._kept.seq} was kept:"
+                " it was cut off",
+                seq=self._expected,
+                table="audit_log",
+            )
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        return utc_datetime(text)
+    except (ValueError, TypeError):
+        return None

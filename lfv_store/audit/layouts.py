@@ -1,0 +1,125 @@
+"""Which columns of which table a digest covers, and in what order: the part that may never change.
+
+A later migration that adds a column adds a new layout number; rows digested before keep theirs.
+A test fails when the newest layout of a table does not cover all of its columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import sqlalchemy as sa
+
+from lfv_store.tables import Base
+from lfv_store.types import UtcDateTime
+
+CHANGE_SPAN = 1_000_000
+"""Ids of the bulk tables are change * CHANGE_SPAN + position: so many rows a change may hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The columns of a table that a digest covers, in digest order.
+
+    `key` is the column whose value places a bulk row in its change, None for row-wise tables.
+    """
+
+    table: str
+    number: int
+    columns: tuple[str, ...]
+    order: tuple[str, ...]
+    key: str | None
+
+
+def _layout(table: str, columns: str, order: str = "id", key: str | None = None) -> Layout:
+    return Layout(table, 1, tuple(columns.split()), tuple(order.split()), key)
+
+
+ROWWISE: dict[str, Layout] = {
+    layout.table: layout
+    for layout in (
+        _layout(
+            "models",
+            "id host model_arn project_name model_version created_at facts registered_at",
+        ),
+        _layout("policies", "id sha256 content stored_at"),
+        _layout("decisions", "id run_id number policy_id decided_by decided_at"),
+        _layout("reviews", "id inspection_id verdict reviewer comment reviewed_at"),
+        _layout(
+            "runs",
+            "id run_id model_id project_name model_version host source manifest_sha256"
+            " manifest_lines policy_id current_decision later_decision_id triggered_by flow_run_id"
+            " code_version parameters status message started_at finished_at",
+        ),
+        _layout(
+            "hostings",
+            "id model_id status owned client_token host_spec min_units max_units"
+            " price_per_unit_hour billed_from billed_to requested_by requested_at hosted_at"
+            " stop_requested_at stopped_at message stop_attempts stop_error claimed_by"
+            " claimed_until",
+        ),
+        _layout("hosting_usage", "id hosting_id run_id images first_answer_at last_answer_at"),
+        _layout("leases", "id hosting_id run_id acquired_at ended_at end_reason"),
+    )
+}
+"""Small tables: every entry lists each row it wrote, with the digest of the row as it then was."""
+
+BULK: dict[str, Layout] = {
+    layout.table: layout
+    for layout in (
+        _layout("images", "id sha256 format width height size_bytes", key="id"),
+        _layout(
+            "detections",
+            "id model_id image_id run_id is_anomalous confidence response mask_sha256 request_id"
+            " latency_ms detected_at",
+            key="id",
+        ),
+        _layout(
+            "anomalies",
+            "detection_id position name total_percentage_area color",
+            order="detection_id position",
+            key="detection_id",
+        ),
+        _layout(
+            "inspections",
+            "id run_id line_number source_ref image_id detection_id reused verdict reasons"
+            " error_code error_message attempts attributes expected_is_anomalous"
+            " expected_mask_ref inspected_at",
+            key="id",
+        ),
+        _layout(
+            "inspection_attributes",
+            "inspection_id name value",
+            order="inspection_id name",
+            key="inspection_id",
+        ),
+        _layout("verdicts", "id decision_id inspection_id verdict reasons", key="id"),
+    )
+}
+"""Large tables: an entry holds one digest over all rows of its change, in the order of `order`."""
+
+LAYOUTS: dict[str, Layout] = {**ROWWISE, **BULK}
+
+
+@cache
+def canonical_columns(table: str, dialect: str) -> tuple[str, ...]:
+    """SQL expressions that read a row as its digest sees it: integers, floats and text only.
+
+    Times as `YYYY-MM-DD HH:MM:SS.ffffff` in UTC, booleans as 0 and 1, JSON as the stored text.
+    """
+    columns = Base.metadata.tables[table].c
+    return tuple(_canonical(columns[name], dialect) for name in LAYOUTS[table].columns)
+
+
+def _canonical(column: sa.Column[object], dialect: str) -> str:
+    name = column.name
+    if dialect == "sqlite":
+        return name
+    if isinstance(column.type, UtcDateTime):
+        return f"to_char({name} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
+    if isinstance(column.type, sa.Boolean):
+        return f"{name}::int"
+    if isinstance(column.type, sa.JSON):
+        return f"{name}::text"
+    return name

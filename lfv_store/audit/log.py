@@ -1,0 +1,90 @@
+"""`store.audit`: the head to keep, the entries to read, and the verification of everything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from sqlalchemy.engine import Connection
+
+from lfv_store.audit.batches import BatchCheck
+from lfv_store.audit.entries import ChainCheck, Entry, entry_columns, pages
+from lfv_store.audit.guards import check_tallies, check_triggers
+from lfv_store.audit.report import AuditHead, AuditReport, Findings
+from lfv_store.audit.rowwise import RowCheck
+from lfv_store.database import Database
+from lfv_store.types import utc_datetime
+
+
+class Audit:
+    """The audit log. It is written by every change; here it is read."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def head(self) -> AuditHead | None:
+        """The newest entry's number and hash: what to keep elsewhere. None for an empty log."""
+        with self._database.read() as conn:
+            row = conn.exec_driver_sql(
+                f"SELECT {entry_columns(conn.dialect.name)} FROM audit_log"  # noqa: S608
+                " ORDER BY seq DESC LIMIT 1"
+            ).one_or_none()
+        if row is None:
+            return None
+        entry = Entry(*row)
+        return AuditHead(entry.seq, entry.hash, utc_datetime(entry.at))
+
+    def entries(self) -> Iterator[Entry]:
+        """All entries in order, streamed."""
+        with self._database.snapshot() as conn:
+            for page in pages(conn):
+                yield from page
+
+    def verify(
+        self,
+        head: AuditHead | str | None = None,
+        *,
+        max_problems: int = 20,
+        progress: Callable[[int], None] | None = None,
+    ) -> AuditReport:
+        """Check the whole log and every row it speaks of, at one moment, in bounded memory.
+
+        With `head`, kept from earlier, also that the log still contains that entry: without it, a
+        log that was cut off together with its rows, or rewritten as a whole, cannot be told from a
+        true one. `progress` is called with the number of entries checked so far. Writers go on
+        meanwhile; what they add is not looked at.
+        """
+        kept = AuditHead.parse(head) if isinstance(head, str) else head
+        with self._database.snapshot() as conn:
+            return verify(conn, kept, max_problems=max_problems, progress=progress)
+
+
+def verify(
+    conn: Connection,
+    head: AuditHead | None = None,
+    *,
+    max_problems: int = 20,
+    progress: Callable[[int], None] | None = None,
+) -> AuditReport:
+    """Audit.verify() of what a connection's transaction sees."""
+    report = AuditReport()
+    findings = Findings(report, max_problems)
+    chain = ChainCheck(report, findings, head)
+    batches = BatchCheck(conn, report, findings)
+    rows = RowCheck(conn, report, findings)
+    for page in pages(conn):
+        contents = []
+        for entry in page:
+            chain.follow(entry)
+            content = entry.parsed()
+            rows.collect(entry, content)
+            contents.append((entry, content))
+        batches.check(contents)
+        if progress is not None:
+            progress(report.entries)
+    chain.finish()
+    batches.finish()
+    rows.finish()
+    check_triggers(conn, findings)
+    check_tallies(conn, findings)
+    report.problems.sort(key=lambda problem: problem.seq or 2**62)
+    return report

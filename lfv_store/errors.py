@@ -1,0 +1,97 @@
+"""What the store raises. No SQLAlchemy or driver error leaves this package.
+
+    StoreError
+    ├── StoreUnavailable        the database is away, locked or too busy; try again later
+    ├── SchemaError
+    │   ├── SchemaTooNew        the database was written by a newer release
+    │   └── SchemaOutdated      the database needs `lfv db upgrade`
+    ├── InvalidRecord           data that breaks a rule of the schema (naive time, unknown verdict)
+    ├── RecordConflict          the same identity was recorded before with other content
+    ├── UnknownRecord
+    │   ├── UnknownModel
+    │   ├── UnknownRun
+    │   ├── UnknownInspection
+    │   ├── UnknownHosting
+    │   └── UnknownLease
+    ├── HostingStopping         the model's open hosting is being stopped; wait for it and try again
+    └── AuditBroken             the audit trail does not fit itself or the rows it speaks of
+
+Every class says in `retryable` whether the same call may be repeated as it is.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class StoreError(Exception):
+    """Anything the store could not do."""
+
+    retryable: ClassVar[bool] = False
+
+
+class StoreUnavailable(StoreError):
+    """The database could not be reached, was locked for too long, or aborted the transaction.
+
+    Nothing of the call was stored. Repeating it is safe: every write is idempotent.
+    """
+
+    retryable: ClassVar[bool] = True
+
+
+class SchemaError(StoreError):
+    """The database's schema is not the one this release works with."""
+
+
+class SchemaTooNew(SchemaError):
+    """The database is at a revision this release does not know."""
+
+
+class SchemaOutdated(SchemaError):
+    """The database is at an older revision, or empty, and was not to be migrated."""
+
+
+class InvalidRecord(StoreError):
+    """The data handed in breaks a rule of the schema."""
+
+
+class RecordConflict(StoreError):
+    """The same identity was recorded before, with other content."""
+
+
+class UnknownRecord(StoreError):
+    """A row that the call refers to does not exist."""
+
+
+class UnknownModel(UnknownRecord):
+    """No model has this id."""
+
+
+class UnknownRun(UnknownRecord):
+    """No run has this run_id."""
+
+
+class UnknownInspection(UnknownRecord):
+    """No inspection has this id."""
+
+
+class UnknownHosting(UnknownRecord):
+    """No hosting has this id."""
+
+
+class UnknownLease(UnknownRecord):
+    """No lease has this id."""
+
+
+class HostingStopping(StoreError):
+    """The model's open hosting is stop-requested: wait until it is stopped, then acquire again."""
+
+    retryable: ClassVar[bool] = True
+
+    def __init__(self, hosting_id: int) -> None:
+        super().__init__(f"hosting {hosting_id} of this model is being stopped")
+        self.hosting_id = hosting_id
+
+
+class AuditBroken(StoreError):
+    """The audit trail does not fit itself, the rows it speaks of, or the head that was kept."""

@@ -1,0 +1,210 @@
+"""Leases: a run's claim on a hosting. The last one out of a hosting we own has it stopped.
+
+A lease is live as long as it has a heartbeat row; see hostings.expire_leases for why.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Literal
+from uuid import uuid4
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Row
+
+from lfv_store.audit.change import Change, change
+from lfv_store.database import Database
+from lfv_store.errors import HostingStopping, InvalidRecord, UnknownLease, UnknownModel
+from lfv_store.hostings import (
+    IN_USE,
+    OPEN,
+    expire_leases,
+    let_go,
+    require_hosting,
+    select_hostings,
+)
+from lfv_store.records import JsonObject, Lease, Release
+from lfv_store.runs import require_run
+from lfv_store.tables import HostingTable, LeaseHeartbeatTable, LeaseTable, ModelTable, RunTable
+
+BilledFrom = Literal["requested", "hosted"]
+BilledTo = Literal["stop_requested", "stopped"]
+
+
+class Leases:
+    """`store.leases`."""
+
+    def __init__(self, database: Database, actor: str) -> None:
+        self._database = database
+        self._actor = actor
+
+    def acquire(
+        self,
+        model_id: int,
+        run_id: str,
+        *,
+        host_spec: JsonObject,
+        units: tuple[int, int | None],
+        price_per_unit_hour: float,
+        ttl: timedelta,
+        already_hosted: bool,
+        now: datetime | None = None,
+        billed_from: BilledFrom = "hosted",
+        billed_to: BilledTo = "stopped",
+    ) -> Lease:
+        """Join the model's open hosting, or create it: the intent is committed before StartModel.
+
+        `units`: (MinInferenceUnits, MaxInferenceUnits or None). `price_per_unit_hour`: what one
+        inference unit costs an hour, in the money of your choice. `already_hosted`: the model was
+        seen hosted; without an open hosting of ours it is somebody else's, and is never stopped.
+        A hosting that was requested by a run that died before it was seen hosted is taken over
+        (`must_start`) with the same client token. `now` is the database's time unless given.
+
+        Raises HostingStopping, UnknownRun, UnknownModel, InvalidRecord.
+        """
+        if ttl <= timedelta(0):
+            raise InvalidRecord("a lease's time to live must be positive")
+        with change(self._database, self._actor, "lease.acquired", run_id) as unit:
+            unit.lock_hostings()
+            moment = now or unit.now
+            run = require_run(unit.conn, run_id)
+            _revive(unit, run)
+            if unit.conn.scalar(sa.select(ModelTable.id).where(ModelTable.id == model_id)) is None:
+                raise UnknownModel(f"no model has id {model_id}")
+            hosting = _open_hosting(unit, model_id)
+            if hosting is not None:
+                if hosting.status == "stop_requested":
+                    raise HostingStopping(hosting.id)
+                expire_leases(unit, moment, hosting.id)
+                hosting = require_hosting(unit.conn, hosting.id)
+                must_start = hosting.owned and _never_started(hosting)
+            else:
+                minimum, maximum = units
+                hosting_id = unit.insert(
+                    "hostings",
+                    model_id=model_id,
+                    status="hosted" if already_hosted else "requested",
+                    owned=not already_hosted,
+                    client_token=uuid4().hex,
+                    host_spec=host_spec,
+                    min_units=minimum,
+                    max_units=maximum,
+                    price_per_unit_hour=float(price_per_unit_hour),
+                    billed_from=billed_from,
+                    billed_to=billed_to,
+                    requested_by=run_id,
+                    requested_at=moment,
+                    hosted_at=moment if already_hosted else None,
+                    stop_attempts=0,
+                )
+                hosting = require_hosting(unit.conn, hosting_id)
+                must_start = not already_hosted
+            lease_id = unit.insert("leases", hosting_id=hosting.id, run_id=run, acquired_at=moment)
+            unit.conn.execute(
+                sa.insert(LeaseHeartbeatTable).values(
+                    lease_id=lease_id,
+                    beat_at=moment,
+                    expires_at=moment + ttl,
+                    ttl_seconds=ttl.total_seconds(),
+                )
+            )
+            return Lease(
+                lease_id=lease_id,
+                hosting_id=hosting.id,
+                client_token=hosting.client_token,
+                must_start=must_start,
+                owned=hosting.owned,
+                hosting_status=hosting.status,
+                expires_at=moment + ttl,
+            )
+
+    def heartbeat(self, lease_id: int, now: datetime | None = None) -> bool:
+        """Say that the holder is alive. False: the lease is over (released, or expired and swept).
+
+        A lease past its expiry that nobody swept yet lives on.
+        """
+        with self._database.write() as conn:
+            moment = now or self._database.now(conn)
+            mine = LeaseHeartbeatTable.lease_id == lease_id
+            ttl = conn.scalar(sa.select(LeaseHeartbeatTable.ttl_seconds).where(mine))
+            if ttl is None:
+                return False
+            result = conn.execute(
+                sa.update(LeaseHeartbeatTable)
+                .where(mine)
+                .values(beat_at=moment, expires_at=moment + timedelta(seconds=ttl))
+            )
+            return result.rowcount == 1
+
+    def should_start(self, lease_id: int, now: datetime | None = None) -> bool:
+        """Whether this lease's holder is now the one to start the model.
+
+        For a holder who waits for another run to start it: True once that run is gone and the model
+        was never seen hosted. Of several who wait, the one with the oldest live lease is told True.
+        """
+        with change(self._database, self._actor, "lease.checked", str(lease_id)) as unit:
+            unit.lock_hostings()
+            lease = _require_lease(unit, lease_id)
+            expire_leases(unit, now or unit.now, lease.hosting_id)
+            hosting = require_hosting(unit.conn, lease.hosting_id)
+            oldest = unit.conn.scalar(
+                sa.select(sa.func.min(LeaseTable.id))
+                .join(LeaseHeartbeatTable, LeaseHeartbeatTable.lease_id == LeaseTable.id)
+                .where(LeaseTable.hosting_id == hosting.id)
+            )
+            return bool(hosting.owned and hosting.status == "requested" and oldest == lease_id)
+
+    def release(self, lease_id: int, now: datetime | None = None) -> Release:
+        """End a lease. The last one out of a hosting we own puts it to stop_requested with it.
+
+        `must_stop` tells the caller to stop the model now; the same release again says so again
+        until the hosting is marked stopped. Raises UnknownLease.
+        """
+        with change(self._database, self._actor, "lease.released", str(lease_id)) as unit:
+            unit.lock_hostings()
+            moment = now or unit.now
+            lease = _require_lease(unit, lease_id)
+            if lease.ended_at is None:
+                unit.conn.execute(
+                    sa.delete(LeaseHeartbeatTable).where(LeaseHeartbeatTable.lease_id == lease_id)
+                )
+                unit.update("leases", lease_id, ended_at=moment, end_reason="released")
+                expire_leases(unit, moment, lease.hosting_id)
+                hosting = require_hosting(unit.conn, lease.hosting_id)
+                if hosting.live_leases == 0 and hosting.status in IN_USE:
+                    let_go(unit, hosting, moment)
+            hosting = require_hosting(unit.conn, lease.hosting_id)
+            return Release(
+                hosting_id=hosting.id,
+                must_stop=bool(hosting.owned and hosting.status == "stop_requested"),
+                host_spec=hosting.host_spec,
+                client_token=hosting.client_token,
+            )
+
+
+def _revive(unit: Change, run: int) -> None:
+    """A run that was taken for lost, and comes for a lease, is running after all."""
+    status = unit.conn.scalar(sa.select(RunTable.status).where(RunTable.id == run))
+    if status == "crashed":
+        unit.update("runs", run, status="running", message=None, finished_at=None)
+
+
+def _open_hosting(unit: Change, model_id: int) -> Row[Any] | None:
+    rows = select_hostings(
+        unit.conn, HostingTable.model_id == model_id, HostingTable.status.in_(OPEN)
+    )
+    return rows[0] if rows else None
+
+
+def _never_started(hosting: Row[Any]) -> bool:
+    """Requested by a run that is gone: whoever comes now starts the model in its place."""
+    return bool(hosting.status == "requested" and hosting.live_leases == 0)
+
+
+def _require_lease(unit: Change, lease_id: int) -> Row[Any]:
+    row = unit.conn.execute(
+        sa.select(*LeaseTable.__table__.c).where(LeaseTable.id == lease_id)
+    ).one_or_none()
+    if row is None:
+        raise UnknownLease(f"no lease has id {lease_id}")
+    return row

@@ -1,0 +1,1 @@
+"""What revisions created, as it was: never edited after a release."""

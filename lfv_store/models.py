@@ -1,0 +1,112 @@
+"""Models: which model versions there are, wherever they are hosted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from lfv_store.audit.change import change
+from lfv_store.database import Database
+from lfv_store.errors import UnknownModel
+from lfv_store.records import Model, ModelKey
+from lfv_store.tables import ImageTable, InspectionTable, ModelTable, RunTable
+
+_SIZES_LOOKED_AT = 500
+
+
+class Models:
+    """`store.models`."""
+
+    def __init__(self, database: Database, actor: str) -> None:
+        self._database = database
+        self._actor = actor
+
+    def register(self, key: ModelKey, **facts: Any) -> int:
+        """The id of a model version; stored with `facts` (JSON values) when it is seen first.
+
+        The facts of the first registration stay.
+        """
+        with self._database.read() as conn:
+            known = _find(conn, key)
+        if known is not None:
+            return known
+        with change(self._database, self._actor, "model.registered", key.model_arn) as unit:
+            unit.lock_chain()
+            known = _find(unit.conn, key)
+            if known is not None:
+                return known
+            return unit.insert(
+                "models",
+                host=key.host,
+                model_arn=key.model_arn,
+                project_name=key.project_name,
+                model_version=key.model_version,
+                created_at=key.created_at,
+                facts=facts,
+                registered_at=unit.now,
+            )
+
+    def get(self, model_id: int) -> Model:
+        """A model by its id. Raises UnknownModel."""
+        with self._database.read() as conn:
+            row = conn.execute(
+                sa.select(*ModelTable.__table__.c).where(ModelTable.id == model_id)
+            ).one_or_none()
+        if row is None:
+            raise UnknownModel(f"no model has id {model_id}")
+        return _model(row)
+
+    def list(self, limit: int = 100) -> list[Model]:
+        """Models, the last registered first."""
+        with self._database.read() as conn:
+            rows = conn.execute(
+                sa.select(*ModelTable.__table__.c).order_by(ModelTable.id.desc()).limit(limit)
+            ).all()
+        return [_model(row) for row in rows]
+
+    def image_size(self, model_id: int) -> tuple[int, int] | None:
+        """(width, height) in pixels of the images this model has answered for.
+
+        None before the first answer, and when it has answered for several sizes. Some hundred
+        answers are looked at: a model that minds the size has answered for one only.
+        """
+        answered = (
+            sa.select(ImageTable.width, ImageTable.height)
+            .join(InspectionTable, InspectionTable.image_id == ImageTable.id)
+            .join(RunTable, RunTable.id == InspectionTable.run_id)
+            .where(RunTable.model_id == model_id, InspectionTable.detection_id.is_not(None))
+            .limit(_SIZES_LOOKED_AT)
+            .subquery()
+        )
+        with self._database.read() as conn:
+            sizes = conn.execute(sa.select(answered).distinct().limit(2)).all()
+        return (sizes[0].width, sizes[0].height) if len(sizes) == 1 else None
+
+
+def _find(conn: Connection, key: ModelKey) -> int | None:
+    return conn.scalar(
+        sa.select(ModelTable.id).where(
+            ModelTable.host == key.host,
+            ModelTable.model_arn == key.model_arn,
+            ModelTable.project_name == key.project_name,
+            ModelTable.model_version == key.model_version,
+            ModelTable.created_at.is_not_distinct_from(key.created_at),
+        )
+    )
+
+
+def _model(row: Row[Any]) -> Model:
+    return Model(
+        model_id=row.id,
+        key=ModelKey(
+            host=row.host,
+            model_arn=row.model_arn,
+            project_name=row.project_name,
+            model_version=row.model_version,
+            created_at=row.created_at,
+        ),
+        facts=row.facts,
+        registered_at=row.registered_at,
+    )

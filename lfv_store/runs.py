@@ -1,0 +1,233 @@
+"""Runs: who or what inspected which manifest, with which policy, and how that ended."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from lfv_store.audit.change import Change, change
+from lfv_store.database import Database, canonical_json
+from lfv_store.errors import InvalidRecord, UnknownModel, UnknownRun
+from lfv_store.records import RUN_STATUSES, JsonObject, NewRun, Run, RunStatus
+from lfv_store.tables import ModelTable, PolicyTable, RunProgressTable, RunTable
+from lfv_store.text import clean, clean_or_none, json_value
+
+
+class Runs:
+    """`store.runs`."""
+
+    def __init__(self, database: Database, actor: str) -> None:
+        self._database = database
+        self._actor = actor
+
+    def start(self, new: NewRun) -> Run:
+        """Record that a run begins. The same run_id again gives the run as it is stored.
+
+        Raises UnknownModel.
+        """
+        known = self._select(RunTable.run_id == new.run_id)
+        if known:
+            return known[0]
+        with change(self._database, self._actor, "run.started", new.run_id) as unit:
+            unit.lock_chain()
+            if run_key(unit.conn, new.run_id) is None:
+                _insert(unit, new)
+        return self.get(new.run_id)
+
+    def get(self, run_id: str) -> Run:
+        """A run by its id. Raises UnknownRun."""
+        found = self._select(RunTable.run_id == run_id)
+        if not found:
+            raise UnknownRun(f"no run has id {run_id!r}")
+        return found[0]
+
+    def find_by_flow_run(self, flow_run_id: str) -> Run | None:
+        """The newest run that a Prefect flow run worked on."""
+        found = self._select(RunTable.flow_run_id == flow_run_id, limit=1)
+        return found[0] if found else None
+
+    def find(self, prefix: str) -> Sequence[Run]:
+        """The runs whose id begins with some letters; at most three, to see if it is ambiguous."""
+        return self._select(RunTable.run_id.startswith(prefix, autoescape=True), limit=3)
+
+    def list(self, limit: int = 20, *, status: RunStatus | None = None) -> Sequence[Run]:
+        """Runs, the last started first."""
+        conditions = [] if status is None else [RunTable.status == status]
+        return self._select(*conditions, limit=limit)
+
+    def set_manifest(self, run_id: str, sha256: str | None, lines: int | None) -> None:
+        """Record the manifest's digest (hex) and number of lines, once they are known."""
+        self._update(run_id, "run.manifest", manifest_sha256=sha256, manifest_lines=lines)
+
+    def set_model(self, run_id: str, model_id: int) -> None:
+        """Record which model the run resolved to. Raises UnknownModel."""
+        with self._database.read() as conn:
+            _check_model(conn, model_id)
+        self._update(run_id, "run.model", model_id=model_id)
+
+    def set_status(self, run_id: str, status: RunStatus, message: str | None, at: datetime) -> None:
+        """Record how the run stands. Every status but `running` also sets the time it finished."""
+        if status not in RUN_STATUSES:
+            raise InvalidRecord(f"unknown run status {status!r}")
+        self._update(
+            run_id,
+            f"run.{status}",
+            status=status,
+            message=clean_or_none(message),
+            finished_at=None if status == "running" else at,
+        )
+
+    def resume(self, run_id: str, *, flow_run_id: str | None, triggered_by: str = "") -> Run:
+        """Set a run going again, under another Prefect flow run.
+
+        The run shows the newest flow run; the audit log keeps who resumed it and when.
+        """
+        values: dict[str, Any] = {"status": "running", "message": None, "finished_at": None}
+        if flow_run_id is not None:
+            values["flow_run_id"] = flow_run_id
+        if triggered_by:
+            values["triggered_by"] = clean(triggered_by)
+        self._update(run_id, "run.resumed", **values)
+        return self.get(run_id)
+
+    def _update(self, run_id: str, action: str, **values: Any) -> None:
+        with change(self._database, self._actor, action, run_id) as unit:
+            key = lock_run(unit.conn, run_id)
+            row = unit.conn.execute(
+                sa.select(*(RunTable.__table__.c[name] for name in values)).where(
+                    RunTable.id == key
+                )
+            ).one()
+            if tuple(row) != tuple(values.values()):
+                unit.update("runs", key, **values)
+
+    def _select(self, *conditions: sa.ColumnElement[bool], limit: int = 2) -> Sequence[Run]:
+        statement = (
+            sa.select(
+                *RunTable.__table__.c,
+                PolicyTable.content.label("policy"),
+                PolicyTable.sha256.label("policy_sha256"),
+                sa.func.coalesce(RunProgressTable.planned_through, 0).label("planned_through"),
+            )
+            .join(PolicyTable, PolicyTable.id == RunTable.policy_id)
+            .outerjoin(RunProgressTable, RunProgressTable.run_id == RunTable.id)
+            .where(*conditions)
+            .order_by(RunTable.started_at.desc(), RunTable.id.desc())
+            .limit(limit)
+        )
+        with self._database.read() as conn:
+            return [_run(row) for row in conn.execute(statement)]
+
+
+def run_key(conn: Connection, run_id: str) -> int | None:
+    """The internal id of a run."""
+    return conn.scalar(sa.select(RunTable.id).where(RunTable.run_id == run_id))
+
+
+def require_run(conn: Connection, run_id: str) -> int:
+    """The internal id of a run. Raises UnknownRun."""
+    key = run_key(conn, run_id)
+    if key is None:
+        raise UnknownRun(f"no run has id {run_id!r}")
+    return key
+
+
+def lock_run(conn: Connection, run_id: str) -> int:
+    """The internal id of a run, locked until the commit so that its batches come one by one.
+
+    Others can still insert rows that refer to the run (FOR NO KEY UPDATE). Raises UnknownRun.
+    """
+    statement = sa.select(RunTable.id).where(RunTable.run_id == run_id)
+    if conn.dialect.name != "sqlite":
+        statement = statement.with_for_update(key_share=True)
+    key = conn.scalar(statement)
+    if key is None:
+        raise UnknownRun(f"no run has id {run_id!r}")
+    return key
+
+
+def policy_digest(policy: JsonObject) -> str:
+    """SHA-256, in hex, of a policy's canonical JSON."""
+    return hashlib.sha256(canonical_json(policy).encode()).hexdigest()
+
+
+def store_policy(unit: Change, policy: JsonObject) -> int:
+    """The id of a policy, stored if it is new. Takes the chain's lock."""
+    unit.lock_chain()
+    policy = json_value(policy)
+    digest = policy_digest(policy)
+    known = unit.conn.scalar(sa.select(PolicyTable.id).where(PolicyTable.sha256 == digest))
+    if known is not None:
+        return known
+    return unit.insert("policies", sha256=digest, content=policy, stored_at=unit.now)
+
+
+def _check_model(conn: Connection, model_id: int) -> None:
+    if conn.scalar(sa.select(ModelTable.id).where(ModelTable.id == model_id)) is None:
+        raise UnknownModel(f"no model has id {model_id}")
+
+
+def _insert(unit: Change, new: NewRun) -> None:
+    if new.model_id is not None:
+        _check_model(unit.conn, new.model_id)
+    policy_id = store_policy(unit, new.policy)
+    key = unit.insert(
+        "runs",
+        run_id=new.run_id,
+        model_id=new.model_id,
+        project_name=clean(new.project_name),
+        model_version=clean(new.model_version),
+        host=clean(new.host),
+        source=clean(new.source),
+        policy_id=policy_id,
+        current_decision=1,
+        triggered_by=clean(new.triggered_by),
+        flow_run_id=new.flow_run_id,
+        code_version=clean(new.code_version),
+        parameters=new.parameters,
+        status="running",
+        started_at=new.started_at,
+    )
+    unit.insert(
+        "decisions",
+        run_id=key,
+        number=1,
+        policy_id=policy_id,
+        decided_by=_first_decider(new),
+        decided_at=new.started_at,
+    )
+    unit.conn.execute(sa.insert(RunProgressTable).values(run_id=key, planned_through=0))
+
+
+def _first_decider(new: NewRun) -> str:
+    """Who the run's first decision is by: what set the run off."""
+    return clean(new.triggered_by) or "run"
+
+
+def _run(row: Row[Any]) -> Run:
+    return Run(
+        run_id=row.run_id,
+        model_id=row.model_id,
+        project_name=row.project_name,
+        model_version=row.model_version,
+        host=row.host,
+        source=row.source,
+        policy=row.policy,
+        policy_sha256=row.policy_sha256,
+        triggered_by=row.triggered_by,
+        flow_run_id=row.flow_run_id,
+        code_version=row.code_version,
+        parameters=row.parameters,
+        status=row.status,
+        message=row.message,
+        manifest_sha256=row.manifest_sha256,
+        manifest_lines=row.manifest_lines,
+        planned_through=row.planned_through,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+    )

@@ -1,0 +1,69 @@
+"""The one object that gives everything in the store, and how it is opened."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from lfv_store import schema
+from lfv_store.audit.log import Audit
+from lfv_store.costs import Costs
+from lfv_store.database import Database
+from lfv_store.hostings import Hostings
+from lfv_store.inspections import Inspections
+from lfv_store.leases import Leases
+from lfv_store.models import Models
+from lfv_store.results import Results
+from lfv_store.reviews import Reviews
+from lfv_store.runs import Runs
+from lfv_store.verdicts import Verdicts
+
+
+class Store:
+    """An open store. A context manager; thread-safe; open a new one in each process."""
+
+    def __init__(self, database: Database, actor: str) -> None:
+        self.database = database
+        self.models = Models(database, actor)
+        self.runs = Runs(database, actor)
+        self.inspections = Inspections(database, actor)
+        self.hostings = Hostings(database, actor)
+        self.leases = Leases(database, actor)
+        self.verdicts = Verdicts(database, actor)
+        self.reviews = Reviews(database, actor)
+        self.results = Results(database)
+        self.costs = Costs(database)
+        self.audit = Audit(database)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_store(url: str, *, migrate: bool | None = None, actor: str = "lfv") -> Store:
+    """Open the store of a database URL: `sqlite:///FILE` or `postgresql://USER@HOST/DATABASE`.
+
+    `migrate`: create or upgrade the tables if need be. By default an SQLite file is (it has one
+    user and no administrator), PostgreSQL is not: `lfv db upgrade` does that. `actor` is the name
+    that the audit log gives to what is done through this object.
+
+    Raises SchemaTooNew, SchemaOutdated, StoreUnavailable, StoreError (not a usable URL).
+    """
+    database = Database(url)
+    try:
+        schema.ensure(database, database.is_sqlite if migrate is None else migrate)
+    except BaseException:
+        database.close()
+        raise
+    return Store(database, actor)

@@ -1,0 +1,53 @@
+"""The store's tables, as SQLAlchemy sees them. `Base.metadata` is what `alembic check` compares."""
+
+from __future__ import annotations
+
+from lfv_store.tables.base import Base
+from lfv_store.tables.facts import (
+    AnomalyTable,
+    AuditLogTable,
+    DecisionTable,
+    DetectionTable,
+    ImageTable,
+    InspectionAttributeTable,
+    InspectionTable,
+    MaskTable,
+    ModelTable,
+    PolicyTable,
+    ReviewTable,
+    VerdictTable,
+)
+from lfv_store.tables.state import (
+    HostingTable,
+    HostingUsageTable,
+    LeaseHeartbeatTable,
+    LeaseTable,
+    PendingItemTable,
+    RunProgressTable,
+    RunTable,
+    TallyTable,
+)
+
+__all__ = [
+    "AnomalyTable",
+    "AuditLogTable",
+    "Base",
+    "DecisionTable",
+    "DetectionTable",
+    "HostingTable",
+    "HostingUsageTable",
+    "ImageTable",
+    "InspectionAttributeTable",
+    "InspectionTable",
+    "LeaseHeartbeatTable",
+    "LeaseTable",
+    "MaskTable",
+    "ModelTable",
+    "PendingItemTable",
+    "PolicyTable",
+    "ReviewTable",
+    "RunProgressTable",
+    "RunTable",
+    "TallyTable",
+    "VerdictTable",
+]

@@ -1,0 +1,49 @@
+"""The declarative base: naming of constraints, and the column types of Python annotations."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Annotated, Any, ClassVar
+
+import sqlalchemy as sa
+from sqlalchemy.orm import DeclarativeBase, mapped_column
+
+from lfv_store.types import BIG, UtcDateTime
+
+Id = Annotated[int, mapped_column(BIG, primary_key=True, autoincrement=False)]
+"""Ids are chosen by the store, never by the database: see lfv_store/audit/change.py."""
+
+BYTEWISE = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+"""Text compared byte by byte on both: the order of digests, and prefixes found through an index."""
+
+JsonValue = Annotated[dict[str, Any], mapped_column(sa.JSON(none_as_null=True))]
+JsonList = Annotated[list[dict[str, Any]], mapped_column(sa.JSON(none_as_null=True))]
+
+
+class Base(DeclarativeBase):
+    """All tables of the store."""
+
+    metadata = sa.MetaData(
+        naming_convention={
+            "pk": "pk_%(table_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        int: BIG,
+        str: sa.Text(),
+        float: sa.Double(),
+        bool: sa.Boolean(create_constraint=False),
+        bytes: sa.LargeBinary(),
+        date: sa.Date(),
+        datetime: UtcDateTime(),
+    }
+
+
+def one_of(column: str, values: tuple[str, ...], name: str | None = None) -> sa.CheckConstraint:
+    """A CHECK that a text column holds one of some words."""
+    words = ", ".join(f"'{value}'" for value in values)
+    return sa.CheckConstraint(f"{column} IN ({words})", name=name or column)

@@ -1,0 +1,202 @@
+"""Rows that change: runs, hostings and leases (every change audited), and working state (not).
+
+Working state is what a run needs to go on, and what the facts can give again: pending items, the
+planning mark, lease heartbeats, and the tallies that keep the summary views fast.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from lfv_store.records import HOSTING_STATUSES, RUN_STATUSES
+from lfv_store.tables.base import Base, Id, JsonValue, one_of
+
+LEASE_ENDS = ("released", "expired")
+
+
+class RunTable(Base):
+    """An inspection run."""
+
+    __tablename__ = "runs"
+
+    id: Mapped[Id]
+    run_id: Mapped[str] = mapped_column(unique=True)
+    model_id: Mapped[int | None] = mapped_column(sa.ForeignKey("models.id"), index=True)
+    project_name: Mapped[str]
+    model_version: Mapped[str]
+    host: Mapped[str]
+    source: Mapped[str]
+    manifest_sha256: Mapped[str | None]
+    manifest_lines: Mapped[int | None]
+    policy_id: Mapped[int] = mapped_column(sa.ForeignKey("policies.id"))
+    current_decision: Mapped[int]
+    # The id of the current decision if it is a later one, so that the views find its verdicts
+    # without a join. No foreign key: decisions refer to runs already.
+    later_decision_id: Mapped[int | None]
+    triggered_by: Mapped[str]
+    flow_run_id: Mapped[str | None] = mapped_column(index=True)
+    code_version: Mapped[str]
+    parameters: Mapped[JsonValue]
+    status: Mapped[str]
+    message: Mapped[str | None]
+    started_at: Mapped[datetime] = mapped_column(index=True)
+    finished_at: Mapped[datetime | None]
+
+    __table_args__ = (one_of("status", RUN_STATUSES),)
+
+
+class RunProgressTable(Base):
+    """Working state: how far the manifest of a run is planned."""
+
+    __tablename__ = "run_progress"
+
+    run_id: Mapped[int] = mapped_column(
+        sa.ForeignKey("runs.id"), primary_key=True, autoincrement=False
+    )
+    planned_through: Mapped[int]
+
+
+class PendingItemTable(Base):
+    """Working state: a manifest line that is still to be asked about."""
+
+    __tablename__ = "pending_items"
+
+    run_id: Mapped[int] = mapped_column(
+        sa.ForeignKey("runs.id"), primary_key=True, autoincrement=False
+    )
+    line_number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    duplicate: Mapped[bool]
+    source_ref: Mapped[str]
+    image_sha256: Mapped[str]
+    image_format: Mapped[str]
+    image_width: Mapped[int]
+    image_height: Mapped[int]
+    image_size_bytes: Mapped[int]
+    attributes: Mapped[JsonValue]
+    expected_is_anomalous: Mapped[bool | None]
+    expected_mask_ref: Mapped[str | None]
+
+    __table_args__ = (
+        sa.Index(None, "run_id", "duplicate", "line_number"),
+        sa.Index(None, "run_id", "image_sha256"),
+        {"sqlite_with_rowid": False},
+    )
+
+
+class TallyTable(Base):
+    """Working state: how many inspections of a run have which outcome now, per UTC day.
+
+    Kept in the transaction that records inspections or lets a new decision take effect; `audit
+    verify` counts again and compares.
+    """
+
+    __tablename__ = "tallies"
+
+    run_id: Mapped[int] = mapped_column(
+        sa.ForeignKey("runs.id"), primary_key=True, autoincrement=False
+    )
+    day: Mapped[date] = mapped_column(primary_key=True)
+    accepted: Mapped[int]
+    rejected: Mapped[int]
+    review: Mapped[int]
+    errors: Mapped[int]
+    reused: Mapped[int]
+    asked: Mapped[int]
+
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+
+class HostingTable(Base):
+    """One period for which a model is up."""
+
+    __tablename__ = "hostings"
+
+    id: Mapped[Id]
+    model_id: Mapped[int] = mapped_column(sa.ForeignKey("models.id"))
+    status: Mapped[str]
+    owned: Mapped[bool]
+    client_token: Mapped[str] = mapped_column(unique=True)
+    host_spec: Mapped[JsonValue]
+    min_units: Mapped[int]
+    max_units: Mapped[int | None]
+    price_per_unit_hour: Mapped[float]
+    billed_from: Mapped[str]
+    billed_to: Mapped[str]
+    requested_by: Mapped[str]
+    requested_at: Mapped[datetime]
+    hosted_at: Mapped[datetime | None]
+    stop_requested_at: Mapped[datetime | None]
+    stopped_at: Mapped[datetime | None]
+    message: Mapped[str | None]
+    stop_attempts: Mapped[int]
+    stop_error: Mapped[str | None]
+    claimed_by: Mapped[str | None]
+    claimed_until: Mapped[datetime | None]
+
+    __table_args__ = (
+        one_of("status", HOSTING_STATUSES),
+        one_of("billed_from", ("requested", "hosted")),
+        one_of("billed_to", ("stop_requested", "stopped")),
+        sa.CheckConstraint("min_units >= 1", name="min_units"),
+        sa.CheckConstraint("price_per_unit_hour >= 0", name="price_per_unit_hour"),
+        sa.Index(
+            "uq_hostings_open",
+            "model_id",
+            unique=True,
+            sqlite_where=sa.text("status IN ('requested', 'hosted', 'stop_requested')"),
+            postgresql_where=sa.text("status IN ('requested', 'hosted', 'stop_requested')"),
+        ),
+        sa.Index(None, "model_id", "requested_at"),
+    )
+
+
+class LeaseTable(Base):
+    """One run's claim on a hosting."""
+
+    __tablename__ = "leases"
+
+    id: Mapped[Id]
+    hosting_id: Mapped[int] = mapped_column(sa.ForeignKey("hostings.id"), index=True)
+    run_id: Mapped[int] = mapped_column(sa.ForeignKey("runs.id"), index=True)
+    acquired_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    end_reason: Mapped[str | None]
+
+    __table_args__ = (
+        one_of("end_reason", LEASE_ENDS),
+        sa.CheckConstraint("(ended_at IS NULL) = (end_reason IS NULL)", name="ended"),
+    )
+
+
+class HostingUsageTable(Base):
+    """What a run got from a hosting: how costs are shared, and which paid time was working time.
+
+    An answer counts for the hosting of the run's newest lease at the time it is stored.
+    """
+
+    __tablename__ = "hosting_usage"
+
+    id: Mapped[Id]
+    hosting_id: Mapped[int] = mapped_column(sa.ForeignKey("hostings.id"))
+    run_id: Mapped[int] = mapped_column(sa.ForeignKey("runs.id"))
+    images: Mapped[int]
+    first_answer_at: Mapped[datetime]
+    last_answer_at: Mapped[datetime]
+
+    __table_args__ = (sa.UniqueConstraint("run_id", "hosting_id"),)
+
+
+class LeaseHeartbeatTable(Base):
+    """Working state: when the holder of a lease was last heard of, and until when that counts."""
+
+    __tablename__ = "lease_heartbeats"
+
+    lease_id: Mapped[int] = mapped_column(
+        sa.ForeignKey("leases.id"), primary_key=True, autoincrement=False
+    )
+    beat_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    ttl_seconds: Mapped[float]

@@ -1,0 +1,262 @@
+"""Verdicts derived again: a new decision on a whole run, beside those that were there before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+import sqlalchemy as sa
+
+from lfv_store.audit.canonical import Cells
+from lfv_store.audit.change import Change, change
+from lfv_store.audit.guards import TALLY_COUNTS, utc_day_sql
+from lfv_store.bulk import select_where_in
+from lfv_store.database import Database
+from lfv_store.errors import InvalidRecord, UnknownInspection
+from lfv_store.records import (
+    VERDICTS,
+    Decision,
+    JsonObject,
+    NewVerdict,
+    StoredDetection,
+    VerdictHistory,
+)
+from lfv_store.runs import lock_run, require_run, store_policy
+from lfv_store.tables import (
+    DecisionTable,
+    DetectionTable,
+    ImageTable,
+    InspectionTable,
+    PolicyTable,
+    RunTable,
+    TallyTable,
+    VerdictTable,
+)
+from lfv_store.text import clean, json_text
+
+_BATCH = 2000
+_PAGE = 1000
+
+
+class Verdicts:
+    """`store.verdicts`."""
+
+    def __init__(self, database: Database, actor: str) -> None:
+        self._database = database
+        self._actor = actor
+
+    def candidates(self, run_id: str) -> Iterator[StoredDetection]:
+        """Every inspection of a run that has an answer, by line number: what to decide on again.
+
+        Read page by page, so that a run of any length fits in memory and writing goes on beside it.
+        """
+        after = 0
+        while page := self._candidates(run_id, after):
+            yield from page
+            after = page[-1].line_number
+
+    def _candidates(self, run_id: str, after: int) -> list[StoredDetection]:
+        with self._database.read() as conn:
+            run = require_run(conn, run_id)
+            rows = conn.execute(
+                sa.select(
+                    InspectionTable.id,
+                    InspectionTable.line_number,
+                    InspectionTable.source_ref,
+                    InspectionTable.attributes,
+                    InspectionTable.expected_is_anomalous,
+                    InspectionTable.expected_mask_ref,
+                    sa.func.coalesce(VerdictTable.verdict, InspectionTable.verdict).label(
+                        "verdict"
+                    ),
+                    DetectionTable.id.label("detection_id"),
+                    DetectionTable.response,
+                    DetectionTable.mask_sha256,
+                    ImageTable.sha256,
+                )
+                .join(DetectionTable, DetectionTable.id == InspectionTable.detection_id)
+                .join(ImageTable, ImageTable.id == InspectionTable.image_id)
+                .join(RunTable, RunTable.id == InspectionTable.run_id)
+                .outerjoin(
+                    VerdictTable,
+                    sa.and_(
+                        VerdictTable.inspection_id == InspectionTable.id,
+                        VerdictTable.decision_id == RunTable.later_decision_id,
+                    ),
+                )
+                .where(
+                    InspectionTable.run_id == run,
+                    InspectionTable.line_number > after,
+                    InspectionTable.verdict.is_not(None),
+                )
+                .order_by(InspectionTable.line_number)
+                .limit(_PAGE)
+            ).all()
+        return [
+            StoredDetection(
+                inspection_id=row.id,
+                line_number=row.line_number,
+                source_ref=row.source_ref,
+                image_sha256=row.sha256,
+                response=row.response,
+                attributes=row.attributes,
+                expected_is_anomalous=row.expected_is_anomalous,
+                expected_mask_ref=row.expected_mask_ref,
+                verdict=row.verdict,
+                detection_id=row.detection_id,
+                has_mask=row.mask_sha256 is not None,
+            )
+            for row in rows
+        ]
+
+    def add(
+        self,
+        run_id: str,
+        policy: JsonObject,
+        verdicts: Iterable[NewVerdict],
+        *,
+        decided_by: str = "",
+    ) -> Decision:
+        """Add a decision: a policy and the verdicts it gives. It takes effect when all are stored.
+
+        Batches are committed one by one; a decision that is cut short stays without effect, beside
+        the others. An inspection without a new verdict keeps its first one.
+        Raises UnknownRun, UnknownInspection, InvalidRecord.
+        """
+        decider = clean(decided_by or self._actor)
+        with change(self._database, self._actor, "decision.begun", run_id) as unit:
+            run = lock_run(unit.conn, run_id)
+            policy_id = store_policy(unit, policy)
+            number = 1 + int(
+                unit.conn.scalar(
+                    sa.select(sa.func.max(DecisionTable.number)).where(DecisionTable.run_id == run)
+                )
+                or 0
+            )
+            decision_id = unit.insert(
+                "decisions",
+                run_id=run,
+                number=number,
+                policy_id=policy_id,
+                decided_by=decider,
+                decided_at=unit.now,
+            )
+        source = iter(verdicts)
+        while batch := list(islice(source, _BATCH)):
+            with change(self._database, self._actor, "verdicts.recorded", run_id) as unit:
+                lock_run(unit.conn, run_id)
+                _write(unit, run, decision_id, batch)
+        with change(self._database, self._actor, "decision.effective", run_id) as unit:
+            lock_run(unit.conn, run_id)
+            unit.update("runs", run, current_decision=number, later_decision_id=decision_id)
+            _count_again(unit, run)
+        return next(found for found in self.decisions(run_id) if found.number == number)
+
+    def decisions(self, run_id: str) -> Sequence[Decision]:
+        """All decisions on a run, the first one first."""
+        counted = (
+            sa.select(sa.func.count())
+            .where(VerdictTable.decision_id == DecisionTable.id)
+            .correlate(DecisionTable)
+            .scalar_subquery()
+        )
+        with self._database.read() as conn:
+            run = require_run(conn, run_id)
+            rows = conn.execute(
+                sa.select(
+                    DecisionTable.number,
+                    DecisionTable.decided_by,
+                    DecisionTable.decided_at,
+                    PolicyTable.content,
+                    PolicyTable.sha256,
+                    counted.label("verdicts"),
+                    (RunTable.current_decision == DecisionTable.number).label("current"),
+                )
+                .join(PolicyTable, PolicyTable.id == DecisionTable.policy_id)
+                .join(RunTable, RunTable.id == DecisionTable.run_id)
+                .where(DecisionTable.run_id == run)
+                .order_by(DecisionTable.number)
+            ).all()
+        return [
+            Decision(
+                run_id=run_id,
+                number=row.number,
+                policy=row.content,
+                policy_sha256=row.sha256,
+                decided_by=row.decided_by,
+                decided_at=row.decided_at,
+                verdicts=row.verdicts,
+                current=bool(row.current),
+            )
+            for row in rows
+        ]
+
+    def history(self, inspection_id: int) -> Sequence[VerdictHistory]:
+        """Every verdict an inspection ever got from a policy, the first one first.
+
+        Raises UnknownInspection.
+        """
+        with self._database.read() as conn:
+            rows = conn.execute(
+                sa.text(
+                    "SELECT decision, verdict, reasons, policy_sha256, decided_by, decided_at,"
+                    " current FROM verdict_history WHERE inspection_id = :id ORDER BY decision"
+                ).columns(
+                    decision=sa.Integer,
+                    verdict=sa.Text,
+                    reasons=InspectionTable.reasons.type,
+                    policy_sha256=sa.Text,
+                    decided_by=sa.Text,
+                    decided_at=DecisionTable.decided_at.type,
+                    current=sa.Boolean,
+                ),
+                {"id": inspection_id},
+            ).all()
+        if not rows:
+            raise UnknownInspection(f"no inspection with a verdict has id {inspection_id}")
+        return [VerdictHistory(*row) for row in rows]
+
+
+def _write(unit: Change, run: int, decision_id: int, batch: Sequence[NewVerdict]) -> None:
+    wanted = [item.inspection_id for item in batch]
+    known = dict(
+        select_where_in(
+            unit.conn,
+            f"SELECT id, verdict FROM inspections WHERE run_id = {run:d} AND",  # noqa: S608
+            "id",
+            wanted,
+        )
+    )
+    rows: list[Cells] = []
+    for position, item in enumerate(batch):
+        if item.inspection_id not in known:
+            raise UnknownInspection(f"inspection {item.inspection_id} is not of this run")
+        if item.verdict not in VERDICTS or known[item.inspection_id] is None:
+            raise InvalidRecord(
+                f"inspection {item.inspection_id}: {item.verdict!r} is no verdict,"
+                " or the inspection is an error and has no answer to decide on"
+            )
+        rows.append(
+            (
+                unit.first_id + position,
+                decision_id,
+                item.inspection_id,
+                item.verdict,
+                json_text(list(item.reasons)),
+            )
+        )
+    unit.insert_bulk("verdicts", rows)
+
+
+def _count_again(unit: Change, run: int) -> None:
+    """Fill the run's tallies anew, by its now current decision."""
+    unit.conn.execute(sa.delete(TallyTable).where(TallyTable.run_id == run))
+    unit.conn.exec_driver_sql(
+        "INSERT INTO tallies (run_id, day, accepted, rejected, review, errors, reused, asked)"  # noqa: S608
+        f" SELECT run_id, day, {TALLY_COUNTS} FROM ("
+        f" SELECT i.run_id, {utc_day_sql(unit.conn.dialect.name, 'i.inspected_at')} AS day,"
+        " coalesce(v.verdict, i.verdict) AS verdict, i.reused, i.detection_id"
+        " FROM runs r JOIN inspections i ON i.run_id = r.id"
+        " LEFT JOIN verdicts v ON v.inspection_id = i.id AND v.decision_id = r.later_decision_id"
+        f" WHERE r.id = {run:d}) lines GROUP BY run_id, day"
+    )

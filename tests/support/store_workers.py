@@ -1,0 +1,85 @@
+"""Processes that use one store together. Run as `python store_workers.py JOB URL ...`.
+
+Each prints `ready`, waits for a line of input, does its work, and prints its result as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import timedelta
+from typing import Any
+
+from store_samples import LEASE, failed, judged, segmented
+
+from lfv_store import HostingStopping, Store, open_store
+
+
+def record(store: Store, run_id: str, model: str, batches: str, size: str, worker: str) -> Any:
+    """Record batches of own lines, and offer each batch twice."""
+    first = int(worker) * 1_000_000
+    stored = 0
+    for batch in range(int(batches)):
+        lines = range(first + batch * int(size) + 1, first + (batch + 1) * int(size) + 1)
+        # Images repeat between workers, so that they race for the same image rows.
+        items = [
+            failed(line)
+            if line % 10 == 0
+            else (segmented if line % 3 == 0 else judged)(int(model), line, image=line % 1_000_000)
+            for line in lines
+        ]
+        for _ in range(2):
+            stored += store.inspections.record(run_id, items).inspections
+    return stored
+
+
+def same(store: Store, run_id: str, model: str, size: str) -> Any:
+    """Record one and the same batch as everybody else."""
+    items = [judged(int(model), line) for line in range(1, int(size) + 1)]
+    return store.inspections.record(run_id, items).inspections
+
+
+def start_and_end(store: Store, run_id: str, model: str, rounds: str) -> Any:
+    """Take a lease and give it back, again and again; stop the model when told to."""
+    stopped = 0
+    started = 0
+    for _ in range(int(rounds)):
+        while True:
+            try:
+                lease = store.leases.acquire(
+                    int(model), run_id, **{**LEASE, "ttl": timedelta(minutes=5)}
+                )
+            except HostingStopping:
+                continue  # whoever was told to stop it is about to mark it stopped
+            break
+        if lease.must_start:
+            started += 1
+            with store.database.read() as conn:
+                now = store.database.now(conn)
+            store.hostings.mark_hosted(lease.hosting_id, now)
+        assert store.leases.heartbeat(lease.lease_id)
+        release = store.leases.release(lease.lease_id)
+        if release.must_stop:
+            stopped += 1
+            with store.database.read() as conn:
+                now = store.database.now(conn)
+            store.hostings.mark_stopped(release.hosting_id, now)
+    return {"started": started, "stopped": stopped}
+
+
+JOBS = {job.__name__: job for job in (record, same, start_and_end)}
+
+
+def main() -> None:
+    """Do one job."""
+    job, url, *arguments = sys.argv[1:]
+    with open_store(url) as store:
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        sys.stdin.readline()
+        result = JOBS[job](store, *arguments)
+    sys.stdout.write(json.dumps(result) + "\n")
+
+
+if __name__ == "__main__":
+    main()

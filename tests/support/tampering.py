@@ -1,0 +1,153 @@
+"""What an attacker with the database's own password would do: change rows behind the triggers."""
+
+# ruff: noqa: S608 -- an attacker does not use parameters
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+from store_samples import LEASE, a_model, a_run, after, failed, judged, segmented
+
+from lfv_store import NewVerdict, Store
+from lfv_store.audit.canonical import GENESIS
+from lfv_store.audit.entries import Entry, entry_columns
+from lfv_store.tables import Base
+from lfv_store.types import UtcDateTime
+
+
+def fill(store: Store) -> list[str]:
+    """At least three rows in every audited table; gives the runs."""
+    runs = []
+    for number in (1, 2, 3):
+        model_id = a_model(store, str(number))
+        run_id = a_run(store, model_id, policy={"confidence": number / 10}, flow_run_id="f")
+        runs.append(run_id)
+        lease = store.leases.acquire(model_id, run_id, now=after(0), **LEASE)
+        store.hostings.mark_hosted(lease.hosting_id, after(1))
+        store.inspections.record(
+            run_id,
+            [judged(model_id, 1, "review"), segmented(model_id, 2), failed(3)]
+            + [judged(model_id, line, image=f"{run_id} {line}") for line in (4, 5, 6)],
+        )
+        store.inspections.record(
+            run_id, [segmented(model_id, line, expected_is_anomalous=True) for line in (7, 8)]
+        )
+        store.leases.release(lease.lease_id, after(20))
+        store.hostings.mark_stopped(lease.hosting_id, after(30))
+        verdicts = [
+            NewVerdict(found.inspection_id, "accept", [{"rule": "none"}])
+            for found in store.verdicts.candidates(run_id)
+        ]
+        store.verdicts.add(run_id, {"confidence": 0.0}, verdicts, decided_by="ben")
+        first = next(iter(store.results.rows(run_id)))
+        store.reviews.add(first["inspection_id"], "reject", "eve", "a scratch", after(40))
+        store.runs.set_manifest(run_id, "ab" * 32, 8)
+        store.runs.set_status(run_id, "completed", "done", after(60))
+    return runs
+
+
+@contextmanager
+def tampering(store: Store) -> Iterator[Connection]:
+    """A transaction with all protection off, rolled back at the end."""
+    engine = store.database.engine
+    with engine.connect() as conn:
+        if store.database.is_sqlite:
+            conn.exec_driver_sql("PRAGMA ignore_check_constraints = ON")
+            conn.commit()
+            driver = conn.connection.driver_connection
+            assert driver is not None
+            driver.execute("PRAGMA foreign_keys = OFF")
+            triggers = conn.exec_driver_sql(
+                "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
+            ).all()
+            for name, _ in triggers:
+                conn.exec_driver_sql(f"DROP TRIGGER {name}")
+        else:
+            conn.exec_driver_sql("SET LOCAL session_replication_role = replica")
+            for table, name in conn.exec_driver_sql(
+                "SELECT conrelid::regclass::text, conname FROM pg_constraint"
+                " WHERE contype IN ('c', 'f') AND connamespace = 'public'::regnamespace"
+            ).all():
+                conn.exec_driver_sql(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
+            triggers = []
+        conn.info["triggers"] = [sql for _, sql in triggers]
+        try:
+            yield conn
+        finally:
+            conn.rollback()
+            conn.invalidate()  # with its PRAGMAs
+
+
+def cover_up(conn: Connection) -> None:
+    """Put the triggers back, as if nothing had happened."""
+    for sql in conn.info["triggers"]:
+        conn.exec_driver_sql(sql)
+    conn.info["triggers"] = []
+
+
+def another_value(column: sa.Column[object], dialect: str) -> str:
+    """SQL for a value of a column that differs from what is there."""
+    name = column.name
+    kind = column.type
+    if isinstance(kind, UtcDateTime):
+        if dialect == "sqlite":
+            return f"'2001-02-03 04:05:06.' || substr(coalesce({name}, '.000001'), -6)"
+        return f"coalesce({name} + interval '1 microsecond', now())"
+    if isinstance(kind, sa.Boolean):
+        return f"NOT coalesce({name}, {'0' if dialect == 'sqlite' else 'false'})"
+    if isinstance(kind, sa.JSON):
+        return "'{\"changed\":1}'"
+    if isinstance(kind, sa.LargeBinary):
+        return "x'00'" if dialect == "sqlite" else r"'\x00'::bytea"
+    if isinstance(kind, sa.Date):
+        return "'2001-02-03'"
+    if isinstance(kind, sa.Double):
+        return f"coalesce({name}, 0) + 0.0001"
+    if isinstance(kind, sa.Text):
+        return f"coalesce({name}, '') || 'x'"
+    return f"coalesce({name}, 0) + 3333"
+
+
+def nothing(conn: Connection, table: str, column: str) -> None:
+    """Let a column of a table be NULL."""
+    if conn.dialect.name != "sqlite":
+        conn.exec_driver_sql(f"ALTER TABLE {table} ALTER COLUMN {column} DROP NOT NULL")
+
+
+def key_of(table: str) -> list[str]:
+    """The names of a table's primary key columns."""
+    return [column.name for column in Base.metadata.tables[table].primary_key]
+
+
+def where(conn: Connection, table: str, position: int) -> str:
+    """SQL for the row at a position (0 first, -1 last) in the order of the primary key."""
+    keys = key_of(table)
+    names = ", ".join(keys)
+    rows = conn.exec_driver_sql(f"SELECT {names} FROM {table} ORDER BY {names}").all()
+    row = rows[position]
+    return " AND ".join(
+        f"{name} = '{value}'"
+        if isinstance(value, str) or not isinstance(value, int)
+        else f"{name} = {value}"
+        for name, value in zip(keys, row, strict=True)
+    )
+
+
+def rehash(conn: Connection) -> None:
+    """Compute the whole chain again, as somebody would who knows how it is made."""
+    previous = GENESIS
+    rows = conn.exec_driver_sql(
+        f"SELECT {entry_columns(conn.dialect.name)} FROM audit_log ORDER BY seq"
+    ).all()
+    for row in rows:
+        seq, change, at, actor, action, subject, content, _, _ = row
+        entry = Entry(seq, change, at, actor, action, subject, content, previous, "")
+        digest = entry.computed_hash()
+        conn.execute(
+            sa.text("UPDATE audit_log SET previous = :previous, hash = :hash WHERE seq = :seq"),
+            {"previous": previous, "hash": digest, "seq": entry.seq},
+        )
+        previous = digest

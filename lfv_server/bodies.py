@@ -1,0 +1,92 @@
+"""Reading request bodies within bounds of size, time and memory."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from lfv_server.errors import ThrottledError, ValidationError
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+_DRAIN = 4
+"""A body of up to this many times its limit is read to its end, so that the client, which may
+not read before it has sent everything, gets to see the refusal."""
+
+
+class ClientGoneError(Exception):
+    """The connection ended before the body did; nobody waits for an answer."""
+
+
+@dataclass(frozen=True)
+class Body:
+    data: bytes
+    sha256: str | None
+    """Only if it was asked for."""
+
+
+class Budget:
+    """Bytes of request bodies that may be in memory at once."""
+
+    def __init__(self, total: int) -> None:
+        self._left = total
+
+    @contextmanager
+    def take(self, amount: int) -> Iterator[None]:
+        """Raises ThrottledError if that much isn't left."""
+        if amount > self._left:
+            raise ThrottledError("too many large requests at once")
+        self._left -= amount
+        try:
+            yield
+        finally:
+            self._left += amount
+
+
+def declared_length(headers: dict[str, str]) -> int | None:
+    """The Content-Length, if there is one. Raises ValidationError for an encoded body."""
+    encoding = headers.get("content-encoding", "identity").lower()
+    if encoding not in ("", "identity"):
+        raise ValidationError(f"a body with Content-Encoding {encoding[:40]} is not accepted")
+    text = headers.get("content-length")
+    return int(text) if text is not None and text.isascii() and text.isdigit() else None
+
+
+async def read_body(
+    receive: Receive, limit: int, what: str, *, timeout_seconds: float, digest: bool
+) -> Body:
+    """Raises ValidationError past ``limit`` bytes or ``timeout_seconds``, and ClientGoneError."""
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            return await _read(receive, limit, what, digest=digest)
+    except TimeoutError:
+        raise ValidationError(f"the body did not arrive within {timeout_seconds:g} s") from None
+
+
+async def _read(receive: Receive, limit: int, what: str, *, digest: bool) -> Body:
+    chunks: list[bytes] = []
+    size = 0
+    sha256 = hashlib.sha256() if digest else None
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        chunk: bytes = message.get("body", b"")
+        more = message.get("more_body", False)
+        size += len(chunk)
+        if size > limit:
+            chunks.clear()
+            if size > _DRAIN * limit:
+                break
+            continue
+        chunks.append(chunk)
+        if sha256 is not None:
+            sha256.update(chunk)
+    if size > limit:
+        raise ValidationError(f"{what} has more than {limit} bytes")
+    return Body(b"".join(chunks), sha256.hexdigest() if sha256 else None)

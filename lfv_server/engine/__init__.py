@@ -1,0 +1,31 @@
+"""The engine: learns from labelled images what a defect looks like, and finds it in new ones.
+
+Knows nothing of the API around it.  CPU only; numpy, scipy, Pillow, onnx and onnxruntime.
+"""
+
+from lfv_server.engine.errors import ArtifactError, EngineError, ImageRejected, TrainingError
+from lfv_server.engine.predictor import Predictor
+from lfv_server.engine.training import train
+from lfv_server.engine.types import (
+    EvaluatedImage,
+    PredictedAnomaly,
+    Prediction,
+    TrainingImage,
+    TrainingOptions,
+    TrainingOutcome,
+)
+
+__all__ = [
+    "ArtifactError",
+    "EngineError",
+    "EvaluatedImage",
+    "ImageRejected",
+    "PredictedAnomaly",
+    "Prediction",
+    "Predictor",
+    "TrainingError",
+    "TrainingImage",
+    "TrainingOptions",
+    "TrainingOutcome",
+    "train",
+]

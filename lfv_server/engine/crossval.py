@@ -1,0 +1,95 @@
+"""The outer loop: what a model trained this way says of images that it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lfv_server.engine.calibration import fit
+from lfv_server.engine.ensemble import Ensemble, Member, fit_ensemble
+from lfv_server.engine.evidence import Evidence
+from lfv_server.engine.grouping import Groups
+from lfv_server.engine.metrics import Bools, Floats, confusion
+from lfv_server.engine.pixels import Matrix, PixelResults
+
+OUTER_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class CrossValidated:
+    """A model for use, and honest scores for judging it by."""
+
+    ensemble: Ensemble
+    scores: Floats
+    """[images] out of fold; choices of experts, views and weights were made inside each fold."""
+
+
+def cross_validate(
+    evidence: Sequence[Evidence],
+    truth: Bools,
+    groups: Groups,
+    folds: Groups,
+    sets: Sequence[Sequence[Member]],
+    seed: int,
+    executor: Executor,
+    pixels: PixelResults | None = None,
+) -> CrossValidated:
+    """Fit on everything, and on everything but each fold."""
+    complete = with_summaries(evidence, None if pixels is None else pixels.summaries)
+    final = executor.submit(fit_ensemble, complete, truth, groups, sets, seed)
+    jobs = []
+    for number, fold in enumerate(np.unique(folds)):
+        nested = None if pixels is None else pixels.nested[number]
+        rows = with_summaries(evidence, nested)
+        inside, outside = (
+            np.flatnonzero(folds != fold).tolist(),
+            np.flatnonzero(folds == fold).tolist(),
+        )
+        job = executor.submit(
+            fit_ensemble, [rows[i] for i in inside], truth[inside], groups[inside], sets, seed
+        )
+        jobs.append((rows, outside, job))
+    scores: Floats = np.zeros(len(evidence))
+    for rows, outside, job in jobs:
+        scores[outside] = job.result()([rows[i] for i in outside])
+    return CrossValidated(final.result(), scores)
+
+
+def with_summaries(evidence: Sequence[Evidence], summaries: Matrix | None) -> list[Evidence]:
+    """The same evidence with each image's pixel summary put in."""
+    if summaries is None:
+        return list(evidence)
+    return [replace(e, pixel_summary=row) for e, row in zip(evidence, summaries, strict=True)]
+
+
+def calibrated_probabilities(truth: Bools, scores: Floats, folds: Groups) -> Floats:
+    """Out-of-fold probabilities: each fold calibrated on the others."""
+    result: Floats = np.zeros(len(scores))
+    for fold in np.unique(folds):
+        outside = folds == fold
+        result[outside] = fit(truth[~outside], scores[~outside])(scores[outside])
+    return result
+
+
+def choose_threshold(truth: Bools, probability: Floats, seed: int) -> float:
+    """The probability from which an image is called anomalous.
+
+    Highest F1 over bootstrap samples of the out-of-fold probabilities, between 0.35 and 0.6; with
+    calibrated probabilities one half is near the best, and is kept unless another is clearly
+    better.
+    """
+    random = np.random.default_rng(seed)
+    candidates = np.linspace(0.35, 0.6, 26)
+    samples = random.integers(0, len(truth), (50, len(truth)))
+    mean = np.array(
+        [
+            np.mean([confusion(truth[s], probability[s] >= limit).f1 for s in samples])
+            for limit in candidates
+        ]
+    )
+    half = int(np.argmin(np.abs(candidates - 0.5)))
+    best = int(mean.argmax())
+    return float(candidates[best]) if mean[best] > mean[half] + 0.01 else 0.5

@@ -1,0 +1,196 @@
+"""Reading labelled images: what can be trained on, and what the user should be told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lfv_server.engine.decoding import DecodedImage, decode, measure
+from lfv_server.engine.errors import ImageRejected, TrainingError
+from lfv_server.engine.masks import is_background, parse_color, read_mask
+from lfv_server.engine.metrics import Bools
+from lfv_server.engine.types import TrainingImage
+
+MIN_NORMAL = 10
+"""Normal images below which nothing can be cross-validated (Lookout for Vision asked for 20)."""
+MIN_ANOMALOUS = 5
+"""Anomalous images below which they are set aside and only normal images are learned from."""
+FEW = 20
+"""Images of a class below which the figures are called uncertain."""
+MAX_TYPES = 100
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images of one size."""
+
+    images: tuple[TrainingImage, ...]
+    width: int
+    height: int
+    anomaly_types: tuple[tuple[str, str], ...]
+    """(name, ``'#RRGGBB'``), in the order of class numbers 1, 2, ...; empty without masks."""
+    color: bool
+    """Whether any image has any colour."""
+
+    @property
+    def truth(self) -> Bools:
+        """[images] whether each is labelled anomalous."""
+        return np.array([image.is_anomalous for image in self.images], dtype=bool)
+
+    @property
+    def type_names(self) -> tuple[str, ...]:
+        """Names of the anomaly types."""
+        return tuple(name for name, _ in self.anomaly_types)
+
+
+def read_training(images: Sequence[TrainingImage]) -> tuple[Dataset, list[str]]:
+    """Check ``images`` and say what is odd about them.
+
+    :raises TrainingError: for the first thing that makes training impossible.
+    """
+    normal = sum(not image.is_anomalous for image in images)
+    anomalous = len(images) - normal
+    if normal < MIN_NORMAL:
+        raise TrainingError(
+            f"Training needs at least {MIN_NORMAL} normal images; the dataset has {normal}."
+        )
+    width, height, warnings = _measure(images)
+    types = _anomaly_types(images)
+    color = _has_color(images)
+    if 0 < anomalous < MIN_ANOMALOUS:
+        warnings.append(
+            f"Only {anomalous} anomalous image(s): too few to learn from, so the model learned "
+            "from the normal images alone."
+        )
+        images = [image for image in images if not image.is_anomalous]
+        types = ()
+    elif anomalous and min(normal, anomalous) < FEW:
+        warnings.append(
+            f"{normal} normal and {anomalous} anomalous images are few: with fewer than {FEW} of "
+            "a class the figures below are rough, and a new batch may look different. Add images."
+        )
+    elif not anomalous:
+        warnings.append(
+            "There are no anomalous images: the model knows what is usual, not what is wrong, "
+            "and its confidence is a rank among the normal images rather than a probability."
+        )
+    return Dataset(tuple(images), width, height, types, color), warnings
+
+
+def check_test(images: Sequence[TrainingImage], width: int, height: int) -> None:
+    """Refuse test images that the model could not judge.
+
+    :raises TrainingError: naming the first.
+    """
+    for image in images:
+        size = _size(image)[:2]
+        if size != (width, height):
+            raise TrainingError(
+                f"The test image {image.source_ref} is {size[0]}x{size[1]} pixels; the training "
+                f"images are {width}x{height}."
+            )
+
+
+def load(image: TrainingImage, size: tuple[int, int] | None = None) -> DecodedImage:
+    """Decode one image.
+
+    :raises TrainingError: naming it.
+    """
+    try:
+        return decode(_bytes(image), size)
+    except ImageRejected as error:
+        raise TrainingError(f"{image.source_ref}: {error}") from error
+
+
+def load_labels(
+    image: TrainingImage, types: tuple[str, ...], size: tuple[int, int]
+) -> NDArray[np.uint8] | None:
+    """Class of every pixel at ``size`` (width, height), or None where nobody knows.
+
+    A normal image is background all over, whatever its mask; an anomalous one without a mask, or
+    whose mask is empty, says nothing about its pixels.
+    """
+    if not image.is_anomalous:
+        return np.zeros((size[1], size[0]), dtype=np.uint8)
+    if image.mask_path is None:
+        return None
+    labels = read_mask(image.mask_path, image.mask_colors, types, size)
+    return labels if labels.any() else None
+
+
+def _bytes(image: TrainingImage) -> bytes:
+    try:
+        return image.path.read_bytes()
+    except OSError as error:
+        raise TrainingError(f"{image.source_ref} cannot be read: {error.strerror}.") from error
+
+
+def _size(image: TrainingImage) -> tuple[int, int, int]:
+    try:
+        return measure(_bytes(image))
+    except ImageRejected as error:
+        raise TrainingError(f"{image.source_ref}: {error}") from error
+
+
+def _measure(images: Sequence[TrainingImage]) -> tuple[int, int, list[str]]:
+    sizes: Counter[tuple[int, int]] = Counter()
+    example: dict[tuple[int, int], str] = {}
+    turned = 0
+    for image in images:
+        width, height, orientation = _size(image)
+        sizes[width, height] += 1
+        example.setdefault((width, height), image.source_ref)
+        turned += orientation != 1
+    if len(sizes) > 1:
+        listed = ", ".join(
+            f"{width}x{height} ({count} images, such as {example[width, height]})"
+            for (width, height), count in sizes.most_common(3)
+        )
+        raise TrainingError(
+            f"All images must have the same dimensions; there are {len(sizes)}: {listed}."
+        )
+    warnings = []
+    if turned:
+        warnings.append(
+            f"{turned} of {len(images)} images carry an EXIF orientation. Pixels are taken as "
+            "stored; make sure that every image, also at inference, comes the same way."
+        )
+    return *next(iter(sizes)), warnings
+
+
+def _anomaly_types(images: Sequence[TrainingImage]) -> tuple[tuple[str, str], ...]:
+    """Types of every mask's colour map, each with the colour it was given first.
+
+    :raises TrainingError: if two types share a colour, or there are more than 100.
+    """
+    found: dict[str, str] = {}
+    for image in images:
+        if image.mask_path is None or not image.is_anomalous:
+            continue
+        for color, name in image.mask_colors.items():
+            if not is_background(name):
+                red, green, blue = parse_color(color)
+                found.setdefault(name, f"#{red:02X}{green:02X}{blue:02X}")
+    if len(found) > MAX_TYPES:
+        raise TrainingError(f"There are {len(found)} anomaly types; the most is {MAX_TYPES}.")
+    by_color: Mapping[str, int] = Counter(found.values())
+    for name, color in found.items():
+        if by_color[color] > 1:
+            raise TrainingError(
+                f"Several anomaly types are painted in {color}, {name!r} among them; give each "
+                "its own colour."
+            )
+    return tuple(sorted(found.items()))
+
+
+def _has_color(images: Sequence[TrainingImage]) -> bool:
+    step = max(1, len(images) // 16)
+    for image in images[::step]:
+        pixels = load(image, (64, 64)).pixels.astype(np.int16)
+        if np.abs(pixels - pixels.mean(axis=2, keepdims=True)).mean() > 1.0:
+            return True
+    return False

@@ -1,0 +1,89 @@
+"""From feature maps of any size to a vector of fixed length per image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float32]
+
+_SAMPLE = 4096
+"""Cells that central quantiles are estimated from."""
+GRID = 4
+
+
+@dataclass(frozen=True)
+class Description:
+    """Two views of the same maps."""
+
+    statistics: Matrix
+    """[9 * channels]: mean, deviation, skewness, log kurtosis, quantiles .01 .5 .99 .999, maximum
+    of each channel over the image: what there is, wherever it is."""
+    regions: Matrix
+    """[GRID * GRID * channels + 8 * channels]: channel means on a grid, and their order
+    statistics: where it is, and whether one region stands out."""
+
+
+def describe(features: Matrix) -> Description:
+    """Pool one image's maps.
+
+    :param features: float32 [channels, rows, columns]
+    """
+    return Description(_statistics(features), _regions(features))
+
+
+def _statistics(features: Matrix) -> Matrix:
+    flat = features.reshape(len(features), -1)
+    count = flat.shape[1]
+    mean = flat.mean(axis=1)
+    centred = flat - mean[:, None]
+    squares = centred * centred
+    variance = squares.mean(axis=1)
+    deviation = np.sqrt(variance)
+    skewness = np.einsum("ij,ij->i", squares, centred) / count / (deviation**3 + 1e-9)
+    kurtosis = np.einsum("ij,ij->i", squares, squares) / count / (variance**2 + 1e-12)
+    sample = flat[:, :: max(1, count // _SAMPLE)]
+    last = sample.shape[1] - 1
+    low, middle, high = (round(last * q) for q in (0.01, 0.5, 0.99))
+    ordered = np.partition(sample, (low, middle, high), axis=1)
+    rank = round((count - 1) * 0.999)
+    highest = np.partition(flat, rank, axis=1)[:, rank]
+    return np.concatenate(
+        [
+            mean,
+            deviation,
+            np.clip(skewness, -50, 50),
+            np.log1p(np.minimum(kurtosis, 1e4)),
+            ordered[:, low],
+            ordered[:, middle],
+            ordered[:, high],
+            highest,
+            flat.max(axis=1),
+        ]
+    ).astype(np.float32)
+
+
+def _regions(features: Matrix) -> Matrix:
+    channels, rows, columns = features.shape
+    row_starts = np.linspace(0, rows, GRID + 1).astype(int)[:-1]
+    column_starts = np.linspace(0, columns, GRID + 1).astype(int)[:-1]
+    sums = np.add.reduceat(np.add.reduceat(features, row_starts, axis=1), column_starts, axis=2)
+    cells = np.outer(
+        np.diff(np.append(row_starts, rows)), np.diff(np.append(column_starts, columns))
+    )
+    means = (sums / cells).reshape(channels, -1)
+    highest = np.maximum.reduceat(
+        np.maximum.reduceat(features, row_starts, axis=1), column_starts, axis=2
+    ).reshape(channels, -1)
+    order, peaks = np.sort(means, axis=1), np.sort(highest, axis=1)
+    half = GRID * GRID // 2
+    return np.concatenate(
+        [
+            means.ravel(),
+            order[:, [0, 1, -2, -1]].ravel(),
+            means.std(axis=1),
+            peaks[:, [0, half, -1]].ravel(),
+        ]
+    ).astype(np.float32)

@@ -1,0 +1,91 @@
+"""Annotated masks, as they really come.
+
+Amazon's own sample has palette and RGBA masks, no BACKGROUND entry in the colour map, and no or a
+dummy mask (16x16) on normal images.  So: a pixel belongs to the anomaly type of its exact colour,
+or of the nearest mapped colour when a lossy tool has blurred it; everything else is background.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lfv_server.engine.errors import TrainingError
+
+BACKGROUND_NAMES = frozenset({"background", "normal"})
+MAX_COLOR_DISTANCE = 48.0
+"""Largest Euclidean RGB distance at which a pixel is still taken for a mapped colour."""
+_HEX = re.compile(r"#?([0-9a-fA-F]{6})\Z")
+
+
+def parse_color(text: str) -> tuple[int, int, int]:
+    """``'#23A436'`` to (35, 164, 54).
+
+    :raises TrainingError: if it is no such colour.
+    """
+    match = _HEX.match(text.strip())
+    if match is None:
+        raise TrainingError(f"The mask colour {text!r} is not of the form #RRGGBB.")
+    value = int(match.group(1), 16)
+    return value >> 16, value >> 8 & 255, value & 255
+
+
+def read_mask(
+    path: Path,
+    colors: Mapping[str, str],
+    types: tuple[str, ...],
+    size: tuple[int, int],
+) -> NDArray[np.uint8]:
+    """The mask as class numbers: 0 background, i + 1 for ``types[i]``.
+
+    :param colors: colour to name, of this image's manifest line.
+    :param size: (width, height) of the result; scaled with nearest neighbour.
+    :returns: uint8 [height, width].
+    :raises TrainingError: if the file is no readable image.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=("PNG", "JPEG")) as image:
+                rgba = image.convert("RGBA")
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise TrainingError(f"The mask {path.name} cannot be read: {error}.") from error
+    if rgba.size != size:
+        rgba = rgba.resize(size, Image.Resampling.NEAREST)
+    samples = np.asarray(rgba)
+    known, classes = _palette(colors, types)
+    flat = samples.reshape(-1, 4)
+    packed = flat.astype(np.uint32) @ np.array([1 << 24, 1 << 16, 1 << 8, 1], np.uint32)
+    values, inverse = np.unique(packed, return_inverse=True)
+    rgb = np.stack([values >> 24, values >> 16 & 255, values >> 8 & 255], axis=1).astype(float)
+    distance = np.sqrt(((rgb[:, None, :] - known[None]) ** 2).sum(axis=2))
+    nearest = distance.argmin(axis=1)
+    of_value = np.where(distance.min(axis=1) <= MAX_COLOR_DISTANCE, classes[nearest], 0)
+    of_value[(values & 255) < 128] = 0  # transparent
+    result: NDArray[np.uint8] = of_value[inverse].astype(np.uint8).reshape(size[1], size[0])
+    return result
+
+
+def _palette(
+    colors: Mapping[str, str], types: tuple[str, ...]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Mapped colours plus black and white as background, unless those are mapped themselves."""
+    rgb = [parse_color(color) for color in colors]
+    names = list(colors.values())
+    for ground in ((255, 255, 255), (0, 0, 0)):
+        if ground not in rgb:
+            rgb.append(ground)
+            names.append("background")
+    classes = [types.index(name) + 1 if name in types else 0 for name in names]
+    return np.array(rgb, dtype=np.float64), np.array(classes, dtype=np.int64)
+
+
+def is_background(name: str) -> bool:
+    """Whether a colour map entry means "no anomaly here"."""
+    return name.strip().lower() in BACKGROUND_NAMES

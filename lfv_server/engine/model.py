@@ -1,0 +1,111 @@
+"""The trained model: from an image's pixels to a score and, with masks, a class per pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lfv_server.engine.alignment import Aligner
+from lfv_server.engine.artifact import Contents
+from lfv_server.engine.calibration import Calibration
+from lfv_server.engine.ensemble import Ensemble
+from lfv_server.engine.evidence import OVERVIEW, PIXELS, Evidence, Observer
+from lfv_server.engine.pixel_head import classes_at, summarise
+from lfv_server.engine.refinement import Refiner
+from lfv_server.engine.views import View
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Raw output for one image."""
+
+    probability: float
+    """Of anomaly, calibrated."""
+    classes: NDArray[np.uint8] | None
+    """[height, width] of the original image; None for a classification model."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """Everything a predictor needs, without sessions."""
+
+    width: int
+    height: int
+    anomaly_types: tuple[tuple[str, str], ...]
+    views: Mapping[str, View]
+    graphs: Mapping[str, bytes]
+    aligner: Aligner | None
+    ensemble: Ensemble
+    refiner: Refiner | None
+    """Second pass of the pixel network; None for classification."""
+    calibration: Calibration
+    threshold: float
+
+    def observer(self, *, threads: int = 1) -> Observer:
+        """Sessions for the model's views."""
+        uses_position = any(expert.positional is not None for expert in self.ensemble.experts)
+        return Observer(
+            self.views, self.aligner, graphs=self.graphs, with_maps=uses_position, threads=threads
+        )
+
+    def judge(self, pixels: NDArray[np.uint8], observer: Observer) -> Judgement:
+        """Judge uint8 [height, width, 3] at ``observer.decode_size``."""
+        evidence: Evidence = observer(pixels)
+        classes = None
+        if self.anomaly_types:
+            maps = observer.features(PIXELS, pixels)
+            logits, projected = np.split(maps, [len(self.anomaly_types) + 1])
+            refined = logits if self.refiner is None else self.refiner(projected, logits)
+            classes = classes_at(refined, (self.width, self.height))
+            evidence = replace(evidence, pixel_summary=summarise(logits))
+        score = float(self.ensemble([evidence])[0])
+        return Judgement(float(self.calibration(score)), classes)
+
+    def to_contents(self) -> Contents:
+        """What the artifact stores."""
+        arrays = self.ensemble.to_arrays()
+        if self.refiner is not None:
+            arrays |= self.refiner.to_arrays()
+        if self.aligner is not None:
+            arrays |= self.aligner.to_arrays("aligner")
+        description = {
+            "width": self.width,
+            "height": self.height,
+            "anomaly_types": [list(pair) for pair in self.anomaly_types],
+            "views": {name: view.to_json() for name, view in self.views.items()},
+            "ensemble": self.ensemble.to_json(),
+            "calibration": self.calibration.to_json(),
+            "threshold": self.threshold,
+        }
+        return Contents(description, arrays, dict(self.graphs))
+
+    @classmethod
+    def from_contents(cls, contents: Contents) -> Model:
+        """Inverse of :meth:`to_contents`; any error of lookup or conversion means damage."""
+        description, arrays = contents.model, contents.arrays
+        views = {str(n): View.from_json(v) for n, v in description["views"].items()}
+        missing = views.keys() - contents.graphs.keys()
+        if missing:
+            raise KeyError(f"{min(missing)}.onnx")
+        types = tuple((str(n), str(c)) for n, c in description["anomaly_types"])
+        if types and PIXELS not in views:
+            raise KeyError(PIXELS)
+        ensemble = Ensemble.from_stored(description["ensemble"], arrays)
+        if not ensemble.experts or not set(ensemble.views) <= views.keys():
+            raise KeyError("experts without their views")
+        aligned = "aligner.template" in arrays and OVERVIEW in views
+        return cls(
+            width=int(description["width"]),
+            height=int(description["height"]),
+            anomaly_types=types,
+            views=views,
+            graphs={name: contents.graphs[name] for name in views},
+            aligner=Aligner.from_arrays(arrays, "aligner") if aligned else None,
+            ensemble=ensemble,
+            refiner=Refiner.from_arrays(arrays) if types else None,
+            calibration=Calibration.from_json(description["calibration"]),
+            threshold=float(description["threshold"]),
+        )

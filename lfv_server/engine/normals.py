@@ -1,0 +1,63 @@
+"""Learning from normal images alone.
+
+Two one-class experts, averaged: the distance of each position from the normal parts, and the
+distance of the image's statistics from the normal ones in a shrunk principal subspace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lfv_server.engine.calibration import Calibration
+from lfv_server.engine.ensemble import Ensemble
+from lfv_server.engine.evidence import OVERVIEW, Evidence, all_maps
+from lfv_server.engine.experts import Expert, positional_values
+from lfv_server.engine.grouping import Groups
+from lfv_server.engine.learners import CLIP, LinearHead
+from lfv_server.engine.metrics import Floats
+from lfv_server.engine.positional import fit_positional
+
+ALARM = 3.0
+"""Robust standard deviations above the normal median at which an image is called anomalous."""
+_PART = 1
+"""Index in ``positional.TOP_SHARES`` of the share that is scored."""
+
+
+def fit_normals(evidence: Sequence[Evidence], folds: Groups) -> tuple[Ensemble, Floats]:
+    """The model, and the out-of-fold score of every normal image (0 typical, 1 one deviation)."""
+    raw = np.zeros(len(evidence))
+    for fold in np.unique(folds):
+        inside = [e for e, f in zip(evidence, folds, strict=True) if f != fold]
+        outside = np.flatnonzero(folds == fold).tolist()
+        head = fit_positional(all_maps(inside))
+        raw[outside] = positional_values(head, [evidence[i] for i in outside])[:, _PART]
+    centre = float(np.median(raw))
+    spread = 1.4826 * float(np.median(np.abs(raw - centre))) + 1e-6
+    expert = Expert(
+        "position", OVERVIEW, _passes(centre, spread), fit_positional(all_maps(evidence))
+    )
+    return Ensemble((expert,), (0.0,), (1.0,), (1.0,)), np.sign(z := (raw - centre) / spread) * (
+        np.log1p(np.abs(z))
+    )
+
+
+def _passes(centre: float, spread: float) -> LinearHead:
+    """A head that gives (value - centre) / spread of one column, unclipped up to 100."""
+    reach = 100.0
+    weight: NDArray[np.float32] = np.zeros(3, dtype=np.float32)
+    weight[_PART] = reach / CLIP
+    gain = np.full(3, CLIP / reach / spread, dtype=np.float32)
+    return LinearHead(np.full(3, centre, dtype=np.float32), gain, weight, 0.0)
+
+
+def alarm_calibration(count: int) -> Calibration:
+    """p = 0.5 at ``ALARM`` deviations.  A rank made smooth, not a probability: nothing can be
+    known of how frequent or how visible defects are.
+    """
+    limit = 1 / (count + 2)
+    edge = float(np.log1p(ALARM))
+    slope = float(np.log((1 - limit) / limit)) / edge
+    return Calibration(slope, -slope * edge, 1.0, 1.0, 0.0, limit)

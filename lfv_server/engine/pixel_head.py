@@ -1,0 +1,217 @@
+"""A small network per pixel: which anomaly type, if any, each position of the maps shows.
+
+Two hidden layers on the backbone's features, trained with Adam (Kingma, Ba 2015) in numpy on a
+class-balanced sample of pixels whose weights restore the true class frequencies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Matrix = NDArray[np.float32]
+TOP_SHARES = (0.0005, 0.002, 0.01, 0.05)
+
+
+@dataclass(frozen=True)
+class PixelSample:
+    """Rows of features with classes and weights; the weights of all rows sum to the pixels."""
+
+    features: Matrix
+    """[rows, channels]"""
+    classes: NDArray[np.int64]
+    weights: Matrix
+
+    @classmethod
+    def join(cls, parts: Sequence[PixelSample]) -> PixelSample:
+        """One sample of several images."""
+        return cls(
+            np.concatenate([p.features for p in parts]),
+            np.concatenate([p.classes for p in parts]),
+            np.concatenate([p.weights for p in parts]),
+        )
+
+
+def sample_pixels(
+    features: Matrix, labels: NDArray[np.uint8], per_class: int, random: np.random.Generator
+) -> PixelSample:
+    """Up to ``per_class`` pixels of every class present in one image.
+
+    :param features: [channels, rows, columns]
+    :param labels: [rows, columns]
+    """
+    flat = features.reshape(features.shape[0], -1)
+    chosen, classes, weights = [], [], []
+    for number in np.unique(labels):
+        where = np.nonzero(labels.ravel() == number)[0]
+        take = min(per_class, len(where))
+        chosen.append(random.choice(where, take, replace=False))
+        classes.append(np.full(take, number, dtype=np.int64))
+        weights.append(np.full(take, len(where) / take, dtype=np.float32))
+    index = np.concatenate(chosen)
+    return PixelSample(flat[:, index].T.copy(), np.concatenate(classes), np.concatenate(weights))
+
+
+@dataclass(frozen=True)
+class PixelHead:
+    """Weights of the network; input standardisation is folded into the first layer."""
+
+    layers: tuple[tuple[Matrix, Matrix], ...]
+
+    def __call__(self, features: Matrix) -> Matrix:
+        """[channels, rows, columns] to logits [classes, rows, columns]."""
+        rows, columns = features.shape[1:]
+        x = features.reshape(features.shape[0], -1).T
+        for number, (weight, bias) in enumerate(self.layers):
+            x = x @ weight + bias
+            if number + 1 < len(self.layers):
+                np.maximum(x, 0, out=x)
+        return np.ascontiguousarray(x.T).reshape(-1, rows, columns)
+
+
+def log_probabilities(logits: Matrix) -> Matrix:
+    """Log-softmax over the first axis."""
+    shifted = logits - logits.max(axis=0)
+    result: Matrix = shifted - np.log(np.exp(shifted).sum(axis=0))
+    return result
+
+
+def summarise(logits: Matrix) -> Matrix:
+    """One image's pixel network output as a few values that grow with anomaly.
+
+    Mean log-odds of anomaly over its likeliest cells (four shares of the image), and the log of
+    the area found.
+    """
+    background = np.minimum(log_probabilities(logits)[0].ravel(), -1e-6)
+    odds = np.log1p(-np.exp(background)) - background
+    ordered = np.sort(odds)[::-1]
+    tops = [ordered[: max(1, round(len(odds) * share))].mean() for share in TOP_SHARES]
+    area = np.log((odds > 0).mean() + 1 / len(odds))
+    return np.array([*tops, area], dtype=np.float32)
+
+
+def classes_at(logits: Matrix, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The likeliest class of every pixel at ``size`` (width, height), maps scaled bilinearly."""
+    planes = [
+        np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR))
+        for plane in logits
+    ]
+    if len(planes) == 2:
+        above: NDArray[np.uint8] = (planes[1] > planes[0]).astype(np.uint8)
+        return above
+    best: NDArray[np.uint8] = np.argmax(np.stack(planes), axis=0).astype(np.uint8)
+    return best
+
+
+def train_pixel_head(
+    sample: PixelSample,
+    classes: int,
+    *,
+    random: np.random.Generator,
+    hidden: tuple[int, ...] = (64, 32),
+    epochs: int = 12,
+    batch: int = 512,
+    rate: float = 2e-3,
+    decay: float = 1e-4,
+    noise: float = 0.0,
+    dropout: float = 0.0,
+) -> PixelHead:
+    """Minimise the weighted cross-entropy of ``sample``."""
+    mean = sample.features.mean(axis=0)
+    scale = 1 / (sample.features.std(axis=0) + 1e-6)
+    x = np.clip((sample.features - mean) * scale, -8, 8)
+    weights = sample.weights / sample.weights.mean()
+    weights = np.minimum(weights, np.quantile(weights, 0.995))
+    sizes = (x.shape[1], *hidden, classes)
+    parameters: list[Matrix] = []
+    for fan_in, fan_out in pairwise(sizes):
+        spread = np.sqrt(2 / fan_in)
+        parameters.append((random.standard_normal((fan_in, fan_out)) * spread).astype(np.float32))
+        parameters.append(np.zeros(fan_out, dtype=np.float32))
+    _adam(
+        parameters, x, sample.classes, weights, random, epochs, batch, rate, decay, noise, dropout
+    )
+    first = parameters[0] * scale[:, None]
+    parameters[1] = parameters[1] - mean @ first
+    parameters[0] = first
+    return PixelHead(tuple(zip(parameters[::2], parameters[1::2], strict=True)))
+
+
+def _adam(
+    parameters: list[Matrix],
+    x: Matrix,
+    classes: NDArray[np.int64],
+    weights: Matrix,
+    random: np.random.Generator,
+    epochs: int,
+    batch: int,
+    rate: float,
+    decay: float,
+    noise: float,
+    dropout: float,
+) -> None:
+    """Train ``parameters`` in place; the rate falls to zero along a cosine."""
+    first = [np.zeros_like(p) for p in parameters]
+    second = [np.zeros_like(p) for p in parameters]
+    per_epoch = -(-len(x) // batch)
+    total = epochs * per_epoch
+    step = 0
+    for _ in range(epochs):
+        order = random.permutation(len(x))
+        for start in range(0, len(x), batch):
+            rows = order[start : start + batch]
+            inputs = x[rows]
+            if noise:
+                inputs = inputs + noise * random.standard_normal(inputs.shape, dtype=np.float32)
+            gradients = _gradients(
+                parameters, inputs, classes[rows], weights[rows], random, dropout
+            )
+            step += 1
+            now = rate * 0.5 * (1 + np.cos(np.pi * step / total))
+            for number, gradient in enumerate(gradients):
+                first[number] += 0.1 * (gradient - first[number])
+                second[number] += 0.001 * (gradient**2 - second[number])
+                move = first[number] / (1 - 0.9**step)
+                move /= np.sqrt(second[number] / (1 - 0.999**step)) + 1e-8
+                if parameters[number].ndim == 2:
+                    move = move + decay * parameters[number] * 10
+                parameters[number] -= (now * move).astype(np.float32)
+
+
+def _gradients(
+    parameters: list[Matrix],
+    x: Matrix,
+    classes: NDArray[np.int64],
+    weights: Matrix,
+    random: np.random.Generator,
+    dropout: float,
+) -> list[Matrix]:
+    activations = [x]
+    last = len(parameters) // 2 - 1
+    for number in range(last + 1):
+        y = activations[-1] @ parameters[2 * number] + parameters[2 * number + 1]
+        if number < last:
+            y = np.maximum(y, 0)
+            if dropout:
+                y *= (random.random(y.shape, dtype=np.float32) >= dropout) / np.float32(1 - dropout)
+        activations.append(y)
+    logits = activations.pop()
+    logits = logits - logits.max(axis=1, keepdims=True)
+    delta = np.exp(logits)
+    delta /= delta.sum(axis=1, keepdims=True)
+    delta[np.arange(len(x)), classes] -= 1
+    delta *= (weights / len(x))[:, None]
+    gradients: list[Matrix] = []
+    for number in range(last, -1, -1):
+        source = activations[number]
+        gradients += [delta.sum(axis=0), source.T @ delta]
+        if number:
+            delta = (delta @ parameters[2 * number].T) * (source > 0)
+            if dropout:
+                delta /= 1 - dropout
+    return gradients[::-1]

@@ -1,0 +1,133 @@
+"""Training the pixel head, and judging with heads that have not seen the image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lfv_server.engine.grouping import Groups, grouped_folds
+from lfv_server.engine.metrics import Bools
+from lfv_server.engine.pixel_head import (
+    PixelHead,
+    PixelSample,
+    sample_pixels,
+    summarise,
+    train_pixel_head,
+)
+from lfv_server.engine.refinement import Refiner, with_surroundings
+
+Half = NDArray[np.float16]
+Matrix = NDArray[np.float32]
+INNER_PARTS = 3
+PER_CLASS = 800
+"""Pixels of each class sampled from an image."""
+
+
+@dataclass(frozen=True)
+class PixelData:
+    """One image as the pixel head sees it."""
+
+    features: Half
+    """[channels, rows, columns]"""
+    labels: NDArray[np.uint8] | None
+    """[rows, columns]; None where the pixels' classes are unknown."""
+
+
+@dataclass(frozen=True)
+class PixelResults:
+    """What the pixel head says of every image it was not trained on."""
+
+    head: PixelHead
+    """Trained on all images."""
+    refiner: Refiner
+    """The second pass, trained on all images with first passes that had not seen them."""
+    logits: tuple[Matrix, ...]
+    """Out-of-fold and refined, [classes, rows, columns] per image."""
+    summaries: Matrix
+    """[images, values] of the first pass, out of fold."""
+    nested: tuple[Matrix, ...]
+    """Per outer fold, [images, values]: rows of its training images come from an inner split."""
+
+
+def fit_head(data: Sequence[PixelData], classes: int, seed: int) -> PixelHead:
+    """Train on every image with known pixels."""
+    random = np.random.default_rng(seed)
+    sample = PixelSample.join(
+        [
+            sample_pixels(d.features.astype(np.float32), d.labels, PER_CLASS, random)
+            for d in data
+            if d.labels is not None
+        ]
+    )
+    return train_pixel_head(sample, classes, random=random)
+
+
+def cross_fit(
+    data: Sequence[PixelData],
+    truth: Bools,
+    groups: Groups,
+    folds: Groups,
+    classes: int,
+    seed: int,
+    executor: Executor,
+) -> PixelResults:
+    """Fit heads for every outer fold and every inner part of it."""
+    jobs = []
+    whole = executor.submit(fit_head, data, classes, seed)
+    for fold in np.unique(folds):
+        inside = np.flatnonzero(folds != fold)
+        random = np.random.default_rng(seed + 1 + int(fold))
+        parts = grouped_folds(groups[inside], truth[inside], INNER_PARTS, random)
+        outer = executor.submit(fit_head, [data[i] for i in inside.tolist()], classes, seed)
+        inner = [
+            executor.submit(fit_head, [data[i] for i in inside[parts != p].tolist()], classes, seed)
+            for p in range(INNER_PARTS)
+        ]
+        jobs.append((fold, inside, parts, outer, inner))
+    nothing = np.empty(0, np.float32)
+    first: list[Matrix] = [nothing] * len(data)
+    summaries: list[Matrix] = [nothing] * len(data)
+    nested, refiners = [], []
+    for fold, inside, parts, outer, inner in jobs:
+        rows = list(summaries)
+        for i in np.flatnonzero(folds == fold).tolist():
+            first[i] = outer.result()(data[i].features.astype(np.float32))
+            summaries[i] = rows[i] = summarise(first[i])
+        seen: list[Matrix] = []
+        for i, part in zip(inside.tolist(), parts.tolist(), strict=True):
+            seen.append(inner[part].result()(data[i].features.astype(np.float32)))
+            rows[i] = summarise(seen[-1])
+        nested.append(np.stack(rows))
+        known = [data[i] for i in inside.tolist()]
+        refiners.append((fold, executor.submit(fit_refiner, known, seen, classes, seed)))
+    final = executor.submit(fit_refiner, data, first, classes, seed)
+    logits = list(first)
+    for fold, job in refiners:
+        head = job.result().head
+        for i in np.flatnonzero(folds == fold).tolist():
+            features = data[i].features.astype(np.float32)
+            logits[i] = head(with_surroundings(features, first[i]))
+    return PixelResults(
+        whole.result(), final.result(), tuple(logits), np.stack(summaries), tuple(nested)
+    )
+
+
+def fit_refiner(
+    data: Sequence[PixelData], logits: Sequence[Matrix], classes: int, seed: int
+) -> Refiner:
+    """Train the second pass on first-pass ``logits`` that have not seen their images."""
+    random = np.random.default_rng(seed + 77)
+    sample = PixelSample.join(
+        [
+            sample_pixels(
+                with_surroundings(d.features.astype(np.float32), first), d.labels, PER_CLASS, random
+            )
+            for d, first in zip(data, logits, strict=True)
+            if d.labels is not None
+        ]
+    )
+    return Refiner(train_pixel_head(sample, classes, random=random))

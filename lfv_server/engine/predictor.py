@@ -1,0 +1,85 @@
+"""Judging images with a trained model."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from threadpoolctl import ThreadpoolController
+
+from lfv_server.engine import artifact
+from lfv_server.engine.decoding import decode
+from lfv_server.engine.errors import ArtifactError
+from lfv_server.engine.masks import parse_color
+from lfv_server.engine.model import Model
+from lfv_server.engine.types import PredictedAnomaly, Prediction
+
+BACKGROUND_COLOR = "#FFFFFF"
+
+
+class Predictor:
+    """A loaded model.  Not thread-safe by contract; one per worker process."""
+
+    def __init__(self, model: Model, *, threads: int = 1) -> None:
+        self._model = model
+        self._observer = model.observer(threads=threads)
+        self._threads = threads
+        self._pools = ThreadpoolController()
+        self.width = model.width
+        self.height = model.height
+        self.anomaly_types = model.anomaly_types
+
+    @classmethod
+    def load(cls, artifact_folder: Path, *, threads: int = 1) -> Predictor:
+        """Load what ``train`` wrote.
+
+        :raises ArtifactError: if the folder is damaged, tampered with or of an unknown version.
+        """
+        contents = artifact.load(Path(artifact_folder))
+        try:
+            return cls(Model.from_contents(contents), threads=threads)
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise ArtifactError(f"The model's description is incomplete: {error!r}.") from error
+
+    def predict(self, body: bytes) -> Prediction:
+        """Judge one image.
+
+        :param body: a PNG or JPEG of the training images' dimensions.
+        :raises ImageRejected: if it cannot be decoded or has other dimensions.
+        """
+        image = decode(body, self._observer.decode_size, expected=(self.width, self.height))
+        # BLAS would otherwise spin on every core for products of a millisecond.
+        with self._pools.limit(limits=self._threads, user_api="blas"):
+            judgement = self._model.judge(image.pixels, self._observer)
+        probability = judgement.probability
+        is_anomalous = probability >= self._model.threshold
+        confidence = probability if is_anomalous else 1 - probability
+        if judgement.classes is None:
+            return Prediction(is_anomalous, confidence)
+        return Prediction(
+            is_anomalous,
+            confidence,
+            self._anomalies(judgement.classes),
+            self._mask(judgement.classes),
+        )
+
+    def _anomalies(self, classes: NDArray[np.uint8]) -> tuple[PredictedAnomaly, ...]:
+        shares = np.bincount(classes.ravel(), minlength=len(self.anomaly_types) + 1) / classes.size
+        found = [
+            PredictedAnomaly(name, float(share), color)
+            for (name, color), share in zip(self.anomaly_types, shares[1:], strict=True)
+            if share > 0
+        ]
+        found.sort(key=lambda anomaly: -anomaly.area)
+        return (PredictedAnomaly("background", float(shares[0]), BACKGROUND_COLOR), *found)
+
+    def _mask(self, classes: NDArray[np.uint8]) -> bytes:
+        image = Image.fromarray(classes, "P")
+        colors = [BACKGROUND_COLOR, *(color for _, color in self.anomaly_types)]
+        image.putpalette([value for color in colors for value in parse_color(color)])
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG", compress_level=1)
+        return buffer.getvalue()

@@ -1,0 +1,316 @@
+"""Training: from labelled images to an artifact folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from lfv_server.engine import artifact, calibration
+from lfv_server.engine.alignment import Aligner
+from lfv_server.engine.checks import find_oddities
+from lfv_server.engine.crossval import (
+    OUTER_FOLDS,
+    CrossValidated,
+    calibrated_probabilities,
+    choose_threshold,
+    cross_validate,
+)
+from lfv_server.engine.dataset import Dataset, check_test, load, load_labels, read_training
+from lfv_server.engine.ensemble import candidate_sets
+from lfv_server.engine.evaluation import Evaluated, evaluate
+from lfv_server.engine.evidence import OVERVIEW, PIXELS, Evidence, Observer, scaled
+from lfv_server.engine.graph import build_backbone
+from lfv_server.engine.grouping import Groups, grouped_folds, near_duplicates, signature
+from lfv_server.engine.metrics import Floats, auroc
+from lfv_server.engine.model import Model
+from lfv_server.engine.normals import alarm_calibration, fit_normals
+from lfv_server.engine.pixel_head import classes_at
+from lfv_server.engine.pixels import PixelData, PixelResults, cross_fit
+from lfv_server.engine.planning import choose_aligner, details_of, overview_of, pixel_view_of
+from lfv_server.engine.report import Findings, write_report
+from lfv_server.engine.types import TrainingImage, TrainingOptions, TrainingOutcome
+from lfv_server.engine.views import View
+
+Progress = Callable[[float, str], None]
+GOOD_ENOUGH = 0.999
+"""Out-of-fold AUROC above which no dearer view is tried."""
+
+
+def _silent(_share: float, _what: str) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class _Observed:
+    """All images through one observer."""
+
+    evidence: tuple[Evidence, ...]
+    pixels: tuple[PixelData, ...]
+    signatures: NDArray[np.float32]
+    borders: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """A trained model with the out-of-fold scores it is calibrated on."""
+
+    validated: CrossValidated
+    views: dict[str, View]
+    graphs: dict[str, bytes]
+    pixels: PixelResults | None
+
+
+def train(
+    train: Sequence[TrainingImage],
+    test: Sequence[TrainingImage],
+    output: Path,
+    *,
+    options: TrainingOptions | None = None,
+    progress: Progress = _silent,
+) -> TrainingOutcome:
+    """Train on ``train``, measure on ``test`` (out of fold when it is empty), write ``output``.
+
+    Deterministic for a seed on one machine.
+
+    :param progress: called with the share done, 0 to 1, and what is being done.
+    :raises TrainingError: if the data cannot be trained on; the message is for the user.
+    """
+    options = options or TrainingOptions()
+    progress(0.0, "checking images")
+    data, warnings = read_training(train)
+    check_test(test, data.width, data.height)
+    # One BLAS thread per worker: more only wait for each other on matrices as small as these.
+    with threadpool_limits(1), ThreadPoolExecutor(max(1, options.workers)) as executor:
+        aligner, gain = choose_aligner(data, overview_of(data))
+        seen = _observe(data, aligner, executor, lambda s: progress(0.05 + 0.3 * s, "looking"))
+        groups = near_duplicates(seen.signatures)
+        folds = grouped_folds(groups, data.truth, OUTER_FOLDS, np.random.default_rng(options.seed))
+        warnings += find_oddities(data.images, groups, folds, seen.signatures, seen.borders)
+        progress(0.35, "learning")
+        if data.truth.any():
+            fitted = _fit_labelled(data, seen, groups, folds, options, executor, progress)
+        else:
+            ensemble, scores = fit_normals(seen.evidence, folds)
+            view = overview_of(data)
+            graphs = {OVERVIEW: build_backbone(view.tile)}
+            fitted = _Fitted(CrossValidated(ensemble, scores), {OVERVIEW: view}, graphs, None)
+        progress(0.85, "calibrating")
+        model, probability = _calibrated(data, fitted, aligner, folds, options.seed)
+        if test:
+            evaluated = _judge_test(
+                model, test, executor, lambda s: progress(0.85 + 0.1 * s, "testing")
+            )
+        else:
+            evaluated = _judge_own(data, fitted, probability, model.threshold)
+    result = evaluate(
+        evaluated,
+        data.anomaly_types,
+        training_images=len(data.images),
+        out_of_fold=not test,
+        threshold=model.threshold,
+    )
+    artifact.save(output, model.to_contents())
+    if options.report:
+        progress(0.96, "writing the report")
+        findings = Findings(
+            data=data,
+            images={image.source_ref: image for image in [*train, *test]},
+            evaluated=evaluated,
+            evaluation=result,
+            out_of_fold=not test,
+            threshold=model.threshold,
+            trials=fitted.validated.ensemble.trials,
+            ensemble=model.ensemble,
+            views=fitted.views,
+            alignment_gain=gain,
+            aligned=model.aligner is not None,
+            warnings=tuple(warnings),
+        )
+        write_report(output / "report", findings)
+    progress(1.0, "done")
+    metrics = result["AggregatedEvaluationResults"]["Metrics"]
+    return TrainingOutcome(
+        data.width,
+        data.height,
+        data.anomaly_types,
+        metrics["F1Score"],
+        metrics["Precision"],
+        metrics["Recall"],
+        tuple(e.image for e in evaluated),
+        result,
+        tuple(warnings),
+    )
+
+
+def _observe(
+    data: Dataset, aligner: Aligner | None, executor: Executor, progress: Callable[[float], None]
+) -> _Observed:
+    """The overview of every image and, with masks, its pixel features."""
+    views = {OVERVIEW: overview_of(data)}
+    if data.anomaly_types:
+        views[PIXELS] = pixel_view_of(data)
+    observer = Observer(views, aligner)
+
+    def look(image: TrainingImage) -> tuple[Evidence, PixelData | None, NDArray[np.uint8]]:
+        pixels = load(image, observer.decode_size).pixels
+        evidence = observer(pixels)
+        known = None
+        if PIXELS in views:
+            rows, columns = views[PIXELS].grid
+            labels = load_labels(image, data.type_names, (columns, rows))
+            features = observer.features(PIXELS, pixels).astype(np.float16)
+            known = PixelData(features, labels)
+        return evidence, known, scaled(pixels, (64, 64))
+
+    rows = []
+    for number, row in enumerate(executor.map(look, data.images)):
+        rows.append(row)
+        progress((number + 1) / len(data.images))
+    return _Observed(
+        tuple(row[0] for row in rows),
+        tuple(row[1] for row in rows if row[1] is not None),
+        np.stack([signature(row[2]) for row in rows]),
+        np.stack([_border(row[2]) for row in rows]),
+    )
+
+
+def _border(thumbnail: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The outer eighth of a 64 x 64 thumbnail, as means of 8 x 8 squares."""
+    cells = thumbnail.reshape(8, 8, 8, 8, 3).mean(axis=(1, 3))
+    ring = np.ones((8, 8), dtype=bool)
+    ring[1:-1, 1:-1] = False
+    means: NDArray[np.float32] = cells[ring].astype(np.float32).ravel()
+    return means
+
+
+def _fit_labelled(
+    data: Dataset,
+    seen: _Observed,
+    groups: Groups,
+    folds: Groups,
+    options: TrainingOptions,
+    executor: Executor,
+    progress: Progress,
+) -> _Fitted:
+    truth, seed = data.truth, options.seed
+    views = {OVERVIEW: overview_of(data)}
+    pixels = None
+    if any(d.labels is not None and d.labels.any() for d in seen.pixels):
+        views[PIXELS] = pixel_view_of(data)
+        count = len(data.anomaly_types) + 1
+        pixels = cross_fit(seen.pixels, truth, groups, folds, count, seed, executor)
+        progress(0.55, "learning")
+    sets = candidate_sets((), pixels=pixels is not None)
+    evidence: Sequence[Evidence] = seen.evidence
+    validated = cross_validate(evidence, truth, groups, folds, sets, seed, executor, pixels)
+    details = details_of(data)
+    if details and auroc(truth, validated.scores) < GOOD_ENOUGH:
+        progress(0.6, "looking closer")
+        evidence = _look_closer(data, evidence, details, executor)
+        views |= details
+        progress(0.75, "learning")
+        sets = candidate_sets(tuple(details), pixels=pixels is not None)
+        validated = cross_validate(evidence, truth, groups, folds, sets, seed, executor, pixels)
+    used = set(validated.ensemble.views) | ({PIXELS} & views.keys())
+    kept = {name: view for name, view in views.items() if name in used}
+    graphs = {
+        name: build_backbone(
+            view.tile,
+            pixels.head.layers if name == PIXELS and pixels is not None else (),
+            pixels.refiner.projection if name == PIXELS and pixels is not None else None,
+        )
+        for name, view in kept.items()
+    }
+    return _Fitted(validated, kept, graphs, pixels)
+
+
+def _look_closer(
+    data: Dataset, evidence: Sequence[Evidence], details: dict[str, View], executor: Executor
+) -> list[Evidence]:
+    observer = Observer(details, None)
+
+    def look(image: TrainingImage) -> Evidence:
+        return observer(load(image, observer.decode_size).pixels)
+
+    return [
+        replace(old, descriptions={**old.descriptions, **new.descriptions})
+        for old, new in zip(evidence, executor.map(look, data.images), strict=True)
+    ]
+
+
+def _calibrated(
+    data: Dataset, fitted: _Fitted, aligner: Aligner | None, folds: Groups, seed: int
+) -> tuple[Model, Floats]:
+    """The model, and the out-of-fold probability of every training image."""
+    truth, scores = data.truth, fitted.validated.scores
+    if truth.any():
+        fit = calibration.fit(truth, scores)
+        probability = calibrated_probabilities(truth, scores, folds)
+        threshold = choose_threshold(truth, probability, seed)
+    else:
+        fit = alarm_calibration(len(truth))
+        probability = fit(scores)
+        threshold = 0.5
+    model = Model(
+        width=data.width,
+        height=data.height,
+        anomaly_types=data.anomaly_types if fitted.pixels is not None else (),
+        views=fitted.views,
+        graphs=fitted.graphs,
+        aligner=aligner if OVERVIEW in fitted.views else None,
+        ensemble=fitted.validated.ensemble,
+        refiner=None if fitted.pixels is None else fitted.pixels.refiner,
+        calibration=fit,
+        threshold=threshold,
+    )
+    return model, probability
+
+
+def _judge_test(
+    model: Model,
+    test: Sequence[TrainingImage],
+    executor: Executor,
+    progress: Callable[[float], None],
+) -> list[Evaluated]:
+    observer = model.observer()
+    types = tuple(name for name, _ in model.anomaly_types)
+
+    def judge(image: TrainingImage) -> Evaluated:
+        pixels = load(image, observer.decode_size).pixels
+        judgement = model.judge(pixels, observer)
+        labels = None
+        if types:
+            labels = load_labels(image, types, (model.width, model.height))
+        return Evaluated.of(
+            image, judgement.probability, model.threshold, types, judgement.classes, labels
+        )
+
+    done = []
+    for number, row in enumerate(executor.map(judge, test)):
+        done.append(row)
+        progress((number + 1) / len(test))
+    return done
+
+
+def _judge_own(
+    data: Dataset, fitted: _Fitted, probability: Floats, threshold: float
+) -> list[Evaluated]:
+    """Out-of-fold verdicts on the training images themselves."""
+    types = data.type_names if fitted.pixels is not None else ()
+    size = (data.width, data.height)
+    rows = []
+    for number, image in enumerate(data.images):
+        classes = labels = None
+        if fitted.pixels is not None:
+            classes = classes_at(fitted.pixels.logits[number], size)
+            labels = load_labels(image, types, size)
+        rows.append(
+            Evaluated.of(image, float(probability[number]), threshold, types, classes, labels)
+        )
+    return rows

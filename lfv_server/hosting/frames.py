@@ -1,0 +1,85 @@
+"""What the service and its inference units say to each other over a Unix socket.
+
+A frame is a JSON head and a binary body, each preceded by its length. Image and mask bytes are
+never pickled, and nothing that a unit sends is executed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from typing import Any
+
+import orjson
+
+_LENGTHS = struct.Struct("!IQ")
+_MAX_HEAD = 1 << 20
+_MAX_BODY = 64 << 20
+
+
+class FrameError(Exception):
+    """The other end is gone, or sent something that is no frame."""
+
+
+def pack(head: dict[str, Any], body_length: int) -> bytes:
+    """All of a frame but its body."""
+    encoded = orjson.dumps(head)
+    return _LENGTHS.pack(len(encoded), body_length) + encoded
+
+
+async def read_frame(reader: asyncio.StreamReader) -> tuple[dict[str, Any], bytes]:
+    """Raises FrameError."""
+    try:
+        head_length, body_length = _lengths(await reader.readexactly(_LENGTHS.size))
+        head = await reader.readexactly(head_length)
+        body = await reader.readexactly(body_length)
+    except (asyncio.IncompleteReadError, OSError) as error:
+        raise FrameError("the connection ended") from error
+    return _head(head), body
+
+
+def receive(connection: socket.socket) -> tuple[dict[str, Any], bytes]:
+    """The unit's side, which waits. Raises FrameError."""
+    head_length, body_length = _lengths(_exactly(connection, _LENGTHS.size))
+    head = _exactly(connection, head_length)
+    return _head(head), _exactly(connection, body_length)
+
+
+def send(connection: socket.socket, head: dict[str, Any], body: bytes = b"") -> None:
+    """The unit's side. Raises FrameError."""
+    try:
+        connection.sendall(pack(head, len(body)))
+        if body:
+            connection.sendall(body)
+    except OSError as error:
+        raise FrameError("the connection ended") from error
+
+
+def _lengths(raw: bytes) -> tuple[int, int]:
+    head_length, body_length = _LENGTHS.unpack(raw)
+    if head_length > _MAX_HEAD or body_length > _MAX_BODY:
+        raise FrameError("that is no frame")
+    return head_length, body_length
+
+
+def _head(raw: bytes) -> dict[str, Any]:
+    try:
+        head: dict[str, Any] = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise FrameError("that is no frame") from error
+    return head
+
+
+def _exactly(connection: socket.socket, length: int) -> bytes:
+    data = bytearray(length)
+    view, filled = memoryview(data), 0
+    while filled < length:
+        try:
+            count = connection.recv_into(view[filled:])
+        except OSError as error:
+            raise FrameError("the connection ended") from error
+        if count == 0:
+            raise FrameError("the connection ended")
+        filled += count
+    return bytes(data)

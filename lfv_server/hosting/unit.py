@@ -1,0 +1,135 @@
+"""One inference unit, seen from the service."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from lfv_server.hosting import frames
+from lfv_server.options import Limits, Serving
+
+
+class UnitLostError(Exception):
+    """The process died, answered nothing in time, or could not load its model."""
+
+
+class UnloadableError(UnitLostError):
+    """The unit says that its model can't be loaded; another one would say the same."""
+
+
+class UnitTimeoutError(UnitLostError):
+    """The unit took too long over an image; another one would too."""
+
+
+@dataclass(frozen=True)
+class UnitAnswer:
+    head: dict[str, Any]
+    mask: bytes
+
+
+@dataclass(frozen=True)
+class UnitSpec:
+    artifact: Path
+    engine: str
+    limits: Limits
+    serving: Serving
+
+
+class Unit:
+    """Answers one request at a time. Made by ``start``; not usable after UnitLostError."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        serving: Serving,
+    ) -> None:
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+        self._serving = serving
+
+    @classmethod
+    async def start(cls, spec: UnitSpec) -> Unit:
+        """Start the process and wait until its model is loaded. Raises UnitLostError."""
+        ours, theirs = socket.socketpair()
+        limits = orjson.dumps(asdict(spec.limits)).decode()
+        command = [sys.executable, "-m", "lfv_server.hosting.worker", str(theirs.fileno())]
+        try:
+            # A new process, not a fork of this one, which has threads and open connections.
+            process = await asyncio.to_thread(
+                subprocess.Popen,
+                [*command, str(spec.artifact), spec.engine, limits],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # a Ctrl-C in the terminal is the service's to handle
+            )
+        except OSError as error:
+            ours.close()
+            raise UnitLostError(f"no process could be started: {error}") from error
+        except BaseException:
+            ours.close()  # a process that comes up all the same finds nobody there, and ends
+            raise
+        finally:
+            theirs.close()
+        ours.setblocking(False)
+        reader, writer = await asyncio.open_unix_connection(sock=ours)
+        unit = cls(process, reader, writer, spec.serving)
+        try:
+            await unit._become_ready()
+        except BaseException:
+            await unit.close(at_once=True)
+            raise
+        return unit
+
+    async def _become_ready(self) -> None:
+        try:
+            async with asyncio.timeout(self._serving.load_timeout):
+                head, _ = await frames.read_frame(self._reader)
+        except TimeoutError:
+            raise UnitLostError("the model took too long to load") from None
+        except frames.FrameError:
+            raise UnitLostError("the process died while it loaded the model") from None
+        if "failed" in head:
+            raise UnloadableError(str(head["failed"]))
+
+    @property
+    def is_dead(self) -> bool:
+        return self._reader.at_eof() or self._process.poll() is not None
+
+    async def ask(self, body: bytes, content_type: str) -> UnitAnswer:
+        """Raises UnitLostError."""
+        try:
+            async with asyncio.timeout(self._serving.answer_timeout):
+                self._writer.write(frames.pack({"content_type": content_type}, len(body)))
+                self._writer.write(body)
+                await self._writer.drain()
+                return UnitAnswer(*await frames.read_frame(self._reader))
+        except TimeoutError:
+            raise UnitTimeoutError("the unit did not answer in time") from None
+        except (frames.FrameError, OSError):
+            raise UnitLostError("the unit died") from None
+
+    async def close(self, *, at_once: bool = False) -> None:
+        """Close the socket, which ends an idle process; kill one that doesn't end, or at once."""
+        if at_once:
+            self._process.kill()
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+        if self._process.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                await asyncio.to_thread(self._process.wait, 0.5)
+        if self._process.poll() is None:
+            self._process.kill()
+            await asyncio.to_thread(self._process.wait)

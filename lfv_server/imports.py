@@ -1,0 +1,87 @@
+"""Taking packaged models into a state folder that no service is running on."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from uuid import uuid4
+
+from lfv_server.archive import ArchivedModel, read_archive
+from lfv_server.database import Database
+from lfv_server.errors import ArchiveError, NotFoundError
+from lfv_server.home import Home
+from lfv_server.options import ServeOptions
+from lfv_server.state import models, projects
+from lfv_server.state.models import Evaluation, NewModel
+from lfv_server.states import ModelStatus
+
+
+def import_models(options: ServeOptions, archives: Iterable[Path]) -> list[str]:
+    """Import each archive as the next version of its project; gives ``PROJECT/VERSION`` of each.
+
+    One that was imported before is left as it is, so that a service may be started with the same
+    archives every time. Raises ArchiveError for one that can't be used, and HomeError.
+    """
+    home = Home(options.home)
+    try:
+        database = Database(home.database)
+        try:
+            return [_import(options, home, database, archive) for archive in archives]
+        finally:
+            database.close()
+    finally:
+        home.close()
+
+
+def _import(options: ServeOptions, home: Home, database: Database, archive: Path) -> str:
+    digest = _digest(archive)
+    with database.transaction() as tx:
+        if (known := models.by_archive(tx, digest)) is not None:
+            return known.name
+    model_id = uuid4().hex
+    archived = read_archive(archive, home.artifact(model_id))
+    now = time.time()
+    base = f"arn:aws:lookoutvision:{options.default_region}:{options.account_id}"
+    with database.transaction() as tx:
+        try:
+            project = projects.get(tx, archived.project_name)
+        except NotFoundError:
+            arn = f"{base}:project/{archived.project_name}"
+            project = projects.create(tx, archived.project_name, arn, now)
+        version = projects.next_version(tx, project)
+        model = models.create(
+            tx,
+            project,
+            NewModel(
+                id=model_id,
+                version=version,
+                arn=f"{base}:model/{project.name}/{version}",
+                description=None,
+                kms_key_id=None,
+                output_bucket="imported",
+                output_prefix=None,
+                status=ModelStatus.TRAINED,
+                message=f"Imported from {archive.name}, which was version {archived.version}.",
+                archive_sha256=digest,
+            ),
+            now,
+        )
+        if (evaluation := _evaluation(archived, now)) is not None:
+            models.set_evaluation(tx, model, evaluation)
+    return model.name
+
+
+def _evaluation(archived: ArchivedModel, now: float) -> Evaluation | None:
+    if archived.f1 is None or archived.precision is None or archived.recall is None:
+        return None
+    return Evaluation(archived.f1, archived.precision, archived.recall, now, None, None)
+
+
+def _digest(archive: Path) -> str:
+    try:
+        with archive.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ArchiveError(f"{archive} can't be read: {error.strerror}") from error

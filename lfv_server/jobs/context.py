@@ -1,0 +1,29 @@
+"""What every job is given."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from lfv_server.buckets import Buckets
+from lfv_server.database import Database
+from lfv_server.home import Home
+from lfv_server.options import Limits
+
+
+@dataclass(frozen=True)
+class JobContext:
+    database: Database
+    buckets: Buckets
+    home: Home
+    limits: Limits
+    clock: Callable[[], float] = time.time
+    """Unix seconds."""
+    stopping: threading.Event = field(default_factory=threading.Event)
+    """Set when the service ends: a job then leaves its state as it is, to be taken up later."""
+
+
+class ServiceEndingError(Exception):
+    """The job was given up because the service ends."""

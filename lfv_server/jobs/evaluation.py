@@ -1,0 +1,163 @@
+"""The files that a training leaves in the bucket of its OutputConfig, named as the original did.
+
+EvaluationManifest-PROJECT-VERSION.json   a JSON line for each evaluated image: its own, and the
+                                          model's verdict beside it
+EvaluationResult-PROJECT-VERSION.json     the figures
+TrainingReport-PROJECT-VERSION/           ours: the engine's report in words and pictures
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from lfv_server.buckets import Buckets
+from lfv_server.manifests import parse_entry
+from lfv_server.state.models import Model
+
+
+def write_evaluation(
+    folder: Path,
+    model: Model,
+    lines: Mapping[str, str],
+    trained: Mapping[str, Any],
+    ended_at: float,
+) -> tuple[Path, Path]:
+    """Write both files into a folder; ``lines`` are the images' own by source-ref."""
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = folder / f"EvaluationManifest-{model.project_name}-{model.version}.json"
+    result = folder / f"EvaluationResult-{model.project_name}-{model.version}.json"
+    ended = datetime.fromtimestamp(ended_at, UTC).replace(tzinfo=None).isoformat()
+    with manifest.open("wb") as file:
+        for line in _lines(model, lines, trained["evaluated"], ended):
+            file.write(line + b"\n")
+    aggregated = trained["evaluation"].get("AggregatedEvaluationResults", {})
+    document = {
+        **trained["evaluation"],
+        "Version": 1,
+        "AggregatedEvaluationResults": {
+            **aggregated,
+            "Metrics": {**_figures(lines, trained), **aggregated.get("Metrics", {})},
+        },
+        "EvaluationDetails": {
+            **trained["evaluation"].get("EvaluationDetails", {}),
+            "ModelArn": model.arn,
+            "EvaluationEndTimestamp": ended,
+        },
+    }
+    result.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+    return manifest, result
+
+
+def _figures(lines: Mapping[str, str], trained: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures that the original always wrote, for those that the engine left out.
+
+    Named as in the developer guide, "Reviewing the evaluation result".
+    """
+    ranked = []
+    for image in trained["evaluated"]:
+        sure = image["confidence"]
+        score = sure if image["is_anomalous"] else 1 - sure
+        ranked.append((score, parse_entry(lines[image["source_ref"]].encode()).label == "anomaly"))
+    figures: dict[str, Any] = {
+        "Precision": trained["precision"],
+        "Recall": trained["recall"],
+        "F1Score": trained["f1"],
+    }
+    anomalies = [score for score, is_anomaly in ranked if is_anomaly]
+    normals = [score for score, is_anomaly in ranked if not is_anomaly]
+    if anomalies and normals:
+        figures["ROCAUC"] = _roc_auc(anomalies, normals)
+        figures["AveragePrecision"] = _average_precision(ranked)
+    if types := trained["evaluation"].get("LabelEvaluationResults"):
+        figures["PixelAnomalyClassMetrics"] = [
+            {
+                "Precision": found["Metrics"]["Precision"],
+                "Recall": found["Metrics"]["Recall"],
+                "F1Score": found["Metrics"]["F1Score"],
+                "AIOU": found["Metrics"]["IoU"],
+                "ClassName": found["Label"],
+            }
+            for found in types
+        ]
+    return figures
+
+
+def _roc_auc(anomalies: Sequence[float], normals: Sequence[float]) -> float:
+    """How often an anomaly scores above a normal image; a tie is half."""
+    ordered = sorted(normals)
+    wins = sum(
+        (bisect_left(ordered, score) + bisect_right(ordered, score)) / 2 for score in anomalies
+    )
+    return wins / (len(anomalies) * len(normals))
+
+
+def _average_precision(ranked: Iterable[tuple[float, bool]]) -> float:
+    """Mean precision at each rise in recall; images of one score come in together."""
+    by_score: dict[float, list[bool]] = {}
+    for score, is_anomaly in ranked:
+        by_score.setdefault(score, []).append(is_anomaly)
+    seen = found = 0
+    area = 0.0
+    for score in sorted(by_score, reverse=True):
+        seen += len(by_score[score])
+        here = sum(by_score[score])
+        found += here
+        area += here * found / seen
+    return area / found if found else 0.0
+
+
+def _lines(
+    model: Model, lines: Mapping[str, str], evaluated: Iterable[Mapping[str, Any]], ended: str
+) -> Iterable[bytes]:
+    for image in evaluated:
+        document = orjson.loads(lines[image["source_ref"]])
+        label = _label_attribute(document)
+        document[f"{label}-detected"] = int(image["is_anomalous"])
+        document[f"{label}-detected-metadata"] = {
+            "class-name": "anomaly" if image["is_anomalous"] else "normal",
+            "confidence": image["confidence"],
+            "type": "groundtruth/image-classification",
+            "human-annotated": "no",
+            "creation-date": ended,
+            "job-name": "training-job/anomaly-detection",
+            "model-arn": model.arn,
+            "project-name": model.project_name,
+            "model-version": str(model.version),
+        }
+        if image["areas"]:
+            document[f"{label}-detected-metadata"]["anomaly-areas"] = image["areas"]
+        yield orjson.dumps(document)
+
+
+def _label_attribute(document: Mapping[str, Any]) -> str:
+    for key, value in document.items():
+        if key.endswith("-metadata") and isinstance(value, dict) and "class-name" in value:
+            return key.removesuffix("-metadata")
+    return "anomaly-label"
+
+
+def publish(
+    buckets: Buckets, model: Model, manifest: Path, result: Path, report: Path
+) -> tuple[str, str]:
+    """Put the files, and the report's where there is one; gives the keys of the two.
+
+    Raises BucketError.
+    """
+    # Without a slash between: awslabs' SDK gives the prefix k_fold_ and reads k_fold_Evaluation...
+    prefix = model.output_prefix or ""
+    keys = tuple(f"{prefix}{file.name}" for file in (manifest, result))
+    for key, file in zip(keys, (manifest, result), strict=True):
+        buckets.write(model.output_bucket, key, file)
+    if report.is_dir():
+        base = f"{prefix}TrainingReport-{model.project_name}-{model.version}"
+        for file in sorted(report.rglob("*")):
+            if file.is_file():
+                key = f"{base}/{file.relative_to(report).as_posix()}"
+                buckets.write(model.output_bucket, key, file)
+    return keys[0], keys[1]

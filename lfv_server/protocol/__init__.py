@@ -1,0 +1,1 @@
+"""REST-JSON, driven by the service model: paths, requests, constraints and answers."""

@@ -1,0 +1,194 @@
+"""Puts the service together and runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import orjson
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from lfv_server import metrics
+from lfv_server.api import Api
+from lfv_server.buckets import Buckets
+from lfv_server.database import Database
+from lfv_server.detection import Detector
+from lfv_server.embedded import until_unused
+from lfv_server.errors import OptionsError
+from lfv_server.home import Home
+from lfv_server.hosting.manager import HostingManager
+from lfv_server.jobs.context import JobContext
+from lfv_server.options import ServeOptions
+from lfv_server.transport import Server, bounded_protocol
+from lfv_server.work import BackgroundWork
+
+_log = logging.getLogger(__name__)
+_GRACEFUL_SECONDS = 20
+
+
+def run(options: ServeOptions, *, ready: Callable[[str], None] = lambda _: None) -> None:
+    """Serve until SIGTERM or SIGINT, or, embedded, until no client is left.
+
+    ``ready`` is called with the endpoint's URL once it answers. Raises OptionsError and HomeError
+    before anything is served.
+    """
+    options.check()
+    asyncio.run(_serve(options, ready))
+
+
+async def _serve(options: ServeOptions, ready: Callable[[str], None]) -> None:
+    listener = _listen(options)
+    try:
+        home = Home(options.home)
+    except BaseException:
+        listener.close()
+        raise
+    try:
+        database = Database(home.database)
+        try:
+            await _serve_from(options, listener, home, database, ready)
+        finally:
+            database.close()
+    finally:
+        listener.close()
+        home.close()
+
+
+async def _serve_from(
+    options: ServeOptions,
+    listener: socket.socket,
+    home: Home,
+    database: Database,
+    ready: Callable[[str], None],
+) -> None:
+    buckets = Buckets(options.buckets, s3=options.s3, s3_endpoint_url=options.s3_endpoint_url)
+    context = JobContext(database, buckets, home, options.limits)
+    hosting = HostingManager(database, home, options.engine, options.limits, options.serving)
+    work = BackgroundWork(context, hosting, options.engine)
+    measured = metrics.Metrics(lambda: hosting.pools)
+    api = Api(options, database, work, Detector(database, hosting), measured)
+    pages: dict[str, Callable[[Request], Response]] = {
+        "/health": partial(_health, hosting),
+        "/metrics": partial(_metrics, options, measured),
+    }
+
+    # Not Starlette's router: it matches the decoded path, and there any character may stand.
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        page = pages.get(scope["path"]) if scope["method"] == "GET" else None
+        if page is None:
+            await api(scope, receive, send)
+        else:
+            await page(Request(scope))(scope, receive, send)
+
+    server = Server(_uvicorn_config(options, app), lambda: _tell_ready(options, listener, ready))
+    watch = asyncio.create_task(_end_when_unused(options, server))
+    work.take_up(embedded=options.embedded)
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        if options.ready_file is not None:
+            options.ready_file.unlink(missing_ok=True)
+        await hosting.close()
+        await asyncio.to_thread(work.close)
+        api.close()
+        watch.cancel()
+        with suppress(asyncio.CancelledError):
+            await watch
+
+
+def _listen(options: ServeOptions) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        where = f"{options.host}:{options.port}"
+        raise OptionsError(f"the service can't listen on {where}: {error}") from error
+    return listener
+
+
+def _uvicorn_config(options: ServeOptions, app: ASGIApp) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=bounded_protocol(options.transport),
+        ws="none",
+        loop="asyncio",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=int(options.transport.keep_alive),
+        timeout_graceful_shutdown=_GRACEFUL_SECONDS,
+        ssl_certfile=options.tls_certificate,
+        ssl_keyfile=options.tls_key,
+    )
+
+
+def endpoint_url(options: ServeOptions, listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    scheme = "http" if options.tls_certificate is None else "https"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _tell_ready(
+    options: ServeOptions, listener: socket.socket, ready: Callable[[str], None]
+) -> None:
+    url = endpoint_url(options, listener)
+    _log.info("listening on %s", url)
+    if options.ready_file is not None:
+        _write_atomically(
+            options.ready_file, orjson.dumps({"endpoint_url": url, "pid": os.getpid()})
+        )
+    ready(url)
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(data)
+    temporary.replace(path)
+
+
+async def _end_when_unused(options: ServeOptions, server: Server) -> None:
+    if options.exit_when_unused is not None:
+        await until_unused(options.exit_when_unused)
+        _log.info("no client is left")
+        server.should_exit = True
+
+
+def _health(hosting: HostingManager, _: Request) -> JSONResponse:
+    hosted = [
+        {
+            "project": pool.model.project_name,
+            "version": str(pool.model.version),
+            "units": pool.units,
+            "in_hand": pool.in_hand,
+            "waiting": pool.waiting,
+        }
+        for pool in hosting.pools
+    ]
+    return JSONResponse({"status": "ok", "hosted": hosted})
+
+
+def _metrics(options: ServeOptions, measured: metrics.Metrics, request: Request) -> Response:
+    client = request.client.host if request.client else ""
+    if options.credentials and not options.open_metrics and not _is_here(client):
+        return Response("metrics are told to this machine only", status_code=403)
+    return Response(measured.exposition(), media_type=metrics.CONTENT_TYPE)
+
+
+def _is_here(address: str) -> bool:
+    return address in ("127.0.0.1", "::1") or address.startswith("127.")

@@ -1,0 +1,1 @@
+"""What the service knows, by resource: one module each with its SQL and its rules."""

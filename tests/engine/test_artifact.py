@@ -1,0 +1,136 @@
+"""A model folder is loaded as it was written, or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lfv_server.engine import (
+    ArtifactError,
+    Predictor,
+    TrainingImage,
+    TrainingOptions,
+    artifact,
+    train,
+)
+
+
+@pytest.fixture(scope="module")
+def trained(
+    make_plates: Callable[..., list[TrainingImage]], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp("artifact") / "model"
+    train(make_plates(12, 0), [], folder, options=TrainingOptions(report=False))
+    return folder
+
+
+@pytest.fixture
+def model(trained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "moved elsewhere"))
+
+
+def listed(model: Path) -> dict[str, dict[str, object]]:
+    files: dict[str, dict[str, object]] = json.loads((model / "manifest.json").read_text())["files"]
+    return files
+
+
+def rewrite(model: Path, **changes: object) -> None:
+    manifest = json.loads((model / "manifest.json").read_text())
+    (model / "manifest.json").write_text(json.dumps({**manifest, **changes}))
+
+
+def test_it_may_be_moved(model: Path) -> None:
+    assert Predictor.load(model).width == 96
+    assert artifact.size_bytes(model) < 5_000_000
+
+
+def test_every_file_is_checked(model: Path) -> None:
+    for name in listed(model):
+        whole = (model / name).read_bytes()
+        for damaged in (
+            whole[:-1],
+            bytes([whole[0] ^ 1]) + whole[1:],
+            whole[:-5] + bytes([whole[-5] ^ 8]) + whole[-4:],
+        ):
+            (model / name).write_bytes(damaged)
+            with pytest.raises(ArtifactError, match=name):
+                Predictor.load(model)
+        (model / name).unlink()
+        with pytest.raises(ArtifactError, match=f"{name} is missing"):
+            Predictor.load(model)
+        (model / name).write_bytes(whole)
+    Predictor.load(model)
+
+
+def test_versions_and_strangers(model: Path, tmp_path: Path) -> None:
+    rewrite(model, version=99)
+    with pytest.raises(ArtifactError, match="version 99"):
+        Predictor.load(model)
+    rewrite(model, version=1, format="something else")
+    with pytest.raises(ArtifactError, match="no model of this engine"):
+        Predictor.load(model)
+    for body in (b"", b"[]", b"{", b"\xff\xfe"):
+        (model / "manifest.json").write_bytes(body)
+        with pytest.raises(ArtifactError):
+            Predictor.load(model)
+    with pytest.raises(ArtifactError, match="missing"):
+        Predictor.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "name", ["../secret.json", "/etc/hostname.json", "a/b.json", "..\\up.json", "run.py", ""]
+)
+def test_no_path_leads_out(model: Path, name: str) -> None:
+    files = listed(model)
+    rewrite(model, files={**files, name: files["model.json"]})
+    with pytest.raises(ArtifactError, match="names a file it may not"):
+        Predictor.load(model)
+
+
+def test_links_are_not_followed(model: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside.json"
+    shutil.move(model / "model.json", outside)
+    (model / "model.json").symlink_to(outside)
+    with pytest.raises(ArtifactError, match="not a plain file"):
+        Predictor.load(model)
+
+
+def forge(model: Path, name: str, body: bytes) -> None:
+    """Replace a file together with its hash, as somebody who means it would."""
+    (model / name).write_bytes(body)
+    files = listed(model)
+    files[name] = {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
+    rewrite(model, files=files)
+
+
+def test_nothing_is_unpickled(model: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "evil.npy", np.array([print], dtype=object), allow_pickle=True)
+    for body in (pickle.dumps({"a": 1}), (tmp_path / "evil.npy").read_bytes()):
+        forge(model, "arrays.npz", body)
+        with pytest.raises(ArtifactError):
+            Predictor.load(model)
+
+
+def test_nonsense_with_right_hashes_is_refused(model: Path) -> None:
+    whole = json.loads((model / "model.json").read_text())
+    for changed in (
+        {},
+        {**whole, "views": {}},
+        {**whole, "ensemble": {"experts": []}},
+        {**whole, "views": {"other": whole["views"]["overview"]}},
+        {**whole, "calibration": {"slope": "x"}},
+    ):
+        forge(model, "model.json", json.dumps(changed).encode())
+        with pytest.raises(ArtifactError):
+            Predictor.load(model)
+    forge(model, "model.json", json.dumps(whole).encode())
+    forge(model, "overview.onnx", b"not a graph")
+    with pytest.raises(ArtifactError):
+        Predictor.load(model)

@@ -1,0 +1,104 @@
+"""Every kind of PNG and JPEG is decoded right or refused by name."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lfv_server.engine.decoding import decode, measure
+from lfv_server.engine.errors import ImageRejected
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+ORANGE = Image.new("RGB", (80, 64), (200, 120, 40))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L", "LA", "1"])
+def test_modes_of_png(mode: str) -> None:
+    decoded = decode(encoded(ORANGE.convert(mode)))
+    assert decoded.pixels.shape == (64, 80, 3)
+    expected = np.asarray(ORANGE.convert(mode).convert("RGB"), dtype=int)
+    assert np.abs(decoded.pixels - expected).max() <= 1
+
+
+def test_sixteen_bits_keep_their_upper_eight() -> None:
+    samples = np.full((64, 80), 0x8040, dtype=np.uint16)
+    assert (decode(encoded(Image.fromarray(samples))).pixels == 0x80).all()
+
+
+def test_cmyk_jpeg() -> None:
+    decoded = decode(encoded(ORANGE.convert("CMYK"), "JPEG", quality=95))
+    assert np.abs(decoded.pixels.astype(int) - (200, 120, 40)).max() < 12
+
+
+def test_transparency_is_laid_over_black() -> None:
+    image = Image.new("RGBA", (64, 64), (250, 250, 250, 0))
+    assert decode(encoded(image)).pixels.max() == 0
+
+
+def test_orientation_is_told_and_not_applied() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    decoded = decode(encoded(ORANGE, "JPEG", exif=exif))
+    assert (decoded.width, decoded.height, decoded.exif_orientation) == (80, 64, 6)
+    assert decoded.pixels.shape == (64, 80, 3)
+
+
+def test_scaled_jpeg_and_png_agree() -> None:
+    ramp = Image.linear_gradient("L").resize((512, 512)).convert("RGB")
+    small = [decode(encoded(ramp, kind), (128, 128)).pixels.astype(int) for kind in ("JPEG", "PNG")]
+    assert np.abs(small[0] - small[1]).mean() < 3
+
+
+def test_largest_and_smallest() -> None:
+    assert measure(encoded(Image.new("L", (4096, 4096))))[:2] == (4096, 4096)
+    assert measure(encoded(Image.new("L", (64, 64))))[:2] == (64, 64)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "not_an_image"),
+        (b"GIF89a" + bytes(100), "not_an_image"),
+        (encoded(ORANGE, "BMP"), "not_an_image"),
+        (encoded(ORANGE)[:60], "truncated"),
+        (encoded(Image.effect_noise((256, 256), 40), "JPEG")[:2000], "truncated"),
+        (encoded(Image.new("L", (63, 64))), "too_small"),
+        (encoded(Image.new("L", (4097, 64))), "too_large"),
+        (
+            encoded(ORANGE, save_all=True, append_images=[Image.new("RGB", (80, 64))]),
+            "animated",
+        ),
+    ],
+)
+def test_what_is_refused(body: bytes, reason: str) -> None:
+    with pytest.raises(ImageRejected) as refused:
+        decode(body)
+    assert refused.value.reason == reason
+
+
+def test_other_dimensions_are_named() -> None:
+    with pytest.raises(ImageRejected, match="80x64 pixels; this model was trained on 64x80") as no:
+        decode(encoded(ORANGE), expected=(64, 80))
+    assert no.value.reason == "dimensions"
+
+
+def test_damage_anywhere_is_an_image_rejected() -> None:
+    random = np.random.default_rng(0)
+    for kind in ("PNG", "JPEG"):
+        whole = encoded(Image.effect_noise((96, 96), 60).convert("RGB"), kind)
+        for _ in range(60):
+            body = bytearray(whole)
+            for position in random.integers(0, len(body), 6):
+                body[position] = random.integers(0, 256)
+            with contextlib.suppress(ImageRejected):
+                decode(bytes(body), (64, 64))

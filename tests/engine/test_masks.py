@@ -1,0 +1,78 @@
+"""Masks as they really come."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lfv_server.engine.errors import TrainingError
+from lfv_server.engine.masks import parse_color, read_mask
+
+COLORS = {"#23A436": "crack", "#FF7F0E": "dent"}
+TYPES = ("crack", "dent")
+
+
+@pytest.fixture
+def mask() -> Image.Image:
+    image = Image.new("RGB", (40, 30), "white")
+    image.paste((0x23, 0xA4, 0x36), (0, 0, 10, 10))
+    image.paste((0xFF, 0x7F, 0x0E), (20, 10, 40, 20))
+    return image
+
+
+def expected() -> np.ndarray:
+    classes = np.zeros((30, 40), dtype=np.uint8)
+    classes[:10, :10] = 1
+    classes[10:20, 20:] = 2
+    return classes
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_modes(mask: Image.Image, tmp_path: Path, mode: str) -> None:
+    converted = mask.quantize(8) if mode == "P" else mask.convert(mode)
+    converted.save(tmp_path / "mask.png")
+    found = read_mask(tmp_path / "mask.png", COLORS, TYPES, (40, 30))
+    assert (found == expected()).all()
+
+
+def test_another_size_is_scaled(mask: Image.Image, tmp_path: Path) -> None:
+    mask.resize((80, 60), Image.Resampling.NEAREST).save(tmp_path / "mask.png")
+    found = read_mask(tmp_path / "mask.png", COLORS, TYPES, (40, 30))
+    assert (found == expected()).all()
+
+
+def test_lossy_colours_are_taken_for_the_nearest(mask: Image.Image, tmp_path: Path) -> None:
+    noisy = np.asarray(mask, dtype=int) + np.random.default_rng(0).integers(-12, 13, (30, 40, 3))
+    Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(tmp_path / "mask.png")
+    found = read_mask(tmp_path / "mask.png", COLORS, TYPES, (40, 30))
+    assert (found == expected()).all()
+
+
+def test_unmapped_and_transparent_pixels_are_background(tmp_path: Path) -> None:
+    image = Image.new("RGBA", (40, 30), (0x23, 0xA4, 0x36, 0))
+    image.paste((120, 0, 200, 255), (0, 0, 40, 10))
+    image.save(tmp_path / "mask.png")
+    assert not read_mask(tmp_path / "mask.png", COLORS, TYPES, (40, 30)).any()
+
+
+def test_an_anomaly_may_be_black(tmp_path: Path) -> None:
+    image = Image.new("RGB", (40, 30), "white")
+    image.paste("black", (0, 0, 10, 30))
+    image.save(tmp_path / "mask.png")
+    found = read_mask(tmp_path / "mask.png", {"#000000": "hole"}, ("hole",), (40, 30))
+    assert found.sum() == 300
+
+
+def test_colours() -> None:
+    assert parse_color("#23a436") == (0x23, 0xA4, 0x36)
+    with pytest.raises(TrainingError, match="'green' is not of the form #RRGGBB"):
+        parse_color("green")
+
+
+def test_an_unreadable_mask_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mask.png").write_bytes(b"nothing")
+    with pytest.raises(TrainingError, match=r"mask\.png cannot be read"):
+        read_mask(tmp_path / "mask.png", COLORS, TYPES, (40, 30))

@@ -1,0 +1,195 @@
+"""The engine's parts, each for itself."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from lfv_server.engine import learners
+from lfv_server.engine.alignment import Aligner, fit_aligner, foreground
+from lfv_server.engine.backbone import Backbone
+from lfv_server.engine.descriptors import describe
+from lfv_server.engine.graph import BackboneSpec, build_backbone
+from lfv_server.engine.grouping import grouped_folds, near_duplicates, signature
+from lfv_server.engine.pixel_head import PixelHead
+from lfv_server.engine.positional import PositionalHead, fit_positional
+from lfv_server.engine.refinement import (
+    CHANNELS,
+    Refiner,
+    surroundings,
+    with_surroundings,
+)
+from lfv_server.engine.views import MAX_TILE_PIXELS, View, Viewer, view_for
+
+SPEC = BackboneSpec(96, 64, levels=4, stride=4, color=True)
+
+
+def features(pixels: np.ndarray) -> dict[str, np.ndarray]:
+    maps = Backbone(build_backbone(SPEC))(pixels)
+    return dict(zip(SPEC.channels, maps, strict=True))
+
+
+def test_the_graph_is_the_same_every_time() -> None:
+    assert build_backbone(SPEC) == build_backbone(SPEC)
+
+
+def test_flat_images_show_nothing() -> None:
+    found = features(np.full((64, 96, 3), 90, dtype=np.uint8))
+    for name, values in found.items():
+        if "mean" not in name.split()[-1] or "gradient" in name:
+            assert np.abs(values).max() < 0.06, name
+
+
+def test_a_line_one_pixel_wide_survives_pooling() -> None:
+    pixels = np.full((64, 96, 3), 90, dtype=np.uint8)
+    pixels[31, 20:60] = 200
+    found = features(pixels)
+    assert found["L0 bright max"].max() > 0.3
+    assert found["L0 bright max"][7, 5:15].min() > 0.3
+    assert found["L0 bright max"][:4].max() < 0.01
+
+
+def test_statistics_do_not_mind_where_something_is() -> None:
+    first = np.full((64, 96, 3), 90, dtype=np.uint8)
+    second = first.copy()
+    first[16:24, 16:24] = 160
+    second[32:40, 64:72] = 160
+    one, other = (
+        describe(np.stack(list(features(pixels).values()))).statistics for pixels in (first, second)
+    )
+    fine = [i for i, name in enumerate(SPEC.channels) if name.startswith(("L0", "L1"))]
+    assert np.abs(one[fine] - other[fine]).max() < 0.002
+    assert np.abs(one[fine]).max() > 0.3
+
+
+def test_tiles_cover_the_image() -> None:
+    view = view_for(4096, 3000, 2048, stride=4, levels=6, color=False)
+    assert view.tile.width * view.tile.height <= MAX_TILE_PIXELS * 1.1
+    assert view.full_width >= view.width
+    assert View.from_json(view.to_json()) == view
+    small = view_for(100, 70, 256, stride=4, levels=5, color=False)
+    maps = Viewer(small)(np.zeros((70, 100, 3), dtype=np.uint8))
+    assert maps.shape[1:] == small.grid == (24, 32)
+
+
+def wedge(angle: float, dx: int, dy: int) -> np.ndarray:
+    image = Image.new("RGB", (160, 120), (20, 20, 20))
+    draw = ImageDraw.Draw(image)
+    draw.polygon([(50, 40), (115, 52), (60, 90)], fill=(220, 200, 60))
+    turned = image.rotate(angle, Image.Resampling.BILINEAR, fillcolor=(20, 20, 20))
+    return np.roll(np.asarray(turned), (dy, dx), axis=(0, 1))
+
+
+@pytest.mark.parametrize(
+    ("angle", "dx", "dy"), [(0, 10, -6), (40, 0, 0), (170, 8, 5), (301, -9, 4)]
+)
+def test_alignment_undoes_turns_and_shifts(angle: float, dx: int, dy: int) -> None:
+    aligner = Aligner(foreground(wedge(0, 0, 0)))
+    moved = wedge(angle, dx, dy)
+    before = np.abs(moved.astype(int) - wedge(0, 0, 0)).mean()
+    after = np.abs(aligner(moved).astype(int) - wedge(0, 0, 0)).mean()
+    assert after < 0.35 * before
+
+
+def test_a_template_is_found_among_turned_parts() -> None:
+    images = [wedge(angle, angle % 7, -angle % 5) for angle in range(0, 360, 30)]
+    aligner = fit_aligner(images)
+    again = Aligner.from_arrays(aligner.to_arrays("a"), "a")
+    aligned = np.stack([again(image) for image in images]).astype(float)
+    assert aligned.std(axis=0).mean() < 0.4 * np.stack(images).astype(float).std(axis=0).mean()
+
+
+def test_duplicates_share_a_group_and_groups_a_fold() -> None:
+    random = np.random.default_rng(0)
+    images = [random.integers(0, 255, (40, 40, 3), dtype=np.uint8) for _ in range(20)]
+    images += [np.clip(image.astype(int) + 2, 0, 255).astype(np.uint8) for image in images[:6]]
+    groups = near_duplicates(np.stack([signature(image) for image in images]))
+    assert (groups[20:] == groups[:6]).all()
+    assert len(set(groups.tolist())) == 20
+    labels = np.arange(26) % 2 == 0
+    folds = grouped_folds(groups, labels, 5, random)
+    assert (folds[20:] == folds[:6]).all()
+    assert set(folds.tolist()) == {0, 1, 2, 3, 4}
+    for fold in range(5):
+        assert labels[folds == fold].any()
+        assert not labels[folds == fold].all()
+
+
+@pytest.mark.parametrize("kind", ["ridge", "lasso", "stumps"])
+def test_learners_find_what_matters(kind: str) -> None:
+    random = np.random.default_rng(3)
+    truth = np.arange(80) % 2 == 0
+    x = random.normal(0, 1, (160, 300)).astype(np.float32)
+    x[:, :30] += np.tile(truth, 2)[:, None] * 1.5
+    x[5, 100] = 1e6
+    head: learners.Head
+    if kind == "ridge":
+        head = learners.fit_ridge(x[:80], truth, 1.0)
+    elif kind == "lasso":
+        head = learners.fit_lasso(x[:80], truth)
+    else:
+        head = learners.fit_stumps(x[:80], truth, random)
+    scores = head(x[80:])
+    assert (scores[truth].mean() - scores[~truth].mean()) / scores.std() > 0.8
+    again = learners.head_from_arrays(head.to_arrays("h"), "h")
+    assert np.allclose(again(x[80:]), scores)
+
+
+def test_the_stack_never_turns_an_expert_round() -> None:
+    random = np.random.default_rng(0)
+    truth = np.arange(60) % 2 == 0
+    good = truth + random.normal(0, 0.4, 60)
+    weights = learners.fit_stack(np.stack([good, -good, random.normal(0, 1, 60)], axis=1), truth)
+    assert (weights >= 0).all()
+    assert weights[0] > 3 * weights[1]
+
+
+def test_positions_differ() -> None:
+    random = np.random.default_rng(0)
+    base = random.normal(0, 1, (20, 8, 10))
+    normal = (base + random.normal(0, 0.1, (25, 20, 8, 10))).astype(np.float32)
+    head = fit_positional(normal[:20])
+    odd = normal[20].copy()
+    odd[:, 3:6, 4:7] = odd[:, 0:3, 0:3]
+    assert head.scores(odd)[1] > 2 * head.scores(normal[21])[1]
+    found = np.unravel_index(head.distances(odd).argmax(), (8, 10))
+    assert abs(found[0] - 4) <= 1
+    assert abs(found[1] - 5) <= 1
+    again = PositionalHead.from_arrays(head.to_arrays("p"), "p")
+    assert again.scores(odd) == pytest.approx(head.scores(odd), rel=1e-2)
+
+
+def test_the_second_pass_runs_the_same_split_over_graph_and_numpy() -> None:
+    random = np.random.default_rng(0)
+    channels = len(SPEC.channels)
+
+    def layers(*sizes: int) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+        return tuple(
+            (
+                random.normal(0, 0.1, (fan_in, fan_out)).astype(np.float32),
+                random.normal(0, 0.1, fan_out).astype(np.float32),
+            )
+            for fan_in, fan_out in pairwise(sizes)
+        )
+
+    first = PixelHead(layers(channels, 6, 3))
+    second = Refiner(PixelHead(layers(channels + CHANNELS, 8, 3)))
+    pixels = random.integers(0, 255, (64, 96, 3), dtype=np.uint8)
+    maps = Backbone(build_backbone(SPEC))(pixels)
+    joined = Backbone(build_backbone(SPEC, first.layers, second.projection))(pixels)
+    assert np.allclose(joined[:3], first(maps), atol=1e-4)
+    expected = second.head(with_surroundings(maps, first(maps)))
+    stored = Refiner.from_arrays(second.to_arrays())
+    assert np.allclose(stored(joined[3:], joined[:3]), expected, atol=1e-3)
+
+
+def test_surroundings_tell_a_gap_from_the_ground() -> None:
+    logits = np.zeros((2, 40, 40), dtype=np.float32)
+    logits[0], logits[1] = 4, -4
+    logits[:, :, 10:14] *= -1
+    logits[:, :, 22:26] *= -1
+    between, beside = surroundings(logits)[:, 20, 18], surroundings(logits)[:, 20, 36]
+    assert between[1:5].max() > 0.5 > beside[1:5].max()

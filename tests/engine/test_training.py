@@ -1,0 +1,197 @@
+"""Training and judging from end to end, on small made-up plates."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lfv_server.engine import (
+    ImageRejected,
+    Predictor,
+    TrainingError,
+    TrainingImage,
+    TrainingOptions,
+    TrainingOutcome,
+    train,
+)
+
+Make = Callable[..., list[TrainingImage]]
+KINDS = ("scratch", "stain", "scratch stain")
+
+
+@pytest.fixture(scope="module")
+def by_labels(
+    make_plates: Make, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, TrainingOutcome]:
+    folder = tmp_path_factory.mktemp("model") / "labels"
+    progress: list[float] = []
+    outcome = train(
+        make_plates(14, 14),
+        make_plates(8, 8, first=500),
+        folder,
+        progress=lambda share, _what: progress.append(share),
+    )
+    assert progress == sorted(progress)
+    assert (progress[0], progress[-1]) == (0.0, 1.0)
+    return folder, outcome
+
+
+@pytest.fixture(scope="module")
+def by_masks(
+    make_plates: Make, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, TrainingOutcome]:
+    folder = tmp_path_factory.mktemp("model") / "masks"
+    images = make_plates(14, 15, masks=True, kinds=KINDS)
+    dummy = folder.parent / "dummy.png"
+    Image.new("RGB", (16, 16), "black").save(dummy)
+    images[0] = replace(images[0], mask_path=dummy, mask_colors=images[-1].mask_colors)
+    images[-1] = replace(images[-1], mask_path=None, mask_colors={})
+    palette = images[-2].mask_path
+    assert palette is not None
+    with Image.open(palette) as opened:
+        converted = opened.quantize(8).resize((48, 40), Image.Resampling.NEAREST)
+    converted.save(palette)
+    return folder, train(images, make_plates(6, 6, first=700, masks=True, kinds=KINDS), folder)
+
+
+def test_labels_alone(by_labels: tuple[Path, TrainingOutcome], make_plates: Make) -> None:
+    folder, outcome = by_labels
+    assert (outcome.width, outcome.height, outcome.anomaly_types) == (96, 80, ())
+    assert outcome.f1 >= 0.9
+    assert len(outcome.evaluated) == 16
+    predictor = Predictor.load(folder)
+    assert (predictor.width, predictor.height, predictor.anomaly_types) == (96, 80, ())
+    images = make_plates(10, 10, first=900)
+    verdicts = [predictor.predict(image.path.read_bytes()) for image in images]
+    right = [v.is_anomalous == i.is_anomalous for v, i in zip(verdicts, images, strict=True)]
+    assert np.mean(right) >= 0.9
+    assert all(0.4 <= v.confidence <= 1 - 1 / 31 for v in verdicts)
+    assert all(v.anomalies == () and v.mask_png is None for v in verdicts)
+
+
+def test_the_verdicts_evaluated_are_those_given(
+    by_labels: tuple[Path, TrainingOutcome], make_plates: Make
+) -> None:
+    folder, outcome = by_labels
+    predictor = Predictor.load(folder)
+    for image, seen in zip(make_plates(8, 8, first=500), outcome.evaluated, strict=True):
+        verdict = predictor.predict(image.path.read_bytes())
+        assert verdict.is_anomalous == seen.is_anomalous
+        assert verdict.confidence == pytest.approx(seen.confidence, abs=1e-3)
+
+
+def test_the_evaluation_result_has_the_original_keys(
+    by_labels: tuple[Path, TrainingOutcome],
+) -> None:
+    outcome = by_labels[1]
+    result = json.loads(json.dumps(outcome.evaluation))
+    assert result["Version"] == 1
+    assert result["EvaluationDetails"]["NumberOfTrainingImages"] == 28
+    assert result["EvaluationDetails"]["NumberOfTestingImages"] == 16
+    metrics = result["AggregatedEvaluationResults"]["Metrics"]
+    assert metrics == {
+        "F1Score": outcome.f1,
+        "Precision": outcome.precision,
+        "Recall": outcome.recall,
+    }
+
+
+def test_the_report_tells_what_was_found(by_labels: tuple[Path, TrainingOutcome]) -> None:
+    folder = by_labels[0] / "report"
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "14 normal and 14 anomalous images are few" in page
+    for name in ("roc.png", "precision-recall.png", "reliability.png", "scores.png", "worst-1.png"):
+        assert name in page
+        with Image.open(folder / name) as picture:
+            picture.verify()
+
+
+def test_the_same_training_gives_the_same_model(make_plates: Make, tmp_path: Path) -> None:
+    images = make_plates(12, 12)
+    for name, workers in (("one", 1), ("two", 2)):
+        train(images, [], tmp_path / name, options=TrainingOptions(workers=workers, report=False))
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
+
+
+def test_masks_with_two_types(by_masks: tuple[Path, TrainingOutcome], make_plates: Make) -> None:
+    folder, outcome = by_masks
+    assert outcome.anomaly_types == (("scratch", "#23A436"), ("stain", "#FF7F0E"))
+    assert outcome.f1 >= 0.9
+    labels = {r["Label"]: r["Metrics"] for r in outcome.evaluation["LabelEvaluationResults"]}
+    assert labels["stain"]["IoU"] > 0.7
+    assert labels["scratch"]["IoU"] > 0.3
+    predictor = Predictor.load(folder)
+    both = make_plates(0, 1, first=990, kinds=("scratch stain",))[0]
+    verdict = predictor.predict(both.path.read_bytes())
+    assert verdict.is_anomalous
+    assert verdict.anomalies[0].name == "background"
+    assert {a.name: a.color for a in verdict.anomalies[1:]} == dict(outcome.anomaly_types)
+    assert sum(a.area for a in verdict.anomalies) == pytest.approx(1.0)
+    assert verdict.mask_png is not None
+    with Image.open(io.BytesIO(verdict.mask_png)) as mask:
+        assert (mask.format, mask.size) == ("PNG", (96, 80))
+        pixels = np.asarray(mask.convert("RGB")).reshape(-1, 3)
+    share = (pixels == (0xFF, 0x7F, 0x0E)).all(axis=1).mean()
+    stain = next(a for a in verdict.anomalies if a.name == "stain")
+    assert share == pytest.approx(stain.area)
+
+
+def test_normal_images_alone(make_plates: Make, tmp_path: Path) -> None:
+    outcome = train(make_plates(20, 0), make_plates(8, 8, first=500), tmp_path)
+    assert outcome.evaluation["Details"]["AUROC"] >= 0.95
+    assert any("no anomalous images" in warning for warning in outcome.warnings)
+    assert Predictor.load(tmp_path).anomaly_types == ()
+
+
+def test_a_handful_of_anomalies_is_set_aside(make_plates: Make, tmp_path: Path) -> None:
+    outcome = train(make_plates(12, 3), [], tmp_path, options=TrainingOptions(report=False))
+    assert any("Only 3 anomalous" in warning for warning in outcome.warnings)
+    assert len(outcome.evaluated) == 12
+
+
+def test_mislabelled_twins_and_shortcuts_are_told(make_plates: Make, tmp_path: Path) -> None:
+    images = make_plates(12, 12)
+    images[-1] = replace(images[0], source_ref="twin.png", is_anomalous=True)
+    for image in images[12:-1]:
+        with Image.open(image.path) as opened:
+            framed = opened.convert("RGB")
+        framed.paste((250, 250, 250), (0, 0, 96, 6))
+        framed.save(image.path)
+    outcome = train(images, [], tmp_path)
+    text = "\n".join(outcome.warnings)
+    assert "labelled normal and anomalous, such as plates/0.png and twin.png" in text
+    assert "outer eighth of the images alone" in text
+
+
+def test_what_cannot_be_trained_on(make_plates: Make, tmp_path: Path) -> None:
+    images = make_plates(12, 12)
+    with pytest.raises(TrainingError, match="at least 10 normal images; the dataset has 9"):
+        train(images[3:], [], tmp_path)
+    odd = tmp_path / "odd.png"
+    Image.new("RGB", (100, 80)).save(odd)
+    with pytest.raises(TrainingError, match=r"2: 96x80 \(24 images.*100x80 \(1 images.*odd"):
+        train([*images, TrainingImage("odd.png", odd, is_anomalous=True)], [], tmp_path)
+    with pytest.raises(TrainingError, match=r"test image odd\.png is 100x80"):
+        train(images, [TrainingImage("odd.png", odd, is_anomalous=True)], tmp_path)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(images[0].path.read_bytes()[:900])
+    with pytest.raises(TrainingError, match=r"broken\.png"):
+        train([*images, TrainingImage("broken.png", broken, is_anomalous=True)], [], tmp_path)
+    with pytest.raises(TrainingError, match=r"gone\.png cannot be read"):
+        train([*images, TrainingImage("gone.png", tmp_path / "gone.png", True)], [], tmp_path)
+
+
+def test_an_image_of_another_size_is_refused(by_labels: tuple[Path, TrainingOutcome]) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (80, 96)).save(buffer, "PNG")
+    with pytest.raises(ImageRejected, match="trained on 96x80") as refused:
+        Predictor.load(by_labels[0]).predict(buffer.getvalue())
+    assert refused.value.reason == "dimensions"

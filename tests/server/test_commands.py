@@ -1,0 +1,85 @@
+"""The two ways to start a service, ``python -m lfv_server`` and ``lfv serve``."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from lfv_client.api import lookoutvision_client
+
+from ..support.service import ROOT, wait_until
+
+COMMANDS = {
+    "module": [sys.executable, "-m", "lfv_server"],
+    "lfv": [sys.executable, "-c", "from lfv_cli.main import main; main()", "serve"],
+}
+
+
+def environment(home: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "LFV_HOME": str(home)}
+
+
+def run(command: Sequence[str], home: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=environment(home),
+    )
+
+
+@pytest.mark.parametrize("which", COMMANDS)
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_it_answers_and_ends(tmp_path: Path, which: str, how: int) -> None:
+    bucket, ready = tmp_path / "bucket", tmp_path / "ready.json"
+    bucket.mkdir()
+    command = [*COMMANDS[which], "--home", str(tmp_path / "home"), "--port", "0"]
+    command += ["--bucket", f"parts={bucket}", "--ready-file", str(ready)]
+    began = time.monotonic()
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment(tmp_path))
+    try:
+        wait_until(ready.exists, seconds=30)
+        assert time.monotonic() - began < 20
+        told = json.loads(ready.read_text())
+        assert told["pid"] == process.pid
+        client = lookoutvision_client(told["endpoint_url"])
+        client.create_project(ProjectName="p")
+        client.close()
+        process.send_signal(how)
+        _, said = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 0
+    assert not ready.exists()
+    assert told["endpoint_url"] in said.decode()
+    assert b"Traceback" not in said
+
+
+@pytest.mark.parametrize("which", COMMANDS)
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--bucket", "parts"], "NAME=FOLDER"),
+        (["--bucket", "parts=/not/there"], "/not/there is not a folder"),
+        (["--host", "0.0.0.0"], "have to be signed"),  # noqa: S104
+        (["--credentials-file", "/not/there"], "credentials file /not/there"),
+        (["--import", "/not/there.zip"], "/not/there.zip can't be read"),
+        (["--port", "70000"], "can't listen"),
+    ],
+)
+def test_wrong_options(tmp_path: Path, which: str, options: list[str], problem: str) -> None:
+    done = run([*COMMANDS[which], "--home", str(tmp_path / "home"), *options], tmp_path)
+    assert done.returncode in (1, 2)
+    assert problem in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,375 @@
+"""Hosting and detection: states, units, demand, crashes, images."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import threading
+import urllib.request
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from ..support.service import (
+    FAST,
+    Service,
+    detect,
+    host,
+    is_gone,
+    jpeg,
+    make_model,
+    model_in,
+    png,
+    wait_until,
+)
+
+
+def metrics(service: Service) -> dict[str, float]:
+    """Samples by name and labels, such as ``ProcessedImageCount_total{...}``."""
+    with urllib.request.urlopen(f"{service.url}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    pairs = (text.rsplit(" ", 1) for text in lines if not text.startswith("#"))
+    return {name: float(value) for name, value in pairs}
+
+
+def units(service: Service, project: str, what: str = "InService") -> float:
+    labels = f'{{ModelVersion="1",ProjectName="{project}"}}'
+    found = metrics(service)
+    swapped = f'{{ProjectName="{project}",ModelVersion="1"}}'
+    return found.get(
+        f"{what}InferenceUnits{labels}", found.get(f"{what}InferenceUnits{swapped}", 0)
+    )
+
+
+def in_hand(service: Service, project: str) -> int:
+    """Requests of a model that are being answered."""
+    with urllib.request.urlopen(f"{service.url}/health", timeout=10) as answer:
+        hosted = json.load(answer)["hosted"]
+    return sum(model["in_hand"] for model in hosted if model["project"] == project)
+
+
+def workers(service: Service) -> list[int]:
+    """Process ids of the service's inference units."""
+    assert service.process is not None
+    path = Path(f"/proc/{service.process.pid}/task")
+    children: list[int] = []
+    for task in path.iterdir():
+        children += [int(pid) for pid in (task / "children").read_text().split()]
+    return [
+        pid
+        for pid in children
+        if b"lfv_server.hosting.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+
+
+def test_from_start_to_stop(client: Any, service: Service, name: str) -> None:
+    make_model(client, service, name)
+    with pytest.raises(client.exceptions.ConflictException, match="TRAINED"):
+        detect(client, name, png())
+    with pytest.raises(client.exceptions.ConflictException, match="TRAINED"):
+        client.stop_model(ProjectName=name, ModelVersion="1")
+    answer = client.start_model(
+        ProjectName=name, ModelVersion="1", MinInferenceUnits=1, MaxInferenceUnits=2
+    )
+    assert answer["Status"] == "STARTING_HOSTING"
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 202
+    with pytest.raises(client.exceptions.ConflictException):
+        client.start_model(ProjectName=name, ModelVersion="1", MinInferenceUnits=1)
+    described = model_in(client, name, "HOSTED")
+    assert (described["MinInferenceUnits"], described["MaxInferenceUnits"]) == (1, 2)
+    with pytest.raises(client.exceptions.ConflictException, match="HOSTED"):
+        client.delete_model(ProjectName=name, ModelVersion="1")
+    assert detect(client, name, png()) == {
+        "Source": {"Type": "direct"},
+        "IsAnomalous": False,
+        "Confidence": 0.75,
+    }
+    stopped = client.stop_model(ProjectName=name, ModelVersion="latest")
+    assert stopped["Status"] == "STOPPING_HOSTING"
+    described = model_in(client, name, "TRAINED")
+    assert "MinInferenceUnits" not in described
+    client.start_model(ProjectName=name, ModelVersion="1", MinInferenceUnits=1)
+    model_in(client, name, "HOSTED")
+    client.stop_model(ProjectName=name, ModelVersion="1")
+    model_in(client, name, "TRAINED")
+
+
+def test_segmentation(client: Any, hosted: str) -> None:
+    found = detect(client, hosted, png(bright=True))
+    assert found["IsAnomalous"] is True
+    assert found["Anomalies"] == [
+        {"Name": "background", "PixelAnomaly": {"TotalPercentageArea": 0.75, "Color": "#FFFFFF"}},
+        {"Name": "cracked", "PixelAnomaly": {"TotalPercentageArea": 0.25, "Color": "#23A436"}},
+    ]
+    with Image.open(io.BytesIO(found["AnomalyMask"])) as mask:
+        assert (mask.format, mask.size) == ("PNG", (64, 64))
+
+
+def test_image_as_the_guide_sends_it(client: Any, hosted: str, tmp_path: Path) -> None:
+    """An open file as Body, with the content type by its kind."""
+    (tmp_path / "image.jpg").write_bytes(jpeg(bright=True))
+    with (tmp_path / "image.jpg").open("rb") as file:
+        assert detect(client, hosted, file, "image/jpeg")["IsAnomalous"] is True
+    assert detect(client, hosted, bytearray(png()))["IsAnomalous"] is False
+    answer = client.detect_anomalies(
+        ProjectName=hosted, ModelVersion="latest", Body=png(), ContentType="image/png; x=y"
+    )
+    assert answer["DetectAnomalyResult"]["IsAnomalous"] is False
+
+
+def gif() -> bytes:
+    out = io.BytesIO()
+    Image.new("L", (64, 64)).save(out, "GIF")
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "problem"),
+    [
+        (b"", "image/png", "the image is empty"),
+        (b"text", "image/png", "neither PNG nor JPEG"),
+        (gif(), "image/gif", "content type 'image/gif'"),
+        (gif(), "image/png", "neither PNG nor JPEG"),
+        (png(), "image/jpeg", "the image is PNG, not image/jpeg"),
+        (jpeg(), "image/png", "the image is JPEG, not image/png"),
+        (png(size=(64, 65)), "image/png", "64x65 pixels; the model was trained with 64x64"),
+        (png(size=(63, 64)), "image/png", "from 64x64 to 4096x4096"),
+        (jpeg((4097, 64)), "image/jpeg", "from 64x64 to 4096x4096"),
+        (png()[:20], "image/png", "header can't be read"),
+        (png(order="reject"), "image/png", "as ordered"),
+        (png() + b"\0" * 8 * 1024 * 1024, "image/png", "the image has more than 8388608 bytes"),
+    ],
+)
+def test_images_refused_by_name(
+    client: Any, hosted: str, body: bytes, content_type: str, problem: str
+) -> None:
+    with pytest.raises(client.exceptions.ValidationException, match=problem):
+        detect(client, hosted, body, content_type)
+    assert detect(client, hosted, png())["IsAnomalous"] is False
+
+
+def test_models_that_are_not_there(client: Any, hosted: str) -> None:
+    for project, version, kind in (("nowhere", "1", "PROJECT"), (hosted, "7", "MODEL")):
+        with pytest.raises(client.exceptions.ResourceNotFoundException) as caught:
+            client.detect_anomalies(
+                ProjectName=project, ModelVersion=version, Body=png(), ContentType="image/png"
+            )
+        assert caught.value.response["ResourceType"] == kind
+    for version in ("0", "01", "1x", "newest", "12345678901"):
+        with pytest.raises(client.exceptions.ValidationException, match="modelVersion"):
+            client.describe_model(ProjectName=hosted, ModelVersion=version)
+
+
+@pytest.mark.parametrize("units", [{"MinInferenceUnits": 0}, {}])
+def test_units_have_to_make_sense(client: Any, trained: str, units: dict[str, int]) -> None:
+    with pytest.raises(client.exceptions.ValidationException, match="minInferenceUnits"):
+        client.start_model(ProjectName=trained, ModelVersion="1", **units)
+
+
+def test_more_units_than_allowed(client: Any, trained: str) -> None:
+    with pytest.raises(client.exceptions.ValidationException, match="less than"):
+        client.start_model(
+            ProjectName=trained, ModelVersion="1", MinInferenceUnits=3, MaxInferenceUnits=2
+        )
+    with pytest.raises(client.exceptions.ServiceQuotaExceededException) as caught:
+        client.start_model(ProjectName=trained, ModelVersion="1", MinInferenceUnits=1000)
+    assert caught.value.response["QuotaCode"] == "inference-units"
+    described = client.describe_model(ProjectName=trained, ModelVersion="1")["ModelDescription"]
+    assert described["Status"] == "TRAINED"
+
+
+def test_same_start_twice_is_one(client: Any, service: Service, name: str) -> None:
+    make_model(client, service, name)
+    call = {"ProjectName": name, "ModelVersion": "1", "MinInferenceUnits": 1}
+    first = client.start_model(**call, ClientToken=f"start-{name}")
+    model_in(client, name, "HOSTED")
+    assert client.start_model(**call, ClientToken=f"start-{name}")["Status"] == first["Status"]
+    client.stop_model(ProjectName=name, ModelVersion="1")
+    model_in(client, name, "TRAINED")
+    # The token still means the start that was, and starts nothing.
+    client.start_model(**call, ClientToken=f"start-{name}")
+    described = client.describe_model(ProjectName=name, ModelVersion="1")["ModelDescription"]
+    assert described["Status"] == "TRAINED"
+
+
+def test_stop_while_starting(client: Any, service: Service, name: str) -> None:
+    make_model(client, service, name, order="slowload")
+    client.start_model(ProjectName=name, ModelVersion="1", MinInferenceUnits=1)
+    client.stop_model(ProjectName=name, ModelVersion="1")
+    model_in(client, name, "TRAINED")
+    assert units(service, name) == 0
+
+
+def test_model_that_cannot_be_loaded(client: Any, service: Service, name: str) -> None:
+    make_model(client, service, name, order="unloadable")
+    client.start_model(ProjectName=name, ModelVersion="1", MinInferenceUnits=2)
+    described = model_in(client, name, "HOSTING_FAILED")
+    assert "the artifact is of another version" in described["StatusMessage"]
+    client.start_model(ProjectName=name, ModelVersion="1", MinInferenceUnits=1)
+    model_in(client, name, "HOSTING_FAILED")
+    client.stop_model(ProjectName=name, ModelVersion="1")
+    model_in(client, name, "TRAINED")
+
+
+def test_crashed_unit_is_replaced_and_its_request_answered(
+    client: Any, service: Service, hosted: str, tmp_path: Path
+) -> None:
+    body = png(bright=True, order=f"die-once:{tmp_path / 'died'}")
+    assert detect(client, hosted, body)["IsAnomalous"] is True
+    assert (tmp_path / "died").exists()
+    assert detect(client, hosted, png())["IsAnomalous"] is False
+
+
+def test_image_that_kills_units_fails_cleanly(client: Any, hosted: str) -> None:
+    with pytest.raises(client.exceptions.InternalServerException) as caught:
+        detect(client, hosted, png(order="die"))
+    assert caught.value.response["ResponseMetadata"]["HTTPHeaders"]["retry-after"] == "1"
+    with pytest.raises(client.exceptions.InternalServerException, match="as ordered"):
+        detect(client, hosted, png(order="raise"))
+    assert detect(client, hosted, png())["IsAnomalous"] is False
+
+
+def test_unit_killed_while_idle(start: Callable[..., Service]) -> None:
+    service = start()
+    client = service.client()
+    make_model(client, service, "p")
+    host(client, "p", 2)
+    first = workers(service)
+    assert len(first) == 2
+    for pid in first:
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda pid=pid: is_gone(pid))
+    assert detect(client, "p", png())["IsAnomalous"] is False
+    wait_until(lambda: len(workers(service)) == 2 and not set(workers(service)) & set(first))
+
+
+def test_unit_that_hangs_is_replaced(start: Callable[..., Service]) -> None:
+    service = start(serving={**FAST, "answer_timeout": 0.5})
+    client = service.client()
+    make_model(client, service, "p")
+    host(client, "p")
+    with pytest.raises(client.exceptions.InternalServerException, match="took too long"):
+        detect(client, "p", png(order="hang"))
+    assert detect(client, "p", png())["IsAnomalous"] is False
+    wait_until(lambda: len(workers(service)) == 1)
+
+
+def test_model_whose_units_keep_dying(start: Callable[..., Service]) -> None:
+    service = start(serving={**FAST, "restarts": 2})
+    client = service.client()
+    make_model(client, service, "p")
+    host(client, "p")
+    for _ in range(2):
+        with pytest.raises(
+            (client.exceptions.InternalServerException, client.exceptions.ConflictException)
+        ):
+            detect(client, "p", png(order="die"))
+    described = model_in(client, "p", "HOSTING_FAILED")
+    assert "lost in a row" in described["StatusMessage"]
+    host(client, "p")
+    assert detect(client, "p", png())["IsAnomalous"] is False
+
+
+def test_units_follow_demand(start: Callable[..., Service]) -> None:
+    service = start()
+    client = service.client(max_pool_connections=20)
+    make_model(client, service, "p")
+    host(client, "p", 1, 3)
+    assert units(service, "p") == 1
+    slow = png(order="sleep:0.2")
+    ended = threading.Event()
+
+    def ask() -> None:
+        while not ended.is_set():
+            detect(client, "p", slow)
+
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(ask) for _ in range(8)]
+        try:
+            wait_until(lambda: units(service, "p") == 3, what="three units")
+            assert units(service, "p", "Desired") == 3
+            assert units(service, "p", "Max") == 3
+        finally:
+            ended.set()
+        for future in asked:
+            future.result()
+    wait_until(lambda: units(service, "p") == 1, what="one unit again")
+    wait_until(lambda: len(workers(service)) == 1)
+
+
+def test_overload_is_throttled(start: Callable[..., Service]) -> None:
+    service = start(serving={**FAST, "waiting_per_unit": 2, "wait_timeout": 1})
+    client = service.client(max_pool_connections=20)
+    make_model(client, service, "p")
+    host(client, "p")
+    outcomes: list[str] = []
+    waits: set[str] = set()
+
+    def ask(_: int) -> None:
+        try:
+            detect(client, "p", png(order="sleep:2"))
+        except client.exceptions.ThrottlingException as error:
+            waits.add(error.response["ResponseMetadata"]["HTTPHeaders"]["retry-after"])
+            outcomes.append(str(error))
+        else:
+            outcomes.append("answered")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(ask, range(8)))
+    assert waits == {"1"}
+    assert outcomes.count("answered") >= 1
+    assert sum("too many requests are waiting" in text for text in outcomes) >= 1
+    assert sum("no unit free in time" in text for text in outcomes) >= 1
+    assert detect(client, "p", png())["IsAnomalous"] is False
+    found = metrics(service)
+    labels = 'ProjectName="p",ModelVersion="1"'
+    swapped = 'ModelVersion="1",ProjectName="p"'
+
+    def sample(name: str) -> float:
+        return found.get(f"{name}{{{labels}}}", found.get(f"{name}{{{swapped}}}", -1))
+
+    answered = outcomes.count("answered") + 1
+    assert sample("ThrottledCount_total") == 8 - outcomes.count("answered")
+    assert sample("ProcessedImageCount_total") == answered
+    assert sample("SuccessfulRequestCount_total") == answered
+    assert sample("ErrorCount_total") == sample("ThrottledCount_total")
+    assert sample("Time_count") == answered
+    assert sample("Time_sum") >= 2000  # milliseconds
+
+
+def test_stop_finishes_what_is_in_hand(client: Any, service: Service, name: str) -> None:
+    make_model(client, service, name)
+    host(client, name)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(detect, client, name, png(order="sleep:0.5"))
+        wait_until(lambda: in_hand(service, name) == 1)
+        client.stop_model(ProjectName=name, ModelVersion="1")
+        with pytest.raises(client.exceptions.ConflictException):
+            detect(client, name, png())
+        assert asked.result()["IsAnomalous"] is False
+    model_in(client, name, "TRAINED")
+
+
+def test_counts_of_images(client: Any, service: Service, name: str) -> None:
+    make_model(client, service, name)
+    host(client, name)
+    for bright in (True, True, False):
+        detect(client, name, png(bright=bright))
+    with pytest.raises(client.exceptions.ValidationException):
+        detect(client, name, png(size=(65, 65)))
+    found = {k: v for k, v in metrics(service).items() if f'"{name}"' in k}
+
+    def value(what: str) -> float:
+        return next(v for k, v in found.items() if k.startswith(f"{what}_total{{"))
+
+    assert value("ProcessedImageCount") == 3
+    assert value("DetectedAnomalyCount") == 2
+    assert value("InvalidImageCount") == 1
+    client.stop_model(ProjectName=name, ModelVersion="1")
+    model_in(client, name, "TRAINED")

@@ -1,0 +1,258 @@
+"""Models: training, versions, evaluation files, tags."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ..support.service import (
+    BUCKET,
+    Service,
+    line,
+    make_dataset,
+    make_model,
+    model_in,
+    png,
+    put_images,
+    wait_until,
+)
+
+OUTPUT = {"S3Location": {"Bucket": BUCKET, "Prefix": "out/"}}
+
+
+def test_trained_model_is_described(client: Any, service: Service, name: str) -> None:
+    described = make_model(client, service, name, masks=True)
+    assert described["Status"] == "TRAINED"
+    assert described["StatusMessage"] == "Training completed. A warning."
+    assert described["ModelArn"] == f"arn:aws:lookoutvision:us-east-1:000000000000:model/{name}/1"
+    assert described["Performance"] == {"F1Score": 1.0, "Precision": 0.75, "Recall": 0.5}
+    assert described["OutputConfig"] == OUTPUT
+    assert "MinInferenceUnits" not in described
+    manifest_at, result_at = described["EvaluationManifest"], described["EvaluationResult"]
+    assert manifest_at == {"Bucket": BUCKET, "Key": f"out/EvaluationManifest-{name}-1.json"}
+    assert result_at == {"Bucket": BUCKET, "Key": f"out/EvaluationResult-{name}-1.json"}
+    lines = (service.bucket / manifest_at["Key"]).read_text().splitlines()
+    told = [json.loads(text) for text in lines]
+    assert [image["anomaly-label-detected"] for image in told] == [0, 1, 0, 1]
+    metadata = told[1]["anomaly-label-detected-metadata"]
+    assert metadata["class-name"] == "anomaly"
+    assert metadata["confidence"] == 0.9
+    assert metadata["model-arn"] == described["ModelArn"]
+    assert (metadata["project-name"], metadata["model-version"]) == (name, "1")
+    assert told[1]["anomaly-label-metadata"]["human-annotated"] == "yes"
+    result = json.loads((service.bucket / result_at["Key"]).read_text())
+    assert result["Version"] == 1
+    assert result["EvaluationDetails"]["ModelArn"] == described["ModelArn"]
+    assert result["EvaluationDetails"]["NumberOfTrainingImages"] == 4
+    metrics = result["AggregatedEvaluationResults"]["Metrics"]
+    assert metrics["F1Score"] == 1.0
+    assert metrics["ROCAUC"] == metrics["AveragePrecision"] == 1.0
+    assert metrics["PixelAnomalyClassMetrics"] == [
+        {"ClassName": "cracked", "AIOU": 0.5, "F1Score": 1.0, "Precision": 1.0, "Recall": 1.0}
+    ]
+    assert (service.bucket / f"out/TrainingReport-{name}-1/report.html").is_file()
+    summary = client.list_models(ProjectName=name)["Models"][0]
+    assert summary == {key: described[key] for key in summary}
+
+
+def test_figures_of_the_ranking() -> None:
+    """Worked out by hand: 4.5 of 9 pairs, and a third each of 1, 1/2 and 1/2."""
+    from lfv_server.jobs.evaluation import _average_precision, _roc_auc
+
+    scores = [(0.9, True), (0.8, False), (0.7, True), (0.7, False), (0.2, False), (0.1, True)]
+    anomalies = [score for score, label in scores if label]
+    normals = [score for score, label in scores if not label]
+    assert _roc_auc(anomalies, normals) == pytest.approx(0.5)
+    assert _average_precision(scores) == pytest.approx(2 / 3)
+
+
+def test_test_dataset_is_used(client: Any, service: Service, project: str) -> None:
+    for kind, count in (("train", 4), ("test", 2)):
+        lines = put_images(service, f"{project}/{kind}", count)
+        make_dataset(client, service, project, lines, kind)
+    location = {"S3Location": {"Bucket": BUCKET, "Prefix": "k_fold_"}}
+    client.create_model(ProjectName=project, OutputConfig=location, Description="A.good-one")
+    described = model_in(client, project, "TRAINED")
+    assert described["Description"] == "A.good-one"
+    path = service.bucket / f"k_fold_EvaluationManifest-{project}-1.json"
+    told = [json.loads(text)["source-ref"] for text in path.read_text().splitlines()]
+    assert told == [f"s3://{BUCKET}/{project}/test/{n}.png" for n in range(2)]
+
+
+def test_versions_are_never_used_twice(client: Any, service: Service, name: str) -> None:
+    make_model(client, service, name)
+    for version in ("2", "3"):
+        client.create_model(ProjectName=name, OutputConfig=OUTPUT)
+        model_in(client, name, "TRAINED", version=version)
+    latest = client.describe_model(ProjectName=name, ModelVersion="latest")["ModelDescription"]
+    assert latest["ModelVersion"] == "3"
+    with pytest.raises(client.exceptions.ValidationException, match="modelVersion"):
+        client.delete_model(ProjectName=name, ModelVersion="latest")
+    deleted = client.delete_model(ProjectName=name, ModelVersion="3")
+    assert deleted["ModelArn"] == latest["ModelArn"]
+    wait_until(lambda: len(client.list_models(ProjectName=name)["Models"]) == 2)
+    made = client.create_model(ProjectName=name, OutputConfig=OUTPUT)["ModelMetadata"]
+    assert (made["ModelVersion"], made["Status"]) == ("4", "TRAINING")
+    pages = client.get_paginator("list_models").paginate(
+        ProjectName=name, PaginationConfig={"PageSize": 2}
+    )
+    assert [m["ModelVersion"] for page in pages for m in page["Models"]] == ["1", "2", "4"]
+    model_in(client, name, "TRAINED", version="4")
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        ("refuse", "Training failed: this was to be refused"),
+        ("crash", "Training failed: its process ended with code 7"),
+    ],
+)
+def test_training_that_fails(
+    client: Any, service: Service, name: str, order: str, message: str
+) -> None:
+    described = make_model(client, service, name, order=order)
+    assert described["Status"] == "TRAINING_FAILED"
+    assert described["StatusMessage"] == message
+    assert "Performance" not in described
+    for call in (client.start_model, client.stop_model):
+        units = {"MinInferenceUnits": 1} if call == client.start_model else {}
+        with pytest.raises(client.exceptions.ConflictException, match="TRAINING_FAILED"):
+            call(ProjectName=name, ModelVersion="1", **units)
+    client.delete_model(ProjectName=name, ModelVersion="1")
+    wait_until(lambda: not client.list_models(ProjectName=name)["Models"])
+
+
+def test_images_that_cannot_be_had(client: Any, service: Service, project: str) -> None:
+    lines = put_images(service, project, 10)
+    (service.bucket / project / "0.png").unlink()
+    (service.bucket / project / "2.png").write_bytes(png(size=(32, 64)))
+    make_dataset(client, service, project, lines, "train")
+    client.create_model(ProjectName=project, OutputConfig=OUTPUT)
+    message = model_in(client, project, "TRAINED")["StatusMessage"]
+    assert "2 images of the train dataset were not used" in message
+    assert f"s3://{BUCKET}/{project}/0.png: not found" in message
+    assert "the image is 32x64 pixels; from 64x64 to 4096x4096 are allowed" in message
+    (service.bucket / project / "4.png").write_text("no image")
+    client.create_model(ProjectName=project, OutputConfig=OUTPUT)
+    described = model_in(client, project, "TRAINING_FAILED", version="2")
+    assert "3 of 10 images" in described["StatusMessage"]
+
+
+def test_output_that_cannot_be_written(client: Any, service: Service, project: str) -> None:
+    make_dataset(client, service, project, put_images(service, project), "train")
+    nowhere = {"S3Location": {"Bucket": "elsewhere"}}
+    client.create_model(ProjectName=project, OutputConfig=nowhere)
+    described = model_in(client, project, "TRAINED")
+    assert "evaluation files could not be written" in described["StatusMessage"]
+    assert "EvaluationResult" not in described
+
+
+def test_nothing_to_train_from(client: Any, service: Service, project: str) -> None:
+    with pytest.raises(client.exceptions.ConflictException, match="no train dataset"):
+        client.create_model(ProjectName=project, OutputConfig=OUTPUT)
+    make_dataset(client, service, project, [line(f"s3://{BUCKET}/a", None)], "train")
+    with pytest.raises(client.exceptions.ValidationException, match="no image labelled normal"):
+        client.create_model(ProjectName=project, OutputConfig=OUTPUT)
+
+
+def test_original_minimums(start: Callable[..., Service]) -> None:
+    service = start(limits={"original_minimums": True})
+    client = service.client()
+    client.create_project(ProjectName="p")
+    make_dataset(client, service, "p", put_images(service, "p", 38), "train")
+    with pytest.raises(client.exceptions.ValidationException, match="20 and 10 are the least"):
+        client.create_model(ProjectName="p", OutputConfig=OUTPUT)
+    make_dataset(client, service, "p", put_images(service, "t", 18), "test")
+    with pytest.raises(client.exceptions.ValidationException, match="the test dataset has 9"):
+        client.create_model(ProjectName="p", OutputConfig=OUTPUT)
+
+
+def test_progress_delete_and_quota_while_training(start: Callable[..., Service]) -> None:
+    service = start(limits={"concurrent_trainings": 1})
+    client = service.client()
+    client.create_project(ProjectName="p")
+    make_dataset(client, service, "p", put_images(service, "p/hold"), "train")
+    client.create_model(ProjectName="p", OutputConfig=OUTPUT)
+
+    def message() -> str:
+        found = client.describe_model(ProjectName="p", ModelVersion="1")["ModelDescription"]
+        assert found["Status"] == "TRAINING"
+        text: str = found["StatusMessage"]
+        return text
+
+    wait_until(lambda: message() == "Training: 50 %, half way")
+    with pytest.raises(client.exceptions.ConflictException, match="TRAINING"):
+        client.delete_model(ProjectName="p", ModelVersion="1")
+    with pytest.raises(client.exceptions.ServiceQuotaExceededException):
+        client.create_model(ProjectName="p", OutputConfig=OUTPUT)
+    # The datasets may go: training works on what they held.
+    client.delete_dataset(ProjectName="p", DatasetType="train")
+    assert message()
+
+
+def test_create_is_idempotent(client: Any, service: Service, project: str) -> None:
+    make_dataset(client, service, project, put_images(service, project), "train")
+    call = {"ProjectName": project, "OutputConfig": OUTPUT, "ClientToken": f"train-{project}"}
+    first = client.create_model(**call)["ModelMetadata"]
+    model_in(client, project, "TRAINED")
+    assert client.create_model(**call)["ModelMetadata"] == first
+    assert len(client.list_models(ProjectName=project)["Models"]) == 1
+    with pytest.raises(client.exceptions.ConflictException):
+        client.create_model(**{**call, "Description": "another"})
+
+
+def test_tags(client: Any, service: Service, project: str) -> None:
+    make_dataset(client, service, project, put_images(service, project), "train")
+    tags = [{"Key": "line", "Value": "3"}, {"Key": "Größe ±", "Value": ""}]
+    with pytest.raises(client.exceptions.ValidationException, match="pattern"):
+        client.create_model(ProjectName=project, OutputConfig=OUTPUT, Tags=tags)
+    tags[1]["Key"] = "Größe/1 @x"
+    made = client.create_model(ProjectName=project, OutputConfig=OUTPUT, Tags=tags)
+    arn = made["ModelMetadata"]["ModelArn"]
+
+    def listed() -> dict[str, str]:
+        found = client.list_tags_for_resource(ResourceArn=arn)["Tags"]
+        return {tag["Key"]: tag["Value"] for tag in found}
+
+    assert listed() == {"line": "3", "Größe/1 @x": ""}
+    client.tag_resource(ResourceArn=arn, Tags=[{"Key": "line", "Value": "4"}])
+    assert listed()["line"] == "4"
+    client.untag_resource(ResourceArn=arn, TagKeys=["Größe/1 @x", "unknown"])
+    assert listed() == {"line": "4"}
+    many = [{"Key": str(n), "Value": "x"} for n in range(50)]
+    with pytest.raises(client.exceptions.ServiceQuotaExceededException):
+        client.tag_resource(ResourceArn=arn, Tags=many)
+    with pytest.raises(client.exceptions.ValidationException, match="more than once"):
+        client.tag_resource(ResourceArn=arn, Tags=[many[0], many[0]])
+    with pytest.raises(client.exceptions.ValidationException, match="aws:"):
+        client.tag_resource(ResourceArn=arn, Tags=[{"Key": "aws:x", "Value": "x"}])
+    with pytest.raises(client.exceptions.ResourceNotFoundException) as caught:
+        client.list_tags_for_resource(ResourceArn=f"{arn}0")
+    assert caught.value.response["ResourceType"] == "MODEL"
+    model_in(client, project, "TRAINED")
+
+
+def test_dataset_in_progress(client: Any, service: Service, project: str) -> None:
+    make_dataset(client, service, project, put_images(service, project), "train")
+
+    def set_status(status: str) -> None:
+        connection = sqlite3.connect(service.home / "service.db", timeout=10)
+        with connection:
+            connection.execute(
+                "UPDATE datasets SET status = ? WHERE project_id ="
+                " (SELECT id FROM projects WHERE name = ?)",
+                [status, project],
+            )
+        connection.close()
+
+    set_status("UPDATE_IN_PROGRESS")
+    with pytest.raises(client.exceptions.ConflictException, match="UPDATE_IN_PROGRESS"):
+        client.create_model(ProjectName=project, OutputConfig=OUTPUT)
+    with pytest.raises(client.exceptions.ConflictException, match="UPDATE_IN_PROGRESS"):
+        client.delete_dataset(ProjectName=project, DatasetType="train")
+    set_status("UPDATE_COMPLETE")
+    client.delete_dataset(ProjectName=project, DatasetType="train")

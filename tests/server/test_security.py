@@ -1,0 +1,372 @@
+"""Who is answered, and what no request can do."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+import botocore.session
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.config import Config
+from botocore.credentials import Credentials
+from botocore.exceptions import EndpointConnectionError
+
+from lfv_client.api import lookoutvision_client
+from lfv_server.buckets import Buckets, parse_ref
+from lfv_server.errors import BucketError, OptionsError
+from lfv_server.options import ServeOptions, read_credentials
+
+from ..conftest import skip_or_fail
+from ..support.service import Service, running
+
+KEY, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("guarded")
+    with running(folder, credentials={KEY: SECRET, "OTHER": "other"}) as service:
+        yield service
+
+
+@contextmanager
+def signing(service: Service, key: str, secret: str, url: str | None = None) -> Iterator[Any]:
+    session = boto3.Session(aws_access_key_id=key, aws_secret_access_key=secret)
+    config = Config(retries={"total_max_attempts": 1})
+    client = lookoutvision_client(url or service.url, "eu-west-1", session=session, config=config)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def send(
+    service: Service,
+    method: str,
+    path: str,
+    headers: dict[str, str] | None = None,
+    body: bytes = b"",
+) -> tuple[int, str, bytes]:
+    """Status, error type and body of a request that no SDK would send."""
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=20)
+    try:
+        connection.request(method, path, body, headers or {})
+        answer = connection.getresponse()
+        return answer.status, answer.headers.get("x-amzn-errortype", ""), answer.read()
+    finally:
+        connection.close()
+
+
+def signed(
+    service: Service,
+    method: str,
+    path: str,
+    body: bytes = b"",
+    headers: dict[str, str] | None = None,
+    name: str = "lookoutvision",
+) -> dict[str, str]:
+    """The headers that botocore's signer gives a request."""
+    request = AWSRequest(
+        method, f"http://127.0.0.1:{service.port}{path}", data=body, headers=headers or {}
+    )
+    SigV4Auth(Credentials(KEY, SECRET), name, "us-east-1").add_auth(request)
+    return dict(request.headers.items())
+
+
+PROJECTS = "/2020-11-20/projects"
+
+
+def test_right_keys_are_answered(guarded: Service) -> None:
+    for key, secret in ((KEY, SECRET), ("OTHER", "other")):
+        with signing(guarded, key, secret) as client:
+            client.create_project(ProjectName=f"signed-{key}")
+            client.delete_project(ProjectName=f"signed-{key}")
+            client.list_projects(MaxResults=5)
+            # Encoded twice in what is signed: colons and slashes in the path, signs in the query.
+            with pytest.raises(client.exceptions.ResourceNotFoundException):
+                client.untag_resource(ResourceArn="arn:x:model/a b+c/1", TagKeys=["a=b+c d", "é/ü"])
+
+
+@pytest.mark.parametrize(("key", "secret"), [(KEY, "wrong"), ("OTHER", SECRET), ("NONE", SECRET)])
+def test_wrong_keys_are_not(guarded: Service, key: str, secret: str) -> None:
+    with signing(guarded, key, secret) as client:
+        with pytest.raises(client.exceptions.AccessDeniedException) as caught:
+            client.list_projects()
+        assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+
+
+def test_requests_changed_on_their_way(guarded: Service) -> None:
+    body = b'{"ProjectName": "changed"}'
+    good = signed(guarded, "POST", PROJECTS, body)
+    assert send(guarded, "POST", PROJECTS, good, body)[0] == 200
+    denied = (403, "AccessDeniedException")
+    assert send(guarded, "POST", PROJECTS, good, b'{"ProjectName": "chinged"}')[:2] == denied
+    assert send(guarded, "GET", PROJECTS, good)[:2] == denied
+    assert send(guarded, "DELETE", f"{PROJECTS}/changed", good)[:2] == denied
+    listing = signed(guarded, "GET", f"{PROJECTS}?maxResults=1")
+    assert send(guarded, "GET", f"{PROJECTS}?maxResults=1", listing)[0] == 200
+    assert send(guarded, "GET", f"{PROJECTS}?maxResults=2", listing)[:2] == denied
+    assert send(guarded, "POST", PROJECTS, {}, body)[:2] == denied
+    assert send(guarded, "POST", PROJECTS, {"Authorization": "Bearer x"}, body)[:2] == denied
+    other = signed(guarded, "GET", PROJECTS, name="s3")
+    assert send(guarded, "GET", PROJECTS, other)[:2] == denied
+
+
+def test_declared_digest_has_to_be_the_bodys(guarded: Service) -> None:
+    body = b'{"ProjectName": "digest"}'
+    wrong = {"X-Amz-Content-SHA256": "0" * 64}
+    headers = signed(guarded, "POST", PROJECTS, body, wrong)
+    status, code, answer = send(guarded, "POST", PROJECTS, headers, body)
+    assert (status, code) == (403, "AccessDeniedException")
+    assert b"x-amz-content-sha256" in answer
+    for declared, why in (
+        ("UNSIGNED-PAYLOAD", b"unless the connection is TLS"),
+        ("STREAMING-AWS4-HMAC-SHA256-PAYLOAD", b"chunks"),
+    ):
+        headers = signed(guarded, "POST", PROJECTS, body, {"X-Amz-Content-SHA256": declared})
+        status, code, answer = send(guarded, "POST", PROJECTS, headers, body)
+        assert (status, code) == (403, "AccessDeniedException")
+        assert why in answer
+
+
+def test_clock_has_to_be_about_right(guarded: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    import botocore.auth
+    import botocore.compat
+
+    real = botocore.compat.get_current_datetime
+    for offset, status in ((-200, 200), (200, 200), (-400, 403), (400, 403)):
+        from datetime import timedelta
+
+        def shifted(
+            remove_tzinfo: bool = True,
+            offset: int = offset,
+        ) -> Any:
+            return real(remove_tzinfo) + timedelta(seconds=offset)
+
+        monkeypatch.setattr(botocore.auth, "get_current_datetime", shifted)
+        headers = signed(guarded, "GET", PROJECTS)
+        assert send(guarded, "GET", PROJECTS, headers)[0] == status
+
+
+def test_metrics_and_health_stay_open_on_this_machine(guarded: Service) -> None:
+    assert send(guarded, "GET", "/health")[0] == 200
+    assert send(guarded, "GET", "/metrics")[0] == 200
+
+
+def test_other_machines_need_keys(tmp_path: Path) -> None:
+    for host in ("0.0.0.0", "192.0.2.1", "::", "example.org"):  # noqa: S104
+        with pytest.raises(OptionsError, match="have to be signed"):
+            ServeOptions(tmp_path, host=host).check()
+    ServeOptions(tmp_path, host="0.0.0.0", credentials={KEY: SECRET}).check()  # noqa: S104
+    service = Service(tmp_path, {"host": "0.0.0.0"})  # noqa: S104
+    assert service.launch().wait(20) == 2
+    assert "have to be signed" in service.log
+
+
+def test_credentials_file(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(
+        "[line-1]\naws_access_key_id = A\naws_secret_access_key = a%b\n"
+        "[line-2]\naws_access_key_id = B\naws_secret_access_key = b\n"
+    )
+    assert read_credentials(file) == {"A": "a%b", "B": "b"}
+    for text in ("", "nonsense", "[x]\naws_access_key_id = A\n"):
+        file.write_text(text)
+        with pytest.raises(OptionsError, match="credentials file"):
+            read_credentials(file)
+    with pytest.raises(OptionsError, match="credentials file"):
+        read_credentials(tmp_path / "missing")
+
+
+def test_web_pages_are_not_answered(service: Service) -> None:
+    for headers in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}, {"Host": ""}):
+        status, code, _ = send(service, "GET", PROJECTS, headers)
+        assert (status, code) == (403, "AccessDeniedException")
+    for host in ("localhost:80", "127.0.0.1", "[::1]:5", "lfv.localhost"):
+        assert send(service, "GET", PROJECTS, {"Host": host})[0] == 200
+
+
+def test_unknown_paths(service: Service) -> None:
+    for method, path in (
+        ("GET", "/"),
+        ("PUT", PROJECTS),
+        ("GET", f"{PROJECTS}/"),
+        ("GET", "/2020-11-20/projects/a/b/c"),
+        ("GET", "/2020-11-20/projects//datasets"),
+        ("POST", "/etc/passwd"),
+    ):
+        status, code, _ = send(service, method, path)
+        assert (status, code) == (404, "UnknownOperationException")
+    assert send(service, "GET", PROJECTS)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"{", b"not JSON"),
+        (b"[]", b"not a JSON object"),
+        (b"", b"must not be null"),
+        (b'{"ProjectName": 1}', b"not a string"),
+        (b'{"ProjectName": null}', b"must not be null"),
+        (b'{"ProjectName": "\\ud800"}', b"not JSON"),
+        (b"[" * 100_000, b"not JSON"),
+        (b'{"ProjectName": "' + b"x" * 2_000_000 + b'"}', b"more than 1048576 bytes"),
+    ],
+)
+def test_bodies_that_make_no_sense(service: Service, body: bytes, why: bytes) -> None:
+    status, code, answer = send(service, "POST", PROJECTS, {}, body)
+    assert (status, code) == (400, "ValidationException")
+    assert why in answer
+
+
+def test_queries_and_headers_that_make_no_sense(service: Service) -> None:
+    for query in ("maxResults=x", "maxResults=1_0", "maxResults=1&maxResults=2", "maxResults=%ff"):
+        assert send(service, "GET", f"{PROJECTS}?{query}")[:2] == (400, "ValidationException")
+    many = "&".join(f"a{n}=1" for n in range(400))
+    assert send(service, "GET", f"{PROJECTS}?{many}")[:2] == (400, "ValidationException")
+    assert send(service, "GET", f"{PROJECTS}/%ff")[:2] == (400, "ValidationException")
+    zipped = {"Content-Encoding": "gzip"}
+    assert send(service, "POST", PROJECTS, zipped, b"x")[:2] == (400, "ValidationException")
+
+
+def test_slow_connections_end(start: Callable[..., Service]) -> None:
+    service = start(transport={"header_timeout": 0.5, "body_timeout": 0.5, "connections": 5})
+    for sent in (b"", b"GET / HT", b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: "):
+        with socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection:
+            connection.sendall(sent)
+            began = time.monotonic()
+            assert connection.recv(100) == b"" or sent == b""
+            assert time.monotonic() - began < 5
+    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection:
+        connection.sendall(
+            b"POST /2020-11-20/projects HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"
+        )
+        answer = connection.recv(2000)
+        assert b" 400 " in answer
+        assert b"ValidationException" in answer
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)
+    for _ in range(2):  # one in use may stay idle between requests
+        connection.request("GET", "/health")
+        assert connection.getresponse().read()
+        time.sleep(0.7)
+    connection.close()
+    held = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(8)]
+    for one in held:
+        one.close()
+    client = service.client(retries={"total_max_attempts": 3})
+    client.list_projects()
+
+
+def test_parallel_large_bodies_are_bounded(start: Callable[..., Service]) -> None:
+    service = start(transport={"bytes_in_hand": 1024})
+    status, code, _ = send(service, "POST", PROJECTS, {}, b'{"ProjectName": "%s"}' % (b"x" * 2000))
+    assert (status, code) == (429, "ThrottlingException")
+    assert send(service, "POST", PROJECTS, {}, b'{"ProjectName": "small"}')[0] == 200
+
+
+def _openssl() -> str:
+    found = shutil.which("openssl")
+    if found is None:
+        skip_or_fail("there is no openssl to make a certificate with")
+    assert found is not None
+    return found
+
+
+def test_tls(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        [_openssl(), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
+         "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-keyout", key, "-out", certificate],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    options = {"tls_certificate": str(certificate), "tls_key": str(key)}
+    with running(tmp_path / "tls", credentials={KEY: SECRET}, **options) as service:
+        assert service.url.startswith("https://")
+        botocore_session = botocore.session.Session()
+        botocore_session.set_config_variable("ca_bundle", str(certificate))
+        botocore_session.set_credentials(KEY, SECRET)
+        trusting = lookoutvision_client(
+            service.url, session=boto3.Session(botocore_session=botocore_session)
+        )
+        assert trusting.list_projects()["Projects"] == []
+        trusting.close()
+    with pytest.raises(OptionsError, match="TLS"):
+        ServeOptions(tmp_path, tls_key=key).check()
+
+
+BAD_KEYS = [
+    "../x", "a/../../x", "/etc/passwd", "a//b", "./a", "a/.", "", "a\0b", "link/x", "linked",
+    "folder", "pipe", "\ud800", "x" * 300,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", BAD_KEYS)
+def test_buckets_cannot_be_escaped(tmp_path: Path, key: str) -> None:
+    root = tmp_path / "root"
+    (root / "folder").mkdir(parents=True)
+    (root / "a").mkdir()
+    (tmp_path / "x").write_text("secret")
+    (root / "link").symlink_to(tmp_path)
+    (root / "linked").symlink_to(tmp_path / "x")
+    os.mkfifo(root / "pipe")
+    buckets = Buckets({"bucket": root}, s3=False)
+    with pytest.raises(BucketError, match="s3://bucket/"):
+        buckets.read("bucket", key, 100)
+    if key in ("linked", "pipe"):  # writing puts a file in the place of the link
+        buckets.write("bucket", key, b"new")
+        assert buckets.read("bucket", key, 100) == b"new"
+    else:
+        with pytest.raises(BucketError, match="s3://bucket/"):
+            buckets.write("bucket", key, b"new")
+    assert (tmp_path / "x").read_text() == "secret"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["root", "x"]
+
+
+def test_bucket_reads_and_writes(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x" * 10)
+    buckets = Buckets({"bucket": tmp_path}, s3=False)
+    buckets.write("bucket", "deep/er/key", b"data")
+    buckets.write("bucket", "deep/er/key", tmp_path / "file")
+    assert buckets.read("bucket", "deep/er/key", 10) == b"x" * 10
+    with pytest.raises(BucketError, match="larger than 9 bytes"):
+        buckets.read("bucket", "deep/er/key", 9)
+    with pytest.raises(BucketError, match="no such bucket"):
+        buckets.read("other", "deep/er/key", 9)
+
+
+@pytest.mark.parametrize(
+    "ref",
+    ["x.png", "/x.png", "file:///x", "https://x/y", "S3://bucket/x", "s3://bucket", "s3://bucket/",
+     "s3:///x", "s3://b/x", "s3://arn:aws:s3:us-east-1:1:accesspoint/x", "s3://a@b.c:80/x", ""],
+)  # fmt: skip
+def test_refs_that_are_not_s3(ref: str) -> None:
+    with pytest.raises(BucketError):
+        parse_ref(ref)
+
+
+def test_service_listens_on_loopback_only(service: Service) -> None:
+    addresses = {info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None)}
+    for address in addresses - {"127.0.0.1", "::1"}:
+        if str(address).startswith("127."):
+            continue
+        client = lookoutvision_client(
+            f"http://{address}:{service.port}",
+            session=boto3.Session(aws_access_key_id="a", aws_secret_access_key="b"),
+            config=Config(retries={"total_max_attempts": 1}, connect_timeout=2),
+        )
+        with pytest.raises(EndpointConnectionError):
+            client.list_projects()
+        client.close()

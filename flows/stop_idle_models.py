@@ -1,0 +1,42 @@
+"""The sweeper as a flow, to be scheduled every few minutes on any machine."""
+
+# Annotations stay objects here; see flows/inspect_images.py.
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact
+
+from lfv_settings import get_settings
+from lfv_store import open_store
+from tasks.errors import ModelsLeftUp
+from tasks.sweeping import SweepReport, describe_swept, left_up, sweep
+
+
+@flow(name="stop-idle-models", persist_result=False)
+def stop_idle_models(
+    stop_unknown: bool = False,
+) -> SweepReport:
+    """Stop every model that nobody uses any more.
+
+    Fails when a model that should be down is up, so that nobody has to read a log to learn it.
+
+    Args:
+        stop_unknown: Also stop models that are up and known to no run.
+    """
+    settings = get_settings()
+    with open_store(settings.store_url) as store:
+        report = sweep(store, settings, stop_unknown=stop_unknown)
+    logger = get_run_logger()
+    for hosting in report.swept:
+        logger.info("%s", describe_swept(hosting))
+    if not report.clean:
+        lines = left_up(report)
+        create_markdown_artifact(
+            key="models-left-up", markdown="\n".join(["# Models left up", "", *bullets(lines)])
+        )
+        raise ModelsLeftUp("; ".join(lines))
+    return report
+
+
+def bullets(lines: list[str]) -> list[str]:
+    """Lines of a Markdown list."""
+    return [f"- {line}" for line in lines]

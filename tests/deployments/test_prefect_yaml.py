@@ -1,0 +1,118 @@
+"""deployments/prefect.yaml, deployed to a real server and run by a real worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from endpoints import endpoint_in_process
+from pictures import make_pictures
+from prefect_server import PrefectServer, prefect_server
+
+from lfv_store import open_store
+
+PREFECT = Path(sys.executable).with_name("prefect")
+ROOT = Path(__file__).parents[2]
+POOL = "inspection"
+FILE = "deployments/prefect.yaml"
+
+
+def prefect(server: PrefectServer, *arguments: str, seconds: float = 120) -> str:
+    """Output of a `prefect` command; fails with its words when it failed."""
+    done = subprocess.run(
+        [PREFECT, *arguments],
+        env={**os.environ, **server.environment},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def api(server: PrefectServer, path: str) -> Any:
+    with urllib.request.urlopen(f"{server.api_url}/{path}", timeout=10) as answer:
+        return json.load(answer)
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    with prefect_server(tmp_path_factory.mktemp("prefect")) as server:
+        prefect(server, "work-pool", "create", "--type", "process", POOL)
+        prefect(server, "--no-prompt", "deploy", "--all", "--prefect-file", FILE)
+        yield server
+
+
+def test_the_schedule_has_its_time_zone_and_the_form_its_descriptions(
+    deployed: PrefectServer,
+) -> None:
+    scheduled = api(deployed, "deployments/name/inspect-images/scheduled")
+    (schedule,) = scheduled["schedules"]
+    assert schedule["schedule"]["cron"] == "0 6 * * 1-5"
+    assert schedule["schedule"]["timezone"] == "Europe/Berlin"
+    operator = api(deployed, "deployments/name/inspect-images/operator")
+    assert operator["schedules"] == []
+    assert operator["enforce_parameter_schema"]
+    fields = operator["parameter_openapi_schema"]["properties"]
+    assert all(field["description"] for field in fields.values())
+    assert set(operator["parameter_openapi_schema"]["required"]) == {"source", "project"}
+    sweeper = api(deployed, "deployments/name/stop-idle-models/every-five-minutes")
+    assert sweeper["schedules"][0]["schedule"]["cron"] == "*/5 * * * *"
+    assert api(deployed, "deployments/name/resume-inspection/resume")
+
+
+@pytest.mark.slow
+def test_an_operator_s_run_goes_through_a_process_worker(
+    deployed: PrefectServer, tmp_path: Path
+) -> None:
+    make_pictures(tmp_path / "images", 10)
+    with endpoint_in_process(tmp_path) as endpoint:
+        environment = {
+            **os.environ,
+            **deployed.environment,
+            "LFV_HOME": str(tmp_path / "home"),
+            "LFV_ENDPOINT_URL": endpoint.url,
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+        }
+        worker = subprocess.Popen(
+            [PREFECT, "worker", "start", "--pool", POOL, "--work-queue", "default"],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            told = prefect(
+                deployed,
+                "deployment",
+                "run",
+                "inspect-images/operator",
+                "--watch",
+                "--param",
+                f"source={tmp_path / 'images'}",
+                "--param",
+                "project=parts",
+                seconds=180,
+            )
+        finally:
+            # The sweeper's schedule may just have given it a flow run of its own.
+            os.killpg(worker.pid, signal.SIGKILL)
+            worker.wait(30)
+        assert "Completed" in told
+        assert endpoint.status == "TRAINED"
+        assert set(endpoint.asked().values()) == {1}
+    with open_store(f"sqlite:///{tmp_path / 'home' / 'inspections.db'}") as store:
+        (run,) = store.runs.list()
+        assert run.triggered_by == "deployment operator"
+        assert run.flow_run_id is not None
+        assert store.inspections.counts(run.run_id).accepted > 0

@@ -1,0 +1,84 @@
+"""Flows are tested against Prefect's real engine and a real endpoint's wire format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from endpoints import Endpoint, endpoint_in_thread
+from pictures import make_pictures
+
+from lfv_store import Store, open_store
+
+# What the page shows is of no interest here; without it a hundred flow runs take a quarter of
+# the time.
+_PREFECT = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
+    "PREFECT_LOGGING_TO_API_ENABLED": "false",
+    "PREFECT_LOGGING_LEVEL": "ERROR",
+}
+
+
+@pytest.fixture(scope="session")
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A Prefect server of this session's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
+        for name, value in _PREFECT.items():
+            patch.setenv(name, value)
+        from prefect.testing.utilities import prefect_test_harness
+
+        with prefect_test_harness(server_startup_timeout=90):
+            yield
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    with endpoint_in_thread() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A folder of twelve images."""
+    folder = tmp_path / "images"
+    make_pictures(folder, 12)
+    return folder
+
+
+@pytest.fixture
+def home(
+    tmp_path: Path, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, prefect_api: None
+) -> Path:
+    """LFV_HOME of a run that asks `endpoint`."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("LFV_HOME", str(folder))
+    monkeypatch.setenv("LFV_ENDPOINT_URL", endpoint.url)
+    monkeypatch.setenv("LFV_READ_TIMEOUT_SECONDS", "2")
+    monkeypatch.setenv("LFV_LEASE_TTL_SECONDS", "6")
+    monkeypatch.setenv("LFV_LEASE_HEARTBEAT_SECONDS", "1")
+    return folder
+
+
+@pytest.fixture
+def store(home: Path) -> Iterator[Store]:
+    """The results database of `home`."""
+    home.mkdir()
+    with open_store(f"sqlite:///{home / 'inspections.db'}") as store:
+        yield store
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Prefect leaves connections to its own server to the garbage collector, whose warnings would
+    fail whichever test runs next."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.filterwarnings("ignore::ResourceWarning"))
+            item.add_marker(
+                pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+            )

@@ -1,0 +1,54 @@
+"""A hundred damaged and hostile inputs, and good images between them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from endpoints import Endpoint
+from hostile import hostile_files, hostile_lines
+from pictures import make_pictures
+
+from flows.inspect_images import inspect_images
+from lfv_store import Store
+
+
+def test_each_bad_input_is_recorded_and_each_good_image_beside_it_is_judged(
+    tmp_path: Path, endpoint: Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "m"
+    good = iter(make_pictures(folder, 200))
+    bucket = tmp_path / "bucket"
+    bucket.mkdir()
+    monkeypatch.setenv("LFV_BUCKETS", f"standin={bucket}")
+    monkeypatch.chdir(folder)  # a socket's path has to be short
+    bad = [*hostile_lines()]
+    bad += [(json.dumps({"source-ref": ref}).encode(), code) for ref, code in hostile_files(folder)]
+    assert len(bad) >= 100
+    lines: list[bytes] = []
+    expected: dict[int, str | None] = {}
+    for line, code in bad:
+        expected[len(lines) + 1] = code
+        expected[len(lines) + 2] = None
+        lines += [line, json.dumps({"source-ref": next(good).name}).encode()]
+    manifest = folder / "all.manifest"
+    manifest.write_bytes(b"\n".join(lines))
+
+    summary = inspect_images(source=str(manifest), project="parts")
+
+    assert (summary.status, summary.counts.total) == ("completed", len(lines))
+    assert summary.counts.errors == len(bad)
+    found = {row["line_number"]: row for row in store.results.rows(summary.run_id)}
+    wrong = {
+        number: (expected[number], row["error_code"], lines[number - 1][:60])
+        for number, row in found.items()
+        if row["error_code"] != expected[number]
+    }
+    assert wrong == {}
+    for row in found.values():
+        assert (row["verdict"] is None) == (row["error"] is not None)
+        assert row["error"] is None or 10 < len(row["error"]) < 400
+    assert endpoint.status == "TRAINED"
+    assert summary.report is not None
+    assert "<script>alert" not in summary.report.read_text()

@@ -1,0 +1,185 @@
+"""What an inspection does when nothing goes wrong, and with inputs that are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from endpoints import Endpoint
+from pictures import make_pictures
+
+from flows.inspect_images import inspect_images, resume_inspection
+from lfv_client.errors import HostError, ManifestLineInvalid, ModelNotFound
+from lfv_store import Store
+from tasks.errors import LimitReached, RunNotResumable
+
+
+def test_every_image_gets_its_record_and_the_model_is_stopped(
+    images: Path, endpoint: Endpoint, store: Store
+) -> None:
+    summary = inspect_images(source=str(images), project="parts")
+    assert summary.status == "completed"
+    assert (summary.counts.total, summary.counts.pending, summary.counts.errors) == (12, 0, 0)
+    assert set(endpoint.asked().values()) == {1}
+    assert len(endpoint.calls("StartModel")) == len(endpoint.calls("StopModel")) == 1
+    assert endpoint.status == "TRAINED"
+    (hosting,) = store.hostings.list()
+    assert hosting.status == "stopped"
+    assert hosting.requested_by == summary.run_id
+
+
+def test_a_second_run_asks_nothing_and_starts_nothing(
+    images: Path, endpoint: Endpoint, store: Store
+) -> None:
+    inspect_images(source=str(images), project="parts")
+    again = inspect_images(source=str(images), project="parts")
+    assert again.counts.reused == again.counts.total == 12
+    assert len(endpoint.calls("StartModel")) == 1
+    assert sum(endpoint.asked().values()) == 12
+
+
+def test_again_asks_again(images: Path, endpoint: Endpoint, store: Store) -> None:
+    inspect_images(source=str(images), project="parts")
+    again = inspect_images(source=str(images), project="parts", again=True)
+    assert again.counts.reused == 0
+    assert set(endpoint.asked().values()) == {2}
+
+
+def test_equal_images_are_asked_about_once(
+    images: Path, tmp_path: Path, endpoint: Endpoint, store: Store
+) -> None:
+    manifest = tmp_path / "twice.txt"
+    names = [str(path) for path in sorted(images.iterdir())]
+    manifest.write_text("\n".join(names + names))
+    for again in (False, True):
+        summary = inspect_images(source=str(manifest), project="parts", again=again)
+        assert summary.counts.total == 24
+        assert summary.counts.pending == 0
+        assert summary.counts.reused == 12
+    assert set(endpoint.asked().values()) == {2}
+
+
+def test_bad_lines_and_images_are_recorded_beside_the_good_ones(
+    images: Path, tmp_path: Path, endpoint: Endpoint, store: Store
+) -> None:
+    (tmp_path / "empty.png").touch()
+    rows = [
+        json.dumps({"source-ref": str(path), "serial": path.stem})
+        for path in sorted(images.iterdir())
+    ]
+    rows += ["not json", json.dumps({"source-ref": "empty.png"}), json.dumps({"source-ref": "no"})]
+    manifest = tmp_path / "mixed.manifest"
+    manifest.write_text("\n".join(rows))
+    summary = inspect_images(source=str(manifest), project="parts")
+    assert summary.status == "completed"
+    assert (summary.counts.errors, summary.counts.inspected) == (3, 15)
+    with pytest.raises(ManifestLineInvalid):
+        inspect_images(source=str(manifest), project="parts", strict=True)
+    assert store.runs.list()[0].status == "failed"
+    assert endpoint.status == "TRAINED"
+
+
+def test_a_run_of_nothing_but_bad_images_never_starts_the_model(
+    tmp_path: Path, endpoint: Endpoint, store: Store
+) -> None:
+    (tmp_path / "bad").mkdir()
+    for number in range(3):
+        (tmp_path / "bad" / f"{number}.png").write_bytes(b"no picture")
+    summary = inspect_images(source=str(tmp_path / "bad"), project="parts")
+    assert summary.counts.errors == 3
+    assert endpoint.calls("StartModel") == []
+
+
+def test_a_model_somebody_else_started_is_used_and_left_running(
+    images: Path, endpoint: Endpoint, store: Store
+) -> None:
+    endpoint.script(hosted=True)
+    inspect_images(source=str(images), project="parts")
+    assert endpoint.calls("StartModel") == endpoint.calls("StopModel") == []
+    assert endpoint.status == "HOSTED"
+    assert store.hostings.list()[0].status == "left"
+
+
+def test_a_run_stops_in_good_order_at_its_time_limit_and_can_be_resumed(
+    images: Path, endpoint: Endpoint, store: Store
+) -> None:
+    make_pictures(images, 100, first=100)
+    endpoint.script(detect_seconds=0.1)
+    with pytest.raises(LimitReached, match="resume"):
+        inspect_images(source=str(images), project="parts", max_hosted_minutes=0.01)
+    assert endpoint.status == "TRAINED"
+    (run,) = store.runs.list()
+    assert run.status == "interrupted"
+    assert 0 < store.inspections.counts(run.run_id).pending < 112
+    endpoint.script(detect_seconds=0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tasks.limits.Limits.reached", lambda *_: None)
+        summary = resume_inspection(run.run_id[:8])
+    assert summary.run_id == run.run_id
+    assert (summary.counts.total, summary.counts.pending) == (112, 0)
+    assert set(endpoint.asked().values()) == {1}
+
+
+def test_a_manifest_that_changed_is_not_resumed(
+    images: Path, tmp_path: Path, endpoint: Endpoint, store: Store
+) -> None:
+    manifest = tmp_path / "list.txt"
+    manifest.write_text("\n".join(str(path) for path in sorted(images.iterdir())))
+    endpoint.script(fail={"StartModel": ["AccessDeniedException"]})
+    with pytest.raises(HostError):
+        inspect_images(source=str(manifest), project="parts")
+    (run,) = store.runs.list()
+    resumed = resume_inspection(run.run_id)  # planned to its end: the manifest is not needed
+    assert resumed.counts.pending == 0
+    with pytest.raises(RunNotResumable, match="no run"):
+        resume_inspection("ffffffff")
+
+
+@pytest.mark.parametrize("throttled", ["ThrottlingException", "InternalServerException"])
+def test_failures_that_pass_cost_nothing_but_time(
+    images: Path, endpoint: Endpoint, store: Store, throttled: str
+) -> None:
+    endpoint.script(fail={"DetectAnomalies": [throttled] * 5, "StopModel": [throttled] * 2})
+    summary = inspect_images(source=str(images), project="parts")
+    assert summary.counts.errors == 0
+    assert set(endpoint.asked().values()) == {1}
+    assert endpoint.status == "TRAINED"
+
+
+def test_an_image_the_model_refuses_is_recorded_with_its_error(
+    images: Path, endpoint: Endpoint, store: Store
+) -> None:
+    endpoint.script(fail={"DetectAnomalies": ["ValidationException"]})
+    summary = inspect_images(source=str(images), project="parts")
+    assert (summary.counts.errors, summary.counts.pending) == (1, 0)
+
+
+def test_a_model_s_dimensions_are_learned_and_others_refused_before_it_is_started(
+    images: Path, tmp_path: Path, endpoint: Endpoint, store: Store
+) -> None:
+    inspect_images(source=str(images), project="parts")
+    make_pictures(tmp_path / "larger", 2, size=96)
+    summary = inspect_images(source=str(tmp_path / "larger"), project="parts")
+    rows = list(store.results.rows(summary.run_id))
+    assert {row["error_code"] for row in rows} == {"image_dimensions_mismatch"}
+    assert len(endpoint.calls("StartModel")) == 1
+
+
+def test_a_model_stopped_under_the_run_is_started_again(
+    images: Path, endpoint: Endpoint, store: Store
+) -> None:
+    endpoint.script(fail={"DetectAnomalies": ["ConflictException"]})
+    summary = inspect_images(source=str(images), project="parts")
+    assert (summary.counts.errors, summary.counts.pending) == (0, 0)
+    assert endpoint.status == "TRAINED"
+    assert all(hosting.status == "stopped" for hosting in store.hostings.list())
+
+
+def test_unknown_models_are_named_before_anything_is_recorded(
+    images: Path, endpoint: Endpoint, store: Store
+) -> None:
+    endpoint.script(fail={"DescribeModel": ["ResourceNotFoundException"]})
+    with pytest.raises(ModelNotFound):
+        inspect_images(source=str(images), project="parts", model_version="7")
+    assert store.runs.list() == []

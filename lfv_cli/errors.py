@@ -1,0 +1,35 @@
+"""How a command ends: exit statuses, and the errors that only the command line has.
+
+CommandError      base; its text is the sentence shown to the user
+├── WrongUsage    the arguments do not fit together or name nothing (exit status 2)
+└── OutputClosed  nobody reads our output any more; not shown
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitStatus(IntEnum):
+    """What the shell gets.  130 (Ctrl-C), 141 (output closed) and 143 (SIGTERM) follow the
+    shells' custom."""
+
+    DONE = 0
+    FAILED = 1
+    WRONG_USAGE = 2
+    SOME_NOT_INSPECTED = 3
+    INTERRUPTED = 130
+    OUTPUT_CLOSED = 141
+    TERMINATED = 143
+
+
+class CommandError(Exception):
+    """A command could not do what was asked."""
+
+
+class WrongUsage(CommandError):
+    """The arguments do not fit together, or name something that does not exist."""
+
+
+class OutputClosed(CommandError):
+    """The reader of our standard output is gone, as with ``lfv runs | head``."""

@@ -1,0 +1,161 @@
+"""Rows as CSV, JSON Lines or Parquet, written as a stream.
+
+A row is a mapping; which columns there are, and of which kind, is said once in `Column`s.  Values
+that are lists or mappings are JSON text in CSV and Parquet and JSON in JSON Lines.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from itertools import islice
+from typing import IO, Any, Literal
+
+import orjson
+
+_ROWS_TOGETHER = 10_000
+#: What a spreadsheet takes for the beginning of a formula (OWASP, CSV Injection).
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+Row = Mapping[str, Any]
+
+
+class Format(StrEnum):
+    """What `lfv export` can write."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A name and the kind of its values; any value may be None."""
+
+    name: str
+    kind: Literal["text", "integer", "number", "boolean", "time", "json"] = "text"
+
+
+def write_rows(
+    rows: Iterable[Row],
+    columns: Sequence[Column],
+    target: IO[bytes],
+    form: Format,
+    *,
+    spreadsheet: bool = False,
+) -> int:
+    """Write `rows` to `target` and answer how many there were.
+
+    With `spreadsheet`, a text in CSV that a spreadsheet would run as a formula gets an apostrophe
+    before it.  Raises `OSError` when `target` cannot be written.
+    """
+    if form is Format.CSV:
+        return _write_csv(rows, columns, target, spreadsheet)
+    if form is Format.JSONL:
+        return _write_lines(rows, columns, target)
+    return _write_parquet(rows, columns, target)
+
+
+def _write_csv(
+    rows: Iterable[Row], columns: Sequence[Column], target: IO[bytes], spreadsheet: bool
+) -> int:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\r\n")  # RFC 4180
+    writer.writerow([column.name for column in columns])
+    safe: Callable[[str], str] = _defused if spreadsheet else str
+    count = 0
+    for batch in _batches(rows):
+        writer.writerows(
+            [_csv_cell(row.get(column.name), column, safe) for column in columns] for row in batch
+        )
+        count += len(batch)
+        target.write(text.getvalue().encode("utf-8", "backslashreplace"))
+        text.seek(0)
+        text.truncate()
+    target.write(text.getvalue().encode("utf-8", "backslashreplace"))
+    return count
+
+
+def _csv_cell(value: object, column: Column, safe: Callable[[str], str]) -> str:
+    if value is None:
+        return ""
+    if column.kind == "text":
+        return safe(str(value))
+    if column.kind == "json":
+        return _json_text(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        return _iso(value)
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _defused(text: str) -> str:
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _write_lines(rows: Iterable[Row], columns: Sequence[Column], target: IO[bytes]) -> int:
+    count = 0
+    for row in rows:
+        shown = {column.name: _json_value(row.get(column.name)) for column in columns}
+        target.write(orjson.dumps(shown, option=orjson.OPT_APPEND_NEWLINE))
+        count += 1
+    return count
+
+
+def _json_value(value: object) -> object:
+    return _iso(value) if isinstance(value, datetime) else value
+
+
+def _write_parquet(rows: Iterable[Row], columns: Sequence[Column], target: IO[bytes]) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    types = {
+        "text": pa.string(),
+        "json": pa.string(),
+        "integer": pa.int64(),
+        "number": pa.float64(),
+        "boolean": pa.bool_(),
+        "time": pa.timestamp("us", tz="UTC"),
+    }
+    schema = pa.schema([(column.name, types[column.kind]) for column in columns])
+    count = 0
+    with pq.ParquetWriter(target, schema, compression="zstd") as writer:
+        for batch in _batches(rows):
+            arrays = [
+                pa.array(
+                    [_parquet_value(row.get(column.name), column) for row in batch],
+                    type=types[column.kind],
+                )
+                for column in columns
+            ]
+            writer.write_batch(pa.record_batch(arrays, schema=schema))
+            count += len(batch)
+    return count
+
+
+def _parquet_value(value: object, column: Column) -> object:
+    if value is None:
+        return None
+    if column.kind == "json":
+        return _json_text(value)
+    return str(value) if column.kind == "text" else value
+
+
+def _json_text(value: object) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def _iso(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    iterator = iter(rows)
+    while batch := list(islice(iterator, _ROWS_TOGETHER)):
+        yield batch

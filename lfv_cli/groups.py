@@ -1,0 +1,19 @@
+"""A command group that is a command too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typer.core import TyperGroup
+
+_HELP = frozenset({"-h", "--help"})
+
+
+class ReviewGroup(TyperGroup):
+    """``lfv review`` is ``lfv review list``, ``lfv review RUN LINE`` is ``lfv review record``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        first = args[0] if args else ""
+        if first not in self.commands and first not in _HELP:
+            args = ["list" if not first or first.startswith("-") else "record", *args]
+        return super().parse_args(ctx, args)

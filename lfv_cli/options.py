@@ -1,0 +1,74 @@
+"""Options and arguments that several commands share, with one wording for each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RunArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="The run's id, an unambiguous beginning of it, or 'last' for the newest run.",
+    ),
+]
+ProjectOption = Annotated[
+    str, typer.Option("--project", "-p", help="Name of the Lookout for Vision project.")
+]
+ModelVersionOption = Annotated[
+    str,
+    typer.Option("--model-version", help="Version of the model, or 'latest'."),
+]
+DatabaseUrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--database-url",
+        metavar="URL",
+        help="Results database, instead of LFV_DATABASE_URL or the file in LFV_HOME.",
+        show_default=False,
+    ),
+]
+EndpointUrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--endpoint-url",
+        metavar="URL",
+        help="Address of the Lookout for Vision API, instead of LFV_ENDPOINT_URL or the service "
+        "that is started on this machine.",
+        show_default=False,
+    ),
+]
+RegionOption = Annotated[
+    str | None,
+    typer.Option("--region", help="AWS region of the API and of S3.", show_default=False),
+]
+BucketOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--bucket",
+        metavar="NAME=FOLDER",
+        help="Folder that stands in for an S3 bucket; can be given several times.",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print JSON for machines instead of text.")
+]
+PolicyOption = Annotated[
+    Path,
+    typer.Option(
+        "--policy",
+        metavar="FILE",
+        help="Policy in YAML or JSON: which answers are accepted, rejected or to be reviewed.",
+        exists=True,
+        dir_okay=False,
+        readable=True,
+    ),
+]
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help: command lines that work as they stand, one below the other."""
+    return "\n\n".join(("Examples:", *lines))

@@ -1,0 +1,64 @@
+"""Numbers, times and sums of money as people read them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+
+def whole(number: int) -> str:
+    """``1234567`` as ``1 234 567``, with spaces that do not break."""
+    return f"{number:,}".replace(",", "\u202f")
+
+
+def percent(fraction: float, digits: int = 1) -> str:
+    """``0.9731`` as ``97.3 %``; never rounded up to 100 or down to 0."""
+    scaled = fraction * 100
+    step = 10.0**-digits
+    if 0 < scaled < step:
+        return f"< {step:.{digits}f}\u00a0%"
+    if 100 - step < scaled < 100:
+        return f"> {100 - step:.{digits}f}\u00a0%"
+    return f"{scaled:.{digits}f}\u00a0%"
+
+
+def percent_of_area(fraction: float) -> str:
+    """A part of the image: small ones matter, so two decimals."""
+    return percent(fraction, 2)
+
+
+def duration(seconds: float) -> str:
+    """``4210`` as ``1 h 10 min``, ``42.4`` as ``42.4 s``."""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def moment(at: datetime) -> str:
+    """An aware time in UTC to the second."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def money(dollars: float) -> str:
+    """US dollars; four decimals below ten cents, so that small costs are not called nothing."""
+    return f"{dollars:.4f} USD" if 0 < dollars < 0.1 else f"{dollars:.2f} USD"
+
+
+def score(value: float | None) -> str:
+    """A measure from 0 to 1, or a dash where it is not defined."""
+    return "–" if value is None else f"{value:.3f}"
+
+
+def without_password(url: str) -> str:
+    """A database URL with its password replaced by stars."""
+    try:
+        if urlsplit(url).password is None and "password=" not in url.lower():
+            return url
+    except ValueError:
+        pass
+    hidden = re.sub(r"(//[^/@:]*):[^/]*@", r"\1:***@", url)
+    return re.sub(r"(?i)(password=)[^&]*", r"\1***", hidden)

@@ -1,0 +1,87 @@
+"""The reference pages say what the code does, and every example names what there is."""
+
+from __future__ import annotations
+
+import importlib.util
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from lfv_cli.main import app
+from lfv_settings import Settings
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def generate() -> Any:
+    spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def commands(group: Any, path: str = "lfv") -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{path} {name}")
+        else:
+            yield f"{path} {name}", command
+
+
+COMMANDS = dict(commands(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("name", ["settings.md", "cli.md"])
+def test_a_generated_page_is_up_to_date(generate: Any, name: str) -> None:
+    assert (DOCS / name).read_text(encoding="utf-8") == generate.PAGES[name](), "run `make docs`"
+
+
+def test_a_stale_page_is_reported(
+    generate: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(generate, "DOCS", tmp_path)
+    assert generate.main(["--check"]) == 1
+    assert "settings.md, cli.md" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+    assert generate.main([]) == 0
+    assert generate.main(["--check"]) == 0
+
+
+def test_every_command_and_option_is_described() -> None:
+    for path, command in COMMANDS.items():
+        assert command.help, path
+        for parameter in command.params:
+            assert parameter.help, f"{path} {parameter.name}"
+            assert parameter.help.rstrip().endswith("."), f"{path} {parameter.name}"
+
+
+def test_examples_name_commands_and_options_that_exist() -> None:
+    checked = 0
+    for path, command in COMMANDS.items():
+        _, *examples = (command.epilog or "").split("\n\n")
+        for example in examples:
+            words = shlex.split(example.partition(" | ")[0].partition(" > ")[0])
+            assert words[0] in {"lfv", "psql", "curl", "aws"}, example
+            if words[0] != "lfv":
+                continue
+            named = COMMANDS.get(" ".join(words[:3])) or COMMANDS.get(" ".join(words[:2]))
+            if named is None:
+                assert words[1] == "review", example
+                named = command
+            known = {name for one in named.params for name in (*one.opts, *one.secondary_opts)}
+            assert {word for word in words if word.startswith("-")} <= known, f"{path}: {example}"
+            checked += 1
+    assert checked > 20
+
+
+def test_every_setting_has_a_line() -> None:
+    page = (DOCS / "settings.md").read_text(encoding="utf-8")
+    for name in Settings.model_fields:
+        assert f"`LFV_{name.upper()}`" in page

@@ -1,0 +1,129 @@
+"""`lfv runs` and `lfv show`, and how a run is named."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lfv_cli.common import find_run
+from lfv_cli.errors import WrongUsage
+
+from .conftest import RUN_ID, STARTED, begin_run
+
+if TYPE_CHECKING:
+    from lfv_settings import Settings
+    from lfv_store import Store
+
+    from .conftest import Lfv
+
+NEWER = RUN_ID[:4] + "7777-8d1f-4f53-a9d4-6f0f5a1e5a11"
+
+
+def test_runs_are_listed_newest_first(lfv: Lfv, store: Store, run: str) -> None:
+    begin_run(store, NEWER, STARTED + timedelta(hours=1))
+    outcome = lfv("runs")
+    assert outcome.status == 0
+    header, first, second = (line.split() for line in outcome.out.splitlines())
+    assert header[:3] == ["run", "started", "model"]
+    assert first[0] == NEWER
+    assert second == [run, "2026-03-04T05:06:07Z", "flange/1", "completed", *"41111"]
+
+
+def test_runs_as_json(lfv: Lfv, run: str) -> None:
+    (shown,) = lfv("runs", "--json").json()
+    assert shown["run_id"] == run
+    assert shown["status"] == "completed"
+    assert shown["started_at"] == "2026-03-04T05:06:07Z"
+    assert shown["counts"] == {
+        "total": 4,
+        "accepted": 1,
+        "rejected": 1,
+        "review": 1,
+        "errors": 1,
+        "reused": 0,
+        "pending": 0,
+    }
+
+
+def test_the_number_of_runs_is_bounded(lfv: Lfv, store: Store, run: str) -> None:
+    begin_run(store, NEWER, STARTED + timedelta(hours=1))
+    assert [one["run_id"] for one in lfv("runs", "--limit", 1, "--json").json()] == [NEWER]
+
+
+def test_show_says_what_could_not_be_inspected(lfv: Lfv, run: str) -> None:
+    outcome = lfv("show", "last")
+    assert outcome.status == 0
+    assert ["run", run] in [line.split() for line in outcome.out.splitlines()]
+    assert "image_truncated" in outcome.out
+    assert "The end of the image is missing." in outcome.out
+    assert "\x1b" not in outcome.out
+    assert "\\x1b[31m.jpg" in outcome.out
+    assert "report" not in outcome.out
+
+
+def test_show_names_the_report_where_there_is_one(lfv: Lfv, run: str, settings: Settings) -> None:
+    report = settings.report_path(run)
+    report.parent.mkdir(parents=True)
+    report.touch()
+    assert str(report) in lfv("show", run).out
+    assert lfv("show", run, "--json").json()["report"] == str(report)
+
+
+def test_show_as_json(lfv: Lfv, run: str) -> None:
+    shown = lfv("show", run[:6], "--json").json()
+    assert shown["run_id"] == run
+    assert shown["errors_by_code"] == {"image_truncated": 1}
+    assert shown["errors"][0]["line_number"] == 4
+    assert shown["cost"]["cost"] == 0.0
+    assert [decision["number"] for decision in shown["decisions"]] == [1]
+    assert lfv("show", run, "--limit", 0, "--json").json()["errors"] == []
+
+
+def test_show_lists_the_images_of_a_verdict(lfv: Lfv, run: str) -> None:
+    outcome = lfv("show", run, "--verdict", "reject")
+    assert outcome.out.splitlines()[-1].split() == [
+        *("2", "reject", "/data/images/part-2.jpg", "anomaly", "0.930"),
+        *("Because", "of", "0.93."),
+    ]
+    (shown,) = lfv("show", run, "--verdict", "review", "--json").json()["images"]
+    assert shown["line_number"] == 3
+    assert lfv("show", run, "--verdict", "error").status == 2
+
+
+def test_an_unfinished_run_says_how_to_go_on(lfv: Lfv, store: Store, run: str) -> None:
+    from lfv_store import ImageFacts, PendingItem
+
+    pending = PendingItem(5, "/data/5.jpg", ImageFacts("ab" * 32, "jpeg", 320, 240, 9))
+    store.inspections.plan(run, pending=[pending], through_line=5)
+    assert f"`lfv inspect --resume {run}`" in lfv("show", run).err
+
+
+def test_a_run_is_found_by_its_beginning(store: Store, run: str) -> None:
+    assert find_run(store, run).run_id == run
+    assert find_run(store, run[:5]).run_id == run
+    assert find_run(store, "last").run_id == run
+    begin_run(store, NEWER, STARTED + timedelta(hours=1))
+    assert find_run(store, "last").run_id == NEWER
+    with pytest.raises(WrongUsage, match="several runs"):
+        find_run(store, run[:4])
+    with pytest.raises(WrongUsage, match="`lfv runs` lists them"):
+        find_run(store, "ffff")
+    with pytest.raises(WrongUsage, match="no run has an id"):
+        find_run(store, "%")
+    with pytest.raises(WrongUsage, match="no run has an id"):
+        find_run(store, "")
+
+
+def test_a_run_that_does_not_exist_is_wrong_usage(lfv: Lfv, run: str) -> None:
+    outcome = lfv("show", "ffff")
+    assert outcome.status == 2
+    assert outcome.out == ""
+    assert outcome.err == "lfv: no run has an id that begins with 'ffff'; `lfv runs` lists them\n"
+
+
+def test_there_may_be_no_run_yet(lfv: Lfv, store: Store) -> None:
+    assert lfv("runs").out == ""
+    assert lfv("runs", "--json").json() == []
+    assert lfv("show", "last").status == 2

@@ -1,0 +1,160 @@
+"""Settings: where they come from, and what is refused."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lfv_settings import (
+    LfvSettingsError,
+    Settings,
+    child_environment,
+    get_settings,
+    unknown_variables,
+    use_in_process,
+)
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"LFV_{name.upper()}", raising=False)
+
+
+def test_everything_is_kept_in_the_home_folder(tmp_path: Path) -> None:
+    settings = get_settings(home=tmp_path)
+    assert settings.store_url == f"sqlite:///{tmp_path}/inspections.db"
+    assert settings.service_home == tmp_path / "service"
+    assert settings.bucket_folders == {"lfv": tmp_path / "buckets" / "lfv"}
+    assert settings.report_path("abc") == tmp_path / "runs" / "abc" / "report.html"
+
+
+def test_an_argument_goes_before_the_environment_and_none_does_not_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LFV_ENDPOINT_URL", "http://127.0.0.1:1/")
+    assert get_settings().endpoint_url == "http://127.0.0.1:1"
+    assert get_settings(endpoint_url=None).endpoint_url == "http://127.0.0.1:1"
+    assert get_settings(endpoint_url="http://[::1]:2").endpoint_url == "http://[::1]:2"
+
+
+def test_each_call_reads_the_environment_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LFV_BATCH_SIZE", "7")
+    assert get_settings().batch_size == 7
+    monkeypatch.setenv("LFV_BATCH_SIZE", "8")
+    assert get_settings().batch_size == 8
+
+
+def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LFV_BATCH_SIZE", "")
+    monkeypatch.setenv("LFV_DATABASE_URL", "")
+    settings = get_settings()
+    assert settings.batch_size == Settings.model_fields["batch_size"].default
+    assert settings.store_url.startswith("sqlite:///")
+
+
+def test_pairs_from_the_environment_and_from_options(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LFV_BUCKETS", f"parts={tmp_path}/a, lfv={tmp_path}/b")
+    assert get_settings().bucket_folders == {"parts": tmp_path / "a", "lfv": tmp_path / "b"}
+    given = get_settings(buckets=[f"other={tmp_path}/c=d"])
+    assert given.buckets == {"other": tmp_path / "c=d"}
+
+
+def test_named_prices_are_put_over_the_defaults() -> None:
+    settings = get_settings(price_per_unit_hour="sagemaker=1.5")
+    assert settings.unit_hour_price("sagemaker") == 1.5
+    assert settings.unit_hour_price("lookoutvision") == 4.0
+    assert settings.unit_hour_price("lookoutvision", embedded=True) == 0.0
+    assert settings.unit_hour_price("toaster") == 0.0
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"batch_size": "many"}, "setting batch_size = 'many': input should be a valid integer"),
+        ({"batch_size": 0}, "greater than 0"),
+        ({"endpoint_url": "localhost:8080"}, "begins with http:// or https://"),
+        ({"database_url": "mysql://me:secret@host/db"}, "setting database_url: a database is"),
+        ({"buckets": ["parts"]}, "'parts' is not NAME=VALUE"),
+        ({"buckets": ["a=/x", "a=/y"]}, "'a' is given twice"),
+        ({"price_per_unit_hour": "edge=-1"}, "greater than or equal to 0"),
+        ({"staging_uri": "folder/staging"}, "s3://BUCKET"),
+        ({"log_level": "loud"}, "log_level"),
+        ({"lease_ttl_seconds": 30}, "a third of lease_ttl_seconds"),
+        ({"no_such_setting": 1}, "no_such_setting"),
+    ],
+)
+def test_what_cannot_be_used_is_one_clear_sentence(given: dict[str, object], message: str) -> None:
+    with pytest.raises(LfvSettingsError) as caught:
+        get_settings(**given)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_bad_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LFV_READ_TIMEOUT_SECONDS", "soon")
+    with pytest.raises(LfvSettingsError, match="LFV_READ_TIMEOUT_SECONDS = 'soon'"):
+        get_settings()
+
+
+def test_misspelt_variables_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LFV_BATCHSIZE", "7")
+    assert "LFV_BATCHSIZE" in unknown_variables()
+    assert "LFV_HOME" not in unknown_variables()
+
+
+def test_a_child_process_gets_the_same_settings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LFV_ENDPOINT_URL", "http://127.0.0.1:1")
+    settings = get_settings(
+        home=tmp_path, buckets=[f"a={tmp_path}/x"], database_url="sqlite:////tmp/y.db"
+    )
+    alone = settings.model_copy(update={"endpoint_url": None})
+    environment = child_environment(alone, EXTRA="1")
+    assert "LFV_ENDPOINT_URL" not in environment
+    assert environment["EXTRA"] == "1"
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"LFV_{name.upper()}", raising=False)
+        if (value := environment.get(f"LFV_{name.upper()}")) is not None:
+            monkeypatch.setenv(f"LFV_{name.upper()}", value)
+    assert get_settings() == alone
+
+
+def test_settings_can_be_put_into_this_process_s_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LFV_ENDPOINT_URL", "http://127.0.0.1:1")
+    before = get_settings()
+    inside = before.model_copy(
+        update={"endpoint_url": None, "home": tmp_path, "buckets": {"a": tmp_path}}
+    )
+    for name in Settings.model_fields:  # so that the test's end restores them
+        monkeypatch.setenv(f"LFV_{name.upper()}", os.environ.get(f"LFV_{name.upper()}", ""))
+    use_in_process(inside)
+    assert get_settings() == inside
+
+
+def test_the_password_of_a_database_is_not_in_the_representation() -> None:
+    assert "secret" not in repr(get_settings(database_url="postgresql://me:secret@host/db"))
+
+
+def test_every_setting_is_described() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        assert field.description.endswith("."), name
+
+
+def test_every_setting_is_used() -> None:
+    root = Path(__file__).parents[2]
+    packages = ("deployments", "flows", "lfv_cli", "lfv_server", "tasks")
+    sources = [path for package in packages for path in (root / package).rglob("*.py")]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    behind = {"home", "database_url", "buckets", "price_per_unit_hour"}  # read through properties
+    for name in set(Settings.model_fields) - behind:
+        assert f"settings.{name}" in text, name

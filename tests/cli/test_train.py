@@ -1,0 +1,54 @@
+"""`lfv train` with the embedded service, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lfv_cli.demo_images import DemoSet, make_demo_set
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .conftest import Lfv
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> DemoSet:
+    return make_demo_set(tmp_path_factory.mktemp("images"), train=8, inspect=2)
+
+
+def test_a_training_that_fails_says_why(lfv_process: Lfv, images: DemoSet, tmp_path: Path) -> None:
+    rows = images.train_manifest.read_text().splitlines()
+    few = images.train_manifest.with_name("few.manifest")
+    few.write_text("\n".join(rows[:6]))
+    outcome = lfv_process("train", few, "--project", "flange")
+    assert outcome.status == 1
+    assert outcome.out == ""
+    assert "at least" in outcome.err.splitlines()[-1]
+
+
+def test_rows_that_cannot_be_trained_on_are_named(lfv_process: Lfv, tmp_path: Path) -> None:
+    manifest = tmp_path / "bad.manifest"
+    manifest.write_text(json.dumps({"source-ref": "missing.jpg", "anomaly-label": 1}) + "\n")
+    outcome = lfv_process("train", manifest, "--project", "flange", "--json")
+    assert outcome.status == 1
+    assert "line 1" in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+def test_a_manifest_that_does_not_exist(lfv_process: Lfv, tmp_path: Path) -> None:
+    outcome = lfv_process("train", tmp_path / "no.manifest", "--project", "flange", "--json")
+    assert outcome.status == 1
+    assert str(tmp_path / "no.manifest") in outcome.err
+
+
+def test_an_endpoint_needs_a_place_for_the_images(lfv_process: Lfv, images: DemoSet) -> None:
+    outcome = lfv_process(
+        *("train", images.train_manifest, "--project", "flange"),
+        *("--endpoint-url", "http://127.0.0.1:9"),
+    )
+    assert outcome.status == 2
+    assert "--staging s3://BUCKET/PREFIX" in outcome.err

@@ -1,0 +1,204 @@
+"""Write the reference pages that follow from the code: settings, commands, API coverage.
+
+python docs/generate.py            write them
+python docs/generate.py --check    exit status 1 when one of them is not what it should be
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import typer
+
+DOCS = Path(__file__).parent
+NOTE = "<!-- Written by docs/generate.py; change the code, then run `make docs`. -->\n"
+
+
+def settings_page() -> str:
+    """Every setting with its variable, type, default and meaning."""
+    from lfv_settings import ENV_PREFIX, Settings
+
+    introduction = (
+        "A setting is read from the environment variable in the table, unless a command line "
+        "option says otherwise. An empty variable counts as not set; a variable that begins with "
+        f"`{ENV_PREFIX}` and is none of these is reported by every command. Times are seconds, "
+        "prices US dollars. Credentials and profiles for AWS are boto3's own matter, and Prefect "
+        "is told by its own `PREFECT_` variables."
+    )
+    lines = [
+        NOTE,
+        "# Settings",
+        "",
+        introduction,
+        "",
+        "| variable | type | default | meaning |",
+        "|---|---|---|---|",
+    ]
+    for name, field in Settings.model_fields.items():
+        cells = (
+            f"`{ENV_PREFIX}{name.upper()}`",
+            _type_name(field.annotation),
+            _default(field.get_default(call_default_factory=True)),
+            _cell(field.description or ""),
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _type_name(annotation: Any) -> str:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is dict:
+        return "list of `NAME=VALUE`"
+    if str in arguments and type(None) in arguments:
+        return "text"
+    if arguments and all(isinstance(argument, str) for argument in arguments):
+        return " ".join(f"`{argument}`" for argument in arguments)
+    while arguments:
+        annotation, arguments = arguments[0], get_args(arguments[0])
+    names = {Path: "path", str: "text", int: "whole number", float: "number"}
+    return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def _default(value: object) -> str:
+    if value is None or value in ("", {}):
+        return ""
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+
+
+def cli_page() -> str:
+    """Every command with its arguments and options."""
+    from lfv_cli.main import app
+
+    root = typer.main.get_command(app)
+    lines = [NOTE, "# The `lfv` command", "", _prose(root.help or ""), ""]
+    options = [_option_row(option) for option in _options(root)]
+    lines += ["These go before the command:", "", "| option | meaning |", "|---|---|", *options, ""]
+    commands = list(_commands(root, "lfv"))
+    lines += ["| command | what it does |", "|---|---|"]
+    for path, command in commands:
+        anchor = path.replace(" ", "-")
+        lines.append(f"| [`{path}`](#{anchor}) | {_cell(command.get_short_help_str(limit=200))} |")
+    lines.append("")
+    for path, command in commands:
+        lines += _command_section(path, command)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _commands(group: Any, path: str) -> Iterator[tuple[str, Any]]:
+    for name in sorted(group.commands):
+        command = group.commands[name]
+        if command.hidden:
+            continue
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{path} {name}")
+        else:
+            yield f"{path} {name}", command
+
+
+def _command_section(path: str, command: Any) -> list[str]:
+    arguments = [one for one in command.params if one.param_type_name == "argument"]
+    usage = " ".join([path, *(_usage(one) for one in arguments), "[OPTIONS]"])
+    lines = [f"## {path}", "", "```", usage, "```", "", _prose(command.help or ""), ""]
+    if arguments:
+        lines += ["| argument | meaning |", "|---|---|"]
+        lines += [f"| `{_metavar(one)}` | {_meaning(one)} |" for one in arguments]
+        lines.append("")
+    options = [_option_row(option) for option in _options(command)]
+    if options:
+        lines += ["| option | meaning |", "|---|---|", *options, ""]
+    if command.epilog:
+        heading, *examples = [line.strip() for line in command.epilog.split("\n\n")]
+        lines += [heading, "", "```sh", *examples, "```", ""]
+    return lines
+
+
+def _options(command: Any) -> list[Any]:
+    return [
+        one
+        for one in command.params
+        if one.param_type_name == "option" and not one.hidden and one.name != "help"
+    ]
+
+
+def _option_row(option: Any) -> str:
+    names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
+    value = "" if option.is_flag else f" `{_metavar(option)}`".replace("|", "\\|")
+    return f"| {names}{value} | {_meaning(option)} |"
+
+
+def _usage(argument: Any) -> str:
+    name = _metavar(argument)
+    return name if argument.required else f"[{name}]"
+
+
+def _metavar(parameter: Any) -> str:
+    """The word for a value: what the code says, else the kind of value."""
+    if parameter.metavar:
+        return str(parameter.metavar)
+    if parameter.param_type_name == "argument":
+        return str(parameter.name).upper()
+    kind = parameter.type_descriptor.annotation
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return "|".join(str(member.value) for member in kind)
+    return {int: "N", float: "NUMBER", Path: "PATH"}.get(kind, "TEXT")
+
+
+def _meaning(parameter: Any) -> str:
+    text = _cell(parameter.help or "")
+    default = parameter.default
+    if callable(default) or default in (None, False, ()) or parameter.required:
+        default = None
+    needed = " Required." if parameter.required and parameter.param_type_name == "option" else ""
+    shown = "" if default is None else f" Default: `{getattr(default, 'value', default)}`."
+    return f"{text}{needed}{shown}"
+
+
+def _prose(text: str) -> str:
+    """A help text as Markdown: its paragraphs, without the markup meant for terminals."""
+    paragraphs = re.split(r"\n\s*\n", text.replace("\f", "").strip())
+    joined = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    return re.sub(r"\[/?bold\]", "`", joined)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def api_coverage_page() -> str:
+    """Every operation of the API, and what answers it."""
+    from lfv_server.coverage import page
+
+    return f"{NOTE}{page()}"
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "settings.md": settings_page,
+    "cli.md": cli_page,
+    "api-coverage.md": api_coverage_page,
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or with ``--check`` compare them."""
+    stale = []
+    for name, make in PAGES.items():
+        path = DOCS / name
+        text = make()
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            continue
+        stale.append(name)
+        if "--check" not in arguments:
+            path.write_text(text, encoding="utf-8")
+    if stale and "--check" in arguments:
+        sys.stderr.write(f"not up to date: {', '.join(stale)}; run `make docs`\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,35 @@
+"""Fixtures that every part's tests may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from databases import (  # noqa: F401  (fixtures and an option for every part)
+    _migrated_sqlite,
+    database_url,
+    postgresql_server,
+    postgresql_url,
+    pytest_addoption,
+    sqlite_url,
+)
+
+pytest_plugins = ["fault_options"]
+
+SAMPLE_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+def skip_or_fail(reason: str) -> None:
+    """Skip the test because something is missing here; where CI runs, that is a failure."""
+    if os.environ.get("CI"):
+        pytest.fail(f"may not be skipped in CI: {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def sample_data() -> Path:
+    """The folder with the sample images (cookies/, aliens/)."""
+    if not SAMPLE_DATA.is_dir():
+        skip_or_fail("the sample images are not here: ../shared/data does not exist")
+    return SAMPLE_DATA

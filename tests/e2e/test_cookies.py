@@ -1,0 +1,58 @@
+"""From real images to audited verdicts, by the commands a user types."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lfv_store import open_store
+
+LFV = Path(sys.executable).with_name("lfv")
+
+
+def lfv(home: Path, *arguments: str | Path) -> Any:
+    """What a command prints as JSON; fails with its own words when it failed."""
+    done = subprocess.run(
+        [LFV, *map(str, arguments), "--json"],
+        env={**os.environ, "LFV_HOME": str(home), "PREFECT_HOME": str(home / "prefect")},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+def test_cookies_are_trained_on_inspected_and_put_on_record(
+    sample_data: Path, tmp_path: Path
+) -> None:
+    cookies = sample_data / "cookies"
+    trained = lfv(tmp_path, "train", cookies / "train.manifest", "--project", "cookies")
+    assert trained["version"] == "1"
+    summary = lfv(tmp_path, "inspect", cookies / "test.manifest", "--project", "cookies")
+    assert summary["status"] == "completed"
+    assert summary["counts"]["total"] == 22
+    assert summary["counts"]["errors"] == summary["counts"]["pending"] == 0
+    assert summary["evaluation"]["roc_auc"] >= 0.9
+    assert Path(summary["report"]).is_file()
+
+    again = lfv(tmp_path, "inspect", cookies / "test.manifest", "--project", "cookies")
+    assert again["counts"]["reused"] == 22
+
+    with open_store(f"sqlite:///{tmp_path / 'inspections.db'}") as store:
+        rows = list(store.results.rows(summary["run_id"]))
+        assert len(rows) == 22
+        assert all(row["verdict"] and row["detected_at"] for row in rows)
+        (hosting,) = store.hostings.list()  # the second run started nothing
+        assert hosting.status == "stopped"
+        assert store.audit.verify().ok
+    (model,) = lfv(tmp_path, "models")
+    assert model["status"] == "TRAINED"

@@ -1,0 +1,105 @@
+"""Faults are brought about in real processes: runs, guards, a Prefect server, an endpoint."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from endpoints import Endpoint, endpoint_in_process
+from launcher import Launcher, launcher_in
+from prefect_server import PrefectServer, prefect_server
+from proxy import Proxy, proxy_to
+from scene import Scene, scene_in
+from sqlalchemy import make_url
+
+KINDS = ["sqlite", "postgresql"]
+BY_TURNS = "by turns"
+
+
+@pytest.fixture(scope="session")
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    """The session's Prefect server."""
+    with prefect_server(tmp_path_factory.mktemp("prefect")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def launcher(
+    prefect: PrefectServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Launcher]:
+    """Starts `lfv` commands, which report to the session's Prefect server."""
+    with launcher_in(tmp_path_factory.mktemp("commands"), prefect.environment) as launcher:
+        yield launcher
+
+
+@pytest.fixture
+def endpoint(tmp_path: Path) -> Iterator[Endpoint]:
+    with endpoint_in_process(tmp_path) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def database_of_test(request: pytest.FixtureRequest) -> str:
+    """URL of a fresh database; see `pytest_generate_tests`."""
+    kind = request.param
+    if kind == BY_TURNS:
+        kind = KINDS[zlib.crc32(request.node.name.encode()) % len(KINDS)]
+    url: str = request.getfixturevalue(f"{kind}_url")
+    return url
+
+
+@pytest.fixture
+def scene(
+    tmp_path: Path, launcher: Launcher, endpoint: Endpoint, database_of_test: str
+) -> Iterator[Scene]:
+    """A manifest of 24 images and a model that takes 50 ms for each."""
+    endpoint.script(detect_seconds=0.05)
+    with scene_in(tmp_path / "scene", launcher, endpoint, database_of_test) as scene:
+        yield scene
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each test runs on one of the databases by turns; with --both-databases, and where it is
+    marked so, on both."""
+    if "database_of_test" in metafunc.fixturenames:
+        both = metafunc.config.getoption("--both-databases")
+        marked = metafunc.definition.get_closest_marker("both_databases") is not None
+        metafunc.parametrize(
+            "database_of_test", KINDS if both or marked else [BY_TURNS], indirect=True
+        )
+
+
+@pytest.fixture
+def scene_on_sqlite(
+    tmp_path: Path, launcher: Launcher, endpoint: Endpoint, sqlite_url: str
+) -> Iterator[Scene]:
+    """The same, on SQLite."""
+    endpoint.script(detect_seconds=0.05)
+    with scene_in(tmp_path / "scene", launcher, endpoint, sqlite_url) as scene:
+        yield scene
+
+
+@pytest.fixture
+def database_proxy(postgresql_url: str) -> Iterator[Proxy]:
+    """The line from runs to PostgreSQL."""
+    url = make_url(postgresql_url)
+    with proxy_to(url.host or "127.0.0.1", url.port or 5432) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def scene_on_postgresql(
+    tmp_path: Path,
+    launcher: Launcher,
+    endpoint: Endpoint,
+    postgresql_url: str,
+    database_proxy: Proxy,
+) -> Iterator[Scene]:
+    """The same, on PostgreSQL, to which runs have a line that can be cut."""
+    endpoint.script(detect_seconds=0.05)
+    with scene_in(tmp_path / "scene", launcher, endpoint, postgresql_url) as scene:
+        url = make_url(postgresql_url).set(host="127.0.0.1", port=database_proxy.port)
+        scene.environment["LFV_DATABASE_URL"] = url.render_as_string(hide_password=False)
+        yield scene

@@ -1,0 +1,104 @@
+"""`lfv inspect` with everything it starts by itself: the model's service, Prefect's server."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from endpoints import wait_until
+from processes import kill, with_environment
+
+from lfv_client.api import lookoutvision_client
+from lfv_store import open_store
+
+LFV = str(Path(sys.executable).with_name("lfv"))
+EACH = 10
+
+
+@pytest.fixture(scope="module")
+def trained_home(sample_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """LFV_HOME with a model of some of the cookies."""
+    folder = tmp_path_factory.mktemp("embedded")
+    rows = [json.loads(line) for line in (sample_data / "cookies/train.manifest").open()]
+    chosen = []
+    for label in (0, 1):
+        of_label = [row for row in rows if row["anomaly-label"] == label]
+        chosen += [
+            {
+                "source-ref": str(sample_data / "cookies" / row["source-ref"]),
+                "anomaly-label": label,
+                "anomaly-label-metadata": row["anomaly-label-metadata"],
+            }
+            for row in of_label[:EACH]
+        ]
+    (folder / "train.manifest").write_text("".join(f"{json.dumps(row)}\n" for row in chosen))
+    subprocess.run(
+        [LFV, "train", str(folder / "train.manifest"), "--project", "cookies"],
+        env=environment(folder / "home"),
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    return folder / "home"
+
+
+@pytest.fixture
+def home(trained_home: Path, tmp_path: Path) -> Iterator[Path]:
+    """A copy of it, whose processes are gone afterwards."""
+    folder = tmp_path / "home"
+    shutil.copytree(trained_home, folder)
+    yield folder
+    kill(*(process.pid for process in with_environment("LFV_HOME", str(folder))))
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)],
+    ids=["SIGINT", "SIGTERM", "SIGKILL"],
+)
+def test_a_signal(home: Path, sample_data: Path, number: signal.Signals, status: int) -> None:
+    command = [LFV, "inspect", str(sample_data / "cookies/test.manifest"), "--project", "cookies"]
+    with (home / "command.log").open("wb") as log:
+        run = subprocess.Popen(
+            command, env=environment(home), stdout=log, stderr=log, start_new_session=True
+        )
+        wait_until(lambda: is_hosted(home) or run.poll() is not None, 90)
+        run.send_signal(number)
+        assert run.wait(60) == status, (home / "command.log").read_text()
+    # The run, its guard, the service with its workers, Prefect's temporary server: all gone.
+    wait_until(lambda: not with_environment("LFV_HOME", str(home)), 30)
+    with open_store(f"sqlite:///{home / 'inspections.db'}") as store:
+        (run_record,) = store.runs.list()
+        assert run_record.status == ("crashed" if number is signal.SIGKILL else "cancelled")
+        assert [hosting.status for hosting in store.hostings.list()] == ["stopped"]
+        assert store.audit.verify().ok
+
+
+def is_hosted(home: Path) -> bool:
+    """Whether the embedded service says that the model is up."""
+    with suppress(Exception):
+        ready = json.loads((home / "service" / "ready.json").read_text())
+        client = lookoutvision_client(ready["endpoint_url"])
+        answer = client.describe_model(ProjectName="cookies", ModelVersion="1")
+        return bool(answer["ModelDescription"]["Status"] == "HOSTED")
+    return False
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Of a command that has to start everything itself."""
+    inherited = {name: value for name, value in os.environ.items() if "PREFECT" not in name}
+    return {
+        **inherited,
+        "LFV_HOME": str(home),
+        "LFV_REQUESTS_PER_UNIT": "1",
+        "PREFECT_HOME": str(home / "prefect"),
+        "PREFECT_PROFILES_PATH": str(home / "prefect" / "profiles"),
+    }

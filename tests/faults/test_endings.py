@@ -1,0 +1,165 @@
+"""However a run ends, its model is stopped, and the rest of its work can be resumed."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+from endpoints import wait_until
+from fault_list import bound
+from launcher import Break
+from processes import kill, wait_gone
+from scene import LEASE_SECONDS, Scene
+
+BODY = Break("flows.inspect_images:detect_anomalies.submit", call=3)
+
+
+@pytest.mark.both_databases
+def test_a_task_fails(scene: Scene) -> None:
+    run = scene.inspect(breaks=[Break("tasks.steps:ask_batch", call=2)])
+    since = scene.fault(run.broken_at())
+    scene.check_stopped(since, bound("task"))
+    assert run.wait() == 1
+    assert scene.newest_run().status == "failed"
+    scene.resume().finish()
+    scene.check_finished()
+
+
+def test_the_body_of_the_flow_fails(scene: Scene) -> None:
+    run = scene.inspect(breaks=[BODY])
+    since = scene.fault(run.broken_at())
+    scene.check_stopped(since, bound("body"))
+    assert run.wait() == 1
+    assert scene.newest_run().status == "failed"
+    scene.inspect().finish()  # a plain re-run
+    scene.check_finished()
+
+
+def test_prefect_tries_the_flow_again(scene: Scene) -> None:
+    run = scene.inspect(breaks=[BODY], flow={"retries": 1})
+    scene.fault(run.broken_at())
+    run.finish()
+    assert len(scene.endpoint.calls("StartModel", "ok")) == 2
+    assert len(scene.store.runs.list()) == 1
+    scene.check_finished()
+
+
+@pytest.mark.both_databases
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
+)
+def test_a_signal_ends_the_run(scene: Scene, number: signal.Signals, status: int) -> None:
+    run = scene.inspect()
+    guard = run.guard()
+    scene.asking()
+    since = scene.fault()
+    run.kill(number)
+    scene.check_stopped(since, bound(number.name.lower()))
+    assert run.wait() == status
+    assert scene.newest_run().status == "cancelled"
+    assert wait_gone(guard, 20)
+    scene.resume().finish()
+    scene.check_finished()
+
+
+def test_signals_while_the_model_is_being_stopped_change_nothing(scene: Scene) -> None:
+    scene.endpoint.script(stop_seconds=2)
+    run = scene.inspect()
+    scene.asking()
+    since = scene.fault()
+    run.kill(signal.SIGINT)
+    scene.endpoint.wait_for_calls("StopModel", 1)
+    run.kill(signal.SIGINT)
+    run.kill(signal.SIGTERM)
+    run.kill(signal.SIGINT)
+    assert run.wait() == 130
+    assert [hosting.status for hosting in scene.hostings()] == ["stopped"]
+    scene.check_stopped(since, bound("impatience"))
+    scene.resume().finish()
+    scene.check_finished()
+
+
+def test_the_flow_times_out(scene: Scene) -> None:
+    scene.endpoint.script(detect_seconds=2)
+    run = scene.inspect(flow={"timeout_seconds": 8})
+    since = scene.fault()
+    scene.check_stopped(since, 8 + bound("timeout"))
+    assert run.wait() == 1
+    assert scene.newest_run().status == "cancelled"
+    scene.endpoint.script(detect_seconds=0)
+    scene.resume().finish()
+    scene.check_finished()
+
+
+@pytest.mark.both_databases
+def test_a_killed_run_leaves_the_stop_to_its_guard(scene: Scene) -> None:
+    run = scene.inspect()
+    guard = run.guard()
+    scene.asking()
+    since = scene.fault()
+    run.kill()
+    scene.check_stopped(since, bound("sigkill"))
+    assert run.wait() == -signal.SIGKILL
+    assert wait_gone(guard, 20)
+    assert scene.newest_run().status == "crashed"
+    assert len(scene.endpoint.calls("StopModel", "ok")) == 1
+    scene.resume().finish()
+    scene.check_finished()
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "tasks.hosting:Guard",
+        "tasks.hosting:ModelHold._commit_lease",
+        "tasks.guarding:Guard.hold",
+        "tasks.hosting:ensure_hosted",
+        "lfv_client.hosting:_Watch.wait",
+        "flows.inspect_images:ProgressArtifact",
+        "tasks.hosting:ModelHold.__exit__",
+        "tasks.releasing:ensure_stopped",
+        "tasks.guarding:Guard.released",
+    ],
+)
+def test_a_run_killed_between_two_steps(scene: Scene, where: str) -> None:
+    """At none of them is a model up, or still to come up, that nobody knows of."""
+    scene.endpoint.script(start_seconds=1)
+    run = scene.inspect(breaks=[Break(where, what="die")])
+    since = scene.fault(run.broken_at())
+    assert run.wait() == -signal.SIGKILL
+    # Until the guard knows whether the start took effect it goes on watching.
+    scene.check_stopped(since, 1 + bound("points"), recorded=False)
+    scene.resume().finish()
+    scene.check_finished()
+
+
+@pytest.mark.both_databases
+def test_run_and_guard_killed_together_leave_the_stop_to_the_sweeper(scene: Scene) -> None:
+    run = scene.inspect()
+    guard = run.guard()
+    scene.asking()
+    since = scene.fault()
+    kill(guard, run.pid)
+    assert run.wait() == -signal.SIGKILL
+    assert not scene.sweep().swept, "a lease that has not run out is respected"
+    assert scene.endpoint.status == "HOSTED"
+    wait_until(lambda: scene.sweep().swept, 20)
+    took = scene.check_stopped(since, bound("both"))
+    assert took > LEASE_SECONDS - 0.5
+    assert scene.newest_run().status == "crashed"
+    scene.resume().finish()
+    scene.check_finished()
+
+
+def test_a_killed_guard_is_replaced(scene: Scene) -> None:
+    scene.endpoint.script(detect_seconds=1)
+    run = scene.inspect()
+    scene.asking(1)
+    kill(run.guard())
+    wait_until(lambda: scene.guards() == 2, 30)
+    since = scene.fault()
+    run.kill()
+    scene.check_stopped(since, bound("guard"))
+    scene.endpoint.script(detect_seconds=0)
+    scene.resume().finish()
+    scene.check_finished()

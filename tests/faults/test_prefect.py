@@ -1,0 +1,107 @@
+"""Prefect ends a run: cancelled from its API, or killed with the worker that started it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import serve_flow
+from endpoints import wait_until
+from fault_list import bound
+from prefect_server import PrefectServer
+from processes import wait_gone, with_environment
+from scene import Scene
+
+from deployments import PrefectApi
+
+PREFECT = str(Path(sys.executable).with_name("prefect"))
+
+
+@pytest.fixture
+def api(prefect: PrefectServer) -> PrefectApi:
+    return PrefectApi(prefect.api_url)
+
+
+def test_a_served_flow_is_cancelled(
+    scene_on_sqlite: Scene, prefect: PrefectServer, api: PrefectApi
+) -> None:
+    scene = scene_on_sqlite
+    with process(scene, prefect, [sys.executable, serve_flow.__file__, "served"]):
+        flow_run = begin(scene, api, api.deployment("served"))
+        since = scene.fault()
+        api.cancel(flow_run)
+        scene.check_stopped(since, bound("cancel-served"))
+        wait_until(lambda: api.state(flow_run) == "CANCELLED", 30)
+    assert scene.newest_run().status == "cancelled"
+    scene.resume().finish()
+    scene.check_finished()
+
+
+def test_a_worker_cancels_a_flow_run_and_is_terminated_with_another(
+    scene_on_sqlite: Scene, prefect: PrefectServer, api: PrefectApi
+) -> None:
+    scene = scene_on_sqlite
+    deployment = api.deploy("worked", pool="faults")
+    command = [PREFECT, "worker", "start", "--pool", "faults", "--type", "process"]
+    with process(scene, prefect, command) as worker:
+        flow_run = begin(scene, api, deployment)
+        since = scene.fault()
+        api.cancel(flow_run)
+        scene.check_stopped(since, bound("cancel-worker"))
+        wait_until(lambda: api.state(flow_run) == "CANCELLED", 30)
+        assert scene.newest_run().status == "cancelled"
+
+        begin(scene, api, deployment)  # asks about what the first has left
+        killed = flow_run_process(scene)
+        since = scene.fault()
+        worker.terminate()
+        scene.check_stopped(since, bound("worker"))
+        assert wait_gone(killed, 10)
+    assert scene.newest_run().status == "crashed"
+    scene.resume().finish()
+    scene.check_finished()
+
+
+def begin(scene: Scene, api: PrefectApi, deployment: str) -> str:
+    """Run a deployment over the scene's manifest; returns when the model is being asked."""
+    flow_run = api.run(deployment, source=scene.manifest, project="parts")
+    asked = len(scene.endpoint.calls("DetectAnomalies"))
+    scene.endpoint.wait_for_calls("DetectAnomalies", asked + 5, 90)
+    return flow_run
+
+
+def flow_run_process(scene: Scene) -> int:
+    """The process of the flow run that asks the model: the one that started its guard."""
+    started = with_environment("LFV_HOME", str(scene.home))
+    (guard,) = (one for one in started if "tasks.guard" in one.command)
+    return guard.parent
+
+
+@contextmanager
+def process(
+    scene: Scene, prefect: PrefectServer, command: Sequence[str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Something of Prefect's that runs flows on this scene."""
+    environment = {
+        **os.environ,
+        **prefect.environment,
+        **scene.environment,
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_RUNNER_POLL_FREQUENCY": "1",
+    }
+    with (scene.folder / "prefect.log").open("wb") as log:
+        started = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        yield started
+    finally:
+        started.terminate()
+        try:
+            started.wait(30)
+        except subprocess.TimeoutExpired:
+            started.kill()
+            started.wait()

@@ -1,0 +1,152 @@
+"""Runs killed at random moments, again and again, until their work is done all the same.
+
+    pytest tests/faults/test_random_kills.py --kills 500 --kills-seed 7
+
+The seed is printed.  It fixes what is done when, as far as the test has it in hand: the machine's
+own timing is not in it.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+
+import pytest
+from databases import PostgresServer
+from endpoints import Endpoint, endpoint_in_process, wait_until
+from fault_list import bound
+from launcher import Launcher, Running
+from processes import guards_of, kill, wait_gone
+from scene import Scene, scene_in
+
+#: Campaigns at the same time, each on a model of its own.
+AT_ONCE = 3
+#: Kills that one manifest has to survive.
+KILLS_PER_MANIFEST = 6
+_WAYS = {"SIGKILL": 6, "SIGKILL with guard": 2, "SIGTERM": 1, "SIGINT": 1, "SIGINT twice": 1}
+
+
+@pytest.mark.timeout(0)
+def test_runs_killed_at_random(
+    pytestconfig: pytest.Config,
+    launcher: Launcher,
+    postgresql_server: PostgresServer,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    kills: int = pytestconfig.getoption("--kills")
+    seed: int | None = pytestconfig.getoption("--kills-seed")
+    if seed is None:
+        seed = random.SystemRandom().randrange(1_000_000)
+    with capsys.disabled():
+        print(f"\n{kills} kills, --kills-seed {seed}")  # noqa: T201 - asked for
+
+    def campaign(number: int) -> dict[str, int]:
+        name = f"campaign {number} of --kills-seed {seed}"
+        place = tmp_path / str(number)
+        place.mkdir()
+        quota = kills // AT_ONCE + (number < kills % AT_ONCE)
+        try:
+            return Campaign(place, launcher, postgresql_server, f"{seed}-{number}").kill(quota)
+        except BaseException as error:
+            raise AssertionError(f"{name}: {error}") from error
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        done = list(pool.map(campaign, range(AT_ONCE)))
+    total = {way: sum(one[way] for one in done) for way in _WAYS}
+    with capsys.disabled():
+        print(total)  # noqa: T201
+    assert sum(total.values()) == kills
+
+
+class Campaign:
+    """Kills runs over one manifest after the other, on the two databases by turns."""
+
+    def __init__(
+        self, folder: Path, launcher: Launcher, postgresql: PostgresServer, seed: str
+    ) -> None:
+        self._folder = folder
+        self._launcher = launcher
+        self._postgresql = postgresql
+        self._random = random.Random(seed)
+        self._done = dict.fromkeys(_WAYS, 0)
+
+    def kill(self, quota: int) -> dict[str, int]:
+        """Kill so many runs; gives how many in which way."""
+        manifests = 0
+        while (left := quota - sum(self._done.values())) > 0:
+            manifests += 1
+            folder = self._folder / str(manifests)
+            folder.mkdir()
+            with ExitStack() as stack:
+                scene = self._scene(folder, manifests, stack.enter_context)
+                self._torment(scene, min(left, KILLS_PER_MANIFEST))
+        return self._done
+
+    def _scene(
+        self,
+        folder: Path,
+        number: int,
+        enter: Callable[[AbstractContextManager[object]], object],
+    ) -> Scene:
+        endpoint = enter(endpoint_in_process(folder))
+        assert isinstance(endpoint, Endpoint)
+        endpoint.script(detect_seconds=0.05, start_seconds=0.2, stop_seconds=0.2)
+        url: object = f"sqlite:///{folder / 'store.db'}"
+        if number % 2:
+            url = enter(self._postgresql.database())
+        scene = enter(scene_in(folder / "scene", self._launcher, endpoint, str(url), lines=60))
+        assert isinstance(scene, Scene)
+        return scene
+
+    def _torment(self, scene: Scene, kills: int) -> None:
+        """Kill the runs over one manifest, then let it finish, and check everything."""
+        begun = False
+        for _ in range(kills):
+            run = scene.resume() if begun else scene.inspect()
+            if not self._await_moment(scene, run):
+                break  # it was done before its moment came
+            self._kill_one(scene, run)
+            begun = bool(scene.store.runs.list())
+        (scene.resume() if begun else scene.inspect()).finish()
+        scene.check_finished()
+
+    def _await_moment(self, scene: Scene, run: Running) -> bool:
+        """Whether the run is still there at its random moment: so many calls from now, and a
+        little later, as the process may be anywhere between two calls."""
+        calls = len(scene.endpoint.all_calls()) + self._random.randrange(0, 30)
+        wait_until(lambda: len(scene.endpoint.all_calls()) >= calls or wait_gone(run.pid, 0), 120)
+        return not wait_gone(run.pid, self._random.uniform(0, 0.5))
+
+    def _kill_one(self, scene: Scene, run: Running) -> None:
+        (way,) = self._random.choices(list(_WAYS), list(_WAYS.values()))
+        pause = self._random.uniform(0, 1)
+        self._done[way] += 1
+        since = scene.fault()
+        guards = guards_of(run.pid)
+        if way == "SIGKILL with guard":
+            kill(*guards, run.pid)
+        elif way == "SIGKILL":
+            run.kill()
+        else:
+            run.kill(signal.Signals[way.partition(" ")[0]])
+            if way.endswith("twice") and not wait_gone(run.pid, pause):
+                run.kill(signal.SIGINT)
+        run.wait(60)
+        if way == "SIGKILL with guard":
+            wait_until(lambda: scene.sweep().clean and not self._open(scene), 30)
+        self._check_down(scene, since, 20 if way != "SIGKILL" else bound("sigkill"))
+
+    @staticmethod
+    def _open(scene: Scene) -> bool:
+        return bool(scene.store.hostings.open())
+
+    @staticmethod
+    def _check_down(scene: Scene, since: float, within: float) -> None:
+        scene.check_stopped(since, within, recorded=False)
+        assert time.time() - since < 120

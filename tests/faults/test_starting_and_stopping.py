@@ -1,0 +1,68 @@
+"""StartModel and StopModel that fail, or only seem to."""
+
+from __future__ import annotations
+
+import pytest
+from endpoints import wait_until
+from fault_list import bound
+from scene import Scene
+
+
+def test_a_start_whose_answer_is_lost_is_one_start(scene: Scene) -> None:
+    scene.endpoint.script(fail={"StartModel": ["lost"]}, start_seconds=1)
+    scene.inspect().finish()
+    assert statuses(scene).count("STARTING_HOSTING") == 1
+    assert [hosting.status for hosting in scene.hostings()] == ["stopped"]
+    scene.check_finished()
+
+
+def test_a_start_without_an_answer_takes_effect_later(scene: Scene) -> None:
+    scene.endpoint.script(fail={"StartModel": ["late"]}, late_seconds=5)
+    run = scene.inspect(hosting_deadline_seconds="1")
+    scene.endpoint.wait_for_calls("StartModel", 1)
+    scene.fault()
+    assert run.wait() == 1
+    wait_until(lambda: statuses(scene), 20)
+    scene.check_stopped(scene.endpoint.changes[0]["at"], bound("start-late"), recorded=False)
+    scene.resume().finish()  # takes the model over from the guard, which still watches it
+    scene.check_finished()
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["", "killed"])
+def test_a_stop_that_fails_is_repeated(scene: Scene, killed: bool) -> None:
+    scene.endpoint.script(fail={"StopModel": ["InternalServerException"] * 5})
+    run = scene.inspect()
+    if killed:
+        scene.asking()
+        since = scene.fault()
+        run.kill()
+    else:
+        run.finish()
+        since = scene.endpoint.calls("DetectAnomalies")[-1]["at"]
+    scene.check_stopped(since, bound("stop-fails"))
+    assert len(scene.endpoint.calls("StopModel", "InternalServerException")) == 5
+    scene.resume().finish()
+    scene.check_finished()
+
+
+def test_a_stop_that_keeps_failing_is_the_sweepers_job(scene: Scene) -> None:
+    scene.endpoint.script(fail={"StopModel": ["AccessDeniedException"] * 1000})
+    run = scene.inspect()
+    guard = run.guard()
+    run.finish()
+    assert scene.guard_gone(guard)
+    (swept,) = scene.sweep().swept
+    assert not swept.stopped
+    assert swept.problem is not None
+    assert "AccessDenied" in swept.problem
+    assert scene.endpoint.status == "HOSTED"
+    scene.endpoint.script(fail={})
+    since = scene.fault()
+    assert scene.sweep().clean
+    scene.check_stopped(since, bound("stop-refused"))
+    scene.check_finished()
+
+
+def statuses(scene: Scene) -> list[str]:
+    """Every status that the model came to."""
+    return [change["status"] for change in scene.endpoint.changes]

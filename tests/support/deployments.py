@@ -1,0 +1,65 @@
+"""Prefect's API as far as tests of served and deployed flows need it."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from endpoints import wait_until
+
+FLOW = "inspect-images"
+
+
+@dataclass(frozen=True)
+class PrefectApi:
+    """The REST API at `url`."""
+
+    url: str
+
+    def call(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """GET a path, or POST `body` to it."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.url}/{path}", data=data, headers=headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def deployment(self, name: str) -> str:
+        """The id of a deployment of the flow, once there is one."""
+        wait_until(lambda: self._deployments(name), 90)
+        return str(self._deployments(name)[0]["id"])
+
+    def _deployments(self, name: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.call(
+            "deployments/filter", {"deployments": {"name": {"any_": [name]}}}
+        )
+        return found
+
+    def deploy(self, name: str, *, pool: str) -> str:
+        """Deploy the installed flow to a new process work pool; gives the deployment's id."""
+        self.call("work_pools/", {"name": pool, "type": "process", "base_job_template": {}})
+        flow = self.call("flows/", {"name": FLOW})
+        deployment = {
+            "name": name,
+            "flow_id": flow["id"],
+            "entrypoint": "flows.inspect_images.inspect_images",
+            "work_pool_name": pool,
+            "pull_steps": [],
+        }
+        return str(self.call("deployments/", deployment)["id"])
+
+    def run(self, deployment: str, **parameters: Any) -> str:
+        """Have a deployment run now; gives the flow run's id."""
+        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+        return str(self.call(f"deployments/{deployment}/create_flow_run", body)["id"])
+
+    def cancel(self, flow_run: str) -> None:
+        """What the page's Cancel does."""
+        self.call(f"flow_runs/{flow_run}/set_state", {"state": {"type": "CANCELLING"}})
+
+    def state(self, flow_run: str) -> str:
+        """RUNNING, CANCELLED, ..."""
+        return str(self.call(f"flow_runs/{flow_run}")["state_type"])

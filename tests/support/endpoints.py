@@ -1,0 +1,105 @@
+"""A scripted endpoint as a test sees it: in a thread of the test, or as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import standin
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a stand-in answers."""
+
+    url: str
+
+    def script(self, **members: Any) -> None:
+        """Set what happens next; see `standin`."""
+        body = json.dumps(members).encode()
+        request = urllib.request.Request(f"{self.url}/script", data=body, method="POST")
+        urllib.request.urlopen(request, timeout=10).close()
+
+    def _calls(self) -> dict[str, Any]:
+        with urllib.request.urlopen(f"{self.url}/calls", timeout=10) as answer:
+            found: dict[str, Any] = json.load(answer)
+            return found
+
+    @property
+    def status(self) -> str:
+        """The model's status now."""
+        return str(self._calls()["status"])
+
+    @property
+    def changes(self) -> list[dict[str, Any]]:
+        """Every status the model came to, with its time (seconds since the epoch)."""
+        found: list[dict[str, Any]] = self._calls()["changes"]
+        return found
+
+    def all_calls(self) -> list[dict[str, Any]]:
+        """Every call so far, of whatever operation."""
+        found: list[dict[str, Any]] = self._calls()["calls"]
+        return found
+
+    def calls(self, operation: str, outcome: str | None = None) -> list[dict[str, Any]]:
+        """The calls of one operation so far, the first one first."""
+        return [
+            call
+            for call in self._calls()["calls"]
+            if call["operation"] == operation and outcome in {None, call["outcome"]}
+        ]
+
+    def asked(self) -> Counter[str]:
+        """How often each image was answered for, by SHA-256."""
+        return Counter(call["sha256"] for call in self.calls("DetectAnomalies", "ok"))
+
+    def wait_for_calls(self, operation: str, number: int, seconds: float = 60.0) -> None:
+        """Return once there were so many calls of an operation."""
+        wait_until(lambda: len(self.calls(operation)) >= number, seconds)
+
+
+def wait_until(condition: Any, seconds: float = 60.0) -> float:
+    """Seconds until `condition()` held; fails when it does not hold in time."""
+    began = time.monotonic()
+    while not condition():
+        if time.monotonic() - began > seconds:
+            raise AssertionError(f"did not happen within {seconds:g} s")
+        time.sleep(0.05)
+    return time.monotonic() - began
+
+
+@contextmanager
+def endpoint_in_thread() -> Iterator[Endpoint]:
+    """A stand-in in this process, with a state of its own."""
+    server = standin.serve(standin.Model())
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield Endpoint(f"http://127.0.0.1:{server.server_address[1]}")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def endpoint_in_process(folder: Path) -> Iterator[Endpoint]:
+    """A stand-in that outlives whatever is killed around it."""
+    ready = folder / "standin.ready"
+    process = subprocess.Popen([sys.executable, standin.__file__, str(ready)])
+    try:
+        wait_until(ready.exists, 30)
+        yield Endpoint(ready.read_text())
+    finally:
+        process.kill()
+        process.wait()

@@ -1,0 +1,187 @@
+"""An engine that learns nothing and obeys orders, for tests of the service around it.
+
+An order stands in a PNG's text chunk named ``order``, or in a training image's source-ref. Bright
+images are anomalous.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+_FILE = "model.json"
+
+
+class EngineError(Exception):
+    pass
+
+
+class TrainingError(EngineError):
+    pass
+
+
+class ArtifactError(EngineError):
+    pass
+
+
+class ImageRejected(EngineError):
+    reason = ""
+
+
+@dataclass(frozen=True)
+class TrainingImage:
+    source_ref: str
+    path: Path
+    is_anomalous: bool
+    mask_path: Path | None = None
+    mask_colors: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EvaluatedImage:
+    source_ref: str
+    is_anomalous: bool
+    confidence: float
+    areas: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    width: int
+    height: int
+    anomaly_types: tuple[tuple[str, str], ...]
+    f1: float
+    precision: float
+    recall: float
+    evaluated: tuple[EvaluatedImage, ...]
+    evaluation: dict[str, Any]
+    warnings: tuple[str, ...]
+
+
+def train(
+    train: Sequence[TrainingImage],
+    test: Sequence[TrainingImage],
+    output: Path,
+    *,
+    progress: Callable[[float, str], None],
+) -> Outcome:
+    refs = " ".join(image.source_ref for image in train)
+    if "refuse" in refs:
+        raise TrainingError("this was to be refused")
+    if "crash" in refs:
+        os._exit(7)
+    with Image.open(train[0].path) as image:
+        size = image.size
+    progress(0.5, "half way")
+    while "hold" in refs:
+        time.sleep(0.05)
+    begun = output.parent / "begun"
+    while "interrupted" in refs and not begun.exists():
+        (output.parent / "begun-once").touch()
+        time.sleep(0.05)
+    types = tuple({(name, color) for i in train for color, name in i.mask_colors.items()})
+    (output / "report").mkdir(parents=True)
+    (output / "report" / "report.html").write_text("<p>report</p>")
+    (output / _FILE).write_text(json.dumps({"size": size, "types": types, "refs": refs[:100]}))
+    evaluated = tuple(
+        EvaluatedImage(
+            i.source_ref,
+            i.is_anomalous,
+            0.9,
+            {name: 0.25 for name, _ in types} if i.is_anomalous else {},
+        )
+        for i in test or train
+    )
+    metrics = {"Precision": 1.0, "Recall": 1.0}
+    evaluation = {
+        "Version": 1,
+        "EvaluationDetails": {
+            "NumberOfTrainingImages": len(train),
+            "NumberOfTestingImages": len(evaluated),
+        },
+        "AggregatedEvaluationResults": {"Metrics": metrics | {"F1Score": 1.0}},
+        "LabelEvaluationResults": [
+            {"Label": name, "Metrics": metrics | {"F1Score": 1.0, "IoU": 0.5}} for name, _ in types
+        ],
+    }
+    return Outcome(*size, types, 1.0, 0.75, 0.5, evaluated, evaluation, ("A warning.",))
+
+
+@dataclass(frozen=True)
+class PredictedAnomaly:
+    name: str
+    area: float
+    color: str
+
+
+@dataclass(frozen=True)
+class Prediction:
+    is_anomalous: bool
+    confidence: float
+    anomalies: tuple[PredictedAnomaly, ...]
+    mask_png: bytes | None
+
+
+class Predictor:
+    def __init__(self, document: dict[str, Any]) -> None:
+        self.width, self.height = document["size"]
+        self._types = document["types"]
+        self.anomaly_types = tuple(tuple(pair) for pair in self._types)
+
+    @classmethod
+    def load(cls, artifact: Path, *, threads: int = 1) -> Predictor:  # noqa: ARG003
+        try:
+            document = json.loads((artifact / _FILE).read_text())
+        except (OSError, ValueError) as error:
+            raise ArtifactError("the artifact is damaged") from error
+        if "slowload" in document["refs"]:
+            time.sleep(0.6)
+        if "unloadable" in document["refs"]:
+            raise ArtifactError("the artifact is of another version")
+        return cls(document)
+
+    def predict(self, body: bytes) -> Prediction:
+        try:
+            with Image.open(io.BytesIO(body)) as image:
+                image.load()
+                order = str(image.info.get("order", ""))
+                bright = image.convert("L").resize((1, 1)).getpixel((0, 0))
+        except Exception as error:
+            raise ImageRejected("the image can't be decoded") from error
+        _obey(order)
+        assert isinstance(bright, int)
+        is_anomalous = bright > 127
+        if not self._types:
+            return Prediction(is_anomalous, 0.75, (), None)
+        found = [PredictedAnomaly("background", 0.75, "#FFFFFF")]
+        found += [PredictedAnomaly(n, 0.25, c) for n, c in self._types if is_anomalous]
+        mask = io.BytesIO()
+        Image.new("RGB", (self.width, self.height), "white").save(mask, "PNG")
+        return Prediction(is_anomalous, 0.75, tuple(found), mask.getvalue())
+
+
+def _obey(order: str) -> None:
+    what, _, argument = order.partition(":")
+    if what == "sleep":
+        time.sleep(float(argument))
+    elif what == "die":
+        os._exit(9)
+    elif what == "die-once":
+        marker = Path(argument)
+        if not marker.exists():
+            marker.touch()
+            os._exit(9)
+    elif what == "hang":
+        time.sleep(3600)
+    elif what == "raise":
+        raise RuntimeError("as ordered")
+    elif what == "reject":
+        raise ImageRejected("as ordered")

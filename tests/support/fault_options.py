@@ -1,0 +1,26 @@
+"""Options of the fault suite, and its marker: a plugin, so that they are known in time."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How much of tests/faults is run."""
+    group = parser.getgroup("faults")
+    group.addoption(
+        "--kills", type=int, default=50, help="runs to kill at random moments (default 50)"
+    )
+    group.addoption(
+        "--kills-seed", type=int, default=None, help="seed of the moments (default: a new one)"
+    )
+    group.addoption(
+        "--both-databases",
+        action="store_true",
+        help="bring about every fault on SQLite and on PostgreSQL, not on one of them by turns",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    config.addinivalue_line("markers", "both_databases: always runs on SQLite and PostgreSQL")

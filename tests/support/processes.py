@@ -1,0 +1,72 @@
+"""Processes as the kernel shows them, whoever started them."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process that was alive when it was looked at; `command` is its command line."""
+
+    pid: int
+    parent: int
+    command: str
+
+
+def processes() -> Iterator[Process]:
+    """All that are alive (a zombie is not)."""
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdecimal():
+            continue
+        with suppress(OSError):
+            state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
+            if state not in "ZX":
+                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                yield Process(int(folder.name), int(parent), command)
+
+
+def children_of(pid: int) -> list[Process]:
+    """The living processes that `pid` started."""
+    return [process for process in processes() if process.parent == pid]
+
+
+def with_environment(name: str, value: str) -> list[Process]:
+    """The living processes that were started with an environment variable of this value."""
+    wanted = f"{name}={value}".encode()
+    found = []
+    for process in processes():
+        with suppress(OSError):
+            if wanted in Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0"):
+                found.append(process)
+    return found
+
+
+def guards_of(pid: int) -> list[int]:
+    """The guards that a run's process started."""
+    return [child.pid for child in children_of(pid) if "tasks.guard" in child.command]
+
+
+def kill(*pids: int, number: signal.Signals = signal.SIGKILL) -> None:
+    """Send a signal to each, at once; those that are gone are passed over."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def wait_gone(pid: int, seconds: float) -> bool:
+    """Whether a process ends within so many seconds."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([descriptor], [], [], seconds)[0])
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,265 @@
+"""A scripted stand-in for a Lookout for Vision endpoint: one model, every call on record.
+
+Runs as a process of its own (``python standin.py READY_FILE``), so that it outlives whatever is
+killed around it.  What it answers is a pure function of the image's bytes; what goes wrong is
+scripted through ``POST /script``; ``GET /calls`` tells every call with its time and outcome.
+
+A script is a JSON object; each member replaces the one set before:
+
+    start_seconds, stop_seconds   how long STARTING_HOSTING and STOPPING_HOSTING last
+    detect_seconds                how long an answer takes
+    fail                          {operation: [answer, ...]}: the next calls of the operation get
+                                  these instead, in order: an error's name, "hang" (no answer,
+                                  nothing done), "lost" (done, but the answer never arrives),
+                                  "late" (no answer, done after late_seconds), "overtaken"
+                                  (somebody else hosts the model just before the call)
+    hang_seconds, late_seconds    see there
+    hosted                        true: somebody else has hosted the model
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+MODEL_PATH = re.compile(r"/2020-11-20/projects/([^/]+)/models/([^/]+)(/start|/stop|/detect)?$")
+STATUS = {
+    "ValidationException": 400,
+    "ServiceQuotaExceededException": 402,
+    "AccessDeniedException": 403,
+    "ResourceNotFoundException": 404,
+    "ConflictException": 409,
+    "ThrottlingException": 429,
+    "InternalServerException": 500,
+}
+OPERATIONS = {"": "DescribeModel", "/start": "StartModel", "/stop": "StopModel"}
+OPERATIONS["/detect"] = "DetectAnomalies"
+
+
+@dataclass
+class Model:
+    """State of the one model, and the script; every access holds `lock`."""
+
+    status: str = "TRAINED"
+    changes_at: float = 0.0
+    token: str | None = None
+    script: dict[str, Any] = field(default_factory=dict)
+    changes: list[dict[str, Any]] = field(default_factory=list)
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def settle(self) -> str:
+        """The status now: what was under way may have come to its end."""
+        with self.lock:
+            if time.time() >= self.changes_at:
+                following = {"STARTING_HOSTING": "HOSTED", "STOPPING_HOSTING": "TRAINED"}
+                if self.status in following:
+                    self._become(following[self.status], self.changes_at)
+            return self.status
+
+    def change(self, status: str, seconds: float) -> None:
+        with self.lock:
+            self._become(status, time.time())
+            self.changes_at = time.time() + seconds
+            self.settle()
+
+    def _become(self, status: str, at: float) -> None:
+        self.status = status
+        self.changes.append({"status": status, "at": at})
+
+    def next_failure(self, operation: str) -> str | None:
+        with self.lock:
+            answers = self.script.get("fail", {}).get(operation, [])
+            return answers.pop(0) if answers else None
+
+    def record(self, operation: str, outcome: str, **facts: Any) -> None:
+        with self.lock:
+            self.calls.append(
+                {"operation": operation, "at": time.time(), "outcome": outcome, **facts}
+            )
+
+
+class Refused(Exception):
+    """An error of the API, by its name."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection."""
+
+    protocol_version = "HTTP/1.1"
+    model: Model
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing: the calls are on record."""
+
+    def do_GET(self) -> None:
+        if self.path == "/calls":
+            with self.model.lock:
+                status = self.model.settle()
+                known = {"calls": self.model.calls, "changes": self.model.changes}
+                return self._answer(200, {**known, "status": status})
+        if self.path == "/health":
+            return self._answer(200, {})
+        if self.path.partition("?")[0].endswith("/projects"):
+            return self._answer(200, {"Projects": [{"ProjectName": "parts"}]})
+        if self.path.partition("?")[0].endswith("/models"):
+            summary = {**description("parts", "1"), "Status": self.model.settle()}
+            return self._answer(200, {"Models": [summary]})
+        return self._operation(b"")
+
+    def do_POST(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:  # the client was killed while it sent
+            self.close_connection = True
+            return None
+        if self.path == "/script":
+            with self.model.lock:
+                self.model.script.update(json.loads(body))
+                if self.model.script.pop("hosted", False):
+                    self.model.change("HOSTED", 0)
+            return self._answer(200, {})
+        return self._operation(body)
+
+    def _operation(self, body: bytes) -> None:
+        match = MODEL_PATH.search(self.path)
+        if match is None:
+            return self._answer(404, {"Message": "no such path"}, "ResourceNotFoundException")
+        project, version, verb = match[1], match[2], match[3] or ""
+        operation = OPERATIONS[verb]
+        facts = {"sha256": hashlib.sha256(body).hexdigest()} if verb == "/detect" else {}
+        scripted = self.model.next_failure(operation)
+        if scripted == "hang":
+            self.model.record(operation, "hang", **facts)
+            time.sleep(self.model.script.get("hang_seconds", 3.0))
+            self.close_connection = True
+            return None
+        if scripted == "late":
+            self.model.record(operation, "late", **facts)
+            late = threading.Timer(
+                self.model.script.get("late_seconds", 3.0), self._do, (operation, project, version)
+            )
+            late.daemon = True
+            late.start()
+            self.close_connection = True
+            return None
+        if scripted == "overtaken":
+            self.model.change("HOSTED", 0)
+        if scripted in STATUS:
+            self.model.record(operation, scripted, **facts)
+            return self._answer(STATUS[scripted], error_body(scripted), scripted)
+        try:
+            answer = getattr(self, f"_{operation}")(project, version, body)
+        except Refused as refused:
+            name = str(refused)
+            self.model.record(operation, name, **facts)
+            return self._answer(STATUS[name], error_body(name), name)
+        self.model.record(operation, "ok", **facts)
+        if scripted == "lost":
+            time.sleep(self.model.script.get("hang_seconds", 3.0))
+            self.close_connection = True
+            return None
+        return self._answer(200 if verb in {"", "/detect"} else 202, answer)
+
+    def _do(self, operation: str, project: str, version: str) -> None:
+        with suppress(Refused):
+            getattr(self, f"_{operation}")(project, version, b"")
+
+    def _DescribeModel(self, project: str, version: str, _: bytes) -> dict[str, Any]:  # noqa: N802
+        return {
+            "ModelDescription": {**description(project, version), "Status": self.model.settle()}
+        }
+
+    def _StartModel(self, _: str, __: str, ___: bytes) -> dict[str, Any]:  # noqa: N802
+        token = self.headers.get("X-Amzn-Client-Token")
+        with self.model.lock:
+            status = self.model.settle()
+            if status != "TRAINED":
+                if token is not None and token == self.model.token and status != "STOPPING_HOSTING":
+                    return {"Status": "STARTING_HOSTING"}
+                raise Refused("ConflictException")
+            self.model.token = token
+            self.model.change("STARTING_HOSTING", self.model.script.get("start_seconds", 0.0))
+        return {"Status": "STARTING_HOSTING"}
+
+    def _StopModel(self, _: str, __: str, ___: bytes) -> dict[str, Any]:  # noqa: N802
+        with self.model.lock:
+            if self.model.settle() not in {"HOSTED", "STARTING_HOSTING"}:
+                raise Refused("ConflictException")
+            self.model.change("STOPPING_HOSTING", self.model.script.get("stop_seconds", 0.0))
+        return {"Status": "STOPPING_HOSTING"}
+
+    def _DetectAnomalies(self, _: str, __: str, body: bytes) -> dict[str, Any]:  # noqa: N802
+        if self.model.settle() != "HOSTED":
+            raise Refused("ConflictException")
+        time.sleep(self.model.script.get("detect_seconds", 0.0))
+        digest = hashlib.sha256(body).digest()
+        result = {
+            "Source": {"Type": "direct"},
+            "IsAnomalous": digest[0] % 4 == 0,
+            "Confidence": round(0.5 + digest[1] / 512, 4),
+        }
+        return {"DetectAnomalyResult": result}
+
+    def _answer(self, status: int, body: dict[str, Any], error: str | None = None) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.send_header("x-amzn-RequestId", f"standin-{time.time_ns()}")
+        if error:
+            self.send_header("x-amzn-ErrorType", error)
+        self.end_headers()
+        self.wfile.write(data)
+
+
+def description(project: str, version: str) -> dict[str, Any]:
+    return {
+        "ModelVersion": version,
+        "ModelArn": f"arn:aws:lookoutvision:us-east-1:000000000000:model/{project}/{version}",
+        "CreationTimestamp": 1_700_000_000.0,
+    }
+
+
+def error_body(name: str) -> dict[str, Any]:
+    body = {"Message": f"scripted {name}"}
+    if name in {"ConflictException", "ResourceNotFoundException"}:
+        body |= {"ResourceId": "parts/1", "ResourceType": "MODEL"}
+    return body
+
+
+class Server(ThreadingHTTPServer):
+    """A thread a connection, and no complaint about clients that were killed."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, *_: Any) -> None:
+        """A killed client breaks its connection: nothing to say."""
+
+
+def serve(model: Model, port: int = 0) -> Server:
+    """A server of `model` on a free port of this machine; the caller runs it."""
+    return Server(("127.0.0.1", port), type("BoundHandler", (Handler,), {"model": model}))
+
+
+def main(ready_file: str) -> None:
+    server = serve(Model())
+    ready = Path(ready_file)
+    temporary = ready.with_suffix(".tmp")
+    temporary.write_text(f"http://127.0.0.1:{server.server_address[1]}")
+    temporary.replace(ready)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -128,6 +128,7 @@ def ensure_hosted(
     timeout: float,
     stop_event: threading.Event | None = None,
     progress: Progress = lambda _: None,
+    sending: Callable[[bool], None] = lambda _: None,
     poll: Backoff | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> HostedOutcome:
@@ -135,7 +136,9 @@ def ensure_hosted(
 
     STOPPING_HOSTING and SYSTEM_UPDATING are waited out. A StartModel call whose answer was lost
     counts as made, and is repeated with the same `client_token`, so that it stays one start.
-    `progress` is told in a few words whatever changes. `timeout` is in seconds.
+    `progress` is told in a few words whatever changes. `sending` is told True before each
+    StartModel and False once it is answered, so that its caller knows, however this ends, whether a
+    start may still be on its way. `timeout` is in seconds.
 
     Raises ModelNotReady (in training, being deleted), HostingFailed, HostingTimedOut,
     HostingInterrupted (`stop_event`), all with `start_requested`; and HostError when the host
@@ -163,7 +166,11 @@ def ensure_hosted(
             if status is ModelStatus.STARTING_HOSTING:
                 came_up = came_up or requested
             elif status in _STARTABLE and before is None and not came_up:
+                sending(True)
                 error, sent = _try_start(host, units, client_token, watch, state)
+                # Throttled now says nothing of an earlier call that was not answered.
+                if error is None or isinstance(error, HostConflict) or not (requested or sent):
+                    sending(False)
                 requested = requested or sent
                 if sent and error is None:
                     before, accepted_at = status, watch.elapsed

@@ -6,7 +6,8 @@ ignores the signals that end a run, so what kills the run does not reach it.
 
 The run writes lines of JSON: first a `GuardConfig`, then ``{"lease": ..., "hosting": ...}`` for
 each lease *before* StartModel is called, ``{"released": ...}`` once a model is seen stopped or
-somebody else's again.  End of file with a lease still held means: the run is dead, act.
+somebody else's again.  End of file with a lease still held means: act.  The run is dead then,
+unless ``{"leaving": true}`` came before: it has tried to stop the model and goes on to its end.
 
 Imports are done and the connections known to work before the guard says that it is ready, so
 that acting takes a database transaction and one StopModel.
@@ -61,6 +62,7 @@ def watch(lines: BinaryIO, ready: BinaryIO) -> int:
     config = GuardConfig.from_line(lines.readline())
     _log_to(config)
     held: dict[int, dict[str, Any]] = {}
+    leaving = False
     with ExitStack() as stack:
         if config.users_lock is not None:
             stack.enter_context(service_user(Path(config.users_lock)))
@@ -73,17 +75,24 @@ def watch(lines: BinaryIO, ready: BinaryIO) -> int:
             if not line.endswith(b"\n"):
                 break  # the run died while it wrote
             message = json.loads(line)
-            if "released" in message:
+            if "leaving" in message:
+                leaving = True
+            elif "released" in message:
                 held.pop(message["released"], None)
             else:
                 held[message["lease"]] = message
-        if held:
+        if held and not leaving:
             # Beside the stop, which a locked database must not hold up.
             record = Thread(target=_record_crash, args=(store, config.run_id))
             stack.callback(record.join)
             record.start()
         for lease_id, message in held.items():
-            logger.warning("run %s is gone: releasing lease %s", config.run_id, lease_id)
+            logger.warning(
+                "run %s %s: releasing lease %s",
+                config.run_id,
+                "leaves the model to its guard" if leaving else "is gone",
+                lease_id,
+            )
             release_and_stop(
                 store,
                 lease_id=lease_id,

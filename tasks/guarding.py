@@ -65,6 +65,8 @@ class Guard:
         """Let the guard go; it leaves by itself, after finishing what it was left with."""
         with self._lock:
             process = self._process
+            with contextlib.suppress(BrokenPipeError, ValueError):
+                _write(process, b'{"leaving": true}\n')
             if process.stdin is not None:
                 with contextlib.suppress(BrokenPipeError):
                     process.stdin.close()

@@ -152,7 +152,6 @@ class ModelHold:
         return hosted_at
 
     def _start(self, lease: Lease, deadline: float) -> datetime:
-        self._may_start_late = True
         try:
             outcome = ensure_hosted(
                 self._host,
@@ -161,18 +160,20 @@ class ModelHold:
                 timeout=max(1.0, deadline - time.monotonic()),
                 stop_event=self._control.stop,
                 progress=self._tell,
+                sending=self._sending,
             )
         except (HostError, HostingFailed):
             self._may_start_late = False  # refused for good, or failed on the way
-            raise
-        except HostingError as error:
-            self._may_start_late = error.start_requested
             raise
         self._may_start_late = False
         if outcome.adopted and lease.must_start:
             # Somebody started it between our look and our StartModel.
             self._store.hostings.mark_foreign(lease.hosting_id)
         return outcome.hosted_at
+
+    def _sending(self, unanswered: bool) -> None:
+        """A StartModel without an answer, however this run ends, may still take effect."""
+        self._may_start_late = unanswered
 
     def _ours(self, lease: Lease) -> bool:
         """Whether a model that is down is nobody else's to bring up.

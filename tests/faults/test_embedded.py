@@ -16,8 +16,7 @@ import pytest
 from endpoints import wait_until
 from processes import kill, with_environment
 
-from lfv_client.api import lookoutvision_client
-from lfv_store import open_store
+from lfv_store import StoreError, open_store
 
 LFV = str(Path(sys.executable).with_name("lfv"))
 EACH = 10
@@ -27,7 +26,8 @@ EACH = 10
 def trained_home(sample_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """LFV_HOME with a model of some of the cookies."""
     folder = tmp_path_factory.mktemp("embedded")
-    rows = [json.loads(line) for line in (sample_data / "cookies/train.manifest").open()]
+    lines = (sample_data / "cookies/train.manifest").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
     chosen = []
     for label in (0, 1):
         of_label = [row for row in rows if row["anomaly-label"] == label]
@@ -71,6 +71,7 @@ def test_a_signal(home: Path, sample_data: Path, number: signal.Signals, status:
             command, env=environment(home), stdout=log, stderr=log, start_new_session=True
         )
         wait_until(lambda: is_hosted(home) or run.poll() is not None, 90)
+        assert run.poll() is None, (home / "command.log").read_text()
         run.send_signal(number)
         assert run.wait(60) == status, (home / "command.log").read_text()
     # The run, its guard, the service with its workers, Prefect's temporary server: all gone.
@@ -83,12 +84,12 @@ def test_a_signal(home: Path, sample_data: Path, number: signal.Signals, status:
 
 
 def is_hosted(home: Path) -> bool:
-    """Whether the embedded service says that the model is up."""
-    with suppress(Exception):
-        ready = json.loads((home / "service" / "ready.json").read_text())
-        client = lookoutvision_client(ready["endpoint_url"])
-        answer = client.describe_model(ProjectName="cookies", ModelVersion="1")
-        return bool(answer["ModelDescription"]["Status"] == "HOSTED")
+    """Whether it is on record that the embedded service's model is up."""
+    database = home / "inspections.db"
+    if not database.exists():
+        return False
+    with suppress(StoreError), open_store(f"sqlite:///{database}", migrate=False) as store:
+        return any(hosting.status == "hosted" for hosting in store.hostings.list())
     return False
 
 

@@ -81,7 +81,7 @@ def test_signals_while_the_model_is_being_stopped_change_nothing(scene: Scene) -
 
 def test_the_flow_times_out(scene: Scene) -> None:
     scene.endpoint.script(detect_seconds=2)
-    run = scene.inspect(flow={"timeout_seconds": 8})
+    run = scene.inspect(flow={"timeout_seconds": 8}, read_timeout_seconds="20")
     since = scene.fault()
     scene.check_stopped(since, 8 + bound("timeout"))
     assert run.wait() == 1

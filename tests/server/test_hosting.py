@@ -199,7 +199,7 @@ def test_same_start_twice_is_one(client: Any, service: Service, name: str) -> No
 
 
 def test_stop_while_starting(client: Any, service: Service, name: str) -> None:
-    make_model(client, service, name, order="slowload")
+    make_model(client, service, name, order="heldload")
     client.start_model(ProjectName=name, ModelVersion="1", MinInferenceUnits=1)
     client.stop_model(ProjectName=name, ModelVersion="1")
     model_in(client, name, "TRAINED")

@@ -42,7 +42,9 @@ def children(service: Service) -> list[int]:
 def test_hosted_model_is_hosted_again(start: Callable[..., Service], how: int) -> None:
     service = start()
     client = service.client()
-    make_model(client, service, "p", order="slowload")
+    make_model(client, service, "p", order="heldload")
+    may_load = service.home / "may-load"
+    may_load.touch()
     client.tag_resource(
         ResourceArn="arn:aws:lookoutvision:us-east-1:000000000000:model/p/1",
         Tags=[{"Key": "k", "Value": "v"}],
@@ -53,9 +55,11 @@ def test_hosted_model_is_hosted_again(start: Callable[..., Service], how: int) -
     assert code == (-how if how == signal.SIGKILL else 0)
     for pid in units:
         wait_until(lambda pid=pid: is_gone(pid), what=f"end of unit {pid}")
+    may_load.unlink()
     client = service.start().client()
     described = client.describe_model(ProjectName="p", ModelVersion="1")["ModelDescription"]
     assert described["Status"] == "SYSTEM_UPDATING"
+    may_load.touch()
     described = model_in(client, "p", "HOSTED")
     assert described["MinInferenceUnits"] == 2
     assert described["Performance"]["F1Score"] == 1.0

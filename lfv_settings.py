@@ -43,11 +43,13 @@ DEFAULT_PRICES: Mapping[str, float] = {
 }
 
 #: No log lines of the client or of the temporary server on stderr, and no usage statistics, whose
-#: first write sometimes fails on a new database and prints a traceback.
+#: first write sometimes fails on a new database and prints a traceback.  A busy machine needs more
+#: than Prefect's 20 seconds to bring its temporary server up.
 _QUIET_PREFECT: Mapping[str, str] = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
 }
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
@@ -347,7 +349,8 @@ def mark_children(mark: str) -> str:
 
 
 def quieten_prefect() -> None:
-    """Keep Prefect's own talk off a terminal that shows a command; what the user set stays.
+    """Keep Prefect's own talk off a terminal that shows a command, and give its temporary server
+    time to start; what the user set stays.
 
     To be called before Prefect is imported.  Runs and logs still reach the Prefect API.
     """

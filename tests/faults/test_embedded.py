@@ -20,6 +20,7 @@ from lfv_store import StoreError, open_store
 
 LFV = str(Path(sys.executable).with_name("lfv"))
 EACH = 10
+COPIES = 20
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def home(trained_home: Path, tmp_path: Path) -> Iterator[Path]:
     ids=["SIGINT", "SIGTERM", "SIGKILL"],
 )
 def test_a_signal(home: Path, sample_data: Path, number: signal.Signals, status: int) -> None:
-    command = [LFV, "inspect", str(sample_data / "cookies/test.manifest"), "--project", "cookies"]
+    command = [LFV, "inspect", str(many_images(sample_data, home)), "--project", "cookies"]
     with (home / "command.log").open("wb") as log:
         run = subprocess.Popen(
             command, env=environment(home), stdout=log, stderr=log, start_new_session=True
@@ -81,6 +82,18 @@ def test_a_signal(home: Path, sample_data: Path, number: signal.Signals, status:
         assert run_record.status == ("crashed" if number is signal.SIGKILL else "cancelled")
         assert [hosting.status for hosting in store.hostings.list()] == ["stopped"]
         assert store.audit.verify().ok
+
+
+def many_images(sample_data: Path, home: Path) -> Path:
+    """A folder of cookies that keeps a run busy: no two files have the same bytes."""
+    folder = home / "images"
+    folder.mkdir()
+    lines = (sample_data / "cookies/test.manifest").read_text().splitlines()
+    for number, line in enumerate(lines * COPIES):
+        image = sample_data / "cookies" / json.loads(line)["source-ref"]
+        # What follows a JPEG's end does not belong to its picture.
+        (folder / f"{number}.jpg").write_bytes(image.read_bytes() + str(number).encode())
+    return folder
 
 
 def is_hosted(home: Path) -> bool:

@@ -29,6 +29,7 @@ def test_prefect_goes_away_and_comes_back(scene: Scene, prefect: PrefectServer) 
         proxy.cut()
         scene.asking(10)
         proxy.mend()
+        scene.hurry()
         run.finish()
     scene.check_finished(in_flight=0)
 
@@ -39,6 +40,7 @@ def test_prefect_goes_away_for_good(scene: Scene, prefect: PrefectServer) -> Non
         scene.asking()
         scene.fault()
         proxy.cut()
+        scene.hurry()
         wait_until(lambda: scene.newest_run().status == "completed", 30)
         last = scene.endpoint.calls("DetectAnomalies")[-1]["at"]
         scene.check_stopped(last, 10)
@@ -60,6 +62,7 @@ def test_postgresql_goes_away_and_comes_back(
     more = len(scene.endpoint.calls("DetectAnomalies")) - asked
     assert more <= 2 * IN_FLIGHT, "asked on without storing the answers"
     database_proxy.mend()
+    scene.hurry()
     run.finish()
     scene.check_finished(in_flight=0)
 
@@ -74,6 +77,7 @@ def test_sqlite_is_locked_and_released(scene_on_sqlite: Scene) -> None:
         time.sleep(WHILE)
         more = len(scene.endpoint.calls("DetectAnomalies")) - asked
         assert more <= 2 * IN_FLIGHT, "asked on without storing the answers"
+    scene.hurry()
     run.finish()
     scene.check_finished(in_flight=0)
 
@@ -131,6 +135,7 @@ def test_the_service_goes_away_and_comes_back(scene: Scene) -> None:
         proxy.cut()
         time.sleep(WHILE)
         proxy.mend()
+        scene.hurry()
         run.finish()
         scene.check_finished()
 

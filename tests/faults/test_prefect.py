@@ -46,6 +46,7 @@ def test_a_worker_cancels_a_flow_run_and_is_terminated_with_another(
     scene_on_sqlite: Scene, prefect: PrefectServer, api: PrefectApi
 ) -> None:
     scene = scene_on_sqlite
+    scene.environment["LFV_READ_TIMEOUT_SECONDS"] = "60"
     deployment = api.deploy("worked", pool="faults")
     command = [PREFECT, "worker", "start", "--pool", "faults", "--type", "process"]
     with process(scene, prefect, command) as worker:
@@ -56,7 +57,8 @@ def test_a_worker_cancels_a_flow_run_and_is_terminated_with_another(
         wait_until(lambda: api.state(flow_run) == "CANCELLED", 30)
         assert scene.newest_run().status == "cancelled"
 
-        begin(scene, api, deployment)  # asks about what the first has left
+        # It asks about what the first has left, and is at it until the worker has ended it.
+        begin(scene, api, deployment, then=10)
         killed = flow_run_process(scene)
         since = scene.fault()
         worker.terminate()
@@ -67,11 +69,13 @@ def test_a_worker_cancels_a_flow_run_and_is_terminated_with_another(
     scene.check_finished()
 
 
-def begin(scene: Scene, api: PrefectApi, deployment: str) -> str:
-    """Run a deployment over the scene's manifest; returns when the model is being asked."""
+def begin(scene: Scene, api: PrefectApi, deployment: str, *, then: float = 1.0) -> str:
+    """Run a deployment over the scene's manifest; returns when the model is being asked.
+
+    Answers take `then` seconds from that moment on.
+    """
     flow_run = api.run(deployment, source=scene.manifest, project="parts")
-    asked = len(scene.endpoint.calls("DetectAnomalies"))
-    scene.endpoint.wait_for_calls("DetectAnomalies", asked + 5, 90)
+    scene.asking(then=then, seconds=90)
     return flow_run
 
 

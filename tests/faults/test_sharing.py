@@ -29,6 +29,7 @@ def test_the_first_of_two_runs_is_killed(
     first, second = begin_both(scene, other)
     first.kill(number)
     first.wait()
+    scene.hurry()
     second.finish()
     check_one_period(scene.endpoint)
     other.check_complete()
@@ -43,6 +44,7 @@ def test_the_first_of_two_runs_is_killed(
 
 def test_the_first_of_two_runs_ends(scene: Scene, other: Scene) -> None:
     first, second = begin_both(scene, other)
+    scene.hurry()
     first.finish()
     second.finish()
     check_one_period(scene.endpoint)
@@ -54,12 +56,10 @@ def test_the_first_of_two_runs_ends(scene: Scene, other: Scene) -> None:
 
 def begin_both(scene: Scene, other: Scene) -> tuple[Running, Running]:
     """Two runs that ask the model at the same time."""
-    scene.endpoint.script(detect_seconds=1.5)  # until the second is there as well
-    first = scene.inspect()
-    scene.asking(1)
-    second = other.inspect()
+    first = scene.inspect(read_timeout_seconds="60")
+    scene.asking(1, then=5)  # until the second is there as well
+    second = other.inspect(read_timeout_seconds="60")
     wait_until(lambda: scene.hostings()[0].live_leases == 2, 30)
-    scene.endpoint.script(detect_seconds=0.1)
     return first, second
 
 

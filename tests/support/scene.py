@@ -61,6 +61,7 @@ class Scene:
 
     def resume(self, **given: Any) -> Running:
         """Go on with the newest run."""
+        self.hurry()
         run_id = self.newest_run().run_id
         return self._start(["inspect", "--resume", run_id, "--json"], **given)
 
@@ -92,10 +93,19 @@ class Scene:
         """Whether a guard leaves."""
         return wait_gone(guard, 30)
 
-    def asking(self, more: int = 5) -> None:
-        """Return once the model was asked about so many images more."""
+    def asking(self, more: int = 5, *, then: float = 1.0, seconds: float = 60.0) -> None:
+        """Return once the model was asked about so many images more.
+
+        From then on, until a resume, each answer takes `then` seconds: a fault that comes now meets
+        the run at work, on a slow machine too.
+        """
         asked = len(self.endpoint.calls("DetectAnomalies"))
-        self.endpoint.wait_for_calls("DetectAnomalies", asked + more)
+        self.endpoint.script(slow_after=more, slow_seconds=then)
+        self.endpoint.wait_for_calls("DetectAnomalies", asked + more, seconds)
+
+    def hurry(self) -> None:
+        """The model answers as fast as before `asking`."""
+        self.endpoint.script(slow_after=None)
 
     def fault(self, at: float | None = None) -> float:
         """The moment of a fault: `at`, or now (seconds since the epoch)."""

@@ -8,12 +8,15 @@ A script is a JSON object; each member replaces the one set before:
 
     start_seconds, stop_seconds   how long STARTING_HOSTING and STOPPING_HOSTING last
     detect_seconds                how long an answer takes
+    slow_after, slow_seconds      after so many more answers each takes so long instead, so that a
+                                  fault has time to come about; slow_after null: never
     fail                          {operation: [answer, ...]}: the next calls of the operation get
                                   these instead, in order: an error's name, "hang" (no answer,
                                   nothing done), "lost" (done, but the answer never arrives),
-                                  "late" (no answer, done after late_seconds), "overtaken"
-                                  (somebody else hosts the model just before the call)
-    hang_seconds, late_seconds    see there
+                                  "late" (no answer, done once the script says "release"),
+                                  "overtaken" (somebody else hosts the model just before the call)
+    hang_seconds                  see there
+    release                       true: what is late happens now
     hosted                        true: somebody else has hosted the model
 """
 
@@ -56,6 +59,7 @@ class Model:
     changes: list[dict[str, Any]] = field(default_factory=list)
     calls: list[dict[str, Any]] = field(default_factory=list)
     lock: threading.RLock = field(default_factory=threading.RLock)
+    released: threading.Event = field(default_factory=threading.Event)
 
     def settle(self) -> str:
         """The status now: what was under way may have come to its end."""
@@ -80,6 +84,16 @@ class Model:
         with self.lock:
             answers = self.script.get("fail", {}).get(operation, [])
             return answers.pop(0) if answers else None
+
+    def next_detect_seconds(self) -> float:
+        """How long the next answer takes."""
+        with self.lock:
+            left = self.script.get("slow_after")
+            if left == 0:
+                return float(self.script["slow_seconds"])
+            if left is not None:
+                self.script["slow_after"] = left - 1
+            return float(self.script.get("detect_seconds", 0.0))
 
     def record(self, operation: str, outcome: str, **facts: Any) -> None:
         with self.lock:
@@ -125,6 +139,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/script":
             with self.model.lock:
                 self.model.script.update(json.loads(body))
+                if self.model.script.pop("release", False):
+                    self.model.released.set()
                 if self.model.script.pop("hosted", False):
                     self.model.change("HOSTED", 0)
             return self._answer(200, {})
@@ -145,11 +161,8 @@ class Handler(BaseHTTPRequestHandler):
             return None
         if scripted == "late":
             self.model.record(operation, "late", **facts)
-            late = threading.Timer(
-                self.model.script.get("late_seconds", 3.0), self._do, (operation, project, version)
-            )
-            late.daemon = True
-            late.start()
+            late = (operation, project, version)
+            threading.Thread(target=self._do_late, args=late, daemon=True).start()
             self.close_connection = True
             return None
         if scripted == "overtaken":
@@ -170,7 +183,8 @@ class Handler(BaseHTTPRequestHandler):
             return None
         return self._answer(200 if verb in {"", "/detect"} else 202, answer)
 
-    def _do(self, operation: str, project: str, version: str) -> None:
+    def _do_late(self, operation: str, project: str, version: str) -> None:
+        self.model.released.wait()
         with suppress(Refused):
             getattr(self, f"_{operation}")(project, version, b"")
 
@@ -201,7 +215,7 @@ class Handler(BaseHTTPRequestHandler):
     def _DetectAnomalies(self, _: str, __: str, body: bytes) -> dict[str, Any]:  # noqa: N802
         if self.model.settle() != "HOSTED":
             raise Refused("ConflictException")
-        time.sleep(self.model.script.get("detect_seconds", 0.0))
+        time.sleep(self.model.next_detect_seconds())
         digest = hashlib.sha256(body).digest()
         result = {
             "Source": {"Type": "direct"},

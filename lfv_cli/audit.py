@@ -108,6 +108,8 @@ def _show(report: AuditReport) -> None:
         output.show(f"{place}{problem.message}")
     if report.more_problems:
         output.show("... and more")
+    if report.unchecked is not None:
+        output.show(report.unchecked)
     found = f"{report.entries} entries of the audit log and {report.rows} rows"
     if report.ok:
         output.show(f"everything fits: {found} were checked")

@@ -144,12 +144,15 @@ class Database:
             yield conn
 
     @contextmanager
-    def snapshot(self) -> Iterator[Connection]:
-        """A read transaction that sees one moment on both databases, however long it takes."""
+    def snapshot(self, *, read_only: bool = True) -> Iterator[Connection]:
+        """A read transaction that sees one moment on both databases, however long it takes.
+
+        `read_only`: PostgreSQL is to refuse every write, temporary ones too.
+        """
         engine = self.engine
         if not self.is_sqlite:
             engine = engine.execution_options(
-                isolation_level="REPEATABLE READ", postgresql_readonly=True
+                isolation_level="REPEATABLE READ", postgresql_readonly=read_only
             )
         with translated(), engine.connect() as conn, conn.begin():
             yield conn
@@ -205,6 +208,30 @@ def _prepare_postgres(connection: Any, _record: object) -> None:
         for setting in POSTGRES_SETTINGS:
             cursor.execute(setting)
     connection.autocommit = previous
+
+
+@contextmanager
+def any_text(driver: Any) -> Iterator[None]:
+    """Have an sqlite3 connection give text that is no UTF-8 as bytes, instead of failing.
+
+    For checking what somebody else may have written; PostgreSQL lets no such text in.
+    """
+    if not isinstance(driver, sqlite3.Connection):
+        yield
+        return
+    before = driver.text_factory
+    driver.text_factory = _text_or_bytes
+    try:
+        yield
+    finally:
+        driver.text_factory = before
+
+
+def _text_or_bytes(raw: bytes) -> str | bytes:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw
 
 
 def driver_connection(conn: Connection) -> Any:

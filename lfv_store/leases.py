@@ -5,6 +5,7 @@ A lease is live as long as it has a heartbeat row; see hostings.expire_leases fo
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import uuid4
@@ -64,6 +65,8 @@ class Leases:
         """
         if ttl <= timedelta(0):
             raise InvalidRecord("a lease's time to live must be positive")
+        if not math.isfinite(price_per_unit_hour):
+            raise InvalidRecord(f"a price is a number, not {price_per_unit_hour!r}")
         with change(self._database, self._actor, "lease.acquired", run_id) as unit:
             unit.lock_hostings()
             moment = now or unit.now

@@ -181,7 +181,7 @@ def _write_detections(
                 json_text(detection.response),
                 None if png is None else png_digest(png),
                 clean_or_none(detection.request_id),
-                None if detection.latency_ms is None else float(detection.latency_ms),
+                _latency(detection.latency_ms),
                 utc_text(detection.detected_at),
             )
         )
@@ -210,6 +210,14 @@ def _is_anomalous(result: Any) -> int:
     if not isinstance(value, bool):
         raise InvalidRecord(f"a detection's IsAnomalous must be true or false, not {value!r}")
     return int(value)
+
+
+def _latency(milliseconds: float | None) -> float | None:
+    if milliseconds is None:
+        return None
+    if not math.isfinite(milliseconds):
+        raise InvalidRecord(f"a detection's latency_ms must be a number, not {milliseconds!r}")
+    return float(milliseconds)
 
 
 def _number(fields: Any, name: str) -> float:

@@ -9,6 +9,7 @@ again change by change, to name the entry and the row.
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from lfv_store.audit.canonical import RowsDigest, first_difference, lines_digest
 from lfv_store.audit.entries import Entry
 from lfv_store.audit.layouts import BULK, CHANGE_SPAN, Layout, canonical_columns
 from lfv_store.audit.report import AuditReport, Findings
-from lfv_store.database import driver_connection
+from lfv_store.database import any_text, driver_connection
 
 _FETCH = 500
 """Rows at a time. Larger blocks leave the processor's cache and are slower by half."""
@@ -109,14 +110,11 @@ class BatchCheck:
 
     def _sweep(self, layout: Layout, promises: Sequence[Promise]) -> None:
         first, last = promises[0].change, promises[-1].change
-        fits = True
         with self._rows(layout, first, last) as fetch:
-            for promise in promises:
-                if not self._fits(fetch, promise):
-                    fits = False
-                    break
-            else:
-                fits = not fetch(1)
+            try:
+                fits = all(self._fits(fetch, promise) for promise in promises) and not fetch(1)
+            except sqlite3.OperationalError:  # text that is no UTF-8: looked at row by row below
+                fits = False
         if not fits:
             before = len(self._report.problems)
             for promise in promises:
@@ -149,7 +147,7 @@ class BatchCheck:
         """Check one change's rows by themselves, and name the first that differs."""
         lines: list[bytes] = []
         keys: list[int] = []
-        with self._rows(layout, promise.change, promise.change) as fetch:
+        with self._rows(layout, promise.change, promise.change) as fetch, any_text(self._driver):
             while len(lines) <= promise.rows and (rows := fetch(_FETCH)):
                 for row in rows:
                     lines.append(row_line(row))
@@ -197,7 +195,8 @@ class BatchCheck:
             f" AND d.id >= {lowest * CHANGE_SPAN:d} AND d.id < {(highest + 1) * CHANGE_SPAN:d}"
         )
         if self._dialect == "sqlite":
-            self._compare_masks(self._driver.execute(sql), promises)
+            with any_text(self._driver):
+                self._compare_masks(self._driver.execute(sql), promises)
             return
         with self._driver.cursor(name="lfv_audit_masks", binary=True) as cursor:
             cursor.itersize = 10
@@ -210,7 +209,7 @@ class BatchCheck:
             if promise is None:
                 continue  # of a change that comes on another page
             self._masks += 1
-            if png is None or sha256(png).hexdigest() != expected:
+            if not isinstance(png, bytes) or sha256(png).hexdigest() != expected:
                 self._findings.add(
                     "mask",
                     f"masks: the mask of detection {detection_id} (entry {promise.seq})"

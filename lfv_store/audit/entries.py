@@ -11,8 +11,9 @@ import orjson
 from sqlalchemy.engine import Connection
 
 from lfv_store.audit.canonical import GENESIS, entry_hash
+from lfv_store.audit.layouts import canonical_time
 from lfv_store.audit.report import AuditHead, AuditReport, Findings
-from lfv_store.database import driver_connection
+from lfv_store.database import any_text, driver_connection
 from lfv_store.types import utc_datetime
 
 PAGE = 200
@@ -59,10 +60,8 @@ def entry_columns(dialect: str) -> str:
     """SQL for the columns of an Entry, in its order."""
     if dialect == "sqlite":
         return "seq, change, at, actor, action, subject, content, previous, hash"
-    return (
-        "seq, change, to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US'), actor, action,"
-        " subject, content::text, previous, hash"
-    )
+    at = canonical_time("at")
+    return f"seq, change, {at}, actor, action, subject, content::text, previous, hash"
 
 
 def pages(conn: Connection) -> Iterator[list[Entry]]:
@@ -75,7 +74,11 @@ def pages(conn: Connection) -> Iterator[list[Entry]]:
     )
     driver = driver_connection(conn)
     after = -(2**62)
-    while page := [Entry(*row) for row in driver.execute(sql, (after,)).fetchall()]:
+    while True:
+        with any_text(driver):
+            page = [Entry(*row) for row in driver.execute(sql, (after,)).fetchall()]
+        if not page:
+            return
         yield page
         after = page[-1].seq
 

@@ -1,10 +1,13 @@
-"""Checks beside the chain: are the triggers in place, do the tallies agree with the inspections?"""
+"""Checks beside the chain: tables, triggers, and the tallies against the inspections."""
 
 from __future__ import annotations
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from lfv_store.audit.layouts import LAYOUTS
 from lfv_store.audit.report import Findings
+from lfv_store.tables import Base
 
 APPEND_ONLY = (
     "models",
@@ -22,11 +25,28 @@ APPEND_ONLY = (
 )
 """The tables whose rows are never changed or deleted."""
 
-_SQLITE_TRIGGERS = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
-_POSTGRES_TRIGGERS = (
-    "SELECT tgname FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid"
-    " WHERE NOT tgisinternal AND tgenabled IN ('O', 'A')"
-    " AND c.relnamespace = current_schema()::regnamespace"
+_TABLES = (*LAYOUTS, "masks", "tallies", "audit_log")
+_SQLITE_TABLES = "SELECT name, 0 FROM sqlite_master WHERE type = 'table'"
+_POSTGRES_TABLES = (
+    "SELECT relname, relrowsecurity FROM pg_class"
+    " WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace"
+)
+
+_SQLITE_TRIGGERS = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
+# 58: BEFORE (2), DELETE (8), UPDATE (16) or TRUNCATE (32), once for the statement; of any column,
+# without a condition; and the function still says what the migration had it say.
+_POSTGRES_TRIGGERS = """
+SELECT t.tgname, regexp_replace(trim(f.prosrc), '\\s+', ' ', 'g')
+FROM pg_trigger t
+JOIN pg_class c ON c.oid = t.tgrelid
+JOIN pg_proc f ON f.oid = t.tgfoid
+JOIN pg_language l ON l.oid = f.prolang
+WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') AND t.tgtype = 58 AND t.tgqual IS NULL
+  AND t.tgattr = '' AND l.lanname = 'plpgsql' AND c.relnamespace = current_schema()::regnamespace
+"""
+_POSTGRES_FUNCTION = (
+    "BEGIN RAISE EXCEPTION '% is append-only', TG_TABLE_NAME"
+    " USING ERRCODE = 'integrity_constraint_violation'; END"
 )
 
 TALLY_COUNTS = """
@@ -68,20 +88,73 @@ def utc_day_sql(dialect: str, column: str) -> str:
     return f"({column} AT TIME ZONE 'UTC')::date"
 
 
-def check_triggers(conn: Connection, findings: Findings) -> None:
-    """Find protective triggers that are gone or disabled."""
+def check_tables(conn: Connection, findings: Findings) -> bool:
+    """Whether all tables are there, so that rows can be checked; finds those that are not.
+
+    A view in a table's place, or row-level security, could show one thing to this check and another
+    to somebody else, and is found too.
+    """
     sqlite = conn.dialect.name == "sqlite"
-    found = set(conn.exec_driver_sql(_SQLITE_TRIGGERS if sqlite else _POSTGRES_TRIGGERS).scalars())
+    rows = conn.exec_driver_sql(_SQLITE_TABLES if sqlite else _POSTGRES_TABLES)
+    found: dict[str, bool] = {name: bool(filtered) for name, filtered in rows}
+    for table in _TABLES:
+        if table not in found:
+            findings.add("table", f"the table {table} is gone, or is no table", table=table)
+        elif found[table]:
+            findings.add(
+                "guard",
+                f"row-level security is on for {table}: not everybody sees the same rows",
+                table=table,
+            )
+    return found.keys() >= set(_TABLES)
+
+
+def check_triggers(conn: Connection, findings: Findings) -> None:
+    """Find protective triggers that are gone, disabled, or other than the migration made them."""
+    sqlite = conn.dialect.name == "sqlite"
+    rows = conn.exec_driver_sql(_SQLITE_TRIGGERS if sqlite else _POSTGRES_TRIGGERS)
+    found: dict[str, str] = {name: " ".join(text.split()) for name, text in rows}
     for table in APPEND_ONLY:
-        names = (
-            (f"{table}_no_update", f"{table}_no_delete") if sqlite else (f"{table}_append_only",)
-        )
-        for name in names:
-            if name not in found:
+        for name, text in _triggers(table, sqlite=sqlite).items():
+            if found.get(name) != text:
                 findings.add(
                     "guard",
                     f"the trigger {name}, which keeps {table} as it was written, is not in force",
                     table=table,
+                )
+
+
+def _triggers(table: str, *, sqlite: bool) -> dict[str, str]:
+    """A table's triggers by name: what they say on SQLite, what their function says elsewhere."""
+    if not sqlite:
+        return {f"{table}_append_only": _POSTGRES_FUNCTION}
+    return {
+        f"{table}_no_{event.lower()}": f"CREATE TRIGGER {table}_no_{event.lower()} BEFORE {event}"
+        f" ON {table} BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+        for event in ("UPDATE", "DELETE")
+    }
+
+
+def check_figures(conn: Connection, findings: Findings) -> None:
+    """Find figures that are no numbers (NaN, infinity) where a row's digest sees nothing at all.
+
+    JSON has no word for them, and the store writes none. Only a column that may be empty can hide
+    one.
+    """
+    for table, layout in LAYOUTS.items():
+        columns = Base.metadata.tables[table].c
+        for name in layout.columns:
+            if not isinstance(columns[name].type, sa.Double) or not columns[name].nullable:
+                continue
+            row = conn.exec_driver_sql(
+                f"SELECT min(id) FROM {table} WHERE abs({name}) > 1.7976931348623157e308"  # noqa: S608
+            ).scalar()
+            if row is not None:
+                findings.add(
+                    "row",
+                    f"{table}: the {name} of the row with id {row} is no number",
+                    table=table,
+                    row_id=row,
                 )
 
 

@@ -112,12 +112,25 @@ def canonical_columns(table: str, dialect: str) -> tuple[str, ...]:
     return tuple(_canonical(columns[name], dialect) for name in LAYOUTS[table].columns)
 
 
+def canonical_time(name: str) -> str:
+    """SQL for PostgreSQL: a time as the text that is digested.
+
+    to_char() gives NULL for infinity and leaves the era out: such times, which the store never
+    writes, are read as PostgreSQL prints them, so that they fit no digest.
+    """
+    return (
+        f"CASE WHEN {name} >= '0001-01-01 00:00:00+00' AND {name} < 'infinity'"
+        f" THEN to_char({name} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
+        f" ELSE {name}::text END"
+    )
+
+
 def _canonical(column: sa.Column[object], dialect: str) -> str:
     name = column.name
     if dialect == "sqlite":
         return name
     if isinstance(column.type, UtcDateTime):
-        return f"to_char({name} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
+        return canonical_time(name)
     if isinstance(column.type, sa.Boolean):
         return f"{name}::int"
     if isinstance(column.type, sa.JSON):

@@ -8,9 +8,10 @@ from sqlalchemy.engine import Connection
 
 from lfv_store.audit.batches import BatchCheck
 from lfv_store.audit.entries import ChainCheck, Entry, entry_columns, pages
-from lfv_store.audit.guards import check_tallies, check_triggers
+from lfv_store.audit.guards import check_figures, check_tables, check_tallies, check_triggers
 from lfv_store.audit.report import AuditHead, AuditReport, Findings
 from lfv_store.audit.rowwise import RowCheck
+from lfv_store.audit.views import check_views
 from lfv_store.database import Database
 from lfv_store.types import utc_datetime
 
@@ -54,7 +55,7 @@ class Audit:
         meanwhile; what they add is not looked at.
         """
         kept = AuditHead.parse(head) if isinstance(head, str) else head
-        with self._database.snapshot() as conn:
+        with self._database.snapshot(read_only=False) as conn:  # see check_views()
             return verify(conn, kept, max_problems=max_problems, progress=progress)
 
 
@@ -68,6 +69,10 @@ def verify(
     """Audit.verify() of what a connection's transaction sees."""
     report = AuditReport()
     findings = Findings(report, max_problems)
+    whole = check_tables(conn, findings)
+    check_views(conn, report, findings)
+    if not whole:
+        return report
     chain = ChainCheck(report, findings, head)
     batches = BatchCheck(conn, report, findings)
     rows = RowCheck(conn, report, findings)
@@ -84,6 +89,7 @@ def verify(
     chain.finish()
     batches.finish()
     rows.finish()
+    check_figures(conn, findings)
     check_triggers(conn, findings)
     check_tallies(conn, findings)
     report.problems.sort(key=lambda problem: problem.seq or 2**62)

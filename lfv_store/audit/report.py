@@ -56,6 +56,8 @@ class AuditReport:
     head_checked: bool = False
     problems: list[AuditProblem] = field(default_factory=list)
     more_problems: bool = False
+    unchecked: str | None = None
+    """What could not be looked at, and why."""
 
     @property
     def ok(self) -> bool:

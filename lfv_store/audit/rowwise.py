@@ -18,9 +18,10 @@ from lfv_store.audit.canonical import row_digest
 from lfv_store.audit.entries import Entry
 from lfv_store.audit.layouts import ROWWISE, canonical_columns
 from lfv_store.audit.report import AuditReport, Findings
-from lfv_store.database import driver_connection
+from lfv_store.database import any_text, driver_connection
 
 _PAGE = 500
+_SQLITE_INTEGERS = 2**63
 
 
 class RowCheck:
@@ -45,7 +46,9 @@ class RowCheck:
         for told in rows:
             match told:
                 case [str(table), int(row_id), layout, str(digest)] if (
-                    table in ROWWISE and layout == ROWWISE[table].number
+                    table in ROWWISE
+                    and layout == ROWWISE[table].number
+                    and abs(row_id) < _SQLITE_INTEGERS
                 ):
                     self._told.execute(
                         "INSERT OR REPLACE INTO told VALUES (?, ?, ?, ?)",
@@ -109,6 +112,10 @@ class RowCheck:
         mark = "?" if self._dialect == "sqlite" else "%s"
         sql = f"SELECT {columns} FROM {table} WHERE id > {mark} ORDER BY id LIMIT {_PAGE}"
         after = -(2**62)
-        while rows := self._driver.execute(sql, (after,)).fetchall():
+        while True:
+            with any_text(self._driver):
+                rows = self._driver.execute(sql, (after,)).fetchall()
+            if not rows:
+                return
             yield from rows
             after = rows[-1][0]

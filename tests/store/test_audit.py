@@ -37,7 +37,7 @@ def test_head_and_verify_agree(store: Store) -> None:
     assert report.ok
     assert report.head_checked
     assert report.head == head
-    assert report.inspections == 24
+    assert report.inspections == 27
     a_run(store)
     assert store.audit.verify(head).ok  # an older head is in the log still
 

@@ -170,6 +170,11 @@ def test_a_wrong_batch_is_refused_as_a_whole(store: Store) -> None:
         (replace(good, attributes={"x": object()}), InvalidRecord, "not JSON"),
         (judged(model_id, 1, response={"Confidence": 0.5}), InvalidRecord, "IsAnomalous"),
         (judged(model_id, 1, response={"IsAnomalous": True}), InvalidRecord, "Confidence"),
+        (
+            replace(good, detection=replace(good.detection, latency_ms=float("inf"))),
+            InvalidRecord,
+            "latency_ms",
+        ),
         (judged(model_id, 1, response=a_response(confidence=1.5)), InvalidRecord, "confidence"),
         (judged(999, 1), InvalidRecord, "(?i)foreign key"),
     ]

@@ -222,6 +222,8 @@ def test_what_does_not_exist_is_refused(store: Store) -> None:
         acquire(store, 99, run_id)
     with pytest.raises(InvalidRecord):
         acquire(store, model_id, run_id, ttl=timedelta(0))
+    with pytest.raises(InvalidRecord, match="price"):
+        acquire(store, model_id, run_id, price_per_unit_hour=float("nan"))
     with pytest.raises(InvalidRecord, match="min_units"):
         acquire(store, model_id, run_id, units=(0, None))
     with pytest.raises(UnknownLease):

@@ -21,9 +21,11 @@ from lfv_store.audit.guards import APPEND_ONLY
 from lfv_store.audit.layouts import BULK, LAYOUTS, canonical_columns
 from lfv_store.audit.log import verify
 from lfv_store.audit.report import AuditHead, AuditReport
+from lfv_store.migrations.frozen.r0002_words import definitions
 from lfv_store.tables import Base
 
 AUDITED = (*LAYOUTS, "masks", "audit_log", "tallies")
+ON_POSTGRESQL = pytest.mark.parametrize("full", ["postgresql"], indirect=True)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -213,6 +215,18 @@ def test_an_entry_with_a_hash_of_its_own_breaks_the_next_link(full: Store) -> No
     assert {problem.seq for problem in report.problems} == {8, 9}
 
 
+def test_the_last_entry_with_a_hash_of_its_own_needs_a_kept_head(full: Store) -> None:
+    head = full.audit.head()
+    assert head is not None
+
+    def change(conn: Connection) -> None:
+        conn.exec_driver_sql(f"UPDATE audit_log SET actor = 'nobody' WHERE seq = {head.seq}")
+        rehash(conn)
+
+    assert attempt(full, change).ok  # no entry comes after it that would not fit
+    assert [problem.kind for problem in attempt(full, change, head).problems] == ["head"]
+
+
 def test_a_missing_trigger_is_found(full: Store) -> None:
     with tampering(full) as conn:
         if conn.dialect.name == "sqlite":
@@ -224,6 +238,157 @@ def test_a_missing_trigger_is_found(full: Store) -> None:
         report = verify(conn, max_problems=100)
         assert len(report.problems) == gone
         assert {problem.kind for problem in report.problems} == {"guard"}
+
+
+@pytest.mark.parametrize("table", APPEND_ONLY)
+def test_a_trigger_that_was_replaced_is_found(full: Store, table: str) -> None:
+    with tampering(full) as conn:
+        if conn.dialect.name == "sqlite":
+            cover_up(conn)
+            for event in ("update", "delete"):
+                conn.exec_driver_sql(f"DROP TRIGGER {table}_no_{event}")
+                conn.exec_driver_sql(
+                    f"CREATE TRIGGER {table}_no_{event} BEFORE {event} ON {table} WHEN 0"
+                    f" BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+                )
+        else:
+            conn.exec_driver_sql(f"DROP TRIGGER {table}_append_only ON {table}")
+            conn.exec_driver_sql(
+                f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}"
+                " FOR EACH STATEMENT WHEN (false) EXECUTE FUNCTION refuse_change()"
+            )
+        report = verify(conn)
+    assert {(problem.kind, problem.table) for problem in report.problems} == {("guard", table)}
+
+
+@ON_POSTGRESQL
+def test_a_trigger_function_that_does_nothing_is_found(full: Store) -> None:
+    with tampering(full) as conn:
+        conn.exec_driver_sql(
+            "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql"
+            " AS $$ BEGIN RETURN NULL; END $$"
+        )
+        report = verify(conn)
+    assert {problem.table for problem in report.problems} == set(APPEND_ONLY)
+
+
+@pytest.mark.parametrize("view", [name for name, _ in definitions("sqlite")])
+def test_a_view_that_was_replaced_is_found(full: Store, view: str) -> None:
+    def replace(conn: Connection) -> None:
+        _, _, select = dict(definitions(conn.dialect.name))[view].partition(" AS\n")
+        create = "CREATE OR REPLACE VIEW"
+        if conn.dialect.name == "sqlite":
+            conn.exec_driver_sql(f"DROP VIEW {view}")
+            create = "CREATE VIEW"
+        conn.exec_driver_sql(f"{create} {view} AS SELECT * FROM ({select}) rows LIMIT 1")
+
+    (problem,) = attempt(full, replace).problems
+    assert (problem.kind, problem.table) == ("view", view)
+
+
+def test_a_view_that_is_gone_is_found(full: Store) -> None:
+    def drop(conn: Connection) -> None:
+        conn.exec_driver_sql("DROP VIEW review_queue")
+
+    (problem,) = attempt(full, drop).problems
+    assert (problem.kind, problem.table) == ("view", "review_queue")
+
+
+@ON_POSTGRESQL
+def test_an_account_that_may_not_look_at_the_views_is_told_so(full: Store) -> None:
+    role = "lfv_test_reader"
+    with tampering(full) as conn:
+        conn.exec_driver_sql(f"CREATE ROLE {role}")  # rolled back with the rest
+        conn.exec_driver_sql(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
+        conn.exec_driver_sql(f"SET LOCAL ROLE {role}")
+        allowed = verify(conn)
+        conn.exec_driver_sql("RESET ROLE")
+        conn.exec_driver_sql(
+            f"REVOKE TEMPORARY ON DATABASE {full.database.url.database} FROM PUBLIC"
+        )
+        conn.exec_driver_sql(f"SET LOCAL ROLE {role}")
+        refused = verify(conn)
+    assert (allowed.problems, allowed.unchecked) == ([], None)
+    assert refused.ok
+    assert refused.unchecked is not None
+    assert refused.unchecked.startswith("the views were not checked")
+
+
+@pytest.mark.parametrize("table", ["reviews", "masks", "tallies"])
+def test_a_table_that_is_gone_is_found(full: Store, table: str) -> None:
+    with tampering(full) as conn:
+        cover_up(conn)
+        cascade = "" if conn.dialect.name == "sqlite" else " CASCADE"
+        conn.exec_driver_sql(f"DROP TABLE {table}{cascade}")
+        report = verify(conn)
+    problem = report.problems[0]
+    assert (problem.kind, problem.table) == ("table", table)
+
+
+def test_a_view_in_the_place_of_a_table_is_found(full: Store) -> None:
+    """It could give the true rows to whoever verifies, and others to everybody else."""
+    with tampering(full) as conn:
+        conn.exec_driver_sql("ALTER TABLE reviews RENAME TO kept_reviews")
+        conn.exec_driver_sql("CREATE VIEW reviews AS SELECT * FROM kept_reviews")
+        report = verify(conn)
+    assert ("table", "reviews") in {(problem.kind, problem.table) for problem in report.problems}
+
+
+@ON_POSTGRESQL
+def test_rows_that_not_everybody_sees_are_found(full: Store) -> None:
+    def hide(conn: Connection) -> None:
+        conn.exec_driver_sql("ALTER TABLE reviews ENABLE ROW LEVEL SECURITY")
+
+    (problem,) = attempt(full, hide).problems
+    assert (problem.kind, problem.table) == ("guard", "reviews")
+
+
+ODD_VALUES = {
+    "sqlite": [
+        ("inspections", "source_ref", "CAST(source_ref AS BLOB)"),
+        ("inspections", "source_ref", "CAST(x'ff' AS TEXT)"),
+        ("inspection_attributes", "value", "x'ff'"),
+        ("runs", "source", "CAST(source AS BLOB)"),
+        ("runs", "source", "CAST(x'ff' AS TEXT)"),
+        ("audit_log", "content", "CAST(content AS BLOB)"),
+        ("audit_log", "actor", "CAST(x'ff' AS TEXT)"),
+        ("masks", "png", "'text'"),
+        ("masks", "png", "CAST(x'ff' AS TEXT)"),
+        ("detections", "latency_ms", "9e999"),
+        ("hostings", "claimed_until", "'infinity'"),
+    ],
+    "postgresql": [
+        ("detections", "latency_ms", "'infinity'"),
+        ("detections", "latency_ms", "'NaN'"),
+        ("hostings", "claimed_until", "'infinity'"),
+        ("models", "created_at", "'-infinity'"),
+        ("reviews", "reviewed_at", "(reviewed_at::text || ' BC')::timestamptz"),
+        ("audit_log", "at", "(at::text || ' BC')::timestamptz"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("full", "table", "column", "value"),
+    [(database, *odd) for database, values in ODD_VALUES.items() for odd in values],
+    ids=[f"{database}-{n}" for database, values in ODD_VALUES.items() for n in range(len(values))],
+    indirect=["full"],
+)
+def test_values_that_the_store_never_writes_are_found(
+    full: Store, table: str, column: str, value: str
+) -> None:
+    def change(conn: Connection) -> None:
+        row = where(conn, table, 0)
+        conn.exec_driver_sql(f"UPDATE {table} SET {column} = {value} WHERE {row}")
+
+    def fill_in(conn: Connection) -> None:
+        conn.exec_driver_sql(f"UPDATE {table} SET {column} = {value} WHERE {column} IS NULL")
+
+    assert table in tables_named(attempt(full, change))
+    with full.database.read() as conn:
+        empty = conn.exec_driver_sql(f"SELECT 1 FROM {table} WHERE {column} IS NULL").first()
+    if empty is not None:
+        assert table in tables_named(attempt(full, fill_in))
 
 
 def test_a_ruined_log_gives_a_readable_report(full: Store) -> None:
@@ -326,7 +491,11 @@ def test_an_emptied_database_needs_a_kept_head(full: Store) -> None:
         '{"bulk":{"inspections":{"layout":99,"marks":"","rows":1,"sha256":""}},"rows":[[1,2,3,4]]}',
         '{"bulk":{"inspections":{"layout":1,"marks":"?","rows":999999999,"sha256":""}}}',
         '{"bulk":{"inspections":{"layout":1,"marks":"AAA=","rows":-1,"sha256":""}}}',
+        '{"bulk":{"inspections":{"layout":1,"marks":"A","rows":2,"sha256":""}}}',
+        '{"bulk":{"inspections":{"layout":1,"marks":"é","rows":2,"sha256":""}}}',
+        '{"bulk":{"inspections":{"layout":1,"marks":"","rows":18446744073709551615,"sha256":""}}}',
         '{"rows":[["models",99999999999,1,"x"],["nothing",1,1,"x"]]}',
+        '{"rows":[["models",18446744073709551615,1,"x"]]}',
     ],
 )
 def test_nonsense_in_an_entry_is_found_and_survived(full: Store, content: str) -> None:

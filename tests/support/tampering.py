@@ -6,12 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from store_samples import LEASE, a_model, a_run, after, failed, judged, segmented
 
-from lfv_store import NewVerdict, Store
+from lfv_store import NewDetection, NewInspection, NewVerdict, Store
 from lfv_store.audit.canonical import GENESIS
 from lfv_store.audit.entries import Entry, entry_columns
 from lfv_store.tables import Base
@@ -33,7 +34,9 @@ def fill(store: Store) -> list[str]:
             + [judged(model_id, line, image=f"{run_id} {line}") for line in (4, 5, 6)],
         )
         store.inspections.record(
-            run_id, [segmented(model_id, line, expected_is_anomalous=True) for line in (7, 8)]
+            run_id,
+            [segmented(model_id, line, expected_is_anomalous=True) for line in (7, 8)]
+            + [without_latency(judged(model_id, 9))],
         )
         store.leases.release(lease.lease_id, after(20))
         store.hostings.mark_stopped(lease.hosting_id, after(30))
@@ -47,6 +50,12 @@ def fill(store: Store) -> list[str]:
         store.runs.set_manifest(run_id, "ab" * 32, 8)
         store.runs.set_status(run_id, "completed", "done", after(60))
     return runs
+
+
+def without_latency(item: NewInspection) -> NewInspection:
+    """The same, by a host that does not say how long its answer took."""
+    assert isinstance(item.detection, NewDetection)
+    return replace(item, detection=replace(item.detection, latency_ms=None))
 
 
 @contextmanager

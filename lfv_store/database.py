@@ -79,7 +79,7 @@ def parse_url(url: str) -> URL:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise StoreError(
             "not a database URL; expected sqlite:///FILE or postgresql://USER@HOST/DATABASE"
         ) from None
@@ -98,7 +98,8 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = parse_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self.name = self.url.render_as_string(hide_password=True)
+        plain = self.url.set(drivername=self.url.get_backend_name())
+        self.name = plain.render_as_string(hide_password=True)
         if self.is_sqlite and sqlite3.sqlite_version_info < OLDEST_SQLITE:
             raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old; 3.35 or newer is needed")
         if self.is_sqlite:
@@ -140,7 +141,7 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads. On SQLite it sees one moment; see snapshot() for both."""
         # begin() by hand: statements on the driver's connection would not begin a transaction.
-        with translated(), self.engine.connect() as conn, conn.begin():
+        with translated(self.name), self.engine.connect() as conn, conn.begin():
             yield conn
 
     @contextmanager
@@ -154,13 +155,13 @@ class Database:
             engine = engine.execution_options(
                 isolation_level="REPEATABLE READ", postgresql_readonly=read_only
             )
-        with translated(), engine.connect() as conn, conn.begin():
+        with translated(self.name), engine.connect() as conn, conn.begin():
             yield conn
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that commits at the end of the block, or rolls back if it raises."""
-        with translated(), self._writer.begin() as conn:
+        with translated(self.name), self._writer.begin() as conn:
             if not self.is_sqlite:
                 conn.exec_driver_sql(_POSTGRES_WRITE)
             yield conn
@@ -185,7 +186,10 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreError(f"cannot make the folder {folder}: {error.strerror}") from error
+        raise StoreError(
+            f"the folder {folder} cannot be made: {error.strerror}; name another place for the"
+            " database"
+        ) from error
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:

@@ -3,6 +3,7 @@
     StoreError
     ├── StoreUnavailable        the database is away, locked or too busy; try again later
     ├── SchemaError
+    │   ├── SchemaForeign       the database is another program's
     │   ├── SchemaTooNew        the database was written by a newer release
     │   └── SchemaOutdated      the database needs `lfv db upgrade`
     ├── InvalidRecord           data that breaks a rule of the schema (naive time, unknown verdict)
@@ -41,6 +42,10 @@ class StoreUnavailable(StoreError):
 
 class SchemaError(StoreError):
     """The database's schema is not the one this release works with."""
+
+
+class SchemaForeign(SchemaError):
+    """The database holds tables, and none of them is ours."""
 
 
 class SchemaTooNew(SchemaError):

@@ -58,7 +58,8 @@ def open_store(url: str, *, migrate: bool | None = None, actor: str = "lfv") -> 
     user and no administrator), PostgreSQL is not: `lfv db upgrade` does that. `actor` is the name
     that the audit log gives to what is done through this object.
 
-    Raises SchemaTooNew, SchemaOutdated, StoreUnavailable, StoreError (not a usable URL).
+    Raises SchemaTooNew, SchemaOutdated, SchemaForeign, StoreUnavailable, StoreError (not a usable
+    URL or file).
     """
     database = Database(url)
     try:

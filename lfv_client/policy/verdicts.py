@@ -74,8 +74,8 @@ def _decide_anomalous(
         reviews.append(
             Reason(
                 "review.anomalous_from",
-                f"Anomalous with confidence {_percent(confidence)}, not rejected, and at least "
-                f"{_percent(band)}.",
+                f"Anomalous with confidence {_percent(confidence, band)}, not rejected, and at least "
+                f"{_percent(band, confidence)}.",
                 {"is_anomalous": True, "confidence": confidence, "anomalous_from": band},
             )
         )
@@ -93,7 +93,8 @@ def _decide_normal(result: DetectAnomalyResult, rules: Rules) -> tuple[VerdictKi
         reviews.append(
             Reason(
                 "review.normal_below",
-                f"Normal with confidence {_percent(confidence)} only, below {_percent(limit)}.",
+                f"Normal with confidence {_percent(confidence, limit)} only, below "
+                f"{_percent(limit, confidence)}.",
                 figures | {"normal_below": limit},
             )
         )
@@ -124,14 +125,12 @@ def _apply(
     if rules.classification is not None:
         limit = rules.classification.min_confidence
         figures = {"is_anomalous": True, "confidence": confidence, "min_confidence": limit}
+        said = f"Anomalous with confidence {_percent(confidence, limit)}"
+        asked = _percent(limit, confidence)
         if confidence >= limit:
-            text = f"Anomalous with confidence {_percent(confidence)}, at least {_percent(limit)}."
-            fired.append(Reason("classification", text, figures))
+            fired.append(Reason("classification", f"{said}, at least {asked}.", figures))
         else:
-            text = (
-                f"Anomalous with confidence {_percent(confidence)} only, below {_percent(limit)}."
-            )
-            held.append(Reason("classification", text, figures))
+            held.append(Reason("classification", f"{said} only, below {asked}.", figures))
     for name, rule, broken, whole in (
         ("coverage", rules.coverage, _too_large(result, rules), "No anomaly type is too large."),
         ("anomaly_types", rules.anomaly_types, _too_many(result, rules), "Not too many types."),
@@ -141,8 +140,8 @@ def _apply(
         figures = {"confidence": confidence, "min_confidence": rule.min_confidence}
         if confidence < rule.min_confidence:
             text = (
-                f"Not applied: confidence {_percent(confidence)} is below "
-                f"{_percent(rule.min_confidence)}."
+                f"Not applied: confidence {_percent(confidence, rule.min_confidence)} is below "
+                f"{_percent(rule.min_confidence, confidence)}."
             )
             held.append(Reason(name, text, figures))
         elif not result.is_segmentation:
@@ -162,17 +161,18 @@ def _too_large(result: DetectAnomalyResult, rules: Rules) -> list[Reason]:
     reasons = []
     for found in result.defects:
         limit = rule.limit_for(found.name)
-        if limit is not None and found.total_percentage_area > limit:
+        area = found.total_percentage_area
+        if limit is not None and area > limit:
             reasons.append(
                 Reason(
                     "coverage",
-                    f"{found.name} covers {_percent(found.total_percentage_area)} of the image, "
-                    f"more than {_percent(limit)}.",
+                    f"{found.name} covers {_percent(area, limit)} of the image, "
+                    f"more than {_percent(limit, area)}.",
                     {
                         "confidence": result.confidence,
                         "min_confidence": rule.min_confidence,
                         "anomaly_type": found.name,
-                        "total_percentage_area": found.total_percentage_area,
+                        "total_percentage_area": area,
                         "limit": limit,
                         "limit_of": found.name if found.name in rule.limits else ANY_TYPE,
                     },
@@ -204,6 +204,17 @@ def _found(result: DetectAnomalyResult) -> dict[str, Any]:
     return {"found": {found.name: found.total_percentage_area for found in result.defects}}
 
 
-def _percent(fraction: float) -> str:
-    """A percentage with as many digits as it takes to tell close figures apart."""
-    return f"{fraction * 100:.6g}%"
+def _percent(fraction: float, other: float | None = None) -> str:
+    """A percentage to one decimal, or to as many as it takes to differ from `other`'s.
+
+    The exact figures stand in `Reason.figures`.
+    """
+    for decimals in range(1, 15):
+        shown = _rounded(fraction, decimals)
+        if other is None or fraction == other or shown != _rounded(other, decimals):
+            return f"{shown}%"
+    return f"{fraction * 100!r}%"
+
+
+def _rounded(fraction: float, decimals: int) -> str:
+    return f"{fraction * 100:.{decimals}f}".rstrip("0").rstrip(".")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +239,34 @@ def test_reasons_name_rules_and_figures() -> None:
 def test_close_figures_are_told_apart() -> None:
     text = decide(answer(True, 0.79999), Policy.from_confidence(0.8)).reasons[0].text
     assert text == "Anomalous with confidence 79.999% only, below 80%."
+
+
+@pytest.mark.parametrize(
+    ("confidence", "limit", "text"),
+    [
+        (0.620331, 0.8, "Anomalous with confidence 62% only, below 80%."),
+        (0.6270331, 0.8, "Anomalous with confidence 62.7% only, below 80%."),
+        (0.7996, 0.8, "Anomalous with confidence 79.96% only, below 80%."),
+        (0.8, 0.8, "Anomalous with confidence 80%, at least 80%."),
+        (0.80000001, 0.8, "Anomalous with confidence 80.000001%, at least 80%."),
+        (1.0, 0.0, "Anomalous with confidence 100%, at least 0%."),
+        (0.9, 0.12345, "Anomalous with confidence 90%, at least 12.3%."),
+    ],
+)
+def test_percentages_have_no_more_digits_than_tell_them_apart(
+    confidence: float, limit: float, text: str
+) -> None:
+    policy = Policy.from_confidence(limit)
+    verdict = decide(DetectAnomalyResult(True, confidence), policy)
+    assert verdict.reasons[0].text == text
+    assert verdict.reasons[0].figures["confidence"] == confidence
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_figures_that_differ_look_different(confidence: float, limit: float) -> None:
+    verdict = decide(DetectAnomalyResult(True, confidence), Policy.from_confidence(limit))
+    one, two = re.findall(r"[0-9.e-]+(?=%)", verdict.reasons[0].text)
+    assert (one == two) == (confidence == limit) or confidence * 100 == limit * 100
 
 
 # -- properties -----------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from store_samples import a_model, a_run, judged
 from lfv_store import (
     InvalidRecord,
     RecordConflict,
+    SchemaForeign,
     Store,
     StoreError,
     StoreUnavailable,
@@ -39,7 +41,15 @@ def test_urls_are_normalised(url: str, driver: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["", "a.db", "mysql://u:secret@h/d", "sqlite://", "sqlite:///:memory:", "x:secret@@://"],
+    [
+        "",
+        "a.db",
+        "mysql://u:secret@h/d",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "x:secret@@://",
+        "postgresql://u:secret@h:x/d",
+    ],
 )
 def test_other_urls_are_refused_without_repeating_secrets(url: str) -> None:
     with pytest.raises(StoreError) as refused:
@@ -64,6 +74,110 @@ def test_a_file_that_cannot_be_made_or_read_is_an_error(tmp_path: Path) -> None:
         open_store(f"sqlite:///{broken}")
     with pytest.raises(StoreError):
         open_store(f"sqlite:///{broken}/below/store.db")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "unable to open database file; it has to be a file"),
+        (b"this is no database, and long enough to be seen as none" * 20, "name the right one"),
+    ],
+    ids=["a folder", "another file"],
+)
+def test_what_is_no_database_is_named_with_a_way_out(
+    tmp_path: Path, content: bytes | None, message: str
+) -> None:
+    place = tmp_path / "place"
+    if content is None:
+        place.mkdir()
+    else:
+        place.write_bytes(content)
+    with pytest.raises(StoreError, match=message) as refused:
+        open_store(f"sqlite:///{place}")
+    assert str(refused.value).startswith(f"sqlite:///{place}: ")
+    assert "\n" not in str(refused.value)
+
+
+def test_another_programs_database_is_left_as_it_is(tmp_path: Path) -> None:
+    place = tmp_path / "other.db"
+    with closing(sqlite3.connect(place)) as other, other:
+        other.execute("CREATE TABLE parts (name)")
+    with pytest.raises(SchemaForeign, match=r"another program's tables \(parts"):
+        open_store(f"sqlite:///{place}")
+    with closing(sqlite3.connect(place)) as other:
+        assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("parts",)]
+
+
+def test_another_programs_migrations_are_not_taken_for_newer_ones(
+    postgresql_server: PostgresServer, tmp_path: Path
+) -> None:
+    with postgresql_server.database(migrated=False) as postgresql:
+        for url in (postgresql, f"sqlite:///{tmp_path / 'other.db'}"):
+            database = Database(url)
+            with database.write() as conn:
+                conn.exec_driver_sql("CREATE TABLE parts (name text)")
+                conn.exec_driver_sql("CREATE TABLE alembic_version (version_num text)")
+                conn.exec_driver_sql("INSERT INTO alembic_version VALUES ('b1c2')")
+            database.close()
+            with pytest.raises(SchemaForeign, match="name a database of its own"):
+                open_store(url, migrate=True)
+
+
+def test_a_table_that_is_missing_says_what_to_do(store: Store) -> None:
+    backup = pytest.raises(StoreError, match="restore the database from a backup")
+    with backup as refused, store.database.read() as conn:
+        conn.exec_driver_sql("SELECT * FROM no_such_table")
+    assert store.database.name in str(refused.value)
+
+
+def test_an_sqlite_file_that_is_full_or_read_only_says_what_to_do(sqlite_url: str) -> None:
+    with open_store(sqlite_url) as store:
+        model_id = a_model(store)
+        run_id = a_run(store, model_id)
+        batch = [judged(model_id, line) for line in range(1, 500)]
+
+        @sa.event.listens_for(store.database.engine, "checkout")
+        def limited(connection: sqlite3.Connection, *_: object) -> None:
+            connection.execute(limit)
+
+        limit = "PRAGMA max_page_count = 1"  # as many as there are already
+        with pytest.raises(StoreUnavailable, match="full; make room there and try again"):
+            store.inspections.record(run_id, batch)
+        assert store.audit.verify().ok
+        limit = "PRAGMA max_page_count = 1000000"
+        assert store.inspections.record(run_id, batch).inspections == len(batch)
+        limit = "PRAGMA query_only = ON"
+        with pytest.raises(StoreError, match="readonly database; this user needs to write"):
+            store.inspections.record(run_id, [judged(model_id, 500)])
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ("25006", "name the one that is written to"),
+        ("42501", "its owner has to let this user do so"),
+        ("53100", "make room on the server's disk"),
+        ("53300", "no more connections"),
+        ("55P03", "another session has held a lock"),
+        ("57P01", "the server ended the session"),
+    ],
+)
+def test_an_error_of_postgresql_says_what_to_do(
+    postgresql_url: str, state: str, message: str
+) -> None:
+    with (
+        open_store(postgresql_url) as store,
+        pytest.raises(StoreError, match=message) as refused,
+        store.database.write() as conn,
+    ):
+        conn.exec_driver_sql(f"DO $$ BEGIN RAISE SQLSTATE '{state}'; END $$")
+    assert str(refused.value).startswith(store.database.name)
+
+
+@pytest.mark.parametrize("place", ["127.0.0.1:1/lfv", "no-such-host.invalid/lfv"])
+def test_a_server_that_does_not_answer_says_what_to_do(place: str) -> None:
+    with pytest.raises(StoreUnavailable, match="see that the server runs"):
+        open_store(f"postgresql://me@{place}")
 
 
 def test_sqlite_settings_hold_on_every_connection(sqlite_url: str) -> None:

@@ -21,6 +21,7 @@ from store_samples import (
 
 from lfv_store import (
     InvalidRecord,
+    NewDetection,
     NewInspection,
     RecordCounts,
     RunCounts,
@@ -155,6 +156,7 @@ def test_a_wrong_batch_is_refused_as_a_whole(store: Store) -> None:
     known = store.inspections.known_detections(model_id, [an_image("a").sha256])
     detection_id = known[an_image("a").sha256].detection_id
     good = judged(model_id, 1)
+    assert isinstance(good.detection, NewDetection)
     bad: list[tuple[NewInspection, type[Exception], str]] = [
         (replace(good, verdict=None), InvalidRecord, "either a verdict or an error"),
         (replace(good, error_code="x"), InvalidRecord, "either a verdict or an error"),

@@ -1,8 +1,10 @@
 """How good were the answers, where the manifest knew the truth?
 
 The figures and their names are those of Lookout for Vision's EvaluationResult file (developer
-guide, "Reviewing the evaluation result"). Anomalous is the positive class. What the guide leaves
-open is settled here:
+guide, "Viewing performance metrics", "Reviewing the evaluation result", which prints its schema;
+"Improving your model" says what AIOU is: the average overlap of true and predicted masks).
+Anomalous is the positive class. What the guide leaves open is settled here, and in the same way by
+the service:
 
 - ROC AUC and average precision rank images by `anomaly_score`; ties count half in the first, and
   as one threshold in the second. They are None where one class is missing.
@@ -59,9 +61,13 @@ class Evaluation:
     types: tuple[TypeMetrics, ...] = ()
 
     def to_evaluation_result(
-        self, *, model_arn: str, ended_at: datetime, training_images: int = 0
+        self, *, model_arn: str, ended_at: datetime, training_images: int | None = None
     ) -> dict[str, Any]:
-        """Ready for JSON, in the shape of Lookout for Vision's EvaluationResult file."""
+        """Ready for JSON, in the shape of Lookout for Vision's EvaluationResult file.
+
+        As there, anomaly types are those of the true masks. What is undefined or not known
+        (`training_images`, to whoever did not train the model) is None.
+        """
         metrics: dict[str, Any] = {
             "ROCAUC": self.roc_auc,
             "AveragePrecision": self.average_precision,
@@ -69,7 +75,8 @@ class Evaluation:
             "Recall": self.recall,
             "F1Score": self.f1,
         }
-        if self.types:
+        types = [found for found in self.types if found.images]
+        if types:
             metrics["PixelAnomalyClassMetrics"] = [
                 {
                     "Precision": found.precision,
@@ -78,7 +85,7 @@ class Evaluation:
                     "AIOU": found.average_iou,
                     "ClassName": found.name,
                 }
-                for found in self.types
+                for found in types
             ]
         return {
             "Version": 1,

@@ -98,7 +98,8 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = parse_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        plain = self.url.set(drivername=self.url.get_backend_name())
+        # Without the query, which may hold a password too.
+        plain = self.url.set(drivername=self.url.get_backend_name(), query={})
         self.name = plain.render_as_string(hide_password=True)
         if self.is_sqlite and sqlite3.sqlite_version_info < OLDEST_SQLITE:
             raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old; 3.35 or newer is needed")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import Counter
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 #: Rows of the result table on the Prefect page; the report and the database have all.
 TABLE_ROWS = 200
+#: Beside the report of a run whose manifest carries labels.
+EVALUATION_FILE = "EvaluationResult.json"
 _GROUPS = ("review", "reject", "error", "accept")
 
 
@@ -61,13 +65,24 @@ def report_run(run: RunContext, store: Store, reader: SourceReader) -> RunSummar
     )
     images, errors_by_code = _images(run, store, reader)
     report = _report(run, stored, store, summary, images, errors_by_code)
+    folder = run.settings.run_folder(run.run_id)
     try:
-        rendered = render_report(report, run.settings.run_folder(run.run_id))
+        rendered = render_report(report, folder)
         summary = replace(summary, report=rendered.path)
+        if summary.evaluation is not None:
+            _write_evaluation(folder / EVALUATION_FILE, summary.evaluation, stored, store)
     except OSError as error:
         logger.warning("the report of run %s could not be written: %s", run.run_id, error)
     _publish(summary, images)
     return summary
+
+
+def _write_evaluation(file: Path, evaluation: Evaluation, run: Run, store: Store) -> None:
+    """The figures in the shape of Lookout for Vision's EvaluationResult, for programs."""
+    arn = "" if run.model_id is None else store.models.get(run.model_id).key.model_arn
+    ended = run.finished_at or datetime.now(UTC)
+    document = evaluation.to_evaluation_result(model_arn=arn, ended_at=ended)
+    file.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
 def _images(

@@ -74,8 +74,8 @@ def _decide_anomalous(
         reviews.append(
             Reason(
                 "review.anomalous_from",
-                f"Anomalous with confidence {_percent(confidence, band)}, not rejected, and at least "
-                f"{_percent(band, confidence)}.",
+                f"Anomalous with confidence {_percent(confidence, band)}, not rejected, and at "
+                f"least {_percent(band, confidence)}.",
                 {"is_anomalous": True, "confidence": confidence, "anomalous_from": band},
             )
         )

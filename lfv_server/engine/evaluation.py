@@ -1,9 +1,10 @@
 """Verdicts against labels, and the EvaluationResult document.
 
-The document's keys are those that awslabs' ``lookoutvision`` package reads (``metrics.py``:
-Version, EvaluationDetails, AggregatedEvaluationResults.Metrics); results per anomaly type follow
-the summary file of Rekognition Custom Labels, the same family.  Figures of ours that the
-original did not have are kept apart, under ``Details``.
+Version, EvaluationDetails and AggregatedEvaluationResults.Metrics have the keys of the schema in
+Lookout for Vision's developer guide ("Viewing performance metrics", "Reviewing the evaluation
+result"; awslabs' ``lookoutvision`` package reads them in ``metrics.py``).  The rest is ours:
+ConfusionMatrix and LabelEvaluationResults, named as in the summary file of Rekognition Custom
+Labels, and ``Details``; the service keeps it apart when it writes the file.
 """
 
 from __future__ import annotations
@@ -81,6 +82,7 @@ def evaluate(
     probability = np.array([e.probability for e in evaluated])
     counts = metrics.confusion(truth, called)
     labels = _per_type(evaluated, [name for name, _ in anomaly_types])
+    pixels = [_pixel_metrics(evaluated, label["Label"]) for label in labels]
     details: dict[str, Any] = {
         "Source": "out-of-fold" if out_of_fold else "test dataset",
         "Threshold": threshold,
@@ -102,6 +104,7 @@ def evaluate(
                 "F1Score": counts.f1,
                 "Precision": counts.precision,
                 "Recall": counts.recall,
+                **({"PixelAnomalyClassMetrics": pixels} if pixels else {}),
             },
             "ConfusionMatrix": _matrix(counts),
         },
@@ -150,3 +153,23 @@ def _per_type(evaluated: Sequence[Evaluated], types: Sequence[str]) -> list[dict
             }
         )
     return results
+
+
+def _pixel_metrics(evaluated: Sequence[Evaluated], name: str) -> dict[str, Any]:
+    """A type that is in some true mask, as the original has it.
+
+    Precision, recall and F1 count images, and precision is None where no image was said to have
+    the type.  AIOU is the guide's "average percentage overlap" ("Average Intersection over Union"):
+    the mean over the images that have the type in truth or verdict.
+    """
+    overlaps = [e.overlaps[name] for e in evaluated if name in e.overlaps]
+    truth = np.array([o.in_truth for o in overlaps])
+    verdict = np.array([o.in_verdict for o in overlaps])
+    counts = metrics.confusion(truth, verdict)
+    return {
+        "Precision": counts.precision if verdict.any() else None,
+        "Recall": counts.recall,
+        "F1Score": counts.f1,
+        "AIOU": float(np.mean([o.intersection / o.union for o in overlaps if o.union])),
+        "ClassName": name,
+    }

@@ -32,59 +32,71 @@ def write_evaluation(
     folder.mkdir(parents=True, exist_ok=True)
     manifest = folder / f"EvaluationManifest-{model.project_name}-{model.version}.json"
     result = folder / f"EvaluationResult-{model.project_name}-{model.version}.json"
-    ended = datetime.fromtimestamp(ended_at, UTC).replace(tzinfo=None).isoformat()
+    moment = datetime.fromtimestamp(ended_at, UTC).replace(tzinfo=None)
+    ended = moment.isoformat(timespec="microseconds")
     with manifest.open("wb") as file:
         for line in _lines(model, lines, trained["evaluated"], ended):
             file.write(line + b"\n")
-    aggregated = trained["evaluation"].get("AggregatedEvaluationResults", {})
-    document = {
-        **trained["evaluation"],
-        "Version": 1,
-        "AggregatedEvaluationResults": {
-            **aggregated,
-            "Metrics": {**_figures(lines, trained), **aggregated.get("Metrics", {})},
-        },
-        "EvaluationDetails": {
-            **trained["evaluation"].get("EvaluationDetails", {}),
-            "ModelArn": model.arn,
-            "EvaluationEndTimestamp": ended,
-        },
-    }
-    result.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+    result.write_bytes(
+        orjson.dumps(_document(model, lines, trained, ended), option=orjson.OPT_INDENT_2)
+    )
     return manifest, result
 
 
-def _figures(lines: Mapping[str, str], trained: Mapping[str, Any]) -> dict[str, Any]:
-    """The figures that the original always wrote, for those that the engine left out.
+def _document(
+    model: Model, lines: Mapping[str, str], trained: Mapping[str, Any], ended: str
+) -> dict[str, Any]:
+    """The schema of the developer guide, "Reviewing the evaluation result".
 
-    Named as in the developer guide, "Reviewing the evaluation result".
+    What the original did not have is under ``Details``.
+    """
+    evaluation = trained["evaluation"]
+    counted = evaluation["EvaluationDetails"]
+    aggregated = evaluation["AggregatedEvaluationResults"]
+    details = dict(evaluation.get("Details", {}))
+    if "ConfusionMatrix" in aggregated:
+        details["ConfusionMatrix"] = aggregated["ConfusionMatrix"]
+    if "LabelEvaluationResults" in evaluation:
+        details["LabelEvaluationResults"] = evaluation["LabelEvaluationResults"]
+    return {
+        "Version": 1,
+        "EvaluationDetails": {
+            "ModelArn": model.arn,
+            "EvaluationEndTimestamp": ended,
+            "NumberOfTrainingImages": counted["NumberOfTrainingImages"],
+            "NumberOfTestingImages": counted["NumberOfTestingImages"],
+        },
+        "AggregatedEvaluationResults": {
+            "Metrics": _figures(lines, trained, aggregated["Metrics"]),
+        },
+        "Details": details,
+    }
+
+
+def _figures(
+    lines: Mapping[str, str], trained: Mapping[str, Any], measured: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The figures of the original; null where one is undefined.
+
+    ``measured`` are the engine's; a ranking it does not give.
     """
     ranked = []
     for image in trained["evaluated"]:
         sure = image["confidence"]
         score = sure if image["is_anomalous"] else 1 - sure
         ranked.append((score, parse_entry(lines[image["source_ref"]].encode()).label == "anomaly"))
-    figures: dict[str, Any] = {
-        "Precision": trained["precision"],
-        "Recall": trained["recall"],
-        "F1Score": trained["f1"],
-    }
     anomalies = [score for score, is_anomaly in ranked if is_anomaly]
     normals = [score for score, is_anomaly in ranked if not is_anomaly]
-    if anomalies and normals:
-        figures["ROCAUC"] = _roc_auc(anomalies, normals)
-        figures["AveragePrecision"] = _average_precision(ranked)
-    if types := trained["evaluation"].get("LabelEvaluationResults"):
-        figures["PixelAnomalyClassMetrics"] = [
-            {
-                "Precision": found["Metrics"]["Precision"],
-                "Recall": found["Metrics"]["Recall"],
-                "F1Score": found["Metrics"]["F1Score"],
-                "AIOU": found["Metrics"]["IoU"],
-                "ClassName": found["Label"],
-            }
-            for found in types
-        ]
+    called = any(image["is_anomalous"] for image in trained["evaluated"])
+    figures: dict[str, Any] = {
+        "ROCAUC": _roc_auc(anomalies, normals) if anomalies and normals else None,
+        "AveragePrecision": _average_precision(ranked) if anomalies else None,
+        "Precision": measured["Precision"] if called else None,
+        "Recall": measured["Recall"] if anomalies else None,
+        "F1Score": measured["F1Score"] if called or anomalies else None,
+    }
+    if "PixelAnomalyClassMetrics" in measured:
+        figures["PixelAnomalyClassMetrics"] = measured["PixelAnomalyClassMetrics"]
     return figures
 
 

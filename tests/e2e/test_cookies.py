@@ -43,6 +43,9 @@ def test_cookies_are_trained_on_inspected_and_put_on_record(
     assert summary["counts"]["errors"] == summary["counts"]["pending"] == 0
     assert summary["evaluation"]["roc_auc"] >= 0.9
     assert Path(summary["report"]).is_file()
+    figures = json.loads(Path(summary["report"]).with_name("EvaluationResult.json").read_text())
+    metrics = figures["AggregatedEvaluationResults"]["Metrics"]
+    assert metrics["ROCAUC"] == summary["evaluation"]["roc_auc"]
 
     again = lfv(tmp_path, "inspect", cookies / "test.manifest", "--project", "cookies")
     assert again["counts"]["reused"] == 22

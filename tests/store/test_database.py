@@ -65,6 +65,9 @@ def test_a_database_that_is_away_is_unavailable_and_keeps_the_password_secret() 
     chain = repr(refused.value.__cause__) + str(refused.value.__cause__)
     assert "secret" not in chain
     assert "secret" not in Database("postgresql://me:secret@127.0.0.1:1/lfv").name
+    with pytest.raises(StoreUnavailable) as refused:
+        open_store("postgresql://me@127.0.0.1:1/lfv?password=secret")
+    assert "secret" not in str(refused.value)
 
 
 def test_a_file_that_cannot_be_made_or_read_is_an_error(tmp_path: Path) -> None:

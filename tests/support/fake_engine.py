@@ -107,10 +107,16 @@ def train(
             "NumberOfTrainingImages": len(train),
             "NumberOfTestingImages": len(evaluated),
         },
-        "AggregatedEvaluationResults": {"Metrics": metrics | {"F1Score": 1.0}},
-        "LabelEvaluationResults": [
-            {"Label": name, "Metrics": metrics | {"F1Score": 1.0, "IoU": 0.5}} for name, _ in types
-        ],
+        "AggregatedEvaluationResults": {
+            "Metrics": metrics
+            | {"F1Score": 1.0}
+            | {
+                "PixelAnomalyClassMetrics": [
+                    metrics | {"F1Score": 1.0, "AIOU": 0.5, "ClassName": name} for name, _ in types
+                ]
+            },
+        },
+        "Details": {"Source": "made up"},
     }
     return Outcome(*size, types, 1.0, 0.75, 0.5, evaluated, evaluation, ("A warning.",))
 

@@ -248,10 +248,11 @@ class Settings(BaseSettings):
     @property
     def shown_store_url(self) -> str:
         """URL of the results database with its password hidden."""
+        shown = re.sub(r"([?&]password=)[^&]*", r"\1***", self.store_url)
         parts = urlsplit(self.store_url)
         if parts.password is None:
-            return self.store_url
-        return self.store_url.replace(f":{parts.password}@", ":***@", 1)
+            return shown
+        return shown.replace(f":{parts.password}@", ":***@", 1)
 
     @property
     def service_home(self) -> Path:

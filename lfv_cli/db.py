@@ -117,4 +117,6 @@ def _name(database: Database) -> str:
 def _shown(address: URL, *, hide_password: bool) -> str:
     """The URL without the name of the driver, as psql takes it too."""
     plain = address.set(drivername=address.get_backend_name())
+    if hide_password and "password" in plain.query:
+        plain = plain.update_query_dict({"password": "***"})
     return plain.render_as_string(hide_password=hide_password)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -103,31 +103,13 @@ def _verdicts(
     from lfv_store import NewVerdict
 
     total = store.inspections.counts(run_id).inspected
-    current = _Current(store, run_id)
     for done, candidate in enumerate(store.verdicts.candidates(run_id), start=1):
         result = DetectAnomalyResult.from_response(candidate.response)
         verdict = verdict_of(result, policy, candidate.attributes)
-        before = current.verdict(candidate.line_number) or candidate.verdict
-        changes[before, str(verdict.verdict)] += 1
+        changes[candidate.verdict, verdict.verdict.value] += 1
         activity.count(done, total)
         yield NewVerdict(
             inspection_id=candidate.inspection_id,
             verdict=verdict.verdict.value,
             reasons=[reason.to_dict() for reason in verdict.reasons],
         )
-
-
-class _Current:
-    """The verdicts of a run as they stand, read along with something else in the same order."""
-
-    def __init__(self, store: Store, run_id: str) -> None:
-        self._rows = store.results.rows(run_id)
-        self._row: Mapping[str, Any] | None = None
-
-    def verdict(self, line_number: int) -> str | None:
-        """The verdict of a line; lines are to be asked for in their order."""
-        while self._row is None or self._row["line_number"] < line_number:
-            self._row = next(self._rows, None)
-            if self._row is None:
-                return None
-        return self._row["verdict"] if self._row["line_number"] == line_number else None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING
 
+from lfv_settings import get_settings
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -65,6 +67,10 @@ def test_the_url_is_shown_without_its_password(
     assert lfv("db", "url").out == "postgresql://lfv:***@db.example/lfv\n"
     shown = lfv("db", "url", "--with-password").out
     assert shown == "postgresql://lfv:s3cret@db.example/lfv\n"
+    monkeypatch.setenv("LFV_DATABASE_URL", "postgresql://lfv@db.example/lfv?password=s3cret")
+    assert "s3cret" not in lfv("db", "url").out
+    assert "s3cret" in lfv("db", "url", "--with-password").out
+    assert "s3cret" not in get_settings().shown_store_url
 
 
 def test_a_database_that_is_away_is_one_sentence(lfv: Lfv) -> None:

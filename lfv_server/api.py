@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import parse_qsl
 from uuid import uuid4
@@ -17,17 +16,25 @@ from uuid import uuid4
 from botocore.model import OperationModel
 
 from lfv_client.api.model import service_model
-from lfv_server.bodies import Body, Budget, ClientGoneError, declared_length, read_body
+from lfv_server.bodies import (
+    Body,
+    Budget,
+    ClientGoneError,
+    declared_length,
+    discard_body,
+    is_framed_twice,
+    read_body,
+)
 from lfv_server.database import Database
 from lfv_server.detection import Detector
 from lfv_server.errors import (
-    AccessDeniedError,
     ApiError,
     InternalError,
     InvalidImageError,
     ResourceType,
     ValidationError,
 )
+from lfv_server.locality import check_local, headers_of
 from lfv_server.metrics import Metrics
 from lfv_server.operations import HANDLERS, Call
 from lfv_server.operations.call import Work
@@ -86,7 +93,7 @@ class Api:
             self._pages = PageTokens(tx)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = _Request(scope, _headers(scope), [])
+        request = _Request(scope, headers_of(scope), [])
         error: ApiError | None = None
         try:
             answer = await self._answer(request, receive)
@@ -100,7 +107,7 @@ class Api:
         if error is not None:
             answer = encode_error(self._model, error)
         self._metrics.count_request(request.model, error)
-        await _send(send, answer)
+        await _send(send, answer, last=is_framed_twice(request.headers))
 
     async def _answer(self, request: _Request, receive: Receive) -> Answer:
         scope = request.scope
@@ -108,22 +115,24 @@ class Api:
         limit, what = self._body_limit(match)
         length = _attempt(lambda: declared_length(request.headers))
         authorization = read_authorization(request.headers.get("authorization"))
-        early = match if isinstance(match, ApiError) else None
-        early = early or (length if isinstance(length, ApiError) else None)
+        early = length if isinstance(length, ApiError) else None
         early = early or self._refusal(request, authorization)
+        early = early or (match if isinstance(match, ApiError) else None)
+        timeout = self._options.transport.body_timeout
+        if early is not None:
+            # Told once the body has come: many clients don't listen before that.
+            await discard_body(receive, limit, timeout_seconds=timeout)
+            raise early
+        assert isinstance(match, Match)  # noqa: S101 (else it was refused just above)
         reserved = limit if not isinstance(length, int) else min(length, limit)
         with self._budget.take(reserved):
             body = await read_body(
                 receive,
                 limit,
                 what,
-                timeout_seconds=self._options.transport.body_timeout,
+                timeout_seconds=timeout,
                 digest=self._verifier is not None,
             )
-            # A refusal is told once the body is read: many clients don't listen before that.
-            if early is not None:
-                raise early
-            assert isinstance(match, Match)  # noqa: S101 (else it was refused just above)
             if self._verifier is not None and authorization is not None:
                 self._verifier.check(_signed(request), authorization, body.sha256 or "")
             return await self._perform(request, match, body, authorization)
@@ -135,7 +144,7 @@ class Api:
                 now = datetime.now(UTC)
                 self._verifier.check_before_body(_signed(request), authorization, now)
             else:
-                _check_local(request.headers)
+                check_local(request.headers)
             text = request.scope["query_string"].decode("latin-1")
             request.query = _query(text)
         except ApiError as error:
@@ -227,40 +236,11 @@ def _resource(members: dict[str, Any]) -> tuple[str, ResourceType]:
     return project, "PROJECT"
 
 
-def _headers(scope: Scope) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in scope["headers"]:
-        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-        headers[name] = f"{headers[name]},{value}" if name in headers else value
-    return headers
-
-
 def _query(text: str) -> list[tuple[str, str]]:
     try:
         return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=300)
     except (UnicodeDecodeError, ValueError):
         raise ValidationError("the query can't be read") from None
-
-
-def _check_local(headers: dict[str, str]) -> None:
-    """Without keys, programs on this machine are answered, and web pages in its browser not.
-
-    A page can send requests to a loopback address; they carry an Origin, or, after DNS rebinding,
-    the page's own Host.
-    """
-    if "origin" in headers:
-        raise AccessDeniedError("requests from web pages are not answered")
-    host = headers.get("host", "")
-    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-    name = name.strip("[]").lower()
-    if name == "localhost" or name.endswith(".localhost"):
-        return
-    try:
-        local = ip_address(name).is_loopback
-    except ValueError:
-        local = False
-    if not local:
-        raise AccessDeniedError("the Host header does not name this machine")
 
 
 def _signed(request: _Request) -> SignedRequest:
@@ -274,9 +254,12 @@ def _signed(request: _Request) -> SignedRequest:
     )
 
 
-async def _send(send: Send, answer: Answer) -> None:
+async def _send(send: Send, answer: Answer, *, last: bool) -> None:
+    """``last`` ends the connection: what follows on it may be no request."""
     headers = [(key.encode(), value.encode("latin-1")) for key, value in answer.headers.items()]
     headers.append((b"content-length", str(len(answer.body)).encode()))
     headers.append((b"x-amzn-requestid", str(uuid4()).encode()))
+    if last:
+        headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Container, Iterator, MutableMapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,12 +48,22 @@ class Budget:
 
 
 def declared_length(headers: dict[str, str]) -> int | None:
-    """The Content-Length, if there is one. Raises ValidationError for an encoded body."""
+    """The Content-Length, if there is one.
+
+    Raises ValidationError for an encoded body, and for one whose length is told in two ways.
+    """
+    if is_framed_twice(headers):
+        raise ValidationError("a request has a Content-Length or a Transfer-Encoding, not both")
     encoding = headers.get("content-encoding", "identity").lower()
     if encoding not in ("", "identity"):
         raise ValidationError(f"a body with Content-Encoding {encoding[:40]} is not accepted")
     text = headers.get("content-length")
     return int(text) if text is not None and text.isascii() and text.isdigit() else None
+
+
+def is_framed_twice(headers: Container[str]) -> bool:
+    """Whether a proxy may see the body's end elsewhere than we do (RFC 9112, section 6.1)."""
+    return "content-length" in headers and "transfer-encoding" in headers
 
 
 async def read_body(
@@ -67,17 +77,28 @@ async def read_body(
         raise ValidationError(f"the body did not arrive within {timeout_seconds:g} s") from None
 
 
+async def discard_body(receive: Receive, limit: int, *, timeout_seconds: float) -> None:
+    """Let a body pass that nobody will look at, for as long and as far as it would be read.
+
+    Raises ClientGoneError.
+    """
+    size = 0
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout_seconds):
+            while size <= _DRAIN * limit:
+                chunk, more = await _next(receive)
+                size += len(chunk)
+                if not more:
+                    return
+
+
 async def _read(receive: Receive, limit: int, what: str, *, digest: bool) -> Body:
     chunks: list[bytes] = []
     size = 0
     sha256 = hashlib.sha256() if digest else None
     more = True
     while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGoneError
-        chunk: bytes = message.get("body", b"")
-        more = message.get("more_body", False)
+        chunk, more = await _next(receive)
         size += len(chunk)
         if size > limit:
             chunks.clear()
@@ -90,3 +111,11 @@ async def _read(receive: Receive, limit: int, what: str, *, digest: bool) -> Bod
     if size > limit:
         raise ValidationError(f"{what} has more than {limit} bytes")
     return Body(b"".join(chunks), sha256.hexdigest() if sha256 else None)
+
+
+async def _next(receive: Receive) -> tuple[bytes, bool]:
+    """The next part of a body, and whether there is more. Raises ClientGoneError."""
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGoneError
+    return message.get("body", b""), message.get("more_body", False)

@@ -66,6 +66,7 @@ class Transport:
 
     header_timeout: float = 15.0
     body_timeout: float = 60.0
+    """For a request's body to arrive, and for its answer to be fetched."""
     keep_alive: float = 75.0
     """Longer than botocore and the JavaScript SDK keep an idle connection in use."""
     connections: int = 512

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import orjson
 import uvicorn
-from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lfv_server import metrics
 from lfv_server.api import Api
+from lfv_server.bodies import is_framed_twice
 from lfv_server.buckets import Buckets
 from lfv_server.database import Database
 from lfv_server.detection import Detector
@@ -27,6 +27,7 @@ from lfv_server.errors import OptionsError
 from lfv_server.home import Home
 from lfv_server.hosting.manager import HostingManager
 from lfv_server.jobs.context import JobContext
+from lfv_server.locality import headers_of, is_from_here
 from lfv_server.options import ServeOptions
 from lfv_server.transport import Server, bounded_protocol
 from lfv_server.work import BackgroundWork
@@ -76,7 +77,7 @@ async def _serve_from(
     work = BackgroundWork(context, hosting, options.engine)
     measured = metrics.Metrics(lambda: hosting.pools)
     api = Api(options, database, work, Detector(database, hosting), measured)
-    pages: dict[str, Callable[[Request], Response]] = {
+    pages: dict[str, Callable[[bool], Response]] = {
         "/health": partial(_health, hosting),
         "/metrics": partial(_metrics, options, measured),
     }
@@ -84,10 +85,13 @@ async def _serve_from(
     # Not Starlette's router: it matches the decoded path, and there any character may stand.
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         page = pages.get(scope["path"]) if scope["method"] == "GET" else None
-        if page is None:
+        headers = headers_of(scope)
+        from_here = is_from_here(scope, headers)
+        # Without keys nobody else is answered, which the API says in its own way.
+        if page is None or is_framed_twice(headers) or not (from_here or options.credentials):
             await api(scope, receive, send)
         else:
-            await page(Request(scope))(scope, receive, send)
+            await page(from_here)(scope, receive, send)
 
     server = Server(_uvicorn_config(options, app), lambda: _tell_ready(options, listener, ready))
     watch = asyncio.create_task(_end_when_unused(options, server))
@@ -169,7 +173,9 @@ async def _end_when_unused(options: ServeOptions, server: Server) -> None:
         server.should_exit = True
 
 
-def _health(hosting: HostingManager, _: Request) -> JSONResponse:
+def _health(hosting: HostingManager, from_here: bool) -> JSONResponse:
+    if not from_here:  # that it works is all that a stranger is told
+        return JSONResponse({"status": "ok"})
     hosted = [
         {
             "project": pool.model.project_name,
@@ -183,12 +189,7 @@ def _health(hosting: HostingManager, _: Request) -> JSONResponse:
     return JSONResponse({"status": "ok", "hosted": hosted})
 
 
-def _metrics(options: ServeOptions, measured: metrics.Metrics, request: Request) -> Response:
-    client = request.client.host if request.client else ""
-    if options.credentials and not options.open_metrics and not _is_here(client):
+def _metrics(options: ServeOptions, measured: metrics.Metrics, from_here: bool) -> Response:
+    if not from_here and not options.open_metrics:
         return Response("metrics are told to this machine only", status_code=403)
     return Response(measured.exposition(), media_type=metrics.CONTENT_TYPE)
-
-
-def _is_here(address: str) -> bool:
-    return address in ("127.0.0.1", "::1") or address.startswith("127.")

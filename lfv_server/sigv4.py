@@ -25,6 +25,10 @@ _HEADER = re.compile(
     rf"{ALGORITHM} +Credential=(?P<credential>[^,\s]+),? *SignedHeaders=(?P<headers>[^,\s]+),?"
     r" *Signature=(?P<signature>[0-9a-f]{64})"
 )
+_DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
+_NO_BODY = hashlib.sha256(b"").hexdigest()
+_MEMBERS = ("content-type", "x-amzn-client-token")
+"""Headers that an operation may take a member from."""
 _REGION = re.compile(r"[a-z]{2}[a-z0-9-]{1,30}")
 
 
@@ -81,26 +85,19 @@ class Verifier:
             raise AccessDeniedError("the access key is not known here")
         if authorization.service != SERVICE:
             raise AccessDeniedError(f"the signature is not for the service {SERVICE}")
-        if not {"host", "x-amz-date"} <= set(authorization.signed_headers):
-            raise AccessDeniedError("the signature has to cover the headers host and x-amz-date")
-        try:
-            signed_at = datetime.strptime(
-                request.headers.get("x-amz-date", ""), "%Y%m%dT%H%M%SZ"
-            ).replace(tzinfo=UTC)
-        except ValueError:
-            raise AccessDeniedError("the header x-amz-date is missing or no date") from None
+        if uncovered := sorted(_to_be_signed(request) - set(authorization.signed_headers)):
+            raise AccessDeniedError(f"the signature has to cover the header {uncovered[0]}")
+        signed_at = _moment(request.headers.get("x-amz-date", ""))
         if abs((now - signed_at).total_seconds()) > MAX_SKEW_SECONDS:
             raise AccessDeniedError(
                 "Signature expired or not yet valid: the request's time is more than"
                 f" {MAX_SKEW_SECONDS} s off this service's"
             )
-        if not request.headers["x-amz-date"].startswith(authorization.date):
+        if request.headers["x-amz-date"][:8] != authorization.date:
             raise AccessDeniedError("the signature's scope is of another day than the request")
         declared = request.headers.get("x-amz-content-sha256")
         if declared is not None and declared.startswith("STREAMING-"):
             raise AccessDeniedError("signatures in chunks are not supported; sign the whole body")
-        if declared == UNSIGNED_PAYLOAD and not request.is_tls:
-            raise AccessDeniedError("the body has to be signed unless the connection is TLS")
         return authorization
 
     def check(self, request: SignedRequest, authorization: Authorization, body_sha256: str) -> None:
@@ -111,8 +108,9 @@ class Verifier:
         declared = request.headers.get("x-amz-content-sha256")
         payload = body_sha256
         if declared == UNSIGNED_PAYLOAD:
-            if "x-amz-content-sha256" not in authorization.signed_headers:
-                raise AccessDeniedError("the signature has to cover x-amz-content-sha256")
+            # The AWS SDK for Java signs requests without a body like that, TLS or not.
+            if not request.is_tls and body_sha256 != _NO_BODY:
+                raise AccessDeniedError("the body has to be signed unless the connection is TLS")
             payload = UNSIGNED_PAYLOAD
         elif declared is not None and not hmac.compare_digest(declared.encode(), payload.encode()):
             raise AccessDeniedError("the body is not the one that x-amz-content-sha256 declares")
@@ -122,6 +120,21 @@ class Verifier:
             raise AccessDeniedError(
                 "the request's signature does not match: wrong secret key, or changed on its way"
             )
+
+
+def _to_be_signed(request: SignedRequest) -> set[str]:
+    """Headers that would make it another request if somebody on the way set or changed them."""
+    given = {name for name in request.headers if name.startswith("x-amz-") or name in _MEMBERS}
+    return {"host", "x-amz-date"} | given
+
+
+def _moment(text: str) -> datetime:
+    try:
+        if _DATE.fullmatch(text):
+            return datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        pass
+    raise AccessDeniedError("the header x-amz-date is missing or no date")
 
 
 def signature(

@@ -135,7 +135,9 @@ def node_modules(installs: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running(tmp_path_factory.mktemp("clients")) as started:
+    """One that checks every signature: of Amazon's clients and of ours."""
+    keys = {"test": "test", "local": "local"}
+    with running(tmp_path_factory.mktemp("clients"), credentials=keys) as started:
         yield started
 
 
@@ -155,5 +157,7 @@ def s3_service(tmp_path: Path, s3: str, monkeypatch: pytest.MonkeyPatch) -> Iter
     for key, value in KEYS.items():
         monkeypatch.setenv(key, value)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with running(tmp_path / "service", s3=True, s3_endpoint_url=s3, buckets={}) as started:
+    keys = {"test": "test"}
+    options = {"s3": True, "s3_endpoint_url": s3, "buckets": {}, "credentials": keys}
+    with running(tmp_path / "service", **options) as started:
         yield started

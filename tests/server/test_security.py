@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +27,7 @@ from botocore.exceptions import EndpointConnectionError
 from lfv_client.api import lookoutvision_client
 from lfv_server.buckets import Buckets, parse_ref
 from lfv_server.errors import BucketError, OptionsError
+from lfv_server.locality import is_from_here
 from lfv_server.options import ServeOptions, read_credentials
 
 from ..conftest import skip_or_fail
@@ -160,8 +163,99 @@ def test_clock_has_to_be_about_right(guarded: Service, monkeypatch: pytest.Monke
 
 
 def test_metrics_and_health_stay_open_on_this_machine(guarded: Service) -> None:
-    assert send(guarded, "GET", "/health")[0] == 200
+    status, _, answer = send(guarded, "GET", "/health")
+    assert (status, json.loads(answer)) == (200, {"status": "ok", "hosted": []})
     assert send(guarded, "GET", "/metrics")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Forwarded-For": "192.0.2.1"},
+        {"Forwarded": "for=192.0.2.1"},
+        {"Via": "1.1 proxy"},
+        {"Host": "service.example.com"},
+        {"Origin": "http://evil.example"},
+    ],
+)
+def test_strangers_are_told_little(guarded: Service, headers: dict[str, str]) -> None:
+    """Behind a proxy on this machine everybody has a loopback address."""
+    status, _, answer = send(guarded, "GET", "/health", headers)
+    assert (status, json.loads(answer)) == (200, {"status": "ok"})
+    assert send(guarded, "GET", "/metrics", headers)[0] == 403
+
+
+def test_open_metrics_are_told_to_strangers(start: Callable[..., Service]) -> None:
+    service = start(credentials={KEY: SECRET}, open_metrics=True)
+    assert send(service, "GET", "/metrics", {"X-Forwarded-For": "192.0.2.1"})[0] == 200
+
+
+def test_addresses_of_this_machine() -> None:
+    for client, expected in (
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("::ffff:192.0.2.1", False),
+        ("192.0.2.1", False),
+        ("", False),
+    ):
+        assert is_from_here({"client": (client, 1)}, {"host": "localhost"}) is expected
+
+
+@pytest.mark.parametrize("name", ["X-Amzn-Client-Token", "Content-Type", "X-Amz-Anything"])
+def test_headers_that_matter_have_to_be_signed(guarded: Service, name: str) -> None:
+    """Else somebody on the way could set another content type, or repeat a call as a new one."""
+    good = signed(guarded, "GET", PROJECTS)
+    status, code, answer = send(guarded, "GET", PROJECTS, {**good, name: "x"})
+    assert (status, code) == (403, "AccessDeniedException")
+    assert f"has to cover the header {name.lower()}".encode() in answer
+    assert send(guarded, "GET", PROJECTS, {**good, "X-Other": "x"})[0] == 200
+    assert (
+        send(guarded, "GET", PROJECTS, signed(guarded, "GET", PROJECTS, b"", {name: "x"}))[0] == 200
+    )
+
+
+def test_dates_have_to_be_whole(guarded: Service) -> None:
+    """A scope of less than a day would make a key that is good for longer."""
+    good = signed(guarded, "GET", PROJECTS)
+    today = good["X-Amz-Date"][:8]
+    for scope in ("", today[:4], f"{today}T", "20200101"):
+        headers = {
+            **good,
+            "Authorization": good["Authorization"].replace(f"/{today}/", f"/{scope}/"),
+        }
+        status, code, _ = send(guarded, "GET", PROJECTS, headers)
+        assert (status, code) == (403, "AccessDeniedException")
+    for date in ("", "yesterday", good["X-Amz-Date"][:-1], f"{today}T1Z"):
+        status, code, _ = send(guarded, "GET", PROJECTS, {**good, "X-Amz-Date": date})
+        assert (status, code) == (403, "AccessDeniedException")
+
+
+def test_order_and_writing_of_a_query_do_not_matter(guarded: Service) -> None:
+    headers = signed(guarded, "GET", f"{PROJECTS}?a=1&a=0&b=%2F&maxResults=2")
+    for query in ("maxResults=2&b=/&a=0&a=1", "b=%2f&a=1&maxResults=2&a=0"):
+        assert send(guarded, "GET", f"{PROJECTS}?{query}", headers)[0] == 200
+    for query in ("a=1&a=1&b=%2F&maxResults=2", "a=1&a=0&b=%252F&maxResults=2", "a=1&a=0&b=%2F"):
+        assert send(guarded, "GET", f"{PROJECTS}?{query}", headers)[0] == 403
+
+
+@pytest.mark.parametrize(
+    "path", [f"{PROJECTS}/./x", f"{PROJECTS}//x", f"/x/..{PROJECTS}", "/2020-11-20/%70rojects"]
+)
+def test_paths_are_taken_as_they_are(guarded: Service, path: str) -> None:
+    """None is made into another that the signature would be good for."""
+    for written in (path, PROJECTS):
+        status, _, _ = send(guarded, "GET", path, signed(guarded, "GET", written))
+        assert status in (403, 404)
+
+
+def test_body_added_to_a_request_without_one(guarded: Service) -> None:
+    """Unsigned payloads are accepted without TLS where there is none."""
+    unsigned = {"X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"}
+    headers = signed(guarded, "GET", PROJECTS, b"", unsigned)
+    assert send(guarded, "GET", PROJECTS, headers)[0] == 200
+    assert send(guarded, "GET", PROJECTS, headers, b"{}")[:2] == (403, "AccessDeniedException")
 
 
 def test_other_machines_need_keys(tmp_path: Path) -> None:
@@ -193,6 +287,9 @@ def test_web_pages_are_not_answered(service: Service) -> None:
     for headers in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}, {"Host": ""}):
         status, code, _ = send(service, "GET", PROJECTS, headers)
         assert (status, code) == (403, "AccessDeniedException")
+        for page in ("/health", "/metrics"):
+            status, code, _ = send(service, "GET", page, headers)
+            assert (status, code) == (403, "AccessDeniedException")
     for host in ("localhost:80", "127.0.0.1", "[::1]:5", "lfv.localhost"):
         assert send(service, "GET", PROJECTS, {"Host": host})[0] == 200
 
@@ -303,6 +400,14 @@ def test_tls(tmp_path: Path) -> None:
         )
         assert trusting.list_projects()["Projects"] == []
         trusting.close()
+        secure = ssl.create_default_context(cafile=certificate)
+        connection = http.client.HTTPSConnection("127.0.0.1", service.port, context=secure)
+        unsigned = {"X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"}
+        body = b'{"ProjectName": "unsigned"}'
+        headers = signed(service, "POST", PROJECTS, body, unsigned)
+        connection.request("POST", PROJECTS, body, headers)
+        assert connection.getresponse().status == 200
+        connection.close()
     with pytest.raises(OptionsError, match="TLS"):
         ServeOptions(tmp_path, tls_key=key).check()
 

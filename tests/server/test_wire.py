@@ -1,6 +1,6 @@
 """Facts of the wire that clients rely on which can't be run here, such as the AWS SDK for Java.
 
-It asks for 100-continue before it sends an image, may send bodies in chunks, reads an error's type
+They may ask for 100-continue before they send an image, or send it in chunks, read an error's type
 from a header, its members from the body and times as seconds since 1970.
 """
 

@@ -1,0 +1,218 @@
+"""Connections of clients that leave things unfinished, or say them in two ways."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..support.service import Service, line, make_dataset, wait_until
+
+PROJECTS = "/2020-11-20/projects"
+SHORT = {"header_timeout": 0.5, "body_timeout": 0.5}
+
+
+def connected(service: Service, *, receive_buffer: int | None = None) -> socket.socket:
+    connection = socket.socket()
+    if receive_buffer is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    connection.settimeout(10)
+    connection.connect(("127.0.0.1", service.port))
+    return connection
+
+
+def answers(connection: socket.socket) -> bytes:
+    """All that comes until the service ends the connection."""
+    received = b""
+    try:
+        while part := connection.recv(65536):
+            received += part
+    except ConnectionResetError:
+        pass
+    return received
+
+
+def is_ended(connection: socket.socket) -> bool:
+    """Whether the service has ended it; a byte is sent to find out."""
+    try:
+        connection.sendall(b"x")
+        connection.settimeout(0.05)
+        return connection.recv(1) == b""
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/health"), ("GET", "/metrics"), ("POST", PROJECTS)]
+)
+def test_body_that_goes_on_after_its_answer(
+    start: Callable[..., Service], method: str, path: str
+) -> None:
+    """One byte now and then must not keep a connection for good."""
+    service = start(transport=SHORT)
+    with connected(service) as connection:
+        head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n{{"
+        connection.sendall(head.encode())
+        assert connection.recv(65536).startswith(b"HTTP/1.1 ")
+        began = time.monotonic()
+        wait_until(lambda: is_ended(connection), seconds=5, what="the end of the connection")
+        assert time.monotonic() - began < 5
+
+
+def test_body_that_ends_after_its_answer_keeps_its_connection(
+    start: Callable[..., Service],
+) -> None:
+    service = start(transport={**SHORT, "body_timeout": 20})
+    with connected(service) as connection:
+        for _ in range(2):
+            connection.sendall(
+                b"GET /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 6\r\n\r\n123"
+            )
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            assert json.loads(answer.read())["status"] == "ok"
+            connection.sendall(b"456")
+
+
+def test_answer_that_is_not_fetched(start: Callable[..., Service]) -> None:
+    """A client that asks for much and reads nothing is let go of."""
+    service = start(transport=SHORT)
+    client = service.client()
+    client.create_project(ProjectName="p")
+    lines = [line(f"s3://test-bucket/{n}.png", note="x" * 7000) for n in range(100)]
+    make_dataset(client, service, "p", lines, "train")
+    held = [connected(service, receive_buffer=4096) for _ in range(4)]
+    path = f"{PROJECTS}/p/datasets/train/entries"
+    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    for connection in held:
+        connection.sendall(request * 5)
+    assert service.process is not None
+    established = connections(service)
+    assert established >= 4
+    wait_until(lambda: connections(service) <= established - 4, what="the end of the connections")
+    for connection in held:
+        connection.close()
+    assert client.list_projects()["Projects"]
+
+
+def connections(service: Service) -> int:
+    """Sockets of the service that are connected over TCP."""
+    assert service.process is not None
+    table = Path(f"/proc/{service.process.pid}/net/tcp").read_text()
+    rows = [row.split() for row in table.splitlines()[1:]]
+    port = f":{service.port:04X}"
+    return sum(row[1].endswith(port) and row[3] == "01" and row[9] != "0" for row in rows)
+
+
+def test_two_lengths_are_refused_and_end_the_connection(service: Service) -> None:
+    """What follows could be smuggled past a proxy that believes the other length."""
+    smuggled = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    for path in (PROJECTS, "/health"):
+        method = "POST" if path == PROJECTS else "GET"
+        with connected(service) as connection:
+            connection.sendall(
+                f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n"
+                "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n".encode()
+                + smuggled
+            )
+            received = answers(connection)
+        assert received.startswith(b"HTTP/1.1 400 ")
+        assert received.count(b"HTTP/1.1 ") == 1
+        assert b"not both" in received
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST /health HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        b"POST /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: +5\r\n\r\n",
+        b"POST /health HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+        b"POST /health HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding : chunked\r\n\r\n",
+        b"POST /health HTTP/1.1\r\nHost: localhost\r\n folded: yes\r\n\r\n"[:-2] + b"\0: x\r\n\r\n",
+        b"POST /health HTTP/1.1\r\nHost: local\0host\r\n\r\n",
+        b"GET /health HTTP/1.1\r\n\r\n",
+        b"GET " + b"/" * 2_000_000,
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 2_000_000,
+        b"POST " + PROJECTS.encode() + b" HTTP/1.1\r\nHost: localhost\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\nfffffffffffffffffffffff\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    ],
+)
+def test_heads_that_are_none(service: Service, head: bytes) -> None:
+    """Each is refused and ends its connection."""
+    with connected(service) as connection:
+        with suppress(OSError):  # it may have been ended before all was sent
+            connection.sendall(head)
+        received = answers(connection)
+    assert received.count(b"HTTP/1.1 ") <= 1
+    if received or len(head) < 65536:  # an answer is lost with what the service has not read
+        assert b" 400 " in received.split(b"\r\n")[0]
+
+
+def test_absolute_targets_lead_nowhere(service: Service) -> None:
+    for target in ("http://192.0.2.1/health", f"http://localhost{PROJECTS}", "*", "//health"):
+        with connected(service) as connection:
+            connection.sendall(
+                f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+            )
+            assert b" 404 " in answers(connection).split(b"\r\n")[0]
+
+
+def test_nonsense_after_an_answer_is_not_logged(start: Callable[..., Service]) -> None:
+    service = start()
+    with connected(service) as connection:
+        connection.sendall(
+            b"GET /health HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        assert json.loads(answer.read())["status"] == "ok"
+        connection.sendall(b"no chunk\r\n")
+        assert answers(connection) == b""
+    assert "Traceback" not in service.log
+
+
+def test_strangers_take_no_share_of_the_memory(start: Callable[..., Service]) -> None:
+    """Bodies of those who aren't answered anyway are not kept, so they crowd nobody out."""
+    service = start(transport={"bytes_in_hand": 4096}, credentials={"KEY": "secret"})
+    head = f"POST {PROJECTS} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000\r\n\r\n".encode()
+    held = [connected(service) for _ in range(5)]
+    for connection in held:
+        connection.sendall(head + b"x" * 2000)
+    assert _status(service, "GET", "/health") == (200, {"status": "ok", "hosted": []})
+    late = connected(service)
+    late.sendall(head + b"x" * 4000)
+    assert b" 403 " in late.recv(65536)
+    for connection in [*held, late]:
+        connection.close()
+
+
+def test_declared_length_does_not_lower_the_share(start: Callable[..., Service]) -> None:
+    """A body in chunks counts in full, whatever its sender declares besides."""
+    service = start(transport={"bytes_in_hand": 4096})
+    with connected(service) as connection:
+        connection.sendall(
+            f"POST {PROJECTS} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+            "4\r\n".encode()
+        )
+        assert b" 429 " in connection.recv(65536)
+
+
+def _status(service: Service, method: str, path: str, **headers: str) -> tuple[int, Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=20)
+    try:
+        connection.request(method, path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read() or b"null")
+    finally:
+        connection.close()

@@ -32,19 +32,38 @@ def check_header(body: bytes, limits: Limits) -> tuple[int, int]:
     """
     if sniff(body) is None:
         raise UnusableImageError("the image is neither PNG nor JPEG")
-    try:
-        with warnings.catch_warnings():
-            # The dimensions are compared with our own, lower limits just below.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(body), formats=("PNG", "JPEG")) as image:
-                width, height = image.size
-    except (UnidentifiedImageError, Image.DecompressionBombError):
-        raise UnusableImageError("the image's header can't be read") from None
-    except Exception as error:  # noqa: BLE001 (damaged bytes raise anything from any codec)
-        raise UnusableImageError(f"the image's header can't be read: {error}") from None
+    width, height = _dimensions(body)
     low, high = limits.min_dimension, limits.max_dimension
     if min(width, height) < low or max(width, height) > high:
         raise UnusableImageError(
             f"the image is {width}x{height} pixels; from {low}x{low} to {high}x{high} are allowed"
         )
     return width, height
+
+
+def check_mask_header(body: bytes, limits: Limits) -> None:
+    """A mask may be smaller than its image: Amazon's own sample has some of 16x16.
+
+    Raises UnusableImageError for another format, damage, or more pixels than an image may have.
+    """
+    if sniff(body) != "PNG":
+        raise UnusableImageError("not a PNG")
+    width, height = _dimensions(body)
+    if max(width, height) > limits.max_dimension:
+        most = f"{limits.max_dimension}x{limits.max_dimension}"
+        raise UnusableImageError(f"{width}x{height} pixels; {most} is the most")
+
+
+def _dimensions(body: bytes) -> tuple[int, int]:
+    try:
+        with warnings.catch_warnings():
+            # The dimensions are compared with our own, lower limits just below.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(body), formats=("PNG", "JPEG")) as image:
+                return image.size
+    except Image.DecompressionBombError:
+        raise UnusableImageError("the image has far more pixels than 4096x4096") from None
+    except UnidentifiedImageError:
+        raise UnusableImageError("the image's header can't be read") from None
+    except Exception as error:  # noqa: BLE001 (damaged bytes raise anything from any codec)
+        raise UnusableImageError(f"the image's header can't be read: {error}") from None

@@ -62,7 +62,12 @@ def parse_entry(raw: bytes, *, max_types: int = 20) -> Entry:
     _check_ref(source_ref, "source-ref")
     label, labelled_at = _label(document)
     mask_ref, mask_colors = _mask(document, max_types)
-    line = orjson.dumps(document).decode()
+    try:
+        line = orjson.dumps(document).decode()
+    except orjson.JSONEncodeError as error:  # it reads deeper structures than it writes
+        raise BadLineError("nested too deeply") from error
+    if len(line.encode()) > MAX_LINE_BYTES:  # numbers such as 1e15 are written out
+        raise BadLineError(f"longer than {MAX_LINE_BYTES} bytes")
     return Entry(source_ref, line, label, labelled_at, mask_ref, mask_colors)
 
 

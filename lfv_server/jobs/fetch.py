@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lfv_server.buckets import parse_ref
 from lfv_server.errors import BucketError
-from lfv_server.images import UnusableImageError, check_header, sniff
+from lfv_server.images import UnusableImageError, check_header, check_mask_header, sniff
 from lfv_server.jobs.context import JobContext, ServiceEndingError
 from lfv_server.manifests import Entry, parse_entry
 
@@ -66,8 +66,10 @@ def _image(context: JobContext, entry: Entry, folder: Path) -> FetchedImage:
     mask_path = None
     if entry.mask_ref is not None and entry.mask_colors:
         mask = context.buckets.read(*parse_ref(entry.mask_ref), context.limits.mask_bytes)
-        if sniff(mask) != "PNG":
-            raise UnusableImageError(f"its mask {entry.mask_ref} is not a PNG")
+        try:
+            check_mask_header(mask, context.limits)
+        except UnusableImageError as error:
+            raise UnusableImageError(f"its mask {entry.mask_ref}: {error}") from error
         mask_path = folder / f"{name}.mask.png"
         mask_path.write_bytes(mask)
     return FetchedImage(

@@ -51,7 +51,9 @@ class Trainings:
         folder = self._context.home.job(model_id)
         folder.mkdir(parents=True, exist_ok=True)
         for kind in _KINDS:
-            (folder / f"{kind}.jsonl").write_text("".join(f"{line}\n" for line in lines[kind]))
+            (folder / f"{kind}.jsonl").write_text(
+                "".join(f"{line}\n" for line in lines[kind]), encoding="utf-8"
+            )
 
     def progress(self, model_id: str) -> str | None:
         return self._progress.get(model_id)
@@ -117,7 +119,7 @@ class Trainings:
         self._end(model.id, ModelEvent.TRAINING_ENDED, message, evaluation)
 
     def _fetch(self, folder: Path, kind: str) -> Fetched:
-        lines = (folder / f"{kind}.jsonl").read_text().split("\n")[:-1]
+        lines = (folder / f"{kind}.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
         fetched = fetch(self._context, lines, folder / "images" / kind)
         if len(fetched.problems) > _MAX_LOST * len(lines):
             told = "; ".join(fetched.problems[:3])

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ..support.fuzzing import resources
 from ..support.service import (
     BUCKET,
     Service,
@@ -75,6 +76,9 @@ def test_bad_lines_are_counted_and_named(service: Service, client: Any, project:
         line("s3://other-bucket/x.png"): "is not the bucket of the other images",
         line(f"{REF}/x.png", more="x" * 9000): "longer than 8192 bytes",
         line(f"{REF}/x.png", mask="mask.png"): "anomaly-mask-ref: mask.png is not an s3://",
+        line(f"{REF}/x.png")[:-1] + f', "deep": {"[" * 600}{"]" * 600}}}': "nested too deeply",
+        line(f"{REF}/x.png")[:-1] + f', "deep": {"[" * 2000}{"]" * 2000}}}': "not valid JSON",
+        line(f"{REF}/x.png")[:-1] + f', "long": [{"1e15," * 1000}0]}}': "longer than 8192 bytes",
     }
     for number, (text, problem) in enumerate(bad.items()):
         name = f"{project}-{number}"
@@ -85,6 +89,57 @@ def test_bad_lines_are_counted_and_named(service: Service, client: Any, project:
         message = described["StatusMessage"]
         assert "1 lines could not be used: line 2: " in message
         assert problem.replace("'?", "") in message
+
+
+def test_line_of_a_hundred_megabytes(service: Service, client: Any, project: str) -> None:
+    """It takes a moment and no memory, and the lines around it are read."""
+    assert service.process is not None
+    path = service.bucket / f"{project}.manifest"
+    with path.open("wb") as file:
+        file.write(line(f"{REF}/1.png").encode() + b"\n")
+        for _ in range(100):
+            file.write(b"x" * 1_000_000)
+        file.write(b"\n" + line(f"{REF}/3.png").encode())
+    before = resources(service.process.pid)["rss"]
+    source = {"GroundTruthManifest": {"S3Object": {"Bucket": BUCKET, "Key": path.name}}}
+    client.create_dataset(ProjectName=project, DatasetType="train", DatasetSource=source)
+    described = dataset_done(client, project)
+    assert described["ImageStats"]["Total"] == 2
+    assert "line 2: longer than 8192 bytes" in described["StatusMessage"]
+    assert resources(service.process.pid)["rss"] < before + 30_000
+    path.unlink()
+
+
+def test_what_is_listed_can_be_given_back(service: Service, client: Any, project: str) -> None:
+    """Lines come back as JSON of the same meaning, whatever characters are in them."""
+    odd = json.loads(line(f"{REF}/ü \u2028 \x85.png", note="\r\n\t\U0001f36a\x7f", number=1e15))
+    create(client, service, project, [json.dumps(odd), f" {line(f'{REF}/2')}\r"])
+    assert entries(client, project) == [odd, json.loads(line(f"{REF}/2"))]
+    listed = client.list_dataset_entries(ProjectName=project, DatasetType="train")
+    update(client, project, "\n".join(listed["DatasetEntries"]).encode())
+    assert entries(client, project) == [odd, json.loads(line(f"{REF}/2"))]
+
+
+def test_filters_together(service: Service, client: Any, project: str) -> None:
+    lines = [line(f"{REF}/{name}", label) for name, label in (
+        ("a1", "normal"), ("a2", "anomaly"), ("b1", "anomaly"), ("b2", None), ("a3", "anomaly"),
+    )]  # fmt: skip
+    create(client, service, project, lines)
+    assert refs(client, project, AnomalyClass="anomaly", SourceRefContains="/a") == ["a2", "a3"]
+    assert refs(client, project, Labeled=False, AnomalyClass="anomaly") == []
+    assert refs(client, project, Labeled=True, SourceRefContains="b") == ["a1", "a2", "b1", "a3"]
+    between = {"AfterCreationDate": "2022-08-22T20:00Z", "BeforeCreationDate": "2022-08-22T21:00Z"}
+    assert refs(client, project, **between) == ["a1", "a2", "b1", "a3"]
+    # A page's token is for its filters only.
+    first = client.list_dataset_entries(
+        ProjectName=project, DatasetType="train", MaxResults=1, Labeled=True
+    )
+    assert len(first["DatasetEntries"]) == 1
+    for other in ({}, {"Labeled": False}, {"Labeled": True, "SourceRefContains": "a"}):
+        with pytest.raises(client.exceptions.ValidationException, match="pagination token"):
+            client.list_dataset_entries(
+                ProjectName=project, DatasetType="train", NextToken=first["NextToken"], **other
+            )
 
 
 def test_manifest_of_nothing_usable_fails(service: Service, client: Any, project: str) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sqlite3
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from ..support.service import (
     BUCKET,
     Service,
+    jpeg,
     line,
     make_dataset,
     make_model,
@@ -140,6 +143,41 @@ def test_images_that_cannot_be_had(client: Any, service: Service, project: str) 
     client.create_model(ProjectName=project, OutputConfig=OUTPUT)
     described = model_in(client, project, "TRAINING_FAILED", version="2")
     assert "3 of 10 images" in described["StatusMessage"]
+
+
+def mask_of(size: tuple[int, int]) -> bytes:
+    """A PNG of one colour, which is small however many pixels it has."""
+    out = io.BytesIO()
+    Image.new("1", size).save(out, "PNG")
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("mask", "why"),
+    [
+        (jpeg(), "1.mask.png: not a PNG"),
+        (mask_of((4097, 64)), "1.mask.png: 4097x64 pixels; 4096x4096 is the most"),
+        (mask_of((13_000, 13_000)), "1.mask.png: 13000x13000 pixels"),
+        (mask_of((20_000, 20_000)), "1.mask.png: the image has far more pixels"),
+        (png()[:30], "1.mask.png: the image's header can't be read"),
+        (mask_of((16, 16)), None),
+        (mask_of((128, 128)), None),
+    ],
+    ids=["jpeg", "wide", "large", "bomb", "damaged", "small", "double"],
+)
+def test_masks_refused_by_name(
+    client: Any, service: Service, project: str, mask: bytes, why: str | None
+) -> None:
+    """A few kilobytes may be a gigabyte of pixels, which are never made of them."""
+    lines = put_images(service, project, 10, masks=True)
+    (service.bucket / project / "1.mask.png").write_bytes(mask)
+    make_dataset(client, service, project, lines, "train")
+    client.create_model(ProjectName=project, OutputConfig=OUTPUT)
+    message = model_in(client, project, "TRAINED")["StatusMessage"]
+    if why is None:
+        assert message == "Training completed. A warning."
+    else:
+        assert f"its mask s3://{BUCKET}/{project}/{why}" in message
 
 
 def test_output_that_cannot_be_written(client: Any, service: Service, project: str) -> None:

@@ -86,10 +86,12 @@ class HostingManager:
                 message = f"The model could not be started: {error}"
                 await asyncio.to_thread(self._move, model_id, ModelEvent.UNITS_BROKE, message)
                 return
-            if await asyncio.to_thread(
+            # Found before it is called HOSTED: whoever reads that may ask in the same moment.
+            self._by_name[model.project_name, str(model.version)] = pool
+            if not await asyncio.to_thread(
                 self._move, model_id, ModelEvent.UNITS_READY, "The model is running."
             ):
-                self._by_name[model.project_name, str(model.version)] = pool
+                self._forget_name(pool)
 
     async def _unhost(self, model_id: str) -> None:
         async with self._locks[model_id]:

@@ -51,7 +51,7 @@ def _answer(
     except UnusableImageError as error:
         return {"rejected": str(error)}, b""
     except engine.ImageRejected as error:
-        return {"rejected": str(getattr(error, "reason", None) or error)}, b""
+        return {"rejected": str(error)}, b""
     except Exception as error:  # noqa: BLE001 (one image must not end the unit)
         return {"broke": f"{type(error).__name__}: {error}"}, b""
     mask = prediction.mask_png

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -16,8 +17,19 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from lfv_server.database import Database
+from lfv_server.home import Home
+from lfv_server.hosting.manager import HostingManager
+from lfv_server.options import Limits, Serving
+from lfv_server.state import models, projects
+from lfv_server.state.models import NewModel
+from lfv_server.states import ModelEvent, ModelStatus
+
 from ..support.service import (
+    BUCKET,
     FAST,
+    ROOT,
+    SUPPORT,
     Service,
     detect,
     host,
@@ -196,6 +208,40 @@ def test_same_start_twice_is_one(client: Any, service: Service, name: str) -> No
     client.start_model(**call, ClientToken=f"start-{name}")
     described = client.describe_model(ProjectName=name, ModelVersion="1")["ModelDescription"]
     assert described["Status"] == "TRAINED"
+
+
+def test_model_called_hosted_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that reads HOSTED may ask at once, however busy the service is."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(SUPPORT)]))
+    found: list[bool] = []
+
+    class Watched(HostingManager):
+        def _move(self, model_id: str, event: ModelEvent, message: str) -> bool:
+            found.append(self.find("p", "1") is not None)
+            return super()._move(model_id, event, message)
+
+    async def host_and_stop(home: Home, database: Database) -> None:
+        hosting = Watched(database, home, "fake_engine", Limits(), Serving())
+        try:
+            hosting.host("id")
+            while not found:
+                await asyncio.sleep(0.01)
+        finally:
+            await hosting.close()
+
+    home = Home(tmp_path / "home")
+    home.artifact("id").mkdir(parents=True)
+    document = {"size": [64, 64], "types": [], "refs": ""}
+    (home.artifact("id") / "model.json").write_text(json.dumps(document))
+    database = Database(home.database)
+    with database.transaction() as tx:
+        project = projects.create(tx, "p", "arn:p", 0)
+        new = NewModel("id", 1, "arn:m", None, None, BUCKET, None, ModelStatus.STARTING_HOSTING)
+        models.create(tx, project, new, 0)
+    asyncio.run(asyncio.wait_for(host_and_stop(home, database), 30))
+    database.close()
+    home.close()
+    assert found == [True]
 
 
 def test_stop_while_starting(client: Any, service: Service, name: str) -> None:

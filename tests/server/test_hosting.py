@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 import urllib.request
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +26,7 @@ from lfv_server.state import models, projects
 from lfv_server.state.models import NewModel
 from lfv_server.states import ModelEvent, ModelStatus
 
+from ..support.fuzzing import resources, with_chunk, with_dimensions
 from ..support.service import (
     BUCKET,
     FAST,
@@ -35,9 +37,11 @@ from ..support.service import (
     host,
     is_gone,
     jpeg,
+    make_dataset,
     make_model,
     model_in,
     png,
+    put_images,
     wait_until,
 )
 
@@ -164,6 +168,50 @@ def test_images_refused_by_name(
     with pytest.raises(client.exceptions.ValidationException, match=problem):
         detect(client, hosted, body, content_type)
     assert detect(client, hosted, png())["IsAnomalous"] is False
+
+
+def test_largest_image(client: Any, service: Service, project: str) -> None:
+    largest = (4096, 4096)
+    lines = put_images(service, project)
+    for number in range(4):
+        body = png(size=largest, bright=number % 2 == 1, mode="1")
+        (service.bucket / project / f"{number}.png").write_bytes(body)
+    make_dataset(client, service, project, lines, "train")
+    client.create_model(ProjectName=project, OutputConfig={"S3Location": {"Bucket": BUCKET}})
+    assert model_in(client, project, "TRAINED", "TRAINING_FAILED")["Status"] == "TRAINED"
+    host(client, project)
+    assert detect(client, project, png(size=largest, bright=True))["IsAnomalous"] is True
+    for size in ((4097, 4096), (4096, 4097), (50_000, 50_000)):
+        bomb = with_dimensions(png(size=(64, 64)), size)
+        with pytest.raises(client.exceptions.ValidationException, match="pixels"):
+            detect(client, project, bomb)
+    client.stop_model(ProjectName=project, ModelVersion="1")
+    model_in(client, project, "TRAINED")
+
+
+@pytest.mark.parametrize("chunk", [b"zTXt", b"iCCP", b"iTXt"])
+@pytest.mark.parametrize("times", [1, 60])
+def test_bombs_in_chunks(
+    client: Any, service: Service, hosted: str, chunk: bytes, times: int
+) -> None:
+    """A chunk of some kilobytes that grows a thousandfold is not unpacked, in whatever it ends."""
+    packed = zlib.compress(b"\0" * 50_000_000, 9)
+    data = {
+        b"zTXt": b"a\0\0" + packed,
+        b"iCCP": b"a\0\0" + packed,
+        b"iTXt": b"a\0\1\0\0\0" + packed,
+    }[chunk]
+    body = png()
+    for _ in range(times):
+        body = with_chunk(body, chunk, data)
+    before = [resources(pid)["rss"] for pid in sorted(workers(service))]
+    try:
+        assert detect(client, hosted, body)["IsAnomalous"] is False
+    except client.exceptions.ValidationException as error:
+        assert "image" in str(error)  # noqa: PT017 (either is right)
+    after = [resources(pid)["rss"] for pid in sorted(workers(service))]
+    assert len(after) == len(before)
+    assert all(now < then + 40_000 for then, now in zip(before, after, strict=True))
 
 
 def test_models_that_are_not_there(client: Any, hosted: str) -> None:

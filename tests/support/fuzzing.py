@@ -73,6 +73,8 @@ _LINES = st.lists(
             "",
             '{"source-ref": 1}',
             '{"source-ref": "s3://a/b", "x-metadata": {"class-name": []}, "x": 1}',
+            line(f"s3://{BUCKET}/x.png")[:-1] + f', "deep": {"[" * 600}{"]" * 600}}}',
+            line(f"s3://{BUCKET}/x.png")[:-1] + f', "long": [{"1e15," * 999}0]}}',
             "\ufeff\u0000",
         ]
     ),
@@ -82,9 +84,9 @@ _LINES = st.lists(
 
 def names(projects: list[str]) -> dict[str, st.SearchStrategy[Any]]:
     """Values that mean something, by shape."""
-    project = st.sampled_from(projects) | st.from_regex(
-        r"[a-zA-Z0-9][a-z\-_]{0,10}", fullmatch=True
-    )
+    there = st.sampled_from(projects)
+    other = st.sampled_from(["a", "b"]) | st.from_regex(r"[a-zA-Z0-9][a-z\-_]{0,9}", fullmatch=True)
+    project = there | there | there | other
     arn = "arn:aws:lookoutvision:us-east-1:000000000000:model"
     return {
         "ProjectName": project,
@@ -228,7 +230,7 @@ def damaged(good: bytes, chance: random.Random) -> bytes:
     elif how == 4:
         return bytes(body) + chance.randbytes(1000)
     elif how == 5:
-        return with_dimensions(bytes(body), chance.choice([0, 1, 64, 65535, 2**31 - 1]))
+        return with_dimensions(bytes(body), (chance.choice([0, 1, 64, 65535, 2**31 - 1]),) * 2)
     elif how == 6:
         return chance.randbytes(chance.randrange(0, 500))
     elif how == 7:
@@ -236,10 +238,10 @@ def damaged(good: bytes, chance: random.Random) -> bytes:
     return bytes(body)
 
 
-def with_dimensions(image: bytes, size: int) -> bytes:
+def with_dimensions(image: bytes, size: tuple[int, int]) -> bytes:
     if not image.startswith(b"\x89PNG"):
         return image
-    header = struct.pack("!II", size, size) + image[24:29]
+    header = struct.pack("!II", *size) + image[24:29]
     checksum = struct.pack("!I", zlib.crc32(b"IHDR" + header))
     return image[:16] + header + checksum + image[33:]
 

@@ -29,7 +29,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 ENV_PREFIX = "LFV_"
 
 #: Read by others than `Settings`, so that they are not reported as misspelt.
-_FOREIGN_VARIABLES = frozenset({"LFV_TEST_DATABASE_URL", "LFV_TEST_POSTGRES_URL", "LFV_STARTED_BY"})
+_FOREIGN_VARIABLES = frozenset({"LFV_TEST_DATABASE_URL", "LFV_TEST_POSTGRES_URL"})
 
 #: US dollars for one unit of capacity for one hour, by the kind of place a model is hosted in.
 #: Lookout for Vision began at 4 USD per inference unit and hour; a SageMaker unit is an instance,
@@ -42,14 +42,22 @@ DEFAULT_PRICES: Mapping[str, float] = {
     "edge": 0.0,
 }
 
-#: No log lines of the client or of the temporary server on stderr, and no usage statistics, whose
-#: first write sometimes fails on a new database and prints a traceback.  A busy machine needs more
-#: than Prefect's 20 seconds to bring its temporary server up.
+#: No log lines of the client on stderr, nor what its background threads say when the API has gone.
+#: No usage statistics: the client tells of them once on a terminal, and the server's first write of
+#: them sometimes fails on a new database and prints a traceback.
 _QUIET_PREFECT: Mapping[str, str] = {
+    "DO_NOT_TRACK": "1",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
-    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+}
+
+#: As Prefect sets them for a temporary server that it starts itself.
+_TEMPORARY_SERVER: Mapping[str, str] = {
+    "PREFECT_UI_ENABLED": "0",
+    "PREFECT__SERVER_EPHEMERAL": "1",
+    "PREFECT__SERVER_FINAL": "1",
+    "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
 }
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
@@ -342,16 +350,19 @@ def use_in_process(settings: Settings) -> None:
             os.environ[name] = value
 
 
-def mark_children(mark: str) -> str:
-    """Have every process that this one starts from now on carry `mark` in its environment; gives
-    the entry as it stands there."""
-    os.environ["LFV_STARTED_BY"] = mark
-    return f"LFV_STARTED_BY={mark}"
+def use_prefect_api(url: str) -> None:
+    """Have this process and those it starts use the Prefect API at `url`."""
+    os.environ["PREFECT_API_URL"] = url
+
+
+def temporary_prefect_environment() -> dict[str, str]:
+    """Environment for a Prefect server that lives for one command: no page, and of its background
+    services those only that a flow needs."""
+    return {**os.environ, **_TEMPORARY_SERVER}
 
 
 def quieten_prefect() -> None:
-    """Keep Prefect's own talk off a terminal that shows a command, and give its temporary server
-    time to start; what the user set stays.
+    """Keep Prefect's own talk off a terminal that shows a command; what the user set stays.
 
     To be called before Prefect is imported.  Runs and logs still reach the Prefect API.
     """

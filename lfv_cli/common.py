@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from lfv_store import Run, Store
 
 LAST = "last"
+#: Prefect's background threads log by the names of their classes.
+_PREFECT_LOGGERS = ("prefect", "EventsWorker", "APILogWorker")
 _SHORT_ID = 8
 
 
@@ -40,8 +42,10 @@ def set_up_logging(level: str) -> None:
     handler.setLevel(level)
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     if level != "DEBUG":
-        handler.addFilter(lambda record: not record.name.startswith("prefect"))
+        handler.addFilter(lambda record: not record.name.startswith(_PREFECT_LOGGERS))
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    # Prefect's threads report what they could not send with a traceback or a bare line on stderr.
+    logging.raiseExceptions = level == "DEBUG"
 
 
 @contextmanager

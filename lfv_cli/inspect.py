@@ -16,7 +16,7 @@ from lfv_cli.common import (
     opened_store,
     settings_from,
 )
-from lfv_cli.errors import ExitStatus, WrongUsage
+from lfv_cli.errors import CommandError, ExitStatus, WrongUsage
 from lfv_cli.options import (
     BucketOption,
     DatabaseUrlOption,
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from tasks.reporting import RunSummary
 
 
+#: Options that say where a run is, not what it is.
+_WITH_RESUME = frozenset({"resume", "endpoint_url", "database_url", "region", "bucket", "as_json"})
+
+
 def register(app: typer.Typer) -> None:
     app.command(
         "inspect",
@@ -45,6 +49,7 @@ def register(app: typer.Typer) -> None:
 
 
 def inspect(
+    context: typer.Context,
     source: Annotated[
         str | None,
         typer.Argument(
@@ -131,6 +136,11 @@ def inspect(
     """
     if (resume is None) == (source is None):
         raise WrongUsage("give either a SOURCE or --resume RUN")
+    if resume is not None:
+        _refuse_what_the_run_has(context)
+    for name, limit in (("--max-cost", max_cost), ("--max-hosted-minutes", max_hosted_minutes)):
+        if limit == 0:
+            raise WrongUsage(f"{name} 0 leaves nothing to inspect with: give more, or leave it out")
     if resume is None and project is None:
         raise WrongUsage("--project is needed: which model is to inspect the images?")
     if policy is not None and confidence is not None:
@@ -138,8 +148,15 @@ def inspect(
     settings = settings_from(
         endpoint_url=endpoint_url, database_url=database_url, region=region, buckets=bucket
     )
+    source = _absolute(source or "")
+    if resume is None and "://" not in source and not Path(source).exists():
+        raise CommandError(f"there is no manifest, folder or image at {source}")
+    if policy is not None:
+        from lfv_client.policy import Policy
+
+        Policy.load(policy)  # says what is wrong with it before anything is started
     arguments = {
-        "source": _absolute(source or ""),
+        "source": source,
         "project": project,
         "model_version": model_version,
         "confidence": confidence,
@@ -162,6 +179,21 @@ def inspect(
         raise typer.Exit(ExitStatus.SOME_NOT_INSPECTED)
 
 
+def _refuse_what_the_run_has(context: typer.Context) -> None:
+    """Raise `WrongUsage` for an option that a resumed run would not heed."""
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in context.params
+        if name not in _WITH_RESUME
+        and (where := context.get_parameter_source(name)) is not None
+        and where.name == "COMMANDLINE"
+    ]
+    if given:
+        raise WrongUsage(
+            f"--resume goes on with what the run was begun with: leave out {', '.join(given)}"
+        )
+
+
 def run_flow(
     settings: Settings,
     arguments: dict[str, Any],
@@ -170,23 +202,24 @@ def run_flow(
     show_progress: bool = True,
 ) -> RunSummary:
     """Run the flow in this process; its progress is shown on stderr."""
-    from lfv_cli.leftovers import ending_cleanly_on_sigterm, temporary_server_ended_with_us
+    from lfv_cli.prefect_api import ending_cleanly_on_sigterm, provide_prefect_api
     from lfv_settings import quieten_prefect, use_in_process
 
     use_in_process(settings)
     quieten_prefect()
-    from flows.inspect_images import inspect_images, resume_inspection
-    from tasks.control import watching
-
     with (
         ending_cleanly_on_sigterm(),
-        temporary_server_ended_with_us(),
         Activity("inspect", quiet=not show_progress) as activity,
-        watching(_watcher(activity)),
     ):
-        summary: RunSummary = (
-            inspect_images(**arguments) if resume is None else resume_inspection(resume)
-        )
+        activity.tell("starting")
+        provide_prefect_api(settings.home / "prefect-server.log")
+        from flows.inspect_images import inspect_images, resume_inspection
+        from tasks.control import watching
+
+        with watching(_watcher(activity)):
+            summary: RunSummary = (
+                inspect_images(**arguments) if resume is None else resume_inspection(resume)
+            )
         return summary
 
 

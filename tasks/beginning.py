@@ -132,13 +132,22 @@ def recorded_ending(run: RunContext, store: Store) -> Iterator[None]:
         _set_status(store, run.run_id, "failed", str(error))
         raise
     except BaseException as error:  # a signal, Prefect's cancellation, a time-out
-        _set_status(store, run.run_id, "cancelled", str(error) or type(error).__name__)
+        _set_status(store, run.run_id, "cancelled", _what_ended(error))
         raise
     else:
         with_patience(
             lambda: store.runs.set_status(run.run_id, "completed", None, datetime.now(UTC)),
             seconds=run.settings.store_patience_seconds,
         )
+
+
+def _what_ended(error: BaseException) -> str:
+    """In words, what an exception that is no error stands for."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted from the keyboard"
+    if isinstance(error, SystemExit):
+        return "the process was told to end"
+    return str(error) or type(error).__name__
 
 
 def _set_status(store: Store, run_id: str, status: RunStatus, message: str) -> None:

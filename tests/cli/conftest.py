@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -74,6 +75,8 @@ def lfv_process(home: Path) -> Lfv:
     """Run `lfv` with these arguments as a process of its own, with an environment of its own."""
     script = Path(sys.executable).with_name("lfv")
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(home), "LFV_HOME": str(home)}
+    if "PYTHONPATH" in os.environ:  # the tree under test may be another than the installed one
+        environment["PYTHONPATH"] = os.environ["PYTHONPATH"]
 
     def call(*arguments: object, **variables: str) -> Outcome:
         done = subprocess.run(

@@ -61,11 +61,18 @@ def home(trained_home: Path, tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize(
-    ("number", "status"),
-    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)],
+    ("number", "status", "words"),
+    [
+        (signal.SIGINT, 130, "lfv: interrupted"),
+        (signal.SIGTERM, 143, "lfv: terminated"),
+        (signal.SIGKILL, -signal.SIGKILL, None),
+    ],
     ids=["SIGINT", "SIGTERM", "SIGKILL"],
 )
-def test_a_signal(home: Path, sample_data: Path, number: signal.Signals, status: int) -> None:
+def test_a_signal(
+    home: Path, sample_data: Path, number: signal.Signals, status: int, words: str | None
+) -> None:
+    """To the command's whole process group, as Ctrl-C at a terminal is."""
     command = [LFV, "inspect", str(many_images(sample_data, home)), "--project", "cookies"]
     with (home / "command.log").open("wb") as log:
         run = subprocess.Popen(
@@ -73,8 +80,11 @@ def test_a_signal(home: Path, sample_data: Path, number: signal.Signals, status:
         )
         wait_until(lambda: is_hosted(home) or run.poll() is not None, 90)
         assert run.poll() is None, (home / "command.log").read_text()
-        run.send_signal(number)
+        os.killpg(run.pid, number)
         assert run.wait(60) == status, (home / "command.log").read_text()
+    told = (home / "command.log").read_text().splitlines()
+    # Steps, and one sentence on the end: nothing of Prefect's own threads, no traceback.
+    assert [line for line in told if not line.startswith("inspect: ")] == ([words] if words else [])
     # The run, its guard, the service with its workers, Prefect's temporary server: all gone.
     wait_until(lambda: not with_environment("LFV_HOME", str(home)), 30)
     with open_store(f"sqlite:///{home / 'inspections.db'}") as store:

@@ -1,0 +1,82 @@
+"""`lfv inspect` as it is called: what is refused before anything is started."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from .conftest import Lfv
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["x.csv", "--resume", "last", "--project", "p"], "either a SOURCE or --resume"),
+        (["--project", "p"], "either a SOURCE or --resume"),
+        (["x.csv"], "--project is needed"),
+        (["--resume", "last", "--project", "p", "--again"], "leave out --project, --again"),
+        (["--resume", "last", "--confidence", "0.8"], "leave out --confidence"),
+        (["x.csv", "--project", "p", "--max-cost", "0"], "--max-cost 0 leaves nothing"),
+        (["x.csv", "--project", "p", "--max-hosted-minutes", "0"], "--max-hosted-minutes 0"),
+    ],
+    ids=["both", "neither", "no project", "project", "confidence", "cost", "minutes"],
+)
+def test_wrong_usage(lfv: Lfv, home: Path, arguments: list[str], told: str) -> None:
+    outcome = lfv("inspect", *arguments)
+    assert outcome.status == 2
+    assert told in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert outcome.out == ""
+    assert not home.exists()
+
+
+def test_a_source_that_is_not_there_starts_nothing(lfv: Lfv, home: Path, tmp_path: Path) -> None:
+    missing = tmp_path / "no.manifest"
+    outcome = lfv("inspect", missing, "--project", "p")
+    assert outcome.status == 1
+    assert outcome.err == f"lfv: there is no manifest, folder or image at {missing}\n"
+    assert not home.exists()
+
+
+def test_a_bad_policy_starts_nothing(lfv: Lfv, home: Path, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("default: [\n")
+    outcome = lfv("inspect", tmp_path, "--project", "p", "--policy", policy)
+    assert outcome.status == 1
+    assert outcome.err.startswith(f"lfv: {policy}: The policy is no valid YAML")
+    assert outcome.err.count("\n") == 1
+    assert not home.exists()
+
+
+def test_a_prefect_api_that_does_not_answer_is_named(lfv_process: Lfv, tmp_path: Path) -> None:
+    outcome = lfv_process(
+        "inspect", tmp_path, "--project", "p", PREFECT_API_URL="http://127.0.0.1:9/api"
+    )
+    assert outcome.status == 1
+    *steps, last = outcome.err.splitlines()
+    assert all(step.startswith("inspect: ") for step in steps)
+    assert last.startswith("lfv: Prefect's API at http://127.0.0.1:9/api does not answer")
+    assert last.endswith("check PREFECT_API_URL")
+
+
+def test_the_temporary_server_ends_with_its_input_and_by_nothing_else() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lfv_cli.prefect_api"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process:
+        port = int(process.stdout.readline())
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=120) as answer:
+            assert answer.status == 200
+        process.stdin.close()
+        assert process.wait(60) in {0, 1}

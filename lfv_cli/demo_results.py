@@ -52,12 +52,17 @@ def _result(row: dict[str, Any], found: Any, run_folder: Path) -> ImageResult:
         verdict=row["verdict"] or "error",
         answer=answer(row["is_anomalous"], row["confidence"]),
         anomalies=", ".join(
-            f"{one.name} {one.total_percentage_area:.2%}"
+            f"{one.name} {_share(one.total_percentage_area)}"
             for one in sorted(defects, key=lambda one: -one.total_percentage_area)
         ),
         error=row["error"],
         thumbnail=thumbnail if thumbnail.is_file() else None,
     )
+
+
+def _share(area: float) -> str:
+    """A part of the image in percent; what was found is never shown as nothing."""
+    return f"{area:.2%}" if area >= 0.0001 else "<0.01%"
 
 
 def _label(expected: bool | None) -> str:

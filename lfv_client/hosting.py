@@ -293,6 +293,8 @@ def _try_stop(host: ModelHost, client_token: str, watch: _Watch) -> HostError | 
 
 
 def _words(state: ModelState) -> str:
+    if state.status is ModelStatus.TRAINED:
+        return "TRAINED"  # its message is on the training, long ago
     return f"{state.status} ({state.message})" if state.message else str(state.status)
 
 

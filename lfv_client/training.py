@@ -8,6 +8,7 @@ answer was lost can be sent again.
 
 from __future__ import annotations
 
+import re
 import threading
 import uuid
 from collections.abc import Callable
@@ -37,6 +38,8 @@ Progress = Callable[[str], None]
 
 _DAY = 86_400.0
 _IN_PROGRESS = "_IN_PROGRESS"
+#: What a status message of a failed training may begin with, before it comes to the reason.
+_FAILED = re.compile(r"^training failed[:;.]?\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -222,10 +225,8 @@ class _Api:
             status, message = model.get("Status"), model.get("StatusMessage") or ""
             self._tell(f"version {version}: {status}" + (f" ({message})" if message else ""))
             if status == "TRAINING_FAILED":
-                raise TrainingFailed(
-                    f"Training {project} version {version} failed: "
-                    f"{message.rstrip('.') or 'no reason was given'}."
-                )
+                reason = _FAILED.sub("", message).rstrip(".") or "no reason was given"
+                raise TrainingFailed(f"Training {project} version {version} failed: {reason}.")
             return status != "TRAINING"
 
         self._wait_until(trained, f"training version {version}", Backoff(0.2, 1.3, 15.0))

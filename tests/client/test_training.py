@@ -319,7 +319,9 @@ class FakeService:
                 "ModelVersion": ModelVersion,
                 "ModelArn": "arn:model",
                 "Status": status,
-                "StatusMessage": "too few images." if status == "TRAINING_FAILED" else "",
+                "StatusMessage": "Training failed: too few images."
+                if status == "TRAINING_FAILED"
+                else "",
                 "CreationTimestamp": datetime(2026, 1, 1, tzinfo=UTC),
                 "Performance": {"F1Score": 0.9, "Precision": 0.8, "Recall": 1.0},
                 "EvaluationResult": {"Bucket": "parts", "Key": "out/EvaluationResult.json"},
@@ -412,7 +414,9 @@ def test_a_dataset_that_fails(lot: Path, reader: SourceReader) -> None:
 def test_a_training_that_fails(lot: Path, reader: SourceReader) -> None:
     service = FakeService()
     service.model_ends = "TRAINING_FAILED"
-    with pytest.raises(TrainingFailed, match="cookies version 1 failed: too few images"):
+    with pytest.raises(
+        TrainingFailed, match=r"^Training cookies version 1 failed: too few images\.$"
+    ):
         train(service, lot, reader)
 
 

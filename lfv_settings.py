@@ -116,6 +116,23 @@ class Settings(BaseSettings):
         "as `s3://BUCKET/PREFIX`. Not set: the bucket `lfv` of the embedded service.",
     )
 
+    backbone: Path | None = Field(
+        default=None,
+        description="ONNX file, image to feature maps, that the service on this machine tries in "
+        "every training beside its own features, and keeps in the model where it helps.",
+    )
+    detector: Path | None = Field(
+        default=None,
+        description="ONNX file, image to anomaly score and map (an anomalib export), that the "
+        "service on this machine makes every model of: calibrated on the images, not trained.",
+    )
+    graph_mib: int = Field(
+        default=256,
+        ge=1,
+        le=1024,
+        description="Largest ONNX file that the service on this machine accepts, in MiB.",
+    )
+
     price_per_unit_hour: Annotated[dict[str, Annotated[float, Field(ge=0)]], NoDecode] = Field(
         default_factory=dict,
         description="US dollars for one unit hosted for one hour, by host kind: `KIND=PRICE`, "
@@ -194,6 +211,11 @@ class Settings(BaseSettings):
     def _absolute_home(cls, value: Path) -> Path:
         return value.expanduser().absolute()
 
+    @field_validator("backbone", "detector", mode="after")
+    @classmethod
+    def _absolute_graph(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
+
     @field_validator("buckets", "price_per_unit_hour", mode="before")
     @classmethod
     def _split_pairs(cls, value: object) -> object:
@@ -246,6 +268,12 @@ class Settings(BaseSettings):
                 "lease_heartbeat_seconds may be a third of lease_ttl_seconds at most, "
                 "so that two lost heartbeats do not end a run"
             )
+        return self
+
+    @_model_validator(mode="after")
+    def _one_graph(self) -> Settings:
+        if self.backbone is not None and self.detector is not None:
+            raise ValueError("a detector learns no more: give a backbone or a detector, not both")
         return self
 
     @property

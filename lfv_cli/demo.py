@@ -88,6 +88,8 @@ def _own_settings(folder: Path) -> Settings:
         "database_url": "",
         "buckets": {},
         "staging_uri": None,
+        "backbone": None,
+        "detector": None,
     }
     return given.model_copy(update=alone)
 

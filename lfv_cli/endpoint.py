@@ -11,8 +11,10 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def api_endpoint(settings: Settings) -> Iterator[str]:
+def api_endpoint(settings: Settings, *, training: bool = False) -> Iterator[str]:
     """Address of the API while it is needed; starts the embedded service where none was given.
+
+    `training` gives that service the backbone or detector of the settings.
 
     Raises `tasks.errors.ServiceNotStarted`.
     """
@@ -21,5 +23,5 @@ def api_endpoint(settings: Settings) -> Iterator[str]:
         return
     from tasks.service import embedded_service
 
-    with embedded_service(settings) as endpoint_url:
+    with embedded_service(settings, training=training) as endpoint_url:
         yield endpoint_url

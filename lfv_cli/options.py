@@ -53,6 +53,36 @@ BucketOption = Annotated[
         show_default=False,
     ),
 ]
+BackboneOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--backbone",
+        metavar="FILE",
+        help="ONNX backbone, image to feature maps, that the service on this machine tries in "
+        "every training and keeps where it helps, instead of LFV_BACKBONE.",
+        show_default=False,
+    ),
+]
+DetectorOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--detector",
+        metavar="FILE",
+        help="ONNX detector, image to anomaly score and map (an anomalib export), that the service "
+        "on this machine makes every model of, instead of LFV_DETECTOR.",
+        show_default=False,
+    ),
+]
+GraphMibOption = Annotated[
+    int | None,
+    typer.Option(
+        "--graph-mib",
+        help="Largest ONNX file accepted, in MiB, instead of LFV_GRAPH_MIB or 256.",
+        min=1,
+        max=1024,
+        show_default=False,
+    ),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print JSON for machines instead of text.")
 ]

@@ -11,7 +11,7 @@ import typer
 
 from lfv_cli.common import settings_from
 from lfv_cli.errors import WrongUsage
-from lfv_cli.options import examples
+from lfv_cli.options import BackboneOption, DetectorOption, GraphMibOption, examples
 from lfv_cli.output import note
 
 
@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
     epilog = examples(
         "lfv serve",
         "lfv serve --port 4000 --bucket parts=/data/parts",
+        "lfv serve --backbone resnet18.onnx",
         "lfv serve --host 0.0.0.0 --credentials-file /etc/lfv/keys --import cookies-1.0.0.zip",
     )
     app.command("serve", epilog=epilog)(serve)
@@ -63,6 +64,9 @@ def serve(
             "--original-minimums", help="Demand as many training images as Amazon's service did."
         ),
     ] = False,
+    backbone: BackboneOption = None,
+    detector: DetectorOption = None,
+    graph_mib: GraphMibOption = None,
     inference_units: Annotated[
         int, typer.Option(min=1, help="Inference units of all hosted models together.")
     ] = 16,
@@ -87,7 +91,12 @@ def serve(
     ] = None,
 ) -> None:
     """Run the model service until Ctrl-C: the Lookout for Vision API on this machine."""
-    settings = settings_from(s3_endpoint_url=s3_endpoint_url)
+    settings = settings_from(
+        s3_endpoint_url=s3_endpoint_url,
+        backbone=backbone,
+        detector=detector,
+        graph_mib=graph_mib,
+    )
     from lfv_server.errors import OptionsError
     from lfv_server.imports import import_models
     from lfv_server.options import Limits, ServeOptions, parse_bucket, read_credentials
@@ -116,6 +125,9 @@ def serve(
             account_id=account_id,
             ready_file=ready_file,
             exit_when_unused=exit_when_unused,
+            backbone=settings.backbone,
+            detector=settings.detector,
+            graph_mib=settings.graph_mib,
             limits=Limits(original_minimums=original_minimums, inference_units=inference_units),
         )
         options.check()

@@ -12,8 +12,11 @@ from lfv_cli.common import settings_from
 from lfv_cli.endpoint import api_endpoint
 from lfv_cli.errors import WrongUsage
 from lfv_cli.options import (
+    BackboneOption,
     BucketOption,
+    DetectorOption,
     EndpointUrlOption,
+    GraphMibOption,
     JsonOption,
     ProjectOption,
     RegionOption,
@@ -34,6 +37,7 @@ def register(app: typer.Typer) -> None:
             "lfv train parts/train.manifest --project parts",
             "lfv train s3://parts/train.manifest --test s3://parts/test.manifest --project parts "
             "--endpoint-url https://vision.example --staging s3://parts/staging",
+            "lfv train parts/train.manifest --project parts --detector exported/model.onnx",
         ),
     )(train)
 
@@ -70,6 +74,9 @@ def train(
             show_default=False,
         ),
     ] = None,
+    backbone: BackboneOption = None,
+    detector: DetectorOption = None,
+    graph_mib: GraphMibOption = None,
     endpoint_url: EndpointUrlOption = None,
     region: RegionOption = None,
     bucket: BucketOption = None,
@@ -82,8 +89,19 @@ def train(
     A project that exists gets a further version.
     """
     settings = settings_from(
-        endpoint_url=endpoint_url, region=region, buckets=bucket, staging_uri=staging
+        endpoint_url=endpoint_url,
+        region=region,
+        buckets=bucket,
+        staging_uri=staging,
+        backbone=backbone,
+        detector=detector,
+        graph_mib=graph_mib,
     )
+    if settings.endpoint_url is not None and (backbone or detector):
+        raise WrongUsage(
+            "--backbone and --detector are for the service on this machine; the one at "
+            f"{settings.endpoint_url} is given its own by who runs it (`lfv serve --backbone`)"
+        )
     with Activity(f"train {project}", quiet=as_json) as activity:
         model = train_project(
             settings, source, project, activity, test=test, description=description
@@ -116,7 +134,7 @@ def train_project(
     place = _staging(settings)
     activity.tell("starting the service" if settings.endpoint_url is None else "connecting")
     with (
-        api_endpoint(settings) as url,
+        api_endpoint(settings, training=True) as url,
         SourceReader(settings.bucket_folders, settings.s3_endpoint_url, settings.region) as reader,
     ):
         config = client_config(

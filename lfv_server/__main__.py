@@ -62,6 +62,15 @@ def parser() -> argparse.ArgumentParser:
         metavar="ARCHIVE",
         help="import a packaged model before serving; may be repeated",
     )
+    add("--backbone", type=Path, metavar="FILE", help="ONNX backbone for every training to try")
+    add("--detector", type=Path, metavar="FILE", help="ONNX detector to make every model of")
+    add(
+        "--graph-mib",
+        type=int,
+        default=ServeOptions.graph_mib,
+        metavar="N",
+        help="largest such file in MiB (default: %(default)s)",
+    )
     add("--engine", default=ServeOptions.engine, help=argparse.SUPPRESS)
     add("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     return main
@@ -86,6 +95,9 @@ def options_from(arguments: argparse.Namespace) -> ServeOptions:
         account_id=arguments.account_id,
         ready_file=arguments.ready_file,
         exit_when_unused=arguments.exit_when_unused,
+        backbone=arguments.backbone,
+        detector=arguments.detector,
+        graph_mib=arguments.graph_mib,
         engine=arguments.engine,
         log_level=arguments.log_level,
         limits=Limits(

@@ -2,6 +2,7 @@
 
 HOME/service.db                   everything that is known
 HOME/service.lock                 held by the running service
+HOME/graphs/                      ONNX graphs that the operator gave the service, once accepted
 HOME/models/ID/artifact/          the trained model
 HOME/models/ID/job/               the training's inputs, removed once it has ended
 HOME/models/ID/evaluation/        EvaluationManifest and EvaluationResult as written
@@ -36,6 +37,10 @@ class Home:
     @property
     def database(self) -> Path:
         return self.root / "service.db"
+
+    @property
+    def graphs(self) -> Path:
+        return self.root / "graphs"
 
     def model(self, model_id: str) -> Path:
         return self.root / "models" / model_id

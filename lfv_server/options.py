@@ -11,6 +11,8 @@ from pathlib import Path
 from lfv_server.errors import OptionsError
 
 MIB = 1024 * 1024
+MAX_GRAPH_MIB = 1024
+"""What the engine's artifacts can hold."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,12 @@ class ServeOptions:
     ready_file: Path | None = None
     exit_when_unused: Path | None = None
     """A lock file; see lfv_server.embedded."""
+    backbone: Path | None = None
+    """An ONNX file for every training to try beside the engine's own features."""
+    detector: Path | None = None
+    """An ONNX file that every training calibrates instead of learning."""
+    graph_mib: int = 256
+    """Largest such file, in MiB."""
     engine: str = "lfv_server.engine"
     """Module that trains and predicts."""
     log_level: str = "warning"
@@ -118,6 +126,10 @@ class ServeOptions:
                 f"{self.host} can be reached from other machines: give a credentials file, "
                 "so that requests have to be signed, or stay on 127.0.0.1"
             )
+        if self.backbone is not None and self.detector is not None:
+            raise OptionsError("a detector learns no more: give a backbone or a detector")
+        if not 1 <= self.graph_mib <= MAX_GRAPH_MIB:
+            raise OptionsError(f"a graph may have 1 to {MAX_GRAPH_MIB} MiB, not {self.graph_mib}")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise OptionsError("TLS needs both a certificate and its key")
 

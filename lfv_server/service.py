@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from lfv_server.database import Database
 from lfv_server.detection import Detector
 from lfv_server.embedded import until_unused
 from lfv_server.errors import OptionsError
+from lfv_server.graphs import accept_graphs
 from lfv_server.home import Home
 from lfv_server.hosting.manager import HostingManager
 from lfv_server.jobs.context import JobContext
@@ -54,9 +55,10 @@ async def _serve(options: ServeOptions, ready: Callable[[str], None]) -> None:
         listener.close()
         raise
     try:
+        graphs = await asyncio.to_thread(accept_graphs, options, home)
         database = Database(home.database)
         try:
-            await _serve_from(options, listener, home, database, ready)
+            await _serve_from(options, listener, home, database, graphs, ready)
         finally:
             database.close()
     finally:
@@ -69,10 +71,11 @@ async def _serve_from(
     listener: socket.socket,
     home: Home,
     database: Database,
+    graphs: Mapping[str, Path],
     ready: Callable[[str], None],
 ) -> None:
     buckets = Buckets(options.buckets, s3=options.s3, s3_endpoint_url=options.s3_endpoint_url)
-    context = JobContext(database, buckets, home, options.limits)
+    context = JobContext(database, buckets, home, options.limits, graphs)
     hosting = HostingManager(database, home, options.engine, options.limits, options.serving)
     work = BackgroundWork(context, hosting, options.engine)
     measured = metrics.Metrics(lambda: hosting.pools)
@@ -93,7 +96,9 @@ async def _serve_from(
         else:
             await page(from_here)(scope, receive, send)
 
-    server = Server(_uvicorn_config(options, app), lambda: _tell_ready(options, listener, ready))
+    server = Server(
+        _uvicorn_config(options, app), lambda: _tell_ready(options, listener, graphs, ready)
+    )
     watch = asyncio.create_task(_end_when_unused(options, server))
     work.take_up(embedded=options.embedded)
     try:
@@ -148,14 +153,20 @@ def endpoint_url(options: ServeOptions, listener: socket.socket) -> str:
 
 
 def _tell_ready(
-    options: ServeOptions, listener: socket.socket, ready: Callable[[str], None]
+    options: ServeOptions,
+    listener: socket.socket,
+    graphs: Mapping[str, Path],
+    ready: Callable[[str], None],
 ) -> None:
     url = endpoint_url(options, listener)
     _log.info("listening on %s", url)
     if options.ready_file is not None:
-        _write_atomically(
-            options.ready_file, orjson.dumps({"endpoint_url": url, "pid": os.getpid()})
-        )
+        told = {
+            "endpoint_url": url,
+            "pid": os.getpid(),
+            "graphs": [p.stem for p in graphs.values()],
+        }
+        _write_atomically(options.ready_file, orjson.dumps(told))
     ready(url)
 
 

@@ -8,6 +8,7 @@ outlives no user, however that user ends, and two users share one service.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import subprocess
@@ -54,17 +55,22 @@ class ServicePlaces:
 
 
 @contextmanager
-def embedded_service(settings: Settings) -> Iterator[str]:
+def embedded_service(settings: Settings, *, training: bool = False) -> Iterator[str]:
     """Endpoint URL of the embedded service of `settings.home`, which runs at least until exit.
 
-    Raises `ServiceNotStarted` when it does not answer in `settings.service_start_seconds`.
+    For a `training` it has to have the backbone or detector of `settings`; nothing else needs one.
+
+    Raises `ServiceNotStarted` when it does not answer in `settings.service_start_seconds`, or was
+    up already without that graph.
     """
     places = ServicePlaces(settings.service_home)
     places.home.mkdir(parents=True, exist_ok=True)
     # A service that is just ending holds the lock exclusively until its process is gone.
     with service_user(places.users_lock):
         with _locked(places.start_lock, fcntl.LOCK_EX):
-            endpoint_url = _running(places) or _start(places, settings)
+            endpoint_url = _running(places) or _start(places, settings, training=training)
+            if training:
+                _check_graph(places, settings)
         yield endpoint_url
 
 
@@ -95,7 +101,7 @@ def _running(places: ServicePlaces) -> str | None:
         return None
 
 
-def _start(places: ServicePlaces, settings: Settings) -> str:
+def _start(places: ServicePlaces, settings: Settings, *, training: bool) -> str:
     places.ready_file.unlink(missing_ok=True)
     settings.embedded_bucket.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "lfv_server", "--home", str(places.home), "--port", "0"]
@@ -103,6 +109,8 @@ def _start(places: ServicePlaces, settings: Settings) -> str:
     command += ["--exit-when-unused", str(places.users_lock)]
     for name, folder in settings.bucket_folders.items():
         command += ["--bucket", f"{name}={folder}"]
+    for role, graph in _graphs(settings) if training else ():
+        command += [f"--{role}", str(graph), "--graph-mib", str(settings.graph_mib)]
     if settings.s3_endpoint_url:
         command += ["--s3-endpoint-url", settings.s3_endpoint_url]
     with places.log_file.open("ab") as log:
@@ -132,6 +140,27 @@ def _start(places: ServicePlaces, settings: Settings) -> str:
         f"the embedded service did not answer within {settings.service_start_seconds:g} s; "
         f"its log is {places.log_file}"
     )
+
+
+def _graphs(settings: Settings) -> list[tuple[str, Path]]:
+    given = (("backbone", settings.backbone), ("detector", settings.detector))
+    return [(role, path) for role, path in given if path is not None]
+
+
+def _check_graph(places: ServicePlaces, settings: Settings) -> None:
+    """Make sure that the service, which may have been up before, has the graph of `settings`."""
+    for role, path in _graphs(settings):
+        try:
+            with path.open("rb") as file:
+                wanted = f"{role}-{hashlib.file_digest(file, 'sha256').hexdigest()}"
+            known = json.loads(places.ready_file.read_bytes()).get("graphs", [])
+        except (OSError, ValueError) as error:
+            raise ServiceNotStarted(f"the {role} {path} can't be used: {error}") from error
+        if wanted not in known:
+            raise ServiceNotStarted(
+                f"the service on this machine is up already, without the {role} {path}: end what "
+                f"uses it, or start it with `lfv serve --{role}`"
+            )
 
 
 def _last_line(log: Path) -> str:

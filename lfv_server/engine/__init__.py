@@ -3,7 +3,13 @@
 Knows nothing of the API around it.  CPU only; numpy, scipy, Pillow, onnx and onnxruntime.
 """
 
-from lfv_server.engine.errors import ArtifactError, EngineError, ImageRejected, TrainingError
+from lfv_server.engine.errors import (
+    ArtifactError,
+    EngineError,
+    GraphRefused,
+    ImageRejected,
+    TrainingError,
+)
 from lfv_server.engine.predictor import Predictor
 from lfv_server.engine.training import train
 from lfv_server.engine.types import (
@@ -19,6 +25,7 @@ __all__ = [
     "ArtifactError",
     "EngineError",
     "EvaluatedImage",
+    "GraphRefused",
     "ImageRejected",
     "PredictedAnomaly",
     "Prediction",

@@ -32,7 +32,9 @@ MANIFEST = "manifest.json"
 MODEL = "model.json"
 ARRAYS = "arrays.npz"
 MAX_FILE_BYTES = 64 * 1024 * 1024
-"""No file of an artifact is larger, even with a user's own backbone in it."""
+"""No file of an artifact is larger, but for a graph that a user brought."""
+MAX_GRAPH_BYTES = 1024 * 1024 * 1024
+"""No graph is larger."""
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -121,7 +123,8 @@ def _read(folder: Path, name: str) -> bytes:
     try:
         if path.is_symlink() or not path.is_file():
             raise ArtifactError(f"The model's {name} is missing or is not a plain file.")
-        if path.stat().st_size > MAX_FILE_BYTES:
+        most = MAX_GRAPH_BYTES if name.endswith(".onnx") else MAX_FILE_BYTES
+        if path.stat().st_size > most:
             raise ArtifactError(f"The model's {name} is too large to be one of ours.")
         return path.read_bytes()
     except OSError as error:

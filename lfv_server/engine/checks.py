@@ -13,8 +13,19 @@ from lfv_server.engine.metrics import Bools, auroc
 from lfv_server.engine.types import TrainingImage
 
 BORDER_AUROC = 0.9
+THUMBNAIL = (64, 64)
+"""(width, height) that :func:`border_of` takes."""
 _SAME = 0.02
 """Distance between signatures below which two images are called the same."""
+
+
+def border_of(thumbnail: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The outer eighth of a 64 x 64 thumbnail, as means of 8 x 8 squares."""
+    cells = thumbnail.reshape(8, 8, 8, 8, 3).mean(axis=(1, 3))
+    ring = np.ones((8, 8), dtype=bool)
+    ring[1:-1, 1:-1] = False
+    means: NDArray[np.float32] = cells[ring].astype(np.float32).ravel()
+    return means
 
 
 def find_oddities(

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lfv_server.engine.brought.choosing import fit_best
 from lfv_server.engine.calibration import fit
-from lfv_server.engine.ensemble import Ensemble, Member, fit_ensemble
+from lfv_server.engine.ensemble import Ensemble, Member
 from lfv_server.engine.evidence import Evidence
 from lfv_server.engine.grouping import Groups
 from lfv_server.engine.metrics import Bools, Floats, confusion
@@ -36,10 +37,14 @@ def cross_validate(
     seed: int,
     executor: Executor,
     pixels: PixelResults | None = None,
+    rivals: Sequence[Sequence[Member]] = (),
 ) -> CrossValidated:
-    """Fit on everything, and on everything but each fold."""
+    """Fit on everything, and on everything but each fold.
+
+    :param rivals: sets of experts that have to be clearly better than ``sets``.
+    """
     complete = with_summaries(evidence, None if pixels is None else pixels.summaries)
-    final = executor.submit(fit_ensemble, complete, truth, groups, sets, seed)
+    final = executor.submit(fit_best, complete, truth, groups, sets, rivals, seed)
     jobs = []
     for number, fold in enumerate(np.unique(folds)):
         nested = None if pixels is None else pixels.nested[number]
@@ -48,9 +53,8 @@ def cross_validate(
             np.flatnonzero(folds != fold).tolist(),
             np.flatnonzero(folds == fold).tolist(),
         )
-        job = executor.submit(
-            fit_ensemble, [rows[i] for i in inside], truth[inside], groups[inside], sets, seed
-        )
+        known = [rows[i] for i in inside]
+        job = executor.submit(fit_best, known, truth[inside], groups[inside], sets, rivals, seed)
         jobs.append((rows, outside, job))
     scores: Floats = np.zeros(len(evidence))
     for rows, outside, job in jobs:

@@ -2,6 +2,7 @@
 
     EngineError
     ├── TrainingError     train(): the data cannot be trained on; the sentence is fit for a user
+    │   └── GraphRefused  an ONNX graph that a user brought; ``reason`` says why in one word
     ├── ArtifactError     Predictor.load(): damaged, tampered with, or of an unknown version
     └── ImageRejected     predict(): this image cannot be judged; ``reason`` says why in one word
 
@@ -18,6 +19,19 @@ class EngineError(Exception):
 
 class TrainingError(EngineError):
     """The data cannot be trained on.  ``str(error)`` is one sentence that names the way out."""
+
+
+class GraphRefused(TrainingError):
+    """A graph that a user brought will not be run.
+
+    ``reason`` is one of ``unreadable``, ``too_large``, ``not_onnx``, ``external_data``,
+    ``foreign_domain``, ``too_complex``, ``invalid``, ``input``, ``batch``, ``outputs``,
+    ``too_slow``, ``out_of_memory``, ``broke``, ``not_finite``, ``not_repeatable``.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class ArtifactError(EngineError):

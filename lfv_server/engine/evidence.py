@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lfv_server.engine.alignment import Aligner
+from lfv_server.engine.brought.graphs import BackboneViewer
 from lfv_server.engine.descriptors import Description, describe
 from lfv_server.engine.positional import coarse
 from lfv_server.engine.views import View, Viewer
@@ -56,11 +57,14 @@ class Observer:
         aligner: Aligner | None,
         *,
         graphs: Mapping[str, bytes] | None = None,
+        backbone: BackboneViewer | None = None,
         with_maps: bool = True,
         threads: int = 1,
     ) -> None:
         self.views = dict(views)
         self.aligner = aligner
+        self.backbone = backbone
+        """A brought one, which is given the image decoded anew at its own size."""
         self._with_maps = with_maps
         self._viewers = {
             name: Viewer(view, None if graphs is None else graphs[name], threads=threads)
@@ -75,6 +79,8 @@ class Observer:
     @property
     def decode_size(self) -> tuple[int, int]:
         """(width, height) of the largest view: what an image is decoded at."""
+        if not self.views and self.backbone is not None:
+            return self.backbone.view.size
         return max((view.size for view in self.views.values()), key=lambda size: size[0] * size[1])
 
     def features(self, name: str, pixels: NDArray[np.uint8]) -> Matrix:

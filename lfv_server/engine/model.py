@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lfv_server.engine.alignment import Aligner
 from lfv_server.engine.artifact import Contents
+from lfv_server.engine.brought.backbone import BROUGHT, BroughtBackbone, inspect_stored
 from lfv_server.engine.calibration import Calibration
+from lfv_server.engine.descriptors import describe
 from lfv_server.engine.ensemble import Ensemble
 from lfv_server.engine.evidence import OVERVIEW, PIXELS, Evidence, Observer
 from lfv_server.engine.pixel_head import classes_at, summarise
 from lfv_server.engine.refinement import Refiner
 from lfv_server.engine.views import View
+
+Decoded = Callable[[tuple[int, int]], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,32 @@ class Judgement:
     """Of anomaly, calibrated."""
     classes: NDArray[np.uint8] | None
     """[height, width] of the original image; None for a classification model."""
+
+
+Judge = Callable[[Decoded], Judgement]
+
+
+class Trained(Protocol):
+    """What a predictor needs of a model, whatever it is made of."""
+
+    @property
+    def width(self) -> int:
+        """Of the images, in pixels."""
+
+    @property
+    def height(self) -> int:
+        """Of the images, in pixels."""
+
+    @property
+    def anomaly_types(self) -> tuple[tuple[str, str], ...]:
+        """(name, ``'#RRGGBB'``); empty for a classification model."""
+
+    @property
+    def threshold(self) -> float:
+        """Probability from which an image is called anomalous."""
+
+    def opened(self, *, threads: int = 1) -> Judge:
+        """Sessions, and what judges images with them."""
 
 
 @dataclass(frozen=True)
@@ -43,21 +75,45 @@ class Model:
     """Second pass of the pixel network; None for classification."""
     calibration: Calibration
     threshold: float
+    backbone: BroughtBackbone | None = None
+    """A user's own, where it helps."""
 
     def observer(self, *, threads: int = 1) -> Observer:
         """Sessions for the model's views."""
         uses_position = any(expert.positional is not None for expert in self.ensemble.experts)
         return Observer(
-            self.views, self.aligner, graphs=self.graphs, with_maps=uses_position, threads=threads
+            self.views,
+            self.aligner,
+            graphs=self.graphs,
+            backbone=None if self.backbone is None else self.backbone.viewer(threads=threads),
+            with_maps=uses_position,
+            threads=threads,
         )
 
-    def judge(self, pixels: NDArray[np.uint8], observer: Observer) -> Judgement:
-        """Judge uint8 [height, width, 3] at ``observer.decode_size``."""
+    def opened(self, *, threads: int = 1) -> Judge:
+        """Sessions, and what judges images with them."""
+        return partial(self.judge, observer=self.observer(threads=threads))
+
+    def judge(self, decoded: Decoded, observer: Observer) -> Judgement:
+        """Judge one image.
+
+        :param decoded: gives its pixels, uint8 [height, width, 3], at a (width, height).
+        """
+        pixels = decoded(observer.decode_size)
         evidence: Evidence = observer(pixels)
+        brought: NDArray[np.float32] | None = None
+        if observer.backbone is not None:
+            brought = observer.backbone(decoded(observer.backbone.view.size))
+            seen = {**evidence.descriptions, BROUGHT: describe(brought)}
+            evidence = replace(evidence, descriptions=seen)
         classes = None
         if self.anomaly_types:
             maps = observer.features(PIXELS, pixels)
-            logits, projected = np.split(maps, [len(self.anomaly_types) + 1])
+            painter = None if self.backbone is None else self.backbone.painter
+            if painter is not None and brought is not None:
+                logits, projected = painter(maps, brought)
+            else:
+                logits, projected = np.split(maps, [len(self.anomaly_types) + 1])
             refined = logits if self.refiner is None else self.refiner(projected, logits)
             classes = classes_at(refined, (self.width, self.height))
             evidence = replace(evidence, pixel_summary=summarise(logits))
@@ -71,7 +127,8 @@ class Model:
             arrays |= self.refiner.to_arrays()
         if self.aligner is not None:
             arrays |= self.aligner.to_arrays("aligner")
-        description = {
+        graphs = dict(self.graphs)
+        description: dict[str, Any] = {
             "width": self.width,
             "height": self.height,
             "anomaly_types": [list(pair) for pair in self.anomaly_types],
@@ -80,7 +137,11 @@ class Model:
             "calibration": self.calibration.to_json(),
             "threshold": self.threshold,
         }
-        return Contents(description, arrays, dict(self.graphs))
+        if self.backbone is not None:
+            arrays |= self.backbone.to_arrays()
+            description[BROUGHT] = self.backbone.view.to_json()
+            graphs[BROUGHT] = self.backbone.graph
+        return Contents(description, arrays, graphs)
 
     @classmethod
     def from_contents(cls, contents: Contents) -> Model:
@@ -90,11 +151,15 @@ class Model:
         missing = views.keys() - contents.graphs.keys()
         if missing:
             raise KeyError(f"{min(missing)}.onnx")
+        for name in views:
+            inspect_stored(contents.graphs[name])
+        backbone = BroughtBackbone.from_contents(contents)
         types = tuple((str(n), str(c)) for n, c in description["anomaly_types"])
         if types and PIXELS not in views:
             raise KeyError(PIXELS)
         ensemble = Ensemble.from_stored(description["ensemble"], arrays)
-        if not ensemble.experts or not set(ensemble.views) <= views.keys():
+        known = views.keys() | (set() if backbone is None else {BROUGHT})
+        if not ensemble.experts or not set(ensemble.views) <= known:
             raise KeyError("experts without their views")
         aligned = "aligner.template" in arrays and OVERVIEW in views
         return cls(
@@ -108,4 +173,5 @@ class Model:
             refiner=Refiner.from_arrays(arrays) if types else None,
             calibration=Calibration.from_json(description["calibration"]),
             threshold=float(description["threshold"]),
+            backbone=backbone,
         )

@@ -51,6 +51,10 @@ class PixelResults:
     """[images, values] of the first pass, out of fold."""
     nested: tuple[Matrix, ...]
     """Per outer fold, [images, values]: rows of its training images come from an inner split."""
+    inner: tuple[float, ...]
+    """Per outer fold, :func:`overlap` of the inner splits' first passes on its training images."""
+    outer: float
+    """:func:`overlap` of the outer folds' first passes on all images."""
 
 
 def fit_head(data: Sequence[PixelData], classes: int, seed: int) -> PixelHead:
@@ -91,7 +95,7 @@ def cross_fit(
     nothing = np.empty(0, np.float32)
     first: list[Matrix] = [nothing] * len(data)
     summaries: list[Matrix] = [nothing] * len(data)
-    nested, refiners = [], []
+    nested, inner_overlaps, refiners = [], [], []
     for fold, inside, parts, outer, inner in jobs:
         rows = list(summaries)
         for i in np.flatnonzero(folds == fold).tolist():
@@ -103,6 +107,7 @@ def cross_fit(
             rows[i] = summarise(seen[-1])
         nested.append(np.stack(rows))
         known = [data[i] for i in inside.tolist()]
+        inner_overlaps.append(overlap(seen, known, classes))
         refiners.append((fold, executor.submit(fit_refiner, known, seen, classes, seed)))
     final = executor.submit(fit_refiner, data, first, classes, seed)
     logits = list(first)
@@ -112,8 +117,28 @@ def cross_fit(
             features = data[i].features.astype(np.float32)
             logits[i] = head(with_surroundings(features, first[i]))
     return PixelResults(
-        whole.result(), final.result(), tuple(logits), np.stack(summaries), tuple(nested)
+        whole.result(),
+        final.result(),
+        tuple(logits),
+        np.stack(summaries),
+        tuple(nested),
+        tuple(inner_overlaps),
+        overlap(first, data, classes),
     )
+
+
+def overlap(logits: Sequence[Matrix], data: Sequence[PixelData], classes: int) -> float:
+    """Mean IoU of the anomaly types, their cells pooled over the images whose labels are known."""
+    both, either = np.zeros(classes), np.full(classes, 1e-9)
+    for maps, one in zip(logits, data, strict=True):
+        if one.labels is None:
+            continue
+        verdict = maps.argmax(axis=0)
+        for number in range(1, classes):
+            called, true = verdict == number, one.labels == number
+            both[number] += (called & true).sum()
+            either[number] += (called | true).sum()
+    return float((both[1:] / either[1:]).mean())
 
 
 def fit_refiner(

@@ -11,10 +11,11 @@ from PIL import Image
 from threadpoolctl import ThreadpoolController
 
 from lfv_server.engine import artifact
+from lfv_server.engine.brought.detector import DETECTOR, Detector
 from lfv_server.engine.decoding import decode
 from lfv_server.engine.errors import ArtifactError
 from lfv_server.engine.masks import parse_color
-from lfv_server.engine.model import Model
+from lfv_server.engine.model import Model, Trained
 from lfv_server.engine.types import PredictedAnomaly, Prediction
 
 BACKGROUND_COLOR = "#FFFFFF"
@@ -23,9 +24,9 @@ BACKGROUND_COLOR = "#FFFFFF"
 class Predictor:
     """A loaded model.  Not thread-safe by contract; one per worker process."""
 
-    def __init__(self, model: Model, *, threads: int = 1) -> None:
-        self._model = model
-        self._observer = model.observer(threads=threads)
+    def __init__(self, model: Trained, *, threads: int = 1) -> None:
+        self._judge = model.opened(threads=threads)
+        self._threshold = model.threshold
         self._threads = threads
         self._pools = ThreadpoolController()
         self.width = model.width
@@ -40,7 +41,8 @@ class Predictor:
         """
         contents = artifact.load(Path(artifact_folder))
         try:
-            return cls(Model.from_contents(contents), threads=threads)
+            kind = Detector if DETECTOR in contents.model else Model
+            return cls(kind.from_contents(contents), threads=threads)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise ArtifactError(f"The model's description is incomplete: {error!r}.") from error
 
@@ -50,12 +52,15 @@ class Predictor:
         :param body: a PNG or JPEG of the training images' dimensions.
         :raises ImageRejected: if it cannot be decoded or has other dimensions.
         """
-        image = decode(body, self._observer.decode_size, expected=(self.width, self.height))
+
+        def decoded(size: tuple[int, int]) -> NDArray[np.uint8]:
+            return decode(body, size, expected=(self.width, self.height)).pixels
+
         # BLAS would otherwise spin on every core for products of a millisecond.
         with self._pools.limit(limits=self._threads, user_api="blas"):
-            judgement = self._model.judge(image.pixels, self._observer)
+            judgement = self._judge(decoded)
         probability = judgement.probability
-        is_anomalous = probability >= self._model.threshold
+        is_anomalous = probability >= self._threshold
         confidence = probability if is_anomalous else 1 - probability
         if judgement.classes is None:
             return Prediction(is_anomalous, confidence)

@@ -47,11 +47,14 @@ class Findings:
     out_of_fold: bool
     threshold: float
     trials: Sequence[Trial]
-    ensemble: Ensemble
+    ensemble: Ensemble | None
+    """None for a detector that a user brought."""
     views: Mapping[str, View]
     alignment_gain: float
     aligned: bool
     warnings: Sequence[str]
+    remarks: Sequence[str] = ()
+    """What a user should know beside the warnings."""
 
 
 def write_report(folder: Path, findings: Findings) -> None:
@@ -238,7 +241,9 @@ def _fit(data: Dataset) -> tuple[int, int]:
 
 
 def _tried(findings: Findings) -> str:
-    parts = ["<h2>What was tried</h2>"]
+    parts = ["<h2>What was tried</h2>", *map(_paragraph, findings.remarks)]
+    if findings.ensemble is None:
+        return "\n".join(parts)
     aligned = "used" if findings.aligned else "not used"
     parts.append(
         _paragraph(
@@ -280,10 +285,15 @@ def _tried(findings: Findings) -> str:
 
 
 def _reading(findings: Findings) -> str:
+    chosen = (
+        "Choices of size, alignment and experts"
+        if findings.ensemble is not None
+        else "Calibrations for the figures out of fold"
+    )
     return "<h2>How to read this</h2>" + _paragraph(
         "Confidence is the probability that the verdict is right, for images like these. It says "
-        "nothing of products, lighting or defects that were not among them. Choices of size, "
-        "alignment and experts were made inside each fold of a cross-validation in which nearly "
-        "identical images never sit on both sides. An image is called anomalous from a "
-        f"probability of {findings.threshold:.2f}."
+        f"nothing of products, lighting or defects that were not among them. {chosen} were made "
+        "inside each fold of a cross-validation in which nearly identical images never sit on "
+        "both sides. An image is called anomalous from a probability of "
+        f"{findings.threshold:.2f}."
     )

@@ -11,9 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from lfv_server.engine import artifact, calibration
+from lfv_server.engine import calibration
 from lfv_server.engine.alignment import Aligner
-from lfv_server.engine.checks import find_oddities
+from lfv_server.engine.brought.acceptance import Accepted, accept_backbone, read_graph
+from lfv_server.engine.brought.backbone import (
+    BroughtBackbone,
+    beside,
+)
+from lfv_server.engine.brought.choosing import BackboneTrial, Verdict, rival_sets
+from lfv_server.engine.brought.recalibrating import recalibrate
+from lfv_server.engine.checks import THUMBNAIL, border_of, find_oddities
 from lfv_server.engine.crossval import (
     OUTER_FOLDS,
     CrossValidated,
@@ -23,8 +30,10 @@ from lfv_server.engine.crossval import (
 )
 from lfv_server.engine.dataset import Dataset, check_test, load, load_labels, read_training
 from lfv_server.engine.ensemble import candidate_sets
+from lfv_server.engine.errors import TrainingError
 from lfv_server.engine.evaluation import Evaluated, evaluate
 from lfv_server.engine.evidence import OVERVIEW, PIXELS, Evidence, Observer, scaled
+from lfv_server.engine.finishing import Progress, finish, judge_test
 from lfv_server.engine.graph import build_backbone
 from lfv_server.engine.grouping import Groups, grouped_folds, near_duplicates, signature
 from lfv_server.engine.metrics import Floats, auroc
@@ -33,11 +42,10 @@ from lfv_server.engine.normals import alarm_calibration, fit_normals
 from lfv_server.engine.pixel_head import classes_at
 from lfv_server.engine.pixels import PixelData, PixelResults, cross_fit
 from lfv_server.engine.planning import choose_aligner, details_of, overview_of, pixel_view_of
-from lfv_server.engine.report import Findings, write_report
+from lfv_server.engine.report import Findings
 from lfv_server.engine.types import TrainingImage, TrainingOptions, TrainingOutcome
 from lfv_server.engine.views import View
 
-Progress = Callable[[float, str], None]
 GOOD_ENOUGH = 0.999
 """Out-of-fold AUROC above which no dearer view is tried."""
 
@@ -64,6 +72,9 @@ class _Fitted:
     views: dict[str, View]
     graphs: dict[str, bytes]
     pixels: PixelResults | None
+    backbone: BroughtBackbone | None = None
+    verdict: Verdict | None = None
+    """What came of the backbone that a user brought."""
 
 
 def train(
@@ -80,11 +91,21 @@ def train(
 
     :param progress: called with the share done, 0 to 1, and what is being done.
     :raises TrainingError: if the data cannot be trained on; the message is for the user.
+    :raises GraphRefused: if a graph that was brought cannot be used.
     """
     options = options or TrainingOptions()
+    if options.detector is not None:
+        if options.backbone is not None:
+            raise TrainingError("A detector learns no more: give a backbone or a detector.")
+        return recalibrate(train, test, output, options.detector, options, progress)
     progress(0.0, "checking images")
     data, warnings = read_training(train)
     check_test(test, data.width, data.height)
+    accepted = None
+    if options.backbone is not None:
+        progress(0.02, "trying out the backbone")
+        body = read_graph(options.backbone, options.graph_bytes)
+        accepted = accept_backbone(body, (data.width, data.height))
     # One BLAS thread per worker: more only wait for each other on matrices as small as these.
     with threadpool_limits(1), ThreadPoolExecutor(max(1, options.workers)) as executor:
         aligner, gain = choose_aligner(data, overview_of(data))
@@ -94,16 +115,18 @@ def train(
         warnings += find_oddities(data.images, groups, folds, seen.signatures, seen.borders)
         progress(0.35, "learning")
         if data.truth.any():
-            fitted = _fit_labelled(data, seen, groups, folds, options, executor, progress)
+            fitted = _fit_labelled(data, seen, groups, folds, options, executor, progress, accepted)
         else:
             ensemble, scores = fit_normals(seen.evidence, folds)
             view = overview_of(data)
             graphs = {OVERVIEW: build_backbone(view.tile)}
-            fitted = _Fitted(CrossValidated(ensemble, scores), {OVERVIEW: view}, graphs, None)
+            verdict = None if accepted is None else Verdict(accepted.sha256)
+            validated = CrossValidated(ensemble, scores)
+            fitted = _Fitted(validated, {OVERVIEW: view}, graphs, None, verdict=verdict)
         progress(0.85, "calibrating")
         model, probability = _calibrated(data, fitted, aligner, folds, options.seed)
         if test:
-            evaluated = _judge_test(
+            evaluated = judge_test(
                 model, test, executor, lambda s: progress(0.85 + 0.1 * s, "testing")
             )
         else:
@@ -115,37 +138,26 @@ def train(
         out_of_fold=not test,
         threshold=model.threshold,
     )
-    artifact.save(output, model.to_contents())
-    if options.report:
-        progress(0.96, "writing the report")
-        findings = Findings(
-            data=data,
-            images={image.source_ref: image for image in [*train, *test]},
-            evaluated=evaluated,
-            evaluation=result,
-            out_of_fold=not test,
-            threshold=model.threshold,
-            trials=fitted.validated.ensemble.trials,
-            ensemble=model.ensemble,
-            views=fitted.views,
-            alignment_gain=gain,
-            aligned=model.aligner is not None,
-            warnings=tuple(warnings),
-        )
-        write_report(output / "report", findings)
-    progress(1.0, "done")
-    metrics = result["AggregatedEvaluationResults"]["Metrics"]
-    return TrainingOutcome(
-        data.width,
-        data.height,
-        data.anomaly_types,
-        metrics["F1Score"],
-        metrics["Precision"],
-        metrics["Recall"],
-        tuple(e.image for e in evaluated),
-        result,
-        tuple(warnings),
+    remarks: list[str] = []
+    if fitted.verdict is not None:
+        result["Details"]["Backbone"] = fitted.verdict.to_json()
+        (remarks if fitted.verdict.used else warnings).append(fitted.verdict.sentence())
+    findings = Findings(
+        data=data,
+        images={image.source_ref: image for image in [*train, *test]},
+        evaluated=evaluated,
+        evaluation=result,
+        out_of_fold=not test,
+        threshold=model.threshold,
+        trials=fitted.validated.ensemble.trials,
+        ensemble=model.ensemble,
+        views=fitted.views,
+        alignment_gain=gain,
+        aligned=model.aligner is not None,
+        warnings=tuple(warnings),
+        remarks=tuple(remarks),
     )
+    return finish(output, model.to_contents(), findings, options, progress)
 
 
 def _observe(
@@ -166,7 +178,7 @@ def _observe(
             labels = load_labels(image, data.type_names, (columns, rows))
             features = observer.features(PIXELS, pixels).astype(np.float16)
             known = PixelData(features, labels)
-        return evidence, known, scaled(pixels, (64, 64))
+        return evidence, known, scaled(pixels, THUMBNAIL)
 
     rows = []
     for number, row in enumerate(executor.map(look, data.images)):
@@ -176,17 +188,8 @@ def _observe(
         tuple(row[0] for row in rows),
         tuple(row[1] for row in rows if row[1] is not None),
         np.stack([signature(row[2]) for row in rows]),
-        np.stack([_border(row[2]) for row in rows]),
+        np.stack([border_of(row[2]) for row in rows]),
     )
-
-
-def _border(thumbnail: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The outer eighth of a 64 x 64 thumbnail, as means of 8 x 8 squares."""
-    cells = thumbnail.reshape(8, 8, 8, 8, 3).mean(axis=(1, 3))
-    ring = np.ones((8, 8), dtype=bool)
-    ring[1:-1, 1:-1] = False
-    means: NDArray[np.float32] = cells[ring].astype(np.float32).ravel()
-    return means
 
 
 def _fit_labelled(
@@ -197,14 +200,23 @@ def _fit_labelled(
     options: TrainingOptions,
     executor: Executor,
     progress: Progress,
+    accepted: Accepted | None,
 ) -> _Fitted:
     truth, seed = data.truth, options.seed
     views = {OVERVIEW: overview_of(data)}
-    pixels = None
+    pixels, trial = None, None
+    if accepted is not None:
+        progress(0.4, "showing the backbone every image")
+        trial = BackboneTrial(data, accepted, _grid(seen), executor)
     if any(d.labels is not None and d.labels.any() for d in seen.pixels):
         views[PIXELS] = pixel_view_of(data)
         count = len(data.anomaly_types) + 1
         pixels = cross_fit(seen.pixels, truth, groups, folds, count, seed, executor)
+        if trial is not None:
+            progress(0.45, "trying the backbone for masks")
+            beside_ours = beside(seen.pixels, trial.sights)
+            other = cross_fit(beside_ours, truth, groups, folds, count, seed, executor)
+            pixels = trial.paint(pixels, other, folds)
         progress(0.55, "learning")
     sets = candidate_sets((), pixels=pixels is not None)
     evidence: Sequence[Evidence] = seen.evidence
@@ -217,17 +229,36 @@ def _fit_labelled(
         progress(0.75, "learning")
         sets = candidate_sets(tuple(details), pixels=pixels is not None)
         validated = cross_validate(evidence, truth, groups, folds, sets, seed, executor, pixels)
+    if trial is not None and auroc(truth, validated.scores) < GOOD_ENOUGH:
+        progress(0.8, "trying the backbone")
+        rivals = rival_sets(sets, pixels=pixels is not None)
+        validated = cross_validate(
+            trial.described(evidence), truth, groups, folds, sets, seed, executor, pixels, rivals
+        )
+        trial.judge(validated.ensemble)
     used = set(validated.ensemble.views) | ({PIXELS} & views.keys())
     kept = {name: view for name, view in views.items() if name in used}
+    # A painter runs the pixel network itself, on our features and the backbone's.
+    folded = None if trial is not None and trial.painter is not None else pixels
     graphs = {
         name: build_backbone(
             view.tile,
-            pixels.head.layers if name == PIXELS and pixels is not None else (),
-            pixels.refiner.projection if name == PIXELS and pixels is not None else None,
+            folded.head.layers if name == PIXELS and folded is not None else (),
+            folded.refiner.projection if name == PIXELS and folded is not None else None,
         )
         for name, view in kept.items()
     }
-    return _Fitted(validated, kept, graphs, pixels)
+    if trial is None:
+        return _Fitted(validated, kept, graphs, pixels)
+    return _Fitted(validated, kept, graphs, pixels, trial.backbone(), trial.verdict)
+
+
+def _grid(seen: _Observed) -> tuple[int, int] | None:
+    """(rows, columns) that the pixel network works on; None without masks."""
+    if not any(d.labels is not None and d.labels.any() for d in seen.pixels):
+        return None
+    _, rows, columns = seen.pixels[0].features.shape
+    return rows, columns
 
 
 def _look_closer(
@@ -268,34 +299,9 @@ def _calibrated(
         refiner=None if fitted.pixels is None else fitted.pixels.refiner,
         calibration=fit,
         threshold=threshold,
+        backbone=fitted.backbone,
     )
     return model, probability
-
-
-def _judge_test(
-    model: Model,
-    test: Sequence[TrainingImage],
-    executor: Executor,
-    progress: Callable[[float], None],
-) -> list[Evaluated]:
-    observer = model.observer()
-    types = tuple(name for name, _ in model.anomaly_types)
-
-    def judge(image: TrainingImage) -> Evaluated:
-        pixels = load(image, observer.decode_size).pixels
-        judgement = model.judge(pixels, observer)
-        labels = None
-        if types:
-            labels = load_labels(image, types, (model.width, model.height))
-        return Evaluated.of(
-            image, judgement.probability, model.threshold, types, judgement.classes, labels
-        )
-
-    done = []
-    for number, row in enumerate(executor.map(judge, test)):
-        done.append(row)
-        progress((number + 1) / len(test))
-    return done
 
 
 def _judge_own(

@@ -33,6 +33,12 @@ class TrainingOptions:
     """Threads for features and heads; the result does not depend on it."""
     report: bool = True
     """Write ``report/`` into the artifact."""
+    backbone: Path | None = None
+    """An ONNX file, image to feature maps, to try beside our own features."""
+    detector: Path | None = None
+    """An ONNX file, image to anomaly score and map, to calibrate instead of training."""
+    graph_bytes: int = 256 * 1024 * 1024
+    """Largest such file."""
 
 
 @dataclass(frozen=True)

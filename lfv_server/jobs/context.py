@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from lfv_server.buckets import Buckets
 from lfv_server.database import Database
@@ -19,6 +20,8 @@ class JobContext:
     buckets: Buckets
     home: Home
     limits: Limits
+    graphs: Mapping[str, Path] = field(default_factory=dict)
+    """What every training is given: ``backbone`` or ``detector`` and its file, or nothing."""
     clock: Callable[[], float] = time.time
     """Unix seconds."""
     stopping: threading.Event = field(default_factory=threading.Event)

@@ -52,3 +52,20 @@ def test_an_endpoint_needs_a_place_for_the_images(lfv_process: Lfv, images: Demo
     )
     assert outcome.status == 2
     assert "--staging s3://BUCKET/PREFIX" in outcome.err
+
+
+def test_a_graph_is_for_the_service_on_this_machine(
+    lfv_process: Lfv, images: DemoSet, tmp_path: Path
+) -> None:
+    graph = tmp_path / "graph.onnx"
+    graph.write_bytes(b"no graph")
+    train = ("train", images.train_manifest, "--project", "flange")
+    outcome = lfv_process(*train, "--backbone", graph)
+    assert outcome.status == 1
+    assert "refused: It is not an ONNX file" in outcome.err
+    outcome = lfv_process(*train, "--backbone", graph, "--detector", graph)
+    assert outcome.status == 2
+    assert "not both" in outcome.err
+    outcome = lfv_process(*train, "--detector", graph, "--endpoint-url", "http://127.0.0.1:9")
+    assert outcome.status == 2
+    assert "lfv serve" in outcome.err

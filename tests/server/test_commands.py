@@ -76,6 +76,9 @@ def test_it_answers_and_ends(tmp_path: Path, which: str, how: int) -> None:
         (["--credentials-file", "/not/there"], "credentials file /not/there"),
         (["--import", "/not/there.zip"], "/not/there.zip can't be read"),
         (["--port", "70000"], "can't listen"),
+        (["--backbone", "/not/there.onnx"], "/not/there.onnx: there is no such file"),
+        (["--detector", __file__], "is refused: It is not an ONNX file"),
+        (["--backbone", __file__, "--detector", __file__], "a backbone or a detector"),
     ],
 )
 def test_wrong_options(tmp_path: Path, which: str, options: list[str], problem: str) -> None:

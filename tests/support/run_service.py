@@ -12,7 +12,15 @@ from lfv_server.errors import ServiceError
 from lfv_server.options import Limits, ServeOptions, Serving, Transport
 from lfv_server.service import run
 
-_PATHS = ("home", "ready_file", "exit_when_unused", "tls_certificate", "tls_key")
+_PATHS = (
+    "home",
+    "ready_file",
+    "exit_when_unused",
+    "tls_certificate",
+    "tls_key",
+    "backbone",
+    "detector",
+)
 
 
 def options_from(document: dict[str, Any]) -> ServeOptions:

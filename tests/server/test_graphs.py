@@ -1,0 +1,124 @@
+"""A graph that the operator brings: accepted or refused at the start, used, and portable."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+
+from lfv_server.graphs import accept_graphs
+from lfv_server.home import Home
+from lfv_server.options import ServeOptions
+
+from ..support import graphs
+from ..support.service import (
+    BUCKET,
+    Service,
+    detect,
+    host,
+    line,
+    make_dataset,
+    model_in,
+    wait_until,
+)
+
+ENGINE = "lfv_server.engine"
+
+
+def picture(path: Path, number: int) -> bytes:
+    """A grey plate; every second one has a black spot."""
+    image = Image.effect_noise((96, 80), 10 + number % 5).convert("RGB")
+    ImageDraw.Draw(image).ellipse((20, 15, 76, 65), fill=(150, 140, 130))
+    if number % 2:
+        ImageDraw.Draw(image).ellipse((30 + number, 30, 38 + number, 38), fill=(5, 5, 5))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def detector(tmp_path: Path) -> Path:
+    path = tmp_path / "detector.onnx"
+    path.write_bytes(graphs.darkness_detector().SerializeToString())
+    return path
+
+
+def test_a_detector_is_calibrated_hosted_and_moved(
+    start: Callable[..., Service], detector: Path, tmp_path: Path
+) -> None:
+    service = start(engine=ENGINE, detector=str(detector))
+    (name,) = json.loads(service.ready_file.read_text())["graphs"]
+    assert name.startswith("detector-")
+    detector.unlink()  # the service has its own copy
+    client = service.client()
+    client.create_project(ProjectName="plates")
+    bodies, lines = [], []
+    for number in range(24):
+        bodies.append(picture(service.bucket / "plates" / f"{number}.png", number))
+        ref = f"s3://{BUCKET}/plates/{number}.png"
+        lines.append(line(ref, "anomaly" if number % 2 else "normal"))
+    make_dataset(client, service, "plates", lines, "train")
+    output = {"S3Location": {"Bucket": BUCKET, "Prefix": "out/"}}
+    client.create_model(ProjectName="plates", OutputConfig=output)
+    described = model_in(client, "plates", "TRAINED", "TRAINING_FAILED", seconds=200)
+    assert described["Status"] == "TRAINED", described["StatusMessage"]
+    assert described["Performance"]["F1Score"] == 1.0
+    assert "trained on is not known here" in described["StatusMessage"]
+    host(client, "plates")
+    verdicts = [detect(client, "plates", body) for body in bodies]
+    assert [v["IsAnomalous"] for v in verdicts] == [bool(n % 2) for n in range(24)]
+    location = {"Bucket": BUCKET, "Prefix": "packages"}
+    client.start_model_packaging_job(
+        ProjectName="plates",
+        ModelVersion="1",
+        JobName="job",
+        Configuration={
+            "Greengrass": {
+                "S3OutputLocation": location,
+                "ComponentName": "plates",
+                "ComponentVersion": "1.0.0",
+            }
+        },
+    )
+    archive = service.bucket / "packages" / "plates-1.0.0.zip"
+    wait_until(archive.exists)
+    home = tmp_path / "other"
+    command = [sys.executable, "-m", "lfv_server", "--home", str(home), "--import", str(archive)]
+    # A port that is none ends it once the import is done.
+    done = subprocess.run([*command, "--port", "70000"], capture_output=True, check=False)
+    assert b"imported plates/1" in done.stdout
+    other = start(engine=ENGINE, home=str(home))
+    there = other.client()
+    host(there, "plates")
+    assert [detect(there, "plates", body) for body in bodies[:4]] == verdicts[:4]
+
+
+def test_what_is_refused_ends_the_service_before_it_answers(
+    start: Callable[..., Service], tmp_path: Path
+) -> None:
+    path = tmp_path / "graph.onnx"
+    path.write_bytes(graphs.matcher([graphs.tile(0)], shape=(2, 3, 64, 64)).SerializeToString())
+    service = Service(tmp_path / "service", {"backbone": str(path)})
+    process = service.launch()
+    assert process.wait(60) == 2
+    assert "is refused: It takes batches of exactly 2 images" in service.log
+    assert not service.ready_file.exists()
+    assert not list((service.home / "graphs").iterdir())
+
+
+def test_only_what_was_accepted_is_kept(detector: Path, tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    try:
+        given = ServeOptions(home=home.root, detector=detector)
+        (role, copy), *more = accept_graphs(given, home).items()
+        assert (role, more) == ("detector", [])
+        assert copy.read_bytes() == detector.read_bytes()
+        assert accept_graphs(ServeOptions(home=home.root), home) == {}
+        assert not copy.exists()
+    finally:
+        home.close()

@@ -24,9 +24,11 @@ from lfv_server.engine.metrics import Bools
 from lfv_server.engine.pixels import PixelResults
 
 LEAST_GAIN = 0.005
-"""Of AUROC, that a set of experts with the backbone must add to the best without, if that is not
-less than ``ERRORS`` standard errors."""
+"""Of AUROC, that a set of experts with the backbone must add to the best without;"""
 ERRORS = 1.5
+"""and standard errors, so that chance does not choose, or"""
+SHARE = 0.5
+"""the share of the wrongly ordered pairs that it puts right, where that is less."""
 OVERLAP_GAIN = 0.01
 """Of mean IoU in the cells, that a pixel network with the backbone must add."""
 
@@ -144,8 +146,14 @@ def fit_best(
     other = fit_ensemble(evidence, truth, groups, rivals, seed)
     trials = (*own.trials, *other.trials)
     without, with_it = (max(trial.auroc for trial in one.trials) for one in (own, other))
-    enough = max(LEAST_GAIN, ERRORS * standard_error(without, truth))
-    return replace(other if with_it - without >= enough else own, trials=trials)
+    helps = with_it - without >= gain_needed(without, truth)
+    return replace(other if helps else own, trials=trials)
+
+
+def gain_needed(without: float, truth: Bools) -> float:
+    """What a backbone must add to an AUROC measured on these images."""
+    clear = min(ERRORS * standard_error(without, truth), SHARE * (1 - without))
+    return max(LEAST_GAIN, clear)
 
 
 def standard_error(area: float, truth: Bools) -> float:

@@ -54,7 +54,10 @@ def test_a_bad_policy_starts_nothing(lfv: Lfv, home: Path, tmp_path: Path) -> No
     assert not home.exists()
 
 
-def test_a_prefect_api_that_does_not_answer_is_named(lfv_process: Lfv, tmp_path: Path) -> None:
+def test_a_prefect_api_that_does_not_answer_is_named(
+    lfv_process: Lfv, home: Path, tmp_path: Path
+) -> None:
+    home.mkdir()  # Prefect warns of a user whose home folder is not there
     outcome = lfv_process(
         "inspect", tmp_path, "--project", "p", PREFECT_API_URL="http://127.0.0.1:9/api"
     )

@@ -7,7 +7,7 @@ import json
 import socket
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,32 +85,34 @@ def test_body_that_ends_after_its_answer_keeps_its_connection(
 
 def test_answer_that_is_not_fetched(start: Callable[..., Service]) -> None:
     """A client that asks for much and reads nothing is let go of."""
-    service = start(transport=SHORT)
+    service = start(transport={"body_timeout": 4})
     client = service.client()
     client.create_project(ProjectName="p")
     lines = [line(f"s3://test-bucket/{n}.png", note="x" * 7000) for n in range(100)]
     make_dataset(client, service, "p", lines, "train")
-    held = [connected(service, receive_buffer=4096) for _ in range(4)]
     path = f"{PROJECTS}/p/datasets/train/entries"
     request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
-    for connection in held:
-        connection.sendall(request * 5)
-    assert service.process is not None
-    established = connections(service)
-    assert established >= 4
-    wait_until(lambda: connections(service) <= established - 4, what="the end of the connections")
-    for connection in held:
-        connection.close()
-    assert client.list_projects()["Projects"]
+    with ExitStack() as stack:
+        held = [stack.enter_context(connected(service, receive_buffer=4096)) for _ in range(4)]
+        for connection in held:
+            connection.sendall(request * 5)
+        ports = {connection.getsockname()[1] for connection in held}
+        wait_until(lambda: ports <= peers(service), what="the connections")
+        wait_until(lambda: not ports & peers(service), what="the end of the connections")
+        assert client.list_projects()["Projects"]
 
 
-def connections(service: Service) -> int:
-    """Sockets of the service that are connected over TCP."""
+def peers(service: Service) -> set[int]:
+    """Ports at the other ends of its connections, but for those that only the kernel still has."""
     assert service.process is not None
     table = Path(f"/proc/{service.process.pid}/net/tcp").read_text()
     rows = [row.split() for row in table.splitlines()[1:]]
     port = f":{service.port:04X}"
-    return sum(row[1].endswith(port) and row[3] == "01" and row[9] != "0" for row in rows)
+    return {
+        int(row[2].rpartition(":")[2], 16)
+        for row in rows
+        if row[1].endswith(port) and row[9] != "0"
+    }
 
 
 def test_two_lengths_are_refused_and_end_the_connection(service: Service) -> None:

@@ -23,6 +23,9 @@ class Backbone:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        # "All" would also block channels by 16, which pads filters of one or three channels to 16:
+        # a quarter more CPU time for this graph, with the same result.
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         try:
             self._session = ort.InferenceSession(
                 graph, sess_options=options, providers=["CPUExecutionProvider"]

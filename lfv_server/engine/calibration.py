@@ -16,6 +16,10 @@ from scipy.optimize import minimize
 from lfv_server.engine.metrics import Bools, Floats
 
 FEW_IMAGES = 30
+THRESHOLD = 0.5
+"""Probability from which an image is called anomalous.  With calibrated probabilities the F1 of
+one half is as good as that of any threshold found on so few images, and a verdict never comes with
+less than half the confidence."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from lfv_server.engine.calibration import fit
 from lfv_server.engine.ensemble import Ensemble, Member
 from lfv_server.engine.evidence import Evidence
 from lfv_server.engine.grouping import Groups
-from lfv_server.engine.metrics import Bools, Floats, confusion
+from lfv_server.engine.metrics import Bools, Floats
 from lfv_server.engine.pixels import Matrix, PixelResults
 
 OUTER_FOLDS = 5
@@ -76,24 +76,3 @@ def calibrated_probabilities(truth: Bools, scores: Floats, folds: Groups) -> Flo
         outside = folds == fold
         result[outside] = fit(truth[~outside], scores[~outside])(scores[outside])
     return result
-
-
-def choose_threshold(truth: Bools, probability: Floats, seed: int) -> float:
-    """The probability from which an image is called anomalous.
-
-    Highest F1 over bootstrap samples of the out-of-fold probabilities, between 0.35 and 0.6; with
-    calibrated probabilities one half is near the best, and is kept unless another is clearly
-    better.
-    """
-    random = np.random.default_rng(seed)
-    candidates = np.linspace(0.35, 0.6, 26)
-    samples = random.integers(0, len(truth), (50, len(truth)))
-    mean = np.array(
-        [
-            np.mean([confusion(truth[s], probability[s] >= limit).f1 for s in samples])
-            for limit in candidates
-        ]
-    )
-    half = int(np.argmin(np.abs(candidates - 0.5)))
-    best = int(mean.argmax())
-    return float(candidates[best]) if mean[best] > mean[half] + 0.01 else 0.5

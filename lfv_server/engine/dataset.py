@@ -15,12 +15,16 @@ from lfv_server.engine.masks import is_background, parse_color, read_mask
 from lfv_server.engine.metrics import Bools
 from lfv_server.engine.types import TrainingImage
 
-MIN_NORMAL = 10
+MIN_NORMAL = 5
 """Normal images below which nothing can be cross-validated (Lookout for Vision asked for 20)."""
+MIN_NORMAL_ALONE = 10
+"""Normal images below which no usual can be told without anomalous ones to compare with."""
 MIN_ANOMALOUS = 5
 """Anomalous images below which they are set aside and only normal images are learned from."""
 FEW = 20
 """Images of a class below which the figures are called uncertain."""
+TOO_FEW = 10
+"""Images of a class below which the user is told not to rely on the model."""
 MAX_TYPES = 100
 
 
@@ -58,6 +62,12 @@ def read_training(images: Sequence[TrainingImage]) -> tuple[Dataset, list[str]]:
         raise TrainingError(
             f"Training needs at least {MIN_NORMAL} normal images; the dataset has {normal}."
         )
+    if normal < MIN_NORMAL_ALONE and anomalous < MIN_ANOMALOUS:
+        raise TrainingError(
+            f"Training from fewer than {MIN_ANOMALOUS} anomalous images needs at least "
+            f"{MIN_NORMAL_ALONE} normal images; the dataset has {normal} normal and {anomalous} "
+            "anomalous."
+        )
     width, height, warnings = _measure(images)
     types = _anomaly_types(images)
     color = _has_color(images)
@@ -68,6 +78,12 @@ def read_training(images: Sequence[TrainingImage]) -> tuple[Dataset, list[str]]:
         )
         images = [image for image in images if not image.is_anomalous]
         types = ()
+    elif anomalous and min(normal, anomalous) < TOO_FEW:
+        warnings.append(
+            f"{normal} normal and {anomalous} anomalous images are too few: with fewer than "
+            f"{TOO_FEW} of a class the model is a first try, and neither its verdicts nor the "
+            "figures below can be relied on. Add images."
+        )
     elif anomalous and min(normal, anomalous) < FEW:
         warnings.append(
             f"{normal} normal and {anomalous} anomalous images are few: with fewer than {FEW} of "

@@ -2,7 +2,7 @@
 
 ridge-0.1, ridge-1, lasso, stumps    what there is in the image, at the detail view's size
 layout                               where it is, in the overview (aligned where that helps)
-position                             distance of each position from the normal parts
+position                             how each position differs from the normal parts
 pixels                               what the pixel head paints (with masks only)
 """
 
@@ -75,8 +75,8 @@ def values_of(kind: str, view: str, evidence: Sequence[Evidence]) -> Matrix:
 
 
 def positional_values(head: PositionalHead, evidence: Sequence[Evidence]) -> Matrix:
-    """[images, len(TOP_SHARES)] log distances."""
-    return np.stack([np.log(head.scores(e.maps) + 1e-6) for e in evidence if e.maps is not None])
+    """[images, values]: how far each image is from the normal ones, in which respects."""
+    return np.stack([head.statistics(e.maps) for e in evidence if e.maps is not None])
 
 
 def fit_expert(

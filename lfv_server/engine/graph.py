@@ -267,9 +267,9 @@ def build_backbone(
     """
     graph = _Graph()
     pixels = graph.add("Cast", "image", to=TensorProto.FLOAT)
-    planar = graph.add("Transpose", graph.add("Div", pixels, graph.scalar(255)), perm=[0, 3, 1, 2])
+    planar = graph.add("Transpose", pixels, perm=[0, 3, 1, 2])
     mix = _OPPONENT if spec.color else _OPPONENT[:1]
-    weight = graph.constant("opponent", mix[:, :, None, None])
+    weight = graph.constant("opponent", (mix / 255)[:, :, None, None])
     colours = graph.add("Conv", planar, weight, kernel_shape=[1, 1])
     maps: list[str] = []
     for level in range(spec.levels):

@@ -169,14 +169,16 @@ def fit_stumps(x: Matrix, truth: Bools, random: np.random.Generator, rounds: int
     )
 
 
-def fit_stack(scores: Floats, truth: Bools, *, pull: float = 0.05) -> Floats:
+def fit_stack(scores: Floats, truth: Bools) -> Floats:
     """Non-negative weights for combining experts' standardised out-of-fold scores.
 
-    Logistic loss, pulled towards equal weights.  Unconstrained weights flip signs on few images.
+    Logistic loss, pulled towards equal weights as strongly as one image pulls, so that many images
+    decide for themselves.  Unconstrained weights flip signs on few.
 
     :param scores: [images, experts]
     """
-    count = scores.shape[1]
+    images, count = scores.shape
+    pull = 1 / images
     equal = np.full(count, 1.0 / count)
     weight, bias = equal.copy(), 0.0
     target = np.where(truth, 1.0, -1.0)

@@ -1,7 +1,7 @@
 """Learning from normal images alone.
 
-Two one-class experts, averaged: the distance of each position from the normal parts, and the
-distance of the image's statistics from the normal ones in a shrunk principal subspace.
+One expert: how far the farthest positions are from the normal parts, counted in robust deviations
+of the distances of normal images that the expert had not seen.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from lfv_server.engine.positional import fit_positional
 
 ALARM = 3.0
 """Robust standard deviations above the normal median at which an image is called anomalous."""
-_PART = 1
-"""Index in ``positional.TOP_SHARES`` of the share that is scored."""
 
 
 def fit_normals(evidence: Sequence[Evidence], folds: Groups) -> tuple[Ensemble, Floats]:
@@ -33,24 +31,25 @@ def fit_normals(evidence: Sequence[Evidence], folds: Groups) -> tuple[Ensemble, 
         inside = [e for e, f in zip(evidence, folds, strict=True) if f != fold]
         outside = np.flatnonzero(folds == fold).tolist()
         head = fit_positional(all_maps(inside))
-        raw[outside] = positional_values(head, [evidence[i] for i in outside])[:, _PART]
+        raw[outside] = positional_values(head, [evidence[i] for i in outside])[:, -1]
     centre = float(np.median(raw))
     spread = 1.4826 * float(np.median(np.abs(raw - centre))) + 1e-6
+    values = positional_values(head, evidence[:1]).shape[1]
     expert = Expert(
-        "position", OVERVIEW, _passes(centre, spread), fit_positional(all_maps(evidence))
+        "position", OVERVIEW, _passes(centre, spread, values), fit_positional(all_maps(evidence))
     )
     return Ensemble((expert,), (0.0,), (1.0,), (1.0,)), np.sign(z := (raw - centre) / spread) * (
         np.log1p(np.abs(z))
     )
 
 
-def _passes(centre: float, spread: float) -> LinearHead:
-    """A head that gives (value - centre) / spread of one column, unclipped up to 100."""
+def _passes(centre: float, spread: float, values: int) -> LinearHead:
+    """A head that gives (value - centre) / spread of the last value, unclipped up to 100."""
     reach = 100.0
-    weight: NDArray[np.float32] = np.zeros(3, dtype=np.float32)
-    weight[_PART] = reach / CLIP
-    gain = np.full(3, CLIP / reach / spread, dtype=np.float32)
-    return LinearHead(np.full(3, centre, dtype=np.float32), gain, weight, 0.0)
+    weight: NDArray[np.float32] = np.zeros(values, dtype=np.float32)
+    weight[-1] = reach / CLIP
+    gain = np.full(values, CLIP / reach / spread, dtype=np.float32)
+    return LinearHead(np.full(values, centre, dtype=np.float32), gain, weight, 0.0)
 
 
 def alarm_calibration(count: int) -> Calibration:

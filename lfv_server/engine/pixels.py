@@ -23,6 +23,8 @@ from lfv_server.engine.refinement import Refiner, with_surroundings
 Half = NDArray[np.float16]
 Matrix = NDArray[np.float32]
 INNER_PARTS = 3
+REFINERS = 3
+"""Networks of the second pass that are averaged."""
 PER_CLASS = 800
 """Pixels of each class sampled from an image."""
 
@@ -112,10 +114,10 @@ def cross_fit(
     final = executor.submit(fit_refiner, data, first, classes, seed)
     logits = list(first)
     for fold, job in refiners:
-        head = job.result().head
+        refiner = job.result()
         for i in np.flatnonzero(folds == fold).tolist():
             features = data[i].features.astype(np.float32)
-            logits[i] = head(with_surroundings(features, first[i]))
+            logits[i] = refiner.from_features(features, first[i])
     return PixelResults(
         whole.result(),
         final.result(),
@@ -155,4 +157,4 @@ def fit_refiner(
             if d.labels is not None
         ]
     )
-    return Refiner(train_pixel_head(sample, classes, random=random))
+    return Refiner(tuple(train_pixel_head(sample, classes, random=random) for _ in range(REFINERS)))

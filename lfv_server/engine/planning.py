@@ -13,6 +13,8 @@ from lfv_server.engine.views import View, view_for
 
 OVERVIEW_SIDE = 256
 DETAIL_SIDES = (512, 1024, 2048)
+CLOSER = 1.2
+"""Ratio by which a detail view must be larger than the one before to be worth trying."""
 PIXEL_SIDE = 384
 PIXEL_BUDGET = 300e6
 """Pixels of all images together that a detail view may cost: about a minute of one core."""
@@ -45,7 +47,7 @@ def details_of(data: Dataset) -> dict[str, View]:
     longer = max(data.width, data.height)
     views: dict[str, View] = {}
     for side in DETAIL_SIDES:
-        if longer <= OVERVIEW_SIDE or (views and side // 2 >= longer):
+        if longer <= OVERVIEW_SIDE or (views and longer < CLOSER * side / 2):
             break
         used = min(side, longer)
         area = data.width * data.height * (used / longer) ** 2

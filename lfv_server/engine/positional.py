@@ -17,8 +17,11 @@ from lfv_server.engine.artifact import Arrays
 Matrix = NDArray[np.float32]
 COMPONENTS = 16
 SHRINKAGE = 0.05
-TOP_SHARES = (0.02, 0.05, 0.2)
-"""Shares of the cells that the scores are means over."""
+_FARTHEST = 0.05
+"""Share of the cells whose mean distance is the last of the statistics."""
+_CELL_QUANTILES = (0.5, 0.9, 0.98, 1.0)
+_AREA_QUANTILES = (0.9, 0.98, 0.995, 1.0)
+_DISTANCE_QUANTILES = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)
 
 
 def coarse(features: Matrix, factor: int = 2) -> Matrix:
@@ -43,20 +46,39 @@ class PositionalHead:
     whitening: Matrix
     """[rows, columns, components, components], so that |W (x - mean)| is the distance."""
 
-    def distances(self, maps: Matrix) -> Matrix:
+    def residuals(self, maps: Matrix) -> Matrix:
+        """What is not as usual, whitened: [components, rows, columns]."""
+        channels, rows, columns = maps.shape
+        reduced = self.projection.T @ maps.reshape(channels, -1) + self.offset[:, None]
+        delta = reduced.reshape(-1, rows, columns) - self.mean
+        white = self.whitening @ delta.transpose(1, 2, 0)[..., None]
+        return np.ascontiguousarray(white[..., 0].transpose(2, 0, 1))
+
+    @staticmethod
+    def distances(residuals: Matrix) -> Matrix:
         """Mahalanobis distance of every cell, smoothed over 3 x 3: [rows, columns]."""
-        reduced = np.tensordot(self.projection.T, maps, axes=1) + self.offset[:, None, None]
-        delta = (reduced - self.mean).transpose(1, 2, 0)[..., None]
-        white = self.whitening @ delta
-        distance = np.sqrt((white[..., 0] ** 2).mean(axis=-1))
+        distance = np.sqrt((residuals**2).mean(axis=0))
         smooth: Matrix = ndimage.uniform_filter(distance, 3, mode="nearest")
         return smooth
 
-    def scores(self, maps: Matrix) -> Matrix:
-        """Means over the farthest cells, one per entry of ``TOP_SHARES``."""
-        ordered = np.sort(self.distances(maps).ravel())[::-1]
-        tops = [ordered[: max(1, round(len(ordered) * share))].mean() for share in TOP_SHARES]
-        return np.array(tops, dtype=np.float32)
+    def statistics(self, maps: Matrix) -> Matrix:
+        """How far the image is from usual, and in which components, wherever that is.
+
+        Logarithms of quantiles over the cells: of each component's residual, of the same smoothed
+        over 3 x 3 cells, and of the distance; last the mean distance of the farthest cells, which
+        sums it up in one value; [8 * components + 9].
+        """
+        residuals = self.residuals(maps)
+        smooth = ndimage.uniform_filter(residuals, (0, 3, 3), mode="nearest")
+        distances = np.sort(self.distances(residuals), axis=None)
+        farthest = distances[-max(1, round(len(distances) * _FARTHEST)) :].mean()
+        values = [
+            _quantiles(np.abs(residuals), _CELL_QUANTILES),
+            _quantiles(np.abs(smooth), _AREA_QUANTILES),
+            _quantiles(distances[None], _DISTANCE_QUANTILES),
+            farthest[None],
+        ]
+        return np.log(np.concatenate(values) + 0.01).astype(np.float32)
 
     def to_arrays(self, prefix: str) -> Arrays:
         """Named arrays for the artifact; the whitening as float16, which costs three digits."""
@@ -72,6 +94,13 @@ class PositionalHead:
         """Inverse of :meth:`to_arrays`."""
         names = ("projection", "offset", "mean", "whitening")
         return cls(*(arrays[f"{prefix}.{name}"].astype(np.float32) for name in names))
+
+
+def _quantiles(planes: Matrix, shares: tuple[float, ...]) -> Matrix:
+    """Of each plane, without interpolation, flat."""
+    flat = planes.reshape(len(planes), -1)
+    ranks = [round((flat.shape[1] - 1) * share) for share in shares]
+    return np.partition(flat, sorted(set(ranks)), axis=1)[:, ranks].ravel()
 
 
 def fit_positional(normals: Matrix) -> PositionalHead:

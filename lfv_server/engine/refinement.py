@@ -3,11 +3,13 @@
 Whether a dark gap is a crack or the ground beside the part depends on what lies on its sides
 (auto-context, Tu 2008).  The surroundings are the first pass's anomaly probability, blurred, and
 opened and closed by lines of three lengths in four directions; none depends on orientation.
+Several networks that differ in nothing but chance are averaged: what they agree on is the part.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,53 +62,67 @@ def with_surroundings(features: Matrix, logits: Matrix) -> Matrix:
 
 @dataclass(frozen=True)
 class Refiner:
-    """The second pass, its first layer split: the part on features runs in the ONNX graph."""
+    """The second pass, its first layers split: their part on features runs in the ONNX graph."""
 
-    head: PixelHead
+    heads: tuple[PixelHead, ...]
 
     @property
     def projection(self) -> Matrix:
-        """[channels, hidden]: what the graph computes from the features."""
-        return self.head.layers[0][0][:-CHANNELS]
+        """[channels, hidden of all heads]: what the graph computes from the features."""
+        return np.concatenate([head.layers[0][0][:-CHANNELS] for head in self.heads], axis=1)
+
+    @cached_property
+    def _widths(self) -> list[int]:
+        return [head.layers[0][1].size for head in self.heads]
 
     def __call__(self, projected: Matrix, logits: Matrix) -> Matrix:
         """Refined logits, [classes, rows, columns].
 
-        :param projected: [hidden, rows, columns], the features through ``projection``.
+        :param projected: [hidden of all heads, rows, columns], features through ``projection``.
         """
         rows, columns = logits.shape[1:]
-        (_, bias), *layers = self.head.layers
-        x = self._context.T @ surroundings(logits).reshape(CHANNELS, -1)
-        x += projected.reshape(len(projected), -1)
-        x += bias[:, None]
-        for weight, shift in layers:
-            np.maximum(x, 0, out=x)
-            x = weight.T @ x + shift[:, None]
-        return x.reshape(-1, rows, columns)
+        around = surroundings(logits).reshape(CHANNELS, -1)
+        parts = np.split(projected.reshape(len(projected), -1), np.cumsum(self._widths)[:-1])
+        total: Matrix = np.zeros((len(logits), rows * columns), dtype=np.float32)
+        for head, part in zip(self.heads, parts, strict=True):
+            (weight, bias), *layers = head.layers
+            x = weight[-CHANNELS:].T @ around
+            x += part
+            x += bias[:, None]
+            for weight, shift in layers:
+                np.maximum(x, 0, out=x)
+                x = weight.T @ x
+                x += shift[:, None]
+            total += x
+        return (total / np.float32(len(self.heads))).reshape(-1, rows, columns)
 
-    @property
-    def _context(self) -> Matrix:
-        return self.head.layers[0][0][-CHANNELS:]
+    def from_features(self, features: Matrix, logits: Matrix) -> Matrix:
+        """The same without a graph, from the features themselves."""
+        inputs = with_surroundings(features, logits)
+        mean: Matrix = np.mean([head(inputs) for head in self.heads], axis=0)
+        return mean
 
     def to_arrays(self) -> Arrays:
         """Named arrays for the artifact, without what the graph holds."""
-        arrays: Arrays = {"refine.0.weight": self._context, "refine.0.bias": self.head.layers[0][1]}
-        for number, (weight, bias) in enumerate(self.head.layers[1:], 1):
-            arrays[f"refine.{number}.weight"], arrays[f"refine.{number}.bias"] = weight, bias
+        arrays: Arrays = {}
+        for index, head in enumerate(self.heads):
+            for number, (weight, bias) in enumerate(head.layers):
+                name = f"refine{index}.{number}"
+                arrays[f"{name}.weight"] = weight if number else weight[-CHANNELS:]
+                arrays[f"{name}.bias"] = bias
         return arrays
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> Refiner:
         """Inverse of :meth:`to_arrays`; the result can only be called, not built into a graph."""
-        layers: list[tuple[Matrix, Matrix]] = []
-        while f"refine.{len(layers)}.weight" in arrays:
-            number = len(layers)
-            layers.append(
-                (
-                    np.asarray(arrays[f"refine.{number}.weight"], dtype=np.float32),
-                    np.asarray(arrays[f"refine.{number}.bias"], dtype=np.float32),
-                )
-            )
-        if not layers or len(layers[0][0]) != CHANNELS:
+        heads: list[PixelHead] = []
+        while f"refine{len(heads)}.0.weight" in arrays:
+            name = f"refine{len(heads)}"
+            layers: list[tuple[Matrix, Matrix]] = []
+            while f"{name}.{len(layers)}.weight" in arrays:
+                weight, bias = (arrays[f"{name}.{len(layers)}.{n}"] for n in ("weight", "bias"))
+                layers.append((np.asarray(weight, np.float32), np.asarray(bias, np.float32)))
+            heads.append(PixelHead(tuple(layers)))
+        if not heads or any(len(head.layers[0][0]) != CHANNELS for head in heads):
             raise KeyError("refine")
-        return cls(PixelHead(tuple(layers)))
+        return cls(tuple(heads))

@@ -25,7 +25,6 @@ from lfv_server.engine.crossval import (
     OUTER_FOLDS,
     CrossValidated,
     calibrated_probabilities,
-    choose_threshold,
     cross_validate,
 )
 from lfv_server.engine.dataset import Dataset, check_test, load, load_labels, read_training
@@ -124,7 +123,7 @@ def train(
             validated = CrossValidated(ensemble, scores)
             fitted = _Fitted(validated, {OVERVIEW: view}, graphs, None, verdict=verdict)
         progress(0.85, "calibrating")
-        model, probability = _calibrated(data, fitted, aligner, folds, options.seed)
+        model, probability = _calibrated(data, fitted, aligner, folds)
         if test:
             evaluated = judge_test(
                 model, test, executor, lambda s: progress(0.85 + 0.1 * s, "testing")
@@ -276,18 +275,16 @@ def _look_closer(
 
 
 def _calibrated(
-    data: Dataset, fitted: _Fitted, aligner: Aligner | None, folds: Groups, seed: int
+    data: Dataset, fitted: _Fitted, aligner: Aligner | None, folds: Groups
 ) -> tuple[Model, Floats]:
     """The model, and the out-of-fold probability of every training image."""
     truth, scores = data.truth, fitted.validated.scores
     if truth.any():
         fit = calibration.fit(truth, scores)
         probability = calibrated_probabilities(truth, scores, folds)
-        threshold = choose_threshold(truth, probability, seed)
     else:
         fit = alarm_calibration(len(truth))
         probability = fit(scores)
-        threshold = 0.5
     model = Model(
         width=data.width,
         height=data.height,
@@ -298,7 +295,7 @@ def _calibrated(
         ensemble=fitted.validated.ensemble,
         refiner=None if fitted.pixels is None else fitted.pixels.refiner,
         calibration=fit,
-        threshold=threshold,
+        threshold=calibration.THRESHOLD,
         backbone=fitted.backbone,
     )
     return model, probability

@@ -1,8 +1,7 @@
 """From a detector and labelled images to a model version.
 
-Nothing in the detector is learned anew.  Its scores become probabilities, a threshold is chosen
-for verdicts and, where the masks show one type of anomaly, a level for its map; all three without
-the image they are judged by.
+Nothing in the detector is learned anew.  Its scores become probabilities and, where the masks show
+one type of anomaly, a level is chosen for its map; both without the image they are judged by.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from lfv_server.engine import calibration
 from lfv_server.engine.brought.acceptance import Accepted, accept_detector, read_graph
 from lfv_server.engine.brought.detector import Detector, Reading, Scale, painted, reader
 from lfv_server.engine.checks import THUMBNAIL, border_of, find_oddities
-from lfv_server.engine.crossval import OUTER_FOLDS, calibrated_probabilities, choose_threshold
+from lfv_server.engine.crossval import OUTER_FOLDS, calibrated_probabilities
 from lfv_server.engine.dataset import Dataset, check_test, load, load_labels, read_training
 from lfv_server.engine.evaluation import Evaluated, evaluate
 from lfv_server.engine.finishing import Progress, finish, judge_test
@@ -72,7 +71,7 @@ def recalibrate(
         warnings += find_oddities(data.images, groups, folds, seen.signatures, seen.borders)
         progress(0.7, "calibrating")
         data, remark = _paintable(data, accepted)
-        model, evaluated = _calibrated(data, seen, folds, accepted, options.seed)
+        model, evaluated = _calibrated(data, seen, folds, accepted)
         warnings += _doubts(data, seen)
         if test:
             evaluated = judge_test(
@@ -148,7 +147,7 @@ def _paintable(data: Dataset, accepted: Accepted) -> tuple[Dataset, str]:
 
 
 def _calibrated(
-    data: Dataset, seen: _Read, folds: Groups, accepted: Accepted, seed: int
+    data: Dataset, seen: _Read, folds: Groups, accepted: Accepted
 ) -> tuple[Detector, list[Evaluated]]:
     """The model, and its out-of-fold verdicts on the images it was calibrated on."""
     truth = data.truth
@@ -160,11 +159,9 @@ def _calibrated(
     if truth.any():
         fit = calibration.fit(truth, scores)
         probability = calibrated_probabilities(truth, scores, folds)
-        threshold = choose_threshold(truth, probability, seed)
     else:
         fit = alarm_calibration(len(truth))
         probability = fit(scores)
-        threshold = 0.5
     levels = _levels(data, seen, folds) if data.anomaly_types else None
     size = (data.width, data.height)
     evaluated = []
@@ -176,7 +173,12 @@ def _calibrated(
             labels = load_labels(image, data.type_names, size)
         evaluated.append(
             Evaluated.of(
-                image, float(probability[number]), threshold, data.type_names, classes, labels
+                image,
+                float(probability[number]),
+                calibration.THRESHOLD,
+                data.type_names,
+                classes,
+                labels,
             )
         )
     model = Detector(
@@ -187,7 +189,7 @@ def _calibrated(
         graph=accepted.body,
         scale=scale,
         calibration=fit,
-        threshold=threshold,
+        threshold=calibration.THRESHOLD,
         level=0.0 if levels is None else levels[_WHOLE],
     )
     return model, evaluated

@@ -193,7 +193,7 @@ def _level(graph: _Graph, colours: str, *, color: bool) -> tuple[list[str], list
     bright, dark = _top_hats(graph, luminance)
     unsigned = [gradient, anisotropy, edge, corner, graph.add("Sqrt", variance), bright, dark]
     for opponent in opponents:
-        cx, cy, *_ = graph.split(graph.filter(opponent, "derivatives", _derivative_kernels()), 5)
+        cx, cy = graph.split(graph.filter(opponent, "slopes", _derivative_kernels()[:2]), 2)
         unsigned.append(graph.root_of_squares(cx, cy))
     signed = [
         graph.add(add, xx, yy),
@@ -276,22 +276,24 @@ def build_backbone(
         unsigned, signed, values = _level(graph, colours, color=spec.color)
         if spec.context:
             values += _surroundings(graph, colours, spec, level)
-        everything = graph.add("Concat", *unsigned, *signed, *values, axis=1)
+        everything = [*unsigned, *signed, *values]
         factor = spec.stride >> level
         if factor > 1:
+            # One by one: to join maps of this size first costs as much as to pool them.
             flipped = [graph.add("Neg", name) for name in signed]
-            extremes = graph.add("Concat", *unsigned, *signed, *flipped, axis=1)
-            maps.append(graph.shrink("AveragePool", everything, factor))
-            maps.append(graph.shrink("MaxPool", extremes, factor))
+            maps += [graph.shrink("AveragePool", name, factor) for name in everything]
+            maps += [
+                graph.shrink("MaxPool", name, factor) for name in [*unsigned, *signed, *flipped]
+            ]
         elif 1 << level == spec.stride:
-            maps.append(everything)
+            maps += everything
         else:
             scale = (1 << level) // spec.stride
             scales = graph.constant(f"scale_{scale}", np.array([1, 1, scale, scale], np.float32))
             maps.append(
                 graph.add(
                     "Resize",
-                    everything,
+                    graph.add("Concat", *everything, axis=1),
                     "",
                     scales,
                     mode="linear",

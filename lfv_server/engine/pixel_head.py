@@ -163,13 +163,17 @@ def _adam(
     per_epoch = -(-len(x) // batch)
     total = epochs * per_epoch
     step = 0
+    # Rows of one pool of noise, from anywhere in it: drawing it anew costs more than the training.
+    pool = random.standard_normal((8 * batch, x.shape[1] if noise else 0), dtype=np.float32)
+    pool *= np.float32(noise)
     for _ in range(epochs):
         order = random.permutation(len(x))
         for start in range(0, len(x), batch):
             rows = order[start : start + batch]
             inputs = x[rows]
             if noise:
-                inputs = inputs + noise * random.standard_normal(inputs.shape, dtype=np.float32)
+                begin = int(random.integers(len(pool) - len(rows) + 1))
+                inputs = inputs + pool[begin : begin + len(rows)]
             gradients = _gradients(
                 parameters, inputs, classes[rows], weights[rows], random, dropout
             )

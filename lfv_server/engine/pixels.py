@@ -25,7 +25,7 @@ Matrix = NDArray[np.float32]
 INNER_PARTS = 3
 REFINERS = 3
 """Networks of the second pass that are averaged."""
-PER_CLASS = 800
+PER_CLASS = 1200
 """Pixels of each class sampled from an image."""
 
 
@@ -151,10 +151,19 @@ def fit_refiner(
     sample = PixelSample.join(
         [
             sample_pixels(
-                with_surroundings(d.features.astype(np.float32), first), d.labels, PER_CLASS, random
+                with_surroundings(d.features.astype(np.float32), first),
+                d.labels,
+                PER_CLASS,
+                random,
             )
             for d, first in zip(data, logits, strict=True)
             if d.labels is not None
         ]
     )
-    return Refiner(tuple(train_pixel_head(sample, classes, random=random) for _ in range(REFINERS)))
+    heads = [
+        train_pixel_head(
+            sample, classes, random=random, hidden=(32, 16), epochs=16, noise=0.1, dropout=0.1
+        )
+        for _ in range(REFINERS)
+    ]
+    return Refiner(tuple(heads))

@@ -58,7 +58,8 @@ class RunContext:
     def host_spec(self) -> HostSpec:
         """How the model is reached, from another process too."""
         options: dict[str, Any] = {
-            "max_connections": self.threads,
+            # Each batch has at least one thread, and their number is rounded up.
+            "max_connections": self.threads + self.settings.batches_in_flight,
             "connect_timeout": self.settings.connect_timeout_seconds,
             "read_timeout": self.settings.read_timeout_seconds,
         }

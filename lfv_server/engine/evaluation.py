@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from lfv_server.engine import metrics
 from lfv_server.engine.metrics import Confusion
+from lfv_server.engine.pixel_head import class_shares
 from lfv_server.engine.types import EvaluatedImage, TrainingImage
 
 
@@ -56,8 +57,8 @@ class Evaluated:
         areas: dict[str, float] = {}
         overlaps: dict[str, Overlap] = {}
         if classes is not None:
-            shares = np.bincount(classes.ravel(), minlength=len(types) + 1) / classes.size
-            areas = {n: float(s) for n, s in zip(types, shares[1:], strict=True) if s > 0}
+            shares = class_shares(classes, len(types) + 1)
+            areas = {n: s for n, s in zip(types, shares[1:], strict=True) if s > 0}
             if labels is not None:
                 for number, name in enumerate(types, 1):
                     truth, verdict = labels == number, classes == number

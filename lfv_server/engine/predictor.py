@@ -16,6 +16,7 @@ from lfv_server.engine.decoding import decode
 from lfv_server.engine.errors import ArtifactError
 from lfv_server.engine.masks import parse_color
 from lfv_server.engine.model import Model, Trained
+from lfv_server.engine.pixel_head import class_shares
 from lfv_server.engine.types import PredictedAnomaly, Prediction
 
 BACKGROUND_COLOR = "#FFFFFF"
@@ -72,9 +73,7 @@ class Predictor:
         )
 
     def _anomalies(self, classes: NDArray[np.uint8]) -> tuple[PredictedAnomaly, ...]:
-        # Counting matches is ten times as fast as numpy's histogram of small integers.
-        count = len(self.anomaly_types) + 1
-        shares = [np.count_nonzero(classes == k) / classes.size for k in range(count)]
+        shares = class_shares(classes, len(self.anomaly_types) + 1)
         found = [
             PredictedAnomaly(name, share, color)
             for (name, color), share in zip(self.anomaly_types, shares[1:], strict=True)

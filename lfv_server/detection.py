@@ -12,6 +12,7 @@ from lfv_server.hosting.pool import Pool
 from lfv_server.images import CONTENT_TYPES, sniff
 from lfv_server.state import models, projects
 from lfv_server.state.models import LATEST, Model
+from lfv_server.states import ModelStatus
 
 
 class Detector:
@@ -29,10 +30,10 @@ class Detector:
         model = await asyncio.to_thread(self._model, project_name, version)
         if pool := self._hosting.find(project_name, str(model.version)):
             return pool
+        # HOSTED without units: they were lost this moment, or the service is about to end.
+        state = "losing its units" if model.status == ModelStatus.HOSTED else model.status
         raise ConflictError(
-            f"model {model.name} is {model.status}; it answers only while HOSTED",
-            model.name,
-            "MODEL",
+            f"model {model.name} is {state}; it answers only while HOSTED", model.name, "MODEL"
         )
 
     def _model(self, project_name: str, version: str) -> Model:

@@ -103,11 +103,13 @@ class HostingManager:
 
     async def _broken(self, model_id: str, why: str) -> None:
         async with self._locks[model_id]:
-            if pool := self._pools.pop(model_id, None):
+            pool = self._pools.pop(model_id, None)
+            if pool is not None:
                 self._forget_name(pool)
-                await pool.stop()
             message = f"The model is not running any longer: {why}"
             await asyncio.to_thread(self._move, model_id, ModelEvent.UNITS_BROKE, message)
+            if pool is not None:
+                await pool.stop()
 
     def _make_pool(self, model: Model) -> Pool:
         low = model.min_units or 1

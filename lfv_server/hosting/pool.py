@@ -24,6 +24,8 @@ from lfv_server.hosting.unit import (
 _log = logging.getLogger(__name__)
 _ATTEMPTS = 2
 """A request whose unit died is asked of one other unit."""
+_GROWTH_PAUSE = 30.0
+"""Seconds until a model is given another unit after one that could not be loaded."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Pool:
         self._queued_since: float | None = None
         self._most_busy = 0
         self._busy_since = time.monotonic()
+        self._grow_from = 0.0
 
     @property
     def units(self) -> int:
@@ -202,9 +205,18 @@ class Pool:
         try:
             await self._start_unit()
         except UnitLostError as error:
+            if isinstance(error, UnloadableError) and self._units:
+                self._stay_as_we_are(str(error))
+                return
             self._lost_in_a_row += 1
             if isinstance(error, UnloadableError) or self._lost_in_a_row > self._serving.restarts:
                 self._break(str(error))
+
+    def _stay_as_we_are(self, why: str) -> None:
+        """Go on with the units in service: they answer, whatever has befallen the files since."""
+        _log.warning("model %s can't have another inference unit: %s", self.model.name, why)
+        self.desired_units = len(self._units)
+        self._grow_from = time.monotonic() + _GROWTH_PAUSE
 
     async def _start_unit(self) -> None:
         unit = await Unit.start(self._spec)
@@ -232,7 +244,7 @@ class Pool:
         serving, low, high = self._serving, self.model.min_units, self.model.max_units
         queued = self._queued_since
         if queued is not None and now - queued >= serving.scale_up_after and not self._starts:
-            if self.desired_units < high:
+            if self.desired_units < high and now >= self._grow_from:
                 self.desired_units += 1
                 self._queued_since = now  # the next unit only if this one doesn't help
             self._most_busy, self._busy_since = self.desired_units, now

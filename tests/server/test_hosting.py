@@ -397,6 +397,40 @@ def test_units_follow_demand(start: Callable[..., Service]) -> None:
     wait_until(lambda: len(workers(service)) == 1)
 
 
+def test_units_in_service_outlive_the_files_they_were_loaded_from(
+    start: Callable[..., Service],
+) -> None:
+    service = start()
+    client = service.client(max_pool_connections=20)
+    make_model(client, service, "p")
+    host(client, "p", 1, 2)
+    (unit,) = workers(service)
+    (artifact,) = service.home.glob("**/model.json")
+    artifact.write_text("damaged")
+    ended = threading.Event()
+
+    def ask() -> None:
+        while not ended.is_set():
+            assert detect(client, "p", png(order="sleep:0.1"))["IsAnomalous"] is False
+
+    with ThreadPoolExecutor(6) as pool:
+        asked = [pool.submit(ask) for _ in range(6)]
+        try:
+            wait_until(lambda: "can't have another inference unit" in service.log)
+        finally:
+            ended.set()
+        for future in asked:
+            future.result()
+    assert workers(service) == [unit]
+    assert units(service, "p", "Desired") == 1
+    assert client.describe_model(ProjectName="p", ModelVersion="1")["ModelDescription"][
+        "Status"
+    ] == ("HOSTED")
+    os.kill(unit, signal.SIGKILL)
+    described = model_in(client, "p", "HOSTING_FAILED")
+    assert "the artifact is damaged" in described["StatusMessage"]
+
+
 def test_overload_is_throttled(start: Callable[..., Service]) -> None:
     service = start(serving={**FAST, "waiting_per_unit": 2, "wait_timeout": 1})
     client = service.client(max_pool_connections=20)

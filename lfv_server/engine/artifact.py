@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from lfv_server.engine.errors import ArtifactError
 
 FORMAT = "lfv-engine-model"
-VERSION = 1
+VERSION = 2
 MANIFEST = "manifest.json"
 MODEL = "model.json"
 ARRAYS = "arrays.npz"

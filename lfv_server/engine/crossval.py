@@ -10,8 +10,9 @@ import numpy as np
 
 from lfv_server.engine.brought.choosing import fit_best
 from lfv_server.engine.calibration import fit
-from lfv_server.engine.ensemble import Ensemble, Member
+from lfv_server.engine.ensemble import Ensemble
 from lfv_server.engine.evidence import Evidence
+from lfv_server.engine.experts import Member
 from lfv_server.engine.grouping import Groups
 from lfv_server.engine.metrics import Bools, Floats
 from lfv_server.engine.pixels import Matrix, PixelResults

@@ -10,7 +10,13 @@ import numpy as np
 
 from lfv_server.engine.artifact import Arrays
 from lfv_server.engine.evidence import OVERVIEW, PIXELS, Evidence
-from lfv_server.engine.experts import DETAIL_EXPERTS, Expert, fit_expert
+from lfv_server.engine.experts import (
+    DETAIL_EXPERTS,
+    POSITION_EXPERTS,
+    Experts,
+    Member,
+    fit_experts,
+)
 from lfv_server.engine.grouping import Groups, grouped_folds
 from lfv_server.engine.learners import fit_stack
 from lfv_server.engine.metrics import Bools, Floats, auroc
@@ -18,9 +24,6 @@ from lfv_server.engine.metrics import Bools, Floats, auroc
 INNER_FOLDS = 5
 TOLERANCE = 0.002
 """AUROC that a dearer set of experts must add to be worth its time."""
-
-Member = tuple[str, str]
-"""(kind of expert, view)"""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Trial:
 class Ensemble:
     """score = sum of weight * (expert - centre) / spread."""
 
-    experts: tuple[Expert, ...]
+    experts: Experts
     centres: tuple[float, ...]
     spreads: tuple[float, ...]
     weights: tuple[float, ...]
@@ -51,10 +54,10 @@ class Ensemble:
     def __call__(self, evidence: Sequence[Evidence]) -> Floats:
         """[images] scores."""
         total: Floats = np.zeros(len(evidence))
-        for expert, centre, spread, weight in zip(
-            self.experts, self.centres, self.spreads, self.weights, strict=True
+        for scores, centre, spread, weight in zip(
+            self.experts(evidence), self.centres, self.spreads, self.weights, strict=True
         ):
-            total += weight * _squash((expert(evidence) - centre) / spread)
+            total += weight * _squash((scores - centre) / spread)
         return total
 
     def to_json(self) -> dict[str, Any]:
@@ -68,18 +71,13 @@ class Ensemble:
 
     def to_arrays(self) -> Arrays:
         """Named arrays for the artifact."""
-        arrays: Arrays = {}
-        for number, expert in enumerate(self.experts):
-            arrays |= expert.to_arrays(f"expert{number}")
-        return arrays
+        return self.experts.to_arrays()
 
     @classmethod
     def from_stored(cls, value: dict[str, Any], arrays: Arrays) -> Ensemble:
         """Inverse of :meth:`to_json` and :meth:`to_arrays`."""
-        experts = tuple(
-            Expert.from_arrays(arrays, f"expert{number}", str(e["kind"]), str(e["view"]))
-            for number, e in enumerate(value["experts"])
-        )
+        members = [(str(e["kind"]), str(e["view"])) for e in value["experts"]]
+        experts = Experts.from_arrays(arrays, members)
         centres, spreads, weights = (
             tuple(float(v) for v in value[k]) for k in ("centres", "spreads", "weights")
         )
@@ -104,7 +102,7 @@ def candidate_sets(
         members.append(("pixels", PIXELS))
         sets.append(tuple(members))
     if overview:
-        members += [("layout", OVERVIEW), ("position", OVERVIEW)]
+        members += [(kind, OVERVIEW) for kind in ("layout", *POSITION_EXPERTS)]
         members += [(kind, OVERVIEW) for kind in DETAIL_EXPERTS]
         sets.append(tuple(members))
     for view in details:
@@ -128,9 +126,8 @@ def fit_ensemble(
     scores: dict[Member, Floats] = {}
     trials: list[Trial] = []
     for members in sets:
-        for member in members:
-            if member not in scores:
-                scores[member] = _out_of_fold(member, evidence, truth, folds, seed)
+        fresh = [member for member in members if member not in scores]
+        scores |= _out_of_fold(fresh, evidence, truth, folds, seed)
         standard = _standard(scores, members)
         views = tuple(dict.fromkeys(view for _, view in members))
         own = {f"{kind} @ {view}": auroc(truth, scores[kind, view]) for kind, view in members}
@@ -145,10 +142,7 @@ def fit_ensemble(
         if weight > 0.02 * weights.sum()
     ]
     return Ensemble(
-        tuple(
-            fit_expert(kind, view, evidence, truth, np.random.default_rng(seed))
-            for (kind, view), _ in kept
-        ),
+        fit_experts([member for member, _ in kept], evidence, truth, seed),
         tuple(float(np.median(scores[member])) for member, _ in kept),
         tuple(float(scores[member].std()) + 1e-9 for member, _ in kept),
         tuple(weight for _, weight in kept),
@@ -165,25 +159,23 @@ def _standard(scores: dict[Member, Floats], members: Sequence[Member]) -> Floats
 
 
 def _out_of_fold(
-    member: Member,
+    members: Sequence[Member],
     evidence: Sequence[Evidence],
     truth: Bools,
     folds: Groups,
     seed: int,
-) -> Floats:
-    scores: Floats = np.zeros(len(evidence))
+) -> dict[Member, Floats]:
+    scores: dict[Member, Floats] = {member: np.zeros(len(evidence)) for member in members}
     for fold in np.unique(folds):
         inside, outside = (
             np.flatnonzero(folds != fold).tolist(),
             np.flatnonzero(folds == fold).tolist(),
         )
-        expert = fit_expert(
-            *member,
-            [evidence[i] for i in inside],
-            truth[inside],
-            np.random.default_rng(seed + int(fold)),
-        )
-        scores[outside] = expert([evidence[i] for i in outside])
+        known = [evidence[i] for i in inside]
+        experts = fit_experts(members, known, truth[inside], seed + int(fold))
+        found = experts([evidence[i] for i in outside])
+        for member, values in zip(members, found, strict=True):
+            scores[member][outside] = values
     return scores
 
 

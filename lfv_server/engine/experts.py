@@ -3,12 +3,13 @@
 ridge-0.1, ridge-1, lasso, stumps    what there is in the image, at the detail view's size
 layout                               where it is, in the overview (aligned where that helps)
 position                             how each position differs from the normal parts
+distance                             how far the farthest positions are from them, unlearned
 pixels                               what the pixel head paints (with masks only)
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 from lfv_server.engine.artifact import Arrays
 from lfv_server.engine.evidence import Evidence, all_maps, layouts, statistics
 from lfv_server.engine.learners import (
+    CLIP,
     Head,
+    LinearHead,
     fit_lasso,
     fit_ridge,
     fit_stumps,
@@ -28,7 +31,12 @@ from lfv_server.engine.positional import PositionalHead, fit_positional
 
 Matrix = NDArray[np.float32]
 DETAIL_EXPERTS = ("ridge-0.1", "ridge-1", "lasso", "stumps")
+POSITION_EXPERTS = ("position", "distance")
+"""Those that share one :class:`PositionalHead`."""
 POSITION_PARTS = 3
+
+Member = tuple[str, str]
+"""(kind of expert, view)"""
 
 
 @dataclass(frozen=True)
@@ -38,31 +46,59 @@ class Expert:
     kind: str
     view: str
     head: Head
+
+
+@dataclass(frozen=True)
+class Experts:
+    """Fitted experts, and what those of ``POSITION_EXPERTS`` look through."""
+
+    members: tuple[Expert, ...]
     positional: PositionalHead | None = None
 
-    def __call__(self, evidence: Sequence[Evidence]) -> Floats:
-        """[images] scores."""
-        return self.head(self._values(evidence))
+    def __post_init__(self) -> None:
+        if self.positional is None and any(e.kind in POSITION_EXPERTS for e in self.members):
+            raise KeyError("positional head")
 
-    def _values(self, evidence: Sequence[Evidence]) -> Matrix:
+    def __iter__(self) -> Iterator[Expert]:
+        return iter(self.members)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __call__(self, evidence: Sequence[Evidence]) -> list[Floats]:
+        """[images] scores of each."""
+        found = None
         if self.positional is not None:
-            return positional_values(self.positional, evidence)
-        return values_of(self.kind, self.view, evidence)
+            found = positional_values(self.positional, evidence)
+        return [
+            e.head(
+                found
+                if found is not None and e.kind in POSITION_EXPERTS
+                else values_of(e.kind, e.view, evidence)
+            )
+            for e in self.members
+        ]
 
-    def to_arrays(self, prefix: str) -> Arrays:
+    def to_arrays(self) -> Arrays:
         """Named arrays for the artifact."""
-        arrays = self.head.to_arrays(prefix)
+        arrays: Arrays = {}
+        for number, expert in enumerate(self.members):
+            arrays |= expert.head.to_arrays(f"expert{number}")
         if self.positional is not None:
-            arrays |= self.positional.to_arrays(f"{prefix}.position")
+            arrays |= self.positional.to_arrays("position")
         return arrays
 
     @classmethod
-    def from_arrays(cls, arrays: Arrays, prefix: str, kind: str, view: str) -> Expert:
-        """Inverse of :meth:`to_arrays`."""
+    def from_arrays(cls, arrays: Arrays, members: Sequence[Member]) -> Experts:
+        """Inverse of :meth:`to_arrays`; a missing array is a KeyError."""
+        experts = tuple(
+            Expert(kind, view, head_from_arrays(arrays, f"expert{number}"))
+            for number, (kind, view) in enumerate(members)
+        )
         positional = None
-        if f"{prefix}.position.mean" in arrays:
-            positional = PositionalHead.from_arrays(arrays, f"{prefix}.position")
-        return cls(kind, view, head_from_arrays(arrays, prefix), positional)
+        if "position.mean" in arrays:
+            positional = PositionalHead.from_arrays(arrays, "position")
+        return cls(experts, positional)
 
 
 def values_of(kind: str, view: str, evidence: Sequence[Evidence]) -> Matrix:
@@ -79,34 +115,53 @@ def positional_values(head: PositionalHead, evidence: Sequence[Evidence]) -> Mat
     return np.stack([head.statistics(e.maps) for e in evidence if e.maps is not None])
 
 
-def fit_expert(
-    kind: str,
-    view: str,
+def fit_experts(
+    members: Sequence[Member],
     evidence: Sequence[Evidence],
     truth: Bools,
-    random: np.random.Generator,
-) -> Expert:
-    """Fit one expert to labelled evidence."""
+    seed: int,
+) -> Experts:
+    """Fit experts to labelled evidence."""
+    positional = None
+    if any(kind in POSITION_EXPERTS for kind, _ in members):
+        normal = [e for e, t in zip(evidence, truth, strict=True) if not t]
+        positional = fit_positional(all_maps(normal))
+    fitted = []
+    for kind, view in members:
+        if kind == "distance" and positional is not None:
+            head: Head = passing(positional.values, 0.0, 1.0)
+        else:
+            head = _fit_head(kind, view, evidence, truth, np.random.default_rng(seed))
+        fitted.append(Expert(kind, view, head))
+    return Experts(tuple(fitted), positional)
+
+
+def _fit_head(
+    kind: str, view: str, evidence: Sequence[Evidence], truth: Bools, random: np.random.Generator
+) -> Head:
     if kind == "position":
-        return _fit_position(view, evidence, truth, random)
+        # The normals that the head is judged by are scored by heads that have not seen them:
+        # a Gaussian is always closer to its own sample.
+        values, _ = held_out_distances(evidence, truth, random)
+        return fit_ridge(values, truth, 0.1)
     x = values_of(kind, view, evidence)
     if kind == "lasso":
-        return Expert(kind, view, fit_lasso(x, truth))
+        return fit_lasso(x, truth)
     if kind == "stumps":
-        return Expert(kind, view, fit_stumps(x, truth, random))
+        return fit_stumps(x, truth, random)
     penalty = {"ridge-0.1": 0.1, "ridge-1": 1.0, "layout": 0.3, "pixels": 0.1}[kind]
-    return Expert(kind, view, fit_ridge(x, truth, penalty))
+    return fit_ridge(x, truth, penalty)
 
 
-def _fit_position(
-    view: str, evidence: Sequence[Evidence], truth: Bools, random: np.random.Generator
-) -> Expert:
-    """The normals that the head is judged by are scored by heads that have not seen them:
-    a Gaussian is always closer to its own sample.
+def passing(values: int, centre: float, spread: float) -> LinearHead:
+    """A head on ``values`` positional values: (value - centre) / spread of the last one, unclipped
+    up to 100.
     """
-    values, _ = held_out_distances(evidence, truth, random)
-    head = fit_positional(all_maps([e for e, t in zip(evidence, truth, strict=True) if not t]))
-    return Expert("position", view, fit_ridge(values, truth, 0.1), head)
+    reach = 100.0
+    weight: Matrix = np.zeros(values, dtype=np.float32)
+    weight[-1] = reach / CLIP
+    gain: Matrix = np.full(values, CLIP / reach / spread, dtype=np.float32)
+    return LinearHead(np.full(values, centre, dtype=np.float32), gain, weight, 0.0)
 
 
 def held_out_distances(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfv_server.engine.artifact import Arrays
-from lfv_server.engine.metrics import Bools, Floats
+from lfv_server.engine.metrics import Bools, Floats, auroc
 
 Matrix = NDArray[np.float32]
 CLIP = 3.0
@@ -169,24 +169,34 @@ def fit_stumps(x: Matrix, truth: Bools, random: np.random.Generator, rounds: int
     )
 
 
+PULL = 3.0
+"""Images as strong as which the weights of experts are pulled towards the prior ones."""
+PRIOR = 3.0
+"""Sum of the prior weights."""
+TEMPERATURE = 0.01
+"""Of AUROC: an expert this much worse than another has a prior weight e times less."""
+
+
 def fit_stack(scores: Floats, truth: Bools) -> Floats:
     """Non-negative weights for combining experts' standardised out-of-fold scores.
 
-    Logistic loss, pulled towards equal weights as strongly as one image pulls, so that many images
-    decide for themselves.  Unconstrained weights flip signs on few.
+    Logistic loss, pulled towards prior weights by what each expert is worth alone: on few images
+    nothing else tells well which of them to trust; many decide for themselves.  Unconstrained
+    weights flip signs on few.
 
     :param scores: [images, experts]
     """
-    images, count = scores.shape
-    pull = 1 / images
-    equal = np.full(count, 1.0 / count)
-    weight, bias = equal.copy(), 0.0
+    pull = PULL / len(scores)
+    merits = np.array([auroc(truth, column) for column in scores.T])
+    prior: Floats = np.exp((merits - merits.max()) / TEMPERATURE)
+    prior *= PRIOR / prior.sum()
+    weight, bias = prior.copy(), 0.0
     target = np.where(truth, 1.0, -1.0)
     balance = np.where(truth, 0.5 / max(1, truth.sum()), 0.5 / max(1, (~truth).sum()))
     rate = 1.0 / (np.linalg.norm(scores, 2) ** 2 * balance.max() / 4 + pull + 1e-9)
     for _ in range(500):
         margin = np.clip(target * (scores @ weight + bias), -30, 30)
         slope = -target * balance / (1 + np.exp(margin))
-        weight = np.maximum(0, weight - rate * (scores.T @ slope + pull * (weight - equal)))
+        weight = np.maximum(0, weight - rate * (scores.T @ slope + pull * (weight - prior)))
         bias -= float(slope.sum())
-    return weight if weight.sum() > 1e-6 else equal
+    return weight if weight.sum() > 1e-6 else prior

@@ -80,7 +80,7 @@ class Model:
 
     def observer(self, *, threads: int = 1) -> Observer:
         """Sessions for the model's views."""
-        uses_position = any(expert.positional is not None for expert in self.ensemble.experts)
+        uses_position = self.ensemble.experts.positional is not None
         return Observer(
             self.views,
             self.aligner,
@@ -159,7 +159,7 @@ class Model:
             raise KeyError(PIXELS)
         ensemble = Ensemble.from_stored(description["ensemble"], arrays)
         known = views.keys() | (set() if backbone is None else {BROUGHT})
-        if not ensemble.experts or not set(ensemble.views) <= known:
+        if not len(ensemble.experts) or not set(ensemble.views) <= known:
             raise KeyError("experts without their views")
         aligned = "aligner.template" in arrays and OVERVIEW in views
         return cls(

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lfv_server.engine.calibration import Calibration
 from lfv_server.engine.ensemble import Ensemble
 from lfv_server.engine.evidence import OVERVIEW, Evidence, all_maps
-from lfv_server.engine.experts import Expert, positional_values
+from lfv_server.engine.experts import Expert, Experts, passing, positional_values
 from lfv_server.engine.grouping import Groups
-from lfv_server.engine.learners import CLIP, LinearHead
 from lfv_server.engine.metrics import Floats
 from lfv_server.engine.positional import fit_positional
 
@@ -34,22 +32,11 @@ def fit_normals(evidence: Sequence[Evidence], folds: Groups) -> tuple[Ensemble, 
         raw[outside] = positional_values(head, [evidence[i] for i in outside])[:, -1]
     centre = float(np.median(raw))
     spread = 1.4826 * float(np.median(np.abs(raw - centre))) + 1e-6
-    values = positional_values(head, evidence[:1]).shape[1]
-    expert = Expert(
-        "position", OVERVIEW, _passes(centre, spread, values), fit_positional(all_maps(evidence))
-    )
-    return Ensemble((expert,), (0.0,), (1.0,), (1.0,)), np.sign(z := (raw - centre) / spread) * (
-        np.log1p(np.abs(z))
-    )
-
-
-def _passes(centre: float, spread: float, values: int) -> LinearHead:
-    """A head that gives (value - centre) / spread of the last value, unclipped up to 100."""
-    reach = 100.0
-    weight: NDArray[np.float32] = np.zeros(values, dtype=np.float32)
-    weight[-1] = reach / CLIP
-    gain = np.full(values, CLIP / reach / spread, dtype=np.float32)
-    return LinearHead(np.full(values, centre, dtype=np.float32), gain, weight, 0.0)
+    head = fit_positional(all_maps(evidence))
+    expert = Expert("distance", OVERVIEW, passing(head.values, centre, spread))
+    z = (raw - centre) / spread
+    ensemble = Ensemble(Experts((expert,), head), (0.0,), (1.0,), (1.0,))
+    return ensemble, np.sign(z) * np.log1p(np.abs(z))
 
 
 def alarm_calibration(count: int) -> Calibration:

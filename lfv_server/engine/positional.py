@@ -46,6 +46,13 @@ class PositionalHead:
     whitening: Matrix
     """[rows, columns, components, components], so that |W (x - mean)| is the distance."""
 
+    @property
+    def values(self) -> int:
+        """How many :meth:`statistics` there are of an image."""
+        components = len(self.offset)
+        of_residuals = len(_CELL_QUANTILES) + len(_AREA_QUANTILES)
+        return of_residuals * components + len(_DISTANCE_QUANTILES) + 1
+
     def residuals(self, maps: Matrix) -> Matrix:
         """What is not as usual, whitened: [components, rows, columns]."""
         channels, rows, columns = maps.shape

@@ -210,3 +210,12 @@ def test_surroundings_tell_a_gap_from_the_ground() -> None:
     logits[:, :, 22:26] *= -1
     between, beside = surroundings(logits)[:, 20, 18], surroundings(logits)[:, 20, 36]
     assert between[1:5].max() > 0.5 > beside[1:5].max()
+
+
+def test_experts_are_trusted_by_what_they_are_worth_alone() -> None:
+    random = np.random.default_rng(5)
+    truth = np.arange(40) % 2 == 0
+    good = np.where(truth, 1.0, -1.0) + random.normal(0, 0.5, 40)
+    poor = random.normal(0, 1, (40, 6)) + np.where(truth, 0.3, -0.3)[:, None]
+    weights = learners.fit_stack(np.column_stack([poor, good]), truth)
+    assert weights[-1] > 0.5 * weights.sum()

@@ -16,9 +16,9 @@ import numpy as np
 from lfv_server.engine.brought.acceptance import Accepted
 from lfv_server.engine.brought.backbone import BROUGHT, BroughtBackbone, Painter, look
 from lfv_server.engine.dataset import Dataset
-from lfv_server.engine.ensemble import Ensemble, Member, fit_ensemble
+from lfv_server.engine.ensemble import Ensemble, fit_ensemble
 from lfv_server.engine.evidence import Evidence
-from lfv_server.engine.experts import DETAIL_EXPERTS
+from lfv_server.engine.experts import DETAIL_EXPERTS, Member
 from lfv_server.engine.grouping import Groups
 from lfv_server.engine.metrics import Bools
 from lfv_server.engine.pixels import PixelResults

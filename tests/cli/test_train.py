@@ -66,6 +66,12 @@ def test_a_graph_is_for_the_service_on_this_machine(
     outcome = lfv_process(*train, "--backbone", graph, "--detector", graph)
     assert outcome.status == 2
     assert "not both" in outcome.err
+    outcome = lfv_process(*train, "--network", "--detector", graph)
+    assert outcome.status == 2
+    assert "a detector or train a network" in outcome.err
+    outcome = lfv_process(*train, "--network", "--endpoint-url", "http://127.0.0.1:9")
+    assert outcome.status == 2
+    assert "lfv serve" in outcome.err
     outcome = lfv_process(*train, "--detector", graph, "--endpoint-url", "http://127.0.0.1:9")
     assert outcome.status == 2
     assert "lfv serve" in outcome.err

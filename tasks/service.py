@@ -162,10 +162,9 @@ def _check_graph(places: ServicePlaces, settings: Settings) -> None:
         try:
             with path.open("rb") as file:
                 wanted = f"{role}-{hashlib.file_digest(file, 'sha256').hexdigest()}"
-            known = _told_graphs(places)
-        except (OSError, ValueError) as error:
+        except OSError as error:
             raise ServiceNotStarted(f"the {role} {path} can't be used: {error}") from error
-        if wanted not in known:
+        if wanted not in _told_graphs(places):
             raise ServiceNotStarted(
                 f"the service on this machine is up already, without the {role} {path}: end what "
                 f"uses it, or start it with `lfv serve --{role}`"
@@ -174,7 +173,10 @@ def _check_graph(places: ServicePlaces, settings: Settings) -> None:
 
 def _told_graphs(places: ServicePlaces) -> list[str]:
     """What the service said that its trainings are given."""
-    return list(json.loads(places.ready_file.read_bytes()).get("graphs", []))
+    try:
+        return list(json.loads(places.ready_file.read_bytes()).get("graphs", []))
+    except (OSError, ValueError):
+        return []
 
 
 def _last_line(log: Path) -> str:

@@ -38,7 +38,7 @@ from lfv_server.engine.grouping import Groups, grouped_folds, near_duplicates, s
 from lfv_server.engine.metrics import Floats, auroc
 from lfv_server.engine.model import Model
 from lfv_server.engine.network import choosing as network_choosing
-from lfv_server.engine.network.availability import require_torch
+from lfv_server.engine.network.availability import learning
 from lfv_server.engine.network.stored import Network
 from lfv_server.engine.network.trial import try_network
 from lfv_server.engine.normals import alarm_calibration, fit_normals
@@ -104,7 +104,7 @@ def train(
     if options.network:
         if options.detector is not None:
             raise TrainingError("A detector learns no more: give a detector or train a network.")
-        require_torch()
+        learning()
     if options.detector is not None:
         if options.backbone is not None:
             raise TrainingError("A detector learns no more: give a backbone or a detector.")

@@ -101,17 +101,21 @@ def test_a_training_depends_on_the_seed_and_on_nothing_else() -> None:
 def test_labels_move_with_their_images() -> None:
     """Where the image is bright the target is 1, however both were turned and shifted."""
     random = np.random.default_rng(0)
-    labels = np.zeros((6, 64, 96), dtype=np.int64)
+    labels = np.zeros((6, 64, 96, 1), dtype=np.uint8)
     labels[:, 10:40, 20:50] = 1
-    pixels = torch.from_numpy(np.repeat(labels[:, None] * 200 + 20, 3, axis=1).astype(np.uint8))
-    target = learning._one_hot(torch.from_numpy(labels), 2)
-    images, targets = learning._varied(pixels, target, random)
-    assert not torch.equal(targets, target)
-    assert targets.sum(dim=1).numpy() == pytest.approx(np.ones((6, 64, 96)), abs=1e-4)
-    for image, moved in zip(images, targets, strict=True):
-        bright, dark = image[:, moved[1] > 0.99], image[:, moved[1] < 0.01]
-        assert bright.min() > dark.max()
-        assert 500 < (moved[1] > 0.5).sum() < 1500  # of 900, scaled a little
+    given = learning._batch(list(labels))
+    pixels = learning._batch(list(np.repeat(labels * 200 + 20, 3, axis=3)))
+    images, moved = learning._varied(pixels, given, random)
+    assert not torch.equal(moved, given.float())
+    for image, label in zip(images, moved, strict=True):
+        inside = image[:, label[0] == 1].mean(dim=1)
+        outside = image[:, label[0] == 0].mean(dim=1)
+        assert (inside - outside).min() > 0.8
+        assert 500 < label.sum() < 1500  # of 900, scaled a little
+    shares = learning._shares(moved, 2)
+    assert shares.shape == (6, 2, 16, 24)
+    assert shares.sum(dim=1).numpy() == pytest.approx(np.ones((6, 16, 24)))
+    assert shares[:, 1].mean().item() == pytest.approx(moved.mean().item(), rel=1e-4)
 
 
 def test_torch_has_its_threads_back() -> None:

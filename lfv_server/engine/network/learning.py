@@ -121,30 +121,28 @@ def learn(
     torch.set_num_threads(1)  # counts for this thread alone
     random = np.random.default_rng(seed)
     tensors = _Tensors(seed)
-    shown = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-    known = None if labels is None else torch.from_numpy(np.stack(labels)).long()
     wrong = torch.from_numpy(truth.astype(np.float32))
     with torch.no_grad():
-        built(design, _scaled(shown[:1]), tensors)  # makes the weights
+        built(design, _scaled(_batch(images, [0])), tensors)  # makes the weights
     names = list(tensors.learned)
     optimiser = torch.optim.AdamW(tensors.learned.values(), lr=RATE, weight_decay=DECAY)
     averaged = {name: tensors.learned[name].detach().clone() for name in names}
     order = _order(truth, steps * BATCH, random)
     for step in range(steps):
-        rows = order[step * BATCH : (step + 1) * BATCH]
+        rows = order[step * BATCH : (step + 1) * BATCH].tolist()
         for group in optimiser.param_groups:
             group["lr"] = RATE * _share_of_rate(step / steps)
-        target = None if known is None else _one_hot(known[rows], design.classes)
-        batch, target = _varied(shown[rows], target, random)
+        known = None if labels is None else _batch([labels[i][..., None] for i in rows])
+        batch, known = _varied(_batch(images, rows), known, random)
         found = built(design, batch, tensors)
-        loss = (
-            functional.binary_cross_entropy_with_logits(found.flatten(), wrong[rows])
-            if target is None
-            else _paint_loss(found, functional.avg_pool2d(target, CELL))
-        )
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
+        if known is None:
+            loss = functional.binary_cross_entropy_with_logits(found.flatten(), wrong[rows])
+        else:
+            loss = _paint_loss(found, _shares(known, design.classes))
+        if torch.isfinite(loss):  # else this step would spoil all weights
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
         with torch.no_grad():
             kept = min(AVERAGED, (1 + step) / (10 + step))
             for name in names:
@@ -154,7 +152,7 @@ def learn(
     with torch.no_grad():
         for number, rows in enumerate(np.array_split(order[: 8 * BATCH], 8)):
             tensors.momentum = 1 / (1 + number)  # the mean over all batches
-            built(design, _varied(shown[rows], None, random)[0], tensors)
+            built(design, _varied(_batch(images, rows.tolist()), None, random)[0], tensors)
     return _folded(tensors)
 
 
@@ -175,16 +173,25 @@ def _order(truth: NDArray[np.bool_], count: int, random: np.random.Generator) ->
     return np.stack(rounds, axis=1).ravel()[:count]
 
 
+def _batch(images: Sequence[Pixels], rows: Sequence[int] | None = None) -> Any:
+    """[images, channels, height, width], uint8."""
+    chosen = images if rows is None else [images[i] for i in rows]
+    return torch.from_numpy(np.stack(chosen)).permute(0, 3, 1, 2)
+
+
 def _scaled(pixels: Any) -> Any:
     return pixels.float() / 127.5 - 1
 
 
-def _one_hot(labels: Any, classes: int) -> Any:
-    return functional.one_hot(labels, classes).permute(0, 3, 1, 2).float()
+def _shares(labels: Any, classes: int) -> Any:
+    """[images, 1, height, width] classes to [images, classes, rows, columns] shares of cells."""
+    return torch.cat(
+        [functional.avg_pool2d((labels == n).float(), CELL) for n in range(classes)], dim=1
+    )
 
 
-def _varied(pixels: Any, target: Any, random: np.random.Generator) -> tuple[Any, Any]:
-    """Images, and with them their targets, flipped, moved, turned and lit a little differently."""
+def _varied(pixels: Any, labels: Any, random: np.random.Generator) -> tuple[Any, Any]:
+    """Images, and with them their labels, flipped, moved, turned and lit a little differently."""
     count = len(pixels)
     image = _scaled(pixels)
     height, width = image.shape[2:]
@@ -198,13 +205,15 @@ def _varied(pixels: Any, target: Any, random: np.random.Generator) -> tuple[Any,
     rows[0][1] = rows[0][1] * flips[:, 1]
     turned = torch.from_numpy(np.stack([np.stack(r, axis=1) for r in rows], axis=1)).float()
     grid = functional.affine_grid(turned, image.shape, align_corners=False)
-    both = image if target is None else torch.cat([image, target], dim=1)
-    both = functional.grid_sample(both, grid, padding_mode="border", align_corners=False)
-    image = both[:, :3]
+    image = functional.grid_sample(image, grid, padding_mode="border", align_corners=False)
+    if labels is not None:
+        labels = functional.grid_sample(
+            labels.float(), grid, mode="nearest", padding_mode="border", align_corners=False
+        )
     contrast = np.exp(random.normal(0, CONTRAST, (count, 1, 1, 1)))
     light = random.normal(0, LIGHT, (count, 1, 1, 1)) + random.normal(0, TINT, (count, 3, 1, 1))
     image = image * torch.from_numpy(contrast).float() + torch.from_numpy(light).float()
-    return image.clamp(-1, 1), None if target is None else both[:, 3:]
+    return image.clamp(-1, 1), labels
 
 
 def _paint_loss(logits: Any, target: Any) -> Any:

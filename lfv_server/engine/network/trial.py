@@ -13,6 +13,7 @@ from lfv_server.engine.backbone import Backbone
 from lfv_server.engine.dataset import Dataset, load, load_labels
 from lfv_server.engine.grouping import Groups
 from lfv_server.engine.metrics import Floats
+from lfv_server.engine.network.availability import learning
 from lfv_server.engine.network.choosing import Verdict, choose_maps, choose_scores
 from lfv_server.engine.network.design import BATCH, STRIDE, Design
 from lfv_server.engine.network.graph import build_network
@@ -147,8 +148,7 @@ def _train(
     progress: Progress,
 ) -> list[bytes]:
     """Graphs of networks trained on each of ``parts``."""
-    from lfv_server.engine.network.learning import learn, one_thread
-
+    torch = learning()
     done = [0] * len(parts)
     jobs: list[Future[bytes]] = []
     planned = 0
@@ -171,11 +171,11 @@ def _train(
             tell: Callable[[], None] = tell,
         ) -> bytes:
             images = [shown.images[i] for i in known]
-            weights = learn(design, images, shown.truth[known], labels, steps, seed, tell)
+            weights = torch.learn(design, images, shown.truth[known], labels, steps, seed, tell)
             return build_network(design, weights)
 
         jobs.append(executor.submit(job))
-    with one_thread():
+    with torch.one_thread():
         while wait(jobs, timeout=1).not_done:
             progress(sum(done) / planned)
     return [job.result() for job in jobs]

@@ -246,7 +246,7 @@ class Plain:
 
 @pytest.fixture(scope="module")
 def trained(make_plates: Plates, tmp_path_factory: pytest.TempPathFactory) -> Plain:
-    """A segmentation model without a network."""
+    """A segmentation model of two types without a network."""
     folder = tmp_path_factory.mktemp("model")
     images = make_plates(8, 8, first=70, masks=True)
     return Plain(folder, images, train(images, [], folder, options=QUIET).evaluation)
@@ -284,7 +284,7 @@ def test_a_network_that_does_not_help_leaves_nothing(
     outcome = train(trained.images, [], tmp_path, options=options)
     network = outcome.evaluation["Details"].pop("Network")
     assert network["Used"] is False
-    assert network["IoUWith"] < network["IoUWithout"]
+    assert network["IoUWith"] <= network["IoUWithout"]
     assert outcome.evaluation == trained.evaluation
     assert any("network is not used" in warning for warning in outcome.warnings)
     files = [
@@ -320,7 +320,7 @@ def with_network(folder: Path, output: Path, network: Network, **changed: Any) -
     return contents
 
 
-def some_network(classes: int = 2, *, stack: Stack | None = None, share: float = 1.0) -> Network:
+def some_network(classes: int = 3, *, stack: Stack | None = None, share: float = 1.0) -> Network:
     design = Design(96, 80, classes)
     graph = build_network(design, networks.drawn_weights(design))
     return Network(96, 80, graph, stack, share)
@@ -372,7 +372,7 @@ def test_a_graph_that_is_not_the_described_one_is_refused(trained: Plain, tmp_pa
     foreign = onnx.load_from_string(network.graph)
     foreign.graph.node[0].domain = "com.example"
     graphs = {
-        "classes": some_network(3).graph,
+        "classes": some_network(2).graph,
         "score": some_network(0).graph,
         "outside": outside.SerializeToString(),
         "foreign": foreign.SerializeToString(),

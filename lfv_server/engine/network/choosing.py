@@ -20,7 +20,7 @@ from lfv_server.engine.metrics import Bools, Floats, auroc
 from lfv_server.engine.network.stored import MapShare, Stack, blended
 
 Matrix = NDArray[np.float32]
-SHARES: tuple[MapShare, ...] = (0.5, 1.0)
+SHARES: tuple[MapShare, ...] = (0.3, 0.5, 1.0)
 """Of the network in the maps, that are compared with ours alone."""
 
 

@@ -127,7 +127,8 @@ def learn(
     names = list(tensors.learned)
     optimiser = torch.optim.AdamW(tensors.learned.values(), lr=RATE, weight_decay=DECAY)
     averaged = {name: tensors.learned[name].detach().clone() for name in names}
-    order = _order(truth, steps * BATCH, random)
+    # Of masks a normal image teaches less.
+    order = _order(truth, (1, 1) if labels is None else (2, 1), steps * BATCH, random)
     for step in range(steps):
         rows = order[step * BATCH : (step + 1) * BATCH].tolist()
         for group in optimiser.param_groups:
@@ -162,15 +163,21 @@ def _share_of_rate(done: float) -> float:
     return 0.5 * (1 + float(np.cos(np.pi * (done - WARM_UP) / (1 - WARM_UP))))
 
 
-def _order(truth: NDArray[np.bool_], count: int, random: np.random.Generator) -> NDArray[np.int64]:
-    """Which image comes when: both kinds in turn, each in rounds of its own."""
-    kinds = [np.flatnonzero(truth == kind) for kind in (True, False) if (truth == kind).any()]
-    each = -(-count // len(kinds))
-    rounds = [
-        np.concatenate([random.permutation(kind) for _ in range(-(-each // len(kind)))])[:each]
-        for kind in kinds
-    ]
-    return np.stack(rounds, axis=1).ravel()[:count]
+def _order(
+    truth: NDArray[np.bool_], mixed: tuple[int, int], count: int, random: np.random.Generator
+) -> NDArray[np.int64]:
+    """Which image comes when: so many anomalous ones, then so many normal ones, each kind in
+    rounds of its own.
+    """
+    turns = -(-count // sum(mixed))
+    columns = []
+    for kind, share in zip((True, False), mixed, strict=True):
+        members = np.flatnonzero(truth == kind)
+        if len(members):
+            rounds = [random.permutation(members) for _ in range(turns * share // len(members) + 1)]
+            columns.append(np.concatenate(rounds)[: turns * share].reshape(turns, share))
+    order = np.concatenate(columns, axis=1).ravel()
+    return np.resize(order, count)
 
 
 def _batch(images: Sequence[Pixels], rows: Sequence[int] | None = None) -> Any:

@@ -25,9 +25,9 @@ Pixels = NDArray[np.uint8]
 Progress = Callable[[float], None]
 PAINT_SIDE, SCORE_SIDE = 384, 256
 """Longer side of the images shown, in pixels, with masks and without; never enlarged."""
-SHOWN = 150e6
+SHOWN = 440e6
 """Pixels that one training is shown at most: minutes of one core, however many the images are."""
-ROUNDS = 150
+ROUNDS = 100
 """How often it is shown each image at most."""
 
 

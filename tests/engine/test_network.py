@@ -29,7 +29,7 @@ from lfv_server.engine.backbone import Backbone
 from lfv_server.engine.metrics import auroc
 from lfv_server.engine.network import availability, choosing
 from lfv_server.engine.network.choosing import Verdict, choose_maps, choose_scores, stacked
-from lfv_server.engine.network.design import Design
+from lfv_server.engine.network.design import BATCH, Design
 from lfv_server.engine.network.graph import build_network
 from lfv_server.engine.network.stored import Network, Stack, blended, score_of
 from lfv_server.engine.network.trial import ROUNDS, design_of, steps_for
@@ -85,7 +85,7 @@ def test_weights_of_another_design_are_refused() -> None:
 def test_a_training_is_bounded_however_many_the_images_are() -> None:
     design = Design(384, 288, 2)
     assert steps_for(design, 50) == steps_for(design, 16_000)
-    assert steps_for(Design(64, 64, 2), 10) == ROUNDS * 10 // 8 + 1
+    assert steps_for(Design(64, 64, 2), 16) == ROUNDS * 16 // BATCH
 
 
 # --- scores

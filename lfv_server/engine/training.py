@@ -287,7 +287,7 @@ def _with_network(
         folds,
         options.seed,
         executor,
-        lambda s: progress(0.8 + 0.05 * s, f"training networks, {s:.0%}"),
+        lambda s: progress(0.85 - 0.05 * (1 - s), f"training networks, {s:.0%}"),
         for_scores=auroc(truth, scores) < GOOD_ENOUGH,
     )
     if pixels is not None and tried.logits is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from lfv_server.engine import (
     TrainingImage,
     TrainingOptions,
     artifact,
+    pixels,
     train,
 )
 from lfv_server.engine.backbone import Backbone
@@ -37,6 +38,14 @@ from lfv_server.engine.pixel_head import log_probabilities
 
 Plates = Callable[..., list[TrainingImage]]
 QUIET = TrainingOptions(report=False, seed=3)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_pixels() -> Iterator[None]:
+    """Pixel networks of our own that learn from an eighth of the pixels: they are others' tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pixels, "PER_CLASS", 150)
+        yield
 
 
 # --- without torch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lfv_server.engine import Predictor, TrainingImage, TrainingOptions, train
+from lfv_server.engine import Predictor, TrainingImage, TrainingOptions, pixels, train
 from lfv_server.engine.backbone import Backbone
 from lfv_server.engine.metrics import auroc
 from lfv_server.engine.network import trial
@@ -22,6 +22,14 @@ learning = pytest.importorskip("lfv_server.engine.network.learning")
 
 Plates = Callable[..., list[TrainingImage]]
 SIDES = (64, 64)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_pixels() -> Iterator[None]:
+    """Pixel networks of our own that learn from an eighth of the pixels: they are others' tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pixels, "PER_CLASS", 150)
+        yield
 
 
 def spotted(count: int, seed: int) -> tuple[list[Any], NDArray[np.bool_], list[Any]]:
@@ -104,8 +112,8 @@ def test_labels_move_with_their_images() -> None:
     labels = np.zeros((6, 64, 96, 1), dtype=np.uint8)
     labels[:, 10:40, 20:50] = 1
     given = learning._batch(list(labels))
-    pixels = learning._batch(list(np.repeat(labels * 200 + 20, 3, axis=3)))
-    images, moved = learning._varied(pixels, given, random)
+    shown = learning._batch(list(np.repeat(labels * 200 + 20, 3, axis=3)))
+    images, moved = learning._varied(shown, given, random)
     assert not torch.equal(moved, given.float())
     for image, label in zip(images, moved, strict=True):
         inside = image[:, label[0] == 1].mean(dim=1)

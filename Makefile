@@ -5,10 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format docs lock bench soak fuzz faults clean
+.PHONY: help install demo test test-network lint format docs lock bench soak fuzz faults clean
 
 help: ## show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 install: $(VENV)/.installed ## install into .venv, nowhere else
 
@@ -25,6 +25,13 @@ demo: install ## make product images, train, inspect them, show the verdicts
 
 test: install ## run the test suite
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
+
+# The release that was tried; pip would else take the newest.
+TORCH ?= torch==2.13.0
+test-network: install ## install torch too, and test the training of networks
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation \
+		--editable '.[network]' '$(TORCH)'
+	$(BIN)/python -m pytest tests/engine/test_network_training.py
 
 lint: install ## ruff and strict mypy
 	$(BIN)/ruff check .

@@ -132,6 +132,11 @@ class Settings(BaseSettings):
         le=1024,
         description="Largest ONNX file that the service on this machine accepts, in MiB.",
     )
+    network: bool = Field(
+        default=False,
+        description="Whether the service on this machine also trains a network of convolutions, "
+        "which needs PyTorch and minutes, and keeps it in the model where it helps.",
+    )
 
     price_per_unit_hour: Annotated[dict[str, Annotated[float, Field(ge=0)]], NoDecode] = Field(
         default_factory=dict,
@@ -274,6 +279,8 @@ class Settings(BaseSettings):
     def _one_graph(self) -> Settings:
         if self.backbone is not None and self.detector is not None:
             raise ValueError("a detector learns no more: give a backbone or a detector, not both")
+        if self.network and self.detector is not None:
+            raise ValueError("a detector learns no more: give a detector or train a network")
         return self
 
     @property

@@ -1,6 +1,7 @@
 """Measure the engine: on the sample data, or on any two folders of images.
 
     python benchmarks/engine.py                                  # sample data beside the project
+    python benchmarks/engine.py --network                        # with torch: with and without
     python benchmarks/engine.py --folder normal/ anomaly/        # labels only, 30 + 30 to train
 
 The sample run writes ``engine-results.json`` beside this file.  Every figure comes from images
@@ -75,10 +76,13 @@ def judge(model: Path, images: Sequence[TrainingImage]) -> tuple[np.ndarray, lis
     return np.array(probability), times
 
 
-def trained(training: Images, test: Images, folder: Path, seed: int = 1) -> dict[str, Any]:
+def trained(
+    training: Images, test: Images, folder: Path, seed: int = 1, *, network: bool = False
+) -> dict[str, Any]:
     """Train on one set, judge another."""
     start, cpu = time.perf_counter(), time.process_time()
-    outcome = train(training, test, folder, options=TrainingOptions(seed=seed, report=False))
+    options = TrainingOptions(seed=seed, report=False, network=network)
+    outcome = train(training, test, folder, options=options)
     seconds = time.perf_counter() - start
     details = outcome.evaluation["Details"]
     result: dict[str, Any] = {
@@ -96,6 +100,8 @@ def trained(training: Images, test: Images, folder: Path, seed: int = 1) -> dict
             for label in outcome.evaluation["LabelEvaluationResults"]
         },
     }
+    if network:
+        result["network"] = details["Network"]
     return result
 
 
@@ -215,6 +221,26 @@ def aliens(work: Path) -> dict[str, Any]:
     return found
 
 
+def networks(work: Path) -> dict[str, Any]:
+    """The same images without a trained network and with it (needs torch)."""
+    cookies, training, test = (
+        read_manifest(DATA / name)
+        for name in ("cookies/train.manifest", "aliens/train.manifest", "aliens/test.manifest")
+    )
+    found: dict[str, Any] = {}
+    for name, images, others in (("cookies_out_of_fold", cookies, []), ("aliens", training, test)):
+        found[name] = {}
+        for network in (False, True):
+            key = "with" if network else "without"
+            folder = work / name / key
+            measured = trained(images, others, folder, network=network)
+            _, times = judge(folder, images[:20])
+            measured["latency_cpu_ms"] = round(float(np.median(times)), 1)
+            found[name][key] = measured
+            print(name, key, json.dumps(measured), flush=True)
+    return found
+
+
 def sizes(work: Path) -> dict[str, Any]:
     """Milliseconds per image against the image's size, for a classification model."""
     found = {}
@@ -282,6 +308,7 @@ def main() -> None:
     parser.add_argument("--folder", nargs=2, type=Path, metavar=("NORMAL", "ANOMALY"))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--count", type=int, default=30)
+    parser.add_argument("--network", action="store_true", help="with and without a network only")
     parser.add_argument("--only", choices=("cookies", "aliens", "sizes"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -293,6 +320,8 @@ def main() -> None:
             print(json.dumps(result, indent=1))
             return
         parts: dict[str, Measure] = {"cookies": cookies, "aliens": aliens, "sizes": sizes}
+        if options.network:
+            parts = {"network": networks}
         for part, measure in parts.items():
             if options.only in (None, part):
                 measured = measure(work / part)

@@ -90,6 +90,7 @@ def _own_settings(folder: Path) -> Settings:
         "staging_uri": None,
         "backbone": None,
         "detector": None,
+        "network": False,
     }
     return given.model_copy(update=alone)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def api_endpoint(settings: Settings, *, training: bool = False) -> Iterator[str]:
     """Address of the API while it is needed; starts the embedded service where none was given.
 
-    `training` gives that service the backbone or detector of the settings.
+    `training` gives that service the backbone, detector or network of the settings.
 
     Raises `tasks.errors.ServiceNotStarted`.
     """

@@ -83,6 +83,14 @@ GraphMibOption = Annotated[
         show_default=False,
     ),
 ]
+NetworkOption = Annotated[
+    bool,
+    typer.Option(
+        "--network",
+        help="Have the service on this machine also train a network, which needs PyTorch and "
+        "minutes, and keep it where it helps; LFV_NETWORK=true does the same.",
+    ),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print JSON for machines instead of text.")
 ]

@@ -11,7 +11,7 @@ import typer
 
 from lfv_cli.common import settings_from
 from lfv_cli.errors import WrongUsage
-from lfv_cli.options import BackboneOption, DetectorOption, GraphMibOption, examples
+from lfv_cli.options import BackboneOption, DetectorOption, GraphMibOption, NetworkOption, examples
 from lfv_cli.output import note
 
 
@@ -67,6 +67,7 @@ def serve(
     backbone: BackboneOption = None,
     detector: DetectorOption = None,
     graph_mib: GraphMibOption = None,
+    network: NetworkOption = False,
     inference_units: Annotated[
         int, typer.Option(min=1, help="Inference units of all hosted models together.")
     ] = 16,
@@ -96,6 +97,7 @@ def serve(
         backbone=backbone,
         detector=detector,
         graph_mib=graph_mib,
+        network=network or None,
     )
     from lfv_server.errors import OptionsError
     from lfv_server.imports import import_models
@@ -128,6 +130,7 @@ def serve(
             backbone=settings.backbone,
             detector=settings.detector,
             graph_mib=settings.graph_mib,
+            network=settings.network,
             limits=Limits(original_minimums=original_minimums, inference_units=inference_units),
         )
         options.check()

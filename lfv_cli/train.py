@@ -18,6 +18,7 @@ from lfv_cli.options import (
     EndpointUrlOption,
     GraphMibOption,
     JsonOption,
+    NetworkOption,
     ProjectOption,
     RegionOption,
     examples,
@@ -77,6 +78,7 @@ def train(
     backbone: BackboneOption = None,
     detector: DetectorOption = None,
     graph_mib: GraphMibOption = None,
+    network: NetworkOption = False,
     endpoint_url: EndpointUrlOption = None,
     region: RegionOption = None,
     bucket: BucketOption = None,
@@ -96,10 +98,11 @@ def train(
         backbone=backbone,
         detector=detector,
         graph_mib=graph_mib,
+        network=network or None,
     )
-    if settings.endpoint_url is not None and (backbone or detector):
+    if settings.endpoint_url is not None and (backbone or detector or network):
         raise WrongUsage(
-            "--backbone and --detector are for the service on this machine; the one at "
+            "--backbone, --detector and --network are for the service on this machine; the one at "
             f"{settings.endpoint_url} is given its own by who runs it (`lfv serve --backbone`)"
         )
     with Activity(f"train {project}", quiet=as_json) as activity:

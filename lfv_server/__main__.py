@@ -71,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="largest such file in MiB (default: %(default)s)",
     )
+    add("--network", action="store_true", help="train a network too, where torch is installed")
     add("--engine", default=ServeOptions.engine, help=argparse.SUPPRESS)
     add("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     return main
@@ -98,6 +99,7 @@ def options_from(arguments: argparse.Namespace) -> ServeOptions:
         backbone=arguments.backbone,
         detector=arguments.detector,
         graph_mib=arguments.graph_mib,
+        network=arguments.network,
         engine=arguments.engine,
         log_level=arguments.log_level,
         limits=Limits(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -107,6 +108,8 @@ class ServeOptions:
     """An ONNX file that every training calibrates instead of learning."""
     graph_mib: int = 256
     """Largest such file, in MiB."""
+    network: bool = False
+    """Every training trains a network too, with torch, and keeps it where it helps."""
     engine: str = "lfv_server.engine"
     """Module that trains and predicts."""
     log_level: str = "warning"
@@ -128,6 +131,13 @@ class ServeOptions:
             )
         if self.backbone is not None and self.detector is not None:
             raise OptionsError("a detector learns no more: give a backbone or a detector")
+        if self.network and self.detector is not None:
+            raise OptionsError("a detector learns no more: give a detector or train a network")
+        if self.network and find_spec("torch") is None:
+            raise OptionsError(
+                "--network needs PyTorch, which is not installed: "
+                "pip install 'lfv-pipeline[network]'"
+            )
         if not 1 <= self.graph_mib <= MAX_GRAPH_MIB:
             raise OptionsError(f"a graph may have 1 to {MAX_GRAPH_MIB} MiB, not {self.graph_mib}")
         if (self.tls_certificate is None) != (self.tls_key is None):

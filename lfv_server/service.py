@@ -75,7 +75,7 @@ async def _serve_from(
     ready: Callable[[str], None],
 ) -> None:
     buckets = Buckets(options.buckets, s3=options.s3, s3_endpoint_url=options.s3_endpoint_url)
-    context = JobContext(database, buckets, home, options.limits, graphs)
+    context = JobContext(database, buckets, home, options.limits, graphs, options.network)
     hosting = HostingManager(database, home, options.engine, options.limits, options.serving)
     work = BackgroundWork(context, hosting, options.engine)
     measured = metrics.Metrics(lambda: hosting.pools)
@@ -164,7 +164,7 @@ def _tell_ready(
         told = {
             "endpoint_url": url,
             "pid": os.getpid(),
-            "graphs": [p.stem for p in graphs.values()],
+            "graphs": [*(p.stem for p in graphs.values()), *["network"] * options.network],
         }
         _write_atomically(options.ready_file, orjson.dumps(told))
     ready(url)

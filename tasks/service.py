@@ -58,10 +58,11 @@ class ServicePlaces:
 def embedded_service(settings: Settings, *, training: bool = False) -> Iterator[str]:
     """Endpoint URL of the embedded service of `settings.home`, which runs at least until exit.
 
-    For a `training` it has to have the backbone or detector of `settings`; nothing else needs one.
+    For a `training` it has to have the backbone, detector or network of `settings`; nothing else
+    needs one.
 
     Raises `ServiceNotStarted` when it does not answer in `settings.service_start_seconds`, or was
-    up already without that graph.
+    up already without what `settings` want.
     """
     places = ServicePlaces(settings.service_home)
     places.home.mkdir(parents=True, exist_ok=True)
@@ -111,6 +112,8 @@ def _start(places: ServicePlaces, settings: Settings, *, training: bool) -> str:
         command += ["--bucket", f"{name}={folder}"]
     for role, graph in _graphs(settings) if training else ():
         command += [f"--{role}", str(graph), "--graph-mib", str(settings.graph_mib)]
+    if training and settings.network:
+        command.append("--network")
     if settings.s3_endpoint_url:
         command += ["--s3-endpoint-url", settings.s3_endpoint_url]
     with places.log_file.open("ab") as log:
@@ -148,19 +151,32 @@ def _graphs(settings: Settings) -> list[tuple[str, Path]]:
 
 
 def _check_graph(places: ServicePlaces, settings: Settings) -> None:
-    """Make sure that the service, which may have been up before, has the graph of `settings`."""
+    """Make sure that the service, which may have been up before, has the graph of `settings`, or
+    trains a network if they say so."""
+    if settings.network and "network" not in _told_graphs(places):
+        raise ServiceNotStarted(
+            "the service on this machine is up already and trains no network: end what uses it, "
+            "or start it with `lfv serve --network`"
+        )
     for role, path in _graphs(settings):
         try:
             with path.open("rb") as file:
                 wanted = f"{role}-{hashlib.file_digest(file, 'sha256').hexdigest()}"
-            known = json.loads(places.ready_file.read_bytes()).get("graphs", [])
-        except (OSError, ValueError) as error:
+        except OSError as error:
             raise ServiceNotStarted(f"the {role} {path} can't be used: {error}") from error
-        if wanted not in known:
+        if wanted not in _told_graphs(places):
             raise ServiceNotStarted(
                 f"the service on this machine is up already, without the {role} {path}: end what "
                 f"uses it, or start it with `lfv serve --{role}`"
             )
+
+
+def _told_graphs(places: ServicePlaces) -> list[str]:
+    """What the service said that its trainings are given."""
+    try:
+        return list(json.loads(places.ready_file.read_bytes()).get("graphs", []))
+    except (OSError, ValueError):
+        return []
 
 
 def _last_line(log: Path) -> str:

@@ -38,6 +38,7 @@ KNOWN_TO: dict[str, set[str]] = {
     "botocore": {"lfv_client", "lfv_server"},
     "prefect": {"deployments", "flows", "tasks", "lfv_cli"},
     "alembic": {"lfv_store"},
+    "torch": {"lfv_server/engine/network/learning.py"},
     # The command makes a URL of a file's name; statements are the store's alone.
     "sqlalchemy": {"lfv_store", "lfv_cli/db.py"},
 }

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from lfv_server.engine.alignment import Aligner
 from lfv_server.engine.artifact import Contents
+from lfv_server.engine.backbone import Backbone
 from lfv_server.engine.brought.backbone import BROUGHT, BroughtBackbone, inspect_stored
 from lfv_server.engine.calibration import Calibration
 from lfv_server.engine.descriptors import describe
 from lfv_server.engine.ensemble import Ensemble
 from lfv_server.engine.evidence import OVERVIEW, PIXELS, Evidence, Observer
+from lfv_server.engine.network.stored import NETWORK, Network
 from lfv_server.engine.pixel_head import classes_at, summarise
 from lfv_server.engine.refinement import Refiner
 from lfv_server.engine.views import View
@@ -77,6 +79,8 @@ class Model:
     threshold: float
     backbone: BroughtBackbone | None = None
     """A user's own, where it helps."""
+    network: Network | None = None
+    """Trained with torch, where it helps."""
 
     def observer(self, *, threads: int = 1) -> Observer:
         """Sessions for the model's views."""
@@ -92,14 +96,22 @@ class Model:
 
     def opened(self, *, threads: int = 1) -> Judge:
         """Sessions, and what judges images with them."""
-        return partial(self.judge, observer=self.observer(threads=threads))
+        network = None if self.network is None else self.network.opened(threads=threads)
+        return partial(self.judge, observer=self.observer(threads=threads), network=network)
 
-    def judge(self, decoded: Decoded, observer: Observer) -> Judgement:
+    def judge(
+        self, decoded: Decoded, observer: Observer, network: Backbone | None = None
+    ) -> Judgement:
         """Judge one image.
 
         :param decoded: gives its pixels, uint8 [height, width, 3], at a (width, height).
+        :param network: the session of the model's network, if it has one.
         """
         pixels = decoded(observer.decode_size)
+        output: NDArray[np.float32] | None = None
+        if self.network is not None and network is not None:
+            same = self.network.size == observer.decode_size
+            output = network(pixels if same else decoded(self.network.size))
         evidence: Evidence = observer(pixels)
         brought: NDArray[np.float32] | None = None
         if observer.backbone is not None:
@@ -115,9 +127,13 @@ class Model:
             else:
                 logits, projected = np.split(maps, [len(self.anomaly_types) + 1])
             refined = logits if self.refiner is None else self.refiner(projected, logits)
+            if self.network is not None and output is not None:
+                refined = self.network.paint(refined, output)
             classes = classes_at(refined, (self.width, self.height))
             evidence = replace(evidence, pixel_summary=summarise(logits))
         score = float(self.ensemble([evidence])[0])
+        if self.network is not None and output is not None:
+            score = self.network.score(score, output)
         return Judgement(float(self.calibration(score)), classes)
 
     def to_contents(self) -> Contents:
@@ -141,6 +157,9 @@ class Model:
             arrays |= self.backbone.to_arrays()
             description[BROUGHT] = self.backbone.view.to_json()
             graphs[BROUGHT] = self.backbone.graph
+        if self.network is not None:
+            description[NETWORK] = self.network.to_json()
+            graphs[NETWORK] = self.network.graph
         return Contents(description, arrays, graphs)
 
     @classmethod
@@ -174,4 +193,5 @@ class Model:
             calibration=Calibration.from_json(description["calibration"]),
             threshold=float(description["threshold"]),
             backbone=backbone,
+            network=Network.from_contents(contents, len(types) + 1 if types else 0),
         )

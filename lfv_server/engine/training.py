@@ -37,6 +37,10 @@ from lfv_server.engine.graph import build_backbone
 from lfv_server.engine.grouping import Groups, grouped_folds, near_duplicates, signature
 from lfv_server.engine.metrics import Floats, auroc
 from lfv_server.engine.model import Model
+from lfv_server.engine.network import choosing as network_choosing
+from lfv_server.engine.network.availability import learning
+from lfv_server.engine.network.stored import Network
+from lfv_server.engine.network.trial import try_network
 from lfv_server.engine.normals import alarm_calibration, fit_normals
 from lfv_server.engine.pixel_head import classes_at
 from lfv_server.engine.pixels import PixelData, PixelResults, cross_fit
@@ -74,6 +78,9 @@ class _Fitted:
     backbone: BroughtBackbone | None = None
     verdict: Verdict | None = None
     """What came of the backbone that a user brought."""
+    network: Network | None = None
+    network_verdict: network_choosing.Verdict | None = None
+    """What came of a network trained with torch; None where none was asked for."""
 
 
 def train(
@@ -89,10 +96,15 @@ def train(
     Deterministic for a seed on one machine.
 
     :param progress: called with the share done, 0 to 1, and what is being done.
-    :raises TrainingError: if the data cannot be trained on; the message is for the user.
+    :raises TrainingError: if the data cannot be trained on, or torch is wanted and not installed;
+        the message is for the user.
     :raises GraphRefused: if a graph that was brought cannot be used.
     """
     options = options or TrainingOptions()
+    if options.network:
+        if options.detector is not None:
+            raise TrainingError("A detector learns no more: give a detector or train a network.")
+        learning()
     if options.detector is not None:
         if options.backbone is not None:
             raise TrainingError("A detector learns no more: give a backbone or a detector.")
@@ -122,6 +134,8 @@ def train(
             verdict = None if accepted is None else Verdict(accepted.sha256)
             validated = CrossValidated(ensemble, scores)
             fitted = _Fitted(validated, {OVERVIEW: view}, graphs, None, verdict=verdict)
+        if options.network:
+            fitted = _with_network(data, fitted, folds, options, executor, progress)
         progress(0.85, "calibrating")
         model, probability = _calibrated(data, fitted, aligner, folds)
         if test:
@@ -138,9 +152,11 @@ def train(
         threshold=model.threshold,
     )
     remarks: list[str] = []
-    if fitted.verdict is not None:
-        result["Details"]["Backbone"] = fitted.verdict.to_json()
-        (remarks if fitted.verdict.used else warnings).append(fitted.verdict.sentence())
+    tried = {"Backbone": fitted.verdict, "Network": fitted.network_verdict}
+    for name, came_of_it in tried.items():
+        if came_of_it is not None:
+            result["Details"][name] = came_of_it.to_json()
+            (remarks if came_of_it.used else warnings).append(came_of_it.sentence())
     findings = Findings(
         data=data,
         images={image.source_ref: image for image in [*train, *test]},
@@ -252,6 +268,39 @@ def _fit_labelled(
     return _Fitted(validated, kept, graphs, pixels, trial.backbone(), trial.verdict)
 
 
+def _with_network(
+    data: Dataset,
+    fitted: _Fitted,
+    folds: Groups,
+    options: TrainingOptions,
+    executor: Executor,
+    progress: Progress,
+) -> _Fitted:
+    """The same with a trained network where it helps, and what came of it."""
+    truth, pixels, scores = data.truth, fitted.pixels, fitted.validated.scores
+    if not truth.any():
+        return replace(fitted, network_verdict=network_choosing.Verdict())
+    tried = try_network(
+        data,
+        scores,
+        None if pixels is None else pixels.logits,
+        folds,
+        options.seed,
+        executor,
+        lambda s: progress(0.85 - 0.05 * (1 - s), f"training networks, {s:.0%}"),
+        for_scores=auroc(truth, scores) < GOOD_ENOUGH,
+    )
+    if pixels is not None and tried.logits is not None:
+        pixels = replace(pixels, logits=tried.logits)
+    return replace(
+        fitted,
+        validated=replace(fitted.validated, scores=tried.scores),
+        pixels=pixels,
+        network=tried.network,
+        network_verdict=tried.verdict,
+    )
+
+
 def _grid(seen: _Observed) -> tuple[int, int] | None:
     """(rows, columns) that the pixel network works on; None without masks."""
     if not any(d.labels is not None and d.labels.any() for d in seen.pixels):
@@ -297,6 +346,7 @@ def _calibrated(
         calibration=fit,
         threshold=calibration.THRESHOLD,
         backbone=fitted.backbone,
+        network=fitted.network,
     )
     return model, probability
 

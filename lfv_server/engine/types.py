@@ -39,6 +39,8 @@ class TrainingOptions:
     """An ONNX file, image to anomaly score and map, to calibrate instead of training."""
     graph_bytes: int = 256 * 1024 * 1024
     """Largest such file."""
+    network: bool = False
+    """Train a network of convolutions too, which needs torch, and keep it where it helps."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ class JobContext:
     limits: Limits
     graphs: Mapping[str, Path] = field(default_factory=dict)
     """What every training is given: ``backbone`` or ``detector`` and its file, or nothing."""
+    network: bool = False
+    """Whether every training trains a network too."""
     clock: Callable[[], float] = time.time
     """Unix seconds."""
     stopping: threading.Event = field(default_factory=threading.Event)

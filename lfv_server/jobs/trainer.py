@@ -46,12 +46,12 @@ def _train(job: dict[str, Any], answers: IO[bytes]) -> dict[str, Any]:
             for image in job[kind]
         ]
 
-    more: dict[str, Any] = {}
-    if graphs := job["graphs"]:
-        # Bounded when the service accepted it.
-        given: dict[str, Any] = {role: Path(path) for role, path in graphs.items()}
+    given: dict[str, Any] = {role: Path(path) for role, path in job["graphs"].items()}
+    if given:  # bounded when the service accepted it
         given["graph_bytes"] = max(path.stat().st_size for path in given.values())
-        more["options"] = engine.TrainingOptions(**given)
+    if job["network"]:
+        given["network"] = True
+    more = {"options": engine.TrainingOptions(**given)} if given else {}
     try:
         outcome = engine.train(
             images("train"), images("test"), Path(job["output"]), progress=progress, **more

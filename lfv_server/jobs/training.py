@@ -98,6 +98,7 @@ class Trainings:
         job = {
             "engine": self._engine,
             "output": str(artifact),
+            "network": context.network,
             "graphs": {role: str(path) for role, path in context.graphs.items()},
             **{kind: [_described(image) for image in fetched[kind].images] for kind in _KINDS},
         }

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lfv_cli.demo_images import DemoSet, make_demo_set
+from lfv_settings import get_settings
+from tasks.errors import ServiceNotStarted
+from tasks.service import ServicePlaces, _check_graph
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,6 +69,23 @@ def test_a_graph_is_for_the_service_on_this_machine(
     outcome = lfv_process(*train, "--backbone", graph, "--detector", graph)
     assert outcome.status == 2
     assert "not both" in outcome.err
+    outcome = lfv_process(*train, "--network", "--detector", graph)
+    assert outcome.status == 2
+    assert "a detector or train a network" in outcome.err
+    outcome = lfv_process(*train, "--network", "--endpoint-url", "http://127.0.0.1:9")
+    assert outcome.status == 2
+    assert "lfv serve" in outcome.err
     outcome = lfv_process(*train, "--detector", graph, "--endpoint-url", "http://127.0.0.1:9")
     assert outcome.status == 2
     assert "lfv serve" in outcome.err
+
+
+def test_a_service_that_is_up_has_to_train_networks_if_they_are_wanted(tmp_path: Path) -> None:
+    places = ServicePlaces(tmp_path)
+    settings = get_settings(home=tmp_path, network=True)
+    for told in ('{"graphs": []}', "{}", "no JSON"):
+        places.ready_file.write_text(told)
+        with pytest.raises(ServiceNotStarted, match="lfv serve --network"):
+            _check_graph(places, settings)
+    places.ready_file.write_text('{"graphs": ["network"]}')
+    _check_graph(places, settings)

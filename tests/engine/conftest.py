@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -76,3 +78,15 @@ def make_plates(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[
         return images
 
     return make
+
+
+@pytest.fixture
+def run_python() -> Callable[[str], str]:
+    """What a Python process of its own prints."""
+
+    def run(code: str) -> str:
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, capture_output=True, check=True, text=True)
+        return done.stdout.strip()
+
+    return run

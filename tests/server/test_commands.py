@@ -79,6 +79,7 @@ def test_it_answers_and_ends(tmp_path: Path, which: str, how: int) -> None:
         (["--backbone", "/not/there.onnx"], "/not/there.onnx: there is no such file"),
         (["--detector", __file__], "is refused: It is not an ONNX file"),
         (["--backbone", __file__, "--detector", __file__], "a backbone or a detector"),
+        (["--network", "--detector", __file__], "a detector or train a network"),
     ],
 )
 def test_wrong_options(tmp_path: Path, which: str, options: list[str], problem: str) -> None:

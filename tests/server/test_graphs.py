@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw
 
+from lfv_server import options
+from lfv_server.errors import OptionsError
 from lfv_server.graphs import accept_graphs
 from lfv_server.home import Home
+from lfv_server.jobs import trainer
 from lfv_server.options import ServeOptions
 
 from ..support import graphs
@@ -122,3 +127,34 @@ def test_only_what_was_accepted_is_kept(detector: Path, tmp_path: Path) -> None:
         assert not copy.exists()
     finally:
         home.close()
+
+
+def test_a_network_needs_torch_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given = ServeOptions(home=tmp_path, network=True)
+    monkeypatch.setattr(options, "find_spec", lambda _: None)
+    with pytest.raises(OptionsError, match=r"--network needs PyTorch.*lfv-pipeline\[network\]"):
+        given.check()
+    monkeypatch.setattr(options, "find_spec", lambda _: object())
+    given.check()
+
+
+def test_trainings_are_told_of_the_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The training process hands to the engine what the service was told."""
+    told: list[Any] = []
+
+    class Engine:
+        TrainingError = ValueError
+        TrainingImage = TrainingOptions = staticmethod(lambda **given: given)
+
+        @staticmethod
+        def train(*_: Any, progress: Any, **more: Any) -> Any:  # noqa: ARG004
+            told.append(more)
+            raise ValueError("enough")
+
+    monkeypatch.setattr(trainer.importlib, "import_module", lambda _: Engine)
+    job = {"engine": "e", "train": [], "test": [], "output": "o", "graphs": {}, "network": False}
+    for network in (False, True):
+        assert trainer._train({**job, "network": network}, io.BytesIO()) == {"failed": "enough"}
+    assert told == [{}, {"options": {"network": True}}]

@@ -149,13 +149,13 @@ class BroughtBackbone:
         return cls(BroughtView.from_json(stored), graph, Painter.from_arrays(contents.arrays))
 
 
-def inspect_stored(graph: bytes) -> None:
-    """Refuse a graph of an artifact that reaches outside itself.
+def inspect_stored(graph: bytes) -> Any:
+    """The model of a graph of an artifact, which may not reach outside itself.
 
     :raises ArtifactError: saying how.
     """
     try:
-        closed(graph)
+        return closed(graph)
     except GraphRefused as error:
         raise ArtifactError(f"The model's graph is refused: {error}") from error
 

@@ -18,7 +18,7 @@ from lfv_server.engine.experts import (
     fit_experts,
 )
 from lfv_server.engine.grouping import Groups, grouped_folds
-from lfv_server.engine.learners import fit_stack
+from lfv_server.engine.learners import fit_stack, squash
 from lfv_server.engine.metrics import Bools, Floats, auroc
 
 INNER_FOLDS = 5
@@ -57,7 +57,7 @@ class Ensemble:
         for scores, centre, spread, weight in zip(
             self.experts(evidence), self.centres, self.spreads, self.weights, strict=True
         ):
-            total += weight * _squash((scores - centre) / spread)
+            total += weight * squash((scores - centre) / spread)
         return total
 
     def to_json(self) -> dict[str, Any]:
@@ -84,12 +84,6 @@ class Ensemble:
         if not len(centres) == len(spreads) == len(weights) == len(experts):
             raise ValueError("experts and weights differ in number")
         return cls(experts, centres, spreads, weights)
-
-
-def _squash(z: Floats) -> Floats:
-    """Linear near zero, logarithmic far out: no single expert may shout the others down."""
-    squashed: Floats = np.sign(z) * np.log1p(np.abs(z))
-    return squashed
 
 
 def candidate_sets(
@@ -153,7 +147,7 @@ def fit_ensemble(
 def _standard(scores: dict[Member, Floats], members: Sequence[Member]) -> Floats:
     columns = [scores[m] for m in members]
     standard: Floats = np.stack(
-        [_squash((c - np.median(c)) / (c.std() + 1e-9)) for c in columns], axis=1
+        [squash((c - np.median(c)) / (c.std() + 1e-9)) for c in columns], axis=1
     )
     return standard
 

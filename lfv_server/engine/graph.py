@@ -98,7 +98,7 @@ def _names(*, color: bool, context: bool) -> tuple[list[str], list[str], list[st
     return unsigned, ["laplacian", "curvature", "profile"], values
 
 
-class _Graph:
+class GraphBuilder:
     """A list of nodes that names things by itself."""
 
     def __init__(self) -> None:
@@ -117,6 +117,27 @@ class _Graph:
         name = f"{operator.lower()}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, list(inputs), [name], name, **attributes))
         return name
+
+    def finished(self, name: str, result: str, shown: list[int], given: list[int]) -> bytes:
+        """The graph from ``image``, uint8 of shape ``shown``, to ``features``, float32 of shape
+        ``given``, serialised.
+        """
+        self.nodes.append(helper.make_node("Identity", [result], ["features"], "features"))
+        model = helper.make_model(
+            helper.make_graph(
+                self.nodes,
+                name,
+                [helper.make_tensor_value_info("image", TensorProto.UINT8, shown)],
+                [helper.make_tensor_value_info("features", TensorProto.FLOAT, given)],
+                list(self.weights.values()),
+            ),
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            producer_name="lfv",
+        )
+        model.ir_version = IR_VERSION
+        onnx.checker.check_model(model)
+        serialised: bytes = model.SerializeToString(deterministic=True)
+        return serialised
 
     def filter(self, source: str, name: str, kernels: NDArray[np.float32]) -> str:
         """Convolve one channel with [n, k, k] kernels, edges repeated."""
@@ -163,7 +184,9 @@ def _derivative_kernels() -> NDArray[np.float32]:
     ).astype(np.float32)
 
 
-def _level(graph: _Graph, colours: str, *, color: bool) -> tuple[list[str], list[str], list[str]]:
+def _level(
+    graph: GraphBuilder, colours: str, *, color: bool
+) -> tuple[list[str], list[str], list[str]]:
     """(unsigned, signed, values) of one level, in the order of :func:`_names`."""
     luminance, *opponents = graph.split(colours, 3) if color else [colours]
     add, mul = "Add", "Mul"
@@ -203,7 +226,7 @@ def _level(graph: _Graph, colours: str, *, color: bool) -> tuple[list[str], list
     return unsigned, signed, [mean, *opponents]
 
 
-def _surroundings(graph: _Graph, colours: str, spec: BackboneSpec, level: int) -> list[str]:
+def _surroundings(graph: GraphBuilder, colours: str, spec: BackboneSpec, level: int) -> list[str]:
     """How each position differs from what lies around it, per colour and radius.
 
     Of the four pairs of opposite neighbours: the highest of their lower ones and the lowest of
@@ -239,7 +262,7 @@ def _surroundings(graph: _Graph, colours: str, spec: BackboneSpec, level: int) -
     return found
 
 
-def _top_hats(graph: _Graph, luminance: str) -> tuple[str, str]:
+def _top_hats(graph: GraphBuilder, luminance: str) -> tuple[str, str]:
     """Luminance above its opening, and below its closing."""
 
     def maximum(source: str) -> str:
@@ -265,7 +288,7 @@ def build_backbone(
     :param projection: [channels, outputs]; with ``head``, these linear maps of the features follow
         the logits.
     """
-    graph = _Graph()
+    graph = GraphBuilder()
     pixels = graph.add("Cast", "image", to=TensorProto.FLOAT)
     planar = graph.add("Transpose", pixels, perm=[0, 3, 1, 2])
     mix = _OPPONENT if spec.color else _OPPONENT[:1]
@@ -315,24 +338,5 @@ def build_backbone(
         projected = graph.add("Conv", plain, kernel, kernel_shape=[1, 1])
         features = graph.add("Concat", features, projected, axis=1)
         count += projection.shape[1]
-    graph.nodes.append(helper.make_node("Identity", [features], ["features"], "features"))
-    shape = [1, count, *spec.grid]
-    model = helper.make_model(
-        helper.make_graph(
-            graph.nodes,
-            "analytic_backbone",
-            [
-                helper.make_tensor_value_info(
-                    "image", TensorProto.UINT8, [1, spec.height, spec.width, 3]
-                )
-            ],
-            [helper.make_tensor_value_info("features", TensorProto.FLOAT, shape)],
-            list(graph.weights.values()),
-        ),
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        producer_name="lfv",
-    )
-    model.ir_version = IR_VERSION
-    onnx.checker.check_model(model)
-    serialised: bytes = model.SerializeToString(deterministic=True)
-    return serialised
+    shown = [1, spec.height, spec.width, 3]
+    return graph.finished("analytic_backbone", features, shown, [1, count, *spec.grid])

@@ -169,6 +169,12 @@ def fit_stumps(x: Matrix, truth: Bools, random: np.random.Generator, rounds: int
     )
 
 
+def squash(z: Floats) -> Floats:
+    """Linear near zero, logarithmic far out: no single expert may shout the others down."""
+    squashed: Floats = np.sign(z) * np.log1p(np.abs(z))
+    return squashed
+
+
 PULL = 3.0
 """Images as strong as which the weights of experts are pulled towards the prior ones."""
 PRIOR = 3.0

@@ -15,6 +15,7 @@ from lfv_server.engine.ensemble import Ensemble
 from lfv_server.engine.evidence import OVERVIEW, Evidence, all_maps
 from lfv_server.engine.experts import Expert, Experts, passing, positional_values
 from lfv_server.engine.grouping import Groups
+from lfv_server.engine.learners import squash
 from lfv_server.engine.metrics import Floats
 from lfv_server.engine.positional import fit_positional
 
@@ -34,9 +35,8 @@ def fit_normals(evidence: Sequence[Evidence], folds: Groups) -> tuple[Ensemble, 
     spread = 1.4826 * float(np.median(np.abs(raw - centre))) + 1e-6
     head = fit_positional(all_maps(evidence))
     expert = Expert("distance", OVERVIEW, passing(head.values, centre, spread))
-    z = (raw - centre) / spread
     ensemble = Ensemble(Experts((expert,), head), (0.0,), (1.0,), (1.0,))
-    return ensemble, np.sign(z) * np.log1p(np.abs(z))
+    return ensemble, squash((raw - centre) / spread)
 
 
 def alarm_calibration(count: int) -> Calibration:

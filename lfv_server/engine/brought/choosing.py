@@ -15,6 +15,7 @@ import numpy as np
 
 from lfv_server.engine.brought.acceptance import Accepted
 from lfv_server.engine.brought.backbone import BROUGHT, BroughtBackbone, Painter, look
+from lfv_server.engine.comparison import Comparison
 from lfv_server.engine.dataset import Dataset
 from lfv_server.engine.ensemble import Ensemble, fit_ensemble
 from lfv_server.engine.evidence import Evidence
@@ -52,26 +53,18 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """For the EvaluationResult's details."""
-        found: dict[str, Any] = {"Sha256": self.sha256, "Used": self.used}
-        for name, pair in (("AUROC", self.auroc), ("IoU", self.overlap)):
-            if pair is not None:
-                found[f"{name}Without"], found[f"{name}With"] = pair
-        return found
+        figures = Comparison(self.auroc, self.overlap).to_json()
+        return {"Sha256": self.sha256, "Used": self.used, **figures}
 
     def sentence(self) -> str:
         """For the report and the status message."""
-        tried = []
-        if self.auroc is not None:
-            tried.append("AUROC {:.3f} without and {:.3f} with it".format(*self.auroc))
-        if self.overlap is not None:
-            tried.append("IoU in the cells {:.2f} without and {:.2f} with it".format(*self.overlap))
-        found = f" ({'; '.join(tried)}, in cross-validation)" if tried else ""
+        found = Comparison(self.auroc, self.overlap).in_words("in cross-validation")
         name = f"The backbone {self.sha256[:12]}"
         if self.in_experts and self.in_pixels:
             return f"{name} is used for verdicts and masks{found}."
         if self.used:
             return f"{name} is used for {'verdicts' if self.in_experts else 'masks'}{found}."
-        if not tried:
+        if not found:
             return f"{name} is not used: there was nothing to improve, or nothing to show it by."
         return f"{name} is not used, because it does not help enough{found}."
 

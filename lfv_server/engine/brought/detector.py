@@ -13,6 +13,7 @@ from lfv_server.engine.artifact import Contents
 from lfv_server.engine.brought.backbone import inspect_stored
 from lfv_server.engine.brought.graphs import BroughtView, GraphRunner, Matrix
 from lfv_server.engine.calibration import Calibration
+from lfv_server.engine.learners import squash
 from lfv_server.engine.metrics import Floats
 from lfv_server.engine.model import Decoded, Judge, Judgement
 
@@ -39,9 +40,7 @@ class Scale:
 
     def __call__(self, scores: Floats) -> Floats:
         """[images] to [images], order kept."""
-        z = (scores - self.centre) / self.spread
-        drawn: Floats = np.sign(z) * np.log1p(np.abs(z))
-        return drawn
+        return squash((scores - self.centre) / self.spread)
 
 
 @dataclass(frozen=True)

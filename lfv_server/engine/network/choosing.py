@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfv_server.engine.brought.choosing import OVERLAP_GAIN, gain_needed
+from lfv_server.engine.comparison import Comparison
 from lfv_server.engine.grouping import Groups
 from lfv_server.engine.learners import CLIP, fit_stack
 from lfv_server.engine.metrics import Bools, Floats, auroc
@@ -42,25 +43,17 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """For the EvaluationResult's details."""
-        found: dict[str, Any] = {"Used": self.used}
-        for name, pair in (("AUROC", self.auroc), ("IoU", self.overlap)):
-            if pair is not None:
-                found[f"{name}Without"], found[f"{name}With"] = pair
-        return found
+        figures = Comparison(self.auroc, self.overlap).to_json()
+        return {"Used": self.used, **figures}
 
     def sentence(self) -> str:
         """For the report and the status message."""
-        tried = []
-        if self.auroc is not None:
-            tried.append("AUROC {:.3f} without and {:.3f} with it".format(*self.auroc))
-        if self.overlap is not None:
-            tried.append("IoU in the cells {:.2f} without and {:.2f} with it".format(*self.overlap))
-        found = f" ({'; '.join(tried)}, out of fold)" if tried else ""
+        found = Comparison(self.auroc, self.overlap).in_words("out of fold")
         if self.used:
             roles = (("verdicts", self.in_verdicts), ("masks", self.in_masks))
             uses = " and ".join(name for name, used in roles if used)
             return f"The trained network is used for {uses}{found}."
-        if not tried:
+        if not found:
             return "No network was trained: there was nothing to improve, or nothing to show it by."
         return f"The trained network is not used, because it does not help enough{found}."
 

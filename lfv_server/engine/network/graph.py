@@ -10,33 +10,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 
-from lfv_server.engine.graph import IR_VERSION, OPSET
+from lfv_server.engine.graph import GraphBuilder
 from lfv_server.engine.network.design import Design, built
 
 Weights = Mapping[str, NDArray[np.float32]]
 """``NAME.weight`` [outputs, inputs, rows, columns] and ``NAME.bias`` [outputs] of every layer."""
 
 
-class _Nodes:
+class _Nodes(GraphBuilder):
     """The operators of a design, as nodes."""
 
     def __init__(self, weights: Weights) -> None:
+        super().__init__()
         self._known = weights
-        self.nodes: list[onnx.NodeProto] = []
-        self.stored: dict[str, onnx.TensorProto] = {}
-
-    def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
-        name = f"{operator.lower()}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, list(inputs), [name], name, **attributes))
-        return name
-
-    def constant(self, name: str, value: NDArray[Any]) -> str:
-        self.stored[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
-        return name
 
     def _conv(self, maps: str, name: str, channels: int, **attributes: Any) -> str:
         weight, bias = self._known[f"{name}.weight"], self._known[f"{name}.bias"]
@@ -93,20 +82,4 @@ def build_network(design: Design, weights: Weights) -> bytes:
     one = nodes.constant("one", np.array(1, dtype=np.float32))
     image = nodes.add("Sub", nodes.add("Mul", planar, step), one)
     found = built(design, image, nodes)
-    nodes.nodes.append(helper.make_node("Identity", [found], ["features"], "features"))
-    shown, given = design.shapes
-    model = helper.make_model(
-        helper.make_graph(
-            nodes.nodes,
-            "trained_network",
-            [helper.make_tensor_value_info("image", TensorProto.UINT8, shown)],
-            [helper.make_tensor_value_info("features", TensorProto.FLOAT, given)],
-            list(nodes.stored.values()),
-        ),
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        producer_name="lfv",
-    )
-    model.ir_version = IR_VERSION
-    onnx.checker.check_model(model)
-    serialised: bytes = model.SerializeToString(deterministic=True)
-    return serialised
+    return nodes.finished("trained_network", found, *design.shapes)

@@ -1,0 +1,34 @@
+"""What something optional is good for: figures without and with it, measured on unseen images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Pair = tuple[float, float]
+"""Without and with it."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """None where it was not tried."""
+
+    auroc: Pair | None
+    overlap: Pair | None
+    """Mean IoU in the cells."""
+
+    def to_json(self) -> dict[str, float]:
+        """For the EvaluationResult's details."""
+        found: dict[str, float] = {}
+        for name, pair in (("AUROC", self.auroc), ("IoU", self.overlap)):
+            if pair is not None:
+                found[f"{name}Without"], found[f"{name}With"] = pair
+        return found
+
+    def in_words(self, how: str) -> str:
+        """In brackets, with how it was measured; empty where nothing was tried."""
+        tried = []
+        if self.auroc is not None:
+            tried.append("AUROC {:.3f} without and {:.3f} with it".format(*self.auroc))
+        if self.overlap is not None:
+            tried.append("IoU in the cells {:.2f} without and {:.2f} with it".format(*self.overlap))
+        return f" ({'; '.join(tried)}, {how})" if tried else ""

@@ -7,6 +7,7 @@ reads first and writes later would fail with "database is locked" when another w
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -21,13 +22,14 @@ from sqlalchemy.exc import ArgumentError
 from lfv_store.errors import StoreError
 from lfv_store.translate import translated
 
+_SQLITE_WAIT_SECONDS = 30
 SQLITE_PRAGMAS = (
     # Readers (an auditor's SQL, an export) never block the writer, nor the writer them.
     "PRAGMA journal_mode = WAL",
     # SQLite checks REFERENCES only when asked to, per connection.
     "PRAGMA foreign_keys = ON",
     # A second writer waits this long (ms) for its turn before it gives up with StoreUnavailable.
-    "PRAGMA busy_timeout = 30000",
+    f"PRAGMA busy_timeout = {_SQLITE_WAIT_SECONDS * 1000}",
     # A commit is on the disk before it is acknowledged. NORMAL, WAL's usual companion, may lose the
     # last commits when the power fails: one of them may be the only trace of a model being started.
     "PRAGMA synchronous = FULL",
@@ -113,7 +115,7 @@ class Database:
         if self.is_sqlite:
             self.engine = sa.create_engine(
                 self.url,
-                connect_args={"timeout": 30, "check_same_thread": False},
+                connect_args={"timeout": _SQLITE_WAIT_SECONDS, "check_same_thread": False},
                 pool_size=5,
                 max_overflow=20,
                 pool_timeout=60,
@@ -198,7 +200,23 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     # says BEGIN, so that DDL is transactional and writers can say IMMEDIATE.
     connection.isolation_level = None
     for pragma in SQLITE_PRAGMAS:
-        connection.execute(pragma)
+        _execute_patiently(connection, pragma)
+
+
+def _execute_patiently(connection: sqlite3.Connection, pragma: str) -> None:
+    # Several connections that come to a new file at once all switch it to WAL. One that finds
+    # another at it is told "database is locked" at once, whatever busy_timeout says.
+    deadline = time.monotonic() + _SQLITE_WAIT_SECONDS
+    while True:
+        try:
+            connection.execute(pragma)
+        except sqlite3.OperationalError as error:
+            locked = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not locked or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _begin_sqlite(conn: Connection) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -200,6 +201,17 @@ def test_sqlite_settings_hold_on_every_connection(sqlite_url: str) -> None:
             for conn in (one, two):
                 for pragma, value in expected.items():
                     assert conn.exec_driver_sql(f"PRAGMA {pragma}").scalar() == value
+
+
+def test_a_new_sqlite_file_is_waited_for_while_another_writes_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as another:
+        another.execute("BEGIN IMMEDIATE")  # SQLite itself would not wait for this one to end
+        ending = threading.Timer(0.2, another.execute, ["COMMIT"])
+        ending.start()
+        with open_store(f"sqlite:///{path}") as store, store.database.read() as conn:
+            assert conn.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        ending.join()
 
 
 def test_postgresql_settings_hold_on_every_connection(postgresql_url: str) -> None:

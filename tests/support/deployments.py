@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +13,8 @@ from typing import Any
 from endpoints import wait_until
 
 FLOW = "inspect-images"
+BUSY = 503
+"""What the server answers when its SQLite file is locked for too long; nothing was done then."""
 
 
 @dataclass(frozen=True)
@@ -20,12 +24,24 @@ class PrefectApi:
     url: str
 
     def call(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """GET a path, or POST `body` to it."""
+        """GET a path, or POST `body` to it; asks again while the server is busy, as Prefect does."""
+        answers: list[Any] = []
+        wait_until(lambda: self._answered(path, body, answers), 60)
+        return answers[0]
+
+    def _answered(self, path: str, body: Mapping[str, Any] | None, answers: list[Any]) -> bool:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(f"{self.url}/{path}", data=data, headers=headers)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                answers.append(json.load(answer))
+        except urllib.error.HTTPError as error:
+            with error:
+                if error.code != BUSY:
+                    raise
+                return False
+        return True
 
     def deployment(self, name: str) -> str:
         """The id of a deployment of the flow, once there is one."""
@@ -53,7 +69,11 @@ class PrefectApi:
 
     def run(self, deployment: str, **parameters: Any) -> str:
         """Have a deployment run now; gives the flow run's id."""
-        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+        body = {
+            "parameters": parameters,
+            "state": {"type": "SCHEDULED"},
+            "idempotency_key": str(uuid.uuid4()),  # asked twice, it is one flow run all the same
+        }
         return str(self.call(f"deployments/{deployment}/create_flow_run", body)["id"])
 
     def cancel(self, flow_run: str) -> None:

@@ -26,6 +26,8 @@ FEW = 20
 TOO_FEW = 10
 """Images of a class below which the user is told not to rely on the model."""
 MAX_TYPES = 100
+_SAMPLES = 8
+"""Points of a mask, along each side of a cell, that the shares of the classes are counted on."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,25 @@ def load_labels(
         return None
     labels = read_mask(image.mask_path, image.mask_colors, types, size)
     return labels if labels.any() else None
+
+
+def load_shares(
+    image: TrainingImage, types: tuple[str, ...], grid: tuple[int, int]
+) -> NDArray[np.float16] | None:
+    """How much of every cell each class has, or None where nobody knows (see ``load_labels``).
+
+    :param grid: (rows, columns)
+    :returns: [1 + types, rows, columns], background first.
+    """
+    rows, columns = grid
+    labels = load_labels(image, types, (columns * _SAMPLES, rows * _SAMPLES))
+    if labels is None:
+        return None
+    cells = labels.reshape(rows, _SAMPLES, columns, _SAMPLES)
+    shares: NDArray[np.float16] = np.stack(
+        [(cells == number).mean(axis=(1, 3)) for number in range(len(types) + 1)]
+    ).astype(np.float16)
+    return shares
 
 
 def _bytes(image: TrainingImage) -> bytes:

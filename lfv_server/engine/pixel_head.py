@@ -1,7 +1,9 @@
-"""A small network per pixel: which anomaly type, if any, each position of the maps shows.
+"""A small network per cell of the maps: how much of it each anomaly type, if any, takes up.
 
 Two hidden layers on the backbone's features, trained with Adam (Kingma, Ba 2015) in numpy on a
-class-balanced sample of pixels whose weights restore the true class frequencies.
+class-balanced sample of cells whose weights restore the true frequencies.  What it learns are the
+shares of a cell that a mask gives each class, not only the class that has most of it: from those
+the outline can be drawn finer than the cells are.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ class PixelSample:
 
     features: Matrix
     """[rows, channels]"""
-    classes: NDArray[np.int64]
+    shares: Matrix
+    """[rows, classes], each row's sum 1."""
     weights: Matrix
 
     @classmethod
@@ -32,29 +35,32 @@ class PixelSample:
         """One sample of several images."""
         return cls(
             np.concatenate([p.features for p in parts]),
-            np.concatenate([p.classes for p in parts]),
+            np.concatenate([p.shares for p in parts]),
             np.concatenate([p.weights for p in parts]),
         )
 
 
 def sample_pixels(
-    features: Matrix, labels: NDArray[np.uint8], per_class: int, random: np.random.Generator
+    features: Matrix, shares: NDArray[np.floating], per_class: int, random: np.random.Generator
 ) -> PixelSample:
-    """Up to ``per_class`` pixels of every class present in one image.
+    """Up to ``per_class`` cells of every class present in one image.
+
+    A cell that any anomaly type touches is drawn as one of the type with the most of it.
 
     :param features: [channels, rows, columns]
-    :param labels: [rows, columns]
+    :param shares: [classes, rows, columns]
     """
-    flat = features.reshape(features.shape[0], -1)
-    chosen, classes, weights = [], [], []
-    for number in np.unique(labels):
-        where = np.nonzero(labels.ravel() == number)[0]
+    flat = features.reshape(len(features), -1)
+    parts = shares.reshape(len(shares), -1).astype(np.float32)
+    touched = np.where(parts[0] < 1, parts[1:].argmax(axis=0) + 1, 0)
+    chosen, weights = [], []
+    for number in np.unique(touched):
+        where = np.nonzero(touched == number)[0]
         take = min(per_class, len(where))
         chosen.append(random.choice(where, take, replace=False))
-        classes.append(np.full(take, number, dtype=np.int64))
         weights.append(np.full(take, len(where) / take, dtype=np.float32))
     index = np.concatenate(chosen)
-    return PixelSample(flat[:, index].T.copy(), np.concatenate(classes), np.concatenate(weights))
+    return PixelSample(flat[:, index].T.copy(), parts[:, index].T.copy(), np.concatenate(weights))
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,6 @@ def class_shares(classes: NDArray[np.uint8], count: int) -> list[float]:
 
 def train_pixel_head(
     sample: PixelSample,
-    classes: int,
     *,
     random: np.random.Generator,
     hidden: tuple[int, ...] = (64, 32),
@@ -135,15 +140,13 @@ def train_pixel_head(
     x = np.clip((sample.features - mean) * scale, -8, 8)
     weights = sample.weights / sample.weights.mean()
     weights = np.minimum(weights, np.quantile(weights, 0.995))
-    sizes = (x.shape[1], *hidden, classes)
+    sizes = (x.shape[1], *hidden, sample.shares.shape[1])
     parameters: list[Matrix] = []
     for fan_in, fan_out in pairwise(sizes):
         spread = np.sqrt(2 / fan_in)
         parameters.append((random.standard_normal((fan_in, fan_out)) * spread).astype(np.float32))
         parameters.append(np.zeros(fan_out, dtype=np.float32))
-    _adam(
-        parameters, x, sample.classes, weights, random, epochs, batch, rate, decay, noise, dropout
-    )
+    _adam(parameters, x, sample.shares, weights, random, epochs, batch, rate, decay, noise, dropout)
     first = parameters[0] * scale[:, None]
     parameters[1] = parameters[1] - mean @ first
     parameters[0] = first
@@ -153,7 +156,7 @@ def train_pixel_head(
 def _adam(
     parameters: list[Matrix],
     x: Matrix,
-    classes: NDArray[np.int64],
+    shares: Matrix,
     weights: Matrix,
     random: np.random.Generator,
     epochs: int,
@@ -180,9 +183,7 @@ def _adam(
             if noise:
                 begin = int(random.integers(len(pool) - len(rows) + 1))
                 inputs = inputs + pool[begin : begin + len(rows)]
-            gradients = _gradients(
-                parameters, inputs, classes[rows], weights[rows], random, dropout
-            )
+            gradients = _gradients(parameters, inputs, shares[rows], weights[rows], random, dropout)
             step += 1
             now = rate * 0.5 * (1 + np.cos(np.pi * step / total))
             for number, gradient in enumerate(gradients):
@@ -198,7 +199,7 @@ def _adam(
 def _gradients(
     parameters: list[Matrix],
     x: Matrix,
-    classes: NDArray[np.int64],
+    shares: Matrix,
     weights: Matrix,
     random: np.random.Generator,
     dropout: float,
@@ -216,7 +217,7 @@ def _gradients(
     logits = logits - logits.max(axis=1, keepdims=True)
     delta = np.exp(logits)
     delta /= delta.sum(axis=1, keepdims=True)
-    delta[np.arange(len(x)), classes] -= 1
+    delta -= shares
     delta *= (weights / len(x))[:, None]
     gradients: list[Matrix] = []
     for number in range(last, -1, -1):

@@ -96,6 +96,14 @@ class Refiner:
             total += x
         return (total / np.float32(len(self.heads))).reshape(-1, rows, columns)
 
+    def favouring(self, favours: Matrix) -> Refiner:
+        """The same with ``favours``, [classes], added to its logits."""
+        heads = []
+        for head in self.heads:
+            *before, (weight, bias) = head.layers
+            heads.append(PixelHead((*before, (weight, bias + favours))))
+        return Refiner(tuple(heads))
+
     def from_features(self, features: Matrix, logits: Matrix) -> Matrix:
         """The same without a graph, from the features themselves."""
         inputs = with_surroundings(features, logits)

@@ -27,7 +27,14 @@ from lfv_server.engine.crossval import (
     calibrated_probabilities,
     cross_validate,
 )
-from lfv_server.engine.dataset import Dataset, check_test, load, load_labels, read_training
+from lfv_server.engine.dataset import (
+    Dataset,
+    check_test,
+    load,
+    load_labels,
+    load_shares,
+    read_training,
+)
 from lfv_server.engine.ensemble import candidate_sets
 from lfv_server.engine.errors import TrainingError
 from lfv_server.engine.evaluation import Evaluated, evaluate
@@ -189,10 +196,8 @@ def _observe(
         evidence = observer(pixels)
         known = None
         if PIXELS in views:
-            rows, columns = views[PIXELS].grid
-            labels = load_labels(image, data.type_names, (columns, rows))
             features = observer.features(PIXELS, pixels).astype(np.float16)
-            known = PixelData(features, labels)
+            known = PixelData(features, load_shares(image, data.type_names, views[PIXELS].grid))
         return evidence, known, scaled(pixels, THUMBNAIL)
 
     rows = []
@@ -223,14 +228,13 @@ def _fit_labelled(
     if accepted is not None:
         progress(0.4, "showing the backbone every image")
         trial = BackboneTrial(data, accepted, _grid(seen), executor)
-    if any(d.labels is not None and d.labels.any() for d in seen.pixels):
+    if _painted(seen):
         views[PIXELS] = pixel_view_of(data)
-        count = len(data.anomaly_types) + 1
-        pixels = cross_fit(seen.pixels, truth, groups, folds, count, seed, executor)
+        pixels = cross_fit(seen.pixels, truth, groups, folds, seed, executor)
         if trial is not None:
             progress(0.45, "trying the backbone for masks")
             beside_ours = beside(seen.pixels, trial.sights)
-            other = cross_fit(beside_ours, truth, groups, folds, count, seed, executor)
+            other = cross_fit(beside_ours, truth, groups, folds, seed, executor)
             pixels = trial.paint(pixels, other, folds)
         progress(0.55, "learning")
     sets = candidate_sets((), pixels=pixels is not None)
@@ -301,9 +305,14 @@ def _with_network(
     )
 
 
+def _painted(seen: _Observed) -> bool:
+    """Whether any image is known to show an anomaly, and where."""
+    return any(d.shares is not None and bool(d.shares[1:].any()) for d in seen.pixels)
+
+
 def _grid(seen: _Observed) -> tuple[int, int] | None:
     """(rows, columns) that the pixel network works on; None without masks."""
-    if not any(d.labels is not None and d.labels.any() for d in seen.pixels):
+    if not _painted(seen):
         return None
     _, rows, columns = seen.pixels[0].features.shape
     return rows, columns

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lfv_server.engine.dataset import load_shares
 from lfv_server.engine.errors import TrainingError
 from lfv_server.engine.masks import parse_color, read_mask
+from lfv_server.engine.types import TrainingImage
 
 COLORS = {"#23A436": "crack", "#FF7F0E": "dent"}
 TYPES = ("crack", "dent")
@@ -64,6 +66,23 @@ def test_an_anomaly_may_be_black(tmp_path: Path) -> None:
     image.save(tmp_path / "mask.png")
     found = read_mask(tmp_path / "mask.png", {"#000000": "hole"}, ("hole",), (40, 30))
     assert found.sum() == 300
+
+
+def test_cells_know_how_much_of_them_each_type_takes_up(mask: Image.Image, tmp_path: Path) -> None:
+    mask.save(tmp_path / "mask.png")
+    image = TrainingImage("a.jpg", tmp_path / "a.jpg", True, tmp_path / "mask.png", COLORS)
+    shares = load_shares(image, TYPES, (2, 5))  # cells of 8 x 15 pixels
+    assert shares is not None
+    assert shares.shape == (3, 2, 5)
+    assert shares.sum(axis=0) == pytest.approx(1)
+    assert shares[1, 0] == pytest.approx([10 / 15, 2 / 8 * 10 / 15, 0, 0, 0], abs=0.1)
+    assert shares[2, 1] == pytest.approx([0, 0, 4 / 8 * 5 / 15, 5 / 15, 5 / 15], abs=0.1)
+    normal = TrainingImage("b.jpg", tmp_path / "b.jpg", False, tmp_path / "mask.png", COLORS)
+    background = load_shares(normal, TYPES, (2, 5))
+    assert background is not None
+    assert (background[0] == 1).all()
+    unknown = TrainingImage("c.jpg", tmp_path / "c.jpg", True)
+    assert load_shares(unknown, TYPES, (2, 5)) is None
 
 
 def test_colours() -> None:

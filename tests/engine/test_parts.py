@@ -14,7 +14,8 @@ from lfv_server.engine.backbone import Backbone
 from lfv_server.engine.descriptors import describe
 from lfv_server.engine.graph import BackboneSpec, build_backbone
 from lfv_server.engine.grouping import grouped_folds, near_duplicates, signature
-from lfv_server.engine.pixel_head import PixelHead
+from lfv_server.engine.pixel_head import PixelHead, PixelSample, train_pixel_head
+from lfv_server.engine.pixels import LEAST_OVERLAP, PixelData, favours
 from lfv_server.engine.positional import PositionalHead, fit_positional
 from lfv_server.engine.refinement import (
     CHANNELS,
@@ -201,6 +202,35 @@ def test_the_second_pass_runs_the_same_split_over_graph_and_numpy() -> None:
     assert np.allclose(second.from_features(maps, first(maps)), expected, atol=1e-4)
     stored = Refiner.from_arrays(second.to_arrays())
     assert np.allclose(stored(joined[3:], joined[:3]), expected, atol=1e-3)
+
+
+def test_the_pixel_network_learns_shares() -> None:
+    random = np.random.default_rng(0)
+    share = np.repeat(np.linspace(0.05, 0.95, 10), 200).astype(np.float32)
+    inputs = np.stack([share, random.standard_normal(2000)], axis=1).astype(np.float32)
+    sample = PixelSample(inputs, np.stack([1 - share, share], axis=1), np.ones(2000, np.float32))
+    head = train_pixel_head(sample, random=random, epochs=20)
+    logits = head(inputs.T[:, None])[:, 0]
+    found = 1 / (1 + np.exp(logits[0] - logits[1]))
+    assert np.abs(found - share).max() < 0.12
+
+
+def test_types_are_favoured_as_far_as_the_highest_overlap_asks_for() -> None:
+    shares = np.zeros((3, 1, 10), np.float16)
+    shares[1, 0, :4], shares[2, 0, 4:8], shares[0, 0, 8:] = 1, 1, 1
+    logits = np.full((3, 1, 10), -5, np.float32)
+    logits[1, 0, :3] = logits[2, 0, 4:5] = 5  # three of four cells found, and one of four
+    logits[0] = np.where(logits.max(axis=0) > 0, -5, 5)
+    empty = PixelData(shares, None)
+    known = PixelData(shares, shares)
+    found = favours([logits, logits], [known, empty])
+    assert found == pytest.approx([0, -np.log(3 / 4), -np.log(LEAST_OVERLAP)])
+    head = PixelHead(((np.zeros((CHANNELS + 2, 3), np.float32), np.zeros(3, np.float32)),))
+    refiner = Refiner((head, head))
+    features = np.zeros((2, 1, 10), np.float32)
+    before = refiner.from_features(features, logits)
+    after = refiner.favouring(found).from_features(features, logits)
+    assert (after - before)[:, 0, 0] == pytest.approx(found)
 
 
 def test_surroundings_tell_a_gap_from_the_ground() -> None:

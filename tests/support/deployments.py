@@ -24,7 +24,7 @@ class PrefectApi:
     url: str
 
     def call(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """GET a path, or POST `body` to it; asks again while the server is busy, as Prefect does."""
+        """GET a path, or POST `body` to it; asked again while the server is busy."""
         answers: list[Any] = []
         wait_until(lambda: self._answered(path, body, answers), 60)
         return answers[0]

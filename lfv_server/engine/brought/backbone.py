@@ -184,7 +184,7 @@ def look(
 def beside(data: Sequence[PixelData], sights: Sequence[Sight]) -> list[PixelData]:
     """Our pixel features with the backbone's below them."""
     return [
-        PixelData(np.concatenate([one.features, sight.maps]), one.labels)
+        PixelData(np.concatenate([one.features, sight.maps]), one.shares)
         for one, sight in zip(data, sights, strict=True)
         if sight.maps is not None
     ]

@@ -3,7 +3,8 @@
 ridge-0.1, ridge-1, lasso, stumps    what there is in the image, at the detail view's size
 layout                               where it is, in the overview (aligned where that helps)
 position                             how each position differs from the normal parts
-distance                             how far the farthest positions are from them, unlearned
+distance, nearest                    how far the farthest positions are from what is usual there,
+                                     and from the nearest normal image, unlearned
 pixels                               what the pixel head paints (with masks only)
 """
 
@@ -27,11 +28,11 @@ from lfv_server.engine.learners import (
     head_from_arrays,
 )
 from lfv_server.engine.metrics import Bools, Floats
-from lfv_server.engine.positional import PositionalHead, fit_positional
+from lfv_server.engine.positional import SUMS, PositionalHead, fit_positional
 
 Matrix = NDArray[np.float32]
 DETAIL_EXPERTS = ("ridge-0.1", "ridge-1", "lasso", "stumps")
-POSITION_EXPERTS = ("position", "distance")
+POSITION_EXPERTS = ("position", *SUMS)
 """Those that share one :class:`PositionalHead`."""
 POSITION_PARTS = 3
 
@@ -128,8 +129,8 @@ def fit_experts(
         positional = fit_positional(all_maps(normal))
     fitted = []
     for kind, view in members:
-        if kind == "distance" and positional is not None:
-            head: Head = passing(positional.values, 0.0, 1.0)
+        if kind in SUMS and positional is not None:
+            head: Head = passing(kind, positional.values, 0.0, 1.0)
         else:
             head = _fit_head(kind, view, evidence, truth, np.random.default_rng(seed))
         fitted.append(Expert(kind, view, head))
@@ -153,13 +154,13 @@ def _fit_head(
     return fit_ridge(x, truth, penalty)
 
 
-def passing(values: int, centre: float, spread: float) -> LinearHead:
-    """A head on ``values`` positional values: (value - centre) / spread of the last one, unclipped
-    up to 100.
+def passing(kind: str, values: int, centre: float, spread: float) -> LinearHead:
+    """A head on ``values`` positional values: (value - centre) / spread of one of ``SUMS``,
+    unclipped up to 100.
     """
     reach = 100.0
     weight: Matrix = np.zeros(values, dtype=np.float32)
-    weight[-1] = reach / CLIP
+    weight[SUMS.index(kind) - len(SUMS)] = reach / CLIP
     gain: Matrix = np.full(values, CLIP / reach / spread, dtype=np.float32)
     return LinearHead(np.full(values, centre, dtype=np.float32), gain, weight, 0.0)
 

@@ -1,7 +1,7 @@
 """Learning from normal images alone.
 
-One expert: how far the farthest positions are from the normal parts, counted in robust deviations
-of the distances of normal images that the expert had not seen.
+Two experts: how far the farthest positions are from what is usual there, and from the nearest
+normal image, each counted in robust deviations of the same of normal images that it had not seen.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lfv_server.engine.experts import Expert, Experts, passing, positional_value
 from lfv_server.engine.grouping import Groups
 from lfv_server.engine.learners import squash
 from lfv_server.engine.metrics import Floats
-from lfv_server.engine.positional import fit_positional
+from lfv_server.engine.positional import SUMS, fit_positional
 
 ALARM = 3.0
 """Robust standard deviations above the normal median at which an image is called anomalous."""
@@ -25,18 +25,26 @@ ALARM = 3.0
 
 def fit_normals(evidence: Sequence[Evidence], folds: Groups) -> tuple[Ensemble, Floats]:
     """The model, and the out-of-fold score of every normal image (0 typical, 1 one deviation)."""
-    raw = np.zeros(len(evidence))
+    raw = np.zeros((len(evidence), len(SUMS)))
     for fold in np.unique(folds):
         inside = [e for e, f in zip(evidence, folds, strict=True) if f != fold]
         outside = np.flatnonzero(folds == fold).tolist()
         head = fit_positional(all_maps(inside))
-        raw[outside] = positional_values(head, [evidence[i] for i in outside])[:, -1]
-    centre = float(np.median(raw))
-    spread = 1.4826 * float(np.median(np.abs(raw - centre))) + 1e-6
+        found = positional_values(head, [evidence[i] for i in outside])
+        raw[outside] = found[:, -len(SUMS) :]
+    centres = np.median(raw, axis=0)
+    spreads = 1.4826 * np.median(np.abs(raw - centres), axis=0) + 1e-6
     head = fit_positional(all_maps(evidence))
-    expert = Expert("distance", OVERVIEW, passing(head.values, centre, spread))
-    ensemble = Ensemble(Experts((expert,), head), (0.0,), (1.0,), (1.0,))
-    return ensemble, squash((raw - centre) / spread)
+    experts = tuple(
+        Expert(kind, OVERVIEW, passing(kind, head.values, float(centre), float(spread)))
+        for kind, centre, spread in zip(SUMS, centres, spreads, strict=True)
+    )
+    count = len(experts)
+    ensemble = Ensemble(
+        Experts(experts, head), (0.0,) * count, (1.0,) * count, (1 / count,) * count
+    )
+    scores: Floats = squash((raw - centres) / spreads).mean(axis=1)
+    return ensemble, scores
 
 
 def alarm_calibration(count: int) -> Calibration:

@@ -1,7 +1,10 @@
 """What each position of a normal part looks like, and how far an image is from that.
 
-A Gaussian per cell of the aligned maps over principal components of the features (PaDiM, Defard
-2021), its covariance shrunk and pooled over neighbours.  Learns from normal images only.
+Two answers to the second, both over principal components of the features of the aligned maps.  A
+Gaussian per cell (PaDiM, Defard 2021), its covariance shrunk and pooled over neighbours, knows what
+is usual on average.  The nearest of the normal images at each cell (as PatchCore has it of patches
+anywhere, Roth 2022) knows parts that are normal in several ways: printed eyes, cells of two makes.
+Learns from normal images only.
 """
 
 from __future__ import annotations
@@ -17,11 +20,19 @@ from lfv_server.engine.artifact import Arrays
 Matrix = NDArray[np.float32]
 COMPONENTS = 16
 SHRINKAGE = 0.05
+POOLING = 0.3
+"""Share of all cells' mean covariance in each cell's, where images are compared one by one."""
+KEPT = 48
+"""Normal images kept to be compared with."""
+SUMS = ("distance", "nearest")
+"""The last two of an image's statistics."""
 _FARTHEST = 0.05
 """Share of the cells whose mean distance is the last of the statistics."""
 _CELL_QUANTILES = (0.5, 0.9, 0.98, 1.0)
 _AREA_QUANTILES = (0.9, 0.98, 0.995, 1.0)
 _DISTANCE_QUANTILES = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)
+_UNLIKE = 0.01
+"""Share of the cells whose mean difference from the nearest normal image is one of them."""
 
 
 def coarse(features: Matrix, factor: int = 2) -> Matrix:
@@ -45,21 +56,37 @@ class PositionalHead:
     """[components, rows, columns]"""
     whitening: Matrix
     """[rows, columns, components, components], so that |W (x - mean)| is the distance."""
+    comparing: Matrix
+    """The same, its covariance pooled over all cells by ``POOLING``."""
+    kept: Matrix
+    """[normal images, rows, columns, components], each ``comparing`` times what it shows."""
 
     @property
     def values(self) -> int:
         """How many :meth:`statistics` there are of an image."""
         components = len(self.offset)
         of_residuals = len(_CELL_QUANTILES) + len(_AREA_QUANTILES)
-        return of_residuals * components + len(_DISTANCE_QUANTILES) + 1
+        return of_residuals * components + 2 * len(_DISTANCE_QUANTILES) + len(SUMS)
 
-    def residuals(self, maps: Matrix) -> Matrix:
-        """What is not as usual, whitened: [components, rows, columns]."""
+    def reduced(self, maps: Matrix) -> Matrix:
+        """The principal components of an image's maps: [components, rows, columns]."""
         channels, rows, columns = maps.shape
-        reduced = self.projection.T @ maps.reshape(channels, -1) + self.offset[:, None]
-        delta = reduced.reshape(-1, rows, columns) - self.mean
-        white = self.whitening @ delta.transpose(1, 2, 0)[..., None]
-        return np.ascontiguousarray(white[..., 0].transpose(2, 0, 1))
+        flat: Matrix = self.projection.T @ maps.reshape(channels, -1) + self.offset[:, None]
+        return flat.reshape(-1, rows, columns)
+
+    def residuals(self, reduced: Matrix) -> Matrix:
+        """What is not as usual, whitened: [components, rows, columns]."""
+        white = _times(self.whitening, (reduced - self.mean).transpose(1, 2, 0))
+        return np.ascontiguousarray(white.transpose(2, 0, 1))
+
+    def differences(self, reduced: Matrix) -> Matrix:
+        """How far each cell is from that of the normal image nearest there, smoothed over 3 x 3:
+        [rows, columns].
+        """
+        white = _times(self.comparing, reduced.transpose(1, 2, 0))
+        nearest = np.min([((white - one) ** 2).mean(axis=2) for one in self.kept], axis=0)
+        smooth: Matrix = ndimage.uniform_filter(np.sqrt(nearest), 3, mode="nearest")
+        return smooth
 
     @staticmethod
     def distances(residuals: Matrix) -> Matrix:
@@ -72,35 +99,56 @@ class PositionalHead:
         """How far the image is from usual, and in which components, wherever that is.
 
         Logarithms of quantiles over the cells: of each component's residual, of the same smoothed
-        over 3 x 3 cells, and of the distance; last the mean distance of the farthest cells, which
-        sums it up in one value; [8 * components + 9].
+        over 3 x 3 cells, of the distance and of the difference from the nearest normal image; last
+        the two of ``SUMS``, which say it in one value each; [8 * components + 18].
         """
-        residuals = self.residuals(maps)
+        reduced = self.reduced(maps)
+        residuals = self.residuals(reduced)
         smooth = ndimage.uniform_filter(residuals, (0, 3, 3), mode="nearest")
-        distances = np.sort(self.distances(residuals), axis=None)
-        farthest = distances[-max(1, round(len(distances) * _FARTHEST)) :].mean()
+        distances, differences = self.distances(residuals), self.differences(reduced)
         values = [
             _quantiles(np.abs(residuals), _CELL_QUANTILES),
             _quantiles(np.abs(smooth), _AREA_QUANTILES),
-            _quantiles(distances[None], _DISTANCE_QUANTILES),
-            farthest[None],
+            _quantiles(np.stack([distances, differences]), _DISTANCE_QUANTILES),
+            _highest(distances, _FARTHEST),
+            _highest(differences, _UNLIKE),
         ]
-        return np.log(np.concatenate(values) + 0.01).astype(np.float32)
+        logarithms: Matrix = np.log(np.concatenate(values) + 0.01).astype(np.float32)
+        return logarithms
 
     def to_arrays(self, prefix: str) -> Arrays:
-        """Named arrays for the artifact; the whitening as float16, which costs three digits."""
+        """Named arrays for the artifact; the large ones as float16, which costs three digits."""
         return {
-            f"{prefix}.projection": self.projection,
-            f"{prefix}.offset": self.offset,
-            f"{prefix}.mean": self.mean,
-            f"{prefix}.whitening": self.whitening.astype(np.float16),
+            f"{prefix}.{name}": getattr(self, name).astype(kind) for name, kind in _ARRAYS.items()
         }
 
     @classmethod
     def from_arrays(cls, arrays: Arrays, prefix: str) -> PositionalHead:
         """Inverse of :meth:`to_arrays`."""
-        names = ("projection", "offset", "mean", "whitening")
-        return cls(*(arrays[f"{prefix}.{name}"].astype(np.float32) for name in names))
+        return cls(*(arrays[f"{prefix}.{name}"].astype(np.float32) for name in _ARRAYS))
+
+
+_ARRAYS = {
+    "projection": np.float32,
+    "offset": np.float32,
+    "mean": np.float32,
+    "whitening": np.float16,
+    "comparing": np.float16,
+    "kept": np.float16,
+}
+
+
+def _times(matrices: Matrix, vectors: Matrix) -> Matrix:
+    """[rows, columns, components]: each cell's matrix times its vector."""
+    product: Matrix = (matrices @ vectors[..., None])[..., 0]
+    return product
+
+
+def _highest(plane: Matrix, share: float) -> Matrix:
+    """Mean of a plane's highest values, [1]."""
+    take = max(1, round(plane.size * share))
+    mean: Matrix = np.partition(plane, -take, axis=None)[-take:].mean(keepdims=True)
+    return mean
 
 
 def _quantiles(planes: Matrix, shares: tuple[float, ...]) -> Matrix:
@@ -127,10 +175,23 @@ def fit_positional(normals: Matrix) -> PositionalHead:
     delta = reduced - mean
     covariance = np.einsum("nrci,nrcj->rcij", delta, delta, optimize=True) / max(1, images - 1)
     covariance = ndimage.uniform_filter(covariance, (3, 3, 1, 1), mode="nearest")
-    typical = np.trace(covariance.mean(axis=(0, 1))) / count + 1e-6
-    covariance = (1 - SHRINKAGE) * covariance + SHRINKAGE * typical * np.eye(count)
-    lower = np.linalg.cholesky(covariance.astype(np.float64))
-    whitening = np.linalg.inv(lower).astype(np.float32)
+    pooled = (1 - POOLING) * covariance + POOLING * covariance.mean(axis=(0, 1))
+    comparing = _whitening(pooled)
+    kept = reduced[:: max(1, images // KEPT)][:KEPT]
     return PositionalHead(
-        projection, offset, np.ascontiguousarray(mean.transpose(2, 0, 1)), whitening
+        projection,
+        offset,
+        np.ascontiguousarray(mean.transpose(2, 0, 1)),
+        _whitening(covariance),
+        comparing,
+        np.stack([_times(comparing, one) for one in kept]),
     )
+
+
+def _whitening(covariance: Matrix) -> Matrix:
+    """[rows, columns, components, components] of the same, shrunk."""
+    count = covariance.shape[-1]
+    typical = np.trace(covariance.mean(axis=(0, 1))) / count + 1e-6
+    shrunk = (1 - SHRINKAGE) * covariance + SHRINKAGE * typical * np.eye(count)
+    lower = np.linalg.cholesky(shrunk.astype(np.float64))
+    return np.linalg.inv(lower).astype(np.float32)

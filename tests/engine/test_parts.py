@@ -170,12 +170,24 @@ def test_positions_differ() -> None:
     odd = normal[20].copy()
     odd[:, 3:6, 4:7] = odd[:, 0:3, 0:3]
     usual, unusual = head.statistics(normal[21]), head.statistics(odd)
-    assert unusual[-1] > usual[-1] + np.log(2)
-    found = np.unravel_index(head.distances(head.residuals(odd)).argmax(), (8, 10))
+    assert (unusual[-2:] > usual[-2:] + np.log(2)).all()
+    found = np.unravel_index(head.distances(head.residuals(head.reduced(odd))).argmax(), (8, 10))
     assert abs(found[0] - 4) <= 1
     assert abs(found[1] - 5) <= 1
     again = PositionalHead.from_arrays(head.to_arrays("p"), "p")
     assert again.statistics(odd) == pytest.approx(unusual, abs=2e-2)
+
+
+def test_what_is_normal_in_two_ways_is_near_one_of_them() -> None:
+    random = np.random.default_rng(0)
+    ways = random.normal(0, 1, (2, 20, 8, 10))
+    several = np.tile(ways, (12, 1, 1, 1)) + random.normal(0, 0.1, (24, 20, 8, 10))
+    head = fit_positional(several[:22].astype(np.float32))
+    between = ways.mean(axis=0).astype(np.float32)
+    usual, unusual = head.statistics(several[23].astype(np.float32)), head.statistics(between)
+    distance, nearest = unusual[-2:] - usual[-2:]
+    assert nearest > np.log(2)
+    assert nearest > distance + np.log(2)
 
 
 def test_the_second_pass_runs_the_same_split_over_graph_and_numpy() -> None:

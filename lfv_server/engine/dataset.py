@@ -26,6 +26,7 @@ FEW = 20
 TOO_FEW = 10
 """Images of a class below which the user is told not to rely on the model."""
 MAX_TYPES = 100
+_GREYS = [f"#{level:02X}{level:02X}{level:02X}" for level in range(128, 128 + MAX_TYPES + 1)]
 _SAMPLES = 8
 """Points of a mask, along each side of a cell, that the shares of the classes are counted on."""
 
@@ -41,6 +42,8 @@ class Dataset:
     """(name, ``'#RRGGBB'``), in the order of class numbers 1, 2, ...; empty without masks."""
     color: bool
     """Whether any image has any colour."""
+    background_color: str = "#FFFFFF"
+    """``'#RRGGBB'`` of what is no anomaly; no anomaly type has it."""
 
     @property
     def truth(self) -> Bools:
@@ -96,7 +99,8 @@ def read_training(images: Sequence[TrainingImage]) -> tuple[Dataset, list[str]]:
             "There are no anomalous images: the model knows what is usual, not what is wrong, "
             "and its confidence is a rank among the normal images rather than a probability."
         )
-    return Dataset(tuple(images), width, height, types, color), warnings
+    ground = _background_color(images, [color for _, color in types])
+    return Dataset(tuple(images), width, height, types, color, ground), warnings
 
 
 def check_test(images: Sequence[TrainingImage], width: int, height: int) -> None:
@@ -210,8 +214,7 @@ def _anomaly_types(images: Sequence[TrainingImage]) -> tuple[tuple[str, str], ..
             continue
         for color, name in image.mask_colors.items():
             if not is_background(name):
-                red, green, blue = parse_color(color)
-                found.setdefault(name, f"#{red:02X}{green:02X}{blue:02X}")
+                found.setdefault(name, _written(color))
     if len(found) > MAX_TYPES:
         raise TrainingError(f"There are {len(found)} anomaly types; the most is {MAX_TYPES}.")
     by_color: Mapping[str, int] = Counter(found.values())
@@ -222,6 +225,22 @@ def _anomaly_types(images: Sequence[TrainingImage]) -> tuple[tuple[str, str], ..
                 "its own colour."
             )
     return tuple(sorted(found.items()))
+
+
+def _written(color: str) -> str:
+    """``'#RRGGBB'`` of a colour however a manifest writes it."""
+    return f"#{bytes(parse_color(color)).hex().upper()}"
+
+
+def _background_color(images: Sequence[TrainingImage], taken: Sequence[str]) -> str:
+    """That of the colour maps, or, where they name none, white, unless an anomaly type has it."""
+    named = [
+        _written(color)
+        for image in images
+        for color, name in image.mask_colors.items()
+        if is_background(name)
+    ]
+    return next(c for c in [*named, "#FFFFFF", "#000000", *_GREYS] if c not in taken)
 
 
 def _has_color(images: Sequence[TrainingImage]) -> bool:

@@ -55,6 +55,10 @@ class Trained(Protocol):
         """(name, ``'#RRGGBB'``); empty for a classification model."""
 
     @property
+    def background_color(self) -> str:
+        """``'#RRGGBB'`` of what is no anomaly."""
+
+    @property
     def threshold(self) -> float:
         """Probability from which an image is called anomalous."""
 
@@ -69,6 +73,7 @@ class Model:
     width: int
     height: int
     anomaly_types: tuple[tuple[str, str], ...]
+    background_color: str
     views: Mapping[str, View]
     graphs: Mapping[str, bytes]
     aligner: Aligner | None
@@ -148,6 +153,7 @@ class Model:
             "width": self.width,
             "height": self.height,
             "anomaly_types": [list(pair) for pair in self.anomaly_types],
+            "background_color": self.background_color,
             "views": {name: view.to_json() for name, view in self.views.items()},
             "ensemble": self.ensemble.to_json(),
             "calibration": self.calibration.to_json(),
@@ -185,6 +191,7 @@ class Model:
             width=int(description["width"]),
             height=int(description["height"]),
             anomaly_types=types,
+            background_color=str(description["background_color"]),
             views=views,
             graphs={name: contents.graphs[name] for name in views},
             aligner=Aligner.from_arrays(arrays, "aligner") if aligned else None,

@@ -19,8 +19,6 @@ from lfv_server.engine.model import Model, Trained
 from lfv_server.engine.pixel_head import class_shares
 from lfv_server.engine.types import PredictedAnomaly, Prediction
 
-BACKGROUND_COLOR = "#FFFFFF"
-
 
 class Predictor:
     """A loaded model.  Not thread-safe by contract; one per worker process."""
@@ -33,6 +31,7 @@ class Predictor:
         self.width = model.width
         self.height = model.height
         self.anomaly_types = model.anomaly_types
+        self.background_color = model.background_color
 
     @classmethod
     def load(cls, artifact_folder: Path, *, threads: int = 1) -> Predictor:
@@ -80,11 +79,11 @@ class Predictor:
             if share > 0
         ]
         found.sort(key=lambda anomaly: -anomaly.area)
-        return (PredictedAnomaly("background", shares[0], BACKGROUND_COLOR), *found)
+        return (PredictedAnomaly("background", shares[0], self.background_color), *found)
 
     def _mask(self, classes: NDArray[np.uint8]) -> bytes:
         image = Image.fromarray(classes, "P")
-        colors = [BACKGROUND_COLOR, *(color for _, color in self.anomaly_types)]
+        colors = [self.background_color, *(color for _, color in self.anomaly_types)]
         image.putpalette([value for color in colors for value in parse_color(color)])
         buffer = io.BytesIO()
         image.save(buffer, "PNG", compress_level=1)

@@ -347,6 +347,7 @@ def _calibrated(
         width=data.width,
         height=data.height,
         anomaly_types=data.anomaly_types if fitted.pixels is not None else (),
+        background_color=data.background_color,
         views=fitted.views,
         graphs=fitted.graphs,
         aligner=aligner if OVERVIEW in fitted.views else None,

@@ -51,6 +51,7 @@ class Detector:
     height: int
     anomaly_types: tuple[tuple[str, str], ...]
     """One, where the map was found to paint it; else none."""
+    background_color: str
     view: BroughtView
     graph: bytes
     scale: Scale
@@ -79,6 +80,7 @@ class Detector:
             "width": self.width,
             "height": self.height,
             "anomaly_types": [list(pair) for pair in self.anomaly_types],
+            "background_color": self.background_color,
             DETECTOR: self.view.to_json(),
             "scale": [self.scale.centre, self.scale.spread],
             "calibration": self.calibration.to_json(),
@@ -107,6 +109,7 @@ class Detector:
             width=int(description["width"]),
             height=int(description["height"]),
             anomaly_types=types,
+            background_color=str(description["background_color"]),
             view=view,
             graph=graph,
             scale=Scale(float(centre), float(spread)),

@@ -185,6 +185,7 @@ def _calibrated(
         width=data.width,
         height=data.height,
         anomaly_types=data.anomaly_types,
+        background_color=data.background_color,
         view=accepted.view,
         graph=accepted.body,
         scale=scale,

@@ -1,0 +1,65 @@
+"""Colours of answers: the manifest's, and no type in that of the background."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lfv_server.engine import Predictor, TrainingImage
+from lfv_server.engine.dataset import read_training
+from lfv_server.engine.model import Decoded, Judge, Judgement
+
+Plates = Callable[..., list[TrainingImage]]
+
+
+@pytest.mark.parametrize(
+    ("colors", "background"),
+    [
+        ({"#23A436": "scratch"}, "#FFFFFF"),
+        ({"#23A436": "scratch", "#000000": "BACKGROUND"}, "#000000"),
+        ({"#ffffff": "scratch"}, "#000000"),
+        ({"#FFFFFF": "scratch", "#000000": "stain"}, "#808080"),
+    ],
+)
+def test_the_background_has_its_colour_of_the_manifest_or_one_of_its_own(
+    make_plates: Plates, colors: dict[str, str], background: str
+) -> None:
+    images = [
+        replace(image, mask_colors=colors) if image.is_anomalous else image
+        for image in make_plates(5, 5, masks=True)
+    ]
+    data, _ = read_training(images)
+    assert data.background_color == background
+
+
+@dataclass(frozen=True)
+class Painted:
+    """A model whose every answer is one pixel of its type."""
+
+    width: int = 64
+    height: int = 64
+    anomaly_types: tuple[tuple[str, str], ...] = (("scratch", "#FFFFFF"),)
+    background_color: str = "#000000"
+    threshold: float = 0.5
+
+    def opened(self, *, threads: int = 1) -> Judge:  # noqa: ARG002 -- the protocol's
+        def judge(decoded: Decoded) -> Judgement:
+            classes = np.zeros((self.height, self.width), np.uint8)
+            classes[3, 5] = 1
+            return Judgement(0.9, classes)
+
+        return judge
+
+
+def test_answers_and_masks_are_painted_in_the_model_s_colours() -> None:
+    found = Predictor(Painted()).predict(b"")
+    assert [a.color for a in found.anomalies] == ["#000000", "#FFFFFF"]
+    assert found.mask_png is not None
+    mask = np.asarray(Image.open(io.BytesIO(found.mask_png)).convert("RGB"))
+    assert mask[3, 5].tolist() == [255, 255, 255]
+    assert mask.sum() == 3 * 255

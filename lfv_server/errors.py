@@ -14,6 +14,7 @@ ServiceError
 ├── BucketError              an object can't be read or written; the message names it
 ├── ArchiveError             a model archive is damaged, tampered with or of an unknown version
 ├── HomeError                the state folder is in use, newer than this code, or not usable
+│   └── UnwritableError          its database can't be written now: a full disk, another program
 └── OptionsError             the service can't run with these options
 """
 
@@ -129,6 +130,10 @@ class ArchiveError(ServiceError):
 
 class HomeError(ServiceError):
     pass
+
+
+class UnwritableError(HomeError):
+    """It may pass by itself: see ``lfv_server.recording``."""
 
 
 class OptionsError(ServiceError):

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lfv_server.errors import HomeError, UnwritableError
+from lfv_server.errors import DiskFullError, HomeError, UnwritableError
 from lfv_server.migrations import MIGRATIONS
 
 _PRAGMAS = (
@@ -93,7 +93,8 @@ class Database:
     def transaction(self) -> Iterator[Transaction]:
         """Commits unless an exception leaves the block. Don't nest, and don't wait inside.
 
-        Raises UnwritableError if the file can't be written now, with nothing changed.
+        Raises UnwritableError, or DiskFullError, if the file can't be written now; nothing has
+        changed then.
         """
         transaction = Transaction(self._connection)
         try:
@@ -108,8 +109,8 @@ class Database:
         except BaseException as error:
             for action in transaction.after_rollback:
                 action()
-            if isinstance(error, sqlite3.Error) and _is_passing(error):
-                raise UnwritableError(f"the state can't be written now: {error}") from error
+            if isinstance(error, sqlite3.Error) and (told := _passing(error)) is not None:
+                raise told from error
             raise
         for action in transaction.after_commit:
             action()
@@ -126,6 +127,10 @@ class Database:
             self._connection.close()
 
 
-def _is_passing(error: sqlite3.Error) -> bool:
+def _passing(error: sqlite3.Error) -> UnwritableError | None:
+    """What to call an error that may be gone at the next try; None for the others."""
     code: int | None = getattr(error, "sqlite_errorcode", None)  # errors of the module have none
-    return code is not None and code & 0xFF in _PASSING
+    if code is None or code & 0xFF not in _PASSING:
+        return None
+    kind = DiskFullError if code & 0xFF == sqlite3.SQLITE_FULL else UnwritableError
+    return kind(f"the state can't be written now: {error}")

@@ -46,16 +46,24 @@ class _Attempts:
             _log.info("%s; this is recorded now", self._what)
 
 
-def record(write: Callable[[], T], what: str, stopping: threading.Event) -> T:
+def record(
+    write: Callable[[], T],
+    what: str,
+    stopping: threading.Event,
+    *,
+    give_up_on: type[UnwritableError] | None = None,
+) -> T:
     """What ``write`` gives, once it can be written; ``what`` names it in the log.
 
-    Raises ServiceEndingError if the service ends before.
+    Raises ServiceEndingError if the service ends before, and ``give_up_on`` at once.
     """
     attempts = _Attempts(what)
     while True:
         try:
             written = write()
         except UnwritableError as error:
+            if give_up_on is not None and isinstance(error, give_up_on):
+                raise
             if stopping.wait(attempts.failed(error)):
                 raise ServiceEndingError from error
         else:

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from lfv_server.buckets import Buckets
 from lfv_server.database import Database, Transaction
+from lfv_server.errors import UnwritableError
 from lfv_server.home import Home
 from lfv_server.options import Limits
 from lfv_server.recording import record
@@ -33,7 +34,13 @@ class JobContext:
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set when the service ends: a job then leaves its state as it is, to be taken up later."""
 
-    def record(self, write: Callable[[Transaction], T], what: str) -> T:
+    def record(
+        self,
+        write: Callable[[Transaction], T],
+        what: str,
+        *,
+        give_up_on: type[UnwritableError] | None = None,
+    ) -> T:
         """What ``write`` gives in a transaction of its own, once it could be committed.
 
         Raises ServiceEndingError if the service ends before, and what ``write`` raises.
@@ -43,4 +50,4 @@ class JobContext:
             with self.database.transaction() as tx:
                 return write(tx)
 
-        return record(attempt, what, self.stopping)
+        return record(attempt, what, self.stopping, give_up_on=give_up_on)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from lfv_server.buckets import parse_ref
 from lfv_server.database import Transaction
-from lfv_server.errors import BucketError
+from lfv_server.errors import BucketError, DiskFullError
 from lfv_server.jobs.context import JobContext
 from lfv_server.manifests import (
     BadLineError,
@@ -224,6 +224,21 @@ def _types_kept(context: JobContext, dataset: Dataset, reading: _Reading) -> set
 
 
 def _finish(context: JobContext, dataset: Dataset, end: _End) -> None:
+    """Where the lines don't fit on the disk, the end is that they don't: it may well fit."""
+    try:
+        _record(context, dataset, end)
+    except DiskFullError:
+        why = "the disk with the state folder is full"
+        if end.status == DatasetStatus.CREATE_COMPLETE:
+            end = _End(DatasetStatus.CREATE_FAILED, f"The dataset was not made: {why}")
+        else:
+            status = DatasetStatus.UPDATE_FAILED_ROLLBACK_COMPLETE
+            end = _End(status, f"Nothing was changed: {why}")
+        _record(context, dataset, end)
+
+
+def _record(context: JobContext, dataset: Dataset, end: _End) -> None:
+    """Raises DiskFullError if there are lines and no room for them."""
     now = context.clock()
 
     def write(tx: Transaction) -> bool:
@@ -237,7 +252,8 @@ def _finish(context: JobContext, dataset: Dataset, end: _End) -> None:
         return True
 
     name = f"{dataset.project_name}/{dataset.kind}"
-    if context.record(write, f"dataset {name}: {end.status}"):
+    give_up_on = None if end.reading is None else DiskFullError
+    if context.record(write, f"dataset {name}: {end.status}", give_up_on=give_up_on):
         _log.info("dataset %s: %s", name, end.status)
 
 

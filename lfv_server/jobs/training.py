@@ -104,10 +104,10 @@ class Trainings:
             end = _End(ModelEvent.TRAINING_BROKE, f"Training failed: {error}")
         except Exception as error:  # noqa: BLE001 (see above)
             _log.exception("training of model %s", model.name)
-            why = "the service's log says why."
+            message = "Training failed; the service's log says why."
             if isinstance(error, OSError) and error.errno in _DISK_FULL:
-                why = "the disk with the state folder is full."
-            end = _End(ModelEvent.TRAINING_BROKE, f"Training failed: {why}")
+                message = "Training failed: the disk with the state folder is full"
+            end = _End(ModelEvent.TRAINING_BROKE, message)
         _log.info("model %s: %s", model.name, end.message)
         return end
 

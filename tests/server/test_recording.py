@@ -268,6 +268,32 @@ def test_dataset_comes_to_its_end(world: World) -> None:
     assert len(cast("Pauses", context.stopping).lengths) == 2
 
 
+@pytest.mark.parametrize("kind", ["create", "update"])
+def test_lines_that_do_not_fit(world: World, kind: str) -> None:
+    """There is room to say so, and the dataset can be deleted."""
+    lines = "".join(f"{line(f'{REF}/{n}.png', more='x' * 3000)}\n" for n in range(100))
+    context = world.context(threading.Event())
+    source = Source(BUCKET, "manifest", None) if kind == "create" else None
+    (world.service.bucket / "manifest").write_text(lines)
+    with world.database.transaction() as tx:
+        datasets.create(tx, world.project, "train", source, 0)
+        if kind == "update":
+            found = datasets.get(tx, world.project, "train")
+            datasets.begin_update(tx, found, lines.encode(), 0)
+        tx.execute(f"PRAGMA max_page_count = {tx.scalar('PRAGMA page_count')}")
+    if kind == "create":
+        read_manifest(context, world.project.id, "train")
+    else:
+        apply_changes(context, world.project.id, "train")
+    assert world.dataset().status in (
+        DatasetStatus.CREATE_FAILED,
+        DatasetStatus.UPDATE_FAILED_ROLLBACK_COMPLETE,
+    )
+    assert world.dataset().message.endswith(": the disk with the state folder is full")
+    with world.database.transaction() as tx:
+        datasets.delete(tx, datasets.get(tx, world.project, "train"))
+
+
 def test_packaging_comes_to_its_end(world: World) -> None:
     world.add_model(ModelStatus.TRAINED)
     world.home.artifact("id").mkdir(parents=True)
@@ -362,7 +388,7 @@ def test_full_disk_is_named(world: World) -> None:
     context = world.context(threading.Event())
     full = JobContext(world.database, Full({}, s3=False), world.home, context.limits)
     world.add_training(full, [line(f"{REF}/1.png")]).run("id")
-    assert world.model().message == "Training failed: the disk with the state folder is full."
+    assert world.model().message == "Training failed: the disk with the state folder is full"
 
 
 def test_leftovers_are_removed_first(tmp_path: Path) -> None:

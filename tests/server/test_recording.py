@@ -8,7 +8,7 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -25,11 +25,15 @@ from lfv_server.jobs.context import JobContext
 from lfv_server.jobs.datasets import apply_changes, read_manifest
 from lfv_server.jobs.packaging import package
 from lfv_server.jobs.training import Trainings
+from lfv_server.manifests import parse_entry
+from lfv_server.operations.call import Call
+from lfv_server.operations.models import create_model
 from lfv_server.options import Limits, Serving
 from lfv_server.recording import ServiceEndingError, record
 from lfv_server.state import datasets, models, packaging, projects
 from lfv_server.state.datasets import Source
 from lfv_server.state.models import Model, NewModel
+from lfv_server.state.tokens import PageTokens
 from lfv_server.states import DatasetStatus, ModelStatus, PackagingStatus
 
 from ..support.service import BUCKET, ROOT, SUPPORT, Service, line, put_images
@@ -352,6 +356,38 @@ def test_training_whose_end_was_not_recorded(world: World, *, fails: bool) -> No
         assert "it had failed already when the service ended" in model.message
     else:
         assert model.status == ModelStatus.TRAINED
+
+
+def test_model_that_was_not_committed_leaves_no_folder(world: World) -> None:
+    """On a full disk, calls that fail would take more of it each time."""
+    folders: list[int] = []
+
+    class Work:
+        def prepare_training(self, model_id: str, lines: Mapping[str, Sequence[str]]) -> None:
+            Trainings(world.context(threading.Event()), "fake_engine").prepare(model_id, lines)
+
+        def training_progress(self, _: str) -> None:
+            return None
+
+        def remove_model(self, model_id: str) -> None:
+            folders.append(len(list((world.home.root / "models").iterdir())))
+            world.home.remove_model(model_id)
+
+    def create() -> None:
+        with world.database.transaction() as tx:
+            pages = PageTokens(tx)
+            call = Call(tx, cast("Any", Work()), Limits(), pages, "us-east-1", "000000000000", 0)
+            datasets.create(tx, world.project, "train", None, 0)
+            entry = parse_entry(line(f"{REF}/1.png").encode())
+            datasets.put_entries(tx, datasets.get(tx, world.project, "train"), [entry], 0)
+            output = {"S3Location": {"Bucket": BUCKET}}
+            create_model(call, {"ProjectName": "p", "OutputConfig": output})
+            raise UnwritableError("as if the disk were full now")
+
+    with pytest.raises(UnwritableError):
+        create()
+    assert folders == [1]
+    assert list((world.home.root / "models").iterdir()) == []
 
 
 class Disk(NamedTuple):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lfv_server.errors import HomeError
+from lfv_server.errors import DiskFullError, HomeError, UnwritableError
 from lfv_server.migrations import MIGRATIONS
 
 _PRAGMAS = (
@@ -18,6 +18,18 @@ _PRAGMAS = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA busy_timeout = 5000",
 )
+
+_PASSING = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+"""Errors of the file and the disk, which may be gone at the next try."""
 
 Row = sqlite3.Row
 
@@ -29,6 +41,8 @@ class Transaction:
         self._connection = connection
         self.after_commit: list[Callable[[], object]] = []
         """Called in order once the transaction is committed, and never if it is rolled back."""
+        self.after_rollback: list[Callable[[], object]] = []
+        """Called in order if it could not be committed, for what was done outside of it."""
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
         return self._connection.execute(sql, parameters)
@@ -77,19 +91,46 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        """Commits unless an exception leaves the block. Don't nest, and don't wait inside."""
-        with self._lock:
-            transaction = Transaction(self._connection)
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield transaction
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
+        """Commits unless an exception leaves the block. Don't nest, and don't wait inside.
+
+        Raises UnwritableError, or DiskFullError, if the file can't be written now; nothing has
+        changed then.
+        """
+        transaction = Transaction(self._connection)
+        try:
+            with self._lock:
+                try:
+                    self._connection.execute("BEGIN IMMEDIATE")
+                    yield transaction
+                    self._connection.execute("COMMIT")
+                except BaseException:
+                    self._roll_back()
+                    raise
+        except BaseException as error:
+            for action in transaction.after_rollback:
+                action()
+            if isinstance(error, sqlite3.Error) and (told := _passing(error)) is not None:
+                raise told from error
+            raise
         for action in transaction.after_commit:
             action()
+
+    def _roll_back(self) -> None:
+        # On a full disk SQLite may have done so by itself, and to do it again is an error that
+        # would hide the first.
+        if self._connection.in_transaction:
+            with suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
 
     def close(self) -> None:
         with self._lock:
             self._connection.close()
+
+
+def _passing(error: sqlite3.Error) -> UnwritableError | None:
+    """What to call an error that may be gone at the next try; None for the others."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)  # errors of the module have none
+    if code is None or code & 0xFF not in _PASSING:
+        return None
+    kind = DiskFullError if code & 0xFF == sqlite3.SQLITE_FULL else UnwritableError
+    return kind(f"the state can't be written now: {error}")

@@ -14,6 +14,8 @@ ServiceError
 ├── BucketError              an object can't be read or written; the message names it
 ├── ArchiveError             a model archive is damaged, tampered with or of an unknown version
 ├── HomeError                the state folder is in use, newer than this code, or not usable
+│   └── UnwritableError          its database can't be written now, such as while another holds it
+│       └── DiskFullError            what was to be written doesn't fit on the disk
 └── OptionsError             the service can't run with these options
 """
 
@@ -128,6 +130,14 @@ class ArchiveError(ServiceError):
 
 
 class HomeError(ServiceError):
+    pass
+
+
+class UnwritableError(HomeError):
+    """It may pass by itself: see ``lfv_server.recording``."""
+
+
+class DiskFullError(UnwritableError):
     pass
 
 

@@ -5,6 +5,7 @@ HOME/service.lock                 held by the running service
 HOME/graphs/                      ONNX graphs that the operator gave the service, once accepted
 HOME/models/ID/artifact/          the trained model
 HOME/models/ID/job/               the training's inputs, removed once it has ended
+HOME/packing/                     archives being packed
 HOME/models/ID/evaluation/        EvaluationManifest and EvaluationResult as written
 """
 
@@ -33,6 +34,16 @@ class Home:
         except OSError as error:
             self._lock.close()
             raise HomeError(f"another service is already running on {root}") from error
+        self._remove_leftovers()
+
+    def _remove_leftovers(self) -> None:
+        """What a service that was killed left, and nobody reads again.
+
+        Before the database is opened: if these have filled the disk, it can't be.
+        """
+        shutil.rmtree(self.packing, ignore_errors=True)
+        for images in (self.root / "models").glob("*/job/images"):
+            shutil.rmtree(images, ignore_errors=True)  # a training taken up again fetches its own
 
     @property
     def database(self) -> Path:
@@ -42,6 +53,10 @@ class Home:
     def graphs(self) -> Path:
         return self.root / "graphs"
 
+    @property
+    def packing(self) -> Path:
+        return self.root / "packing"
+
     def model(self, model_id: str) -> Path:
         return self.root / "models" / model_id
 
@@ -50,6 +65,9 @@ class Home:
 
     def job(self, model_id: str) -> Path:
         return self.model(model_id) / "job"
+
+    def job_images(self, model_id: str) -> Path:
+        return self.job(model_id) / "images"
 
     def evaluation(self, model_id: str) -> Path:
         return self.model(model_id) / "evaluation"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,29 +18,42 @@ from lfv_server.state import models, projects
 from lfv_server.state.models import Evaluation, NewModel
 from lfv_server.states import ModelStatus
 
+_log = logging.getLogger(__name__)
+
 
 def import_models(options: ServeOptions, archives: Iterable[Path]) -> list[str]:
     """Import each archive as the next version of its project; gives ``PROJECT/VERSION`` of each.
 
     One that was imported before is left as it is, so that a service may be started with the same
-    archives every time. Raises ArchiveError for one that can't be used, and HomeError.
+    archives every time; if its model was deleted since, it is left out.
+
+    Raises ArchiveError for one that can't be used, and HomeError.
     """
     home = Home(options.home)
     try:
         database = Database(home.database)
         try:
-            return [_import(options, home, database, archive) for archive in archives]
+            names = [_import(options, home, database, archive) for archive in archives]
+            return [name for name in names if name is not None]
         finally:
             database.close()
     finally:
         home.close()
 
 
-def _import(options: ServeOptions, home: Home, database: Database, archive: Path) -> str:
+def _import(options: ServeOptions, home: Home, database: Database, archive: Path) -> str | None:
     digest = _digest(archive)
     with database.transaction() as tx:
-        if (known := models.by_archive(tx, digest)) is not None:
+        known = models.imported(tx, digest)
+    if known is not None:
+        if known.is_there:
             return known.name
+        _log.warning(
+            "%s is not imported again: it was imported as %s, which was deleted since",
+            archive.name,
+            known.name,
+        )
+        return None
     model_id = uuid4().hex
     archived = read_archive(archive, home.artifact(model_id))
     now = time.time()
@@ -68,15 +82,15 @@ def _import(options: ServeOptions, home: Home, database: Database, archive: Path
             ),
             now,
         )
+        models.note_import(tx, digest, model)
         if (evaluation := _evaluation(archived, now)) is not None:
             models.set_evaluation(tx, model, evaluation)
     return model.name
 
 
 def _evaluation(archived: ArchivedModel, now: float) -> Evaluation | None:
-    if archived.f1 is None or archived.precision is None or archived.recall is None:
-        return None
-    return Evaluation(archived.f1, archived.precision, archived.recall, now, None, None)
+    figures = (archived.f1, archived.precision, archived.recall)
+    return None if figures == (None, None, None) else Evaluation(*figures, now, None, None)
 
 
 def _digest(archive: Path) -> str:

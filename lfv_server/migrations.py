@@ -97,4 +97,16 @@ MIGRATIONS: tuple[str, ...] = (
 
     CREATE TABLE secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
     """,
+    # Apart from the models: an archive stays imported when its model is deleted.
+    """
+    CREATE TABLE imported_archives (
+        sha256 TEXT PRIMARY KEY,
+        model_id TEXT NOT NULL,
+        model_name TEXT NOT NULL
+    ) STRICT;
+    INSERT OR IGNORE INTO imported_archives (sha256, model_id, model_name)
+        SELECT m.archive_sha256, m.id, p.name || '/' || m.version
+        FROM models m JOIN projects p ON p.id = m.project_id
+        WHERE m.archive_sha256 IS NOT NULL;
+    """,
 )

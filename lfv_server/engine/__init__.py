@@ -3,6 +3,7 @@
 Knows nothing of the API around it.  CPU only; numpy, scipy, Pillow, onnx and onnxruntime.
 """
 
+from lfv_server.engine.dataset import find_damaged
 from lfv_server.engine.errors import (
     ArtifactError,
     EngineError,
@@ -34,5 +35,6 @@ __all__ = [
     "TrainingImage",
     "TrainingOptions",
     "TrainingOutcome",
+    "find_damaged",
     "train",
 ]

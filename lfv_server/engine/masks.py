@@ -36,6 +36,20 @@ def parse_color(text: str) -> tuple[int, int, int]:
     return value >> 16, value >> 8 & 255, value & 255
 
 
+def open_mask(path: Path) -> Image.Image:
+    """The mask as RGBA.
+
+    :raises TrainingError: if the file is no readable image.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=("PNG", "JPEG")) as image:
+                return image.convert("RGBA")
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise TrainingError(f"Its mask cannot be read: {error}.") from error
+
+
 def read_mask(
     path: Path,
     colors: Mapping[str, str],
@@ -49,13 +63,7 @@ def read_mask(
     :returns: uint8 [height, width].
     :raises TrainingError: if the file is no readable image.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path, formats=("PNG", "JPEG")) as image:
-                rgba = image.convert("RGBA")
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise TrainingError(f"The mask {path.name} cannot be read: {error}.") from error
+    rgba = open_mask(path)
     if rgba.size != size:
         rgba = rgba.resize(size, Image.Resampling.NEAREST)
     samples = np.asarray(rgba)

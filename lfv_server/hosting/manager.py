@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
+from functools import partial
 from typing import Any
 
 from lfv_server.database import Database
@@ -14,6 +15,7 @@ from lfv_server.home import Home
 from lfv_server.hosting.pool import HostedModel, Pool
 from lfv_server.hosting.unit import UnitLostError, UnitSpec
 from lfv_server.options import Limits, Serving
+from lfv_server.recording import record_from_loop
 from lfv_server.state import models
 from lfv_server.state.models import Model
 from lfv_server.states import ON_ITS_WAY_UP, ModelEvent
@@ -64,14 +66,23 @@ class HostingManager:
         if work == self._unhost and (pool := self._pools.get(model_id)):
             self._forget_name(pool)
             pool.give_up()
-        task = self._loop.create_task(work(model_id))
+        self._spawn(work(model_id), model_id)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], model_id: str) -> None:
+        def done(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            if not task.cancelled() and (error := task.exception()) is not None:
+                _log.error("hosting of model %s", model_id, exc_info=error)
+
+        task = self._loop.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(done)
 
     async def _host(self, model_id: str) -> None:
         async with self._locks[model_id]:
             try:
-                model = await asyncio.to_thread(self._load, model_id)
+                load = partial(self._load, model_id)
+                model = await record_from_loop(load, f"model {model_id}: start requested")
             except NotFoundError:
                 return
             if model.status not in ON_ITS_WAY_UP:
@@ -80,17 +91,19 @@ class HostingManager:
             self._pools[model_id] = pool
             try:
                 await pool.start()
-            except UnitLostError as error:
+            except Exception as error:  # noqa: BLE001 (the model must not stay on its way up)
                 await pool.stop()
                 del self._pools[model_id]
-                message = f"The model could not be started: {error}"
-                await asyncio.to_thread(self._move, model_id, ModelEvent.UNITS_BROKE, message)
+                why: object = error
+                if not isinstance(error, UnitLostError):
+                    _log.exception("the start of model %s", model.name)
+                    why = "the service's log says why."
+                message = f"The model could not be started: {why}"
+                await self._record(model_id, ModelEvent.UNITS_BROKE, message)
                 return
             # Found before it is called HOSTED: whoever reads that may ask in the same moment.
             self._by_name[model.project_name, str(model.version)] = pool
-            if not await asyncio.to_thread(
-                self._move, model_id, ModelEvent.UNITS_READY, "The model is running."
-            ):
+            if not await self._record(model_id, ModelEvent.UNITS_READY, "The model is running."):
                 self._forget_name(pool)
 
     async def _unhost(self, model_id: str) -> None:
@@ -99,7 +112,7 @@ class HostingManager:
                 self._forget_name(pool)
                 await pool.stop()
             message = "The model is trained and not running."
-            await asyncio.to_thread(self._move, model_id, ModelEvent.UNITS_STOPPED, message)
+            await self._record(model_id, ModelEvent.UNITS_STOPPED, message)
 
     async def _broken(self, model_id: str, why: str) -> None:
         async with self._locks[model_id]:
@@ -107,7 +120,7 @@ class HostingManager:
             if pool is not None:
                 self._forget_name(pool)
             message = f"The model is not running any longer: {why}"
-            await asyncio.to_thread(self._move, model_id, ModelEvent.UNITS_BROKE, message)
+            await self._record(model_id, ModelEvent.UNITS_BROKE, message)
             if pool is not None:
                 await pool.stop()
 
@@ -120,9 +133,7 @@ class HostingManager:
         spec = UnitSpec(artifact, self._engine, self._limits, self._serving)
 
         def broken(why: str) -> None:
-            task = self._loop.create_task(self._broken(model.id, why))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._spawn(self._broken(model.id, why), model.id)
 
         return Pool(hosted, spec, broken)
 
@@ -132,6 +143,11 @@ class HostingManager:
     def _load(self, model_id: str) -> Model:
         with self._database.transaction() as tx:
             return models.by_id(tx, model_id)
+
+    async def _record(self, model_id: str, event: ModelEvent, message: str) -> bool:
+        """As ``_move``, tried again while the state can't be written."""
+        move = partial(self._move, model_id, event, message)
+        return await record_from_loop(move, f"model {model_id}: {event}")
 
     def _move(self, model_id: str, event: ModelEvent, message: str) -> bool:
         """Whether the model's state allowed it: another request may have been quicker."""

@@ -7,11 +7,16 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from lfv_server.buckets import Buckets
-from lfv_server.database import Database
+from lfv_server.database import Database, Transaction
+from lfv_server.errors import UnwritableError
 from lfv_server.home import Home
 from lfv_server.options import Limits
+from lfv_server.recording import record
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,20 @@ class JobContext:
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set when the service ends: a job then leaves its state as it is, to be taken up later."""
 
+    def record(
+        self,
+        write: Callable[[Transaction], T],
+        what: str,
+        *,
+        give_up_on: type[UnwritableError] | None = None,
+    ) -> T:
+        """What ``write`` gives in a transaction of its own, once it could be committed.
 
-class ServiceEndingError(Exception):
-    """The job was given up because the service ends."""
+        Raises ServiceEndingError if the service ends before, and what ``write`` raises.
+        """
+
+        def attempt() -> T:
+            with self.database.transaction() as tx:
+                return write(tx)
+
+        return record(attempt, what, self.stopping, give_up_on=give_up_on)

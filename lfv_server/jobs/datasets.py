@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from lfv_server.buckets import parse_ref
 from lfv_server.database import Transaction
-from lfv_server.errors import BucketError
-from lfv_server.jobs.context import JobContext, ServiceEndingError
+from lfv_server.errors import BucketError, DiskFullError
+from lfv_server.jobs.context import JobContext
 from lfv_server.manifests import (
     BadLineError,
     Entry,
@@ -18,12 +19,15 @@ from lfv_server.manifests import (
     numbered_lines,
     parse_entry,
 )
+from lfv_server.recording import ServiceEndingError
 from lfv_server.state import datasets
-from lfv_server.state.datasets import Dataset
+from lfv_server.state.datasets import Dataset, EntryFilter
 from lfv_server.states import DatasetStatus
 
 _log = logging.getLogger(__name__)
 _PROBLEMS_TOLD = 5
+_PAGE = 1000
+"""Lines of a dataset that are looked through at a time."""
 
 
 class _FailedError(Exception):
@@ -52,55 +56,68 @@ class _Reading:
         return "; ".join(self.problems) + (f"; and {more} more" if more else "")
 
 
+@dataclass(frozen=True)
+class _End:
+    """What becomes of a dataset; the entries read are added, or take the place of all others."""
+
+    status: DatasetStatus
+    message: str
+    reading: _Reading | None = None
+    replace: bool = False
+
+
 def read_manifest(context: JobContext, project_id: int, kind: str) -> None:
     """CREATE_IN_PROGRESS to CREATE_COMPLETE, or CREATE_FAILED with the reason."""
-    with context.database.transaction() as tx:
-        dataset = datasets.find(tx, project_id, kind)
-    if dataset is None or dataset.status != DatasetStatus.CREATE_IN_PROGRESS:
-        return
+    with suppress(ServiceEndingError):  # left as it is, to be taken up by the next service
+        dataset = context.record(
+            lambda tx: datasets.find(tx, project_id, kind), f"a {kind} dataset is being read"
+        )
+        if dataset is not None and dataset.status == DatasetStatus.CREATE_IN_PROGRESS:
+            _finish(context, dataset, _created(context, dataset))
+
+
+def _created(context: JobContext, dataset: Dataset) -> _End:
+    failed = DatasetStatus.CREATE_FAILED
     try:
         reading = _read_source(context, dataset)
     except ServiceEndingError:
-        return
+        raise
     except (_FailedError, BucketError, ManifestTooLargeError) as error:
-        _finish(context, dataset, DatasetStatus.CREATE_FAILED, f"The dataset was not made: {error}")
-        return
+        return _End(failed, f"The dataset was not made: {error}")
     except Exception:  # noqa: BLE001 (whatever it is, the dataset must come to an end)
         _log.exception("dataset %s/%s", dataset.project_name, dataset.kind)
-        message = "The dataset was not made; the service's log says why."
-        _finish(context, dataset, DatasetStatus.CREATE_FAILED, message)
-        return
+        return _End(failed, "The dataset was not made; the service's log says why.")
     message = f"The dataset was made from {len(reading.entries)} lines."
     if reading.repeated:
         message += f" {reading.repeated} took the place of one before with the same source-ref."
     if reading.bad:
         message += f" {reading.bad} lines could not be used: {reading.told()}."
-    _finish(context, dataset, DatasetStatus.CREATE_COMPLETE, message, reading, replace=True)
+    return _End(DatasetStatus.CREATE_COMPLETE, message, reading, replace=True)
 
 
 def apply_changes(context: JobContext, project_id: int, kind: str) -> None:
     """UPDATE_IN_PROGRESS to UPDATE_COMPLETE; a bad line rolls all changes back."""
-    with context.database.transaction() as tx:
-        dataset = datasets.find(tx, project_id, kind)
-        if dataset is None or dataset.status != DatasetStatus.UPDATE_IN_PROGRESS:
-            return
-        changes = datasets.pending_changes(tx, dataset)
-        known = datasets.first_ref(tx, dataset)
+    with suppress(ServiceEndingError):
+        dataset = context.record(
+            lambda tx: datasets.find(tx, project_id, kind), f"a {kind} dataset is being changed"
+        )
+        if dataset is not None and dataset.status == DatasetStatus.UPDATE_IN_PROGRESS:
+            _finish(context, dataset, _changed(context, dataset))
+
+
+def _changed(context: JobContext, dataset: Dataset) -> _End:
+    failed = DatasetStatus.UPDATE_FAILED_ROLLBACK_COMPLETE
     try:
-        reading = _read_changes(context, dataset, changes, parse_ref(known)[0] if known else None)
+        reading = _read_changes(context, dataset)
     except ServiceEndingError:
-        return
+        raise
     except _FailedError as error:
-        status = DatasetStatus.UPDATE_FAILED_ROLLBACK_COMPLETE
-        _finish(context, dataset, status, f"Nothing was changed: {error}")
-        return
+        return _End(failed, f"Nothing was changed: {error}")
     except Exception:  # noqa: BLE001 (whatever it is, the update must come to an end)
         _log.exception("dataset %s/%s", dataset.project_name, dataset.kind)
-        status = DatasetStatus.UPDATE_FAILED_ROLLBACK_COMPLETE
-        _finish(context, dataset, status, "Nothing was changed; the service's log says why.")
-        return
+        return _End(failed, "Nothing was changed; the service's log says why.")
     message = f"{len(reading.entries)} lines were added or replaced."
-    _finish(context, dataset, DatasetStatus.UPDATE_COMPLETE, message, reading)
+    return _End(DatasetStatus.UPDATE_COMPLETE, message, reading)
 
 
 def _read_source(context: JobContext, dataset: Dataset) -> _Reading:
@@ -115,11 +132,13 @@ def _read_source(context: JobContext, dataset: Dataset) -> _Reading:
     return reading
 
 
-def _read_changes(
-    context: JobContext, dataset: Dataset, changes: bytes, bucket: str | None
-) -> _Reading:
+def _read_changes(context: JobContext, dataset: Dataset) -> _Reading:
+    changes, known = context.record(
+        lambda tx: (datasets.pending_changes(tx, dataset), datasets.first_ref(tx, dataset)),
+        _changing(dataset),
+    )
     lines = numbered_lines(io.BytesIO(changes), len(changes))
-    reading = _read(context, dataset, lines, bucket)
+    reading = _read(context, dataset, lines, parse_ref(known)[0] if known else None)
     if reading.bad:
         raise _FailedError(f"{reading.bad} lines can't be used: {reading.told()}")
     if not reading.entries:
@@ -167,34 +186,79 @@ def _check_bucket(reading: _Reading, entry: Entry) -> None:
 
 
 def _check_total(context: JobContext, dataset: Dataset, reading: _Reading) -> None:
+    """Of the dataset as it would be. Raises _FailedError."""
     limits = context.limits
     allowed = limits.train_images if dataset.kind == "train" else limits.test_images
-    with context.database.transaction() as tx:
-        total = datasets.stats(tx, dataset).total
-        known = sum(datasets.has_ref(tx, dataset, ref) for ref in reading.entries)
+    total, known = context.record(
+        lambda tx: (
+            datasets.stats(tx, dataset).total,
+            sum(datasets.has_ref(tx, dataset, ref) for ref in reading.entries),
+        ),
+        _changing(dataset),
+    )
     if total + len(reading.entries) - known > allowed:
         raise _FailedError(f"more than {allowed} images; no more are allowed in this dataset")
+    if len(reading.types | _types_kept(context, dataset, reading)) > limits.anomaly_types:
+        raise _FailedError(f"more than {limits.anomaly_types} anomaly types in the dataset")
 
 
-def _finish(
-    context: JobContext,
-    dataset: Dataset,
-    status: DatasetStatus,
-    message: str,
-    reading: _Reading | None = None,
-    *,
-    replace: bool = False,
-) -> None:
+def _types_kept(context: JobContext, dataset: Dataset, reading: _Reading) -> set[str]:
+    """The types of the lines that are there already and stay. Only new types need them known."""
+    kept: set[str] = set()
+    after = 0
+
+    def page(tx: Transaction) -> list[tuple[int, str]]:
+        return datasets.page(tx, dataset, EntryFilter(), after, _PAGE)
+
+    while reading.types:
+        lines = context.record(page, _changing(dataset))
+        for _, line in lines:
+            if "internal-color-map" in line:  # the others needn't be parsed
+                entry = parse_entry(line.encode())
+                if entry.source_ref not in reading.entries:
+                    kept.update(name for _, name in entry.mask_colors)
+        if len(lines) < _PAGE:
+            break
+        after = lines[-1][0]
+    return kept
+
+
+def _finish(context: JobContext, dataset: Dataset, end: _End) -> None:
+    """Where the lines don't fit on the disk, the end is that they don't: it may well fit."""
+    try:
+        _record(context, dataset, end)
+    except DiskFullError:
+        why = "the disk with the state folder is full"
+        if end.status == DatasetStatus.CREATE_COMPLETE:
+            end = _End(DatasetStatus.CREATE_FAILED, f"The dataset was not made: {why}")
+        else:
+            status = DatasetStatus.UPDATE_FAILED_ROLLBACK_COMPLETE
+            end = _End(status, f"Nothing was changed: {why}")
+        _record(context, dataset, end)
+
+
+def _record(context: JobContext, dataset: Dataset, end: _End) -> None:
+    """Raises DiskFullError if there are lines and no room for them."""
     now = context.clock()
-    with context.database.transaction() as tx:
+
+    def write(tx: Transaction) -> bool:
         if not _is_current(tx, dataset):
-            return
-        if replace:
+            return False
+        if end.replace:
             datasets.clear_entries(tx, dataset)
-        if reading is not None:
-            datasets.put_entries(tx, dataset, reading.entries.values(), now)
-        datasets.set_status(tx, dataset, status, message, now)
-    _log.info("dataset %s/%s: %s", dataset.project_name, dataset.kind, status)
+        if end.reading is not None:
+            datasets.put_entries(tx, dataset, end.reading.entries.values(), now)
+        datasets.set_status(tx, dataset, end.status, end.message, now)
+        return True
+
+    name = f"{dataset.project_name}/{dataset.kind}"
+    give_up_on = None if end.reading is None else DiskFullError
+    if context.record(write, f"dataset {name}: {end.status}", give_up_on=give_up_on):
+        _log.info("dataset %s: %s", name, end.status)
+
+
+def _changing(dataset: Dataset) -> str:
+    return f"dataset {dataset.project_name}/{dataset.kind}: its changes are being looked at"
 
 
 def _is_current(tx: Transaction, dataset: Dataset) -> bool:

@@ -84,20 +84,42 @@ def _figures(
     for image in trained["evaluated"]:
         sure = image["confidence"]
         score = sure if image["is_anomalous"] else 1 - sure
-        ranked.append((score, parse_entry(lines[image["source_ref"]].encode()).label == "anomaly"))
+        ranked.append((score, _is_anomaly(lines[image["source_ref"]])))
     anomalies = [score for score, is_anomaly in ranked if is_anomaly]
     normals = [score for score, is_anomaly in ranked if not is_anomaly]
-    called = any(image["is_anomalous"] for image in trained["evaluated"])
+    defined = _defined(lines, trained)
     figures: dict[str, Any] = {
         "ROCAUC": _roc_auc(anomalies, normals) if anomalies and normals else None,
         "AveragePrecision": _average_precision(ranked) if anomalies else None,
-        "Precision": measured["Precision"] if called else None,
-        "Recall": measured["Recall"] if anomalies else None,
-        "F1Score": measured["F1Score"] if called or anomalies else None,
+        **{name: measured[name] if defined[name] else None for name in defined},
     }
     if "PixelAnomalyClassMetrics" in measured:
         figures["PixelAnomalyClassMetrics"] = measured["PixelAnomalyClassMetrics"]
     return figures
+
+
+def performance(
+    lines: Mapping[str, str], trained: Mapping[str, Any]
+) -> tuple[float | None, float | None, float | None]:
+    """F1, precision and recall; None where one is undefined."""
+    defined = _defined(lines, trained)
+    return (
+        trained["f1"] if defined["F1Score"] else None,
+        trained["precision"] if defined["Precision"] else None,
+        trained["recall"] if defined["Recall"] else None,
+    )
+
+
+def _defined(lines: Mapping[str, str], trained: Mapping[str, Any]) -> dict[str, bool]:
+    """Precision is a share of the images called anomalous, recall of those that are: of any."""
+    evaluated = trained["evaluated"]
+    called = any(image["is_anomalous"] for image in evaluated)
+    there = any(_is_anomaly(lines[image["source_ref"]]) for image in evaluated)
+    return {"Precision": called, "Recall": there, "F1Score": called or there}
+
+
+def _is_anomaly(line: str) -> bool:
+    return parse_entry(line.encode()).label == "anomaly"
 
 
 def _roc_auc(anomalies: Sequence[float], normals: Sequence[float]) -> float:

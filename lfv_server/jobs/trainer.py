@@ -7,6 +7,7 @@ that started it is gone.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import signal
@@ -35,7 +36,7 @@ def _train(job: dict[str, Any], answers: IO[bytes]) -> dict[str, Any]:
         _say(answers, {"progress": share, "what": what})
 
     def images(kind: str) -> list[Any]:
-        return [
+        given = [
             engine.TrainingImage(
                 source_ref=image["source_ref"],
                 path=Path(image["path"]),
@@ -45,7 +46,13 @@ def _train(job: dict[str, Any], answers: IO[bytes]) -> dict[str, Any]:
             )
             for image in job[kind]
         ]
+        damaged[kind] = engine.find_damaged(given)
+        return [image for image in given if image.source_ref not in damaged[kind]]
 
+    progress(0.0, "checking images")
+    damaged: dict[str, dict[str, str]] = {}
+    train, test = images("train"), images("test")
+    _say(answers, {"damaged": damaged})
     given: dict[str, Any] = {role: Path(path) for role, path in job["graphs"].items()}
     if given:  # bounded when the service accepted it
         given["graph_bytes"] = max(path.stat().st_size for path in given.values())
@@ -53,11 +60,13 @@ def _train(job: dict[str, Any], answers: IO[bytes]) -> dict[str, Any]:
         given["network"] = True
     more = {"options": engine.TrainingOptions(**given)} if given else {}
     try:
-        outcome = engine.train(
-            images("train"), images("test"), Path(job["output"]), progress=progress, **more
-        )
+        outcome = engine.train(train, test, Path(job["output"]), progress=progress, **more)
     except engine.TrainingError as error:
         return {"failed": str(error)}
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return {"failed": "the disk with the state folder is full"}
     return {
         "trained": {
             "width": outcome.width,

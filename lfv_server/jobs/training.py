@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
@@ -9,17 +10,20 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from lfv_server.database import Transaction
 from lfv_server.errors import BucketError, NotFoundError
-from lfv_server.jobs.context import JobContext, ServiceEndingError
-from lfv_server.jobs.evaluation import publish, write_evaluation
-from lfv_server.jobs.fetch import Fetched, FetchedImage, fetch
+from lfv_server.jobs.context import JobContext
+from lfv_server.jobs.evaluation import performance, publish, write_evaluation
+from lfv_server.jobs.fetch import Fetched, FetchedImage, NoSpaceError, fetch
+from lfv_server.recording import ServiceEndingError
 from lfv_server.state import models
 from lfv_server.state.models import Evaluation, Model
 from lfv_server.states import ModelEvent, ModelStatus
@@ -28,12 +32,23 @@ _log = logging.getLogger(__name__)
 
 _KINDS = ("train", "test")
 _MAX_STARTS = 3
+_PROBLEMS_TOLD = 3
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _MAX_LOST = 0.2
 """Share of the images that may be missing or unusable; with more, training fails."""
 
 
 class _FailedError(Exception):
     """The training can't succeed; the message says why."""
+
+
+@dataclass(frozen=True)
+class _End:
+    """What becomes of the model."""
+
+    event: ModelEvent
+    message: str
+    evaluation: Evaluation | None = None
 
 
 class Trainings:
@@ -47,12 +62,15 @@ class Trainings:
         self._processes: set[subprocess.Popen[bytes]] = set()
 
     def prepare(self, model_id: str, lines: Mapping[str, Sequence[str]]) -> None:
-        """Keep the JSON lines to train on until ``run`` is through with them."""
+        """Keep the JSON lines to train on until ``run`` is through with them.
+
+        ``lines`` has those of each dataset that there is, also if none is labelled.
+        """
         folder = self._context.home.job(model_id)
         folder.mkdir(parents=True, exist_ok=True)
-        for kind in _KINDS:
+        for kind, labelled in lines.items():
             (folder / f"{kind}.jsonl").write_text(
-                "".join(f"{line}\n" for line in lines[kind]), encoding="utf-8"
+                "".join(f"{line}\n" for line in labelled), encoding="utf-8"
             )
 
     def progress(self, model_id: str) -> str | None:
@@ -62,37 +80,63 @@ class Trainings:
         """Train until TRAINED or TRAINING_FAILED; left as it is if the service ends meanwhile."""
         context = self._context
         try:
-            with context.database.transaction() as tx:
-                model = models.by_id(tx, model_id)
-                if model.status != ModelStatus.TRAINING:
-                    return
-                starts = models.count_training_start(tx, model_id)
-            self._train(model, starts)
+            begun = context.record(
+                lambda tx: _begin(tx, model_id), f"model {model_id}: training begins"
+            )
+            if begun is None:
+                return
+            end = self._outcome(*begun)
+            self._make_room(model_id, end)
+            context.record(lambda tx: _end(tx, model_id, end), f"model {model_id}: {end.event}")
         except (ServiceEndingError, NotFoundError):
             return
-        except _FailedError as error:
-            self._end(model_id, ModelEvent.TRAINING_BROKE, f"Training failed: {error}")
-        except Exception:  # noqa: BLE001 (whatever it is, the model must not stay in TRAINING)
-            _log.exception("training of model %s", model_id)
-            self._end(
-                model_id, ModelEvent.TRAINING_BROKE, "Training failed; the service's log says why."
-            )
         finally:
             self._progress.pop(model_id, None)
         shutil.rmtree(context.home.job(model_id), ignore_errors=True)
+
+    def _outcome(self, model: Model, starts: int) -> _End:
+        """Raises ServiceEndingError; whatever else goes wrong, the model must not stay TRAINING."""
+        try:
+            end = self._train(model, starts)
+        except ServiceEndingError:
+            raise
+        except (_FailedError, NoSpaceError) as error:
+            end = _End(ModelEvent.TRAINING_BROKE, f"Training failed: {error}")
+        except Exception as error:  # noqa: BLE001 (see above)
+            _log.exception("training of model %s", model.name)
+            message = "Training failed; the service's log says why."
+            if isinstance(error, OSError) and error.errno in _DISK_FULL:
+                message = "Training failed: the disk with the state folder is full"
+            end = _End(ModelEvent.TRAINING_BROKE, message)
+        _log.info("model %s: %s", model.name, end.message)
+        return end
+
+    def _make_room(self, model_id: str, end: _End) -> None:
+        """Remove what nobody needs, before the end is recorded: on a full disk it couldn't be.
+
+        If the service ends before it is recorded, a training that came to something is done again
+        from its lines, which stay until then.
+        """
+        home = self._context.home
+        if end.event == ModelEvent.TRAINING_BROKE:
+            home.remove_model(model_id)
+        else:
+            shutil.rmtree(home.job_images(model_id), ignore_errors=True)
 
     def end_all(self) -> None:
         with self._lock:
             for process in self._processes:
                 _kill(process)
 
-    def _train(self, model: Model, starts: int) -> None:
+    def _train(self, model: Model, starts: int) -> _End:
         if starts > _MAX_STARTS:
             raise _FailedError(f"it was cut off {_MAX_STARTS} times by the service's end")
         context = self._context
         folder = context.home.job(model.id)
+        if not (folder / "train.jsonl").is_file():
+            raise _FailedError("it had failed already when the service ended; its log says why")
         self._progress[model.id] = "Training: 0 %, fetching images"
-        fetched = {kind: self._fetch(folder, kind) for kind in _KINDS}
+        fetched = {kind: self._fetch(model, folder, kind) for kind in _KINDS}
         artifact = context.home.artifact(model.id)
         shutil.rmtree(artifact, ignore_errors=True)
         job = {
@@ -104,34 +148,37 @@ class Trainings:
         }
         job_file = folder / "job.json"
         job_file.write_bytes(orjson.dumps(job))
-        trained = self._process(model, job_file)
+        trained = self._process(model, job_file, fetched)
+        fetched = {kind: fetched[kind].without(trained["damaged"].get(kind, {})) for kind in _KINDS}
         lines = {image.source_ref: image.line for kind in _KINDS for image in fetched[kind].images}
         ended = context.clock()
         files = write_evaluation(context.home.evaluation(model.id), model, lines, trained, ended)
         keys: tuple[str | None, str | None] = (None, None)
-        notes = [*trained["warnings"], *(_lost(kind, fetched[kind]) for kind in _KINDS)]
+        notes = [
+            *trained["warnings"],
+            *_doubts(fetched["train"], fetched["test"], (folder / "test.jsonl").is_file()),
+            *(_lost(kind, fetched[kind]) for kind in _KINDS),
+        ]
         try:
             keys = publish(context.buckets, model, *files, artifact / "report")
         except BucketError as error:
             notes.append(f"The evaluation files could not be written: {error}.")
-        evaluation = Evaluation(
-            trained["f1"], trained["precision"], trained["recall"], ended, *keys
-        )
+        evaluation = Evaluation(*performance(lines, trained), ended, *keys)
         message = " ".join(["Training completed.", *filter(None, notes)])
-        self._end(model.id, ModelEvent.TRAINING_ENDED, message, evaluation)
+        return _End(ModelEvent.TRAINING_ENDED, message, evaluation)
 
-    def _fetch(self, folder: Path, kind: str) -> Fetched:
-        lines = (folder / f"{kind}.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
-        fetched = fetch(self._context, lines, folder / "images" / kind)
-        if len(fetched.problems) > _MAX_LOST * len(lines):
-            told = "; ".join(fetched.problems[:3])
-            raise _FailedError(
-                f"{len(fetched.problems)} of {len(lines)} images of the {kind} dataset can't be"
-                f" used: {told}"
-            )
+    def _fetch(self, model: Model, folder: Path, kind: str) -> Fetched:
+        file = folder / f"{kind}.jsonl"
+        lines = []
+        if file.is_file():
+            lines = file.read_text(encoding="utf-8").split("\n")[:-1]
+        fetched = fetch(self._context, lines, self._context.home.job_images(model.id) / kind)
+        _check_lost(kind, fetched)
         return fetched
 
-    def _process(self, model: Model, job_file: Path) -> dict[str, Any]:
+    def _process(
+        self, model: Model, job_file: Path, fetched: Mapping[str, Fetched]
+    ) -> dict[str, Any]:
         """Run the trainer. Raises _FailedError, or ServiceEndingError if it was ended."""
         command = [sys.executable, "-m", "lfv_server.jobs.trainer", str(job_file)]
         with self._lock:
@@ -145,11 +192,16 @@ class Trainings:
             )
             self._processes.add(process)
         outcome: dict[str, Any] = {}
+        damaged: dict[str, dict[str, str]] = {}
         try:
             assert process.stdout is not None  # noqa: S101 (it is a pipe)
             for line in process.stdout:
                 outcome = orjson.loads(line)
-                if "progress" in outcome:
+                if "damaged" in outcome:
+                    damaged = outcome["damaged"]
+                    for kind, found in damaged.items():
+                        _check_lost(kind, fetched[kind].without(found))
+                elif "progress" in outcome:
                     percent = round(100 * outcome["progress"])
                     self._progress[model.id] = f"Training: {percent} %, {outcome['what']}"
             code = process.wait()
@@ -161,22 +213,26 @@ class Trainings:
         if self._context.stopping.is_set():
             raise ServiceEndingError
         if "trained" in outcome:
-            trained: dict[str, Any] = outcome["trained"]
-            return trained
+            return {**outcome["trained"], "damaged": damaged}
         if "failed" in outcome:
             raise _FailedError(outcome["failed"])
         _log.error("the trainer of model %s ended with %s", model.name, code)
         why = f"by signal {-code}, perhaps for lack of memory" if code < 0 else f"with code {code}"
         raise _FailedError(f"its process ended {why}")
 
-    def _end(
-        self, model_id: str, event: ModelEvent, message: str, evaluation: Evaluation | None = None
-    ) -> None:
-        with self._context.database.transaction() as tx:
-            model = models.move(tx, models.by_id(tx, model_id), event, message)
-            if evaluation is not None:
-                models.set_evaluation(tx, model, evaluation)
-        _log.info("model %s: %s %s", model.name, model.status, message)
+
+def _begin(tx: Transaction, model_id: str) -> tuple[Model, int] | None:
+    """The model and how often its training has begun; None if it is not to be trained."""
+    model = models.by_id(tx, model_id)
+    if model.status != ModelStatus.TRAINING:
+        return None
+    return model, models.count_training_start(tx, model_id)
+
+
+def _end(tx: Transaction, model_id: str, end: _End) -> None:
+    model = models.move(tx, models.by_id(tx, model_id), end.event, end.message)
+    if end.evaluation is not None:
+        models.set_evaluation(tx, model, end.evaluation)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -195,8 +251,36 @@ def _described(image: FetchedImage) -> dict[str, Any]:
     }
 
 
+def _check_lost(kind: str, fetched: Fetched) -> None:
+    lost, count = len(fetched.problems), len(fetched.problems) + len(fetched.images)
+    if lost > _MAX_LOST * count:
+        raise _FailedError(
+            f"{lost} of {count} images of the {kind} dataset can't be used: {_told(fetched)}"
+        )
+
+
 def _lost(kind: str, fetched: Fetched) -> str:
     if not fetched.problems:
         return ""
-    told = "; ".join(fetched.problems[:3])
-    return f"{len(fetched.problems)} images of the {kind} dataset were not used: {told}."
+    return f"{len(fetched.problems)} images of the {kind} dataset were not used: {_told(fetched)}."
+
+
+def _told(fetched: Fetched) -> str:
+    return "; ".join(fetched.problems[:_PROBLEMS_TOLD])
+
+
+def _doubts(train: Fetched, test: Fetched, has_test: bool) -> Iterator[str]:
+    """What the figures can't tell, whatever the model is worth."""
+    if has_test and not test.images:
+        yield (
+            "The test dataset has no labelled image: the figures are those of cross-validation on"
+            " the train dataset."
+        )
+    refs = {image.source_ref for image in train.images}
+    digests = {image.sha256 for image in train.images}
+    both = sum(image.source_ref in refs or image.sha256 in digests for image in test.images)
+    if both:
+        yield (
+            f"{both} of the {len(test.images)} test images are in the train dataset too: the"
+            " figures are better than they would be on new images."
+        )

@@ -38,12 +38,15 @@ def create_model(call: Call, members: Members) -> Members:
         call.now,
     )
     models.put_tags(call.tx, model, tags)
+    # On a full disk, calls that fail must not take more and more of it.
+    call.tx.after_rollback.append(lambda: call.work.remove_model(model.id))
     # What is trained on is what the datasets hold now, whatever becomes of them during training.
     call.work.prepare_training(
         model.id,
         {
-            kind: datasets.labelled_lines(call.tx, project.id, kind) if dataset else []
+            kind: datasets.labelled_lines(call.tx, project.id, kind)
             for kind, dataset in (("train", train), ("test", test))
+            if dataset is not None
         },
     )
     call.after_commit(lambda: call.work.train(model.id))
@@ -151,13 +154,9 @@ def _metadata(call: Call, model: Model) -> Members:
     message = model.message
     if model.status == ModelStatus.TRAINING:
         message = call.work.training_progress(model.id) or message
-    performance = None
-    if model.f1 is not None:
-        performance = {
-            "F1Score": model.f1,
-            "Precision": model.precision,
-            "Recall": model.recall,
-        }
+    figures = {"F1Score": model.f1, "Precision": model.precision, "Recall": model.recall}
+    # An undefined figure is left out: 0 would say that the model is worth nothing.
+    performance = {name: figure for name, figure in figures.items() if figure is not None}
     return {
         "CreationTimestamp": model.created_at,
         "ModelVersion": str(model.version),
@@ -165,7 +164,7 @@ def _metadata(call: Call, model: Model) -> Members:
         "Description": model.description,
         "Status": model.status,
         "StatusMessage": message,
-        "Performance": performance,
+        "Performance": performance or None,
     }
 
 

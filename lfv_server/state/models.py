@@ -60,9 +60,10 @@ class NewModel:
 
 @dataclass(frozen=True)
 class Evaluation:
-    f1: float
-    precision: float
-    recall: float
+    f1: float | None
+    precision: float | None
+    recall: float | None
+    """None where a figure is undefined, as recall is where nothing was to be found."""
     evaluated_at: float
     manifest_key: str | None
     result_key: str | None
@@ -126,10 +127,32 @@ def by_arn(tx: Transaction, arn: str) -> Model:
     return _model(row)
 
 
-def by_archive(tx: Transaction, sha256: str) -> Model | None:
-    """The model that was imported from the archive with this digest."""
-    row = tx.one(f"{_SELECT} WHERE m.archive_sha256 = ?", [sha256])
-    return None if row is None else _model(row)
+@dataclass(frozen=True)
+class Imported:
+    name: str
+    """The model's, as ``PROJECT/VERSION``."""
+    is_there: bool
+    """False if the model was deleted since."""
+
+
+def imported(tx: Transaction, sha256: str) -> Imported | None:
+    """What became of the archive with this digest, if it was ever imported."""
+    row = tx.one(
+        "SELECT model_name, m.status FROM imported_archives LEFT JOIN models m ON m.id = model_id"
+        " WHERE sha256 = ?",
+        [sha256],
+    )
+    if row is None:
+        return None
+    is_there = row["status"] not in (None, ModelStatus.DELETING)
+    return Imported(row["model_name"], is_there)
+
+
+def note_import(tx: Transaction, sha256: str, model: Model) -> None:
+    tx.execute(
+        "INSERT INTO imported_archives (sha256, model_id, model_name) VALUES (?, ?, ?)",
+        [sha256, model.id, model.name],
+    )
 
 
 def page(tx: Transaction, project: Project, after: int, size: int) -> list[Model]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lfv_server.engine.dataset import load_shares
+from lfv_server.engine.dataset import load_labels, load_shares
 from lfv_server.engine.errors import TrainingError
 from lfv_server.engine.masks import parse_color, read_mask
 from lfv_server.engine.types import TrainingImage
@@ -92,6 +92,11 @@ def test_colours() -> None:
 
 
 def test_an_unreadable_mask_is_named(tmp_path: Path) -> None:
-    (tmp_path / "mask.png").write_bytes(b"nothing")
-    with pytest.raises(TrainingError, match=r"mask\.png cannot be read"):
-        read_mask(tmp_path / "mask.png", COLORS, TYPES, (40, 30))
+    """By its image: the user has never seen the name of the copy."""
+    path = tmp_path / "mask.png"
+    path.write_bytes(b"nothing")
+    with pytest.raises(TrainingError, match=r"mask cannot be read"):
+        read_mask(path, COLORS, TYPES, (40, 30))
+    image = TrainingImage("s3://b/7.png", tmp_path / "7.png", True, path, COLORS)
+    with pytest.raises(TrainingError, match=r"^s3://b/7\.png: Its mask cannot be read"):
+        load_labels(image, TYPES, (40, 30))

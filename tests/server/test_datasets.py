@@ -314,6 +314,30 @@ def test_limits(start: Callable[..., Service]) -> None:
     assert update(client, "p", "\n".join(lines[:3]).encode())["Status"] == "UPDATE_COMPLETE"
 
 
+def test_types_of_all_updates_count_together(start: Callable[..., Service]) -> None:
+    service = start(limits={"anomaly_types": 3})
+    client = service.client()
+    client.create_project(ProjectName="p")
+    client.create_dataset(ProjectName="p", DatasetType="train")
+
+    def changed(ref: str, *types: str) -> str:
+        document = json.loads(line(f"{REF}/{ref}.png", "anomaly", mask=f"{REF}/{ref}.mask.png"))
+        document["anomaly-mask-ref-metadata"]["internal-color-map"] = {
+            str(number): {"class-name": name, "hex-color": f"#{number:06X}"}
+            for number, name in enumerate(types)
+        }
+        described = update(client, "p", json.dumps(document).encode())
+        return f"{described['Status']}: {described['StatusMessage']}"
+
+    assert changed("1", "a", "b").startswith("UPDATE_COMPLETE")
+    assert changed("2", "b", "c").startswith("UPDATE_COMPLETE")
+    refused = changed("3", "c", "d")
+    assert refused.startswith("UPDATE_FAILED_ROLLBACK_COMPLETE: Nothing was changed: more than 3")
+    assert len(entries(client, "p")) == 2
+    assert changed("1", "d").startswith("UPDATE_COMPLETE")  # a and the first b go
+    assert changed("3", "b", "c", "d").startswith("UPDATE_COMPLETE")
+
+
 def test_many_at_once(service: Service, client: Any, project: str) -> None:
     make_dataset(client, service, project, [line(f"{REF}/x")], "train")
     outcomes: list[str] = []

@@ -149,6 +149,10 @@ def test_trainings_are_told_of_the_network(monkeypatch: pytest.MonkeyPatch, tmp_
         TrainingImage = TrainingOptions = staticmethod(lambda **given: given)
 
         @staticmethod
+        def find_damaged(_: Any) -> dict[str, str]:
+            return {}
+
+        @staticmethod
         def train(*_: Any, progress: Any, **more: Any) -> Any:  # noqa: ARG004
             told.append(more)
             raise ValueError("enough")

@@ -145,6 +145,103 @@ def test_images_that_cannot_be_had(client: Any, service: Service, project: str) 
     assert "3 of 10 images" in described["StatusMessage"]
 
 
+def noise(kind: str = "PNG") -> bytes:
+    """An image whose half is a header and some of its pixels."""
+    out = io.BytesIO()
+    Image.effect_noise((64, 64), 50).convert("RGB").save(out, kind)
+    return out.getvalue()
+
+
+def test_images_that_cannot_be_decoded(client: Any, service: Service, project: str) -> None:
+    """Their headers are in order, so it shows in the training process only."""
+    lines = put_images(service, project, 16, masks=True)
+    folder = service.bucket / project
+    (folder / "0.png").write_bytes(noise("JPEG")[:-900])
+    (folder / "3.mask.png").write_bytes(noise()[:-5000])
+    make_dataset(client, service, project, lines, "train")
+    client.create_model(ProjectName=project, OutputConfig=OUTPUT)
+    described = model_in(client, project, "TRAINED", "TRAINING_FAILED")
+    assert described["Status"] == "TRAINED", described["StatusMessage"]
+    assert "2 images of the train dataset were not used" in described["StatusMessage"]
+    for number in (0, 3):
+        assert f"s3://{BUCKET}/{project}/{number}.png: " in described["StatusMessage"]
+    manifest = (service.bucket / described["EvaluationManifest"]["Key"]).read_text()
+    assert len(manifest.splitlines()) == 14
+    (folder / "4.png").unlink()  # what is missing and what is damaged count together
+    (folder / "6.png").write_bytes(noise()[:-5000])
+    client.create_model(ProjectName=project, OutputConfig=OUTPUT)
+    described = model_in(client, project, "TRAINING_FAILED", version="2")
+    assert "4 of 16 images of the train dataset can't be used" in described["StatusMessage"]
+
+
+def test_masks_of_normal_images_do_not_matter(client: Any, service: Service, project: str) -> None:
+    lines = put_images(service, project, 10)
+    missing = f"s3://{BUCKET}/{project}/missing.png"
+    for number in (0, 1):  # a normal image and an anomaly
+        label = "anomaly" if number else "normal"
+        lines[number] = line(f"s3://{BUCKET}/{project}/{number}.png", label, mask=missing)
+    make_dataset(client, service, project, lines, "train")
+    client.create_model(ProjectName=project, OutputConfig=OUTPUT)
+    assert model_in(client, project, "TRAINED")["StatusMessage"] == (
+        "Training completed. A warning. 1 images of the train dataset were not used:"
+        f" s3://{BUCKET}/{project}/1.png: its mask {missing}: not found."
+    )
+
+
+def test_figures_that_are_no_measure_are_called_so(
+    client: Any, service: Service, project: str
+) -> None:
+    lines = put_images(service, project, 6)
+    make_dataset(client, service, project, lines[:4], "train")
+    unlabelled = [line(f"s3://{BUCKET}/{project}/4.png", None)]
+    make_dataset(client, service, project, unlabelled, "test")
+    client.create_model(ProjectName=project, OutputConfig=OUTPUT)
+    message = model_in(client, project, "TRAINED")["StatusMessage"]
+    assert "The test dataset has no labelled image: the figures are those of cross-" in message
+    client.delete_dataset(ProjectName=project, DatasetType="test")
+    for number in (4, 5):
+        (service.bucket / project / f"{number}.png").write_bytes(noise("PNG"))
+    (service.bucket / project / "copy.png").write_bytes(png())  # as 0.png and 2.png are
+    copy = line(f"s3://{BUCKET}/{project}/copy.png")
+    make_dataset(client, service, project, [lines[1], copy, *lines[4:]], "test")
+    client.create_model(ProjectName=project, OutputConfig=OUTPUT)
+    message = model_in(client, project, "TRAINED", version="2")["StatusMessage"]
+    assert "2 of the 4 test images are in the train dataset too" in message
+    assert "no labelled image" not in message
+
+
+def test_undefined_figures_are_left_out(client: Any, service: Service, project: str) -> None:
+    """Nothing anomalous among the test images, and nothing called so."""
+    make_dataset(client, service, project, put_images(service, f"{project}/train"), "train")
+    normal = put_images(service, f"{project}/test")[::2]
+    make_dataset(client, service, project, normal, "test")
+    client.create_model(ProjectName=project, OutputConfig=OUTPUT)
+    described = model_in(client, project, "TRAINED")
+    assert "Performance" not in described
+    result = json.loads((service.bucket / described["EvaluationResult"]["Key"]).read_text())
+    metrics = result["AggregatedEvaluationResults"]["Metrics"]
+    assert [metrics[name] for name in ("F1Score", "Precision", "Recall")] == [None] * 3
+
+
+def test_which_figures_are_defined() -> None:
+    from lfv_server.jobs.evaluation import performance
+
+    def told(*images: tuple[str, bool]) -> tuple[float | None, ...]:
+        refs = [f"s3://{BUCKET}/{number}" for number in range(len(images))]
+        lines = {ref: line(ref, label) for ref, (label, _) in zip(refs, images, strict=True)}
+        verdicts = [
+            {"source_ref": ref, "is_anomalous": called}
+            for ref, (_, called) in zip(refs, images, strict=True)
+        ]
+        figures = {"f1": 0.3, "precision": 0.2, "recall": 0.1}
+        return performance(lines, {**figures, "evaluated": verdicts})
+
+    assert told(("normal", False), ("anomaly", True)) == (0.3, 0.2, 0.1)
+    assert told(("normal", False), ("anomaly", False)) == (0.3, None, 0.1)
+    assert told(("normal", True)) == (0.3, 0.2, None)
+    assert told(("normal", False)) == (None, None, None)
+
+
 def mask_of(size: tuple[int, int]) -> bytes:
     """A PNG of one colour, which is small however many pixels it has."""
     out = io.BytesIO()

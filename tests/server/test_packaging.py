@@ -155,6 +155,35 @@ def test_another_service_imports_it(
         other.create_model(ProjectName="packed", OutputConfig={"S3Location": {"Bucket": BUCKET}})
 
 
+def test_deleted_import_stays_deleted(start: Callable[..., Service], archive: Path) -> None:
+    service = start()
+    service.stop()
+    assert run_import(service.home, archive).stdout == "packed/1\n"
+    client = service.start().client()
+    client.delete_model(ProjectName="packed", ModelVersion="1")
+    wait_until(lambda: not client.list_models(ProjectName="packed")["Models"])
+    service.stop()
+    again = run_import(service.home, archive)
+    assert again.stdout == "\n"
+    told = "is not imported again: it was imported as packed/1, which was deleted since"
+    assert f"{archive.name} {told}" in again.stderr
+    assert service.start().client().list_models(ProjectName="packed")["Models"] == []
+
+
+def test_imports_of_the_first_schema_are_known(tmp_path: Path, archive: Path) -> None:
+    """It kept the archive's digest with the model."""
+    import sqlite3
+
+    home = tmp_path / "home"
+    run_import(home, archive)
+    connection = sqlite3.connect(home / "service.db")
+    with connection:
+        connection.execute("DROP TABLE imported_archives")
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    assert run_import(home, archive).stdout == "packed/1\n"
+
+
 def rewritten(archive: Path, target: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
     with zipfile.ZipFile(archive) as source:
         files = {name: source.read(name) for name in source.namelist()}

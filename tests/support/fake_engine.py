@@ -66,6 +66,18 @@ class Outcome:
     warnings: tuple[str, ...]
 
 
+def find_damaged(images: Sequence[TrainingImage]) -> dict[str, str]:
+    damaged = {}
+    for image in images:
+        for path in filter(None, (image.path, image.mask_path)):
+            try:
+                with Image.open(path) as opened:
+                    opened.load()
+            except OSError as error:
+                damaged[image.source_ref] = str(error)
+    return damaged
+
+
 def train(
     train: Sequence[TrainingImage],
     test: Sequence[TrainingImage],

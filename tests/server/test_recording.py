@@ -1,0 +1,454 @@
+"""States that can't be written for a while: a full disk, or a database that another holds."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import pytest
+
+from lfv_server import recording
+from lfv_server.buckets import Buckets
+from lfv_server.database import Database
+from lfv_server.errors import UnwritableError
+from lfv_server.home import Home
+from lfv_server.hosting.manager import HostingManager
+from lfv_server.jobs import fetch as fetching
+from lfv_server.jobs.context import JobContext
+from lfv_server.jobs.datasets import apply_changes, read_manifest
+from lfv_server.jobs.packaging import package
+from lfv_server.jobs.training import Trainings
+from lfv_server.manifests import parse_entry
+from lfv_server.operations.call import Call
+from lfv_server.operations.models import create_model
+from lfv_server.options import Limits, Serving
+from lfv_server.recording import ServiceEndingError, record
+from lfv_server.state import datasets, models, packaging, projects
+from lfv_server.state.datasets import Source
+from lfv_server.state.models import Model, NewModel
+from lfv_server.state.tokens import PageTokens
+from lfv_server.states import DatasetStatus, ModelStatus, PackagingStatus
+
+from ..support.service import BUCKET, ROOT, SUPPORT, Service, line, put_images
+
+REF = f"s3://{BUCKET}/images"
+
+
+class Holder:
+    """Another program with the database open, which lets nobody write while it holds it."""
+
+    def __init__(self, home: Home) -> None:
+        self._connection = sqlite3.connect(
+            home.database, isolation_level=None, check_same_thread=False
+        )
+
+    def hold(self) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def let_go(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class Pauses(threading.Event):
+    """The service's end, which comes if ``ends``; a pause calls ``during`` instead of lasting."""
+
+    def __init__(self, during: Callable[[], None], *, ends: bool = False) -> None:
+        super().__init__()
+        self.lengths: list[float] = []
+        self._during = during
+        self._ends = ends
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.lengths.append(timeout or 0)
+        self._during()
+        return self._ends
+
+
+class HeldAfterwards(Buckets):
+    """Once something was read or written, the database is held."""
+
+    def __init__(self, folder: Path, holder: Holder, *, on: str) -> None:
+        super().__init__({BUCKET: folder}, s3=False)
+        self._holder = holder
+        self._on = on
+
+    def open(self, *arguments: Any) -> Any:
+        if self._on == "read":
+            self._holder.let_go()
+            self._holder.hold()
+        return super().open(*arguments)
+
+    def write(self, *arguments: Any) -> None:
+        super().write(*arguments)
+        if self._on == "write":
+            self._holder.let_go()
+            self._holder.hold()
+
+
+class World:
+    """A state folder with a project, and what works on it in this process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.service = Service(folder, {})  # for its bucket; it is never started
+        self.service.bucket.mkdir(parents=True)
+        self.home = Home(self.service.home)
+        self.database = Database(self.home.database)
+        self.holder = Holder(self.home)
+        with self.database.transaction() as tx:
+            tx.execute("PRAGMA busy_timeout = 0")
+            self.project = projects.create(tx, "p", "arn:p", 0)
+
+    def context(self, stopping: threading.Event, *, on: str = "") -> JobContext:
+        buckets = HeldAfterwards(self.service.bucket, self.holder, on=on)
+        return JobContext(self.database, buckets, self.home, Limits(), stopping=stopping)
+
+    def add_model(self, status: ModelStatus) -> None:
+        new = NewModel("id", 1, "arn:m", None, None, BUCKET, None, status)
+        with self.database.transaction() as tx:
+            models.create(tx, self.project, new, 0)
+
+    def add_training(self, context: JobContext, lines: list[str]) -> Trainings:
+        self.add_model(ModelStatus.TRAINING)
+        trainings = Trainings(context, "fake_engine")
+        trainings.prepare("id", {"train": lines})
+        return trainings
+
+    def model(self) -> Model:
+        with self.database.transaction() as tx:
+            return models.by_id(tx, "id")
+
+    def dataset(self) -> datasets.Dataset:
+        with self.database.transaction() as tx:
+            return datasets.get(tx, self.project, "train")
+
+    def close(self) -> None:
+        self.holder.close()
+        self.database.close()
+        self.home.close()
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(SUPPORT)]))
+    made = World(tmp_path)
+    yield made
+    made.close()
+
+
+def test_each_failure_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    failures = [*["full"] * 8, "locked", *["full"] * 2]
+    pauses = Pauses(lambda: None)
+
+    def write() -> str:
+        if failures:
+            raise UnwritableError(failures.pop())
+        return "written"
+
+    caplog.set_level(logging.INFO, recording.__name__)
+    assert record(write, "it", pauses) == "written"
+    assert pauses.lengths == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, *[10.0] * 5]
+    assert caplog.messages == [
+        "it; this can't be recorded yet, and is tried again: full",
+        "it; this can't be recorded yet, and is tried again: locked",
+        "it; this is recorded now",
+    ]
+
+
+def test_the_end_of_the_service_ends_it() -> None:
+    def write() -> None:
+        raise UnwritableError("full")
+
+    with pytest.raises(ServiceEndingError):
+        record(write, "it", Pauses(lambda: None, ends=True))
+
+
+def test_first_error_is_seen(world: World) -> None:
+    """On a full disk SQLite rolls back by itself; a ROLLBACK after that is another error."""
+    done: list[str] = []
+    with world.database.transaction() as tx:
+        pages = tx.scalar("PRAGMA page_count")
+        tx.execute(f"PRAGMA max_page_count = {pages + 1}")
+
+    def write(size: int) -> None:
+        with world.database.transaction() as tx:
+            tx.after_commit.append(lambda: done.append("committed"))
+            tx.after_rollback.append(lambda: done.append("rolled back"))
+            tx.execute("INSERT INTO secrets VALUES ('x', zeroblob(?))", [size])
+
+    with pytest.raises(UnwritableError, match="can't be written now: database or disk is full"):
+        write(1_000_000)
+    write(1)
+    assert done == ["rolled back", "committed"]
+
+
+def test_commit_that_fails_is_rolled_back(world: World) -> None:
+    def write() -> None:
+        with world.database.transaction() as tx:
+            tx.execute("PRAGMA defer_foreign_keys = ON")
+            tx.execute("INSERT INTO tags VALUES ('no model', 'k', 'v')")
+
+    with pytest.raises(sqlite3.IntegrityError):
+        write()
+    with world.database.transaction() as tx:
+        assert tx.all("SELECT * FROM tags") == []
+
+
+@pytest.mark.parametrize(
+    ("held_as", "status", "end"),
+    [
+        ("unhost", ModelStatus.STOPPING_HOSTING, ModelStatus.TRAINED),
+        ("host", ModelStatus.STARTING_HOSTING, ModelStatus.HOSTING_FAILED),  # nothing to load
+    ],
+)
+def test_hosting_comes_to_its_end(
+    world: World, caplog: pytest.LogCaptureFixture, held_as: str, status: ModelStatus, end: str
+) -> None:
+    world.add_model(status)
+    caplog.set_level(logging.INFO)
+
+    async def go() -> None:
+        hosting = HostingManager(world.database, world.home, "fake_engine", Limits(), Serving())
+        try:
+            world.holder.hold()
+            getattr(hosting, held_as)("id")
+            while "tried again" not in caplog.text:
+                await asyncio.sleep(0.01)
+            world.holder.let_go()
+            while world.model().status != end:
+                await asyncio.sleep(0.01)
+        finally:
+            await hosting.close()
+
+    asyncio.run(asyncio.wait_for(go(), 30))
+    assert caplog.text.count("tried again") == 1
+
+
+def test_hosting_that_fails_unforeseen(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the units raise, the model doesn't stay on its way up."""
+    world.add_model(ModelStatus.STARTING_HOSTING)
+
+    async def broken(_: Any) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async def go() -> None:
+        hosting = HostingManager(world.database, world.home, "fake_engine", Limits(), Serving())
+        hosting.host("id")
+        try:
+            while world.model().status != ModelStatus.HOSTING_FAILED:
+                await asyncio.sleep(0.01)
+        finally:
+            await hosting.close()
+
+    monkeypatch.setattr("lfv_server.hosting.manager.Pool.start", broken)
+    asyncio.run(asyncio.wait_for(go(), 30))
+    assert "the service's log says why" in world.model().message
+
+
+def test_dataset_comes_to_its_end(world: World) -> None:
+    (world.service.bucket / "manifest").write_text(line(f"{REF}/1.png"))
+    context = world.context(Pauses(world.holder.let_go), on="read")
+    with world.database.transaction() as tx:
+        datasets.create(tx, world.project, "train", Source(BUCKET, "manifest", None), 0)
+    read_manifest(context, world.project.id, "train")
+    assert world.dataset().status == DatasetStatus.CREATE_COMPLETE
+    with world.database.transaction() as tx:
+        changes = line(f"{REF}/2.png").encode()
+        found = datasets.get(tx, world.project, "train")
+        datasets.begin_update(tx, found, changes, 0)
+    world.holder.hold()
+    apply_changes(context, world.project.id, "train")
+    assert world.dataset().status == DatasetStatus.UPDATE_COMPLETE
+    assert len(cast("Pauses", context.stopping).lengths) == 2
+
+
+@pytest.mark.parametrize("kind", ["create", "update"])
+def test_lines_that_do_not_fit(world: World, kind: str) -> None:
+    """There is room to say so, and the dataset can be deleted."""
+    lines = "".join(f"{line(f'{REF}/{n}.png', more='x' * 3000)}\n" for n in range(100))
+    context = world.context(threading.Event())
+    source = Source(BUCKET, "manifest", None) if kind == "create" else None
+    (world.service.bucket / "manifest").write_text(lines)
+    with world.database.transaction() as tx:
+        datasets.create(tx, world.project, "train", source, 0)
+        if kind == "update":
+            found = datasets.get(tx, world.project, "train")
+            datasets.begin_update(tx, found, lines.encode(), 0)
+        tx.execute(f"PRAGMA max_page_count = {tx.scalar('PRAGMA page_count')}")
+    if kind == "create":
+        read_manifest(context, world.project.id, "train")
+    else:
+        apply_changes(context, world.project.id, "train")
+    assert world.dataset().status in (
+        DatasetStatus.CREATE_FAILED,
+        DatasetStatus.UPDATE_FAILED_ROLLBACK_COMPLETE,
+    )
+    assert world.dataset().message.endswith(": the disk with the state folder is full")
+    with world.database.transaction() as tx:
+        datasets.delete(tx, datasets.get(tx, world.project, "train"))
+
+
+def test_packaging_comes_to_its_end(world: World) -> None:
+    world.add_model(ModelStatus.TRAINED)
+    world.home.artifact("id").mkdir(parents=True)
+    component = {"ComponentName": "c", "ComponentVersion": "1.0.0"}
+    component["S3OutputLocation"] = {"Bucket": BUCKET}  # type: ignore[assignment]
+    with world.database.transaction() as tx:
+        job = packaging.create(
+            tx, world.project, models.by_id(tx, "id"), "j", {"Greengrass": component}, None, 0
+        )
+    package(world.context(Pauses(world.holder.let_go), on="write"), job.id)
+    with world.database.transaction() as tx:
+        ended = packaging.get(tx, world.project, "j")
+    assert ended.status == PackagingStatus.SUCCEEDED
+    assert list(world.home.packing.iterdir()) == []
+
+
+def test_training_makes_room_before_its_end_is_recorded(world: World) -> None:
+    seen: list[tuple[bool, bool]] = []
+
+    def look() -> None:
+        seen.append((world.home.job_images("id").exists(), world.home.artifact("id").exists()))
+        world.holder.let_go()
+
+    context = world.context(Pauses(look), on="write")
+    world.add_training(context, put_images(world.service, "images")).run("id")
+    assert seen == [(False, True)]
+    assert world.model().status == ModelStatus.TRAINED
+    assert not world.home.job("id").exists()
+
+
+def test_failed_training_leaves_nothing(world: World) -> None:
+    seen: list[bool] = []
+
+    def look() -> None:
+        seen.append(world.home.model("id").exists())
+        world.holder.let_go()
+
+    context = world.context(Pauses(look), on="read")
+    world.add_training(context, [line(f"{REF}/missing.png")]).run("id")
+    assert seen == [False]
+    assert world.model().status == ModelStatus.TRAINING_FAILED
+    assert "missing.png: not found" in world.model().message
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_training_whose_end_was_not_recorded(world: World, *, fails: bool) -> None:
+    """The service ended before: the next one does it again, if there is anything to be done."""
+    lines = [line(f"{REF}/missing.png")] if fails else put_images(world.service, "images")
+    ending = world.context(Pauses(world.holder.let_go, ends=True), on="read" if fails else "write")
+    world.add_training(ending, lines).run("id")
+    assert world.model().status == ModelStatus.TRAINING
+    Trainings(world.context(threading.Event()), "fake_engine").run("id")
+    model = world.model()
+    if fails:
+        assert model.status == ModelStatus.TRAINING_FAILED
+        assert "it had failed already when the service ended" in model.message
+    else:
+        assert model.status == ModelStatus.TRAINED
+
+
+def test_model_that_was_not_committed_leaves_no_folder(world: World) -> None:
+    """On a full disk, calls that fail would take more of it each time."""
+    folders: list[int] = []
+
+    class Work:
+        def prepare_training(self, model_id: str, lines: Mapping[str, Sequence[str]]) -> None:
+            Trainings(world.context(threading.Event()), "fake_engine").prepare(model_id, lines)
+
+        def training_progress(self, _: str) -> None:
+            return None
+
+        def remove_model(self, model_id: str) -> None:
+            folders.append(len(list((world.home.root / "models").iterdir())))
+            world.home.remove_model(model_id)
+
+    def create() -> None:
+        with world.database.transaction() as tx:
+            pages = PageTokens(tx)
+            call = Call(tx, cast("Any", Work()), Limits(), pages, "us-east-1", "000000000000", 0)
+            datasets.create(tx, world.project, "train", None, 0)
+            entry = parse_entry(line(f"{REF}/1.png").encode())
+            datasets.put_entries(tx, datasets.get(tx, world.project, "train"), [entry], 0)
+            output = {"S3Location": {"Bucket": BUCKET}}
+            create_model(call, {"ProjectName": "p", "OutputConfig": output})
+            raise UnwritableError("as if the disk were full now")
+
+    with pytest.raises(UnwritableError):
+        create()
+    assert folders == [1]
+    assert list((world.home.root / "models").iterdir()) == []
+
+
+class Disk(NamedTuple):
+    total: int
+    used: int
+    free: int
+
+
+def test_images_that_do_not_fit_are_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before they have filled the disk, and with what is needed and what there is."""
+    lines = put_images(world.service, "images", 100)
+    size = (world.service.bucket / "images" / "0.png").stat().st_size
+    copied: list[int] = []
+
+    def disk(folder: Path) -> Disk:
+        copied.append(len(list(folder.iterdir())))
+        return Disk(1 << 40, 0, (64 << 20) + 30 * size)
+
+    monkeypatch.setattr(fetching.shutil, "disk_usage", disk)
+    world.add_training(world.context(threading.Event()), lines).run("id")
+    model = world.model()
+    assert model.status == ModelStatus.TRAINING_FAILED
+    assert model.message.startswith("Training failed: the 100 images need about 0.0 MiB")
+    assert "has 64.0 MiB free, of which 64.0 MiB are kept" in model.message
+    assert 16 <= max(copied) <= 22  # four are copied at a time
+    assert not world.home.model("id").exists()
+
+
+def test_full_disk_is_named(world: World) -> None:
+    class Full(Buckets):
+        def read(self, *_: Any) -> bytes:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    context = world.context(threading.Event())
+    full = JobContext(world.database, Full({}, s3=False), world.home, context.limits)
+    world.add_training(full, [line(f"{REF}/1.png")]).run("id")
+    assert world.model().message == "Training failed: the disk with the state folder is full"
+
+
+def test_leftovers_are_removed_first(tmp_path: Path) -> None:
+    """They may be what fills the disk, and then nothing can be written before they are gone."""
+    home = Home(tmp_path)
+    for folder in (home.packing / "tmp1", home.job_images("id"), home.artifact("id")):
+        folder.mkdir(parents=True)
+        (folder / "file").touch()
+    (home.job("id") / "train.jsonl").touch()
+    home.close()
+    Home(tmp_path).close()
+    left = {path.relative_to(tmp_path / "models").as_posix() for path in tmp_path.rglob("*/*/*")}
+    assert left == {"id/artifact", "id/artifact/file", "id/job", "id/job/train.jsonl"}
+    assert not home.packing.exists()
+
+
+def test_start_that_cannot_write_says_so(start: Callable[..., Service]) -> None:
+    service = start()
+    service.stop()
+    before = len(service.log)
+    connection = sqlite3.connect(service.home / "service.db", isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    assert service.launch().wait(30) == 2
+    connection.close()
+    assert "the state can't be written now: database is locked" in service.log[before:]
+    assert "Traceback" not in service.log[before:]
+    assert service.start().client().list_projects()["Projects"] == []

@@ -131,8 +131,11 @@ class Pool:
                 try:
                     answer = await unit.ask(body, content_type)
                 except UnitTimeoutError as error:
-                    self._lose(unit, str(error))
-                    break
+                    # That says something of the image, and nothing of the model.
+                    self._replace(unit, str(error))
+                    raise InternalError(
+                        "the inference unit took too long over this image"
+                    ) from None
                 except UnitLostError as error:
                     self._lose(unit, str(error))
                     continue
@@ -141,7 +144,7 @@ class Pool:
                 return answer
         finally:
             self._in_hand -= 1
-        raise InternalError("an inference unit died over this image, or took too long")
+        raise InternalError("inference units died over this image")
 
     async def _acquire(self) -> Unit:
         if not self._open:
@@ -184,18 +187,21 @@ class Pool:
         self._idle.append(unit)
 
     def _lose(self, unit: Unit, why: str) -> None:
+        """Replace a unit that died; too many in a row break the model."""
         if unit not in self._units:
             return
+        self._lost_in_a_row += 1
+        if self._lost_in_a_row > self._serving.restarts:
+            self._break(f"{self._lost_in_a_row} inference units were lost in a row; {why}")
+        self._replace(unit, why)
+
+    def _replace(self, unit: Unit, why: str) -> None:
         _log.warning("model %s lost an inference unit: %s", self.model.name, why)
         self._units.discard(unit)
         with contextlib.suppress(ValueError):
             self._idle.remove(unit)
-        self._lost_in_a_row += 1
         self._spawn(unit.close(at_once=True))
-        if self._lost_in_a_row > self._serving.restarts:
-            self._break(f"{self._lost_in_a_row} inference units were lost in a row; {why}")
-        else:
-            self._fill()
+        self._fill()
 
     def _fill(self) -> None:
         while self._open and len(self._units) + len(self._starts) < self.desired_units:

@@ -354,6 +354,21 @@ def test_unit_that_hangs_is_replaced(start: Callable[..., Service]) -> None:
     wait_until(lambda: len(workers(service)) == 1)
 
 
+def test_images_that_take_too_long_leave_the_model_hosted(start: Callable[..., Service]) -> None:
+    """They say nothing of the model, however many come in a row."""
+    service = start(serving={**FAST, "answer_timeout": 0.3, "restarts": 1})
+    client = service.client()
+    make_model(client, service, "p")
+    host(client, "p")
+    for _ in range(4):
+        with pytest.raises(client.exceptions.InternalServerException, match="took too long"):
+            detect(client, "p", png(order="hang"))
+    described = client.describe_model(ProjectName="p", ModelVersion="1")["ModelDescription"]
+    assert described["Status"] == "HOSTED"
+    assert detect(client, "p", png())["IsAnomalous"] is False
+    assert len(workers(service)) == 1
+
+
 def test_model_whose_units_keep_dying(start: Callable[..., Service]) -> None:
     service = start(serving={**FAST, "restarts": 2})
     client = service.client()

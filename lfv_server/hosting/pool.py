@@ -60,6 +60,7 @@ class Pool:
         self._in_hand = 0
         self._lost_in_a_row = 0
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._endings: set[asyncio.Task[None]] = set()
         self._open = False
         self._closed = False
         self._queued_since: float | None = None
@@ -110,7 +111,9 @@ class Pool:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         units, self._units = self._units, set()
         self._idle.clear()
-        await asyncio.gather(*(unit.close() for unit in units), return_exceptions=True)
+        for unit in units:
+            self._end(unit)
+        await asyncio.gather(*self._endings, return_exceptions=True)
 
     async def detect(self, body: bytes, content_type: str) -> UnitAnswer:
         """Raises ConflictError, ThrottledError, InternalError."""
@@ -177,7 +180,7 @@ class Pool:
         """Hand the unit to whoever waits longest, or let it go if there are more than desired."""
         if len(self._units) > self.desired_units:
             self._units.discard(unit)
-            self._spawn(unit.close())
+            self._end(unit)
             return
         while self._waiting:
             future = self._waiting.popleft()
@@ -200,7 +203,7 @@ class Pool:
         self._units.discard(unit)
         with contextlib.suppress(ValueError):
             self._idle.remove(unit)
-        self._spawn(unit.close(at_once=True))
+        self._end(unit, at_once=True)
         self._fill()
 
     def _fill(self) -> None:
@@ -260,6 +263,12 @@ class Pool:
                 if self._idle and len(self._units) > self.desired_units:
                     self._release(self._idle.pop())
             self._most_busy, self._busy_since = len(self._units) - len(self._idle), now
+
+    def _end(self, unit: Unit, *, at_once: bool = False) -> None:
+        # None of the tasks that stop() cancels: the process would be left with nobody to end it.
+        task = asyncio.create_task(unit.close(at_once=at_once))
+        self._endings.add(task)
+        task.add_done_callback(self._endings.discard)
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)

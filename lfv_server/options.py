@@ -77,7 +77,7 @@ class Transport:
     changes_body_bytes: int = 15 * MIB
     """UpdateDatasetEntries: 10 MiB of changes, in base64, in JSON."""
     bytes_in_hand: int = 512 * MIB
-    """Of request bodies being read or answered; more is throttled."""
+    """Of request bodies being read or answered, images and others; more is throttled."""
 
 
 @dataclass(frozen=True)

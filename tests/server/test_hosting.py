@@ -506,6 +506,16 @@ def test_counts_of_images(client: Any, service: Service, name: str) -> None:
         detect(client, name, png(bright=bright))
     with pytest.raises(client.exceptions.ValidationException):
         detect(client, name, png(size=(65, 65)))
+    for version in ("1", "latest"):  # not even kept in memory, and counted all the same
+        with pytest.raises(client.exceptions.ValidationException, match="more than 8388608 bytes"):
+            client.detect_anomalies(
+                ProjectName=name,
+                ModelVersion=version,
+                Body=bytes(9 << 20),
+                ContentType="image/png",
+            )
+    with pytest.raises(client.exceptions.ValidationException, match="is empty"):
+        detect(client, name, b"")
     found = {k: v for k, v in metrics(service).items() if f'"{name}"' in k}
 
     def value(what: str) -> float:
@@ -513,6 +523,6 @@ def test_counts_of_images(client: Any, service: Service, name: str) -> None:
 
     assert value("ProcessedImageCount") == 3
     assert value("DetectedAnomalyCount") == 2
-    assert value("InvalidImageCount") == 1
+    assert value("InvalidImageCount") == value("ErrorCount") == 4
     client.stop_model(ProjectName=name, ModelVersion="1")
     model_in(client, name, "TRAINED")

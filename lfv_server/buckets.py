@@ -55,6 +55,10 @@ class Buckets:
         self._folders = {name: _FolderBucket(folder) for name, folder in folders.items()}
         self._s3 = _S3(s3_endpoint_url) if s3 else None
 
+    def is_folder(self, bucket: str) -> bool:
+        """Whether a folder stands in for the bucket, so that it never has to be waited for."""
+        return bucket in self._folders
+
     @contextmanager
     def open(self, bucket: str, key: str, version: str | None = None) -> Iterator[OpenObject]:
         with _translated(bucket, key):
@@ -171,9 +175,9 @@ class _S3:
                 "s3",
                 endpoint_url=self._endpoint_url,
                 config=Config(
-                    connect_timeout=10,
-                    read_timeout=60,
-                    retries={"max_attempts": 3, "mode": "standard"},
+                    connect_timeout=5,
+                    read_timeout=20,
+                    retries={"total_max_attempts": 2, "mode": "standard"},
                     s3={"addressing_style": addressing},
                 ),
             )
@@ -194,7 +198,11 @@ class _S3Bucket:
         if isinstance(data, bytes):
             self._client.put_object(Bucket=self._name, Key=key, Body=data)
         else:
-            self._client.upload_file(str(data), self._name, key)
+            from boto3.s3.transfer import TransferConfig
+
+            # Without threads of its own, which the process would wait for at its end.
+            config = TransferConfig(use_threads=False)
+            self._client.upload_file(str(data), self._name, key, Config=config)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from lfv_server.errors import BucketError
 from lfv_server.images import UnusableImageError, check_header, check_mask_header, sniff
 from lfv_server.jobs.context import JobContext, ServiceEndingError
 from lfv_server.manifests import Entry, parse_entry
+from lfv_server.threads import Threads
 
 _PARALLEL = 4
 
@@ -50,8 +50,8 @@ def fetch(context: JobContext, lines: Sequence[str], folder: Path) -> Fetched:
         except UnusableImageError as error:
             return f"{entry.source_ref}: {error}"
 
-    with ThreadPoolExecutor(_PARALLEL, "fetch") as pool:
-        found = list(pool.map(one, lines))
+    with Threads(_PARALLEL, "fetch") as pool:
+        found = pool.map(one, lines)
     images = tuple(item for item in found if isinstance(item, FetchedImage))
     return Fetched(images, tuple(item for item in found if isinstance(item, str)))
 

@@ -23,12 +23,17 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+def is_bucket_name(name: str) -> bool:
+    """Whether an ``s3://`` address can name such a bucket."""
+    return _BUCKET_NAME.fullmatch(name) is not None
+
+
 def parse_ref(ref: str) -> tuple[str, str]:
     """Bucket and key of an ``s3://`` address. Raises BucketError that names what it is instead."""
     if not ref.startswith("s3://"):
         raise BucketError(f"{_short(ref)} is not an s3:// address")
     bucket, _, key = ref.removeprefix("s3://").partition("/")
-    if not _BUCKET_NAME.fullmatch(bucket):
+    if not is_bucket_name(bucket):
         raise BucketError(f"{_short(ref)} has no valid bucket name")
     if not key:
         raise BucketError(f"{_short(ref)} has no key")
@@ -86,7 +91,7 @@ class Buckets:
             return self._folders[name]
         if self._s3 is None:
             raise BucketError("there is no such bucket, and S3 is switched off")
-        if not _BUCKET_NAME.fullmatch(name):
+        if not is_bucket_name(name):
             raise BucketError("that is no bucket name")
         return self._s3.bucket(name)
 

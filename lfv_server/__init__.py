@@ -6,7 +6,7 @@
     operations/                    what each operation does, by resource
     state/, database, migrations   what is known, in SQLite
     states                         the state machines, as data
-    jobs/, work                    what goes on after an answer: datasets, training, packaging
+    jobs/, work, threads           what goes on after an answer: datasets, training, packaging
     hosting/, detection            inference units, and the way of an image to one
     engine/                        learns and predicts; knows nothing of the rest
     buckets, manifests, images     the world outside: S3 or folders, JSON lines, image headers

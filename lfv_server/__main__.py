@@ -116,6 +116,7 @@ def main() -> int:
     )
     try:
         options = options_from(arguments)
+        options.check()
         if arguments.archives:
             from lfv_server.imports import import_models
 

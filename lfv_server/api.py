@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +19,7 @@ from botocore.model import OperationModel
 from lfv_client.api.model import service_model
 from lfv_server.bodies import (
     Body,
+    Bounds,
     Budget,
     ClientGoneError,
     declared_length,
@@ -34,6 +36,7 @@ from lfv_server.errors import (
     ResourceType,
     ValidationError,
 )
+from lfv_server.hosting.pool import Pool
 from lfv_server.locality import check_local, headers_of
 from lfv_server.metrics import Metrics
 from lfv_server.operations import HANDLERS, Call
@@ -56,6 +59,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _DETECT = "DetectAnomalies"
 _UPDATE = "UpdateDatasetEntries"
 _NO_MODEL = ("", "")
+_KEPT_FOR_OTHERS = 8
+"""Images may take all bytes in hand but this part of them, which is all that other requests may."""
 
 
 @dataclass
@@ -86,7 +91,9 @@ class Api:
         self._model = service_model()
         self._router = Router(self._model)
         self._verifier = Verifier(options.credentials) if options.credentials else None
-        self._budget = Budget(options.transport.bytes_in_hand)
+        kept = options.transport.bytes_in_hand // _KEPT_FOR_OTHERS
+        self._images = Budget(options.transport.bytes_in_hand - kept)
+        self._others = Budget(kept)
         # SQLite runs one transaction at a time; a few threads keep it busy.
         self._threads = ThreadPoolExecutor(4, "operations")
         with database.transaction() as tx:
@@ -112,7 +119,7 @@ class Api:
     async def _answer(self, request: _Request, receive: Receive) -> Answer:
         scope = request.scope
         match = _attempt(lambda: self._router.match(scope["method"], scope["raw_path"]))
-        limit, what = self._body_limit(match)
+        bounds = self._bounds(match)
         length = _attempt(lambda: declared_length(request.headers))
         authorization = read_authorization(request.headers.get("authorization"))
         early = length if isinstance(length, ApiError) else None
@@ -121,18 +128,21 @@ class Api:
         timeout = self._options.transport.body_timeout
         if early is not None:
             # Told once the body has come: many clients don't listen before that.
-            await discard_body(receive, limit, timeout_seconds=timeout)
+            await discard_body(receive, bounds.limit, timeout_seconds=timeout)
             raise early
         assert isinstance(match, Match)  # noqa: S101 (else it was refused just above)
-        reserved = limit if not isinstance(length, int) else min(length, limit)
-        with self._budget.take(reserved):
-            body = await read_body(
-                receive,
-                limit,
-                what,
-                timeout_seconds=timeout,
-                digest=self._verifier is not None,
-            )
+        with bounds.budget.share() as share:
+            try:
+                body = await read_body(
+                    receive,
+                    bounds,
+                    share,
+                    timeout_seconds=timeout,
+                    digest=self._verifier is not None,
+                )
+            except InvalidImageError:
+                await self._name_model(request, match)
+                raise
             if self._verifier is not None and authorization is not None:
                 self._verifier.check(_signed(request), authorization, body.sha256 or "")
             return await self._perform(request, match, body, authorization)
@@ -151,14 +161,14 @@ class Api:
             return error
         return None
 
-    def _body_limit(self, match: Match | ApiError) -> tuple[int, str]:
+    def _bounds(self, match: Match | ApiError) -> Bounds:
         name = "" if isinstance(match, ApiError) else match.operation.name
         if name == _DETECT:
-            return self._options.limits.image_bytes, "the image"
+            limit = self._options.limits.image_bytes
+            return Bounds(limit, "the image", InvalidImageError, self._images)
         transport = self._options.transport
-        if name == _UPDATE:
-            return transport.changes_body_bytes, "the request"
-        return transport.body_bytes, "the request"
+        limit = transport.changes_body_bytes if name == _UPDATE else transport.body_bytes
+        return Bounds(limit, "the request", ValidationError, self._others)
 
     async def _perform(
         self, request: _Request, match: Match, body: Body, authorization: Authorization | None
@@ -180,9 +190,7 @@ class Api:
     async def _detect(
         self, request: _Request, operation: OperationModel, members: dict[str, Any]
     ) -> dict[str, Any]:
-        validate(operation, members)
-        pool = await self._detector.pool(members["ProjectName"], members["ModelVersion"])
-        request.model = (pool.model.project_name, str(pool.model.version))
+        pool = await self._pool(request, operation, members)
         if not members["Body"]:
             raise InvalidImageError("the image is empty")
         started = time.perf_counter()
@@ -193,6 +201,21 @@ class Api:
             milliseconds=1000 * (time.perf_counter() - started),
         )
         return {"DetectAnomalyResult": result}
+
+    async def _name_model(self, request: _Request, match: Match) -> None:
+        """Let a request whose image was not kept count for its model, if there is one hosted."""
+        raw = RawRequest(match.uri_parameters, request.query, request.headers, b"")
+        with suppress(ApiError):
+            await self._pool(request, match.operation, decode_request(match.operation, raw))
+
+    async def _pool(
+        self, request: _Request, operation: OperationModel, members: dict[str, Any]
+    ) -> Pool:
+        """The units to ask, whose model the request is counted for from now on."""
+        validate(operation, members)
+        pool = await self._detector.pool(members["ProjectName"], members["ModelVersion"])
+        request.model = (pool.model.project_name, str(pool.model.version))
+        return pool
 
     def _execute(self, name: str, members: dict[str, Any], region: str) -> dict[str, Any]:
         token = members.pop("ClientToken", None)

@@ -13,6 +13,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -78,16 +79,26 @@ def read_archive(source: Path, artifact: Path) -> ArchivedModel:
     try:
         with zipfile.ZipFile(source) as archive:
             model = _description(archive)
-            artifact.mkdir(parents=True)
-            for name, (sha256, size) in model.files.items():
-                _extract(archive, name, artifact, sha256, size)
-    except (OSError, zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError) as error:
-        shutil.rmtree(artifact, ignore_errors=True)
-        raise ArchiveError(f"{source.name} is not a readable model archive: {error}") from error
+            with _new_folder(artifact):
+                for name, (sha256, size) in model.files.items():
+                    _extract(archive, name, artifact, sha256, size)
     except ArchiveError as error:
-        shutil.rmtree(artifact, ignore_errors=True)
         raise ArchiveError(f"{source.name}: {error}") from error
+    except Exception as error:  # damaged bytes raise anything from zipfile and zlib
+        raise ArchiveError(f"{source.name} is not a readable model archive: {error}") from error
     return model
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[None]:
+    """Make a folder; if an exception leaves the block, remove it with all that was made for it."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True)
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(missing[-1], ignore_errors=True)
+        raise
 
 
 def _description(archive: zipfile.ZipFile) -> ArchivedModel:

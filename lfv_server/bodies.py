@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from lfv_server.errors import ThrottledError, ValidationError
+from lfv_server.errors import ApiError, ThrottledError, ValidationError
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -36,15 +36,54 @@ class Budget:
         self._left = total
 
     @contextmanager
-    def take(self, amount: int) -> Iterator[None]:
-        """Raises ThrottledError if that much isn't left."""
-        if amount > self._left:
-            raise ThrottledError("too many large requests at once")
-        self._left -= amount
+    def share(self) -> Iterator[Share]:
+        """What one request has of it, until the block is left."""
+        share = Share(self)
         try:
-            yield
+            yield share
         finally:
-            self._left += amount
+            share.give_back()
+
+    def take(self, amount: int) -> bool:
+        """Whether that much was left."""
+        if amount > self._left:
+            return False
+        self._left -= amount
+        return True
+
+    def give_back(self, amount: int) -> None:
+        self._left += amount
+
+
+class Share:
+    """Grows with the bytes that have come: those only announced take no memory yet, and whoever
+    announces them may never send any."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._taken = 0
+
+    def grow(self, amount: int) -> bool:
+        """Whether that much was left."""
+        if not self._budget.take(amount):
+            return False
+        self._taken += amount
+        return True
+
+    def give_back(self) -> None:
+        self._budget.give_back(self._taken)
+        self._taken = 0
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a request's body may be, by its operation."""
+
+    limit: int
+    what: str
+    too_large: type[ValidationError]
+    """Raised for more bytes than the limit."""
+    budget: Budget
 
 
 def declared_length(headers: dict[str, str]) -> int | None:
@@ -67,12 +106,13 @@ def is_framed_twice(headers: Container[str]) -> bool:
 
 
 async def read_body(
-    receive: Receive, limit: int, what: str, *, timeout_seconds: float, digest: bool
+    receive: Receive, bounds: Bounds, share: Share, *, timeout_seconds: float, digest: bool
 ) -> Body:
-    """Raises ValidationError past ``limit`` bytes or ``timeout_seconds``, and ClientGoneError."""
+    """Raises ValidationError past the limit or ``timeout_seconds``, ThrottledError if what came
+    has no place in the budget, and ClientGoneError."""
     try:
         async with asyncio.timeout(timeout_seconds):
-            return await _read(receive, limit, what, digest=digest)
+            return await _read(receive, bounds, share, digest=digest)
     except TimeoutError:
         raise ValidationError(f"the body did not arrive within {timeout_seconds:g} s") from None
 
@@ -92,25 +132,31 @@ async def discard_body(receive: Receive, limit: int, *, timeout_seconds: float) 
                     return
 
 
-async def _read(receive: Receive, limit: int, what: str, *, digest: bool) -> Body:
-    chunks: list[bytes] = []
+async def _read(receive: Receive, bounds: Bounds, share: Share, *, digest: bool) -> Body:
+    data = bytearray()  # not a list, in which each of many small parts takes more than its bytes
     size = 0
     sha256 = hashlib.sha256() if digest else None
+    refusal: ApiError | None = None
     more = True
     while more:
         chunk, more = await _next(receive)
         size += len(chunk)
-        if size > limit:
-            chunks.clear()
-            if size > _DRAIN * limit:
-                break
+        if size > bounds.limit:
+            refusal = bounds.too_large(f"{bounds.what} has more than {bounds.limit} bytes")
+        elif refusal is None and not share.grow(len(chunk)):
+            refusal = ThrottledError("too many large requests at once")
+        if refusal is None:
+            data += chunk
+            if sha256 is not None:
+                sha256.update(chunk)
             continue
-        chunks.append(chunk)
-        if sha256 is not None:
-            sha256.update(chunk)
-    if size > limit:
-        raise ValidationError(f"{what} has more than {limit} bytes")
-    return Body(b"".join(chunks), sha256.hexdigest() if sha256 else None)
+        data.clear()
+        share.give_back()
+        if size > _DRAIN * bounds.limit:
+            break
+    if refusal is not None:
+        raise refusal
+    return Body(bytes(data), sha256.hexdigest() if sha256 else None)
 
 
 async def _next(receive: Receive) -> tuple[bytes, bool]:

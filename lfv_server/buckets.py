@@ -23,12 +23,17 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+def is_bucket_name(name: str) -> bool:
+    """Whether an ``s3://`` address can name such a bucket."""
+    return _BUCKET_NAME.fullmatch(name) is not None
+
+
 def parse_ref(ref: str) -> tuple[str, str]:
     """Bucket and key of an ``s3://`` address. Raises BucketError that names what it is instead."""
     if not ref.startswith("s3://"):
         raise BucketError(f"{_short(ref)} is not an s3:// address")
     bucket, _, key = ref.removeprefix("s3://").partition("/")
-    if not _BUCKET_NAME.fullmatch(bucket):
+    if not is_bucket_name(bucket):
         raise BucketError(f"{_short(ref)} has no valid bucket name")
     if not key:
         raise BucketError(f"{_short(ref)} has no key")
@@ -54,6 +59,10 @@ class Buckets:
     ) -> None:
         self._folders = {name: _FolderBucket(folder) for name, folder in folders.items()}
         self._s3 = _S3(s3_endpoint_url) if s3 else None
+
+    def is_folder(self, bucket: str) -> bool:
+        """Whether a folder stands in for the bucket, so that it never has to be waited for."""
+        return bucket in self._folders
 
     @contextmanager
     def open(self, bucket: str, key: str, version: str | None = None) -> Iterator[OpenObject]:
@@ -82,7 +91,7 @@ class Buckets:
             return self._folders[name]
         if self._s3 is None:
             raise BucketError("there is no such bucket, and S3 is switched off")
-        if not _BUCKET_NAME.fullmatch(name):
+        if not is_bucket_name(name):
             raise BucketError("that is no bucket name")
         return self._s3.bucket(name)
 
@@ -171,9 +180,9 @@ class _S3:
                 "s3",
                 endpoint_url=self._endpoint_url,
                 config=Config(
-                    connect_timeout=10,
-                    read_timeout=60,
-                    retries={"max_attempts": 3, "mode": "standard"},
+                    connect_timeout=5,
+                    read_timeout=20,
+                    retries={"total_max_attempts": 2, "mode": "standard"},
                     s3={"addressing_style": addressing},
                 ),
             )
@@ -194,7 +203,11 @@ class _S3Bucket:
         if isinstance(data, bytes):
             self._client.put_object(Bucket=self._name, Key=key, Body=data)
         else:
-            self._client.upload_file(str(data), self._name, key)
+            from boto3.s3.transfer import TransferConfig
+
+            # Without threads of its own, which the process would wait for at its end.
+            config = TransferConfig(use_threads=False)
+            self._client.upload_file(str(data), self._name, key, Config=config)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 
 from PIL import Image, UnidentifiedImageError
@@ -11,6 +12,14 @@ from lfv_server.options import Limits
 
 CONTENT_TYPES = {"image/png": "PNG", "image/jpeg": "JPEG"}
 _SIGNATURES = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG"}
+MAX_SCANS = 100
+"""Of a progressive JPEG. Encoders make about ten; every one costs the decoder a pass over all
+pixels, however few bytes it has."""
+_SCAN, _END = 0xDA, 0xD9
+# Reserved ones too: decoders that pass over them look for the next marker right behind.
+_WITHOUT_LENGTH = frozenset({*range(0x01, 0xC0), *range(0xD0, 0xD9)})
+# No stuffed 0xFF00 and no restart markers, of which a scan's data are full, and no fill bytes.
+_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 
 
 class UnusableImageError(Exception):
@@ -28,7 +37,8 @@ def sniff(body: bytes) -> str | None:
 def check_header(body: bytes, limits: Limits) -> tuple[int, int]:
     """Width and height in pixels, from the header alone: nothing is decompressed.
 
-    Raises UnusableImageError for another format, damage, or dimensions out of bounds.
+    Raises UnusableImageError for another format, damage, dimensions out of bounds, or a JPEG that
+    takes far more passes to decode than any encoder would make it take.
     """
     if sniff(body) is None:
         raise UnusableImageError("the image is neither PNG nor JPEG")
@@ -38,6 +48,8 @@ def check_header(body: bytes, limits: Limits) -> tuple[int, int]:
         raise UnusableImageError(
             f"the image is {width}x{height} pixels; from {low}x{low} to {high}x{high} are allowed"
         )
+    if sniff(body) == "JPEG" and _has_too_many_scans(body):
+        raise UnusableImageError(f"the image has more than {MAX_SCANS} scans")
     return width, height
 
 
@@ -52,6 +64,23 @@ def check_mask_header(body: bytes, limits: Limits) -> None:
     if max(width, height) > limits.max_dimension:
         most = f"{limits.max_dimension}x{limits.max_dimension}"
         raise UnusableImageError(f"{width}x{height} pixels; {most} is the most")
+
+
+def _has_too_many_scans(body: bytes) -> bool:
+    marker = bytes((0xFF, _SCAN))
+    # Every scan begins with these two bytes, and few images have them that often by chance.
+    if body.count(marker) <= MAX_SCANS:
+        return False
+    scans, position = 0, 2
+    while scans <= MAX_SCANS and (found := _MARKER.search(body, position)):
+        code, position = found[1][0], found.end()
+        if code == _END:
+            break
+        scans += code == _SCAN
+        if code not in _WITHOUT_LENGTH:
+            # What is inside a segment, such as a thumbnail's scan, is none of the image's own.
+            position += int.from_bytes(body[position : position + 2], "big")
+    return scans > MAX_SCANS
 
 
 def _dimensions(body: bytes) -> tuple[int, int]:

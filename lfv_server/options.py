@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 
+from lfv_server.buckets import is_bucket_name
 from lfv_server.errors import OptionsError
 
 MIB = 1024 * 1024
@@ -77,7 +80,7 @@ class Transport:
     changes_body_bytes: int = 15 * MIB
     """UpdateDatasetEntries: 10 MiB of changes, in base64, in JSON."""
     bytes_in_hand: int = 512 * MIB
-    """Of request bodies being read or answered; more is throttled."""
+    """Of request bodies being read or answered, images and others; more is throttled."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,11 @@ class ServeOptions:
     def check(self) -> None:
         """Raise OptionsError for options that contradict each other or the file system."""
         for name, folder in self.buckets.items():
+            if not is_bucket_name(name):
+                raise OptionsError(
+                    f"bucket {name!r}: a bucket's name has 3 to 63 letters, digits, dots, hyphens"
+                    " and underscores"
+                )
             if not folder.is_dir():
                 raise OptionsError(f"bucket {name}: {folder} is not a folder")
         if not 0 <= self.port <= 65_535:
@@ -140,8 +148,37 @@ class ServeOptions:
             )
         if not 1 <= self.graph_mib <= MAX_GRAPH_MIB:
             raise OptionsError(f"a graph may have 1 to {MAX_GRAPH_MIB} MiB, not {self.graph_mib}")
-        if (self.tls_certificate is None) != (self.tls_key is None):
+        if not re.fullmatch("[0-9]{12}", self.account_id):
+            raise OptionsError(f"an account id has 12 digits, which {self.account_id!r} has not")
+        if self.limits.inference_units < 1:
+            raise OptionsError(
+                f"no model can be hosted with {self.limits.inference_units} inference units"
+            )
+        self._check_tls()
+
+    def _check_tls(self) -> None:
+        if self.tls_certificate is None and self.tls_key is None:
+            return
+        if self.tls_certificate is None or self.tls_key is None:
             raise OptionsError("TLS needs both a certificate and its key")
+        for path in (self.tls_certificate, self.tls_key):
+            try:
+                path.read_bytes()
+            except OSError as error:
+                raise OptionsError(f"TLS file {path} can't be read: {error.strerror}") from error
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+                self.tls_certificate, self.tls_key, self._no_password
+            )
+        except ssl.SSLError as error:
+            raise OptionsError(
+                f"{self.tls_certificate} and {self.tls_key} are no certificate and its key in PEM"
+                f" format: {error.reason or error}"
+            ) from error
+
+    def _no_password(self) -> str:
+        # OpenSSL would ask the terminal, which a service has not.
+        raise OptionsError(f"the TLS key {self.tls_key} is encrypted; give it without a password")
 
     @property
     def is_loopback(self) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import socket
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from lfv_server.work import BackgroundWork
 
 _log = logging.getLogger(__name__)
 _GRACEFUL_SECONDS = 20
+_BACKLOG = 2048
 
 
 def run(options: ServeOptions, *, ready: Callable[[str], None] = lambda _: None) -> None:
@@ -55,6 +57,8 @@ async def _serve(options: ServeOptions, ready: Callable[[str], None]) -> None:
         listener.close()
         raise
     try:
+        if options.ready_file is not None:
+            _check_writable(options.ready_file)
         graphs = await asyncio.to_thread(accept_graphs, options, home)
         database = Database(home.database)
         try:
@@ -105,7 +109,8 @@ async def _serve_from(
         await server.serve(sockets=[listener])
     finally:
         if options.ready_file is not None:
-            options.ready_file.unlink(missing_ok=True)
+            with suppress(OSError):
+                options.ready_file.unlink()
         await hosting.close()
         await asyncio.to_thread(work.close)
         api.close()
@@ -115,16 +120,20 @@ async def _serve_from(
 
 
 def _listen(options: ServeOptions) -> socket.socket:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        where = f"{options.host}:{options.port}"
-        raise OptionsError(f"the service can't listen on {where}: {error}") from error
+    with ExitStack() as stack:
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(
+                options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+            listener = stack.enter_context(socket.socket(family, kind, protocol))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            # At once: two may bind the same port, and it is here that the second is told.
+            listener.listen(_BACKLOG)
+        except (OSError, UnicodeError) as error:  # the latter for what can't be a host's name
+            where = f"{options.host}:{options.port}"
+            raise OptionsError(f"the service can't listen on {where}: {error}") from error
+        stack.pop_all()
     return listener
 
 
@@ -137,6 +146,7 @@ def _uvicorn_config(options: ServeOptions, app: ASGIApp) -> uvicorn.Config:
         lifespan="off",
         log_config=None,
         access_log=False,
+        backlog=_BACKLOG,
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=int(options.transport.keep_alive),
@@ -171,10 +181,30 @@ def _tell_ready(
 
 
 def _write_atomically(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Raises OptionsError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _check_writable(path: Path) -> None:
+    """Before anything is begun. Raises OptionsError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+        temporary.unlink()
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> OptionsError:
+    return OptionsError(f"the ready file {path} can't be written: {error.strerror}")
 
 
 async def _end_when_unused(options: ServeOptions, server: Server) -> None:

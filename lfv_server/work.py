@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from lfv_server.hosting.manager import HostingManager
@@ -12,10 +13,14 @@ from lfv_server.jobs import datasets as dataset_jobs
 from lfv_server.jobs.context import JobContext
 from lfv_server.jobs.packaging import package
 from lfv_server.jobs.training import Trainings
+from lfv_server.recording import ServiceEndingError
 from lfv_server.state import datasets, models, packaging
 from lfv_server.states import MODEL_TRANSITIONS, ON_ITS_WAY_UP, ModelEvent, ModelStatus
+from lfv_server.threads import Threads
 
 _log = logging.getLogger(__name__)
+_LAST_SECONDS = 5.0
+"""How long work that is under way may take when the service ends."""
 
 
 class BackgroundWork:
@@ -26,15 +31,30 @@ class BackgroundWork:
         self._hosting = hosting
         self._trainings = Trainings(context, engine)
         limits = context.limits
-        self._quick = ThreadPoolExecutor(2, "datasets")
-        self._training = ThreadPoolExecutor(limits.concurrent_trainings, "training")
-        self._packing = ThreadPoolExecutor(1, "packaging")
+        # What reads from S3 may wait for it long, and what doesn't has nothing to wait for: so each
+        # has threads of its own, and of trainings and packaging jobs every one that is allowed.
+        self._datasets = Threads(2, "datasets")
+        self._datasets_in_s3 = Threads(4, "datasets in S3")
+        self._removal = Threads(1, "removal")
+        self._training = Threads(limits.concurrent_trainings, "training")
+        self._packing = Threads(limits.concurrent_packaging_jobs, "packaging")
 
     def read_manifest(self, project_id: int, kind: str) -> None:
-        self._submit(self._quick, dataset_jobs.read_manifest, self._context, project_id, kind)
+        self._submit(self._datasets, self._read_manifest, project_id, kind)
+
+    def _read_manifest(self, project_id: int, kind: str) -> None:
+        dataset = self._context.record(
+            lambda tx: datasets.find(tx, project_id, kind), f"a {kind} dataset is to be read"
+        )
+        source = dataset.source if dataset is not None else None
+        read = partial(dataset_jobs.read_manifest, self._context, project_id, kind)
+        if source is None or self._context.buckets.is_folder(source.bucket):
+            read()
+        else:
+            self._submit(self._datasets_in_s3, read)
 
     def apply_changes(self, project_id: int, kind: str) -> None:
-        self._submit(self._quick, dataset_jobs.apply_changes, self._context, project_id, kind)
+        self._submit(self._datasets, dataset_jobs.apply_changes, self._context, project_id, kind)
 
     def prepare_training(self, model_id: str, lines: Mapping[str, Sequence[str]]) -> None:
         self._trainings.prepare(model_id, lines)
@@ -52,7 +72,7 @@ class BackgroundWork:
         self._hosting.unhost(model_id)
 
     def remove_model(self, model_id: str) -> None:
-        self._submit(self._quick, self._remove, model_id)
+        self._submit(self._removal, self._remove, model_id)
 
     def package(self, job_id: int) -> None:
         self._submit(self._packing, package, self._context, job_id)
@@ -85,28 +105,34 @@ class BackgroundWork:
                 self.host(model.id)
 
     def close(self) -> None:
-        """End all work; what was not done is taken up by the next service."""
+        """End all work, in bounded time; what was not done is taken up by the next service."""
         self._context.stopping.set()
         self._trainings.end_all()
-        for pool in (self._quick, self._training, self._packing):
-            pool.shutdown(cancel_futures=True)
+        pools = (self._datasets, self._datasets_in_s3, self._removal, self._training, self._packing)
+        for pool in pools:
+            pool.close()
+        ends = time.monotonic() + _LAST_SECONDS
+        for pool in pools:
+            if not pool.wait(max(0.0, ends - time.monotonic())):
+                _log.warning("%s: some is left to the next start of the service", pool.name)
 
     def _remove(self, model_id: str) -> None:
         self._context.home.remove_model(model_id)
-        with self._context.database.transaction() as tx:
-            models.remove(tx, model_id)
+        self._context.record(lambda tx: models.remove(tx, model_id), f"model {model_id}: deleted")
 
-    def _submit(self, pool: ThreadPoolExecutor, job: Callable[..., None], *arguments: Any) -> None:
+    def _submit(self, pool: Threads, job: Callable[..., None], *arguments: Any) -> None:
         def run() -> None:
             try:
                 job(*arguments)
+            except ServiceEndingError:
+                _log.info("%s: a job is left to the next start of the service", pool.name)
             except Exception:  # noqa: BLE001 (a job has no caller that could hear of it)
-                _log.exception("%s failed", job.__name__)
+                _log.exception("%s: a job failed", pool.name)
 
         try:
             pool.submit(run)
         except RuntimeError:
-            _log.info("%s is left to the next start of the service", job.__name__)
+            _log.info("%s: a job is left to the next start of the service", pool.name)
 
 
 def _after_restart(status: ModelStatus, event: ModelEvent) -> str:

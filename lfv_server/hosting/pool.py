@@ -60,6 +60,7 @@ class Pool:
         self._in_hand = 0
         self._lost_in_a_row = 0
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._endings: set[asyncio.Task[None]] = set()
         self._open = False
         self._closed = False
         self._queued_since: float | None = None
@@ -110,7 +111,9 @@ class Pool:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         units, self._units = self._units, set()
         self._idle.clear()
-        await asyncio.gather(*(unit.close() for unit in units), return_exceptions=True)
+        for unit in units:
+            self._end(unit)
+        await asyncio.gather(*self._endings, return_exceptions=True)
 
     async def detect(self, body: bytes, content_type: str) -> UnitAnswer:
         """Raises ConflictError, ThrottledError, InternalError."""
@@ -131,8 +134,11 @@ class Pool:
                 try:
                     answer = await unit.ask(body, content_type)
                 except UnitTimeoutError as error:
-                    self._lose(unit, str(error))
-                    break
+                    # That says something of the image, and nothing of the model.
+                    self._replace(unit, str(error))
+                    raise InternalError(
+                        "the inference unit took too long over this image"
+                    ) from None
                 except UnitLostError as error:
                     self._lose(unit, str(error))
                     continue
@@ -141,7 +147,7 @@ class Pool:
                 return answer
         finally:
             self._in_hand -= 1
-        raise InternalError("an inference unit died over this image, or took too long")
+        raise InternalError("inference units died over this image")
 
     async def _acquire(self) -> Unit:
         if not self._open:
@@ -174,7 +180,7 @@ class Pool:
         """Hand the unit to whoever waits longest, or let it go if there are more than desired."""
         if len(self._units) > self.desired_units:
             self._units.discard(unit)
-            self._spawn(unit.close())
+            self._end(unit)
             return
         while self._waiting:
             future = self._waiting.popleft()
@@ -184,18 +190,21 @@ class Pool:
         self._idle.append(unit)
 
     def _lose(self, unit: Unit, why: str) -> None:
+        """Replace a unit that died; too many in a row break the model."""
         if unit not in self._units:
             return
+        self._lost_in_a_row += 1
+        if self._lost_in_a_row > self._serving.restarts:
+            self._break(f"{self._lost_in_a_row} inference units were lost in a row; {why}")
+        self._replace(unit, why)
+
+    def _replace(self, unit: Unit, why: str) -> None:
         _log.warning("model %s lost an inference unit: %s", self.model.name, why)
         self._units.discard(unit)
         with contextlib.suppress(ValueError):
             self._idle.remove(unit)
-        self._lost_in_a_row += 1
-        self._spawn(unit.close(at_once=True))
-        if self._lost_in_a_row > self._serving.restarts:
-            self._break(f"{self._lost_in_a_row} inference units were lost in a row; {why}")
-        else:
-            self._fill()
+        self._end(unit, at_once=True)
+        self._fill()
 
     def _fill(self) -> None:
         while self._open and len(self._units) + len(self._starts) < self.desired_units:
@@ -254,6 +263,12 @@ class Pool:
                 if self._idle and len(self._units) > self.desired_units:
                     self._release(self._idle.pop())
             self._most_busy, self._busy_since = len(self._units) - len(self._idle), now
+
+    def _end(self, unit: Unit, *, at_once: bool = False) -> None:
+        # None of the tasks that stop() cancels: the process would be left with nobody to end it.
+        task = asyncio.create_task(unit.close(at_once=at_once))
+        self._endings.add(task)
+        task.add_done_callback(self._endings.discard)
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)

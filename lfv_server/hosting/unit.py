@@ -7,6 +7,7 @@ import contextlib
 import socket
 import subprocess
 import sys
+from collections.abc import Coroutine
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -60,35 +61,37 @@ class Unit:
 
     @classmethod
     async def start(cls, spec: UnitSpec) -> Unit:
-        """Start the process and wait until its model is loaded. Raises UnitLostError."""
+        """Start the process and wait until its model is loaded. Raises UnitLostError.
+
+        If that is given up, the process has ended when CancelledError comes.
+        """
         ours, theirs = socket.socketpair()
         limits = orjson.dumps(asdict(spec.limits)).decode()
         command = [sys.executable, "-m", "lfv_server.hosting.worker", str(theirs.fileno())]
+        command += [str(spec.artifact), spec.engine, limits]
+        ours.setblocking(False)
         try:
-            # A new process, not a fork of this one, which has threads and open connections.
-            process = await asyncio.to_thread(
-                subprocess.Popen,
-                [*command, str(spec.artifact), spec.engine, limits],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,  # a Ctrl-C in the terminal is the service's to handle
-            )
-        except OSError as error:
+            reader, writer = await asyncio.open_unix_connection(sock=ours)
+        except BaseException:
             ours.close()
+            theirs.close()
+            raise
+        launch = asyncio.create_task(asyncio.to_thread(_launch, command, theirs))
+        try:
+            # Shielded, since a thread can't be cancelled: its process would be nobody's.
+            process = await asyncio.shield(launch)
+        except OSError as error:
+            writer.close()
             raise UnitLostError(f"no process could be started: {error}") from error
         except BaseException:
-            ours.close()  # a process that comes up all the same finds nobody there, and ends
+            writer.close()
+            await _whatever_happens(_discard(launch))
             raise
-        finally:
-            theirs.close()
-        ours.setblocking(False)
-        reader, writer = await asyncio.open_unix_connection(sock=ours)
         unit = cls(process, reader, writer, spec.serving)
         try:
             await unit._become_ready()
         except BaseException:
-            await unit.close(at_once=True)
+            await _whatever_happens(unit.close(at_once=True))
             raise
         return unit
 
@@ -133,3 +136,33 @@ class Unit:
         if self._process.poll() is None:
             self._process.kill()
             await asyncio.to_thread(self._process.wait)
+
+
+def _launch(command: list[str], theirs: socket.socket) -> subprocess.Popen[bytes]:
+    # The socket is closed here and nowhere else: sooner, its number could be another's, a client's
+    # connection for one, by the time that the process is given it.
+    with theirs:
+        # A new process, not a fork of this one, which has threads and open connections.
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,  # a Ctrl-C in the terminal is the service's to handle
+        )
+
+
+async def _discard(launch: asyncio.Task[subprocess.Popen[bytes]]) -> None:
+    """End the process that is being started."""
+    with contextlib.suppress(OSError):
+        process = await launch
+        process.kill()
+        await asyncio.to_thread(process.wait)
+
+
+async def _whatever_happens(work: Coroutine[Any, Any, None]) -> None:
+    """Do this to its end, which is near, however often the task is cancelled meanwhile."""
+    task = asyncio.create_task(work)
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([task])

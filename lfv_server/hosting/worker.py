@@ -1,14 +1,18 @@
 """An inference unit: ``python -m lfv_server.hosting.worker FD ARTIFACT ENGINE LIMITS``.
 
 Loads a model and answers images, one after the other, until its socket closes: then the service
-that started it has stopped the model, or is gone itself.
+that started it has stopped the model, or is gone itself. The process ends with the socket also
+while it loads or is busy with an image.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
+import select
 import socket
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,7 @@ from lfv_server.options import Limits
 
 def main(descriptor: int, artifact: Path, engine_name: str, limits: Limits) -> None:
     with socket.socket(fileno=descriptor) as connection:
+        threading.Thread(target=_end_with_service, args=[descriptor], daemon=True).start()
         try:
             engine = importlib.import_module(engine_name)
             predictor = engine.Predictor.load(artifact, threads=1)
@@ -34,6 +39,13 @@ def main(descriptor: int, artifact: Path, engine_name: str, limits: Limits) -> N
             except frames.FrameError:
                 return
             frames.send(connection, *_answer(engine, predictor, head["content_type"], body, limits))
+
+
+def _end_with_service(descriptor: int) -> None:
+    hang_up = select.poll()
+    hang_up.register(descriptor, 0)  # nothing else is of interest, and that is always told
+    hang_up.poll()
+    os._exit(0)  # not sys.exit, which would wait for the image
 
 
 def _answer(

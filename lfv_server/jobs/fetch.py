@@ -6,7 +6,6 @@ import hashlib
 import shutil
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from lfv_server.images import UnusableImageError, check_header, check_mask_heade
 from lfv_server.jobs.context import JobContext
 from lfv_server.manifests import Entry, parse_entry
 from lfv_server.recording import ServiceEndingError
+from lfv_server.threads import Threads
 
 _PARALLEL = 4
 _MARGIN = 64 << 20
@@ -102,8 +102,8 @@ def fetch(context: JobContext, lines: Sequence[str], folder: Path) -> Fetched:
         except UnusableImageError as error:
             return f"{entry.source_ref}: {error}"
 
-    with ThreadPoolExecutor(_PARALLEL, "fetch") as pool:
-        found = list(pool.map(one, lines))
+    with Threads(_PARALLEL, "fetch") as pool:
+        found = pool.map(one, lines)
     images = tuple(item for item in found if isinstance(item, FetchedImage))
     return Fetched(images, tuple(item for item in found if isinstance(item, str)))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import pytest
 
 from lfv_client.api import lookoutvision_client
 
-from ..support.service import ROOT, wait_until
+from ..support.service import ROOT, Service, wait_until
 
 COMMANDS = {
     "module": [sys.executable, "-m", "lfv_server"],
@@ -80,10 +81,50 @@ def test_it_answers_and_ends(tmp_path: Path, which: str, how: int) -> None:
         (["--detector", __file__], "is refused: It is not an ONNX file"),
         (["--backbone", __file__, "--detector", __file__], "a backbone or a detector"),
         (["--network", "--detector", __file__], "a detector or train a network"),
+        (["--bucket", "pa=/"], "bucket 'pa': a bucket's name has 3 to 63"),
+        (["--account-id", "x y"], "'x y' has not"),
+        (["--inference-units", "-3"], "inference"),
+        (["--ready-file", "/proc/not/there"], "ready file /proc/not/there can't be written"),
+        (["--ready-file", "/usr"], "ready file /usr can't be written: Is a directory"),
+        (["--ready-file", f"{__file__}/x"], "can't be written"),
+        (["--tls-key", __file__], "both a certificate and its key"),
+        (["--tls-key", "/not/there", "--tls-certificate", __file__], "TLS file /not/there"),
+        (["--tls-key", "/usr", "--tls-certificate", __file__], "TLS file /usr can't be read: Is a"),
+        (["--tls-key", __file__, "--tls-certificate", __file__], "no certificate and its key"),
+        (["--host", "x" * 70, "--credentials-file", "KEYS"], "can't listen on xxx"),
     ],
 )
 def test_wrong_options(tmp_path: Path, which: str, options: list[str], problem: str) -> None:
+    """Each is told in a sentence, before anything is begun."""
+    keys = tmp_path / "keys"
+    keys.write_text("[a]\naws_access_key_id = a\naws_secret_access_key = b\n")
+    options = [str(keys) if option == "KEYS" else option for option in options]
     done = run([*COMMANDS[which], "--home", str(tmp_path / "home"), *options], tmp_path)
     assert done.returncode in (1, 2)
+    assert done.returncode == 2 or "--import" in options
     assert problem in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
+
+
+def test_one_port_is_for_one_service(tmp_path: Path) -> None:
+    """However many start on it at once."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    services = [Service(tmp_path / str(number), {"port": port}) for number in range(3)]
+    for service in services:
+        service.folder.mkdir()
+    started = {service.launch(): service for service in services}
+    try:
+        wait_until(lambda: sum(process.poll() is not None for process in started) == 2)
+        for process, service in started.items():
+            if process.poll() is None:
+                wait_until(service.ready_file.exists)
+                assert service.client().list_projects()["Projects"] == []
+            else:
+                assert f"can't listen on 127.0.0.1:{port}" in service.log
+                assert "Traceback" not in service.log
+    finally:
+        for service in services:
+            service.close()
+    assert sorted(process.returncode for process in started) == [0, 2, 2]

@@ -8,12 +8,16 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
-from ..support.service import Service, line, make_dataset, wait_until
+from lfv_client.api import lookoutvision_client
+
+from ..support.service import Service, line, make_dataset, png, wait_until
 
 PROJECTS = "/2020-11-20/projects"
 SHORT = {"header_timeout": 0.5, "body_timeout": 0.5}
@@ -199,15 +203,75 @@ def test_strangers_take_no_share_of_the_memory(start: Callable[..., Service]) ->
         connection.close()
 
 
-def test_declared_length_does_not_lower_the_share(start: Callable[..., Service]) -> None:
-    """A body in chunks counts in full, whatever its sender declares besides."""
+def test_bytes_count_once_they_have_come(start: Callable[..., Service]) -> None:
+    """However their number is told, or not told, before."""
     service = start(transport={"bytes_in_hand": 4096})
+    head = f"POST {PROJECTS} HTTP/1.1\r\nHost: localhost\r\n"
+    for told in ("Content-Length: 600", "Transfer-Encoding: chunked"):
+        body = b"x" * 600 if "Length" in told else b"258\r\n" + b"x" * 600 + b"\r\n0\r\n\r\n"
+        with connected(service) as connection:
+            connection.sendall(f"{head}{told}\r\n\r\n".encode() + body)
+            assert b" 429 " in connection.recv(65536)
     with connected(service) as connection:
-        connection.sendall(
-            f"POST {PROJECTS} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
-            "4\r\n".encode()
-        )
-        assert b" 429 " in connection.recv(65536)
+        chunks = b'15\r\n{"ProjectName": "p1"}\r\n0\r\n\r\n'
+        connection.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + chunks)
+        assert b" 200 " in connection.recv(65536)
+
+
+def test_bodies_that_never_come_crowd_nobody_out(start: Callable[..., Service]) -> None:
+    """Whoever knows a key's name, but not its secret, can announce all that there is room for."""
+    service = start(transport={"bytes_in_hand": 16 << 20}, credentials={"KEY": "secret"})
+    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    scope = f"KEY/{now[:8]}/us-east-1/lookoutvision/aws4_request"
+    head = (
+        f"POST {PROJECTS}/p/models/1/detect HTTP/1.1\r\nHost: 127.0.0.1:{service.port}\r\n"
+        f"X-Amz-Date: {now}\r\nContent-Type: image/png\r\nExpect: 100-continue\r\n"
+        f"Authorization: AWS4-HMAC-SHA256 Credential={scope}, "
+        f"SignedHeaders=content-type;host;x-amz-date, Signature={'0' * 64}\r\n"
+    )
+    with ExitStack() as stack:
+        for told in ("Transfer-Encoding: chunked", f"Content-Length: {8 << 20}"):
+            for _ in range(2):
+                connection = stack.enter_context(connected(service))
+                connection.sendall(f"{head}{told}\r\n\r\n".encode())
+                assert b" 100 " in connection.recv(65536)  # now its body is waited for
+        client = lookoutvision_client(service.url, session=boto3.Session("KEY", "secret"))
+        stack.callback(client.close)
+        client.create_project(ProjectName="p")
+        assert client.list_projects()["Projects"]
+        with pytest.raises(client.exceptions.ResourceNotFoundException):
+            client.detect_anomalies(
+                ProjectName="p", ModelVersion="1", Body=bytes(1 << 20), ContentType="image/png"
+            )
+
+
+def test_images_leave_room_for_other_requests(start: Callable[..., Service]) -> None:
+    service = start(transport={"bytes_in_hand": 80_000})
+    client = service.client()
+    client.create_project(ProjectName="p")
+
+    def refusal() -> str:
+        with pytest.raises(client.exceptions.ClientError) as caught:
+            client.detect_anomalies(
+                ProjectName="p", ModelVersion="1", Body=png(), ContentType="image/png"
+            )
+        code: str = caught.value.response["Error"]["Code"]
+        return code
+
+    assert refusal() == "ResourceNotFoundException"
+    head = f"POST {PROJECTS}/p/models/1/detect HTTP/1.1\r\nHost: localhost\r\n"
+    with ExitStack() as stack:
+
+        def is_crowded() -> bool:
+            # Another one each time: the small image may be what leaves no room for the large.
+            connection = stack.enter_context(connected(service))
+            connection.sendall(f"{head}Content-Length: 90000\r\n\r\n".encode() + bytes(70_000))
+            return refusal() == "ThrottlingException"
+
+        wait_until(is_crowded)
+        client.create_project(ProjectName="q")
+        assert len(client.list_projects()["Projects"]) == 2
+    wait_until(lambda: refusal() == "ResourceNotFoundException", what="the bytes to be let go of")
 
 
 def _status(service: Service, method: str, path: str, **headers: str) -> tuple[int, Any]:

@@ -354,6 +354,21 @@ def test_unit_that_hangs_is_replaced(start: Callable[..., Service]) -> None:
     wait_until(lambda: len(workers(service)) == 1)
 
 
+def test_images_that_take_too_long_leave_the_model_hosted(start: Callable[..., Service]) -> None:
+    """They say nothing of the model, however many come in a row."""
+    service = start(serving={**FAST, "answer_timeout": 0.3, "restarts": 1})
+    client = service.client()
+    make_model(client, service, "p")
+    host(client, "p")
+    for _ in range(4):
+        with pytest.raises(client.exceptions.InternalServerException, match="took too long"):
+            detect(client, "p", png(order="hang"))
+    described = client.describe_model(ProjectName="p", ModelVersion="1")["ModelDescription"]
+    assert described["Status"] == "HOSTED"
+    assert detect(client, "p", png())["IsAnomalous"] is False
+    assert len(workers(service)) == 1
+
+
 def test_model_whose_units_keep_dying(start: Callable[..., Service]) -> None:
     service = start(serving={**FAST, "restarts": 2})
     client = service.client()
@@ -491,6 +506,16 @@ def test_counts_of_images(client: Any, service: Service, name: str) -> None:
         detect(client, name, png(bright=bright))
     with pytest.raises(client.exceptions.ValidationException):
         detect(client, name, png(size=(65, 65)))
+    for version in ("1", "latest"):  # not even kept in memory, and counted all the same
+        with pytest.raises(client.exceptions.ValidationException, match="more than 8388608 bytes"):
+            client.detect_anomalies(
+                ProjectName=name,
+                ModelVersion=version,
+                Body=bytes(9 << 20),
+                ContentType="image/png",
+            )
+    with pytest.raises(client.exceptions.ValidationException, match="is empty"):
+        detect(client, name, b"")
     found = {k: v for k, v in metrics(service).items() if f'"{name}"' in k}
 
     def value(what: str) -> float:
@@ -498,6 +523,6 @@ def test_counts_of_images(client: Any, service: Service, name: str) -> None:
 
     assert value("ProcessedImageCount") == 3
     assert value("DetectedAnomalyCount") == 2
-    assert value("InvalidImageCount") == 1
+    assert value("InvalidImageCount") == value("ErrorCount") == 4
     client.stop_model(ProjectName=name, ModelVersion="1")
     model_in(client, name, "TRAINED")

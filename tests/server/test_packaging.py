@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -230,6 +231,47 @@ def test_damaged_archives_are_refused(archive: Path, tmp_path: Path, damage: str
         read_archive(bad, tmp_path / "artifact")
     assert not (tmp_path / "artifact").exists()
     assert not (tmp_path.parent / "escaped").exists()
+
+
+@pytest.mark.parametrize("offset", range(8))
+def test_damaged_bits_are_refused(archive: Path, tmp_path: Path, offset: int) -> None:
+    """One bit of an archive is wrong, in a place of its own each time."""
+    whole = archive.read_bytes()
+    bad, artifact = tmp_path / "bad.zip", tmp_path / "model" / "artifact"
+    for position in range(offset, len(whole), 8):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << (position // 8 % 8)
+        bad.write_bytes(damaged)
+        try:
+            read_archive(bad, artifact)
+        except ArchiveError as error:
+            assert "bad.zip" in str(error)  # noqa: PT017 (some bits, such as of dates, mean nothing)
+            assert not artifact.parent.exists()
+        else:
+            shutil.rmtree(artifact.parent)
+
+
+@pytest.mark.parametrize(
+    ("flag", "problem"), [(0x01, "encrypted"), (0x20, "patched"), (0x40, "encryption")]
+)
+def test_archives_that_zipfile_cannot_read_are_refused(
+    archive: Path, tmp_path: Path, flag: int, problem: str
+) -> None:
+    whole = bytearray(archive.read_bytes())
+    for signature, at in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        whole[whole.index(signature) + at] |= flag
+    (tmp_path / "bad.zip").write_bytes(whole)
+    with pytest.raises(ArchiveError, match=rf"bad\.zip is not a readable .*{problem}"):
+        read_archive(tmp_path / "bad.zip", tmp_path / "artifact")
+    assert not (tmp_path / "artifact").exists()
+
+
+def test_folder_that_is_there_is_left_alone(archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "artifact").mkdir()
+    (tmp_path / "artifact" / "mine").touch()
+    with pytest.raises(ArchiveError):
+        read_archive(archive, tmp_path / "artifact")
+    assert (tmp_path / "artifact" / "mine").exists()
 
 
 def test_what_is_no_archive(tmp_path: Path) -> None:

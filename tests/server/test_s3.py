@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,7 +14,18 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from ..support.service import Service, dataset_done, line, model_in, png, running, wait_until
+from ..support.service import (
+    BUCKET,
+    Service,
+    dataset_done,
+    line,
+    make_dataset,
+    make_model,
+    model_in,
+    png,
+    running,
+    wait_until,
+)
 
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
@@ -126,3 +138,65 @@ def test_connection_that_breaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         server.shutdown()
     assert described["Status"] == "CREATE_FAILED"
     assert "s3://images/m: " in described["StatusMessage"]
+
+
+@pytest.fixture
+def silent_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Takes every connection and never says a word."""
+    for key, value in {**KEYS, "AWS_DEFAULT_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(key, value)
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_silent_s3_holds_up_nothing_else(tmp_path: Path, silent_s3: str) -> None:
+    """Neither datasets in folders, nor deletions, nor the service's end; all is taken up again."""
+    silent = {"Bucket": "silent", "Key": "m"}
+
+    def status(client: Any, project: str) -> str:
+        found = client.describe_dataset(ProjectName=project, DatasetType="train")
+        text: str = found["DatasetDescription"]["Status"]
+        return text
+
+    with running(tmp_path / "service", s3=True, s3_endpoint_url=silent_s3) as service:
+        client = service.client()
+        make_model(client, service, "local")
+        for project in [f"silent-{number}" for number in range(6)]:
+            client.create_project(ProjectName=project)
+            client.create_dataset(
+                ProjectName=project,
+                DatasetType="train",
+                DatasetSource={"GroundTruthManifest": {"S3Object": silent}},
+            )
+        client.create_project(ProjectName="training")
+        lines = [line(f"s3://silent/{number}.png") for number in range(20)]
+        make_dataset(client, service, "training", lines, "train")
+        output = {"S3Location": {"Bucket": BUCKET}}
+        client.create_model(ProjectName="training", OutputConfig=output)
+        make_model(client, service, "late")
+        client.delete_model(ProjectName="late", ModelVersion="1")
+        wait_until(lambda: not client.list_models(ProjectName="late")["Models"])
+        for bucket in ("silent", BUCKET):
+            client.start_model_packaging_job(
+                ProjectName="local",
+                ModelVersion="1",
+                JobName=bucket,
+                Configuration={
+                    "Greengrass": {"S3OutputLocation": {"Bucket": bucket}, "ComponentName": bucket}
+                },
+            )
+        wait_until(lambda: packaged(client, BUCKET) == "SUCCEEDED")
+        assert packaged(client, "silent") in ("CREATED", "RUNNING")
+        assert service.stop(seconds=15) == 0
+        assert "Traceback" not in service.log
+        client = service.start().client()
+        assert {status(client, f"silent-{number}") for number in range(6)} == {"CREATE_IN_PROGRESS"}
+        assert packaged(client, "silent") in ("CREATED", "RUNNING")
+        assert model_in(client, "training", "TRAINING")
+        assert service.stop(seconds=15) == 0
+
+
+def packaged(client: Any, job: str) -> str:
+    found = client.describe_model_packaging_job(ProjectName="local", JobName=job)
+    text: str = found["ModelPackagingDescription"]["Status"]
+    return text

@@ -412,6 +412,19 @@ def test_tls(tmp_path: Path) -> None:
         ServeOptions(tmp_path, tls_key=key).check()
 
 
+def test_encrypted_tls_key_is_refused_without_a_question(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        [_openssl(), "req", "-x509", "-newkey", "rsa:2048", "-passout", "pass:secret", "-days", "2",
+         "-subj", "/CN=localhost", "-keyout", key, "-out", certificate],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    options = ServeOptions(tmp_path, tls_certificate=certificate, tls_key=key)
+    with pytest.raises(OptionsError, match=r"key\.pem is encrypted"):
+        options.check()
+
+
 BAD_KEYS = [
     "../x", "a/../../x", "/etc/passwd", "a//b", "./a", "a/.", "", "a\0b", "link/x", "linked",
     "folder", "pipe", "\ud800", "x" * 300,

@@ -1,0 +1,62 @@
+"""Threads that nobody has to wait for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from concurrent.futures import CancelledError
+
+import pytest
+
+from lfv_server.threads import Threads
+
+
+def test_jobs_are_done_in_order_and_so_many_at_once() -> None:
+    both = threading.Barrier(2)
+    with Threads(2, "test") as threads:
+        assert threads.map(lambda number: (both.wait(10), number)[1], range(6)) == [*range(6)]
+
+
+def test_what_a_job_raises_is_raised_where_its_result_is_asked_for() -> None:
+    with Threads(1, "test") as threads:
+        failed = threads.submit(lambda: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            failed.result(10)
+        assert threads.submit(lambda: "still there").result(10) == "still there"
+        with pytest.raises(ZeroDivisionError):
+            threads.map(lambda number: 1 // number, [1, 0, 1])
+
+
+def test_closing_cancels_what_waits_and_waits_for_the_rest() -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def job() -> bool:
+        begun.set()
+        return may_end.wait(10)
+
+    threads = Threads(1, "test")
+    running, waiting = threads.submit(job), threads.submit(job)
+    assert begun.wait(10)
+    threads.close()
+    assert threads.wait(0.01) is False
+    with pytest.raises(CancelledError):
+        waiting.result(0)
+    with pytest.raises(RuntimeError, match="the threads for test are closed"):
+        threads.submit(job)
+    may_end.set()
+    assert threads.wait(10) is True
+    assert running.result() is True
+    threads.close()
+    assert threads.wait() is True
+
+
+def test_process_ends_whatever_they_are_at() -> None:
+    program = (
+        "import threading, time; from lfv_server.threads import Threads;"
+        "begun = threading.Event(); threads = Threads(1, 'test');"
+        "threads.submit(lambda: (begun.set(), time.sleep(3600))); begun.wait();"
+        "threads.close(); print(threads.wait(0.1))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=30)
+    assert done.stdout == b"False\n"

@@ -1,0 +1,130 @@
+"""The processes of inference units: none is left behind, however things end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import urllib.request
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import BotoCoreError
+
+from lfv_server.hosting.unit import Unit, UnitSpec
+from lfv_server.options import Limits, Serving
+
+from ..support.processes import children_of
+from ..support.service import (
+    ROOT,
+    SUPPORT,
+    Service,
+    detect,
+    host,
+    is_gone,
+    make_model,
+    model_in,
+    png,
+    wait_until,
+)
+
+
+def workers(pid: int) -> list[int]:
+    """Process ids of the units that a process has."""
+    return [child.pid for child in children_of(pid) if "hosting.worker" in child.command]
+
+
+def units(service: Service) -> list[int]:
+    assert service.process is not None
+    return workers(service.process.pid)
+
+
+@pytest.fixture
+def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> UnitSpec:
+    """A unit whose model doesn't load before a file named ``may-load`` is there."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(SUPPORT)]))
+    artifact = tmp_path / "home" / "models" / "id" / "artifact"
+    artifact.mkdir(parents=True)
+    document = {"size": [64, 64], "types": [], "refs": "heldload"}
+    (artifact / "model.json").write_text(json.dumps(document))
+    return UnitSpec(artifact, "fake_engine", Limits(), Serving())
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("steps", [0, 1, 2, 3, 5, 8])
+def test_start_given_up_leaves_no_process(held: UnitSpec, steps: int, times: int) -> None:
+    """At whatever step of the event loop that is, and also if it is said once more."""
+
+    async def start_and_give_up() -> list[int]:
+        task = asyncio.create_task(Unit.start(held))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        for _ in range(times):
+            task.cancel()
+            await asyncio.sleep(0)
+        with suppress(asyncio.CancelledError):
+            await task
+        return workers(os.getpid())
+
+    assert asyncio.run(start_and_give_up()) == []
+
+
+def test_start_given_up_while_it_loads_leaves_no_process(held: UnitSpec) -> None:
+    async def start_and_give_up() -> list[int]:
+        task = asyncio.create_task(Unit.start(held))
+        while not workers(os.getpid()):
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        return workers(os.getpid())
+
+    assert asyncio.run(start_and_give_up()) == []
+
+
+def test_units_are_gone_when_the_model_is_stopped(start: Callable[..., Service]) -> None:
+    service = start()
+    client = service.client()
+    make_model(client, service, "p", order="heldload")
+    for _ in range(8):
+        client.start_model(ProjectName="p", ModelVersion="1", MinInferenceUnits=4)
+        client.stop_model(ProjectName="p", ModelVersion="1")
+        model_in(client, "p", "TRAINED")
+        assert units(service) == []
+
+
+def test_busy_unit_ends_with_a_killed_service(start: Callable[..., Service]) -> None:
+    service = start()
+    client = service.client()
+    make_model(client, service, "p")
+    host(client, "p")
+    (unit,) = units(service)
+
+    def ask() -> None:
+        with suppress(BotoCoreError):
+            detect(client, "p", png(order="hang"))
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(ask)
+        wait_until(lambda: _is_in_hand(service), what="the request")
+        service.stop(signal.SIGKILL)
+    wait_until(lambda: is_gone(unit), 10, "the end of the unit")
+
+
+def test_loading_unit_ends_with_a_killed_service(start: Callable[..., Service]) -> None:
+    service = start()
+    client = service.client()
+    make_model(client, service, "p", order="heldload")
+    client.start_model(ProjectName="p", ModelVersion="1", MinInferenceUnits=1)
+    (unit,) = wait_until(lambda: units(service))
+    service.stop(signal.SIGKILL)
+    wait_until(lambda: is_gone(unit), 10, "the end of the unit")
+
+
+def _is_in_hand(service: Service) -> bool:
+    with urllib.request.urlopen(f"{service.url}/health", timeout=10) as answer:
+        return any(model["in_hand"] for model in json.load(answer)["hosted"])

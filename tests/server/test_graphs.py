@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -94,8 +95,9 @@ def test_a_detector_is_calibrated_hosted_and_moved(
     wait_until(archive.exists)
     home = tmp_path / "other"
     command = [sys.executable, "-m", "lfv_server", "--home", str(home), "--import", str(archive)]
-    # A port that is none ends it once the import is done.
-    done = subprocess.run([*command, "--port", "70000"], capture_output=True, check=False)
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # ends it once the import is done
+        port = str(taken.getsockname()[1])
+        done = subprocess.run([*command, "--port", port], capture_output=True, check=False)
     assert b"imported plates/1" in done.stdout
     other = start(engine=ENGINE, home=str(home))
     there = other.client()

@@ -24,7 +24,7 @@ demo: install ## make product images, train, inspect them, show the verdicts
 	$(BIN)/lfv demo --output demo-output
 
 test: install ## run the test suite
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
 
 # The release that was tried; pip would else take the newest.
 TORCH ?= torch==2.13.0

@@ -55,7 +55,7 @@ class HostedOutcome:
 
 @dataclass(frozen=True)
 class StoppedOutcome:
-    """`was_up`: it was seen up after we were called. `attempts` counts StopModel calls."""
+    """`was_up`: it was up after we were called. `attempts` counts StopModel calls."""
 
     was_up: bool
     attempts: int
@@ -244,9 +244,13 @@ def ensure_stopped(
         try:
             if send:
                 attempts += 1
-                error = _try_stop(host, client_token, watch)
+                answer = _try_stop(host, client_token, watch)
                 sent_at = watch.elapsed
-                send = error is not None
+                send = isinstance(answer, HostError)
+                if isinstance(answer, HostError):
+                    error = answer
+                elif answer.status not in _DOWN:
+                    was_up = True  # it may be down by the time that we look
             state = watch.describe()
         except ModelNotFound:
             return StoppedOutcome(was_up, attempts, clock.now(), None)
@@ -276,10 +280,10 @@ def ensure_stopped(
             )
 
 
-def _try_stop(host: ModelHost, client_token: str, watch: _Watch) -> HostError | None:
-    """None when StopModel was accepted, else why it must be sent again."""
+def _try_stop(host: ModelHost, client_token: str, watch: _Watch) -> ModelState | HostError:
+    """StopModel's answer when it was accepted, else why it must be sent again."""
     try:
-        host.stop(f"{client_token[:31]}-{uuid.uuid4().hex}")
+        return host.stop(f"{client_token[:31]}-{uuid.uuid4().hex}")
     except HostConflict as error:
         return error  # down already, or on its way up: the status tells
     except ModelNotFound:
@@ -289,7 +293,6 @@ def _try_stop(host: ModelHost, client_token: str, watch: _Watch) -> HostError | 
             raise
         watch.tell(f"stopping the model failed, trying again: {error}")
         return error
-    return None
 
 
 def _words(state: ModelState) -> str:

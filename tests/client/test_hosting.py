@@ -26,7 +26,7 @@ from lfv_client.errors import (
     ModelNotReady,
 )
 from lfv_client.hosting import HostedOutcome, StoppedOutcome, ensure_hosted, ensure_stopped
-from lfv_client.hosts import ModelStatus, Units
+from lfv_client.hosts import ModelState, ModelStatus, Units
 from lfv_client.testing import FakeClock, FakeModel, FakeModelHost
 
 PASSING = [HostThrottled("busy"), HostUnavailable("500"), HostUnreachable("no route")]
@@ -322,6 +322,22 @@ def test_stop_again_and_again(model: FakeModel, clock: FakeClock) -> None:
     model.status = ModelStatus.HOSTED
     assert down(model, clock).was_up
     assert not down(model, clock).was_up
+
+
+def test_a_model_that_is_down_at_the_first_look_was_up(
+    model: FakeModel, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model.status = ModelStatus.HOSTED
+    look = FakeModelHost.describe
+
+    def late(host: FakeModelHost) -> ModelState:
+        clock.advance(model.stop_seconds)
+        return look(host)
+
+    monkeypatch.setattr(FakeModelHost, "describe", late)
+    outcome = down(model, clock)
+    assert outcome.was_up
+    assert clock.waits == []
 
 
 def test_stop_what_another_is_stopping(model: FakeModel, clock: FakeClock) -> None:

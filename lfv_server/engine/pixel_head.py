@@ -105,15 +105,29 @@ def classes_at(logits: Matrix, size: tuple[int, int]) -> NDArray[np.uint8]:
     """The likeliest class of every pixel at ``size`` (width, height), maps scaled bilinearly."""
     if len(logits) == 2:  # scaling is linear: half the work
         logits = logits[1:] - logits[:1]
-    planes = [
-        np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR))
-        for plane in logits
-    ]
+    planes = [_enlarged(plane, size) for plane in logits]
     if len(planes) == 1:
         above: NDArray[np.uint8] = (planes[0] > 0).astype(np.uint8)
         return above
     best: NDArray[np.uint8] = np.argmax(np.stack(planes), axis=0).astype(np.uint8)
     return best
+
+
+def _enlarged(plane: Matrix, size: tuple[int, int]) -> Matrix:
+    """``plane`` at ``size`` (width, height), bilinearly.
+
+    Sideways by Pillow while it is small, then downwards by whole rows: a third of the time.
+    """
+    width, height = size
+    wide = np.asarray(Image.fromarray(plane).resize((width, len(plane)), Image.Resampling.BILINEAR))
+    where = (np.arange(height, dtype=np.float32) + 0.5) * len(plane) / height - 0.5
+    where = np.clip(where, 0, len(plane) - 1)
+    above = np.minimum(where.astype(np.intp), max(len(plane) - 2, 0))
+    step = np.diff(wide, axis=0, append=wide[-1:])
+    result: Matrix = step[above]
+    result *= (where - above).astype(np.float32)[:, None]
+    result += wide[above]
+    return result
 
 
 def class_shares(classes: NDArray[np.uint8], count: int) -> list[float]:

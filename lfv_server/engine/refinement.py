@@ -9,7 +9,7 @@ Several networks that differ in nothing but chance are averaged: what they agree
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,10 +29,10 @@ CHANNELS = 1 + 4 * len(RADII) + len(BLURS)
 def surroundings(logits: Matrix) -> Matrix:
     """[classes, rows, columns] to [CHANNELS, rows, columns]."""
     anomaly = 1 - np.exp(log_probabilities(logits)[0])
-    first = ndimage.gaussian_filter(anomaly, 0.7)
+    first = _blurred(anomaly, 0.7)
     found = [first]
     for radius in RADII:
-        smooth = ndimage.gaussian_filter(first, radius / 3)
+        smooth = _blurred(first, radius / 3)
         padded = np.pad(smooth, radius, mode="edge")
         diagonal = round(radius * 0.7071)
         pairs = [
@@ -46,8 +46,26 @@ def surroundings(logits: Matrix) -> Matrix:
             np.mean(ends, axis=0),
             np.max(ends, axis=0),
         ]
-    found += [ndimage.gaussian_filter(first, blur, truncate=2.0) for blur in BLURS]
-    return np.stack(found).astype(np.float32)
+    found += [_blurred(first, blur, truncate=2.0) for blur in BLURS]
+    result: Matrix = np.stack(found).astype(np.float32, copy=False)
+    return result
+
+
+def _blurred(plane: Matrix, sigma: float, truncate: float = 4.0) -> Matrix:
+    """A Gaussian of standard deviation ``sigma`` cells, cut off at ``truncate`` of them.
+
+    Two products of matrices: on maps of this size a fifth of the time of sliding the filter.
+    """
+    down, across = (_blur(length, sigma, truncate) for length in plane.shape)
+    return np.asarray(down @ plane @ across.T, dtype=np.float32)
+
+
+@lru_cache(maxsize=64)
+def _blur(length: int, sigma: float, truncate: float) -> Matrix:
+    """What the filter makes of a line of ``length`` cells, mirrored at its ends, as a matrix."""
+    unit = np.eye(length)
+    moved = ndimage.gaussian_filter1d(unit, sigma, axis=0, truncate=truncate)
+    return np.asarray(moved, dtype=np.float32)
 
 
 def _shifted(padded: Matrix, border: int, dy: int, dx: int, shape: tuple[int, ...]) -> Matrix:
@@ -72,8 +90,11 @@ class Refiner:
         return np.concatenate([head.layers[0][0][:-CHANNELS] for head in self.heads], axis=1)
 
     @cached_property
-    def _widths(self) -> list[int]:
-        return [head.layers[0][1].size for head in self.heads]
+    def _first(self) -> tuple[Matrix, Matrix]:
+        """First layers of all heads as one: [hidden of all heads, CHANNELS] and their bias."""
+        firsts = [head.layers[0] for head in self.heads]
+        weight = np.concatenate([weight[-CHANNELS:] for weight, _ in firsts], axis=1)
+        return np.ascontiguousarray(weight.T), np.concatenate([bias for _, bias in firsts])
 
     def __call__(self, projected: Matrix, logits: Matrix) -> Matrix:
         """Refined logits, [classes, rows, columns].
@@ -81,16 +102,20 @@ class Refiner:
         :param projected: [hidden of all heads, rows, columns], features through ``projection``.
         """
         rows, columns = logits.shape[1:]
-        around = surroundings(logits).reshape(CHANNELS, -1)
-        parts = np.split(projected.reshape(len(projected), -1), np.cumsum(self._widths)[:-1])
+        weight, bias = self._first
+        hidden = weight @ surroundings(logits).reshape(CHANNELS, -1)
+        hidden += projected.reshape(len(projected), -1)
+        hidden += bias[:, None]
+        np.maximum(hidden, 0, out=hidden)
         total: Matrix = np.zeros((len(logits), rows * columns), dtype=np.float32)
-        for head, part in zip(self.heads, parts, strict=True):
-            (weight, bias), *layers = head.layers
-            x = weight[-CHANNELS:].T @ around
-            x += part
-            x += bias[:, None]
-            for weight, shift in layers:
-                np.maximum(x, 0, out=x)
+        begin = 0
+        for head in self.heads:
+            (_, shift), *layers = head.layers
+            x = hidden[begin : begin + shift.size]
+            begin += shift.size
+            for number, (weight, shift) in enumerate(layers):
+                if number:
+                    np.maximum(x, 0, out=x)
                 x = weight.T @ x
                 x += shift[:, None]
             total += x

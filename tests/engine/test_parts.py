@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from scipy import ndimage
 
 from lfv_server.engine import learners
 from lfv_server.engine.alignment import Aligner, fit_aligner, foreground
@@ -14,7 +15,7 @@ from lfv_server.engine.backbone import Backbone
 from lfv_server.engine.descriptors import describe
 from lfv_server.engine.graph import BackboneSpec, build_backbone
 from lfv_server.engine.grouping import grouped_folds, near_duplicates, signature
-from lfv_server.engine.pixel_head import PixelHead, PixelSample, train_pixel_head
+from lfv_server.engine.pixel_head import PixelHead, PixelSample, classes_at, train_pixel_head
 from lfv_server.engine.pixels import LEAST_OVERLAP, PixelData, favours
 from lfv_server.engine.positional import PositionalHead, fit_positional
 from lfv_server.engine.refinement import (
@@ -252,6 +253,31 @@ def test_surroundings_tell_a_gap_from_the_ground() -> None:
     logits[:, :, 22:26] *= -1
     between, beside = surroundings(logits)[:, 20, 18], surroundings(logits)[:, 20, 36]
     assert between[1:5].max() > 0.5 > beside[1:5].max()
+
+
+def test_blurs_of_surroundings_are_those_of_a_sliding_filter() -> None:
+    logits = np.random.default_rng(3).normal(0, 3, (2, 24, 17)).astype(np.float32)
+    anomaly = 1 / (1 + np.exp(logits[0] - logits[1]))
+    found = surroundings(logits)
+    first = ndimage.gaussian_filter(anomaly, 0.7)
+    assert np.allclose(found[0], first, atol=1e-5)
+    assert np.allclose(found[-1], ndimage.gaussian_filter(first, 20, truncate=2.0), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (68, 50), (576, 768), (101, 4096)])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_outlines_are_drawn_as_bilinear_scaling_draws_them(
+    size: tuple[int, int], classes: int
+) -> None:
+    logits = np.random.default_rng(4).normal(0, 3, (classes, 16, 12)).astype(np.float32)
+    large = [
+        np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR))
+        for plane in logits
+    ]
+    found = classes_at(logits, size)
+    assert found.shape == (size[1], size[0])
+    # Where two classes are as likely as each other, rounding decides.
+    assert np.mean(found == np.argmax(large, axis=0)) > 0.9999
 
 
 def test_experts_are_trusted_by_what_they_are_worth_alone() -> None:

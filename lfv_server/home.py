@@ -11,12 +11,20 @@ HOME/models/ID/evaluation/        EvaluationManifest and EvaluationResult as wri
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import shutil
 from pathlib import Path
 from typing import IO
 
 from lfv_server.errors import HomeError
+
+DISK_FULL = "the disk with the state folder is full"
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Whether there was no room, or no more is allowed, for what was to be written."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 class Home:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from lfv_server.buckets import parse_ref
 from lfv_server.database import Transaction
 from lfv_server.errors import BucketError, DiskFullError
+from lfv_server.home import DISK_FULL
 from lfv_server.jobs.context import JobContext
 from lfv_server.manifests import (
     BadLineError,
@@ -228,12 +229,11 @@ def _finish(context: JobContext, dataset: Dataset, end: _End) -> None:
     try:
         _record(context, dataset, end)
     except DiskFullError:
-        why = "the disk with the state folder is full"
         if end.status == DatasetStatus.CREATE_COMPLETE:
-            end = _End(DatasetStatus.CREATE_FAILED, f"The dataset was not made: {why}")
+            end = _End(DatasetStatus.CREATE_FAILED, f"The dataset was not made: {DISK_FULL}")
         else:
             status = DatasetStatus.UPDATE_FAILED_ROLLBACK_COMPLETE
-            end = _End(status, f"Nothing was changed: {why}")
+            end = _End(status, f"Nothing was changed: {DISK_FULL}")
         _record(context, dataset, end)
 
 

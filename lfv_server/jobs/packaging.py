@@ -11,6 +11,7 @@ from lfv_server.archive import write_archive
 from lfv_server.buckets import join_key
 from lfv_server.database import Transaction
 from lfv_server.errors import BucketError, NotFoundError
+from lfv_server.home import DISK_FULL, is_disk_full
 from lfv_server.jobs.context import JobContext
 from lfv_server.recording import ServiceEndingError
 from lfv_server.state import models, packaging
@@ -63,7 +64,8 @@ def _packaged(
             raise NotFoundError("the model was deleted", str(job.version), "MODEL")  # noqa: TRY301
         where = _write(context, job, model)
     except (BucketError, NotFoundError, OSError) as error:
-        return PackagingStatus.FAILED, f"The model was not packaged: {error}"
+        why = DISK_FULL if is_disk_full(error) else error
+        return PackagingStatus.FAILED, f"The model was not packaged: {why}"
     except Exception:  # noqa: BLE001 (whatever it is, the job must come to an end)
         _log.exception("packaging job %s", job.name)
         return PackagingStatus.FAILED, "The model was not packaged; the service's log says why."

@@ -7,7 +7,6 @@ that started it is gone.
 
 from __future__ import annotations
 
-import errno
 import importlib
 import os
 import signal
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import orjson
+
+from lfv_server.home import DISK_FULL, is_disk_full
 
 
 def main(job_path: str) -> None:
@@ -64,9 +65,9 @@ def _train(job: dict[str, Any], answers: IO[bytes]) -> dict[str, Any]:
     except engine.TrainingError as error:
         return {"failed": str(error)}
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not is_disk_full(error):
             raise
-        return {"failed": "the disk with the state folder is full"}
+        return {"failed": DISK_FULL}
     return {
         "trained": {
             "width": outcome.width,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import shutil
@@ -20,6 +19,7 @@ import orjson
 
 from lfv_server.database import Transaction
 from lfv_server.errors import BucketError, NotFoundError
+from lfv_server.home import DISK_FULL, is_disk_full
 from lfv_server.jobs.context import JobContext
 from lfv_server.jobs.evaluation import performance, publish, write_evaluation
 from lfv_server.jobs.fetch import Fetched, FetchedImage, NoSpaceError, fetch
@@ -33,7 +33,6 @@ _log = logging.getLogger(__name__)
 _KINDS = ("train", "test")
 _MAX_STARTS = 3
 _PROBLEMS_TOLD = 3
-_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _MAX_LOST = 0.2
 """Share of the images that may be missing or unusable; with more, training fails."""
 
@@ -105,8 +104,8 @@ class Trainings:
         except Exception as error:  # noqa: BLE001 (see above)
             _log.exception("training of model %s", model.name)
             message = "Training failed; the service's log says why."
-            if isinstance(error, OSError) and error.errno in _DISK_FULL:
-                message = "Training failed: the disk with the state folder is full"
+            if is_disk_full(error):
+                message = f"Training failed: {DISK_FULL}"
             end = _End(ModelEvent.TRAINING_BROKE, message)
         _log.info("model %s: %s", model.name, end.message)
         return end

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ from lfv_server.bodies import (
     discard_body,
     is_framed_twice,
     read_body,
+    unless_gone,
 )
 from lfv_server.database import Database
 from lfv_server.detection import Detector
@@ -58,6 +60,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _DETECT = "DetectAnomalies"
 _UPDATE = "UpdateDatasetEntries"
+_ORIGIN = re.compile(rb"\Ahttps?://[^/]*", re.IGNORECASE)
 _NO_MODEL = ("", "")
 _KEPT_FOR_OTHERS = 8
 """Images may take all bytes in hand but this part of them, which is all that other requests may."""
@@ -70,6 +73,8 @@ class _Request:
     scope: Scope
     headers: dict[str, str]
     query: list[tuple[str, str]]
+    path: bytes
+    """As it was sent, without scheme and host: a proxy may have left them there."""
     model: tuple[str, str] = _NO_MODEL
     """Project and version that its metrics are counted under."""
 
@@ -100,7 +105,7 @@ class Api:
             self._pages = PageTokens(tx)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = _Request(scope, headers_of(scope), [])
+        request = _Request(scope, headers_of(scope), [], _ORIGIN.sub(b"", scope["raw_path"]))
         error: ApiError | None = None
         try:
             answer = await self._answer(request, receive)
@@ -118,7 +123,7 @@ class Api:
 
     async def _answer(self, request: _Request, receive: Receive) -> Answer:
         scope = request.scope
-        match = _attempt(lambda: self._router.match(scope["method"], scope["raw_path"]))
+        match = _attempt(lambda: self._router.match(scope["method"], request.path))
         bounds = self._bounds(match)
         length = _attempt(lambda: declared_length(request.headers))
         authorization = read_authorization(request.headers.get("authorization"))
@@ -145,7 +150,10 @@ class Api:
                 raise
             if self._verifier is not None and authorization is not None:
                 self._verifier.check(_signed(request), authorization, body.sha256 or "")
-            return await self._perform(request, match, body, authorization)
+            performed = self._perform(request, match, body, authorization)
+            if match.operation.name == _DETECT:
+                return await unless_gone(receive, performed)
+            return await performed
 
     def _refusal(self, request: _Request, authorization: Authorization | None) -> ApiError | None:
         """Why this caller isn't answered, as far as that shows without the body."""
@@ -270,7 +278,7 @@ def _signed(request: _Request) -> SignedRequest:
     scope = request.scope
     return SignedRequest(
         scope["method"],
-        scope["raw_path"],
+        request.path,
         request.query,
         request.headers,
         scope.get("scheme") == "https",

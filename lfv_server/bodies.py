@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Container, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Container, Coroutine, Iterator, MutableMapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from lfv_server.errors import ApiError, ThrottledError, ValidationError
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
+_Result = TypeVar("_Result")
 _DRAIN = 4
 """A body of up to this many times its limit is read to its end, so that the client, which may
 not read before it has sent everything, gets to see the refusal."""
 
 
 class ClientGoneError(Exception):
-    """The connection ended before the body did; nobody waits for an answer."""
+    """The connection ended before its request was answered; nobody waits for that."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,29 @@ async def discard_body(receive: Receive, limit: int, *, timeout_seconds: float) 
                 size += len(chunk)
                 if not more:
                     return
+
+
+async def unless_gone(receive: Receive, work: Coroutine[Any, Any, _Result]) -> _Result:
+    """What ``work``, begun once the body has come, gives.
+
+    Raises ClientGoneError, with the work cancelled, if the client leaves meanwhile.
+    """
+    done = asyncio.ensure_future(work)
+    left = asyncio.ensure_future(_departure(receive))
+    try:
+        await asyncio.wait((done, left), return_when=asyncio.FIRST_COMPLETED)
+        if not done.done():
+            raise ClientGoneError
+        return done.result()
+    finally:
+        for task in (done, left):
+            task.cancel()
+        await asyncio.gather(done, left, return_exceptions=True)
+
+
+async def _departure(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _read(receive: Receive, bounds: Bounds, share: Share, *, digest: bool) -> Body:

@@ -64,6 +64,12 @@ class Buckets:
         """Whether a folder stands in for the bucket, so that it never has to be waited for."""
         return bucket in self._folders
 
+    def check_key(self, bucket: str, key: str) -> None:
+        """Raises BucketError for a key that the bucket can't have an object under."""
+        if bucket in self._folders:
+            with _translated(bucket, key):
+                _components(key)
+
     @contextmanager
     def open(self, bucket: str, key: str, version: str | None = None) -> Iterator[OpenObject]:
         with _translated(bucket, key):
@@ -145,9 +151,7 @@ class _FolderBucket:
     @contextmanager
     def _parent(self, key: str, *, create: bool) -> Iterator[tuple[int, str]]:
         """The folder that holds the key, as a descriptor, and the key's last component."""
-        *folders, name = key.split("/")
-        if "\0" in key or any(part in ("", ".", "..") for part in (*folders, name)):
-            raise BucketError("that key can't be a file's path")
+        *folders, name = _components(key)
         # The root itself was given by whoever started the service, and may be a link.
         descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -161,6 +165,13 @@ class _FolderBucket:
             yield descriptor, name
         finally:
             os.close(descriptor)
+
+
+def _components(key: str) -> list[str]:
+    parts = key.split("/")
+    if "\0" in key or any(part in ("", ".", "..") for part in parts):
+        raise BucketError("that key can't be a file's path")
+    return parts
 
 
 class _S3:

@@ -1,8 +1,9 @@
 """One JSON line of a manifest, as SageMaker Ground Truth writes it and Lookout for Vision read it.
 
 The label's attribute may have any name; what counts is the ``class-name`` in its metadata, and a
-class other than normal and anomaly leaves the image unlabelled. Real manifests stray from the
-documentation (no BACKGROUND entry, dates in other formats), and those are taken too.
+class other than normal and anomaly leaves the image unlabelled. In which order the attributes
+stand has no meaning. Real manifests stray from the documentation (no BACKGROUND entry, dates in
+other formats), and those are taken too.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ from lfv_server.errors import BucketError
 MAX_LINE_BYTES = 8192
 """The longest DatasetEntry of the API."""
 
+DETECTED = "-detected"
+"""Ends the names of a model's own answers, in evaluation manifests."""
+
+_LABELS = frozenset({"normal", "anomaly"})
 _CHUNK = 1 << 16
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
@@ -109,41 +114,71 @@ def _check_ref(ref: str, name: str) -> None:
 
 
 def _metadata(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Attributes with metadata, but for a model's own answers, which are no labels."""
     for key, value in document.items():
-        if key.endswith("-metadata") and isinstance(value, dict):
-            yield key.removesuffix("-metadata"), value
+        attribute = key.removesuffix("-metadata")
+        if attribute == key or not isinstance(value, dict):
+            continue
+        if not attribute.removesuffix("-ref").endswith(DETECTED):
+            yield attribute, value
 
 
-def _label(document: dict[str, Any]) -> tuple[str | None, float | None]:
+def _classes(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Attributes that say of what class the image is, with their metadata."""
     for attribute, metadata in _metadata(document):
         kind = metadata.get("type", "groundtruth/image-classification")
         name = metadata.get("class-name")
-        if kind != "groundtruth/image-classification" or not isinstance(name, str):
-            continue
+        if kind == "groundtruth/image-classification" and isinstance(name, str):
+            yield attribute, metadata
+
+
+def label_attribute(document: dict[str, Any]) -> str | None:
+    """The attribute that labels the image, wherever in the line it stands; None without one."""
+    classes = list(_classes(document))
+    labels = [attribute for attribute, metadata in classes if _label_in(metadata) is not None]
+    return next(iter([*labels, *(attribute for attribute, _ in classes)]), None)
+
+
+def _label_in(metadata: dict[str, Any]) -> str | None:
+    label = metadata["class-name"].strip().lower()
+    return label if label in _LABELS else None
+
+
+def _label(document: dict[str, Any]) -> tuple[str | None, float | None]:
+    classes = dict(_classes(document))
+    for attribute in classes:
         if attribute not in document:
             raise BadLineError(f"{attribute}-metadata without {attribute}")
-        label = name.strip().lower()
-        when = _date(metadata.get("creation-date"))
-        return (label, when) if label in ("normal", "anomaly") else (None, when)
-    return None, None
+    labels = {attribute: _label_in(metadata) for attribute, metadata in classes.items()}
+    if len(set(labels.values()) - {None}) > 1:
+        names = ", ".join(sorted(name for name, label in labels.items() if label is not None))
+        raise BadLineError(f"its labels contradict each other: {names}")
+    used = label_attribute(document)
+    if used is None:
+        return None, None
+    return labels[used], _date(classes[used].get("creation-date"))
 
 
 def _mask(
     document: dict[str, Any], max_types: int
 ) -> tuple[str | None, tuple[tuple[str, str], ...]]:
-    for attribute, metadata in _metadata(document):
-        colors = metadata.get("internal-color-map")
-        ref = document.get(attribute)
-        if colors is None or ref is None:
-            continue
-        if not isinstance(ref, str) or not isinstance(colors, dict):
-            raise BadLineError(f"{attribute} is not a mask's address with an internal-color-map")
-        _check_ref(ref, attribute)
-        found = tuple(_colors(colors))
-        if len(found) > max_types:
-            raise BadLineError(f"{len(found)} anomaly types on one mask; {max_types} are allowed")
-        return ref, found
-    return None, ()
+    masks = {
+        attribute: (document[attribute], metadata["internal-color-map"])
+        for attribute, metadata in _metadata(document)
+        if metadata.get("internal-color-map") is not None and document.get(attribute) is not None
+    }
+    if not masks:
+        return None, ()
+    if len(masks) > 1:
+        raise BadLineError(f"it has several masks: {', '.join(sorted(masks))}")
+    ((attribute, (ref, colors)),) = masks.items()
+    if not isinstance(ref, str) or not isinstance(colors, dict):
+        raise BadLineError(f"{attribute} is not a mask's address with an internal-color-map")
+    _check_ref(ref, attribute)
+    found = tuple(_colors(colors))
+    if len(found) > max_types:
+        raise BadLineError(f"{len(found)} anomaly types on one mask; {max_types} are allowed")
+    return ref, found
 
 
 def _colors(colors: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -109,4 +109,11 @@ MIGRATIONS: tuple[str, ...] = (
         FROM models m JOIN projects p ON p.id = m.project_id
         WHERE m.archive_sha256 IS NOT NULL;
     """,
+    # An id is never given twice, or pages of projects would lose new ones behind a deleted one.
+    # Its one row is the last that was given.
+    """
+    CREATE TABLE project_ids (id INTEGER PRIMARY KEY AUTOINCREMENT) STRICT;
+    INSERT INTO project_ids (id) SELECT max(id) FROM projects HAVING count(*) > 0;
+    ALTER TABLE packaging_jobs ADD COLUMN region TEXT;
+    """,
 )

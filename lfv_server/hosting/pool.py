@@ -117,20 +117,25 @@ class Pool:
 
     async def detect(self, body: bytes, content_type: str) -> UnitAnswer:
         """Raises ConflictError, ThrottledError, InternalError."""
-        # The work goes on if the client goes: a unit left in the middle of one is of no use.
-        task = self._spawn(self._detect(body, content_type))
+        # If the client goes, its place in the queue is free. But what a unit has begun goes on: one
+        # left in the middle of an image is of no use.
+        begun = asyncio.Event()
+        task = self._spawn(self._detect(body, content_type, begun))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             if task.cancelled():
                 raise InternalError(f"model {self.model.name} was stopped meanwhile") from None
+            if not begun.is_set():
+                task.cancel()
             raise
 
-    async def _detect(self, body: bytes, content_type: str) -> UnitAnswer:
+    async def _detect(self, body: bytes, content_type: str, begun: asyncio.Event) -> UnitAnswer:
         self._in_hand += 1
         try:
             for _ in range(_ATTEMPTS):
                 unit = await self._acquire()
+                begun.set()
                 try:
                     answer = await unit.ask(body, content_type)
                 except UnitTimeoutError as error:
@@ -166,6 +171,10 @@ class Pool:
         try:
             # wait() leaves the future alone on time-out, so that a unit set just then isn't lost.
             await asyncio.wait([future], timeout=self._serving.wait_timeout)
+        except asyncio.CancelledError:
+            if future.done():
+                self._release(future.result())
+            raise
         finally:
             with contextlib.suppress(ValueError):
                 self._waiting.remove(future)

@@ -160,7 +160,7 @@ def _read(
         reading.lines += 1
         try:
             entry = parse_entry(raw, max_types=limits.anomaly_types_per_mask)
-            _check_bucket(reading, entry)
+            _check_refs(context, reading, entry)
         except BadLineError as error:
             reading.refuse(number, error)
             continue
@@ -174,12 +174,18 @@ def _read(
     return reading
 
 
-def _check_bucket(reading: _Reading, entry: Entry) -> None:
-    """All images and masks of a dataset lie in one bucket, as the original demanded."""
+def _check_refs(context: JobContext, reading: _Reading, entry: Entry) -> None:
+    """All images and masks of a dataset lie in one bucket, as the original demanded, under keys
+    that the bucket can have.
+    """
     for ref in (entry.source_ref, entry.mask_ref):
         if ref is None:
             continue
-        bucket = parse_ref(ref)[0]
+        bucket, key = parse_ref(ref)
+        try:
+            context.buckets.check_key(bucket, key)
+        except BucketError as error:
+            raise BadLineError(str(error)) from error
         if reading.bucket is None:
             reading.bucket = bucket
         if bucket != reading.bucket:

@@ -17,8 +17,11 @@ from typing import Any
 import orjson
 
 from lfv_server.buckets import Buckets
-from lfv_server.manifests import parse_entry
+from lfv_server.manifests import DETECTED, label_attribute, parse_entry
 from lfv_server.state.models import Model
+
+_MANIFEST = "EvaluationManifest"
+_RESULT = "EvaluationResult"
 
 
 def write_evaluation(
@@ -28,10 +31,12 @@ def write_evaluation(
     trained: Mapping[str, Any],
     ended_at: float,
 ) -> tuple[Path, Path]:
-    """Write both files into a folder; ``lines`` are the images' own by source-ref."""
+    """Write both files into a folder; ``lines`` are the images' own by source-ref.
+
+    Under short names: a project's may be as long as a file system lets a whole file's be.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    manifest = folder / f"EvaluationManifest-{model.project_name}-{model.version}.json"
-    result = folder / f"EvaluationResult-{model.project_name}-{model.version}.json"
+    manifest, result = folder / f"{_MANIFEST}.json", folder / f"{_RESULT}.json"
     moment = datetime.fromtimestamp(ended_at, UTC).replace(tzinfo=None)
     ended = moment.isoformat(timespec="microseconds")
     with manifest.open("wb") as file:
@@ -151,9 +156,9 @@ def _lines(
 ) -> Iterable[bytes]:
     for image in evaluated:
         document = orjson.loads(lines[image["source_ref"]])
-        label = _label_attribute(document)
-        document[f"{label}-detected"] = int(image["is_anomalous"])
-        document[f"{label}-detected-metadata"] = {
+        detected = f"{label_attribute(document) or 'anomaly-label'}{DETECTED}"
+        document[detected] = int(image["is_anomalous"])
+        document[f"{detected}-metadata"] = {
             "class-name": "anomaly" if image["is_anomalous"] else "normal",
             "confidence": image["confidence"],
             "type": "groundtruth/image-classification",
@@ -165,15 +170,8 @@ def _lines(
             "model-version": str(model.version),
         }
         if image["areas"]:
-            document[f"{label}-detected-metadata"]["anomaly-areas"] = image["areas"]
+            document[f"{detected}-metadata"]["anomaly-areas"] = image["areas"]
         yield orjson.dumps(document)
-
-
-def _label_attribute(document: Mapping[str, Any]) -> str:
-    for key, value in document.items():
-        if key.endswith("-metadata") and isinstance(value, dict) and "class-name" in value:
-            return key.removesuffix("-metadata")
-    return "anomaly-label"
 
 
 def publish(
@@ -185,11 +183,12 @@ def publish(
     """
     # Without a slash between: awslabs' SDK gives the prefix k_fold_ and reads k_fold_Evaluation...
     prefix = model.output_prefix or ""
-    keys = tuple(f"{prefix}{file.name}" for file in (manifest, result))
+    of_model = f"{model.project_name}-{model.version}"
+    keys = tuple(f"{prefix}{name}-{of_model}.json" for name in (_MANIFEST, _RESULT))
     for key, file in zip(keys, (manifest, result), strict=True):
         buckets.write(model.output_bucket, key, file)
     if report.is_dir():
-        base = f"{prefix}TrainingReport-{model.project_name}-{model.version}"
+        base = f"{prefix}TrainingReport-{of_model}"
         for file in sorted(report.rglob("*")):
             if file.is_file():
                 key = f"{base}/{file.relative_to(report).as_posix()}"

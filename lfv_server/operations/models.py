@@ -16,11 +16,11 @@ from lfv_server.states import ModelEvent, ModelStatus
 
 def create_model(call: Call, members: Members) -> Members:
     project = call.project(members)
-    _check_quotas(call, project)
     tags = as_dict(members.get("Tags", []))
     check_count(call, tags)
     train, test = _training_data(call, project)
     _check_images(call, train, test)
+    _check_quotas(call, project)
     version = projects.next_version(call.tx, project)
     at = members["OutputConfig"]["S3Location"]
     model = models.create(

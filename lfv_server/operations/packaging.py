@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from lfv_server.errors import ConflictError, QuotaExceededError, ValidationError
 from lfv_server.operations.call import Call, Handler, Members
+from lfv_server.operations.tags import as_dict
 from lfv_server.state import packaging
 from lfv_server.state.packaging import PackagingJob
 from lfv_server.states import HAS_ARTIFACT, PackagingStatus
@@ -44,6 +45,7 @@ def start_model_packaging_job(call: Call, members: Members) -> Members:
         members.get("JobName") or f"{project.name[:40].replace('_', '-')}-{uuid4().hex[:12]}",
         {"Greengrass": component},
         members.get("Description"),
+        call.region,
         call.now,
     )
     call.after_commit(lambda: call.work.package(job.id))
@@ -56,6 +58,7 @@ def _component(given: dict[str, Any], model_version: int) -> dict[str, Any]:
         raise ValidationError("TargetDevice can't be combined with TargetPlatform")
     if device is not None and "CompilerOptions" in given:
         raise ValidationError("TargetDevice can't be combined with CompilerOptions")
+    as_dict(given.get("Tags", []))
     return {**given, "ComponentVersion": given.get("ComponentVersion", f"{model_version}.0.0")}
 
 
@@ -65,7 +68,7 @@ def describe_model_packaging_job(call: Call, members: Members) -> Members:
     if job.status == PackagingStatus.SUCCEEDED:
         component = job.configuration["Greengrass"]
         name, version = component["ComponentName"], component["ComponentVersion"]
-        arn = f"arn:aws:greengrass:{call.region}:aws:components:{name}"
+        arn = f"arn:aws:greengrass:{job.region or call.region}:aws:components:{name}"
         output = {
             "Greengrass": {
                 "ComponentVersionArn": f"{arn}/versions/{version}",

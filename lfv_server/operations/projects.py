@@ -9,12 +9,13 @@ from lfv_server.state.projects import Project
 
 
 def create_project(call: Call, members: Members) -> Members:
-    if projects.count(call.tx) >= call.limits.projects:
+    name = members["ProjectName"]
+    made = projects.create(call.tx, name, call.arn(f"project/{name}"), call.now)
+    # After the conflict, which scripts that make sure of a project count on.
+    if projects.count(call.tx) > call.limits.projects:
         raise QuotaExceededError(
             f"there are {call.limits.projects} projects, and no more are allowed", "projects"
         )
-    name = members["ProjectName"]
-    made = projects.create(call.tx, name, call.arn(f"project/{name}"), call.now)
     return {"ProjectMetadata": _metadata(made)}
 
 

@@ -27,6 +27,8 @@ class PackagingJob:
     message: str
     created_at: float
     updated_at: float
+    region: str | None
+    """Of the request that made it; None for a job from before this was kept."""
 
 
 def create(
@@ -36,6 +38,7 @@ def create(
     name: str,
     configuration: dict[str, Any],
     description: str | None,
+    region: str,
     now: float,
 ) -> PackagingJob:
     """Raises ConflictError if the project has a job of that name."""
@@ -47,7 +50,8 @@ def create(
         )
     tx.execute(
         "INSERT INTO packaging_jobs (project_id, name, version, configuration, description,"
-        " status, message, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " status, message, created_at, updated_at, region)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             project.id,
             name,
@@ -58,6 +62,7 @@ def create(
             "The job is waiting.",
             now,
             now,
+            region,
         ],
     )
     return get(tx, project, name)

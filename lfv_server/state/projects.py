@@ -20,11 +20,13 @@ def create(tx: Transaction, name: str, arn: str, now: float) -> Project:
     """Raises ConflictError if the name is taken."""
     if tx.one("SELECT 1 FROM projects WHERE name = ?", [name]):
         raise ConflictError(f"a project named {name} exists already", name, "PROJECT")
-    cursor = tx.execute(
-        "INSERT INTO projects (name, arn, created_at) VALUES (?, ?, ?)", [name, arn, now]
+    number = int(tx.scalar("INSERT INTO project_ids DEFAULT VALUES RETURNING id"))
+    tx.execute("DELETE FROM project_ids WHERE id < ?", [number])
+    tx.execute(
+        "INSERT INTO projects (id, name, arn, created_at) VALUES (?, ?, ?, ?)",
+        [number, name, arn, now],
     )
-    assert cursor.lastrowid is not None  # noqa: S101 (SQLite gives one for every INSERT)
-    return Project(cursor.lastrowid, name, arn, now)
+    return Project(number, name, arn, now)
 
 
 def get(tx: Transaction, name: str) -> Project:

@@ -75,6 +75,8 @@ def test_bad_lines_are_counted_and_named(service: Service, client: Any, project:
         line("s3://ab/x.png"): "no valid bucket name",
         line("s3://other-bucket/x.png"): "is not the bucket of the other images",
         line(f"{REF}/x.png", more="x" * 9000): "longer than 8192 bytes",
+        line(f"{REF}//x.png"): "that key can't be a file's path",
+        line(f"{REF}/x.png", mask=f"{REF}/../x.png"): "that key can't be a file's path",
         line(f"{REF}/x.png", mask="mask.png"): "anomaly-mask-ref: mask.png is not an s3://",
         line(f"{REF}/x.png")[:-1] + f', "deep": {"[" * 600}{"]" * 600}}}': "nested too deeply",
         line(f"{REF}/x.png")[:-1] + f', "deep": {"[" * 2000}{"]" * 2000}}}': "not valid JSON",
@@ -89,6 +91,53 @@ def test_bad_lines_are_counted_and_named(service: Service, client: Any, project:
         message = described["StatusMessage"]
         assert "1 lines could not be used: line 2: " in message
         assert problem.replace("'?", "") in message
+
+
+def attributes(**classes: str) -> list[tuple[str, Any]]:
+    """Members of a line that give the image classes, by attribute."""
+    members: list[tuple[str, Any]] = []
+    for name, label in classes.items():
+        attribute = name.replace("_", "-")
+        members.append((attribute, int(label == "anomaly")))
+        kind = "groundtruth/image-classification"
+        members.append((f"{attribute}-metadata", {"class-name": label, "type": kind}))
+    return members
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_order_of_a_line_has_no_meaning(
+    service: Service, client: Any, project: str, turned: bool
+) -> None:
+    """A verdict is no label, and another class beside the label doesn't hide it."""
+    given = {
+        "verdict": attributes(a_label="anomaly", a_label_detected="normal"),
+        "only": attributes(label_detected="anomaly"),
+        "part": attributes(part="flange", quality="normal"),
+        "same": attributes(first="anomaly", second="Anomaly"),
+        "torn": attributes(first="anomaly", second="normal"),
+        "masked": [
+            member
+            for name in ("a", "b")
+            for member in (
+                (f"{name}-ref", f"{REF}/{name}.png"),
+                (f"{name}-ref-metadata", {"internal-color-map": {}}),
+            )
+        ],
+        "shown": [
+            ("x-detected-ref", f"{REF}/x.png"),
+            ("x-detected-ref-metadata", {"internal-color-map": {"1": "no map"}}),
+        ],
+    }
+    lines = []
+    for name, members in given.items():
+        ordered = [("source-ref", f"{REF}/{name}"), *members]
+        lines.append(json.dumps(dict(ordered[::-1] if turned else ordered)))
+    described = create(client, service, project, lines)
+    assert described["ImageStats"] == {"Total": 5, "Labeled": 3, "Normal": 1, "Anomaly": 2}
+    assert refs(client, project, AnomalyClass="anomaly") == ["verdict", "same"]
+    message = described["StatusMessage"]
+    assert "line 5: its labels contradict each other: first, second" in message
+    assert "line 6: it has several masks: a-ref, b-ref" in message
 
 
 def test_line_of_a_hundred_megabytes(service: Service, client: Any, project: str) -> None:

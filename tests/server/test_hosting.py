@@ -7,6 +7,7 @@ import io
 import json
 import os
 import signal
+import socket
 import threading
 import urllib.request
 import zlib
@@ -318,6 +319,30 @@ def test_crashed_unit_is_replaced_and_its_request_answered(
     assert detect(client, hosted, body)["IsAnomalous"] is True
     assert (tmp_path / "died").exists()
     assert detect(client, hosted, png())["IsAnomalous"] is False
+
+
+def test_those_who_left_have_no_place_in_the_queue(start: Callable[..., Service]) -> None:
+    service = start()
+    client = service.client()
+    make_model(client, service, "p")
+    host(client, "p")
+    image = png(order="sleep:3")
+    head = (
+        "POST /2020-11-20/projects/p/models/1/detect HTTP/1.1\r\nHost: localhost\r\n"
+        f"Content-Type: image/png\r\nContent-Length: {len(image)}\r\n\r\n"
+    )
+    connections = []
+    for number in range(5):
+        connection = socket.create_connection(("127.0.0.1", service.port), timeout=10)
+        connection.sendall(head.encode() + image)
+        connections.append(connection)
+        wait_until(lambda number=number: in_hand(service, "p") == number + 1)
+    for connection in connections:
+        connection.close()
+    # All but the one that the unit is at work on: four more would take 12 s.
+    wait_until(lambda: in_hand(service, "p") <= 1, 6)
+    assert detect(client, "p", png())["IsAnomalous"] is False
+    assert in_hand(service, "p") == 0
 
 
 def test_image_that_kills_units_fails_cleanly(client: Any, hosted: str) -> None:

@@ -62,6 +62,14 @@ def test_trained_model_is_described(client: Any, service: Service, name: str) ->
     assert summary == {key: described[key] for key in summary}
 
 
+def test_longest_name(client: Any, service: Service) -> None:
+    """A folder can't hold files of such names, which costs the files and not the model."""
+    described = make_model(client, service, "q" * 255)
+    assert described["Status"] == "TRAINED"
+    assert "evaluation files could not be written" in described["StatusMessage"]
+    assert "EvaluationResult" not in described
+
+
 def test_figures_of_the_ranking() -> None:
     """Worked out by hand: 4.5 of 9 pairs, and a third each of 1, 1/2 and 1/2."""
     from lfv_server.jobs.evaluation import _average_precision, _roc_auc

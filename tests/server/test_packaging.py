@@ -65,6 +65,15 @@ def test_job_is_described(client: Any, archive: Path) -> None:
     assert caught.value.response["ResourceType"] == "MODEL_PACKAGE_JOB"
 
 
+def test_component_keeps_the_region_it_was_made_in(
+    client: Any, service: Service, archive: Path
+) -> None:
+    other = service.client(region_name="eu-west-1")
+    found = other.describe_model_packaging_job(ProjectName="packed", JobName="first")
+    output = found["ModelPackagingDescription"]["ModelPackagingOutputDetails"]["Greengrass"]
+    assert output["ComponentVersionArn"].startswith("arn:aws:greengrass:us-east-1:")
+
+
 def test_jobs_that_are_refused(client: Any, archive: Path) -> None:
     def start(component: str, **more: Any) -> dict[str, Any]:
         extra = {key: more.pop(key) for key in ("JobName", "ModelVersion") if key in more}
@@ -84,6 +93,9 @@ def test_jobs_that_are_refused(client: Any, archive: Path) -> None:
         start("other", TargetDevice="jetson_xavier", TargetPlatform=platform)
     with pytest.raises(invalid, match="CompilerOptions"):
         start("other", TargetDevice="jetson_xavier", CompilerOptions="{}x")
+    for tags, problem in (("aa", "more than once"), (["aws:x"], "aws:")):
+        with pytest.raises(invalid, match=problem):
+            start("other", Tags=[{"Key": key, "Value": "v"} for key in tags])
     with pytest.raises(invalid, match="enum"):
         start("other", TargetPlatform={"Os": "DOS", "Arch": "ARM64"})
     with pytest.raises(invalid, match="greengrass"):
@@ -180,6 +192,8 @@ def test_imports_of_the_first_schema_are_known(tmp_path: Path, archive: Path) ->
     connection = sqlite3.connect(home / "service.db")
     with connection:
         connection.execute("DROP TABLE imported_archives")
+        connection.execute("DROP TABLE project_ids")
+        connection.execute("ALTER TABLE packaging_jobs DROP COLUMN region")
         connection.execute("PRAGMA user_version = 1")
     connection.close()
     assert run_import(home, archive).stdout == "packed/1\n"

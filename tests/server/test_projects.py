@@ -81,6 +81,18 @@ def test_pages(start: Callable[..., Service]) -> None:
             client.list_projects(MaxResults=size)
 
 
+def test_new_projects_come_after_those_of_earlier_pages(start: Callable[..., Service]) -> None:
+    client = start().client()
+    for name in ("one", "two", "three"):
+        client.create_project(ProjectName=name)
+    token = client.list_projects(MaxResults=2)["NextToken"]
+    for name in ("two", "three"):
+        client.delete_project(ProjectName=name)
+    client.create_project(ProjectName="new")
+    after = client.list_projects(NextToken=token)["Projects"]
+    assert [project["ProjectName"] for project in after] == ["new"]
+
+
 def test_same_token_same_call(client: Any, name: str) -> None:
     first = client.create_project(ProjectName=name, ClientToken=f"token-{name}")
     again = client.create_project(ProjectName=name, ClientToken=f"token-{name}")
@@ -106,5 +118,8 @@ def test_quota(start: Callable[..., Service]) -> None:
     client.create_project(ProjectName="one")
     with pytest.raises(client.exceptions.ServiceQuotaExceededException) as caught:
         client.create_project(ProjectName="two")
+    assert [p["ProjectName"] for p in client.list_projects()["Projects"]] == ["one"]
+    with pytest.raises(client.exceptions.ConflictException):
+        client.create_project(ProjectName="one")
     assert caught.value.response["ServiceCode"] == "lookoutvision"
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 402

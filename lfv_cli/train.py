@@ -57,8 +57,8 @@ def train(
         typer.Option(
             "--test",
             metavar="SOURCE",
-            help="Labelled manifest to measure the model with; else the service puts some images "
-            "of SOURCE aside.",
+            help="Labelled manifest to measure the model with; else each image of "
+            "SOURCE is judged by a model that was not trained on it.",
             show_default=False,
         ),
     ] = None,

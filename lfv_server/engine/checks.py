@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lfv_server.engine.grouping import Groups
+from lfv_server.engine.errors import TrainingError
+from lfv_server.engine.grouping import Groups, Repeats, distances
 from lfv_server.engine.learners import fit_ridge
 from lfv_server.engine.metrics import Bools, auroc
 from lfv_server.engine.types import TrainingImage
@@ -15,8 +16,16 @@ from lfv_server.engine.types import TrainingImage
 BORDER_AUROC = 0.9
 THUMBNAIL = (64, 64)
 """(width, height) that :func:`border_of` takes."""
+_FEW_MASKS = 5
+"""Masks of a type below which the user is told that they are too few."""
+_LEAST_DIFFERENT = 3
+"""Groups of a class without which a fold, or a fold of the others, would have none of it."""
 _SAME = 0.02
-"""Distance between signatures below which two images are called the same."""
+"""Distance between signatures from which on two images are never called the same."""
+_CLOSER = 0.3
+"""And that as a share of what a normal image differs from the one most like it."""
+_ROUNDING = 1e-3
+"""Distance that signatures of the same image may seem to have."""
 
 
 def border_of(thumbnail: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -28,9 +37,23 @@ def border_of(thumbnail: NDArray[np.uint8]) -> NDArray[np.float32]:
     return means
 
 
+def check_variety(repeats: Repeats, truth: Bools) -> None:
+    """Refuse images among which there is nothing to compare.
+
+    :raises TrainingError: if those of a class show only one or two different things.
+    """
+    for label, name in ((False, "normal"), (True, "anomalous")):
+        of_class = repeats.groups[truth == label]
+        if len(of_class) and len(np.unique(of_class)) < _LEAST_DIFFERENT:
+            raise TrainingError(
+                f"The {len(of_class)} {name} images show {len(np.unique(of_class))} different "
+                f"picture(s): nothing can be learned or tested with fewer than {_LEAST_DIFFERENT}."
+            )
+
+
 def find_oddities(
     images: Sequence[TrainingImage],
-    groups: Groups,
+    repeats: Repeats,
     folds: Groups,
     signatures: NDArray[np.float32],
     borders: NDArray[np.float32],
@@ -38,11 +61,17 @@ def find_oddities(
     """Warnings about duplicates and about shortcuts in the pictures."""
     truth = np.array([image.is_anomalous for image in images], dtype=bool)
     found = []
-    repeated = len(groups) - len(np.unique(groups))
+    repeated = len(images) - len(np.unique(repeats.groups))
     if repeated:
         found.append(
             f"{repeated} of {len(images)} images nearly repeat another. They were kept in the same "
             "fold, so the figures are fair, but they add little."
+        )
+    if repeats.alike:
+        found.append(
+            f"{repeats.alike} images are as much alike as shots of the same part, and too many to "
+            "be kept in the same fold: if that is what they are, the figures are better than they "
+            "would be on new parts."
         )
     pairs = _twins(signatures, truth)
     if pairs:
@@ -63,12 +92,54 @@ def find_oddities(
     return found
 
 
+def find_unpainted(
+    images: Sequence[TrainingImage],
+    types: Sequence[str],
+    shares: Sequence[NDArray[np.float16] | None],
+) -> Iterator[str]:
+    """Warnings about masks that show less than their colour maps promise.
+
+    :param shares: of each image, [classes, rows, columns]; None where nothing is painted.
+    """
+    masked = [i for i, image in enumerate(images) if image.is_anomalous and image.mask_path]
+    blank = [images[i].source_ref for i in masked if shares[i] is None]
+    example = f", such as that of {blank[0]}" if blank else ""
+    if masked and len(blank) == len(masked):
+        yield (
+            f"None of the {len(masked)} masks shows a pixel in an anomaly type's colour{example}: "
+            "the model learned from the labels alone. Compare the masks' colours with those of "
+            "internal-color-map in the manifest."
+        )
+        return
+    if blank:
+        yield (
+            f"{len(blank)} of {len(masked)} masks show no pixel in an anomaly type's colour"
+            f"{example}: where the anomalies are was not learned from these images."
+        )
+    painted = {
+        name: sum(bool(parts[number].any()) for parts in shares if parts is not None)
+        for number, name in enumerate(types, 1)
+    }
+    rare = [f"{name} ({count})" for name, count in painted.items() if count < _FEW_MASKS]
+    if rare:
+        yield (
+            f"Fewer than {_FEW_MASKS} masks show {', '.join(rare)}: the model will hardly find "
+            "these types, or not at all. Add images of them."
+        )
+
+
 def _twins(signatures: NDArray[np.float32], truth: Bools) -> list[tuple[int, int]]:
     normal, anomalous = np.nonzero(~truth)[0], np.nonzero(truth)[0]
     if not len(normal) or not len(anomalous):
         return []
-    similarity = np.clip(signatures[normal] @ signatures[anomalous].T, -1, 1)
-    close = np.argwhere(np.sqrt(2 - 2 * similarity) < _SAME)
+    limit = _SAME
+    if len(normal) > 2:
+        among = distances(signatures[normal], signatures[normal])
+        np.fill_diagonal(among, np.inf)
+        # A small defect on an aligned part changes less than one normal part differs from another.
+        limit = min(limit, _CLOSER * float(np.median(among.min(axis=1))))
+    limit = max(limit, _ROUNDING)
+    close = np.argwhere(distances(signatures[normal], signatures[anomalous]) < limit)
     return [(int(normal[i]), int(anomalous[j])) for i, j in close]
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -62,25 +63,26 @@ def read_training(images: Sequence[TrainingImage]) -> tuple[Dataset, list[str]]:
 
     :raises TrainingError: for the first thing that makes training impossible.
     """
-    normal = sum(not image.is_anomalous for image in images)
-    anomalous = len(images) - normal
+    normal, anomalous = (_different(images, anomalous=value) for value in (False, True))
+    copies = len(images) - normal - anomalous
+    told = f"; {copies} are copies of others, byte for byte" if copies else ""
     if normal < MIN_NORMAL:
         raise TrainingError(
-            f"Training needs at least {MIN_NORMAL} normal images; the dataset has {normal}."
+            f"Training needs at least {MIN_NORMAL} normal images; the dataset has {normal}{told}."
         )
     if normal < MIN_NORMAL_ALONE and anomalous < MIN_ANOMALOUS:
         raise TrainingError(
             f"Training from fewer than {MIN_ANOMALOUS} anomalous images needs at least "
             f"{MIN_NORMAL_ALONE} normal images; the dataset has {normal} normal and {anomalous} "
-            "anomalous."
+            f"anomalous{told}."
         )
     width, height, warnings = _measure(images)
     types = _anomaly_types(images)
     color = _has_color(images)
     if 0 < anomalous < MIN_ANOMALOUS:
         warnings.append(
-            f"Only {anomalous} anomalous image(s): too few to learn from, so the model learned "
-            "from the normal images alone."
+            f"Only {anomalous} anomalous image(s){told}: too few to learn from, so the model "
+            "learned from the normal images alone."
         )
         images = [image for image in images if not image.is_anomalous]
         types = ()
@@ -102,6 +104,12 @@ def read_training(images: Sequence[TrainingImage]) -> tuple[Dataset, list[str]]:
         )
     ground = _background_color(images, [color for _, color in types])
     return Dataset(tuple(images), width, height, types, color, ground), warnings
+
+
+def _different(images: Sequence[TrainingImage], *, anomalous: bool) -> int:
+    """Images of a class, those that are the same byte for byte counted once."""
+    of_class = [image for image in images if image.is_anomalous == anomalous]
+    return len({hashlib.sha256(_bytes(image)).digest() for image in of_class})
 
 
 def check_test(images: Sequence[TrainingImage], width: int, height: int) -> None:
@@ -238,11 +246,11 @@ def _anomaly_types(images: Sequence[TrainingImage]) -> tuple[tuple[str, str], ..
     """
     found: dict[str, str] = {}
     for image in images:
-        if image.mask_path is None or not image.is_anomalous:
+        if image.mask_path is None:
             continue
-        for color, name in image.mask_colors.items():
+        for color, name in _color_map(image):
             if not is_background(name):
-                found.setdefault(name, _written(color))
+                found.setdefault(name, color)
     if len(found) > MAX_TYPES:
         raise TrainingError(f"There are {len(found)} anomaly types; the most is {MAX_TYPES}.")
     by_color: Mapping[str, int] = Counter(found.values())
@@ -255,19 +263,23 @@ def _anomaly_types(images: Sequence[TrainingImage]) -> tuple[tuple[str, str], ..
     return tuple(sorted(found.items()))
 
 
-def _written(color: str) -> str:
-    """``'#RRGGBB'`` of a colour however a manifest writes it."""
-    return f"#{bytes(parse_color(color)).hex().upper()}"
+def _color_map(image: TrainingImage) -> Iterator[tuple[str, str]]:
+    """(``'#RRGGBB'``, name) of a mask that counts: an anomalous image's.
+
+    :raises TrainingError: naming the image, for a colour that is none.
+    """
+    if not image.is_anomalous:
+        return
+    for color, name in image.mask_colors.items():
+        try:
+            yield f"#{bytes(parse_color(color)).hex().upper()}", name
+        except TrainingError as error:
+            raise TrainingError(f"{image.source_ref}: {error}") from error
 
 
 def _background_color(images: Sequence[TrainingImage], taken: Sequence[str]) -> str:
     """That of the colour maps, or, where they name none, white, unless an anomaly type has it."""
-    named = [
-        _written(color)
-        for image in images
-        for color, name in image.mask_colors.items()
-        if is_background(name)
-    ]
+    named = [color for image in images for color, name in _color_map(image) if is_background(name)]
     return next(c for c in [*named, "#FFFFFF", "#000000", *_GREYS] if c not in taken)
 
 

@@ -6,11 +6,20 @@ image in training whose twin is in validation makes any model look good.
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 SIDE = 32
+_MOST_OF_CLASS = 4
+"""Images of a class for each that one group may hold."""
+_WHOLE_CLASS = 0.8
+"""Share of a class from which a group of it is said to be what all of it looks like."""
+_SMALL_CLASS = 10
+"""Images of a class below which that is not said."""
 
 Groups = NDArray[np.int64]
 
@@ -24,30 +33,68 @@ def signature(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     return unit
 
 
-def near_duplicates(signatures: NDArray[np.float32], *, strictness: float = 0.3) -> Groups:
-    """Group number of each image.
+@dataclass(frozen=True)
+class Repeats:
+    """Which images show nearly the same."""
+
+    groups: Groups
+    """[images] the number of each one's group."""
+    alike: int
+    """Images that are as much alike and in groups of their own all the same: too many of a class
+    to be kept together, and yet not the most of it, or those of a small class."""
+
+
+def identity(pixels: NDArray[np.uint8]) -> np.int64:
+    """A number that only the same pixels have."""
+    return np.int64(int.from_bytes(hashlib.sha256(pixels.tobytes()).digest()[:7]))
+
+
+def near_duplicates(
+    signatures: NDArray[np.float32],
+    identities: NDArray[np.int64],
+    labels: NDArray[np.bool_],
+    *,
+    strictness: float = 0.3,
+) -> Repeats:
+    """Find them.
 
     Two images belong together when they differ less than ``strictness`` times what most images
     differ from their nearest neighbour (75th percentile).  Correlation alone cannot tell, because
-    all images of an aligned part correlate at .99.  A group of more than a quarter of all images
-    is no longer a repetition but the product itself, and is left apart.
+    all images of an aligned part correlate at .99.  A group of more than a quarter of a class is no
+    longer a repetition but the product itself, and is left apart, but for what is identical.
 
     :param signatures: [images, values], each of length 1.
+    :param identities: [images] numbers that are the same for images with the same pixels.
+    :param labels: [images] whether each is anomalous.
     """
-    count = len(signatures)
-    similarity = np.clip(signatures @ signatures.T, -1, 1)
-    distance = np.sqrt(np.maximum(0, 2 - 2 * similarity))
-    np.fill_diagonal(distance, np.inf)
-    parents = np.arange(count)
-    if count > 2:
+    _, first, same = np.unique(identities, return_index=True, return_inverse=True)
+    identical = first[same]
+    parents = np.arange(len(signatures))
+    if len(first) > 2:
+        distance = distances(signatures[first], signatures[first])
+        np.fill_diagonal(distance, np.inf)
         limit = strictness * float(np.quantile(distance.min(axis=1), 0.75))
-        for i, j in zip(*np.nonzero(np.triu(distance < limit, 1)), strict=True):
-            a, b = _root(parents, int(i)), _root(parents, int(j))
+        for i, j in first[np.argwhere(np.triu(distance < limit, 1))].tolist():
+            a, b = _root(parents, i), _root(parents, j)
             parents[max(a, b)] = min(a, b)
-    groups = np.array([_root(parents, i) for i in range(count)])
-    sizes = np.bincount(groups, minlength=count)
-    apart = sizes[groups] > max(2, count // 4)
-    return np.where(apart, np.arange(count), groups)
+    groups = np.array([_root(parents, i) for i in identical.tolist()])
+    alike = 0
+    for number in np.unique(groups):
+        members = groups == number
+        for label in (False, True):
+            of_class = int((labels == label).sum())
+            here = int((members & (labels == label)).sum())
+            if here > max(2, of_class // _MOST_OF_CLASS):
+                groups[members] = identical[members]
+                whole = here >= _WHOLE_CLASS * of_class and of_class >= _SMALL_CLASS
+                alike += 0 if whole or len(np.unique(identical[members])) == 1 else here
+    return Repeats(groups, alike)
+
+
+def distances(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Between signatures, [first, second]: 0 for the same, 2 for opposites."""
+    between: NDArray[np.float32] = np.sqrt(2 - 2 * np.clip(first @ second.T, -1, 1))
+    return between
 
 
 def _root(parents: NDArray[np.int64], node: int) -> int:

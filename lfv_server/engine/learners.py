@@ -124,7 +124,7 @@ def fit_lasso(x: Matrix, truth: Bools, share: float = 0.2, steps: int = 200) -> 
     target = np.where(truth, 1.0, -1.0)
     balance = np.where(truth, 0.5 / max(1, truth.sum()), 0.5 / max(1, (~truth).sum()))
     penalty = share * float(np.abs(z.T @ (target * balance)).max()) / 2
-    largest = np.linalg.eigvalsh(z @ z.T)[-1] * balance.max() / 4
+    largest = max(np.linalg.eigvalsh(z @ z.T)[-1] * balance.max() / 4, 1e-9)
     weight = np.zeros(z.shape[1])
     ahead, bias, momentum = weight.copy(), 0.0, 1.0
     for _ in range(steps):

@@ -16,11 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lfv_server.engine.decoding import to_rgb
 from lfv_server.engine.errors import TrainingError
 
 BACKGROUND_NAMES = frozenset({"background", "normal"})
 MAX_COLOR_DISTANCE = 48.0
 """Largest Euclidean RGB distance at which a pixel is still taken for a mapped colour."""
+_PLACES = np.array([1, 1 << 8, 1 << 16])
+_ROWS = 1 << 16
+"""Pixels of unmapped colours that are looked at together."""
 _HEX = re.compile(r"#?([0-9a-fA-F]{6})\Z")
 
 
@@ -45,7 +49,8 @@ def open_mask(path: Path) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path, formats=("PNG", "JPEG")) as image:
-                return image.convert("RGBA")
+                deep = image.mode.startswith("I")
+                return (to_rgb(image) if deep else image).convert("RGBA")
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise TrainingError(f"Its mask cannot be read: {error}.") from error
 
@@ -66,23 +71,40 @@ def read_mask(
     rgba = open_mask(path)
     if rgba.size != size:
         rgba = rgba.resize(size, Image.Resampling.NEAREST)
-    samples = np.asarray(rgba)
+    flat = np.array(rgba).reshape(-1, 4)
+    packed = flat.view("<u4")[:, 0] & 0xFFFFFF
     known, classes = _palette(colors, types)
-    flat = samples.reshape(-1, 4)
-    packed = flat.astype(np.uint32) @ np.array([1 << 24, 1 << 16, 1 << 8, 1], np.uint32)
-    values, inverse = np.unique(packed, return_inverse=True)
-    rgb = np.stack([values >> 24, values >> 16 & 255, values >> 8 & 255], axis=1).astype(float)
-    distance = np.sqrt(((rgb[:, None, :] - known[None]) ** 2).sum(axis=2))
-    nearest = distance.argmin(axis=1)
-    of_value = np.where(distance.min(axis=1) <= MAX_COLOR_DISTANCE, classes[nearest], 0)
-    of_value[(values & 255) < 128] = 0  # transparent
-    result: NDArray[np.uint8] = of_value[inverse].astype(np.uint8).reshape(size[1], size[0])
-    return result
+    result = np.zeros(len(flat), dtype=np.uint8)
+    other = np.ones(len(flat), dtype=bool)
+    for value, number in zip(known @ _PLACES, classes, strict=True):
+        here = packed == value
+        result[here] = number
+        other &= ~here
+    where = np.flatnonzero(other)
+    for start in range(0, len(where), _ROWS):
+        part = where[start : start + _ROWS]
+        result[part] = _nearest(flat[part, :3], known, classes)
+    result[flat[:, 3] < 128] = 0  # transparent
+    return result.reshape(size[1], size[0])
+
+
+def _nearest(
+    rgb: NDArray[np.uint8], known: NDArray[np.float64], classes: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """Class of the mapped colour that is nearest to each, [pixels, 3], if it is near enough."""
+    pixels, palette = rgb.astype(np.float32), known.astype(np.float32)
+    squared = (palette**2).sum(axis=1) - 2 * pixels @ palette.T
+    nearest = squared.argmin(axis=1)
+    distance = squared[np.arange(len(rgb)), nearest] + (pixels**2).sum(axis=1)
+    found: NDArray[np.uint8] = np.where(
+        distance <= MAX_COLOR_DISTANCE**2, classes[nearest], 0
+    ).astype(np.uint8)
+    return found
 
 
 def _palette(
     colors: Mapping[str, str], types: tuple[str, ...]
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
     """Mapped colours plus black and white as background, unless those are mapped themselves."""
     rgb = [parse_color(color) for color in colors]
     names = list(colors.values())
@@ -91,7 +113,7 @@ def _palette(
             rgb.append(ground)
             names.append("background")
     classes = [types.index(name) + 1 if name in types else 0 for name in names]
-    return np.array(rgb, dtype=np.float64), np.array(classes, dtype=np.int64)
+    return np.array(rgb, dtype=np.float64), np.array(classes, dtype=np.uint8)
 
 
 def is_background(name: str) -> bool:

@@ -21,6 +21,7 @@ from lfv_server.engine.evidence import OVERVIEW, PIXELS, Evidence, Observer
 from lfv_server.engine.network.stored import NETWORK, Network
 from lfv_server.engine.pixel_head import classes_at, summarise
 from lfv_server.engine.refinement import Refiner
+from lfv_server.engine.regions import Regions
 from lfv_server.engine.views import View
 
 Decoded = Callable[[tuple[int, int]], NDArray[np.uint8]]
@@ -86,6 +87,8 @@ class Model:
     """A user's own, where it helps."""
     network: Network | None = None
     """Trained with torch, where it helps."""
+    regions: Regions | None = None
+    """What is too small to be said; None says everything."""
 
     def observer(self, *, threads: int = 1) -> Observer:
         """Sessions for the model's views."""
@@ -123,7 +126,7 @@ class Model:
             brought = observer.backbone(decoded(observer.backbone.view.size))
             seen = {**evidence.descriptions, BROUGHT: describe(brought)}
             evidence = replace(evidence, descriptions=seen)
-        classes = None
+        painted: NDArray[np.float32] | None = None
         if self.anomaly_types:
             maps = observer.features(PIXELS, pixels)
             painter = None if self.backbone is None else self.backbone.painter
@@ -131,15 +134,19 @@ class Model:
                 logits, projected = painter(maps, brought)
             else:
                 logits, projected = np.split(maps, [len(self.anomaly_types) + 1])
-            refined = logits if self.refiner is None else self.refiner(projected, logits)
+            painted = logits if self.refiner is None else self.refiner(projected, logits)
             if self.network is not None and output is not None:
-                refined = self.network.paint(refined, output)
-            classes = classes_at(refined, (self.width, self.height))
+                painted = self.network.paint(painted, output)
             evidence = replace(evidence, pixel_summary=summarise(logits))
         score = float(self.ensemble([evidence])[0])
         if self.network is not None and output is not None:
             score = self.network.score(score, output)
-        return Judgement(float(self.calibration(score)), classes)
+        probability = float(self.calibration(score))
+        if painted is None:
+            return Judgement(probability, None)
+        if self.regions is not None:
+            painted = self.regions(painted, is_anomalous=probability >= self.threshold)
+        return Judgement(probability, classes_at(painted, (self.width, self.height)))
 
     def to_contents(self) -> Contents:
         """What the artifact stores."""
@@ -159,6 +166,8 @@ class Model:
             "calibration": self.calibration.to_json(),
             "threshold": self.threshold,
         }
+        if self.regions is not None:
+            description["regions"] = self.regions.to_json()
         if self.backbone is not None:
             arrays |= self.backbone.to_arrays()
             description[BROUGHT] = self.backbone.view.to_json()
@@ -186,6 +195,7 @@ class Model:
         known = views.keys() | (set() if backbone is None else {BROUGHT})
         if not len(ensemble.experts) or not set(ensemble.views) <= known:
             raise KeyError("experts without their views")
+        known_regions = "regions" in description  # artifacts of earlier versions have none
         aligned = "aligner.template" in arrays and OVERVIEW in views
         return cls(
             width=int(description["width"]),
@@ -201,4 +211,5 @@ class Model:
             threshold=float(description["threshold"]),
             backbone=backbone,
             network=Network.from_contents(contents, len(types) + 1 if types else 0),
+            regions=Regions.from_json(description["regions"]) if types and known_regions else None,
         )

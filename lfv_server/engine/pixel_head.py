@@ -102,15 +102,22 @@ def summarise(logits: Matrix) -> Matrix:
 
 
 def classes_at(logits: Matrix, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The likeliest class of every pixel at ``size`` (width, height), maps scaled bilinearly."""
+    """The likeliest class of every pixel at ``size`` (width, height), maps scaled bilinearly.
+
+    A class that is the likeliest of no cell is none of a pixel's: between two others it would only
+    be an artefact of the scaling.
+    """
     if len(logits) == 2:  # scaling is linear: half the work
-        logits = logits[1:] - logits[:1]
-    planes = [_enlarged(plane, size) for plane in logits]
-    if len(planes) == 1:
-        above: NDArray[np.uint8] = (planes[0] > 0).astype(np.uint8)
+        above: NDArray[np.uint8] = (_enlarged(logits[1] - logits[0], size) > 0).astype(np.uint8)
         return above
-    best: NDArray[np.uint8] = np.argmax(np.stack(planes), axis=0).astype(np.uint8)
-    return best
+    classes = np.zeros((size[1], size[0]), dtype=np.uint8)
+    best = _enlarged(logits[0], size)
+    for number in np.unique(logits.argmax(axis=0)).tolist():
+        if number:
+            plane = _enlarged(logits[number], size)
+            classes[plane > best] = number
+            np.maximum(best, plane, out=best)
+    return classes
 
 
 def _enlarged(plane: Matrix, size: tuple[int, int]) -> Matrix:

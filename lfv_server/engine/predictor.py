@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from lfv_server.engine.brought.detector import DETECTOR, Detector
 from lfv_server.engine.decoding import decode
 from lfv_server.engine.errors import ArtifactError
 from lfv_server.engine.masks import parse_color
-from lfv_server.engine.model import Model, Trained
+from lfv_server.engine.model import Judgement, Model, Trained
 from lfv_server.engine.pixel_head import class_shares
 from lfv_server.engine.types import PredictedAnomaly, Prediction
 
@@ -37,14 +38,34 @@ class Predictor:
     def load(cls, artifact_folder: Path, *, threads: int = 1) -> Predictor:
         """Load what ``train`` wrote.
 
-        :raises ArtifactError: if the folder is damaged, tampered with or of an unknown version.
+        :raises ArtifactError: if the folder is damaged, tampered with or of an unknown version, or
+            does not judge a grey image.
         """
         contents = artifact.load(Path(artifact_folder))
         try:
             kind = Detector if DETECTOR in contents.model else Model
-            return cls(kind.from_contents(contents), threads=threads)
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            predictor = cls(kind.from_contents(contents), threads=threads)
+        except ArtifactError:
+            raise
+        except Exception as error:
             raise ArtifactError(f"The model's description is incomplete: {error!r}.") from error
+        predictor._try_out()
+        return predictor
+
+    def _try_out(self) -> None:
+        """Raises ArtifactError for what would fail, or be no answer, with every image."""
+
+        def grey(size: tuple[int, int]) -> NDArray[np.uint8]:
+            return np.full((size[1], size[0], 3), 128, dtype=np.uint8)
+
+        try:
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                prediction = self._answer(self._judge(grey))
+        except Exception as error:
+            raise ArtifactError(f"The model fails over a grey image: {error!r}.") from error
+        if not (0 < self._threshold < 1 and 0 <= prediction.confidence <= 1):
+            raise ArtifactError("The model's answers have no confidence between 0 and 1.")
 
     def predict(self, body: bytes) -> Prediction:
         """Judge one image.
@@ -58,7 +79,9 @@ class Predictor:
 
         # BLAS would otherwise spin on every core for products of a millisecond.
         with self._pools.limit(limits=self._threads, user_api="blas"):
-            judgement = self._judge(decoded)
+            return self._answer(self._judge(decoded))
+
+    def _answer(self, judgement: Judgement) -> Prediction:
         probability = judgement.probability
         is_anomalous = probability >= self._threshold
         confidence = probability if is_anomalous else 1 - probability

@@ -116,17 +116,21 @@ def _warnings(warnings: Sequence[str]) -> list[str]:
 def _figures(findings: Findings) -> str:
     result = findings.evaluation
     source = (
-        "each training image, judged by a model that had not seen it or anything nearly like it"
+        "each training image, judged by a model that had not seen it"
         if findings.out_of_fold
         else "the test dataset"
     )
     overall = result["AggregatedEvaluationResults"]["Metrics"]
     details = result["Details"]
+    called = any(e.image.is_anomalous for e in findings.evaluated)
+    there = any(e.image.is_anomalous_truth for e in findings.evaluated)
+    defined = {"F1Score": called or there, "Precision": called, "Recall": there}
+    probabilities = ("BrierScore", "ExpectedCalibrationError") if _is_calibrated(findings) else ()
     rows = [
-        *((name, f"{overall[name]:.3f}") for name in ("F1Score", "Precision", "Recall")),
+        *((name, f"{overall[name]:.3f}" if sure else "-") for name, sure in defined.items()),
         *(
             (name, f"{details[name]:.3f}")
-            for name in ("AUROC", "AveragePrecision", "BrierScore", "ExpectedCalibrationError")
+            for name in ("AUROC", "AveragePrecision", *probabilities)
             if name in details
         ),
     ]
@@ -254,7 +258,7 @@ def _tried(findings: Findings) -> str:
     if findings.trials:
         parts.append(
             _table(
-                ("views", "AUROC in cross-validation"),
+                ("views", "AUROC in the cross-validation they were chosen by"),
                 ((", ".join(t.views), f"{t.auroc:.3f}") for t in findings.trials),
             )
         )
@@ -284,16 +288,29 @@ def _tried(findings: Findings) -> str:
     return "\n".join(parts)
 
 
+def _is_calibrated(findings: Findings) -> bool:
+    """Whether there were anomalous images to learn probabilities from."""
+    return bool(findings.data.truth.any())
+
+
 def _reading(findings: Findings) -> str:
+    heading = "<h2>How to read this</h2>"
+    limit = f"An image is called anomalous from a probability of {findings.threshold:.2f}."
+    if not _is_calibrated(findings):
+        return heading + _paragraph(
+            "The model has seen no anomalous image. Its confidence tells how far an image is from "
+            "the normal ones, in steps of what those differ among themselves; how often it is "
+            "right nobody can know before anomalous images are tested. The figures above say how "
+            f"often normal images that it had not seen were taken for anomalous. {limit}"
+        )
     chosen = (
         "Choices of size, alignment and experts"
         if findings.ensemble is not None
         else "Calibrations for the figures out of fold"
     )
-    return "<h2>How to read this</h2>" + _paragraph(
+    return heading + _paragraph(
         "Confidence is the probability that the verdict is right, for images like these. It says "
         f"nothing of products, lighting or defects that were not among them. {chosen} were made "
-        "inside each fold of a cross-validation in which nearly identical images never sit on "
-        "both sides. An image is called anomalous from a probability of "
-        f"{findings.threshold:.2f}."
+        "inside each fold of a cross-validation in which images that nearly repeat each other sit "
+        f"on the same side, unless a warning says otherwise. {limit}"
     )

@@ -20,7 +20,13 @@ from lfv_server.engine.brought.backbone import (
 )
 from lfv_server.engine.brought.choosing import BackboneTrial, Verdict, rival_sets
 from lfv_server.engine.brought.recalibrating import recalibrate
-from lfv_server.engine.checks import THUMBNAIL, border_of, find_oddities
+from lfv_server.engine.checks import (
+    THUMBNAIL,
+    border_of,
+    check_variety,
+    find_oddities,
+    find_unpainted,
+)
 from lfv_server.engine.crossval import (
     OUTER_FOLDS,
     CrossValidated,
@@ -41,7 +47,7 @@ from lfv_server.engine.evaluation import Evaluated, evaluate
 from lfv_server.engine.evidence import OVERVIEW, PIXELS, Evidence, Observer, scaled
 from lfv_server.engine.finishing import Progress, finish, judge_test
 from lfv_server.engine.graph import build_backbone
-from lfv_server.engine.grouping import Groups, grouped_folds, near_duplicates, signature
+from lfv_server.engine.grouping import Groups, grouped_folds, identity, near_duplicates, signature
 from lfv_server.engine.metrics import Floats, auroc
 from lfv_server.engine.model import Model
 from lfv_server.engine.network import choosing as network_choosing
@@ -52,6 +58,7 @@ from lfv_server.engine.normals import alarm_calibration, fit_normals
 from lfv_server.engine.pixel_head import classes_at
 from lfv_server.engine.pixels import PixelData, PixelResults, cross_fit
 from lfv_server.engine.planning import choose_aligner, details_of, overview_of, pixel_view_of
+from lfv_server.engine.regions import learn_regions
 from lfv_server.engine.report import Findings
 from lfv_server.engine.types import TrainingImage, TrainingOptions, TrainingOutcome
 from lfv_server.engine.views import View
@@ -71,7 +78,13 @@ class _Observed:
     evidence: tuple[Evidence, ...]
     pixels: tuple[PixelData, ...]
     signatures: NDArray[np.float32]
+    identities: NDArray[np.int64]
     borders: NDArray[np.float32]
+
+    @property
+    def shares(self) -> list[NDArray[np.float16] | None]:
+        """How much of each cell each class has, by image; None where nobody knows."""
+        return [known.shares for known in self.pixels]
 
 
 @dataclass(frozen=True)
@@ -128,9 +141,15 @@ def train(
     with threadpool_limits(1), ThreadPoolExecutor(max(1, options.workers)) as executor:
         aligner, gain = choose_aligner(data, overview_of(data))
         seen = _observe(data, aligner, executor, lambda s: progress(0.05 + 0.3 * s, "looking"))
-        groups = near_duplicates(seen.signatures)
+        if data.anomaly_types:
+            warnings += find_unpainted(data.images, data.type_names, seen.shares)
+            if not _painted(seen):
+                data = replace(data, anomaly_types=())
+        repeats = near_duplicates(seen.signatures, seen.identities, data.truth)
+        check_variety(repeats, data.truth)
+        groups = repeats.groups
         folds = grouped_folds(groups, data.truth, OUTER_FOLDS, np.random.default_rng(options.seed))
-        warnings += find_oddities(data.images, groups, folds, seen.signatures, seen.borders)
+        warnings += find_oddities(data.images, repeats, folds, seen.signatures, seen.borders)
         progress(0.35, "learning")
         if data.truth.any():
             fitted = _fit_labelled(data, seen, groups, folds, options, executor, progress, accepted)
@@ -145,12 +164,17 @@ def train(
             fitted = _with_network(data, fitted, folds, options, executor, progress)
         progress(0.85, "calibrating")
         model, probability = _calibrated(data, fitted, aligner, folds)
+        logits: tuple[NDArray[np.float32], ...] = ()
+        if fitted.pixels is not None:
+            called = probability >= model.threshold
+            regions, logits = learn_regions(fitted.pixels.logits, seen.shares, called, folds)
+            model = replace(model, regions=regions)
         if test:
             evaluated = judge_test(
                 model, test, executor, lambda s: progress(0.85 + 0.1 * s, "testing")
             )
         else:
-            evaluated = _judge_own(data, fitted, probability, model.threshold)
+            evaluated = _judge_own(data, logits, probability, model.threshold)
     result = evaluate(
         evaluated,
         data.anomaly_types,
@@ -191,14 +215,16 @@ def _observe(
         views[PIXELS] = pixel_view_of(data)
     observer = Observer(views, aligner)
 
-    def look(image: TrainingImage) -> tuple[Evidence, PixelData | None, NDArray[np.uint8]]:
+    def look(
+        image: TrainingImage,
+    ) -> tuple[Evidence, PixelData | None, NDArray[np.uint8], np.int64]:
         pixels = load(image, observer.decode_size).pixels
         evidence = observer(pixels)
         known = None
         if PIXELS in views:
             features = observer.features(PIXELS, pixels).astype(np.float16)
             known = PixelData(features, load_shares(image, data.type_names, views[PIXELS].grid))
-        return evidence, known, scaled(pixels, THUMBNAIL)
+        return evidence, known, scaled(pixels, THUMBNAIL), identity(pixels)
 
     rows = []
     for number, row in enumerate(executor.map(look, data.images)):
@@ -208,6 +234,7 @@ def _observe(
         tuple(row[0] for row in rows),
         tuple(row[1] for row in rows if row[1] is not None),
         np.stack([signature(row[2]) for row in rows]),
+        np.array([row[3] for row in rows]),
         np.stack([border_of(row[2]) for row in rows]),
     )
 
@@ -346,7 +373,7 @@ def _calibrated(
     model = Model(
         width=data.width,
         height=data.height,
-        anomaly_types=data.anomaly_types if fitted.pixels is not None else (),
+        anomaly_types=data.anomaly_types,
         background_color=data.background_color,
         views=fitted.views,
         graphs=fitted.graphs,
@@ -362,16 +389,22 @@ def _calibrated(
 
 
 def _judge_own(
-    data: Dataset, fitted: _Fitted, probability: Floats, threshold: float
+    data: Dataset,
+    logits: Sequence[NDArray[np.float32]],
+    probability: Floats,
+    threshold: float,
 ) -> list[Evaluated]:
-    """Out-of-fold verdicts on the training images themselves."""
-    types = data.type_names if fitted.pixels is not None else ()
+    """Out-of-fold verdicts on the training images themselves.
+
+    :param logits: of every image, [classes, rows, columns]; none without masks.
+    """
+    types = data.type_names if logits else ()
     size = (data.width, data.height)
     rows = []
     for number, image in enumerate(data.images):
         classes = labels = None
-        if fitted.pixels is not None:
-            classes = classes_at(fitted.pixels.logits[number], size)
+        if logits:
+            classes = classes_at(logits[number], size)
             labels = load_labels(image, types, size)
         rows.append(
             Evaluated.of(image, float(probability[number]), threshold, types, classes, labels)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import pickle
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -126,6 +128,10 @@ def test_nonsense_with_right_hashes_is_refused(model: Path) -> None:
         {**whole, "ensemble": {"experts": []}},
         {**whole, "views": {"other": whole["views"]["overview"]}},
         {**whole, "calibration": {"slope": "x"}},
+        {**whole, "height": float("inf")},
+        {**whole, "threshold": -1},
+        {**whole, "calibration": {**whole["calibration"], "a": float("nan")}},
+        {**whole, "calibration": {**whole["calibration"], "limit": 1e308}},
     ):
         forge(model, "model.json", json.dumps(changed).encode())
         with pytest.raises(ArtifactError):
@@ -134,3 +140,48 @@ def test_nonsense_with_right_hashes_is_refused(model: Path) -> None:
     forge(model, "overview.onnx", b"not a graph")
     with pytest.raises(ArtifactError):
         Predictor.load(model)
+
+
+def changed(body: bytes, change: Callable[[np.ndarray], np.ndarray]) -> bytes:
+    """The weights with every array changed."""
+    with np.load(io.BytesIO(body)) as arrays:
+        found = {name: change(arrays[name]) for name in arrays.files}
+    buffer = io.BytesIO()
+    np.savez(buffer, **found)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda array: array * np.nan,
+        lambda array: array.astype("U8"),
+        lambda array: array.ravel()[:1],
+        lambda array: array[None],
+    ],
+    ids=["not numbers", "text", "cut off", "of another shape"],
+)
+def test_weights_that_give_no_answer_are_refused(
+    model: Path, change: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    forge(model, "arrays.npz", changed((model / "arrays.npz").read_bytes(), change))
+    with pytest.raises(ArtifactError):
+        Predictor.load(model)
+
+
+def test_weights_that_cannot_be_unpacked_are_refused(model: Path) -> None:
+    whole = (model / "arrays.npz").read_bytes()
+    array = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        array, {"descr": "<f4", "fortran_order": False, "shape": (10**10,)}
+    )
+    huge = io.BytesIO()
+    with zipfile.ZipFile(huge, "w") as archive:
+        archive.writestr("head.npy", array.getvalue())
+    method = whole.index(b"PK\x01\x02") + 10
+    strange = whole[:method] + b"\x61\x00" + whole[method + 2 :]
+    locked = whole[: method - 2] + b"\x01\x00" + whole[method:]
+    for body in (huge.getvalue(), strange, locked):
+        forge(model, "arrays.npz", body)
+        with pytest.raises(ArtifactError):
+            Predictor.load(model)

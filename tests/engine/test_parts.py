@@ -14,7 +14,7 @@ from lfv_server.engine.alignment import Aligner, fit_aligner, foreground
 from lfv_server.engine.backbone import Backbone
 from lfv_server.engine.descriptors import describe
 from lfv_server.engine.graph import BackboneSpec, build_backbone
-from lfv_server.engine.grouping import grouped_folds, near_duplicates, signature
+from lfv_server.engine.grouping import Repeats, grouped_folds, identity, near_duplicates, signature
 from lfv_server.engine.pixel_head import PixelHead, PixelSample, classes_at, train_pixel_head
 from lfv_server.engine.pixels import LEAST_OVERLAP, PixelData, favours
 from lfv_server.engine.positional import PositionalHead, fit_positional
@@ -118,14 +118,38 @@ def test_poses_are_finer_than_the_template_and_hold_where_a_piece_is_missing() -
         assert pose.dy - start.dy == pytest.approx(-2 / 160, abs=1.5 / 160)
 
 
+def repeats(images: list[np.ndarray], labels: np.ndarray) -> Repeats:
+    return near_duplicates(
+        np.stack([signature(image) for image in images]),
+        np.array([identity(image) for image in images]),
+        labels,
+    )
+
+
+def test_copies_share_a_group_however_many_there_are() -> None:
+    random = np.random.default_rng(0)
+    part = random.integers(0, 255, (40, 40, 3), dtype=np.uint8)
+    normal = [
+        np.clip(part.astype(int) + random.integers(-9, 9, part.shape), 0, 255).astype(np.uint8)
+        for _ in range(8)
+    ]
+    others = [random.integers(0, 255, (40, 40, 3), dtype=np.uint8) for _ in range(24)]
+    images = [*(image for image in normal for _ in range(3)), *others]
+    labels = np.arange(48) >= 24
+    found = repeats(images, labels)
+    # The normal parts are so much alike that they are what a normal part looks like.
+    assert found.groups.tolist() == [*np.repeat(range(0, 24, 3), 3).tolist(), *range(24, 48)]
+    assert found.alike == 0
+
+
 def test_duplicates_share_a_group_and_groups_a_fold() -> None:
     random = np.random.default_rng(0)
     images = [random.integers(0, 255, (40, 40, 3), dtype=np.uint8) for _ in range(20)]
     images += [np.clip(image.astype(int) + 2, 0, 255).astype(np.uint8) for image in images[:6]]
-    groups = near_duplicates(np.stack([signature(image) for image in images]))
+    labels = np.arange(26) % 2 == 0
+    groups = repeats(images, labels).groups
     assert (groups[20:] == groups[:6]).all()
     assert len(set(groups.tolist())) == 20
-    labels = np.arange(26) % 2 == 0
     folds = grouped_folds(groups, labels, 5, random)
     assert (folds[20:] == folds[:6]).all()
     assert set(folds.tolist()) == {0, 1, 2, 3, 4}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from lfv_server.engine import (
     ImageRejected,
@@ -149,12 +151,90 @@ def test_normal_images_alone(make_plates: Make, tmp_path: Path) -> None:
     assert outcome.evaluation["Details"]["AUROC"] >= 0.95
     assert any("no anomalous images" in warning for warning in outcome.warnings)
     assert Predictor.load(tmp_path).anomaly_types == ()
+    train(make_plates(12, 0), [], tmp_path)
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "The model has seen no anomalous image" in page
+    assert "probability that the verdict is right" not in page
+    assert "<td>Recall</td><td>-</td>" in page
+    assert "BrierScore" not in page
 
 
 def test_a_handful_of_anomalies_is_set_aside(make_plates: Make, tmp_path: Path) -> None:
     outcome = train(make_plates(12, 3), [], tmp_path, options=TrainingOptions(report=False))
     assert any("Only 3 anomalous" in warning for warning in outcome.warnings)
     assert len(outcome.evaluated) == 12
+
+
+def copies(image: TrainingImage, folder: Path, count: int, change: int) -> list[TrainingImage]:
+    """The same image again, with one pixel changed by ``change`` times its number."""
+    folder.mkdir()
+    found = []
+    for number in range(count):
+        with Image.open(image.path) as opened:
+            again = opened.convert("RGB")
+        red, green, blue = again.getpixel((40, 40))  # type: ignore[misc]
+        again.putpixel((40, 40), (red, green, (blue + change * number) % 256))
+        path = folder / f"{number}.png"
+        again.save(path)
+        found.append(replace(image, source_ref=f"{folder.name}/{number}.png", path=path))
+    return found
+
+
+def test_copies_count_once(make_plates: Make, tmp_path: Path) -> None:
+    images = make_plates(14, 1)
+    again = copies(images[-1], tmp_path / "same", 6, 0)
+    outcome = train([*images[:-1], *again], [], tmp_path, options=TrainingOptions(report=False))
+    told = r"Only 1 anomalous image\(s\); 5 are copies of others, byte for byte: too few"
+    assert re.search(told, "\n".join(outcome.warnings))
+    with pytest.raises(TrainingError, match="has 1; 9 are copies of others"):
+        train(copies(images[0], tmp_path / "normal", 10, 0), [], tmp_path)
+
+
+@pytest.mark.parametrize("masks", [False, True])
+def test_shots_of_one_part_can_be_learned_from(
+    make_plates: Make, tmp_path: Path, *, masks: bool
+) -> None:
+    """All of a class in one fold would leave nothing to learn from in the others."""
+    images = make_plates(12, 1, masks=masks)
+    shots = copies(images[-1], tmp_path / "shots", 6, 1)
+    outcome = train([*images[:-1], *shots], [], tmp_path, options=TrainingOptions(report=False))
+    assert any(
+        "6 images are as much alike as shots of the same part" in w for w in outcome.warnings
+    )
+    assert all(e.correct for e in outcome.evaluated if e.is_anomalous_truth)
+
+
+def test_images_that_show_nothing_are_refused(tmp_path: Path) -> None:
+    images = []
+    for number in range(12):
+        path = tmp_path / f"{number}.png"
+        text = PngInfo()
+        text.add_text("number", str(number))  # other bytes, and the same pixels
+        Image.new("RGB", (80, 80), (128, 128, 128)).save(path, pnginfo=text)
+        images.append(TrainingImage(path.name, path, is_anomalous=number % 2 == 1))
+    with pytest.raises(TrainingError, match=r"6 normal images show 1 different picture\(s\)"):
+        train(images, [], tmp_path / "model")
+
+
+def test_masks_that_show_nothing_are_told(make_plates: Make, tmp_path: Path) -> None:
+    images = make_plates(8, 8, masks=True)
+    unknown = [
+        replace(image, mask_colors={"#00FFFF": "dent"}) if image.is_anomalous else image
+        for image in images
+    ]
+    outcome = train(unknown, [], tmp_path)
+    assert outcome.anomaly_types == ()
+    assert any("None of the 8 masks shows a pixel" in warning for warning in outcome.warnings)
+    assert "A classification model" in (tmp_path / "report" / "report.html").read_text()
+    assert Predictor.load(tmp_path).anomaly_types == ()
+    images[-1] = replace(images[-1], mask_colors={"#00FFFF": "dent"})
+    outcome = train(images, [], tmp_path, options=TrainingOptions(report=False))
+    assert [name for name, _ in outcome.anomaly_types] == ["dent", "scratch", "stain"]
+    text = "\n".join(outcome.warnings)
+    assert (
+        "1 of 8 masks show no pixel in an anomaly type's colour, such as that of plates/15" in text
+    )
+    assert "Fewer than 5 masks show dent (0), stain (0)" in text
 
 
 @pytest.mark.parametrize("masks", [False, True])

@@ -18,12 +18,12 @@ from threadpoolctl import threadpool_limits
 from lfv_server.engine import calibration
 from lfv_server.engine.brought.acceptance import Accepted, accept_detector, read_graph
 from lfv_server.engine.brought.detector import Detector, Reading, Scale, painted, reader
-from lfv_server.engine.checks import THUMBNAIL, border_of, find_oddities
+from lfv_server.engine.checks import THUMBNAIL, border_of, check_variety, find_oddities
 from lfv_server.engine.crossval import OUTER_FOLDS, calibrated_probabilities
 from lfv_server.engine.dataset import Dataset, check_test, load, load_labels, read_training
 from lfv_server.engine.evaluation import Evaluated, evaluate
 from lfv_server.engine.finishing import Progress, finish, judge_test
-from lfv_server.engine.grouping import Groups, grouped_folds, near_duplicates, signature
+from lfv_server.engine.grouping import Groups, grouped_folds, identity, near_duplicates, signature
 from lfv_server.engine.metrics import auroc
 from lfv_server.engine.normals import alarm_calibration
 from lfv_server.engine.report import Findings
@@ -42,6 +42,7 @@ class _Read:
     scores: NDArray[np.float64]
     maps: tuple[NDArray[np.float32] | None, ...]
     signatures: NDArray[np.float32]
+    identities: NDArray[np.int64]
     borders: NDArray[np.float32]
 
 
@@ -66,9 +67,11 @@ def recalibrate(
     with threadpool_limits(1), ThreadPoolExecutor(max(1, options.workers)) as executor:
         progress(0.1, "asking the detector")
         seen = _read(data, accepted, executor)
-        groups = near_duplicates(seen.signatures)
+        repeats = near_duplicates(seen.signatures, seen.identities, data.truth)
+        check_variety(repeats, data.truth)
+        groups = repeats.groups
         folds = grouped_folds(groups, data.truth, OUTER_FOLDS, np.random.default_rng(options.seed))
-        warnings += find_oddities(data.images, groups, folds, seen.signatures, seen.borders)
+        warnings += find_oddities(data.images, repeats, folds, seen.signatures, seen.borders)
         progress(0.7, "calibrating")
         data, remark = _paintable(data, accepted)
         model, evaluated = _calibrated(data, seen, folds, accepted)
@@ -112,15 +115,17 @@ def recalibrate(
 def _read(data: Dataset, accepted: Accepted, executor: Executor) -> _Read:
     read = reader(accepted.view, accepted.body)
 
-    def look(image: TrainingImage) -> tuple[Reading, NDArray[np.uint8]]:
-        return read(load(image, accepted.view.size).pixels), load(image, THUMBNAIL).pixels
+    def look(image: TrainingImage) -> tuple[Reading, NDArray[np.uint8], np.int64]:
+        pixels = load(image, accepted.view.size).pixels
+        return read(pixels), load(image, THUMBNAIL).pixels, identity(pixels)
 
     rows = list(executor.map(look, data.images))
     return _Read(
-        np.array([reading.score for reading, _ in rows]),
-        tuple(reading.map for reading, _ in rows),
-        np.stack([signature(thumbnail) for _, thumbnail in rows]),
-        np.stack([border_of(thumbnail) for _, thumbnail in rows]),
+        np.array([reading.score for reading, _, _ in rows]),
+        tuple(reading.map for reading, _, _ in rows),
+        np.stack([signature(thumbnail) for _, thumbnail, _ in rows]),
+        np.array([number for _, _, number in rows]),
+        np.stack([border_of(thumbnail) for _, thumbnail, _ in rows]),
     )
 
 

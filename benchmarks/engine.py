@@ -76,6 +76,10 @@ def judge(model: Path, images: Sequence[TrainingImage]) -> tuple[np.ndarray, lis
     return np.array(probability), times
 
 
+OTHER_SEEDS = (0, 20_200_720)
+"""Beside the first: which folds there are and where networks begin is chance."""
+
+
 def trained(
     training: Images, test: Images, folder: Path, seed: int = 1, *, network: bool = False
 ) -> dict[str, Any]:
@@ -175,6 +179,11 @@ def cookies(work: Path) -> dict[str, Any]:
     test = read_manifest(DATA / "cookies" / "test.manifest")
     found = {"as_given": trained(training, test, work / "given")}
     found["out_of_fold"] = trained(training, [], work / "fold")
+    overlaps = [
+        trained(training, [], work / f"fold{seed}", seed)["iou"]["cracked"] for seed in OTHER_SEEDS
+    ]
+    overlaps.insert(0, found["out_of_fold"]["iou"]["cracked"])
+    found["iou_of_three_seeds"] = {"mean": round(float(np.mean(overlaps)), 4), "each": overlaps}
     found["blanked"] = trained(blank(training, work / "b1"), blank(test, work / "b2"), work / "bm")
     blanked_test = blank(test, work / "b3")
     probability, _ = judge(work / "given", blanked_test)

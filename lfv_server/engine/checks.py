@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from lfv_server.engine.types import TrainingImage
 BORDER_AUROC = 0.9
 THUMBNAIL = (64, 64)
 """(width, height) that :func:`border_of` takes."""
+_POOR_OVERLAP = 0.3
+"""IoU of an anomaly type below which the user is told."""
 _FEW_MASKS = 5
 """Masks of a type below which the user is told that they are too few."""
 _LEAST_DIFFERENT = 3
@@ -126,6 +129,17 @@ def find_unpainted(
             f"Fewer than {_FEW_MASKS} masks show {', '.join(rare)}: the model will hardly find "
             "these types, or not at all. Add images of them."
         )
+
+
+def find_missed(labels: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Warnings about anomaly types that are poorly found; ``labels`` as the evaluation has them."""
+    for label in labels:
+        overlap = label["Metrics"]["IoU"]
+        if overlap < _POOR_OVERLAP:
+            yield (
+                f"Little of what the masks show of {label['Label']} is found (IoU {overlap:.2f} on "
+                f"{label['NumberOfTestingImages']} images): don't rely on its outlines and areas."
+            )
 
 
 def _twins(signatures: NDArray[np.float32], truth: Bools) -> list[tuple[int, int]]:

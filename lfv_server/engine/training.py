@@ -24,6 +24,7 @@ from lfv_server.engine.checks import (
     THUMBNAIL,
     border_of,
     check_variety,
+    find_missed,
     find_oddities,
     find_unpainted,
 )
@@ -77,6 +78,8 @@ class _Observed:
 
     evidence: tuple[Evidence, ...]
     pixels: tuple[PixelData, ...]
+    pixel_view: View | None
+    """What they were looked at with."""
     signatures: NDArray[np.float32]
     identities: NDArray[np.int64]
     borders: NDArray[np.float32]
@@ -182,6 +185,7 @@ def train(
         out_of_fold=not test,
         threshold=model.threshold,
     )
+    warnings += find_missed(result["LabelEvaluationResults"])
     remarks: list[str] = []
     tried = {"Backbone": fitted.verdict, "Network": fitted.network_verdict}
     for name, came_of_it in tried.items():
@@ -211,8 +215,9 @@ def _observe(
 ) -> _Observed:
     """The overview of every image and, with masks, its pixel features."""
     views = {OVERVIEW: overview_of(data)}
-    if data.anomaly_types:
-        views[PIXELS] = pixel_view_of(data)
+    pixel_view = pixel_view_of(data) if data.anomaly_types else None
+    if pixel_view is not None:
+        views[PIXELS] = pixel_view
     observer = Observer(views, aligner)
 
     def look(
@@ -221,9 +226,9 @@ def _observe(
         pixels = load(image, observer.decode_size).pixels
         evidence = observer(pixels)
         known = None
-        if PIXELS in views:
+        if pixel_view is not None:
             features = observer.features(PIXELS, pixels).astype(np.float16)
-            known = PixelData(features, load_shares(image, data.type_names, views[PIXELS].grid))
+            known = PixelData(features, load_shares(image, data.type_names, pixel_view.grid))
         return evidence, known, scaled(pixels, THUMBNAIL), identity(pixels)
 
     rows = []
@@ -233,6 +238,7 @@ def _observe(
     return _Observed(
         tuple(row[0] for row in rows),
         tuple(row[1] for row in rows if row[1] is not None),
+        pixel_view,
         np.stack([signature(row[2]) for row in rows]),
         np.array([row[3] for row in rows]),
         np.stack([border_of(row[2]) for row in rows]),
@@ -255,8 +261,8 @@ def _fit_labelled(
     if accepted is not None:
         progress(0.4, "showing the backbone every image")
         trial = BackboneTrial(data, accepted, _grid(seen), executor)
-    if _painted(seen):
-        views[PIXELS] = pixel_view_of(data)
+    if seen.pixel_view is not None and _painted(seen):
+        views[PIXELS] = seen.pixel_view
         pixels = cross_fit(seen.pixels, truth, groups, folds, seed, executor)
         if trial is not None:
             progress(0.45, "trying the backbone for masks")

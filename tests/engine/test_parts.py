@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,11 +14,14 @@ from scipy import ndimage
 from lfv_server.engine import learners
 from lfv_server.engine.alignment import Aligner, fit_aligner, foreground
 from lfv_server.engine.backbone import Backbone
+from lfv_server.engine.checks import find_missed
+from lfv_server.engine.dataset import Dataset
 from lfv_server.engine.descriptors import describe
 from lfv_server.engine.graph import BackboneSpec, build_backbone
 from lfv_server.engine.grouping import Repeats, grouped_folds, identity, near_duplicates, signature
 from lfv_server.engine.pixel_head import PixelHead, PixelSample, classes_at, train_pixel_head
 from lfv_server.engine.pixels import LEAST_OVERLAP, PixelData, favours
+from lfv_server.engine.planning import CELL_BUDGET, painted_width, pixel_view_of
 from lfv_server.engine.positional import PositionalHead, fit_positional
 from lfv_server.engine.refinement import (
     CHANNELS,
@@ -24,6 +29,7 @@ from lfv_server.engine.refinement import (
     surroundings,
     with_surroundings,
 )
+from lfv_server.engine.types import TrainingImage
 from lfv_server.engine.views import MAX_TILE_PIXELS, View, Viewer, view_for
 
 SPEC = BackboneSpec(96, 64, levels=4, stride=4, color=True)
@@ -116,6 +122,46 @@ def test_poses_are_finer_than_the_template_and_hold_where_a_piece_is_missing() -
         assert pose.angle == pytest.approx(start.angle, abs=1.5)
         assert pose.dx - start.dx == pytest.approx(3 / 160, abs=1.5 / 160)
         assert pose.dy - start.dy == pytest.approx(-2 / 160, abs=1.5 / 160)
+
+
+def lines(folder: Path, width: int, size: tuple[int, int] = (800, 600)) -> list[TrainingImage]:
+    """Four images with a line of this width, as their masks show it."""
+    images = []
+    for number in range(4):
+        mask = Image.new("RGB", size, "white")
+        ImageDraw.Draw(mask).line((200, 100 + 90 * number, 600, 400), fill="#23A436", width=width)
+        path = folder / f"{width}-{number}.png"
+        mask.save(path)
+        images.append(TrainingImage(path.name, path, True, path, {"#23A436": "scratch"}))
+    return images
+
+
+@pytest.mark.parametrize(("width", "cells"), [(40, (72, 96)), (9, (144, 192)), (4, (288, 384))])
+def test_masks_are_learned_as_finely_as_they_are_drawn(
+    tmp_path: Path, width: int, cells: tuple[int, int]
+) -> None:
+    images = tuple(lines(tmp_path, width))
+    data = Dataset(images, 800, 600, (("dent", "#FF0000"), ("scratch", "#23A436")), color=True)
+    assert painted_width(data) == pytest.approx(width, rel=0.35)
+    assert pixel_view_of(data).grid == cells
+    many = replace(data, images=images * 200)
+    assert np.prod(pixel_view_of(many).grid) * 800 <= max(CELL_BUDGET, 72 * 96 * 800)
+
+
+def test_masks_that_show_nothing_are_learned_coarsely(tmp_path: Path) -> None:
+    blank = [replace(image, mask_colors={"#FF0000": "dent"}) for image in lines(tmp_path, 4)]
+    data = Dataset(tuple(blank), 800, 600, (("dent", "#FF0000"),), color=True)
+    assert painted_width(data) == np.inf
+    assert pixel_view_of(data).grid == (72, 96)
+
+
+def test_types_that_are_hardly_found_are_told() -> None:
+    labels = [
+        {"Label": name, "NumberOfTestingImages": 7, "Metrics": {"IoU": overlap}}
+        for name, overlap in (("crack", 0.71), ("scratch", 0.12))
+    ]
+    (told,) = find_missed(labels)
+    assert "of scratch is found (IoU 0.12 on 7 images)" in told
 
 
 def repeats(images: list[np.ndarray], labels: np.ndarray) -> Repeats:

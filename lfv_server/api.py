@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
@@ -60,7 +59,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _DETECT = "DetectAnomalies"
 _UPDATE = "UpdateDatasetEntries"
-_ORIGIN = re.compile(rb"\Ahttps?://[^/]*", re.IGNORECASE)
 _NO_MODEL = ("", "")
 _KEPT_FOR_OTHERS = 8
 """Images may take all bytes in hand but this part of them, which is all that other requests may."""
@@ -73,8 +71,6 @@ class _Request:
     scope: Scope
     headers: dict[str, str]
     query: list[tuple[str, str]]
-    path: bytes
-    """As it was sent, without scheme and host: a proxy may have left them there."""
     model: tuple[str, str] = _NO_MODEL
     """Project and version that its metrics are counted under."""
 
@@ -105,7 +101,7 @@ class Api:
             self._pages = PageTokens(tx)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = _Request(scope, headers_of(scope), [], _ORIGIN.sub(b"", scope["raw_path"]))
+        request = _Request(scope, headers_of(scope), [])
         error: ApiError | None = None
         try:
             answer = await self._answer(request, receive)
@@ -123,7 +119,7 @@ class Api:
 
     async def _answer(self, request: _Request, receive: Receive) -> Answer:
         scope = request.scope
-        match = _attempt(lambda: self._router.match(scope["method"], request.path))
+        match = _attempt(lambda: self._router.match(scope["method"], scope["raw_path"]))
         bounds = self._bounds(match)
         length = _attempt(lambda: declared_length(request.headers))
         authorization = read_authorization(request.headers.get("authorization"))
@@ -278,7 +274,7 @@ def _signed(request: _Request) -> SignedRequest:
     scope = request.scope
     return SignedRequest(
         scope["method"],
-        request.path,
+        scope["raw_path"],
         request.query,
         request.headers,
         scope.get("scheme") == "https",

@@ -305,7 +305,7 @@ def test_packaging_comes_to_its_end(world: World) -> None:
     component["S3OutputLocation"] = {"Bucket": BUCKET}  # type: ignore[assignment]
     with world.database.transaction() as tx:
         job = packaging.create(
-            tx, world.project, models.by_id(tx, "id"), "j", {"Greengrass": component}, None, 0
+            tx, world.project, models.by_id(tx, "id"), "j", {"Greengrass": component}, None, "", 0
         )
     package(world.context(Pauses(world.holder.let_go), on="write"), job.id)
     with world.database.transaction() as tx:

@@ -60,13 +60,6 @@ def raw(service: Service, method: str, path: str, body: bytes = b"") -> tuple[An
     return answer, document
 
 
-def test_target_may_name_the_host(service: Service, hosted: str) -> None:
-    """As a proxy leaves it (RFC 9112, 3.2.2)."""
-    answer, document = raw(service, "GET", f"http://localhost:{service.port}{PROJECTS}/{hosted}")
-    assert answer.status == 200
-    assert document["ProjectDescription"]["ProjectName"] == hosted
-
-
 def test_errors_are_told_in_header_and_body(service: Service) -> None:
     answer, document = raw(service, "GET", f"{PROJECTS}/not-there")
     assert answer.status == 404

@@ -79,7 +79,7 @@ class _Observed:
     evidence: tuple[Evidence, ...]
     pixels: tuple[PixelData, ...]
     pixel_view: View | None
-    """What they were looked at with."""
+    """What masks are learned at; None where none shows anything."""
     signatures: NDArray[np.float32]
     identities: NDArray[np.int64]
     borders: NDArray[np.float32]
@@ -147,7 +147,7 @@ def train(
         if data.anomaly_types:
             warnings += find_unpainted(data.images, data.type_names, seen.shares)
             if not _painted(seen):
-                data = replace(data, anomaly_types=())
+                data, seen = replace(data, anomaly_types=()), replace(seen, pixel_view=None)
         repeats = near_duplicates(seen.signatures, seen.identities, data.truth)
         check_variety(repeats, data.truth)
         groups = repeats.groups
@@ -261,7 +261,7 @@ def _fit_labelled(
     if accepted is not None:
         progress(0.4, "showing the backbone every image")
         trial = BackboneTrial(data, accepted, _grid(seen), executor)
-    if seen.pixel_view is not None and _painted(seen):
+    if seen.pixel_view is not None:
         views[PIXELS] = seen.pixel_view
         pixels = cross_fit(seen.pixels, truth, groups, folds, seed, executor)
         if trial is not None:
@@ -345,10 +345,7 @@ def _painted(seen: _Observed) -> bool:
 
 def _grid(seen: _Observed) -> tuple[int, int] | None:
     """(rows, columns) that the pixel network works on; None without masks."""
-    if not _painted(seen):
-        return None
-    _, rows, columns = seen.pixels[0].features.shape
-    return rows, columns
+    return None if seen.pixel_view is None else seen.pixel_view.grid
 
 
 def _look_closer(
@@ -404,8 +401,7 @@ def _judge_own(
 
     :param logits: of every image, [classes, rows, columns]; none without masks.
     """
-    types = data.type_names if logits else ()
-    size = (data.width, data.height)
+    types, size = data.type_names, (data.width, data.height)
     rows = []
     for number, image in enumerate(data.images):
         classes = labels = None

@@ -26,8 +26,8 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from lfv_server.engine import Predictor, TrainingImage, TrainingOptions, artifact, metrics, train
-from lfv_server.engine.metrics import auroc
+from lfv.engine import Predictor, TrainingImage, TrainingOptions, artifact, metrics, train
+from lfv.engine.metrics import auroc
 
 RESULTS = Path(__file__).with_name("engine-results.json")
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

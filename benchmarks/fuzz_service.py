@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}", flush=True)
-    options = {"engine": "lfv_server.engine", "limits": {"inference_units": 3}}
+    options = {"engine": "lfv.engine", "limits": {"inference_units": 3}}
     with tempfile.TemporaryDirectory() as folder, running(Path(folder), **options) as service:
         client = service.client()
         train_real_model(client, service, "hosted", masks=True)

@@ -137,7 +137,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--minutes", type=float, default=60)
     minutes = parser.parse_args().minutes
-    options = {"engine": "lfv_server.engine"}
+    options = {"engine": "lfv.engine"}
     with tempfile.TemporaryDirectory() as folder, running(Path(folder), **options) as service:
         client = service.client()
         train_real_model(client, service, "steady", masks=True)

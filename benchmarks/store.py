@@ -22,14 +22,14 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "tests" / "support"), str(Path(__file__).parent)]
+sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
-from databases import PostgresServer  # noqa: E402
-from documented_sql import RUN_ID, auditor_queries  # noqa: E402
 from store_load import Load, measure_verify  # noqa: E402
 
 from lfv_store import NewInspection, NewVerdict, Store, open_store  # noqa: E402
 from lfv_store.audit.change import Change  # noqa: E402
+from tests.support.databases import PostgresServer  # noqa: E402
+from tests.support.documented_sql import RUN_ID, auditor_queries  # noqa: E402
 
 RESULTS = Path(__file__).with_name("store-results.md")
 BATCH = 500

@@ -12,9 +12,6 @@ from hashlib import sha256
 from pathlib import Path
 from uuid import UUID
 
-from documented_sql import IMAGE_SHA256, LOT, RUN_ID, SERIAL
-from store_samples import LEASE, a_model, a_response, a_run
-
 from lfv_store import (
     ImageFacts,
     NewDetection,
@@ -23,6 +20,8 @@ from lfv_store import (
     Store,
     open_store,
 )
+from tests.support.documented_sql import IMAGE_SHA256, LOT, RUN_ID, SERIAL
+from tests.support.store_samples import LEASE, a_model, a_response, a_run
 
 PER_RUN = 5_000
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)

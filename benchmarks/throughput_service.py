@@ -116,7 +116,7 @@ def saturated(port: int, bodies: list[bytes], seconds: float) -> tuple[int, int,
 
 
 def measure(seconds: float) -> dict[str, Any]:
-    options = {"engine": "lfv_server.engine", "limits": {"inference_units": UNITS}}
+    options = {"engine": "lfv.engine", "limits": {"inference_units": UNITS}}
     with tempfile.TemporaryDirectory() as folder, running(Path(folder), **options) as service:
         client = service.client()
         train_cookies(client, service)

@@ -21,7 +21,7 @@ NOTE = "<!-- Written by docs/generate.py; change the code, then run `make docs`.
 
 def settings_page() -> str:
     """Every setting with its variable, type, default and meaning."""
-    from lfv_settings import ENV_PREFIX, Settings
+    from lfv.settings import ENV_PREFIX, Settings
 
     introduction = (
         "A setting is read from the environment variable in the table, unless a command line "
@@ -72,7 +72,7 @@ def _default(value: object) -> str:
 
 def cli_page() -> str:
     """Every command with its arguments and options."""
-    from lfv_cli.main import app
+    from lfv.cli.main import app
 
     root = typer.main.get_command(app)
     lines = [NOTE, "# The `lfv` command", "", _prose(root.help or ""), ""]
@@ -171,7 +171,7 @@ def _cell(text: str) -> str:
 
 def api_coverage_page() -> str:
     """Every operation of the API, and what answers it."""
-    from lfv_server.coverage import page
+    from lfv.server.coverage import page
 
     return f"{NOTE}{page()}"
 

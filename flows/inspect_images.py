@@ -20,26 +20,26 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 from pydantic import Field
 
-from lfv_client.manifests import manifest_digest, read_manifest
-from lfv_client.policy import Policy
-from lfv_settings import get_settings
-from lfv_store import Store, open_store
-from tasks.beginning import recorded_ending
-from tasks.connections import Connections, connected
-from tasks.context import InspectionRequest, RunContext
-from tasks.control import Ending, RunControl, controlled
-from tasks.errors import (
+from lfv.client.manifests import manifest_digest, read_manifest
+from lfv.client.policy import Policy
+from lfv.run.connections import Connections, connected
+from lfv.run.context import InspectionRequest, RunContext
+from lfv.run.control import Ending, RunControl, controlled
+from lfv.run.embedded_service import embedded_service
+from lfv.run.errors import (
     InspectionError,
     LimitReached,
     ModelOutOfReach,
     ResultsNotStored,
     RunNotResumable,
 )
-from tasks.estimating import expected_cost
-from tasks.hosting import ModelHold
-from tasks.progress import ProgressArtifact
-from tasks.reporting import RunSummary
-from tasks.service import embedded_service
+from lfv.run.estimate import expected_cost
+from lfv.run.hosting.hold import ModelHold
+from lfv.run.progress import ProgressArtifact
+from lfv.run.report import RunSummary
+from lfv.run.start import recorded_ending
+from lfv.settings import get_settings
+from lfv_store import Store, open_store
 from tasks.steps import (
     check_images,
     detect_anomalies,

@@ -5,10 +5,10 @@
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
-from lfv_settings import get_settings
+from lfv.run.errors import ModelsLeftUp
+from lfv.run.hosting.sweep import SweepReport, describe_swept, left_up, sweep
+from lfv.settings import get_settings
 from lfv_store import open_store
-from tasks.errors import ModelsLeftUp
-from tasks.sweeping import SweepReport, describe_swept, left_up, sweep
 
 
 @flow(name="stop-idle-models", persist_result=False)

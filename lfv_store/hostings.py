@@ -157,7 +157,9 @@ class Hostings:
             return [_hosting(row) for row in rows]
 
 
-def select_hostings(conn: Connection, *conditions: sa.ColumnElement[bool]) -> Sequence[Row[Any]]:
+def select_hostings(
+    conn: Connection, *conditions: sa.ColumnElement[bool]
+) -> Sequence[Row[*tuple[Any, ...]]]:
     """Hostings with the number of their live leases, the oldest first."""
     live = (
         sa.select(sa.func.count())
@@ -173,7 +175,7 @@ def select_hostings(conn: Connection, *conditions: sa.ColumnElement[bool]) -> Se
     ).all()
 
 
-def require_hosting(conn: Connection, hosting_id: int) -> Row[Any]:
+def require_hosting(conn: Connection, hosting_id: int) -> Row[*tuple[Any, ...]]:
     """A hosting's row. Raises UnknownHosting."""
     rows = select_hostings(conn, HostingTable.id == hosting_id)
     if not rows:
@@ -181,7 +183,7 @@ def require_hosting(conn: Connection, hosting_id: int) -> Row[Any]:
     return rows[0]
 
 
-def _locked(unit: Change, hosting_id: int) -> Row[Any]:
+def _locked(unit: Change, hosting_id: int) -> Row[*tuple[Any, ...]]:
     unit.lock_hostings()
     return require_hosting(unit.conn, hosting_id)
 
@@ -223,7 +225,7 @@ def _close_lost_run(unit: Change, lease_id: int, now: datetime) -> None:
         unit.update("runs", run, status="crashed", message=_LOST, finished_at=now)
 
 
-def let_go(unit: Change, row: Row[Any], now: datetime) -> None:
+def let_go(unit: Change, row: Row[*tuple[Any, ...]], now: datetime) -> None:
     """Nobody holds a lease of this hosting: it is to be stopped, or left if it is not ours."""
     if row.owned:
         unit.update("hostings", row.id, status="stop_requested", stop_requested_at=now)
@@ -231,7 +233,7 @@ def let_go(unit: Change, row: Row[Any], now: datetime) -> None:
         unit.update("hostings", row.id, status="left")
 
 
-def _hosting(row: Row[Any]) -> Hosting:
+def _hosting(row: Row[*tuple[Any, ...]]) -> Hosting:
     return Hosting(
         hosting_id=row.id,
         model_id=row.model_id,

@@ -192,19 +192,19 @@ def _revive(unit: Change, run: int) -> None:
         unit.update("runs", run, status="running", message=None, finished_at=None)
 
 
-def _open_hosting(unit: Change, model_id: int) -> Row[Any] | None:
+def _open_hosting(unit: Change, model_id: int) -> Row[*tuple[Any, ...]] | None:
     rows = select_hostings(
         unit.conn, HostingTable.model_id == model_id, HostingTable.status.in_(OPEN)
     )
     return rows[0] if rows else None
 
 
-def _never_started(hosting: Row[Any]) -> bool:
+def _never_started(hosting: Row[*tuple[Any, ...]]) -> bool:
     """Requested by a run that is gone: whoever comes now starts the model in its place."""
     return bool(hosting.status == "requested" and hosting.live_leases == 0)
 
 
-def _require_lease(unit: Change, lease_id: int) -> Row[Any]:
+def _require_lease(unit: Change, lease_id: int) -> Row[*tuple[Any, ...]]:
     row = unit.conn.execute(
         sa.select(*LeaseTable.__table__.c).where(LeaseTable.id == lease_id)
     ).one_or_none()

@@ -97,7 +97,7 @@ def _find(conn: Connection, key: ModelKey) -> int | None:
     )
 
 
-def _model(row: Row[Any]) -> Model:
+def _model(row: Row[*tuple[Any, ...]]) -> Model:
     return Model(
         model_id=row.id,
         key=ModelKey(

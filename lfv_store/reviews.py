@@ -132,14 +132,14 @@ class Reviews:
             after = rows[-1].inspection_id
 
 
-def _reviews(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
+def _reviews(*conditions: sa.ColumnElement[bool]) -> sa.Select[*tuple[Any, ...]]:
     return (
         sa.select(
-            ReviewTable.id,
+            ReviewTable.id.label("review_id"),
             ReviewTable.inspection_id,
             RunTable.run_id,
             InspectionTable.source_ref,
-            ImageTable.sha256,
+            ImageTable.sha256.label("image_sha256"),
             ReviewTable.verdict,
             ReviewTable.reviewer,
             ReviewTable.comment,
@@ -153,5 +153,5 @@ def _reviews(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
     )
 
 
-def _review(row: sa.Row[Any]) -> Review:
-    return Review(*row)
+def _review(row: sa.Row[*tuple[Any, ...]]) -> Review:
+    return Review(**row._asdict())

@@ -209,7 +209,7 @@ def _first_decider(new: NewRun) -> str:
     return clean(new.triggered_by) or "run"
 
 
-def _run(row: Row[Any]) -> Run:
+def _run(row: Row[*tuple[Any, ...]]) -> Run:
     return Run(
         run_id=row.run_id,
         model_id=row.model_id,

@@ -1,6 +1,6 @@
 """The Prefect tasks of an inspection: one step each, thin.
 
-Every task takes plain values and finds its connections itself (`tasks.context`).  Results are
+Every task takes plain values and finds its connections itself (`lfv.run.context`).  Results are
 not persisted and parameters not hashed: what has to last is in SQL, and a resumed run reads it
 there.
 """
@@ -12,18 +12,18 @@ from collections.abc import Sequence
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from lfv_client.manifests import BadLine, ManifestItem
-from lfv_settings import Settings
+from lfv.formats.manifest.records import BadLine, ManifestItem
+from lfv.run.connections import connections_of
+from lfv.run.context import InspectionRequest, RunContext
+from lfv.run.control import control_of
+from lfv.run.detect import AskedBatch, ask_batch
+from lfv.run.duplicates import reuse_answers
+from lfv.run.hosting.hold import ModelHold
+from lfv.run.plan import PlannedBatch, plan_lines
+from lfv.run.report import RunSummary, report_run
+from lfv.run.start import Beginning
+from lfv.settings import Settings
 from lfv_store import PendingItem, open_store
-from tasks.beginning import Beginning
-from tasks.connections import connections_of
-from tasks.context import InspectionRequest, RunContext
-from tasks.control import control_of
-from tasks.detection import AskedBatch, ask_batch
-from tasks.hosting import ModelHold
-from tasks.planning import PlannedBatch, plan_lines
-from tasks.reporting import RunSummary, report_run
-from tasks.reusing import reuse_answers
 
 
 @task(name="find-model", task_run_name="find model", cache_policy=NO_CACHE, persist_result=False)

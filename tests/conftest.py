@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from databases import (  # noqa: F401  (fixtures and an option for every part)
+
+from tests.support.databases import (  # noqa: F401  (fixtures and an option for every part)
     _migrated_sqlite,
     database_url,
     postgresql_server,
@@ -15,7 +16,7 @@ from databases import (  # noqa: F401  (fixtures and an option for every part)
     sqlite_url,
 )
 
-pytest_plugins = ["fault_options"]
+pytest_plugins = ["tests.support.fault_options"]
 
 SAMPLE_DATA = Path(__file__).parents[2] / "shared" / "data"
 

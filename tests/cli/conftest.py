@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from lfv_cli.main import run as run_lfv
-from lfv_settings import Settings, get_settings
+from lfv.cli.main import run as run_lfv
+from lfv.settings import Settings, get_settings
 from lfv_store import (
     ImageFacts,
     ModelKey,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING
 
-from lfv_settings import get_settings
+from lfv.settings import get_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
 
-    from .conftest import Lfv
+    from tests.cli.conftest import Lfv
 
 
 def test_a_database_is_made_and_then_found_to_fit(lfv: Lfv, home: Path) -> None:

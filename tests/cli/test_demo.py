@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from lfv_cli.demo import _own_settings
-from lfv_cli.demo_results import image_results
+from lfv.cli.demo import _own_settings
+from lfv.cli.demo_results import image_results
 
 if TYPE_CHECKING:
     from lfv_store import Store
-
-    from .conftest import Lfv
+    from tests.cli.conftest import Lfv
 
 
 @pytest.mark.slow

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lfv_cli.demo_images import DemoSet, make_demo_set
-from lfv_cli.demo_parts import ANOMALY_COLORS, HEIGHT, WIDTH, render_part
+from lfv.cli.demo_images import DemoSet, make_demo_set
+from lfv.cli.demo_parts import ANOMALY_COLORS, HEIGHT, WIDTH, render_part
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import typer
 
-from lfv_cli.main import app
-from lfv_settings import Settings
+from lfv.cli.main import app
+from lfv.settings import Settings
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from lfv_cli.exporting import Column, Format, write_rows
+from lfv.cli.exporting import Column, Format, write_rows
 
 COLUMNS = (
     Column("ref"),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from .conftest import Lfv
+    from tests.cli.conftest import Lfv
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_prefect_api_that_does_not_answer_is_named(
 
 def test_the_temporary_server_ends_with_its_input_and_by_nothing_else() -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "lfv_cli.prefect_api"],
+        [sys.executable, "-m", "lfv.cli.prefect_api"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,

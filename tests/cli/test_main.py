@@ -13,22 +13,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lfv_cli.errors import CommandError, OutputClosed, WrongUsage
-from lfv_cli.main import app, sentence
-from lfv_cli.output import printable
-from lfv_client.errors import HostRejected, HostUnreachable
+from lfv.cli.errors import CommandError, OutputClosed, WrongUsage
+from lfv.cli.main import app, sentence
+from lfv.cli.output import printable
+from lfv.client.errors import HostRejected, HostUnreachable
 
 if TYPE_CHECKING:
     from pytest_mock import MockerFixture
 
-    from .conftest import Lfv
+    from tests.cli.conftest import Lfv
 
 LFV = Path(sys.executable).with_name("lfv")
 
 
 def test_help_names_every_command_and_loads_nothing_heavy(home: Path) -> None:
     program = (
-        "import sys; from lfv_cli.main import run; run(['--help']); "
+        "import sys; from lfv.cli.main import run; run(['--help']); "
         "heavy = {'prefect', 'sqlalchemy', 'boto3', 'botocore', 'numpy', 'PIL', 'rich.progress'}; "
         "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
     )
@@ -80,7 +80,7 @@ def test_debug_shows_the_traceback(lfv: Lfv) -> None:
 
 
 def test_ctrl_c_ends_a_command_as_shells_expect(lfv: Lfv, mocker: MockerFixture) -> None:
-    mocker.patch("lfv_cli.version.own_version", side_effect=KeyboardInterrupt)
+    mocker.patch("lfv.cli.version.own_version", side_effect=KeyboardInterrupt)
     outcome = lfv("version")
     assert outcome.status == 130
     assert outcome.err.strip() == "lfv: interrupted"
@@ -134,7 +134,7 @@ def test_a_reader_that_goes_away_is_no_error(home: Path, run: str) -> None:
 
 
 def test_a_terminal_that_knows_ascii_only_gets_escapes(home: Path) -> None:
-    program = "from lfv_cli.output import show; from lfv_cli.main import run; run([]); show('µm')"
+    program = "from lfv.cli.output import show; from lfv.cli.main import run; run([]); show('µm')"
     done = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,

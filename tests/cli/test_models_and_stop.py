@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lfv_store import ModelKey
-
-from ..support.standin import Model, serve
-from .conftest import RUN_ID, begin_run
+from tests.cli.conftest import RUN_ID, begin_run
+from tests.support.standin import Model, serve
 
 if TYPE_CHECKING:
     from lfv_store import Lease, Store
-
-    from .conftest import Lfv
+    from tests.cli.conftest import Lfv
 
 ARN = "arn:aws:lookoutvision:us-east-1:000000000000:model/parts/1"
 

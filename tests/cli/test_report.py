@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lfv_report import (
+from lfv.report import (
     MOST_ACCEPTED,
     ReportAnomaly,
     ReportCounts,
@@ -24,9 +24,9 @@ from lfv_report import (
     RunReport,
     render_report,
 )
-from lfv_report.figures import duration, money, percent, without_password
-from lfv_report.markup import Html, tag, visible
-from lfv_report.thumbnails import make_thumbnail
+from lfv.report.figures import duration, money, percent, without_password
+from lfv.report.markup import Html, tag, visible
+from lfv.report.thumbnails import make_thumbnail
 
 STARTED = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 HOSTILE = 'x/"><script>alert(1)</script><img src=y onerror=alert(2)>\u202egpj.exe\n.jpg'

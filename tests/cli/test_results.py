@@ -12,17 +12,16 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 import pytest
 
-from lfv_client.manifests import ManifestItem, read_manifest
-from lfv_client.sources import SourceReader
+from lfv.client.manifests import read_manifest
+from lfv.client.sources import SourceReader
+from lfv.formats.manifest.records import ManifestItem
 from lfv_store.results import RESULT_COLUMNS
-
-from .conftest import begin_run, judged
+from tests.cli.conftest import begin_run, judged
 
 if TYPE_CHECKING:
-    from lfv_settings import Settings
+    from lfv.settings import Settings
     from lfv_store import Store
-
-    from .conftest import Lfv
+    from tests.cli.conftest import Lfv
 
 STRICT = {
     "version": 1,

@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lfv_cli.common import find_run
-from lfv_cli.errors import WrongUsage
-
-from .conftest import RUN_ID, STARTED, begin_run
+from lfv.cli.common import find_run
+from lfv.cli.errors import WrongUsage
+from tests.cli.conftest import RUN_ID, STARTED, begin_run
 
 if TYPE_CHECKING:
-    from lfv_settings import Settings
+    from lfv.settings import Settings
     from lfv_store import Store
-
-    from .conftest import Lfv
+    from tests.cli.conftest import Lfv
 
 NEWER = RUN_ID[:4] + "7777-8d1f-4f53-a9d4-6f0f5a1e5a11"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lfv_settings import (
+from lfv.settings import (
     LfvSettingsError,
     Settings,
     child_environment,
@@ -152,7 +152,7 @@ def test_every_setting_is_described() -> None:
 
 def test_every_setting_is_used() -> None:
     root = Path(__file__).parents[2]
-    packages = ("deployments", "flows", "lfv_cli", "lfv_server", "tasks")
+    packages = ("deployments", "flows", "lfv", "tasks")
     sources = [path for package in packages for path in (root / package).rglob("*.py")]
     text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
     behind = {"home", "database_url", "buckets", "price_per_unit_hour"}  # read through properties

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lfv_cli.demo_images import DemoSet, make_demo_set
-from lfv_settings import get_settings
-from tasks.errors import ServiceNotStarted
-from tasks.service import ServicePlaces, _check_graph
+from lfv.cli.demo_images import DemoSet, make_demo_set
+from lfv.run.embedded_service import ServicePlaces, _check_graph
+from lfv.run.errors import ServiceNotStarted
+from lfv.settings import get_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .conftest import Lfv
+    from tests.cli.conftest import Lfv
 
 
 @pytest.fixture(scope="module")

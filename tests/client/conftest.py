@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from lfv_client.sources import SourceReader
+from lfv.client.sources import SourceReader
 
 
 def make_image(

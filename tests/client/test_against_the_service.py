@@ -14,15 +14,17 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from lfv_client.api import lookoutvision_client
-from lfv_client.evaluation import Evaluator
-from lfv_client.hosting import ensure_hosted, ensure_stopped
-from lfv_client.hosts import HostSpec, ModelStatus, Units, open_host
-from lfv_client.images import check_image
-from lfv_client.manifests import ManifestItem, read_manifest
-from lfv_client.sources import SourceReader
-from lfv_client.staging import Staging
-from lfv_client.training import train_model
+from lfv.client.api import lookoutvision_client
+from lfv.client.hosting import ensure_hosted, ensure_stopped
+from lfv.client.hosts import HostSpec, Units, open_host
+from lfv.client.manifests import read_manifest
+from lfv.client.sources import SourceReader
+from lfv.client.staging import Staging
+from lfv.client.training import train_model
+from lfv.formats.evaluation import Evaluator
+from lfv.formats.images import check_image
+from lfv.formats.manifest.records import ManifestItem
+from lfv.formats.status import ModelStatus
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pat
     ready = home / "ready.json"
     process = subprocess.Popen(
         [
-            *(sys.executable, "-m", "lfv_server", "--no-s3", "--log-level", "warning"),
+            *(sys.executable, "-m", "lfv.server", "--no-s3", "--log-level", "warning"),
             *("--home", str(home / "state"), "--bucket", f"lfv={bucket}"),
             *("--ready-file", str(ready)),
         ]

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from lfv_client.catalog import ModelEntry, model_entries
-from lfv_client.errors import HostRejected, HostUnreachable, ModelNotFound
-
-from .conftest import Reply, Request, ScriptedApi, api_error
+from lfv.client.catalog import ModelEntry, model_entries
+from lfv.client.errors import HostRejected, HostUnreachable, ModelNotFound
+from tests.client.conftest import Reply, Request, ScriptedApi, api_error
 
 
 def model(version: str, created: float, **more: Any) -> dict[str, Any]:

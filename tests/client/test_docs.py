@@ -11,19 +11,28 @@ from typing import Any
 
 import pytest
 
-from lfv_client import errors, retry
-from lfv_client.images import DEFAULT_LIMITS
-from lfv_client.manifests import MAX_LINE_BYTES, ManifestItem, read_manifest, tabular
-from lfv_client.policy import Policy
-from lfv_client.sources import DEFAULT_MAX_BYTES, SourceReader
-from lfv_client.testing import FakeModel
-
-from .conftest import Reply, Request, ScriptedApi
+from lfv.client import errors as client_errors
+from lfv.client import retry
+from lfv.client.manifests import read_manifest
+from lfv.client.policy import Policy
+from lfv.client.sources import DEFAULT_MAX_BYTES, SourceReader
+from lfv.client.testing import FakeModel
+from lfv.formats import errors
+from lfv.formats.images import DEFAULT_LIMITS
+from lfv.formats.manifest import tabular
+from lfv.formats.manifest.lines import MAX_LINE_BYTES
+from lfv.formats.manifest.records import ManifestItem
+from tests.client.conftest import Reply, Request, ScriptedApi
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = (ROOT / "docs" / "manifests.md").read_text()
 POLICIES = (ROOT / "docs" / "policies.md").read_text()
 HOSTS = (ROOT / "docs" / "hosts.md").read_text()
+
+ERRORS: dict[str, type] = {
+    **dict(inspect.getmembers(errors, inspect.isclass)),
+    **dict(inspect.getmembers(client_errors, inspect.isclass)),
+}
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -36,10 +45,10 @@ def codes_in(page: str) -> set[str]:
     return {code for cell in cells for code in re.findall(r"`([a-z0-9_]+)`", cell)}
 
 
-def codes_below(base: type[errors.LfvClientError]) -> set[str]:
+def codes_below(base: type[errors.LfvError]) -> set[str]:
     return {
         each.code
-        for _, each in inspect.getmembers(errors, inspect.isclass)
+        for _, each in ERRORS.items()
         if issubclass(each, base) and not each.__subclasses__()
     }
 
@@ -47,7 +56,8 @@ def codes_below(base: type[errors.LfvClientError]) -> set[str]:
 def codes_of_lines() -> set[str]:
     """Every first argument of LineError in the source."""
     found = set()
-    for path in (ROOT / "lfv_client" / "manifests").glob("*.py"):
+    files = (ROOT / "lfv").glob("*/manifest*/*.py")
+    for path in files:
         for node in ast.walk(ast.parse(path.read_text())):
             match node:
                 case ast.Call(func=ast.Name("LineError"), args=[ast.Constant(code), *_]):
@@ -66,19 +76,15 @@ def test_every_code_of_a_line_and_an_image_is_told() -> None:
 
 def test_every_code_of_a_host_is_told() -> None:
     told = codes_in(HOSTS)
-    expected = codes_below(errors.HostError) | codes_below(errors.HostingError)
+    expected = codes_below(client_errors.HostError) | codes_below(client_errors.HostingError)
     assert told == expected | {errors.ResponseInvalid.code}
 
 
 def test_the_tree_of_errors_is_complete() -> None:
-    tree = errors.__doc__ or ""
-    for name, _ in inspect.getmembers(errors, inspect.isclass):
+    tree = f"{errors.__doc__}{client_errors.__doc__}"
+    for name, _ in ERRORS.items():
         assert re.search(rf"\b{name}\b", tree), f"{name} is missing in the tree of errors.py"
-    codes = [
-        each.code
-        for _, each in inspect.getmembers(errors, inspect.isclass)
-        if issubclass(each, errors.LfvClientError)
-    ]
+    codes = [each.code for _, each in ERRORS.items() if issubclass(each, errors.LfvError)]
     assert len(codes) == len(set(codes))
     assert all(re.fullmatch(r"[a-z_]+", code) for code in codes)
 
@@ -119,7 +125,7 @@ def test_the_example_policies_are_read(text: str) -> None:
 
 
 def test_the_message_in_the_page_is_the_message() -> None:
-    with pytest.raises(errors.PolicyError) as caught:
+    with pytest.raises(client_errors.PolicyError) as caught:
         Policy.parse("default: {coverage: {limits: {scratch: 5}}}")
     assert f"```\n{caught.value}\n```" in POLICIES
 

@@ -14,16 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lfv_client.errors import (
+from lfv.formats.answers import Anomaly, DetectAnomalyResult
+from lfv.formats.errors import (
     ImageDamaged,
     ImageDimensionsTooLarge,
     ImageError,
     ImageFormatUnsupported,
     ImageTruncated,
 )
-from lfv_client.evaluation import Evaluator, average_precision, roc_auc
-from lfv_client.masks import read_mask
-from lfv_client.results import Anomaly, DetectAnomalyResult
+from lfv.formats.evaluation import Evaluator, average_precision, roc_auc
+from lfv.formats.masks import read_mask
 
 COLORS = {"#FFFFFF": "BACKGROUND", "#FF0000": "crack", "#00FF00": "dent"}
 TYPES = ["crack", "dent"]

@@ -6,9 +6,10 @@ import hashlib
 
 import pytest
 
-from lfv_client.errors import HostConflict, HostTimeout, HostUnavailable
-from lfv_client.hosts import ModelHost, ModelStatus, Units
-from lfv_client.testing import FakeClock, FakeModel, FakeModelHost, anomalous, normal
+from lfv.client.errors import HostConflict, HostTimeout, HostUnavailable
+from lfv.client.hosts import ModelHost, Units
+from lfv.client.testing import FakeClock, FakeModel, FakeModelHost, anomalous, normal
+from lfv.formats.status import ModelStatus
 
 
 def test_life_of_a_model() -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from lfv_client.clock import Backoff
-from lfv_client.errors import (
+from lfv.client.clock import Backoff
+from lfv.client.errors import (
     HostAccessDenied,
     HostConflict,
     HostError,
@@ -25,9 +25,10 @@ from lfv_client.errors import (
     ModelNotFound,
     ModelNotReady,
 )
-from lfv_client.hosting import HostedOutcome, StoppedOutcome, ensure_hosted, ensure_stopped
-from lfv_client.hosts import ModelState, ModelStatus, Units
-from lfv_client.testing import FakeClock, FakeModel, FakeModelHost
+from lfv.client.hosting import HostedOutcome, StoppedOutcome, ensure_hosted, ensure_stopped
+from lfv.client.hosts import ModelState, Units
+from lfv.client.testing import FakeClock, FakeModel, FakeModelHost
+from lfv.formats.status import ModelStatus
 
 PASSING = [HostThrottled("busy"), HostUnavailable("500"), HostUnreachable("no route")]
 

@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from lfv_client import errors
-from lfv_client.image_headers import exif_orientation, sniff
-from lfv_client.images import ImageLimits, check_image
+from lfv.formats import errors
+from lfv.formats.image_headers import exif_orientation, sniff
+from lfv.formats.images import ImageLimits, check_image
 
 
 def encoded(

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from lfv_client.clock import Backoff
-from lfv_client.errors import (
+from lfv.client.clock import Backoff
+from lfv.client.errors import (
     HostAccessDenied,
     HostConflict,
     HostError,
@@ -23,22 +23,14 @@ from lfv_client.errors import (
     HostUnavailable,
     HostUnreachable,
     ModelNotFound,
-    ResponseInvalid,
 )
-from lfv_client.hosting import ensure_hosted, ensure_stopped
-from lfv_client.hosts import (
-    HostSpec,
-    LookoutVisionHost,
-    ModelHost,
-    ModelState,
-    ModelStatus,
-    Units,
-    open_host,
-)
-from lfv_client.retry import RetryPolicy, call_with_retries
-from lfv_client.testing import FakeClock, FakeModel, FakeModelHost, fake_hosts
-
-from .conftest import Reply, Request, ScriptedApi, api_error
+from lfv.client.hosting import ensure_hosted, ensure_stopped
+from lfv.client.hosts import HostSpec, LookoutVisionHost, ModelHost, ModelState, Units, open_host
+from lfv.client.retry import RetryPolicy, call_with_retries
+from lfv.client.testing import FakeClock, FakeModel, FakeModelHost, fake_hosts
+from lfv.formats.errors import ResponseInvalid
+from lfv.formats.status import ModelStatus
+from tests.client.conftest import Reply, Request, ScriptedApi, api_error
 
 QUICK = RetryPolicy(attempts=4, timeout=5, backoff=Backoff(0.001, 1, 0.001))
 MODEL = "/2020-11-20/projects/cookies/models/2"

@@ -9,14 +9,10 @@ from typing import Any
 
 import pytest
 
-from lfv_client.errors import ManifestLineInvalid, SourceNotFound
-from lfv_client.manifests import (
-    BadLine,
-    ManifestItem,
-    manifest_digest,
-    read_manifest,
-)
-from lfv_client.sources import SourceReader
+from lfv.client.manifests import manifest_digest, read_manifest
+from lfv.client.sources import SourceReader
+from lfv.formats.errors import ManifestLineInvalid, SourceNotFound
+from lfv.formats.manifest.records import BadLine, ManifestItem
 
 
 def classification(name: str, class_name: Any, **more: Any) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from lfv_client.manifests import BadLine, ManifestItem, read_manifest
-from lfv_client.refs import Ref
-from lfv_client.sources import SourceReader
-from lfv_client.stores import OpenObject
+from lfv.client.manifests import read_manifest
+from lfv.client.sources import SourceReader
+from lfv.client.stores import OpenObject
+from lfv.formats.manifest.records import BadLine, ManifestItem
+from lfv.formats.refs import Ref
 
 LINES = 1_000_000
 LINE = (

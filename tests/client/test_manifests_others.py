@@ -8,22 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from lfv_client.errors import (
+from lfv.client.manifests import manifest_digest, manifest_kind, read_manifest
+from lfv.client.sources import SourceReader
+from lfv.formats.errors import (
     ManifestError,
     ManifestHeaderInvalid,
     ManifestKindUnknown,
     SourceNotAFile,
     SourceNotFound,
 )
-from lfv_client.manifests import (
-    BadLine,
-    ManifestItem,
-    ManifestKind,
-    manifest_digest,
-    manifest_kind,
-    read_manifest,
-)
-from lfv_client.sources import SourceReader
+from lfv.formats.manifest.records import BadLine, ManifestItem, ManifestKind
 
 Records = list[ManifestItem | BadLine]
 

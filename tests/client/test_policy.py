@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lfv_client.errors import PolicyError
-from lfv_client.policy import Policy, Verdict, VerdictKind, decide
-from lfv_client.results import Anomaly, DetectAnomalyResult
+from lfv.client.errors import PolicyError
+from lfv.client.policy import Policy, Verdict, VerdictKind, decide
+from lfv.formats.answers import Anomaly, DetectAnomalyResult
 
 ACCEPT, REVIEW, REJECT = VerdictKind.ACCEPT, VerdictKind.REVIEW, VerdictKind.REJECT
 SEVERITY = {ACCEPT: 0, REVIEW: 1, REJECT: 2}

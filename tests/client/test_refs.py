@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lfv_client.errors import (
-    SourceError,
-    SourceOutside,
-    SourceRefInvalid,
-    SourceSchemeUnsupported,
-)
-from lfv_client.refs import FileRef, Ref, S3Ref, parent_of, parse_ref, resolve_ref
+from lfv.formats.errors import SourceError, SourceOutside, SourceRefInvalid, SourceSchemeUnsupported
+from lfv.formats.refs import FileRef, Ref, S3Ref, parent_of, parse_ref, resolve_ref
 
 FOLDER = FileRef("/data/lot")
 PREFIX = S3Ref("parts", "lots/7/")

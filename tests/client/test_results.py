@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from lfv_client.errors import ResponseInvalid
-from lfv_client.results import Anomaly, DetectAnomalyResult
+from lfv.formats.answers import Anomaly, DetectAnomalyResult
+from lfv.formats.errors import ResponseInvalid
 
 PNG = b"\x89PNG\r\n\x1a\n and so on"
 

@@ -10,7 +10,10 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from lfv_client.errors import (
+from lfv.client.manifests import manifest_kind, read_manifest
+from lfv.client.sources import SourceReader
+from lfv.client.staging import Staging, stage_dataset
+from lfv.formats.errors import (
     ManifestKindUnknown,
     SourceForbidden,
     SourceNotFound,
@@ -18,11 +21,8 @@ from lfv_client.errors import (
     SourceTooLarge,
     SourceUnavailable,
 )
-from lfv_client.manifests import ManifestItem, manifest_kind, read_manifest
-from lfv_client.sources import SourceReader
-from lfv_client.staging import Staging, stage_dataset
-
-from .conftest import Reply, ScriptedApi
+from lfv.formats.manifest.records import ManifestItem
+from tests.client.conftest import Reply, ScriptedApi
 
 SESSION = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
 

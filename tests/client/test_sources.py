@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from lfv_client.errors import (
+from lfv.client.sources import SourceReader
+from lfv.client.stores import BucketFolder, OpenObject, TranslatedReads, translate_os_error
+from lfv.formats.errors import (
     SourceError,
     SourceForbidden,
     SourceNotAFile,
@@ -19,9 +21,7 @@ from lfv_client.errors import (
     SourceTooLarge,
     SourceUnavailable,
 )
-from lfv_client.refs import S3Ref
-from lfv_client.sources import SourceReader
-from lfv_client.stores import BucketFolder, OpenObject, TranslatedReads, translate_os_error
+from lfv.formats.refs import S3Ref
 
 
 def test_paths_addresses_and_buckets(reader: SourceReader, bucket: Path, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lfv_client.manifests.model import LineError
-from lfv_client.manifests.strict_json import _parse_exactly, parse_object
+from lfv.formats.manifest.records import LineError
+from lfv.formats.manifest.strict_json import _parse_exactly, parse_object
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=8)
 VALUES = st.recursive(

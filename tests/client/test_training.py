@@ -15,21 +15,21 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 from PIL import Image
 
-from lfv_client.errors import (
+from lfv.client.errors import (
     HostAccessDenied,
     ModelNotFound,
-    SourceForbidden,
-    SourceUnavailable,
     TrainingDataInvalid,
     TrainingFailed,
     TrainingInterrupted,
     TrainingTimedOut,
 )
-from lfv_client.manifests import ManifestItem, read_manifest
-from lfv_client.sources import SourceReader
-from lfv_client.staging import StagedDataset, Staging, stage_dataset
-from lfv_client.testing import FakeClock
-from lfv_client.training import TrainedModel, train_model
+from lfv.client.manifests import read_manifest
+from lfv.client.sources import SourceReader
+from lfv.client.staging import StagedDataset, Staging, stage_dataset
+from lfv.client.testing import FakeClock
+from lfv.client.training import TrainedModel, train_model
+from lfv.formats.errors import SourceForbidden, SourceUnavailable
+from lfv.formats.manifest.records import ManifestItem
 
 STAGING = Staging("parts", "training/cookies/")
 WHITE, RED = "#FFFFFF", "#FF0000"
@@ -125,7 +125,7 @@ def test_staging_again_writes_nothing(
     files = {path: path.stat().st_mtime_ns for path in bucket.rglob("*.png")}
     put: list[str] = []
     monkeypatch.setattr(
-        "lfv_client.stores.BucketFolder.put", lambda _self, key, _content: put.append(key)
+        "lfv.client.stores.BucketFolder.put", lambda _self, key, _content: put.append(key)
     )
     assert stage_dataset(str(lot / "train.manifest"), reader, STAGING) == first
     assert put == [first.manifest.key]
@@ -218,14 +218,14 @@ def test_a_bucket_that_cannot_be_written(
     def refuse(*_: object) -> None:
         raise SourceUnavailable("The disk is full.")
 
-    monkeypatch.setattr("lfv_client.stores.BucketFolder.put", refuse)
+    monkeypatch.setattr("lfv.client.stores.BucketFolder.put", refuse)
     with pytest.raises(SourceUnavailable):
         stage_dataset(str(lot / "train.manifest"), reader, STAGING)
 
     def forbid(*_: object) -> None:
         raise SourceForbidden("No.")
 
-    monkeypatch.setattr("lfv_client.stores.BucketFolder.put", forbid)
+    monkeypatch.setattr("lfv.client.stores.BucketFolder.put", forbid)
     with pytest.raises(SourceForbidden):
         stage_dataset(str(lot / "train.manifest"), reader, STAGING)
 

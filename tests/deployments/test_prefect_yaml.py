@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from endpoints import endpoint_in_process
-from pictures import make_pictures
-from prefect_server import PrefectServer, prefect_server
 
 from lfv_store import open_store
+from tests.support.endpoints import endpoint_in_process
+from tests.support.pictures import make_pictures
+from tests.support.prefect_server import PrefectServer, prefect_server
 
 PREFECT = Path(sys.executable).with_name("prefect")
 ROOT = Path(__file__).parents[2]

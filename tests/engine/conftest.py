@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from lfv_server.engine import TrainingImage
+from lfv.engine import TrainingImage
 
 SIZE = (96, 80)
 COLORS = {"#23A436": "scratch", "#FF7F0E": "stain"}

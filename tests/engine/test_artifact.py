@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lfv_server.engine import (
+from lfv.engine import (
     ArtifactError,
     Predictor,
     TrainingImage,

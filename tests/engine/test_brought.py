@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lfv_server.engine import (
+from lfv.engine import (
     ArtifactError,
     GraphRefused,
     Predictor,
@@ -23,8 +23,7 @@ from lfv_server.engine import (
     TrainingOutcome,
     train,
 )
-
-from ..support import graphs
+from tests.support import graphs
 
 Make = Callable[..., list[TrainingImage]]
 COLORS = {"#23A436": "mark"}

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lfv_server.engine import Predictor, TrainingImage
-from lfv_server.engine.dataset import read_training
-from lfv_server.engine.model import Decoded, Judge, Judgement
+from lfv.engine import Predictor, TrainingImage
+from lfv.engine.dataset import read_training
+from lfv.engine.model import Decoded, Judge, Judgement
 
 Plates = Callable[..., list[TrainingImage]]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lfv_server.engine import find_damaged
-from lfv_server.engine.types import TrainingImage
+from lfv.engine import find_damaged
+from lfv.engine.types import TrainingImage
 
 
 @pytest.fixture

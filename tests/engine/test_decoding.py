@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lfv_server.engine.decoding import decode, measure
-from lfv_server.engine.errors import ImageRejected
+from lfv.engine.decoding import decode, measure
+from lfv.engine.errors import ImageRejected
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto, helper
 
-from lfv_server.engine import GraphRefused
-from lfv_server.engine.brought import trial
-from lfv_server.engine.brought.acceptance import accept_backbone, accept_detector, read_graph
-from lfv_server.engine.brought.inspection import MAX_DEPTH, MAX_NODES, closed, inspect
-
-from ..support import graphs
-from ..support.graphs import FLOAT, IMAGE
+from lfv.engine import GraphRefused
+from lfv.engine.custom_models import trial
+from lfv.engine.custom_models.acceptance import accept_backbone, accept_detector, read_graph
+from lfv.engine.custom_models.inspection import MAX_DEPTH, MAX_NODES, closed, inspect
+from tests.support import graphs
+from tests.support.graphs import FLOAT, IMAGE
 
 
 def sound(**changes: object) -> ModelProto:
@@ -235,7 +234,7 @@ def test_images_come_as_the_graph_takes_them() -> None:
     accepted = accept_backbone(made.SerializeToString(), (640, 480))
     assert accepted.view.size == (64, 48)
     assert (accepted.view.rows, accepted.view.columns) == (48, 64)
-    from lfv_server.engine.brought.graphs import BackboneViewer
+    from lfv.engine.custom_models.graphs import BackboneViewer
 
     white = np.full((48, 64, 3), 255, np.uint8)
     assert (BackboneViewer(accepted.view, accepted.body)(white) == 255).all()

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lfv_server.engine.dataset import load_labels, load_shares
-from lfv_server.engine.errors import TrainingError
-from lfv_server.engine.masks import parse_color, read_mask
-from lfv_server.engine.types import TrainingImage
+from lfv.engine.dataset import load_labels, load_shares
+from lfv.engine.errors import TrainingError
+from lfv.engine.masks import parse_color, read_mask
+from lfv.engine.types import TrainingImage
 
 COLORS = {"#23A436": "crack", "#FF7F0E": "dent"}
 TYPES = ("crack", "dent")

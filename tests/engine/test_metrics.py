@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lfv_server.engine import calibration, metrics
+from lfv.engine import calibration, metrics
 
 RANDOM = np.random.default_rng(7)
 TRUTH = RANDOM.random(200) < 0.4

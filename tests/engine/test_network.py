@@ -10,13 +10,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import networks
 import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
 
-from lfv_server.engine import (
+from lfv.engine import (
     ArtifactError,
     Predictor,
     TrainingError,
@@ -26,15 +25,16 @@ from lfv_server.engine import (
     pixels,
     train,
 )
-from lfv_server.engine.backbone import Backbone
-from lfv_server.engine.metrics import auroc
-from lfv_server.engine.network import availability, choosing
-from lfv_server.engine.network.choosing import Verdict, choose_maps, choose_scores, stacked
-from lfv_server.engine.network.design import BATCH, Design
-from lfv_server.engine.network.graph import build_network
-from lfv_server.engine.network.stored import Network, Stack, blended, score_of
-from lfv_server.engine.network.trial import ROUNDS, design_of, steps_for
-from lfv_server.engine.pixel_head import log_probabilities
+from lfv.engine.backbone import Backbone
+from lfv.engine.metrics import auroc
+from lfv.engine.network import availability, choosing
+from lfv.engine.network.choosing import Verdict, choose_maps, choose_scores, stacked
+from lfv.engine.network.design import BATCH, Design
+from lfv.engine.network.graph import build_network
+from lfv.engine.network.stored import Network, Stack, blended, score_of
+from lfv.engine.network.trial import ROUNDS, design_of, steps_for
+from lfv.engine.pixel_head import log_probabilities
+from tests.support import networks
 
 Plates = Callable[..., list[TrainingImage]]
 QUIET = TrainingOptions(report=False, seed=3)
@@ -66,7 +66,7 @@ def test_it_does_not_go_with_a_detector(tmp_path: Path) -> None:
 
 
 def test_importing_the_engine_imports_no_torch(run_python: Callable[[str], str]) -> None:
-    assert run_python("import sys, lfv_server.engine; print('torch' in sys.modules)") == "False"
+    assert run_python("import sys, lfv.engine; print('torch' in sys.modules)") == "False"
 
 
 # --- the graph
@@ -276,7 +276,7 @@ def by_chance(monkeypatch: pytest.MonkeyPatch) -> list[set[bytes]]:
 
     fake = ModuleType("learning")
     vars(fake).update(learn=learn, one_thread=nullcontext)
-    monkeypatch.setitem(sys.modules, "lfv_server.engine.network.learning", fake)
+    monkeypatch.setitem(sys.modules, "lfv.engine.network.learning", fake)
     monkeypatch.setattr(availability, "find_spec", lambda _: object())
     return shown
 
@@ -400,7 +400,7 @@ def test_a_graph_that_is_not_the_described_one_is_refused(trained: Plain, tmp_pa
 
 
 def test_designs_fit_any_image(make_plates: Plates) -> None:
-    from lfv_server.engine.dataset import read_training
+    from lfv.engine.dataset import read_training
 
     data, _ = read_training(make_plates(5, 5))
     for width, height in ((64, 4096), (4096, 64), (4096, 4096), (64, 64), (640, 480)):

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lfv_server.engine import Predictor, TrainingImage, TrainingOptions, pixels, train
-from lfv_server.engine.backbone import Backbone
-from lfv_server.engine.metrics import auroc
-from lfv_server.engine.network import trial
-from lfv_server.engine.network.design import CELL, Design, built
-from lfv_server.engine.network.graph import build_network
+from lfv.engine import Predictor, TrainingImage, TrainingOptions, pixels, train
+from lfv.engine.backbone import Backbone
+from lfv.engine.metrics import auroc
+from lfv.engine.network import trial
+from lfv.engine.network.design import CELL, Design, built
+from lfv.engine.network.graph import build_network
 
 torch = pytest.importorskip("torch", reason="torch is not installed: make test-network")
-learning = pytest.importorskip("lfv_server.engine.network.learning")
+learning = pytest.importorskip("lfv.engine.network.learning")
 
 Plates = Callable[..., list[TrainingImage]]
 SIDES = (64, 64)
@@ -142,7 +142,7 @@ def test_a_network_that_helps_is_kept_and_served_without_torch(
     monkeypatch.setattr(trial, "SHOWN", 96 * 80 * 8 * 30)  # 30 steps
     images = make_plates(8, 8, first=20, masks=True)
     # A gain that any network shows: what is kept matters here, not how good it is.
-    monkeypatch.setattr("lfv_server.engine.network.choosing.OVERLAP_GAIN", -1.0)
+    monkeypatch.setattr("lfv.engine.network.choosing.OVERLAP_GAIN", -1.0)
     told: list[float] = []
     outcome = train(
         images,
@@ -160,7 +160,7 @@ def test_a_network_that_helps_is_kept_and_served_without_torch(
     body = images[-1].path.read_bytes()
     said = Predictor.load(tmp_path).predict(body)
     code = (
-        "import sys; from pathlib import Path; from lfv_server.engine import Predictor; "
+        "import sys; from pathlib import Path; from lfv.engine import Predictor; "
         f"body = Path({str(images[-1].path)!r}).read_bytes(); "
         f"said = Predictor.load(Path({str(tmp_path)!r})).predict(body); "
         "print(said.is_anomalous, said.confidence, len(said.mask_png), 'torch' in sys.modules)"

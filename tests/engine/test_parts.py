@@ -11,26 +11,26 @@ import pytest
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from lfv_server.engine import learners
-from lfv_server.engine.alignment import Aligner, fit_aligner, foreground
-from lfv_server.engine.backbone import Backbone
-from lfv_server.engine.checks import find_missed
-from lfv_server.engine.dataset import Dataset
-from lfv_server.engine.descriptors import describe
-from lfv_server.engine.graph import BackboneSpec, build_backbone
-from lfv_server.engine.grouping import Repeats, grouped_folds, identity, near_duplicates, signature
-from lfv_server.engine.pixel_head import PixelHead, PixelSample, classes_at, train_pixel_head
-from lfv_server.engine.pixels import LEAST_OVERLAP, PixelData, favours
-from lfv_server.engine.planning import CELL_BUDGET, painted_width, pixel_view_of
-from lfv_server.engine.positional import PositionalHead, fit_positional
-from lfv_server.engine.refinement import (
+from lfv.engine import learners
+from lfv.engine.alignment import Aligner, fit_aligner, foreground
+from lfv.engine.backbone import Backbone
+from lfv.engine.checks import find_missed
+from lfv.engine.dataset import Dataset
+from lfv.engine.descriptors import describe
+from lfv.engine.graph import BackboneSpec, build_backbone
+from lfv.engine.grouping import Repeats, grouped_folds, identity, near_duplicates, signature
+from lfv.engine.pixel_head import PixelHead, PixelSample, classes_at, train_pixel_head
+from lfv.engine.pixels import LEAST_OVERLAP, PixelData, favours
+from lfv.engine.planning import CELL_BUDGET, painted_width, pixel_view_of
+from lfv.engine.positional import PositionalHead, fit_positional
+from lfv.engine.refinement import (
     CHANNELS,
     Refiner,
     surroundings,
     with_surroundings,
 )
-from lfv_server.engine.types import TrainingImage
-from lfv_server.engine.views import MAX_TILE_PIXELS, View, Viewer, view_for
+from lfv.engine.types import TrainingImage
+from lfv.engine.views import MAX_TILE_PIXELS, View, Viewer, view_for
 
 SPEC = BackboneSpec(96, 64, levels=4, stride=4, color=True)
 

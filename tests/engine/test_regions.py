@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lfv_server.engine.regions import GAIN, SIZES, TRACE, Regions, learn_regions
+from lfv.engine.regions import GAIN, SIZES, TRACE, Regions, learn_regions
 
 
 def found(*regions: tuple[int, int, int, int], types: int = 2) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lfv_server.engine import Predictor, TrainingImage, TrainingOptions, artifact, train
+from lfv.engine import Predictor, TrainingImage, TrainingOptions, artifact, train
 
 
 def rows(manifest: Path) -> list[TrainingImage]:

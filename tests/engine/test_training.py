@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from lfv_server.engine import (
+from lfv.engine import (
     ImageRejected,
     Predictor,
     TrainingError,

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from endpoints import Endpoint, endpoint_in_process
-from launcher import Launcher, launcher_in
-from prefect_server import PrefectServer, prefect_server
-from proxy import Proxy, proxy_to
-from scene import Scene, scene_in
 from sqlalchemy import make_url
+
+from tests.support.endpoints import Endpoint, endpoint_in_process
+from tests.support.launcher import Launcher, launcher_in
+from tests.support.prefect_server import PrefectServer, prefect_server
+from tests.support.proxy import Proxy, proxy_to
+from tests.support.scene import Scene, scene_in
 
 KINDS = ["sqlite", "postgresql"]
 BY_TURNS = "by turns"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-import fault_list
 import pytest
+
+from tests.support import fault_list
 
 
 def test_the_page_is_current() -> None:

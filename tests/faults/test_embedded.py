@@ -13,10 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from endpoints import wait_until
-from processes import kill, with_environment
 
 from lfv_store import StoreError, open_store
+from tests.support.endpoints import wait_until
+from tests.support.processes import kill, with_environment
 
 LFV = str(Path(sys.executable).with_name("lfv"))
 EACH = 10

@@ -5,11 +5,12 @@ from __future__ import annotations
 import signal
 
 import pytest
-from endpoints import wait_until
-from fault_list import bound
-from launcher import Break
-from processes import kill, wait_gone
-from scene import LEASE_SECONDS, Scene
+
+from tests.support.endpoints import wait_until
+from tests.support.fault_list import bound
+from tests.support.launcher import Break
+from tests.support.processes import kill, wait_gone
+from tests.support.scene import LEASE_SECONDS, Scene
 
 BODY = Break("flows.inspect_images:detect_anomalies.submit", call=3)
 
@@ -110,15 +111,15 @@ def test_a_killed_run_leaves_the_stop_to_its_guard(scene: Scene) -> None:
 @pytest.mark.parametrize(
     "where",
     [
-        "tasks.hosting:Guard",
-        "tasks.hosting:ModelHold._commit_lease",
-        "tasks.guarding:Guard.hold",
-        "tasks.hosting:ensure_hosted",
-        "lfv_client.hosting:_Watch.wait",
+        "lfv.run.hosting.hold:Guard",
+        "lfv.run.hosting.hold:ModelHold._commit_lease",
+        "lfv.run.hosting.guard_client:Guard.hold",
+        "lfv.run.hosting.hold:ensure_hosted",
+        "lfv.client.hosting:_Watch.wait",
         "flows.inspect_images:ProgressArtifact",
-        "tasks.hosting:ModelHold.__exit__",
-        "tasks.releasing:ensure_stopped",
-        "tasks.guarding:Guard.released",
+        "lfv.run.hosting.hold:ModelHold.__exit__",
+        "lfv.run.hosting.release:ensure_stopped",
+        "lfv.run.hosting.guard_client:Guard.released",
     ],
 )
 def test_a_run_killed_between_two_steps(scene: Scene, where: str) -> None:

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 import pytest
-from endpoints import wait_until
-from fault_list import bound
-from prefect_server import PrefectServer, api_url_at
-from proxy import Proxy, proxy_to
-from scene import IN_FLIGHT, Scene
 from sqlalchemy import make_url
+
+from tests.support.endpoints import wait_until
+from tests.support.fault_list import bound
+from tests.support.prefect_server import PrefectServer, api_url_at
+from tests.support.proxy import Proxy, proxy_to
+from tests.support.scene import IN_FLIGHT, Scene
 
 #: Seconds for which something is away for a while: several attempts of whoever needs it.
 WHILE = 2.5

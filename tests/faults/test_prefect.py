@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import serve_flow
-from endpoints import wait_until
-from fault_list import bound
-from prefect_server import PrefectServer
-from processes import wait_gone, with_environment
-from scene import Scene
 
-from deployments import PrefectApi
+from tests.support import serve_flow
+from tests.support.deployments import PrefectApi
+from tests.support.endpoints import wait_until
+from tests.support.fault_list import bound
+from tests.support.prefect_server import PrefectServer
+from tests.support.processes import wait_gone, with_environment
+from tests.support.scene import Scene
 
 PREFECT = str(Path(sys.executable).with_name("prefect"))
 
@@ -82,7 +82,7 @@ def begin(scene: Scene, api: PrefectApi, deployment: str, *, then: float = 1.0) 
 def flow_run_process(scene: Scene) -> int:
     """The process of the flow run that asks the model: the one that started its guard."""
     started = with_environment("LFV_HOME", str(scene.home))
-    (guard,) = (one for one in started if "tasks.guard" in one.command)
+    (guard,) = (one for one in started if "lfv.run.hosting.guard" in one.command)
     return guard.parent
 
 

@@ -17,12 +17,13 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import pytest
-from databases import PostgresServer
-from endpoints import Endpoint, endpoint_in_process, wait_until
-from fault_list import bound
-from launcher import Launcher, Running
-from processes import guards_of, kill, wait_gone
-from scene import Scene, scene_in
+
+from tests.support.databases import PostgresServer
+from tests.support.endpoints import Endpoint, endpoint_in_process, wait_until
+from tests.support.fault_list import bound
+from tests.support.launcher import Launcher, Running
+from tests.support.processes import guards_of, kill, wait_gone
+from tests.support.scene import Scene, scene_in
 
 #: Campaigns at the same time, each on a model of its own.
 AT_ONCE = 3

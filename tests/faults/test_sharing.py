@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from endpoints import Endpoint, wait_until
-from launcher import Break, Running
-from processes import kill
-from scene import Scene, scene_in
+
+from tests.support.endpoints import Endpoint, wait_until
+from tests.support.launcher import Break, Running
+from tests.support.processes import kill
+from tests.support.scene import Scene, scene_in
 
 
 @pytest.fixture

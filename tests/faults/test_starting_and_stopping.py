@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from endpoints import wait_until
-from fault_list import bound
-from scene import Scene
+
+from tests.support.endpoints import wait_until
+from tests.support.fault_list import bound
+from tests.support.scene import Scene
 
 
 def test_a_start_whose_answer_is_lost_is_one_start(scene: Scene) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from endpoints import Endpoint, endpoint_in_thread
-from pictures import make_pictures
 
 from lfv_store import Store, open_store
+from tests.support.endpoints import Endpoint, endpoint_in_thread
+from tests.support.pictures import make_pictures
 
 # What the page shows is of no interest here; without it a hundred flow runs take a quarter of
 # the time.

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from store_samples import a_model, a_run, after
-
-from lfv_client.evaluation import Evaluator
-from lfv_client.results import DetectAnomalyResult
+from lfv.formats.answers import DetectAnomalyResult
+from lfv.formats.evaluation import Evaluator
+from lfv.run.report import EVALUATION_FILE, _write_evaluation
 from lfv_store import open_store
-from tasks.reporting import EVALUATION_FILE, _write_evaluation
+from tests.support.store_samples import a_model, a_run, after
 
 
 def test_the_file_names_the_model_and_when_the_run_ended(sqlite_url: str, tmp_path: Path) -> None:

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from endpoints import Endpoint
-from hostile import hostile_files, hostile_lines
-from pictures import make_pictures
 
 from flows.inspect_images import inspect_images
 from lfv_store import Store
+from tests.support.endpoints import Endpoint
+from tests.support.hostile import hostile_files, hostile_lines
+from tests.support.pictures import make_pictures
 
 
 def test_each_bad_input_is_recorded_and_each_good_image_beside_it_is_judged(

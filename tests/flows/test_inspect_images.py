@@ -6,13 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
-from endpoints import Endpoint
-from pictures import make_pictures
 
 from flows.inspect_images import inspect_images, resume_inspection
-from lfv_client.errors import HostError, ManifestLineInvalid, ModelNotFound
+from lfv.client.errors import HostError, ModelNotFound
+from lfv.formats.errors import ManifestLineInvalid
+from lfv.run.errors import LimitReached, RunNotResumable
 from lfv_store import Store
-from tasks.errors import LimitReached, RunNotResumable
+from tests.support.endpoints import Endpoint
+from tests.support.pictures import make_pictures
 
 
 def test_every_image_gets_its_record_and_the_model_is_stopped(
@@ -114,7 +115,7 @@ def test_a_run_stops_in_good_order_at_its_time_limit_and_can_be_resumed(
     assert 0 < store.inspections.counts(run.run_id).pending < 112
     endpoint.script(detect_seconds=0.0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tasks.limits.Limits.reached", lambda *_: None)
+        patch.setattr("lfv.run.limits.Limits.reached", lambda *_: None)
         summary = resume_inspection(run.run_id[:8])
     assert summary.run_id == run.run_id
     assert (summary.counts.total, summary.counts.pending) == (112, 0)

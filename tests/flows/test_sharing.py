@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from endpoints import Endpoint
-
 from flows.inspect_images import inspect_images
 from lfv_store import NewRun, Store
+from tests.support.endpoints import Endpoint
 
 
 def test_a_model_stopped_by_hand_under_two_runs_is_started_again_and_kept_for_the_other(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ..support.service import Service, host, make_model, running
+from tests.support.service import Service, host, make_model, running
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import boto3
 import pytest
 from botocore.exceptions import EndpointProviderError, NoRegionError
 
-from lfv_client.api import DATA_PATH, lookoutvision_client, service_model
+from lfv.client.api import DATA_PATH, lookoutvision_client, service_model
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""The two ways to start a service, ``python -m lfv_server`` and ``lfv serve``."""
+"""The two ways to start a service, ``python -m lfv.server`` and ``lfv serve``."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from lfv_client.api import lookoutvision_client
-
-from ..support.service import ROOT, Service, wait_until
+from lfv.client.api import lookoutvision_client
+from tests.support.service import ROOT, Service, wait_until
 
 COMMANDS = {
-    "module": [sys.executable, "-m", "lfv_server"],
-    "lfv": [sys.executable, "-c", "from lfv_cli.main import main; main()", "serve"],
+    "module": [sys.executable, "-m", "lfv.server"],
+    "lfv": [sys.executable, "-c", "from lfv.cli.main import main; main()", "serve"],
 }
 
 

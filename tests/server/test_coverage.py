@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lfv_client.api import service_model
-from lfv_server.coverage import implemented_in, page
+from lfv.client.api import service_model
+from lfv.server.coverage import implemented_in, page
 
 PAGE = Path(__file__).parents[2] / "docs" / "api-coverage.md"
 

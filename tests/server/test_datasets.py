@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from ..support.fuzzing import resources
-from ..support.service import (
+from tests.support.fuzzing import resources
+from tests.support.service import (
     BUCKET,
     Service,
     dataset_done,

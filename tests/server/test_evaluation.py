@@ -12,11 +12,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from lfv_client.evaluation import Evaluator
-from lfv_client.results import Anomaly, DetectAnomalyResult
-from lfv_server.engine.evaluation import Evaluated, evaluate
-from lfv_server.engine.types import EvaluatedImage
-from lfv_server.jobs.evaluation import _document
+from lfv.engine.evaluation import Evaluated, evaluate
+from lfv.engine.types import EvaluatedImage
+from lfv.formats.answers import Anomaly, DetectAnomalyResult
+from lfv.formats.evaluation import Evaluator
+from lfv.server.jobs.evaluation import _document
 
 TYPES = (("crack", "#FF0000"), ("dent", "#00FF00"), ("stain", "#0000FF"))
 COLORS = {"#FFFFFF": "background", **{color: name for name, color in TYPES}}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..support.fuzzing import fuzz, resources
-from ..support.service import Service, detect, host, make_model, png
-from .test_hosting import workers
+from tests.server.test_hosting import workers
+from tests.support.fuzzing import fuzz, resources
+from tests.support.service import Service, detect, host, make_model, png
 
 REQUESTS = 600
 

@@ -14,15 +14,14 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw
 
-from lfv_server import options
-from lfv_server.errors import OptionsError
-from lfv_server.graphs import accept_graphs
-from lfv_server.home import Home
-from lfv_server.jobs import trainer
-from lfv_server.options import ServeOptions
-
-from ..support import graphs
-from ..support.service import (
+from lfv.server import options
+from lfv.server.errors import OptionsError
+from lfv.server.graphs import accept_graphs
+from lfv.server.home import Home
+from lfv.server.jobs import trainer
+from lfv.server.options import ServeOptions
+from tests.support import graphs
+from tests.support.service import (
     BUCKET,
     Service,
     detect,
@@ -33,7 +32,7 @@ from ..support.service import (
     wait_until,
 )
 
-ENGINE = "lfv_server.engine"
+ENGINE = "lfv.engine"
 
 
 def picture(path: Path, number: int) -> bytes:
@@ -94,7 +93,7 @@ def test_a_detector_is_calibrated_hosted_and_moved(
     archive = service.bucket / "packages" / "plates-1.0.0.zip"
     wait_until(archive.exists)
     home = tmp_path / "other"
-    command = [sys.executable, "-m", "lfv_server", "--home", str(home), "--import", str(archive)]
+    command = [sys.executable, "-m", "lfv.server", "--home", str(home), "--import", str(archive)]
     with socket.create_server(("127.0.0.1", 0)) as taken:  # ends it once the import is done
         port = str(taken.getsockname()[1])
         done = subprocess.run([*command, "--port", port], capture_output=True, check=False)

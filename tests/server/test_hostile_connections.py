@@ -15,9 +15,8 @@ from typing import Any
 import boto3
 import pytest
 
-from lfv_client.api import lookoutvision_client
-
-from ..support.service import Service, line, make_dataset, png, wait_until
+from lfv.client.api import lookoutvision_client
+from tests.support.service import Service, line, make_dataset, png, wait_until
 
 PROJECTS = "/2020-11-20/projects"
 SHORT = {"header_timeout": 0.5, "body_timeout": 0.5}

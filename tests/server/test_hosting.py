@@ -19,20 +19,19 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from lfv_server.database import Database
-from lfv_server.home import Home
-from lfv_server.hosting.manager import HostingManager
-from lfv_server.options import Limits, Serving
-from lfv_server.state import models, projects
-from lfv_server.state.models import NewModel
-from lfv_server.states import ModelEvent, ModelStatus
-
-from ..support.fuzzing import resources, with_chunk, with_dimensions
-from ..support.service import (
+from lfv.server.database import Database
+from lfv.server.home import Home
+from lfv.server.hosting.manager import HostingManager
+from lfv.server.options import Limits, Serving
+from lfv.server.state import models, projects
+from lfv.server.state.models import NewModel
+from lfv.server.states import ModelEvent, ModelStatus
+from tests.support.fuzzing import resources, with_chunk, with_dimensions
+from tests.support.service import (
     BUCKET,
+    FAKE_ENGINE,
     FAST,
     ROOT,
-    SUPPORT,
     Service,
     detect,
     host,
@@ -81,7 +80,7 @@ def workers(service: Service) -> list[int]:
     return [
         pid
         for pid in children
-        if b"lfv_server.hosting.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        if b"lfv.server.hosting.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
     ]
 
 
@@ -261,7 +260,7 @@ def test_same_start_twice_is_one(client: Any, service: Service, name: str) -> No
 
 def test_model_called_hosted_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that reads HOSTED may ask at once, however busy the service is."""
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(SUPPORT)]))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     found: list[bool] = []
 
     class Watched(HostingManager):
@@ -270,7 +269,7 @@ def test_model_called_hosted_is_found(tmp_path: Path, monkeypatch: pytest.Monkey
             return super()._move(model_id, event, message)
 
     async def host_and_stop(home: Home, database: Database) -> None:
-        hosting = Watched(database, home, "fake_engine", Limits(), Serving())
+        hosting = Watched(database, home, FAKE_ENGINE, Limits(), Serving())
         try:
             hosting.host("id")
             while not found:

@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from lfv_server.images import MAX_SCANS, UnusableImageError, check_header
-from lfv_server.options import Limits
-
-from ..support.service import (
+from lfv.server.images import MAX_SCANS, UnusableImageError, check_header
+from lfv.server.options import Limits
+from tests.support.service import (
     BUCKET,
     Service,
     detect,

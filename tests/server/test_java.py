@@ -23,7 +23,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from ..support.service import Service, host, make_model, png, running, wait_until
+from tests.support.service import Service, host, make_model, png, running, wait_until
 
 PROJECTS = "/2020-11-20/projects"
 KEY, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"

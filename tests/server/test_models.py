@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from ..support.service import (
+from tests.support.service import (
     BUCKET,
     Service,
     jpeg,
@@ -72,7 +72,7 @@ def test_longest_name(client: Any, service: Service) -> None:
 
 def test_figures_of_the_ranking() -> None:
     """Worked out by hand: 4.5 of 9 pairs, and a third each of 1, 1/2 and 1/2."""
-    from lfv_server.jobs.evaluation import _average_precision, _roc_auc
+    from lfv.server.jobs.evaluation import _average_precision, _roc_auc
 
     scores = [(0.9, True), (0.8, False), (0.7, True), (0.7, False), (0.2, False), (0.1, True)]
     anomalies = [score for score, label in scores if label]
@@ -232,7 +232,7 @@ def test_undefined_figures_are_left_out(client: Any, service: Service, project: 
 
 
 def test_which_figures_are_defined() -> None:
-    from lfv_server.jobs.evaluation import performance
+    from lfv.server.jobs.evaluation import performance
 
     def told(*images: tuple[str, bool]) -> tuple[float | None, ...]:
         refs = [f"s3://{BUCKET}/{number}" for number in range(len(images))]

@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 
-from lfv_server.archive import read_archive
-from lfv_server.errors import ArchiveError
-
-from ..support.service import BUCKET, Service, detect, host, make_model, png, wait_until
+from lfv.server.archive import read_archive
+from lfv.server.errors import ArchiveError
+from tests.support.service import BUCKET, Service, detect, host, make_model, png, wait_until
 
 
 def configuration(component: str, **more: Any) -> dict[str, Any]:
@@ -135,8 +134,8 @@ def test_same_model_same_archive(client: Any, service: Service, archive: Path) -
 
 def run_import(home: Path, *archives: Path) -> subprocess.CompletedProcess[str]:
     program = (
-        "import sys; from pathlib import Path; from lfv_server.imports import import_models;"
-        "from lfv_server.options import ServeOptions;"
+        "import sys; from pathlib import Path; from lfv.server.imports import import_models;"
+        "from lfv.server.options import ServeOptions;"
         "print(*import_models(ServeOptions(Path(sys.argv[1])), map(Path, sys.argv[2:])))"
     )
     return subprocess.run(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ..support.service import Service, make_model
+from tests.support.service import Service, make_model
 
 
 def test_project_from_beginning_to_end(client: Any, name: str) -> None:
@@ -46,7 +46,7 @@ def test_bad_names_are_named(client: Any, bad: str) -> None:
 
 
 def test_region_comes_from_the_signature(start: Callable[..., Service]) -> None:
-    from lfv_client.api import lookoutvision_client
+    from lfv.client.api import lookoutvision_client
 
     client = lookoutvision_client(start().url, "eu-central-1")
     arn = client.create_project(ProjectName="there")["ProjectMetadata"]["ProjectArn"]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from ..support.service import (
+from tests.support.service import (
     BUCKET,
     Service,
     detect,
@@ -43,7 +43,7 @@ def picture(path: Path, chance: random.Random, *, scratched: bool) -> bytes:
 
 def test_scratches_are_found(start: Callable[..., Service]) -> None:
     """By image labels only, which takes the engine seconds; masks are its own tests' matter."""
-    service = start(engine="lfv_server.engine")
+    service = start(engine="lfv.engine")
     client = service.client()
     client.create_project(ProjectName="plates")
     chance = random.Random(3)
@@ -132,7 +132,7 @@ def kinds_of(image: Image.Image) -> dict[str, bytes]:
 
 def test_two_types_in_pictures_of_every_kind(start: Callable[..., Service]) -> None:
     """The smallest size, masks as they come and one missing, images of every mode."""
-    service = start(engine="lfv_server.engine")
+    service = start(engine="lfv.engine")
     client = service.client()
     client.create_project(ProjectName="plates")
     chance = random.Random(5)

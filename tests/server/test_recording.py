@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,29 +13,28 @@ from typing import Any, NamedTuple, cast
 
 import pytest
 
-from lfv_server import recording
-from lfv_server.buckets import Buckets
-from lfv_server.database import Database
-from lfv_server.errors import UnwritableError
-from lfv_server.home import Home
-from lfv_server.hosting.manager import HostingManager
-from lfv_server.jobs import fetch as fetching
-from lfv_server.jobs.context import JobContext
-from lfv_server.jobs.datasets import apply_changes, read_manifest
-from lfv_server.jobs.packaging import package
-from lfv_server.jobs.training import Trainings
-from lfv_server.manifests import parse_entry
-from lfv_server.operations.call import Call
-from lfv_server.operations.models import create_model
-from lfv_server.options import Limits, Serving
-from lfv_server.recording import ServiceEndingError, record
-from lfv_server.state import datasets, models, packaging, projects
-from lfv_server.state.datasets import Source
-from lfv_server.state.models import Model, NewModel
-from lfv_server.state.tokens import PageTokens
-from lfv_server.states import DatasetStatus, ModelStatus, PackagingStatus
-
-from ..support.service import BUCKET, ROOT, SUPPORT, Service, line, put_images
+from lfv.server import recording
+from lfv.server.buckets import Buckets
+from lfv.server.database import Database
+from lfv.server.errors import UnwritableError
+from lfv.server.home import Home
+from lfv.server.hosting.manager import HostingManager
+from lfv.server.jobs import fetch as fetching
+from lfv.server.jobs.context import JobContext
+from lfv.server.jobs.datasets import apply_changes, read_manifest
+from lfv.server.jobs.packaging import package
+from lfv.server.jobs.training import Trainings
+from lfv.server.manifests import parse_entry
+from lfv.server.operations.call import Call
+from lfv.server.operations.models import create_model
+from lfv.server.options import Limits, Serving
+from lfv.server.recording import ServiceEndingError, record
+from lfv.server.state import datasets, models, packaging, projects
+from lfv.server.state.datasets import Source
+from lfv.server.state.models import Model, NewModel
+from lfv.server.state.tokens import PageTokens
+from lfv.server.states import DatasetStatus, ModelStatus, PackagingStatus
+from tests.support.service import BUCKET, FAKE_ENGINE, ROOT, Service, line, put_images
 
 REF = f"s3://{BUCKET}/images"
 
@@ -120,7 +118,7 @@ class World:
 
     def add_training(self, context: JobContext, lines: list[str]) -> Trainings:
         self.add_model(ModelStatus.TRAINING)
-        trainings = Trainings(context, "fake_engine")
+        trainings = Trainings(context, FAKE_ENGINE)
         trainings.prepare("id", {"train": lines})
         return trainings
 
@@ -140,7 +138,7 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(SUPPORT)]))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     made = World(tmp_path)
     yield made
     made.close()
@@ -218,7 +216,7 @@ def test_hosting_comes_to_its_end(
     caplog.set_level(logging.INFO)
 
     async def go() -> None:
-        hosting = HostingManager(world.database, world.home, "fake_engine", Limits(), Serving())
+        hosting = HostingManager(world.database, world.home, FAKE_ENGINE, Limits(), Serving())
         try:
             world.holder.hold()
             getattr(hosting, held_as)("id")
@@ -242,7 +240,7 @@ def test_hosting_that_fails_unforeseen(world: World, monkeypatch: pytest.MonkeyP
         raise OSError(errno.EMFILE, "Too many open files")
 
     async def go() -> None:
-        hosting = HostingManager(world.database, world.home, "fake_engine", Limits(), Serving())
+        hosting = HostingManager(world.database, world.home, FAKE_ENGINE, Limits(), Serving())
         hosting.host("id")
         try:
             while world.model().status != ModelStatus.HOSTING_FAILED:
@@ -250,7 +248,7 @@ def test_hosting_that_fails_unforeseen(world: World, monkeypatch: pytest.MonkeyP
         finally:
             await hosting.close()
 
-    monkeypatch.setattr("lfv_server.hosting.manager.Pool.start", broken)
+    monkeypatch.setattr("lfv.server.hosting.manager.Pool.start", broken)
     asyncio.run(asyncio.wait_for(go(), 30))
     assert "the service's log says why" in world.model().message
 
@@ -349,7 +347,7 @@ def test_training_whose_end_was_not_recorded(world: World, *, fails: bool) -> No
     ending = world.context(Pauses(world.holder.let_go, ends=True), on="read" if fails else "write")
     world.add_training(ending, lines).run("id")
     assert world.model().status == ModelStatus.TRAINING
-    Trainings(world.context(threading.Event()), "fake_engine").run("id")
+    Trainings(world.context(threading.Event()), FAKE_ENGINE).run("id")
     model = world.model()
     if fails:
         assert model.status == ModelStatus.TRAINING_FAILED
@@ -364,7 +362,7 @@ def test_model_that_was_not_committed_leaves_no_folder(world: World) -> None:
 
     class Work:
         def prepare_training(self, model_id: str, lines: Mapping[str, Sequence[str]]) -> None:
-            Trainings(world.context(threading.Event()), "fake_engine").prepare(model_id, lines)
+            Trainings(world.context(threading.Event()), FAKE_ENGINE).prepare(model_id, lines)
 
         def training_progress(self, _: str) -> None:
             return None

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ..support.service import (
+from tests.support.service import (
     BUCKET,
     Service,
     detect,

@@ -14,7 +14,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from ..support.service import (
+from tests.support.service import (
     BUCKET,
     Service,
     dataset_done,

@@ -24,14 +24,13 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import EndpointConnectionError
 
-from lfv_client.api import lookoutvision_client
-from lfv_server.buckets import Buckets, parse_ref
-from lfv_server.errors import BucketError, OptionsError
-from lfv_server.locality import is_from_here
-from lfv_server.options import ServeOptions, read_credentials
-
-from ..conftest import skip_or_fail
-from ..support.service import Service, running
+from lfv.client.api import lookoutvision_client
+from lfv.server.buckets import Buckets, parse_ref
+from lfv.server.errors import BucketError, OptionsError
+from lfv.server.locality import is_from_here
+from lfv.server.options import ServeOptions, read_credentials
+from tests.conftest import skip_or_fail
+from tests.support.service import Service, running
 
 KEY, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 

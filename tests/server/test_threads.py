@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from lfv_server.threads import Threads
+from lfv.server.threads import Threads
 
 
 def test_jobs_are_done_in_order_and_so_many_at_once() -> None:
@@ -53,7 +53,7 @@ def test_closing_cancels_what_waits_and_waits_for_the_rest() -> None:
 
 def test_process_ends_whatever_they_are_at() -> None:
     program = (
-        "import threading, time; from lfv_server.threads import Threads;"
+        "import threading, time; from lfv.server.threads import Threads;"
         "begun = threading.Event(); threads = Threads(1, 'test');"
         "threads.submit(lambda: (begun.set(), time.sleep(3600))); begun.wait();"
         "threads.close(); print(threads.wait(0.1))"

@@ -15,13 +15,12 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import BotoCoreError
 
-from lfv_server.hosting.unit import Unit, UnitSpec
-from lfv_server.options import Limits, Serving
-
-from ..support.processes import children_of
-from ..support.service import (
+from lfv.server.hosting.unit import Unit, UnitSpec
+from lfv.server.options import Limits, Serving
+from tests.support.processes import children_of
+from tests.support.service import (
+    FAKE_ENGINE,
     ROOT,
-    SUPPORT,
     Service,
     detect,
     host,
@@ -46,12 +45,12 @@ def units(service: Service) -> list[int]:
 @pytest.fixture
 def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> UnitSpec:
     """A unit whose model doesn't load before a file named ``may-load`` is there."""
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(SUPPORT)]))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     artifact = tmp_path / "home" / "models" / "id" / "artifact"
     artifact.mkdir(parents=True)
     document = {"size": [64, 64], "types": [], "refs": "heldload"}
     (artifact / "model.json").write_text(json.dumps(document))
-    return UnitSpec(artifact, "fake_engine", Limits(), Serving())
+    return UnitSpec(artifact, FAKE_ENGINE, Limits(), Serving())
 
 
 @pytest.mark.parametrize("times", [1, 2])

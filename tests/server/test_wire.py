@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from ..support.service import Service, make_model, png
+from tests.support.service import Service, make_model, png
 
 PROJECTS = "/2020-11-20/projects"
 

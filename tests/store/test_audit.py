@@ -10,12 +10,12 @@ import tracemalloc
 
 import pytest
 from sqlalchemy.exc import DBAPIError
-from store_samples import a_model, a_run, judged
-from tampering import fill
 
 from lfv_store import AuditBroken, InvalidRecord, Store, open_store
 from lfv_store.audit.guards import APPEND_ONLY
 from lfv_store.audit.report import AuditHead, AuditProblem, AuditReport
+from tests.support.store_samples import a_model, a_run, judged
+from tests.support.tampering import fill
 
 
 def test_an_empty_log_is_intact(store: Store) -> None:

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from databases import PostgresServer
-from store_samples import a_model, a_run, judged
 
 from lfv_store import (
     InvalidRecord,
@@ -25,6 +23,8 @@ from lfv_store import (
 from lfv_store.database import SQLITE_PRAGMAS, Database, parse_url
 from lfv_store.tables import RunTable
 from lfv_store.types import utc_datetime, utc_text
+from tests.support.databases import PostgresServer
+from tests.support.store_samples import a_model, a_run, judged
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from documented_sql import DOCS
-from store_samples import a_run
-from tampering import fill
 
 from lfv_store import Store, open_store
 from lfv_store.database import SQLITE_PRAGMAS
+from tests.support.documented_sql import DOCS
+from tests.support.store_samples import a_run
+from tests.support.tampering import fill
 
 
 def blocks(page: str) -> list[str]:

@@ -7,17 +7,6 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
-from store_samples import (
-    T0,
-    a_model,
-    a_response,
-    a_run,
-    an_image,
-    an_item,
-    failed,
-    judged,
-    segmented,
-)
 
 from lfv_store import (
     InvalidRecord,
@@ -28,6 +17,17 @@ from lfv_store import (
     Store,
     UnknownRecord,
     UnknownRun,
+)
+from tests.support.store_samples import (
+    T0,
+    a_model,
+    a_response,
+    a_run,
+    an_image,
+    an_item,
+    failed,
+    judged,
+    segmented,
 )
 
 

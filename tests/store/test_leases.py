@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from store_samples import LEASE, T0, a_model, a_run, after
 
 from lfv_store import (
     HostingStopping,
@@ -20,6 +19,7 @@ from lfv_store import (
     UnknownModel,
     UnknownRun,
 )
+from tests.support.store_samples import LEASE, T0, a_model, a_run, after
 
 
 def acquire(store: Store, model_id: int, run_id: str, seconds: float = 0, **values: Any) -> Lease:

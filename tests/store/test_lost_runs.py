@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from store_samples import LEASE, a_model, a_run, after, judged
 
 from lfv_store import HostingStopping, Lease, Run, Store
+from tests.support.store_samples import LEASE, a_model, a_run, after, judged
 
 
 def acquire(store: Store, model_id: int, run_id: str, seconds: float = 0, **values: Any) -> Lease:

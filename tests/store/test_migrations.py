@@ -11,13 +11,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from databases import PostgresServer
-from store_samples import a_model, a_run, after, failed, judged, segmented
 
 from lfv_store import SchemaOutdated, SchemaTooNew, Store, StoreError, open_store, schema
 from lfv_store.database import Database
 from lfv_store.migrations.frozen import r0002_costs
 from lfv_store.tables import Base
+from tests.support.databases import PostgresServer
+from tests.support.store_samples import a_model, a_run, after, failed, judged, segmented
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

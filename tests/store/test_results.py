@@ -7,7 +7,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from store_samples import (
+
+from lfv_store import Store, UnknownHosting, UnknownInspection, UnknownRun
+from lfv_store.results import RESULT_COLUMNS
+from tests.support.store_samples import (
     LEASE,
     T0,
     a_model,
@@ -17,9 +20,6 @@ from store_samples import (
     judged,
     segmented,
 )
-
-from lfv_store import Store, UnknownHosting, UnknownInspection, UnknownRun
-from lfv_store.results import RESULT_COLUMNS
 
 
 def test_rows_are_typed_and_in_order(store: Store) -> None:

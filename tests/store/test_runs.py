@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from store_samples import POLICY, T0, a_model, a_run, after
 
 from lfv_store import InvalidRecord, ModelKey, NewRun, Store, UnknownModel, UnknownRun
+from tests.support.store_samples import POLICY, T0, a_model, a_run, after
 
 
 def test_a_model_is_registered_once(store: Store) -> None:

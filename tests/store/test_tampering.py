@@ -10,10 +10,7 @@ from contextlib import ExitStack
 
 import pytest
 import sqlalchemy as sa
-from databases import PostgresServer
 from sqlalchemy.engine import Connection
-from store_samples import a_run
-from tampering import another_value, cover_up, fill, key_of, nothing, rehash, tampering, where
 
 from lfv_store import Store, open_store
 from lfv_store.audit.canonical import lines_digest, lines_marks, row_lines
@@ -23,6 +20,18 @@ from lfv_store.audit.log import verify
 from lfv_store.audit.report import AuditHead, AuditReport
 from lfv_store.migrations.frozen.r0002_words import definitions
 from lfv_store.tables import Base
+from tests.support.databases import PostgresServer
+from tests.support.store_samples import a_run
+from tests.support.tampering import (
+    another_value,
+    cover_up,
+    fill,
+    key_of,
+    nothing,
+    rehash,
+    tampering,
+    where,
+)
 
 AUDITED = (*LAYOUTS, "masks", "audit_log", "tallies")
 ON_POSTGRESQL = pytest.mark.parametrize("full", ["postgresql"], indirect=True)

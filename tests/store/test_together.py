@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from store_samples import a_model, a_run
-from together import together
 
 from lfv_store import Store, open_store
+from tests.support.store_samples import a_model, a_run
+from tests.support.together import together
 
 BATCHES, SIZE = 5, 40
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from store_samples import POLICY, T0, a_model, a_response, a_run, after, failed, judged, segmented
 
 from lfv_store import (
     InvalidRecord,
@@ -14,6 +13,17 @@ from lfv_store import (
     Store,
     UnknownInspection,
     UnknownRun,
+)
+from tests.support.store_samples import (
+    POLICY,
+    T0,
+    a_model,
+    a_response,
+    a_run,
+    after,
+    failed,
+    judged,
+    segmented,
 )
 
 LENIENT = {"confidence": 0.5}

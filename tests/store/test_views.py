@@ -8,7 +8,10 @@ from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy as sa
-from documented_sql import (
+
+from lfv_store import ImageFacts, NewDetection, NewVerdict, Store
+from lfv_store.results import RESULT_COLUMNS
+from tests.support.documented_sql import (
     DOCS,
     IMAGE_SHA256,
     LOT,
@@ -17,10 +20,7 @@ from documented_sql import (
     auditor_queries,
     documented_views,
 )
-from store_samples import LEASE, a_model, a_run, failed, judged, segmented
-
-from lfv_store import ImageFacts, NewDetection, NewVerdict, Store
-from lfv_store.results import RESULT_COLUMNS
+from tests.support.store_samples import LEASE, a_model, a_run, failed, judged, segmented
 
 MARCH = datetime(2026, 3, 14, 9, 26, 53, tzinfo=UTC)
 CONTRACT = [

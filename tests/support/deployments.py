@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from endpoints import wait_until
+from tests.support.endpoints import wait_until
 
 FLOW = "inspect-images"
 BUSY = 503

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import standin
+from tests.support import standin
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,9 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lfv_client.api import service_model
-
-from .answers import check_answer
-from .service import BUCKET, Service, line, png
+from lfv.client.api import service_model
+from tests.support.answers import check_answer
+from tests.support.service import BUCKET, Service, line, png
 
 MODEL = service_model()
 SLOWEST_SECONDS = 30.0

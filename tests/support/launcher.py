@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import zygote
-from endpoints import wait_until
-from processes import guards_of, kill, wait_gone
+from tests.support import zygote
+from tests.support.endpoints import wait_until
+from tests.support.processes import guards_of, kill, wait_gone
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lfv_server.engine.network.design import Design, built
+from lfv.engine.network.design import Design, built
 
 
 class _Drawn:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from endpoints import wait_until
+from tests.support.endpoints import wait_until
 
 #: What the page shows is of no interest; without it a flow run takes a quarter of the time.
 _QUIET = {

@@ -50,7 +50,7 @@ def with_environment(name: str, value: str) -> list[Process]:
 
 def guards_of(pid: int) -> list[int]:
     """The guards that a run's process started."""
-    return [child.pid for child in children_of(pid) if "tasks.guard" in child.command]
+    return [child.pid for child in children_of(pid) if "lfv.run.hosting.guard" in child.command]
 
 
 def kill(*pids: int, number: signal.Signals = signal.SIGKILL) -> None:

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lfv_server.errors import ServiceError
-from lfv_server.options import Limits, ServeOptions, Serving, Transport
-from lfv_server.service import run
+from lfv.server.errors import ServiceError
+from lfv.server.options import Limits, ServeOptions, Serving, Transport
+from lfv.server.service import run
 
 _PATHS = (
     "home",

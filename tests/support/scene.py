@@ -15,14 +15,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from endpoints import Endpoint, wait_until
-from launcher import Break, Launcher, Running
-from pictures import make_pictures
-from processes import kill, wait_gone, with_environment
-
-from lfv_settings import Settings
+from lfv.run.hosting.sweep import SweepReport, sweep
+from lfv.settings import Settings
 from lfv_store import Hosting, Run, Store, open_store
-from tasks.sweeping import SweepReport, sweep
+from tests.support.endpoints import Endpoint, wait_until
+from tests.support.launcher import Break, Launcher, Running
+from tests.support.pictures import make_pictures
+from tests.support.processes import kill, wait_gone, with_environment
 
 #: Requests in flight of a run with one inference unit: what a crash may cost at most.
 IN_FLIGHT = 4

@@ -19,12 +19,11 @@ from botocore.config import Config
 from botocore.model import ServiceModel
 from PIL import Image, PngImagePlugin
 
-from lfv_client.api import lookoutvision_client, service_model
-
-from .answers import check_answer
+from lfv.client.api import lookoutvision_client, service_model
+from tests.support.answers import check_answer
 
 ROOT = Path(__file__).parents[2]
-SUPPORT = Path(__file__).parent
+FAKE_ENGINE = "tests.support.fake_engine"
 BUCKET = "test-bucket"
 FAST = {"scale_interval": 0.05, "scale_up_after": 0.1, "scale_down_after": 0.5}
 
@@ -79,19 +78,18 @@ class Service:
             "home": str(self.home),
             "buckets": {BUCKET: str(self.bucket)},
             "s3": False,
-            "engine": "fake_engine",
+            "engine": FAKE_ENGINE,
             "ready_file": str(self.ready_file),
             "serving": FAST,
             **self.options,
         }
-        path = os.pathsep.join([str(ROOT), str(SUPPORT)])
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(SUPPORT / "run_service.py"), json.dumps(options)],
+                [sys.executable, "-m", "tests.support.run_service", json.dumps(options)],
                 stderr=log,
                 stdout=log,
                 cwd=self.folder,
-                env={**os.environ, "PYTHONPATH": path, "PYTHONWARNINGS": "default"},
+                env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"},
             )
         return self.process
 

@@ -10,9 +10,8 @@ import sys
 from datetime import timedelta
 from typing import Any
 
-from store_samples import LEASE, failed, judged, segmented
-
 from lfv_store import HostingStopping, Store, open_store
+from tests.support.store_samples import LEASE, failed, judged, segmented
 
 
 def record(store: Store, run_id: str, model: str, batches: str, size: str, worker: str) -> Any:

@@ -10,13 +10,13 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
-from store_samples import LEASE, a_model, a_run, after, failed, judged, segmented
 
 from lfv_store import NewDetection, NewInspection, NewVerdict, Store
 from lfv_store.audit.canonical import GENESIS
 from lfv_store.audit.entries import Entry, entry_columns
 from lfv_store.tables import Base
 from lfv_store.types import UtcDateTime
+from tests.support.store_samples import LEASE, a_model, a_run, after, failed, judged, segmented
 
 
 def fill(store: Store) -> list[str]:

@@ -9,14 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-WORKERS = Path(__file__).with_name("store_workers.py")
+ROOT = Path(__file__).parents[2]
+WORKERS = "tests.support.store_workers"
 
 
 def together(url: str, jobs: Sequence[Sequence[object]], timeout: float = 60) -> list[Any]:
     """Results of jobs (name, arguments ...) run on one store by a process each."""
     processes = [
         subprocess.Popen(
-            [sys.executable, "-W", "error", str(WORKERS), str(name), url, *map(str, arguments)],
+            [sys.executable, "-W", "error", "-m", WORKERS, str(name), url, *map(str, arguments)],
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -30,7 +30,7 @@ from typing import Any, NoReturn
 
 def main() -> None:
     from flows import inspect_images  # noqa: F401  (what takes long is imported before the forks)
-    from lfv_cli import main as command  # noqa: F401
+    from lfv.cli import main as command  # noqa: F401
 
     if threading.active_count() > 1:
         raise RuntimeError("a process with threads cannot be forked safely")
@@ -68,7 +68,7 @@ def _become(job: Mapping[str, Any]) -> NoReturn:
             setattr(flows, name, getattr(flows, name).with_options(**job["options"]))
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from lfv_cli.main import run
+    from lfv.cli.main import run
 
     with temporary_settings({PREFECT_API_URL: job["api_url"]} if job["api_url"] else {}):
         sys.exit(run(job["arguments"]))

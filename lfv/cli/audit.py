@@ -1,0 +1,126 @@
+"""`lfv audit`: is the record what it was?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lfv.cli import output
+from lfv.cli.common import opened_store, settings_from
+from lfv.cli.errors import CommandError, ExitStatus, WrongUsage
+from lfv.cli.options import DatabaseUrlOption, JsonOption, examples
+from lfv.cli.progress import Activity
+
+if TYPE_CHECKING:
+    from lfv_store.audit.report import AuditReport
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(
+        name="audit",
+        help="Verify the audit log, and take its head to keep elsewhere.",
+        no_args_is_help=True,
+    )
+    group.command(
+        "verify", epilog=examples("lfv audit verify", "lfv audit verify --head kept/audit-head.txt")
+    )(verify)
+    group.command(
+        "head", epilog=examples("lfv audit head", "lfv audit head > kept/audit-head.txt")
+    )(head)
+    app.add_typer(group)
+
+
+def verify(
+    *,
+    head: Annotated[
+        str | None,
+        typer.Option(
+            "--head",
+            metavar="FILE|HEAD",
+            help="A head that `lfv audit head` gave earlier, or the file it is kept in: also find "
+            "a log that was cut off or rewritten as a whole since.",
+            show_default=False,
+        ),
+    ] = None,
+    database_url: DatabaseUrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check every entry of the audit log, and every row that it speaks of.
+
+    Exit status 1 when something does not fit; the first bad entry is named. Without a head that
+    was kept elsewhere, a log that was cut off together with its rows, or rewritten as a whole,
+    cannot be told from a true one.
+    """
+    kept = None if head is None else _kept_head(head)
+    settings = settings_from(database_url=database_url)
+    with opened_store(settings) as store, Activity("verify", quiet=as_json) as activity:
+        newest = store.audit.head()
+        total = newest.seq if newest else 0
+        report = store.audit.verify(kept, progress=lambda done: activity.count(done, total))
+    if as_json:
+        output.show_json(_as_dict(report))
+    else:
+        _show(report)
+    if not report.ok:
+        raise typer.Exit(ExitStatus.FAILED)
+
+
+def head(*, database_url: DatabaseUrlOption = None, as_json: JsonOption = False) -> None:
+    """Print the head of the audit log: one line, to be kept where nobody can change it.
+
+    Keep it outside the reach of whoever can change the database: in a ticket, a mail, on paper.
+    """
+    with opened_store(settings_from(database_url=database_url)) as store:
+        newest = store.audit.head()
+    if newest is None:
+        raise CommandError("the audit log has no entry yet")
+    if as_json:
+        output.show_json({"head": str(newest), **asdict(newest)})
+    else:
+        output.show(str(newest))
+
+
+def _kept_head(text: str) -> str:
+    """The head itself, or the last line of the file that it is kept in."""
+    from lfv_store import InvalidRecord
+    from lfv_store.audit.report import AuditHead
+
+    try:
+        return str(AuditHead.parse(text))
+    except InvalidRecord:
+        pass
+    try:
+        lines = Path(text).read_text(encoding="utf-8", errors="replace").split()
+    except OSError as error:
+        raise WrongUsage(f"--head {text} is neither a head nor a file: {error.strerror}") from None
+    try:
+        return str(AuditHead.parse(lines[-1] if lines else ""))
+    except InvalidRecord as error:
+        raise WrongUsage(f"{text} holds no audit head: {error}") from None
+
+
+def _show(report: AuditReport) -> None:
+    for problem in report.problems:
+        place = f"entry {problem.seq}: " if problem.seq is not None else ""
+        output.show(f"{place}{problem.message}")
+    if report.more_problems:
+        output.show("... and more")
+    if report.unchecked is not None:
+        output.show(report.unchecked)
+    found = f"{report.entries} entries of the audit log and {report.rows} rows"
+    if report.ok:
+        output.show(f"everything fits: {found} were checked")
+        if not report.head_checked:
+            output.show(
+                "without --head, a log that was cut off or rewritten as a whole is not found"
+            )
+    else:
+        output.show(f"NOT what was recorded: {found} were checked")
+
+
+def _as_dict(report: AuditReport) -> dict[str, object]:
+    shown = {"ok": report.ok, "first_bad_seq": report.first_bad_seq, **asdict(report)}
+    return shown | {"head": str(report.head) if report.head else None}

@@ -1,0 +1,116 @@
+"""What commands have in common: settings from options, the store, and the run an argument means."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lfv.cli.errors import CommandError, WrongUsage
+
+if TYPE_CHECKING:
+    from lfv.settings import Settings
+    from lfv_store import Run, Store
+
+LAST = "last"
+#: Prefect's background threads log by the names of their classes.
+_PREFECT_LOGGERS = ("prefect", "EventsWorker", "APILogWorker")
+_SHORT_ID = 8
+
+
+def settings_from(**options: Any) -> Settings:
+    """Settings from the environment with `options` on top, and logging set up by them.
+
+    Raises `lfv.settings.LfvSettingsError`.
+    """
+    from lfv.settings import get_settings
+
+    settings = get_settings(**options)
+    set_up_logging(settings.log_level)
+    return settings
+
+
+def set_up_logging(level: str) -> None:
+    """Let messages of at least `level` be written to stderr.  What Prefect has to say is for its
+    page; it gets here with level DEBUG only."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(level)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    if level != "DEBUG":
+        handler.addFilter(lambda record: not record.name.startswith(_PREFECT_LOGGERS))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    # Prefect's threads report what they could not send with a traceback or a bare line on stderr.
+    logging.raiseExceptions = level == "DEBUG"
+
+
+@contextmanager
+def opened_store(settings: Settings) -> Iterator[Store]:
+    """The store, for a command that works on what is there already.
+
+    Raises `CommandError` where there is no database yet, instead of making an empty one.
+    """
+    from lfv_store import open_store
+
+    file = sqlite_file(settings)
+    if file is not None and not file.exists():
+        raise CommandError(
+            f"there is no results database at {file} yet; `lfv inspect` makes one, "
+            "--database-url or LFV_HOME name another"
+        )
+    with open_store(settings.store_url) as store:
+        yield store
+
+
+def sqlite_file(settings: Settings) -> Path | None:
+    """The file of an SQLite database, None for another kind."""
+    scheme, _, path = settings.store_url.partition(":///")
+    return Path(path.partition("?")[0]) if scheme.startswith("sqlite") else None
+
+
+def find_run(store: Store, text: str) -> Run:
+    """The run that a RUN argument means: an id, its beginning, or ``last``.
+
+    Raises `WrongUsage` when that is none, or several.
+    """
+    if text == LAST:
+        newest = store.runs.list(1)
+        if not newest:
+            raise WrongUsage("there is no run yet; `lfv inspect` makes one")
+        return newest[0]
+    found = store.runs.find(text) if text else []
+    exact = [run for run in found if run.run_id == text]
+    if len(exact) == 1:
+        return exact[0]
+    if not found:
+        raise WrongUsage(f"no run has an id that begins with '{text}'; `lfv runs` lists them")
+    if len(found) > 1:
+        ids = ", ".join(run.run_id for run in found)
+        raise WrongUsage(f"several runs have an id that begins with '{text}': {ids}")
+    return found[0]
+
+
+def current_user() -> str:
+    """Name of the person at this machine, as far as the system knows it."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
+
+
+def short_id(run_id: str) -> str:
+    """Enough of an id to type; the whole where a program reads."""
+    return run_id[:_SHORT_ID] if sys.stdout.isatty() else run_id
+
+
+def local_time(at: datetime | None) -> str:
+    """For a person: local time to the minute; in UTC and ISO 8601 where a program reads."""
+    if at is None:
+        return ""
+    if sys.stdout.isatty():
+        return f"{at.astimezone():%Y-%m-%d %H:%M}"
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

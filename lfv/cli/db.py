@@ -1,0 +1,122 @@
+"""`lfv db`: the results database itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lfv.cli import output
+from lfv.cli.common import settings_from, sqlite_file
+from lfv.cli.errors import CommandError
+from lfv.cli.options import DatabaseUrlOption, JsonOption, examples
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+    from lfv_store.database import Database
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(
+        name="db", help="Create, upgrade and find the results database.", no_args_is_help=True
+    )
+    group.command(
+        "upgrade",
+        epilog=examples(
+            "lfv db upgrade",
+            "lfv db upgrade --database-url postgresql://lfv@db.example/inspections",
+        ),
+    )(upgrade)
+    group.command("check")(check)
+    group.command("url", epilog=examples("lfv db url", "psql $(lfv db url --with-password)"))(url)
+    app.add_typer(group)
+
+
+def upgrade(*, database_url: DatabaseUrlOption = None, as_json: JsonOption = False) -> None:
+    """Create the tables, or bring them to what this release works with. Keeps every row.
+
+    An SQLite file is upgraded by any command that writes; a PostgreSQL database only by this one.
+    """
+    from lfv_store import schema
+
+    with _database(database_url) as database:
+        before = schema.upgrade(database)
+        name = _name(database)
+    if as_json:
+        output.show_json({"database": name, "before": before, "now": schema.HEAD})
+    elif before == schema.HEAD:
+        output.show(f"{name} is at revision {schema.HEAD} already")
+    else:
+        came = "was created" if before is None else f"was upgraded from revision {before}"
+        output.show(f"{name} {came}, and is at revision {schema.HEAD} now")
+
+
+def check(*, database_url: DatabaseUrlOption = None, as_json: JsonOption = False) -> None:
+    """Say whether the database can be reached and fits this release; exit status 1 if not."""
+    from lfv_store import schema
+
+    file = sqlite_file(settings_from(database_url=database_url))
+    if file is not None and not file.exists():
+        raise CommandError(f"there is no file {file}: `lfv db upgrade` makes it")
+    with _database(database_url) as database:
+        found = schema.revision(database)
+        name = _name(database)
+    fits = found == schema.HEAD
+    if as_json:
+        output.show_json(
+            {"database": name, "revision": found, "expected": schema.HEAD, "fits": fits}
+        )
+        if not fits:
+            raise typer.Exit(1)
+    elif fits:
+        output.show(f"{name} is at revision {found}, as this release expects")
+    elif found is None:
+        raise CommandError(f"{name} has no tables yet: run `lfv db upgrade`")
+    else:
+        way_out = (
+            "run `lfv db upgrade`" if found in schema.REVISIONS else "use the newer release with it"
+        )
+        raise CommandError(
+            f"{name} is at revision {found}, this release expects {schema.HEAD}: {way_out}"
+        )
+
+
+def url(
+    *,
+    with_password: Annotated[
+        bool,
+        typer.Option("--with-password", help="Print the password too, for use by a program."),
+    ] = False,
+    database_url: DatabaseUrlOption = None,
+) -> None:
+    """Print the URL of the database that commands use, its password hidden."""
+    from lfv_store.database import parse_url
+
+    parsed = parse_url(settings_from(database_url=database_url).store_url)
+    output.show(_shown(parsed, hide_password=not with_password))
+
+
+@contextmanager
+def _database(database_url: str | None) -> Iterator[Database]:
+    from lfv_store.database import Database
+
+    database = Database(settings_from(database_url=database_url).store_url)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def _name(database: Database) -> str:
+    return _shown(database.url, hide_password=True)
+
+
+def _shown(address: URL, *, hide_password: bool) -> str:
+    """The URL without the name of the driver, as psql takes it too."""
+    plain = address.set(drivername=address.get_backend_name())
+    if hide_password and "password" in plain.query:
+        plain = plain.update_query_dict({"password": "***"})
+    return plain.render_as_string(hide_password=hide_password)

@@ -1,0 +1,266 @@
+"""`lfv demo`: the whole job on this machine, with product images that it draws itself."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lfv.cli import output
+from lfv.cli.common import opened_store, settings_from
+from lfv.cli.demo_results import ImageResult, image_results
+from lfv.cli.endpoint import api_endpoint
+from lfv.cli.options import JsonOption, examples
+from lfv.cli.progress import Activity
+
+if TYPE_CHECKING:
+    from lfv.cli.demo_images import DemoSet
+    from lfv.client.training import TrainedModel
+    from lfv.run.report import RunSummary
+    from lfv.settings import Settings
+
+PROJECT = "demo-flange"
+#: Sure anomalies are rejected, unsure answers of either kind are left to a person.
+POLICY = {
+    "name": "demo: reject from 0.8, review what is unsure",
+    "default": {
+        "classification": {"min_confidence": 0.8},
+        "review": {"anomalous_from": 0.5, "normal_below": 0.7},
+    },
+}
+DEFAULT_OUTPUT = Path("demo-output")
+LATEST = "latest"
+
+
+def register(app: typer.Typer) -> None:
+    app.command("demo", epilog=examples("lfv demo", "lfv demo --output ~/lfv-demo --seed 7"))(demo)
+
+
+def demo(
+    *,
+    folder: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Where images, database and report go.",
+            file_okay=False,
+        ),
+    ] = DEFAULT_OUTPUT,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", help="Draw other parts than usual.", min=0, show_default=False),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """See an inspection happen, without an account and without images of your own.
+
+    Draws some sixty machined parts with scratches, dents and stains, trains a model on them,
+    inspects two dozen other parts with it, and shows every verdict. One of the inspected files is
+    broken on purpose: it ends as a record that says why, and the other parts still get theirs.
+    """
+    began = monotonic()
+    settings = _own_settings(folder)
+    images = _draw(folder, seed, quiet=as_json)
+    # Held over both steps, so that the service is started once.
+    with api_endpoint(settings):
+        model = _train(settings, images, quiet=as_json)
+        summary = _inspect(settings, images, model, quiet=as_json)
+    results = _results(settings, _latest(settings, summary.run_id), summary.run_id)
+    took = monotonic() - began
+    if as_json:
+        output.show_json(_as_dict(settings, images, model, summary, results, took))
+    else:
+        _show(settings, model, summary, results, took)
+
+
+def _own_settings(folder: Path) -> Settings:
+    """Settings that keep the demo to its folder, whatever the environment says."""
+    given = settings_from(home=folder)
+    alone: dict[str, Any] = {
+        "endpoint_url": None,
+        "database_url": "",
+        "buckets": {},
+        "staging_uri": None,
+        "backbone": None,
+        "detector": None,
+        "network": False,
+    }
+    return given.model_copy(update=alone)
+
+
+def _draw(folder: Path, seed: int | None, *, quiet: bool) -> DemoSet:
+    from lfv.cli.demo_images import DEFAULT_SEED, make_demo_set
+
+    with Activity("draw parts", quiet=quiet) as activity:
+        activity.tell("product images for training and inspection")
+        return make_demo_set(
+            folder.absolute() / "images",
+            seed=DEFAULT_SEED if seed is None else seed,
+            progress=activity.count,
+        )
+
+
+def _train(settings: Settings, images: DemoSet, *, quiet: bool) -> TrainedModel:
+    from lfv.cli.train import train_project
+
+    with Activity("train", quiet=quiet) as activity:
+        model = train_project(settings, str(images.train_manifest), PROJECT, activity)
+    if not quiet:
+        measures = (
+            f"{name} {value:.3f}"
+            for name, value in (
+                ("F1", model.f1),
+                ("precision", model.precision),
+                ("recall", model.recall),
+            )
+            if value is not None
+        )
+        output.note(f"trained {PROJECT} version {model.version}: {', '.join(measures)}")
+    return model
+
+
+def _inspect(
+    settings: Settings, images: DemoSet, model: TrainedModel, *, quiet: bool
+) -> RunSummary:
+    from lfv.cli.inspect import run_flow
+
+    arguments = {
+        "source": str(images.inspect_manifest),
+        "project": PROJECT,
+        "model_version": model.version,
+        "policy": POLICY,
+        "triggered_by": "lfv demo",
+    }
+    return run_flow(settings, arguments, show_progress=not quiet)
+
+
+def _latest(settings: Settings, run_id: str) -> Path:
+    """A short name for the folder of the run's report."""
+    folder, latest = settings.run_folder(run_id), settings.home / LATEST
+    if latest.is_symlink():
+        latest.unlink()
+    try:
+        latest.symlink_to(folder.relative_to(settings.home), target_is_directory=True)
+    except OSError:  # something else is there, or there are no links on this file system
+        return folder
+    return latest
+
+
+def _results(settings: Settings, run_folder: Path, run_id: str) -> list[ImageResult]:
+    with opened_store(settings) as store:
+        return image_results(store, run_id, run_folder)
+
+
+def _show(
+    settings: Settings,
+    model: TrainedModel,
+    summary: RunSummary,
+    results: list[ImageResult],
+    took: float,
+) -> None:
+    columns = ("part", "labelled", "verdict", "model's answer", "anomalies found", "thumbnail")
+    rows = [
+        (
+            result.serial,
+            result.label,
+            result.verdict,
+            result.answer,
+            result.anomalies,
+            _relative(result.thumbnail),
+        )
+        for result in results
+    ]
+    counts = summary.counts
+    output.show(
+        output.table(columns, rows, whole=("thumbnail",)),
+        "",
+        f"{counts.total} parts inspected in {took:.0f} s all in all: {counts.accepted} accepted, "
+        f"{counts.rejected} rejected, {counts.review} to review, {counts.errors} not inspected. "
+        "The model is stopped.",
+    )
+    for result in results:
+        if result.error is not None:
+            output.show(
+                f"Line {result.line_number} is broken on purpose, and its record says why: "
+                f"{result.error}"
+            )
+    command = f"LFV_HOME={shlex.quote(_relative(settings.home))} {_own_command()}"
+    output.show(
+        "",
+        output.facts(
+            {
+                "report": _relative(_report(settings, summary)),
+                "training": _relative(_training_report(settings, model)),
+                "database": settings.shown_store_url,
+            }
+        ),
+        "",
+        "Look further with:",
+        f"  {command} show last",
+        f"  {command} review",
+        f"  {command} export last --format csv",
+    )
+
+
+def _own_command() -> str:
+    """How to call this program from here: by name where the shell finds it."""
+    path = Path(sys.argv[0]).absolute()
+    found = shutil.which("lfv")
+    if path.name != "lfv" or (found is not None and Path(found).absolute() == path):
+        return "lfv"
+    return shlex.quote(_relative(path))
+
+
+def _report(settings: Settings, summary: RunSummary) -> Path | None:
+    """The report by its short name, where it has one."""
+    short = settings.home / LATEST / "report.html"
+    return short if summary.report is not None and short.is_file() else summary.report
+
+
+def _training_report(settings: Settings, model: TrainedModel) -> Path | None:
+    from lfv.cli.train import training_report
+
+    written = training_report(settings, model)
+    return Path(written) if written is not None else None
+
+
+def _relative(path: Path | None) -> str:
+    """As it is shortest to type from here."""
+    if path is None:
+        return ""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def _as_dict(
+    settings: Settings,
+    images: DemoSet,
+    model: TrainedModel,
+    summary: RunSummary,
+    results: list[ImageResult],
+    took: float,
+) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "run": asdict(summary),
+        "model": {
+            "project": model.project,
+            "version": model.version,
+            "f1": model.f1,
+            "precision": model.precision,
+            "recall": model.recall,
+            "report": _training_report(settings, model),
+        },
+        "images": images.folder,
+        "database": settings.shown_store_url,
+        "seconds": took,
+        "results": [asdict(result) for result in results],
+    }

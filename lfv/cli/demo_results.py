@@ -1,0 +1,71 @@
+"""What a run found, image by image: for a table that a person can take in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lfv.cli.answers import answer
+
+if TYPE_CHECKING:
+    from lfv_store import Store
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """One line of the manifest; `verdict` is 'error' where the image could not be inspected."""
+
+    line_number: int
+    image: str
+    serial: str
+    label: str
+    verdict: str
+    answer: str
+    anomalies: str
+    error: str | None
+    thumbnail: Path | None
+
+
+def image_results(store: Store, run_id: str, run_folder: Path) -> list[ImageResult]:
+    """Every line of a run, in order; for runs that fit a screen."""
+    from lfv.formats.answers import DetectAnomalyResult
+
+    answers = {
+        one.line_number: DetectAnomalyResult.from_response(one.response)
+        for one in store.verdicts.candidates(run_id)
+    }
+    return [
+        _result(row, answers.get(row["line_number"]), run_folder)
+        for row in store.results.rows(run_id)
+    ]
+
+
+def _result(row: dict[str, Any], found: Any, run_folder: Path) -> ImageResult:
+    thumbnail = run_folder / "thumbnails" / f"{row['line_number']:07d}.jpg"
+    defects = found.defects if found is not None else ()
+    return ImageResult(
+        line_number=row["line_number"],
+        image=row["source_ref"].rpartition("/")[2],
+        serial=str(row["attributes"].get("serial", "")),
+        label=_label(row["expected_is_anomalous"]),
+        verdict=row["verdict"] or "error",
+        answer=answer(row["is_anomalous"], row["confidence"]),
+        anomalies=", ".join(
+            f"{one.name} {_share(one.total_percentage_area)}"
+            for one in sorted(defects, key=lambda one: -one.total_percentage_area)
+        ),
+        error=row["error"],
+        thumbnail=thumbnail if thumbnail.is_file() else None,
+    )
+
+
+def _share(area: float) -> str:
+    """A part of the image in percent; what was found is never shown as nothing."""
+    return f"{area:.2%}" if area >= 0.0001 else "<0.01%"
+
+
+def _label(expected: bool | None) -> str:
+    if expected is None:
+        return ""
+    return "anomaly" if expected else "normal"

@@ -1,0 +1,89 @@
+"""`lfv export`: the results of a run as a file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import IO, Annotated
+
+import typer
+
+from lfv.cli import output
+from lfv.cli.common import find_run, opened_store, settings_from
+from lfv.cli.errors import WrongUsage
+from lfv.cli.exporting import Column, Format, write_rows
+from lfv.cli.options import DatabaseUrlOption, RunArgument, examples
+from lfv.cli.progress import Activity
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        "export",
+        epilog=examples(
+            "lfv export last --format csv -o results.csv",
+            "lfv export 3f7c --format jsonl | jq 'select(.verdict == \"reject\").source_ref'",
+        ),
+    )(export)
+
+
+def export(
+    run: RunArgument,
+    *,
+    form: Annotated[
+        Format, typer.Option("--format", "-f", help="What to write.", case_sensitive=False)
+    ] = Format.CSV,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="File to write; else the results are printed.",
+            dir_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+    spreadsheet: Annotated[
+        bool,
+        typer.Option(
+            "--spreadsheet",
+            help="In CSV, put an apostrophe before what a spreadsheet would take for a formula.",
+        ),
+    ] = False,
+    database_url: DatabaseUrlOption = None,
+) -> None:
+    """Write every inspection of a run, one row a manifest line, as it is read.
+
+    The columns are those of the view inspection_results. Lists and mappings, such as the reasons
+    and attributes, are JSON text in CSV and Parquet. Times are UTC.
+    """
+    if file is None and form is Format.PARQUET and sys.stdout.isatty():
+        raise WrongUsage("Parquet is not for a terminal: name a file with -o FILE")
+    settings = settings_from(database_url=database_url)
+    with opened_store(settings) as store, Activity("export", quiet=file is None) as activity:
+        from lfv_store.results import RESULT_COLUMNS
+
+        found = find_run(store, run)
+        total = store.inspections.counts(found.run_id).inspected
+        rows = activity.counted(store.results.rows(found.run_id), total)
+        columns = [Column(name, kind) for name, kind in RESULT_COLUMNS]
+        write = partial(write_rows, rows, columns, form=form, spreadsheet=spreadsheet)
+        if file is None:
+            output.write_bytes(write)
+            return
+        count = _replace(file, write)
+    output.show(f"{file}: {count} inspections")
+
+
+def _replace(file: Path, write: Callable[[IO[bytes]], int]) -> int:
+    """Write to a file beside `file`, which takes its place when it is complete."""
+    unfinished = file.with_name(f".{file.name}.part")
+    try:
+        with unfinished.open("wb") as stream:
+            count = write(stream)
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return count

@@ -1,0 +1,295 @@
+"""`lfv inspect`: inspect the images of a manifest, or finish a run that ended early."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lfv.cli import output
+from lfv.cli.common import (
+    current_user,
+    find_run,
+    opened_store,
+    settings_from,
+)
+from lfv.cli.errors import CommandError, ExitStatus, WrongUsage
+from lfv.cli.options import (
+    BucketOption,
+    DatabaseUrlOption,
+    EndpointUrlOption,
+    JsonOption,
+    RegionOption,
+    examples,
+)
+from lfv.cli.progress import Activity
+
+if TYPE_CHECKING:
+    from lfv.run.control import Progress
+    from lfv.run.report import RunSummary
+    from lfv.settings import Settings
+
+
+#: Options that say where a run is, not what it is.
+_WITH_RESUME = frozenset({"resume", "endpoint_url", "database_url", "region", "bucket", "as_json"})
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        "inspect",
+        epilog=examples(
+            "lfv inspect images/ --project cookies",
+            "lfv inspect test.manifest --project cookies --confidence 0.9 --max-cost 5",
+            "lfv inspect --resume last",
+        ),
+    )(inspect)
+
+
+def inspect(
+    context: typer.Context,
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            help="Manifest (JSON Lines, CSV, text), folder, or s3://bucket/prefix/.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    project: Annotated[
+        str | None,
+        typer.Option("--project", "-p", help="Name of the project.", show_default=False),
+    ] = None,
+    model_version: Annotated[
+        str, typer.Option("--model-version", help="Version of the model, or 'latest'.")
+    ] = "latest",
+    confidence: Annotated[
+        float | None,
+        typer.Option(
+            "--confidence",
+            min=0.0,
+            max=1.0,
+            help="Reject what is anomalous with at least this confidence. Default: 0.8.",
+            show_default=False,
+        ),
+    ] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option(
+            "--policy",
+            metavar="FILE",
+            help="Verdict policy in YAML or JSON, instead of --confidence.",
+            exists=True,
+            dir_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+    min_inference_units: Annotated[
+        int, typer.Option("--min-inference-units", min=1, help="Units hosted, and paid, at least.")
+    ] = 1,
+    max_inference_units: Annotated[
+        int | None,
+        typer.Option(
+            "--max-inference-units", min=1, help="Units to scale up to.", show_default=False
+        ),
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Ask again about images this model has judged before.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="End the run at the first line that cannot be read.")
+    ] = False,
+    max_cost: Annotated[
+        float | None,
+        typer.Option("--max-cost", min=0.0, help="US dollars at most.", show_default=False),
+    ] = None,
+    max_hosted_minutes: Annotated[
+        float | None,
+        typer.Option(
+            "--max-hosted-minutes",
+            min=0.0,
+            help="Minutes for which the model is up at most.",
+            show_default=False,
+        ),
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            "--resume",
+            metavar="RUN",
+            help="Finish a run that ended early; takes its source, model and policy from there.",
+            show_default=False,
+        ),
+    ] = None,
+    endpoint_url: EndpointUrlOption = None,
+    database_url: DatabaseUrlOption = None,
+    region: RegionOption = None,
+    bucket: BucketOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Inspect every image of a manifest, store each answer, and stop the model.
+
+    The model is started when there is anything to ask, and stopped however the run ends. Images
+    whose bytes this model has judged before are not asked again.
+    """
+    if (resume is None) == (source is None):
+        raise WrongUsage("give either a SOURCE or --resume RUN")
+    if resume is not None:
+        _refuse_what_the_run_has(context)
+    for name, limit in (("--max-cost", max_cost), ("--max-hosted-minutes", max_hosted_minutes)):
+        if limit == 0:
+            raise WrongUsage(f"{name} 0 leaves nothing to inspect with: give more, or leave it out")
+    if resume is None and project is None:
+        raise WrongUsage("--project is needed: which model is to inspect the images?")
+    if policy is not None and confidence is not None:
+        raise WrongUsage("give --confidence or --policy, not both: a policy has its own limits")
+    settings = settings_from(
+        endpoint_url=endpoint_url, database_url=database_url, region=region, buckets=bucket
+    )
+    source = _absolute(source or "")
+    if resume is None and "://" not in source and not Path(source).exists():
+        raise CommandError(f"there is no manifest, folder or image at {source}")
+    if policy is not None:
+        from lfv.client.policy import Policy
+
+        Policy.load(policy)  # says what is wrong with it before anything is started
+    arguments = {
+        "source": source,
+        "project": project,
+        "model_version": model_version,
+        "confidence": confidence,
+        "policy": str(policy.resolve()) if policy else None,
+        "min_inference_units": min_inference_units,
+        "max_inference_units": max_inference_units,
+        "again": again,
+        "strict": strict,
+        "max_cost": max_cost,
+        "max_hosted_minutes": max_hosted_minutes,
+        "triggered_by": f"lfv inspect ({current_user()})",
+    }
+    run_id = _run_id(settings, resume) if resume is not None else None
+    summary = run_flow(settings, arguments, resume=run_id, show_progress=not as_json)
+    if as_json:
+        output.show_json(as_dict(summary))
+    else:
+        show_summary(summary, settings)
+    if summary.counts.errors:
+        raise typer.Exit(ExitStatus.SOME_NOT_INSPECTED)
+
+
+def _refuse_what_the_run_has(context: typer.Context) -> None:
+    """Raise `WrongUsage` for an option that a resumed run would not heed."""
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in context.params
+        if name not in _WITH_RESUME
+        and (where := context.get_parameter_source(name)) is not None
+        and where.name == "COMMANDLINE"
+    ]
+    if given:
+        raise WrongUsage(
+            f"--resume goes on with what the run was begun with: leave out {', '.join(given)}"
+        )
+
+
+def run_flow(
+    settings: Settings,
+    arguments: dict[str, Any],
+    *,
+    resume: str | None = None,
+    show_progress: bool = True,
+) -> RunSummary:
+    """Run the flow in this process; its progress is shown on stderr."""
+    from lfv.cli.prefect_api import ending_cleanly_on_sigterm, provide_prefect_api
+    from lfv.settings import quieten_prefect, use_in_process
+
+    use_in_process(settings)
+    quieten_prefect()
+    with (
+        ending_cleanly_on_sigterm(),
+        Activity("inspect", quiet=not show_progress) as activity,
+    ):
+        activity.tell("starting")
+        provide_prefect_api(settings.home / "prefect-server.log")
+        from flows.inspect_images import inspect_images, resume_inspection
+        from lfv.run.control import watching
+
+        with watching(_watcher(activity)):
+            summary: RunSummary = (
+                inspect_images(**arguments) if resume is None else resume_inspection(resume)
+            )
+        return summary
+
+
+def as_dict(summary: RunSummary) -> dict[str, Any]:
+    """A summary as JSON has it; keys may be added, never changed."""
+    return asdict(summary)
+
+
+def show_summary(summary: RunSummary, settings: Settings) -> None:
+    """The outcome for people."""
+    counts = summary.counts
+    output.show(
+        output.facts(
+            {
+                "run": summary.run_id,
+                "status": summary.status,
+                "model": f"{summary.project}, version {summary.model_version}",
+                "images": counts.total,
+                "accept": counts.accepted,
+                "reject": counts.rejected,
+                "review": counts.review,
+                "not inspected": counts.errors or None,
+                "reused answers": counts.reused or None,
+                "against labels": _against_labels(summary),
+                "report": summary.report,
+                "database": settings.shown_store_url,
+            }
+        )
+    )
+    if counts.errors:
+        output.note(
+            f"{counts.errors} images could not be inspected; `lfv show {summary.run_id[:8]}` "
+            "says why"
+        )
+
+
+def _against_labels(summary: RunSummary) -> str | None:
+    """The figures of a labelled run."""
+    found = summary.evaluation
+    if found is None:
+        return None
+    figures = {
+        "precision": found.precision,
+        "recall": found.recall,
+        "F1": found.f1,
+        "ROC AUC": found.roc_auc,
+    }
+    told = [f"{name} {value:.3f}" for name, value in figures.items() if value is not None]
+    return ", ".join([*told, f"on {found.images} images"])
+
+
+def _watcher(activity: Activity) -> Callable[[Progress], None]:
+    """Shows the steps of a run."""
+
+    def watch(step: Progress) -> None:
+        if step.total is not None:
+            activity.count(step.done, step.total)
+            if step.phase == "ask":
+                activity.tell("asking the model")
+        elif step.text:
+            activity.tell(step.text)
+
+    return watch
+
+
+def _run_id(settings: Settings, text: str) -> str:
+    with opened_store(settings) as store:
+        return find_run(store, text).run_id
+
+
+def _absolute(source: str) -> str:
+    """The source as it is found from any folder: a resumed run may be elsewhere."""
+    return source if "://" in source else str(Path(source).absolute())

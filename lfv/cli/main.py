@@ -1,0 +1,152 @@
+"""The `lfv` command: one module per subcommand, errors as one sentence, exit statuses.
+
+Modules of subcommands import what is heavy (Prefect, SQLAlchemy, boto3) inside their functions,
+so that `lfv --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, NoReturn
+
+import typer
+
+from lfv.cli import (
+    audit,
+    db,
+    decide,
+    demo,
+    export,
+    inspect,
+    models,
+    review,
+    runs,
+    serve,
+    stop,
+    sweep,
+    train,
+    version,
+)
+from lfv.cli.errors import ExitStatus, OutputClosed, WrongUsage
+from lfv.cli.output import note
+
+#: Exceptions defined in these packages are written for users: their text is the whole message.
+_OWN_PACKAGES = frozenset({"deployments", "flows", "lfv", "lfv_store", "tasks"})
+
+#: The way out of an error that does not name one itself, by the error's stable code.
+_WAYS_OUT: Mapping[str, str] = {
+    "host_unreachable": "check --endpoint-url, or leave it out to use a service on this machine",
+    "manifest_header_invalid": "docs/manifests.md says what a manifest holds",
+    "manifest_kind_unknown": "docs/manifests.md says what a manifest can be",
+    "model_not_found": "`lfv models` lists what there is",
+    "policy_invalid": "docs/policies.md says what a policy holds",
+}
+
+app = typer.Typer(
+    name="lfv",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@dataclass
+class Invocation:
+    """What the options before the subcommand said."""
+
+    debug: bool = False
+
+
+@app.callback()
+def lfv(
+    context: typer.Context,
+    *,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
+) -> None:
+    """Inspect product images with Lookout for Vision models.
+
+    Start a model, ask it about every image of a manifest, keep every answer in SQL, stop the model.
+    Without an account or endpoint everything runs on this machine: try [bold]lfv demo[/bold].
+
+    Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but some images could not be inspected.
+    """
+    invocation = context.find_object(Invocation)
+    if invocation is not None:
+        invocation.debug = debug
+    _warn_of_unknown_variables()
+
+
+for _module in (
+    *(demo, train, inspect, runs, decide, review, export),
+    *(models, serve, stop, sweep, audit, db, version),
+):
+    _module.register(app)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line (the process's own when None) and return its exit status."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may know ASCII only
+    invocation = Invocation()
+    try:
+        app(args=arguments, prog_name="lfv", obj=invocation)
+    except SystemExit as ending:
+        status = ending.code if isinstance(ending.code, int) else int(ending.code is not None)
+        if status == ExitStatus.INTERRUPTED:
+            note("lfv: interrupted")
+        elif status == ExitStatus.TERMINATED:
+            note("lfv: terminated")
+        return status
+    except OutputClosed:
+        _discard_stdout()
+        return ExitStatus.OUTPUT_CLOSED
+    except Exception as error:
+        if invocation.debug:
+            raise
+        note(f"lfv: {sentence(error)}")
+        return ExitStatus.WRONG_USAGE if _is_wrong_usage(error) else ExitStatus.FAILED
+    return ExitStatus.DONE
+
+
+def sentence(error: BaseException) -> str:
+    """What a user is told of an error."""
+    text = " ".join(str(error).split())
+    if type(error).__module__.partition(".")[0] in _OWN_PACKAGES and text:
+        way_out = _WAYS_OUT.get(str(getattr(error, "code", "")))
+        return f"{text.rstrip('.')}; {way_out}" if way_out else text
+    if isinstance(error, OSError) and error.strerror:
+        place = f": {error.filename}" if error.filename else ""
+        return f"{error.strerror}{place}"
+    name = type(error).__name__
+    return f"unexpected {name}{': ' + text if text else ''} (lfv --debug ... shows where)"
+
+
+def _is_wrong_usage(error: Exception) -> bool:
+    from lfv.settings import LfvSettingsError
+
+    return isinstance(error, WrongUsage | LfvSettingsError)
+
+
+def _warn_of_unknown_variables() -> None:
+    from lfv.settings import unknown_variables
+
+    for name in unknown_variables():
+        note(f"lfv: warning: {name} is set but is no setting (docs/settings.md lists them)")
+
+
+def _discard_stdout() -> None:
+    """Point stdout nowhere, so that the interpreter's last flush finds no closed pipe."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def main() -> NoReturn:
+    """Entry point of the ``lfv`` script."""
+    sys.exit(run())

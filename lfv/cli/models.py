@@ -1,0 +1,66 @@
+"""`lfv models`: the model versions there are."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from lfv.cli import output
+from lfv.cli.common import local_time, settings_from
+from lfv.cli.endpoint import api_endpoint
+from lfv.cli.options import EndpointUrlOption, JsonOption, RegionOption, examples
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        "models",
+        epilog=examples("lfv models", "lfv models --project cookies --json"),
+    )(models)
+
+
+def models(
+    *,
+    project: Annotated[
+        str | None,
+        typer.Option("--project", "-p", help="Only this project.", show_default=False),
+    ] = None,
+    endpoint_url: EndpointUrlOption = None,
+    region: RegionOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the model versions with their status and how well they did in training.
+
+    F1, precision and recall are what the service measured on its test images. A model that is
+    HOSTED or STARTING_HOSTING is billed wherever hosting costs money: lfv stop ends that.
+    """
+    from lfv.client.catalog import model_entries
+
+    settings = settings_from(endpoint_url=endpoint_url, region=region)
+    with api_endpoint(settings) as url:
+        entries = model_entries(url, settings.region, project=project)
+    if as_json:
+        output.show_json([asdict(entry) for entry in entries])
+        return
+    columns = ("project", "version", "status", "F1", "precision", "recall", "created", "message")
+    rows = [
+        (
+            entry.project,
+            entry.version,
+            entry.status,
+            _measure(entry.f1),
+            _measure(entry.precision),
+            _measure(entry.recall),
+            local_time(entry.created_at),
+            entry.message,
+        )
+        for entry in entries
+    ]
+    output.show_table(columns, rows, right=("F1", "precision", "recall"))
+    if not entries:
+        output.note("no model yet; `lfv train` makes one")
+
+
+def _measure(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

@@ -1,0 +1,200 @@
+"""What commands print: results on stdout, for people or as JSON, and everything else on stderr.
+
+Without a terminal nothing is coloured, wrapped or cut, so that grep and cut find whole lines.
+All writing to stdout goes through here; a reader that went away becomes `OutputClosed`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TextIO
+
+from lfv.cli.errors import OutputClosed
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+#: Columns where there is no terminal: enough for any table, so nothing is wrapped.
+_UNLIMITED = 4000
+
+#: Columns that are no wider than this are not broken on a terminal.
+_SHORT = 20
+
+_STYLES = {"accept": "green", "reject": "red", "review": "yellow", "error": "magenta"}
+
+
+def console(stream: TextIO | None = None) -> Console:
+    """A Rich console for stdout (or `stream`) that is plain and wide without a terminal."""
+    from rich.console import Console
+
+    stream = stream or sys.stdout
+    terminal = stream.isatty()
+    return Console(
+        file=stream,
+        width=None if terminal else _UNLIMITED,
+        color_system="auto" if terminal else None,
+        highlight=False,
+        emoji=False,
+        markup=False,
+    )
+
+
+def show(*renderables: RenderableType) -> None:
+    """Print to stdout, each on lines of its own.  Text is never wrapped, coloured or cut."""
+    with _watched_stdout():
+        for renderable in renderables:
+            if isinstance(renderable, str):
+                sys.stdout.write(_clean(renderable))
+            else:
+                out = console()
+                # Longer lines than the terminal's are the terminal's to wrap, as paths have it.
+                out.width = max(out.width, out.measure(renderable).minimum)
+                out.print(renderable, crop=False)
+        sys.stdout.flush()
+
+
+def show_json(value: object) -> None:
+    """Print `value` to stdout as indented JSON with its keys in the order they have."""
+    import orjson
+
+    text = orjson.dumps(value, default=_plain, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z)
+    with _watched_stdout():
+        sys.stdout.write(text.decode() + "\n")
+        sys.stdout.flush()
+
+
+def write_bytes(write: Callable[[Any], object]) -> None:
+    """Let `write` write to stdout's binary stream."""
+    with _watched_stdout():
+        sys.stdout.flush()
+        write(sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+
+
+def note(text: str) -> None:
+    """One line on stderr that is no result: what is going on, or a warning."""
+    sys.stderr.write(f"{printable(text)}\n")
+    sys.stderr.flush()
+
+
+def table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    right: Sequence[str] = (),
+    whole: Sequence[str] = (),
+) -> RenderableType:
+    """A table: Rich's on a terminal, else lines whose columns are two or more blanks apart.
+
+    `right` names the columns that are aligned right, `whole` those that stay in one piece however
+    narrow the terminal; cells that are verdicts get their colour.
+    """
+    cells = [[printable(cell) for cell in row] for row in rows]
+    numeric = [name in right for name in columns]
+    if not sys.stdout.isatty():
+        return _aligned([list(columns), *cells], numeric)
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    result = Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        header_style="bold",
+        show_edge=False,
+    )
+    for number, (name, is_number) in enumerate(zip(columns, numeric, strict=True)):
+        justify: Literal["left", "right"] = "right" if is_number else "left"
+        widest = max(len(name), *(len(row[number]) for row in cells), 0)
+        short = is_number or widest <= _SHORT or name in whole
+        result.add_column(
+            name, justify=justify, overflow="fold", min_width=widest if short else _SHORT
+        )
+    for row in cells:
+        result.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+    return result
+
+
+def show_table(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()
+) -> None:
+    """Print a table to stdout; nothing at all when it has no rows."""
+    if rows:
+        show(table(columns, rows, right=right))
+
+
+def facts(pairs: Mapping[str, object]) -> RenderableType:
+    """Names and values below each other; None and empty values are left out."""
+    shown = [
+        [name, printable(value)]
+        for name, value in pairs.items()
+        if value is not None and value != ""
+    ]
+    if not sys.stdout.isatty():
+        return _aligned(shown, [False, False])
+    from rich.table import Table
+    from rich.text import Text
+
+    result = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    result.add_column(style="bold", no_wrap=True)
+    result.add_column(overflow="fold")
+    for name, text in shown:
+        result.add_row(name, Text(text, style=_STYLES.get(text, "")))
+    return result
+
+
+def _aligned(rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> str:
+    """Rows as lines, each column as wide as its widest cell, nothing at the end of a line."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        padded = (
+            cell.rjust(width) if is_number else cell.ljust(width)
+            for cell, width, is_number in zip(row, widths, numeric, strict=True)
+        )
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
+
+
+def printable(value: object) -> str:
+    """`value` as one line of text that cannot steer a terminal: control characters and those that
+    turn the writing direction are shown as escapes."""
+    text = "" if value is None else str(value)
+    if text.isprintable():
+        return text
+    return "".join(
+        character
+        if character.isprintable()
+        else character.encode("unicode_escape", "backslashreplace").decode()
+        for character in text
+    )
+
+
+def _clean(text: str) -> str:
+    """Lines of text, each made printable."""
+    return "".join(f"{printable(line)}\n" for line in text.split("\n"))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, set | frozenset | tuple):
+        return list(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+@contextmanager
+def _watched_stdout() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise OutputClosed from None

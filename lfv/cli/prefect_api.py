@@ -1,0 +1,147 @@
+"""A Prefect API for a flow that a command runs: the one that is configured, or a temporary one.
+
+Prefect would start a temporary server by itself, but in the command's own process group: Ctrl-C at
+a terminal ends that server first, and the run, which still has a model to stop, waits for it and
+fails.  So the command starts the server, ``python -m lfv.cli.prefect_api``, in a session of its
+own.  It ends when its standard input does: the kernel closes that pipe with the command, however
+the command ends.
+
+PrefectUnreachable    there is no Prefect API to run a flow with
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+from lfv.cli.errors import CommandError
+
+if TYPE_CHECKING:
+    import uvicorn
+
+_TERMINATED = 143
+#: A first start makes a database; on a busy machine it takes many times the usual few seconds.
+_START_SECONDS = 180.0
+_ENDING_SECONDS = 5.0
+
+#: Servers that this process started; they end after it, with the last of what Prefect tells them.
+_servers: list[subprocess.Popen[bytes]] = []
+
+
+class PrefectUnreachable(CommandError):
+    """There is no Prefect API to run a flow with."""
+
+
+@contextmanager
+def ending_cleanly_on_sigterm() -> Iterator[None]:
+    """Turn SIGTERM into an exit with status 143, so that everything is put away on the way out."""
+    before = signal.signal(signal.SIGTERM, _exit)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _exit(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(_TERMINATED)
+
+
+def provide_prefect_api(log: Path) -> None:
+    """See to it that flows of this process find a Prefect API; a temporary server writes `log`.
+
+    Raises `PrefectUnreachable`.
+    """
+    from prefect.settings import get_current_settings
+
+    configured = get_current_settings().api.url
+    if configured is not None:
+        _require_configured(configured)
+        return
+    from prefect.context import refresh_global_settings_context
+
+    from lfv.settings import temporary_prefect_environment, use_prefect_api
+
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lfv.cli.prefect_api"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=output,
+            start_new_session=True,
+            env=temporary_prefect_environment(),
+        )
+    _servers.append(process)  # nothing waits for it, and its pipe stays open as long as we live
+    port = process.stdout.readline().strip().decode() if process.stdout is not None else ""
+    hint = f"its log is {log}"
+    if not port:
+        raise PrefectUnreachable(f"Prefect's temporary server did not start; {hint}")
+    url = f"http://127.0.0.1:{port}/api"
+    try:
+        # A server that is starting lets the first request wait.
+        urllib.request.urlopen(f"{url}/health", timeout=_START_SECONDS).close()  # noqa: S310
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        raise PrefectUnreachable(
+            f"Prefect's temporary server does not answer ({reason}); {hint}"
+        ) from None
+    use_prefect_api(url)
+    refresh_global_settings_context()
+
+
+def _require_configured(url: str) -> None:
+    """Ask as Prefect's client does, with what it is told about certificates and keys."""
+    import httpx
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        error = client.api_healthcheck()
+    if isinstance(error, httpx.TransportError):
+        raise PrefectUnreachable(
+            f"Prefect's API at {url} does not answer ({error}); start it, or check PREFECT_API_URL"
+        )
+
+
+def serve(stdin: int, stdout: int) -> None:
+    """Be a temporary Prefect server until `stdin` ends; its port is a line on `stdout`."""
+    import uvicorn
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        # From here on a request waits for its answer instead of being refused.
+        listener.listen()
+        os.write(stdout, f"{listener.getsockname()[1]}\n".encode())
+        os.close(stdout)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                "prefect.server.api.server:create_app",
+                factory=True,
+                lifespan="on",
+                log_level="error",
+                timeout_graceful_shutdown=1,
+            )
+        )
+        threading.Thread(target=_end_with, args=(stdin, server), daemon=True).start()
+        server.run(sockets=[listener])
+
+
+def _end_with(stdin: int, server: uvicorn.Server) -> NoReturn:
+    while os.read(stdin, 4096):
+        pass
+    server.should_exit = True
+    threading.Event().wait(_ENDING_SECONDS)  # ends earlier with the process
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    serve(sys.stdin.fileno(), sys.stdout.fileno())

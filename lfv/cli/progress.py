@@ -1,0 +1,81 @@
+"""Showing on stderr that work goes on: a live line on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from lfv.cli.output import console, note, printable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+
+T = TypeVar("T")
+
+
+class Activity:
+    """A piece of long work, shown while entered.  `quiet` shows nothing at all.
+
+    `tell` says in a few words what is being done, `count` how much of it is done; both may be
+    called from any thread, as often as is handy.
+    """
+
+    def __init__(self, title: str, *, quiet: bool = False) -> None:
+        self._title = title
+        self._quiet = quiet
+        self._told = ""
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        if self._quiet or not sys.stderr.isatty():
+            return self
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[amount]}", markup=False),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[text]}", style="dim", markup=False),
+            console=console(sys.stderr),
+            transient=True,
+        )
+        self._progress.start()
+        self._task = self._progress.add_task(self._title, total=None, amount="", text="")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def tell(self, text: str) -> None:
+        """Say what is being done; the same words again are not repeated."""
+        if self._quiet or text == self._told:
+            return
+        self._told = text
+        if self._progress is None:
+            note(f"{self._title}: {text}")
+        elif self._task is not None:
+            self._progress.update(self._task, text=printable(text))
+
+    def count(self, done: int, total: int) -> None:
+        """Move the bar; without a terminal this is not shown."""
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=done, total=total, amount=f"{done}/{total}")
+
+    def counted(self, items: Iterable[T], total: int) -> Iterator[T]:
+        """`items`, counted as they are taken."""
+        for done, item in enumerate(items, start=1):
+            self.count(done, total)
+            yield item

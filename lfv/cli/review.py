@@ -1,0 +1,204 @@
+"""`lfv review`: what waits for a person, and what that person says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lfv.cli import output
+from lfv.cli.answers import answer, reasons_text
+from lfv.cli.common import (
+    current_user,
+    find_run,
+    local_time,
+    opened_store,
+    settings_from,
+    short_id,
+)
+from lfv.cli.errors import CommandError, WrongUsage
+from lfv.cli.groups import ReviewGroup
+from lfv.cli.options import DatabaseUrlOption, JsonOption, RunArgument, examples
+
+if TYPE_CHECKING:
+    from lfv_store import Review, Store
+
+
+class ReviewVerdict(StrEnum):
+    """What a person may say; a review ends the waiting, so it is one or the other."""
+
+    ACCEPT = "accept"
+    REJECT = "reject"
+
+
+RunOption = Annotated[
+    str | None,
+    typer.Option("--run", metavar="RUN", help="Only this run.", show_default=False),
+]
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(
+        name="review",
+        cls=ReviewGroup,
+        help="List what waits for a person, record what that person says, export it to train on.",
+    )
+    group.command("list", epilog=examples("lfv review", "lfv review --run last --json"))(list_)
+    group.command(
+        "record",
+        epilog=examples(
+            "lfv review last 17 --verdict accept --by 'Ana Ruiz' --comment 'dust, wiped off'",
+        ),
+    )(record)
+    group.command(
+        "export",
+        epilog=examples(
+            "lfv review export -o reviewed.manifest",
+            "lfv train reviewed.manifest --project cookies",
+        ),
+    )(export)
+    app.add_typer(group)
+
+
+def list_(
+    *,
+    run: RunOption = None,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many to list.")
+    ] = 50,
+    database_url: DatabaseUrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the inspections that wait for a person, the oldest first.
+
+    These are the ones that their policy calls 'review' and that nobody has reviewed yet.
+    """
+    with opened_store(settings_from(database_url=database_url)) as store:
+        run_id = find_run(store, run).run_id if run is not None else None
+        waiting = store.reviews.queue(run_id=run_id, limit=limit)
+    if as_json:
+        output.show_json([asdict(one) for one in waiting])
+        return
+    columns = ("run", "line", "image", "model's answer", "why", "inspected")
+    rows = [
+        (
+            short_id(one.run_id),
+            one.line_number,
+            one.source_ref,
+            answer(one.is_anomalous, one.confidence),
+            reasons_text(one.reasons),
+            local_time(one.inspected_at),
+        )
+        for one in waiting
+    ]
+    output.show_table(columns, rows, right=("line",))
+    if not waiting:
+        output.note("nothing waits for a review")
+
+
+def record(
+    run: RunArgument,
+    line: Annotated[int, typer.Argument(metavar="LINE", min=1, help="Line of the manifest.")],
+    *,
+    verdict: Annotated[
+        ReviewVerdict, typer.Option("--verdict", help="What the part is found to be.")
+    ],
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--by", help="Who says so; else the user of this machine.", show_default=False
+        ),
+    ] = None,
+    comment: Annotated[
+        str, typer.Option("--comment", help="Why; kept with the verdict.", show_default=False)
+    ] = "",
+    database_url: DatabaseUrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Record a person's verdict on one line of a run.
+
+    Nothing is overwritten: the model's answer, the policy's verdict and earlier reviews all stay.
+    """
+    reviewer = by or current_user()
+    if not reviewer:
+        raise WrongUsage("--by is needed: this machine does not know its user's name")
+    with opened_store(settings_from(database_url=database_url)) as store:
+        found = find_run(store, run)
+        inspection = store.results.line(found.run_id, line)
+        review_id = store.reviews.add(inspection["inspection_id"], verdict.value, reviewer, comment)
+        history = store.reviews.history(inspection["inspection_id"])
+    if as_json:
+        output.show_json({"review_id": review_id, "history": [asdict(one) for one in history]})
+        return
+    output.show(f"{inspection['source_ref']}: {verdict.value}, says {reviewer}")
+    if len(history) > 1:
+        output.show(f"this is review {len(history)} of it; the earlier ones stay on record")
+
+
+def export(
+    *,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Manifest to write; else it is printed.",
+            dir_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+    run: RunOption = None,
+    database_url: DatabaseUrlOption = None,
+) -> None:
+    """Write the reviewed images as a Ground Truth manifest, ready to train on.
+
+    Accepted is 'normal', rejected is 'anomaly'; the last review of an image counts. An image that
+    was reviewed in several runs appears once. The manifest names images as the runs did, so it is
+    read where those references hold.
+    """
+    settings = settings_from(database_url=database_url)
+    with opened_store(settings) as store:
+        run_id = find_run(store, run).run_id if run is not None else None
+        rows = list(_labelled(store, run_id))
+    if not rows:
+        raise CommandError("no image has been reviewed yet; `lfv review` lists what waits")
+    lines = b"".join(rows)
+    if file is None:
+        output.write_bytes(lambda stream: stream.write(lines))
+        return
+    file.write_bytes(lines)
+    output.show(f"{file}: {len(rows)} reviewed images")
+
+
+def _labelled(store: Store, run_id: str | None) -> Iterator[bytes]:
+    """A manifest line for each reviewed image; of several reviews of the same bytes, the last."""
+    import orjson
+
+    newest: dict[str, Review] = {}
+    for review in store.reviews.latest(run_id=run_id):
+        key = review.image_sha256 or review.source_ref
+        if key not in newest or newest[key].reviewed_at < review.reviewed_at:
+            newest[key] = review
+    for review in newest.values():
+        is_anomalous = review.verdict == "reject"
+        row = {
+            "source-ref": review.source_ref,
+            "anomaly-label": int(is_anomalous),
+            "anomaly-label-metadata": {
+                "class-name": "anomaly" if is_anomalous else "normal",
+                "confidence": 1,
+                "human-annotated": "yes",
+                "job-name": "lfv-review",
+                "type": "groundtruth/image-classification",
+                "creation-date": f"{review.reviewed_at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}",
+            },
+            "reviewer": review.reviewer,
+            "comment": review.comment,
+        }
+        yield orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)

@@ -1,0 +1,196 @@
+"""`lfv runs` and `lfv show`: what was inspected, and how that ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from enum import StrEnum
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lfv.cli import output
+from lfv.cli.answers import answer, reasons_text
+from lfv.cli.common import find_run, local_time, opened_store, settings_from, short_id
+from lfv.cli.options import DatabaseUrlOption, JsonOption, RunArgument, examples
+
+if TYPE_CHECKING:
+    from lfv_store import HostingCost, Run, RunCounts, Store
+
+
+class ShownVerdict(StrEnum):
+    """What `lfv show` can list."""
+
+    ACCEPT = "accept"
+    REJECT = "reject"
+    REVIEW = "review"
+
+
+def register(app: typer.Typer) -> None:
+    app.command("runs", epilog=examples("lfv runs", "lfv runs --limit 100 --json"))(runs)
+    app.command(
+        "show",
+        epilog=examples("lfv show last", "lfv show last --verdict reject", "lfv show 3f7c --json"),
+    )(show)
+
+
+def runs(
+    *,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many runs to list.")
+    ] = 20,
+    database_url: DatabaseUrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List inspection runs, the newest first, with their counts."""
+    settings = settings_from(database_url=database_url)
+    with opened_store(settings) as store:
+        listed = [(run, store.inspections.counts(run.run_id)) for run in store.runs.list(limit)]
+    if as_json:
+        output.show_json([as_dict(run, counts) for run, counts in listed])
+        return
+    columns = ["run", "started", "model", "status"]
+    numbers = ["images", "accept", "reject", "review", "error"]
+    unfinished = any(counts.pending for _, counts in listed)
+    if unfinished:
+        numbers.append("to do")
+    rows = [
+        (
+            short_id(run.run_id),
+            local_time(run.started_at),
+            f"{run.project_name}/{run.model_version}",
+            run.status,
+            counts.total,
+            counts.accepted,
+            counts.rejected,
+            counts.review,
+            counts.errors,
+            *([counts.pending] if unfinished else []),
+        )
+        for run, counts in listed
+    ]
+    output.show_table((*columns, *numbers), rows, right=numbers)
+
+
+def show(
+    run: RunArgument,
+    *,
+    verdict: Annotated[
+        ShownVerdict | None,
+        typer.Option(
+            "--verdict", help="Also list the images with this verdict.", show_default=False
+        ),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=0, help="How many images to list at most.")
+    ] = 20,
+    database_url: DatabaseUrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one run: its model, manifest, policy, counts, errors, cost and report.
+
+    Images that could not be inspected are listed with the reason.
+    """
+    settings = settings_from(database_url=database_url)
+    with opened_store(settings) as store:
+        found = find_run(store, run)
+        counts = store.inspections.counts(found.run_id)
+        cost = store.costs.run(found.run_id)
+        decisions = store.verdicts.decisions(found.run_id)
+        errors = store.results.errors(found.run_id, limit=limit)
+        by_code = store.results.errors_by_code(found.run_id)
+        images = [] if verdict is None else _with_verdict(store, found.run_id, verdict, limit)
+    report = settings.report_path(found.run_id)
+    if as_json:
+        shown = as_dict(found, counts) | {
+            "cost": asdict(cost),
+            "decisions": [asdict(decision) for decision in decisions],
+            "errors_by_code": by_code,
+            "errors": [_error_facts(row) for row in errors],
+            "images": [_image_facts(row) for row in images],
+            "report": report if report.exists() else None,
+        }
+        output.show_json(shown)
+        return
+    output.show(output.facts(_facts(found, counts, cost, len(decisions), report)))
+    if errors:
+        _show_rows(("line", "error", "image", "why"), map(_error_facts, errors))
+    if counts.errors > len(errors):
+        output.show(f"... and {counts.errors - len(errors)} more; `lfv export` gives all")
+    if images:
+        columns = ("line", "verdict", "image", "model's answer", "why")
+        _show_rows(columns, map(_image_facts, images))
+    if counts.pending:
+        output.note(
+            f"{counts.pending} lines are left; `lfv inspect --resume {found.run_id}` goes on"
+        )
+
+
+def _show_rows(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    cells = [tuple(row.values()) for row in rows]
+    output.show("", output.table(columns, cells, right=("line",)))
+
+
+def _with_verdict(
+    store: Store, run_id: str, verdict: ShownVerdict, limit: int
+) -> list[dict[str, Any]]:
+    """The first lines of a run whose verdict, as it stands, is this one."""
+    found = (row for row in store.results.rows(run_id) if row["verdict"] == verdict.value)
+    return list(islice(found, limit))
+
+
+def _facts(
+    run: Run, counts: RunCounts, cost: HostingCost, decisions: int, report: Path
+) -> dict[str, Any]:
+    took = (run.finished_at - run.started_at).total_seconds() if run.finished_at else None
+    idle = f", {cost.idle_seconds:.1f} s of it idle" if cost.paid_seconds else ""
+    return {
+        "run": run.run_id,
+        "status": run.status,
+        "message": run.message,
+        "model": f"{run.project_name}, version {run.model_version} ({run.host})",
+        "manifest": run.source,
+        "images": counts.total,
+        "accept": counts.accepted,
+        "reject": counts.rejected,
+        "review": counts.review,
+        "not inspected": counts.errors,
+        "still to do": counts.pending or None,
+        "reused answers": counts.reused or None,
+        "policy": run.policy.get("name") or run.policy_sha256[:12],
+        "decisions": f"{decisions}; the last one counts" if decisions > 1 else None,
+        "triggered by": run.triggered_by,
+        "flow run": run.flow_run_id,
+        "started": local_time(run.started_at),
+        "took": None if took is None else f"{took:.1f} s",
+        "paid time": f"{cost.paid_seconds:.1f} s{idle}",
+        "cost": f"{cost.cost:.4f} USD",
+        "report": report if report.exists() else None,
+    }
+
+
+def _image_facts(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "line_number": row["line_number"],
+        "verdict": row["verdict"],
+        "source_ref": row["source_ref"],
+        "answer": answer(row["is_anomalous"], row["confidence"]),
+        "reasons": reasons_text(row["reasons"] or ()),
+    }
+
+
+def _error_facts(row: Mapping[str, Any]) -> dict[str, Any]:
+    message = str(row["error"] or "").removeprefix(f"{row['error_code']}: ")
+    return {
+        "line_number": row["line_number"],
+        "error_code": row["error_code"],
+        "source_ref": row["source_ref"],
+        "message": message,
+    }
+
+
+def as_dict(run: Run, counts: RunCounts) -> dict[str, Any]:
+    """A run as JSON has it; keys may be added, never changed."""
+    return asdict(run) | {"counts": asdict(counts)}

@@ -1,0 +1,64 @@
+"""`lfv sweep`: stop every model that nobody uses any more; for cron, a timer, or by hand."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from lfv.cli import output
+from lfv.cli.common import current_user, settings_from
+from lfv.cli.errors import ExitStatus
+from lfv.cli.options import (
+    DatabaseUrlOption,
+    EndpointUrlOption,
+    JsonOption,
+    RegionOption,
+    examples,
+)
+
+
+def register(app: typer.Typer) -> None:
+    app.command("sweep", epilog=examples("lfv sweep", "lfv sweep --stop-unknown --json"))(sweep)
+
+
+def sweep(
+    *,
+    stop_unknown: Annotated[
+        bool,
+        typer.Option("--stop-unknown", help="Also stop models that are up and known to no run."),
+    ] = False,
+    endpoint_url: EndpointUrlOption = None,
+    region: RegionOption = None,
+    database_url: DatabaseUrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Stop every model whose runs are gone, and finish stops that failed half-way.
+
+    Needs the results database and the endpoints, not Prefect. Models that are up and known to no
+    run are named, and left alone unless --stop-unknown is given. Exit status 1 when anything that
+    should be down may still be up.
+    """
+    settings = settings_from(endpoint_url=endpoint_url, region=region, database_url=database_url)
+    from lfv.run.hosting.sweep import describe_swept, left_up
+    from lfv.run.hosting.sweep import sweep as sweep_once
+    from lfv_store import open_store
+
+    with open_store(settings.store_url, actor=f"lfv sweep ({current_user()})") as store:
+        report = sweep_once(store, settings, stop_unknown=stop_unknown)
+    if as_json:
+        output.show_json(asdict(report) | {"clean": report.clean})
+    else:
+        for hosting in report.swept:
+            if hosting.stopped:
+                output.show(describe_swept(hosting))
+        for model in report.unknown:
+            if model.stopped:
+                output.show(f"{model.project} version {model.model_version}: stopped")
+        for line in left_up(report):
+            output.note(line)
+        if report.clean:
+            output.show("no model is up that nobody uses")
+    if not report.clean:
+        raise typer.Exit(ExitStatus.FAILED)

@@ -1,0 +1,32 @@
+"""`lfv version`: what is installed."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+
+import typer
+
+from lfv.cli import output
+from lfv.cli.options import JsonOption
+
+_LIBRARIES = ("prefect", "boto3", "SQLAlchemy", "Pillow", "numpy", "onnxruntime")
+
+
+def register(app: typer.Typer) -> None:
+    app.command("version")(version)
+
+
+def version(*, as_json: JsonOption = False) -> None:
+    """Print the version of lfv, of Python and of the libraries that matter."""
+    versions = {"lfv": own_version(), "python": platform.python_version()}
+    versions |= {name.lower(): metadata.version(name) for name in _LIBRARIES}
+    if as_json:
+        output.show_json(versions)
+    else:
+        output.show(output.facts(versions))
+
+
+def own_version() -> str:
+    """Version of the installed project."""
+    return metadata.version("lfv-pipeline")

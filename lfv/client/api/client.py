@@ -1,0 +1,71 @@
+"""The one place that makes a boto3 client for the service."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from lfv.client.api.model import API_VERSION, DATA_PATH, SERVICE_NAME
+
+if TYPE_CHECKING:  # boto3 takes a while to import, and the service needs only the model
+    import boto3
+    from botocore.config import Config
+
+_LOCAL_REGION = "us-east-1"
+_LOCAL_KEYS = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
+
+
+def lookoutvision_client(
+    endpoint_url: str | None = None,
+    region_name: str | None = None,
+    *,
+    session: boto3.Session | None = None,
+    config: Config | None = None,
+) -> Any:
+    """Answer a normal boto3 client with typed exceptions, paginators and all 22 operations.
+
+    ``session`` keeps its credentials and region; without one, boto3's usual sources count. An
+    endpoint without a configured region is in us-east-1. A loopback endpoint without credentials
+    gets dummy ones, since the service there accepts any signature unless it was given keys.
+
+    Raises botocore's own errors for a client that can't be made, such as ``NoRegionError``.
+    """
+    loopback = endpoint_url is not None and _is_loopback(endpoint_url)
+    chosen = session or _session(ask_instance_metadata=not loopback)
+    botocore_session = chosen._session  # noqa: SLF001 (boto3 has no public way to its loader)
+    search_paths = botocore_session.get_component("data_loader").search_paths
+    if str(DATA_PATH) not in search_paths:
+        search_paths.append(str(DATA_PATH))
+    if endpoint_url is not None:
+        region_name = region_name or chosen.region_name or _LOCAL_REGION
+    keys = _LOCAL_KEYS if loopback and chosen.get_credentials() is None else {}
+    return chosen.client(
+        SERVICE_NAME,
+        region_name=region_name,
+        api_version=API_VERSION,
+        endpoint_url=endpoint_url,
+        config=config,
+        **keys,
+    )
+
+
+def _session(*, ask_instance_metadata: bool) -> boto3.Session:
+    import boto3
+    import botocore.session
+
+    botocore_session = botocore.session.Session()
+    if not ask_instance_metadata:
+        # Off EC2 the metadata address doesn't answer, and each try costs a second.
+        botocore_session.get_component("credential_provider").remove("iam-role")
+    return boto3.Session(botocore_session=botocore_session)
+
+
+def _is_loopback(endpoint_url: str) -> bool:
+    host = urlsplit(endpoint_url).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,100 @@
+"""Which projects and model versions there are at an endpoint of the API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from lfv.client.api import lookoutvision_client
+from lfv.client.hosts.lookoutvision import client_config, list_models
+from lfv.client.hosts.translate import translate
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One model version as ListModels tells it; the measures are 0 to 1, None while untrained."""
+
+    project: str
+    version: str
+    status: str
+    message: str = ""
+    description: str = ""
+    model_arn: str = ""
+    created_at: datetime | None = None
+    f1: float | None = None
+    precision: float | None = None
+    recall: float | None = None
+
+
+def model_entries(
+    endpoint_url: str | None, region: str | None = None, *, project: str | None = None
+) -> list[ModelEntry]:
+    """Every model version of `project`, or of all projects: by project, the newest version first.
+
+    `endpoint_url` None is Amazon's own.  Raises HostError's subclasses.
+    """
+    where = endpoint_url or "Amazon Lookout for Vision"
+    client = _answered("A request", where, _connect, endpoint_url, region)
+    try:
+        names = [project] if project is not None else None
+        if names is None:
+            names = _answered("ListProjects", where, _project_names, client)
+        entries = []
+        for name in sorted(names):
+            models = _answered("ListModels", where, _models, client, name)
+            entries += sorted((_entry(name, one) for one in models), key=_age, reverse=True)
+        return entries
+    finally:
+        client.close()
+
+
+def _connect(endpoint_url: str | None, region: str | None) -> Any:
+    return lookoutvision_client(endpoint_url, region, config=client_config())
+
+
+def _models(client: Any, project: str) -> list[dict[str, Any]]:
+    return list(list_models(client, project))
+
+
+def _project_names(client: Any) -> list[str]:
+    names: list[str] = []
+    arguments: dict[str, Any] = {}
+    while True:
+        page = client.list_projects(**arguments)
+        names += [str(project["ProjectName"]) for project in page.get("Projects", ())]
+        if not page.get("NextToken"):
+            return names
+        arguments["NextToken"] = page["NextToken"]
+
+
+def _answered(operation: str, where: str, call: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return call(*arguments)
+    except (BotoCoreError, ClientError, ValueError) as error:
+        raise translate(error, operation, where) from error
+
+
+def _entry(project: str, model: dict[str, Any]) -> ModelEntry:
+    created = model.get("CreationTimestamp")
+    performance = model.get("Performance") or {}
+    return ModelEntry(
+        project=project,
+        version=str(model.get("ModelVersion", "")),
+        status=str(model.get("Status", "")),
+        message=str(model.get("StatusMessage") or ""),
+        description=str(model.get("Description") or ""),
+        model_arn=str(model.get("ModelArn") or ""),
+        created_at=created.astimezone(UTC) if isinstance(created, datetime) else None,
+        f1=performance.get("F1Score"),
+        precision=performance.get("Precision"),
+        recall=performance.get("Recall"),
+    )
+
+
+def _age(entry: ModelEntry) -> tuple[float, int]:
+    created = entry.created_at.timestamp() if entry.created_at else 0.0
+    return created, int(entry.version) if entry.version.isdecimal() else 0

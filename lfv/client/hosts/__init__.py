@@ -1,0 +1,20 @@
+"""Places where a model can live, behind one small interface."""
+
+from lfv.client.hosts.lookoutvision import LookoutVisionHost
+from lfv.client.hosts.opening import open_host, register_host_kind, unregister_host_kind
+from lfv.client.hosts.protocol import Detection, HostFactory, HostSpec, ModelHost, ModelState, Units
+from lfv.formats.status import ModelStatus
+
+__all__ = [
+    "Detection",
+    "HostFactory",
+    "HostSpec",
+    "LookoutVisionHost",
+    "ModelHost",
+    "ModelState",
+    "ModelStatus",
+    "Units",
+    "open_host",
+    "register_host_kind",
+    "unregister_host_kind",
+]

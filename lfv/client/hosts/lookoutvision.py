@@ -1,0 +1,276 @@
+"""A model behind the Lookout for Vision API, at Amazon's or any other endpoint."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from lfv.client.api import lookoutvision_client
+from lfv.client.clock import SYSTEM_CLOCK, Clock
+from lfv.client.errors import HostTimeout, ModelNotFound
+from lfv.client.hosts.protocol import Detection, HostSpec, ModelState, Units
+from lfv.client.hosts.translate import translate
+from lfv.client.retry import RetryPolicy, call_with_retries
+from lfv.formats.answers import DetectAnomalyResult
+from lfv.formats.errors import ResponseInvalid
+from lfv.formats.status import ModelStatus
+
+KIND = "lookoutvision"
+LATEST = "latest"
+#: The member that every answer of an operation has.
+_ANSWER = {
+    "DescribeModel": "ModelDescription",
+    "StartModel": "Status",
+    "StopModel": "Status",
+    "DetectAnomalies": "DetectAnomalyResult",
+}
+
+_USABLE = frozenset(
+    {
+        ModelStatus.TRAINED,
+        ModelStatus.STARTING_HOSTING,
+        ModelStatus.HOSTED,
+        ModelStatus.HOSTING_FAILED,
+        ModelStatus.STOPPING_HOSTING,
+        ModelStatus.SYSTEM_UPDATING,
+    }
+)
+
+_LOOKING = RetryPolicy(attempts=3, timeout=15.0, longest_retry_after=5.0)
+"""For calls that change nothing: rides over a blip; who needs more patience looks again."""
+
+
+def client_config(
+    *, max_connections: int = 32, connect_timeout: float = 5.0, read_timeout: float = 60.0
+) -> Config:
+    """botocore's settings for the API.
+
+    One attempt a call: StartModel and StopModel are decided upon by looking at the model's status,
+    and DetectAnomalies has its own retries, which know deadlines and stop events. There is a
+    connection for each thread, or threads would wait for one another.
+    """
+    return Config(
+        connect_timeout=connect_timeout,
+        read_timeout=read_timeout,
+        retries={"mode": "standard", "total_max_attempts": 1},
+        max_pool_connections=max_connections,
+        tcp_keepalive=True,
+    )
+
+
+class LookoutVisionHost:
+    """ModelHost over boto3. `spec.model_version` may be 'latest': the newest trained version.
+
+    Options in `spec.options`: `max_connections` (32) for DetectAnomalies; in seconds
+    `connect_timeout` (5), `read_timeout` (60) for DetectAnomalies and `control_timeout` (15) for
+    everything else, so that a call that hangs does not keep a model up for long.
+
+    The constructor raises HostError when the endpoint is unusable or 'latest' cannot be looked up.
+    """
+
+    def __init__(
+        self,
+        spec: HostSpec,
+        *,
+        retries: RetryPolicy | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._retries = retries or RetryPolicy()
+        self._clock = clock
+        self._where = spec.endpoint_url or "Amazon Lookout for Vision"
+        self._options = dict(spec.options)
+        self._control = self._connect(spec, max_connections=4, read_timeout=self._control_timeout)
+        self._asking: Any = None  # made by the first question; who only stops a model needs none
+        self._lock = threading.Lock()
+        version = spec.model_version
+        if version == LATEST:
+            version = self._latest(spec.project)
+        self._spec = HostSpec(
+            KIND, spec.project, version, spec.endpoint_url, spec.region, spec.options
+        )
+
+    @property
+    def kind(self) -> str:
+        return KIND
+
+    @property
+    def spec(self) -> HostSpec:
+        return self._spec
+
+    def describe(self) -> ModelState:
+        answer, _ = call_with_retries(
+            lambda: self._call("DescribeModel", self._control.describe_model),
+            _LOOKING,
+            clock=self._clock,
+        )
+        description = answer.get("ModelDescription") or {}
+        created = description.get("CreationTimestamp")
+        return ModelState(
+            status=_status(description.get("Status")),
+            message=description.get("StatusMessage") or "",
+            model_arn=description.get("ModelArn") or "",
+            project=self._spec.project,
+            version=self._spec.model_version,
+            created_at=created.astimezone(UTC) if isinstance(created, datetime) else None,
+            min_inference_units=description.get("MinInferenceUnits"),
+            max_inference_units=description.get("MaxInferenceUnits"),
+        )
+
+    def start(self, units: Units, client_token: str) -> ModelState:
+        arguments: dict[str, Any] = {"MinInferenceUnits": units.minimum}
+        if units.maximum is not None:
+            arguments["MaxInferenceUnits"] = units.maximum
+        answer = self._call(
+            "StartModel", self._control.start_model, ClientToken=client_token, **arguments
+        )
+        return self._state(answer)
+
+    def stop(self, client_token: str) -> ModelState:
+        answer = self._call("StopModel", self._control.stop_model, ClientToken=client_token)
+        return self._state(answer)
+
+    def detect(
+        self,
+        body: bytes,
+        content_type: str,
+        *,
+        timeout: float | None = None,
+        stop_event: threading.Event | None = None,
+    ) -> Detection:
+        client = self._client_for_questions()
+
+        def ask() -> tuple[Any, float]:
+            began = self._clock.monotonic()
+            answer = self._call(
+                "DetectAnomalies",
+                client.detect_anomalies,
+                Body=body,
+                ContentType=content_type,
+            )
+            return answer, (self._clock.monotonic() - began) * 1000.0
+
+        (answer, latency_ms), attempts = call_with_retries(
+            ask, self._retries, timeout=timeout, stop_event=stop_event, clock=self._clock
+        )
+        try:
+            result = DetectAnomalyResult.from_response(answer)
+        except ResponseInvalid as error:
+            error.attempts = attempts
+            raise
+        return Detection(
+            result=result,
+            request_id=answer.get("ResponseMetadata", {}).get("RequestId") or None,
+            latency_ms=latency_ms,
+            attempts=attempts,
+        )
+
+    def close(self) -> None:
+        with self._lock:
+            self._control.close()
+            if self._asking is not None:
+                self._asking.close()
+
+    def _client_for_questions(self) -> Any:
+        with self._lock:
+            if self._asking is None:
+                self._asking = self._connect(
+                    self._spec,
+                    max_connections=int(self._options.get("max_connections", 32)),
+                    read_timeout=float(self._options.get("read_timeout", 60.0)),
+                )
+            return self._asking
+
+    @property
+    def _control_timeout(self) -> float:
+        return float(self._options.get("control_timeout", 15.0))
+
+    def _connect(self, spec: HostSpec, *, max_connections: int, read_timeout: float) -> Any:
+        try:
+            return lookoutvision_client(
+                spec.endpoint_url,
+                spec.region,
+                config=client_config(
+                    max_connections=max_connections,
+                    connect_timeout=float(self._options.get("connect_timeout", 5.0)),
+                    read_timeout=read_timeout,
+                ),
+            )
+        except (BotoCoreError, ValueError) as error:
+            raise translate(error, "A request", self._where) from error
+
+    def _call(self, operation: str, method: Callable[..., Any], **arguments: Any) -> Any:
+        try:
+            answer = method(
+                ProjectName=self._spec.project,
+                ModelVersion=self._spec.model_version,
+                **arguments,
+            )
+        except (BotoCoreError, ClientError, ValueError) as error:
+            raise translate(error, operation, self._where) from error
+        if _ANSWER[operation] not in answer:
+            # botocore takes a body that is missing or cut short, because the connection broke
+            # after the headers, for an empty answer.
+            raise HostTimeout(
+                f"{self._where} broke off while answering {operation}.", operation=operation
+            )
+        return answer
+
+    def _state(self, answer: Any) -> ModelState:
+        return ModelState(
+            status=_status(answer.get("Status")),
+            project=self._spec.project,
+            version=self._spec.model_version,
+        )
+
+    def _latest(self, project: str) -> str:
+        def newest() -> str:
+            try:
+                found = [
+                    model
+                    for model in list_models(self._control, project)
+                    if model.get("Status") in _USABLE
+                ]
+            except (BotoCoreError, ClientError, ValueError) as error:
+                raise translate(error, "ListModels", self._where) from error
+            if not found:
+                raise ModelNotFound(
+                    f"Project {project} has no trained model.", operation="ListModels"
+                )
+            return str(max(found, key=_age)["ModelVersion"])
+
+        version, _ = call_with_retries(newest, _LOOKING, clock=self._clock)
+        return version
+
+
+def list_models(client: Any, project: str) -> Iterator[dict[str, Any]]:
+    """ModelMetadata of every version of a project, page by page. Raises botocore's errors."""
+    arguments: dict[str, Any] = {"ProjectName": project}
+    while True:
+        page = client.list_models(**arguments)
+        yield from page.get("Models", ())
+        if not page.get("NextToken"):
+            return
+        arguments["NextToken"] = page["NextToken"]
+
+
+def _age(model: dict[str, Any]) -> tuple[float, int]:
+    created = model.get("CreationTimestamp")
+    version = str(model.get("ModelVersion", ""))
+    return (
+        created.timestamp() if isinstance(created, datetime) else 0.0,
+        int(version) if version.isdecimal() else 0,
+    )
+
+
+def _status(value: object) -> ModelStatus:
+    try:
+        return ModelStatus(str(value))
+    except ValueError:
+        raise ResponseInvalid(
+            f"The service names a model status that is unknown: {value}."
+        ) from None

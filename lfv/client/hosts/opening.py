@@ -1,0 +1,28 @@
+"""From a specification to a host: the one list of kinds."""
+
+from __future__ import annotations
+
+from lfv.client.errors import HostKindUnknown
+from lfv.client.hosts import lookoutvision
+from lfv.client.hosts.lookoutvision import LookoutVisionHost
+from lfv.client.hosts.protocol import HostFactory, HostSpec, ModelHost
+
+_KINDS: dict[str, HostFactory] = {lookoutvision.KIND: LookoutVisionHost}
+
+
+def open_host(spec: HostSpec) -> ModelHost:
+    """A host for `spec`; close it after use. Raises HostKindUnknown, HostError."""
+    factory = _KINDS.get(spec.kind)
+    if factory is None:
+        known = ", ".join(sorted(_KINDS))
+        raise HostKindUnknown(f"There is no kind of host called {spec.kind!r}; known are {known}.")
+    return factory(spec)
+
+
+def register_host_kind(kind: str, factory: HostFactory) -> None:
+    """Add a kind of host, or replace one; for implementations outside this package."""
+    _KINDS[kind] = factory
+
+
+def unregister_host_kind(kind: str) -> None:
+    _KINDS.pop(kind, None)

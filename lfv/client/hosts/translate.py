@@ -1,0 +1,133 @@
+"""botocore's errors in our own words. The only place that knows both."""
+
+from __future__ import annotations
+
+import contextlib
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProxyConnectionError,
+    ReadTimeoutError,
+    SSLError,
+)
+from botocore.parsers import ResponseParserError
+
+from lfv.client.clock import SYSTEM_CLOCK
+from lfv.client.errors import (
+    HostAccessDenied,
+    HostConflict,
+    HostError,
+    HostQuotaExceeded,
+    HostRejected,
+    HostThrottled,
+    HostTimeout,
+    HostUnavailable,
+    HostUnreachable,
+    ModelNotFound,
+)
+
+# Exception names of the API (2020-11-20) and those that any AWS front end may answer with.
+_BY_CODE: dict[str, type[HostError]] = {
+    "ValidationException": HostRejected,
+    "ServiceQuotaExceededException": HostQuotaExceeded,
+    "AccessDeniedException": HostAccessDenied,
+    "ResourceNotFoundException": ModelNotFound,
+    "ConflictException": HostConflict,
+    "ThrottlingException": HostThrottled,
+    "InternalServerException": HostUnavailable,
+    "ExpiredTokenException": HostAccessDenied,
+    "IncompleteSignatureException": HostAccessDenied,
+    "InvalidClientTokenId": HostAccessDenied,
+    "InvalidSignatureException": HostAccessDenied,
+    "MissingAuthenticationTokenException": HostAccessDenied,
+    "RequestExpired": HostAccessDenied,
+    "SignatureDoesNotMatch": HostAccessDenied,
+    "UnrecognizedClientException": HostAccessDenied,
+    "TooManyRequestsException": HostThrottled,
+    "RequestTimeout": HostUnavailable,
+    "RequestTimeoutException": HostUnavailable,
+}
+_BY_STATUS: dict[int, type[HostError]] = {
+    401: HostAccessDenied,
+    402: HostQuotaExceeded,
+    403: HostAccessDenied,
+    404: ModelNotFound,
+    408: HostUnavailable,
+    409: HostConflict,
+    429: HostThrottled,
+}
+
+
+def translate(error: Exception, operation: str, where: str) -> HostError:
+    """What a failure of boto3 in `operation` means; `where` names the service for people."""
+    if isinstance(error, ClientError):
+        return _from_answer(error, operation)
+    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+        return HostAccessDenied(
+            f"There are no credentials for {where}; configure them or name another endpoint.",
+            operation=operation,
+        )
+    if isinstance(error, EndpointConnectionError | ConnectTimeoutError | ProxyConnectionError):
+        return HostUnreachable(f"{where} cannot be reached.", operation=operation)
+    if isinstance(error, SSLError):
+        return HostRejected(f"{where} fails the check of its certificate.", operation=operation)
+    if isinstance(error, ReadTimeoutError):
+        return HostTimeout(f"{where} did not answer {operation} in time.", operation=operation)
+    if isinstance(error, HTTPClientError):  # the connection broke while it was in use
+        return HostTimeout(f"{where} broke off while answering {operation}.", operation=operation)
+    if isinstance(error, ResponseParserError) or (
+        isinstance(error, ValueError) and not str(error).startswith("Invalid endpoint")
+    ):
+        # Also what botocore lets slip while it reads an answer: a Retry-After that is a date.
+        return HostUnavailable(
+            f"{where} answered {operation} with something else than its API.", operation=operation
+        )
+    if isinstance(error, BotoCoreError | ValueError):  # parameters or endpoint are unusable
+        return HostRejected(f"{operation} cannot be sent: {_one_line(error)}.", operation=operation)
+    raise error
+
+
+def _from_answer(error: ClientError, operation: str) -> HostError:
+    response: dict[str, Any] = dict(error.response)
+    metadata = response.get("ResponseMetadata", {})
+    status = int(metadata.get("HTTPStatusCode", 0) or 0)
+    code = str(response.get("Error", {}).get("Code", "")).partition(":")[0]
+    said = _one_line(response.get("Error", {}).get("Message", "")) or "no explanation"
+    kind = _BY_CODE.get(code) or _BY_STATUS.get(status)
+    if kind is None:
+        kind = HostUnavailable if status >= 500 else HostRejected
+    return kind(
+        f"{operation} failed with {code or status}: {said}.",
+        operation=operation,
+        request_id=metadata.get("RequestId") or None,
+        retry_after=_retry_after(response, metadata),
+    )
+
+
+def _retry_after(response: dict[str, Any], metadata: dict[str, Any]) -> float | None:
+    """Seconds: the header Retry-After as a number or a date, or the member of that name."""
+    for value in (
+        (metadata.get("HTTPHeaders") or {}).get("retry-after"),
+        response.get("RetryAfterSeconds"),
+    ):
+        if value is None:
+            continue
+        with contextlib.suppress(ValueError, TypeError):
+            return max(0.0, float(value))
+        with contextlib.suppress(ValueError, TypeError):
+            until = parsedate_to_datetime(str(value))
+            return max(0.0, (until - SYSTEM_CLOCK.now()).total_seconds())
+    return None
+
+
+def _one_line(value: object) -> str:
+    text = " ".join(str(value).split()).rstrip(".")
+    return text if len(text) <= 300 else text[:299] + "…"

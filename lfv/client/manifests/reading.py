@@ -1,0 +1,204 @@
+"""Reading any manifest as a stream."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from lfv.client.manifests.listing import iter_folder, iter_prefix
+from lfv.client.sources import SourceReader
+from lfv.formats.errors import (
+    ManifestError,
+    ManifestHeaderInvalid,
+    ManifestKindUnknown,
+    ManifestLineInvalid,
+    SourceNotAFile,
+    SourceNotFound,
+)
+from lfv.formats.image_headers import JPEG_SIGNATURE, PNG_SIGNATURE
+from lfv.formats.manifest import groundtruth, strict_json
+from lfv.formats.manifest.lines import MAX_LINE_BYTES, RawLine, iter_lines
+from lfv.formats.manifest.records import (
+    BadLine,
+    LineError,
+    ManifestItem,
+    ManifestKind,
+    printable,
+)
+from lfv.formats.manifest.tabular import CsvHeader, text_item
+from lfv.formats.refs import FileRef, Ref, S3Ref, parent_of, parse_ref
+
+_SUFFIXES = {
+    ".manifest": ManifestKind.JSON_LINES,
+    ".jsonl": ManifestKind.JSON_LINES,
+    ".ndjson": ManifestKind.JSON_LINES,
+    ".csv": ManifestKind.CSV,
+    ".tsv": ManifestKind.CSV,
+    ".txt": ManifestKind.TEXT,
+    ".lst": ManifestKind.TEXT,
+    ".list": ManifestKind.TEXT,
+}
+_PACKED = ((b"\x1f\x8b", "gzip"), (b"PK\x03\x04", "ZIP"), (b"BZh", "bzip2"), (b"\xfd7zXZ", "xz"))
+_CHUNK = 1024 * 1024
+
+Record = ManifestItem | BadLine
+
+
+def read_manifest(
+    source: str,
+    reader: SourceReader,
+    *,
+    strict: bool = False,
+    kind: ManifestKind | None = None,
+    max_line_bytes: int = MAX_LINE_BYTES,
+) -> Iterator[Record]:
+    """Every item and every bad line of `source`, in order, without holding more than one.
+
+    `source` is a path or `file://` or `s3://` reference of a JSON Lines, CSV or text file, a
+    folder, an `s3://bucket/prefix/`, or a single image. `kind` overrides what `manifest_kind`
+    finds out. With `strict` the first bad line raises ManifestLineInvalid.
+
+    Raises ManifestError for a manifest that is unusable as a whole and SourceError for one that
+    cannot be read; both from the first `next`, or from a later one when reading breaks off.
+    """
+    ref = parse_ref(source)
+    found = kind or manifest_kind(source, reader)
+    records: Iterator[Record]
+    if found is ManifestKind.FOLDER:
+        records = iter_folder(_folder(ref))
+    elif found is ManifestKind.PREFIX:
+        if not isinstance(ref, S3Ref):
+            raise ManifestError(f"{source} is no s3://bucket/prefix/.")
+        records = iter_prefix(ref, reader)
+    elif found is ManifestKind.IMAGE:
+        full = str(ref) if isinstance(ref, S3Ref) else str(Path(ref.path).absolute())
+        records = iter([ManifestItem(1, full, source)])
+    else:
+        records = _iter_file(ref, found, reader, max_line_bytes)
+    for record in records:
+        if strict and isinstance(record, BadLine):
+            raise ManifestLineInvalid(record)
+        yield record
+
+
+def manifest_kind(source: str, reader: SourceReader) -> ManifestKind:
+    """What `source` is. The rules, in their order, are in docs/manifests.md.
+
+    Raises ManifestKindUnknown, and SourceError when `source` cannot be read.
+    """
+    ref = parse_ref(source)
+    if isinstance(ref, S3Ref) and (not ref.key or ref.key.endswith("/")):
+        return ManifestKind.PREFIX
+    if reader.is_folder(ref):
+        return ManifestKind.FOLDER
+    start = _beginning(ref, reader)
+    if start.startswith((PNG_SIGNATURE, JPEG_SIGNATURE)):
+        return ManifestKind.IMAGE
+    for signature, name in _PACKED:
+        if start.startswith(signature):
+            raise ManifestKindUnknown(f"{source} is packed with {name}; unpack it first.")
+    name = ref.key if isinstance(ref, S3Ref) else ref.path
+    suffix = posixpath.splitext(name)[1].lower()
+    first = start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+    if _SUFFIXES.get(suffix) is ManifestKind.CSV:
+        return ManifestKind.CSV
+    if first == b"{":
+        return ManifestKind.JSON_LINES
+    if first == b"[" and suffix not in _SUFFIXES:
+        raise ManifestKindUnknown(
+            f"{source} is one JSON list; a manifest holds one JSON object on each line."
+        )
+    if suffix in _SUFFIXES:
+        return _SUFFIXES[suffix]
+    raise ManifestKindUnknown(
+        f"{source} is no manifest that is known here; name it .manifest or .jsonl (JSON Lines), "
+        ".csv (with a header) or .txt (a reference on each line)."
+    )
+
+
+def _beginning(ref: Ref, reader: SourceReader) -> bytes:
+    try:
+        with reader.open(ref) as opened:
+            return opened.stream.peek(_CHUNK)[:4096]
+    except (SourceNotFound, SourceNotAFile) as error:
+        if isinstance(ref, S3Ref) and next(reader.list(S3Ref(ref.bucket, ref.key + "/")), None):
+            raise ManifestKindUnknown(
+                f"{ref} is no object but a prefix; write {ref}/ to read everything below it."
+            ) from error
+        raise
+
+
+def manifest_digest(source: str, reader: SourceReader, *, kind: ManifestKind | None = None) -> str:
+    """SHA-256 in hex: of a file's bytes, or of a folder's or prefix's listing.
+
+    Raises like `read_manifest`.
+    """
+    digest = hashlib.sha256()
+    found = kind or manifest_kind(source, reader)
+    if found in (ManifestKind.FOLDER, ManifestKind.PREFIX):
+        for record in read_manifest(source, reader, kind=found):
+            written = record.written_ref if isinstance(record, ManifestItem) else record.text
+            digest.update(written.encode() + b"\n")
+        return digest.hexdigest()
+    with reader.open(parse_ref(source)) as opened:
+        while chunk := opened.stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _iter_file(
+    ref: Ref, kind: ManifestKind, reader: SourceReader, max_line_bytes: int
+) -> Iterator[Record]:
+    base = parent_of(ref)
+    with reader.open(ref) as opened:
+        lines = iter_lines(opened.stream, max_line_bytes)
+        convert: Callable[[RawLine], ManifestItem]
+        if kind is ManifestKind.CSV:
+            header = _read_header(lines)
+            if header is None:
+                return
+
+            def convert(line: RawLine) -> ManifestItem:
+                return header.item(line, base)
+        elif kind is ManifestKind.TEXT:
+
+            def convert(line: RawLine) -> ManifestItem:
+                return text_item(line, base)
+        else:
+
+            def convert(line: RawLine) -> ManifestItem:
+                row = strict_json.parse_object(line.data)
+                return groundtruth.item_from_row(row, line.number, base)
+
+        for line in lines:
+            try:
+                yield convert(_whole(line, max_line_bytes))
+            except LineError as error:
+                yield BadLine(line.number, printable(line.data[:4096]), error.code, str(error))
+
+
+def _whole(line: RawLine, max_bytes: int) -> RawLine:
+    if line.too_long:
+        raise LineError("line_too_long", f"The line is longer than {max_bytes:,} bytes.")
+    return line
+
+
+def _read_header(lines: Iterator[RawLine]) -> CsvHeader | None:
+    line = next(lines, None)
+    if line is None:
+        return None
+    if line.too_long:
+        raise ManifestHeaderInvalid("The header of the CSV is too long.")
+    try:
+        return CsvHeader(line)
+    except LineError as error:
+        raise ManifestHeaderInvalid(f"The header of the CSV is unusable: {error}") from None
+
+
+def _folder(ref: Ref) -> Path:
+    if not isinstance(ref, FileRef):
+        raise ManifestError(f"{ref} is no folder; end it with / to read it as a prefix.")
+    return Path(os.path.abspath(ref.path))  # noqa: PTH100 - resolve() would follow symlinks

@@ -1,0 +1,239 @@
+"""From a model's answer to a verdict: accept, reject or review, and why.
+
+The rules are the three of the Lookout for Vision developer guide ("Determining if an image is
+anomalous"): a limit for the classification's confidence, a limit for the area that each anomaly
+type may cover, and a limit for the number of anomaly types. On top of them comes a review band
+for answers too unsure to trust either way. docs/policies.md tells how to write a policy.
+
+    reject     a rule fires (with `combine: all`, every rule that is there)
+    review     no rejection, but an answer that is unsure, at odds with itself, or lacks figures
+    accept     everything else
+
+Comparisons, exactly: a rule counts an anomalous answer from its `min_confidence` on (>=); an area
+is too large above its limit (>); so is a number of types (>). A normal answer is unsure below
+`normal_below` (<), an anomalous one that was not rejected from `anomalous_from` on (>=).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from lfv.client.errors import PolicyError
+from lfv.client.policy.text import parse_policy_text
+from lfv.formats.answers import BACKGROUND
+
+MAX_POLICY_BYTES = 256 * 1024
+ANY_TYPE = "*"
+
+
+def _no_bool(value: object) -> object:
+    if isinstance(value, bool | str):
+        raise ValueError("should be a number")  # noqa: TRY004 - pydantic reports ValueError
+    return value
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+_Fraction = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+
+
+class ClassificationRule(_Part):
+    """Rejects an anomalous answer with at least this confidence."""
+
+    min_confidence: _Fraction
+
+    _numbers = field_validator("min_confidence", mode="before")(_no_bool)
+
+
+class CoverageRule(_Part):
+    """Rejects when an anomaly type covers more of the image than its limit.
+
+    `limits` maps anomaly types to fractions of the image's area; '*' stands for every type that
+    is not named. Counts only for anomalous answers with at least `min_confidence`.
+    """
+
+    limits: dict[StrictStr, _Fraction] = Field(min_length=1)
+    min_confidence: _Fraction = 0.0
+
+    _numbers = field_validator("min_confidence", mode="before")(_no_bool)
+
+    @field_validator("limits", mode="before")
+    @classmethod
+    def _limits(cls, value: object) -> object:
+        if isinstance(value, Mapping):
+            for name, limit in value.items():
+                _no_bool(limit)
+                if isinstance(name, str) and name.casefold() == BACKGROUND:
+                    raise ValueError("background is no anomaly type and has no limit")
+        return value
+
+    def limit_for(self, name: str) -> float | None:
+        return self.limits.get(name, self.limits.get(ANY_TYPE))
+
+
+class TypesRule(_Part):
+    """Rejects when more than `max_types` anomaly types are found, `background` not counted."""
+
+    max_types: Annotated[StrictInt, Field(ge=0)]
+    min_confidence: _Fraction = 0.0
+
+    _numbers = field_validator("min_confidence", mode="before")(_no_bool)
+
+
+class ReviewBand(_Part):
+    """Which answers a person should look at.
+
+    `normal_below`: normal answers with less confidence. `anomalous_from`: anomalous answers that
+    no rule rejects, from this confidence on; with `normal_below` alone, all of them, so that a
+    likelier defect is never treated more mildly. `disagreement`: normal answers whose
+    segmentation nevertheless breaks a coverage or types rule.
+    """
+
+    normal_below: _Fraction | None = None
+    anomalous_from: _Fraction | None = None
+    disagreement: StrictBool = False
+
+    _numbers = field_validator("normal_below", "anomalous_from", mode="before")(_no_bool)
+
+    @property
+    def from_anomalous(self) -> float | None:
+        if self.anomalous_from is None and self.normal_below is not None:
+            return 0.0
+        return self.anomalous_from
+
+
+class Rules(_Part):
+    """What holds for one class of product; at least one rule."""
+
+    classification: ClassificationRule | None = None
+    coverage: CoverageRule | None = None
+    anomaly_types: TypesRule | None = None
+    combine: Literal["any", "all"] = "any"
+    review: ReviewBand = ReviewBand()
+
+    @model_validator(mode="after")
+    def _some_rule(self) -> Self:
+        if not (self.classification or self.coverage or self.anomaly_types):
+            raise ValueError("needs one of classification, coverage and anomaly_types")
+        return self
+
+
+class Policy(_Part):
+    """Rules by class of product.
+
+    `class_attribute` names the attribute of a manifest line that tells an item's class; `classes`
+    gives classes their rules, which replace `default` entirely. An item whose class has no rules,
+    or that tells none, gets `default`, or with `unknown_class: review` is reviewed.
+    """
+
+    version: Literal[1] = 1
+    name: StrictStr = Field(default="", max_length=200)
+    default: Rules
+    class_attribute: StrictStr | None = Field(default=None, min_length=1)
+    classes: dict[StrictStr, Rules] = Field(default_factory=dict)
+    unknown_class: Literal["default", "review"] = "default"
+
+    @model_validator(mode="after")
+    def _classes_need_an_attribute(self) -> Self:
+        if self.classes and self.class_attribute is None:
+            raise ValueError("classes need class_attribute, which tells an item's class")
+        return self
+
+    @classmethod
+    def from_confidence(cls, confidence: float) -> Policy:
+        """Reject anomalous answers from `confidence` on, accept the rest. Raises PolicyError."""
+        return cls.from_dict(
+            {
+                "name": f"confidence {confidence:g}",
+                "default": {"classification": {"min_confidence": confidence}},
+            }
+        )
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Policy:
+        """Raises PolicyError, which names every wrong place."""
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            raise PolicyError(
+                "The policy is unusable: " + "; ".join(_wrongs(error)) + "."
+            ) from None
+
+    @classmethod
+    def parse(cls, text: str) -> Policy:
+        """From YAML or JSON. Raises PolicyError."""
+        if len(text.encode("utf-8", "replace")) > MAX_POLICY_BYTES:
+            raise PolicyError(f"The policy is longer than {MAX_POLICY_BYTES:,} bytes.")
+        return cls.from_dict(parse_policy_text(text))
+
+    @classmethod
+    def load(cls, path: Path) -> Policy:
+        """From a file of YAML or JSON. Raises PolicyError."""
+        try:
+            with path.open("rb") as stream:
+                data = stream.read(MAX_POLICY_BYTES + 1)
+            text = data.decode("utf-8-sig")
+        except OSError as error:
+            raise PolicyError(f"The policy {path} cannot be read: {error.strerror}.") from error
+        except UnicodeDecodeError as error:
+            raise PolicyError(f"The policy {path} is no UTF-8 text.") from error
+        try:
+            return cls.parse(text)
+        except PolicyError as error:
+            raise PolicyError(f"{path}: {error}") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON, with every default written out; `from_dict` gives an equal policy."""
+        return self.model_dump(mode="json")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 in hex over canonical JSON; equal policies have equal digests.
+
+        What is at its default is left out, so that a setting added later changes no digest.
+        """
+        written = self.model_dump(mode="json", exclude_defaults=True) | {"version": self.version}
+        text = json.dumps(written, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def rules_for(self, attributes: Mapping[str, Any]) -> tuple[Rules | None, str | None]:
+        """The rules for an item (None: to be reviewed) and its class (None: `default`)."""
+        if self.class_attribute is None:
+            return self.default, None
+        value = attributes.get(self.class_attribute)
+        if value is not None and not isinstance(value, dict | list):
+            name = value if isinstance(value, str) else json.dumps(value)
+            if name in self.classes:
+                return self.classes[name], name
+        return (self.default if self.unknown_class == "default" else None), None
+
+
+def _wrongs(error: ValidationError) -> Iterator[str]:
+    for wrong in error.errors(include_url=False):
+        place = ".".join(str(part) for part in wrong["loc"] if part != "[key]") or "the whole"
+        message = wrong["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        if wrong["type"] == "extra_forbidden":
+            message = "is not known"
+        elif wrong["type"] == "missing":
+            message = "is missing"
+        given = wrong.get("input")
+        shown = f" (got {given!r})" if isinstance(given, str | int | float | None) else ""
+        yield f"{place} {message[0].lower()}{message[1:]}{shown if len(shown) < 80 else ''}"

@@ -1,0 +1,220 @@
+"""Applying a policy to an answer. Total, deterministic, and never without a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from lfv.client.policy.model import ANY_TYPE, Policy, Rules
+from lfv.formats.answers import DetectAnomalyResult
+
+
+class VerdictKind(StrEnum):
+    ACCEPT = "accept"
+    REVIEW = "review"
+    REJECT = "reject"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One ground of a verdict: the rule's name, a sentence, and the figures compared.
+
+    `rule` is one of 'classification', 'coverage', 'anomaly_types', 'review.normal_below',
+    'review.anomalous_from', 'review.disagreement', 'no_segmentation', 'unknown_class', 'no_rule'.
+    """
+
+    rule: str
+    text: str
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"rule": self.rule, "text": self.text, "figures": dict(self.figures)}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`product_class` is the class whose rules were applied, None for the policy's default."""
+
+    verdict: VerdictKind
+    reasons: tuple[Reason, ...]
+    product_class: str | None = None
+
+
+def decide(
+    result: DetectAnomalyResult, policy: Policy, attributes: Mapping[str, Any] | None = None
+) -> Verdict:
+    """What `policy` makes of `result` for an item with these attributes of its manifest line."""
+    rules, product_class = policy.rules_for(attributes or {})
+    if rules is None:
+        reason = Reason(
+            "unknown_class",
+            "The policy has no rules for the item's class and asks for a review then.",
+            {"class_attribute": policy.class_attribute},
+        )
+        return Verdict(VerdictKind.REVIEW, (reason,), None)
+    if result.is_anomalous:
+        kind, reasons = _decide_anomalous(result, rules)
+    else:
+        kind, reasons = _decide_normal(result, rules)
+    return Verdict(kind, tuple(reasons), product_class)
+
+
+def _decide_anomalous(
+    result: DetectAnomalyResult, rules: Rules
+) -> tuple[VerdictKind, list[Reason]]:
+    fired, held, missing = _apply(result, rules)
+    if fired and (rules.combine == "any" or not (held or missing)):
+        return VerdictKind.REJECT, fired
+    confidence = result.confidence
+    reviews = list(missing)
+    band = rules.review.from_anomalous
+    if band is not None and confidence >= band:
+        reviews.append(
+            Reason(
+                "review.anomalous_from",
+                f"Anomalous with confidence {_percent(confidence, band)}, not rejected, and at "
+                f"least {_percent(band, confidence)}.",
+                {"is_anomalous": True, "confidence": confidence, "anomalous_from": band},
+            )
+        )
+    if reviews:
+        return VerdictKind.REVIEW, reviews + fired + held
+    return VerdictKind.ACCEPT, fired + held
+
+
+def _decide_normal(result: DetectAnomalyResult, rules: Rules) -> tuple[VerdictKind, list[Reason]]:
+    confidence = result.confidence
+    figures: dict[str, Any] = {"is_anomalous": False, "confidence": confidence}
+    reviews = []
+    limit = rules.review.normal_below
+    if limit is not None and confidence < limit:
+        reviews.append(
+            Reason(
+                "review.normal_below",
+                f"Normal with confidence {_percent(confidence, limit)} only, below "
+                f"{_percent(limit, confidence)}.",
+                figures | {"normal_below": limit},
+            )
+        )
+    if rules.review.disagreement:
+        broken = [*_too_large(result, rules), *_too_many(result, rules)]
+        reviews += [
+            Reason(
+                "review.disagreement",
+                f"Classified as normal, but segmented otherwise: {reason.text}",
+                reason.figures,
+            )
+            for reason in broken
+        ]
+    if reviews:
+        return VerdictKind.REVIEW, reviews
+    reason = Reason("no_rule", f"Normal with confidence {_percent(confidence)}.", figures)
+    return VerdictKind.ACCEPT, [reason]
+
+
+def _apply(
+    result: DetectAnomalyResult, rules: Rules
+) -> tuple[list[Reason], list[Reason], list[Reason]]:
+    """The rules that fire, those that hold, and those that lack a segmentation to judge by."""
+    fired: list[Reason] = []
+    held: list[Reason] = []
+    missing: list[Reason] = []
+    confidence = result.confidence
+    if rules.classification is not None:
+        limit = rules.classification.min_confidence
+        figures = {"is_anomalous": True, "confidence": confidence, "min_confidence": limit}
+        said = f"Anomalous with confidence {_percent(confidence, limit)}"
+        asked = _percent(limit, confidence)
+        if confidence >= limit:
+            fired.append(Reason("classification", f"{said}, at least {asked}.", figures))
+        else:
+            held.append(Reason("classification", f"{said} only, below {asked}.", figures))
+    for name, rule, broken, whole in (
+        ("coverage", rules.coverage, _too_large(result, rules), "No anomaly type is too large."),
+        ("anomaly_types", rules.anomaly_types, _too_many(result, rules), "Not too many types."),
+    ):
+        if rule is None:
+            continue
+        figures = {"confidence": confidence, "min_confidence": rule.min_confidence}
+        if confidence < rule.min_confidence:
+            text = (
+                f"Not applied: confidence {_percent(confidence, rule.min_confidence)} is below "
+                f"{_percent(rule.min_confidence, confidence)}."
+            )
+            held.append(Reason(name, text, figures))
+        elif not result.is_segmentation:
+            text = f"The rule {name} needs a segmentation, and the model gave none."
+            missing.append(Reason("no_segmentation", text, {"rule": name}))
+        elif broken:
+            fired += broken
+        else:
+            held.append(Reason(name, whole, figures | _found(result)))
+    return fired, held, missing
+
+
+def _too_large(result: DetectAnomalyResult, rules: Rules) -> list[Reason]:
+    rule = rules.coverage
+    if rule is None:
+        return []
+    reasons = []
+    for found in result.defects:
+        limit = rule.limit_for(found.name)
+        area = found.total_percentage_area
+        if limit is not None and area > limit:
+            reasons.append(
+                Reason(
+                    "coverage",
+                    f"{found.name} covers {_percent(area, limit)} of the image, "
+                    f"more than {_percent(limit, area)}.",
+                    {
+                        "confidence": result.confidence,
+                        "min_confidence": rule.min_confidence,
+                        "anomaly_type": found.name,
+                        "total_percentage_area": area,
+                        "limit": limit,
+                        "limit_of": found.name if found.name in rule.limits else ANY_TYPE,
+                    },
+                )
+            )
+    return reasons
+
+
+def _too_many(result: DetectAnomalyResult, rules: Rules) -> list[Reason]:
+    rule = rules.anomaly_types
+    types = [found.name for found in result.defects]
+    if rule is None or len(types) <= rule.max_types:
+        return []
+    return [
+        Reason(
+            "anomaly_types",
+            f"{len(types)} anomaly types ({', '.join(types)}), more than {rule.max_types}.",
+            {
+                "confidence": result.confidence,
+                "min_confidence": rule.min_confidence,
+                "anomaly_types": types,
+                "max_types": rule.max_types,
+            },
+        )
+    ]
+
+
+def _found(result: DetectAnomalyResult) -> dict[str, Any]:
+    return {"found": {found.name: found.total_percentage_area for found in result.defects}}
+
+
+def _percent(fraction: float, other: float | None = None) -> str:
+    """A percentage to one decimal, or to as many as it takes to differ from `other`'s.
+
+    The exact figures stand in `Reason.figures`.
+    """
+    for decimals in range(1, 15):
+        shown = _rounded(fraction, decimals)
+        if other is None or fraction == other or shown != _rounded(other, decimals):
+            return f"{shown}%"
+    return f"{fraction * 100!r}%"
+
+
+def _rounded(fraction: float, decimals: int) -> str:
+    return f"{fraction * 100:.{decimals}f}".rstrip("0").rstrip(".")

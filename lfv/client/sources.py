@@ -1,0 +1,123 @@
+"""Reading what references point at: bounded, and in one place for local files and buckets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from lfv.client.s3 import S3Bucket, S3Connection
+from lfv.client.stores import BucketFolder, ObjectStore, OpenObject, open_local, translate_os_error
+from lfv.formats.errors import SourceError, SourceRefInvalid, SourceTooLarge, SourceUnavailable
+from lfv.formats.refs import FileRef, Ref, S3Ref, parse_ref
+
+DEFAULT_MAX_BYTES = 32 * 1024 * 1024
+"""Above the service's 8 MB, so that an image that is somewhat too large is told its size."""
+
+_READ_ATTEMPTS = 3
+
+
+class SourceReader:
+    """Reads `s3://`, `file://` and plain paths.
+
+    `buckets` maps names of buckets to the folders that stand in for them; every other bucket is
+    reached through S3, at `s3_endpoint_url` where one is given. Safe to share between threads.
+    """
+
+    def __init__(
+        self,
+        buckets: Mapping[str, Path] | None = None,
+        s3_endpoint_url: str | None = None,
+        region: str | None = None,
+        *,
+        session: Any = None,
+        max_connections: int = 32,
+    ) -> None:
+        self._folders = {
+            name: BucketFolder(name, Path(root)) for name, root in (buckets or {}).items()
+        }
+        self._s3 = S3Connection(
+            s3_endpoint_url, region, session=session, max_connections=max_connections
+        )
+
+    def bucket(self, name: str) -> ObjectStore:
+        """The store behind a bucket's name."""
+        return self._folders.get(name) or S3Bucket(name, self._s3)
+
+    def read_bytes(self, ref: str | Ref, *, limit: int = DEFAULT_MAX_BYTES) -> bytes:
+        """The whole content of `ref`, which may have `limit` bytes at most.
+
+        Raises SourceError's subclasses; SourceTooLarge before reading where the size is known.
+        """
+        for attempt in range(1, _READ_ATTEMPTS + 1):
+            try:
+                with self.open(ref) as source:
+                    if source.size is not None and source.size > limit:
+                        raise _too_large(ref, limit, source.size)
+                    data = source.stream.read(limit + 1)
+            except SourceUnavailable:
+                # The client has tried again and waited already; this is for a broken transfer.
+                if attempt == _READ_ATTEMPTS:
+                    raise
+                continue
+            if len(data) > limit:
+                raise _too_large(ref, limit, None)
+            return data
+        raise AssertionError("unreachable")
+
+    def open(self, ref: str | Ref) -> OpenObject:
+        """Open a file or object as a stream. Raises SourceError's subclasses."""
+        parsed = parse_ref(ref) if isinstance(ref, str) else ref
+        if isinstance(parsed, S3Ref):
+            if not parsed.key or parsed.key.endswith("/"):
+                raise SourceRefInvalid(
+                    f"{parsed} names a bucket or prefix, no object.", ref=str(ref)
+                )
+            return self.bucket(parsed.bucket).open(parsed.key)
+        return open_local(Path(parsed.path), str(ref))
+
+    def open_lines(self, ref: str | Ref) -> Iterator[bytes]:
+        """The lines of a text file with their line ends, unbounded: for small, trusted files."""
+        with self.open(ref) as source:
+            yield from source.stream
+
+    def list(self, prefix: str | S3Ref) -> Iterator[S3Ref]:
+        """The objects below an `s3://bucket/prefix`, in the order of their keys' bytes."""
+        parsed = parse_ref(prefix) if isinstance(prefix, str) else prefix
+        if not isinstance(parsed, S3Ref):
+            raise SourceRefInvalid(f"{prefix} is no s3://bucket/prefix.", ref=str(prefix))
+        for key in self.bucket(parsed.bucket).list(parsed.key):
+            yield S3Ref(parsed.bucket, key)
+
+    def is_folder(self, ref: Ref) -> bool:
+        """Whether `ref` is a local folder. Raises SourceError when that cannot be found out."""
+        if isinstance(ref, S3Ref):
+            return False
+        try:
+            return os.path.isdir(ref.path)  # noqa: PTH112 - ref.path may hold what Path would alter
+        except ValueError as error:
+            raise translate_os_error(error, ref.path) from error
+
+    def close(self) -> None:
+        self._s3.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _too_large(ref: str | Ref, limit: int, size: int | None) -> SourceError:
+    has = f"has {size:,} bytes" if size is not None else "is larger"
+    return SourceTooLarge(f"{ref} {has}; {limit:,} are the most that is read.", ref=str(ref))
+
+
+__all__ = ["DEFAULT_MAX_BYTES", "FileRef", "S3Ref", "SourceReader"]

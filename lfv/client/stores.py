@@ -1,0 +1,246 @@
+"""Where objects are kept: a folder that stands in for a bucket, or a bucket reached through S3.
+
+Both have the same four verbs, and both speak only in SourceError's subclasses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from lfv.formats.errors import (
+    SourceError,
+    SourceForbidden,
+    SourceNotAFile,
+    SourceNotFound,
+    SourceOutside,
+    SourceRefInvalid,
+    SourceUnavailable,
+)
+from lfv.formats.refs import S3Ref
+
+_BUFFER = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class OpenObject:
+    """A stream to read, and its size in bytes where the store knows it. Close it, or use `with`."""
+
+    stream: io.BufferedReader
+    size: int | None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stream.close()
+
+
+class ObjectStore(Protocol):
+    """One bucket."""
+
+    def open(self, key: str) -> OpenObject:
+        """Open an object. Raises SourceError."""
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Keys that begin with `prefix`, in the order of their UTF-8 bytes. Raises SourceError."""
+
+    def size_of(self, key: str) -> int | None:
+        """Bytes of an object, None when there is none. Raises SourceError."""
+
+    def put(self, key: str, content: bytes | Path) -> None:
+        """Write an object at once or not at all. Raises SourceError."""
+
+
+class TranslatedReads(io.RawIOBase):
+    """A raw stream over `read(n) -> bytes` whose failures are SourceErrors."""
+
+    def __init__(
+        self,
+        read: Callable[[int], bytes],
+        close: Callable[[], object],
+        translate: Callable[[Exception], SourceError | None],
+    ) -> None:
+        super().__init__()
+        self._read = read
+        self._close = close
+        self._translate = translate
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        try:
+            data = self._read(len(buffer))
+        except Exception as error:
+            translated = self._translate(error)
+            if translated is None:
+                raise
+            raise translated from error
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            with contextlib.suppress(OSError):
+                self._close()
+        super().close()
+
+    def buffered(self) -> io.BufferedReader:
+        return io.BufferedReader(self, _BUFFER)
+
+
+# -- local files ----------------------------------------------------------------------------------
+
+
+def open_local(path: Path, ref: str) -> OpenObject:
+    """Open a regular file without ever waiting for a named pipe or touching a device."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except (OSError, ValueError) as error:
+        raise translate_os_error(error, ref) from error
+    facts = os.fstat(descriptor)
+    if not stat.S_ISREG(facts.st_mode):
+        os.close(descriptor)
+        raise SourceNotAFile(f"{ref} is {_kind_of(facts.st_mode)}, not a file.", ref=ref)
+    raw = io.FileIO(descriptor, "rb")
+    stream = TranslatedReads(
+        raw.read,
+        raw.close,
+        lambda error: translate_os_error(error, ref) if isinstance(error, OSError) else None,
+    )
+    return OpenObject(stream.buffered(), facts.st_size)
+
+
+def translate_os_error(error: OSError | ValueError, ref: str) -> SourceError:
+    number = error.errno if isinstance(error, OSError) else None
+    if number in (errno.ENOENT, errno.ENOTDIR):
+        return SourceNotFound(f"{ref} does not exist.", ref=ref)
+    if number in (errno.EACCES, errno.EPERM):
+        return SourceForbidden(f"{ref} may not be read by this user.", ref=ref)
+    if number in (errno.ENXIO, errno.ENODEV, errno.EISDIR):
+        return SourceNotAFile(f"{ref} is not a file.", ref=ref)
+    if number in (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EILSEQ) or number is None:
+        return SourceRefInvalid(f"{ref[:200]} names no file.", ref=ref)
+    return SourceUnavailable(f"{ref} cannot be read now: {os.strerror(number)}.", ref=ref)
+
+
+def _kind_of(mode: int) -> str:
+    for test, name in (
+        (stat.S_ISDIR, "a folder"),
+        (stat.S_ISFIFO, "a named pipe"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISCHR, "a device"),
+        (stat.S_ISBLK, "a device"),
+    ):
+        if test(mode):
+            return name
+    return "something else"
+
+
+# -- a folder in place of a bucket ----------------------------------------------------------------
+
+
+class BucketFolder:
+    """Folder `root` stands in for bucket `name`; keys can't leave it, by `..` or by symlink."""
+
+    def __init__(self, name: str, root: Path) -> None:
+        self.name = name
+        self.root = root.resolve()
+
+    def open(self, key: str) -> OpenObject:
+        return open_local(self._path(key), str(S3Ref(self.name, key)))
+
+    def list(self, prefix: str) -> Iterator[str]:
+        if not self.root.is_dir():
+            raise SourceNotFound(
+                f"The folder that stands in for bucket {self.name} does not exist: {self.root}.",
+                ref=str(S3Ref(self.name, prefix)),
+            )
+        return self._walk(self.root, "", prefix)
+
+    def size_of(self, key: str) -> int | None:
+        try:
+            facts = self._path(key).stat()
+        except (OSError, ValueError) as error:
+            translated = translate_os_error(error, str(S3Ref(self.name, key)))
+            if isinstance(translated, SourceNotFound):
+                return None
+            raise translated from error
+        return facts.st_size if stat.S_ISREG(facts.st_mode) else None
+
+    def put(self, key: str, content: bytes | Path) -> None:
+        ref = str(S3Ref(self.name, key))
+        target = self._path(key)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".put-", dir=target.parent) as folder:
+                fresh = Path(folder) / "object"
+                if isinstance(content, bytes):
+                    fresh.write_bytes(content)
+                else:
+                    link_or_copy(content, fresh)
+                fresh.replace(target)
+        except OSError as error:
+            raise translate_os_error(error, ref) from error
+
+    def _path(self, key: str) -> Path:
+        ref = str(S3Ref(self.name, key))
+        if "\x00" in key or any(part in ("", ".", "..") for part in key.split("/")):
+            raise SourceRefInvalid(
+                f"{ref} is no key that a folder can hold: it has an empty, . or .. segment.",
+                ref=ref,
+            )
+        try:
+            path = (self.root / key).resolve()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise SourceRefInvalid(f"{ref[:200]} names no file.", ref=ref) from error
+        if not path.is_relative_to(self.root):
+            raise SourceOutside(f"{ref} leads out of its bucket's folder.", ref=ref)
+        return path
+
+    def _walk(self, folder: Path, base: str, prefix: str) -> Iterator[str]:
+        ref = str(S3Ref(self.name, base))
+        try:
+            with os.scandir(folder) as entries:
+                # As S3 sorts whole keys by their bytes, a folder sorts as its name with a slash.
+                found = sorted(
+                    (
+                        entry.name + ("/" if entry.is_dir(follow_symlinks=False) else "")
+                        for entry in entries
+                        if not entry.name.startswith(".put-")
+                    ),
+                    key=os.fsencode,
+                )
+        except OSError as error:
+            raise translate_os_error(error, ref) from error
+        for name in found:
+            key = base + name
+            if name.endswith("/"):
+                if key.startswith(prefix) or prefix.startswith(key):
+                    yield from self._walk(folder / name[:-1], key, prefix)
+            elif key.startswith(prefix):
+                yield key
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Hard link where the file system allows it (free), copy where not."""
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,320 @@
+"""From a labelled manifest to a trained model version.
+
+CreateProject, CreateDataset (train, and test where there is one), CreateModel, and waiting for
+each. A project that exists is trained again: its datasets are replaced, and the next version comes
+out. Every call carries a ClientToken made from one for the whole training, so that a call whose
+answer was lost can be sent again.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from lfv.client.clock import SYSTEM_CLOCK, Backoff, Clock
+from lfv.client.errors import (
+    HostConflict,
+    HostError,
+    ModelNotFound,
+    TrainingDataInvalid,
+    TrainingFailed,
+    TrainingInterrupted,
+    TrainingTimedOut,
+)
+from lfv.client.hosts.translate import translate
+from lfv.client.retry import RetryPolicy, call_with_retries
+from lfv.client.sources import SourceReader
+from lfv.client.staging import StagedDataset, Staging, stage_dataset
+from lfv.formats.refs import S3Ref
+
+Progress = Callable[[str], None]
+
+_DAY = 86_400.0
+_IN_PROGRESS = "_IN_PROGRESS"
+#: What a status message of a failed training may begin with, before it comes to the reason.
+_FAILED = re.compile(r"^training failed[:;.]?\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A new model version. Measures are fractions, None where the service gave none.
+
+    `evaluation_result` and `evaluation_manifest` are `s3://` references that the service wrote.
+    """
+
+    project: str
+    version: str
+    model_arn: str
+    f1: float | None
+    precision: float | None
+    recall: float | None
+    evaluation_result: str | None
+    evaluation_manifest: str | None
+    created_at: datetime | None
+    seconds: float
+    train: StagedDataset
+    test: StagedDataset | None
+    message: str = ""
+
+
+def train_model(
+    client: Any,
+    reader: SourceReader,
+    staging: Staging,
+    source: str,
+    project: str,
+    *,
+    test_source: str | None = None,
+    description: str = "",
+    client_token: str | None = None,
+    timeout: float = _DAY,
+    stop_event: threading.Event | None = None,
+    progress: Progress = lambda _: None,
+    clock: Clock = SYSTEM_CLOCK,
+) -> TrainedModel:
+    """Train `project` on the labelled manifest `source` and wait for the result.
+
+    `client` is what `lookoutvision_client` gives. Without `test_source` the service splits the
+    images itself. `timeout` (seconds) bounds the waiting; a training that is given up on goes on
+    at the service.
+
+    Raises TrainingDataInvalid before anything is created; TrainingFailed with the service's words;
+    TrainingTimedOut; TrainingInterrupted; HostError for calls that fail; SourceError for a bucket
+    that cannot be written.
+    """
+    began = clock.monotonic()
+    train = stage_dataset(source, reader, staging, progress=progress)
+    test = (
+        stage_dataset(test_source, reader, staging, progress=progress)
+        if test_source is not None
+        else None
+    )
+    _same_dimensions(train, test)
+    api = _Api(client, client_token or uuid.uuid4().hex, timeout, stop_event, progress, clock)
+    present = api.ensure_project(project)
+    for kind, dataset in (("train", train), ("test", test)):
+        if kind in present:
+            api.delete_dataset(project, kind)
+        if dataset is not None:
+            api.create_dataset(project, kind, dataset.manifest)
+    version = api.create_model(project, staging, description)
+    model = api.wait_for_model(project, version)
+    performance = model.get("Performance") or {}
+    created = model.get("CreationTimestamp")
+    return TrainedModel(
+        project=project,
+        version=version,
+        model_arn=model.get("ModelArn") or "",
+        f1=performance.get("F1Score"),
+        precision=performance.get("Precision"),
+        recall=performance.get("Recall"),
+        evaluation_result=_location(model.get("EvaluationResult")),
+        evaluation_manifest=_location(model.get("EvaluationManifest")),
+        created_at=created.astimezone(UTC) if isinstance(created, datetime) else None,
+        seconds=clock.monotonic() - began,
+        train=train,
+        test=test,
+        message=model.get("StatusMessage") or "",
+    )
+
+
+class _Api:
+    """The calls of one training: translated, retried, waited for."""
+
+    def __init__(
+        self,
+        client: Any,
+        token: str,
+        timeout: float,
+        stop_event: threading.Event | None,
+        progress: Progress,
+        clock: Clock,
+    ) -> None:
+        self._client = client
+        self._token = token
+        self._deadline = clock.monotonic() + timeout
+        self._stop = stop_event
+        self._progress = progress
+        self._clock = clock
+        self._told = ""
+
+    def ensure_project(self, project: str) -> frozenset[str]:
+        """Create the project if need be; the kinds of its datasets ('train', 'test')."""
+        try:
+            answer = self._call("DescribeProject", ProjectName=project)
+        except ModelNotFound:
+            self._tell(f"creating project {project}")
+            try:
+                self._call(
+                    "CreateProject", ProjectName=project, ClientToken=self._sub_token("project")
+                )
+            except HostConflict:  # somebody was quicker
+                return self.ensure_project(project)
+            return frozenset()
+        datasets = answer["ProjectDescription"].get("Datasets") or ()
+        return frozenset(
+            dataset["DatasetType"]
+            for dataset in datasets
+            if dataset.get("Status") != "DELETE_COMPLETE"
+        )
+
+    def delete_dataset(self, project: str, kind: str) -> None:
+        self._tell(f"replacing the {kind} dataset of {project}")
+        self._settled_dataset(project, kind)
+        try:
+            self._call(
+                "DeleteDataset",
+                ProjectName=project,
+                DatasetType=kind,
+                ClientToken=self._sub_token(f"delete-{kind}"),
+            )
+        except ModelNotFound:
+            return
+        self._wait_until(
+            lambda: self._dataset(project, kind)[0] in ("", "DELETE_COMPLETE"),
+            f"deleting the {kind} dataset",
+        )
+
+    def create_dataset(self, project: str, kind: str, manifest: S3Ref) -> None:
+        self._tell(f"creating the {kind} dataset")
+        self._call(
+            "CreateDataset",
+            ProjectName=project,
+            DatasetType=kind,
+            DatasetSource={
+                "GroundTruthManifest": {
+                    "S3Object": {"Bucket": manifest.bucket, "Key": manifest.key}
+                }
+            },
+            ClientToken=self._sub_token(f"create-{kind}"),
+        )
+        status, message = self._settled_dataset(project, kind)
+        if status == "CREATE_FAILED":
+            raise TrainingFailed(
+                f"The {kind} dataset could not be created: "
+                f"{message.rstrip('.') or 'no reason was given'}."
+            )
+
+    def create_model(self, project: str, staging: Staging, description: str) -> str:
+        arguments: dict[str, Any] = {"Description": description} if description else {}
+        answer = self._call(
+            "CreateModel",
+            ProjectName=project,
+            OutputConfig={
+                "S3Location": {"Bucket": staging.bucket, "Prefix": staging.key("output/")}
+            },
+            ClientToken=self._sub_token("model"),
+            **arguments,
+        )
+        return str(answer["ModelMetadata"]["ModelVersion"])
+
+    def wait_for_model(self, project: str, version: str) -> dict[str, Any]:
+        model: dict[str, Any] = {}
+
+        def trained() -> bool:
+            answer = self._call("DescribeModel", ProjectName=project, ModelVersion=version)
+            model.clear()
+            model.update(answer["ModelDescription"])
+            status, message = model.get("Status"), model.get("StatusMessage") or ""
+            self._tell(f"version {version}: {status}" + (f" ({message})" if message else ""))
+            if status == "TRAINING_FAILED":
+                reason = _FAILED.sub("", message).rstrip(".") or "no reason was given"
+                raise TrainingFailed(f"Training {project} version {version} failed: {reason}.")
+            return status != "TRAINING"
+
+        self._wait_until(trained, f"training version {version}", Backoff(0.2, 1.3, 15.0))
+        return model
+
+    def _settled_dataset(self, project: str, kind: str) -> tuple[str, str]:
+        """Wait while the service works on a dataset; its status ('' for none) and message."""
+        seen = ("", "")
+
+        def settled() -> bool:
+            nonlocal seen
+            seen = self._dataset(project, kind)
+            return not seen[0].endswith(_IN_PROGRESS)
+
+        self._wait_until(settled, f"preparing the {kind} dataset")
+        return seen
+
+    def _dataset(self, project: str, kind: str) -> tuple[str, str]:
+        """A dataset's status and message; empty texts when there is none."""
+        try:
+            answer = self._call("DescribeDataset", ProjectName=project, DatasetType=kind)
+        except ModelNotFound:
+            return "", ""
+        described = answer["DatasetDescription"]
+        return described.get("Status") or "", described.get("StatusMessage") or ""
+
+    def _wait_until(self, done: Callable[[], bool], what: str, poll: Backoff | None = None) -> None:
+        poll = poll or Backoff(0.1, 1.5, 5.0)
+        attempt = 0
+        while not done():
+            attempt += 1
+            left = self._deadline - self._clock.monotonic()
+            if left <= 0:
+                raise TrainingTimedOut(
+                    f"Gave up waiting while {what}; it goes on at the service, see `lfv models`."
+                )
+            if self._clock.wait(min(poll.seconds(attempt), left), self._stop):
+                raise TrainingInterrupted(
+                    f"Interrupted while {what}; it goes on at the service, see `lfv models`."
+                )
+
+    def _call(self, operation: str, **arguments: Any) -> Any:
+        method = getattr(self._client, _METHODS[operation])
+        where = self._client.meta.endpoint_url
+
+        def call() -> Any:
+            try:
+                return method(**arguments)
+            except (BotoCoreError, ClientError, ValueError) as error:
+                raise translate(error, operation, where) from error
+
+        try:
+            answer, _ = call_with_retries(
+                call, RetryPolicy(), stop_event=self._stop, clock=self._clock
+            )
+        except HostError:
+            if self._stop is not None and self._stop.is_set():
+                raise TrainingInterrupted(f"Interrupted during {operation}.") from None
+            raise
+        return answer
+
+    def _sub_token(self, what: str) -> str:
+        return uuid.uuid5(uuid.NAMESPACE_OID, f"{self._token}/{what}").hex
+
+    def _tell(self, text: str) -> None:
+        if text != self._told:
+            self._told = text
+            self._progress(text)
+
+
+_METHODS = {
+    "CreateDataset": "create_dataset",
+    "CreateModel": "create_model",
+    "CreateProject": "create_project",
+    "DeleteDataset": "delete_dataset",
+    "DescribeDataset": "describe_dataset",
+    "DescribeModel": "describe_model",
+    "DescribeProject": "describe_project",
+}
+
+
+def _same_dimensions(train: StagedDataset, test: StagedDataset | None) -> None:
+    if test is not None and (train.width, train.height) != (test.width, test.height):
+        raise TrainingDataInvalid(
+            f"The training images are {train.width}x{train.height} pixels, the test images "
+            f"{test.width}x{test.height}; all images of a model have the same dimensions."
+        )
+
+
+def _location(value: Any) -> str | None:
+    return f"s3://{value['Bucket']}/{value['Key']}" if value else None

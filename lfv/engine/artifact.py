@@ -1,0 +1,162 @@
+"""The model folder: what a training leaves and a predictor loads.
+
+    manifest.json   format, version, and size and SHA-256 of every other file but the report's
+    model.json      dimensions, anomaly types, structure of the heads, calibration, threshold
+    *.onnx          graphs
+    arrays.npz      weights, loaded with ``allow_pickle=False``
+    report/         the training report, for people; nothing in it is ever read back
+
+Nothing is executed on loading but ONNX graphs of standard operators.  The hashes find damage and
+careless edits; they are no signature, since whoever can rewrite a file can rewrite its hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lfv.engine.errors import ArtifactError
+
+FORMAT = "lfv-engine-model"
+VERSION = 2
+MANIFEST = "manifest.json"
+MODEL = "model.json"
+ARRAYS = "arrays.npz"
+MAX_FILE_BYTES = 64 * 1024 * 1024
+"""No file of an artifact is larger, but for a graph that a user brought."""
+MAX_GRAPH_BYTES = 1024 * 1024 * 1024
+"""No graph is larger."""
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A verified artifact, in memory."""
+
+    model: dict[str, Any]
+    arrays: Arrays
+    graphs: dict[str, bytes]
+    """File name without ``.onnx`` to serialised model."""
+
+
+def save(folder: Path, contents: Contents) -> None:
+    """Write the artifact into ``folder``; the manifest comes last, and only then is it whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **contents.arrays)
+    files = {
+        MODEL: _dump(contents.model),
+        ARRAYS: buffer.getvalue(),
+        **{f"{name}.onnx": body for name, body in contents.graphs.items()},
+    }
+    for name, body in files.items():
+        (folder / name).write_bytes(body)
+    listing = {
+        name: {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
+        for name, body in sorted(files.items())
+    }
+    manifest = {"format": FORMAT, "version": VERSION, "files": listing}
+    (folder / MANIFEST).write_bytes(_dump(manifest))
+
+
+def load(folder: Path) -> Contents:
+    """Read and verify what :func:`save` wrote.
+
+    :raises ArtifactError: if anything is missing, of another size, hash, format or version, is a
+        link, or is named so that it would lie outside the folder.
+    """
+    manifest = _parse(MANIFEST, _read(folder, MANIFEST))
+    if manifest.get("format") != FORMAT:
+        raise ArtifactError("The folder holds no model of this engine.")
+    version = manifest.get("version")
+    if version != VERSION:
+        raise ArtifactError(
+            f"The model is of format version {version!r}; this release reads version {VERSION}."
+        )
+    listing = manifest.get("files")
+    if not isinstance(listing, dict) or not {MODEL, ARRAYS} <= listing.keys():
+        raise ArtifactError("The model's manifest lists no model.")
+    files = {name: _verified(folder, name, facts) for name, facts in listing.items()}
+    return Contents(
+        model=_parse(MODEL, files[MODEL]),
+        arrays=_arrays(files[ARRAYS]),
+        graphs={
+            name.removesuffix(".onnx"): body
+            for name, body in files.items()
+            if name.endswith(".onnx")
+        },
+    )
+
+
+def size_bytes(folder: Path) -> int:
+    """Bytes that hosting needs: all files but the report."""
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+
+
+def _dump(value: Mapping[str, Any]) -> bytes:
+    text = json.dumps(value, indent=1, sort_keys=True, allow_nan=False)
+    return (text + "\n").encode()
+
+
+def _parse(name: str, body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{name} is not JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise ArtifactError(f"{name} is not a JSON object.")
+    return value
+
+
+def _read(folder: Path, name: str) -> bytes:
+    path = folder / name
+    try:
+        if path.is_symlink() or not path.is_file():
+            raise ArtifactError(f"The model's {name} is missing or is not a plain file.")
+        most = MAX_GRAPH_BYTES if name.endswith(".onnx") else MAX_FILE_BYTES
+        if path.stat().st_size > most:
+            raise ArtifactError(f"The model's {name} is too large to be one of ours.")
+        return path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"The model's {name} cannot be read: {error.strerror}.") from error
+
+
+def _verified(folder: Path, name: object, facts: object) -> bytes:
+    if (
+        not isinstance(name, str)
+        or Path(name).name != name
+        or name in {"", ".", "..", MANIFEST}
+        or "\\" in name
+        or not name.endswith((".json", ".npz", ".onnx"))
+    ):
+        raise ArtifactError(f"The model's manifest names a file it may not: {name!r}.")
+    if not isinstance(facts, dict):
+        raise ArtifactError(f"The model's manifest says nothing about {name}.")
+    body = _read(folder, name)
+    if len(body) != facts.get("bytes"):
+        raise ArtifactError(f"The model's {name} is truncated or has been changed.")
+    if hashlib.sha256(body).hexdigest() != facts.get("sha256"):
+        raise ArtifactError(f"The model's {name} is damaged or has been changed.")
+    return body
+
+
+def _arrays(body: bytes) -> Arrays:
+    try:
+        with zipfile.ZipFile(io.BytesIO(body)) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked <= 4 * MAX_FILE_BYTES:
+            with np.load(io.BytesIO(body), allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+    except Exception as error:  # zipfile and numpy raise anything over what they don't know
+        raise ArtifactError(f"The model's weights cannot be read: {error}.") from error
+    raise ArtifactError("The model's weights are too large to be ours.")

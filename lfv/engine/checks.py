@@ -1,0 +1,166 @@
+"""What a user should know before trusting the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lfv.engine.errors import TrainingError
+from lfv.engine.grouping import Groups, Repeats, distances
+from lfv.engine.learners import fit_ridge
+from lfv.engine.metrics import Bools, auroc
+from lfv.engine.types import TrainingImage
+
+BORDER_AUROC = 0.9
+THUMBNAIL = (64, 64)
+"""(width, height) that :func:`border_of` takes."""
+_POOR_OVERLAP = 0.3
+"""IoU of an anomaly type below which the user is told."""
+_FEW_MASKS = 5
+"""Masks of a type below which the user is told that they are too few."""
+_LEAST_DIFFERENT = 3
+"""Groups of a class without which a fold, or a fold of the others, would have none of it."""
+_SAME = 0.02
+"""Distance between signatures from which on two images are never called the same."""
+_CLOSER = 0.3
+"""And that as a share of what a normal image differs from the one most like it."""
+_ROUNDING = 1e-3
+"""Distance that signatures of the same image may seem to have."""
+
+
+def border_of(thumbnail: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The outer eighth of a 64 x 64 thumbnail, as means of 8 x 8 squares."""
+    cells = thumbnail.reshape(8, 8, 8, 8, 3).mean(axis=(1, 3))
+    ring = np.ones((8, 8), dtype=bool)
+    ring[1:-1, 1:-1] = False
+    means: NDArray[np.float32] = cells[ring].astype(np.float32).ravel()
+    return means
+
+
+def check_variety(repeats: Repeats, truth: Bools) -> None:
+    """Refuse images among which there is nothing to compare.
+
+    :raises TrainingError: if those of a class show only one or two different things.
+    """
+    for label, name in ((False, "normal"), (True, "anomalous")):
+        of_class = repeats.groups[truth == label]
+        if len(of_class) and len(np.unique(of_class)) < _LEAST_DIFFERENT:
+            raise TrainingError(
+                f"The {len(of_class)} {name} images show {len(np.unique(of_class))} different "
+                f"picture(s): nothing can be learned or tested with fewer than {_LEAST_DIFFERENT}."
+            )
+
+
+def find_oddities(
+    images: Sequence[TrainingImage],
+    repeats: Repeats,
+    folds: Groups,
+    signatures: NDArray[np.float32],
+    borders: NDArray[np.float32],
+) -> list[str]:
+    """Warnings about duplicates and about shortcuts in the pictures."""
+    truth = np.array([image.is_anomalous for image in images], dtype=bool)
+    found = []
+    repeated = len(images) - len(np.unique(repeats.groups))
+    if repeated:
+        found.append(
+            f"{repeated} of {len(images)} images nearly repeat another. They were kept in the same "
+            "fold, so the figures are fair, but they add little."
+        )
+    if repeats.alike:
+        found.append(
+            f"{repeats.alike} images are as much alike as shots of the same part, and too many to "
+            "be kept in the same fold: if that is what they are, the figures are better than they "
+            "would be on new parts."
+        )
+    pairs = _twins(signatures, truth)
+    if pairs:
+        first, second = (images[i].source_ref for i in pairs[0])
+        found.append(
+            f"{len(pairs)} pair(s) of nearly identical images are labelled normal and anomalous, "
+            f"such as {first} and {second}. Check the labels."
+        )
+    if truth.any():
+        score = _border_auroc(borders, truth, folds)
+        if score > BORDER_AUROC:
+            found.append(
+                f"The outer eighth of the images alone tells normal from anomalous (AUROC "
+                f"{score:.2f} out of fold): background, lighting or framing differ between the "
+                "classes. The model may have learned that rather than the defect; photograph both "
+                "classes under the same conditions."
+            )
+    return found
+
+
+def find_unpainted(
+    images: Sequence[TrainingImage],
+    types: Sequence[str],
+    shares: Sequence[NDArray[np.float16] | None],
+) -> Iterator[str]:
+    """Warnings about masks that show less than their colour maps promise.
+
+    :param shares: of each image, [classes, rows, columns]; None where nothing is painted.
+    """
+    masked = [i for i, image in enumerate(images) if image.is_anomalous and image.mask_path]
+    blank = [images[i].source_ref for i in masked if shares[i] is None]
+    example = f", such as that of {blank[0]}" if blank else ""
+    if masked and len(blank) == len(masked):
+        yield (
+            f"None of the {len(masked)} masks shows a pixel in an anomaly type's colour{example}: "
+            "the model learned from the labels alone. Compare the masks' colours with those of "
+            "internal-color-map in the manifest."
+        )
+        return
+    if blank:
+        yield (
+            f"{len(blank)} of {len(masked)} masks show no pixel in an anomaly type's colour"
+            f"{example}: where the anomalies are was not learned from these images."
+        )
+    painted = {
+        name: sum(bool(parts[number].any()) for parts in shares if parts is not None)
+        for number, name in enumerate(types, 1)
+    }
+    rare = [f"{name} ({count})" for name, count in painted.items() if count < _FEW_MASKS]
+    if rare:
+        yield (
+            f"Fewer than {_FEW_MASKS} masks show {', '.join(rare)}: the model will hardly find "
+            "these types, or not at all. Add images of them."
+        )
+
+
+def find_missed(labels: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Warnings about anomaly types that are poorly found; ``labels`` as the evaluation has them."""
+    for label in labels:
+        overlap = label["Metrics"]["IoU"]
+        if overlap < _POOR_OVERLAP:
+            yield (
+                f"Little of what the masks show of {label['Label']} is found (IoU {overlap:.2f} on "
+                f"{label['NumberOfTestingImages']} images): don't rely on its outlines and areas."
+            )
+
+
+def _twins(signatures: NDArray[np.float32], truth: Bools) -> list[tuple[int, int]]:
+    normal, anomalous = np.nonzero(~truth)[0], np.nonzero(truth)[0]
+    if not len(normal) or not len(anomalous):
+        return []
+    limit = _SAME
+    if len(normal) > 2:
+        among = distances(signatures[normal], signatures[normal])
+        np.fill_diagonal(among, np.inf)
+        # A small defect on an aligned part changes less than one normal part differs from another.
+        limit = min(limit, _CLOSER * float(np.median(among.min(axis=1))))
+    limit = max(limit, _ROUNDING)
+    close = np.argwhere(distances(signatures[normal], signatures[anomalous]) < limit)
+    return [(int(normal[i]), int(anomalous[j])) for i, j in close]
+
+
+def _border_auroc(borders: NDArray[np.float32], truth: Bools, folds: Groups) -> float:
+    scores = np.zeros(len(truth))
+    for fold in np.unique(folds):
+        outside = folds == fold
+        if truth[~outside].any() and not truth[~outside].all():
+            scores[outside] = fit_ridge(borders[~outside], truth[~outside], 0.1)(borders[outside])
+    return auroc(truth, scores)

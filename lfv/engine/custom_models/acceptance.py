@@ -1,0 +1,138 @@
+"""Taking in a graph: read, inspected, tried out, and given its part."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lfv.engine.custom_models import inspection, trial
+from lfv.engine.custom_models.graphs import BroughtView
+from lfv.engine.custom_models.inspection import ImageInput
+from lfv.engine.custom_models.trial import Output, Trial
+from lfv.engine.errors import GraphRefused
+
+MAX_CHANNELS = 4096
+MAX_MAP_VALUES = 1 << 25
+"""Numbers in the joined maps of one image: 128 MiB."""
+BACKBONE_SIDE = 384
+"""Longer side at which a backbone that takes any size is shown images, in multiples of 32."""
+DETECTOR_SIDE = 256
+"""Both sides, for a detector that takes any size (anomalib's usual one)."""
+USUAL_IMAGE = (512, 512)
+"""What a graph is tried with before there is an image."""
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A graph that may be used."""
+
+    body: bytes
+    view: BroughtView
+    seconds: float
+    """Processor time of one image, in the trial."""
+
+    @property
+    def sha256(self) -> str:
+        """Of the file, in hexadecimal."""
+        return hashlib.sha256(self.body).hexdigest()
+
+
+def read_graph(path: Path, limit: int) -> bytes:
+    """The bytes of a regular file of at most ``limit`` bytes.
+
+    :raises GraphRefused: ``unreadable`` or ``too_large``.
+    """
+    try:
+        if not path.is_file():
+            raise GraphRefused("unreadable", "There is no such file.")
+        with path.open("rb") as file:
+            body = file.read(limit + 1)
+    except OSError as error:
+        raise GraphRefused("unreadable", f"It cannot be read: {error.strerror}.") from error
+    if len(body) > limit:
+        raise GraphRefused("too_large", f"It is larger than the limit of {limit / 2**20:g} MiB.")
+    return body
+
+
+def accept_backbone(body: bytes, image: tuple[int, int] = USUAL_IMAGE) -> Accepted:
+    """Take ``body`` for a backbone of images of this (width, height).
+
+    Its maps are all outputs of type float and shape [1, channels, rows, columns], joined on the
+    finest grid among them.
+
+    :raises GraphRefused: naming what is wrong with it.
+    """
+    source = inspection.inspect(body, inspection.IMAGENET)
+    scale = min(1.0, BACKBONE_SIDE / max(image))
+    size = _size(source, *(max(32, round(side * scale / 32) * 32) for side in image))
+    tried = trial.try_out(body, source, size)
+    maps = [one for one in tried.outputs if _is_float(one) and len(one.shape) == 4]
+    if not maps or any(one.shape[0] != 1 or 0 in one.shape for one in maps):
+        raise GraphRefused(
+            "outputs",
+            "A backbone needs outputs of type float and shape [1, channels, rows, columns]; it "
+            f"gives {_described(tried)}.",
+        )
+    rows, columns = (max(one.shape[axis] for one in maps) for axis in (2, 3))
+    channels = sum(one.shape[1] for one in maps)
+    if channels > MAX_CHANNELS or channels * rows * columns > MAX_MAP_VALUES:
+        raise GraphRefused(
+            "outputs",
+            f"Its maps are too large: {channels} channels of {rows}x{columns} (at most "
+            f"{MAX_CHANNELS} channels and {MAX_MAP_VALUES} values in all).",
+        )
+    names = tuple(one.name for one in maps)
+    return Accepted(body, BroughtView(*size, source, names, rows, columns), tried.seconds)
+
+
+def accept_detector(body: bytes) -> Accepted:
+    """Take ``body`` for a detector.
+
+    Its score is the output named ``pred_score``, else the only one with a single value of type
+    float; its map the one named ``anomaly_map``, else the only one with two sides.  One of them
+    suffices; labels and masks that it makes by thresholds of its own are not used.
+
+    :raises GraphRefused: naming what is wrong with it.
+    """
+    source = inspection.inspect(body, inspection.PLAIN)
+    size = _size(source, DETECTOR_SIDE, DETECTOR_SIDE)
+    tried = trial.try_out(body, source, size)
+    floats = [one for one in tried.outputs if _is_float(one)]
+    score = _pick("pred_score", [one for one in floats if all(n == 1 for n in one.shape)])
+    spread = [one for one in floats if _is_map(one)]
+    found = _pick("anomaly_map", spread)
+    if score is None and found is None:
+        raise GraphRefused(
+            "outputs",
+            "A detector needs pred_score, one value of type float, or anomaly_map, of shape "
+            f"[1, 1, height, width]; it gives {_described(tried)}.",
+        )
+    rows, columns = (0, 0) if found is None else found.shape[-2:]
+    names = tuple("" if one is None else one.name for one in (score, found))
+    return Accepted(body, BroughtView(*size, source, names, rows, columns), tried.seconds)
+
+
+def _size(source: ImageInput, width: int, height: int) -> tuple[int, int]:
+    return source.width or width, source.height or height
+
+
+def _is_float(output: Output) -> bool:
+    return output.kind in ("float16", "float32", "float64")
+
+
+def _is_map(output: Output) -> bool:
+    *outer, rows, columns = (1, 1, *output.shape)
+    return len(output.shape) in (2, 3, 4) and min(rows, columns) > 1 and all(n == 1 for n in outer)
+
+
+def _pick(name: str, outputs: Sequence[Output]) -> Output | None:
+    named = [one for one in outputs if one.name == name]
+    if named:
+        return named[0]
+    return outputs[0] if len(outputs) == 1 else None
+
+
+def _described(tried: Trial) -> str:
+    return ", ".join(f"{one.name} ({one.kind} {list(one.shape)})" for one in tried.outputs)

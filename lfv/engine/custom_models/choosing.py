@@ -1,0 +1,185 @@
+"""Whether a brought backbone helps: decided inside each outer fold, like everything else.
+
+It has to earn its place, since it makes the model larger and slower: a gain that chance alone
+gives easily is not enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from lfv.engine.comparison import Comparison
+from lfv.engine.custom_models.acceptance import Accepted
+from lfv.engine.custom_models.backbone import BROUGHT, BroughtBackbone, Painter, look
+from lfv.engine.dataset import Dataset
+from lfv.engine.ensemble import Ensemble, fit_ensemble
+from lfv.engine.evidence import Evidence
+from lfv.engine.experts import DETAIL_EXPERTS, Member
+from lfv.engine.grouping import Groups
+from lfv.engine.metrics import Bools
+from lfv.engine.pixels import PixelResults
+
+LEAST_GAIN = 0.005
+"""Of AUROC, that a set of experts with the backbone must add to the best without;"""
+ERRORS = 1.5
+"""and standard errors, so that chance does not choose, or"""
+SHARE = 0.5
+"""the share of the wrongly ordered pairs that it puts right, where that is less."""
+OVERLAP_GAIN = 0.01
+"""Of mean IoU in the cells, that a pixel network with the backbone must add."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of a brought backbone."""
+
+    sha256: str
+    in_experts: bool = False
+    in_pixels: bool = False
+    auroc: tuple[float, float] | None = None
+    """In cross-validation, without and with it; None where it was not tried for verdicts."""
+    overlap: tuple[float, float] | None = None
+    """Mean IoU of the pixel network's first pass, without and with it; None without masks."""
+
+    @property
+    def used(self) -> bool:
+        """Whether the model keeps it."""
+        return self.in_experts or self.in_pixels
+
+    def to_json(self) -> dict[str, Any]:
+        """For the EvaluationResult's details."""
+        figures = Comparison(self.auroc, self.overlap).to_json()
+        return {"Sha256": self.sha256, "Used": self.used, **figures}
+
+    def sentence(self) -> str:
+        """For the report and the status message."""
+        found = Comparison(self.auroc, self.overlap).in_words("in cross-validation")
+        name = f"The backbone {self.sha256[:12]}"
+        if self.in_experts and self.in_pixels:
+            return f"{name} is used for verdicts and masks{found}."
+        if self.used:
+            return f"{name} is used for {'verdicts' if self.in_experts else 'masks'}{found}."
+        if not found:
+            return f"{name} is not used: there was nothing to improve, or nothing to show it by."
+        return f"{name} is not used, because it does not help enough{found}."
+
+
+class BackboneTrial:
+    """One training's trial of a backbone: what it sees, and what it turns out to be good for."""
+
+    def __init__(
+        self,
+        data: Dataset,
+        accepted: Accepted,
+        grid: tuple[int, int] | None,
+        executor: Executor,
+    ) -> None:
+        """Show it every image.
+
+        :param grid: (rows, columns) of the pixel network; None without masks.
+        """
+        self._accepted = accepted
+        self.sights, self._reducer = look(data, accepted, grid, executor)
+        self.painter: Painter | None = None
+        self.verdict = Verdict(accepted.sha256)
+
+    def paint(self, own: PixelResults, other: PixelResults, folds: Groups) -> PixelResults:
+        """Choose between pixel networks without and with it."""
+        chosen, taken = choose_pixels(own, other, folds)
+        if taken and self._reducer is not None:
+            self.painter = Painter(self._reducer, other.head, other.refiner.projection)
+        overlap = own.outer, other.outer
+        self.verdict = replace(self.verdict, in_pixels=taken, overlap=overlap)
+        return chosen
+
+    def described(self, evidence: Sequence[Evidence]) -> list[Evidence]:
+        """The evidence with what it sees added."""
+        return [
+            replace(one, descriptions={**one.descriptions, BROUGHT: sight.description})
+            for one, sight in zip(evidence, self.sights, strict=True)
+        ]
+
+    def judge(self, ensemble: Ensemble) -> None:
+        """Note what a choice between sets of experts without and with it came to."""
+        self.verdict = replace(
+            self.verdict, in_experts=BROUGHT in ensemble.views, auroc=aurocs(ensemble)
+        )
+
+    def backbone(self) -> BroughtBackbone | None:
+        """Its part in the model, if it has one."""
+        if not self.verdict.used:
+            return None
+        return BroughtBackbone(self._accepted.view, self._accepted.body, self.painter)
+
+
+def rival_sets(own: Sequence[Sequence[Member]], *, pixels: bool) -> list[tuple[Member, ...]]:
+    """Sets of experts with the backbone: instead of our views, and beside all of them."""
+    brought = tuple((kind, BROUGHT) for kind in DETAIL_EXPERTS)
+    instead = (*own[0], *brought) if pixels else brought
+    return [instead, (*own[-1], *brought)]
+
+
+def fit_best(
+    evidence: Sequence[Evidence],
+    truth: Bools,
+    groups: Groups,
+    sets: Sequence[Sequence[Member]],
+    rivals: Sequence[Sequence[Member]],
+    seed: int,
+) -> Ensemble:
+    """The best ensemble of ``sets``, or of ``rivals`` if those are clearly better."""
+    own = fit_ensemble(evidence, truth, groups, sets, seed)
+    if not rivals:
+        return own
+    other = fit_ensemble(evidence, truth, groups, rivals, seed)
+    trials = (*own.trials, *other.trials)
+    without, with_it = (max(trial.auroc for trial in one.trials) for one in (own, other))
+    helps = with_it - without >= gain_needed(without, truth)
+    return replace(other if helps else own, trials=trials)
+
+
+def gain_needed(without: float, truth: Bools) -> float:
+    """What a backbone must add to an AUROC measured on these images."""
+    clear = min(ERRORS * standard_error(without, truth), SHARE * (1 - without))
+    return max(LEAST_GAIN, clear)
+
+
+def standard_error(area: float, truth: Bools) -> float:
+    """Of an AUROC measured on these images (Hanley, McNeil 1982)."""
+    positives, negatives = int(truth.sum()), int((~truth).sum())
+    first, second = area / (2 - area), 2 * area**2 / (1 + area)
+    variance = area * (1 - area)
+    variance += (positives - 1) * (first - area**2) + (negatives - 1) * (second - area**2)
+    return float(np.sqrt(max(variance, 0) / (positives * negatives)))
+
+
+def aurocs(ensemble: Ensemble) -> tuple[float, float]:
+    """AUROC in cross-validation of the best set without and the best with the backbone."""
+    without = [trial.auroc for trial in ensemble.trials if BROUGHT not in trial.views]
+    with_it = [trial.auroc for trial in ensemble.trials if BROUGHT in trial.views]
+    return max(without), max(with_it)
+
+
+def choose_pixels(
+    own: PixelResults, other: PixelResults, folds: Groups
+) -> tuple[PixelResults, bool]:
+    """Pixel networks with or without the backbone, and whether those kept are with it.
+
+    For each outer fold by what inner folds say of the others; the model that is kept by what the
+    outer ones say.
+    """
+    logits = list(own.logits)
+    nested = list(own.nested)
+    for number, fold in enumerate(np.unique(folds)):
+        if other.inner[number] - own.inner[number] >= OVERLAP_GAIN:
+            nested[number] = other.nested[number]
+            for i in np.flatnonzero(folds == fold).tolist():
+                logits[i] = other.logits[i]
+    taken = other.outer - own.outer >= OVERLAP_GAIN
+    kept = other if taken else own
+    return replace(kept, logits=tuple(logits), nested=tuple(nested)), taken

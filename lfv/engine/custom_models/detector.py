@@ -1,0 +1,146 @@
+"""A detector that a user brought, as a model: its score made a probability, its map a mask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lfv.engine.artifact import Contents
+from lfv.engine.calibration import Calibration
+from lfv.engine.custom_models.backbone import inspect_stored
+from lfv.engine.custom_models.graphs import BroughtView, GraphRunner, Matrix
+from lfv.engine.learners import squash
+from lfv.engine.metrics import Floats
+from lfv.engine.model import Decoded, Judge, Judgement
+
+DETECTOR = "detector"
+"""Name of the graph's file in the artifact, and of its description."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a detector says of one image."""
+
+    score: float
+    """Grows with anomaly, on a scale of its own."""
+    map: Matrix | None
+    """[rows, columns], likewise."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Scores in robust deviations from the normal median, drawn together far out."""
+
+    centre: float
+    spread: float
+
+    def __call__(self, scores: Floats) -> Floats:
+        """[images] to [images], order kept."""
+        return squash((scores - self.centre) / self.spread)
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A detector, calibrated on a project's images."""
+
+    width: int
+    height: int
+    anomaly_types: tuple[tuple[str, str], ...]
+    """One, where the map was found to paint it; else none."""
+    background_color: str
+    view: BroughtView
+    graph: bytes
+    scale: Scale
+    calibration: Calibration
+    threshold: float
+    level: float
+    """Of the map, from which a pixel is called anomalous."""
+
+    def opened(self, *, threads: int = 1) -> Judge:
+        """A session, and what judges images with it."""
+        read = reader(self.view, self.graph, threads=threads)
+
+        def judge(decoded: Decoded) -> Judgement:
+            reading = read(decoded(self.view.size))
+            probability = float(self.calibration(self.scale(np.array([reading.score])))[0])
+            classes = None
+            if self.anomaly_types and reading.map is not None:
+                classes = painted(reading.map, self.level, (self.width, self.height))
+            return Judgement(probability, classes)
+
+        return judge
+
+    def to_contents(self) -> Contents:
+        """What the artifact stores."""
+        description = {
+            "width": self.width,
+            "height": self.height,
+            "anomaly_types": [list(pair) for pair in self.anomaly_types],
+            "background_color": self.background_color,
+            DETECTOR: self.view.to_json(),
+            "scale": [self.scale.centre, self.scale.spread],
+            "calibration": self.calibration.to_json(),
+            "threshold": self.threshold,
+            "level": self.level,
+        }
+        return Contents(description, {}, {DETECTOR: self.graph})
+
+    @classmethod
+    def from_contents(cls, contents: Contents) -> Detector:
+        """Inverse of :meth:`to_contents`; any error of lookup or conversion means damage.
+
+        :raises ArtifactError: if the graph is not one that would be accepted.
+        """
+        description = contents.model
+        graph = contents.graphs[DETECTOR]
+        inspect_stored(graph)
+        view = BroughtView.from_json(description[DETECTOR])
+        if len(view.outputs) != 2:
+            raise ValueError("a detector has a score and a map")
+        centre, spread = description["scale"]
+        types = tuple((str(n), str(c)) for n, c in description["anomaly_types"])
+        if len(types) > 1 or (types and not view.outputs[1]):
+            raise ValueError("a detector cannot paint these anomaly types")
+        return cls(
+            width=int(description["width"]),
+            height=int(description["height"]),
+            anomaly_types=types,
+            background_color=str(description["background_color"]),
+            view=view,
+            graph=graph,
+            scale=Scale(float(centre), float(spread)),
+            calibration=Calibration.from_json(description["calibration"]),
+            threshold=float(description["threshold"]),
+            level=float(description["level"]),
+        )
+
+
+def reader(
+    view: BroughtView, graph: bytes, *, threads: int = 1
+) -> Callable[[NDArray[np.uint8]], Reading]:
+    """What reads images of the view's size."""
+    run = GraphRunner(graph, view.source, threads=threads)
+    names = [name for name in view.outputs if name]
+    score_name, map_name = view.outputs
+
+    def read(pixels: NDArray[np.uint8]) -> Reading:
+        values = dict(zip(names, run(pixels, names), strict=True))
+        found = None
+        if map_name:
+            found = values[map_name].reshape(view.rows, view.columns)
+        # Without a score of its own an image is as odd as its oddest place.
+        score = values[score_name] if score_name else np.max(values[map_name])
+        return Reading(float(np.ravel(score)[0]), found)
+
+    return read
+
+
+def painted(found: Matrix, level: float, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Class of every pixel at ``size`` (width, height): 1 where the map reaches ``level``."""
+    scaled = np.asarray(Image.fromarray(found).resize(size, Image.Resampling.BILINEAR))
+    classes: NDArray[np.uint8] = (scaled >= level).astype(np.uint8)
+    return classes

@@ -1,0 +1,251 @@
+"""From a detector and labelled images to a model version.
+
+Nothing in the detector is learned anew.  Its scores become probabilities and, where the masks show
+one type of anomaly, a level is chosen for its map; both without the image they are judged by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from lfv.engine import calibration
+from lfv.engine.checks import THUMBNAIL, border_of, check_variety, find_oddities
+from lfv.engine.crossval import OUTER_FOLDS, calibrated_probabilities
+from lfv.engine.custom_models.acceptance import Accepted, accept_detector, read_graph
+from lfv.engine.custom_models.detector import Detector, Reading, Scale, painted, reader
+from lfv.engine.dataset import Dataset, check_test, load, load_labels, read_training
+from lfv.engine.evaluation import Evaluated, evaluate
+from lfv.engine.finishing import Progress, finish, judge_test
+from lfv.engine.grouping import Groups, grouped_folds, identity, near_duplicates, signature
+from lfv.engine.metrics import auroc
+from lfv.engine.normals import alarm_calibration
+from lfv.engine.report import Findings
+from lfv.engine.types import TrainingImage, TrainingOptions, TrainingOutcome
+
+POOR_AUROC = 0.7
+"""Below this the user is told that the detector hardly tells the classes apart."""
+LEVELS = 64
+"""Levels of the map that are compared: quantiles of its values, densest at the highest."""
+
+
+@dataclass(frozen=True)
+class _Read:
+    """All images through the detector."""
+
+    scores: NDArray[np.float64]
+    maps: tuple[NDArray[np.float32] | None, ...]
+    signatures: NDArray[np.float32]
+    identities: NDArray[np.int64]
+    borders: NDArray[np.float32]
+
+
+def recalibrate(
+    train: Sequence[TrainingImage],
+    test: Sequence[TrainingImage],
+    output: Path,
+    path: Path,
+    options: TrainingOptions,
+    progress: Progress,
+) -> TrainingOutcome:
+    """Make a model of the detector at ``path``; as :func:`lfv.engine.training.train`.
+
+    :raises TrainingError: if the images cannot be used.
+    :raises GraphRefused: if the detector cannot.
+    """
+    progress(0.0, "checking images")
+    data, warnings = read_training(train)
+    check_test(test, data.width, data.height)
+    progress(0.05, "trying out the detector")
+    accepted = accept_detector(read_graph(path, options.graph_bytes))
+    with threadpool_limits(1), ThreadPoolExecutor(max(1, options.workers)) as executor:
+        progress(0.1, "asking the detector")
+        seen = _read(data, accepted, executor)
+        repeats = near_duplicates(seen.signatures, seen.identities, data.truth)
+        check_variety(repeats, data.truth)
+        groups = repeats.groups
+        folds = grouped_folds(groups, data.truth, OUTER_FOLDS, np.random.default_rng(options.seed))
+        warnings += find_oddities(data.images, repeats, folds, seen.signatures, seen.borders)
+        progress(0.7, "calibrating")
+        data, remark = _paintable(data, accepted)
+        model, evaluated = _calibrated(data, seen, folds, accepted)
+        warnings += _doubts(data, seen)
+        if test:
+            evaluated = judge_test(
+                model, test, executor, lambda s: progress(0.8 + 0.15 * s, "testing")
+            )
+    result = evaluate(
+        evaluated,
+        data.anomaly_types,
+        training_images=len(data.images),
+        out_of_fold=not test,
+        threshold=model.threshold,
+    )
+    result["Details"]["Detector"] = {"Sha256": accepted.sha256}
+    findings = Findings(
+        data=data,
+        images={image.source_ref: image for image in [*train, *test]},
+        evaluated=evaluated,
+        evaluation=result,
+        out_of_fold=not test,
+        threshold=model.threshold,
+        trials=(),
+        ensemble=None,
+        views={},
+        alignment_gain=1.0,
+        aligned=False,
+        warnings=tuple(warnings),
+        remarks=(
+            (
+                f"The verdicts are those of the detector {accepted.sha256[:12]}, which was "
+                "brought and not trained here: its scores were calibrated on these images."
+            ),
+            remark,
+        ),
+    )
+    return finish(output, model.to_contents(), findings, options, progress)
+
+
+def _read(data: Dataset, accepted: Accepted, executor: Executor) -> _Read:
+    read = reader(accepted.view, accepted.body)
+
+    def look(image: TrainingImage) -> tuple[Reading, NDArray[np.uint8], np.int64]:
+        pixels = load(image, accepted.view.size).pixels
+        return read(pixels), load(image, THUMBNAIL).pixels, identity(pixels)
+
+    rows = list(executor.map(look, data.images))
+    return _Read(
+        np.array([reading.score for reading, _, _ in rows]),
+        tuple(reading.map for reading, _, _ in rows),
+        np.stack([signature(thumbnail) for _, thumbnail, _ in rows]),
+        np.array([number for _, _, number in rows]),
+        np.stack([border_of(thumbnail) for _, thumbnail, _ in rows]),
+    )
+
+
+def _paintable(data: Dataset, accepted: Accepted) -> tuple[Dataset, str]:
+    """The dataset with the anomaly type that the map can paint, and why that is or is not so."""
+    shown: set[int] = set()
+    for image in data.images:
+        labels = load_labels(image, data.type_names, (data.width, data.height))
+        shown |= set() if labels is None else set(np.unique(labels[labels > 0]).tolist())
+    types = tuple(data.anomaly_types[number - 1] for number in sorted(shown))
+    if not types:
+        why = "The images carry no masks, so the model gives verdicts only."
+    elif not accepted.view.outputs[1]:
+        why = "The detector has no anomaly map, so the model gives verdicts only."
+    elif len(types) > 1:
+        why = (
+            f"The masks show {len(types)} anomaly types, which a single anomaly map can't tell "
+            "apart, so the model gives verdicts only."
+        )
+    else:
+        why = f"Its anomaly map paints {types[0][0]!r}, from a level chosen by the masks."
+        return replace(data, anomaly_types=types), why
+    return replace(data, anomaly_types=()), why
+
+
+def _calibrated(
+    data: Dataset, seen: _Read, folds: Groups, accepted: Accepted
+) -> tuple[Detector, list[Evaluated]]:
+    """The model, and its out-of-fold verdicts on the images it was calibrated on."""
+    truth = data.truth
+    normal = seen.scores[~truth]
+    centre = float(np.median(normal))
+    spread = 1.4826 * float(np.median(np.abs(normal - centre)))
+    scale = Scale(centre, max(spread, 0.1 * float(seen.scores.std()), 1e-6))
+    scores = scale(seen.scores)
+    if truth.any():
+        fit = calibration.fit(truth, scores)
+        probability = calibrated_probabilities(truth, scores, folds)
+    else:
+        fit = alarm_calibration(len(truth))
+        probability = fit(scores)
+    levels = _levels(data, seen, folds) if data.anomaly_types else None
+    size = (data.width, data.height)
+    evaluated = []
+    for number, image in enumerate(data.images):
+        classes = labels = None
+        found = seen.maps[number]
+        if levels is not None and found is not None:
+            classes = painted(found, levels[int(folds[number])], size)
+            labels = load_labels(image, data.type_names, size)
+        evaluated.append(
+            Evaluated.of(
+                image,
+                float(probability[number]),
+                calibration.THRESHOLD,
+                data.type_names,
+                classes,
+                labels,
+            )
+        )
+    model = Detector(
+        width=data.width,
+        height=data.height,
+        anomaly_types=data.anomaly_types,
+        background_color=data.background_color,
+        view=accepted.view,
+        graph=accepted.body,
+        scale=scale,
+        calibration=fit,
+        threshold=calibration.THRESHOLD,
+        level=0.0 if levels is None else levels[_WHOLE],
+    )
+    return model, evaluated
+
+
+_WHOLE = -1
+
+
+def _levels(data: Dataset, seen: _Read, folds: Groups) -> dict[int, float]:
+    """The level with the highest IoU on the images outside of each fold; ``_WHOLE``: on all."""
+    maps = [found for found in seen.maps if found is not None]
+    pool = np.concatenate([found.ravel()[:: 1 + found.size // 65_536] for found in maps])
+    candidates = np.unique(np.quantile(pool, 1 - np.geomspace(1e-4, 0.9, LEVELS)))
+    both = np.zeros((len(data.images), len(candidates)))
+    either = np.zeros((len(data.images), len(candidates)))
+    for number, (image, found) in enumerate(zip(data.images, maps, strict=True)):
+        labels = load_labels(image, data.type_names, found.shape[::-1])
+        if labels is None:
+            continue
+        inside = _at_least(found[labels > 0], candidates)
+        both[number] = inside
+        either[number] = _at_least(found[labels == 0], candidates) + (labels > 0).sum()
+
+    def best(rows: NDArray[np.bool_]) -> float:
+        overlap = both[rows].sum(axis=0) / np.maximum(either[rows].sum(axis=0), 1)
+        return float(candidates[int(overlap.argmax())])
+
+    every = np.ones(len(data.images), dtype=bool)
+    return {_WHOLE: best(every)} | {int(fold): best(folds != fold) for fold in np.unique(folds)}
+
+
+def _at_least(values: NDArray[np.float32], levels: NDArray[np.float64]) -> NDArray[np.int64]:
+    """How many of the values reach each level."""
+    counts: NDArray[np.int64] = len(values) - np.searchsorted(np.sort(values), levels)
+    return counts
+
+
+def _doubts(data: Dataset, seen: _Read) -> list[str]:
+    """What the user should know before trusting a detector that was trained elsewhere."""
+    doubts = [
+        (
+            "What the detector was trained on is not known here. Where it has seen these images, "
+            "the figures flatter it; a test dataset that it has not seen tells."
+        )
+    ]
+    truth = data.truth
+    if truth.any():
+        score = auroc(truth, seen.scores)
+        if score < POOR_AUROC:
+            doubts.append(
+                f"The detector hardly tells normal from anomalous images here (AUROC {score:.2f})."
+            )
+    return doubts

@@ -1,0 +1,292 @@
+"""Reading labelled images: what can be trained on, and what the user should be told."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lfv.engine.decoding import MIN_SIDE, DecodedImage, decode, measure
+from lfv.engine.errors import ImageRejected, TrainingError
+from lfv.engine.masks import is_background, open_mask, parse_color, read_mask
+from lfv.engine.metrics import Bools
+from lfv.engine.types import TrainingImage
+
+MIN_NORMAL = 5
+"""Normal images below which nothing can be cross-validated (Lookout for Vision asked for 20)."""
+MIN_NORMAL_ALONE = 10
+"""Normal images below which no usual can be told without anomalous ones to compare with."""
+MIN_ANOMALOUS = 5
+"""Anomalous images below which they are set aside and only normal images are learned from."""
+FEW = 20
+"""Images of a class below which the figures are called uncertain."""
+TOO_FEW = 10
+"""Images of a class below which the user is told not to rely on the model."""
+MAX_TYPES = 100
+_GREYS = [f"#{level:02X}{level:02X}{level:02X}" for level in range(128, 128 + MAX_TYPES + 1)]
+_SAMPLES = 8
+"""Points of a mask, along each side of a cell, that the shares of the classes are counted on."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images of one size."""
+
+    images: tuple[TrainingImage, ...]
+    width: int
+    height: int
+    anomaly_types: tuple[tuple[str, str], ...]
+    """(name, ``'#RRGGBB'``), in the order of class numbers 1, 2, ...; empty without masks."""
+    color: bool
+    """Whether any image has any colour."""
+    background_color: str = "#FFFFFF"
+    """``'#RRGGBB'`` of what is no anomaly; no anomaly type has it."""
+
+    @property
+    def truth(self) -> Bools:
+        """[images] whether each is labelled anomalous."""
+        return np.array([image.is_anomalous for image in self.images], dtype=bool)
+
+    @property
+    def type_names(self) -> tuple[str, ...]:
+        """Names of the anomaly types."""
+        return tuple(name for name, _ in self.anomaly_types)
+
+
+def read_training(images: Sequence[TrainingImage]) -> tuple[Dataset, list[str]]:
+    """Check ``images`` and say what is odd about them.
+
+    :raises TrainingError: for the first thing that makes training impossible.
+    """
+    normal, anomalous = (_different(images, anomalous=value) for value in (False, True))
+    copies = len(images) - normal - anomalous
+    told = f"; {copies} are copies of others, byte for byte" if copies else ""
+    if normal < MIN_NORMAL:
+        raise TrainingError(
+            f"Training needs at least {MIN_NORMAL} normal images; the dataset has {normal}{told}."
+        )
+    if normal < MIN_NORMAL_ALONE and anomalous < MIN_ANOMALOUS:
+        raise TrainingError(
+            f"Training from fewer than {MIN_ANOMALOUS} anomalous images needs at least "
+            f"{MIN_NORMAL_ALONE} normal images; the dataset has {normal} normal and {anomalous} "
+            f"anomalous{told}."
+        )
+    width, height, warnings = _measure(images)
+    types = _anomaly_types(images)
+    color = _has_color(images)
+    if 0 < anomalous < MIN_ANOMALOUS:
+        warnings.append(
+            f"Only {anomalous} anomalous image(s){told}: too few to learn from, so the model "
+            "learned from the normal images alone."
+        )
+        images = [image for image in images if not image.is_anomalous]
+        types = ()
+    elif anomalous and min(normal, anomalous) < TOO_FEW:
+        warnings.append(
+            f"{normal} normal and {anomalous} anomalous images are too few: with fewer than "
+            f"{TOO_FEW} of a class the model is a first try, and neither its verdicts nor the "
+            "figures below can be relied on. Add images."
+        )
+    elif anomalous and min(normal, anomalous) < FEW:
+        warnings.append(
+            f"{normal} normal and {anomalous} anomalous images are few: with fewer than {FEW} of "
+            "a class the figures below are rough, and a new batch may look different. Add images."
+        )
+    elif not anomalous:
+        warnings.append(
+            "There are no anomalous images: the model knows what is usual, not what is wrong, "
+            "and its confidence is a rank among the normal images rather than a probability."
+        )
+    ground = _background_color(images, [color for _, color in types])
+    return Dataset(tuple(images), width, height, types, color, ground), warnings
+
+
+def _different(images: Sequence[TrainingImage], *, anomalous: bool) -> int:
+    """Images of a class, those that are the same byte for byte counted once."""
+    of_class = [image for image in images if image.is_anomalous == anomalous]
+    return len({hashlib.sha256(_bytes(image)).digest() for image in of_class})
+
+
+def check_test(images: Sequence[TrainingImage], width: int, height: int) -> None:
+    """Refuse test images that the model could not judge.
+
+    :raises TrainingError: naming the first.
+    """
+    for image in images:
+        size = _size(image)[:2]
+        if size != (width, height):
+            raise TrainingError(
+                f"The test image {image.source_ref} is {size[0]}x{size[1]} pixels; the training "
+                f"images are {width}x{height}."
+            )
+
+
+def find_damaged(images: Sequence[TrainingImage], workers: int = 2) -> dict[str, str]:
+    """What is wrong with each image whose pixels, or whose mask's, can't be decoded, by source-ref.
+
+    All data is read and unpacked, which a header's check is not; a JPEG's at an eighth of the
+    size, which finds the same damage and costs less.
+    """
+
+    def problem(image: TrainingImage) -> str | None:
+        try:
+            load(image, (MIN_SIDE, MIN_SIDE))
+            if image.is_anomalous and image.mask_path is not None:
+                open_mask(image.mask_path)
+        except TrainingError as error:
+            why = str(error).removeprefix(f"{image.source_ref}: ").rstrip(".")
+            return why[:1].lower() + why[1:]
+        except Exception as error:  # noqa: BLE001 (damaged bytes raise anything from any codec)
+            return f"it cannot be decoded: {error!r}"
+        return None
+
+    with ThreadPoolExecutor(workers) as executor:
+        found = executor.map(problem, images)
+        return {image.source_ref: why for image, why in zip(images, found, strict=True) if why}
+
+
+def load(image: TrainingImage, size: tuple[int, int] | None = None) -> DecodedImage:
+    """Decode one image.
+
+    :raises TrainingError: naming it.
+    """
+    try:
+        return decode(_bytes(image), size)
+    except ImageRejected as error:
+        raise TrainingError(f"{image.source_ref}: {error}") from error
+
+
+def load_labels(
+    image: TrainingImage, types: tuple[str, ...], size: tuple[int, int]
+) -> NDArray[np.uint8] | None:
+    """Class of every pixel at ``size`` (width, height), or None where nobody knows.
+
+    A normal image is background all over, whatever its mask; an anomalous one without a mask, or
+    whose mask is empty, says nothing about its pixels.
+    """
+    if not image.is_anomalous:
+        return np.zeros((size[1], size[0]), dtype=np.uint8)
+    if image.mask_path is None:
+        return None
+    try:
+        labels = read_mask(image.mask_path, image.mask_colors, types, size)
+    except TrainingError as error:
+        raise TrainingError(f"{image.source_ref}: {error}") from error
+    return labels if labels.any() else None
+
+
+def load_shares(
+    image: TrainingImage, types: tuple[str, ...], grid: tuple[int, int]
+) -> NDArray[np.float16] | None:
+    """How much of every cell each class has, or None where nobody knows (see ``load_labels``).
+
+    :param grid: (rows, columns)
+    :returns: [1 + types, rows, columns], background first.
+    """
+    rows, columns = grid
+    labels = load_labels(image, types, (columns * _SAMPLES, rows * _SAMPLES))
+    if labels is None:
+        return None
+    cells = labels.reshape(rows, _SAMPLES, columns, _SAMPLES)
+    shares: NDArray[np.float16] = np.stack(
+        [(cells == number).mean(axis=(1, 3)) for number in range(len(types) + 1)]
+    ).astype(np.float16)
+    return shares
+
+
+def _bytes(image: TrainingImage) -> bytes:
+    try:
+        return image.path.read_bytes()
+    except OSError as error:
+        raise TrainingError(f"{image.source_ref} cannot be read: {error.strerror}.") from error
+
+
+def _size(image: TrainingImage) -> tuple[int, int, int]:
+    try:
+        return measure(_bytes(image))
+    except ImageRejected as error:
+        raise TrainingError(f"{image.source_ref}: {error}") from error
+
+
+def _measure(images: Sequence[TrainingImage]) -> tuple[int, int, list[str]]:
+    sizes: Counter[tuple[int, int]] = Counter()
+    example: dict[tuple[int, int], str] = {}
+    turned = 0
+    for image in images:
+        width, height, orientation = _size(image)
+        sizes[width, height] += 1
+        example.setdefault((width, height), image.source_ref)
+        turned += orientation != 1
+    if len(sizes) > 1:
+        listed = ", ".join(
+            f"{width}x{height} ({count} images, such as {example[width, height]})"
+            for (width, height), count in sizes.most_common(3)
+        )
+        raise TrainingError(
+            f"All images must have the same dimensions; there are {len(sizes)}: {listed}."
+        )
+    warnings = []
+    if turned:
+        warnings.append(
+            f"{turned} of {len(images)} images carry an EXIF orientation. Pixels are taken as "
+            "stored; make sure that every image, also at inference, comes the same way."
+        )
+    return *next(iter(sizes)), warnings
+
+
+def _anomaly_types(images: Sequence[TrainingImage]) -> tuple[tuple[str, str], ...]:
+    """Types of every mask's colour map, each with the colour it was given first.
+
+    :raises TrainingError: if two types share a colour, or there are more than 100.
+    """
+    found: dict[str, str] = {}
+    for image in images:
+        if image.mask_path is None:
+            continue
+        for color, name in _color_map(image):
+            if not is_background(name):
+                found.setdefault(name, color)
+    if len(found) > MAX_TYPES:
+        raise TrainingError(f"There are {len(found)} anomaly types; the most is {MAX_TYPES}.")
+    by_color: Mapping[str, int] = Counter(found.values())
+    for name, color in found.items():
+        if by_color[color] > 1:
+            raise TrainingError(
+                f"Several anomaly types are painted in {color}, {name!r} among them; give each "
+                "its own colour."
+            )
+    return tuple(sorted(found.items()))
+
+
+def _color_map(image: TrainingImage) -> Iterator[tuple[str, str]]:
+    """(``'#RRGGBB'``, name) of a mask that counts: an anomalous image's.
+
+    :raises TrainingError: naming the image, for a colour that is none.
+    """
+    if not image.is_anomalous:
+        return
+    for color, name in image.mask_colors.items():
+        try:
+            yield f"#{bytes(parse_color(color)).hex().upper()}", name
+        except TrainingError as error:
+            raise TrainingError(f"{image.source_ref}: {error}") from error
+
+
+def _background_color(images: Sequence[TrainingImage], taken: Sequence[str]) -> str:
+    """That of the colour maps, or, where they name none, white, unless an anomaly type has it."""
+    named = [color for image in images for color, name in _color_map(image) if is_background(name)]
+    return next(c for c in [*named, "#FFFFFF", "#000000", *_GREYS] if c not in taken)
+
+
+def _has_color(images: Sequence[TrainingImage]) -> bool:
+    step = max(1, len(images) // 16)
+    for image in images[::step]:
+        pixels = load(image, (64, 64)).pixels.astype(np.int16)
+        if np.abs(pixels - pixels.mean(axis=2, keepdims=True)).mean() > 1.0:
+            return True
+    return False

@@ -1,0 +1,124 @@
+"""Everything the heads learn from, computed once per image.
+
+An image is decoded once at the largest size any view needs and reduced from there in training;
+a trained model keeps only the views it uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lfv.engine.alignment import Aligner
+from lfv.engine.custom_models.graphs import BackboneViewer
+from lfv.engine.descriptors import Description, describe
+from lfv.engine.positional import coarse
+from lfv.engine.views import View, Viewer
+
+Matrix = NDArray[np.float32]
+OVERVIEW = "overview"
+"""Name of the small view that positional heads and grids use, aligned where that helps."""
+PIXELS = "pixels"
+"""Name of the view that the pixel head works on; never aligned, since masks are not."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of one image."""
+
+    descriptions: Mapping[str, Description]
+    """View name to pooled features."""
+    maps: Matrix | None
+    """float32 [channels, rows, columns] of the overview, coarse; for the positional head."""
+    pixel_summary: Matrix | None = None
+    """Pooled outputs of a pixel head that has not seen this image."""
+
+
+def scaled(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """``pixels`` at ``size`` (width, height)."""
+    height, width = pixels.shape[:2]
+    if (width, height) == size:
+        return pixels
+    shrinks = width >= 2 * size[0] and height >= 2 * size[1]
+    method = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
+    return np.asarray(Image.fromarray(pixels).resize(size, method))
+
+
+class Observer:
+    """Computes evidence with a fixed set of views."""
+
+    def __init__(
+        self,
+        views: Mapping[str, View],
+        aligner: Aligner | None,
+        *,
+        graphs: Mapping[str, bytes] | None = None,
+        backbone: BackboneViewer | None = None,
+        with_maps: bool = True,
+        threads: int = 1,
+    ) -> None:
+        self.views = dict(views)
+        self.aligner = aligner
+        self.backbone = backbone
+        """A brought one, which is given the image decoded anew at its own size."""
+        self._with_maps = with_maps
+        self._viewers = {
+            name: Viewer(view, None if graphs is None else graphs[name], threads=threads)
+            for name, view in views.items()
+        }
+
+    @property
+    def graphs(self) -> dict[str, bytes]:
+        """View name to serialised ONNX graph."""
+        return {name: viewer.graph for name, viewer in self._viewers.items()}
+
+    @property
+    def decode_size(self) -> tuple[int, int]:
+        """(width, height) of the largest view: what an image is decoded at."""
+        if not self.views and self.backbone is not None:
+            return self.backbone.view.size
+        return max((view.size for view in self.views.values()), key=lambda size: size[0] * size[1])
+
+    def features(self, name: str, pixels: NDArray[np.uint8]) -> Matrix:
+        """Feature maps of one view."""
+        view = scaled(pixels, self.views[name].size)
+        if name == OVERVIEW and self.aligner is not None:
+            view = self.aligner(view)
+        return self._viewers[name](view)
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> Evidence:
+        """Evidence from uint8 [height, width, 3] of ``decode_size``."""
+        descriptions: dict[str, Description] = {}
+        maps: Matrix | None = None
+        for name in self.views:
+            if name == PIXELS:
+                continue
+            features = self.features(name, pixels)
+            descriptions[name] = describe(features)
+            if name == OVERVIEW and self._with_maps:
+                maps = coarse(features)
+        return Evidence(descriptions, maps)
+
+
+def statistics(evidence: Sequence[Evidence], view: str) -> Matrix:
+    """[images, values] of one view."""
+    return np.stack([e.descriptions[view].statistics for e in evidence])
+
+
+def layouts(evidence: Sequence[Evidence]) -> Matrix:
+    """[images, values]: statistics and regions of the overview."""
+    return np.stack(
+        [
+            np.concatenate([e.descriptions[OVERVIEW].statistics, e.descriptions[OVERVIEW].regions])
+            for e in evidence
+        ]
+    )
+
+
+def all_maps(evidence: Sequence[Evidence]) -> Matrix:
+    """[images, channels, rows, columns] of the overview."""
+    return np.stack([e.maps for e in evidence if e.maps is not None])

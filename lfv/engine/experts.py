@@ -1,0 +1,186 @@
+"""The experts: each turns an image's evidence into one score that grows with anomaly.
+
+ridge-0.1, ridge-1, lasso, stumps    what there is in the image, at the detail view's size
+layout                               where it is, in the overview (aligned where that helps)
+position                             how each position differs from the normal parts
+distance, nearest                    how far the farthest positions are from what is usual there,
+                                     and from the nearest normal image, unlearned
+pixels                               what the pixel head paints (with masks only)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lfv.engine.artifact import Arrays
+from lfv.engine.evidence import Evidence, all_maps, layouts, statistics
+from lfv.engine.learners import (
+    CLIP,
+    Head,
+    LinearHead,
+    fit_lasso,
+    fit_ridge,
+    fit_stumps,
+    head_from_arrays,
+)
+from lfv.engine.metrics import Bools, Floats
+from lfv.engine.positional import SUMS, PositionalHead, fit_positional
+
+Matrix = NDArray[np.float32]
+DETAIL_EXPERTS = ("ridge-0.1", "ridge-1", "lasso", "stumps")
+POSITION_EXPERTS = ("position", *SUMS)
+"""Those that share one :class:`PositionalHead`."""
+POSITION_PARTS = 3
+
+Member = tuple[str, str]
+"""(kind of expert, view)"""
+
+
+@dataclass(frozen=True)
+class Expert:
+    """A fitted expert."""
+
+    kind: str
+    view: str
+    head: Head
+
+
+@dataclass(frozen=True)
+class Experts:
+    """Fitted experts, and what those of ``POSITION_EXPERTS`` look through."""
+
+    members: tuple[Expert, ...]
+    positional: PositionalHead | None = None
+
+    def __post_init__(self) -> None:
+        if self.positional is None and any(e.kind in POSITION_EXPERTS for e in self.members):
+            raise KeyError("positional head")
+
+    def __iter__(self) -> Iterator[Expert]:
+        return iter(self.members)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __call__(self, evidence: Sequence[Evidence]) -> list[Floats]:
+        """[images] scores of each."""
+        found = None
+        if self.positional is not None:
+            found = positional_values(self.positional, evidence)
+        return [
+            e.head(
+                found
+                if found is not None and e.kind in POSITION_EXPERTS
+                else values_of(e.kind, e.view, evidence)
+            )
+            for e in self.members
+        ]
+
+    def to_arrays(self) -> Arrays:
+        """Named arrays for the artifact."""
+        arrays: Arrays = {}
+        for number, expert in enumerate(self.members):
+            arrays |= expert.head.to_arrays(f"expert{number}")
+        if self.positional is not None:
+            arrays |= self.positional.to_arrays("position")
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays, members: Sequence[Member]) -> Experts:
+        """Inverse of :meth:`to_arrays`; a missing array is a KeyError."""
+        experts = tuple(
+            Expert(kind, view, head_from_arrays(arrays, f"expert{number}"))
+            for number, (kind, view) in enumerate(members)
+        )
+        positional = None
+        if "position.mean" in arrays:
+            positional = PositionalHead.from_arrays(arrays, "position")
+        return cls(experts, positional)
+
+
+def values_of(kind: str, view: str, evidence: Sequence[Evidence]) -> Matrix:
+    """[images, values] that an expert of this kind looks at."""
+    if kind == "layout":
+        return layouts(evidence)
+    if kind == "pixels":
+        return np.stack([e.pixel_summary for e in evidence if e.pixel_summary is not None])
+    return statistics(evidence, view)
+
+
+def positional_values(head: PositionalHead, evidence: Sequence[Evidence]) -> Matrix:
+    """[images, values]: how far each image is from the normal ones, in which respects."""
+    return np.stack([head.statistics(e.maps) for e in evidence if e.maps is not None])
+
+
+def fit_experts(
+    members: Sequence[Member],
+    evidence: Sequence[Evidence],
+    truth: Bools,
+    seed: int,
+) -> Experts:
+    """Fit experts to labelled evidence."""
+    positional = None
+    if any(kind in POSITION_EXPERTS for kind, _ in members):
+        normal = [e for e, t in zip(evidence, truth, strict=True) if not t]
+        positional = fit_positional(all_maps(normal))
+    fitted = []
+    for kind, view in members:
+        if kind in SUMS and positional is not None:
+            head: Head = passing(kind, positional.values, 0.0, 1.0)
+        else:
+            head = _fit_head(kind, view, evidence, truth, np.random.default_rng(seed))
+        fitted.append(Expert(kind, view, head))
+    return Experts(tuple(fitted), positional)
+
+
+def _fit_head(
+    kind: str, view: str, evidence: Sequence[Evidence], truth: Bools, random: np.random.Generator
+) -> Head:
+    if kind == "position":
+        # The normals that the head is judged by are scored by heads that have not seen them:
+        # a Gaussian is always closer to its own sample.
+        values, _ = held_out_distances(evidence, truth, random)
+        return fit_ridge(values, truth, 0.1)
+    x = values_of(kind, view, evidence)
+    if kind == "lasso":
+        return fit_lasso(x, truth)
+    if kind == "stumps":
+        return fit_stumps(x, truth, random)
+    penalty = {"ridge-0.1": 0.1, "ridge-1": 1.0, "layout": 0.3, "pixels": 0.1}[kind]
+    return fit_ridge(x, truth, penalty)
+
+
+def passing(kind: str, values: int, centre: float, spread: float) -> LinearHead:
+    """A head on ``values`` positional values: (value - centre) / spread of one of ``SUMS``,
+    unclipped up to 100.
+    """
+    reach = 100.0
+    weight: Matrix = np.zeros(values, dtype=np.float32)
+    weight[SUMS.index(kind) - len(SUMS)] = reach / CLIP
+    gain: Matrix = np.full(values, CLIP / reach / spread, dtype=np.float32)
+    return LinearHead(np.full(values, centre, dtype=np.float32), gain, weight, 0.0)
+
+
+def held_out_distances(
+    evidence: Sequence[Evidence], truth: Bools, random: np.random.Generator
+) -> tuple[Matrix, NDArray[np.int64]]:
+    """Positional values of every image from heads fitted to other normals, and the parts."""
+    normal = np.flatnonzero(~truth)
+    part = np.full(len(evidence), -1)
+    part[random.permutation(normal)] = np.arange(len(normal)) % POSITION_PARTS
+    rows: list[Matrix | None] = [None] * len(evidence)
+    for number in range(POSITION_PARTS):
+        inside = [evidence[i] for i in normal.tolist() if part[i] != number]
+        head = fit_positional(all_maps(inside))
+        wanted = np.flatnonzero(
+            (part == number) | (truth & (np.arange(len(truth)) % 3 == number))
+        ).tolist()
+        for i, row in zip(
+            wanted, positional_values(head, [evidence[i] for i in wanted]), strict=True
+        ):
+            rows[i] = row
+    return np.stack([row for row in rows if row is not None]), part

@@ -1,0 +1,77 @@
+"""The end of every training: judging the test images, writing artifact and report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lfv.engine import artifact
+from lfv.engine.artifact import Contents
+from lfv.engine.dataset import load, load_labels
+from lfv.engine.evaluation import Evaluated
+from lfv.engine.model import Trained
+from lfv.engine.report import Findings, write_report
+from lfv.engine.types import TrainingImage, TrainingOptions, TrainingOutcome
+
+Progress = Callable[[float, str], None]
+
+
+def judge_test(
+    model: Trained,
+    test: Sequence[TrainingImage],
+    executor: Executor,
+    progress: Callable[[float], None],
+) -> list[Evaluated]:
+    """The model's verdicts on images that it was not made from."""
+    opened = model.opened()
+    types = tuple(name for name, _ in model.anomaly_types)
+
+    def judge(image: TrainingImage) -> Evaluated:
+        def decoded(size: tuple[int, int]) -> NDArray[np.uint8]:
+            return load(image, size).pixels
+
+        judgement = opened(decoded)
+        labels = None
+        if types:
+            labels = load_labels(image, types, (model.width, model.height))
+        return Evaluated.of(
+            image, judgement.probability, model.threshold, types, judgement.classes, labels
+        )
+
+    done = []
+    for number, row in enumerate(executor.map(judge, test)):
+        done.append(row)
+        progress((number + 1) / len(test))
+    return done
+
+
+def finish(
+    output: Path,
+    contents: Contents,
+    findings: Findings,
+    options: TrainingOptions,
+    progress: Progress,
+) -> TrainingOutcome:
+    """Write the artifact into ``output``, and the report if it is wanted."""
+    artifact.save(output, contents)
+    if options.report:
+        progress(0.96, "writing the report")
+        write_report(output / "report", findings)
+    progress(1.0, "done")
+    data, result = findings.data, dict(findings.evaluation)
+    metrics = result["AggregatedEvaluationResults"]["Metrics"]
+    return TrainingOutcome(
+        data.width,
+        data.height,
+        data.anomaly_types,
+        metrics["F1Score"],
+        metrics["Precision"],
+        metrics["Recall"],
+        tuple(e.image for e in findings.evaluated),
+        result,
+        tuple(findings.warnings),
+    )

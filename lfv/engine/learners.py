@@ -1,0 +1,208 @@
+"""Classifiers for many values and few images.
+
+Three with different habits, because no one of them is right for every part: ridge regression uses
+everything a little, the lasso picks the few values that matter (a defect that shows in one channel
+only), boosted stumps ask yes-or-no questions.  All standardise robustly and clip, since one odd
+image otherwise moves every weight.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lfv.engine.artifact import Arrays
+from lfv.engine.metrics import Bools, Floats, auroc
+
+Matrix = NDArray[np.float32]
+CLIP = 3.0
+"""Robust standard deviations beyond which a value says no more."""
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """score = clip((x - centre) * gain, -3, 3) . weight + bias."""
+
+    centre: Matrix
+    gain: Matrix
+    weight: Matrix
+    bias: float
+
+    def __call__(self, x: Matrix) -> Floats:
+        """[images, values] to [images] scores."""
+        z = np.clip((x - self.centre) * self.gain, -CLIP, CLIP)
+        scores: Floats = (z @ self.weight + self.bias).astype(np.float64)
+        return scores
+
+    def to_arrays(self, prefix: str) -> Arrays:
+        """Named arrays for the artifact."""
+        return {
+            f"{prefix}.centre": self.centre,
+            f"{prefix}.gain": self.gain,
+            f"{prefix}.weight": self.weight,
+            f"{prefix}.bias": np.array(self.bias, dtype=np.float32),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays, prefix: str) -> LinearHead:
+        """Inverse of :meth:`to_arrays`."""
+        centre, gain, weight = (arrays[f"{prefix}.{n}"] for n in ("centre", "gain", "weight"))
+        return cls(centre, gain, weight, float(arrays[f"{prefix}.bias"]))
+
+
+@dataclass(frozen=True)
+class StumpHead:
+    """score = sum of votes, each +-weight by whether one value exceeds one limit."""
+
+    column: NDArray[np.int32]
+    limit: Matrix
+    weight: Matrix
+
+    def __call__(self, x: Matrix) -> Floats:
+        """[images, values] to [images] scores."""
+        votes = np.where(x[:, self.column] > self.limit, 1.0, -1.0)
+        scores: Floats = votes @ self.weight.astype(np.float64)
+        return scores
+
+    def to_arrays(self, prefix: str) -> Arrays:
+        """Named arrays for the artifact."""
+        return {
+            f"{prefix}.column": self.column,
+            f"{prefix}.limit": self.limit,
+            f"{prefix}.vote": self.weight,
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays, prefix: str) -> StumpHead:
+        """Inverse of :meth:`to_arrays`."""
+        return cls(*(arrays[f"{prefix}.{n}"] for n in ("column", "limit", "vote")))
+
+
+Head = LinearHead | StumpHead
+
+
+def head_from_arrays(arrays: Arrays, prefix: str) -> Head:
+    """Whichever head was stored under ``prefix``."""
+    kind = StumpHead if f"{prefix}.column" in arrays else LinearHead
+    return kind.from_arrays(arrays, prefix)
+
+
+def _standardise(x: Matrix) -> tuple[Matrix, Matrix, Floats]:
+    centre = np.median(x, axis=0)
+    mad = 1.4826 * np.median(np.abs(x - centre), axis=0)
+    scale = np.maximum(mad, 0.1 * x.std(axis=0) + 1e-6)
+    gain = (1 / scale).astype(np.float32)
+    z = np.clip((x - centre) * gain, -CLIP, CLIP).astype(np.float64)
+    return centre.astype(np.float32), gain, z
+
+
+def fit_ridge(x: Matrix, truth: Bools, penalty: float) -> LinearHead:
+    """Ridge regression on +-1 targets in the dual; ``penalty`` is relative to the mean variance."""
+    centre, gain, z = _standardise(x)
+    mean = z.mean(axis=0)
+    z = z - mean
+    kernel = z @ z.T
+    target = np.where(truth, 1.0, -1.0)
+    average = target.mean()
+    strength = penalty * max(float(np.trace(kernel)) / len(z), 1e-9)
+    dual = np.linalg.solve(kernel + strength * np.eye(len(z)), target - average)
+    weight = z.T @ dual
+    bias = float(average - mean @ weight)
+    return LinearHead(centre, gain, weight.astype(np.float32), bias)
+
+
+def fit_lasso(x: Matrix, truth: Bools, share: float = 0.2, steps: int = 200) -> LinearHead:
+    """L1-penalised logistic regression by accelerated proximal gradient (FISTA, Beck 2009).
+
+    :param share: penalty, as a share of the least one at which all weights are zero.
+    """
+    centre, gain, z = _standardise(x)
+    mean, deviation = z.mean(axis=0), z.std(axis=0) + 1e-6
+    z = (z - mean) / deviation
+    target = np.where(truth, 1.0, -1.0)
+    balance = np.where(truth, 0.5 / max(1, truth.sum()), 0.5 / max(1, (~truth).sum()))
+    penalty = share * float(np.abs(z.T @ (target * balance)).max()) / 2
+    largest = max(np.linalg.eigvalsh(z @ z.T)[-1] * balance.max() / 4, 1e-9)
+    weight = np.zeros(z.shape[1])
+    ahead, bias, momentum = weight.copy(), 0.0, 1.0
+    for _ in range(steps):
+        margin = np.clip(target * (z @ ahead + bias), -30, 30)
+        pull = -target * balance / (1 + np.exp(margin))
+        bias -= 2 * float(pull.sum())
+        moved = ahead - (z.T @ pull) / largest
+        after = np.sign(moved) * np.maximum(np.abs(moved) - penalty / largest, 0)
+        faster = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
+        ahead = after + (momentum - 1) / faster * (after - weight)
+        weight, momentum = after, faster
+    weight = weight / deviation
+    return LinearHead(centre, gain, weight.astype(np.float32), float(bias - mean @ weight))
+
+
+def fit_stumps(x: Matrix, truth: Bools, random: np.random.Generator, rounds: int = 80) -> StumpHead:
+    """AdaBoost (Freund, Schapire 1997) over single values at nine quantiles, shrunk, each round
+    choosing among a random sixth of the values.
+    """
+    target = np.where(truth, 1.0, -1.0)
+    limits = np.quantile(x, np.linspace(0.1, 0.9, 9), axis=0)
+    margin = np.zeros(len(x))
+    columns, chosen, votes = [], [], []
+    take = min(x.shape[1], max(60, x.shape[1] // 6))
+    for _ in range(rounds):
+        weights = np.exp(-target * margin)
+        weights *= target / weights.sum()
+        subset = random.permutation(x.shape[1])[:take]
+        above = x[None, :, subset] > limits[:, None, subset]
+        edges = 2 * np.einsum("qnj,n->qj", above, weights) - weights.sum()
+        level, which = np.unravel_index(int(np.abs(edges).argmax()), edges.shape)
+        edge = float(np.clip(edges[level, which], -0.98, 0.98))
+        vote = 0.15 * 0.5 * np.log((1 + edge) / (1 - edge))
+        margin += vote * np.where(above[level, :, which], 1.0, -1.0)
+        columns.append(subset[which])
+        chosen.append(limits[level, subset[which]])
+        votes.append(vote)
+    return StumpHead(
+        np.array(columns, dtype=np.int32),
+        np.array(chosen, dtype=np.float32),
+        np.array(votes, dtype=np.float32),
+    )
+
+
+def squash(z: Floats) -> Floats:
+    """Linear near zero, logarithmic far out: no single expert may shout the others down."""
+    squashed: Floats = np.sign(z) * np.log1p(np.abs(z))
+    return squashed
+
+
+PULL = 3.0
+"""Images as strong as which the weights of experts are pulled towards the prior ones."""
+PRIOR = 3.0
+"""Sum of the prior weights."""
+TEMPERATURE = 0.01
+"""Of AUROC: an expert this much worse than another has a prior weight e times less."""
+
+
+def fit_stack(scores: Floats, truth: Bools) -> Floats:
+    """Non-negative weights for combining experts' standardised out-of-fold scores.
+
+    Logistic loss, pulled towards prior weights by what each expert is worth alone: on few images
+    nothing else tells well which of them to trust; many decide for themselves.  Unconstrained
+    weights flip signs on few.
+
+    :param scores: [images, experts]
+    """
+    pull = PULL / len(scores)
+    merits = np.array([auroc(truth, column) for column in scores.T])
+    prior: Floats = np.exp((merits - merits.max()) / TEMPERATURE)
+    prior *= PRIOR / prior.sum()
+    weight, bias = prior.copy(), 0.0
+    target = np.where(truth, 1.0, -1.0)
+    balance = np.where(truth, 0.5 / max(1, truth.sum()), 0.5 / max(1, (~truth).sum()))
+    rate = 1.0 / (np.linalg.norm(scores, 2) ** 2 * balance.max() / 4 + pull + 1e-9)
+    for _ in range(500):
+        margin = np.clip(target * (scores @ weight + bias), -30, 30)
+        slope = -target * balance / (1 + np.exp(margin))
+        weight = np.maximum(0, weight - rate * (scores.T @ slope + pull * (weight - prior)))
+        bias -= float(slope.sum())
+    return weight if weight.sum() > 1e-6 else prior

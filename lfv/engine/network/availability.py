@@ -1,0 +1,33 @@
+"""Whether torch is there, which only the training of networks needs."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+
+from lfv.engine.errors import TrainingError
+
+
+def require_torch() -> None:
+    """Make sure, without importing it, that torch can be imported.
+
+    :raises TrainingError: saying how it is installed.
+    """
+    if find_spec("torch") is None:
+        raise TrainingError(
+            "Training a network needs PyTorch, which is not installed: "
+            "pip install 'lfv-pipeline[network]'."
+        )
+
+
+def learning() -> ModuleType:
+    """:mod:`lfv.engine.network.learning`, and torch with it.
+
+    :raises TrainingError: if torch is not installed, or is and cannot be loaded.
+    """
+    require_torch()
+    try:
+        return import_module("lfv.engine.network.learning")
+    except (ImportError, OSError) as error:
+        raise TrainingError(f"PyTorch is installed, but cannot be loaded: {error}.") from error

@@ -1,0 +1,159 @@
+"""Whether verdicts and masks are better with the network: by the others, for each outer fold.
+
+Only out-of-fold outputs are looked at.  What a fold is answered with was decided without it; what
+the model keeps is decided on all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lfv.engine.comparison import Comparison
+from lfv.engine.custom_models.choosing import OVERLAP_GAIN, gain_needed
+from lfv.engine.grouping import Groups
+from lfv.engine.learners import CLIP, fit_stack
+from lfv.engine.metrics import Bools, Floats, auroc
+from lfv.engine.network.stored import MapShare, Stack, blended
+
+Matrix = NDArray[np.float32]
+SHARES: tuple[MapShare, ...] = (0.3, 0.5, 1.0)
+"""Of the network in the maps, that are compared with ours alone."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of a network."""
+
+    in_verdicts: bool = False
+    in_masks: bool = False
+    auroc: tuple[float, float] | None = None
+    """Out of fold, without and with it; None where it was not tried for verdicts."""
+    overlap: tuple[float, float] | None = None
+    """Mean IoU in the cells, without and with it; None without masks."""
+
+    @property
+    def used(self) -> bool:
+        """Whether the model keeps it."""
+        return self.in_verdicts or self.in_masks
+
+    def to_json(self) -> dict[str, Any]:
+        """For the EvaluationResult's details."""
+        figures = Comparison(self.auroc, self.overlap).to_json()
+        return {"Used": self.used, **figures}
+
+    def sentence(self) -> str:
+        """For the report and the status message."""
+        found = Comparison(self.auroc, self.overlap).in_words("out of fold")
+        if self.used:
+            roles = (("verdicts", self.in_verdicts), ("masks", self.in_masks))
+            uses = " and ".join(name for name, used in roles if used)
+            return f"The trained network is used for {uses}{found}."
+        if not found:
+            return "No network was trained: there was nothing to improve, or nothing to show it by."
+        return f"The trained network is not used, because it does not help enough{found}."
+
+
+def fit_scores(own: Floats, network: Floats, truth: Bools) -> Stack:
+    """How to weigh the network's scores beside our own.
+
+    :param own: [images] scores that grow with anomaly, from models that had not seen the image.
+    """
+    pairs = [(float(np.median(s)), float(s.std()) + 1e-9) for s in (own, network)]
+    standard = [
+        np.clip((s - c) / d, -CLIP, CLIP) for s, (c, d) in zip((own, network), pairs, strict=True)
+    ]
+    weights = fit_stack(np.stack(standard, axis=1), truth)
+    (own_centre, own_spread), (centre, spread) = pairs
+    share = float(weights[1] / weights.sum())
+    return Stack(own_centre, own_spread, centre, spread, share)
+
+
+def stacked(own: Floats, network: Floats, truth: Bools, folds: Groups) -> Floats:
+    """Scores with the network, weighed in each fold as the others say."""
+    result = own.copy()
+    for fold in np.unique(folds):
+        out = folds == fold
+        result[out] = fit_scores(own[~out], network[~out], truth[~out])(own[out], network[out])
+    return result
+
+
+def choose_scores(
+    own: Floats, network: Floats, truth: Bools, folds: Groups
+) -> tuple[Floats, Stack | None, tuple[float, float]]:
+    """Scores to judge the model by, the stack that it keeps if any, and the AUROC without and
+    with the network.
+    """
+    chosen = own.copy()
+    for fold in np.unique(folds):
+        out = folds == fold
+        rest = own[~out], network[~out], truth[~out]
+        without, with_it = _areas(*rest, folds[~out])
+        if with_it - without >= gain_needed(without, truth[~out]):
+            chosen[out] = fit_scores(*rest)(own[out], network[out])
+    without, with_it = _areas(own, network, truth, folds)
+    if with_it - without >= gain_needed(without, truth):
+        return chosen, fit_scores(own, network, truth), (without, with_it)
+    return chosen, None, (without, with_it)
+
+
+def _areas(own: Floats, network: Floats, truth: Bools, folds: Groups) -> tuple[float, float]:
+    return auroc(truth, own), auroc(truth, stacked(own, network, truth, folds))
+
+
+def choose_maps(
+    own: Sequence[Matrix],
+    network: Sequence[Matrix],
+    labels: Sequence[NDArray[np.uint8] | None],
+    folds: Groups,
+) -> tuple[list[Matrix], MapShare, tuple[float, float]]:
+    """Logits to judge the model by, the network's share in the model's maps, and the mean IoU of
+    the anomaly types in the cells, without it and with the best share.
+
+    :param own: [classes, rows, columns] for each image, from models that had not seen it.
+    :param network: the same, of the network's grid.
+    :param labels: [rows, columns] on the network's grid; None where nobody knows.
+    """
+    shares: tuple[MapShare, ...] = (0.0, *SHARES)
+    maps = {
+        share: [blended(ours, other, share) for ours, other in zip(own, network, strict=True)]
+        for share in shares
+    }
+    counts = {share: _counts(maps[share], labels) for share in shares}
+
+    def choose(known: NDArray[np.bool_]) -> tuple[MapShare, tuple[float, float]]:
+        means = {share: _mean(counts[share][known]) for share in shares}
+        best = max(SHARES, key=means.__getitem__)
+        taken = best if means[best] - means[0.0] >= OVERLAP_GAIN else 0.0
+        return taken, (means[0.0], means[best])
+
+    chosen: list[Matrix] = list(own)
+    for fold in np.unique(folds):
+        share, _ = choose(folds != fold)
+        for i in np.flatnonzero(folds == fold).tolist() if share else ():
+            chosen[i] = maps[share][i]
+    return chosen, *choose(np.ones(len(own), dtype=bool))
+
+
+def _counts(
+    maps: Sequence[Matrix], labels: Sequence[NDArray[np.uint8] | None]
+) -> NDArray[np.int64]:
+    """[images, types, 2]: cells that verdict and truth share, and cells of either."""
+    result = np.zeros((len(maps), len(maps[0]) - 1, 2), dtype=np.int64)
+    for counts, one, known in zip(result, maps, labels, strict=True):
+        if known is None:
+            continue
+        verdict = one.argmax(axis=0)
+        for number in range(1, len(one)):
+            called, true = verdict == number, known == number
+            counts[number - 1] = (called & true).sum(), (called | true).sum()
+    return result
+
+
+def _mean(counts: NDArray[np.int64]) -> float:
+    both, either = counts.sum(axis=0).T
+    return float((both / np.maximum(either, 1)).mean())

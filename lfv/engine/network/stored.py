@@ -1,0 +1,164 @@
+"""The network's part in a model: a graph, and what its outputs are worth beside our own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lfv.engine.artifact import Contents
+from lfv.engine.backbone import Backbone
+from lfv.engine.custom_models.backbone import inspect_stored
+from lfv.engine.errors import ArtifactError
+from lfv.engine.learners import CLIP
+from lfv.engine.metrics import Floats
+from lfv.engine.network.design import Design
+from lfv.engine.pixel_head import log_probabilities, summarise
+
+Matrix = NDArray[np.float32]
+MapShare = float
+"""Of the network in a model's maps, 0 to 1."""
+NETWORK = "network"
+"""Name of the part, and of the file in the artifact."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Two scores into one, on the scale of ours.
+
+    With a share of 0 it is ours, unchanged.
+    """
+
+    own_centre: float
+    own_spread: float
+    centre: float
+    spread: float
+    share: float
+    """Of the network in the sum, 0 to 1."""
+
+    def __call__(self, own: Floats, network: Floats) -> Floats:
+        """[images] scores."""
+        ours = (own - self.own_centre) / self.own_spread
+        other = np.clip((network - self.centre) / self.spread, -CLIP, CLIP)
+        both = (1 - self.share) * ours + self.share * other
+        scores: Floats = self.own_centre + self.own_spread * both
+        return scores
+
+    def to_json(self) -> list[float]:
+        """Plain numbers."""
+        return [self.own_centre, self.own_spread, self.centre, self.spread, self.share]
+
+    @classmethod
+    def from_json(cls, value: Any) -> Stack:
+        """Inverse of :meth:`to_json`."""
+        numbers = [float(number) for number in value]
+        stack = cls(*numbers)
+        usable = min(stack.own_spread, stack.spread) > 0 and 0 <= stack.share <= 1
+        if not np.isfinite(numbers).all() or not usable:
+            raise ValueError("a stack has finite numbers, positive spreads and a share")
+        return stack
+
+
+def blended(own: Matrix, network: Matrix, share: MapShare) -> Matrix:
+    """Mean of log-probabilities, [classes, rows, columns] on the network's grid."""
+    if share == 1:
+        return network
+    rows, columns = network.shape[1:]
+    if own.shape != network.shape:
+        resized = (
+            np.asarray(Image.fromarray(plane).resize((columns, rows), Image.Resampling.BILINEAR))
+            for plane in own
+        )
+        own = np.stack(list(resized))
+    if share == 0:
+        return own
+    mixed = (1 - share) * log_probabilities(own) + share * log_probabilities(network)
+    return mixed.astype(np.float32)
+
+
+def score_of(output: Matrix) -> float:
+    """How anomalous an image is by the network's output alone: its score, or how sure it is of
+    its likeliest cells.
+    """
+    return float(output.item() if output.size == 1 else summarise(output)[:-1].mean())
+
+
+@dataclass(frozen=True)
+class Network:
+    """A trained network that a model keeps."""
+
+    width: int
+    """Of the images that it is shown, in pixels."""
+    height: int
+    graph: bytes
+    stack: Stack | None
+    """For verdicts; None where it has no say in them."""
+    share: MapShare
+    """In the maps."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) an image is scaled to."""
+        return self.width, self.height
+
+    def opened(self, *, threads: int = 1) -> Backbone:
+        """A session: uint8 [height, width, 3] to logits [classes, rows, columns], or [1, 1, 1].
+
+        :raises ArtifactError: if onnxruntime cannot load the graph.
+        """
+        return Backbone(self.graph, threads=threads)
+
+    def paint(self, own: Matrix, output: Matrix) -> Matrix:
+        """The model's logits, of ours and the network's."""
+        return blended(own, output, self.share) if self.share else own
+
+    def score(self, own: float, output: Matrix) -> float:
+        """The model's score, of ours and the network's."""
+        if self.stack is None:
+            return own
+        return float(self.stack(np.array([own]), np.array([score_of(output)]))[0])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "size": [self.width, self.height],
+            "stack": None if self.stack is None else self.stack.to_json(),
+            "share": self.share,
+        }
+
+    @classmethod
+    def from_contents(cls, contents: Contents, classes: int) -> Network | None:
+        """The stored network, inspected; None where the model has none.
+
+        :param classes: of the model's masks; 0 without any.
+        :raises ArtifactError: if its graph reaches outside itself, or is not as described.
+        """
+        value: Any = contents.model.get(NETWORK)
+        if value is None:
+            return None
+        graph = contents.graphs[NETWORK]
+        model = inspect_stored(graph)
+        width, height = (int(side) for side in value["size"])
+        stack = None if value["stack"] is None else Stack.from_json(value["stack"])
+        share = float(value["share"])
+        if not 0 <= share <= 1 or (stack is None and not share):
+            raise ValueError("a network has a say in verdicts or masks")
+        design = Design(width, height, classes)
+        if not design.is_possible or _shapes(model) != design.shapes or (share and not classes):
+            raise ArtifactError("The model's network is not of the shape that it describes.")
+        return cls(width, height, graph, stack, share)
+
+
+def _shapes(model: Any) -> tuple[list[int], list[int]]:
+    """Shape of the only input, and images and channels of the only output.
+
+    :raises ValueError: if there are others.
+    """
+    (source,), (output,) = model.graph.input, model.graph.output
+    shapes = [
+        [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in (source, output)
+    ]
+    return shapes[0], shapes[1]

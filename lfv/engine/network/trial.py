@@ -1,0 +1,181 @@
+"""One training's trial of a network: trained without each fold, judged on it, kept if it helps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future, wait
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lfv.engine.backbone import Backbone
+from lfv.engine.dataset import Dataset, load, load_labels
+from lfv.engine.grouping import Groups
+from lfv.engine.metrics import Floats
+from lfv.engine.network.availability import learning
+from lfv.engine.network.choosing import Verdict, choose_maps, choose_scores
+from lfv.engine.network.design import BATCH, STRIDE, Design
+from lfv.engine.network.graph import build_network
+from lfv.engine.network.stored import Network, score_of
+from lfv.engine.types import TrainingImage
+
+Matrix = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+Progress = Callable[[float], None]
+PAINT_SIDE, SCORE_SIDE = 384, 256
+"""Longer side of the images shown, in pixels, with masks and without; never enlarged."""
+SHOWN = 440e6
+"""Pixels that one training is shown at most: minutes of one core, however many the images are."""
+ROUNDS = 100
+"""How often it is shown each image at most."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What a trial comes to."""
+
+    scores: Floats
+    """[images] out of fold, with the network where the other folds spoke for it."""
+    logits: tuple[Matrix, ...] | None
+    """The same of the maps, [classes, rows, columns]; None without masks."""
+    network: Network | None
+    """The model's, trained on all images; None where it is not used."""
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What networks are trained on."""
+
+    images: list[Pixels]
+    truth: NDArray[np.bool_]
+    labels: list[Pixels | None] | None
+
+
+def design_of(data: Dataset, *, masks: bool) -> Design:
+    """The network for these images."""
+    longer = max(data.width, data.height)
+    scale = min(1.0, (PAINT_SIDE if masks else SCORE_SIDE) / longer)
+    width, height = (
+        max(2 * STRIDE, round(side * scale / STRIDE) * STRIDE) for side in (data.width, data.height)
+    )
+    return Design(width, height, len(data.anomaly_types) + 1 if masks else 0)
+
+
+def steps_for(design: Design, images: int) -> int:
+    """Steps of a training, of BATCH images each."""
+    passes = min(SHOWN / (design.width * design.height), ROUNDS * images)
+    return max(1, round(passes / BATCH))
+
+
+def try_network(
+    data: Dataset,
+    scores: Floats,
+    maps: Sequence[Matrix] | None,
+    folds: Groups,
+    seed: int,
+    executor: Executor,
+    progress: Progress,
+    *,
+    for_scores: bool,
+) -> Tried:
+    """Train a network without each fold, and on everything if the folds speak for it.
+
+    :param scores: [images] our own, out of fold.
+    :param maps: our own logits, out of fold; None without masks.
+    :param for_scores: whether there is anything to improve in ``scores``.
+    :param progress: called with the share done.
+    """
+    truth = data.truth
+    if maps is None and not for_scores:
+        return Tried(scores, None, None, Verdict())
+    design = design_of(data, masks=maps is not None)
+    shown = _look(data, design, executor)
+    parts = [np.flatnonzero(folds != fold) for fold in np.unique(folds)]
+    total = len(parts) + 1
+    graphs = _train(
+        design, shown, parts, seed, executor, lambda done: progress(done * len(parts) / total)
+    )
+    outputs: list[Matrix] = [np.empty(0, np.float32)] * len(truth)
+    for fold, graph in zip(np.unique(folds), graphs, strict=True):
+        run = Backbone(graph)
+        for i in np.flatnonzero(folds == fold).tolist():
+            outputs[i] = run(shown.images[i])
+    verdict, stack, share, logits = Verdict(), None, 0.0, None
+    if maps is not None:
+        rows, columns = design.grid
+        cells = [load_labels(image, data.type_names, (columns, rows)) for image in data.images]
+        chosen, share, overlap = choose_maps(maps, outputs, cells, folds)
+        logits, verdict = tuple(chosen), Verdict(in_masks=share > 0, overlap=overlap)
+    if for_scores:
+        said = np.array([score_of(output) for output in outputs])
+        scores, stack, area = choose_scores(scores, said, truth, folds)
+        verdict = Verdict(stack is not None, verdict.in_masks, area, verdict.overlap)
+    if not verdict.used:
+        return Tried(scores, logits, None, verdict)
+    everything = [np.arange(len(truth))]
+    (graph,) = _train(
+        design,
+        shown,
+        everything,
+        seed,
+        executor,
+        lambda done: progress((len(parts) + done) / total),
+    )
+    network = Network(design.width, design.height, graph, stack, share)
+    return Tried(scores, logits, network, verdict)
+
+
+def _look(data: Dataset, design: Design, executor: Executor) -> _Shown:
+    size = design.width, design.height
+
+    def look(image: TrainingImage) -> tuple[Pixels, Pixels | None]:
+        labels = load_labels(image, data.type_names, size) if design.classes else None
+        return load(image, size).pixels, labels
+
+    rows = list(executor.map(look, data.images))
+    labels = [row[1] for row in rows] if design.classes else None
+    return _Shown([row[0] for row in rows], data.truth, labels)
+
+
+def _train(
+    design: Design,
+    shown: _Shown,
+    parts: Sequence[NDArray[np.int64]],
+    seed: int,
+    executor: Executor,
+    progress: Progress,
+) -> list[bytes]:
+    """Graphs of networks trained on each of ``parts``."""
+    torch = learning()
+    done = [0] * len(parts)
+    jobs: list[Future[bytes]] = []
+    planned = 0
+    for number, part in enumerate(parts):
+        known = part.tolist()
+        labels = None
+        if shown.labels is not None:
+            known = [i for i in known if shown.labels[i] is not None]
+            labels = [one for one in (shown.labels[i] for i in known) if one is not None]
+        steps = steps_for(design, len(known))
+        planned += steps
+
+        def tell(number: int = number) -> None:
+            done[number] += 1
+
+        def job(
+            known: list[int] = known,
+            labels: list[Pixels] | None = labels,
+            steps: int = steps,
+            tell: Callable[[], None] = tell,
+        ) -> bytes:
+            images = [shown.images[i] for i in known]
+            weights = torch.learn(design, images, shown.truth[known], labels, steps, seed, tell)
+            return build_network(design, weights)
+
+        jobs.append(executor.submit(job))
+    with torch.one_thread():
+        while wait(jobs, timeout=1).not_done:
+            progress(sum(done) / planned)
+    return [job.result() for job in jobs]

@@ -1,0 +1,197 @@
+"""What each position of a normal part looks like, and how far an image is from that.
+
+Two answers to the second, both over principal components of the features of the aligned maps.  A
+Gaussian per cell (PaDiM, Defard 2021), its covariance shrunk and pooled over neighbours, knows what
+is usual on average.  The nearest of the normal images at each cell (as PatchCore has it of patches
+anywhere, Roth 2022) knows parts that are normal in several ways: printed eyes, cells of two makes.
+Learns from normal images only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from lfv.engine.artifact import Arrays
+
+Matrix = NDArray[np.float32]
+COMPONENTS = 16
+SHRINKAGE = 0.05
+POOLING = 0.3
+"""Share of all cells' mean covariance in each cell's, where images are compared one by one."""
+KEPT = 48
+"""Normal images kept to be compared with."""
+SUMS = ("distance", "nearest")
+"""The last two of an image's statistics."""
+_FARTHEST = 0.05
+"""Share of the cells whose mean distance is the last of the statistics."""
+_CELL_QUANTILES = (0.5, 0.9, 0.98, 1.0)
+_AREA_QUANTILES = (0.9, 0.98, 0.995, 1.0)
+_DISTANCE_QUANTILES = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)
+_UNLIKE = 0.01
+"""Share of the cells whose mean difference from the nearest normal image is one of them."""
+
+
+def coarse(features: Matrix, factor: int = 2) -> Matrix:
+    """Maps averaged over ``factor`` x ``factor`` cells."""
+    channels, rows, columns = features.shape
+    trimmed = features[:, : rows // factor * factor, : columns // factor * factor]
+    shape = (channels, rows // factor, factor, columns // factor, factor)
+    small: Matrix = trimmed.reshape(shape).mean(axis=(2, 4))
+    return small
+
+
+@dataclass(frozen=True)
+class PositionalHead:
+    """A mean and a whitening matrix per cell."""
+
+    projection: Matrix
+    """[channels, components]"""
+    offset: Matrix
+    """[components]"""
+    mean: Matrix
+    """[components, rows, columns]"""
+    whitening: Matrix
+    """[rows, columns, components, components], so that |W (x - mean)| is the distance."""
+    comparing: Matrix
+    """The same, its covariance pooled over all cells by ``POOLING``."""
+    kept: Matrix
+    """[normal images, rows, columns, components], each ``comparing`` times what it shows."""
+
+    @property
+    def values(self) -> int:
+        """How many :meth:`statistics` there are of an image."""
+        components = len(self.offset)
+        of_residuals = len(_CELL_QUANTILES) + len(_AREA_QUANTILES)
+        return of_residuals * components + 2 * len(_DISTANCE_QUANTILES) + len(SUMS)
+
+    def reduced(self, maps: Matrix) -> Matrix:
+        """The principal components of an image's maps: [components, rows, columns]."""
+        channels, rows, columns = maps.shape
+        flat: Matrix = self.projection.T @ maps.reshape(channels, -1) + self.offset[:, None]
+        return flat.reshape(-1, rows, columns)
+
+    def residuals(self, reduced: Matrix) -> Matrix:
+        """What is not as usual, whitened: [components, rows, columns]."""
+        white = _times(self.whitening, (reduced - self.mean).transpose(1, 2, 0))
+        return np.ascontiguousarray(white.transpose(2, 0, 1))
+
+    def differences(self, reduced: Matrix) -> Matrix:
+        """How far each cell is from that of the normal image nearest there, smoothed over 3 x 3:
+        [rows, columns].
+        """
+        white = _times(self.comparing, reduced.transpose(1, 2, 0))
+        nearest = np.min([((white - one) ** 2).mean(axis=2) for one in self.kept], axis=0)
+        smooth: Matrix = ndimage.uniform_filter(np.sqrt(nearest), 3, mode="nearest")
+        return smooth
+
+    @staticmethod
+    def distances(residuals: Matrix) -> Matrix:
+        """Mahalanobis distance of every cell, smoothed over 3 x 3: [rows, columns]."""
+        distance = np.sqrt((residuals**2).mean(axis=0))
+        smooth: Matrix = ndimage.uniform_filter(distance, 3, mode="nearest")
+        return smooth
+
+    def statistics(self, maps: Matrix) -> Matrix:
+        """How far the image is from usual, and in which components, wherever that is.
+
+        Logarithms of quantiles over the cells: of each component's residual, of the same smoothed
+        over 3 x 3 cells, of the distance and of the difference from the nearest normal image; last
+        the two of ``SUMS``, which say it in one value each; [8 * components + 18].
+        """
+        reduced = self.reduced(maps)
+        residuals = self.residuals(reduced)
+        smooth = ndimage.uniform_filter(residuals, (0, 3, 3), mode="nearest")
+        distances, differences = self.distances(residuals), self.differences(reduced)
+        values = [
+            _quantiles(np.abs(residuals), _CELL_QUANTILES),
+            _quantiles(np.abs(smooth), _AREA_QUANTILES),
+            _quantiles(np.stack([distances, differences]), _DISTANCE_QUANTILES),
+            _highest(distances, _FARTHEST),
+            _highest(differences, _UNLIKE),
+        ]
+        logarithms: Matrix = np.log(np.concatenate(values) + 0.01).astype(np.float32)
+        return logarithms
+
+    def to_arrays(self, prefix: str) -> Arrays:
+        """Named arrays for the artifact; the large ones as float16, which costs three digits."""
+        return {
+            f"{prefix}.{name}": getattr(self, name).astype(kind) for name, kind in _ARRAYS.items()
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays, prefix: str) -> PositionalHead:
+        """Inverse of :meth:`to_arrays`."""
+        return cls(*(arrays[f"{prefix}.{name}"].astype(np.float32) for name in _ARRAYS))
+
+
+_ARRAYS = {
+    "projection": np.float32,
+    "offset": np.float32,
+    "mean": np.float32,
+    "whitening": np.float16,
+    "comparing": np.float16,
+    "kept": np.float16,
+}
+
+
+def _times(matrices: Matrix, vectors: Matrix) -> Matrix:
+    """[rows, columns, components]: each cell's matrix times its vector."""
+    product: Matrix = (matrices @ vectors[..., None])[..., 0]
+    return product
+
+
+def _highest(plane: Matrix, share: float) -> Matrix:
+    """Mean of a plane's highest values, [1]."""
+    take = max(1, round(plane.size * share))
+    mean: Matrix = np.partition(plane, -take, axis=None)[-take:].mean(keepdims=True)
+    return mean
+
+
+def _quantiles(planes: Matrix, shares: tuple[float, ...]) -> Matrix:
+    """Of each plane, without interpolation, flat."""
+    flat = planes.reshape(len(planes), -1)
+    ranks = [round((flat.shape[1] - 1) * share) for share in shares]
+    return np.partition(flat, sorted(set(ranks)), axis=1)[:, ranks].ravel()
+
+
+def fit_positional(normals: Matrix) -> PositionalHead:
+    """Fit to the maps of normal images, [images, channels, rows, columns]."""
+    images, channels, rows, columns = normals.shape
+    cells = normals.transpose(0, 2, 3, 1).reshape(-1, channels)
+    sample = cells[:: max(1, len(cells) // 20_000)].astype(np.float64)
+    centre, scale = sample.mean(axis=0), sample.std(axis=0) + 1e-5
+    z = np.clip((sample - centre) / scale, -6, 6)
+    values, vectors = np.linalg.eigh(z.T @ z / len(z))
+    count = min(COMPONENTS, channels)
+    basis = vectors[:, ::-1][:, :count] / np.sqrt(values[::-1][:count] + 1e-3)
+    projection = (basis / scale[:, None]).astype(np.float32)
+    offset = (-(centre / scale) @ basis).astype(np.float32)
+    reduced = (cells @ projection + offset).reshape(images, rows, columns, count)
+    mean = reduced.mean(axis=0)
+    delta = reduced - mean
+    covariance = np.einsum("nrci,nrcj->rcij", delta, delta, optimize=True) / max(1, images - 1)
+    covariance = ndimage.uniform_filter(covariance, (3, 3, 1, 1), mode="nearest")
+    pooled = (1 - POOLING) * covariance + POOLING * covariance.mean(axis=(0, 1))
+    comparing = _whitening(pooled)
+    kept = reduced[:: max(1, images // KEPT)][:KEPT]
+    return PositionalHead(
+        projection,
+        offset,
+        np.ascontiguousarray(mean.transpose(2, 0, 1)),
+        _whitening(covariance),
+        comparing,
+        np.stack([_times(comparing, one) for one in kept]),
+    )
+
+
+def _whitening(covariance: Matrix) -> Matrix:
+    """[rows, columns, components, components] of the same, shrunk."""
+    count = covariance.shape[-1]
+    typical = np.trace(covariance.mean(axis=(0, 1))) / count + 1e-6
+    shrunk = (1 - SHRINKAGE) * covariance + SHRINKAGE * typical * np.eye(count)
+    lower = np.linalg.cholesky(shrunk.astype(np.float64))
+    return np.linalg.inv(lower).astype(np.float32)

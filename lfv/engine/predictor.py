@@ -1,0 +1,113 @@
+"""Judging images with a trained model."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from threadpoolctl import ThreadpoolController
+
+from lfv.engine import artifact
+from lfv.engine.custom_models.detector import DETECTOR, Detector
+from lfv.engine.decoding import decode
+from lfv.engine.errors import ArtifactError
+from lfv.engine.masks import parse_color
+from lfv.engine.model import Judgement, Model, Trained
+from lfv.engine.pixel_head import class_shares
+from lfv.engine.types import PredictedAnomaly, Prediction
+
+
+class Predictor:
+    """A loaded model.  Not thread-safe by contract; one per worker process."""
+
+    def __init__(self, model: Trained, *, threads: int = 1) -> None:
+        self._judge = model.opened(threads=threads)
+        self._threshold = model.threshold
+        self._threads = threads
+        self._pools = ThreadpoolController()
+        self.width = model.width
+        self.height = model.height
+        self.anomaly_types = model.anomaly_types
+        self.background_color = model.background_color
+
+    @classmethod
+    def load(cls, artifact_folder: Path, *, threads: int = 1) -> Predictor:
+        """Load what ``train`` wrote.
+
+        :raises ArtifactError: if the folder is damaged, tampered with or of an unknown version, or
+            does not judge a grey image.
+        """
+        contents = artifact.load(Path(artifact_folder))
+        try:
+            kind = Detector if DETECTOR in contents.model else Model
+            predictor = cls(kind.from_contents(contents), threads=threads)
+        except ArtifactError:
+            raise
+        except Exception as error:
+            raise ArtifactError(f"The model's description is incomplete: {error!r}.") from error
+        predictor._try_out()
+        return predictor
+
+    def _try_out(self) -> None:
+        """Raises ArtifactError for what would fail, or be no answer, with every image."""
+
+        def grey(size: tuple[int, int]) -> NDArray[np.uint8]:
+            return np.full((size[1], size[0], 3), 128, dtype=np.uint8)
+
+        try:
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                prediction = self._answer(self._judge(grey))
+        except Exception as error:
+            raise ArtifactError(f"The model fails over a grey image: {error!r}.") from error
+        if not (0 < self._threshold < 1 and 0 <= prediction.confidence <= 1):
+            raise ArtifactError("The model's answers have no confidence between 0 and 1.")
+
+    def predict(self, body: bytes) -> Prediction:
+        """Judge one image.
+
+        :param body: a PNG or JPEG of the training images' dimensions.
+        :raises ImageRejected: if it cannot be decoded or has other dimensions.
+        """
+
+        def decoded(size: tuple[int, int]) -> NDArray[np.uint8]:
+            return decode(body, size, expected=(self.width, self.height)).pixels
+
+        # BLAS would otherwise spin on every core for products of a millisecond.
+        with self._pools.limit(limits=self._threads, user_api="blas"):
+            return self._answer(self._judge(decoded))
+
+    def _answer(self, judgement: Judgement) -> Prediction:
+        probability = judgement.probability
+        is_anomalous = probability >= self._threshold
+        confidence = probability if is_anomalous else 1 - probability
+        if judgement.classes is None:
+            return Prediction(is_anomalous, confidence)
+        return Prediction(
+            is_anomalous,
+            confidence,
+            self._anomalies(judgement.classes),
+            self._mask(judgement.classes),
+        )
+
+    def _anomalies(self, classes: NDArray[np.uint8]) -> tuple[PredictedAnomaly, ...]:
+        shares = class_shares(classes, len(self.anomaly_types) + 1)
+        found = [
+            PredictedAnomaly(name, share, color)
+            for (name, color), share in zip(self.anomaly_types, shares[1:], strict=True)
+            if share > 0
+        ]
+        found.sort(key=lambda anomaly: -anomaly.area)
+        return (PredictedAnomaly("background", shares[0], self.background_color), *found)
+
+    def _mask(self, classes: NDArray[np.uint8]) -> bytes:
+        image = Image.fromarray(classes, "P")
+        colors = [self.background_color, *(color for _, color in self.anomaly_types)]
+        image.putpalette([value for color in colors for value in parse_color(color)])
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG", compress_level=1)
+        return buffer.getvalue()

@@ -1,0 +1,135 @@
+"""Which of the regions that a pixel network finds are said to be anomalies.
+
+A region much smaller than any that was annotated is most often none.  How small is learned from
+masks that the network had not seen: per anomaly type, the least size of a region for the highest
+IoU, and a quarter of the least area that the type had in any image.  An image that is called
+anomalous keeps its largest region, whatever its size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from lfv.engine.grouping import Groups
+from lfv.engine.metrics import Bools
+
+Matrix = NDArray[np.float32]
+Shares = NDArray[np.float16]
+SIZES = (0, 4, 8, 16, 32, 64, 128)
+"""Least sizes that are tried, in cells."""
+GAIN = 0.003
+"""IoU that leaving regions out must add."""
+TRACE = 0.25
+"""Share of the least annotated area below which a type's area is a trace."""
+_NEVER = np.float32(-30)
+_TOUCHING = np.ones((3, 3))
+
+
+@dataclass(frozen=True)
+class Regions:
+    """What is left out, per anomaly type and in cells of the maps."""
+
+    least: tuple[float, ...]
+    """Of one region."""
+    traces: tuple[float, ...]
+    """Of all regions of the type in an image."""
+
+    def __call__(self, logits: Matrix, *, is_anomalous: bool) -> Matrix:
+        """``logits``, [classes, rows, columns], with the regions left out made impossible."""
+        best = logits.argmax(axis=0)
+        out = np.zeros(logits.shape, dtype=bool)
+        largest = (0, 0, best == -1)
+        for number, (least, trace) in enumerate(zip(self.least, self.traces, strict=True), 1):
+            if not (called := best == number).any():
+                continue
+            labels, _ = ndimage.label(called, _TOUCHING)
+            sizes = np.bincount(labels.ravel())
+            sizes[0] = 0
+            kept = sizes >= least
+            if sizes[kept].sum() < trace:
+                kept[:] = False
+            out[number] = called & ~kept[labels]
+            most = int(sizes.argmax())
+            if sizes[most] > largest[0]:
+                largest = (int(sizes[most]), number, labels == most)
+        if is_anomalous:
+            out[largest[1]] &= ~largest[2]
+        return np.where(out, _NEVER, logits) if out.any() else logits
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers."""
+        return {"least": list(self.least), "traces": list(self.traces)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Regions:
+        """Inverse of :meth:`to_json`."""
+        least, traces = (tuple(float(v) for v in value[name]) for name in ("least", "traces"))
+        return cls(least, traces)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is to be learned of one image whose pixels are known."""
+
+    overlaps: NDArray[np.int64]
+    """[sizes, types, 2]: cells in both masks and in either, with smaller regions left out."""
+    areas: NDArray[np.int64]
+    """[types] annotated cells."""
+
+
+def learn_regions(
+    logits: Sequence[Matrix], shares: Sequence[Shares | None], called: Bools, folds: Groups
+) -> tuple[Regions, tuple[Matrix, ...]]:
+    """What to leave out, and the ``logits`` with what the other folds say is left out.
+
+    :param logits: [classes, rows, columns] of every image, by networks that had not seen it.
+    :param shares: how much of each cell each class has; None where nobody knows.
+    :param called: [images] whether each is called anomalous.
+    """
+    types = len(logits[0]) - 1
+    known = [
+        None if one is None else _look(maps, one, bool(is_anomalous))
+        for maps, one, is_anomalous in zip(logits, shares, called, strict=True)
+    ]
+    by_fold = {
+        fold: _learned([one for one, f in zip(known, folds, strict=True) if f != fold], types)
+        for fold in np.unique(folds)
+    }
+    left = tuple(
+        by_fold[fold](maps, is_anomalous=bool(is_anomalous))
+        for maps, fold, is_anomalous in zip(logits, folds, called, strict=True)
+    )
+    return _learned(known, types), left
+
+
+def _look(maps: Matrix, shares: Shares, is_anomalous: bool) -> _Known:
+    types = len(maps) - 1
+    truth = shares.argmax(axis=0)
+    overlaps = np.zeros((len(SIZES), types, 2), dtype=np.int64)
+    for row, size in zip(overlaps, SIZES, strict=True):
+        without = Regions((float(size),) * types, (0.0,) * types)
+        verdict = without(maps, is_anomalous=is_anomalous).argmax(axis=0)
+        for number in range(types):
+            said, true = verdict == number + 1, truth == number + 1
+            row[number] = (said & true).sum(), (said | true).sum()
+    return _Known(overlaps, np.bincount(truth.ravel(), minlength=types + 1)[1:])
+
+
+def _learned(known: Sequence[_Known | None], types: int) -> Regions:
+    seen = [one for one in known if one is not None]
+    if not seen:
+        return Regions((0.0,) * types, (0.0,) * types)
+    both, either = np.moveaxis(np.sum([one.overlaps for one in seen], axis=0), -1, 0)
+    iou = both / np.maximum(either, 1)
+    better = iou > iou[0] + GAIN
+    least = np.where(better.any(axis=0), np.array(SIZES)[iou.argmax(axis=0)], 0)
+    areas = np.stack([one.areas for one in seen]).astype(float)
+    smallest = np.where(areas > 0, areas, np.inf).min(axis=0)
+    traces = np.where(np.isfinite(smallest), TRACE * smallest, 0)
+    return Regions(tuple(least.astype(float).tolist()), tuple(traces.tolist()))

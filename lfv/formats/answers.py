@@ -1,0 +1,183 @@
+"""What a model said about one image.
+
+The shapes are DetectAnomalyResult's (API reference, 2020-11-20). Mind three things: `confidence`
+is confidence in *this* verdict, not a likelihood of an anomaly; `total_percentage_area` is a
+fraction from 0 to 1, whatever its name says; classification and segmentation are computed apart,
+so that neither follows from the other.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lfv.formats.errors import ResponseInvalid
+
+BACKGROUND = "background"
+_COLOR = re.compile(r"#[0-9A-Fa-f]{6}")
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class Anomaly:
+    """One anomaly type found: its share of the image's area (0 to 1), its colour in the mask."""
+
+    name: str
+    total_percentage_area: float
+    color: str
+
+    @property
+    def is_background(self) -> bool:
+        return self.name.casefold() == BACKGROUND
+
+
+@dataclass(frozen=True)
+class DetectAnomalyResult:
+    """The parsed answer.
+
+    `anomalies` is None when a classification model answered; otherwise it holds what a
+    segmentation model found, `background` included, in the order of the answer. `anomaly_mask` is
+    a PNG of the image's dimensions. `raw` is the answer in the API's own words, ready for JSON,
+    without the mask's bytes.
+    """
+
+    is_anomalous: bool
+    confidence: float
+    anomalies: tuple[Anomaly, ...] | None = None
+    anomaly_mask: bytes | None = field(default=None, repr=False)
+    source_type: str | None = None
+    raw: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def is_segmentation(self) -> bool:
+        return self.anomalies is not None
+
+    @property
+    def defects(self) -> tuple[Anomaly, ...]:
+        """The anomalies without `background`, which is none."""
+        return tuple(found for found in self.anomalies or () if not found.is_background)
+
+    @property
+    def anomaly_score(self) -> float:
+        """From 0 (surely normal) to 1 (surely anomalous): `confidence` put on one scale."""
+        return self.confidence if self.is_anomalous else 1.0 - self.confidence
+
+    @classmethod
+    def from_response(
+        cls, response: Mapping[str, Any], *, mask: bytes | None = None
+    ) -> DetectAnomalyResult:
+        """Parse an answer of DetectAnomalies.
+
+        Takes what boto3 returns, the DetectAnomalyResult inside it, the flat object that a
+        SageMaker endpoint answers, and what `to_response` gave; `mask` then adds the mask that is
+        kept beside it. Raises ResponseInvalid when the answer contradicts itself.
+        """
+        result = response.get("DetectAnomalyResult", response)
+        if not isinstance(result, Mapping):
+            raise ResponseInvalid("The model's answer holds no DetectAnomalyResult.")
+        is_anomalous = result.get("IsAnomalous")
+        if not isinstance(is_anomalous, bool):
+            raise ResponseInvalid(
+                f"The model's answer has no usable IsAnomalous (got {_shown(is_anomalous)})."
+            )
+        source = result.get("Source")
+        source_type = source.get("Type") if isinstance(source, Mapping) else None
+        anomalies = _anomalies(result.get("Anomalies"))
+        found_mask = _mask(result.get("AnomalyMask")) or mask or None
+        if found_mask is not None and not found_mask.startswith(_PNG_SIGNATURE):
+            raise ResponseInvalid("The model's answer carries an AnomalyMask that is no PNG.")
+        return cls(
+            is_anomalous=is_anomalous,
+            confidence=_fraction(result.get("Confidence"), "Confidence"),
+            anomalies=anomalies,
+            anomaly_mask=found_mask,
+            source_type=source_type if isinstance(source_type, str) else None,
+            raw={
+                key: value
+                for key, value in result.items()
+                if key not in ("AnomalyMask", "ResponseMetadata")
+            },
+        )
+
+    def to_response(self) -> dict[str, Any]:
+        """The answer in the API's own words, ready for JSON, without the mask's bytes."""
+        if self.raw:
+            return dict(self.raw)
+        response: dict[str, Any] = {
+            "Source": {"Type": self.source_type or "direct"},
+            "IsAnomalous": self.is_anomalous,
+            "Confidence": self.confidence,
+        }
+        if self.anomalies is not None:
+            response["Anomalies"] = [
+                {
+                    "Name": anomaly.name,
+                    "PixelAnomaly": {
+                        "TotalPercentageArea": anomaly.total_percentage_area,
+                        "Color": anomaly.color,
+                    },
+                }
+                for anomaly in self.anomalies
+            ]
+        return response
+
+
+def _anomalies(value: object) -> tuple[Anomaly, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        raise ResponseInvalid(f"The model's answer has unusable Anomalies (got {_shown(value)}).")
+    found = []
+    names: set[str] = set()
+    for entry in value:
+        pixels = entry.get("PixelAnomaly") if isinstance(entry, Mapping) else None
+        name = entry.get("Name") if isinstance(entry, Mapping) else None
+        if not isinstance(pixels, Mapping) or not isinstance(name, str) or not name:
+            raise ResponseInvalid("The model's answer has an anomaly without name or pixels.")
+        if name in names:
+            raise ResponseInvalid(f"The model's answer names the anomaly {name!r} twice.")
+        names.add(name)
+        color = pixels.get("Color")
+        if not isinstance(color, str) or not _COLOR.fullmatch(color):
+            raise ResponseInvalid(
+                f"The model's answer gives {name!r} an unusable colour ({_shown(color)})."
+            )
+        area = _fraction(pixels.get("TotalPercentageArea"), f"TotalPercentageArea of {name!r}")
+        found.append(Anomaly(name, area, color))
+    return tuple(found)
+
+
+def _fraction(value: object, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ResponseInvalid(f"The model's answer has no usable {what} (got {_shown(value)}).")
+    number = float(value)
+    if not (math.isfinite(number) and 0.0 <= number <= 1.0):
+        raise ResponseInvalid(
+            f"The model's answer has a {what} outside 0 to 1 (got {_shown(value)})."
+        )
+    return number
+
+
+def _mask(value: object) -> bytes | None:
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        try:
+            return base64.b64decode(value, validate=True)
+        except binascii.Error as error:
+            raise ResponseInvalid(
+                "The model's answer carries an unreadable AnomalyMask."
+            ) from error
+    if value is None:
+        return None
+    raise ResponseInvalid("The model's answer carries an unreadable AnomalyMask.")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,178 @@
+"""Everything that is raised about a format: images, references, manifests, answers.
+
+    LfvError
+    ├── ImageError                     this image cannot be inspected; never retryable
+    │   ├── ImageEmpty
+    │   ├── ImageTooLarge              more bytes than the service takes
+    │   ├── ImageFormatUnsupported     neither PNG nor JPEG by content
+    │   ├── ImageEncodingUnsupported   12-bit, lossless or arithmetic-coded JPEG
+    │   ├── ImageAnimated              APNG
+    │   ├── ImageMultiPicture          several pictures in one JPEG (MPO)
+    │   ├── ImageTooSmall              fewer pixels a side than the service takes
+    │   ├── ImageDimensionsTooLarge    more pixels a side, decompression bombs included
+    │   ├── ImageDimensionsMismatch    not the dimensions that the model was trained on
+    │   ├── ImageTruncated             the end is missing
+    │   └── ImageDamaged               contradicts its own format
+    ├── SourceError                    what a reference points at cannot be read
+    │   ├── SourceRefInvalid
+    │   ├── SourceSchemeUnsupported
+    │   ├── SourceOutside              leaves the folder or bucket that it was given
+    │   ├── SourceNotFound
+    │   ├── SourceForbidden
+    │   ├── SourceNotAFile             a folder, device, socket or named pipe
+    │   ├── SourceTooLarge
+    │   ├── SourceChanged              not the bytes that were checked before
+    │   └── SourceUnavailable          the store does not answer now; retryable
+    ├── ManifestError                  the manifest as a whole cannot be used
+    │   ├── ManifestKindUnknown
+    │   ├── ManifestHeaderInvalid
+    │   └── ManifestLineInvalid        a bad line, with strict reading only
+    └── ResponseInvalid                the model's answer contradicts its own format
+
+Every class has a `code`: a stable, lower-case word that is stored with an inspection and that
+queries may rely on. `str(error)` is one sentence for people. `retryable` says whether the same
+call can succeed later without anything else having changed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from lfv.formats.manifest.records import BadLine
+
+
+class LfvError(Exception):
+    """The base of every error of this package."""
+
+    code: ClassVar[str] = "client_error"
+    retryable: ClassVar[bool] = False
+
+    @property
+    def message(self) -> str:
+        """One sentence for people; the same as `str(error)`."""
+        return str(self)
+
+
+class ImageError(LfvError):
+    code = "image_error"
+
+
+class ImageEmpty(ImageError):
+    code = "image_empty"
+
+
+class ImageTooLarge(ImageError):
+    code = "image_too_large"
+
+
+class ImageFormatUnsupported(ImageError):
+    code = "image_format_unsupported"
+
+
+class ImageEncodingUnsupported(ImageError):
+    code = "image_encoding_unsupported"
+
+
+class ImageAnimated(ImageError):
+    code = "image_animated"
+
+
+class ImageMultiPicture(ImageError):
+    code = "image_multi_picture"
+
+
+class ImageTooSmall(ImageError):
+    code = "image_too_small"
+
+
+class ImageDimensionsTooLarge(ImageError):
+    code = "image_dimensions_too_large"
+
+
+class ImageDimensionsMismatch(ImageError):
+    code = "image_dimensions_mismatch"
+
+
+class ImageTruncated(ImageError):
+    code = "image_truncated"
+
+
+class ImageDamaged(ImageError):
+    code = "image_damaged"
+
+
+class SourceError(LfvError):
+    """`ref` is the reference that could not be read."""
+
+    code = "source_error"
+
+    def __init__(self, message: str, *, ref: str = "") -> None:
+        super().__init__(message)
+        self.ref = ref
+
+
+class SourceRefInvalid(SourceError):
+    code = "source_ref_invalid"
+
+
+class SourceSchemeUnsupported(SourceError):
+    code = "source_scheme_unsupported"
+
+
+class SourceOutside(SourceError):
+    code = "source_outside"
+
+
+class SourceNotFound(SourceError):
+    code = "source_not_found"
+
+
+class SourceForbidden(SourceError):
+    code = "source_forbidden"
+
+
+class SourceNotAFile(SourceError):
+    code = "source_not_a_file"
+
+
+class SourceTooLarge(SourceError):
+    code = "source_too_large"
+
+
+class SourceChanged(SourceError):
+    code = "source_changed"
+
+
+class SourceUnavailable(SourceError):
+    code = "source_unavailable"
+    retryable = True
+
+
+class ManifestError(LfvError):
+    code = "manifest_error"
+
+
+class ManifestKindUnknown(ManifestError):
+    code = "manifest_kind_unknown"
+
+
+class ManifestHeaderInvalid(ManifestError):
+    code = "manifest_header_invalid"
+
+
+class ManifestLineInvalid(ManifestError):
+    """Raised by strict reading; `bad_line` is what lenient reading would have yielded."""
+
+    code = "manifest_line_invalid"
+
+    def __init__(self, bad_line: BadLine) -> None:
+        super().__init__(f"Line {bad_line.line_number}: {bad_line.message}")
+        self.bad_line = bad_line
+
+
+class ResponseInvalid(LfvError):
+    """`attempts` is how many calls it took to get the answer."""
+
+    code = "response_invalid"
+    attempts: int = 1

@@ -1,0 +1,246 @@
+"""How good were the answers, where the manifest knew the truth?
+
+The figures and their names are those of Lookout for Vision's EvaluationResult file (developer
+guide, "Viewing performance metrics", "Reviewing the evaluation result", which prints its schema;
+"Improving your model" says what AIOU is: the average overlap of true and predicted masks).
+Anomalous is the positive class. What the guide leaves open is settled here, and in the same way by
+the service:
+
+- ROC AUC and average precision rank images by `anomaly_score`; ties count half in the first, and
+  as one threshold in the second. They are None where one class is missing.
+- Precision is None without anomalous answers, recall without anomalous images, F1 without either.
+- Precision, recall and F1 of an anomaly type count images: those that have the type in truth, and
+  those in whose answer it appears. AIOU is the mean, over the images that have the type in truth
+  or answer, of the intersection of the two areas over their union.
+
+Images are added one by one; what stays in memory is two numbers for each.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lfv.formats.answers import BACKGROUND, DetectAnomalyResult
+from lfv.formats.masks import TypeMap, read_mask
+
+
+@dataclass(frozen=True)
+class TypeMetrics:
+    """One anomaly type. `pixel_iou` is of all images' areas taken together."""
+
+    name: str
+    images: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    average_iou: float | None
+    pixel_iou: float | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All figures are fractions from 0 to 1, None where they are undefined."""
+
+    images: int
+    true_positives: int
+    false_positives: int
+    true_negatives: int
+    false_negatives: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    roc_auc: float | None
+    average_precision: float | None
+    types: tuple[TypeMetrics, ...] = ()
+
+    def to_evaluation_result(
+        self, *, model_arn: str, ended_at: datetime, training_images: int | None = None
+    ) -> dict[str, Any]:
+        """Ready for JSON, in the shape of Lookout for Vision's EvaluationResult file.
+
+        As there, anomaly types are those of the true masks. What is undefined or not known
+        (`training_images`, to whoever did not train the model) is None.
+        """
+        metrics: dict[str, Any] = {
+            "ROCAUC": self.roc_auc,
+            "AveragePrecision": self.average_precision,
+            "Precision": self.precision,
+            "Recall": self.recall,
+            "F1Score": self.f1,
+        }
+        types = [found for found in self.types if found.images]
+        if types:
+            metrics["PixelAnomalyClassMetrics"] = [
+                {
+                    "Precision": found.precision,
+                    "Recall": found.recall,
+                    "F1Score": found.f1,
+                    "AIOU": found.average_iou,
+                    "ClassName": found.name,
+                }
+                for found in types
+            ]
+        return {
+            "Version": 1,
+            "EvaluationDetails": {
+                "ModelArn": model_arn,
+                "EvaluationEndTimestamp": _timestamp(ended_at),
+                "NumberOfTrainingImages": training_images,
+                "NumberOfTestingImages": self.images,
+            },
+            "AggregatedEvaluationResults": {"Metrics": metrics},
+        }
+
+
+@dataclass
+class _TypeCounts:
+    true_positives: int = 0
+    false_positives: int = 0
+    false_negatives: int = 0
+    ious: array[float] = field(default_factory=lambda: array("d"))
+    intersection: int = 0
+    union: int = 0
+
+
+class Evaluator:
+    """Takes labelled answers one by one and gives the figures at any time."""
+
+    def __init__(self) -> None:
+        self._scores = array("d")
+        self._truths = array("b")
+        self._answers = array("b")
+        self._types: dict[str, _TypeCounts] = {}
+
+    def add(self, truth: bool, result: DetectAnomalyResult) -> None:
+        """An image that is anomalous in truth, or not, and the model's answer about it."""
+        self._truths.append(truth)
+        self._answers.append(result.is_anomalous)
+        self._scores.append(result.anomaly_score)
+
+    def add_mask(
+        self,
+        truth_png: bytes,
+        truth_colors: Mapping[str, str],
+        result: DetectAnomalyResult,
+        size: tuple[int, int],
+    ) -> None:
+        """The areas in truth against those of the answer; `size` is the image's (width, height).
+
+        An answer without a mask counts as one that found nothing. Raises ImageError's subclasses
+        for a mask that cannot be read.
+        """
+        answer_colors = {found.color.upper(): found.name for found in result.defects}
+        names = {*truth_colors.values(), *answer_colors.values()}
+        types = sorted(name for name in names if name.casefold() != BACKGROUND)
+        truth = read_mask(truth_png, truth_colors, types, size)
+        if result.anomaly_mask is None:
+            answer: TypeMap = np.zeros_like(truth)
+        else:
+            answer = read_mask(result.anomaly_mask, answer_colors, types, size)
+        self._compare(types, truth, answer)
+
+    def _compare(self, types: Sequence[str], truth: TypeMap, answer: TypeMap) -> None:
+        size = len(types) + 1
+        pairs = np.bincount(
+            truth.ravel().astype(np.int64) * size + answer.ravel(), minlength=size * size
+        ).reshape(size, size)
+        for index, name in enumerate(types, 1):
+            in_truth = int(pairs[index].sum())
+            in_answer = int(pairs[:, index].sum())
+            if not in_truth and not in_answer:
+                continue
+            counts = self._types.setdefault(name, _TypeCounts())
+            both = int(pairs[index, index])
+            union = in_truth + in_answer - both
+            counts.intersection += both
+            counts.union += union
+            counts.ious.append(both / union)
+            counts.true_positives += bool(in_truth and in_answer)
+            counts.false_positives += not in_truth
+            counts.false_negatives += not in_answer
+
+    def result(self) -> Evaluation:
+        truths = np.frombuffer(self._truths, dtype=np.int8).astype(bool)
+        answers = np.frombuffer(self._answers, dtype=np.int8).astype(bool)
+        scores = np.frombuffer(self._scores, dtype=np.float64)
+        hits = int((truths & answers).sum())
+        false_alarms = int((~truths & answers).sum())
+        misses = int((truths & ~answers).sum())
+        precision, recall, f1 = _precision_recall_f1(hits, false_alarms, misses)
+        return Evaluation(
+            images=len(truths),
+            true_positives=hits,
+            false_positives=false_alarms,
+            true_negatives=int((~truths & ~answers).sum()),
+            false_negatives=misses,
+            precision=precision,
+            recall=recall,
+            f1=f1,
+            roc_auc=roc_auc(truths, scores),
+            average_precision=average_precision(truths, scores),
+            types=tuple(_type_metrics(name, self._types[name]) for name in sorted(self._types)),
+        )
+
+
+def roc_auc(truths: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64]) -> float | None:
+    """The chance that an anomalous image outranks a normal one; None with one class only."""
+    positives = int(truths.sum())
+    negatives = len(truths) - positives
+    if not positives or not negatives:
+        return None
+    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2.0)[inverse]
+    wins = float(ranks[truths].sum()) - positives * (positives + 1) / 2.0
+    return wins / (positives * negatives)
+
+
+def average_precision(
+    truths: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64]
+) -> float | None:
+    """Precision averaged over the recall that each threshold adds; None without anomalies."""
+    positives = int(truths.sum())
+    if not positives:
+        return None
+    order = np.argsort(-scores, kind="stable")
+    ranked = truths[order]
+    last_of_tie = np.append(np.diff(scores[order]) != 0, True)
+    found = np.cumsum(ranked)[last_of_tie]
+    precision = found / (np.flatnonzero(last_of_tie) + 1)
+    return float((np.diff(found, prepend=0) * precision).sum() / positives)
+
+
+def _precision_recall_f1(
+    hits: int, false_alarms: int, misses: int
+) -> tuple[float | None, float | None, float | None]:
+    precision = hits / (hits + false_alarms) if hits + false_alarms else None
+    recall = hits / (hits + misses) if hits + misses else None
+    either = 2 * hits + false_alarms + misses
+    return precision, recall, (2 * hits / either if either else None)
+
+
+def _type_metrics(name: str, counts: _TypeCounts) -> TypeMetrics:
+    precision, recall, f1 = _precision_recall_f1(
+        counts.true_positives, counts.false_positives, counts.false_negatives
+    )
+    return TypeMetrics(
+        name=name,
+        images=counts.true_positives + counts.false_negatives,
+        precision=precision,
+        recall=recall,
+        f1=f1,
+        average_iou=sum(counts.ious) / len(counts.ious) if counts.ious else None,
+        pixel_iou=counts.intersection / counts.union if counts.union else None,
+    )
+
+
+def _timestamp(at: datetime) -> str:
+    if at.tzinfo is None:
+        raise ValueError("a time without its zone")
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")

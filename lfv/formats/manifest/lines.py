@@ -1,0 +1,57 @@
+"""Lines of a stream, each with its number, none longer than a bound."""
+
+from __future__ import annotations
+
+import codecs
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lfv.formats.errors import ManifestError
+
+MAX_LINE_BYTES = 256 * 1024
+"""A Ground Truth line has about 700 bytes; this leaves room for a hundred attributes."""
+
+_WRONG_ENCODINGS = (
+    (codecs.BOM_UTF32_LE, "UTF-32"),
+    (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RawLine:
+    """`data` without its line end; with `too_long`, only the beginning of it."""
+
+    number: int
+    data: bytes
+    too_long: bool
+
+
+def iter_lines(stream: io.BufferedReader, max_bytes: int = MAX_LINE_BYTES) -> Iterator[RawLine]:
+    """Every line that is not blank; LF and CRLF end one, and a UTF-8 BOM is skipped.
+
+    Memory stays within `max_bytes` whatever the stream holds.
+    Raises ManifestError for text in UTF-16 or UTF-32.
+    """
+    start = stream.peek(4)[:4]
+    for bom, name in _WRONG_ENCODINGS:
+        if start.startswith(bom):
+            raise ManifestError(f"The manifest is {name} text; save it as UTF-8.")
+    if start.startswith(codecs.BOM_UTF8):
+        stream.read(3)
+    number = 0
+    while data := stream.readline(max_bytes + 2):
+        number += 1
+        line = data.rstrip(b"\r\n")
+        too_long = len(line) > max_bytes
+        while not data.endswith(b"\n"):
+            data = stream.readline(max_bytes + 2)
+            if not data:
+                break
+            too_long = too_long or bool(data.rstrip(b"\r\n"))
+        if too_long:
+            yield RawLine(number, line[:max_bytes], too_long=True)
+        elif line and not line.isspace():
+            yield RawLine(number, line, too_long=False)

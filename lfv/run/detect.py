@@ -1,0 +1,200 @@
+"""Ask the model about one batch of pending images, storing each answer before the next question.
+
+A failed call says something about the image, or about the place where the model lives.  A call
+that can be repeated is repeated by the host; when it still fails, the image's record waits for
+the end of the batch: if the model answered for another image after it, the failure was the image's
+own and is recorded.  Where nothing was answered any more the place is asked how the model is: only
+if it says so is the failure recorded, else the run ends, to be resumed later.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from lfv.client.errors import HostAccessDenied, HostConflict, HostError, ModelNotFound
+from lfv.client.hosts import Detection, ModelHost
+from lfv.client.sources import SourceReader
+from lfv.formats.errors import LfvError, ResponseInvalid, SourceChanged, SourceError
+from lfv.formats.images import CONTENT_TYPES
+from lfv.formats.status import ModelStatus
+from lfv.run import outcomes
+from lfv.run.context import RunContext
+from lfv.run.control import Ending, RunControl, control_of
+from lfv.run.group_commit import GroupCommit
+from lfv.run.patience import with_patience
+from lfv_store import NewDetection, NewInspection, PendingItem, Store, StoreError
+
+#: Images in a row, over all batches, that fail before a run gives up.
+GIVE_UP_AFTER = 10
+
+
+@dataclass(frozen=True)
+class AskedBatch:
+    """What became of a batch: images answered, images recorded as errors, images left pending."""
+
+    first_line: int
+    last_line: int
+    answered: int
+    errors: int
+    left: int
+
+
+def ask_batch(
+    run: RunContext,
+    store: Store,
+    reader: SourceReader,
+    host: ModelHost,
+    items: Sequence[PendingItem],
+    *,
+    threads: int,
+) -> AskedBatch:
+    """Ask about `items` with `threads` requests in flight; returns early when the run is ending.
+
+    Problems that are not an image's own are told to the run's control, not raised: every answer
+    that is already paid for is stored first.
+    """
+    batch = _Batch(run, store, reader, host, control_of(run.run_id))
+    queue = iter(items)
+    lock = threading.Lock()
+    with ThreadPoolExecutor(threads, thread_name_prefix="ask") as pool:
+        for worker in [pool.submit(batch.work, queue, lock) for _ in range(threads)]:
+            worker.result()
+    batch.settle_deferred()
+    return AskedBatch(
+        first_line=items[0].line_number,
+        last_line=items[-1].line_number,
+        answered=batch.answered,
+        errors=batch.errors,
+        left=len(items) - batch.answered - batch.errors,
+    )
+
+
+@dataclass(frozen=True)
+class _Deferred:
+    """A failure that is not yet known to be the image's own."""
+
+    inspection: NewInspection
+    error: LfvError
+    answers_before: int
+
+
+@dataclass
+class _Batch:
+    run: RunContext
+    store: Store
+    reader: SourceReader
+    host: ModelHost
+    control: RunControl
+    answered: int = 0
+    errors: int = 0
+    deferred: list[_Deferred] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.policy = self.run.parsed_policy()
+        self.counting = threading.Lock()
+        self.commits: GroupCommit[NewInspection] = GroupCommit(self._store)
+
+    def work(self, queue: Iterator[PendingItem], lock: threading.Lock) -> None:
+        """Take items from the queue until it is empty or the run is ending."""
+        while not self.control.stop.is_set():
+            with lock:
+                item = next(queue, None)
+            if item is None:
+                return
+            try:
+                self._inspect(item)
+            except StoreError as error:
+                self.control.end(Ending.STORE, f"answers cannot be stored: {error}")
+
+    def settle_deferred(self) -> None:
+        """Record failures that turned out to be the images' own; end the run for the others."""
+        own = [one for one in self.deferred if self.control.answers > one.answers_before]
+        others = [one for one in self.deferred if self.control.answers == one.answers_before]
+        if others and not self.control.stop.is_set():
+            if self._in_reach():
+                own += others
+            else:
+                self.control.end(Ending.OUT_OF_REACH, str(others[-1].error))
+        for one in own:
+            try:
+                self._commit(one.inspection)
+            except StoreError as error:
+                self.control.end(Ending.STORE, f"answers cannot be stored: {error}")
+                return
+
+    def _in_reach(self) -> bool:
+        """Whether failures that no answer came after may be the images' own."""
+        if self.answered == 0 or self.control.failures_since_answer >= GIVE_UP_AFTER:
+            return False
+        try:
+            return self.host.describe().status is ModelStatus.HOSTED
+        except HostError:
+            return False
+
+    def _inspect(self, item: PendingItem) -> None:
+        try:
+            body = self.reader.read_bytes(item.source_ref)
+        except SourceError as error:
+            self._fail(item, error, deferred=error.retryable)
+            return
+        if hashlib.sha256(body).hexdigest() != item.image.sha256:
+            self._fail(item, SourceChanged("The image changed after it was checked."))
+            return
+        try:
+            detection = self.host.detect(
+                body, CONTENT_TYPES[item.image.format], stop_event=self.control.stop
+            )
+        except (HostConflict, ModelNotFound) as error:
+            # No source says which error a model gives that is not hosted: its status decides.
+            self.control.end(Ending.MODEL_LOST, str(error))
+        except HostAccessDenied as error:
+            self.control.end(Ending.OUT_OF_REACH, str(error))
+        except (HostError, ResponseInvalid) as error:
+            if not self.control.stop.is_set():
+                self._fail(item, error, deferred=error.retryable)
+        else:
+            self._answer(item, detection)
+
+    def _answer(self, item: PendingItem, detection: Detection) -> None:
+        self.control.answered()
+        new = NewDetection(
+            model_id=self.run.model_id,
+            image_sha256=item.image.sha256,
+            response=detection.result.to_response(),
+            detected_at=datetime.now(UTC),
+            mask_png=detection.result.anomaly_mask,
+            request_id=detection.request_id,
+            latency_ms=detection.latency_ms,
+        )
+        self._commit(outcomes.answered(item, new, self.policy, detection.attempts))
+
+    def _fail(self, item: PendingItem, error: LfvError, *, deferred: bool = False) -> None:
+        attempts = getattr(error, "attempts", 1)
+        inspection = outcomes.failed(item, error, attempts)
+        if not deferred:
+            self._commit(inspection)
+            return
+        with self.counting:
+            self.deferred.append(_Deferred(inspection, error, self.control.answers))
+        if self.control.failed() >= GIVE_UP_AFTER:
+            self.control.end(Ending.OUT_OF_REACH, str(error))
+
+    def _commit(self, inspection: NewInspection) -> None:
+        self.commits.submit(inspection)
+        with self.counting:
+            if inspection.error_code is None:
+                self.answered += 1
+            else:
+                self.errors += 1
+        self.control.advance()
+
+    def _store(self, group: Sequence[NewInspection]) -> None:
+        with_patience(
+            lambda: self.store.inspections.record(self.run.run_id, group),
+            seconds=self.run.settings.store_patience_seconds,
+        )

@@ -1,0 +1,134 @@
+"""The guard: a small process beside a run that stops the model when the run dies.
+
+``try/finally`` runs in no process that is killed.  The guard holds one end of a pipe; the kernel
+closes the other end with the run's process, however that ends.  It is a session of its own and
+ignores the signals that end a run, so what kills the run does not reach it.
+
+The run writes lines of JSON: first a `GuardConfig`, then ``{"lease": ..., "hosting": ...}`` for
+each lease *before* StartModel is called, ``{"released": ...}`` once a model is seen stopped or
+somebody else's again.  End of file with a lease still held means: act.  The run is dead then,
+unless ``{"leaving": true}`` came before: it has tried to stop the model and goes on to its end.
+
+Imports are done and the connections known to work before the guard says that it is ready, so
+that acting takes a database transaction and one StopModel.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Thread
+from typing import Any, BinaryIO
+
+from lfv.run.embedded_service import service_user
+from lfv.run.hosting.release import release_and_stop
+from lfv_store import Store, StoreError, open_store
+
+logger = logging.getLogger("lfv.guard")
+
+_CRASHED = "the process ended without a word; what is finished is kept, resume the run"
+_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
+
+
+@dataclass(frozen=True)
+class GuardConfig:
+    """What a guard has to know; crosses the pipe as one line, so that no URL is in a process list.
+
+    `users_lock` is the embedded service's file to keep it alive by, or None.
+    """
+
+    database_url: str
+    run_id: str
+    stopping_deadline_seconds: float
+    log_file: str
+    users_lock: str | None = None
+
+    def to_line(self) -> bytes:
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> GuardConfig:
+        return cls(**json.loads(line))
+
+
+def watch(lines: BinaryIO, ready: BinaryIO) -> int:
+    """Watch one run until it lets go or dies; returns how many leases were left to release."""
+    config = GuardConfig.from_line(lines.readline())
+    _log_to(config)
+    held: dict[int, dict[str, Any]] = {}
+    leaving = False
+    with ExitStack() as stack:
+        if config.users_lock is not None:
+            stack.enter_context(service_user(Path(config.users_lock)))
+        store = stack.enter_context(open_store(config.database_url, migrate=False))
+        with suppress(BrokenPipeError):  # the run died while this started
+            ready.write(b"ready\n")
+            ready.flush()
+        logger.info("watching run %s", config.run_id)
+        for line in lines:
+            if not line.endswith(b"\n"):
+                break  # the run died while it wrote
+            message = json.loads(line)
+            if "leaving" in message:
+                leaving = True
+            elif "released" in message:
+                held.pop(message["released"], None)
+            else:
+                held[message["lease"]] = message
+        if held and not leaving:
+            # Beside the stop, which a locked database must not hold up.
+            record = Thread(target=_record_crash, args=(store, config.run_id))
+            stack.callback(record.join)
+            record.start()
+        for lease_id, message in held.items():
+            logger.warning(
+                "run %s %s: releasing lease %s",
+                config.run_id,
+                "leaves the model to its guard" if leaving else "is gone",
+                lease_id,
+            )
+            release_and_stop(
+                store,
+                lease_id=lease_id,
+                hosting_id=message["hosting"],
+                owned=message["owned"],
+                host_spec=message["host_spec"],
+                deadline_seconds=config.stopping_deadline_seconds,
+            )
+    return len(held)
+
+
+def _record_crash(store: Store, run_id: str) -> None:
+    """The run could not say how it ended."""
+    try:
+        if store.runs.get(run_id).status == "running":
+            store.runs.set_status(run_id, "crashed", _CRASHED, datetime.now(UTC))
+    except StoreError as error:
+        logger.warning("that run %s crashed is not on record: %s", run_id, error)
+
+
+def _log_to(config: GuardConfig) -> None:
+    handler = logging.FileHandler(config.log_file)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.getLogger().addHandler(handler)
+    logging.getLogger().setLevel(logging.INFO)
+
+
+def main() -> None:
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        watch(sys.stdin.buffer, sys.stdout.buffer)
+    except Exception:
+        logger.exception("the guard failed")
+        raise
+
+
+if __name__ == "__main__":
+    main()

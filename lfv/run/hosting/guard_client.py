@@ -1,0 +1,124 @@
+"""The run's end of the pipe to its guard (`lfv.run.hosting.guard`)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import select
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from lfv.run.errors import GuardNotStarted
+from lfv.run.hosting.guard import GuardConfig
+from lfv.settings import Settings, child_environment
+
+logger = logging.getLogger(__name__)
+
+_READY_SECONDS = 60.0
+
+
+class Guard:
+    """A guard process and what it has to know; replaced when it dies before its run."""
+
+    def __init__(self, config: GuardConfig, settings: Settings) -> None:
+        self._config = config
+        self._settings = settings
+        self._held: dict[int, dict[str, Any]] = {}
+        self._lock = threading.Lock()
+        self._process = self._spawn()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def hold(
+        self, lease_id: int, *, hosting_id: int, owned: bool, host_spec: Mapping[str, Any]
+    ) -> None:
+        """From now on the guard releases this lease if the run dies."""
+        message = {
+            "lease": lease_id,
+            "hosting": hosting_id,
+            "owned": owned,
+            "host_spec": dict(host_spec),
+        }
+        with self._lock:
+            self._held[lease_id] = message
+            self._send(message)
+
+    def released(self, lease_id: int) -> None:
+        """The lease is released and its model taken care of: nothing is left to do for it."""
+        with self._lock:
+            if self._held.pop(lease_id, None) is not None:
+                self._send({"released": lease_id})
+
+    def replace_if_dead(self) -> None:
+        """Start a new guard if somebody killed this one."""
+        with self._lock:
+            if self._process.poll() is not None:
+                self._replace()
+
+    def close(self) -> None:
+        """Let the guard go; it leaves by itself, after finishing what it was left with."""
+        with self._lock:
+            process = self._process
+            with contextlib.suppress(BrokenPipeError, ValueError):
+                _write(process, b'{"leaving": true}\n')
+            if process.stdin is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    process.stdin.close()
+        if not self._held:
+            process.wait()
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        try:
+            _write(self._process, json.dumps(message).encode() + b"\n")
+        except (BrokenPipeError, ValueError):
+            self._replace()
+
+    def _replace(self) -> None:
+        logger.warning("the guard of run %s is gone, starting another", self._config.run_id)
+        self._process.wait()
+        self._process = self._spawn()
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lfv.run.hosting.guard"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            env=child_environment(self._settings),
+        )
+        try:
+            # All it has to know at once: should the run die while it starts, it can act.
+            held = [json.dumps(message).encode() + b"\n" for message in self._held.values()]
+            _write(process, b"".join([self._config.to_line(), *held]))
+            _await_ready(process)
+        except (BrokenPipeError, GuardNotStarted) as error:
+            process.kill()
+            process.wait()
+            raise GuardNotStarted(
+                "the guard that would stop the model if this run died could not be started; "
+                f"see {self._config.log_file}"
+            ) from error
+        return process
+
+
+def _write(process: subprocess.Popen[bytes], line: bytes) -> None:
+    if process.stdin is None:  # pragma: no cover - it was asked for as a pipe
+        raise BrokenPipeError
+    process.stdin.write(line)
+    process.stdin.flush()
+
+
+def _await_ready(process: subprocess.Popen[bytes]) -> None:
+    if process.stdout is None:  # pragma: no cover - it was asked for as a pipe
+        raise BrokenPipeError
+    readable, _, _ = select.select([process.stdout], [], [], _READY_SECONDS)
+    if not readable or process.stdout.readline() != b"ready\n":
+        raise GuardNotStarted
+    process.stdout.close()

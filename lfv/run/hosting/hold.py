@@ -1,0 +1,333 @@
+"""The model is up while a run needs it, and no longer.
+
+The order of things is what counts here:
+
+1. a guard process is started, which outlives the run;
+2. the lease, and with it the intent to start, is committed to SQL;
+3. the guard is told;
+4. only then StartModel is called.
+
+So there is no moment at which the run can die and leave a model up that nobody knows of.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
+
+from lfv.client.errors import (
+    HostError,
+    HostingError,
+    HostingFailed,
+    HostingInterrupted,
+    HostingTimedOut,
+)
+from lfv.client.hosting import ensure_hosted
+from lfv.client.hosts import ModelHost
+from lfv.formats.status import ModelStatus
+from lfv.run.context import RunContext
+from lfv.run.control import Ending, RunControl
+from lfv.run.embedded_service import ServicePlaces
+from lfv.run.errors import ModelLost
+from lfv.run.hosting.guard import GuardConfig
+from lfv.run.hosting.guard_client import Guard
+from lfv.run.hosting.release import UP, release_and_stop, stop_hosting
+from lfv.run.limits import Limits
+from lfv.run.patience import with_patience
+from lfv_store import HostingStopping, Lease, Store, StoreUnavailable
+
+logger = logging.getLogger(__name__)
+
+#: How often a run starts a model again that was stopped under it.
+MOST_RESTARTS = 3
+_WATCH_SECONDS = 0.5
+_WATCHER_SECONDS = 1.0
+_OTHER_POLL_SECONDS = 0.5
+
+_OUTCOMES = {
+    (True, True): "the model is stopped, or still used by another run",
+    (True, False): "the model is NOT SEEN STOPPED; its guard and the sweeper go on trying",
+    (False, True): "the model is left as it was found",
+    (False, False): "the model is left as it was found",
+}
+
+
+def _start_token(lease: Lease) -> str:
+    """ClientToken of StartModel: one for a hosting, so that a repeated start stays one start.
+
+    A model that was up and was stopped under its runs has to be started anew: a service that
+    remembers the first token would answer as it did then, and start nothing.
+    """
+    if lease.hosting_status == "hosted":
+        return f"{lease.client_token}-{lease.lease_id}"
+    return lease.client_token
+
+
+class ModelHold:
+    """A run's hold on its model: entered, the model is hosted; left, this run needs it no more."""
+
+    def __init__(self, run: RunContext, store: Store, host: ModelHost, control: RunControl) -> None:
+        self._run = run
+        self._store = store
+        self._host = host
+        self._control = control
+        self._limits = Limits.of(run)
+        self._guard: Guard | None = None
+        self._lease: Lease | None = None
+        self._leaving = threading.Event()
+        self._watcher: threading.Thread | None = None
+        self._restarts = 0
+        self._may_start_late = False
+        #: In words, what became of the model when it was let go of.
+        self.outcome = ""
+
+    def __enter__(self) -> Self:
+        self._guard = Guard(self._guard_config(), self._run.settings)
+        self._control.hold = self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with uninterrupted():
+            self._let_go()
+
+    @property
+    def adopted(self) -> bool:
+        """Whether somebody else started the model; it is then left running."""
+        return self._lease is not None and not self._lease.owned
+
+    def acquire(self) -> None:
+        """Return with the model hosted and a lease on it.
+
+        Raises `lfv.client.errors.HostingError` and `HostError` when it cannot be hosted.
+        """
+        deadline = time.monotonic() + self._run.settings.hosting_deadline_seconds
+        while True:
+            lease = self._commit_lease(deadline)
+            hosted_at = self._bring_up(lease, deadline)
+            if hosted_at is not None:
+                break
+            self._release()
+        self._leaving = threading.Event()
+        self._watcher = threading.Thread(
+            target=self._watch, args=(lease, hosted_at, self._leaving), name="lease", daemon=True
+        )
+        self._watcher.start()
+
+    def restart(self) -> None:
+        """Have the model hosted again after it was stopped under the run.
+
+        Raises `ModelLost` when that happened too often.
+        """
+        self._restarts += 1
+        if self._restarts > MOST_RESTARTS:
+            raise ModelLost(
+                f"the model was stopped {self._restarts} times while it was in use "
+                f"({self._control.message}); find out who stops it, then resume the run"
+            )
+        self._release()
+        self._control.resume()
+        self.acquire()
+
+    def _bring_up(self, lease: Lease, deadline: float) -> datetime | None:
+        """When the model was hosted; None when the lease turns out to be on nothing.
+
+        A lease that is not owned is on somebody else's model.  If that goes down, starting it on
+        this lease would leave it without anybody to stop it.
+        """
+        if not lease.must_start and self._started_by_other(lease, deadline):
+            hosted_at = datetime.now(UTC)
+        elif lease.owned:
+            hosted_at = self._start(lease, deadline)
+        else:
+            return None
+        with_patience(
+            lambda: self._store.hostings.mark_hosted(lease.hosting_id, hosted_at),
+            seconds=self._run.settings.store_patience_seconds,
+        )
+        return hosted_at
+
+    def _start(self, lease: Lease, deadline: float) -> datetime:
+        try:
+            outcome = ensure_hosted(
+                self._host,
+                self._run.units,
+                _start_token(lease),
+                timeout=max(1.0, deadline - time.monotonic()),
+                stop_event=self._control.stop,
+                progress=self._tell,
+                sending=self._sending,
+            )
+        except (HostError, HostingFailed):
+            self._may_start_late = False  # refused for good, or failed on the way
+            raise
+        self._may_start_late = False
+        if outcome.adopted and lease.must_start:
+            # Somebody started it between our look and our StartModel.
+            self._store.hostings.mark_foreign(lease.hosting_id)
+        return outcome.hosted_at
+
+    def _sending(self, unanswered: bool) -> None:
+        """A StartModel without an answer, however this run ends, may still take effect."""
+        self._may_start_late = unanswered
+
+    def _ours(self, lease: Lease) -> bool:
+        """Whether a model that is down is nobody else's to bring up.
+
+        It is when it is not owned (then on another lease), when it was hosted before and somebody
+        stopped it under the runs that use it, and when the run that was to start it is gone.
+        """
+        return (
+            not lease.owned
+            or lease.hosting_status == "hosted"
+            or self._store.leases.should_start(lease.lease_id)
+        )
+
+    def _started_by_other(self, lease: Lease, deadline: float) -> bool:
+        """Wait while another run, or somebody else, brings the model up; False when nobody does."""
+        while (status := self._host.describe().status) is not ModelStatus.HOSTED:
+            coming = status in (ModelStatus.STARTING_HOSTING, ModelStatus.SYSTEM_UPDATING)
+            if not coming and status is not ModelStatus.STOPPING_HOSTING and self._ours(lease):
+                return False
+            self._tell("waiting for the model, which another has started")
+            if time.monotonic() > deadline:
+                raise HostingTimedOut("The model that another has started did not get hosted.")
+            if self._control.stop.wait(_OTHER_POLL_SECONDS):
+                raise HostingInterrupted("Waiting for the model was interrupted.")
+        return True
+
+    def _commit_lease(self, deadline: float) -> Lease:
+        """Commit the lease, and with it the intent to start, and tell the guard of it."""
+        run, settings = self._run, self._run.settings
+        while True:
+            already_hosted = self._host.describe().status in UP
+            try:
+                lease = with_patience(
+                    lambda up=already_hosted: self._store.leases.acquire(  # type: ignore[misc]
+                        run.model_id,
+                        run.run_id,
+                        host_spec=run.host_spec.to_dict(),
+                        units=(run.units.minimum, run.units.maximum),
+                        price_per_unit_hour=run.price_per_unit_hour,
+                        ttl=timedelta(seconds=settings.lease_ttl_seconds),
+                        already_hosted=up,
+                    ),
+                    seconds=settings.store_patience_seconds,
+                )
+            except HostingStopping as stopping:
+                self._await_stopped(stopping.hosting_id, deadline)
+                continue
+            self._lease = lease
+            self._guarding.hold(
+                lease.lease_id,
+                hosting_id=lease.hosting_id,
+                owned=lease.owned,
+                host_spec=run.host_spec.to_dict(),
+            )
+            return lease
+
+    def _await_stopped(self, hosting_id: int, deadline: float) -> None:
+        """Another run has let go of the model and is stopping it: help, then begin anew."""
+        hosting = self._store.hostings.get(hosting_id)
+        self._tell("waiting for the model to be stopped by the run before")
+        stop_hosting(
+            self._store,
+            hosting_id=hosting_id,
+            host_spec=hosting.host_spec,
+            deadline_seconds=max(1.0, deadline - time.monotonic()),
+            may_start_late=False,  # and if it does: this run wants the model up
+        )
+
+    def _watch(self, lease: Lease, hosted_at: datetime, leaving: threading.Event) -> None:
+        """Renew the lease, keep the guard alive and mind the limits, until the model is let go."""
+        settings = self._run.settings
+        due = time.monotonic() + settings.lease_heartbeat_seconds
+        while not leaving.wait(_WATCH_SECONDS):
+            if (reached := self._limits.reached(hosted_at)) is not None:
+                self._control.end(Ending.LIMIT, reached)
+            if time.monotonic() < due:
+                continue
+            due = time.monotonic() + settings.lease_heartbeat_seconds
+            self._guarding.replace_if_dead()
+            try:
+                if not self._store.leases.heartbeat(lease.lease_id) and not leaving.is_set():
+                    self._control.end(Ending.MODEL_LOST, "the run's lease on the model ran out")
+            except StoreUnavailable as error:
+                logger.warning("the lease could not be renewed: %s", error)
+
+    def _let_go(self) -> None:
+        self._release()
+        if self._guard is not None:
+            self._guard.close()
+
+    def _release(self) -> None:
+        """Give up the lease; the last one out stops the model and waits to see it stopped."""
+        self._leaving.set()
+        if self._watcher is not None:
+            self._watcher.join(_WATCHER_SECONDS)  # it may be waiting for the database
+            self._watcher = None
+        lease, self._lease = self._lease, None
+        if lease is None:
+            return
+        self._tell("letting go of the model")
+        done = release_and_stop(
+            self._store,
+            lease_id=lease.lease_id,
+            hosting_id=lease.hosting_id,
+            owned=lease.owned,
+            host_spec=self._run.host_spec.to_dict(),
+            deadline_seconds=self._run.settings.stopping_deadline_seconds,
+            may_start_late=self._may_start_late,
+            on_status=self._tell,
+        )
+        self.outcome = _OUTCOMES[lease.owned, done]
+        if done:
+            self._guarding.released(lease.lease_id)
+        else:
+            logger.error("the model is not seen stopped; its guard and the sweeper go on trying")
+
+    @property
+    def _guarding(self) -> Guard:
+        if self._guard is None:
+            raise HostingError("a model is held only inside its with block")
+        return self._guard
+
+    def _guard_config(self) -> GuardConfig:
+        settings = self._run.settings
+        places = ServicePlaces(settings.service_home)
+        settings.home.mkdir(parents=True, exist_ok=True)
+        return GuardConfig(
+            database_url=settings.store_url,
+            run_id=self._run.run_id,
+            stopping_deadline_seconds=settings.stopping_deadline_seconds,
+            log_file=str(settings.home / "guard.log"),
+            users_lock=str(places.users_lock) if self._run.embedded else None,
+        )
+
+    def _tell(self, text: str) -> None:
+        self._control.tell("model", text)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ignore the signals that end a run while its model is being let go.
+
+    A second Ctrl-C, or the SIGTERM that follows a cancellation, would cut the stop short.  Only
+    the main thread may change signal handlers, and only there can a signal interrupt.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before: dict[int, Any] = {
+        number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)

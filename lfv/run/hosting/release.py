@@ -1,0 +1,172 @@
+"""Letting go of a model: what the run itself, its guard and the sweeper have in common.
+
+Every step may be repeated, by anybody: a lease released twice is released once, a model that is
+stopped already is simply seen to be stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from lfv.client.hosting import ensure_stopped
+from lfv.client.hosts import HostSpec, ModelHost, open_host
+from lfv.formats.errors import LfvError
+from lfv.formats.status import ModelStatus
+from lfv.run.embedded_service import embedded_service
+from lfv.run.patience import with_patience, within
+from lfv.settings import get_settings
+from lfv_store import Store, StoreError
+
+logger = logging.getLogger(__name__)
+
+#: How long a StartModel whose answer never came may still take effect.  A model that was asked
+#: for and never seen hosted counts as stopped only after this time.
+START_GRACE = timedelta(seconds=60)
+_DATABASE_PATIENCE_SECONDS = 10.0
+_WATCH_SECONDS = 0.5
+
+#: Hosted and billed, or on the way there.
+UP = (ModelStatus.STARTING_HOSTING, ModelStatus.HOSTED, ModelStatus.SYSTEM_UPDATING)
+
+
+@contextmanager
+def reopened_host(host_spec: Mapping[str, Any]) -> Iterator[ModelHost]:
+    """The host that a stored specification describes; an embedded service is started if need be."""
+    spec = HostSpec.from_dict(host_spec)
+    home = spec.options.get("embedded_home")
+    if home is None:
+        host = open_host(spec)
+        try:
+            yield host
+        finally:
+            host.close()
+        return
+    with embedded_service(get_settings(home=Path(home))) as endpoint_url:
+        host = open_host(replace(spec, endpoint_url=endpoint_url))
+        try:
+            yield host
+        finally:
+            host.close()
+
+
+def release_and_stop(
+    store: Store,
+    *,
+    lease_id: int,
+    hosting_id: int,
+    owned: bool,
+    host_spec: Mapping[str, Any],
+    deadline_seconds: float,
+    may_start_late: bool | None = None,
+    on_status: Callable[[str], None] = logger.info,
+) -> bool:
+    """Give up a lease, and stop the model when that was the last one on a model we started.
+
+    Returns whether there is nothing left to stop.  Without the database nobody can tell whether
+    other runs use the model; then a model of ours is stopped all the same: a run that still needs
+    it starts it again, while a bill that nobody sees has no end.
+    """
+    try:
+        release = within(
+            lambda: with_patience(
+                lambda: store.leases.release(lease_id), seconds=_DATABASE_PATIENCE_SECONDS
+            ),
+            seconds=_DATABASE_PATIENCE_SECONDS,
+        )
+        must_stop = release.must_stop
+    except StoreError as error:
+        logger.error("the lease could not be released (%s)", error)
+        must_stop = owned
+    if not must_stop:
+        return True
+    return stop_hosting(
+        store,
+        hosting_id=hosting_id,
+        host_spec=host_spec,
+        deadline_seconds=deadline_seconds,
+        may_start_late=may_start_late,
+        on_status=on_status,
+    )
+
+
+def stop_hosting(
+    store: Store,
+    *,
+    hosting_id: int,
+    host_spec: Mapping[str, Any],
+    deadline_seconds: float,
+    may_start_late: bool | None = None,
+    on_status: Callable[[str], None] = logger.info,
+) -> bool:
+    """Stop the model of a hosting that nobody holds, and put on record how that went.
+
+    `may_start_late`: a StartModel may still be on its way.  None finds out, and watches the model
+    until it is not; True leaves the watching to the guard; False knows that it is not.
+
+    Returns whether the model is seen stopped for good; when not, the hosting stays the sweeper's
+    job.
+    """
+    try:
+        with reopened_host(host_spec) as host:
+            ensure_stopped(host, _token(hosting_id), timeout=deadline_seconds, progress=on_status)
+            if may_start_late is None:
+                _watch_for_late_start(store, hosting_id, host, deadline_seconds)
+    except LfvError as error:
+        logger.error("the model of hosting %s is not seen stopped: %s", hosting_id, error)
+        _attempted(store, hosting_id, str(error))
+        return False
+    if may_start_late:
+        return False
+    try:
+        with_patience(
+            lambda: store.hostings.mark_stopped(hosting_id, datetime.now(UTC)),
+            seconds=_DATABASE_PATIENCE_SECONDS,
+        )
+    except StoreError as error:
+        logger.error("hosting %s is stopped, but could not be recorded so: %s", hosting_id, error)
+        return False
+    return True
+
+
+def _watch_for_late_start(
+    store: Store, hosting_id: int, host: ModelHost, deadline_seconds: float
+) -> None:
+    """Stop the model again if a StartModel without an answer takes effect after all.
+
+    Ends early when another run has taken the model over: then it is up because that run wants it.
+    """
+    while (left := _seconds_of_doubt(store, hosting_id)) > 0:
+        time.sleep(min(left, _WATCH_SECONDS))
+        # In this order: a model seen up before the hosting was still ours to end is ours to stop.
+        if host.describe().status in UP and _seconds_of_doubt(store, hosting_id) > 0:
+            ensure_stopped(host, _token(hosting_id), timeout=deadline_seconds)
+
+
+def _seconds_of_doubt(store: Store, hosting_id: int) -> float:
+    """How much longer a StartModel of this hosting may take effect."""
+    try:
+        hosting = store.hostings.get(hosting_id)
+    except StoreError:
+        return _WATCH_SECONDS
+    if hosting.hosted_at is not None or hosting.status != "stop_requested":
+        return 0.0
+    return (hosting.requested_at + START_GRACE - datetime.now(UTC)).total_seconds()
+
+
+def _token(hosting_id: int) -> str:
+    """ClientToken of StopModel: everybody who stops this hosting means the same stop."""
+    return f"stop-hosting-{hosting_id}"
+
+
+def _attempted(store: Store, hosting_id: int, error: str) -> None:
+    try:
+        store.hostings.mark_stop_attempt(hosting_id, error, datetime.now(UTC))
+    except StoreError as problem:
+        logger.warning("the attempt to stop hosting %s is not on record: %s", hosting_id, problem)

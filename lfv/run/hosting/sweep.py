@@ -1,0 +1,198 @@
+"""The sweeper: stops what nobody holds any more, wherever and however its run ended.
+
+It needs the results database and the endpoints, not Prefect: the flow `stop_idle_models` and the
+command `lfv sweep` both call `sweep`, and so can cron or a systemd timer.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from lfv.client.catalog import ModelEntry, model_entries
+from lfv.client.errors import HostError, HostingError
+from lfv.client.hosting import ensure_stopped
+from lfv.client.hosts import HostSpec, open_host
+from lfv.run.context import HOST_KIND
+from lfv.run.hosting.release import UP, stop_hosting
+from lfv.settings import Settings
+from lfv_store import Hosting, Store
+
+logger = logging.getLogger(__name__)
+
+_THREADS = 8
+_STATED = 200
+
+
+@dataclass(frozen=True)
+class SweptHosting:
+    """A hosting that nobody held: `stopped` says whether its model is now seen stopped."""
+
+    hosting_id: int
+    project: str
+    model_version: str
+    requested_by: str
+    stopped: bool
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class UnknownModel:
+    """A model that is up and known to no run; `stopped` if that was asked for and worked."""
+
+    project: str
+    model_version: str
+    endpoint_url: str | None
+    status: str
+    stopped: bool = False
+
+
+@dataclass(frozen=True)
+class SweepReport:
+    """What a sweep found and did."""
+
+    swept: tuple[SweptHosting, ...]
+    unknown: tuple[UnknownModel, ...]
+    unreachable: tuple[str, ...]
+
+    @property
+    def clean(self) -> bool:
+        """Whether no model is up without somebody who uses it, as far as could be seen."""
+        return (
+            all(hosting.stopped for hosting in self.swept)
+            and all(model.stopped for model in self.unknown)
+            and not self.unreachable
+        )
+
+
+def sweep(store: Store, settings: Settings, *, stop_unknown: bool = False) -> SweepReport:
+    """Stop every model whose leases have all run out, and finish stops that failed half-way.
+
+    Models that are up and known to no run are reported, and stopped only with `stop_unknown`:
+    somebody may be using them.
+    """
+    deadline = settings.stopping_deadline_seconds
+    due = store.hostings.claim_sweepable(
+        by=sweeper_name(), claim_for=timedelta(seconds=deadline + 60)
+    )
+    due = [hosting for hosting in due if _within_reach(hosting.host_spec)]
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="sweep") as pool:
+        swept = list(pool.map(lambda hosting: _sweep_one(store, hosting, deadline), due))
+    unknown, unreachable = _look_for_unknown(store, settings, stop_unknown)
+    return SweepReport(tuple(swept), tuple(unknown), tuple(unreachable))
+
+
+def describe_swept(hosting: SweptHosting) -> str:
+    """One line on what became of a hosting."""
+    outcome = "stopped" if hosting.stopped else f"STILL UP ({hosting.problem or 'not seen down'})"
+    return (
+        f"{hosting.project} version {hosting.model_version}, left by run {hosting.requested_by}: "
+        f"{outcome}"
+    )
+
+
+def left_up(report: SweepReport) -> list[str]:
+    """One line on everything that may be up and cost money without anybody using it."""
+    lines = [describe_swept(hosting) for hosting in report.swept if not hosting.stopped]
+    for model in report.unknown:
+        if not model.stopped:
+            where = model.endpoint_url or "Amazon"
+            lines.append(
+                f"{model.project} version {model.model_version} at {where} is {model.status} and "
+                "known to no run; stop it with `lfv sweep --stop-unknown` if nobody uses it"
+            )
+    lines += [f"not looked into: {place}" for place in report.unreachable]
+    return lines
+
+
+def sweeper_name() -> str:
+    """Who sweeps, for the record of claims."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _within_reach(host_spec: Mapping[str, Any]) -> bool:
+    """An embedded service is only to be found on the machine whose folder holds its state."""
+    home = HostSpec.from_dict(host_spec).options.get("embedded_home")
+    return home is None or Path(home).is_dir()
+
+
+def _sweep_one(store: Store, hosting: Hosting, deadline_seconds: float) -> SweptHosting:
+    spec = HostSpec.from_dict(hosting.host_spec)
+    stopped = stop_hosting(
+        store,
+        hosting_id=hosting.hosting_id,
+        host_spec=hosting.host_spec,
+        deadline_seconds=deadline_seconds,
+    )
+    after = store.hostings.get(hosting.hosting_id)
+    return SweptHosting(
+        hosting_id=hosting.hosting_id,
+        project=spec.project,
+        model_version=spec.model_version,
+        requested_by=hosting.requested_by,
+        stopped=stopped,
+        problem=None if stopped else after.stop_error,
+    )
+
+
+def _look_for_unknown(
+    store: Store, settings: Settings, stop_unknown: bool
+) -> tuple[list[UnknownModel], list[str]]:
+    unknown: list[UnknownModel] = []
+    unreachable: list[str] = []
+    stated = store.hostings.list(limit=_STATED)
+    for endpoint_url, region in sorted(_endpoints(stated, settings), key=str):
+        try:
+            up = [model for model in model_entries(endpoint_url, region) if model.status in UP]
+        except HostError as error:
+            unreachable.append(f"{endpoint_url or 'Amazon'}: {error}")
+            continue
+        known = _known_models(store)
+        for model in up:
+            if (endpoint_url, model.project, model.version) not in known:
+                stopped = stop_unknown and _stop(model, endpoint_url, region, settings)
+                unknown.append(
+                    UnknownModel(model.project, model.version, endpoint_url, model.status, stopped)
+                )
+    return unknown, unreachable
+
+
+def _endpoints(
+    hostings: Iterable[Hosting], settings: Settings
+) -> set[tuple[str | None, str | None]]:
+    """Where models may be up: the endpoint of the settings, and those of the last hostings."""
+    found: set[tuple[str | None, str | None]] = set()
+    if settings.endpoint_url is not None:
+        found.add((settings.endpoint_url, settings.region))
+    for hosting in hostings:
+        spec = HostSpec.from_dict(hosting.host_spec)
+        if spec.kind == HOST_KIND and "embedded_home" not in spec.options:
+            found.add((spec.endpoint_url, spec.region))
+    return found
+
+
+def _known_models(store: Store) -> set[tuple[str | None, str, str]]:
+    """The models of open hostings: somebody's lease, or a sweep, takes care of them."""
+    specs = [HostSpec.from_dict(hosting.host_spec) for hosting in store.hostings.open()]
+    return {(spec.endpoint_url, spec.project, spec.model_version) for spec in specs}
+
+
+def _stop(
+    model: ModelEntry, endpoint_url: str | None, region: str | None, settings: Settings
+) -> bool:
+    host = open_host(HostSpec(HOST_KIND, model.project, model.version, endpoint_url, region))
+    try:
+        ensure_stopped(host, "stop-unknown", timeout=settings.stopping_deadline_seconds)
+    except (HostError, HostingError) as error:
+        logger.error("%s version %s is not stopped: %s", model.project, model.version, error)
+        return False
+    finally:
+        host.close()
+    return True

@@ -1,0 +1,101 @@
+"""The one record of a manifest line, from what became of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from lfv.client.policy import Policy, Verdict, decide
+from lfv.formats.answers import DetectAnomalyResult
+from lfv.formats.errors import LfvError
+from lfv.formats.images import ImageInfo
+from lfv.formats.manifest.records import BadLine, ManifestItem
+from lfv_store import ImageFacts, KnownDetection, NewDetection, NewInspection, PendingItem
+
+
+def bad_line(line: BadLine) -> NewInspection:
+    """A line of the manifest that names no image."""
+    return NewInspection(
+        line_number=line.line_number,
+        source_ref=line.text,
+        inspected_at=datetime.now(UTC),
+        error_code=line.code,
+        error_message=line.message,
+        attempts=0,
+    )
+
+
+def unreadable(item: ManifestItem, error: LfvError) -> NewInspection:
+    """An image that cannot be had, or cannot be inspected."""
+    return NewInspection(
+        line_number=item.line_number,
+        source_ref=item.source_ref,
+        inspected_at=datetime.now(UTC),
+        error_code=error.code,
+        error_message=str(error),
+        attempts=0,
+        attributes=item.attributes,
+        expected_is_anomalous=item.is_anomalous,
+        expected_mask_ref=item.mask_ref,
+    )
+
+
+def pending(item: ManifestItem, info: ImageInfo) -> PendingItem:
+    """An image to ask about."""
+    return PendingItem(
+        line_number=item.line_number,
+        source_ref=item.source_ref,
+        image=ImageFacts(info.sha256, info.format, info.width, info.height, info.size_bytes),
+        attributes=item.attributes,
+        expected_is_anomalous=item.is_anomalous,
+        expected_mask_ref=item.mask_ref,
+    )
+
+
+def failed(item: PendingItem, error: LfvError, attempts: int) -> NewInspection:
+    """An image that the model did not answer for."""
+    return _of(item, error_code=error.code, error_message=str(error), attempts=attempts)
+
+
+def failed_as_before(item: PendingItem) -> NewInspection:
+    """An image whose bytes the model gave no answer for on an earlier line of the run."""
+    return _of(
+        item,
+        error_code="same_image_failed",
+        error_message="The same image got no answer on an earlier line of this manifest.",
+        attempts=0,
+    )
+
+
+def answered(
+    item: PendingItem, detection: NewDetection | KnownDetection, policy: Policy, attempts: int = 1
+) -> NewInspection:
+    """An image with the model's answer, new or known, and the verdict that follows from it."""
+    result = DetectAnomalyResult.from_response(dict(detection.response), mask=detection.mask_png)
+    verdict = decide(result, policy, item.attributes)
+    known = isinstance(detection, KnownDetection)
+    return _of(
+        item,
+        detection=detection.detection_id if isinstance(detection, KnownDetection) else detection,
+        reused=known,
+        verdict=verdict.verdict,
+        reasons=reasons_of(verdict),
+        attempts=0 if known else attempts,
+    )
+
+
+def reasons_of(verdict: Verdict) -> list[dict[str, object]]:
+    """The reasons of a verdict as the store keeps them."""
+    return [reason.to_dict() for reason in verdict.reasons]
+
+
+def _of(item: PendingItem, **outcome: object) -> NewInspection:
+    return NewInspection(
+        line_number=item.line_number,
+        source_ref=item.source_ref,
+        inspected_at=datetime.now(UTC),
+        image=item.image,
+        attributes=item.attributes,
+        expected_is_anomalous=item.expected_is_anomalous,
+        expected_mask_ref=item.expected_mask_ref,
+        **outcome,  # type: ignore[arg-type]
+    )

@@ -1,0 +1,99 @@
+"""Everything about a batch of manifest lines that can be found out without the model.
+
+Each line becomes an inspection at once (a line or image that cannot be inspected, an image whose
+bytes this model version has already judged) or a pending item (an image to ask about).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Event
+
+from lfv.client.sources import SourceReader
+from lfv.formats.errors import ImageError, SourceError
+from lfv.formats.images import ImageInfo, check_image
+from lfv.formats.manifest.records import BadLine, ManifestItem
+from lfv.run import outcomes
+from lfv.run.context import RunContext
+from lfv.run.control import control_of
+from lfv.run.errors import SourceOutOfReach
+from lfv_store import KnownDetection, PendingItem, Store
+
+#: Seconds before each further attempt to read an image whose place does not answer.
+RETRY_SECONDS = (0.5, 2.0, 5.0)
+_THREADS = 8
+
+Checked = ImageInfo | ImageError | SourceError
+
+
+@dataclass(frozen=True)
+class PlannedBatch:
+    """What became of a batch of lines; counts."""
+
+    through_line: int
+    pending: int
+    reused: int
+    errors: int
+
+
+def plan_lines(
+    run: RunContext, store: Store, reader: SourceReader, lines: Sequence[ManifestItem | BadLine]
+) -> PlannedBatch:
+    """Check the images of `lines`, and commit what is known of each.
+
+    Raises `SourceOutOfReach` when the place where the images are answers for none of them: then
+    nothing is wrong with the images, and the run can be resumed.
+    """
+    items = [line for line in lines if isinstance(line, ManifestItem)]
+    stop = control_of(run.run_id).stop
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="check") as pool:
+        checked = list(pool.map(lambda item: _check(item, reader, run.expected_size, stop), items))
+    _refuse_dead_source(checked)
+    known = _known(run, store, checked)
+    policy = run.parsed_policy()
+    ask: list[PendingItem] = []
+    done = [outcomes.bad_line(line) for line in lines if isinstance(line, BadLine)]
+    for item, outcome in zip(items, checked, strict=True):
+        if not isinstance(outcome, ImageInfo):
+            done.append(outcomes.unreadable(item, outcome))
+        elif outcome.sha256 in known:
+            pending = outcomes.pending(item, outcome)
+            done.append(outcomes.answered(pending, known[outcome.sha256], policy))
+        else:
+            ask.append(outcomes.pending(item, outcome))
+    through_line = max(line.line_number for line in lines)
+    store.inspections.plan(run.run_id, pending=ask, done=done, through_line=through_line)
+    errors = sum(inspection.error_code is not None for inspection in done)
+    return PlannedBatch(through_line, len(ask), len(done) - errors, errors)
+
+
+def _check(
+    item: ManifestItem, reader: SourceReader, expected: tuple[int, int] | None, stop: Event
+) -> Checked:
+    """Facts of the image, or why there are none."""
+    for seconds in (*RETRY_SECONDS, None):
+        try:
+            return check_image(reader.read_bytes(item.source_ref), expected=expected)
+        except ImageError as error:
+            return error
+        except SourceError as error:
+            if not error.retryable or seconds is None or stop.wait(seconds):
+                return error
+    raise AssertionError("unreachable: the last attempt returns")
+
+
+def _refuse_dead_source(checked: Sequence[Checked]) -> None:
+    unavailable = [
+        outcome for outcome in checked if isinstance(outcome, SourceError) and outcome.retryable
+    ]
+    if unavailable and len(unavailable) == len(checked):
+        raise SourceOutOfReach(f"{unavailable[0]}  Try again with --resume when it is back.")
+
+
+def _known(run: RunContext, store: Store, checked: Sequence[Checked]) -> dict[str, KnownDetection]:
+    if run.request.again:
+        return {}
+    digests = {outcome.sha256 for outcome in checked if isinstance(outcome, ImageInfo)}
+    return store.inspections.known_detections(run.model_id, sorted(digests))

@@ -1,0 +1,292 @@
+"""The ASGI application: from a connection's bytes to an operation, and back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qsl
+from uuid import uuid4
+
+from botocore.model import OperationModel
+
+from lfv.client.api.model import service_model
+from lfv.server.bodies import (
+    Body,
+    Bounds,
+    Budget,
+    ClientGoneError,
+    declared_length,
+    discard_body,
+    is_framed_twice,
+    read_body,
+    unless_gone,
+)
+from lfv.server.database import Database
+from lfv.server.detection import Detector
+from lfv.server.errors import (
+    ApiError,
+    InternalError,
+    InvalidImageError,
+    ResourceType,
+    ValidationError,
+)
+from lfv.server.hosting.pool import Pool
+from lfv.server.locality import check_local, headers_of
+from lfv.server.metrics import Metrics
+from lfv.server.operations import HANDLERS, Call
+from lfv.server.operations.call import Work
+from lfv.server.options import ServeOptions
+from lfv.server.protocol.decode import RawRequest, decode_request
+from lfv.server.protocol.encode import Answer, encode_error, encode_result
+from lfv.server.protocol.routes import Match, Router
+from lfv.server.protocol.validate import validate
+from lfv.server.sigv4 import Authorization, SignedRequest, Verifier, read_authorization
+from lfv.server.state import tokens
+from lfv.server.state.tokens import PageTokens
+
+_log = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_DETECT = "DetectAnomalies"
+_UPDATE = "UpdateDatasetEntries"
+_NO_MODEL = ("", "")
+_KEPT_FOR_OTHERS = 8
+"""Images may take all bytes in hand but this part of them, which is all that other requests may."""
+
+
+@dataclass
+class _Request:
+    """What is known of a request so far."""
+
+    scope: Scope
+    headers: dict[str, str]
+    query: list[tuple[str, str]]
+    model: tuple[str, str] = _NO_MODEL
+    """Project and version that its metrics are counted under."""
+
+
+class Api:
+    def __init__(
+        self,
+        options: ServeOptions,
+        database: Database,
+        work: Work,
+        detector: Detector,
+        metrics: Metrics,
+    ) -> None:
+        self._options = options
+        self._database = database
+        self._work = work
+        self._detector = detector
+        self._metrics = metrics
+        self._model = service_model()
+        self._router = Router(self._model)
+        self._verifier = Verifier(options.credentials) if options.credentials else None
+        kept = options.transport.bytes_in_hand // _KEPT_FOR_OTHERS
+        self._images = Budget(options.transport.bytes_in_hand - kept)
+        self._others = Budget(kept)
+        # SQLite runs one transaction at a time; a few threads keep it busy.
+        self._threads = ThreadPoolExecutor(4, "operations")
+        with database.transaction() as tx:
+            self._pages = PageTokens(tx)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = _Request(scope, headers_of(scope), [])
+        error: ApiError | None = None
+        try:
+            answer = await self._answer(request, receive)
+        except ClientGoneError:
+            return
+        except ApiError as caught:
+            error = caught
+        except Exception:  # noqa: BLE001 (the last line: logged, and answered as the API says)
+            _log.exception("%s %s", scope["method"], scope["path"])
+            error = InternalError("the service failed over this request; its log says why")
+        if error is not None:
+            answer = encode_error(self._model, error)
+        self._metrics.count_request(request.model, error)
+        await _send(send, answer, last=is_framed_twice(request.headers))
+
+    async def _answer(self, request: _Request, receive: Receive) -> Answer:
+        scope = request.scope
+        match = _attempt(lambda: self._router.match(scope["method"], scope["raw_path"]))
+        bounds = self._bounds(match)
+        length = _attempt(lambda: declared_length(request.headers))
+        authorization = read_authorization(request.headers.get("authorization"))
+        early = length if isinstance(length, ApiError) else None
+        early = early or self._refusal(request, authorization)
+        early = early or (match if isinstance(match, ApiError) else None)
+        timeout = self._options.transport.body_timeout
+        if early is not None:
+            # Told once the body has come: many clients don't listen before that.
+            await discard_body(receive, bounds.limit, timeout_seconds=timeout)
+            raise early
+        assert isinstance(match, Match)  # noqa: S101 (else it was refused just above)
+        with bounds.budget.share() as share:
+            try:
+                body = await read_body(
+                    receive,
+                    bounds,
+                    share,
+                    timeout_seconds=timeout,
+                    digest=self._verifier is not None,
+                )
+            except InvalidImageError:
+                await self._name_model(request, match)
+                raise
+            if self._verifier is not None and authorization is not None:
+                self._verifier.check(_signed(request), authorization, body.sha256 or "")
+            performed = self._perform(request, match, body, authorization)
+            if match.operation.name == _DETECT:
+                return await unless_gone(receive, performed)
+            return await performed
+
+    def _refusal(self, request: _Request, authorization: Authorization | None) -> ApiError | None:
+        """Why this caller isn't answered, as far as that shows without the body."""
+        try:
+            if self._verifier is not None:
+                now = datetime.now(UTC)
+                self._verifier.check_before_body(_signed(request), authorization, now)
+            else:
+                check_local(request.headers)
+            text = request.scope["query_string"].decode("latin-1")
+            request.query = _query(text)
+        except ApiError as error:
+            return error
+        return None
+
+    def _bounds(self, match: Match | ApiError) -> Bounds:
+        name = "" if isinstance(match, ApiError) else match.operation.name
+        if name == _DETECT:
+            limit = self._options.limits.image_bytes
+            return Bounds(limit, "the image", InvalidImageError, self._images)
+        transport = self._options.transport
+        limit = transport.changes_body_bytes if name == _UPDATE else transport.body_bytes
+        return Bounds(limit, "the request", ValidationError, self._others)
+
+    async def _perform(
+        self, request: _Request, match: Match, body: Body, authorization: Authorization | None
+    ) -> Answer:
+        operation = match.operation
+        raw = RawRequest(match.uri_parameters, request.query, request.headers, body.data)
+        members = decode_request(operation, raw)
+        if operation.name == _DETECT:
+            result = await self._detect(request, operation, members)
+        else:
+            validate(operation, members)
+            region = authorization.region if authorization else self._options.default_region
+            loop = asyncio.get_running_loop()
+            result = await loop.run_in_executor(
+                self._threads, self._execute, operation.name, members, region
+            )
+        return encode_result(operation, result)
+
+    async def _detect(
+        self, request: _Request, operation: OperationModel, members: dict[str, Any]
+    ) -> dict[str, Any]:
+        pool = await self._pool(request, operation, members)
+        if not members["Body"]:
+            raise InvalidImageError("the image is empty")
+        started = time.perf_counter()
+        result = await self._detector.detect(pool, members["Body"], members["ContentType"])
+        self._metrics.count_image(
+            request.model,
+            is_anomalous=result["IsAnomalous"],
+            milliseconds=1000 * (time.perf_counter() - started),
+        )
+        return {"DetectAnomalyResult": result}
+
+    async def _name_model(self, request: _Request, match: Match) -> None:
+        """Let a request whose image was not kept count for its model, if there is one hosted."""
+        raw = RawRequest(match.uri_parameters, request.query, request.headers, b"")
+        with suppress(ApiError):
+            await self._pool(request, match.operation, decode_request(match.operation, raw))
+
+    async def _pool(
+        self, request: _Request, operation: OperationModel, members: dict[str, Any]
+    ) -> Pool:
+        """The units to ask, whose model the request is counted for from now on."""
+        validate(operation, members)
+        pool = await self._detector.pool(members["ProjectName"], members["ModelVersion"])
+        request.model = (pool.model.project_name, str(pool.model.version))
+        return pool
+
+    def _execute(self, name: str, members: dict[str, Any], region: str) -> dict[str, Any]:
+        token = members.pop("ClientToken", None)
+        now = time.time()
+        with self._database.transaction() as tx:
+            if token is not None:
+                digest = tokens.fingerprint(members)
+                resource = _resource(members)
+                earlier = tokens.earlier_answer(tx, name, token, digest, resource, now)
+                if earlier is not None:
+                    return earlier
+            options = self._options
+            call = Call(
+                tx, self._work, options.limits, self._pages, region, options.account_id, now
+            )
+            result = HANDLERS[name](call, members)
+            if token is not None:
+                tokens.remember(tx, name, token, digest, result, now)
+            return result
+
+    def close(self) -> None:
+        self._threads.shutdown()
+
+
+def _attempt(work: Callable[[], Any]) -> Any:
+    try:
+        return work()
+    except ApiError as error:
+        return error
+
+
+def _resource(members: dict[str, Any]) -> tuple[str, ResourceType]:
+    """What a call with these members is about, for the error that needs to say it."""
+    project = members.get("ProjectName", "")
+    if "JobName" in members or "Configuration" in members:
+        return members.get("JobName", project), "MODEL_PACKAGE_JOB"
+    if "ModelVersion" in members:
+        return f"{project}/{members['ModelVersion']}", "MODEL"
+    if "DatasetType" in members:
+        return f"{project}/{members['DatasetType']}", "DATASET"
+    return project, "PROJECT"
+
+
+def _query(text: str) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=300)
+    except (UnicodeDecodeError, ValueError):
+        raise ValidationError("the query can't be read") from None
+
+
+def _signed(request: _Request) -> SignedRequest:
+    scope = request.scope
+    return SignedRequest(
+        scope["method"],
+        scope["raw_path"],
+        request.query,
+        request.headers,
+        scope.get("scheme") == "https",
+    )
+
+
+async def _send(send: Send, answer: Answer, *, last: bool) -> None:
+    """``last`` ends the connection: what follows on it may be no request."""
+    headers = [(key.encode(), value.encode("latin-1")) for key, value in answer.headers.items()]
+    headers.append((b"content-length", str(len(answer.body)).encode()))
+    headers.append((b"x-amzn-requestid", str(uuid4()).encode()))
+    if last:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})

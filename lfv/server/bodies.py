@@ -1,0 +1,191 @@
+"""Reading request bodies within bounds of size, time and memory."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Container, Coroutine, Iterator, MutableMapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from lfv.server.errors import ApiError, ThrottledError, ValidationError
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+_Result = TypeVar("_Result")
+_DRAIN = 4
+"""A body of up to this many times its limit is read to its end, so that the client, which may
+not read before it has sent everything, gets to see the refusal."""
+
+
+class ClientGoneError(Exception):
+    """The connection ended before its request was answered; nobody waits for that."""
+
+
+@dataclass(frozen=True)
+class Body:
+    data: bytes
+    sha256: str | None
+    """Only if it was asked for."""
+
+
+class Budget:
+    """Bytes of request bodies that may be in memory at once."""
+
+    def __init__(self, total: int) -> None:
+        self._left = total
+
+    @contextmanager
+    def share(self) -> Iterator[Share]:
+        """What one request has of it, until the block is left."""
+        share = Share(self)
+        try:
+            yield share
+        finally:
+            share.give_back()
+
+    def take(self, amount: int) -> bool:
+        """Whether that much was left."""
+        if amount > self._left:
+            return False
+        self._left -= amount
+        return True
+
+    def give_back(self, amount: int) -> None:
+        self._left += amount
+
+
+class Share:
+    """Grows with the bytes that have come: those only announced take no memory yet, and whoever
+    announces them may never send any."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._taken = 0
+
+    def grow(self, amount: int) -> bool:
+        """Whether that much was left."""
+        if not self._budget.take(amount):
+            return False
+        self._taken += amount
+        return True
+
+    def give_back(self) -> None:
+        self._budget.give_back(self._taken)
+        self._taken = 0
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a request's body may be, by its operation."""
+
+    limit: int
+    what: str
+    too_large: type[ValidationError]
+    """Raised for more bytes than the limit."""
+    budget: Budget
+
+
+def declared_length(headers: dict[str, str]) -> int | None:
+    """The Content-Length, if there is one.
+
+    Raises ValidationError for an encoded body, and for one whose length is told in two ways.
+    """
+    if is_framed_twice(headers):
+        raise ValidationError("a request has a Content-Length or a Transfer-Encoding, not both")
+    encoding = headers.get("content-encoding", "identity").lower()
+    if encoding not in ("", "identity"):
+        raise ValidationError(f"a body with Content-Encoding {encoding[:40]} is not accepted")
+    text = headers.get("content-length")
+    return int(text) if text is not None and text.isascii() and text.isdigit() else None
+
+
+def is_framed_twice(headers: Container[str]) -> bool:
+    """Whether a proxy may see the body's end elsewhere than we do (RFC 9112, section 6.1)."""
+    return "content-length" in headers and "transfer-encoding" in headers
+
+
+async def read_body(
+    receive: Receive, bounds: Bounds, share: Share, *, timeout_seconds: float, digest: bool
+) -> Body:
+    """Raises ValidationError past the limit or ``timeout_seconds``, ThrottledError if what came
+    has no place in the budget, and ClientGoneError."""
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            return await _read(receive, bounds, share, digest=digest)
+    except TimeoutError:
+        raise ValidationError(f"the body did not arrive within {timeout_seconds:g} s") from None
+
+
+async def discard_body(receive: Receive, limit: int, *, timeout_seconds: float) -> None:
+    """Let a body pass that nobody will look at, for as long and as far as it would be read.
+
+    Raises ClientGoneError.
+    """
+    size = 0
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout_seconds):
+            while size <= _DRAIN * limit:
+                chunk, more = await _next(receive)
+                size += len(chunk)
+                if not more:
+                    return
+
+
+async def unless_gone(receive: Receive, work: Coroutine[Any, Any, _Result]) -> _Result:
+    """What ``work``, begun once the body has come, gives.
+
+    Raises ClientGoneError, with the work cancelled, if the client leaves meanwhile.
+    """
+    done = asyncio.ensure_future(work)
+    left = asyncio.ensure_future(_departure(receive))
+    try:
+        await asyncio.wait((done, left), return_when=asyncio.FIRST_COMPLETED)
+        if not done.done():
+            raise ClientGoneError
+        return done.result()
+    finally:
+        for task in (done, left):
+            task.cancel()
+        await asyncio.gather(done, left, return_exceptions=True)
+
+
+async def _departure(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _read(receive: Receive, bounds: Bounds, share: Share, *, digest: bool) -> Body:
+    data = bytearray()  # not a list, in which each of many small parts takes more than its bytes
+    size = 0
+    sha256 = hashlib.sha256() if digest else None
+    refusal: ApiError | None = None
+    more = True
+    while more:
+        chunk, more = await _next(receive)
+        size += len(chunk)
+        if size > bounds.limit:
+            refusal = bounds.too_large(f"{bounds.what} has more than {bounds.limit} bytes")
+        elif refusal is None and not share.grow(len(chunk)):
+            refusal = ThrottledError("too many large requests at once")
+        if refusal is None:
+            data += chunk
+            if sha256 is not None:
+                sha256.update(chunk)
+            continue
+        data.clear()
+        share.give_back()
+        if size > _DRAIN * bounds.limit:
+            break
+    if refusal is not None:
+        raise refusal
+    return Body(bytes(data), sha256.hexdigest() if sha256 else None)
+
+
+async def _next(receive: Receive) -> tuple[bytes, bool]:
+    """The next part of a body, and whether there is more. Raises ClientGoneError."""
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGoneError
+    return message.get("body", b""), message.get("more_body", False)

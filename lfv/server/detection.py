@@ -1,0 +1,71 @@
+"""DetectAnomalies: from a request's members to an inference unit and back."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from lfv.server.database import Database
+from lfv.server.errors import ConflictError, InternalError, InvalidImageError
+from lfv.server.hosting.manager import HostingManager
+from lfv.server.hosting.pool import Pool
+from lfv.server.images import CONTENT_TYPES, sniff
+from lfv.server.state import models, projects
+from lfv.server.state.models import LATEST, Model
+from lfv.server.states import ModelStatus
+
+
+class Detector:
+    def __init__(self, database: Database, hosting: HostingManager) -> None:
+        self._database = database
+        self._hosting = hosting
+
+    async def pool(self, project_name: str, version: str) -> Pool:
+        """The units to ask. Raises NotFoundError, or ConflictError for a model not hosted.
+
+        Which of the two the original raised for the latter is in no public source.
+        """
+        if version != LATEST and (pool := self._hosting.find(project_name, version)):
+            return pool
+        model = await asyncio.to_thread(self._model, project_name, version)
+        if pool := self._hosting.find(project_name, str(model.version)):
+            return pool
+        # HOSTED without units: they were lost this moment, or the service is about to end.
+        state = "losing its units" if model.status == ModelStatus.HOSTED else model.status
+        raise ConflictError(
+            f"model {model.name} is {state}; it answers only while HOSTED", model.name, "MODEL"
+        )
+
+    def _model(self, project_name: str, version: str) -> Model:
+        with self._database.transaction() as tx:
+            return models.get(tx, projects.get(tx, project_name), version)
+
+    async def detect(self, pool: Pool, body: bytes, content_type: str) -> dict[str, Any]:
+        """A DetectAnomalyResult. Raises InvalidImageError, and what Pool.detect raises."""
+        kind = content_type.partition(";")[0].strip().lower()
+        if kind not in CONTENT_TYPES:
+            raise InvalidImageError(
+                f"the content type {content_type[:100]!r} is neither image/png nor image/jpeg"
+            )
+        found = sniff(body)
+        if found is None:
+            raise InvalidImageError("the image is neither PNG nor JPEG")
+        if found != CONTENT_TYPES[kind]:
+            raise InvalidImageError(f"the image is {found}, not {kind}")
+        answer = await pool.detect(body, kind)
+        if "rejected" in answer.head:
+            raise InvalidImageError(answer.head["rejected"])
+        if "broke" in answer.head:
+            raise InternalError(f"the model failed over this image: {answer.head['broke']}")
+        result: dict[str, Any] = {
+            "Source": {"Type": "direct"},
+            "IsAnomalous": answer.head["is_anomalous"],
+            "Confidence": answer.head["confidence"],
+        }
+        if "anomalies" in answer.head:
+            result["Anomalies"] = [
+                {"Name": name, "PixelAnomaly": {"TotalPercentageArea": area, "Color": color}}
+                for name, area, color in answer.head["anomalies"]
+            ]
+            result["AnomalyMask"] = answer.mask
+        return result

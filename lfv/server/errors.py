@@ -1,0 +1,145 @@
+"""Everything the service raises.
+
+ServiceError
+├── ApiError                 becomes an error answer; ``code`` names its shape in the service model
+│   ├── AccessDeniedError        403
+│   ├── ConflictError            409  resource_id, resource_type
+│   ├── InternalError            500  retry_after
+│   ├── NotFoundError            404  resource_id, resource_type
+│   ├── QuotaExceededError       402  quota_code
+│   ├── ThrottledError           429  retry_after
+│   ├── UnknownOperationError    404  no such path; outside the service model, as at Amazon
+│   └── ValidationError          400
+│       └── InvalidImageError    400  the image of a DetectAnomalies request
+├── BucketError              an object can't be read or written; the message names it
+├── ArchiveError             a model archive is damaged, tampered with or of an unknown version
+├── HomeError                the state folder is in use, newer than this code, or not usable
+│   └── UnwritableError          its database can't be written now, such as while another holds it
+│       └── DiskFullError            what was to be written doesn't fit on the disk
+└── OptionsError             the service can't run with these options
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+ResourceType = Literal["PROJECT", "DATASET", "MODEL", "TRIAL", "MODEL_PACKAGE_JOB"]
+
+SERVICE_CODE = "lookoutvision"
+
+
+class ServiceError(Exception):
+    """The root of this package's exceptions."""
+
+
+class ApiError(ServiceError):
+    """An answer other than success. ``members`` fills the error's shape, ``Message`` included."""
+
+    code: ClassVar[str]
+    status: ClassVar[int]
+
+    def __init__(self, message: str, **members: str | int | None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.members: dict[str, str | int] = {"Message": message}
+        self.members.update({k: v for k, v in members.items() if v is not None})
+
+
+class AccessDeniedError(ApiError):
+    code = "AccessDeniedException"
+    status = 403
+
+
+class ValidationError(ApiError):
+    code = "ValidationException"
+    status = 400
+
+
+class InvalidImageError(ValidationError):
+    """Counted as InvalidImageCount."""
+
+
+class UnknownOperationError(ApiError):
+    code = "UnknownOperationException"
+    status = 404
+
+
+class ConflictError(ApiError):
+    code = "ConflictException"
+    status = 409
+
+    def __init__(self, message: str, resource_id: str, resource_type: ResourceType) -> None:
+        super().__init__(message, ResourceId=resource_id, ResourceType=resource_type)
+
+
+class NotFoundError(ApiError):
+    code = "ResourceNotFoundException"
+    status = 404
+
+    def __init__(self, message: str, resource_id: str, resource_type: ResourceType) -> None:
+        super().__init__(message, ResourceId=resource_id, ResourceType=resource_type)
+
+
+class QuotaExceededError(ApiError):
+    code = "ServiceQuotaExceededException"
+    status = 402
+
+    def __init__(
+        self,
+        message: str,
+        quota_code: str,
+        resource_id: str | None = None,
+        resource_type: ResourceType | None = None,
+    ) -> None:
+        super().__init__(
+            message,
+            QuotaCode=quota_code,
+            ServiceCode=SERVICE_CODE,
+            ResourceId=resource_id,
+            ResourceType=resource_type,
+        )
+
+
+class ThrottledError(ApiError):
+    code = "ThrottlingException"
+    status = 429
+
+    def __init__(self, message: str, retry_after: int = 1, quota_code: str | None = None) -> None:
+        super().__init__(
+            message,
+            RetryAfterSeconds=retry_after,
+            QuotaCode=quota_code,
+            ServiceCode=SERVICE_CODE if quota_code else None,
+        )
+
+
+class InternalError(ApiError):
+    code = "InternalServerException"
+    status = 500
+
+    def __init__(self, message: str, retry_after: int = 1) -> None:
+        super().__init__(message, RetryAfterSeconds=retry_after)
+
+
+class BucketError(ServiceError):
+    pass
+
+
+class ArchiveError(ServiceError):
+    pass
+
+
+class HomeError(ServiceError):
+    pass
+
+
+class UnwritableError(HomeError):
+    """It may pass by itself: see ``lfv.server.recording``."""
+
+
+class DiskFullError(UnwritableError):
+    pass
+
+
+class OptionsError(ServiceError):
+    pass

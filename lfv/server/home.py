@@ -1,0 +1,93 @@
+"""The state folder: what lies where, and that only one service at a time uses it.
+
+HOME/service.db                   everything that is known
+HOME/service.lock                 held by the running service
+HOME/graphs/                      ONNX graphs that the operator gave the service, once accepted
+HOME/models/ID/artifact/          the trained model
+HOME/models/ID/job/               the training's inputs, removed once it has ended
+HOME/packing/                     archives being packed
+HOME/models/ID/evaluation/        EvaluationManifest and EvaluationResult as written
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import shutil
+from pathlib import Path
+from typing import IO
+
+from lfv.server.errors import HomeError
+
+DISK_FULL = "the disk with the state folder is full"
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Whether there was no room, or no more is allowed, for what was to be written."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+class Home:
+    def __init__(self, root: Path) -> None:
+        """Make the folder and lock it. Raises HomeError if that can't be."""
+        self.root = root
+        try:
+            (root / "models").mkdir(parents=True, exist_ok=True)
+            root.chmod(0o700)
+            self._lock: IO[str] = (root / "service.lock").open("a", encoding="utf-8")
+        except OSError as error:
+            raise HomeError(f"{root} can't be used as state folder: {error}") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.close()
+            raise HomeError(f"another service is already running on {root}") from error
+        self._remove_leftovers()
+
+    def _remove_leftovers(self) -> None:
+        """What a service that was killed left, and nobody reads again.
+
+        Before the database is opened: if these have filled the disk, it can't be.
+        """
+        shutil.rmtree(self.packing, ignore_errors=True)
+        for images in (self.root / "models").glob("*/job/images"):
+            shutil.rmtree(images, ignore_errors=True)  # a training taken up again fetches its own
+
+    @property
+    def database(self) -> Path:
+        return self.root / "service.db"
+
+    @property
+    def graphs(self) -> Path:
+        return self.root / "graphs"
+
+    @property
+    def packing(self) -> Path:
+        return self.root / "packing"
+
+    def model(self, model_id: str) -> Path:
+        return self.root / "models" / model_id
+
+    def artifact(self, model_id: str) -> Path:
+        return self.model(model_id) / "artifact"
+
+    def job(self, model_id: str) -> Path:
+        return self.model(model_id) / "job"
+
+    def job_images(self, model_id: str) -> Path:
+        return self.job(model_id) / "images"
+
+    def evaluation(self, model_id: str) -> Path:
+        return self.model(model_id) / "evaluation"
+
+    def remove_model(self, model_id: str) -> None:
+        shutil.rmtree(self.model(model_id), ignore_errors=True)
+
+    def remove_unknown_models(self, known: set[str]) -> None:
+        """Remove folders left by a crash between making one and committing its model."""
+        for folder in (self.root / "models").iterdir():
+            if folder.name not in known:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def close(self) -> None:
+        self._lock.close()

@@ -1,0 +1,162 @@
+"""Which models are hosted, and the way up and down."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Coroutine, Iterable
+from functools import partial
+from typing import Any
+
+from lfv.server.database import Database
+from lfv.server.errors import ConflictError, NotFoundError
+from lfv.server.home import Home
+from lfv.server.hosting.pool import HostedModel, Pool
+from lfv.server.hosting.unit import UnitLostError, UnitSpec
+from lfv.server.options import Limits, Serving
+from lfv.server.recording import record_from_loop
+from lfv.server.state import models
+from lfv.server.state.models import Model
+from lfv.server.states import ON_ITS_WAY_UP, ModelEvent
+
+_log = logging.getLogger(__name__)
+
+
+class HostingManager:
+    """Lives in the event loop's thread, but ``host`` and ``unhost`` may be called from any."""
+
+    def __init__(
+        self, database: Database, home: Home, engine: str, limits: Limits, serving: Serving
+    ) -> None:
+        self._database = database
+        self._home = home
+        self._engine = engine
+        self._limits = limits
+        self._serving = serving
+        self._loop = asyncio.get_running_loop()
+        self._pools: dict[str, Pool] = {}
+        self._by_name: dict[tuple[str, str], Pool] = {}
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def host(self, model_id: str) -> None:
+        self._loop.call_soon_threadsafe(self._begin, self._host, model_id)
+
+    def unhost(self, model_id: str) -> None:
+        self._loop.call_soon_threadsafe(self._begin, self._unhost, model_id)
+
+    def find(self, project_name: str, version: str) -> Pool | None:
+        """The pool of a model that is HOSTED."""
+        return self._by_name.get((project_name, version))
+
+    @property
+    def pools(self) -> Iterable[Pool]:
+        return list(self._pools.values())
+
+    async def close(self) -> None:
+        """End all units; what the database says of the models stays, for the next start."""
+        self._by_name.clear()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(pool.stop() for pool in self._pools.values()))
+
+    def _begin(self, work: Any, model_id: str) -> None:
+        if work == self._unhost and (pool := self._pools.get(model_id)):
+            self._forget_name(pool)
+            pool.give_up()
+        self._spawn(work(model_id), model_id)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], model_id: str) -> None:
+        def done(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            if not task.cancelled() and (error := task.exception()) is not None:
+                _log.error("hosting of model %s", model_id, exc_info=error)
+
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(done)
+
+    async def _host(self, model_id: str) -> None:
+        async with self._locks[model_id]:
+            try:
+                load = partial(self._load, model_id)
+                model = await record_from_loop(load, f"model {model_id}: start requested")
+            except NotFoundError:
+                return
+            if model.status not in ON_ITS_WAY_UP:
+                return
+            pool = self._make_pool(model)
+            self._pools[model_id] = pool
+            try:
+                await pool.start()
+            except Exception as error:  # noqa: BLE001 (the model must not stay on its way up)
+                await pool.stop()
+                del self._pools[model_id]
+                why: object = error
+                if not isinstance(error, UnitLostError):
+                    _log.exception("the start of model %s", model.name)
+                    why = "the service's log says why."
+                message = f"The model could not be started: {why}"
+                await self._record(model_id, ModelEvent.UNITS_BROKE, message)
+                return
+            # Found before it is called HOSTED: whoever reads that may ask in the same moment.
+            self._by_name[model.project_name, str(model.version)] = pool
+            if not await self._record(model_id, ModelEvent.UNITS_READY, "The model is running."):
+                self._forget_name(pool)
+
+    async def _unhost(self, model_id: str) -> None:
+        async with self._locks[model_id]:
+            if pool := self._pools.pop(model_id, None):
+                self._forget_name(pool)
+                await pool.stop()
+            message = "The model is trained and not running."
+            await self._record(model_id, ModelEvent.UNITS_STOPPED, message)
+
+    async def _broken(self, model_id: str, why: str) -> None:
+        async with self._locks[model_id]:
+            pool = self._pools.pop(model_id, None)
+            if pool is not None:
+                self._forget_name(pool)
+            message = f"The model is not running any longer: {why}"
+            await self._record(model_id, ModelEvent.UNITS_BROKE, message)
+            if pool is not None:
+                await pool.stop()
+
+    def _make_pool(self, model: Model) -> Pool:
+        low = model.min_units or 1
+        hosted = HostedModel(
+            model.id, model.project_name, model.version, low, model.max_units or low
+        )
+        artifact = self._home.artifact(model.id)
+        spec = UnitSpec(artifact, self._engine, self._limits, self._serving)
+
+        def broken(why: str) -> None:
+            self._spawn(self._broken(model.id, why), model.id)
+
+        return Pool(hosted, spec, broken)
+
+    def _forget_name(self, pool: Pool) -> None:
+        self._by_name.pop((pool.model.project_name, str(pool.model.version)), None)
+
+    def _load(self, model_id: str) -> Model:
+        with self._database.transaction() as tx:
+            return models.by_id(tx, model_id)
+
+    async def _record(self, model_id: str, event: ModelEvent, message: str) -> bool:
+        """As ``_move``, tried again while the state can't be written."""
+        move = partial(self._move, model_id, event, message)
+        return await record_from_loop(move, f"model {model_id}: {event}")
+
+    def _move(self, model_id: str, event: ModelEvent, message: str) -> bool:
+        """Whether the model's state allowed it: another request may have been quicker."""
+        try:
+            with self._database.transaction() as tx:
+                moved = models.move(tx, models.by_id(tx, model_id), event, message)
+                if event == ModelEvent.UNITS_STOPPED:
+                    models.set_units(tx, moved, None, None)
+        except (ConflictError, NotFoundError):
+            return False
+        _log.info("model %s: %s %s", moved.name, moved.status, message)
+        return True

@@ -1,0 +1,168 @@
+"""One inference unit, seen from the service."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import subprocess
+import sys
+from collections.abc import Coroutine
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from lfv.server.hosting import frames
+from lfv.server.options import Limits, Serving
+
+
+class UnitLostError(Exception):
+    """The process died, answered nothing in time, or could not load its model."""
+
+
+class UnloadableError(UnitLostError):
+    """The unit says that its model can't be loaded; another one would say the same."""
+
+
+class UnitTimeoutError(UnitLostError):
+    """The unit took too long over an image; another one would too."""
+
+
+@dataclass(frozen=True)
+class UnitAnswer:
+    head: dict[str, Any]
+    mask: bytes
+
+
+@dataclass(frozen=True)
+class UnitSpec:
+    artifact: Path
+    engine: str
+    limits: Limits
+    serving: Serving
+
+
+class Unit:
+    """Answers one request at a time. Made by ``start``; not usable after UnitLostError."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        serving: Serving,
+    ) -> None:
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+        self._serving = serving
+
+    @classmethod
+    async def start(cls, spec: UnitSpec) -> Unit:
+        """Start the process and wait until its model is loaded. Raises UnitLostError.
+
+        If that is given up, the process has ended when CancelledError comes.
+        """
+        ours, theirs = socket.socketpair()
+        limits = orjson.dumps(asdict(spec.limits)).decode()
+        command = [sys.executable, "-m", "lfv.server.hosting.worker", str(theirs.fileno())]
+        command += [str(spec.artifact), spec.engine, limits]
+        ours.setblocking(False)
+        try:
+            reader, writer = await asyncio.open_unix_connection(sock=ours)
+        except BaseException:
+            ours.close()
+            theirs.close()
+            raise
+        launch = asyncio.create_task(asyncio.to_thread(_launch, command, theirs))
+        try:
+            # Shielded, since a thread can't be cancelled: its process would be nobody's.
+            process = await asyncio.shield(launch)
+        except OSError as error:
+            writer.close()
+            raise UnitLostError(f"no process could be started: {error}") from error
+        except BaseException:
+            writer.close()
+            await _whatever_happens(_discard(launch))
+            raise
+        unit = cls(process, reader, writer, spec.serving)
+        try:
+            await unit._become_ready()
+        except BaseException:
+            await _whatever_happens(unit.close(at_once=True))
+            raise
+        return unit
+
+    async def _become_ready(self) -> None:
+        try:
+            async with asyncio.timeout(self._serving.load_timeout):
+                head, _ = await frames.read_frame(self._reader)
+        except TimeoutError:
+            raise UnitLostError("the model took too long to load") from None
+        except frames.FrameError:
+            raise UnitLostError("the process died while it loaded the model") from None
+        if "failed" in head:
+            raise UnloadableError(str(head["failed"]))
+
+    @property
+    def is_dead(self) -> bool:
+        return self._reader.at_eof() or self._process.poll() is not None
+
+    async def ask(self, body: bytes, content_type: str) -> UnitAnswer:
+        """Raises UnitLostError."""
+        try:
+            async with asyncio.timeout(self._serving.answer_timeout):
+                self._writer.write(frames.pack({"content_type": content_type}, len(body)))
+                self._writer.write(body)
+                await self._writer.drain()
+                return UnitAnswer(*await frames.read_frame(self._reader))
+        except TimeoutError:
+            raise UnitTimeoutError("the unit did not answer in time") from None
+        except (frames.FrameError, OSError):
+            raise UnitLostError("the unit died") from None
+
+    async def close(self, *, at_once: bool = False) -> None:
+        """Close the socket, which ends an idle process; kill one that doesn't end, or at once."""
+        if at_once:
+            self._process.kill()
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+        if self._process.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                await asyncio.to_thread(self._process.wait, 0.5)
+        if self._process.poll() is None:
+            self._process.kill()
+            await asyncio.to_thread(self._process.wait)
+
+
+def _launch(command: list[str], theirs: socket.socket) -> subprocess.Popen[bytes]:
+    # The socket is closed here and nowhere else: sooner, its number could be another's, a client's
+    # connection for one, by the time that the process is given it.
+    with theirs:
+        # A new process, not a fork of this one, which has threads and open connections.
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,  # a Ctrl-C in the terminal is the service's to handle
+        )
+
+
+async def _discard(launch: asyncio.Task[subprocess.Popen[bytes]]) -> None:
+    """End the process that is being started."""
+    with contextlib.suppress(OSError):
+        process = await launch
+        process.kill()
+        await asyncio.to_thread(process.wait)
+
+
+async def _whatever_happens(work: Coroutine[Any, Any, None]) -> None:
+    """Do this to its end, which is near, however often the task is cancelled meanwhile."""
+    task = asyncio.create_task(work)
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([task])

@@ -1,0 +1,82 @@
+"""An inference unit: ``python -m lfv.server.hosting.worker FD ARTIFACT ENGINE LIMITS``.
+
+Loads a model and answers images, one after the other, until its socket closes: then the service
+that started it has stopped the model, or is gone itself. The process ends with the socket also
+while it loads or is busy with an image.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import select
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from lfv.server.hosting import frames
+from lfv.server.images import CONTENT_TYPES, UnusableImageError, check_header, sniff
+from lfv.server.options import Limits
+
+
+def main(descriptor: int, artifact: Path, engine_name: str, limits: Limits) -> None:
+    with socket.socket(fileno=descriptor) as connection:
+        threading.Thread(target=_end_with_service, args=[descriptor], daemon=True).start()
+        try:
+            engine = importlib.import_module(engine_name)
+            predictor = engine.Predictor.load(artifact, threads=1)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the service has to know)
+            frames.send(connection, {"failed": f"{type(error).__name__}: {error}"})
+            return
+        frames.send(connection, {"ready": [predictor.width, predictor.height]})
+        while True:
+            try:
+                head, body = frames.receive(connection)
+            except frames.FrameError:
+                return
+            frames.send(connection, *_answer(engine, predictor, head["content_type"], body, limits))
+
+
+def _end_with_service(descriptor: int) -> None:
+    hang_up = select.poll()
+    hang_up.register(descriptor, 0)  # nothing else is of interest, and that is always told
+    hang_up.poll()
+    os._exit(0)  # not sys.exit, which would wait for the image
+
+
+def _answer(
+    engine: Any, predictor: Any, content_type: str, body: bytes, limits: Limits
+) -> tuple[dict[str, Any], bytes]:
+    try:
+        width, height = check_header(body, limits)
+        if CONTENT_TYPES.get(content_type) != sniff(body):
+            return {"rejected": f"the image is {sniff(body)}, not {content_type}"}, b""
+        if (width, height) != (predictor.width, predictor.height):
+            wanted = f"{predictor.width}x{predictor.height}"
+            why = f"the image is {width}x{height} pixels; the model was trained with {wanted}"
+            return {"rejected": why}, b""
+        prediction = predictor.predict(body)
+    except UnusableImageError as error:
+        return {"rejected": str(error)}, b""
+    except engine.ImageRejected as error:
+        return {"rejected": str(error)}, b""
+    except Exception as error:  # noqa: BLE001 (one image must not end the unit)
+        return {"broke": f"{type(error).__name__}: {error}"}, b""
+    mask = prediction.mask_png
+    head: dict[str, Any] = {
+        "is_anomalous": bool(prediction.is_anomalous),
+        "confidence": float(prediction.confidence),
+    }
+    if mask is not None:
+        head["anomalies"] = [
+            [anomaly.name, float(anomaly.area), anomaly.color] for anomaly in prediction.anomalies
+        ]
+    return head, mask or b""
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], Limits(**orjson.loads(sys.argv[4])))

@@ -1,0 +1,53 @@
+"""What every job is given."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from lfv.server.buckets import Buckets
+from lfv.server.database import Database, Transaction
+from lfv.server.errors import UnwritableError
+from lfv.server.home import Home
+from lfv.server.options import Limits
+from lfv.server.recording import record
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class JobContext:
+    database: Database
+    buckets: Buckets
+    home: Home
+    limits: Limits
+    graphs: Mapping[str, Path] = field(default_factory=dict)
+    """What every training is given: ``backbone`` or ``detector`` and its file, or nothing."""
+    network: bool = False
+    """Whether every training trains a network too."""
+    clock: Callable[[], float] = time.time
+    """Unix seconds."""
+    stopping: threading.Event = field(default_factory=threading.Event)
+    """Set when the service ends: a job then leaves its state as it is, to be taken up later."""
+
+    def record(
+        self,
+        write: Callable[[Transaction], T],
+        what: str,
+        *,
+        give_up_on: type[UnwritableError] | None = None,
+    ) -> T:
+        """What ``write`` gives in a transaction of its own, once it could be committed.
+
+        Raises ServiceEndingError if the service ends before, and what ``write`` raises.
+        """
+
+        def attempt() -> T:
+            with self.database.transaction() as tx:
+                return write(tx)
+
+        return record(attempt, what, self.stopping, give_up_on=give_up_on)

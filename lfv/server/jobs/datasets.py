@@ -1,0 +1,272 @@
+"""Reading a manifest into a dataset, and applying changes to one."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from lfv.server.buckets import parse_ref
+from lfv.server.database import Transaction
+from lfv.server.errors import BucketError, DiskFullError
+from lfv.server.home import DISK_FULL
+from lfv.server.jobs.context import JobContext
+from lfv.server.manifests import (
+    BadLineError,
+    Entry,
+    ManifestTooLargeError,
+    numbered_lines,
+    parse_entry,
+)
+from lfv.server.recording import ServiceEndingError
+from lfv.server.state import datasets
+from lfv.server.state.datasets import Dataset, EntryFilter
+from lfv.server.states import DatasetStatus
+
+_log = logging.getLogger(__name__)
+_PROBLEMS_TOLD = 5
+_PAGE = 1000
+"""Lines of a dataset that are looked through at a time."""
+
+
+class _FailedError(Exception):
+    """The whole manifest, or all changes, can't be taken; the message says why."""
+
+
+@dataclass
+class _Reading:
+    """Entries by source-ref in the order they came, and what was wrong with other lines."""
+
+    entries: dict[str, Entry] = field(default_factory=dict)
+    lines: int = 0
+    repeated: int = 0
+    problems: list[str] = field(default_factory=list)
+    bad: int = 0
+    bucket: str | None = None
+    types: set[str] = field(default_factory=set)
+
+    def refuse(self, number: int, why: object) -> None:
+        self.bad += 1
+        if len(self.problems) < _PROBLEMS_TOLD:
+            self.problems.append(f"line {number}: {why}")
+
+    def told(self) -> str:
+        more = self.bad - len(self.problems)
+        return "; ".join(self.problems) + (f"; and {more} more" if more else "")
+
+
+@dataclass(frozen=True)
+class _End:
+    """What becomes of a dataset; the entries read are added, or take the place of all others."""
+
+    status: DatasetStatus
+    message: str
+    reading: _Reading | None = None
+    replace: bool = False
+
+
+def read_manifest(context: JobContext, project_id: int, kind: str) -> None:
+    """CREATE_IN_PROGRESS to CREATE_COMPLETE, or CREATE_FAILED with the reason."""
+    with suppress(ServiceEndingError):  # left as it is, to be taken up by the next service
+        dataset = context.record(
+            lambda tx: datasets.find(tx, project_id, kind), f"a {kind} dataset is being read"
+        )
+        if dataset is not None and dataset.status == DatasetStatus.CREATE_IN_PROGRESS:
+            _finish(context, dataset, _created(context, dataset))
+
+
+def _created(context: JobContext, dataset: Dataset) -> _End:
+    failed = DatasetStatus.CREATE_FAILED
+    try:
+        reading = _read_source(context, dataset)
+    except ServiceEndingError:
+        raise
+    except (_FailedError, BucketError, ManifestTooLargeError) as error:
+        return _End(failed, f"The dataset was not made: {error}")
+    except Exception:  # noqa: BLE001 (whatever it is, the dataset must come to an end)
+        _log.exception("dataset %s/%s", dataset.project_name, dataset.kind)
+        return _End(failed, "The dataset was not made; the service's log says why.")
+    message = f"The dataset was made from {len(reading.entries)} lines."
+    if reading.repeated:
+        message += f" {reading.repeated} took the place of one before with the same source-ref."
+    if reading.bad:
+        message += f" {reading.bad} lines could not be used: {reading.told()}."
+    return _End(DatasetStatus.CREATE_COMPLETE, message, reading, replace=True)
+
+
+def apply_changes(context: JobContext, project_id: int, kind: str) -> None:
+    """UPDATE_IN_PROGRESS to UPDATE_COMPLETE; a bad line rolls all changes back."""
+    with suppress(ServiceEndingError):
+        dataset = context.record(
+            lambda tx: datasets.find(tx, project_id, kind), f"a {kind} dataset is being changed"
+        )
+        if dataset is not None and dataset.status == DatasetStatus.UPDATE_IN_PROGRESS:
+            _finish(context, dataset, _changed(context, dataset))
+
+
+def _changed(context: JobContext, dataset: Dataset) -> _End:
+    failed = DatasetStatus.UPDATE_FAILED_ROLLBACK_COMPLETE
+    try:
+        reading = _read_changes(context, dataset)
+    except ServiceEndingError:
+        raise
+    except _FailedError as error:
+        return _End(failed, f"Nothing was changed: {error}")
+    except Exception:  # noqa: BLE001 (whatever it is, the update must come to an end)
+        _log.exception("dataset %s/%s", dataset.project_name, dataset.kind)
+        return _End(failed, "Nothing was changed; the service's log says why.")
+    message = f"{len(reading.entries)} lines were added or replaced."
+    return _End(DatasetStatus.UPDATE_COMPLETE, message, reading)
+
+
+def _read_source(context: JobContext, dataset: Dataset) -> _Reading:
+    source = dataset.source
+    if source is None:
+        raise _FailedError("there is no manifest to read")
+    with context.buckets.open(source.bucket, source.key, source.version) as file:
+        lines = numbered_lines(file, context.limits.manifest_bytes)
+        reading = _read(context, dataset, lines, None)
+    if not reading.entries:
+        raise _FailedError(f"the manifest has no usable line. {reading.told()}".strip())
+    return reading
+
+
+def _read_changes(context: JobContext, dataset: Dataset) -> _Reading:
+    changes, known = context.record(
+        lambda tx: (datasets.pending_changes(tx, dataset), datasets.first_ref(tx, dataset)),
+        _changing(dataset),
+    )
+    lines = numbered_lines(io.BytesIO(changes), len(changes))
+    reading = _read(context, dataset, lines, parse_ref(known)[0] if known else None)
+    if reading.bad:
+        raise _FailedError(f"{reading.bad} lines can't be used: {reading.told()}")
+    if not reading.entries:
+        raise _FailedError("there are no lines in the changes")
+    _check_total(context, dataset, reading)
+    return reading
+
+
+def _read(
+    context: JobContext, dataset: Dataset, lines: Iterable[tuple[int, bytes]], bucket: str | None
+) -> _Reading:
+    limits = context.limits
+    allowed = limits.train_images if dataset.kind == "train" else limits.test_images
+    reading = _Reading(bucket=bucket)
+    for number, raw in lines:
+        if context.stopping.is_set():
+            raise ServiceEndingError
+        reading.lines += 1
+        try:
+            entry = parse_entry(raw, max_types=limits.anomaly_types_per_mask)
+            _check_refs(context, reading, entry)
+        except BadLineError as error:
+            reading.refuse(number, error)
+            continue
+        reading.repeated += entry.source_ref in reading.entries
+        reading.entries[entry.source_ref] = entry
+        reading.types.update(name for _, name in entry.mask_colors)
+        if len(reading.entries) > allowed:
+            raise _FailedError(f"more than {allowed} images; no more are allowed in this dataset")
+        if len(reading.types) > limits.anomaly_types:
+            raise _FailedError(f"more than {limits.anomaly_types} anomaly types")
+    return reading
+
+
+def _check_refs(context: JobContext, reading: _Reading, entry: Entry) -> None:
+    """All images and masks of a dataset lie in one bucket, as the original demanded, under keys
+    that the bucket can have.
+    """
+    for ref in (entry.source_ref, entry.mask_ref):
+        if ref is None:
+            continue
+        bucket, key = parse_ref(ref)
+        try:
+            context.buckets.check_key(bucket, key)
+        except BucketError as error:
+            raise BadLineError(str(error)) from error
+        if reading.bucket is None:
+            reading.bucket = bucket
+        if bucket != reading.bucket:
+            raise BadLineError(f"{bucket} is not the bucket of the other images, {reading.bucket}")
+
+
+def _check_total(context: JobContext, dataset: Dataset, reading: _Reading) -> None:
+    """Of the dataset as it would be. Raises _FailedError."""
+    limits = context.limits
+    allowed = limits.train_images if dataset.kind == "train" else limits.test_images
+    total, known = context.record(
+        lambda tx: (
+            datasets.stats(tx, dataset).total,
+            sum(datasets.has_ref(tx, dataset, ref) for ref in reading.entries),
+        ),
+        _changing(dataset),
+    )
+    if total + len(reading.entries) - known > allowed:
+        raise _FailedError(f"more than {allowed} images; no more are allowed in this dataset")
+    if len(reading.types | _types_kept(context, dataset, reading)) > limits.anomaly_types:
+        raise _FailedError(f"more than {limits.anomaly_types} anomaly types in the dataset")
+
+
+def _types_kept(context: JobContext, dataset: Dataset, reading: _Reading) -> set[str]:
+    """The types of the lines that are there already and stay. Only new types need them known."""
+    kept: set[str] = set()
+    after = 0
+
+    def page(tx: Transaction) -> list[tuple[int, str]]:
+        return datasets.page(tx, dataset, EntryFilter(), after, _PAGE)
+
+    while reading.types:
+        lines = context.record(page, _changing(dataset))
+        for _, line in lines:
+            if "internal-color-map" in line:  # the others needn't be parsed
+                entry = parse_entry(line.encode())
+                if entry.source_ref not in reading.entries:
+                    kept.update(name for _, name in entry.mask_colors)
+        if len(lines) < _PAGE:
+            break
+        after = lines[-1][0]
+    return kept
+
+
+def _finish(context: JobContext, dataset: Dataset, end: _End) -> None:
+    """Where the lines don't fit on the disk, the end is that they don't: it may well fit."""
+    try:
+        _record(context, dataset, end)
+    except DiskFullError:
+        if end.status == DatasetStatus.CREATE_COMPLETE:
+            end = _End(DatasetStatus.CREATE_FAILED, f"The dataset was not made: {DISK_FULL}")
+        else:
+            status = DatasetStatus.UPDATE_FAILED_ROLLBACK_COMPLETE
+            end = _End(status, f"Nothing was changed: {DISK_FULL}")
+        _record(context, dataset, end)
+
+
+def _record(context: JobContext, dataset: Dataset, end: _End) -> None:
+    """Raises DiskFullError if there are lines and no room for them."""
+    now = context.clock()
+
+    def write(tx: Transaction) -> bool:
+        if not _is_current(tx, dataset):
+            return False
+        if end.replace:
+            datasets.clear_entries(tx, dataset)
+        if end.reading is not None:
+            datasets.put_entries(tx, dataset, end.reading.entries.values(), now)
+        datasets.set_status(tx, dataset, end.status, end.message, now)
+        return True
+
+    name = f"{dataset.project_name}/{dataset.kind}"
+    give_up_on = None if end.reading is None else DiskFullError
+    if context.record(write, f"dataset {name}: {end.status}", give_up_on=give_up_on):
+        _log.info("dataset %s: %s", name, end.status)
+
+
+def _changing(dataset: Dataset) -> str:
+    return f"dataset {dataset.project_name}/{dataset.kind}: its changes are being looked at"
+
+
+def _is_current(tx: Transaction, dataset: Dataset) -> bool:
+    found = datasets.find(tx, dataset.project_id, dataset.kind)
+    return found is not None and found.created_at == dataset.created_at

@@ -1,0 +1,196 @@
+"""The files that a training leaves in the bucket of its OutputConfig, named as the original did.
+
+EvaluationManifest-PROJECT-VERSION.json   a JSON line for each evaluated image: its own, and the
+                                          model's verdict beside it
+EvaluationResult-PROJECT-VERSION.json     the figures
+TrainingReport-PROJECT-VERSION/           ours: the engine's report in words and pictures
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from lfv.server.buckets import Buckets
+from lfv.server.manifests import DETECTED, label_attribute, parse_entry
+from lfv.server.state.models import Model
+
+_MANIFEST = "EvaluationManifest"
+_RESULT = "EvaluationResult"
+
+
+def write_evaluation(
+    folder: Path,
+    model: Model,
+    lines: Mapping[str, str],
+    trained: Mapping[str, Any],
+    ended_at: float,
+) -> tuple[Path, Path]:
+    """Write both files into a folder; ``lines`` are the images' own by source-ref.
+
+    Under short names: a project's may be as long as a file system lets a whole file's be.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest, result = folder / f"{_MANIFEST}.json", folder / f"{_RESULT}.json"
+    moment = datetime.fromtimestamp(ended_at, UTC).replace(tzinfo=None)
+    ended = moment.isoformat(timespec="microseconds")
+    with manifest.open("wb") as file:
+        for line in _lines(model, lines, trained["evaluated"], ended):
+            file.write(line + b"\n")
+    result.write_bytes(
+        orjson.dumps(_document(model, lines, trained, ended), option=orjson.OPT_INDENT_2)
+    )
+    return manifest, result
+
+
+def _document(
+    model: Model, lines: Mapping[str, str], trained: Mapping[str, Any], ended: str
+) -> dict[str, Any]:
+    """The schema of the developer guide, "Reviewing the evaluation result".
+
+    What the original did not have is under ``Details``.
+    """
+    evaluation = trained["evaluation"]
+    counted = evaluation["EvaluationDetails"]
+    aggregated = evaluation["AggregatedEvaluationResults"]
+    details = dict(evaluation.get("Details", {}))
+    if "ConfusionMatrix" in aggregated:
+        details["ConfusionMatrix"] = aggregated["ConfusionMatrix"]
+    if "LabelEvaluationResults" in evaluation:
+        details["LabelEvaluationResults"] = evaluation["LabelEvaluationResults"]
+    return {
+        "Version": 1,
+        "EvaluationDetails": {
+            "ModelArn": model.arn,
+            "EvaluationEndTimestamp": ended,
+            "NumberOfTrainingImages": counted["NumberOfTrainingImages"],
+            "NumberOfTestingImages": counted["NumberOfTestingImages"],
+        },
+        "AggregatedEvaluationResults": {
+            "Metrics": _figures(lines, trained, aggregated["Metrics"]),
+        },
+        "Details": details,
+    }
+
+
+def _figures(
+    lines: Mapping[str, str], trained: Mapping[str, Any], measured: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The figures of the original; null where one is undefined.
+
+    ``measured`` are the engine's; a ranking it does not give.
+    """
+    ranked = []
+    for image in trained["evaluated"]:
+        sure = image["confidence"]
+        score = sure if image["is_anomalous"] else 1 - sure
+        ranked.append((score, _is_anomaly(lines[image["source_ref"]])))
+    anomalies = [score for score, is_anomaly in ranked if is_anomaly]
+    normals = [score for score, is_anomaly in ranked if not is_anomaly]
+    defined = _defined(lines, trained)
+    figures: dict[str, Any] = {
+        "ROCAUC": _roc_auc(anomalies, normals) if anomalies and normals else None,
+        "AveragePrecision": _average_precision(ranked) if anomalies else None,
+        **{name: measured[name] if defined[name] else None for name in defined},
+    }
+    if "PixelAnomalyClassMetrics" in measured:
+        figures["PixelAnomalyClassMetrics"] = measured["PixelAnomalyClassMetrics"]
+    return figures
+
+
+def performance(
+    lines: Mapping[str, str], trained: Mapping[str, Any]
+) -> tuple[float | None, float | None, float | None]:
+    """F1, precision and recall; None where one is undefined."""
+    defined = _defined(lines, trained)
+    return (
+        trained["f1"] if defined["F1Score"] else None,
+        trained["precision"] if defined["Precision"] else None,
+        trained["recall"] if defined["Recall"] else None,
+    )
+
+
+def _defined(lines: Mapping[str, str], trained: Mapping[str, Any]) -> dict[str, bool]:
+    """Precision is a share of the images called anomalous, recall of those that are: of any."""
+    evaluated = trained["evaluated"]
+    called = any(image["is_anomalous"] for image in evaluated)
+    there = any(_is_anomaly(lines[image["source_ref"]]) for image in evaluated)
+    return {"Precision": called, "Recall": there, "F1Score": called or there}
+
+
+def _is_anomaly(line: str) -> bool:
+    return parse_entry(line.encode()).label == "anomaly"
+
+
+def _roc_auc(anomalies: Sequence[float], normals: Sequence[float]) -> float:
+    """How often an anomaly scores above a normal image; a tie is half."""
+    ordered = sorted(normals)
+    wins = sum(
+        (bisect_left(ordered, score) + bisect_right(ordered, score)) / 2 for score in anomalies
+    )
+    return wins / (len(anomalies) * len(normals))
+
+
+def _average_precision(ranked: Iterable[tuple[float, bool]]) -> float:
+    """Mean precision at each rise in recall; images of one score come in together."""
+    by_score: dict[float, list[bool]] = {}
+    for score, is_anomaly in ranked:
+        by_score.setdefault(score, []).append(is_anomaly)
+    seen = found = 0
+    area = 0.0
+    for score in sorted(by_score, reverse=True):
+        seen += len(by_score[score])
+        here = sum(by_score[score])
+        found += here
+        area += here * found / seen
+    return area / found if found else 0.0
+
+
+def _lines(
+    model: Model, lines: Mapping[str, str], evaluated: Iterable[Mapping[str, Any]], ended: str
+) -> Iterable[bytes]:
+    for image in evaluated:
+        document = orjson.loads(lines[image["source_ref"]])
+        detected = f"{label_attribute(document) or 'anomaly-label'}{DETECTED}"
+        document[detected] = int(image["is_anomalous"])
+        document[f"{detected}-metadata"] = {
+            "class-name": "anomaly" if image["is_anomalous"] else "normal",
+            "confidence": image["confidence"],
+            "type": "groundtruth/image-classification",
+            "human-annotated": "no",
+            "creation-date": ended,
+            "job-name": "training-job/anomaly-detection",
+            "model-arn": model.arn,
+            "project-name": model.project_name,
+            "model-version": str(model.version),
+        }
+        if image["areas"]:
+            document[f"{detected}-metadata"]["anomaly-areas"] = image["areas"]
+        yield orjson.dumps(document)
+
+
+def publish(
+    buckets: Buckets, model: Model, manifest: Path, result: Path, report: Path
+) -> tuple[str, str]:
+    """Put the files, and the report's where there is one; gives the keys of the two.
+
+    Raises BucketError.
+    """
+    # Without a slash between: awslabs' SDK gives the prefix k_fold_ and reads k_fold_Evaluation...
+    prefix = model.output_prefix or ""
+    of_model = f"{model.project_name}-{model.version}"
+    keys = tuple(f"{prefix}{name}-{of_model}.json" for name in (_MANIFEST, _RESULT))
+    for key, file in zip(keys, (manifest, result), strict=True):
+        buckets.write(model.output_bucket, key, file)
+    if report.is_dir():
+        base = f"{prefix}TrainingReport-{of_model}"
+        for file in sorted(report.rglob("*")):
+            if file.is_file():
+                key = f"{base}/{file.relative_to(report).as_posix()}"
+                buckets.write(model.output_bucket, key, file)
+    return keys[0], keys[1]

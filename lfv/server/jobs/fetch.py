@@ -1,0 +1,150 @@
+"""Bringing a training's images from their buckets into the training's own folder."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lfv.server.buckets import parse_ref
+from lfv.server.errors import BucketError
+from lfv.server.images import UnusableImageError, check_header, check_mask_header, sniff
+from lfv.server.jobs.context import JobContext
+from lfv.server.manifests import Entry, parse_entry
+from lfv.server.recording import ServiceEndingError
+from lfv.server.threads import Threads
+
+_PARALLEL = 4
+_MARGIN = 64 << 20
+"""Bytes that images leave free on the disk, or a tenth of a small one."""
+_ENOUGH_TO_TELL = 20
+"""Images after which their mean size tells what the rest needs, to a factor of two."""
+
+
+@dataclass(frozen=True)
+class FetchedImage:
+    source_ref: str
+    line: str
+    path: Path
+    is_anomalous: bool
+    mask_path: Path | None
+    mask_colors: dict[str, str]
+    """Anomaly type by ``#RRGGBB``."""
+    sha256: str
+    """Of the image's bytes."""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    images: tuple[FetchedImage, ...]
+    problems: tuple[str, ...]
+    """One sentence for each image that could not be had."""
+
+    def without(self, damaged: Mapping[str, str]) -> Fetched:
+        """With images, by source-ref, given up for what is wrong with them."""
+        sound = tuple(image for image in self.images if image.source_ref not in damaged)
+        return Fetched(sound, (*self.problems, *(f"{ref}: {why}" for ref, why in damaged.items())))
+
+
+class NoSpaceError(Exception):
+    """The images don't fit on the disk; the message says what is needed and what is free."""
+
+
+class _Space:
+    """Room for a training's images, less a margin for the database and the model."""
+
+    def __init__(self, folder: Path, images: int) -> None:
+        self._folder = folder
+        self._images = images
+        self._lock = threading.Lock()
+        self._count = self._bytes = 0
+        self._refused: NoSpaceError | None = None
+
+    def take(self, size: int) -> None:
+        """Room for one more image and its mask. Raises NoSpaceError before the disk is full."""
+        with self._lock:
+            self._refused = self._refused or self._refusal(size)
+            if self._refused is not None:  # once for all: those in hand are no use to anybody
+                raise self._refused
+
+    def _refusal(self, size: int) -> NoSpaceError | None:
+        disk = shutil.disk_usage(self._folder)
+        margin = min(_MARGIN, disk.total // 10)
+        self._count += 1
+        self._bytes += size
+        needed = self._bytes * self._images // self._count
+        least = (needed - self._bytes) // 2 if self._count >= _ENOUGH_TO_TELL else 0
+        if disk.free >= max(size, least) + margin:
+            return None
+        return NoSpaceError(
+            f"the {self._images} images need about {_mib(needed)}, of which"
+            f" {_mib(self._bytes)} are copied, and the disk with the state folder has"
+            f" {_mib(disk.free)} free, of which {_mib(margin)} are kept"
+        )
+
+
+def fetch(context: JobContext, lines: Sequence[str], folder: Path) -> Fetched:
+    """The images of these JSON lines. Raises ServiceEndingError and NoSpaceError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    space = _Space(folder, len(lines))
+
+    def one(line: str) -> FetchedImage | str:
+        if context.stopping.is_set():
+            raise ServiceEndingError
+        entry = parse_entry(line.encode())
+        try:
+            return _image(context, entry, folder, space)
+        except BucketError as error:
+            return str(error)
+        except UnusableImageError as error:
+            return f"{entry.source_ref}: {error}"
+
+    with Threads(_PARALLEL, "fetch") as pool:
+        found = pool.map(one, lines)
+    images = tuple(item for item in found if isinstance(item, FetchedImage))
+    return Fetched(images, tuple(item for item in found if isinstance(item, str)))
+
+
+def _image(context: JobContext, entry: Entry, folder: Path, space: _Space) -> FetchedImage:
+    body = context.buckets.read(*parse_ref(entry.source_ref), context.limits.image_bytes)
+    check_header(body, context.limits)
+    suffix = ".png" if sniff(body) == "PNG" else ".jpg"
+    name = hashlib.sha256(entry.source_ref.encode()).hexdigest()[:32]
+    path = folder / f"{name}{suffix}"
+    mask, mask_path = _mask(context, entry), None
+    space.take(len(body) + len(mask))
+    path.write_bytes(body)
+    if mask:
+        mask_path = folder / f"{name}.mask.png"
+        mask_path.write_bytes(mask)
+    return FetchedImage(
+        entry.source_ref,
+        entry.line,
+        path,
+        entry.label == "anomaly",
+        mask_path,
+        dict(entry.mask_colors) if mask_path else {},
+        hashlib.sha256(body).hexdigest(),
+    )
+
+
+def _mask(context: JobContext, entry: Entry) -> bytes:
+    """Empty where there is none, or none that matters: a normal image's mask is not looked at."""
+    if entry.label != "anomaly" or entry.mask_ref is None or not entry.mask_colors:
+        return b""
+    try:
+        mask = context.buckets.read(*parse_ref(entry.mask_ref), context.limits.mask_bytes)
+    except BucketError as error:
+        raise UnusableImageError(f"its mask {error}") from error
+    try:
+        check_mask_header(mask, context.limits)
+    except UnusableImageError as error:
+        raise UnusableImageError(f"its mask {entry.mask_ref}: {error}") from error
+    return mask
+
+
+def _mib(size: int) -> str:
+    return f"{size / (1 << 20):.1f} MiB"

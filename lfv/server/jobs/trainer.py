@@ -1,0 +1,107 @@
+"""The training process: ``python -m lfv.server.jobs.trainer JOB.json``.
+
+Reads what to train on, prints one JSON object a line while it goes on, the last of which is the
+outcome, and ends itself, with all it started, when its standard input closes: then the service
+that started it is gone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+
+from lfv.server.home import DISK_FULL, is_disk_full
+
+
+def main(job_path: str) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # Libraries may print; only this stream speaks to the service.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    os.nice(5)  # inference goes first
+    job = orjson.loads(Path(job_path).read_bytes())
+    _say(answers, _train(job, answers))
+
+
+def _train(job: dict[str, Any], answers: IO[bytes]) -> dict[str, Any]:
+    engine = importlib.import_module(job["engine"])
+
+    def progress(share: float, what: str) -> None:
+        _say(answers, {"progress": share, "what": what})
+
+    def images(kind: str) -> list[Any]:
+        given = [
+            engine.TrainingImage(
+                source_ref=image["source_ref"],
+                path=Path(image["path"]),
+                is_anomalous=image["is_anomalous"],
+                mask_path=Path(image["mask_path"]) if image["mask_path"] else None,
+                mask_colors=image["mask_colors"],
+            )
+            for image in job[kind]
+        ]
+        damaged[kind] = engine.find_damaged(given)
+        return [image for image in given if image.source_ref not in damaged[kind]]
+
+    progress(0.0, "checking images")
+    damaged: dict[str, dict[str, str]] = {}
+    train, test = images("train"), images("test")
+    _say(answers, {"damaged": damaged})
+    given: dict[str, Any] = {role: Path(path) for role, path in job["graphs"].items()}
+    if given:  # bounded when the service accepted it
+        given["graph_bytes"] = max(path.stat().st_size for path in given.values())
+    if job["network"]:
+        given["network"] = True
+    more = {"options": engine.TrainingOptions(**given)} if given else {}
+    try:
+        outcome = engine.train(train, test, Path(job["output"]), progress=progress, **more)
+    except engine.TrainingError as error:
+        return {"failed": str(error)}
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        return {"failed": DISK_FULL}
+    return {
+        "trained": {
+            "width": outcome.width,
+            "height": outcome.height,
+            "anomaly_types": outcome.anomaly_types,
+            "f1": float(outcome.f1),
+            "precision": float(outcome.precision),
+            "recall": float(outcome.recall),
+            "evaluated": [
+                {
+                    "source_ref": image.source_ref,
+                    "is_anomalous": bool(image.is_anomalous),
+                    "confidence": float(image.confidence),
+                    "areas": {name: float(area) for name, area in image.areas.items()},
+                }
+                for image in outcome.evaluated
+            ],
+            "evaluation": outcome.evaluation,
+            "warnings": outcome.warnings,
+        }
+    }
+
+
+def _say(answers: IO[bytes], document: dict[str, Any]) -> None:
+    answers.write(orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
+    answers.flush()
+
+
+def _end_with_parent() -> None:
+    # Not sys.stdin: its lock would be held when the interpreter ends.
+    while os.read(0, 1):
+        pass
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

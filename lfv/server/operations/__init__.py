@@ -1,0 +1,16 @@
+"""The operations of the API, by resource: from decoded members to the members of the answer."""
+
+from lfv.server.operations import datasets, hosting, models, packaging, projects, tags
+from lfv.server.operations.call import Call, Handler
+
+HANDLERS: dict[str, Handler] = {
+    **projects.HANDLERS,
+    **datasets.HANDLERS,
+    **models.HANDLERS,
+    **hosting.HANDLERS,
+    **packaging.HANDLERS,
+    **tags.HANDLERS,
+}
+"""All but DetectAnomalies, which goes to the inference units and not to the database."""
+
+__all__ = ["HANDLERS", "Call", "Handler"]

@@ -1,0 +1,39 @@
+"""StartModel and StopModel."""
+
+from __future__ import annotations
+
+from lfv.server.errors import QuotaExceededError, ValidationError
+from lfv.server.operations.call import Call, Handler, Members
+from lfv.server.state import models
+from lfv.server.states import ModelEvent
+
+
+def start_model(call: Call, members: Members) -> Members:
+    model = call.model(members)
+    low, high = members["MinInferenceUnits"], members.get("MaxInferenceUnits")
+    if high is not None and high < low:
+        raise ValidationError(f"MaxInferenceUnits ({high}) is less than MinInferenceUnits ({low})")
+    moved = models.move(call.tx, model, ModelEvent.START, "The model is being started.")
+    in_use, allowed = models.units_in_use(call.tx), call.limits.inference_units
+    # The model itself is among those in use by now, with what it had when it was last hosted.
+    in_use += (high or low) - (model.max_units or model.min_units or 0)
+    if in_use > allowed:
+        raise QuotaExceededError(
+            f"with this model {in_use} inference units would be in use; {allowed} are allowed",
+            "inference-units",
+            model.name,
+            "MODEL",
+        )
+    models.set_units(call.tx, moved, low, high)
+    call.after_commit(lambda: call.work.host(model.id))
+    return {"Status": moved.status}
+
+
+def stop_model(call: Call, members: Members) -> Members:
+    model = call.model(members)
+    moved = models.move(call.tx, model, ModelEvent.STOP, "The model is being stopped.")
+    call.after_commit(lambda: call.work.unhost(model.id))
+    return {"Status": moved.status}
+
+
+HANDLERS: dict[str, Handler] = {"StartModel": start_model, "StopModel": stop_model}

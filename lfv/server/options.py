@@ -1,0 +1,231 @@
+"""What a service can be told: where its state lies, whom it answers, and its limits."""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from ipaddress import ip_address
+from pathlib import Path
+
+from lfv.server.buckets import is_bucket_name
+from lfv.server.errors import OptionsError
+
+MIB = 1024 * 1024
+MAX_GRAPH_MIB = 1024
+"""What the engine's artifacts can hold."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Quotas. Those of the original service where it published one; see docs/service.md."""
+
+    projects: int = 1000
+    models_per_project: int = 1000
+    train_images: int = 16_000
+    test_images: int = 4_000
+    anomaly_types: int = 100
+    anomaly_types_per_mask: int = 20
+    manifest_bytes: int = 1024 * MIB
+    image_bytes: int = 8 * MIB
+    mask_bytes: int = 5 * MIB
+    min_dimension: int = 64
+    max_dimension: int = 4096
+    tags_per_model: int = 50
+    concurrent_trainings: int = 2
+    concurrent_packaging_jobs: int = 2
+    inference_units: int = 16
+    """Of all hosted models together, each counted with its maximum."""
+    original_minimums: bool = False
+    """Refuse to train with fewer images than the original demanded (see docs/service.md)."""
+
+
+@dataclass(frozen=True)
+class Serving:
+    """How requests reach inference units. Times in seconds."""
+
+    waiting_per_unit: int = 16
+    """Requests that may wait for each unit; one more is throttled."""
+    wait_timeout: float = 20.0
+    """A request that waited this long for a unit is throttled."""
+    answer_timeout: float = 60.0
+    """A unit that takes longer over one image is replaced."""
+    load_timeout: float = 120.0
+    """A unit that takes longer to load its model has failed."""
+    drain_timeout: float = 20.0
+    """How long StopModel waits for the requests in hand."""
+    scale_interval: float = 0.5
+    scale_up_after: float = 1.0
+    """Requests waiting for this long bring another unit, up to MaxInferenceUnits."""
+    scale_down_after: float = 60.0
+    """A unit not needed for this long goes, down to MinInferenceUnits."""
+    restarts: int = 5
+    """Units lost in a row, without an answer between, after which hosting has failed."""
+
+
+@dataclass(frozen=True)
+class Transport:
+    """Bounds of one connection. Times in seconds."""
+
+    header_timeout: float = 15.0
+    body_timeout: float = 60.0
+    """For a request's body to arrive, and for its answer to be fetched."""
+    keep_alive: float = 75.0
+    """Longer than botocore and the JavaScript SDK keep an idle connection in use."""
+    connections: int = 512
+    body_bytes: int = 1 * MIB
+    changes_body_bytes: int = 15 * MIB
+    """UpdateDatasetEntries: 10 MiB of changes, in base64, in JSON."""
+    bytes_in_hand: int = 512 * MIB
+    """Of request bodies being read or answered, images and others; more is throttled."""
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    home: Path
+    host: str = "127.0.0.1"
+    port: int = 0
+    """0 takes a free port; the ready file and the log say which."""
+    buckets: Mapping[str, Path] = field(default_factory=dict)
+    """Folders that stand in for S3 buckets."""
+    s3: bool = True
+    """Buckets that are no folder are looked for in S3, with boto3's usual credentials."""
+    s3_endpoint_url: str | None = None
+    credentials: Mapping[str, str] = field(default_factory=dict)
+    """Secret by access key; given any, every request has to be signed with one of them."""
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    open_metrics: bool = False
+    """Answer /metrics to other machines too although keys are configured."""
+    account_id: str = "000000000000"
+    default_region: str = "us-east-1"
+    ready_file: Path | None = None
+    exit_when_unused: Path | None = None
+    """A lock file; see lfv.server.embedded."""
+    backbone: Path | None = None
+    """An ONNX file for every training to try beside the engine's own features."""
+    detector: Path | None = None
+    """An ONNX file that every training calibrates instead of learning."""
+    graph_mib: int = 256
+    """Largest such file, in MiB."""
+    network: bool = False
+    """Every training trains a network too, with torch, and keeps it where it helps."""
+    engine: str = "lfv.engine"
+    """Module that trains and predicts."""
+    log_level: str = "warning"
+    limits: Limits = field(default_factory=Limits)
+    serving: Serving = field(default_factory=Serving)
+    transport: Transport = field(default_factory=Transport)
+
+    def check(self) -> None:
+        """Raise OptionsError for options that contradict each other or the file system."""
+        for name, folder in self.buckets.items():
+            if not is_bucket_name(name):
+                raise OptionsError(
+                    f"bucket {name!r}: a bucket's name has 3 to 63 letters, digits, dots, hyphens"
+                    " and underscores"
+                )
+            if not folder.is_dir():
+                raise OptionsError(f"bucket {name}: {folder} is not a folder")
+        if not 0 <= self.port <= 65_535:
+            raise OptionsError(f"the service can't listen on port {self.port}: there is none")
+        if not self.is_loopback and not self.credentials:
+            raise OptionsError(
+                f"{self.host} can be reached from other machines: give a credentials file, "
+                "so that requests have to be signed, or stay on 127.0.0.1"
+            )
+        if self.backbone is not None and self.detector is not None:
+            raise OptionsError("a detector learns no more: give a backbone or a detector")
+        if self.network and self.detector is not None:
+            raise OptionsError("a detector learns no more: give a detector or train a network")
+        if self.network and find_spec("torch") is None:
+            raise OptionsError(
+                "--network needs PyTorch, which is not installed: "
+                "pip install 'lfv-pipeline[network]'"
+            )
+        if not 1 <= self.graph_mib <= MAX_GRAPH_MIB:
+            raise OptionsError(f"a graph may have 1 to {MAX_GRAPH_MIB} MiB, not {self.graph_mib}")
+        if not re.fullmatch("[0-9]{12}", self.account_id):
+            raise OptionsError(f"an account id has 12 digits, which {self.account_id!r} has not")
+        if self.limits.inference_units < 1:
+            raise OptionsError(
+                f"no model can be hosted with {self.limits.inference_units} inference units"
+            )
+        self._check_tls()
+
+    def _check_tls(self) -> None:
+        if self.tls_certificate is None and self.tls_key is None:
+            return
+        if self.tls_certificate is None or self.tls_key is None:
+            raise OptionsError("TLS needs both a certificate and its key")
+        for path in (self.tls_certificate, self.tls_key):
+            try:
+                path.read_bytes()
+            except OSError as error:
+                raise OptionsError(f"TLS file {path} can't be read: {error.strerror}") from error
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+                self.tls_certificate, self.tls_key, self._no_password
+            )
+        except ssl.SSLError as error:
+            raise OptionsError(
+                f"{self.tls_certificate} and {self.tls_key} are no certificate and its key in PEM"
+                f" format: {error.reason or error}"
+            ) from error
+
+    def _no_password(self) -> str:
+        # OpenSSL would ask the terminal, which a service has not.
+        raise OptionsError(f"the TLS key {self.tls_key} is encrypted; give it without a password")
+
+    @property
+    def is_loopback(self) -> bool:
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def embedded(self) -> bool:
+        return self.exit_when_unused is not None
+
+
+def parse_bucket(text: str) -> tuple[str, Path]:
+    """``NAME=FOLDER`` as a pair. Raises OptionsError."""
+    name, separator, folder = text.partition("=")
+    if not (separator and name and folder):
+        raise OptionsError(f"a bucket is given as NAME=FOLDER, not {text!r}")
+    return name, Path(os.path.abspath(Path(folder).expanduser()))  # noqa: PTH100 (keep links)
+
+
+def read_credentials(path: Path) -> dict[str, str]:
+    """Secrets by access key, from a file in the format of ``~/.aws/credentials``.
+
+    Every section is one key pair. Raises OptionsError.
+    """
+    from configparser import ConfigParser
+    from configparser import Error as ConfigError
+
+    parser = ConfigParser(interpolation=None)
+    try:
+        with path.open(encoding="utf-8") as file:
+            parser.read_file(file)
+    except (OSError, UnicodeDecodeError, ConfigError) as error:
+        raise OptionsError(f"credentials file {path}: {error}") from error
+    found: dict[str, str] = {}
+    for section in parser.sections():
+        key = parser.get(section, "aws_access_key_id", fallback="")
+        secret = parser.get(section, "aws_secret_access_key", fallback="")
+        if not key or not secret:
+            raise OptionsError(
+                f"credentials file {path}: [{section}] lacks aws_access_key_id "
+                "or aws_secret_access_key"
+            )
+        found[key] = secret
+    if not found:
+        raise OptionsError(f"credentials file {path}: no key pair in it")
+    return found

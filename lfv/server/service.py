@@ -1,0 +1,236 @@
+"""Puts the service together and runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from functools import partial
+from pathlib import Path
+
+import orjson
+import uvicorn
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from lfv.server import metrics
+from lfv.server.api import Api
+from lfv.server.bodies import is_framed_twice
+from lfv.server.buckets import Buckets
+from lfv.server.database import Database
+from lfv.server.detection import Detector
+from lfv.server.embedded import until_unused
+from lfv.server.errors import OptionsError
+from lfv.server.graphs import accept_graphs
+from lfv.server.home import Home
+from lfv.server.hosting.manager import HostingManager
+from lfv.server.jobs.context import JobContext
+from lfv.server.locality import headers_of, is_from_here
+from lfv.server.options import ServeOptions
+from lfv.server.transport import Server, bounded_protocol
+from lfv.server.work import BackgroundWork
+
+_log = logging.getLogger(__name__)
+_GRACEFUL_SECONDS = 20
+_BACKLOG = 2048
+
+
+def run(options: ServeOptions, *, ready: Callable[[str], None] = lambda _: None) -> None:
+    """Serve until SIGTERM or SIGINT, or, embedded, until no client is left.
+
+    ``ready`` is called with the endpoint's URL once it answers. Raises OptionsError and HomeError
+    before anything is served.
+    """
+    options.check()
+    asyncio.run(_serve(options, ready))
+
+
+async def _serve(options: ServeOptions, ready: Callable[[str], None]) -> None:
+    listener = _listen(options)
+    try:
+        home = Home(options.home)
+    except BaseException:
+        listener.close()
+        raise
+    try:
+        if options.ready_file is not None:
+            _check_writable(options.ready_file)
+        graphs = await asyncio.to_thread(accept_graphs, options, home)
+        database = Database(home.database)
+        try:
+            await _serve_from(options, listener, home, database, graphs, ready)
+        finally:
+            database.close()
+    finally:
+        listener.close()
+        home.close()
+
+
+async def _serve_from(
+    options: ServeOptions,
+    listener: socket.socket,
+    home: Home,
+    database: Database,
+    graphs: Mapping[str, Path],
+    ready: Callable[[str], None],
+) -> None:
+    buckets = Buckets(options.buckets, s3=options.s3, s3_endpoint_url=options.s3_endpoint_url)
+    context = JobContext(database, buckets, home, options.limits, graphs, options.network)
+    hosting = HostingManager(database, home, options.engine, options.limits, options.serving)
+    work = BackgroundWork(context, hosting, options.engine)
+    measured = metrics.Metrics(lambda: hosting.pools)
+    api = Api(options, database, work, Detector(database, hosting), measured)
+    pages: dict[str, Callable[[bool], Response]] = {
+        "/health": partial(_health, hosting),
+        "/metrics": partial(_metrics, options, measured),
+    }
+
+    # Not Starlette's router: it matches the decoded path, and there any character may stand.
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        page = pages.get(scope["path"]) if scope["method"] == "GET" else None
+        headers = headers_of(scope)
+        from_here = is_from_here(scope, headers)
+        # Without keys nobody else is answered, which the API says in its own way.
+        if page is None or is_framed_twice(headers) or not (from_here or options.credentials):
+            await api(scope, receive, send)
+        else:
+            await page(from_here)(scope, receive, send)
+
+    server = Server(
+        _uvicorn_config(options, app), lambda: _tell_ready(options, listener, graphs, ready)
+    )
+    watch = asyncio.create_task(_end_when_unused(options, server))
+    work.take_up(embedded=options.embedded)
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        if options.ready_file is not None:
+            with suppress(OSError):
+                options.ready_file.unlink()
+        await hosting.close()
+        await asyncio.to_thread(work.close)
+        api.close()
+        watch.cancel()
+        with suppress(asyncio.CancelledError):
+            await watch
+
+
+def _listen(options: ServeOptions) -> socket.socket:
+    with ExitStack() as stack:
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(
+                options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+            listener = stack.enter_context(socket.socket(family, kind, protocol))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            # At once: two may bind the same port, and it is here that the second is told.
+            listener.listen(_BACKLOG)
+        except (OSError, UnicodeError) as error:  # the latter for what can't be a host's name
+            where = f"{options.host}:{options.port}"
+            raise OptionsError(f"the service can't listen on {where}: {error}") from error
+        stack.pop_all()
+    return listener
+
+
+def _uvicorn_config(options: ServeOptions, app: ASGIApp) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=bounded_protocol(options.transport),
+        ws="none",
+        loop="asyncio",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        backlog=_BACKLOG,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=int(options.transport.keep_alive),
+        timeout_graceful_shutdown=_GRACEFUL_SECONDS,
+        ssl_certfile=options.tls_certificate,
+        ssl_keyfile=options.tls_key,
+    )
+
+
+def endpoint_url(options: ServeOptions, listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    scheme = "http" if options.tls_certificate is None else "https"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _tell_ready(
+    options: ServeOptions,
+    listener: socket.socket,
+    graphs: Mapping[str, Path],
+    ready: Callable[[str], None],
+) -> None:
+    url = endpoint_url(options, listener)
+    _log.info("listening on %s", url)
+    if options.ready_file is not None:
+        told = {
+            "endpoint_url": url,
+            "pid": os.getpid(),
+            "graphs": [*(p.stem for p in graphs.values()), *["network"] * options.network],
+        }
+        _write_atomically(options.ready_file, orjson.dumps(told))
+    ready(url)
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    """Raises OptionsError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _check_writable(path: Path) -> None:
+    """Before anything is begun. Raises OptionsError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+        temporary.unlink()
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> OptionsError:
+    return OptionsError(f"the ready file {path} can't be written: {error.strerror}")
+
+
+async def _end_when_unused(options: ServeOptions, server: Server) -> None:
+    if options.exit_when_unused is not None:
+        await until_unused(options.exit_when_unused)
+        _log.info("no client is left")
+        server.should_exit = True
+
+
+def _health(hosting: HostingManager, from_here: bool) -> JSONResponse:
+    if not from_here:  # that it works is all that a stranger is told
+        return JSONResponse({"status": "ok"})
+    hosted = [
+        {
+            "project": pool.model.project_name,
+            "version": str(pool.model.version),
+            "units": pool.units,
+            "in_hand": pool.in_hand,
+            "waiting": pool.waiting,
+        }
+        for pool in hosting.pools
+    ]
+    return JSONResponse({"status": "ok", "hosted": hosted})
+
+
+def _metrics(options: ServeOptions, measured: metrics.Metrics, from_here: bool) -> Response:
+    if not from_here and not options.open_metrics:
+        return Response("metrics are told to this machine only", status_code=403)
+    return Response(measured.exposition(), media_type=metrics.CONTENT_TYPE)

@@ -1,0 +1,174 @@
+"""AWS Signature Version 4, seen from the service.
+
+The algorithm is described in the IAM User Guide under "Create a signed AWS API request". With no
+keys configured a signature is only read for its region; with keys, every request needs a good one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+from lfv.server.errors import AccessDeniedError
+
+ALGORITHM = "AWS4-HMAC-SHA256"
+SERVICE = "lookoutvision"
+MAX_SKEW_SECONDS = 300
+UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
+
+_HEADER = re.compile(
+    rf"{ALGORITHM} +Credential=(?P<credential>[^,\s]+),? *SignedHeaders=(?P<headers>[^,\s]+),?"
+    r" *Signature=(?P<signature>[0-9a-f]{64})"
+)
+_DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
+_NO_BODY = hashlib.sha256(b"").hexdigest()
+_MEMBERS = ("content-type", "x-amzn-client-token")
+"""Headers that an operation may take a member from."""
+_REGION = re.compile(r"[a-z]{2}[a-z0-9-]{1,30}")
+
+
+@dataclass(frozen=True)
+class Authorization:
+    access_key: str
+    date: str
+    region: str
+    service: str
+    signed_headers: tuple[str, ...]
+    signature: str
+
+
+@dataclass(frozen=True)
+class SignedRequest:
+    method: str
+    raw_path: bytes
+    """As sent, without the query."""
+    query: Sequence[tuple[str, str]]
+    headers: Mapping[str, str]
+    """Lower-case names; repeated headers joined by commas."""
+    is_tls: bool
+
+
+def read_authorization(header: str | None) -> Authorization | None:
+    """The parts of an Authorization header, or None if it isn't one of Signature Version 4."""
+    found = _HEADER.fullmatch(header or "")
+    if found is None:
+        return None
+    scope = found["credential"].split("/")
+    if len(scope) != 5 or scope[4] != "aws4_request" or not _REGION.fullmatch(scope[2]):
+        return None
+    return Authorization(
+        access_key=scope[0],
+        date=scope[1],
+        region=scope[2],
+        service=scope[3],
+        signed_headers=tuple(found["headers"].split(";")),
+        signature=found["signature"],
+    )
+
+
+class Verifier:
+    def __init__(self, secrets: Mapping[str, str]) -> None:
+        self._secrets = dict(secrets)
+
+    def check_before_body(
+        self, request: SignedRequest, authorization: Authorization | None, now: datetime
+    ) -> Authorization:
+        """All that can be refused without reading the body. Raises AccessDeniedError."""
+        if authorization is None:
+            raise AccessDeniedError("the request is not signed with AWS Signature Version 4")
+        if authorization.access_key not in self._secrets:
+            raise AccessDeniedError("the access key is not known here")
+        if authorization.service != SERVICE:
+            raise AccessDeniedError(f"the signature is not for the service {SERVICE}")
+        if uncovered := sorted(_to_be_signed(request) - set(authorization.signed_headers)):
+            raise AccessDeniedError(f"the signature has to cover the header {uncovered[0]}")
+        signed_at = _moment(request.headers.get("x-amz-date", ""))
+        if abs((now - signed_at).total_seconds()) > MAX_SKEW_SECONDS:
+            raise AccessDeniedError(
+                "Signature expired or not yet valid: the request's time is more than"
+                f" {MAX_SKEW_SECONDS} s off this service's"
+            )
+        if request.headers["x-amz-date"][:8] != authorization.date:
+            raise AccessDeniedError("the signature's scope is of another day than the request")
+        declared = request.headers.get("x-amz-content-sha256")
+        if declared is not None and declared.startswith("STREAMING-"):
+            raise AccessDeniedError("signatures in chunks are not supported; sign the whole body")
+        return authorization
+
+    def check(self, request: SignedRequest, authorization: Authorization, body_sha256: str) -> None:
+        """Compare the signature, and the body with its declared digest.
+
+        Raises AccessDeniedError.
+        """
+        declared = request.headers.get("x-amz-content-sha256")
+        payload = body_sha256
+        if declared == UNSIGNED_PAYLOAD:
+            # The AWS SDK for Java signs requests without a body like that, TLS or not.
+            if not request.is_tls and body_sha256 != _NO_BODY:
+                raise AccessDeniedError("the body has to be signed unless the connection is TLS")
+            payload = UNSIGNED_PAYLOAD
+        elif declared is not None and not hmac.compare_digest(declared.encode(), payload.encode()):
+            raise AccessDeniedError("the body is not the one that x-amz-content-sha256 declares")
+        secret = self._secrets[authorization.access_key]
+        expected = signature(request, authorization, secret, payload)
+        if not hmac.compare_digest(expected, authorization.signature):
+            raise AccessDeniedError(
+                "the request's signature does not match: wrong secret key, or changed on its way"
+            )
+
+
+def _to_be_signed(request: SignedRequest) -> set[str]:
+    """Headers that would make it another request if somebody on the way set or changed them."""
+    given = {name for name in request.headers if name.startswith("x-amz-") or name in _MEMBERS}
+    return {"host", "x-amz-date"} | given
+
+
+def _moment(text: str) -> datetime:
+    try:
+        if _DATE.fullmatch(text):
+            return datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        pass
+    raise AccessDeniedError("the header x-amz-date is missing or no date")
+
+
+def signature(
+    request: SignedRequest, authorization: Authorization, secret: str, payload: str
+) -> str:
+    """The signature this request should have, in hexadecimal."""
+    scope = f"{authorization.date}/{authorization.region}/{authorization.service}/aws4_request"
+    canonical = _canonical_request(request, authorization.signed_headers, payload)
+    text = "\n".join(
+        (
+            ALGORITHM,
+            request.headers.get("x-amz-date", ""),
+            scope,
+            hashlib.sha256(canonical.encode("latin-1", "replace")).hexdigest(),
+        )
+    )
+    key = f"AWS4{secret}".encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return hmac.digest(key, text.encode(), "sha256").hex()
+
+
+def _canonical_request(request: SignedRequest, signed_headers: Sequence[str], payload: str) -> str:
+    # Outside S3 the path is encoded once more: the %3A of an ARN becomes %253A.
+    path = quote(request.raw_path, safe="/-_.~")
+    query = "&".join(
+        f"{key}={value}"
+        for key, value in sorted(
+            (quote(key, safe="-_.~"), quote(value, safe="-_.~")) for key, value in request.query
+        )
+    )
+    headers = "".join(
+        f"{name}:{' '.join(request.headers.get(name, '').split())}\n" for name in signed_headers
+    )
+    return "\n".join(
+        (request.method, path or "/", query, headers, ";".join(signed_headers), payload)
+    )

@@ -1,0 +1,147 @@
+"""Runs what operations start: datasets, trainings and packaging in threads, hosting in the loop."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from lfv.server.hosting.manager import HostingManager
+from lfv.server.jobs import datasets as dataset_jobs
+from lfv.server.jobs.context import JobContext
+from lfv.server.jobs.packaging import package
+from lfv.server.jobs.training import Trainings
+from lfv.server.recording import ServiceEndingError
+from lfv.server.state import datasets, models, packaging
+from lfv.server.states import MODEL_TRANSITIONS, ON_ITS_WAY_UP, ModelEvent, ModelStatus
+from lfv.server.threads import Threads
+
+_log = logging.getLogger(__name__)
+_LAST_SECONDS = 5.0
+"""How long work that is under way may take when the service ends."""
+
+
+class BackgroundWork:
+    """The Work of operations.call. Its methods may be called from any thread."""
+
+    def __init__(self, context: JobContext, hosting: HostingManager, engine: str) -> None:
+        self._context = context
+        self._hosting = hosting
+        self._trainings = Trainings(context, engine)
+        limits = context.limits
+        # What reads from S3 may wait for it long, and what doesn't has nothing to wait for: so each
+        # has threads of its own, and of trainings and packaging jobs every one that is allowed.
+        self._datasets = Threads(2, "datasets")
+        self._datasets_in_s3 = Threads(4, "datasets in S3")
+        self._removal = Threads(1, "removal")
+        self._training = Threads(limits.concurrent_trainings, "training")
+        self._packing = Threads(limits.concurrent_packaging_jobs, "packaging")
+
+    def read_manifest(self, project_id: int, kind: str) -> None:
+        self._submit(self._datasets, self._read_manifest, project_id, kind)
+
+    def _read_manifest(self, project_id: int, kind: str) -> None:
+        dataset = self._context.record(
+            lambda tx: datasets.find(tx, project_id, kind), f"a {kind} dataset is to be read"
+        )
+        source = dataset.source if dataset is not None else None
+        read = partial(dataset_jobs.read_manifest, self._context, project_id, kind)
+        if source is None or self._context.buckets.is_folder(source.bucket):
+            read()
+        else:
+            self._submit(self._datasets_in_s3, read)
+
+    def apply_changes(self, project_id: int, kind: str) -> None:
+        self._submit(self._datasets, dataset_jobs.apply_changes, self._context, project_id, kind)
+
+    def prepare_training(self, model_id: str, lines: Mapping[str, Sequence[str]]) -> None:
+        self._trainings.prepare(model_id, lines)
+
+    def train(self, model_id: str) -> None:
+        self._submit(self._training, self._trainings.run, model_id)
+
+    def training_progress(self, model_id: str) -> str | None:
+        return self._trainings.progress(model_id)
+
+    def host(self, model_id: str) -> None:
+        self._hosting.host(model_id)
+
+    def unhost(self, model_id: str) -> None:
+        self._hosting.unhost(model_id)
+
+    def remove_model(self, model_id: str) -> None:
+        self._submit(self._removal, self._remove, model_id)
+
+    def package(self, job_id: int) -> None:
+        self._submit(self._packing, package, self._context, job_id)
+
+    def take_up(self, *, embedded: bool) -> None:
+        """Go on where the last service on this folder ended, however that was."""
+        event = ModelEvent.EMBEDDED_RESTARTED if embedded else ModelEvent.SERVICE_RESTARTED
+        with self._context.database.transaction() as tx:
+            known = models.every(tx)
+            for model in known:
+                if (model.status, event) in MODEL_TRANSITIONS:
+                    moved = models.move(tx, model, event, _after_restart(model.status, event))
+                    if moved.status == ModelStatus.TRAINED:
+                        models.set_units(tx, moved, None, None)
+            found = models.every(tx)
+            unfinished_datasets = datasets.unfinished(tx)
+            unfinished_jobs = packaging.unfinished(tx)
+        self._context.home.remove_unknown_models({model.id for model in known})
+        for dataset in unfinished_datasets:
+            self.read_manifest(dataset.project_id, dataset.kind)
+            self.apply_changes(dataset.project_id, dataset.kind)
+        for job in unfinished_jobs:
+            self.package(job.id)
+        for model in found:
+            if model.status == ModelStatus.TRAINING:
+                self.train(model.id)
+            elif model.status == ModelStatus.DELETING:
+                self.remove_model(model.id)
+            elif model.status in ON_ITS_WAY_UP:
+                self.host(model.id)
+
+    def close(self) -> None:
+        """End all work, in bounded time; what was not done is taken up by the next service."""
+        self._context.stopping.set()
+        self._trainings.end_all()
+        pools = (self._datasets, self._datasets_in_s3, self._removal, self._training, self._packing)
+        for pool in pools:
+            pool.close()
+        ends = time.monotonic() + _LAST_SECONDS
+        for pool in pools:
+            if not pool.wait(max(0.0, ends - time.monotonic())):
+                _log.warning("%s: some is left to the next start of the service", pool.name)
+
+    def _remove(self, model_id: str) -> None:
+        self._context.home.remove_model(model_id)
+        self._context.record(lambda tx: models.remove(tx, model_id), f"model {model_id}: deleted")
+
+    def _submit(self, pool: Threads, job: Callable[..., None], *arguments: Any) -> None:
+        def run() -> None:
+            try:
+                job(*arguments)
+            except ServiceEndingError:
+                _log.info("%s: a job is left to the next start of the service", pool.name)
+            except Exception:  # noqa: BLE001 (a job has no caller that could hear of it)
+                _log.exception("%s: a job failed", pool.name)
+
+        try:
+            pool.submit(run)
+        except RuntimeError:
+            _log.info("%s: a job is left to the next start of the service", pool.name)
+
+
+def _after_restart(status: ModelStatus, event: ModelEvent) -> str:
+    if status == ModelStatus.TRAINING:
+        return (
+            "Training failed: the service that trained it has ended."
+            if event == ModelEvent.EMBEDDED_RESTARTED
+            else "The training begins again after a restart of the service."
+        )
+    if MODEL_TRANSITIONS[status, event] == ModelStatus.TRAINED:
+        return "The model is trained and not running."
+    return "The model is being started again after a restart of the service."

@@ -82,7 +82,7 @@ def test_every_code_of_a_host_is_told() -> None:
 
 def test_the_tree_of_errors_is_complete() -> None:
     tree = f"{errors.__doc__}{client_errors.__doc__}"
-    for name, _ in ERRORS.items():
+    for name in ERRORS:
         assert re.search(rf"\b{name}\b", tree), f"{name} is missing in the tree of errors.py"
     codes = [each.code for _, each in ERRORS.items() if issubclass(each, errors.LfvError)]
     assert len(codes) == len(set(codes))

@@ -9,9 +9,10 @@ import threading
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from tests.support import standin
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a stand-in answers."""
+    """Where a stand-in answers; `close` takes it off the network, where a test can do that."""
 
     url: str
+    close: Callable[[], None] = lambda: None
 
     def script(self, **members: Any) -> None:
         """Set what happens next; see `standin`."""
@@ -79,17 +81,23 @@ def wait_until(condition: Any, seconds: float = 60.0) -> float:
 
 
 @contextmanager
-def endpoint_in_thread() -> Iterator[Endpoint]:
+def endpoint_in_thread(
+    serve: Callable[[], ThreadingHTTPServer] = lambda: standin.serve(standin.Model()),
+) -> Iterator[Endpoint]:
     """A stand-in in this process, with a state of its own."""
-    server = standin.serve(standin.Model())
+    server = serve()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    try:
-        yield Endpoint(f"http://127.0.0.1:{server.server_address[1]}")
-    finally:
+
+    def close() -> None:
         server.shutdown()
         thread.join()
         server.server_close()
+
+    try:
+        yield Endpoint(f"http://127.0.0.1:{server.server_address[1]}", close)
+    finally:
+        close()
 
 
 @contextmanager

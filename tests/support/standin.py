@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 MODEL_PATH = re.compile(r"/2020-11-20/projects/([^/]+)/models/([^/]+)(/start|/stop|/detect)?$")
+PROJECT = "parts"
 STATUS = {
     "ValidationException": 400,
     "ServiceQuotaExceededException": 402,
@@ -151,6 +152,9 @@ class Handler(BaseHTTPRequestHandler):
         if match is None:
             return self._answer(404, {"Message": "no such path"}, "ResourceNotFoundException")
         project, version, verb = match[1], match[2], match[3] or ""
+        if project != PROJECT:
+            name = "ResourceNotFoundException"
+            return self._answer(404, error_body(name) | {"Message": f"no project {project}"}, name)
         operation = OPERATIONS[verb]
         facts = {"sha256": hashlib.sha256(body).hexdigest()} if verb == "/detect" else {}
         scripted = self.model.next_failure(operation)
@@ -215,14 +219,10 @@ class Handler(BaseHTTPRequestHandler):
     def _DetectAnomalies(self, _: str, __: str, body: bytes) -> dict[str, Any]:  # noqa: N802
         if self.model.settle() != "HOSTED":
             raise Refused("ConflictException")
+        if not is_image(body):
+            raise Refused("ValidationException")
         time.sleep(self.model.next_detect_seconds())
-        digest = hashlib.sha256(body).digest()
-        result = {
-            "Source": {"Type": "direct"},
-            "IsAnomalous": digest[0] % 4 == 0,
-            "Confidence": round(0.5 + digest[1] / 512, 4),
-        }
-        return {"DetectAnomalyResult": result}
+        return {"DetectAnomalyResult": result_of(body)}
 
     def _answer(self, status: int, body: dict[str, Any], error: str | None = None) -> None:
         data = json.dumps(body).encode()
@@ -234,6 +234,22 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("x-amzn-ErrorType", error)
         self.end_headers()
         self.wfile.write(data)
+
+
+def is_image(body: bytes) -> bool:
+    """Whether `body` looks like a whole PNG or JPEG."""
+    png = body.startswith(b"\x89PNG") and body.rstrip(b"\n").endswith(b"IEND\xaeB`\x82")
+    return png or (body.startswith(b"\xff\xd8") and body.endswith(b"\xff\xd9"))
+
+
+def result_of(body: bytes) -> dict[str, Any]:
+    """The answer for an image, which its bytes alone decide."""
+    digest = hashlib.sha256(body).digest()
+    return {
+        "Source": {"Type": "direct"},
+        "IsAnomalous": digest[0] % 4 == 0,
+        "Confidence": round(0.5 + digest[1] / 512, 4),
+    }
 
 
 def description(project: str, version: str) -> dict[str, Any]:

@@ -1,0 +1,335 @@
+"""What every host does alike, whatever the place where its model lives.
+
+One suite over all kinds: a host is one of ours when it passes. What is particular to one protocol
+is tested beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import cast
+
+import pytest
+
+from lfv.client.clock import Backoff
+from lfv.client.errors import (
+    HostAccessDenied,
+    HostConflict,
+    HostError,
+    HostingInterrupted,
+    HostingTimedOut,
+    HostRejected,
+    HostUnreachable,
+    ModelNotFound,
+)
+from lfv.client.hosting import ensure_hosted, ensure_stopped
+from lfv.client.hosts import HostSpec, ModelHost, Units, open_host
+from lfv.formats.status import ModelStatus
+from tests.client.conftest import make_image
+from tests.support.places import HANG_SECONDS, PLACES, Place
+
+QUICK = Backoff(0.02, 1.0, 0.02)
+DOWN = ModelStatus.TRAINED
+
+
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    opened = cast("AbstractContextManager[Place]", PLACES[request.param]())
+    with opened as place:
+        place.endpoint.script(hang_seconds=HANG_SECONDS)
+        yield place
+
+
+@pytest.fixture
+def host(place: Place) -> Iterator[ModelHost]:
+    host = open_host(place.spec)
+    yield host
+    host.close()
+
+
+def bring_up(host: ModelHost, token: str = "a-token", seconds: float = 30) -> bool:
+    """Whether it was our start that brought the model up."""
+    return ensure_hosted(host, Units(1), token, timeout=seconds, poll=QUICK).started
+
+
+def bring_down(host: ModelHost, seconds: float = 30, settle: float = 0.0) -> bool:
+    """Whether the model was up."""
+    outcome = ensure_stopped(host, "a-stop", timeout=seconds, settle=settle, poll=QUICK)
+    return outcome.was_up
+
+
+def starts(place: Place) -> int:
+    """How many starts had their effect."""
+    return len(place.endpoint.calls("StartModel", "ok"))
+
+
+# -- up --
+
+
+def test_a_start_hosts_the_model(place: Place, host: ModelHost) -> None:
+    assert host.describe().status is DOWN
+    assert bring_up(host)
+    state = host.describe()
+    assert state.status is ModelStatus.HOSTED
+    assert state.model_arn
+    assert starts(place) == 1
+
+
+def test_the_model_is_the_same_one_whether_it_is_up_or_down(host: ModelHost) -> None:
+    before = host.describe()
+    bring_up(host)
+    after = host.describe()
+    assert (before.model_arn, before.created_at) == (after.model_arn, after.created_at)
+
+
+def test_a_model_that_somebody_else_hosts_is_adopted(place: Place, host: ModelHost) -> None:
+    place.endpoint.script(hosted=True)
+    assert not bring_up(host)
+    assert starts(place) == 0
+
+
+def test_two_starts_at_once_host_the_model_once(place: Place) -> None:
+    place.endpoint.script(start_seconds=0.3)
+    hosts = [open_host(place.spec) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        started = list(pool.map(bring_up, hosts, ["one", "two"]))
+    assert sum(started) == 1
+    assert starts(place) == 1
+    for host in hosts:
+        host.close()
+
+
+def test_a_start_whose_answer_is_lost_counts(place: Place, host: ModelHost) -> None:
+    place.endpoint.script(fail={"StartModel": ["lost"]})
+    assert bring_up(host)
+    assert starts(place) == 1
+
+
+def test_a_start_that_is_not_answered_is_repeated(place: Place, host: ModelHost) -> None:
+    place.endpoint.script(fail={"StartModel": ["hang"]})
+    assert bring_up(host)
+
+
+def test_a_start_that_fails_for_a_moment_is_repeated(place: Place, host: ModelHost) -> None:
+    failures = ["ThrottlingException", "InternalServerException"]
+    place.endpoint.script(fail={"StartModel": failures})
+    assert bring_up(host)
+    assert starts(place) == 1
+
+
+def test_a_start_that_is_not_allowed_fails_at_once(place: Place, host: ModelHost) -> None:
+    place.endpoint.script(fail={"StartModel": ["AccessDeniedException"]})
+    with pytest.raises(HostAccessDenied):
+        bring_up(host)
+    assert host.describe().status is DOWN
+
+
+def test_a_start_that_takes_too_long_is_said_so(place: Place, host: ModelHost) -> None:
+    place.endpoint.script(start_seconds=20)
+    with pytest.raises(HostingTimedOut) as caught:
+        bring_up(host, seconds=0.5)
+    assert caught.value.start_requested
+
+
+def test_a_start_that_happens_after_all_is_stopped(place: Place, host: ModelHost) -> None:
+    """Nobody waits for the start any more, and then it takes effect."""
+    place.endpoint.script(fail={"StartModel": ["late"]})
+    stop = threading.Event()
+
+    def watch(text: str) -> None:
+        if "failed" in text:
+            stop.set()
+
+    with pytest.raises(HostingInterrupted) as caught:
+        ensure_hosted(
+            host, Units(1), "late", timeout=30, stop_event=stop, progress=watch, poll=QUICK
+        )
+    assert caught.value.start_requested
+    timer = threading.Timer(0.3, place.endpoint.script, kwargs={"release": True})
+    timer.start()
+    assert bring_down(host, settle=2.0)
+    timer.join()
+    assert host.describe().status is DOWN
+    assert place.leftovers() == []
+
+
+def test_a_look_that_fails_for_a_moment_is_repeated(place: Place, host: ModelHost) -> None:
+    place.endpoint.script(
+        fail={"DescribeModel": ["ThrottlingException", "InternalServerException"]}
+    )
+    assert bring_up(host)
+
+
+# -- detection --
+
+
+def test_detection_answers_for_the_bytes(place: Place, host: ModelHost, png: bytes) -> None:
+    bring_up(host)
+    detection = host.detect(png, "image/png")
+    digest = hashlib.sha256(png).digest()
+    assert detection.result.is_anomalous is (digest[0] % 4 == 0)
+    assert detection.result.confidence == pytest.approx(0.5 + digest[1] / 512, abs=1e-4)
+    assert detection.request_id
+    assert detection.attempts == 1
+    assert detection.latency_ms > 0
+    assert len(place.endpoint.asked()) == 1
+
+
+def test_the_answer_is_kept_as_it_was_given(place: Place, host: ModelHost, jpeg: bytes) -> None:
+    bring_up(host)
+    response = host.detect(jpeg, "image/jpeg").result.to_response()
+    assert {"Source", "IsAnomalous", "Confidence"} <= set(response)
+
+
+def test_many_threads_detect_at_once(place: Place, host: ModelHost) -> None:
+    bring_up(host)
+    images = [make_image(size=(64 + number, 64)) for number in range(12)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda image: host.detect(image, "image/png"), images))
+    assert len(found) == len(place.endpoint.asked()) == 12
+
+
+@pytest.mark.parametrize("body", [b"not an image", make_image()[:60]], ids=["text", "cut short"])
+def test_a_damaged_image_is_refused_once(place: Place, host: ModelHost, body: bytes) -> None:
+    bring_up(host)
+    with pytest.raises(HostRejected) as caught:
+        host.detect(body, "image/png")
+    assert not caught.value.retryable
+    assert caught.value.attempts == 1
+    assert host.describe().status is ModelStatus.HOSTED
+
+
+@pytest.mark.parametrize("failure", ["ThrottlingException", "InternalServerException", "hang"])
+def test_detection_is_repeated_after_what_passes(
+    place: Place, host: ModelHost, png: bytes, failure: str
+) -> None:
+    bring_up(host)
+    place.endpoint.script(fail={"DetectAnomalies": [failure]})
+    assert host.detect(png, "image/png").attempts == 2
+
+
+def test_detection_ends_with_its_time(place: Place, host: ModelHost, png: bytes) -> None:
+    bring_up(host)
+    place.endpoint.script(fail={"DetectAnomalies": ["ThrottlingException"] * 50})
+    with pytest.raises(HostError) as caught:
+        host.detect(png, "image/png", timeout=0.5)
+    assert caught.value.retryable
+
+
+def test_detection_without_a_hosted_model_is_no_image_s_fault(
+    place: Place, host: ModelHost, png: bytes
+) -> None:
+    with pytest.raises((HostConflict, ModelNotFound)):
+        host.detect(png, "image/png")
+    assert place.endpoint.asked() == {}
+
+
+# -- down --
+
+
+def test_a_stop_takes_the_model_down_and_leaves_nothing(place: Place, host: ModelHost) -> None:
+    bring_up(host)
+    assert bring_down(host)
+    assert host.describe().status is DOWN
+    assert place.endpoint.status == DOWN
+    assert place.leftovers() == []
+
+
+def test_a_second_stop_finds_nothing_to_do(place: Place, host: ModelHost) -> None:
+    bring_up(host)
+    bring_down(host)
+    assert not bring_down(host)
+    assert len(place.endpoint.calls("StopModel", "ok")) == 1
+
+
+def test_two_stops_at_once_are_one(place: Place, host: ModelHost) -> None:
+    place.endpoint.script(stop_seconds=0.3)
+    bring_up(host)
+    other = open_host(place.spec)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(bring_down, [host, other]))
+    other.close()
+    assert place.endpoint.status == DOWN
+    assert place.leftovers() == []
+
+
+@pytest.mark.parametrize("failure", ["ThrottlingException", "InternalServerException", "hang"])
+def test_a_stop_that_fails_is_repeated(place: Place, host: ModelHost, failure: str) -> None:
+    bring_up(host)
+    place.endpoint.script(fail={"StopModel": [failure, failure]})
+    assert bring_down(host)
+    assert place.endpoint.status == DOWN
+    assert place.leftovers() == []
+
+
+def test_a_stop_whose_answer_is_lost_counts(place: Place, host: ModelHost) -> None:
+    bring_up(host)
+    place.endpoint.script(fail={"StopModel": ["lost"]})
+    bring_down(host)
+    assert place.endpoint.status == DOWN
+    assert place.leftovers() == []
+
+
+def test_a_stop_that_is_not_allowed_fails_at_once(place: Place, host: ModelHost) -> None:
+    bring_up(host)
+    place.endpoint.script(fail={"StopModel": ["AccessDeniedException"]})
+    with pytest.raises(HostAccessDenied):
+        bring_down(host)
+    assert bring_down(host)
+
+
+def test_a_stop_that_takes_too_long_is_said_so(place: Place, host: ModelHost) -> None:
+    bring_up(host)
+    place.endpoint.script(stop_seconds=20)
+    with pytest.raises(HostingTimedOut):
+        bring_down(host, seconds=0.5)
+
+
+def test_a_model_on_its_way_up_is_stopped(place: Place, host: ModelHost) -> None:
+    place.endpoint.script(start_seconds=0.6)
+    host.start(Units(1), "a-token")
+    assert bring_down(host)
+    assert place.endpoint.status == DOWN
+    assert place.leftovers() == []
+
+
+def test_a_model_is_hosted_again_after_a_stop(place: Place, host: ModelHost, png: bytes) -> None:
+    place.endpoint.script(stop_seconds=0.3)
+    bring_up(host, "one")
+    host.stop("a-stop")
+    assert bring_up(host, "two")
+    assert host.detect(png, "image/png").result.confidence > 0
+
+
+# -- from elsewhere --
+
+
+def test_another_process_stops_the_model_from_the_specification(
+    place: Place, host: ModelHost
+) -> None:
+    bring_up(host)
+    other = open_host(HostSpec.from_json(host.spec.to_json()))
+    assert bring_down(other)
+    other.close()
+    assert host.describe().status is DOWN
+    assert place.leftovers() == []
+
+
+def test_a_model_that_does_not_exist_is_not_found(place: Place) -> None:
+    with pytest.raises(ModelNotFound) as caught:
+        open_host(place.unknown).describe()
+    assert place.unknown.project in str(caught.value) or "no" in str(caught.value)
+
+
+def test_a_place_that_cannot_be_reached_is_said_so(
+    place: Place, host: ModelHost, png: bytes
+) -> None:
+    place.endpoint.close()
+    for call in (host.describe, lambda: host.detect(png, "image/png", timeout=0.3)):
+        with pytest.raises(HostUnreachable) as caught:
+            call()
+        assert caught.value.retryable

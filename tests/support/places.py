@@ -1,0 +1,46 @@
+"""Places where a model can live, as the suite of behaviours needs them: all alike.
+
+Each is a stand-in that speaks one host's protocol and is scripted like `standin`, whose names of
+operations (StartModel, StopModel, DetectAnomalies, DescribeModel) stand for what the host calls
+its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from lfv.client.hosts import HostSpec
+from tests.support.endpoints import Endpoint, endpoint_in_thread
+
+#: Seconds after which a host under test takes a call for lost.
+CONTROL_TIMEOUT = 1.0
+#: Seconds that a scripted "hang" or "lost" lasts: longer than a host waits.
+HANG_SECONDS = 1.5
+
+
+@dataclass(frozen=True)
+class Place:
+    """A stand-in, how its one model is reached, and what a host has left in the account."""
+
+    kind: str
+    endpoint: Endpoint
+    spec: HostSpec
+    unknown: HostSpec
+    leftovers: Callable[[], list[str]] = list
+
+
+@contextmanager
+def lookoutvision_place() -> Iterator[Place]:
+    """The Lookout for Vision API."""
+    with endpoint_in_thread() as endpoint:
+        options = {"control_timeout": CONTROL_TIMEOUT, "read_timeout": CONTROL_TIMEOUT}
+
+        def spec(project: str) -> HostSpec:
+            return HostSpec("lookoutvision", project, "1", endpoint.url, "us-east-1", options)
+
+        yield Place("lookoutvision", endpoint, spec("parts"), spec("no-such-project"))
+
+
+PLACES: dict[str, Callable[[], object]] = {"lookoutvision": lookoutvision_place}

@@ -72,8 +72,6 @@ def _stop(
     from lfv.client.hosts import HostSpec, open_host
     from lfv.formats.status import ModelStatus
 
-    up = {ModelStatus.STARTING_HOSTING, ModelStatus.HOSTED, ModelStatus.STOPPING_HOSTING}
-
     spec = HostSpec("lookoutvision", project, model_version, url, settings.region)
     host = open_host(spec)
     try:
@@ -98,7 +96,9 @@ def _stop(
     return {
         "project": project,
         "model_version": version,
-        "was_hosted": outcome.was_up or before.status in up,
+        "was_hosted": outcome.was_up
+        or before.status.is_up
+        or before.status is ModelStatus.STOPPING_HOSTING,
         "hosting_id": hosting.hosting_id if hosting else None,
         "stopped_at": outcome.stopped_at,
     }

@@ -12,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from lfv.client.api import lookoutvision_client
 from lfv.client.hosts.lookoutvision import client_config, list_models
 from lfv.client.hosts.translate import translate
+from lfv.formats.status import ModelStatus
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class ModelEntry:
     f1: float | None = None
     precision: float | None = None
     recall: float | None = None
+
+    @property
+    def is_up(self) -> bool:
+        """Whether hosting is billed; False for a status that is not known."""
+        return any(self.status == status for status in ModelStatus if status.is_up)
 
 
 def model_entries(

@@ -28,14 +28,6 @@ from lfv.formats.answers import Anomaly, DetectAnomalyResult
 from lfv.formats.status import ModelStatus
 
 FAKE_KIND = "fake"
-_UP = frozenset(
-    {
-        ModelStatus.STARTING_HOSTING,
-        ModelStatus.HOSTED,
-        ModelStatus.STOPPING_HOSTING,
-        ModelStatus.SYSTEM_UPDATING,
-    }
-)
 
 
 class FakeClock:
@@ -159,7 +151,7 @@ class FakeModel:
     @property
     def is_up(self) -> bool:
         """Whether it costs money."""
-        return self.status in _UP
+        return self.status.is_up or self.status is ModelStatus.STOPPING_HOSTING
 
     def count(self, operation: str) -> int:
         with self._lock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from lfv.formats.status import ModelStatus
 from lfv.server.database import Database
 from lfv.server.errors import ConflictError, InternalError, InvalidImageError
 from lfv.server.hosting.manager import HostingManager
@@ -12,7 +13,6 @@ from lfv.server.hosting.pool import Pool
 from lfv.server.images import CONTENT_TYPES, sniff
 from lfv.server.state import models, projects
 from lfv.server.state.models import LATEST, Model
-from lfv.server.states import ModelStatus
 
 
 class Detector:

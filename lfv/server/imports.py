@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from uuid import uuid4
 
+from lfv.formats.status import ModelStatus
 from lfv.server.archive import ArchivedModel, read_archive
 from lfv.server.database import Database
 from lfv.server.errors import ArchiveError, NotFoundError
@@ -16,7 +17,6 @@ from lfv.server.home import Home
 from lfv.server.options import ServeOptions
 from lfv.server.state import models, projects
 from lfv.server.state.models import Evaluation, NewModel
-from lfv.server.states import ModelStatus
 
 _log = logging.getLogger(__name__)
 

@@ -8,17 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-
-class ModelStatus(StrEnum):
-    TRAINING = "TRAINING"
-    TRAINED = "TRAINED"
-    TRAINING_FAILED = "TRAINING_FAILED"
-    STARTING_HOSTING = "STARTING_HOSTING"
-    HOSTED = "HOSTED"
-    HOSTING_FAILED = "HOSTING_FAILED"
-    STOPPING_HOSTING = "STOPPING_HOSTING"
-    SYSTEM_UPDATING = "SYSTEM_UPDATING"
-    DELETING = "DELETING"
+from lfv.formats.status import ModelStatus
 
 
 class ModelEvent(StrEnum):
@@ -69,8 +59,6 @@ MODEL_TRANSITIONS: dict[tuple[ModelStatus, ModelEvent], ModelStatus] = {
     (_S.HOSTING_FAILED, _E.DELETE): _S.DELETING,
 }
 
-ON_ITS_WAY_UP = frozenset({_S.STARTING_HOSTING, _S.SYSTEM_UPDATING})
-UNITS_IN_USE = frozenset({_S.STARTING_HOSTING, _S.HOSTED, _S.SYSTEM_UPDATING})
 HAS_ARTIFACT = frozenset(_S) - {_S.TRAINING, _S.TRAINING_FAILED, _S.DELETING}
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from lfv.formats.status import ModelStatus
 from lfv.server.hosting.manager import HostingManager
 from lfv.server.jobs import datasets as dataset_jobs
 from lfv.server.jobs.context import JobContext
@@ -15,7 +16,7 @@ from lfv.server.jobs.packaging import package
 from lfv.server.jobs.training import Trainings
 from lfv.server.recording import ServiceEndingError
 from lfv.server.state import datasets, models, packaging
-from lfv.server.states import MODEL_TRANSITIONS, ON_ITS_WAY_UP, ModelEvent, ModelStatus
+from lfv.server.states import MODEL_TRANSITIONS, ModelEvent
 from lfv.server.threads import Threads
 
 _log = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ class BackgroundWork:
                 self.train(model.id)
             elif model.status == ModelStatus.DELETING:
                 self.remove_model(model.id)
-            elif model.status in ON_ITS_WAY_UP:
+            elif model.status.is_coming_up:
                 self.host(model.id)
 
     def close(self) -> None:

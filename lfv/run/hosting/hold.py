@@ -37,7 +37,7 @@ from lfv.run.embedded_service import ServicePlaces
 from lfv.run.errors import ModelLost
 from lfv.run.hosting.guard import GuardConfig
 from lfv.run.hosting.guard_client import Guard
-from lfv.run.hosting.release import UP, release_and_stop, stop_hosting
+from lfv.run.hosting.release import release_and_stop, stop_hosting
 from lfv.run.limits import Limits
 from lfv.run.patience import with_patience
 from lfv_store import HostingStopping, Lease, Store, StoreUnavailable
@@ -191,8 +191,11 @@ class ModelHold:
     def _started_by_other(self, lease: Lease, deadline: float) -> bool:
         """Wait while another run, or somebody else, brings the model up; False when nobody does."""
         while (status := self._host.describe().status) is not ModelStatus.HOSTED:
-            coming = status in (ModelStatus.STARTING_HOSTING, ModelStatus.SYSTEM_UPDATING)
-            if not coming and status is not ModelStatus.STOPPING_HOSTING and self._ours(lease):
+            if (
+                not status.is_coming_up
+                and status is not ModelStatus.STOPPING_HOSTING
+                and self._ours(lease)
+            ):
                 return False
             self._tell("waiting for the model, which another has started")
             if time.monotonic() > deadline:
@@ -205,7 +208,7 @@ class ModelHold:
         """Commit the lease, and with it the intent to start, and tell the guard of it."""
         run, settings = self._run, self._run.settings
         while True:
-            already_hosted = self._host.describe().status in UP
+            already_hosted = self._host.describe().status.is_up
             try:
                 lease = with_patience(
                     lambda up=already_hosted: self._store.leases.acquire(  # type: ignore[misc]

@@ -18,7 +18,6 @@ from typing import Any
 from lfv.client.hosting import ensure_stopped
 from lfv.client.hosts import HostSpec, ModelHost, open_host
 from lfv.formats.errors import LfvError
-from lfv.formats.status import ModelStatus
 from lfv.run.embedded_service import embedded_service
 from lfv.run.patience import with_patience, within
 from lfv.settings import get_settings
@@ -31,9 +30,6 @@ logger = logging.getLogger(__name__)
 START_GRACE = timedelta(seconds=60)
 _DATABASE_PATIENCE_SECONDS = 10.0
 _WATCH_SECONDS = 0.5
-
-#: Hosted and billed, or on the way there.
-UP = (ModelStatus.STARTING_HOSTING, ModelStatus.HOSTED, ModelStatus.SYSTEM_UPDATING)
 
 
 @contextmanager
@@ -145,7 +141,7 @@ def _watch_for_late_start(
     while (left := _seconds_of_doubt(store, hosting_id)) > 0:
         time.sleep(min(left, _WATCH_SECONDS))
         # In this order: a model seen up before the hosting was still ours to end is ours to stop.
-        if host.describe().status in UP and _seconds_of_doubt(store, hosting_id) > 0:
+        if host.describe().status.is_up and _seconds_of_doubt(store, hosting_id) > 0:
             ensure_stopped(host, _token(hosting_id), timeout=deadline_seconds)
 
 

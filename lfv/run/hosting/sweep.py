@@ -21,7 +21,7 @@ from lfv.client.errors import HostError, HostingError
 from lfv.client.hosting import ensure_stopped
 from lfv.client.hosts import HostSpec, open_host
 from lfv.run.context import HOST_KIND
-from lfv.run.hosting.release import UP, stop_hosting
+from lfv.run.hosting.release import stop_hosting
 from lfv.settings import Settings
 from lfv_store import Hosting, Store
 
@@ -150,7 +150,7 @@ def _look_for_unknown(
     stated = store.hostings.list(limit=_STATED)
     for endpoint_url, region in sorted(_endpoints(stated, settings), key=str):
         try:
-            up = [model for model in model_entries(endpoint_url, region) if model.status in UP]
+            up = [model for model in model_entries(endpoint_url, region) if model.is_up]
         except HostError as error:
             unreachable.append(f"{endpoint_url or 'Amazon'}: {error}")
             continue

@@ -18,7 +18,7 @@ from lfv.server.options import Limits, Serving
 from lfv.server.recording import record_from_loop
 from lfv.server.state import models
 from lfv.server.state.models import Model
-from lfv.server.states import ON_ITS_WAY_UP, ModelEvent
+from lfv.server.states import ModelEvent
 
 _log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class HostingManager:
                 model = await record_from_loop(load, f"model {model_id}: start requested")
             except NotFoundError:
                 return
-            if model.status not in ON_ITS_WAY_UP:
+            if not model.status.is_coming_up:
                 return
             pool = self._make_pool(model)
             self._pools[model_id] = pool

@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 
+from lfv.formats.status import ModelStatus
 from lfv.server.database import Transaction
 from lfv.server.errors import BucketError, NotFoundError
 from lfv.server.home import DISK_FULL, is_disk_full
@@ -26,7 +27,7 @@ from lfv.server.jobs.fetch import Fetched, FetchedImage, NoSpaceError, fetch
 from lfv.server.recording import ServiceEndingError
 from lfv.server.state import models
 from lfv.server.state.models import Evaluation, Model
-from lfv.server.states import ModelEvent, ModelStatus
+from lfv.server.states import ModelEvent
 
 _log = logging.getLogger(__name__)
 

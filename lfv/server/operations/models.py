@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import uuid4
 
+from lfv.formats.status import ModelStatus
 from lfv.server.errors import ConflictError, QuotaExceededError, ValidationError
 from lfv.server.operations.call import Call, Handler, Members
 from lfv.server.operations.tags import as_dict, check_count
@@ -11,7 +12,7 @@ from lfv.server.state import datasets, models, packaging, projects
 from lfv.server.state.datasets import Dataset, ImageStats
 from lfv.server.state.models import Model, NewModel
 from lfv.server.state.projects import Project
-from lfv.server.states import ModelEvent, ModelStatus
+from lfv.server.states import ModelEvent
 
 
 def create_model(call: Call, members: Members) -> Members:

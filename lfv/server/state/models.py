@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from lfv.formats.status import ModelStatus
 from lfv.server.database import Row, Transaction
 from lfv.server.errors import ConflictError, NotFoundError
 from lfv.server.state.projects import Project
-from lfv.server.states import MODEL_TRANSITIONS, UNITS_IN_USE, ModelEvent, ModelStatus
+from lfv.server.states import MODEL_TRANSITIONS, ModelEvent
 
 LATEST = "latest"
 
@@ -177,12 +178,13 @@ def count_training(tx: Transaction) -> int:
 
 
 def units_in_use(tx: Transaction) -> int:
-    marks = ", ".join("?" * len(UNITS_IN_USE))
+    up = [status for status in ModelStatus if status.is_up]
+    marks = ", ".join("?" * len(up))
     return int(
         tx.scalar(
             "SELECT coalesce(sum(coalesce(max_units, min_units)), 0) FROM models"  # noqa: S608
             f" WHERE status IN ({marks})",
-            [*UNITS_IN_USE],
+            up,
         )
     )
 

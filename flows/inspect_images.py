@@ -20,11 +20,13 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 from pydantic import Field
 
+from flows.progress import ProgressArtifact
 from lfv.client.manifests import manifest_digest, read_manifest
 from lfv.client.policy import Policy
-from lfv.run.connections import Connections, connected
-from lfv.run.context import InspectionRequest, RunContext
-from lfv.run.control import Ending, RunControl, controlled
+from lfv.run.active import ActiveRun, open_run
+from lfv.run.context import InspectionRequest
+from lfv.run.control import Ending, RunControl
+from lfv.run.detect import DetectedBatch
 from lfv.run.embedded_service import embedded_service
 from lfv.run.errors import (
     InspectionError,
@@ -35,25 +37,22 @@ from lfv.run.errors import (
 )
 from lfv.run.estimate import expected_cost
 from lfv.run.hosting.hold import ModelHold
-from lfv.run.progress import ProgressArtifact
-from lfv.run.report import RunSummary
-from lfv.run.start import recorded_ending
+from lfv.run.start import RunStarter, recorded_ending
+from lfv.run.summary import RunSummary
 from lfv.settings import get_settings
-from lfv_store import Store, open_store
-from tasks.steps import (
-    check_images,
-    detect_anomalies,
-    find_model,
-    report,
-    reuse_for_duplicates,
-    start_model,
-)
+from lfv_store import open_store
+from tasks.check_images import check_images
+from tasks.detect_anomalies import detect_anomalies
+from tasks.find_model import find_model
+from tasks.report import report
+from tasks.reuse_for_duplicates import reuse_for_duplicates
+from tasks.start_model import start_model
 
 T = TypeVar("T")
 
-#: Manifest lines in one task run of the check, which costs a fraction of asking.
+#: Manifest lines in one task run of the check, which costs a fraction of detection.
 CHECKED_TOGETHER = 500
-#: The verdict policy where nobody gives one: reject what is anomalous with this confidence.
+#: The confidence limit of the verdict policy when neither is given.
 DEFAULT_CONFIDENCE = 0.8
 # ThreadPoolTaskRunner is declared with a narrower future than flow() asks for.
 _RUNNER = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=64))
@@ -85,8 +84,8 @@ def inspect_images(
 ) -> RunSummary:
     """Inspect every image of a manifest with a Lookout for Vision model.
 
-    The model is started when there is anything to ask, and stopped however the run ends.  Every
-    line of the manifest ends as one inspection record in the results database.
+    The model is started if any image needs it, and stopped however the run ends.  Every line of
+    the manifest ends as one inspection record in the results database.
 
     Args:
         source: Manifest (JSON Lines, CSV, text), folder, or s3://bucket/prefix/.
@@ -97,11 +96,11 @@ def inspect_images(
         policy: Verdict policy: a YAML or JSON file on the worker's machine, or its content.
         min_inference_units: Inference units that are hosted, and billed, at least.
         max_inference_units: Inference units to scale up to; empty for no scaling.
-        again: Ask again about images that this model has judged before.
+        again: Run detection again on images that this model has judged before.
         strict: End the run at the first manifest line that cannot be read.
         max_cost: US dollars after which the model is stopped; the run can be resumed.
         max_hosted_minutes: Minutes after which the model is stopped; the run can be resumed.
-        triggered_by: Who or what asked for this run; kept with its results.
+        triggered_by: Who or what started this run; stored with its results.
     """
     request = InspectionRequest(
         source=source,
@@ -126,10 +125,10 @@ def inspect_images(
     persist_result=False,
 )
 def resume_inspection(run: str) -> RunSummary:
-    """Finish a run that ended before all was inspected; what is finished is not asked again.
+    """Finish a run that ended early; images that have their record are left alone.
 
     Args:
-        run: Id of the run, or its beginning.
+        run: Id of the run, or its first characters.
     """
     return _inspect(request=None, resume=run)
 
@@ -138,41 +137,41 @@ def _inspect(*, request: InspectionRequest | None, resume: str | None) -> RunSum
     settings = get_settings()
     with ExitStack() as stack:
         endpoint_url = settings.endpoint_url or stack.enter_context(embedded_service(settings))
-        run = find_model(request, resume, settings, endpoint_url, _flow_run_id())
         store = stack.enter_context(open_store(settings.store_url))
-        found = stack.enter_context(connected(run, store))
-        control = stack.enter_context(controlled(run.run_id))
-        with recorded_ending(run, store):
+        starter = RunStarter(store, settings, endpoint_url, _flow_run_id())
+        context = find_model(starter, request, resume)
+        run = stack.enter_context(open_run(context, store))
+        with recorded_ending(context, store):
             try:
-                _plan(run, found, control)
-                _ask(run, found, control)
+                _plan(run)
+                _detect(run)
             except InspectionError:
                 report(run)  # what there is so far
                 raise
         return report(run)
 
 
-def _plan(run: RunContext, found: Connections, control: RunControl) -> None:
-    """Everything that can be known without the model."""
-    store, reader = found.store, found.reader
+def _plan(run: ActiveRun) -> None:
+    """Find out everything that does not need the model."""
+    store, source = run.store, run.context.request.source
     stored = store.runs.get(run.run_id)
     if stored.manifest_lines is not None:
         return
-    digest = manifest_digest(run.request.source, reader)
+    digest = manifest_digest(source, run.reader)
     if stored.manifest_sha256 not in {None, digest}:
         raise RunNotResumable(
-            f"{run.request.source} is not what it was when run {run.run_id} began; begin a new run"
+            f"{source} has changed since run {run.run_id} was started; start a new run"
         )
     store.runs.set_manifest(run.run_id, digest, None)
-    done = run.planned_through
-    lines = read_manifest(run.request.source, reader, strict=run.request.strict)
+    done = run.context.planned_through
+    lines = read_manifest(source, run.reader, strict=run.context.request.strict)
     for batch in _batches((line for line in lines if line.line_number > done), CHECKED_TOGETHER):
         check_images(run, quote(batch), batch[0].line_number, batch[-1].line_number)
-        control.tell("plan", f"{batch[-1].line_number} manifest lines checked")
+        run.control.notify("plan", f"{batch[-1].line_number} manifest lines checked")
     counts = store.inspections.counts(run.run_id)
     store.runs.set_manifest(run.run_id, digest, counts.total)
     get_run_logger().info(
-        "%d images: %d answers are known, %d cannot be inspected, %d to ask the model about",
+        "%d images: %d answers are known, %d cannot be inspected, %d need detection",
         counts.total,
         counts.reused,
         counts.errors,
@@ -180,62 +179,70 @@ def _plan(run: RunContext, found: Connections, control: RunControl) -> None:
     )
 
 
-def _ask(run: RunContext, found: Connections, control: RunControl) -> None:
-    """Ask the model about what is left; a run with nothing left never starts it."""
-    store = found.store
+def _detect(run: ActiveRun) -> None:
+    """Run detection on what is pending; with nothing pending the model is never started."""
+    store, control = run.store, run.control
     if store.inspections.pending(run.run_id, limit=1):
-        waiting = store.inspections.counts(run.run_id).pending
+        pending = store.inspections.counts(run.run_id).pending
         logger = get_run_logger()
-        logger.info(expected_cost(run, store, waiting))
-        with ModelHold(run, store, found.host, control) as hold:
-            adopted = start_model(run.run_id)
-            logger.info("the model is hosted%s", ", by somebody else" if adopted else "")
-            control.expect(waiting)
-            with ProgressArtifact(control, waiting):
-                threads = run.threads_per_batch(waiting)
-                while _fan_out(run, store, control, threads) is Ending.MODEL_LOST:
+        logger.info(expected_cost(run, pending))
+        with ModelHold(run) as hold:
+            adopted = start_model(hold)
+            logger.info("the model is hosted%s", ", started by somebody else" if adopted else "")
+            control.expect(pending)
+            with ProgressArtifact(control, pending):
+                while _fan_out(run, pending) is Ending.MODEL_LOST:
                     logger.warning("the model is down, starting it again: %s", control.message)
                     hold.restart()
-        logger.info("%d of %d images have their record; %s", control.done, waiting, hold.outcome)
+        logger.info("%d of %d images have their record; %s", control.done, pending, hold.outcome)
     if store.inspections.pending(run.run_id, duplicate=True, limit=1):
         reuse_for_duplicates(run)
-    _refuse_unfinished(run, store, control)
+    _refuse_unfinished(run)
 
 
-def _fan_out(run: RunContext, store: Store, control: RunControl, threads: int) -> Ending | None:
-    """Ask about everything pending, a bounded number of batches at a time; why it ended early."""
-    under_way: deque[PrefectFuture[Any]] = deque()
+def _fan_out(run: ActiveRun, pending: int) -> Ending | None:
+    """Submit everything pending, a bounded number of batches at a time; return why it ended."""
+    control, settings = run.control, run.settings
+    threads = run.context.threads_per_batch(pending)
+    in_flight: deque[PrefectFuture[Any]] = deque()
     try:
         after_line = 0
         while not control.stop.is_set() and (
-            batch := store.inspections.pending(
-                run.run_id, after_line=after_line, limit=run.settings.batch_size
+            batch := run.store.inspections.pending(
+                run.run_id, after_line=after_line, limit=settings.batch_size
             )
         ):
-            if len(under_way) >= run.settings.batches_in_flight:
-                under_way[0].result()  # counts as under way until it is known to have ended
-                under_way.popleft()
+            if len(in_flight) >= settings.batches_in_flight:
+                _finish(in_flight, control)
             first_line, after_line = batch[0].line_number, batch[-1].line_number
-            under_way.append(
+            in_flight.append(
                 detect_anomalies.submit(run, quote(batch), threads, first_line, after_line)
             )
-        while under_way:
-            under_way[0].result()
-            under_way.popleft()
+        while in_flight:
+            _finish(in_flight, control)
     except BaseException:
         control.end(Ending.INTERRUPTED)
-        # Answers under way are paid for: let them be stored before the model is stopped.
-        for future in under_way:
+        # Answers in flight are paid for: let them be stored before the model is stopped.
+        for future in in_flight:
             future.wait(_DRAIN_SECONDS)
         raise
     return control.ending
 
 
-def _refuse_unfinished(run: RunContext, store: Store, control: RunControl) -> None:
-    """Raise why the run ended before everything was asked, if it did."""
-    counts = store.inspections.counts(run.run_id)
+def _finish(in_flight: deque[PrefectFuture[Any]], control: RunControl) -> None:
+    """Wait for the oldest batch, and end the run if the batch found that it cannot go on."""
+    batch: DetectedBatch = in_flight[0].result()
+    in_flight.popleft()  # only now: a batch whose wait is interrupted is still in flight
+    if batch.ending is not None:
+        control.end(batch.ending, batch.message)
+
+
+def _refuse_unfinished(run: ActiveRun) -> None:
+    """Raise why detection ended early, if it did."""
+    counts = run.store.inspections.counts(run.run_id)
     if counts.pending == 0:
         return
+    control = run.control
     left = f"{counts.pending} of {counts.total} images are left; resume with"
     message = f"{control.message}: {left} `lfv inspect --resume {run.run_id}`"
     raise _ENDINGS.get(control.ending, InspectionError)(message)
@@ -257,7 +264,7 @@ def _policy(policy: str | dict[str, Any] | None, confidence: float | None) -> Po
 
 
 def _trigger() -> str:
-    """Who asked, as far as Prefect knows."""
+    """What started this flow run, as far as Prefect knows."""
     deployment = runtime.deployment.name
     return f"deployment {deployment}" if deployment else ""
 

@@ -31,7 +31,7 @@ RUNS_THE_SERVICE = {"lfv/cli/serve.py"}
 KNOWN_TO: dict[str, set[str]] = {
     "boto3": {"lfv.client", "lfv/server/buckets.py"},
     "botocore": {"lfv.client", "lfv.server"},
-    "prefect": {"deployments", "flows", "tasks", "lfv.cli", "lfv.run"},
+    "prefect": {"deployments", "flows", "tasks", "lfv.cli"},
     "alembic": {"lfv_store"},
     "torch": {"lfv/engine/network/learning.py"},
     # The command makes a URL of a file's name; statements are the store's alone.

@@ -21,7 +21,7 @@ from lfv.cli.progress import Activity
 if TYPE_CHECKING:
     from lfv.cli.demo_images import DemoSet
     from lfv.client.training import TrainedModel
-    from lfv.run.report import RunSummary
+    from lfv.run.summary import RunSummary
     from lfv.settings import Settings
 
 PROJECT = "demo-flange"

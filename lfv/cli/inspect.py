@@ -29,7 +29,7 @@ from lfv.cli.progress import Activity
 
 if TYPE_CHECKING:
     from lfv.run.control import Progress
-    from lfv.run.report import RunSummary
+    from lfv.run.summary import RunSummary
     from lfv.settings import Settings
 
 
@@ -277,8 +277,8 @@ def _watcher(activity: Activity) -> Callable[[Progress], None]:
     def watch(step: Progress) -> None:
         if step.total is not None:
             activity.count(step.done, step.total)
-            if step.phase == "ask":
-                activity.tell("asking the model")
+            if step.phase == "detect":
+                activity.tell("detecting anomalies")
         elif step.text:
             activity.tell(step.text)
 

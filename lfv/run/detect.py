@@ -1,10 +1,10 @@
-"""Ask the model about one batch of pending images, storing each answer before the next question.
+"""Run detection on one batch of pending images; each answer is stored before the next call.
 
-A failed call says something about the image, or about the place where the model lives.  A call
-that can be repeated is repeated by the host; when it still fails, the image's record waits for
-the end of the batch: if the model answered for another image after it, the failure was the image's
-own and is recorded.  Where nothing was answered any more the place is asked how the model is: only
-if it says so is the failure recorded, else the run ends, to be resumed later.
+A failed call is the image's fault or the host's.  The host retries calls that can be retried.  When
+that does not help, the image's record waits for the end of the batch: if the model answered for
+another image afterwards, the failure was the image's own and is recorded.  If nothing was answered
+afterwards, the host is asked for the model's status: only while the model is hosted is the failure
+recorded; otherwise the run ends and can be resumed later.
 """
 
 from __future__ import annotations
@@ -13,89 +13,83 @@ import hashlib
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from lfv.client.errors import HostAccessDenied, HostConflict, HostError, ModelNotFound
-from lfv.client.hosts import Detection, ModelHost
-from lfv.client.sources import SourceReader
+from lfv.client.hosts import Detection
 from lfv.formats.errors import LfvError, ResponseInvalid, SourceChanged, SourceError
 from lfv.formats.images import CONTENT_TYPES
 from lfv.formats.status import ModelStatus
 from lfv.run import outcomes
-from lfv.run.context import RunContext
-from lfv.run.control import Ending, RunControl, control_of
+from lfv.run.active import ActiveRun
+from lfv.run.control import Ending
 from lfv.run.group_commit import GroupCommit
 from lfv.run.patience import with_patience
-from lfv_store import NewDetection, NewInspection, PendingItem, Store, StoreError
+from lfv_store import NewDetection, NewInspection, PendingItem, StoreError
 
-#: Images in a row, over all batches, that fail before a run gives up.
+#: Images in a row, over all batches, that fail before the run gives up.
 GIVE_UP_AFTER = 10
 
 
 @dataclass(frozen=True)
-class AskedBatch:
-    """What became of a batch: images answered, images recorded as errors, images left pending."""
+class DetectedBatch:
+    """The outcome of a batch: images answered, recorded as errors, and left pending.
+
+    `ending` is why the run ends early, as far as this batch knows; the process that drives the run
+    learns it from here when the batch ran in another one.
+    """
 
     first_line: int
     last_line: int
     answered: int
     errors: int
     left: int
+    ending: Ending | None = None
+    message: str = ""
 
 
-def ask_batch(
-    run: RunContext,
-    store: Store,
-    reader: SourceReader,
-    host: ModelHost,
-    items: Sequence[PendingItem],
-    *,
-    threads: int,
-) -> AskedBatch:
-    """Ask about `items` with `threads` requests in flight; returns early when the run is ending.
+def detect_batch(run: ActiveRun, items: Sequence[PendingItem], *, threads: int) -> DetectedBatch:
+    """Run detection on `items` with `threads` requests in flight; return early if the run ends.
 
-    Problems that are not an image's own are told to the run's control, not raised: every answer
-    that is already paid for is stored first.
+    Problems that are not an image's own end the run through its control and are not raised: every
+    answer that is already paid for is stored first.
     """
-    batch = _Batch(run, store, reader, host, control_of(run.run_id))
+    batch = _Batch(run)
     queue = iter(items)
     lock = threading.Lock()
-    with ThreadPoolExecutor(threads, thread_name_prefix="ask") as pool:
+    with ThreadPoolExecutor(threads, thread_name_prefix="detect") as pool:
         for worker in [pool.submit(batch.work, queue, lock) for _ in range(threads)]:
             worker.result()
     batch.settle_deferred()
-    return AskedBatch(
+    return DetectedBatch(
         first_line=items[0].line_number,
         last_line=items[-1].line_number,
         answered=batch.answered,
         errors=batch.errors,
         left=len(items) - batch.answered - batch.errors,
+        ending=run.control.ending,
+        message=run.control.message,
     )
 
 
 @dataclass(frozen=True)
 class _Deferred:
-    """A failure that is not yet known to be the image's own."""
+    """A failure that may be the image's own or the host's."""
 
     inspection: NewInspection
     error: LfvError
     answers_before: int
 
 
-@dataclass
 class _Batch:
-    run: RunContext
-    store: Store
-    reader: SourceReader
-    host: ModelHost
-    control: RunControl
-    answered: int = 0
-    errors: int = 0
-    deferred: list[_Deferred] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.policy = self.run.parsed_policy()
+    def __init__(self, run: ActiveRun) -> None:
+        self.run = run
+        self.control = run.control
+        self.policy = run.context.parsed_policy()
+        self.answered = 0
+        self.errors = 0
+        self.deferred: list[_Deferred] = []
         self.counting = threading.Lock()
         self.commits: GroupCommit[NewInspection] = GroupCommit(self._store)
 
@@ -109,10 +103,10 @@ class _Batch:
             try:
                 self._inspect(item)
             except StoreError as error:
-                self.control.end(Ending.STORE, f"answers cannot be stored: {error}")
+                self.control.end(Ending.STORE, f"results cannot be stored: {error}")
 
     def settle_deferred(self) -> None:
-        """Record failures that turned out to be the images' own; end the run for the others."""
+        """Record the failures that were the images' own; end the run for the others."""
         own = [one for one in self.deferred if self.control.answers > one.answers_before]
         others = [one for one in self.deferred if self.control.answers == one.answers_before]
         if others and not self.control.stop.is_set():
@@ -124,21 +118,21 @@ class _Batch:
             try:
                 self._commit(one.inspection)
             except StoreError as error:
-                self.control.end(Ending.STORE, f"answers cannot be stored: {error}")
+                self.control.end(Ending.STORE, f"results cannot be stored: {error}")
                 return
 
     def _in_reach(self) -> bool:
-        """Whether failures that no answer came after may be the images' own."""
+        """Whether failures that no answer followed may be the images' own."""
         if self.answered == 0 or self.control.failures_since_answer >= GIVE_UP_AFTER:
             return False
         try:
-            return self.host.describe().status is ModelStatus.HOSTED
+            return self.run.host.describe().status is ModelStatus.HOSTED
         except HostError:
             return False
 
     def _inspect(self, item: PendingItem) -> None:
         try:
-            body = self.reader.read_bytes(item.source_ref)
+            body = self.run.reader.read_bytes(item.source_ref)
         except SourceError as error:
             self._fail(item, error, deferred=error.retryable)
             return
@@ -146,11 +140,11 @@ class _Batch:
             self._fail(item, SourceChanged("The image changed after it was checked."))
             return
         try:
-            detection = self.host.detect(
+            detection = self.run.host.detect(
                 body, CONTENT_TYPES[item.image.format], stop_event=self.control.stop
             )
         except (HostConflict, ModelNotFound) as error:
-            # No source says which error a model gives that is not hosted: its status decides.
+            # The API does not document the error of a model that is not hosted.
             self.control.end(Ending.MODEL_LOST, str(error))
         except HostAccessDenied as error:
             self.control.end(Ending.OUT_OF_REACH, str(error))
@@ -163,7 +157,7 @@ class _Batch:
     def _answer(self, item: PendingItem, detection: Detection) -> None:
         self.control.answered()
         new = NewDetection(
-            model_id=self.run.model_id,
+            model_id=self.run.context.model_id,
             image_sha256=item.image.sha256,
             response=detection.result.to_response(),
             detected_at=datetime.now(UTC),
@@ -195,6 +189,6 @@ class _Batch:
 
     def _store(self, group: Sequence[NewInspection]) -> None:
         with_patience(
-            lambda: self.store.inspections.record(self.run.run_id, group),
+            lambda: self.run.store.inspections.record(self.run.run_id, group),
             seconds=self.run.settings.store_patience_seconds,
         )

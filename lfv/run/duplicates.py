@@ -1,33 +1,35 @@
-"""Answers for images whose bytes another line of the same run had as well."""
+"""Answers for images whose bytes occur on more than one line of the same run."""
 
 from __future__ import annotations
 
+from lfv.client.policy import Policy
 from lfv.run import outcomes
-from lfv.run.context import RunContext
+from lfv.run.active import ActiveRun
 from lfv.run.patience import with_patience
-from lfv_store import KnownDetection, NewInspection, PendingItem, Store
+from lfv_store import KnownDetection, NewInspection, PendingItem
 
 _PAGE = 500
 
 
-def reuse_answers(run: RunContext, store: Store) -> int:
-    """Record the pending duplicates of images that were asked about; returns how many.
+def reuse_answers(run: ActiveRun) -> int:
+    """Record the pending duplicates of images that went through detection; return how many.
 
-    They get the answer of the line that was asked, or end as it did when it got none.  As long as
-    anything is still to be asked, a duplicate without an answer stays pending.
+    A duplicate gets the answer of the line it repeats, or that line's failure.  While detection is
+    unfinished, a duplicate without an answer stays pending.
     """
-    all_asked = not store.inspections.pending(run.run_id, limit=1)
+    context, store = run.context, run.store
+    all_detected = not store.inspections.pending(run.run_id, limit=1)
     recorded, after_line = 0, 0
     while page := store.inspections.pending(
         run.run_id, duplicate=True, after_line=after_line, limit=_PAGE
     ):
         after_line = page[-1].line_number
         known = store.inspections.known_detections(
-            run.model_id,
+            context.model_id,
             sorted({item.image.sha256 for item in page}),
-            run_id=run.run_id if run.request.again else None,
+            run_id=run.run_id if context.request.again else None,
         )
-        done = _outcomes(run, page, known, all_asked=all_asked)
+        done = _outcomes(context.parsed_policy(), page, known, all_detected=all_detected)
         if done:
             with_patience(
                 lambda batch=done: store.inspections.record(run.run_id, batch),  # type: ignore[misc]
@@ -38,17 +40,16 @@ def reuse_answers(run: RunContext, store: Store) -> int:
 
 
 def _outcomes(
-    run: RunContext,
+    policy: Policy,
     page: list[PendingItem],
     known: dict[str, KnownDetection],
     *,
-    all_asked: bool,
+    all_detected: bool,
 ) -> list[NewInspection]:
-    policy = run.parsed_policy()
     done = []
     for item in page:
         if item.image.sha256 in known:
             done.append(outcomes.answered(item, known[item.image.sha256], policy))
-        elif all_asked:
+        elif all_detected:
             done.append(outcomes.failed_as_before(item))
     return done

@@ -1,7 +1,7 @@
-"""Everything about a batch of manifest lines that can be found out without the model.
+"""Check manifest lines and their images, without the model.
 
 Each line becomes an inspection at once (a line or image that cannot be inspected, an image whose
-bytes this model version has already judged) or a pending item (an image to ask about).
+bytes this model version has already judged) or a pending item (an image to run detection on).
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from lfv.formats.errors import ImageError, SourceError
 from lfv.formats.images import ImageInfo, check_image
 from lfv.formats.manifest.records import BadLine, ManifestItem
 from lfv.run import outcomes
-from lfv.run.context import RunContext
-from lfv.run.control import control_of
+from lfv.run.active import ActiveRun
 from lfv.run.errors import SourceOutOfReach
-from lfv_store import KnownDetection, PendingItem, Store
+from lfv_store import KnownDetection, PendingItem
 
-#: Seconds before each further attempt to read an image whose place does not answer.
+#: Seconds before each further attempt to read an image whose store does not answer.
 RETRY_SECONDS = (0.5, 2.0, 5.0)
 _THREADS = 8
 
@@ -30,7 +29,7 @@ Checked = ImageInfo | ImageError | SourceError
 
 @dataclass(frozen=True)
 class PlannedBatch:
-    """What became of a batch of lines; counts."""
+    """The outcome of a batch of lines, as counts."""
 
     through_line: int
     pending: int
@@ -38,21 +37,22 @@ class PlannedBatch:
     errors: int
 
 
-def plan_lines(
-    run: RunContext, store: Store, reader: SourceReader, lines: Sequence[ManifestItem | BadLine]
-) -> PlannedBatch:
-    """Check the images of `lines`, and commit what is known of each.
+def plan_lines(run: ActiveRun, lines: Sequence[ManifestItem | BadLine]) -> PlannedBatch:
+    """Check the images of `lines` and commit what is known about each.
 
-    Raises `SourceOutOfReach` when the place where the images are answers for none of them: then
-    nothing is wrong with the images, and the run can be resumed.
+    Raises `SourceOutOfReach` when the images' store answers for none of them: nothing is wrong with
+    the images then, and the run can be resumed.
     """
+    context = run.context
     items = [line for line in lines if isinstance(line, ManifestItem)]
-    stop = control_of(run.run_id).stop
+    stop = run.control.stop
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="check") as pool:
-        checked = list(pool.map(lambda item: _check(item, reader, run.expected_size, stop), items))
+        checked = list(
+            pool.map(lambda item: _check(item, run.reader, context.expected_size, stop), items)
+        )
     _refuse_dead_source(checked)
-    known = _known(run, store, checked)
-    policy = run.parsed_policy()
+    known = _known(run, checked)
+    policy = context.parsed_policy()
     ask: list[PendingItem] = []
     done = [outcomes.bad_line(line) for line in lines if isinstance(line, BadLine)]
     for item, outcome in zip(items, checked, strict=True):
@@ -64,7 +64,7 @@ def plan_lines(
         else:
             ask.append(outcomes.pending(item, outcome))
     through_line = max(line.line_number for line in lines)
-    store.inspections.plan(run.run_id, pending=ask, done=done, through_line=through_line)
+    run.store.inspections.plan(run.run_id, pending=ask, done=done, through_line=through_line)
     errors = sum(inspection.error_code is not None for inspection in done)
     return PlannedBatch(through_line, len(ask), len(done) - errors, errors)
 
@@ -72,7 +72,7 @@ def plan_lines(
 def _check(
     item: ManifestItem, reader: SourceReader, expected: tuple[int, int] | None, stop: Event
 ) -> Checked:
-    """Facts of the image, or why there are none."""
+    """The image's facts, or why there are none."""
     for seconds in (*RETRY_SECONDS, None):
         try:
             return check_image(reader.read_bytes(item.source_ref), expected=expected)
@@ -92,8 +92,8 @@ def _refuse_dead_source(checked: Sequence[Checked]) -> None:
         raise SourceOutOfReach(f"{unavailable[0]}  Try again with --resume when it is back.")
 
 
-def _known(run: RunContext, store: Store, checked: Sequence[Checked]) -> dict[str, KnownDetection]:
-    if run.request.again:
+def _known(run: ActiveRun, checked: Sequence[Checked]) -> dict[str, KnownDetection]:
+    if run.context.request.again:
         return {}
     digests = {outcome.sha256 for outcome in checked if isinstance(outcome, ImageInfo)}
-    return store.inspections.known_detections(run.model_id, sorted(digests))
+    return run.store.inspections.known_detections(run.context.model_id, sorted(digests))

@@ -1,4 +1,4 @@
-"""What a run came to, for people: the HTML report, and a summary and table on the Prefect page."""
+"""The report of a run: an HTML page, and figures for programs where its images are labelled."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from lfv.client.sources import SourceReader
 from lfv.formats.answers import DetectAnomalyResult
@@ -24,13 +22,14 @@ from lfv.report import (
     RunReport,
     render_report,
 )
-from lfv.run.context import RunContext
+from lfv.run.active import ActiveRun
 from lfv.run.evaluate import evaluate_run
-from lfv_store import Run, RunCounts, Store, StoredDetection
+from lfv.run.summary import RunSummary
+from lfv_store import Run, Store, StoredDetection
 
 logger = logging.getLogger(__name__)
 
-#: Rows of the result table on the Prefect page; the report and the database have all.
+#: Rows of the result table on the Prefect page; the database has all.
 TABLE_ROWS = 200
 #: Beside the report of a run whose manifest carries labels.
 EVALUATION_FILE = "EvaluationResult.json"
@@ -38,21 +37,16 @@ _GROUPS = ("review", "reject", "error", "accept")
 
 
 @dataclass(frozen=True)
-class RunSummary:
-    """The outcome of a run; `report` is None when it could not be written."""
+class ReportedRun:
+    """The outcome of a run, and a table of its first results."""
 
-    run_id: str
-    status: str
-    message: str | None
-    project: str
-    model_version: str
-    counts: RunCounts
-    evaluation: Evaluation | None = None
-    report: Path | None = None
+    summary: RunSummary
+    table: list[dict[str, Any]]
 
 
-def report_run(run: RunContext, store: Store, reader: SourceReader) -> RunSummary:
-    """Write the report and the artifacts; trouble with either does not undo the run."""
+def report_run(run: ActiveRun) -> ReportedRun:
+    """Write the report; a report that cannot be written does not change the run's outcome."""
+    store = run.store
     stored = store.runs.get(run.run_id)
     summary = RunSummary(
         run_id=run.run_id,
@@ -61,10 +55,10 @@ def report_run(run: RunContext, store: Store, reader: SourceReader) -> RunSummar
         project=stored.project_name,
         model_version=stored.model_version,
         counts=store.inspections.counts(run.run_id),
-        evaluation=evaluate_run(stored, store, reader),
+        evaluation=evaluate_run(stored, store, run.reader),
     )
-    images, errors_by_code = _images(run, store, reader)
-    report = _report(run, stored, store, summary, images, errors_by_code)
+    images, errors_by_code = _images(run)
+    report = _report(run, stored, summary, images, errors_by_code)
     folder = run.settings.run_folder(run.run_id)
     try:
         rendered = render_report(report, folder)
@@ -73,8 +67,8 @@ def report_run(run: RunContext, store: Store, reader: SourceReader) -> RunSummar
             _write_evaluation(folder / EVALUATION_FILE, summary.evaluation, stored, store)
     except OSError as error:
         logger.warning("the report of run %s could not be written: %s", run.run_id, error)
-    _publish(summary, images)
-    return summary
+    rows = [_row(image) for name in _GROUPS for image in images[name]]
+    return ReportedRun(summary, rows[:TABLE_ROWS])
 
 
 def _write_evaluation(file: Path, evaluation: Evaluation, run: Run, store: Store) -> None:
@@ -85,10 +79,9 @@ def _write_evaluation(file: Path, evaluation: Evaluation, run: Run, store: Store
     file.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
-def _images(
-    run: RunContext, store: Store, reader: SourceReader
-) -> tuple[dict[str, list[ReportImage]], Counter[str]]:
+def _images(run: ActiveRun) -> tuple[dict[str, list[ReportImage]], Counter[str]]:
     """The first images of each group, and how often each error occurred."""
+    store = run.store
     groups: dict[str, list[ReportImage]] = {name: [] for name in _GROUPS}
     errors: Counter[str] = Counter()
     answers = store.verdicts.candidates(run.run_id)
@@ -101,7 +94,7 @@ def _images(
             errors[row["error_code"]] += 1
         if len(groups[name]) < run.settings.report_limit:
             mine = answer is not None and answer.line_number == row["line_number"]
-            groups[name].append(_image(row, answer if mine else None, store, reader))
+            groups[name].append(_image(row, answer if mine else None, store, run.reader))
     return groups, errors
 
 
@@ -131,19 +124,19 @@ def _image(
 
 
 def _report(
-    run: RunContext,
+    run: ActiveRun,
     stored: Run,
-    store: Store,
     summary: RunSummary,
     images: dict[str, list[ReportImage]],
     errors_by_code: Counter[str],
 ) -> RunReport:
     counts = summary.counts
+    place = "embedded service" if run.context.embedded else run.context.endpoint_url
     return RunReport(
         run_id=stored.run_id,
         project=stored.project_name,
         model_version=stored.model_version,
-        host=f"{stored.host} ({'embedded service' if run.embedded else run.endpoint_url})",
+        host=f"{stored.host} ({place})",
         source=stored.source,
         status=stored.status,
         message=stored.message,
@@ -169,19 +162,19 @@ def _report(
         errors_by_code=errors_by_code,
         policy=stored.policy,
         policy_sha256=stored.policy_sha256,
-        hosting=_hosting(run, store),
+        hosting=_hosting(run.run_id, run.store),
         evaluation=_evaluation(summary.evaluation),
         database_url=run.settings.shown_store_url,
     )
 
 
-def _hosting(run: RunContext, store: Store) -> ReportHosting | None:
+def _hosting(run_id: str, store: Store) -> ReportHosting | None:
     """The last hosting that the run used."""
-    hostings = store.hostings.of_run(run.run_id)
+    hostings = store.hostings.of_run(run_id)
     if not hostings:
         return None
     hosting = hostings[-1]
-    share = store.costs.run(run.run_id)
+    share = store.costs.run(run_id)
     return ReportHosting(
         started_here=hosting.owned,
         inference_units=hosting.min_units,
@@ -213,20 +206,6 @@ def _evaluation(found: Evaluation | None) -> ReportEvaluation | None:
     )
 
 
-def _publish(summary: RunSummary, images: dict[str, list[ReportImage]]) -> None:
-    """The summary and the table on the run's page; without the Prefect API there are none."""
-    rows = [_row(image) for name in _GROUPS for image in images[name]][:TABLE_ROWS]
-    try:
-        create_markdown_artifact(key="inspection-summary", markdown=markdown(summary))
-        create_table_artifact(
-            key="inspection-results",
-            table=rows,
-            description=f"The first {len(rows)} images: to review, rejected, failed, accepted.",
-        )
-    except Exception as error:  # noqa: BLE001 - whatever Prefect raises, the results are stored
-        logger.warning("no summary on the run page: %s", error)
-
-
 def _row(image: ReportImage) -> dict[str, Any]:
     return {
         "line": image.line_number,
@@ -235,41 +214,3 @@ def _row(image: ReportImage) -> dict[str, Any]:
         "confidence": None if image.confidence is None else round(image.confidence, 4),
         "why": image.error_message or "; ".join(image.reasons),
     }
-
-
-def markdown(summary: RunSummary) -> str:
-    """The outcome of a run in Markdown."""
-    counts = summary.counts
-    lines = [
-        f"# {summary.project}, model version {summary.model_version}: {summary.status}",
-        "",
-        *([summary.message, ""] if summary.message else []),
-        "| images | accept | reject | review | not inspected | answers reused | to do |",
-        "|--:|--:|--:|--:|--:|--:|--:|",
-        _cells(
-            counts.total,
-            counts.accepted,
-            counts.rejected,
-            counts.review,
-            counts.errors,
-            counts.reused,
-            counts.pending,
-        ),
-        "",
-    ]
-    if (found := summary.evaluation) is not None:
-        figures = (
-            f"precision {_figure(found.precision)}, recall {_figure(found.recall)}, "
-            f"F1 {_figure(found.f1)}, ROC AUC {_figure(found.roc_auc)}"
-        )
-        lines += [f"Against {found.images} labels: {figures}.", ""]
-    lines += [f"Run `{summary.run_id}`; report: `{summary.report or 'none'}`"]
-    return "\n".join(lines)
-
-
-def _cells(*values: object) -> str:
-    return f"| {' | '.join(str(value) for value in values)} |"
-
-
-def _figure(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.3f}"

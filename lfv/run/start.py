@@ -1,4 +1,4 @@
-"""From a request to a run: which model it means, and which run continues."""
+"""Start a run for a request, or resume one, and record how it ends."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -25,19 +25,25 @@ logger = logging.getLogger(__name__)
 DISTRIBUTION = "lfv-pipeline"
 
 
-@dataclass(frozen=True)
-class Beginning:
-    """Where runs begin: results go to `store`, the API answers at `endpoint_url`."""
+class RunStarter:
+    """Starts and resumes runs whose results go to `store` and whose API is at `endpoint_url`."""
 
-    store: Store
-    settings: Settings
-    endpoint_url: str | None
-    flow_run_id: str | None = None
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        endpoint_url: str | None,
+        flow_run_id: str | None = None,
+    ) -> None:
+        self.store = store
+        self.settings = settings
+        self.endpoint_url = endpoint_url
+        self.flow_run_id = flow_run_id
 
-    def begin(self, request: InspectionRequest) -> RunContext:
-        """The run for a request: a new one, or the one this Prefect flow run began before.
+    def start(self, request: InspectionRequest) -> RunContext:
+        """Start a run for a request, or resume the one this Prefect flow run started before.
 
-        Raises `lfv.client.errors.ModelNotFound` when the model does not exist.
+        Raises `lfv.client.errors.ModelNotFound` if the model does not exist.
         """
         if self.flow_run_id is not None:
             earlier = self.store.runs.find_by_flow_run(self.flow_run_id)
@@ -64,33 +70,32 @@ class Beginning:
         return self._context(run, request, state)
 
     def resume(self, run_id: str) -> RunContext:
-        """A run that ended before all was inspected, set going again; the beginning of its id
-        is enough.
+        """Resume a run that ended early; the first characters of its id are enough.
 
-        Raises `RunNotResumable` when there is no such run, or when its model is not what it was.
+        Raises `RunNotResumable` if there is no such run, or if its model has changed.
         """
         found = self.store.runs.find(run_id)
         if len(found) != 1:
             raise RunNotResumable(
-                f"{'more than one' if found else 'no'} run has an id that begins with {run_id!r}; "
+                f"{'more than one' if found else 'no'} run has an id that starts with {run_id!r}; "
                 "`lfv runs` lists them"
             )
         run = found[0]
         if run.model_id is None:
             raise RunNotResumable(
-                f"run {run.run_id} ended before its model was known; begin a new run"
+                f"run {run.run_id} ended before its model was known; start a new run"
             )
         _, state = self._look_up(run.project_name, run.model_version)
         if self._register(run.project_name, run.model_version, state) != run.model_id:
             raise RunNotResumable(
                 f"model {run.project_name} version {run.model_version} is not the one this run "
-                "began with: it was deleted and trained again since; begin a new run"
+                "started with: it was deleted and trained again since; start a new run"
             )
         run = self.store.runs.resume(run.run_id, flow_run_id=self.flow_run_id)
         return self._context(run, request_of(run), state)
 
     def _look_up(self, project: str, model_version: str) -> tuple[str, ModelState]:
-        """The version that 'latest' stands for, and the model's state."""
+        """Return the model version that is meant, and the model's state."""
         region = self.settings.region
         host = open_host(HostSpec(HOST_KIND, project, model_version, self.endpoint_url, region))
         try:
@@ -104,8 +109,8 @@ class Beginning:
 
     def _context(self, run: Run, request: InspectionRequest, state: ModelState) -> RunContext:
         if run.model_id is None:
-            raise ValueError("a run that is set going has a model")
-        told = (state.width, state.height) if state.width and state.height else None
+            raise ValueError("a run in progress has a model")
+        described = (state.width, state.height) if state.width and state.height else None
         return RunContext(
             run_id=run.run_id,
             model_id=run.model_id,
@@ -114,7 +119,7 @@ class Beginning:
             endpoint_url=self.endpoint_url,
             embedded=self.settings.endpoint_url is None,
             policy=run.policy,
-            expected_size=told or self.store.models.image_size(run.model_id),
+            expected_size=described or self.store.models.image_size(run.model_id),
             planned_through=run.planned_through,
             settings=self.settings,
         )
@@ -122,7 +127,7 @@ class Beginning:
 
 @contextmanager
 def recorded_ending(run: RunContext, store: Store) -> Iterator[None]:
-    """Put on record how a run ends; an ending that cannot be recorded changes nothing else."""
+    """Record how a run ends; failure to record an error changes nothing else."""
     try:
         yield
     except LimitReached as error:
@@ -142,7 +147,7 @@ def recorded_ending(run: RunContext, store: Store) -> Iterator[None]:
 
 
 def _what_ended(error: BaseException) -> str:
-    """In words, what an exception that is no error stands for."""
+    """Describe an exception that ends a run without being an error."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted from the keyboard"
     if isinstance(error, SystemExit):
@@ -154,11 +159,11 @@ def _set_status(store: Store, run_id: str, status: RunStatus, message: str) -> N
     try:
         store.runs.set_status(run_id, status, message, datetime.now(UTC))
     except StoreError as error:
-        logger.error("run %s ended %s, which could not be recorded: %s", run_id, status, error)
+        logger.error("that run %s ended as %s could not be recorded: %s", run_id, status, error)
 
 
 def request_of(run: Run) -> InspectionRequest:
-    """The request that a run was begun with."""
+    """The request that a run was started with."""
     parameters: Mapping[str, Any] = run.parameters
     return InspectionRequest(**{**parameters, "policy": run.policy})
 

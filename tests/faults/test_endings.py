@@ -17,7 +17,7 @@ BODY = Break("flows.inspect_images:detect_anomalies.submit", call=3)
 
 @pytest.mark.both_databases
 def test_a_task_fails(scene: Scene) -> None:
-    run = scene.inspect(breaks=[Break("tasks.steps:ask_batch", call=2)])
+    run = scene.inspect(breaks=[Break("tasks.detect_anomalies:detect_batch", call=2)])
     since = scene.fault(run.broken_at())
     scene.check_stopped(since, bound("task"))
     assert run.wait() == 1

@@ -80,7 +80,9 @@ def test_a_model_of_somebody_else_survives_every_fault(scene: Scene, fault: str)
         scene.inspect().finish()
     else:
         endpoint.script(hosted=True)
-        breaks = [Break("tasks.steps:ask_batch", call=2)] if fault == "exception" else []
+        breaks = (
+            [Break("tasks.detect_anomalies:detect_batch", call=2)] if fault == "exception" else []
+        )
         run = scene.inspect(breaks=breaks)
         guard = run.guard()
         if fault != "exception":  # which comes by itself, however far the run has got until here

@@ -29,10 +29,9 @@ from lfv.client.errors import (
     HostingTimedOut,
 )
 from lfv.client.hosting import ensure_hosted
-from lfv.client.hosts import ModelHost
 from lfv.formats.status import ModelStatus
-from lfv.run.context import RunContext
-from lfv.run.control import Ending, RunControl
+from lfv.run.active import ActiveRun
+from lfv.run.control import Ending
 from lfv.run.embedded_service import ServicePlaces
 from lfv.run.errors import ModelLost
 from lfv.run.hosting.guard import GuardConfig
@@ -40,7 +39,7 @@ from lfv.run.hosting.guard_client import Guard
 from lfv.run.hosting.release import release_and_stop, stop_hosting
 from lfv.run.limits import Limits
 from lfv.run.patience import with_patience
-from lfv_store import HostingStopping, Lease, Store, StoreUnavailable
+from lfv_store import HostingStopping, Lease, StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -72,12 +71,12 @@ def _start_token(lease: Lease) -> str:
 class ModelHold:
     """A run's hold on its model: entered, the model is hosted; left, this run needs it no more."""
 
-    def __init__(self, run: RunContext, store: Store, host: ModelHost, control: RunControl) -> None:
-        self._run = run
-        self._store = store
-        self._host = host
-        self._control = control
-        self._limits = Limits.of(run)
+    def __init__(self, run: ActiveRun) -> None:
+        self._run = run.context
+        self._store = run.store
+        self._host = run.host
+        self._control = run.control
+        self._limits = Limits.of(run.context)
         self._guard: Guard | None = None
         self._lease: Lease | None = None
         self._leaving = threading.Event()
@@ -89,7 +88,6 @@ class ModelHold:
 
     def __enter__(self) -> Self:
         self._guard = Guard(self._guard_config(), self._run.settings)
-        self._control.hold = self
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -313,7 +311,7 @@ class ModelHold:
         )
 
     def _tell(self, text: str) -> None:
-        self._control.tell("model", text)
+        self._control.notify("model", text)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""How far a run is, on the Prefect page."""
+"""The progress bar on the Prefect page of a run."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class ProgressArtifact:
     def _keep_up(self) -> None:
         try:
             created = create_progress_artifact(
-                progress=0.0, description=f"{self._total} images to ask the model about"
+                progress=0.0, description=f"{self._total} images to inspect"
             )
         except Exception as error:  # noqa: BLE001 - whatever Prefect raises, the run goes on
             logger.warning("no progress on the run page: %s", error)

@@ -1,0 +1,85 @@
+"""A run in progress: one object in the process that has it open, a value everywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TypeVar
+
+from lfv.client.hosts import ModelHost, open_host
+from lfv.client.sources import SourceReader
+from lfv.run.context import RunContext
+from lfv.run.control import Ending, RunControl
+from lfv.settings import Settings
+from lfv_store import Store, open_store
+
+T = TypeVar("T")
+
+
+class ActiveRun:
+    """A run with its open connections and its control, safe to use from many threads.
+
+    Tasks take it as a parameter.  It is not a dataclass, so Prefect does not search it for futures
+    on every call.  Pickled for another process it becomes its `RunContext`, because connections
+    and events cannot travel; `attached` makes an `ActiveRun` of either.
+    """
+
+    def __init__(
+        self,
+        context: RunContext,
+        store: Store,
+        reader: SourceReader,
+        host: ModelHost,
+        control: RunControl,
+    ) -> None:
+        self.context = context
+        self.store = store
+        self.reader = reader
+        self.host = host
+        self.control = control
+
+    @property
+    def run_id(self) -> str:
+        return self.context.run_id
+
+    @property
+    def settings(self) -> Settings:
+        return self.context.settings
+
+    def __reduce__(self) -> tuple[object, tuple[RunContext]]:
+        return _same, (self.context,)
+
+
+def _same(value: T) -> T:
+    return value
+
+
+@contextmanager
+def open_run(context: RunContext, store: Store) -> Iterator[ActiveRun]:
+    """Open what a run needs; `store` stays the caller's.  Its threads are stopped on exit."""
+    with ExitStack() as stack:
+        reader = stack.enter_context(open_reader(context.settings))
+        host = open_host(context.host_spec)
+        stack.callback(host.close)
+        control = RunControl()
+        stack.callback(control.end, Ending.INTERRUPTED)
+        yield ActiveRun(context, store, reader, host, control)
+
+
+@contextmanager
+def attached(run: ActiveRun | RunContext) -> Iterator[ActiveRun]:
+    """The run in this process.
+
+    A run that this process has open is used as it is.  Elsewhere, in a worker of a task runner that
+    spreads its tasks, it gets connections of its own for as long as the block lasts.
+    """
+    if isinstance(run, ActiveRun):
+        yield run
+        return
+    with open_store(run.settings.store_url, migrate=False) as store, open_run(run, store) as opened:
+        yield opened
+
+
+def open_reader(settings: Settings) -> SourceReader:
+    """A reader of manifests and images."""
+    return SourceReader(settings.bucket_folders, settings.s3_endpoint_url, settings.region)

@@ -1,0 +1,30 @@
+"""The step that checks manifest lines and their images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from lfv.formats.manifest.records import BadLine, ManifestItem
+from lfv.run.active import ActiveRun, attached
+from lfv.run.context import RunContext
+from lfv.run.plan import PlannedBatch, plan_lines
+
+
+@task(
+    name="check-images",
+    task_run_name="check lines {first_line}-{last_line}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def check_images(
+    run: ActiveRun | RunContext,
+    lines: Sequence[ManifestItem | BadLine],
+    first_line: int,  # noqa: ARG001 - shown in the task run's name
+    last_line: int,  # noqa: ARG001
+) -> PlannedBatch:
+    """Check a batch of manifest lines, without the model."""
+    with attached(run) as active:
+        return plan_lines(active, lines)

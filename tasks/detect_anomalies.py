@@ -1,0 +1,31 @@
+"""The step that runs detection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from lfv.run.active import ActiveRun, attached
+from lfv.run.context import RunContext
+from lfv.run.detect import DetectedBatch, detect_batch
+from lfv_store import PendingItem
+
+
+@task(
+    name="detect-anomalies",
+    task_run_name="detect lines {first_line}-{last_line}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def detect_anomalies(
+    run: ActiveRun | RunContext,
+    items: Sequence[PendingItem],
+    threads: int,
+    first_line: int,  # noqa: ARG001 - shown in the task run's name
+    last_line: int,  # noqa: ARG001
+) -> DetectedBatch:
+    """Run detection on a batch of images and store each answer as it arrives."""
+    with attached(run) as active:
+        return detect_batch(active, items, threads=threads)

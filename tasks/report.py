@@ -1,0 +1,39 @@
+"""The step that reports a run: the HTML report, and the artifacts on the Prefect page."""
+
+from __future__ import annotations
+
+import logging
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from lfv.run.active import ActiveRun, attached
+from lfv.run.context import RunContext
+from lfv.run.report import ReportedRun, report_run
+from lfv.run.summary import RunSummary
+
+logger = logging.getLogger(__name__)
+
+
+@task(name="report", task_run_name="report", cache_policy=NO_CACHE, persist_result=False)
+def report(run: ActiveRun | RunContext) -> RunSummary:
+    """Write the run's report, and publish its summary and result table."""
+    with attached(run) as active:
+        reported = report_run(active)
+    publish(reported)
+    return reported.summary
+
+
+def publish(reported: ReportedRun) -> None:
+    """Publish the artifacts; the results are stored whether or not the Prefect API answers."""
+    try:
+        create_markdown_artifact(key="inspection-summary", markdown=reported.summary.markdown())
+        create_table_artifact(
+            key="inspection-results",
+            table=reported.table,
+            description=f"The first {len(reported.table)} images: "
+            "to review, rejected, failed, accepted.",
+        )
+    except Exception as error:  # noqa: BLE001 - whatever Prefect raises, the results are stored
+        logger.warning("no summary on the run page: %s", error)

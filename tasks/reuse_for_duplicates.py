@@ -1,0 +1,22 @@
+"""The step that gives equal images one answer."""
+
+from __future__ import annotations
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from lfv.run.active import ActiveRun, attached
+from lfv.run.context import RunContext
+from lfv.run.duplicates import reuse_answers
+
+
+@task(
+    name="reuse-answers",
+    task_run_name="reuse answers for equal images",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def reuse_for_duplicates(run: ActiveRun | RunContext) -> int:
+    """Record equal images of the run with the answer that one of them got."""
+    with attached(run) as active:
+        return reuse_answers(active)

@@ -5,63 +5,74 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-network lint format docs lock bench soak fuzz faults clean
+.PHONY: help install dev demo check test test-network lint format docs lock bench soak fuzz faults clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-install: $(VENV)/.installed ## install into .venv, nowhere else
+install: $(VENV)/.installed ## install what the product needs, into .venv and nowhere else
 
 # --no-deps: the lock file is complete, pip only has to check its hashes.
-$(VENV)/.installed: requirements/dev.txt pyproject.toml
+# --no-compile: Python compiles what is used when it is used; compiling everything takes as long as
+# installing and 100 MB.
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+$(VENV)/.installed: requirements/runtime.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed: install one, or say make PYTHON=/path/to/python3"; exit 1; }
+	@echo "Installing $$(grep -c '==' requirements/runtime.txt) packages into $(VENV): about 190 MB to download, 580 MB on disk"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(PIP) install --no-compile --no-deps --require-hashes -r requirements/runtime.txt
+	$(PIP) install --no-compile --no-deps --no-build-isolation --editable .
+	@touch $@
+
+dev: $(VENV)/.dev ## install what tests and lint need too
+
+$(VENV)/.dev: $(VENV)/.installed requirements/dev.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --no-compile --no-deps --require-hashes -r requirements/dev.txt
 	@touch $@
 
 demo: install ## make product images, train, inspect them, show the verdicts
 	$(BIN)/lfv demo --output demo-output
 
-test: install ## run the test suite
+test: dev ## run the test suite
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
 
 # The release that was tried; pip would else take the newest.
 TORCH ?= torch==2.13.0
-test-network: install ## install torch too, and test the training of networks
+test-network: dev ## install torch too, and test the training of networks
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation \
 		--editable '.[network]' '$(TORCH)'
 	$(BIN)/python -m pytest tests/engine/test_network_training.py
 
-lint: install ## ruff and strict mypy
+lint: dev ## ruff and strict mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: install ## let ruff format the code
+format: dev ## let ruff format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 docs: install ## write the generated pages anew
 	$(BIN)/python docs/generate.py
 
-bench: install ## measure engine and store, and write their results (about an hour)
+bench: dev ## measure engine and store, and write their results (about an hour)
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/store.py
 
-fuzz: install ## 5,000 fuzzed requests to the service with the real engine
+fuzz: dev ## 5,000 fuzzed requests to the service with the real engine
 	$(BIN)/python benchmarks/fuzz_service.py --requests 5000
 
-soak: install ## an hour of load on the service: flat memory, no stuck request
+soak: dev ## an hour of load on the service: flat memory, no stuck request
 	$(BIN)/python benchmarks/soak_service.py --minutes 60
 
 KILLS ?= 500
-faults: install ## every fault, and 500 runs killed at random moments (KILLS=...)
+faults: dev ## every fault, and 500 runs killed at random moments (KILLS=...)
 	$(BIN)/python -m pytest tests/faults --kills $(KILLS)
 
 lock: pyproject.toml ## resolve the lock files anew (needs uv)
-	uv pip compile pyproject.toml $(LOCK) -o requirements/runtime.txt
-	uv pip compile pyproject.toml $(LOCK) --extra dev -o requirements/dev.txt
+	uv pip compile pyproject.toml $(LOCK) --extra build -o requirements/runtime.txt
+	uv pip compile pyproject.toml $(LOCK) --extra build --extra dev -o requirements/dev.txt
 
 # No annotations: they would name what is not installed. No index: a lock is for any of them.
 LOCK := --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \

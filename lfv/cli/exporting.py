@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import islice
+from pathlib import Path
 from typing import IO, Any, Literal
 
 import orjson
@@ -112,30 +115,29 @@ def _json_value(value: object) -> object:
 
 
 def _write_parquet(rows: Iterable[Row], columns: Sequence[Column], target: IO[bytes]) -> int:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    import duckdb
 
     types = {
-        "text": pa.string(),
-        "json": pa.string(),
-        "integer": pa.int64(),
-        "number": pa.float64(),
-        "boolean": pa.bool_(),
-        "time": pa.timestamp("us", tz="UTC"),
+        "text": "VARCHAR",
+        "json": "VARCHAR",
+        "integer": "BIGINT",
+        "number": "DOUBLE",
+        "boolean": "BOOLEAN",
+        "time": "TIMESTAMPTZ",
     }
-    schema = pa.schema([(column.name, types[column.kind]) for column in columns])
-    count = 0
-    with pq.ParquetWriter(target, schema, compression="zstd") as writer:
-        for batch in _batches(rows):
-            arrays = [
-                pa.array(
-                    [_parquet_value(row.get(column.name), column) for row in batch],
-                    type=types[column.kind],
-                )
-                for column in columns
-            ]
-            writer.write_batch(pa.record_batch(arrays, schema=schema))
-            count += len(batch)
+    flat = ({c.name: _parquet_value(row.get(c.name), c) for c in columns} for row in rows)
+    with tempfile.TemporaryDirectory(prefix="lfv-export-") as folder:
+        lines, parquet = Path(folder, "rows.jsonl"), Path(folder, "rows.parquet")
+        with lines.open("wb") as file:
+            count = _write_lines(flat, columns, file)
+        with duckdb.connect(config={"autoinstall_known_extensions": False}) as connection:
+            connection.read_json(
+                str(lines),
+                format="newline_delimited",
+                columns={column.name: types[column.kind] for column in columns},
+            ).write_parquet(str(parquet), compression="zstd")
+        with parquet.open("rb") as file:
+            shutil.copyfileobj(file, target)
     return count
 
 

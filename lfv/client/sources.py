@@ -73,7 +73,7 @@ class SourceReader:
         if isinstance(parsed, S3Ref):
             if not parsed.key or parsed.key.endswith("/"):
                 raise SourceRefInvalid(
-                    f"{parsed} names a bucket or prefix, no object.", ref=str(ref)
+                    f"{parsed} names a bucket or prefix, not an object.", ref=str(ref)
                 )
             return self.bucket(parsed.bucket).open(parsed.key)
         return open_local(Path(parsed.path), str(ref))
@@ -87,7 +87,7 @@ class SourceReader:
         """The objects below an `s3://bucket/prefix`, in the order of their keys' bytes."""
         parsed = parse_ref(prefix) if isinstance(prefix, str) else prefix
         if not isinstance(parsed, S3Ref):
-            raise SourceRefInvalid(f"{prefix} is no s3://bucket/prefix.", ref=str(prefix))
+            raise SourceRefInvalid(f"{prefix} is not an s3://bucket/prefix.", ref=str(prefix))
         for key in self.bucket(parsed.bucket).list(parsed.key):
             yield S3Ref(parsed.bucket, key)
 

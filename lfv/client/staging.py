@@ -22,10 +22,12 @@ from lfv.client.errors import TrainingDataInvalid
 from lfv.client.manifests import read_manifest
 from lfv.client.sources import SourceReader
 from lfv.client.stores import ObjectStore
-from lfv.formats.answers import BACKGROUND
+from lfv.formats.answers import is_background
 from lfv.formats.errors import ImageError, ImageFormatUnsupported, LfvError, SourceError
 from lfv.formats.images import DEFAULT_LIMITS, ImageInfo, ImageLimits, check_image
+from lfv.formats.manifest.groundtruth import TRAINING
 from lfv.formats.manifest.records import BadLine, ManifestItem
+from lfv.formats.manifest.writing import labelled_row
 from lfv.formats.masks import MAX_MASK_BYTES
 from lfv.formats.refs import FileRef, S3Ref, parse_ref
 
@@ -85,7 +87,7 @@ def stage_dataset(
     staged: list[_Staged] = []
     problems: list[BadLine] = []
     with ThreadPoolExecutor(workers, thread_name_prefix="staging") as pool:
-        records = read_manifest(source, reader)
+        records = read_manifest(source, reader, profile=TRAINING)
         while chunk := list(islice(records, _CHUNK)):
             for outcome in pool.map(lambda record: _stage(record, reader, store, staging), chunk):
                 if isinstance(outcome, BadLine):
@@ -119,7 +121,7 @@ def _stage(
     try:
         data = reader.read_bytes(record.source_ref)
         info = check_image(data, DEFAULT_LIMITS)
-        if record.mask_ref is not None:
+        if record.mask_ref is not None and record.is_anomalous:  # a normal image's is a dummy
             what = record.mask_ref
             mask = _read_mask(record.mask_ref, reader)
     except ImageError as error:
@@ -129,25 +131,10 @@ def _stage(
             raise
         return _problem(record, error.code, str(error))
     image = _put(record.source_ref, data, info, store, staging, "images")
-    line: dict[str, Any] = {
-        "source-ref": str(image),
-        "anomaly-label": int(record.is_anomalous),
-        "anomaly-label-metadata": {
-            "class-name": "anomaly" if record.is_anomalous else "normal",
-            "confidence": 1,
-            "human-annotated": "yes",
-            "job-name": "labeling-job/anomaly-label",
-            "type": "groundtruth/image-classification",
-        },
-    }
+    mask_copy = None
     if record.mask_ref is not None and mask is not None:
-        line["anomaly-mask-ref"] = str(_put(record.mask_ref, *mask, store, staging, "masks"))
-        line["anomaly-mask-ref-metadata"] = {
-            "internal-color-map": _color_map(record),
-            "human-annotated": "yes",
-            "job-name": "labeling-job/anomaly-mask-ref",
-            "type": "groundtruth/semantic-segmentation",
-        }
+        mask_copy = str(_put(record.mask_ref, *mask, store, staging, "masks"))
+    line = labelled_row(str(image), record.is_anomalous, mask_copy, record.mask_colors)
     return _Staged(record, info, line)
 
 
@@ -155,7 +142,7 @@ def _read_mask(ref: str, reader: SourceReader) -> tuple[bytes, ImageInfo]:
     data = reader.read_bytes(ref)
     info = check_image(data, _MASK_LIMITS)
     if info.format != "PNG":
-        raise ImageFormatUnsupported("The mask is no PNG.")
+        raise ImageFormatUnsupported("The mask is not a PNG.")
     return data, info
 
 
@@ -170,19 +157,6 @@ def _put(
     if store.size_of(key) != info.size_bytes:
         store.put(key, Path(parsed.path) if isinstance(parsed, FileRef) else data)
     return S3Ref(staging.bucket, key)
-
-
-def _color_map(item: ManifestItem) -> dict[str, dict[str, Any]]:
-    """With BACKGROUND first, as the service asks for, unless an anomaly type has its colour."""
-    colors = dict(item.mask_colors)
-    named = [color for color, name in colors.items() if name.casefold() == BACKGROUND]
-    background = named[0] if named else ("" if "#FFFFFF" in colors else "#FFFFFF")
-    ordered = [(background, "BACKGROUND")] if background else []
-    ordered += [pair for pair in colors.items() if pair[0] not in named]
-    return {
-        str(index): {"class-name": name, "hex-color": color.lower(), "confidence": 0.0}
-        for index, (color, name) in enumerate(ordered, start=0 if background else 1)
-    }
 
 
 def _odd_dimensions(staged: Sequence[_Staged]) -> Iterator[BadLine]:
@@ -225,14 +199,14 @@ def _summary(staged: Sequence[_Staged], manifest: S3Ref) -> StagedDataset:
         name
         for each in staged
         for name in each.item.mask_colors.values()
-        if name.casefold() != BACKGROUND
+        if each.item.is_anomalous and not is_background(name)
     }
     return StagedDataset(
         manifest=manifest,
         images=len(staged),
         normal=len(staged) - anomalous,
         anomalous=anomalous,
-        masks=sum(each.item.mask_ref is not None for each in staged),
+        masks=sum("anomaly-mask-ref" in each.line for each in staged),
         anomaly_types=tuple(sorted(types)),
         width=staged[0].info.width,
         height=staged[0].info.height,

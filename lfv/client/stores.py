@@ -203,7 +203,7 @@ class BucketFolder:
         ref = str(S3Ref(self.name, key))
         if "\x00" in key or any(part in ("", ".", "..") for part in key.split("/")):
             raise SourceRefInvalid(
-                f"{ref} is no key that a folder can hold: it has an empty, . or .. segment.",
+                f"{ref} is not a key that a folder can hold: it has an empty, . or .. segment.",
                 ref=ref,
             )
         try:

@@ -19,8 +19,14 @@ from typing import Any
 from lfv.formats.errors import ResponseInvalid
 
 BACKGROUND = "background"
+_BACKGROUND_NAMES = frozenset({BACKGROUND, "normal"})
 _COLOR = re.compile(r"#[0-9A-Fa-f]{6}")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+def is_background(name: str) -> bool:
+    """Whether the name of a mask's colour, or of an anomaly, means that nothing is wrong there."""
+    return name.strip().casefold() in _BACKGROUND_NAMES
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ class Anomaly:
 
     @property
     def is_background(self) -> bool:
-        return self.name.casefold() == BACKGROUND
+        return is_background(self.name)
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ class DetectAnomalyResult:
         anomalies = _anomalies(result.get("Anomalies"))
         found_mask = _mask(result.get("AnomalyMask")) or mask or None
         if found_mask is not None and not found_mask.startswith(_PNG_SIGNATURE):
-            raise ResponseInvalid("The model's answer carries an AnomalyMask that is no PNG.")
+            raise ResponseInvalid("The model's answer carries an AnomalyMask that is not a PNG.")
         return cls(
             is_anomalous=is_anomalous,
             confidence=_fraction(result.get("Confidence"), "Confidence"),

@@ -38,10 +38,10 @@ def read_mask(
     """An array (height, width): 0 for background, 1 + index in `types` for an anomaly type.
 
     `colors` maps '#RRGGBB' to names. `size` is (width, height) of the result, where it is not the
-    mask's own. Raises ImageError's subclasses for a mask that is no sound PNG.
+    mask's own. Raises ImageError's subclasses for a mask that is not a sound PNG.
     """
     if not png.startswith(PNG_SIGNATURE):
-        raise ImageFormatUnsupported("The mask is no PNG.")
+        raise ImageFormatUnsupported("The mask is not a PNG.")
     header = read_png(png)
     if max(header.width, header.height) > _MAX_SIDE:
         raise ImageDimensionsTooLarge(f"The mask is {header.width}x{header.height} pixels.")

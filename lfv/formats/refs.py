@@ -22,7 +22,7 @@ _MAX_KEY_BYTES = 1024  # S3's limit
 _SCHEME = re.compile(
     r"([A-Za-z][A-Za-z0-9+.-]*)://|(data|file|s3|mailto|javascript):", re.IGNORECASE
 )
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+_BUCKET = re.compile(r"[0-9A-Za-z.\-_]{3,63}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -52,6 +52,11 @@ Ref = S3Ref | FileRef
 
 def is_s3(ref: str) -> bool:
     return ref[:5].lower() == "s3://"
+
+
+def is_bucket_name(name: str) -> bool:
+    """Whether an `s3://` address can name such a bucket."""
+    return _BUCKET.fullmatch(name) is not None
 
 
 def parse_ref(ref: str) -> Ref:
@@ -87,8 +92,8 @@ def _check_characters(ref: str) -> None:
         raise SourceRefInvalid("The reference is not valid Unicode.", ref=ref) from None
 
 
-def resolve_ref(ref: str, base: Ref) -> Ref:
-    """What `ref` means in a manifest whose folder (or prefix) is `base`.
+def resolve_ref(ref: str, base: Ref | None) -> Ref:
+    """What `ref` means in a manifest whose folder (or prefix) is `base`; None takes s3:// only.
 
     Raises SourceRefInvalid, SourceSchemeUnsupported, and SourceOutside for a reference that
     leaves the bucket of its manifest.
@@ -96,8 +101,12 @@ def resolve_ref(ref: str, base: Ref) -> Ref:
     parsed = parse_ref(ref)
     if isinstance(parsed, S3Ref):
         if not parsed.key or parsed.key.endswith("/"):
-            raise SourceRefInvalid("The reference names a bucket or prefix, no object.", ref=ref)
+            raise SourceRefInvalid(
+                "The reference names a bucket or prefix, not an object.", ref=ref
+            )
         return parsed
+    if base is None:
+        raise SourceSchemeUnsupported("The reference is not an s3:// address.", ref=ref)
     if isinstance(base, FileRef):
         path = parsed.path
         return FileRef(path if path.startswith("/") else f"{base.path.rstrip('/')}/{path}")
@@ -121,10 +130,10 @@ def parent_of(ref: Ref) -> Ref:
 
 def _parse_s3(ref: str) -> S3Ref:
     if not is_s3(ref):
-        raise SourceRefInvalid("The reference is no s3://bucket/key.", ref=ref)
+        raise SourceRefInvalid("The reference is not s3://bucket/key.", ref=ref)
     bucket, _, key = ref[5:].partition("/")
-    if not _BUCKET.fullmatch(bucket):
-        raise SourceRefInvalid("The reference names no valid bucket.", ref=ref)
+    if not is_bucket_name(bucket):
+        raise SourceRefInvalid("The reference has no valid bucket name.", ref=ref)
     if len(key.encode()) > _MAX_KEY_BYTES:
         raise SourceRefInvalid(f"The key is longer than {_MAX_KEY_BYTES} bytes.", ref=ref)
     return S3Ref(bucket, key)
@@ -134,10 +143,10 @@ def _parse_file(ref: str) -> FileRef:
     try:
         parts = urlsplit(ref)
     except ValueError:
-        raise SourceRefInvalid("The reference is no valid file:// address.", ref=ref) from None
+        raise SourceRefInvalid("The reference is not a valid file:// address.", ref=ref) from None
     if not ref.lower().startswith("file:/") or parts.netloc not in ("", "localhost"):
         raise SourceRefInvalid(
-            "The reference names a file on another machine, or is no file:///path.", ref=ref
+            "The reference names a file on another machine, or is not file:///path.", ref=ref
         )
     written = ref[len("file:") :].removeprefix("//").removeprefix("localhost")
     try:
@@ -145,5 +154,5 @@ def _parse_file(ref: str) -> FileRef:
     except UnicodeDecodeError:
         path = ""
     if not path.startswith("/") or path == "/" or _CONTROL.search(path):
-        raise SourceRefInvalid("The reference is no valid file:///path.", ref=ref)
+        raise SourceRefInvalid("The reference is not a valid file:///path.", ref=ref)
     return FileRef(path)

@@ -7,7 +7,6 @@ a symbolic link, and what is read has to be a regular file.
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import stat
 from collections.abc import Iterator, Mapping
@@ -15,29 +14,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from lfv.formats.refs import is_bucket_name
 from lfv.server.errors import BucketError
 
-_BUCKET_NAME = re.compile(r"[0-9A-Za-z.\-_]{3,63}")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-def is_bucket_name(name: str) -> bool:
-    """Whether an ``s3://`` address can name such a bucket."""
-    return _BUCKET_NAME.fullmatch(name) is not None
-
-
-def parse_ref(ref: str) -> tuple[str, str]:
-    """Bucket and key of an ``s3://`` address. Raises BucketError that names what it is instead."""
-    if not ref.startswith("s3://"):
-        raise BucketError(f"{_short(ref)} is not an s3:// address")
-    bucket, _, key = ref.removeprefix("s3://").partition("/")
-    if not is_bucket_name(bucket):
-        raise BucketError(f"{_short(ref)} has no valid bucket name")
-    if not key:
-        raise BucketError(f"{_short(ref)} has no key")
-    return bucket, key
 
 
 def join_key(prefix: str | None, name: str) -> str:

@@ -1,37 +1,24 @@
-"""One JSON line of a manifest, as SageMaker Ground Truth writes it and Lookout for Vision read it.
-
-The label's attribute may have any name; what counts is the ``class-name`` in its metadata, and a
-class other than normal and anomaly leaves the image unlabelled. In which order the attributes
-stand has no meaning. Real manifests stray from the documentation (no BACKGROUND entry, dates in
-other formats), and those are taken too.
-"""
+"""Lines of manifests as datasets keep them. What a line says is read by `lfv.formats.manifest`."""
 
 from __future__ import annotations
 
-import re
+import io
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol
 
-import orjson
-
-from lfv.server.buckets import parse_ref
-from lfv.server.errors import BucketError
-
-MAX_LINE_BYTES = 8192
-"""The longest DatasetEntry of the API."""
-
-DETECTED = "-detected"
-"""Ends the names of a model's own answers, in evaluation manifests."""
-
-_LABELS = frozenset({"normal", "anomaly"})
-_CHUNK = 1 << 16
-_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
-
-
-class BadLineError(Exception):
-    """The line can't be an entry; the message says why."""
+from lfv.formats.answers import is_background
+from lfv.formats.manifest.groundtruth import (
+    INSPECTION,
+    TRAINING,
+    Profile,
+    item_from_row,
+    labelled_at,
+)
+from lfv.formats.manifest.lines import RawLine, iter_lines, whole
+from lfv.formats.manifest.records import ManifestItem
+from lfv.formats.manifest.strict_json import parse_object
+from lfv.formats.refs import Ref, S3Ref, parse_ref
 
 
 class ManifestTooLargeError(Exception):
@@ -40,40 +27,50 @@ class ManifestTooLargeError(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    source_ref: str
+    """A line and what it says."""
+
     line: str
-    label: str | None
-    """``normal``, ``anomaly``, or None for an image without a label."""
+    item: ManifestItem
     labelled_at: float | None
     """Unix seconds."""
-    mask_ref: str | None = None
-    mask_colors: tuple[tuple[str, str], ...] = ()
-    """(``#RRGGBB``, anomaly type) without the background."""
+
+    @property
+    def source_ref(self) -> str:
+        return self.item.written_ref
+
+    @property
+    def label(self) -> str | None:
+        """``normal``, ``anomaly``, or None for an image without a label."""
+        return {None: None, True: "anomaly", False: "normal"}[self.item.is_anomalous]
+
+    @property
+    def anomaly_types(self) -> frozenset[str]:
+        """Those that the mask's colours name."""
+        return frozenset(name for name in self.item.mask_colors.values() if not is_background(name))
 
 
-def parse_entry(raw: bytes, *, max_types: int = 20) -> Entry:
-    """Raises BadLineError."""
-    if len(raw) > MAX_LINE_BYTES:
-        raise BadLineError(f"longer than {MAX_LINE_BYTES} bytes")
-    try:
-        document = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise BadLineError("not valid JSON") from error
-    if not isinstance(document, dict):
-        raise BadLineError("not a JSON object")
-    source_ref = document.get("source-ref")
-    if not isinstance(source_ref, str):
-        raise BadLineError("no source-ref")
-    _check_ref(source_ref, "source-ref")
-    label, labelled_at = _label(document)
-    mask_ref, mask_colors = _mask(document, max_types)
-    try:
-        line = orjson.dumps(document).decode()
-    except orjson.JSONEncodeError as error:  # it reads deeper structures than it writes
-        raise BadLineError("nested too deeply") from error
-    if len(line.encode()) > MAX_LINE_BYTES:  # numbers such as 1e15 are written out
-        raise BadLineError(f"longer than {MAX_LINE_BYTES} bytes")
-    return Entry(source_ref, line, label, labelled_at, mask_ref, mask_colors)
+def parse_entry(line: RawLine, max_types: int) -> Entry:
+    """An entry of a new or changed dataset. Raises LineError."""
+    return _entry(whole(line), line.number, replace(TRAINING, max_types=max_types))
+
+
+def stored_entry(line: str) -> Entry:
+    """An entry of a dataset, which some release has accepted. Raises LineError."""
+    return _entry(line.encode(), 1, INSPECTION)
+
+
+def _entry(raw: bytes, number: int, profile: Profile) -> Entry:
+    row = parse_object(raw)
+    item = item_from_row(row, number, None, profile)
+    labelled = labelled_at(row, item.label_attribute)
+    return Entry(raw.decode().strip(), item, labelled.timestamp() if labelled else None)
+
+
+def location(ref: str) -> tuple[str, str]:
+    """Bucket and key of a checked reference."""
+    parsed: Ref = parse_ref(ref)
+    assert isinstance(parsed, S3Ref)  # noqa: S101 - parse_entry takes no other
+    return parsed.bucket, parsed.key
 
 
 class Readable(Protocol):
@@ -82,133 +79,28 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-def numbered_lines(file: Readable, limit: int) -> Iterator[tuple[int, bytes]]:
-    """Line numbers and lines that aren't blank; of a line that is too long, only its start.
+def entry_lines(file: Readable, limit: int) -> Iterator[RawLine]:
+    """The lines that are not blank.
 
-    Raises ManifestTooLargeError past ``limit`` bytes.
+    Raises:
+        ManifestTooLargeError: The file has more than ``limit`` bytes.
+        ManifestError: The text is UTF-16 or UTF-32.
     """
-    number, total, start = 0, 0, b""
-    while chunk := file.read(_CHUNK):
-        total += len(chunk)
-        if total > limit:
-            raise ManifestTooLargeError(f"the manifest is larger than {limit} bytes")
-        *complete, start = (start + chunk).split(b"\n")
-        start = start[: MAX_LINE_BYTES + 1]
-        for raw in complete:
-            number += 1
-            if line := _stripped(number, raw):
-                yield number, line
-    if line := _stripped(number + 1, start):
-        yield number + 1, line
+    return iter_lines(io.BufferedReader(_Limited(file, limit)))
 
 
-def _stripped(number: int, raw: bytes) -> bytes:
-    return (raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw).strip()
+class _Limited(io.RawIOBase):
+    def __init__(self, file: Readable, limit: int) -> None:
+        self._file = file
+        self._limit = self._left = limit
 
+    def readable(self) -> bool:
+        return True
 
-def _check_ref(ref: str, name: str) -> None:
-    try:
-        parse_ref(ref)
-    except BucketError as error:
-        raise BadLineError(f"{name}: {error}") from error
-
-
-def _metadata(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Attributes with metadata, but for a model's own answers, which are no labels."""
-    for key, value in document.items():
-        attribute = key.removesuffix("-metadata")
-        if attribute == key or not isinstance(value, dict):
-            continue
-        if not attribute.removesuffix("-ref").endswith(DETECTED):
-            yield attribute, value
-
-
-def _classes(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Attributes that say of what class the image is, with their metadata."""
-    for attribute, metadata in _metadata(document):
-        kind = metadata.get("type", "groundtruth/image-classification")
-        name = metadata.get("class-name")
-        if kind == "groundtruth/image-classification" and isinstance(name, str):
-            yield attribute, metadata
-
-
-def label_attribute(document: dict[str, Any]) -> str | None:
-    """The attribute that labels the image, wherever in the line it stands; None without one."""
-    classes = list(_classes(document))
-    labels = [attribute for attribute, metadata in classes if _label_in(metadata) is not None]
-    return next(iter([*labels, *(attribute for attribute, _ in classes)]), None)
-
-
-def _label_in(metadata: dict[str, Any]) -> str | None:
-    label = metadata["class-name"].strip().lower()
-    return label if label in _LABELS else None
-
-
-def _label(document: dict[str, Any]) -> tuple[str | None, float | None]:
-    classes = dict(_classes(document))
-    for attribute in classes:
-        if attribute not in document:
-            raise BadLineError(f"{attribute}-metadata without {attribute}")
-    labels = {attribute: _label_in(metadata) for attribute, metadata in classes.items()}
-    if len(set(labels.values()) - {None}) > 1:
-        names = ", ".join(sorted(name for name, label in labels.items() if label is not None))
-        raise BadLineError(f"its labels contradict each other: {names}")
-    used = label_attribute(document)
-    if used is None:
-        return None, None
-    return labels[used], _date(classes[used].get("creation-date"))
-
-
-def _mask(
-    document: dict[str, Any], max_types: int
-) -> tuple[str | None, tuple[tuple[str, str], ...]]:
-    masks = {
-        attribute: (document[attribute], metadata["internal-color-map"])
-        for attribute, metadata in _metadata(document)
-        if metadata.get("internal-color-map") is not None and document.get(attribute) is not None
-    }
-    if not masks:
-        return None, ()
-    if len(masks) > 1:
-        raise BadLineError(f"it has several masks: {', '.join(sorted(masks))}")
-    ((attribute, (ref, colors)),) = masks.items()
-    if not isinstance(ref, str) or not isinstance(colors, dict):
-        raise BadLineError(f"{attribute} is not a mask's address with an internal-color-map")
-    _check_ref(ref, attribute)
-    found = tuple(_colors(colors))
-    if len(found) > max_types:
-        raise BadLineError(f"{len(found)} anomaly types on one mask; {max_types} are allowed")
-    return ref, found
-
-
-def _colors(colors: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for key, entry in colors.items():
-        name = entry.get("class-name") if isinstance(entry, dict) else None
-        color = entry.get("hex-color") if isinstance(entry, dict) else None
-        if not (isinstance(name, str) and name and len(name) <= 256):
-            raise BadLineError(f"internal-color-map: entry {key!r} has no class-name")
-        if name.upper() == "BACKGROUND":
-            continue
-        if not (isinstance(color, str) and _COLOR.fullmatch(color)):
-            raise BadLineError(f"internal-color-map: entry {key!r} has no hex-color like #23A436")
-        yield color.upper(), name
-
-
-def _date(value: object) -> float | None:
-    """ISO 8601, or what JavaScript's Date prints; anything else is no date."""
-    if not isinstance(value, str):
-        return None
-    text = re.sub(r"\s*\(.*\)$", "", value.strip())
-    for parse in (
-        datetime.fromisoformat,
-        lambda text: datetime.strptime(text, "%a %b %d %Y %H:%M:%S GMT%z"),
-    ):
-        try:
-            moment = parse(text)
-        except ValueError:
-            continue
-        try:
-            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-        except OverflowError:
-            return None
-    return None
+    def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
+        data = self._file.read(len(buffer))
+        self._left -= len(data)
+        if self._left < 0:
+            raise ManifestTooLargeError(f"the manifest is larger than {self._limit} bytes")
+        buffer[: len(data)] = data
+        return len(data)

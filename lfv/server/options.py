@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 
-from lfv.server.buckets import is_bucket_name
+from lfv.formats.refs import is_bucket_name
 from lfv.server.errors import OptionsError
 
 MIB = 1024 * 1024

@@ -145,7 +145,7 @@ def test_the_example_of_manifests_runs(
     (code,) = blocks(MANIFESTS, "python")
     run(code, bucket_folder=bucket)
     assert capsys.readouterr().out == (
-        "1 A-1 64 64\n2 source_ref_invalid source-ref is null, no text.\n"
+        "1 A-1 64 64\n2 source_ref_invalid source-ref is null, not text.\n"
     )
 
 

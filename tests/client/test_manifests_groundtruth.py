@@ -12,6 +12,12 @@ import pytest
 from lfv.client.manifests import manifest_digest, read_manifest
 from lfv.client.sources import SourceReader
 from lfv.formats.errors import ManifestLineInvalid, SourceNotFound
+from lfv.formats.manifest.groundtruth import (
+    INSPECTION,
+    LABEL_PROBLEM,
+    TRAINING,
+    Profile,
+)
 from lfv.formats.manifest.records import BadLine, ManifestItem
 
 
@@ -32,10 +38,13 @@ def segmentation(
     return {name: ref, f"{name}-metadata": metadata}
 
 
-def read(tmp_path: Path, *rows: Any, strict: bool = False) -> list[ManifestItem | BadLine]:
+def read(
+    tmp_path: Path, *rows: Any, strict: bool = False, profile: Profile = INSPECTION
+) -> list[ManifestItem | BadLine]:
     lines = [row if isinstance(row, bytes) else json.dumps(row).encode() for row in rows]
     (tmp_path / "m.manifest").write_bytes(b"\n".join(lines))
-    return list(read_manifest(str(tmp_path / "m.manifest"), SourceReader(), strict=strict))
+    manifest = str(tmp_path / "m.manifest")
+    return list(read_manifest(manifest, SourceReader(), strict=strict, profile=profile))
 
 
 def item(tmp_path: Path, row: dict[str, Any]) -> ManifestItem:
@@ -45,7 +54,7 @@ def item(tmp_path: Path, row: dict[str, Any]) -> ManifestItem:
 
 
 def bad(tmp_path: Path, row: Any) -> BadLine:
-    (record,) = read(tmp_path, row)
+    (record,) = read(tmp_path, row, profile=TRAINING)
     assert isinstance(record, BadLine), record
     assert record.message.endswith((".", "…"))
     return record
@@ -113,6 +122,9 @@ def test_labels_that_agree_and_labels_that_do_not(tmp_path: Path) -> None:
     assert item(tmp_path, agreeing).is_anomalous is False
     row = {"source-ref": "a.png"} | classification("a", "normal") | classification("b", "anomaly")
     assert bad(tmp_path, row).code == "label_ambiguous"
+    inspected = item(tmp_path, row)  # which needs no label
+    assert inspected.is_anomalous is None
+    assert "contradict each other: a, b" in inspected.attributes[LABEL_PROBLEM]
 
 
 def test_masks(tmp_path: Path) -> None:
@@ -128,6 +140,17 @@ def test_masks(tmp_path: Path) -> None:
 def test_a_mask_that_is_not_there(tmp_path: Path, nothing: str | None) -> None:
     record = item(tmp_path, segmentation(ref=nothing))
     assert (record.mask_ref, record.mask_colors) == (None, {})
+
+
+@pytest.mark.parametrize(
+    ("ref", "code"), [(7, "source_ref_invalid"), ("ftp://x/m.png", "source_scheme_unsupported")]
+)
+def test_masks_that_cannot_be_found(tmp_path: Path, ref: Any, code: str) -> None:
+    row = {"source-ref": "a.png"} | segmentation(ref=ref)
+    assert bad(tmp_path, row).code == code
+    inspected = item(tmp_path, row)
+    assert inspected.mask_ref is None
+    assert inspected.attributes[LABEL_PROBLEM].startswith("anomaly-mask-ref ")
 
 
 @pytest.mark.parametrize(
@@ -185,8 +208,6 @@ def test_attributes_are_kept_as_they_are(tmp_path: Path) -> None:
         ({"source-ref": "x" * 5000}, "source_ref_invalid"),
         ({"source-ref": "s3://parts"}, "source_ref_invalid"),
         ({"source-ref": "https://example.com/a.png"}, "source_scheme_unsupported"),
-        ({"source-ref": "a.png"} | segmentation(ref=7), "source_ref_invalid"),
-        ({"source-ref": "a.png"} | segmentation(ref="ftp://x/m.png"), "source_scheme_unsupported"),
         (b"not json", "json_invalid"),
         (b'{"source-ref": "a.png", "source-ref": "b.png"}', "json_duplicate_name"),
         (b'{"source-ref": "a.png", "x": NaN}', "json_not_a_number"),

@@ -24,7 +24,7 @@ from lfv.server.jobs.context import JobContext
 from lfv.server.jobs.datasets import apply_changes, read_manifest
 from lfv.server.jobs.packaging import package
 from lfv.server.jobs.training import Trainings
-from lfv.server.manifests import parse_entry
+from lfv.server.manifests import stored_entry
 from lfv.server.operations.call import Call
 from lfv.server.operations.models import create_model
 from lfv.server.options import Limits, Serving
@@ -376,7 +376,7 @@ def test_model_that_was_not_committed_leaves_no_folder(world: World) -> None:
             pages = PageTokens(tx)
             call = Call(tx, cast("Any", Work()), Limits(), pages, "us-east-1", "000000000000", 0)
             datasets.create(tx, world.project, "train", None, 0)
-            entry = parse_entry(line(f"{REF}/1.png").encode())
+            entry = stored_entry(line(f"{REF}/1.png"))
             datasets.put_entries(tx, datasets.get(tx, world.project, "train"), [entry], 0)
             output = {"S3Location": {"Bucket": BUCKET}}
             create_model(call, {"ProjectName": "p", "OutputConfig": output})

@@ -25,7 +25,9 @@ from botocore.credentials import Credentials
 from botocore.exceptions import EndpointConnectionError
 
 from lfv.client.api import lookoutvision_client
-from lfv.server.buckets import Buckets, parse_ref
+from lfv.formats.errors import SourceError
+from lfv.formats.refs import resolve_ref
+from lfv.server.buckets import Buckets
 from lfv.server.errors import BucketError, OptionsError
 from lfv.server.locality import is_from_here
 from lfv.server.options import ServeOptions, read_credentials
@@ -466,12 +468,12 @@ def test_bucket_reads_and_writes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "ref",
-    ["x.png", "/x.png", "file:///x", "https://x/y", "S3://bucket/x", "s3://bucket", "s3://bucket/",
+    ["x.png", "/x.png", "file:///x", "https://x/y", "s3://bucket", "s3://bucket/",
      "s3:///x", "s3://b/x", "s3://arn:aws:s3:us-east-1:1:accesspoint/x", "s3://a@b.c:80/x", ""],
 )  # fmt: skip
 def test_refs_that_are_not_s3(ref: str) -> None:
-    with pytest.raises(BucketError):
-        parse_ref(ref)
+    with pytest.raises(SourceError):
+        resolve_ref(ref, None)
 
 
 def test_service_listens_on_loopback_only(service: Service) -> None:

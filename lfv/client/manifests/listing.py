@@ -26,6 +26,7 @@ from lfv.formats.refs import S3Ref
 
 _TAKEN = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".apng", ".mpo")
 _OTHERS = (".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp", ".heic", ".heif", ".avif", ".jp2")
+_NOT_UTF8 = "The file's name is not UTF-8."
 IMAGE_ENDINGS = frozenset((*_TAKEN, *_OTHERS, ".jxl"))
 
 
@@ -40,7 +41,10 @@ def iter_folder(folder: Path) -> Iterator[ManifestItem | BadLine]:
         relative = os.path.relpath(path, folder)
         if not _is_unicode(path):
             yield BadLine(
-                number, printable(os.fsencode(relative)), "not_utf8", "The file's name is no UTF-8."
+                number,
+                printable(os.fsencode(relative)),
+                "not_utf8",
+                _NOT_UTF8,
             )
             continue
         yield ManifestItem(number, path, relative, is_anomalous=label_from_path(relative))
@@ -58,7 +62,7 @@ def iter_prefix(prefix: S3Ref, reader: SourceReader) -> Iterator[ManifestItem | 
             continue
         number += 1
         if not _is_unicode(ref.key):
-            yield BadLine(number, printable(relative), "not_utf8", "The file's name is no UTF-8.")
+            yield BadLine(number, printable(relative), "not_utf8", _NOT_UTF8)
             continue
         yield ManifestItem(number, str(ref), relative, is_anomalous=label_from_path(relative))
 

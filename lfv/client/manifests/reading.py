@@ -20,7 +20,8 @@ from lfv.formats.errors import (
 )
 from lfv.formats.image_headers import JPEG_SIGNATURE, PNG_SIGNATURE
 from lfv.formats.manifest import groundtruth, strict_json
-from lfv.formats.manifest.lines import MAX_LINE_BYTES, RawLine, iter_lines
+from lfv.formats.manifest.groundtruth import INSPECTION, Profile
+from lfv.formats.manifest.lines import MAX_LINE_BYTES, RawLine, iter_lines, whole
 from lfv.formats.manifest.records import (
     BadLine,
     LineError,
@@ -53,13 +54,15 @@ def read_manifest(
     *,
     strict: bool = False,
     kind: ManifestKind | None = None,
+    profile: Profile = INSPECTION,
     max_line_bytes: int = MAX_LINE_BYTES,
 ) -> Iterator[Record]:
     """Every item and every bad line of `source`, in order, without holding more than one.
 
     `source` is a path or `file://` or `s3://` reference of a JSON Lines, CSV or text file, a
     folder, an `s3://bucket/prefix/`, or a single image. `kind` overrides what `manifest_kind`
-    finds out. With `strict` the first bad line raises ManifestLineInvalid.
+    finds out; `profile` says how strictly labels and masks are read. With `strict` the first bad
+    line raises ManifestLineInvalid.
 
     Raises ManifestError for a manifest that is unusable as a whole and SourceError for one that
     cannot be read; both from the first `next`, or from a later one when reading breaks off.
@@ -71,13 +74,13 @@ def read_manifest(
         records = iter_folder(_folder(ref))
     elif found is ManifestKind.PREFIX:
         if not isinstance(ref, S3Ref):
-            raise ManifestError(f"{source} is no s3://bucket/prefix/.")
+            raise ManifestError(f"{source} is not an s3://bucket/prefix/.")
         records = iter_prefix(ref, reader)
     elif found is ManifestKind.IMAGE:
         full = str(ref) if isinstance(ref, S3Ref) else str(Path(ref.path).absolute())
         records = iter([ManifestItem(1, full, source)])
     else:
-        records = _iter_file(ref, found, reader, max_line_bytes)
+        records = _iter_file(ref, found, reader, profile, max_line_bytes)
     for record in records:
         if strict and isinstance(record, BadLine):
             raise ManifestLineInvalid(record)
@@ -114,7 +117,7 @@ def manifest_kind(source: str, reader: SourceReader) -> ManifestKind:
     if suffix in _SUFFIXES:
         return _SUFFIXES[suffix]
     raise ManifestKindUnknown(
-        f"{source} is no manifest that is known here; name it .manifest or .jsonl (JSON Lines), "
+        f"{source} is not a manifest of a known kind; name it .manifest or .jsonl (JSON Lines), "
         ".csv (with a header) or .txt (a reference on each line)."
     )
 
@@ -126,7 +129,7 @@ def _beginning(ref: Ref, reader: SourceReader) -> bytes:
     except (SourceNotFound, SourceNotAFile) as error:
         if isinstance(ref, S3Ref) and next(reader.list(S3Ref(ref.bucket, ref.key + "/")), None):
             raise ManifestKindUnknown(
-                f"{ref} is no object but a prefix; write {ref}/ to read everything below it."
+                f"{ref} is not an object but a prefix; write {ref}/ to read everything below it."
             ) from error
         raise
 
@@ -150,7 +153,7 @@ def manifest_digest(source: str, reader: SourceReader, *, kind: ManifestKind | N
 
 
 def _iter_file(
-    ref: Ref, kind: ManifestKind, reader: SourceReader, max_line_bytes: int
+    ref: Ref, kind: ManifestKind, reader: SourceReader, profile: Profile, max_line_bytes: int
 ) -> Iterator[Record]:
     base = parent_of(ref)
     with reader.open(ref) as opened:
@@ -171,19 +174,14 @@ def _iter_file(
 
             def convert(line: RawLine) -> ManifestItem:
                 row = strict_json.parse_object(line.data)
-                return groundtruth.item_from_row(row, line.number, base)
+                return groundtruth.item_from_row(row, line.number, base, profile)
 
         for line in lines:
             try:
-                yield convert(_whole(line, max_line_bytes))
+                whole(line, max_line_bytes)
+                yield convert(line)
             except LineError as error:
                 yield BadLine(line.number, printable(line.data[:4096]), error.code, str(error))
-
-
-def _whole(line: RawLine, max_bytes: int) -> RawLine:
-    if line.too_long:
-        raise LineError("line_too_long", f"The line is longer than {max_bytes:,} bytes.")
-    return line
 
 
 def _read_header(lines: Iterator[RawLine]) -> CsvHeader | None:
@@ -200,5 +198,5 @@ def _read_header(lines: Iterator[RawLine]) -> CsvHeader | None:
 
 def _folder(ref: Ref) -> Path:
     if not isinstance(ref, FileRef):
-        raise ManifestError(f"{ref} is no folder; end it with / to read it as a prefix.")
+        raise ManifestError(f"{ref} is not a folder; end it with / to read it as a prefix.")
     return Path(os.path.abspath(ref.path))  # noqa: PTH100 - resolve() would follow symlinks

@@ -2,27 +2,61 @@
 
 The format is SageMaker Ground Truth's output for image classification and semantic segmentation,
 as the Lookout for Vision developer guide narrows it ("Defining JSON lines for image
-classification" and "... for image segmentation"). Attributes may have any name; what they are is
-said by `type` in the attribute of the same name with `-metadata` behind it.
+classification" and "... for image segmentation"). Attributes may have any name; the metadata, in
+the attribute of the same name with `-metadata` behind it, says what they are. Real manifests stray
+from the guide; docs/manifests.md lists how each deviation is read.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
+from lfv.formats.answers import is_background
 from lfv.formats.errors import SourceError
-from lfv.formats.manifest.records import LineError, ManifestItem
+from lfv.formats.manifest.records import LineError, ManifestItem, printable
 from lfv.formats.refs import Ref, resolve_ref
 
 SOURCE_REF = "source-ref"
-_METADATA = "-metadata"
-_CLASSIFICATION = "groundtruth/image-classification"
-_SEGMENTATION = "groundtruth/semantic-segmentation"
-_DETECTED = "-detected"  # a model's own answers, in Lookout for Vision's evaluation manifests
+METADATA = "-metadata"
+CLASSIFICATION = "groundtruth/image-classification"
+SEGMENTATION = "groundtruth/semantic-segmentation"
+DETECTED = "-detected"
+"""Ends the names of a model's own answers, in Lookout for Vision's evaluation manifests."""
+LABEL_PROBLEM = "label-problem"
+"""Attribute that says in a sentence why the line's label or mask is left out."""
+MAX_TYPE_NAME = 256
+"""Characters in the name of an anomaly type."""
+MAX_TYPES_PER_MASK = 20
+"""Lookout for Vision's quota."""
+
 _LABELS = {"normal": False, "anomaly": True}
 _HEX_COLOR = re.compile(r"#[0-9A-Fa-f]{6}")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How strictly labels and masks are read.
+
+    Attributes:
+        needs_sound_labels: Refuse a line whose labels contradict each other or whose mask cannot
+            be read. Otherwise its image is taken without them, and the attribute LABEL_PROBLEM
+            says why.
+        max_types: Anomaly types that one mask may have; None for any number.
+    """
+
+    needs_sound_labels: bool
+    max_types: int | None = None
+
+
+TRAINING = Profile(needs_sound_labels=True, max_types=MAX_TYPES_PER_MASK)
+"""What the API refused: nothing is learned from a line in doubt."""
+INSPECTION = Profile(needs_sound_labels=False)
+"""An inspection needs no label, so a wrong one costs the comparison with it, not the image."""
 
 
 def label_of(class_name: object) -> bool | None:
@@ -30,52 +64,97 @@ def label_of(class_name: object) -> bool | None:
     return _LABELS.get(class_name.strip().casefold()) if isinstance(class_name, str) else None
 
 
-def resolved(written: object, base: Ref, what: str = SOURCE_REF) -> str:
-    """The full form of a reference that a line gives. Raises LineError."""
+def resolved(written: object, base: Ref | None, what: str = SOURCE_REF) -> str:
+    """The full form of a reference on a line. Raises LineError."""
     if not isinstance(written, str):
-        raise LineError("source_ref_invalid", f"{what} is {_type_name(written)}, no text.")
+        raise LineError("source_ref_invalid", f"{what} is {_type_name(written)}, not text.")
     try:
         return str(resolve_ref(written, base))
     except SourceError as error:
         sentence = str(error)
-        raise LineError(error.code, f"{what}: {sentence[0].lower()}{sentence[1:]}") from None
+        shown = f"{what} {printable(written)[:60]!r}"
+        raise LineError(error.code, f"{shown}: {sentence[0].lower()}{sentence[1:]}") from None
 
 
-def item_from_row(row: dict[str, Any], number: int, base: Ref) -> ManifestItem:
-    """Raises LineError."""
+def item_from_row(
+    row: dict[str, Any], number: int, base: Ref | None, profile: Profile = INSPECTION
+) -> ManifestItem:
+    """What the JSON object of line `number` says.
+
+    Args:
+        base: The folder or prefix of the manifest; None where only `s3://` references may stand.
+
+    Raises:
+        LineError: The line names no image, or, where the profile asks for sound labels, has a
+            label or mask that cannot be used.
+    """
     if SOURCE_REF not in row:
         hint = "; it holds its text inline in source" if "source" in row else ""
         raise LineError("source_ref_missing", f"The line has no source-ref{hint}.")
-    written = row[SOURCE_REF]
-    source_ref = resolved(written, base)
+    source_ref = resolved(row[SOURCE_REF], base)
     labels: dict[str, bool] = {}
     masks: dict[str, Mapping[str, Any]] = {}
+    classified = None
     for name, metadata in row.items():
-        if type(metadata) is not dict or not name.endswith(_METADATA):
+        if type(metadata) is not dict or not name.endswith(METADATA):
             continue
-        attribute = name[: -len(_METADATA)]
+        attribute = name[: -len(METADATA)]
+        if attribute.removesuffix("-ref").endswith(DETECTED):
+            continue
         kind = metadata.get("type")
-        if kind == _CLASSIFICATION:
+        if kind is None:  # often left out; the members tell
+            kind = SEGMENTATION if "internal-color-map" in metadata else CLASSIFICATION
+        if kind == CLASSIFICATION:
             label = label_of(metadata.get("class-name"))
-            if label is not None and not attribute.endswith(_DETECTED):
+            if label is not None:
                 labels[attribute] = label
-        elif kind == _SEGMENTATION and not attribute.removesuffix("-ref").endswith(_DETECTED):
+            elif classified is None and "class-name" in metadata:
+                classified = attribute
+        elif kind == SEGMENTATION:
             masks[attribute] = metadata
-    mask_ref, mask_colors = _mask(row, masks, base) if masks else (None, {})
     attributes = row.copy()
     del attributes[SOURCE_REF]
     for attribute in (*labels, *masks):
         attributes.pop(attribute, None)
-        del attributes[attribute + _METADATA]
+        del attributes[attribute + METADATA]
+    is_anomalous: bool | None = None
+    mask_ref: str | None = None
+    mask_colors: dict[str, str] = {}
+    try:
+        is_anomalous = _one_label(labels)
+        if masks:
+            mask_ref, mask_colors = _mask(row, masks, base, profile)
+    except LineError as error:
+        if profile.needs_sound_labels:
+            raise
+        attributes[LABEL_PROBLEM] = str(error)
     return ManifestItem(
         line_number=number,
         source_ref=source_ref,
-        written_ref=written,
-        is_anomalous=_one_label(labels),
+        written_ref=row[SOURCE_REF],
+        is_anomalous=is_anomalous,
         mask_ref=mask_ref,
         mask_colors=mask_colors,
         attributes=attributes,
+        label_attribute=next(iter(labels), classified),
     )
+
+
+def labelled_at(row: Mapping[str, Any], attribute: str | None) -> datetime | None:
+    """When the label in `attribute` was given; None where its metadata has no readable date."""
+    metadata = row.get(f"{attribute}{METADATA}")
+    value = metadata.get("creation-date") if isinstance(metadata, dict) else None
+    if not isinstance(value, str):
+        return None
+    text = re.sub(r"\s*\(.*\)$", "", value.strip())
+    for parse in (
+        datetime.fromisoformat,
+        lambda text: datetime.strptime(text, "%a %b %d %Y %H:%M:%S GMT%z"),  # JavaScript's Date
+    ):
+        with suppress(ValueError):
+            moment = parse(text)
+            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return None
 
 
 def _one_label(labels: dict[str, bool]) -> bool | None:
@@ -90,7 +169,7 @@ def _one_label(labels: dict[str, bool]) -> bool | None:
 
 
 def _mask(
-    row: dict[str, Any], masks: dict[str, Mapping[str, Any]], base: Ref
+    row: dict[str, Any], masks: dict[str, Mapping[str, Any]], base: Ref | None, profile: Profile
 ) -> tuple[str | None, dict[str, str]]:
     found = {name: metadata for name, metadata in masks.items() if row.get(name) not in (None, "")}
     if not found:
@@ -100,7 +179,14 @@ def _mask(
             "mask_ambiguous", f"The line has several masks: {', '.join(sorted(found))}."
         )
     name, metadata = next(iter(found.items()))
-    return resolved(row[name], base, name), _colors(metadata.get("internal-color-map"))
+    ref, colors = resolved(row[name], base, name), _colors(metadata.get("internal-color-map"))
+    types = {kind for kind in colors.values() if not is_background(kind)}
+    if profile.max_types is not None and len(types) > profile.max_types:
+        raise LineError(
+            "mask_colors_invalid",
+            f"internal-color-map has {len(types)} anomaly types; {profile.max_types} are allowed.",
+        )
+    return ref, colors
 
 
 def _colors(color_map: object) -> dict[str, str]:
@@ -108,14 +194,19 @@ def _colors(color_map: object) -> dict[str, str]:
     if not isinstance(color_map, dict):
         raise LineError("mask_colors_invalid", "The mask has no internal-color-map.")
     colors: dict[str, str] = {}
-    for entry in color_map.values():
+    for key, entry in color_map.items():
         name = entry.get("class-name") if isinstance(entry, dict) else None
         color = entry.get("hex-color") if isinstance(entry, dict) else None
-        if not isinstance(name, str) or not name.strip():
-            raise LineError("mask_colors_invalid", "internal-color-map has an entry without name.")
-        if not isinstance(color, str) or not _HEX_COLOR.fullmatch(color):
+        if not isinstance(name, str) or not name.strip() or len(name) > MAX_TYPE_NAME:
             raise LineError(
-                "mask_colors_invalid", f"internal-color-map gives {name[:80]!r} no colour #RRGGBB."
+                "mask_colors_invalid", f"internal-color-map: entry {key[:80]!r} has no class-name."
+            )
+        if not isinstance(color, str) or not _HEX_COLOR.fullmatch(color):
+            if is_background(name):
+                continue
+            raise LineError(
+                "mask_colors_invalid",
+                f"internal-color-map: {name[:80]!r} has no hex-color like #23A436.",
             )
         if colors.setdefault(color.upper(), name) != name:
             raise LineError(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lfv.formats.errors import ManifestError
+from lfv.formats.manifest.records import LineError
 
 MAX_LINE_BYTES = 256 * 1024
 """A Ground Truth line has about 700 bytes; this leaves room for a hundred attributes."""
@@ -27,6 +28,13 @@ class RawLine:
     number: int
     data: bytes
     too_long: bool
+
+
+def whole(line: RawLine, max_bytes: int = MAX_LINE_BYTES) -> bytes:
+    """The line's bytes. Raises LineError for one that was cut off."""
+    if line.too_long:
+        raise LineError("line_too_long", f"The line is longer than {max_bytes:,} bytes.")
+    return line.data
 
 
 def iter_lines(stream: io.BufferedReader, max_bytes: int = MAX_LINE_BYTES) -> Iterator[RawLine]:

@@ -9,6 +9,7 @@ from typing import Any
 
 SHOWN_CHARS = 200
 """How much of a bad line is kept for people."""
+_SHOWN_AROUND = 16
 
 
 class ManifestKind(StrEnum):
@@ -29,7 +30,7 @@ class ManifestItem:
     or an absolute path), `written_ref` is what the manifest says. `is_anomalous` is the label,
     None where there is none. `mask_colors` maps '#RRGGBB' to anomaly types as the line gives them;
     an entry for BACKGROUND may be there or not. `attributes` is everything else on the line, in
-    values that JSON can hold.
+    values that JSON can hold. `label_attribute` names the attribute that holds the label.
     """
 
     line_number: int
@@ -39,6 +40,7 @@ class ManifestItem:
     mask_ref: str | None = None
     mask_colors: Mapping[str, str] = field(default_factory=dict)
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    label_attribute: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,22 @@ class LineError(Exception):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+def around(line: bytes, at: int) -> str:
+    """The few characters of a line around byte `at`, for the end of a sentence; '' for none."""
+    start = max(0, at - _SHOWN_AROUND)
+    shown = printable(line[start : at + _SHOWN_AROUND]).strip()
+    if not shown:
+        return ""
+    more = ("…" if start else "", "…" if at + _SHOWN_AROUND < len(line) else "")
+    return f": {more[0]}{shown}{more[1]}"
+
+
+def not_utf8(line: bytes, error: UnicodeDecodeError) -> LineError:
+    """For the line whose decoding raised `error`."""
+    where = around(line, error.start)
+    return LineError("not_utf8", f"Byte {error.start + 1} of the line is not UTF-8{where}.")
 
 
 def printable(line: bytes | str) -> str:

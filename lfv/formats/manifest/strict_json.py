@@ -1,6 +1,6 @@
 """One JSON object out of one line, exactly: nothing is guessed, rounded or silently dropped.
 
-Refused: bytes that are no UTF-8, NaN and infinities, two members of one name, nesting deeper than
+Refused: bytes that are not UTF-8, NaN and infinities, two members of one name, nesting deeper than
 32, and U+0000 (which SQL databases cannot hold). Integers beyond 64 bits, as serial numbers may
 be, come back as strings of their digits, because JSON readers elsewhere would round them.
 
@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from lfv.formats.manifest.records import LineError
+from lfv.formats.manifest.records import LineError, around, not_utf8
 
 MAX_DEPTH = 32
 _LONG_NUMBER = re.compile(rb"\d{19}")
@@ -33,7 +33,7 @@ def parse_object(line: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError as error:
         raise _explain(line, error) from None
     if not isinstance(value, dict):
-        raise LineError("json_not_an_object", "The line is JSON, but no object in braces.")
+        raise LineError("json_not_an_object", "The line is JSON, but not an object in braces.")
     names = _count_names(value, 1)
     # Each member has a colon right behind its name's closing quote; a string may hold more of
     # them. So when the counts agree, no member can have been lost.
@@ -101,11 +101,15 @@ def _explain(line: bytes, error: orjson.JSONDecodeError) -> LineError:
     try:
         line.decode()
     except UnicodeDecodeError as wrong:
-        return LineError("not_utf8", f"Byte {wrong.start + 1} of the line is no UTF-8.")
+        return not_utf8(line, wrong)
     if b"\x00" in line:
         return LineError("nul_character", "The line holds a NUL byte.")
     if "depth limit" in error.msg:
         return LineError("json_too_deep", f"The JSON is nested deeper than {MAX_DEPTH} levels.")
     if re.search(rb"[:\[,]\s*-?(NaN|Infinity)\b", line):
-        return LineError("json_not_a_number", "NaN and Infinity are no JSON numbers.")
-    return LineError("json_invalid", f"The line is no valid JSON (character {error.pos + 1}).")
+        return LineError("json_not_a_number", "NaN and Infinity are not JSON numbers.")
+    return LineError(
+        "json_invalid",
+        f"The line is not valid JSON at character {error.pos + 1}"
+        f"{around(line, len(error.doc[: error.pos].encode()))}.",
+    )

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from lfv.formats.errors import ManifestHeaderInvalid
 from lfv.formats.manifest.groundtruth import label_of, resolved
 from lfv.formats.manifest.lines import RawLine
-from lfv.formats.manifest.records import LineError, ManifestItem, printable
+from lfv.formats.manifest.records import LineError, ManifestItem, not_utf8, printable
 from lfv.formats.refs import Ref
 
 # Names are compared in lower case and without separators: "Source Ref", "source_ref" ...
@@ -110,14 +110,14 @@ def split(text: str, delimiter: str) -> list[str]:
     except csv.Error as error:
         if "field larger" in str(error):
             raise LineError("csv_field_too_long", "A field of the line is too long.") from None
-        raise LineError("csv_quotes", "The quotes of the line don't match.") from None
+        raise LineError("csv_quotes", "The quotes of the line do not match.") from None
 
 
 def _text(data: bytes) -> str:
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        raise LineError("not_utf8", f"Byte {error.start + 1} of the line is no UTF-8.") from None
+        raise not_utf8(data, error) from None
     if "\x00" in text:
         raise LineError("nul_character", "The line holds a NUL byte.")
     return text

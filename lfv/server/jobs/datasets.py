@@ -8,17 +8,20 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from lfv.server.buckets import parse_ref
+from lfv.formats.errors import ManifestError
+from lfv.formats.manifest.lines import RawLine
+from lfv.formats.manifest.records import LineError
 from lfv.server.database import Transaction
 from lfv.server.errors import BucketError, DiskFullError
 from lfv.server.home import DISK_FULL
 from lfv.server.jobs.context import JobContext
 from lfv.server.manifests import (
-    BadLineError,
     Entry,
     ManifestTooLargeError,
-    numbered_lines,
+    entry_lines,
+    location,
     parse_entry,
+    stored_entry,
 )
 from lfv.server.recording import ServiceEndingError
 from lfv.server.state import datasets
@@ -50,7 +53,7 @@ class _Reading:
     def refuse(self, number: int, why: object) -> None:
         self.bad += 1
         if len(self.problems) < _PROBLEMS_TOLD:
-            self.problems.append(f"line {number}: {why}")
+            self.problems.append(f"line {number}: {str(why).rstrip('.')}")
 
     def told(self) -> str:
         more = self.bad - len(self.problems)
@@ -83,7 +86,7 @@ def _created(context: JobContext, dataset: Dataset) -> _End:
         reading = _read_source(context, dataset)
     except ServiceEndingError:
         raise
-    except (_FailedError, BucketError, ManifestTooLargeError) as error:
+    except (_FailedError, BucketError, ManifestError, ManifestTooLargeError) as error:
         return _End(failed, f"The dataset was not made: {error}")
     except Exception:  # noqa: BLE001 (whatever it is, the dataset must come to an end)
         _log.exception("dataset %s/%s", dataset.project_name, dataset.kind)
@@ -112,7 +115,7 @@ def _changed(context: JobContext, dataset: Dataset) -> _End:
         reading = _read_changes(context, dataset)
     except ServiceEndingError:
         raise
-    except _FailedError as error:
+    except (_FailedError, ManifestError) as error:
         return _End(failed, f"Nothing was changed: {error}")
     except Exception:  # noqa: BLE001 (whatever it is, the update must come to an end)
         _log.exception("dataset %s/%s", dataset.project_name, dataset.kind)
@@ -126,7 +129,7 @@ def _read_source(context: JobContext, dataset: Dataset) -> _Reading:
     if source is None:
         raise _FailedError("there is no manifest to read")
     with context.buckets.open(source.bucket, source.key, source.version) as file:
-        lines = numbered_lines(file, context.limits.manifest_bytes)
+        lines = entry_lines(file, context.limits.manifest_bytes)
         reading = _read(context, dataset, lines, None)
     if not reading.entries:
         raise _FailedError(f"the manifest has no usable line. {reading.told()}".strip())
@@ -138,8 +141,8 @@ def _read_changes(context: JobContext, dataset: Dataset) -> _Reading:
         lambda tx: (datasets.pending_changes(tx, dataset), datasets.first_ref(tx, dataset)),
         _changing(dataset),
     )
-    lines = numbered_lines(io.BytesIO(changes), len(changes))
-    reading = _read(context, dataset, lines, parse_ref(known)[0] if known else None)
+    lines = entry_lines(io.BytesIO(changes), len(changes))
+    reading = _read(context, dataset, lines, location(known)[0] if known else None)
     if reading.bad:
         raise _FailedError(f"{reading.bad} lines can't be used: {reading.told()}")
     if not reading.entries:
@@ -149,24 +152,24 @@ def _read_changes(context: JobContext, dataset: Dataset) -> _Reading:
 
 
 def _read(
-    context: JobContext, dataset: Dataset, lines: Iterable[tuple[int, bytes]], bucket: str | None
+    context: JobContext, dataset: Dataset, lines: Iterable[RawLine], bucket: str | None
 ) -> _Reading:
     limits = context.limits
     allowed = limits.train_images if dataset.kind == "train" else limits.test_images
     reading = _Reading(bucket=bucket)
-    for number, raw in lines:
+    for line in lines:
         if context.stopping.is_set():
             raise ServiceEndingError
         reading.lines += 1
         try:
-            entry = parse_entry(raw, max_types=limits.anomaly_types_per_mask)
+            entry = parse_entry(line, limits.anomaly_types_per_mask)
             _check_refs(context, reading, entry)
-        except BadLineError as error:
-            reading.refuse(number, error)
+        except LineError as error:
+            reading.refuse(line.number, error)
             continue
         reading.repeated += entry.source_ref in reading.entries
         reading.entries[entry.source_ref] = entry
-        reading.types.update(name for _, name in entry.mask_colors)
+        reading.types |= entry.anomaly_types
         if len(reading.entries) > allowed:
             raise _FailedError(f"more than {allowed} images; no more are allowed in this dataset")
         if len(reading.types) > limits.anomaly_types:
@@ -178,18 +181,21 @@ def _check_refs(context: JobContext, reading: _Reading, entry: Entry) -> None:
     """All images and masks of a dataset lie in one bucket, as the original demanded, under keys
     that the bucket can have.
     """
-    for ref in (entry.source_ref, entry.mask_ref):
+    for ref in (entry.item.source_ref, entry.item.mask_ref):
         if ref is None:
             continue
-        bucket, key = parse_ref(ref)
+        bucket, key = location(ref)
         try:
             context.buckets.check_key(bucket, key)
         except BucketError as error:
-            raise BadLineError(str(error)) from error
+            raise LineError("source_ref_invalid", str(error)) from error
         if reading.bucket is None:
             reading.bucket = bucket
         if bucket != reading.bucket:
-            raise BadLineError(f"{bucket} is not the bucket of the other images, {reading.bucket}")
+            raise LineError(
+                "source_outside",
+                f"{bucket} is not the bucket of the other images, {reading.bucket}",
+            )
 
 
 def _check_total(context: JobContext, dataset: Dataset, reading: _Reading) -> None:
@@ -221,9 +227,9 @@ def _types_kept(context: JobContext, dataset: Dataset, reading: _Reading) -> set
         lines = context.record(page, _changing(dataset))
         for _, line in lines:
             if "internal-color-map" in line:  # the others needn't be parsed
-                entry = parse_entry(line.encode())
+                entry = stored_entry(line)
                 if entry.source_ref not in reading.entries:
-                    kept.update(name for _, name in entry.mask_colors)
+                    kept |= entry.anomaly_types
         if len(lines) < _PAGE:
             break
         after = lines[-1][0]

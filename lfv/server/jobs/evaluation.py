@@ -16,8 +16,10 @@ from typing import Any
 
 import orjson
 
+from lfv.formats.manifest.strict_json import parse_object
+from lfv.formats.manifest.writing import with_verdict
 from lfv.server.buckets import Buckets
-from lfv.server.manifests import DETECTED, label_attribute, parse_entry
+from lfv.server.manifests import stored_entry
 from lfv.server.state.models import Model
 
 _MANIFEST = "EvaluationManifest"
@@ -124,7 +126,7 @@ def _defined(lines: Mapping[str, str], trained: Mapping[str, Any]) -> dict[str, 
 
 
 def _is_anomaly(line: str) -> bool:
-    return parse_entry(line.encode()).label == "anomaly"
+    return bool(stored_entry(line).item.is_anomalous)
 
 
 def _roc_auc(anomalies: Sequence[float], normals: Sequence[float]) -> float:
@@ -155,23 +157,21 @@ def _lines(
     model: Model, lines: Mapping[str, str], evaluated: Iterable[Mapping[str, Any]], ended: str
 ) -> Iterable[bytes]:
     for image in evaluated:
-        document = orjson.loads(lines[image["source_ref"]])
-        detected = f"{label_attribute(document) or 'anomaly-label'}{DETECTED}"
-        document[detected] = int(image["is_anomalous"])
-        document[f"{detected}-metadata"] = {
-            "class-name": "anomaly" if image["is_anomalous"] else "normal",
-            "confidence": image["confidence"],
-            "type": "groundtruth/image-classification",
-            "human-annotated": "no",
-            "creation-date": ended,
-            "job-name": "training-job/anomaly-detection",
-            "model-arn": model.arn,
-            "project-name": model.project_name,
-            "model-version": str(model.version),
-        }
-        if image["areas"]:
-            document[f"{detected}-metadata"]["anomaly-areas"] = image["areas"]
-        yield orjson.dumps(document)
+        entry = stored_entry(lines[image["source_ref"]])
+        row = with_verdict(
+            parse_object(entry.line.encode()),
+            entry.item.label_attribute,
+            is_anomalous=bool(image["is_anomalous"]),
+            confidence=image["confidence"],
+            areas=image["areas"],
+            creation_date=ended,
+            model={
+                "model-arn": model.arn,
+                "project-name": model.project_name,
+                "model-version": str(model.version),
+            },
+        )
+        yield orjson.dumps(row)
 
 
 def publish(

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lfv.server.buckets import parse_ref
+from lfv.formats.manifest.records import LineError
 from lfv.server.errors import BucketError
 from lfv.server.images import UnusableImageError, check_header, check_mask_header, sniff
 from lfv.server.jobs.context import JobContext
-from lfv.server.manifests import Entry, parse_entry
+from lfv.server.manifests import Entry, location, stored_entry
 from lfv.server.recording import ServiceEndingError
 from lfv.server.threads import Threads
 
@@ -94,7 +94,10 @@ def fetch(context: JobContext, lines: Sequence[str], folder: Path) -> Fetched:
     def one(line: str) -> FetchedImage | str:
         if context.stopping.is_set():
             raise ServiceEndingError
-        entry = parse_entry(line.encode())
+        try:
+            entry = stored_entry(line)
+        except LineError as error:
+            return f"{line[:200]}: {error}"
         try:
             return _image(context, entry, folder, space)
         except BucketError as error:
@@ -109,7 +112,7 @@ def fetch(context: JobContext, lines: Sequence[str], folder: Path) -> Fetched:
 
 
 def _image(context: JobContext, entry: Entry, folder: Path, space: _Space) -> FetchedImage:
-    body = context.buckets.read(*parse_ref(entry.source_ref), context.limits.image_bytes)
+    body = context.buckets.read(*location(entry.item.source_ref), context.limits.image_bytes)
     check_header(body, context.limits)
     suffix = ".png" if sniff(body) == "PNG" else ".jpg"
     name = hashlib.sha256(entry.source_ref.encode()).hexdigest()[:32]
@@ -124,25 +127,26 @@ def _image(context: JobContext, entry: Entry, folder: Path, space: _Space) -> Fe
         entry.source_ref,
         entry.line,
         path,
-        entry.label == "anomaly",
+        bool(entry.item.is_anomalous),
         mask_path,
-        dict(entry.mask_colors) if mask_path else {},
+        dict(entry.item.mask_colors) if mask_path else {},
         hashlib.sha256(body).hexdigest(),
     )
 
 
 def _mask(context: JobContext, entry: Entry) -> bytes:
     """Empty where there is none, or none that matters: a normal image's mask is not looked at."""
-    if entry.label != "anomaly" or entry.mask_ref is None or not entry.mask_colors:
+    item = entry.item
+    if not item.is_anomalous or item.mask_ref is None:
         return b""
     try:
-        mask = context.buckets.read(*parse_ref(entry.mask_ref), context.limits.mask_bytes)
+        mask = context.buckets.read(*location(item.mask_ref), context.limits.mask_bytes)
     except BucketError as error:
         raise UnusableImageError(f"its mask {error}") from error
     try:
         check_mask_header(mask, context.limits)
     except UnusableImageError as error:
-        raise UnusableImageError(f"its mask {entry.mask_ref}: {error}") from error
+        raise UnusableImageError(f"its mask {item.mask_ref}: {error}") from error
     return mask
 
 

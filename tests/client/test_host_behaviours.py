@@ -51,9 +51,9 @@ def host(place: Place) -> Iterator[ModelHost]:
     host.close()
 
 
-def bring_up(host: ModelHost, token: str = "a-token", seconds: float = 30) -> bool:
+def bring_up(host: ModelHost, named: str = "a-start", seconds: float = 30) -> bool:
     """Whether it was our start that brought the model up."""
-    return ensure_hosted(host, Units(1), token, timeout=seconds, poll=QUICK).started
+    return ensure_hosted(host, Units(1), named, timeout=seconds, poll=QUICK).started
 
 
 def bring_down(host: ModelHost, seconds: float = 30, settle: float = 0.0) -> bool:
@@ -329,7 +329,10 @@ def test_a_place_that_cannot_be_reached_is_said_so(
     place: Place, host: ModelHost, png: bytes
 ) -> None:
     place.endpoint.close()
-    for call in (host.describe, lambda: host.detect(png, "image/png", timeout=0.3)):
+    for call in (
+        lambda: open_host(place.spec).describe(),
+        lambda: host.detect(png, "image/png", timeout=0.3),
+    ):
         with pytest.raises(HostUnreachable) as caught:
             call()
         assert caught.value.retryable

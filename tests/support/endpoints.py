@@ -32,10 +32,14 @@ class Endpoint:
         request = urllib.request.Request(f"{self.url}/script", data=body, method="POST")
         urllib.request.urlopen(request, timeout=10).close()
 
-    def _calls(self) -> dict[str, Any]:
-        with urllib.request.urlopen(f"{self.url}/calls", timeout=10) as answer:
+    def get(self, what: str) -> dict[str, Any]:
+        """What the stand-in says of itself."""
+        with urllib.request.urlopen(f"{self.url}/{what}", timeout=10) as answer:
             found: dict[str, Any] = json.load(answer)
             return found
+
+    def _calls(self) -> dict[str, Any]:
+        return self.get("calls")
 
     @property
     def status(self) -> str:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from lfv.client.hosts import HostSpec
+from tests.support import sagemaker_standin
 from tests.support.endpoints import Endpoint, endpoint_in_thread
 
 #: Seconds after which a host under test takes a call for lost.
@@ -43,4 +44,27 @@ def lookoutvision_place() -> Iterator[Place]:
         yield Place("lookoutvision", endpoint, spec("parts"), spec("no-such-project"))
 
 
-PLACES: dict[str, Callable[[], object]] = {"lookoutvision": lookoutvision_place}
+@contextmanager
+def sagemaker_place() -> Iterator[Place]:
+    """SageMaker, with a training job that is not packaged yet."""
+    with endpoint_in_thread(sagemaker_standin.serve) as endpoint:
+        options = {
+            "control_timeout": CONTROL_TIMEOUT,
+            "read_timeout": CONTROL_TIMEOUT,
+            "role_arn": sagemaker_standin.ROLE,
+        }
+
+        def spec(project: str) -> HostSpec:
+            return HostSpec("sagemaker", project, "latest", endpoint.url, "us-east-1", options)
+
+        def leftovers() -> list[str]:
+            left: list[str] = endpoint.get("left")["left"]
+            return left
+
+        yield Place("sagemaker", endpoint, spec("parts"), spec("no-such-project"), leftovers)
+
+
+PLACES: dict[str, Callable[[], object]] = {
+    "lookoutvision": lookoutvision_place,
+    "sagemaker": sagemaker_place,
+}

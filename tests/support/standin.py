@@ -28,6 +28,7 @@ import re
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -80,6 +81,10 @@ class Model:
     def _become(self, status: str, at: float) -> None:
         self.status = status
         self.changes.append({"status": status, "at": at})
+
+    def host_by_other(self) -> None:
+        """Somebody else hosts the model."""
+        self.change("HOSTED", 0)
 
     def next_failure(self, operation: str) -> str | None:
         with self.lock:
@@ -143,7 +148,7 @@ class Handler(BaseHTTPRequestHandler):
                 if self.model.script.pop("release", False):
                     self.model.released.set()
                 if self.model.script.pop("hosted", False):
-                    self.model.change("HOSTED", 0)
+                    self.model.host_by_other()
             return self._answer(200, {})
         return self._operation(body)
 
@@ -157,40 +162,61 @@ class Handler(BaseHTTPRequestHandler):
             return self._answer(404, error_body(name) | {"Message": f"no project {project}"}, name)
         operation = OPERATIONS[verb]
         facts = {"sha256": hashlib.sha256(body).hexdigest()} if verb == "/detect" else {}
+
+        def act() -> dict[str, Any]:
+            answer: dict[str, Any] = getattr(self, f"_{operation}")(project, version, body)
+            return answer
+
+        return self._perform(operation, act, facts, 200 if verb in {"", "/detect"} else 202)
+
+    def _perform(
+        self,
+        operation: str,
+        act: Callable[[], dict[str, Any]],
+        facts: dict[str, Any],
+        status: int = 200,
+    ) -> None:
+        """Do what the script says for this call, or else `act`, and answer."""
         scripted = self.model.next_failure(operation)
         if scripted == "hang":
             self.model.record(operation, "hang", **facts)
             time.sleep(self.model.script.get("hang_seconds", 3.0))
             self.close_connection = True
-            return None
+            return
         if scripted == "late":
             self.model.record(operation, "late", **facts)
-            late = (operation, project, version)
-            threading.Thread(target=self._do_late, args=late, daemon=True).start()
+            threading.Thread(target=self._do_late, args=(act,), daemon=True).start()
             self.close_connection = True
-            return None
+            return
         if scripted == "overtaken":
-            self.model.change("HOSTED", 0)
+            self.model.host_by_other()
         if scripted in STATUS:
             self.model.record(operation, scripted, **facts)
-            return self._answer(STATUS[scripted], error_body(scripted), scripted)
+            self._refuse(scripted, operation)
+            return
         try:
-            answer = getattr(self, f"_{operation}")(project, version, body)
+            answer = act()
         except Refused as refused:
-            name = str(refused)
-            self.model.record(operation, name, **facts)
-            return self._answer(STATUS[name], error_body(name), name)
+            self.model.record(operation, str(refused), **facts)
+            self._refuse_for(refused, operation)
+            return
         self.model.record(operation, "ok", **facts)
         if scripted == "lost":
             time.sleep(self.model.script.get("hang_seconds", 3.0))
             self.close_connection = True
-            return None
-        return self._answer(200 if verb in {"", "/detect"} else 202, answer)
+            return
+        self._answer(status, answer)
 
-    def _do_late(self, operation: str, project: str, version: str) -> None:
+    def _refuse_for(self, refused: Refused, operation: str) -> None:
+        self._refuse(str(refused), operation)
+
+    def _refuse(self, name: str, operation: str) -> None:  # noqa: ARG002 - for other protocols
+        self._answer(STATUS[name], error_body(name), name)
+
+    def _do_late(self, act: Callable[[], dict[str, Any]]) -> None:
         self.model.released.wait()
         with suppress(Refused):
-            getattr(self, f"_{operation}")(project, version, b"")
+            act()
 
     def _DescribeModel(self, project: str, version: str, _: bytes) -> dict[str, Any]:  # noqa: N802
         return {
@@ -282,8 +308,9 @@ def serve(model: Model, port: int = 0) -> Server:
     return Server(("127.0.0.1", port), type("BoundHandler", (Handler,), {"model": model}))
 
 
-def main(ready_file: str) -> None:
-    server = serve(Model())
+def main(ready_file: str, serve: Callable[[], Server] = lambda: serve(Model())) -> None:
+    """Serve in a process of its own; where, is in `ready_file`."""
+    server = serve()
     ready = Path(ready_file)
     temporary = ready.with_suffix(".tmp")
     temporary.write_text(f"http://127.0.0.1:{server.server_address[1]}")

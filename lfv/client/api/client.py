@@ -31,6 +31,26 @@ def lookoutvision_client(
 
     Raises botocore's own errors for a client that can't be made, such as ``NoRegionError``.
     """
+    return aws_client(
+        SERVICE_NAME,
+        endpoint_url,
+        region_name,
+        session=session,
+        config=config,
+        api_version=API_VERSION,
+    )
+
+
+def aws_client(
+    service: str,
+    endpoint_url: str | None = None,
+    region_name: str | None = None,
+    *,
+    session: boto3.Session | None = None,
+    config: Config | None = None,
+    api_version: str | None = None,
+) -> Any:
+    """A boto3 client of any service, with the same rules for regions and credentials."""
     loopback = endpoint_url is not None and _is_loopback(endpoint_url)
     chosen = session or _session(ask_instance_metadata=not loopback)
     botocore_session = chosen._session  # noqa: SLF001 (boto3 has no public way to its loader)
@@ -41,9 +61,9 @@ def lookoutvision_client(
         region_name = region_name or chosen.region_name or _LOCAL_REGION
     keys = _LOCAL_KEYS if loopback and chosen.get_credentials() is None else {}
     return chosen.client(
-        SERVICE_NAME,
+        service,
         region_name=region_name,
-        api_version=API_VERSION,
+        api_version=api_version,
         endpoint_url=endpoint_url,
         config=config,
         **keys,

@@ -1,8 +1,14 @@
 """Places where a model can live, behind one small interface."""
 
 from lfv.client.hosts.lookoutvision import LookoutVisionHost
-from lfv.client.hosts.opening import open_host, register_host_kind, unregister_host_kind
+from lfv.client.hosts.opening import (
+    image_limits,
+    open_host,
+    register_host_kind,
+    unregister_host_kind,
+)
 from lfv.client.hosts.protocol import Detection, HostFactory, HostSpec, ModelHost, ModelState, Units
+from lfv.client.hosts.sagemaker import SageMakerHost
 from lfv.formats.status import ModelStatus
 
 __all__ = [
@@ -13,7 +19,9 @@ __all__ = [
     "ModelHost",
     "ModelState",
     "ModelStatus",
+    "SageMakerHost",
     "Units",
+    "image_limits",
     "open_host",
     "register_host_kind",
     "unregister_host_kind",

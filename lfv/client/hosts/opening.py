@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from lfv.client.errors import HostKindUnknown
-from lfv.client.hosts import lookoutvision
+from lfv.client.hosts import lookoutvision, sagemaker
 from lfv.client.hosts.lookoutvision import LookoutVisionHost
 from lfv.client.hosts.protocol import HostFactory, HostSpec, ModelHost
+from lfv.client.hosts.sagemaker import SageMakerHost
+from lfv.formats.images import DEFAULT_LIMITS, ImageLimits
 
-_KINDS: dict[str, HostFactory] = {lookoutvision.KIND: LookoutVisionHost}
+_KINDS: dict[str, HostFactory] = {
+    lookoutvision.KIND: LookoutVisionHost,
+    sagemaker.KIND: SageMakerHost,
+}
+_IMAGE_LIMITS = {sagemaker.KIND: sagemaker.IMAGE_LIMITS}
 
 
 def open_host(spec: HostSpec) -> ModelHost:
@@ -17,6 +23,11 @@ def open_host(spec: HostSpec) -> ModelHost:
         known = ", ".join(sorted(_KINDS))
         raise HostKindUnknown(f"There is no kind of host called {spec.kind!r}; known are {known}.")
     return factory(spec)
+
+
+def image_limits(kind: str) -> ImageLimits:
+    """The images that a kind of host takes."""
+    return _IMAGE_LIMITS.get(kind, DEFAULT_LIMITS)
 
 
 def register_host_kind(kind: str, factory: HostFactory) -> None:

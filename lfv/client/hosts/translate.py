@@ -12,7 +12,9 @@ from botocore.exceptions import (
     ConnectTimeoutError,
     EndpointConnectionError,
     HTTPClientError,
+    IncompleteReadError,
     NoCredentialsError,
+    NoRegionError,
     PartialCredentialsError,
     ProxyConnectionError,
     ReadTimeoutError,
@@ -66,13 +68,23 @@ _BY_STATUS: dict[int, type[HostError]] = {
 }
 
 
-def translate(error: Exception, operation: str, where: str) -> HostError:
-    """What a failure of boto3 in `operation` means; `where` names the service for people."""
+def translate(
+    error: Exception, operation: str, where: str, *, kind: type[HostError] | None = None
+) -> HostError:
+    """What a failure of boto3 in `operation` means; `where` names the service for people.
+
+    `kind` is what an answer means where its service's own rules say more than the error's code.
+    """
     if isinstance(error, ClientError):
-        return _from_answer(error, operation)
+        return _from_answer(error, operation, kind)
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
         return HostAccessDenied(
             f"There are no credentials for {where}; configure them or name another endpoint.",
+            operation=operation,
+        )
+    if isinstance(error, NoRegionError):
+        return HostRejected(
+            f"There is no AWS region for {where}; name one with --region or LFV_REGION.",
             operation=operation,
         )
     if isinstance(error, EndpointConnectionError | ConnectTimeoutError | ProxyConnectionError):
@@ -81,7 +93,9 @@ def translate(error: Exception, operation: str, where: str) -> HostError:
         return HostRejected(f"{where} fails the check of its certificate.", operation=operation)
     if isinstance(error, ReadTimeoutError):
         return HostTimeout(f"{where} did not answer {operation} in time.", operation=operation)
-    if isinstance(error, HTTPClientError):  # the connection broke while it was in use
+    if isinstance(
+        error, HTTPClientError | IncompleteReadError
+    ):  # the connection broke while it was in use
         return HostTimeout(f"{where} broke off while answering {operation}.", operation=operation)
     if isinstance(error, ResponseParserError) or (
         isinstance(error, ValueError) and not str(error).startswith("Invalid endpoint")
@@ -95,13 +109,15 @@ def translate(error: Exception, operation: str, where: str) -> HostError:
     raise error
 
 
-def _from_answer(error: ClientError, operation: str) -> HostError:
+def _from_answer(
+    error: ClientError, operation: str, kind: type[HostError] | None = None
+) -> HostError:
     response: dict[str, Any] = dict(error.response)
     metadata = response.get("ResponseMetadata", {})
     status = int(metadata.get("HTTPStatusCode", 0) or 0)
     code = str(response.get("Error", {}).get("Code", "")).partition(":")[0]
     said = _one_line(response.get("Error", {}).get("Message", "")) or "no explanation"
-    kind = _BY_CODE.get(code) or _BY_STATUS.get(status)
+    kind = kind or _BY_CODE.get(code) or _BY_STATUS.get(status)
     if kind is None:
         kind = HostUnavailable if status >= 500 else HostRejected
     return kind(

@@ -1,0 +1,12 @@
+"""A model of SageMaker's "Computer Vision Defect Detection", the successor of Lookout for Vision.
+
+source.py    which model is meant: a model, a model package, a training job or an endpoint
+account.py   the calls to the control plane, and the tags by which ours are known
+answers.py   what an endpoint answers
+failures.py  what its errors mean
+host.py      the ModelHost
+"""
+
+from lfv.client.hosts.sagemaker.host import IMAGE_LIMITS, KIND, SageMakerHost
+
+__all__ = ["IMAGE_LIMITS", "KIND", "SageMakerHost"]

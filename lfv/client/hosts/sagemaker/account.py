@@ -1,0 +1,176 @@
+"""The control plane of one account and region: endpoints, configurations, models, and their tags.
+
+Everything that lfv creates carries tags, so that what is left over can be found in the account
+without any database (`lfv sweep --account`), and so that nothing of anybody else's is deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.config import Config
+
+from lfv.client.api.client import aws_client
+from lfv.client.errors import ModelNotFound
+from lfv.client.hosts.sagemaker.failures import FAILURES, control_failure
+from lfv.formats.status import ModelStatus
+
+CREATED_BY = "lfv:created-by"
+CREATOR = "lfv"
+ENDPOINT = "lfv:endpoint"
+HOSTING = "lfv:hosting"
+PROJECT = "lfv:project"
+RUN = "lfv:run"
+DEFAULT_WHERE = "Amazon SageMaker"
+
+#: EndpointStatus in our words. Where an endpoint exists it costs money, also while it can't answer.
+STATUSES: Mapping[str, ModelStatus] = {
+    "Creating": ModelStatus.STARTING_HOSTING,
+    "InService": ModelStatus.HOSTED,
+    "Updating": ModelStatus.SYSTEM_UPDATING,
+    "SystemUpdating": ModelStatus.SYSTEM_UPDATING,
+    "RollingBack": ModelStatus.SYSTEM_UPDATING,
+    "Deleting": ModelStatus.STOPPING_HOSTING,
+    "Failed": ModelStatus.HOSTING_FAILED,
+    "OutOfService": ModelStatus.HOSTING_FAILED,
+    "UpdateRollbackFailed": ModelStatus.HOSTING_FAILED,
+}
+
+
+@dataclass(frozen=True)
+class EndpointFacts:
+    """An endpoint as DescribeEndpoint has it; `status` is SageMaker's word."""
+
+    name: str
+    arn: str
+    status: str
+    config_name: str
+    created_at: datetime | None = None
+    failure: str = ""
+    instances: int | None = None
+
+    @property
+    def model_status(self) -> ModelStatus:
+        """A status that is not known yet is taken for one that costs money."""
+        return STATUSES.get(self.status, ModelStatus.SYSTEM_UPDATING)
+
+
+@dataclass
+class Account:
+    """Calls to the control plane; every error is one of `lfv.client.errors`."""
+
+    endpoint_url: str | None
+    region: str | None
+    connect_timeout: float = 5.0
+    read_timeout: float = 15.0
+    _client: Any = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        config = Config(
+            connect_timeout=self.connect_timeout,
+            read_timeout=self.read_timeout,
+            retries={"mode": "standard", "total_max_attempts": 1},
+            tcp_keepalive=True,
+        )
+        try:
+            self._client = aws_client("sagemaker", self.endpoint_url, self.region, config=config)
+        except FAILURES as error:
+            raise control_failure(error, "A request", self.where) from error
+
+    @property
+    def where(self) -> str:
+        """The place, for people."""
+        return self.endpoint_url or DEFAULT_WHERE
+
+    def call(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        """One call of an operation by its name in boto3, such as ``describe_endpoint``."""
+        name = "".join(word.capitalize() for word in operation.split("_"))
+        try:
+            answer: dict[str, Any] = getattr(self._client, operation)(**arguments)
+        except FAILURES as error:
+            raise control_failure(error, name, self.where) from error
+        return answer
+
+    def pages(self, operation: str, member: str, **arguments: Any) -> Iterator[dict[str, Any]]:
+        """The entries of a list operation, page by page."""
+        while True:
+            page = self.call(operation, **arguments)
+            yield from page.get(member, ())
+            if not page.get("NextToken"):
+                return
+            arguments["NextToken"] = page["NextToken"]
+
+    def endpoint(self, name: str) -> EndpointFacts | None:
+        """An endpoint, or None where there is none of that name."""
+        try:
+            found = self.call("describe_endpoint", EndpointName=name)
+        except ModelNotFound:
+            return None
+        variants = found.get("ProductionVariants") or [{}]
+        return EndpointFacts(
+            name=name,
+            arn=str(found.get("EndpointArn", "")),
+            status=str(found.get("EndpointStatus", "")),
+            config_name=str(found.get("EndpointConfigName", "")),
+            created_at=utc(found.get("CreationTime")),
+            failure=str(found.get("FailureReason") or ""),
+            instances=variants[0].get("CurrentInstanceCount")
+            or variants[0].get("DesiredInstanceCount"),
+        )
+
+    def tags(self, arn: str) -> dict[str, str]:
+        """The tags of a resource; none where it is gone."""
+        try:
+            found = self.pages("list_tags", "Tags", ResourceArn=arn)
+            return {str(tag["Key"]): str(tag["Value"]) for tag in found}
+        except ModelNotFound:
+            return {}
+
+    def is_ours(self, arn: str) -> bool:
+        """Whether lfv created a resource."""
+        return self.tags(arn).get(CREATED_BY) == CREATOR
+
+    def leftovers(self, endpoint_name: str) -> list[tuple[str, str]]:
+        """(kind, name) of configurations and models that lfv created for an endpoint."""
+        found = []
+        for kind, operation, member in (
+            ("EndpointConfig", "list_endpoint_configs", "EndpointConfigs"),
+            ("Model", "list_models", "Models"),
+        ):
+            for entry in self.pages(operation, member, NameContains=endpoint_name):
+                name, arn = str(entry[f"{kind}Name"]), str(entry[f"{kind}Arn"])
+                if name.startswith(f"{endpoint_name}-") and self._made_for(arn, endpoint_name):
+                    found.append((kind, name))
+        return found
+
+    def _made_for(self, arn: str, endpoint_name: str) -> bool:
+        tags = self.tags(arn)
+        return tags.get(CREATED_BY) == CREATOR and tags.get(ENDPOINT) == endpoint_name
+
+    def delete_leftovers(self, endpoint_name: str) -> None:
+        """Delete what lfv created for an endpoint: its configurations, then its models."""
+        for kind, name in self.leftovers(endpoint_name):
+            try:
+                if kind == "EndpointConfig":
+                    self.call("delete_endpoint_config", EndpointConfigName=name)
+                else:
+                    self.call("delete_model", ModelName=name)
+            except ModelNotFound:
+                continue  # somebody was quicker
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._client.close()
+
+
+def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    """Tags as the API takes them."""
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def utc(value: object) -> datetime | None:
+    """A time of the API, aware and in UTC."""
+    return value.astimezone(UTC) if isinstance(value, datetime) else None

@@ -1,0 +1,83 @@
+"""What SageMaker's errors mean.
+
+The control plane answers ValidationException for almost everything: a missing endpoint, a name that
+is taken, a state in which it can't be deleted. Only the message tells them apart.
+"""
+
+from __future__ import annotations
+
+import re
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from lfv.client.errors import (
+    HostConflict,
+    HostError,
+    HostQuotaExceeded,
+    HostRejected,
+    HostThrottled,
+    HostUnavailable,
+    ModelNotFound,
+)
+from lfv.client.hosts.translate import translate
+
+#: botocore's own, and what it lets slip.
+FAILURES = (BotoCoreError, ClientError, ValueError)
+
+_MISSING = re.compile(r"could not find|does not exist|not found", re.IGNORECASE)
+_TAKEN = re.compile(r"already exist", re.IGNORECASE)
+_BUSY = re.compile(r"in[- ]progress|in[- ]use|(?:cannot|can't) (?:be )?delete", re.IGNORECASE)
+_BY_CODE: dict[str, type[HostError]] = {
+    "ResourceLimitExceeded": HostQuotaExceeded,
+    "ResourceNotFound": ModelNotFound,
+    "ResourceInUse": HostConflict,
+    "ModelNotReadyException": HostThrottled,
+    "ServiceUnavailable": HostUnavailable,
+    "InternalFailure": HostUnavailable,
+    "InternalDependencyException": HostUnavailable,
+}
+
+
+def control_failure(error: Exception, operation: str, where: str) -> HostError:
+    """A failed call to the control plane in our words."""
+    return translate(error, operation, where, kind=_control_kind(error))
+
+
+def runtime_failure(error: Exception, where: str) -> HostError:
+    """A failed InvokeEndpoint in our words.
+
+    An endpoint that is not there is a conflict: the model is down, and no image is to blame.
+    """
+    return translate(error, "InvokeEndpoint", where, kind=_runtime_kind(error))
+
+
+def _control_kind(error: Exception) -> type[HostError] | None:
+    if not isinstance(error, ClientError):
+        return None
+    code, message = _code(error), str(error.response.get("Error", {}).get("Message", ""))
+    if code == "ValidationException":
+        if _TAKEN.search(message):
+            return HostConflict
+        if _MISSING.search(message):
+            return ModelNotFound
+        if _BUSY.search(message):
+            return HostConflict
+        return HostRejected
+    return _BY_CODE.get(code)
+
+
+def _runtime_kind(error: Exception) -> type[HostError] | None:
+    if not isinstance(error, ClientError):
+        return None
+    code, message = _code(error), str(error.response.get("Error", {}).get("Message", ""))
+    if code in {"ValidationError", "ValidationException"}:
+        return HostConflict if _MISSING.search(message) else HostRejected
+    if code in {"ModelError", "ModelErrorException"}:
+        original = error.response.get("OriginalStatusCode")
+        own = isinstance(original, int) and 400 <= original < 500
+        return HostRejected if own else HostUnavailable
+    return _BY_CODE.get(code)
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", "")).partition(":")[0]

@@ -1,0 +1,428 @@
+"""A model of the successor algorithm on a SageMaker endpoint.
+
+An endpoint has no stopped state: up means that it exists, down that it is gone. So a start makes a
+model, an endpoint configuration and an endpoint, and a stop deletes the three. Their names follow
+from what is hosted, so that a start whose answer was lost is found again and a second start of the
+same endpoint is refused; the tags on them say that they are ours, and nothing else is ever deleted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from botocore.config import Config
+
+from lfv.client.api.client import aws_client
+from lfv.client.clock import SYSTEM_CLOCK, Clock
+from lfv.client.errors import (
+    HostConflict,
+    HostRejected,
+    HostThrottled,
+    ModelNotFound,
+)
+from lfv.client.hosts.protocol import Detection, HostSpec, ModelState, Units
+from lfv.client.hosts.sagemaker import account as tags
+from lfv.client.hosts.sagemaker.account import Account, EndpointFacts, tag_list
+from lfv.client.hosts.sagemaker.answers import parse_answer
+from lfv.client.hosts.sagemaker.failures import FAILURES, runtime_failure
+from lfv.client.hosts.sagemaker.source import (
+    SourceFacts,
+    check_name,
+    look_up,
+    package_training,
+    resolve,
+)
+from lfv.client.retry import RetryPolicy, call_with_retries
+from lfv.formats.answers import DetectAnomalyResult
+from lfv.formats.errors import ResponseInvalid
+from lfv.formats.images import ImageLimits
+from lfv.formats.status import ModelStatus
+
+KIND = "sagemaker"
+#: InvokeEndpoint takes a body of 6 MiB.
+IMAGE_LIMITS = ImageLimits(max_bytes=6 * 1024 * 1024)
+DEFAULT_INSTANCE_TYPE = "ml.c5.2xlarge"
+#: The model has 60 seconds to answer.
+_READ_TIMEOUT = 70.0
+_LONGEST_ENDPOINT_NAME = 54  # names of what belongs to it are nine longer
+_VARIANT = "AllTraffic"
+
+_LOOKING = RetryPolicy(attempts=3, timeout=15.0, longest_retry_after=5.0)
+_GONE = frozenset(
+    {
+        ModelStatus.TRAINED,
+        ModelStatus.TRAINING,
+        ModelStatus.TRAINING_FAILED,
+        ModelStatus.HOSTING_FAILED,
+        ModelStatus.DELETING,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `HostSpec.options` may hold for this kind.
+
+    `role_arn` is the execution role of the model, needed unless an existing model or endpoint is
+    used. `endpoint_name` is made from the project and the model where it is not given. `run_id`
+    goes into the tags. `runtime_endpoint_url` is where InvokeEndpoint goes, if not to
+    `endpoint_url`. The time limits are seconds.
+    """
+
+    instance_type: str = DEFAULT_INSTANCE_TYPE
+    role_arn: str = ""
+    endpoint_name: str = ""
+    network_isolation: bool = True
+    runtime_endpoint_url: str | None = None
+    run_id: str = ""
+    max_connections: int = 32
+    connect_timeout: float = 5.0
+    read_timeout: float = _READ_TIMEOUT
+    control_timeout: float = 15.0
+
+    @classmethod
+    def parse(cls, given: Mapping[str, Any]) -> Options:
+        """Raises HostRejected for a name or value that is unusable."""
+        unknown = sorted(given.keys() - cls.__dataclass_fields__.keys())
+        if unknown:
+            raise HostRejected(
+                f"A SageMaker host has no option {unknown[0]!r}; it has "
+                f"{', '.join(sorted(cls.__dataclass_fields__))}."
+            )
+        isolation = str(given.get("network_isolation", True)).casefold()
+        if isolation not in {"true", "false"}:
+            raise HostRejected("Option network_isolation is true or false.")
+        numbers: dict[str, type[int | float]] = {
+            "max_connections": int,
+            "connect_timeout": float,
+            "read_timeout": float,
+            "control_timeout": float,
+        }
+        try:
+            read = {name: kind(given[name]) for name, kind in numbers.items() if name in given}
+        except (TypeError, ValueError) as error:
+            raise HostRejected(f"An option of the SageMaker host is no number: {error}.") from error
+        options = cls(**{**given, **read, "network_isolation": isolation == "true"})
+        if options.endpoint_name:
+            check_name(options.endpoint_name, "Endpoint")
+            if len(options.endpoint_name) > _LONGEST_ENDPOINT_NAME:
+                raise HostRejected(
+                    f"Endpoint {options.endpoint_name!r} is longer than the "
+                    f"{_LONGEST_ENDPOINT_NAME} characters that leave room for its configuration."
+                )
+        return options
+
+
+class SageMakerHost:
+    """ModelHost over boto3's `sagemaker` and `sagemaker-runtime`; options: see `Options`.
+
+    `spec.model_version` names the model (see `source`). The constructor raises HostError when the
+    account is unusable or 'latest' cannot be looked up.
+    """
+
+    def __init__(
+        self,
+        spec: HostSpec,
+        *,
+        retries: RetryPolicy | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._retries = retries or RetryPolicy()
+        self._clock = clock
+        self._options = Options.parse(spec.options)
+        self._account = Account(
+            spec.endpoint_url,
+            spec.region,
+            self._options.connect_timeout,
+            self._options.control_timeout,
+        )
+        self._source, _ = call_with_retries(
+            lambda: resolve(self._account, spec.project, spec.model_version), _LOOKING, clock=clock
+        )
+        self._spec = replace(spec, kind=KIND, model_version=str(self._source))
+        self._name = self._endpoint_name()
+        self._runtime: Any = None
+        self._lock = threading.Lock()
+        #: A stop of ours has not come to its end: then the model is not said to be down.
+        self._stopping = False
+
+    @property
+    def kind(self) -> str:
+        return KIND
+
+    @property
+    def spec(self) -> HostSpec:
+        return self._spec
+
+    @property
+    def endpoint_name(self) -> str:
+        """The endpoint that hosts the model, when it is up."""
+        return self._name
+
+    # -- looking --
+
+    def describe(self) -> ModelState:
+        state, _ = call_with_retries(self._describe, _LOOKING, clock=self._clock)
+        if self._stopping and state.status in _GONE:
+            return replace(state, status=ModelStatus.STOPPING_HOSTING)
+        return state
+
+    def _describe(self) -> ModelState:
+        endpoint = self._account.endpoint(self._name)
+        if endpoint is None:
+            facts = look_up(self._account, self._source)
+            return self._state(facts.status, facts, facts.message)
+        try:
+            facts = look_up(self._account, self._source)
+        except ModelNotFound:  # deleted under its endpoint, which costs money all the same
+            facts = SourceFacts(self._arn_like(endpoint.arn), None)
+        return self._state(
+            endpoint.model_status,
+            facts,
+            endpoint.failure or (endpoint.status if endpoint.status != "InService" else ""),
+            endpoint.instances,
+        )
+
+    def _state(
+        self,
+        status: ModelStatus,
+        facts: SourceFacts | None = None,
+        message: str = "",
+        instances: int | None = None,
+    ) -> ModelState:
+        return ModelState(
+            status=status,
+            message=message,
+            model_arn=facts.arn if facts else "",
+            project=self._spec.project,
+            version=self._spec.model_version,
+            created_at=facts.created_at if facts else None,
+            min_inference_units=instances,
+        )
+
+    # -- up --
+
+    def start(self, units: Units, client_token: str) -> ModelState:
+        if units.maximum not in {None, units.minimum}:
+            raise HostRejected(
+                "A SageMaker endpoint of ours has a fixed number of instances; leave the maximum "
+                "of inference units out."
+            )
+        if self._source.kind == "endpoint":
+            raise HostConflict(
+                f"Endpoint {self._name} belongs to somebody else and is not started by lfv.",
+                operation="CreateEndpoint",
+            )
+        endpoint = self._account.endpoint(self._name)
+        if endpoint is not None:
+            return self._start_again(endpoint, client_token)
+        try:
+            self._create(units, client_token)
+        except ModelNotFound as error:
+            if error.operation in {"CreateEndpointConfig", "CreateEndpoint"}:
+                # A stop that is under way elsewhere has deleted what this start just made.
+                raise HostThrottled(str(error), operation="CreateEndpoint") from error
+            raise
+        self._stopping = False
+        return self._state(ModelStatus.STARTING_HOSTING)
+
+    def _create(self, units: Units, client_token: str) -> None:
+        marks = {
+            tags.CREATED_BY: tags.CREATOR,
+            tags.ENDPOINT: self._name,
+            tags.HOSTING: client_token[:256],
+            tags.PROJECT: self._spec.project,
+        }
+        if self._options.run_id:
+            marks[tags.RUN] = self._options.run_id
+        labels = tag_list(marks)
+        variant = {
+            "VariantName": _VARIANT,
+            "ModelName": self._model(labels),
+            "InstanceType": self._options.instance_type,
+            "InitialInstanceCount": units.minimum,
+        }
+        config = self._make(
+            "create_endpoint_config",
+            "EndpointConfigName",
+            {"ProductionVariants": [variant]},
+            labels,
+        )
+        self._account.call(
+            "create_endpoint", EndpointName=self._name, EndpointConfigName=config, Tags=labels
+        )
+
+    def _start_again(self, endpoint: EndpointFacts, client_token: str) -> ModelState:
+        """A start where the endpoint exists: the same start again, or none."""
+        status = endpoint.model_status
+        if status is not ModelStatus.HOSTING_FAILED:
+            if self._account.tags(endpoint.arn).get(tags.HOSTING) == client_token:
+                return self._state(status)
+            raise HostConflict(
+                f"Endpoint {self._name} is {endpoint.status}.", operation="CreateEndpoint"
+            )
+        self._refuse_others(endpoint, "CreateEndpoint")
+        self._account.call("delete_endpoint", EndpointName=self._name)
+        raise HostThrottled(
+            f"Endpoint {self._name} had failed and is being deleted before it is created again.",
+            operation="CreateEndpoint",
+        )
+
+    def _model(self, labels: list[dict[str, str]]) -> str:
+        """The model to host: the existing one, or one made of the package."""
+        if self._source.kind == "model":
+            return self._source.name
+        if not self._options.role_arn:
+            raise HostRejected(
+                f"Hosting {self._source} needs the execution role of its model: give "
+                "--host-option role_arn=ARN, or set LFV_HOST_OPTIONS.",
+                operation="CreateModel",
+            )
+        facts = look_up(self._account, self._source)
+        package = facts.package or package_training(self._account, self._source.name, facts)
+        content = {
+            "Containers": [{"ModelPackageName": package}],
+            "ExecutionRoleArn": self._options.role_arn,
+            "EnableNetworkIsolation": self._options.network_isolation,
+        }
+        return self._make("create_model", "ModelName", content, labels)
+
+    def _make(
+        self, operation: str, member: str, content: dict[str, Any], labels: list[dict[str, str]]
+    ) -> str:
+        """Name of a resource with this content: what a start before this one left is used."""
+        name = f"{self._name}-{_digest(content)}"
+        with suppress(HostConflict):  # it exists, and its name stands for its content
+            self._account.call(operation, **{member: name}, **content, Tags=labels)
+        return name
+
+    # -- down --
+
+    def stop(self, client_token: str) -> ModelState:  # noqa: ARG002 - DeleteEndpoint takes none
+        self._stopping = True
+        endpoint = self._account.endpoint(self._name)
+        if endpoint is not None:
+            self._refuse_others(endpoint, "DeleteEndpoint")
+            if endpoint.model_status is not ModelStatus.STOPPING_HOSTING:
+                try:
+                    self._account.call("delete_endpoint", EndpointName=self._name)
+                except ModelNotFound:
+                    endpoint = None  # somebody was quicker
+        self._account.delete_leftovers(self._name)
+        self._stopping = False
+        if endpoint is None:
+            raise HostConflict(f"Endpoint {self._name} is gone.", operation="DeleteEndpoint")
+        return self._state(ModelStatus.STOPPING_HOSTING)
+
+    def _refuse_others(self, endpoint: EndpointFacts, operation: str) -> None:
+        if not self._account.is_ours(endpoint.arn):
+            self._stopping = False
+            raise HostRejected(
+                f"Endpoint {self._name} was not created by lfv, which leaves it alone; delete it "
+                "in SageMaker if nobody uses it.",
+                operation=operation,
+            )
+
+    # -- detection --
+
+    def detect(
+        self,
+        body: bytes,
+        content_type: str,
+        *,
+        timeout: float | None = None,
+        stop_event: threading.Event | None = None,
+    ) -> Detection:
+        if len(body) > IMAGE_LIMITS.max_bytes:
+            raise HostRejected(
+                f"The image has {len(body):,} bytes; a SageMaker endpoint takes "
+                f"{IMAGE_LIMITS.max_bytes:,} at most.",
+                operation="InvokeEndpoint",
+            )
+        client = self._runtime_client()
+        (found, inference_id, latency_ms), attempts = call_with_retries(
+            lambda: self._invoke(client, body, content_type),
+            self._retries,
+            timeout=timeout,
+            stop_event=stop_event,
+            clock=self._clock,
+        )
+        if isinstance(found, ResponseInvalid):
+            found.attempts = attempts
+            raise found
+        return Detection(found, inference_id, latency_ms, attempts)
+
+    def _invoke(
+        self, client: Any, body: bytes, content_type: str
+    ) -> tuple[DetectAnomalyResult | ResponseInvalid, str, float]:
+        began = self._clock.monotonic()
+        inference_id = str(uuid.uuid4())
+        try:
+            answer = client.invoke_endpoint(
+                EndpointName=self._name,
+                Body=body,
+                ContentType=content_type,
+                Accept="application/json",
+                InferenceId=inference_id,
+            )
+            with answer["Body"] as stream:
+                content = stream.read()
+        except FAILURES as error:
+            raise runtime_failure(error, self._account.where) from error
+        latency_ms = (self._clock.monotonic() - began) * 1000.0
+        try:
+            return parse_answer(content), inference_id, latency_ms
+        except ResponseInvalid as error:
+            return error, inference_id, latency_ms
+
+    def _runtime_client(self) -> Any:
+        with self._lock:
+            if self._runtime is None:
+                options = self._options
+                config = Config(
+                    connect_timeout=options.connect_timeout,
+                    read_timeout=options.read_timeout,
+                    retries={"mode": "standard", "total_max_attempts": 1},
+                    max_pool_connections=options.max_connections,
+                    tcp_keepalive=True,
+                )
+                url = options.runtime_endpoint_url or self._spec.endpoint_url
+                try:
+                    self._runtime = aws_client(
+                        "sagemaker-runtime", url, self._spec.region, config=config
+                    )
+                except FAILURES as error:
+                    raise runtime_failure(error, self._account.where) from error
+            return self._runtime
+
+    def close(self) -> None:
+        with self._lock:
+            self._account.close()
+            if self._runtime is not None:
+                self._runtime.close()
+
+    # -- names --
+
+    def _endpoint_name(self) -> str:
+        if self._source.kind == "endpoint":
+            return self._source.name
+        if self._options.endpoint_name:
+            return self._options.endpoint_name
+        project = self._spec.project[: _LONGEST_ENDPOINT_NAME - 13].rstrip("-")
+        return f"lfv-{project}-{_digest(str(self._source))}"
+
+    def _arn_like(self, endpoint_arn: str) -> str:
+        head, _, _ = endpoint_arn.rpartition(":")
+        return f"{head}:{self._source}"
+
+
+def _digest(content: object) -> str:
+    """Eight characters that stand for `content`."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]

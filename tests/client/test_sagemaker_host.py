@@ -1,0 +1,411 @@
+"""SageMakerHost against moto's control plane: what is created and deleted, and what is refused."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from lfv.client.clock import Backoff
+from lfv.client.errors import (
+    HostConflict,
+    HostError,
+    HostingFailed,
+    HostQuotaExceeded,
+    HostRejected,
+    HostThrottled,
+    HostUnavailable,
+    ModelNotFound,
+    ModelNotReady,
+)
+from lfv.client.hosting import ensure_hosted, ensure_stopped
+from lfv.client.hosts import HostSpec, SageMakerHost, Units
+from lfv.client.hosts.sagemaker.answers import parse_answer
+from lfv.client.hosts.sagemaker.failures import control_failure, runtime_failure
+from lfv.client.retry import RetryPolicy
+from lfv.formats.errors import ResponseInvalid
+from lfv.formats.status import ModelStatus
+from tests.client.conftest import make_image
+from tests.support import sagemaker_standin
+from tests.support.endpoints import Endpoint, endpoint_in_thread
+from tests.support.sagemaker_standin import JOB, MODEL, ROLE, endpoint_name
+
+QUICK = Backoff(0.02, 1.0, 0.02)
+FEW = RetryPolicy(attempts=2, timeout=5, backoff=Backoff(0.001, 1, 0.001))
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    with endpoint_in_thread(sagemaker_standin.serve) as endpoint:
+        yield endpoint
+
+
+def host_of(endpoint: Endpoint, version: str = "latest", **options: Any) -> SageMakerHost:
+    given = {"role_arn": ROLE, **options}
+    spec = HostSpec("sagemaker", "parts", version, endpoint.url, "us-east-1", given)
+    return SageMakerHost(spec, retries=FEW)
+
+
+def requests(endpoint: Endpoint, operation: str) -> list[dict[str, Any]]:
+    return [call["request"] for call in endpoint.calls(operation)]
+
+
+def bring_up(host: SageMakerHost, units: int = 1) -> None:
+    ensure_hosted(host, Units(units), "hosting-7", timeout=20, poll=QUICK)
+
+
+def bring_down(host: SageMakerHost) -> None:
+    ensure_stopped(host, "stop", timeout=20, poll=QUICK)
+
+
+# -- what a start makes, and a stop deletes --
+
+
+def test_a_start_makes_package_model_configuration_and_endpoint(endpoint: Endpoint) -> None:
+    host = host_of(endpoint, run_id="run-1", instance_type="ml.m5.xlarge")
+    bring_up(host, units=2)
+    (package,) = requests(endpoint, "CreateModelPackage")
+    (algorithm,) = package["SourceAlgorithmSpecification"]["SourceAlgorithms"]
+    assert algorithm["AlgorithmName"].startswith("arn:aws:sagemaker:")
+    assert package["ModelPackageName"] == JOB
+    (model,) = requests(endpoint, "CreateModel")
+    assert model["EnableNetworkIsolation"] is True
+    assert model["ExecutionRoleArn"] == ROLE
+    (config,) = requests(endpoint, "CreateEndpointConfig")
+    assert config["ProductionVariants"] == [
+        {
+            "VariantName": "AllTraffic",
+            "ModelName": model["ModelName"],
+            "InstanceType": "ml.m5.xlarge",
+            "InitialInstanceCount": 2,
+        }
+    ]
+    (made,) = requests(endpoint, "StartModel")
+    assert made["EndpointName"] == host.endpoint_name == endpoint_name()
+    tags = {
+        "lfv:created-by": "lfv",
+        "lfv:endpoint": endpoint_name(),
+        "lfv:hosting": "hosting-7",
+        "lfv:project": "parts",
+        "lfv:run": "run-1",
+    }
+    for request in (model, config, made):
+        assert {tag["Key"]: tag["Value"] for tag in request["Tags"]} == tags
+
+
+def test_a_stop_deletes_in_order_and_keeps_the_package(endpoint: Endpoint) -> None:
+    host = host_of(endpoint)
+    bring_up(host)
+    bring_down(host)
+    operations = [call["operation"] for call in endpoint.all_calls() if call["outcome"] == "ok"]
+    deleting = ("StopModel", "DeleteEndpointConfig", "DeleteModel")
+    assert [name for name in operations if name in deleting] == list(deleting)
+    assert endpoint.get("left")["left"] == []
+    bring_up(host)
+    assert len(requests(endpoint, "CreateModelPackage")) == 1
+    bring_down(host)
+
+
+def test_an_existing_model_is_hosted_and_kept(endpoint: Endpoint) -> None:
+    host = host_of(endpoint, f"model/{MODEL}", role_arn="", endpoint_name=endpoint_name())
+    bring_up(host)
+    assert requests(endpoint, "CreateModel") == []
+    bring_down(host)
+    assert host.describe().status is ModelStatus.TRAINED  # the model is still there
+    assert endpoint.get("left")["left"] == []
+
+
+@pytest.mark.parametrize("fails", ["DeleteEndpointConfig", "DeleteModel", "ListModels", "ListTags"])
+def test_what_a_failed_stop_leaves_is_deleted_by_the_next_try(
+    endpoint: Endpoint, fails: str
+) -> None:
+    host = host_of(endpoint)
+    bring_up(host)
+    endpoint.script(fail={fails: ["ThrottlingException"]})
+    bring_down(host)
+    assert endpoint.get("left")["left"] == []
+
+
+def test_another_process_deletes_what_a_killed_stop_left(endpoint: Endpoint) -> None:
+    host = host_of(endpoint)
+    bring_up(host)
+    endpoint.script(fail={"DeleteEndpointConfig": ["ThrottlingException"]})
+    with pytest.raises(HostThrottled):
+        host.stop("stop")
+    other = host_of(endpoint)
+    bring_down(other)
+    assert endpoint.get("left")["left"] == []
+
+
+def test_what_a_killed_start_left_is_used_by_the_next_start(endpoint: Endpoint) -> None:
+    endpoint.script(fail={"StartModel": ["AccessDeniedException"]})
+    with pytest.raises(HostError):
+        bring_up(host_of(endpoint))
+    left = endpoint.get("left")["left"]
+    assert len(left) == 2  # a model and a configuration, which cost nothing
+    host = host_of(endpoint)
+    bring_up(host)
+    bring_down(host)
+    assert endpoint.get("left")["left"] == []
+
+
+def test_the_same_token_is_the_same_start(endpoint: Endpoint) -> None:
+    host = host_of(endpoint)
+    host.start(Units(1), "one")
+    assert host.start(Units(1), "one").status is ModelStatus.HOSTED
+    with pytest.raises(HostConflict):
+        host.start(Units(1), "two")
+
+
+# -- states --
+
+
+@pytest.mark.parametrize("status", ["Failed", "OutOfService", "UpdateRollbackFailed"])
+def test_an_endpoint_that_failed_is_replaced(endpoint: Endpoint, status: str) -> None:
+    host = host_of(endpoint)
+    bring_up(host)
+    endpoint.script(word=status)
+    assert host.describe().status is ModelStatus.HOSTING_FAILED
+    with pytest.raises(HostThrottled):
+        host.start(Units(1), "again")
+    endpoint.script(word=None)
+    bring_up(host)
+    bring_down(host)
+
+
+@pytest.mark.parametrize("status", ["Failed", "OutOfService", "UpdateRollbackFailed"])
+def test_an_endpoint_that_failed_is_deleted_by_a_stop(endpoint: Endpoint, status: str) -> None:
+    host = host_of(endpoint)
+    bring_up(host)
+    endpoint.script(word=status, fail={"StopModel": ["ThrottlingException"]})
+    bring_down(host)
+    assert endpoint.get("left")["left"] == []
+
+
+def test_an_endpoint_that_fails_on_its_way_up_is_a_failed_start(endpoint: Endpoint) -> None:
+    host = host_of(endpoint)
+    endpoint.script(start_seconds=1.0, word="Failed")
+    with pytest.raises(HostingFailed):
+        bring_up(host)
+    bring_down(host)
+    assert endpoint.get("left")["left"] == []
+
+
+@pytest.mark.parametrize("status", ["Updating", "SystemUpdating", "RollingBack", "Unheard"])
+def test_an_endpoint_that_is_updated_counts_as_up(endpoint: Endpoint, status: str) -> None:
+    host = host_of(endpoint)
+    bring_up(host)
+    endpoint.script(word=status)
+    assert host.describe().status is ModelStatus.SYSTEM_UPDATING
+    endpoint.script(word=None)
+    bring_down(host)
+
+
+def test_an_endpoint_of_somebody_else_is_left_alone(endpoint: Endpoint) -> None:
+    endpoint.script(hosted=True)
+    host = host_of(endpoint)
+    assert not ensure_hosted(host, Units(1), "t", timeout=5, poll=QUICK).started
+    with pytest.raises(HostRejected, match="not created by lfv"):
+        bring_down(host)
+    assert endpoint.calls("StopModel") == []
+    assert host.describe().status is ModelStatus.HOSTED
+
+
+def test_a_named_endpoint_is_used_and_never_started(endpoint: Endpoint, png: bytes) -> None:
+    with pytest.raises(ModelNotFound):
+        host_of(endpoint, f"endpoint/{endpoint_name()}").describe()
+    endpoint.script(hosted=True)
+    host = host_of(endpoint, f"endpoint/{endpoint_name()}")
+    assert host.describe().model_arn.endswith(f":model/{MODEL}")
+    assert host.detect(png, "image/png").result.confidence >= 0.5
+
+
+def test_an_endpoint_whose_training_is_gone_is_still_up(endpoint: Endpoint) -> None:
+    host = host_of(endpoint)
+    bring_up(host)
+    endpoint.script(forget_job=True)
+    state = host.describe()
+    assert state.status is ModelStatus.HOSTED
+    assert state.model_arn.endswith(f":training-job/{JOB}")
+    bring_down(SageMakerHost(host.spec))
+    assert endpoint.get("left")["left"] == []
+
+
+def test_a_training_that_goes_on_cannot_be_hosted(endpoint: Endpoint) -> None:
+    endpoint.script(job_status="InProgress")
+    with pytest.raises(ModelNotReady):
+        bring_up(host_of(endpoint, f"training-job/{JOB}"))
+    assert requests(endpoint, "StartModel") == []
+
+
+# -- names, options, limits --
+
+
+def test_latest_is_the_newest_finished_training(endpoint: Endpoint) -> None:
+    assert host_of(endpoint).spec.model_version == f"training-job/{JOB}"
+    arn = f"arn:aws:sagemaker:us-east-1:123456789012:training-job/{JOB}"
+    assert host_of(endpoint, arn).spec == host_of(endpoint).spec
+
+
+@pytest.mark.parametrize("version", ["model/-x", "three", "models/x", "model/" + "x" * 64])
+def test_a_name_that_sagemaker_refuses_is_refused_at_once(endpoint: Endpoint, version: str) -> None:
+    with pytest.raises(HostRejected):
+        host_of(endpoint, version)
+    assert endpoint.all_calls() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"instance": "x"}, "no option 'instance'"),
+        ({"network_isolation": "perhaps"}, "true or false"),
+        ({"endpoint_name": "under_score"}, "not a name"),
+        ({"endpoint_name": "x" * 60}, "54 characters"),
+        ({"max_connections": "many"}, "no number"),
+    ],
+)
+def test_an_option_that_is_unusable_is_said_so(
+    endpoint: Endpoint, options: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(HostRejected, match=says):
+        host_of(endpoint, **options)
+
+
+def test_a_start_without_a_role_says_what_is_missing(endpoint: Endpoint) -> None:
+    with pytest.raises(HostRejected, match="role_arn"):
+        bring_up(host_of(endpoint, role_arn=""))
+    assert endpoint.get("left")["left"] == []
+
+
+def test_instances_do_not_scale(endpoint: Endpoint) -> None:
+    with pytest.raises(HostRejected, match="fixed number"):
+        host_of(endpoint).start(Units(1, 3), "t")
+
+
+def test_a_region_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    with pytest.raises(HostRejected, match="LFV_REGION"):
+        SageMakerHost(HostSpec("sagemaker", "parts", "model/x"))
+
+
+def test_an_image_beyond_the_limit_is_not_sent(endpoint: Endpoint) -> None:
+    host = host_of(endpoint)
+    bring_up(host)
+    with pytest.raises(HostRejected, match="6,291,456"):
+        host.detect(b"\x89PNG" + bytes(6 * 1024 * 1024), "image/png")
+    assert endpoint.calls("DetectAnomalies") == []
+
+
+def test_a_request_can_be_traced(endpoint: Endpoint, png: bytes) -> None:
+    host = host_of(endpoint)
+    bring_up(host)
+    detection = host.detect(png, "image/png")
+    (call,) = endpoint.calls("DetectAnomalies")
+    assert detection.request_id == call["inference_id"]
+
+
+# -- answers and errors --
+
+FLAT = {"Source": {"Type": "direct"}, "IsAnomalous": True, "Confidence": 0.93}
+PIXELS = {"TotalPercentageArea": 0.02, "Color": "#FF0000"}
+FOUND = [{"Name": "crack", "PixelAnomaly": PIXELS}]
+
+
+@pytest.mark.parametrize(
+    "answer", [FLAT, {"DetectAnomalyResult": FLAT}, [FLAT], FLAT | {"Later": {"x": 1}}]
+)
+def test_an_answer_is_read_flat_wrapped_and_with_more_in_it(answer: Any) -> None:
+    result = parse_answer(json.dumps(answer).encode())
+    assert (result.is_anomalous, result.confidence) == (True, 0.93)
+
+
+def test_masks_and_anomalies_are_read_where_they_are_there() -> None:
+    mask = make_image()
+    answer = FLAT | {"Anomalies": FOUND, "AnomalyMask": base64.b64encode(mask).decode()}
+    result = parse_answer(json.dumps(answer).encode())
+    assert result.anomaly_mask == mask
+    assert result.anomalies is not None
+    assert result.anomalies[0].name == "crack"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"Anomalies": {"crack": 0.1}},
+        {"Anomalies": [{"Label": "crack"}]},
+        {"AnomalyMask": "not base64"},
+        {"AnomalyMask": {"S3": "s3://b/k"}},
+    ],
+)
+def test_what_is_odd_about_masks_stays_raw_and_is_not_fatal(odd: dict[str, Any]) -> None:
+    result = parse_answer(json.dumps(FLAT | odd).encode())
+    assert result.is_anomalous
+    assert result.anomalies is None
+    assert result.anomaly_mask is None
+    assert result.to_response() == FLAT | odd
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"ok", b"[]", b'{"IsAnomalous": 1, "Confidence": 0.5}', b'{"IsAnomalous": true}']
+)
+def test_an_answer_without_a_verdict_is_invalid(body: bytes) -> None:
+    with pytest.raises(ResponseInvalid):
+        parse_answer(body)
+
+
+def test_an_invalid_answer_is_not_asked_for_again(endpoint: Endpoint, png: bytes) -> None:
+    host = host_of(endpoint)
+    bring_up(host)
+    endpoint.script(answer={"IsAnomalous": "maybe"})
+    with pytest.raises(ResponseInvalid):
+        host.detect(png, "image/png")
+    assert len(endpoint.calls("DetectAnomalies")) == 1
+
+
+def client_error(code: str, message: str, status: int = 400, **more: Any) -> ClientError:
+    response: Any = {
+        "Error": {"Code": code, "Message": message},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+        **more,
+    }
+    return ClientError(response, "x")
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "kind"),
+    [
+        ("ValidationException", 'Could not find endpoint "arn:x".', ModelNotFound),
+        ("ValidationException", 'Cannot create already existing endpoint "x".', HostConflict),
+        ("ValidationException", 'Cannot update in-progress endpoint "x".', HostConflict),
+        ("ValidationException", "1 validation error detected", HostRejected),
+        ("ResourceLimitExceeded", "limit is 0 instances", HostQuotaExceeded),
+        ("ResourceNotFound", "gone", ModelNotFound),
+        ("ResourceInUse", "busy", HostConflict),
+        ("ThrottlingException", "Rate exceeded", HostThrottled),
+    ],
+)
+def test_errors_of_the_control_plane(code: str, message: str, kind: type[HostError]) -> None:
+    assert type(control_failure(client_error(code, message), "Op", "here")) is kind
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (client_error("ValidationError", "Endpoint x of account 1 not found."), HostConflict),
+        (client_error("ValidationError", "Variant is unknown"), HostRejected),
+        (client_error("ModelError", "m", 424, OriginalStatusCode=400), HostRejected),
+        (client_error("ModelError", "m", 424, OriginalStatusCode=503), HostUnavailable),
+        (client_error("ModelError", "m", 424), HostUnavailable),
+        (client_error("ModelNotReadyException", "m", 429), HostThrottled),
+        (client_error("ServiceUnavailable", "m", 503), HostUnavailable),
+        (client_error("InternalFailure", "m", 500), HostUnavailable),
+        (client_error("InternalDependencyException", "m", 530), HostUnavailable),
+    ],
+)
+def test_errors_of_an_endpoint(error: ClientError, kind: type[HostError]) -> None:
+    assert type(runtime_failure(error, "here")) is kind

@@ -1,0 +1,301 @@
+"""A scripted stand-in for SageMaker: moto's control plane, and an endpoint's answers of our own.
+
+Scripted and recorded like `standin`: CreateEndpoint counts as StartModel, DeleteEndpoint as
+StopModel, DescribeEndpoint as DescribeModel and InvokeEndpoint as DetectAnomalies; other calls are
+on record by their own names. moto keeps what exists; what it leaves out is added here: the time
+that an endpoint takes to come and go, names that are taken, endpoints that can't be deleted while
+they are created.
+
+Besides what `standin` takes, a script may have
+
+    word         EndpointStatus to show while the endpoint is not being deleted; null: the true one
+    answer       what InvokeEndpoint answers for whole images
+    job_status   TrainingJobStatus to show
+    forget_job   true: the training job is gone
+
+It knows one trained model: training job ``parts-20260101000000``, and model ``parts-model``.
+Run as a process of its own: ``python -m tests.support.sagemaker_standin READY_FILE``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.sagemaker.models import sagemaker_backends
+from moto.server import create_backend_app
+from werkzeug.test import Client
+
+from tests.support import standin
+from tests.support.standin import Refused, is_image, result_of
+
+JOB = "parts-20260101000000"
+MODEL = "parts-model"
+ROLE = "arn:aws:iam::123456789012:role/lfv-model"
+REGION = "us-east-1"
+INVOKE = re.compile(r"/endpoints/([^/]+)/invocations$")
+OPERATIONS = {
+    "CreateEndpoint": "StartModel",
+    "DeleteEndpoint": "StopModel",
+    "DescribeEndpoint": "DescribeModel",
+}
+#: EndpointStatus of a model's status.
+WORDS = {
+    "STARTING_HOSTING": "Creating",
+    "HOSTED": "InService",
+    "STOPPING_HOSTING": "Deleting",
+    "HOSTING_FAILED": "Failed",
+    "SYSTEM_UPDATING": "Updating",
+}
+#: (status, error, message) of what a script names: for the control plane, and for an endpoint.
+CONTROL = {
+    "ThrottlingException": (400, "ThrottlingException", "Rate exceeded"),
+    "InternalServerException": (500, "InternalFailure", "internal"),
+    "AccessDeniedException": (400, "AccessDeniedException", "not authorized to perform this"),
+    "ServiceQuotaExceededException": (400, "ResourceLimitExceeded", "limit 0 for ml.c5.2xlarge"),
+    "ConflictException": (400, "ValidationException", "Cannot update in-progress endpoint"),
+    "ValidationException": (400, "ValidationException", "1 validation error detected"),
+    "ResourceNotFoundException": (400, "ValidationException", "Could not find endpoint"),
+}
+RUNTIME = {
+    "ThrottlingException": (429, "ModelNotReadyException", "the model is not ready"),
+    "InternalServerException": (530, "InternalDependencyException", "internal"),
+    "AccessDeniedException": (403, "AccessDeniedException", "not authorized to perform this"),
+    "ConflictException": (400, "ValidationError", "Endpoint of account 123456789012 not found."),
+    "ResourceNotFoundException": (400, "ValidationError", "Endpoint not found."),
+    "ValidationException": (424, "ModelError", "Received client error (400) from model"),
+}
+
+
+def endpoint_name(source: str = f"training-job/{JOB}", project: str = "parts") -> str:
+    """The name that a host gives to the endpoint of a model."""
+    return f"lfv-{project}-{hashlib.sha256(json.dumps(source).encode()).hexdigest()[:8]}"
+
+
+class SageMaker(standin.Model):
+    """One account; the endpoint that tests are about follows the script."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        sagemaker_backends.reset()
+        self.moto = Client(create_backend_app("sagemaker"))
+        self.name = endpoint_name()
+        self.control(
+            "CreateTrainingJob",
+            {
+                "TrainingJobName": JOB,
+                "AlgorithmSpecification": {
+                    "AlgorithmName": "arn:aws:sagemaker:us-east-1:865070037744:algorithm/lfv",
+                    "TrainingInputMode": "Pipe",
+                },
+                "RoleArn": ROLE,
+                "OutputDataConfig": {"S3OutputPath": "s3://lfv/out"},
+                "ResourceConfig": {
+                    "InstanceType": "ml.g4dn.2xlarge",
+                    "InstanceCount": 1,
+                    "VolumeSizeInGB": 20,
+                },
+                "StoppingCondition": {"MaxRuntimeInSeconds": 7200},
+            },
+        )
+        self.control(
+            "CreateModel",
+            {
+                "ModelName": MODEL,
+                "ExecutionRoleArn": ROLE,
+                "PrimaryContainer": {"Image": "an-image"},
+            },
+        )
+
+    def control(self, target: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """What moto answers."""
+        with self.lock:
+            answer = self.moto.post(
+                "/",
+                headers={
+                    "X-Amz-Target": f"SageMaker.{target}",
+                    "Content-Type": "application/x-amz-json-1.1",
+                    "Authorization": "AWS4-HMAC-SHA256 Credential=local/20260101/"
+                    f"{REGION}/sagemaker/aws4_request",
+                },
+                data=json.dumps(body),
+            )
+        return answer.status_code, json.loads(answer.get_data() or b"{}")
+
+    @property
+    def backend(self) -> Any:
+        return sagemaker_backends[DEFAULT_ACCOUNT_ID][REGION]
+
+    def left(self) -> list[str]:
+        """All endpoints, configurations and models but the one that was there before."""
+        self.settle()
+        found = [*self.backend.endpoints, *self.backend.endpoint_configs, *self.backend._models]
+        return sorted(name for name in found if name != MODEL)
+
+    def host_by_other(self) -> None:
+        """Somebody else has an endpoint of that name."""
+        with self.lock:
+            name = f"{self.name}-other"
+            variant = {"VariantName": "v", "ModelName": MODEL, "InstanceType": "ml.c5.xlarge"}
+            config = {"EndpointConfigName": name, "ProductionVariants": [variant]}
+            self.control("CreateEndpointConfig", config)
+            endpoint = {"EndpointName": self.name, "EndpointConfigName": name}
+            self.control("CreateEndpoint", endpoint)
+        super().host_by_other()
+
+    def _become(self, status: str, at: float) -> None:
+        if status == "TRAINED":
+            self.backend.endpoints.pop(self.name, None)
+        super()._become(status, at)
+
+
+class Handler(standin.Handler):
+    """One connection."""
+
+    model: SageMaker
+
+    def do_GET(self) -> None:  # noqa: N802 - http.server's name
+        if self.path == "/left":
+            return self._answer(200, {"left": self.model.left()})
+        return super().do_GET()
+
+    def _operation(self, body: bytes) -> None:
+        if match := INVOKE.search(self.path):
+            facts = {"sha256": hashlib.sha256(body).hexdigest()}
+            facts["inference_id"] = self.headers.get("X-Amzn-SageMaker-Inference-Id", "")
+            return self._perform("DetectAnomalies", lambda: self._invoke(match[1], body), facts)
+        target = (self.headers.get("X-Amz-Target") or "").partition(".")[2]
+        request = json.loads(body or b"{}")
+        act = self._act(target, request)
+        return self._perform(OPERATIONS.get(target, target), act, {"request": request})
+
+    def _act(self, target: str, request: dict[str, Any]) -> Callable[[], dict[str, Any]]:
+        own: Callable[[str, dict[str, Any]], dict[str, Any]] = getattr(
+            self, f"_on_{target}", self._by_moto
+        )
+        # What was there when the call came in is what it works with, however late it is done.
+        config = self.model.backend.endpoint_configs.get(request.get("EndpointConfigName"))
+
+        def act() -> dict[str, Any]:
+            if target != "CreateEndpoint" or config is None:
+                return own(target, request)
+            configs, name = self.model.backend.endpoint_configs, config.endpoint_config_name
+            missing = name not in configs
+            configs[name] = config
+            try:
+                return own(target, request)
+            finally:
+                if missing:
+                    configs.pop(name)
+
+        return act
+
+    def _by_moto(self, target: str, request: dict[str, Any]) -> dict[str, Any]:
+        status, answer = self.model.control(target, request)
+        if status >= 400:
+            raise Answered(status, answer)
+        return answer
+
+    def _on_DescribeEndpoint(self, target: str, request: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        status = self.model.settle()
+        answer = self._by_moto(target, request)
+        if request["EndpointName"] == self.model.name:
+            word = None if status == "STOPPING_HOSTING" else self.model.script.get("word")
+            answer["EndpointStatus"] = word or WORDS[status]
+        return answer
+
+    def _on_DescribeTrainingJob(  # noqa: N802
+        self, target: str, request: dict[str, Any]
+    ) -> dict[str, Any]:
+        if self.model.script.get("forget_job"):
+            raise Refused("ResourceNotFoundException")
+        answer = self._by_moto(target, request)
+        return answer | {
+            "TrainingJobStatus": self.model.script.get("job_status", answer["TrainingJobStatus"])
+        }
+
+    def _on_CreateEndpoint(self, target: str, request: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        with self.model.lock:
+            self.model.settle()
+            name = request["EndpointName"]
+            if name in self.model.backend.endpoints:
+                raise Answered(400, taken("endpoint", name))
+            answer = self._by_moto(target, request)
+            if name == self.model.name:
+                self.model.change("STARTING_HOSTING", self.model.script.get("start_seconds", 0.0))
+            return answer
+
+    def _on_DeleteEndpoint(self, target: str, request: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        with self.model.lock:
+            status = self.model.settle()
+            name = request["EndpointName"]
+            if name != self.model.name or name not in self.model.backend.endpoints:
+                return self._by_moto(target, request)
+            if status == "STARTING_HOSTING" and not self.model.script.get("word"):
+                raise Refused("ConflictException")
+            self.model.change("STOPPING_HOSTING", self.model.script.get("stop_seconds", 0.0))
+            return {}
+
+    def _on_CreateEndpointConfig(self, target: str, request: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        if request["EndpointConfigName"] in self.model.backend.endpoint_configs:
+            raise Answered(400, taken("endpoint configuration", request["EndpointConfigName"]))
+        return self._by_moto(target, request)
+
+    def _on_CreateModel(self, target: str, request: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        if request["ModelName"] in self.model.backend._models:
+            raise Answered(400, taken("model", request["ModelName"]))
+        return self._by_moto(target, request)
+
+    def _invoke(self, name: str, body: bytes) -> dict[str, Any]:
+        if self.model.settle() not in {"HOSTED", "SYSTEM_UPDATING"} or name != self.model.name:
+            raise Refused("ConflictException")
+        if not is_image(body):
+            raise Refused("ValidationException")
+        time.sleep(self.model.next_detect_seconds())
+        changed: dict[str, Any] = self.model.script.get("answer") or result_of(body)
+        return changed
+
+    def _refuse_for(self, refused: Refused, operation: str) -> None:
+        if isinstance(refused, Answered):
+            self._answer(refused.status, refused.body)
+        else:
+            super()._refuse_for(refused, operation)
+
+    def _refuse(self, name: str, operation: str) -> None:
+        table = RUNTIME if operation == "DetectAnomalies" else CONTROL
+        status, code, message = table[name]
+        body = {"__type": code, "message": message, "Message": message}
+        if code == "ModelError":
+            body |= {"OriginalStatusCode": 400, "OriginalMessage": "not an image"}
+        self._answer(status, body, code)
+
+
+class Answered(Refused):
+    """An error of moto's, as it is."""
+
+    def __init__(self, status: int, body: dict[str, Any]) -> None:
+        super().__init__(str(body.get("__type")))
+        self.status = status
+        self.body = body
+
+
+def taken(what: str, name: str) -> dict[str, Any]:
+    """The error for a name that is taken."""
+    message = f'Cannot create already existing {what} "arn:aws:sagemaker:::{name}".'
+    return {"__type": "ValidationException", "message": message}
+
+
+def serve() -> standin.Server:
+    """A server of a fresh account; the caller runs it."""
+    handler = type("BoundHandler", (Handler,), {"model": SageMaker()})
+    return standin.Server(("127.0.0.1", 0), handler)
+
+
+if __name__ == "__main__":
+    standin.main(sys.argv[1], serve)

@@ -1,25 +1,29 @@
-"""The service's own SQLite file: one connection, short transactions, work that waits for commit."""
+"""The service's SQLite file: short transactions, one at a time."""
 
 from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import URL, Connection, CursorResult, Executable, RowMapping, create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import StaticPool
+
 from lfv.server.errors import DiskFullError, HomeError, UnwritableError
-from lfv.server.migrations import MIGRATIONS
+from lfv.server.schema import migrate
 
 _PRAGMAS = (
-    "PRAGMA journal_mode = WAL",  # a reader such as the sqlite3 shell doesn't block us
+    "PRAGMA journal_mode = WAL",  # a reader such as the sqlite3 shell doesn't block the service
     "PRAGMA synchronous = FULL",  # a committed StartModel survives a power cut
     "PRAGMA foreign_keys = ON",
     "PRAGMA busy_timeout = 5000",
 )
 
-_PASSING = frozenset(
+_TRANSIENT = frozenset(
     {
         sqlite3.SQLITE_BUSY,
         sqlite3.SQLITE_CANTOPEN,
@@ -29,37 +33,33 @@ _PASSING = frozenset(
         sqlite3.SQLITE_READONLY,
     }
 )
-"""Errors of the file and the disk, which may be gone at the next try."""
-
-Row = sqlite3.Row
+"""Errors of the file and the disk: the same write may succeed later."""
 
 
 class Transaction:
-    """What a handler does its SQL with."""
+    """Runs statements, and collects what to do after the commit or the rollback."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.after_commit: list[Callable[[], object]] = []
-        """Called in order once the transaction is committed, and never if it is rolled back."""
+        """Called in order after the commit, and never after a rollback."""
         self.after_rollback: list[Callable[[], object]] = []
-        """Called in order if it could not be committed, for what was done outside of it."""
+        """Called in order after a rollback, to undo what was done outside the database."""
 
-    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
-        return self._connection.execute(sql, parameters)
+    def execute(
+        self, statement: Executable, rows: Sequence[Mapping[str, Any]] | None = None
+    ) -> CursorResult[Any]:
+        """Run a statement, once for each of ``rows`` if given."""
+        return self._connection.execute(statement, rows)
 
-    def execute_many(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
-        self._connection.executemany(sql, parameters)
+    def one(self, statement: Executable) -> RowMapping | None:
+        return self._connection.execute(statement).mappings().first()
 
-    def one(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
-        row: Row | None = self._connection.execute(sql, parameters).fetchone()
-        return row
+    def all(self, statement: Executable) -> Sequence[RowMapping]:
+        return self._connection.execute(statement).mappings().all()
 
-    def all(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
-        return self._connection.execute(sql, parameters).fetchall()
-
-    def scalar(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
-        row = self.one(sql, parameters)
-        return None if row is None else row[0]
+    def scalar(self, statement: Executable) -> Any:
+        return self._connection.execute(statement).scalar()
 
 
 class Database:
@@ -68,69 +68,66 @@ class Database:
     def __init__(self, path: Path) -> None:
         """Open and migrate. Raises HomeError for a newer schema or an unusable file."""
         self._lock = threading.Lock()
+        self._engine = create_engine(
+            URL.create("sqlite", database=str(path)),
+            poolclass=StaticPool,
+            connect_args={"check_same_thread": False, "isolation_level": None},
+        )
+        event.listen(self._engine, "connect", _set_pragmas)
+        event.listen(self._engine, "begin", _begin_immediate)
         try:
-            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._connection.row_factory = sqlite3.Row
-            for pragma in _PRAGMAS:
-                self._connection.execute(pragma)
-            self._migrate(path)
-        except sqlite3.Error as error:
-            raise HomeError(f"{path} can't be used as the service's database: {error}") from error
-
-    def _migrate(self, path: Path) -> None:
-        version: int = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if version > len(MIGRATIONS):
-            raise HomeError(
-                f"{path} was written by a newer version of this service (schema {version}, "
-                f"this one knows {len(MIGRATIONS)}): update it, or give another folder"
-            )
-        for number, step in enumerate(MIGRATIONS[version:], version + 1):
-            self._connection.executescript(
-                f"BEGIN IMMEDIATE; {step}; PRAGMA user_version = {number}; COMMIT;"
-            )
+            with self._engine.begin() as connection:
+                migrate(connection, path)
+        except BaseException as error:
+            self._engine.dispose()
+            if isinstance(error, (DBAPIError, sqlite3.Error)):
+                cause = error.orig if isinstance(error, DBAPIError) else error
+                raise HomeError(
+                    f"{path} cannot be used as the service's database: {cause}"
+                ) from error
+            raise
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        """Commits unless an exception leaves the block. Don't nest, and don't wait inside.
+        """Commit unless an exception leaves the block. Don't nest, and don't wait inside.
 
-        Raises UnwritableError, or DiskFullError, if the file can't be written now; nothing has
-        changed then.
+        Raises:
+            UnwritableError: The file cannot be written now; nothing has changed.
+            DiskFullError: The disk is full; nothing has changed.
         """
-        transaction = Transaction(self._connection)
+        transaction: Transaction | None = None
         try:
-            with self._lock:
-                try:
-                    self._connection.execute("BEGIN IMMEDIATE")
-                    yield transaction
-                    self._connection.execute("COMMIT")
-                except BaseException:
-                    self._roll_back()
-                    raise
+            with self._lock, self._engine.begin() as connection:
+                transaction = Transaction(connection)
+                yield transaction
         except BaseException as error:
-            for action in transaction.after_rollback:
+            for action in transaction.after_rollback if transaction else ():
                 action()
-            if isinstance(error, sqlite3.Error) and (told := _passing(error)) is not None:
-                raise told from error
+            if isinstance(error, DBAPIError) and (transient := _transient(error)) is not None:
+                raise transient from error
             raise
         for action in transaction.after_commit:
             action()
 
-    def _roll_back(self) -> None:
-        # On a full disk SQLite may have done so by itself, and to do it again is an error that
-        # would hide the first.
-        if self._connection.in_transaction:
-            with suppress(sqlite3.Error):
-                self._connection.execute("ROLLBACK")
-
     def close(self) -> None:
         with self._lock:
-            self._connection.close()
+            self._engine.dispose()
 
 
-def _passing(error: sqlite3.Error) -> UnwritableError | None:
-    """What to call an error that may be gone at the next try; None for the others."""
-    code: int | None = getattr(error, "sqlite_errorcode", None)  # errors of the module have none
-    if code is None or code & 0xFF not in _PASSING:
+def _set_pragmas(connection: sqlite3.Connection, _: object) -> None:
+    for pragma in _PRAGMAS:
+        connection.execute(pragma)
+
+
+def _begin_immediate(connection: Connection) -> None:
+    # A deferred transaction would fail at its first write if another process wrote meanwhile.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _transient(error: DBAPIError) -> UnwritableError | None:
+    """The error to raise if a later attempt may succeed, or None."""
+    code = getattr(error.orig, "sqlite_errorcode", None)  # the module's own errors have none
+    if code is None or code & 0xFF not in _TRANSIENT:
         return None
     kind = DiskFullError if code & 0xFF == sqlite3.SQLITE_FULL else UnwritableError
-    return kind(f"the state can't be written now: {error}")
+    return kind(f"the service's database cannot be written now: {error.orig}")

@@ -46,7 +46,7 @@ def _import(options: ServeOptions, home: Home, database: Database, archive: Path
     with database.transaction() as tx:
         known = models.imported(tx, digest)
     if known is not None:
-        if known.is_there:
+        if known.exists:
             return known.name
         _log.warning(
             "%s is not imported again: it was imported as %s, which was deleted since",
@@ -82,7 +82,7 @@ def _import(options: ServeOptions, home: Home, database: Database, archive: Path
             ),
             now,
         )
-        models.note_import(tx, digest, model)
+        models.record_import(tx, digest, model)
         if (evaluation := _evaluation(archived, now)) is not None:
             models.set_evaluation(tx, model, evaluation)
     return model.name

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import pytest
+from sqlalchemy import insert, select, text
+from sqlalchemy.exc import IntegrityError
 
 from lfv.server import recording
 from lfv.server.buckets import Buckets
@@ -29,7 +31,7 @@ from lfv.server.operations.call import Call
 from lfv.server.operations.models import create_model
 from lfv.server.options import Limits, Serving
 from lfv.server.recording import ServiceEndingError, record
-from lfv.server.state import datasets, models, packaging, projects
+from lfv.server.state import datasets, models, packaging, projects, tables
 from lfv.server.state.datasets import Source
 from lfv.server.state.models import Model, NewModel
 from lfv.server.state.tokens import PageTokens
@@ -104,7 +106,7 @@ class World:
         self.database = Database(self.home.database)
         self.holder = Holder(self.home)
         with self.database.transaction() as tx:
-            tx.execute("PRAGMA busy_timeout = 0")
+            tx.execute(text("PRAGMA busy_timeout = 0"))
             self.project = projects.create(tx, "p", "arn:p", 0)
 
     def context(self, stopping: threading.Event, *, on: str = "") -> JobContext:
@@ -175,16 +177,16 @@ def test_first_error_is_seen(world: World) -> None:
     """On a full disk SQLite rolls back by itself; a ROLLBACK after that is another error."""
     done: list[str] = []
     with world.database.transaction() as tx:
-        pages = tx.scalar("PRAGMA page_count")
-        tx.execute(f"PRAGMA max_page_count = {pages + 1}")
+        pages = tx.scalar(text("PRAGMA page_count"))
+        tx.execute(text(f"PRAGMA max_page_count = {pages + 1}"))
 
     def write(size: int) -> None:
         with world.database.transaction() as tx:
             tx.after_commit.append(lambda: done.append("committed"))
             tx.after_rollback.append(lambda: done.append("rolled back"))
-            tx.execute("INSERT INTO secrets VALUES ('x', zeroblob(?))", [size])
+            tx.execute(insert(tables.secrets).values(name="x", value=bytes(size)))
 
-    with pytest.raises(UnwritableError, match="can't be written now: database or disk is full"):
+    with pytest.raises(UnwritableError, match="cannot be written now: database or disk is full"):
         write(1_000_000)
     write(1)
     assert done == ["rolled back", "committed"]
@@ -193,13 +195,13 @@ def test_first_error_is_seen(world: World) -> None:
 def test_commit_that_fails_is_rolled_back(world: World) -> None:
     def write() -> None:
         with world.database.transaction() as tx:
-            tx.execute("PRAGMA defer_foreign_keys = ON")
-            tx.execute("INSERT INTO tags VALUES ('no model', 'k', 'v')")
+            tx.execute(text("PRAGMA defer_foreign_keys = ON"))
+            tx.execute(text("INSERT INTO tags VALUES ('no model', 'k', 'v')"))
 
-    with pytest.raises(sqlite3.IntegrityError):
+    with pytest.raises(IntegrityError):
         write()
     with world.database.transaction() as tx:
-        assert tx.all("SELECT * FROM tags") == []
+        assert tx.all(select(tables.tags)) == []
 
 
 @pytest.mark.parametrize(
@@ -282,7 +284,8 @@ def test_lines_that_do_not_fit(world: World, kind: str) -> None:
         if kind == "update":
             found = datasets.get(tx, world.project, "train")
             datasets.begin_update(tx, found, lines.encode(), 0)
-        tx.execute(f"PRAGMA max_page_count = {tx.scalar('PRAGMA page_count')}")
+        pages = tx.scalar(text("PRAGMA page_count"))
+        tx.execute(text(f"PRAGMA max_page_count = {pages}"))
     if kind == "create":
         read_manifest(context, world.project.id, "train")
     else:
@@ -293,7 +296,7 @@ def test_lines_that_do_not_fit(world: World, kind: str) -> None:
     )
     assert world.dataset().message.endswith(": the disk with the state folder is full")
     with world.database.transaction() as tx:
-        datasets.delete(tx, datasets.get(tx, world.project, "train"))
+        datasets.remove(tx, datasets.get(tx, world.project, "train"))
 
 
 def test_packaging_comes_to_its_end(world: World) -> None:
@@ -447,6 +450,6 @@ def test_start_that_cannot_write_says_so(start: Callable[..., Service]) -> None:
     connection.execute("BEGIN IMMEDIATE")
     assert service.launch().wait(30) == 2
     connection.close()
-    assert "the state can't be written now: database is locked" in service.log[before:]
+    assert "cannot be used as the service's database: database is locked" in service.log[before:]
     assert "Traceback" not in service.log[before:]
     assert service.start().client().list_projects()["Projects"] == []

@@ -43,7 +43,7 @@ def _source(members: Members) -> Source | None:
 
 def delete_dataset(call: Call, members: Members) -> Members:
     dataset = datasets.get(call.tx, call.project(members), members["DatasetType"])
-    datasets.delete(call.tx, dataset)
+    datasets.remove(call.tx, dataset)
     return {}
 
 

@@ -21,7 +21,7 @@ def create_project(call: Call, members: Members) -> Members:
 
 def delete_project(call: Call, members: Members) -> Members:
     project = call.project(members)
-    projects.delete(call.tx, project)
+    projects.remove(call.tx, project)
     return {"ProjectArn": project.arn}
 
 

@@ -6,9 +6,24 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from lfv.server.database import Row, Transaction
+from sqlalchemy import (
+    ColumnElement,
+    RowMapping,
+    Select,
+    and_,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.dialects.sqlite import Insert
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from lfv.server.database import Transaction
 from lfv.server.errors import ConflictError, NotFoundError
 from lfv.server.manifests import Entry
+from lfv.server.state import tables
 from lfv.server.state.projects import Project
 from lfv.server.states import DATASET_BUSY, DATASET_USABLE, DatasetStatus
 
@@ -52,26 +67,31 @@ class EntryFilter:
     ref_contains: str | None = None
 
 
-_SELECT = "SELECT d.*, p.name AS project_name FROM datasets d JOIN projects p ON p.id = project_id"
+_DATASETS = tables.datasets.c
+_ENTRIES = tables.entries.c
 
 
 def create(tx: Transaction, project: Project, kind: str, source: Source | None, now: float) -> None:
-    """Raises ConflictError if the project has one of that kind."""
-    if tx.one("SELECT 1 FROM datasets WHERE project_id = ? AND kind = ?", [project.id, kind]):
+    """Raises ConflictError if the project has a dataset of that kind."""
+    if find(tx, project.id, kind) is not None:
         raise ConflictError(
-            f"project {project.name} has a {kind} dataset already",
+            f"project {project.name} already has a {kind} dataset",
             f"{project.name}/{kind}",
             "DATASET",
         )
     busy, done = DatasetStatus.CREATE_IN_PROGRESS, DatasetStatus.CREATE_COMPLETE
-    status, message = (
-        (busy, "The manifest is being read.") if source else (done, "The dataset is empty.")
-    )
-    at = source or Source(None, None, None)  # type: ignore[arg-type]
     tx.execute(
-        "INSERT INTO datasets (project_id, kind, created_at, updated_at, status, message,"
-        " source_bucket, source_key, source_version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [project.id, kind, now, now, status, message, at.bucket, at.key, at.version],
+        insert(tables.datasets).values(
+            project_id=project.id,
+            kind=kind,
+            created_at=now,
+            updated_at=now,
+            status=busy if source else done,
+            message="The manifest is being read." if source else "The dataset is empty.",
+            source_bucket=source.bucket if source else None,
+            source_key=source.key if source else None,
+            source_version=source.version if source else None,
+        )
     )
 
 
@@ -86,158 +106,162 @@ def get(tx: Transaction, project: Project, kind: str) -> Dataset:
 
 
 def find(tx: Transaction, project_id: int, kind: str) -> Dataset | None:
-    row = tx.one(f"{_SELECT} WHERE project_id = ? AND kind = ?", [project_id, kind])
+    row = tx.one(_select().where(_key(project_id, kind)))
     return None if row is None else _dataset(row)
 
 
 def of_project(tx: Transaction, project: Project) -> list[Dataset]:
-    rows = tx.all(f"{_SELECT} WHERE project_id = ? ORDER BY kind DESC", [project.id])
-    return [_dataset(row) for row in rows]
+    query = _select().where(_DATASETS.project_id == project.id).order_by(_DATASETS.kind.desc())
+    return [_dataset(row) for row in tx.all(query)]
 
 
 def unfinished(tx: Transaction) -> list[Dataset]:
-    """Those whose job was cut off."""
-    marks = ", ".join("?" * len(DATASET_BUSY))
-    rows = tx.all(f"{_SELECT} WHERE status IN ({marks})", [*DATASET_BUSY])
-    return [_dataset(row) for row in rows]
+    """Datasets whose job was interrupted."""
+    return [_dataset(row) for row in tx.all(_select().where(_DATASETS.status.in_(DATASET_BUSY)))]
 
 
 def set_status(
     tx: Transaction, dataset: Dataset, status: DatasetStatus, message: str, now: float
 ) -> None:
+    """Record how a job on the dataset ended, and forget the changes it applied."""
     tx.execute(
-        "UPDATE datasets SET status = ?, message = ?, updated_at = ?, pending_changes = NULL"
-        " WHERE project_id = ? AND kind = ?",
-        [status, message, now, dataset.project_id, dataset.kind],
+        update(tables.datasets)
+        .where(_key(dataset.project_id, dataset.kind))
+        .values(status=status, message=message, updated_at=now, pending_changes=None)
     )
 
 
 def begin_update(tx: Transaction, dataset: Dataset, changes: bytes, now: float) -> None:
-    """Raises ConflictError while it is being made or updated, or if making it failed."""
+    """Raises ConflictError while it is being created or updated, or if creating it failed."""
     if not dataset.is_usable:
-        raise ConflictError(
-            f"the {dataset.kind} dataset of {dataset.project_name} is {dataset.status}",
-            f"{dataset.project_name}/{dataset.kind}",
-            "DATASET",
-        )
+        raise _busy(dataset)
     tx.execute(
-        "UPDATE datasets SET status = ?, message = ?, updated_at = ?, pending_changes = ?"
-        " WHERE project_id = ? AND kind = ?",
-        [
-            DatasetStatus.UPDATE_IN_PROGRESS,
-            "The changes are being applied.",
-            now,
-            changes,
-            dataset.project_id,
-            dataset.kind,
-        ],
+        update(tables.datasets)
+        .where(_key(dataset.project_id, dataset.kind))
+        .values(
+            status=DatasetStatus.UPDATE_IN_PROGRESS,
+            message="The changes are being applied.",
+            updated_at=now,
+            pending_changes=changes,
+        )
     )
 
 
 def pending_changes(tx: Transaction, dataset: Dataset) -> bytes:
-    found = tx.scalar(
-        "SELECT pending_changes FROM datasets WHERE project_id = ? AND kind = ?",
-        [dataset.project_id, dataset.kind],
-    )
-    return bytes(found or b"")
+    query = select(_DATASETS.pending_changes).where(_key(dataset.project_id, dataset.kind))
+    return bytes(tx.scalar(query) or b"")
 
 
-def delete(tx: Transaction, dataset: Dataset) -> None:
+def remove(tx: Transaction, dataset: Dataset) -> None:
     """Raises ConflictError while a job works on it."""
     if dataset.status in DATASET_BUSY:
-        raise ConflictError(
-            f"the {dataset.kind} dataset of {dataset.project_name} is {dataset.status}",
-            f"{dataset.project_name}/{dataset.kind}",
-            "DATASET",
-        )
-    tx.execute(
-        "DELETE FROM datasets WHERE project_id = ? AND kind = ?", [dataset.project_id, dataset.kind]
-    )
+        raise _busy(dataset)
+    tx.execute(delete(tables.datasets).where(_key(dataset.project_id, dataset.kind)))
 
 
 def put_entries(tx: Transaction, dataset: Dataset, entries: Iterable[Entry], now: float) -> None:
-    """Add entries; one with a known source-ref takes the place of the old one."""
-    tx.execute_many(
-        "INSERT INTO entries (project_id, kind, source_ref, line, label, labelled_at)"
-        " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (project_id, kind, source_ref) DO UPDATE SET"
-        " line = excluded.line, label = excluded.label, labelled_at = excluded.labelled_at",
-        (
-            (
-                dataset.project_id,
-                dataset.kind,
-                entry.source_ref,
-                entry.line,
-                entry.label,
-                now if entry.labelled_at is None else entry.labelled_at,
-            )
-            for entry in entries
-        ),
-    )
+    """Add entries; one with a known source-ref replaces the old one."""
+    rows = [
+        {
+            "project_id": dataset.project_id,
+            "kind": dataset.kind,
+            "source_ref": entry.source_ref,
+            "line": entry.line,
+            "label": entry.label,
+            "labelled_at": now if entry.labelled_at is None else entry.labelled_at,
+        }
+        for entry in entries
+    ]
+    if rows:
+        tx.execute(_PUT_ENTRY, rows)
 
 
 def clear_entries(tx: Transaction, dataset: Dataset) -> None:
-    tx.execute(
-        "DELETE FROM entries WHERE project_id = ? AND kind = ?", [dataset.project_id, dataset.kind]
-    )
+    tx.execute(delete(tables.entries).where(_entries_of(dataset)))
 
 
 def first_ref(tx: Transaction, dataset: Dataset) -> str | None:
-    ref: str | None = tx.scalar(
-        "SELECT source_ref FROM entries WHERE project_id = ? AND kind = ? ORDER BY id LIMIT 1",
-        [dataset.project_id, dataset.kind],
-    )
+    query = select(_ENTRIES.source_ref).where(_entries_of(dataset)).order_by(_ENTRIES.id)
+    ref: str | None = tx.scalar(query.limit(1))
     return ref
 
 
 def has_ref(tx: Transaction, dataset: Dataset, ref: str) -> bool:
-    query = "SELECT 1 FROM entries WHERE project_id = ? AND kind = ? AND source_ref = ?"
-    return tx.one(query, [dataset.project_id, dataset.kind, ref]) is not None
+    query = select(_ENTRIES.id).where(_entries_of(dataset), _ENTRIES.source_ref == ref)
+    return tx.one(query) is not None
 
 
 def stats(tx: Transaction, dataset: Dataset) -> ImageStats:
     row = tx.one(
-        "SELECT count(*) AS total, count(*) FILTER (WHERE label = 'normal') AS normal,"
-        " count(*) FILTER (WHERE label = 'anomaly') AS anomaly"
-        " FROM entries WHERE project_id = ? AND kind = ?",
-        [dataset.project_id, dataset.kind],
+        select(
+            func.count().label("total"),
+            func.count().filter(_ENTRIES.label == "normal").label("normal"),
+            func.count().filter(_ENTRIES.label == "anomaly").label("anomaly"),
+        ).where(_entries_of(dataset))
     )
-    return ImageStats(0, 0, 0) if row is None else ImageStats(*row)
+    return ImageStats(0, 0, 0) if row is None else ImageStats(**row)
 
 
 def labelled_lines(tx: Transaction, project_id: int, kind: str) -> list[str]:
-    rows = tx.all(
-        "SELECT line FROM entries WHERE project_id = ? AND kind = ? AND label IS NOT NULL"
-        " ORDER BY id",
-        [project_id, kind],
+    query = select(_ENTRIES.line).where(
+        _ENTRIES.project_id == project_id, _ENTRIES.kind == kind, _ENTRIES.label.is_not(None)
     )
-    return [row["line"] for row in rows]
+    return [row["line"] for row in tx.all(query.order_by(_ENTRIES.id))]
 
 
 def page(
     tx: Transaction, dataset: Dataset, wanted: EntryFilter, after: int, size: int
 ) -> list[tuple[int, str]]:
-    """(id, line) in the order in which the images came."""
-    where = ["project_id = ?", "kind = ?", "id > ?"]
-    values: list[Any] = [dataset.project_id, dataset.kind, after]
+    """(id, line) in the order in which the images were added."""
+    query = select(_ENTRIES.id, _ENTRIES.line).where(_entries_of(dataset), _ENTRIES.id > after)
     if wanted.labeled is not None:
-        where.append(f"label IS {'NOT ' if wanted.labeled else ''}NULL")
-    for condition, value in (
-        ("label = ?", wanted.label),
-        ("labelled_at < ?", wanted.before),
-        ("labelled_at > ?", wanted.after),
-        ("instr(source_ref, ?) > 0", wanted.ref_contains),
-    ):
-        if value is not None:
-            where.append(condition)
-            values.append(value)
-    rows = tx.all(
-        f"SELECT id, line FROM entries WHERE {' AND '.join(where)} ORDER BY id LIMIT ?",  # noqa: S608
-        [*values, size],
+        unlabelled = _ENTRIES.label.is_(None)
+        query = query.where(~unlabelled if wanted.labeled else unlabelled)
+    if wanted.label is not None:
+        query = query.where(_ENTRIES.label == wanted.label)
+    if wanted.before is not None:
+        query = query.where(_ENTRIES.labelled_at < wanted.before)
+    if wanted.after is not None:
+        query = query.where(_ENTRIES.labelled_at > wanted.after)
+    if wanted.ref_contains is not None:
+        query = query.where(func.instr(_ENTRIES.source_ref, wanted.ref_contains) > 0)
+    return [(row["id"], row["line"]) for row in tx.all(query.order_by(_ENTRIES.id).limit(size))]
+
+
+def _put_entry() -> Insert:
+    statement = upsert(tables.entries)
+    new = statement.excluded
+    return statement.on_conflict_do_update(
+        index_elements=[_ENTRIES.project_id, _ENTRIES.kind, _ENTRIES.source_ref],
+        set_={"line": new.line, "label": new.label, "labelled_at": new.labelled_at},
     )
-    return [(row["id"], row["line"]) for row in rows]
 
 
-def _dataset(row: Row) -> Dataset:
+_PUT_ENTRY = _put_entry()
+
+
+def _select() -> Select[Any]:
+    projects = tables.projects
+    return select(tables.datasets, projects.c.name.label("project_name")).join(projects)
+
+
+def _key(project_id: int, kind: str) -> ColumnElement[bool]:
+    return and_(_DATASETS.project_id == project_id, _DATASETS.kind == kind)
+
+
+def _entries_of(dataset: Dataset) -> ColumnElement[bool]:
+    return and_(_ENTRIES.project_id == dataset.project_id, _ENTRIES.kind == dataset.kind)
+
+
+def _busy(dataset: Dataset) -> ConflictError:
+    return ConflictError(
+        f"the {dataset.kind} dataset of {dataset.project_name} is {dataset.status}",
+        f"{dataset.project_name}/{dataset.kind}",
+        "DATASET",
+    )
+
+
+def _dataset(row: RowMapping) -> Dataset:
     source = None
     if row["source_bucket"] is not None:
         source = Source(row["source_bucket"], row["source_key"], row["source_version"])

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import RowMapping, Select, delete, func, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
 
 from lfv.formats.status import ModelStatus
-from lfv.server.database import Row, Transaction
+from lfv.server.database import Transaction
 from lfv.server.errors import ConflictError, NotFoundError
+from lfv.server.state import tables
 from lfv.server.state.projects import Project
 from lfv.server.states import MODEL_TRANSITIONS, ModelEvent
 
@@ -70,39 +75,22 @@ class Evaluation:
     result_key: str | None
 
 
-_SELECT = "SELECT m.*, p.name AS project_name FROM models m JOIN projects p ON p.id = project_id"
+_MODELS = tables.models.c
 
 
 def create(tx: Transaction, project: Project, new: NewModel, now: float) -> Model:
-    tx.execute(
-        "INSERT INTO models (id, project_id, version, arn, description, kms_key_id, created_at,"
-        " status, message, output_bucket, output_prefix, archive_sha256)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            new.id,
-            project.id,
-            new.version,
-            new.arn,
-            new.description,
-            new.kms_key_id,
-            now,
-            new.status,
-            new.message,
-            new.output_bucket,
-            new.output_prefix,
-            new.archive_sha256,
-        ],
-    )
+    tx.execute(insert(tables.models).values(project_id=project.id, created_at=now, **asdict(new)))
     return by_id(tx, new.id)
 
 
 def get(tx: Transaction, project: Project, version: str) -> Model:
     """``latest`` is the highest version there is. Raises NotFoundError."""
+    query = _select().where(_MODELS.project_id == project.id)
     if version == LATEST:
-        row = tx.one(f"{_SELECT} WHERE project_id = ? ORDER BY version DESC LIMIT 1", [project.id])
+        query = query.order_by(_MODELS.version.desc()).limit(1)
     else:
-        where = f"{_SELECT} WHERE project_id = ? AND version = ?"
-        row = tx.one(where, [project.id, int(version)])
+        query = query.where(_MODELS.version == int(version))
+    row = tx.one(query)
     if row is None:
         raise NotFoundError(
             f"project {project.name} has no model version {version}",
@@ -113,8 +101,8 @@ def get(tx: Transaction, project: Project, version: str) -> Model:
 
 
 def by_id(tx: Transaction, model_id: str) -> Model:
-    """Raises NotFoundError for a model deleted meanwhile."""
-    row = tx.one(f"{_SELECT} WHERE m.id = ?", [model_id])
+    """Raises NotFoundError if the model was deleted meanwhile."""
+    row = tx.one(_select().where(_MODELS.id == model_id))
     if row is None:
         raise NotFoundError("the model was deleted", model_id, "MODEL")
     return _model(row)
@@ -122,7 +110,7 @@ def by_id(tx: Transaction, model_id: str) -> Model:
 
 def by_arn(tx: Transaction, arn: str) -> Model:
     """Raises NotFoundError."""
-    row = tx.one(f"{_SELECT} WHERE m.arn = ?", [arn])
+    row = tx.one(_select().where(_MODELS.arn == arn))
     if row is None:
         raise NotFoundError("there is no model with this ARN", arn[:1011], "MODEL")
     return _model(row)
@@ -132,61 +120,54 @@ def by_arn(tx: Transaction, arn: str) -> Model:
 class Imported:
     name: str
     """The model's, as ``PROJECT/VERSION``."""
-    is_there: bool
+    exists: bool
     """False if the model was deleted since."""
 
 
 def imported(tx: Transaction, sha256: str) -> Imported | None:
     """What became of the archive with this digest, if it was ever imported."""
+    archives = tables.imported_archives
     row = tx.one(
-        "SELECT model_name, m.status FROM imported_archives LEFT JOIN models m ON m.id = model_id"
-        " WHERE sha256 = ?",
-        [sha256],
+        select(archives.c.model_name, _MODELS.status)
+        .select_from(archives)
+        .outerjoin(tables.models, _MODELS.id == archives.c.model_id)
+        .where(archives.c.sha256 == sha256)
     )
     if row is None:
         return None
-    is_there = row["status"] not in (None, ModelStatus.DELETING)
-    return Imported(row["model_name"], is_there)
+    exists = row["status"] not in (None, ModelStatus.DELETING)
+    return Imported(row["model_name"], exists)
 
 
-def note_import(tx: Transaction, sha256: str, model: Model) -> None:
+def record_import(tx: Transaction, sha256: str, model: Model) -> None:
     tx.execute(
-        "INSERT INTO imported_archives (sha256, model_id, model_name) VALUES (?, ?, ?)",
-        [sha256, model.id, model.name],
+        insert(tables.imported_archives).values(
+            sha256=sha256, model_id=model.id, model_name=model.name
+        )
     )
 
 
 def page(tx: Transaction, project: Project, after: int, size: int) -> list[Model]:
-    rows = tx.all(
-        f"{_SELECT} WHERE project_id = ? AND version > ? ORDER BY version LIMIT ?",
-        [project.id, after, size],
-    )
-    return [_model(row) for row in rows]
+    query = _select().where(_MODELS.project_id == project.id, _MODELS.version > after)
+    return [_model(row) for row in tx.all(query.order_by(_MODELS.version).limit(size))]
 
 
 def every(tx: Transaction) -> list[Model]:
-    return [_model(row) for row in tx.all(f"{_SELECT} ORDER BY m.created_at")]
+    return [_model(row) for row in tx.all(_select().order_by(_MODELS.created_at))]
 
 
 def count(tx: Transaction, project: Project) -> int:
-    return int(tx.scalar("SELECT count(*) FROM models WHERE project_id = ?", [project.id]))
+    return int(tx.scalar(select(func.count()).where(_MODELS.project_id == project.id)))
 
 
 def count_training(tx: Transaction) -> int:
-    query = "SELECT count(*) FROM models WHERE status = ?"
-    return int(tx.scalar(query, [ModelStatus.TRAINING]))
+    return int(tx.scalar(select(func.count()).where(_MODELS.status == ModelStatus.TRAINING)))
 
 
 def units_in_use(tx: Transaction) -> int:
     up = [status for status in ModelStatus if status.is_up]
-    marks = ", ".join("?" * len(up))
-    return int(
-        tx.scalar(
-            "SELECT coalesce(sum(coalesce(max_units, min_units)), 0) FROM models"  # noqa: S608
-            f" WHERE status IN ({marks})",
-            up,
-        )
-    )
+    units = func.sum(func.coalesce(_MODELS.max_units, _MODELS.min_units))
+    return int(tx.scalar(select(func.coalesce(units, 0)).where(_MODELS.status.in_(up))))
 
 
 def move(tx: Transaction, model: Model, event: ModelEvent, message: str) -> Model:
@@ -198,28 +179,24 @@ def move(tx: Transaction, model: Model, event: ModelEvent, message: str) -> Mode
             model.name,
             "MODEL",
         )
-    update = "UPDATE models SET status = ?, message = ? WHERE id = ?"
-    tx.execute(update, [status, message, model.id])
+    _update(tx, model.id, status=status, message=message)
     return by_id(tx, model.id)
 
 
 def set_units(tx: Transaction, model: Model, low: int | None, high: int | None) -> None:
-    tx.execute("UPDATE models SET min_units = ?, max_units = ? WHERE id = ?", [low, high, model.id])
+    _update(tx, model.id, min_units=low, max_units=high)
 
 
 def set_evaluation(tx: Transaction, model: Model, evaluation: Evaluation) -> None:
-    tx.execute(
-        "UPDATE models SET f1 = ?, precision = ?, recall = ?, evaluated_at = ?,"
-        " evaluation_manifest_key = ?, evaluation_result_key = ? WHERE id = ?",
-        [
-            evaluation.f1,
-            evaluation.precision,
-            evaluation.recall,
-            evaluation.evaluated_at,
-            evaluation.manifest_key,
-            evaluation.result_key,
-            model.id,
-        ],
+    _update(
+        tx,
+        model.id,
+        f1=evaluation.f1,
+        precision=evaluation.precision,
+        recall=evaluation.recall,
+        evaluated_at=evaluation.evaluated_at,
+        evaluation_manifest_key=evaluation.manifest_key,
+        evaluation_result_key=evaluation.result_key,
     )
 
 
@@ -227,38 +204,51 @@ def count_training_start(tx: Transaction, model_id: str) -> int:
     """How often this model's training has begun, this time included."""
     return int(
         tx.scalar(
-            "UPDATE models SET training_starts = training_starts + 1 WHERE id = ?"
-            " RETURNING training_starts",
-            [model_id],
+            update(tables.models)
+            .where(_MODELS.id == model_id)
+            .values(training_starts=_MODELS.training_starts + 1)
+            .returning(_MODELS.training_starts)
         )
         or 0
     )
 
 
 def remove(tx: Transaction, model_id: str) -> None:
-    tx.execute("DELETE FROM models WHERE id = ?", [model_id])
+    tx.execute(delete(tables.models).where(_MODELS.id == model_id))
 
 
 def tags(tx: Transaction, model: Model) -> dict[str, str]:
-    rows = tx.all("SELECT key, value FROM tags WHERE model_id = ? ORDER BY key", [model.id])
-    return {row["key"]: row["value"] for row in rows}
+    found = tables.tags.c
+    query = select(found.key, found.value).where(found.model_id == model.id).order_by(found.key)
+    return {row["key"]: row["value"] for row in tx.all(query)}
 
 
 def put_tags(tx: Transaction, model: Model, new: Mapping[str, str]) -> None:
-    tx.execute_many(
-        "INSERT INTO tags (model_id, key, value) VALUES (?, ?, ?)"
-        " ON CONFLICT (model_id, key) DO UPDATE SET value = excluded.value",
-        ((model.id, key, value) for key, value in new.items()),
+    statement = upsert(tables.tags)
+    statement = statement.on_conflict_do_update(
+        index_elements=[tables.tags.c.model_id, tables.tags.c.key],
+        set_={"value": statement.excluded.value},
     )
+    rows = [{"model_id": model.id, "key": key, "value": value} for key, value in new.items()]
+    if rows:
+        tx.execute(statement, rows)
 
 
 def remove_tags(tx: Transaction, model: Model, keys: Iterable[str]) -> None:
-    tx.execute_many(
-        "DELETE FROM tags WHERE model_id = ? AND key = ?", ((model.id, key) for key in keys)
-    )
+    found = tables.tags.c
+    tx.execute(delete(tables.tags).where(found.model_id == model.id, found.key.in_(tuple(keys))))
 
 
-def _model(row: Row) -> Model:
-    values = dict(zip(row.keys(), row, strict=True))
-    values["status"] = ModelStatus(values["status"])
+def _select() -> Select[Any]:
+    projects = tables.projects
+    return select(tables.models, projects.c.name.label("project_name")).join(projects)
+
+
+def _update(tx: Transaction, model_id: str, **values: object) -> None:
+    tx.execute(update(tables.models).where(_MODELS.id == model_id).values(**values))
+
+
+def _model(row: RowMapping) -> Model:
+    values = dict(row)
+    values["status"] = ModelStatus(row["status"])
     return Model(**values)

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from sqlalchemy import RowMapping, insert, select, update
 
-from lfv.server.database import Row, Transaction
+from lfv.server.database import Transaction
 from lfv.server.errors import ConflictError, NotFoundError
+from lfv.server.state import tables
 from lfv.server.state.models import Model
 from lfv.server.state.projects import Project
 from lfv.server.states import PackagingStatus
+
+_JOBS = tables.packaging_jobs.c
 
 
 @dataclass(frozen=True)
@@ -42,37 +46,33 @@ def create(
     now: float,
 ) -> PackagingJob:
     """Raises ConflictError if the project has a job of that name."""
-    if tx.one("SELECT 1 FROM packaging_jobs WHERE project_id = ? AND name = ?", [project.id, name]):
+    if tx.one(select(_JOBS.id).where(_JOBS.project_id == project.id, _JOBS.name == name)):
         raise ConflictError(
-            f"project {project.name} has a packaging job named {name} already",
+            f"project {project.name} already has a packaging job named {name}",
             name,
             "MODEL_PACKAGE_JOB",
         )
     tx.execute(
-        "INSERT INTO packaging_jobs (project_id, name, version, configuration, description,"
-        " status, message, created_at, updated_at, region)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            project.id,
-            name,
-            model.version,
-            orjson.dumps(configuration).decode(),
-            description,
-            PackagingStatus.CREATED,
-            "The job is waiting.",
-            now,
-            now,
-            region,
-        ],
+        insert(tables.packaging_jobs).values(
+            project_id=project.id,
+            name=name,
+            version=model.version,
+            configuration=orjson.dumps(configuration).decode(),
+            description=description,
+            status=PackagingStatus.CREATED,
+            message="The job is waiting.",
+            created_at=now,
+            updated_at=now,
+            region=region,
+        )
     )
     return get(tx, project, name)
 
 
 def get(tx: Transaction, project: Project, name: str) -> PackagingJob:
     """Raises NotFoundError."""
-    row = tx.one(
-        "SELECT * FROM packaging_jobs WHERE project_id = ? AND name = ?", [project.id, name]
-    )
+    query = select(tables.packaging_jobs).where(_JOBS.project_id == project.id, _JOBS.name == name)
+    row = tx.one(query)
     if row is None:
         raise NotFoundError(
             f"project {project.name} has no packaging job named {name}", name, "MODEL_PACKAGE_JOB"
@@ -81,19 +81,15 @@ def get(tx: Transaction, project: Project, name: str) -> PackagingJob:
 
 
 def page(tx: Transaction, project: Project, after: int, size: int) -> list[PackagingJob]:
-    rows = tx.all(
-        "SELECT * FROM packaging_jobs WHERE project_id = ? AND id > ? ORDER BY id LIMIT ?",
-        [project.id, after, size],
-    )
-    return [_job(row) for row in rows]
+    query = select(tables.packaging_jobs).where(_JOBS.project_id == project.id, _JOBS.id > after)
+    return [_job(row) for row in tx.all(query.order_by(_JOBS.id).limit(size))]
 
 
 def unfinished(tx: Transaction) -> list[PackagingJob]:
-    rows = tx.all(
-        "SELECT * FROM packaging_jobs WHERE status IN (?, ?) ORDER BY id",
-        [PackagingStatus.CREATED, PackagingStatus.RUNNING],
+    query = select(tables.packaging_jobs).where(
+        _JOBS.status.in_((PackagingStatus.CREATED, PackagingStatus.RUNNING))
     )
-    return [_job(row) for row in rows]
+    return [_job(row) for row in tx.all(query.order_by(_JOBS.id))]
 
 
 def packs(tx: Transaction, model: Model) -> bool:
@@ -108,25 +104,24 @@ def set_status(
     tx: Transaction, job_id: int, status: PackagingStatus, message: str, now: float
 ) -> None:
     tx.execute(
-        "UPDATE packaging_jobs SET status = ?, message = ?, updated_at = ? WHERE id = ?",
-        [status, message, now, job_id],
+        update(tables.packaging_jobs)
+        .where(_JOBS.id == job_id)
+        .values(status=status, message=message, updated_at=now)
     )
 
 
 def component_is_taken(tx: Transaction, name: str, version: str) -> bool:
     """Whether a job that has not failed made, or makes, this version of the component."""
-    rows = tx.all(
-        "SELECT configuration FROM packaging_jobs WHERE status <> ?", [PackagingStatus.FAILED]
-    )
-    for row in rows:
+    query = select(_JOBS.configuration).where(_JOBS.status != PackagingStatus.FAILED)
+    for row in tx.all(query):
         component = orjson.loads(row["configuration"])["Greengrass"]
         if (component["ComponentName"], component["ComponentVersion"]) == (name, version):
             return True
     return False
 
 
-def _job(row: Row) -> PackagingJob:
-    values = dict(zip(row.keys(), row, strict=True))
-    values["configuration"] = orjson.loads(values["configuration"])
-    values["status"] = PackagingStatus(values["status"])
+def _job(row: RowMapping) -> PackagingJob:
+    values = dict(row)
+    values["configuration"] = orjson.loads(row["configuration"])
+    values["status"] = PackagingStatus(row["status"])
     return PackagingJob(**values)

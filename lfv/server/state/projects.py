@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lfv.server.database import Row, Transaction
+from sqlalchemy import RowMapping, delete, func, insert, select, update
+
+from lfv.server.database import Transaction
 from lfv.server.errors import ConflictError, NotFoundError
+from lfv.server.state import tables
+
+_PROJECTS = tables.projects.c
 
 
 @dataclass(frozen=True)
@@ -18,20 +23,18 @@ class Project:
 
 def create(tx: Transaction, name: str, arn: str, now: float) -> Project:
     """Raises ConflictError if the name is taken."""
-    if tx.one("SELECT 1 FROM projects WHERE name = ?", [name]):
+    if tx.one(select(_PROJECTS.id).where(_PROJECTS.name == name)):
         raise ConflictError(f"a project named {name} exists already", name, "PROJECT")
-    number = int(tx.scalar("INSERT INTO project_ids DEFAULT VALUES RETURNING id"))
-    tx.execute("DELETE FROM project_ids WHERE id < ?", [number])
-    tx.execute(
-        "INSERT INTO projects (id, name, arn, created_at) VALUES (?, ?, ?, ?)",
-        [number, name, arn, now],
-    )
+    ids = tables.project_ids
+    number = int(tx.scalar(insert(ids).returning(ids.c.id)))
+    tx.execute(delete(ids).where(ids.c.id < number))
+    tx.execute(insert(tables.projects).values(id=number, name=name, arn=arn, created_at=now))
     return Project(number, name, arn, now)
 
 
 def get(tx: Transaction, name: str) -> Project:
     """Raises NotFoundError."""
-    row = tx.one("SELECT * FROM projects WHERE name = ?", [name])
+    row = tx.one(select(tables.projects).where(_PROJECTS.name == name))
     if row is None:
         raise NotFoundError(f"there is no project named {name}", name, "PROJECT")
     return _project(row)
@@ -39,36 +42,37 @@ def get(tx: Transaction, name: str) -> Project:
 
 def page(tx: Transaction, after: int, size: int) -> list[Project]:
     """In the order of their creation."""
-    rows = tx.all("SELECT * FROM projects WHERE id > ? ORDER BY id LIMIT ?", [after, size])
-    return [_project(row) for row in rows]
+    query = select(tables.projects).where(_PROJECTS.id > after)
+    return [_project(row) for row in tx.all(query.order_by(_PROJECTS.id).limit(size))]
 
 
 def count(tx: Transaction) -> int:
-    return int(tx.scalar("SELECT count(*) FROM projects"))
+    return int(tx.scalar(select(func.count()).select_from(tables.projects)))
 
 
 def next_version(tx: Transaction, project: Project) -> int:
     """A model version that no model of this project ever had."""
     return int(
         tx.scalar(
-            "UPDATE projects SET last_version = last_version + 1 WHERE id = ?"
-            " RETURNING last_version",
-            [project.id],
+            update(tables.projects)
+            .where(_PROJECTS.id == project.id)
+            .values(last_version=_PROJECTS.last_version + 1)
+            .returning(_PROJECTS.last_version)
         )
     )
 
 
-def delete(tx: Transaction, project: Project) -> None:
+def remove(tx: Transaction, project: Project) -> None:
     """Raises ConflictError while it has datasets or models."""
-    for table, word in (("models", "models"), ("datasets", "datasets")):
-        if tx.one(f"SELECT 1 FROM {table} WHERE project_id = ?", [project.id]):  # noqa: S608
+    for table in (tables.models, tables.datasets):
+        if tx.one(select(table.c.project_id).where(table.c.project_id == project.id).limit(1)):
             raise ConflictError(
-                f"project {project.name} still has {word}; delete them first",
+                f"project {project.name} still has {table.name}; delete them first",
                 project.name,
                 "PROJECT",
             )
-    tx.execute("DELETE FROM projects WHERE id = ?", [project.id])
+    tx.execute(delete(tables.projects).where(_PROJECTS.id == project.id))
 
 
-def _project(row: Row) -> Project:
+def _project(row: RowMapping) -> Project:
     return Project(row["id"], row["name"], row["arn"], row["created_at"])

@@ -10,13 +10,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
+from sqlalchemy import delete, insert, select
 
 from lfv.server.database import Transaction
 from lfv.server.errors import ConflictError, ResourceType, ValidationError
+from lfv.server.state import tables
+
+_TOKENS = tables.client_tokens.c
 
 _TOKEN_LIFE = 8 * 3600
 """Seconds; the API says that an idempotency token is active for 8 hours."""
 _MAC_BYTES = 16
+_PAGE_TOKENS = "page-tokens"
+"""Name of the secret that signs them."""
 
 
 def fingerprint(members: Mapping[str, Any]) -> str:
@@ -34,20 +40,21 @@ def earlier_answer(
     resource: tuple[str, ResourceType],
     now: float,
 ) -> dict[str, Any] | None:
-    """The answer that this token already got, if any.
+    """The answer to an earlier call with this token, if any.
 
-    Raises ConflictError if it came with other parameters then.
+    Raises ConflictError if that call had other parameters.
     """
-    tx.execute("DELETE FROM client_tokens WHERE created_at < ?", [now - _TOKEN_LIFE])
+    tx.execute(delete(tables.client_tokens).where(_TOKENS.created_at < now - _TOKEN_LIFE))
     row = tx.one(
-        "SELECT fingerprint, answer FROM client_tokens WHERE operation = ? AND token = ?",
-        [operation, token],
+        select(_TOKENS.fingerprint, _TOKENS.answer).where(
+            _TOKENS.operation == operation, _TOKENS.token == token
+        )
     )
     if row is None:
         return None
     if row["fingerprint"] != digest:
         raise ConflictError(
-            "this ClientToken was used before, with other parameters", resource[0], resource[1]
+            "this ClientToken was used before with other parameters", resource[0], resource[1]
         )
     answer: dict[str, Any] = orjson.loads(row["answer"])
     return answer
@@ -57,9 +64,13 @@ def remember(
     tx: Transaction, operation: str, token: str, digest: str, answer: Mapping[str, Any], now: float
 ) -> None:
     tx.execute(
-        "INSERT INTO client_tokens (operation, token, fingerprint, answer, created_at)"
-        " VALUES (?, ?, ?, ?, ?)",
-        [operation, token, digest, orjson.dumps(answer, default=_as_text).decode(), now],
+        insert(tables.client_tokens).values(
+            operation=operation,
+            token=token,
+            fingerprint=digest,
+            answer=orjson.dumps(answer, default=_as_text).decode(),
+            created_at=now,
+        )
     )
 
 
@@ -67,10 +78,11 @@ class PageTokens:
     """Signed, so that a token works only for the listing that it came from."""
 
     def __init__(self, tx: Transaction) -> None:
-        key = tx.scalar("SELECT value FROM secrets WHERE name = 'page-tokens'")
+        stored = tables.secrets
+        key = tx.scalar(select(stored.c.value).where(stored.c.name == _PAGE_TOKENS))
         if key is None:
             key = secrets.token_bytes(32)
-            tx.execute("INSERT INTO secrets (name, value) VALUES ('page-tokens', ?)", [key])
+            tx.execute(insert(stored).values(name=_PAGE_TOKENS, value=key))
         self._key = bytes(key)
 
     def make(self, listing: str, cursor: int) -> str:
@@ -98,4 +110,4 @@ class PageTokens:
 def _as_text(value: object) -> str:
     if isinstance(value, bytes):
         return hashlib.sha256(value).hexdigest()
-    raise TypeError(f"no {type(value).__name__} in an operation's input or answer")
+    raise TypeError(f"an operation has no input or answer of type {type(value).__name__}")

@@ -1,9 +1,13 @@
-"""The service's schema, one step per version. Steps are only ever added.
+"""The tables of release 0.1.0, which counted its schema in PRAGMA user_version (3)."""
 
-Times are Unix seconds in UTC. A step runs in the transaction that also records its number.
-"""
+from __future__ import annotations
 
-MIGRATIONS: tuple[str, ...] = (
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+TABLES = (
     """
     CREATE TABLE projects (
         id INTEGER PRIMARY KEY,
@@ -11,8 +15,9 @@ MIGRATIONS: tuple[str, ...] = (
         arn TEXT NOT NULL,
         created_at REAL NOT NULL,
         last_version INTEGER NOT NULL DEFAULT 0
-    ) STRICT;
-
+    ) STRICT
+    """,
+    """
     CREATE TABLE datasets (
         project_id INTEGER NOT NULL REFERENCES projects ON DELETE CASCADE,
         kind TEXT NOT NULL CHECK (kind IN ('train', 'test')),
@@ -25,8 +30,9 @@ MIGRATIONS: tuple[str, ...] = (
         source_version TEXT,
         pending_changes BLOB,
         PRIMARY KEY (project_id, kind)
-    ) STRICT;
-
+    ) STRICT
+    """,
+    """
     CREATE TABLE entries (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         project_id INTEGER NOT NULL,
@@ -37,8 +43,9 @@ MIGRATIONS: tuple[str, ...] = (
         labelled_at REAL NOT NULL,
         UNIQUE (project_id, kind, source_ref),
         FOREIGN KEY (project_id, kind) REFERENCES datasets ON DELETE CASCADE
-    ) STRICT;
-
+    ) STRICT
+    """,
+    """
     CREATE TABLE models (
         id TEXT PRIMARY KEY,
         project_id INTEGER NOT NULL REFERENCES projects ON DELETE CASCADE,
@@ -62,15 +69,17 @@ MIGRATIONS: tuple[str, ...] = (
         max_units INTEGER,
         archive_sha256 TEXT,
         UNIQUE (project_id, version)
-    ) STRICT;
-
+    ) STRICT
+    """,
+    """
     CREATE TABLE tags (
         model_id TEXT NOT NULL REFERENCES models ON DELETE CASCADE,
         key TEXT NOT NULL,
         value TEXT NOT NULL,
         PRIMARY KEY (model_id, key)
-    ) STRICT;
-
+    ) STRICT
+    """,
+    """
     CREATE TABLE packaging_jobs (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         project_id INTEGER NOT NULL REFERENCES projects ON DELETE CASCADE,
@@ -82,9 +91,11 @@ MIGRATIONS: tuple[str, ...] = (
         message TEXT NOT NULL,
         created_at REAL NOT NULL,
         updated_at REAL NOT NULL,
+        region TEXT,
         UNIQUE (project_id, name)
-    ) STRICT;
-
+    ) STRICT
+    """,
+    """
     CREATE TABLE client_tokens (
         operation TEXT NOT NULL,
         token TEXT NOT NULL,
@@ -92,28 +103,21 @@ MIGRATIONS: tuple[str, ...] = (
         answer TEXT NOT NULL,
         created_at REAL NOT NULL,
         PRIMARY KEY (operation, token)
-    ) STRICT;
-    CREATE INDEX client_tokens_by_age ON client_tokens (created_at);
-
-    CREATE TABLE secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
+    ) STRICT
     """,
-    # Apart from the models: an archive stays imported when its model is deleted.
+    "CREATE INDEX client_tokens_by_age ON client_tokens (created_at)",
+    "CREATE TABLE secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT",
     """
     CREATE TABLE imported_archives (
         sha256 TEXT PRIMARY KEY,
         model_id TEXT NOT NULL,
         model_name TEXT NOT NULL
-    ) STRICT;
-    INSERT OR IGNORE INTO imported_archives (sha256, model_id, model_name)
-        SELECT m.archive_sha256, m.id, p.name || '/' || m.version
-        FROM models m JOIN projects p ON p.id = m.project_id
-        WHERE m.archive_sha256 IS NOT NULL;
+    ) STRICT
     """,
-    # An id is never given twice, or pages of projects would lose new ones behind a deleted one.
-    # Its one row is the last that was given.
-    """
-    CREATE TABLE project_ids (id INTEGER PRIMARY KEY AUTOINCREMENT) STRICT;
-    INSERT INTO project_ids (id) SELECT max(id) FROM projects HAVING count(*) > 0;
-    ALTER TABLE packaging_jobs ADD COLUMN region TEXT;
-    """,
+    "CREATE TABLE project_ids (id INTEGER PRIMARY KEY AUTOINCREMENT) STRICT",
 )
+
+
+def upgrade() -> None:
+    for statement in TABLES:
+        op.execute(statement)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
@@ -72,7 +73,8 @@ def demo(
     with api_endpoint(settings):
         model = _train(settings, images, quiet=as_json)
         summary = _inspect(settings, images, model, quiet=as_json)
-    results = _results(settings, _latest(settings, summary.run_id), summary.run_id)
+    _link_latest(settings, summary.run_id)
+    results = _results(settings, summary.run_id)
     took = monotonic() - began
     if as_json:
         output.show_json(_as_dict(settings, images, model, summary, results, took))
@@ -141,21 +143,18 @@ def _inspect(
     return run_flow(settings, arguments, show_progress=not quiet)
 
 
-def _latest(settings: Settings, run_id: str) -> Path:
-    """A short name for the folder of the run's report."""
+def _link_latest(settings: Settings, run_id: str) -> None:
+    """Give the folder of the run's report a short name, where links are possible."""
     folder, latest = settings.run_folder(run_id), settings.home / LATEST
     if latest.is_symlink():
         latest.unlink()
-    try:
+    with suppress(OSError):  # something else is there, or the file system has no links
         latest.symlink_to(folder.relative_to(settings.home), target_is_directory=True)
-    except OSError:  # something else is there, or there are no links on this file system
-        return folder
-    return latest
 
 
-def _results(settings: Settings, run_folder: Path, run_id: str) -> list[ImageResult]:
+def _results(settings: Settings, run_id: str) -> list[ImageResult]:
     with opened_store(settings) as store:
-        return image_results(store, run_id, run_folder)
+        return image_results(store, run_id)
 
 
 def _show(
@@ -165,7 +164,7 @@ def _show(
     results: list[ImageResult],
     took: float,
 ) -> None:
-    columns = ("part", "labelled", "verdict", "model's answer", "anomalies found", "thumbnail")
+    columns = ("part", "labelled", "verdict", "model's answer", "anomalies found")
     rows = [
         (
             result.serial,
@@ -173,13 +172,12 @@ def _show(
             result.verdict,
             result.answer,
             result.anomalies,
-            _relative(result.thumbnail),
         )
         for result in results
     ]
     counts = summary.counts
     output.show(
-        output.table(columns, rows, whole=("thumbnail",)),
+        output.table(columns, rows),
         "",
         f"{counts.total} parts inspected in {took:.0f} s all in all: {counts.accepted} accepted, "
         f"{counts.rejected} rejected, {counts.review} to review, {counts.errors} not inspected. "

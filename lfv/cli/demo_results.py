@@ -1,9 +1,8 @@
-"""What a run found, image by image: for a table that a person can take in."""
+"""The results of a small run, image by image, for a table on one screen."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lfv.cli.answers import answer
@@ -24,25 +23,20 @@ class ImageResult:
     answer: str
     anomalies: str
     error: str | None
-    thumbnail: Path | None
 
 
-def image_results(store: Store, run_id: str, run_folder: Path) -> list[ImageResult]:
-    """Every line of a run, in order; for runs that fit a screen."""
+def image_results(store: Store, run_id: str) -> list[ImageResult]:
+    """Return every line of a run, in order; for runs that fit a screen."""
     from lfv.formats.answers import DetectAnomalyResult
 
     answers = {
         one.line_number: DetectAnomalyResult.from_response(one.response)
         for one in store.verdicts.candidates(run_id)
     }
-    return [
-        _result(row, answers.get(row["line_number"]), run_folder)
-        for row in store.results.rows(run_id)
-    ]
+    return [_result(row, answers.get(row["line_number"])) for row in store.results.rows(run_id)]
 
 
-def _result(row: dict[str, Any], found: Any, run_folder: Path) -> ImageResult:
-    thumbnail = run_folder / "thumbnails" / f"{row['line_number']:07d}.jpg"
+def _result(row: dict[str, Any], found: Any) -> ImageResult:
     defects = found.defects if found is not None else ()
     return ImageResult(
         line_number=row["line_number"],
@@ -56,7 +50,6 @@ def _result(row: dict[str, Any], found: Any, run_folder: Path) -> ImageResult:
             for one in sorted(defects, key=lambda one: -one.total_percentage_area)
         ),
         error=row["error"],
-        thumbnail=thumbnail if thumbnail.is_file() else None,
     )
 
 

@@ -1,70 +1,61 @@
-"""Reports of inspection runs: one HTML page and a folder of thumbnails, from plain values.
+"""Pages for people, from plain values: the report of a run, and the report of a training.
 
-    rendered = render_report(RunReport(...), settings.run_folder(run_id))
-    rendered.path                     # .../report.html
-    rendered.thumbnails[line_number]  # .../thumbnails/0000007.jpg
+    path = write_run_report(RunReport(...), settings.run_folder(run_id))   # .../report.html
 
-The page needs nothing but the pictures beside it: no network, no server, no script to be read.
+Each page is one file that loads nothing: it can be mailed, archived and printed.
 """
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from lfv.report.cards import thumbnails as _thumbnails
 from lfv.report.data import (
     ReportAnomaly,
+    ReportAnswer,
+    ReportAudit,
     ReportCounts,
     ReportEvaluation,
     ReportHosting,
     ReportImage,
+    ReportLimit,
+    ReportType,
     RunReport,
 )
-from lfv.report.page import page
+from lfv.report.pages import write_page
+from lfv.report.run import run_page
+from lfv.report.thumbnails import make_thumbnails
 
 __all__ = [
-    "RenderedReport",
+    "MOST_ACCEPTED",
+    "REPORT_NAME",
     "ReportAnomaly",
+    "ReportAnswer",
+    "ReportAudit",
     "ReportCounts",
     "ReportEvaluation",
     "ReportHosting",
     "ReportImage",
+    "ReportLimit",
+    "ReportType",
     "RunReport",
-    "render_report",
+    "write_run_report",
 ]
 
 REPORT_NAME = "report.html"
-THUMBNAILS_NAME = "thumbnails"
-#: Accepted images are there to compare with; a few do, and each costs a fetch.
+#: Accepted images are there for comparison; a few do, and each costs a fetch.
 MOST_ACCEPTED = 60
 
 
-@dataclass(frozen=True)
-class RenderedReport:
-    """Where the report is; `thumbnails` by line number, for those images that have one."""
-
-    path: Path
-    thumbnails: Mapping[int, Path]
-
-
-def render_report(report: RunReport, folder: Path) -> RenderedReport:
-    """Write ``report.html`` and ``thumbnails/`` into `folder`, replacing those of an earlier call.
+def write_run_report(report: RunReport, folder: Path) -> Path:
+    """Write ``report.html`` into `folder`, and return its path.
 
     Of the accepted images the first `MOST_ACCEPTED` are shown, of all others those that are given.
-    The page appears at once and complete.  Raises `OSError` when `folder` cannot be written.
+    The file is complete whenever it exists. Raises OSError when it cannot be written.
     """
     report = replace(report, accepted=report.accepted[:MOST_ACCEPTED])
-    pictures = folder / THUMBNAILS_NAME
-    if pictures.exists():
-        shutil.rmtree(pictures)
-    pictures.mkdir(parents=True)
-    images = (*report.review, *report.rejected, *report.accepted)
-    made = _thumbnails(images, pictures)
+    shown = (*report.escaped, *report.review, *report.rejected, *report.accepted)
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / REPORT_NAME
-    unfinished = path.with_suffix(".html.part")
-    unfinished.write_text(page(report, made), encoding="utf-8", errors="backslashreplace")
-    unfinished.replace(path)
-    return RenderedReport(path, {line: thumbnail.marked for line, thumbnail in made.items()})
+    write_page(path, run_page(report, make_thumbnails(shown)))
+    return path

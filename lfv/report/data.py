@@ -1,4 +1,4 @@
-"""What a run's report shows, as plain values; whoever ran the inspection fills them in."""
+"""What the report of a run shows, as plain values."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ReportAnomaly:
-    """One anomaly type on an image: `area` is its part of the image, 0 to 1; `color` is
-    ``#RRGGBB`` as in the mask.  The background is not listed."""
+    """One anomaly type on an image, without the background.
+
+    `area` is its share of the image, 0 to 1; `color` is ``#RRGGBB`` as in the mask.
+    """
 
     name: str
     area: float
@@ -20,11 +22,10 @@ class ReportAnomaly:
 
 @dataclass(frozen=True)
 class ReportImage:
-    """One inspected line.  `verdict` is accept, reject or review; None with an error.
+    """One inspected line; `verdict` is accept, reject or review, None with an error.
 
-    `confidence` is confidence in `is_anomalous`, 0 to 1.  `read` gives the image's bytes for a
-    thumbnail, is called at most once and from any thread; whatever it raises costs the thumbnail
-    only.
+    `confidence` is confidence in `is_anomalous`, 0 to 1. `read` returns the image's bytes for a
+    thumbnail; it is called at most once, from any thread, and if it raises there is no thumbnail.
     """
 
     line_number: int
@@ -42,10 +43,25 @@ class ReportImage:
     read: Callable[[], bytes] | None = None
     mask_png: bytes | None = None
 
+    @property
+    def is_escape(self) -> bool:
+        """Whether a part that is labelled an anomaly was accepted."""
+        return self.verdict == "accept" and self.expected_is_anomalous is True
+
+    @property
+    def is_false_alarm(self) -> bool:
+        """Whether a part that is labelled normal was rejected."""
+        return self.verdict == "reject" and self.expected_is_anomalous is False
+
+    @property
+    def area(self) -> float:
+        """The share of the image that all anomaly types cover together, 0 to 1."""
+        return sum(one.area for one in self.anomalies)
+
 
 @dataclass(frozen=True)
 class ReportCounts:
-    """All lines of the run; `pending` are lines that an unfinished run has not come to."""
+    """All lines of the run; `pending` are those that an unfinished run has not inspected yet."""
 
     total: int
     accepted: int
@@ -55,12 +71,53 @@ class ReportCounts:
     reused: int = 0
     pending: int = 0
 
+    @property
+    def defect_rate(self) -> float | None:
+        """Rejected images as a share of those with a verdict."""
+        judged = self.accepted + self.rejected + self.review
+        return self.rejected / judged if judged else None
+
+
+@dataclass(frozen=True)
+class ReportAnswer:
+    """What the model said about one image, and the verdict that followed."""
+
+    is_anomalous: bool
+    confidence: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class ReportLimit:
+    """A limit of the policy: a confidence in one of the two answers, and what it decides."""
+
+    is_anomalous: bool
+    confidence: float
+    label: str
+
+
+@dataclass(frozen=True)
+class ReportType:
+    """An anomaly type and the number of images it was found on."""
+
+    name: str
+    images: int
+    color: str | None = None
+
+
+@dataclass(frozen=True)
+class ReportAudit:
+    """The end of the audit log when the report was made: its length and its last hash."""
+
+    entries: int
+    head: str
+
 
 @dataclass(frozen=True)
 class ReportHosting:
-    """The period for which the model was up, and what it cost; times in seconds, cost in USD.
+    """The period in which the model was hosted, and its cost; times in seconds, cost in USD.
 
-    `started_here` False: somebody else had started it, so it was used and left running.
+    `started_here` is False if somebody else had started it: it was used and left running.
     """
 
     started_here: bool
@@ -76,7 +133,10 @@ class ReportHosting:
 
 @dataclass(frozen=True)
 class ReportEvaluation:
-    """The run measured against the labels of its manifest; an anomaly is the positive class."""
+    """The model's answers against the labels of the manifest; an anomaly is the positive class.
+
+    `escapes` are images labelled anomaly and accepted, `false_alarms` labelled normal and rejected.
+    """
 
     labelled: int
     true_positive: int
@@ -89,14 +149,18 @@ class ReportEvaluation:
     roc_auc: float | None = None
     average_precision: float | None = None
     iou: Mapping[str, float] = field(default_factory=dict)
+    escapes: int = 0
+    false_alarms: int = 0
 
 
 @dataclass(frozen=True)
 class RunReport:
-    """A whole report.  The four sequences may be cut short: `counts` says how many there are.
+    """A whole report.
 
-    `notes` are warnings and remarks, one sentence each.  `database_url` is shown without its
-    password.  `facts` are more lines for the list of facts (name -> value).
+    The sequences of images may be cut short: `counts` and `evaluation` say how many there are.
+    `escaped` are accepted images that their label calls an anomaly; they are not in `accepted`.
+    `answers` and `types` are complete. `notes` are remarks of one sentence each. `database_url` is
+    shown without its password. `facts` are further facts about the run (name to value).
     """
 
     run_id: str
@@ -113,15 +177,20 @@ class RunReport:
     flow_run_id: str | None = None
     code_version: str | None = None
     manifest_sha256: str | None = None
+    escaped: Sequence[ReportImage] = ()
     review: Sequence[ReportImage] = ()
     rejected: Sequence[ReportImage] = ()
     errors: Sequence[ReportImage] = ()
     accepted: Sequence[ReportImage] = ()
     errors_by_code: Mapping[str, int] = field(default_factory=dict)
+    answers: Sequence[ReportAnswer] = ()
+    limits: Sequence[ReportLimit] = ()
+    types: Sequence[ReportType] = ()
     policy: Mapping[str, Any] = field(default_factory=dict)
     policy_sha256: str | None = None
     hosting: ReportHosting | None = None
     evaluation: ReportEvaluation | None = None
+    audit: ReportAudit | None = None
     database_url: str | None = None
     notes: Sequence[str] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)

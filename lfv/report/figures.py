@@ -7,23 +7,29 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 
-def whole(number: int) -> str:
+class Shown(str):
+    """Text that is fit to be shown as it is, with the spaces that it has."""
+
+    __slots__ = ()
+
+
+def whole(number: int) -> Shown:
     """``1234567`` as ``1 234 567``, with spaces that do not break."""
-    return f"{number:,}".replace(",", "\u202f")
+    return Shown(f"{number:,}".replace(",", "\u202f"))
 
 
-def percent(fraction: float, digits: int = 1) -> str:
+def percent(fraction: float, digits: int = 1) -> Shown:
     """``0.9731`` as ``97.3 %``; never rounded up to 100 or down to 0."""
     scaled = fraction * 100
     step = 10.0**-digits
     if 0 < scaled < step:
-        return f"< {step:.{digits}f}\u00a0%"
+        return Shown(f"< {step:.{digits}f}\u00a0%")
     if 100 - step < scaled < 100:
-        return f"> {100 - step:.{digits}f}\u00a0%"
-    return f"{scaled:.{digits}f}\u00a0%"
+        return Shown(f"> {100 - step:.{digits}f}\u00a0%")
+    return Shown(f"{scaled:.{digits}f}\u00a0%")
 
 
-def percent_of_area(fraction: float) -> str:
+def percent_of_area(fraction: float) -> Shown:
     """A part of the image: small ones matter, so two decimals."""
     return percent(fraction, 2)
 
@@ -62,3 +68,8 @@ def without_password(url: str) -> str:
         pass
     hidden = re.sub(r"(//[^/@:]*):[^/]*@", r"\1:***@", url)
     return re.sub(r"(?i)(password=)[^&]*", r"\1***", hidden)
+
+
+def color(value: str | None) -> str | None:
+    """``#RRGGBB`` if `value` is just that, else None: what may stand in a style attribute."""
+    return value if value is not None and re.fullmatch(r"#[0-9A-Fa-f]{6}", value) else None

@@ -1,122 +1,76 @@
-"""Thumbnails: the image made small, with its anomalies drawn in the colours of the mask."""
+"""Thumbnails: an image made small, and its marks as a layer of their own."""
 
 from __future__ import annotations
 
 import io
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
-from PIL import Image, ImageChops, ImageFilter
+from PIL import Image
 
-SIZE = 320
-_MAX_PIXELS = 64_000_000  # four times the largest image that a model takes
-_FILL_OPACITY = 90  # of 255
-_QUALITY = 86
+from lfv.report.data import ReportImage
+from lfv.report.marks import draw_marks, open_picture
+
+_QUALITY = 80
+_THREADS = 4
+#: Longest side in pixels by the number of pictures: a report has to fit into a mail.
+_SIDES = ((150, 400), (600, 280), (2500, 200))
+_SMALLEST = 144
 
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """What was written: `marked` carries the anomalies, `plain` does not (None: nothing marked)."""
+    """An image as JPEG, and its marks as PNG; `width` and `height` in pixels."""
 
-    marked: Path
-    plain: Path | None
+    photo: bytes
+    marks: bytes | None
     width: int
     height: int
 
 
-def make_thumbnail(
-    data: bytes, mask_png: bytes | None, colors: Sequence[str], path: Path, *, size: int = SIZE
-) -> Thumbnail | None:
-    """Write ``path``.jpg, and ``path``-plain.jpg where anomalies are drawn over the picture.
+def side_for(pictures: int) -> int:
+    """Return the longest side of each of so many thumbnails, in pixels."""
+    return next((side for most, side in _SIDES if pictures <= most), _SMALLEST)
 
-    `colors` are those of the anomaly types (``#RRGGBB``); other colours of the mask are background.
-    The picture is as the model saw it: EXIF orientation is not applied.  None when `data` is no
-    picture that Pillow can read.  Raises `OSError` only when the files cannot be written.
+
+def make_thumbnails(images: Iterable[ReportImage]) -> dict[int, Thumbnail]:
+    """Return thumbnails by line number; images that cannot be read have none.
+
+    Several are made at a time: most of the time goes into fetching and decoding.
     """
-    picture = _open(data, size)
+    images = list(images)
+    side = side_for(len(images))
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="thumbnails") as pool:
+        made = pool.map(lambda image: (image.line_number, _thumbnail(image, side)), images)
+        return {line: thumbnail for line, thumbnail in made if thumbnail is not None}
+
+
+def _thumbnail(image: ReportImage, side: int) -> Thumbnail | None:
+    if image.read is None:
+        return None
+    try:
+        data = image.read()
+    except Exception:  # noqa: BLE001 - an image that is gone costs its picture, not the report
+        return None
+    return make_thumbnail(data, image.mask_png, [one.color for one in image.anomalies], side)
+
+
+def make_thumbnail(
+    data: bytes, mask_png: bytes | None, colors: Iterable[str | None], side: int
+) -> Thumbnail | None:
+    """Return a thumbnail with sides of at most `side` pixels; None if Pillow cannot read `data`."""
+    picture = open_picture(data, side)
     if picture is None:
         return None
-    picture.thumbnail((size, size), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    marked = _mark(picture, mask_png, colors)
-    plain_path = None
-    if marked is not None:
-        plain_path = path.with_name(f"{path.name}-plain.jpg")
-        picture.save(plain_path, quality=_QUALITY)
-    marked_path = path.with_name(f"{path.name}.jpg")
-    (marked or picture).save(marked_path, quality=_QUALITY)
-    return Thumbnail(marked_path, plain_path, picture.width, picture.height)
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    layer = draw_marks(mask_png, colors, picture.size)
+    marks = None if layer is None else _encoded(layer.quantize(64), "PNG", optimize=True)
+    return Thumbnail(_encoded(picture, "JPEG", quality=_QUALITY), marks, *picture.size)
 
 
-def _open(data: bytes, size: int) -> Image.Image | None:
-    """The picture as RGB, decoded small where the format can do that."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the size is judged here
-            picture: Image.Image = Image.open(io.BytesIO(data))
-            if picture.width * picture.height > _MAX_PIXELS:
-                return None
-            if picture.format == "JPEG":
-                picture.draft("RGB", (2 * size, 2 * size))
-            if picture.mode.startswith("I;16") or picture.mode in {"I", "F"}:
-                picture = picture.convert("F").point(lambda value: value / 257.0).convert("L")
-            elif picture.has_transparency_data:
-                ground = Image.new("RGBA", picture.size, "white")
-                picture = Image.alpha_composite(ground, picture.convert("RGBA"))
-            return picture.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
-
-
-def _mark(
-    picture: Image.Image, mask_png: bytes | None, colors: Sequence[str]
-) -> Image.Image | None:
-    """`picture` with a tint and an outline for each colour that the mask holds; None: it holds
-    none of them."""
-    if not mask_png or not colors:
-        return None
-    try:
-        mask = Image.open(io.BytesIO(mask_png)).convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
-    channels = mask.split()
-    marked = None
-    for color in dict.fromkeys(colors):
-        rgb = _rgb(color)
-        if rgb is None:
-            continue
-        area = _equal(channels, rgb)
-        if area.getbbox() is None:
-            continue
-        # Averaging keeps a share of every thin scratch, which nearest neighbour would drop.
-        small = area.resize(picture.size, Image.Resampling.BOX).point(_at_least(40))
-        if small.getbbox() is None:
-            small = area.resize(picture.size, Image.Resampling.BOX).point(_at_least(1))
-        around = ImageChops.subtract(small.filter(ImageFilter.MaxFilter(3)), small)
-        marked = marked or picture.copy()
-        marked.paste(rgb, mask=small.point(lambda value: value * _FILL_OPACITY // 255))
-        marked.paste(rgb, mask=around)
-    return marked
-
-
-def _equal(channels: Sequence[Image.Image], rgb: tuple[int, int, int]) -> Image.Image:
-    """255 where all three channels have the colour's value."""
-    planes = [
-        channel.point([255 if value == wanted else 0 for value in range(256)])
-        for channel, wanted in zip(channels, rgb, strict=True)
-    ]
-    return ImageChops.darker(ImageChops.darker(planes[0], planes[1]), planes[2])
-
-
-def _at_least(limit: int) -> list[int]:
-    return [255 if value >= limit else 0 for value in range(256)]
-
-
-def _rgb(color: str) -> tuple[int, int, int] | None:
-    digits = color.removeprefix("#")
-    try:
-        red, green, blue = bytes.fromhex(digits)
-    except ValueError:
-        return None
-    return red, green, blue
+def _encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()

@@ -5,22 +5,30 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lfv.client.policy import Policy
+from lfv.client.policy.model import Rules
 from lfv.client.sources import SourceReader
 from lfv.formats.answers import DetectAnomalyResult
+from lfv.formats.errors import LfvError
 from lfv.formats.evaluation import Evaluation
 from lfv.report import (
     ReportAnomaly,
+    ReportAnswer,
+    ReportAudit,
     ReportCounts,
     ReportEvaluation,
     ReportHosting,
     ReportImage,
+    ReportLimit,
+    ReportType,
     RunReport,
-    render_report,
+    write_run_report,
 )
 from lfv.run.active import ActiveRun
 from lfv.run.evaluate import evaluate_run
@@ -33,7 +41,8 @@ logger = logging.getLogger(__name__)
 TABLE_ROWS = 200
 #: Beside the report of a run whose manifest carries labels.
 EVALUATION_FILE = "EvaluationResult.json"
-_GROUPS = ("review", "reject", "error", "accept")
+_GROUPS = ("escape", "review", "reject", "error", "accept")
+_MOST_LIMITS = 6
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,21 @@ class ReportedRun:
 
     summary: RunSummary
     table: list[dict[str, Any]]
+
+
+@dataclass
+class _Findings:
+    """What the report shows of the images: the first of each group, and figures of all."""
+
+    groups: dict[str, list[ReportImage]] = field(
+        default_factory=lambda: {name: [] for name in _GROUPS}
+    )
+    errors_by_code: Counter[str] = field(default_factory=Counter)
+    answers: list[ReportAnswer] = field(default_factory=list)
+    types: Counter[str] = field(default_factory=Counter)
+    colors: dict[str, str] = field(default_factory=dict)
+    escapes: int = 0
+    false_alarms: int = 0
 
 
 def report_run(run: ActiveRun) -> ReportedRun:
@@ -57,17 +81,16 @@ def report_run(run: ActiveRun) -> ReportedRun:
         counts=store.inspections.counts(run.run_id),
         evaluation=evaluate_run(stored, store, run.reader),
     )
-    images, errors_by_code = _images(run)
-    report = _report(run, stored, summary, images, errors_by_code)
+    found = _findings(run)
+    report = _report(run, stored, summary, found)
     folder = run.settings.run_folder(run.run_id)
     try:
-        rendered = render_report(report, folder)
-        summary = replace(summary, report=rendered.path)
+        summary = replace(summary, report=write_run_report(report, folder))
         if summary.evaluation is not None:
             _write_evaluation(folder / EVALUATION_FILE, summary.evaluation, stored, store)
     except OSError as error:
         logger.warning("the report of run %s could not be written: %s", run.run_id, error)
-    rows = [_row(image) for name in _GROUPS for image in images[name]]
+    rows = [_row(image) for name in _GROUPS for image in found.groups[name]]
     return ReportedRun(summary, rows[:TABLE_ROWS])
 
 
@@ -79,29 +102,47 @@ def _write_evaluation(file: Path, evaluation: Evaluation, run: Run, store: Store
     file.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
-def _images(run: ActiveRun) -> tuple[dict[str, list[ReportImage]], Counter[str]]:
-    """The first images of each group, and how often each error occurred."""
+def _findings(run: ActiveRun) -> _Findings:
+    """Read every line of the run once."""
     store = run.store
-    groups: dict[str, list[ReportImage]] = {name: [] for name in _GROUPS}
-    errors: Counter[str] = Counter()
+    found = _Findings()
     answers = store.verdicts.candidates(run.run_id)
     answer = next(answers, None)
     for row in store.results.rows(run.run_id):
         while answer is not None and answer.line_number < row["line_number"]:
             answer = next(answers, None)
-        name = row["verdict"] or "error"
-        if name == "error":
-            errors[row["error_code"]] += 1
-        if len(groups[name]) < run.settings.report_limit:
-            mine = answer is not None and answer.line_number == row["line_number"]
-            groups[name].append(_image(row, answer if mine else None, store, run.reader))
-    return groups, errors
+        mine = answer if answer and answer.line_number == row["line_number"] else None
+        result = DetectAnomalyResult.from_response(mine.response) if mine else None
+        group = _group(row)
+        found.escapes += group == "escape"
+        found.false_alarms += group == "reject" and row["expected_is_anomalous"] is False
+        if group == "error":
+            found.errors_by_code[row["error_code"]] += 1
+        if result is not None:
+            found.answers.append(
+                ReportAnswer(result.is_anomalous, result.confidence, row["verdict"])
+            )
+            for one in result.defects:
+                found.types[one.name] += 1
+                found.colors.setdefault(one.name, one.color)
+        if len(found.groups[group]) < run.settings.report_limit:
+            found.groups[group].append(_image(row, mine, result, store, run.reader))
+    return found
+
+
+def _group(row: dict[str, Any]) -> str:
+    if row["verdict"] == "accept" and row["expected_is_anomalous"]:
+        return "escape"
+    return row["verdict"] or "error"
 
 
 def _image(
-    row: dict[str, Any], answer: StoredDetection | None, store: Store, reader: SourceReader
+    row: dict[str, Any],
+    answer: StoredDetection | None,
+    result: DetectAnomalyResult | None,
+    store: Store,
+    reader: SourceReader,
 ) -> ReportImage:
-    result = DetectAnomalyResult.from_response(answer.response) if answer else None
     return ReportImage(
         line_number=row["line_number"],
         source_ref=row["source_ref"],
@@ -123,14 +164,9 @@ def _image(
     )
 
 
-def _report(
-    run: ActiveRun,
-    stored: Run,
-    summary: RunSummary,
-    images: dict[str, list[ReportImage]],
-    errors_by_code: Counter[str],
-) -> RunReport:
-    counts = summary.counts
+def _report(run: ActiveRun, stored: Run, summary: RunSummary, found: _Findings) -> RunReport:
+    counts, images = summary.counts, found.groups
+    head = run.store.audit.head()
     place = "embedded service" if run.context.embedded else run.context.endpoint_url
     return RunReport(
         run_id=stored.run_id,
@@ -155,15 +191,22 @@ def _report(
         flow_run_id=stored.flow_run_id,
         code_version=stored.code_version,
         manifest_sha256=stored.manifest_sha256,
+        escaped=images["escape"],
         review=images["review"],
         rejected=images["reject"],
         errors=images["error"],
         accepted=images["accept"],
-        errors_by_code=errors_by_code,
+        errors_by_code=found.errors_by_code,
+        answers=found.answers,
+        limits=_limits(stored.policy),
+        types=[
+            ReportType(name, number, found.colors[name]) for name, number in found.types.items()
+        ],
         policy=stored.policy,
         policy_sha256=stored.policy_sha256,
         hosting=_hosting(run.run_id, run.store),
-        evaluation=_evaluation(summary.evaluation),
+        evaluation=_evaluation(summary.evaluation, found),
+        audit=None if head is None else ReportAudit(head.seq, str(head)),
         database_url=run.settings.shown_store_url,
     )
 
@@ -188,7 +231,31 @@ def _hosting(run_id: str, store: Store) -> ReportHosting | None:
     )
 
 
-def _evaluation(found: Evaluation | None) -> ReportEvaluation | None:
+def _limits(policy: Mapping[str, Any]) -> list[ReportLimit]:
+    """The policy's limits of confidence, for the histogram; none if there are too many to read."""
+    try:
+        parsed = Policy.from_dict(policy)
+    except LfvError:
+        return []
+    limits = list(_limits_of(parsed.default, ""))
+    for name, rules in parsed.classes.items():
+        limits += _limits_of(rules, f"{name}: ")
+    return limits if len(limits) <= _MOST_LIMITS else []
+
+
+def _limits_of(rules: Rules, prefix: str) -> Iterator[ReportLimit]:
+    if rules.classification is not None:
+        limit = rules.classification.min_confidence
+        yield ReportLimit(True, limit, f"{prefix}reject from {limit:g}")
+    anomalous = rules.review.from_anomalous
+    if anomalous is not None and anomalous > 0:
+        yield ReportLimit(True, anomalous, f"{prefix}review from {anomalous:g}")
+    normal = rules.review.normal_below
+    if normal is not None:
+        yield ReportLimit(False, normal, f"{prefix}review below {normal:g}")
+
+
+def _evaluation(found: Evaluation | None, seen: _Findings) -> ReportEvaluation | None:
     if found is None:
         return None
     return ReportEvaluation(
@@ -203,6 +270,8 @@ def _evaluation(found: Evaluation | None) -> ReportEvaluation | None:
         roc_auc=found.roc_auc,
         average_precision=found.average_precision,
         iou={one.name: one.average_iou for one in found.types if one.average_iou is not None},
+        escapes=seen.escapes,
+        false_alarms=seen.false_alarms,
     )
 
 

@@ -1,0 +1,121 @@
+"""Charts as numbers: where each bar and line stands, for templates to draw."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lfv.report.data import ReportAnswer, ReportLimit, ReportType
+
+_BINS = 20
+_VERDICTS = ("accept", "review", "reject")
+_TYPES = 12
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One column of the histogram: a range of confidence, and its images by verdict.
+
+    `height` is the share of the highest column, 0 to 1; `parts` are (verdict, images).
+    """
+
+    is_anomalous: bool
+    low: float
+    high: float
+    images: int
+    height: float
+    parts: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class LimitLine:
+    """A limit of the policy in the histogram; `left` is its place from the left, 0 to 1."""
+
+    left: float
+    label: str
+    is_anomalous: bool
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Confidence on one axis: from surely normal on the left to surely anomalous on the right."""
+
+    bars: tuple[Bar, ...]
+    limits: tuple[LimitLine, ...]
+    lowest: float
+    highest_column: int
+
+
+@dataclass(frozen=True)
+class ParetoRow:
+    """An anomaly type: its images, as a share of the commonest, and the running total's share."""
+
+    name: str
+    color: str | None
+    images: int
+    width: float
+    cumulative: float
+
+
+def histogram(answers: Sequence[ReportAnswer], limits: Sequence[ReportLimit]) -> Histogram | None:
+    """Return the histogram of all answers with the policy's limits; None without answers."""
+    if not answers:
+        return None
+    confidences = [*(one.confidence for one in answers), *(one.confidence for one in limits)]
+    lowest = 0.5 if min(confidences) >= 0.5 else 0.0
+    step = (1.0 - lowest) / _BINS
+    counted: Counter[tuple[bool, int, str]] = Counter()
+    for answer in answers:
+        column = min(int((answer.confidence - lowest) / step + 1e-9), _BINS - 1)
+        counted[answer.is_anomalous, column, answer.verdict] += 1
+    places = [(False, column) for column in reversed(range(_BINS))]
+    places += [(True, column) for column in range(_BINS)]
+    totals = {place: sum(counted[(*place, verdict)] for verdict in _VERDICTS) for place in places}
+    highest = max(totals.values()) or 1
+    bars = tuple(
+        Bar(
+            place[0],
+            lowest + place[1] * step,
+            lowest + (place[1] + 1) * step,
+            totals[place],
+            totals[place] / highest,
+            tuple(
+                (verdict, counted[(*place, verdict)])
+                for verdict in _VERDICTS
+                if counted[(*place, verdict)]
+            ),
+        )
+        for place in places
+    )
+    lines = tuple(
+        LimitLine(_place(limit, lowest), limit.label, limit.is_anomalous, limit.confidence)
+        for limit in limits
+    )
+    return Histogram(bars, lines, lowest, highest)
+
+
+def _place(limit: ReportLimit, lowest: float) -> float:
+    share = (limit.confidence - lowest) / (1.0 - lowest)
+    return 0.5 + share / 2 if limit.is_anomalous else 0.5 - share / 2
+
+
+def pareto(types: Sequence[ReportType]) -> tuple[ParetoRow, ...]:
+    """Return the anomaly types, the commonest first; the last row may stand for several."""
+    ranked = sorted(types, key=lambda one: (-one.images, one.name))
+    total = sum(one.images for one in ranked)
+    if not total:
+        return ()
+    if len(ranked) > _TYPES:
+        rest = ranked[_TYPES - 1 :]
+        others = ReportType(f"{len(rest)} others", sum(one.images for one in rest))
+        ranked = [*ranked[: _TYPES - 1], others]
+    rows, sum_so_far = [], 0
+    most = max(one.images for one in ranked)
+    for one in ranked:
+        sum_so_far += one.images
+        rows.append(
+            ParetoRow(one.name, one.color, one.images, one.images / most, sum_so_far / total)
+        )
+    return tuple(rows)

@@ -1,0 +1,120 @@
+"""Jinja2 templates, and the rules that hold for every page made from them.
+
+Every value is escaped. Characters that are invisible or turn the writing direction are written as
+escapes, so that no file name can pretend to be another. A page loads nothing: its style sheet,
+script and pictures are part of the file, and its content security policy forbids the rest.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from lfv.report import figures
+from lfv.report.figures import Shown
+
+_TEMPLATES = "templates"
+_LONGEST = 300
+
+
+def visible(value: object, limit: int = _LONGEST) -> Shown:
+    """Return `value` as text of at most `limit` characters, without characters that deceive."""
+    text = value if isinstance(value, str) else str(value)
+    if len(text) > limit:
+        text = text[: limit - 1] + "…"
+    if text.isprintable():
+        return Shown(text)
+    return Shown(
+        "".join(
+            letter
+            if letter.isprintable()
+            else letter.encode("unicode_escape", "backslashreplace").decode("ascii")
+            for letter in text
+        )
+    )
+
+
+def render(template: str, **values: Any) -> str:
+    """Return the page that `template` makes of `values`."""
+    page: str = (
+        _environment()
+        .get_template(template)
+        .render(
+            style=Markup(_asset("style.css")),  # noqa: S704 - a file of this package
+            script=Markup(_asset("report.js")),  # noqa: S704
+            content_policy=_content_policy(_asset("report.js")),
+            **values,
+        )
+    )
+    return page
+
+
+def write_page(path: Path, page: str) -> None:
+    """Write `page` to `path`, which is complete whenever it exists. Raises OSError."""
+    unfinished = path.with_name(f"{path.name}.part")
+    unfinished.write_text(page, encoding="utf-8", errors="backslashreplace")
+    unfinished.replace(path)
+
+
+def _finalize(value: object) -> object:
+    if value is None:
+        return ""
+    return value if isinstance(value, Markup | Shown) else visible(value)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("lfv.report", _TEMPLATES),
+        autoescape=True,
+        finalize=_finalize,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "visible": visible,
+        "whole": figures.whole,
+        "percent": figures.percent,
+        "percent_of_area": figures.percent_of_area,
+        "duration": figures.duration,
+        "moment": figures.moment,
+        "money": figures.money,
+        "score": figures.score,
+        "data_uri": _data_uri,
+        "color": figures.color,
+    }
+    return environment
+
+
+def _data_uri(data: bytes) -> Markup:
+    """Return an image as an address that holds it."""
+    kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
+    text = base64.b64encode(data).decode("ascii")
+    return Markup(f"data:image/{kind};base64,{text}")  # noqa: S704 - base64 needs no escaping
+
+
+@cache
+def _asset(name: str) -> str:
+    return (resources.files("lfv.report") / _TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _content_policy(script: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def facts(pairs: Mapping[str, object]) -> list[tuple[str, object]]:
+    """Return the names and values that say something."""
+    return [(name, value) for name, value in pairs.items() if value is not None and value != ""]

@@ -137,7 +137,9 @@ def _inspect(*, request: InspectionRequest | None, resume: str | None) -> RunSum
     settings = get_settings()
     with ExitStack() as stack:
         endpoint_url = settings.endpoint_url or stack.enter_context(embedded_service(settings))
-        store = stack.enter_context(open_store(settings.store_url))
+        store = stack.enter_context(
+            open_store(settings.store_url, patience_seconds=settings.store_patience_seconds)
+        )
         starter = RunStarter(store, settings, endpoint_url, _flow_run_id())
         context = find_model(starter, request, resume)
         run = stack.enter_context(open_run(context, store))

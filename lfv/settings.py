@@ -198,7 +198,7 @@ class Settings(BaseSettings):
     )
     store_patience_seconds: PositiveFloat = Field(
         default=300.0,
-        description="How long a run waits for a database that is away before it gives up.",
+        description="How long a run waits for a database that is unavailable before it gives up.",
     )
 
     report_limit: PositiveInt = Field(

@@ -6,13 +6,14 @@ reads first and writes later would fail with "database is locked" when another w
 
 from __future__ import annotations
 
+import copy
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import sqlalchemy as sa
@@ -20,8 +21,10 @@ from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError
 
 from lfv_store.errors import StoreError
+from lfv_store.retries import Outage, retry_while_unavailable
 from lfv_store.translate import translated
 
+T = TypeVar("T")
 _SQLITE_WAIT_SECONDS = 30
 SQLITE_PRAGMAS = (
     # Readers (an auditor's SQL, an export) never block the writer, nor the writer them.
@@ -97,8 +100,10 @@ def parse_url(url: str) -> URL:
 class Database:
     """An engine and the transactions on it. Thread-safe; not to be carried across a fork."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, patience_seconds: float = 0.0) -> None:
         self.url = parse_url(url)
+        self.patience_seconds = patience_seconds
+        self._outage = Outage()
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         # Without the query, which may hold a password too.
         plain = self.url.set(drivername=self.url.get_backend_name(), query={})
@@ -140,11 +145,23 @@ class Database:
             sa.event.listen(self.engine, "connect", _prepare_postgres)
         self._writer = self.engine.execution_options(lfv_write=True)
 
+    def with_patience(self, seconds: float) -> Database:
+        """The same connections, with another time to retry for."""
+        other = copy.copy(self)
+        other.patience_seconds = seconds
+        return other
+
+    def retry(self, call: Callable[[], T]) -> T:
+        """Return what `call` returns, and repeat it while the database is unavailable.
+
+        Raises StoreUnavailable when the database's patience is over.
+        """
+        return retry_while_unavailable(call, self._outage, seconds=self.patience_seconds)
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads. On SQLite it sees one moment; see snapshot() for both."""
-        # begin() by hand: statements on the driver's connection would not begin a transaction.
-        with translated(self.name), self.engine.connect() as conn, conn.begin():
+        with translated(self.name), self._begun(self.engine) as conn:
             yield conn
 
     @contextmanager
@@ -158,8 +175,20 @@ class Database:
             engine = engine.execution_options(
                 isolation_level="REPEATABLE READ", postgresql_readonly=read_only
             )
-        with translated(self.name), engine.connect() as conn, conn.begin():
+        with translated(self.name), self._begun(engine) as conn:
             yield conn
+
+    def _begun(self, engine: sa.Engine) -> Connection:
+        """A connection in a transaction, once the database is available."""
+
+        def connect() -> Connection:
+            with translated(self.name):
+                conn = engine.connect()
+                # By hand: statements on the driver's connection would not begin a transaction.
+                conn.begin()
+                return conn
+
+        return self.retry(connect)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from lfv_store.audit.change import Change, change
+from lfv_store.audit.change import Change, commit
 from lfv_store.costs import Costs
 from lfv_store.database import Database
 from lfv_store.errors import UnknownHosting
@@ -65,7 +65,8 @@ class Hostings:
 
     def mark_hosted(self, hosting_id: int, at: datetime) -> None:
         """The model was seen HOSTED: it costs from `at` on. The first such time stays."""
-        with change(self._database, self._actor, "hosting.hosted", str(hosting_id)) as unit:
+
+        def work(unit: Change) -> None:
             row = _locked(unit, hosting_id)
             values: dict[str, Any] = {}
             if row.hosted_at is None and row.status in OPEN:
@@ -75,18 +76,24 @@ class Hostings:
             if values:
                 unit.update("hostings", hosting_id, **values)
 
+        commit(self._database, self._actor, "hosting.hosted", str(hosting_id), work)
+
     def mark_foreign(self, hosting_id: int) -> None:
         """Somebody else turned out to have started the model: use it, never stop it."""
-        with change(self._database, self._actor, "hosting.foreign", str(hosting_id)) as unit:
+
+        def work(unit: Change) -> None:
             row = _locked(unit, hosting_id)
             if row.owned and row.status in OPEN:
                 status = "left" if row.status == "stop_requested" else "hosted"
                 unit.update("hostings", hosting_id, owned=False, status=status)
 
+        commit(self._database, self._actor, "hosting.foreign", str(hosting_id), work)
+
     def mark_stop_attempt(self, hosting_id: int, error: str | None, at: datetime) -> None:
         """StopModel was called; `error` says why it failed, None that it was accepted."""
         del at  # the audit entry's own time says when
-        with change(self._database, self._actor, "hosting.stop_attempt", str(hosting_id)) as unit:
+
+        def work(unit: Change) -> None:
             row = _locked(unit, hosting_id)
             unit.update(
                 "hostings",
@@ -95,9 +102,12 @@ class Hostings:
                 stop_error=clean_or_none(error),
             )
 
+        commit(self._database, self._actor, "hosting.stop_attempt", str(hosting_id), work)
+
     def mark_stopped(self, hosting_id: int, at: datetime) -> None:
         """The model was seen stopped: the hosting is over and costs nothing from `at` on."""
-        with change(self._database, self._actor, "hosting.stopped", str(hosting_id)) as unit:
+
+        def work(unit: Change) -> None:
             row = _locked(unit, hosting_id)
             if row.status in OPEN:
                 unit.update(
@@ -111,18 +121,7 @@ class Hostings:
                     claimed_until=None,
                 )
 
-    def mark_failed(self, hosting_id: int, message: str, at: datetime | None = None) -> None:
-        """The host gave up starting the model (HOSTING_FAILED): the hosting is over."""
-        with change(self._database, self._actor, "hosting.failed", str(hosting_id)) as unit:
-            row = _locked(unit, hosting_id)
-            if row.status in OPEN:
-                unit.update(
-                    "hostings",
-                    hosting_id,
-                    status="failed",
-                    message=clean(message),
-                    stopped_at=at or unit.now,
-                )
+        commit(self._database, self._actor, "hosting.stopped", str(hosting_id), work)
 
     def claim_sweepable(
         self,
@@ -137,7 +136,8 @@ class Hostings:
         hosting that is stop_requested, not yet stopped, and not claimed by another sweeper.
         `now` is the database's time unless given.
         """
-        with change(self._database, self._actor, "hostings.swept", by) as unit:
+
+        def work(unit: Change) -> Sequence[Hosting]:
             unit.lock_hostings()
             moment = now or unit.now
             expire_leases(unit, moment)
@@ -155,6 +155,8 @@ class Hostings:
                     "hostings", row.id, claimed_by=clean(by), claimed_until=moment + claim_for
                 )
             return [_hosting(row) for row in rows]
+
+        return commit(self._database, self._actor, "hostings.swept", by, work)
 
 
 def select_hostings(

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from lfv_store.audit.change import Change, change
+from lfv_store.audit.change import Change, commit
 from lfv_store.bulk import delete_where_in, insert_rows, select_where_in
 from lfv_store.database import Database
 from lfv_store.recording import write_inspections
@@ -108,7 +108,8 @@ class Inspections:
         `planned_through` moves to `through_line`, never back. A pending item whose bytes are
         pending already in this run is stored as a duplicate. Raises UnknownRun, InvalidRecord.
         """
-        with change(self._database, self._actor, "inspections.recorded", run_id) as unit:
+
+        def work(unit: Change) -> RecordCounts:
             run = lock_run(unit.conn, run_id)
             counts = write_inspections(unit, run, done)
             _forget_pending(unit, run, done)
@@ -122,6 +123,8 @@ class Inspections:
                 .values(planned_through=through_line)
             )
             return counts
+
+        return commit(self._database, self._actor, "inspections.recorded", run_id, work)
 
     def pending(
         self, run_id: str, *, duplicate: bool | None = False, after_line: int = 0, limit: int = 500
@@ -151,11 +154,14 @@ class Inspections:
         Idempotent, also when two processes record the same batch at once: a line keeps the first
         record it got. Raises UnknownRun, UnknownRecord (a detection id), InvalidRecord.
         """
-        with change(self._database, self._actor, "inspections.recorded", run_id) as unit:
+
+        def work(unit: Change) -> RecordCounts:
             run = lock_run(unit.conn, run_id)
             counts = write_inspections(unit, run, inspections)
             _forget_pending(unit, run, inspections)
             return counts
+
+        return commit(self._database, self._actor, "inspections.recorded", run_id, work)
 
     def counts(self, run_id: str) -> RunCounts:
         """How the lines of a run stand, by its current decision. Raises UnknownRun."""

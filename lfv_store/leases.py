@@ -13,7 +13,7 @@ from uuid import uuid4
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
-from lfv_store.audit.change import Change, change
+from lfv_store.audit.change import Change, commit
 from lfv_store.database import Database
 from lfv_store.errors import HostingStopping, InvalidRecord, UnknownLease, UnknownModel
 from lfv_store.hostings import (
@@ -67,7 +67,8 @@ class Leases:
             raise InvalidRecord("a lease's time to live must be positive")
         if not math.isfinite(price_per_unit_hour):
             raise InvalidRecord(f"a price is a number, not {price_per_unit_hour!r}")
-        with change(self._database, self._actor, "lease.acquired", run_id) as unit:
+
+        def work(unit: Change) -> Lease:
             unit.lock_hostings()
             moment = now or unit.now
             run = require_run(unit.conn, run_id)
@@ -121,6 +122,8 @@ class Leases:
                 expires_at=moment + ttl,
             )
 
+        return commit(self._database, self._actor, "lease.acquired", run_id, work)
+
     def heartbeat(self, lease_id: int, now: datetime | None = None) -> bool:
         """Say that the holder is alive. False: the lease is over (released, or expired and swept).
 
@@ -145,7 +148,8 @@ class Leases:
         For a holder who waits for another run to start it: True once that run is gone and the model
         was never seen hosted. Of several who wait, the one with the oldest live lease is told True.
         """
-        with change(self._database, self._actor, "lease.checked", str(lease_id)) as unit:
+
+        def work(unit: Change) -> bool:
             unit.lock_hostings()
             lease = _require_lease(unit, lease_id)
             expire_leases(unit, now or unit.now, lease.hosting_id)
@@ -157,13 +161,16 @@ class Leases:
             )
             return bool(hosting.owned and hosting.status == "requested" and oldest == lease_id)
 
+        return commit(self._database, self._actor, "lease.checked", str(lease_id), work)
+
     def release(self, lease_id: int, now: datetime | None = None) -> Release:
         """End a lease. The last one out of a hosting we own puts it to stop_requested with it.
 
         `must_stop` tells the caller to stop the model now; the same release again says so again
         until the hosting is marked stopped. Raises UnknownLease.
         """
-        with change(self._database, self._actor, "lease.released", str(lease_id)) as unit:
+
+        def work(unit: Change) -> Release:
             unit.lock_hostings()
             moment = now or unit.now
             lease = _require_lease(unit, lease_id)
@@ -183,6 +190,8 @@ class Leases:
                 host_spec=hosting.host_spec,
                 client_token=hosting.client_token,
             )
+
+        return commit(self._database, self._actor, "lease.released", str(lease_id), work)
 
 
 def _revive(unit: Change, run: int) -> None:

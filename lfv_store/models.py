@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from lfv_store.audit.change import change
+from lfv_store.audit.change import Change, commit
 from lfv_store.database import Database
 from lfv_store.errors import UnknownModel
 from lfv_store.records import Model, ModelKey
@@ -32,7 +32,8 @@ class Models:
             known = _find(conn, key)
         if known is not None:
             return known
-        with change(self._database, self._actor, "model.registered", key.model_arn) as unit:
+
+        def work(unit: Change) -> int:
             unit.lock_chain()
             known = _find(unit.conn, key)
             if known is not None:
@@ -47,6 +48,8 @@ class Models:
                 facts=facts,
                 registered_at=unit.now,
             )
+
+        return commit(self._database, self._actor, "model.registered", key.model_arn, work)
 
     def get(self, model_id: int) -> Model:
         """A model by its id. Raises UnknownModel."""

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
-from lfv_store.audit.change import change
+from lfv_store.audit.change import Change, commit
 from lfv_store.database import Database
 from lfv_store.errors import InvalidRecord, UnknownInspection
 from lfv_store.records import REVIEW_VERDICTS, QueuedReview, Review, VerdictName
@@ -68,7 +68,8 @@ class Reviews:
         name = clean(reviewer).strip()
         if not name:
             raise InvalidRecord("a review needs the name of its reviewer")
-        with change(self._database, name, "review.added", str(inspection_id)) as unit:
+
+        def work(unit: Change) -> int:
             known = unit.conn.scalar(
                 sa.select(InspectionTable.id).where(InspectionTable.id == inspection_id)
             )
@@ -82,6 +83,8 @@ class Reviews:
                 comment=clean(comment),
                 reviewed_at=at or unit.now,
             )
+
+        return commit(self._database, name, "review.added", str(inspection_id), work)
 
     def queue(
         self, *, run_id: str | None = None, after: int = 0, limit: int = 50

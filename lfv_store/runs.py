@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from lfv_store.audit.change import Change, change
+from lfv_store.audit.change import Change, commit
 from lfv_store.database import Database, canonical_json
 from lfv_store.errors import InvalidRecord, UnknownModel, UnknownRun
 from lfv_store.records import RUN_STATUSES, JsonObject, NewRun, Run, RunStatus
@@ -33,10 +33,13 @@ class Runs:
         known = self._select(RunTable.run_id == new.run_id)
         if known:
             return known[0]
-        with change(self._database, self._actor, "run.started", new.run_id) as unit:
+
+        def work(unit: Change) -> None:
             unit.lock_chain()
             if run_key(unit.conn, new.run_id) is None:
                 _insert(unit, new)
+
+        commit(self._database, self._actor, "run.started", new.run_id, work)
         return self.get(new.run_id)
 
     def get(self, run_id: str) -> Run:
@@ -64,12 +67,6 @@ class Runs:
         """Record the manifest's digest (hex) and number of lines, once they are known."""
         self._update(run_id, "run.manifest", manifest_sha256=sha256, manifest_lines=lines)
 
-    def set_model(self, run_id: str, model_id: int) -> None:
-        """Record which model the run resolved to. Raises UnknownModel."""
-        with self._database.read() as conn:
-            _check_model(conn, model_id)
-        self._update(run_id, "run.model", model_id=model_id)
-
     def set_status(self, run_id: str, status: RunStatus, message: str | None, at: datetime) -> None:
         """Record how the run stands. Every status but `running` also sets the time it finished."""
         if status not in RUN_STATUSES:
@@ -96,7 +93,8 @@ class Runs:
         return self.get(run_id)
 
     def _update(self, run_id: str, action: str, **values: Any) -> None:
-        with change(self._database, self._actor, action, run_id) as unit:
+
+        def work(unit: Change) -> None:
             key = lock_run(unit.conn, run_id)
             row = unit.conn.execute(
                 sa.select(*(RunTable.__table__.c[name] for name in values)).where(
@@ -105,6 +103,8 @@ class Runs:
             ).one()
             if tuple(row) != tuple(values.values()):
                 unit.update("runs", key, **values)
+
+        commit(self._database, self._actor, action, run_id, work)
 
     def _select(self, *conditions: sa.ColumnElement[bool], limit: int = 2) -> Sequence[Run]:
         statement = (

@@ -24,6 +24,7 @@ class Store:
 
     def __init__(self, database: Database, actor: str) -> None:
         self.database = database
+        self.actor = actor
         self.models = Models(database, actor)
         self.runs = Runs(database, actor)
         self.inspections = Inspections(database, actor)
@@ -34,6 +35,10 @@ class Store:
         self.results = Results(database)
         self.costs = Costs(database)
         self.audit = Audit(database)
+
+    def with_patience(self, seconds: float) -> Store:
+        """The same store, whose writes are repeated for `seconds` while it is unavailable."""
+        return Store(self.database.with_patience(seconds), self.actor)
 
     def close(self) -> None:
         """Close all connections."""
@@ -51,17 +56,29 @@ class Store:
         self.close()
 
 
-def open_store(url: str, *, migrate: bool | None = None, actor: str = "lfv") -> Store:
+def open_store(
+    url: str,
+    *,
+    migrate: bool | None = None,
+    actor: str = "lfv",
+    patience_seconds: float = 0.0,
+) -> Store:
     """Open the store of a database URL: `sqlite:///FILE` or `postgresql://USER@HOST/DATABASE`.
 
-    `migrate`: create or upgrade the tables if need be. By default an SQLite file is (it has one
-    user and no administrator), PostgreSQL is not: `lfv db upgrade` does that. `actor` is the name
-    that the audit log gives to what is done through this object.
+    Args:
+        url: Where the database is.
+        migrate: Create or upgrade the tables if need be. By default an SQLite file is (it has one
+            user and no administrator), PostgreSQL is not: `lfv db upgrade` does that.
+        actor: The name that the audit log has for what is done through this object.
+        patience_seconds: How long a write is repeated while the database is unavailable. Opening
+            is not.
 
-    Raises SchemaTooNew, SchemaOutdated, SchemaForeign, StoreUnavailable, StoreError (not a usable
-    URL or file).
+    Raises:
+        SchemaTooNew, SchemaOutdated, SchemaForeign: The tables are not those of this release.
+        StoreUnavailable: The database cannot be reached.
+        StoreError: The URL or file is not usable.
     """
-    database = Database(url)
+    database = Database(url, patience_seconds=patience_seconds)
     try:
         schema.ensure(database, database.is_sqlite if migrate is None else migrate)
     except BaseException:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 import sqlalchemy as sa
 
 from lfv_store.audit.canonical import Cells
-from lfv_store.audit.change import Change, change
+from lfv_store.audit.change import Change, commit
 from lfv_store.audit.guards import TALLY_COUNTS, utc_day_sql
 from lfv_store.bulk import select_where_in
 from lfv_store.database import Database
@@ -36,6 +37,15 @@ from lfv_store.text import clean, json_text
 
 _BATCH = 2000
 _PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A decision whose verdicts are being stored; `run` is the run's internal id."""
+
+    run: int
+    decision_id: int
+    number: int
 
 
 class Verdicts:
@@ -123,34 +133,52 @@ class Verdicts:
         the others. An inspection without a new verdict keeps its first one.
         Raises UnknownRun, UnknownInspection, InvalidRecord.
         """
-        decider = clean(decided_by or self._actor)
-        with change(self._database, self._actor, "decision.begun", run_id) as unit:
+        decision = self._begin(run_id, policy, clean(decided_by or self._actor))
+        source = iter(verdicts)
+        while batch := list(islice(source, _BATCH)):
+            self._record(run_id, decision, batch)
+        self._take_effect(run_id, decision)
+        return next(found for found in self.decisions(run_id) if found.number == decision.number)
+
+    def _begin(self, run_id: str, policy: JsonObject, decided_by: str) -> _Begun:
+        def work(unit: Change) -> _Begun:
             run = lock_run(unit.conn, run_id)
             policy_id = store_policy(unit, policy)
-            number = 1 + int(
-                unit.conn.scalar(
-                    sa.select(sa.func.max(DecisionTable.number)).where(DecisionTable.run_id == run)
-                )
-                or 0
+            newest = unit.conn.scalar(
+                sa.select(sa.func.max(DecisionTable.number)).where(DecisionTable.run_id == run)
             )
+            number = (newest or 0) + 1
             decision_id = unit.insert(
                 "decisions",
                 run_id=run,
                 number=number,
                 policy_id=policy_id,
-                decided_by=decider,
+                decided_by=decided_by,
                 decided_at=unit.now,
             )
-        source = iter(verdicts)
-        while batch := list(islice(source, _BATCH)):
-            with change(self._database, self._actor, "verdicts.recorded", run_id) as unit:
-                lock_run(unit.conn, run_id)
-                _write(unit, run, decision_id, batch)
-        with change(self._database, self._actor, "decision.effective", run_id) as unit:
+            return _Begun(run, decision_id, number)
+
+        return commit(self._database, self._actor, "decision.begun", run_id, work)
+
+    def _record(self, run_id: str, decision: _Begun, batch: Sequence[NewVerdict]) -> None:
+        def work(unit: Change) -> None:
             lock_run(unit.conn, run_id)
-            unit.update("runs", run, current_decision=number, later_decision_id=decision_id)
-            _count_again(unit, run)
-        return next(found for found in self.decisions(run_id) if found.number == number)
+            _write(unit, decision.run, decision.decision_id, batch)
+
+        commit(self._database, self._actor, "verdicts.recorded", run_id, work)
+
+    def _take_effect(self, run_id: str, decision: _Begun) -> None:
+        def work(unit: Change) -> None:
+            lock_run(unit.conn, run_id)
+            unit.update(
+                "runs",
+                decision.run,
+                current_decision=decision.number,
+                later_decision_id=decision.decision_id,
+            )
+            _count_again(unit, decision.run)
+
+        commit(self._database, self._actor, "decision.effective", run_id, work)
 
     def decisions(self, run_id: str) -> Sequence[Decision]:
         """All decisions on a run, the first one first."""

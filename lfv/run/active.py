@@ -76,7 +76,11 @@ def attached(run: ActiveRun | RunContext) -> Iterator[ActiveRun]:
     if isinstance(run, ActiveRun):
         yield run
         return
-    with open_store(run.settings.store_url, migrate=False) as store, open_run(run, store) as opened:
+    patience = run.settings.store_patience_seconds
+    with (
+        open_store(run.settings.store_url, migrate=False, patience_seconds=patience) as store,
+        open_run(run, store) as opened,
+    ):
         yield opened
 
 

@@ -25,7 +25,6 @@ from lfv.run import outcomes
 from lfv.run.active import ActiveRun
 from lfv.run.control import Ending
 from lfv.run.group_commit import GroupCommit
-from lfv.run.patience import with_patience
 from lfv_store import NewDetection, NewInspection, PendingItem, StoreError
 
 #: Images in a row, over all batches, that fail before the run gives up.
@@ -188,7 +187,4 @@ class _Batch:
         self.control.advance()
 
     def _store(self, group: Sequence[NewInspection]) -> None:
-        with_patience(
-            lambda: self.run.store.inspections.record(self.run.run_id, group),
-            seconds=self.run.settings.store_patience_seconds,
-        )
+        self.run.store.inspections.record(self.run.run_id, group)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from lfv.client.policy import Policy
 from lfv.run import outcomes
 from lfv.run.active import ActiveRun
-from lfv.run.patience import with_patience
 from lfv_store import KnownDetection, NewInspection, PendingItem
 
 _PAGE = 500
@@ -31,10 +30,7 @@ def reuse_answers(run: ActiveRun) -> int:
         )
         done = _outcomes(context.parsed_policy(), page, known, all_detected=all_detected)
         if done:
-            with_patience(
-                lambda batch=done: store.inspections.record(run.run_id, batch),  # type: ignore[misc]
-                seconds=run.settings.store_patience_seconds,
-            )
+            store.inspections.record(run.run_id, done)
         recorded += len(done)
     return recorded
 

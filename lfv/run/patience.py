@@ -1,39 +1,14 @@
-"""Waiting for a database that is away for a while."""
+"""A limit on the time that a call may take."""
 
 from __future__ import annotations
 
-import logging
 import threading
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
 from lfv_store import StoreUnavailable
 
 T = TypeVar("T")
-logger = logging.getLogger(__name__)
-
-_FIRST_PAUSE = 0.1
-_LONGEST_PAUSE = 5.0
-
-
-def with_patience(call: Callable[[], T], *, seconds: float) -> T:
-    """What `call` returns; while the database is away it is called again for `seconds`.
-
-    Every write of the store is idempotent, so repeating one is safe.  Raises the last
-    `StoreUnavailable` when the patience is over, and any other error at once.
-    """
-    deadline = time.monotonic() + seconds
-    pause = _FIRST_PAUSE
-    while True:
-        try:
-            return call()
-        except StoreUnavailable as error:
-            if time.monotonic() + pause > deadline:
-                raise
-            logger.warning("the database is away, trying again in %.1f s: %s", pause, error)
-            time.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
 
 
 def within(call: Callable[[], T], *, seconds: float) -> T:

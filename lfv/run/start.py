@@ -15,7 +15,6 @@ from lfv.client.hosts import HostSpec, ModelState, open_host
 from lfv.client.policy import Policy
 from lfv.run.context import HOST_KIND, InspectionRequest, RunContext
 from lfv.run.errors import LimitReached, RunNotResumable
-from lfv.run.patience import with_patience
 from lfv.settings import Settings
 from lfv_store import ModelKey, NewRun, Run, Store, StoreError
 from lfv_store.records import RunStatus
@@ -140,10 +139,7 @@ def recorded_ending(run: RunContext, store: Store) -> Iterator[None]:
         _set_status(store, run.run_id, "cancelled", _what_ended(error))
         raise
     else:
-        with_patience(
-            lambda: store.runs.set_status(run.run_id, "completed", None, datetime.now(UTC)),
-            seconds=run.settings.store_patience_seconds,
-        )
+        store.runs.set_status(run.run_id, "completed", None, datetime.now(UTC))
 
 
 def _what_ended(error: BaseException) -> str:

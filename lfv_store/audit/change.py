@@ -12,10 +12,9 @@ taken first and needs no lock.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -39,10 +38,11 @@ from lfv_store.types import utc_text
 
 _CHAIN_LOCK = 0x6C66_7601
 _HOSTING_LOCK = 0x6C66_7602
+T = TypeVar("T")
 
 
 class Change:
-    """The writes of one transaction. Made by change(); do not keep it beyond its block."""
+    """The writes of one transaction. Made by commit(); do not keep it beyond its block."""
 
     def __init__(self, database: Database, conn: Connection) -> None:
         self.conn = conn
@@ -147,10 +147,10 @@ class Change:
             "marks": lines_marks(lines),
         }
 
-    def append(self, actor: str, action: str, subject: str) -> None:
-        """Write the entry, if anything was written. Called once, by change()."""
+    def append(self, actor: str, action: str, subject: str) -> str | None:
+        """Write the entry and return its hash; None if nothing was written. Called by commit()."""
         if not self._bulk and not self._touched:
-            return
+            return None
         number = self.number
         at = utc_text(self.now)
         rows = [
@@ -175,6 +175,7 @@ class Change:
             ("seq", "change", "at", "actor", "action", "subject", "content", "previous", "hash"),
             [(seq, number, at, actor, action, subject, text, previous, digest)],
         )
+        return digest
 
     def _row_digest(self, table: str, row_id: int) -> str:
         columns = ", ".join(canonical_columns(table, self.conn.dialect.name))
@@ -192,13 +193,48 @@ def _storable(table: sa.Table, values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def change(database: Database, actor: str, action: str, subject: str) -> Iterator[Change]:
-    """A write transaction with its audit entry: both are committed, or neither."""
+def commit(
+    database: Database, actor: str, action: str, subject: str, work: Callable[[Change], T]
+) -> T:
+    """Run `work` in a write transaction that ends with the audit entry, and return its result.
+
+    Rows and entry are committed together or not at all. While the database is unavailable the
+    transaction is repeated, so `work` must change nothing but the database. If the connection
+    breaks during a commit, the log shows whether the commit took effect: no change is made twice.
+
+    Raises:
+        StoreUnavailable: The database's patience is over. Without another attempt nobody knows
+            whether the last commit took effect.
+    """
+    doubtful: tuple[str, T] | None = None
+
+    def attempt() -> T:
+        nonlocal doubtful
+        if doubtful is not None:
+            digest, result = doubtful
+            if _is_committed(database, digest):
+                return result
+            doubtful = None
+        with database.write() as conn:
+            unit = Change(database, conn)
+            result = work(unit)
+            entry = unit.append(actor, action, subject)
+            if entry is not None:
+                doubtful = (entry, result)
+        return result
+
+    return database.retry(attempt)
+
+
+def _is_committed(database: Database, entry: str) -> bool:
+    """Whether the log has an entry with this hash."""
     with database.write() as conn:
-        unit = Change(database, conn)
-        yield unit
-        unit.append(actor, action, subject)
+        # The lost session may still be committing; it holds this lock until that is done.
+        Change(database, conn).lock_chain()
+        found = conn.exec_driver_sql(
+            "SELECT hash FROM audit_log ORDER BY seq DESC LIMIT 10000"
+        ).scalars()
+        return entry in found
 
 
 def png_digest(png: bytes) -> str:

@@ -194,16 +194,6 @@ def test_who_waits_for_another_to_start_takes_over_when_that_one_dies(store: Sto
     assert not store.leases.should_start(waiter.lease_id, after(71))
 
 
-def test_a_hosting_can_fail(store: Store) -> None:
-    model_id = a_model(store)
-    lease = acquire(store, model_id, a_run(store, model_id))
-    store.hostings.mark_failed(lease.hosting_id, "HOSTING_FAILED: no capacity", after(9))
-    hosting = store.hostings.get(lease.hosting_id)
-    assert (hosting.status, hosting.message) == ("failed", "HOSTING_FAILED: no capacity")
-    assert not store.leases.release(lease.lease_id).must_stop
-    assert acquire(store, model_id, a_run(store, model_id), 10).must_start
-
-
 def test_a_model_seen_hosted_after_everybody_left_still_costs(store: Store) -> None:
     model_id = a_model(store)
     lease = acquire(store, model_id, a_run(store, model_id))

@@ -172,7 +172,8 @@ def test_somebody_elses_model_and_a_failed_start_cost_nothing(store: Store) -> N
     foreign = store.leases.acquire(model_id, run_id, now=T0, **{**LEASE, "already_hosted": True})
     store.leases.release(foreign.lease_id, after(900))
     failing = store.leases.acquire(model_id, run_id, now=after(901), **LEASE)
-    store.hostings.mark_failed(failing.hosting_id, "no capacity", after(950))
+    store.leases.release(failing.lease_id, after(940))
+    store.hostings.mark_stopped(failing.hosting_id, after(950))
     for lease in (foreign, failing):
         assert store.costs.hosting(lease.hosting_id).cost == 0
     assert store.costs.run(run_id).cost == 0

@@ -26,8 +26,6 @@ def test_an_unknown_model_is_refused(store: Store) -> None:
         store.models.get(7)
     with pytest.raises(UnknownModel):
         a_run(store, 7)
-    with pytest.raises(UnknownModel):
-        store.runs.set_model(a_run(store), 7)
 
 
 def test_a_run_comes_back_as_it_was_started(store: Store) -> None:

@@ -38,7 +38,6 @@ from lfv.run.hosting.guard import GuardConfig
 from lfv.run.hosting.guard_client import Guard
 from lfv.run.hosting.release import release_and_stop, stop_hosting
 from lfv.run.limits import Limits
-from lfv.run.patience import with_patience
 from lfv_store import HostingStopping, Lease, StoreUnavailable
 
 logger = logging.getLogger(__name__)
@@ -144,10 +143,7 @@ class ModelHold:
             hosted_at = self._start(lease, deadline)
         else:
             return None
-        with_patience(
-            lambda: self._store.hostings.mark_hosted(lease.hosting_id, hosted_at),
-            seconds=self._run.settings.store_patience_seconds,
-        )
+        self._store.hostings.mark_hosted(lease.hosting_id, hosted_at)
         return hosted_at
 
     def _start(self, lease: Lease, deadline: float) -> datetime:
@@ -208,17 +204,14 @@ class ModelHold:
         while True:
             already_hosted = self._host.describe().status.is_up
             try:
-                lease = with_patience(
-                    lambda up=already_hosted: self._store.leases.acquire(  # type: ignore[misc]
-                        run.model_id,
-                        run.run_id,
-                        host_spec=run.host_spec.to_dict(),
-                        units=(run.units.minimum, run.units.maximum),
-                        price_per_unit_hour=run.price_per_unit_hour,
-                        ttl=timedelta(seconds=settings.lease_ttl_seconds),
-                        already_hosted=up,
-                    ),
-                    seconds=settings.store_patience_seconds,
+                lease = self._store.leases.acquire(
+                    run.model_id,
+                    run.run_id,
+                    host_spec=run.host_spec.to_dict(),
+                    units=(run.units.minimum, run.units.maximum),
+                    price_per_unit_hour=run.price_per_unit_hour,
+                    ttl=timedelta(seconds=settings.lease_ttl_seconds),
+                    already_hosted=already_hosted,
                 )
             except HostingStopping as stopping:
                 self._await_stopped(stopping.hosting_id, deadline)

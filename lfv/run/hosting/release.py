@@ -19,7 +19,7 @@ from lfv.client.hosting import ensure_stopped
 from lfv.client.hosts import HostSpec, ModelHost, open_host
 from lfv.formats.errors import LfvError
 from lfv.run.embedded_service import embedded_service
-from lfv.run.patience import with_patience, within
+from lfv.run.patience import within
 from lfv.settings import get_settings
 from lfv_store import Store, StoreError
 
@@ -71,9 +71,7 @@ def release_and_stop(
     """
     try:
         release = within(
-            lambda: with_patience(
-                lambda: store.leases.release(lease_id), seconds=_DATABASE_PATIENCE_SECONDS
-            ),
+            lambda: store.with_patience(_DATABASE_PATIENCE_SECONDS).leases.release(lease_id),
             seconds=_DATABASE_PATIENCE_SECONDS,
         )
         must_stop = release.must_stop
@@ -109,6 +107,7 @@ def stop_hosting(
     Returns whether the model is seen stopped for good; when not, the hosting stays the sweeper's
     job.
     """
+    store = store.with_patience(_DATABASE_PATIENCE_SECONDS)
     try:
         with reopened_host(host_spec) as host:
             ensure_stopped(host, _token(hosting_id), timeout=deadline_seconds, progress=on_status)
@@ -121,10 +120,7 @@ def stop_hosting(
     if may_start_late:
         return False
     try:
-        with_patience(
-            lambda: store.hostings.mark_stopped(hosting_id, datetime.now(UTC)),
-            seconds=_DATABASE_PATIENCE_SECONDS,
-        )
+        store.hostings.mark_stopped(hosting_id, datetime.now(UTC))
     except StoreError as error:
         logger.error("hosting %s is stopped, but could not be recorded so: %s", hosting_id, error)
         return False

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -19,7 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "lfv.run": {"lfv.client", "lfv.formats", "lfv_store", "lfv.report", "lfv.settings"},
     "lfv.client": {"lfv.formats"},
     "lfv.report": {"lfv.formats"},
-    "lfv.server": {"lfv.formats", "lfv.client.api"},
+    "lfv.server": {"lfv.formats", "lfv.client.api", "lfv.engine.seam"},
     "lfv.engine": {"lfv.formats"},
     "lfv.formats": set(),
     "lfv.settings": set(),
@@ -40,6 +42,8 @@ KNOWN_TO: dict[str, set[str]] = {
         *("lfv/server/database.py", "lfv/server/schema.py", "lfv/server/state"),
     },
 }
+#: Parts of the engine that its core loads by name, when an option or a stored model asks for one.
+OPTIONAL_PARTS = ("lfv.engine.custom_models", "lfv.engine.network")
 FILES = {
     path.relative_to(ROOT).as_posix(): path
     for top in ("deployments", "flows", "lfv", "lfv_store", "tasks")
@@ -111,6 +115,32 @@ def test_a_module_imports_only_what_is_below_it(file: str) -> None:
         assert other in allowed or in_part, f"{file} imports {module}"
         if other == "lfv.server":
             assert file in RUNS_THE_SERVICE, f"{file} imports {module}"
+
+
+def test_the_core_of_the_engine_imports_no_optional_part() -> None:
+    core = [
+        (module, file)
+        for module, file in MODULES.items()
+        if module.startswith("lfv.engine") and not module.startswith(OPTIONAL_PARTS)
+    ]
+    assert len(core) > len(OPTIONAL_PARTS)
+    for module, file in core:
+        reached = {name for name in imports_of(FILES[file]) if name.startswith(OPTIONAL_PARTS)}
+        assert not reached, f"{module} imports {sorted(reached)}"
+    # Neither does one part import the other.
+    for part in OPTIONAL_PARTS:
+        others = tuple(other for other in OPTIONAL_PARTS if other != part)
+        for module, file in MODULES.items():
+            if module.startswith(part):
+                assert not [n for n in imports_of(FILES[file]) if n.startswith(others)], module
+
+
+def test_the_service_loads_no_arithmetic_with_the_seam() -> None:
+    loaded = "import sys, lfv.engine.seam; print(*sys.modules)"
+    found = subprocess.run(
+        [sys.executable, "-c", loaded], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert not {"numpy", "scipy", "onnxruntime", "onnx"} & set(found.stdout.split())
 
 
 def test_there_is_no_circle() -> None:

@@ -1,18 +1,23 @@
 """The engine: learns from labelled images what a defect looks like, and finds it in new ones.
 
-Knows nothing of the API around it.  CPU only; numpy, scipy, Pillow, onnx and onnxruntime.
+    from lfv.engine import Predictor, TrainingImage, train
+
+A library of its own: CPU only, and it knows nothing of the service around it. The names below are
+loaded when they are first used, so that importing :mod:`lfv.engine.seam` stays cheap.
 """
 
-from lfv.engine.dataset import find_damaged
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from lfv.engine.errors import (
     ArtifactError,
     EngineError,
-    GraphRefused,
     ImageRejected,
+    OnnxRejected,
     TrainingError,
 )
-from lfv.engine.predictor import Predictor
-from lfv.engine.training import train
 from lfv.engine.types import (
     EvaluatedImage,
     PredictedAnomaly,
@@ -22,12 +27,17 @@ from lfv.engine.types import (
     TrainingOutcome,
 )
 
+if TYPE_CHECKING:
+    from lfv.engine.dataset import find_damaged
+    from lfv.engine.predictor import Predictor, load
+    from lfv.engine.training import train
+
 __all__ = [
     "ArtifactError",
     "EngineError",
     "EvaluatedImage",
-    "GraphRefused",
     "ImageRejected",
+    "OnnxRejected",
     "PredictedAnomaly",
     "Prediction",
     "Predictor",
@@ -36,5 +46,19 @@ __all__ = [
     "TrainingOptions",
     "TrainingOutcome",
     "find_damaged",
+    "load",
     "train",
 ]
+
+_LAZY = {
+    "Predictor": "lfv.engine.predictor",
+    "find_damaged": "lfv.engine.dataset",
+    "load": "lfv.engine.predictor",
+    "train": "lfv.engine.training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)

@@ -4,7 +4,7 @@ The image is reduced to a small map of how far each position's colour is from th
 rotation and shift with the highest circular cross-correlation to the mean of the normal maps
 (computed by FFT, the template turned instead of the image) is found first, and then refined on a
 finer map by least squares (Lucas, Kanade 1981) with outliers held down, so that a missing piece
-does not pull at the rest.  Worth it only for parts that move: the trainer keeps it where it lowers
+does not pull at the rest. Worth it only for parts that move: the trainer keeps it where it lowers
 the deviation between normals clearly.
 """
 
@@ -36,7 +36,8 @@ _UNITS = np.array([1.0, 1 / FINE_SIDE, 1 / FINE_SIDE])
 def foreground(pixels: NDArray[np.uint8], side: int = SIDE) -> Plane:
     """[side, side] distance of each position's colour from the border's median colour.
 
-    :param pixels: uint8 [height, width, 3]
+    Args:
+        pixels: Uint8 [height, width, 3].
     """
     height, width = pixels.shape[:2]
     scale = side / max(height, width)
@@ -64,8 +65,9 @@ class Pose:
 class Aligner:
     """Turns images so that their foreground lies as the template's does.
 
-    :param template: [SIDE, SIDE] mean foreground of the normal images.
-    :param fine: [FINE_SIDE, FINE_SIDE], the same; without it poses are not refined.
+    Args:
+        template: [SIDE, SIDE] mean foreground of the normal images.
+        fine: [FINE_SIDE, FINE_SIDE], the same; without it poses are not refined.
     """
 
     def __init__(self, template: Plane, fine: Plane | None = None) -> None:

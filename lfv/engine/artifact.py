@@ -2,12 +2,12 @@
 
     manifest.json   format, version, and size and SHA-256 of every other file but the report's
     model.json      dimensions, anomaly types, structure of the heads, calibration, threshold
-    *.onnx          graphs
+    *.onnx          ONNX models
     arrays.npz      weights, loaded with ``allow_pickle=False``
     report/         the training report, for people; nothing in it is ever read back
 
-Nothing is executed on loading but ONNX graphs of standard operators.  The hashes find damage and
-careless edits; they are no signature, since whoever can rewrite a file can rewrite its hash.
+Nothing is executed on loading but ONNX models of standard operators. The hashes find damage and
+careless edits; they are not a signature, since whoever can rewrite a file can rewrite its hash.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ MANIFEST = "manifest.json"
 MODEL = "model.json"
 ARRAYS = "arrays.npz"
 MAX_FILE_BYTES = 64 * 1024 * 1024
-"""No file of an artifact is larger, but for a graph that a user brought."""
-MAX_GRAPH_BYTES = 1024 * 1024 * 1024
-"""No graph is larger."""
+"""No file of an artifact is larger, except a user's ONNX file."""
+MAX_ONNX_BYTES = 1024 * 1024 * 1024
+"""No ONNX file is larger."""
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -45,7 +45,7 @@ class Contents:
 
     model: dict[str, Any]
     arrays: Arrays
-    graphs: dict[str, bytes]
+    onnx_models: dict[str, bytes]
     """File name without ``.onnx`` to serialised model."""
 
 
@@ -57,7 +57,7 @@ def save(folder: Path, contents: Contents) -> None:
     files = {
         MODEL: _dump(contents.model),
         ARRAYS: buffer.getvalue(),
-        **{f"{name}.onnx": body for name, body in contents.graphs.items()},
+        **{f"{name}.onnx": body for name, body in contents.onnx_models.items()},
     }
     for name, body in files.items():
         (folder / name).write_bytes(body)
@@ -72,8 +72,9 @@ def save(folder: Path, contents: Contents) -> None:
 def load(folder: Path) -> Contents:
     """Read and verify what :func:`save` wrote.
 
-    :raises ArtifactError: if anything is missing, of another size, hash, format or version, is a
-        link, or is named so that it would lie outside the folder.
+    Raises:
+        ArtifactError: If anything is missing, of another size, hash, format or version, is a link,
+            or is named so that it would lie outside the folder.
     """
     manifest = _parse(MANIFEST, _read(folder, MANIFEST))
     if manifest.get("format") != FORMAT:
@@ -90,7 +91,7 @@ def load(folder: Path) -> Contents:
     return Contents(
         model=_parse(MODEL, files[MODEL]),
         arrays=_arrays(files[ARRAYS]),
-        graphs={
+        onnx_models={
             name.removesuffix(".onnx"): body
             for name, body in files.items()
             if name.endswith(".onnx")
@@ -123,7 +124,7 @@ def _read(folder: Path, name: str) -> bytes:
     try:
         if path.is_symlink() or not path.is_file():
             raise ArtifactError(f"The model's {name} is missing or is not a plain file.")
-        most = MAX_GRAPH_BYTES if name.endswith(".onnx") else MAX_FILE_BYTES
+        most = MAX_ONNX_BYTES if name.endswith(".onnx") else MAX_FILE_BYTES
         if path.stat().st_size > most:
             raise ArtifactError(f"The model's {name} is too large to be one of ours.")
         return path.read_bytes()

@@ -1,42 +1,183 @@
-"""Running feature graphs."""
+"""A backbone beside the engine's own features: what it sees in images, and its part in masks.
+
+A backbone is anything that turns an image into feature maps: the pretrained one, or a user's ONNX
+file. The engine's core knows it by the protocols below.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
+from PIL import Image
 
-from lfv.engine.errors import ArtifactError
+from lfv.engine.artifact import Arrays
+from lfv.engine.dataset import Dataset, load
+from lfv.engine.descriptors import Description, describe
+from lfv.engine.pixel_head import PixelHead
+from lfv.engine.pixels import PixelData
+from lfv.engine.types import TrainingImage
 
-Features = NDArray[np.float32]
+Matrix = NDArray[np.float32]
+BACKBONE = "backbone"
+"""Name of the view, of the file in the artifact, and of the entry in its description."""
+PIXEL_CHANNELS = 128
+"""Channels that the pixel network is given; more are mixed into as many, at random."""
+_HALF = 6e4
+"""Largest value that float16 holds."""
 
 
-class Backbone:
-    """A feature graph in an onnxruntime session.
+class MapExtractor(Protocol):
+    """A backbone in a session."""
 
-    One thread by default: a second one doubled the CPU time per image for a tenth less latency
-    (measured), so throughput scales by processes.
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the images it takes."""
+
+    def __call__(self, pixels: NDArray[np.uint8], /) -> Matrix:
+        """uint8 [height, width, 3] of that size to float32 [channels, rows, columns]."""
+
+
+class Backbone(Protocol):
+    """A backbone without a session, as a model keeps it."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) an image is scaled to."""
+
+    @property
+    def onnx_model(self) -> bytes:
+        """The serialised ONNX model."""
+
+    @property
+    def sha256(self) -> str:
+        """Of the ONNX model, in hexadecimal."""
+
+    def open(self, *, threads: int = 1) -> MapExtractor:
+        """A session for it."""
+
+    def to_json(self) -> Mapping[str, Any]:
+        """What the artifact's description keeps of it."""
+
+
+@dataclass(frozen=True)
+class BackboneFeatures:
+    """What the backbone sees in one image."""
+
+    description: Description
+    maps: NDArray[np.float16] | None
+    """[channels, rows, columns] on the pixel network's grid; None without masks."""
+
+
+@dataclass(frozen=True)
+class Reducer:
+    """Many channels mixed into few by fixed random weights, which learn nothing from any image
+    (Johnson, Lindenstrauss 1984: distances stay about the same).
     """
 
-    def __init__(self, graph: bytes, *, threads: int = 1) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # "All" would also block channels by 16, which pads filters of one or three channels to 16:
-        # a quarter more CPU time for this graph, with the same result.
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-        try:
-            self._session = ort.InferenceSession(
-                graph, sess_options=options, providers=["CPUExecutionProvider"]
-            )
-            (source,) = self._session.get_inputs()
-        except Exception as error:
-            raise ArtifactError(f"The model's feature graph cannot be loaded: {error}") from error
-        self._input = source.name
+    mix: Matrix | None
+    """[channels, PIXEL_CHANNELS]; None where there are few enough."""
+    grid: tuple[int, int]
+    """(rows, columns) of the result."""
 
-    def __call__(self, pixels: NDArray[np.uint8]) -> Features:
-        """uint8 [height, width, 3] to float32 [channels, rows, columns]."""
-        (features,) = self._session.run(None, {self._input: pixels[None]})
-        result: Features = features[0]
-        return result
+    @classmethod
+    def of(cls, channels: int, grid: tuple[int, int]) -> Reducer:
+        """For maps of so many channels."""
+        if channels <= PIXEL_CHANNELS:
+            return cls(None, grid)
+        mix = np.random.default_rng(0).standard_normal((channels, PIXEL_CHANNELS))
+        return cls((mix / np.sqrt(channels)).astype(np.float32), grid)
+
+    def __call__(self, maps: Matrix) -> Matrix:
+        """[channels, any, any] to [at most PIXEL_CHANNELS, rows, columns]."""
+        few = maps if self.mix is None else np.tensordot(self.mix.T, maps, axes=1)
+        size = self.grid[::-1]
+        planes = [
+            np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR))
+            for plane in np.ascontiguousarray(few, dtype=np.float32)
+        ]
+        reduced: Matrix = np.clip(np.stack(planes), -_HALF, _HALF)
+        return reduced
+
+
+@dataclass(frozen=True)
+class Painter:
+    """The pixel network's first pass on our features and the backbone's together.
+
+    Also what the second pass needs of them.
+    """
+
+    reducer: Reducer
+    head: PixelHead
+    projection: Matrix
+    """[channels, hidden] of the second pass."""
+
+    def __call__(self, own: Matrix, maps: Matrix) -> tuple[Matrix, Matrix]:
+        """Logits and projected features, both [any, rows, columns].
+
+        Args:
+            own: Our features, [channels, rows, columns].
+            maps: The backbone's, on their own grid.
+        """
+        # As in training, where features are kept as float16.
+        both = np.concatenate([own, self.reducer(maps)]).astype(np.float16).astype(np.float32)
+        return self.head(both), np.tensordot(self.projection.T, both, axes=1)
+
+    def to_arrays(self) -> Arrays:
+        """Named arrays for the artifact."""
+        arrays: Arrays = {
+            "painter.grid": np.array(self.reducer.grid, dtype=np.int32),
+            "painter.projection": self.projection,
+        }
+        if self.reducer.mix is not None:
+            arrays["painter.mix"] = self.reducer.mix
+        for number, (weight, bias) in enumerate(self.head.layers):
+            arrays[f"painter.{number}.weight"], arrays[f"painter.{number}.bias"] = weight, bias
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays) -> Painter | None:
+        """Inverse of :meth:`to_arrays`; None where none was stored."""
+        if "painter.grid" not in arrays:
+            return None
+        rows, columns = (int(side) for side in arrays["painter.grid"])
+        layers: list[tuple[Matrix, Matrix]] = []
+        while f"painter.{len(layers)}.weight" in arrays:
+            name = f"painter.{len(layers)}"
+            layers.append((arrays[f"{name}.weight"], arrays[f"{name}.bias"]))
+        reducer = Reducer(arrays.get("painter.mix"), (rows, columns))
+        return cls(reducer, PixelHead(tuple(layers)), arrays["painter.projection"])
+
+
+def look(
+    data: Dataset,
+    backbone: Backbone,
+    grid: tuple[int, int] | None,
+    executor: Executor,
+) -> tuple[list[BackboneFeatures], Reducer | None]:
+    """Every image through the backbone, with maps for the pixel network where it has a ``grid``."""
+    extract = backbone.open()
+    reducer: Reducer | None = None
+    if grid is not None:
+        first = extract(load(data.images[0], backbone.size).pixels)
+        reducer = Reducer.of(len(first), grid)
+
+    def see(image: TrainingImage) -> BackboneFeatures:
+        maps = extract(load(image, backbone.size).pixels)
+        few = None if reducer is None else reducer(maps).astype(np.float16)
+        return BackboneFeatures(describe(maps), few)
+
+    return list(executor.map(see, data.images)), reducer
+
+
+def beside(data: Sequence[PixelData], features: Sequence[BackboneFeatures]) -> list[PixelData]:
+    """Our pixel features with the backbone's below them."""
+    return [
+        PixelData(np.concatenate([one.features, seen.maps]), one.shares)
+        for one, seen in zip(data, features, strict=True)
+        if seen.maps is not None
+    ]

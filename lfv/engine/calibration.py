@@ -1,6 +1,6 @@
 """From scores to probabilities that mean what they say.
 
-Fitted on out-of-fold scores only.  With few images or separable classes Platt's sigmoid with his
+Fitted on out-of-fold scores only. With few images or separable classes Platt's sigmoid with his
 smoothed targets (Platt 1999); otherwise beta calibration (Kull, Silva Filho, Flach 2017), here on
 the logit scale of a first sigmoid.
 """
@@ -17,7 +17,7 @@ from lfv.engine.metrics import Bools, Floats
 
 FEW_IMAGES = 30
 THRESHOLD = 0.5
-"""Probability from which an image is called anomalous.  With calibrated probabilities the F1 of
+"""Probability from which an image is called anomalous. With calibrated probabilities the F1 of
 one half is as good as that of any threshold found on so few images, and a verdict never comes with
 less than half the confidence."""
 

@@ -43,7 +43,8 @@ def border_of(thumbnail: NDArray[np.uint8]) -> NDArray[np.float32]:
 def check_variety(repeats: Repeats, truth: Bools) -> None:
     """Refuse images among which there is nothing to compare.
 
-    :raises TrainingError: if those of a class show only one or two different things.
+    Raises:
+        TrainingError: If those of a class show only one or two different things.
     """
     for label, name in ((False, "normal"), (True, "anomalous")):
         of_class = repeats.groups[truth == label]
@@ -102,7 +103,8 @@ def find_unpainted(
 ) -> Iterator[str]:
     """Warnings about masks that show less than their colour maps promise.
 
-    :param shares: of each image, [classes, rows, columns]; None where nothing is painted.
+    Args:
+        shares: Of each image, [classes, rows, columns]; None where nothing is painted.
     """
     masked = [i for i, image in enumerate(images) if image.is_anomalous and image.mask_path]
     blank = [images[i].source_ref for i in masked if shares[i] is None]

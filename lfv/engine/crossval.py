@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lfv.engine.backbone_trial import fit_best
 from lfv.engine.calibration import fit
-from lfv.engine.custom_models.choosing import fit_best
 from lfv.engine.ensemble import Ensemble
-from lfv.engine.evidence import Evidence
 from lfv.engine.experts import Member
 from lfv.engine.grouping import Groups
 from lfv.engine.metrics import Bools, Floats
+from lfv.engine.observations import Observation
 from lfv.engine.pixels import Matrix, PixelResults
 
 OUTER_FOLDS = 5
@@ -30,7 +30,7 @@ class CrossValidated:
 
 
 def cross_validate(
-    evidence: Sequence[Evidence],
+    observations: Sequence[Observation],
     truth: Bools,
     groups: Groups,
     folds: Groups,
@@ -42,14 +42,15 @@ def cross_validate(
 ) -> CrossValidated:
     """Fit on everything, and on everything but each fold.
 
-    :param rivals: sets of experts that have to be clearly better than ``sets``.
+    Args:
+        rivals: Sets of experts that have to be clearly better than ``sets``.
     """
-    complete = with_summaries(evidence, None if pixels is None else pixels.summaries)
+    complete = with_summaries(observations, None if pixels is None else pixels.summaries)
     final = executor.submit(fit_best, complete, truth, groups, sets, rivals, seed)
     jobs = []
     for number, fold in enumerate(np.unique(folds)):
         nested = None if pixels is None else pixels.nested[number]
-        rows = with_summaries(evidence, nested)
+        rows = with_summaries(observations, nested)
         inside, outside = (
             np.flatnonzero(folds != fold).tolist(),
             np.flatnonzero(folds == fold).tolist(),
@@ -57,17 +58,19 @@ def cross_validate(
         known = [rows[i] for i in inside]
         job = executor.submit(fit_best, known, truth[inside], groups[inside], sets, rivals, seed)
         jobs.append((rows, outside, job))
-    scores: Floats = np.zeros(len(evidence))
+    scores: Floats = np.zeros(len(observations))
     for rows, outside, job in jobs:
         scores[outside] = job.result()([rows[i] for i in outside])
     return CrossValidated(final.result(), scores)
 
 
-def with_summaries(evidence: Sequence[Evidence], summaries: Matrix | None) -> list[Evidence]:
-    """The same evidence with each image's pixel summary put in."""
+def with_summaries(
+    observations: Sequence[Observation], summaries: Matrix | None
+) -> list[Observation]:
+    """The same observations with each image's pixel summary put in."""
     if summaries is None:
-        return list(evidence)
-    return [replace(e, pixel_summary=row) for e, row in zip(evidence, summaries, strict=True)]
+        return list(observations)
+    return [replace(e, pixel_summary=row) for e, row in zip(observations, summaries, strict=True)]
 
 
 def calibrated_probabilities(truth: Bools, scores: Floats, folds: Groups) -> Floats:

@@ -61,7 +61,8 @@ class Dataset:
 def read_training(images: Sequence[TrainingImage]) -> tuple[Dataset, list[str]]:
     """Check ``images`` and say what is odd about them.
 
-    :raises TrainingError: for the first thing that makes training impossible.
+    Raises:
+        TrainingError: For the first thing that makes training impossible.
     """
     normal, anomalous = (_different(images, anomalous=value) for value in (False, True))
     copies = len(images) - normal - anomalous
@@ -115,7 +116,8 @@ def _different(images: Sequence[TrainingImage], *, anomalous: bool) -> int:
 def check_test(images: Sequence[TrainingImage], width: int, height: int) -> None:
     """Refuse test images that the model could not judge.
 
-    :raises TrainingError: naming the first.
+    Raises:
+        TrainingError: Naming the first.
     """
     for image in images:
         size = _size(image)[:2]
@@ -153,7 +155,8 @@ def find_damaged(images: Sequence[TrainingImage], workers: int = 2) -> dict[str,
 def load(image: TrainingImage, size: tuple[int, int] | None = None) -> DecodedImage:
     """Decode one image.
 
-    :raises TrainingError: naming it.
+    Raises:
+        TrainingError: Naming it.
     """
     try:
         return decode(_bytes(image), size)
@@ -185,8 +188,11 @@ def load_shares(
 ) -> NDArray[np.float16] | None:
     """How much of every cell each class has, or None where nobody knows (see ``load_labels``).
 
-    :param grid: (rows, columns)
-    :returns: [1 + types, rows, columns], background first.
+    Args:
+        grid: (rows, columns).
+
+    Returns:
+        [1 + types, rows, columns], background first.
     """
     rows, columns = grid
     labels = load_labels(image, types, (columns * _SAMPLES, rows * _SAMPLES))
@@ -242,7 +248,8 @@ def _measure(images: Sequence[TrainingImage]) -> tuple[int, int, list[str]]:
 def _anomaly_types(images: Sequence[TrainingImage]) -> tuple[tuple[str, str], ...]:
     """Types of every mask's colour map, each with the colour it was given first.
 
-    :raises TrainingError: if two types share a colour, or there are more than 100.
+    Raises:
+        TrainingError: If two types share a colour, or there are more than 100.
     """
     found: dict[str, str] = {}
     for image in images:
@@ -266,7 +273,8 @@ def _anomaly_types(images: Sequence[TrainingImage]) -> tuple[tuple[str, str], ..
 def _color_map(image: TrainingImage) -> Iterator[tuple[str, str]]:
     """(``'#RRGGBB'``, name) of a mask that counts: an anomalous image's.
 
-    :raises TrainingError: naming the image, for a colour that is none.
+    Raises:
+        TrainingError: Naming the image, for a colour that is none.
     """
     if not image.is_anomalous:
         return

@@ -29,7 +29,8 @@ class Description:
 def describe(features: Matrix) -> Description:
     """Pool one image's maps.
 
-    :param features: float32 [channels, rows, columns]
+    Args:
+        features: Float32 [channels, rows, columns].
     """
     return Description(_statistics(features), _regions(features))
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from lfv.engine.artifact import Arrays
-from lfv.engine.evidence import OVERVIEW, PIXELS, Evidence
 from lfv.engine.experts import (
     DETAIL_EXPERTS,
     POSITION_EXPERTS,
@@ -20,6 +19,7 @@ from lfv.engine.experts import (
 from lfv.engine.grouping import Groups, grouped_folds
 from lfv.engine.learners import fit_stack, squash
 from lfv.engine.metrics import Bools, Floats, auroc
+from lfv.engine.observations import OVERVIEW, PIXELS, Observation
 
 INNER_FOLDS = 5
 TOLERANCE = 0.002
@@ -51,11 +51,11 @@ class Ensemble:
         """Names of the views that experts with any weight need."""
         return tuple(dict.fromkeys(expert.view for expert in self.experts))
 
-    def __call__(self, evidence: Sequence[Evidence]) -> Floats:
+    def __call__(self, observations: Sequence[Observation]) -> Floats:
         """[images] scores."""
-        total: Floats = np.zeros(len(evidence))
+        total: Floats = np.zeros(len(observations))
         for scores, centre, spread, weight in zip(
-            self.experts(evidence), self.centres, self.spreads, self.weights, strict=True
+            self.experts(observations), self.centres, self.spreads, self.weights, strict=True
         ):
             total += weight * squash((scores - centre) / spread)
         return total
@@ -106,7 +106,7 @@ def candidate_sets(
 
 
 def fit_ensemble(
-    evidence: Sequence[Evidence],
+    observations: Sequence[Observation],
     truth: Bools,
     groups: Groups,
     sets: Sequence[Sequence[Member]],
@@ -121,7 +121,7 @@ def fit_ensemble(
     trials: list[Trial] = []
     for members in sets:
         fresh = [member for member in members if member not in scores]
-        scores |= _out_of_fold(fresh, evidence, truth, folds, seed)
+        scores |= _out_of_fold(fresh, observations, truth, folds, seed)
         standard = _standard(scores, members)
         views = tuple(dict.fromkeys(view for _, view in members))
         own = {f"{kind} @ {view}": auroc(truth, scores[kind, view]) for kind, view in members}
@@ -136,7 +136,7 @@ def fit_ensemble(
         if weight > 0.02 * weights.sum()
     ]
     return Ensemble(
-        fit_experts([member for member, _ in kept], evidence, truth, seed),
+        fit_experts([member for member, _ in kept], observations, truth, seed),
         tuple(float(np.median(scores[member])) for member, _ in kept),
         tuple(float(scores[member].std()) + 1e-9 for member, _ in kept),
         tuple(weight for _, weight in kept),
@@ -154,20 +154,20 @@ def _standard(scores: dict[Member, Floats], members: Sequence[Member]) -> Floats
 
 def _out_of_fold(
     members: Sequence[Member],
-    evidence: Sequence[Evidence],
+    observations: Sequence[Observation],
     truth: Bools,
     folds: Groups,
     seed: int,
 ) -> dict[Member, Floats]:
-    scores: dict[Member, Floats] = {member: np.zeros(len(evidence)) for member in members}
+    scores: dict[Member, Floats] = {member: np.zeros(len(observations)) for member in members}
     for fold in np.unique(folds):
         inside, outside = (
             np.flatnonzero(folds != fold).tolist(),
             np.flatnonzero(folds == fold).tolist(),
         )
-        known = [evidence[i] for i in inside]
+        known = [observations[i] for i in inside]
         experts = fit_experts(members, known, truth[inside], seed + int(fold))
-        found = experts([evidence[i] for i in outside])
+        found = experts([observations[i] for i in outside])
         for member, values in zip(members, found, strict=True):
             scores[member][outside] = values
     return scores

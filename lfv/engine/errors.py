@@ -2,7 +2,7 @@
 
     EngineError
     ├── TrainingError     train(): the data cannot be trained on; the sentence is fit for a user
-    │   └── GraphRefused  an ONNX graph that a user brought; ``reason`` says why in one word
+    │   └── OnnxRejected  a user's ONNX file is refused; ``reason`` says why in one word
     ├── ArtifactError     Predictor.load(): damaged, tampered with, or of an unknown version
     └── ImageRejected     predict(): this image cannot be judged; ``reason`` says why in one word
 
@@ -18,11 +18,11 @@ class EngineError(Exception):
 
 
 class TrainingError(EngineError):
-    """The data cannot be trained on.  ``str(error)`` is one sentence that names the way out."""
+    """The data cannot be trained on. ``str(error)`` is one sentence that names the way out."""
 
 
-class GraphRefused(TrainingError):
-    """A graph that a user brought will not be run.
+class OnnxRejected(TrainingError):
+    """A user's ONNX file will not be run.
 
     ``reason`` is one of ``unreadable``, ``too_large``, ``not_onnx``, ``external_data``,
     ``foreign_domain``, ``too_complex``, ``invalid``, ``input``, ``batch``, ``outputs``,

@@ -1,4 +1,4 @@
-"""The experts: each turns an image's evidence into one score that grows with anomaly.
+"""The experts: each turns an image's observations into one score that grows with anomaly.
 
 ridge-0.1, ridge-1, lasso, stumps    what there is in the image, at the detail view's size
 layout                               where it is, in the overview (aligned where that helps)
@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfv.engine.artifact import Arrays
-from lfv.engine.evidence import Evidence, all_maps, layouts, statistics
 from lfv.engine.learners import (
     CLIP,
     Head,
@@ -28,6 +27,7 @@ from lfv.engine.learners import (
     head_from_arrays,
 )
 from lfv.engine.metrics import Bools, Floats
+from lfv.engine.observations import Observation, all_maps, layouts, statistics
 from lfv.engine.positional import SUMS, PositionalHead, fit_positional
 
 Matrix = NDArray[np.float32]
@@ -66,16 +66,16 @@ class Experts:
     def __len__(self) -> int:
         return len(self.members)
 
-    def __call__(self, evidence: Sequence[Evidence]) -> list[Floats]:
+    def __call__(self, observations: Sequence[Observation]) -> list[Floats]:
         """[images] scores of each."""
         found = None
         if self.positional is not None:
-            found = positional_values(self.positional, evidence)
+            found = positional_values(self.positional, observations)
         return [
             e.head(
                 found
                 if found is not None and e.kind in POSITION_EXPERTS
-                else values_of(e.kind, e.view, evidence)
+                else values_of(e.kind, e.view, observations)
             )
             for e in self.members
         ]
@@ -102,50 +102,54 @@ class Experts:
         return cls(experts, positional)
 
 
-def values_of(kind: str, view: str, evidence: Sequence[Evidence]) -> Matrix:
+def values_of(kind: str, view: str, observations: Sequence[Observation]) -> Matrix:
     """[images, values] that an expert of this kind looks at."""
     if kind == "layout":
-        return layouts(evidence)
+        return layouts(observations)
     if kind == "pixels":
-        return np.stack([e.pixel_summary for e in evidence if e.pixel_summary is not None])
-    return statistics(evidence, view)
+        return np.stack([e.pixel_summary for e in observations if e.pixel_summary is not None])
+    return statistics(observations, view)
 
 
-def positional_values(head: PositionalHead, evidence: Sequence[Evidence]) -> Matrix:
+def positional_values(head: PositionalHead, observations: Sequence[Observation]) -> Matrix:
     """[images, values]: how far each image is from the normal ones, in which respects."""
-    return np.stack([head.statistics(e.maps) for e in evidence if e.maps is not None])
+    return np.stack([head.statistics(e.maps) for e in observations if e.maps is not None])
 
 
 def fit_experts(
     members: Sequence[Member],
-    evidence: Sequence[Evidence],
+    observations: Sequence[Observation],
     truth: Bools,
     seed: int,
 ) -> Experts:
-    """Fit experts to labelled evidence."""
+    """Fit experts to labelled observations."""
     positional = None
     if any(kind in POSITION_EXPERTS for kind, _ in members):
-        normal = [e for e, t in zip(evidence, truth, strict=True) if not t]
+        normal = [e for e, t in zip(observations, truth, strict=True) if not t]
         positional = fit_positional(all_maps(normal))
     fitted = []
     for kind, view in members:
         if kind in SUMS and positional is not None:
             head: Head = passing(kind, positional.values, 0.0, 1.0)
         else:
-            head = _fit_head(kind, view, evidence, truth, np.random.default_rng(seed))
+            head = _fit_head(kind, view, observations, truth, np.random.default_rng(seed))
         fitted.append(Expert(kind, view, head))
     return Experts(tuple(fitted), positional)
 
 
 def _fit_head(
-    kind: str, view: str, evidence: Sequence[Evidence], truth: Bools, random: np.random.Generator
+    kind: str,
+    view: str,
+    observations: Sequence[Observation],
+    truth: Bools,
+    random: np.random.Generator,
 ) -> Head:
     if kind == "position":
         # The normals that the head is judged by are scored by heads that have not seen them:
         # a Gaussian is always closer to its own sample.
-        values, _ = held_out_distances(evidence, truth, random)
+        values, _ = held_out_distances(observations, truth, random)
         return fit_ridge(values, truth, 0.1)
-    x = values_of(kind, view, evidence)
+    x = values_of(kind, view, observations)
     if kind == "lasso":
         return fit_lasso(x, truth)
     if kind == "stumps":
@@ -166,21 +170,21 @@ def passing(kind: str, values: int, centre: float, spread: float) -> LinearHead:
 
 
 def held_out_distances(
-    evidence: Sequence[Evidence], truth: Bools, random: np.random.Generator
+    observations: Sequence[Observation], truth: Bools, random: np.random.Generator
 ) -> tuple[Matrix, NDArray[np.int64]]:
     """Positional values of every image from heads fitted to other normals, and the parts."""
     normal = np.flatnonzero(~truth)
-    part = np.full(len(evidence), -1)
+    part = np.full(len(observations), -1)
     part[random.permutation(normal)] = np.arange(len(normal)) % POSITION_PARTS
-    rows: list[Matrix | None] = [None] * len(evidence)
+    rows: list[Matrix | None] = [None] * len(observations)
     for number in range(POSITION_PARTS):
-        inside = [evidence[i] for i in normal.tolist() if part[i] != number]
+        inside = [observations[i] for i in normal.tolist() if part[i] != number]
         head = fit_positional(all_maps(inside))
         wanted = np.flatnonzero(
             (part == number) | (truth & (np.arange(len(truth)) % 3 == number))
         ).tolist()
         for i, row in zip(
-            wanted, positional_values(head, [evidence[i] for i in wanted]), strict=True
+            wanted, positional_values(head, [observations[i] for i in wanted]), strict=True
         ):
             rows[i] = row
     return np.stack([row for row in rows if row is not None]), part

@@ -11,30 +11,30 @@ from numpy.typing import NDArray
 
 from lfv.engine import artifact
 from lfv.engine.artifact import Contents
-from lfv.engine.dataset import load, load_labels
+from lfv.engine.dataset import Dataset, load, load_labels
 from lfv.engine.evaluation import Evaluated
-from lfv.engine.model import Trained
+from lfv.engine.metrics import Floats
+from lfv.engine.model import TrainedModel
+from lfv.engine.pixel_head import classes_at
 from lfv.engine.report import Findings, write_report
-from lfv.engine.types import TrainingImage, TrainingOptions, TrainingOutcome
-
-Progress = Callable[[float, str], None]
+from lfv.engine.types import Progress, TrainingImage, TrainingOptions, TrainingOutcome
 
 
 def judge_test(
-    model: Trained,
+    model: TrainedModel,
     test: Sequence[TrainingImage],
     executor: Executor,
     progress: Callable[[float], None],
 ) -> list[Evaluated]:
     """The model's verdicts on images that it was not made from."""
-    opened = model.opened()
+    judge_image = model.open()
     types = tuple(name for name, _ in model.anomaly_types)
 
     def judge(image: TrainingImage) -> Evaluated:
-        def decoded(size: tuple[int, int]) -> NDArray[np.uint8]:
+        def decode(size: tuple[int, int]) -> NDArray[np.uint8]:
             return load(image, size).pixels
 
-        judgement = opened(decoded)
+        judgement = judge_image(decode)
         labels = None
         if types:
             labels = load_labels(image, types, (model.width, model.height))
@@ -47,6 +47,30 @@ def judge_test(
         done.append(row)
         progress((number + 1) / len(test))
     return done
+
+
+def judge_out_of_fold(
+    data: Dataset,
+    logits: Sequence[NDArray[np.float32]],
+    probability: Floats,
+    threshold: float,
+) -> list[Evaluated]:
+    """Out-of-fold verdicts on the training images themselves.
+
+    Args:
+        logits: Of every image, [classes, rows, columns]; none without masks.
+    """
+    types, size = data.type_names, (data.width, data.height)
+    rows = []
+    for number, image in enumerate(data.images):
+        classes = labels = None
+        if logits:
+            classes = classes_at(logits[number], size)
+            labels = load_labels(image, types, size)
+        rows.append(
+            Evaluated.of(image, float(probability[number]), threshold, types, classes, labels)
+        )
+    return rows
 
 
 def finish(

@@ -1,6 +1,6 @@
 """Which images show nearly the same thing, so that they never sit on both sides of a fold.
 
-Public sets (and real lines) hold the same part photographed twice, or one shot saved twice.  An
+Public sets (and real lines) hold the same part photographed twice, or one shot saved twice. An
 image in training whose twin is in validation makes any model look good.
 """
 
@@ -59,13 +59,14 @@ def near_duplicates(
     """Find them.
 
     Two images belong together when they differ less than ``strictness`` times what most images
-    differ from their nearest neighbour (75th percentile).  Correlation alone cannot tell, because
-    all images of an aligned part correlate at .99.  A group of more than a quarter of a class is no
+    differ from their nearest neighbour (75th percentile). Correlation alone cannot tell, because
+    all images of an aligned part correlate at .99. A group of more than a quarter of a class is no
     longer a repetition but the product itself, and is left apart, but for what is identical.
 
-    :param signatures: [images, values], each of length 1.
-    :param identities: [images] numbers that are the same for images with the same pixels.
-    :param labels: [images] whether each is anomalous.
+    Args:
+        signatures: [images, values], each of length 1.
+        identities: [images] numbers that are the same for images with the same pixels.
+        labels: [images] whether each is anomalous.
     """
     _, first, same = np.unique(identities, return_index=True, return_inverse=True)
     identical = first[same]

@@ -2,7 +2,7 @@
 
 Three with different habits, because no one of them is right for every part: ridge regression uses
 everything a little, the lasso picks the few values that matter (a defect that shows in one channel
-only), boosted stumps ask yes-or-no questions.  All standardise robustly and clip, since one odd
+only), boosted stumps ask yes-or-no questions. All standardise robustly and clip, since one odd
 image otherwise moves every weight.
 """
 
@@ -116,7 +116,8 @@ def fit_ridge(x: Matrix, truth: Bools, penalty: float) -> LinearHead:
 def fit_lasso(x: Matrix, truth: Bools, share: float = 0.2, steps: int = 200) -> LinearHead:
     """L1-penalised logistic regression by accelerated proximal gradient (FISTA, Beck 2009).
 
-    :param share: penalty, as a share of the least one at which all weights are zero.
+    Args:
+        share: Penalty, as a share of the least one at which all weights are zero.
     """
     centre, gain, z = _standardise(x)
     mean, deviation = z.mean(axis=0), z.std(axis=0) + 1e-6
@@ -187,10 +188,11 @@ def fit_stack(scores: Floats, truth: Bools) -> Floats:
     """Non-negative weights for combining experts' standardised out-of-fold scores.
 
     Logistic loss, pulled towards prior weights by what each expert is worth alone: on few images
-    nothing else tells well which of them to trust; many decide for themselves.  Unconstrained
+    nothing else tells well which of them to trust; many decide for themselves. Unconstrained
     weights flip signs on few.
 
-    :param scores: [images, experts]
+    Args:
+        scores: [images, experts].
     """
     pull = PULL / len(scores)
     merits = np.array([auroc(truth, column) for column in scores.T])

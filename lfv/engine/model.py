@@ -12,19 +12,20 @@ from numpy.typing import NDArray
 
 from lfv.engine.alignment import Aligner
 from lfv.engine.artifact import Contents
-from lfv.engine.backbone import Backbone
+from lfv.engine.backbone import BACKBONE, Backbone, MapExtractor, Painter
 from lfv.engine.calibration import Calibration
-from lfv.engine.custom_models.backbone import BROUGHT, BroughtBackbone, inspect_stored
 from lfv.engine.descriptors import describe
 from lfv.engine.ensemble import Ensemble
-from lfv.engine.evidence import OVERVIEW, PIXELS, Evidence, Observer
-from lfv.engine.network.stored import NETWORK, Network
+from lfv.engine.observations import OVERVIEW, PIXELS, Observation, Observer
+from lfv.engine.onnx_safety import check_stored
 from lfv.engine.pixel_head import classes_at, summarise
+from lfv.engine.plugins import NETWORK, Companion, RunningCompanion, backbone_plugin, network_plugin
 from lfv.engine.refinement import Refiner
 from lfv.engine.regions import Regions
 from lfv.engine.views import View
 
-Decoded = Callable[[tuple[int, int]], NDArray[np.uint8]]
+Matrix = NDArray[np.float32]
+Decode = Callable[[tuple[int, int]], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,10 @@ class Judgement:
     """[height, width] of the original image; None for a classification model."""
 
 
-Judge = Callable[[Decoded], Judgement]
+Judge = Callable[[Decode], Judgement]
 
 
-class Trained(Protocol):
+class TrainedModel(Protocol):
     """What a predictor needs of a model, whatever it is made of."""
 
     @property
@@ -63,8 +64,17 @@ class Trained(Protocol):
     def threshold(self) -> float:
         """Probability from which an image is called anomalous."""
 
-    def opened(self, *, threads: int = 1) -> Judge:
+    def open(self, *, threads: int = 1) -> Judge:
         """Sessions, and what judges images with them."""
+
+
+@dataclass(frozen=True)
+class _Sessions:
+    """What a model runs in one process."""
+
+    observer: Observer
+    backbone: MapExtractor | None
+    network: RunningCompanion | None
 
 
 @dataclass(frozen=True)
@@ -76,16 +86,18 @@ class Model:
     anomaly_types: tuple[tuple[str, str], ...]
     background_color: str
     views: Mapping[str, View]
-    graphs: Mapping[str, bytes]
+    onnx_models: Mapping[str, bytes]
     aligner: Aligner | None
     ensemble: Ensemble
     refiner: Refiner | None
     """Second pass of the pixel network; None for classification."""
     calibration: Calibration
     threshold: float
-    backbone: BroughtBackbone | None = None
-    """A user's own, where it helps."""
-    network: Network | None = None
+    backbone: Backbone | None = None
+    """None where the model does not need one."""
+    painter: Painter | None = None
+    """The first pass of masks where it looks at the backbone's maps too."""
+    network: Companion | None = None
     """Trained with torch, where it helps."""
     regions: Regions | None = None
     """What is too small to be said; None says everything."""
@@ -96,49 +108,54 @@ class Model:
         return Observer(
             self.views,
             self.aligner,
-            graphs=self.graphs,
-            backbone=None if self.backbone is None else self.backbone.viewer(threads=threads),
+            onnx_models=self.onnx_models,
             with_maps=uses_position,
             threads=threads,
         )
 
-    def opened(self, *, threads: int = 1) -> Judge:
-        """Sessions, and what judges images with them."""
-        network = None if self.network is None else self.network.opened(threads=threads)
-        return partial(self.judge, observer=self.observer(threads=threads), network=network)
+    def open(self, *, threads: int = 1) -> Judge:
+        """Open sessions, and return what judges images with them."""
+        sessions = _Sessions(
+            self.observer(threads=threads),
+            None if self.backbone is None else self.backbone.open(threads=threads),
+            None if self.network is None else self.network.open(threads=threads),
+        )
+        return partial(self.judge, sessions=sessions)
 
-    def judge(
-        self, decoded: Decoded, observer: Observer, network: Backbone | None = None
-    ) -> Judgement:
+    def judge(self, decode: Decode, sessions: _Sessions) -> Judgement:
         """Judge one image.
 
-        :param decoded: gives its pixels, uint8 [height, width, 3], at a (width, height).
-        :param network: the session of the model's network, if it has one.
+        Args:
+            decode: Returns its pixels, uint8 [height, width, 3], at a (width, height).
+            sessions: Of this model.
         """
-        pixels = decoded(observer.decode_size)
-        output: NDArray[np.float32] | None = None
-        if self.network is not None and network is not None:
-            same = self.network.size == observer.decode_size
-            output = network(pixels if same else decoded(self.network.size))
-        evidence: Evidence = observer(pixels)
-        brought: NDArray[np.float32] | None = None
-        if observer.backbone is not None:
-            brought = observer.backbone(decoded(observer.backbone.view.size))
-            seen = {**evidence.descriptions, BROUGHT: describe(brought)}
-            evidence = replace(evidence, descriptions=seen)
-        painted: NDArray[np.float32] | None = None
-        if self.anomaly_types:
-            maps = observer.features(PIXELS, pixels)
-            painter = None if self.backbone is None else self.backbone.painter
-            if painter is not None and brought is not None:
-                logits, projected = painter(maps, brought)
+        observer = sessions.observer
+        size = observer.decode_size if self.views else None
+        pixels = None if size is None else decode(size)
+        output: Matrix | None = None
+        if self.network is not None and sessions.network is not None:
+            same = pixels is not None and self.network.size == size
+            output = sessions.network(
+                pixels if same and pixels is not None else decode(self.network.size)
+            )
+        observation = Observation({}, None) if pixels is None else observer(pixels)
+        maps: Matrix | None = None
+        if sessions.backbone is not None:
+            maps = sessions.backbone(decode(sessions.backbone.size))
+            seen = {**observation.descriptions, BACKBONE: describe(maps)}
+            observation = replace(observation, descriptions=seen)
+        painted: Matrix | None = None
+        if self.anomaly_types and pixels is not None:
+            features = observer.features(PIXELS, pixels)
+            if self.painter is not None and maps is not None:
+                logits, projected = self.painter(features, maps)
             else:
-                logits, projected = np.split(maps, [len(self.anomaly_types) + 1])
+                logits, projected = np.split(features, [len(self.anomaly_types) + 1])
             painted = logits if self.refiner is None else self.refiner(projected, logits)
             if self.network is not None and output is not None:
                 painted = self.network.paint(painted, output)
-            evidence = replace(evidence, pixel_summary=summarise(logits))
-        score = float(self.ensemble([evidence])[0])
+            observation = replace(observation, pixel_summary=summarise(logits))
+        score = float(self.ensemble([observation])[0])
         if self.network is not None and output is not None:
             score = self.network.score(score, output)
         probability = float(self.calibration(score))
@@ -155,7 +172,7 @@ class Model:
             arrays |= self.refiner.to_arrays()
         if self.aligner is not None:
             arrays |= self.aligner.to_arrays("aligner")
-        graphs = dict(self.graphs)
+        onnx_models = dict(self.onnx_models)
         description: dict[str, Any] = {
             "width": self.width,
             "height": self.height,
@@ -169,30 +186,34 @@ class Model:
         if self.regions is not None:
             description["regions"] = self.regions.to_json()
         if self.backbone is not None:
-            arrays |= self.backbone.to_arrays()
-            description[BROUGHT] = self.backbone.view.to_json()
-            graphs[BROUGHT] = self.backbone.graph
+            description[BACKBONE] = dict(self.backbone.to_json())
+            if self.painter is not None:
+                arrays |= self.painter.to_arrays()
+            onnx_models[BACKBONE] = self.backbone.onnx_model
         if self.network is not None:
             description[NETWORK] = self.network.to_json()
-            graphs[NETWORK] = self.network.graph
-        return Contents(description, arrays, graphs)
+            onnx_models[NETWORK] = self.network.onnx_model
+        return Contents(description, arrays, onnx_models)
 
     @classmethod
     def from_contents(cls, contents: Contents) -> Model:
         """Inverse of :meth:`to_contents`; any error of lookup or conversion means damage."""
         description, arrays = contents.model, contents.arrays
         views = {str(n): View.from_json(v) for n, v in description["views"].items()}
-        missing = views.keys() - contents.graphs.keys()
+        missing = views.keys() - contents.onnx_models.keys()
         if missing:
             raise KeyError(f"{min(missing)}.onnx")
         for name in views:
-            inspect_stored(contents.graphs[name])
-        backbone = BroughtBackbone.from_contents(contents)
+            check_stored(contents.onnx_models[name])
+        backbone = backbone_plugin().load(contents) if BACKBONE in description else None
         types = tuple((str(n), str(c)) for n, c in description["anomaly_types"])
         if types and PIXELS not in views:
             raise KeyError(PIXELS)
+        network = None
+        if NETWORK in description:
+            network = network_plugin().load(contents, len(types) + 1 if types else 0)
         ensemble = Ensemble.from_stored(description["ensemble"], arrays)
-        known = views.keys() | (set() if backbone is None else {BROUGHT})
+        known = views.keys() | (set() if backbone is None else {BACKBONE})
         if not len(ensemble.experts) or not set(ensemble.views) <= known:
             raise KeyError("experts without their views")
         known_regions = "regions" in description  # artifacts of earlier versions have none
@@ -203,13 +224,14 @@ class Model:
             anomaly_types=types,
             background_color=str(description["background_color"]),
             views=views,
-            graphs={name: contents.graphs[name] for name in views},
+            onnx_models={name: contents.onnx_models[name] for name in views},
             aligner=Aligner.from_arrays(arrays, "aligner") if aligned else None,
             ensemble=ensemble,
             refiner=Refiner.from_arrays(arrays) if types else None,
             calibration=Calibration.from_json(description["calibration"]),
             threshold=float(description["threshold"]),
             backbone=backbone,
-            network=Network.from_contents(contents, len(types) + 1 if types else 0),
+            painter=Painter.from_arrays(arrays) if backbone is not None else None,
+            network=network,
             regions=Regions.from_json(description["regions"]) if types and known_regions else None,
         )

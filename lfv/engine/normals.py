@@ -12,29 +12,29 @@ import numpy as np
 
 from lfv.engine.calibration import Calibration
 from lfv.engine.ensemble import Ensemble
-from lfv.engine.evidence import OVERVIEW, Evidence, all_maps
 from lfv.engine.experts import Expert, Experts, passing, positional_values
 from lfv.engine.grouping import Groups
 from lfv.engine.learners import squash
 from lfv.engine.metrics import Floats
+from lfv.engine.observations import OVERVIEW, Observation, all_maps
 from lfv.engine.positional import SUMS, fit_positional
 
 ALARM = 3.0
 """Robust standard deviations above the normal median at which an image is called anomalous."""
 
 
-def fit_normals(evidence: Sequence[Evidence], folds: Groups) -> tuple[Ensemble, Floats]:
+def fit_normals(observations: Sequence[Observation], folds: Groups) -> tuple[Ensemble, Floats]:
     """The model, and the out-of-fold score of every normal image (0 typical, 1 one deviation)."""
-    raw = np.zeros((len(evidence), len(SUMS)))
+    raw = np.zeros((len(observations), len(SUMS)))
     for fold in np.unique(folds):
-        inside = [e for e, f in zip(evidence, folds, strict=True) if f != fold]
+        inside = [e for e, f in zip(observations, folds, strict=True) if f != fold]
         outside = np.flatnonzero(folds == fold).tolist()
         head = fit_positional(all_maps(inside))
-        found = positional_values(head, [evidence[i] for i in outside])
+        found = positional_values(head, [observations[i] for i in outside])
         raw[outside] = found[:, -len(SUMS) :]
     centres = np.median(raw, axis=0)
     spreads = 1.4826 * np.median(np.abs(raw - centres), axis=0) + 1e-6
-    head = fit_positional(all_maps(evidence))
+    head = fit_positional(all_maps(observations))
     experts = tuple(
         Expert(kind, OVERVIEW, passing(kind, head.values, float(centre), float(spread)))
         for kind, centre, spread in zip(SUMS, centres, spreads, strict=True)
@@ -48,7 +48,7 @@ def fit_normals(evidence: Sequence[Evidence], folds: Groups) -> tuple[Ensemble, 
 
 
 def alarm_calibration(count: int) -> Calibration:
-    """p = 0.5 at ``ALARM`` deviations.  A rank made smooth, not a probability: nothing can be
+    """p = 0.5 at ``ALARM`` deviations. A rank made smooth, not a probability: nothing can be
     known of how frequent or how visible defects are.
     """
     limit = 1 / (count + 2)

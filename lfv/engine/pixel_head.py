@@ -1,7 +1,7 @@
 """A small network per cell of the maps: how much of it each anomaly type, if any, takes up.
 
 Two hidden layers on the backbone's features, trained with Adam (Kingma, Ba 2015) in numpy on a
-class-balanced sample of cells whose weights restore the true frequencies.  What it learns are the
+class-balanced sample of cells whose weights restore the true frequencies. What it learns are the
 shares of a cell that a mask gives each class, not only the class that has most of it: from those
 the outline can be drawn finer than the cells are.
 """
@@ -47,8 +47,9 @@ def sample_pixels(
 
     A cell that any anomaly type touches is drawn as one of the type with the most of it.
 
-    :param features: [channels, rows, columns]
-    :param shares: [classes, rows, columns]
+    Args:
+        features: [channels, rows, columns].
+        shares: [classes, rows, columns].
     """
     flat = features.reshape(len(features), -1)
     parts = shares.reshape(len(shares), -1).astype(np.float32)

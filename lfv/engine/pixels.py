@@ -134,7 +134,7 @@ def favours(logits: Sequence[Matrix], data: Sequence[PixelData]) -> Matrix:
     """[classes] what to add to logits that have not seen their images, for the highest IoU.
 
     That is reached where a cell is called a type from a probability of IoU / (1 + IoU) on: half
-    the F1 that can be had (Lipton, Elkan, Naryanaswamy 2014).  A third at the least, lest areas
+    the F1 that can be had (Lipton, Elkan, Naryanaswamy 2014). A third at the least, lest areas
     grow where little is certain.
     """
     most = np.maximum(overlaps(logits, data), LEAST_OVERLAP)

@@ -68,7 +68,7 @@ def pixel_view_of(data: Dataset) -> View:
 def painted_width(data: Dataset) -> float:
     """How wide, in pixels of the images, what the masks show of the narrowest anomaly type is.
 
-    The median over up to ``MASK_SAMPLE`` masks; infinite where none shows anything.  Inside of a
+    The median over up to ``MASK_SAMPLE`` masks; infinite where none shows anything. Inside of a
     strip, the distance to its edge is a quarter of its width on average.
     """
     scale = min(1.0, MASK_SIDE / max(data.width, data.height))

@@ -1,8 +1,8 @@
 """What each position of a normal part looks like, and how far an image is from that.
 
-Two answers to the second, both over principal components of the features of the aligned maps.  A
+Two answers to the second, both over principal components of the features of the aligned maps. A
 Gaussian per cell (PaDiM, Defard 2021), its covariance shrunk and pooled over neighbours, knows what
-is usual on average.  The nearest of the normal images at each cell (as PatchCore has it of patches
+is usual on average. The nearest of the normal images at each cell (as PatchCore has it of patches
 anywhere, Roth 2022) knows parts that are normal in several ways: printed eyes, cells of two makes.
 Learns from normal images only.
 """

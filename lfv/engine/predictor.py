@@ -12,20 +12,20 @@ from PIL import Image
 from threadpoolctl import ThreadpoolController
 
 from lfv.engine import artifact
-from lfv.engine.custom_models.detector import DETECTOR, Detector
 from lfv.engine.decoding import decode
 from lfv.engine.errors import ArtifactError
 from lfv.engine.masks import parse_color
-from lfv.engine.model import Judgement, Model, Trained
+from lfv.engine.model import Judgement, Model, TrainedModel
 from lfv.engine.pixel_head import class_shares
+from lfv.engine.plugins import DETECTOR, detector_plugin
 from lfv.engine.types import PredictedAnomaly, Prediction
 
 
 class Predictor:
-    """A loaded model.  Not thread-safe by contract; one per worker process."""
+    """A loaded model. Not thread-safe by contract; one per worker process."""
 
-    def __init__(self, model: Trained, *, threads: int = 1) -> None:
-        self._judge = model.opened(threads=threads)
+    def __init__(self, model: TrainedModel, *, threads: int = 1) -> None:
+        self._judge = model.open(threads=threads)
         self._threshold = model.threshold
         self._threads = threads
         self._pools = ThreadpoolController()
@@ -38,13 +38,18 @@ class Predictor:
     def load(cls, artifact_folder: Path, *, threads: int = 1) -> Predictor:
         """Load what ``train`` wrote.
 
-        :raises ArtifactError: if the folder is damaged, tampered with or of an unknown version, or
-            does not judge a grey image.
+        Raises:
+            ArtifactError: If the folder is damaged, tampered with or of an unknown version, or does
+                not judge a grey image.
         """
         contents = artifact.load(Path(artifact_folder))
         try:
-            kind = Detector if DETECTOR in contents.model else Model
-            predictor = cls(kind.from_contents(contents), threads=threads)
+            model: TrainedModel
+            if DETECTOR in contents.model:
+                model = detector_plugin().load(contents)
+            else:
+                model = Model.from_contents(contents)
+            predictor = cls(model, threads=threads)
         except ArtifactError:
             raise
         except Exception as error:
@@ -70,16 +75,19 @@ class Predictor:
     def predict(self, body: bytes) -> Prediction:
         """Judge one image.
 
-        :param body: a PNG or JPEG of the training images' dimensions.
-        :raises ImageRejected: if it cannot be decoded or has other dimensions.
+        Args:
+            body: A PNG or JPEG of the training images' dimensions.
+
+        Raises:
+            ImageRejected: If it cannot be decoded or has other dimensions.
         """
 
-        def decoded(size: tuple[int, int]) -> NDArray[np.uint8]:
+        def decode_at(size: tuple[int, int]) -> NDArray[np.uint8]:
             return decode(body, size, expected=(self.width, self.height)).pixels
 
         # BLAS would otherwise spin on every core for products of a millisecond.
         with self._pools.limit(limits=self._threads, user_api="blas"):
-            return self._answer(self._judge(decoded))
+            return self._answer(self._judge(decode_at))
 
     def _answer(self, judgement: Judgement) -> Prediction:
         probability = judgement.probability
@@ -111,3 +119,8 @@ class Predictor:
         buffer = io.BytesIO()
         image.save(buffer, "PNG", compress_level=1)
         return buffer.getvalue()
+
+
+def load(artifact_folder: Path, *, threads: int = 1) -> Predictor:
+    """Load a model that ``train`` wrote; the same as :meth:`Predictor.load`."""
+    return Predictor.load(artifact_folder, threads=threads)

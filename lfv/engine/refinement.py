@@ -1,7 +1,7 @@
 """A second look at a mask: the pixel network again, told what the first pass saw around.
 
 Whether a dark gap is a crack or the ground beside the part depends on what lies on its sides
-(auto-context, Tu 2008).  The surroundings are the first pass's anomaly probability, blurred, and
+(auto-context, Tu 2008). The surroundings are the first pass's anomaly probability, blurred, and
 opened and closed by lines of three lengths in four directions; none depends on orientation.
 Several networks that differ in nothing but chance are averaged: what they agree on is the part.
 """
@@ -80,13 +80,13 @@ def with_surroundings(features: Matrix, logits: Matrix) -> Matrix:
 
 @dataclass(frozen=True)
 class Refiner:
-    """The second pass, its first layers split: their part on features runs in the ONNX graph."""
+    """The second pass, its first layers split: their part on features runs in the ONNX model."""
 
     heads: tuple[PixelHead, ...]
 
     @property
     def projection(self) -> Matrix:
-        """[channels, hidden of all heads]: what the graph computes from the features."""
+        """[channels, hidden of all heads]: what the ONNX model computes from the features."""
         return np.concatenate([head.layers[0][0][:-CHANNELS] for head in self.heads], axis=1)
 
     @cached_property
@@ -99,7 +99,8 @@ class Refiner:
     def __call__(self, projected: Matrix, logits: Matrix) -> Matrix:
         """Refined logits, [classes, rows, columns].
 
-        :param projected: [hidden of all heads, rows, columns], features through ``projection``.
+        Args:
+            projected: [hidden of all heads, rows, columns], features through ``projection``.
         """
         rows, columns = logits.shape[1:]
         weight, bias = self._first
@@ -130,13 +131,13 @@ class Refiner:
         return Refiner(tuple(heads))
 
     def from_features(self, features: Matrix, logits: Matrix) -> Matrix:
-        """The same without a graph, from the features themselves."""
+        """The same without an ONNX model, from the features themselves."""
         inputs = with_surroundings(features, logits)
         mean: Matrix = np.mean([head(inputs) for head in self.heads], axis=0)
         return mean
 
     def to_arrays(self) -> Arrays:
-        """Named arrays for the artifact, without what the graph holds."""
+        """Named arrays for the artifact, without what the ONNX model holds."""
         arrays: Arrays = {}
         for index, head in enumerate(self.heads):
             for number, (weight, bias) in enumerate(head.layers):
@@ -147,7 +148,7 @@ class Refiner:
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> Refiner:
-        """Inverse of :meth:`to_arrays`; the result can only be called, not built into a graph."""
+        """Inverse of :meth:`to_arrays`; the result can be called, but not exported."""
         heads: list[PixelHead] = []
         while f"refine{len(heads)}.0.weight" in arrays:
             name = f"refine{len(heads)}"

@@ -1,8 +1,8 @@
 """Which of the regions that a pixel network finds are said to be anomalies.
 
-A region much smaller than any that was annotated is most often none.  How small is learned from
+A region much smaller than any that was annotated is most often none. How small is learned from
 masks that the network had not seen: per anomaly type, the least size of a region for the highest
-IoU, and a quarter of the least area that the type had in any image.  An image that is called
+IoU, and a quarter of the least area that the type had in any image. An image that is called
 anomalous keeps its largest region, whatever its size.
 """
 
@@ -88,9 +88,10 @@ def learn_regions(
 ) -> tuple[Regions, tuple[Matrix, ...]]:
     """What to leave out, and the ``logits`` with what the other folds say is left out.
 
-    :param logits: [classes, rows, columns] of every image, by networks that had not seen it.
-    :param shares: how much of each cell each class has; None where nobody knows.
-    :param called: [images] whether each is called anomalous.
+    Args:
+        logits: [classes, rows, columns] of every image, by networks that had not seen it.
+        shares: How much of each cell each class has; None where nobody knows.
+        called: [images] whether each is called anomalous.
     """
     types = len(logits[0]) - 1
     known = [

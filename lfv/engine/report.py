@@ -48,7 +48,7 @@ class Findings:
     threshold: float
     trials: Sequence[Trial]
     ensemble: Ensemble | None
-    """None for a detector that a user brought."""
+    """None for a user's detector."""
     views: Mapping[str, View]
     alignment_gain: float
     aligned: bool

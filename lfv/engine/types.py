@@ -1,11 +1,14 @@
-"""Values that cross the engine's border.  All frozen."""
+"""Values that cross the engine's seam. All frozen."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+Progress = Callable[[float, str], None]
+"""Called with the share of a training that is done, 0 to 1, and what is being done."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class TrainingImage:
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How to train.  The defaults are meant to be right."""
+    """How to train. The defaults are meant to be right."""
 
     seed: int = 20_200_720
     """Everything random derives from it: same data, same options, same machine, same model."""
@@ -37,8 +40,8 @@ class TrainingOptions:
     """An ONNX file, image to feature maps, to try beside our own features."""
     detector: Path | None = None
     """An ONNX file, image to anomaly score and map, to calibrate instead of training."""
-    graph_bytes: int = 256 * 1024 * 1024
-    """Largest such file."""
+    onnx_bytes: int = 256 * 1024 * 1024
+    """Bytes that such a file may have."""
     network: bool = False
     """Train a network of convolutions too, which needs torch, and keep it where it helps."""
 

@@ -1,6 +1,6 @@
-"""A view: how an image is looked at.  Its size, whether it is aligned first, and its features.
+"""A view: how an image is looked at. Its size, whether it is aligned first, and its features.
 
-The trainer compares views.  A small one sees form, a large one sees a defect a few pixels wide.
+The trainer compares views. A small one sees form, a large one sees a defect a few pixels wide.
 Large views are computed in tiles of at most a megapixel, so that memory stays bounded whatever
 the image's size; features are pooled over all tiles.
 """
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lfv.engine.backbone import Backbone, Features
-from lfv.engine.graph import BackboneSpec, build_backbone
+from lfv.engine.feature_model import FeatureSpec, build_feature_model
+from lfv.engine.onnx_session import Features, OnnxSession
 
 MAX_TILE_PIXELS = 1024 * 1024
 _MULTIPLE = 32
@@ -28,7 +28,7 @@ class View:
     width: int
     """An image is scaled to this, and then padded by its own edge to whole tiles."""
     height: int
-    tile: BackboneSpec
+    tile: FeatureSpec
     tiles_across: int = 1
     tiles_down: int = 1
 
@@ -69,7 +69,7 @@ class View:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> View:
         """Inverse of :meth:`to_json`."""
-        tile = BackboneSpec(
+        tile = FeatureSpec(
             width=int(value["tile"][0]),
             height=int(value["tile"][1]),
             levels=int(value["levels"]),
@@ -94,10 +94,11 @@ def view_for(
 ) -> View:
     """The view of ``width`` x ``height`` images whose longer side is about ``long_side``.
 
-    Images are never enlarged.  At their own size they are padded rather than scaled, so that
+    Images are never enlarged. At their own size they are padded rather than scaled, so that
     what is one pixel wide stays so.
 
-    :param whole: scale to whole tiles instead: every position of the maps lies in the image.
+    Args:
+        whole: Scale to whole tiles instead: every position of the maps lies in the image.
     """
     scale = min(1.0, long_side / max(width, height))
     wide, high = width * scale, height * scale
@@ -109,7 +110,7 @@ def view_for(
             down += 1
     pad = scale == 1.0 and not whole
     rounded = np.ceil if pad else np.round
-    tile = BackboneSpec(
+    tile = FeatureSpec(
         max(_MULTIPLE, int(rounded(wide / across / _MULTIPLE)) * _MULTIPLE),
         max(_MULTIPLE, int(rounded(high / down / _MULTIPLE)) * _MULTIPLE),
         levels,
@@ -125,10 +126,10 @@ def view_for(
 class Viewer:
     """Computes the feature maps of one view."""
 
-    def __init__(self, view: View, graph: bytes | None = None, *, threads: int = 1) -> None:
+    def __init__(self, view: View, onnx_model: bytes | None = None, *, threads: int = 1) -> None:
         self.view = view
-        self.graph = build_backbone(view.tile) if graph is None else graph
-        self._backbone = Backbone(self.graph, threads=threads)
+        self.onnx_model = build_feature_model(view.tile) if onnx_model is None else onnx_model
+        self._session = OnnxSession(self.onnx_model, threads=threads)
 
     def __call__(self, pixels: NDArray[np.uint8]) -> Features:
         """uint8 [height, width, 3] of the view's size to float32 [channels, rows, columns]."""
@@ -137,13 +138,13 @@ class Viewer:
         if any(missing):
             pixels = np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
         if view.tiles_across == view.tiles_down == 1:
-            return self._backbone(pixels)
+            return self._session(pixels)
         high, wide = view.tile.height, view.tile.width
         strips = []
         for row in range(view.tiles_down):
             strip = pixels[row * high : (row + 1) * high]
             tiles = [
-                self._backbone(np.ascontiguousarray(strip[:, i * wide : (i + 1) * wide]))
+                self._session(np.ascontiguousarray(strip[:, i * wide : (i + 1) * wide]))
                 for i in range(view.tiles_across)
             ]
             strips.append(np.concatenate(tiles, axis=2))

@@ -12,7 +12,7 @@ from PIL import Image
 
 from lfv.engine import Predictor, TrainingImage
 from lfv.engine.dataset import read_training
-from lfv.engine.model import Decoded, Judge, Judgement
+from lfv.engine.model import Decode, Judge, Judgement
 
 Plates = Callable[..., list[TrainingImage]]
 
@@ -47,8 +47,8 @@ class Painted:
     background_color: str = "#000000"
     threshold: float = 0.5
 
-    def opened(self, *, threads: int = 1) -> Judge:  # noqa: ARG002 -- the protocol's
-        def judge(decoded: Decoded) -> Judgement:
+    def open(self, *, threads: int = 1) -> Judge:  # noqa: ARG002 -- the protocol's
+        def judge(decode: Decode) -> Judgement:
             classes = np.zeros((self.height, self.width), np.uint8)
             classes[3, 5] = 1
             return Judgement(0.9, classes)

@@ -25,14 +25,14 @@ from lfv.engine import (
     pixels,
     train,
 )
-from lfv.engine.backbone import Backbone
 from lfv.engine.metrics import auroc
-from lfv.engine.network import availability, choosing
-from lfv.engine.network.choosing import Verdict, choose_maps, choose_scores, stacked
+from lfv.engine.network import availability, selection
 from lfv.engine.network.design import BATCH, Design
-from lfv.engine.network.graph import build_network
+from lfv.engine.network.onnx_export import build_network
+from lfv.engine.network.selection import Verdict, choose_maps, choose_scores, stacked
 from lfv.engine.network.stored import Network, Stack, blended, score_of
 from lfv.engine.network.trial import ROUNDS, design_of, steps_for
+from lfv.engine.onnx_session import OnnxSession
 from lfv.engine.pixel_head import log_probabilities
 from tests.support import networks
 
@@ -61,7 +61,7 @@ def test_without_torch_it_is_refused_before_anything_is_read(
 
 def test_it_does_not_go_with_a_detector(tmp_path: Path) -> None:
     options = TrainingOptions(network=True, detector=tmp_path / "none.onnx")
-    with pytest.raises(TrainingError, match="A detector learns no more"):
+    with pytest.raises(TrainingError, match="either a detector or a trained network"):
         train([], [], tmp_path, options=options)
 
 
@@ -69,7 +69,7 @@ def test_importing_the_engine_imports_no_torch(run_python: Callable[[str], str])
     assert run_python("import sys, lfv.engine; print('torch' in sys.modules)") == "False"
 
 
-# --- the graph
+# --- the ONNX model
 
 
 @pytest.mark.parametrize("classes", [0, 2, 3])
@@ -77,7 +77,7 @@ def test_the_graph_has_the_shapes_of_its_design(classes: int) -> None:
     design = Design(96, 80, classes)
     graph = build_network(design, networks.drawn_weights(design))
     random = np.random.default_rng(1)
-    output = Backbone(graph)(random.integers(0, 256, (80, 96, 3), dtype=np.uint8))
+    output = OnnxSession(graph)(random.integers(0, 256, (80, 96, 3), dtype=np.uint8))
     assert output.shape == ((classes, 20, 24) if classes else (1, 1, 1))
     assert {node.domain for node in onnx.load_from_string(graph).graph.node} == {""}
     assert len(graph) < 2**20
@@ -288,7 +288,7 @@ def test_a_network_that_does_not_help_leaves_nothing(
     tmp_path: Path,
 ) -> None:
     # Of sixteen images chance itself may put one right.
-    monkeypatch.setattr(choosing, "gain_needed", lambda *_: 0.5)
+    monkeypatch.setattr(selection, "gain_needed", lambda *_: 0.5)
     options = replace(QUIET, network=True)
     outcome = train(trained.images, [], tmp_path, options=options)
     network = outcome.evaluation["Details"].pop("Network")
@@ -324,7 +324,7 @@ def with_network(folder: Path, output: Path, network: Network, **changed: Any) -
     """A copy of an artifact with a network in it, parts of its description changed."""
     contents = artifact.load(folder)
     contents.model["network"] = {**network.to_json(), **changed}
-    contents.graphs["network"] = network.graph
+    contents.onnx_models["network"] = network.onnx_model
     artifact.save(output, contents)
     return contents
 
@@ -374,26 +374,26 @@ def test_a_description_that_cannot_be_is_refused(
 
 def test_a_graph_that_is_not_the_described_one_is_refused(trained: Plain, tmp_path: Path) -> None:
     network = some_network()
-    outside = onnx.load_from_string(network.graph)
+    outside = onnx.load_from_string(network.onnx_model)
     tensor = outside.graph.initializer[0]
     tensor.data_location = onnx.TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value="/etc/hostname")
-    foreign = onnx.load_from_string(network.graph)
+    foreign = onnx.load_from_string(network.onnx_model)
     foreign.graph.node[0].domain = "com.example"
-    graphs = {
-        "classes": some_network(2).graph,
-        "score": some_network(0).graph,
+    onnx_models = {
+        "classes": some_network(2).onnx_model,
+        "score": some_network(0).onnx_model,
         "outside": outside.SerializeToString(),
         "foreign": foreign.SerializeToString(),
-        "short": network.graph[:-100],
+        "short": network.onnx_model[:-100],
         "empty": b"",
     }
-    for name, graph in graphs.items():
-        with_network(trained.folder, tmp_path / name, replace(network, graph=graph))
+    for name, body in onnx_models.items():
+        with_network(trained.folder, tmp_path / name, replace(network, onnx_model=body))
         with pytest.raises(ArtifactError):
             Predictor.load(tmp_path / name)
     contents = with_network(trained.folder, tmp_path / "missing", network)
-    del contents.graphs["network"]
+    del contents.onnx_models["network"]
     artifact.save(tmp_path / "missing", contents)
     with pytest.raises(ArtifactError):
         Predictor.load(tmp_path / "missing")

@@ -11,11 +11,11 @@ import pytest
 from numpy.typing import NDArray
 
 from lfv.engine import Predictor, TrainingImage, TrainingOptions, pixels, train
-from lfv.engine.backbone import Backbone
 from lfv.engine.metrics import auroc
 from lfv.engine.network import trial
 from lfv.engine.network.design import CELL, Design, built
-from lfv.engine.network.graph import build_network
+from lfv.engine.network.onnx_export import build_network
+from lfv.engine.onnx_session import OnnxSession
 
 torch = pytest.importorskip("torch", reason="torch is not installed: make test-network")
 learning = pytest.importorskip("lfv.engine.network.learning")
@@ -77,20 +77,20 @@ def test_the_graph_computes_what_torch_computes(classes: int) -> None:
                 tensors.learned[name].uniform_(0.3, 1.5, generator=random)
         tensors.learning = False
         wanted = built(design, shown, tensors)[0].numpy()
-    output = Backbone(build_network(design, learning._folded(tensors)))(image)
+    output = OnnxSession(build_network(design, learning._folded(tensors)))(image)
     assert wanted.std() > 0 or wanted.size == 1
     np.testing.assert_allclose(output, wanted, rtol=1e-3, atol=1e-3)
 
 
 def test_a_network_learns_to_paint_and_to_score() -> None:
     images, truth, labels = spotted(16, 99)
-    paint = Backbone(build_network(Design(*SIDES, 2), learned(Design(*SIDES, 2))))
+    paint = OnnxSession(build_network(Design(*SIDES, 2), learned(Design(*SIDES, 2))))
     both = either = 0
     for image, label in zip(images, labels, strict=True):
         found, wanted = paint(image).argmax(axis=0) == 1, label[2::CELL, 2::CELL] == 1
         both, either = both + (found & wanted).sum(), either + (found | wanted).sum()
     assert both / either > 0.5
-    score = Backbone(build_network(Design(*SIDES, 0), learned(Design(*SIDES, 0))))
+    score = OnnxSession(build_network(Design(*SIDES, 0), learned(Design(*SIDES, 0))))
     assert auroc(truth, np.array([score(image).item() for image in images])) > 0.9
 
 
@@ -142,7 +142,7 @@ def test_a_network_that_helps_is_kept_and_served_without_torch(
     monkeypatch.setattr(trial, "SHOWN", 96 * 80 * 8 * 30)  # 30 steps
     images = make_plates(8, 8, first=20, masks=True)
     # A gain that any network shows: what is kept matters here, not how good it is.
-    monkeypatch.setattr("lfv.engine.network.choosing.OVERLAP_GAIN", -1.0)
+    monkeypatch.setattr("lfv.engine.network.selection.OVERLAP_GAIN", -1.0)
     told: list[float] = []
     outcome = train(
         images,

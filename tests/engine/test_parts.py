@@ -13,12 +13,12 @@ from scipy import ndimage
 
 from lfv.engine import learners
 from lfv.engine.alignment import Aligner, fit_aligner, foreground
-from lfv.engine.backbone import Backbone
 from lfv.engine.checks import find_missed
 from lfv.engine.dataset import Dataset
 from lfv.engine.descriptors import describe
-from lfv.engine.graph import BackboneSpec, build_backbone
+from lfv.engine.feature_model import FeatureSpec, build_feature_model
 from lfv.engine.grouping import Repeats, grouped_folds, identity, near_duplicates, signature
+from lfv.engine.onnx_session import OnnxSession
 from lfv.engine.pixel_head import PixelHead, PixelSample, classes_at, train_pixel_head
 from lfv.engine.pixels import LEAST_OVERLAP, PixelData, favours
 from lfv.engine.planning import CELL_BUDGET, painted_width, pixel_view_of
@@ -32,16 +32,16 @@ from lfv.engine.refinement import (
 from lfv.engine.types import TrainingImage
 from lfv.engine.views import MAX_TILE_PIXELS, View, Viewer, view_for
 
-SPEC = BackboneSpec(96, 64, levels=4, stride=4, color=True)
+SPEC = FeatureSpec(96, 64, levels=4, stride=4, color=True)
 
 
 def features(pixels: np.ndarray) -> dict[str, np.ndarray]:
-    maps = Backbone(build_backbone(SPEC))(pixels)
+    maps = OnnxSession(build_feature_model(SPEC))(pixels)
     return dict(zip(SPEC.channels, maps, strict=True))
 
 
 def test_the_graph_is_the_same_every_time() -> None:
-    assert build_backbone(SPEC) == build_backbone(SPEC)
+    assert build_feature_model(SPEC) == build_feature_model(SPEC)
 
 
 def test_flat_images_show_nothing() -> None:
@@ -277,8 +277,8 @@ def test_the_second_pass_runs_the_same_split_over_graph_and_numpy() -> None:
     first = PixelHead(layers(channels, 6, 3))
     second = Refiner(tuple(PixelHead(layers(channels + CHANNELS, hidden, 3)) for hidden in (8, 5)))
     pixels = random.integers(0, 255, (64, 96, 3), dtype=np.uint8)
-    maps = Backbone(build_backbone(SPEC))(pixels)
-    joined = Backbone(build_backbone(SPEC, first.layers, second.projection))(pixels)
+    maps = OnnxSession(build_feature_model(SPEC))(pixels)
+    joined = OnnxSession(build_feature_model(SPEC, first.layers, second.projection))(pixels)
     assert np.allclose(joined[:3], first(maps), atol=1e-4)
     inputs = with_surroundings(maps, first(maps))
     expected = (second.heads[0](inputs) + second.heads[1](inputs)) / 2

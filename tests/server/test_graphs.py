@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw
 
+from lfv.engine.seam import TrainingError, TrainingOptions
 from lfv.server import options
 from lfv.server.errors import OptionsError
 from lfv.server.graphs import accept_graphs
 from lfv.server.home import Home
 from lfv.server.jobs import trainer
 from lfv.server.options import ServeOptions
-from tests.support import graphs
+from tests.support import onnx_models
 from tests.support.service import (
     BUCKET,
     Service,
@@ -49,7 +50,7 @@ def picture(path: Path, number: int) -> bytes:
 @pytest.fixture
 def detector(tmp_path: Path) -> Path:
     path = tmp_path / "detector.onnx"
-    path.write_bytes(graphs.darkness_detector().SerializeToString())
+    path.write_bytes(onnx_models.darkness_detector().SerializeToString())
     return path
 
 
@@ -108,7 +109,9 @@ def test_what_is_refused_ends_the_service_before_it_answers(
     start: Callable[..., Service], tmp_path: Path
 ) -> None:
     path = tmp_path / "graph.onnx"
-    path.write_bytes(graphs.matcher([graphs.tile(0)], shape=(2, 3, 64, 64)).SerializeToString())
+    path.write_bytes(
+        onnx_models.matcher([onnx_models.tile(0)], shape=(2, 3, 64, 64)).SerializeToString()
+    )
     service = Service(tmp_path / "service", {"backbone": str(path)})
     process = service.launch()
     assert process.wait(60) == 2
@@ -143,23 +146,20 @@ def test_a_network_needs_torch_at_the_start(
 
 def test_trainings_are_told_of_the_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The training process hands to the engine what the service was told."""
-    told: list[Any] = []
+    told: list[TrainingOptions] = []
 
-    class Engine:
-        TrainingError = ValueError
-        TrainingImage = TrainingOptions = staticmethod(lambda **given: given)
-
+    class Fake:
         @staticmethod
         def find_damaged(_: Any) -> dict[str, str]:
             return {}
 
         @staticmethod
-        def train(*_: Any, progress: Any, **more: Any) -> Any:  # noqa: ARG004
-            told.append(more)
-            raise ValueError("enough")
+        def train(*_: Any, options: TrainingOptions, progress: Any) -> Any:  # noqa: ARG004
+            told.append(options)
+            raise TrainingError("enough")
 
-    monkeypatch.setattr(trainer.importlib, "import_module", lambda _: Engine)
+    monkeypatch.setattr(trainer, "load_engine", lambda _: Fake)
     job = {"engine": "e", "train": [], "test": [], "output": "o", "graphs": {}, "network": False}
     for network in (False, True):
         assert trainer._train({**job, "network": network}, io.BytesIO()) == {"failed": "enough"}
-    assert told == [{}, {"options": {"network": True}}]
+    assert told == [TrainingOptions(), TrainingOptions(network=True)]

@@ -10,60 +10,27 @@ import io
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from lfv.engine.seam import (
+    ArtifactError,
+    Engine,
+    EvaluatedImage,
+    ImageRejected,
+    PredictedAnomaly,
+    Prediction,
+    Progress,
+    TrainingError,
+    TrainingImage,
+    TrainingOptions,
+    TrainingOutcome,
+)
+
 _FILE = "model.json"
-
-
-class EngineError(Exception):
-    pass
-
-
-class TrainingError(EngineError):
-    pass
-
-
-class ArtifactError(EngineError):
-    pass
-
-
-class ImageRejected(EngineError):
-    reason = ""
-
-
-@dataclass(frozen=True)
-class TrainingImage:
-    source_ref: str
-    path: Path
-    is_anomalous: bool
-    mask_path: Path | None = None
-    mask_colors: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class EvaluatedImage:
-    source_ref: str
-    is_anomalous: bool
-    confidence: float
-    areas: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    width: int
-    height: int
-    anomaly_types: tuple[tuple[str, str], ...]
-    f1: float
-    precision: float
-    recall: float
-    evaluated: tuple[EvaluatedImage, ...]
-    evaluation: dict[str, Any]
-    warnings: tuple[str, ...]
 
 
 def find_damaged(images: Sequence[TrainingImage]) -> dict[str, str]:
@@ -83,8 +50,9 @@ def train(
     test: Sequence[TrainingImage],
     output: Path,
     *,
-    progress: Callable[[float, str], None],
-) -> Outcome:
+    options: TrainingOptions | None = None,
+    progress: Progress,
+) -> TrainingOutcome:
     refs = " ".join(image.source_ref for image in train)
     if "refuse" in refs:
         raise TrainingError("this was to be refused")
@@ -106,6 +74,7 @@ def train(
     evaluated = tuple(
         EvaluatedImage(
             i.source_ref,
+            i.is_anomalous,
             i.is_anomalous,
             0.9,
             {name: 0.25 for name, _ in types} if i.is_anomalous else {},
@@ -130,41 +99,14 @@ def train(
         },
         "Details": {"Source": "made up"},
     }
-    return Outcome(*size, types, 1.0, 0.75, 0.5, evaluated, evaluation, ("A warning.",))
+    return TrainingOutcome(*size, types, 1.0, 0.75, 0.5, evaluated, evaluation, ("A warning.",))
 
 
-@dataclass(frozen=True)
-class PredictedAnomaly:
-    name: str
-    area: float
-    color: str
-
-
-@dataclass(frozen=True)
-class Prediction:
-    is_anomalous: bool
-    confidence: float
-    anomalies: tuple[PredictedAnomaly, ...]
-    mask_png: bytes | None
-
-
-class Predictor:
+class _Model:
     def __init__(self, document: dict[str, Any]) -> None:
         self.width, self.height = document["size"]
         self._types = document["types"]
         self.anomaly_types = tuple(tuple(pair) for pair in self._types)
-
-    @classmethod
-    def load(cls, artifact: Path, *, threads: int = 1) -> Predictor:  # noqa: ARG003
-        try:
-            document = json.loads((artifact / _FILE).read_text())
-        except (OSError, ValueError) as error:
-            raise ArtifactError("the artifact is damaged") from error
-        while "heldload" in document["refs"] and not (artifact.parents[2] / "may-load").exists():
-            time.sleep(0.02)
-        if "unloadable" in document["refs"]:
-            raise ArtifactError("the artifact is of another version")
-        return cls(document)
 
     def predict(self, body: bytes) -> Prediction:
         try:
@@ -173,7 +115,7 @@ class Predictor:
                 order = str(image.info.get("order", ""))
                 bright = image.convert("L").resize((1, 1)).getpixel((0, 0))
         except Exception as error:
-            raise ImageRejected("the image can't be decoded") from error
+            raise ImageRejected("not_an_image", "the image can't be decoded") from error
         _obey(order)
         assert isinstance(bright, int)
         is_anomalous = bright > 127
@@ -184,6 +126,18 @@ class Predictor:
         mask = io.BytesIO()
         Image.new("RGB", (self.width, self.height), "white").save(mask, "PNG")
         return Prediction(is_anomalous, 0.75, tuple(found), mask.getvalue())
+
+
+def load(artifact: Path, *, threads: int = 1) -> _Model:
+    try:
+        document = json.loads((artifact / _FILE).read_text())
+    except (OSError, ValueError) as error:
+        raise ArtifactError("the artifact is damaged") from error
+    while "heldload" in document["refs"] and not (artifact.parents[2] / "may-load").exists():
+        time.sleep(0.02)
+    if "unloadable" in document["refs"]:
+        raise ArtifactError("the artifact is of another version")
+    return _Model(document)
 
 
 def _obey(order: str) -> None:
@@ -202,4 +156,15 @@ def _obey(order: str) -> None:
     elif what == "raise":
         raise RuntimeError("as ordered")
     elif what == "reject":
-        raise ImageRejected("as ordered")
+        raise ImageRejected("as_ordered", "as ordered")
+
+
+class _Checked:
+    """For mypy: this module is an engine."""
+
+    find_damaged = staticmethod(find_damaged)
+    train = staticmethod(train)
+    load = staticmethod(load)
+
+
+ENGINE: Engine = _Checked()

@@ -1,10 +1,11 @@
-"""ONNX graphs that users bring: a backbone under our heads, or a detector of their own.
+"""Users' ONNX files: a backbone beside the engine's own features, or a detector of their own.
 
-inspection    what can be told of a file without running it
-trial         running it once, in a process with limits of time and memory
-acceptance    both, and what the graph is then taken for
-graphs        from pixels to a graph's outputs
-choosing      whether a backbone helps, by nested cross-validation
-detector      a detector as a model
-recalibrating from a detector and labelled images to a model version
+inspection     checks a file without running it
+trial          runs it once, in a process with limits of time and memory
+acceptance     both, and what the file is then taken for
+runner         from pixels to the model's outputs
+backbone       a backbone, as a model keeps it
+detector       a detector as a model
+recalibration  from a detector and labelled images to a model version
+plugin         what the engine's core asks of this package
 """

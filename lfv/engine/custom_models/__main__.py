@@ -1,6 +1,6 @@
-"""``python -m lfv.engine.custom_models backbone|detector FILE LIMIT``: may it come in?
+"""``python -m lfv.engine.custom_models backbone|detector FILE LIMIT``: checks a user's ONNX file.
 
-Prints one JSON object: ``accepted`` with what the graph is taken for, or ``refused``, the reason in
+Prints one JSON object: ``accepted`` with what the file is taken for, or ``refused``, the reason in
 one word, and ``message``.
 """
 
@@ -11,19 +11,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lfv.engine.custom_models.acceptance import accept_backbone, accept_detector, read_graph
-from lfv.engine.errors import GraphRefused
+from lfv.engine.custom_models.acceptance import accept_backbone, accept_detector, read_onnx
+from lfv.engine.errors import OnnxRejected
 
 
-def look_at(role: str, path: Path, limit: int) -> dict[str, Any]:
-    """What to print."""
+def check(role: str, path: Path, limit: int) -> dict[str, Any]:
+    """Return what to print."""
     try:
-        body = read_graph(path, limit)
+        body = read_onnx(path, limit)
         found = accept_backbone(body) if role == "backbone" else accept_detector(body)
-    except GraphRefused as error:
+    except OnnxRejected as error:
         return {"refused": error.reason, "message": str(error)}
     return {"accepted": found.view.to_json(), "sha256": found.sha256, "seconds": found.seconds}
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(look_at(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))))
+    sys.stdout.write(json.dumps(check(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))))

@@ -1,4 +1,4 @@
-"""Taking in a graph: read, inspected, tried out, and given its part."""
+"""Accepts a user's ONNX file: read, inspected, tried out, and taken for what its outputs are."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lfv.engine.custom_models import inspection, trial
-from lfv.engine.custom_models.graphs import BroughtView
 from lfv.engine.custom_models.inspection import ImageInput
+from lfv.engine.custom_models.runner import CustomView
 from lfv.engine.custom_models.trial import Output, Trial
-from lfv.engine.errors import GraphRefused
+from lfv.engine.errors import OnnxRejected
 
 MAX_CHANNELS = 4096
 MAX_MAP_VALUES = 1 << 25
@@ -21,15 +21,15 @@ BACKBONE_SIDE = 384
 DETECTOR_SIDE = 256
 """Both sides, for a detector that takes any size (anomalib's usual one)."""
 USUAL_IMAGE = (512, 512)
-"""What a graph is tried with before there is an image."""
+"""What a model is tried with before there is an image."""
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """A graph that may be used."""
+    """A model that may be used."""
 
     body: bytes
-    view: BroughtView
+    view: CustomView
     seconds: float
     """Processor time of one image, in the trial."""
 
@@ -39,20 +39,21 @@ class Accepted:
         return hashlib.sha256(self.body).hexdigest()
 
 
-def read_graph(path: Path, limit: int) -> bytes:
+def read_onnx(path: Path, limit: int) -> bytes:
     """The bytes of a regular file of at most ``limit`` bytes.
 
-    :raises GraphRefused: ``unreadable`` or ``too_large``.
+    Raises:
+        OnnxRejected: ``unreadable`` or ``too_large``.
     """
     try:
         if not path.is_file():
-            raise GraphRefused("unreadable", "There is no such file.")
+            raise OnnxRejected("unreadable", "There is no such file.")
         with path.open("rb") as file:
             body = file.read(limit + 1)
     except OSError as error:
-        raise GraphRefused("unreadable", f"It cannot be read: {error.strerror}.") from error
+        raise OnnxRejected("unreadable", f"It cannot be read: {error.strerror}.") from error
     if len(body) > limit:
-        raise GraphRefused("too_large", f"It is larger than the limit of {limit / 2**20:g} MiB.")
+        raise OnnxRejected("too_large", f"It is larger than the limit of {limit / 2**20:g} MiB.")
     return body
 
 
@@ -62,7 +63,8 @@ def accept_backbone(body: bytes, image: tuple[int, int] = USUAL_IMAGE) -> Accept
     Its maps are all outputs of type float and shape [1, channels, rows, columns], joined on the
     finest grid among them.
 
-    :raises GraphRefused: naming what is wrong with it.
+    Raises:
+        OnnxRejected: Naming what is wrong with it.
     """
     source = inspection.inspect(body, inspection.IMAGENET)
     scale = min(1.0, BACKBONE_SIDE / max(image))
@@ -70,31 +72,32 @@ def accept_backbone(body: bytes, image: tuple[int, int] = USUAL_IMAGE) -> Accept
     tried = trial.try_out(body, source, size)
     maps = [one for one in tried.outputs if _is_float(one) and len(one.shape) == 4]
     if not maps or any(one.shape[0] != 1 or 0 in one.shape for one in maps):
-        raise GraphRefused(
+        raise OnnxRejected(
             "outputs",
             "A backbone needs outputs of type float and shape [1, channels, rows, columns]; it "
-            f"gives {_described(tried)}.",
+            f"returns {_described(tried)}.",
         )
     rows, columns = (max(one.shape[axis] for one in maps) for axis in (2, 3))
     channels = sum(one.shape[1] for one in maps)
     if channels > MAX_CHANNELS or channels * rows * columns > MAX_MAP_VALUES:
-        raise GraphRefused(
+        raise OnnxRejected(
             "outputs",
             f"Its maps are too large: {channels} channels of {rows}x{columns} (at most "
             f"{MAX_CHANNELS} channels and {MAX_MAP_VALUES} values in all).",
         )
     names = tuple(one.name for one in maps)
-    return Accepted(body, BroughtView(*size, source, names, rows, columns), tried.seconds)
+    return Accepted(body, CustomView(*size, source, names, rows, columns), tried.seconds)
 
 
 def accept_detector(body: bytes) -> Accepted:
     """Take ``body`` for a detector.
 
     Its score is the output named ``pred_score``, else the only one with a single value of type
-    float; its map the one named ``anomaly_map``, else the only one with two sides.  One of them
+    float; its map the one named ``anomaly_map``, else the only one with two sides. One of them
     suffices; labels and masks that it makes by thresholds of its own are not used.
 
-    :raises GraphRefused: naming what is wrong with it.
+    Raises:
+        OnnxRejected: Naming what is wrong with it.
     """
     source = inspection.inspect(body, inspection.PLAIN)
     size = _size(source, DETECTOR_SIDE, DETECTOR_SIDE)
@@ -104,14 +107,14 @@ def accept_detector(body: bytes) -> Accepted:
     spread = [one for one in floats if _is_map(one)]
     found = _pick("anomaly_map", spread)
     if score is None and found is None:
-        raise GraphRefused(
+        raise OnnxRejected(
             "outputs",
             "A detector needs pred_score, one value of type float, or anomaly_map, of shape "
-            f"[1, 1, height, width]; it gives {_described(tried)}.",
+            f"[1, 1, height, width]; it returns {_described(tried)}.",
         )
     rows, columns = (0, 0) if found is None else found.shape[-2:]
     names = tuple("" if one is None else one.name for one in (score, found))
-    return Accepted(body, BroughtView(*size, source, names, rows, columns), tried.seconds)
+    return Accepted(body, CustomView(*size, source, names, rows, columns), tried.seconds)
 
 
 def _size(source: ImageInput, width: int, height: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""A detector that a user brought, as a model: its score made a probability, its map a mask."""
+"""A user's detector as a model: its score becomes a probability, its map a mask."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ from PIL import Image
 
 from lfv.engine.artifact import Contents
 from lfv.engine.calibration import Calibration
-from lfv.engine.custom_models.backbone import inspect_stored
-from lfv.engine.custom_models.graphs import BroughtView, GraphRunner, Matrix
+from lfv.engine.custom_models.runner import CustomView, Matrix, OnnxRunner
 from lfv.engine.learners import squash
 from lfv.engine.metrics import Floats
-from lfv.engine.model import Decoded, Judge, Judgement
-
-DETECTOR = "detector"
-"""Name of the graph's file in the artifact, and of its description."""
+from lfv.engine.model import Decode, Judge, Judgement
+from lfv.engine.onnx_safety import check_stored
+from lfv.engine.plugins import DETECTOR
 
 
 @dataclass(frozen=True)
@@ -52,20 +50,20 @@ class Detector:
     anomaly_types: tuple[tuple[str, str], ...]
     """One, where the map was found to paint it; else none."""
     background_color: str
-    view: BroughtView
-    graph: bytes
+    view: CustomView
+    onnx_model: bytes
     scale: Scale
     calibration: Calibration
     threshold: float
     level: float
     """Of the map, from which a pixel is called anomalous."""
 
-    def opened(self, *, threads: int = 1) -> Judge:
+    def open(self, *, threads: int = 1) -> Judge:
         """A session, and what judges images with it."""
-        read = reader(self.view, self.graph, threads=threads)
+        read = reader(self.view, self.onnx_model, threads=threads)
 
-        def judge(decoded: Decoded) -> Judgement:
-            reading = read(decoded(self.view.size))
+        def judge(decode: Decode) -> Judgement:
+            reading = read(decode(self.view.size))
             probability = float(self.calibration(self.scale(np.array([reading.score])))[0])
             classes = None
             if self.anomaly_types and reading.map is not None:
@@ -87,18 +85,19 @@ class Detector:
             "threshold": self.threshold,
             "level": self.level,
         }
-        return Contents(description, {}, {DETECTOR: self.graph})
+        return Contents(description, {}, {DETECTOR: self.onnx_model})
 
     @classmethod
     def from_contents(cls, contents: Contents) -> Detector:
         """Inverse of :meth:`to_contents`; any error of lookup or conversion means damage.
 
-        :raises ArtifactError: if the graph is not one that would be accepted.
+        Raises:
+            ArtifactError: If the onnx_model is not one that would be accepted.
         """
         description = contents.model
-        graph = contents.graphs[DETECTOR]
-        inspect_stored(graph)
-        view = BroughtView.from_json(description[DETECTOR])
+        onnx_model = contents.onnx_models[DETECTOR]
+        check_stored(onnx_model)
+        view = CustomView.from_json(description[DETECTOR])
         if len(view.outputs) != 2:
             raise ValueError("a detector has a score and a map")
         centre, spread = description["scale"]
@@ -111,7 +110,7 @@ class Detector:
             anomaly_types=types,
             background_color=str(description["background_color"]),
             view=view,
-            graph=graph,
+            onnx_model=onnx_model,
             scale=Scale(float(centre), float(spread)),
             calibration=Calibration.from_json(description["calibration"]),
             threshold=float(description["threshold"]),
@@ -120,10 +119,10 @@ class Detector:
 
 
 def reader(
-    view: BroughtView, graph: bytes, *, threads: int = 1
+    view: CustomView, onnx_model: bytes, *, threads: int = 1
 ) -> Callable[[NDArray[np.uint8]], Reading]:
     """What reads images of the view's size."""
-    run = GraphRunner(graph, view.source, threads=threads)
+    run = OnnxRunner(onnx_model, view.source, threads=threads)
     names = [name for name in view.outputs if name]
     score_name, map_name = view.outputs
 

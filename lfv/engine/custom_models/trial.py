@@ -1,8 +1,8 @@
-"""Running a brought graph once where it can do no harm.
+"""Runs a user's ONNX model once, where it can do no harm.
 
 A process of its own checks the model in full, loads it and runs it on a picture of noise, twice,
-and on a flat one, with limits of processor time, memory and file size that the kernel keeps.  What
-the graph gives, and what that took, come back; everything else is a refusal.
+and on a flat one, with limits of processor time, memory and file size that the kernel keeps. What
+the model returns, and what that took, come back; everything else is a refusal.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from lfv.engine.custom_models.inspection import ImageInput
-from lfv.engine.errors import GraphRefused
+from lfv.engine.errors import OnnxRejected
 
 SECONDS = 30.0
-"""Processor time for loading a graph and three runs."""
+"""Processor time for loading a model and three runs."""
 BYTES = 3 * 1024**3
 """Memory for the same, beyond what the interpreter has taken before."""
 _PATIENCE = 4
@@ -44,7 +44,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Trial:
-    """What a graph does."""
+    """What a model does."""
 
     outputs: tuple[Output, ...]
     seconds: float
@@ -61,8 +61,9 @@ def try_out(
 ) -> Trial:
     """Run ``body`` on pictures of ``size`` (width, height).
 
-    :raises GraphRefused: if it breaks, gives no numbers or others each time, or takes too long
-        or too much memory.
+    Raises:
+        OnnxRejected: If it breaks, gives no numbers or others each time, or takes too long or too
+            much memory.
     """
     order = {"source": source.to_json(), "size": size, "seconds": seconds, "memory": memory}
     command = [sys.executable, "-m", "lfv.engine.custom_models.trial", json.dumps(order)]
@@ -84,19 +85,19 @@ def try_out(
     try:
         answer: dict[str, Any] = json.loads(said)
     except ValueError:
-        raise GraphRefused(
+        raise OnnxRejected(
             "broke",
             f"The process that tried it ended with status {process.returncode}, perhaps for lack "
             f"of memory (it may take {memory >> 20} MiB).",
         ) from None
     if "refused" in answer:
-        raise GraphRefused(answer["refused"], answer["message"])
+        raise OnnxRejected(answer["refused"], answer["message"])
     outputs = (Output(o["name"], o["kind"], tuple(o["shape"])) for o in answer["outputs"])
     return Trial(tuple(outputs), float(answer["seconds"]))
 
 
-def _too_slow(seconds: float) -> GraphRefused:
-    return GraphRefused(
+def _too_slow(seconds: float) -> OnnxRejected:
+    return OnnxRejected(
         "too_slow", f"Loading it and running it on three images took more than {seconds:g} s."
     )
 
@@ -106,8 +107,8 @@ def main(order: Mapping[str, Any], body: bytes) -> dict[str, Any]:
     import numpy as np
     import onnx
 
-    from lfv.engine.custom_models.graphs import open_session, tensor_of
-    from lfv.engine.custom_models.inspection import first_line
+    from lfv.engine.custom_models.runner import open_session, tensor_of
+    from lfv.engine.onnx_safety import first_line
 
     source = ImageInput.from_json(order["source"])
     width, height = order["size"]
@@ -126,7 +127,7 @@ def main(order: Mapping[str, Any], body: bytes) -> dict[str, Any]:
         seconds = (time.process_time() - began) / 3
     except MemoryError:
         return _no_memory(order)
-    except Exception as error:  # noqa: BLE001 (whatever it is, it is the graph's)
+    except Exception as error:  # noqa: BLE001 (whatever it is, it is the model's)
         if any(words in str(error) for words in _NO_MEMORY):
             return _no_memory(order)
         return {"refused": "broke", "message": f"It does not run: {first_line(error)}"}

@@ -12,7 +12,8 @@ from lfv.engine.errors import TrainingError
 def require_torch() -> None:
     """Make sure, without importing it, that torch can be imported.
 
-    :raises TrainingError: saying how it is installed.
+    Raises:
+        TrainingError: Saying how it is installed.
     """
     if find_spec("torch") is None:
         raise TrainingError(
@@ -24,7 +25,8 @@ def require_torch() -> None:
 def learning() -> ModuleType:
     """:mod:`lfv.engine.network.learning`, and torch with it.
 
-    :raises TrainingError: if torch is not installed, or is and cannot be loaded.
+    Raises:
+        TrainingError: If torch is not installed, or is and cannot be loaded.
     """
     require_torch()
     try:

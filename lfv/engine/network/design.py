@@ -1,6 +1,6 @@
-"""What the network computes, written once: torch trains it, and the graph repeats it.
+"""What the network computes, written once: torch trains it, and the ONNX model repeats it.
 
-An encoder halves the image four times.  With masks a decoder follows it back up to the cells
+An encoder halves the image four times. With masks a decoder follows it back up to the cells
 (U-Net; Ronneberger, Fischer, Brox 2015); without, maxima and means over the image (of what shows
 anywhere, and of what it is made of) are weighed into one score.
 """
@@ -43,7 +43,7 @@ class Design:
 
     @property
     def shapes(self) -> tuple[list[int], list[int]]:
-        """Of the graph's input, uint8 images, and of its output."""
+        """Of the ONNX model's input, uint8 images, and of its output."""
         output = [1, self.classes, *self.grid] if self.classes else [1, 1, 1, 1]
         return [1, self.height, self.width, 3], output
 
@@ -82,7 +82,8 @@ class Operators(Protocol[T]):
 def built(design: Design, image: T, operators: Operators[T]) -> T:
     """The network on [images, 3, height, width], RGB from -1 to 1.
 
-    :returns: logits [images, classes, rows, columns], or scores [images, 1, 1, 1].
+    Returns:
+        Logits [images, classes, rows, columns], or scores [images, 1, 1, 1].
     """
     maps = operators.conv(image, "stem", STEM, stride=2)
     levels: list[T] = []

@@ -114,9 +114,10 @@ def learn(
 ) -> dict[str, NDArray[np.float32]]:
     """Weights of ``design``, its normalisation folded into them.
 
-    :param images: uint8 [height, width, 3] of the design's size.
-    :param labels: classes of their pixels, uint8 [height, width]; with a design that has classes.
-    :param told: called after every step.
+    Args:
+        images: Uint8 [height, width, 3] of the design's size.
+        labels: Classes of their pixels, uint8 [height, width]; with a design that has classes.
+        told: Called after every step.
     """
     torch.set_num_threads(1)  # counts for this thread alone
     random = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""The network's part in a model: a graph, and what its outputs are worth beside our own."""
+"""The network's part in a model: an ONNX model, and what its outputs are worth beside our own."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lfv.engine.artifact import Contents
-from lfv.engine.backbone import Backbone
-from lfv.engine.custom_models.backbone import inspect_stored
 from lfv.engine.errors import ArtifactError
 from lfv.engine.learners import CLIP
 from lfv.engine.metrics import Floats
 from lfv.engine.network.design import Design
+from lfv.engine.onnx_safety import check_stored
+from lfv.engine.onnx_session import OnnxSession
 from lfv.engine.pixel_head import log_probabilities, summarise
+from lfv.engine.plugins import NETWORK
 
 Matrix = NDArray[np.float32]
 MapShare = float
 """Of the network in a model's maps, 0 to 1."""
-NETWORK = "network"
-"""Name of the part, and of the file in the artifact."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ class Network:
     width: int
     """Of the images that it is shown, in pixels."""
     height: int
-    graph: bytes
+    onnx_model: bytes
     stack: Stack | None
     """For verdicts; None where it has no say in them."""
     share: MapShare
@@ -104,12 +103,13 @@ class Network:
         """(width, height) an image is scaled to."""
         return self.width, self.height
 
-    def opened(self, *, threads: int = 1) -> Backbone:
+    def open(self, *, threads: int = 1) -> OnnxSession:
         """A session: uint8 [height, width, 3] to logits [classes, rows, columns], or [1, 1, 1].
 
-        :raises ArtifactError: if onnxruntime cannot load the graph.
+        Raises:
+            ArtifactError: If onnxruntime cannot load the model.
         """
-        return Backbone(self.graph, threads=threads)
+        return OnnxSession(self.onnx_model, threads=threads)
 
     def paint(self, own: Matrix, output: Matrix) -> Matrix:
         """The model's logits, of ours and the network's."""
@@ -130,17 +130,18 @@ class Network:
         }
 
     @classmethod
-    def from_contents(cls, contents: Contents, classes: int) -> Network | None:
-        """The stored network, inspected; None where the model has none.
+    def from_contents(cls, contents: Contents, classes: int) -> Network:
+        """The stored network, inspected.
 
-        :param classes: of the model's masks; 0 without any.
-        :raises ArtifactError: if its graph reaches outside itself, or is not as described.
+        Args:
+            classes: Of the model's masks; 0 without any.
+
+        Raises:
+            ArtifactError: If its ONNX model reaches outside itself, or is not as described.
         """
-        value: Any = contents.model.get(NETWORK)
-        if value is None:
-            return None
-        graph = contents.graphs[NETWORK]
-        model = inspect_stored(graph)
+        value: Any = contents.model[NETWORK]
+        onnx_model = contents.onnx_models[NETWORK]
+        model = check_stored(onnx_model)
         width, height = (int(side) for side in value["size"])
         stack = None if value["stack"] is None else Stack.from_json(value["stack"])
         share = float(value["share"])
@@ -149,13 +150,14 @@ class Network:
         design = Design(width, height, classes)
         if not design.is_possible or _shapes(model) != design.shapes or (share and not classes):
             raise ArtifactError("The model's network is not of the shape that it describes.")
-        return cls(width, height, graph, stack, share)
+        return cls(width, height, onnx_model, stack, share)
 
 
 def _shapes(model: Any) -> tuple[list[int], list[int]]:
     """Shape of the only input, and images and channels of the only output.
 
-    :raises ValueError: if there are others.
+    Raises:
+        ValueError: If there are others.
     """
     (source,), (output,) = model.graph.input, model.graph.output
     shapes = [

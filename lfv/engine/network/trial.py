@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lfv.engine.backbone import Backbone
 from lfv.engine.dataset import Dataset, load, load_labels
 from lfv.engine.grouping import Groups
 from lfv.engine.metrics import Floats
 from lfv.engine.network.availability import learning
-from lfv.engine.network.choosing import Verdict, choose_maps, choose_scores
 from lfv.engine.network.design import BATCH, STRIDE, Design
-from lfv.engine.network.graph import build_network
+from lfv.engine.network.onnx_export import build_network
+from lfv.engine.network.selection import Verdict, choose_maps, choose_scores
 from lfv.engine.network.stored import Network, score_of
+from lfv.engine.onnx_session import OnnxSession
 from lfv.engine.types import TrainingImage
 
 Matrix = NDArray[np.float32]
@@ -82,10 +82,11 @@ def try_network(
 ) -> Tried:
     """Train a network without each fold, and on everything if the folds speak for it.
 
-    :param scores: [images] our own, out of fold.
-    :param maps: our own logits, out of fold; None without masks.
-    :param for_scores: whether there is anything to improve in ``scores``.
-    :param progress: called with the share done.
+    Args:
+        scores: [images] our own, out of fold.
+        maps: Our own logits, out of fold; None without masks.
+        for_scores: Whether there is anything to improve in ``scores``.
+        progress: Called with the share done.
     """
     truth = data.truth
     if maps is None and not for_scores:
@@ -94,12 +95,12 @@ def try_network(
     shown = _look(data, design, executor)
     parts = [np.flatnonzero(folds != fold) for fold in np.unique(folds)]
     total = len(parts) + 1
-    graphs = _train(
+    onnx_models = _train(
         design, shown, parts, seed, executor, lambda done: progress(done * len(parts) / total)
     )
     outputs: list[Matrix] = [np.empty(0, np.float32)] * len(truth)
-    for fold, graph in zip(np.unique(folds), graphs, strict=True):
-        run = Backbone(graph)
+    for fold, onnx_model in zip(np.unique(folds), onnx_models, strict=True):
+        run = OnnxSession(onnx_model)
         for i in np.flatnonzero(folds == fold).tolist():
             outputs[i] = run(shown.images[i])
     verdict, stack, share, logits = Verdict(), None, 0.0, None
@@ -115,7 +116,7 @@ def try_network(
     if not verdict.used:
         return Tried(scores, logits, None, verdict)
     everything = [np.arange(len(truth))]
-    (graph,) = _train(
+    (onnx_model,) = _train(
         design,
         shown,
         everything,
@@ -123,7 +124,7 @@ def try_network(
         executor,
         lambda done: progress((len(parts) + done) / total),
     )
-    network = Network(design.width, design.height, graph, stack, share)
+    network = Network(design.width, design.height, onnx_model, stack, share)
     return Tried(scores, logits, network, verdict)
 
 

@@ -7,7 +7,6 @@ while it loads or is busy with an image.
 
 from __future__ import annotations
 
-import importlib
 import os
 import select
 import socket
@@ -18,6 +17,7 @@ from typing import Any
 
 import orjson
 
+from lfv.engine.seam import ImageRejected, LoadedModel, load_engine
 from lfv.server.hosting import frames
 from lfv.server.images import CONTENT_TYPES, UnusableImageError, check_header, sniff
 from lfv.server.options import Limits
@@ -27,18 +27,17 @@ def main(descriptor: int, artifact: Path, engine_name: str, limits: Limits) -> N
     with socket.socket(fileno=descriptor) as connection:
         threading.Thread(target=_end_with_service, args=[descriptor], daemon=True).start()
         try:
-            engine = importlib.import_module(engine_name)
-            predictor = engine.Predictor.load(artifact, threads=1)
+            model = load_engine(engine_name).load(artifact, threads=1)
         except Exception as error:  # noqa: BLE001 (whatever it is, the service has to know)
             frames.send(connection, {"failed": f"{type(error).__name__}: {error}"})
             return
-        frames.send(connection, {"ready": [predictor.width, predictor.height]})
+        frames.send(connection, {"ready": [model.width, model.height]})
         while True:
             try:
                 head, body = frames.receive(connection)
             except frames.FrameError:
                 return
-            frames.send(connection, *_answer(engine, predictor, head["content_type"], body, limits))
+            frames.send(connection, *_answer(model, head["content_type"], body, limits))
 
 
 def _end_with_service(descriptor: int) -> None:
@@ -49,20 +48,20 @@ def _end_with_service(descriptor: int) -> None:
 
 
 def _answer(
-    engine: Any, predictor: Any, content_type: str, body: bytes, limits: Limits
+    model: LoadedModel, content_type: str, body: bytes, limits: Limits
 ) -> tuple[dict[str, Any], bytes]:
     try:
         width, height = check_header(body, limits)
         if CONTENT_TYPES.get(content_type) != sniff(body):
             return {"rejected": f"the image is {sniff(body)}, not {content_type}"}, b""
-        if (width, height) != (predictor.width, predictor.height):
-            wanted = f"{predictor.width}x{predictor.height}"
+        if (width, height) != (model.width, model.height):
+            wanted = f"{model.width}x{model.height}"
             why = f"the image is {width}x{height} pixels; the model was trained with {wanted}"
             return {"rejected": why}, b""
-        prediction = predictor.predict(body)
+        prediction = model.predict(body)
     except UnusableImageError as error:
         return {"rejected": str(error)}, b""
-    except engine.ImageRejected as error:
+    except ImageRejected as error:
         return {"rejected": str(error)}, b""
     except Exception as error:  # noqa: BLE001 (one image must not end the unit)
         return {"broke": f"{type(error).__name__}: {error}"}, b""

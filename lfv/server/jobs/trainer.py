@@ -7,7 +7,6 @@ that started it is gone.
 
 from __future__ import annotations
 
-import importlib
 import os
 import signal
 import sys
@@ -17,6 +16,13 @@ from typing import IO, Any
 
 import orjson
 
+from lfv.engine.seam import (
+    Engine,
+    TrainingError,
+    TrainingImage,
+    TrainingOptions,
+    load_engine,
+)
 from lfv.server.home import DISK_FULL, is_disk_full
 
 
@@ -31,14 +37,14 @@ def main(job_path: str) -> None:
 
 
 def _train(job: dict[str, Any], answers: IO[bytes]) -> dict[str, Any]:
-    engine = importlib.import_module(job["engine"])
+    engine: Engine = load_engine(job["engine"])
 
     def progress(share: float, what: str) -> None:
         _say(answers, {"progress": share, "what": what})
 
-    def images(kind: str) -> list[Any]:
+    def images(kind: str) -> list[TrainingImage]:
         given = [
-            engine.TrainingImage(
+            TrainingImage(
                 source_ref=image["source_ref"],
                 path=Path(image["path"]),
                 is_anomalous=image["is_anomalous"],
@@ -56,13 +62,13 @@ def _train(job: dict[str, Any], answers: IO[bytes]) -> dict[str, Any]:
     _say(answers, {"damaged": damaged})
     given: dict[str, Any] = {role: Path(path) for role, path in job["graphs"].items()}
     if given:  # bounded when the service accepted it
-        given["graph_bytes"] = max(path.stat().st_size for path in given.values())
+        given["onnx_bytes"] = max(path.stat().st_size for path in given.values())
     if job["network"]:
         given["network"] = True
-    more = {"options": engine.TrainingOptions(**given)} if given else {}
     try:
-        outcome = engine.train(train, test, Path(job["output"]), progress=progress, **more)
-    except engine.TrainingError as error:
+        options, output = TrainingOptions(**given), Path(job["output"])
+        outcome = engine.train(train, test, output, options=options, progress=progress)
+    except TrainingError as error:
         return {"failed": str(error)}
     except OSError as error:
         if not is_disk_full(error):

@@ -1,6 +1,6 @@
 """From a detector and labelled images to a model version.
 
-Nothing in the detector is learned anew.  Its scores become probabilities and, where the masks show
+Nothing in the detector is learned anew. Its scores become probabilities and, where the masks show
 one type of anomaly, a level is chosen for its map; both without the image they are judged by.
 """
 
@@ -18,16 +18,16 @@ from threadpoolctl import threadpool_limits
 from lfv.engine import calibration
 from lfv.engine.checks import THUMBNAIL, border_of, check_variety, find_oddities
 from lfv.engine.crossval import OUTER_FOLDS, calibrated_probabilities
-from lfv.engine.custom_models.acceptance import Accepted, accept_detector, read_graph
+from lfv.engine.custom_models.acceptance import Accepted, accept_detector, read_onnx
 from lfv.engine.custom_models.detector import Detector, Reading, Scale, painted, reader
 from lfv.engine.dataset import Dataset, check_test, load, load_labels, read_training
 from lfv.engine.evaluation import Evaluated, evaluate
-from lfv.engine.finishing import Progress, finish, judge_test
+from lfv.engine.finishing import finish, judge_test
 from lfv.engine.grouping import Groups, grouped_folds, identity, near_duplicates, signature
 from lfv.engine.metrics import auroc
 from lfv.engine.normals import alarm_calibration
 from lfv.engine.report import Findings
-from lfv.engine.types import TrainingImage, TrainingOptions, TrainingOutcome
+from lfv.engine.types import Progress, TrainingImage, TrainingOptions, TrainingOutcome
 
 POOR_AUROC = 0.7
 """Below this the user is told that the detector hardly tells the classes apart."""
@@ -54,16 +54,17 @@ def recalibrate(
     options: TrainingOptions,
     progress: Progress,
 ) -> TrainingOutcome:
-    """Make a model of the detector at ``path``; as :func:`lfv.engine.training.train`.
+    """Make a model of the detector at ``path``; as :func:`lfv.engine.train`.
 
-    :raises TrainingError: if the images cannot be used.
-    :raises GraphRefused: if the detector cannot.
+    Raises:
+        TrainingError: If the images cannot be used.
+        OnnxRejected: If the detector cannot.
     """
     progress(0.0, "checking images")
     data, warnings = read_training(train)
     check_test(test, data.width, data.height)
     progress(0.05, "trying out the detector")
-    accepted = accept_detector(read_graph(path, options.graph_bytes))
+    accepted = accept_detector(read_onnx(path, options.onnx_bytes))
     with threadpool_limits(1), ThreadPoolExecutor(max(1, options.workers)) as executor:
         progress(0.1, "asking the detector")
         seen = _read(data, accepted, executor)
@@ -103,8 +104,8 @@ def recalibrate(
         warnings=tuple(warnings),
         remarks=(
             (
-                f"The verdicts are those of the detector {accepted.sha256[:12]}, which was "
-                "brought and not trained here: its scores were calibrated on these images."
+                f"The verdicts are those of the detector {accepted.sha256[:12]}, which "
+                "was not trained here: its scores were calibrated on these images."
             ),
             remark,
         ),
@@ -192,7 +193,7 @@ def _calibrated(
         anomaly_types=data.anomaly_types,
         background_color=data.background_color,
         view=accepted.view,
-        graph=accepted.body,
+        onnx_model=accepted.body,
         scale=scale,
         calibration=fit,
         threshold=calibration.THRESHOLD,

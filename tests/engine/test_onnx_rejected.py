@@ -9,21 +9,22 @@ import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto, helper
 
-from lfv.engine import GraphRefused
+from lfv.engine import OnnxRejected
 from lfv.engine.custom_models import trial
-from lfv.engine.custom_models.acceptance import accept_backbone, accept_detector, read_graph
-from lfv.engine.custom_models.inspection import MAX_DEPTH, MAX_NODES, closed, inspect
-from tests.support import graphs
-from tests.support.graphs import FLOAT, IMAGE
+from lfv.engine.custom_models.acceptance import accept_backbone, accept_detector, read_onnx
+from lfv.engine.custom_models.inspection import inspect
+from lfv.engine.onnx_safety import MAX_DEPTH, MAX_NODES, parse_closed
+from tests.support import onnx_models
+from tests.support.onnx_models import FLOAT, IMAGE
 
 
 def sound(**changes: object) -> ModelProto:
-    return graphs.matcher([graphs.tile(0)], **changes)  # type: ignore[arg-type]
+    return onnx_models.matcher([onnx_models.tile(0)], **changes)  # type: ignore[arg-type]
 
 
 def relu(shape: tuple[object, ...] = IMAGE, **more: object) -> ModelProto:
     node = helper.make_node("Relu", ["image"], ["maps"])
-    return graphs.model([node], {"maps": (FLOAT, IMAGE)}, shape=shape, **more)  # type: ignore[arg-type]
+    return onnx_models.model([node], {"maps": (FLOAT, IMAGE)}, shape=shape, **more)  # type: ignore[arg-type]
 
 
 def external() -> ModelProto:
@@ -37,7 +38,7 @@ def external() -> ModelProto:
 
 
 def external_in_a_branch() -> ModelProto:
-    made = graphs.nested(2)
+    made = onnx_models.nested(2)
     inner = made.graph.node[0].attribute[0].g.node[0].attribute[1].g
     inner.initializer.add(name="w", dims=[4], data_type=FLOAT, data_location=TensorProto.EXTERNAL)
     return made
@@ -106,7 +107,7 @@ STATIC: dict[str, tuple[Callable[[], ModelProto], str, str]] = {
     "own functions": (functions, "foreign_domain", "'pkg.mine'"),
     "lying tensor": (lying, "too_complex", "more numbers than the file holds"),
     "sparse bomb": (sparse, "too_complex", "sparse tensor"),
-    "nesting": (lambda: graphs.nested(MAX_DEPTH + 1), "too_complex", "deep"),
+    "nesting": (lambda: onnx_models.nested(MAX_DEPTH + 1), "too_complex", "deep"),
     "many nodes": (many_nodes, "too_complex", "nodes"),
     "unknown operator": (unknown_operator, "invalid", "Rulu"),
     "batch of two": (lambda: relu((2, 3, 64, 64)), "batch", "exactly 2 images"),
@@ -124,15 +125,15 @@ STATIC: dict[str, tuple[Callable[[], ModelProto], str, str]] = {
 @pytest.mark.parametrize("kind", STATIC)
 def test_what_is_refused_unrun(kind: str) -> None:
     make, reason, message = STATIC[kind]
-    with pytest.raises(GraphRefused, match=message) as refused:
+    with pytest.raises(OnnxRejected, match=message) as refused:
         inspect(make().SerializeToString())
     assert refused.value.reason == reason
 
 
 def test_a_file_cut_short_anywhere_is_refused() -> None:
-    whole = graphs.darkness_detector().SerializeToString()
+    whole = onnx_models.darkness_detector().SerializeToString()
     for length in range(0, len(whole) - 1, 7):
-        with pytest.raises(GraphRefused):
+        with pytest.raises(OnnxRejected):
             inspect(whole[:length])
 
 
@@ -145,8 +146,8 @@ def test_damage_anywhere_is_refused_or_harmless() -> None:
         for position in random.integers(0, len(body), 3):
             body[position] = random.integers(0, 256)
         try:
-            closed(bytes(body))
-        except GraphRefused:
+            parse_closed(bytes(body))
+        except OnnxRejected:
             refused += 1
     assert refused
 
@@ -159,10 +160,10 @@ def test_files(tmp_path: Path) -> None:
         (tmp_path, 100, "unreadable"),
         (tmp_path / "none.onnx", 100, "unreadable"),
     ):
-        with pytest.raises(GraphRefused) as refused:
-            read_graph(wanted, limit)
+        with pytest.raises(OnnxRejected) as refused:
+            read_onnx(wanted, limit)
         assert refused.value.reason == reason
-    assert len(read_graph(path, 3 * 1024 * 1024)) == 3 * 1024 * 1024
+    assert len(read_onnx(path, 3 * 1024 * 1024)) == 3 * 1024 * 1024
 
 
 def tried(made: ModelProto, **limits: float) -> trial.Trial:
@@ -171,19 +172,19 @@ def tried(made: ModelProto, **limits: float) -> trial.Trial:
 
 
 def test_an_endless_graph_is_stopped() -> None:
-    with pytest.raises(GraphRefused, match="more than 1 s") as refused:
-        tried(graphs.endless(), seconds=1)
+    with pytest.raises(OnnxRejected, match="more than 1 s") as refused:
+        tried(onnx_models.endless(), seconds=1)
     assert refused.value.reason == "too_slow"
 
 
 def test_a_graph_that_swells_is_stopped() -> None:
-    with pytest.raises(GraphRefused, match="1024 MiB") as refused:
-        tried(graphs.swelling(), memory=1 << 30)
+    with pytest.raises(OnnxRejected, match="1024 MiB") as refused:
+        tried(onnx_models.swelling(), memory=1 << 30)
     assert refused.value.reason == "out_of_memory"
 
 
 def test_what_runs_but_gives_nonsense_is_refused() -> None:
-    no_number = graphs.model(
+    no_number = onnx_models.model(
         [
             helper.make_node("Log", ["negative"], ["log"]),
             helper.make_node("Neg", ["abs"], ["negative"]),
@@ -191,32 +192,32 @@ def test_what_runs_but_gives_nonsense_is_refused() -> None:
         ][::-1],
         {"log": (FLOAT, IMAGE)},
     )
-    chance = graphs.model(
+    chance = onnx_models.model(
         [helper.make_node("RandomNormalLike", ["image"], ["maps"])], {"maps": (FLOAT, IMAGE)}
     )
-    wrong = graphs.model(
+    wrong = onnx_models.model(
         [helper.make_node("MatMul", ["image", "w"], ["maps"])],
         {"maps": (FLOAT, ["n", "c", "h", "w"])},
         {"w": np.ones((5, 5), np.float32)},
     )
     for made, reason in ((no_number, "not_finite"), (chance, "not_repeatable"), (wrong, "broke")):
-        with pytest.raises(GraphRefused) as refused:
+        with pytest.raises(OnnxRejected) as refused:
             tried(made)
         assert refused.value.reason == reason
 
 
 def test_outputs_that_fit_no_part_are_refused() -> None:
-    pooled = graphs.model(
+    pooled = onnx_models.model(
         [
             helper.make_node("GlobalAveragePool", ["image"], ["mean"]),
             helper.make_node("Flatten", ["mean"], ["flat"]),
         ],
         {"flat": (FLOAT, ["n", 3])},
     ).SerializeToString()
-    with pytest.raises(GraphRefused, match=r"it gives flat \(float32 \[1, 3\]\)") as refused:
+    with pytest.raises(OnnxRejected, match=r"it returns flat \(float32 \[1, 3\]\)") as refused:
         accept_backbone(pooled)
     assert refused.value.reason == "outputs"
-    with pytest.raises(GraphRefused, match="pred_score") as refused:
+    with pytest.raises(OnnxRejected, match="pred_score") as refused:
         accept_detector(pooled)
     assert refused.value.reason == "outputs"
 
@@ -225,7 +226,7 @@ def test_images_come_as_the_graph_takes_them() -> None:
     """Channels last, samples of 8 bits, luminance: each gives what it should."""
     node = helper.make_node("Cast", ["image"], ["planes"], to=FLOAT)
     turned = helper.make_node("Transpose", ["planes"], ["maps"], perm=[0, 3, 1, 2])
-    made = graphs.model(
+    made = onnx_models.model(
         [node, turned],
         {"maps": (FLOAT, [1, 1, 48, 64])},
         shape=(1, 48, 64, 1),
@@ -234,12 +235,12 @@ def test_images_come_as_the_graph_takes_them() -> None:
     accepted = accept_backbone(made.SerializeToString(), (640, 480))
     assert accepted.view.size == (64, 48)
     assert (accepted.view.rows, accepted.view.columns) == (48, 64)
-    from lfv.engine.custom_models.graphs import BackboneViewer
+    from lfv.engine.custom_models.runner import CustomExtractor
 
     white = np.full((48, 64, 3), 255, np.uint8)
-    assert (BackboneViewer(accepted.view, accepted.body)(white) == 255).all()
+    assert (CustomExtractor(accepted.view, accepted.body)(white) == 255).all()
     plain = relu(metadata={"lfv.mean": "0.5,0.5,0.5", "lfv.std": "0.25,0.25,0.25"})
     accepted = accept_backbone(plain.SerializeToString(), (640, 480))
     assert accepted.view.size == (384, 288)
     large = np.full((288, 384, 3), 255, np.uint8)
-    assert np.allclose(BackboneViewer(accepted.view, accepted.body)(large), 2.0)
+    assert np.allclose(CustomExtractor(accepted.view, accepted.body)(large), 2.0)

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lfv.engine.alignment import Aligner
-from lfv.engine.custom_models.graphs import BackboneViewer
 from lfv.engine.descriptors import Description, describe
 from lfv.engine.positional import coarse
 from lfv.engine.views import View, Viewer
@@ -27,7 +26,7 @@ PIXELS = "pixels"
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Observation:
     """What is known of one image."""
 
     descriptions: Mapping[str, Description]
@@ -49,38 +48,33 @@ def scaled(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
 
 
 class Observer:
-    """Computes evidence with a fixed set of views."""
+    """Computes observations with a fixed set of views."""
 
     def __init__(
         self,
         views: Mapping[str, View],
         aligner: Aligner | None,
         *,
-        graphs: Mapping[str, bytes] | None = None,
-        backbone: BackboneViewer | None = None,
+        onnx_models: Mapping[str, bytes] | None = None,
         with_maps: bool = True,
         threads: int = 1,
     ) -> None:
         self.views = dict(views)
         self.aligner = aligner
-        self.backbone = backbone
-        """A brought one, which is given the image decoded anew at its own size."""
         self._with_maps = with_maps
         self._viewers = {
-            name: Viewer(view, None if graphs is None else graphs[name], threads=threads)
+            name: Viewer(view, None if onnx_models is None else onnx_models[name], threads=threads)
             for name, view in views.items()
         }
 
     @property
-    def graphs(self) -> dict[str, bytes]:
-        """View name to serialised ONNX graph."""
-        return {name: viewer.graph for name, viewer in self._viewers.items()}
+    def onnx_models(self) -> dict[str, bytes]:
+        """View name to serialised ONNX model."""
+        return {name: viewer.onnx_model for name, viewer in self._viewers.items()}
 
     @property
     def decode_size(self) -> tuple[int, int]:
         """(width, height) of the largest view: what an image is decoded at."""
-        if not self.views and self.backbone is not None:
-            return self.backbone.view.size
         return max((view.size for view in self.views.values()), key=lambda size: size[0] * size[1])
 
     def features(self, name: str, pixels: NDArray[np.uint8]) -> Matrix:
@@ -90,8 +84,8 @@ class Observer:
             view = self.aligner(view)
         return self._viewers[name](view)
 
-    def __call__(self, pixels: NDArray[np.uint8]) -> Evidence:
-        """Evidence from uint8 [height, width, 3] of ``decode_size``."""
+    def __call__(self, pixels: NDArray[np.uint8]) -> Observation:
+        """Observation from uint8 [height, width, 3] of ``decode_size``."""
         descriptions: dict[str, Description] = {}
         maps: Matrix | None = None
         for name in self.views:
@@ -101,24 +95,24 @@ class Observer:
             descriptions[name] = describe(features)
             if name == OVERVIEW and self._with_maps:
                 maps = coarse(features)
-        return Evidence(descriptions, maps)
+        return Observation(descriptions, maps)
 
 
-def statistics(evidence: Sequence[Evidence], view: str) -> Matrix:
+def statistics(observations: Sequence[Observation], view: str) -> Matrix:
     """[images, values] of one view."""
-    return np.stack([e.descriptions[view].statistics for e in evidence])
+    return np.stack([e.descriptions[view].statistics for e in observations])
 
 
-def layouts(evidence: Sequence[Evidence]) -> Matrix:
+def layouts(observations: Sequence[Observation]) -> Matrix:
     """[images, values]: statistics and regions of the overview."""
     return np.stack(
         [
             np.concatenate([e.descriptions[OVERVIEW].statistics, e.descriptions[OVERVIEW].regions])
-            for e in evidence
+            for e in observations
         ]
     )
 
 
-def all_maps(evidence: Sequence[Evidence]) -> Matrix:
+def all_maps(observations: Sequence[Observation]) -> Matrix:
     """[images, channels, rows, columns] of the overview."""
-    return np.stack([e.maps for e in evidence if e.maps is not None])
+    return np.stack([e.maps for e in observations if e.maps is not None])

@@ -26,7 +26,7 @@ def model(
     """A model with one input, ``image``, and outputs of these types and shapes."""
     graph = helper.make_graph(
         list(nodes),
-        "brought",
+        "custom",
         [helper.make_tensor_value_info("image", kind, shape)],
         [helper.make_tensor_value_info(name, *told) for name, told in outputs.items()],
         [numpy_helper.from_array(value, name) for name, value in (weights or {}).items()],

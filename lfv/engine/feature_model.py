@@ -1,6 +1,6 @@
-"""The analytic feature backbone as an ONNX graph, built with ``onnx.helper``.
+"""The analytic feature backbone as an ONNX model, built with ``onnx.helper``.
 
-No weights are learned or downloaded: every filter is a formula.  Input ``image`` is uint8
+No weights are learned or downloaded: every filter is a formula. Input ``image`` is uint8
 [1, height, width, 3] RGB; output ``features`` is float32 [1, channels, height / stride,
 width / stride].
 
@@ -8,7 +8,7 @@ Per pyramid level (each half the size of the one above), from luminance: gradien
 Hessian anisotropy (ridges, cracks), both eigenvalues of the structure tensor (edges, corners),
 local standard deviation, and morphological top-hats (thin bright and thin dark structures; Serra
 1982); the Laplacian and the second derivatives along and across the gradient (isophote curvature:
-notches and spurs on an edge); and local mean.  Coloured images add opponent colours.
+notches and spurs on an edge); and local mean. Coloured images add opponent colours.
 
 Levels finer than the output are pooled twice, by mean and by maximum: the mean says what a cell
 is made of, the maximum keeps a defect that is one pixel wide.
@@ -44,8 +44,8 @@ _WINDOW = 5
 
 
 @dataclass(frozen=True)
-class BackboneSpec:
-    """What the graph computes.
+class FeatureSpec:
+    """What the model computes.
 
     Width and height must be multiples of ``2 ** (levels - 1)`` and of ``stride``; ``stride`` is a
     power of two.
@@ -119,7 +119,7 @@ class GraphBuilder:
         return name
 
     def finished(self, name: str, result: str, shown: list[int], given: list[int]) -> bytes:
-        """The graph from ``image``, uint8 of shape ``shown``, to ``features``, float32 of shape
+        """The model from ``image``, uint8 of shape ``shown``, to ``features``, float32 of shape
         ``given``, serialised.
         """
         self.nodes.append(helper.make_node("Identity", [result], ["features"], "features"))
@@ -226,7 +226,7 @@ def _level(
     return unsigned, signed, [mean, *opponents]
 
 
-def _surroundings(graph: GraphBuilder, colours: str, spec: BackboneSpec, level: int) -> list[str]:
+def _surroundings(graph: GraphBuilder, colours: str, spec: FeatureSpec, level: int) -> list[str]:
     """How each position differs from what lies around it, per colour and radius.
 
     Of the four pairs of opposite neighbours: the highest of their lower ones and the lowest of
@@ -278,15 +278,16 @@ def _top_hats(graph: GraphBuilder, luminance: str) -> tuple[str, str]:
 Layers = Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]]
 
 
-def build_backbone(
-    spec: BackboneSpec, head: Layers = (), projection: NDArray[np.float32] | None = None
+def build_feature_model(
+    spec: FeatureSpec, head: Layers = (), projection: NDArray[np.float32] | None = None
 ) -> bytes:
     """The graph for one working size, serialised.
 
-    :param head: layers of a pixel network, weight [inputs, outputs] and bias [outputs]; with them
-        ``features`` holds its logits instead.
-    :param projection: [channels, outputs]; with ``head``, these linear maps of the features follow
-        the logits.
+    Args:
+        head: Layers of a pixel network, weight [inputs, outputs] and bias [outputs]; with them
+            ``features`` holds its logits instead.
+        projection: [channels, outputs]; with ``head``, these linear maps of the features follow the
+            logits.
     """
     graph = GraphBuilder()
     pixels = graph.add("Cast", "image", to=TensorProto.FLOAT)

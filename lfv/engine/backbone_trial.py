@@ -1,4 +1,4 @@
-"""Whether a brought backbone helps: decided inside each outer fold, like everything else.
+"""Whether a user's backbone helps: decided inside each outer fold, like everything else.
 
 It has to earn its place, since it makes the model larger and slower: a gain that chance alone
 gives easily is not enough.
@@ -13,15 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from lfv.engine.backbone import BACKBONE, Backbone, Painter, look
 from lfv.engine.comparison import Comparison
-from lfv.engine.custom_models.acceptance import Accepted
-from lfv.engine.custom_models.backbone import BROUGHT, BroughtBackbone, Painter, look
 from lfv.engine.dataset import Dataset
 from lfv.engine.ensemble import Ensemble, fit_ensemble
-from lfv.engine.evidence import Evidence
 from lfv.engine.experts import DETAIL_EXPERTS, Member
 from lfv.engine.grouping import Groups
 from lfv.engine.metrics import Bools
+from lfv.engine.observations import Observation
 from lfv.engine.pixels import PixelResults
 
 LEAST_GAIN = 0.005
@@ -36,7 +35,7 @@ OVERLAP_GAIN = 0.01
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of a brought backbone."""
+    """What came of a backbone."""
 
     sha256: str
     in_experts: bool = False
@@ -75,18 +74,19 @@ class BackboneTrial:
     def __init__(
         self,
         data: Dataset,
-        accepted: Accepted,
+        backbone: Backbone,
         grid: tuple[int, int] | None,
         executor: Executor,
     ) -> None:
         """Show it every image.
 
-        :param grid: (rows, columns) of the pixel network; None without masks.
+        Args:
+            grid: (rows, columns) of the pixel network; None without masks.
         """
-        self._accepted = accepted
-        self.sights, self._reducer = look(data, accepted, grid, executor)
+        self._backbone = backbone
+        self.features, self._reducer = look(data, backbone, grid, executor)
         self.painter: Painter | None = None
-        self.verdict = Verdict(accepted.sha256)
+        self.verdict = Verdict(backbone.sha256)
 
     def paint(self, own: PixelResults, other: PixelResults, folds: Groups) -> PixelResults:
         """Choose between pixel networks without and with it."""
@@ -97,35 +97,34 @@ class BackboneTrial:
         self.verdict = replace(self.verdict, in_pixels=taken, overlap=overlap)
         return chosen
 
-    def described(self, evidence: Sequence[Evidence]) -> list[Evidence]:
-        """The evidence with what it sees added."""
+    def described(self, observations: Sequence[Observation]) -> list[Observation]:
+        """The observations with what it sees added."""
         return [
-            replace(one, descriptions={**one.descriptions, BROUGHT: sight.description})
-            for one, sight in zip(evidence, self.sights, strict=True)
+            replace(one, descriptions={**one.descriptions, BACKBONE: seen.description})
+            for one, seen in zip(observations, self.features, strict=True)
         ]
 
     def judge(self, ensemble: Ensemble) -> None:
         """Note what a choice between sets of experts without and with it came to."""
         self.verdict = replace(
-            self.verdict, in_experts=BROUGHT in ensemble.views, auroc=aurocs(ensemble)
+            self.verdict, in_experts=BACKBONE in ensemble.views, auroc=aurocs(ensemble)
         )
 
-    def backbone(self) -> BroughtBackbone | None:
-        """Its part in the model, if it has one."""
-        if not self.verdict.used:
-            return None
-        return BroughtBackbone(self._accepted.view, self._accepted.body, self.painter)
+    @property
+    def kept(self) -> Backbone | None:
+        """The backbone, if the model is to keep it."""
+        return self._backbone if self.verdict.used else None
 
 
 def rival_sets(own: Sequence[Sequence[Member]], *, pixels: bool) -> list[tuple[Member, ...]]:
     """Sets of experts with the backbone: instead of our views, and beside all of them."""
-    brought = tuple((kind, BROUGHT) for kind in DETAIL_EXPERTS)
-    instead = (*own[0], *brought) if pixels else brought
-    return [instead, (*own[-1], *brought)]
+    theirs = tuple((kind, BACKBONE) for kind in DETAIL_EXPERTS)
+    instead = (*own[0], *theirs) if pixels else theirs
+    return [instead, (*own[-1], *theirs)]
 
 
 def fit_best(
-    evidence: Sequence[Evidence],
+    observations: Sequence[Observation],
     truth: Bools,
     groups: Groups,
     sets: Sequence[Sequence[Member]],
@@ -133,10 +132,10 @@ def fit_best(
     seed: int,
 ) -> Ensemble:
     """The best ensemble of ``sets``, or of ``rivals`` if those are clearly better."""
-    own = fit_ensemble(evidence, truth, groups, sets, seed)
+    own = fit_ensemble(observations, truth, groups, sets, seed)
     if not rivals:
         return own
-    other = fit_ensemble(evidence, truth, groups, rivals, seed)
+    other = fit_ensemble(observations, truth, groups, rivals, seed)
     trials = (*own.trials, *other.trials)
     without, with_it = (max(trial.auroc for trial in one.trials) for one in (own, other))
     helps = with_it - without >= gain_needed(without, truth)
@@ -160,8 +159,8 @@ def standard_error(area: float, truth: Bools) -> float:
 
 def aurocs(ensemble: Ensemble) -> tuple[float, float]:
     """AUROC in cross-validation of the best set without and the best with the backbone."""
-    without = [trial.auroc for trial in ensemble.trials if BROUGHT not in trial.views]
-    with_it = [trial.auroc for trial in ensemble.trials if BROUGHT in trial.views]
+    without = [trial.auroc for trial in ensemble.trials if BACKBONE not in trial.views]
+    with_it = [trial.auroc for trial in ensemble.trials if BACKBONE in trial.views]
     return max(without), max(with_it)
 
 

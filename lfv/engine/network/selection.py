@@ -1,6 +1,6 @@
 """Whether verdicts and masks are better with the network: by the others, for each outer fold.
 
-Only out-of-fold outputs are looked at.  What a fold is answered with was decided without it; what
+Only out-of-fold outputs are looked at. What a fold is answered with was decided without it; what
 the model keeps is decided on all of them.
 """
 
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lfv.engine.backbone_trial import OVERLAP_GAIN, gain_needed
 from lfv.engine.comparison import Comparison
-from lfv.engine.custom_models.choosing import OVERLAP_GAIN, gain_needed
 from lfv.engine.grouping import Groups
 from lfv.engine.learners import CLIP, fit_stack
 from lfv.engine.metrics import Bools, Floats, auroc
@@ -61,7 +61,8 @@ class Verdict:
 def fit_scores(own: Floats, network: Floats, truth: Bools) -> Stack:
     """How to weigh the network's scores beside our own.
 
-    :param own: [images] scores that grow with anomaly, from models that had not seen the image.
+    Args:
+        own: [images] scores that grow with anomaly, from models that had not seen the image.
     """
     pairs = [(float(np.median(s)), float(s.std()) + 1e-9) for s in (own, network)]
     standard = [
@@ -114,9 +115,10 @@ def choose_maps(
     """Logits to judge the model by, the network's share in the model's maps, and the mean IoU of
     the anomaly types in the cells, without it and with the best share.
 
-    :param own: [classes, rows, columns] for each image, from models that had not seen it.
-    :param network: the same, of the network's grid.
-    :param labels: [rows, columns] on the network's grid; None where nobody knows.
+    Args:
+        own: [classes, rows, columns] for each image, from models that had not seen it.
+        network: The same, of the network's grid.
+        labels: [rows, columns] on the network's grid; None where nobody knows.
     """
     shares: tuple[MapShare, ...] = (0.0, *SHARES)
     maps = {

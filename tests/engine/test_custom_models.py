@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import ModelProto
 from PIL import Image
 
 from lfv.engine import (
     ArtifactError,
-    GraphRefused,
+    OnnxRejected,
     Predictor,
     TrainingError,
     TrainingImage,
@@ -23,12 +24,12 @@ from lfv.engine import (
     TrainingOutcome,
     train,
 )
-from tests.support import graphs
+from tests.support import onnx_models
 
 Make = Callable[..., list[TrainingImage]]
 COLORS = {"#23A436": "mark"}
-PATTERN = graphs.tile(5)
-OTHERS = [graphs.tile(seed) for seed in range(40, 44)]
+PATTERN = onnx_models.tile(5)
+OTHERS = [onnx_models.tile(seed) for seed in range(40, 44)]
 
 
 def noisy(
@@ -45,7 +46,7 @@ def noisy(
         wrong = number % 2 == 1
         # The ground is made of tiles too, so that neither edges nor statistics tell them apart.
         cells = random.integers(0, 2**31, (4, 6))
-        plane = np.block([[graphs.tile(int(seed)) for seed in row] for row in cells])
+        plane = np.block([[onnx_models.tile(int(seed)) for seed in row] for row in cells])
         top, left = (int(16 * random.integers(0, n)) for n in (3, 5))
         if wrong:
             plane[top : top + 32, left : left + 32] = np.tile(PATTERN, (2, 2))[
@@ -72,12 +73,12 @@ def saved(folder: Path, name: str, body: bytes) -> Path:
     return path
 
 
-HELPFUL = graphs.matcher([PATTERN, *OTHERS], shape=(1, 3, 64, 96)).SerializeToString()
+HELPFUL = onnx_models.matcher([PATTERN, *OTHERS], shape=(1, 3, 64, 96)).SerializeToString()
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("brought")
+    return tmp_path_factory.mktemp("custom")
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +130,7 @@ def test_a_damaged_or_exchanged_backbone_is_refused(
     (model / "backbone.onnx").unlink()
     with pytest.raises(ArtifactError, match=r"backbone\.onnx is missing"):
         Predictor.load(model)
-    foreign = graphs.matcher([PATTERN])
+    foreign = onnx_models.matcher([PATTERN])
     foreign.graph.node[0].domain = "evil"
     forge(model, "backbone.onnx", foreign.SerializeToString())
     with pytest.raises(ArtifactError, match="operator domain 'evil'"):
@@ -140,7 +141,7 @@ def test_a_damaged_or_exchanged_backbone_is_refused(
 
 
 def test_a_useless_backbone_is_not_kept(make_plates: Make, tmp_path: Path) -> None:
-    useless = graphs.matcher(OTHERS).SerializeToString()
+    useless = onnx_models.matcher(OTHERS).SerializeToString()
     path = saved(tmp_path, "useless.onnx", useless)
     options = TrainingOptions(backbone=path, report=False)
     images = noisy(tmp_path / "images", 20, brighter=10)
@@ -154,7 +155,7 @@ def test_a_useless_backbone_is_not_kept(make_plates: Make, tmp_path: Path) -> No
 
 
 def test_a_backbone_can_paint(folder: Path, tmp_path: Path) -> None:
-    sharp = graphs.matcher([PATTERN, *OTHERS], shape=(1, 3, 64, 96), stride=8)
+    sharp = onnx_models.matcher([PATTERN, *OTHERS], shape=(1, 3, 64, 96), stride=8)
     path = saved(tmp_path, "sharp.onnx", sharp.SerializeToString())
     options = TrainingOptions(backbone=path, report=False)
     images = noisy(folder / "masked", 20, masks=True)
@@ -177,17 +178,17 @@ def test_refusals_reach_the_user(make_plates: Make, tmp_path: Path) -> None:
     images = make_plates(12, 12)
     torn = saved(tmp_path, "torn.onnx", HELPFUL[:100])
     for options in (TrainingOptions(backbone=torn), TrainingOptions(detector=torn)):
-        with pytest.raises(GraphRefused, match="cut short"):
+        with pytest.raises(OnnxRejected, match="cut short"):
             train(images, [], tmp_path / "model", options=options)
-    small = TrainingOptions(backbone=torn, graph_bytes=50)
-    with pytest.raises(GraphRefused, match="larger than the limit"):
+    small = TrainingOptions(backbone=torn, onnx_bytes=50)
+    with pytest.raises(OnnxRejected, match="larger than the limit"):
         train(images, [], tmp_path / "model", options=small)
-    with pytest.raises(TrainingError, match="a backbone or a detector"):
+    with pytest.raises(TrainingError, match="either a detector or a backbone"):
         train(images, [], tmp_path, options=TrainingOptions(backbone=torn, detector=torn))
     assert not (tmp_path / "model").exists()
 
 
-DARKNESS = graphs.darkness_detector().SerializeToString()
+DARKNESS = onnx_models.darkness_detector().SerializeToString()
 
 
 def test_a_detector_becomes_a_model(make_plates: Make, tmp_path: Path) -> None:
@@ -212,7 +213,7 @@ def test_a_detector_becomes_a_model(make_plates: Make, tmp_path: Path) -> None:
         with Image.open(io.BytesIO(verdict.mask_png)) as mask:
             assert mask.size == (96, 80)
     page = (tmp_path / "model" / "report" / "report.html").read_text()
-    assert "brought and not trained here" in page
+    assert "was not trained here" in page
     moved = Path(shutil.copytree(tmp_path / "model", tmp_path / "moved"))
     forge(moved, "detector.onnx", HELPFUL[:80])
     with pytest.raises(ArtifactError, match="not an ONNX file"):
@@ -222,21 +223,21 @@ def test_a_detector_becomes_a_model(make_plates: Make, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("detector", "masks", "kinds", "told"),
     [
-        (graphs.darkness_detector(maps=False), True, ("scratch",), "has no anomaly map"),
+        (onnx_models.darkness_detector(maps=False), True, ("scratch",), "has no anomaly map"),
         (
-            graphs.darkness_detector(score=False, names=("s", "output")),
+            onnx_models.darkness_detector(score=False, names=("s", "output")),
             False,
             ("scratch",),
             "no masks",
         ),
-        (graphs.darkness_detector(), True, ("scratch", "stain"), "single anomaly map can"),
+        (onnx_models.darkness_detector(), True, ("scratch", "stain"), "single anomaly map can"),
     ],
     ids=["score-only", "map-by-another-name", "two-types"],
 )
 def test_detectors_that_give_verdicts_only(
     make_plates: Make,
     tmp_path: Path,
-    detector: graphs.ModelProto,
+    detector: ModelProto,
     masks: bool,
     kinds: tuple[str, ...],
     told: str,
@@ -253,7 +254,7 @@ def test_detectors_that_give_verdicts_only(
 
 
 def test_a_detector_that_sees_nothing_is_called_that(make_plates: Make, tmp_path: Path) -> None:
-    blind = graphs.darkness_detector()
+    blind = onnx_models.darkness_detector()
     blind.graph.node[2].op_type = "Add"  # now what is bright is odd
     options = TrainingOptions(
         detector=saved(tmp_path, "d.onnx", blind.SerializeToString()), report=False

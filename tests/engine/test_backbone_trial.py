@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lfv.engine.custom_models.choosing import gain_needed, standard_error
+from lfv.engine.backbone_trial import gain_needed, standard_error
 
 
 def test_the_standard_error_is_that_of_resampled_images() -> None:

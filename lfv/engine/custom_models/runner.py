@@ -1,4 +1,4 @@
-"""From an image's pixels to the outputs of a graph that a user brought."""
+"""Runs a user's ONNX model on an image."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from lfv.engine.custom_models.inspection import ImageInput, first_line
+from lfv.engine.custom_models.inspection import ImageInput
 from lfv.engine.errors import ArtifactError
+from lfv.engine.onnx_safety import first_line
 
 Matrix = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -31,7 +32,7 @@ def open_session(body: bytes, *, threads: int = 1) -> ort.InferenceSession:
 
 
 def tensor_of(source: ImageInput, pixels: Pixels) -> NDArray[Any]:
-    """uint8 [height, width, 3] RGB as the graph takes it."""
+    """uint8 [height, width, 3] RGB as the model takes it."""
     image: NDArray[Any] = pixels
     if source.channels == 1:
         image = (pixels.astype(np.float32) @ _LUMINANCE)[..., None]
@@ -46,8 +47,8 @@ def tensor_of(source: ImageInput, pixels: Pixels) -> NDArray[Any]:
 
 
 @dataclass(frozen=True)
-class BroughtView:
-    """How a brought graph looks at images: the place of a view among our own."""
+class CustomView:
+    """How images are given to a user's model, and which of its outputs are read."""
 
     width: int
     """Images are scaled to this, their aspect with them."""
@@ -58,8 +59,6 @@ class BroughtView:
     rows: int
     """Of the joined maps, or of the detector's; 0 for none."""
     columns: int
-
-    tiles_across = tiles_down = 1
 
     @property
     def size(self) -> tuple[int, int]:
@@ -76,7 +75,7 @@ class BroughtView:
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> BroughtView:
+    def from_json(cls, value: Mapping[str, Any]) -> CustomView:
         """Inverse of :meth:`to_json`."""
         (width, height), (rows, columns) = value["size"], value["grid"]
         source = ImageInput.from_json(value["brought"])
@@ -84,21 +83,23 @@ class BroughtView:
         return cls(int(width), int(height), source, outputs, int(rows), int(columns))
 
 
-class GraphRunner:
-    """A brought graph in a session of its own."""
+class OnnxRunner:
+    """A user's ONNX model in a session."""
 
     def __init__(self, body: bytes, source: ImageInput, *, threads: int = 1) -> None:
-        """:raises ArtifactError: if onnxruntime cannot load it."""
+        """Raises:
+        ArtifactError: If onnxruntime cannot load it.
+        """
         self._source = source
         try:
             self._session = open_session(body, threads=threads)
         except Exception as error:
             raise ArtifactError(
-                f"The model's graph cannot be loaded: {first_line(error)}"
+                f"The model's ONNX file cannot be loaded: {first_line(error)}"
             ) from error
 
     def __call__(self, pixels: Pixels, outputs: Sequence[str]) -> list[Matrix]:
-        """The named outputs for uint8 [height, width, 3] of the size that the graph takes."""
+        """The named outputs for uint8 [height, width, 3] of the size that the model takes."""
         feed = {self._source.name: tensor_of(self._source, pixels)}
         return [
             np.clip(np.nan_to_num(value.astype(np.float32), posinf=LARGEST), -LARGEST, LARGEST)
@@ -106,13 +107,18 @@ class GraphRunner:
         ]
 
 
-class BackboneViewer:
-    """Computes the joined feature maps of a brought backbone."""
+class CustomExtractor:
+    """Computes the joined feature maps of a user's backbone."""
 
-    def __init__(self, view: BroughtView, graph: bytes, *, threads: int = 1) -> None:
+    def __init__(self, view: CustomView, onnx_model: bytes, *, threads: int = 1) -> None:
         self.view = view
-        self.graph = graph
-        self._run = GraphRunner(graph, view.source, threads=threads)
+        self.onnx_model = onnx_model
+        self._run = OnnxRunner(onnx_model, view.source, threads=threads)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the images it takes."""
+        return self.view.size
 
     def __call__(self, pixels: Pixels) -> Matrix:
         """uint8 [height, width, 3] of the view's size to float32 [channels, rows, columns]."""

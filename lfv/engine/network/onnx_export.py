@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from lfv.engine.graph import GraphBuilder
+from lfv.engine.feature_model import GraphBuilder
 from lfv.engine.network.design import Design, built
 
 Weights = Mapping[str, NDArray[np.float32]]
@@ -71,8 +71,9 @@ class _Nodes(GraphBuilder):
 def build_network(design: Design, weights: Weights) -> bytes:
     """The graph, serialised.
 
-    :raises KeyError: if a layer lacks its weights.
-    :raises ValueError: if a layer is of another width.
+    Raises:
+        KeyError: If a layer lacks its weights.
+        ValueError: If a layer is of another width.
     """
     nodes = _Nodes(weights)
     planar = nodes.add(

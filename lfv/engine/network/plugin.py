@@ -1,0 +1,64 @@
+"""What the engine's core asks of networks."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+from dataclasses import replace
+
+from lfv.engine.artifact import Contents
+from lfv.engine.dataset import Dataset
+from lfv.engine.fitting import GOOD_ENOUGH, Fitted
+from lfv.engine.grouping import Groups
+from lfv.engine.metrics import auroc
+from lfv.engine.network.availability import learning
+from lfv.engine.network.selection import Verdict
+from lfv.engine.network.stored import Network
+from lfv.engine.network.trial import try_network
+from lfv.engine.plugins import NetworkPlugin
+from lfv.engine.types import Progress, TrainingOptions
+
+DETAIL = "Network"
+"""Name of the verdict in the evaluation's details."""
+
+
+class _Networks:
+    def require(self) -> None:
+        learning()
+
+    def improve(
+        self,
+        data: Dataset,
+        fitted: Fitted,
+        folds: Groups,
+        options: TrainingOptions,
+        executor: Executor,
+        progress: Progress,
+    ) -> Fitted:
+        truth, pixels, scores = data.truth, fitted.pixels, fitted.validated.scores
+        if not truth.any():
+            return fitted.with_verdict(DETAIL, Verdict())
+        tried = try_network(
+            data,
+            scores,
+            None if pixels is None else pixels.logits,
+            folds,
+            options.seed,
+            executor,
+            lambda s: progress(0.85 - 0.05 * (1 - s), f"training networks, {s:.0%}"),
+            for_scores=auroc(truth, scores) < GOOD_ENOUGH,
+        )
+        if pixels is not None and tried.logits is not None:
+            pixels = replace(pixels, logits=tried.logits)
+        improved = replace(
+            fitted,
+            validated=replace(fitted.validated, scores=tried.scores),
+            pixels=pixels,
+            network=tried.network,
+        )
+        return improved.with_verdict(DETAIL, tried.verdict)
+
+    def load(self, contents: Contents, classes: int) -> Network:
+        return Network.from_contents(contents, classes)
+
+
+NETWORKS: NetworkPlugin = _Networks()

@@ -1,0 +1,165 @@
+"""The engine's optional parts, loaded by name when an option or a stored model asks for one.
+
+The core imports none of them: it knows them by the protocols below. Each part's ``plugin`` module
+holds one object that implements its protocol, so that mypy compares the two.
+
+    custom_models   a user's ONNX file, as a backbone or as a detector
+    network         a network of convolutions, trained with torch
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lfv.engine.types import Progress, TrainingImage, TrainingOptions, TrainingOutcome
+
+if TYPE_CHECKING:
+    from lfv.engine.artifact import Contents
+    from lfv.engine.backbone import Backbone
+    from lfv.engine.dataset import Dataset
+    from lfv.engine.fitting import Fitted
+    from lfv.engine.grouping import Groups
+    from lfv.engine.model import TrainedModel
+
+Matrix = NDArray[np.float32]
+NETWORK = "network"
+"""Name of the network's file in the artifact, and of the entry in its description."""
+DETECTOR = "detector"
+"""Name of the detector's file in the artifact, and of the entry in its description."""
+
+
+class TrialVerdict(Protocol):
+    """What came of trying an optional part."""
+
+    @property
+    def used(self) -> bool:
+        """Whether the model keeps it."""
+
+    def to_json(self) -> dict[str, Any]:
+        """For the EvaluationResult's details."""
+
+    def sentence(self) -> str:
+        """For the report and the status message."""
+
+
+class Companion(Protocol):
+    """A trained network that a model keeps beside its own heads."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) an image is scaled to."""
+
+    @property
+    def onnx_model(self) -> bytes:
+        """The serialised ONNX model."""
+
+    def open(self, *, threads: int = 1) -> RunningCompanion:
+        """A session for it."""
+
+    def paint(self, own: Matrix, output: Matrix) -> Matrix:
+        """Combine the model's logits with the network's output."""
+
+    def score(self, own: float, output: Matrix) -> float:
+        """Combine the model's score with the network's output."""
+
+    def to_json(self) -> dict[str, Any]:
+        """What the artifact's description keeps of it."""
+
+
+class RunningCompanion(Protocol):
+    """A network in a session."""
+
+    def __call__(self, pixels: NDArray[np.uint8], /) -> Matrix:
+        """uint8 [height, width, 3] to its output."""
+
+
+class BackbonePlugin(Protocol):
+    """Backbones from users' ONNX files."""
+
+    def read(self, path: Path, limit: int, image: tuple[int, int]) -> Backbone:
+        """Accept a file of at most ``limit`` bytes for images of this (width, height).
+
+        Raises:
+            OnnxRejected: Naming what is wrong with it.
+        """
+
+    def load(self, contents: Contents) -> Backbone:
+        """The backbone that an artifact holds.
+
+        Raises:
+            ArtifactError: If it would not be accepted.
+        """
+
+
+class DetectorPlugin(Protocol):
+    """Detectors from users' ONNX files."""
+
+    def recalibrate(
+        self,
+        train: Sequence[TrainingImage],
+        test: Sequence[TrainingImage],
+        output: Path,
+        path: Path,
+        options: TrainingOptions,
+        progress: Progress,
+    ) -> TrainingOutcome:
+        """Make a model of the detector at ``path``.
+
+        Raises:
+            TrainingError: If the images or the detector cannot be used.
+        """
+
+    def load(self, contents: Contents) -> TrainedModel:
+        """The model that an artifact holds."""
+
+
+class NetworkPlugin(Protocol):
+    """Networks trained with torch."""
+
+    def require(self) -> None:
+        """Raise TrainingError if torch is missing."""
+
+    def improve(
+        self,
+        data: Dataset,
+        fitted: Fitted,
+        folds: Groups,
+        options: TrainingOptions,
+        executor: Executor,
+        progress: Progress,
+    ) -> Fitted:
+        """Train a network, and add it where it helps; the verdict is added in any case."""
+
+    def load(self, contents: Contents, classes: int) -> Companion:
+        """The network that an artifact holds, for masks of so many classes (0 without masks)."""
+
+
+def backbone_plugin() -> BackbonePlugin:
+    """Load the part that reads users' backbones."""
+    return cast("BackbonePlugin", _load("custom_models.plugin").BACKBONES)
+
+
+def detector_plugin() -> DetectorPlugin:
+    """Load the part that reads users' detectors."""
+    return cast("DetectorPlugin", _load("custom_models.plugin").DETECTORS)
+
+
+def network_plugin() -> NetworkPlugin:
+    """Load the part that trains networks."""
+    return cast("NetworkPlugin", _load("network.plugin").NETWORKS)
+
+
+def _load(name: str) -> Any:
+    return import_module(f"lfv.engine.{name}")
+
+
+def verdicts_to_json(verdicts: Mapping[str, TrialVerdict]) -> dict[str, Any]:
+    """Verdicts by the name that the evaluation's details give them."""
+    return {name: verdict.to_json() for name, verdict in verdicts.items()}

@@ -1,0 +1,94 @@
+"""The engine as its callers see it: a protocol, and the values and errors that cross it.
+
+The service reaches its engine over this module alone, so that another engine, such as the tests'
+fake, can take the place of :mod:`lfv.engine`. Importing it loads neither numpy nor onnxruntime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, cast
+
+from lfv.engine.errors import ArtifactError, EngineError, ImageRejected, TrainingError
+from lfv.engine.types import (
+    EvaluatedImage,
+    PredictedAnomaly,
+    Prediction,
+    Progress,
+    TrainingImage,
+    TrainingOptions,
+    TrainingOutcome,
+)
+
+
+class LoadedModel(Protocol):
+    """A trained model, ready to judge images. Not thread-safe: one per process."""
+
+    @property
+    def width(self) -> int:
+        """Of the images it takes, in pixels."""
+
+    @property
+    def height(self) -> int:
+        """Of the images it takes, in pixels."""
+
+    def predict(self, body: bytes) -> Prediction:
+        """Judge one image, a PNG or JPEG of the model's dimensions.
+
+        Raises:
+            ImageRejected: If it cannot be decoded or has other dimensions.
+        """
+
+
+class Engine(Protocol):
+    """What a module must offer to train and serve models."""
+
+    def find_damaged(self, images: Sequence[TrainingImage], /) -> dict[str, str]:
+        """Return what is wrong with each image that cannot be decoded, by source-ref."""
+
+    def train(
+        self,
+        train: Sequence[TrainingImage],
+        test: Sequence[TrainingImage],
+        output: Path,
+        *,
+        options: TrainingOptions | None = None,
+        progress: Progress,
+    ) -> TrainingOutcome:
+        """Train on ``train``, measure on ``test``, and write the model to the folder ``output``.
+
+        Raises:
+            TrainingError: If the images cannot be trained on; the message is for the user.
+        """
+
+    def load(self, artifact: Path, /, *, threads: int = 1) -> LoadedModel:
+        """Load a model that :meth:`train` wrote.
+
+        Raises:
+            ArtifactError: If the folder is damaged or of another version.
+        """
+
+
+def load_engine(module: str) -> Engine:
+    """Import an engine by its module's name."""
+    return cast("Engine", import_module(module))
+
+
+__all__ = [
+    "ArtifactError",
+    "Engine",
+    "EngineError",
+    "EvaluatedImage",
+    "ImageRejected",
+    "LoadedModel",
+    "PredictedAnomaly",
+    "Prediction",
+    "Progress",
+    "TrainingError",
+    "TrainingImage",
+    "TrainingOptions",
+    "TrainingOutcome",
+    "load_engine",
+]

@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
 }
 #: Everybody else reaches the service over its API.
 RUNS_THE_SERVICE = {"lfv/cli/serve.py"}
-#: Who may know what, by the first name of a module: packages, and single folders or files of others.
+#: Who may know what, by the first name of a module: packages, and folders or files of others.
 KNOWN_TO: dict[str, set[str]] = {
     "boto3": {"lfv.client", "lfv/server/buckets.py"},
     "botocore": {"lfv.client", "lfv.server"},

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.waiting import PLENTY
+
 if TYPE_CHECKING:
     from tests.cli.conftest import Lfv
 
@@ -79,7 +81,9 @@ def test_the_temporary_server_ends_with_its_input_and_by_nothing_else() -> None:
     assert process.stdout is not None
     with process:
         port = int(process.stdout.readline())
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=120) as answer:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{port}/api/health", timeout=PLENTY
+        ) as answer:
             assert answer.status == 200
         process.stdin.close()
-        assert process.wait(60) in {0, 1}
+        assert process.wait(PLENTY) in {0, 1}

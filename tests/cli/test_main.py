@@ -17,6 +17,7 @@ from lfv.cli.errors import CommandError, OutputClosed, WrongUsage
 from lfv.cli.main import app, sentence
 from lfv.cli.output import printable
 from lfv.client.errors import HostRejected, HostUnreachable
+from tests.support.waiting import PLENTY
 
 if TYPE_CHECKING:
     from pytest_mock import MockerFixture
@@ -33,7 +34,7 @@ def test_help_names_every_command_and_loads_nothing_heavy(home: Path) -> None:
         "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PLENTY, check=False
     )
     assert done.returncode == 0, done.stderr
     for command in app.registered_commands:
@@ -125,7 +126,7 @@ def test_a_reader_that_goes_away_is_no_error(home: Path, run: str) -> None:
         ["/bin/bash", "-c", f"{LFV} show {run} | (exec <&-; {program}); echo ${{PIPESTATUS[0]}}"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PLENTY,
         check=False,
         env={"PATH": "/usr/bin:/bin", "LFV_HOME": str(home)},
     )
@@ -138,7 +139,7 @@ def test_a_terminal_that_knows_ascii_only_gets_escapes(home: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
-        timeout=60,
+        timeout=PLENTY,
         check=False,
         env={"PATH": "/usr/bin:/bin", "LFV_HOME": str(home), "PYTHONIOENCODING": "ascii"},
     )
@@ -169,7 +170,7 @@ def test_a_terminal_gets_a_table_that_fits_and_short_ids(home: Path, run: str) -
         while chunk := os.read(primary, 4096):
             written += chunk
     os.close(primary)
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=PLENTY) == 0
     lines = written.decode().splitlines()
     assert lines[1].startswith("─")
     assert lines[2].split()[0] == run[:8]

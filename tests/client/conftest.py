@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +15,7 @@ import pytest
 from PIL import Image
 
 from lfv.client.sources import SourceReader
+from tests.support.waiting import PLENTY
 
 
 def make_image(
@@ -147,7 +147,7 @@ class ScriptedApi:
         self.released.set()
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join(5)
+        self._thread.join(PLENTY)
 
 
 @pytest.fixture
@@ -160,16 +160,3 @@ def api() -> Iterator[ScriptedApi]:
 def api_error(status: int, code: str, message: str = "because", **headers: str) -> Reply:
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     return Reply(status, {"Message": message}, {"x-amzn-ErrorType": code, **names})
-
-
-@pytest.fixture
-def soon() -> Callable[[Callable[[], bool]], None]:
-    """Wait until something holds, at most five seconds."""
-
-    def wait(condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 5
-        while not condition():
-            assert time.monotonic() < deadline, "it did not come to pass within five seconds"
-            time.sleep(0.01)
-
-    return wait

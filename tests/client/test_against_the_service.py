@@ -25,6 +25,7 @@ from lfv.formats.evaluation import Evaluator
 from lfv.formats.images import check_image
 from lfv.formats.manifest.records import ManifestItem
 from lfv.formats.status import ModelStatus
+from tests.support.waiting import PLENTY
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pat
         yield json.loads(ready.read_text())["endpoint_url"], bucket
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PLENTY)
 
 
 def part(seed: int, *, scratched: bool) -> bytes:
@@ -97,8 +98,8 @@ def test_from_a_folder_to_verdicts(service: tuple[str, Path], tmp_path: Path) ->
     host = open_host(HostSpec("lookoutvision", "parts", "latest", url))
     try:
         assert host.spec.model_version == "1"
-        assert ensure_hosted(host, Units(1), "token-1", timeout=60).started
-        assert ensure_hosted(host, Units(1), "token-2", timeout=60).adopted
+        assert ensure_hosted(host, Units(1), "token-1", timeout=PLENTY).started
+        assert ensure_hosted(host, Units(1), "token-2", timeout=PLENTY).adopted
         evaluator = Evaluator()
         for item in read_manifest(str(tmp_path / "test"), reader):
             assert isinstance(item, ManifestItem)
@@ -112,6 +113,6 @@ def test_from_a_folder_to_verdicts(service: tuple[str, Path], tmp_path: Path) ->
         assert found.roc_auc is not None
         assert found.roc_auc >= 0.9
     finally:
-        assert ensure_stopped(host, "token-3", timeout=60).was_up
+        assert ensure_stopped(host, "token-3", timeout=PLENTY).was_up
         assert host.describe().status is ModelStatus.TRAINED
         host.close()

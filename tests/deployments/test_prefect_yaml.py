@@ -18,6 +18,7 @@ from lfv_store import open_store
 from tests.support.endpoints import endpoint_in_process
 from tests.support.pictures import make_pictures
 from tests.support.prefect_server import PrefectServer, prefect_server
+from tests.support.waiting import PLENTY
 
 PREFECT = Path(sys.executable).with_name("prefect")
 ROOT = Path(__file__).parents[2]
@@ -41,7 +42,7 @@ def prefect(server: PrefectServer, *arguments: str, seconds: float = 120) -> str
 
 
 def api(server: PrefectServer, path: str) -> Any:
-    with urllib.request.urlopen(f"{server.api_url}/{path}", timeout=10) as answer:
+    with urllib.request.urlopen(f"{server.api_url}/{path}", timeout=PLENTY) as answer:
         return json.load(answer)
 
 
@@ -107,7 +108,7 @@ def test_an_operator_s_run_goes_through_a_process_worker(
         finally:
             # The sweeper's schedule may just have given it a flow run of its own.
             os.killpg(worker.pid, signal.SIGKILL)
-            worker.wait(30)
+            worker.wait(PLENTY)
         assert "Completed" in told
         assert endpoint.status == "TRAINED"
         assert set(endpoint.asked().values()) == {1}

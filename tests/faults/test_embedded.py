@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from lfv_store import StoreError, open_store
-from tests.support.endpoints import wait_until
 from tests.support.processes import kill, with_environment
+from tests.support.waiting import PLENTY, wait_until
 
 LFV = str(Path(sys.executable).with_name("lfv"))
 EACH = 10
@@ -46,7 +46,7 @@ def trained_home(sample_data: Path, tmp_path_factory: pytest.TempPathFactory) ->
         env=environment(folder / "home"),
         check=True,
         capture_output=True,
-        timeout=120,
+        timeout=PLENTY,
     )
     return folder / "home"
 
@@ -78,15 +78,15 @@ def test_a_signal(
         run = subprocess.Popen(
             command, env=environment(home), stdout=log, stderr=log, start_new_session=True
         )
-        wait_until(lambda: is_hosted(home) or run.poll() is not None, 90)
+        wait_until(lambda: is_hosted(home) or run.poll() is not None)
         assert run.poll() is None, (home / "command.log").read_text()
         os.killpg(run.pid, number)
-        assert run.wait(60) == status, (home / "command.log").read_text()
+        assert run.wait(PLENTY) == status, (home / "command.log").read_text()
     told = (home / "command.log").read_text().splitlines()
     # Steps, and one sentence on the end: nothing of Prefect's own threads, no traceback.
     assert [line for line in told if not line.startswith("inspect: ")] == ([words] if words else [])
     # The run, its guard, the service with its workers, Prefect's temporary server: all gone.
-    wait_until(lambda: not with_environment("LFV_HOME", str(home)), 30)
+    wait_until(lambda: not with_environment("LFV_HOME", str(home)))
     with open_store(f"sqlite:///{home / 'inspections.db'}") as store:
         (run_record,) = store.runs.list()
         assert run_record.status == ("crashed" if number is signal.SIGKILL else "cancelled")

@@ -6,11 +6,11 @@ import signal
 
 import pytest
 
-from tests.support.endpoints import wait_until
 from tests.support.fault_list import bound
 from tests.support.launcher import Break
-from tests.support.processes import kill, wait_gone
+from tests.support.processes import kill
 from tests.support.scene import LEASE_SECONDS, Scene
+from tests.support.waiting import wait_gone, wait_until
 
 BODY = Break("flows.inspect_images:detect_anomalies.submit", call=3)
 
@@ -58,7 +58,7 @@ def test_a_signal_ends_the_run(scene: Scene, number: signal.Signals, status: int
     scene.check_stopped(since, bound(number.name.lower()))
     assert run.wait() == status
     assert scene.newest_run().status == "cancelled"
-    assert wait_gone(guard, 20)
+    assert wait_gone(guard)
     scene.resume().finish()
     scene.check_finished()
 
@@ -101,7 +101,7 @@ def test_a_killed_run_leaves_the_stop_to_its_guard(scene: Scene) -> None:
     run.kill()
     scene.check_stopped(since, bound("sigkill"))
     assert run.wait() == -signal.SIGKILL
-    assert wait_gone(guard, 20)
+    assert wait_gone(guard)
     assert scene.newest_run().status == "crashed"
     assert len(scene.endpoint.calls("StopModel", "ok")) == 1
     scene.resume().finish()
@@ -144,8 +144,8 @@ def test_run_and_guard_killed_together_leave_the_stop_to_the_sweeper(scene: Scen
     assert run.wait() == -signal.SIGKILL
     assert not scene.sweep().swept, "a lease that has not run out is respected"
     assert scene.endpoint.status == "HOSTED"
-    wait_until(lambda: scene.sweep().swept, 20)
-    took = scene.check_stopped(since, bound("both"))
+    wait_until(lambda: scene.sweep().swept)
+    took = scene.check_stopped(since, LEASE_SECONDS + bound("both"))
     # Less what had passed since the last heartbeat, which comes every second at the latest.
     assert took > LEASE_SECONDS / 2
     assert scene.newest_run().status == "crashed"
@@ -158,7 +158,7 @@ def test_a_killed_guard_is_replaced(scene: Scene) -> None:
     run = scene.inspect()
     scene.asking(1)
     kill(run.guard())
-    wait_until(lambda: scene.guards() == 2, 30)
+    wait_until(lambda: scene.guards() == 2)
     since = scene.fault()
     run.kill()
     scene.check_stopped(since, bound("guard"))

@@ -11,11 +11,11 @@ from contextlib import closing, contextmanager
 import pytest
 from sqlalchemy import make_url
 
-from tests.support.endpoints import wait_until
 from tests.support.fault_list import bound
 from tests.support.prefect_server import PrefectServer, api_url_at
 from tests.support.proxy import Proxy, proxy_to
 from tests.support.scene import IN_FLIGHT, Scene
+from tests.support.waiting import wait_until
 
 #: Seconds for which something is away for a while: several attempts of whoever needs it.
 WHILE = 2.5
@@ -42,7 +42,7 @@ def test_prefect_goes_away_for_good(scene: Scene, prefect: PrefectServer) -> Non
         scene.fault()
         proxy.cut()
         scene.hurry()
-        wait_until(lambda: scene.newest_run().status == "completed", 30)
+        wait_until(lambda: scene.newest_run().status == "completed")
         last = scene.endpoint.calls("DetectAnomalies")[-1]["at"]
         scene.check_stopped(last, 10)
         scene.check_finished(in_flight=0)
@@ -93,7 +93,7 @@ def test_the_database_stays_away(scene_on_postgresql: Scene, database_proxy: Pro
     assert run.wait() == 1
     database_proxy.mend()
     # Its lease is still on record, until a sweep finds that it ran out.
-    wait_until(lambda: scene.sweep() and scene.hostings()[0].status == "stopped", 30)
+    wait_until(lambda: scene.sweep() and scene.hostings()[0].status == "stopped")
     assert scene.newest_run().status == "crashed"
     scene.resume().finish()
     scene.check_finished()
@@ -110,7 +110,7 @@ def test_a_run_is_killed_while_postgresql_is_away(
     run.kill()
     scene.check_stopped(since, bound("database-kill"), recorded=False)
     database_proxy.mend()
-    wait_until(lambda: scene.sweep() and scene.hostings()[0].status == "stopped", 30)
+    wait_until(lambda: scene.sweep() and scene.hostings()[0].status == "stopped")
     scene.resume().finish()
     scene.check_finished()
 
@@ -123,7 +123,7 @@ def test_a_run_is_killed_while_sqlite_is_locked(scene_on_sqlite: Scene) -> None:
     with locked(scene.database_url):
         run.kill()
         scene.check_stopped(since, bound("database-kill"), recorded=False)
-    wait_until(lambda: scene.sweep() and scene.hostings()[0].status == "stopped", 60)
+    wait_until(lambda: scene.sweep() and scene.hostings()[0].status == "stopped")
     scene.resume().finish()
     scene.check_finished()
 

@@ -13,11 +13,11 @@ import pytest
 
 from tests.support import serve_flow
 from tests.support.deployments import PrefectApi
-from tests.support.endpoints import wait_until
 from tests.support.fault_list import bound
 from tests.support.prefect_server import PrefectServer
-from tests.support.processes import wait_gone, with_environment
+from tests.support.processes import with_environment
 from tests.support.scene import Scene
+from tests.support.waiting import PLENTY, wait_gone, wait_until
 
 PREFECT = str(Path(sys.executable).with_name("prefect"))
 
@@ -36,7 +36,7 @@ def test_a_served_flow_is_cancelled(
         since = scene.fault()
         api.cancel(flow_run)
         scene.check_stopped(since, bound("cancel-served"))
-        wait_until(lambda: api.state(flow_run) == "CANCELLED", 30)
+        wait_until(lambda: api.state(flow_run) == "CANCELLED")
     assert scene.newest_run().status == "cancelled"
     scene.resume().finish()
     scene.check_finished()
@@ -54,7 +54,7 @@ def test_a_worker_cancels_a_flow_run_and_is_terminated_with_another(
         since = scene.fault()
         api.cancel(flow_run)
         scene.check_stopped(since, bound("cancel-worker"))
-        wait_until(lambda: api.state(flow_run) == "CANCELLED", 30)
+        wait_until(lambda: api.state(flow_run) == "CANCELLED")
         assert scene.newest_run().status == "cancelled"
 
         # It asks about what the first has left, and is at it until the worker has ended it.
@@ -63,7 +63,7 @@ def test_a_worker_cancels_a_flow_run_and_is_terminated_with_another(
         since = scene.fault()
         worker.terminate()
         scene.check_stopped(since, bound("worker"))
-        assert wait_gone(killed, 10)
+        assert wait_gone(killed)
     assert scene.newest_run().status == "crashed"
     scene.resume().finish()
     scene.check_finished()
@@ -75,7 +75,7 @@ def begin(scene: Scene, api: PrefectApi, deployment: str, *, then: float = 1.0) 
     Answers take `then` seconds from that moment on.
     """
     flow_run = api.run(deployment, source=scene.manifest, project="parts")
-    scene.asking(then=then, seconds=90)
+    scene.asking(then=then)
     return flow_run
 
 
@@ -105,7 +105,7 @@ def process(
     finally:
         started.terminate()
         try:
-            started.wait(30)
+            started.wait(PLENTY)
         except subprocess.TimeoutExpired:
             started.kill()
             started.wait()

@@ -19,11 +19,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.databases import PostgresServer
-from tests.support.endpoints import Endpoint, endpoint_in_process, wait_until
+from tests.support.endpoints import Endpoint, endpoint_in_process
 from tests.support.fault_list import bound
 from tests.support.launcher import Launcher, Running
-from tests.support.processes import guards_of, kill, wait_gone
+from tests.support.processes import guards_of, kill
 from tests.support.scene import Scene, scene_in
+from tests.support.waiting import wait_gone, wait_until
 
 #: Campaigns at the same time, each on a model of its own.
 AT_ONCE = 3
@@ -121,7 +122,7 @@ class Campaign:
         """Whether the run is still there at its random moment: so many calls from now, and a
         little later, as the process may be anywhere between two calls."""
         calls = len(scene.endpoint.all_calls()) + self._random.randrange(0, 30)
-        wait_until(lambda: len(scene.endpoint.all_calls()) >= calls or wait_gone(run.pid, 0), 120)
+        wait_until(lambda: len(scene.endpoint.all_calls()) >= calls or wait_gone(run.pid, 0))
         return not wait_gone(run.pid, self._random.uniform(0, 0.5))
 
     def _kill_one(self, scene: Scene, run: Running) -> None:
@@ -138,9 +139,9 @@ class Campaign:
             run.kill(signal.Signals[way.partition(" ")[0]])
             if way.endswith("twice") and not wait_gone(run.pid, pause):
                 run.kill(signal.SIGINT)
-        run.wait(60)
+        run.wait()
         if way == "SIGKILL with guard":
-            wait_until(lambda: scene.sweep().clean and not self._open(scene), 30)
+            wait_until(lambda: scene.sweep().clean and not self._open(scene))
         self._check_down(scene, since, 20 if way != "SIGKILL" else bound("sigkill"))
 
     @staticmethod

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.endpoints import Endpoint, wait_until
+from tests.support.endpoints import Endpoint
 from tests.support.launcher import Break, Running
 from tests.support.processes import kill
 from tests.support.scene import Scene, scene_in
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -60,13 +61,13 @@ def begin_both(scene: Scene, other: Scene) -> tuple[Running, Running]:
     first = scene.inspect(read_timeout_seconds="60")
     scene.asking(1, then=5)  # until the second is there as well
     second = other.inspect(read_timeout_seconds="60")
-    wait_until(lambda: scene.hostings()[0].live_leases == 2, 30)
+    wait_until(lambda: scene.hostings()[0].live_leases == 2)
     return first, second
 
 
 def check_one_period(endpoint: Endpoint) -> None:
     """The model was started once and stopped once, however many used it."""
-    wait_until(lambda: endpoint.status == "TRAINED", 20)
+    wait_until(lambda: endpoint.status == "TRAINED")
     statuses = [change["status"] for change in endpoint.changes]
     assert statuses == ["STARTING_HOSTING", "HOSTED", "STOPPING_HOSTING", "TRAINED"]
     assert set(endpoint.asked().values()) <= {1, 2}
@@ -93,7 +94,7 @@ def test_a_model_of_somebody_else_survives_every_fault(scene: Scene, fault: str)
         elif fault != "exception":
             run.kill(signal.Signals[fault])
         run.wait()
-        wait_until(lambda: scene.sweep() and scene.hostings()[0].status == "left", 30)
+        wait_until(lambda: scene.sweep() and scene.hostings()[0].status == "left")
         assert endpoint.status == "HOSTED"
         scene.resume().finish()
     assert endpoint.status == "HOSTED"

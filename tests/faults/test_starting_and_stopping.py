@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.endpoints import wait_until
 from tests.support.fault_list import bound
 from tests.support.scene import Scene
+from tests.support.waiting import wait_until
 
 
 def test_a_start_whose_answer_is_lost_is_one_start(scene: Scene) -> None:
@@ -26,7 +26,7 @@ def test_a_start_without_an_answer_takes_effect_later(scene: Scene) -> None:
     assert run.wait() == 1
     assert not statuses(scene)
     scene.endpoint.script(fail={}, release=True)
-    wait_until(lambda: statuses(scene), 20)
+    wait_until(lambda: statuses(scene))
     scene.check_stopped(scene.endpoint.changes[0]["at"], bound("start-late"), recorded=False)
     scene.resume().finish()  # takes the model over from the guard, which still watches it
     scene.check_finished()

@@ -126,13 +126,31 @@ def test_a_manifest_that_changed_is_not_resumed(
     images: Path, tmp_path: Path, endpoint: Endpoint, store: Store
 ) -> None:
     manifest = tmp_path / "list.txt"
+    lines = [str(path) for path in sorted(images.iterdir())]
+    manifest.write_text("\n".join([*lines, "x" * 5000]))  # ends a strict run while it is planned
+    with pytest.raises(ManifestLineInvalid):
+        inspect_images(source=str(manifest), project="parts", strict=True)
+    (run,) = store.runs.list()
+    manifest.write_text("\n".join(lines))
+    with pytest.raises(RunNotResumable, match=f"list.txt has changed since run {run.run_id}"):
+        resume_inspection(run.run_id)
+    assert endpoint.calls("StartModel") == []
+
+
+def test_a_run_that_was_planned_is_resumed_without_its_manifest(
+    images: Path, tmp_path: Path, endpoint: Endpoint, store: Store
+) -> None:
+    manifest = tmp_path / "list.txt"
     manifest.write_text("\n".join(str(path) for path in sorted(images.iterdir())))
     endpoint.script(fail={"StartModel": ["AccessDeniedException"]})
     with pytest.raises(HostError):
         inspect_images(source=str(manifest), project="parts")
+    manifest.unlink()
     (run,) = store.runs.list()
-    resumed = resume_inspection(run.run_id)  # planned to its end: the manifest is not needed
-    assert resumed.counts.pending == 0
+    assert resume_inspection(run.run_id).counts.pending == 0
+
+
+def test_a_run_that_does_not_exist_is_not_resumed(endpoint: Endpoint, store: Store) -> None:
     with pytest.raises(RunNotResumable, match="no run"):
         resume_inspection("ffffffff")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -73,9 +72,9 @@ def context(tmp_path: Path, store: Store) -> RunContext:
 
 
 @pytest.fixture
-def active(context: RunContext, store: Store) -> Iterator[ActiveRun]:
+def active(context: RunContext, store: Store) -> ActiveRun:
     unused: Any = None
-    yield ActiveRun(
+    return ActiveRun(
         context, store, cast("SourceReader", unused), cast("ModelHost", unused), RunControl()
     )
 

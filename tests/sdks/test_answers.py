@@ -24,8 +24,8 @@ from tests.support.service import (
     put_images,
     put_manifest,
     running,
-    wait_until,
 )
+from tests.support.waiting import wait_until
 
 VERSION = Path("lookoutvision") / "2020-11-20"
 

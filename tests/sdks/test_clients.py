@@ -11,16 +11,8 @@ import boto3
 import pytest
 
 from tests.sdks.conftest import DRIVERS, KEYS, run
-from tests.support.service import (
-    BUCKET,
-    Service,
-    host,
-    make_model,
-    png,
-    put_images,
-    put_manifest,
-    wait_until,
-)
+from tests.support.service import BUCKET, Service, host, make_model, png, put_images, put_manifest
+from tests.support.waiting import wait_until
 
 
 def prepared(service: Service, name: str) -> tuple[str, Path, Path]:

@@ -22,16 +22,8 @@ from lfv.server.home import Home
 from lfv.server.jobs import trainer
 from lfv.server.options import ServeOptions
 from tests.support import onnx_models
-from tests.support.service import (
-    BUCKET,
-    Service,
-    detect,
-    host,
-    line,
-    make_dataset,
-    model_in,
-    wait_until,
-)
+from tests.support.service import BUCKET, Service, detect, host, line, make_dataset, model_in
+from tests.support.waiting import PLENTY, wait_until
 
 ENGINE = "lfv.engine"
 
@@ -71,7 +63,7 @@ def test_a_detector_is_calibrated_hosted_and_moved(
     make_dataset(client, service, "plates", lines, "train")
     output = {"S3Location": {"Bucket": BUCKET, "Prefix": "out/"}}
     client.create_model(ProjectName="plates", OutputConfig=output)
-    described = model_in(client, "plates", "TRAINED", "TRAINING_FAILED", seconds=200)
+    described = model_in(client, "plates", "TRAINED", "TRAINING_FAILED")
     assert described["Status"] == "TRAINED", described["StatusMessage"]
     assert described["Performance"]["F1Score"] == 1.0
     assert "trained on is not known here" in described["StatusMessage"]
@@ -114,7 +106,7 @@ def test_what_is_refused_ends_the_service_before_it_answers(
     )
     service = Service(tmp_path / "service", {"backbone": str(path)})
     process = service.launch()
-    assert process.wait(60) == 2
+    assert process.wait(PLENTY) == 2
     assert "is refused: It takes batches of exactly 2 images" in service.log
     assert not service.ready_file.exists()
     assert not list((service.home / "graphs").iterdir())

@@ -23,7 +23,8 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from tests.support.service import Service, host, make_model, png, running, wait_until
+from tests.support.service import Service, host, make_model, png, running
+from tests.support.waiting import PLENTY, wait_until
 
 PROJECTS = "/2020-11-20/projects"
 KEY, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
@@ -72,7 +73,7 @@ def java(
     lines = [f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{service.port}"]
     lines += [f"{name}: {value}" for name, value in request.headers.items() if name != "host"]
     lines += ["User-Agent: aws-sdk-java/2.29.0 md/io#sync md/http#Apache", "Connection: Keep-Alive"]
-    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=PLENTY) as connection:
         connection.sendall("\r\n".join([*lines, "", ""]).encode())
         connection.sendall(body or b"")
         answer = http.client.HTTPResponse(connection, method=method)
@@ -125,7 +126,7 @@ def test_body_is_still_checked(guarded: Service, declared: str) -> None:
     url = f"http://127.0.0.1:{guarded.port}{PROJECTS}"
     request = AWSRequest("POST", url, data=body, headers={"x-amz-content-sha256": declared})
     SigV4Auth(Credentials(KEY, SECRET), "lookoutvision", "us-east-1").add_auth(request)
-    connection = http.client.HTTPConnection("127.0.0.1", guarded.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", guarded.port, timeout=PLENTY)
     connection.request("POST", PROJECTS, body, dict(request.headers.items()))
     assert connection.getresponse().status == 403
     connection.close()

@@ -21,8 +21,8 @@ from tests.support.service import (
     model_in,
     png,
     put_images,
-    wait_until,
 )
+from tests.support.waiting import PLENTY, wait_until
 
 OUTPUT = {"S3Location": {"Bucket": BUCKET, "Prefix": "out/"}}
 
@@ -383,7 +383,7 @@ def test_dataset_in_progress(client: Any, service: Service, project: str) -> Non
     make_dataset(client, service, project, put_images(service, project), "train")
 
     def set_status(status: str) -> None:
-        connection = sqlite3.connect(service.home / "service.db", timeout=10)
+        connection = sqlite3.connect(service.home / "service.db", timeout=PLENTY)
         with connection:
             connection.execute(
                 "UPDATE datasets SET status = ? WHERE project_id ="

@@ -15,7 +15,8 @@ import pytest
 
 from lfv.server.archive import read_archive
 from lfv.server.errors import ArchiveError
-from tests.support.service import BUCKET, Service, detect, host, make_model, png, wait_until
+from tests.support.service import BUCKET, Service, detect, host, make_model, png
+from tests.support.waiting import PLENTY, wait_until
 
 
 def configuration(component: str, **more: Any) -> dict[str, Any]:
@@ -143,7 +144,7 @@ def run_import(home: Path, *archives: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PLENTY,
     )
 
 

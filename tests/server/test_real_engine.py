@@ -56,7 +56,7 @@ def test_scratches_are_found(start: Callable[..., Service]) -> None:
     make_dataset(client, service, "plates", lines, "train")
     output = {"S3Location": {"Bucket": BUCKET, "Prefix": "out"}}
     client.create_model(ProjectName="plates", OutputConfig=output)
-    described = model_in(client, "plates", "TRAINED", "TRAINING_FAILED", seconds=250)
+    described = model_in(client, "plates", "TRAINED", "TRAINING_FAILED")
     assert described["Status"] == "TRAINED", described["StatusMessage"]
     assert described["Performance"]["F1Score"] > 0.8
     result = json.loads((service.bucket / described["EvaluationResult"]["Key"]).read_text())
@@ -159,7 +159,7 @@ def test_two_types_in_pictures_of_every_kind(start: Callable[..., Service]) -> N
         lines.append(json.dumps(document))
     make_dataset(client, service, "plates", lines, "train")
     client.create_model(ProjectName="plates", OutputConfig={"S3Location": {"Bucket": BUCKET}})
-    described = model_in(client, "plates", "TRAINED", "TRAINING_FAILED", seconds=280)
+    described = model_in(client, "plates", "TRAINED", "TRAINING_FAILED")
     assert described["Status"] == "TRAINED", described["StatusMessage"]
     assert "were not used" not in described["StatusMessage"]
     host(client, "plates")

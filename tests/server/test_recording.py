@@ -37,6 +37,7 @@ from lfv.server.state.models import Model, NewModel
 from lfv.server.state.tokens import PageTokens
 from lfv.server.states import DatasetStatus, ModelStatus, PackagingStatus
 from tests.support.service import BUCKET, FAKE_ENGINE, ROOT, Service, line, put_images
+from tests.support.waiting import PLENTY
 
 REF = f"s3://{BUCKET}/images"
 
@@ -448,7 +449,7 @@ def test_start_that_cannot_write_says_so(start: Callable[..., Service]) -> None:
     before = len(service.log)
     connection = sqlite3.connect(service.home / "service.db", isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
-    assert service.launch().wait(30) == 2
+    assert service.launch().wait(PLENTY) == 2
     connection.close()
     assert "cannot be used as the service's database: database is locked" in service.log[before:]
     assert "Traceback" not in service.log[before:]

@@ -26,8 +26,8 @@ from tests.support.service import (
     png,
     put_images,
     running,
-    wait_until,
 )
+from tests.support.waiting import PLENTY, wait_until
 
 OUTPUT = {"S3Location": {"Bucket": BUCKET}}
 
@@ -117,7 +117,7 @@ def test_state_is_one_services_own(start: Callable[..., Service], tmp_path: Path
     service = start()
     other = Service(tmp_path / "other", {"home": str(service.home)})
     other.folder.mkdir()
-    assert other.launch().wait(60) == 2
+    assert other.launch().wait(PLENTY) == 2
     assert "another service is already running" in other.log
 
 
@@ -128,7 +128,7 @@ def test_newer_state_is_refused(start: Callable[..., Service]) -> None:
     connection.execute("UPDATE alembic_version SET version_num = '0999'")
     connection.commit()
     connection.close()
-    assert service.launch().wait(60) == 2
+    assert service.launch().wait(PLENTY) == 2
     assert "has revision 0999, which this version of the service does not know" in service.log
 
 
@@ -205,7 +205,7 @@ def test_embedded_service_ends_with_its_last_client(tmp_path: Path) -> None:
         client.close()
         service.clients.clear()
     assert service.process is not None
-    assert service.process.wait(10) == 0
+    assert service.process.wait(PLENTY) == 0
 
 
 def test_embedded_training_does_not_go_on_without_its_client(tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_embedded_training_does_not_go_on_without_its_client(tmp_path: Path) -> 
         client.close()
         service.clients.clear()
     assert service.process is not None
-    assert service.process.wait(10) == 0
+    assert service.process.wait(PLENTY) == 0
     with shared_lock(lock):
         service.start()
         client = service.client()

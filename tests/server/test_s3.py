@@ -24,8 +24,8 @@ from tests.support.service import (
     model_in,
     png,
     running,
-    wait_until,
 )
+from tests.support.waiting import wait_until
 
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
@@ -187,13 +187,13 @@ def test_silent_s3_holds_up_nothing_else(tmp_path: Path, silent_s3: str) -> None
             )
         wait_until(lambda: packaged(client, BUCKET) == "SUCCEEDED")
         assert packaged(client, "silent") in ("CREATED", "RUNNING")
-        assert service.stop(seconds=15) == 0
+        assert service.stop() == 0
         assert "Traceback" not in service.log
         client = service.start().client()
         assert {status(client, f"silent-{number}") for number in range(6)} == {"CREATE_IN_PROGRESS"}
         assert packaged(client, "silent") in ("CREATED", "RUNNING")
         assert model_in(client, "training", "TRAINING")
-        assert service.stop(seconds=15) == 0
+        assert service.stop() == 0
 
 
 def packaged(client: Any, job: str) -> str:

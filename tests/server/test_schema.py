@@ -15,7 +15,8 @@ from alembic.script import ScriptDirectory
 from lfv.server import schema
 from lfv.server.database import Database
 from lfv.server.errors import HomeError
-from tests.support.service import BUCKET, Service, wait_until
+from tests.support.service import BUCKET, Service
+from tests.support.waiting import wait_until
 
 OLD_STATE = Path(__file__).parent / "data" / "state-0.1.0.sql"
 """Written by release 0.1.0: a model, a packaging job, and changes that were not yet applied."""

@@ -33,6 +33,7 @@ from lfv.server.locality import is_from_here
 from lfv.server.options import ServeOptions, read_credentials
 from tests.conftest import skip_or_fail
 from tests.support.service import Service, running
+from tests.support.waiting import PLENTY, stretched
 
 KEY, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 
@@ -63,7 +64,7 @@ def send(
     body: bytes = b"",
 ) -> tuple[int, str, bytes]:
     """Status, error type and body of a request that no SDK would send."""
-    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=PLENTY)
     try:
         connection.request(method, path, body, headers or {})
         answer = connection.getresponse()
@@ -265,7 +266,7 @@ def test_other_machines_need_keys(tmp_path: Path) -> None:
             ServeOptions(tmp_path, host=host).check()
     ServeOptions(tmp_path, host="0.0.0.0", credentials={KEY: SECRET}).check()  # noqa: S104
     service = Service(tmp_path, {"host": "0.0.0.0"})  # noqa: S104
-    assert service.launch().wait(20) == 2
+    assert service.launch().wait(PLENTY) == 2
     assert "have to be signed" in service.log
 
 
@@ -341,19 +342,19 @@ def test_queries_and_headers_that_make_no_sense(service: Service) -> None:
 def test_slow_connections_end(start: Callable[..., Service]) -> None:
     service = start(transport={"header_timeout": 0.5, "body_timeout": 0.5, "connections": 5})
     for sent in (b"", b"GET / HT", b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: "):
-        with socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", service.port), timeout=PLENTY) as connection:
             connection.sendall(sent)
             began = time.monotonic()
             assert connection.recv(100) == b"" or sent == b""
-            assert time.monotonic() - began < 5
-    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection:
+            assert time.monotonic() - began < stretched(5)
+    with socket.create_connection(("127.0.0.1", service.port), timeout=PLENTY) as connection:
         connection.sendall(
             b"POST /2020-11-20/projects HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"
         )
         answer = connection.recv(2000)
         assert b" 400 " in answer
         assert b"ValidationException" in answer
-    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=PLENTY)
     for _ in range(2):  # one in use may stay idle between requests
         connection.request("GET", "/health")
         assert connection.getresponse().read()

@@ -10,20 +10,21 @@ from concurrent.futures import CancelledError
 import pytest
 
 from lfv.server.threads import Threads
+from tests.support.waiting import PLENTY
 
 
 def test_jobs_are_done_in_order_and_so_many_at_once() -> None:
     both = threading.Barrier(2)
     with Threads(2, "test") as threads:
-        assert threads.map(lambda number: (both.wait(10), number)[1], range(6)) == [*range(6)]
+        assert threads.map(lambda number: (both.wait(PLENTY), number)[1], range(6)) == [*range(6)]
 
 
 def test_what_a_job_raises_is_raised_where_its_result_is_asked_for() -> None:
     with Threads(1, "test") as threads:
         failed = threads.submit(lambda: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            failed.result(10)
-        assert threads.submit(lambda: "still there").result(10) == "still there"
+            failed.result(PLENTY)
+        assert threads.submit(lambda: "still there").result(PLENTY) == "still there"
         with pytest.raises(ZeroDivisionError):
             threads.map(lambda number: 1 // number, [1, 0, 1])
 
@@ -33,11 +34,11 @@ def test_closing_cancels_what_waits_and_waits_for_the_rest() -> None:
 
     def job() -> bool:
         begun.set()
-        return may_end.wait(10)
+        return may_end.wait(PLENTY)
 
     threads = Threads(1, "test")
     running, waiting = threads.submit(job), threads.submit(job)
-    assert begun.wait(10)
+    assert begun.wait(PLENTY)
     threads.close()
     assert threads.wait(0.01) is False
     with pytest.raises(CancelledError):
@@ -45,7 +46,7 @@ def test_closing_cancels_what_waits_and_waits_for_the_rest() -> None:
     with pytest.raises(RuntimeError, match="the threads for test are closed"):
         threads.submit(job)
     may_end.set()
-    assert threads.wait(10) is True
+    assert threads.wait(PLENTY) is True
     assert running.result() is True
     threads.close()
     assert threads.wait() is True
@@ -58,5 +59,5 @@ def test_process_ends_whatever_they_are_at() -> None:
         "threads.submit(lambda: (begun.set(), time.sleep(3600))); begun.wait();"
         "threads.close(); print(threads.wait(0.1))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=PLENTY)
     assert done.stdout == b"False\n"

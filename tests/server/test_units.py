@@ -28,8 +28,8 @@ from tests.support.service import (
     make_model,
     model_in,
     png,
-    wait_until,
 )
+from tests.support.waiting import PLENTY, wait_until
 
 
 def workers(pid: int) -> list[int]:
@@ -111,7 +111,7 @@ def test_busy_unit_ends_with_a_killed_service(start: Callable[..., Service]) -> 
         pool.submit(ask)
         wait_until(lambda: _is_in_hand(service), what="the request")
         service.stop(signal.SIGKILL)
-    wait_until(lambda: is_gone(unit), 10, "the end of the unit")
+    wait_until(lambda: is_gone(unit), "the end of the unit")
 
 
 def test_loading_unit_ends_with_a_killed_service(start: Callable[..., Service]) -> None:
@@ -121,9 +121,9 @@ def test_loading_unit_ends_with_a_killed_service(start: Callable[..., Service]) 
     client.start_model(ProjectName="p", ModelVersion="1", MinInferenceUnits=1)
     (unit,) = wait_until(lambda: units(service))
     service.stop(signal.SIGKILL)
-    wait_until(lambda: is_gone(unit), 10, "the end of the unit")
+    wait_until(lambda: is_gone(unit), "the end of the unit")
 
 
 def _is_in_hand(service: Service) -> bool:
-    with urllib.request.urlopen(f"{service.url}/health", timeout=10) as answer:
+    with urllib.request.urlopen(f"{service.url}/health", timeout=PLENTY) as answer:
         return any(model["in_hand"] for model in json.load(answer)["hosted"])

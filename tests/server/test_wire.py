@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.support.service import Service, make_model, png
+from tests.support.waiting import PLENTY
 
 PROJECTS = "/2020-11-20/projects"
 
@@ -25,7 +26,7 @@ def test_continue_is_said_before_the_body(service: Service, hosted: str) -> None
         f"Content-Type: image/png\r\nContent-Length: {len(image)}\r\n"
         "Expect: 100-continue\r\n\r\n"
     )
-    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=PLENTY) as connection:
         connection.sendall(head.encode())
         assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")
         connection.sendall(image)
@@ -40,7 +41,7 @@ def test_body_in_chunks(service: Service, hosted: str) -> None:
         for start in range(0, len(image), 10):
             yield image[start : start + 10]
 
-    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=PLENTY)
     path = f"{PROJECTS}/{hosted}/models/1/detect"
     headers = {"Content-Type": "image/png", "Transfer-Encoding": "chunked"}
     for _ in range(2):  # the connection stays usable
@@ -52,7 +53,7 @@ def test_body_in_chunks(service: Service, hosted: str) -> None:
 
 
 def raw(service: Service, method: str, path: str, body: bytes = b"") -> tuple[Any, Any]:
-    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=PLENTY)
     connection.request(method, path, body)
     answer = connection.getresponse()
     document = json.loads(answer.read())

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.endpoints import wait_until
+from tests.support.waiting import PLENTY, wait_until
 
 FLOW = "inspect-images"
 BUSY = 503
@@ -26,7 +26,7 @@ class PrefectApi:
     def call(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """GET a path, or POST `body` to it; asked again while the server is busy."""
         answers: list[Any] = []
-        wait_until(lambda: self._answered(path, body, answers), 60)
+        wait_until(lambda: self._answered(path, body, answers))
         return answers[0]
 
     def _answered(self, path: str, body: Mapping[str, Any] | None, answers: list[Any]) -> bool:
@@ -34,7 +34,7 @@ class PrefectApi:
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(f"{self.url}/{path}", data=data, headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=PLENTY) as answer:
                 answers.append(json.load(answer))
         except urllib.error.HTTPError as error:
             with error:
@@ -45,7 +45,7 @@ class PrefectApi:
 
     def deployment(self, name: str) -> str:
         """The id of a deployment of the flow, once there is one."""
-        wait_until(lambda: self._deployments(name), 90)
+        wait_until(lambda: self._deployments(name))
         return str(self._deployments(name)[0]["id"])
 
     def _deployments(self, name: str) -> list[dict[str, Any]]:

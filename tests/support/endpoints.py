@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import standin
+from tests.support.waiting import PLENTY, wait_until
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class Endpoint:
         """Set what happens next; see `standin`."""
         body = json.dumps(members).encode()
         request = urllib.request.Request(f"{self.url}/script", data=body, method="POST")
-        urllib.request.urlopen(request, timeout=10).close()
+        urllib.request.urlopen(request, timeout=PLENTY).close()
 
     def get(self, what: str) -> dict[str, Any]:
         """What the stand-in says of itself."""
-        with urllib.request.urlopen(f"{self.url}/{what}", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.url}/{what}", timeout=PLENTY) as answer:
             found: dict[str, Any] = json.load(answer)
             return found
 
@@ -69,19 +69,9 @@ class Endpoint:
         """How often each image was answered for, by SHA-256."""
         return Counter(call["sha256"] for call in self.calls("DetectAnomalies", "ok"))
 
-    def wait_for_calls(self, operation: str, number: int, seconds: float = 60.0) -> None:
+    def wait_for_calls(self, operation: str, number: int) -> None:
         """Return once there were so many calls of an operation."""
-        wait_until(lambda: len(self.calls(operation)) >= number, seconds)
-
-
-def wait_until(condition: Any, seconds: float = 60.0) -> float:
-    """Seconds until `condition()` held; fails when it does not hold in time."""
-    began = time.monotonic()
-    while not condition():
-        if time.monotonic() - began > seconds:
-            raise AssertionError(f"did not happen within {seconds:g} s")
-        time.sleep(0.05)
-    return time.monotonic() - began
+        wait_until(lambda: len(self.calls(operation)) >= number)
 
 
 @contextmanager
@@ -110,7 +100,7 @@ def endpoint_in_process(folder: Path) -> Iterator[Endpoint]:
     ready = folder / "standin.ready"
     process = subprocess.Popen([sys.executable, standin.__file__, str(ready)])
     try:
-        wait_until(ready.exists, 30)
+        wait_until(ready.exists)
         yield Endpoint(ready.read_text())
     finally:
         process.kill()

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import zygote
-from tests.support.endpoints import wait_until
-from tests.support.processes import guards_of, kill, wait_gone
+from tests.support.processes import guards_of, kill
+from tests.support.waiting import PLENTY, wait_gone, wait_until
 
 
 @dataclass(frozen=True)
@@ -41,27 +41,27 @@ class Running:
 
     def guard(self) -> int:
         """Its guard's process, once it has one."""
-        wait_until(lambda: guards_of(self.pid), 60)
+        wait_until(lambda: guards_of(self.pid))
         return guards_of(self.pid)[0]
 
-    def wait(self, seconds: float = 60.0) -> int:
+    def wait(self) -> int:
         """Its exit status; negative: the number of the signal that ended it."""
-        assert wait_gone(self.pid, seconds), f"still running after {seconds:g} s: {self.said}"
+        assert wait_gone(self.pid), f"still running: {self.said}"
         status = Path(f"{self.file}.status")
-        wait_until(status.exists, 10)
+        wait_until(status.exists)
         return int(status.read_text())
 
-    def finish(self, seconds: float = 60.0) -> dict[str, Any]:
+    def finish(self) -> dict[str, Any]:
         """What it printed as JSON, once it ended with status 0."""
-        status = self.wait(seconds)
+        status = self.wait()
         assert status == 0, f"exit status {status}: {self.said}"
         found: dict[str, Any] = json.loads(Path(f"{self.file}.out").read_text())
         return found
 
-    def broken_at(self, seconds: float = 60.0) -> float:
+    def broken_at(self) -> float:
         """When it broke (seconds since the epoch), once it did."""
         broken = Path(f"{self.file}.broken")
-        wait_until(broken.exists, seconds)
+        wait_until(broken.exists)
         return float(broken.read_text())
 
     @property
@@ -104,7 +104,7 @@ class Launcher:
             self._process.stdin.write(json.dumps(job).encode() + b"\n")
             self._process.stdin.flush()
         pid = Path(f"{file}.pid")
-        wait_until(pid.exists, 30)
+        wait_until(pid.exists)
         return Running(int(pid.read_text()), file)
 
 
@@ -123,4 +123,4 @@ def launcher_in(folder: Path, environment: Mapping[str, str]) -> Iterator[Launch
         assert process.stdout.readline() == b"ready\n"
         yield Launcher(process, folder)
     finally:
-        process.communicate(timeout=30)
+        process.communicate(timeout=PLENTY)

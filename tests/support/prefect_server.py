@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.endpoints import wait_until
+from tests.support.waiting import PLENTY, wait_until
 
 #: What the page shows is of no interest; without it a flow run takes a quarter of the time.
 _QUIET = {
@@ -57,13 +57,13 @@ def prefect_server(folder: Path) -> Iterator[PrefectServer]:
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(command, env={**os.environ, **settings}, stdout=log, stderr=log)
     try:
-        wait_until(lambda: process.poll() is not None or _answers(port), 120)
+        wait_until(lambda: process.poll() is not None or _answers(port))
         assert process.poll() is None, (folder / "server.log").read_text()[-2000:]
         yield PrefectServer(port, {**settings, "PREFECT_API_URL": api_url_at(port)})
     finally:
         process.terminate()
         try:
-            process.wait(10)
+            process.wait(PLENTY)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -71,7 +71,7 @@ def prefect_server(folder: Path) -> Iterator[PrefectServer]:
 
 def _answers(port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"{api_url_at(port)}/health", timeout=5) as answer:
+        with urllib.request.urlopen(f"{api_url_at(port)}/health", timeout=30) as answer:
             return bool(answer.status == 200)
     except (OSError, urllib.error.URLError):
         return False

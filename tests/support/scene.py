@@ -18,14 +18,16 @@ from typing import Any
 from lfv.run.hosting.sweep import SweepReport, sweep
 from lfv.settings import Settings
 from lfv_store import Hosting, Run, Store, open_store
-from tests.support.endpoints import Endpoint, wait_until
+from tests.support.endpoints import Endpoint
 from tests.support.launcher import Break, Launcher, Running
 from tests.support.pictures import make_pictures
-from tests.support.processes import kill, wait_gone, with_environment
+from tests.support.processes import kill, with_environment
+from tests.support.waiting import stretched, wait_gone, wait_until
 
 #: Requests in flight of a run with one inference unit: what a crash may cost at most.
 IN_FLIGHT = 4
-LEASE_SECONDS = 3.0
+#: Long enough for a run on a busy machine to renew its lease in time.
+LEASE_SECONDS = min(stretched(3.0), 15.0)
 _ENVIRONMENT = {
     "LFV_READ_TIMEOUT_SECONDS": "2",
     "LFV_CONNECT_TIMEOUT_SECONDS": "2",
@@ -90,9 +92,9 @@ class Scene:
     @staticmethod
     def guard_gone(guard: int) -> bool:
         """Whether a guard leaves."""
-        return wait_gone(guard, 30)
+        return wait_gone(guard)
 
-    def asking(self, more: int = 5, *, then: float = 1.0, seconds: float = 60.0) -> None:
+    def asking(self, more: int = 5, *, then: float = 1.0) -> None:
         """Return once the model was asked about so many images more.
 
         From then on, until a resume, each answer takes `then` seconds: a fault that comes now meets
@@ -100,7 +102,7 @@ class Scene:
         """
         asked = len(self.endpoint.calls("DetectAnomalies"))
         self.endpoint.script(slow_after=more, slow_seconds=then)
-        self.endpoint.wait_for_calls("DetectAnomalies", asked + more, seconds)
+        self.endpoint.wait_for_calls("DetectAnomalies", asked + more)
 
     def hurry(self) -> None:
         """The model answers as fast as before `asking`."""
@@ -147,13 +149,15 @@ class Scene:
     def check_stopped(self, since: float, within: float, *, recorded: bool = True) -> float:
         """The model is going down at most `within` seconds after `since`, and stays down.
 
+        The limit is what the table of faults promises, longer on a busy machine.
+
         With `recorded` the database knows it.  Returns how many seconds it took.
         """
-        wait_until(lambda: self._down_at() is not None, within + 20)
+        wait_until(lambda: self._down_at() is not None)
         down_at = self._down_at()
         assert down_at is not None
-        assert down_at - since <= within, f"the model was up for {down_at - since:.1f} s"
-        wait_until(self._all_over if recorded else self._down, 30)
+        assert down_at - since <= stretched(within), f"the model was up for {down_at - since:.1f} s"
+        wait_until(self._all_over if recorded else self._down)
         return down_at - since
 
     def _down_at(self) -> float | None:

@@ -8,8 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,22 +20,12 @@ from PIL import Image, PngImagePlugin
 
 from lfv.client.api import lookoutvision_client, service_model
 from tests.support.answers import check_answer
+from tests.support.waiting import PLENTY, wait_until
 
 ROOT = Path(__file__).parents[2]
 FAKE_ENGINE = "tests.support.fake_engine"
 BUCKET = "test-bucket"
 FAST = {"scale_interval": 0.05, "scale_up_after": 0.1, "scale_down_after": 0.5}
-
-
-def wait_until(condition: Callable[[], Any], seconds: float = 20, what: str = "") -> Any:
-    """The condition's value once it is true. Fails after a while."""
-    deadline = time.monotonic() + seconds
-    while True:
-        if value := condition():
-            return value
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds} s: {what or condition}")
-        time.sleep(0.02)
 
 
 def is_gone(pid: int) -> bool:
@@ -99,7 +88,7 @@ class Service:
         assert process.poll() is None, self.log
         return self
 
-    def stop(self, signal_number: int = signal.SIGTERM, seconds: float = 30) -> int:
+    def stop(self, signal_number: int = signal.SIGTERM, seconds: float = PLENTY) -> int:
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(signal_number)
@@ -236,9 +225,7 @@ def dataset_done(client: Any, project: str, kind: str = "train") -> dict[str, An
     return described
 
 
-def model_in(
-    client: Any, project: str, *states: str, version: str = "1", seconds: float = 30
-) -> dict[str, Any]:
+def model_in(client: Any, project: str, *states: str, version: str = "1") -> dict[str, Any]:
     """The model's description once it is in one of these states."""
 
     def there() -> dict[str, Any] | None:
@@ -246,7 +233,7 @@ def model_in(
         described: dict[str, Any] = found["ModelDescription"]
         return described if described["Status"] in states else None
 
-    described: dict[str, Any] = wait_until(there, seconds, f"{project}/{version} in {states}")
+    described: dict[str, Any] = wait_until(there, f"{project}/{version} in {states}")
     return described
 
 

@@ -1,0 +1,59 @@
+"""Waiting for what another thread or process does.
+
+A test does not race a clock: it waits until it is plain that something will never happen. Where the
+speed itself is promised, the limit is stretched on a busy machine.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+#: Seconds after which something that should happen is taken never to happen. Not a measure of
+#: speed: with fifteen processes waiting for two cores, what takes two seconds takes a minute.
+PLENTY = 240.0
+_LOOK_EVERY = 0.02
+
+
+def wait_until(condition: Callable[[], T], what: str = "", *, seconds: float = PLENTY) -> T:
+    """Wait until a condition is true.
+
+    Args:
+        condition: Called every few milliseconds.
+        what: What is waited for, in the words of the failure.
+        seconds: How long to wait.
+
+    Returns:
+        The condition's first true value.
+
+    Raises:
+        AssertionError: It was not true in time.
+    """
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:g} s: {what or condition}")
+        time.sleep(_LOOK_EVERY)
+    return value
+
+
+def wait_gone(pid: int, seconds: float = PLENTY) -> bool:
+    """Whether a process ends within so many seconds."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([descriptor], [], [], seconds)[0])
+    finally:
+        os.close(descriptor)
+
+
+def stretched(seconds: float) -> float:
+    """A time limit for this machine as busy as it is: longer when processes wait for its cores."""
+    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))

@@ -27,7 +27,7 @@ from lfv.run.active import ActiveRun, open_run
 from lfv.run.context import InspectionRequest
 from lfv.run.control import Ending, RunControl
 from lfv.run.detect import DetectedBatch
-from lfv.run.embedded_service import embedded_service
+from lfv.run.embedded_service import api_endpoint
 from lfv.run.errors import (
     InspectionError,
     LimitReached,
@@ -136,7 +136,7 @@ def resume_inspection(run: str) -> RunSummary:
 def _inspect(*, request: InspectionRequest | None, resume: str | None) -> RunSummary:
     settings = get_settings()
     with ExitStack() as stack:
-        endpoint_url = settings.endpoint_url or stack.enter_context(embedded_service(settings))
+        endpoint_url = stack.enter_context(api_endpoint(settings))
         store = stack.enter_context(
             open_store(settings.store_url, patience_seconds=settings.store_patience_seconds)
         )

@@ -289,6 +289,12 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{self.home / 'inspections.db'}"
 
     @property
+    def store_file(self) -> Path | None:
+        """The file of an SQLite results database, None for another kind."""
+        scheme, _, path = self.store_url.partition(":///")
+        return Path(path.partition("?")[0]) if scheme.startswith("sqlite") else None
+
+    @property
     def shown_store_url(self) -> str:
         """URL of the results database with its password hidden."""
         shown = re.sub(r"([?&]password=)[^&]*", r"\1***", self.store_url)

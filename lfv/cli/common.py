@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lfv.cli.errors import CommandError, WrongUsage
@@ -56,7 +55,7 @@ def opened_store(settings: Settings) -> Iterator[Store]:
     """
     from lfv_store import open_store
 
-    file = sqlite_file(settings)
+    file = settings.store_file
     if file is not None and not file.exists():
         raise CommandError(
             f"there is no results database at {file} yet; `lfv inspect` makes one, "
@@ -64,12 +63,6 @@ def opened_store(settings: Settings) -> Iterator[Store]:
         )
     with open_store(settings.store_url) as store:
         yield store
-
-
-def sqlite_file(settings: Settings) -> Path | None:
-    """The file of an SQLite database, None for another kind."""
-    scheme, _, path = settings.store_url.partition(":///")
-    return Path(path.partition("?")[0]) if scheme.startswith("sqlite") else None
 
 
 def find_run(store: Store, text: str) -> Run:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lfv.cli import output
-from lfv.cli.common import settings_from, sqlite_file
+from lfv.cli.common import settings_from
 from lfv.cli.errors import CommandError
 from lfv.cli.options import DatabaseUrlOption, JsonOption, examples
 
@@ -58,7 +58,7 @@ def check(*, database_url: DatabaseUrlOption = None, as_json: JsonOption = False
     """Say whether the database can be reached and fits this release; exit status 1 if not."""
     from lfv_store import schema
 
-    file = sqlite_file(settings_from(database_url=database_url))
+    file = settings_from(database_url=database_url).store_file
     if file is not None and not file.exists():
         raise CommandError(f"there is no file {file}: `lfv db upgrade` makes it")
     with _database(database_url) as database:

@@ -15,7 +15,6 @@ import typer
 from lfv.cli import output
 from lfv.cli.common import opened_store, settings_from
 from lfv.cli.demo_results import ImageResult, image_results
-from lfv.cli.endpoint import api_endpoint
 from lfv.cli.options import JsonOption, examples
 from lfv.cli.progress import Activity
 
@@ -66,6 +65,8 @@ def demo(
     inspects two dozen other parts with it, and shows every verdict. One of the inspected files is
     broken on purpose: it ends as a record that says why, and the other parts still get theirs.
     """
+    from lfv.run.embedded_service import api_endpoint
+
     began = monotonic()
     settings = _own_settings(folder)
     images = _draw(folder, seed, quiet=as_json)
@@ -110,10 +111,10 @@ def _draw(folder: Path, seed: int | None, *, quiet: bool) -> DemoSet:
 
 
 def _train(settings: Settings, images: DemoSet, *, quiet: bool) -> TrainedModel:
-    from lfv.cli.train import train_project
+    from lfv.run.training import train_project
 
     with Activity("train", quiet=quiet) as activity:
-        model = train_project(settings, str(images.train_manifest), PROJECT, activity)
+        model = train_project(settings, str(images.train_manifest), PROJECT, progress=activity.tell)
     if not quiet:
         measures = (
             f"{name} {value:.3f}"
@@ -223,7 +224,7 @@ def _report(settings: Settings, summary: RunSummary) -> Path | None:
 
 
 def _training_report(settings: Settings, model: TrainedModel) -> Path | None:
-    from lfv.cli.train import training_report
+    from lfv.run.training import training_report
 
     written = training_report(settings, model)
     return Path(written) if written is not None else None

@@ -9,7 +9,6 @@ import typer
 
 from lfv.cli import output
 from lfv.cli.common import local_time, settings_from
-from lfv.cli.endpoint import api_endpoint
 from lfv.cli.options import EndpointUrlOption, JsonOption, RegionOption, examples
 
 
@@ -36,6 +35,7 @@ def models(
     HOSTED or STARTING_HOSTING is billed wherever hosting costs money: lfv stop ends that.
     """
     from lfv.client.catalog import model_entries
+    from lfv.run.embedded_service import api_endpoint
 
     settings = settings_from(endpoint_url=endpoint_url, region=region)
     with api_endpoint(settings) as url:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import UTC
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -24,9 +22,6 @@ from lfv.cli.common import (
 from lfv.cli.errors import CommandError, WrongUsage
 from lfv.cli.groups import ReviewGroup
 from lfv.cli.options import DatabaseUrlOption, JsonOption, RunArgument, examples
-
-if TYPE_CHECKING:
-    from lfv_store import Review, Store
 
 
 class ReviewVerdict(StrEnum):
@@ -124,20 +119,29 @@ def record(
 
     Nothing is overwritten: the model's answer, the policy's verdict and earlier reviews all stay.
     """
+    from lfv.run.review import record_review
+
     reviewer = by or current_user()
     if not reviewer:
         raise WrongUsage("--by is needed: this machine does not know its user's name")
     with opened_store(settings_from(database_url=database_url)) as store:
-        found = find_run(store, run)
-        inspection = store.results.line(found.run_id, line)
-        review_id = store.reviews.add(inspection["inspection_id"], verdict.value, reviewer, comment)
-        history = store.reviews.history(inspection["inspection_id"])
+        recorded = record_review(
+            store,
+            find_run(store, run).run_id,
+            line,
+            verdict.value,
+            reviewer=reviewer,
+            comment=comment,
+        )
     if as_json:
-        output.show_json({"review_id": review_id, "history": [asdict(one) for one in history]})
+        history = [asdict(one) for one in recorded.history]
+        output.show_json({"review_id": recorded.review_id, "history": history})
         return
-    output.show(f"{inspection['source_ref']}: {verdict.value}, says {reviewer}")
-    if len(history) > 1:
-        output.show(f"this is review {len(history)} of it; the earlier ones stay on record")
+    output.show(f"{recorded.source_ref}: {verdict.value}, says {reviewer}")
+    if len(recorded.history) > 1:
+        output.show(
+            f"this is review {len(recorded.history)} of it; the earlier ones stay on record"
+        )
 
 
 def export(
@@ -162,10 +166,11 @@ def export(
     was reviewed in several runs appears once. The manifest names images as the runs did, so it is
     read where those references hold.
     """
-    settings = settings_from(database_url=database_url)
-    with opened_store(settings) as store:
+    from lfv.run.review import reviewed_manifest
+
+    with opened_store(settings_from(database_url=database_url)) as store:
         run_id = find_run(store, run).run_id if run is not None else None
-        rows = list(_labelled(store, run_id))
+        rows = list(reviewed_manifest(store, run_id))
     if not rows:
         raise CommandError("no image has been reviewed yet; `lfv review` lists what waits")
     lines = b"".join(rows)
@@ -174,31 +179,3 @@ def export(
         return
     file.write_bytes(lines)
     output.show(f"{file}: {len(rows)} reviewed images")
-
-
-def _labelled(store: Store, run_id: str | None) -> Iterator[bytes]:
-    """A manifest line for each reviewed image; of several reviews of the same bytes, the last."""
-    import orjson
-
-    newest: dict[str, Review] = {}
-    for review in store.reviews.latest(run_id=run_id):
-        key = review.image_sha256 or review.source_ref
-        if key not in newest or newest[key].reviewed_at < review.reviewed_at:
-            newest[key] = review
-    for review in newest.values():
-        is_anomalous = review.verdict == "reject"
-        row = {
-            "source-ref": review.source_ref,
-            "anomaly-label": int(is_anomalous),
-            "anomaly-label-metadata": {
-                "class-name": "anomaly" if is_anomalous else "normal",
-                "confidence": 1,
-                "human-annotated": "yes",
-                "job-name": "lfv-review",
-                "type": "groundtruth/image-classification",
-                "creation-date": f"{review.reviewed_at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}",
-            },
-            "reviewer": review.reviewer,
-            "comment": review.comment,
-        }
-        yield orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)

@@ -9,7 +9,6 @@ import typer
 
 from lfv.cli import output
 from lfv.cli.common import settings_from
-from lfv.cli.endpoint import api_endpoint
 from lfv.cli.errors import WrongUsage
 from lfv.cli.options import (
     BackboneOption,
@@ -26,9 +25,7 @@ from lfv.cli.options import (
 from lfv.cli.progress import Activity
 
 if TYPE_CHECKING:
-    from lfv.client.staging import Staging
     from lfv.client.training import TrainedModel
-    from lfv.settings import Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -105,91 +102,22 @@ def train(
             "--backbone, --detector and --network are for the service on this machine; the one at "
             f"{settings.endpoint_url} is given its own by who runs it (`lfv serve --backbone`)"
         )
+    from lfv.run.training import train_project, training_report
+
     with Activity(f"train {project}", quiet=as_json) as activity:
         model = train_project(
-            settings, source, project, activity, test=test, description=description
+            settings,
+            source,
+            project,
+            test=test,
+            description=description,
+            progress=activity.tell,
         )
     report = training_report(settings, model)
     if as_json:
         output.show_json(_as_dict(model) | {"report": report})
         return
     output.show(output.facts(_facts(model) | {"report": report}))
-
-
-def train_project(
-    settings: Settings,
-    source: str,
-    project: str,
-    activity: Activity,
-    *,
-    test: str | None = None,
-    description: str = "",
-) -> TrainedModel:
-    """Train through the endpoint or embedded service of `settings`.
-
-    Raises `lfv.client.errors.LfvError`, `WrongUsage` when there is nowhere to stage images.
-    """
-    from lfv.client.api import lookoutvision_client
-    from lfv.client.hosts.lookoutvision import client_config
-    from lfv.client.sources import SourceReader
-    from lfv.client.training import train_model
-
-    place = _staging(settings)
-    activity.tell("starting the service" if settings.endpoint_url is None else "connecting")
-    with (
-        api_endpoint(settings, training=True) as url,
-        SourceReader(settings.bucket_folders, settings.s3_endpoint_url, settings.region) as reader,
-    ):
-        config = client_config(
-            connect_timeout=settings.connect_timeout_seconds,
-            read_timeout=settings.read_timeout_seconds,
-        )
-        client = lookoutvision_client(url, settings.region, config=config)
-        try:
-            return train_model(
-                client,
-                reader,
-                place,
-                source,
-                project,
-                test_source=test,
-                description=description,
-                timeout=settings.training_deadline_seconds,
-                progress=activity.tell,
-            )
-        finally:
-            client.close()
-
-
-def training_report(settings: Settings, model: TrainedModel) -> str | None:
-    """Where the service wrote what it found in training: its report where the bucket is a folder
-    here, else the EvaluationResult."""
-    written = model.evaluation_result
-    if written is None:
-        return None
-    bucket, _, key = written.removeprefix("s3://").partition("/")
-    folder = settings.bucket_folders.get(bucket)
-    if folder is None:
-        return written
-    evaluation = folder / key
-    reports = evaluation.parent / f"TrainingReport-{model.project}-{model.version}"
-    pages = sorted(reports.glob("*.html"))
-    return str(pages[0] if pages else evaluation)
-
-
-def _staging(settings: Settings) -> Staging:
-    from lfv.client.staging import Staging
-
-    if settings.staging_uri is not None:
-        bucket, _, prefix = settings.staging_uri.removeprefix("s3://").partition("/")
-        return Staging(bucket, prefix.rstrip("/") + "/" if prefix else "")
-    if settings.endpoint_url is not None:
-        raise WrongUsage(
-            f"the service at {settings.endpoint_url} needs a bucket to read the images from: "
-            "name one with --staging s3://BUCKET/PREFIX or LFV_STAGING_URI"
-        )
-    settings.embedded_bucket.mkdir(parents=True, exist_ok=True)
-    return Staging("lfv")
 
 
 def _facts(model: TrainedModel) -> dict[str, Any]:

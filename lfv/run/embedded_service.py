@@ -55,6 +55,21 @@ class ServicePlaces:
 
 
 @contextmanager
+def api_endpoint(settings: Settings, *, training: bool = False) -> Iterator[str]:
+    """Address of the model API: the settings' endpoint, or the embedded service until exit.
+
+    With `training`, the embedded service gets the backbone, detector or network of the settings.
+
+    Raises `ServiceNotStarted`.
+    """
+    if settings.endpoint_url is not None:
+        yield settings.endpoint_url
+        return
+    with embedded_service(settings, training=training) as endpoint_url:
+        yield endpoint_url
+
+
+@contextmanager
 def embedded_service(settings: Settings, *, training: bool = False) -> Iterator[str]:
     """Endpoint URL of the embedded service of `settings.home`, which runs at least until exit.
 

@@ -40,6 +40,10 @@ class SourceOutOfReach(InspectionError):
     """The place where the images are does not answer; nothing is wrong with the images."""
 
 
+class ModelInUse(InspectionError):
+    """Runs use a model that is to be stopped, or may use it."""
+
+
 class ModelsLeftUp(InspectionError):
     """A sweep found models that are up without anybody using them, and did not stop them."""
 

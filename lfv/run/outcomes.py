@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from lfv.client.policy import Policy, Verdict, decide
 from lfv.formats.answers import DetectAnomalyResult
@@ -83,7 +85,7 @@ def answered(
     )
 
 
-def reasons_of(verdict: Verdict) -> list[dict[str, object]]:
+def reasons_of(verdict: Verdict) -> list[Mapping[str, Any]]:
     """The reasons of a verdict as the store keeps them."""
     return [reason.to_dict() for reason in verdict.reasons]
 

@@ -127,12 +127,12 @@ def test_a_database_that_is_away_does_not_keep_a_model_up(
     away = ("--database-url", "postgresql://lfv:s3cret@127.0.0.1:9/lfv")
     refused = lfv("stop", "--project", "parts", *away)
     assert refused.status == 1
-    assert "--force stops it all the same" in refused.err
+    assert "stop the model anyway with --force" in refused.err
     assert "s3cret" not in refused.err
     assert model.settle() == "HOSTED"
     forced = lfv("stop", "--project", "parts", "--force", *away)
     assert forced.status == 0
-    assert "will not be on record" in forced.err
+    assert "will not be recorded" in forced.err
     assert model.settle() == "TRAINED"
 
 

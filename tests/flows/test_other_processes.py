@@ -79,8 +79,14 @@ def active(context: RunContext, store: Store) -> ActiveRun:
     )
 
 
+def _sent(run: ActiveRun) -> RunContext:
+    """What another process receives."""
+    received: RunContext = pickle.loads(pickle.dumps(run))  # noqa: S301 - our own bytes
+    return received
+
+
 def test_an_active_run_travels_as_its_context(active: ActiveRun, context: RunContext) -> None:
-    assert pickle.loads(pickle.dumps(active)) == context
+    assert _sent(active) == context
 
 
 def test_the_process_that_opened_a_run_uses_its_connections(active: ActiveRun) -> None:
@@ -91,7 +97,7 @@ def test_the_process_that_opened_a_run_uses_its_connections(active: ActiveRun) -
 def test_another_process_opens_connections_of_its_own(
     context: RunContext, active: ActiveRun
 ) -> None:
-    with attached(pickle.loads(pickle.dumps(active))) as found:
+    with attached(_sent(active)) as found:
         assert found.context == context
         assert found.store is not active.store
         assert found.store.runs.list(1) == []

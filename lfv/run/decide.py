@@ -1,0 +1,86 @@
+"""Derive the verdicts of a run again, from its stored answers, under another policy."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from lfv.client.policy import Policy, decide
+from lfv.formats.answers import DetectAnomalyResult
+from lfv.run.outcomes import reasons_of
+from lfv_store import Decision, NewVerdict, Store
+
+
+@dataclass(frozen=True)
+class VerdictChange:
+    """How many inspections went from one verdict to another, or kept theirs."""
+
+    before: str
+    after: str
+    inspections: int
+
+
+@dataclass(frozen=True)
+class Redecided:
+    """The outcome of another policy on a run; `decision` is None if nothing was stored."""
+
+    run_id: str
+    changes: tuple[VerdictChange, ...]
+    decision: Decision | None
+
+    @property
+    def changed(self) -> int:
+        """Inspections whose verdict is another one."""
+        return sum(one.inspections for one in self.changes if one.before != one.after)
+
+
+def redecide(
+    store: Store,
+    run_id: str,
+    policy: Policy,
+    *,
+    decided_by: str,
+    dry_run: bool = False,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Redecided:
+    """Decide on every stored answer of a run again, without the model.
+
+    The new verdicts become the current ones; the old ones and their policy stay on record.  Lines
+    that could not be inspected stay as they are.  `progress` is called with inspections done and
+    their total.
+    """
+    changes: Counter[tuple[str, str]] = Counter()
+    verdicts = _verdicts(store, run_id, policy, changes, progress)
+    decision = None
+    if dry_run:
+        for _ in verdicts:
+            pass
+    else:
+        decision = store.verdicts.add(run_id, policy.to_dict(), verdicts, decided_by=decided_by)
+    return Redecided(
+        run_id=run_id,
+        changes=tuple(VerdictChange(*pair, number) for pair, number in sorted(changes.items())),
+        decision=decision,
+    )
+
+
+def _verdicts(
+    store: Store,
+    run_id: str,
+    policy: Policy,
+    changes: Counter[tuple[str, str]],
+    progress: Callable[[int, int], None],
+) -> Iterator[NewVerdict]:
+    """The verdict of `policy` on every answer of the run; counts into `changes`."""
+    total = store.inspections.counts(run_id).inspected
+    for done, candidate in enumerate(store.verdicts.candidates(run_id), start=1):
+        result = DetectAnomalyResult.from_response(candidate.response)
+        verdict = decide(result, policy, candidate.attributes)
+        changes[candidate.verdict, verdict.verdict.value] += 1
+        progress(done, total)
+        yield NewVerdict(
+            inspection_id=candidate.inspection_id,
+            verdict=verdict.verdict.value,
+            reasons=reasons_of(verdict),
+        )

@@ -1,0 +1,109 @@
+"""Stop a model now, whoever started it, and record the stop."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from lfv.client.hosting import ensure_stopped
+from lfv.client.hosts import HostSpec, open_host
+from lfv.formats.status import ModelStatus
+from lfv.run.context import HOST_KIND
+from lfv.run.embedded_service import api_endpoint
+from lfv.run.errors import ModelInUse
+from lfv.settings import Settings
+from lfv_store import Hosting, StoreError, open_store
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StoppedModel:
+    """A model that is seen stopped; `hosting_id` names the recorded hosting that this ended."""
+
+    project: str
+    model_version: str
+    was_hosted: bool
+    hosting_id: int | None
+    stopped_at: datetime
+
+
+def stop_model(
+    settings: Settings,
+    project: str,
+    model_version: str = "latest",
+    *,
+    actor: str,
+    force: bool = False,
+    progress: Callable[[str], None] = logger.info,
+) -> StoppedModel:
+    """Stop a model and return once it is seen stopped.
+
+    A model that runs of the results database are using is left alone, unless `force` is given; such
+    a run starts the model again, or can be resumed.
+
+    Raises:
+        ModelInUse: Runs use the model, or the database cannot tell.
+        lfv.client.errors.HostError: The host refuses.
+        lfv.client.errors.HostingError: The model is not seen stopped in time.
+    """
+    with api_endpoint(settings) as url:
+        host = open_host(HostSpec(HOST_KIND, project, model_version, url, settings.region))
+        try:
+            version = host.spec.model_version
+            before = host.describe()
+            hosting = _open_hosting(settings, before.model_arn, actor, force=force)
+            if hosting is not None and hosting.live_leases and not force:
+                raise ModelInUse(
+                    f"{hosting.live_leases} run(s) are using model {project} version {version}; "
+                    "wait for them (`lfv runs`), or stop the model anyway with --force"
+                )
+            outcome = ensure_stopped(
+                host,
+                f"stop-{hosting.hosting_id}" if hosting else f"stop-{project}-{version}",
+                timeout=settings.stopping_deadline_seconds,
+                progress=progress,
+            )
+        finally:
+            host.close()
+    if hosting is not None:
+        _record(settings, hosting, outcome.stopped_at, actor)
+    was_hosted = before.status.is_up or before.status is ModelStatus.STOPPING_HOSTING
+    return StoppedModel(
+        project=project,
+        model_version=version,
+        was_hosted=outcome.was_up or was_hosted,
+        hosting_id=hosting.hosting_id if hosting else None,
+        stopped_at=outcome.stopped_at,
+    )
+
+
+def _open_hosting(settings: Settings, model_arn: str, actor: str, *, force: bool) -> Hosting | None:
+    """The recorded hosting of this model that is not over; None also without a database."""
+    file = settings.store_file
+    if file is not None and not file.exists():
+        return None
+    try:
+        with open_store(settings.store_url, actor=actor) as store:
+            for hosting in store.hostings.open():
+                if store.models.get(hosting.model_id).key.model_arn == model_arn:
+                    return hosting
+    except StoreError as error:
+        if not force:
+            raise ModelInUse(
+                f"runs may be using the model, and the results database cannot tell ({error}); "
+                "stop the model anyway with --force"
+            ) from error
+        logger.warning("the stop will not be recorded: %s", error)
+    return None
+
+
+def _record(settings: Settings, hosting: Hosting, at: datetime, actor: str) -> None:
+    """Record the stop; if that fails, the sweeper records it later."""
+    try:
+        with open_store(settings.store_url, actor=actor) as store:
+            store.hostings.mark_stopped(hosting.hosting_id, at)
+    except StoreError as error:
+        logger.warning("the stop is not recorded yet: %s", error)

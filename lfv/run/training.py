@@ -1,0 +1,91 @@
+"""Train a model version through the endpoint or the embedded service of the settings."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from lfv.client.api import lookoutvision_client
+from lfv.client.hosts.lookoutvision import client_config
+from lfv.client.staging import Staging
+from lfv.client.training import TrainedModel, train_model
+from lfv.run.active import open_reader
+from lfv.run.embedded_service import api_endpoint
+from lfv.settings import LfvSettingsError, Settings
+
+logger = logging.getLogger(__name__)
+
+#: Bucket of the embedded service.
+EMBEDDED_BUCKET = "lfv"
+
+
+def train_project(
+    settings: Settings,
+    source: str,
+    project: str,
+    *,
+    test: str | None = None,
+    description: str = "",
+    progress: Callable[[str], None] = logger.info,
+) -> TrainedModel:
+    """Stage labelled images and train a version of a project's model on them.
+
+    Raises:
+        LfvSettingsError: The settings name an endpoint but no bucket for the images.
+        ServiceNotStarted: The embedded service did not start.
+        lfv.formats.errors.LfvError: The data or the service refuse the training.
+    """
+    staging = staging_place(settings)
+    progress("starting the service" if settings.endpoint_url is None else "connecting")
+    with api_endpoint(settings, training=True) as url, open_reader(settings) as reader:
+        config = client_config(
+            connect_timeout=settings.connect_timeout_seconds,
+            read_timeout=settings.read_timeout_seconds,
+        )
+        client = lookoutvision_client(url, settings.region, config=config)
+        try:
+            return train_model(
+                client,
+                reader,
+                staging,
+                source,
+                project,
+                test_source=test,
+                description=description,
+                timeout=settings.training_deadline_seconds,
+                progress=progress,
+            )
+        finally:
+            client.close()
+
+
+def staging_place(settings: Settings) -> Staging:
+    """The bucket and prefix from which the service reads the training images.
+
+    Raises `LfvSettingsError` if the service is not ours and no bucket is named.
+    """
+    if settings.staging_uri is not None:
+        bucket, _, prefix = settings.staging_uri.removeprefix("s3://").partition("/")
+        return Staging(bucket, prefix.rstrip("/") + "/" if prefix else "")
+    if settings.endpoint_url is not None:
+        raise LfvSettingsError(
+            f"the service at {settings.endpoint_url} needs a bucket to read the images from; "
+            "name one with --staging s3://BUCKET/PREFIX or LFV_STAGING_URI"
+        )
+    settings.embedded_bucket.mkdir(parents=True, exist_ok=True)
+    return Staging(EMBEDDED_BUCKET)
+
+
+def training_report(settings: Settings, model: TrainedModel) -> str | None:
+    """Where the service wrote its training report, or its EvaluationResult if it wrote none."""
+    written = model.evaluation_result
+    if written is None:
+        return None
+    bucket, _, key = written.removeprefix("s3://").partition("/")
+    folder = settings.bucket_folders.get(bucket)
+    if folder is None:
+        return written
+    evaluation = folder / key
+    reports = evaluation.parent / f"TrainingReport-{model.project}-{model.version}"
+    pages = sorted(reports.glob("*.html"))
+    return str(pages[0] if pages else evaluation)

@@ -23,15 +23,14 @@ from lfv.client.manifests import read_manifest
 from lfv.client.sources import SourceReader
 from lfv.client.stores import ObjectStore
 from lfv.formats.answers import is_background
-from lfv.formats.errors import ImageError, ImageFormatUnsupported, LfvError, SourceError
-from lfv.formats.images import DEFAULT_LIMITS, ImageInfo, ImageLimits, check_image
+from lfv.formats.errors import ImageError, LfvError, SourceError
+from lfv.formats.images import DEFAULT_LIMITS, ImageInfo, check_image
 from lfv.formats.manifest.groundtruth import TRAINING
 from lfv.formats.manifest.records import BadLine, ManifestItem
 from lfv.formats.manifest.writing import labelled_row
-from lfv.formats.masks import MAX_MASK_BYTES
+from lfv.formats.masks import MASK_LIMITS, check_mask
 from lfv.formats.refs import FileRef, S3Ref, parse_ref
 
-_MASK_LIMITS = ImageLimits(max_bytes=MAX_MASK_BYTES, min_side=1)
 _CHUNK = 64
 _SHOWN = 5
 _ENDINGS = {"PNG": ".png", "JPEG": ".jpg"}
@@ -140,10 +139,8 @@ def _stage(
 
 def _read_mask(ref: str, reader: SourceReader) -> tuple[bytes, ImageInfo]:
     data = reader.read_bytes(ref)
-    info = check_image(data, _MASK_LIMITS)
-    if info.format != "PNG":
-        raise ImageFormatUnsupported("The mask is not a PNG.")
-    return data, info
+    check_mask(data)
+    return data, check_image(data, MASK_LIMITS)
 
 
 def _put(

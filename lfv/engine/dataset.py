@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from lfv.engine.decoding import MIN_SIDE, DecodedImage, decode, measure
 from lfv.engine.errors import ImageRejected, TrainingError
-from lfv.engine.masks import is_background, open_mask, parse_color, read_mask
 from lfv.engine.metrics import Bools
 from lfv.engine.types import TrainingImage
+from lfv.formats.answers import is_background
+from lfv.formats.errors import ImageError, LfvError, MaskColorInvalid
+from lfv.formats.masks import open_mask, parse_color, read_mask
 
 MIN_NORMAL = 5
 """Normal images below which nothing can be cross-validated (Lookout for Vision asked for 20)."""
@@ -139,7 +141,9 @@ def find_damaged(images: Sequence[TrainingImage], workers: int = 2) -> dict[str,
         try:
             load(image, (MIN_SIDE, MIN_SIDE))
             if image.is_anomalous and image.mask_path is not None:
-                open_mask(image.mask_path)
+                open_mask(image.mask_path.read_bytes())
+        except ImageError as error:
+            return f"its mask cannot be read: {error.clause}"
         except TrainingError as error:
             why = str(error).removeprefix(f"{image.source_ref}: ").rstrip(".")
             return why[:1].lower() + why[1:]
@@ -177,9 +181,15 @@ def load_labels(
     if image.mask_path is None:
         return None
     try:
-        labels = read_mask(image.mask_path, image.mask_colors, types, size)
-    except TrainingError as error:
-        raise TrainingError(f"{image.source_ref}: {error}") from error
+        labels = read_mask(image.mask_path.read_bytes(), image.mask_colors, types, size)
+    except OSError as error:
+        raise TrainingError(
+            f"{image.source_ref}: Its mask cannot be read: {error.strerror}."
+        ) from error
+    except LfvError as error:
+        raise TrainingError(
+            f"{image.source_ref}: Its mask cannot be read: {error.clause}."
+        ) from error
     return labels if labels.any() else None
 
 
@@ -281,7 +291,7 @@ def _color_map(image: TrainingImage) -> Iterator[tuple[str, str]]:
     for color, name in image.mask_colors.items():
         try:
             yield f"#{bytes(parse_color(color)).hex().upper()}", name
-        except TrainingError as error:
+        except MaskColorInvalid as error:
             raise TrainingError(f"{image.source_ref}: {error}") from error
 
 

@@ -14,11 +14,11 @@ from threadpoolctl import ThreadpoolController
 from lfv.engine import artifact
 from lfv.engine.decoding import decode
 from lfv.engine.errors import ArtifactError
-from lfv.engine.masks import parse_color
 from lfv.engine.model import Judgement, Model, TrainedModel
 from lfv.engine.pixel_head import class_shares
 from lfv.engine.plugins import DETECTOR, detector_plugin
 from lfv.engine.types import PredictedAnomaly, Prediction
+from lfv.formats.masks import parse_color
 
 
 class Predictor:

@@ -27,6 +27,7 @@
     │   ├── ManifestKindUnknown
     │   ├── ManifestHeaderInvalid
     │   └── ManifestLineInvalid        a bad line, with strict reading only
+    ├── MaskColorInvalid               a colour of a mask is not of the form #RRGGBB
     └── ResponseInvalid                the model's answer contradicts its own format
 
 Every class has a `code`: a stable, lower-case word that is stored with an inspection and that
@@ -52,6 +53,12 @@ class LfvError(Exception):
     def message(self) -> str:
         """One sentence for people; the same as `str(error)`."""
         return str(self)
+
+    @property
+    def clause(self) -> str:
+        """The sentence as the end of another: no capital letter, no full stop."""
+        text = str(self).rstrip(".")
+        return text[:1].lower() + text[1:]
 
 
 class ImageError(LfvError):
@@ -169,6 +176,10 @@ class ManifestLineInvalid(ManifestError):
     def __init__(self, bad_line: BadLine) -> None:
         super().__init__(f"Line {bad_line.line_number}: {bad_line.message}")
         self.bad_line = bad_line
+
+
+class MaskColorInvalid(LfvError):
+    code = "mask_colors_invalid"
 
 
 class ResponseInvalid(LfvError):

@@ -1,12 +1,12 @@
-"""What the containers of PNG and JPEG files say, read without decoding a pixel.
+"""What Pillow does not tell about PNG and JPEG files, found without decoding a pixel.
 
-Pillow reads these headers too, but it warns through the process-wide `warnings` module, follows
-process-wide switches (`MAX_IMAGE_PIXELS`, `LOAD_TRUNCATED_IMAGES`) and inflates text chunks while
-opening. Reading them here keeps the checks free of global state and safe in threads, and gives
-Pillow only what it needs to decode: `pixel_data` is the file without its metadata.
+Pillow decodes; before it does, this module walks the container. It finds a missing end, short
+pixel data (which Pillow fills with black without a word), JPEGs of more scans than an encoder
+writes, and several pictures in one file. It drops metadata, because Pillow would inflate text
+chunks and colour profiles of any size while it opens a file.
 
-Formats: ISO/IEC 15948 (PNG, third edition, with APNG), ITU-T T.81 (JPEG), CIPA DC-008 (Exif),
-CIPA DC-007 (multi-picture format).
+Formats: ISO/IEC 15948 (PNG, third edition, with APNG), ITU-T T.81 (JPEG), CIPA DC-007
+(multi-picture format).
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from lfv.formats.errors import (
     ImageAnimated,
@@ -28,6 +27,8 @@ from lfv.formats.errors import (
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_SIGNATURE = b"\xff\xd8\xff"
+MAX_SCANS = 100
+"""Of a progressive JPEG. Encoders write about ten; each costs a pass over all pixels."""
 
 _PNG_KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of each pixel, by colour type
@@ -42,24 +43,22 @@ _ADAM7 = (  # left, top, step across, step down
 )
 _INFLATE_STEP = 256 * 1024
 _MAX_CHUNKS = 100_000  # an 8 MB file of empty chunks holds more than 600,000
-_MAX_SCANS = 100  # a progressive JPEG has about ten; each costs a pass over the whole image
+_ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
-class ImageHeader:
-    """Sizes are pixels as stored, before any Exif rotation; `bits` is per sample.
+class Container:
+    """A file without its metadata.
 
-    `compressed` and `raw_size` (bytes once inflated) are a PNG's pixel data.
+    Attributes:
+        data: What a decoder needs, and no more.
+        exif_orientation: 1 to 8; None where the file has none.
+        pixel_parts: A PNG's compressed pixel data.
     """
 
-    format: Literal["PNG", "JPEG"]
-    width: int
-    height: int
-    bits: int
+    data: bytes
     exif_orientation: int | None
-    pixel_data: bytes
-    compressed: Sequence[memoryview] = ()
-    raw_size: int = 0
+    pixel_parts: Sequence[memoryview] = ()
 
 
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
@@ -98,16 +97,17 @@ def sniff(data: bytes) -> str | None:
 # -- PNG ------------------------------------------------------------------------------------------
 
 
-def read_png(data: bytes) -> ImageHeader:
+def read_png(data: bytes) -> Container:
     """Walk all chunks and check their checksums.
 
-    Raises ImageTruncated, ImageDamaged, ImageAnimated.
+    Raises:
+        ImageTruncated: The end is missing.
+        ImageDamaged: A chunk contradicts the format.
+        ImageAnimated: The file is an animation.
     """
     kept = [PNG_SIGNATURE]
     position = len(PNG_SIGNATURE)
-    header: bytes | None = None
-    orientation: int | None = None
-    ended = has_palette = False
+    orientation = None
     pixels: list[memoryview] = []
     for _ in range(_MAX_CHUNKS):
         if position + 12 > len(data):
@@ -122,54 +122,37 @@ def read_png(data: bytes) -> ImageHeader:
         if zlib.crc32(body, zlib.crc32(kind)) != struct.unpack_from(">I", data, end - 4)[0]:
             name = kind.decode("ascii")
             raise ImageDamaged(f"The PNG is damaged: the checksum of a chunk {name} is wrong.")
-        if header is None and kind != b"IHDR":
-            raise ImageDamaged("The PNG is damaged: it does not begin with its header.")
-        if kind == b"IHDR":
-            if header is not None or length != 13:
-                raise ImageDamaged("The PNG is damaged: its header is wrong.")
-            header = bytes(body)
-        elif kind == b"acTL":
+        if (kind == b"IHDR") != (len(kept) == 1 and position == len(PNG_SIGNATURE)):
+            raise ImageDamaged("The PNG is damaged: its header is missing, late or repeated.")
+        if kind == b"acTL":
             raise ImageAnimated("The PNG is animated; the service takes still images.")
-        elif kind == b"eXIf":
+        if kind == b"eXIf":
             orientation = exif_orientation(bytes(body))
-        elif kind == b"PLTE":
-            has_palette = True
         elif kind == b"IDAT":
             pixels.append(body)
         if kind in _PNG_KEPT:
             kept.append(data[position:end])
         position = end
         if kind == b"IEND":
-            ended = True
-            break
+            if not pixels:
+                raise ImageDamaged("The PNG is damaged: it has no pixel data.")
+            return Container(b"".join(kept), orientation, pixels)
     else:
         raise ImageDamaged(f"The PNG is damaged: it has more than {_MAX_CHUNKS:,} chunks.")
-    if header is None or not ended:
-        raise ImageTruncated("The PNG is truncated: it ends before its end marker.")
-    width, height, bits, colour, compression, filtering, interlace = struct.unpack(
-        ">IIBBBBB", header
-    )
-    depths = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
-    if bits not in depths.get(colour, ()) or compression or filtering or interlace > 1:
-        raise ImageDamaged("The PNG is damaged: its header holds impossible values.")
-    if not pixels:
-        raise ImageDamaged("The PNG is damaged: it has no pixel data.")
-    if colour == 3 and not has_palette:
-        raise ImageDamaged("The PNG is damaged: its palette is missing.")
-    size = _raw_size(width, height, bits * _SAMPLES[colour], interlaced=bool(interlace))
-    return ImageHeader("PNG", width, height, bits, orientation, b"".join(kept), pixels, size)
+    raise ImageTruncated("The PNG is truncated: it ends before its end marker.")
 
 
-def check_png_pixels(header: ImageHeader) -> None:
-    """Whether the pixel data is as long as the dimensions ask for; Pillow takes less in silence.
+def check_png_pixels(png: Container) -> None:
+    """Compare the length of the pixel data with the dimensions; memory stays small.
 
-    Call it once the dimensions are known to be bearable. Memory stays small.
-    Raises ImageTruncated, ImageDamaged.
+    Raises:
+        ImageTruncated: Rows are missing.
+        ImageDamaged: The data cannot be inflated.
     """
     inflate = zlib.decompressobj()
-    missing = header.raw_size
+    missing = _raw_size(*struct.unpack_from(">IIBBBBB", png.data, 16))
     try:
-        for part in header.compressed:
+        for part in png.pixel_parts:
             data: bytes | memoryview = part
             while data and missing > 0 and not inflate.eof:
                 missing -= len(inflate.decompress(data, min(missing, _INFLATE_STEP)))
@@ -180,15 +163,17 @@ def check_png_pixels(header: ImageHeader) -> None:
         raise ImageTruncated("The PNG is truncated: some of its pixel data is missing.")
 
 
-def _raw_size(width: int, height: int, bits: int, *, interlaced: bool) -> int:
+def _raw_size(
+    width: int, height: int, bits: int, colour: int, _method: int, _filters: int, interlaced: int
+) -> int:
     """Bytes of all rows, each with the byte for its filter."""
-    passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
+    bits_a_pixel = bits * _SAMPLES[colour]
     total = 0
-    for left, top, across, down in passes:
+    for left, top, across, down in _ADAM7 if interlaced else ((0, 0, 1, 1),):
         columns = -(-(width - left) // across)
         rows = -(-(height - top) // down)
         if columns > 0 and rows > 0:
-            total += rows * (1 + (columns * bits + 7) // 8)
+            total += rows * (1 + (columns * bits_a_pixel + 7) // 8)
     return total
 
 
@@ -199,19 +184,28 @@ _MARKER_IN_SCAN = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]", re.DOTALL)
 _SOF = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
 _SOF_DECODABLE = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended and progressive Huffman
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})
+_APP1, _APP2 = 0xE1, 0xE2
 _APP14 = 0xEE  # Adobe: says how CMYK and YCCK are stored, so the decoder needs it
+_GAIN_MAP = re.compile(rb"hdrgm:Version|HDRGainMap|urn:iso:std:iso:ts:21496")
+_MP_ENTRY = 0xB002
+_THUMBNAIL = 0x010000
 
 
-def read_jpeg(data: bytes) -> ImageHeader:
-    """Walk all segments up to the end marker.
+def read_jpeg(data: bytes) -> Container:
+    """Walk all segments up to the end marker. What stands behind that is left alone.
 
-    Raises ImageTruncated, ImageDamaged, ImageMultiPicture, ImageEncodingUnsupported.
+    Raises:
+        ImageTruncated: The end is missing.
+        ImageDamaged: A segment contradicts the format.
+        ImageEncodingUnsupported: Decoders do not take the encoding, or not in bearable time.
+        ImageMultiPicture: The file holds several pictures of equal rank.
     """
     truncated = ImageTruncated("The JPEG is truncated: it ends before its end marker.")
     kept = [b"\xff\xd8"]
     position = 2
-    frame: tuple[int, int, int, int] | None = None
     orientation: int | None = None
+    pictures: bytes | None = None
+    has_frame = has_gain_map = False
     scans = 0
     for _ in range(_MAX_CHUNKS):
         marker_at = data.find(b"\xff", position)
@@ -241,21 +235,24 @@ def read_jpeg(data: bytes) -> ImageHeader:
             raise truncated
         body = data[position + 4 : end]
         if marker in _SOF:
-            frame = _read_frame(marker, body, already=frame is not None)
-        elif marker == 0xE1 and body.startswith(b"Exif\x00\x00") and orientation is None:
+            _check_frame(marker, body, already=has_frame)
+            has_frame = True
+        elif marker == _APP1 and body.startswith(b"Exif\x00\x00") and orientation is None:
             orientation = exif_orientation(body[6:])
-        elif marker == 0xE2 and body.startswith(b"MPF\x00"):
-            raise ImageMultiPicture("The JPEG holds several pictures; the service takes one.")
+        elif marker == _APP2 and body.startswith(b"MPF\x00"):
+            pictures = body[4:]
+        if marker in (_APP1, _APP2):
+            has_gain_map = has_gain_map or _GAIN_MAP.search(body) is not None
         if marker == 0xDA:
-            if frame is None:
+            if not has_frame:
                 raise ImageDamaged("The JPEG is damaged: pixel data before its header.")
             match = _MARKER_IN_SCAN.search(data, end)
             if match is None:
                 raise truncated
             scans += 1
-            if scans > _MAX_SCANS:
+            if scans > MAX_SCANS:
                 raise ImageEncodingUnsupported(
-                    f"The JPEG has more than {_MAX_SCANS} scans; save it with fewer."
+                    f"The JPEG has more than {MAX_SCANS} scans; save it with fewer."
                 )
             end = match.end() - 2
         if (not 0xE0 <= marker <= 0xEF and marker != 0xFE) or marker == _APP14:
@@ -263,45 +260,63 @@ def read_jpeg(data: bytes) -> ImageHeader:
         position = end
     else:
         raise ImageDamaged(f"The JPEG is damaged: it has more than {_MAX_CHUNKS:,} segments.")
-    if frame is None or not scans:
+    if not scans:
         raise ImageDamaged("The JPEG is damaged: it has no pixel data.")
+    if pictures is not None and not has_gain_map and not _only_thumbnails(pictures):
+        raise ImageMultiPicture("The JPEG holds several pictures; the service takes one.")
     kept.append(b"\xff\xd9")
-    width, height, bits, _ = frame
-    return ImageHeader("JPEG", width, height, bits, orientation, b"".join(kept))
+    return Container(b"".join(kept), orientation)
 
 
-def _read_frame(marker: int, body: bytes, *, already: bool) -> tuple[int, int, int, int]:
-    """(width, height, bits, components) of a frame header."""
+def _check_frame(marker: int, body: bytes, *, already: bool) -> None:
+    """A frame header: precision, height, width, components."""
     if already or len(body) < 6:
         raise ImageDamaged("The JPEG is damaged: its header is wrong.")
-    bits, height, width, components = struct.unpack_from(">BHHB", body)
-    if marker not in _SOF_DECODABLE or bits != 8:
+    if marker not in _SOF_DECODABLE or body[0] != 8:
         raise ImageEncodingUnsupported(
             "The JPEG is encoded in a rare way (12-bit, lossless, hierarchical or arithmetic); "
             "save it as a baseline or progressive JPEG of 8 bits."
         )
-    if components not in (1, 3, 4) or len(body) < 6 + 3 * components:
-        raise ImageDamaged("The JPEG is damaged: its header holds impossible values.")
-    return width, height, bits, components
 
 
-# -- Exif -----------------------------------------------------------------------------------------
+def _only_thumbnails(mpf: bytes) -> bool:
+    """Whether all pictures but the first are previews of it, by the types of their MP entries."""
+    order, tags = _tiff_tags(mpf)
+    _, size, start = tags.get(_MP_ENTRY, (0, 0, 0))
+    entries = mpf[start : start + size]
+    if not size or size % 16 or len(entries) < size:
+        return False
+    kinds = [kind for kind, *_ in struct.iter_unpack(f"{order}IIIHH", entries)]
+    return all(kind & 0xFF0000 == _THUMBNAIL for kind in kinds[1:])
+
+
+# -- TIFF directories -----------------------------------------------------------------------------
 
 
 def exif_orientation(tiff: bytes) -> int | None:
     """The orientation tag (1 to 8) of a TIFF structure; None when absent or unreadable."""
-    order = {b"II*\x00": "<", b"MM\x00*": ">"}.get(tiff[:4])
-    if order is None or len(tiff) < 8:
-        return None
+    order, tags = _tiff_tags(tiff)
+    kind, values, value = tags.get(_ORIENTATION, (0, 0, 0))
+    value = value >> 16 if order == ">" else value & 0xFFFF  # the first two of its four bytes
+    return value if kind == 3 and values == 1 and 1 <= value <= 8 else None
+
+
+def _tiff_tags(tiff: bytes) -> tuple[str, dict[int, tuple[int, int, int]]]:
+    """Byte order, and (type, count, value or offset) of each tag of the first directory.
+
+    Read here because Pillow reports odd Exif through the process-wide `warnings`.
+    """
+    order = {b"II*\x00": "<", b"MM\x00*": ">"}.get(tiff[:4], "")
+    tags: dict[int, tuple[int, int, int]] = {}
+    if not order or len(tiff) < 8:
+        return order, tags
     start = struct.unpack_from(f"{order}I", tiff, 4)[0]
     if start + 2 > len(tiff):
-        return None
-    count = struct.unpack_from(f"{order}H", tiff, start)[0]
-    for index in range(count):
+        return order, tags
+    for index in range(struct.unpack_from(f"{order}H", tiff, start)[0]):
         at = start + 2 + 12 * index
         if at + 12 > len(tiff):
-            return None
-        tag, kind, values, value = struct.unpack_from(f"{order}HHIH", tiff, at)
-        if tag == 0x0112:
-            return value if kind == 3 and values == 1 and 1 <= value <= 8 else None
-    return None
+            break
+        tag, *entry = struct.unpack_from(f"{order}HHII", tiff, at)
+        tags.setdefault(tag, (entry[0], entry[1], entry[2]))
+    return order, tags

@@ -1,21 +1,23 @@
 """Is this an image that the service can take? Decided by its content, never by its name.
 
 Limits are Lookout for Vision's (developer guide, "Quotas"): PNG or JPEG, 64 to 4096 pixels a
-side, 8 MB. The order of the checks is the order of their cost: bytes, signature, headers,
+side, 8 MB. The order of the checks is the order of their cost: bytes, signature, container,
 dimensions, and only then are the pixels decoded, so that no image can claim more memory than its
-checked dimensions need.
-
-Safe to call from many threads; changes and reads no process-wide setting.
+checked dimensions need. The pipeline, the service and the engine all ask here.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import re
 import struct
 import zlib
 from dataclasses import dataclass
+from typing import Literal
 
+import simplejpeg
+from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
@@ -29,9 +31,23 @@ from lfv.formats.errors import (
     ImageTooSmall,
     ImageTruncated,
 )
-from lfv.formats.image_headers import ImageHeader, check_png_pixels, read_jpeg, read_png, sniff
+from lfv.formats.image_headers import Container, check_png_pixels, read_jpeg, read_png, sniff
 
 CONTENT_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg"}
+
+# What Pillow's plugins raise.
+_PILLOW_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    IndexError,
+    KeyError,
+    TypeError,
+    EOFError,
+    struct.error,
+    zlib.error,
+)
+_EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 
 
 @dataclass(frozen=True)
@@ -47,13 +63,31 @@ DEFAULT_LIMITS = ImageLimits()
 
 
 @dataclass(frozen=True)
-class ImageInfo:
-    """Facts about an image that passed every check.
+class ImageHeader:
+    """What a file says of its pixels; none of them is decoded yet.
 
-    `width` and `height` are pixels as stored, which is what a model sees: `exif_orientation`
-    (1 to 8, None when the file carries none) is reported and never applied. `mode` is Pillow's
-    name of the pixel format ('L', 'P', 'RGB', 'RGBA', 'CMYK', 'I;16' ...), `bits` the bits per
-    sample in the file. `sha256` is the digest of the bytes, in hex.
+    `width` and `height` are pixels as stored, before any Exif rotation. `mode` is Pillow's name
+    of the pixel format ('L', 'P', 'RGB', 'RGBA', 'CMYK', 'I;16' ...), `bits` the bits per sample.
+    """
+
+    format: Literal["PNG", "JPEG"]
+    width: int
+    height: int
+    mode: str
+    bits: int
+    container: Container
+
+    @property
+    def exif_orientation(self) -> int | None:
+        return self.container.exif_orientation
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """Facts about an image that passed every check; as in ImageHeader.
+
+    `exif_orientation` (1 to 8, None when the file carries none) is reported and never applied.
+    `sha256` is the digest of the bytes, in hex.
     """
 
     format: str
@@ -72,25 +106,23 @@ def check_image(
     limits: ImageLimits = DEFAULT_LIMITS,
     expected: tuple[int, int] | None = None,
 ) -> ImageInfo:
-    """Check `data` and say what it is.
+    """Check `data`, decode every pixel, and return what it is.
 
-    `expected` is the (width, height) that the model was trained on, where it is known.
-    Raises one of the subclasses of ImageError; see `lfv.client.errors`.
+    Args:
+        expected: The (width, height) that the model was trained on, where it is known.
+
+    Raises:
+        ImageError: One of its subclasses, see `lfv.formats.errors`.
     """
-    if not data:
-        raise ImageEmpty("The image file is empty.")
-    if len(data) > limits.max_bytes:
-        raise ImageTooLarge(
-            f"The image has {len(data):,} bytes; the service takes {limits.max_bytes:,} at most."
-        )
-    header = _read_header(data)
-    _check_dimensions(header.width, header.height, limits, expected)
+    header = check_header(data, limits, expected)
+    # All of a JPEG's compressed data is read, but an eighth of the size is reconstructed.
+    decode(header, (header.width // 8, header.height // 8))
     return ImageInfo(
         format=header.format,
         content_type=CONTENT_TYPES[header.format],
         width=header.width,
         height=header.height,
-        mode=_decode(header),
+        mode=header.mode,
         bits=header.bits,
         size_bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
@@ -98,14 +130,113 @@ def check_image(
     )
 
 
-def _read_header(data: bytes) -> ImageHeader:
+def check_header(
+    data: bytes,
+    limits: ImageLimits = DEFAULT_LIMITS,
+    expected: tuple[int, int] | None = None,
+) -> ImageHeader:
+    """Everything that `check_image` checks without decoding pixels. Raises like it."""
+    if not data:
+        raise ImageEmpty("The image file is empty.")
+    if len(data) > limits.max_bytes:
+        raise ImageTooLarge(
+            f"The image has {len(data):,} bytes; the service takes {limits.max_bytes:,} at most."
+        )
     found = sniff(data)
+    header: ImageHeader
     if found == "PNG":
-        return read_png(data)
-    if found == "JPEG":
-        return read_jpeg(data)
-    what = f"a {found} file" if found else "no image format that is known here"
-    raise ImageFormatUnsupported(f"The file is {what}; the service takes PNG and JPEG.")
+        png = read_png(data)
+        width, height, mode = _opened(PngImageFile, png, found)
+        header = ImageHeader("PNG", width, height, mode, png.data[24], png)
+    elif found == "JPEG":
+        jpeg = read_jpeg(data)
+        width, height, mode = _opened(JpegImageFile, jpeg, found)
+        header = ImageHeader("JPEG", width, height, mode, 8, jpeg)
+    else:
+        what = f"a {found} file" if found else "not in a known image format"
+        raise ImageFormatUnsupported(f"The file is {what}; the service takes PNG and JPEG.")
+    _check_dimensions(header.width, header.height, limits, expected)
+    return header
+
+
+def decode(header: ImageHeader, size: tuple[int, int] | None = None) -> Image.Image:
+    """The pixels, as stored.
+
+    Args:
+        size: (width, height) that is needed. A JPEG comes at the smallest scale (1, 1/2, 1/4, 1/8)
+            that has it, which saves most of the work.
+
+    Raises:
+        ImageTruncated: Pixels are missing, also where decoders would fill them with grey.
+        ImageDamaged: The pixel data contradicts the format.
+    """
+    if header.format == "PNG":
+        check_png_pixels(header.container)
+        return _loaded(PngImageFile(io.BytesIO(header.container.data)), "PNG")
+    return _decode_jpeg(header, size)
+
+
+def _decode_jpeg(header: ImageHeader, size: tuple[int, int] | None) -> Image.Image:
+    """libjpeg-turbo through simplejpeg, which reports its warnings; Pillow drops them.
+
+    The format has no length and no checksum: what is cut out of a scan shows as grey, and a
+    warning ("premature end of data segment") is the only sign of it.
+    """
+    data = header.container.data
+    jpeg = JpegImageFile(io.BytesIO(data))
+    if size is not None:
+        jpeg.draft(None, size)
+    space = {"L": "GRAY", "RGB": "RGB"}.get(header.mode, "CMYK")
+    least = {"min_width": jpeg.width, "min_height": jpeg.height}
+    try:
+        pixels = simplejpeg.decode_jpeg(data, space, **least)
+    except ValueError as error:
+        problem = str(error)
+        if "remature end" in problem:
+            raise ImageTruncated(
+                "The JPEG is truncated: some of its pixel data is missing."
+            ) from None
+        padding = _EXTRANEOUS.search(problem)
+        if "Corrupt JPEG data" in problem and not (padding and _is_padded(data, int(padding[1]))):
+            raise ImageDamaged(f"The JPEG is damaged: {problem}.") from None
+        return _loaded(jpeg, "JPEG")
+    if space == "CMYK":  # inverted by some writers, which Pillow knows
+        return _loaded(jpeg, "JPEG")
+    return Image.fromarray(pixels[..., 0] if space == "GRAY" else pixels)
+
+
+def _is_padded(jpeg: bytes, count: int) -> bool:
+    """Whether the last bytes before the end marker are fill, as some cameras write it."""
+    return not jpeg[-2 - count : -2].strip(b"\x00\xff")
+
+
+def _opened(
+    plugin: type[PngImageFile | JpegImageFile], container: Container, name: str
+) -> tuple[int, int, str]:
+    """(width, height, mode).
+
+    The plugins are used directly: `Image.open` would warn about large images through the
+    process-wide `warnings` and initialise Pillow's registry.
+    """
+    try:
+        with plugin(io.BytesIO(container.data)) as image:
+            return image.width, image.height, image.mode
+    except _PILLOW_ERRORS as error:
+        raise ImageDamaged(
+            f"The {name} is damaged: its header is wrong or holds impossible values."
+        ) from error
+
+
+def _loaded(image: PngImageFile | JpegImageFile, name: str) -> Image.Image:
+    try:
+        image.load()
+    except _PILLOW_ERRORS as error:
+        if "truncated" in str(error):
+            raise ImageTruncated(
+                f"The {name} is truncated: some of its pixel data is missing."
+            ) from error
+        raise ImageDamaged(f"The {name} is damaged: its pixel data cannot be decoded.") from error
+    return image
 
 
 def _check_dimensions(
@@ -126,43 +257,3 @@ def _check_dimensions(
             f"The image is {width}x{height} pixels; "
             f"the model was trained on {expected[0]}x{expected[1]}."
         )
-
-
-def _decode(header: ImageHeader) -> str:
-    """Decode every pixel and throw them away; the pixel format's name.
-
-    The plugin classes are used directly: `Image.open` would warn about large images and
-    initialise Pillow's process-wide registry.
-    """
-    if header.format == "PNG":
-        check_png_pixels(header)
-    try:
-        if header.format == "PNG":
-            with PngImageFile(io.BytesIO(header.pixel_data)) as png:
-                mode = png.mode
-                png.load()
-        else:
-            with JpegImageFile(io.BytesIO(header.pixel_data)) as jpeg:
-                mode = jpeg.mode
-                # All of the compressed data is read, but an eighth of the size is reconstructed.
-                jpeg.draft("L", (header.width // 8, header.height // 8))
-                jpeg.load()
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        IndexError,
-        KeyError,
-        TypeError,
-        EOFError,
-        struct.error,
-        zlib.error,
-    ) as error:  # what Pillow's plugins raise
-        if "truncated" in str(error):
-            raise ImageTruncated(
-                f"The {header.format} is truncated: some of its pixel data is missing."
-            ) from error
-        raise ImageDamaged(
-            f"The {header.format} is damaged: its pixel data cannot be decoded."
-        ) from error
-    return mode

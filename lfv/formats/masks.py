@@ -2,69 +2,151 @@
 
 Masks come as palette, grey, RGB or RGBA PNGs, of the image's dimensions or not (Ground Truth gives
 normal images a 16x16 dummy), and their colours are named by an `internal-color-map` that may lack
-BACKGROUND. So: the colours that are named count (a shade off, where an edge is soft), everything
-else is background, and a mask of other dimensions is scaled without mixing colours.
+BACKGROUND. Drawing and scaling tools smooth edges, and lossy ones shift whole regions. So every
+pixel belongs to the nearest colour: an anomaly type's or the background's. Black and white are
+background where the mask shows them and no anomaly type has them. Only a colour that is far from
+all of these and from every mixture of two of them is unknown, and counts as background.
 """
 
 from __future__ import annotations
 
-import io
-import struct
-import zlib
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from PIL.PngImagePlugin import PngImageFile
 
-from lfv.formats.errors import ImageDamaged, ImageDimensionsTooLarge, ImageFormatUnsupported
-from lfv.formats.image_headers import PNG_SIGNATURE, check_png_pixels, read_png
+from lfv.formats.errors import ImageFormatUnsupported, MaskColorInvalid
+from lfv.formats.image_headers import sniff
+from lfv.formats.images import ImageLimits, check_header, decode
 
-MAX_MASK_BYTES = 5 * 1024 * 1024
-_MAX_SIDE = 8192
+MASK_LIMITS = ImageLimits(max_bytes=5 * 1024 * 1024, min_side=1)
+FAR = 64.0
+"""Euclidean RGB distance from which a colour is neither another nor a mixture of two."""
+
 _OPAQUE = 128  # drawn masks have soft edges; from half opacity on a pixel belongs to the anomaly
-_ROUNDING = 8  # by which soft edges stray from their colour, a channel
+_GROUNDS = ((255, 255, 255), (0, 0, 0))
+_HEX = re.compile(r"#([0-9a-fA-F]{6})\Z")
 
 TypeMap = npt.NDArray[np.uint8]
 
 
+@dataclass(frozen=True)
+class Mask:
+    """`classes` is (height, width): 0 for background, 1 + index of an anomaly type.
+
+    `unknown` is the share of the pixels, 0 to 1, whose colour is none of the mask's.
+    """
+
+    classes: TypeMap
+    unknown: float
+
+
+def parse_color(text: str) -> tuple[int, int, int]:
+    """'#23A436' to (35, 164, 54). Raises MaskColorInvalid."""
+    match = _HEX.match(text.strip())
+    if match is None:
+        raise MaskColorInvalid(f"The mask colour {text!r} is not of the form #RRGGBB.")
+    value = int(match[1], 16)
+    return value >> 16, value >> 8 & 255, value & 255
+
+
+def open_mask(data: bytes, limits: ImageLimits = MASK_LIMITS) -> Image.Image:
+    """The decoded mask. Raises ImageError's subclasses for what is not a sound PNG."""
+    check_mask(data)
+    return decode(check_header(data, limits))
+
+
+def check_mask(data: bytes) -> None:
+    """Raises ImageFormatUnsupported for anything but a PNG, by its first bytes."""
+    found = sniff(data)
+    if found == "JPEG":
+        raise ImageFormatUnsupported(
+            "The mask is a JPEG, whose colours are not exact; save it as a PNG."
+        )
+    if found != "PNG":
+        raise ImageFormatUnsupported("The mask is not a PNG.")
+
+
 def read_mask(
-    png: bytes,
+    data: bytes,
     colors: Mapping[str, str],
     types: Sequence[str],
     size: tuple[int, int] | None = None,
 ) -> TypeMap:
-    """An array (height, width): 0 for background, 1 + index in `types` for an anomaly type.
+    """The classes of `examine_mask`."""
+    return examine_mask(data, colors, types, size).classes
 
-    `colors` maps '#RRGGBB' to names. `size` is (width, height) of the result, where it is not the
-    mask's own. Raises ImageError's subclasses for a mask that is not a sound PNG.
+
+def examine_mask(
+    data: bytes,
+    colors: Mapping[str, str],
+    types: Sequence[str],
+    size: tuple[int, int] | None = None,
+) -> Mask:
+    """The class of every pixel.
+
+    Args:
+        colors: '#RRGGBB' to name; names that are not in `types` are background.
+        size: (width, height) of the result, where it is not the mask's own. Scaling mixes no
+            colours.
+
+    Raises:
+        ImageError: One of its subclasses, for a mask that is not a sound PNG.
+        MaskColorInvalid: A key of `colors` is not of the form #RRGGBB.
     """
-    if not png.startswith(PNG_SIGNATURE):
-        raise ImageFormatUnsupported("The mask is not a PNG.")
-    header = read_png(png)
-    if max(header.width, header.height) > _MAX_SIDE:
-        raise ImageDimensionsTooLarge(f"The mask is {header.width}x{header.height} pixels.")
-    check_png_pixels(header)
-    try:
-        with PngImageFile(io.BytesIO(header.pixel_data)) as mask:
-            pixels = mask.convert("RGBA")
-    except (OSError, SyntaxError, ValueError, struct.error, zlib.error) as error:
-        raise ImageDamaged("The mask's pixel data cannot be decoded.") from error
-    if size is not None and pixels.size != size:
-        pixels = pixels.resize(size, Image.Resampling.NEAREST)
-    rgba = np.asarray(pixels)
-    visible = rgba[..., 3] >= _OPAQUE
-    colored = rgba[..., :3].astype(np.int16)
-    result = np.zeros(visible.shape, dtype=np.uint8)
+    image = open_mask(data)
+    if image.mode.startswith("I"):  # 16 bits; Pillow would cut them off at 255
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    rgba = image.convert("RGBA")
+    if size is not None and rgba.size != size:
+        rgba = rgba.resize(size, Image.Resampling.NEAREST)
+    flat = np.array(rgba).reshape(-1, 4)
+    visible = flat[:, 3] >= _OPAQUE
+    packed = flat.view("<u4")[:, 0] & 0xFFFFFF
+    shown, where = np.unique(packed, return_inverse=True)
+    seen = np.zeros(len(shown), dtype=bool)
+    seen[where[visible]] = True
+    rgb = np.stack([shown & 255, shown >> 8 & 255, shown >> 16], axis=1).astype(np.float32)
+    palette, classes = _palette(colors, types, {tuple(map(int, one)) for one in rgb[seen]})
+    classed, unknown = _nearest(rgb, palette, classes)
+    result = np.where(visible, classed[where], 0).astype(np.uint8)
+    strange = float((unknown[where] & visible).mean()) if len(flat) else 0.0
+    return Mask(result.reshape(rgba.height, rgba.width), strange)
+
+
+def _palette(
+    colors: Mapping[str, str], types: Sequence[str], shown: set[tuple[int, ...]]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+    """Colours and their classes; black and white too, where they occur and are not taken."""
     index = {name: number for number, name in enumerate(types, 1)}
-    for tolerance in (_ROUNDING, 0):  # an exact match has the last word
-        for color, name in colors.items():
-            if name in index:
-                wanted = np.frombuffer(bytes.fromhex(color[1:]), dtype=np.uint8).astype(np.int16)
-                near = (np.abs(colored - wanted) <= tolerance).all(axis=-1)
-                result[near & visible] = index[name]
-            elif tolerance == 0:  # BACKGROUND, or a type that is not asked for
-                wanted = np.frombuffer(bytes.fromhex(color[1:]), dtype=np.uint8).astype(np.int16)
-                result[(colored == wanted).all(axis=-1)] = 0
-    return result
+    known = {parse_color(color): index.get(name, 0) for color, name in colors.items()}
+    for ground in _GROUNDS:
+        if ground in shown:
+            known.setdefault(ground, 0)
+    if not known:
+        known[_GROUNDS[0]] = 0
+    return np.array(list(known), dtype=np.float32), np.array(list(known.values()), dtype=np.uint8)
+
+
+def _nearest(
+    rgb: npt.NDArray[np.float32],
+    palette: npt.NDArray[np.float32],
+    classes: npt.NDArray[np.uint8],
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+    """Class of the nearest colour of the palette, and whether the colour is unknown, for each."""
+    squared = np.stack([((rgb - color) ** 2).sum(axis=1) for color in palette], axis=1)
+    result = classes[squared.argmin(axis=1)]
+    unknown = squared.min(axis=1) > FAR**2
+    for one, other in combinations(palette, 2):
+        if not unknown.any():
+            break
+        rest = rgb[unknown]
+        along = other - one
+        share = ((rest - one) @ along / (along @ along)).clip(0, 1)
+        away = ((rest - one - share[:, None] * along) ** 2).sum(axis=1)
+        unknown[np.flatnonzero(unknown)[away <= FAR**2]] = False
+    return np.where(unknown, 0, result).astype(np.uint8), unknown

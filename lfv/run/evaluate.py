@@ -10,13 +10,12 @@ from lfv.client.sources import SourceReader
 from lfv.formats.answers import DetectAnomalyResult
 from lfv.formats.errors import LfvError
 from lfv.formats.evaluation import Evaluation, Evaluator
-from lfv.formats.images import ImageLimits, check_image
+from lfv.formats.images import check_image
 from lfv.formats.manifest.records import ManifestItem
+from lfv.formats.masks import MASK_LIMITS
 from lfv_store import Run, Store, StoredDetection
 
 logger = logging.getLogger(__name__)
-
-_MASKS = ImageLimits(min_side=1)
 
 
 def evaluate_run(run: Run, store: Store, reader: SourceReader) -> Evaluation | None:
@@ -53,7 +52,7 @@ def _add_mask(
     result = DetectAnomalyResult.from_response(stored.response, mask=answer_png)
     try:
         truth_png = reader.read_bytes(item.mask_ref or "")
-        size = check_image(answer_png or truth_png, _MASKS)
+        size = check_image(answer_png or truth_png, MASK_LIMITS)
         evaluator.add_mask(truth_png, item.mask_colors, result, (size.width, size.height))
     except LfvError as error:
         logger.warning("the areas of line %d are not compared: %s", stored.line_number, error)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from lfv.formats.image_headers import sniff
+from lfv.formats.images import CONTENT_TYPES
 from lfv.formats.status import ModelStatus
 from lfv.server.database import Database
 from lfv.server.errors import ConflictError, InternalError, InvalidImageError
 from lfv.server.hosting.manager import HostingManager
 from lfv.server.hosting.pool import Pool
-from lfv.server.images import CONTENT_TYPES, sniff
 from lfv.server.state import models, projects
 from lfv.server.state.models import LATEST, Model
 
@@ -43,14 +44,14 @@ class Detector:
     async def detect(self, pool: Pool, body: bytes, content_type: str) -> dict[str, Any]:
         """A DetectAnomalyResult. Raises InvalidImageError, and what Pool.detect raises."""
         kind = content_type.partition(";")[0].strip().lower()
-        if kind not in CONTENT_TYPES:
+        if kind not in CONTENT_TYPES.values():
             raise InvalidImageError(
                 f"the content type {content_type[:100]!r} is neither image/png nor image/jpeg"
             )
         found = sniff(body)
-        if found is None:
+        if found not in CONTENT_TYPES:
             raise InvalidImageError("the image is neither PNG nor JPEG")
-        if found != CONTENT_TYPES[kind]:
+        if CONTENT_TYPES[found] != kind:
             raise InvalidImageError(f"the image is {found}, not {kind}")
         answer = await pool.detect(body, kind)
         if "rejected" in answer.head:

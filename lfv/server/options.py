@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 
+from lfv.formats.images import ImageLimits
 from lfv.formats.refs import is_bucket_name
 from lfv.server.errors import OptionsError
 
@@ -41,6 +42,16 @@ class Limits:
     """Of all hosted models together, each counted with its maximum."""
     original_minimums: bool = False
     """Refuse to train with fewer images than the original demanded (see docs/service.md)."""
+
+    @property
+    def image(self) -> ImageLimits:
+        """Of an image that is trained on or inspected."""
+        return ImageLimits(self.image_bytes, self.min_dimension, self.max_dimension)
+
+    @property
+    def mask(self) -> ImageLimits:
+        """Of a mask, which may be smaller than its image: Amazon's own sample has some of 16x16."""
+        return ImageLimits(self.mask_bytes, 1, self.max_dimension)
 
 
 @dataclass(frozen=True)

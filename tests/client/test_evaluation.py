@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from lfv.formats.answers import Anomaly, DetectAnomalyResult
 from lfv.formats.errors import (
@@ -23,7 +23,7 @@ from lfv.formats.errors import (
     ImageTruncated,
 )
 from lfv.formats.evaluation import Evaluator, average_precision, roc_auc
-from lfv.formats.masks import read_mask
+from lfv.formats.masks import examine_mask, read_mask
 
 COLORS = {"#FFFFFF": "BACKGROUND", "#FF0000": "crack", "#00FF00": "dent"}
 TYPES = ["crack", "dent"]
@@ -133,6 +133,44 @@ def test_transparent_pixels_are_background_and_soft_edges_are_not() -> None:
     out = io.BytesIO()
     image.save(out, "PNG")
     assert read_mask(out.getvalue(), COLORS, TYPES).tolist() == [[1, 0, 1, 0]]
+
+
+@pytest.mark.parametrize("shift", [(9, 0, 0), (0, 47, 0), (0, 0, -30), (-40, -40, -4)])
+def test_a_region_that_is_off_its_colour(shift: tuple[int, int, int]) -> None:
+    color = (0x2C, 0xA0, 0x2C)
+    image = Image.new("RGB", (8, 4), "white")
+    image.paste(tuple(level + more for level, more in zip(color, shift, strict=True)), (0, 0, 4, 4))
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    found = read_mask(out.getvalue(), {"#2CA02C": "crack"}, ("crack",))
+    assert found.tolist() == [[1] * 4 + [0] * 4] * 4
+
+
+@pytest.mark.parametrize("ground", ["white", "black"])
+@pytest.mark.parametrize("color", ["#2CA02C", "#FFFF00", "#101010", "#F0F0F0", "#FF00FF"])
+def test_smoothed_edges_belong_to_the_nearest_class(ground: str, color: str) -> None:
+    """Drawn at eight times the size and reduced: no pixel of the thin line has its colour."""
+    large = Image.new("RGB", (640, 480), ground)
+    ImageDraw.Draw(large).line([(40, 60), (600, 400)], color, 28)
+    exact = np.asarray(large.resize((80, 60), Image.Resampling.BOX))
+    out = io.BytesIO()
+    Image.fromarray(exact).save(out, "PNG")
+    found = read_mask(out.getvalue(), {color: "crack"}, ("crack",))
+    truth = Image.new("1", (640, 480))
+    ImageDraw.Draw(truth).line([(40, 60), (600, 400)], 1, 28)
+    covered = np.asarray(truth.convert("L").resize((80, 60), Image.Resampling.BOX)) > 127
+    assert (found == covered).mean() > 0.99
+    assert found[covered].mean() > 0.95
+
+
+def test_an_unknown_colour_is_counted() -> None:
+    image = Image.new("RGB", (10, 10), "white")
+    image.paste((0, 0, 255), (0, 0, 5, 10))
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    mask = examine_mask(out.getvalue(), {"#FF0000": "crack"}, ("crack",))
+    assert not mask.classes.any()
+    assert mask.unknown == 0.5
 
 
 def test_masks_of_another_size_are_scaled_without_mixing() -> None:

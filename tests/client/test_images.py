@@ -11,6 +11,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -236,10 +237,37 @@ def test_pixels_missing_inside_sound_containers() -> None:
         check_image(png_of(header_chunk(64, 64), chunk(b"IDAT", half), chunk(b"IEND", b"")))
 
 
-def test_a_jpeg_whose_scan_is_short_but_ended_passes(jpeg: bytes) -> None:
-    """The format carries no length or checksum: every decoder fills the rest with grey."""
-    scan = jpeg.index(b"\xff\xda")
-    assert check_image(jpeg[: scan + 2 + 12 + 40] + b"\xff\xd9").width == 80
+@pytest.mark.parametrize("save", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9, 0.99])
+def test_half_an_image_with_an_end_marker(share: float, mode: str, save: dict[str, Any]) -> None:
+    """Decoders fill the rest with grey; a warning of libjpeg is the only sign of it."""
+    out = io.BytesIO()
+    Image.effect_noise((160, 120), 40).convert(mode).save(out, "JPEG", quality=80, **save)
+    whole = out.getvalue()
+    assert check_image(whole).mode == mode
+    start = whole.index(b"\xff\xda")
+    cut = start + 14 + int((len(whole) - start - 14) * share)
+    with pytest.raises((errors.ImageTruncated, errors.ImageDamaged)):
+        check_image(whole[:cut] + b"\xff\xd9")
+
+
+@pytest.mark.parametrize("lost", [40, 300, 2000])
+def test_bytes_lost_in_the_middle_of_a_jpeg(lost: int) -> None:
+    noise = io.BytesIO()
+    pixels = np.random.default_rng(0).normal(128, 40, (120, 160)).clip(0, 255).astype(np.uint8)
+    Image.fromarray(pixels).save(noise, "JPEG", quality=80)
+    whole = noise.getvalue()
+    at = len(whole) // 2
+    with pytest.raises((errors.ImageTruncated, errors.ImageDamaged)):
+        check_image(whole[:at] + whole[at + lost :])
+
+
+def test_fill_before_the_end_marker_is_no_damage(jpeg: bytes) -> None:
+    """Some cameras pad their files."""
+    assert check_image(jpeg[:-2] + b"\x00" * 100 + jpeg[-2:]).width == 80
+    with pytest.raises(errors.ImageDamaged, match="extraneous"):
+        check_image(jpeg[:-2] + b"\x55" * 100 + jpeg[-2:])
 
 
 def test_animated_png() -> None:
@@ -250,13 +278,42 @@ def test_animated_png() -> None:
         check_image(out.getvalue())
 
 
-def test_several_pictures_in_one_jpeg() -> None:
+def mpo(*mark: bytes) -> bytes:
+    """Two pictures in one file, with application segments before them."""
     out = io.BytesIO()
     Image.new("RGB", (64, 64)).save(
         out, "MPO", save_all=True, append_images=[Image.new("RGB", (64, 64), "red")]
     )
+    data = out.getvalue()
+    for body in mark:
+        data = with_segment(data, 0xE1, body)
+    return data
+
+
+def test_several_pictures_in_one_jpeg() -> None:
     with pytest.raises(errors.ImageMultiPicture):
-        check_image(out.getvalue())
+        check_image(mpo())
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        b'http://ns.adobe.com/xap/1.0/\x00<x hdrgm:Version="1.0"/>',
+        b"http://ns.adobe.com/xap/1.0/\x00<x>urn:com:apple:photo:2020:aux:HDRGainMap</x>",
+        b"urn:iso:std:iso:ts:21496:-1\x00",
+    ],
+)
+def test_the_gain_map_of_a_phone_is_not_another_picture(mark: bytes) -> None:
+    """Ultra HDR: the second picture only says how bright a screen may show the first."""
+    assert check_image(mpo(mark)).width == 64
+
+
+def test_previews_of_a_camera_are_not_other_pictures() -> None:
+    data = mpo()
+    first = data.rindex(struct.pack("<I", 0x030000), 0, data.index(b"\xff\xdb"))
+    kind = first + 16  # the type in the entry of the second picture
+    preview = data[:kind] + struct.pack("<I", 0x010002) + data[kind + 4 :]
+    assert check_image(preview).width == 64
 
 
 @pytest.mark.parametrize("side", [20_000, 65_535])

@@ -43,7 +43,7 @@ def test_truncated_image(image: TrainingImage, kind: str) -> None:
     Image.open(image.path).save(image.path, kind)
     cut(image.path)
     (why,) = find_damaged([image]).values()
-    assert why.startswith("the image cannot be decoded: ")
+    assert "truncated" in why
 
 
 @pytest.mark.parametrize("damage", [cut, flip])

@@ -87,7 +87,7 @@ def test_what_is_refused(body: bytes, reason: str) -> None:
 
 
 def test_other_dimensions_are_named() -> None:
-    with pytest.raises(ImageRejected, match="80x64 pixels; this model was trained on 64x80") as no:
+    with pytest.raises(ImageRejected, match="80x64 pixels; the model was trained on 64x80") as no:
         decode(encoded(ORANGE), expected=(64, 80))
     assert no.value.reason == "dimensions"
 

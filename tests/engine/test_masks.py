@@ -10,8 +10,9 @@ from PIL import Image
 
 from lfv.engine.dataset import load_labels, load_shares
 from lfv.engine.errors import TrainingError
-from lfv.engine.masks import parse_color, read_mask
 from lfv.engine.types import TrainingImage
+from lfv.formats.errors import ImageFormatUnsupported, MaskColorInvalid
+from lfv.formats.masks import parse_color, read_mask
 
 COLORS = {"#23A436": "crack", "#FF7F0E": "dent"}
 TYPES = ("crack", "dent")
@@ -36,20 +37,20 @@ def expected() -> np.ndarray:
 def test_modes(mask: Image.Image, tmp_path: Path, mode: str) -> None:
     converted = mask.quantize(8) if mode == "P" else mask.convert(mode)
     converted.save(tmp_path / "mask.png")
-    found = read_mask(tmp_path / "mask.png", COLORS, TYPES, (40, 30))
+    found = read_mask((tmp_path / "mask.png").read_bytes(), COLORS, TYPES, (40, 30))
     assert (found == expected()).all()
 
 
 def test_another_size_is_scaled(mask: Image.Image, tmp_path: Path) -> None:
     mask.resize((80, 60), Image.Resampling.NEAREST).save(tmp_path / "mask.png")
-    found = read_mask(tmp_path / "mask.png", COLORS, TYPES, (40, 30))
+    found = read_mask((tmp_path / "mask.png").read_bytes(), COLORS, TYPES, (40, 30))
     assert (found == expected()).all()
 
 
 def test_lossy_colours_are_taken_for_the_nearest(mask: Image.Image, tmp_path: Path) -> None:
     noisy = np.asarray(mask, dtype=int) + np.random.default_rng(0).integers(-12, 13, (30, 40, 3))
     Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(tmp_path / "mask.png")
-    found = read_mask(tmp_path / "mask.png", COLORS, TYPES, (40, 30))
+    found = read_mask((tmp_path / "mask.png").read_bytes(), COLORS, TYPES, (40, 30))
     assert (found == expected()).all()
 
 
@@ -57,14 +58,16 @@ def test_unmapped_and_transparent_pixels_are_background(tmp_path: Path) -> None:
     image = Image.new("RGBA", (40, 30), (0x23, 0xA4, 0x36, 0))
     image.paste((120, 0, 200, 255), (0, 0, 40, 10))
     image.save(tmp_path / "mask.png")
-    assert not read_mask(tmp_path / "mask.png", COLORS, TYPES, (40, 30)).any()
+    assert not read_mask((tmp_path / "mask.png").read_bytes(), COLORS, TYPES, (40, 30)).any()
 
 
 def test_an_anomaly_may_be_black(tmp_path: Path) -> None:
     image = Image.new("RGB", (40, 30), "white")
     image.paste("black", (0, 0, 10, 30))
     image.save(tmp_path / "mask.png")
-    found = read_mask(tmp_path / "mask.png", {"#000000": "hole"}, ("hole",), (40, 30))
+    found = read_mask(
+        (tmp_path / "mask.png").read_bytes(), {"#000000": "hole"}, ("hole",), (40, 30)
+    )
     assert found.sum() == 300
 
 
@@ -87,7 +90,7 @@ def test_cells_know_how_much_of_them_each_type_takes_up(mask: Image.Image, tmp_p
 
 def test_colours() -> None:
     assert parse_color("#23a436") == (0x23, 0xA4, 0x36)
-    with pytest.raises(TrainingError, match="'green' is not of the form #RRGGBB"):
+    with pytest.raises(MaskColorInvalid, match="'green' is not of the form #RRGGBB"):
         parse_color("green")
 
 
@@ -95,8 +98,8 @@ def test_an_unreadable_mask_is_named(tmp_path: Path) -> None:
     """By its image: the user has never seen the name of the copy."""
     path = tmp_path / "mask.png"
     path.write_bytes(b"nothing")
-    with pytest.raises(TrainingError, match=r"mask cannot be read"):
-        read_mask(path, COLORS, TYPES, (40, 30))
+    with pytest.raises(ImageFormatUnsupported, match="not a PNG"):
+        read_mask(path.read_bytes(), COLORS, TYPES, (40, 30))
     image = TrainingImage("s3://b/7.png", tmp_path / "7.png", True, path, COLORS)
     with pytest.raises(TrainingError, match=r"^s3://b/7\.png: Its mask cannot be read"):
         load_labels(image, TYPES, (40, 30))

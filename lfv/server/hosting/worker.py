@@ -18,8 +18,9 @@ from typing import Any
 import orjson
 
 from lfv.engine.seam import ImageRejected, LoadedModel, load_engine
+from lfv.formats.errors import ImageError
+from lfv.formats.images import CONTENT_TYPES, check_header
 from lfv.server.hosting import frames
-from lfv.server.images import CONTENT_TYPES, UnusableImageError, check_header, sniff
 from lfv.server.options import Limits
 
 
@@ -51,15 +52,11 @@ def _answer(
     model: LoadedModel, content_type: str, body: bytes, limits: Limits
 ) -> tuple[dict[str, Any], bytes]:
     try:
-        width, height = check_header(body, limits)
-        if CONTENT_TYPES.get(content_type) != sniff(body):
-            return {"rejected": f"the image is {sniff(body)}, not {content_type}"}, b""
-        if (width, height) != (model.width, model.height):
-            wanted = f"{model.width}x{model.height}"
-            why = f"the image is {width}x{height} pixels; the model was trained with {wanted}"
-            return {"rejected": why}, b""
+        header = check_header(body, limits.image, (model.width, model.height))
+        if CONTENT_TYPES[header.format] != content_type:
+            return {"rejected": f"the image is {header.format}, not {content_type}"}, b""
         prediction = model.predict(body)
-    except UnusableImageError as error:
+    except ImageError as error:
         return {"rejected": str(error)}, b""
     except ImageRejected as error:
         return {"rejected": str(error)}, b""

@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lfv.formats.errors import ImageDamaged, ImageError
+from lfv.formats.images import check_header
 from lfv.formats.manifest.records import LineError
+from lfv.formats.masks import check_mask
 from lfv.server.errors import BucketError
-from lfv.server.images import UnusableImageError, check_header, check_mask_header, sniff
 from lfv.server.jobs.context import JobContext
 from lfv.server.manifests import Entry, location, stored_entry
 from lfv.server.recording import ServiceEndingError
@@ -102,8 +104,8 @@ def fetch(context: JobContext, lines: Sequence[str], folder: Path) -> Fetched:
             return _image(context, entry, folder, space)
         except BucketError as error:
             return str(error)
-        except UnusableImageError as error:
-            return f"{entry.source_ref}: {error}"
+        except ImageError as error:
+            return f"{entry.source_ref}: {error.clause}"
 
     with Threads(_PARALLEL, "fetch") as pool:
         found = pool.map(one, lines)
@@ -113,8 +115,7 @@ def fetch(context: JobContext, lines: Sequence[str], folder: Path) -> Fetched:
 
 def _image(context: JobContext, entry: Entry, folder: Path, space: _Space) -> FetchedImage:
     body = context.buckets.read(*location(entry.item.source_ref), context.limits.image_bytes)
-    check_header(body, context.limits)
-    suffix = ".png" if sniff(body) == "PNG" else ".jpg"
+    suffix = ".png" if check_header(body, context.limits.image).format == "PNG" else ".jpg"
     name = hashlib.sha256(entry.source_ref.encode()).hexdigest()[:32]
     path = folder / f"{name}{suffix}"
     mask, mask_path = _mask(context, entry), None
@@ -142,11 +143,12 @@ def _mask(context: JobContext, entry: Entry) -> bytes:
     try:
         mask = context.buckets.read(*location(item.mask_ref), context.limits.mask_bytes)
     except BucketError as error:
-        raise UnusableImageError(f"its mask {error}") from error
+        raise ImageDamaged(f"its mask {error}") from error
     try:
-        check_mask_header(mask, context.limits)
-    except UnusableImageError as error:
-        raise UnusableImageError(f"its mask {item.mask_ref}: {error}") from error
+        check_mask(mask)
+        check_header(mask, context.limits.mask)
+    except ImageError as error:
+        raise ImageDamaged(f"its mask {item.mask_ref}: {error.clause}") from error
     return mask
 
 

@@ -89,9 +89,8 @@ class Hostings:
 
         commit(self._database, self._actor, "hosting.foreign", str(hosting_id), work)
 
-    def mark_stop_attempt(self, hosting_id: int, error: str | None, at: datetime) -> None:
-        """StopModel was called; `error` says why it failed, None that it was accepted."""
-        del at  # the audit entry's own time says when
+    def mark_stop_attempt(self, hosting_id: int, error: str | None) -> None:
+        """Record a StopModel call; `error` is why it failed, None if it was accepted."""
 
         def work(unit: Change) -> None:
             row = _locked(unit, hosting_id)

@@ -13,7 +13,6 @@
     evaluation  how good the answers were (masks: areas of anomaly types)
     training    from a labelled manifest to a model version (staging: its data)
     errors      everything that is raised
-    testing     a model in memory, for tests
 
 Nothing here knows Prefect or SQL. Importing this package imports none of its modules.
 """

@@ -121,13 +121,7 @@ class HostKindUnknown(HostError):
 
 
 class HostingError(LfvError):
-    """`start_requested`: StartModel was sent, so that the model may be up and has to be stopped."""
-
     code = "hosting_error"
-
-    def __init__(self, message: str, *, start_requested: bool = False) -> None:
-        super().__init__(message)
-        self.start_requested = start_requested
 
 
 class ModelNotReady(HostingError):

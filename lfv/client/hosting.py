@@ -142,7 +142,7 @@ def ensure_hosted(
     start may still be on its way. `timeout` is in seconds.
 
     Raises ModelNotReady (in training, being deleted), HostingFailed, HostingTimedOut,
-    HostingInterrupted (`stop_event`), all with `start_requested`; and HostError when the host
+    HostingInterrupted (`stop_event`); and HostError when the host
     refuses for good. When such an error's `operation` is StartModel, the start did not happen.
     """
     watch = _Watch(host, timeout, stop_event, clock, progress, poll or Backoff(0.2, 1.5, 10.0))
@@ -161,9 +161,7 @@ def ensure_hosted(
             if status is ModelStatus.HOSTED:
                 return HostedOutcome(requested, not requested, clock.now(), state)
             if status in _NEVER_UP:
-                raise ModelNotReady(
-                    f"The model cannot be hosted: {_words(state)}.", start_requested=requested
-                )
+                raise ModelNotReady(f"The model cannot be hosted: {_words(state)}.")
             if status is ModelStatus.STARTING_HOSTING:
                 came_up = came_up or requested
             elif status in _STARTABLE and before is None and not came_up:
@@ -178,16 +176,13 @@ def ensure_hosted(
             elif status in _STARTABLE:
                 lagging = status is before and watch.elapsed - accepted_at < _START_GRACE
                 if came_up or not lagging:
-                    raise HostingFailed(_why_failed(state), start_requested=True)
+                    raise HostingFailed(_why_failed(state))
         if not watch.wait(error):
             if watch.interrupted:
-                raise HostingInterrupted(
-                    "Bringing the model up was interrupted.", start_requested=requested
-                )
+                raise HostingInterrupted("Starting the model was interrupted.")
             raise HostingTimedOut(
                 f"The model was not hosted within {timeout:.0f} seconds"
-                + (f"; last: {watch.told}." if watch.told else "."),
-                start_requested=requested,
+                + (f"; last: {watch.told}." if watch.told else ".")
             )
 
 
@@ -215,7 +210,6 @@ def ensure_stopped(
     client_token: str,
     *,
     timeout: float,
-    settle: float = 0.0,
     stop_event: threading.Event | None = None,
     progress: Progress = lambda _: None,
     poll: Backoff | None = None,
@@ -224,9 +218,8 @@ def ensure_stopped(
     """Return once the model is seen down; safe to call again and again, by several at once.
 
     StopModel is sent first and looking comes second, because a model that is up costs money. What
-    fails is tried again until `timeout` (seconds) is over. With `settle`, a model that is down is
-    watched for that many seconds more: after a StartModel whose answer was lost, it may yet come
-    up. A model that no longer exists counts as stopped.
+    fails is tried again until `timeout` (seconds) is over. A model that no longer exists counts
+    as stopped.
 
     Each StopModel gets a ClientToken of its own, which begins with `client_token` (31 characters
     of it): a service that remembers tokens would answer a repeated one without stopping a model
@@ -239,7 +232,6 @@ def ensure_stopped(
     was_up = False
     send = True
     sent_at = 0.0
-    down_since: float | None = None
     while True:
         error: HostError | None = None
         try:
@@ -260,18 +252,13 @@ def ensure_stopped(
         else:
             watch.tell(_words(state))
             if state.status in _DOWN:
-                send = False
-                down_since = watch.elapsed if down_since is None else down_since
-                if watch.elapsed - down_since >= settle:
-                    return StoppedOutcome(was_up, attempts, clock.now(), state)
-            else:
-                was_up = True
-                down_since = None
-                # A model on its way up or being updated refuses StopModel; ask again when it is
-                # up. One that still shows HOSTED after StopModel was accepted gets a moment.
-                send = send or (
-                    state.status is ModelStatus.HOSTED and watch.elapsed - sent_at >= _STOP_GRACE
-                )
+                return StoppedOutcome(was_up, attempts, clock.now(), state)
+            was_up = True
+            # A model on its way up or being updated refuses StopModel; ask again when it is up.
+            # One that still shows HOSTED after StopModel was accepted gets a moment.
+            send = send or (
+                state.status is ModelStatus.HOSTED and watch.elapsed - sent_at >= _STOP_GRACE
+            )
         if not watch.wait(error):
             if watch.interrupted:
                 raise HostingInterrupted("Stopping the model was interrupted.")

@@ -1,4 +1,4 @@
-"""Trying a call again after a failure that passes by itself."""
+"""Retrying calls that may succeed when they are repeated."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from tenacity import RetryCallState, Retrying, retry_if_exception
+
 from lfv.client.clock import SYSTEM_CLOCK, Backoff, Clock
 from lfv.client.errors import HostError
+from lfv.formats.errors import LfvError
 
 T = TypeVar("T")
 
@@ -17,14 +20,23 @@ T = TypeVar("T")
 class RetryPolicy:
     """At most `attempts` calls within `timeout` seconds.
 
-    Between two calls lies what the service asked for (Retry-After, at most `longest_retry_after`)
-    or the backoff, whichever is longer. A wait that would not end in time is not begun.
+    The wait between two calls is what the service asked for (Retry-After, at most
+    `longest_retry_after`) or the backoff, whichever is longer.  A wait that would exceed the
+    timeout is not begun.
     """
 
     attempts: int = 8
     timeout: float = 120.0
     backoff: Backoff = field(default_factory=Backoff)
     longest_retry_after: float = 60.0
+
+    def wait(self, state: RetryCallState) -> float:
+        """Seconds to wait before the next call."""
+        seconds = self.backoff.seconds(state.attempt_number)
+        error = state.outcome.exception() if state.outcome is not None else None
+        if isinstance(error, HostError) and error.retry_after is not None:
+            return max(seconds, min(error.retry_after, self.longest_retry_after))
+        return seconds
 
 
 def call_with_retries(
@@ -35,27 +47,47 @@ def call_with_retries(
     stop_event: threading.Event | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> tuple[T, int]:
-    """The call's result and how many calls it took.
+    """Return the call's result and how many calls it took.
 
-    Raises the last error, with `attempts`, when it is not retryable, when tries or time run out, or
-    when `stop_event` is set.
+    Raises:
+        LfvError: The last error, if it is not retryable, calls or time run out, or `stop_event` is
+            set.  A `HostError` carries the number of calls as `attempts`.
     """
     deadline = clock.monotonic() + (policy.timeout if timeout is None else timeout)
-    attempt = 0
-    while True:
-        attempt += 1
+    attempts = 0
+    last: LfvError | None = None
+
+    def attempt() -> T:
+        nonlocal attempts, last
+        attempts += 1
         try:
-            return call(), attempt
-        except HostError as error:
-            error.attempts = attempt
-            if not error.retryable or attempt >= policy.attempts:
-                raise
-            wait = policy.backoff.seconds(attempt)
-            if error.retry_after is not None:
-                wait = max(wait, min(error.retry_after, policy.longest_retry_after))
-            if clock.monotonic() + wait >= deadline:
-                raise
-            if stop_event is not None and stop_event.is_set():
-                raise
-            if clock.wait(wait, stop_event):
-                raise
+            return call()
+        except LfvError as error:
+            if isinstance(error, HostError):
+                error.attempts = attempts
+            last = error
+            raise
+
+    def exhausted(state: RetryCallState) -> bool:
+        return (
+            attempts >= policy.attempts
+            or clock.monotonic() + state.upcoming_sleep >= deadline
+            or (stop_event is not None and stop_event.is_set())
+        )
+
+    def sleep(seconds: float) -> None:
+        if clock.wait(seconds, stop_event) and last is not None:
+            raise last
+
+    retrying = Retrying(
+        retry=retry_if_exception(_is_retryable),
+        wait=policy.wait,
+        stop=exhausted,
+        sleep=sleep,
+        reraise=True,
+    )
+    return retrying(attempt), attempts
+
+
+def _is_retryable(error: BaseException) -> bool:
+    return isinstance(error, LfvError) and error.retryable

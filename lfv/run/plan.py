@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Event
 
+from lfv.client.clock import Backoff
+from lfv.client.retry import RetryPolicy, call_with_retries
 from lfv.client.sources import SourceReader
 from lfv.formats.errors import ImageError, SourceError
 from lfv.formats.images import ImageInfo, check_image
@@ -20,8 +22,8 @@ from lfv.run.active import ActiveRun
 from lfv.run.errors import SourceOutOfReach
 from lfv_store import KnownDetection, PendingItem
 
-#: Seconds before each further attempt to read an image whose store does not answer.
-RETRY_SECONDS = (0.5, 2.0, 5.0)
+#: For reading an image whose store does not answer.
+READ_RETRIES = RetryPolicy(attempts=4, backoff=Backoff(first=0.7, factor=3.0, longest=6.0))
 _THREADS = 8
 
 Checked = ImageInfo | ImageError | SourceError
@@ -73,15 +75,13 @@ def _check(
     item: ManifestItem, reader: SourceReader, expected: tuple[int, int] | None, stop: Event
 ) -> Checked:
     """The image's facts, or why there are none."""
-    for seconds in (*RETRY_SECONDS, None):
-        try:
-            return check_image(reader.read_bytes(item.source_ref), expected=expected)
-        except ImageError as error:
-            return error
-        except SourceError as error:
-            if not error.retryable or seconds is None or stop.wait(seconds):
-                return error
-    raise AssertionError("unreachable: the last attempt returns")
+    try:
+        body, _ = call_with_retries(
+            lambda: reader.read_bytes(item.source_ref), READ_RETRIES, stop_event=stop
+        )
+        return check_image(body, expected=expected)
+    except (ImageError, SourceError) as error:
+        return error
 
 
 def _refuse_dead_source(checked: Sequence[Checked]) -> None:

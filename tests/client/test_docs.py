@@ -16,13 +16,13 @@ from lfv.client import retry
 from lfv.client.manifests import read_manifest
 from lfv.client.policy import Policy
 from lfv.client.sources import DEFAULT_MAX_BYTES, SourceReader
-from lfv.client.testing import FakeModel
 from lfv.formats import errors
 from lfv.formats.images import DEFAULT_LIMITS
 from lfv.formats.manifest import tabular
 from lfv.formats.manifest.lines import MAX_LINE_BYTES
 from lfv.formats.manifest.records import ManifestItem
 from tests.client.conftest import Reply, Request, ScriptedApi
+from tests.support.fake_model import FakeModel
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = (ROOT / "docs" / "manifests.md").read_text()
@@ -171,8 +171,7 @@ def test_the_examples_of_hosts_run(
         return Reply(200, {"ModelDescription": {"Status": model.status}})
 
     api.answer = answer
-    real, fake = blocks(HOSTS, "python")
+    (real,) = blocks(HOSTS, "python")
     run(real, endpoint_url=api.url, image_bytes=png)
     assert capsys.readouterr().out.splitlines()[-1].startswith("False 0.75 request-")
     assert not model.is_up
-    run(fake)

@@ -8,8 +8,8 @@ import pytest
 
 from lfv.client.errors import HostConflict, HostTimeout, HostUnavailable
 from lfv.client.hosts import ModelHost, Units
-from lfv.client.testing import FakeClock, FakeModel, FakeModelHost, anomalous, normal
 from lfv.formats.status import ModelStatus
+from tests.support.fake_model import FakeClock, FakeModel, FakeModelHost, anomalous, normal
 
 
 def test_life_of_a_model() -> None:

@@ -27,10 +27,10 @@ from lfv.client.errors import (
 from lfv.client.hosting import ensure_hosted, ensure_stopped
 from lfv.client.hosts import HostSpec, LookoutVisionHost, ModelHost, ModelState, Units, open_host
 from lfv.client.retry import RetryPolicy, call_with_retries
-from lfv.client.testing import FakeClock, FakeModel, FakeModelHost, fake_hosts
 from lfv.formats.errors import ResponseInvalid
 from lfv.formats.status import ModelStatus
 from tests.client.conftest import Reply, Request, ScriptedApi, api_error
+from tests.support.fake_model import FakeClock, FakeModel, FakeModelHost, fake_hosts
 from tests.support.waiting import PLENTY, stretched
 
 QUICK = RetryPolicy(attempts=4, timeout=5, backoff=Backoff(0.001, 1, 0.001))

@@ -26,10 +26,10 @@ from lfv.client.errors import (
 from lfv.client.manifests import read_manifest
 from lfv.client.sources import SourceReader
 from lfv.client.staging import StagedDataset, Staging, stage_dataset
-from lfv.client.testing import FakeClock
 from lfv.client.training import TrainedModel, train_model
 from lfv.formats.errors import SourceForbidden, SourceUnavailable
 from lfv.formats.manifest.records import ManifestItem
+from tests.support.fake_model import FakeClock
 
 STAGING = Staging("parts", "training/cookies/")
 WHITE, RED = "#FFFFFF", "#FF0000"

@@ -81,7 +81,7 @@ def active(context: RunContext, store: Store) -> ActiveRun:
 
 def _sent(run: ActiveRun) -> RunContext:
     """What another process receives."""
-    received: RunContext = pickle.loads(pickle.dumps(run))  # noqa: S301 - our own bytes
+    received: RunContext = pickle.loads(pickle.dumps(run))
     return received
 
 

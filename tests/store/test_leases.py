@@ -47,8 +47,8 @@ def test_a_hosting_from_intent_to_stop(store: Store) -> None:
     hosting = store.hostings.get(lease.hosting_id)
     assert (hosting.status, hosting.stop_requested_at) == ("stop_requested", after(100))
     assert store.leases.release(lease.lease_id, after(101)).must_stop  # said again, for a retry
-    store.hostings.mark_stop_attempt(lease.hosting_id, "HTTP 500", after(102))
-    store.hostings.mark_stop_attempt(lease.hosting_id, None, after(103))
+    store.hostings.mark_stop_attempt(lease.hosting_id, "HTTP 500")
+    store.hostings.mark_stop_attempt(lease.hosting_id, None)
     hosting = store.hostings.get(lease.hosting_id)
     assert (hosting.stop_attempts, hosting.stop_error) == (2, None)
     store.hostings.mark_stopped(lease.hosting_id, after(110))

@@ -240,6 +240,8 @@ class ModelHold:
     def _watch(self, lease: Lease, hosted_at: datetime, leaving: threading.Event) -> None:
         """Renew the lease, keep the guard alive and mind the limits, until the model is let go."""
         settings = self._run.settings
+        # Each beat is one attempt: a wait for the database would suspend the limits.
+        heartbeats = self._store.with_patience(0).leases
         due = time.monotonic() + settings.lease_heartbeat_seconds
         while not leaving.wait(_WATCH_SECONDS):
             if (reached := self._limits.reached(hosted_at)) is not None:
@@ -249,7 +251,7 @@ class ModelHold:
             due = time.monotonic() + settings.lease_heartbeat_seconds
             self._guarding.replace_if_dead()
             try:
-                if not self._store.leases.heartbeat(lease.lease_id) and not leaving.is_set():
+                if not heartbeats.heartbeat(lease.lease_id) and not leaving.is_set():
                     self._control.end(Ending.MODEL_LOST, "the run's lease on the model ran out")
             except StoreUnavailable as error:
                 logger.warning("the lease could not be renewed: %s", error)

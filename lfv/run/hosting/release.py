@@ -7,22 +7,23 @@ stopped already is simply seen to be stopped.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lfv.client.hosting import ensure_stopped
 from lfv.client.hosts import HostSpec, ModelHost, open_host
 from lfv.formats.errors import LfvError
 from lfv.run.embedded_service import embedded_service
-from lfv.run.patience import within
 from lfv.settings import get_settings
-from lfv_store import Store, StoreError
+from lfv_store import Store, StoreError, StoreUnavailable
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 #: How long a StartModel whose answer never came may still take effect.  A model that was asked
@@ -70,7 +71,7 @@ def release_and_stop(
     it starts it again, while a bill that nobody sees has no end.
     """
     try:
-        release = within(
+        release = _within(
             lambda: store.with_patience(_DATABASE_PATIENCE_SECONDS).leases.release(lease_id),
             seconds=_DATABASE_PATIENCE_SECONDS,
         )
@@ -88,6 +89,31 @@ def release_and_stop(
         may_start_late=may_start_late,
         on_status=on_status,
     )
+
+
+def _within(call: Callable[[], T], *, seconds: float) -> T:
+    """Return what `call` returns, if it does so in time; otherwise leave it running in its thread.
+
+    For a database that neither answers nor fails while a model is paid for: waiting for SQLite's
+    lock alone takes half a minute.  Raises `StoreUnavailable` when the time is over.
+    """
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(call())
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="release", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if errors:
+        raise errors[0]
+    if not results:
+        raise StoreUnavailable(f"the database did not answer within {seconds:g} s")
+    return results[0]
 
 
 def stop_hosting(
@@ -159,6 +185,6 @@ def _token(hosting_id: int) -> str:
 
 def _attempted(store: Store, hosting_id: int, error: str) -> None:
     try:
-        store.hostings.mark_stop_attempt(hosting_id, error, datetime.now(UTC))
+        store.hostings.mark_stop_attempt(hosting_id, error)
     except StoreError as problem:
         logger.warning("the attempt to stop hosting %s is not on record: %s", hosting_id, problem)

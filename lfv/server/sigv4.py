@@ -12,14 +12,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import quote
+
+from botocore.auth import UNSIGNED_PAYLOAD, SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.compat import HTTPHeaders
+from botocore.credentials import Credentials
 
 from lfv.server.errors import AccessDeniedError
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 SERVICE = "lookoutvision"
 MAX_SKEW_SECONDS = 300
-UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 
 _HEADER = re.compile(
     rf"{ALGORITHM} +Credential=(?P<credential>[^,\s]+),? *SignedHeaders=(?P<headers>[^,\s]+),?"
@@ -29,6 +32,8 @@ _DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 _NO_BODY = hashlib.sha256(b"").hexdigest()
 _MEMBERS = ("content-type", "x-amzn-client-token")
 """Headers that an operation may take a member from."""
+_PATH = re.compile(r"(/(?!\.{0,2}(/|$))[A-Za-z0-9._~%!$&'()*+,;=:@-]+)+/?")
+"""No empty segment, ``.`` or ``..``, and no character that only a query or a fragment has."""
 _REGION = re.compile(r"[a-z]{2}[a-z0-9-]{1,30}")
 
 
@@ -115,7 +120,7 @@ class Verifier:
         elif declared is not None and not hmac.compare_digest(declared.encode(), payload.encode()):
             raise AccessDeniedError("the body is not the one that x-amz-content-sha256 declares")
         secret = self._secrets[authorization.access_key]
-        expected = signature(request, authorization, secret, payload)
+        expected = _signature(request, authorization, secret, payload)
         if not hmac.compare_digest(expected, authorization.signature):
             raise AccessDeniedError(
                 "the request's signature does not match: wrong secret key, or changed on its way"
@@ -137,38 +142,41 @@ def _moment(text: str) -> datetime:
     raise AccessDeniedError("the header x-amz-date is missing or no date")
 
 
-def signature(
+class _Expected(SigV4Auth):  # type: ignore[misc]  # botocore has no types
+    """Botocore's signer, for the headers that the client chose and a body already digested."""
+
+    def __init__(self, authorization: Authorization, secret: str, payload: str) -> None:
+        credentials = Credentials(authorization.access_key, secret)
+        super().__init__(credentials, authorization.service, authorization.region)
+        self._signed_headers = authorization.signed_headers
+        self._payload = payload
+
+    def headers_to_sign(self, request: AWSRequest) -> HTTPHeaders:
+        headers = HTTPHeaders()
+        for name in self._signed_headers:
+            headers[name] = request.headers.get(name, "")
+        return headers
+
+    def payload(self, _: AWSRequest) -> str:
+        return self._payload
+
+
+def _signature(
     request: SignedRequest, authorization: Authorization, secret: str, payload: str
 ) -> str:
-    """The signature this request should have, in hexadecimal."""
-    scope = f"{authorization.date}/{authorization.region}/{authorization.service}/aws4_request"
-    canonical = _canonical_request(request, authorization.signed_headers, payload)
-    text = "\n".join(
-        (
-            ALGORITHM,
-            request.headers.get("x-amz-date", ""),
-            scope,
-            hashlib.sha256(canonical.encode("latin-1", "replace")).hexdigest(),
-        )
+    """The signature that this request must have, in hexadecimal. Raises AccessDeniedError."""
+    path = request.raw_path.decode("latin-1")
+    # Botocore signs the path without dot segments and doubled slashes, but routes see them.
+    if not _PATH.fullmatch(path):
+        raise AccessDeniedError("the request's path is not in the form that is signed")
+    expected = AWSRequest(
+        request.method,
+        path,
+        headers={k: v for k, v in request.headers.items() if k != "authorization"},
+        params=request.query,
     )
-    key = f"AWS4{secret}".encode()
-    for part in scope.split("/"):
-        key = hmac.digest(key, part.encode(), "sha256")
-    return hmac.digest(key, text.encode(), "sha256").hex()
-
-
-def _canonical_request(request: SignedRequest, signed_headers: Sequence[str], payload: str) -> str:
-    # Outside S3 the path is encoded once more: the %3A of an ARN becomes %253A.
-    path = quote(request.raw_path, safe="/-_.~")
-    query = "&".join(
-        f"{key}={value}"
-        for key, value in sorted(
-            (quote(key, safe="-_.~"), quote(value, safe="-_.~")) for key, value in request.query
-        )
-    )
-    headers = "".join(
-        f"{name}:{' '.join(request.headers.get(name, '').split())}\n" for name in signed_headers
-    )
-    return "\n".join(
-        (request.method, path or "/", query, headers, ";".join(signed_headers), payload)
-    )
+    expected.context["timestamp"] = request.headers["x-amz-date"]
+    signer = _Expected(authorization, secret, payload)
+    text = signer.string_to_sign(expected, signer.canonical_request(expected))
+    signature: str = signer.signature(text, expected)
+    return signature

@@ -1,8 +1,8 @@
-"""How background work records its ends: a state left as it was would be stuck until a restart.
+"""How background work records its result: a state that stayed as it was would need a restart.
 
-The disk may be full, or another program may hold the database; both pass. So what can't be written
-now is tried again until it is, or until the service ends: the next one takes the work up from the
-state that it finds.
+The disk may be full, or another program may hold the database; both pass. A write that fails is
+retried until it succeeds or the service ends. The next service takes the work up from the state
+that it finds.
 """
 
 from __future__ import annotations
@@ -13,37 +13,41 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    wait_exponential,
+)
+
 from lfv.server.errors import UnwritableError
 
 _log = logging.getLogger(__name__)
-_FIRST_PAUSE = 0.2
-_LONGEST_PAUSE = 10.0
+_PAUSES = wait_exponential(multiplier=0.2, max=10)
 T = TypeVar("T")
 
 
 class ServiceEndingError(Exception):
-    """The job was given up because the service ends."""
+    """The job was abandoned because the service ends."""
 
 
-class _Attempts:
-    """How long to wait for the next one, and one sentence in the log for each kind of failure."""
+class _Log:
+    """Logs each kind of failure once, and that the write succeeded after all."""
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._pause = _FIRST_PAUSE
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
 
-    def failed(self, error: UnwritableError) -> float:
-        """Seconds until the next."""
-        if str(error) not in self._told:
-            self._told.add(str(error))
-            _log.error("%s; this can't be recorded yet, and is tried again: %s", self._what, error)
-        pause, self._pause = self._pause, min(2 * self._pause, _LONGEST_PAUSE)
-        return pause
+    def failed(self, attempt: RetryCallState) -> None:
+        error = str(attempt.outcome.exception()) if attempt.outcome else ""
+        if error not in self._logged:
+            self._logged.add(error)
+            _log.error("%s: cannot be recorded yet, and is retried: %s", self._what, error)
 
     def succeeded(self) -> None:
-        if self._told:
-            _log.info("%s; this is recorded now", self._what)
+        if self._logged:
+            _log.info("%s: recorded now", self._what)
 
 
 def record(
@@ -53,32 +57,43 @@ def record(
     *,
     give_up_on: type[UnwritableError] | None = None,
 ) -> T:
-    """What ``write`` gives, once it can be written; ``what`` names it in the log.
+    """Call ``write`` until it succeeds, and return its result.
 
-    Raises ServiceEndingError if the service ends before, and ``give_up_on`` at once.
+    Args:
+        what: Names the write in the log.
+        stopping: Set when the service ends.
+        give_up_on: An error that is raised at once.
+
+    Raises:
+        ServiceEndingError: The service ended first.
     """
-    attempts = _Attempts(what)
-    while True:
-        try:
-            written = write()
-        except UnwritableError as error:
-            if give_up_on is not None and isinstance(error, give_up_on):
-                raise
-            if stopping.wait(attempts.failed(error)):
-                raise ServiceEndingError from error
-        else:
-            attempts.succeeded()
-            return written
+
+    def pause(seconds: float) -> None:
+        if stopping.wait(seconds):
+            raise ServiceEndingError
+
+    log = _Log(what)
+    retrying = Retrying(
+        sleep=pause,
+        wait=_PAUSES,
+        retry=retry_if_exception(lambda error: _may_pass(error, give_up_on)),
+        before_sleep=log.failed,
+    )
+    written = retrying(write)
+    log.succeeded()
+    return written
 
 
 async def record_from_loop(write: Callable[[], T], what: str) -> T:
-    """The same from the event loop, whose threads are not kept waiting: requests need them."""
-    attempts = _Attempts(what)
-    while True:
-        try:
-            written = await asyncio.to_thread(write)
-        except UnwritableError as error:
-            await asyncio.sleep(attempts.failed(error))
-        else:
-            attempts.succeeded()
-            return written
+    """Do the same from the event loop, in a thread for each attempt and none for the pauses."""
+    log = _Log(what)
+    retrying = AsyncRetrying(
+        wait=_PAUSES, retry=retry_if_exception(_may_pass), before_sleep=log.failed
+    )
+    written: T = await retrying(asyncio.to_thread, write)
+    log.succeeded()
+    return written
+
+
+def _may_pass(error: BaseException, never: type[UnwritableError] | None = None) -> bool:
+    return isinstance(error, UnwritableError) and not (never and isinstance(error, never))

@@ -6,9 +6,11 @@ import asyncio
 import errno
 import logging
 import os
+import signal
 import socket
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -31,12 +33,13 @@ from lfv.server.hosting.manager import HostingManager
 from lfv.server.jobs.context import JobContext
 from lfv.server.locality import headers_of, is_from_here
 from lfv.server.options import ServeOptions
-from lfv.server.transport import Server, bounded_protocol
+from lfv.server.transport import bounded_protocol
 from lfv.server.work import BackgroundWork
 
 _log = logging.getLogger(__name__)
 _GRACEFUL_SECONDS = 20
 _BACKLOG = 2048
+_END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def run(options: ServeOptions, *, ready: Callable[[str], None] = lambda _: None) -> None:
@@ -89,24 +92,25 @@ async def _serve_from(
         "/metrics": partial(_metrics, options, measured),
     }
 
-    # Not Starlette's router: it matches the decoded path, and there any character may stand.
+    # Not Starlette's router, which matches the decoded path: an encoded slash would be a slash.
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         page = pages.get(scope["path"]) if scope["method"] == "GET" else None
         headers = headers_of(scope)
         from_here = is_from_here(scope, headers)
-        # Without keys nobody else is answered, which the API says in its own way.
+        # Without keys, other machines get the API's refusal.
         if page is None or is_framed_twice(headers) or not (from_here or options.credentials):
             await api(scope, receive, send)
         else:
             await page(from_here)(scope, receive, send)
 
-    server = Server(
-        _uvicorn_config(options, app), lambda: _tell_ready(options, listener, graphs, ready)
-    )
+    server = uvicorn.Server(_uvicorn_config(options, app))
     watch = asyncio.create_task(_end_when_unused(options, server))
     work.take_up(embedded=options.embedded)
     try:
-        await server.serve(sockets=[listener])
+        with _signals_end(server):
+            # The listener queues connections until uvicorn accepts them.
+            _announce(options, listener, graphs, ready)
+            await server.serve(sockets=[listener])
     finally:
         if options.ready_file is not None:
             with suppress(OSError):
@@ -119,6 +123,24 @@ async def _serve_from(
             await watch
 
 
+@contextmanager
+def _signals_end(server: uvicorn.Server) -> Iterator[None]:
+    """Let SIGINT and SIGTERM end the server, and leave the process alive to clean up.
+
+    Uvicorn raises the signals that it caught once more, for the handler from before: that is
+    then this one, and not the one that ends the process.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = {number: signal.signal(number, server.handle_exit) for number in _END_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
 def _listen(options: ServeOptions) -> socket.socket:
     with ExitStack() as stack:
         try:
@@ -128,7 +150,7 @@ def _listen(options: ServeOptions) -> socket.socket:
             listener = stack.enter_context(socket.socket(family, kind, protocol))
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
-            # At once: two may bind the same port, and it is here that the second is told.
+            # Listen now: bind() can succeed twice on one port; listen() fails for the second.
             listener.listen(_BACKLOG)
         except (OSError, UnicodeError) as error:  # the latter for what can't be a host's name
             where = f"{options.host}:{options.port}"
@@ -162,7 +184,7 @@ def endpoint_url(options: ServeOptions, listener: socket.socket) -> str:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def _tell_ready(
+def _announce(
     options: ServeOptions,
     listener: socket.socket,
     graphs: Mapping[str, Path],
@@ -171,12 +193,12 @@ def _tell_ready(
     url = endpoint_url(options, listener)
     _log.info("listening on %s", url)
     if options.ready_file is not None:
-        told = {
+        document = {
             "endpoint_url": url,
             "pid": os.getpid(),
             "graphs": [*(p.stem for p in graphs.values()), *["network"] * options.network],
         }
-        _write_atomically(options.ready_file, orjson.dumps(told))
+        _write_atomically(options.ready_file, orjson.dumps(document))
     ready(url)
 
 
@@ -207,15 +229,15 @@ def _unwritable(path: Path, error: OSError) -> OptionsError:
     return OptionsError(f"the ready file {path} can't be written: {error.strerror}")
 
 
-async def _end_when_unused(options: ServeOptions, server: Server) -> None:
+async def _end_when_unused(options: ServeOptions, server: uvicorn.Server) -> None:
     if options.exit_when_unused is not None:
         await until_unused(options.exit_when_unused)
-        _log.info("no client is left")
+        _log.info("the last client has left")
         server.should_exit = True
 
 
 def _health(hosting: HostingManager, from_here: bool) -> JSONResponse:
-    if not from_here:  # that it works is all that a stranger is told
+    if not from_here:  # other machines learn only that it works
         return JSONResponse({"status": "ok"})
     hosted = [
         {
@@ -232,5 +254,5 @@ def _health(hosting: HostingManager, from_here: bool) -> JSONResponse:
 
 def _metrics(options: ServeOptions, measured: metrics.Metrics, from_here: bool) -> Response:
     if not from_here and not options.open_metrics:
-        return Response("metrics are told to this machine only", status_code=403)
+        return Response("metrics are only available from this machine", status_code=403)
     return Response(measured.exposition(), media_type=metrics.CONTENT_TYPE)

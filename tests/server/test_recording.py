@@ -160,9 +160,9 @@ def test_each_failure_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     assert record(write, "it", pauses) == "written"
     assert pauses.lengths == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, *[10.0] * 5]
     assert caplog.messages == [
-        "it; this can't be recorded yet, and is tried again: full",
-        "it; this can't be recorded yet, and is tried again: locked",
-        "it; this is recorded now",
+        "it: cannot be recorded yet, and is retried: full",
+        "it: cannot be recorded yet, and is retried: locked",
+        "it: recorded now",
     ]
 
 
@@ -223,7 +223,7 @@ def test_hosting_comes_to_its_end(
         try:
             world.holder.hold()
             getattr(hosting, held_as)("id")
-            while "tried again" not in caplog.text:
+            while "is retried" not in caplog.text:
                 await asyncio.sleep(0.01)
             world.holder.let_go()
             while world.model().status != end:
@@ -232,7 +232,7 @@ def test_hosting_comes_to_its_end(
             await hosting.close()
 
     asyncio.run(asyncio.wait_for(go(), 30))
-    assert caplog.text.count("tried again") == 1
+    assert caplog.text.count("is retried") == 1
 
 
 def test_hosting_that_fails_unforeseen(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,7 +84,7 @@ class Service:
 
     def start(self) -> Service:
         process = self.launch()
-        wait_until(lambda: self.ready_file.exists() or process.poll() is not None, 60, what="ready")
+        wait_until(lambda: self.ready_file.exists() or process.poll() is not None, what="ready")
         assert process.poll() is None, self.log
         return self
 

@@ -34,7 +34,13 @@ $(VENV)/.dev: $(VENV)/.installed requirements/dev.txt
 demo: install ## make product images, train, inspect them, show the verdicts
 	$(BIN)/lfv demo --output demo-output
 
-test: dev ## run the test suite
+# Formats, policies, clients, the store on SQLite, layers and docs.
+CHECKED := tests/client tests/store tests/cli/test_docs.py tests/faults/test_docs.py \
+	tests/server/test_coverage.py tests/test_docs.py tests/test_layers.py
+check: dev ## the fast part of the tests, in less than two minutes
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile -m "not slow and not postgresql" $(CHECKED)
+
+test: dev ## the whole test suite, in about a quarter of an hour
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
 
 # The release that was tried; pip would else take the newest.

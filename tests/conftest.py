@@ -34,3 +34,13 @@ def sample_data() -> Path:
     if not SAMPLE_DATA.is_dir():
         skip_or_fail("the sample images are not here: ../shared/data does not exist")
     return SAMPLE_DATA
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs PostgreSQL, so that `make check` can leave it out."""
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        parameters = getattr(getattr(item, "callspec", None), "params", {}).values()
+        needed = {"postgresql_server", "postgresql_url"} & fixtures
+        if needed or any(value == "postgresql" for value in parameters):
+            item.add_marker(pytest.mark.postgresql)

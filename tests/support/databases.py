@@ -12,6 +12,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -24,6 +25,7 @@ from psycopg.conninfo import make_conninfo
 from lfv_store import open_store
 from lfv_store.schema import HEAD
 from lfv_store.tables import Base
+from tests.support.waiting import PLENTY
 
 USUAL_URL = "postgresql://postgres@127.0.0.1:5432/test"
 
@@ -131,9 +133,7 @@ def _answers(url: str) -> bool:
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[PostgresServer]:
+def postgresql_server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
     """A PostgreSQL server; skips the test (fails in CI) when there is none."""
     wanted: str | None = request.config.getoption("--postgresql-url")
     url = wanted or USUAL_URL
@@ -144,7 +144,13 @@ def postgresql_server(
         return
     if wanted is not None:
         pytest.fail("no PostgreSQL answers at --postgresql-url", pytrace=False)
-    with _own_server(tmp_path_factory.mktemp("postgres")) as own:
+    with (
+        # Not in pytest's own folder: another session at work may clear that away.
+        tempfile.TemporaryDirectory(
+            prefix="lfv-test-postgres-", ignore_cleanup_errors=True
+        ) as folder,
+        _own_server(Path(folder)) as own,
+    ):
         if own is None:
             reason = f"no PostgreSQL: none at {USUAL_URL}, and no initdb and pg_ctl to start one"
             if os.environ.get("CI"):
@@ -171,25 +177,30 @@ def _own_server(folder: Path) -> Iterator[str | None]:
             yield None
             return
         shutil.chown(folder, user)
-        for parent in folder.parents[:3]:
-            parent.chmod(parent.stat().st_mode | 0o011)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     data = folder / "data"
 
     def run(*command: object) -> None:
-        subprocess.run(
-            [str(part) for part in command], check=True, capture_output=True, user=user, cwd=folder
+        done = subprocess.run(
+            [str(part) for part in command],
+            check=False,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            user=user,
+            cwd=folder,
         )
+        assert done.returncode == 0, done.stderr
 
     run(initdb, "-D", data, "-U", "postgres", "-A", "trust")
     options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-    run(pg_ctl, "-D", data, "-w", "-l", folder / "log", "-o", options, "start")
+    run(pg_ctl, "-D", data, "-w", "-t", int(PLENTY), "-l", folder / "log", "-o", options, "start")
     try:
         yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
     finally:
-        run(pg_ctl, "-D", data, "-m", "immediate", "stop")
+        run(pg_ctl, "-D", data, "-t", int(PLENTY), "-m", "immediate", "stop")
 
 
 @pytest.fixture

@@ -91,8 +91,9 @@ def inspect_images(
         source: Manifest (JSON Lines, CSV, text), folder, or s3://bucket/prefix/.
         project: Lookout for Vision project of the model.
         model_version: Version of the model; 'latest' is the newest that is trained.
-        confidence: Reject anomalies from this confidence on, 0 to 1; empty for 0.8.  Not together
-            with a policy.
+        confidence: Confidence a verdict needs, 0 to 1: from it on, anomalous images are rejected
+            and normal ones accepted; the rest goes to review.  Empty for 0.8.  Not together with
+            a policy.
         policy: Verdict policy: a YAML or JSON file on the worker's machine, or its content.
         min_inference_units: Inference units that are hosted, and billed, at least.
         max_inference_units: Inference units to scale up to; empty for no scaling.

@@ -71,7 +71,8 @@ def inspect(
             "--confidence",
             min=0.0,
             max=1.0,
-            help="Reject what is anomalous with at least this confidence. Default: 0.8.",
+            help="Confidence a verdict needs: anomalous from it on is rejected, normal accepted, "
+            "the rest goes to review. Default: 0.8.",
             show_default=False,
         ),
     ] = None,

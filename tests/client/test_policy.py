@@ -44,11 +44,13 @@ def verdict(result: DetectAnomalyResult, **default: Any) -> VerdictKind:
     ("is_anomalous", "confidence", "expected"),
     [
         (True, 0.8, REJECT),
-        (True, 0.7999999999, ACCEPT),
+        (True, 0.7999999999, REVIEW),
         (True, 1.0, REJECT),
-        (True, 0.0, ACCEPT),
+        (True, 0.0, REVIEW),
         (False, 1.0, ACCEPT),
-        (False, 0.0, ACCEPT),
+        (False, 0.8, ACCEPT),
+        (False, 0.7999999999, REVIEW),
+        (False, 0.0, REVIEW),
     ],
 )
 def test_confidence_of_the_command_line(
@@ -81,7 +83,9 @@ def test_coverage_of_every_other_type() -> None:
 def test_coverage_counts_from_its_confidence_on() -> None:
     rule = {"limits": {"crack": 0.0}, "min_confidence": 0.6}
     assert verdict(answer(True, 0.6, crack=0.1), coverage=rule) is REJECT
-    assert verdict(answer(True, 0.59, crack=0.1), coverage=rule) is ACCEPT
+    assert verdict(answer(True, 0.59, crack=0.1), coverage=rule) is REVIEW
+    assert verdict(answer(True, 0.59, crack=0.0), coverage=rule) is ACCEPT
+    assert verdict(answer(True, 0.59), coverage=rule) is REVIEW
     assert verdict(answer(False, 0.99, crack=0.1), coverage=rule) is ACCEPT
 
 
@@ -196,7 +200,7 @@ BY_CLASS = Policy.from_dict(
 def test_classes(attributes: dict[str, Any], product_class: str | None, limit: float) -> None:
     found = decide(answer(True, limit), BY_CLASS, attributes)
     assert (found.verdict, found.product_class) == (REJECT, product_class)
-    assert decide(answer(True, limit - 0.01), BY_CLASS, attributes).verdict is ACCEPT
+    assert decide(answer(True, limit - 0.01), BY_CLASS, attributes).verdict is REVIEW
 
 
 def test_unknown_classes_may_be_reviewed() -> None:
@@ -267,6 +271,50 @@ def test_figures_that_differ_look_different(confidence: float, limit: float) -> 
     verdict = decide(DetectAnomalyResult(True, confidence), Policy.from_confidence(limit))
     one, two = re.findall(r"[0-9.e-]+(?=%)", verdict.reasons[0].text)
     assert (one == two) == (confidence == limit) or confidence * 100 == limit * 100
+
+
+# -- unsure answers, and policies stored before they were reviewed --------------------------------
+
+
+def test_a_review_of_an_unsure_answer_says_why() -> None:
+    found = decide(answer(True, 0.65), Policy.from_confidence(0.8))
+    assert found.reasons[0].text == "Anomalous with confidence 65% only, below 80%."
+    found = decide(answer(False, 0.65), Policy.from_confidence(0.8))
+    assert found.reasons[0].text == "Normal with confidence 65% only, below 80%."
+
+
+def test_a_policy_may_say_what_is_sure_enough() -> None:
+    lenient = policy(
+        classification={"min_confidence": 0.8}, review={"normal_below": 0, "anomalous_from": 0.5}
+    )
+    assert decide(answer(False, 0.1), lenient).verdict is ACCEPT
+    assert decide(answer(True, 0.49), lenient).verdict is ACCEPT
+    assert decide(answer(True, 0.5), lenient).verdict is REVIEW
+
+
+def test_a_policy_stored_by_release_0_1_0_keeps_its_meaning() -> None:
+    stored = {
+        "version": 1,
+        "name": "confidence 0.8",
+        "default": {
+            "classification": {"min_confidence": 0.8},
+            "coverage": None,
+            "anomaly_types": None,
+            "combine": "any",
+            "review": {"normal_below": None, "anomalous_from": None, "disagreement": False},
+        },
+        "class_attribute": None,
+        "classes": {},
+        "unknown_class": "default",
+    }
+    old = Policy.from_dict(stored)
+    assert old.to_dict() == stored
+    assert decide(answer(True, 0.65), old).verdict is ACCEPT
+    assert decide(answer(False, 0.65), old).verdict is ACCEPT
+    digest = (
+        '{"default":{"classification":{"min_confidence":0.8}},"name":"confidence 0.8","version":1}'
+    )
+    assert old.digest == hashlib.sha256(digest.encode()).hexdigest()
 
 
 # -- properties -----------------------------------------------------------------------------------
@@ -411,11 +459,11 @@ def test_digest_depends_on_every_figure() -> None:
 def test_digest_does_not_depend_on_how_defaults_are_written() -> None:
     short = Policy.parse("default: {coverage: {limits: {a: 0.1}}}")
     long = Policy.parse(
-        "version: 1\ndefault: {coverage: {limits: {a: 0.1}, min_confidence: 0}, combine: any,"
+        "version: 2\ndefault: {coverage: {limits: {a: 0.1}, min_confidence: 0}, combine: any,"
         " review: {disagreement: false}}"
     )
     assert short.digest == long.digest
-    canonical = b'{"default":{"coverage":{"limits":{"a":0.1}}},"version":1}'
+    canonical = b'{"default":{"coverage":{"limits":{"a":0.1}}},"version":2}'
     assert short.digest == hashlib.sha256(canonical).hexdigest()
 
 
@@ -433,7 +481,7 @@ def test_digest_does_not_depend_on_how_defaults_are_written() -> None:
         ("default: {}", "default needs one of"),
         ("name: x", "default is missing"),
         ("nmae: x\ndefault: {classification: {min_confidence: 1}}", "nmae is not known"),
-        ("version: 2\ndefault: {classification: {min_confidence: 1}}", "version"),
+        ("version: 3\ndefault: {classification: {min_confidence: 1}}", "version"),
         ("default: {classification: {min_confidence: 80}}", r"min_confidence .*1 \(got 80\)"),
         ("default: {classification: {min_confidence: -0.1}}", "min_confidence"),
         ("default: {classification: {min_confidence: .nan}}", "finite"),

@@ -202,3 +202,18 @@ def test_unknown_models_are_named_before_anything_is_recorded(
     with pytest.raises(ModelNotFound):
         inspect_images(source=str(images), project="parts", model_version="7")
     assert store.runs.list() == []
+
+
+def test_an_unsure_answer_is_never_accepted(images: Path, endpoint: Endpoint, store: Store) -> None:
+    make_pictures(images, 30, first=100)
+    summary = inspect_images(source=str(images), project="parts")
+    verdicts = {
+        (bool(row["is_anomalous"]), row["confidence"] >= 0.8, row["verdict"])
+        for row in store.results.rows(summary.run_id)
+    }
+    assert verdicts == {
+        (True, True, "reject"),
+        (True, False, "review"),
+        (False, True, "accept"),
+        (False, False, "review"),
+    }

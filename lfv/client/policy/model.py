@@ -7,11 +7,15 @@ for answers too unsure to trust either way. docs/policies.md tells how to write 
 
     reject     a rule fires (with `combine: all`, every rule that is there)
     review     no rejection, but an answer that is unsure, at odds with itself, or lacks figures
-    accept     everything else
+    accept     a normal answer that is sure enough, or an anomaly that the rules tolerate
 
 Comparisons, exactly: a rule counts an anomalous answer from its `min_confidence` on (>=); an area
 is too large above its limit (>); so is a number of types (>). A normal answer is unsure below
 `normal_below` (<), an anomalous one that was not rejected from `anomalous_from` on (>=).
+
+Where a policy sets no review band, version 2 reviews what is unsure: an anomalous answer that only
+its confidence keeps from being rejected, and a normal answer below the confidence of the
+classification rule. Version 1, that of policies stored by release 0.1.0, accepted both.
 """
 
 from __future__ import annotations
@@ -144,7 +148,7 @@ class Policy(_Part):
     or that tells none, gets `default`, or with `unknown_class: review` is reviewed.
     """
 
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 2
     name: StrictStr = Field(default="", max_length=200)
     default: Rules
     class_attribute: StrictStr | None = Field(default=None, min_length=1)
@@ -159,7 +163,8 @@ class Policy(_Part):
 
     @classmethod
     def from_confidence(cls, confidence: float) -> Policy:
-        """Reject anomalous answers from `confidence` on, accept the rest. Raises PolicyError."""
+        """Reject anomalous answers from `confidence` on, accept normal ones from there on, and
+        review the rest. Raises PolicyError."""
         return cls.from_dict(
             {
                 "name": f"confidence {confidence:g}",
@@ -213,6 +218,17 @@ class Policy(_Part):
         written = self.model_dump(mode="json", exclude_defaults=True) | {"version": self.version}
         text = json.dumps(written, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def normal_below(self, rules: Rules) -> float | None:
+        """The confidence below which a normal answer is reviewed; None if none is."""
+        if rules.review.normal_below is None and self.reviews_unsure and rules.classification:
+            return rules.classification.min_confidence
+        return rules.review.normal_below
+
+    @property
+    def reviews_unsure(self) -> bool:
+        """Whether unsure answers are reviewed where no review band says otherwise."""
+        return self.version >= 2
 
     def rules_for(self, attributes: Mapping[str, Any]) -> tuple[Rules | None, str | None]:
         """The rules for an item (None: to be reviewed) and its class (None: `default`)."""

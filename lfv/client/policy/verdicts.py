@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -55,17 +55,17 @@ def decide(
         )
         return Verdict(VerdictKind.REVIEW, (reason,), None)
     if result.is_anomalous:
-        kind, reasons = _decide_anomalous(result, rules)
+        kind, reasons = _decide_anomalous(result, rules, reviews_unsure=policy.reviews_unsure)
     else:
-        kind, reasons = _decide_normal(result, rules)
+        kind, reasons = _decide_normal(result, rules, policy.normal_below(rules))
     return Verdict(kind, tuple(reasons), product_class)
 
 
 def _decide_anomalous(
-    result: DetectAnomalyResult, rules: Rules
+    result: DetectAnomalyResult, rules: Rules, *, reviews_unsure: bool
 ) -> tuple[VerdictKind, list[Reason]]:
     fired, held, missing = _apply(result, rules)
-    if fired and (rules.combine == "any" or not (held or missing)):
+    if _rejects(rules, fired, held, missing):
         return VerdictKind.REJECT, fired
     confidence = result.confidence
     reviews = list(missing)
@@ -79,16 +79,28 @@ def _decide_anomalous(
                 {"is_anomalous": True, "confidence": confidence, "anomalous_from": band},
             )
         )
-    if reviews:
+    unsure = reviews_unsure and band is None and not _tolerates(result, rules)
+    if reviews or unsure:
         return VerdictKind.REVIEW, reviews + fired + held
     return VerdictKind.ACCEPT, fired + held
 
 
-def _decide_normal(result: DetectAnomalyResult, rules: Rules) -> tuple[VerdictKind, list[Reason]]:
+def _rejects(rules: Rules, fired: list[Reason], held: list[Reason], missing: list[Reason]) -> bool:
+    return bool(fired) and (rules.combine == "any" or not (held or missing))
+
+
+def _tolerates(result: DetectAnomalyResult, rules: Rules) -> bool:
+    """Whether an anomalous answer would pass the rules even if the model were sure of it."""
+    fired, held, missing = _apply(replace(result, confidence=1.0), rules)
+    return not missing and not _rejects(rules, fired, held, missing)
+
+
+def _decide_normal(
+    result: DetectAnomalyResult, rules: Rules, limit: float | None
+) -> tuple[VerdictKind, list[Reason]]:
     confidence = result.confidence
     figures: dict[str, Any] = {"is_anomalous": False, "confidence": confidence}
     reviews = []
-    limit = rules.review.normal_below
     if limit is not None and confidence < limit:
         reviews.append(
             Reason(

@@ -41,5 +41,20 @@ def test_links_between_documents_lead_somewhere() -> None:
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_places_named_in_the_architecture_exist() -> None:
+    page = (ROOT / "docs/architecture.md").read_text()
+    places = re.findall(r"`((?:deployments|flows|lfv|lfv_store|tasks|tests)/[\w/.]*)`", page)
+    assert len(places) > 30
+    assert not [place for place in places if not (ROOT / place).exists()]
+
+
+def test_every_package_has_its_place_in_the_architecture() -> None:
+    page = (ROOT / "docs/architecture.md").read_text()
+    parts = [path for path in (ROOT / "lfv").iterdir() if (path / "__init__.py").exists()]
+    assert parts
+    for part in parts:
+        assert f"| `lfv/{part.name}/` |" in page
+
+
 def test_the_changelog_knows_the_version() -> None:
     assert f"## {PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text()

@@ -85,7 +85,7 @@ def trained(
 ) -> dict[str, Any]:
     """Train on one set, judge another."""
     start, cpu = time.perf_counter(), time.process_time()
-    options = TrainingOptions(seed=seed, report=False, network=network)
+    options = TrainingOptions(seed=seed, network=network)
     outcome = train(training, test, folder, options=options)
     seconds = time.perf_counter() - start
     details = outcome.evaluation["Details"]
@@ -154,7 +154,7 @@ def cross_tested(images: Images, work: Path, *, count: int = 5, seed: int = 1) -
     scores = []
     for number, (training, test) in enumerate(folds_of(images, count, seed)):
         folder = work / f"fold{number}"
-        outcome = train(training, test, folder, options=TrainingOptions(seed=seed, report=False))
+        outcome = train(training, test, folder, options=TrainingOptions(seed=seed))
         fold = [e.confidence if e.is_anomalous else 1 - e.confidence for e in outcome.evaluated]
         truth += [e.is_anomalous_truth for e in outcome.evaluated]
         probability += fold
@@ -263,7 +263,7 @@ def sizes(work: Path) -> dict[str, Any]:
             small = random.integers(90, 120, (16, 16, 3), dtype=np.uint8)
             Image.fromarray(small).resize((side, side)).save(path, quality=90)
             images.append(TrainingImage(path.name, path, is_anomalous=False))
-        train(images, [], folder / "model", options=TrainingOptions(report=False))
+        train(images, [], folder / "model", options=TrainingOptions())
         _, times = judge(folder / "model", images[:5])
         found[f"{side}x{side}"] = {"p50_cpu_ms": round(float(np.median(times)), 1)}
     return found

@@ -21,7 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "lfv.run": {"lfv.client", "lfv.formats", "lfv_store", "lfv.report", "lfv.settings"},
     "lfv.client": {"lfv.formats"},
     "lfv.report": {"lfv.formats"},
-    "lfv.server": {"lfv.formats", "lfv.client.api", "lfv.engine.seam"},
+    "lfv.server": {"lfv.formats", "lfv.client.api", "lfv.engine.seam", "lfv.report"},
     "lfv.engine": {"lfv.formats"},
     "lfv.formats": set(),
     "lfv.settings": set(),

@@ -133,7 +133,8 @@ def _stage(
     mask_copy = None
     if record.mask_ref is not None and mask is not None:
         mask_copy = str(_put(record.mask_ref, *mask, store, staging, "masks"))
-    line = labelled_row(str(image), record.is_anomalous, mask_copy, record.mask_colors)
+    original = record.written_ref if str(image) != record.source_ref else None
+    line = labelled_row(str(image), record.is_anomalous, mask_copy, record.mask_colors, original)
     return _Staged(record, info, line)
 
 

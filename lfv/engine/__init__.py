@@ -19,9 +19,12 @@ from lfv.engine.errors import (
     TrainingError,
 )
 from lfv.engine.types import (
+    Curve,
     EvaluatedImage,
+    JudgedImage,
     PredictedAnomaly,
     Prediction,
+    TrainingFindings,
     TrainingImage,
     TrainingOptions,
     TrainingOutcome,
@@ -34,14 +37,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArtifactError",
+    "Curve",
     "EngineError",
     "EvaluatedImage",
     "ImageRejected",
+    "JudgedImage",
     "OnnxRejected",
     "PredictedAnomaly",
     "Prediction",
     "Predictor",
     "TrainingError",
+    "TrainingFindings",
     "TrainingImage",
     "TrainingOptions",
     "TrainingOutcome",

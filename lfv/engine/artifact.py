@@ -4,7 +4,7 @@
     model.json      dimensions, anomaly types, structure of the heads, calibration, threshold
     *.onnx          ONNX models
     arrays.npz      weights, loaded with ``allow_pickle=False``
-    report/         the training report, for people; nothing in it is ever read back
+    report/         the training report, which the service adds; it is never read back
 
 Nothing is executed on loading but ONNX models of standard operators. The hashes find damage and
 careless edits; they are not a signature, since whoever can rewrite a file can rewrite its hash.

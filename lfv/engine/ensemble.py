@@ -28,7 +28,7 @@ TOLERANCE = 0.002
 
 @dataclass(frozen=True)
 class Trial:
-    """One set of experts that was tried, for the report."""
+    """One set of experts that was tried."""
 
     views: tuple[str, ...]
     auroc: float

@@ -1,4 +1,4 @@
-"""The end of every training: judging the test images, writing artifact and report."""
+"""The end of every training: evaluating the test images and writing the artifact."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from lfv.engine import artifact
 from lfv.engine.artifact import Contents
 from lfv.engine.dataset import Dataset, load, load_labels
 from lfv.engine.evaluation import Evaluated
+from lfv.engine.findings import Findings
 from lfv.engine.metrics import Floats
 from lfv.engine.model import TrainedModel
 from lfv.engine.pixel_head import classes_at
-from lfv.engine.report import Findings, write_report
-from lfv.engine.types import Progress, TrainingImage, TrainingOptions, TrainingOutcome
+from lfv.engine.types import Progress, TrainingImage, TrainingOutcome
 
 
 def judge_test(
@@ -77,14 +77,10 @@ def finish(
     output: Path,
     contents: Contents,
     findings: Findings,
-    options: TrainingOptions,
     progress: Progress,
 ) -> TrainingOutcome:
-    """Write the artifact into ``output``, and the report if it is wanted."""
+    """Write the artifact into ``output``, and return the outcome."""
     artifact.save(output, contents)
-    if options.report:
-        progress(0.96, "writing the report")
-        write_report(output / "report", findings)
     progress(1.0, "done")
     data, result = findings.data, dict(findings.evaluation)
     metrics = result["AggregatedEvaluationResults"]["Metrics"]
@@ -98,4 +94,5 @@ def finish(
         tuple(e.image for e in findings.evaluated),
         result,
         tuple(findings.warnings),
+        findings.values(),
     )

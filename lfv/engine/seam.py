@@ -13,10 +13,13 @@ from typing import Protocol, cast
 
 from lfv.engine.errors import ArtifactError, EngineError, ImageRejected, TrainingError
 from lfv.engine.types import (
+    Curve,
     EvaluatedImage,
+    JudgedImage,
     PredictedAnomaly,
     Prediction,
     Progress,
+    TrainingFindings,
     TrainingImage,
     TrainingOptions,
     TrainingOutcome,
@@ -78,15 +81,18 @@ def load_engine(module: str) -> Engine:
 
 __all__ = [
     "ArtifactError",
+    "Curve",
     "Engine",
     "EngineError",
     "EvaluatedImage",
     "ImageRejected",
+    "JudgedImage",
     "LoadedModel",
     "PredictedAnomaly",
     "Prediction",
     "Progress",
     "TrainingError",
+    "TrainingFindings",
     "TrainingImage",
     "TrainingOptions",
     "TrainingOutcome",

@@ -19,6 +19,7 @@ from lfv.engine.crossval import OUTER_FOLDS, calibrated_probabilities
 from lfv.engine.dataset import Dataset, check_test, read_training
 from lfv.engine.errors import TrainingError
 from lfv.engine.evaluation import Evaluated, evaluate
+from lfv.engine.findings import Findings
 from lfv.engine.finishing import finish, judge_out_of_fold, judge_test
 from lfv.engine.fitting import Fitted, fit_alone, fit_labelled
 from lfv.engine.grouping import Groups, grouped_folds, near_duplicates
@@ -35,7 +36,6 @@ from lfv.engine.plugins import (
     verdicts_to_json,
 )
 from lfv.engine.regions import learn_regions
-from lfv.engine.report import Findings
 from lfv.engine.types import Progress, TrainingImage, TrainingOptions, TrainingOutcome
 
 
@@ -90,8 +90,8 @@ def train(
             evaluated = judge_test(
                 model, test, executor, lambda s: progress(0.85 + 0.1 * s, "testing")
             )
-    findings = _findings(prepared, fitted, model, evaluated, train, test)
-    return finish(output, model.to_contents(), findings, options, progress)
+    findings = _findings(prepared, fitted, model, evaluated, out_of_fold=not test)
+    return finish(output, model.to_contents(), findings, progress)
 
 
 @dataclass(frozen=True)
@@ -219,26 +219,25 @@ def _findings(
     fitted: Fitted,
     model: Model,
     evaluated: Sequence[Evaluated],
-    train: Sequence[TrainingImage],
-    test: Sequence[TrainingImage],
+    *,
+    out_of_fold: bool,
 ) -> Findings:
-    """Everything that the report tells."""
+    """Collect what the training found out."""
     data = prepared.data
     result = evaluate(
         evaluated,
         data.anomaly_types,
         training_images=len(data.images),
-        out_of_fold=not test,
+        out_of_fold=out_of_fold,
         threshold=model.threshold,
     )
     verdicts = fitted.verdicts.values()
     result["Details"] |= verdicts_to_json(fitted.verdicts)
     return Findings(
         data=data,
-        images={image.source_ref: image for image in [*train, *test]},
         evaluated=evaluated,
         evaluation=result,
-        out_of_fold=not test,
+        out_of_fold=out_of_fold,
         threshold=model.threshold,
         trials=fitted.validated.ensemble.trials,
         ensemble=model.ensemble,

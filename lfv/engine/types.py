@@ -34,8 +34,6 @@ class TrainingOptions:
     """Everything random derives from it: same data, same options, same machine, same model."""
     workers: int = 2
     """Threads for features and heads; the result does not depend on it."""
-    report: bool = True
-    """Write ``report/`` into the artifact."""
     backbone: Path | None = None
     """An ONNX file, image to feature maps, to try beside our own features."""
     detector: Path | None = None
@@ -65,6 +63,79 @@ class EvaluatedImage:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """Points of a curve in the unit square."""
+
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class JudgedImage:
+    """One verdict of the evaluation, with the probability of anomaly that it follows from."""
+
+    source_ref: str
+    is_anomalous_truth: bool
+    is_anomalous: bool
+    confidence: float
+    probability: float
+
+
+@dataclass(frozen=True)
+class TriedViews:
+    """Views of the images that were tried together, and their AUROC in cross-validation."""
+
+    views: tuple[str, ...]
+    auroc: float
+
+
+@dataclass(frozen=True)
+class TriedExpert:
+    """An expert on one view, its AUROC alone, and its weight among all; 0: not used."""
+
+    name: str
+    auroc: float
+    weight: float
+
+
+@dataclass(frozen=True)
+class TriedView:
+    """A view that the model uses: its size in pixels, and its tiles."""
+
+    name: str
+    width: int
+    height: int
+    tiles_across: int
+    tiles_down: int
+
+
+@dataclass(frozen=True)
+class TrainingFindings:
+    """What a training found out, for a page that people read; all values are plain."""
+
+    normal: int
+    anomalous: int
+    """Images trained on."""
+    out_of_fold: bool
+    """Whether each image was judged by a model that had not seen it, for want of a test dataset."""
+    threshold: float
+    judged: tuple[JudgedImage, ...]
+    roc: Curve | None = None
+    """Recall over the rate of false positives."""
+    precision_recall: Curve | None = None
+    reliability: Curve | None = None
+    """Share that was anomalous over the probability, in equal parts."""
+    own_features: bool = True
+    """False for a user's own detector."""
+    alignment_gain: float = 1.0
+    aligned: bool = False
+    tried: tuple[TriedViews, ...] = ()
+    experts: tuple[TriedExpert, ...] = ()
+    views: tuple[TriedView, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class TrainingOutcome:
     """What a training produced, beside the artifact folder."""
 
@@ -79,6 +150,7 @@ class TrainingOutcome:
     evaluation: dict[str, Any]
     """Content of the EvaluationResult JSON file."""
     warnings: tuple[str, ...]
+    findings: TrainingFindings | None = None
 
 
 @dataclass(frozen=True)

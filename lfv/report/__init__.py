@@ -25,24 +25,38 @@ from lfv.report.data import (
 from lfv.report.pages import write_page
 from lfv.report.run import run_page
 from lfv.report.thumbnails import make_thumbnails
+from lfv.report.training import (
+    REPORT_NAME,
+    JudgedImage,
+    ReportCurve,
+    ReportTable,
+    TrainedType,
+    TrainingReport,
+    write_training_report,
+)
 
 __all__ = [
     "MOST_ACCEPTED",
     "REPORT_NAME",
+    "JudgedImage",
     "ReportAnomaly",
     "ReportAnswer",
     "ReportAudit",
     "ReportCounts",
+    "ReportCurve",
     "ReportEvaluation",
     "ReportHosting",
     "ReportImage",
     "ReportLimit",
+    "ReportTable",
     "ReportType",
     "RunReport",
+    "TrainedType",
+    "TrainingReport",
     "write_run_report",
+    "write_training_report",
 ]
 
-REPORT_NAME = "report.html"
 #: Accepted images are there for comparison; a few do, and each costs a fetch.
 MOST_ACCEPTED = 60
 

@@ -96,6 +96,41 @@ def histogram(answers: Sequence[ReportAnswer], limits: Sequence[ReportLimit]) ->
     return Histogram(bars, lines, lowest, highest)
 
 
+def score_histogram(
+    probabilities: Sequence[tuple[float, bool]], threshold: float
+) -> Histogram | None:
+    """Return the histogram of probabilities of an anomaly, by label; None without any.
+
+    Images labelled normal are counted as accept, others as reject: only their colours matter.
+    """
+    if not probabilities:
+        return None
+    columns = 2 * _BINS
+    counted: Counter[tuple[int, bool]] = Counter()
+    for probability, is_anomalous in probabilities:
+        counted[min(int(probability * columns + 1e-9), columns - 1), is_anomalous] += 1
+    totals = [counted[column, False] + counted[column, True] for column in range(columns)]
+    highest = max(totals)
+    bars = tuple(
+        Bar(
+            column / columns >= threshold,
+            column / columns,
+            (column + 1) / columns,
+            totals[column],
+            totals[column] / highest,
+            tuple(
+                (verdict, counted[column, label])
+                for verdict, label in (("accept", False), ("reject", True))
+                if counted[column, label]
+            ),
+        )
+        for column in range(columns)
+    )
+    label = f"anomaly from {threshold:.2f}"
+    limit = LimitLine(threshold, label, threshold > 0.5, threshold)
+    return Histogram(bars, (limit,), 0.0, highest)
+
+
 def _place(limit: ReportLimit, lowest: float) -> float:
     share = (limit.confidence - lowest) / (1.0 - lowest)
     return 0.5 + share / 2 if limit.is_anomalous else 0.5 - share / 2

@@ -18,7 +18,6 @@ from lfv.engine import (
     ArtifactError,
     Predictor,
     TrainingImage,
-    TrainingOptions,
     artifact,
     train,
 )
@@ -29,7 +28,7 @@ def trained(
     make_plates: Callable[..., list[TrainingImage]], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     folder = tmp_path_factory.mktemp("artifact") / "model"
-    train(make_plates(12, 0), [], folder, options=TrainingOptions(report=False))
+    train(make_plates(12, 0), [], folder)
     return folder
 
 

@@ -96,8 +96,8 @@ def test_a_helpful_backbone_is_chosen(with_backbone: tuple[Path, TrainingOutcome
     assert told["AUROCWith"] > max(0.95, told["AUROCWithout"] + 0.1)
     assert outcome.evaluation["Details"]["AUROC"] > 0.95
     assert (model / "backbone.onnx").read_bytes() == HELPFUL
-    page = (model / "report" / "report.html").read_text()
-    assert "is used for verdicts (AUROC" in page
+    assert outcome.findings is not None
+    assert any("is used for verdicts (AUROC" in remark for remark in outcome.findings.remarks)
 
 
 def test_the_model_judges_as_it_was_evaluated_wherever_it_is(
@@ -143,7 +143,7 @@ def test_a_damaged_or_exchanged_backbone_is_refused(
 def test_a_useless_backbone_is_not_kept(make_plates: Make, tmp_path: Path) -> None:
     useless = onnx_models.matcher(OTHERS).SerializeToString()
     path = saved(tmp_path, "useless.onnx", useless)
-    options = TrainingOptions(backbone=path, report=False)
+    options = TrainingOptions(backbone=path)
     images = noisy(tmp_path / "images", 20, brighter=10)
     outcome = train(images, [], tmp_path / "one", options=options)
     assert outcome.evaluation["Details"]["Backbone"]["Used"] is False
@@ -157,7 +157,7 @@ def test_a_useless_backbone_is_not_kept(make_plates: Make, tmp_path: Path) -> No
 def test_a_backbone_can_paint(folder: Path, tmp_path: Path) -> None:
     sharp = onnx_models.matcher([PATTERN, *OTHERS], shape=(1, 3, 64, 96), stride=8)
     path = saved(tmp_path, "sharp.onnx", sharp.SerializeToString())
-    options = TrainingOptions(backbone=path, report=False)
+    options = TrainingOptions(backbone=path)
     images = noisy(folder / "masked", 20, masks=True)
     images = [image for number, image in enumerate(images) if number < 15 or not number % 2]
     test = noisy(folder / "masked-test", 4, first=700, masks=True)
@@ -212,8 +212,9 @@ def test_a_detector_becomes_a_model(make_plates: Make, tmp_path: Path) -> None:
         assert verdict.mask_png is not None
         with Image.open(io.BytesIO(verdict.mask_png)) as mask:
             assert mask.size == (96, 80)
-    page = (tmp_path / "model" / "report" / "report.html").read_text()
-    assert "was not trained here" in page
+    assert outcome.findings is not None
+    assert any("not trained here" in remark for remark in outcome.findings.remarks)
+    assert not outcome.findings.own_features
     moved = Path(shutil.copytree(tmp_path / "model", tmp_path / "moved"))
     forge(moved, "detector.onnx", HELPFUL[:80])
     with pytest.raises(ArtifactError, match="not an ONNX file"):
@@ -248,7 +249,8 @@ def test_detectors_that_give_verdicts_only(
     assert outcome.anomaly_types == ()
     assert outcome.evaluation["LabelEvaluationResults"] == []
     assert outcome.evaluation["Details"]["AUROC"] > 0.7
-    assert told in (tmp_path / "model" / "report" / "report.html").read_text()
+    assert outcome.findings is not None
+    assert any(told in remark for remark in outcome.findings.remarks)
     verdict = Predictor.load(tmp_path / "model").predict(images[0].path.read_bytes())
     assert verdict.mask_png is None
 
@@ -256,15 +258,13 @@ def test_detectors_that_give_verdicts_only(
 def test_a_detector_that_sees_nothing_is_called_that(make_plates: Make, tmp_path: Path) -> None:
     blind = onnx_models.darkness_detector()
     blind.graph.node[2].op_type = "Add"  # now what is bright is odd
-    options = TrainingOptions(
-        detector=saved(tmp_path, "d.onnx", blind.SerializeToString()), report=False
-    )
+    options = TrainingOptions(detector=saved(tmp_path, "d.onnx", blind.SerializeToString()))
     outcome = train(make_plates(14, 14), [], tmp_path / "model", options=options)
     assert any("hardly tells normal from anomalous" in told for told in outcome.warnings)
 
 
 def test_a_detector_on_normal_images_alone(make_plates: Make, tmp_path: Path) -> None:
-    options = TrainingOptions(detector=saved(tmp_path, "d.onnx", DARKNESS), report=False)
+    options = TrainingOptions(detector=saved(tmp_path, "d.onnx", DARKNESS))
     outcome = train(make_plates(14, 0), make_plates(8, 8, first=700), tmp_path, options=options)
     assert outcome.evaluation["Details"]["AUROC"] > 0.9
     assert outcome.f1 > 0.8

@@ -37,7 +37,7 @@ from lfv.engine.pixel_head import log_probabilities
 from tests.support import networks
 
 Plates = Callable[..., list[TrainingImage]]
-QUIET = TrainingOptions(report=False, seed=3)
+QUIET = TrainingOptions(seed=3)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lfv.engine import Predictor, TrainingImage, TrainingOptions, artifact, train
+from lfv.engine import Predictor, TrainingImage, artifact, train
 
 
 def rows(manifest: Path) -> list[TrainingImage]:
@@ -26,7 +26,7 @@ def rows(manifest: Path) -> list[TrainingImage]:
 def test_aliens_by_labels_alone(sample_data: Path, tmp_path: Path) -> None:
     training = rows(sample_data / "aliens" / "train.manifest")
     test = rows(sample_data / "aliens" / "test.manifest")
-    outcome = train(training, test, tmp_path, options=TrainingOptions(report=False))
+    outcome = train(training, test, tmp_path)
     assert outcome.evaluation["Details"]["AUROC"] >= 0.97
     assert outcome.f1 >= 0.88
     assert artifact.size_bytes(tmp_path) < 5_000_000
@@ -45,7 +45,7 @@ def test_cookies_by_few_masks(sample_data: Path, tmp_path: Path) -> None:
     normal = [image for image in images if not image.is_anomalous]
     wrong = [image for image in images if image.is_anomalous]
     few, rest = normal[:10] + wrong[:8], normal[10:16] + wrong[8:16]
-    outcome = train(few, rest, tmp_path, options=TrainingOptions(report=False))
+    outcome = train(few, rest, tmp_path)
     assert outcome.evaluation["Details"]["AUROC"] >= 0.95
     assert outcome.evaluation["LabelEvaluationResults"][0]["Metrics"]["IoU"] >= 0.5
     verdict = Predictor.load(tmp_path).predict(rest[-1].path.read_bytes())

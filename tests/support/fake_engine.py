@@ -21,10 +21,12 @@ from lfv.engine.seam import (
     Engine,
     EvaluatedImage,
     ImageRejected,
+    JudgedImage,
     PredictedAnomaly,
     Prediction,
     Progress,
     TrainingError,
+    TrainingFindings,
     TrainingImage,
     TrainingOptions,
     TrainingOutcome,
@@ -68,8 +70,7 @@ def train(
         (output.parent / "begun-once").touch()
         time.sleep(0.05)
     types = tuple({(name, color) for i in train for color, name in i.mask_colors.items()})
-    (output / "report").mkdir(parents=True)
-    (output / "report" / "report.html").write_text("<p>report</p>")
+    output.mkdir(parents=True)
     (output / _FILE).write_text(json.dumps({"size": size, "types": types, "refs": refs[:100]}))
     evaluated = tuple(
         EvaluatedImage(
@@ -99,7 +100,21 @@ def train(
         },
         "Details": {"Source": "made up"},
     }
-    return TrainingOutcome(*size, types, 1.0, 0.75, 0.5, evaluated, evaluation, ("A warning.",))
+    anomalous = sum(i.is_anomalous for i in train)
+    findings = TrainingFindings(
+        normal=len(train) - anomalous,
+        anomalous=anomalous,
+        out_of_fold=not test,
+        threshold=0.5,
+        judged=tuple(
+            JudgedImage(
+                i.source_ref, i.is_anomalous, i.is_anomalous, 0.9, 0.9 if i.is_anomalous else 0.1
+            )
+            for i in test or train
+        ),
+    )
+    warnings = ("A warning.",)
+    return TrainingOutcome(*size, types, 1.0, 0.75, 0.5, evaluated, evaluation, warnings, findings)
 
 
 class _Model:

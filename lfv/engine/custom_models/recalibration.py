@@ -22,11 +22,11 @@ from lfv.engine.custom_models.acceptance import Accepted, accept_detector, read_
 from lfv.engine.custom_models.detector import Detector, Reading, Scale, painted, reader
 from lfv.engine.dataset import Dataset, check_test, load, load_labels, read_training
 from lfv.engine.evaluation import Evaluated, evaluate
+from lfv.engine.findings import Findings
 from lfv.engine.finishing import finish, judge_test
 from lfv.engine.grouping import Groups, grouped_folds, identity, near_duplicates, signature
 from lfv.engine.metrics import auroc
 from lfv.engine.normals import alarm_calibration
-from lfv.engine.report import Findings
 from lfv.engine.types import Progress, TrainingImage, TrainingOptions, TrainingOutcome
 
 POOR_AUROC = 0.7
@@ -91,7 +91,6 @@ def recalibrate(
     result["Details"]["Detector"] = {"Sha256": accepted.sha256}
     findings = Findings(
         data=data,
-        images={image.source_ref: image for image in [*train, *test]},
         evaluated=evaluated,
         evaluation=result,
         out_of_fold=not test,
@@ -110,7 +109,7 @@ def recalibrate(
             remark,
         ),
     )
-    return finish(output, model.to_contents(), findings, options, progress)
+    return finish(output, model.to_contents(), findings, progress)
 
 
 def _read(data: Dataset, accepted: Accepted, executor: Executor) -> _Read:

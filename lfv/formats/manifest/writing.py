@@ -16,6 +16,8 @@ from lfv.formats.manifest.groundtruth import (
 
 LABEL = "anomaly-label"
 MASK = "anomaly-mask-ref"
+#: What the owner of a staged image calls it; its source-ref is named after its content.
+ORIGINAL_REF = "original-source-ref"
 _WHITE = "#FFFFFF"
 
 
@@ -24,9 +26,12 @@ def labelled_row(
     is_anomalous: bool,
     mask_ref: str | None = None,
     mask_colors: Mapping[str, str] | None = None,
+    original_ref: str | None = None,
 ) -> dict[str, Any]:
     """A labelled image, with a mask or without, in the developer guide's own names."""
     row: dict[str, Any] = {SOURCE_REF: source_ref, LABEL: int(is_anomalous)}
+    if original_ref is not None:
+        row[ORIGINAL_REF] = original_ref
     row[LABEL + METADATA] = {
         "class-name": "anomaly" if is_anomalous else "normal",
         "confidence": 1,

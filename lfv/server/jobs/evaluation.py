@@ -3,7 +3,7 @@
 EvaluationManifest-PROJECT-VERSION.json   a JSON line for each evaluated image: its own, and the
                                           model's verdict beside it
 EvaluationResult-PROJECT-VERSION.json     the figures
-TrainingReport-PROJECT-VERSION/           ours: the engine's report in words and pictures
+TrainingReport-PROJECT-VERSION/           ours: the training report, a page for people
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from lfv.engine.seam import (
     load_engine,
 )
 from lfv.server.home import DISK_FULL, is_disk_full
+from lfv.server.jobs.page import write_report
 
 
 def main(job_path: str) -> None:
@@ -68,6 +69,7 @@ def _train(job: dict[str, Any], answers: IO[bytes]) -> dict[str, Any]:
     try:
         options, output = TrainingOptions(**given), Path(job["output"])
         outcome = engine.train(train, test, output, options=options, progress=progress)
+        write_report(job, outcome)
     except TrainingError as error:
         return {"failed": str(error)}
     except OSError as error:

@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 
+from lfv.formats.manifest.writing import ORIGINAL_REF
 from lfv.formats.status import ModelStatus
 from lfv.server.database import Transaction
 from lfv.server.errors import BucketError, NotFoundError
@@ -24,6 +25,7 @@ from lfv.server.home import DISK_FULL, is_disk_full
 from lfv.server.jobs.context import JobContext
 from lfv.server.jobs.evaluation import performance, publish, write_evaluation
 from lfv.server.jobs.fetch import Fetched, FetchedImage, NoSpaceError, fetch
+from lfv.server.jobs.page import FOLDER
 from lfv.server.recording import ServiceEndingError
 from lfv.server.state import models
 from lfv.server.state.models import Evaluation, Model
@@ -142,6 +144,8 @@ class Trainings:
         job = {
             "engine": self._engine,
             "output": str(artifact),
+            "project": model.project_name,
+            "version": model.version,
             "network": context.network,
             "graphs": {role: str(path) for role, path in context.graphs.items()},
             **{kind: [_described(image) for image in fetched[kind].images] for kind in _KINDS},
@@ -160,7 +164,7 @@ class Trainings:
             *(_lost(kind, fetched[kind]) for kind in _KINDS),
         ]
         try:
-            keys = publish(context.buckets, model, *files, artifact / "report")
+            keys = publish(context.buckets, model, *files, artifact / FOLDER)
         except BucketError as error:
             notes.append(f"The evaluation files could not be written: {error}.")
         evaluation = Evaluation(*performance(lines, trained), ended, *keys)
@@ -244,11 +248,18 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 def _described(image: FetchedImage) -> dict[str, Any]:
     return {
         "source_ref": image.source_ref,
+        "name": _name(image),
         "path": str(image.path),
         "is_anomalous": image.is_anomalous,
         "mask_path": str(image.mask_path) if image.mask_path else None,
         "mask_colors": image.mask_colors,
     }
+
+
+def _name(image: FetchedImage) -> str:
+    """What its owner calls the image: staging copies files under the digest of their content."""
+    written = orjson.loads(image.line).get(ORIGINAL_REF)
+    return written if isinstance(written, str) and written else image.source_ref
 
 
 def _check_lost(kind: str, fetched: Fetched) -> None:

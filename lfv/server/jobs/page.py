@@ -1,0 +1,172 @@
+"""The training report: a page for people, from what the engine found out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lfv.engine.seam import JudgedImage as Judged
+from lfv.engine.seam import TrainingFindings, TrainingOutcome
+from lfv.report import (
+    JudgedImage,
+    ReportCurve,
+    ReportTable,
+    TrainedType,
+    TrainingReport,
+    write_training_report,
+)
+
+FOLDER = "report"
+
+
+def write_report(job: Mapping[str, Any], outcome: TrainingOutcome) -> None:
+    """Write the page into ``report/`` of the model folder, if the engine has findings.
+
+    `job` is the trainer's job, `outcome` the engine's TrainingOutcome. Raises OSError.
+    """
+    if outcome.findings is not None:
+        write_training_report(_report(job, outcome, outcome.findings), Path(job["output"]) / FOLDER)
+
+
+def _report(
+    job: Mapping[str, Any], outcome: TrainingOutcome, found: TrainingFindings
+) -> TrainingReport:
+    result = outcome.evaluation
+    images = {image["source_ref"]: image for kind in ("train", "test") for image in job[kind]}
+    return TrainingReport(
+        project=job["project"],
+        version=str(job["version"]),
+        trained_at=datetime.now(UTC),
+        width=outcome.width,
+        height=outcome.height,
+        normal=found.normal,
+        anomalous=found.anomalous,
+        threshold=found.threshold,
+        out_of_fold=found.out_of_fold,
+        tested=[_tested(images[one.source_ref], one) for one in found.judged],
+        types=list(_types(outcome)),
+        measures=dict(_measures(found, result)),
+        curves=list(_curves(found)),
+        warnings=outcome.warnings,
+        remarks=list(_remarks(found)),
+        tables=list(_tables(found)),
+        choices="Choices of size, alignment and experts"
+        if found.own_features
+        else "The calibrations behind these figures",
+    )
+
+
+def _tested(image: Mapping[str, Any], one: Judged) -> JudgedImage:
+    return JudgedImage(
+        image["name"],
+        one.is_anomalous_truth,
+        one.is_anomalous,
+        one.confidence,
+        one.probability,
+        Path(image["path"]).read_bytes,
+    )
+
+
+def _types(outcome: TrainingOutcome) -> Iterator[TrainedType]:
+    rows = outcome.evaluation.get("LabelEvaluationResults", ())
+    by_name = {row["Label"]: row for row in rows}
+    for name, color in outcome.anomaly_types:
+        row = by_name.get(name)
+        if row is None:
+            yield TrainedType(name, color)
+            continue
+        figures = row["Metrics"]
+        yield TrainedType(
+            name,
+            color,
+            row["NumberOfTestingImages"],
+            figures["F1Score"],
+            figures["Precision"],
+            figures["Recall"],
+            figures["IoU"],
+        )
+
+
+def _measures(
+    found: TrainingFindings, result: Mapping[str, Any]
+) -> Iterator[tuple[str, float | None]]:
+    overall = result["AggregatedEvaluationResults"]["Metrics"]
+    details = result.get("Details", {})
+    called = any(one.is_anomalous for one in found.judged)
+    there = any(one.is_anomalous_truth for one in found.judged)
+    yield "F1 score", overall["F1Score"] if called or there else None
+    yield "Precision", overall["Precision"] if called else None
+    yield "Recall", overall["Recall"] if there else None
+    names = {"AUROC": "Area under ROC", "AveragePrecision": "Average precision"}
+    if found.anomalous:  # without anomalous images there were no probabilities to learn
+        names |= {
+            "BrierScore": "Brier score (0 is best)",
+            "ExpectedCalibrationError": "Expected calibration error (0 is best)",
+        }
+    for key, name in names.items():
+        if key in details:
+            yield name, details[key]
+
+
+def _curves(found: TrainingFindings) -> Iterator[ReportCurve]:
+    if found.roc is not None:
+        yield ReportCurve(
+            "ROC curve", "false positive rate", "recall", found.roc.x, found.roc.y, diagonal=True
+        )
+    if found.precision_recall is not None:
+        curve = found.precision_recall
+        yield ReportCurve("Precision and recall", "recall", "precision", curve.x, curve.y)
+    if found.reliability is not None:
+        curve = found.reliability
+        yield ReportCurve(
+            "Reliability",
+            "predicted probability",
+            "share that was anomalous",
+            curve.x,
+            curve.y,
+            diagonal=True,
+            markers=True,
+        )
+
+
+def _remarks(found: TrainingFindings) -> Iterator[str]:
+    yield from found.remarks
+    if found.own_features:
+        used = "used" if found.aligned else "not used"
+        yield (
+            "Turning and shifting images so that parts lie alike lowers the deviation between "
+            f"normal images {found.alignment_gain:.2f} times: {used}."
+        )
+
+
+def _tables(found: TrainingFindings) -> Iterator[ReportTable]:
+    if found.tried:
+        yield ReportTable(
+            "Views",
+            ("views", "area under ROC in cross-validation"),
+            [(", ".join(one.views), f"{one.auroc:.3f}") for one in found.tried],
+        )
+    if found.experts:
+        yield ReportTable(
+            "Experts",
+            ("expert @ view", "area under ROC alone", "weight"),
+            [
+                (one.name, f"{one.auroc:.3f}", f"{one.weight:.2f}" if one.weight else "–")
+                for one in found.experts
+            ],
+        )
+    if found.views:
+        yield ReportTable(
+            "Working sizes",
+            ("view", "size", "tiles"),
+            [
+                (
+                    one.name,
+                    f"{one.width} × {one.height}",
+                    f"{one.tiles_across} × {one.tiles_down}",
+                )
+                for one in found.views
+            ],
+        )

@@ -37,9 +37,9 @@ from lfv.run.errors import (
 )
 from lfv.run.estimate import expected_cost
 from lfv.run.hosting.hold import ModelHold
-from lfv.run.start import RunStarter, recorded_ending
+from lfv.run.start import RunStarter, host_of, recorded_ending
 from lfv.run.summary import RunSummary
-from lfv.settings import get_settings
+from lfv.settings import HostKind, get_settings
 from lfv_store import open_store
 from tasks.check_images import check_images
 from tasks.detect_anomalies import detect_anomalies
@@ -81,6 +81,8 @@ def inspect_images(
     max_cost: Annotated[float | None, Field(gt=0)] = None,
     max_hosted_minutes: Annotated[float | None, Field(gt=0)] = None,
     triggered_by: str = "",
+    host: HostKind | None = None,
+    host_options: dict[str, str] | None = None,
 ) -> RunSummary:
     """Inspect every image of a manifest with a Lookout for Vision model.
 
@@ -102,7 +104,11 @@ def inspect_images(
         max_cost: US dollars after which the model is stopped; the run can be resumed.
         max_hosted_minutes: Minutes after which the model is stopped; the run can be resumed.
         triggered_by: Who or what started this run; stored with its results.
+        host: Where the model lives; empty for the setting LFV_HOST.
+        host_options: What that kind of host alone understands, by name; on top of the setting
+            LFV_HOST_OPTIONS.
     """
+    settings = get_settings()
     request = InspectionRequest(
         source=source,
         project=project,
@@ -115,6 +121,8 @@ def inspect_images(
         max_cost=max_cost,
         max_hosted_minutes=max_hosted_minutes,
         triggered_by=triggered_by or _trigger(),
+        host=host or settings.host,
+        host_options={**settings.host_options, **(host_options or {})},
     )
     return _inspect(request=request, resume=None)
 
@@ -137,10 +145,11 @@ def resume_inspection(run: str) -> RunSummary:
 def _inspect(*, request: InspectionRequest | None, resume: str | None) -> RunSummary:
     settings = get_settings()
     with ExitStack() as stack:
-        endpoint_url = stack.enter_context(api_endpoint(settings))
         store = stack.enter_context(
             open_store(settings.store_url, patience_seconds=settings.store_patience_seconds)
         )
+        host = request.host if request is not None else host_of(store, resume or "")
+        endpoint_url = stack.enter_context(api_endpoint(settings, host=host))
         starter = RunStarter(store, settings, endpoint_url, _flow_run_id())
         context = find_model(starter, request, resume)
         run = stack.enter_context(open_run(context, store))

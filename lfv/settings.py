@@ -33,12 +33,12 @@ _FOREIGN_VARIABLES = frozenset({"LFV_TEST_DATABASE_URL", "LFV_TEST_POSTGRES_URL"
 
 #: US dollars for one unit of capacity for one hour, by the kind of place a model is hosted in.
 #: Lookout for Vision began at 4 USD per inference unit and hour; a SageMaker unit is an instance,
-#: so its price depends on the type chosen (0.23 is ml.m5.xlarge in us-east-1); what runs on your
+#: so its price depends on the type chosen (0.408 is ml.c5.2xlarge in us-east-1); what runs on your
 #: own machines costs nothing by the hour.
 DEFAULT_PRICES: Mapping[str, float] = {
     "lookoutvision": 4.0,
     "embedded": 0.0,
-    "sagemaker": 0.23,
+    "sagemaker": 0.408,
     "edge": 0.0,
 }
 
@@ -60,6 +60,7 @@ _TEMPORARY_SERVER: Mapping[str, str] = {
     "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
 }
 
+HostKind = Literal["lookoutvision", "sagemaker"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 
@@ -91,10 +92,20 @@ class Settings(BaseSettings):
         "folder.",
     )
 
+    host: HostKind = Field(
+        default="lookoutvision",
+        description="Kind of place where the models live: `lookoutvision` (the Lookout for Vision "
+        "API) or `sagemaker` (endpoints of the successor algorithm).",
+    )
+    host_options: Annotated[dict[str, str], NoDecode] = Field(
+        default_factory=dict,
+        description="What one kind of host alone understands: `NAME=VALUE`, several separated by "
+        "commas, such as `role_arn=ARN,instance_type=ml.m5.xlarge` for SageMaker.",
+    )
     endpoint_url: str | None = Field(
         default=None,
-        description="Address of the Lookout for Vision API. Not set: a service on this machine, "
-        "started when it is needed and ended with its last user.",
+        description="Address of the host's API. Not set: for Lookout for Vision a service on this "
+        "machine, started when it is needed and ended with its last user; for SageMaker Amazon's.",
     )
     region: str | None = Field(
         default=None,
@@ -142,7 +153,7 @@ class Settings(BaseSettings):
         default_factory=dict,
         description="US dollars for one unit hosted for one hour, by host kind: `KIND=PRICE`, "
         "several separated by commas. Kinds that are not named keep their default "
-        "(lookoutvision 4.0, sagemaker 0.23, edge 0, embedded 0).",
+        "(lookoutvision 4.0, sagemaker 0.408, edge 0, embedded 0).",
     )
 
     hosting_deadline_seconds: PositiveFloat = Field(
@@ -221,7 +232,7 @@ class Settings(BaseSettings):
     def _absolute_graph(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
 
-    @field_validator("buckets", "price_per_unit_hour", mode="before")
+    @field_validator("buckets", "host_options", "price_per_unit_hour", mode="before")
     @classmethod
     def _split_pairs(cls, value: object) -> object:
         return _pairs(value)

@@ -21,6 +21,8 @@ from lfv.cli.options import (
     BucketOption,
     DatabaseUrlOption,
     EndpointUrlOption,
+    HostOption,
+    HostOptionOption,
     JsonOption,
     RegionOption,
     examples,
@@ -124,6 +126,8 @@ def inspect(
             show_default=False,
         ),
     ] = None,
+    host: HostOption = None,
+    host_option: HostOptionOption = None,
     endpoint_url: EndpointUrlOption = None,
     database_url: DatabaseUrlOption = None,
     region: RegionOption = None,
@@ -147,7 +151,12 @@ def inspect(
     if policy is not None and confidence is not None:
         raise WrongUsage("give --confidence or --policy, not both: a policy has its own limits")
     settings = settings_from(
-        endpoint_url=endpoint_url, database_url=database_url, region=region, buckets=bucket
+        endpoint_url=endpoint_url,
+        database_url=database_url,
+        region=region,
+        buckets=bucket,
+        host=host,
+        host_options=host_option,
     )
     source = _absolute(source or "")
     if resume is None and "://" not in source and not Path(source).exists():

@@ -9,7 +9,7 @@ import typer
 
 from lfv.cli import output
 from lfv.cli.common import local_time, settings_from
-from lfv.cli.options import EndpointUrlOption, JsonOption, RegionOption, examples
+from lfv.cli.options import EndpointUrlOption, HostOption, JsonOption, RegionOption, examples
 
 
 def register(app: typer.Typer) -> None:
@@ -25,6 +25,7 @@ def models(
         str | None,
         typer.Option("--project", "-p", help="Only this project.", show_default=False),
     ] = None,
+    host: HostOption = None,
     endpoint_url: EndpointUrlOption = None,
     region: RegionOption = None,
     as_json: JsonOption = False,
@@ -37,9 +38,9 @@ def models(
     from lfv.client.catalog import model_entries
     from lfv.run.embedded_service import api_endpoint
 
-    settings = settings_from(endpoint_url=endpoint_url, region=region)
+    settings = settings_from(endpoint_url=endpoint_url, region=region, host=host)
     with api_endpoint(settings) as url:
-        entries = model_entries(url, settings.region, project=project)
+        entries = model_entries(url, settings.region, project=project, host=settings.host)
     if as_json:
         output.show_json([asdict(entry) for entry in entries])
         return

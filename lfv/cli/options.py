@@ -35,8 +35,28 @@ EndpointUrlOption = Annotated[
     typer.Option(
         "--endpoint-url",
         metavar="URL",
-        help="Address of the Lookout for Vision API, instead of LFV_ENDPOINT_URL or the service "
-        "that is started on this machine.",
+        help="Address of the host's API, instead of LFV_ENDPOINT_URL or the service that is "
+        "started on this machine.",
+        show_default=False,
+    ),
+]
+HostOption = Annotated[
+    str | None,
+    typer.Option(
+        "--host",
+        metavar="KIND",
+        help="Where the model lives, instead of LFV_HOST or lookoutvision: lookoutvision or "
+        "sagemaker.",
+        show_default=False,
+    ),
+]
+HostOptionOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--host-option",
+        metavar="NAME=VALUE",
+        help="What that kind of host alone understands, such as role_arn=ARN; can be given "
+        "several times.",
         show_default=False,
     ),
 ]

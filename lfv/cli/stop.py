@@ -12,6 +12,8 @@ from lfv.cli.common import current_user, settings_from
 from lfv.cli.options import (
     DatabaseUrlOption,
     EndpointUrlOption,
+    HostOption,
+    HostOptionOption,
     JsonOption,
     ModelVersionOption,
     ProjectOption,
@@ -37,6 +39,8 @@ def stop(
     force: Annotated[
         bool, typer.Option("--force", help="Stop it even while runs are using it.")
     ] = False,
+    host: HostOption = None,
+    host_option: HostOptionOption = None,
     endpoint_url: EndpointUrlOption = None,
     region: RegionOption = None,
     database_url: DatabaseUrlOption = None,
@@ -47,7 +51,13 @@ def stop(
     A model that runs of this database are using is left alone unless --force is given; such a run
     then starts it again, or can be resumed. The stop is recorded with the hosting it ends.
     """
-    settings = settings_from(endpoint_url=endpoint_url, region=region, database_url=database_url)
+    settings = settings_from(
+        endpoint_url=endpoint_url,
+        region=region,
+        database_url=database_url,
+        host=host,
+        host_options=host_option,
+    )
     from lfv.run.stop import stop_model
 
     stopped = stop_model(

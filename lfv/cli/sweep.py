@@ -13,6 +13,7 @@ from lfv.cli.errors import ExitStatus
 from lfv.cli.options import (
     DatabaseUrlOption,
     EndpointUrlOption,
+    HostOption,
     JsonOption,
     RegionOption,
     examples,
@@ -20,7 +21,10 @@ from lfv.cli.options import (
 
 
 def register(app: typer.Typer) -> None:
-    app.command("sweep", epilog=examples("lfv sweep", "lfv sweep --stop-unknown --json"))(sweep)
+    app.command(
+        "sweep",
+        epilog=examples("lfv sweep", "lfv sweep --stop-unknown --json", "lfv sweep --account"),
+    )(sweep)
 
 
 def sweep(
@@ -29,6 +33,15 @@ def sweep(
         bool,
         typer.Option("--stop-unknown", help="Also stop models that are up and known to no run."),
     ] = False,
+    account: Annotated[
+        bool,
+        typer.Option(
+            "--account",
+            help="Also look through the SageMaker account for endpoints that lfv created, which "
+            "it knows by their tags; needs no runs in the database.",
+        ),
+    ] = False,
+    host: HostOption = None,
     endpoint_url: EndpointUrlOption = None,
     region: RegionOption = None,
     database_url: DatabaseUrlOption = None,
@@ -37,16 +50,19 @@ def sweep(
     """Stop every model whose runs are gone, and finish stops that failed half-way.
 
     Needs the results database and the endpoints, not Prefect. Models that are up and known to no
-    run are named, and left alone unless --stop-unknown is given. Exit status 1 when anything that
+    run are named, and left alone unless --stop-unknown is given: runs with another database may be
+    using them. Exit status 1 when anything that
     should be down may still be up.
     """
-    settings = settings_from(endpoint_url=endpoint_url, region=region, database_url=database_url)
+    settings = settings_from(
+        endpoint_url=endpoint_url, region=region, database_url=database_url, host=host
+    )
     from lfv.run.hosting.sweep import describe_swept, left_up
     from lfv.run.hosting.sweep import sweep as sweep_once
     from lfv_store import open_store
 
     with open_store(settings.store_url, actor=f"lfv sweep ({current_user()})") as store:
-        report = sweep_once(store, settings, stop_unknown=stop_unknown)
+        report = sweep_once(store, settings, stop_unknown=stop_unknown, account=account)
     if as_json:
         output.show_json(asdict(report) | {"clean": report.clean})
     else:

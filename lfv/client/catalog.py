@@ -11,6 +11,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from lfv.client.api import lookoutvision_client
 from lfv.client.hosts.lookoutvision import client_config, list_models
+from lfv.client.hosts.sagemaker import KIND as SAGEMAKER
+from lfv.client.hosts.sagemaker.models import trained_jobs
 from lfv.client.hosts.translate import translate
 from lfv.formats.status import ModelStatus
 
@@ -37,12 +39,24 @@ class ModelEntry:
 
 
 def model_entries(
-    endpoint_url: str | None, region: str | None = None, *, project: str | None = None
+    endpoint_url: str | None,
+    region: str | None = None,
+    *,
+    project: str | None = None,
+    host: str = "lookoutvision",
 ) -> list[ModelEntry]:
     """Every model version of `project`, or of all projects: by project, the newest version first.
 
-    `endpoint_url` None is Amazon's own.  Raises HostError's subclasses.
+    `host` is the kind of place, `endpoint_url` None is Amazon's own.  Raises HostError's
+    subclasses.
     """
+    if host == SAGEMAKER:
+        return [
+            ModelEntry(
+                job.project, job.version, job.status, model_arn=job.arn, created_at=job.created_at
+            )
+            for job in trained_jobs(endpoint_url, region, project=project)
+        ]
     where = endpoint_url or "Amazon Lookout for Vision"
     client = _answered("A request", where, _connect, endpoint_url, region)
     try:

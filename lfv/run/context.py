@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Any
 
@@ -11,7 +11,8 @@ from lfv.client.hosts import HostSpec, Units
 from lfv.client.policy import Policy
 from lfv.settings import Settings
 
-HOST_KIND = "lookoutvision"
+#: The kind of host that a service on this machine stands in for where no endpoint is given.
+LOOKOUTVISION = "lookoutvision"
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class InspectionRequest:
     """What somebody asks to be inspected, as it is kept with the run.
 
     `model_version` may be 'latest' in a request; the run keeps the version it stood for.
-    `max_cost` is in US dollars.
+    `max_cost` is in US dollars. `host` is the kind of place where the model lives, `host_options`
+    what that kind alone understands.
     """
 
     source: str
@@ -33,6 +35,8 @@ class InspectionRequest:
     max_cost: float | None = None
     max_hosted_minutes: float | None = None
     triggered_by: str = ""
+    host: str = LOOKOUTVISION
+    host_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,19 +64,11 @@ class RunContext:
         options: dict[str, Any] = {
             # Each batch has at least one thread, and their number is rounded up.
             "max_connections": self.threads + self.settings.batches_in_flight,
-            "connect_timeout": self.settings.connect_timeout_seconds,
-            "read_timeout": self.settings.read_timeout_seconds,
         }
         if self.embedded:
             options["embedded_home"] = str(self.settings.home)
-        return HostSpec(
-            kind=HOST_KIND,
-            project=self.request.project,
-            model_version=self.model_version,
-            endpoint_url=self.endpoint_url,
-            region=self.settings.region,
-            options=options,
-        )
+        spec = model_spec(self.request, self.model_version, self.endpoint_url, self.settings)
+        return replace(spec, options={**spec.options, **options, "run_id": self.run_id})
 
     @property
     def units(self) -> Units:
@@ -87,7 +83,7 @@ class RunContext:
     @property
     def price_per_unit_hour(self) -> float:
         """US dollars."""
-        return self.settings.unit_hour_price(HOST_KIND, embedded=self.embedded)
+        return self.settings.unit_hour_price(self.request.host, embedded=self.embedded)
 
     @property
     def threads(self) -> int:
@@ -102,3 +98,21 @@ class RunContext:
     def parsed_policy(self) -> Policy:
         """The policy that turns answers into verdicts."""
         return Policy.from_dict(self.policy)
+
+
+def model_spec(
+    request: InspectionRequest, model_version: str, endpoint_url: str | None, settings: Settings
+) -> HostSpec:
+    """How the model of a request is reached."""
+    options: dict[str, Any] = {"connect_timeout": settings.connect_timeout_seconds}
+    if request.host == LOOKOUTVISION or "read_timeout_seconds" in settings.model_fields_set:
+        # The other kinds have limits of their own, which fit what answers there.
+        options["read_timeout"] = settings.read_timeout_seconds
+    return HostSpec(
+        kind=request.host,
+        project=request.project,
+        model_version=model_version,
+        endpoint_url=endpoint_url,
+        region=settings.region,
+        options={**options, **request.host_options},
+    )

@@ -55,14 +55,18 @@ class ServicePlaces:
 
 
 @contextmanager
-def api_endpoint(settings: Settings, *, training: bool = False) -> Iterator[str]:
+def api_endpoint(
+    settings: Settings, *, training: bool = False, host: str | None = None
+) -> Iterator[str | None]:
     """Address of the model API: the settings' endpoint, or the embedded service until exit.
 
+    Only Lookout for Vision has an embedded service: for another kind of `host` (default: the
+    settings') without an endpoint the address is None, Amazon's own.
     With `training`, the embedded service gets the backbone, detector or network of the settings.
 
     Raises `ServiceNotStarted`.
     """
-    if settings.endpoint_url is not None:
+    if settings.endpoint_url is not None or (host or settings.host) != "lookoutvision":
         yield settings.endpoint_url
         return
     with embedded_service(settings, training=training) as endpoint_url:

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from threading import Event
 
 from lfv.client.clock import Backoff
+from lfv.client.hosts import image_limits
 from lfv.client.retry import RetryPolicy, call_with_retries
 from lfv.client.sources import SourceReader
 from lfv.formats.errors import ImageError, SourceError
-from lfv.formats.images import ImageInfo, check_image
+from lfv.formats.images import ImageInfo, ImageLimits, check_image
 from lfv.formats.manifest.records import BadLine, ManifestItem
 from lfv.run import outcomes
 from lfv.run.active import ActiveRun
@@ -47,10 +48,11 @@ def plan_lines(run: ActiveRun, lines: Sequence[ManifestItem | BadLine]) -> Plann
     """
     context = run.context
     items = [line for line in lines if isinstance(line, ManifestItem)]
-    stop = run.control.stop
+    stop, expected = run.control.stop, context.expected_size
+    limits = image_limits(context.request.host)
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="check") as pool:
         checked = list(
-            pool.map(lambda item: _check(item, run.reader, context.expected_size, stop), items)
+            pool.map(lambda item: _check(item, run.reader, limits, expected, stop), items)
         )
     _refuse_dead_source(checked)
     known = _known(run, checked)
@@ -72,14 +74,18 @@ def plan_lines(run: ActiveRun, lines: Sequence[ManifestItem | BadLine]) -> Plann
 
 
 def _check(
-    item: ManifestItem, reader: SourceReader, expected: tuple[int, int] | None, stop: Event
+    item: ManifestItem,
+    reader: SourceReader,
+    limits: ImageLimits,
+    expected: tuple[int, int] | None,
+    stop: Event,
 ) -> Checked:
     """The image's facts, or why there are none."""
     try:
         body, _ = call_with_retries(
             lambda: reader.read_bytes(item.source_ref), READ_RETRIES, stop_event=stop
         )
-        return check_image(body, expected=expected)
+        return check_image(body, limits, expected)
     except (ImageError, SourceError) as error:
         return error
 

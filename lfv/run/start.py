@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from lfv.client.hosts import HostSpec, ModelState, open_host
+from lfv.client.hosts import ModelState, open_host
 from lfv.client.policy import Policy
-from lfv.run.context import HOST_KIND, InspectionRequest, RunContext
+from lfv.run.context import LOOKOUTVISION, InspectionRequest, RunContext, model_spec
 from lfv.run.errors import LimitReached, RunNotResumable
 from lfv.settings import Settings
 from lfv_store import ModelKey, NewRun, Run, Store, StoreError
@@ -49,17 +49,17 @@ class RunStarter:
             if earlier is not None:
                 return self.resume(earlier.run_id)
         policy = Policy.from_dict(request.policy or {})
-        model_version, state = self._look_up(request.project, request.model_version)
+        model_version, state = self._look_up(request, request.model_version)
         run = self.store.runs.start(
             NewRun(
                 run_id=str(uuid.uuid4()),
                 project_name=request.project,
                 model_version=model_version,
-                host=HOST_KIND,
+                host=request.host,
                 source=request.source,
                 policy=policy.to_dict(),
                 started_at=datetime.now(UTC),
-                model_id=self._register(request.project, model_version, state),
+                model_id=self._register(request, model_version, state),
                 triggered_by=request.triggered_by,
                 flow_run_id=self.flow_run_id,
                 code_version=code_version(),
@@ -84,26 +84,28 @@ class RunStarter:
             raise RunNotResumable(
                 f"run {run.run_id} ended before its model was known; start a new run"
             )
-        _, state = self._look_up(run.project_name, run.model_version)
-        if self._register(run.project_name, run.model_version, state) != run.model_id:
+        request = request_of(run)
+        _, state = self._look_up(request, run.model_version)
+        if self._register(request, run.model_version, state) != run.model_id:
             raise RunNotResumable(
                 f"model {run.project_name} version {run.model_version} is not the one this run "
                 "started with: it was deleted and trained again since; start a new run"
             )
         run = self.store.runs.resume(run.run_id, flow_run_id=self.flow_run_id)
-        return self._context(run, request_of(run), state)
+        return self._context(run, request, state)
 
-    def _look_up(self, project: str, model_version: str) -> tuple[str, ModelState]:
+    def _look_up(self, request: InspectionRequest, model_version: str) -> tuple[str, ModelState]:
         """Return the model version that is meant, and the model's state."""
-        region = self.settings.region
-        host = open_host(HostSpec(HOST_KIND, project, model_version, self.endpoint_url, region))
+        host = open_host(model_spec(request, model_version, self.endpoint_url, self.settings))
         try:
             return host.spec.model_version, host.describe()
         finally:
             host.close()
 
-    def _register(self, project: str, model_version: str, state: ModelState) -> int:
-        key = ModelKey(HOST_KIND, state.model_arn, project, model_version, state.created_at)
+    def _register(self, request: InspectionRequest, model_version: str, state: ModelState) -> int:
+        key = ModelKey(
+            request.host, state.model_arn, request.project, model_version, state.created_at
+        )
         return self.store.models.register(key)
 
     def _context(self, run: Run, request: InspectionRequest, state: ModelState) -> RunContext:
@@ -116,7 +118,7 @@ class RunStarter:
             request=request,
             model_version=run.model_version,
             endpoint_url=self.endpoint_url,
-            embedded=self.settings.endpoint_url is None,
+            embedded=is_embedded(request.host, self.settings),
             policy=run.policy,
             expected_size=described or self.store.models.image_size(run.model_id),
             planned_through=run.planned_through,
@@ -156,6 +158,17 @@ def _set_status(store: Store, run_id: str, status: RunStatus, message: str) -> N
         store.runs.set_status(run_id, status, message, datetime.now(UTC))
     except StoreError as error:
         logger.error("that run %s ended as %s could not be recorded: %s", run_id, status, error)
+
+
+def is_embedded(host: str, settings: Settings) -> bool:
+    """Whether a service on this machine hosts the models of a kind of host."""
+    return host == LOOKOUTVISION and settings.endpoint_url is None
+
+
+def host_of(store: Store, run_id: str) -> str:
+    """The kind of host of a run; the first characters of its id are enough."""
+    found = store.runs.find(run_id)
+    return found[0].host if len(found) == 1 else LOOKOUTVISION
 
 
 def request_of(run: Run) -> InspectionRequest:

@@ -10,7 +10,6 @@ from datetime import datetime
 from lfv.client.hosting import ensure_stopped
 from lfv.client.hosts import HostSpec, open_host
 from lfv.formats.status import ModelStatus
-from lfv.run.context import HOST_KIND
 from lfv.run.embedded_service import api_endpoint
 from lfv.run.errors import ModelInUse
 from lfv.settings import Settings
@@ -50,7 +49,11 @@ def stop_model(
         lfv.client.errors.HostingError: The model is not seen stopped in time.
     """
     with api_endpoint(settings) as url:
-        host = open_host(HostSpec(HOST_KIND, project, model_version, url, settings.region))
+        host = open_host(
+            HostSpec(
+                settings.host, project, model_version, url, settings.region, settings.host_options
+            )
+        )
         try:
             version = host.spec.model_version
             before = host.describe()

@@ -154,7 +154,7 @@ def test_a_start_that_happens_after_all_is_stopped(place: Place, host: ModelHost
     wait_until(lambda: host.describe().status.is_up, 30)
     assert bring_down(host)
     assert host.describe().status is DOWN
-    assert place.leftovers() == []
+    assert place.endpoint.leftovers == []
 
 
 def test_a_look_that_fails_for_a_moment_is_repeated(place: Place, host: ModelHost) -> None:
@@ -236,7 +236,7 @@ def test_a_stop_takes_the_model_down_and_leaves_nothing(place: Place, host: Mode
     assert bring_down(host)
     assert host.describe().status is DOWN
     assert place.endpoint.status == DOWN
-    assert place.leftovers() == []
+    assert place.endpoint.leftovers == []
 
 
 def test_a_second_stop_finds_nothing_to_do(place: Place, host: ModelHost) -> None:
@@ -254,7 +254,7 @@ def test_two_stops_at_once_are_one(place: Place, host: ModelHost) -> None:
         list(pool.map(bring_down, [host, other]))
     other.close()
     assert place.endpoint.status == DOWN
-    assert place.leftovers() == []
+    assert place.endpoint.leftovers == []
 
 
 @pytest.mark.parametrize("failure", ["ThrottlingException", "InternalServerException", "hang"])
@@ -263,7 +263,7 @@ def test_a_stop_that_fails_is_repeated(place: Place, host: ModelHost, failure: s
     place.endpoint.script(fail={"StopModel": [failure, failure]})
     assert bring_down(host)
     assert place.endpoint.status == DOWN
-    assert place.leftovers() == []
+    assert place.endpoint.leftovers == []
 
 
 def test_a_stop_whose_answer_is_lost_counts(place: Place, host: ModelHost) -> None:
@@ -271,7 +271,7 @@ def test_a_stop_whose_answer_is_lost_counts(place: Place, host: ModelHost) -> No
     place.endpoint.script(fail={"StopModel": ["lost"]})
     bring_down(host)
     assert place.endpoint.status == DOWN
-    assert place.leftovers() == []
+    assert place.endpoint.leftovers == []
 
 
 def test_a_stop_that_is_not_allowed_fails_at_once(place: Place, host: ModelHost) -> None:
@@ -294,7 +294,7 @@ def test_a_model_on_its_way_up_is_stopped(place: Place, host: ModelHost) -> None
     host.start(Units(1), "a-token")
     assert bring_down(host)
     assert place.endpoint.status == DOWN
-    assert place.leftovers() == []
+    assert place.endpoint.leftovers == []
 
 
 def test_a_model_is_hosted_again_after_a_stop(place: Place, host: ModelHost, png: bytes) -> None:
@@ -316,7 +316,7 @@ def test_another_process_stops_the_model_from_the_specification(
     assert bring_down(other)
     other.close()
     assert host.describe().status is DOWN
-    assert place.leftovers() == []
+    assert place.endpoint.leftovers == []
 
 
 def test_a_model_that_does_not_exist_is_not_found(place: Place) -> None:

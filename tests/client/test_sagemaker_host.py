@@ -30,7 +30,6 @@ from lfv.client.retry import RetryPolicy
 from lfv.formats.errors import ResponseInvalid
 from lfv.formats.status import ModelStatus
 from tests.client.conftest import make_image
-from tests.support import sagemaker_standin
 from tests.support.endpoints import Endpoint, endpoint_in_thread
 from tests.support.sagemaker_standin import JOB, MODEL, ROLE, endpoint_name
 
@@ -40,7 +39,7 @@ FEW = RetryPolicy(attempts=2, timeout=5, backoff=Backoff(0.001, 1, 0.001))
 
 @pytest.fixture
 def endpoint() -> Iterator[Endpoint]:
-    with endpoint_in_thread(sagemaker_standin.serve) as endpoint:
+    with endpoint_in_thread("sagemaker") as endpoint:
         yield endpoint
 
 
@@ -104,7 +103,7 @@ def test_a_stop_deletes_in_order_and_keeps_the_package(endpoint: Endpoint) -> No
     operations = [call["operation"] for call in endpoint.all_calls() if call["outcome"] == "ok"]
     deleting = ("StopModel", "DeleteEndpointConfig", "DeleteModel")
     assert [name for name in operations if name in deleting] == list(deleting)
-    assert endpoint.get("left")["left"] == []
+    assert endpoint.leftovers == []
     bring_up(host)
     assert len(requests(endpoint, "CreateModelPackage")) == 1
     bring_down(host)
@@ -116,7 +115,7 @@ def test_an_existing_model_is_hosted_and_kept(endpoint: Endpoint) -> None:
     assert requests(endpoint, "CreateModel") == []
     bring_down(host)
     assert host.describe().status is ModelStatus.TRAINED  # the model is still there
-    assert endpoint.get("left")["left"] == []
+    assert endpoint.leftovers == []
 
 
 @pytest.mark.parametrize("fails", ["DeleteEndpointConfig", "DeleteModel", "ListModels", "ListTags"])
@@ -127,7 +126,7 @@ def test_what_a_failed_stop_leaves_is_deleted_by_the_next_try(
     bring_up(host)
     endpoint.script(fail={fails: ["ThrottlingException"]})
     bring_down(host)
-    assert endpoint.get("left")["left"] == []
+    assert endpoint.leftovers == []
 
 
 def test_another_process_deletes_what_a_killed_stop_left(endpoint: Endpoint) -> None:
@@ -138,19 +137,19 @@ def test_another_process_deletes_what_a_killed_stop_left(endpoint: Endpoint) -> 
         host.stop("stop")
     other = host_of(endpoint)
     bring_down(other)
-    assert endpoint.get("left")["left"] == []
+    assert endpoint.leftovers == []
 
 
 def test_what_a_killed_start_left_is_used_by_the_next_start(endpoint: Endpoint) -> None:
     endpoint.script(fail={"StartModel": ["AccessDeniedException"]})
     with pytest.raises(HostError):
         bring_up(host_of(endpoint))
-    left = endpoint.get("left")["left"]
+    left = endpoint.leftovers
     assert len(left) == 2  # a model and a configuration, which cost nothing
     host = host_of(endpoint)
     bring_up(host)
     bring_down(host)
-    assert endpoint.get("left")["left"] == []
+    assert endpoint.leftovers == []
 
 
 def test_the_same_token_is_the_same_start(endpoint: Endpoint) -> None:
@@ -183,7 +182,7 @@ def test_an_endpoint_that_failed_is_deleted_by_a_stop(endpoint: Endpoint, status
     bring_up(host)
     endpoint.script(word=status, fail={"StopModel": ["ThrottlingException"]})
     bring_down(host)
-    assert endpoint.get("left")["left"] == []
+    assert endpoint.leftovers == []
 
 
 def test_an_endpoint_that_fails_on_its_way_up_is_a_failed_start(endpoint: Endpoint) -> None:
@@ -192,7 +191,7 @@ def test_an_endpoint_that_fails_on_its_way_up_is_a_failed_start(endpoint: Endpoi
     with pytest.raises(HostingFailed):
         bring_up(host)
     bring_down(host)
-    assert endpoint.get("left")["left"] == []
+    assert endpoint.leftovers == []
 
 
 @pytest.mark.parametrize("status", ["Updating", "SystemUpdating", "RollingBack", "Unheard"])
@@ -232,7 +231,7 @@ def test_an_endpoint_whose_training_is_gone_is_still_up(endpoint: Endpoint) -> N
     assert state.status is ModelStatus.HOSTED
     assert state.model_arn.endswith(f":training-job/{JOB}")
     bring_down(SageMakerHost(host.spec))
-    assert endpoint.get("left")["left"] == []
+    assert endpoint.leftovers == []
 
 
 def test_a_training_that_goes_on_cannot_be_hosted(endpoint: Endpoint) -> None:
@@ -278,7 +277,7 @@ def test_an_option_that_is_unusable_is_said_so(
 def test_a_start_without_a_role_says_what_is_missing(endpoint: Endpoint) -> None:
     with pytest.raises(HostRejected, match="role_arn"):
         bring_up(host_of(endpoint, role_arn=""))
-    assert endpoint.get("left")["left"] == []
+    assert endpoint.leftovers == []
 
 
 def test_instances_do_not_scale(endpoint: Endpoint) -> None:

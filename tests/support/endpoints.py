@@ -8,9 +8,9 @@ import sys
 import threading
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,27 @@ from tests.support.waiting import PLENTY, wait_until
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a stand-in answers; `close` takes it off the network, where a test can do that."""
+    """Where a stand-in answers; `close` takes it off the network, where a test can do that.
+
+    `host` is the kind of host that talks to it, `options` what that kind needs.
+    """
 
     url: str
     close: Callable[[], None] = lambda: None
+    host: str = "lookoutvision"
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings with which commands find it."""
+        options = ",".join(f"{name}={value}" for name, value in self.options.items())
+        told = {"LFV_ENDPOINT_URL": self.url, "LFV_HOST": self.host}
+        return told | ({"LFV_HOST_OPTIONS": options} if options else {})
+
+    @property
+    def leftovers(self) -> list[str]:
+        """What a host has created and not deleted."""
+        return list(self.get("left")["left"]) if self.host == "sagemaker" else []
 
     def script(self, **members: Any) -> None:
         """Set what happens next; see `standin`."""
@@ -74,12 +91,30 @@ class Endpoint:
         wait_until(lambda: len(self.calls(operation)) >= number)
 
 
+@dataclass(frozen=True)
+class StandIn:
+    """How the stand-in for a kind of host is run: its module's name, and what hosts need."""
+
+    module: str
+    serve: Callable[[], ThreadingHTTPServer]
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+def stand_in(host: str) -> StandIn:
+    """The stand-in for a kind of host."""
+    if host == "sagemaker":
+        from tests.support import sagemaker_standin  # moto takes seconds to import
+
+        options = {"role_arn": sagemaker_standin.ROLE}
+        return StandIn(sagemaker_standin.__name__, sagemaker_standin.serve, options)
+    return StandIn(standin.__name__, lambda: standin.serve(standin.Model()))
+
+
 @contextmanager
-def endpoint_in_thread(
-    serve: Callable[[], ThreadingHTTPServer] = lambda: standin.serve(standin.Model()),
-) -> Iterator[Endpoint]:
+def endpoint_in_thread(host: str = "lookoutvision") -> Iterator[Endpoint]:
     """A stand-in in this process, with a state of its own."""
-    server = serve()
+    chosen = stand_in(host)
+    server = chosen.serve()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
 
@@ -89,19 +124,22 @@ def endpoint_in_thread(
         server.server_close()
 
     try:
-        yield Endpoint(f"http://127.0.0.1:{server.server_address[1]}", close)
+        yield Endpoint(f"http://127.0.0.1:{server.server_address[1]}", close, host, chosen.options)
     finally:
         close()
 
 
 @contextmanager
-def endpoint_in_process(folder: Path) -> Iterator[Endpoint]:
+def endpoint_in_process(folder: Path, host: str = "lookoutvision") -> Iterator[Endpoint]:
     """A stand-in that outlives whatever is killed around it."""
+    chosen = stand_in(host)
     ready = folder / "standin.ready"
-    process = subprocess.Popen([sys.executable, standin.__file__, str(ready)])
+    process = subprocess.Popen(
+        [sys.executable, "-m", chosen.module, str(ready)], cwd=Path(__file__).parents[2]
+    )
     try:
         wait_until(ready.exists)
-        yield Endpoint(ready.read_text())
+        yield Endpoint(ready.read_text(), host=host, options=chosen.options)
     finally:
         process.kill()
         process.wait()

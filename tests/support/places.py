@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from lfv.client.hosts import HostSpec
-from tests.support import sagemaker_standin
 from tests.support.endpoints import Endpoint, endpoint_in_thread
 
 #: Seconds after which a host under test takes a call for lost.
@@ -23,13 +22,12 @@ HANG_SECONDS = 1.5
 
 @dataclass(frozen=True)
 class Place:
-    """A stand-in, how its one model is reached, and what a host has left in the account."""
+    """A stand-in, how its one model is reached, and a model that it does not know."""
 
     kind: str
     endpoint: Endpoint
     spec: HostSpec
     unknown: HostSpec
-    leftovers: Callable[[], list[str]] = list
 
 
 @contextmanager
@@ -47,21 +45,17 @@ def lookoutvision_place() -> Iterator[Place]:
 @contextmanager
 def sagemaker_place() -> Iterator[Place]:
     """SageMaker, with a training job that is not packaged yet."""
-    with endpoint_in_thread(sagemaker_standin.serve) as endpoint:
+    with endpoint_in_thread("sagemaker") as endpoint:
         options = {
             "control_timeout": CONTROL_TIMEOUT,
             "read_timeout": CONTROL_TIMEOUT,
-            "role_arn": sagemaker_standin.ROLE,
+            **endpoint.options,
         }
 
         def spec(project: str) -> HostSpec:
             return HostSpec("sagemaker", project, "latest", endpoint.url, "us-east-1", options)
 
-        def leftovers() -> list[str]:
-            left: list[str] = endpoint.get("left")["left"]
-            return left
-
-        yield Place("sagemaker", endpoint, spec("parts"), spec("no-such-project"), leftovers)
+        yield Place("sagemaker", endpoint, spec("parts"), spec("no-such-project"))
 
 
 PLACES: dict[str, Callable[[], object]] = {

@@ -123,6 +123,8 @@ class Scene:
             home=self.home,
             database_url=self.database_url,
             endpoint_url=self.endpoint.url,
+            host=self.endpoint.host,  # type: ignore[arg-type]
+            host_options=dict(self.endpoint.options),
             read_timeout_seconds=2,
             stopping_deadline_seconds=20,
         )
@@ -174,7 +176,7 @@ class Scene:
         return known and self._down()
 
     def _down(self) -> bool:
-        return self.endpoint.status == "TRAINED"
+        return self.endpoint.status == "TRAINED" and self.endpoint.leftovers == []
 
     def check_complete(self) -> None:
         """The newest run is completed, and every line of the manifest has its one record."""
@@ -235,7 +237,7 @@ def scene_in(
         **_ENVIRONMENT,
         "LFV_HOME": str(scene.home),
         "LFV_DATABASE_URL": database_url,
-        "LFV_ENDPOINT_URL": endpoint.url,
+        **endpoint.environment,
     }
     try:
         yield scene

@@ -20,7 +20,10 @@ from lfv.client.catalog import ModelEntry, model_entries
 from lfv.client.errors import HostError, HostingError
 from lfv.client.hosting import ensure_stopped
 from lfv.client.hosts import HostSpec, open_host
-from lfv.run.context import HOST_KIND
+from lfv.client.hosts.sagemaker import KIND as SAGEMAKER
+from lfv.client.hosts.sagemaker import endpoint_name_of
+from lfv.client.hosts.sagemaker.orphans import delete_endpoint, tagged_endpoints
+from lfv.run.context import LOOKOUTVISION
 from lfv.run.hosting.release import stop_hosting
 from lfv.settings import Settings
 from lfv_store import Hosting, Store
@@ -72,11 +75,14 @@ class SweepReport:
         )
 
 
-def sweep(store: Store, settings: Settings, *, stop_unknown: bool = False) -> SweepReport:
+def sweep(
+    store: Store, settings: Settings, *, stop_unknown: bool = False, account: bool = False
+) -> SweepReport:
     """Stop every model whose leases have all run out, and finish stops that failed half-way.
 
     Models that are up and known to no run are reported, and stopped only with `stop_unknown`:
-    somebody may be using them.
+    somebody may be using them. With `account`, the SageMaker account is looked into whether or not
+    the database knows of it: what lfv created there carries tags.
     """
     deadline = settings.stopping_deadline_seconds
     due = store.hostings.claim_sweepable(
@@ -85,7 +91,7 @@ def sweep(store: Store, settings: Settings, *, stop_unknown: bool = False) -> Sw
     due = [hosting for hosting in due if _within_reach(hosting.host_spec)]
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="sweep") as pool:
         swept = list(pool.map(lambda hosting: _sweep_one(store, hosting, deadline), due))
-    unknown, unreachable = _look_for_unknown(store, settings, stop_unknown)
+    unknown, unreachable = _look_for_unknown(store, settings, stop_unknown, account=account)
     return SweepReport(tuple(swept), tuple(unknown), tuple(unreachable))
 
 
@@ -143,51 +149,107 @@ def _sweep_one(store: Store, hosting: Hosting, deadline_seconds: float) -> Swept
 
 
 def _look_for_unknown(
-    store: Store, settings: Settings, stop_unknown: bool
+    store: Store, settings: Settings, stop_unknown: bool, *, account: bool
 ) -> tuple[list[UnknownModel], list[str]]:
     unknown: list[UnknownModel] = []
     unreachable: list[str] = []
-    stated = store.hostings.list(limit=_STATED)
-    for endpoint_url, region in sorted(_endpoints(stated, settings), key=str):
+    places = _places(store.hostings.list(limit=_STATED), settings, account=account)
+    for kind, endpoint_url, region in sorted(places, key=str):
+        look = _unknown_endpoints if kind == SAGEMAKER else _unknown_models
         try:
-            up = [model for model in model_entries(endpoint_url, region) if model.is_up]
+            unknown += look(store, settings, endpoint_url, region, stop_unknown)
         except HostError as error:
             unreachable.append(f"{endpoint_url or 'Amazon'}: {error}")
-            continue
-        known = _known_models(store)
-        for model in up:
-            if (endpoint_url, model.project, model.version) not in known:
-                stopped = stop_unknown and _stop(model, endpoint_url, region, settings)
-                unknown.append(
-                    UnknownModel(model.project, model.version, endpoint_url, model.status, stopped)
-                )
     return unknown, unreachable
 
 
-def _endpoints(
-    hostings: Iterable[Hosting], settings: Settings
-) -> set[tuple[str | None, str | None]]:
-    """Where models may be up: the endpoint of the settings, and those of the last hostings."""
-    found: set[tuple[str | None, str | None]] = set()
-    if settings.endpoint_url is not None:
-        found.add((settings.endpoint_url, settings.region))
+def _unknown_models(
+    store: Store,
+    settings: Settings,
+    endpoint_url: str | None,
+    region: str | None,
+    stop_unknown: bool,
+) -> list[UnknownModel]:
+    """Models of the Lookout for Vision API that are up and known to no run."""
+    up = [model for model in model_entries(endpoint_url, region) if model.is_up]
+    known = _known_models(store)
+    unknown = []
+    for model in up:
+        if (endpoint_url, model.project, model.version) not in known:
+            stopped = stop_unknown and _stop(model, endpoint_url, region, settings)
+            unknown.append(
+                UnknownModel(model.project, model.version, endpoint_url, model.status, stopped)
+            )
+    return unknown
+
+
+def _unknown_endpoints(
+    store: Store,
+    settings: Settings,
+    endpoint_url: str | None,
+    region: str | None,
+    stop_unknown: bool,
+) -> list[UnknownModel]:
+    """SageMaker endpoints with our tags that are known to no run."""
+    tagged = tagged_endpoints(endpoint_url, region)
+    known = {
+        endpoint_name_of(spec)
+        for spec in _open_specs(store)
+        if spec.kind == SAGEMAKER and spec.endpoint_url == endpoint_url
+    }
+    unknown = []
+    for endpoint in tagged:
+        if endpoint.name in known:
+            continue
+        stopped = False
+        if stop_unknown:
+            timeout = settings.stopping_deadline_seconds
+            try:
+                delete_endpoint(endpoint, endpoint_url, region, timeout=timeout)
+                stopped = True
+            except (HostError, HostingError) as error:
+                logger.error("endpoint %s is not deleted: %s", endpoint.name, error)
+        version = f"endpoint/{endpoint.name}"
+        unknown.append(
+            UnknownModel(endpoint.project, version, endpoint_url, endpoint.status, stopped)
+        )
+    return unknown
+
+
+def _places(
+    hostings: Iterable[Hosting], settings: Settings, *, account: bool
+) -> set[tuple[str, str | None, str | None]]:
+    """Where models may be up, as (kind of host, endpoint, region): the place that the settings
+    name, those of the last hostings, and with `account` the SageMaker account."""
+    found: set[tuple[str, str | None, str | None]] = set()
+    if settings.endpoint_url is not None or settings.host == SAGEMAKER:
+        found.add((settings.host, settings.endpoint_url, settings.region))
+    if account and settings.host != SAGEMAKER:
+        found.add((SAGEMAKER, None, settings.region))
     for hosting in hostings:
         spec = HostSpec.from_dict(hosting.host_spec)
-        if spec.kind == HOST_KIND and "embedded_home" not in spec.options:
-            found.add((spec.endpoint_url, spec.region))
+        if spec.kind in {LOOKOUTVISION, SAGEMAKER} and "embedded_home" not in spec.options:
+            found.add((spec.kind, spec.endpoint_url, spec.region))
     return found
 
 
 def _known_models(store: Store) -> set[tuple[str | None, str, str]]:
     """The models of open hostings: somebody's lease, or a sweep, takes care of them."""
-    specs = [HostSpec.from_dict(hosting.host_spec) for hosting in store.hostings.open()]
-    return {(spec.endpoint_url, spec.project, spec.model_version) for spec in specs}
+    return {
+        (spec.endpoint_url, spec.project, spec.model_version)
+        for spec in _open_specs(store)
+        if spec.kind == LOOKOUTVISION
+    }
+
+
+def _open_specs(store: Store) -> list[HostSpec]:
+    return [HostSpec.from_dict(hosting.host_spec) for hosting in store.hostings.open()]
 
 
 def _stop(
     model: ModelEntry, endpoint_url: str | None, region: str | None, settings: Settings
 ) -> bool:
-    host = open_host(HostSpec(HOST_KIND, model.project, model.version, endpoint_url, region))
+    host = open_host(HostSpec(LOOKOUTVISION, model.project, model.version, endpoint_url, region))
     try:
         ensure_stopped(host, "stop-unknown", timeout=settings.stopping_deadline_seconds)
     except (HostError, HostingError) as error:

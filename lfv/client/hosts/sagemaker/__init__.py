@@ -5,8 +5,10 @@ account.py   the calls to the control plane, and the tags by which ours are know
 answers.py   what an endpoint answers
 failures.py  what its errors mean
 host.py      the ModelHost
+models.py    the models of an account
+orphans.py   what is left in an account, found by its tags
 """
 
-from lfv.client.hosts.sagemaker.host import IMAGE_LIMITS, KIND, SageMakerHost
+from lfv.client.hosts.sagemaker.host import IMAGE_LIMITS, KIND, SageMakerHost, endpoint_name_of
 
-__all__ = ["IMAGE_LIMITS", "KIND", "SageMakerHost"]
+__all__ = ["IMAGE_LIMITS", "KIND", "SageMakerHost", "endpoint_name_of"]

@@ -147,7 +147,7 @@ class SageMakerHost:
             lambda: resolve(self._account, spec.project, spec.model_version), _LOOKING, clock=clock
         )
         self._spec = replace(spec, kind=KIND, model_version=str(self._source))
-        self._name = self._endpoint_name()
+        self._name = endpoint_name_of(self._spec)
         self._runtime: Any = None
         self._lock = threading.Lock()
         #: A stop of ours has not come to its end: then the model is not said to be down.
@@ -169,7 +169,12 @@ class SageMakerHost:
     # -- looking --
 
     def describe(self) -> ModelState:
-        state, _ = call_with_retries(self._describe, _LOOKING, clock=self._clock)
+        try:
+            state, _ = call_with_retries(self._describe, _LOOKING, clock=self._clock)
+        except ModelNotFound:
+            if not self._stopping:
+                raise
+            state = self._state(ModelStatus.TRAINED)
         if self._stopping and state.status in _GONE:
             return replace(state, status=ModelStatus.STOPPING_HOSTING)
         return state
@@ -408,19 +413,20 @@ class SageMakerHost:
             if self._runtime is not None:
                 self._runtime.close()
 
-    # -- names --
-
-    def _endpoint_name(self) -> str:
-        if self._source.kind == "endpoint":
-            return self._source.name
-        if self._options.endpoint_name:
-            return self._options.endpoint_name
-        project = self._spec.project[: _LONGEST_ENDPOINT_NAME - 13].rstrip("-")
-        return f"lfv-{project}-{_digest(str(self._source))}"
-
     def _arn_like(self, endpoint_arn: str) -> str:
         head, _, _ = endpoint_arn.rpartition(":")
         return f"{head}:{self._source}"
+
+
+def endpoint_name_of(spec: HostSpec) -> str:
+    """The endpoint of a model whose version is looked up, as `SageMakerHost.spec` has it."""
+    kind, _, name = spec.model_version.partition("/")
+    if kind == "endpoint":
+        return name
+    if spec.options.get("endpoint_name"):
+        return str(spec.options["endpoint_name"])
+    project = spec.project[: _LONGEST_ENDPOINT_NAME - 13].rstrip("-")
+    return f"lfv-{project}-{_digest(spec.model_version)}"
 
 
 def _digest(content: object) -> str:

@@ -26,7 +26,7 @@ _LONGEST_NAME = 63
 #: The names of lfv's training jobs: the project and the time.
 JOB_NAME = re.compile(r"(?P<project>.+)-\d{14}")
 
-_TRAINING = {
+TRAINING = {
     "Completed": ModelStatus.TRAINED,
     "Failed": ModelStatus.TRAINING_FAILED,
     "Stopped": ModelStatus.TRAINING_FAILED,
@@ -169,7 +169,7 @@ def _training_job(account: Account, name: str) -> SourceFacts:
     return SourceFacts(
         arn=str(found["TrainingJobArn"]),
         created_at=utc(found.get("CreationTime")),
-        status=_TRAINING.get(str(found.get("TrainingJobStatus")), ModelStatus.TRAINING),
+        status=TRAINING.get(str(found.get("TrainingJobStatus")), ModelStatus.TRAINING),
         message=str(found.get("FailureReason") or ""),
         algorithm=str((found.get("AlgorithmSpecification") or {}).get("AlgorithmName") or ""),
         data_url=str((found.get("ModelArtifacts") or {}).get("S3ModelArtifacts") or ""),
@@ -192,7 +192,7 @@ def _package(account: Account, name: str) -> SourceFacts:
     return SourceFacts(
         arn=str(found["ModelPackageArn"]),
         created_at=utc(found.get("CreationTime")),
-        status=_TRAINING.get(str(found.get("ModelPackageStatus")), ModelStatus.TRAINING),
+        status=TRAINING.get(str(found.get("ModelPackageStatus")), ModelStatus.TRAINING),
         message=_package_failure(found),
         package=str(found["ModelPackageArn"]),
     )

@@ -1,0 +1,60 @@
+"""The models of an account: the trainings by lfv, and whether an endpoint hosts them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from lfv.client.hosts.protocol import HostSpec
+from lfv.client.hosts.sagemaker.account import STATUSES, Account, utc
+from lfv.client.hosts.sagemaker.host import KIND, endpoint_name_of
+from lfv.client.hosts.sagemaker.source import JOB_NAME, TRAINING
+from lfv.formats.status import ModelStatus
+
+
+@dataclass(frozen=True)
+class TrainedJob:
+    """A training job `PROJECT-` and 14 digits; `version` is what ``--model-version`` takes."""
+
+    project: str
+    version: str
+    status: ModelStatus
+    arn: str
+    created_at: datetime | None
+
+
+def trained_jobs(
+    endpoint_url: str | None, region: str | None, *, project: str | None = None
+) -> list[TrainedJob]:
+    """The trainings of `project`, or of all: by project, the newest first. Raises HostError."""
+    account = Account(endpoint_url, region)
+    try:
+        arguments = {} if project is None else {"NameContains": project}
+        up = {
+            str(entry["EndpointName"]): str(entry.get("EndpointStatus", ""))
+            for entry in account.pages("list_endpoints", "Endpoints")
+        }
+        found = []
+        for job in account.pages("list_training_jobs", "TrainingJobSummaries", **arguments):
+            name = str(job["TrainingJobName"])
+            match = JOB_NAME.fullmatch(name)
+            if match is None or project not in {None, match["project"]}:
+                continue
+            version = f"training-job/{name}"
+            status = TRAINING.get(str(job.get("TrainingJobStatus")), ModelStatus.TRAINING)
+            endpoint = endpoint_name_of(HostSpec(KIND, match["project"], version))
+            if endpoint in up:
+                status = STATUSES.get(up[endpoint], ModelStatus.SYSTEM_UPDATING)
+            found.append(
+                TrainedJob(
+                    match["project"],
+                    version,
+                    status,
+                    str(job["TrainingJobArn"]),
+                    utc(job.get("CreationTime")),
+                )
+            )
+        found.sort(key=lambda one: one.version, reverse=True)
+        return sorted(found, key=lambda one: one.project)
+    finally:
+        account.close()

@@ -1,0 +1,86 @@
+"""What lfv has created in an account, found by its tags alone: no database is needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from lfv.client.hosting import ensure_stopped
+from lfv.client.hosts.protocol import HostSpec
+from lfv.client.hosts.sagemaker import account as tags
+from lfv.client.hosts.sagemaker.account import Account, utc
+from lfv.client.hosts.sagemaker.host import KIND, SageMakerHost
+
+#: Status of an endpoint that is gone and whose configuration or model is left, which costs nothing.
+GONE = "gone"
+
+
+@dataclass(frozen=True)
+class TaggedEndpoint:
+    """An endpoint of ours; `status` is SageMaker's word, or `GONE`."""
+
+    name: str
+    status: str
+    project: str = ""
+    run_id: str = ""
+    created_at: datetime | None = None
+
+
+def tagged_endpoints(endpoint_url: str | None, region: str | None) -> list[TaggedEndpoint]:
+    """Every endpoint that lfv created in the account and region, and those that left something.
+
+    Raises HostError.
+    """
+    account = Account(endpoint_url, region)
+    try:
+        found = {}
+        for entry in account.pages("list_endpoints", "Endpoints"):
+            marks = account.tags(str(entry["EndpointArn"]))
+            if marks.get(tags.CREATED_BY) == tags.CREATOR:
+                name = str(entry["EndpointName"])
+                found[name] = TaggedEndpoint(
+                    name=name,
+                    status=str(entry.get("EndpointStatus", "")),
+                    project=marks.get(tags.PROJECT, ""),
+                    run_id=marks.get(tags.RUN, ""),
+                    created_at=utc(entry.get("CreationTime")),
+                )
+        for marks in _marks_of_parts(account):
+            name = marks.get(tags.ENDPOINT, "")
+            if name and name not in found:
+                project, run_id = marks.get(tags.PROJECT, ""), marks.get(tags.RUN, "")
+                found[name] = TaggedEndpoint(name, GONE, project, run_id)
+        return sorted(found.values(), key=lambda one: one.name)
+    finally:
+        account.close()
+
+
+def delete_endpoint(
+    endpoint: TaggedEndpoint, endpoint_url: str | None, region: str | None, *, timeout: float
+) -> None:
+    """Delete an endpoint of ours and what belongs to it, and wait until it is gone.
+
+    Raises HostError, HostingError.
+    """
+    options = {"endpoint_name": endpoint.name}
+    project = endpoint.project or "unknown"
+    spec = HostSpec(KIND, project, f"endpoint/{endpoint.name}", endpoint_url, region, options)
+    host = SageMakerHost(spec)
+    try:
+        ensure_stopped(host, "delete-unknown", timeout=timeout)
+    finally:
+        host.close()
+
+
+def _marks_of_parts(account: Account) -> list[dict[str, str]]:
+    """The tags of configurations and models of ours."""
+    found = []
+    for kind, operation in (
+        ("EndpointConfig", "list_endpoint_configs"),
+        ("Model", "list_models"),
+    ):
+        for entry in account.pages(operation, f"{kind}s"):
+            marks = account.tags(str(entry[f"{kind}Arn"]))
+            if marks.get(tags.CREATED_BY) == tags.CREATOR:
+                found.append(marks)
+    return found

@@ -1,0 +1,69 @@
+"""Commands on a model that lives on SageMaker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lfv.client.hosts import HostSpec, Units, open_host
+from tests.support.endpoints import Endpoint, endpoint_in_thread
+from tests.support.sagemaker_standin import JOB, endpoint_name
+
+if TYPE_CHECKING:
+    from lfv_store import Store
+    from tests.cli.conftest import Lfv
+
+
+@pytest.fixture
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
+    with endpoint_in_thread("sagemaker") as endpoint:
+        yield endpoint
+
+
+def host_it(endpoint: Endpoint) -> None:
+    spec = HostSpec("sagemaker", "parts", "latest", endpoint.url, None, dict(endpoint.options))
+    host = open_host(spec)
+    host.start(Units(1), "somebody")
+    host.close()
+
+
+def test_models_are_listed_with_whether_they_are_up(lfv: Lfv, endpoint: Endpoint) -> None:
+    place = ("--host", "sagemaker", "--endpoint-url", endpoint.url)
+    (shown,) = lfv("models", *place, "--json").json()
+    assert (shown["project"], shown["version"]) == ("parts", f"training-job/{JOB}")
+    assert shown["status"] == "TRAINED"
+    host_it(endpoint)
+    (shown,) = lfv("models", *place, "--project", "parts", "--json").json()
+    assert shown["status"] == "HOSTED"
+    assert lfv("models", *place, "--project", "others", "--json").json() == []
+
+
+def test_a_model_is_stopped(lfv: Lfv, endpoint: Endpoint) -> None:
+    place = ("--host", "sagemaker", "--endpoint-url", endpoint.url)
+    host_it(endpoint)
+    outcome = lfv("stop", "--project", "parts", *place)
+    assert outcome.status == 0, outcome.err
+    assert endpoint.leftovers == []
+    assert "was not hosted" in lfv("stop", "--project", "parts", *place).out
+
+
+def test_a_sweep_names_and_deletes_what_nobody_uses(
+    lfv: Lfv, endpoint: Endpoint, store: Store
+) -> None:
+    host_it(endpoint)
+    place = ("--host", "sagemaker", "--endpoint-url", endpoint.url)
+    outcome = lfv("sweep", *place)
+    assert outcome.status != 0
+    assert f"endpoint/{endpoint_name()}" in outcome.err
+    assert "InService" in outcome.err
+    assert lfv("sweep", *place, "--stop-unknown").status == 0
+    assert endpoint.leftovers == []
+
+
+def test_a_kind_of_host_that_is_unknown_is_said_so(lfv: Lfv) -> None:
+    outcome = lfv("models", "--host", "telepathy")
+    assert outcome.status != 0
+    assert "telepathy" in outcome.err
+    assert "sagemaker" in outcome.err

@@ -1,0 +1,179 @@
+"""The same job with the model on a SageMaker endpoint: same records, same views, nothing left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.inspect_images import inspect_images, resume_inspection
+from lfv.client.errors import HostRejected, ModelNotFound
+from lfv.client.hosts import Units, open_host
+from lfv.client.hosts.protocol import HostSpec
+from lfv.run.errors import LimitReached
+from lfv.run.hosting.sweep import sweep
+from lfv.settings import get_settings
+from lfv_store import Store
+from tests.support.endpoints import Endpoint, endpoint_in_thread
+from tests.support.sagemaker_standin import JOB, MODEL, endpoint_name
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    with endpoint_in_thread("sagemaker") as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def home(home: Path, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, value in endpoint.environment.items():
+        monkeypatch.setenv(name, value)
+    return home
+
+
+def rows(store: Store, run_id: str) -> list[dict[str, Any]]:
+    """What does not differ between two places that answer alike."""
+    kept = ("line_number", "verdict", "is_anomalous", "confidence", "image_sha256", "error")
+    return [{name: row[name] for name in kept if name in row} for row in store.results.rows(run_id)]
+
+
+def test_the_same_records_as_with_lookout_for_vision(
+    images: Path, endpoint: Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = inspect_images(source=str(images), project="parts")
+    assert here.status == "completed"
+    assert here.model_version == f"training-job/{JOB}"
+    with endpoint_in_thread() as other:
+        for name, value in other.environment.items():
+            monkeypatch.setenv(name, value)
+        there = inspect_images(source=str(images), project="parts")
+    assert rows(store, here.run_id) == rows(store, there.run_id)
+    assert [run.host for run in store.runs.list()] == ["lookoutvision", "sagemaker"]
+    assert {hosting.status for hosting in store.hostings.list()} == {"stopped"}
+    assert endpoint.leftovers == []
+    assert len(endpoint.calls("StartModel", "ok")) == len(endpoint.calls("StopModel", "ok")) == 1
+
+
+def test_what_is_created_carries_the_run(images: Path, endpoint: Endpoint, store: Store) -> None:
+    summary = inspect_images(source=str(images), project="parts")
+    (made,) = endpoint.calls("StartModel", "ok")
+    tags = {tag["Key"]: tag["Value"] for tag in made["request"]["Tags"]}
+    assert tags["lfv:run"] == summary.run_id
+    assert tags["lfv:created-by"] == "lfv"
+
+
+def test_an_endpoint_of_somebody_else_is_used_and_left(
+    images: Path, endpoint: Endpoint, store: Store
+) -> None:
+    endpoint.script(hosted=True)
+    version = f"endpoint/{endpoint_name()}"
+    summary = inspect_images(source=str(images), project="parts", model_version=version)
+    assert summary.counts.inspected == 12
+    assert endpoint.status == "HOSTED"
+    assert endpoint.calls("StopModel") == []
+    (hosting,) = store.hostings.list()
+    assert store.models.get(hosting.model_id).key.model_arn.endswith(f":model/{MODEL}")
+
+
+def test_an_image_beyond_six_mib_has_its_error_before_the_start(
+    images: Path, endpoint: Endpoint, store: Store
+) -> None:
+    picture = min(images.iterdir())
+    picture.write_bytes(picture.read_bytes() + bytes(6 * 1024 * 1024))
+    summary = inspect_images(source=str(images), project="parts")
+    assert summary.counts.errors == 1
+    errors = [row["error"] for row in store.results.rows(summary.run_id) if row["error"]]
+    assert "6,291,456" in str(errors) or "image_too_large" in str(errors)
+    assert len(endpoint.asked()) == 11
+
+
+def test_a_run_on_sagemaker_is_resumed_there(
+    images: Path, endpoint: Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint.script(detect_seconds=0.4)
+    with pytest.raises(LimitReached):
+        inspect_images(source=str(images), project="parts", max_hosted_minutes=0.01)
+    endpoint.script(detect_seconds=0)
+    monkeypatch.setenv("LFV_HOST", "lookoutvision")  # the run knows where it belongs
+    summary = resume_inspection(store.runs.list()[0].run_id)
+    assert summary.counts.inspected == 12
+    assert endpoint.leftovers == []
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"project": "parts", "host_options": {"instance": "big"}}, HostRejected),
+        ({"project": "under_score"}, HostRejected),
+        ({"project": "unheard-of"}, ModelNotFound),
+        ({"project": "parts", "model_version": "model/none"}, ModelNotFound),
+        ({"project": "parts", "max_inference_units": 2}, HostRejected),
+    ],
+)
+def test_what_cannot_be_hosted_is_refused_before_anything_is_created(
+    images: Path, endpoint: Endpoint, store: Store, options: dict[str, Any], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        inspect_images(source=str(images), **options)
+    assert endpoint.leftovers == []
+    assert endpoint.calls("StartModel") == []
+
+
+# -- what nobody uses any more --
+
+
+def leave_an_endpoint(endpoint: Endpoint) -> None:
+    """An endpoint of lfv that no database knows of."""
+    spec = HostSpec("sagemaker", "parts", "latest", endpoint.url, None, dict(endpoint.options))
+    host = open_host(spec)
+    host.start(Units(1), "lost")
+    host.close()
+
+
+def test_a_sweep_finds_endpoints_of_ours_that_no_run_uses(endpoint: Endpoint, store: Store) -> None:
+    leave_an_endpoint(endpoint)
+    report = sweep(store, get_settings())
+    (found,) = report.unknown
+    assert (found.project, found.model_version) == ("parts", f"endpoint/{endpoint_name()}")
+    assert (found.status, found.stopped, report.clean) == ("InService", False, False)
+    assert endpoint.status == "HOSTED"
+    report = sweep(store, get_settings(), stop_unknown=True)
+    assert report.clean
+    assert endpoint.leftovers == []
+    assert sweep(store, get_settings()).unknown == ()
+
+
+def test_a_sweep_finds_what_a_lost_start_left(endpoint: Endpoint, store: Store) -> None:
+    endpoint.script(fail={"StartModel": ["AccessDeniedException"]})
+    with pytest.raises(Exception, match="AccessDenied"):
+        leave_an_endpoint(endpoint)
+    (found,) = sweep(store, get_settings()).unknown
+    assert found.status == "gone"
+    assert sweep(store, get_settings(), stop_unknown=True).clean
+    assert endpoint.leftovers == []
+
+
+def test_a_sweep_leaves_endpoints_of_others_alone(endpoint: Endpoint, store: Store) -> None:
+    endpoint.script(hosted=True)
+    assert sweep(store, get_settings(), stop_unknown=True).clean
+    assert endpoint.status == "HOSTED"
+
+
+def test_the_account_is_looked_into_when_it_is_asked_for(
+    endpoint: Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_an_endpoint(endpoint)
+    monkeypatch.setenv("LFV_HOST", "lookoutvision")
+    monkeypatch.delenv("LFV_ENDPOINT_URL")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER", endpoint.url)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("LFV_REGION", "us-east-1")
+    assert sweep(store, get_settings()).clean
+    report = sweep(store, get_settings(), account=True)
+    assert json.dumps([one.project for one in report.unknown]) == '["parts"]'
+    assert sweep(store, get_settings(), account=True, stop_unknown=True).clean
+    assert endpoint.leftovers == []

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -222,14 +222,9 @@ class Settings(BaseSettings):
         description="Least severe messages that commands write to stderr.",
     )
 
-    @field_validator("home", mode="after")
+    @field_validator("home", "backbone", "detector", mode="after")
     @classmethod
-    def _absolute_home(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
-
-    @field_validator("backbone", "detector", mode="after")
-    @classmethod
-    def _absolute_graph(cls, value: Path | None) -> Path | None:
+    def _absolute_path(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
 
     @field_validator("buckets", "host_options", "price_per_unit_hour", mode="before")
@@ -372,11 +367,7 @@ def child_environment(settings: Settings | None = None, **extra: str) -> dict[st
     defaults (so that command line options reach the child), then `extra`."""
     environment = dict(os.environ)
     if settings is not None:
-        for name, value in _variables(settings).items():
-            if value is None:
-                environment.pop(name, None)
-            else:
-                environment[name] = value
+        _tell(environment, settings)
     environment.update(extra)
     return environment
 
@@ -395,11 +386,15 @@ def _variables(settings: Settings) -> dict[str, str | None]:
 def use_in_process(settings: Settings) -> None:
     """Make what `settings` was told beyond its defaults the environment of this process, so that
     a flow run in it, and everything it starts, is told the same."""
+    _tell(os.environ, settings)
+
+
+def _tell(environment: MutableMapping[str, str], settings: Settings) -> None:
     for name, value in _variables(settings).items():
         if value is None:
-            os.environ.pop(name, None)
+            environment.pop(name, None)
         else:
-            os.environ[name] = value
+            environment[name] = value
 
 
 def use_prefect_api(url: str) -> None:

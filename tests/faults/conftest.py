@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from tests.support.endpoints import Endpoint, endpoint_in_process
+from tests.support.endpoints import HOSTS, Endpoint, endpoint_in_process
 from tests.support.launcher import Launcher, launcher_in
 from tests.support.prefect_server import PrefectServer, prefect_server
 from tests.support.proxy import Proxy, proxy_to
@@ -36,8 +36,14 @@ def launcher(
 
 
 @pytest.fixture
-def endpoint(tmp_path: Path) -> Iterator[Endpoint]:
-    with endpoint_in_process(tmp_path) as endpoint:
+def host_of_test(request: pytest.FixtureRequest) -> str:
+    """The kind of host whose stand-in the test runs on; see `pytest_generate_tests`."""
+    return str(getattr(request, "param", HOSTS[0]))
+
+
+@pytest.fixture
+def endpoint(tmp_path: Path, host_of_test: str) -> Iterator[Endpoint]:
+    with endpoint_in_process(tmp_path, host_of_test) as endpoint:
         yield endpoint
 
 
@@ -63,7 +69,12 @@ def scene(
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Each test runs on one of the databases by turns; with --both-databases, and where it is
-    marked so, on both."""
+    marked so, on both. One that is marked every_host runs on each kind of host, and with
+    --every-host all do."""
+    if "host_of_test" in metafunc.fixturenames:
+        every = metafunc.config.getoption("--every-host")
+        if every or metafunc.definition.get_closest_marker("every_host") is not None:
+            metafunc.parametrize("host_of_test", HOSTS, indirect=True)
     if "database_of_test" in metafunc.fixturenames:
         both = metafunc.config.getoption("--both-databases")
         marked = metafunc.definition.get_closest_marker("both_databases") is not None

@@ -15,6 +15,7 @@ from tests.support.waiting import wait_gone, wait_until
 BODY = Break("flows.inspect_images:detect_anomalies.submit", call=3)
 
 
+@pytest.mark.every_host
 @pytest.mark.both_databases
 def test_a_task_fails(scene: Scene) -> None:
     run = scene.inspect(breaks=[Break("tasks.detect_anomalies:detect_batch", call=2)])
@@ -45,6 +46,7 @@ def test_prefect_tries_the_flow_again(scene: Scene) -> None:
     scene.check_finished()
 
 
+@pytest.mark.every_host
 @pytest.mark.both_databases
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
@@ -92,6 +94,7 @@ def test_the_flow_times_out(scene: Scene) -> None:
     scene.check_finished()
 
 
+@pytest.mark.every_host
 @pytest.mark.both_databases
 def test_a_killed_run_leaves_the_stop_to_its_guard(scene: Scene) -> None:
     run = scene.inspect()
@@ -108,6 +111,7 @@ def test_a_killed_run_leaves_the_stop_to_its_guard(scene: Scene) -> None:
     scene.check_finished()
 
 
+@pytest.mark.every_host
 @pytest.mark.parametrize(
     "where",
     [
@@ -134,6 +138,7 @@ def test_a_run_killed_between_two_steps(scene: Scene, where: str) -> None:
     scene.check_finished()
 
 
+@pytest.mark.every_host
 @pytest.mark.both_databases
 def test_run_and_guard_killed_together_leave_the_stop_to_the_sweeper(scene: Scene) -> None:
     run = scene.inspect()

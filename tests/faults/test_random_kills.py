@@ -33,6 +33,7 @@ KILLS_PER_MANIFEST = 6
 _WAYS = {"SIGKILL": 6, "SIGKILL with guard": 2, "SIGTERM": 1, "SIGINT": 1, "SIGINT twice": 1}
 
 
+@pytest.mark.every_host
 @pytest.mark.timeout(0)
 def test_runs_killed_at_random(
     pytestconfig: pytest.Config,
@@ -40,13 +41,14 @@ def test_runs_killed_at_random(
     postgresql_server: PostgresServer,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
+    host_of_test: str,
 ) -> None:
     kills: int = pytestconfig.getoption("--kills")
     seed: int | None = pytestconfig.getoption("--kills-seed")
     if seed is None:
         seed = random.SystemRandom().randrange(1_000_000)
     with capsys.disabled():
-        print(f"\n{kills} kills, --kills-seed {seed}")  # noqa: T201 - asked for
+        print(f"\n{kills} kills on {host_of_test}, --kills-seed {seed}")  # noqa: T201 - asked for
 
     def campaign(number: int) -> dict[str, int]:
         name = f"campaign {number} of --kills-seed {seed}"
@@ -54,7 +56,8 @@ def test_runs_killed_at_random(
         place.mkdir()
         quota = kills // AT_ONCE + (number < kills % AT_ONCE)
         try:
-            return Campaign(place, launcher, postgresql_server, f"{seed}-{number}").kill(quota)
+            found = Campaign(place, launcher, postgresql_server, host_of_test, f"{seed}-{number}")
+            return found.kill(quota)
         except BaseException as error:
             raise AssertionError(f"{name}: {error}") from error
 
@@ -70,8 +73,14 @@ class Campaign:
     """Kills runs over one manifest after the other, on the two databases by turns."""
 
     def __init__(
-        self, folder: Path, launcher: Launcher, postgresql: PostgresServer, seed: str
+        self,
+        folder: Path,
+        launcher: Launcher,
+        postgresql: PostgresServer,
+        host: str,
+        seed: str,
     ) -> None:
+        self._host = host
         self._folder = folder
         self._launcher = launcher
         self._postgresql = postgresql
@@ -96,7 +105,7 @@ class Campaign:
         number: int,
         enter: Callable[[AbstractContextManager[object]], object],
     ) -> Scene:
-        endpoint = enter(endpoint_in_process(folder))
+        endpoint = enter(endpoint_in_process(folder, self._host))
         assert isinstance(endpoint, Endpoint)
         endpoint.script(detect_seconds=0.05, start_seconds=0.2, stop_seconds=0.2)
         url: object = f"sqlite:///{folder / 'store.db'}"

@@ -9,6 +9,7 @@ from tests.support.scene import Scene
 from tests.support.waiting import wait_until
 
 
+@pytest.mark.every_host
 def test_a_start_whose_answer_is_lost_is_one_start(scene: Scene) -> None:
     scene.endpoint.script(fail={"StartModel": ["lost"]}, start_seconds=1)
     scene.inspect().finish()
@@ -17,6 +18,7 @@ def test_a_start_whose_answer_is_lost_is_one_start(scene: Scene) -> None:
     scene.check_finished()
 
 
+@pytest.mark.every_host
 def test_a_start_without_an_answer_takes_effect_later(scene: Scene) -> None:
     refused = ["ThrottlingException"] * 1000  # else the second attempt would be the start
     scene.endpoint.script(fail={"StartModel": ["late", *refused]})
@@ -32,6 +34,7 @@ def test_a_start_without_an_answer_takes_effect_later(scene: Scene) -> None:
     scene.check_finished()
 
 
+@pytest.mark.every_host
 @pytest.mark.parametrize("killed", [False, True], ids=["", "killed"])
 def test_a_stop_that_fails_is_repeated(scene: Scene, killed: bool) -> None:
     scene.endpoint.script(fail={"StopModel": ["InternalServerException"] * 5})
@@ -49,6 +52,7 @@ def test_a_stop_that_fails_is_repeated(scene: Scene, killed: bool) -> None:
     scene.check_finished()
 
 
+@pytest.mark.every_host
 def test_a_stop_that_keeps_failing_is_the_sweepers_job(scene: Scene) -> None:
     scene.endpoint.script(fail={"StopModel": ["AccessDeniedException"] * 1000})
     run = scene.inspect()

@@ -91,6 +91,10 @@ class Endpoint:
         wait_until(lambda: len(self.calls(operation)) >= number)
 
 
+#: The kinds of host that have a stand-in; the first is the one of most tests.
+HOSTS = ("lookoutvision", "sagemaker")
+
+
 @dataclass(frozen=True)
 class StandIn:
     """How the stand-in for a kind of host is run: its module's name, and what hosts need."""

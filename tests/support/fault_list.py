@@ -6,6 +6,7 @@ docs/faults.md from it.
 
 from __future__ import annotations
 
+import ast
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -332,16 +333,20 @@ tests it names, with real processes, on SQLite and PostgreSQL.  After each, four
   default settings four for each inference unit);
 - the audit log verifies.
 
+"Hosts" says where: on Lookout for Vision's API, or on that and every other kind of host (SageMaker),
+where nothing that the run created may be left over either.
+
 "How long" counts from the fault to an accepted StopModel, with the default settings and a service
 that answers at once.  From there on the service takes its own time, which it bills or not.
 
-| fault | what happens | stopped by | how long the model stays up at most | test |
-|---|---|---|---|---|
+| fault | what happens | stopped by | how long the model stays up at most | hosts | test |
+|---|---|---|---|---|---|
 """
 
 _TAIL = """
 `make faults` runs the whole suite, with more runs killed at random moments
-(`pytest tests/faults --kills 500 --kills-seed 7`).
+(`pytest tests/faults --kills 500 --kills-seed 7`). With `--every-host`, every fault is brought
+about on every kind of host.
 
 ## What is not covered
 
@@ -370,12 +375,26 @@ def bound(name: str) -> float:
     return tested
 
 
+def on_every_host() -> set[str]:
+    """The tests that run on each kind of host, as "file::function"."""
+    found = set()
+    for path in TESTS.glob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and any(
+                "every_host" in ast.unparse(mark) for mark in node.decorator_list
+            ):
+                found.add(f"{path.name}::{node.name}")
+    return found
+
+
 def page() -> str:
     """docs/faults.md."""
     rows = []
+    marked = on_every_host()
     for fault in FAULTS.values():
         tests = "<br>".join(f"`{name.partition('::')[2]}`" for name in fault.tests)
-        cells = (fault.what, fault.happens, fault.stopped_by, fault.longest, tests)
+        hosts = "every" if any(name in marked for name in fault.tests) else "Lookout for Vision"
+        cells = (fault.what, fault.happens, fault.stopped_by, fault.longest, hosts, tests)
         rows.append(f"| {' | '.join(cells)} |\n")
     return _HEAD + "".join(rows) + _TAIL
 

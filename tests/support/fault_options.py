@@ -19,8 +19,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="bring about every fault on SQLite and on PostgreSQL, not on one of them by turns",
     )
+    group.addoption(
+        "--every-host",
+        action="store_true",
+        help="bring about every fault on every kind of host, not only those marked so",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
+    """Make the markers known."""
+    config.addinivalue_line("markers", "every_host: runs on each kind of host")
     config.addinivalue_line("markers", "both_databases: always runs on SQLite and PostgreSQL")

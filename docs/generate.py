@@ -1,4 +1,4 @@
-"""Write the reference pages that follow from the code: settings, commands, API coverage.
+"""Write the reference pages that follow from the code: settings, commands, API, errors.
 
 python docs/generate.py            write them
 python docs/generate.py --check    exit status 1 when one of them is not what it should be
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any, get_args, get_origin
 import typer
 
 DOCS = Path(__file__).parent
+ERRORS = DOCS / "errors.toml"
 NOTE = "<!-- Written by docs/generate.py; change the code, then run `make docs`. -->\n"
 
 
@@ -176,10 +178,55 @@ def api_coverage_page() -> str:
     return f"{NOTE}{page()}"
 
 
+_ERRORS = (
+    "Every error is one sentence: what is wrong, and the next step. The code is stored with the "
+    "inspection (`error_code` in the views) and does not change between releases. *Repeated*: it "
+    "may pass by itself, so runs repeat the call."
+)
+
+
+def error_classes() -> dict[str, type[Exception]]:
+    """The classes that are raised, by their code or, where they have none, by their name."""
+    from lfv.client import errors as _client  # noqa: F401  (defines subclasses)
+    from lfv.formats.errors import LfvError
+    from lfv.run.errors import InspectionError
+    from lfv_store.errors import StoreError
+
+    found: dict[str, type[Exception]] = {}
+    waiting: list[type[Exception]] = [LfvError, InspectionError, StoreError]
+    while waiting:
+        kind = waiting.pop()
+        below = kind.__subclasses__()
+        waiting += below
+        if not below and kind.__module__.endswith(".errors"):
+            found[getattr(kind, "code", kind.__name__)] = kind
+    return found
+
+
+def errors_page() -> str:
+    """Every error with its cause and the way out, in the order of `errors.toml`."""
+    classes = error_classes()
+    told = tomllib.loads(ERRORS.read_text(encoding="utf-8"))
+    lines = [
+        NOTE,
+        "# Errors",
+        "",
+        _ERRORS,
+        "| error | cause | way out | repeated |",
+        "|---|---|---|---|",
+    ]
+    for name, texts in told.items():
+        repeated = "yes" if getattr(classes.get(name), "retryable", False) else ""
+        cells = (f"`{name}`", _cell(texts["cause"]), _cell(texts["way_out"]), repeated)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
 PAGES: Mapping[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "cli.md": cli_page,
     "api-coverage.md": api_coverage_page,
+    "errors.md": errors_page,
 }
 
 

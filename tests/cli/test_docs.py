@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
+import re
 import shlex
+import tomllib
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,8 @@ import typer
 from lfv.cli.main import app
 from lfv.settings import Settings
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +43,7 @@ def commands(group: Any, path: str = "lfv") -> Iterator[tuple[str, Any]]:
 COMMANDS = dict(commands(typer.main.get_command(app)))
 
 
-@pytest.mark.parametrize("name", ["settings.md", "cli.md"])
+@pytest.mark.parametrize("name", ["settings.md", "cli.md", "errors.md"])
 def test_a_generated_page_is_up_to_date(generate: Any, name: str) -> None:
     assert (DOCS / name).read_text(encoding="utf-8") == generate.PAGES[name](), "run `make docs`"
 
@@ -85,3 +90,30 @@ def test_every_setting_has_a_line() -> None:
     page = (DOCS / "settings.md").read_text(encoding="utf-8")
     for name in Settings.model_fields:
         assert f"`LFV_{name.upper()}`" in page
+
+
+def codes_in_the_code() -> set[str]:
+    """The codes that are given to a line or an image without a class of their own."""
+    named = {"LineError": 0, "_problem": 1, "BadLine": 2}
+    found = set()
+    for path in chain(*((ROOT / top).rglob("*.py") for top in ("lfv", "flows", "tasks"))):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call):
+                continue
+            given = [one.value for one in node.keywords if one.arg in {"code", "error_code"}]
+            place = named.get(getattr(node.func, "id", ""))
+            if place is not None:
+                given += node.args[place : place + 1]
+            values = [one.value for one in given if isinstance(one, ast.Constant)]
+            found |= {value for value in values if re.fullmatch(r"[a-z0-9_]+", str(value))}
+    return found
+
+
+def test_every_error_has_its_cause_and_its_way_out(generate: Any) -> None:
+    told = tomllib.loads(generate.ERRORS.read_text(encoding="utf-8"))
+    codes = codes_in_the_code()
+    assert {"json_invalid", "label_missing", "same_image_failed"} <= codes
+    assert set(told) == set(generate.error_classes()) | codes
+    for name, texts in told.items():
+        assert set(texts) == {"cause", "way_out"}, name
+        assert all(text.endswith(".") for text in texts.values()), name

@@ -17,7 +17,7 @@ from lfv.engine.errors import ArtifactError
 from lfv.engine.model import Judgement, Model, TrainedModel
 from lfv.engine.pixel_head import class_shares
 from lfv.engine.plugins import DETECTOR, detector_plugin
-from lfv.engine.types import PredictedAnomaly, Prediction
+from lfv.formats.answers import BACKGROUND, Anomaly, DetectAnomalyResult
 from lfv.formats.masks import parse_color
 
 
@@ -72,7 +72,7 @@ class Predictor:
         if not (0 < self._threshold < 1 and 0 <= prediction.confidence <= 1):
             raise ArtifactError("The model's answers have no confidence between 0 and 1.")
 
-    def predict(self, body: bytes) -> Prediction:
+    def predict(self, body: bytes) -> DetectAnomalyResult:
         """Judge one image.
 
         Args:
@@ -89,28 +89,28 @@ class Predictor:
         with self._pools.limit(limits=self._threads, user_api="blas"):
             return self._answer(self._judge(decode_at))
 
-    def _answer(self, judgement: Judgement) -> Prediction:
+    def _answer(self, judgement: Judgement) -> DetectAnomalyResult:
         probability = judgement.probability
         is_anomalous = probability >= self._threshold
         confidence = probability if is_anomalous else 1 - probability
         if judgement.classes is None:
-            return Prediction(is_anomalous, confidence)
-        return Prediction(
+            return DetectAnomalyResult(is_anomalous, confidence)
+        return DetectAnomalyResult(
             is_anomalous,
             confidence,
             self._anomalies(judgement.classes),
             self._mask(judgement.classes),
         )
 
-    def _anomalies(self, classes: NDArray[np.uint8]) -> tuple[PredictedAnomaly, ...]:
+    def _anomalies(self, classes: NDArray[np.uint8]) -> tuple[Anomaly, ...]:
         shares = class_shares(classes, len(self.anomaly_types) + 1)
         found = [
-            PredictedAnomaly(name, share, color)
+            Anomaly(name, float(share), color)
             for (name, color), share in zip(self.anomaly_types, shares[1:], strict=True)
             if share > 0
         ]
-        found.sort(key=lambda anomaly: -anomaly.area)
-        return (PredictedAnomaly("background", shares[0], self.background_color), *found)
+        found.sort(key=lambda anomaly: -anomaly.total_percentage_area)
+        return (Anomaly(BACKGROUND, float(shares[0]), self.background_color), *found)
 
     def _mask(self, classes: NDArray[np.uint8]) -> bytes:
         image = Image.fromarray(classes, "P")

@@ -16,14 +16,13 @@ from lfv.engine.types import (
     Curve,
     EvaluatedImage,
     JudgedImage,
-    PredictedAnomaly,
-    Prediction,
     Progress,
     TrainingFindings,
     TrainingImage,
     TrainingOptions,
     TrainingOutcome,
 )
+from lfv.formats.answers import DetectAnomalyResult
 
 
 class LoadedModel(Protocol):
@@ -37,7 +36,7 @@ class LoadedModel(Protocol):
     def height(self) -> int:
         """Of the images it takes, in pixels."""
 
-    def predict(self, body: bytes) -> Prediction:
+    def predict(self, body: bytes) -> DetectAnomalyResult:
         """Judge one image, a PNG or JPEG of the model's dimensions.
 
         Raises:
@@ -88,8 +87,6 @@ __all__ = [
     "ImageRejected",
     "JudgedImage",
     "LoadedModel",
-    "PredictedAnomaly",
-    "Prediction",
     "Progress",
     "TrainingError",
     "TrainingFindings",

@@ -226,7 +226,6 @@ def _findings(
     data = prepared.data
     result = evaluate(
         evaluated,
-        data.anomaly_types,
         training_images=len(data.images),
         out_of_fold=out_of_fold,
         threshold=model.threshold,

@@ -143,35 +143,12 @@ class TrainingOutcome:
     height: int
     anomaly_types: tuple[tuple[str, str], ...]
     """(name, ``'#RRGGBB'``) without background; empty for a classification model."""
-    f1: float
-    precision: float
-    recall: float
+    f1: float | None
+    """None where a figure is undefined, as precision is where nothing was called anomalous."""
+    precision: float | None
+    recall: float | None
     evaluated: tuple[EvaluatedImage, ...]
     evaluation: dict[str, Any]
     """Content of the EvaluationResult JSON file."""
     warnings: tuple[str, ...]
     findings: TrainingFindings | None = None
-
-
-@dataclass(frozen=True)
-class PredictedAnomaly:
-    """One element of DetectAnomalyResult's ``Anomalies``."""
-
-    name: str
-    area: float
-    """Fraction of the image, 0 to 1."""
-    color: str
-    """``'#RRGGBB'``, as painted in the mask."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The verdict on one image."""
-
-    is_anomalous: bool
-    confidence: float
-    """In that verdict, 0 to 1: 0.9 with ``is_anomalous`` false is a rather sure normal."""
-    anomalies: tuple[PredictedAnomaly, ...] = ()
-    """Segmentation models only: ``background`` first, then the types found, largest first."""
-    mask_png: bytes | None = None
-    """Segmentation models only: a PNG of the image's dimensions."""

@@ -29,6 +29,11 @@ def is_background(name: str) -> bool:
     return name.strip().casefold() in _BACKGROUND_NAMES
 
 
+def anomaly_score(is_anomalous: bool, confidence: float) -> float:
+    """From 0 (surely normal) to 1 (surely anomalous): `confidence` put on one scale."""
+    return confidence if is_anomalous else 1.0 - confidence
+
+
 @dataclass(frozen=True)
 class Anomaly:
     """One anomaly type found: its share of the image's area (0 to 1), its colour in the mask."""
@@ -71,7 +76,7 @@ class DetectAnomalyResult:
     @property
     def anomaly_score(self) -> float:
         """From 0 (surely normal) to 1 (surely anomalous): `confidence` put on one scale."""
-        return self.confidence if self.is_anomalous else 1.0 - self.confidence
+        return anomaly_score(self.is_anomalous, self.confidence)
 
     @classmethod
     def from_response(
@@ -111,7 +116,10 @@ class DetectAnomalyResult:
         )
 
     def to_response(self) -> dict[str, Any]:
-        """The answer in the API's own words, ready for JSON, without the mask's bytes."""
+        """The answer in the API's own words, ready for JSON, without the mask's bytes.
+
+        What is missing is `AnomalyMask`, which is bytes on the wire: `anomaly_mask`.
+        """
         if self.raw:
             return dict(self.raw)
         response: dict[str, Any] = {

@@ -3,8 +3,8 @@
 The figures and their names are those of Lookout for Vision's EvaluationResult file (developer
 guide, "Viewing performance metrics", "Reviewing the evaluation result", which prints its schema;
 "Improving your model" says what AIOU is: the average overlap of true and predicted masks).
-Anomalous is the positive class. What the guide leaves open is settled here, and in the same way by
-the service:
+Anomalous is the positive class. What the guide leaves open is settled here, for trainings and
+inspections alike:
 
 - ROC AUC and average precision rank images by `anomaly_score`; ties count half in the first, and
   as one threshold in the second. They are None where one class is missing.
@@ -12,6 +12,9 @@ the service:
 - Precision, recall and F1 of an anomaly type count images: those that have the type in truth, and
   those in whose answer it appears. AIOU is the mean, over the images that have the type in truth
   or answer, of the intersection of the two areas over their union.
+
+- The areas of a normal image are background all over, whatever mask it has. An anomalous image
+  without a mask, or whose mask shows nothing, says nothing about its areas and is left out there.
 
 Images are added one by one; what stays in memory is two numbers for each.
 """
@@ -27,7 +30,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lfv.formats.answers import BACKGROUND, DetectAnomalyResult
+from lfv.formats.answers import DetectAnomalyResult, is_background
 from lfv.formats.masks import TypeMap, read_mask
 
 
@@ -68,6 +71,19 @@ class Evaluation:
         As there, anomaly types are those of the true masks. What is undefined or not known
         (`training_images`, to whoever did not train the model) is None.
         """
+        return {
+            "Version": 1,
+            "EvaluationDetails": {
+                "ModelArn": model_arn,
+                "EvaluationEndTimestamp": _timestamp(ended_at),
+                "NumberOfTrainingImages": training_images,
+                "NumberOfTestingImages": self.images,
+            },
+            "AggregatedEvaluationResults": {"Metrics": self.to_metrics()},
+        }
+
+    def to_metrics(self) -> dict[str, Any]:
+        """`Metrics` of the EvaluationResult, in the order of the guide."""
         metrics: dict[str, Any] = {
             "ROCAUC": self.roc_auc,
             "AveragePrecision": self.average_precision,
@@ -87,16 +103,28 @@ class Evaluation:
                 }
                 for found in types
             ]
-        return {
-            "Version": 1,
-            "EvaluationDetails": {
-                "ModelArn": model_arn,
-                "EvaluationEndTimestamp": _timestamp(ended_at),
-                "NumberOfTrainingImages": training_images,
-                "NumberOfTestingImages": self.images,
-            },
-            "AggregatedEvaluationResults": {"Metrics": metrics},
-        }
+        return metrics
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Pixels of one anomaly type in one image: in truth, in the answer, in both."""
+
+    in_truth: int
+    in_answer: int
+    in_both: int
+
+
+def overlaps(types: Sequence[str], truth: TypeMap, answer: TypeMap) -> dict[str, Overlap]:
+    """By anomaly type; `truth` and `answer` hold 1 + index in `types`, 0 for background."""
+    size = len(types) + 1
+    pairs = np.bincount(
+        truth.ravel().astype(np.int64) * size + answer.ravel(), minlength=size * size
+    ).reshape(size, size)
+    return {
+        name: Overlap(int(pairs[index].sum()), int(pairs[:, index].sum()), int(pairs[index, index]))
+        for index, name in enumerate(types, 1)
+    }
 
 
 @dataclass
@@ -120,51 +148,53 @@ class Evaluator:
 
     def add(self, truth: bool, result: DetectAnomalyResult) -> None:
         """An image that is anomalous in truth, or not, and the model's answer about it."""
+        self.add_verdict(truth, result.is_anomalous, result.anomaly_score)
+
+    def add_verdict(self, truth: bool, is_anomalous: bool, anomaly_score: float) -> None:
+        """As `add`, without the rest of the answer."""
         self._truths.append(truth)
-        self._answers.append(result.is_anomalous)
-        self._scores.append(result.anomaly_score)
+        self._answers.append(is_anomalous)
+        self._scores.append(anomaly_score)
 
     def add_mask(
         self,
-        truth_png: bytes,
+        truth_png: bytes | None,
         truth_colors: Mapping[str, str],
         result: DetectAnomalyResult,
         size: tuple[int, int],
     ) -> None:
-        """The areas in truth against those of the answer; `size` is the image's (width, height).
+        """The areas of an anomalous image's mask, or of a normal image (None), against the answer.
 
-        An answer without a mask counts as one that found nothing. Raises ImageError's subclasses
-        for a mask that cannot be read.
+        An answer without a mask counts as one that found nothing. `size` is the image's
+        (width, height). Raises ImageError's subclasses for a mask that cannot be read.
         """
         answer_colors = {found.color.upper(): found.name for found in result.defects}
-        names = {*truth_colors.values(), *answer_colors.values()}
-        types = sorted(name for name in names if name.casefold() != BACKGROUND)
-        truth = read_mask(truth_png, truth_colors, types, size)
+        named = {*truth_colors.values(), *answer_colors.values()}
+        types = sorted(name for name in named if not is_background(name))
+        truth: TypeMap = np.zeros((size[1], size[0]), dtype=np.uint8)
+        if truth_png is not None:
+            truth = read_mask(truth_png, truth_colors, types, size)
+            if not truth.any():
+                return
         if result.anomaly_mask is None:
             answer: TypeMap = np.zeros_like(truth)
         else:
             answer = read_mask(result.anomaly_mask, answer_colors, types, size)
-        self._compare(types, truth, answer)
+        self.add_overlaps(overlaps(types, truth, answer))
 
-    def _compare(self, types: Sequence[str], truth: TypeMap, answer: TypeMap) -> None:
-        size = len(types) + 1
-        pairs = np.bincount(
-            truth.ravel().astype(np.int64) * size + answer.ravel(), minlength=size * size
-        ).reshape(size, size)
-        for index, name in enumerate(types, 1):
-            in_truth = int(pairs[index].sum())
-            in_answer = int(pairs[:, index].sum())
-            if not in_truth and not in_answer:
+    def add_overlaps(self, found: Mapping[str, Overlap]) -> None:
+        """The areas of one image, by anomaly type."""
+        for name, overlap in found.items():
+            union = overlap.in_truth + overlap.in_answer - overlap.in_both
+            if not union:
                 continue
             counts = self._types.setdefault(name, _TypeCounts())
-            both = int(pairs[index, index])
-            union = in_truth + in_answer - both
-            counts.intersection += both
+            counts.intersection += overlap.in_both
             counts.union += union
-            counts.ious.append(both / union)
-            counts.true_positives += bool(in_truth and in_answer)
-            counts.false_positives += not in_truth
-            counts.false_negatives += not in_answer
+            counts.ious.append(overlap.in_both / union)
+            counts.true_positives += bool(overlap.in_truth and overlap.in_answer)
+            counts.false_positives += not overlap.in_truth
+            counts.false_negatives += not overlap.in_answer
 
     def result(self) -> Evaluation:
         truths = np.frombuffer(self._truths, dtype=np.int8).astype(bool)

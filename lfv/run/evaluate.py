@@ -21,12 +21,13 @@ logger = logging.getLogger(__name__)
 def evaluate_run(run: Run, store: Store, reader: SourceReader) -> Evaluation | None:
     """The figures of a run; None when none of its lines is labelled.
 
-    Areas are compared where a line names a mask and the model answered with areas.  What a mask's
-    colours mean stands in the manifest only, so that is read again; where it is not to be had any
-    more, or a mask is not, the figures of the images come without those of the areas.
+    Areas are compared where the manifest has masks and the model answered with areas. What a mask's
+    colours mean stands in the manifest only, so that is read again; when it cannot be read any
+    more, or a mask cannot, the figures of the images come without those of the areas.
     """
     evaluator = Evaluator()
-    labelled = 0
+    labelled = compared = 0
+    false_alarms: list[StoredDetection] = []  # areas in normal images, which have no mask
     masks = _MaskedItems(run.source, reader)
     for stored in store.verdicts.candidates(run.run_id):
         if stored.expected_is_anomalous is None:
@@ -34,28 +35,38 @@ def evaluate_run(run: Run, store: Store, reader: SourceReader) -> Evaluation | N
         labelled += 1
         result = DetectAnomalyResult.from_response(stored.response)
         evaluator.add(stored.expected_is_anomalous, result)
-        if stored.expected_mask_ref is not None and result.is_segmentation:
+        if not stored.expected_is_anomalous:
+            if stored.has_mask and result.defects:
+                false_alarms.append(stored)
+        elif stored.expected_mask_ref is not None and result.is_segmentation:
             item = masks.at(stored.line_number)
             if item is not None:
-                _add_mask(evaluator, stored, item, store, reader)
+                compared += _add_mask(evaluator, stored, item, store, reader)
+    if compared:
+        for stored in false_alarms:
+            _add_mask(evaluator, stored, None, store, reader)
     return evaluator.result() if labelled else None
 
 
 def _add_mask(
     evaluator: Evaluator,
     stored: StoredDetection,
-    item: ManifestItem,
+    item: ManifestItem | None,
     store: Store,
     reader: SourceReader,
-) -> None:
+) -> bool:
+    """Compare the areas of one image, a normal one without `item`; whether that was possible."""
     answer_png = store.results.mask(stored.detection_id) if stored.has_mask else None
     result = DetectAnomalyResult.from_response(stored.response, mask=answer_png)
     try:
-        truth_png = reader.read_bytes(item.mask_ref or "")
-        size = check_image(answer_png or truth_png, MASK_LIMITS)
-        evaluator.add_mask(truth_png, item.mask_colors, result, (size.width, size.height))
+        truth_png = reader.read_bytes(item.mask_ref or "") if item is not None else None
+        size = check_image(answer_png or truth_png or b"", MASK_LIMITS)
+        colors = item.mask_colors if item is not None else {}
+        evaluator.add_mask(truth_png, colors, result, (size.width, size.height))
     except LfvError as error:
         logger.warning("the areas of line %d are not compared: %s", stored.line_number, error)
+        return False
+    return True
 
 
 class _MaskedItems:

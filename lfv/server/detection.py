@@ -58,15 +58,7 @@ class Detector:
             raise InvalidImageError(answer.head["rejected"])
         if "broke" in answer.head:
             raise InternalError(f"the model failed over this image: {answer.head['broke']}")
-        result: dict[str, Any] = {
-            "Source": {"Type": "direct"},
-            "IsAnomalous": answer.head["is_anomalous"],
-            "Confidence": answer.head["confidence"],
-        }
-        if "anomalies" in answer.head:
-            result["Anomalies"] = [
-                {"Name": name, "PixelAnomaly": {"TotalPercentageArea": area, "Color": color}}
-                for name, area, color in answer.head["anomalies"]
-            ]
+        result: dict[str, Any] = answer.head["answer"]
+        if "Anomalies" in result:
             result["AnomalyMask"] = answer.mask
         return result

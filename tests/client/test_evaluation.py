@@ -251,14 +251,20 @@ def test_an_answer_in_other_colours_than_the_truth() -> None:
 
 def test_a_type_that_is_in_no_true_mask_is_not_in_the_file() -> None:
     evaluator = Evaluator()
-    evaluator.add(True, answer(True, 0.9))
-    evaluator.add_mask(picture(rows("..")), COLORS, segmented(rows("d."), "dent"), (2, 1))
+    evaluator.add(False, answer(True, 0.9))
+    evaluator.add_mask(None, {}, segmented(rows("d."), "dent"), (2, 1))
     found = evaluator.result()
     assert [one.name for one in found.types] == ["dent"]
     document = found.to_evaluation_result(
         model_arn="arn", ended_at=datetime(2026, 1, 1, tzinfo=UTC)
     )
     assert "PixelAnomalyClassMetrics" not in document["AggregatedEvaluationResults"]["Metrics"]
+
+
+def test_a_mask_that_shows_nothing_says_nothing() -> None:
+    evaluator = Evaluator()
+    evaluator.add_mask(picture(rows("..")), COLORS, segmented(rows("d."), "dent"), (2, 1))
+    assert evaluator.result().types == ()
 
 
 def test_shape_of_the_result() -> None:

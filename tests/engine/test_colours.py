@@ -59,7 +59,7 @@ class Painted:
 def test_answers_and_masks_are_painted_in_the_model_s_colours() -> None:
     found = Predictor(Painted()).predict(b"")
     assert [a.color for a in found.anomalies] == ["#000000", "#FFFFFF"]
-    assert found.mask_png is not None
-    mask = np.asarray(Image.open(io.BytesIO(found.mask_png)).convert("RGB"))
+    assert found.anomaly_mask is not None
+    mask = np.asarray(Image.open(io.BytesIO(found.anomaly_mask)).convert("RGB"))
     assert mask[3, 5].tolist() == [255, 255, 255]
     assert mask.sum() == 3 * 255

@@ -170,7 +170,7 @@ def test_a_backbone_can_paint(folder: Path, tmp_path: Path) -> None:
     predictor = Predictor.load(tmp_path / "model")
     for image, seen in zip(test, outcome.evaluated, strict=True):
         verdict = predictor.predict(image.path.read_bytes())
-        found = {anomaly.name: anomaly.area for anomaly in verdict.anomalies[1:]}
+        found = {anomaly.name: anomaly.total_percentage_area for anomaly in verdict.anomalies[1:]}
         assert found == pytest.approx(dict(seen.areas), abs=1e-4)
 
 
@@ -209,8 +209,8 @@ def test_a_detector_becomes_a_model(make_plates: Make, tmp_path: Path) -> None:
         assert verdict.is_anomalous == seen.is_anomalous
         assert verdict.confidence == pytest.approx(seen.confidence, abs=1e-6)
         assert verdict.anomalies[0].name == "background"
-        assert verdict.mask_png is not None
-        with Image.open(io.BytesIO(verdict.mask_png)) as mask:
+        assert verdict.anomaly_mask is not None
+        with Image.open(io.BytesIO(verdict.anomaly_mask)) as mask:
             assert mask.size == (96, 80)
     assert outcome.findings is not None
     assert any("not trained here" in remark for remark in outcome.findings.remarks)
@@ -252,7 +252,7 @@ def test_detectors_that_give_verdicts_only(
     assert outcome.findings is not None
     assert any(told in remark for remark in outcome.findings.remarks)
     verdict = Predictor.load(tmp_path / "model").predict(images[0].path.read_bytes())
-    assert verdict.mask_png is None
+    assert verdict.anomaly_mask is None
 
 
 def test_a_detector_that_sees_nothing_is_called_that(make_plates: Make, tmp_path: Path) -> None:

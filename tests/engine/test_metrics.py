@@ -27,18 +27,6 @@ def test_one_class_has_no_auroc() -> None:
     assert np.isnan(metrics.auroc(np.ones(3, dtype=bool), np.arange(3.0)))
 
 
-def test_confusion() -> None:
-    counts = metrics.confusion(np.array([1, 1, 0, 0], bool), np.array([1, 0, 1, 0], bool))
-    assert (counts.precision, counts.recall, counts.f1) == (0.5, 0.5, 0.5)
-    empty = metrics.confusion(np.zeros(2, bool), np.zeros(2, bool))
-    assert (empty.precision, empty.recall, empty.f1) == (0.0, 0.0, 0.0)
-
-
-def test_average_precision_of_a_perfect_ranking() -> None:
-    truth = np.array([0, 0, 1, 1], bool)
-    assert metrics.average_precision(truth, np.arange(4.0)) == 1.0
-
-
 def test_calibration_error_of_what_is_calibrated() -> None:
     probability = RANDOM.random(20_000)
     truth = RANDOM.random(20_000) < probability

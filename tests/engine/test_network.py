@@ -341,11 +341,11 @@ def test_a_stored_network_paints_and_judges(trained: Plain, tmp_path: Path) -> N
     with_network(folder, tmp_path / "mask", some_network())
     painted = Predictor.load(tmp_path / "mask").predict(body)
     assert painted.confidence == plain.confidence
-    assert painted.mask_png != plain.mask_png
+    assert painted.anomaly_mask != plain.anomaly_mask
     stack = Stack(0.0, 1.0, 0.0, 1e-3, 1.0)
     with_network(folder, tmp_path / "verdict", some_network(stack=stack, share=0.0))
     judged = Predictor.load(tmp_path / "verdict").predict(body)
-    assert judged.mask_png == plain.mask_png
+    assert judged.anomaly_mask == plain.anomaly_mask
     assert (judged.is_anomalous, judged.confidence) != (plain.is_anomalous, plain.confidence)
 
 

@@ -163,7 +163,9 @@ def test_a_network_that_helps_is_kept_and_served_without_torch(
         "import sys; from pathlib import Path; from lfv.engine import Predictor; "
         f"body = Path({str(images[-1].path)!r}).read_bytes(); "
         f"said = Predictor.load(Path({str(tmp_path)!r})).predict(body); "
-        "print(said.is_anomalous, said.confidence, len(said.mask_png), 'torch' in sys.modules)"
+        "print(said.is_anomalous, said.confidence, len(said.anomaly_mask), 'torch' in sys.modules)"
     )
-    assert said.mask_png is not None
-    assert run_python(code) == f"{said.is_anomalous} {said.confidence} {len(said.mask_png)} False"
+    assert said.anomaly_mask is not None
+    assert (
+        run_python(code) == f"{said.is_anomalous} {said.confidence} {len(said.anomaly_mask)} False"
+    )

@@ -49,9 +49,9 @@ def test_cookies_by_few_masks(sample_data: Path, tmp_path: Path) -> None:
     assert outcome.evaluation["Details"]["AUROC"] >= 0.95
     assert outcome.evaluation["LabelEvaluationResults"][0]["Metrics"]["IoU"] >= 0.5
     verdict = Predictor.load(tmp_path).predict(rest[-1].path.read_bytes())
-    assert verdict.mask_png is not None
-    with Image.open(io.BytesIO(verdict.mask_png)) as mask:
+    assert verdict.anomaly_mask is not None
+    with Image.open(io.BytesIO(verdict.anomaly_mask)) as mask:
         assert mask.size == (outcome.width, outcome.height)
         colors = {color for _, color in mask.convert("RGB").getcolors() or []}
     assert colors <= {(0x23, 0xA4, 0x36), (255, 255, 255)}
-    assert np.isclose(sum(a.area for a in verdict.anomalies), 1.0)
+    assert np.isclose(sum(a.total_percentage_area for a in verdict.anomalies), 1.0)

@@ -75,7 +75,7 @@ def test_labels_alone(by_labels: tuple[Path, TrainingOutcome], make_plates: Make
     right = [v.is_anomalous == i.is_anomalous for v, i in zip(verdicts, images, strict=True)]
     assert np.mean(right) >= 0.9
     assert all(0.5 <= v.confidence <= 1 - 1 / 31 for v in verdicts)
-    assert all(v.anomalies == () and v.mask_png is None for v in verdicts)
+    assert all(v.anomalies is None and v.anomaly_mask is None for v in verdicts)
 
 
 def test_the_verdicts_evaluated_are_those_given(
@@ -99,10 +99,13 @@ def test_the_evaluation_result_has_the_original_keys(
     assert result["EvaluationDetails"]["NumberOfTestingImages"] == 16
     metrics = result["AggregatedEvaluationResults"]["Metrics"]
     assert metrics == {
-        "F1Score": outcome.f1,
+        "ROCAUC": metrics["ROCAUC"],
+        "AveragePrecision": metrics["AveragePrecision"],
         "Precision": outcome.precision,
         "Recall": outcome.recall,
+        "F1Score": outcome.f1,
     }
+    assert metrics["ROCAUC"] > 0.9
 
 
 def test_the_findings_are_plain_values(by_labels: tuple[Path, TrainingOutcome]) -> None:
@@ -142,19 +145,20 @@ def test_masks_with_two_types(by_masks: tuple[Path, TrainingOutcome], make_plate
     assert verdict.is_anomalous
     assert verdict.anomalies[0].name == "background"
     assert {a.name: a.color for a in verdict.anomalies[1:]} == dict(outcome.anomaly_types)
-    assert sum(a.area for a in verdict.anomalies) == pytest.approx(1.0)
-    assert verdict.mask_png is not None
-    with Image.open(io.BytesIO(verdict.mask_png)) as mask:
+    assert sum(a.total_percentage_area for a in verdict.anomalies) == pytest.approx(1.0)
+    assert verdict.anomaly_mask is not None
+    with Image.open(io.BytesIO(verdict.anomaly_mask)) as mask:
         assert (mask.format, mask.size) == ("PNG", (96, 80))
         pixels = np.asarray(mask.convert("RGB")).reshape(-1, 3)
     share = (pixels == (0xFF, 0x7F, 0x0E)).all(axis=1).mean()
     stain = next(a for a in verdict.anomalies if a.name == "stain")
-    assert share == pytest.approx(stain.area)
+    assert share == pytest.approx(stain.total_percentage_area)
 
 
 def test_normal_images_alone(make_plates: Make, tmp_path: Path) -> None:
     outcome = train(make_plates(20, 0), make_plates(8, 8, first=500), tmp_path)
-    assert outcome.evaluation["Details"]["AUROC"] >= 0.95
+    metrics = outcome.evaluation["AggregatedEvaluationResults"]["Metrics"]
+    assert metrics["ROCAUC"] >= 0.95
     assert any("no anomalous images" in warning for warning in outcome.warnings)
     assert Predictor.load(tmp_path).anomaly_types == ()
     found = train(make_plates(12, 0), [], tmp_path).findings

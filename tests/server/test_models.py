@@ -70,17 +70,6 @@ def test_longest_name(client: Any, service: Service) -> None:
     assert "EvaluationResult" not in described
 
 
-def test_figures_of_the_ranking() -> None:
-    """Worked out by hand: 4.5 of 9 pairs, and a third each of 1, 1/2 and 1/2."""
-    from lfv.server.jobs.evaluation import _average_precision, _roc_auc
-
-    scores = [(0.9, True), (0.8, False), (0.7, True), (0.7, False), (0.2, False), (0.1, True)]
-    anomalies = [score for score, label in scores if label]
-    normals = [score for score, label in scores if not label]
-    assert _roc_auc(anomalies, normals) == pytest.approx(0.5)
-    assert _average_precision(scores) == pytest.approx(2 / 3)
-
-
 def test_test_dataset_is_used(client: Any, service: Service, project: str) -> None:
     for kind, count in (("train", 4), ("test", 2)):
         lines = put_images(service, f"{project}/{kind}", count)
@@ -229,25 +218,6 @@ def test_undefined_figures_are_left_out(client: Any, service: Service, project: 
     result = json.loads((service.bucket / described["EvaluationResult"]["Key"]).read_text())
     metrics = result["AggregatedEvaluationResults"]["Metrics"]
     assert [metrics[name] for name in ("F1Score", "Precision", "Recall")] == [None] * 3
-
-
-def test_which_figures_are_defined() -> None:
-    from lfv.server.jobs.evaluation import performance
-
-    def told(*images: tuple[str, bool]) -> tuple[float | None, ...]:
-        refs = [f"s3://{BUCKET}/{number}" for number in range(len(images))]
-        lines = {ref: line(ref, label) for ref, (label, _) in zip(refs, images, strict=True)}
-        verdicts = [
-            {"source_ref": ref, "is_anomalous": called}
-            for ref, (_, called) in zip(refs, images, strict=True)
-        ]
-        figures = {"f1": 0.3, "precision": 0.2, "recall": 0.1}
-        return performance(lines, {**figures, "evaluated": verdicts})
-
-    assert told(("normal", False), ("anomaly", True)) == (0.3, 0.2, 0.1)
-    assert told(("normal", False), ("anomaly", False)) == (0.3, None, 0.1)
-    assert told(("normal", True)) == (0.3, 0.2, None)
-    assert told(("normal", False)) == (None, None, None)
 
 
 def mask_of(size: tuple[int, int]) -> bytes:

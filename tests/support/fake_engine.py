@@ -22,8 +22,6 @@ from lfv.engine.seam import (
     EvaluatedImage,
     ImageRejected,
     JudgedImage,
-    PredictedAnomaly,
-    Prediction,
     Progress,
     TrainingError,
     TrainingFindings,
@@ -31,6 +29,8 @@ from lfv.engine.seam import (
     TrainingOptions,
     TrainingOutcome,
 )
+from lfv.formats.answers import Anomaly, DetectAnomalyResult
+from lfv.formats.evaluation import Evaluator
 
 _FILE = "model.json"
 
@@ -82,7 +82,14 @@ def train(
         )
         for i in test or train
     )
-    metrics = {"Precision": 1.0, "Recall": 1.0}
+    evaluator = Evaluator()
+    for seen in evaluated:
+        evaluator.add_verdict(seen.is_anomalous_truth, seen.is_anomalous, float(seen.is_anomalous))
+    found = evaluator.result()
+    pixels = [
+        {"Precision": 1.0, "Recall": 1.0, "F1Score": 1.0, "AIOU": 0.5, "ClassName": name}
+        for name, _ in types
+    ]
     evaluation = {
         "Version": 1,
         "EvaluationDetails": {
@@ -90,13 +97,7 @@ def train(
             "NumberOfTestingImages": len(evaluated),
         },
         "AggregatedEvaluationResults": {
-            "Metrics": metrics
-            | {"F1Score": 1.0}
-            | {
-                "PixelAnomalyClassMetrics": [
-                    metrics | {"F1Score": 1.0, "AIOU": 0.5, "ClassName": name} for name, _ in types
-                ]
-            },
+            "Metrics": found.to_metrics() | {"PixelAnomalyClassMetrics": pixels},
         },
         "Details": {"Source": "made up"},
     }
@@ -113,8 +114,9 @@ def train(
             for i in test or train
         ),
     )
+    figures = (1.0, 0.75, 0.5) if found.f1 is not None else (None, None, None)
     warnings = ("A warning.",)
-    return TrainingOutcome(*size, types, 1.0, 0.75, 0.5, evaluated, evaluation, warnings, findings)
+    return TrainingOutcome(*size, types, *figures, evaluated, evaluation, warnings, findings)
 
 
 class _Model:
@@ -123,7 +125,7 @@ class _Model:
         self._types = document["types"]
         self.anomaly_types = tuple(tuple(pair) for pair in self._types)
 
-    def predict(self, body: bytes) -> Prediction:
+    def predict(self, body: bytes) -> DetectAnomalyResult:
         try:
             with Image.open(io.BytesIO(body)) as image:
                 image.load()
@@ -135,12 +137,12 @@ class _Model:
         assert isinstance(bright, int)
         is_anomalous = bright > 127
         if not self._types:
-            return Prediction(is_anomalous, 0.75, (), None)
-        found = [PredictedAnomaly("background", 0.75, "#FFFFFF")]
-        found += [PredictedAnomaly(n, 0.25, c) for n, c in self._types if is_anomalous]
+            return DetectAnomalyResult(is_anomalous, 0.75)
+        found = [Anomaly("background", 0.75, "#FFFFFF")]
+        found += [Anomaly(n, 0.25, c) for n, c in self._types if is_anomalous]
         mask = io.BytesIO()
         Image.new("RGB", (self.width, self.height), "white").save(mask, "PNG")
-        return Prediction(is_anomalous, 0.75, tuple(found), mask.getvalue())
+        return DetectAnomalyResult(is_anomalous, 0.75, tuple(found), mask.getvalue())
 
 
 def load(artifact: Path, *, threads: int = 1) -> _Model:

@@ -83,7 +83,6 @@ def recalibrate(
             )
     result = evaluate(
         evaluated,
-        data.anomaly_types,
         training_images=len(data.images),
         out_of_fold=not test,
         threshold=model.threshold,

@@ -55,23 +55,14 @@ def _answer(
         header = check_header(body, limits.image, (model.width, model.height))
         if CONTENT_TYPES[header.format] != content_type:
             return {"rejected": f"the image is {header.format}, not {content_type}"}, b""
-        prediction = model.predict(body)
+        result = model.predict(body)
     except ImageError as error:
         return {"rejected": str(error)}, b""
     except ImageRejected as error:
         return {"rejected": str(error)}, b""
     except Exception as error:  # noqa: BLE001 (one image must not end the unit)
         return {"broke": f"{type(error).__name__}: {error}"}, b""
-    mask = prediction.mask_png
-    head: dict[str, Any] = {
-        "is_anomalous": bool(prediction.is_anomalous),
-        "confidence": float(prediction.confidence),
-    }
-    if mask is not None:
-        head["anomalies"] = [
-            [anomaly.name, float(anomaly.area), anomaly.color] for anomaly in prediction.anomalies
-        ]
-    return head, mask or b""
+    return {"answer": result.to_response()}, result.anomaly_mask or b""
 
 
 if __name__ == "__main__":

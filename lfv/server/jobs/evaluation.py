@@ -8,8 +8,7 @@ TrainingReport-PROJECT-VERSION/           ours: the training report, a page for 
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -44,15 +43,11 @@ def write_evaluation(
     with manifest.open("wb") as file:
         for line in _lines(model, lines, trained["evaluated"], ended):
             file.write(line + b"\n")
-    result.write_bytes(
-        orjson.dumps(_document(model, lines, trained, ended), option=orjson.OPT_INDENT_2)
-    )
+    result.write_bytes(orjson.dumps(_document(model, trained, ended), option=orjson.OPT_INDENT_2))
     return manifest, result
 
 
-def _document(
-    model: Model, lines: Mapping[str, str], trained: Mapping[str, Any], ended: str
-) -> dict[str, Any]:
+def _document(model: Model, trained: Mapping[str, Any], ended: str) -> dict[str, Any]:
     """The schema of the developer guide, "Reviewing the evaluation result".
 
     What the original did not have is under ``Details``.
@@ -74,83 +69,10 @@ def _document(
             "NumberOfTestingImages": counted["NumberOfTestingImages"],
         },
         "AggregatedEvaluationResults": {
-            "Metrics": _figures(lines, trained, aggregated["Metrics"]),
+            "Metrics": aggregated["Metrics"],
         },
         "Details": details,
     }
-
-
-def _figures(
-    lines: Mapping[str, str], trained: Mapping[str, Any], measured: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The figures of the original; null where one is undefined.
-
-    ``measured`` are the engine's; a ranking it does not give.
-    """
-    ranked = []
-    for image in trained["evaluated"]:
-        sure = image["confidence"]
-        score = sure if image["is_anomalous"] else 1 - sure
-        ranked.append((score, _is_anomaly(lines[image["source_ref"]])))
-    anomalies = [score for score, is_anomaly in ranked if is_anomaly]
-    normals = [score for score, is_anomaly in ranked if not is_anomaly]
-    defined = _defined(lines, trained)
-    figures: dict[str, Any] = {
-        "ROCAUC": _roc_auc(anomalies, normals) if anomalies and normals else None,
-        "AveragePrecision": _average_precision(ranked) if anomalies else None,
-        **{name: measured[name] if defined[name] else None for name in defined},
-    }
-    if "PixelAnomalyClassMetrics" in measured:
-        figures["PixelAnomalyClassMetrics"] = measured["PixelAnomalyClassMetrics"]
-    return figures
-
-
-def performance(
-    lines: Mapping[str, str], trained: Mapping[str, Any]
-) -> tuple[float | None, float | None, float | None]:
-    """F1, precision and recall; None where one is undefined."""
-    defined = _defined(lines, trained)
-    return (
-        trained["f1"] if defined["F1Score"] else None,
-        trained["precision"] if defined["Precision"] else None,
-        trained["recall"] if defined["Recall"] else None,
-    )
-
-
-def _defined(lines: Mapping[str, str], trained: Mapping[str, Any]) -> dict[str, bool]:
-    """Precision is a share of the images called anomalous, recall of those that are: of any."""
-    evaluated = trained["evaluated"]
-    called = any(image["is_anomalous"] for image in evaluated)
-    there = any(_is_anomaly(lines[image["source_ref"]]) for image in evaluated)
-    return {"Precision": called, "Recall": there, "F1Score": called or there}
-
-
-def _is_anomaly(line: str) -> bool:
-    return bool(stored_entry(line).item.is_anomalous)
-
-
-def _roc_auc(anomalies: Sequence[float], normals: Sequence[float]) -> float:
-    """How often an anomaly scores above a normal image; a tie is half."""
-    ordered = sorted(normals)
-    wins = sum(
-        (bisect_left(ordered, score) + bisect_right(ordered, score)) / 2 for score in anomalies
-    )
-    return wins / (len(anomalies) * len(normals))
-
-
-def _average_precision(ranked: Iterable[tuple[float, bool]]) -> float:
-    """Mean precision at each rise in recall; images of one score come in together."""
-    by_score: dict[float, list[bool]] = {}
-    for score, is_anomaly in ranked:
-        by_score.setdefault(score, []).append(is_anomaly)
-    seen = found = 0
-    area = 0.0
-    for score in sorted(by_score, reverse=True):
-        seen += len(by_score[score])
-        here = sum(by_score[score])
-        found += here
-        area += here * found / seen
-    return area / found if found else 0.0
 
 
 def _lines(

@@ -81,9 +81,9 @@ def _train(job: dict[str, Any], answers: IO[bytes]) -> dict[str, Any]:
             "width": outcome.width,
             "height": outcome.height,
             "anomaly_types": outcome.anomaly_types,
-            "f1": float(outcome.f1),
-            "precision": float(outcome.precision),
-            "recall": float(outcome.recall),
+            "f1": outcome.f1,
+            "precision": outcome.precision,
+            "recall": outcome.recall,
             "evaluated": [
                 {
                     "source_ref": image.source_ref,

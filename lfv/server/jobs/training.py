@@ -23,7 +23,7 @@ from lfv.server.database import Transaction
 from lfv.server.errors import BucketError, NotFoundError
 from lfv.server.home import DISK_FULL, is_disk_full
 from lfv.server.jobs.context import JobContext
-from lfv.server.jobs.evaluation import performance, publish, write_evaluation
+from lfv.server.jobs.evaluation import publish, write_evaluation
 from lfv.server.jobs.fetch import Fetched, FetchedImage, NoSpaceError, fetch
 from lfv.server.jobs.page import FOLDER
 from lfv.server.recording import ServiceEndingError
@@ -167,7 +167,8 @@ class Trainings:
             keys = publish(context.buckets, model, *files, artifact / FOLDER)
         except BucketError as error:
             notes.append(f"The evaluation files could not be written: {error}.")
-        evaluation = Evaluation(*performance(lines, trained), ended, *keys)
+        figures = (trained["f1"], trained["precision"], trained["recall"])
+        evaluation = Evaluation(*figures, ended, *keys)
         message = " ".join(["Training completed.", *filter(None, notes)])
         return _End(ModelEvent.TRAINING_ENDED, message, evaluation)
 

@@ -372,29 +372,29 @@ def child_environment(settings: Settings | None = None, **extra: str) -> dict[st
     return environment
 
 
-def _variables(settings: Settings) -> dict[str, str | None]:
-    """The variables that give `settings` what it was told; None: the variable may not be set."""
-    variables: dict[str, str | None] = {}
-    for name in sorted(settings.model_fields_set):
-        value = getattr(settings, name)
-        if isinstance(value, dict):
-            value = ",".join(f"{key}={item}" for key, item in value.items())
-        variables[ENV_PREFIX + name.upper()] = None if value is None else str(value)
-    return variables
-
-
 def use_in_process(settings: Settings) -> None:
-    """Make what `settings` was told beyond its defaults the environment of this process, so that
-    a flow run in it, and everything it starts, is told the same."""
+    """Put `settings` into the environment of this process, for flow runs in it and its children."""
     _tell(os.environ, settings)
 
 
 def _tell(environment: MutableMapping[str, str], settings: Settings) -> None:
-    for name, value in _variables(settings).items():
+    """Set the variables that `settings` differ from the defaults in; remove those of no value."""
+    for name in sorted(settings.model_fields_set):
+        value = getattr(settings, name)
+        if isinstance(value, dict):
+            value = ",".join(f"{key}={item}" for key, item in value.items())
         if value is None:
-            environment.pop(name, None)
+            environment.pop(ENV_PREFIX + name.upper(), None)
         else:
-            environment[name] = value
+            environment[ENV_PREFIX + name.upper()] = str(value)
+
+
+def keep_local_traffic_off_proxies() -> None:
+    """Let this process and its children reach this machine without a proxy."""
+    given = os.environ.get("no_proxy", os.environ.get("NO_PROXY", ""))
+    if given != "*":
+        hosts = f"{given},localhost,127.0.0.1,::1".lstrip(",")
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = hosts
 
 
 def use_prefect_api(url: str) -> None:

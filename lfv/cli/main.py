@@ -79,6 +79,7 @@ def lfv(
     invocation = context.find_object(Invocation)
     if invocation is not None:
         invocation.debug = debug
+    _use_no_proxy_on_this_machine()
     _warn_of_unknown_variables()
 
 
@@ -133,6 +134,12 @@ def _is_wrong_usage(error: Exception) -> bool:
     from lfv.settings import LfvSettingsError
 
     return isinstance(error, WrongUsage | LfvSettingsError)
+
+
+def _use_no_proxy_on_this_machine() -> None:
+    from lfv.settings import keep_local_traffic_off_proxies
+
+    keep_local_traffic_off_proxies()
 
 
 def _warn_of_unknown_variables() -> None:

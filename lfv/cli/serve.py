@@ -99,9 +99,10 @@ def serve(
         graph_mib=graph_mib,
         network=network or None,
     )
+    from lfv.run.embedded_service import service_options
     from lfv.server.errors import OptionsError
     from lfv.server.imports import import_models
-    from lfv.server.options import Limits, ServeOptions, parse_bucket, read_credentials
+    from lfv.server.options import options_from, parse_bucket, read_credentials
     from lfv.server.service import run
 
     home = home or settings.service_home
@@ -110,28 +111,28 @@ def serve(
     logging.getLogger("lfv.server").setLevel(logging.INFO)
     settings.embedded_bucket.mkdir(parents=True, exist_ok=True)
     try:
-        options = ServeOptions(
-            home=home,
-            host=host,
-            port=port,
-            buckets={
-                **settings.bucket_folders,
-                **dict(parse_bucket(text) for text in bucket or ()),
-            },
-            s3=not no_s3,
-            s3_endpoint_url=settings.s3_endpoint_url,
-            credentials=read_credentials(credentials_file) if credentials_file else {},
-            tls_certificate=tls_certificate,
-            tls_key=tls_key,
-            open_metrics=open_metrics,
-            account_id=account_id,
-            ready_file=ready_file,
-            exit_when_unused=exit_when_unused,
-            backbone=settings.backbone,
-            detector=settings.detector,
-            graph_mib=settings.graph_mib,
-            network=settings.network,
-            limits=Limits(original_minimums=original_minimums, inference_units=inference_units),
+        folders = {name: str(folder) for name, folder in map(parse_bucket, bucket or ())}
+        from_settings = service_options(settings, training=True)
+        options = options_from(
+            {
+                **from_settings,
+                "home": home,
+                "host": host,
+                "port": port,
+                "buckets": {**from_settings["buckets"], **folders},
+                "s3": not no_s3,
+                "credentials": read_credentials(credentials_file) if credentials_file else {},
+                "tls_certificate": tls_certificate,
+                "tls_key": tls_key,
+                "open_metrics": open_metrics,
+                "account_id": account_id,
+                "ready_file": ready_file,
+                "exit_when_unused": exit_when_unused,
+                "limits": {
+                    "original_minimums": original_minimums,
+                    "inference_units": inference_units,
+                },
+            }
         )
         options.check()
         for imported in import_models(options, archives) if archives else ():

@@ -9,22 +9,27 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import http.client
 import json
 import os
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lfv.run.errors import ServiceNotStarted
 from lfv.settings import Settings, child_environment
 
 _POLL_SECONDS = 0.05
+_ANSWER_SECONDS = 5.0
+_UNANNOUNCED_SECONDS = 10.0
+#: Traffic to this machine goes through no proxy.
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 #: Services that this process started.  They end after their last user has let go, which is usually
 #: after us; until then their entries are kept, so that nothing reports them as forgotten.
@@ -48,6 +53,11 @@ class ServicePlaces:
     @property
     def ready_file(self) -> Path:
         return self.home / "ready.json"
+
+    @property
+    def service_lock(self) -> Path:
+        """Held by the service as long as it lives, whoever started it."""
+        return self.home / "service.lock"
 
     @property
     def log_file(self) -> Path:
@@ -88,7 +98,7 @@ def embedded_service(settings: Settings, *, training: bool = False) -> Iterator[
     # A service that is just ending holds the lock exclusively until its process is gone.
     with service_user(places.users_lock):
         with _locked(places.start_lock, fcntl.LOCK_EX):
-            endpoint_url = _running(places) or _start(places, settings, training=training)
+            endpoint_url = _find(places, settings) or _start(places, settings, training=training)
             if training:
                 _check_graph(places, settings)
         yield endpoint_url
@@ -111,30 +121,67 @@ def _locked(path: Path, mode: int) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _running(places: ServicePlaces) -> str | None:
-    """Endpoint URL of the service that is up, or None."""
+def _find(places: ServicePlaces, settings: Settings) -> str | None:
+    """Endpoint URL of the service that is running, or None if there is none.
+
+    A service holds a lock as long as it lives, so one that is slow to answer is waited for.
+    Raises `ServiceNotStarted` if it does not answer in `settings.service_start_seconds`.
+    """
+    deadline = time.monotonic() + settings.service_start_seconds
+    while True:
+        if ready := _ready(places):
+            endpoint_url = str(ready["endpoint_url"])
+            if _answers(endpoint_url):
+                return endpoint_url
+        if not _is_alive(places):
+            return None
+        if ready is None:
+            # It needs keys, and then is not for whoever finds it, or it has not started yet.
+            deadline = min(deadline, time.monotonic() + _UNANNOUNCED_SECONDS)
+        if time.monotonic() > deadline:
+            raise ServiceNotStarted(
+                f"the service on {places.home} is running but does not answer: wait until it does, "
+                "end it, or give its address with --endpoint-url if it needs keys"
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def _is_alive(places: ServicePlaces) -> bool:
+    """Whether a service holds its lock on the folder."""
     try:
-        endpoint_url = str(json.loads(places.ready_file.read_bytes())["endpoint_url"])
-        with urllib.request.urlopen(f"{endpoint_url}/health", timeout=5) as answer:  # noqa: S310
-            return endpoint_url if answer.status == 200 else None
-    except (OSError, ValueError, KeyError, TypeError, urllib.error.URLError):
+        with _locked(places.service_lock, fcntl.LOCK_SH | fcntl.LOCK_NB):
+            return False
+    except BlockingIOError:
+        return True
+
+
+def _ready(places: ServicePlaces) -> dict[str, Any] | None:
+    """What the service wrote when it was ready, None before."""
+    try:
+        document = json.loads(places.ready_file.read_bytes())
+        return document if isinstance(document, dict) and "endpoint_url" in document else None
+    except (OSError, ValueError):
         return None
 
 
+def _answers(endpoint_url: str) -> bool:
+    try:
+        with _DIRECT.open(f"{endpoint_url}/health", timeout=_ANSWER_SECONDS) as answer:
+            return bool(answer.status == 200)
+    except (OSError, ValueError, http.client.HTTPException):
+        return False
+
+
 def _start(places: ServicePlaces, settings: Settings, *, training: bool) -> str:
-    places.ready_file.unlink(missing_ok=True)
     settings.embedded_bucket.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "lfv.server", "--home", str(places.home), "--port", "0"]
-    command += ["--ready-file", str(places.ready_file)]
-    command += ["--exit-when-unused", str(places.users_lock)]
-    for name, folder in settings.bucket_folders.items():
-        command += ["--bucket", f"{name}={folder}"]
-    for role, graph in _graphs(settings) if training else ():
-        command += [f"--{role}", str(graph), "--graph-mib", str(settings.graph_mib)]
-    if training and settings.network:
-        command.append("--network")
-    if settings.s3_endpoint_url:
-        command += ["--s3-endpoint-url", settings.s3_endpoint_url]
+    options = {
+        **service_options(settings, training=training),
+        "home": str(places.home),
+        "ready_file": str(places.ready_file),
+        "exit_when_unused": str(places.users_lock),
+        "log_level": "info",
+    }
+    command = [sys.executable, "-m", "lfv.server", json.dumps(options)]
     with places.log_file.open("ab") as log:
         # A session of its own: Ctrl-C at a terminal is for the run, which stops the model first.
         process = subprocess.Popen(
@@ -154,14 +201,30 @@ def _start(places: ServicePlaces, settings: Settings, *, training: bool) -> str:
                 f"the embedded service ended with status {process.returncode} before it answered: "
                 f"{_last_line(places.log_file)} (whole log: {places.log_file})"
             )
-        if places.ready_file.exists() and (endpoint_url := _running(places)):
-            return endpoint_url
+        # The file may still be that of a service which was killed.
+        if (ready := _ready(places)) and ready.get("pid") == process.pid:
+            return str(ready["endpoint_url"])
         time.sleep(_POLL_SECONDS)
     process.terminate()
     raise ServiceNotStarted(
         f"the embedded service did not answer within {settings.service_start_seconds:g} s; "
         f"its log is {places.log_file}"
     )
+
+
+def service_options(settings: Settings, *, training: bool) -> dict[str, Any]:
+    """What `settings` say about a service on this machine, in the service's own names.
+
+    Only a service that trains needs the ONNX files and the network.
+    """
+    options: dict[str, Any] = {
+        "buckets": {name: str(folder) for name, folder in settings.bucket_folders.items()},
+        "s3_endpoint_url": settings.s3_endpoint_url,
+    }
+    if training:
+        options |= {role: str(path) for role, path in _graphs(settings)}
+        options |= {"graph_mib": settings.graph_mib, "network": settings.network}
+    return options
 
 
 def _graphs(settings: Settings) -> list[tuple[str, Path]]:
@@ -172,7 +235,7 @@ def _graphs(settings: Settings) -> list[tuple[str, Path]]:
 def _check_graph(places: ServicePlaces, settings: Settings) -> None:
     """Make sure that the service, which may have been up before, has the graph of `settings`, or
     trains a network if they say so."""
-    if settings.network and "network" not in _told_graphs(places):
+    if settings.network and "network" not in _graphs_of_service(places):
         raise ServiceNotStarted(
             "the service on this machine is up already and trains no network: end what uses it, "
             "or start it with `lfv serve --network`"
@@ -183,19 +246,16 @@ def _check_graph(places: ServicePlaces, settings: Settings) -> None:
                 wanted = f"{role}-{hashlib.file_digest(file, 'sha256').hexdigest()}"
         except OSError as error:
             raise ServiceNotStarted(f"the {role} {path} can't be used: {error}") from error
-        if wanted not in _told_graphs(places):
+        if wanted not in _graphs_of_service(places):
             raise ServiceNotStarted(
                 f"the service on this machine is up already, without the {role} {path}: end what "
                 f"uses it, or start it with `lfv serve --{role}`"
             )
 
 
-def _told_graphs(places: ServicePlaces) -> list[str]:
-    """What the service said that its trainings are given."""
-    try:
-        return list(json.loads(places.ready_file.read_bytes()).get("graphs", []))
-    except (OSError, ValueError):
-        return []
+def _graphs_of_service(places: ServicePlaces) -> list[str]:
+    """The ONNX files and the network that the service uses in trainings, as it announced them."""
+    return list((_ready(places) or {}).get("graphs", []))
 
 
 def _last_line(log: Path) -> str:

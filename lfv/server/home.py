@@ -1,6 +1,6 @@
-"""The state folder: what lies where, and that only one service at a time uses it.
+"""The state folder: where its files are, and that only one service at a time uses it.
 
-HOME/service.db                   everything that is known
+HOME/service.db                   projects, datasets, models, jobs and their states
 HOME/service.lock                 held by the running service
 HOME/graphs/                      ONNX graphs that the operator gave the service, once accepted
 HOME/models/ID/artifact/          the trained model
@@ -17,37 +17,44 @@ import shutil
 from pathlib import Path
 from typing import IO
 
+from tenacity import retry, stop_after_delay, wait_fixed
+
 from lfv.server.errors import HomeError
 
 DISK_FULL = "the disk with the state folder is full"
 
 
 def is_disk_full(error: Exception) -> bool:
-    """Whether there was no room, or no more is allowed, for what was to be written."""
+    """Whether a write failed for lack of space or quota."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 class Home:
     def __init__(self, root: Path) -> None:
-        """Make the folder and lock it. Raises HomeError if that can't be."""
+        """Make the folder and lock it. Raises HomeError."""
         self.root = root
         try:
             (root / "models").mkdir(parents=True, exist_ok=True)
             root.chmod(0o700)
             self._lock: IO[str] = (root / "service.lock").open("a", encoding="utf-8")
         except OSError as error:
-            raise HomeError(f"{root} can't be used as state folder: {error}") from error
+            raise HomeError(f"{root} cannot be used as the state folder: {error}") from error
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._take_lock()
         except OSError as error:
             self._lock.close()
             raise HomeError(f"another service is already running on {root}") from error
         self._remove_leftovers()
 
-    def _remove_leftovers(self) -> None:
-        """What a service that was killed left, and nobody reads again.
+    # Whoever looks for a running service holds the lock for an instant.
+    @retry(stop=stop_after_delay(1), wait=wait_fixed(0.05), reraise=True)
+    def _take_lock(self) -> None:
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
-        Before the database is opened: if these have filled the disk, it can't be.
+    def _remove_leftovers(self) -> None:
+        """Remove what a killed service left and nobody reads again.
+
+        This comes before the database is opened, which takes space on the disk.
         """
         shutil.rmtree(self.packing, ignore_errors=True)
         for images in (self.root / "models").glob("*/job/images"):

@@ -1,4 +1,4 @@
-"""What a service can be told: where its state lies, whom it answers, and its limits."""
+"""The service's options: where its state is kept, whom it answers, and its limits."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any, get_type_hints
 
 from lfv.formats.images import ImageLimits
 from lfv.formats.refs import is_bucket_name
@@ -103,10 +104,10 @@ class ServeOptions:
     buckets: Mapping[str, Path] = field(default_factory=dict)
     """Folders that stand in for S3 buckets."""
     s3: bool = True
-    """Buckets that are no folder are looked for in S3, with boto3's usual credentials."""
+    """Look in S3, with boto3's usual credentials, for buckets that are not a folder."""
     s3_endpoint_url: str | None = None
     credentials: Mapping[str, str] = field(default_factory=dict)
-    """Secret by access key; given any, every request has to be signed with one of them."""
+    """Secret by access key. With any, every request has to be signed with one of them."""
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     open_metrics: bool = False
@@ -142,16 +143,18 @@ class ServeOptions:
             if not folder.is_dir():
                 raise OptionsError(f"bucket {name}: {folder} is not a folder")
         if not 0 <= self.port <= 65_535:
-            raise OptionsError(f"the service can't listen on port {self.port}: there is none")
+            raise OptionsError(
+                f"the service can't listen on port {self.port}: give one from 0 to 65535"
+            )
         if not self.is_loopback and not self.credentials:
             raise OptionsError(
                 f"{self.host} can be reached from other machines: give a credentials file, "
                 "so that requests have to be signed, or stay on 127.0.0.1"
             )
         if self.backbone is not None and self.detector is not None:
-            raise OptionsError("a detector learns no more: give a backbone or a detector")
+            raise OptionsError("a detector is not trained: give a backbone or a detector, not both")
         if self.network and self.detector is not None:
-            raise OptionsError("a detector learns no more: give a detector or train a network")
+            raise OptionsError("a detector is not trained: give a detector or a network, not both")
         if self.network and find_spec("torch") is None:
             raise OptionsError(
                 "--network needs PyTorch, which is not installed: "
@@ -160,10 +163,10 @@ class ServeOptions:
         if not 1 <= self.graph_mib <= MAX_GRAPH_MIB:
             raise OptionsError(f"a graph may have 1 to {MAX_GRAPH_MIB} MiB, not {self.graph_mib}")
         if not re.fullmatch("[0-9]{12}", self.account_id):
-            raise OptionsError(f"an account id has 12 digits, which {self.account_id!r} has not")
+            raise OptionsError(f"an account id has 12 digits; {self.account_id!r} is not one")
         if self.limits.inference_units < 1:
             raise OptionsError(
-                f"no model can be hosted with {self.limits.inference_units} inference units"
+                f"hosting takes at least 1 inference unit, not {self.limits.inference_units}"
             )
         self._check_tls()
 
@@ -183,12 +186,12 @@ class ServeOptions:
             )
         except ssl.SSLError as error:
             raise OptionsError(
-                f"{self.tls_certificate} and {self.tls_key} are no certificate and its key in PEM"
-                f" format: {error.reason or error}"
+                f"{self.tls_certificate} and {self.tls_key} are not a certificate and its key "
+                f"in PEM format: {error.reason or error}"
             ) from error
 
     def _no_password(self) -> str:
-        # OpenSSL would ask the terminal, which a service has not.
+        # OpenSSL would ask at the terminal, and a service has none.
         raise OptionsError(f"the TLS key {self.tls_key} is encrypted; give it without a password")
 
     @property
@@ -203,6 +206,22 @@ class ServeOptions:
     @property
     def embedded(self) -> bool:
         return self.exit_when_unused is not None
+
+
+def options_from(document: Mapping[str, Any]) -> ServeOptions:
+    """Options from their names and plain values, as in JSON. Raises OptionsError."""
+    values: dict[str, Any] = dict(document)
+    kinds = get_type_hints(ServeOptions)
+    if unknown := sorted(values.keys() - kinds.keys()):
+        raise OptionsError(f"{unknown[0]!r} is not an option of the service")
+    for name, value in values.items():
+        if kinds[name] in (Limits, Serving, Transport):
+            values[name] = kinds[name](**value)
+        elif name == "buckets":
+            values[name] = {bucket: Path(folder) for bucket, folder in value.items()}
+        elif kinds[name] in (Path, Path | None) and value is not None:
+            values[name] = Path(value)
+    return ServeOptions(**values)
 
 
 def parse_bucket(text: str) -> tuple[str, Path]:
@@ -238,5 +257,5 @@ def read_credentials(path: Path) -> dict[str, str]:
             )
         found[key] = secret
     if not found:
-        raise OptionsError(f"credentials file {path}: no key pair in it")
+        raise OptionsError(f"credentials file {path} has no key pair")
     return found

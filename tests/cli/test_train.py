@@ -83,9 +83,9 @@ def test_a_graph_is_for_the_service_on_this_machine(
 def test_a_service_that_is_up_has_to_train_networks_if_they_are_wanted(tmp_path: Path) -> None:
     places = ServicePlaces(tmp_path)
     settings = get_settings(home=tmp_path, network=True)
-    for told in ('{"graphs": []}', "{}", "no JSON"):
+    for told in ('{"endpoint_url": "x", "graphs": []}', '{"endpoint_url": "x"}', "no JSON"):
         places.ready_file.write_text(told)
         with pytest.raises(ServiceNotStarted, match="lfv serve --network"):
             _check_graph(places, settings)
-    places.ready_file.write_text('{"graphs": ["network"]}')
+    places.ready_file.write_text('{"endpoint_url": "x", "graphs": ["network"]}')
     _check_graph(places, settings)

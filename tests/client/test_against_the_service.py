@@ -37,9 +37,15 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pat
     ready = home / "ready.json"
     process = subprocess.Popen(
         [
-            *(sys.executable, "-m", "lfv.server", "--no-s3", "--log-level", "warning"),
-            *("--home", str(home / "state"), "--bucket", f"lfv={bucket}"),
-            *("--ready-file", str(ready)),
+            *(sys.executable, "-m", "lfv.server"),
+            json.dumps(
+                {
+                    "home": str(home / "state"),
+                    "buckets": {"lfv": str(bucket)},
+                    "s3": False,
+                    "ready_file": str(ready),
+                }
+            ),
         ]
     )
     try:

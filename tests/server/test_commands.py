@@ -1,4 +1,4 @@
-"""The two ways to start a service, ``python -m lfv.server`` and ``lfv serve``."""
+"""Starting a service with ``lfv serve``, and with ``python -m lfv.server`` from a program."""
 
 from __future__ import annotations
 
@@ -18,10 +18,8 @@ from lfv.client.api import lookoutvision_client
 from tests.support.service import ROOT, Service
 from tests.support.waiting import PLENTY, stretched, wait_until
 
-COMMANDS = {
-    "module": [sys.executable, "-m", "lfv.server"],
-    "lfv": [sys.executable, "-c", "from lfv.cli.main import main; main()", "serve"],
-}
+SERVE = [sys.executable, "-c", "from lfv.cli.main import main; main()", "serve"]
+MODULE = [sys.executable, "-m", "lfv.server"]
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -39,13 +37,17 @@ def run(command: Sequence[str], home: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("which", COMMANDS)
+@pytest.mark.parametrize("which", ["lfv", "module"])
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_it_answers_and_ends(tmp_path: Path, which: str, how: int) -> None:
     bucket, ready = tmp_path / "bucket", tmp_path / "ready.json"
     bucket.mkdir()
-    command = [*COMMANDS[which], "--home", str(tmp_path / "home"), "--port", "0"]
+    home = tmp_path / "home"
+    document = {"home": str(home), "buckets": {"parts": str(bucket)}, "ready_file": str(ready)}
+    command = [*SERVE, "--home", str(home), "--port", "0"]
     command += ["--bucket", f"parts={bucket}", "--ready-file", str(ready)]
+    if which == "module":
+        command = [*MODULE, json.dumps({**document, "log_level": "info"})]
     began = time.monotonic()
     process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment(tmp_path))
     try:
@@ -67,7 +69,6 @@ def test_it_answers_and_ends(tmp_path: Path, which: str, how: int) -> None:
     assert b"Traceback" not in said
 
 
-@pytest.mark.parametrize("which", COMMANDS)
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
@@ -80,9 +81,9 @@ def test_it_answers_and_ends(tmp_path: Path, which: str, how: int) -> None:
         (["--backbone", "/not/there.onnx"], "/not/there.onnx: there is no such file"),
         (["--detector", __file__], "is refused: It is not an ONNX file"),
         (["--backbone", __file__, "--detector", __file__], "a backbone or a detector"),
-        (["--network", "--detector", __file__], "a detector or train a network"),
+        (["--network", "--detector", __file__], "a detector or a network"),
         (["--bucket", "pa=/"], "bucket 'pa': a bucket's name has 3 to 63"),
-        (["--account-id", "x y"], "'x y' has not"),
+        (["--account-id", "x y"], "'x y' is not one"),
         (["--inference-units", "-3"], "inference"),
         (["--ready-file", "/proc/not/there"], "ready file /proc/not/there can't be written"),
         (["--ready-file", "/usr"], "ready file /usr can't be written: Is a directory"),
@@ -90,19 +91,35 @@ def test_it_answers_and_ends(tmp_path: Path, which: str, how: int) -> None:
         (["--tls-key", __file__], "both a certificate and its key"),
         (["--tls-key", "/not/there", "--tls-certificate", __file__], "TLS file /not/there"),
         (["--tls-key", "/usr", "--tls-certificate", __file__], "TLS file /usr can't be read: Is a"),
-        (["--tls-key", __file__, "--tls-certificate", __file__], "no certificate and its key"),
+        (["--tls-key", __file__, "--tls-certificate", __file__], "not a certificate and its key"),
         (["--host", "x" * 70, "--credentials-file", "KEYS"], "can't listen on xxx"),
     ],
 )
-def test_wrong_options(tmp_path: Path, which: str, options: list[str], problem: str) -> None:
+def test_wrong_options(tmp_path: Path, options: list[str], problem: str) -> None:
     """Each is told in a sentence, before anything is begun."""
     keys = tmp_path / "keys"
     keys.write_text("[a]\naws_access_key_id = a\naws_secret_access_key = b\n")
     options = [str(keys) if option == "KEYS" else option for option in options]
-    done = run([*COMMANDS[which], "--home", str(tmp_path / "home"), *options], tmp_path)
+    done = run([*SERVE, "--home", str(tmp_path / "home"), *options], tmp_path)
     assert done.returncode in (1, 2)
     assert done.returncode == 2 or "--import" in options
     assert problem in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("argument", "problem"),
+    [
+        ([], "usage: python -m lfv.server OPTIONS"),
+        (["--home"], "usage: python -m lfv.server OPTIONS"),
+        (['{"home": "x", "hone": "y"}'], "'hone' is not an option of the service"),
+        (['{"home": "/proc/not/there"}'], "cannot be used as the state folder"),
+    ],
+)
+def test_wrong_options_of_the_module(tmp_path: Path, argument: list[str], problem: str) -> None:
+    done = run([*MODULE, *argument], tmp_path)
+    assert done.returncode == 2
+    assert problem in done.stderr
     assert "Traceback" not in done.stderr
 
 

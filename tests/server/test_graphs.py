@@ -86,11 +86,12 @@ def test_a_detector_is_calibrated_hosted_and_moved(
     archive = service.bucket / "packages" / "plates-1.0.0.zip"
     wait_until(archive.exists)
     home = tmp_path / "other"
-    command = [sys.executable, "-m", "lfv.server", "--home", str(home), "--import", str(archive)]
+    command = [sys.executable, "-c", "from lfv.cli.main import main; main()", "serve"]
+    command += ["--home", str(home), "--import", str(archive)]
     with socket.create_server(("127.0.0.1", 0)) as taken:  # ends it once the import is done
         port = str(taken.getsockname()[1])
         done = subprocess.run([*command, "--port", port], capture_output=True, check=False)
-    assert b"imported plates/1" in done.stdout
+    assert b"imported plates/1" in done.stderr
     other = start(engine=ENGINE, home=str(home))
     there = other.client()
     host(there, "plates")

@@ -70,11 +70,12 @@ class Service:
             "engine": FAKE_ENGINE,
             "ready_file": str(self.ready_file),
             "serving": FAST,
+            "log_level": "info",
             **self.options,
         }
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.run_service", json.dumps(options)],
+                [sys.executable, "-m", "lfv.server", json.dumps(options)],
                 stderr=log,
                 stdout=log,
                 cwd=self.folder,

@@ -51,6 +51,8 @@ def aws_client(
     api_version: str | None = None,
 ) -> Any:
     """A boto3 client of any service, with the same rules for regions and credentials."""
+    from botocore.config import Config
+
     loopback = endpoint_url is not None and _is_loopback(endpoint_url)
     chosen = session or _session(ask_instance_metadata=not loopback)
     botocore_session = chosen._session  # noqa: SLF001 (boto3 has no public way to its loader)
@@ -59,6 +61,8 @@ def aws_client(
         search_paths.append(str(DATA_PATH))
     if endpoint_url is not None:
         region_name = region_name or chosen.region_name or _LOCAL_REGION
+    if loopback:  # a proxy could not reach this machine
+        config = Config(proxies={}).merge(config) if config else Config(proxies={})
     keys = _LOCAL_KEYS if loopback and chosen.get_credentials() is None else {}
     return chosen.client(
         service,

@@ -24,7 +24,8 @@ from flows.progress import ProgressArtifact
 from lfv.client.manifests import manifest_digest, read_manifest
 from lfv.client.policy import Policy
 from lfv.run.active import ActiveRun, open_run
-from lfv.run.context import InspectionRequest
+from lfv.run.completion import refuse_empty
+from lfv.run.context import InspectionRequest, NewLimits
 from lfv.run.control import Ending, RunControl
 from lfv.run.detect import DetectedBatch
 from lfv.run.embedded_service import api_endpoint
@@ -37,14 +38,16 @@ from lfv.run.errors import (
 )
 from lfv.run.estimate import expected_cost
 from lfv.run.hosting.hold import ModelHold
-from lfv.run.start import RunStarter, host_of, recorded_ending
+from lfv.run.lookup import LAST, find_run
+from lfv.run.report import report_run
+from lfv.run.start import RunStarter, recorded_ending
 from lfv.run.summary import RunSummary
 from lfv.settings import HostKind, get_settings
 from lfv_store import open_store
 from tasks.check_images import check_images
 from tasks.detect_anomalies import detect_anomalies
 from tasks.find_model import find_model
-from tasks.report import report
+from tasks.report import publish, report
 from tasks.reuse_for_duplicates import reuse_for_duplicates
 from tasks.start_model import start_model
 
@@ -78,6 +81,7 @@ def inspect_images(
     max_inference_units: Annotated[int | None, Field(ge=1)] = None,
     again: bool = False,
     strict: bool = False,
+    allow_empty: bool = False,
     max_cost: Annotated[float | None, Field(gt=0)] = None,
     max_hosted_minutes: Annotated[float | None, Field(gt=0)] = None,
     triggered_by: str = "",
@@ -101,6 +105,7 @@ def inspect_images(
         max_inference_units: Inference units to scale up to; empty for no scaling.
         again: Run detection again on images that this model has judged before.
         strict: End the run at the first manifest line that cannot be read.
+        allow_empty: Complete a run whose source has no image; otherwise such a run fails.
         max_cost: US dollars after which the model is stopped; the run can be resumed.
         max_hosted_minutes: Minutes after which the model is stopped; the run can be resumed.
         triggered_by: Who or what started this run; stored with its results.
@@ -118,13 +123,14 @@ def inspect_images(
         max_inference_units=max_inference_units,
         again=again,
         strict=strict,
+        allow_empty=allow_empty,
         max_cost=max_cost,
         max_hosted_minutes=max_hosted_minutes,
         triggered_by=triggered_by or _trigger(),
         host=host or settings.host,
         host_options={**settings.host_options, **(host_options or {})},
     )
-    return _inspect(request=request, resume=None)
+    return _inspect(request)
 
 
 @flow(
@@ -133,34 +139,60 @@ def inspect_images(
     task_runner=_RUNNER,
     persist_result=False,
 )
-def resume_inspection(run: str) -> RunSummary:
+def resume_inspection(
+    run: str = LAST,
+    max_cost: Annotated[float | None, Field(gt=0)] = None,
+    max_hosted_minutes: Annotated[float | None, Field(gt=0)] = None,
+) -> RunSummary:
     """Finish a run that ended early; images that have their record are left alone.
 
     Args:
-        run: Id of the run, or its first characters.
+        run: Id of the run or its first characters, id of its Prefect flow run, or 'last'.
+        max_cost: US dollars after which the model is stopped again; empty for the run's own limit.
+        max_hosted_minutes: Minutes after which the model is stopped again; empty for the run's
+            own limit.
     """
-    return _inspect(request=None, resume=run)
+    return _inspect(None, run, NewLimits(max_cost, max_hosted_minutes))
 
 
-def _inspect(*, request: InspectionRequest | None, resume: str | None) -> RunSummary:
+def _inspect(
+    request: InspectionRequest | None, resume: str | None = None, limits: NewLimits | None = None
+) -> RunSummary:
     settings = get_settings()
     with ExitStack() as stack:
         store = stack.enter_context(
             open_store(settings.store_url, patience_seconds=settings.store_patience_seconds)
         )
-        host = request.host if request is not None else host_of(store, resume or "")
+        host = request.host if request is not None else find_run(store, resume or "").host
         endpoint_url = stack.enter_context(api_endpoint(settings, host=host))
         starter = RunStarter(store, settings, endpoint_url, _flow_run_id())
-        context = find_model(starter, request, resume)
+        context = find_model(starter, request, resume, limits)
         run = stack.enter_context(open_run(context, store))
-        with recorded_ending(context, store):
-            try:
+        try:
+            with recorded_ending(context, store):
                 _plan(run)
                 _detect(run)
-            except InspectionError:
-                report(run)  # what there is so far
-                raise
+                refuse_empty(run)
+        except BaseException as error:
+            summary = _report_early_end(run)
+            if isinstance(error, InspectionError):
+                error.summary = summary
+            raise
         return report(run)
+
+
+def _report_early_end(run: ActiveRun) -> RunSummary | None:
+    """Report what there is when a run ends with an error or is cancelled.
+
+    No task: a flow run that is being cancelled starts none.  Nothing here hides the error.
+    """
+    try:
+        reported = report_run(run.with_patience(0))
+        publish(reported)
+    except Exception as error:  # noqa: BLE001 - the run's own error is the one to raise
+        get_run_logger().warning("run %s is not reported: %s", run.run_id, error)
+        return None
+    return reported.summary
 
 
 def _plan(run: ActiveRun) -> None:

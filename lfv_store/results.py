@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -66,7 +66,7 @@ class Results:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def rows(self, run_id: str) -> Iterator[dict[str, Any]]:
+    def rows(self, run_id: str) -> Generator[dict[str, Any]]:
         """Every inspection of a run by line number, as RESULT_COLUMNS; streamed, of one moment.
 
         Raises UnknownRun.

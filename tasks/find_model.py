@@ -5,17 +5,20 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from lfv.run.context import InspectionRequest, RunContext
+from lfv.run.context import InspectionRequest, NewLimits, RunContext
 from lfv.run.start import RunStarter
 
 
 @task(name="find-model", task_run_name="find model", cache_policy=NO_CACHE, persist_result=False)
 def find_model(
-    starter: RunStarter, request: InspectionRequest | None, resume: str | None
+    starter: RunStarter,
+    request: InspectionRequest | None,
+    resume: str | None = None,
+    limits: NewLimits | None = None,
 ) -> RunContext:
-    """Start the run of a request, or resume a run."""
+    """Start the run of a request, or resume a run, with other limits if need be."""
     if resume is not None:
-        return starter.resume(resume)
+        return starter.resume(resume, limits)
     if request is None:
         raise ValueError("either a request or a run to resume")
     return starter.start(request)

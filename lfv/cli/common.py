@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from lfv.settings import Settings
     from lfv_store import Run, Store
 
-LAST = "last"
 #: Prefect's background threads log by the names of their classes.
 _PREFECT_LOGGERS = ("prefect", "EventsWorker", "APILogWorker")
 _SHORT_ID = 8
@@ -66,25 +65,14 @@ def opened_store(settings: Settings) -> Iterator[Store]:
 
 
 def find_run(store: Store, text: str) -> Run:
-    """The run that a RUN argument means: an id, its beginning, or ``last``.
+    """The run that a RUN argument means. Raises `WrongUsage` if that is none, or several."""
+    from lfv.run.errors import RunNotFound
+    from lfv.run.lookup import find_run as look_up
 
-    Raises `WrongUsage` when that is none, or several.
-    """
-    if text == LAST:
-        newest = store.runs.list(1)
-        if not newest:
-            raise WrongUsage("there is no run yet; `lfv inspect` makes one")
-        return newest[0]
-    found = store.runs.find(text) if text else []
-    exact = [run for run in found if run.run_id == text]
-    if len(exact) == 1:
-        return exact[0]
-    if not found:
-        raise WrongUsage(f"no run has an id that begins with '{text}'; `lfv runs` lists them")
-    if len(found) > 1:
-        ids = ", ".join(run.run_id for run in found)
-        raise WrongUsage(f"several runs have an id that begins with '{text}': {ids}")
-    return found[0]
+    try:
+        return look_up(store, text)
+    except RunNotFound as error:
+        raise WrongUsage(str(error)) from None
 
 
 def current_user() -> str:

@@ -11,8 +11,11 @@ from enum import IntEnum
 
 
 class ExitStatus(IntEnum):
-    """What the shell gets.  130 (Ctrl-C), 141 (output closed) and 143 (SIGTERM) follow the
-    shells' custom."""
+    """Exit statuses.
+
+    SOME_NOT_INSPECTED also stands for a run without any image.  130 (Ctrl-C), 141 (output closed)
+    and 143 (SIGTERM) follow the shells' custom.
+    """
 
     DONE = 0
     FAILED = 1

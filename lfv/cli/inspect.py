@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from lfv.settings import Settings
 
 
-#: Options that say where a run is, not what it is.
+#: Options that a resumed run takes: where it is, and what this attempt may spend.
 _WITH_RESUME = frozenset({"resume", "endpoint_url", "database_url", "region", "bucket", "as_json"})
+_WITH_RESUME |= {"max_cost", "max_hosted_minutes"}
 
 
 def register(app: typer.Typer) -> None:
@@ -104,6 +105,9 @@ def inspect(
     strict: Annotated[
         bool, typer.Option("--strict", help="End the run at the first line that cannot be read.")
     ] = False,
+    allow_empty: Annotated[
+        bool, typer.Option("--allow-empty", help="Complete a run whose source has no image.")
+    ] = False,
     max_cost: Annotated[
         float | None,
         typer.Option("--max-cost", min=0.0, help="US dollars at most.", show_default=False),
@@ -136,8 +140,9 @@ def inspect(
 ) -> None:
     """Inspect every image of a manifest, store each answer, and stop the model.
 
-    The model is started when there is anything to ask, and stopped however the run ends. Images
-    whose bytes this model has judged before are not asked again.
+    The model is started if any image needs it, and stopped however the run ends. Images whose bytes
+    this model has judged before keep that answer. Exit status 3 when images could not be inspected,
+    or when there was none.
     """
     if (resume is None) == (source is None):
         raise WrongUsage("give either a SOURCE or --resume RUN")
@@ -175,18 +180,40 @@ def inspect(
         "max_inference_units": max_inference_units,
         "again": again,
         "strict": strict,
+        "allow_empty": allow_empty,
         "max_cost": max_cost,
         "max_hosted_minutes": max_hosted_minutes,
         "triggered_by": f"lfv inspect ({current_user()})",
     }
-    run_id = _run_id(settings, resume) if resume is not None else None
-    summary = run_flow(settings, arguments, resume=run_id, show_progress=not as_json)
+    if resume is not None:
+        arguments = {
+            "run": _run_id(settings, resume),
+            "max_cost": max_cost,
+            "max_hosted_minutes": max_hosted_minutes,
+        }
+    from lfv.run.errors import InspectionError, NothingInspected
+
+    try:
+        summary = run_flow(
+            settings, arguments, resume=resume is not None, show_progress=not as_json
+        )
+    except InspectionError as error:
+        if error.summary is not None:
+            _show(error.summary, settings, as_json=as_json)
+        if isinstance(error, NothingInspected):
+            output.note(f"lfv: {error}")
+            raise typer.Exit(ExitStatus.SOME_NOT_INSPECTED) from None
+        raise
+    _show(summary, settings, as_json=as_json)
+    if summary.counts.errors:
+        raise typer.Exit(ExitStatus.SOME_NOT_INSPECTED)
+
+
+def _show(summary: RunSummary, settings: Settings, *, as_json: bool) -> None:
     if as_json:
         output.show_json(as_dict(summary))
     else:
         show_summary(summary, settings)
-    if summary.counts.errors:
-        raise typer.Exit(ExitStatus.SOME_NOT_INSPECTED)
 
 
 def _refuse_what_the_run_has(context: typer.Context) -> None:
@@ -200,7 +227,7 @@ def _refuse_what_the_run_has(context: typer.Context) -> None:
     ]
     if given:
         raise WrongUsage(
-            f"--resume goes on with what the run was begun with: leave out {', '.join(given)}"
+            f"--resume continues with what the run was started with: leave out {', '.join(given)}"
         )
 
 
@@ -208,10 +235,10 @@ def run_flow(
     settings: Settings,
     arguments: dict[str, Any],
     *,
-    resume: str | None = None,
+    resume: bool = False,
     show_progress: bool = True,
 ) -> RunSummary:
-    """Run the flow in this process; its progress is shown on stderr."""
+    """Run a flow in this process, to inspect or to resume; its progress is shown on stderr."""
     from lfv.cli.prefect_api import ending_cleanly_on_sigterm, provide_prefect_api
     from lfv.settings import quieten_prefect, use_in_process
 
@@ -227,9 +254,8 @@ def run_flow(
         from lfv.run.control import watching
 
         with watching(_watcher(activity)):
-            summary: RunSummary = (
-                inspect_images(**arguments) if resume is None else resume_inspection(resume)
-            )
+            flow = resume_inspection if resume else inspect_images
+            summary: RunSummary = flow(**arguments)
         return summary
 
 

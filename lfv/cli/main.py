@@ -74,7 +74,7 @@ def lfv(
     Start a model, ask it about every image of a manifest, keep every answer in SQL, stop the model.
     Without an account or endpoint everything runs on this machine: try [bold]lfv demo[/bold].
 
-    Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but some images could not be inspected.
+    Exit status: 0 done, 1 failed, 2 wrong usage, 3 images could not be inspected or there was none.
     """
     invocation = context.find_object(Invocation)
     if invocation is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from math import ceil
 from typing import Any
 
@@ -17,11 +17,11 @@ LOOKOUTVISION = "lookoutvision"
 
 @dataclass(frozen=True)
 class InspectionRequest:
-    """What somebody asks to be inspected, as it is kept with the run.
+    """What is to be inspected and how, as it is stored with the run.
 
-    `model_version` may be 'latest' in a request; the run keeps the version it stood for.
-    `max_cost` is in US dollars. `host` is the kind of place where the model lives, `host_options`
-    what that kind alone understands.
+    `model_version` may be 'latest'; the run stores the version that this was.  `max_cost` is in US
+    dollars.  `host` is the kind of host where the model lives, `host_options` what only that kind
+    understands.
     """
 
     source: str
@@ -32,11 +32,25 @@ class InspectionRequest:
     max_inference_units: int | None = None
     again: bool = False
     strict: bool = False
+    allow_empty: bool = False
     max_cost: float | None = None
     max_hosted_minutes: float | None = None
     triggered_by: str = ""
     host: str = LOOKOUTVISION
     host_options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NewLimits:
+    """Other limits for one attempt of a run; None keeps the run's own."""
+
+    max_cost: float | None = None
+    max_hosted_minutes: float | None = None
+
+    def applied_to(self, request: InspectionRequest) -> InspectionRequest:
+        """The request with these limits."""
+        given = {name: limit for name, limit in asdict(self).items() if limit is not None}
+        return replace(request, **given)
 
 
 @dataclass(frozen=True)

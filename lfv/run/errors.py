@@ -1,43 +1,65 @@
-"""What can go wrong between a run and its model.
+"""Why a run, or another operation on models and runs, fails.
 
-InspectionError                base: one clear sentence, no traceback is owed for it
-├── ServiceNotStarted          the embedded service did not come up
-├── RunNotResumable            there is no such run, or its manifest changed
-├── LimitReached               the run's cost or time limit; the rest can be resumed
-├── ModelLost                  the model was stopped under the run, again and again
-├── SourceOutOfReach           where the images are did not answer
-└── ModelOutOfReach            where the model lives did not answer
+InspectionError            base; its text is one sentence for the user
+├── ServiceNotStarted      the embedded service did not start
+├── GuardNotStarted        the process that stops the model after a crash did not start
+├── RunNotFound            no run, or more than one, has the given id
+├── RunNotResumable        the run's model or manifest has changed
+├── NothingInspected       the run has no verdict
+│   └── SourceEmpty        there was no image
+├── LimitReached           the run's cost or time limit; the rest can be resumed
+├── ModelLost              the model was stopped under the run too often
+├── ModelInUse             runs use a model that is to be stopped, or may use it
+├── ModelsLeftUp           a sweep found models that are up and unused
+├── SourceOutOfReach       the images' store does not answer
+├── ModelOutOfReach        the model's host does not answer
+└── ResultsNotStored       the results database is unavailable
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lfv.run.summary import RunSummary
+
 
 class InspectionError(Exception):
-    """Base of everything a run ends with on its own account."""
+    """Base class; `summary` is the outcome of the run that ended this way, where there is one."""
+
+    summary: RunSummary | None = None
 
 
 class ServiceNotStarted(InspectionError):
-    """The embedded service did not come up."""
+    """The embedded service did not start."""
 
 
 class GuardNotStarted(InspectionError):
-    """The process that would stop the model after a crash of the run did not come up."""
+    """The process that would stop the model after a crash of the run did not start."""
+
+
+class RunNotFound(InspectionError):
+    """No run, or more than one, has the given id."""
 
 
 class RunNotResumable(InspectionError):
-    """There is no such run, or what it inspects is not what it was."""
+    """The model or the manifest of a run has changed since the run was started."""
+
+
+class NothingInspected(InspectionError):
+    """A run ended without a single verdict."""
+
+
+class SourceEmpty(NothingInspected):
+    """The source of a run names no image."""
 
 
 class LimitReached(InspectionError):
-    """The run's cost or time limit was reached; what is left can be resumed."""
+    """The run's cost or time limit was reached; the rest can be resumed."""
 
 
 class ModelLost(InspectionError):
-    """The model was stopped under the run more often than it is worth starting it again."""
-
-
-class SourceOutOfReach(InspectionError):
-    """The place where the images are does not answer; nothing is wrong with the images."""
+    """The model was stopped under the run too often."""
 
 
 class ModelInUse(InspectionError):
@@ -45,12 +67,16 @@ class ModelInUse(InspectionError):
 
 
 class ModelsLeftUp(InspectionError):
-    """A sweep found models that are up without anybody using them, and did not stop them."""
+    """A sweep found models that are up and unused, and did not stop them."""
 
 
-class ResultsNotStored(InspectionError):
-    """The results database did not take the answers for longer than the run's patience."""
+class SourceOutOfReach(InspectionError):
+    """The images' store does not answer; nothing is wrong with the images."""
 
 
 class ModelOutOfReach(InspectionError):
-    """The place where the model lives does not answer; nothing is wrong with the images."""
+    """The model's host does not answer; nothing is wrong with the images."""
+
+
+class ResultsNotStored(InspectionError):
+    """The results database was unavailable for longer than the run waits for it."""

@@ -13,8 +13,15 @@ from typing import Any
 
 from lfv.client.hosts import ModelState, open_host
 from lfv.client.policy import Policy
-from lfv.run.context import LOOKOUTVISION, InspectionRequest, RunContext, model_spec
+from lfv.run.context import (
+    LOOKOUTVISION,
+    InspectionRequest,
+    NewLimits,
+    RunContext,
+    model_spec,
+)
 from lfv.run.errors import LimitReached, RunNotResumable
+from lfv.run.lookup import find_run
 from lfv.settings import Settings
 from lfv_store import ModelKey, NewRun, Run, Store, StoreError
 from lfv_store.records import RunStatus
@@ -68,31 +75,27 @@ class RunStarter:
         )
         return self._context(run, request, state)
 
-    def resume(self, run_id: str) -> RunContext:
-        """Resume a run that ended early; the first characters of its id are enough.
+    def resume(self, run: str, limits: NewLimits | None = None) -> RunContext:
+        """Resume a run that ended early; `lfv.run.lookup` tells how it may be named.
 
-        Raises `RunNotResumable` if there is no such run, or if its model has changed.
+        Raises:
+            RunNotFound: There is no such run.
+            RunNotResumable: Its model has changed.
         """
-        found = self.store.runs.find(run_id)
-        if len(found) != 1:
+        found = find_run(self.store, run)
+        if found.model_id is None:
             raise RunNotResumable(
-                f"{'more than one' if found else 'no'} run has an id that starts with {run_id!r}; "
-                "`lfv runs` lists them"
+                f"run {found.run_id} ended before its model was known; start a new run"
             )
-        run = found[0]
-        if run.model_id is None:
+        request = request_of(found)
+        _, state = self._look_up(request, found.model_version)
+        if self._register(request, found.model_version, state) != found.model_id:
             raise RunNotResumable(
-                f"run {run.run_id} ended before its model was known; start a new run"
-            )
-        request = request_of(run)
-        _, state = self._look_up(request, run.model_version)
-        if self._register(request, run.model_version, state) != run.model_id:
-            raise RunNotResumable(
-                f"model {run.project_name} version {run.model_version} is not the one this run "
+                f"model {found.project_name} version {found.model_version} is not the one this run "
                 "started with: it was deleted and trained again since; start a new run"
             )
-        run = self.store.runs.resume(run.run_id, flow_run_id=self.flow_run_id)
-        return self._context(run, request, state)
+        resumed = self.store.runs.resume(found.run_id, flow_run_id=self.flow_run_id)
+        return self._context(resumed, limits.applied_to(request) if limits else request, state)
 
     def _look_up(self, request: InspectionRequest, model_version: str) -> tuple[str, ModelState]:
         """Return the model version that is meant, and the model's state."""
@@ -163,12 +166,6 @@ def _set_status(store: Store, run_id: str, status: RunStatus, message: str) -> N
 def is_embedded(host: str, settings: Settings) -> bool:
     """Whether a service on this machine hosts the models of a kind of host."""
     return host == LOOKOUTVISION and settings.endpoint_url is None
-
-
-def host_of(store: Store, run_id: str) -> str:
-    """The kind of host of a run; the first characters of its id are enough."""
-    found = store.runs.find(run_id)
-    return found[0].host if len(found) == 1 else LOOKOUTVISION
 
 
 def request_of(run: Run) -> InspectionRequest:

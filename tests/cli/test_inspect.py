@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lfv.run.errors import InspectionError, LimitReached, NothingInspected, SourceEmpty
+from lfv.run.summary import RunSummary
+from lfv_store import RunCounts
 from tests.support.waiting import PLENTY
 
 if TYPE_CHECKING:
@@ -87,3 +90,56 @@ def test_the_temporary_server_ends_with_its_input_and_by_nothing_else() -> None:
             assert answer.status == 200
         process.stdin.close()
         assert process.wait(PLENTY) in {0, 1}
+
+
+SUMMARY = RunSummary(
+    run_id="3f7c2a10-0000-0000-0000-000000000000",
+    status="interrupted",
+    message="the limit of 1 hosted minutes is reached",
+    project="p",
+    model_version="1",
+    counts=RunCounts(total=3, accepted=1, rejected=0, review=0, errors=0, reused=0, pending=2),
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (LimitReached("the limit is reached: 2 of 3 images are left"), 1),
+        (SourceEmpty("folder has no image to inspect"), 3),
+        (NothingInspected("none of the 3 images could be inspected"), 3),
+    ],
+    ids=["limit", "empty", "nothing"],
+)
+def test_a_run_that_ends_early_prints_its_json(
+    lfv: Lfv,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: InspectionError,
+    status: int,
+) -> None:
+    def end_early(*_: object, **__: object) -> RunSummary:
+        error.summary = SUMMARY
+        raise error
+
+    monkeypatch.setattr("lfv.cli.inspect.run_flow", end_early)
+    outcome = lfv("inspect", tmp_path, "--project", "p", "--json")
+    assert outcome.status == status
+    assert outcome.json()["run_id"] == SUMMARY.run_id
+    assert outcome.json()["counts"]["pending"] == 2
+    assert outcome.err == f"lfv: {error}\n"
+
+
+def test_a_limit_may_be_given_to_a_resumed_run(
+    lfv: Lfv, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[dict[str, object]] = []
+
+    def resumed(_: object, arguments: dict[str, object], **__: object) -> RunSummary:
+        given.append(arguments)
+        return SUMMARY
+
+    monkeypatch.setattr("lfv.cli.inspect.run_flow", resumed)
+    outcome = lfv("inspect", "--resume", "last", "--max-cost", "5", "--json")
+    assert outcome.status == 0
+    assert given == [{"run": run, "max_cost": 5.0, "max_hosted_minutes": None}]

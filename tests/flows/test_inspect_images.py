@@ -10,7 +10,7 @@ import pytest
 from flows.inspect_images import inspect_images, resume_inspection
 from lfv.client.errors import HostError, ModelNotFound
 from lfv.formats.errors import ManifestLineInvalid
-from lfv.run.errors import LimitReached, RunNotResumable
+from lfv.run.errors import LimitReached, NothingInspected, RunNotFound, RunNotResumable
 from lfv_store import Store
 from tests.support.endpoints import Endpoint
 from tests.support.pictures import make_pictures
@@ -87,8 +87,8 @@ def test_a_run_of_nothing_but_bad_images_never_starts_the_model(
     (tmp_path / "bad").mkdir()
     for number in range(3):
         (tmp_path / "bad" / f"{number}.png").write_bytes(b"no picture")
-    summary = inspect_images(source=str(tmp_path / "bad"), project="parts")
-    assert summary.counts.errors == 3
+    with pytest.raises(NothingInspected, match="none of the 3 images"):
+        inspect_images(source=str(tmp_path / "bad"), project="parts")
     assert endpoint.calls("StartModel") == []
 
 
@@ -151,7 +151,7 @@ def test_a_run_that_was_planned_is_resumed_without_its_manifest(
 
 
 def test_a_run_that_does_not_exist_is_not_resumed(endpoint: Endpoint, store: Store) -> None:
-    with pytest.raises(RunNotResumable, match="no run"):
+    with pytest.raises(RunNotFound, match="no run"):
         resume_inspection("ffffffff")
 
 
@@ -179,8 +179,9 @@ def test_a_model_s_dimensions_are_learned_and_others_refused_before_it_is_starte
 ) -> None:
     inspect_images(source=str(images), project="parts")
     make_pictures(tmp_path / "larger", 2, size=96)
-    summary = inspect_images(source=str(tmp_path / "larger"), project="parts")
-    rows = list(store.results.rows(summary.run_id))
+    with pytest.raises(NothingInspected):
+        inspect_images(source=str(tmp_path / "larger"), project="parts")
+    rows = list(store.results.rows(store.runs.list(1)[0].run_id))
     assert {row["error_code"] for row in rows} == {"image_dimensions_mismatch"}
     assert len(endpoint.calls("StartModel")) == 1
 

@@ -60,7 +60,7 @@ _TEMPORARY_SERVER: Mapping[str, str] = {
     "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
 }
 
-HostKind = Literal["lookoutvision", "sagemaker"]
+HostKind = Literal["lookoutvision", "sagemaker", "edge"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 
@@ -95,7 +95,7 @@ class Settings(BaseSettings):
     host: HostKind = Field(
         default="lookoutvision",
         description="Kind of place where the models live: `lookoutvision` (the Lookout for Vision "
-        "API) or `sagemaker` (endpoints of the successor algorithm).",
+        "API), `sagemaker` (endpoints of the successor algorithm) or `edge` (an edge agent).",
     )
     host_options: Annotated[dict[str, str], NoDecode] = Field(
         default_factory=dict,
@@ -244,11 +244,12 @@ class Settings(BaseSettings):
 
     @field_validator("endpoint_url", "s3_endpoint_url", mode="after")
     @classmethod
-    def _http_url(cls, value: str | None) -> str | None:
+    def _known_address(cls, value: str | None, info: Any) -> str | None:
         if value is None:
             return None
-        parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.netloc:
+        if info.field_name == "endpoint_url" and re.match(r"(unix|unix-abstract|tcp):.", value):
+            return value  # of an edge agent
+        if not re.match(r"https?://[^/]", value):
             raise ValueError("an address begins with http:// or https://")
         return value.rstrip("/")
 

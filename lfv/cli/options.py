@@ -45,8 +45,8 @@ HostOption = Annotated[
     typer.Option(
         "--host",
         metavar="KIND",
-        help="Where the model lives, instead of LFV_HOST or lookoutvision: lookoutvision or "
-        "sagemaker.",
+        help="Where the model lives, instead of LFV_HOST or lookoutvision: lookoutvision, "
+        "sagemaker or edge.",
         show_default=False,
     ),
 ]

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -31,11 +32,16 @@ class Endpoint:
     host: str = "lookoutvision"
     options: Mapping[str, str] = field(default_factory=dict)
 
+    @cached_property
+    def address(self) -> str:
+        """Where the host's protocol is spoken."""
+        return str(self.get("address")["address"]) if self.host == "edge" else self.url
+
     @property
     def environment(self) -> dict[str, str]:
         """The settings with which commands find it."""
         options = ",".join(f"{name}={value}" for name, value in self.options.items())
-        told = {"LFV_ENDPOINT_URL": self.url, "LFV_HOST": self.host}
+        told = {"LFV_ENDPOINT_URL": self.address, "LFV_HOST": self.host}
         return told | ({"LFV_HOST_OPTIONS": options} if options else {})
 
     @property
@@ -92,7 +98,7 @@ class Endpoint:
 
 
 #: The kinds of host that have a stand-in; the first is the one of most tests.
-HOSTS = ("lookoutvision", "sagemaker")
+HOSTS = ("lookoutvision", "sagemaker", "edge")
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,10 @@ def stand_in(host: str) -> StandIn:
 
         options = {"role_arn": sagemaker_standin.ROLE}
         return StandIn(sagemaker_standin.__name__, sagemaker_standin.serve, options)
+    if host == "edge":
+        from tests.support import edge_standin  # and protoc
+
+        return StandIn(edge_standin.__name__, edge_standin.serve)
     return StandIn(standin.__name__, lambda: standin.serve(standin.Model()))
 
 

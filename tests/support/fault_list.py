@@ -334,7 +334,7 @@ tests it names, with real processes, on SQLite and PostgreSQL.  After each, four
 - the audit log verifies.
 
 "Hosts" says where: on Lookout for Vision's API, or on that and every other kind of host
-(SageMaker), where nothing that the run created may be left over either.
+(SageMaker, edge agents), where nothing that the run created may be left over either.
 
 "How long" counts from the fault to an accepted StopModel, with the default settings and a service
 that answers at once.  From there on the service takes its own time, which it bills or not.

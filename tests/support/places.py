@@ -58,7 +58,24 @@ def sagemaker_place() -> Iterator[Place]:
         yield Place("sagemaker", endpoint, spec("parts"), spec("no-such-project"))
 
 
+@contextmanager
+def edge_place(*, shared_memory: bool = False) -> Iterator[Place]:
+    """An edge agent, with pixels in its messages or in shared memory."""
+    with endpoint_in_thread("edge") as endpoint:
+        options = {
+            "control_timeout": CONTROL_TIMEOUT,
+            "read_timeout": CONTROL_TIMEOUT,
+            "shared_memory": shared_memory,
+        }
+
+        def spec(project: str) -> HostSpec:
+            return HostSpec("edge", project, "latest", endpoint.address, None, options)
+
+        yield Place("edge", endpoint, spec("parts"), spec("no-such-project"))
+
+
 PLACES: dict[str, Callable[[], object]] = {
     "lookoutvision": lookoutvision_place,
     "sagemaker": sagemaker_place,
+    "edge": edge_place,
 }

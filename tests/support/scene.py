@@ -122,7 +122,7 @@ class Scene:
         return Settings(
             home=self.home,
             database_url=self.database_url,
-            endpoint_url=self.endpoint.url,
+            endpoint_url=self.endpoint.address,
             host=self.endpoint.host,  # type: ignore[arg-type]
             host_options=dict(self.endpoint.options),
             read_timeout_seconds=2,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from lfv.client.errors import HostKindUnknown
-from lfv.client.hosts import lookoutvision, sagemaker
+from lfv.client.hosts import edge, lookoutvision, sagemaker
+from lfv.client.hosts.edge import EdgeAgentHost
 from lfv.client.hosts.lookoutvision import LookoutVisionHost
 from lfv.client.hosts.protocol import HostFactory, HostSpec, ModelHost
 from lfv.client.hosts.sagemaker import SageMakerHost
@@ -12,6 +13,7 @@ from lfv.formats.images import DEFAULT_LIMITS, ImageLimits
 _KINDS: dict[str, HostFactory] = {
     lookoutvision.KIND: LookoutVisionHost,
     sagemaker.KIND: SageMakerHost,
+    edge.KIND: EdgeAgentHost,
 }
 _IMAGE_LIMITS = {sagemaker.KIND: sagemaker.IMAGE_LIMITS}
 

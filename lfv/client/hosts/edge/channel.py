@@ -1,0 +1,108 @@
+"""Calls of an edge agent over gRPC, and what its codes mean."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, cast
+
+from lfv.client.errors import (
+    HostAccessDenied,
+    HostConflict,
+    HostError,
+    HostRejected,
+    HostThrottled,
+    HostTimeout,
+    HostUnavailable,
+    HostUnreachable,
+    ModelNotFound,
+)
+from lfv.formats.edge_agent import CALLS, PACKAGE, grpc_target
+from lfv.formats.protobuf import Message, WireFormatInvalid
+
+Answer = TypeVar("Answer", bound=Message)
+
+_BY_CODE: dict[str, type[HostError]] = {
+    "UNAVAILABLE": HostUnreachable,
+    "DEADLINE_EXCEEDED": HostTimeout,
+    "CANCELLED": HostTimeout,
+    "RESOURCE_EXHAUSTED": HostThrottled,
+    "FAILED_PRECONDITION": HostConflict,
+    "ABORTED": HostConflict,
+    "ALREADY_EXISTS": HostConflict,
+    "NOT_FOUND": ModelNotFound,
+    "INVALID_ARGUMENT": HostRejected,
+    "OUT_OF_RANGE": HostRejected,
+    "UNIMPLEMENTED": HostRejected,
+    "PERMISSION_DENIED": HostAccessDenied,
+    "UNAUTHENTICATED": HostAccessDenied,
+}
+_OPTIONS = (
+    # An image of 4096x4096 pixels has 48 MiB; gRPC's own limit is 4.
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.use_local_subchannel_pool", 1),
+    # A restarted agent is found again within seconds, not after minutes of growing pauses.
+    ("grpc.max_reconnect_backoff_ms", 2000),
+)
+
+
+class AgentChannel:
+    """Connections to one agent; safe to use from many threads."""
+
+    def __init__(self, address: str, service: str) -> None:
+        try:
+            import grpc
+        except ImportError as error:
+            raise HostRejected(
+                "An edge agent is spoken to over gRPC, which is not installed: "
+                "pip install 'lfv-pipeline[edge]'."
+            ) from error
+        try:
+            target = grpc_target(address)
+        except ValueError as error:
+            raise HostRejected(f"{error}.") from None
+        self.address = address
+        self._grpc: Any = grpc
+        self._channel = grpc.insecure_channel(target, options=_OPTIONS)
+        self._calls = {
+            name: self._channel.unary_unary(
+                f"/{PACKAGE}.{service}/{name}",
+                request_serializer=_encode,
+                response_deserializer=bytes,
+            )
+            for name in CALLS
+        }
+
+    def call(self, name: str, request: Message, kind: type[Answer], timeout: float) -> Answer:
+        """One call; no retries. Raises HostError."""
+        try:
+            answer = self._calls[name](request, timeout=timeout)
+        except self._grpc.RpcError as error:
+            raise self._failure(error, name) from error
+        try:
+            return kind.decode(answer)
+        except WireFormatInvalid as error:
+            raise HostUnavailable(
+                f"{self.address} answered {name} with something else than an edge agent: {error}.",
+                operation=name,
+            ) from error
+
+    def _failure(self, error: Any, name: str) -> HostError:
+        code = str(error.code().name)
+        said = " ".join(str(error.details() or "no explanation").split()).rstrip(".")[:300]
+        if code == "UNAVAILABLE":
+            message = f"There is no edge agent at {self.address} ({said})."
+        elif code == "DEADLINE_EXCEEDED":
+            message = f"The edge agent at {self.address} did not answer {name} in time."
+        elif code == "UNIMPLEMENTED":
+            message = f"What answers at {self.address} is not an edge agent: {said}."
+        else:
+            message = f"{name} failed with {code}: {said}."
+        return _BY_CODE.get(code, HostUnavailable)(message, operation=name)
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._channel.close()
+
+
+def _encode(message: object) -> bytes:
+    return cast("Message", message).encode()

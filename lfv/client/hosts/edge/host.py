@@ -1,0 +1,262 @@
+"""A model behind the Lookout for Vision Edge Agent.
+
+`spec.project` is the agent's model component, `spec.endpoint_url` its address: ``unix:///FILE``,
+``unix-abstract:NAME`` or ``tcp://HOST:PORT``. A component is one version of a model; the ARN that
+the agent names says which.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lfv.client.clock import SYSTEM_CLOCK, Clock
+from lfv.client.errors import HostError, HostRejected, ModelNotFound
+from lfv.client.hosts.edge.channel import AgentChannel
+from lfv.client.hosts.edge.memory import shared_memory
+from lfv.client.hosts.edge.pixels import to_png, to_rgb888
+from lfv.client.hosts.protocol import Detection, HostSpec, ModelState, Units
+from lfv.client.retry import RetryPolicy, call_with_retries
+from lfv.formats import edge_agent as wire
+from lfv.formats.answers import DetectAnomalyResult
+from lfv.formats.edge_agent import AgentStatus
+from lfv.formats.errors import ResponseInvalid
+from lfv.formats.status import ModelStatus
+
+KIND = "edge"
+LATEST = "latest"
+_ARN_VERSION = re.compile(r":model/[^/]+/([^/]+)$")
+_LOOKING = RetryPolicy(attempts=3, timeout=15.0)
+_STATUSES = {
+    AgentStatus.STOPPED: ModelStatus.TRAINED,
+    AgentStatus.STARTING: ModelStatus.STARTING_HOSTING,
+    AgentStatus.RUNNING: ModelStatus.HOSTED,
+    AgentStatus.FAILED: ModelStatus.HOSTING_FAILED,
+    AgentStatus.STOPPING: ModelStatus.STOPPING_HOSTING,
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `HostSpec.options` may hold for this kind; time limits in seconds.
+
+    `shared_memory` hands pixels over in shared memory, which an agent on the same machine reads
+    in place. `service` is ``InferenceServer`` for agents of the first release.
+    """
+
+    shared_memory: bool = False
+    service: str = wire.SERVICE
+    read_timeout: float = 60.0
+    control_timeout: float = 60.0
+    connect_timeout: float = 5.0
+    max_connections: int = 32
+    run_id: str = ""
+
+    @classmethod
+    def parse(cls, given: Mapping[str, Any]) -> Options:
+        """Raises HostRejected for a name or value that is unusable."""
+        unknown = sorted(given.keys() - cls.__dataclass_fields__.keys())
+        if unknown:
+            raise HostRejected(
+                f"An edge host has no option {unknown[0]!r}; it has "
+                f"{', '.join(sorted(cls.__dataclass_fields__))}."
+            )
+        shared = str(given.get("shared_memory", False)).casefold()
+        if shared not in {"true", "false"}:
+            raise HostRejected("Option shared_memory is true or false.")
+        try:
+            limits = {
+                name: float(given[name])
+                for name in ("read_timeout", "control_timeout", "connect_timeout")
+                if name in given
+            }
+        except (TypeError, ValueError) as error:
+            raise HostRejected(f"An option of the edge host is no number: {error}.") from error
+        return cls(**{**given, **limits, "shared_memory": shared == "true"})
+
+
+class EdgeAgentHost:
+    """ModelHost over gRPC. The constructor raises HostError where there is no agent."""
+
+    def __init__(
+        self,
+        spec: HostSpec,
+        *,
+        retries: RetryPolicy | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._retries = retries or RetryPolicy()
+        self._clock = clock
+        self._options = Options.parse(spec.options)
+        address = spec.endpoint_url or wire.DEFAULT_ADDRESS
+        self._channel = AgentChannel(address, self._options.service)
+        self._component = spec.project
+        self._spec = replace(spec, kind=KIND, endpoint_url=address)
+        try:
+            version = self._version()
+        except HostError:
+            self._channel.close()
+            raise
+        if spec.model_version not in {LATEST, version}:
+            self._channel.close()
+            raise ModelNotFound(
+                f"Component {self._component} of the edge agent holds version {version}, not "
+                f"{spec.model_version}.",
+                operation="DescribeModel",
+            )
+        self._spec = replace(self._spec, model_version=version)
+
+    @property
+    def kind(self) -> str:
+        return KIND
+
+    @property
+    def spec(self) -> HostSpec:
+        return self._spec
+
+    def describe(self) -> ModelState:
+        description = self._describe()
+        try:
+            status = _STATUSES[AgentStatus(description.status)]
+        except ValueError:
+            raise ResponseInvalid(
+                f"The edge agent names a model status that is unknown: {description.status}."
+            ) from None
+        return ModelState(
+            status=status,
+            message=description.status_message,
+            model_arn=description.lookout_vision_model_arn or f"component:{self._component}",
+            project=self._spec.project,
+            version=self._spec.model_version,
+        )
+
+    def start(self, units: Units, client_token: str) -> ModelState:  # noqa: ARG002 - it has none
+        return self._change("StartModel")
+
+    def stop(self, client_token: str) -> ModelState:  # noqa: ARG002
+        state = self._change("StopModel")
+        if state.status is ModelStatus.TRAINED:  # only a running model can be stopped: it was up
+            return replace(state, status=ModelStatus.STOPPING_HOSTING)
+        return state
+
+    def _change(self, operation: str) -> ModelState:
+        answer = self._channel.call(
+            operation,
+            wire.ModelRequest(self._component),
+            wire.StatusResponse,
+            self._options.control_timeout,
+        )
+        known = answer.status in set(AgentStatus)
+        status = _STATUSES[AgentStatus(answer.status)] if known else ModelStatus.SYSTEM_UPDATING
+        return ModelState(
+            status=status, project=self._spec.project, version=self._spec.model_version
+        )
+
+    def detect(
+        self,
+        body: bytes,
+        content_type: str,  # noqa: ARG002 - the agent takes pixels
+        *,
+        timeout: float | None = None,
+        stop_event: threading.Event | None = None,
+    ) -> Detection:
+        width, height, pixels = to_rgb888(body)
+        (result, mask, latency_ms), attempts = call_with_retries(
+            lambda: self._ask(width, height, pixels),
+            self._retries,
+            timeout=timeout,
+            stop_event=stop_event,
+            clock=self._clock,
+        )
+        try:
+            return Detection(_result(result, mask), None, latency_ms, attempts)
+        except ResponseInvalid as error:
+            error.attempts = attempts
+            raise
+
+    def _ask(
+        self, width: int, height: int, pixels: bytes
+    ) -> tuple[wire.DetectAnomalyResult | None, bytes | None, float]:
+        with ExitStack() as stack:
+            params = None
+            written = None
+            if self._options.shared_memory:
+                handle, memory = stack.enter_context(shared_memory(len(pixels)))
+                memory[:] = pixels
+                target, written = stack.enter_context(shared_memory(len(pixels)))
+                bitmap = wire.Bitmap(width, height, shared_memory_handle=handle)
+                params = wire.AnomalyMaskParams.to(target)
+            else:
+                bitmap = wire.Bitmap(width, height, pixels)
+            began = self._clock.monotonic()
+            answer = self._channel.call(
+                "DetectAnomalies",
+                wire.DetectAnomaliesRequest(self._component, bitmap, params),
+                wire.DetectAnomaliesResponse,
+                self._options.read_timeout,
+            )
+            latency_ms = (self._clock.monotonic() - began) * 1000.0
+            result = answer.detect_anomaly_result
+            mask = None
+            if result is not None and (found := result.anomaly_mask) is not None:
+                mask = found.byte_data
+                if not mask and written is not None and found.shared_memory_handle is not None:
+                    mask = written[: found.size]
+            return result, mask, latency_ms
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def _describe(self) -> wire.ModelDescription:
+        answer, _ = call_with_retries(
+            lambda: self._channel.call(
+                "DescribeModel",
+                wire.ModelRequest(self._component),
+                wire.DescribeModelResponse,
+                min(15.0, self._options.control_timeout),
+            ),
+            _LOOKING,
+            clock=self._clock,
+        )
+        if answer.model_description is None:
+            raise ResponseInvalid("The edge agent described no model.")
+        return answer.model_description
+
+    def _version(self) -> str:
+        found = _ARN_VERSION.search(self._describe().lookout_vision_model_arn)
+        return found[1] if found else "1"
+
+
+def _result(answer: wire.DetectAnomalyResult | None, mask: bytes | None) -> DetectAnomalyResult:
+    """The agent's answer in the API's words; floats as the decimals that were meant."""
+    if answer is None:
+        raise ResponseInvalid("The edge agent's answer holds no result.")
+    response: dict[str, Any] = {
+        "Source": {"Type": "direct"},
+        "IsAnomalous": answer.is_anomalous,
+        "Confidence": wire.round_float(answer.confidence),
+    }
+    if answer.anomalies:
+        response["Anomalies"] = [
+            {"Name": one.name, "PixelAnomaly": _pixels(one.pixel_anomaly or wire.PixelAnomaly())}
+            for one in answer.anomalies
+        ]
+    if answer.anomaly_score or answer.anomaly_threshold:
+        response["AnomalyScore"] = wire.round_float(answer.anomaly_score)
+        response["AnomalyThreshold"] = wire.round_float(answer.anomaly_threshold)
+    png = None
+    if answer.anomaly_mask is not None and mask:
+        png = to_png(answer.anomaly_mask.width, answer.anomaly_mask.height, mask)
+    return DetectAnomalyResult.from_response(response, mask=png)
+
+
+def _pixels(found: wire.PixelAnomaly) -> dict[str, Any]:
+    color = found.hex_color if found.hex_color.startswith("#") else f"#{found.hex_color}"
+    return {
+        "TotalPercentageArea": wire.round_float(found.total_percentage_area),
+        "Color": color,
+    }

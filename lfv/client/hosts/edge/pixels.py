@@ -1,0 +1,51 @@
+"""From an image's bytes to the pixels an agent takes, and from its mask to a PNG."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+from PIL import Image, UnidentifiedImageError
+
+from lfv.client.errors import HostRejected
+from lfv.formats.edge_agent import MAX_SIDE, MIN_SIDE
+from lfv.formats.errors import ResponseInvalid
+
+_BANDS = 3
+
+
+def to_rgb888(body: bytes) -> tuple[int, int, bytes]:
+    """(width, height, interleaved RGB888 pixels) of a PNG or JPEG. Raises HostRejected."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a large image is measured below, not warned about
+            image: Image.Image = Image.open(io.BytesIO(body), formats=("PNG", "JPEG"))
+            width, height = image.size
+            if not (min(width, height) >= MIN_SIDE and max(width, height) <= MAX_SIDE):
+                raise HostRejected(
+                    f"The image is {width}x{height} pixels; an edge agent takes {MIN_SIDE} to "
+                    f"{MAX_SIDE} a side.",
+                    operation="DetectAnomalies",
+                )
+            if image.mode.startswith("I"):
+                image = image.point(lambda sample: sample / 256).convert("L")
+            return width, height, image.convert("RGB").tobytes()
+    except UnidentifiedImageError as error:
+        raise HostRejected(
+            "The bytes are neither a PNG nor a JPEG.", operation="DetectAnomalies"
+        ) from error
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise HostRejected(
+            f"The image cannot be decoded: {error}.", operation="DetectAnomalies"
+        ) from error
+
+
+def to_png(width: int, height: int, pixels: bytes) -> bytes:
+    """A mask of RGB888 pixels as PNG, in the same colours. Raises ResponseInvalid."""
+    if width < 1 or height < 1 or len(pixels) != width * height * _BANDS:
+        raise ResponseInvalid(
+            f"The agent's mask has {len(pixels):,} bytes for {width}x{height} pixels."
+        )
+    out = io.BytesIO()
+    Image.frombytes("RGB", (width, height), pixels).save(out, "PNG", compress_level=1)
+    return out.getvalue()

@@ -1,0 +1,277 @@
+"""EdgeAgentHost and its messages, against code that protoc generates from the .proto."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from PIL import Image
+
+from lfv.client.clock import Backoff
+from lfv.client.errors import HostError, HostRejected, HostUnreachable, ModelNotFound
+from lfv.client.hosting import ensure_hosted
+from lfv.client.hosts import HostSpec, Units
+from lfv.client.hosts.edge import EdgeAgentHost
+from lfv.client.hosts.edge.pixels import to_png, to_rgb888
+from lfv.client.retry import RetryPolicy
+from lfv.formats import edge_agent as wire
+from lfv.formats.errors import ResponseInvalid
+from lfv.formats.protobuf import WireFormatInvalid
+from tests.client.conftest import ScriptedApi
+from tests.support import standin
+from tests.support.edge_standin import Agent
+from tests.support.edge_stubs import pb, pb_grpc
+from tests.support.endpoints import Endpoint, endpoint_in_thread
+
+QUICK = Backoff(0.02, 1.0, 0.02)
+ONCE = RetryPolicy(attempts=1)
+
+
+# -- messages --
+
+HANDLE = {"name": "frame", "size": 12288, "offset": 4096}
+MESSAGES: list[tuple[Any, Any]] = [
+    (wire.SharedMemoryHandle(**HANDLE), pb.SharedMemoryHandle(**HANDLE)),
+    (
+        wire.Bitmap(64, 65, b"\x00\x01\xff"),
+        pb.Bitmap(width=64, height=65, byte_data=b"\x00\x01\xff"),
+    ),
+    (
+        wire.DetectAnomaliesRequest(
+            "parts", wire.Bitmap(640, 480, shared_memory_handle=wire.SharedMemoryHandle(**HANDLE))
+        ),
+        pb.DetectAnomaliesRequest(
+            model_component="parts",
+            bitmap=pb.Bitmap(
+                width=640, height=480, shared_memory_handle=pb.SharedMemoryHandle(**HANDLE)
+            ),
+        ),
+    ),
+    (
+        wire.DetectAnomaliesResponse(
+            wire.DetectAnomalyResult(
+                True,
+                0.5,
+                wire.Bitmap(1, 1, b"abc"),
+                (wire.Anomaly("crack", wire.PixelAnomaly(0.25, "#FF0000")), wire.Anomaly("dent")),
+                0.75,
+                0.5,
+            )
+        ),
+        pb.DetectAnomaliesResponse(
+            detect_anomaly_result=pb.DetectAnomalyResult(
+                is_anomalous=True,
+                confidence=0.5,
+                anomaly_mask=pb.Bitmap(width=1, height=1, byte_data=b"abc"),
+                anomalies=[
+                    pb.Anomaly(
+                        name="crack",
+                        pixel_anomaly=pb.PixelAnomaly(
+                            total_percentage_area=0.25, hex_color="#FF0000"
+                        ),
+                    ),
+                    pb.Anomaly(name="dent"),
+                ],
+                anomaly_score=0.75,
+                anomaly_threshold=0.5,
+            )
+        ),
+    ),
+    (wire.ModelRequest("pärts"), pb.StartModelRequest(model_component="pärts")),
+    (wire.StatusResponse(4), pb.StopModelResponse(status=pb.STOPPING)),
+    (wire.ListModelsRequest(), pb.ListModelsRequest()),
+    (
+        wire.ListModelsResponse((wire.ModelDescription("a", "arn", 2, "up"),)),
+        pb.ListModelsResponse(
+            models=[
+                pb.ModelMetadata(
+                    model_component="a",
+                    lookout_vision_model_arn="arn",
+                    status=pb.RUNNING,
+                    status_message="up",
+                )
+            ]
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("ours", "theirs"), MESSAGES, ids=lambda one: type(one).__name__)
+def test_messages_are_those_of_protoc(ours: Any, theirs: Any) -> None:
+    assert ours.encode() == theirs.SerializeToString(deterministic=True)
+    assert type(ours).decode(theirs.SerializeToString()) == ours
+
+
+def test_negative_numbers_and_unknown_fields_are_read() -> None:
+    assert wire.Bitmap.decode(pb.Bitmap(width=-5).SerializeToString()).width == -5
+    unknown = pb.DetectAnomalyResult(is_anomalous=True, anomaly_score=0.5).SerializeToString()
+    assert wire.StatusResponse.decode(wire.StatusResponse(2).encode() + b"\x52\x01x").status == 2
+    assert wire.DetectAnomalyResult.decode(unknown).is_anomalous
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x0a", b"\x0a\x05ab", b"\x08", b"\xff" * 12, b"\x0b", b"\x0a\x01\xff"]
+)
+def test_bytes_that_are_no_message_are_refused(data: bytes) -> None:
+    with pytest.raises(WireFormatInvalid):
+        wire.ModelRequest.decode(data)
+
+
+def test_the_mask_s_handle_is_written_and_read_under_both_numbers() -> None:
+    handle = wire.SharedMemoryHandle("mask", 12, 0)
+    both = wire.AnomalyMaskParams.to(handle).encode()
+    assert pb.AnomalyMaskParams.FromString(both).shared_memory_handle.name == "mask"
+    for number in (2, 3):
+        body = handle.encode()
+        one = bytes([number << 3 | 2, len(body)]) + body
+        assert wire.AnomalyMaskParams.decode(one).handle == handle
+
+
+# -- pixels --
+
+
+def test_pixels_are_interleaved_rgb() -> None:
+    image = Image.new("RGB", (64, 64), (1, 2, 3))
+    image.putpixel((1, 0), (4, 5, 6))
+    width, height, pixels = to_rgb888(make_png(image))
+    assert (width, height, pixels[:6]) == (64, 64, bytes([1, 2, 3, 4, 5, 6]))
+
+
+def make_png(image: Image.Image) -> bytes:
+    import io
+
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "I;16", "1", "LA"])
+def test_every_kind_of_image_becomes_rgb(mode: str) -> None:
+    assert len(to_rgb888(make_png(Image.new(mode, (64, 70))))[2]) == 64 * 70 * 3
+
+
+def test_an_image_beyond_the_agent_s_limits_is_refused() -> None:
+    with pytest.raises(HostRejected, match="64 to 4096"):
+        to_rgb888(make_png(Image.new("RGB", (63, 64))))
+
+
+def test_a_mask_of_another_size_is_invalid() -> None:
+    assert to_png(1, 1, b"abc").startswith(b"\x89PNG")
+    with pytest.raises(ResponseInvalid):
+        to_png(2, 1, b"abc")
+
+
+# -- the host --
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    with endpoint_in_thread("edge") as endpoint:
+        yield endpoint
+
+
+def host_of(address: str, version: str = "latest", **options: Any) -> EdgeAgentHost:
+    spec = HostSpec("edge", "parts", version, address, None, options)
+    return EdgeAgentHost(spec, retries=ONCE)
+
+
+@pytest.mark.parametrize("shared_memory", ["true", "false"])
+def test_masks_become_png_in_the_same_colours(
+    endpoint: Endpoint, png: bytes, shared_memory: str
+) -> None:
+    import io
+
+    before = set(Path("/dev/shm").glob("lfv-*"))  # noqa: S108
+    endpoint.script(masks=True)
+    host = host_of(endpoint.address, shared_memory=shared_memory)
+    ensure_hosted(host, Units(1), "t", timeout=20, poll=QUICK)
+    result = host.detect(png, "image/png").result
+    assert result.anomalies is not None
+    assert [(one.name, one.total_percentage_area, one.color) for one in result.anomalies] == [
+        ("crack", 0.25, "#FF0000")
+    ]
+    assert result.anomaly_mask is not None
+    mask = Image.open(io.BytesIO(result.anomaly_mask)).convert("RGB")
+    assert (mask.size, mask.getpixel((3, 3))) == ((64, 64), (255, 0, 0))
+    assert set(Path("/dev/shm").glob("lfv-*")) == before  # noqa: S108
+    host.close()
+
+
+@pytest.mark.parametrize("address", ["unix://{folder}/agent.sock", "unix-abstract:lfv-test-{name}"])
+def test_agents_at_unix_sockets_are_reached(tmp_path: Path, address: str, png: bytes) -> None:
+    address = address.format(folder=tmp_path, name=tmp_path.name)
+    model = standin.Model()
+    server = grpc.server(ThreadPoolExecutor(4))
+    pb_grpc.add_EdgeAgentServicer_to_server(Agent(model), server)
+    server.add_insecure_port(address)
+    server.start()
+    try:
+        host = host_of(address)
+        ensure_hosted(host, Units(1), "t", timeout=20, poll=QUICK)
+        assert host.detect(png, "image/png").result.confidence > 0
+        host.close()
+    finally:
+        server.stop(None).wait()
+
+
+def test_a_component_holds_one_version(endpoint: Endpoint) -> None:
+    assert host_of(endpoint.address).spec.model_version == "1"
+    with pytest.raises(ModelNotFound, match="version 1, not 7"):
+        host_of(endpoint.address, "7")
+
+
+def test_an_agent_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(HostUnreachable, match="There is no edge agent at unix:"):
+        host_of(f"unix://{tmp_path}/none.sock")
+
+
+def test_a_socket_of_another_program_is_said_so(tmp_path: Path, api: ScriptedApi) -> None:
+    with pytest.raises(HostError, match="tcp://"):
+        host_of("tcp://" + api.url.partition("://")[2])
+    path = tmp_path / "other.sock"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen()
+
+        def hang_up() -> None:
+            while True:
+                try:
+                    connection, _ = other.accept()
+                except OSError:
+                    return
+                connection.sendall(b"hello, this is something else\n")
+                connection.close()
+
+        thread = threading.Thread(target=hang_up, daemon=True)
+        thread.start()
+        with pytest.raises(HostError, match="no edge agent"):
+            host_of(f"unix://{path}")
+        other.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:1", "unix:", "tcp://host", "agent"])
+def test_an_address_that_is_none_is_refused(address: str) -> None:
+    with pytest.raises(HostRejected, match="unix-abstract:NAME"):
+        host_of(address)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"memory": "x"}, "no option 'memory'"),
+        ({"shared_memory": "perhaps"}, "true or false"),
+        ({"read_timeout": "soon"}, "no number"),
+    ],
+)
+def test_an_option_that_is_unusable_is_said_so(
+    endpoint: Endpoint, options: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(HostRejected, match=says):
+        host_of(endpoint.address, **options)

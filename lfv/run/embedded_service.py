@@ -105,6 +105,22 @@ def embedded_service(settings: Settings, *, training: bool = False) -> Iterator[
 
 
 @contextmanager
+def running_service(settings: Settings) -> Iterator[str | None]:
+    """Endpoint URL of the service that commands find on this machine, or None; starts none.
+
+    Raises `ServiceNotStarted` if one is running and does not answer.
+    """
+    places = ServicePlaces(settings.service_home)
+    if not places.home.is_dir():
+        yield None
+        return
+    with service_user(places.users_lock):
+        with _locked(places.start_lock, fcntl.LOCK_EX):
+            endpoint_url = _find(places, settings)
+        yield endpoint_url
+
+
+@contextmanager
 def service_user(users_lock: Path) -> Iterator[None]:
     """Keep the service that watches `users_lock` alive until exit."""
     with _locked(users_lock, fcntl.LOCK_SH):

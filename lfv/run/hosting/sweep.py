@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +25,8 @@ from lfv.client.hosts.sagemaker import KIND as SAGEMAKER
 from lfv.client.hosts.sagemaker import endpoint_name_of
 from lfv.client.hosts.sagemaker.orphans import delete_endpoint, tagged_endpoints
 from lfv.run.context import LOOKOUTVISION
+from lfv.run.embedded_service import running_service
+from lfv.run.errors import ServiceNotStarted
 from lfv.run.hosting.release import stop_hosting
 from lfv.settings import Settings
 from lfv_store import Hosting, Store
@@ -81,7 +84,9 @@ def sweep(
     """Stop every model whose leases have all run out, and finish stops that failed half-way.
 
     Models that are up and known to no run are reported, and stopped only with `stop_unknown`:
-    somebody may be using them. With `account`, the SageMaker account is looked into whether or not
+    somebody may be using them.  They are looked for where the other commands look: at the endpoint
+    of the settings or the service running on this machine, and where recent runs had their models.
+     With `account`, the SageMaker account is looked into whether or not
     the database knows of it: what lfv created there carries tags.
     """
     deadline = settings.stopping_deadline_seconds
@@ -154,17 +159,31 @@ def _look_for_unknown(
     unknown: list[UnknownModel] = []
     unreachable: list[str] = []
     places = _places(store.hostings.list(limit=_STATED), settings, account=account)
-    for kind, endpoint_url, region in sorted(places, key=str):
-        look = _unknown_endpoints if kind == SAGEMAKER else _unknown_models
-        try:
-            unknown += look(store, settings, endpoint_url, region, stop_unknown)
-        except HostError as error:
-            unreachable.append(f"{endpoint_url or 'Amazon'}: {error}")
+    with ExitStack() as stack:
+        service = None
+        if settings.endpoint_url is None and settings.host == LOOKOUTVISION:
+            try:
+                service = stack.enter_context(running_service(settings))
+            except ServiceNotStarted as error:
+                unreachable.append(str(error))
+        if service is not None:
+            places.add((LOOKOUTVISION, service, settings.region))
+        known = _known_models(store, settings, service)
+        for kind, endpoint_url, region in sorted(places, key=str):
+            try:
+                if kind == SAGEMAKER:
+                    unknown += _unknown_endpoints(
+                        store, settings, endpoint_url, region, stop_unknown
+                    )
+                else:
+                    unknown += _unknown_models(known, settings, endpoint_url, region, stop_unknown)
+            except HostError as error:
+                unreachable.append(f"{endpoint_url or 'Amazon'}: {error}")
     return unknown, unreachable
 
 
 def _unknown_models(
-    store: Store,
+    known: set[tuple[str | None, str, str]],
     settings: Settings,
     endpoint_url: str | None,
     region: str | None,
@@ -172,7 +191,6 @@ def _unknown_models(
 ) -> list[UnknownModel]:
     """Models of the Lookout for Vision API that are up and known to no run."""
     up = [model for model in model_entries(endpoint_url, region) if model.is_up]
-    known = _known_models(store)
     unknown = []
     for model in up:
         if (endpoint_url, model.project, model.version) not in known:
@@ -233,13 +251,22 @@ def _places(
     return found
 
 
-def _known_models(store: Store) -> set[tuple[str | None, str, str]]:
-    """The models of open hostings: somebody's lease, or a sweep, takes care of them."""
-    return {
-        (spec.endpoint_url, spec.project, spec.model_version)
-        for spec in _open_specs(store)
-        if spec.kind == LOOKOUTVISION
-    }
+def _known_models(
+    store: Store, settings: Settings, service: str | None
+) -> set[tuple[str | None, str, str]]:
+    """The models of open hostings, as (endpoint, project, version): a lease or a sweep has them.
+
+    The embedded service gets another port at each start, so its models are at `service` now.
+    """
+    known = set()
+    for spec in _open_specs(store):
+        if spec.kind != LOOKOUTVISION:
+            continue
+        home = spec.options.get("embedded_home")
+        here = home is not None and Path(home).absolute() == settings.home.absolute()
+        endpoint_url = service if here else spec.endpoint_url
+        known.add((endpoint_url, spec.project, spec.model_version))
+    return known
 
 
 def _open_specs(store: Store) -> list[HostSpec]:

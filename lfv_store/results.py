@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from lfv_store.database import Database
 from lfv_store.errors import UnknownInspection
 from lfv_store.runs import require_run
-from lfv_store.tables import InspectionTable, MaskTable
+from lfv_store.tables import DetectionTable, InspectionTable, MaskTable
 from lfv_store.types import UtcDateTime
 
 Kind = Literal["text", "integer", "number", "boolean", "time", "json"]
@@ -147,6 +147,16 @@ class Results:
                 .order_by(_VIEW.c.inspection_id.desc())
             ).all()
         return [dict(zip(_NAMES, row, strict=True)) for row in rows]
+
+    def response(self, detection_id: int) -> dict[str, Any]:
+        """The model's answer as stored, without its mask. Raises UnknownInspection."""
+        with self._database.read() as conn:
+            found = conn.scalar(
+                sa.select(DetectionTable.response).where(DetectionTable.id == detection_id)
+            )
+        if found is None:
+            raise UnknownInspection(f"no detection has id {detection_id}")
+        return dict(found)
 
     def mask(self, detection_id: int) -> bytes | None:
         """The anomaly mask of a detection, a PNG; None if it has none."""

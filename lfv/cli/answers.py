@@ -1,4 +1,4 @@
-"""A model's answer and a policy's reasons in few words."""
+"""A model's answer and a policy's reasons as short texts."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 
 def answer(is_anomalous: bool | None, confidence: float | None) -> str:
-    """What the model said; nothing where it was not asked."""
+    """Return the model's answer, or an empty string if there is none."""
     if is_anomalous is None or confidence is None:
         return ""
     return f"{'anomaly' if is_anomalous else 'normal'} {confidence:.3f}"
 
 
 def reasons_text(reasons: Iterable[Mapping[str, Any]]) -> str:
-    """What led to a verdict."""
+    """Return the reasons of a verdict."""
     return " ".join(str(reason.get("text") or reason.get("rule", "")) for reason in reasons)

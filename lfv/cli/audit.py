@@ -1,4 +1,4 @@
-"""`lfv audit`: is the record what it was?"""
+"""`lfv audit`: verify the audit log."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     group = typer.Typer(
         name="audit",
-        help="Verify the audit log, and take its head to keep elsewhere.",
+        help="Verify the audit log, and print its head.",
         no_args_is_help=True,
     )
     group.command(
@@ -40,19 +40,19 @@ def verify(
         typer.Option(
             "--head",
             metavar="FILE|HEAD",
-            help="A head that `lfv audit head` gave earlier, or the file it is kept in: also find "
-            "a log that was cut off or rewritten as a whole since.",
+            help="A head that `lfv audit head` printed earlier, or a file with it: also detect a "
+            "log that was truncated or rewritten as a whole since.",
             show_default=False,
         ),
     ] = None,
     database_url: DatabaseUrlOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check every entry of the audit log, and every row that it speaks of.
+    """Check every entry of the audit log, and every row it covers.
 
-    Exit status 1 when something does not fit; the first bad entry is named. Without a head that
-    was kept elsewhere, a log that was cut off together with its rows, or rewritten as a whole,
-    cannot be told from a true one.
+    Exit status 1 if anything was changed; the first bad entry is named. Without a head that was
+    kept elsewhere, a log that was truncated with its rows, or rewritten as a whole, is not
+    detected.
     """
     kept = None if head is None else _kept_head(head)
     settings = settings_from(database_url=database_url)
@@ -69,14 +69,14 @@ def verify(
 
 
 def head(*, database_url: DatabaseUrlOption = None, as_json: JsonOption = False) -> None:
-    """Print the head of the audit log: one line, to be kept where nobody can change it.
+    """Print the head of the audit log, one line.
 
-    Keep it outside the reach of whoever can change the database: in a ticket, a mail, on paper.
+    Keep it where nobody who can change the database can change it: a ticket, a mail, on paper.
     """
     with opened_store(settings_from(database_url=database_url)) as store:
         newest = store.audit.head()
     if newest is None:
-        raise CommandError("the audit log has no entry yet")
+        raise CommandError("the audit log has no entries yet")
     if as_json:
         output.show_json({"head": str(newest), **asdict(newest)})
     else:
@@ -112,13 +112,13 @@ def _show(report: AuditReport) -> None:
         output.show(report.unchecked)
     found = f"{report.entries} entries of the audit log and {report.rows} rows"
     if report.ok:
-        output.show(f"everything fits: {found} were checked")
+        output.show(f"verified: {found}")
         if not report.head_checked:
             output.show(
-                "without --head, a log that was cut off or rewritten as a whole is not found"
+                "without --head, a log that was truncated or rewritten as a whole is not detected"
             )
     else:
-        output.show(f"NOT what was recorded: {found} were checked")
+        output.show(f"CHANGED since it was recorded: {found} checked")
 
 
 def _as_dict(report: AuditReport) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What commands have in common: settings from options, the store, and the run an argument means."""
+"""Shared by commands: settings from options, the store, and the run that an argument names."""
 
 from __future__ import annotations
 
@@ -34,8 +34,7 @@ def settings_from(**options: Any) -> Settings:
 
 
 def set_up_logging(level: str) -> None:
-    """Let messages of at least `level` be written to stderr.  What Prefect has to say is for its
-    page; it gets here with level DEBUG only."""
+    """Write messages of at least `level` to stderr; Prefect's own with level DEBUG only."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setLevel(level)
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
@@ -48,17 +47,17 @@ def set_up_logging(level: str) -> None:
 
 @contextmanager
 def opened_store(settings: Settings) -> Iterator[Store]:
-    """The store, for a command that works on what is there already.
+    """Open the existing results database.
 
-    Raises `CommandError` where there is no database yet, instead of making an empty one.
+    Raises `CommandError` if there is none, instead of creating an empty one.
     """
     from lfv_store import open_store
 
     file = settings.store_file
     if file is not None and not file.exists():
         raise CommandError(
-            f"there is no results database at {file} yet; `lfv inspect` makes one, "
-            "--database-url or LFV_HOME name another"
+            f"there is no results database at {file}; `lfv inspect` creates it, "
+            "--database-url or LFV_HOME selects another"
         )
     with open_store(settings.store_url) as store:
         yield store
@@ -76,7 +75,7 @@ def find_run(store: Store, text: str) -> Run:
 
 
 def current_user() -> str:
-    """Name of the person at this machine, as far as the system knows it."""
+    """Return the name of the user, or an empty string if the system has none."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -84,12 +83,12 @@ def current_user() -> str:
 
 
 def short_id(run_id: str) -> str:
-    """Enough of an id to type; the whole where a program reads."""
+    """Return enough of an id to type on a terminal, else the whole id."""
     return run_id[:_SHORT_ID] if sys.stdout.isatty() else run_id
 
 
 def local_time(at: datetime | None) -> str:
-    """For a person: local time to the minute; in UTC and ISO 8601 where a program reads."""
+    """Return local time to the minute on a terminal, else UTC in ISO 8601."""
     if at is None:
         return ""
     if sys.stdout.isatty():

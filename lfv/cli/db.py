@@ -1,4 +1,4 @@
-"""`lfv db`: the results database itself."""
+"""`lfv db`: create, upgrade and find the results database."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
 
 
 def upgrade(*, database_url: DatabaseUrlOption = None, as_json: JsonOption = False) -> None:
-    """Create the tables, or bring them to what this release works with. Keeps every row.
+    """Create the tables, or upgrade them to this release. All rows are kept.
 
     An SQLite file is upgraded by any command that writes; a PostgreSQL database only by this one.
     """
@@ -48,19 +48,19 @@ def upgrade(*, database_url: DatabaseUrlOption = None, as_json: JsonOption = Fal
     if as_json:
         output.show_json({"database": name, "before": before, "now": schema.HEAD})
     elif before == schema.HEAD:
-        output.show(f"{name} is at revision {schema.HEAD} already")
+        output.show(f"{name} is already at revision {schema.HEAD}")
     else:
-        came = "was created" if before is None else f"was upgraded from revision {before}"
-        output.show(f"{name} {came}, and is at revision {schema.HEAD} now")
+        came = "created" if before is None else f"upgraded from revision {before}"
+        output.show(f"{name} {came}, now at revision {schema.HEAD}")
 
 
 def check(*, database_url: DatabaseUrlOption = None, as_json: JsonOption = False) -> None:
-    """Say whether the database can be reached and fits this release; exit status 1 if not."""
+    """Check that the database is available and fits this release; exit status 1 if not."""
     from lfv_store import schema
 
     file = settings_from(database_url=database_url).store_file
     if file is not None and not file.exists():
-        raise CommandError(f"there is no file {file}: `lfv db upgrade` makes it")
+        raise CommandError(f"there is no file {file}: `lfv db upgrade` creates it")
     with _database(database_url) as database:
         found = schema.revision(database)
         name = _name(database)

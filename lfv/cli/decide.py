@@ -1,4 +1,4 @@
-"""`lfv decide`: verdicts again, from stored answers, under another policy."""
+"""`lfv decide`: apply another policy to the stored answers of a run."""
 
 from __future__ import annotations
 
@@ -29,20 +29,18 @@ def decide(
     policy: PolicyOption,
     by: Annotated[
         str | None,
-        typer.Option(
-            "--by", help="Who decides; else the user of this machine.", show_default=False
-        ),
+        typer.Option("--by", help="Who decides. Default: the current user.", show_default=False),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would change, and store nothing.")
+        bool, typer.Option("--dry-run", help="Show what would change; store nothing.")
     ] = False,
     database_url: DatabaseUrlOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Derive the verdicts of a run again under another policy, without asking the model.
+    """Apply another policy to the stored answers of a run, without running detection.
 
-    The new verdicts become the current ones; the old ones stay on record, and so does each policy.
-    Lines that could not be inspected stay what they are.
+    The new verdicts become the current ones; earlier verdicts and policies are kept. Lines that
+    could not be inspected do not change.
     """
     from lfv.client.policy import Policy
     from lfv.run.decide import redecide
@@ -68,5 +66,5 @@ def decide(
     else:
         output.show(
             f"{outcome.changed} verdicts changed; this is decision {outcome.decision.number} "
-            "on the run"
+            "of the run"
         )

@@ -1,4 +1,4 @@
-"""`lfv demo`: the whole job on this machine, with product images that it draws itself."""
+"""`lfv demo`: train and inspect on this machine, with drawn product images."""
 
 from __future__ import annotations
 
@@ -180,14 +180,14 @@ def _show(
     output.show(
         output.table(columns, rows),
         "",
-        f"{counts.total} parts inspected in {took:.0f} s all in all: {counts.accepted} accepted, "
+        f"{counts.total} parts inspected, {took:.0f} s in total: {counts.accepted} accepted, "
         f"{counts.rejected} rejected, {counts.review} to review, {counts.errors} not inspected. "
         "The model is stopped.",
     )
     for result in results:
         if result.error is not None:
             output.show(
-                f"Line {result.line_number} is broken on purpose, and its record says why: "
+                f"Line {result.line_number} is damaged on purpose; its record has the error: "
                 f"{result.error}"
             )
     command = f"LFV_HOME={shlex.quote(_relative(settings.home))} {_own_command()}"
@@ -201,7 +201,7 @@ def _show(
             }
         ),
         "",
-        "Look further with:",
+        "Next:",
         f"  {command} show last",
         f"  {command} review",
         f"  {command} export last --format csv",

@@ -1,8 +1,8 @@
 """How a command ends: exit statuses, and the errors that only the command line has.
 
-CommandError      base; its text is the sentence shown to the user
+CommandError      base; its text is the message for the user
 ├── WrongUsage    the arguments do not fit together or name nothing (exit status 2)
-└── OutputClosed  nobody reads our output any more; not shown
+└── OutputClosed  standard output was closed by its reader; not shown
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class ExitStatus(IntEnum):
 
 
 class CommandError(Exception):
-    """A command could not do what was asked."""
+    """A command failed."""
 
 
 class WrongUsage(CommandError):
@@ -35,4 +35,4 @@ class WrongUsage(CommandError):
 
 
 class OutputClosed(CommandError):
-    """The reader of our standard output is gone, as with ``lfv runs | head``."""
+    """Standard output was closed by its reader, as by ``lfv runs | head``."""

@@ -1,4 +1,4 @@
-"""`lfv export`: the results of a run as a file."""
+"""`lfv export`: write the results of a run to a file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def export(
     run: RunArgument,
     *,
     form: Annotated[
-        Format, typer.Option("--format", "-f", help="What to write.", case_sensitive=False)
+        Format, typer.Option("--format", "-f", help="File format.", case_sensitive=False)
     ] = Format.CSV,
     file: Annotated[
         Path | None,
@@ -40,7 +40,7 @@ def export(
             "--output",
             "-o",
             metavar="FILE",
-            help="File to write; else the results are printed.",
+            help="File to write. Default: standard output.",
             dir_okay=False,
             show_default=False,
         ),
@@ -49,18 +49,18 @@ def export(
         bool,
         typer.Option(
             "--spreadsheet",
-            help="In CSV, put an apostrophe before what a spreadsheet would take for a formula.",
+            help="In CSV, put an apostrophe before text that a spreadsheet would run as a formula.",
         ),
     ] = False,
     database_url: DatabaseUrlOption = None,
 ) -> None:
-    """Write every inspection of a run, one row a manifest line, as it is read.
+    """Write every inspection of a run, one row per manifest line.
 
     The columns are those of the view inspection_results. Lists and mappings, such as the reasons
     and attributes, are JSON text in CSV and Parquet. Times are UTC.
     """
     if file is None and form is Format.PARQUET and sys.stdout.isatty():
-        raise WrongUsage("Parquet is not for a terminal: name a file with -o FILE")
+        raise WrongUsage("Parquet is not text: name a file with -o FILE")
     settings = settings_from(database_url=database_url)
     with opened_store(settings) as store, Activity("export", quiet=file is None) as activity:
         from lfv_store.results import RESULT_COLUMNS

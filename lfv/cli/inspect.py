@@ -1,4 +1,4 @@
-"""`lfv inspect`: inspect the images of a manifest, or finish a run that ended early."""
+"""`lfv inspect`: inspect the images of a manifest, or resume a run."""
 
 from __future__ import annotations
 
@@ -91,33 +91,41 @@ def inspect(
         ),
     ] = None,
     min_inference_units: Annotated[
-        int, typer.Option("--min-inference-units", min=1, help="Units hosted, and paid, at least.")
+        int, typer.Option("--min-inference-units", min=1, help="Inference units to host.")
     ] = 1,
     max_inference_units: Annotated[
         int | None,
         typer.Option(
-            "--max-inference-units", min=1, help="Units to scale up to.", show_default=False
+            "--max-inference-units",
+            min=1,
+            help="Inference units to scale up to.",
+            show_default=False,
         ),
     ] = None,
     again: Annotated[
-        bool, typer.Option("--again", help="Ask again about images this model has judged before.")
+        bool,
+        typer.Option(
+            "--again", help="Run detection again on images that this model has seen before."
+        ),
     ] = False,
     strict: Annotated[
-        bool, typer.Option("--strict", help="End the run at the first line that cannot be read.")
+        bool, typer.Option("--strict", help="Fail at the first line that cannot be read.")
     ] = False,
     allow_empty: Annotated[
         bool, typer.Option("--allow-empty", help="Complete a run whose source has no image.")
     ] = False,
     max_cost: Annotated[
         float | None,
-        typer.Option("--max-cost", min=0.0, help="US dollars at most.", show_default=False),
+        typer.Option(
+            "--max-cost", min=0.0, help="Stop at this cost, in US dollars.", show_default=False
+        ),
     ] = None,
     max_hosted_minutes: Annotated[
         float | None,
         typer.Option(
             "--max-hosted-minutes",
             min=0.0,
-            help="Minutes for which the model is up at most.",
+            help="Stop when the model has been hosted for so many minutes.",
             show_default=False,
         ),
     ] = None,
@@ -126,7 +134,7 @@ def inspect(
         typer.Option(
             "--resume",
             metavar="RUN",
-            help="Finish a run that ended early; takes its source, model and policy from there.",
+            help="Resume a run that ended early, with its source, model and policy.",
             show_default=False,
         ),
     ] = None,
@@ -140,21 +148,21 @@ def inspect(
 ) -> None:
     """Inspect every image of a manifest, store each answer, and stop the model.
 
-    The model is started if any image needs it, and stopped however the run ends. Images whose bytes
-    this model has judged before keep that answer. Exit status 3 when images could not be inspected,
-    or when there was none.
+    The model is started only if an image needs it, and stopped however the run ends. For an image
+    that this model has seen before, the stored answer is used. Exit status 3 if images could not
+    be inspected, or if there were none.
     """
     if (resume is None) == (source is None):
-        raise WrongUsage("give either a SOURCE or --resume RUN")
+        raise WrongUsage("use either SOURCE or --resume RUN")
     if resume is not None:
         _refuse_what_the_run_has(context)
     for name, limit in (("--max-cost", max_cost), ("--max-hosted-minutes", max_hosted_minutes)):
         if limit == 0:
-            raise WrongUsage(f"{name} 0 leaves nothing to inspect with: give more, or leave it out")
+            raise WrongUsage(f"{name} must be greater than 0")
     if resume is None and project is None:
-        raise WrongUsage("--project is needed: which model is to inspect the images?")
+        raise WrongUsage("--project is missing: name the project of the model")
     if policy is not None and confidence is not None:
-        raise WrongUsage("give --confidence or --policy, not both: a policy has its own limits")
+        raise WrongUsage("use either --confidence or --policy")
     settings = settings_from(
         endpoint_url=endpoint_url,
         database_url=database_url,
@@ -165,7 +173,7 @@ def inspect(
     )
     source = _absolute(source or "")
     if resume is None and "://" not in source and not Path(source).exists():
-        raise CommandError(f"there is no manifest, folder or image at {source}")
+        raise CommandError(f"no manifest, folder or image found at {source}")
     if policy is not None:
         from lfv.client.policy import Policy
 
@@ -217,7 +225,7 @@ def _show(summary: RunSummary, settings: Settings, *, as_json: bool) -> None:
 
 
 def _refuse_what_the_run_has(context: typer.Context) -> None:
-    """Raise `WrongUsage` for an option that a resumed run would not heed."""
+    """Raise `WrongUsage` for an option that a resumed run would ignore."""
     given = [
         f"--{name.replace('_', '-')}"
         for name in context.params
@@ -288,7 +296,7 @@ def show_summary(summary: RunSummary, settings: Settings) -> None:
     if counts.errors:
         output.note(
             f"{counts.errors} images could not be inspected; `lfv show {summary.run_id[:8]}` "
-            "says why"
+            "shows the errors"
         )
 
 

@@ -1,7 +1,7 @@
 """The `lfv` command: one module per subcommand, errors as one sentence, exit statuses.
 
 Modules of subcommands import what is heavy (Prefect, SQLAlchemy, boto3) inside their functions,
-so that `lfv --help` answers at once.
+so that `lfv --help` is fast.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -23,6 +24,7 @@ from lfv.cli import (
     export,
     inspect,
     models,
+    overlay,
     review,
     runs,
     serve,
@@ -32,18 +34,18 @@ from lfv.cli import (
     version,
 )
 from lfv.cli.errors import ExitStatus, OutputClosed, WrongUsage
-from lfv.cli.output import note
+from lfv.cli.output import note, show
 
 #: Exceptions defined in these packages are written for users: their text is the whole message.
 _OWN_PACKAGES = frozenset({"deployments", "flows", "lfv", "lfv_store", "tasks"})
 
-#: The way out of an error that does not name one itself, by the error's stable code.
+#: The next step for errors that do not name one, by the error's stable code.
 _WAYS_OUT: Mapping[str, str] = {
     "host_unreachable": "check --endpoint-url, or leave it out to use a service on this machine",
-    "manifest_header_invalid": "docs/manifests.md says what a manifest holds",
-    "manifest_kind_unknown": "docs/manifests.md says what a manifest can be",
-    "model_not_found": "`lfv models` lists what there is",
-    "policy_invalid": "docs/policies.md says what a policy holds",
+    "manifest_header_invalid": "see docs/manifests.md",
+    "manifest_kind_unknown": "see docs/manifests.md",
+    "model_not_found": "`lfv models` lists the models",
+    "policy_invalid": "see docs/policies.md",
 }
 
 app = typer.Typer(
@@ -58,7 +60,7 @@ app = typer.Typer(
 
 @dataclass
 class Invocation:
-    """What the options before the subcommand said."""
+    """The options before the subcommand."""
 
     debug: bool = False
 
@@ -68,14 +70,22 @@ def lfv(
     context: typer.Context,
     *,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and exit.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
 ) -> None:
     """Inspect product images with Lookout for Vision models.
 
-    Start a model, ask it about every image of a manifest, keep every answer in SQL, stop the model.
-    Without an account or endpoint everything runs on this machine: try [bold]lfv demo[/bold].
+    Start a model, run detection on every image of a manifest, store the results in SQL, stop the
+    model. Without an account or endpoint, everything runs on this machine:
+    try [bold]lfv demo[/bold].
 
     Exit status: 0 done, 1 failed, 2 wrong usage, 3 images could not be inspected or there was none.
     """
+    del show_version  # its callback has ended the command
     invocation = context.find_object(Invocation)
     if invocation is not None:
         invocation.debug = debug
@@ -84,15 +94,22 @@ def lfv(
 
 
 for _module in (
-    *(demo, train, inspect, runs, decide, review, export),
+    *(demo, train, inspect, runs, overlay, decide, review, export),
     *(models, serve, stop, sweep, audit, db, version),
 ):
     _module.register(app)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        show(f"lfv {version.own_version()}")
+        raise typer.Exit
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (the process's own when None) and return its exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    _replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal may know ASCII only
@@ -118,7 +135,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def sentence(error: BaseException) -> str:
-    """What a user is told of an error."""
+    """Return the message for a user."""
     text = " ".join(str(error).split())
     if type(error).__module__.partition(".")[0] in _OWN_PACKAGES and text:
         way_out = _WAYS_OUT.get(str(getattr(error, "code", "")))
@@ -127,7 +144,7 @@ def sentence(error: BaseException) -> str:
         place = f": {error.filename}" if error.filename else ""
         return f"{error.strerror}{place}"
     name = type(error).__name__
-    return f"unexpected {name}{': ' + text if text else ''} (lfv --debug ... shows where)"
+    return f"unexpected {name}{': ' + text if text else ''} (`lfv --debug` shows a traceback)"
 
 
 def _is_wrong_usage(error: Exception) -> bool:
@@ -146,11 +163,20 @@ def _warn_of_unknown_variables() -> None:
     from lfv.settings import unknown_variables
 
     for name in unknown_variables():
-        note(f"lfv: warning: {name} is set but is no setting (docs/settings.md lists them)")
+        note(
+            f"lfv: warning: {name} is set but is not a known setting (docs/settings.md lists them)"
+        )
+
+
+def _replace_closed_streams() -> None:
+    """Give the process streams to write to where it was started with closed ones (``>&-``)."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _discard_stdout() -> None:
-    """Point stdout nowhere, so that the interpreter's last flush finds no closed pipe."""
+    """Point stdout at the null device, so that the interpreter's last flush does not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -1,4 +1,4 @@
-"""`lfv models`: the model versions there are."""
+"""`lfv models`: list model versions."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def models(
     region: RegionOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the model versions with their status and how well they did in training.
+    """List model versions with their status and their figures.
 
-    F1, precision and recall are what the service measured on its test images. A model that is
-    HOSTED or STARTING_HOSTING is billed wherever hosting costs money: lfv stop ends that.
+    F1, precision and recall were measured in training. A model that is HOSTED or STARTING_HOSTING
+    is billed where hosting costs money; `lfv stop` stops it.
     """
     from lfv.client.catalog import model_entries
     from lfv.run.embedded_service import api_endpoint
@@ -60,7 +60,7 @@ def models(
     ]
     output.show_table(columns, rows, right=("F1", "precision", "recall"))
     if not entries:
-        output.note("no model yet; `lfv train` makes one")
+        output.note("no models yet; `lfv train` trains one")
 
 
 def _measure(value: float | None) -> str:

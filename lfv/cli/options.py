@@ -1,17 +1,27 @@
-"""Options and arguments that several commands share, with one wording for each."""
+"""Options and arguments that several commands share, each spelled once."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+
+class ShownVerdict(StrEnum):
+    """Verdicts that images can be selected by."""
+
+    ACCEPT = "accept"
+    REJECT = "reject"
+    REVIEW = "review"
+
+
 RunArgument = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
-        help="The run's id, an unambiguous beginning of it, or 'last' for the newest run.",
+        help="Id of the run, its first characters, or 'last' for the newest run.",
     ),
 ]
 ProjectOption = Annotated[
@@ -26,7 +36,7 @@ DatabaseUrlOption = Annotated[
     typer.Option(
         "--database-url",
         metavar="URL",
-        help="Results database, instead of LFV_DATABASE_URL or the file in LFV_HOME.",
+        help="Results database. Default: LFV_DATABASE_URL, else a file in LFV_HOME.",
         show_default=False,
     ),
 ]
@@ -35,8 +45,7 @@ EndpointUrlOption = Annotated[
     typer.Option(
         "--endpoint-url",
         metavar="URL",
-        help="Address of the host's API, instead of LFV_ENDPOINT_URL or the service that is "
-        "started on this machine.",
+        help="URL of the host's API. Default: LFV_ENDPOINT_URL, else a service on this machine.",
         show_default=False,
     ),
 ]
@@ -45,8 +54,7 @@ HostOption = Annotated[
     typer.Option(
         "--host",
         metavar="KIND",
-        help="Where the model lives, instead of LFV_HOST or lookoutvision: lookoutvision, "
-        "sagemaker or edge.",
+        help="Kind of host: lookoutvision, sagemaker or edge. Default: LFV_HOST or lookoutvision.",
         show_default=False,
     ),
 ]
@@ -55,8 +63,7 @@ HostOptionOption = Annotated[
     typer.Option(
         "--host-option",
         metavar="NAME=VALUE",
-        help="What that kind of host alone understands, such as role_arn=ARN; can be given "
-        "several times.",
+        help="Option of that kind of host, such as role_arn=ARN; may be repeated.",
         show_default=False,
     ),
 ]
@@ -69,7 +76,7 @@ BucketOption = Annotated[
     typer.Option(
         "--bucket",
         metavar="NAME=FOLDER",
-        help="Folder that stands in for an S3 bucket; can be given several times.",
+        help="Folder to use as an S3 bucket; may be repeated.",
         show_default=False,
     ),
 ]
@@ -111,15 +118,13 @@ NetworkOption = Annotated[
         "minutes, and keep it where it helps; LFV_NETWORK=true does the same.",
     ),
 ]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print JSON for machines instead of text.")
-]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 PolicyOption = Annotated[
     Path,
     typer.Option(
         "--policy",
         metavar="FILE",
-        help="Policy in YAML or JSON: which answers are accepted, rejected or to be reviewed.",
+        help="Verdict policy in YAML or JSON.",
         exists=True,
         dir_okay=False,
         readable=True,
@@ -128,5 +133,5 @@ PolicyOption = Annotated[
 
 
 def examples(*lines: str) -> str:
-    """The end of a command's help: command lines that work as they stand, one below the other."""
+    """Return the end of a command's help: complete command lines, one per line."""
     return "\n\n".join(("Examples:", *lines))

@@ -68,7 +68,7 @@ def show_json(value: object) -> None:
 
 
 def write_bytes(write: Callable[[Any], object]) -> None:
-    """Let `write` write to stdout's binary stream."""
+    """Call `write` with the binary stream of stdout."""
     with _watched_stdout():
         sys.stdout.flush()
         write(sys.stdout.buffer)
@@ -76,7 +76,7 @@ def write_bytes(write: Callable[[Any], object]) -> None:
 
 
 def note(text: str) -> None:
-    """One line on stderr that is no result: what is going on, or a warning."""
+    """Write one line of progress or a warning to stderr."""
     sys.stderr.write(f"{printable(text)}\n")
     sys.stderr.flush()
 
@@ -123,7 +123,7 @@ def table(
 def show_table(
     columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()
 ) -> None:
-    """Print a table to stdout; nothing at all when it has no rows."""
+    """Print a table to stdout; nothing if it has no rows."""
     if rows:
         show(table(columns, rows, right=right))
 

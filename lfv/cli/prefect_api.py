@@ -1,4 +1,4 @@
-"""A Prefect API for a flow that a command runs: the one that is configured, or a temporary one.
+"""The Prefect API for flows that a command runs: the configured one, or a temporary server.
 
 Prefect would start a temporary server by itself, but in the command's own process group: Ctrl-C at
 a terminal ends that server first, and the run, which still has a model to stop, waits for it and
@@ -6,7 +6,7 @@ fails.  So the command starts the server, ``python -m lfv.cli.prefect_api``, in 
 own.  It ends when its standard input does: the kernel closes that pipe with the command, however
 the command ends.
 
-PrefectUnreachable    there is no Prefect API to run a flow with
+PrefectUnreachable    no Prefect API is available to run a flow
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _servers: list[subprocess.Popen[bytes]] = []
 
 
 class PrefectUnreachable(CommandError):
-    """There is no Prefect API to run a flow with."""
+    """No Prefect API is available to run a flow."""
 
 
 @contextmanager
 def ending_cleanly_on_sigterm() -> Iterator[None]:
-    """Turn SIGTERM into an exit with status 143, so that everything is put away on the way out."""
+    """Turn SIGTERM into an exit with status 143, so that cleanup runs."""
     before = signal.signal(signal.SIGTERM, _exit)
     try:
         yield
@@ -57,7 +57,7 @@ def _exit(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def provide_prefect_api(log: Path) -> None:
-    """See to it that flows of this process find a Prefect API; a temporary server writes `log`.
+    """Make a Prefect API available to flows of this process; a temporary server logs to `log`.
 
     Raises `PrefectUnreachable`.
     """
@@ -93,7 +93,7 @@ def provide_prefect_api(log: Path) -> None:
     except OSError as error:
         reason = getattr(error, "reason", error)
         raise PrefectUnreachable(
-            f"Prefect's temporary server does not answer ({reason}); {hint}"
+            f"Prefect's temporary server does not respond ({reason}); {hint}"
         ) from None
     use_prefect_api(url)
     refresh_global_settings_context()
@@ -108,7 +108,7 @@ def _require_configured(url: str) -> None:
         error = client.api_healthcheck()
     if isinstance(error, httpx.TransportError):
         raise PrefectUnreachable(
-            f"Prefect's API at {url} does not answer ({error}); start it, or check PREFECT_API_URL"
+            f"Prefect's API at {url} does not respond ({error}); start it, or check PREFECT_API_URL"
         )
 
 

@@ -1,4 +1,4 @@
-"""Showing on stderr that work goes on: a live line on a terminal, plain lines elsewhere."""
+"""Progress on stderr: a live line on a terminal, else plain lines."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ T = TypeVar("T")
 
 
 class Activity:
-    """A piece of long work, shown while entered.  `quiet` shows nothing at all.
+    """Progress of long work, shown while the context is open; `quiet` shows nothing.
 
-    `tell` says in a few words what is being done, `count` how much of it is done; both may be
-    called from any thread, as often as is handy.
+    `tell` shows what is being done, `count` how much of it is done; both are thread-safe.
     """
 
     def __init__(self, title: str, *, quiet: bool = False) -> None:
@@ -60,7 +59,7 @@ class Activity:
             self._progress = None
 
     def tell(self, text: str) -> None:
-        """Say what is being done; the same words again are not repeated."""
+        """Show what is being done; repeated texts are shown once."""
         if self._quiet or text == self._told:
             return
         self._told = text
@@ -70,7 +69,7 @@ class Activity:
             self._progress.update(self._task, text=printable(text))
 
     def count(self, done: int, total: int) -> None:
-        """Move the bar; without a terminal this is not shown."""
+        """Move the bar, on a terminal."""
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=done, total=total, amount=f"{done}/{total}")
 

@@ -1,4 +1,4 @@
-"""`lfv review`: what waits for a person, and what that person says."""
+"""`lfv review`: list inspections to review, record reviews, export them for training."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from lfv.cli.options import DatabaseUrlOption, JsonOption, RunArgument, examples
 
 
 class ReviewVerdict(StrEnum):
-    """What a person may say; a review ends the waiting, so it is one or the other."""
+    """Verdicts of a reviewer."""
 
     ACCEPT = "accept"
     REJECT = "reject"
@@ -41,7 +41,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(
         name="review",
         cls=ReviewGroup,
-        help="List what waits for a person, record what that person says, export it to train on.",
+        help="List inspections to review, record reviews, and export them for training.",
     )
     group.command("list", epilog=examples("lfv review", "lfv review --run last --json"))(list_)
     group.command(
@@ -69,9 +69,9 @@ def list_(
     database_url: DatabaseUrlOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the inspections that wait for a person, the oldest first.
+    """List the inspections to review, the oldest first.
 
-    These are the ones that their policy calls 'review' and that nobody has reviewed yet.
+    These have the verdict 'review' and no review yet.
     """
     with opened_store(settings_from(database_url=database_url)) as store:
         run_id = find_run(store, run).run_id if run is not None else None
@@ -93,37 +93,35 @@ def list_(
     ]
     output.show_table(columns, rows, right=("line",))
     if not waiting:
-        output.note("nothing waits for a review")
+        output.note("nothing to review")
 
 
 def record(
     run: RunArgument,
     line: Annotated[int, typer.Argument(metavar="LINE", min=1, help="Line of the manifest.")],
     *,
-    verdict: Annotated[
-        ReviewVerdict, typer.Option("--verdict", help="What the part is found to be.")
-    ],
+    verdict: Annotated[ReviewVerdict, typer.Option("--verdict", help="The reviewer's verdict.")],
     by: Annotated[
         str | None,
         typer.Option(
-            "--by", help="Who says so; else the user of this machine.", show_default=False
+            "--by", help="Name of the reviewer. Default: the current user.", show_default=False
         ),
     ] = None,
     comment: Annotated[
-        str, typer.Option("--comment", help="Why; kept with the verdict.", show_default=False)
+        str, typer.Option("--comment", help="Reason, stored with the review.", show_default=False)
     ] = "",
     database_url: DatabaseUrlOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Record a person's verdict on one line of a run.
+    """Record a reviewer's verdict on one line of a run.
 
-    Nothing is overwritten: the model's answer, the policy's verdict and earlier reviews all stay.
+    Nothing is overwritten: the model's answer, the policy's verdict and earlier reviews are kept.
     """
     from lfv.run.review import record_review
 
     reviewer = by or current_user()
     if not reviewer:
-        raise WrongUsage("--by is needed: this machine does not know its user's name")
+        raise WrongUsage("--by is missing: the name of the current user is unknown")
     with opened_store(settings_from(database_url=database_url)) as store:
         recorded = record_review(
             store,
@@ -137,11 +135,9 @@ def record(
         history = [asdict(one) for one in recorded.history]
         output.show_json({"review_id": recorded.review_id, "history": history})
         return
-    output.show(f"{recorded.source_ref}: {verdict.value}, says {reviewer}")
+    output.show(f"{recorded.source_ref}: {verdict.value}, reviewed by {reviewer}")
     if len(recorded.history) > 1:
-        output.show(
-            f"this is review {len(recorded.history)} of it; the earlier ones stay on record"
-        )
+        output.show(f"review {len(recorded.history)} of this image; the earlier ones are kept")
 
 
 def export(
@@ -152,7 +148,7 @@ def export(
             "--output",
             "-o",
             metavar="FILE",
-            help="Manifest to write; else it is printed.",
+            help="Manifest to write. Default: standard output.",
             dir_okay=False,
             show_default=False,
         ),
@@ -162,9 +158,8 @@ def export(
 ) -> None:
     """Write the reviewed images as a Ground Truth manifest, ready to train on.
 
-    Accepted is 'normal', rejected is 'anomaly'; the last review of an image counts. An image that
-    was reviewed in several runs appears once. The manifest names images as the runs did, so it is
-    read where those references hold.
+    An accepted image is labelled 'normal', a rejected one 'anomaly', by its last review. An image
+    that was reviewed in several runs appears once. References to images are those of the runs.
     """
     from lfv.run.review import reviewed_manifest
 
@@ -172,7 +167,9 @@ def export(
         run_id = find_run(store, run).run_id if run is not None else None
         rows = list(reviewed_manifest(store, run_id))
     if not rows:
-        raise CommandError("no image has been reviewed yet; `lfv review` lists what waits")
+        raise CommandError(
+            "no image has been reviewed yet; `lfv review` lists what there is to review"
+        )
     lines = b"".join(rows)
     if file is None:
         output.write_bytes(lambda stream: stream.write(lines))

@@ -1,10 +1,9 @@
-"""`lfv runs` and `lfv show`: what was inspected, and how that ended."""
+"""`lfv runs` and `lfv show`: the runs, and one run in detail."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from enum import StrEnum
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,18 +13,10 @@ import typer
 from lfv.cli import output
 from lfv.cli.answers import answer, reasons_text
 from lfv.cli.common import find_run, local_time, opened_store, settings_from, short_id
-from lfv.cli.options import DatabaseUrlOption, JsonOption, RunArgument, examples
+from lfv.cli.options import DatabaseUrlOption, JsonOption, RunArgument, ShownVerdict, examples
 
 if TYPE_CHECKING:
     from lfv_store import HostingCost, Run, RunCounts, Store
-
-
-class ShownVerdict(StrEnum):
-    """What `lfv show` can list."""
-
-    ACCEPT = "accept"
-    REJECT = "reject"
-    REVIEW = "review"
 
 
 def register(app: typer.Typer) -> None:
@@ -89,7 +80,7 @@ def show(
     database_url: DatabaseUrlOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one run: its model, manifest, policy, counts, errors, cost and report.
+    """Show a run: its model, manifest, policy, counts, errors, cost and report.
 
     Images that could not be inspected are listed with the reason.
     """
@@ -118,13 +109,13 @@ def show(
     if errors:
         _show_rows(("line", "error", "image", "why"), map(_error_facts, errors))
     if counts.errors > len(errors):
-        output.show(f"... and {counts.errors - len(errors)} more; `lfv export` gives all")
+        output.show(f"... and {counts.errors - len(errors)} more; `lfv export` writes all of them")
     if images:
         columns = ("line", "verdict", "image", "model's answer", "why")
         _show_rows(columns, map(_image_facts, images))
     if counts.pending:
         output.note(
-            f"{counts.pending} lines are left; `lfv inspect --resume {found.run_id}` goes on"
+            f"{counts.pending} lines are left; `lfv inspect --resume {found.run_id}` continues"
         )
 
 

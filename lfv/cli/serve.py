@@ -29,25 +29,25 @@ def serve(
     *,
     home: Annotated[
         Path | None,
-        typer.Option(help="Folder that keeps all state. Default: `service` in LFV_HOME."),
+        typer.Option(help="Folder for all state. Default: `service` in LFV_HOME."),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 4180,
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 for a free one.")] = 4180,
     bucket: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME=FOLDER", help="Folder that stands in for a bucket; may be repeated."
-        ),
+        typer.Option(metavar="NAME=FOLDER", help="Folder to use as an S3 bucket; may be repeated."),
     ] = None,
     s3_endpoint_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="S3 at another address than Amazon's.")
+        str | None, typer.Option(metavar="URL", help="URL of S3, if not Amazon's.")
     ] = None,
-    no_s3: Annotated[bool, typer.Option("--no-s3", help="Only bucket folders, never S3.")] = False,
+    no_s3: Annotated[
+        bool, typer.Option("--no-s3", help="Use bucket folders only, never S3.")
+    ] = False,
     credentials_file: Annotated[
         Path | None,
         typer.Option(
-            help="Key pairs, as in ~/.aws/credentials. Every request then has to be signed with "
-            "one; needed for any address but this machine's own."
+            help="Key pairs, as in ~/.aws/credentials; every request must be signed with one. "
+            "Required to listen on other than loopback addresses."
         ),
     ] = None,
     tls_certificate: Annotated[
@@ -55,13 +55,13 @@ def serve(
     ] = None,
     tls_key: Annotated[Path | None, typer.Option(help="The certificate's key.")] = None,
     open_metrics: Annotated[
-        bool, typer.Option("--open-metrics", help="Answer /metrics to other machines too.")
+        bool, typer.Option("--open-metrics", help="Serve /metrics to other machines too.")
     ] = False,
     account_id: Annotated[str, typer.Option(help="Account in ARNs.")] = "000000000000",
     original_minimums: Annotated[
         bool,
         typer.Option(
-            "--original-minimums", help="Demand as many training images as Amazon's service did."
+            "--original-minimums", help="Require as many training images as Amazon's service did."
         ),
     ] = False,
     backbone: BackboneOption = None,
@@ -69,7 +69,7 @@ def serve(
     graph_mib: GraphMibOption = None,
     network: NetworkOption = False,
     inference_units: Annotated[
-        int, typer.Option(min=1, help="Inference units of all hosted models together.")
+        int, typer.Option(min=1, help="Inference units for all hosted models together.")
     ] = 16,
     ready_file: Annotated[
         Path | None,
@@ -81,7 +81,7 @@ def serve(
     exit_when_unused: Annotated[
         Path | None,
         typer.Option(
-            metavar="LOCKFILE", help="End when no process holds a shared lock on this file."
+            metavar="LOCKFILE", help="Exit when no process holds a shared lock on this file."
         ),
     ] = None,
     archives: Annotated[
@@ -91,7 +91,7 @@ def serve(
         ),
     ] = None,
 ) -> None:
-    """Run the model service until Ctrl-C: the Lookout for Vision API on this machine."""
+    """Run the model service, the Lookout for Vision API on this machine, until Ctrl-C."""
     settings = settings_from(
         s3_endpoint_url=s3_endpoint_url,
         backbone=backbone,
@@ -143,5 +143,5 @@ def serve(
 
 
 def _say_ready(endpoint_url: str) -> None:
-    note(f"serving at {endpoint_url} (Ctrl-C ends it)")
+    note(f"serving at {endpoint_url} (stop with Ctrl-C)")
     sys.stderr.flush()

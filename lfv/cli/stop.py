@@ -1,4 +1,4 @@
-"""`lfv stop`: stop a model now, whoever started it."""
+"""`lfv stop`: stop a model."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def stop(
     project: ProjectOption,
     model_version: ModelVersionOption = "latest",
     force: Annotated[
-        bool, typer.Option("--force", help="Stop it even while runs are using it.")
+        bool, typer.Option("--force", help="Stop it even if runs are using it.")
     ] = False,
     host: HostOption = None,
     host_option: HostOptionOption = None,
@@ -46,10 +46,10 @@ def stop(
     database_url: DatabaseUrlOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Stop a model and wait until it is seen stopped.
+    """Stop a model, whoever started it, and wait until it is stopped.
 
-    A model that runs of this database are using is left alone unless --force is given; such a run
-    then starts it again, or can be resumed. The stop is recorded with the hosting it ends.
+    A model that runs of this database are using is not stopped without --force; with it, such a run
+    starts the model again or can be resumed. The stop is recorded in the database.
     """
     settings = settings_from(
         endpoint_url=endpoint_url,

@@ -1,4 +1,4 @@
-"""`lfv sweep`: stop every model that nobody uses any more; for cron, a timer, or by hand."""
+"""`lfv sweep`: stop models that no run uses; for cron, a timer, or by hand."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def sweep(
     *,
     stop_unknown: Annotated[
         bool,
-        typer.Option("--stop-unknown", help="Also stop models that are up and known to no run."),
+        typer.Option("--stop-unknown", help="Also stop hosted models that no run started."),
     ] = False,
     account: Annotated[
         bool,
@@ -47,12 +47,11 @@ def sweep(
     database_url: DatabaseUrlOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Stop every model whose runs are gone, and finish stops that failed half-way.
+    """Stop models whose runs have ended, and complete stops that failed.
 
-    Needs the results database and the endpoints, not Prefect. Models that are up and known to no
-    run are named, and left alone unless --stop-unknown is given: runs with another database may be
-    using them. Exit status 1 when anything that
-    should be down may still be up.
+    Needs the results database and the endpoints, not Prefect. Hosted models that no run started
+    are listed, and stopped only with --stop-unknown: runs with another database may be using them.
+    Exit status 1 if a model that should be stopped may still be hosted.
     """
     settings = settings_from(
         endpoint_url=endpoint_url, region=region, database_url=database_url, host=host
@@ -75,6 +74,6 @@ def sweep(
         for line in left_up(report):
             output.note(line)
         if report.clean:
-            output.show("no model is up that nobody uses")
+            output.show("no unused model is hosted")
     if not report.clean:
         raise typer.Exit(ExitStatus.FAILED)

@@ -1,4 +1,4 @@
-"""`lfv train`: from a labelled manifest to a trained model version."""
+"""`lfv train`: train a model version on a labelled manifest."""
 
 from __future__ import annotations
 
@@ -54,21 +54,20 @@ def train(
         typer.Option(
             "--test",
             metavar="SOURCE",
-            help="Labelled manifest to measure the model with; else each image of "
-            "SOURCE is judged by a model that was not trained on it.",
+            help="Labelled manifest of test images. Default: cross-validation on SOURCE.",
             show_default=False,
         ),
     ] = None,
     description: Annotated[
-        str, typer.Option("--description", help="Kept with the model version.", show_default=False)
+        str,
+        typer.Option("--description", help="Description of the model version.", show_default=False),
     ] = "",
     staging: Annotated[
         str | None,
         typer.Option(
             "--staging",
             metavar="S3-URI",
-            help="Where the images are put for a service at an endpoint, instead of "
-            "LFV_STAGING_URI: s3://BUCKET/PREFIX.",
+            help="Where to put the images for a service at an endpoint. Default: LFV_STAGING_URI.",
             show_default=False,
         ),
     ] = None,
@@ -81,11 +80,11 @@ def train(
     bucket: BucketOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a model version on labelled images and wait until it can be used.
+    """Train a model version on labelled images, and wait until it is trained.
 
-    Every image is checked first; one that cannot be trained on is named with its line, and nothing
-    is trained then. Masks make the model a segmentation model, which also says where a defect is.
-    A project that exists gets a further version.
+    Every image is checked first; if one cannot be trained on, its line is named and nothing is
+    trained. With masks, a segmentation model is trained, which also locates defects. An existing
+    project gets a new version.
     """
     settings = settings_from(
         endpoint_url=endpoint_url,

@@ -1,4 +1,4 @@
-"""`lfv version`: what is installed."""
+"""`lfv version`: versions of lfv and its libraries."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def version(*, as_json: JsonOption = False) -> None:
-    """Print the version of lfv, of Python and of the libraries that matter."""
+    """Print the versions of lfv, Python and the main libraries."""
     versions = {"lfv": own_version(), "python": platform.python_version()}
     versions |= {name.lower(): metadata.version(name) for name in _LIBRARIES}
     if as_json:

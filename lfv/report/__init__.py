@@ -1,4 +1,6 @@
-"""Pages for people, from plain values: the report of a run, and the report of a training.
+"""Pages and pictures for people, from plain values.
+
+There are the report of a run, the report of a training, and overlays of single images:
 
     path = write_run_report(RunReport(...), settings.run_folder(run_id))   # .../report.html
 
@@ -22,6 +24,7 @@ from lfv.report.data import (
     ReportType,
     RunReport,
 )
+from lfv.report.overlay import OverlayFacts, draw_overlay
 from lfv.report.pages import write_page
 from lfv.report.run import run_page
 from lfv.report.thumbnails import make_thumbnails
@@ -39,6 +42,7 @@ __all__ = [
     "MOST_ACCEPTED",
     "REPORT_NAME",
     "JudgedImage",
+    "OverlayFacts",
     "ReportAnomaly",
     "ReportAnswer",
     "ReportAudit",
@@ -53,6 +57,7 @@ __all__ = [
     "RunReport",
     "TrainedType",
     "TrainingReport",
+    "draw_overlay",
     "write_run_report",
     "write_training_report",
 ]

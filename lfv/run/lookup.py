@@ -9,14 +9,14 @@ LAST = "last"
 
 
 def find_run(store: Store, text: str) -> Run:
-    """The run that `text` names: an id, its first characters, a Prefect flow run's id, or 'last'.
+    """Return the run that `text` names: an id, its start, a Prefect flow run's id, or 'last'.
 
     Raises `RunNotFound` if that is none, or several.
     """
     if text == LAST:
         newest = store.runs.list(1)
         if not newest:
-            raise RunNotFound("there is no run yet; `lfv inspect` makes one")
+            raise RunNotFound("there are no runs yet; `lfv inspect` starts one")
         return newest[0]
     found = store.runs.find(text) if text else []
     exact = [run for run in found if run.run_id == text]
@@ -24,8 +24,8 @@ def find_run(store: Store, text: str) -> Run:
         return exact[0]
     if len(found) > 1:
         ids = ", ".join(run.run_id for run in found)
-        raise RunNotFound(f"several runs have an id that begins with '{text}': {ids}")
+        raise RunNotFound(f"several run ids start with '{text}': {ids}")
     run = found[0] if found else store.runs.find_by_flow_run(text)
     if run is None:
-        raise RunNotFound(f"no run has an id that begins with '{text}'; `lfv runs` lists them")
+        raise RunNotFound(f"no run id starts with '{text}'; `lfv runs` lists the runs")
     return run

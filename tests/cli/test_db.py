@@ -19,11 +19,11 @@ def test_a_database_is_made_and_then_found_to_fit(lfv: Lfv, home: Path) -> None:
     url = f"sqlite:///{home}/inspections.db"
     missing = lfv("db", "check")
     assert missing.status == 1
-    assert "`lfv db upgrade` makes it" in missing.err
+    assert "`lfv db upgrade` creates it" in missing.err
     assert not home.exists()
     made = lfv("db", "upgrade")
     assert made.status == 0
-    assert made.out.startswith(f"{url} was created")
+    assert made.out.startswith(f"{url} created")
     assert "already" in lfv("db", "upgrade").out
     fits = lfv("db", "check")
     assert fits.status == 0

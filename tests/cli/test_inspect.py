@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["x.csv", "--resume", "last", "--project", "p"], "either a SOURCE or --resume"),
-        (["--project", "p"], "either a SOURCE or --resume"),
-        (["x.csv"], "--project is needed"),
+        (["x.csv", "--resume", "last", "--project", "p"], "either SOURCE or --resume"),
+        (["--project", "p"], "either SOURCE or --resume"),
+        (["x.csv"], "--project is missing"),
         (["--resume", "last", "--project", "p", "--again"], "leave out --project, --again"),
         (["--resume", "last", "--confidence", "0.8"], "leave out --confidence"),
-        (["x.csv", "--project", "p", "--max-cost", "0"], "--max-cost 0 leaves nothing"),
-        (["x.csv", "--project", "p", "--max-hosted-minutes", "0"], "--max-hosted-minutes 0"),
+        (["x.csv", "--project", "p", "--max-cost", "0"], "--max-cost must be greater than 0"),
+        (["x.csv", "--project", "p", "--max-hosted-minutes", "0"], "--max-hosted-minutes must"),
     ],
     ids=["both", "neither", "no project", "project", "confidence", "cost", "minutes"],
 )
@@ -45,7 +45,7 @@ def test_a_source_that_is_not_there_starts_nothing(lfv: Lfv, home: Path, tmp_pat
     missing = tmp_path / "no.manifest"
     outcome = lfv("inspect", missing, "--project", "p")
     assert outcome.status == 1
-    assert outcome.err == f"lfv: there is no manifest, folder or image at {missing}\n"
+    assert outcome.err == f"lfv: no manifest, folder or image found at {missing}\n"
     assert not home.exists()
 
 
@@ -69,7 +69,7 @@ def test_a_prefect_api_that_does_not_answer_is_named(
     assert outcome.status == 1
     *steps, last = outcome.err.splitlines()
     assert all(step.startswith("inspect: ") for step in steps)
-    assert last.startswith("lfv: Prefect's API at http://127.0.0.1:9/api does not answer")
+    assert last.startswith("lfv: Prefect's API at http://127.0.0.1:9/api does not respond")
     assert last.endswith("check PREFECT_API_URL")
 
 

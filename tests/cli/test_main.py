@@ -6,6 +6,7 @@ import contextlib
 import os
 import pty
 import resource
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from lfv.cli.errors import CommandError, OutputClosed, WrongUsage
 from lfv.cli.main import app, sentence
 from lfv.cli.output import printable
+from lfv.cli.version import own_version
 from lfv.client.errors import HostRejected, HostUnreachable
 from tests.support.waiting import PLENTY
 
@@ -98,7 +100,7 @@ def test_a_misspelt_variable_is_reported(lfv: Lfv, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("LFV_BATCHSIZE", "7")
     outcome = lfv("version")
     assert outcome.status == 0
-    assert "warning: LFV_BATCHSIZE is set but is no setting" in outcome.err
+    assert "warning: LFV_BATCHSIZE is set but is not a known setting" in outcome.err
 
 
 def test_sentences() -> None:
@@ -175,3 +177,23 @@ def test_a_terminal_gets_a_table_that_fits_and_short_ids(home: Path, run: str) -
     assert lines[1].startswith("─")
     assert lines[2].split()[0] == run[:8]
     assert all(len(line) <= 100 for line in lines[1:])
+
+
+def test_the_version_is_an_option_too(lfv: Lfv) -> None:
+    outcome = lfv("--version")
+    assert outcome.status == 0
+    assert outcome.out == f"lfv {own_version()}\n"
+
+
+@pytest.mark.parametrize("redirection", [">&-", ">&- 2>&-", "| true"])
+def test_a_closed_stdout_ends_quietly(home: Path, run: str, redirection: str) -> None:
+    process = subprocess.run(
+        ["/bin/sh", "-c", f"{shlex.quote(str(LFV))} runs {redirection}"],
+        env={"PATH": "/usr/bin:/bin", "LFV_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=PLENTY,
+        check=False,
+    )
+    assert process.stderr == ""
+    assert process.returncode == 0

@@ -142,11 +142,11 @@ def test_what_waits_is_listed_until_a_person_has_spoken(lfv: Lfv, run: str) -> N
     assert "Because of 0.61." in listed.out
     said = lfv("review", run[:8], 3, "--verdict", "reject", "--by", "Ana", "--comment", "crack")
     assert said.status == 0
-    assert said.out == "/data/images/part-3.jpg: reject, says Ana\n"
+    assert said.out == "/data/images/part-3.jpg: reject, reviewed by Ana\n"
     after = lfv("review", "--run", "last")
     assert after.status == 0
     assert after.out == ""
-    assert "nothing waits" in after.err
+    assert "nothing to review" in after.err
     assert lfv("review", "list", "--json").json() == []
 
 
@@ -217,7 +217,7 @@ def test_an_untouched_record_fits(lfv: Lfv, run: str, tmp_path: Path) -> None:
     kept.write_text(head.out)
     plain = lfv("audit", "verify")
     assert plain.status == 0
-    assert "everything fits" in plain.out
+    assert "verified: " in plain.out
     assert "without --head" in plain.out
     for given in (kept, head.out.strip()):
         with_head = lfv("audit", "verify", "--head", given)
@@ -234,7 +234,7 @@ def test_an_edited_verdict_is_found_and_named(lfv: Lfv, run: str, settings: Sett
     _tamper(settings, "UPDATE inspections SET verdict = 'accept' WHERE line_number = 2")
     outcome = lfv("audit", "verify")
     assert outcome.status == 1
-    assert "NOT what was recorded" in outcome.out
+    assert "CHANGED since it was recorded" in outcome.out
     shown = lfv("audit", "verify", "--json")
     assert shown.status == 1
     assert shown.json()["ok"] is False

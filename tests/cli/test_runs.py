@@ -104,13 +104,13 @@ def test_a_run_is_found_by_its_beginning(store: Store, run: str) -> None:
     assert find_run(store, "last").run_id == run
     begin_run(store, NEWER, STARTED + timedelta(hours=1))
     assert find_run(store, "last").run_id == NEWER
-    with pytest.raises(WrongUsage, match="several runs"):
+    with pytest.raises(WrongUsage, match="several run ids"):
         find_run(store, run[:4])
-    with pytest.raises(WrongUsage, match="`lfv runs` lists them"):
+    with pytest.raises(WrongUsage, match="`lfv runs` lists the runs"):
         find_run(store, "ffff")
-    with pytest.raises(WrongUsage, match="no run has an id"):
+    with pytest.raises(WrongUsage, match="no run id starts"):
         find_run(store, "%")
-    with pytest.raises(WrongUsage, match="no run has an id"):
+    with pytest.raises(WrongUsage, match="no run id starts"):
         find_run(store, "")
 
 
@@ -118,7 +118,7 @@ def test_a_run_that_does_not_exist_is_wrong_usage(lfv: Lfv, run: str) -> None:
     outcome = lfv("show", "ffff")
     assert outcome.status == 2
     assert outcome.out == ""
-    assert outcome.err == "lfv: no run has an id that begins with 'ffff'; `lfv runs` lists them\n"
+    assert outcome.err == "lfv: no run id starts with 'ffff'; `lfv runs` lists the runs\n"
 
 
 def test_there_may_be_no_run_yet(lfv: Lfv, store: Store) -> None:

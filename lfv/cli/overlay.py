@@ -1,0 +1,120 @@
+"""`lfv overlay`: images with what the model found drawn on them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lfv.cli import output
+from lfv.cli.common import find_run, opened_store, settings_from
+from lfv.cli.errors import ExitStatus
+from lfv.cli.options import (
+    BucketOption,
+    DatabaseUrlOption,
+    JsonOption,
+    RegionOption,
+    ShownVerdict,
+    examples,
+)
+from lfv.cli.progress import Activity
+
+_FOLDER = "overlays"
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        "overlay",
+        epilog=examples(
+            "lfv overlay last",
+            "lfv overlay last --verdict accept -o pictures",
+            "lfv overlay 3f7c --line 17",
+            "lfv overlay 4711",
+        ),
+    )(overlay)
+
+
+def overlay(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|INSPECTION",
+            help="Id of the run, its first characters, 'last', or the number of an inspection.",
+        ),
+    ],
+    *,
+    verdict: Annotated[
+        ShownVerdict | None,
+        typer.Option(
+            "--verdict",
+            help="Draw the images with this verdict. Default: reject and review.",
+            show_default=False,
+        ),
+    ] = None,
+    line: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--line", min=1, help="Draw this manifest line; may be repeated.", show_default=False
+        ),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Folder to write to. Default: `overlays` beside the report of the run.",
+            file_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+    region: RegionOption = None,
+    bucket: BucketOption = None,
+    database_url: DatabaseUrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw the anomalies that the model found on the images of a run, with a legend.
+
+    The pictures are drawn from the stored answers and the images where they are now. An image that
+    is gone, or was changed since, is named with the reason; exit status 3.
+    """
+    from lfv.client.sources import SourceReader
+    from lfv.run.overlay import draw_overlays, rows_to_draw
+
+    settings = settings_from(database_url=database_url, region=region, buckets=bucket)
+    with (
+        opened_store(settings) as store,
+        SourceReader(settings.bucket_folders, settings.s3_endpoint_url, settings.region) as reader,
+        Activity("overlay", quiet=as_json) as activity,
+    ):
+        if target.isdecimal():
+            rows = [store.results.get(int(target))]
+        else:
+            run_id = find_run(store, target).run_id
+            kind = verdict.value if verdict is not None else None
+            rows = list(rows_to_draw(store, run_id, verdict=kind, lines=line or ()))
+        drawn = list(
+            activity.counted(
+                draw_overlays(
+                    store,
+                    reader,
+                    rows,
+                    lambda run_id: folder or settings.run_folder(run_id) / _FOLDER,
+                ),
+                len(rows),
+            )
+        )
+    if as_json:
+        output.show_json([asdict(one) for one in drawn])
+    else:
+        for one in drawn:
+            if one.file is not None:
+                output.show(str(one.file))
+            else:
+                output.note(f"line {one.line_number}, {one.source_ref}: {one.error}")
+        if not drawn:
+            output.note("no image to draw; --verdict or --line selects others")
+    if any(one.file is None for one in drawn):
+        raise typer.Exit(ExitStatus.SOME_NOT_INSPECTED)

@@ -199,7 +199,7 @@ def inspect(
             "max_cost": max_cost,
             "max_hosted_minutes": max_hosted_minutes,
         }
-    from lfv.run.errors import InspectionError, NothingInspected
+    from lfv.run.errors import InspectionError, NoVerdict
 
     try:
         summary = run_flow(
@@ -208,7 +208,7 @@ def inspect(
     except InspectionError as error:
         if error.summary is not None:
             _show(error.summary, settings, as_json=as_json)
-        if isinstance(error, NothingInspected):
+        if isinstance(error, NoVerdict):
             output.note(f"lfv: {error}")
             raise typer.Exit(ExitStatus.SOME_NOT_INSPECTED) from None
         raise

@@ -5,8 +5,9 @@ InspectionError            base; its text is one sentence for the user
 ├── GuardNotStarted        the process that stops the model after a crash did not start
 ├── RunNotFound            no run, or more than one, has the given id
 ├── RunNotResumable        the run's model or manifest has changed
-├── NothingInspected       the run has no verdict
-│   └── SourceEmpty        there was no image
+├── NoVerdict              the run ended without a single verdict
+│   ├── NothingInspected   none of its images could be inspected
+│   └── SourceEmpty        its source has no image
 ├── LimitReached           the run's cost or time limit; the rest can be resumed
 ├── ModelLost              the model was stopped under the run too often
 ├── ModelInUse             runs use a model that is to be stopped, or may use it
@@ -46,12 +47,16 @@ class RunNotResumable(InspectionError):
     """The model or the manifest of a run has changed since the run was started."""
 
 
-class NothingInspected(InspectionError):
+class NoVerdict(InspectionError):
     """A run ended without a single verdict."""
 
 
-class SourceEmpty(NothingInspected):
-    """The source of a run names no image."""
+class NothingInspected(NoVerdict):
+    """None of the images of a run could be inspected."""
+
+
+class SourceEmpty(NoVerdict):
+    """The source of a run has no image."""
 
 
 class LimitReached(InspectionError):

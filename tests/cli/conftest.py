@@ -26,6 +26,7 @@ from lfv_store import (
     Store,
     open_store,
 )
+from tests.support.waiting import TRAINING
 
 STARTED = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 RUN_ID = "0b6f6a6e-8d1f-4f53-a9d4-6f0f5a1e5a10"
@@ -83,7 +84,7 @@ def lfv_process(home: Path) -> Lfv:
             [str(script), *map(str, arguments)],
             capture_output=True,
             text=True,
-            timeout=540,
+            timeout=TRAINING,
             check=False,
             env=environment | variables,
         )

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_the_demo_shows_a_whole_inspection(
     lfv_process: Lfv, lfv: Lfv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,7 @@ def commands(group: Any, path: str = "lfv") -> Iterator[tuple[str, Any]]:
             yield f"{path} {name}", command
 
 
+REVIEW = ("list", "record")
 COMMANDS = dict(commands(typer.main.get_command(app)))
 
 
@@ -72,18 +73,33 @@ def test_examples_name_commands_and_options_that_exist() -> None:
     for path, command in COMMANDS.items():
         _, *examples = (command.epilog or "").split("\n\n")
         for example in examples:
-            words = shlex.split(example.partition(" | ")[0].partition(" > ")[0])
-            assert words[0] in {"lfv", "psql", "curl", "aws"}, example
-            if words[0] != "lfv":
-                continue
-            named = COMMANDS.get(" ".join(words[:3])) or COMMANDS.get(" ".join(words[:2]))
-            if named is None:
-                assert words[1] == "review", example
-                named = command
-            known = {name for one in named.params for name in (*one.opts, *one.secondary_opts)}
-            assert {word for word in words if word.startswith("-")} <= known, f"{path}: {example}"
-            checked += 1
+            assert example.split()[0] in {"lfv", "psql", "curl", "aws"}, example
+            if example.startswith("lfv "):
+                check_example(example, path)
+                checked += 1
     assert checked > 20
+
+
+def test_commands_on_pages_name_commands_and_options_that_exist() -> None:
+    checked = 0
+    for page in [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]:
+        for example in re.findall(r"^ *(?:\$ )?(lfv .*)$", page.read_text(), re.MULTILINE):
+            if page.name != "cli.md":  # made of the help texts that are checked above
+                check_example(example, page.name)
+                checked += 1
+    assert checked > 10
+
+
+def check_example(example: str, place: str) -> None:
+    """Its command exists, and so do the options."""
+    words = shlex.split(re.split(r" [|>&#]", example)[0].rstrip("\\"))
+    named = COMMANDS.get(" ".join(words[:3])) or COMMANDS.get(" ".join(words[:2]))
+    # `lfv review` chooses by its arguments which of its commands is meant.
+    meant = [named] if named else [COMMANDS[f"{' '.join(words[:2])} {one}"] for one in REVIEW]
+    parameters = chain(*(one.params for one in meant))
+    known = {name for one in parameters for name in (*one.opts, *one.secondary_opts)}
+    given = {word.partition("=")[0] for word in words if word.startswith("-")}
+    assert given <= known, f"{place}: {example}"
 
 
 def test_every_setting_has_a_line() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lfv_store import open_store
-from tests.support.waiting import PLENTY
+from tests.support.waiting import TRAINING
 
 LFV = Path(sys.executable).with_name("lfv")
 
@@ -24,7 +24,7 @@ def lfv(home: Path, *arguments: str | Path) -> Any:
         env={**os.environ, "LFV_HOME": str(home), "PREFECT_HOME": str(home / "prefect")},
         capture_output=True,
         text=True,
-        timeout=PLENTY,
+        timeout=TRAINING,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -16,7 +16,7 @@ import pytest
 
 from lfv_store import StoreError, open_store
 from tests.support.processes import kill, with_environment
-from tests.support.waiting import PLENTY, wait_until
+from tests.support.waiting import PLENTY, TRAINING, wait_until
 
 LFV = str(Path(sys.executable).with_name("lfv"))
 EACH = 10
@@ -46,7 +46,7 @@ def trained_home(sample_data: Path, tmp_path_factory: pytest.TempPathFactory) ->
         env=environment(folder / "home"),
         check=True,
         capture_output=True,
-        timeout=PLENTY,
+        timeout=TRAINING,
     )
     return folder / "home"
 

@@ -23,7 +23,7 @@ from lfv.server.jobs import trainer
 from lfv.server.options import ServeOptions
 from tests.support import onnx_models
 from tests.support.service import BUCKET, Service, detect, host, line, make_dataset, model_in
-from tests.support.waiting import PLENTY, wait_until
+from tests.support.waiting import PLENTY, TRAINING, wait_until
 
 ENGINE = "lfv.engine"
 
@@ -63,7 +63,7 @@ def test_a_detector_is_calibrated_hosted_and_moved(
     make_dataset(client, service, "plates", lines, "train")
     output = {"S3Location": {"Bucket": BUCKET, "Prefix": "out/"}}
     client.create_model(ProjectName="plates", OutputConfig=output)
-    described = model_in(client, "plates", "TRAINED", "TRAINING_FAILED")
+    described = model_in(client, "plates", "TRAINED", "TRAINING_FAILED", seconds=TRAINING)
     assert described["Status"] == "TRAINED", described["StatusMessage"]
     assert described["Performance"]["F1Score"] == 1.0
     assert "trained on is not known here" in described["StatusMessage"]

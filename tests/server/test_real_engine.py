@@ -23,6 +23,7 @@ from tests.support.service import (
     model_in,
     png,
 )
+from tests.support.waiting import TRAINING
 
 SIZE = (96, 80)
 SMALLEST = (64, 64)
@@ -56,7 +57,7 @@ def test_scratches_are_found(start: Callable[..., Service]) -> None:
     make_dataset(client, service, "plates", lines, "train")
     output = {"S3Location": {"Bucket": BUCKET, "Prefix": "out"}}
     client.create_model(ProjectName="plates", OutputConfig=output)
-    described = model_in(client, "plates", "TRAINED", "TRAINING_FAILED")
+    described = model_in(client, "plates", "TRAINED", "TRAINING_FAILED", seconds=TRAINING)
     assert described["Status"] == "TRAINED", described["StatusMessage"]
     assert described["Performance"]["F1Score"] > 0.8
     result = json.loads((service.bucket / described["EvaluationResult"]["Key"]).read_text())
@@ -159,7 +160,7 @@ def test_two_types_in_pictures_of_every_kind(start: Callable[..., Service]) -> N
         lines.append(json.dumps(document))
     make_dataset(client, service, "plates", lines, "train")
     client.create_model(ProjectName="plates", OutputConfig={"S3Location": {"Bucket": BUCKET}})
-    described = model_in(client, "plates", "TRAINED", "TRAINING_FAILED")
+    described = model_in(client, "plates", "TRAINED", "TRAINING_FAILED", seconds=TRAINING)
     assert described["Status"] == "TRAINED", described["StatusMessage"]
     assert "were not used" not in described["StatusMessage"]
     host(client, "plates")
@@ -182,7 +183,7 @@ def test_two_types_in_pictures_of_every_kind(start: Callable[..., Service]) -> N
             if kind == "RGB":
                 assert set(named) == {"background", *(COLORS if anomalous else ())}
     animated = encoded(flawed, save_all=True, append_images=[good])
-    with pytest.raises(client.exceptions.ValidationException, match="several frames"):
+    with pytest.raises(client.exceptions.ValidationException, match="animated"):
         detect(client, "plates", animated)
     with pytest.raises(client.exceptions.ValidationException, match="cannot be decoded"):
         detect(client, "plates", encoded(flawed)[:-200])

@@ -226,7 +226,9 @@ def dataset_done(client: Any, project: str, kind: str = "train") -> dict[str, An
     return described
 
 
-def model_in(client: Any, project: str, *states: str, version: str = "1") -> dict[str, Any]:
+def model_in(
+    client: Any, project: str, *states: str, version: str = "1", seconds: float = PLENTY
+) -> dict[str, Any]:
     """The model's description once it is in one of these states."""
 
     def there() -> dict[str, Any] | None:
@@ -234,7 +236,9 @@ def model_in(client: Any, project: str, *states: str, version: str = "1") -> dic
         described: dict[str, Any] = found["ModelDescription"]
         return described if described["Status"] in states else None
 
-    described: dict[str, Any] = wait_until(there, f"{project}/{version} in {states}")
+    described: dict[str, Any] = wait_until(
+        there, f"{project}/{version} in {states}", seconds=seconds
+    )
     return described
 
 

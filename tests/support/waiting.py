@@ -17,6 +17,8 @@ T = TypeVar("T")
 #: Seconds after which something that should happen is taken never to happen. Not a measure of
 #: speed: with fifteen processes waiting for two cores, what takes two seconds takes a minute.
 PLENTY = 240.0
+#: The same for a training with the real engine, which takes a minute of two idle cores.
+TRAINING = 1200.0
 _LOOK_EVERY = 0.02
 
 

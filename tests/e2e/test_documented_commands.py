@@ -1,0 +1,84 @@
+"""The commands of README and docs, typed in the order and environment in which they stand."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import free_port
+from tests.support.typed import Shell, Step, answers, shell_in, steps
+from tests.support.waiting import wait_until
+
+ROOT = Path(__file__).parents[2]
+#: One of the demo's images is broken on purpose: `lfv inspect` then ends with 3.
+MAY_END_WITH = {"lfv inspect": {0, 3}}
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone of the project in which `make install` and `make demo` were run."""
+    folder = tmp_path_factory.mktemp("clone")
+    (folder / ".venv").symlink_to(Path(sys.executable).parents[1])
+    shutil.copytree(ROOT / "deployments", folder / "deployments")
+    with shell_in(folder, environment(folder)) as shell:
+        assert shell.type(".venv/bin/lfv demo --output demo-output") == 0, shell.said
+    return folder
+
+
+@pytest.fixture
+def shell(clone: Path) -> Iterator[Shell]:
+    with shell_in(clone, environment(clone)) as shell:
+        yield shell
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Of a user who has just logged in."""
+    return {
+        "HOME": str(home),
+        "PATH": os.defpath,
+        "LANG": "C.UTF-8",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    }
+
+
+@pytest.mark.slow
+def test_the_readme(shell: Shell) -> None:
+    """Ports are free ones instead of the usual ones, which somebody may be using."""
+    ports = {"4200": str(free_port()), "4180": str(free_port())}
+    shell.type(f"export PREFECT_SERVER_API_PORT={ports['4200']}")
+    page = (ROOT / "README.md").read_text()
+    typed = list(steps(page))
+    assert len(typed) > 12
+    for step in typed:
+        text = step.text
+        for usual, free in ports.items():
+            text = text.replace(usual, free)
+        if step.text.startswith("lfv serve"):
+            text = text.replace("lfv serve", f"lfv serve --port {ports['4180']}")
+        type_step(shell, Step(step.kind, text))
+        if step.text.startswith("lfv serve"):
+            wait_until(lambda: answers(f"http://127.0.0.1:{ports['4180']}/health"), shell.said)
+        if step.text.startswith("prefect server start"):
+            wait_until(lambda: answers(f"http://127.0.0.1:{ports['4200']}/api/health"), shell.said)
+
+
+@pytest.mark.slow
+def test_the_page_about_the_audit_log(shell: Shell) -> None:
+    shell.type("export LFV_HOME=$PWD/demo-output PATH=$PWD/.venv/bin:$PATH")
+    for step in steps((ROOT / "docs/audit.md").read_text()):
+        type_step(shell, step)
+
+
+def type_step(shell: Shell, step: Step) -> None:
+    """Type it; fails when it fails."""
+    if step.kind == "python":
+        status = shell.type(f"python - <<'END'\n{step.text}\nEND")
+    else:
+        status = shell.type(step.text)
+    name = " ".join(step.text.split()[:2])
+    assert status in MAY_END_WITH.get(name, {0}), f"{step.name} ended with {status}: {shell.said}"

@@ -197,10 +197,12 @@ def benchmark(report: Report, url: str, rows: int) -> None:
     """Everything, on one database."""
     load = Load(rows)
     with open_store(url, migrate=True) as store:
-        kind = "SQLite" if store.database.is_sqlite else "PostgreSQL"
+        kind = "SQLite" if not store.database.dialect.many_writers else "PostgreSQL"
         with store.database.read() as conn:
             version = conn.exec_driver_sql(
-                "SELECT sqlite_version()" if store.database.is_sqlite else "SHOW server_version"
+                "SELECT sqlite_version()"
+                if not store.database.dialect.many_writers
+                else "SHOW server_version"
             ).scalar()
         report.say(f"## {kind} {version}")
         report.say()

@@ -30,6 +30,7 @@ from lfv_store.records import (
     NewDetection,
     NewInspection,
     NewRun,
+    NewTraining,
     NewVerdict,
     PendingItem,
     QueuedReview,
@@ -40,6 +41,7 @@ from lfv_store.records import (
     RunCounts,
     StoredDetection,
     Throughput,
+    Training,
 )
 from lfv_store.store import Store, open_store
 
@@ -58,6 +60,7 @@ __all__ = [
     "NewDetection",
     "NewInspection",
     "NewRun",
+    "NewTraining",
     "NewVerdict",
     "PendingItem",
     "QueuedReview",
@@ -76,6 +79,7 @@ __all__ = [
     "StoreUnavailable",
     "StoredDetection",
     "Throughput",
+    "Training",
     "UnknownHosting",
     "UnknownInspection",
     "UnknownLease",

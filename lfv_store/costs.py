@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from typing import Any
+
 import sqlalchemy as sa
+from sqlalchemy.orm import aliased
 
 from lfv_store.database import Database
 from lfv_store.errors import UnknownHosting
 from lfv_store.records import HostingCost, Throughput
 from lfv_store.runs import require_run
+from lfv_store.tables import ModelTable
+from lfv_store.views import HOSTING_COSTS, RUN_COSTS
 
 _RECENT = 20
 """How many past hostings tell the pace: enough to even out, few enough to follow a change."""
-
-_PACE = """
-SELECT coalesce(sum(images), 0), coalesce(sum(paid_seconds), 0.0), count(*),
-       coalesce(sum(paid_seconds * inference_units), 0.0)
-FROM (
-    SELECT c.images, c.paid_seconds, c.inference_units
-    FROM hosting_costs c
-    WHERE c.{condition} AND c.images > 0 AND c.paid_seconds > 0
-    ORDER BY c.hosting_id DESC LIMIT :recent
-) recent
-"""
-_SAME_MODEL = _PACE.format(condition="model_id = :model_id")
-_SAME_PROJECT = _PACE.format(
-    condition="model_id IN (SELECT o.id FROM models o JOIN models m"
-    " ON o.project_name = m.project_name AND o.host = m.host WHERE m.id = :model_id)"
-)
 
 
 class Costs:
@@ -37,42 +27,61 @@ class Costs:
 
     def hosting(self, hosting_id: int) -> HostingCost:
         """What a hosting costs so far. Raises UnknownHosting."""
+        wanted = _amounts(HOSTING_COSTS).where(HOSTING_COSTS.c.hosting_id == hosting_id)
         with self._database.read() as conn:
-            row = conn.execute(
-                sa.text(
-                    "SELECT paid_seconds, idle_seconds, cost, images FROM hosting_costs"
-                    " WHERE hosting_id = :id"
-                ),
-                {"id": hosting_id},
-            ).one_or_none()
+            row = conn.execute(wanted).mappings().one_or_none()
         if row is None:
             raise UnknownHosting(f"no hosting has id {hosting_id}")
-        return HostingCost(*row)
+        return HostingCost(**row)
 
     def run(self, run_id: str) -> HostingCost:
         """A run's share of the hostings it used, so far. Raises UnknownRun."""
+        shares = _amounts(RUN_COSTS).where(RUN_COSTS.c.run_id == run_id)
         with self._database.read() as conn:
             require_run(conn, run_id)
-            row = conn.execute(
-                sa.text(
-                    "SELECT coalesce(sum(paid_seconds), 0.0), coalesce(sum(idle_seconds), 0.0),"
-                    " coalesce(sum(cost), 0.0), coalesce(sum(images), 0)"
-                    " FROM run_costs WHERE run_id = :id"
-                ),
-                {"id": run_id},
-            ).one()
-        return HostingCost(float(row[0]), float(row[1]), float(row[2]), int(row[3]))
+            found = [HostingCost(**row) for row in conn.execute(shares).mappings()]
+        return HostingCost(
+            paid_seconds=sum((share.paid_seconds for share in found), 0.0),
+            idle_seconds=sum((share.idle_seconds for share in found), 0.0),
+            cost=sum((share.cost for share in found), 0.0),
+            images=sum(share.images for share in found),
+        )
 
     def throughput(self, model_id: int) -> Throughput:
         """How many images a hosted second of this model was good for, in its last hostings.
 
         Without history of the model itself, that of other versions of its project on such a host.
         """
+        sibling = aliased(ModelTable)
+        same_project = (
+            sa.select(sibling.id)
+            .join(
+                ModelTable,
+                sa.and_(
+                    sibling.project_name == ModelTable.project_name,
+                    sibling.host == ModelTable.host,
+                ),
+            )
+            .where(ModelTable.id == model_id)
+        )
+        costs = HOSTING_COSTS.c
         with self._database.read() as conn:
-            for statement in (_SAME_MODEL, _SAME_PROJECT):
-                row = conn.execute(
-                    sa.text(statement), {"model_id": model_id, "recent": _RECENT}
-                ).one()
-                if row[2]:
+            for condition in (costs.model_id == model_id, costs.model_id.in_(same_project)):
+                recent = conn.execute(
+                    sa.select(costs.images, costs.paid_seconds, costs.inference_units)
+                    .where(condition, costs.images > 0, costs.paid_seconds > 0)
+                    .order_by(costs.hosting_id.desc())
+                    .limit(_RECENT)
+                ).all()
+                if recent:
                     break
-        return Throughput(int(row[0]), float(row[1]), int(row[2]), float(row[3]))
+        return Throughput(
+            images=sum(row.images for row in recent),
+            hosted_seconds=sum((row.paid_seconds for row in recent), 0.0),
+            hostings=len(recent),
+            unit_seconds=sum((row.paid_seconds * row.inference_units for row in recent), 0.0),
+        )
+
+
+def _amounts(view: sa.TableClause) -> sa.Select[Any]:
+    return sa.select(*(view.c[field.name] for field in fields(HostingCost)))

@@ -1,7 +1,7 @@
 """What the store raises. No SQLAlchemy or driver error leaves this package.
 
     StoreError
-    ├── StoreUnavailable        the database is away, locked or too busy; try again later
+    ├── StoreUnavailable        the database is unreachable, locked or too busy; try again later
     ├── SchemaError
     │   ├── SchemaForeign       the database is another program's
     │   ├── SchemaTooNew        the database was written by a newer release

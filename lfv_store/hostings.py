@@ -1,31 +1,33 @@
 """Hostings: the periods for which models are up, from the intent to start to the proof of the stop.
 
 Every change of a hosting or a lease happens under one lock (see Change.lock_hostings) and has its
-audit entry. Life of a hosting we own:  requested -> hosted -> stop_requested -> stopped,
-with `failed` when the host gave up starting. Somebody else's: hosted -> left.
+audit entry. Life of a hosting we own:  requested -> hosted -> stop_requested -> stopped.
+Somebody else's: hosted -> left.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy.engine import Connection
 
 from lfv_store.audit.change import Change, commit
 from lfv_store.costs import Costs
 from lfv_store.database import Database
 from lfv_store.errors import UnknownHosting
 from lfv_store.records import Hosting, Throughput
-from lfv_store.runs import require_run
+from lfv_store.runs import lock_run, require_run
 from lfv_store.tables import HostingTable, LeaseHeartbeatTable, LeaseTable, RunTable
+from lfv_store.tallies import count_run
 from lfv_store.text import clean, clean_or_none
 
 OPEN = ("requested", "hosted", "stop_requested")
 IN_USE = ("requested", "hosted")
-_LOST = "not heard of until its lease ran out; what is finished is kept, resume the run"
+_LOST = "lost contact until its lease expired; finished lines are kept, resume the run"
 
 
 class Hostings:
@@ -38,26 +40,25 @@ class Hostings:
     def get(self, hosting_id: int) -> Hosting:
         """A hosting by its id. Raises UnknownHosting."""
         with self._database.read() as conn:
-            return _hosting(require_hosting(conn, hosting_id))
+            return require_hosting(conn, hosting_id)
 
-    def open(self) -> list[Hosting]:
+    def open(self) -> Sequence[Hosting]:
         """Hostings that are not over, the oldest first: ours that may cost, others' that we use."""
         with self._database.read() as conn:
-            return [_hosting(row) for row in select_hostings(conn, HostingTable.status.in_(OPEN))]
+            return select_hostings(conn, HostingTable.status.in_(OPEN))
 
     def of_run(self, run_id: str) -> Sequence[Hosting]:
         """Hostings that a run held a lease on, the first requested first. Raises UnknownRun."""
         with self._database.read() as conn:
             run = require_run(conn, run_id)
             held = sa.select(LeaseTable.hosting_id).where(LeaseTable.run_id == run)
-            return [_hosting(row) for row in select_hostings(conn, HostingTable.id.in_(held))]
+            return select_hostings(conn, HostingTable.id.in_(held))
 
     def list(self, limit: int = 50) -> Sequence[Hosting]:
         """Hostings, the last requested first."""
         newest = sa.select(HostingTable.id).order_by(HostingTable.id.desc()).limit(limit)
         with self._database.read() as conn:
-            rows = select_hostings(conn, HostingTable.id.in_(newest))
-        return [_hosting(row) for row in reversed(rows)]
+            return select_hostings(conn, HostingTable.id.in_(newest))[::-1]
 
     def throughput(self, model_id: int) -> Throughput:
         """See Costs.throughput()."""
@@ -140,27 +141,28 @@ class Hostings:
             unit.lock_hostings()
             moment = now or unit.now
             expire_leases(unit, moment)
-            for row in select_hostings(unit.conn, HostingTable.status.in_(IN_USE)):
-                if row.live_leases == 0:
-                    let_go(unit, row, moment)
+            for hosting in select_hostings(unit.conn, HostingTable.status.in_(IN_USE)):
+                if hosting.live_leases == 0:
+                    let_go(unit, hosting, moment)
             claimable = sa.or_(
                 HostingTable.claimed_until.is_(None),
                 HostingTable.claimed_until <= moment,
                 HostingTable.claimed_by == by,
             )
-            rows = select_hostings(unit.conn, HostingTable.status == "stop_requested", claimable)
-            for row in rows:
+            due = select_hostings(unit.conn, HostingTable.status == "stop_requested", claimable)
+            for hosting in due:
                 unit.update(
-                    "hostings", row.id, claimed_by=clean(by), claimed_until=moment + claim_for
+                    "hostings",
+                    hosting.hosting_id,
+                    claimed_by=clean(by),
+                    claimed_until=moment + claim_for,
                 )
-            return [_hosting(row) for row in rows]
+            return due
 
         return commit(self._database, self._actor, "hostings.swept", by, work)
 
 
-def select_hostings(
-    conn: Connection, *conditions: sa.ColumnElement[bool]
-) -> Sequence[Row[*tuple[Any, ...]]]:
+def select_hostings(conn: Connection, *conditions: sa.ColumnElement[bool]) -> Sequence[Hosting]:
     """Hostings with the number of their live leases, the oldest first."""
     live = (
         sa.select(sa.func.count())
@@ -171,20 +173,24 @@ def select_hostings(
         .scalar_subquery()
         .label("live_leases")
     )
-    return conn.execute(
-        sa.select(*HostingTable.__table__.c, live).where(*conditions).order_by(HostingTable.id)
-    ).all()
+    rows = conn.execute(
+        sa.select(HostingTable.__table__, HostingTable.id.label("hosting_id"), live)
+        .where(*conditions)
+        .order_by(HostingTable.id)
+    )
+    names = [field.name for field in fields(Hosting)]
+    return [Hosting(**{name: row[name] for name in names}) for row in rows.mappings()]
 
 
-def require_hosting(conn: Connection, hosting_id: int) -> Row[*tuple[Any, ...]]:
-    """A hosting's row. Raises UnknownHosting."""
-    rows = select_hostings(conn, HostingTable.id == hosting_id)
-    if not rows:
+def require_hosting(conn: Connection, hosting_id: int) -> Hosting:
+    """A hosting by its id. Raises UnknownHosting."""
+    found = select_hostings(conn, HostingTable.id == hosting_id)
+    if not found:
         raise UnknownHosting(f"no hosting has id {hosting_id}")
-    return rows[0]
+    return found[0]
 
 
-def _locked(unit: Change, hosting_id: int) -> Row[*tuple[Any, ...]]:
+def _locked(unit: Change, hosting_id: int) -> Hosting:
     unit.lock_hostings()
     return require_hosting(unit.conn, hosting_id)
 
@@ -206,52 +212,29 @@ def expire_leases(unit: Change, now: datetime, hosting_id: int | None = None) ->
 
 def _close_lost_run(unit: Change, lease_id: int, now: datetime) -> None:
     """A running run whose last lease was left to expire is gone: put it on record as crashed."""
-    lost = (
-        sa.select(RunTable.id)
+    run_id = unit.conn.scalar(
+        sa.select(RunTable.run_id)
         .join(LeaseTable, LeaseTable.run_id == RunTable.id)
         .where(LeaseTable.id == lease_id, RunTable.status == "running")
     )
-    if not unit.is_sqlite:
-        lost = lost.with_for_update(of=RunTable, key_share=True)
-    run = unit.conn.scalar(lost)
-    if run is None:
+    if run_id is None:
         return
-    held = (
+    run = lock_run(unit.conn, run_id)
+    status = unit.conn.scalar(sa.select(RunTable.status).where(RunTable.id == run))
+    held = unit.conn.scalar(
         sa.select(LeaseTable.id)
         .join(LeaseHeartbeatTable, LeaseHeartbeatTable.lease_id == LeaseTable.id)
         .where(LeaseTable.run_id == run)
         .limit(1)
     )
-    if unit.conn.scalar(held) is None:
+    if status == "running" and held is None:
+        count_run(unit, run)
         unit.update("runs", run, status="crashed", message=_LOST, finished_at=now)
 
 
-def let_go(unit: Change, row: Row[*tuple[Any, ...]], now: datetime) -> None:
+def let_go(unit: Change, hosting: Hosting, now: datetime) -> None:
     """Nobody holds a lease of this hosting: it is to be stopped, or left if it is not ours."""
-    if row.owned:
-        unit.update("hostings", row.id, status="stop_requested", stop_requested_at=now)
+    if hosting.owned:
+        unit.update("hostings", hosting.hosting_id, status="stop_requested", stop_requested_at=now)
     else:
-        unit.update("hostings", row.id, status="left")
-
-
-def _hosting(row: Row[*tuple[Any, ...]]) -> Hosting:
-    return Hosting(
-        hosting_id=row.id,
-        model_id=row.model_id,
-        status=row.status,
-        owned=row.owned,
-        client_token=row.client_token,
-        host_spec=row.host_spec,
-        min_units=row.min_units,
-        max_units=row.max_units,
-        price_per_unit_hour=row.price_per_unit_hour,
-        requested_by=row.requested_by,
-        requested_at=row.requested_at,
-        hosted_at=row.hosted_at,
-        stop_requested_at=row.stop_requested_at,
-        stopped_at=row.stopped_at,
-        message=row.message,
-        stop_attempts=row.stop_attempts,
-        stop_error=row.stop_error,
-        live_leases=row.live_leases,
-    )
+        unit.update("hostings", hosting.hosting_id, status="left")

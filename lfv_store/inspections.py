@@ -1,17 +1,15 @@
 """Inspections: planning a run's lines, recording their outcomes, reading them again."""
 
-# ruff: noqa: S608 -- names in SQL text are constants of this package, values are parameters
-
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import RowMapping
 
+from lfv_store.audit.canonical import Cell
 from lfv_store.audit.change import Change, commit
-from lfv_store.bulk import delete_where_in, insert_rows, select_where_in
 from lfv_store.database import Database
 from lfv_store.recording import write_inspections
 from lfv_store.records import (
@@ -30,24 +28,11 @@ from lfv_store.tables import (
     PendingItemTable,
     RunProgressTable,
     RunTable,
-    TallyTable,
 )
+from lfv_store.tallies import count_run, current_counts
 from lfv_store.text import clean, clean_or_none, json_text
 
-_PENDING_COLUMNS = (
-    "run_id",
-    "line_number",
-    "duplicate",
-    "source_ref",
-    "image_sha256",
-    "image_format",
-    "image_width",
-    "image_height",
-    "image_size_bytes",
-    "attributes",
-    "expected_is_anomalous",
-    "expected_mask_ref",
-)
+_COUNT_EVERY_SECONDS = 1.0
 
 
 class Inspections:
@@ -56,6 +41,7 @@ class Inspections:
     def __init__(self, database: Database, actor: str) -> None:
         self._database = database
         self._actor = actor
+        self._count_at = 0.0
 
     def known_detections(
         self, model_id: int, sha256s: Sequence[str], *, run_id: str | None = None
@@ -74,7 +60,7 @@ class Inspections:
             run = sa.select(RunTable.id).where(RunTable.run_id == run_id).scalar_subquery()
             newest = newest.where(DetectionTable.run_id == run)
         statement = (
-            sa.select(*DetectionTable.__table__.c, ImageTable.sha256, MaskTable.png)
+            sa.select(DetectionTable.__table__, ImageTable.sha256, MaskTable.png)
             .join(ImageTable, ImageTable.id == DetectionTable.image_id)
             .outerjoin(MaskTable, MaskTable.detection_id == DetectionTable.id)
             .where(DetectionTable.id.in_(newest))
@@ -111,9 +97,8 @@ class Inspections:
 
         def work(unit: Change) -> RecordCounts:
             run = lock_run(unit.conn, run_id)
-            counts = write_inspections(unit, run, done)
-            _forget_pending(unit, run, done)
-            _insert_pending(unit.conn, run, pending)
+            counts = self._record(unit, run, done)
+            _insert_pending(unit, run, pending)
             unit.conn.execute(
                 sa.update(RunProgressTable)
                 .where(
@@ -141,12 +126,12 @@ class Inspections:
         with self._database.read() as conn:
             run = require_run(conn, run_id)
             rows = conn.execute(
-                sa.select(*table.c)
+                sa.select(table)
                 .where(table.c.run_id == run, *conditions)
                 .order_by(table.c.line_number)
                 .limit(limit)
-            ).all()
-        return [_pending_item(row) for row in rows]
+            ).mappings()
+            return [_pending_item(row) for row in rows]
 
     def record(self, run_id: str, inspections: Sequence[NewInspection]) -> RecordCounts:
         """Store a batch: detections, anomalies, inspections and the audit entry, all or nothing.
@@ -157,110 +142,102 @@ class Inspections:
 
         def work(unit: Change) -> RecordCounts:
             run = lock_run(unit.conn, run_id)
-            counts = write_inspections(unit, run, inspections)
-            _forget_pending(unit, run, inspections)
-            return counts
+            return self._record(unit, run, inspections)
 
         return commit(self._database, self._actor, "inspections.recorded", run_id, work)
 
+    def _record(self, unit: Change, run: int, inspections: Sequence[NewInspection]) -> RecordCounts:
+        counts = write_inspections(unit, run, inspections)
+        lines = [item.line_number for item in inspections]
+        unit.dialect.delete_in(unit.conn, "pending_items", "line_number", lines, run_id=run)
+        if counts.inspections and time.monotonic() >= self._count_at:
+            count_run(unit, run)
+            self._count_at = time.monotonic() + _COUNT_EVERY_SECONDS
+        return counts
+
     def counts(self, run_id: str) -> RunCounts:
-        """How the lines of a run stand, by its current decision. Raises UnknownRun."""
-        tally = TallyTable.__table__
-        names = ("accepted", "rejected", "review", "errors", "reused")
+        """How the lines of a run stand, by reviews and its current decision. Raises UnknownRun."""
         with self._database.read() as conn:
             run = require_run(conn, run_id)
-            row = conn.execute(
-                sa.select(
-                    *(sa.func.coalesce(sa.func.sum(tally.c[name]), 0) for name in names)
-                ).where(tally.c.run_id == run)
-            ).one()
+            counts = current_counts(conn, run)
             pending = conn.scalar(
                 sa.select(sa.func.count())
                 .select_from(PendingItemTable)
                 .where(PendingItemTable.run_id == run)
             )
-        accepted, rejected, review, errors, reused = (int(value) for value in row)
         waiting = int(pending or 0)
+        outcomes = {name: counts[name] for name in ("accepted", "rejected", "review", "errors")}
         return RunCounts(
-            total=accepted + rejected + review + errors + waiting,
-            accepted=accepted,
-            rejected=rejected,
-            review=review,
-            errors=errors,
-            reused=reused,
+            total=sum(outcomes.values()) + waiting,
+            reused=counts["reused"],
             pending=waiting,
+            **outcomes,
         )
 
 
-def _forget_pending(unit: Change, run: int, inspections: Sequence[NewInspection]) -> None:
-    delete_where_in(
-        unit.conn,
-        f"DELETE FROM pending_items WHERE run_id = {run:d} AND",
-        "line_number",
-        [item.line_number for item in inspections],
-    )
-
-
-def _insert_pending(conn: Connection, run: int, items: Sequence[PendingItem]) -> None:
+def _insert_pending(unit: Change, run: int, items: Sequence[PendingItem]) -> None:
     lines = [item.line_number for item in items]
     known: set[int] = set()
     for table in ("inspections", "pending_items"):
-        found = select_where_in(
-            conn,
-            f"SELECT line_number FROM {table} WHERE run_id = {run:d} AND",
-            "line_number",
-            lines,
+        found = unit.dialect.select_in(
+            unit.conn, table, ("line_number",), "line_number", lines, run_id=run
         )
-        known.update(row[0] for row in found)
+        known.update(line for (line,) in found)
+    digests = list({item.image.sha256 for item in items})
     seen = {
-        row[0]
-        for row in select_where_in(
-            conn,
-            f"SELECT image_sha256 FROM pending_items WHERE run_id = {run:d} AND",
+        digest
+        for (digest,) in unit.dialect.select_in(
+            unit.conn,
+            "pending_items",
+            ("image_sha256",),
             "image_sha256",
-            [item.image.sha256 for item in items],
+            digests,
+            where="NOT duplicate",  # at most one row for each, and an index of its own
+            run_id=run,
         )
     }
-    rows = []
+    rows: list[dict[str, Cell]] = []
     for item in items:
         if item.line_number in known:
             continue
         known.add(item.line_number)
         duplicate = item.duplicate or item.image.sha256 in seen
         seen.add(item.image.sha256)
+        expected = item.expected_is_anomalous
         rows.append(
-            (
-                run,
-                item.line_number,
-                int(duplicate),
-                clean(item.source_ref),
-                item.image.sha256,
-                item.image.format,
-                item.image.width,
-                item.image.height,
-                item.image.size_bytes,
-                json_text(item.attributes),
-                None if item.expected_is_anomalous is None else int(item.expected_is_anomalous),
-                clean_or_none(item.expected_mask_ref),
-            )
+            {
+                "run_id": run,
+                "line_number": item.line_number,
+                "duplicate": int(duplicate),
+                "source_ref": clean(item.source_ref),
+                "image_sha256": item.image.sha256,
+                "image_format": item.image.format,
+                "image_width": item.image.width,
+                "image_height": item.image.height,
+                "image_size_bytes": item.image.size_bytes,
+                "attributes": json_text(item.attributes),
+                "expected_is_anomalous": None if expected is None else int(expected),
+                "expected_mask_ref": clean_or_none(item.expected_mask_ref),
+            }
         )
     if rows:
-        insert_rows(conn, "pending_items", _PENDING_COLUMNS, rows)
+        cells = [tuple(row.values()) for row in rows]
+        unit.dialect.insert(unit.conn, "pending_items", tuple(rows[0]), cells)
 
 
-def _pending_item(row: Any) -> PendingItem:
+def _pending_item(row: RowMapping) -> PendingItem:
     return PendingItem(
-        line_number=row.line_number,
-        source_ref=row.source_ref,
+        line_number=row["line_number"],
+        source_ref=row["source_ref"],
         image=ImageFacts(
-            sha256=row.image_sha256,
-            format=row.image_format,
-            width=row.image_width,
-            height=row.image_height,
-            size_bytes=row.image_size_bytes,
+            sha256=row["image_sha256"],
+            format=row["image_format"],
+            width=row["image_width"],
+            height=row["image_height"],
+            size_bytes=row["image_size_bytes"],
         ),
-        attributes=row.attributes,
-        expected_is_anomalous=row.expected_is_anomalous,
-        expected_mask_ref=row.expected_mask_ref,
-        duplicate=row.duplicate,
+        attributes=row["attributes"],
+        expected_is_anomalous=row["expected_is_anomalous"],
+        expected_mask_ref=row["expected_mask_ref"],
+        duplicate=row["duplicate"],
     )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from datetime import datetime, timedelta
-from typing import Any, Literal
 from uuid import uuid4
 
 import sqlalchemy as sa
@@ -15,7 +14,7 @@ from sqlalchemy.engine import Row
 
 from lfv_store.audit.change import Change, commit
 from lfv_store.database import Database
-from lfv_store.errors import HostingStopping, InvalidRecord, UnknownLease, UnknownModel
+from lfv_store.errors import HostingStopping, InvalidRecord, UnknownLease
 from lfv_store.hostings import (
     IN_USE,
     OPEN,
@@ -24,12 +23,11 @@ from lfv_store.hostings import (
     require_hosting,
     select_hostings,
 )
-from lfv_store.records import JsonObject, Lease, Release
-from lfv_store.runs import require_run
-from lfv_store.tables import HostingTable, LeaseHeartbeatTable, LeaseTable, ModelTable, RunTable
-
-BilledFrom = Literal["requested", "hosted"]
-BilledTo = Literal["stop_requested", "stopped"]
+from lfv_store.models import require_model
+from lfv_store.records import Hosting, JsonObject, Lease, Release
+from lfv_store.runs import lock_run
+from lfv_store.tables import HostingTable, LeaseHeartbeatTable, LeaseTable, RunTable
+from lfv_store.tallies import count_run
 
 
 class Leases:
@@ -50,8 +48,6 @@ class Leases:
         ttl: timedelta,
         already_hosted: bool,
         now: datetime | None = None,
-        billed_from: BilledFrom = "hosted",
-        billed_to: BilledTo = "stopped",
     ) -> Lease:
         """Join the model's open hosting, or create it: the intent is committed before StartModel.
 
@@ -71,16 +67,16 @@ class Leases:
         def work(unit: Change) -> Lease:
             unit.lock_hostings()
             moment = now or unit.now
-            run = require_run(unit.conn, run_id)
+            run = lock_run(unit.conn, run_id)
+            count_run(unit, run)  # what was answered so far belongs to the hosting so far
             _revive(unit, run)
-            if unit.conn.scalar(sa.select(ModelTable.id).where(ModelTable.id == model_id)) is None:
-                raise UnknownModel(f"no model has id {model_id}")
+            require_model(unit.conn, model_id)
             hosting = _open_hosting(unit, model_id)
             if hosting is not None:
                 if hosting.status == "stop_requested":
-                    raise HostingStopping(hosting.id)
-                expire_leases(unit, moment, hosting.id)
-                hosting = require_hosting(unit.conn, hosting.id)
+                    raise HostingStopping(hosting.hosting_id)
+                expire_leases(unit, moment, hosting.hosting_id)
+                hosting = require_hosting(unit.conn, hosting.hosting_id)
                 must_start = hosting.owned and _never_started(hosting)
             else:
                 minimum, maximum = units
@@ -94,8 +90,6 @@ class Leases:
                     min_units=minimum,
                     max_units=maximum,
                     price_per_unit_hour=float(price_per_unit_hour),
-                    billed_from=billed_from,
-                    billed_to=billed_to,
                     requested_by=run_id,
                     requested_at=moment,
                     hosted_at=moment if already_hosted else None,
@@ -103,7 +97,9 @@ class Leases:
                 )
                 hosting = require_hosting(unit.conn, hosting_id)
                 must_start = not already_hosted
-            lease_id = unit.insert("leases", hosting_id=hosting.id, run_id=run, acquired_at=moment)
+            lease_id = unit.insert(
+                "leases", hosting_id=hosting.hosting_id, run_id=run, acquired_at=moment
+            )
             unit.conn.execute(
                 sa.insert(LeaseHeartbeatTable).values(
                     lease_id=lease_id,
@@ -114,7 +110,7 @@ class Leases:
             )
             return Lease(
                 lease_id=lease_id,
-                hosting_id=hosting.id,
+                hosting_id=hosting.hosting_id,
                 client_token=hosting.client_token,
                 must_start=must_start,
                 owned=hosting.owned,
@@ -125,12 +121,12 @@ class Leases:
         return commit(self._database, self._actor, "lease.acquired", run_id, work)
 
     def heartbeat(self, lease_id: int, now: datetime | None = None) -> bool:
-        """Say that the holder is alive. False: the lease is over (released, or expired and swept).
+        """Report that the holder is alive. False: the lease was released, or expired and swept.
 
         A lease past its expiry that nobody swept yet lives on.
         """
         with self._database.write() as conn:
-            moment = now or self._database.now(conn)
+            moment = now or self._database.dialect.now(conn)
             mine = LeaseHeartbeatTable.lease_id == lease_id
             ttl = conn.scalar(sa.select(LeaseHeartbeatTable.ttl_seconds).where(mine))
             if ttl is None:
@@ -146,7 +142,8 @@ class Leases:
         """Whether this lease's holder is now the one to start the model.
 
         For a holder who waits for another run to start it: True once that run is gone and the model
-        was never seen hosted. Of several who wait, the one with the oldest live lease is told True.
+        was never seen hosted. If several are waiting, only the holder
+        of the oldest live lease gets True.
         """
 
         def work(unit: Change) -> bool:
@@ -157,7 +154,7 @@ class Leases:
             oldest = unit.conn.scalar(
                 sa.select(sa.func.min(LeaseTable.id))
                 .join(LeaseHeartbeatTable, LeaseHeartbeatTable.lease_id == LeaseTable.id)
-                .where(LeaseTable.hosting_id == hosting.id)
+                .where(LeaseTable.hosting_id == hosting.hosting_id)
             )
             return bool(hosting.owned and hosting.status == "requested" and oldest == lease_id)
 
@@ -175,6 +172,7 @@ class Leases:
             moment = now or unit.now
             lease = _require_lease(unit, lease_id)
             if lease.ended_at is None:
+                count_run(unit, lock_run(unit.conn, lease.run_id))
                 unit.conn.execute(
                     sa.delete(LeaseHeartbeatTable).where(LeaseHeartbeatTable.lease_id == lease_id)
                 )
@@ -185,7 +183,7 @@ class Leases:
                     let_go(unit, hosting, moment)
             hosting = require_hosting(unit.conn, lease.hosting_id)
             return Release(
-                hosting_id=hosting.id,
+                hosting_id=hosting.hosting_id,
                 must_stop=bool(hosting.owned and hosting.status == "stop_requested"),
                 host_spec=hosting.host_spec,
                 client_token=hosting.client_token,
@@ -201,21 +199,24 @@ def _revive(unit: Change, run: int) -> None:
         unit.update("runs", run, status="running", message=None, finished_at=None)
 
 
-def _open_hosting(unit: Change, model_id: int) -> Row[*tuple[Any, ...]] | None:
-    rows = select_hostings(
+def _open_hosting(unit: Change, model_id: int) -> Hosting | None:
+    found = select_hostings(
         unit.conn, HostingTable.model_id == model_id, HostingTable.status.in_(OPEN)
     )
-    return rows[0] if rows else None
+    return found[0] if found else None
 
 
-def _never_started(hosting: Row[*tuple[Any, ...]]) -> bool:
+def _never_started(hosting: Hosting) -> bool:
     """Requested by a run that is gone: whoever comes now starts the model in its place."""
-    return bool(hosting.status == "requested" and hosting.live_leases == 0)
+    return hosting.status == "requested" and hosting.live_leases == 0
 
 
-def _require_lease(unit: Change, lease_id: int) -> Row[*tuple[Any, ...]]:
+def _require_lease(unit: Change, lease_id: int) -> Row[int, str, datetime | None]:
+    """The hosting, run_id and end of a lease. Raises UnknownLease."""
     row = unit.conn.execute(
-        sa.select(*LeaseTable.__table__.c).where(LeaseTable.id == lease_id)
+        sa.select(LeaseTable.hosting_id, RunTable.run_id, LeaseTable.ended_at)
+        .join(RunTable, RunTable.id == LeaseTable.run_id)
+        .where(LeaseTable.id == lease_id)
     ).one_or_none()
     if row is None:
         raise UnknownLease(f"no lease has id {lease_id}")

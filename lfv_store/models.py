@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy.engine import Connection, RowMapping
 
 from lfv_store.audit.change import Change, commit
 from lfv_store.database import Database
@@ -14,6 +14,7 @@ from lfv_store.records import Model, ModelKey
 from lfv_store.tables import ImageTable, InspectionTable, ModelTable, RunTable
 
 _SIZES_LOOKED_AT = 500
+_MODELS = sa.select(ModelTable.__table__)
 
 
 class Models:
@@ -54,9 +55,7 @@ class Models:
     def get(self, model_id: int) -> Model:
         """A model by its id. Raises UnknownModel."""
         with self._database.read() as conn:
-            row = conn.execute(
-                sa.select(*ModelTable.__table__.c).where(ModelTable.id == model_id)
-            ).one_or_none()
+            row = conn.execute(_MODELS.where(ModelTable.id == model_id)).mappings().one_or_none()
         if row is None:
             raise UnknownModel(f"no model has id {model_id}")
         return _model(row)
@@ -64,10 +63,8 @@ class Models:
     def list(self, limit: int = 100) -> list[Model]:
         """Models, the last registered first."""
         with self._database.read() as conn:
-            rows = conn.execute(
-                sa.select(*ModelTable.__table__.c).order_by(ModelTable.id.desc()).limit(limit)
-            ).all()
-        return [_model(row) for row in rows]
+            rows = conn.execute(_MODELS.order_by(ModelTable.id.desc()).limit(limit)).mappings()
+            return [_model(row) for row in rows]
 
     def image_size(self, model_id: int) -> tuple[int, int] | None:
         """(width, height) in pixels of the images this model has answered for.
@@ -100,16 +97,22 @@ def _find(conn: Connection, key: ModelKey) -> int | None:
     )
 
 
-def _model(row: Row[*tuple[Any, ...]]) -> Model:
+def require_model(conn: Connection, model_id: int) -> None:
+    """Raises UnknownModel."""
+    if conn.scalar(sa.select(ModelTable.id).where(ModelTable.id == model_id)) is None:
+        raise UnknownModel(f"no model has id {model_id}")
+
+
+def _model(row: RowMapping) -> Model:
     return Model(
-        model_id=row.id,
+        model_id=row["id"],
         key=ModelKey(
-            host=row.host,
-            model_arn=row.model_arn,
-            project_name=row.project_name,
-            model_version=row.model_version,
-            created_at=row.created_at,
+            host=row["host"],
+            model_arn=row["model_arn"],
+            project_name=row["project_name"],
+            model_version=row["model_version"],
+            created_at=row["created_at"],
         ),
-        facts=row.facts,
-        registered_at=row.registered_at,
+        facts=row["facts"],
+        registered_at=row["registered_at"],
     )

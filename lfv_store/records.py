@@ -10,7 +10,7 @@ from typing import Any, Literal
 JsonObject = Mapping[str, Any]
 VerdictName = Literal["accept", "reject", "review"]
 RunStatus = Literal["running", "completed", "failed", "cancelled", "crashed", "interrupted"]
-HostingStatus = Literal["requested", "hosted", "stop_requested", "stopped", "failed", "left"]
+HostingStatus = Literal["requested", "hosted", "stop_requested", "stopped", "left"]
 
 VERDICTS: tuple[VerdictName, ...] = ("accept", "reject", "review")
 REVIEW_VERDICTS: tuple[VerdictName, ...] = ("accept", "reject")
@@ -27,7 +27,6 @@ HOSTING_STATUSES: tuple[HostingStatus, ...] = (
     "hosted",
     "stop_requested",  # no lease is left; StopModel is due until the model is seen stopped
     "stopped",
-    "failed",  # the host gave up starting
     "left",  # a model somebody else started; we let go and left it running
 )
 
@@ -55,6 +54,46 @@ class Model:
     key: ModelKey
     facts: dict[str, Any]
     registered_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NewTraining:
+    """How a model version was trained.
+
+    `source` and `test_source` are what the user named, the digests (SHA-256, hex) those of the
+    manifests that the service read. `images` has numbers of images by their use or label, `figures`
+    precision, recall and the like, `remarks` what the training noticed about the data.
+    """
+
+    model_id: int
+    source: str
+    trained_at: datetime
+    trained_by: str = ""
+    test_source: str | None = None
+    manifest_sha256: str | None = None
+    test_manifest_sha256: str | None = None
+    images: JsonObject = field(default_factory=dict)
+    figures: JsonObject = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    code_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """A training as stored."""
+
+    training_id: int
+    model_id: int
+    source: str
+    test_source: str | None
+    manifest_sha256: str | None
+    test_manifest_sha256: str | None
+    images: dict[str, Any]
+    figures: dict[str, Any]
+    remarks: list[str]
+    trained_by: str
+    trained_at: datetime
+    code_version: str
 
 
 @dataclass(frozen=True, slots=True)

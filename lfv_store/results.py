@@ -3,61 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
 
 from lfv_store.database import Database
 from lfv_store.errors import UnknownInspection
 from lfv_store.runs import require_run
-from lfv_store.tables import DetectionTable, InspectionTable, MaskTable
-from lfv_store.types import UtcDateTime
-
-Kind = Literal["text", "integer", "number", "boolean", "time", "json"]
-
-RESULT_COLUMNS: tuple[tuple[str, Kind], ...] = (
-    ("run_id", "text"),
-    ("flow_run_id", "text"),
-    ("source_ref", "text"),
-    ("image_sha256", "text"),
-    ("project_name", "text"),
-    ("model_version", "text"),
-    ("host", "text"),
-    ("is_anomalous", "boolean"),
-    ("confidence", "number"),
-    ("verdict", "text"),
-    ("reasons", "json"),
-    ("error", "text"),
-    ("reused", "boolean"),
-    ("detected_at", "time"),
-    ("attributes", "json"),
-    ("line_number", "integer"),
-    ("inspected_at", "time"),
-    ("inspection_id", "integer"),
-    ("error_code", "text"),
-    ("attempts", "integer"),
-    ("expected_is_anomalous", "boolean"),
-    ("detection_id", "integer"),
-    ("request_id", "text"),
-    ("latency_ms", "number"),
-    ("first_verdict", "text"),
-    ("reviewed_verdict", "text"),
+from lfv_store.tables import (
+    DetectionTable,
+    InspectionAttributeTable,
+    InspectionTable,
+    MaskTable,
 )
-"""The columns of the view inspection_results, and of every row given here, with their kinds."""
+from lfv_store.views import INSPECTION_RESULTS
 
-_TYPES: dict[Kind, sa.types.TypeEngine[Any]] = {
-    "text": sa.Text(),
-    "integer": sa.BigInteger(),
-    "number": sa.Double(),
-    "boolean": sa.Boolean(),
-    "time": UtcDateTime(),
-    "json": sa.JSON(),
-}
-_VIEW = sa.table(
-    "inspection_results", *(sa.column(name, _TYPES[kind]) for name, kind in RESULT_COLUMNS)
-)
-_NAMES = tuple(name for name, _ in RESULT_COLUMNS)
 _PAGE = 1000
+_COLUMNS = INSPECTION_RESULTS.c
 
 
 class Results:
@@ -67,58 +29,75 @@ class Results:
         self._database = database
 
     def rows(self, run_id: str) -> Generator[dict[str, Any]]:
-        """Every inspection of a run by line number, as RESULT_COLUMNS; streamed, of one moment.
+        """Every inspection of a run by line number, as inspection_results has it; streamed.
 
-        Raises UnknownRun.
+        All rows are of one moment. Raises UnknownRun.
         """
         with self._database.snapshot() as conn:
             require_run(conn, run_id)
             after = -1
             while True:
-                page = conn.execute(
-                    sa.select(_VIEW)
-                    .where(_VIEW.c.run_id == run_id, _VIEW.c.line_number > after)
-                    .order_by(_VIEW.c.line_number)
+                rows = conn.execute(
+                    sa.select(INSPECTION_RESULTS)
+                    .where(
+                        _COLUMNS.run_id == run_id,
+                        _COLUMNS.line_number > after,
+                    )
+                    .order_by(_COLUMNS.line_number)
                     .limit(_PAGE)
-                ).all()
+                )
+                page = [dict(row) for row in rows.mappings()]
                 if not page:
                     return
-                for row in page:
-                    yield dict(zip(_NAMES, row, strict=True))
-                after = page[-1].line_number
+                yield from page
+                after = page[-1]["line_number"]
 
     def get(self, inspection_id: int) -> dict[str, Any]:
         """One inspection. Raises UnknownInspection."""
         with self._database.read() as conn:
-            row = conn.execute(
-                sa.select(_VIEW).where(_VIEW.c.inspection_id == inspection_id)
-            ).one_or_none()
+            row = (
+                conn.execute(
+                    sa.select(INSPECTION_RESULTS).where(_COLUMNS.inspection_id == inspection_id)
+                )
+                .mappings()
+                .one_or_none()
+            )
         if row is None:
             raise UnknownInspection(f"no inspection has id {inspection_id}")
-        return dict(zip(_NAMES, row, strict=True))
+        return dict(row)
 
     def line(self, run_id: str, line_number: int) -> dict[str, Any]:
         """The inspection of one manifest line in a run. Raises UnknownRun, UnknownInspection."""
         with self._database.read() as conn:
             require_run(conn, run_id)
-            row = conn.execute(
-                sa.select(_VIEW).where(_VIEW.c.run_id == run_id, _VIEW.c.line_number == line_number)
-            ).one_or_none()
+            row = (
+                conn.execute(
+                    sa.select(INSPECTION_RESULTS).where(
+                        _COLUMNS.run_id == run_id,
+                        _COLUMNS.line_number == line_number,
+                    )
+                )
+                .mappings()
+                .one_or_none()
+            )
         if row is None:
             raise UnknownInspection(f"run {run_id} has no inspection of line {line_number}")
-        return dict(zip(_NAMES, row, strict=True))
+        return dict(row)
 
     def errors(self, run_id: str, *, limit: int = 100) -> Sequence[dict[str, Any]]:
         """The first lines of a run that could not be inspected. Raises UnknownRun."""
         with self._database.read() as conn:
             require_run(conn, run_id)
             rows = conn.execute(
-                sa.select(_VIEW)
-                .where(_VIEW.c.run_id == run_id, _VIEW.c.error_code.is_not(None))
-                .order_by(_VIEW.c.line_number)
+                sa.select(INSPECTION_RESULTS)
+                .where(
+                    _COLUMNS.run_id == run_id,
+                    _COLUMNS.error_code.is_not(None),
+                )
+                .order_by(_COLUMNS.line_number)
                 .limit(limit)
-            ).all()
-        return [dict(zip(_NAMES, row, strict=True)) for row in rows]
+            )
+            return [dict(row) for row in rows.mappings()]
 
     def errors_by_code(self, run_id: str) -> dict[str, int]:
         """How often each error occurred in a run, the most frequent first. Raises UnknownRun."""
@@ -135,18 +114,21 @@ class Results:
 
     def find(self, name: str, value: str, *, limit: int = 100) -> Sequence[dict[str, Any]]:
         """The inspections whose attribute `name` has a value, the newest first."""
-        ids = sa.text(
-            "SELECT inspection_id FROM inspection_attributes WHERE name = :name AND value = :value"
-            " ORDER BY inspection_id DESC LIMIT :limit"
+        table = InspectionAttributeTable
+        newest = (
+            sa.select(table.inspection_id)
+            .where(table.name == name, table.value == value)
+            .order_by(table.inspection_id.desc())
+            .limit(limit)
         )
         with self._database.read() as conn:
-            found = conn.scalars(ids, {"name": name, "value": value, "limit": limit}).all()
+            found = conn.scalars(newest).all()
             rows = conn.execute(
-                sa.select(_VIEW)
-                .where(_VIEW.c.inspection_id.in_(found))
-                .order_by(_VIEW.c.inspection_id.desc())
-            ).all()
-        return [dict(zip(_NAMES, row, strict=True)) for row in rows]
+                sa.select(INSPECTION_RESULTS)
+                .where(_COLUMNS.inspection_id.in_(found))
+                .order_by(_COLUMNS.inspection_id.desc())
+            )
+            return [dict(row) for row in rows.mappings()]
 
     def response(self, detection_id: int) -> dict[str, Any]:
         """The model's answer as stored, without its mask. Raises UnknownInspection."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
@@ -13,34 +13,33 @@ from lfv_store.audit.change import Change, commit
 from lfv_store.database import Database
 from lfv_store.errors import InvalidRecord, UnknownInspection
 from lfv_store.records import REVIEW_VERDICTS, QueuedReview, Review, VerdictName
+from lfv_store.runs import lock_run
 from lfv_store.tables import (
-    DetectionTable,
     ImageTable,
     InspectionTable,
     ReviewTable,
     RunTable,
 )
+from lfv_store.tallies import count_run, put_back, take_out
 from lfv_store.text import clean
+from lfv_store.views import REVIEW_QUEUE
 
 _PAGE = 500
-_QUEUE = (
-    sa.text(
-        "SELECT inspection_id, run_id, line_number, source_ref, image_sha256, project_name,"
-        " model_version, is_anomalous, confidence, reasons, attributes, inspected_at"
-        " FROM review_queue WHERE inspection_id > :after AND (:run IS NULL OR run_id = :run)"
-        " ORDER BY inspection_id LIMIT :limit"
+_REVIEWS = (
+    sa.select(
+        ReviewTable.id.label("review_id"),
+        ReviewTable.inspection_id,
+        RunTable.run_id,
+        InspectionTable.source_ref,
+        ImageTable.sha256.label("image_sha256"),
+        ReviewTable.verdict,
+        ReviewTable.reviewer,
+        ReviewTable.comment,
+        ReviewTable.reviewed_at,
     )
-    .bindparams(
-        sa.bindparam("after", type_=sa.BigInteger),
-        sa.bindparam("run", type_=sa.Text),
-        sa.bindparam("limit", type_=sa.Integer),
-    )
-    .columns(
-        is_anomalous=DetectionTable.is_anomalous.type,
-        reasons=InspectionTable.reasons.type,
-        attributes=InspectionTable.attributes.type,
-        inspected_at=InspectionTable.inspected_at.type,
-    )
+    .join(InspectionTable, InspectionTable.id == ReviewTable.inspection_id)
+    .join(RunTable, RunTable.id == InspectionTable.run_id)
+    .outerjoin(ImageTable, ImageTable.id == InspectionTable.image_id)
 )
 
 
@@ -70,12 +69,17 @@ class Reviews:
             raise InvalidRecord("a review needs the name of its reviewer")
 
         def work(unit: Change) -> int:
-            known = unit.conn.scalar(
-                sa.select(InspectionTable.id).where(InspectionTable.id == inspection_id)
+            run_id = unit.conn.scalar(
+                sa.select(RunTable.run_id)
+                .join(InspectionTable, InspectionTable.run_id == RunTable.id)
+                .where(InspectionTable.id == inspection_id)
             )
-            if known is None:
+            if run_id is None:
                 raise UnknownInspection(f"no inspection has id {inspection_id}")
-            return unit.insert(
+            run = lock_run(unit.conn, run_id)
+            count_run(unit, run)
+            take_out(unit, run, inspection_id)
+            review_id = unit.insert(
                 "reviews",
                 inspection_id=inspection_id,
                 verdict=verdict,
@@ -83,6 +87,8 @@ class Reviews:
                 comment=clean(comment),
                 reviewed_at=at or unit.now,
             )
+            put_back(unit, run, inspection_id)
+            return review_id
 
         return commit(self._database, name, "review.added", str(inspection_id), work)
 
@@ -93,9 +99,16 @@ class Reviews:
 
         Waiting is what the current decision calls `review` and nobody has reviewed.
         """
+        waiting = (
+            sa.select(*(REVIEW_QUEUE.c[field.name] for field in fields(QueuedReview)))
+            .where(REVIEW_QUEUE.c.inspection_id > after)
+            .order_by(REVIEW_QUEUE.c.inspection_id)
+            .limit(limit)
+        )
+        if run_id is not None:
+            waiting = waiting.where(REVIEW_QUEUE.c.run_id == run_id)
         with self._database.read() as conn:
-            rows = conn.execute(_QUEUE, {"after": after, "run": run_id, "limit": limit}).all()
-        return [QueuedReview(*row) for row in rows]
+            return [QueuedReview(**row) for row in conn.execute(waiting).mappings()]
 
     def history(self, inspection_id: int) -> Sequence[Review]:
         """All reviews of an inspection, the first one first. Raises UnknownInspection."""
@@ -105,8 +118,10 @@ class Reviews:
             )
             if known is None:
                 raise UnknownInspection(f"no inspection has id {inspection_id}")
-            rows = conn.execute(_reviews(ReviewTable.inspection_id == inspection_id)).all()
-        return [_review(row) for row in rows]
+            rows = conn.execute(
+                _REVIEWS.where(ReviewTable.inspection_id == inspection_id).order_by(ReviewTable.id)
+            ).mappings()
+            return [Review(**row) for row in rows]
 
     def latest(self, *, run_id: str | None = None) -> Iterator[Review]:
         """The review that stands for each reviewed inspection, by inspection id; streamed.
@@ -124,37 +139,12 @@ class Reviews:
         while True:
             with self._database.read() as conn:
                 rows = conn.execute(
-                    _reviews(*conditions, ReviewTable.inspection_id > after)
-                    .order_by(None)
+                    _REVIEWS.where(*conditions, ReviewTable.inspection_id > after)
                     .order_by(ReviewTable.inspection_id)
                     .limit(_PAGE)
-                ).all()
-            if not rows:
+                ).mappings()
+                page = [Review(**row) for row in rows]
+            if not page:
                 return
-            yield from (_review(row) for row in rows)
-            after = rows[-1].inspection_id
-
-
-def _reviews(*conditions: sa.ColumnElement[bool]) -> sa.Select[*tuple[Any, ...]]:
-    return (
-        sa.select(
-            ReviewTable.id.label("review_id"),
-            ReviewTable.inspection_id,
-            RunTable.run_id,
-            InspectionTable.source_ref,
-            ImageTable.sha256.label("image_sha256"),
-            ReviewTable.verdict,
-            ReviewTable.reviewer,
-            ReviewTable.comment,
-            ReviewTable.reviewed_at,
-        )
-        .join(InspectionTable, InspectionTable.id == ReviewTable.inspection_id)
-        .join(RunTable, RunTable.id == InspectionTable.run_id)
-        .outerjoin(ImageTable, ImageTable.id == InspectionTable.image_id)
-        .where(*conditions)
-        .order_by(ReviewTable.id)
-    )
-
-
-def _review(row: sa.Row[*tuple[Any, ...]]) -> Review:
-    return Review(**row._asdict())
+            yield from page
+            after = page[-1].inspection_id

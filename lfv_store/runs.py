@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy.engine import Connection, RowMapping
 
 from lfv_store.audit.change import Change, commit
-from lfv_store.database import Database, canonical_json
-from lfv_store.errors import InvalidRecord, UnknownModel, UnknownRun
+from lfv_store.database import Database
+from lfv_store.dialects import dialect_of
+from lfv_store.dialects.base import canonical_json
+from lfv_store.errors import InvalidRecord, UnknownRun
+from lfv_store.models import require_model
 from lfv_store.records import RUN_STATUSES, JsonObject, NewRun, Run, RunStatus
-from lfv_store.tables import ModelTable, PolicyTable, RunProgressTable, RunTable
+from lfv_store.tables import PolicyTable, RunProgressTable, RunTable
+from lfv_store.tallies import count_run
 from lfv_store.text import clean, clean_or_none, json_value
 
 
@@ -96,6 +101,8 @@ class Runs:
 
         def work(unit: Change) -> None:
             key = lock_run(unit.conn, run_id)
+            if "status" in values:
+                count_run(unit, key)
             row = unit.conn.execute(
                 sa.select(*(RunTable.__table__.c[name] for name in values)).where(
                     RunTable.id == key
@@ -121,7 +128,7 @@ class Runs:
             .limit(limit)
         )
         with self._database.read() as conn:
-            return [_run(row) for row in conn.execute(statement)]
+            return [_run(row) for row in conn.execute(statement).mappings()]
 
 
 def run_key(conn: Connection, run_id: str) -> int | None:
@@ -143,9 +150,7 @@ def lock_run(conn: Connection, run_id: str) -> int:
     Others can still insert rows that refer to the run (FOR NO KEY UPDATE). Raises UnknownRun.
     """
     statement = sa.select(RunTable.id).where(RunTable.run_id == run_id)
-    if conn.dialect.name != "sqlite":
-        statement = statement.with_for_update(key_share=True)
-    key = conn.scalar(statement)
+    key = conn.scalar(dialect_of(conn).lock_row(statement))
     if key is None:
         raise UnknownRun(f"no run has id {run_id!r}")
     return key
@@ -167,14 +172,9 @@ def store_policy(unit: Change, policy: JsonObject) -> int:
     return unit.insert("policies", sha256=digest, content=policy, stored_at=unit.now)
 
 
-def _check_model(conn: Connection, model_id: int) -> None:
-    if conn.scalar(sa.select(ModelTable.id).where(ModelTable.id == model_id)) is None:
-        raise UnknownModel(f"no model has id {model_id}")
-
-
 def _insert(unit: Change, new: NewRun) -> None:
     if new.model_id is not None:
-        _check_model(unit.conn, new.model_id)
+        require_model(unit.conn, new.model_id)
     policy_id = store_policy(unit, new.policy)
     key = unit.insert(
         "runs",
@@ -201,7 +201,9 @@ def _insert(unit: Change, new: NewRun) -> None:
         decided_by=_first_decider(new),
         decided_at=new.started_at,
     )
-    unit.conn.execute(sa.insert(RunProgressTable).values(run_id=key, planned_through=0))
+    unit.conn.execute(
+        sa.insert(RunProgressTable).values(run_id=key, planned_through=0, counted_through=0)
+    )
 
 
 def _first_decider(new: NewRun) -> str:
@@ -209,25 +211,5 @@ def _first_decider(new: NewRun) -> str:
     return clean(new.triggered_by) or "run"
 
 
-def _run(row: Row[*tuple[Any, ...]]) -> Run:
-    return Run(
-        run_id=row.run_id,
-        model_id=row.model_id,
-        project_name=row.project_name,
-        model_version=row.model_version,
-        host=row.host,
-        source=row.source,
-        policy=row.policy,
-        policy_sha256=row.policy_sha256,
-        triggered_by=row.triggered_by,
-        flow_run_id=row.flow_run_id,
-        code_version=row.code_version,
-        parameters=row.parameters,
-        status=row.status,
-        message=row.message,
-        manifest_sha256=row.manifest_sha256,
-        manifest_lines=row.manifest_lines,
-        planned_through=row.planned_through,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-    )
+def _run(row: RowMapping) -> Run:
+    return Run(**{field.name: row[field.name] for field in fields(Run)})

@@ -8,14 +8,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from lfv_store.database import Database
+from lfv_store.dialects import dialect_of
 from lfv_store.errors import SchemaForeign, SchemaOutdated, SchemaTooNew
+from lfv_store.views import definitions
 
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 """All revisions, oldest first; a test compares them with the migration scripts."""
 HEAD = REVISIONS[-1]
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-_MIGRATION_LOCK = 0x6C66_7603
 
 
 def revision(database: Database) -> str | None:
@@ -36,7 +37,7 @@ def _revision(conn: Connection, name: str) -> str | None:
     if "audit_log" in tables or found in REVISIONS:
         return found
     # A PostgreSQL database may be shared with others, but for one Alembic only.
-    if found is not None or (conn.dialect.name == "sqlite" and tables):
+    if found is not None or (tables and not dialect_of(conn).many_writers):
         raise SchemaForeign(
             f"{name} holds another program's tables ({', '.join(sorted(tables)[:3])} ...):"
             " name a database of its own"
@@ -45,17 +46,13 @@ def _revision(conn: Connection, name: str) -> str | None:
 
 
 def upgrade(database: Database, to: str = HEAD) -> str | None:
-    """Bring a database to a revision, in one transaction; gives the revision it was at before.
+    """Bring a database to a revision, in one transaction; returns the revision it was at before.
 
     Of several processes that upgrade at once, one does the work and the others find it done.
     Raises SchemaTooNew, SchemaForeign.
     """
-    with database.write() as conn:
-        if not database.is_sqlite:
-            conn.exec_driver_sql("SET LOCAL lock_timeout = '5min'")
-            conn.exec_driver_sql(
-                f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK}, hashtext(current_schema()))"
-            )
+    views = dict(definitions(database.dialect))
+    with database.migration(views) as conn:
         before = _revision(conn, database.name)
         _refuse_newer(before, database.name)
         if before != to:
@@ -67,15 +64,20 @@ def upgrade(database: Database, to: str = HEAD) -> str | None:
             config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
             config.attributes["connection"] = conn
             command.upgrade(config, to)
+            if to == HEAD:
+                for view, definition in views.items():
+                    database.dialect.replace_view(conn, view, definition)
         return before
 
 
 def ensure(database: Database, migrate: bool) -> None:
-    """See that the database is at our revision; migrate it if that is wanted.
+    """Check that the database is at our revision; migrate it if that is wanted.
 
-    Raises SchemaTooNew, SchemaOutdated, SchemaForeign.
+    Raises SchemaTooNew, SchemaOutdated, SchemaForeign, StoreError (see Dialect.check).
     """
-    found = revision(database)
+    with database.read() as conn:
+        database.dialect.check(conn, database.name)
+        found = _revision(conn, database.name)
     if found == HEAD:
         return
     _refuse_newer(found, database.name)

@@ -16,6 +16,7 @@ from lfv_store.models import Models
 from lfv_store.results import Results
 from lfv_store.reviews import Reviews
 from lfv_store.runs import Runs
+from lfv_store.trainings import Trainings
 from lfv_store.verdicts import Verdicts
 
 
@@ -26,6 +27,7 @@ class Store:
         self.database = database
         self.actor = actor
         self.models = Models(database, actor)
+        self.trainings = Trainings(database, actor)
         self.runs = Runs(database, actor)
         self.inspections = Inspections(database, actor)
         self.hostings = Hostings(database, actor)
@@ -80,7 +82,7 @@ def open_store(
     """
     database = Database(url, patience_seconds=patience_seconds)
     try:
-        schema.ensure(database, database.is_sqlite if migrate is None else migrate)
+        schema.ensure(database, not database.dialect.many_writers if migrate is None else migrate)
     except BaseException:
         database.close()
         raise

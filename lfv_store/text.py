@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from lfv_store.database import canonical_json
+from lfv_store.dialects.base import canonical_json
 from lfv_store.errors import InvalidRecord
 
 MAX_INDEXED_NAME = 256

@@ -1,13 +1,15 @@
 """Column types that behave the same on SQLite and PostgreSQL."""
 
+# ruff: noqa: ARG002 -- methods of an interface
+
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy.types import TypeDecorator
 
 from lfv_store.errors import InvalidRecord
 
@@ -34,37 +36,40 @@ def utc_datetime(text: str) -> datetime:
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """Aware datetimes in, aware UTC datetimes out; naive ones are refused.
+    """`timestamptz`: aware datetimes in, aware UTC datetimes out; naive ones are refused."""
 
-    `timestamptz` on PostgreSQL, fixed-width text in UTC on SQLite, which its date functions read.
-    """
-
-    impl = sa.DateTime
+    impl = sa.DateTime(timezone=True)
     cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Choose the column type of the database."""
-        if dialect.name == "sqlite":
-            return dialect.type_descriptor(sa.Text())
-        return dialect.type_descriptor(sa.DateTime(timezone=True))
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
         """Refuse naive datetimes, hand over UTC."""
         if value is None:
             return None
-        text = utc_text(value)
-        return text if dialect.name == "sqlite" else value.astimezone(UTC)
+        utc_text(value)
+        return value.astimezone(UTC)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """Give aware UTC datetimes."""
+        """Return aware UTC datetimes."""
         if value is None:
             return None
-        if dialect.name == "sqlite":
-            return utc_datetime(value)
         moment: datetime = value
         return moment.astimezone(UTC)
 
 
-def utc_day(moment: datetime) -> date:
-    """The UTC calendar day of an aware datetime."""
-    return moment.astimezone(UTC).date()
+class UtcText(TypeDecorator[datetime]):
+    """The same as fixed-width text in UTC, which SQLite's date functions read."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
+        """Refuse naive datetimes, hand over text."""
+        return None if value is None else utc_text(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Return aware UTC datetimes."""
+        return None if value is None else utc_datetime(value)
+
+
+UTC_DATETIME = UtcDateTime().with_variant(UtcText(), "sqlite")
+"""The column type of times."""

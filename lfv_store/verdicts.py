@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import islice
 
 import sqlalchemy as sa
 
-from lfv_store.audit.canonical import Cells
+from lfv_store.audit.canonical import Cell
 from lfv_store.audit.change import Change, commit
-from lfv_store.audit.guards import TALLY_COUNTS, utc_day_sql
-from lfv_store.bulk import select_where_in
 from lfv_store.database import Database
 from lfv_store.errors import InvalidRecord, UnknownInspection
 from lfv_store.records import (
@@ -30,10 +28,11 @@ from lfv_store.tables import (
     InspectionTable,
     PolicyTable,
     RunTable,
-    TallyTable,
     VerdictTable,
 )
+from lfv_store.tallies import recount_run
 from lfv_store.text import clean, json_text
+from lfv_store.views import VERDICT_HISTORY
 
 _BATCH = 2000
 _PAGE = 1000
@@ -176,7 +175,7 @@ class Verdicts:
                 current_decision=decision.number,
                 later_decision_id=decision.decision_id,
             )
-            _count_again(unit, decision.run)
+            recount_run(unit, decision.run)
 
         commit(self._database, self._actor, "decision.effective", run_id, work)
 
@@ -226,65 +225,39 @@ class Verdicts:
         """
         with self._database.read() as conn:
             rows = conn.execute(
-                sa.text(
-                    "SELECT decision, verdict, reasons, policy_sha256, decided_by, decided_at,"
-                    " current FROM verdict_history WHERE inspection_id = :id ORDER BY decision"
-                ).columns(
-                    decision=sa.Integer,
-                    verdict=sa.Text,
-                    reasons=InspectionTable.reasons.type,
-                    policy_sha256=sa.Text,
-                    decided_by=sa.Text,
-                    decided_at=DecisionTable.decided_at.type,
-                    current=sa.Boolean,
-                ),
-                {"id": inspection_id},
-            ).all()
-        if not rows:
+                sa.select(*(VERDICT_HISTORY.c[field.name] for field in fields(VerdictHistory)))
+                .where(VERDICT_HISTORY.c.inspection_id == inspection_id)
+                .order_by(VERDICT_HISTORY.c.decision)
+            )
+            history = [VerdictHistory(**row) for row in rows.mappings()]
+        if not history:
             raise UnknownInspection(f"no inspection with a verdict has id {inspection_id}")
-        return [VerdictHistory(*row) for row in rows]
+        return history
 
 
 def _write(unit: Change, run: int, decision_id: int, batch: Sequence[NewVerdict]) -> None:
     wanted = [item.inspection_id for item in batch]
     known = dict(
-        select_where_in(
-            unit.conn,
-            f"SELECT id, verdict FROM inspections WHERE run_id = {run:d} AND",  # noqa: S608
-            "id",
-            wanted,
+        unit.dialect.select_in(
+            unit.conn, "inspections", ("id", "verdict"), "id", wanted, run_id=run
         )
     )
-    rows: list[Cells] = []
+    rows: list[dict[str, Cell]] = []
     for position, item in enumerate(batch):
         if item.inspection_id not in known:
             raise UnknownInspection(f"inspection {item.inspection_id} is not of this run")
         if item.verdict not in VERDICTS or known[item.inspection_id] is None:
             raise InvalidRecord(
-                f"inspection {item.inspection_id}: {item.verdict!r} is no verdict,"
+                f"inspection {item.inspection_id}: {item.verdict!r} is not a verdict,"
                 " or the inspection is an error and has no answer to decide on"
             )
         rows.append(
-            (
-                unit.first_id + position,
-                decision_id,
-                item.inspection_id,
-                item.verdict,
-                json_text(list(item.reasons)),
-            )
+            {
+                "id": unit.first_id + position,
+                "decision_id": decision_id,
+                "inspection_id": item.inspection_id,
+                "verdict": item.verdict,
+                "reasons": json_text(list(item.reasons)),
+            }
         )
     unit.insert_bulk("verdicts", rows)
-
-
-def _count_again(unit: Change, run: int) -> None:
-    """Fill the run's tallies anew, by its now current decision."""
-    unit.conn.execute(sa.delete(TallyTable).where(TallyTable.run_id == run))
-    unit.conn.exec_driver_sql(
-        "INSERT INTO tallies (run_id, day, accepted, rejected, review, errors, reused, asked)"  # noqa: S608
-        f" SELECT run_id, day, {TALLY_COUNTS} FROM ("
-        f" SELECT i.run_id, {utc_day_sql(unit.conn.dialect.name, 'i.inspected_at')} AS day,"
-        " coalesce(v.verdict, i.verdict) AS verdict, i.reused, i.detection_id"
-        " FROM runs r JOIN inspections i ON i.run_id = r.id"
-        " LEFT JOIN verdicts v ON v.inspection_id = i.id AND v.decision_id = r.later_decision_id"
-        f" WHERE r.id = {run:d}) lines GROUP BY run_id, day"
-    )

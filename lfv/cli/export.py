@@ -63,7 +63,7 @@ def export(
         raise WrongUsage("Parquet is not text: name a file with -o FILE")
     settings = settings_from(database_url=database_url)
     with opened_store(settings) as store, Activity("export", quiet=file is None) as activity:
-        from lfv_store.results import RESULT_COLUMNS
+        from lfv_store.views import RESULT_COLUMNS
 
         found = find_run(store, run)
         total = store.inspections.counts(found.run_id).inspected

@@ -9,10 +9,8 @@ again change by change, to name the entry and the row.
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -21,10 +19,12 @@ from sqlalchemy.engine import Connection
 
 from lfv_store.audit.canonical import RowsDigest, first_difference, lines_digest, row_line
 from lfv_store.audit.entries import Entry
-from lfv_store.audit.layouts import BULK, CHANGE_SPAN, Layout, canonical_columns
+from lfv_store.audit.layouts import BULK, CHANGE_SPAN, Layout, digested
 from lfv_store.audit.report import AuditReport, Findings
-from lfv_store.database import any_text, driver_connection
+from lfv_store.dialects import dialect_of
+from lfv_store.dialects.base import UndecodableText
 
+_FETCH_MASKS = 10
 _FETCH = 500
 """Rows at a time. Larger blocks leave the processor's cache and are slower by half."""
 
@@ -47,8 +47,7 @@ class BatchCheck:
 
     def __init__(self, conn: Connection, report: AuditReport, findings: Findings) -> None:
         self._conn = conn
-        self._driver = driver_connection(conn)
-        self._dialect = conn.dialect.name
+        self._dialect = dialect_of(conn)
         self._report = report
         self._findings = findings
         self._promised: Counter[str] = Counter()
@@ -110,10 +109,10 @@ class BatchCheck:
 
     def _sweep(self, layout: Layout, promises: Sequence[Promise]) -> None:
         first, last = promises[0].change, promises[-1].change
-        with self._rows(layout, first, last) as fetch:
+        with self._dialect.stream(self._conn, self._select(layout, first, last)) as fetch:
             try:
                 fits = all(self._fits(fetch, promise) for promise in promises) and not fetch(1)
-            except sqlite3.OperationalError:  # text that is no UTF-8: looked at row by row below
+            except UndecodableText:  # looked at row by row below
                 fits = False
         if not fits:
             before = len(self._report.problems)
@@ -147,11 +146,10 @@ class BatchCheck:
         """Check one change's rows by themselves, and name the first that differs."""
         lines: list[bytes] = []
         keys: list[int] = []
-        with self._rows(layout, promise.change, promise.change) as fetch, any_text(self._driver):
-            while len(lines) <= promise.rows and (rows := fetch(_FETCH)):
-                for row in rows:
-                    lines.append(row_line(row))
-                    keys.append(row[0])
+        sql = self._select(layout, promise.change, promise.change)
+        for row in self._dialect.select_raw(self._conn, f"{sql} LIMIT {promise.rows + 1}"):
+            lines.append(row_line(row))
+            keys.append(row[0])
         if lines_digest(lines) == promise.sha256:
             return
         position = first_difference(promise.marks, lines)
@@ -166,24 +164,13 @@ class BatchCheck:
             row_id=key,
         )
 
-    @contextmanager
-    def _rows(self, layout: Layout, first: int, last: int) -> Iterator[Any]:
-        """Give fetch(n) over the rows of some changes, in digest order."""
-        columns = ", ".join(canonical_columns(layout.table, self._dialect))
-        sql = (
+    def _select(self, layout: Layout, first: int, last: int) -> str:
+        """SQL for the rows of some changes, in digest order."""
+        columns = ", ".join(digested(layout, self._dialect))
+        return (
             f"SELECT {columns} FROM {layout.table} WHERE {layout.key} >= {first * CHANGE_SPAN:d}"
             f" AND {layout.key} < {(last + 1) * CHANGE_SPAN:d} ORDER BY {', '.join(layout.order)}"
         )
-        if self._dialect == "sqlite":
-            cursor = self._driver.execute(sql)
-            try:
-                yield cursor.fetchmany
-            finally:
-                cursor.close()
-            return
-        with self._driver.cursor(name="lfv_audit", binary=True) as cursor:
-            cursor.execute(sql)
-            yield cursor.fetchmany
 
     def _check_masks(self, promises: Mapping[int, Promise]) -> None:
         """Check that every mask is the one whose SHA-256 its detection holds, one at a time."""
@@ -194,14 +181,9 @@ class BatchCheck:
             " WHERE d.mask_sha256 IS NOT NULL"
             f" AND d.id >= {lowest * CHANGE_SPAN:d} AND d.id < {(highest + 1) * CHANGE_SPAN:d}"
         )
-        if self._dialect == "sqlite":
-            with any_text(self._driver):
-                self._compare_masks(self._driver.execute(sql), promises)
-            return
-        with self._driver.cursor(name="lfv_audit_masks", binary=True) as cursor:
-            cursor.itersize = 10
-            cursor.execute(sql)
-            self._compare_masks(cursor, promises)
+        with self._dialect.stream(self._conn, sql) as fetch:
+            while rows := fetch(_FETCH_MASKS):
+                self._compare_masks(rows, promises)
 
     def _compare_masks(self, rows: Any, promises: Mapping[int, Promise]) -> None:
         for detection_id, expected, png in rows:
@@ -224,10 +206,7 @@ class BatchCheck:
 
     def _name_strangers(self, layout: Layout, found: int) -> None:
         """Find the first change that has rows in a table which its entry does not speak of."""
-        bulk_key = "json_extract(content, '$.bulk.{}.rows')"
-        if self._dialect != "sqlite":
-            bulk_key = "(content -> 'bulk' -> '{}' ->> 'rows')::bigint"
-        promised = bulk_key.format(layout.table)
+        promised = self._dialect.json_rows(layout.table)
         row = self._conn.exec_driver_sql(
             f"SELECT min(t.{layout.key}) FROM {layout.table} t WHERE NOT EXISTS"
             f" (SELECT 1 FROM audit_log a WHERE a.change = t.{layout.key} / {CHANGE_SPAN}"

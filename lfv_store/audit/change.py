@@ -7,13 +7,12 @@ are counted under the chain's lock; ids of the bulk tables follow from the chang
 taken first and needs no lock.
 """
 
-# ruff: noqa: S608 -- names in SQL text are constants of this package, values are parameters
-
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -21,6 +20,7 @@ from sqlalchemy.engine import Connection
 
 from lfv_store.audit.canonical import (
     GENESIS,
+    Cell,
     Cells,
     entry_hash,
     lines_digest,
@@ -28,17 +28,21 @@ from lfv_store.audit.canonical import (
     row_digest,
     row_lines,
 )
-from lfv_store.audit.layouts import BULK, CHANGE_SPAN, ROWWISE, canonical_columns
-from lfv_store.bulk import insert_rows
-from lfv_store.database import Database, canonical_json
+from lfv_store.audit.layouts import BULK, CHANGE_SPAN, ROWWISE
+from lfv_store.database import Database
+from lfv_store.dialects.base import canonical_json
 from lfv_store.errors import InvalidRecord
-from lfv_store.tables import Base
+from lfv_store.tables import AuditLogTable, Base
 from lfv_store.text import json_value
 from lfv_store.types import utc_text
 
 _CHAIN_LOCK = 0x6C66_7601
 _HOSTING_LOCK = 0x6C66_7602
 T = TypeVar("T")
+_LAST_ENTRY = (
+    sa.select(AuditLogTable.seq, AuditLogTable.hash).order_by(AuditLogTable.seq.desc()).limit(1)
+)
+_RECENT_ENTRIES = 10_000
 
 
 class Change:
@@ -46,7 +50,7 @@ class Change:
 
     def __init__(self, database: Database, conn: Connection) -> None:
         self.conn = conn
-        self._database = database
+        self.dialect = database.dialect
         self._number: int | None = None
         self._now: datetime | None = None
         self._locked = False
@@ -54,20 +58,10 @@ class Change:
         self._touched: dict[tuple[str, int], None] = {}
 
     @property
-    def is_sqlite(self) -> bool:
-        """Whether writers come one by one anyway, so that no row needs a lock."""
-        return self._database.is_sqlite
-
-    @property
     def number(self) -> int:
         """This change's number: unique, growing, but on PostgreSQL not without gaps."""
         if self._number is None:
-            statement = (
-                "SELECT coalesce(max(change), 0) + 1 FROM audit_log"
-                if self._database.is_sqlite
-                else "SELECT nextval('audit_changes')"
-            )
-            self._number = int(self.conn.exec_driver_sql(statement).scalar_one())
+            self._number = self.dialect.next_change(self.conn)
         return self._number
 
     @property
@@ -79,35 +73,27 @@ class Change:
     def now(self) -> datetime:
         """The database's time, once per change."""
         if self._now is None:
-            self._now = self._database.now(self.conn)
+            self._now = self.dialect.now(self.conn)
         return self._now
 
     def lock_hostings(self) -> None:
         """Be the only one to change hostings and leases until the commit."""
-        if not self._database.is_sqlite:
-            self._advisory_lock(_HOSTING_LOCK)
+        self.dialect.lock(self.conn, _HOSTING_LOCK)
 
     def lock_chain(self) -> None:
         """Be the only one to append to the audit log until the commit."""
         if not self._locked:
-            if not self._database.is_sqlite:
-                self._advisory_lock(_CHAIN_LOCK)
+            self.dialect.lock(self.conn, _CHAIN_LOCK)
             self._locked = True
-
-    def _advisory_lock(self, key: int) -> None:
-        # Advisory locks are the database's; the second key keeps schemas of one database apart.
-        self.conn.exec_driver_sql(
-            f"SELECT pg_advisory_xact_lock({key}, hashtext(current_schema()))"
-        )
 
     def next_id(self, table: str) -> int:
         """The next id of a small audited table, counted under the chain's lock."""
         self.lock_chain()
-        column = Base.metadata.tables[table].c.id
-        return int(self.conn.scalar(sa.select(sa.func.coalesce(sa.func.max(column), 0) + 1)) or 1)
+        newest = sa.func.max(Base.metadata.tables[table].c.id)
+        return int(self.conn.scalar(sa.select(newest)) or 0) + 1
 
     def insert(self, table: str, **values: Any) -> int:
-        """Insert one row of a small audited table; gives its id."""
+        """Insert one row of a small audited table; returns its id."""
         row_id = self.next_id(table)
         target = Base.metadata.tables[table]
         self.conn.execute(sa.insert(target).values(id=row_id, **_storable(target, values)))
@@ -127,25 +113,32 @@ class Change:
             raise ValueError(table)
         self._touched[table, row_id] = None
 
-    def insert_bulk(self, table: str, rows: Sequence[Cells]) -> None:
-        """Insert canonical rows, in digest order, into a bulk table. Once per table and change."""
+    def insert_bulk(self, table: str, rows: Sequence[Mapping[str, Cell]]) -> None:
+        """Insert rows into a bulk table, in digest order. Once per table and change."""
         if rows:
-            self.digest_bulk(table, rows)
-            insert_rows(self.conn, table, BULK[table].columns, rows)
+            cells = self.digest_bulk(table, rows)
+            self.dialect.insert(self.conn, table, BULK[table].columns, cells)
 
-    def digest_bulk(self, table: str, rows: Sequence[Cells]) -> None:
-        """Have the entry speak of rows of a bulk table that the caller inserts."""
+    def digest_bulk(self, table: str, rows: Sequence[Mapping[str, Cell]]) -> list[Cells]:
+        """Have the entry speak of rows of a bulk table that the caller inserts.
+
+        Returns their cells in the order of the layout.
+        """
         if not rows:
-            return
+            return []
+        layout = BULK[table]
         if len(rows) > CHANGE_SPAN or table in self._bulk:
             raise InvalidRecord(f"too many rows of {table} in one change")
-        lines = row_lines(rows)
+        in_order = itemgetter(*layout.columns)
+        cells = [in_order(row) for row in rows]
+        lines = row_lines(cells)
         self._bulk[table] = {
-            "layout": BULK[table].number,
+            "layout": layout.number,
             "rows": len(lines),
             "sha256": lines_digest(lines),
             "marks": lines_marks(lines),
         }
+        return cells
 
     def append(self, actor: str, action: str, subject: str) -> str | None:
         """Write the entry and return its hash; None if nothing was written. Called by commit()."""
@@ -163,26 +156,47 @@ class Change:
         if rows:
             content["rows"] = rows
         self.lock_chain()
-        last = self.conn.exec_driver_sql(
-            "SELECT seq, hash FROM audit_log ORDER BY seq DESC LIMIT 1"
-        ).one_or_none()
+        last = self.conn.execute(_LAST_ENTRY).one_or_none()
         seq, previous = (last.seq + 1, last.hash) if last else (1, GENESIS)
         text = canonical_json(content)
-        digest = entry_hash(seq, number, at, actor, action, subject, text, previous)
-        insert_rows(
-            self.conn,
-            "audit_log",
-            ("seq", "change", "at", "actor", "action", "subject", "content", "previous", "hash"),
-            [(seq, number, at, actor, action, subject, text, previous, digest)],
-        )
-        return digest
+        entry = {
+            "seq": seq,
+            "change": number,
+            "at": at,
+            "actor": actor,
+            "action": action,
+            "subject": subject,
+            "content": text,
+            "previous": previous,
+            "hash": entry_hash(seq, number, at, actor, action, subject, text, previous),
+        }
+        self.dialect.insert(self.conn, "audit_log", tuple(entry), [tuple(entry.values())])
+        return str(entry["hash"])
 
     def _row_digest(self, table: str, row_id: int) -> str:
-        columns = ", ".join(canonical_columns(table, self.conn.dialect.name))
-        row = self.conn.exec_driver_sql(
-            f"SELECT {columns} FROM {table} WHERE id = {row_id:d}"
-        ).one()
-        return row_digest(tuple(row))
+        columns = Base.metadata.tables[table].c
+        selected = sa.select(*(columns[name] for name in ROWWISE[table].columns))
+        row = self.conn.execute(selected.where(columns.id == row_id)).one()
+        return row_digest(
+            [
+                canonical_cell(columns[name].type, value)
+                for name, value in zip(ROWWISE[table].columns, row, strict=True)
+            ]
+        )
+
+
+def canonical_cell(kind: sa.types.TypeEngine[Any], value: Any) -> Cell:
+    """A column's Python value as digests see it; the checker has SQL of its own for the same."""
+    if value is None:
+        return None
+    if isinstance(kind, sa.JSON):
+        return canonical_json(value)
+    if isinstance(value, datetime):
+        return utc_text(value)
+    if isinstance(value, bool):
+        return int(value)
+    cell: Cell = value
+    return cell
 
 
 def _storable(table: sa.Table, values: dict[str, Any]) -> dict[str, Any]:
@@ -231,10 +245,10 @@ def _is_committed(database: Database, entry: str) -> bool:
     with database.write() as conn:
         # The lost session may still be committing; it holds this lock until that is done.
         Change(database, conn).lock_chain()
-        found = conn.exec_driver_sql(
-            "SELECT hash FROM audit_log ORDER BY seq DESC LIMIT 10000"
-        ).scalars()
-        return entry in found
+        recent = conn.scalars(
+            sa.select(AuditLogTable.hash).order_by(AuditLogTable.seq.desc()).limit(_RECENT_ENTRIES)
+        )
+        return entry in recent
 
 
 def png_digest(png: bytes) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -11,9 +11,9 @@ import orjson
 from sqlalchemy.engine import Connection
 
 from lfv_store.audit.canonical import GENESIS, entry_hash
-from lfv_store.audit.layouts import canonical_time
 from lfv_store.audit.report import AuditHead, AuditReport, Findings
-from lfv_store.database import any_text, driver_connection
+from lfv_store.dialects import Dialect, dialect_of
+from lfv_store.tables import Base
 from lfv_store.types import utc_datetime
 
 PAGE = 200
@@ -56,29 +56,21 @@ class Entry:
         return content if isinstance(content, dict) else {}
 
 
-def entry_columns(dialect: str) -> str:
+def entry_columns(dialect: Dialect) -> str:
     """SQL for the columns of an Entry, in its order."""
-    if dialect == "sqlite":
-        return "seq, change, at, actor, action, subject, content, previous, hash"
-    at = canonical_time("at")
-    return f"seq, change, {at}, actor, action, subject, content::text, previous, hash"
+    columns = Base.metadata.tables["audit_log"].c
+    return ", ".join(dialect.canonical(columns[field.name]) for field in fields(Entry))
 
 
 def pages(conn: Connection) -> Iterator[list[Entry]]:
     """All entries by number, in pages."""
-    dialect = conn.dialect.name
-    mark = "?" if dialect == "sqlite" else "%s"
+    dialect = dialect_of(conn)
     sql = (
-        f"SELECT {entry_columns(dialect)} FROM audit_log WHERE seq > {mark}"  # noqa: S608
+        f"SELECT {entry_columns(dialect)} FROM audit_log WHERE seq > ?"  # noqa: S608
         f" ORDER BY seq LIMIT {PAGE}"
     )
-    driver = driver_connection(conn)
     after = -(2**62)
-    while True:
-        with any_text(driver):
-            page = [Entry(*row) for row in driver.execute(sql, (after,)).fetchall()]
-        if not page:
-            return
+    while page := [Entry(*row) for row in dialect.select_raw(conn, sql, after)]:
         yield page
         after = page[-1].seq
 

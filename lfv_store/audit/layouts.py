@@ -6,13 +6,11 @@ A test fails when the newest layout of a table does not cover all of its columns
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 
-import sqlalchemy as sa
-
+from lfv_store.dialects import Dialect
 from lfv_store.tables import Base
-from lfv_store.types import UtcDateTime
 
 CHANGE_SPAN = 1_000_000
 """Ids of the bulk tables are change * CHANGE_SPAN + position: so many rows a change may hold."""
@@ -23,6 +21,7 @@ class Layout:
     """The columns of a table that a digest covers, in digest order.
 
     `key` is the column whose value places a bulk row in its change, None for row-wise tables.
+    `gone` has the value, in SQL, of columns that a later migration dropped.
     """
 
     table: str
@@ -30,39 +29,63 @@ class Layout:
     columns: tuple[str, ...]
     order: tuple[str, ...]
     key: str | None
+    gone: Mapping[str, str]
 
 
-def _layout(table: str, columns: str, order: str = "id", key: str | None = None) -> Layout:
-    return Layout(table, 1, tuple(columns.split()), tuple(order.split()), key)
+def _layout(
+    table: str,
+    columns: str,
+    *,
+    number: int = 1,
+    order: str = "id",
+    key: str | None = None,
+    gone: Mapping[str, str] | None = None,
+) -> Layout:
+    return Layout(table, number, tuple(columns.split()), tuple(order.split()), key, gone or {})
 
 
-ROWWISE: dict[str, Layout] = {
-    layout.table: layout
-    for layout in (
-        _layout(
-            "models",
-            "id host model_arn project_name model_version created_at facts registered_at",
-        ),
-        _layout("policies", "id sha256 content stored_at"),
-        _layout("decisions", "id run_id number policy_id decided_by decided_at"),
-        _layout("reviews", "id inspection_id verdict reviewer comment reviewed_at"),
-        _layout(
-            "runs",
-            "id run_id model_id project_name model_version host source manifest_sha256"
-            " manifest_lines policy_id current_decision later_decision_id triggered_by flow_run_id"
-            " code_version parameters status message started_at finished_at",
-        ),
-        _layout(
-            "hostings",
-            "id model_id status owned client_token host_spec min_units max_units"
-            " price_per_unit_hour billed_from billed_to requested_by requested_at hosted_at"
-            " stop_requested_at stopped_at message stop_attempts stop_error claimed_by"
-            " claimed_until",
-        ),
-        _layout("hosting_usage", "id hosting_id run_id images first_answer_at last_answer_at"),
-        _layout("leases", "id hosting_id run_id acquired_at ended_at end_reason"),
-    )
-}
+_ROWWISE = (
+    _layout(
+        "models",
+        "id host model_arn project_name model_version created_at facts registered_at",
+    ),
+    _layout(
+        "trainings",
+        "id model_id source test_source manifest_sha256 test_manifest_sha256 images figures remarks"
+        " trained_by trained_at code_version",
+    ),
+    _layout("policies", "id sha256 content stored_at"),
+    _layout("decisions", "id run_id number policy_id decided_by decided_at"),
+    _layout("reviews", "id inspection_id verdict reviewer comment reviewed_at"),
+    _layout(
+        "runs",
+        "id run_id model_id project_name model_version host source manifest_sha256"
+        " manifest_lines policy_id current_decision later_decision_id triggered_by flow_run_id"
+        " code_version parameters status message started_at finished_at",
+    ),
+    _layout(
+        "hostings",
+        "id model_id status owned client_token host_spec min_units max_units"
+        " price_per_unit_hour billed_from billed_to requested_by requested_at hosted_at"
+        " stop_requested_at stopped_at message stop_attempts stop_error claimed_by"
+        " claimed_until",
+        # Release 0.1.0 wrote no other values.
+        gone={"billed_from": "'hosted'", "billed_to": "'stopped'"},
+    ),
+    _layout(
+        "hostings",
+        "id model_id status owned client_token host_spec min_units max_units"
+        " price_per_unit_hour requested_by requested_at hosted_at stop_requested_at stopped_at"
+        " message stop_attempts stop_error claimed_by claimed_until",
+        number=2,
+    ),
+    _layout("hosting_usage", "id hosting_id run_id images first_answer_at last_answer_at"),
+    _layout("leases", "id hosting_id run_id acquired_at ended_at end_reason"),
+)
+ROWWISE_LAYOUTS = {(layout.table, layout.number): layout for layout in _ROWWISE}
+"""Every layout of the small tables, by table and number."""
+
+ROWWISE: dict[str, Layout] = {layout.table: layout for layout in _ROWWISE}
 """Small tables: every entry lists each row it wrote, with the digest of the row as it then was."""
 
 BULK: dict[str, Layout] = {
@@ -100,39 +123,13 @@ BULK: dict[str, Layout] = {
 """Large tables: an entry holds one digest over all rows of its change, in the order of `order`."""
 
 LAYOUTS: dict[str, Layout] = {**ROWWISE, **BULK}
+"""The newest layout of each audited table."""
 
 
-@cache
-def canonical_columns(table: str, dialect: str) -> tuple[str, ...]:
-    """SQL expressions that read a row as its digest sees it: integers, floats and text only.
-
-    Times as `YYYY-MM-DD HH:MM:SS.ffffff` in UTC, booleans as 0 and 1, JSON as the stored text.
-    """
-    columns = Base.metadata.tables[table].c
-    return tuple(_canonical(columns[name], dialect) for name in LAYOUTS[table].columns)
-
-
-def canonical_time(name: str) -> str:
-    """SQL for PostgreSQL: a time as the text that is digested.
-
-    to_char() gives NULL for infinity and leaves the era out: such times, which the store never
-    writes, are read as PostgreSQL prints them, so that they fit no digest.
-    """
-    return (
-        f"CASE WHEN {name} >= '0001-01-01 00:00:00+00' AND {name} < 'infinity'"
-        f" THEN to_char({name} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
-        f" ELSE {name}::text END"
-    )
-
-
-def _canonical(column: sa.Column[object], dialect: str) -> str:
-    name = column.name
-    if dialect == "sqlite":
-        return name
-    if isinstance(column.type, UtcDateTime):
-        return canonical_time(name)
-    if isinstance(column.type, sa.Boolean):
-        return f"{name}::int"
-    if isinstance(column.type, sa.JSON):
-        return f"{name}::text"
-    return name
+def digested(layout: Layout, dialect: Dialect) -> list[str]:
+    """SQL, for the checker, of a layout's columns as its digests see them."""
+    columns = Base.metadata.tables[layout.table].c
+    return [
+        layout.gone[name] if name in layout.gone else dialect.canonical(columns[name])
+        for name in layout.columns
+    ]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from lfv_store.audit.batches import BatchCheck
-from lfv_store.audit.entries import ChainCheck, Entry, entry_columns, pages
-from lfv_store.audit.guards import check_figures, check_tables, check_tallies, check_triggers
+from lfv_store.audit.entries import ChainCheck, Entry, pages
+from lfv_store.audit.guards import check_figures, check_tables, check_triggers
 from lfv_store.audit.report import AuditHead, AuditReport, Findings
 from lfv_store.audit.rowwise import RowCheck
+from lfv_store.audit.tallies import check_tallies
 from lfv_store.audit.views import check_views
 from lfv_store.database import Database
-from lfv_store.types import utc_datetime
+from lfv_store.tables import AuditLogTable
 
 
 class Audit:
@@ -25,14 +27,12 @@ class Audit:
     def head(self) -> AuditHead | None:
         """The newest entry's number and hash: what to keep elsewhere. None for an empty log."""
         with self._database.read() as conn:
-            row = conn.exec_driver_sql(
-                f"SELECT {entry_columns(conn.dialect.name)} FROM audit_log"  # noqa: S608
-                " ORDER BY seq DESC LIMIT 1"
+            newest = conn.execute(
+                sa.select(AuditLogTable.seq, AuditLogTable.hash, AuditLogTable.at)
+                .order_by(AuditLogTable.seq.desc())
+                .limit(1)
             ).one_or_none()
-        if row is None:
-            return None
-        entry = Entry(*row)
-        return AuditHead(entry.seq, entry.hash, utc_datetime(entry.at))
+        return None if newest is None else AuditHead(newest.seq, newest.hash, newest.at)
 
     def entries(self) -> Iterator[Entry]:
         """All entries in order, streamed."""

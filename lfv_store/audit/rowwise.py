@@ -14,11 +14,11 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from lfv_store.audit.canonical import row_digest
+from lfv_store.audit.canonical import Cells, row_digest
 from lfv_store.audit.entries import Entry
-from lfv_store.audit.layouts import ROWWISE, canonical_columns
+from lfv_store.audit.layouts import ROWWISE, ROWWISE_LAYOUTS, digested
 from lfv_store.audit.report import AuditReport, Findings
-from lfv_store.database import any_text, driver_connection
+from lfv_store.dialects import dialect_of
 
 _PAGE = 500
 _SQLITE_INTEGERS = 2**63
@@ -28,13 +28,13 @@ class RowCheck:
     """Collects what entries say about rows, and compares it with the rows at the end."""
 
     def __init__(self, conn: Connection, report: AuditReport, findings: Findings) -> None:
-        self._driver = driver_connection(conn)
-        self._dialect = conn.dialect.name
+        self._conn = conn
+        self._dialect = dialect_of(conn)
         self._report = report
         self._findings = findings
         self._told = sqlite3.connect("")
         self._told.execute(
-            "CREATE TABLE told (name TEXT, id INTEGER, seq INTEGER, digest TEXT,"
+            "CREATE TABLE told (name TEXT, id INTEGER, seq INTEGER, layout INTEGER, digest TEXT,"
             " PRIMARY KEY (name, id)) WITHOUT ROWID"
         )
 
@@ -45,14 +45,13 @@ class RowCheck:
             return
         for told in rows:
             match told:
-                case [str(table), int(row_id), layout, str(digest)] if (
-                    table in ROWWISE
-                    and layout == ROWWISE[table].number
-                    and abs(row_id) < _SQLITE_INTEGERS
-                ):
+                case [str(table), int(row_id), int(layout), str(digest)] if (
+                    table,
+                    layout,
+                ) in ROWWISE_LAYOUTS and abs(row_id) < _SQLITE_INTEGERS:
                     self._told.execute(
-                        "INSERT OR REPLACE INTO told VALUES (?, ?, ?, ?)",
-                        (table, row_id, entry.seq, digest),
+                        "INSERT OR REPLACE INTO told VALUES (?, ?, ?, ?, ?)",
+                        (table, row_id, entry.seq, layout, digest),
                     )
                 case _:
                     self._findings.add(
@@ -69,29 +68,30 @@ class RowCheck:
 
     def _compare(self, table: str) -> None:
         told = self._told.execute(
-            "SELECT id, seq, digest FROM told WHERE name = ? ORDER BY id", (table,)
+            "SELECT id, seq, layout, digest FROM told WHERE name = ? ORDER BY id", (table,)
         )
         expected = told.fetchone()
-        for row in self._rows(table):
+        for row_id, cells in self._rows(table):
             self._report.rows += 1
-            while expected is not None and expected[0] < row[0]:
+            while expected is not None and expected[0] < row_id:
                 self._gone(table, expected)
                 expected = told.fetchone()
-            if expected is None or expected[0] != row[0]:
+            if expected is None or expected[0] != row_id:
                 self._findings.add(
                     "stranger",
-                    f"{table}: no entry speaks of the row with id {row[0]}",
+                    f"{table}: no entry speaks of the row with id {row_id}",
                     table=table,
-                    row_id=row[0],
+                    row_id=row_id,
                 )
                 continue
-            if row_digest(row) != expected[2]:
+            _, seq, layout, digest = expected
+            if row_digest(cells[layout]) != digest:
                 self._findings.add(
                     "row",
-                    f"{table}: the row with id {row[0]} was changed after entry {expected[1]}",
-                    seq=expected[1],
+                    f"{table}: the row with id {row_id} was changed after entry {seq}",
+                    seq=seq,
                     table=table,
-                    row_id=row[0],
+                    row_id=row_id,
                 )
             expected = told.fetchone()
         while expected is not None:
@@ -107,15 +107,18 @@ class RowCheck:
             row_id=expected[0],
         )
 
-    def _rows(self, table: str) -> Iterator[Any]:
-        columns = ", ".join(canonical_columns(table, self._dialect))
-        mark = "?" if self._dialect == "sqlite" else "%s"
-        sql = f"SELECT {columns} FROM {table} WHERE id > {mark} ORDER BY id LIMIT {_PAGE}"
+    def _rows(self, table: str) -> Iterator[tuple[Any, dict[int, Cells]]]:
+        """The id of each row, and its cells by layout number."""
+        layouts = [layout for (name, _), layout in ROWWISE_LAYOUTS.items() if name == table]
+        columns = [column for layout in layouts for column in digested(layout, self._dialect)]
+        sql = f"SELECT {', '.join(columns)} FROM {table} WHERE id > ? ORDER BY id LIMIT {_PAGE}"
         after = -(2**62)
-        while True:
-            with any_text(self._driver):
-                rows = self._driver.execute(sql, (after,)).fetchall()
-            if not rows:
-                return
-            yield from rows
+        while rows := self._dialect.select_raw(self._conn, sql, after):
+            for row in rows:
+                cells: dict[int, Cells] = {}
+                start = 0
+                for layout in layouts:
+                    cells[layout.number] = row[start : start + len(layout.columns)]
+                    start += len(layout.columns)
+                yield row[0], cells
             after = rows[-1][0]

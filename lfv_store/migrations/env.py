@@ -32,7 +32,7 @@ def main() -> None:
         raise SystemExit("say which database: alembic -x url=sqlite:///FILE ...")
     database = Database(url)
     try:
-        with database.write() as connection:
+        with database.migration(()) as connection:
             _run(connection)
     finally:
         database.close()

@@ -15,6 +15,7 @@ from lfv_store.tables.facts import (
     ModelTable,
     PolicyTable,
     ReviewTable,
+    TrainingTable,
     VerdictTable,
 )
 from lfv_store.tables.state import (
@@ -49,5 +50,6 @@ __all__ = [
     "RunProgressTable",
     "RunTable",
     "TallyTable",
+    "TrainingTable",
     "VerdictTable",
 ]

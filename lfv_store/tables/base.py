@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
-from lfv_store.types import BIG, UtcDateTime
+from lfv_store.types import BIG, UTC_DATETIME
 
 Id = Annotated[int, mapped_column(BIG, primary_key=True, autoincrement=False)]
 """Ids are chosen by the store, never by the database: see lfv_store/audit/change.py."""
@@ -17,6 +17,7 @@ BYTEWISE = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 """Text compared byte by byte on both: the order of digests, and prefixes found through an index."""
 
 JsonValue = Annotated[dict[str, Any], mapped_column(sa.JSON(none_as_null=True))]
+JsonText = Annotated[list[str], mapped_column(sa.JSON(none_as_null=True))]
 JsonList = Annotated[list[dict[str, Any]], mapped_column(sa.JSON(none_as_null=True))]
 
 
@@ -39,7 +40,7 @@ class Base(DeclarativeBase):
         bool: sa.Boolean(create_constraint=False),
         bytes: sa.LargeBinary(),
         date: sa.Date(),
-        datetime: UtcDateTime(),
+        datetime: UTC_DATETIME,
     }
 
 

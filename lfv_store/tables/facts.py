@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from lfv_store.records import REVIEW_VERDICTS, VERDICTS
-from lfv_store.tables.base import BYTEWISE, Base, Id, JsonList, JsonValue, one_of
+from lfv_store.tables.base import BYTEWISE, Base, Id, JsonList, JsonText, JsonValue, one_of
 
 
 class ModelTable(Base):
@@ -40,6 +40,25 @@ class ModelTable(Base):
         ),
         sa.Index(None, "project_name", "model_version"),
     )
+
+
+class TrainingTable(Base):
+    """How a model version was trained: on which data, by whom, and with what result."""
+
+    __tablename__ = "trainings"
+
+    id: Mapped[Id]
+    model_id: Mapped[int] = mapped_column(sa.ForeignKey("models.id"), index=True)
+    source: Mapped[str]
+    test_source: Mapped[str | None]
+    manifest_sha256: Mapped[str | None]
+    test_manifest_sha256: Mapped[str | None]
+    images: Mapped[JsonValue]
+    figures: Mapped[JsonValue]
+    remarks: Mapped[JsonText]
+    trained_by: Mapped[str]
+    trained_at: Mapped[datetime]
+    code_version: Mapped[str]
 
 
 class PolicyTable(Base):

@@ -49,7 +49,10 @@ class RunTable(Base):
 
 
 class RunProgressTable(Base):
-    """Working state: how far the manifest of a run is planned."""
+    """Working state: how far the manifest of a run is planned, and its inspections are counted.
+
+    Inspections of the run with ids up to `counted_through` are in its tallies.
+    """
 
     __tablename__ = "run_progress"
 
@@ -57,6 +60,7 @@ class RunProgressTable(Base):
         sa.ForeignKey("runs.id"), primary_key=True, autoincrement=False
     )
     planned_through: Mapped[int]
+    counted_through: Mapped[int]
 
 
 class PendingItemTable(Base):
@@ -81,7 +85,14 @@ class PendingItemTable(Base):
 
     __table_args__ = (
         sa.Index(None, "run_id", "duplicate", "line_number"),
-        sa.Index(None, "run_id", "image_sha256"),
+        # Of lines with the same bytes, one is not a duplicate: it is found whatever their number.
+        sa.Index(
+            "ix_pending_items_first",
+            "run_id",
+            "image_sha256",
+            sqlite_where=sa.text("NOT duplicate"),
+            postgresql_where=sa.text("NOT duplicate"),
+        ),
         {"sqlite_with_rowid": False},
     )
 
@@ -89,8 +100,9 @@ class PendingItemTable(Base):
 class TallyTable(Base):
     """Working state: how many inspections of a run have which outcome now, per UTC day.
 
-    Kept in the transaction that records inspections or lets a new decision take effect; `audit
-    verify` counts again and compares.
+    The outcome is the last review's, else the current decision's. `parts_*` count an image only
+    where the model version judged it first. Kept by lfv_store/tallies.py; `audit verify` counts
+    again and compares.
     """
 
     __tablename__ = "tallies"
@@ -105,6 +117,9 @@ class TallyTable(Base):
     errors: Mapped[int]
     reused: Mapped[int]
     asked: Mapped[int]
+    parts_accepted: Mapped[int]
+    parts_rejected: Mapped[int]
+    parts_review: Mapped[int]
 
     __table_args__ = ({"sqlite_with_rowid": False},)
 
@@ -123,8 +138,6 @@ class HostingTable(Base):
     min_units: Mapped[int]
     max_units: Mapped[int | None]
     price_per_unit_hour: Mapped[float]
-    billed_from: Mapped[str]
-    billed_to: Mapped[str]
     requested_by: Mapped[str]
     requested_at: Mapped[datetime]
     hosted_at: Mapped[datetime | None]
@@ -138,8 +151,6 @@ class HostingTable(Base):
 
     __table_args__ = (
         one_of("status", HOSTING_STATUSES),
-        one_of("billed_from", ("requested", "hosted")),
-        one_of("billed_to", ("stop_requested", "stopped")),
         sa.CheckConstraint("min_units >= 1", name="min_units"),
         sa.CheckConstraint("price_per_unit_hour >= 0", name="price_per_unit_hour"),
         sa.Index(

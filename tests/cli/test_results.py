@@ -15,7 +15,7 @@ import pytest
 from lfv.client.manifests import read_manifest
 from lfv.client.sources import SourceReader
 from lfv.formats.manifest.records import ManifestItem
-from lfv_store.results import RESULT_COLUMNS
+from lfv_store.views import RESULT_COLUMNS
 from tests.cli.conftest import begin_run, judged
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from lfv_store import (
     StoreUnavailable,
     open_store,
 )
-from lfv_store.database import SQLITE_PRAGMAS, Database, parse_url
+from lfv_store.database import Database, parse_url
+from lfv_store.dialects.sqlite import PRAGMAS
 from lfv_store.tables import RunTable
 from lfv_store.types import utc_datetime, utc_text
 from tests.support.databases import PostgresServer
@@ -128,8 +129,8 @@ def test_another_programs_migrations_are_not_taken_for_newer_ones(
 
 
 def test_a_table_that_is_missing_says_what_to_do(store: Store) -> None:
-    backup = pytest.raises(StoreError, match="restore the database from a backup")
-    with backup as refused, store.database.read() as conn:
+    missing = pytest.raises(StoreError, match=r"tables are missing.*`lfv db upgrade`")
+    with missing as refused, store.database.read() as conn:
         conn.exec_driver_sql("SELECT * FROM no_such_table")
     assert store.database.name in str(refused.value)
 
@@ -180,7 +181,7 @@ def test_an_error_of_postgresql_says_what_to_do(
 
 @pytest.mark.parametrize("place", ["127.0.0.1:1/lfv", "no-such-host.invalid/lfv"])
 def test_a_server_that_does_not_answer_says_what_to_do(place: str) -> None:
-    with pytest.raises(StoreUnavailable, match="see that the server runs"):
+    with pytest.raises(StoreUnavailable, match="check that the server runs"):
         open_store(f"postgresql://me@{place}")
 
 
@@ -196,7 +197,7 @@ def test_sqlite_settings_hold_on_every_connection(sqlite_url: str) -> None:
             "temp_store": 2,
             "trusted_schema": 0,
         }
-        assert len(expected) == len(SQLITE_PRAGMAS)
+        assert len(expected) == len(PRAGMAS)
         with store.database.read() as one, store.database.read() as two:
             for conn in (one, two):
                 for pragma, value in expected.items():

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lfv_store import Store, open_store
-from lfv_store.database import SQLITE_PRAGMAS
+from lfv_store.dialects.sqlite import PRAGMAS
 from tests.support.documented_sql import DOCS
 from tests.support.store_samples import a_run
 from tests.support.tampering import fill
@@ -53,7 +53,7 @@ def test_the_example_of_the_audit_log_gives_its_hashes(store: Store) -> None:
 def test_every_pragma_is_explained() -> None:
     text = (DOCS / "store.md").read_text(encoding="utf-8")
     explained = re.findall(r"^\| `(\w+ = [\w-]+)` \|", text, re.MULTILINE)
-    assert [f"PRAGMA {setting}" for setting in explained] == list(SQLITE_PRAGMAS)
+    assert [f"PRAGMA {setting}" for setting in explained] == list(PRAGMAS)
 
 
 def test_every_table_is_described() -> None:

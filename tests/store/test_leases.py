@@ -232,7 +232,7 @@ def test_time_is_the_databases_unless_given(store: Store) -> None:
     model_id = a_model(store)
     lease = store.leases.acquire(model_id, a_run(store, model_id), **LEASE)
     with store.database.read() as conn:
-        now = store.database.now(conn)
+        now = store.database.dialect.now(conn)
     assert timedelta(seconds=50) < lease.expires_at - now <= timedelta(seconds=60)
     assert store.leases.heartbeat(lease.lease_id)
     assert list(store.hostings.claim_sweepable(by="s")) == []

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lfv_store import Store, UnknownHosting, UnknownInspection, UnknownRun
-from lfv_store.results import RESULT_COLUMNS
+from lfv_store.views import RESULT_COLUMNS
 from tests.support.store_samples import (
     LEASE,
     T0,
@@ -148,24 +148,6 @@ def test_without_an_answer_the_time_held_decides(store: Store) -> None:
     assert row["cost_per_thousand_images"] is None
 
 
-def test_a_host_may_bill_from_request_to_stop_request(store: Store) -> None:
-    model_id = a_model(store)
-    lease = store.leases.acquire(
-        model_id,
-        a_run(store, model_id),
-        now=T0,
-        **{**LEASE, "units": (3, 5)},
-        billed_from="requested",
-        billed_to="stop_requested",
-    )
-    store.hostings.mark_hosted(lease.hosting_id, after(600))
-    store.leases.release(lease.lease_id, after(1800))
-    store.hostings.mark_stopped(lease.hosting_id, after(2400))
-    cost = store.costs.hosting(lease.hosting_id)
-    assert cost.paid_seconds == pytest.approx(1800, abs=0.01)
-    assert cost.cost == pytest.approx(0.5 * 3 * 4.0, rel=1e-4)
-
-
 def test_somebody_elses_model_and_a_failed_start_cost_nothing(store: Store) -> None:
     model_id = a_model(store)
     run_id = a_run(store, model_id)
@@ -188,7 +170,7 @@ def test_a_model_that_is_up_costs_by_the_second(store: Store) -> None:
     lease = store.leases.acquire(model_id, a_run(store, model_id), **LEASE)
     assert store.costs.hosting(lease.hosting_id).paid_seconds == 0
     with store.database.read() as conn:
-        now: datetime = store.database.now(conn)
+        now: datetime = store.database.dialect.now(conn)
     store.hostings.mark_hosted(lease.hosting_id, now - timedelta(seconds=90))
     assert store.costs.hosting(lease.hosting_id).paid_seconds == pytest.approx(90, abs=15)
 

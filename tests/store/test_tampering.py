@@ -15,11 +15,12 @@ from sqlalchemy.engine import Connection
 from lfv_store import Store, open_store
 from lfv_store.audit.canonical import lines_digest, lines_marks, row_lines
 from lfv_store.audit.guards import APPEND_ONLY
-from lfv_store.audit.layouts import BULK, LAYOUTS, canonical_columns
+from lfv_store.audit.layouts import BULK, LAYOUTS, digested
 from lfv_store.audit.log import verify
 from lfv_store.audit.report import AuditHead, AuditReport
-from lfv_store.migrations.frozen.r0002_words import definitions
+from lfv_store.dialects import dialect_of
 from lfv_store.tables import Base
+from lfv_store.views import costs, definitions, results
 from tests.support.databases import PostgresServer
 from tests.support.store_samples import a_run
 from tests.support.tampering import (
@@ -281,10 +282,10 @@ def test_a_trigger_function_that_does_nothing_is_found(full: Store) -> None:
     assert {problem.table for problem in report.problems} == set(APPEND_ONLY)
 
 
-@pytest.mark.parametrize("view", [name for name, _ in definitions("sqlite")])
+@pytest.mark.parametrize("view", [name for name, _ in (*results.VIEWS, *costs.VIEWS)])
 def test_a_view_that_was_replaced_is_found(full: Store, view: str) -> None:
     def replace(conn: Connection) -> None:
-        _, _, select = dict(definitions(conn.dialect.name))[view].partition(" AS\n")
+        _, _, select = dict(definitions(dialect_of(conn)))[view].partition(" AS\n")
         create = "CREATE OR REPLACE VIEW"
         if conn.dialect.name == "sqlite":
             conn.exec_driver_sql(f"DROP VIEW {view}")
@@ -450,8 +451,11 @@ def test_a_complete_rewrite_needs_a_kept_head(full: Store) -> None:
 
     def rewrite(conn: Connection) -> None:
         conn.exec_driver_sql("UPDATE verdicts SET verdict = 'reject'")
-        conn.exec_driver_sql("UPDATE tallies SET rejected = accepted, accepted = 0")
-        columns = ", ".join(canonical_columns("verdicts", conn.dialect.name))
+        conn.exec_driver_sql(
+            "UPDATE tallies SET rejected = rejected + accepted, accepted = 0,"
+            " parts_rejected = parts_rejected + parts_accepted, parts_accepted = 0"
+        )
+        columns = ", ".join(digested(BULK["verdicts"], dialect_of(conn)))
         for seq, change, text in conn.exec_driver_sql(
             "SELECT seq, change, CAST(content AS TEXT) FROM audit_log"
         ).all():

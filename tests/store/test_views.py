@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from lfv_store import ImageFacts, NewDetection, NewVerdict, Store
-from lfv_store.results import RESULT_COLUMNS
+from lfv_store.views import RESULT_COLUMNS
 from tests.support.documented_sql import (
     DOCS,
     IMAGE_SHA256,

@@ -11,9 +11,10 @@ from dataclasses import replace
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from lfv_store import NewDetection, NewInspection, NewVerdict, Store
+from lfv_store import NewDetection, NewInspection, NewTraining, NewVerdict, Store
 from lfv_store.audit.canonical import GENESIS
 from lfv_store.audit.entries import Entry, entry_columns
+from lfv_store.dialects import dialect_of
 from lfv_store.tables import Base
 from lfv_store.types import UtcDateTime
 from tests.support.store_samples import LEASE, a_model, a_run, after, failed, judged, segmented
@@ -26,6 +27,19 @@ def fill(store: Store) -> list[str]:
         model_id = a_model(store, str(number))
         run_id = a_run(store, model_id, policy={"confidence": number / 10}, flow_run_id="f")
         runs.append(run_id)
+        store.trainings.record(
+            NewTraining(
+                model_id,
+                "s3://lots/train.manifest",
+                after(0),
+                "ana",
+                test_source="s3://lots/test.manifest",
+                manifest_sha256="cd" * 32,
+                test_manifest_sha256="ef" * 32,
+                figures={"recall": 0.9},
+                remarks=("few images",),
+            )
+        )
         lease = store.leases.acquire(model_id, run_id, now=after(0), **LEASE)
         store.hostings.mark_hosted(lease.hosting_id, after(1))
         store.inspections.record(
@@ -63,7 +77,7 @@ def tampering(store: Store) -> Iterator[Connection]:
     """A transaction with all protection off, rolled back at the end."""
     engine = store.database.engine
     with engine.connect() as conn:
-        if store.database.is_sqlite:
+        if not store.database.dialect.many_writers:
             conn.exec_driver_sql("PRAGMA ignore_check_constraints = ON")
             conn.commit()
             driver = conn.connection.driver_connection
@@ -149,7 +163,7 @@ def rehash(conn: Connection) -> None:
     """Compute the whole chain again, as somebody would who knows how it is made."""
     previous = GENESIS
     rows = conn.exec_driver_sql(
-        f"SELECT {entry_columns(conn.dialect.name)} FROM audit_log ORDER BY seq"
+        f"SELECT {entry_columns(dialect_of(conn))} FROM audit_log ORDER BY seq"
     ).all()
     for row in rows:
         seq, change, at, actor, action, subject, content, _, _ = row

@@ -1,4 +1,4 @@
-"""Revision 0002: the views on results, verdicts and reviews. Frozen."""
+"""The views on results, verdicts, reviews and trainings."""
 
 from __future__ import annotations
 
@@ -30,14 +30,22 @@ SELECT
     d.request_id,
     d.latency_ms,
     i.verdict AS first_verdict,
-    (SELECT rv.verdict FROM reviews rv WHERE rv.inspection_id = i.id
-     ORDER BY rv.id DESC LIMIT 1) AS reviewed_verdict
+    rv.verdict AS reviewed_verdict,
+    coalesce(rv.verdict, v.verdict, i.verdict) AS final_verdict,
+    rv.reviewer,
+    rv.comment AS review_comment,
+    rv.reviewed_at,
+    {join name} AS anomaly_names,
+    {join total_percentage_area} AS anomaly_areas,
+    r.model_id
 FROM inspections i
 JOIN runs r ON r.id = i.run_id
 LEFT JOIN models m ON m.id = r.model_id
 LEFT JOIN images im ON im.id = i.image_id
 LEFT JOIN detections d ON d.id = i.detection_id
 LEFT JOIN verdicts v ON v.inspection_id = i.id AND v.decision_id = r.later_decision_id
+LEFT JOIN reviews rv
+    ON rv.id = (SELECT max(last.id) FROM reviews last WHERE last.inspection_id = i.id)
 """
 
 ANOMALY_RESULTS = """
@@ -132,18 +140,42 @@ SELECT
     coalesce(m.project_name, r.project_name) AS project_name,
     coalesce(m.model_version, r.model_version) AS model_version,
     r.host,
-    {integer}(sum(t.accepted + t.rejected + t.review + t.errors)) AS inspected,
-    {integer}(sum(t.accepted)) AS accepted,
-    {integer}(sum(t.rejected)) AS rejected,
-    {integer}(sum(t.review)) AS review,
+    {integer}(sum(t.parts_accepted + t.parts_rejected + t.parts_review)) AS inspected,
+    {integer}(sum(t.parts_accepted)) AS accepted,
+    {integer}(sum(t.parts_rejected)) AS rejected,
+    {integer}(sum(t.parts_review)) AS review,
     {integer}(sum(t.errors)) AS errors,
-    sum(t.rejected) * 1.0{float} / nullif(sum(t.accepted + t.rejected + t.review), 0)
-        AS defect_rate
+    sum(t.parts_rejected) * 1.0{float}
+        / nullif(sum(t.parts_accepted + t.parts_rejected + t.parts_review), 0) AS defect_rate,
+    {integer}(sum(t.accepted + t.rejected + t.review + t.errors)) AS lines
 FROM tallies t
 JOIN runs r ON r.id = t.run_id
 LEFT JOIN models m ON m.id = r.model_id
 GROUP BY t.day, coalesce(m.project_name, r.project_name),
          coalesce(m.model_version, r.model_version), r.host
+"""
+
+MODEL_TRAININGS = """
+CREATE VIEW model_trainings AS
+SELECT
+    t.id AS training_id,
+    t.model_id,
+    m.project_name,
+    m.model_version,
+    m.host,
+    m.model_arn,
+    t.source,
+    t.test_source,
+    t.manifest_sha256,
+    t.test_manifest_sha256,
+    t.images,
+    t.figures,
+    t.remarks,
+    t.trained_by,
+    t.trained_at,
+    t.code_version
+FROM trainings t
+JOIN models m ON m.id = t.model_id
 """
 
 VIEWS = (
@@ -152,4 +184,5 @@ VIEWS = (
     ("verdict_history", VERDICT_HISTORY),
     ("review_queue", REVIEW_QUEUE),
     ("defect_rate_daily", DEFECT_RATE_DAILY),
+    ("model_trainings", MODEL_TRAININGS),
 )

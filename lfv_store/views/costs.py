@@ -1,4 +1,4 @@
-"""Revision 0002: the views on hostings, costs and runs. Frozen.
+"""The views on hostings, costs and runs.
 
 A stay is a run's time on a hosting: from its first lease to the end of its last. Stays of one
 hosting may overlap; what they cover together, each from its first answer to its last, is working
@@ -39,9 +39,9 @@ WITH covered AS (
     SELECT hosting_id,
            sum(CASE
                WHEN covered_to IS NULL OR first_answer_at >= covered_to
-                   THEN {answered}
+                   THEN {seconds first_answer_at last_answer_at}
                WHEN last_answer_at > covered_to
-                   THEN {beyond}
+                   THEN {seconds covered_to last_answer_at}
                ELSE 0
            END) AS seconds
     FROM covered
@@ -52,14 +52,11 @@ WITH covered AS (
     GROUP BY hosting_id
 ), billed AS (
     SELECT h.id,
-           CASE WHEN NOT h.owned THEN 0.0 ELSE coalesce({greatest}(0.0, {paid}), 0.0) END
-               AS paid_seconds
+           CASE WHEN NOT h.owned THEN 0.0
+                ELSE coalesce({greatest}(0.0, {seconds h.hosted_at h.paid_to}), 0.0)
+           END AS paid_seconds
     FROM (
-        SELECT id, owned,
-               CASE billed_from WHEN 'requested' THEN requested_at ELSE hosted_at END AS paid_from,
-               coalesce(CASE billed_to WHEN 'stop_requested' THEN stop_requested_at END,
-                        stopped_at, {now}) AS paid_to
-        FROM hostings
+        SELECT id, owned, hosted_at, coalesce(stopped_at, {now}) AS paid_to FROM hostings
     ) h
 )
 SELECT
@@ -104,7 +101,8 @@ WITH shares AS (
                ELSE 1.0{float} / count(*) OVER hosting
            END AS share
     FROM (
-        SELECT hosting_id, run_key, images, {leased} AS seconds FROM run_stays
+        SELECT hosting_id, run_key, images, {seconds leased_from leased_to} AS seconds
+        FROM run_stays
     ) s
     WINDOW hosting AS (PARTITION BY s.hosting_id)
 )

@@ -1,4 +1,4 @@
-"""How right a run was, where its manifest knew the truth."""
+"""Compare the answers of a run with the labels of its manifest."""
 
 from __future__ import annotations
 

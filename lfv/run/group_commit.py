@@ -1,9 +1,8 @@
-"""Answers stored as they arrive, many in one transaction.
+"""Store answers as they arrive, many in one transaction.
 
-A request that was answered but not stored would be paid for again after a crash.  So the thread
-that asked waits for the commit before it asks about its next image: what a crash can lose is
-bounded by the number of threads.  While one commit is under way the answers of the other threads
-gather and share the next one, which keeps the number of transactions below the number of answers.
+After a crash, an answer that was not stored has to be paid for again.  So a thread waits for the
+commit of its answer before it takes the next image: a crash loses at most one answer per thread.
+While one commit is running, the answers of other threads collect and share the next one.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ T = TypeVar("T")
 
 
 class GroupCommit(Generic[T]):
-    """Hands items of many threads to `commit`, one call at a time, in the order they came.
+    """Passes items of many threads to `commit`, one call at a time, in their order.
 
     `submit` returns once `commit` has returned for its item, and raises what `commit` raised.
     """

@@ -1,4 +1,4 @@
-"""What a run may spend."""
+"""Cost and time limits of a run."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from lfv.run.context import RunContext
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of one attempt of a run: US dollars, minutes hosted; None where there is none.
+    """Limits of one attempt of a run, in US dollars and in minutes hosted; None is no limit.
 
-    The whole cost of the model counts while the run uses it, also where other runs share it:
-    who sets a limit wants to be sure of it.
+    The model's whole cost counts while the run uses it, even if other runs share the model, so
+    that a limit is never exceeded.
     """
 
     max_cost: float | None
@@ -29,7 +29,7 @@ class Limits:
         )
 
     def reached(self, hosted_at: datetime, now: datetime | None = None) -> str | None:
-        """Which limit is reached, in words; None while there is room."""
+        """Which limit is reached, as a sentence; None if neither is."""
         hours = ((now or datetime.now(UTC)) - hosted_at).total_seconds() / 3600
         cost = hours * self.dollars_per_hour
         if self.max_cost is not None and cost >= self.max_cost:

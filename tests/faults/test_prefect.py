@@ -37,7 +37,10 @@ def test_a_served_flow_is_cancelled(
         api.cancel(flow_run)
         scene.check_stopped(since, bound("cancel-served"))
         wait_until(lambda: api.state(flow_run) == "CANCELLED")
-    assert scene.newest_run().status == "cancelled"
+    run = scene.newest_run()
+    assert run.status == "cancelled"
+    assert {"inspection-summary", "inspection-results"} <= api.artifacts(flow_run)
+    assert (scene.home / "runs" / run.run_id / "report.html").exists()
     scene.resume().finish()
     scene.check_finished()
 
@@ -56,6 +59,7 @@ def test_a_worker_cancels_a_flow_run_and_is_terminated_with_another(
         scene.check_stopped(since, bound("cancel-worker"))
         wait_until(lambda: api.state(flow_run) == "CANCELLED")
         assert scene.newest_run().status == "cancelled"
+        assert "inspection-summary" in api.artifacts(flow_run)
 
         # It asks about what the first has left, and is at it until the worker has ended it.
         begin(scene, api, deployment, then=10)

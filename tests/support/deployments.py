@@ -80,6 +80,11 @@ class PrefectApi:
         """What the page's Cancel does."""
         self.call(f"flow_runs/{flow_run}/set_state", {"state": {"type": "CANCELLING"}})
 
+    def artifacts(self, flow_run: str) -> set[str]:
+        """The keys of a flow run's artifacts."""
+        wanted = {"artifacts": {"flow_run_id": {"any_": [flow_run]}}}
+        return {str(found["key"]) for found in self.call("artifacts/filter", wanted)}
+
     def state(self, flow_run: str) -> str:
         """RUNNING, CANCELLED, ..."""
         return str(self.call(f"flow_runs/{flow_run}")["state_type"])

@@ -1,16 +1,16 @@
 """The guard: a small process beside a run that stops the model when the run dies.
 
-``try/finally`` runs in no process that is killed.  The guard holds one end of a pipe; the kernel
-closes the other end with the run's process, however that ends.  It is a session of its own and
-ignores the signals that end a run, so what kills the run does not reach it.
+A killed process runs no ``finally``.  The guard reads from a pipe whose other end the kernel closes
+with the run's process, however that ends.  It has a session of its own and ignores the signals that
+end a run, so it survives what kills the run.
 
 The run writes lines of JSON: first a `GuardConfig`, then ``{"lease": ..., "hosting": ...}`` for
-each lease *before* StartModel is called, ``{"released": ...}`` once a model is seen stopped or
-somebody else's again.  End of file with a lease still held means: act.  The run is dead then,
-unless ``{"leaving": true}`` came before: it has tried to stop the model and goes on to its end.
+each lease *before* StartModel is called, and ``{"released": ...}`` once the model is seen stopped
+or is somebody else's.  At the end of the file the guard releases every lease that is still held.
+The run is dead then, unless it wrote ``{"leaving": true}``: it has tried to stop the model itself.
 
-Imports are done and the connections known to work before the guard says that it is ready, so
-that acting takes a database transaction and one StopModel.
+The guard reports that it is ready after its imports, with a tested database connection, so that
+acting takes one transaction and one StopModel.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from lfv_store import Store, StoreError, open_store
 
 logger = logging.getLogger("lfv.guard")
 
-_CRASHED = "the process ended without a word; what is finished is kept, resume the run"
+_CRASHED = "the process died without reporting; finished images are kept, resume the run"
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
 
 
 @dataclass(frozen=True)
 class GuardConfig:
-    """What a guard has to know; crosses the pipe as one line, so that no URL is in a process list.
+    """What a guard needs; sent as one line over the pipe, so that no process list shows the URL.
 
-    `users_lock` is the embedded service's file to keep it alive by, or None.
+    `users_lock` is the lock file that keeps the embedded service alive, or None.
     """
 
     database_url: str
@@ -58,7 +58,7 @@ class GuardConfig:
 
 
 def watch(lines: BinaryIO, ready: BinaryIO) -> int:
-    """Watch one run until it lets go or dies; returns how many leases were left to release."""
+    """Watch one run until it finishes or dies; return how many leases were left to release."""
     config = GuardConfig.from_line(lines.readline())
     _log_to(config)
     held: dict[int, dict[str, Any]] = {}
@@ -90,7 +90,7 @@ def watch(lines: BinaryIO, ready: BinaryIO) -> int:
             logger.warning(
                 "run %s %s: releasing lease %s",
                 config.run_id,
-                "leaves the model to its guard" if leaving else "is gone",
+                "leaves the model to its guard" if leaving else "has died",
                 lease_id,
             )
             release_and_stop(
@@ -105,12 +105,12 @@ def watch(lines: BinaryIO, ready: BinaryIO) -> int:
 
 
 def _record_crash(store: Store, run_id: str) -> None:
-    """The run could not say how it ended."""
+    """Record that the run crashed, which it could not do itself."""
     try:
         if store.runs.get(run_id).status == "running":
             store.runs.set_status(run_id, "crashed", _CRASHED, datetime.now(UTC))
     except StoreError as error:
-        logger.warning("that run %s crashed is not on record: %s", run_id, error)
+        logger.warning("that run %s crashed could not be recorded: %s", run_id, error)
 
 
 def _log_to(config: GuardConfig) -> None:

@@ -22,7 +22,7 @@ _READY_SECONDS = 60.0
 
 
 class Guard:
-    """A guard process and what it has to know; replaced when it dies before its run."""
+    """A guard process and its leases; replaced if it dies before its run."""
 
     def __init__(self, config: GuardConfig, settings: Settings) -> None:
         self._config = config
@@ -38,7 +38,7 @@ class Guard:
     def hold(
         self, lease_id: int, *, hosting_id: int, owned: bool, host_spec: Mapping[str, Any]
     ) -> None:
-        """From now on the guard releases this lease if the run dies."""
+        """Make the guard release this lease if the run dies."""
         message = {
             "lease": lease_id,
             "hosting": hosting_id,
@@ -50,7 +50,7 @@ class Guard:
             self._send(message)
 
     def released(self, lease_id: int) -> None:
-        """The lease is released and its model taken care of: nothing is left to do for it."""
+        """Relieve the guard of a lease that is released, with its model stopped or not ours."""
         with self._lock:
             if self._held.pop(lease_id, None) is not None:
                 self._send({"released": lease_id})
@@ -62,7 +62,7 @@ class Guard:
                 self._replace()
 
     def close(self) -> None:
-        """Let the guard go; it leaves by itself, after finishing what it was left with."""
+        """Let the guard end; it first releases the leases that it still holds."""
         with self._lock:
             process = self._process
             with contextlib.suppress(BrokenPipeError, ValueError):
@@ -80,7 +80,7 @@ class Guard:
             self._replace()
 
     def _replace(self) -> None:
-        logger.warning("the guard of run %s is gone, starting another", self._config.run_id)
+        logger.warning("the guard of run %s has died, starting another", self._config.run_id)
         self._process.wait()
         self._process = self._spawn()
 
@@ -94,7 +94,7 @@ class Guard:
             env=child_environment(self._settings),
         )
         try:
-            # All it has to know at once: should the run die while it starts, it can act.
+            # Everything at once, so that the guard can act if the run dies while it starts.
             held = [json.dumps(message).encode() + b"\n" for message in self._held.values()]
             _write(process, b"".join([self._config.to_line(), *held]))
             _await_ready(process)

@@ -1,13 +1,13 @@
-"""The model is up while a run needs it, and no longer.
+"""Keep the model up while a run needs it, and no longer.
 
-The order of things is what counts here:
+The order matters:
 
-1. a guard process is started, which outlives the run;
-2. the lease, and with it the intent to start, is committed to SQL;
-3. the guard is told;
-4. only then StartModel is called.
+1. start a guard process, which outlives the run;
+2. commit the lease, and with it the intent to start, to SQL;
+3. send the lease to the guard;
+4. only then call StartModel.
 
-So there is no moment at which the run can die and leave a model up that nobody knows of.
+So the run cannot die at a moment that leaves an unrecorded model up.
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ _OTHER_POLL_SECONDS = 0.5
 
 _OUTCOMES = {
     (True, True): "the model is stopped, or still used by another run",
-    (True, False): "the model is NOT SEEN STOPPED; its guard and the sweeper go on trying",
+    (True, False): "the model is NOT SEEN STOPPED; its guard and the sweeper keep trying",
     (False, True): "the model is left as it was found",
     (False, False): "the model is left as it was found",
 }
 
 
 def _start_token(lease: Lease) -> str:
-    """ClientToken of StartModel: one for a hosting, so that a repeated start stays one start.
+    """ClientToken of StartModel: one for each hosting, so that a repeated start stays one start.
 
-    A model that was up and was stopped under its runs has to be started anew: a service that
-    remembers the first token would answer as it did then, and start nothing.
+    A model that was stopped under its runs needs another token: a service that remembers the first
+    one would repeat its first answer and start nothing.
     """
     if lease.hosting_status == "hosted":
         return f"{lease.client_token}-{lease.lease_id}"
@@ -68,7 +68,7 @@ def _start_token(lease: Lease) -> str:
 
 
 class ModelHold:
-    """A run's hold on its model: entered, the model is hosted; left, this run needs it no more."""
+    """A run's hold on its model; a context manager whose exit releases the model."""
 
     def __init__(self, run: ActiveRun) -> None:
         self._run = run.context
@@ -82,7 +82,7 @@ class ModelHold:
         self._watcher: threading.Thread | None = None
         self._restarts = 0
         self._may_start_late = False
-        #: In words, what became of the model when it was let go of.
+        #: What happened to the model on release, for people.
         self.outcome = ""
 
     def __enter__(self) -> Self:
@@ -91,7 +91,7 @@ class ModelHold:
 
     def __exit__(self, *_: object) -> None:
         with uninterrupted():
-            self._let_go()
+            self._close()
 
     @property
     def adopted(self) -> bool:
@@ -154,7 +154,7 @@ class ModelHold:
                 _start_token(lease),
                 timeout=max(1.0, deadline - time.monotonic()),
                 stop_event=self._control.stop,
-                progress=self._tell,
+                progress=self._notify,
                 sending=self._sending,
             )
         except (HostError, HostingFailed):
@@ -171,7 +171,7 @@ class ModelHold:
         self._may_start_late = unanswered
 
     def _ours(self, lease: Lease) -> bool:
-        """Whether a model that is down is nobody else's to bring up.
+        """Whether nobody else will start a model that is down.
 
         It is when it is not owned (then on another lease), when it was hosted before and somebody
         stopped it under the runs that use it, and when the run that was to start it is gone.
@@ -183,7 +183,7 @@ class ModelHold:
         )
 
     def _started_by_other(self, lease: Lease, deadline: float) -> bool:
-        """Wait while another run, or somebody else, brings the model up; False when nobody does."""
+        """Wait while another run, or somebody else, starts the model; False when nobody does."""
         while (status := self._host.describe().status) is not ModelStatus.HOSTED:
             if (
                 not status.is_coming_up
@@ -191,15 +191,15 @@ class ModelHold:
                 and self._ours(lease)
             ):
                 return False
-            self._tell("waiting for the model, which another has started")
+            self._notify("waiting for the model, which somebody else started")
             if time.monotonic() > deadline:
-                raise HostingTimedOut("The model that another has started did not get hosted.")
+                raise HostingTimedOut("The model that somebody else started did not become HOSTED.")
             if self._control.stop.wait(_OTHER_POLL_SECONDS):
                 raise HostingInterrupted("Waiting for the model was interrupted.")
         return True
 
     def _commit_lease(self, deadline: float) -> Lease:
-        """Commit the lease, and with it the intent to start, and tell the guard of it."""
+        """Commit the lease, and with it the intent to start, and send it to the guard."""
         run, settings = self._run, self._run.settings
         while True:
             already_hosted = self._host.describe().status.is_up
@@ -217,7 +217,7 @@ class ModelHold:
                 self._await_stopped(stopping.hosting_id, deadline)
                 continue
             self._lease = lease
-            self._guarding.hold(
+            self._live_guard.hold(
                 lease.lease_id,
                 hosting_id=lease.hosting_id,
                 owned=lease.owned,
@@ -226,9 +226,9 @@ class ModelHold:
             return lease
 
     def _await_stopped(self, hosting_id: int, deadline: float) -> None:
-        """Another run has let go of the model and is stopping it: help, then begin anew."""
+        """Wait until the model that another run is stopping is down, and help to stop it."""
         hosting = self._store.hostings.get(hosting_id)
-        self._tell("waiting for the model to be stopped by the run before")
+        self._notify("waiting until the previous run has stopped the model")
         stop_hosting(
             self._store,
             hosting_id=hosting_id,
@@ -238,7 +238,7 @@ class ModelHold:
         )
 
     def _watch(self, lease: Lease, hosted_at: datetime, leaving: threading.Event) -> None:
-        """Renew the lease, keep the guard alive and mind the limits, until the model is let go."""
+        """Renew the lease, replace a dead guard, check the limits; until the model is released."""
         settings = self._run.settings
         # Each beat is one attempt: a wait for the database would suspend the limits.
         heartbeats = self._store.with_patience(0).leases
@@ -249,14 +249,14 @@ class ModelHold:
             if time.monotonic() < due:
                 continue
             due = time.monotonic() + settings.lease_heartbeat_seconds
-            self._guarding.replace_if_dead()
+            self._live_guard.replace_if_dead()
             try:
                 if not heartbeats.heartbeat(lease.lease_id) and not leaving.is_set():
                     self._control.end(Ending.MODEL_LOST, "the run's lease on the model ran out")
             except StoreUnavailable as error:
                 logger.warning("the lease could not be renewed: %s", error)
 
-    def _let_go(self) -> None:
+    def _close(self) -> None:
         self._release()
         if self._guard is not None:
             self._guard.close()
@@ -270,7 +270,7 @@ class ModelHold:
         lease, self._lease = self._lease, None
         if lease is None:
             return
-        self._tell("letting go of the model")
+        self._notify("releasing the model")
         done = release_and_stop(
             self._store,
             lease_id=lease.lease_id,
@@ -279,18 +279,18 @@ class ModelHold:
             host_spec=self._run.host_spec.to_dict(),
             deadline_seconds=self._run.settings.stopping_deadline_seconds,
             may_start_late=self._may_start_late,
-            on_status=self._tell,
+            on_status=self._notify,
         )
         self.outcome = _OUTCOMES[lease.owned, done]
         if done:
-            self._guarding.released(lease.lease_id)
+            self._live_guard.released(lease.lease_id)
         else:
-            logger.error("the model is not seen stopped; its guard and the sweeper go on trying")
+            logger.error("the model is not seen stopped; its guard and the sweeper keep trying")
 
     @property
-    def _guarding(self) -> Guard:
+    def _live_guard(self) -> Guard:
         if self._guard is None:
-            raise HostingError("a model is held only inside its with block")
+            raise HostingError("A model is held only inside its with block.")
         return self._guard
 
     def _guard_config(self) -> GuardConfig:
@@ -305,13 +305,13 @@ class ModelHold:
             users_lock=str(places.users_lock) if self._run.embedded else None,
         )
 
-    def _tell(self, text: str) -> None:
+    def _notify(self, text: str) -> None:
         self._control.notify("model", text)
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Ignore the signals that end a run while its model is being let go.
+    """Ignore the signals that end a run while its model is released.
 
     A second Ctrl-C, or the SIGTERM that follows a cancellation, would cut the stop short.  Only
     the main thread may change signal handlers, and only there can a signal interrupt.

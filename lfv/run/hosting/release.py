@@ -1,7 +1,7 @@
-"""Letting go of a model: what the run itself, its guard and the sweeper have in common.
+"""Release a lease and stop the model, as the run itself, its guard and the sweeper do.
 
-Every step may be repeated, by anybody: a lease released twice is released once, a model that is
-stopped already is simply seen to be stopped.
+Every step can be repeated by anybody: releasing a lease twice and stopping a stopped model have no
+further effect.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from lfv_store import Store, StoreError, StoreUnavailable
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-#: How long a StartModel whose answer never came may still take effect.  A model that was asked
-#: for and never seen hosted counts as stopped only after this time.
+#: How long a StartModel without an answer may still take effect.  A model that was requested and
+#: never seen hosted counts as stopped only after this time.
 START_GRACE = timedelta(seconds=60)
 _DATABASE_PATIENCE_SECONDS = 10.0
 _WATCH_SECONDS = 0.5
@@ -35,7 +35,7 @@ _WATCH_SECONDS = 0.5
 
 @contextmanager
 def reopened_host(host_spec: Mapping[str, Any]) -> Iterator[ModelHost]:
-    """The host that a stored specification describes; an embedded service is started if need be."""
+    """The host of a stored specification; starts an embedded service if it needs one."""
     spec = HostSpec.from_dict(host_spec)
     home = spec.options.get("embedded_home")
     if home is None:
@@ -64,11 +64,11 @@ def release_and_stop(
     may_start_late: bool | None = None,
     on_status: Callable[[str], None] = logger.info,
 ) -> bool:
-    """Give up a lease, and stop the model when that was the last one on a model we started.
+    """Release a lease, and stop the model if that was the last lease on a model we started.
 
-    Returns whether there is nothing left to stop.  Without the database nobody can tell whether
-    other runs use the model; then a model of ours is stopped all the same: a run that still needs
-    it starts it again, while a bill that nobody sees has no end.
+    Returns whether nothing is left to stop.  Without the database it is unknown whether other runs
+    use the model; a model that we started is stopped then: a run that needs it starts it again,
+    while an unseen bill has no end.
     """
     try:
         release = _within(
@@ -125,13 +125,12 @@ def stop_hosting(
     may_start_late: bool | None = None,
     on_status: Callable[[str], None] = logger.info,
 ) -> bool:
-    """Stop the model of a hosting that nobody holds, and put on record how that went.
+    """Stop the model of a hosting without leases, and record the outcome.
 
-    `may_start_late`: a StartModel may still be on its way.  None finds out, and watches the model
-    until it is not; True leaves the watching to the guard; False knows that it is not.
+    `may_start_late`: whether a StartModel may still take effect.  None finds out, and watches the
+    model until it cannot; True leaves watching to the guard.
 
-    Returns whether the model is seen stopped for good; when not, the hosting stays the sweeper's
-    job.
+    Returns whether the model is seen stopped for good; if not, the hosting stays the sweeper's job.
     """
     store = store.with_patience(_DATABASE_PATIENCE_SECONDS)
     try:
@@ -148,7 +147,7 @@ def stop_hosting(
     try:
         store.hostings.mark_stopped(hosting_id, datetime.now(UTC))
     except StoreError as error:
-        logger.error("hosting %s is stopped, but could not be recorded so: %s", hosting_id, error)
+        logger.error("hosting %s is stopped, which could not be recorded: %s", hosting_id, error)
         return False
     return True
 
@@ -158,7 +157,7 @@ def _watch_for_late_start(
 ) -> None:
     """Stop the model again if a StartModel without an answer takes effect after all.
 
-    Ends early when another run has taken the model over: then it is up because that run wants it.
+    Ends early when another run has taken over the model: it is up for that run then.
     """
     while (left := _seconds_of_doubt(store, hosting_id)) > 0:
         time.sleep(min(left, _WATCH_SECONDS))
@@ -187,4 +186,6 @@ def _attempted(store: Store, hosting_id: int, error: str) -> None:
     try:
         store.hostings.mark_stop_attempt(hosting_id, error)
     except StoreError as problem:
-        logger.warning("the attempt to stop hosting %s is not on record: %s", hosting_id, problem)
+        logger.warning(
+            "the attempt to stop hosting %s could not be recorded: %s", hosting_id, problem
+        )

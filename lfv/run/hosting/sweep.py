@@ -39,7 +39,7 @@ _STATED = 200
 
 @dataclass(frozen=True)
 class SweptHosting:
-    """A hosting that nobody held: `stopped` says whether its model is now seen stopped."""
+    """A hosting without leases; `stopped`: its model is seen stopped now."""
 
     hosting_id: int
     project: str
@@ -51,7 +51,7 @@ class SweptHosting:
 
 @dataclass(frozen=True)
 class UnknownModel:
-    """A model that is up and known to no run; `stopped` if that was asked for and worked."""
+    """A model that is up and known to no run; `stopped` if the sweep stopped it."""
 
     project: str
     model_version: str
@@ -70,7 +70,7 @@ class SweepReport:
 
     @property
     def clean(self) -> bool:
-        """Whether no model is up without somebody who uses it, as far as could be seen."""
+        """Whether no unused model is up, as far as the sweep could look."""
         return (
             all(hosting.stopped for hosting in self.swept)
             and all(model.stopped for model in self.unknown)
@@ -101,7 +101,7 @@ def sweep(
 
 
 def describe_swept(hosting: SweptHosting) -> str:
-    """One line on what became of a hosting."""
+    """One line on the outcome of a hosting."""
     outcome = "stopped" if hosting.stopped else f"STILL UP ({hosting.problem or 'not seen down'})"
     return (
         f"{hosting.project} version {hosting.model_version}, left by run {hosting.requested_by}: "
@@ -110,7 +110,7 @@ def describe_swept(hosting: SweptHosting) -> str:
 
 
 def left_up(report: SweepReport) -> list[str]:
-    """One line on everything that may be up and cost money without anybody using it."""
+    """One line on everything that may be up, and cost money, unused."""
     lines = [describe_swept(hosting) for hosting in report.swept if not hosting.stopped]
     for model in report.unknown:
         if not model.stopped:
@@ -129,7 +129,7 @@ def sweeper_name() -> str:
 
 
 def _within_reach(host_spec: Mapping[str, Any]) -> bool:
-    """An embedded service is only to be found on the machine whose folder holds its state."""
+    """Whether this machine reaches the host: an embedded service exists on one machine only."""
     home = HostSpec.from_dict(host_spec).options.get("embedded_home")
     return home is None or Path(home).is_dir()
 

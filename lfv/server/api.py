@@ -38,7 +38,7 @@ from lfv.server.errors import (
     ValidationError,
 )
 from lfv.server.hosting.pool import Pool
-from lfv.server.locality import check_local, headers_of
+from lfv.server.locality import check_local, headers_of, is_private, path_before_proxy
 from lfv.server.metrics import Metrics
 from lfv.server.operations import HANDLERS, Call
 from lfv.server.operations.call import Work
@@ -274,10 +274,10 @@ def _signed(request: _Request) -> SignedRequest:
     scope = request.scope
     return SignedRequest(
         scope["method"],
-        scope["raw_path"],
+        path_before_proxy(scope["raw_path"], request.headers),
         request.query,
         request.headers,
-        scope.get("scheme") == "https",
+        is_private(scope, request.headers),
     )
 
 

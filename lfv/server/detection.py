@@ -15,6 +15,9 @@ from lfv.server.hosting.pool import Pool
 from lfv.server.state import models, projects
 from lfv.server.state.models import LATEST, Model
 
+_UNSPECIFIC_TYPES = ("binary/octet-stream", "application/octet-stream")
+"""What the AWS SDK for JavaScript v2 sends for a body of bytes; the image itself says the rest."""
+
 
 class Detector:
     def __init__(self, database: Database, hosting: HostingManager) -> None:
@@ -44,14 +47,16 @@ class Detector:
     async def detect(self, pool: Pool, body: bytes, content_type: str) -> dict[str, Any]:
         """A DetectAnomalyResult. Raises InvalidImageError, and what Pool.detect raises."""
         kind = content_type.partition(";")[0].strip().lower()
-        if kind not in CONTENT_TYPES.values():
+        if kind not in CONTENT_TYPES.values() and kind not in _UNSPECIFIC_TYPES:
             raise InvalidImageError(
                 f"the content type {content_type[:100]!r} is neither image/png nor image/jpeg"
             )
         found = sniff(body)
         if found not in CONTENT_TYPES:
             raise InvalidImageError("the image is neither PNG nor JPEG")
-        if CONTENT_TYPES[found] != kind:
+        if kind in _UNSPECIFIC_TYPES:
+            kind = CONTENT_TYPES[found]
+        elif CONTENT_TYPES[found] != kind:
             raise InvalidImageError(f"the image is {found}, not {kind}")
         answer = await pool.detect(body, kind)
         if "rejected" in answer.head:

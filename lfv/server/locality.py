@@ -1,4 +1,4 @@
-"""Who asks: a program of this machine, a web page in its browser, or somebody else."""
+"""Where a request comes from: a program of this machine, a web page, a proxy, another machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from typing import Any
 
 from lfv.server.errors import AccessDeniedError
 
-_FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-real-ip")
+_FORWARDED = (
+    *("forwarded", "via", "x-real-ip"),
+    *("x-forwarded-for", "x-forwarded-host", "x-forwarded-prefix", "x-forwarded-proto"),
+)
+"""Headers that proxies add."""
 
 
 def headers_of(scope: MutableMapping[str, Any]) -> dict[str, str]:
@@ -21,10 +25,9 @@ def headers_of(scope: MutableMapping[str, Any]) -> dict[str, str]:
 
 
 def check_local(headers: Mapping[str, str]) -> None:
-    """Without keys, programs on this machine are answered, and web pages in its browser not.
+    """Refuse web pages, which can send requests to a loopback address.
 
-    A page can send requests to a loopback address; they carry an Origin, or, after DNS rebinding,
-    the page's own Host. Raises AccessDeniedError.
+    Those carry an Origin or, after DNS rebinding, the page's own Host. Raises AccessDeniedError.
     """
     if "origin" in headers:
         raise AccessDeniedError("requests from web pages are not answered")
@@ -38,11 +41,8 @@ def check_local(headers: Mapping[str, str]) -> None:
 
 
 def is_from_here(scope: MutableMapping[str, Any], headers: Mapping[str, str]) -> bool:
-    """Whether a program of this machine asks for itself: no proxy for others, and no web page."""
-    client = scope.get("client")
-    if client is None or not _is_loopback(client[0]):
-        return False
-    if any(name in headers for name in _FORWARDED):
+    """Whether a program of this machine asks for itself: not a proxy, and not a web page."""
+    if not _is_direct_from_here(scope, headers):
         return False
     try:
         check_local(headers)
@@ -51,11 +51,36 @@ def is_from_here(scope: MutableMapping[str, Any], headers: Mapping[str, str]) ->
     return True
 
 
+def is_private(scope: MutableMapping[str, Any], headers: Mapping[str, str]) -> bool:
+    """Whether nobody on the way can change the request: it came over TLS, or never left here.
+
+    A proxy on this machine that ended TLS says so with ``X-Forwarded-Proto: https``.
+    """
+    if scope.get("scheme") == "https" or _is_direct_from_here(scope, headers):
+        return True
+    return _client_is_here(scope) and headers.get("x-forwarded-proto", "").lower() == "https"
+
+
+def path_before_proxy(raw_path: bytes, headers: Mapping[str, str]) -> bytes:
+    """The path that the client signed: a proxy that cut off a prefix sends it in a header."""
+    prefix = headers.get("x-forwarded-prefix", "").rstrip("/")
+    return prefix.encode("latin-1") + raw_path
+
+
+def _is_direct_from_here(scope: MutableMapping[str, Any], headers: Mapping[str, str]) -> bool:
+    return _client_is_here(scope) and not any(name in headers for name in _FORWARDED)
+
+
+def _client_is_here(scope: MutableMapping[str, Any]) -> bool:
+    client = scope.get("client")
+    return client is not None and _is_loopback(client[0])
+
+
 def _is_loopback(address: str) -> bool:
     try:
         found = ip_address(address)
     except ValueError:
         return False
-    # What a listener for both families calls an IPv4 address.
+    # A listener for both families reports IPv4 addresses like this.
     mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
     return (mapped or found).is_loopback

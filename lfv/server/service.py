@@ -19,6 +19,7 @@ import uvicorn
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from lfv.client.api.model import API_VERSION
 from lfv.server import metrics
 from lfv.server.api import Api
 from lfv.server.bodies import is_framed_twice
@@ -94,7 +95,7 @@ async def _serve_from(
 
     # Not Starlette's router, which matches the decoded path: an encoded slash would be a slash.
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        page = pages.get(scope["path"]) if scope["method"] == "GET" else None
+        page = pages.get(_page_name(scope)) if scope["method"] == "GET" else None
         headers = headers_of(scope)
         from_here = is_from_here(scope, headers)
         # Without keys, other machines get the API's refusal.
@@ -121,6 +122,12 @@ async def _serve_from(
         watch.cancel()
         with suppress(asyncio.CancelledError):
             await watch
+
+
+def _page_name(scope: Scope) -> str:
+    """The last part of a path outside the API, whose first part may be an endpoint URL's."""
+    path: str = scope["path"]
+    return "" if f"/{API_VERSION}/" in path else path[path.rfind("/") :]
 
 
 @contextmanager

@@ -30,8 +30,6 @@ _HEADER = re.compile(
 )
 _DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 _NO_BODY = hashlib.sha256(b"").hexdigest()
-_MEMBERS = ("content-type", "x-amzn-client-token")
-"""Headers that an operation may take a member from."""
 _PATH = re.compile(r"(/(?!\.{0,2}(/|$))[A-Za-z0-9._~%!$&'()*+,;=:@-]+)+/?")
 """No empty segment, ``.`` or ``..``, and no character that only a query or a fragment has."""
 _REGION = re.compile(r"[a-z]{2}[a-z0-9-]{1,30}")
@@ -55,7 +53,8 @@ class SignedRequest:
     query: Sequence[tuple[str, str]]
     headers: Mapping[str, str]
     """Lower-case names; repeated headers joined by commas."""
-    is_tls: bool
+    is_private: bool
+    """Whether nobody on the way can change the request."""
 
 
 def read_authorization(header: str | None) -> Authorization | None:
@@ -96,7 +95,7 @@ class Verifier:
         if abs((now - signed_at).total_seconds()) > MAX_SKEW_SECONDS:
             raise AccessDeniedError(
                 "Signature expired or not yet valid: the request's time is more than"
-                f" {MAX_SKEW_SECONDS} s off this service's"
+                f" {MAX_SKEW_SECONDS} s away from this service's clock"
             )
         if request.headers["x-amz-date"][:8] != authorization.date:
             raise AccessDeniedError("the signature's scope is of another day than the request")
@@ -113,9 +112,11 @@ class Verifier:
         declared = request.headers.get("x-amz-content-sha256")
         payload = body_sha256
         if declared == UNSIGNED_PAYLOAD:
-            # The AWS SDK for Java signs requests without a body like that, TLS or not.
-            if not request.is_tls and body_sha256 != _NO_BODY:
-                raise AccessDeniedError("the body has to be signed unless the connection is TLS")
+            # The AWS SDK for Java signs every request without a body like that.
+            if not request.is_private and body_sha256 != _NO_BODY:
+                raise AccessDeniedError(
+                    "the body has to be signed unless the connection is TLS or from this machine"
+                )
             payload = UNSIGNED_PAYLOAD
         elif declared is not None and not hmac.compare_digest(declared.encode(), payload.encode()):
             raise AccessDeniedError("the body is not the one that x-amz-content-sha256 declares")
@@ -128,8 +129,12 @@ class Verifier:
 
 
 def _to_be_signed(request: SignedRequest) -> set[str]:
-    """Headers that would make it another request if somebody on the way set or changed them."""
-    given = {name for name in request.headers if name.startswith("x-amz-") or name in _MEMBERS}
+    """Headers that somebody on the way could set or change to make it another request.
+
+    Content-Type is not among them, as at Amazon: an image's type is read from its bytes, which are
+    signed, and another declared type can only make the request fail.
+    """
+    given = {name for name in request.headers if name.startswith(("x-amz-", "x-amzn-client-"))}
     return {"host", "x-amz-date"} | given
 
 
@@ -139,7 +144,7 @@ def _moment(text: str) -> datetime:
             return datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     except ValueError:
         pass
-    raise AccessDeniedError("the header x-amz-date is missing or no date")
+    raise AccessDeniedError("the header x-amz-date is missing or not a date")
 
 
 class _Expected(SigV4Auth):  # type: ignore[misc]  # botocore has no types

@@ -60,7 +60,7 @@ def run(command: Sequence[str | Path], *, seconds: float = 120, **more: str) -> 
     return done.stdout
 
 
-def _install(folder: Path, commands: Sequence[Sequence[str | Path]]) -> None:
+def install(folder: Path, commands: Sequence[Sequence[str | Path]]) -> None:
     """Run the commands once for a folder; skip, or fail in CI, where they can't be."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".lock").open("w") as lock:
@@ -93,7 +93,7 @@ def installs(pytestconfig: pytest.Config) -> Path:
 def _venv(folder: Path, *packages: str) -> Path:
     pip = [folder / "venv" / "bin" / "python", "-m", "pip"]
     quiet = ["--quiet", "--disable-pip-version-check", "--no-input"]
-    _install(
+    install(
         folder,
         [
             [sys.executable, "-m", "venv", folder / "venv"],
@@ -120,17 +120,25 @@ def awslabs(installs: Path) -> Path:
     )
 
 
-@pytest.fixture(scope="session")
-def node_modules(installs: Path) -> Path:
-    """A folder with the JavaScript SDK's client in its node_modules."""
+def _npm(folder: Path, package: str) -> Path:
     npm = shutil.which("npm")
     if npm is None:
         skip_or_fail("there is no npm")
-    folder = installs / "javascript"
-    package = "@aws-sdk/client-lookoutvision@3.918.0"
     quiet = ["--no-audit", "--no-fund", "--loglevel=error"]
-    _install(folder, [[str(npm), "install", *quiet, package]])
+    install(folder, [[str(npm), "install", *quiet, package]])
     return folder
+
+
+@pytest.fixture(scope="session")
+def node_modules(installs: Path) -> Path:
+    """A folder with the JavaScript SDK's client in its node_modules."""
+    return _npm(installs / "javascript", "@aws-sdk/client-lookoutvision@3.918.0")
+
+
+@pytest.fixture(scope="session")
+def node_modules_v2(installs: Path) -> Path:
+    """A folder with version 2 of the JavaScript SDK in its node_modules."""
+    return _npm(installs / "javascript-v2", "aws-sdk@2.1693.0")
 
 
 @pytest.fixture(scope="session")

@@ -109,6 +109,7 @@ def test_javascript(node_modules: Path, service: Service) -> None:
         "tags": [{"Key": "made by", "Value": "JavaScript"}],
         "hosted": "HOSTED",
         "anomalous": True,
+        "streamed": True,
         "mask": "PNG",
         "stopped": "TRAINED",
     }
@@ -119,6 +120,22 @@ def test_javascript(node_modules: Path, service: Service) -> None:
     ]
     assert errors[0]["resource"] == "not-there"
     assert "neither PNG nor JPEG" in errors[2]["message"]
+
+
+def test_javascript_v2(node_modules_v2: Path, service: Service) -> None:
+    manifest, _, anomalous = prepared(service, "with-javascript-v2")
+    node = shutil.which("node")
+    assert node is not None
+    names = [node_modules_v2, service.url, BUCKET, "with-javascript-v2", manifest, anomalous]
+    told = json.loads(run([node, DRIVERS / "with_javascript_v2.cjs", *names]))
+    assert told == {
+        "dataset": "CREATE_COMPLETE",
+        "trained": "TRAINED",
+        "hosted": "HOSTED",
+        "verdicts": [True, True, True],
+        "error": "ResourceNotFoundException",
+        "stopped": "TRAINED",
+    }
 
 
 def test_awslabs_sdk(awslabs: Path, s3: str, s3_service: Service, tmp_path: Path) -> None:

@@ -10,6 +10,9 @@ from botocore.model import OperationModel, ServiceModel
 
 from lfv.server.errors import UnknownOperationError, ValidationError
 
+_PREFIX = r"(?:/[\w.~-]+)*"
+"""The path of an endpoint URL such as ``http://host/lfv``."""
+
 
 @dataclass(frozen=True)
 class Match:
@@ -26,7 +29,7 @@ class Router:
         for name in model.operation_names:
             operation = model.operation_model(name)
             template = operation.http["requestUri"]
-            pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(template))
+            pattern = _PREFIX + re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(template))
             self._routes.append((operation.http["method"], re.compile(pattern), operation))
 
     def match(self, method: str, raw_path: bytes) -> Match:

@@ -1,5 +1,5 @@
 // From CreateProject to StopModel with the JavaScript SDK: ENDPOINT BUCKET PROJECT MANIFEST IMAGE
-import { readFileSync } from "node:fs";
+import { createReadStream, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
 const [folder, endpoint, bucket, ProjectName, manifest, image] = process.argv.slice(2);
@@ -49,6 +49,9 @@ await send("StartModel", { ...model, MinInferenceUnits: 1 });
 const hosted = await settled("DescribeModel", model, "ModelDescription", ["STARTING_HOSTING"]);
 const ContentType = image.endsWith(".png") ? "image/png" : "image/jpeg";
 const answer = await send("DetectAnomalies", { ...model, Body: readFileSync(image), ContentType });
+// A stream cannot be hashed before it is sent, so its body is not signed.
+const Body = createReadStream(image);
+const streamed = await send("DetectAnomalies", { ...model, Body, ContentType });
 const errors = [];
 for (const [name, members] of [
   ["DescribeProject", { ProjectName: "not-there" }],
@@ -80,6 +83,7 @@ console.log(
     tags: tags.Tags,
     hosted: hosted.Status,
     anomalous: answer.DetectAnomalyResult.IsAnomalous,
+    streamed: streamed.DetectAnomalyResult.IsAnomalous,
     mask: Buffer.from(answer.DetectAnomalyResult.AnomalyMask ?? []).subarray(1, 4).toString(),
     errors,
     stopped: stopped.Status,

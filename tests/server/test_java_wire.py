@@ -1,4 +1,4 @@
-"""What the AWS SDK for Java puts on the wire, which can't be run here, as its sources tell it.
+"""Requests as the AWS SDK for Java v2 sends them; tests/sdks/test_java.py runs the SDK itself.
 
 aws/aws-sdk-java-v2, with its Apache or URLConnection client, sends an image in one piece with its
 Content-Length (AbstractStreamingRequestMarshaller), and no Expect, which it adds to PUT only

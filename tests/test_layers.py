@@ -28,7 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "lfv_store": set(),
 }
 #: Everybody else reaches the service over its API.
-RUNS_THE_SERVICE = {"lfv/cli/serve.py"}
+RUNS_THE_SERVICE = {"lfv/cli/serve.py", "lfv/cli/edge_agent.py"}
 #: Who may know what, by the first name of a module: packages, and folders or files of others.
 KNOWN_TO: dict[str, set[str]] = {
     "boto3": {"lfv.client", "lfv/server/buckets.py"},

@@ -21,6 +21,7 @@ from lfv.cli import (
     db,
     decide,
     demo,
+    edge_agent,
     export,
     inspect,
     models,
@@ -95,7 +96,7 @@ def lfv(
 
 for _module in (
     *(demo, train, inspect, runs, overlay, decide, review, export),
-    *(models, serve, stop, sweep, audit, db, version),
+    *(models, serve, edge_agent, stop, sweep, audit, db, version),
 ):
     _module.register(app)
 

@@ -67,10 +67,30 @@ def decode(
         rgb = to_rgb(decode_pixels(header, size))
     except errors.ImageError as error:
         raise _rejected(error) from error
+    pixels = _scaled(rgb, size)
+    return DecodedImage(pixels, header.width, header.height, header.exif_orientation or 1)
+
+
+def from_rgb888(
+    pixels: bytes, width: int, height: int, size: tuple[int, int], *, expected: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """[height, width, 3] at ``size`` of an image that comes as interleaved RGB pixels.
+
+    :raises ImageRejected: as :func:`decode` does.
+    """
+    if (width, height) != expected or len(pixels) != width * height * 3:
+        raise ImageRejected(
+            "image_dimensions_mismatch",
+            f"The image is {width}x{height} pixels in {len(pixels):,} bytes; this model was "
+            f"trained on {expected[0]}x{expected[1]}.",
+        )
+    return _scaled(Image.frombuffer("RGB", (width, height), pixels, "raw", "RGB", 0, 1), size)
+
+
+def _scaled(rgb: Image.Image, size: tuple[int, int] | None) -> NDArray[np.uint8]:
     if size is not None and rgb.size != size:
         rgb = rgb.resize(size, Image.Resampling.BOX if _shrinks(rgb, size) else _ENLARGE)
-    pixels = np.asarray(rgb, dtype=np.uint8)
-    return DecodedImage(pixels, header.width, header.height, header.exif_orientation or 1)
+    return np.asarray(rgb, dtype=np.uint8)
 
 
 def measure(body: bytes) -> tuple[int, int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 from threadpoolctl import ThreadpoolController
 
 from lfv.engine import artifact
-from lfv.engine.decoding import decode
+from lfv.engine.decoding import decode, from_rgb888
 from lfv.engine.errors import ArtifactError
 from lfv.engine.model import Judgement, Model, TrainedModel
 from lfv.engine.pixel_head import class_shares
@@ -85,9 +86,26 @@ class Predictor:
         def decode_at(size: tuple[int, int]) -> NDArray[np.uint8]:
             return decode(body, size, expected=(self.width, self.height)).pixels
 
+        return self._predict(decode_at)
+
+    def predict_pixels(self, pixels: bytes, width: int, height: int) -> DetectAnomalyResult:
+        """Judge one image that comes as interleaved RGB pixels, three bytes each.
+
+        Raises:
+            ImageRejected: If it has other dimensions than the training images.
+        """
+
+        def scaled(size: tuple[int, int]) -> NDArray[np.uint8]:
+            return from_rgb888(pixels, width, height, size, expected=(self.width, self.height))
+
+        return self._predict(scaled)
+
+    def _predict(
+        self, pixels_at: Callable[[tuple[int, int]], NDArray[np.uint8]]
+    ) -> DetectAnomalyResult:
         # BLAS would otherwise spin on every core for products of a millisecond.
         with self._pools.limit(limits=self._threads, user_api="blas"):
-            return self._answer(self._judge(decode_at))
+            return self._answer(self._judge(pixels_at))
 
     def _answer(self, judgement: Judgement) -> DetectAnomalyResult:
         probability = judgement.probability

@@ -43,6 +43,13 @@ class LoadedModel(Protocol):
             ImageRejected: If it cannot be decoded or has other dimensions.
         """
 
+    def predict_pixels(self, pixels: bytes, width: int, height: int) -> DetectAnomalyResult:
+        """Judge one image that comes as interleaved RGB pixels, three bytes each.
+
+        Raises:
+            ImageRejected: If it has other dimensions than the model.
+        """
+
 
 class Engine(Protocol):
     """What a module must offer to train and serve models."""

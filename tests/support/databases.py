@@ -13,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -45,6 +46,7 @@ class PostgresServer:
     def __init__(self, url: str) -> None:
         self.url = url
         self._template: str | None = None
+        self._making = threading.Lock()
         self._idle: list[str] = []
         self._lent = ExitStack()
 
@@ -109,12 +111,13 @@ class PostgresServer:
 
     def _migrated_template(self) -> str:
         """A database with our tables, made once: copying it takes a tenth of migrating."""
-        if self._template is None:
-            name = f"lfv_test_template_{uuid4().hex}"
-            self.execute(f"CREATE DATABASE {name}")
-            self._template = name
-            open_store(self.url_of(name), migrate=True).close()
-        return self._template
+        with self._making:  # it cannot be copied while another thread migrates it
+            if self._template is None:
+                name = f"lfv_test_template_{uuid4().hex}"
+                self.execute(f"CREATE DATABASE {name}")
+                open_store(self.url_of(name), migrate=True).close()
+                self._template = name
+            return self._template
 
     def close(self) -> None:
         """Drop the databases that were lent, and the template."""

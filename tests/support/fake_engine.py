@@ -144,6 +144,13 @@ class _Model:
         Image.new("RGB", (self.width, self.height), "white").save(mask, "PNG")
         return DetectAnomalyResult(is_anomalous, 0.75, tuple(found), mask.getvalue())
 
+    def predict_pixels(self, pixels: bytes, width: int, height: int) -> DetectAnomalyResult:
+        if (width, height) != (self.width, self.height):
+            raise ImageRejected("image_dimensions_mismatch", f"the image is {width}x{height}")
+        out = io.BytesIO()
+        Image.frombytes("RGB", (width, height), pixels).save(out, "PNG")
+        return self.predict(out.getvalue())
+
 
 def load(artifact: Path, *, threads: int = 1) -> _Model:
     try:

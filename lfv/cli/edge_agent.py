@@ -1,0 +1,88 @@
+"""`lfv edge-agent`: packaged models behind the Lookout for Vision Edge Agent's own interface."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import tempfile
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lfv.cli.common import settings_from
+from lfv.cli.errors import CommandError, WrongUsage
+from lfv.cli.options import examples
+from lfv.cli.output import note
+from lfv.formats.edge_agent import DEFAULT_ADDRESS
+
+
+def register(app: typer.Typer) -> None:
+    epilog = examples(
+        "lfv edge-agent cookies-1.0.0.zip",
+        "lfv edge-agent cookies-1.0.0.zip --listen tcp://127.0.0.1:50051 --start",
+    )
+    app.command("edge-agent", epilog=epilog)(edge_agent)
+
+
+def edge_agent(
+    archives: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="MODEL.zip",
+            help="Packaged models; each becomes the component that is called like its project.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ],
+    *,
+    listen: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS", help="unix:///FILE, unix-abstract:NAME or tcp://HOST:PORT."
+        ),
+    ] = DEFAULT_ADDRESS,
+    start: Annotated[
+        bool, typer.Option("--start", help="Start the models without waiting for StartModel.")
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Images of one model that are judged at a time. Default: one for each CPU.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Serve packaged models to programs that were written for Amazon's edge agent, until Ctrl-C.
+
+    The same gRPC service, on this machine and with no cloud: ListModels, DescribeModel,
+    StartModel, StopModel and DetectAnomalies, with pixels in messages or in shared memory. Needs
+    the extra edge.
+    """
+    settings_from()
+    try:
+        from lfv.server.edge_agent import EdgeAgent, open_components, serving
+    except ImportError as error:
+        raise CommandError(
+            "an edge agent speaks gRPC, which is not installed: pip install 'lfv-pipeline[edge]'"
+        ) from error
+    from lfv.server.errors import ArchiveError, OptionsError
+
+    logging.getLogger("lfv.server").setLevel(logging.INFO)
+    copies = workers or len(os.sched_getaffinity(0))
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    with tempfile.TemporaryDirectory(prefix="lfv-edge-agent-") as folder:
+        try:
+            agent = EdgeAgent(open_components(archives, Path(folder), copies))
+            if start:
+                agent.start_all()
+            with serving(agent, listen, threads=copies + 4) as address:
+                note(f"answering at {address} (Ctrl-C ends it)")
+                ended.wait()
+        except (OptionsError, ArchiveError) as error:
+            raise WrongUsage(str(error)) from error

@@ -1,0 +1,338 @@
+"""A Lookout for Vision Edge Agent in front of our engine: the same gRPC service, with no cloud.
+
+Programs that were written for Amazon's agent go on as they are: the five calls, pixels and masks in
+messages or in POSIX shared memory, the same statuses and gRPC codes.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import queue
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+from PIL import Image
+
+from lfv.engine.seam import ImageRejected, LoadedModel, load_engine
+from lfv.formats import edge_agent as wire
+from lfv.formats.answers import DetectAnomalyResult
+from lfv.formats.edge_agent import MAX_SIDE, MIN_SIDE, AgentStatus
+from lfv.formats.protobuf import Message, WireFormatInvalid
+from lfv.server.archive import read_archive
+from lfv.server.errors import OptionsError
+
+_log = logging.getLogger(__name__)
+
+_SHARED = Path("/dev/shm")  # noqa: S108 - where Linux keeps POSIX shared memory
+_SHARED_NAME = re.compile(r"/?[^/\0]{1,254}")
+#: Agents of the first release called the service so.
+_SERVICES = (wire.SERVICE, "InferenceServer")
+_OPTIONS = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
+_WAITING = 64
+
+
+class Refused(Exception):
+    """A call that is answered with a gRPC code."""
+
+    def __init__(self, code: grpc.StatusCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass
+class Component:
+    """One model: down until it is started, then held by `workers` copies."""
+
+    name: str
+    arn: str
+    artifact: Path
+    engine: str
+    workers: int
+    status: AgentStatus = AgentStatus.STOPPED
+    message: str = ""
+    _idle: queue.SimpleQueue[LoadedModel] = field(default_factory=queue.SimpleQueue)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def start(self) -> None:
+        """Load the model; returns when it can answer."""
+        with self._lock:
+            if self.status not in {AgentStatus.STOPPED, AgentStatus.FAILED}:
+                raise _wrong_state(self, "start")
+            self.status, self.message = AgentStatus.STARTING, ""
+        idle: queue.SimpleQueue[LoadedModel] = queue.SimpleQueue()
+        try:
+            for _ in range(self.workers):
+                idle.put(load_engine(self.engine).load(self.artifact, threads=1))
+        except Exception as error:
+            self.status, self.message = AgentStatus.FAILED, f"{type(error).__name__}: {error}"
+            raise Refused(grpc.StatusCode.INTERNAL, self.message) from error
+        self._idle = idle
+        self.status = AgentStatus.RUNNING
+
+    def stop(self) -> None:
+        """Let go of the model; answers under way are finished."""
+        with self._lock:
+            if self.status is not AgentStatus.RUNNING:
+                raise _wrong_state(self, "stop")
+            self.status = AgentStatus.STOPPING
+        for _ in range(self.workers):
+            self._idle.get()
+        self.status = AgentStatus.STOPPED
+
+    @contextmanager
+    def model(self) -> Iterator[LoadedModel]:
+        """A copy of the model that nobody else uses."""
+        if self.status is not AgentStatus.RUNNING:
+            raise _wrong_state(self, "ask")
+        idle = self._idle
+        try:
+            model = idle.get(timeout=30)
+        except queue.Empty:
+            raise Refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many images wait") from None
+        try:
+            yield model
+        finally:
+            idle.put(model)
+
+    @property
+    def description(self) -> wire.ModelDescription:
+        """As DescribeModel has it."""
+        return wire.ModelDescription(self.name, self.arn, int(self.status), self.message)
+
+
+class EdgeAgent:
+    """The five calls over some components."""
+
+    def __init__(self, components: Sequence[Component]) -> None:
+        self._components = {component.name: component for component in components}
+
+    def start_all(self) -> None:
+        """Start every model. Raises OptionsError for one that cannot be."""
+        for component in self._components.values():
+            try:
+                component.start()
+            except Refused as refused:
+                raise OptionsError(f"model {component.name} cannot be started: {refused}") from None
+
+    def start_model(self, request: wire.ModelRequest) -> Message:
+        component = self._component(request.model_component)
+        component.start()
+        return wire.StatusResponse(int(component.status))
+
+    def stop_model(self, request: wire.ModelRequest) -> Message:
+        component = self._component(request.model_component)
+        component.stop()
+        return wire.StatusResponse(int(component.status))
+
+    def list_models(self, _: wire.ListModelsRequest) -> Message:
+        return wire.ListModelsResponse(tuple(one.description for one in self._components.values()))
+
+    def describe_model(self, request: wire.ModelRequest) -> Message:
+        return wire.DescribeModelResponse(self._component(request.model_component).description)
+
+    def detect_anomalies(self, request: wire.DetectAnomaliesRequest) -> Message:
+        component = self._component(request.model_component)
+        bitmap = request.bitmap or wire.Bitmap()
+        if not all(MIN_SIDE <= side <= MAX_SIDE for side in (bitmap.width, bitmap.height)):
+            raise _invalid(
+                f"the image is {bitmap.width}x{bitmap.height} pixels; {MIN_SIDE} to {MAX_SIDE} a "
+                "side are taken"
+            )
+        pixels = _pixels(bitmap)
+        if len(pixels) != bitmap.size:
+            raise _invalid(f"the image has {len(pixels):,} bytes, and not three for each pixel")
+        with component.model() as model:
+            try:
+                result = model.predict_pixels(pixels, bitmap.width, bitmap.height)
+            except ImageRejected as error:
+                raise _invalid(str(error)) from error
+        params = request.anomaly_mask_params
+        return wire.DetectAnomaliesResponse(_answer(result, params.handle if params else None))
+
+    def _component(self, name: str) -> Component:
+        try:
+            return self._components[name]
+        except KeyError:
+            known = ", ".join(sorted(self._components))
+            message = f"there is no model component {name!r}; there are {known}"
+            raise Refused(grpc.StatusCode.NOT_FOUND, message) from None
+
+
+def open_components(archives: Sequence[Path], folder: Path, workers: int) -> list[Component]:
+    """The models of packaged archives, unpacked into `folder`; each is called like its project.
+
+    Raises lfv.server.errors.ArchiveError, and OptionsError for two of one name.
+    """
+    found: dict[str, Component] = {}
+    for number, archive in enumerate(archives):
+        artifact = folder / str(number)
+        model = read_archive(archive, artifact)
+        name = model.project_name
+        if name in found:
+            raise OptionsError(f"two archives hold a model of project {name}: give one of them")
+        arn = f"arn:aws:lookoutvision:local:000000000000:model/{name}/{model.version}"
+        found[name] = Component(name, arn, artifact, "lfv.engine", workers)
+    return list(found.values())
+
+
+@contextmanager
+def serving(agent: EdgeAgent, address: str, *, threads: int) -> Iterator[str]:
+    """Answer at `address` until exit; gives the address, with the port where it named none.
+
+    Raises OptionsError where the address is unusable, or taken.
+    """
+    try:
+        target = wire.grpc_target(address)
+    except ValueError as error:
+        raise OptionsError(str(error)) from None
+    _refuse_taken(address)
+    server = grpc.server(
+        ThreadPoolExecutor(threads, thread_name_prefix="call"),
+        maximum_concurrent_rpcs=_WAITING,  # beyond that, RESOURCE_EXHAUSTED
+        options=_OPTIONS,
+    )
+    methods: dict[str, Callable[[Any], Message]] = {
+        "DetectAnomalies": agent.detect_anomalies,
+        "StartModel": agent.start_model,
+        "StopModel": agent.stop_model,
+        "ListModels": agent.list_models,
+        "DescribeModel": agent.describe_model,
+    }
+    handlers = {name: _handler(name, call) for name, call in methods.items()}
+    server.add_generic_rpc_handlers(
+        [
+            grpc.method_handlers_generic_handler(f"{wire.PACKAGE}.{service}", handlers)
+            for service in _SERVICES
+        ]
+    )
+    try:
+        port = server.add_insecure_port(target)
+    except RuntimeError as error:
+        raise OptionsError(f"{address} cannot be listened on: {error}") from None
+    server.start()
+    try:
+        tcp = address.startswith("tcp:")
+        yield f"tcp://{target.rpartition(':')[0]}:{port}" if tcp else address
+    finally:
+        server.stop(5).wait()
+        if (path := _socket_file(address)) is not None:
+            path.unlink(missing_ok=True)
+
+
+def _handler(name: str, call: Callable[[Any], Message]) -> grpc.RpcMethodHandler:
+    kind, _ = wire.CALLS[name]
+
+    def answer(body: bytes, context: grpc.ServicerContext) -> bytes:
+        try:
+            return call(kind.decode(body)).encode()
+        except WireFormatInvalid as error:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        except Refused as refused:
+            context.abort(refused.code, str(refused))
+        except Exception as error:  # noqa: BLE001 (one call must not end the agent)
+            _log.exception("%s failed", name)
+            context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
+        raise AssertionError("abort raises")
+
+    return grpc.unary_unary_rpc_method_handler(
+        answer, request_deserializer=bytes, response_serializer=bytes
+    )
+
+
+def _refuse_taken(address: str) -> None:
+    """gRPC would take a Unix socket away from the program that listens there."""
+    path = _socket_file(address)
+    if path is None or not path.exists():
+        return
+    if not path.is_socket():
+        raise OptionsError(f"{path} is there and not a socket; use another address")
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:  # left by an agent that was killed
+            return
+    raise OptionsError(f"another program answers at {path}; stop it, or use another address")
+
+
+def _socket_file(address: str) -> Path | None:
+    scheme, _, rest = address.partition(":")
+    return Path(re.sub("^/+", "/", rest)) if scheme == "unix" else None
+
+
+def _pixels(bitmap: wire.Bitmap) -> bytes:
+    handle = bitmap.shared_memory_handle
+    if handle is None:
+        return bitmap.byte_data
+    if handle.size < bitmap.size:
+        raise _invalid(f"{handle.size:,} bytes of shared memory hold no {bitmap.size:,} of pixels")
+    descriptor = _open_shared(handle, os.O_RDONLY)
+    try:
+        pixels = os.pread(descriptor, bitmap.size, handle.offset)
+    finally:
+        os.close(descriptor)
+    if len(pixels) != bitmap.size:
+        raise _invalid(f"shared memory {handle.name!r} ends before the image does")
+    return pixels
+
+
+def _open_shared(handle: wire.SharedMemoryHandle, flags: int) -> int:
+    if not _SHARED_NAME.fullmatch(handle.name) or handle.name.strip("/.") == "":
+        raise _invalid(f"{handle.name!r} is not a name of shared memory")
+    if handle.offset < 0:
+        raise _invalid("the offset in shared memory is negative")
+    try:
+        path = _SHARED / handle.name.lstrip("/")
+        return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise _invalid(f"shared memory {handle.name!r} cannot be opened: {error}") from error
+
+
+def _answer(
+    result: DetectAnomalyResult, target: wire.SharedMemoryHandle | None
+) -> wire.DetectAnomalyResult:
+    anomalies = tuple(
+        wire.Anomaly(one.name, wire.PixelAnomaly(one.total_percentage_area, one.color))
+        for one in result.anomalies or ()
+    )
+    mask = None
+    if result.anomaly_mask is not None:
+        image = Image.open(io.BytesIO(result.anomaly_mask)).convert("RGB")
+        mask = _mask(image.width, image.height, image.tobytes(), target)
+    return wire.DetectAnomalyResult(result.is_anomalous, result.confidence, mask, anomalies)
+
+
+def _mask(
+    width: int, height: int, pixels: bytes, target: wire.SharedMemoryHandle | None
+) -> wire.Bitmap:
+    if target is None:
+        return wire.Bitmap(width, height, pixels)
+    if target.size < len(pixels):
+        raise _invalid(f"{target.size:,} bytes of shared memory take no {len(pixels):,} of a mask")
+    descriptor = _open_shared(target, os.O_WRONLY)
+    try:
+        if os.fstat(descriptor).st_size < target.offset + len(pixels):
+            raise _invalid(f"shared memory {target.name!r} ends before the mask does")
+        os.pwrite(descriptor, pixels, target.offset)
+    finally:
+        os.close(descriptor)
+    handle = wire.SharedMemoryHandle(target.name, len(pixels), target.offset)
+    return wire.Bitmap(width, height, shared_memory_handle=handle)
+
+
+def _invalid(message: str) -> Refused:
+    return Refused(grpc.StatusCode.INVALID_ARGUMENT, message)
+
+
+def _wrong_state(component: Component, what: str) -> Refused:
+    message = f"model {component.name} is {component.status.name}: there is nothing to {what}"
+    return Refused(grpc.StatusCode.FAILED_PRECONDITION, message)

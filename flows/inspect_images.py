@@ -23,6 +23,7 @@ from pydantic import Field
 from flows.progress import ProgressArtifact
 from lfv.client.manifests import manifest_digest, read_manifest
 from lfv.client.policy import Policy
+from lfv.formats.layout import Skipped
 from lfv.run.active import ActiveRun, open_run
 from lfv.run.completion import refuse_empty
 from lfv.run.context import InspectionRequest, NewLimits
@@ -208,12 +209,16 @@ def _plan(run: ActiveRun) -> None:
         )
     store.runs.set_manifest(run.run_id, digest, None)
     done = run.context.planned_through
-    lines = read_manifest(source, run.reader, strict=run.context.request.strict)
+    skipped = Skipped()
+    lines = read_manifest(source, run.reader, strict=run.context.request.strict, skipped=skipped)
     for batch in _batches((line for line in lines if line.line_number > done), CHECKED_TOGETHER):
         check_images(run, quote(batch), batch[0].line_number, batch[-1].line_number)
         run.control.notify("plan", f"{batch[-1].line_number} manifest lines checked")
     counts = store.inspections.counts(run.run_id)
     store.runs.set_manifest(run.run_id, digest, counts.total)
+    if skipped.reasons:
+        get_run_logger().warning("%s", skipped)
+        run.control.notify("plan", str(skipped))
     get_run_logger().info(
         "%d images: %d answers are known, %d cannot be inspected, %d need detection",
         counts.total,

@@ -118,6 +118,25 @@ NetworkOption = Annotated[
         "minutes, and keep it where it helps; LFV_NETWORK=true does the same.",
     ),
 ]
+NormalOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--normal",
+        metavar="NAME",
+        help="Folder or label that means normal, beside normal, good, ok and pass; repeatable.",
+        show_default=False,
+    ),
+]
+AnomalyOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--anomaly",
+        metavar="NAME",
+        help="Folder or label that means an anomaly, beside anomaly, bad, nok, ng and fail; "
+        "repeatable.",
+        show_default=False,
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 PolicyOption = Annotated[
     Path,

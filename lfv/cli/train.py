@@ -11,6 +11,7 @@ from lfv.cli import output
 from lfv.cli.common import settings_from
 from lfv.cli.errors import WrongUsage
 from lfv.cli.options import (
+    AnomalyOption,
     BackboneOption,
     BucketOption,
     DetectorOption,
@@ -18,6 +19,7 @@ from lfv.cli.options import (
     GraphMibOption,
     JsonOption,
     NetworkOption,
+    NormalOption,
     ProjectOption,
     RegionOption,
     examples,
@@ -25,6 +27,7 @@ from lfv.cli.options import (
 from lfv.cli.progress import Activity
 
 if TYPE_CHECKING:
+    from lfv.client.staging import StagedDataset
     from lfv.client.training import TrainedModel
 
 
@@ -44,7 +47,8 @@ def train(
     source: Annotated[
         str,
         typer.Argument(
-            help="Labelled manifest (Ground Truth JSON Lines or CSV), as a file or s3:// address.",
+            help="Labelled images: a manifest (Ground Truth JSON Lines, CSV) or a folder of class "
+            "folders such as good/ and bad/, here or at s3://.",
         ),
     ],
     *,
@@ -62,6 +66,8 @@ def train(
         str,
         typer.Option("--description", help="Description of the model version.", show_default=False),
     ] = "",
+    normal: NormalOption = None,
+    anomaly: AnomalyOption = None,
     staging: Annotated[
         str | None,
         typer.Option(
@@ -83,8 +89,9 @@ def train(
     """Train a model version on labelled images, and wait until it is trained.
 
     Every image is checked first; if one cannot be trained on, its line is named and nothing is
-    trained. With masks, a segmentation model is trained, which also locates defects. An existing
-    project gets a new version.
+    trained. Images that SOURCE marks as tests, by a folder test/ or a column split, measure the
+    model and are not trained on. With masks, a segmentation model is trained, which also locates
+    defects. An existing project gets a new version.
     """
     settings = settings_from(
         endpoint_url=endpoint_url,
@@ -110,6 +117,8 @@ def train(
             project,
             test=test,
             description=description,
+            normal=tuple(normal or ()),
+            anomaly=tuple(anomaly or ()),
             progress=activity.tell,
         )
     report = training_report(settings, model)
@@ -126,13 +135,20 @@ def _facts(model: TrainedModel) -> dict[str, Any]:
         "model": f"{model.project}, version {model.version}",
         "trained on": f"{data.images} images of {data.width}x{data.height}: {data.normal} normal, "
         f"{data.anomalous} anomalous, {data.masks} with a mask{kinds}",
-        "tested on": f"{model.test.images} images" if model.test else None,
+        "tested on": _tested_on(model.test),
+        "skipped": data.skipped or None,
         "F1": _measure(model.f1),
         "precision": _measure(model.precision),
         "recall": _measure(model.recall),
         "took": f"{model.seconds:.1f} s",
         "remark": model.message,
     }
+
+
+def _tested_on(data: StagedDataset | None) -> str | None:
+    if data is None:
+        return None
+    return f"{data.images} images: {data.normal} normal, {data.anomalous} anomalous"
 
 
 def _as_dict(model: TrainedModel) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from lfv.client.stores import ObjectStore
 from lfv.formats.answers import is_background
 from lfv.formats.errors import ImageError, LfvError, SourceError
 from lfv.formats.images import DEFAULT_LIMITS, ImageInfo, check_image
+from lfv.formats.labels import USUAL, LabelNames
+from lfv.formats.layout import TEST, VALIDATION, Skipped, split_of
 from lfv.formats.manifest.groundtruth import TRAINING
 from lfv.formats.manifest.records import BadLine, ManifestItem
 from lfv.formats.manifest.writing import labelled_row
@@ -59,6 +62,8 @@ class StagedDataset:
     anomaly_types: tuple[str, ...]
     width: int
     height: int
+    skipped: str = ""
+    """A sentence about files that are not images to train on; empty for none."""
 
 
 @dataclass(frozen=True)
@@ -68,25 +73,69 @@ class _Staged:
     line: dict[str, Any]
 
 
+def stage_training(
+    source: str,
+    reader: SourceReader,
+    staging: Staging,
+    *,
+    names: LabelNames = USUAL,
+    progress: Callable[[str], None] = lambda _: None,
+    workers: int = 4,
+) -> tuple[StagedDataset, StagedDataset | None]:
+    """Check every row of `source`, copy what it names, and write manifests of the copies.
+
+    Returns:
+        The images to train on, and those to test with: the latter where the source itself tells
+        them apart, by folders such as `train/` and `test/` or by a column such as `split`.
+
+    Raises:
+        TrainingDataInvalid: With every row that cannot be trained on (bad line, no label,
+            unreadable image or mask, other dimensions than most), or for a source without images.
+        ManifestError: The manifest itself cannot be used.
+        SourceError: The source or the bucket fails.
+    """
+    store = reader.bucket(staging.bucket)
+    staged, skipped = _stage_all(source, reader, staging, names, progress, workers)
+    train, test = _by_split(staged)
+    if not train:
+        raise TrainingDataInvalid(
+            f"{source} marks every image as one to test with; give the images to train on, and "
+            "these with --test."
+        )
+    written = [_written(part, store, staging, str(skipped)) for part in (train, test) if part]
+    return written[0], written[1] if test else None
+
+
 def stage_dataset(
     source: str,
     reader: SourceReader,
     staging: Staging,
     *,
+    names: LabelNames = USUAL,
     progress: Callable[[str], None] = lambda _: None,
     workers: int = 4,
 ) -> StagedDataset:
-    """Check every row of manifest `source`, copy what it names, and write a manifest of the copies.
+    """One dataset: the images that `source` marks as tests, or else all; see `stage_training`."""
+    staged, skipped = _stage_all(source, reader, staging, names, progress, workers)
+    _, test = _by_split(staged)
+    return _written(test or staged, reader.bucket(staging.bucket), staging, str(skipped))
 
-    Raises TrainingDataInvalid with every row that cannot be trained on (bad line, no label,
-    unreadable image or mask, other dimensions than most); ManifestError and SourceError when the
-    manifest itself or the bucket fails.
-    """
+
+def _stage_all(
+    source: str,
+    reader: SourceReader,
+    staging: Staging,
+    names: LabelNames,
+    progress: Callable[[str], None],
+    workers: int,
+) -> tuple[list[_Staged], Skipped]:
     store = reader.bucket(staging.bucket)
     staged: list[_Staged] = []
     problems: list[BadLine] = []
+    skipped = Skipped()
+    profile = replace(TRAINING, names=names)
     with ThreadPoolExecutor(workers, thread_name_prefix="staging") as pool:
-        records = read_manifest(source, reader, profile=TRAINING)
+        records = read_manifest(source, reader, profile=profile, skipped=skipped)
         while chunk := list(islice(records, _CHUNK)):
             for outcome in pool.map(lambda record: _stage(record, reader, store, staging), chunk):
                 if isinstance(outcome, BadLine):
@@ -98,13 +147,30 @@ def stage_dataset(
     if problems:
         raise _invalid(source, problems)
     if not staged:
-        raise TrainingDataInvalid(f"{source} names no image.")
+        raise TrainingDataInvalid(f"{source} names no image. {skipped}".rstrip())
+    if skipped.reasons:
+        progress(str(skipped))
+    return staged, skipped
+
+
+def _by_split(staged: Sequence[_Staged]) -> tuple[list[_Staged], list[_Staged]]:
+    """Images to train on and to test with; the latter are a validation set if there is no other."""
+    splits = [split_of(each.item.attributes) for each in staged]
+    test_names = {TEST} if TEST in splits else {VALIDATION}
+    train = [each for each, split in zip(staged, splits, strict=True) if split not in test_names]
+    test = [each for each, split in zip(staged, splits, strict=True) if split in test_names]
+    return train, test
+
+
+def _written(
+    staged: Sequence[_Staged], store: ObjectStore, staging: Staging, skipped: str
+) -> StagedDataset:
     text = "".join(
         json.dumps(each.line, ensure_ascii=False, separators=(",", ":")) + "\n" for each in staged
     ).encode()
     key = staging.key("manifests", hashlib.sha256(text).hexdigest() + ".manifest")
     store.put(key, text)
-    return _summary(staged, S3Ref(staging.bucket, key))
+    return _summary(staged, S3Ref(staging.bucket, key), skipped)
 
 
 def _stage(
@@ -115,7 +181,7 @@ def _stage(
         return record
     what = record.written_ref
     if record.is_anomalous is None:
-        return _problem(record, "label_missing", f"{what} is labelled neither normal nor anomaly.")
+        return _problem(record, "label_missing", _without_label(record))
     mask = None
     try:
         data = reader.read_bytes(record.source_ref)
@@ -136,6 +202,16 @@ def _stage(
     original = record.written_ref if str(image) != record.source_ref else None
     line = labelled_row(str(image), record.is_anomalous, mask_copy, record.mask_colors, original)
     return _Staged(record, info, line)
+
+
+def _without_label(item: ManifestItem) -> str:
+    if item.found_label is None:
+        return f"{item.written_ref} is labelled neither normal nor anomaly."
+    found = item.found_label[:80]
+    return (
+        f"{item.written_ref} is labelled {found!r}, which is not known as normal or anomaly: say "
+        f"which with --normal {shlex.quote(found)} or --anomaly {shlex.quote(found)}."
+    )
 
 
 def _read_mask(ref: str, reader: SourceReader) -> tuple[bytes, ImageInfo]:
@@ -191,7 +267,7 @@ def _invalid(source: str, problems: list[BadLine]) -> LfvError:
     )
 
 
-def _summary(staged: Sequence[_Staged], manifest: S3Ref) -> StagedDataset:
+def _summary(staged: Sequence[_Staged], manifest: S3Ref, skipped: str) -> StagedDataset:
     anomalous = sum(bool(each.item.is_anomalous) for each in staged)
     types = {
         name
@@ -208,4 +284,5 @@ def _summary(staged: Sequence[_Staged], manifest: S3Ref) -> StagedDataset:
         anomaly_types=tuple(sorted(types)),
         width=staged[0].info.width,
         height=staged[0].info.height,
+        skipped=skipped,
     )

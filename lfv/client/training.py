@@ -18,6 +18,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from lfv.client.api.model import service_model
 from lfv.client.clock import SYSTEM_CLOCK, Backoff, Clock
 from lfv.client.errors import (
     HostConflict,
@@ -31,7 +32,8 @@ from lfv.client.errors import (
 from lfv.client.hosts.translate import translate
 from lfv.client.retry import RetryPolicy, call_with_retries
 from lfv.client.sources import SourceReader
-from lfv.client.staging import StagedDataset, Staging, stage_dataset
+from lfv.client.staging import StagedDataset, Staging, stage_dataset, stage_training
+from lfv.formats.labels import LabelNames
 from lfv.formats.refs import S3Ref
 
 Progress = Callable[[str], None]
@@ -73,6 +75,8 @@ def train_model(
     *,
     test_source: str | None = None,
     description: str = "",
+    normal: tuple[str, ...] = (),
+    anomaly: tuple[str, ...] = (),
     client_token: str | None = None,
     timeout: float = _DAY,
     stop_event: threading.Event | None = None,
@@ -81,21 +85,24 @@ def train_model(
 ) -> TrainedModel:
     """Train `project` on the labelled manifest `source` and wait for the result.
 
-    `client` is what `lookoutvision_client` gives. Without `test_source` the service splits the
-    images itself. `timeout` (seconds) bounds the waiting; a training that is given up on goes on
-    at the service.
+    `client` is what `lookoutvision_client` gives. Without `test_source` the model is measured with
+    the images that `source` itself marks as tests; without any, the service splits the images.
+    `normal` and `anomaly` are names of labels beside the usual ones. `timeout` (seconds) bounds the
+    waiting; a training that is given up on goes on at the service.
 
     Raises TrainingDataInvalid before anything is created; TrainingFailed with the service's words;
     TrainingTimedOut; TrainingInterrupted; HostError for calls that fail; SourceError for a bucket
     that cannot be written.
     """
     began = clock.monotonic()
-    train = stage_dataset(source, reader, staging, progress=progress)
-    test = (
-        stage_dataset(test_source, reader, staging, progress=progress)
-        if test_source is not None
-        else None
-    )
+    _check_names(project, description)
+    try:
+        names = LabelNames.of(normal, anomaly)
+    except ValueError as error:
+        raise TrainingDataInvalid(f"The names of labels contradict each other: {error}.") from None
+    train, test = stage_training(source, reader, staging, names=names, progress=progress)
+    if test_source is not None:
+        test = stage_dataset(test_source, reader, staging, names=names, progress=progress)
     _same_dimensions(train, test)
     api = _Api(client, client_token or uuid.uuid4().hex, timeout, stop_event, progress, clock)
     present = api.ensure_project(project)
@@ -306,6 +313,24 @@ _METHODS = {
     "DescribeModel": "describe_model",
     "DescribeProject": "describe_project",
 }
+
+
+def _check_names(project: str, description: str) -> None:
+    """Refuse what the API would refuse after all images are staged. Raises TrainingDataInvalid."""
+    operation = service_model().operation_model("CreateModel")
+    if operation.input_shape is None:
+        return
+    members = operation.input_shape.members
+    for member, text, what in (
+        ("ProjectName", project, "project's name"),
+        ("Description", description, "description"),
+    ):
+        allowed = members[member].metadata
+        if text and (len(text) > allowed["max"] or not re.fullmatch(allowed["pattern"], text)):
+            raise TrainingDataInvalid(
+                f"The {what} {text[:80]!r} cannot be used: at most {allowed['max']} characters of "
+                f"the pattern {allowed['pattern']}."
+            )
 
 
 def _same_dimensions(train: StagedDataset, test: StagedDataset | None) -> None:

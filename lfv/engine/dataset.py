@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -31,6 +31,13 @@ TOO_FEW = 10
 """Images of a class below which the user is told not to rely on the model."""
 MAX_TYPES = 100
 _GREYS = [f"#{level:02X}{level:02X}{level:02X}" for level in range(128, 128 + MAX_TYPES + 1)]
+_DISTINCT = tuple(
+    f"#{red:02X}{green:02X}{blue:02X}"
+    for red in (220, 40, 130, 90, 180)
+    for green in (40, 160, 90, 210, 20)
+    for blue in (50, 200, 120, 20, 250)
+)
+"""More than there can be types."""
 _SAMPLES = 8
 """Points of a mask, along each side of a cell, that the shares of the classes are counted on."""
 
@@ -270,13 +277,12 @@ def _anomaly_types(images: Sequence[TrainingImage]) -> tuple[tuple[str, str], ..
                 found.setdefault(name, color)
     if len(found) > MAX_TYPES:
         raise TrainingError(f"There are {len(found)} anomaly types; the most is {MAX_TYPES}.")
-    by_color: Mapping[str, int] = Counter(found.values())
+    # Masks of public sets are white whatever the type, but each type needs a colour of its own.
+    taken: set[str] = set()
     for name, color in found.items():
-        if by_color[color] > 1:
-            raise TrainingError(
-                f"Several anomaly types are painted in {color}, {name!r} among them; give each "
-                "its own colour."
-            )
+        if color in taken:
+            found[name] = next(one for one in _DISTINCT if one not in {*taken, *found.values()})
+        taken.add(found[name])
     return tuple(sorted(found.items()))
 
 

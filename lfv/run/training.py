@@ -26,6 +26,8 @@ def train_project(
     *,
     test: str | None = None,
     description: str = "",
+    normal: tuple[str, ...] = (),
+    anomaly: tuple[str, ...] = (),
     progress: Callable[[str], None] = logger.info,
 ) -> TrainedModel:
     """Stage labelled images and train a version of a project's model on them.
@@ -52,6 +54,8 @@ def train_project(
                 project,
                 test_source=test,
                 description=description,
+                normal=normal,
+                anomaly=anomaly,
                 timeout=settings.training_deadline_seconds,
                 progress=progress,
             )

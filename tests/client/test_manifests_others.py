@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,9 @@ from lfv.formats.errors import (
     SourceNotAFile,
     SourceNotFound,
 )
+from lfv.formats.labels import LabelNames
+from lfv.formats.layout import Skipped, split_of
+from lfv.formats.manifest.groundtruth import INSPECTION
 from lfv.formats.manifest.records import BadLine, ManifestItem, ManifestKind
 
 Records = list[ManifestItem | BadLine]
@@ -70,9 +74,9 @@ def test_other_delimiters(tmp_path: Path, delimiter: str) -> None:
 
 
 def test_labels_that_are_none_stay_attributes(tmp_path: Path) -> None:
-    records = good(read(tmp_path / "m.csv", "source-ref,label\na,1\nb,\nc,Anomaly\n"))
+    records = good(read(tmp_path / "m.csv", "source-ref,label\na,7\nb,\nc,Anomaly\n"))
     assert [record.is_anomalous for record in records] == [None, None, True]
-    assert [record.attributes for record in records] == [{"label": "1"}, {"label": ""}, {}]
+    assert [record.attributes for record in records] == [{"label": "7"}, {"label": ""}, {}]
 
 
 def test_one_bad_quote_costs_one_line(tmp_path: Path) -> None:
@@ -82,8 +86,8 @@ def test_one_bad_quote_costs_one_line(tmp_path: Path) -> None:
         record.code if isinstance(record, BadLine) else record.written_ref for record in records
     ]
     quotes, columns = "csv_quotes", "csv_columns"
-    assert told == [quotes, "b.png", quotes, columns, columns, columns, "source_ref_invalid"]
-    assert [record.line_number for record in records] == [2, 3, 4, 5, 6, 7, 8]
+    assert told == [quotes, "b.png", "c.png", columns, columns, "source_ref_invalid"]
+    assert [record.line_number for record in records] == [2, 3, 4, 6, 7, 8]
 
 
 def test_bad_csv_lines(tmp_path: Path) -> None:
@@ -104,7 +108,6 @@ def test_empty_columns_at_the_end_are_no_fault(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "s3://parts/a.png,anomaly\n",
         "serial,lot\n1,2\n",
         "source-ref,x,x\n",
         '"source-ref\n',
@@ -116,6 +119,135 @@ def test_empty_columns_at_the_end_are_no_fault(tmp_path: Path) -> None:
 def test_headers_that_are_none(tmp_path: Path, text: str | bytes) -> None:
     with pytest.raises(ManifestHeaderInvalid):
         read(tmp_path / "m.csv", text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a.png,normal\nb.png,anomaly\n",
+        "normal;a.png\r\nanomaly;b.png\r\n\r\n",
+        "a.png|good|7\nb.png|bad|8\n",
+        "\ufeffimage_id,label\na.png,0\nb.png,1\n",
+        "Bild;Klasse\na.png;OK\nb.png;NOK\n",
+        "img\tquality\na.png\tpass\nb.png\tfail\n",
+        'filename,class,note\na.png,good,"two\nlines"\nb.png,bad,"x, y"\n',
+        "path,is_anomalous\na.png,false\nb.png,true\n   \n",
+        's3_key,status,note\r\na.png,ok,"one\r\ntwo\r\nthree"\r\nb.png,not ok,\r\n',
+    ],
+)
+def test_tables_as_people_make_them(tmp_path: Path, text: str) -> None:
+    records = good(read(tmp_path / "m.csv", text))
+    assert [(record.written_ref, record.is_anomalous) for record in records] == [
+        ("a.png", False),
+        ("b.png", True),
+    ]
+
+
+def test_a_table_with_masks_and_splits(tmp_path: Path) -> None:
+    """As VisA's split files."""
+    text = (
+        "object,split,label,image,mask\n"
+        "candle,train,normal,1.JPG,\n"
+        "candle,test,anomaly,2.JPG,2.png\n"
+    )
+    normal, anomalous = good(read(tmp_path / "m.csv", text))
+    assert (normal.mask_ref, split_of(normal.attributes)) == (None, "train")
+    assert anomalous.mask_ref == str(tmp_path / "2.png")
+    assert anomalous.mask_colors == {"#000000": "BACKGROUND", "#FFFFFF": "defect"}
+    assert split_of(anomalous.attributes) == "test"
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (  # MVTec AD
+            [
+                "b/train/good/0.png",
+                "b/test/good/0.png",
+                "b/test/dent/0.png",
+                "b/ground_truth/dent/0_mask.png",
+            ],
+            {
+                "b/test/dent/0.png": (True, "dent", "test", "b/ground_truth/dent/0_mask.png"),
+                "b/test/good/0.png": (False, None, "test", None),
+                "b/train/good/0.png": (False, None, "train", None),
+            },
+        ),
+        (  # MVTec LOCO: a folder of masks for each image
+            ["train/good/0.png", "test/logical/0.png", "ground_truth/logical/0/000.png"],
+            {
+                "test/logical/0.png": (True, "logical", "test", "ground_truth/logical/0/000.png"),
+                "train/good/0.png": (False, None, "train", None),
+            },
+        ),
+        (  # VisA
+            ["Data/Images/Normal/0.JPG", "Data/Images/Anomaly/0.JPG", "Data/Masks/Anomaly/0.png"],
+            {
+                "Data/Images/Anomaly/0.JPG": (True, None, None, "Data/Masks/Anomaly/0.png"),
+                "Data/Images/Normal/0.JPG": (False, None, None, None),
+            },
+        ),
+        (  # BeanTech
+            ["train/ok/0.bmp", "test/ko/1.bmp", "test/ok/2.bmp", "ground_truth/ko/1.bmp"],
+            {
+                "test/ko/1.bmp": (True, None, "test", "ground_truth/ko/1.bmp"),
+                "test/ok/2.bmp": (False, None, "test", None),
+                "train/ok/0.bmp": (False, None, "train", None),
+            },
+        ),
+        (["good/a.png", "bad/b.png"], {"bad/b.png": (True,), "good/a.png": (False,)}),
+        (["OK/a.png", "Not OK/b.png"], {"Not OK/b.png": (True,), "OK/a.png": (False,)}),
+        (["pass/a.png", "fail/b.png"], {"fail/b.png": (True,), "pass/a.png": (False,)}),
+        (["bad/scratch/b.png"], {"bad/scratch/b.png": (True, "scratch")}),
+        (["lot-1/a.png"], {"lot-1/a.png": (None,)}),
+        (["10_GT.png", "10.png"], {"10.png": (None, None, None, None)}),
+    ],
+)
+def test_layouts_of_folders(
+    tmp_path: Path, png: bytes, files: list[str], expected: dict[str, tuple[object, ...]]
+) -> None:
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(png)
+    reader = SourceReader(buckets={"parts": tmp_path})
+    for source, base in ((str(tmp_path), f"{tmp_path}/"), ("s3://parts/", "s3://parts/")):
+        found = {
+            item.written_ref: (
+                item.is_anomalous,
+                item.attributes.get("anomaly-type"),
+                item.attributes.get("split"),
+                item.mask_ref and item.mask_ref.removeprefix(base),
+            )
+            for item in good(list(read_manifest(source, reader)))
+        }
+        assert {name: place[: len(expected[name])] for name, place in found.items()} == expected
+
+
+def test_names_for_labels_can_be_given(tmp_path: Path, png: bytes) -> None:
+    for name in ("gut/a.png", "Kratzer/b.png", "good/c.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(png)
+    profile = replace(INSPECTION, names=LabelNames.of(("gut",), ("kratzer", "good")))
+    records = good(list(read_manifest(str(tmp_path), SourceReader(), profile=profile)))
+    labels = {record.written_ref: record.is_anomalous for record in records}
+    assert labels == {"Kratzer/b.png": True, "good/c.png": True, "gut/a.png": False}
+
+
+@pytest.mark.parametrize("in_bucket", [False, True])
+def test_files_that_are_not_parts_are_counted(tmp_path: Path, png: bytes, in_bucket: bool) -> None:
+    names = ["lot/part.png", "lot/part.png.part", "lot/part.png.tmp", "lot/@eaDir/part.png"]
+    names += ["lot/__MACOSX/._part.png", "lot/.part.png.swp", "lot/~$part.png", "lot/part.png~"]
+    names += ["lot/ground_truth/dent/0_mask.png", "lot/notes.txt"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"text" if name.endswith("txt") else png)
+    reader, skipped = SourceReader(buckets={"parts": tmp_path}), Skipped()
+    source = "s3://parts/lot/" if in_bucket else str(tmp_path / "lot")
+    (record,) = good(list(read_manifest(source, reader, skipped=skipped)))
+    assert record.written_ref == "part.png"
+    assert skipped.reasons.total() == len(names) - 1
+    assert str(skipped).startswith("9 files were skipped: ")
+    assert {"masks", "other files", "system files"} <= set(skipped.reasons)
 
 
 def test_csv_without_rows(tmp_path: Path) -> None:

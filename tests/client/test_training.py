@@ -25,9 +25,11 @@ from lfv.client.errors import (
 )
 from lfv.client.manifests import read_manifest
 from lfv.client.sources import SourceReader
-from lfv.client.staging import StagedDataset, Staging, stage_dataset
+from lfv.client.staging import StagedDataset, Staging, stage_dataset, stage_training
 from lfv.client.training import TrainedModel, train_model
 from lfv.formats.errors import SourceForbidden, SourceUnavailable
+from lfv.formats.labels import LabelNames
+from lfv.formats.layout import why_no_part
 from lfv.formats.manifest.records import ManifestItem
 from tests.support.fake_model import FakeClock
 
@@ -205,6 +207,109 @@ def test_every_row_that_cannot_be_trained_on_is_named(lot: Path, reader: SourceR
         f"8 lines of {source} cannot be trained on: line 2: 1.png is labelled"
     )
     assert message.endswith("and 3 more")
+
+
+def folders(root: Path, counts: dict[str, int]) -> str:
+    """Class folders with so many images each, all different."""
+    number = 0
+    for name, count in counts.items():
+        (root / name).mkdir(parents=True)
+        for _ in range(count):
+            (root / name / f"{number}.png").write_bytes(image(number))
+            number += 1
+    return str(root)
+
+
+def test_a_split_into_folders_is_kept(tmp_path: Path, reader: SourceReader) -> None:
+    counts = {"train/good": 3, "train/bad": 2, "test/good": 4, "test/bad": 1}
+    source = folders(tmp_path / "set", counts)
+    train, test = stage_training(source, reader, STAGING)
+    assert (train.normal, train.anomalous) == (3, 2)
+    assert test is not None
+    assert (test.normal, test.anomalous) == (4, 1)
+    everything, none = stage_training(f"{source}/train", reader, STAGING)
+    assert (everything.normal, everything.anomalous, none) == (3, 2, None)
+    assert stage_dataset(source, reader, STAGING) == test
+
+
+@pytest.mark.parametrize(
+    ("splits", "trained", "tested"),
+    [
+        (["train", "test"], 1, 1),
+        (["train", "val"], 1, 1),
+        (["Training", "validation", "testing"], 2, 1),
+        (["train", "train"], 2, 0),
+        (["first", "second"], 2, 0),
+    ],
+)
+@pytest.mark.parametrize("column", ["split", "Subset", "usage"])
+def test_a_split_in_a_column_is_kept(
+    lot: Path, reader: SourceReader, column: str, splits: list[str], trained: int, tested: int
+) -> None:
+    rows = [row(f"{number}.png", **{column: split}) for number, split in enumerate(splits)]
+    train, test = stage_training(write(lot, *rows), reader, STAGING)
+    assert (train.images, test.images if test else 0) == (trained, tested)
+
+
+def test_test_images_alone_are_not_trained_on(tmp_path: Path, reader: SourceReader) -> None:
+    source = folders(tmp_path / "set", {"test/good": 2, "test/bad": 2})
+    with pytest.raises(TrainingDataInvalid, match="--test"):
+        stage_training(source, reader, STAGING)
+
+
+def test_masks_beside_a_test_folder_are_used(tmp_path: Path, reader: SourceReader) -> None:
+    source = folders(tmp_path / "set", {"test/good": 2, "test/dent": 2})
+    (tmp_path / "set/ground_truth/dent").mkdir(parents=True)
+    for number in (2, 3):
+        mask_of = tmp_path / f"set/ground_truth/dent/{number}_mask.png"
+        Image.new("L", (64, 64), 255).save(mask_of)
+    staged, _ = stage_training(f"{source}/test", reader, STAGING)
+    assert (staged.normal, staged.anomalous, staged.masks) == (2, 2, 2)
+    assert staged.anomaly_types == ("dent",)
+
+
+def test_an_unknown_label_is_named_with_the_way_out(tmp_path: Path, reader: SourceReader) -> None:
+    source = folders(tmp_path / "set", {"gut": 1, "Kratzer 2": 1})
+    with pytest.raises(TrainingDataInvalid) as caught:
+        stage_training(source, reader, STAGING)
+    assert "'gut'" in str(caught.value)
+    assert "--normal 'Kratzer 2' or --anomaly 'Kratzer 2'" in str(caught.value)
+    names = LabelNames.of(("gut",), ("Kratzer 2",))
+    staged, _ = stage_training(source, reader, STAGING, names=names)
+    assert (staged.normal, staged.anomalous) == (1, 1)
+
+
+def test_skipped_files_are_told(tmp_path: Path, reader: SourceReader) -> None:
+    source = folders(tmp_path / "set", {"good": 2, "bad": 1})
+    (tmp_path / "set/good/7.png.part").write_bytes(image(7))
+    told: list[str] = []
+    staged, _ = stage_training(source, reader, STAGING, progress=told.append)
+    assert staged.skipped == "1 files were skipped: 1 unfinished or temporary files."
+    assert staged.skipped in told
+
+
+@pytest.mark.parametrize("marker", ["lot/", "lot/good/", "lot/good_$folder$"])
+def test_folder_keys_of_the_console_are_no_images(marker: str) -> None:
+    assert why_no_part(marker.removeprefix("lot/")) == "folder markers"
+
+
+@pytest.mark.parametrize(
+    ("project", "description"), [("two words", ""), ("p" * 256, ""), ("p", "ü"), ("p", "x" * 501)]
+)
+def test_names_that_the_api_refuses_are_refused_before_staging(
+    lot: Path, reader: SourceReader, bucket: Path, project: str, description: str
+) -> None:
+    before = sorted(bucket.rglob("*"))
+    with pytest.raises(TrainingDataInvalid, match="cannot be used"):
+        train_model(
+            None,
+            reader,
+            STAGING,
+            str(lot / "train.manifest"),
+            project,
+            description=description,
+        )
+    assert sorted(bucket.rglob("*")) == before
 
 
 def test_an_empty_manifest_trains_nothing(lot: Path, reader: SourceReader) -> None:

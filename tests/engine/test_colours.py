@@ -37,6 +37,17 @@ def test_the_background_has_its_colour_of_the_manifest_or_one_of_its_own(
     assert data.background_color == background
 
 
+def test_types_that_share_a_colour_in_their_masks_get_their_own(make_plates: Plates) -> None:
+    """As in public data sets, whose masks are white whatever the defect."""
+    images = [
+        replace(image, mask_colors={"#FFFFFF": ("dent", "scratch", "stain")[number % 3]})
+        for number, image in enumerate(make_plates(5, 6, masks=True))
+    ]
+    data, _ = read_training(images)
+    assert data.type_names == ("dent", "scratch", "stain")
+    assert len({color for _, color in data.anomaly_types} | {data.background_color}) == 4
+
+
 @dataclass(frozen=True)
 class Painted:
     """A model whose every answer is one pixel of its type."""

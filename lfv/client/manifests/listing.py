@@ -1,12 +1,13 @@
 """Folders and prefixes as manifests: which of their files are images to look at.
 
 A file counts when its name ends like an image's, also one that the service doesn't take (a TIFF
-then gets its own error instead of being passed over in silence), or, in a folder, when its first
-bytes are those of a PNG or JPEG. In a bucket looking inside costs a request for each object, so
-there a name without any ending counts, too. Hidden files and folders never count.
+then gets its own error instead of being passed over), or, in a folder, when its first bytes are
+those of a PNG or JPEG. In a bucket looking inside costs a request for each object, so there a name
+without any ending counts, too. What other programs leave behind and the masks of a data set are
+counted in `Skipped`.
 
-Files come in the order of their paths' bytes, which is also the order in which S3 lists keys.
-A file below a folder called `normal` or `anomaly` carries that label.
+Files come in the order of their paths' bytes, which is also the order in which S3 lists keys. What
+a path says of its file is read by `lfv.formats.layout`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from lfv.client.sources import SourceReader
 from lfv.client.stores import open_local, translate_os_error
 from lfv.formats.errors import SourceError
 from lfv.formats.image_headers import JPEG_SIGNATURE, PNG_SIGNATURE
-from lfv.formats.manifest.groundtruth import label_of
+from lfv.formats.labels import LabelNames
+from lfv.formats.layout import Layout, Place, Skipped, split_of, why_no_part
 from lfv.formats.manifest.records import BadLine, ManifestItem, printable
 from lfv.formats.refs import S3Ref
 
@@ -30,61 +32,109 @@ _NOT_UTF8 = "The file's name is not UTF-8."
 IMAGE_ENDINGS = frozenset((*_TAKEN, *_OTHERS, ".jxl"))
 
 
-def iter_folder(folder: Path) -> Iterator[ManifestItem | BadLine]:
-    """Every image below `folder`; symlinks to files are followed, those to folders are not."""
+def iter_folder(
+    folder: Path, names: LabelNames, skipped: Skipped
+) -> Iterator[ManifestItem | BadLine]:
+    """Every image below `folder`; symbolic links are followed, but never in a circle."""
+    implied = split_of({"split": folder.name})
+    layout = Layout(names, implied)
+    for path, error in _walk(folder, frozenset()):
+        relative = os.path.relpath(path, folder)
+        if error is None and why_no_part(relative) is None and _ends_like_image(relative):
+            layout.add(relative)
+    if implied is not None:  # the masks of a test folder stand beside it
+        _add_masks_beside(folder, layout)
     number = 0
-    for path, error in _walk(folder):
+    for path, error in _walk(folder, frozenset()):
+        relative = os.path.relpath(path, folder)
+        if error is None:
+            reason = why_no_part(relative)
+            if reason is None and not (_ends_like_image(relative) or _begins_like_image(path)):
+                reason = "other files"
+            elif reason is None and layout.is_mask(relative):
+                reason = "masks"
+            if reason is not None:
+                skipped.reasons[reason] += 1
+                continue
         number += 1
         if error is not None:
             yield BadLine(number, printable(path), error.code, str(error))
-            continue
-        relative = os.path.relpath(path, folder)
-        if not _is_unicode(path):
-            yield BadLine(
-                number,
-                printable(os.fsencode(relative)),
-                "not_utf8",
-                _NOT_UTF8,
-            )
-            continue
-        yield ManifestItem(number, path, relative, is_anomalous=label_from_path(relative))
+        elif not _is_unicode(path):
+            yield BadLine(number, printable(os.fsencode(relative)), "not_utf8", _NOT_UTF8)
+        else:
+            place = layout.place(relative)
+            mask = None if place.mask is None else os.path.join(folder, place.mask)  # noqa: PTH118
+            yield _item(number, path, relative, place, mask)
 
 
-def iter_prefix(prefix: S3Ref, reader: SourceReader) -> Iterator[ManifestItem | BadLine]:
+def iter_prefix(
+    prefix: S3Ref, reader: SourceReader, names: LabelNames, skipped: Skipped
+) -> Iterator[ManifestItem | BadLine]:
     """Every object below `prefix` that looks like an image. Raises SourceError."""
+    layout = Layout(names, split_of({"split": posixpath.basename(prefix.key.rstrip("/"))}))
+    for ref in reader.list(prefix):
+        relative = ref.key[len(prefix.key) :]
+        if why_no_part(relative) is None and _ends_like_image(relative):
+            layout.add(relative)
     number = 0
     for ref in reader.list(prefix):
         relative = ref.key[len(prefix.key) :]
-        if any(part.startswith(".") for part in relative.split("/")):
-            continue
-        ending = posixpath.splitext(relative)[1].lower()
-        if relative.endswith("/") or (ending and ending not in IMAGE_ENDINGS):
+        reason = why_no_part(relative)
+        if reason is None and posixpath.splitext(relative)[1] and not _ends_like_image(relative):
+            reason = "other files"
+        elif reason is None and layout.is_mask(relative):
+            reason = "masks"
+        if reason is not None:
+            skipped.reasons[reason] += 1
             continue
         number += 1
         if not _is_unicode(ref.key):
             yield BadLine(number, printable(relative), "not_utf8", _NOT_UTF8)
             continue
-        yield ManifestItem(number, str(ref), relative, is_anomalous=label_from_path(relative))
+        place = layout.place(relative)
+        mask = None if place.mask is None else str(S3Ref(prefix.bucket, prefix.key + place.mask))
+        yield _item(number, str(ref), relative, place, mask)
 
 
-def label_from_path(relative: str) -> bool | None:
-    """The label that the nearest folder called `normal` or `anomaly` gives."""
-    for part in reversed(Path(relative).parts[:-1]):
-        label = label_of(part)
-        if label is not None:
-            return label
-    return None
+def _item(number: int, ref: str, relative: str, place: Place, mask: str | None) -> ManifestItem:
+    return ManifestItem(
+        number,
+        ref,
+        relative,
+        is_anomalous=place.is_anomalous,
+        mask_ref=mask,
+        mask_colors=place.mask_colors if mask is not None else {},
+        attributes=place.attributes,
+        found_label=place.found,
+    )
 
 
-def _walk(folder: Path) -> Iterator[tuple[str, SourceError | None]]:
+def _add_masks_beside(folder: Path, layout: Layout) -> None:
+    """Masks of `<set>/test` in `<set>/ground_truth`, named by `..` from the folder."""
     try:
+        beside = sorted(entry.name for entry in os.scandir(folder.parent) if entry.is_dir())
+    except OSError:
+        return
+    for name in beside:
+        if name == folder.name or not layout.is_mask(f"{name}/x"):
+            continue
+        for path, error in _walk(folder.parent / name, frozenset()):
+            if error is None and _ends_like_image(path):
+                layout.add(os.path.relpath(path, folder.parent), os.path.relpath(path, folder))
+
+
+def _walk(
+    folder: Path, above: frozenset[tuple[int, int]]
+) -> Iterator[tuple[str, SourceError | None]]:
+    """Every file; `above` are the folders on the way, so that a link to one of them ends there."""
+    try:
+        facts = folder.stat()
+        here = (facts.st_dev, facts.st_ino)
+        if here in above:
+            return
         with os.scandir(folder) as entries:
             found = sorted(
-                (
-                    (entry.name + ("/" if entry.is_dir(follow_symlinks=False) else ""), entry.path)
-                    for entry in entries
-                    if not entry.name.startswith(".")
-                ),
+                ((entry.name + ("/" if entry.is_dir() else ""), entry.path) for entry in entries),
                 key=lambda pair: os.fsencode(pair[0]),
             )
     except OSError as error:
@@ -92,9 +142,15 @@ def _walk(folder: Path) -> Iterator[tuple[str, SourceError | None]]:
         return
     for name, path in found:
         if name.endswith("/"):
-            yield from _walk(Path(path))
-        elif os.path.splitext(name)[1].lower() in IMAGE_ENDINGS or _begins_like_image(path):  # noqa: PTH122
+            if name.startswith("."):
+                continue  # never looked into: such as .git with its thousands of files
+            yield from _walk(Path(path), above | {here})
+        else:
             yield path, None
+
+
+def _ends_like_image(name: str) -> bool:
+    return posixpath.splitext(name)[1].lower() in IMAGE_ENDINGS
 
 
 def _begins_like_image(path: str) -> bool:

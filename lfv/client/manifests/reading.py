@@ -6,6 +6,7 @@ import hashlib
 import os
 import posixpath
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 
 from lfv.client.manifests.listing import iter_folder, iter_prefix
@@ -19,6 +20,7 @@ from lfv.formats.errors import (
     SourceNotFound,
 )
 from lfv.formats.image_headers import JPEG_SIGNATURE, PNG_SIGNATURE
+from lfv.formats.layout import Skipped
 from lfv.formats.manifest import groundtruth, strict_json
 from lfv.formats.manifest.groundtruth import INSPECTION, Profile
 from lfv.formats.manifest.lines import MAX_LINE_BYTES, RawLine, iter_lines, whole
@@ -29,7 +31,7 @@ from lfv.formats.manifest.records import (
     ManifestKind,
     printable,
 )
-from lfv.formats.manifest.tabular import CsvHeader, text_item
+from lfv.formats.manifest.tabular import CsvColumns, csv_records, text_item
 from lfv.formats.refs import FileRef, Ref, S3Ref, parent_of, parse_ref
 
 _SUFFIXES = {
@@ -55,6 +57,7 @@ def read_manifest(
     strict: bool = False,
     kind: ManifestKind | None = None,
     profile: Profile = INSPECTION,
+    skipped: Skipped | None = None,
     max_line_bytes: int = MAX_LINE_BYTES,
 ) -> Iterator[Record]:
     """Every item and every bad line of `source`, in order, without holding more than one.
@@ -69,13 +72,14 @@ def read_manifest(
     """
     ref = parse_ref(source)
     found = kind or manifest_kind(source, reader)
+    skipped = skipped or Skipped()
     records: Iterator[Record]
     if found is ManifestKind.FOLDER:
-        records = iter_folder(_folder(ref))
+        records = iter_folder(_folder(ref), profile.names, skipped)
     elif found is ManifestKind.PREFIX:
         if not isinstance(ref, S3Ref):
             raise ManifestError(f"{source} is not an s3://bucket/prefix/.")
-        records = iter_prefix(ref, reader)
+        records = iter_prefix(ref, reader, profile.names, skipped)
     elif found is ManifestKind.IMAGE:
         full = str(ref) if isinstance(ref, S3Ref) else str(Path(ref.path).absolute())
         records = iter([ManifestItem(1, full, source)])
@@ -157,15 +161,19 @@ def _iter_file(
 ) -> Iterator[Record]:
     base = parent_of(ref)
     with reader.open(ref) as opened:
-        lines = iter_lines(opened.stream, max_line_bytes)
+        lines: Iterator[RawLine] = iter_lines(opened.stream, max_line_bytes)
         convert: Callable[[RawLine], ManifestItem]
         if kind is ManifestKind.CSV:
-            header = _read_header(lines)
-            if header is None:
+            lines = csv_records(lines)
+            first = next(lines, None)
+            if first is None:
                 return
+            columns = _columns(first, profile)
+            if not columns.has_header:
+                lines = chain([first], lines)
 
             def convert(line: RawLine) -> ManifestItem:
-                return header.item(line, base)
+                return columns.item(line, base)
         elif kind is ManifestKind.TEXT:
 
             def convert(line: RawLine) -> ManifestItem:
@@ -184,14 +192,11 @@ def _iter_file(
                 yield BadLine(line.number, printable(line.data[:4096]), error.code, str(error))
 
 
-def _read_header(lines: Iterator[RawLine]) -> CsvHeader | None:
-    line = next(lines, None)
-    if line is None:
-        return None
+def _columns(line: RawLine, profile: Profile) -> CsvColumns:
     if line.too_long:
         raise ManifestHeaderInvalid("The header of the CSV is too long.")
     try:
-        return CsvHeader(line)
+        return CsvColumns(line, profile.names)
     except LineError as error:
         raise ManifestHeaderInvalid(f"The header of the CSV is unusable: {error}") from None
 

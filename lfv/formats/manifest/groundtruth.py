@@ -18,6 +18,7 @@ from typing import Any
 
 from lfv.formats.answers import is_background
 from lfv.formats.errors import SourceError
+from lfv.formats.labels import USUAL, LabelNames
 from lfv.formats.manifest.records import LineError, ManifestItem, printable
 from lfv.formats.refs import Ref, resolve_ref
 
@@ -47,10 +48,12 @@ class Profile:
             be read. Otherwise its image is taken without them, and the attribute LABEL_PROBLEM
             says why.
         max_types: Anomaly types that one mask may have; None for any number.
+        names: Names for normal and anomalous beside the usual ones.
     """
 
     needs_sound_labels: bool
     max_types: int | None = None
+    names: LabelNames = USUAL
 
 
 TRAINING = Profile(needs_sound_labels=True, max_types=MAX_TYPES_PER_MASK)
@@ -94,7 +97,7 @@ def item_from_row(
     source_ref = resolved(row[SOURCE_REF], base)
     labels: dict[str, bool] = {}
     masks: dict[str, Mapping[str, Any]] = {}
-    classified = None
+    classified = found_label = None
     for name, metadata in row.items():
         if type(metadata) is not dict or not name.endswith(METADATA):
             continue
@@ -105,11 +108,14 @@ def item_from_row(
         if kind is None:  # often left out; the members tell
             kind = SEGMENTATION if "internal-color-map" in metadata else CLASSIFICATION
         if kind == CLASSIFICATION:
-            label = label_of(metadata.get("class-name"))
+            name_of_class = metadata.get("class-name")
+            label = label_of(name_of_class)
+            if label is None and isinstance(name_of_class, str):
+                label = profile.names.given(name_of_class)
             if label is not None:
                 labels[attribute] = label
-            elif classified is None and "class-name" in metadata:
-                classified = attribute
+            elif classified is None and isinstance(name_of_class, str):
+                classified, found_label = attribute, name_of_class
         elif kind == SEGMENTATION:
             masks[attribute] = metadata
     attributes = row.copy()
@@ -137,6 +143,7 @@ def item_from_row(
         mask_colors=mask_colors,
         attributes=attributes,
         label_attribute=next(iter(labels), classified),
+        found_label=None if labels else found_label,
     )
 
 

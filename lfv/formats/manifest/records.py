@@ -30,7 +30,8 @@ class ManifestItem:
     or an absolute path), `written_ref` is what the manifest says. `is_anomalous` is the label,
     None where there is none. `mask_colors` maps '#RRGGBB' to anomaly types as the line gives them;
     an entry for BACKGROUND may be there or not. `attributes` is everything else on the line, in
-    values that JSON can hold. `label_attribute` names the attribute that holds the label.
+    values that JSON can hold. `label_attribute` names the attribute that holds the label,
+    `found_label` is a class or folder that is not known as a label.
     """
 
     line_number: int
@@ -41,6 +42,7 @@ class ManifestItem:
     mask_colors: Mapping[str, str] = field(default_factory=dict)
     attributes: Mapping[str, Any] = field(default_factory=dict)
     label_attribute: str | None = None
+    found_label: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,18 @@
-"""CSV with a header, and plain lists of references.
-
-A line is a record: a quoted field may hold commas and doubled quotes but no line break, so that
-one missing quote costs one line and not the rest of the file.
-"""
+"""CSV, with a header or without, and plain lists of references."""
 
 from __future__ import annotations
 
 import csv
+import io
 import re
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 
 from lfv.formats.errors import ManifestHeaderInvalid
-from lfv.formats.manifest.groundtruth import label_of, resolved
-from lfv.formats.manifest.lines import RawLine
-from lfv.formats.manifest.records import LineError, ManifestItem, not_utf8, printable
+from lfv.formats.labels import USUAL, LabelNames, plain
+from lfv.formats.manifest.groundtruth import resolved
+from lfv.formats.manifest.lines import MAX_LINE_BYTES, RawLine
+from lfv.formats.manifest.records import LineError, ManifestItem, around, not_utf8, printable
 from lfv.formats.refs import Ref
 
 # Names are compared in lower case and without separators: "Source Ref", "source_ref" ...
@@ -22,49 +21,117 @@ SOURCE_COLUMNS = (
     "imageref",
     "imagepath",
     "imagefile",
+    "imagefilename",
+    "imagename",
     "imageuri",
     "imageurl",
+    "imagekey",
     "image",
+    "imgpath",
+    "imgfile",
+    "imgname",
+    "img",
     "source",
     "filepath",
     "filename",
     "file",
     "path",
     "s3uri",
+    "s3url",
+    "s3key",
     "uri",
     "url",
+    "address",
+    "location",
+    "picture",
+    "photo",
+    "bild",
+    "bildpfad",
+    "bilddatei",
+    "datei",
+    "dateiname",
+    "dateipfad",
+    "imageid",
+    "imgid",
 )
-LABEL_COLUMNS = ("anomalylabel", "label", "classname", "class", "expected")
-_SEPARATORS = re.compile(r"[\s_\-.]+")
-_DELIMITERS = (",", ";", "\t")
+LABEL_COLUMNS = (
+    "anomalylabel",
+    "label",
+    "classname",
+    "class",
+    "expected",
+    "anomalyclass",
+    "isanomalous",
+    "isanomaly",
+    "anomaly",
+    "target",
+    "truth",
+    "groundtruth",
+    "category",
+    "quality",
+    "judgement",
+    "verdict",
+    "result",
+    "status",
+    "klasse",
+    "bewertung",
+    "ergebnis",
+)
+MASK_COLUMNS = ("anomalymaskref", "maskref", "maskpath", "maskfile", "mask")
+_MASK_COLORS = {"#000000": "BACKGROUND", "#FFFFFF": "defect"}
+_DELIMITERS = (",", ";", "\t", "|")
 _MAX_COLUMNS = 1000
+_MAX_RECORD_LINES = 50
+_IMAGE_CELL = re.compile(r"(s3|file)://\S|.*\.(png|jpe?g|bmp|tiff?|webp)\s*\Z", re.IGNORECASE)
 
 
-class CsvHeader:
-    """What the columns of a CSV mean. Raises ManifestHeaderInvalid."""
+class CsvColumns:
+    """What the columns of a CSV mean, found in its first record.
 
-    def __init__(self, line: RawLine) -> None:
+    That record is the header, or, in a file without one (`has_header` is False), an image like all
+    others: one of its cells names an image file.
+
+    Raises:
+        ManifestHeaderInvalid: There is no column for the images.
+    """
+
+    def __init__(self, line: RawLine, names: LabelNames = USUAL) -> None:
         text = _text(line.data)
+        self._labels = names
         self.delimiter = max(_DELIMITERS, key=text.count)
         try:
-            self.names = [name.strip() for name in split(text, self.delimiter)]
+            cells = [cell.strip() for cell in split(text, self.delimiter)]
         except LineError as error:
             raise ManifestHeaderInvalid(f"The header of the CSV is unusable: {error}") from None
-        if len(self.names) > _MAX_COLUMNS:
+        if len(cells) > _MAX_COLUMNS:
             raise ManifestHeaderInvalid(f"The CSV has more than {_MAX_COLUMNS} columns.")
-        plain = [_SEPARATORS.sub("", name).casefold() for name in self.names]
-        twice = {name for name in self.names if name and self.names.count(name) > 1}
+        found = [plain(cell) for cell in cells]
+        self.source = _first_of(SOURCE_COLUMNS, found)
+        self.label = _first_of(LABEL_COLUMNS, found)
+        self.mask = _first_of(MASK_COLUMNS, found)
+        self.names = cells
+        self.has_header = self.source is not None
+        if not self.has_header:
+            self._read_without_header(cells, text)
+            return
+        twice = {name for name in cells if name and cells.count(name) > 1}
         if twice:
             raise ManifestHeaderInvalid(
                 f"The CSV names a column twice: {', '.join(sorted(twice))}."
             )
-        self.source = _first_of(SOURCE_COLUMNS, plain)
-        self.label = _first_of(LABEL_COLUMNS, plain)
-        if self.source is None:
+
+    def _read_without_header(self, cells: Sequence[str], text: str) -> None:
+        images = [at for at, cell in enumerate(cells) if _IMAGE_CELL.match(cell)]
+        if not images:
             raise ManifestHeaderInvalid(
                 "The first line of the CSV names no column for the images; name one source-ref "
                 f"(the line begins: {printable(text)[:80]})."
             )
+        self.source, self.mask = images[0], None
+        labels = [at for at, cell in enumerate(cells) if self._labels.of_cell(cell) is not None]
+        others = [at for at in range(len(cells)) if at != self.source]
+        self.label = labels[0] if labels else others[0] if len(others) == 1 else None
+        self.names = [f"column-{number}" for number in range(1, len(cells) + 1)]
 
     def item(self, line: RawLine, base: Ref) -> ManifestItem:
         """Raises LineError."""
@@ -73,24 +140,82 @@ class CsvHeader:
             del fields[len(self.names) :]  # spreadsheets add empty columns
         if len(fields) != len(self.names):
             raise LineError(
-                "csv_columns", f"The line has {len(fields)} fields, the header {len(self.names)}."
+                "csv_columns",
+                f"The line has {len(fields)} fields, the first line {len(self.names)}"
+                f"{around(line.data, len(line.data))}.",
             )
-        source, label_at = self.source, self.label
-        assert source is not None  # noqa: S101 - checked by __init__
+        source = self.source or 0
         written = fields[source].strip()
-        label = None if label_at is None else label_of(fields[label_at])
-        used = {source, label_at if label is not None else source}
+        label = None if self.label is None else self._labels.of_cell(fields[self.label])
+        used = {source, source if label is None or self.label is None else self.label}
+        mask = fields[self.mask].strip() if self.mask is not None else ""
+        if mask and self.mask is not None:
+            used.add(self.mask)
+        unknown = fields[self.label].strip() if self.label is not None and label is None else ""
         return ManifestItem(
             line_number=line.number,
             source_ref=resolved(written, base, self.names[source]),
             written_ref=written,
             is_anomalous=label,
+            mask_ref=resolved(mask, base, "mask") if mask else None,
+            mask_colors=_MASK_COLORS if mask else {},
             attributes={
                 name: value
                 for at, (name, value) in enumerate(zip(self.names, fields, strict=True))
                 if at not in used and name
             },
+            found_label=unknown or None,
         )
+
+
+def csv_records(lines: Iterator[RawLine]) -> Iterator[RawLine]:
+    """Lines, or several as one where a quoted cell goes on over a line break.
+
+    A quote that nothing closes within 50 lines costs its own line only.
+    """
+    waiting: deque[RawLine] = deque()
+    while True:
+        line = waiting.popleft() if waiting else next(lines, None)
+        if line is None:
+            return
+        taken = (
+            0
+            if line.too_long or line.data.count(b'"') % 2 == 0
+            else _lines_of(line, waiting, lines)
+        )
+        parts = [line.data, *(waiting.popleft().data for _ in range(taken))]
+        yield RawLine(line.number, b"\n".join(parts), line.too_long)
+
+
+def _lines_of(line: RawLine, waiting: deque[RawLine], lines: Iterator[RawLine]) -> int:
+    """How many of the lines that follow belong to one record with `line`; they are in `waiting`."""
+    joined = line.data
+    for count in range(1, _MAX_RECORD_LINES):
+        if len(waiting) < count:
+            following = next(lines, None)
+            if following is None:
+                return 0
+            waiting.append(following)
+        part = waiting[count - 1]
+        joined += b"\n" + part.data
+        if part.too_long or len(joined) > MAX_LINE_BYTES:
+            return 0
+        if joined.count(b'"') % 2 == 0:
+            return count if _is_record(joined) else 0
+    return 0
+
+
+def _is_record(data: bytes) -> bool:
+    """Whether the quotes of several lines together are those of one record."""
+    for delimiter in _DELIMITERS:
+        try:
+            text = io.StringIO(data.decode(), "")
+            records = list(csv.reader(text, delimiter=delimiter, strict=True))
+        except (csv.Error, UnicodeDecodeError):
+            continue
+        if len(records) == 1 and len(records[0]) > 1:
+            return True
+    return False
 
 
 def text_item(line: RawLine, base: Ref) -> ManifestItem:
@@ -106,7 +231,7 @@ def text_item(line: RawLine, base: Ref) -> ManifestItem:
 def split(text: str, delimiter: str) -> list[str]:
     """The fields of one record. Raises LineError."""
     try:
-        return next(csv.reader([text], delimiter=delimiter, strict=True))
+        return next(csv.reader(io.StringIO(text, ""), delimiter=delimiter, strict=True))
     except csv.Error as error:
         if "field larger" in str(error):
             raise LineError("csv_field_too_long", "A field of the line is too long.") from None

@@ -1,0 +1,64 @@
+"""Words that people use for normal and anomalous images, in folder names and tables."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_SEPARATORS = re.compile(r"[\W_]+")
+_NORMAL = frozenset(
+    {"normal", "good", "ok", "okay", "okfront", "pass", "passed", "nondefective", "defectfree"}
+    | {"nodefect", "nodefects", "nodefectimages", "nonanomalous"}
+)
+_ANOMALY = frozenset(
+    {"anomaly", "anomalous", "anomalies", "abnormal", "bad", "nok", "notok", "notgood", "ng", "ko"}
+    | {"fail", "failed", "failure", "defect", "defects", "defective", "defectimages", "deffront"}
+    | {"reject", "rejected", "faulty"}
+)
+_CELLS = {"0": False, "1": True, "false": False, "true": True, "no": False, "yes": True}
+
+
+def plain(name: str) -> str:
+    """A name without case and separators: 'Not OK' and 'not_ok' are 'notok'."""
+    return _SEPARATORS.sub("", name).casefold()
+
+
+@dataclass(frozen=True)
+class LabelNames:
+    """Names beside the usual words; a name given here counts before them."""
+
+    normal: frozenset[str] = frozenset()
+    anomaly: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, normal: tuple[str, ...] = (), anomaly: tuple[str, ...] = ()) -> LabelNames:
+        """Raises ValueError for a name that is to be both."""
+        names = cls(frozenset(map(plain, normal)), frozenset(map(plain, anomaly)))
+        if both := names.normal & names.anomaly:
+            raise ValueError(f"{', '.join(sorted(both))} cannot be normal and anomalous")
+        return names
+
+    def given(self, name: str) -> bool | None:
+        """Whether a given name means an anomaly; None for any other."""
+        found = plain(name)
+        if found in self.normal:
+            return False
+        return True if found in self.anomaly else None
+
+    def of_folder(self, name: str) -> bool | None:
+        """Whether a folder's name means an anomaly; None for no label."""
+        given = self.given(name)
+        if given is not None:
+            return given
+        found = plain(name)
+        if found in _NORMAL:
+            return False
+        return True if found in _ANOMALY else None
+
+    def of_cell(self, text: str) -> bool | None:
+        """Whether the label column of a table means an anomaly; None for no label."""
+        found = self.of_folder(text)
+        return _CELLS.get(plain(text)) if found is None else found
+
+
+USUAL = LabelNames()

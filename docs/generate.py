@@ -185,10 +185,6 @@ _ERRORS = (
 )
 
 
-#: Classes with subclasses that are raised themselves.
-_RAISED_BASES = {"NothingInspected"}
-
-
 def error_classes() -> dict[str, type[Exception]]:
     """The classes that are raised, by their code or, where they have none, by their name."""
     from lfv.client import errors as _client  # noqa: F401  (defines subclasses)
@@ -202,8 +198,7 @@ def error_classes() -> dict[str, type[Exception]]:
         kind = waiting.pop()
         below = kind.__subclasses__()
         waiting += below
-        raised = not below or kind.__name__ in _RAISED_BASES
-        if raised and kind.__module__.endswith(".errors"):
+        if not below and kind.__module__.endswith(".errors"):
             found[getattr(kind, "code", kind.__name__)] = kind
     return found
 

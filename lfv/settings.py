@@ -6,11 +6,10 @@ environment variable ``LFV_<NAME>``, else from its default::
     settings = get_settings(database_url=option)     # None means: not given
     settings.store_url                               # 'sqlite:////home/me/.lfv/inspections.db'
 
-`get_settings` reads the environment anew at each call and caches nothing: settings are built once
-by an entry point (a command, a flow) and passed on from there.  The reference in
-``docs/settings.md`` is generated from the descriptions below.
+`get_settings` reads the environment at each call and caches nothing: an entry point (a command, a
+flow) builds the settings once and passes them on. ``docs/settings.md`` is made of the descriptions.
 
-    LfvSettingsError      a value is not usable; the message names the variable and the value
+    LfvSettingsError      a value is unusable; the message names the variable and the value
 """
 
 from __future__ import annotations
@@ -28,13 +27,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ENV_PREFIX = "LFV_"
 
-#: Read by others than `Settings`, so that they are not reported as misspelt.
+#: Read elsewhere than in `Settings`; not reported as misspelt.
 _FOREIGN_VARIABLES = frozenset({"LFV_TEST_DATABASE_URL", "LFV_TEST_POSTGRES_URL"})
 
-#: US dollars for one unit of capacity for one hour, by the kind of place a model is hosted in.
-#: Lookout for Vision began at 4 USD per inference unit and hour; a SageMaker unit is an instance,
-#: so its price depends on the type chosen (0.408 is ml.c5.2xlarge in us-east-1); what runs on your
-#: own machines costs nothing by the hour.
+#: US dollars per unit-hour, by kind of host. Lookout for Vision started at 4 USD per inference unit
+#: and hour. A SageMaker unit is an instance; 0.408 is ml.c5.2xlarge in us-east-1. Your own machines
+#: cost nothing by the hour.
 DEFAULT_PRICES: Mapping[str, float] = {
     "lookoutvision": 4.0,
     "embedded": 0.0,
@@ -42,9 +40,9 @@ DEFAULT_PRICES: Mapping[str, float] = {
     "edge": 0.0,
 }
 
-#: No log lines of the client on stderr, nor what its background threads say when the API has gone.
-#: No usage statistics: the client tells of them once on a terminal, and the server's first write of
-#: them sometimes fails on a new database and prints a traceback.
+#: Keeps the client's log lines off stderr, also those of its threads when the API is gone.
+#: Turns usage statistics off: the client announces them on a terminal, and on a new database the
+#: server's first write of them can fail with a traceback.
 _QUIET_PREFECT: Mapping[str, str] = {
     "DO_NOT_TRACK": "1",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
@@ -52,7 +50,7 @@ _QUIET_PREFECT: Mapping[str, str] = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
 }
 
-#: As Prefect sets them for a temporary server that it starts itself.
+#: What Prefect sets for a temporary server that it starts itself.
 _TEMPORARY_SERVER: Mapping[str, str] = {
     "PREFECT_UI_ENABLED": "0",
     "PREFECT__SERVER_EPHEMERAL": "1",
@@ -69,7 +67,7 @@ class LfvSettingsError(ValueError):
 
 
 class Settings(BaseSettings):
-    """What an installation can be told.  Immutable; times are seconds, prices US dollars."""
+    """The settings of an installation. Immutable; times are seconds, prices US dollars."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
@@ -81,8 +79,8 @@ class Settings(BaseSettings):
 
     home: Path = Field(
         default=Path("~/.lfv"),
-        description="Folder for everything that is kept: the SQLite database, the state of the "
-        "embedded service, its bucket folder, and the reports of the runs.",
+        description="Folder for all data: the SQLite database, the state and bucket of the "
+        "embedded service, and the reports of runs.",
     )
     database_url: str = Field(
         default="",
@@ -94,23 +92,23 @@ class Settings(BaseSettings):
 
     host: HostKind = Field(
         default="lookoutvision",
-        description="Kind of place where the models live: `lookoutvision` (the Lookout for Vision "
+        description="Kind of host of the models: `lookoutvision` (the Lookout for Vision "
         "API), `sagemaker` (endpoints of the successor algorithm) or `edge` (an edge agent).",
     )
     host_options: Annotated[dict[str, str], NoDecode] = Field(
         default_factory=dict,
-        description="What one kind of host alone understands: `NAME=VALUE`, several separated by "
+        description="Options of one kind of host: `NAME=VALUE`, separated by "
         "commas, such as `role_arn=ARN,instance_type=ml.m5.xlarge` for SageMaker.",
     )
     endpoint_url: str | None = Field(
         default=None,
-        description="Address of the host's API. Not set: for Lookout for Vision a service on this "
-        "machine, started when it is needed and ended with its last user; for SageMaker Amazon's.",
+        description="Address of the host's API. Not set: for Lookout for Vision, a service on this "
+        "machine that starts when needed and ends with its last user; for SageMaker, Amazon.",
     )
     region: str | None = Field(
         default=None,
-        description="AWS region of the API and of S3. Not set: what the AWS configuration says, "
-        "and `us-east-1` for a service on this machine.",
+        description="AWS region of the API and of S3. Not set: the AWS configuration's, or "
+        "`us-east-1` for a service on this machine.",
     )
     s3_endpoint_url: str | None = Field(
         default=None,
@@ -118,24 +116,24 @@ class Settings(BaseSettings):
     )
     buckets: Annotated[dict[str, Path], NoDecode] = Field(
         default_factory=dict,
-        description="Folders that stand in for S3 buckets: `NAME=FOLDER`, several separated by "
-        "commas. The bucket `lfv` of the embedded service is always there.",
+        description="Folders that stand in for S3 buckets: `NAME=FOLDER`, separated by commas. The "
+        "embedded service always has a bucket `lfv`.",
     )
     staging_uri: str | None = Field(
         default=None,
-        description="Where training images and manifests are put for a service at an endpoint, "
-        "as `s3://BUCKET/PREFIX`. Not set: the bucket `lfv` of the embedded service.",
+        description="Where training images and manifests are copied for a service at an endpoint: "
+        "`s3://BUCKET/PREFIX`. Not set: the bucket `lfv` of the embedded service.",
     )
 
     backbone: Path | None = Field(
         default=None,
-        description="ONNX file, image to feature maps, that the service on this machine tries in "
-        "every training beside its own features, and keeps in the model where it helps.",
+        description="ONNX file (image to feature maps) that the service on this machine tries in "
+        "every training, beside its own features, and keeps where it helps.",
     )
     detector: Path | None = Field(
         default=None,
-        description="ONNX file, image to anomaly score and map (an anomalib export), that the "
-        "service on this machine makes every model of: calibrated on the images, not trained.",
+        description="ONNX file (image to anomaly score and map, such as an anomalib export) that "
+        "the service on this machine calibrates on the images instead of training.",
     )
     graph_mib: int = Field(
         default=256,
@@ -145,25 +143,24 @@ class Settings(BaseSettings):
     )
     network: bool = Field(
         default=False,
-        description="Whether the service on this machine also trains a network of convolutions, "
-        "which needs PyTorch and minutes, and keeps it in the model where it helps.",
+        description="Whether the service on this machine also trains a convolutional network, "
+        "which needs PyTorch and takes minutes, and keeps it where it helps.",
     )
 
     price_per_unit_hour: Annotated[dict[str, Annotated[float, Field(ge=0)]], NoDecode] = Field(
         default_factory=dict,
-        description="US dollars for one unit hosted for one hour, by host kind: `KIND=PRICE`, "
-        "several separated by commas. Kinds that are not named keep their default "
+        description="US dollars per unit-hour, by kind of host: `KIND=PRICE`, separated by commas. "
+        "Other kinds keep their default "
         "(lookoutvision 4.0, sagemaker 0.408, edge 0, embedded 0).",
     )
 
     hosting_deadline_seconds: PositiveFloat = Field(
         default=1800.0,
-        description="How long a model may take to be hosted before the run gives up and stops it.",
+        description="How long a model may take to start; then the run fails and stops it.",
     )
     stopping_deadline_seconds: PositiveFloat = Field(
         default=900.0,
-        description="How long a run waits to see a model stopped before it leaves the rest to "
-        "the sweeper.",
+        description="How long a run waits until its model is stopped; then the sweeper takes over.",
     )
     training_deadline_seconds: PositiveFloat = Field(
         default=86400.0,
@@ -171,55 +168,55 @@ class Settings(BaseSettings):
     )
     service_start_seconds: PositiveFloat = Field(
         default=60.0,
-        description="How long the embedded service may take to answer for the first time.",
+        description="How long the embedded service may take to start.",
     )
     connect_timeout_seconds: PositiveFloat = Field(
         default=10.0,
-        description="Time limit for a connection to the API or to S3.",
+        description="Time limit for connecting to the API or S3.",
     )
     read_timeout_seconds: PositiveFloat = Field(
         default=60.0,
-        description="Time limit for one answer of the API or of S3.",
+        description="Time limit for one answer from the API or S3.",
     )
 
     lease_ttl_seconds: PositiveFloat = Field(
         default=180.0,
-        description="A run that has not been heard of for so long has lost its claim on the "
-        "model; when it was the last, the sweeper stops the model.",
+        description="How long a run's lease on the model lasts without a heartbeat. When the last "
+        "lease expires, the sweeper stops the model.",
     )
     lease_heartbeat_seconds: PositiveFloat = Field(
         default=20.0,
-        description="How often a run renews its claim. At most a third of `lease_ttl_seconds`.",
+        description="How often a run renews its lease. At most a third of `lease_ttl_seconds`.",
     )
 
     batch_size: PositiveInt = Field(
         default=200,
         le=10_000,
-        description="Images in one batch: asked in one task run, stored in one transaction.",
+        description="Images in one batch, which is one Prefect task run.",
     )
     batches_in_flight: PositiveInt = Field(
         default=2,
         le=64,
-        description="Batches worked on at the same time.",
+        description="Batches in progress at the same time.",
     )
     requests_per_unit: PositiveInt = Field(
         default=4,
         le=256,
-        description="Requests in flight for each inference unit, over all batches.",
+        description="Requests in flight for each inference unit, in all batches together.",
     )
     store_patience_seconds: PositiveFloat = Field(
         default=300.0,
-        description="How long a run waits for a database that is unavailable before it gives up.",
+        description="How long a run retries while the database is unavailable.",
     )
 
     report_limit: PositiveInt = Field(
         default=500,
         le=20_000,
-        description="Images shown in the HTML report of a run; the counts are always complete.",
+        description="Images shown in a run's HTML report. Counts are always complete.",
     )
     log_level: LogLevel = Field(
         default="WARNING",
-        description="Least severe messages that commands write to stderr.",
+        description="Lowest severity of log messages that commands write to stderr.",
     )
 
     @field_validator("home", "backbone", "detector", mode="after")
@@ -250,14 +247,14 @@ class Settings(BaseSettings):
         if info.field_name == "endpoint_url" and re.match(r"(unix|unix-abstract|tcp):.", value):
             return value  # of an edge agent
         if not re.match(r"https?://[^/]", value):
-            raise ValueError("an address begins with http:// or https://")
+            raise ValueError("it must begin with http:// or https://")
         return value.rstrip("/")
 
     @field_validator("staging_uri", mode="after")
     @classmethod
     def _s3_uri(cls, value: str | None) -> str | None:
         if value is not None and not (value.startswith("s3://") and urlsplit(value).netloc):
-            raise ValueError("a staging place is s3://BUCKET or s3://BUCKET/PREFIX")
+            raise ValueError("it must be s3://BUCKET or s3://BUCKET/PREFIX")
         return value
 
     @field_validator("database_url", mode="after")
@@ -265,7 +262,7 @@ class Settings(BaseSettings):
     def _known_database(cls, value: str) -> str:
         if value and not re.match(r"(sqlite|postgres|postgresql)(\+\w+)?://", value):
             # The value is not repeated: it may hold a password.
-            raise ValueError("a database is sqlite:///FILE or postgresql://USER@HOST/NAME")
+            raise ValueError("it must be sqlite:///FILE or postgresql://USER@HOST/NAME")
         return value
 
     @field_validator("log_level", mode="before")
@@ -277,17 +274,17 @@ class Settings(BaseSettings):
     def _heartbeat_fits_lease(self) -> Settings:
         if self.lease_heartbeat_seconds * 3 > self.lease_ttl_seconds:
             raise ValueError(
-                "lease_heartbeat_seconds may be a third of lease_ttl_seconds at most, "
-                "so that two lost heartbeats do not end a run"
+                "lease_heartbeat_seconds must be at most a third of lease_ttl_seconds, so that "
+                "two lost heartbeats do not end a run"
             )
         return self
 
     @_model_validator(mode="after")
     def _one_graph(self) -> Settings:
         if self.backbone is not None and self.detector is not None:
-            raise ValueError("a detector learns no more: give a backbone or a detector, not both")
+            raise ValueError("a detector is not trained: set a backbone or a detector, not both")
         if self.network and self.detector is not None:
-            raise ValueError("a detector learns no more: give a detector or train a network")
+            raise ValueError("a detector is not trained: set a detector or a network, not both")
         return self
 
     @property
@@ -331,7 +328,7 @@ class Settings(BaseSettings):
         return self.home / "runs"
 
     def run_folder(self, run_id: str) -> Path:
-        """Folder of one run's report and thumbnails; not created by this."""
+        """Folder of one run's report and thumbnails. Does not create it."""
         return self.runs_folder / run_id
 
     def report_path(self, run_id: str) -> Path:
@@ -339,15 +336,20 @@ class Settings(BaseSettings):
         return self.run_folder(run_id) / "report.html"
 
     def unit_hour_price(self, host_kind: str, *, embedded: bool = False) -> float:
-        """US dollars per unit and hour; 0 for a kind nobody named.  The embedded service speaks
-        the same API as Lookout for Vision but runs here: ask with `embedded` for it."""
+        """US dollars per unit-hour; 0 for an unknown kind.
+
+        Args:
+            host_kind: Kind of host.
+            embedded: The model is in the embedded service, whose kind is that of its API.
+        """
         return self.price_per_unit_hour.get("embedded" if embedded else host_kind, 0.0)
 
 
 def get_settings(**overrides: Any) -> Settings:
-    """Settings from the environment, with `overrides` on top; those that are None do not count.
+    """Return the settings from the environment and `overrides`, which win unless they are None.
 
-    Raises `LfvSettingsError` with a sentence that names each unusable value.
+    Raises:
+        LfvSettingsError: A value is unusable; one sentence for each.
     """
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
@@ -357,29 +359,32 @@ def get_settings(**overrides: Any) -> Settings:
 
 
 def unknown_variables() -> list[str]:
-    """Names of set environment variables that look like settings and are none: typing errors."""
+    """Return the names of environment variables that look like settings but are not: typos."""
     known = {ENV_PREFIX + name.upper() for name in Settings.model_fields} | _FOREIGN_VARIABLES
     names = (name.upper() for name in os.environ)
     return sorted(name for name in names if name.startswith(ENV_PREFIX) and name not in known)
 
 
 def child_environment(settings: Settings | None = None, **extra: str) -> dict[str, str]:
-    """Environment for a process started by us: ours, then what `settings` was told beyond its
-    defaults (so that command line options reach the child), then `extra`."""
+    """Return the environment for a child process.
+
+    It is ours, with the values of `settings` that were set (so that command line options reach the
+    child) and `extra` on top.
+    """
     environment = dict(os.environ)
     if settings is not None:
-        _tell(environment, settings)
+        _put(environment, settings)
     environment.update(extra)
     return environment
 
 
 def use_in_process(settings: Settings) -> None:
     """Put `settings` into the environment of this process, for flow runs in it and its children."""
-    _tell(os.environ, settings)
+    _put(os.environ, settings)
 
 
-def _tell(environment: MutableMapping[str, str], settings: Settings) -> None:
-    """Set the variables that `settings` differ from the defaults in; remove those of no value."""
+def _put(environment: MutableMapping[str, str], settings: Settings) -> None:
+    """Set the variables of the `settings` that were set; remove those whose value is None."""
     for name in sorted(settings.model_fields_set):
         value = getattr(settings, name)
         if isinstance(value, dict):
@@ -399,27 +404,29 @@ def keep_local_traffic_off_proxies() -> None:
 
 
 def use_prefect_api(url: str) -> None:
-    """Have this process and those it starts use the Prefect API at `url`."""
+    """Make this process and its children use the Prefect API at `url`."""
     os.environ["PREFECT_API_URL"] = url
 
 
 def temporary_prefect_environment() -> dict[str, str]:
-    """Environment for a Prefect server that lives for one command: no page, and of its background
-    services those only that a flow needs."""
+    """Return the environment for a Prefect server that lives for one command.
+
+    It has no pages, and only the background services that a flow needs.
+    """
     return {**os.environ, **_TEMPORARY_SERVER}
 
 
 def quieten_prefect() -> None:
-    """Keep Prefect's own talk off a terminal that shows a command; what the user set stays.
+    """Keep Prefect's own messages off the terminal; variables the user set stay.
 
-    To be called before Prefect is imported.  Runs and logs still reach the Prefect API.
+    Call it before Prefect is imported. Runs and logs still reach the Prefect API.
     """
     for name, value in _QUIET_PREFECT.items():
         os.environ.setdefault(name, value)
 
 
 def _pairs(value: object) -> object:
-    """``"a=1,b=2"`` or ``["a=1", "b=2"]`` as ``{"a": "1", "b": "2"}``; anything else as it is."""
+    """Turn ``"a=1,b=2"`` or ``["a=1", "b=2"]`` into a mapping; return other values as they are."""
     if isinstance(value, str):
         value = [part for part in value.split(",") if part.strip()]
     if not isinstance(value, list | tuple):
@@ -436,7 +443,7 @@ def _pairs(value: object) -> object:
 
 
 def _sentence(error: ValidationError, given: Mapping[str, object]) -> str:
-    """One sentence per unusable value, naming the variable or the argument it came from."""
+    """Return one sentence per unusable value, with the variable or argument it came from."""
     sentences = []
     for detail in error.errors(include_url=False, include_context=False):
         message = detail["msg"].removeprefix("Value error, ")

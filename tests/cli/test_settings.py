@@ -77,8 +77,8 @@ def test_named_prices_are_put_over_the_defaults() -> None:
     [
         ({"batch_size": "many"}, "setting batch_size = 'many': input should be a valid integer"),
         ({"batch_size": 0}, "greater than 0"),
-        ({"endpoint_url": "localhost:8080"}, "begins with http:// or https://"),
-        ({"database_url": "mysql://me:secret@host/db"}, "setting database_url: a database is"),
+        ({"endpoint_url": "localhost:8080"}, "must begin with http:// or https://"),
+        ({"database_url": "mysql://me:secret@host/db"}, "setting database_url: it must be"),
         ({"buckets": ["parts"]}, "'parts' is not NAME=VALUE"),
         ({"buckets": ["a=/x", "a=/y"]}, "'a' is given twice"),
         ({"price_per_unit_hour": "edge=-1"}, "greater than or equal to 0"),

@@ -336,12 +336,7 @@ class Settings(BaseSettings):
         return self.run_folder(run_id) / "report.html"
 
     def unit_hour_price(self, host_kind: str, *, embedded: bool = False) -> float:
-        """US dollars per unit-hour; 0 for an unknown kind.
-
-        Args:
-            host_kind: Kind of host.
-            embedded: The model is in the embedded service, whose kind is that of its API.
-        """
+        """US dollars per unit-hour; 0 for an unknown kind. `embedded`: in the embedded service."""
         return self.price_per_unit_hour.get("embedded" if embedded else host_kind, 0.0)
 
 
@@ -366,11 +361,7 @@ def unknown_variables() -> list[str]:
 
 
 def child_environment(settings: Settings | None = None, **extra: str) -> dict[str, str]:
-    """Return the environment for a child process.
-
-    It is ours, with the values of `settings` that were set (so that command line options reach the
-    child) and `extra` on top.
-    """
+    """Return our environment for a child, with what was set in `settings`, and `extra`, on top."""
     environment = dict(os.environ)
     if settings is not None:
         _put(environment, settings)
@@ -409,10 +400,7 @@ def use_prefect_api(url: str) -> None:
 
 
 def temporary_prefect_environment() -> dict[str, str]:
-    """Return the environment for a Prefect server that lives for one command.
-
-    It has no pages, and only the background services that a flow needs.
-    """
+    """Return the environment of a Prefect server for one command: only what a flow needs."""
     return {**os.environ, **_TEMPORARY_SERVER}
 
 

@@ -39,7 +39,7 @@ from lfv.run.errors import (
 )
 from lfv.run.estimate import expected_cost
 from lfv.run.hosting.hold import ModelHold
-from lfv.run.lookup import LAST, find_run
+from lfv.run.lookup import find_run
 from lfv.run.report import report_run
 from lfv.run.start import RunStarter, recorded_ending
 from lfv.run.summary import RunSummary
@@ -141,7 +141,7 @@ def inspect_images(
     persist_result=False,
 )
 def resume_inspection(
-    run: str = LAST,
+    run: str,
     max_cost: Annotated[float | None, Field(gt=0)] = None,
     max_hosted_minutes: Annotated[float | None, Field(gt=0)] = None,
 ) -> RunSummary:
@@ -188,7 +188,8 @@ def _report_early_end(run: ActiveRun) -> RunSummary | None:
     No task: a flow run that is being cancelled starts none.  Nothing here hides the error.
     """
     try:
-        reported = report_run(run.with_patience(0))
+        store = run.store.with_patience(0)
+        reported = report_run(run.run_id, store, run.reader, run.settings)
         publish(reported)
     except Exception as error:  # noqa: BLE001 - the run's own error is the one to raise
         get_run_logger().warning("run %s is not reported: %s", run.run_id, error)

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 def report(run: ActiveRun | RunContext) -> RunSummary:
     """Write the run's report, and publish its summary and result table."""
     with attached(run) as active:
-        reported = report_run(active)
+        reported = report_run(active.run_id, active.store, active.reader, active.settings)
     publish(reported)
     return reported.summary
 

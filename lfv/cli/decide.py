@@ -40,10 +40,12 @@ def decide(
     """Apply another policy to the stored answers of a run, without running detection.
 
     The new verdicts become the current ones; earlier verdicts and policies are kept. Lines that
-    could not be inspected do not change.
+    could not be inspected do not change. A report that is on this machine is written again.
     """
     from lfv.client.policy import Policy
+    from lfv.run.active import open_reader
     from lfv.run.decide import redecide
+    from lfv.run.report import report_run
 
     wanted = Policy.load(policy)
     settings = settings_from(database_url=database_url)
@@ -56,6 +58,10 @@ def decide(
             dry_run=dry_run,
             progress=activity.count,
         )
+        if outcome.decision is not None and settings.report_path(outcome.run_id).exists():
+            activity.tell("writing the report again")
+            with open_reader(settings) as reader:
+                report_run(outcome.run_id, store, reader, settings)
     if as_json:
         output.show_json(asdict(outcome) | {"dry_run": dry_run})
         return

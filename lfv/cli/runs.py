@@ -16,7 +16,7 @@ from lfv.cli.common import find_run, local_time, opened_store, settings_from, sh
 from lfv.cli.options import DatabaseUrlOption, JsonOption, RunArgument, ShownVerdict, examples
 
 if TYPE_CHECKING:
-    from lfv_store import HostingCost, Run, RunCounts, Store
+    from lfv_store import Decision, HostingCost, Run, RunCounts, Store
 
 
 def register(app: typer.Typer) -> None:
@@ -105,7 +105,7 @@ def show(
         }
         output.show_json(shown)
         return
-    output.show(output.facts(_facts(found, counts, cost, len(decisions), report)))
+    output.show(output.facts(_facts(found, counts, cost, decisions, report)))
     if errors:
         _show_rows(("line", "error", "image", "why"), map(_error_facts, errors))
     if counts.errors > len(errors):
@@ -133,9 +133,10 @@ def _with_verdict(
 
 
 def _facts(
-    run: Run, counts: RunCounts, cost: HostingCost, decisions: int, report: Path
+    run: Run, counts: RunCounts, cost: HostingCost, decisions: Sequence[Decision], report: Path
 ) -> dict[str, Any]:
     took = (run.finished_at - run.started_at).total_seconds() if run.finished_at else None
+    current = next(decision for decision in decisions if decision.current)
     idle = f", {cost.idle_seconds:.1f} s of it idle" if cost.paid_seconds else ""
     return {
         "run": run.run_id,
@@ -150,8 +151,10 @@ def _facts(
         "not inspected": counts.errors,
         "still to do": counts.pending or None,
         "reused answers": counts.reused or None,
-        "policy": run.policy.get("name") or run.policy_sha256[:12],
-        "decisions": f"{decisions}; the last one counts" if decisions > 1 else None,
+        "policy": current.policy.get("name") or current.policy_sha256[:12],
+        "decisions": f"{len(decisions)}; number {current.number} counts, by {current.decided_by}"
+        if len(decisions) > 1
+        else None,
         "triggered by": run.triggered_by,
         "flow run": run.flow_run_id,
         "started": local_time(run.started_at),

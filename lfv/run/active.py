@@ -46,11 +46,6 @@ class ActiveRun:
     def settings(self) -> Settings:
         return self.context.settings
 
-    def with_patience(self, seconds: float) -> ActiveRun:
-        """The same run, whose store waits `seconds` for an unavailable database."""
-        store = self.store.with_patience(seconds)
-        return ActiveRun(self.context, store, self.reader, self.host, self.control)
-
     def __reduce__(self) -> tuple[object, tuple[RunContext]]:
         return _same, (self.context,)
 

@@ -65,6 +65,11 @@ def redecide(
     )
 
 
+def current_decision(store: Store, run_id: str) -> Decision:
+    """The decision whose policy gave the run's present verdicts."""
+    return next(one for one in store.verdicts.decisions(run_id) if one.current)
+
+
 def _verdicts(
     store: Store,
     run_id: str,

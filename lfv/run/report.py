@@ -30,9 +30,10 @@ from lfv.report import (
     RunReport,
     write_run_report,
 )
-from lfv.run.active import ActiveRun
+from lfv.run.decide import current_decision
 from lfv.run.evaluate import evaluate_run
 from lfv.run.summary import RunSummary
+from lfv.settings import Settings
 from lfv_store import Run, Store, StoredDetection
 
 logger = logging.getLogger(__name__)
@@ -68,28 +69,30 @@ class _Findings:
     false_alarms: int = 0
 
 
-def report_run(run: ActiveRun) -> ReportedRun:
-    """Write the report; a report that cannot be written does not change the run's outcome."""
-    store = run.store
-    stored = store.runs.get(run.run_id)
+def report_run(run_id: str, store: Store, reader: SourceReader, settings: Settings) -> ReportedRun:
+    """Write the report of a run as its verdicts stand now, over an earlier one.
+
+    A report that cannot be written does not change the run's outcome.
+    """
+    stored = store.runs.get(run_id)
     summary = RunSummary(
-        run_id=run.run_id,
+        run_id=run_id,
         status=stored.status,
         message=stored.message,
         project=stored.project_name,
         model_version=stored.model_version,
-        counts=store.inspections.counts(run.run_id),
-        evaluation=evaluate_run(stored, store, run.reader),
+        counts=store.inspections.counts(run_id),
+        evaluation=evaluate_run(stored, store, reader),
     )
-    found = _findings(run)
-    report = _report(run, stored, summary, found)
-    folder = run.settings.run_folder(run.run_id)
+    found = _findings(run_id, store, reader, settings.report_limit)
+    report = _report(stored, store, settings, summary, found)
+    folder = settings.run_folder(run_id)
     try:
         summary = replace(summary, report=write_run_report(report, folder))
         if summary.evaluation is not None:
             _write_evaluation(folder / EVALUATION_FILE, summary.evaluation, stored, store)
     except OSError as error:
-        logger.warning("the report of run %s could not be written: %s", run.run_id, error)
+        logger.warning("the report of run %s could not be written: %s", run_id, error)
     rows = [_row(image) for name in _GROUPS for image in found.groups[name]]
     return ReportedRun(summary, rows[:TABLE_ROWS])
 
@@ -102,13 +105,12 @@ def _write_evaluation(file: Path, evaluation: Evaluation, run: Run, store: Store
     file.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
-def _findings(run: ActiveRun) -> _Findings:
+def _findings(run_id: str, store: Store, reader: SourceReader, limit: int) -> _Findings:
     """Read every line of the run once."""
-    store = run.store
     found = _Findings()
-    answers = store.verdicts.candidates(run.run_id)
+    answers = store.verdicts.candidates(run_id)
     answer = next(answers, None)
-    for row in store.results.rows(run.run_id):
+    for row in store.results.rows(run_id):
         while answer is not None and answer.line_number < row["line_number"]:
             answer = next(answers, None)
         mine = answer if answer and answer.line_number == row["line_number"] else None
@@ -125,8 +127,8 @@ def _findings(run: ActiveRun) -> _Findings:
             for one in result.defects:
                 found.types[one.name] += 1
                 found.colors.setdefault(one.name, one.color)
-        if len(found.groups[group]) < run.settings.report_limit:
-            found.groups[group].append(_image(row, mine, result, store, run.reader))
+        if len(found.groups[group]) < limit:
+            found.groups[group].append(_image(row, mine, result, store, reader))
     return found
 
 
@@ -164,15 +166,17 @@ def _image(
     )
 
 
-def _report(run: ActiveRun, stored: Run, summary: RunSummary, found: _Findings) -> RunReport:
+def _report(
+    stored: Run, store: Store, settings: Settings, summary: RunSummary, found: _Findings
+) -> RunReport:
     counts, images = summary.counts, found.groups
-    head = run.store.audit.head()
-    place = "embedded service" if run.context.embedded else run.context.endpoint_url
+    head = store.audit.head()
+    decision = current_decision(store, stored.run_id)
     return RunReport(
         run_id=stored.run_id,
         project=stored.project_name,
         model_version=stored.model_version,
-        host=f"{stored.host} ({place})",
+        host=_host(stored, store),
         source=stored.source,
         status=stored.status,
         message=stored.message,
@@ -198,17 +202,29 @@ def _report(run: ActiveRun, stored: Run, summary: RunSummary, found: _Findings) 
         accepted=images["accept"],
         errors_by_code=found.errors_by_code,
         answers=found.answers,
-        limits=_limits(stored.policy),
+        limits=_limits(decision.policy),
         types=[
             ReportType(name, number, found.colors[name]) for name, number in found.types.items()
         ],
-        policy=stored.policy,
-        policy_sha256=stored.policy_sha256,
-        hosting=_hosting(run.run_id, run.store),
+        policy=decision.policy,
+        policy_sha256=decision.policy_sha256,
+        hosting=_hosting(stored.run_id, store),
         evaluation=_evaluation(summary.evaluation, found),
         audit=None if head is None else ReportAudit(head.seq, str(head)),
-        database_url=run.settings.shown_store_url,
+        database_url=settings.shown_store_url,
     )
+
+
+def _host(run: Run, store: Store) -> str:
+    """The kind of host, and where the last hosting of the run was; a run that reused all answers
+    had none."""
+    hostings = store.hostings.of_run(run.run_id)
+    if not hostings:
+        return run.host
+    spec = hostings[-1].host_spec
+    embedded = "embedded_home" in (spec.get("options") or {})
+    place = "embedded service" if embedded else spec.get("endpoint_url") or "Amazon"
+    return f"{run.host} ({place})"
 
 
 def _hosting(run_id: str, store: Store) -> ReportHosting | None:
@@ -237,20 +253,20 @@ def _limits(policy: Mapping[str, Any]) -> list[ReportLimit]:
         parsed = Policy.from_dict(policy)
     except LfvError:
         return []
-    limits = list(_limits_of(parsed.default, ""))
+    limits = list(_limits_of(parsed, parsed.default, ""))
     for name, rules in parsed.classes.items():
-        limits += _limits_of(rules, f"{name}: ")
+        limits += _limits_of(parsed, rules, f"{name}: ")
     return limits if len(limits) <= _MOST_LIMITS else []
 
 
-def _limits_of(rules: Rules, prefix: str) -> Iterator[ReportLimit]:
+def _limits_of(policy: Policy, rules: Rules, prefix: str) -> Iterator[ReportLimit]:
     if rules.classification is not None:
         limit = rules.classification.min_confidence
         yield ReportLimit(True, limit, f"{prefix}reject from {limit:g}")
     anomalous = rules.review.from_anomalous
     if anomalous is not None and anomalous > 0:
         yield ReportLimit(True, anomalous, f"{prefix}review from {anomalous:g}")
-    normal = rules.review.normal_below
+    normal = policy.normal_below(rules)
     if normal is not None:
         yield ReportLimit(False, normal, f"{prefix}review below {normal:g}")
 

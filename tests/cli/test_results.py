@@ -87,6 +87,29 @@ def test_a_file_that_cannot_be_written_is_one_sentence(lfv: Lfv, run: str, tmp_p
 # -- decide ---------------------------------------------------------------------------------------
 
 
+def test_show_and_report_follow_a_new_policy(
+    lfv: Lfv, run: str, policy: Path, settings: Settings
+) -> None:
+    report = settings.report_path(run)
+    report.parent.mkdir(parents=True)
+    report.write_text("an earlier report")
+    assert lfv("decide", run, "--policy", policy, "--by", "Ana Ruiz").status == 0
+    shown = lfv("show", run).out
+    assert "number 2 counts, by Ana Ruiz" in shown
+    (line,) = (line for line in shown.splitlines() if line.startswith("policy"))
+    assert line.split() == ["policy", "strict"]
+    written = report.read_text()
+    assert "an earlier report" not in written
+    assert run in written
+
+
+def test_a_report_that_is_not_on_this_machine_is_not_written(
+    lfv: Lfv, run: str, policy: Path, settings: Settings
+) -> None:
+    assert lfv("decide", run, "--policy", policy).status == 0
+    assert not settings.report_path(run).exists()
+
+
 def test_a_new_policy_gives_new_verdicts_beside_the_old_ones(
     lfv: Lfv, run: str, policy: Path
 ) -> None:

@@ -100,7 +100,7 @@ def test_a_run_is_named_by_its_prefect_flow_run_too(
     assert run.flow_run_id is not None
     summary = resume_inspection(run.flow_run_id)
     assert (summary.run_id, summary.status) == (run.run_id, "completed")
-    assert resume_inspection().run_id == run.run_id
+    assert resume_inspection("last").run_id == run.run_id
     with pytest.raises(RunNotFound):
         resume_inspection("00000000-0000-0000-0000-000000000000")
 

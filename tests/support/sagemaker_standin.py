@@ -167,13 +167,15 @@ class Handler(standin.Handler):
 
     def _operation(self, body: bytes) -> None:
         if match := INVOKE.search(self.path):
-            facts = {"sha256": hashlib.sha256(body).hexdigest()}
+            facts: dict[str, Any] = {"target": "InvokeEndpoint"}
+            facts["sha256"] = hashlib.sha256(body).hexdigest()
             facts["inference_id"] = self.headers.get("X-Amzn-SageMaker-Inference-Id", "")
             return self._perform("DetectAnomalies", lambda: self._invoke(match[1], body), facts)
         target = (self.headers.get("X-Amz-Target") or "").partition(".")[2]
         request = json.loads(body or b"{}")
         act = self._act(target, request)
-        return self._perform(OPERATIONS.get(target, target), act, {"request": request})
+        facts = {"request": request, "target": target}
+        return self._perform(OPERATIONS.get(target, target), act, facts)
 
     def _act(self, target: str, request: dict[str, Any]) -> Callable[[], dict[str, Any]]:
         own: Callable[[str, dict[str, Any]], dict[str, Any]] = getattr(

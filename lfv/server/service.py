@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import os
+import re
 import signal
 import socket
 import threading
@@ -40,6 +41,7 @@ from lfv.server.work import BackgroundWork
 _log = logging.getLogger(__name__)
 _GRACEFUL_SECONDS = 20
 _BACKLOG = 2048
+_PAGE_PATH = re.compile(r"(?:/[\w.~-]+)*?(/[a-z]+)")
 _END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -125,9 +127,9 @@ async def _serve_from(
 
 
 def _page_name(scope: Scope) -> str:
-    """The last part of a path outside the API, whose first part may be an endpoint URL's."""
-    path: str = scope["path"]
-    return "" if f"/{API_VERSION}/" in path else path[path.rfind("/") :]
+    """The last part of a path outside the API; before it may be the path of an endpoint URL."""
+    found = _PAGE_PATH.fullmatch(scope["path"])
+    return found[1] if found and f"/{API_VERSION}/" not in scope["path"] else ""
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from sqlalchemy import Column, Connection, MetaData, String, Table, insert, insp
 from lfv.server.errors import HomeError
 from lfv.server.state.tables import metadata
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision in ``migrations/versions``."""
 
 _RELEASE_0_1_0 = 3

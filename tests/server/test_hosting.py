@@ -119,6 +119,22 @@ def test_from_start_to_stop(client: Any, service: Service, name: str) -> None:
     model_in(client, name, "TRAINED")
 
 
+def test_training_remarks_outlive_starting_and_stopping(
+    client: Any, service: Service, name: str
+) -> None:
+    make_model(client, service, name)
+    host(client, name)
+
+    def message() -> str:
+        listed = client.list_models(ProjectName=name)["Models"]
+        return str(listed[0]["StatusMessage"])
+
+    assert message() == "The model is running. A warning."
+    client.stop_model(ProjectName=name, ModelVersion="1")
+    model_in(client, name, "TRAINED")
+    assert message() == "The model is trained and not running. A warning."
+
+
 def test_segmentation(client: Any, hosted: str) -> None:
     found = detect(client, hosted, png(bright=True))
     assert found["IsAnomalous"] is True

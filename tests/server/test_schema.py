@@ -69,6 +69,13 @@ def test_created_and_upgraded_schemas_are_equal(old: Path, tmp_path: Path) -> No
     assert columns(old) == columns(new)
 
 
+def test_remarks_of_a_training_get_their_column(old: Path) -> None:
+    Database(old).close()
+    with closing(sqlite3.connect(old)) as connection:
+        stored = connection.execute("SELECT message, training_remarks FROM models").fetchall()
+    assert stored == [("Training completed.", "It had few images.")]
+
+
 def test_head_is_the_newest_revision() -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
@@ -81,6 +88,7 @@ def test_state_of_release_0_1_0_is_served(upgraded: Service) -> None:
     model = client.describe_model(ProjectName="flange", ModelVersion="1")["ModelDescription"]
     assert (model["Status"], model["Description"]) == ("TRAINED", "first")
     assert model["Performance"]["Precision"] == 1
+    assert model["StatusMessage"] == "Training completed. It had few images."
     tags = client.list_tags_for_resource(ResourceArn=model["ModelArn"])["Tags"]
     assert tags == [{"Key": "line", "Value": "7"}]
     job = client.describe_model_packaging_job(ProjectName="flange", JobName="job")

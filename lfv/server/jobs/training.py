@@ -51,6 +51,7 @@ class _End:
     event: ModelEvent
     message: str
     evaluation: Evaluation | None = None
+    remarks: str = ""
 
 
 class Trainings:
@@ -169,8 +170,8 @@ class Trainings:
             notes.append(f"The evaluation files could not be written: {error}.")
         figures = (trained["f1"], trained["precision"], trained["recall"])
         evaluation = Evaluation(*figures, ended, *keys)
-        message = " ".join(["Training completed.", *filter(None, notes)])
-        return _End(ModelEvent.TRAINING_ENDED, message, evaluation)
+        remarks = " ".join(filter(None, notes))
+        return _End(ModelEvent.TRAINING_ENDED, "Training completed.", evaluation, remarks)
 
     def _fetch(self, model: Model, folder: Path, kind: str) -> Fetched:
         file = folder / f"{kind}.jsonl"
@@ -238,6 +239,7 @@ def _end(tx: Transaction, model_id: str, end: _End) -> None:
     model = models.move(tx, models.by_id(tx, model_id), end.event, end.message)
     if end.evaluation is not None:
         models.set_evaluation(tx, model, end.evaluation)
+    models.set_training_remarks(tx, model, end.remarks)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -155,6 +155,8 @@ def _metadata(call: Call, model: Model) -> Members:
     message = model.message
     if model.status == ModelStatus.TRAINING:
         message = call.work.training_progress(model.id) or message
+    elif model.training_remarks:
+        message = f"{message} {model.training_remarks}"
     figures = {"F1Score": model.f1, "Precision": model.precision, "Recall": model.recall}
     # An undefined figure is left out: 0 would say that the model is worth nothing.
     performance = {name: figure for name, figure in figures.items() if figure is not None}

@@ -44,6 +44,8 @@ class Model:
     max_units: int | None
     archive_sha256: str | None
     """Digest of the archive that it was imported from."""
+    training_remarks: str | None
+    """Sentences about the training's data and result, such as that it had few images."""
 
     @property
     def name(self) -> str:
@@ -198,6 +200,10 @@ def set_evaluation(tx: Transaction, model: Model, evaluation: Evaluation) -> Non
         evaluation_manifest_key=evaluation.manifest_key,
         evaluation_result_key=evaluation.result_key,
     )
+
+
+def set_training_remarks(tx: Transaction, model: Model, remarks: str) -> None:
+    _update(tx, model.id, training_remarks=remarks or None)
 
 
 def count_training_start(tx: Transaction, model_id: str) -> int:

@@ -105,6 +105,7 @@ models = Table(
     Column("min_units", Integer),
     Column("max_units", Integer),
     Column("archive_sha256", Text),
+    Column("training_remarks", Text),
     UniqueConstraint("project_id", "version"),
     sqlite_strict=True,
 )

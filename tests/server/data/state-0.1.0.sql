@@ -66,7 +66,7 @@ CREATE TABLE models (
         archive_sha256 TEXT,
         UNIQUE (project_id, version)
     ) STRICT;
-INSERT INTO "models" VALUES('mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm',2,1,'arn:aws:lookoutvision:us-east-1:000000000000:model/flange/1','first',NULL,1760000000.0,'TRAINED','The model is trained and not running.','parts','out/',0,0.5,1.0,NULL,1760000003.0,'out/manifest','out/result',NULL,NULL,'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa');
+INSERT INTO "models" VALUES('mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm',2,1,'arn:aws:lookoutvision:us-east-1:000000000000:model/flange/1','first',NULL,1760000000.0,'TRAINED','Training completed. It had few images.','parts','out/',0,0.5,1.0,NULL,1760000003.0,'out/manifest','out/result',NULL,NULL,'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa');
 CREATE TABLE packaging_jobs (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         project_id INTEGER NOT NULL REFERENCES projects ON DELETE CASCADE,

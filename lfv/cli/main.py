@@ -26,6 +26,7 @@ from lfv.cli import (
     inspect,
     models,
     overlay,
+    report,
     review,
     runs,
     serve,
@@ -95,7 +96,7 @@ def lfv(
 
 
 for _module in (
-    *(demo, train, inspect, runs, overlay, decide, review, export),
+    *(demo, train, inspect, runs, report, overlay, decide, review, export),
     *(models, serve, edge_agent, stop, sweep, audit, db, version),
 ):
     _module.register(app)

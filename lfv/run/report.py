@@ -34,7 +34,7 @@ from lfv.run.decide import current_decision
 from lfv.run.evaluate import evaluate_run
 from lfv.run.summary import RunSummary
 from lfv.settings import Settings
-from lfv_store import Run, Store, StoredDetection
+from lfv_store import Decision, Run, Store, StoredDetection
 
 logger = logging.getLogger(__name__)
 
@@ -149,7 +149,7 @@ def _image(
         line_number=row["line_number"],
         source_ref=row["source_ref"],
         verdict=row["verdict"],
-        reasons=[reason["text"] for reason in row["reasons"] or ()],
+        reasons=list(_reasons(row)),
         is_anomalous=row["is_anomalous"],
         confidence=row["confidence"],
         anomalies=[
@@ -164,6 +164,25 @@ def _image(
         read=(lambda: reader.read_bytes(row["source_ref"])) if result else None,
         mask_png=store.results.mask(answer.detection_id) if answer and answer.has_mask else None,
     )
+
+
+def _reasons(row: dict[str, Any]) -> Iterator[str]:
+    """Why the policy decided so, and what a reviewer made of it."""
+    for reason in row["reasons"] or ():
+        yield reason["text"]
+    if row["reviewed_verdict"] is not None:
+        comment = f": {row['review_comment']}" if row["review_comment"] else ""
+        yield f"Reviewed by {row['reviewer']}, {row['reviewed_verdict']}{comment}"
+
+
+def _decided(decision: Decision) -> dict[str, str]:
+    """Who applied the policy that the verdicts follow from, if that was after the run."""
+    if decision.number == 1:
+        return {}
+    return {
+        "Verdicts": f"decision {decision.number}, by {decision.decided_by}",
+        "Decided": f"{decision.decided_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
+    }
 
 
 def _report(
@@ -212,6 +231,7 @@ def _report(
         evaluation=_evaluation(summary.evaluation, found),
         audit=None if head is None else ReportAudit(head.seq, str(head)),
         database_url=settings.shown_store_url,
+        facts=_decided(decision),
     )
 
 

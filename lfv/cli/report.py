@@ -1,0 +1,58 @@
+"""`lfv report`: write the report of a run again, as its record is now."""
+
+from __future__ import annotations
+
+import typer
+
+from lfv.cli import output
+from lfv.cli.common import find_run, opened_store, settings_from
+from lfv.cli.errors import CommandError
+from lfv.cli.inspect import as_dict
+from lfv.cli.options import (
+    BucketOption,
+    DatabaseUrlOption,
+    JsonOption,
+    RegionOption,
+    RunArgument,
+    examples,
+)
+from lfv.cli.progress import Activity
+
+
+def register(app: typer.Typer) -> None:
+    app.command("report", epilog=examples("lfv report last", "lfv report 3f7c --json"))(report)
+
+
+def report(
+    run: RunArgument,
+    *,
+    region: RegionOption = None,
+    bucket: BucketOption = None,
+    database_url: DatabaseUrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the HTML report of a run again, and print its path.
+
+    The report then shows the record as it is now: the verdicts of the last decision, and the
+    pictures of the images that are still there.
+    """
+    from lfv.client.sources import SourceReader
+    from lfv.run.report import report_run
+
+    settings = settings_from(database_url=database_url, region=region, buckets=bucket)
+    with (
+        opened_store(settings) as store,
+        SourceReader(settings.bucket_folders, settings.s3_endpoint_url, settings.region) as reader,
+        Activity("report", quiet=as_json) as activity,
+    ):
+        activity.tell("writing")
+        summary = report_run(find_run(store, run).run_id, store, reader, settings).summary
+    if summary.report is None:
+        raise CommandError(
+            f"the report cannot be written to {settings.run_folder(summary.run_id)}; "
+            "make that folder writable"
+        )
+    if as_json:
+        output.show_json(as_dict(summary))
+    else:
+        output.show(str(summary.report))

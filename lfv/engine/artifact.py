@@ -161,3 +161,12 @@ def _arrays(body: bytes) -> Arrays:
     except Exception as error:  # zipfile and numpy raise anything over what they don't know
         raise ArtifactError(f"The model's weights cannot be read: {error}.") from error
     raise ArtifactError("The model's weights are too large to be ours.")
+
+
+def stored_range(description: Mapping[str, Any]) -> tuple[int, int] | None:
+    """A model's sample range; None where it has none, as in artifacts of earlier versions."""
+    found = description.get("sample_range")
+    if found is None:
+        return None
+    low, high = found
+    return int(low), int(high)

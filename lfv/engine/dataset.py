@@ -6,12 +6,12 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lfv.engine.decoding import MIN_SIDE, DecodedImage, decode, measure
+from lfv.engine.decoding import MIN_SIDE, DecodedImage, decode, measure, sample_range_of
 from lfv.engine.errors import ImageRejected, TrainingError
 from lfv.engine.metrics import Bools
 from lfv.engine.types import TrainingImage
@@ -38,6 +38,8 @@ _DISTINCT = tuple(
     for blue in (50, 200, 120, 20, 250)
 )
 """More than there can be types."""
+_RANGE_IMAGES = 200
+"""Images that the range of 16-bit samples is taken from."""
 _SAMPLES = 8
 """Points of a mask, along each side of a cell, that the shares of the classes are counted on."""
 
@@ -55,6 +57,8 @@ class Dataset:
     """Whether any image has any colour."""
     background_color: str = "#FFFFFF"
     """``'#RRGGBB'`` of what is no anomaly; no anomaly type has it."""
+    sample_range: tuple[int, int] | None = None
+    """Samples of 16-bit images that become black and white; None for images of 8 bits."""
 
     @property
     def truth(self) -> Bools:
@@ -87,6 +91,8 @@ def read_training(images: Sequence[TrainingImage]) -> tuple[Dataset, list[str]]:
             f"anomalous{told}."
         )
     width, height, warnings = _measure(images)
+    sample_range = _sample_range(images)
+    images = [replace(image, sample_range=sample_range) for image in images]
     types = _anomaly_types(images)
     color = _has_color(images)
     if 0 < anomalous < MIN_ANOMALOUS:
@@ -113,7 +119,7 @@ def read_training(images: Sequence[TrainingImage]) -> tuple[Dataset, list[str]]:
             "and its confidence is a rank among the normal images rather than a probability."
         )
     ground = _background_color(images, [color for _, color in types])
-    return Dataset(tuple(images), width, height, types, color, ground), warnings
+    return Dataset(tuple(images), width, height, types, color, ground, sample_range), warnings
 
 
 def _different(images: Sequence[TrainingImage], *, anomalous: bool) -> int:
@@ -170,7 +176,7 @@ def load(image: TrainingImage, size: tuple[int, int] | None = None) -> DecodedIm
         TrainingError: Naming it.
     """
     try:
-        return decode(_bytes(image), size)
+        return decode(_bytes(image), size, sample_range=image.sample_range)
     except ImageRejected as error:
         raise TrainingError(f"{image.source_ref}: {error}") from error
 
@@ -305,6 +311,14 @@ def _background_color(images: Sequence[TrainingImage], taken: Sequence[str]) -> 
     """That of the colour maps, or, where they name none, white, unless an anomaly type has it."""
     named = [color for image in images for color, name in _color_map(image) if is_background(name)]
     return next(c for c in [*named, "#FFFFFF", "#000000", *_GREYS] if c not in taken)
+
+
+def _sample_range(images: Sequence[TrainingImage]) -> tuple[int, int] | None:
+    step = max(1, len(images) // _RANGE_IMAGES)
+    try:
+        return sample_range_of(_bytes(image) for image in images[::step])
+    except ImageRejected as error:
+        raise TrainingError(f"An image cannot be read: {error}") from error
 
 
 def _has_color(images: Sequence[TrainingImage]) -> bool:

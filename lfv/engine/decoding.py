@@ -8,6 +8,7 @@ pixels, and so are the masks'.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,13 @@ from PIL import Image
 
 from lfv.engine.errors import ImageRejected
 from lfv.formats import errors
-from lfv.formats.images import DEFAULT_LIMITS, ImageHeader, ImageLimits, check_header
+from lfv.formats.images import (
+    DEFAULT_LIMITS,
+    ImageHeader,
+    ImageLimits,
+    check_header,
+    deep_samples,
+)
 from lfv.formats.images import decode as decode_pixels
 
 MIN_SIDE = DEFAULT_LIMITS.min_side
@@ -52,19 +59,25 @@ def decode(
     size: tuple[int, int] | None = None,
     *,
     expected: tuple[int, int] | None = None,
+    sample_range: tuple[int, int] | None = None,
 ) -> DecodedImage:
     """Decode ``body``, scaled to ``size`` (width, height) when given.
 
     A JPEG is decoded at a reduced scale where the target allows it, which costs a quarter of a
-    full decode for a four-fold reduction.  16-bit samples keep their upper eight bits,
-    transparency is laid over black, CMYK and palettes become RGB.
+    full decode for a four-fold reduction.  16-bit samples are scaled from
+    ``sample_range`` to 8 bits, or keep their upper eight bits without one; transparency is laid
+    over black; CMYK and palettes become RGB.
 
     :param expected: refuse images of another (width, height).
     :raises ImageRejected: naming what is wrong with the image.
     """
     try:
         header = check_header(body, _LIMITS, expected)
-        rgb = to_rgb(decode_pixels(header, size))
+        deep = deep_samples(header) if sample_range is not None else None
+        if deep is not None and sample_range is not None:
+            rgb = _scaled_to(deep, sample_range)
+        else:
+            rgb = to_rgb(decode_pixels(header, size))
     except errors.ImageError as error:
         raise _rejected(error) from error
     pixels = _scaled(rgb, size)
@@ -106,6 +119,39 @@ def measure(body: bytes) -> tuple[int, int, int]:
 
 
 _ENLARGE = Image.Resampling.BILINEAR
+_STEP = 2  # of the pixels that a range is taken from, each way
+_MARGIN = 0.25  # of the range, left at each end for defects that training has not seen
+_LEAST_RANGE = 64
+
+
+def sample_range_of(bodies: Iterable[bytes]) -> tuple[int, int] | None:
+    """The range that the 16-bit samples of images fill, with a margin; None for 8-bit images.
+
+    Cameras of 10 or 12 bits, and thermal ones, fill a small part of 16. The extreme thousandth at
+    each end, such as dead pixels, does not count.
+
+    Raises:
+        ImageRejected: For the first image that cannot be decoded.
+    """
+    lowest, highest = 65536.0, -1.0
+    for body in bodies:
+        try:
+            samples = deep_samples(check_header(body, _LIMITS))
+        except errors.ImageError as error:
+            raise _rejected(error) from error
+        if samples is not None:
+            low, high = np.percentile(samples[::_STEP, ::_STEP], (0.1, 99.9))
+            lowest, highest = min(lowest, float(low)), max(highest, float(high))
+    if highest < lowest:
+        return None
+    margin = max(_LEAST_RANGE, highest - lowest) * _MARGIN
+    return max(0, int(lowest - margin)), min(65535, int(np.ceil(highest + margin)))
+
+
+def _scaled_to(samples: NDArray[np.uint16], sample_range: tuple[int, int]) -> Image.Image:
+    low, high = sample_range
+    levels = (samples.astype(np.float32) - low) * (255.0 / max(1, high - low))
+    return Image.fromarray(levels.round().clip(0, 255).astype(np.uint8)).convert("RGB")
 
 
 def _shrinks(image: Image.Image, size: tuple[int, int]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +32,10 @@ def judge_test(
     types = tuple(name for name, _ in model.anomaly_types)
 
     def judge(image: TrainingImage) -> Evaluated:
+        seen = replace(image, sample_range=model.sample_range)
+
         def decode(size: tuple[int, int]) -> NDArray[np.uint8]:
-            return load(image, size).pixels
+            return load(seen, size).pixels
 
         judgement = judge_image(decode)
         labels = None

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfv.engine.alignment import Aligner
-from lfv.engine.artifact import Contents
+from lfv.engine.artifact import Contents, stored_range
 from lfv.engine.backbone import BACKBONE, Backbone, MapExtractor, Painter
 from lfv.engine.calibration import Calibration
 from lfv.engine.descriptors import describe
@@ -61,6 +61,10 @@ class TrainedModel(Protocol):
         """``'#RRGGBB'`` of what is no anomaly."""
 
     @property
+    def sample_range(self) -> tuple[int, int] | None:
+        """Samples of 16-bit images that become black and white; None for images of 8 bits."""
+
+    @property
     def threshold(self) -> float:
         """Probability from which an image is called anomalous."""
 
@@ -98,6 +102,8 @@ class Model:
     painter: Painter | None = None
     """The first pass of masks where it looks at the backbone's maps too."""
     network: Companion | None = None
+    sample_range: tuple[int, int] | None = None
+    """Samples of 16-bit images that become black and white; None for images of 8 bits."""
     """Trained with torch, where it helps."""
     regions: Regions | None = None
     """What is too small to be said; None says everything."""
@@ -183,6 +189,8 @@ class Model:
             "calibration": self.calibration.to_json(),
             "threshold": self.threshold,
         }
+        if self.sample_range is not None:
+            description["sample_range"] = list(self.sample_range)
         if self.regions is not None:
             description["regions"] = self.regions.to_json()
         if self.backbone is not None:
@@ -223,6 +231,7 @@ class Model:
             height=int(description["height"]),
             anomaly_types=types,
             background_color=str(description["background_color"]),
+            sample_range=stored_range(description),
             views=views,
             onnx_models={name: contents.onnx_models[name] for name in views},
             aligner=Aligner.from_arrays(arrays, "aligner") if aligned else None,

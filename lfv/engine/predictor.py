@@ -29,6 +29,7 @@ class Predictor:
         self._judge = model.open(threads=threads)
         self._threshold = model.threshold
         self._threads = threads
+        self._sample_range = model.sample_range
         self._pools = ThreadpoolController()
         self.width = model.width
         self.height = model.height
@@ -84,7 +85,10 @@ class Predictor:
         """
 
         def decode_at(size: tuple[int, int]) -> NDArray[np.uint8]:
-            return decode(body, size, expected=(self.width, self.height)).pixels
+            image = decode(
+                body, size, expected=(self.width, self.height), sample_range=self._sample_range
+            )
+            return image.pixels
 
         return self._predict(decode_at)
 

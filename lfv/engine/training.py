@@ -200,6 +200,7 @@ def _with_probabilities(
         height=data.height,
         anomaly_types=data.anomaly_types,
         background_color=data.background_color,
+        sample_range=data.sample_range,
         views=fitted.views,
         onnx_models=fitted.onnx_models,
         aligner=aligner if OVERVIEW in fitted.views else None,

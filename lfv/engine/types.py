@@ -24,6 +24,8 @@ class TrainingImage:
     """A PNG of any size and mode that paints anomalies in the colours of ``mask_colors``."""
     mask_colors: Mapping[str, str] = field(default_factory=dict)
     """``'#RRGGBB'`` to anomaly type, from the manifest's ``internal-color-map``."""
+    sample_range: tuple[int, int] | None = None
+    """Samples of 16 bits that become black and white; found in training."""
 
 
 @dataclass(frozen=True)

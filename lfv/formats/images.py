@@ -16,6 +16,8 @@ import zlib
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 import simplejpeg
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
@@ -174,6 +176,26 @@ def decode(header: ImageHeader, size: tuple[int, int] | None = None) -> Image.Im
         check_png_pixels(header.container)
         return _loaded(PngImageFile(io.BytesIO(header.container.data)), "PNG")
     return _decode_jpeg(header, size)
+
+
+def deep_samples(header: ImageHeader) -> npt.NDArray[np.uint16] | None:
+    """The samples of a 16-bit PNG: [height, width] for grey, [height, width, 3] for colour.
+
+    None for other images, and for those with transparency. Pillow keeps the upper eight bits of
+    colours only, so the lower ones are decoded by themselves. Raises like `decode`.
+    """
+    if header.format != "PNG" or header.bits != 16:
+        return None
+    upper = decode(header)
+    if upper.mode.startswith("I"):
+        return np.asarray(upper).astype(np.uint16)
+    lower = PngImageFile(io.BytesIO(header.container.data))
+    if upper.mode != "RGB" or "transparency" in upper.info:
+        return None
+    lower.tile = [tile._replace(args="RGB;16L") for tile in lower.tile]
+    low = np.asarray(_loaded(lower, "PNG"), dtype=np.uint16)
+    colour: npt.NDArray[np.uint16] = np.asarray(upper).astype(np.uint16) << np.uint16(8)
+    return colour | low
 
 
 def _decode_jpeg(header: ImageHeader, size: tuple[int, int] | None) -> Image.Image:

@@ -57,6 +57,7 @@ class Painted:
     anomaly_types: tuple[tuple[str, str], ...] = (("scratch", "#FFFFFF"),)
     background_color: str = "#000000"
     threshold: float = 0.5
+    sample_range: tuple[int, int] | None = None
 
     def open(self, *, threads: int = 1) -> Judge:  # noqa: ARG002 -- the protocol's
         def judge(decode: Decode) -> Judgement:

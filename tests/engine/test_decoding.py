@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from lfv.engine.decoding import decode, measure
+from lfv.engine.decoding import decode, measure, sample_range_of
 from lfv.engine.errors import ImageRejected
 
 
@@ -33,6 +35,39 @@ def test_modes_of_png(mode: str) -> None:
 def test_sixteen_bits_keep_their_upper_eight() -> None:
     samples = np.full((64, 80), 0x8040, dtype=np.uint16)
     assert (decode(encoded(Image.fromarray(samples))).pixels == 0x80).all()
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+def test_samples_are_scaled_by_the_range_that_training_saw(bits: int) -> None:
+    """A step of a twentieth of the range is seen, whatever the camera's bits."""
+    low, high = 2**bits // 4, 2**bits // 2
+    ramp = np.linspace(low, high, 80).round().astype(np.uint16)
+    body = encoded(Image.fromarray(np.tile(ramp, (64, 1))))
+    seen = sample_range_of([body])
+    assert seen is not None
+    assert seen[0] < low
+    assert seen[1] > high
+    pixels = decode(body, sample_range=seen).pixels[0, :, 0].astype(int)
+    assert pixels[-1] - pixels[0] > 120
+    assert (np.diff(pixels) >= 0).all()
+    assert sample_range_of([encoded(ORANGE)]) is None
+
+
+def test_sixteen_bits_of_colour() -> None:
+    """Pillow keeps the upper eight bits of colours only."""
+    samples = np.zeros((64, 80, 3), dtype=">u2")
+    samples[..., 0], samples[..., 1], samples[..., 2] = 1000, 1100, 1200
+    rows = b"".join(b"\0" + row.tobytes() for row in samples)
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + checksum
+
+    header = struct.pack(">IIBBBBB", 80, 64, 16, 2, 0, 0, 0)
+    body = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+    body += chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    pixels = decode(body, sample_range=(1000, 1255)).pixels
+    assert pixels[0, 0].tolist() == [0, 100, 200]
 
 
 def test_cmyk_jpeg() -> None:

@@ -292,3 +292,26 @@ def test_an_image_of_another_size_is_refused(by_labels: tuple[Path, TrainingOutc
     with pytest.raises(ImageRejected, match="trained on 96x80") as refused:
         Predictor.load(by_labels[0]).predict(buffer.getvalue())
     assert refused.value.reason == "dimensions"
+
+
+def test_a_faint_defect_is_found_in_twelve_bits_too(tmp_path: Path) -> None:
+    """Twelve bits in sixteen: the upper eight alone would hold sixteen levels."""
+
+    def plate(seed: int, bad: bool) -> TrainingImage:
+        random = np.random.default_rng(seed)
+        grey = 120 + random.normal(0, 2, (96, 96)) + random.uniform(-3, 3)
+        if bad:
+            left, top = random.integers(10, 60, 2)
+            grey[top : top + 20, left : left + 24] -= 12
+        path = tmp_path / f"{seed}.png"
+        Image.fromarray((grey * 16).round().astype(np.uint16)).save(path)
+        return TrainingImage(path.name, path, bad)
+
+    images = [plate(seed, bad=seed % 2 == 1) for seed in range(28)]
+    test = [plate(seed, bad=seed % 2 == 1) for seed in range(100, 116)]
+    outcome = train(images, test, tmp_path / "model")
+    assert outcome.recall == 1.0
+    assert (outcome.precision or 0) > 0.8
+    predictor = Predictor.load(tmp_path / "model")
+    said = [predictor.predict(image.path.read_bytes()).is_anomalous for image in test]
+    assert said == [one.is_anomalous for one in outcome.evaluated]

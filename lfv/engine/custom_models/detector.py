@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lfv.engine.artifact import Contents
+from lfv.engine.artifact import Contents, stored_range
 from lfv.engine.calibration import Calibration
 from lfv.engine.custom_models.runner import CustomView, Matrix, OnnxRunner
 from lfv.engine.learners import squash
@@ -57,6 +58,8 @@ class Detector:
     threshold: float
     level: float
     """Of the map, from which a pixel is called anomalous."""
+    sample_range: tuple[int, int] | None = None
+    """Samples of 16-bit images that become black and white; None for images of 8 bits."""
 
     def open(self, *, threads: int = 1) -> Judge:
         """A session, and what judges images with it."""
@@ -74,7 +77,7 @@ class Detector:
 
     def to_contents(self) -> Contents:
         """What the artifact stores."""
-        description = {
+        description: dict[str, Any] = {
             "width": self.width,
             "height": self.height,
             "anomaly_types": [list(pair) for pair in self.anomaly_types],
@@ -85,6 +88,8 @@ class Detector:
             "threshold": self.threshold,
             "level": self.level,
         }
+        if self.sample_range is not None:
+            description["sample_range"] = list(self.sample_range)
         return Contents(description, {}, {DETECTOR: self.onnx_model})
 
     @classmethod
@@ -109,6 +114,7 @@ class Detector:
             height=int(description["height"]),
             anomaly_types=types,
             background_color=str(description["background_color"]),
+            sample_range=stored_range(description),
             view=view,
             onnx_model=onnx_model,
             scale=Scale(float(centre), float(spread)),

@@ -190,6 +190,7 @@ def _calibrated(
         height=data.height,
         anomaly_types=data.anomaly_types,
         background_color=data.background_color,
+        sample_range=data.sample_range,
         view=accepted.view,
         onnx_model=accepted.body,
         scale=scale,

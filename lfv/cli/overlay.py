@@ -80,13 +80,13 @@ def overlay(
     The pictures are drawn from the stored answers and the images where they are now. An image that
     is gone, or was changed since, is named with the reason; exit status 3.
     """
-    from lfv.client.sources import SourceReader
+    from lfv.run.active import open_reader
     from lfv.run.overlay import draw_overlays, rows_to_draw
 
     settings = settings_from(database_url=database_url, region=region, buckets=bucket)
     with (
         opened_store(settings) as store,
-        SourceReader(settings.bucket_folders, settings.s3_endpoint_url, settings.region) as reader,
+        open_reader(settings) as reader,
         Activity("overlay", quiet=as_json) as activity,
     ):
         if target.isdecimal():

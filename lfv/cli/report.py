@@ -36,13 +36,13 @@ def report(
     The report then shows the record as it is now: the verdicts of the last decision, and the
     pictures of the images that are still there.
     """
-    from lfv.client.sources import SourceReader
+    from lfv.run.active import open_reader
     from lfv.run.report import report_run
 
     settings = settings_from(database_url=database_url, region=region, buckets=bucket)
     with (
         opened_store(settings) as store,
-        SourceReader(settings.bucket_folders, settings.s3_endpoint_url, settings.region) as reader,
+        open_reader(settings) as reader,
         Activity("report", quiet=as_json) as activity,
     ):
         activity.tell("writing")

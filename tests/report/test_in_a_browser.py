@@ -141,7 +141,8 @@ def test_images_are_enlarged_and_leafed_through_by_keyboard(seen: Visit) -> None
     seen.page.select_option("#group", "reject")
     seen.page.focus("#line-12 .picture")
     seen.page.keyboard.press("Enter")
-    assert "r12.jpg" in seen.page.inner_text("#zoom-name")
+    name = seen.page.inner_text("#zoom-name")
+    assert name.startswith("r12.jpg · rejected, anomaly 87.0 %, line 12 · scratch 0.31")
     box = seen.page.locator(".stage img").first.bounding_box()
     assert box is not None
     assert box["width"] > 600

@@ -75,13 +75,16 @@
     const visible = [...document.querySelectorAll(".card:not([hidden])")];
     return visible.filter((card) => card.querySelector("button.picture"));
   };
+  const textIn = (part) =>
+    (part.children.length ? [...part.children] : [part])
+      .map((one) => one.textContent.replace(/\s+/g, " ").trim()).join(", ");
   const show = (card) => {
     current = card;
     stage.replaceChildren(
       ...[...card.querySelectorAll(".picture img")].map((image) => image.cloneNode()));
     byId("zoom-name").textContent =
       [card.querySelector("h3"), card.querySelector(".top"), card.querySelector(".chips")]
-        .filter(Boolean).map((part) => part.textContent.replace(/\s+/g, " ").trim()).join(" · ");
+        .filter(Boolean).map(textIn).join(" · ");
     if (!zoom.open) zoom.showModal();
   };
   const step = (by) => {

@@ -96,6 +96,12 @@ def _graphs(graph: Any, depth: int) -> Iterator[tuple[Any, int]]:
                 waiting += [(one, level + 1) for one in (*inner, *attribute.graphs)]
 
 
+def tensors_of(graph: Any) -> Iterator[Any]:
+    """All tensors of a graph and of the graphs in it."""
+    for found, _ in _graphs(graph, 0):
+        yield from _tensors(found)
+
+
 def _tensors(graph: Any) -> Iterator[Any]:
     yield from graph.initializer
     for sparse in _sparse(graph):

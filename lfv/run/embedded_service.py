@@ -8,7 +8,6 @@ outlives no user, however that user ends, and two users share one service.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import http.client
 import json
 import os
@@ -22,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lfv.formats.onnx_files import onnx_digest
 from lfv.run.errors import ServiceNotStarted
 from lfv.settings import Settings, child_environment
 
@@ -258,9 +258,8 @@ def _check_graph(places: ServicePlaces, settings: Settings) -> None:
         )
     for role, path in _graphs(settings):
         try:
-            with path.open("rb") as file:
-                wanted = f"{role}-{hashlib.file_digest(file, 'sha256').hexdigest()}"
-        except OSError as error:
+            wanted = f"{role}-{onnx_digest(path)}"
+        except (OSError, ValueError) as error:
             raise ServiceNotStarted(f"the {role} {path} can't be used: {error}") from error
         if wanted not in _graphs_of_service(places):
             raise ServiceNotStarted(

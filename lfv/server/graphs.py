@@ -1,21 +1,20 @@
-"""The ONNX graph that an operator gives the service: looked at, tried out and copied, once.
+"""The ONNX model that an operator gives the service: checked, tried out and copied, once.
 
-Only ``--backbone`` and ``--detector`` name a file; nothing in a request does.  A process of its own
-validates the copy before the service answers anybody, and trainings read the copy, so that what was
-accepted is what is used, whatever becomes of the file.
+Only ``--backbone`` and ``--detector`` name a file; nothing in a request does. A separate process
+checks it before the service answers anybody, and writes what it accepted. Trainings read that copy,
+so a later change of the file changes nothing.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import orjson
 
+from lfv.formats.onnx_files import onnx_digest
 from lfv.server.errors import OptionsError
 from lfv.server.home import Home
 from lfv.server.options import MIB, ServeOptions
@@ -44,29 +43,29 @@ def accept_graphs(options: ServeOptions, home: Home) -> dict[str, Path]:
 def _accept(role: str, path: Path, limit: int, home: Home) -> Path:
     home.graphs.mkdir(exist_ok=True)
     copy = home.graphs / f"{role}.new"
+    if not path.exists():
+        raise OptionsError(f"--{role} {path}: there is no such file or folder")
     try:
-        if not path.is_file():
-            raise OptionsError(f"--{role} {path}: there is no such file")
-        if (size := path.stat().st_size) > limit:
+        if path.is_file() and (size := path.stat().st_size) > limit:
             raise OptionsError(
                 f"--{role} {path}: it has {size / MIB:.1f} MiB; --graph-mib allows {limit // MIB}"
             )
-        shutil.copyfile(path, copy)
-    except OSError as error:
-        raise OptionsError(f"--{role} {path} can't be read: {error.strerror}") from error
-    if (problem := _validate(role, copy, limit)) is not None:
-        copy.unlink()
-        raise OptionsError(f"--{role} {path} is refused: {problem}")
-    with copy.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    _log.info("%s %s accepted, SHA-256 %s", role, path, digest)
-    return copy.replace(home.graphs / f"{role}-{digest}.onnx")
+        problem = _validate(role, path, limit, copy)
+        if problem is not None:
+            raise OptionsError(f"--{role} {path} is refused: {problem}")
+        digest = onnx_digest(path)
+        _log.info("%s %s accepted, SHA-256 %s", role, path, digest)
+        return copy.replace(home.graphs / f"{role}-{digest}.onnx")
+    except (OSError, ValueError) as error:
+        raise OptionsError(f"--{role} {path} cannot be read: {error}") from error
+    finally:
+        copy.unlink(missing_ok=True)
 
 
-def _validate(role: str, path: Path, limit: int) -> str | None:
+def _validate(role: str, path: Path, limit: int, copy: Path) -> str | None:
     """What is wrong with the graph, told by a process of its own; None if nothing is."""
     done = subprocess.run(
-        [sys.executable, "-m", _ENGINE, role, str(path), str(limit)],
+        [sys.executable, "-m", _ENGINE, role, str(path), str(limit), str(copy)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         check=False,

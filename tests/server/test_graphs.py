@@ -11,10 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 from PIL import Image, ImageDraw
 
 from lfv.engine.seam import TrainingError, TrainingOptions
+from lfv.formats.onnx_files import onnx_digest
 from lfv.server import options
 from lfv.server.errors import OptionsError
 from lfv.server.graphs import accept_graphs
@@ -103,12 +105,12 @@ def test_what_is_refused_ends_the_service_before_it_answers(
 ) -> None:
     path = tmp_path / "graph.onnx"
     path.write_bytes(
-        onnx_models.matcher([onnx_models.tile(0)], shape=(2, 3, 64, 64)).SerializeToString()
+        onnx_models.matcher([onnx_models.tile(0)], shape=(1, 5, 64, 64)).SerializeToString()
     )
     service = Service(tmp_path / "service", {"backbone": str(path)})
     process = service.launch()
     assert process.wait(PLENTY) == 2
-    assert "is refused: It takes batches of exactly 2 images" in service.log
+    assert "is refused: Its input of shape [1, 5, 64, 64]" in service.log
     assert not service.ready_file.exists()
     assert not list((service.home / "graphs").iterdir())
 
@@ -122,6 +124,27 @@ def test_only_what_was_accepted_is_kept(detector: Path, tmp_path: Path) -> None:
         assert copy.read_bytes() == detector.read_bytes()
         assert accept_graphs(ServeOptions(home=home.root), home) == {}
         assert not copy.exists()
+    finally:
+        home.close()
+
+
+def test_a_folder_with_weights_becomes_one_file(detector: Path, tmp_path: Path) -> None:
+    """As anomalib 2 exports models."""
+    export = tmp_path / "export" / "weights" / "onnx"
+    export.mkdir(parents=True)
+    onnx.save(
+        onnx.load(detector),
+        export / "model.onnx",
+        save_as_external_data=True,
+        location="model.onnx.data",
+        size_threshold=0,
+    )
+    home = Home(tmp_path / "home")
+    try:
+        accepted = accept_graphs(ServeOptions(home=home.root, detector=tmp_path / "export"), home)
+        assert list(home.graphs.iterdir()) == [accepted["detector"]]
+        assert accepted["detector"].stem == f"detector-{onnx_digest(tmp_path / 'export')}"
+        onnx.checker.check_model(onnx.load(accepted["detector"], load_external_data=False))
     finally:
         home.close()
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from lfv.engine.artifact import Contents
 from lfv.engine.backbone import BACKBONE
-from lfv.engine.custom_models.acceptance import accept_backbone, read_onnx
+from lfv.engine.custom_models.acceptance import accept_backbone
+from lfv.engine.custom_models.export import read_export
 from lfv.engine.custom_models.runner import CustomExtractor, CustomView
 from lfv.engine.onnx_safety import check_stored
 
@@ -53,7 +54,7 @@ class CustomBackbone:
         Raises:
             OnnxRejected: Naming what is wrong with it.
         """
-        accepted = accept_backbone(read_onnx(path, limit), image)
+        accepted = accept_backbone(read_export(path, limit), image)
         return cls(accepted.view, accepted.body)
 
     @classmethod

@@ -18,8 +18,9 @@ from threadpoolctl import threadpool_limits
 from lfv.engine import calibration
 from lfv.engine.checks import THUMBNAIL, border_of, check_variety, find_oddities
 from lfv.engine.crossval import OUTER_FOLDS, calibrated_probabilities
-from lfv.engine.custom_models.acceptance import Accepted, accept_detector, read_onnx
+from lfv.engine.custom_models.acceptance import Accepted, accept_detector
 from lfv.engine.custom_models.detector import Detector, Reading, Scale, painted, reader
+from lfv.engine.custom_models.export import read_export
 from lfv.engine.dataset import Dataset, check_test, load, load_labels, read_training
 from lfv.engine.evaluation import Evaluated, evaluate
 from lfv.engine.findings import Findings
@@ -64,7 +65,7 @@ def recalibrate(
     data, warnings = read_training(train)
     check_test(test, data.width, data.height)
     progress(0.05, "trying out the detector")
-    accepted = accept_detector(read_onnx(path, options.onnx_bytes))
+    accepted = accept_detector(read_export(path, options.onnx_bytes))
     with threadpool_limits(1), ThreadPoolExecutor(max(1, options.workers)) as executor:
         progress(0.1, "asking the detector")
         seen = _read(data, accepted, executor)

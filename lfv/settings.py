@@ -114,6 +114,10 @@ class Settings(BaseSettings):
         default=None,
         description="Address of an S3-compatible store for `s3://` references. Not set: Amazon S3.",
     )
+    convert: bool = Field(
+        default=False,
+        description="Convert images in BMP, TIFF or WebP to PNG, losslessly, and record it.",
+    )
     buckets: Annotated[dict[str, Path], NoDecode] = Field(
         default_factory=dict,
         description="Folders that stand in for S3 buckets: `NAME=FOLDER`, separated by commas. The "

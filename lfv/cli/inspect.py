@@ -19,6 +19,7 @@ from lfv.cli.common import (
 from lfv.cli.errors import CommandError, ExitStatus, WrongUsage
 from lfv.cli.options import (
     BucketOption,
+    ConvertOption,
     DatabaseUrlOption,
     EndpointUrlOption,
     HostOption,
@@ -36,8 +37,10 @@ if TYPE_CHECKING:
 
 
 #: Options that a resumed run takes: where it is, and what this attempt may spend.
-_WITH_RESUME = frozenset({"resume", "endpoint_url", "database_url", "region", "bucket", "as_json"})
-_WITH_RESUME |= {"max_cost", "max_hosted_minutes"}
+_WITH_RESUME = frozenset(
+    {"resume", "endpoint_url", "database_url", "region", "bucket", "convert", "as_json"}
+    | {"max_cost", "max_hosted_minutes"}
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -144,6 +147,7 @@ def inspect(
     database_url: DatabaseUrlOption = None,
     region: RegionOption = None,
     bucket: BucketOption = None,
+    convert: ConvertOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Inspect every image of a manifest, store each answer, and stop the model.
@@ -168,6 +172,7 @@ def inspect(
         database_url=database_url,
         region=region,
         buckets=bucket,
+        convert=convert or None,
         host=host,
         host_options=host_option,
     )

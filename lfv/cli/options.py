@@ -118,6 +118,14 @@ NetworkOption = Annotated[
         "minutes, and keep it where it helps; LFV_NETWORK=true does the same.",
     ),
 ]
+ConvertOption = Annotated[
+    bool,
+    typer.Option(
+        "--convert",
+        help="Convert images in BMP, TIFF or WebP to PNG, losslessly; LFV_CONVERT=true does the "
+        "same.",
+    ),
+]
 NormalOption = Annotated[
     list[str] | None,
     typer.Option(

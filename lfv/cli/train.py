@@ -14,6 +14,7 @@ from lfv.cli.options import (
     AnomalyOption,
     BackboneOption,
     BucketOption,
+    ConvertOption,
     DetectorOption,
     EndpointUrlOption,
     GraphMibOption,
@@ -84,6 +85,7 @@ def train(
     endpoint_url: EndpointUrlOption = None,
     region: RegionOption = None,
     bucket: BucketOption = None,
+    convert: ConvertOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train a model version on labelled images, and wait until it is trained.
@@ -97,6 +99,7 @@ def train(
         endpoint_url=endpoint_url,
         region=region,
         buckets=bucket,
+        convert=convert or None,
         staging_uri=staging,
         backbone=backbone,
         detector=detector,

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from lfv.client.s3 import S3Bucket, S3Connection
 from lfv.client.stores import BucketFolder, ObjectStore, OpenObject, open_local, translate_os_error
+from lfv.formats.conversion import as_png
 from lfv.formats.errors import SourceError, SourceRefInvalid, SourceTooLarge, SourceUnavailable
 from lfv.formats.refs import FileRef, Ref, S3Ref, parse_ref
 
@@ -23,7 +24,8 @@ class SourceReader:
     """Reads `s3://`, `file://` and plain paths.
 
     `buckets` maps names of buckets to the folders that stand in for them; every other bucket is
-    reached through S3, at `s3_endpoint_url` where one is given. Safe to share between threads.
+    reached through S3, at `s3_endpoint_url` where one is given. With `convert`, images that are
+    BMP, TIFF or WebP are read as PNG. Safe to share between threads.
     """
 
     def __init__(
@@ -34,7 +36,9 @@ class SourceReader:
         *,
         session: Any = None,
         max_connections: int = 32,
+        convert: bool = False,
     ) -> None:
+        self._convert = convert
         self._folders = {
             name: BucketFolder(name, Path(root)) for name, root in (buckets or {}).items()
         }
@@ -66,6 +70,14 @@ class SourceReader:
                 raise _too_large(ref, limit, None)
             return data
         raise AssertionError("unreachable")
+
+    def read_image(self, ref: str | Ref) -> tuple[bytes, str | None]:
+        """An image, and the format that it was converted from, if it was.
+
+        Raises SourceError's subclasses, and ImageError's for an image that cannot be converted.
+        """
+        data = self.read_bytes(ref)
+        return as_png(data) if self._convert else (data, None)
 
     def open(self, ref: str | Ref) -> OpenObject:
         """Open a file or object as a stream. Raises SourceError's subclasses."""

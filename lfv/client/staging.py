@@ -25,7 +25,7 @@ from lfv.client.sources import SourceReader
 from lfv.client.stores import ObjectStore
 from lfv.formats.answers import is_background
 from lfv.formats.errors import ImageError, LfvError, SourceError
-from lfv.formats.images import DEFAULT_LIMITS, ImageInfo, check_image
+from lfv.formats.images import CONVERTED_FROM, DEFAULT_LIMITS, ImageInfo, check_image
 from lfv.formats.labels import USUAL, LabelNames
 from lfv.formats.layout import TEST, VALIDATION, Skipped, split_of
 from lfv.formats.manifest.groundtruth import TRAINING
@@ -184,7 +184,7 @@ def _stage(
         return _problem(record, "label_missing", _without_label(record))
     mask = None
     try:
-        data = reader.read_bytes(record.source_ref)
+        data, converted_from = reader.read_image(record.source_ref)
         info = check_image(data, DEFAULT_LIMITS)
         if record.mask_ref is not None and record.is_anomalous:  # a normal image's is a dummy
             what = record.mask_ref
@@ -195,12 +195,15 @@ def _stage(
         if error.retryable:
             raise
         return _problem(record, error.code, str(error))
-    image = _put(record.source_ref, data, info, store, staging, "images")
+    place = record.source_ref if converted_from is None else None
+    image = _put(place, data, info, store, staging, "images")
     mask_copy = None
     if record.mask_ref is not None and mask is not None:
         mask_copy = str(_put(record.mask_ref, *mask, store, staging, "masks"))
     original = record.written_ref if str(image) != record.source_ref else None
     line = labelled_row(str(image), record.is_anomalous, mask_copy, record.mask_colors, original)
+    if converted_from is not None:
+        line[CONVERTED_FROM] = converted_from
     return _Staged(record, info, line)
 
 
@@ -221,10 +224,10 @@ def _read_mask(ref: str, reader: SourceReader) -> tuple[bytes, ImageInfo]:
 
 
 def _put(
-    ref: str, data: bytes, info: ImageInfo, store: ObjectStore, staging: Staging, folder: str
+    ref: str | None, data: bytes, info: ImageInfo, store: ObjectStore, staging: Staging, folder: str
 ) -> S3Ref:
     """Where the content is in the bucket; what is there already, is left there."""
-    parsed = parse_ref(ref)
+    parsed = parse_ref(ref) if ref is not None else None
     if isinstance(parsed, S3Ref) and parsed.bucket == staging.bucket:
         return parsed
     key = staging.key(folder, info.sha256[:2], info.sha256 + _ENDINGS[info.format])

@@ -35,6 +35,8 @@ from lfv.formats.errors import (
 )
 from lfv.formats.image_headers import Container, check_png_pixels, read_jpeg, read_png, sniff
 
+CONVERTED_FROM = "converted-from"
+"""Attribute of an image that was converted: the name of its own format."""
 CONTENT_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg"}
 
 # What Pillow's plugins raise.
@@ -101,6 +103,7 @@ class ImageInfo:
     size_bytes: int
     sha256: str
     exif_orientation: int | None
+    converted_from: str | None = None
 
 
 def check_image(
@@ -156,7 +159,11 @@ def check_header(
         header = ImageHeader("JPEG", width, height, mode, 8, jpeg)
     else:
         what = f"a {found} file" if found else "not in a known image format"
-        raise ImageFormatUnsupported(f"The file is {what}; the service takes PNG and JPEG.")
+        can_be = found in ("BMP", "TIFF", "WebP")
+        way_out = " (`--convert` of lfv train and lfv inspect helps)" if can_be else ""
+        raise ImageFormatUnsupported(
+            f"The file is {what}; the service takes PNG and JPEG{way_out}."
+        )
     _check_dimensions(header.width, header.height, limits, expected)
     return header
 

@@ -86,4 +86,9 @@ def attached(run: ActiveRun | RunContext) -> Iterator[ActiveRun]:
 
 def open_reader(settings: Settings) -> SourceReader:
     """A reader of manifests and images."""
-    return SourceReader(settings.bucket_folders, settings.s3_endpoint_url, settings.region)
+    return SourceReader(
+        settings.bucket_folders,
+        settings.s3_endpoint_url,
+        settings.region,
+        convert=settings.convert,
+    )

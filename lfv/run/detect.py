@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 
 from lfv.client.errors import HostAccessDenied, HostConflict, HostError, ModelNotFound
 from lfv.client.hosts import Detection
-from lfv.formats.errors import LfvError, ResponseInvalid, SourceChanged, SourceError
+from lfv.formats.errors import ImageError, LfvError, ResponseInvalid, SourceChanged, SourceError
 from lfv.formats.images import CONTENT_TYPES
 from lfv.formats.status import ModelStatus
 from lfv.run import outcomes
@@ -131,7 +131,10 @@ class _Batch:
 
     def _inspect(self, item: PendingItem) -> None:
         try:
-            body = self.run.reader.read_bytes(item.source_ref)
+            body, _ = self.run.reader.read_image(item.source_ref)
+        except ImageError as error:
+            self._fail(item, SourceChanged(f"The image changed after it was checked: {error}"))
+            return
         except SourceError as error:
             self._fail(item, error, deferred=error.retryable)
             return

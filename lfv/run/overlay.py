@@ -11,7 +11,9 @@ from typing import Any
 
 from lfv.client.sources import SourceReader
 from lfv.formats.answers import DetectAnomalyResult
+from lfv.formats.conversion import as_png
 from lfv.formats.errors import SourceError
+from lfv.formats.images import CONVERTED_FROM
 from lfv.report import OverlayFacts, ReportAnomaly, draw_overlay
 from lfv_store import Store
 
@@ -78,6 +80,8 @@ def _draw(store: Store, reader: SourceReader, row: Mapping[str, Any]) -> bytes:
     if detection is None or row["verdict"] is None:
         raise _NotDrawable(f"it was not inspected ({row['error_code']})")
     data = reader.read_bytes(row["source_ref"])
+    if CONVERTED_FROM in (row["attributes"] or {}):
+        data, _ = as_png(data)
     if hashlib.sha256(data).hexdigest() != row["image_sha256"]:
         raise _NotDrawable("the image was changed since it was inspected")
     result = DetectAnomalyResult.from_response(store.results.response(detection))

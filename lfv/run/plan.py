@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event
 
 from lfv.client.clock import Backoff
@@ -16,7 +16,7 @@ from lfv.client.hosts import image_limits
 from lfv.client.retry import RetryPolicy, call_with_retries
 from lfv.client.sources import SourceReader
 from lfv.formats.errors import ImageError, SourceError
-from lfv.formats.images import ImageInfo, ImageLimits, check_image
+from lfv.formats.images import CONVERTED_FROM, ImageInfo, ImageLimits, check_image
 from lfv.formats.manifest.records import BadLine, ManifestItem
 from lfv.run import outcomes
 from lfv.run.active import ActiveRun
@@ -59,7 +59,7 @@ def plan_lines(run: ActiveRun, lines: Sequence[ManifestItem | BadLine]) -> Plann
     policy = context.parsed_policy()
     ask: list[PendingItem] = []
     done = [outcomes.bad_line(line) for line in lines if isinstance(line, BadLine)]
-    for item, outcome in zip(items, checked, strict=True):
+    for item, outcome in zip(map(_with_conversion, items, checked), checked, strict=True):
         if not isinstance(outcome, ImageInfo):
             done.append(outcomes.unreadable(item, outcome))
         elif outcome.sha256 in known:
@@ -73,6 +73,13 @@ def plan_lines(run: ActiveRun, lines: Sequence[ManifestItem | BadLine]) -> Plann
     return PlannedBatch(through_line, len(ask), len(done) - errors, errors)
 
 
+def _with_conversion(item: ManifestItem, outcome: Checked) -> ManifestItem:
+    """The item, with the format that its image was converted from on record."""
+    if not isinstance(outcome, ImageInfo) or outcome.converted_from is None:
+        return item
+    return replace(item, attributes={**item.attributes, CONVERTED_FROM: outcome.converted_from})
+
+
 def _check(
     item: ManifestItem,
     reader: SourceReader,
@@ -82,10 +89,10 @@ def _check(
 ) -> Checked:
     """The image's facts, or why there are none."""
     try:
-        body, _ = call_with_retries(
-            lambda: reader.read_bytes(item.source_ref), READ_RETRIES, stop_event=stop
+        (body, converted_from), _ = call_with_retries(
+            lambda: reader.read_image(item.source_ref), READ_RETRIES, stop_event=stop
         )
-        return check_image(body, limits, expected)
+        return replace(check_image(body, limits, expected), converted_from=converted_from)
     except (ImageError, SourceError) as error:
         return error
 

@@ -1,0 +1,66 @@
+"""Images in formats that the API does not take, as PNG: the same samples, losslessly."""
+
+from __future__ import annotations
+
+import io
+
+from PIL import Image
+
+from lfv.formats.errors import (
+    ImageDamaged,
+    ImageDimensionsTooLarge,
+    ImageEncodingUnsupported,
+    ImageMultiPicture,
+)
+from lfv.formats.image_headers import sniff
+from lfv.formats.images import DEFAULT_LIMITS
+
+CONVERTIBLE = {"BMP": "BMP", "TIFF": "TIFF", "WebP": "WEBP"}
+"""Name of the format to Pillow's."""
+_LOSSLESS = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
+
+
+def as_png(data: bytes) -> tuple[bytes, str | None]:
+    """The image as a PNG and the format that it was converted from.
+
+    Images that are PNG, JPEG or of a format that cannot be converted come back as they are, with
+    None.
+
+    Raises:
+        ImageError: One of its subclasses, for what cannot be converted without loss.
+    """
+    found = sniff(data)
+    if found not in CONVERTIBLE:
+        return data, None
+    try:
+        image = Image.open(io.BytesIO(data), formats=(CONVERTIBLE[found],))
+    except Image.DecompressionBombError:
+        raise ImageDimensionsTooLarge(f"The {found} has far too many pixels.") from None
+    except Exception as error:
+        raise ImageDamaged(f"The {found} is damaged: its header cannot be read.") from error
+    with image:
+        most = DEFAULT_LIMITS.max_side
+        if max(image.size) > most:
+            raise ImageDimensionsTooLarge(
+                f"The image is {image.width}x{image.height} pixels; "
+                f"the service takes {most}x{most} at most."
+            )
+        if getattr(image, "n_frames", 1) > 1:
+            raise ImageMultiPicture(f"The {found} holds several pictures; the service takes one.")
+        try:
+            image.load()
+        except Exception as error:
+            raise ImageDamaged(
+                f"The {found} is damaged: its pixel data cannot be decoded."
+            ) from error
+        plain: Image.Image = image
+        if image.mode in ("I;16B", "I;16L"):
+            plain = image.convert("I").convert("I;16")
+        if plain.mode not in _LOSSLESS:
+            raise ImageEncodingUnsupported(
+                f"The {found} has pixels of the kind {image.mode}, which no PNG holds; save it as "
+                "8 or 16 bits of grey, or 8 bits of colour."
+            )
+        out = io.BytesIO()
+        plain.save(out, "PNG", compress_level=3)
+    return out.getvalue(), found

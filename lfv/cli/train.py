@@ -18,6 +18,8 @@ from lfv.cli.options import (
     DetectorOption,
     EndpointUrlOption,
     GraphMibOption,
+    HostOption,
+    HostOptionOption,
     JsonOption,
     NetworkOption,
     NormalOption,
@@ -82,6 +84,8 @@ def train(
     detector: DetectorOption = None,
     graph_mib: GraphMibOption = None,
     network: NetworkOption = False,
+    host: HostOption = None,
+    host_option: HostOptionOption = None,
     endpoint_url: EndpointUrlOption = None,
     region: RegionOption = None,
     bucket: BucketOption = None,
@@ -97,6 +101,8 @@ def train(
     """
     settings = settings_from(
         endpoint_url=endpoint_url,
+        host=host,
+        host_options=host_option,
         region=region,
         buckets=bucket,
         convert=convert or None,

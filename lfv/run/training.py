@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from lfv.client.api import lookoutvision_client
 from lfv.client.hosts.lookoutvision import client_config
-from lfv.client.staging import Staging
+from lfv.client.hosts.sagemaker.account import Account
+from lfv.client.hosts.sagemaker.training import TrainingJob, train_on_sagemaker
+from lfv.client.staging import Staging, stage_training
 from lfv.client.training import TrainedModel, train_model
+from lfv.formats.labels import LabelNames
 from lfv.run.active import open_reader
 from lfv.run.embedded_service import api_endpoint
 from lfv.settings import LfvSettingsError, Settings
@@ -38,6 +42,10 @@ def train_project(
         lfv.formats.errors.LfvError: The data or the service refuse the training.
     """
     staging = staging_place(settings)
+    if settings.host != "lookoutvision":
+        return _train_elsewhere(
+            settings, staging, source, project, test, normal, anomaly, progress=progress
+        )
     progress("starting the service" if settings.endpoint_url is None else "connecting")
     with api_endpoint(settings, training=True) as url, open_reader(settings) as reader:
         config = client_config(
@@ -63,6 +71,57 @@ def train_project(
             client.close()
 
 
+def _train_elsewhere(
+    settings: Settings,
+    staging: Staging,
+    source: str,
+    project: str,
+    test: str | None,
+    normal: tuple[str, ...],
+    anomaly: tuple[str, ...],
+    *,
+    progress: Callable[[str], None],
+) -> TrainedModel:
+    """A training job of the successor algorithm on SageMaker."""
+    if settings.host != "sagemaker":
+        raise LfvSettingsError(f"models cannot be trained on host {settings.host}")
+    if test is not None:
+        raise LfvSettingsError(
+            "a training job on SageMaker takes its test images from the training images: leave "
+            "out --test"
+        )
+    account = Account(
+        settings.endpoint_url, settings.region, connect_timeout=settings.connect_timeout_seconds
+    )
+    try:
+        job = TrainingJob.parse(settings.host_options, account.region_name)
+        with open_reader(settings) as reader:
+            try:
+                names = LabelNames.of(normal, anomaly)
+            except ValueError as error:
+                raise LfvSettingsError(f"names of labels contradict each other: {error}") from None
+            dataset, unused = stage_training(
+                source, reader, staging, names=names, progress=progress
+            )
+            model = train_on_sagemaker(
+                account,
+                reader,
+                staging,
+                dataset,
+                project,
+                job,
+                timeout=settings.training_deadline_seconds,
+                progress=progress,
+            )
+        if unused is None:
+            return model
+        return replace(
+            model, message=f"{unused.images} images that the source marks as tests were not used"
+        )
+    finally:
+        account.close()
+
+
 def staging_place(settings: Settings) -> Staging:
     """The bucket and prefix from which the service reads the training images.
 
@@ -71,9 +130,10 @@ def staging_place(settings: Settings) -> Staging:
     if settings.staging_uri is not None:
         bucket, _, prefix = settings.staging_uri.removeprefix("s3://").partition("/")
         return Staging(bucket, prefix.rstrip("/") + "/" if prefix else "")
-    if settings.endpoint_url is not None:
+    if settings.endpoint_url is not None or settings.host != "lookoutvision":
+        where = settings.endpoint_url or settings.host
         raise LfvSettingsError(
-            f"the service at {settings.endpoint_url} needs a bucket to read the images from; "
+            f"the service at {where} needs a bucket to read the images from; "
             "name one with --staging s3://BUCKET/PREFIX or LFV_STAGING_URI"
         )
     settings.embedded_bucket.mkdir(parents=True, exist_ok=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from lfv.client.hosts import HostSpec, Units, open_host
 from tests.support.endpoints import Endpoint, endpoint_in_thread
+from tests.support.pictures import make_pictures
 from tests.support.sagemaker_standin import JOB, endpoint_name
 
 if TYPE_CHECKING:
@@ -67,3 +69,31 @@ def test_a_kind_of_host_that_is_unknown_is_said_so(lfv: Lfv) -> None:
     assert outcome.status != 0
     assert "telepathy" in outcome.err
     assert "sagemaker" in outcome.err
+
+
+def test_a_training_gives_a_version_that_can_be_inspected_with(
+    lfv: Lfv, endpoint: Endpoint, tmp_path: Path
+) -> None:
+    folder = tmp_path / "images"
+    for label in ("good", "bad"):
+        (folder / label).mkdir(parents=True)
+        for number in range(2):
+            make_pictures(folder / label / str(number), 1, first=number + 10 * (label == "bad"))
+    (tmp_path / "bucket").mkdir()
+    command = ["train", folder, "--project", "cookies", "--host", "sagemaker"]
+    command += ["--endpoint-url", endpoint.url, "--region", "us-east-1"]
+    command += ["--bucket", f"parts={tmp_path / 'bucket'}"]
+    outcome = lfv(*command)
+    assert outcome.status != 0
+    assert "--staging" in outcome.err
+    command += ["--staging", "s3://parts/staging"]
+    outcome = lfv(*command)
+    assert outcome.status != 0
+    assert "role_arn" in outcome.err
+    assert endpoint.calls("CreateTrainingJob") == []
+    outcome = lfv(*command, "--host-option", "role_arn=arn:aws:iam::1:role/x", "--json")
+    assert outcome.status == 0, outcome.err
+    version = outcome.json()["version"]
+    place = ("--host", "sagemaker", "--endpoint-url", endpoint.url, "--json")
+    (shown,) = lfv("models", *place, "--project", "cookies").json()
+    assert (shown["version"], shown["status"]) == (version, "TRAINED")

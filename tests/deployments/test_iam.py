@@ -14,9 +14,12 @@ from lfv.client.catalog import model_entries
 from lfv.client.hosting import ensure_hosted, ensure_stopped
 from lfv.client.hosts import HostSpec, Units, open_host
 from lfv.client.hosts.sagemaker.orphans import delete_endpoint, tagged_endpoints
+from lfv.run.training import train_project
+from lfv.settings import get_settings
 from tests.client.conftest import make_image
 from tests.support.endpoints import Endpoint, endpoint_in_thread
-from tests.support.sagemaker_standin import JOB, MODEL, endpoint_name
+from tests.support.sagemaker_standin import JOB, MODEL, ROLE, endpoint_name
+from tests.support.service import line
 
 IAM = Path(__file__).parents[2] / "deployments" / "iam"
 #: Actions that no call of ours is named after: other services', and tags given in a create call.
@@ -93,6 +96,29 @@ def test_inspection_with_an_endpoint_of_somebody_else(sagemaker: Endpoint) -> No
     sagemaker.script(hosted=True)
     inspect(sagemaker, f"endpoint/{endpoint_name()}")
     assert allowed("sagemaker-adopt") == made(sagemaker) | _IMPLIED
+
+
+def test_training_on_sagemaker(sagemaker: Endpoint, tmp_path: Path) -> None:
+    rows = []
+    for number in range(2):
+        path = tmp_path / f"{number}.png"
+        path.write_bytes(make_image(size=(64, 64 + 0 * number)))
+        rows.append(line(str(path), "anomaly" if number else "normal"))
+    (tmp_path / "train.manifest").write_text("\n".join(rows))
+    (tmp_path / "bucket").mkdir()
+    settings = get_settings(
+        home=tmp_path,
+        host="sagemaker",
+        endpoint_url=sagemaker.url,
+        host_options={"role_arn": ROLE},
+        staging_uri="s3://parts/staging",
+        buckets={"parts": tmp_path / "bucket"},
+        region="us-east-1",
+    )
+    train_project(settings, str(tmp_path / "train.manifest"), "cookies")
+    found = {f"sagemaker:{call['target']}" for call in sagemaker.all_calls()}
+    needed = found | {"sagemaker:AddTags", "iam:PassRole"} | _IMPLIED | {"s3:PutObject"}
+    assert allowed("sagemaker-train") == needed
 
 
 def test_sweeping_the_sagemaker_account(sagemaker: Endpoint) -> None:

@@ -6,6 +6,7 @@ answers.py   what an endpoint answers
 failures.py  what its errors mean
 host.py      the ModelHost
 models.py    the models of an account
+training.py  one training job, and the manifest that it wants
 orphans.py   what is left in an account, found by its tags
 """
 

@@ -81,6 +81,11 @@ class Account:
             raise control_failure(error, "A request", self.where) from error
 
     @property
+    def region_name(self) -> str:
+        """The region that calls go to."""
+        return str(self._client.meta.region_name)
+
+    @property
     def where(self) -> str:
         """The place, for people."""
         return self.endpoint_url or DEFAULT_WHERE

@@ -53,6 +53,8 @@ DEFAULT_INSTANCE_TYPE = "ml.c5.2xlarge"
 _READ_TIMEOUT = 70.0
 _LONGEST_ENDPOINT_NAME = 54  # names of what belongs to it are nine longer
 _VARIANT = "AllTraffic"
+#: What only a training uses, and may be set for all commands.
+TRAINING_OPTIONS = frozenset({"algorithm_arn", "model_type", "training_instance_type"})
 
 _LOOKING = RetryPolicy(attempts=3, timeout=15.0, longest_retry_after=5.0)
 _GONE = frozenset(
@@ -90,6 +92,7 @@ class Options:
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> Options:
         """Raises HostRejected for a name or value that is unusable."""
+        given = {name: value for name, value in given.items() if name not in TRAINING_OPTIONS}
         unknown = sorted(given.keys() - cls.__dataclass_fields__.keys())
         if unknown:
             raise HostRejected(

@@ -1,0 +1,301 @@
+"""Training the successor algorithm: a manifest in the form it wants, and one training job.
+
+The names of the manifest's attributes have to be the same in the manifest, in the channel and in
+two hyperparameters; here they come from one constant. A segmentation model wants a mask for normal
+images too: a white one is made for them. All that can be refused is refused before the job, which
+is what costs money.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from PIL import Image
+
+from lfv.client.clock import SYSTEM_CLOCK, Backoff, Clock
+from lfv.client.errors import (
+    HostError,
+    HostRejected,
+    TrainingDataInvalid,
+    TrainingFailed,
+    TrainingInterrupted,
+    TrainingTimedOut,
+)
+from lfv.client.hosts.sagemaker import account as tags
+from lfv.client.hosts.sagemaker.account import Account, tag_list
+from lfv.client.hosts.sagemaker.host import TRAINING_OPTIONS
+from lfv.client.hosts.sagemaker.source import (
+    ModelSource,
+    SourceFacts,
+    check_name,
+    look_up,
+    package_training,
+)
+from lfv.client.sources import SourceReader
+from lfv.client.staging import StagedDataset, Staging
+from lfv.client.training import TrainedModel
+from lfv.formats.refs import S3Ref
+from lfv.formats.status import ModelStatus
+
+LABEL, MASK = "anomaly-label", "anomaly-mask-ref"
+CLASSIFICATION = ("source-ref", f"{LABEL}-metadata", LABEL)
+SEGMENTATION = (*CLASSIFICATION, f"{MASK}-metadata", MASK)
+MODEL_TYPES = (
+    "classification",
+    "segmentation",
+    "classification-robust",
+    "segmentation-robust",
+)
+#: The algorithm where its ARN is known; other regions have ARNs of their own.
+ALGORITHMS = {
+    "us-east-1": "arn:aws:sagemaker:us-east-1:865070037744:algorithm/"
+    "lfv-public-algorithm-2025-02-0-422b42886fa13174a28ac6ffbf8fc874"
+}
+_LONGEST_PROJECT = 48  # a job is called like its project, with 15 characters more
+_POLL = Backoff(2.0, 1.5, 30.0)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """What a job is made of. `algorithm_arn` and `model_type` empty: as region and data say."""
+
+    role_arn: str
+    algorithm_arn: str = ""
+    model_type: str = ""
+    instance_type: str = "ml.g4dn.2xlarge"
+    max_runtime_seconds: int = 7200
+
+    @classmethod
+    def parse(cls, given: Mapping[str, Any], region: str) -> TrainingJob:
+        """From the options of a host. Raises HostRejected."""
+        names = {"role_arn", *TRAINING_OPTIONS}
+        mine = {name: str(value) for name, value in given.items() if name in names}
+        role = mine.get("role_arn", "")
+        if not role:
+            raise HostRejected(
+                "A training job needs an execution role: give --host-option role_arn=ARN."
+            )
+        algorithm = mine.get("algorithm_arn") or ALGORITHMS.get(region, "")
+        if not algorithm:
+            raise HostRejected(
+                f"The algorithm's ARN in {region} is not known here: subscribe to "
+                "it in the AWS Marketplace and give --host-option algorithm_arn=ARN."
+            )
+        model_type = mine.get("model_type", "")
+        if model_type and model_type not in MODEL_TYPES:
+            raise HostRejected(f"Option model_type is one of {', '.join(MODEL_TYPES)}.")
+        job = cls(role, algorithm, model_type)
+        if mine.get("training_instance_type"):
+            job = replace(job, instance_type=mine["training_instance_type"])
+        return job
+
+
+def train_on_sagemaker(
+    account: Account,
+    reader: SourceReader,
+    staging: Staging,
+    dataset: StagedDataset,
+    project: str,
+    job: TrainingJob,
+    *,
+    timeout: float,
+    stop_event: threading.Event | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+    clock: Clock = SYSTEM_CLOCK,
+) -> TrainedModel:
+    """Train on a staged dataset, package the model, and return it.
+
+    `timeout` is in seconds; a job that is given up on goes on, until its own limit.
+
+    Raises TrainingDataInvalid, TrainingFailed, TrainingTimedOut, TrainingInterrupted, HostError.
+    """
+    began = clock.monotonic()
+    check_name(project, "Project")
+    if len(project) > _LONGEST_PROJECT:
+        raise HostRejected(f"Project {project!r} is longer than {_LONGEST_PROJECT} characters.")
+    model_type = job.model_type or ("segmentation" if dataset.masks else "classification")
+    attributes = SEGMENTATION if model_type.startswith("segmentation") else CLASSIFICATION
+    manifest = _stage_manifest(reader, staging, dataset, attributes)
+    name = f"{project}-{clock.now():%Y%m%d%H%M%S}"
+    watch = _Watch(account, name, began + timeout, stop_event, progress, clock)
+    account.call(
+        "create_training_job", **_request(name, project, job, model_type, manifest, staging)
+    )
+    facts = watch.until_trained()
+    progress("packaging the model")
+    watch.until_packaged(facts)
+    described = account.call("describe_training_job", TrainingJobName=name)
+    measures = _measures(described.get("FinalMetricDataList") or ())
+    return TrainedModel(
+        project=project,
+        version=f"training-job/{name}",
+        model_arn=facts.arn,
+        f1=measures.get("f1"),
+        precision=measures.get("precision"),
+        recall=measures.get("recall"),
+        evaluation_result=None,
+        evaluation_manifest=None,
+        created_at=facts.created_at,
+        seconds=clock.monotonic() - began,
+        train=replace(dataset, manifest=manifest),
+        test=None,
+    )
+
+
+def _request(
+    name: str,
+    project: str,
+    job: TrainingJob,
+    model_type: str,
+    manifest: S3Ref,
+    staging: Staging,
+) -> dict[str, Any]:
+    attributes = SEGMENTATION if model_type.startswith("segmentation") else CLASSIFICATION
+    names = ",".join(attributes)
+    return {
+        "TrainingJobName": name,
+        "AlgorithmSpecification": {
+            "AlgorithmName": job.algorithm_arn,
+            "TrainingInputMode": "Pipe",
+        },
+        "RoleArn": job.role_arn,
+        "EnableNetworkIsolation": True,
+        "HyperParameters": {
+            "ModelType": model_type,
+            "TrainingInputDataAttributeNames": names,
+            "TestInputDataAttributeNames": names,
+        },
+        "InputDataConfig": [
+            {
+                "ChannelName": "training",
+                "InputMode": "Pipe",
+                "RecordWrapperType": "RecordIO",
+                "DataSource": {
+                    "S3DataSource": {
+                        "S3DataType": "AugmentedManifestFile",
+                        "S3DataDistributionType": "ShardedByS3Key",
+                        "S3Uri": str(manifest),
+                        "AttributeNames": list(attributes),
+                    }
+                },
+            }
+        ],
+        "OutputDataConfig": {"S3OutputPath": f"s3://{staging.bucket}/{staging.key('models')}"},
+        "ResourceConfig": {
+            "InstanceType": job.instance_type,
+            "InstanceCount": 1,
+            "VolumeSizeInGB": 20,
+        },
+        "StoppingCondition": {"MaxRuntimeInSeconds": job.max_runtime_seconds},
+        "Tags": tag_list({tags.CREATED_BY: tags.CREATOR, tags.PROJECT: project}),
+    }
+
+
+def _stage_manifest(
+    reader: SourceReader, staging: Staging, dataset: StagedDataset, attributes: tuple[str, ...]
+) -> S3Ref:
+    """The staged manifest with these attributes alone, in every row."""
+    store = reader.bucket(staging.bucket)
+    rows = [json.loads(line) for line in reader.read_bytes(str(dataset.manifest)).splitlines()]
+    if MASK in attributes:
+        without = sum(1 for row in rows if row[LABEL] and MASK not in row)
+        if without:
+            raise TrainingDataInvalid(
+                f"{without:,} anomalous images have no mask, and a segmentation model needs them: "
+                "draw masks, leave the images out, or give --host-option model_type=classification."
+            )
+        out = io.BytesIO()
+        Image.new("RGB", (dataset.width, dataset.height), "white").save(out, "PNG")
+        key = staging.key("masks", f"white-{dataset.width}x{dataset.height}.png")
+        store.put(key, out.getvalue())
+        dummy = {MASK: str(S3Ref(staging.bucket, key)), f"{MASK}-metadata": _DUMMY_METADATA}
+        rows = [row if MASK in row else row | dummy for row in rows]
+    text = "".join(
+        json.dumps({name: row[name] for name in attributes}, ensure_ascii=False) + "\n"
+        for row in rows
+    )
+    target = dataset.manifest.key.removesuffix(".manifest") + ".sagemaker.manifest"
+    store.put(target, text.encode())
+    return S3Ref(staging.bucket, target)
+
+
+_DUMMY_METADATA = {
+    "internal-color-map": {
+        "0": {"class-name": "BACKGROUND", "hex-color": "#ffffff", "confidence": 0.0}
+    },
+    "type": "groundtruth/semantic-segmentation",
+    "human-annotated": "yes",
+    "job-name": f"labeling-job/{MASK}",
+}
+
+
+@dataclass
+class _Watch:
+    """A job that is under way; calls that fail for a moment are repeated."""
+
+    account: Account
+    name: str
+    deadline: float
+    stop_event: threading.Event | None
+    progress: Callable[[str], None]
+    clock: Clock
+
+    def until_trained(self) -> SourceFacts:
+        """What is known of the job once it is done."""
+        source = ModelSource("training-job", self.name)
+        looks = 0
+        while True:
+            looks += 1
+            facts = self._try(lambda: look_up(self.account, source))
+            if facts is not None:
+                if facts.status is ModelStatus.TRAINED:
+                    return facts
+                if facts.status is not ModelStatus.TRAINING:
+                    why = facts.message or "no reason was given"
+                    raise TrainingFailed(f"Training job {self.name} failed: {why}.")
+                self.progress(f"training job {self.name} is under way")
+            self._wait(looks)
+
+    def until_packaged(self, facts: SourceFacts) -> None:
+        """Return once the job's model package can be used."""
+        looks = 0
+        while self._try(lambda: package_training(self.account, self.name, facts)) is None:
+            looks += 1
+            self._wait(looks)
+
+    def _try(self, call: Callable[[], T]) -> T | None:
+        try:
+            return call()
+        except HostError as error:
+            if not error.retryable:
+                raise
+            self.progress(f"asking for training job {self.name} failed, trying again: {error}")
+            return None
+
+    def _wait(self, looks: int) -> None:
+        if self.clock.monotonic() >= self.deadline:
+            raise TrainingTimedOut(
+                f"Training job {self.name} is not done in time; it goes on, until its own limit."
+            )
+        if self.clock.wait(_POLL.seconds(looks), self.stop_event):
+            raise TrainingInterrupted(
+                f"Waiting for training job {self.name} was interrupted; it goes on, until its own "
+                "limit."
+            )
+
+
+def _measures(metrics: Any) -> dict[str, float]:
+    """F1, precision and recall among a job's final metrics, whatever they are called exactly."""
+    found: dict[str, float] = {}
+    for metric in metrics:
+        name = str(metric.get("MetricName", "")).casefold()
+        for measure in ("f1", "precision", "recall"):
+            if measure in name and 0.0 <= float(metric.get("Value", -1)) <= 1.0:
+                found.setdefault(measure, float(metric["Value"]))
+    return found

@@ -3,7 +3,7 @@
     python benchmarks/soak_service.py --minutes 60
 
 Four clients inspect images without a pause while a fifth stops, starts and describes models,
-updates a dataset and lists everything. Fails on an answer that is no success, where throttling of
+updates a dataset and lists everything. Fails on an unsuccessful answer, where throttling of
 inspections counts as one, on a request that takes over 30 s, on a client that comes to its end, on
 a lost inference unit, and on memory, files or threads that grow between the first and the last
 quarter.

@@ -86,7 +86,7 @@ class S3Connection:
                         read_timeout=30,
                         retries={"mode": "standard", "total_max_attempts": 4},
                         max_pool_connections=self._max_connections,
-                        # Bucket names are no host names at an endpoint of one's own.
+                        # Bucket names are not host names at an endpoint of one's own.
                         s3={"addressing_style": "path"} if self._endpoint_url else None,
                     ),
                 )

@@ -58,7 +58,7 @@ class TrainedModel(Protocol):
 
     @property
     def background_color(self) -> str:
-        """``'#RRGGBB'`` of what is no anomaly."""
+        """``'#RRGGBB'`` of the background."""
 
     @property
     def sample_range(self) -> tuple[int, int] | None:

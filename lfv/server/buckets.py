@@ -80,7 +80,7 @@ class Buckets:
         if self._s3 is None:
             raise BucketError("there is no such bucket, and S3 is switched off")
         if not is_bucket_name(name):
-            raise BucketError("that is no bucket name")
+            raise BucketError("that is not a bucket name")
         return self._s3.bucket(name)
 
 

@@ -54,7 +54,7 @@ def test_a_bad_policy_starts_nothing(lfv: Lfv, home: Path, tmp_path: Path) -> No
     policy.write_text("default: [\n")
     outcome = lfv("inspect", tmp_path, "--project", "p", "--policy", policy)
     assert outcome.status == 1
-    assert outcome.err.startswith(f"lfv: {policy}: The policy is no valid YAML")
+    assert outcome.err.startswith(f"lfv: {policy}: The policy is not valid YAML")
     assert outcome.err.count("\n") == 1
     assert not home.exists()
 

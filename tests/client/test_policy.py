@@ -491,7 +491,7 @@ def test_digest_does_not_depend_on_how_defaults_are_written() -> None:
         ("default: {coverage: {limits: {}}}", "default.coverage.limits"),
         ("default: {coverage: {limits: {a: 2}}}", "default.coverage.limits.a"),
         ("default: {coverage: {limits: {a: '1'}}}", "should be a number"),
-        ("default: {coverage: {limits: {Background: 0}}}", "background is no anomaly type"),
+        ("default: {coverage: {limits: {Background: 0}}}", "background is not an anomaly type"),
         ("default: {coverage: {limits: [a]}}", "default.coverage.limits"),
         ("default: {anomaly_types: {max_types: 1.5}}", "max_types"),
         ("default: {anomaly_types: {max_types: true}}", "max_types"),
@@ -501,9 +501,9 @@ def test_digest_does_not_depend_on_how_defaults_are_written() -> None:
         ("default: &r {anomaly_types: {max_types: 1}}\nclasses: {a: {combine: any}}", "classes.a"),
         ('{"default": {}, "default": {}}', "'default' twice"),
         ('{"default": ', "line 1"),
-        ("x: " + "[" * 5000, "no valid YAML"),
+        ("x: " + "[" * 5000, "not valid YAML"),
         ("x: '" + "y" * 300_000 + "'", "longer than"),
-        ("x: \x07", "no valid YAML"),
+        ("x: \x07", "not valid YAML"),
     ],
 )
 def test_policies_that_are_none(text: str, says: str) -> None:

@@ -264,7 +264,7 @@ def test_a_name_that_sagemaker_refuses_is_refused_at_once(endpoint: Endpoint, ve
         ({"network_isolation": "perhaps"}, "true or false"),
         ({"endpoint_name": "under_score"}, "not a name"),
         ({"endpoint_name": "x" * 60}, "54 characters"),
-        ({"max_connections": "many"}, "no number"),
+        ({"max_connections": "many"}, "not a number"),
     ],
 )
 def test_an_option_that_is_unusable_is_said_so(

@@ -158,7 +158,7 @@ def _begins_like_image(path: str) -> bool:
         with open_local(Path(path), path) as source:
             return source.stream.read(8).startswith((PNG_SIGNATURE, JPEG_SIGNATURE))
     except SourceError:
-        return False  # by its name it is no image, and nobody asked for it by name
+        return False  # not an image by its name, and not asked for by name
 
 
 def _is_unicode(text: str) -> bool:

@@ -86,7 +86,7 @@ class CoverageRule(_Part):
             for name, limit in value.items():
                 _no_bool(limit)
                 if isinstance(name, str) and name.casefold() == BACKGROUND:
-                    raise ValueError("background is no anomaly type and has no limit")
+                    raise ValueError("background is not an anomaly type and has no limit")
         return value
 
     def limit_for(self, name: str) -> float | None:
@@ -199,7 +199,7 @@ class Policy(_Part):
         except OSError as error:
             raise PolicyError(f"The policy {path} cannot be read: {error.strerror}.") from error
         except UnicodeDecodeError as error:
-            raise PolicyError(f"The policy {path} is no UTF-8 text.") from error
+            raise PolicyError(f"The policy {path} is not UTF-8 text.") from error
         try:
             return cls.parse(text)
         except PolicyError as error:

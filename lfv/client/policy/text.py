@@ -59,9 +59,9 @@ def parse_policy_text(text: str) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f" in line {mark.line + 1}" if mark else ""
-        raise PolicyError(f"The policy is no valid YAML{where}: {error.problem}.") from error
+        raise PolicyError(f"The policy is not valid YAML{where}: {error.problem}.") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise PolicyError("The policy is no valid YAML.") from error
+        raise PolicyError("The policy is not valid YAML.") from error
 
 
 def _mapping(value: object) -> dict[str, Any]:

@@ -134,10 +134,10 @@ def main(order: Mapping[str, Any], body: bytes) -> dict[str, Any]:
     outputs = []
     for name, values, repeated, other in zip(names, first, again, calm, strict=True):
         if not isinstance(values, np.ndarray):
-            return {"refused": "outputs", "message": f"Its output {name!r} is no tensor."}
+            return {"refused": "outputs", "message": f"Its output {name!r} is not a tensor."}
         if values.dtype.kind == "f":
             if not (np.isfinite(values).all() and np.isfinite(other).all()):
-                message = f"Its output {name!r} has values that are no numbers."
+                message = f"Its output {name!r} has values that are not numbers."
                 return {"refused": "not_finite", "message": message}
             if values.shape != repeated.shape or not np.array_equal(values, repeated):
                 message = f"Its output {name!r} differs from run to run on the same image."

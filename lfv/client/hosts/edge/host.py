@@ -75,7 +75,7 @@ class Options:
                 if name in given
             }
         except (TypeError, ValueError) as error:
-            raise HostRejected(f"An option of the edge host is no number: {error}.") from error
+            raise HostRejected(f"An edge option is not a number: {error}.") from error
         return cls(**{**given, **limits, "shared_memory": shared == "true"})
 
 

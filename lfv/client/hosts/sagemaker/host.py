@@ -111,7 +111,9 @@ class Options:
         try:
             read = {name: kind(given[name]) for name, kind in numbers.items() if name in given}
         except (TypeError, ValueError) as error:
-            raise HostRejected(f"An option of the SageMaker host is no number: {error}.") from error
+            raise HostRejected(
+                f"An option of the SageMaker host is not a number: {error}."
+            ) from error
         options = cls(**{**given, **read, "network_isolation": isolation == "true"})
         if options.endpoint_name:
             check_name(options.endpoint_name, "Endpoint")

@@ -149,8 +149,7 @@ def lock_run(conn: Connection, run_id: str) -> int:
 
     Others can still insert rows that refer to the run (FOR NO KEY UPDATE). Raises UnknownRun.
     """
-    statement = sa.select(RunTable.id).where(RunTable.run_id == run_id)
-    key = conn.scalar(dialect_of(conn).lock_row(statement))
+    key = dialect_of(conn).lock_run(conn, run_id)
     if key is None:
         raise UnknownRun(f"no run has id {run_id!r}")
     return key

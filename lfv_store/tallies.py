@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,7 +18,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.orm import aliased
 
 from lfv_store.audit.change import Change
-from lfv_store.dialects import dialect_of
+from lfv_store.dialects import Dialect, dialect_of
 from lfv_store.tables import (
     DetectionTable,
     HostingUsageTable,
@@ -57,7 +58,7 @@ class DayCounts:
 def count_run(unit: Change, run: int) -> None:
     """Bring the tallies and the hosting usage of a run up to date. Its row is locked."""
     mark = _mark(unit.conn, run)
-    days = _count(unit.conn, _behind(run, mark))
+    days = _count(unit.conn, **_behind(run, mark))
     if not days:
         return
     for day in days:
@@ -74,19 +75,19 @@ def recount_run(unit: Change, run: int) -> None:
     """Count all inspections of a run again, by its now current decision. Its row is locked."""
     count_run(unit, run)
     unit.conn.execute(sa.delete(TallyTable).where(TallyTable.run_id == run))
-    for day in _count(unit.conn, InspectionTable.run_id == run):
+    for day in _count(unit.conn, run=run):
         _add(unit.conn, run, day, sign=1)
 
 
 def take_out(unit: Change, run: int, inspection_id: int) -> None:
     """Take a counted inspection out of the tallies, before its outcome changes."""
-    for day in _count(unit.conn, InspectionTable.id == inspection_id):
+    for day in _count(unit.conn, inspection=inspection_id):
         _add(unit.conn, run, day, sign=-1)
 
 
 def put_back(unit: Change, run: int, inspection_id: int) -> None:
     """Count an inspection again, after its outcome has changed."""
-    for day in _count(unit.conn, InspectionTable.id == inspection_id):
+    for day in _count(unit.conn, inspection=inspection_id):
         _add(unit.conn, run, day, sign=1)
 
 
@@ -99,7 +100,7 @@ def current_counts(conn: Connection, run: int) -> dict[str, int]:
         )
     ).one()
     totals = {name: int(value) for name, value in zip(_COUNTS, row, strict=True)}
-    for day in _count(conn, _behind(run, _mark(conn, run))):
+    for day in _count(conn, **_behind(run, _mark(conn, run))):
         for name, number in day.counts.items():
             totals[name] += number
     return totals
@@ -112,15 +113,44 @@ def _mark(conn: Connection, run: int) -> int:
     return int(mark or 0)
 
 
-def _behind(run: int, mark: int) -> sa.ColumnElement[bool]:
-    if mark == 0:
-        return InspectionTable.run_id == run
+def _behind(run: int, mark: int) -> dict[str, int]:
+    """What is to be counted: the inspections of a run behind a mark."""
+    return {"run": run, "mark": mark} if mark else {"run": run}
+
+
+def _count(conn: Connection, **wanted: int) -> list[DayCounts]:
+    """Count inspections by UTC day, with the outcome that stands now.
+
+    `wanted` is `run`, `run` and `mark` (an inspection id), or `inspection`.
+    """
+    statement = _counting(dialect_of(conn), frozenset(wanted))
+    return [
+        DayCounts(
+            day=row["day"],
+            counts={name: row[name] for name in _COUNTS},
+            newest=row["newest"],
+            first_answer_at=row["first_answer_at"],
+            last_answer_at=row["last_answer_at"],
+        )
+        for row in conn.execute(statement, wanted).mappings()
+    ]
+
+
+def _condition(wanted: frozenset[str]) -> sa.ColumnElement[bool]:
+    if "inspection" in wanted:
+        return InspectionTable.id == sa.bindparam("inspection")
+    if "mark" not in wanted:
+        return InspectionTable.run_id == sa.bindparam("run")
     # An expression, so that the ids behind the mark are read, and not all lines of the run.
-    return sa.and_(InspectionTable.id > mark, InspectionTable.run_id + 0 == run)
+    return sa.and_(
+        InspectionTable.id > sa.bindparam("mark"),
+        InspectionTable.run_id + 0 == sa.bindparam("run"),
+    )
 
 
-def _count(conn: Connection, condition: sa.ColumnElement[bool]) -> list[DayCounts]:
-    """Count inspections by UTC day, with the outcome that stands now."""
+@cache
+def _counting(dialect: Dialect, wanted: frozenset[str]) -> sa.Select[Any]:
+    """The statement of _count(), made once: making it takes longer than running it."""
     earlier = aliased(DetectionTable)
     review = (
         sa.select(ReviewTable.verdict)
@@ -135,14 +165,12 @@ def _count(conn: Connection, condition: sa.ColumnElement[bool]) -> list[DayCount
         earlier.id < DetectionTable.id,
     )
     asked = sa.and_(InspectionTable.detection_id.is_not(None), ~InspectionTable.reused)
-    day = sa.literal_column(dialect_of(conn).day("inspections.inspected_at"), sa.Date)
+    outcome_now = sa.func.coalesce(review, VerdictTable.verdict, InspectionTable.verdict)
     lines = (
         sa.select(
-            day.label("day"),
+            sa.literal_column(dialect.day("inspections.inspected_at"), sa.Date).label("day"),
             InspectionTable.id,
-            sa.func.coalesce(review, VerdictTable.verdict, InspectionTable.verdict).label(
-                "outcome"
-            ),
+            outcome_now.label("outcome"),
             InspectionTable.reused,
             asked.label("asked"),
             sa.and_(asked, ~judged_before).label("part"),
@@ -157,7 +185,7 @@ def _count(conn: Connection, condition: sa.ColumnElement[bool]) -> list[DayCount
                 VerdictTable.decision_id == RunTable.later_decision_id,
             ),
         )
-        .where(condition)
+        .where(_condition(wanted))
         .subquery()
     )
 
@@ -165,33 +193,22 @@ def _count(conn: Connection, condition: sa.ColumnElement[bool]) -> list[DayCount
         return sa.func.count(sa.case((sa.and_(*conditions), 1)))
 
     outcome, part = lines.c.outcome, lines.c.part
-    rows = conn.execute(
-        sa.select(
-            lines.c.day,
-            number(outcome == "accept").label("accepted"),
-            number(outcome == "reject").label("rejected"),
-            number(outcome == "review").label("review"),
-            number(outcome.is_(None)).label("errors"),
-            number(lines.c.reused).label("reused"),
-            number(lines.c.asked).label("asked"),
-            number(outcome == "accept", part).label("parts_accepted"),
-            number(outcome == "reject", part).label("parts_rejected"),
-            number(outcome == "review", part).label("parts_review"),
-            sa.func.max(lines.c.id).label("newest"),
-            sa.func.min(lines.c.answered_at).label("first_answer_at"),
-            sa.func.max(lines.c.answered_at).label("last_answer_at"),
-        ).group_by(lines.c.day)
-    )
-    return [
-        DayCounts(
-            day=row.day,
-            counts={name: row._mapping[name] for name in _COUNTS},  # noqa: SLF001 -- its public name
-            newest=row.newest,
-            first_answer_at=row.first_answer_at,
-            last_answer_at=row.last_answer_at,
-        )
-        for row in rows
-    ]
+    counted: sa.Select[Any] = sa.select(
+        lines.c.day,
+        number(outcome == "accept").label("accepted"),
+        number(outcome == "reject").label("rejected"),
+        number(outcome == "review").label("review"),
+        number(outcome.is_(None)).label("errors"),
+        number(lines.c.reused).label("reused"),
+        number(lines.c.asked).label("asked"),
+        number(outcome == "accept", part).label("parts_accepted"),
+        number(outcome == "reject", part).label("parts_rejected"),
+        number(outcome == "review", part).label("parts_review"),
+        sa.func.max(lines.c.id).label("newest"),
+        sa.func.min(lines.c.answered_at).label("first_answer_at"),
+        sa.func.max(lines.c.answered_at).label("last_answer_at"),
+    ).group_by(lines.c.day)
+    return counted
 
 
 def _add(conn: Connection, run: int, day: DayCounts, *, sign: int) -> None:

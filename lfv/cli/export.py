@@ -49,7 +49,8 @@ def export(
         bool,
         typer.Option(
             "--spreadsheet",
-            help="In CSV, put an apostrophe before text that a spreadsheet would run as a formula.",
+            help="Write CSV for spreadsheets: a byte order mark first, and an apostrophe before "
+            "text that would run as a formula.",
         ),
     ] = False,
     database_url: DatabaseUrlOption = None,

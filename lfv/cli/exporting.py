@@ -53,8 +53,8 @@ def write_rows(
 ) -> int:
     """Write `rows` to `target` and answer how many there were.
 
-    With `spreadsheet`, a text in CSV that a spreadsheet would run as a formula gets an apostrophe
-    before it.  Raises `OSError` when `target` cannot be written.
+    With `spreadsheet`, CSV begins with a byte order mark, and a text that a spreadsheet would run
+    as a formula gets an apostrophe before it.  Raises `OSError` when `target` cannot be written.
     """
     if form is Format.CSV:
         return _write_csv(rows, columns, target, spreadsheet)
@@ -67,6 +67,8 @@ def _write_csv(
     rows: Iterable[Row], columns: Sequence[Column], target: IO[bytes], spreadsheet: bool
 ) -> int:
     text = io.StringIO(newline="")
+    if spreadsheet:
+        text.write("\ufeff")  # without this mark, Excel takes UTF-8 for the system's code page
     writer = csv.writer(text, lineterminator="\r\n")  # RFC 4180
     writer.writerow([column.name for column in columns])
     safe: Callable[[str], str] = _defused if spreadsheet else str

@@ -117,20 +117,22 @@ def record(
 
     Nothing is overwritten: the model's answer, the policy's verdict and earlier reviews are kept.
     """
+    from lfv.run.active import open_reader
+    from lfv.run.report import report_run
     from lfv.run.review import record_review
 
     reviewer = by or current_user()
     if not reviewer:
         raise WrongUsage("--by is missing: the name of the current user is unknown")
-    with opened_store(settings_from(database_url=database_url)) as store:
+    settings = settings_from(database_url=database_url)
+    with opened_store(settings) as store:
+        run_id = find_run(store, run).run_id
         recorded = record_review(
-            store,
-            find_run(store, run).run_id,
-            line,
-            verdict.value,
-            reviewer=reviewer,
-            comment=comment,
+            store, run_id, line, verdict.value, reviewer=reviewer, comment=comment
         )
+        if settings.report_path(run_id).exists():
+            with open_reader(settings) as reader:
+                report_run(run_id, store, reader, settings)
     if as_json:
         history = [asdict(one) for one in recorded.history]
         output.show_json({"review_id": recorded.review_id, "history": history})

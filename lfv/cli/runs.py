@@ -18,6 +18,8 @@ from lfv.cli.options import DatabaseUrlOption, JsonOption, RunArgument, ShownVer
 if TYPE_CHECKING:
     from lfv_store import Decision, HostingCost, Run, RunCounts, Store
 
+_IMAGE_COLUMNS = ("line_number", "verdict", "source_ref", "answer", "reasons")
+
 
 def register(app: typer.Typer) -> None:
     app.command("runs", epilog=examples("lfv runs", "lfv runs --limit 100 --json"))(runs)
@@ -112,7 +114,8 @@ def show(
         output.show(f"... and {counts.errors - len(errors)} more; `lfv export` writes all of them")
     if images:
         columns = ("line", "verdict", "image", "model's answer", "why")
-        _show_rows(columns, map(_image_facts, images))
+        shown_rows = [_image_facts(row) | {"verdict": _verdict_text(row)} for row in images]
+        _show_rows(columns, [{name: row[name] for name in _IMAGE_COLUMNS} for row in shown_rows])
     if counts.pending:
         output.note(
             f"{counts.pending} lines are left; `lfv inspect --resume {found.run_id}` continues"
@@ -128,7 +131,7 @@ def _with_verdict(
     store: Store, run_id: str, verdict: ShownVerdict, limit: int
 ) -> list[dict[str, Any]]:
     """The first lines of a run whose verdict, as it stands, is this one."""
-    found = (row for row in store.results.rows(run_id) if row["verdict"] == verdict.value)
+    found = (row for row in store.results.rows(run_id) if row["final_verdict"] == verdict.value)
     return list(islice(found, limit))
 
 
@@ -151,10 +154,11 @@ def _facts(
         "not inspected": counts.errors,
         "still to do": counts.pending or None,
         "reused answers": counts.reused or None,
-        "policy": current.policy.get("name") or current.policy_sha256[:12],
+        "policy": _policy_name(current),
         "decisions": f"{len(decisions)}; number {current.number} counts, by {current.decided_by}"
         if len(decisions) > 1
         else None,
+        "first policy": _policy_name(decisions[0]) if current.number > 1 else None,
         "triggered by": run.triggered_by,
         "flow run": run.flow_run_id,
         "started": local_time(run.started_at),
@@ -165,13 +169,29 @@ def _facts(
     }
 
 
+def _policy_name(decision: Decision) -> str:
+    return str(decision.policy.get("name") or decision.policy_sha256[:12])
+
+
+def _verdict_text(row: Mapping[str, Any]) -> str:
+    """The verdict that stands, and what it was before: `accept (first review)`, `reject by Eve`."""
+    reviewer = f" by {row['reviewer']}" if row["reviewed_verdict"] else ""
+    first = row["first_verdict"]
+    earlier = f" (first {first})" if first != row["final_verdict"] else ""
+    return f"{row['final_verdict']}{reviewer}{earlier}"
+
+
 def _image_facts(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "line_number": row["line_number"],
-        "verdict": row["verdict"],
+        "verdict": row["final_verdict"],
         "source_ref": row["source_ref"],
         "answer": answer(row["is_anomalous"], row["confidence"]),
         "reasons": reasons_text(row["reasons"] or ()),
+        "first_verdict": row["first_verdict"],
+        "policy_verdict": row["verdict"],
+        "reviewer": row["reviewer"],
+        "review_comment": row["review_comment"],
     }
 
 

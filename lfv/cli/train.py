@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lfv.cli import output
-from lfv.cli.common import settings_from
+from lfv.cli.common import current_user, settings_from
 from lfv.cli.errors import WrongUsage
 from lfv.cli.options import (
     AnomalyOption,
@@ -128,6 +128,7 @@ def train(
             description=description,
             normal=tuple(normal or ()),
             anomaly=tuple(anomaly or ()),
+            trained_by=current_user(),
             progress=activity.tell,
         )
     report = training_report(settings, model)

@@ -122,7 +122,7 @@ def _findings(run_id: str, store: Store, reader: SourceReader, limit: int) -> _F
             found.errors_by_code[row["error_code"]] += 1
         if result is not None:
             found.answers.append(
-                ReportAnswer(result.is_anomalous, result.confidence, row["verdict"])
+                ReportAnswer(result.is_anomalous, result.confidence, row["final_verdict"])
             )
             for one in result.defects:
                 found.types[one.name] += 1
@@ -133,9 +133,9 @@ def _findings(run_id: str, store: Store, reader: SourceReader, limit: int) -> _F
 
 
 def _group(row: dict[str, Any]) -> str:
-    if row["verdict"] == "accept" and row["expected_is_anomalous"]:
+    if row["final_verdict"] == "accept" and row["expected_is_anomalous"]:
         return "escape"
-    return row["verdict"] or "error"
+    return row["final_verdict"] or "error"
 
 
 def _image(
@@ -148,7 +148,7 @@ def _image(
     return ReportImage(
         line_number=row["line_number"],
         source_ref=row["source_ref"],
-        verdict=row["verdict"],
+        verdict=row["final_verdict"],
         reasons=list(_reasons(row)),
         is_anomalous=row["is_anomalous"],
         confidence=row["confidence"],
@@ -167,12 +167,15 @@ def _image(
 
 
 def _reasons(row: dict[str, Any]) -> Iterator[str]:
-    """Why the policy decided so, and what a reviewer made of it."""
+    """Why the policy decided so, what a reviewer made of it, and what was decided before."""
     for reason in row["reasons"] or ():
         yield reason["text"]
     if row["reviewed_verdict"] is not None:
         comment = f": {row['review_comment']}" if row["review_comment"] else ""
         yield f"Reviewed by {row['reviewer']}, {row['reviewed_verdict']}{comment}"
+        yield f"The policy decided {row['verdict']}"
+    if row["first_verdict"] != row["verdict"]:
+        yield f"The run's own policy decided {row['first_verdict']}"
 
 
 def _decided(decision: Decision) -> dict[str, str]:

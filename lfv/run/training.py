@@ -5,17 +5,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
 
 from lfv.client.api import lookoutvision_client
 from lfv.client.hosts.lookoutvision import client_config
 from lfv.client.hosts.sagemaker.account import Account
 from lfv.client.hosts.sagemaker.training import TrainingJob, train_on_sagemaker
-from lfv.client.staging import Staging, stage_training
+from lfv.client.manifests import manifest_digest
+from lfv.client.sources import SourceReader
+from lfv.client.staging import StagedDataset, Staging, stage_training
 from lfv.client.training import TrainedModel, train_model
+from lfv.formats.errors import LfvError
 from lfv.formats.labels import LabelNames
 from lfv.run.active import open_reader
+from lfv.run.context import LOOKOUTVISION
 from lfv.run.embedded_service import api_endpoint
+from lfv.run.start import code_version
 from lfv.settings import LfvSettingsError, Settings
+from lfv_store import ModelKey, NewTraining, Store, StoreError, open_store
 
 logger = logging.getLogger(__name__)
 
@@ -32,22 +40,64 @@ def train_project(
     description: str = "",
     normal: tuple[str, ...] = (),
     anomaly: tuple[str, ...] = (),
+    trained_by: str = "",
     progress: Callable[[str], None] = logger.info,
 ) -> TrainedModel:
-    """Stage labelled images and train a version of a project's model on them.
+    """Stage labelled images, train a version of a project's model on them, and record that.
 
     Raises:
         LfvSettingsError: The settings name an endpoint but no bucket for the images.
         ServiceNotStarted: The embedded service did not start.
         lfv.formats.errors.LfvError: The data or the service refuse the training.
+        lfv_store.StoreError: The results database cannot be used; nothing was trained.
     """
     staging = staging_place(settings)
-    if settings.host != "lookoutvision":
-        return _train_elsewhere(
-            settings, staging, source, project, test, normal, anomaly, progress=progress
-        )
+    with (
+        open_store(settings.store_url, patience_seconds=settings.store_patience_seconds) as store,
+        open_reader(settings) as reader,
+    ):
+        if settings.host == LOOKOUTVISION:
+            model = _train_on_api(
+                settings,
+                reader,
+                staging,
+                source,
+                project,
+                test,
+                description,
+                normal,
+                anomaly,
+                progress=progress,
+            )
+        else:
+            model = _train_elsewhere(
+                settings, staging, source, project, test, normal, anomaly, progress=progress
+            )
+        try:
+            record_training(store, reader, settings.host, model, source, test, trained_by)
+        except (StoreError, LfvError) as error:
+            # The model is there all the same.
+            logger.error("the training is not on record: %s", error)
+            progress(f"the training is not on record: {error}")
+        return model
+
+
+def _train_on_api(
+    settings: Settings,
+    reader: SourceReader,
+    staging: Staging,
+    source: str,
+    project: str,
+    test: str | None,
+    description: str,
+    normal: tuple[str, ...],
+    anomaly: tuple[str, ...],
+    *,
+    progress: Callable[[str], None],
+) -> TrainedModel:
+    """CreateModel of the Lookout for Vision API."""
     progress("starting the service" if settings.endpoint_url is None else "connecting")
-    with api_endpoint(settings, training=True) as url, open_reader(settings) as reader:
+    with api_endpoint(settings, training=True) as url:
         config = client_config(
             connect_timeout=settings.connect_timeout_seconds,
             read_timeout=settings.read_timeout_seconds,
@@ -69,6 +119,53 @@ def train_project(
             )
         finally:
             client.close()
+
+
+def record_training(
+    store: Store,
+    reader: SourceReader,
+    host: str,
+    model: TrainedModel,
+    source: str,
+    test_source: str | None,
+    trained_by: str,
+) -> int:
+    """Put a training on record: the data behind a model, for whoever asks about its verdicts."""
+    key = ModelKey(host, model.model_arn, model.project, model.version, model.created_at)
+    test = model.test
+    return store.trainings.record(
+        NewTraining(
+            model_id=store.models.register(key),
+            source=source,
+            test_source=test_source,
+            manifest_sha256=manifest_digest(str(model.train.manifest), reader),
+            test_manifest_sha256=None
+            if test is None
+            else manifest_digest(str(test.manifest), reader),
+            images={
+                use: _images(dataset)
+                for use, dataset in (("train", model.train), ("test", test))
+                if dataset is not None
+            },
+            figures={"f1": model.f1, "precision": model.precision, "recall": model.recall},
+            remarks=(model.message,) if model.message else (),
+            trained_by=trained_by,
+            trained_at=datetime.now(UTC),
+            code_version=code_version(),
+        )
+    )
+
+
+def _images(dataset: StagedDataset) -> dict[str, Any]:
+    return {
+        "images": dataset.images,
+        "normal": dataset.normal,
+        "anomalous": dataset.anomalous,
+        "masks": dataset.masks,
+        "anomaly_types": list(dataset.anomaly_types),
+        "width": dataset.width,
+        "height": dataset.height,
+    }
 
 
 def _train_elsewhere(

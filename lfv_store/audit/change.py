@@ -39,9 +39,6 @@ from lfv_store.types import utc_text
 _CHAIN_LOCK = 0x6C66_7601
 _HOSTING_LOCK = 0x6C66_7602
 T = TypeVar("T")
-_LAST_ENTRY = (
-    sa.select(AuditLogTable.seq, AuditLogTable.hash).order_by(AuditLogTable.seq.desc()).limit(1)
-)
 _RECENT_ENTRIES = 10_000
 
 
@@ -156,8 +153,8 @@ class Change:
         if rows:
             content["rows"] = rows
         self.lock_chain()
-        last = self.conn.execute(_LAST_ENTRY).one_or_none()
-        seq, previous = (last.seq + 1, last.hash) if last else (1, GENESIS)
+        last, previous = self.dialect.last_entry(self.conn) or (0, GENESIS)
+        seq = last + 1
         text = canonical_json(content)
         entry = {
             "seq": seq,

@@ -75,8 +75,12 @@ class Dialect(ABC):
         """Hold one of the store's locks until the transaction ends."""
 
     @abstractmethod
-    def lock_row(self, statement: sa.Select[int]) -> sa.Select[int]:
-        """The statement, which locks its rows of `runs` but lets others refer to them."""
+    def lock_run(self, conn: Connection, run_id: str) -> int | None:
+        """The internal id of a run, locked until the transaction ends; others may refer to it."""
+
+    @abstractmethod
+    def last_entry(self, conn: Connection) -> tuple[int, str] | None:
+        """Number and hash of the newest audit entry."""
 
     @abstractmethod
     def next_change(self, conn: Connection) -> int:

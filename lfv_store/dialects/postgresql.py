@@ -176,9 +176,17 @@ class Postgresql(Dialect):
         """An advisory lock. The second key keeps schemas of one database apart."""
         conn.exec_driver_sql(f"SELECT pg_advisory_xact_lock({key:d}, hashtext(current_schema()))")
 
-    def lock_row(self, statement: sa.Select[int]) -> sa.Select[int]:
+    def lock_run(self, conn: Connection, run_id: str) -> int | None:
         """FOR NO KEY UPDATE."""
-        return statement.with_for_update(of=sa.table("runs"), key_share=True)
+        sql = "SELECT id FROM runs WHERE run_id = %s FOR NO KEY UPDATE"
+        row = driver_connection(conn).execute(sql, (run_id,)).fetchone()
+        return None if row is None else int(row[0])
+
+    def last_entry(self, conn: Connection) -> tuple[int, str] | None:
+        """By the driver: every write needs it."""
+        sql = "SELECT seq, hash FROM audit_log ORDER BY seq DESC LIMIT 1"
+        found: tuple[int, str] | None = driver_connection(conn).execute(sql).fetchone()
+        return found
 
     def next_change(self, conn: Connection) -> int:
         """A sequence's next value: growing, but not without gaps."""

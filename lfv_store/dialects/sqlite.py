@@ -158,9 +158,17 @@ class Sqlite(Dialect):
     def lock(self, conn: Connection, key: int) -> None:
         """Nothing to do: the transaction is the only writer."""
 
-    def lock_row(self, statement: sa.Select[int]) -> sa.Select[int]:
-        """The statement as it is: the transaction is the only writer."""
-        return statement
+    def lock_run(self, conn: Connection, run_id: str) -> int | None:
+        """Needs no lock: the transaction is the only writer."""
+        sql = "SELECT id FROM runs WHERE run_id = ?"
+        row = driver_connection(conn).execute(sql, (run_id,)).fetchone()
+        return None if row is None else int(row[0])
+
+    def last_entry(self, conn: Connection) -> tuple[int, str] | None:
+        """By the driver: every write needs it."""
+        sql = "SELECT seq, hash FROM audit_log ORDER BY seq DESC LIMIT 1"
+        found: tuple[int, str] | None = driver_connection(conn).execute(sql).fetchone()
+        return found
 
     def next_change(self, conn: Connection) -> int:
         """One more than the last."""

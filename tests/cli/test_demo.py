@@ -10,6 +10,7 @@ import pytest
 
 from lfv.cli.demo import _own_settings
 from lfv.cli.demo_results import image_results
+from lfv_store import open_store
 
 if TYPE_CHECKING:
     from lfv_store import Store
@@ -49,6 +50,12 @@ def test_the_demo_shows_a_whole_inspection(
     assert (model["version"], model["status"]) == ("1", "TRAINED")
     assert lfv("show", "last", "--json").json()["errors_by_code"] == {"image_truncated": 1}
     assert lfv("audit", "verify").status == 0
+    with open_store(f"sqlite:///{folder / 'inspections.db'}") as store:
+        line = store.results.line(shown["run"]["run_id"], 1)
+        (training,) = store.trainings.of_model(line["model_id"])
+    assert training.images["train"]["images"] > 0
+    assert training.figures["f1"] == pytest.approx(shown["model"]["f1"])
+    assert training.manifest_sha256 is not None
     assert lfv("export", "last", "-f", "jsonl").out.count("\n") == 24
 
 

@@ -70,10 +70,17 @@ def test_csv_can_be_read_back() -> None:
 
 def test_csv_for_a_spreadsheet_has_no_formula() -> None:
     table = list(
-        csv.DictReader(io.StringIO(written(Format.CSV, spreadsheet=True).decode(), newline=""))
+        csv.DictReader(
+            io.StringIO(written(Format.CSV, spreadsheet=True).decode("utf-8-sig"), newline="")
+        )
     )
     assert table[0]["ref"] == '\'=1+1,"a"\r\nb'
     assert table[0]["confidence"] == "0.30000000000000004"
+
+
+def test_csv_for_a_spreadsheet_begins_with_a_byte_order_mark() -> None:
+    assert written(Format.CSV, spreadsheet=True).startswith(b"\xef\xbb\xbfref")
+    assert written(Format.CSV).startswith(b"ref")
 
 
 def test_json_lines_keep_types_and_the_order_of_columns() -> None:

@@ -12,6 +12,8 @@ from lfv.cli.errors import WrongUsage
 from tests.cli.conftest import RUN_ID, STARTED, begin_run
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lfv.settings import Settings
     from lfv_store import Store
     from tests.cli.conftest import Lfv
@@ -88,6 +90,32 @@ def test_show_lists_the_images_of_a_verdict(lfv: Lfv, run: str) -> None:
     (shown,) = lfv("show", run, "--verdict", "review", "--json").json()["images"]
     assert shown["line_number"] == 3
     assert lfv("show", run, "--verdict", "error").status == 2
+
+
+def test_show_follows_decisions_and_reviews(
+    lfv: Lfv, run: str, settings: Settings, tmp_path: Path
+) -> None:
+    report = settings.report_path(run)
+    report.parent.mkdir(parents=True)
+    report.touch()
+    strict = tmp_path / "strict.json"
+    strict.write_text(
+        '{"name": "strict", "default": {"classification": {"min_confidence": 0.5},'
+        ' "review": {"normal_below": 0.999}}}'
+    )
+    assert lfv("decide", run, "--policy", strict, "--by", "Quinn").status == 0
+    shown = lfv("show", run).out
+    assert "strict" in shown
+    assert "by Quinn" in shown
+    assert "first policy" in shown
+    assert lfv("review", "record", run, 1, "--verdict", "reject", "--by", "Eve").status == 0
+    table = lfv("show", run, "--verdict", "reject").out
+    assert "reject by Eve (first accept)" in table
+    counts = lfv("show", run, "--json").json()["counts"]
+    assert (counts["accepted"], counts["rejected"]) == (0, 3)
+    page = report.read_text(encoding="utf-8")
+    assert "Reviewed by Eve, reject" in page
+    assert "strict" in page
 
 
 def test_an_unfinished_run_says_how_to_go_on(lfv: Lfv, store: Store, run: str) -> None:

@@ -88,9 +88,7 @@ def inspect(body: bytes, default: tuple[Numbers, Numbers] = PLAIN) -> ImageInput
     try:
         onnx.checker.check_model(model)
     except Exception as error:
-        raise OnnxRejected(
-            "invalid", f"Not a valid ONNX model: {first_line(error)}"
-        ) from error
+        raise OnnxRejected("invalid", f"Not a valid ONNX model: {first_line(error)}") from error
     _check_outputs(model.graph)
     return _image_input(model, default)
 

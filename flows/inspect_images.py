@@ -10,6 +10,7 @@ sub-flow or a hook: those need the Prefect API, and stopping must not.
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
@@ -23,7 +24,9 @@ from pydantic import Field
 from flows.progress import ProgressArtifact
 from lfv.client.manifests import manifest_digest, read_manifest
 from lfv.client.policy import Policy
+from lfv.formats.labels import LabelNames
 from lfv.formats.layout import Skipped
+from lfv.formats.manifest.groundtruth import INSPECTION
 from lfv.run.active import ActiveRun, open_run
 from lfv.run.completion import refuse_empty
 from lfv.run.context import InspectionRequest, NewLimits
@@ -83,6 +86,8 @@ def inspect_images(
     again: bool = False,
     strict: bool = False,
     allow_empty: bool = False,
+    normal: list[str] | None = None,
+    anomaly: list[str] | None = None,
     max_cost: Annotated[float | None, Field(gt=0)] = None,
     max_hosted_minutes: Annotated[float | None, Field(gt=0)] = None,
     triggered_by: str = "",
@@ -107,6 +112,9 @@ def inspect_images(
         again: Run detection again on images that this model has judged before.
         strict: End the run at the first manifest line that cannot be read.
         allow_empty: Complete a run whose source has no image; otherwise such a run fails.
+        normal: Names of folders and labels that mean normal, beside normal, good, ok and pass.
+        anomaly: Names of folders and labels that mean an anomaly, beside anomaly, bad, nok and
+            fail.
         max_cost: US dollars after which the model is stopped; the run can be resumed.
         max_hosted_minutes: Minutes after which the model is stopped; the run can be resumed.
         triggered_by: Who or what started this run; stored with its results.
@@ -125,6 +133,8 @@ def inspect_images(
         again=again,
         strict=strict,
         allow_empty=allow_empty,
+        normal=tuple(normal or ()),
+        anomaly=tuple(anomaly or ()),
         max_cost=max_cost,
         max_hosted_minutes=max_hosted_minutes,
         triggered_by=triggered_by or _trigger(),
@@ -211,7 +221,11 @@ def _plan(run: ActiveRun) -> None:
     store.runs.set_manifest(run.run_id, digest, None)
     done = run.context.planned_through
     skipped = Skipped()
-    lines = read_manifest(source, run.reader, strict=run.context.request.strict, skipped=skipped)
+    request = run.context.request
+    profile = replace(INSPECTION, names=LabelNames.of(request.normal, request.anomaly))
+    lines = read_manifest(
+        source, run.reader, strict=request.strict, profile=profile, skipped=skipped
+    )
     for batch in _batches((line for line in lines if line.line_number > done), CHECKED_TOGETHER):
         check_images(run, quote(batch), batch[0].line_number, batch[-1].line_number)
         run.control.notify("plan", f"{batch[-1].line_number} manifest lines checked")

@@ -18,6 +18,7 @@ from lfv.cli.common import (
 )
 from lfv.cli.errors import CommandError, ExitStatus, WrongUsage
 from lfv.cli.options import (
+    AnomalyOption,
     BucketOption,
     ConvertOption,
     DatabaseUrlOption,
@@ -25,6 +26,7 @@ from lfv.cli.options import (
     HostOption,
     HostOptionOption,
     JsonOption,
+    NormalOption,
     RegionOption,
     examples,
 )
@@ -147,6 +149,8 @@ def inspect(
     database_url: DatabaseUrlOption = None,
     region: RegionOption = None,
     bucket: BucketOption = None,
+    normal: NormalOption = None,
+    anomaly: AnomalyOption = None,
     convert: ConvertOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -196,6 +200,8 @@ def inspect(
         "allow_empty": allow_empty,
         "max_cost": max_cost,
         "max_hosted_minutes": max_hosted_minutes,
+        "normal": normal,
+        "anomaly": anomaly,
         "triggered_by": f"lfv inspect ({current_user()})",
     }
     if resume is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 _SEPARATORS = re.compile(r"[\W_]+")
@@ -31,7 +32,7 @@ class LabelNames:
     anomaly: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, normal: tuple[str, ...] = (), anomaly: tuple[str, ...] = ()) -> LabelNames:
+    def of(cls, normal: Iterable[str] = (), anomaly: Iterable[str] = ()) -> LabelNames:
         """Raises ValueError for a name that is to be both."""
         names = cls(frozenset(map(plain, normal)), frozenset(map(plain, anomaly)))
         if both := names.normal & names.anomaly:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from math import ceil
 from typing import Any
@@ -33,6 +33,8 @@ class InspectionRequest:
     again: bool = False
     strict: bool = False
     allow_empty: bool = False
+    normal: Sequence[str] = ()
+    anomaly: Sequence[str] = ()
     max_cost: float | None = None
     max_hosted_minutes: float | None = None
     triggered_by: str = ""

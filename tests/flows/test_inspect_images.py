@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from flows.inspect_images import inspect_images, resume_inspection
 from lfv.client.errors import HostError, ModelNotFound
@@ -218,3 +219,30 @@ def test_an_unsure_answer_is_never_accepted(images: Path, endpoint: Endpoint, st
         (False, True, "accept"),
         (False, False, "review"),
     }
+
+
+def test_folders_as_they_come(images: Path, tmp_path: Path, store: Store) -> None:
+    """Labels by given names, files that are no parts skipped, a TIFF converted when asked."""
+    lot = tmp_path / "lot"
+    for number, path in enumerate(sorted(images.iterdir())[:3]):
+        folder = lot / ("Kratzer" if number == 2 else "gut")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / path.name).write_bytes(path.read_bytes())
+        (folder / f"{path.name}.part").write_bytes(path.read_bytes())
+    with Image.open(next((lot / "gut").glob("*.*g"))) as picture:
+        picture.transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(lot / "gut" / "x.tiff")
+    summary = inspect_images(source=str(lot), project="parts", normal=["gut"], anomaly=["kratzer"])
+    assert (summary.counts.total, summary.counts.errors) == (4, 1)
+    assert summary.evaluation is not None
+    assert summary.evaluation.images == 3
+
+
+def test_a_tiff_is_inspected_when_it_may_be_converted(
+    images: Path, tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LFV_CONVERT", "true")
+    with Image.open(min(images.iterdir())) as picture:
+        (tmp_path / "lot").mkdir()
+        picture.save(tmp_path / "lot" / "x.tiff")
+    summary = inspect_images(source=str(tmp_path / "lot"), project="parts")
+    assert (summary.counts.total, summary.counts.errors) == (1, 0)

@@ -10,6 +10,8 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lfv.client.api import lookoutvision_client
+from lfv.client.hosts.edge import KIND as EDGE
+from lfv.client.hosts.edge.host import agent_models
 from lfv.client.hosts.lookoutvision import client_config, list_models
 from lfv.client.hosts.sagemaker import KIND as SAGEMAKER
 from lfv.client.hosts.sagemaker.models import trained_jobs
@@ -50,6 +52,12 @@ def model_entries(
     `host` is the kind of place, `endpoint_url` None is Amazon's own.  Raises HostError's
     subclasses.
     """
+    if host == EDGE:
+        return [
+            ModelEntry(one.project, one.version, one.status, one.message, model_arn=one.model_arn)
+            for one in agent_models(endpoint_url)
+            if project in {None, one.project}
+        ]
     if host == SAGEMAKER:
         return [
             ModelEntry(

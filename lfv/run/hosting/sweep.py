@@ -240,7 +240,8 @@ def _places(
     """Where models may be up, as (kind of host, endpoint, region): the place that the settings
     name, those of the last hostings, and with `account` the SageMaker account."""
     found: set[tuple[str, str | None, str | None]] = set()
-    if settings.endpoint_url is not None or settings.host == SAGEMAKER:
+    named = settings.endpoint_url is not None and settings.host == LOOKOUTVISION
+    if named or settings.host == SAGEMAKER:
         found.add((settings.host, settings.endpoint_url, settings.region))
     if account and settings.host != SAGEMAKER:
         found.add((SAGEMAKER, None, settings.region))

@@ -119,20 +119,7 @@ class EdgeAgentHost:
         return self._spec
 
     def describe(self) -> ModelState:
-        description = self._describe()
-        try:
-            status = _STATUSES[AgentStatus(description.status)]
-        except ValueError:
-            raise ResponseInvalid(
-                f"The edge agent names a model status that is unknown: {description.status}."
-            ) from None
-        return ModelState(
-            status=status,
-            message=description.status_message,
-            model_arn=description.lookout_vision_model_arn or f"component:{self._component}",
-            project=self._spec.project,
-            version=self._spec.model_version,
-        )
+        return _state(self._describe())
 
     def start(self, units: Units, client_token: str) -> ModelState:  # noqa: ARG002 - it has none
         return self._change("StartModel")
@@ -227,8 +214,41 @@ class EdgeAgentHost:
         return answer.model_description
 
     def _version(self) -> str:
-        found = _ARN_VERSION.search(self._describe().lookout_vision_model_arn)
-        return found[1] if found else "1"
+        return _version_of(self._describe())
+
+
+def agent_models(address: str | None) -> list[ModelState]:
+    """Every model of an agent. Raises HostError."""
+    channel = AgentChannel(address or wire.DEFAULT_ADDRESS, wire.SERVICE)
+    try:
+        answer = channel.call(
+            "ListModels", wire.ListModelsRequest(), wire.ListModelsResponse, timeout=15.0
+        )
+        return sorted(map(_state, answer.models), key=lambda one: one.project)
+    finally:
+        channel.close()
+
+
+def _state(description: wire.ModelDescription) -> ModelState:
+    try:
+        status = _STATUSES[AgentStatus(description.status)]
+    except ValueError:
+        raise ResponseInvalid(
+            f"The edge agent names a model status that is unknown: {description.status}."
+        ) from None
+    component = description.model_component
+    return ModelState(
+        status=status,
+        message=description.status_message,
+        model_arn=description.lookout_vision_model_arn or f"component:{component}",
+        project=component,
+        version=_version_of(description),
+    )
+
+
+def _version_of(description: wire.ModelDescription) -> str:
+    found = _ARN_VERSION.search(description.lookout_vision_model_arn)
+    return found[1] if found else "1"
 
 
 def _result(answer: wire.DetectAnomalyResult | None, mask: bytes | None) -> DetectAnomalyResult:

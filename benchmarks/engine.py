@@ -3,6 +3,7 @@
     python benchmarks/engine.py                                  # sample data beside the project
     python benchmarks/engine.py --network                        # with torch: with and without
     python benchmarks/engine.py --folder normal/ anomaly/        # labels only, 30 + 30 to train
+    python benchmarks/engine.py --sets SETS/ --table sets.md     # see engine_sets.py
 
 The sample run writes ``engine-results.json`` beside this file.  Every figure comes from images
 that the model behind it has not seen.  Latencies are CPU time of one thread, which other load on
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from engine_sets import measure_sets, table
 from PIL import Image
 from scipy import ndimage
 
@@ -315,6 +317,10 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--folder", nargs=2, type=Path, metavar=("NORMAL", "ANOMALY"))
+    parser.add_argument("--sets", type=Path, help="a folder of sets; see engine_sets.py")
+    parser.add_argument("--table", type=Path, help="where the table of --sets is written")
+    parser.add_argument("--set", action="append", default=[], help="only this one of the sets")
+    parser.add_argument("--no-backbone", action="store_true", help="of --sets: without it")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--count", type=int, default=30)
     parser.add_argument("--network", action="store_true", help="with and without a network only")
@@ -322,6 +328,21 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
+        if options.sets:
+            rows = []
+            for row in measure_sets(
+                options.sets,
+                seeds=options.repeats,
+                count=options.count,
+                work=work,
+                only=options.set,
+                options={"pretrained": not options.no_backbone},
+            ):
+                rows.append(row)
+                print(json.dumps(row), flush=True)
+                if options.table:
+                    options.table.write_text(table(rows), encoding="utf-8")
+            return
         if options.folder:
             result = folder_protocol(
                 *options.folder, repeats=options.repeats, count=options.count, work=work

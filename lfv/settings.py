@@ -151,6 +151,26 @@ class Settings(BaseSettings):
         "which needs PyTorch and takes minutes, and keeps it where it helps.",
     )
 
+    pretrained_backbone: bool = Field(
+        default=True,
+        description="Whether the service on this machine trains with the pretrained backbone, "
+        "which finds more; without it models are smaller and faster.",
+    )
+    miss_cost: float = Field(
+        default=1.0,
+        ge=0.01,
+        le=100,
+        description="How many false alarms a missed defect is worth to the verdicts of models that "
+        "the service on this machine trains; their confidence does not change.",
+    )
+    false_alarms: float = Field(
+        default=0.02,
+        gt=0,
+        le=0.5,
+        description="Share of normal images that a model trained on normal images alone may call "
+        "anomalous; n images can promise 1 / (n + 1) at best.",
+    )
+
     price_per_unit_hour: Annotated[dict[str, Annotated[float, Field(ge=0)]], NoDecode] = Field(
         default_factory=dict,
         description="US dollars per unit-hour, by kind of host: `KIND=PRICE`, separated by commas. "

@@ -94,6 +94,9 @@ def _own_settings(folder: Path) -> Settings:
         "backbone": None,
         "detector": None,
         "network": False,
+        "pretrained_backbone": True,
+        "miss_cost": 1.0,
+        "false_alarms": 0.02,
     }
     return given.model_copy(update=alone)
 

@@ -118,6 +118,36 @@ NetworkOption = Annotated[
         "minutes, and keep it where it helps; LFV_NETWORK=true does the same.",
     ),
 ]
+NoBackboneOption = Annotated[
+    bool,
+    typer.Option(
+        "--no-backbone",
+        help="Have the service on this machine train without the pretrained backbone: smaller and "
+        "faster models that find less; LFV_PRETRAINED_BACKBONE=false does the same.",
+    ),
+]
+MissCostOption = Annotated[
+    float | None,
+    typer.Option(
+        "--miss-cost",
+        help="How many false alarms a missed defect is worth, instead of LFV_MISS_COST or 1: more "
+        "moves verdicts to anomalous; the confidence stays as it is.",
+        min=0.01,
+        max=100,
+        show_default=False,
+    ),
+]
+FalseAlarmsOption = Annotated[
+    float | None,
+    typer.Option(
+        "--false-alarms",
+        help="Share of normal images that a model of normal images alone may call anomalous, "
+        "instead of LFV_FALSE_ALARMS or 0.02.",
+        min=0.0001,
+        max=0.5,
+        show_default=False,
+    ),
+]
 ConvertOption = Annotated[
     bool,
     typer.Option(

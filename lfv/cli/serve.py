@@ -11,7 +11,16 @@ import typer
 
 from lfv.cli.common import settings_from
 from lfv.cli.errors import WrongUsage
-from lfv.cli.options import BackboneOption, DetectorOption, GraphMibOption, NetworkOption, examples
+from lfv.cli.options import (
+    BackboneOption,
+    DetectorOption,
+    FalseAlarmsOption,
+    GraphMibOption,
+    MissCostOption,
+    NetworkOption,
+    NoBackboneOption,
+    examples,
+)
 from lfv.cli.output import note
 
 
@@ -68,6 +77,9 @@ def serve(
     detector: DetectorOption = None,
     graph_mib: GraphMibOption = None,
     network: NetworkOption = False,
+    no_backbone: NoBackboneOption = False,
+    miss_cost: MissCostOption = None,
+    false_alarms: FalseAlarmsOption = None,
     inference_units: Annotated[
         int, typer.Option(min=1, help="Inference units for all hosted models together.")
     ] = 16,
@@ -98,6 +110,9 @@ def serve(
         detector=detector,
         graph_mib=graph_mib,
         network=network or None,
+        pretrained_backbone=False if no_backbone else None,
+        miss_cost=miss_cost,
+        false_alarms=false_alarms,
     )
     from lfv.run.embedded_service import service_options
     from lfv.server.errors import OptionsError

@@ -17,11 +17,14 @@ from lfv.cli.options import (
     ConvertOption,
     DetectorOption,
     EndpointUrlOption,
+    FalseAlarmsOption,
     GraphMibOption,
     HostOption,
     HostOptionOption,
     JsonOption,
+    MissCostOption,
     NetworkOption,
+    NoBackboneOption,
     NormalOption,
     ProjectOption,
     RegionOption,
@@ -86,6 +89,9 @@ def train(
     network: NetworkOption = False,
     host: HostOption = None,
     host_option: HostOptionOption = None,
+    no_backbone: NoBackboneOption = False,
+    miss_cost: MissCostOption = None,
+    false_alarms: FalseAlarmsOption = None,
     endpoint_url: EndpointUrlOption = None,
     region: RegionOption = None,
     bucket: BucketOption = None,
@@ -111,10 +117,15 @@ def train(
         detector=detector,
         graph_mib=graph_mib,
         network=network or None,
+        pretrained_backbone=False if no_backbone else None,
+        miss_cost=miss_cost,
+        false_alarms=false_alarms,
     )
-    if settings.endpoint_url is not None and (backbone or detector or network):
+    of_engine = backbone or detector or network or no_backbone or miss_cost or false_alarms
+    if settings.endpoint_url is not None and of_engine:
         raise WrongUsage(
-            "--backbone, --detector and --network are for the service on this machine; the one at "
+            "--backbone, --no-backbone, --detector, --network, --miss-cost and --false-alarms are "
+            "for the service on this machine; the one at "
             f"{settings.endpoint_url} is given its own by who runs it (`lfv serve --backbone`)"
         )
     from lfv.run.training import train_project, training_report

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,14 +17,14 @@ from PIL import Image
 
 from lfv.engine.artifact import Arrays
 from lfv.engine.dataset import Dataset, load
-from lfv.engine.descriptors import Description, describe
+from lfv.engine.descriptors import Description
+from lfv.engine.ensemble import BACKBONE
+from lfv.engine.observations import Observation
 from lfv.engine.pixel_head import PixelHead
 from lfv.engine.pixels import PixelData
 from lfv.engine.types import TrainingImage
 
 Matrix = NDArray[np.float32]
-BACKBONE = "backbone"
-"""Name of the view, of the file in the artifact, and of the entry in its description."""
 PIXEL_CHANNELS = 128
 """Channels that the pixel network is given; more are mixed into as many, at random."""
 _HALF = 6e4
@@ -38,8 +38,8 @@ class MapExtractor(Protocol):
     def size(self) -> tuple[int, int]:
         """(width, height) of the images it takes."""
 
-    def __call__(self, pixels: NDArray[np.uint8], /) -> Matrix:
-        """uint8 [height, width, 3] of that size to float32 [channels, rows, columns]."""
+    def __call__(self, pixels: NDArray[np.uint8], /) -> tuple[Matrix, ...]:
+        """uint8 [height, width, 3] of that size to maps, float32 [channels, rows, columns] each."""
 
 
 class Backbone(Protocol):
@@ -57,8 +57,15 @@ class Backbone(Protocol):
     def sha256(self) -> str:
         """Of the ONNX model, in hexadecimal."""
 
+    @property
+    def is_gated(self) -> bool:
+        """Whether it has to show a clear gain before a model keeps it."""
+
     def open(self, *, threads: int = 1) -> MapExtractor:
         """A session for it."""
+
+    def describe(self, maps: tuple[Matrix, ...]) -> Description:
+        """Pool one image's maps."""
 
     def to_json(self) -> Mapping[str, Any]:
         """What the artifact's description keeps of it."""
@@ -79,26 +86,31 @@ class Reducer:
     (Johnson, Lindenstrauss 1984: distances stay about the same).
     """
 
-    mix: Matrix | None
-    """[channels, PIXEL_CHANNELS]; None where there are few enough."""
+    mixes: tuple[Matrix, ...]
+    """[channels, fewer channels] for each of the maps; none where their channels are few."""
     grid: tuple[int, int]
     """(rows, columns) of the result."""
 
     @classmethod
-    def of(cls, channels: int, grid: tuple[int, int]) -> Reducer:
+    def of(cls, channels: Sequence[int], grid: tuple[int, int]) -> Reducer:
         """For maps of so many channels."""
-        if channels <= PIXEL_CHANNELS:
-            return cls(None, grid)
-        mix = np.random.default_rng(0).standard_normal((channels, PIXEL_CHANNELS))
-        return cls((mix / np.sqrt(channels)).astype(np.float32), grid)
+        if sum(channels) <= PIXEL_CHANNELS:
+            return cls((), grid)
+        random, share = np.random.default_rng(0), PIXEL_CHANNELS / sum(channels)
+        mixes = [random.standard_normal((n, max(1, round(n * share)))) for n in channels]
+        return cls(tuple((m / np.sqrt(len(m))).astype(np.float32) for m in mixes), grid)
 
-    def __call__(self, maps: Matrix) -> Matrix:
-        """[channels, any, any] to [at most PIXEL_CHANNELS, rows, columns]."""
-        few = maps if self.mix is None else np.tensordot(self.mix.T, maps, axes=1)
+    def __call__(self, taps: Sequence[Matrix]) -> Matrix:
+        """[channels, any, any] each to [about PIXEL_CHANNELS at most, rows, columns]."""
+        few = list(taps)
+        if self.mixes:
+            pairs = zip(self.mixes, taps, strict=True)
+            few = [np.tensordot(mix.T, maps, axes=1) for mix, maps in pairs]
         size = self.grid[::-1]
         planes = [
             np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR))
-            for plane in np.ascontiguousarray(few, dtype=np.float32)
+            for maps in few
+            for plane in np.ascontiguousarray(maps, dtype=np.float32)
         ]
         reduced: Matrix = np.clip(np.stack(planes), -_HALF, _HALF)
         return reduced
@@ -116,12 +128,12 @@ class Painter:
     projection: Matrix
     """[channels, hidden] of the second pass."""
 
-    def __call__(self, own: Matrix, maps: Matrix) -> tuple[Matrix, Matrix]:
+    def __call__(self, own: Matrix, maps: Sequence[Matrix]) -> tuple[Matrix, Matrix]:
         """Logits and projected features, both [any, rows, columns].
 
         Args:
             own: Our features, [channels, rows, columns].
-            maps: The backbone's, on their own grid.
+            maps: The backbone's, on their own grids.
         """
         # As in training, where features are kept as float16.
         both = np.concatenate([own, self.reducer(maps)]).astype(np.float16).astype(np.float32)
@@ -133,8 +145,7 @@ class Painter:
             "painter.grid": np.array(self.reducer.grid, dtype=np.int32),
             "painter.projection": self.projection,
         }
-        if self.reducer.mix is not None:
-            arrays["painter.mix"] = self.reducer.mix
+        arrays |= {_mix_name(n): mix for n, mix in enumerate(self.reducer.mixes)}
         for number, (weight, bias) in enumerate(self.head.layers):
             arrays[f"painter.{number}.weight"], arrays[f"painter.{number}.bias"] = weight, bias
         return arrays
@@ -149,8 +160,15 @@ class Painter:
         while f"painter.{len(layers)}.weight" in arrays:
             name = f"painter.{len(layers)}"
             layers.append((arrays[f"{name}.weight"], arrays[f"{name}.bias"]))
-        reducer = Reducer(arrays.get("painter.mix"), (rows, columns))
+        mixes: list[Matrix] = []
+        while _mix_name(len(mixes)) in arrays:
+            mixes.append(arrays[_mix_name(len(mixes))])
+        reducer = Reducer(tuple(mixes), (rows, columns))
         return cls(reducer, PixelHead(tuple(layers)), arrays["painter.projection"])
+
+
+def _mix_name(number: int) -> str:
+    return f"painter.mix{number or ''}"
 
 
 def look(
@@ -164,14 +182,24 @@ def look(
     reducer: Reducer | None = None
     if grid is not None:
         first = extract(load(data.images[0], backbone.size).pixels)
-        reducer = Reducer.of(len(first), grid)
+        reducer = Reducer.of([len(maps) for maps in first], grid)
 
     def see(image: TrainingImage) -> BackboneFeatures:
         maps = extract(load(image, backbone.size).pixels)
         few = None if reducer is None else reducer(maps).astype(np.float16)
-        return BackboneFeatures(describe(maps), few)
+        return BackboneFeatures(backbone.describe(maps), few)
 
     return list(executor.map(see, data.images)), reducer
+
+
+def with_backbone(
+    observations: Sequence[Observation], features: Sequence[BackboneFeatures]
+) -> tuple[Observation, ...]:
+    """The observations with what the backbone sees added."""
+    return tuple(
+        replace(one, descriptions={**one.descriptions, BACKBONE: seen.description})
+        for one, seen in zip(observations, features, strict=True)
+    )
 
 
 def beside(data: Sequence[PixelData], features: Sequence[BackboneFeatures]) -> list[PixelData]:

@@ -1,7 +1,7 @@
-"""Whether a user's backbone helps: decided inside each outer fold, like everything else.
+"""Whether a backbone helps.
 
-It has to earn its place, since it makes the model larger and slower: a gain that chance alone
-gives easily is not enough.
+The pretrained one is used where the stack gives it weight. A user's own has to earn its place,
+since it makes the model larger and slower: a gain that chance alone gives easily is not enough.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from lfv.engine.backbone import BACKBONE, Backbone, Painter, look
+from lfv.engine.backbone import Backbone, Painter, look, with_backbone
 from lfv.engine.comparison import Comparison
 from lfv.engine.dataset import Dataset
-from lfv.engine.ensemble import Ensemble, fit_ensemble
+from lfv.engine.ensemble import BACKBONE, Ensemble
 from lfv.engine.experts import DETAIL_EXPERTS, Member
-from lfv.engine.grouping import Groups
 from lfv.engine.metrics import Bools
 from lfv.engine.observations import Observation
 from lfv.engine.pixels import PixelResults
@@ -83,26 +82,23 @@ class BackboneTrial:
         Args:
             grid: (rows, columns) of the pixel network; None without masks.
         """
-        self._backbone = backbone
+        self.backbone = backbone
         self.features, self._reducer = look(data, backbone, grid, executor)
         self.painter: Painter | None = None
         self.verdict = Verdict(backbone.sha256)
 
-    def paint(self, own: PixelResults, other: PixelResults, folds: Groups) -> PixelResults:
+    def paint(self, own: PixelResults, other: PixelResults) -> PixelResults:
         """Choose between pixel networks without and with it."""
-        chosen, taken = choose_pixels(own, other, folds)
+        taken = other.overlap - own.overlap >= OVERLAP_GAIN
         if taken and self._reducer is not None:
             self.painter = Painter(self._reducer, other.head, other.refiner.projection)
-        overlap = own.outer, other.outer
+        overlap = own.overlap, other.overlap
         self.verdict = replace(self.verdict, in_pixels=taken, overlap=overlap)
-        return chosen
+        return other if taken else own
 
-    def described(self, observations: Sequence[Observation]) -> list[Observation]:
+    def described(self, observations: Sequence[Observation]) -> tuple[Observation, ...]:
         """The observations with what it sees added."""
-        return [
-            replace(one, descriptions={**one.descriptions, BACKBONE: seen.description})
-            for one, seen in zip(observations, self.features, strict=True)
-        ]
+        return with_backbone(observations, self.features)
 
     def judge(self, ensemble: Ensemble) -> None:
         """Note what a choice between sets of experts without and with it came to."""
@@ -113,7 +109,7 @@ class BackboneTrial:
     @property
     def kept(self) -> Backbone | None:
         """The backbone, if the model is to keep it."""
-        return self._backbone if self.verdict.used else None
+        return self.backbone if self.verdict.used else None
 
 
 def rival_sets(own: Sequence[Sequence[Member]], *, pixels: bool) -> list[tuple[Member, ...]]:
@@ -121,25 +117,6 @@ def rival_sets(own: Sequence[Sequence[Member]], *, pixels: bool) -> list[tuple[M
     theirs = tuple((kind, BACKBONE) for kind in DETAIL_EXPERTS)
     instead = (*own[0], *theirs) if pixels else theirs
     return [instead, (*own[-1], *theirs)]
-
-
-def fit_best(
-    observations: Sequence[Observation],
-    truth: Bools,
-    groups: Groups,
-    sets: Sequence[Sequence[Member]],
-    rivals: Sequence[Sequence[Member]],
-    seed: int,
-) -> Ensemble:
-    """The best ensemble of ``sets``, or of ``rivals`` if those are clearly better."""
-    own = fit_ensemble(observations, truth, groups, sets, seed)
-    if not rivals:
-        return own
-    other = fit_ensemble(observations, truth, groups, rivals, seed)
-    trials = (*own.trials, *other.trials)
-    without, with_it = (max(trial.auroc for trial in one.trials) for one in (own, other))
-    helps = with_it - without >= gain_needed(without, truth)
-    return replace(other if helps else own, trials=trials)
 
 
 def gain_needed(without: float, truth: Bools) -> float:
@@ -157,28 +134,11 @@ def standard_error(area: float, truth: Bools) -> float:
     return float(np.sqrt(max(variance, 0) / (positives * negatives)))
 
 
-def aurocs(ensemble: Ensemble) -> tuple[float, float]:
-    """AUROC in cross-validation of the best set without and the best with the backbone."""
+def aurocs(ensemble: Ensemble) -> tuple[float, float] | None:
+    """AUROC in cross-validation of the best set without and the best with the backbone.
+
+    None where only one kind was tried.
+    """
     without = [trial.auroc for trial in ensemble.trials if BACKBONE not in trial.views]
     with_it = [trial.auroc for trial in ensemble.trials if BACKBONE in trial.views]
-    return max(without), max(with_it)
-
-
-def choose_pixels(
-    own: PixelResults, other: PixelResults, folds: Groups
-) -> tuple[PixelResults, bool]:
-    """Pixel networks with or without the backbone, and whether those kept are with it.
-
-    For each outer fold by what inner folds say of the others; the model that is kept by what the
-    outer ones say.
-    """
-    logits = list(own.logits)
-    nested = list(own.nested)
-    for number, fold in enumerate(np.unique(folds)):
-        if other.inner[number] - own.inner[number] >= OVERLAP_GAIN:
-            nested[number] = other.nested[number]
-            for i in np.flatnonzero(folds == fold).tolist():
-                logits[i] = other.logits[i]
-    taken = other.outer - own.outer >= OVERLAP_GAIN
-    kept = other if taken else own
-    return replace(kept, logits=tuple(logits), nested=tuple(nested)), taken
+    return (max(without), max(with_it)) if without and with_it else None

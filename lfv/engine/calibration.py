@@ -56,6 +56,13 @@ class Calibration:
         return cls(**{k: float(value[k]) for k in ("slope", "offset", "a", "b", "c", "limit")})
 
 
+def threshold_for(miss_cost: float) -> float:
+    """Probability from which an image is called anomalous, where missing a defect costs as much as
+    ``miss_cost`` false alarms.
+    """
+    return 1 / (1 + miss_cost)
+
+
 def fit(truth: Bools, scores: Floats) -> Calibration:
     """Calibrate on out-of-fold ``scores`` that grow with anomaly."""
     limit = 1 / (len(truth) + 2)

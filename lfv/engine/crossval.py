@@ -1,4 +1,9 @@
-"""The outer loop: what a model trained this way says of images that it has not seen."""
+"""Cross-validation: what experts say of images that they were not fitted to, and what follows.
+
+One level: experts are fitted without each fold, and their weights for a fold come from the others.
+Sets of experts are few and are compared with a tolerance, so choosing between them flatters the
+figures less than a second level, which fits to two thirds of the images, would understate them.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +13,23 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lfv.engine.backbone_trial import fit_best
 from lfv.engine.calibration import fit
-from lfv.engine.ensemble import Ensemble
-from lfv.engine.experts import Member
-from lfv.engine.grouping import Groups
-from lfv.engine.metrics import Bools, Floats
+from lfv.engine.ensemble import Ensemble, Trial, deep_members, fit_ensemble, standardised
+from lfv.engine.experts import Member, fit_experts
+from lfv.engine.grouping import Groups, grouped_folds
+from lfv.engine.learners import fit_stack
+from lfv.engine.metrics import Bools, Floats, auroc
 from lfv.engine.observations import Observation
-from lfv.engine.pixels import Matrix, PixelResults
+from lfv.engine.pixels import Matrix
 
 OUTER_FOLDS = 5
+"""For pixel networks and calibration."""
+EXPERT_FOLDS = 10
+"""For experts: the more, the nearer are they to those that are fitted to everything."""
+TOLERANCE = 0.002
+"""AUROC that a dearer set of experts must add to be worth its time."""
+
+Members = tuple[Member, ...]
 
 
 @dataclass(frozen=True)
@@ -26,42 +38,79 @@ class CrossValidated:
 
     ensemble: Ensemble
     scores: Floats
-    """[images] out of fold; choices of experts, views and weights were made inside each fold."""
+    """[images] out of fold."""
 
 
-def cross_validate(
-    observations: Sequence[Observation],
-    truth: Bools,
-    groups: Groups,
-    folds: Groups,
-    sets: Sequence[Sequence[Member]],
-    seed: int,
-    executor: Executor,
-    pixels: PixelResults | None = None,
-    rivals: Sequence[Sequence[Member]] = (),
-) -> CrossValidated:
-    """Fit on everything, and on everything but each fold.
+class CrossValidation:
+    """Out-of-fold scores of experts, collected set by set."""
 
-    Args:
-        rivals: Sets of experts that have to be clearly better than ``sets``.
-    """
-    complete = with_summaries(observations, None if pixels is None else pixels.summaries)
-    final = executor.submit(fit_best, complete, truth, groups, sets, rivals, seed)
-    jobs = []
-    for number, fold in enumerate(np.unique(folds)):
-        nested = None if pixels is None else pixels.nested[number]
-        rows = with_summaries(observations, nested)
-        inside, outside = (
-            np.flatnonzero(folds != fold).tolist(),
-            np.flatnonzero(folds == fold).tolist(),
+    def __init__(self, truth: Bools, groups: Groups, seed: int, executor: Executor) -> None:
+        smallest = min(int(truth.sum()), int((~truth).sum()))
+        count = max(2, min(EXPERT_FOLDS, smallest))
+        self.truth = truth
+        self.folds = grouped_folds(groups, truth, count, np.random.default_rng(seed))
+        self.scores: dict[Member, Floats] = {}
+        self.trials: dict[Members, Trial] = {}
+        self._seed = seed
+        self._executor = executor
+
+    def add(self, sets: Sequence[Members], observations: Sequence[Observation]) -> None:
+        """Score sets of experts; those already known are not fitted again."""
+        wanted = dict.fromkeys(member for members in sets for member in members)
+        fresh = [member for member in wanted if member not in self.scores]
+        if fresh:
+            self._fit(fresh, observations)
+        for members in sets:
+            if members not in self.trials:
+                views = tuple(dict.fromkeys(view for _, view in members))
+                own = {f"{k} @ {v}": auroc(self.truth, self.scores[k, v]) for k, v in members}
+                merit = auroc(self.truth, self.combined(members))
+                self.trials[members] = Trial(views, merit, own)
+
+    def best(self, sets: Sequence[Members]) -> Members:
+        """The first (cheapest) set that comes within ``TOLERANCE`` of the best."""
+        most = max(self.trials[members].auroc for members in sets)
+        return next(m for m in sets if self.trials[m].auroc >= most - TOLERANCE)
+
+    def combined(self, members: Members) -> Floats:
+        """[images] scores of a set, the weights for each fold fitted to the others."""
+        standard, deep = standardised(self.scores, members), deep_members(members)
+        result: Floats = np.zeros(len(self.truth))
+        for fold in np.unique(self.folds):
+            outside = self.folds == fold
+            weights = fit_stack(standard[~outside], self.truth[~outside], deep)
+            result[outside] = standard[outside] @ weights
+        return result
+
+    def finish(self, members: Members, observations: Sequence[Observation]) -> CrossValidated:
+        """Fit a set to everything."""
+        ensemble = fit_ensemble(
+            members,
+            self.scores,
+            observations,
+            self.truth,
+            self._seed,
+            tuple(self.trials.values()),
         )
-        known = [rows[i] for i in inside]
-        job = executor.submit(fit_best, known, truth[inside], groups[inside], sets, rivals, seed)
-        jobs.append((rows, outside, job))
-    scores: Floats = np.zeros(len(observations))
-    for rows, outside, job in jobs:
-        scores[outside] = job.result()([rows[i] for i in outside])
-    return CrossValidated(final.result(), scores)
+        return CrossValidated(ensemble, self.combined(members))
+
+    def _fit(self, members: Sequence[Member], observations: Sequence[Observation]) -> None:
+        jobs = []
+        for fold in np.unique(self.folds):
+            inside = np.flatnonzero(self.folds != fold).tolist()
+            outside = np.flatnonzero(self.folds == fold).tolist()
+
+            def score(inside: list[int] = inside, outside: list[int] = outside) -> list[Floats]:
+                known = [observations[i] for i in inside]
+                experts = fit_experts(members, known, self.truth[inside], self._seed)
+                return experts([observations[i] for i in outside])
+
+            jobs.append((outside, self._executor.submit(score)))
+        found = {member: np.zeros(len(observations)) for member in members}
+        for outside, job in jobs:
+            for member, values in zip(members, job.result(), strict=True):
+                found[member][outside] = values
+        self.scores |= found
 
 
 def with_summaries(
@@ -70,7 +119,8 @@ def with_summaries(
     """The same observations with each image's pixel summary put in."""
     if summaries is None:
         return list(observations)
-    return [replace(e, pixel_summary=row) for e, row in zip(observations, summaries, strict=True)]
+    pairs = zip(observations, summaries, strict=True)
+    return [replace(one, pixel_summary=row) for one, row in pairs]
 
 
 def calibrated_probabilities(truth: Bools, scores: Floats, folds: Groups) -> Floats:

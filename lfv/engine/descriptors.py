@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,19 @@ def describe(features: Matrix) -> Description:
         features: Float32 [channels, rows, columns].
     """
     return Description(_statistics(features), _regions(features))
+
+
+def pool(taps: Sequence[Matrix]) -> Description:
+    """Pool the maps of a deep backbone: mean, maximum and deviation of every channel.
+
+    Args:
+        taps: float32 [channels, rows, columns], each on a grid of its own.
+    """
+    values = []
+    for maps in taps:
+        flat = maps.reshape(len(maps), -1)
+        values += [flat.mean(axis=1), flat.max(axis=1), flat.std(axis=1)]
+    return Description(np.concatenate(values), np.empty(0, np.float32))
 
 
 def _statistics(features: Matrix) -> Matrix:

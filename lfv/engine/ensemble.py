@@ -1,8 +1,8 @@
-"""Experts combined, with the view chosen: fitted so that an outer fold never leaks in."""
+"""Experts combined with non-negative weights, and the sets of experts to choose from."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,14 +16,14 @@ from lfv.engine.experts import (
     Member,
     fit_experts,
 )
-from lfv.engine.grouping import Groups, grouped_folds
 from lfv.engine.learners import fit_stack, squash
-from lfv.engine.metrics import Bools, Floats, auroc
+from lfv.engine.metrics import Bools, Floats
 from lfv.engine.observations import OVERVIEW, PIXELS, Observation
 
-INNER_FOLDS = 5
-TOLERANCE = 0.002
-"""AUROC that a dearer set of experts must add to be worth its time."""
+LEAST_WEIGHT = 0.02
+"""Share of the weights below which an expert is left out."""
+BACKBONE = "backbone"
+"""Name of the backbone's view, of its file in the artifact, and of its description."""
 
 
 @dataclass(frozen=True)
@@ -87,53 +87,55 @@ class Ensemble:
 
 
 def candidate_sets(
-    details: Sequence[str], *, pixels: bool, overview: bool = True
+    details: Sequence[str], *, pixels: bool, backbone: bool = False
 ) -> list[tuple[Member, ...]]:
-    """Sets of experts to choose from, cheapest first, each containing the one before."""
-    sets: list[tuple[Member, ...]] = []
-    members: list[Member] = []
-    if pixels:
-        members.append(("pixels", PIXELS))
-        sets.append(tuple(members))
-    if overview:
-        members += [(kind, OVERVIEW) for kind in ("layout", *POSITION_EXPERTS)]
-        members += [(kind, OVERVIEW) for kind in DETAIL_EXPERTS]
-        sets.append(tuple(members))
+    """Sets of experts to choose from, cheapest first.
+
+    Args:
+        details: Names of the larger views.
+        pixels: Whether there is a pixel network.
+        backbone: Whether the pretrained backbone takes part.
+    """
+    painted: tuple[Member, ...] = (("pixels", PIXELS),) if pixels else ()
+    deep: tuple[Member, ...] = (("pool", BACKBONE),) if backbone else ()
+    kinds = ("layout", *POSITION_EXPERTS, *DETAIL_EXPERTS)
+    whole = tuple((kind, OVERVIEW) for kind in kinds)
+    sets = [painted] if pixels and not backbone else []
+    sets.append((*painted, *whole, *deep))
     for view in details:
-        members += [(kind, view) for kind in DETAIL_EXPERTS]
-        sets.append(tuple(members))
+        closer = tuple((kind, view) for kind in DETAIL_EXPERTS)
+        sets.append((*sets[-1], *closer))
     return sets
 
 
+def standardised(scores: Mapping[Member, Floats], members: Sequence[Member]) -> Floats:
+    """[images, experts]: scores in deviations from their medians, drawn together far out."""
+    columns = [scores[member] for member in members]
+    standard: Floats = np.stack(
+        [squash((c - np.median(c)) / (c.std() + 1e-9)) for c in columns], axis=1
+    )
+    return standard
+
+
+def deep_members(members: Sequence[Member]) -> Bools:
+    """Which of them look at the pretrained backbone."""
+    return np.array([kind == "pool" for kind, _ in members], dtype=bool)
+
+
 def fit_ensemble(
+    members: Sequence[Member],
+    scores: Mapping[Member, Floats],
     observations: Sequence[Observation],
     truth: Bools,
-    groups: Groups,
-    sets: Sequence[Sequence[Member]],
     seed: int,
+    trials: Sequence[Trial] = (),
 ) -> Ensemble:
-    """Choose a set of experts and their weights by grouped cross-validation, then fit them.
-
-    The first (cheapest) set is taken that comes within ``TOLERANCE`` of the best.
-    """
-    folds = grouped_folds(groups, truth, INNER_FOLDS, np.random.default_rng(seed))
-    scores: dict[Member, Floats] = {}
-    trials: list[Trial] = []
-    for members in sets:
-        fresh = [member for member in members if member not in scores]
-        scores |= _out_of_fold(fresh, observations, truth, folds, seed)
-        standard = _standard(scores, members)
-        views = tuple(dict.fromkeys(view for _, view in members))
-        own = {f"{kind} @ {view}": auroc(truth, scores[kind, view]) for kind, view in members}
-        trials.append(Trial(views, _merit(standard, truth, folds), own))
-    best = max(trial.auroc for trial in trials)
-    chosen = next(i for i, trial in enumerate(trials) if trial.auroc >= best - TOLERANCE)
-    members = sets[chosen]
-    weights = fit_stack(_standard(scores, members), truth)
+    """Fit experts to all images, with the weights that their out-of-fold ``scores`` ask for."""
+    weights = fit_stack(standardised(scores, members), truth, deep_members(members))
     kept = [
         (member, float(weight))
         for member, weight in zip(members, weights, strict=True)
-        if weight > 0.02 * weights.sum()
+        if weight > LEAST_WEIGHT * weights.sum()
     ]
     return Ensemble(
         fit_experts([member for member, _ in kept], observations, truth, seed),
@@ -142,41 +144,3 @@ def fit_ensemble(
         tuple(weight for _, weight in kept),
         tuple(trials),
     )
-
-
-def _standard(scores: dict[Member, Floats], members: Sequence[Member]) -> Floats:
-    columns = [scores[m] for m in members]
-    standard: Floats = np.stack(
-        [squash((c - np.median(c)) / (c.std() + 1e-9)) for c in columns], axis=1
-    )
-    return standard
-
-
-def _out_of_fold(
-    members: Sequence[Member],
-    observations: Sequence[Observation],
-    truth: Bools,
-    folds: Groups,
-    seed: int,
-) -> dict[Member, Floats]:
-    scores: dict[Member, Floats] = {member: np.zeros(len(observations)) for member in members}
-    for fold in np.unique(folds):
-        inside, outside = (
-            np.flatnonzero(folds != fold).tolist(),
-            np.flatnonzero(folds == fold).tolist(),
-        )
-        known = [observations[i] for i in inside]
-        experts = fit_experts(members, known, truth[inside], seed + int(fold))
-        found = experts([observations[i] for i in outside])
-        for member, values in zip(members, found, strict=True):
-            scores[member][outside] = values
-    return scores
-
-
-def _merit(standard: Floats, truth: Bools, folds: Groups) -> float:
-    """AUROC of the stack, its weights always from the other folds."""
-    combined = np.zeros(len(truth))
-    for fold in np.unique(folds):
-        outside = folds == fold
-        combined[outside] = standard[outside] @ fit_stack(standard[~outside], truth[~outside])
-    return auroc(truth, combined)

@@ -1,5 +1,6 @@
 """The experts: each turns an image's observations into one score that grows with anomaly.
 
+pool                                 what a deep backbone sees anywhere in the image
 ridge-0.1, ridge-1, lasso, stumps    what there is in the image, at the detail view's size
 layout                               where it is, in the overview (aligned where that helps)
 position                             how each position differs from the normal parts
@@ -154,7 +155,7 @@ def _fit_head(
         return fit_lasso(x, truth)
     if kind == "stumps":
         return fit_stumps(x, truth, random)
-    penalty = {"ridge-0.1": 0.1, "ridge-1": 1.0, "layout": 0.3, "pixels": 0.1}[kind]
+    penalty = {"ridge-0.1": 0.1, "ridge-1": 1.0, "layout": 0.3, "pixels": 0.1, "pool": 0.05}[kind]
     return fit_ridge(x, truth, penalty)
 
 

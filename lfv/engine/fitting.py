@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
-from lfv.engine.backbone import Backbone, Painter, beside
-from lfv.engine.backbone_trial import BackboneTrial, Verdict, rival_sets
-from lfv.engine.crossval import CrossValidated, cross_validate
+import numpy as np
+
+from lfv.engine.backbone import Backbone, Painter, beside, look, with_backbone
+from lfv.engine.backbone_trial import BackboneTrial, Verdict, gain_needed, rival_sets
+from lfv.engine.crossval import CrossValidated, CrossValidation, Members, with_summaries
 from lfv.engine.dataset import Dataset
 from lfv.engine.ensemble import candidate_sets
 from lfv.engine.feature_model import build_feature_model
-from lfv.engine.grouping import Groups
-from lfv.engine.metrics import auroc
-from lfv.engine.normals import fit_normals
+from lfv.engine.grouping import Groups, grouped_folds
+from lfv.engine.normals import FOLDS, fit_normals
 from lfv.engine.observations import OVERVIEW, PIXELS, Observation
 from lfv.engine.observing import Observed, look_closer
 from lfv.engine.pixels import PixelResults, cross_fit
@@ -25,6 +26,8 @@ from lfv.engine.views import View
 
 GOOD_ENOUGH = 0.999
 """Out-of-fold AUROC above which no dearer view is tried."""
+FEW_IMAGES = 10
+"""Images of a class below which no larger view is tried beside the backbone."""
 BACKBONE_DETAIL = "Backbone"
 """Name of the backbone's verdict in the evaluation's details."""
 
@@ -48,18 +51,35 @@ class Fitted:
         return replace(self, verdicts={**self.verdicts, name: verdict})
 
 
-def fit_alone(data: Dataset, seen: Observed, folds: Groups, backbone: Backbone | None) -> Fitted:
+def fit_alone(
+    data: Dataset,
+    seen: Observed,
+    groups: Groups,
+    options: TrainingOptions,
+    executor: Executor,
+    backbone: Backbone | None,
+) -> Fitted:
     """Fit to normal images alone."""
-    ensemble, scores = fit_normals(seen.observations, folds)
+    observations = seen.observations
+    gated = backbone is not None and backbone.is_gated
+    used = None if gated else backbone
+    if used is not None:
+        features, _ = look(data, used, None, executor)
+        observations = with_backbone(observations, features)
+    random = np.random.default_rng(options.seed)
+    folds = grouped_folds(groups, data.truth, min(FOLDS, len(np.unique(groups))), random)
+    ensemble, scores = fit_normals(observations, folds, backbone=used is not None)
     view = overview_of(data)
     fitted = Fitted(
         CrossValidated(ensemble, scores),
         {OVERVIEW: view},
         {OVERVIEW: build_feature_model(view.tile)},
+        backbone=used,
     )
     if backbone is None:
         return fitted
-    return fitted.with_verdict(BACKBONE_DETAIL, Verdict(backbone.sha256))
+    verdict = Verdict(backbone.sha256, in_experts=used is not None)
+    return fitted.with_verdict(BACKBONE_DETAIL, verdict)
 
 
 def fit_labelled(
@@ -73,47 +93,32 @@ def fit_labelled(
     backbone: Backbone | None,
 ) -> Fitted:
     """Fit to normal and anomalous images, choices included."""
-    truth, seed = data.truth, options.seed
+    truth = data.truth
     views = {OVERVIEW: overview_of(data)}
     pixels, trial = None, None
     if backbone is not None:
-        progress(0.4, "running the backbone")
+        progress(0.36, "running the backbone")
         trial = BackboneTrial(data, backbone, seen.grid, executor)
     if seen.pixel_view is not None:
         views[PIXELS] = seen.pixel_view
-        pixels = cross_fit(seen.pixels, truth, groups, folds, seed, executor)
+        progress(0.45, "learning masks")
+        pixels = cross_fit(seen.pixels, folds, options.seed, executor)
         if trial is not None:
-            progress(0.45, "trying the backbone for masks")
+            progress(0.5, "learning masks with the backbone")
             beside_ours = beside(seen.pixels, trial.features)
-            other = cross_fit(beside_ours, truth, groups, folds, seed, executor)
-            pixels = trial.paint(pixels, other, folds)
-        progress(0.55, "learning")
-    sets = candidate_sets((), pixels=pixels is not None)
-    observations: Sequence[Observation] = seen.observations
-    validated = cross_validate(observations, truth, groups, folds, sets, seed, executor, pixels)
-    details = details_of(data)
-    if details and auroc(truth, validated.scores) < GOOD_ENOUGH:
-        progress(0.6, "looking closer")
-        observations = look_closer(data, observations, details, executor)
-        views |= details
-        progress(0.75, "learning")
-        sets = candidate_sets(tuple(details), pixels=pixels is not None)
-        validated = cross_validate(observations, truth, groups, folds, sets, seed, executor, pixels)
-    if trial is not None and auroc(truth, validated.scores) < GOOD_ENOUGH:
-        progress(0.8, "trying the backbone")
-        rivals = rival_sets(sets, pixels=pixels is not None)
-        validated = cross_validate(
-            trial.described(observations),
-            truth,
-            groups,
-            folds,
-            sets,
-            seed,
-            executor,
-            pixels,
-            rivals,
-        )
-        trial.judge(validated.ensemble)
+            other = cross_fit(beside_ours, folds, options.seed, executor)
+            pixels = trial.paint(pixels, other)
+    progress(0.6, "learning verdicts")
+    search = _Search(
+        data,
+        CrossValidation(truth, groups, options.seed, executor),
+        with_summaries(seen.observations, None if pixels is None else pixels.summaries),
+        trial,
+        executor,
+        has_pixels=pixels is not None,
+    )
+    validated = search.run(progress)
+    views |= search.details
     used = set(validated.ensemble.views) | ({PIXELS} & views.keys())
     kept = {name: view for name, view in views.items() if name in used}
     # A painter runs the pixel network itself, on our features and the backbone's.
@@ -131,3 +136,76 @@ def fit_labelled(
         return fitted
     fitted = replace(fitted, backbone=trial.kept, painter=trial.painter)
     return fitted.with_verdict(BACKBONE_DETAIL, trial.verdict)
+
+
+class _Search:
+    """The search for the cheapest experts that are as good as any."""
+
+    def __init__(
+        self,
+        data: Dataset,
+        validation: CrossValidation,
+        observations: Sequence[Observation],
+        trial: BackboneTrial | None,
+        executor: Executor,
+        *,
+        has_pixels: bool,
+    ) -> None:
+        self._data = data
+        self._validation = validation
+        self._observations = observations
+        self._trial = trial
+        self._executor = executor
+        self._has_pixels = has_pixels
+        self.details: dict[str, View] = {}
+
+    def run(self, progress: Progress) -> CrossValidated:
+        """Try what is cheap first, and stop when nothing is left to improve."""
+        free = self._trial is not None and not self._trial.backbone.is_gated
+        truth = self._data.truth
+        members = self._choose(self._sets())
+        if free and not self._is_good(members):
+            self._see_backbone()
+            members = self._choose(self._sets(backbone=True))
+        # On few images chance would choose between views.
+        few = free and min(truth.sum(), (~truth).sum()) < FEW_IMAGES
+        details = {} if few else details_of(self._data)
+        if details and not self._is_good(members):
+            progress(0.7, "looking closer")
+            self.details = details
+            self._observations = look_closer(
+                self._data, self._observations, details, self._executor
+            )
+            progress(0.78, "learning verdicts")
+            members = self._choose(self._sets(backbone=free))
+        if self._trial is not None and not free and not self._is_good(members):
+            members = self._try_gated(members)
+        return self._finish(members)
+
+    def _sets(self, *, backbone: bool = False) -> list[Members]:
+        return candidate_sets(tuple(self.details), pixels=self._has_pixels, backbone=backbone)
+
+    def _choose(self, sets: Sequence[Members]) -> Members:
+        self._validation.add(sets, self._observations)
+        return self._validation.best(sets)
+
+    def _is_good(self, members: Members) -> bool:
+        return self._validation.trials[members].auroc >= GOOD_ENOUGH
+
+    def _see_backbone(self) -> None:
+        if self._trial is not None:
+            self._observations = self._trial.described(self._observations)
+
+    def _try_gated(self, own: Members) -> Members:
+        """The best experts with a user's backbone, if they are clearly better."""
+        self._see_backbone()
+        other = self._choose(rival_sets(self._sets(), pixels=self._has_pixels))
+        without, with_it = (self._validation.trials[m].auroc for m in (own, other))
+        helps = with_it - without >= gain_needed(without, self._data.truth)
+        return other if helps else own
+
+    def _finish(self, members: Members) -> CrossValidated:
+        validated = self._validation.finish(members, self._observations)
+        if self._trial is not None:
+            self._trial.judge(validated.ensemble)
+        return validated

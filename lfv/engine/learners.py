@@ -80,12 +80,84 @@ class StumpHead:
         return cls(*(arrays[f"{prefix}.{n}"] for n in ("column", "limit", "vote")))
 
 
-Head = LinearHead | StumpHead
+@dataclass(frozen=True)
+class UnusualHead:
+    """score = log of the squared Mahalanobis distance from normal images, per value.
+
+    The covariance is that of the normal images along its ``basis``, and one constant along all
+    other directions, of which there are many more than images.
+    """
+
+    centre: Matrix
+    gain: Matrix
+    basis: Matrix
+    """[values, directions]"""
+    precision: Matrix
+    """[directions]"""
+    rest: float
+    """Precision along all other directions."""
+
+    def __call__(self, x: Matrix) -> Floats:
+        """[images, values] to [images] scores."""
+        z = np.clip((x - self.centre) * self.gain, -UNUSUAL_CLIP, UNUSUAL_CLIP).astype(np.float64)
+        along = z @ self.basis.astype(np.float64)
+        outside = np.maximum((z**2).sum(axis=1) - (along**2).sum(axis=1), 0)
+        distance = along**2 @ self.precision.astype(np.float64) + self.rest * outside
+        scores: Floats = np.log(distance / z.shape[1] + 1e-6)
+        return scores
+
+    def to_arrays(self, prefix: str) -> Arrays:
+        """Named arrays for the artifact; the basis as float16, which costs three digits."""
+        return {
+            f"{prefix}.centre": self.centre,
+            f"{prefix}.gain": self.gain,
+            f"{prefix}.basis": self.basis.astype(np.float16),
+            f"{prefix}.precision": self.precision,
+            f"{prefix}.rest": np.array(self.rest, dtype=np.float32),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays, prefix: str) -> UnusualHead:
+        """Inverse of :meth:`to_arrays`."""
+        centre, gain, precision = (arrays[f"{prefix}.{n}"] for n in ("centre", "gain", "precision"))
+        basis = arrays[f"{prefix}.basis"].astype(np.float32)
+        return cls(centre, gain, basis, precision, float(arrays[f"{prefix}.rest"]))
+
+
+UNUSUAL_CLIP = 5.0
+"""Deviations beyond which a value is no more unusual."""
+UNUSUAL_DIRECTIONS = 64
+"""Directions kept, those of the largest variance."""
+_FLOOR = 0.5
+"""Variance that every direction has at least, as a share of the mean variance."""
+
+
+def fit_unusual(x: Matrix) -> UnusualHead:
+    """Learn from normal images, [images, values], how they differ from each other."""
+    centre = x.mean(axis=0)
+    gain = 1 / (x.std(axis=0) + 1e-3)
+    z = np.clip((x - centre) * gain, -UNUSUAL_CLIP, UNUSUAL_CLIP).astype(np.float64)
+    _, values, vectors = np.linalg.svd(z, full_matrices=False)
+    variances = values**2 / len(z)
+    floor = max(_FLOOR * float(variances.mean()), 1e-9)
+    kept = min(UNUSUAL_DIRECTIONS, len(variances))
+    return UnusualHead(
+        centre.astype(np.float32),
+        gain.astype(np.float32),
+        np.ascontiguousarray(vectors[:kept].T).astype(np.float32),
+        (1 / (variances[:kept] + floor)).astype(np.float32),
+        1 / floor,
+    )
+
+
+Head = LinearHead | StumpHead | UnusualHead
 
 
 def head_from_arrays(arrays: Arrays, prefix: str) -> Head:
     """Whichever head was stored under ``prefix``."""
-    kind = StumpHead if f"{prefix}.column" in arrays else LinearHead
+    if f"{prefix}.column" in arrays:
+        return StumpHead.from_arrays(arrays, prefix)
+    kind = UnusualHead if f"{prefix}.basis" in arrays else LinearHead
     return kind.from_arrays(arrays, prefix)
 
 
@@ -176,15 +248,18 @@ def squash(z: Floats) -> Floats:
     return squashed
 
 
-PULL = 3.0
+PULL = 15.0
 """Images as strong as which the weights of experts are pulled towards the prior ones."""
 PRIOR = 3.0
 """Sum of the prior weights."""
-TEMPERATURE = 0.01
-"""Of AUROC: an expert this much worse than another has a prior weight e times less."""
+TEMPERATURE = 0.05
+"""Of AUROC: an expert this much worse than another has a prior weight e times less. A smaller one
+bets on experts that were lucky."""
+DEEP_SHARE = 0.6
+"""Prior share of experts with pretrained features, which know more than sixty images can teach."""
 
 
-def fit_stack(scores: Floats, truth: Bools) -> Floats:
+def fit_stack(scores: Floats, truth: Bools, deep: Bools | None = None) -> Floats:
     """Non-negative weights for combining experts' standardised out-of-fold scores.
 
     Logistic loss, pulled towards prior weights by what each expert is worth alone: on few images
@@ -193,10 +268,14 @@ def fit_stack(scores: Floats, truth: Bools) -> Floats:
 
     Args:
         scores: [images, experts].
+        deep: [experts] which of them look at pretrained features.
     """
     pull = PULL / len(scores)
     merits = np.array([auroc(truth, column) for column in scores.T])
     prior: Floats = np.exp((merits - merits.max()) / TEMPERATURE)
+    if deep is not None and deep.any() and not deep.all():
+        for block, share in ((deep, DEEP_SHARE), (~deep, 1 - DEEP_SHARE)):
+            prior[block] *= share / prior[block].sum()
     prior *= PRIOR / prior.sum()
     weight, bias = prior.copy(), 0.0
     target = np.where(truth, 1.0, -1.0)

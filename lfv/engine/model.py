@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from lfv.engine.alignment import Aligner
 from lfv.engine.artifact import Contents, stored_range
-from lfv.engine.backbone import BACKBONE, Backbone, MapExtractor, Painter
+from lfv.engine.backbone import Backbone, MapExtractor, Painter
 from lfv.engine.calibration import Calibration
-from lfv.engine.descriptors import describe
-from lfv.engine.ensemble import Ensemble
+from lfv.engine.ensemble import BACKBONE, Ensemble
 from lfv.engine.observations import OVERVIEW, PIXELS, Observation, Observer
 from lfv.engine.onnx_safety import check_stored
 from lfv.engine.pixel_head import classes_at, summarise
 from lfv.engine.plugins import NETWORK, Companion, RunningCompanion, backbone_plugin, network_plugin
+from lfv.engine.pretrained.backbone import PretrainedBackbone
 from lfv.engine.refinement import Refiner
 from lfv.engine.regions import Regions
 from lfv.engine.views import View
@@ -145,10 +145,10 @@ class Model:
                 pixels if same and pixels is not None else decode(self.network.size)
             )
         observation = Observation({}, None) if pixels is None else observer(pixels)
-        maps: Matrix | None = None
-        if sessions.backbone is not None:
+        maps: tuple[Matrix, ...] | None = None
+        if self.backbone is not None and sessions.backbone is not None:
             maps = sessions.backbone(decode(sessions.backbone.size))
-            seen = {**observation.descriptions, BACKBONE: describe(maps)}
+            seen = {**observation.descriptions, BACKBONE: self.backbone.describe(maps)}
             observation = replace(observation, descriptions=seen)
         painted: Matrix | None = None
         if self.anomaly_types and pixels is not None:
@@ -213,7 +213,7 @@ class Model:
             raise KeyError(f"{min(missing)}.onnx")
         for name in views:
             check_stored(contents.onnx_models[name])
-        backbone = backbone_plugin().load(contents) if BACKBONE in description else None
+        backbone = _stored_backbone(contents)
         types = tuple((str(n), str(c)) for n, c in description["anomaly_types"])
         if types and PIXELS not in views:
             raise KeyError(PIXELS)
@@ -244,3 +244,12 @@ class Model:
             network=network,
             regions=Regions.from_json(description["regions"]) if types and known_regions else None,
         )
+
+
+def _stored_backbone(contents: Contents) -> Backbone | None:
+    stored: Any = contents.model.get(BACKBONE)
+    if stored is None:
+        return None
+    if "pretrained" in stored:
+        return PretrainedBackbone.from_contents(stored, contents.onnx_models[BACKBONE])
+    return backbone_plugin().load(contents)

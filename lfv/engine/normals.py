@@ -1,7 +1,8 @@
 """Learning from normal images alone.
 
-Two experts: how far the farthest positions are from what is usual there, and from the nearest
-normal image, each counted in robust deviations of the same of normal images that it had not seen.
+How far the farthest positions are from what is usual there, and from the nearest normal image; and,
+with the pretrained backbone, how unusual the image is as a whole. Each is counted in robust
+deviations of the same of normal images that it had not seen.
 """
 
 from __future__ import annotations
@@ -11,47 +12,84 @@ from collections.abc import Sequence
 import numpy as np
 
 from lfv.engine.calibration import Calibration
-from lfv.engine.ensemble import Ensemble
+from lfv.engine.ensemble import BACKBONE, Ensemble
 from lfv.engine.experts import Expert, Experts, passing, positional_values
 from lfv.engine.grouping import Groups
-from lfv.engine.learners import squash
+from lfv.engine.learners import fit_unusual, squash
 from lfv.engine.metrics import Floats
-from lfv.engine.observations import OVERVIEW, Observation, all_maps
+from lfv.engine.observations import OVERVIEW, Observation, all_maps, statistics
 from lfv.engine.positional import SUMS, fit_positional
 
-ALARM = 3.0
-"""Robust standard deviations above the normal median at which an image is called anomalous."""
+FOLDS = 15
+"""The more, the less do images seem unusual only because fewer others were learned from."""
+UNUSUAL = "unusual"
+"""The expert on the whole image."""
+UNUSUAL_SHARE = 2 / 3
+"""Its share of the score."""
+FALSE_ALARMS = 0.02
+"""Share of normal images that are called anomalous, unless the user states another."""
+_LOG_STEP = float(np.log(2))
+"""What the score rises by while the odds, as confidence has them, rise e times."""
 
 
-def fit_normals(observations: Sequence[Observation], folds: Groups) -> tuple[Ensemble, Floats]:
+def fit_normals(
+    observations: Sequence[Observation], folds: Groups, *, backbone: bool = False
+) -> tuple[Ensemble, Floats]:
     """The model, and the out-of-fold score of every normal image (0 typical, 1 one deviation)."""
-    raw = np.zeros((len(observations), len(SUMS)))
+    kinds = (*SUMS, UNUSUAL) if backbone else SUMS
+    raw = np.zeros((len(observations), len(kinds)))
     for fold in np.unique(folds):
-        inside = [e for e, f in zip(observations, folds, strict=True) if f != fold]
+        inside = [o for o, f in zip(observations, folds, strict=True) if f != fold]
         outside = np.flatnonzero(folds == fold).tolist()
-        head = fit_positional(all_maps(inside))
-        found = positional_values(head, [observations[i] for i in outside])
-        raw[outside] = found[:, -len(SUMS) :]
+        known = [observations[i] for i in outside]
+        found = positional_values(fit_positional(all_maps(inside)), known)
+        raw[outside, : len(SUMS)] = found[:, -len(SUMS) :]
+        if backbone:
+            unusual = fit_unusual(statistics(inside, BACKBONE))
+            raw[outside, -1] = unusual(statistics(known, BACKBONE))
     centres = np.median(raw, axis=0)
     spreads = 1.4826 * np.median(np.abs(raw - centres), axis=0) + 1e-6
     head = fit_positional(all_maps(observations))
-    experts = tuple(
-        Expert(kind, OVERVIEW, passing(kind, head.values, float(centre), float(spread)))
-        for kind, centre, spread in zip(SUMS, centres, spreads, strict=True)
-    )
-    count = len(experts)
+    pairs = list(zip(centres.tolist(), spreads.tolist(), strict=True))
+    experts = [
+        Expert(kind, OVERVIEW, passing(kind, head.values, *pair))
+        for kind, pair in zip(SUMS, pairs, strict=False)
+    ]
+    weights = [1 / len(SUMS)] * len(SUMS)
+    scale = [(0.0, 1.0)] * len(SUMS)
+    if backbone:
+        experts.append(Expert(UNUSUAL, BACKBONE, fit_unusual(statistics(observations, BACKBONE))))
+        weights = [weight * (1 - UNUSUAL_SHARE) for weight in weights] + [UNUSUAL_SHARE]
+        scale.append(pairs[-1])
     ensemble = Ensemble(
-        Experts(experts, head), (0.0,) * count, (1.0,) * count, (1 / count,) * count
+        Experts(tuple(experts), head),
+        tuple(centre for centre, _ in scale),
+        tuple(spread for _, spread in scale),
+        tuple(weights),
     )
-    scores: Floats = squash((raw - centres) / spreads).mean(axis=1)
+    scores: Floats = squash((raw - centres) / spreads) @ np.array(weights)
     return ensemble, scores
 
 
-def alarm_calibration(count: int) -> Calibration:
-    """p = 0.5 at ``ALARM`` deviations. A rank made smooth, not a probability: nothing can be
-    known of how frequent or how visible defects are.
+def alarm_calibration(scores: Floats, rate: float = FALSE_ALARMS) -> Calibration:
+    """p = 0.5 where a share of ``rate`` of new normal images lies above (conformal rank).
+
+    n images can promise a rate of 1 / (n + 1) at best; below, the highest of them is the limit. The
+    result is a rank made smooth, not a probability: nothing can be known of how frequent or how
+    visible defects are.
+
+    Args:
+        scores: Of normal images, by models that had not seen them.
+        rate: Share of normal images that may be called anomalous.
     """
+    count = len(scores)
     limit = 1 / (count + 2)
-    edge = float(np.log1p(ALARM))
-    slope = float(np.log((1 - limit) / limit)) / edge
+    rank = min(count, int(np.ceil((1 - rate) * (count + 1))))
+    edge = float(np.sort(scores)[rank - 1]) + 1e-9
+    slope = 1 / _LOG_STEP
     return Calibration(slope, -slope * edge, 1.0, 1.0, 0.0, limit)
+
+
+def reachable_rate(count: int, rate: float) -> float:
+    """The least false-alarm rate that so many normal images can promise, or ``rate``."""
+    return max(rate, 1 / (count + 1))

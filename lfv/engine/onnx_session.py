@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
@@ -19,24 +22,52 @@ class OnnxSession:
     """
 
     def __init__(self, onnx_model: bytes, *, threads: int = 1) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
         # "All" would also block channels by 16, which pads filters of one or three channels to 16:
         # a quarter more CPU time for these models, with the same result.
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-        try:
-            self._session = ort.InferenceSession(
-                onnx_model, sess_options=options, providers=["CPUExecutionProvider"]
-            )
-            (source,) = self._session.get_inputs()
-        except Exception as error:
-            raise ArtifactError(f"The model's ONNX file cannot be loaded: {error}") from error
-        self._input = source.name
+        level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        self._session, self._input = _open(onnx_model, level, threads)
 
     def __call__(self, pixels: NDArray[np.uint8]) -> Features:
         """uint8 [height, width, 3] to float32 [channels, rows, columns]."""
         (features,) = self._session.run(None, {self._input: pixels[None]})
         result: Features = features[0]
         return result
+
+
+class MapsSession:
+    """An ONNX model in a session: uint8 pixels in, several named maps out."""
+
+    def __init__(
+        self,
+        onnx_model: bytes,
+        outputs: Sequence[str],
+        size: tuple[int, int],
+        *,
+        threads: int = 1,
+    ) -> None:
+        level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+        self._session, self._input = _open(onnx_model, level, threads)
+        self._outputs = list(outputs)
+        self.size = size
+        """(width, height) of the images it takes."""
+
+    def __call__(self, pixels: NDArray[np.uint8], /) -> tuple[Features, ...]:
+        """uint8 [height, width, 3] to float32 [channels, rows, columns] of each output."""
+        shown = np.ascontiguousarray(pixels)[None]
+        return tuple(maps[0] for maps in self._session.run(self._outputs, {self._input: shown}))
+
+
+def _open(onnx_model: bytes, level: Any, threads: int) -> tuple[Any, str]:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.graph_optimization_level = level
+    try:
+        session = ort.InferenceSession(
+            onnx_model, sess_options=options, providers=["CPUExecutionProvider"]
+        )
+        (source,) = session.get_inputs()
+    except Exception as error:
+        raise ArtifactError(f"The model's ONNX file cannot be loaded: {error}") from error
+    return session, source.name

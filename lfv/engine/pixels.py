@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lfv.engine.grouping import Groups, grouped_folds
-from lfv.engine.metrics import Bools, Floats
+from lfv.engine.grouping import Groups
+from lfv.engine.metrics import Floats
 from lfv.engine.pixel_head import (
     PixelHead,
     PixelSample,
@@ -22,7 +22,6 @@ from lfv.engine.refinement import Refiner, with_surroundings
 
 Half = NDArray[np.float16]
 Matrix = NDArray[np.float32]
-INNER_PARTS = 3
 REFINERS = 3
 """Networks of the second pass that are averaged."""
 LEAST_OVERLAP = 0.5
@@ -53,12 +52,8 @@ class PixelResults:
     """Out-of-fold and refined, [classes, rows, columns] per image."""
     summaries: Matrix
     """[images, values] of the first pass, out of fold."""
-    nested: tuple[Matrix, ...]
-    """Per outer fold, [images, values]: rows of its training images come from an inner split."""
-    inner: tuple[float, ...]
-    """Per outer fold, :func:`overlap` of the inner splits' first passes on its training images."""
-    outer: float
-    """:func:`overlap` of the outer folds' first passes on all images."""
+    overlap: float
+    """:func:`overlap` of the first passes on images that they were not trained on."""
 
 
 def fit_head(data: Sequence[PixelData], seed: int) -> PixelHead:
@@ -75,57 +70,39 @@ def fit_head(data: Sequence[PixelData], seed: int) -> PixelHead:
 
 
 def cross_fit(
-    data: Sequence[PixelData],
-    truth: Bools,
-    groups: Groups,
-    folds: Groups,
-    seed: int,
-    executor: Executor,
+    data: Sequence[PixelData], folds: Groups, seed: int, executor: Executor
 ) -> PixelResults:
-    """Fit heads for every outer fold and every inner part of it."""
-    jobs = []
+    """Fit heads to all images, and to all but those of each fold."""
     whole = executor.submit(fit_head, data, seed)
+    jobs = []
     for fold in np.unique(folds):
-        inside = np.flatnonzero(folds != fold)
-        random = np.random.default_rng(seed + 1 + int(fold))
-        parts = grouped_folds(groups[inside], truth[inside], INNER_PARTS, random)
-        outer = executor.submit(fit_head, [data[i] for i in inside.tolist()], seed)
-        inner = [
-            executor.submit(fit_head, [data[i] for i in inside[parts != p].tolist()], seed)
-            for p in range(INNER_PARTS)
-        ]
-        jobs.append((fold, inside, parts, outer, inner))
+        inside = np.flatnonzero(folds != fold).tolist()
+        jobs.append((fold, inside, executor.submit(fit_head, [data[i] for i in inside], seed)))
     nothing = np.empty(0, np.float32)
     first: list[Matrix] = [nothing] * len(data)
-    summaries: list[Matrix] = [nothing] * len(data)
-    nested, inner_overlaps, refiners = [], [], []
-    for fold, inside, parts, outer, inner in jobs:
-        rows = list(summaries)
+    for fold, _, job in jobs:
         for i in np.flatnonzero(folds == fold).tolist():
-            first[i] = outer.result()(data[i].features.astype(np.float32))
-            summaries[i] = rows[i] = summarise(first[i])
-        seen: list[Matrix] = []
-        for i, part in zip(inside.tolist(), parts.tolist(), strict=True):
-            seen.append(inner[part].result()(data[i].features.astype(np.float32)))
-            rows[i] = summarise(seen[-1])
-        nested.append(np.stack(rows))
-        known = [data[i] for i in inside.tolist()]
-        inner_overlaps.append(overlap(seen, known))
-        refiners.append((fold, executor.submit(fit_refiner, known, seen, seed)))
+            first[i] = job.result()(data[i].features.astype(np.float32))
     final = executor.submit(fit_refiner, data, first, seed)
+    refiners = [
+        (
+            fold,
+            executor.submit(
+                fit_refiner, [data[i] for i in inside], [first[i] for i in inside], seed
+            ),
+        )
+        for fold, inside, _ in jobs
+    ]
     refined = list(first)
-    for fold, job in refiners:
-        refiner = job.result()
+    for fold, refiner in refiners:
         for i in np.flatnonzero(folds == fold).tolist():
             features = data[i].features.astype(np.float32)
-            refined[i] = refiner.from_features(features, first[i])
+            refined[i] = refiner.result().from_features(features, first[i])
     return PixelResults(
         whole.result(),
         final.result().favouring(favours(refined, data)),
         tuple(_favoured(refined, data, folds)),
-        np.stack(summaries),
-        tuple(nested),
-        tuple(inner_overlaps),
+        np.stack([summarise(maps) for maps in first]),
         overlap(first, data),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,9 +23,9 @@ from lfv.engine.findings import Findings
 from lfv.engine.finishing import finish, judge_out_of_fold, judge_test
 from lfv.engine.fitting import Fitted, fit_alone, fit_labelled
 from lfv.engine.grouping import Groups, grouped_folds, near_duplicates
-from lfv.engine.metrics import Floats
+from lfv.engine.metrics import Floats, auroc
 from lfv.engine.model import Model
-from lfv.engine.normals import alarm_calibration
+from lfv.engine.normals import alarm_calibration, reachable_rate
 from lfv.engine.observations import OVERVIEW
 from lfv.engine.observing import Observed, observe
 from lfv.engine.planning import choose_aligner, overview_of
@@ -35,6 +35,7 @@ from lfv.engine.plugins import (
     network_plugin,
     verdicts_to_json,
 )
+from lfv.engine.pretrained.backbone import PretrainedBackbone
 from lfv.engine.regions import learn_regions
 from lfv.engine.types import Progress, TrainingImage, TrainingOptions, TrainingOutcome
 
@@ -85,12 +86,12 @@ def train(
         prepared = _prepare(data, warnings, options, executor, progress)
         fitted = _fit(prepared, backbone, options, executor, progress)
         progress(0.85, "calibrating")
-        model, evaluated = _calibrate(prepared, fitted)
+        model, evaluated = _calibrate(prepared, fitted, options)
         if test:
             evaluated = judge_test(
                 model, test, executor, lambda s: progress(0.85 + 0.1 * s, "testing")
             )
-    findings = _findings(prepared, fitted, model, evaluated, out_of_fold=not test)
+    findings = _findings(prepared, fitted, model, evaluated, options, out_of_fold=not test)
     return finish(output, model.to_contents(), findings, progress)
 
 
@@ -108,6 +109,10 @@ class _Prepared:
 
 
 def _check_options(options: TrainingOptions) -> None:
+    if not 0.01 <= options.miss_cost <= 100:
+        raise TrainingError("The cost of a missed defect must be from 0.01 to 100 false alarms.")
+    if not 0 < options.false_alarms <= 0.5:
+        raise TrainingError("The rate of false alarms must be above 0 and at most 0.5.")
     if options.detector is not None:
         if options.network:
             raise TrainingError(
@@ -122,10 +127,12 @@ def _check_options(options: TrainingOptions) -> None:
 
 
 def _read_backbone(data: Dataset, options: TrainingOptions, progress: Progress) -> Backbone | None:
-    if options.backbone is None:
-        return None
-    progress(0.02, "trying out the backbone")
-    return backbone_plugin().read(options.backbone, options.onnx_bytes, (data.width, data.height))
+    """The user's backbone, or the pretrained one unless it is unwanted."""
+    size = data.width, data.height
+    if options.backbone is not None:
+        progress(0.02, "trying out the backbone")
+        return backbone_plugin().read(options.backbone, options.onnx_bytes, size)
+    return PretrainedBackbone.for_images(*size) if options.pretrained else None
 
 
 def _prepare(
@@ -166,16 +173,18 @@ def _fit(
             data, seen, prepared.groups, folds, options, executor, progress, backbone
         )
     else:
-        fitted = fit_alone(data, seen, folds, backbone)
+        fitted = fit_alone(data, seen, prepared.groups, options, executor, backbone)
     if options.network:
         fitted = network_plugin().improve(data, fitted, folds, options, executor, progress)
     return fitted
 
 
-def _calibrate(prepared: _Prepared, fitted: Fitted) -> tuple[Model, list[Evaluated]]:
+def _calibrate(
+    prepared: _Prepared, fitted: Fitted, options: TrainingOptions
+) -> tuple[Model, list[Evaluated]]:
     """Make the model, and judge the training images out of fold."""
     data, folds = prepared.data, prepared.folds
-    model, probability = _with_probabilities(data, fitted, prepared.aligner, folds)
+    model, probability = _with_probabilities(data, fitted, prepared.aligner, folds, options)
     logits: tuple[NDArray[np.float32], ...] = ()
     if fitted.pixels is not None:
         called = probability >= model.threshold
@@ -185,16 +194,22 @@ def _calibrate(prepared: _Prepared, fitted: Fitted) -> tuple[Model, list[Evaluat
 
 
 def _with_probabilities(
-    data: Dataset, fitted: Fitted, aligner: Aligner | None, folds: Groups
+    data: Dataset,
+    fitted: Fitted,
+    aligner: Aligner | None,
+    folds: Groups,
+    options: TrainingOptions,
 ) -> tuple[Model, Floats]:
     """Return the model, and the out-of-fold probability of every training image."""
     truth, scores = data.truth, fitted.validated.scores
     if truth.any():
         fit = calibration.fit(truth, scores)
         probability = calibrated_probabilities(truth, scores, folds)
+        threshold = calibration.threshold_for(options.miss_cost)
     else:
-        fit = alarm_calibration(len(truth))
+        fit = alarm_calibration(scores, options.false_alarms)
         probability = fit(scores)
+        threshold = calibration.THRESHOLD
     model = Model(
         width=data.width,
         height=data.height,
@@ -207,7 +222,7 @@ def _with_probabilities(
         ensemble=fitted.validated.ensemble,
         refiner=None if fitted.pixels is None else fitted.pixels.refiner,
         calibration=fit,
-        threshold=calibration.THRESHOLD,
+        threshold=threshold,
         backbone=fitted.backbone,
         painter=fitted.painter,
         network=fitted.network,
@@ -220,6 +235,7 @@ def _findings(
     fitted: Fitted,
     model: Model,
     evaluated: Sequence[Evaluated],
+    options: TrainingOptions,
     *,
     out_of_fold: bool,
 ) -> Findings:
@@ -233,6 +249,8 @@ def _findings(
     )
     verdicts = fitted.verdicts.values()
     result["Details"] |= verdicts_to_json(fitted.verdicts)
+    if data.truth.any():
+        result["Details"]["OutOfFoldAUROC"] = auroc(data.truth, fitted.validated.scores)
     return Findings(
         data=data,
         evaluated=evaluated,
@@ -246,8 +264,20 @@ def _findings(
         aligned=model.aligner is not None,
         warnings=(
             *prepared.warnings,
+            *_promises(data, options),
             *find_missed(result["LabelEvaluationResults"]),
             *(verdict.sentence() for verdict in verdicts if not verdict.used),
         ),
         remarks=tuple(verdict.sentence() for verdict in verdicts if verdict.used),
     )
+
+
+def _promises(data: Dataset, options: TrainingOptions) -> Iterator[str]:
+    """What a model of normal images alone cannot promise."""
+    count = len(data.images)
+    rate = reachable_rate(count, options.false_alarms)
+    if not data.truth.any() and rate > options.false_alarms:
+        yield (
+            f"{count} normal images can promise a false-alarm rate of {rate:.1%} at best, not "
+            f"{options.false_alarms:.1%}: train with {round(1 / options.false_alarms)} or more."
+        )

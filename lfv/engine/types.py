@@ -38,6 +38,12 @@ class TrainingOptions:
     """Threads for features and heads; the result does not depend on it."""
     backbone: Path | None = None
     """An ONNX file, image to feature maps, to try beside our own features."""
+    pretrained: bool = True
+    """Use the pretrained backbone, unless ``backbone`` names another."""
+    false_alarms: float = 0.02
+    """Share of normal images that a model of normal images alone may call anomalous, 0 to 0.5."""
+    miss_cost: float = 1.0
+    """How many false alarms a missed defect is worth; moves the verdict, not the confidence."""
     detector: Path | None = None
     """An ONNX file, image to anomaly score and map, to calibrate instead of training."""
     onnx_bytes: int = 256 * 1024 * 1024

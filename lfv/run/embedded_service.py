@@ -239,7 +239,13 @@ def service_options(settings: Settings, *, training: bool) -> dict[str, Any]:
     }
     if training:
         options |= {role: str(path) for role, path in _graphs(settings)}
-        options |= {"graph_mib": settings.graph_mib, "network": settings.network}
+        options |= {
+            "graph_mib": settings.graph_mib,
+            "network": settings.network,
+            "pretrained_backbone": settings.pretrained_backbone,
+            "miss_cost": settings.miss_cost,
+            "false_alarms": settings.false_alarms,
+        }
     return options
 
 
@@ -251,11 +257,25 @@ def _graphs(settings: Settings) -> list[tuple[str, Path]]:
 def _check_graph(places: ServicePlaces, settings: Settings) -> None:
     """Make sure that the service, which may have been up before, has the graph of `settings`, or
     trains a network if they say so."""
-    if settings.network and "network" not in _graphs_of_service(places):
-        raise ServiceNotStarted(
-            "the service on this machine is up already and trains no network: end what uses it, "
-            "or start it with `lfv serve --network`"
-        )
+    known = _graphs_of_service(places)
+    marks = {
+        "--network": ("network=True", settings.network),
+        "--no-backbone": ("pretrained=False", not settings.pretrained_backbone),
+        f"--miss-cost {settings.miss_cost:g}": (
+            f"miss_cost={settings.miss_cost}",
+            settings.miss_cost != 1.0,
+        ),
+        f"--false-alarms {settings.false_alarms:g}": (
+            f"false_alarms={settings.false_alarms}",
+            settings.false_alarms != 0.02,
+        ),
+    }
+    for option, (mark, is_wanted) in marks.items():
+        if is_wanted and mark not in known:
+            raise ServiceNotStarted(
+                f"the service on this machine is up already without {option}: end what uses it, "
+                f"or start it with `lfv serve {option}`"
+            )
     for role, path in _graphs(settings):
         try:
             wanted = f"{role}-{onnx_digest(path)}"

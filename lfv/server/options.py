@@ -125,6 +125,12 @@ class ServeOptions:
     """Largest such file, in MiB."""
     network: bool = False
     """Every training trains a network too, with torch, and keeps it where it helps."""
+    pretrained_backbone: bool = True
+    """Trainings use the pretrained backbone, unless ``backbone`` names another."""
+    miss_cost: float = 1.0
+    """How many false alarms a missed defect is worth to the verdicts of the models trained here."""
+    false_alarms: float = 0.02
+    """Share of normal images that models of normal images alone may call anomalous."""
     engine: str = "lfv.engine"
     """Module that trains and predicts."""
     log_level: str = "warning"
@@ -160,6 +166,10 @@ class ServeOptions:
                 "--network needs PyTorch, which is not installed: "
                 "pip install 'lfv-pipeline[network]'"
             )
+        if not 0.01 <= self.miss_cost <= 100:
+            raise OptionsError("the cost of a missed defect must be from 0.01 to 100 false alarms")
+        if not 0 < self.false_alarms <= 0.5:
+            raise OptionsError("the rate of false alarms must be above 0 and at most 0.5")
         if not 1 <= self.graph_mib <= MAX_GRAPH_MIB:
             raise OptionsError(f"a graph may have 1 to {MAX_GRAPH_MIB} MiB, not {self.graph_mib}")
         if not re.fullmatch("[0-9]{12}", self.account_id):
@@ -193,6 +203,18 @@ class ServeOptions:
     def _no_password(self) -> str:
         # OpenSSL would ask at the terminal, and a service has none.
         raise OptionsError(f"the TLS key {self.tls_key} is encrypted; give it without a password")
+
+    @property
+    def training_options(self) -> dict[str, Any]:
+        """What trainings are given beside ONNX files, by the engine's names, without defaults."""
+        given = {
+            "network": self.network,
+            "pretrained": self.pretrained_backbone,
+            "miss_cost": self.miss_cost,
+            "false_alarms": self.false_alarms,
+        }
+        usual = {"network": False, "pretrained": True, "miss_cost": 1.0, "false_alarms": 0.02}
+        return {name: value for name, value in given.items() if value != usual[name]}
 
     @property
     def is_loopback(self) -> bool:

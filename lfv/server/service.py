@@ -85,7 +85,7 @@ async def _serve_from(
     ready: Callable[[str], None],
 ) -> None:
     buckets = Buckets(options.buckets, s3=options.s3, s3_endpoint_url=options.s3_endpoint_url)
-    context = JobContext(database, buckets, home, options.limits, graphs, options.network)
+    context = JobContext(database, buckets, home, options.limits, graphs, options.training_options)
     hosting = HostingManager(database, home, options.engine, options.limits, options.serving)
     work = BackgroundWork(context, hosting, options.engine)
     measured = metrics.Metrics(lambda: hosting.pools)
@@ -205,7 +205,10 @@ def _announce(
         document = {
             "endpoint_url": url,
             "pid": os.getpid(),
-            "graphs": [*(p.stem for p in graphs.values()), *["network"] * options.network],
+            "graphs": [
+                *(p.stem for p in graphs.values()),
+                *(f"{name}={value}" for name, value in options.training_options.items()),
+            ],
         }
         _write_atomically(options.ready_file, orjson.dumps(document))
     ready(url)

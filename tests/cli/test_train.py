@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lfv.cli.demo_images import DemoSet, make_demo_set
-from lfv.run.embedded_service import ServicePlaces, _check_graph
+from lfv.run.embedded_service import ServicePlaces, _check_graph, service_options
 from lfv.run.errors import ServiceNotStarted
+from lfv.server.options import options_from
 from lfv.settings import get_settings
 
 if TYPE_CHECKING:
@@ -87,5 +88,27 @@ def test_a_service_that_is_up_has_to_train_networks_if_they_are_wanted(tmp_path:
         places.ready_file.write_text(told)
         with pytest.raises(ServiceNotStarted, match="lfv serve --network"):
             _check_graph(places, settings)
-    places.ready_file.write_text('{"endpoint_url": "x", "graphs": ["network"]}')
+    places.ready_file.write_text('{"endpoint_url": "x", "graphs": ["network=True"]}')
     _check_graph(places, settings)
+
+
+@pytest.mark.parametrize(
+    ("given", "option", "mark"),
+    [
+        ({"pretrained_backbone": False}, "--no-backbone", "pretrained=False"),
+        ({"miss_cost": 4.0}, "--miss-cost 4", "miss_cost=4.0"),
+        ({"false_alarms": 0.1}, "--false-alarms 0.1", "false_alarms=0.1"),
+    ],
+)
+def test_a_service_that_is_up_has_to_train_as_wanted(
+    tmp_path: Path, given: dict[str, float], option: str, mark: str
+) -> None:
+    places = ServicePlaces(tmp_path)
+    settings = get_settings(home=tmp_path, **given)
+    places.ready_file.write_text('{"endpoint_url": "x", "graphs": []}')
+    with pytest.raises(ServiceNotStarted, match=f"lfv serve {option}"):
+        _check_graph(places, settings)
+    places.ready_file.write_text(json.dumps({"endpoint_url": "x", "graphs": [mark]}))
+    _check_graph(places, settings)
+    options = options_from({"home": str(tmp_path), **service_options(settings, training=True)})
+    assert [f"{k}={v}" for k, v in options.training_options.items()] == [mark]

@@ -175,7 +175,11 @@ def test_trainings_are_told_of_the_network(monkeypatch: pytest.MonkeyPatch, tmp_
             raise TrainingError("enough")
 
     monkeypatch.setattr(trainer, "load_engine", lambda _: Fake)
-    job = {"engine": "e", "train": [], "test": [], "output": "o", "graphs": {}, "network": False}
-    for network in (False, True):
-        assert trainer._train({**job, "network": network}, io.BytesIO()) == {"failed": "enough"}
-    assert told == [TrainingOptions(), TrainingOptions(network=True)]
+    job = {"engine": "e", "train": [], "test": [], "output": "o", "graphs": {}}
+    for given in ({}, {"network": True}, {"pretrained": False, "miss_cost": 3.0}):
+        assert trainer._train({**job, "options": given}, io.BytesIO()) == {"failed": "enough"}
+    assert told == [
+        TrainingOptions(),
+        TrainingOptions(network=True),
+        TrainingOptions(pretrained=False, miss_cost=3.0),
+    ]

@@ -9,12 +9,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lfv.engine.artifact import Contents
-from lfv.engine.backbone import BACKBONE
 from lfv.engine.custom_models.acceptance import accept_backbone
 from lfv.engine.custom_models.export import read_export
 from lfv.engine.custom_models.runner import CustomExtractor, CustomView
+from lfv.engine.descriptors import Description, describe
+from lfv.engine.ensemble import BACKBONE
 from lfv.engine.onnx_safety import check_stored
+
+Matrix = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,8 @@ class CustomBackbone:
 
     view: CustomView
     onnx_model: bytes
+    is_gated = True
+    """It makes the model larger and slower, so chance must not choose it."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -37,6 +45,10 @@ class CustomBackbone:
     def open(self, *, threads: int = 1) -> CustomExtractor:
         """A session for it."""
         return CustomExtractor(self.view, self.onnx_model, threads=threads)
+
+    def describe(self, maps: tuple[Matrix, ...]) -> Description:
+        """Pool one image's maps."""
+        return describe(maps[0])
 
     def to_json(self) -> Mapping[str, Any]:
         """Plain values."""

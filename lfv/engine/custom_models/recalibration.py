@@ -76,7 +76,7 @@ def recalibrate(
         warnings += find_oddities(data.images, repeats, folds, seen.signatures, seen.borders)
         progress(0.7, "calibrating")
         data, remark = _paintable(data, accepted)
-        model, evaluated = _calibrated(data, seen, folds, accepted)
+        model, evaluated = _calibrated(data, seen, folds, accepted, options)
         warnings += _doubts(data, seen)
         if test:
             evaluated = judge_test(
@@ -152,7 +152,11 @@ def _paintable(data: Dataset, accepted: Accepted) -> tuple[Dataset, str]:
 
 
 def _calibrated(
-    data: Dataset, seen: _Read, folds: Groups, accepted: Accepted
+    data: Dataset,
+    seen: _Read,
+    folds: Groups,
+    accepted: Accepted,
+    options: TrainingOptions,
 ) -> tuple[Detector, list[Evaluated]]:
     """The model, and its out-of-fold verdicts on the images it was calibrated on."""
     truth = data.truth
@@ -165,8 +169,9 @@ def _calibrated(
         fit = calibration.fit(truth, scores)
         probability = calibrated_probabilities(truth, scores, folds)
     else:
-        fit = alarm_calibration(len(truth))
+        fit = alarm_calibration(scores, options.false_alarms)
         probability = fit(scores)
+    threshold = calibration.threshold_for(options.miss_cost) if truth.any() else 0.5
     levels = _levels(data, seen, folds) if data.anomaly_types else None
     size = (data.width, data.height)
     evaluated = []
@@ -180,7 +185,7 @@ def _calibrated(
             Evaluated.of(
                 image,
                 float(probability[number]),
-                calibration.THRESHOLD,
+                threshold,
                 data.type_names,
                 classes,
                 labels,
@@ -196,7 +201,7 @@ def _calibrated(
         onnx_model=accepted.body,
         scale=scale,
         calibration=fit,
-        threshold=calibration.THRESHOLD,
+        threshold=threshold,
         level=0.0 if levels is None else levels[_WHOLE],
     )
     return model, evaluated

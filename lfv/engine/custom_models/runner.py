@@ -120,10 +120,11 @@ class CustomExtractor:
         """(width, height) of the images it takes."""
         return self.view.size
 
-    def __call__(self, pixels: Pixels) -> Matrix:
+    def __call__(self, pixels: Pixels, /) -> tuple[Matrix]:
         """uint8 [height, width, 3] of the view's size to float32 [channels, rows, columns]."""
         maps = [output[0] for output in self._run(pixels, self.view.outputs)]
-        return np.concatenate([on_grid(one, self.view.rows, self.view.columns) for one in maps])
+        joined = [on_grid(one, self.view.rows, self.view.columns) for one in maps]
+        return (np.concatenate(joined),)
 
 
 def on_grid(maps: Matrix, rows: int, columns: int) -> Matrix:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lfv.server.buckets import Buckets
 from lfv.server.database import Database, Transaction
@@ -27,8 +27,8 @@ class JobContext:
     limits: Limits
     graphs: Mapping[str, Path] = field(default_factory=dict)
     """What every training is given: ``backbone`` or ``detector`` and its file, or nothing."""
-    network: bool = False
-    """Whether every training trains a network too."""
+    training_options: Mapping[str, Any] = field(default_factory=dict)
+    """What every training is given besides, by the engine's names."""
     clock: Callable[[], float] = time.time
     """Unix seconds."""
     stopping: threading.Event = field(default_factory=threading.Event)

@@ -64,8 +64,7 @@ def _train(job: dict[str, Any], answers: IO[bytes]) -> dict[str, Any]:
     given: dict[str, Any] = {role: Path(path) for role, path in job["graphs"].items()}
     if given:  # bounded when the service accepted it
         given["onnx_bytes"] = max(path.stat().st_size for path in given.values())
-    if job["network"]:
-        given["network"] = True
+    given |= job["options"]
     try:
         options, output = TrainingOptions(**given), Path(job["output"])
         outcome = engine.train(train, test, output, options=options, progress=progress)

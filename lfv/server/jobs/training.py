@@ -147,7 +147,7 @@ class Trainings:
             "output": str(artifact),
             "project": model.project_name,
             "version": model.version,
-            "network": context.network,
+            "options": dict(context.training_options),
             "graphs": {role: str(path) for role, path in context.graphs.items()},
             **{kind: [_described(image) for image in fetched[kind].images] for kind in _KINDS},
         }

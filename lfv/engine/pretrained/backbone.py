@@ -1,0 +1,84 @@
+"""The pretrained backbone, as a model keeps it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lfv.engine.descriptors import Description, pool
+from lfv.engine.onnx_safety import check_stored
+from lfv.engine.onnx_session import MapsSession
+from lfv.engine.pretrained.lite0 import MULTIPLE, TAPS
+from lfv.engine.pretrained.source import pretrained_model
+
+Matrix = NDArray[np.float32]
+NAME = "efficientnet-lite0"
+LONG_SIDE = 384
+"""Pixels that images are scaled to, enlarged too: its filters know defects of a certain size."""
+
+
+@dataclass(frozen=True)
+class PretrainedBackbone:
+    """EfficientNet-Lite0 for images of one size."""
+
+    width: int
+    height: int
+    onnx_model: bytes
+    is_gated = False
+    """It is used where cross-validation gives it weight; nothing else has to be shown."""
+
+    @classmethod
+    def for_images(cls, width: int, height: int) -> PretrainedBackbone:
+        """The installed backbone for images of this size.
+
+        Raises:
+            TrainingError: If it is not installed.
+        """
+        scale = LONG_SIDE / max(width, height)
+        wide, high = (
+            max(MULTIPLE, round(side * scale / MULTIPLE) * MULTIPLE) for side in (width, height)
+        )
+        return cls(wide, high, pretrained_model())
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) an image is scaled to."""
+        return self.width, self.height
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the ONNX model, in hexadecimal."""
+        return hashlib.sha256(self.onnx_model).hexdigest()
+
+    def open(self, *, threads: int = 1) -> MapsSession:
+        """A session for it."""
+        return MapsSession(self.onnx_model, TAPS, self.size, threads=threads)
+
+    def describe(self, maps: tuple[Matrix, ...]) -> Description:
+        """Pool one image's maps."""
+        return pool(maps)
+
+    def to_json(self) -> Mapping[str, Any]:
+        """Plain values."""
+        return {"pretrained": NAME, "size": [self.width, self.height]}
+
+    @classmethod
+    def from_contents(cls, stored: Mapping[str, Any], onnx_model: bytes) -> PretrainedBackbone:
+        """The backbone of an artifact, inspected.
+
+        Raises:
+            ArtifactError: If its ONNX model reaches outside itself.
+        """
+        check_stored(onnx_model)
+        if stored["pretrained"] != NAME:
+            raise ValueError(f"unknown backbone {stored['pretrained']!r}")
+        width, height = (int(side) for side in stored["size"])
+        if not all(MULTIPLE <= side <= 4096 and side % MULTIPLE == 0 for side in (width, height)):
+            raise ValueError("a backbone sees images of a multiple of 32")
+        return cls(width, height, onnx_model)

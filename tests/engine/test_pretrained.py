@@ -1,0 +1,215 @@
+"""The pretrained backbone: read without running code, used where it helps, carried where used."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import struct
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+
+from lfv.engine import (
+    ArtifactError,
+    Predictor,
+    TrainingError,
+    TrainingImage,
+    TrainingOptions,
+    train,
+)
+from lfv.engine import artifact as artifacts
+from lfv.engine.descriptors import pool
+from lfv.engine.learners import fit_unusual, head_from_arrays
+from lfv.engine.normals import alarm_calibration, reachable_rate
+from lfv.engine.pretrained import source
+from lfv.engine.pretrained.backbone import PretrainedBackbone
+from lfv.engine.pretrained.lite0 import CHANNELS, TAPS
+from lfv.engine.pretrained.source import pretrained_model
+from lfv.engine.pretrained.weights import MAGIC, PROTOCOL, read_weights
+
+Make = Callable[..., list[TrainingImage]]
+SYSTEM = {"protocol_version": PROTOCOL, "little_endian": True}
+
+
+class FloatStorage:
+    """Stands for torch's class of that name."""
+
+
+FloatStorage.__module__ = "torch"
+
+
+def checkpoint(found: object, *storages: tuple[str, bytes], cut: int = 0) -> bytes:
+    body = b"".join(
+        pickle.dumps(part, 2)
+        for part in (MAGIC, PROTOCOL, SYSTEM, found, [key for key, _ in storages])
+    )
+    for _, numbers in storages:
+        body += struct.pack("<q", len(numbers) // 4) + numbers
+    return body[: len(body) - cut]
+
+
+def test_weights_are_those_of_the_package() -> None:
+    path = source.weights_file()
+    assert path is not None
+    weights = read_weights(path.read_bytes())
+    assert weights["_conv_stem.weight"].shape == (32, 3, 3, 3)
+    assert len(weights) == 296
+    assert all(np.isfinite(one).all() for one in weights.values())
+
+
+class _Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("touch /tmp/never",)
+
+
+@pytest.mark.parametrize(
+    "found", [_Evil(), OrderedDict(x=_Evil()), OrderedDict(x=os.getcwd), [1], OrderedDict(x=1)]
+)
+def test_a_checkpoint_runs_no_code(found: object) -> None:
+    with pytest.raises(ArtifactError):
+        read_weights(checkpoint(found))
+
+
+@pytest.mark.parametrize("body", [b"", b"\x80\x02.", pickle.dumps(MAGIC, 2), checkpoint({})[:-5]])
+def test_a_damaged_checkpoint_is_refused(body: bytes) -> None:
+    with pytest.raises(ArtifactError):
+        read_weights(body)
+
+
+def test_a_truncated_package_is_refused(tmp_path: Path) -> None:
+    path = source.weights_file()
+    assert path is not None
+    with pytest.raises(ArtifactError, match=r"truncated|cannot be read"):
+        read_weights(path.read_bytes()[:-1000])
+
+
+def test_the_model_is_plain_onnx_with_three_taps() -> None:
+    model = onnx.load_from_string(pretrained_model())
+    assert {node.domain for node in model.graph.node} == {""}
+    session = ort.InferenceSession(pretrained_model(), providers=["CPUExecutionProvider"])
+    image = np.random.default_rng(0).integers(0, 256, (1, 96, 64, 3), dtype=np.uint8)
+    maps = session.run(list(TAPS), {"image": image})
+    assert [one.shape for one in maps] == [
+        (1, channels, 96 // stride, 64 // stride)
+        for channels, stride in zip(CHANNELS, (8, 16, 32), strict=True)
+    ]
+    assert all(np.isfinite(one).all() and one.std() > 0.01 for one in maps)
+    assert min(maps[0].min(), maps[1].min()) == 0  # after ReLU6
+    assert len(pretrained_model()) < 7_000_000
+
+
+def test_a_pattern_is_more_like_itself_moved_than_like_a_plain_ground() -> None:
+    backbone = PretrainedBackbone.for_images(64, 64)
+    see = backbone.open()
+    flat = np.full((384, 384, 3), 127, np.uint8)
+    striped = flat.copy()
+    striped[::8] = 255
+    moved = np.roll(striped, 3, axis=0)
+    first, second, other = (
+        backbone.describe(see(one)).statistics for one in (striped, moved, flat)
+    )
+    assert np.linalg.norm(first - second) < 0.6 * np.linalg.norm(first - other)
+
+
+def test_a_missing_or_exchanged_package_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pretrained_model.cache_clear()
+    monkeypatch.setattr(source, "find_spec", lambda _: None)
+    with pytest.raises(TrainingError, match="--no-backbone"):
+        pretrained_model()
+    other = tmp_path / "other.pth"
+    other.write_bytes(b"other")
+    monkeypatch.setattr(source, "weights_file", lambda: other)
+    with pytest.raises(TrainingError, match="not the file that this release knows"):
+        pretrained_model()
+    pretrained_model.cache_clear()
+
+
+def test_pooling_takes_mean_maximum_and_deviation() -> None:
+    maps = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    values = pool([maps, maps[:1]]).statistics
+    assert values.shape == (9,)
+    assert values[:4] == pytest.approx([5.5, 17.5, 11, 23])
+
+
+def test_what_is_unlike_the_normals_is_unusual() -> None:
+    random = np.random.default_rng(0)
+    mixing = random.normal(0, 1, (3, 200))
+    normals = (random.normal(0, 1, (40, 3)) @ mixing + random.normal(0, 0.3, (40, 200))).astype(
+        np.float32
+    )
+    head = fit_unusual(normals[:30])
+    again = head_from_arrays(head.to_arrays("x"), "x")
+    odd = normals[30:] + random.normal(0, 1.5, (10, 200)).astype(np.float32)
+    assert head(odd).min() > head(normals[30:]).max()
+    assert again(odd) == pytest.approx(head(odd), abs=1e-2)
+
+
+def test_alarms_keep_to_the_rate_that_was_stated() -> None:
+    random = np.random.default_rng(1)
+    rates = []
+    for _ in range(200):
+        known, new = random.normal(0, 1, 99), random.normal(0, 1, 500)
+        rates.append((alarm_calibration(known, 0.05)(new) >= 0.5).mean())
+    assert np.mean(rates) == pytest.approx(0.05, abs=0.012)
+    assert reachable_rate(9, 0.02) == pytest.approx(0.1)
+    assert reachable_rate(99, 0.02) == 0.02
+
+
+def test_a_model_without_it_does_not_carry_it(make_plates: Make, tmp_path: Path) -> None:
+    images = make_plates(10, 10)
+    train(images, [], tmp_path / "without", options=TrainingOptions(pretrained=False))
+    assert "backbone" not in artifacts.load(tmp_path / "without").model
+
+
+def test_normals_alone_use_it_and_carry_it(make_plates: Make, tmp_path: Path) -> None:
+    images = make_plates(14, 0)
+    outcome = train(images, make_plates(6, 6, first=700), tmp_path / "m")
+    contents = artifacts.load(tmp_path / "m")
+    assert contents.model["backbone"]["pretrained"] == "efficientnet-lite0"
+    assert artifacts.size_bytes(tmp_path / "m") < 12_000_000
+    assert any("at best" in warning for warning in outcome.warnings)
+    predictor = Predictor.load(tmp_path / "m")
+    body = images[0].path.read_bytes()
+    assert not predictor.predict(body).is_anomalous
+    contents.model["backbone"]["size"] = [100, 96]
+    artifacts.save(tmp_path / "wrong", contents)
+    with pytest.raises(ArtifactError):
+        Predictor.load(tmp_path / "wrong")
+
+
+def test_a_dear_miss_moves_verdicts_but_not_probabilities(
+    make_plates: Make, tmp_path: Path
+) -> None:
+    images, test = make_plates(10, 10), make_plates(5, 5, first=300)
+    found = {}
+    for cost in (1.0, 9.0):
+        options = TrainingOptions(pretrained=False, miss_cost=cost)
+        outcome = train(images, test, tmp_path / f"{cost}", options=options)
+        assert outcome.evaluation["Details"]["Threshold"] == pytest.approx(1 / (1 + cost))
+        found[cost] = {
+            image.source_ref: (
+                image.confidence if image.is_anomalous else 1 - image.confidence,
+                image.is_anomalous,
+            )
+            for image in outcome.evaluated
+        }
+    assert {k: v[0] for k, v in found[1.0].items()} == pytest.approx(
+        {k: v[0] for k, v in found[9.0].items()}
+    )
+    assert all(found[9.0][k][1] >= found[1.0][k][1] for k in found[1.0])
+    assert all(called == (p >= 0.1) for p, called in found[9.0].values())
+
+
+@pytest.mark.parametrize(
+    "given", [{"miss_cost": 0.0}, {"false_alarms": 0.0}, {"false_alarms": 0.6}]
+)
+def test_impossible_costs_are_refused(given: dict[str, float], tmp_path: Path) -> None:
+    with pytest.raises(TrainingError):
+        train([], [], tmp_path, options=TrainingOptions(**given))  # type: ignore[arg-type]

@@ -33,12 +33,7 @@ _FOREIGN_VARIABLES = frozenset({"LFV_TEST_DATABASE_URL", "LFV_TEST_POSTGRES_URL"
 #: US dollars per unit-hour, by kind of host. Lookout for Vision started at 4 USD per inference unit
 #: and hour. A SageMaker unit is an instance; 0.408 is ml.c5.2xlarge in us-east-1. Your own machines
 #: cost nothing by the hour.
-DEFAULT_PRICES: Mapping[str, float] = {
-    "lookoutvision": 4.0,
-    "embedded": 0.0,
-    "sagemaker": 0.408,
-    "edge": 0.0,
-}
+DEFAULT_PRICES = {"lookoutvision": 4.0, "embedded": 0.0, "sagemaker": 0.408, "edge": 0.0}
 
 #: Keeps the client's log lines off stderr, also those of its threads when the API is gone.
 #: Turns usage statistics off: the client announces them on a terminal, and on a new database the
@@ -151,24 +146,10 @@ class Settings(BaseSettings):
         "which needs PyTorch and takes minutes, and keeps it where it helps.",
     )
 
-    pretrained_backbone: bool = Field(
-        default=True,
-        description="Whether the service on this machine trains with the pretrained backbone, "
-        "which finds more; without it models are smaller and faster.",
-    )
-    miss_cost: float = Field(
-        default=1.0,
-        ge=0.01,
-        le=100,
-        description="How many false alarms a missed defect is worth to the verdicts of models that "
-        "the service on this machine trains; their confidence does not change.",
-    )
+    pretrained_backbone: bool = Field(True, description="Train with the pretrained backbone.")
+    miss_cost: float = Field(1.0, ge=0.01, le=100, description="False alarms that a miss is worth.")
     false_alarms: float = Field(
-        default=0.02,
-        gt=0,
-        le=0.5,
-        description="Share of normal images that a model trained on normal images alone may call "
-        "anomalous; n images can promise 1 / (n + 1) at best.",
+        0.02, gt=0, le=0.5, description="Rate accepted of models trained on normal images alone."
     )
 
     price_per_unit_hour: Annotated[dict[str, Annotated[float, Field(ge=0)]], NoDecode] = Field(

@@ -99,15 +99,11 @@ def _measures(
     yield "F1 score", overall["F1Score"] if called or there else None
     yield "Precision", overall["Precision"] if called else None
     yield "Recall", overall["Recall"] if there else None
-    names = {"AUROC": "Area under ROC", "AveragePrecision": "Average precision"}
+    yield "Area under ROC", overall.get("ROCAUC")
+    yield "Average precision", overall.get("AveragePrecision")
     if found.anomalous:  # without anomalous images there were no probabilities to learn
-        names |= {
-            "BrierScore": "Brier score (0 is best)",
-            "ExpectedCalibrationError": "Expected calibration error (0 is best)",
-        }
-    for key, name in names.items():
-        if key in details:
-            yield name, details[key]
+        yield "Brier score (0 is best)", details.get("BrierScore")
+        yield "Expected calibration error (0 is best)", details.get("ExpectedCalibrationError")
 
 
 def _curves(found: TrainingFindings) -> Iterator[ReportCurve]:

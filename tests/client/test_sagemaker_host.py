@@ -119,12 +119,13 @@ def test_an_existing_model_is_hosted_and_kept(endpoint: Endpoint) -> None:
 
 
 @pytest.mark.parametrize("fails", ["DeleteEndpointConfig", "DeleteModel", "ListModels", "ListTags"])
+@pytest.mark.parametrize("failure", ["ThrottlingException", "ConflictException"])
 def test_what_a_failed_stop_leaves_is_deleted_by_the_next_try(
-    endpoint: Endpoint, fails: str
+    endpoint: Endpoint, fails: str, failure: str
 ) -> None:
     host = host_of(endpoint)
     bring_up(host)
-    endpoint.script(fail={fails: ["ThrottlingException"]})
+    endpoint.script(fail={fails: [failure] * 3})
     bring_down(host)
     assert endpoint.leftovers == []
 

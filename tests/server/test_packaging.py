@@ -183,22 +183,6 @@ def test_deleted_import_stays_deleted(start: Callable[..., Service], archive: Pa
     assert service.start().client().list_models(ProjectName="packed")["Models"] == []
 
 
-def test_imports_of_the_first_schema_are_known(tmp_path: Path, archive: Path) -> None:
-    """It kept the archive's digest with the model."""
-    import sqlite3
-
-    home = tmp_path / "home"
-    run_import(home, archive)
-    connection = sqlite3.connect(home / "service.db")
-    with connection:
-        connection.execute("DROP TABLE imported_archives")
-        connection.execute("DROP TABLE project_ids")
-        connection.execute("ALTER TABLE packaging_jobs DROP COLUMN region")
-        connection.execute("PRAGMA user_version = 1")
-    connection.close()
-    assert run_import(home, archive).stdout == "packed/1\n"
-
-
 def rewritten(archive: Path, target: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
     with zipfile.ZipFile(archive) as source:
         files = {name: source.read(name) for name in source.namelist()}

@@ -116,7 +116,7 @@ def serve(
     )
     from lfv.run.embedded_service import service_options
     from lfv.server.errors import OptionsError
-    from lfv.server.imports import import_models
+    from lfv.server.model_import import import_models
     from lfv.server.options import options_from, parse_bucket, read_credentials
     from lfv.server.service import run
 

@@ -17,17 +17,6 @@ from uuid import uuid4
 from botocore.model import OperationModel
 
 from lfv.client.api.model import service_model
-from lfv.server.bodies import (
-    Body,
-    Bounds,
-    Budget,
-    ClientGoneError,
-    declared_length,
-    discard_body,
-    is_framed_twice,
-    read_body,
-    unless_gone,
-)
 from lfv.server.database import Database
 from lfv.server.detection import Detector
 from lfv.server.errors import (
@@ -38,7 +27,6 @@ from lfv.server.errors import (
     ValidationError,
 )
 from lfv.server.hosting.pool import Pool
-from lfv.server.locality import check_local, headers_of, is_private, path_before_proxy
 from lfv.server.metrics import Metrics
 from lfv.server.operations import HANDLERS, Call
 from lfv.server.operations.call import Work
@@ -47,6 +35,18 @@ from lfv.server.protocol.decode import RawRequest, decode_request
 from lfv.server.protocol.encode import Answer, encode_error, encode_result
 from lfv.server.protocol.routes import Match, Router
 from lfv.server.protocol.validate import validate
+from lfv.server.request_body import (
+    Body,
+    Bounds,
+    Budget,
+    ClientGoneError,
+    declared_length,
+    discard_body,
+    is_framed_twice,
+    read_body,
+    unless_gone,
+)
+from lfv.server.request_origin import check_local, headers_of, is_private, path_before_proxy
 from lfv.server.sigv4 import Authorization, SignedRequest, Verifier, read_authorization
 from lfv.server.state import tokens
 from lfv.server.state.tokens import PageTokens
@@ -61,12 +61,12 @@ _DETECT = "DetectAnomalies"
 _UPDATE = "UpdateDatasetEntries"
 _NO_MODEL = ("", "")
 _KEPT_FOR_OTHERS = 8
-"""Images may take all bytes in hand but this part of them, which is all that other requests may."""
+"""Other requests than images get one part in this many of the bytes in memory."""
 
 
 @dataclass
 class _Request:
-    """What is known of a request so far."""
+    """A request, and what is known about it so far."""
 
     scope: Scope
     headers: dict[str, str]
@@ -109,9 +109,9 @@ class Api:
             return
         except ApiError as caught:
             error = caught
-        except Exception:  # noqa: BLE001 (the last line: logged, and answered as the API says)
+        except Exception:  # noqa: BLE001 (logged, and answered as the API defines)
             _log.exception("%s %s", scope["method"], scope["path"])
-            error = InternalError("the service failed over this request; its log says why")
+            error = InternalError("the service failed on this request; its log has the reason")
         if error is not None:
             answer = encode_error(self._model, error)
         self._metrics.count_request(request.model, error)
@@ -128,7 +128,7 @@ class Api:
         early = early or (match if isinstance(match, ApiError) else None)
         timeout = self._options.transport.body_timeout
         if early is not None:
-            # Told once the body has come: many clients don't listen before that.
+            # Answered after the body has arrived: many clients do not read before that.
             await discard_body(receive, bounds.limit, timeout_seconds=timeout)
             raise early
         assert isinstance(match, Match)  # noqa: S101 (else it was refused just above)
@@ -152,7 +152,7 @@ class Api:
             return await performed
 
     def _refusal(self, request: _Request, authorization: Authorization | None) -> ApiError | None:
-        """Why this caller isn't answered, as far as that shows without the body."""
+        """The reason to refuse the request that shows without its body, or None."""
         try:
             if self._verifier is not None:
                 now = datetime.now(UTC)
@@ -207,7 +207,7 @@ class Api:
         return {"DetectAnomalyResult": result}
 
     async def _name_model(self, request: _Request, match: Match) -> None:
-        """Let a request whose image was not kept count for its model, if there is one hosted."""
+        """Find the model of a request whose image was dropped, so that its metrics count it."""
         raw = RawRequest(match.uri_parameters, request.query, request.headers, b"")
         with suppress(ApiError):
             await self._pool(request, match.operation, decode_request(match.operation, raw))
@@ -215,7 +215,7 @@ class Api:
     async def _pool(
         self, request: _Request, operation: OperationModel, members: dict[str, Any]
     ) -> Pool:
-        """The units to ask, whose model the request is counted for from now on."""
+        """The model's inference units. From now on the request counts for that model."""
         validate(operation, members)
         pool = await self._detector.pool(members["ProjectName"], members["ModelVersion"])
         request.model = (pool.model.project_name, str(pool.model.version))
@@ -252,7 +252,7 @@ def _attempt(work: Callable[[], Any]) -> Any:
 
 
 def _resource(members: dict[str, Any]) -> tuple[str, ResourceType]:
-    """What a call with these members is about, for the error that needs to say it."""
+    """The resource that a call with these members is about, for error answers."""
     project = members.get("ProjectName", "")
     if "JobName" in members or "Configuration" in members:
         return members.get("JobName", project), "MODEL_PACKAGE_JOB"
@@ -282,7 +282,7 @@ def _signed(request: _Request) -> SignedRequest:
 
 
 async def _send(send: Send, answer: Answer, *, last: bool) -> None:
-    """``last`` ends the connection: what follows on it may be no request."""
+    """Send the answer. ``last`` closes the connection: the next bytes may not be a request."""
     headers = [(key.encode(), value.encode("latin-1")) for key, value in answer.headers.items()]
     headers.append((b"content-length", str(len(answer.body)).encode()))
     headers.append((b"x-amzn-requestid", str(uuid4()).encode()))

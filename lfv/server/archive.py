@@ -3,7 +3,7 @@
     lfv-model.json          format, project, version, performance, SHA-256 and size of each file
     artifact/...            what the engine wrote
 
-Anything else in an archive, and anything that doesn't match its digest, is refused.
+An archive with other files, or with a file that does not match its digest, is refused.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from lfv.server.state.models import Model
 FORMAT = 1
 DESCRIPTION = "lfv-model.json"
 _ARTIFACT = "artifact"
-_EPOCH = (2020, 11, 20, 0, 0, 0)  # the same model gives the same archive, byte for byte
+_EPOCH = (2020, 11, 20, 0, 0, 0)  # the same model becomes the same archive, byte for byte
 _MAX_DESCRIPTION = 1 << 20
 _MAX_FILES = 10_000
 _MAX_TOTAL = 2 << 30
@@ -75,7 +75,7 @@ def write_archive(model: Model, artifact: Path, target: Path) -> None:
 
 
 def read_archive(source: Path, artifact: Path) -> ArchivedModel:
-    """Unpack into a new folder and check everything. Raises ArchiveError and leaves nothing."""
+    """Unpack into a new folder and check all files. Raises ArchiveError and leaves no file."""
     try:
         with zipfile.ZipFile(source) as archive:
             model = _description(archive)
@@ -91,7 +91,7 @@ def read_archive(source: Path, artifact: Path) -> ArchivedModel:
 
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[None]:
-    """Make a folder; if an exception leaves the block, remove it with all that was made for it."""
+    """Make a folder, and remove it and its new parents if an exception leaves the block."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True)
     try:

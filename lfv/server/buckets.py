@@ -34,7 +34,7 @@ class _Bucket(Protocol):
 
 
 class Buckets:
-    """Raises BucketError from every method; the message names the object."""
+    """Reads and writes objects. Every method raises BucketError, which names the object."""
 
     def __init__(
         self, folders: Mapping[str, Path], *, s3: bool = True, s3_endpoint_url: str | None = None
@@ -43,11 +43,11 @@ class Buckets:
         self._s3 = _S3(s3_endpoint_url) if s3 else None
 
     def is_folder(self, bucket: str) -> bool:
-        """Whether a folder stands in for the bucket, so that it never has to be waited for."""
+        """Whether a folder stands in for the bucket, so that reads from it do not wait."""
         return bucket in self._folders
 
     def check_key(self, bucket: str, key: str) -> None:
-        """Raises BucketError for a key that the bucket can't have an object under."""
+        """Raises BucketError for a key that no object in the bucket can have."""
         if bucket in self._folders:
             with _translated(bucket, key):
                 _components(key)
@@ -70,7 +70,7 @@ class Buckets:
         return data
 
     def write(self, bucket: str, key: str, data: bytes | Path) -> None:
-        """Put bytes, or the content of a file. A reader sees the old object or the whole new."""
+        """Write bytes, or the content of a file. Readers see the old object or all of the new."""
         with _translated(bucket, key):
             self._bucket(bucket).write(key, data)
 
@@ -85,7 +85,7 @@ class Buckets:
 
 
 class OpenObject:
-    """What is read of an object; a connection may also break in the middle."""
+    """An object's content as a stream, whose connection may break in the middle."""
 
     def __init__(self, file: IO[bytes], bucket: str, key: str) -> None:
         self._file = file
@@ -134,7 +134,7 @@ class _FolderBucket:
     def _parent(self, key: str, *, create: bool) -> Iterator[tuple[int, str]]:
         """The folder that holds the key, as a descriptor, and the key's last component."""
         *folders, name = _components(key)
-        # The root itself was given by whoever started the service, and may be a link.
+        # The root was given at the start of the service, and may be a link.
         descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             for folder in folders:
@@ -157,7 +157,7 @@ def _components(key: str) -> list[str]:
 
 
 class _S3:
-    """One client for all buckets, made when the first is needed."""
+    """One client for all buckets, created at the first use."""
 
     def __init__(self, endpoint_url: str | None) -> None:
         self._endpoint_url = endpoint_url
@@ -198,14 +198,14 @@ class _S3Bucket:
         else:
             from boto3.s3.transfer import TransferConfig
 
-            # Without threads of its own, which the process would wait for at its end.
+            # Without threads of its own, which the interpreter would join when it exits.
             config = TransferConfig(use_threads=False)
             self._client.upload_file(str(data), self._name, key, Config=config)
 
 
 @contextmanager
 def _translated(bucket: str, key: str) -> Iterator[None]:
-    """Turn errors of files and of S3 into BucketError that says which object it was."""
+    """Turn errors of files and of S3 into BucketError, which names the object."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     where = f"s3://{bucket}/{_short(key)}"
@@ -217,7 +217,7 @@ def _translated(bucket: str, key: str) -> Iterator[None]:
         raise BucketError(f"{where}: not found") from error
     except OSError as error:
         raise BucketError(f"{where}: {error.strerror or error}") from error
-    except ValueError as error:  # a name that the file system can't have, such as a lone surrogate
+    except ValueError as error:  # a name that no file can have, such as a lone surrogate
         raise BucketError(f"{where}: that key can't be a file's path") from error
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")

@@ -20,7 +20,7 @@ def implemented_in(operation: str) -> str | None:
 
 
 def page() -> str:
-    """The page as Markdown, without a note of how it was made."""
+    """The page as Markdown, without the note that it is generated."""
     model = service_model()
     names = sorted(model.operation_names)
     rows = [_row(model.operation_model(name)) for name in names]

@@ -16,7 +16,7 @@ from lfv.server.state import models, projects
 from lfv.server.state.models import LATEST, Model
 
 _UNSPECIFIC_TYPES = ("binary/octet-stream", "application/octet-stream")
-"""What the AWS SDK for JavaScript v2 sends for a body of bytes; the image itself says the rest."""
+"""What clients send for any body of bytes; the image's own bytes have its type."""
 
 
 class Detector:
@@ -25,16 +25,16 @@ class Detector:
         self._hosting = hosting
 
     async def pool(self, project_name: str, version: str) -> Pool:
-        """The units to ask. Raises NotFoundError, or ConflictError for a model not hosted.
+        """The model's units. Raises NotFoundError, or ConflictError if it is not hosted.
 
-        Which of the two the original raised for the latter is in no public source.
+        No public source says which of the two the original raised for a model that is not hosted.
         """
         if version != LATEST and (pool := self._hosting.find(project_name, version)):
             return pool
         model = await asyncio.to_thread(self._model, project_name, version)
         if pool := self._hosting.find(project_name, str(model.version)):
             return pool
-        # HOSTED without units: they were lost this moment, or the service is about to end.
+        # HOSTED without units: they were just lost, or the service is ending.
         state = "losing its units" if model.status == ModelStatus.HOSTED else model.status
         raise ConflictError(
             f"model {model.name} is {state}; it answers only while HOSTED", model.name, "MODEL"
@@ -62,7 +62,7 @@ class Detector:
         if "rejected" in answer.head:
             raise InvalidImageError(answer.head["rejected"])
         if "broke" in answer.head:
-            raise InternalError(f"the model failed over this image: {answer.head['broke']}")
+            raise InternalError(f"the model failed on this image: {answer.head['broke']}")
         result: dict[str, Any] = answer.head["answer"]
         if "Anomalies" in result:
             result["AnomalyMask"] = answer.mask

@@ -1,8 +1,8 @@
-"""A service that belongs to the clients using it, and ends when the last of them has.
+"""An embedded service, which ends with its last client.
 
-Clients hold a shared lock on a file, which the kernel lets go however they end. The service tries
-for the exclusive lock; once it has it, nobody is left, and it keeps it until it is gone, so that
-a new client waits for that and starts a new one.
+Clients hold a shared lock on a file. The kernel releases it however a client ends. The service
+polls for the exclusive lock. When it gets the lock, no client is left. It keeps the lock until its
+process ends, so that a new client waits and then starts a new service.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pathlib import Path
 
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 10.0
-"""How long a client may take, after it started the service, to take its lock."""
+"""Time for the client that started the service to take its lock."""
 
 
 async def until_unused(lock_file: Path) -> None:
-    """Wait until no client holds the lock, and take it for as long as this process lives."""
+    """Wait until no client holds the lock, then hold it until this process ends."""
     lock_file.parent.mkdir(parents=True, exist_ok=True)
-    # A bare descriptor: only the kernel closes it, when nothing of this process is left.
+    # A bare descriptor, which only the end of the process closes.
     descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     grace_ends = time.monotonic() + _GRACE_SECONDS
     seen = False

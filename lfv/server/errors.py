@@ -11,12 +11,12 @@ ServiceError
 │   ├── UnknownOperationError    404  no such path; outside the service model, as at Amazon
 │   └── ValidationError          400
 │       └── InvalidImageError    400  the image of a DetectAnomalies request
-├── BucketError              an object can't be read or written; the message names it
+├── BucketError              an object cannot be read or written; the message names it
 ├── ArchiveError             a model archive is damaged, tampered with or of an unknown version
 ├── HomeError                the state folder is in use, newer than this code, or not usable
-│   └── UnwritableError          its database can't be written now, such as while another holds it
-│       └── DiskFullError            what was to be written doesn't fit on the disk
-└── OptionsError             the service can't run with these options
+│   └── UnwritableError          its database cannot be written now, for example while locked
+│       └── DiskFullError            there is no space on the disk
+└── OptionsError             the service cannot run with these options
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class HomeError(ServiceError):
 
 
 class UnwritableError(HomeError):
-    """It may pass by itself: see ``lfv.server.recording``."""
+    """A later attempt may succeed: see ``lfv.server.recording``."""
 
 
 class DiskFullError(UnwritableError):

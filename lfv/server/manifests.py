@@ -1,4 +1,4 @@
-"""Lines of manifests as datasets keep them. What a line says is read by `lfv.formats.manifest`."""
+"""Lines of manifests as datasets store them. `lfv.formats.manifest` parses them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ManifestTooLargeError(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """A line and what it says."""
+    """A line and what was parsed from it."""
 
     line: str
     item: ManifestItem

@@ -42,7 +42,7 @@ class Metrics:
         return Counter(name, what, _LABELS, registry=self._registry)
 
     def count_request(self, model: tuple[str, str], error: ApiError | None) -> None:
-        """``model`` is its project's name and its version, both empty if none is meant."""
+        """``model`` is (project name, version), both empty for a request without a model."""
         if error is None:
             self.successful.labels(*model).inc()
             return

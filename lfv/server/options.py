@@ -18,7 +18,7 @@ from lfv.server.errors import OptionsError
 
 MIB = 1024 * 1024
 MAX_GRAPH_MIB = 1024
-"""What the engine's artifacts can hold."""
+"""Largest ONNX file that an artifact can hold."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Serving:
 
 @dataclass(frozen=True)
 class Transport:
-    """Bounds of one connection. Times in seconds."""
+    """Limits of connections. Times in seconds."""
 
     header_timeout: float = 15.0
     body_timeout: float = 60.0

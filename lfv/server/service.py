@@ -23,20 +23,20 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from lfv.client.api.model import API_VERSION
 from lfv.server import metrics
 from lfv.server.api import Api
-from lfv.server.bodies import is_framed_twice
+from lfv.server.background import BackgroundWork
 from lfv.server.buckets import Buckets
+from lfv.server.custom_models import accept_graphs
 from lfv.server.database import Database
 from lfv.server.detection import Detector
 from lfv.server.embedded import until_unused
 from lfv.server.errors import OptionsError
-from lfv.server.graphs import accept_graphs
 from lfv.server.home import Home
 from lfv.server.hosting.manager import HostingManager
+from lfv.server.http_protocol import bounded_protocol
 from lfv.server.jobs.context import JobContext
-from lfv.server.locality import headers_of, is_from_here
 from lfv.server.options import ServeOptions
-from lfv.server.transport import bounded_protocol
-from lfv.server.work import BackgroundWork
+from lfv.server.request_body import is_framed_twice
+from lfv.server.request_origin import headers_of, is_from_here
 
 _log = logging.getLogger(__name__)
 _GRACEFUL_SECONDS = 20

@@ -18,8 +18,8 @@ from PIL import Image, ImageDraw
 from lfv.engine.seam import TrainingError, TrainingOptions
 from lfv.formats.onnx_files import onnx_digest
 from lfv.server import options
+from lfv.server.custom_models import accept_graphs
 from lfv.server.errors import OptionsError
-from lfv.server.graphs import accept_graphs
 from lfv.server.home import Home
 from lfv.server.jobs import trainer
 from lfv.server.options import ServeOptions

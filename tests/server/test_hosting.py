@@ -22,10 +22,10 @@ from PIL import Image
 from lfv.server.database import Database
 from lfv.server.home import Home
 from lfv.server.hosting.manager import HostingManager
+from lfv.server.lifecycle import ModelEvent, ModelStatus
 from lfv.server.options import Limits, Serving
 from lfv.server.state import models, projects
 from lfv.server.state.models import NewModel
-from lfv.server.states import ModelEvent, ModelStatus
 from tests.support.fuzzing import resources, with_chunk, with_dimensions
 from tests.support.service import (
     BUCKET,

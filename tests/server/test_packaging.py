@@ -135,7 +135,7 @@ def test_same_model_same_archive(client: Any, service: Service, archive: Path) -
 
 def run_import(home: Path, *archives: Path) -> subprocess.CompletedProcess[str]:
     program = (
-        "import sys; from pathlib import Path; from lfv.server.imports import import_models;"
+        "import sys; from pathlib import Path; from lfv.server.model_import import import_models;"
         "from lfv.server.options import ServeOptions;"
         "print(*import_models(ServeOptions(Path(sys.argv[1])), map(Path, sys.argv[2:])))"
     )

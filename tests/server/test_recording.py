@@ -26,6 +26,7 @@ from lfv.server.jobs.context import JobContext
 from lfv.server.jobs.datasets import apply_changes, read_manifest
 from lfv.server.jobs.packaging import package
 from lfv.server.jobs.training import Trainings
+from lfv.server.lifecycle import DatasetStatus, ModelStatus, PackagingStatus
 from lfv.server.manifests import stored_entry
 from lfv.server.operations.call import Call
 from lfv.server.operations.models import create_model
@@ -35,7 +36,6 @@ from lfv.server.state import datasets, models, packaging, projects, tables
 from lfv.server.state.datasets import Source
 from lfv.server.state.models import Model, NewModel
 from lfv.server.state.tokens import PageTokens
-from lfv.server.states import DatasetStatus, ModelStatus, PackagingStatus
 from tests.support.service import BUCKET, FAKE_ENGINE, ROOT, Service, line, put_images
 from tests.support.waiting import PLENTY
 

@@ -29,8 +29,8 @@ from lfv.formats.errors import SourceError
 from lfv.formats.refs import resolve_ref
 from lfv.server.buckets import Buckets
 from lfv.server.errors import BucketError, OptionsError
-from lfv.server.locality import is_from_here
 from lfv.server.options import ServeOptions, read_credentials
+from lfv.server.request_origin import is_from_here
 from tests.conftest import skip_or_fail
 from tests.support.service import Service, running
 from tests.support.waiting import PLENTY, stretched

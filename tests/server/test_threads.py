@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from lfv.server.threads import Threads
+from lfv.server.daemon_threads import Threads
 from tests.support.waiting import PLENTY
 
 
@@ -54,7 +54,7 @@ def test_closing_cancels_what_waits_and_waits_for_the_rest() -> None:
 
 def test_process_ends_whatever_they_are_at() -> None:
     program = (
-        "import threading, time; from lfv.server.threads import Threads;"
+        "import threading, time; from lfv.server.daemon_threads import Threads;"
         "begun = threading.Event(); threads = Threads(1, 'test');"
         "threads.submit(lambda: (begun.set(), time.sleep(3600))); begun.wait();"
         "threads.close(); print(threads.wait(0.1))"

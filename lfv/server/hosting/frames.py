@@ -1,4 +1,4 @@
-"""What the service and its inference units say to each other over a Unix socket.
+"""The protocol between the service and its inference units, over a Unix socket.
 
 A frame is a JSON head and a binary body, each preceded by its length. Image and mask bytes are
 never pickled, and nothing that a unit sends is executed.
@@ -19,11 +19,11 @@ _MAX_BODY = 64 << 20
 
 
 class FrameError(Exception):
-    """The other end is gone, or sent something that is not a frame."""
+    """The other end closed the socket, or sent something that is not a frame."""
 
 
 def pack(head: dict[str, Any], body_length: int) -> bytes:
-    """All of a frame but its body."""
+    """A frame without its body."""
     encoded = orjson.dumps(head)
     return _LENGTHS.pack(len(encoded), body_length) + encoded
 
@@ -40,14 +40,14 @@ async def read_frame(reader: asyncio.StreamReader) -> tuple[dict[str, Any], byte
 
 
 def receive(connection: socket.socket) -> tuple[dict[str, Any], bytes]:
-    """The unit's side, which waits. Raises FrameError."""
+    """Read a frame in the unit, blocking. Raises FrameError."""
     head_length, body_length = _lengths(_exactly(connection, _LENGTHS.size))
     head = _exactly(connection, head_length)
     return _head(head), _exactly(connection, body_length)
 
 
 def send(connection: socket.socket, head: dict[str, Any], body: bytes = b"") -> None:
-    """The unit's side. Raises FrameError."""
+    """Write a frame in the unit. Raises FrameError."""
     try:
         connection.sendall(pack(head, len(body)))
         if body:

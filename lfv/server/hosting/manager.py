@@ -1,4 +1,4 @@
-"""Which models are hosted, and the way up and down."""
+"""Starts and stops the pools of inference units of hosted models."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from lfv.server.errors import ConflictError, NotFoundError
 from lfv.server.home import Home
 from lfv.server.hosting.pool import HostedModel, Pool
 from lfv.server.hosting.unit import UnitLostError, UnitSpec
+from lfv.server.lifecycle import ModelEvent
 from lfv.server.options import Limits, Serving
 from lfv.server.recording import record_from_loop
 from lfv.server.state import models
 from lfv.server.state.models import Model
-from lfv.server.states import ModelEvent
 
 _log = logging.getLogger(__name__)
 
 
 class HostingManager:
-    """Lives in the event loop's thread, but ``host`` and ``unhost`` may be called from any."""
+    """Lives in the event loop's thread; ``host`` and ``unhost`` may be called from any thread."""
 
     def __init__(
         self, database: Database, home: Home, engine: str, limits: Limits, serving: Serving
@@ -55,7 +55,7 @@ class HostingManager:
         return list(self._pools.values())
 
     async def close(self) -> None:
-        """End all units; what the database says of the models stays, for the next start."""
+        """Stop all units. Their models keep their status, for the next start."""
         self._by_name.clear()
         for task in list(self._tasks):
             task.cancel()
@@ -101,7 +101,7 @@ class HostingManager:
                 message = f"The model could not be started: {why}"
                 await self._record(model_id, ModelEvent.UNITS_BROKE, message)
                 return
-            # Found before it is called HOSTED: whoever reads that may ask in the same moment.
+            # Registered before its status is HOSTED: a client may send an image right after.
             self._by_name[model.project_name, str(model.version)] = pool
             if not await self._record(model_id, ModelEvent.UNITS_READY, "The model is running."):
                 self._forget_name(pool)
@@ -145,12 +145,12 @@ class HostingManager:
             return models.by_id(tx, model_id)
 
     async def _record(self, model_id: str, event: ModelEvent, message: str) -> bool:
-        """As ``_move``, tried again while the state can't be written."""
+        """Call ``_move`` until the database can be written."""
         move = partial(self._move, model_id, event, message)
         return await record_from_loop(move, f"model {model_id}: {event}")
 
     def _move(self, model_id: str, event: ModelEvent, message: str) -> bool:
-        """Whether the model's state allowed it: another request may have been quicker."""
+        """Return whether the model's state allowed it: another request may have come first."""
         try:
             with self._database.transaction() as tx:
                 moved = models.move(tx, models.by_id(tx, model_id), event, message)

@@ -23,9 +23,9 @@ from lfv.server.hosting.unit import (
 
 _log = logging.getLogger(__name__)
 _ATTEMPTS = 2
-"""A request whose unit died is asked of one other unit."""
+"""A request whose unit died is sent to one other unit."""
 _GROWTH_PAUSE = 30.0
-"""Seconds until a model is given another unit after one that could not be loaded."""
+"""Seconds before another unit is started after one that could not load the model."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,13 @@ class Pool:
         self._spawn(self._supervise())
 
     def give_up(self) -> None:
-        """Take no more requests, and don't wait for units that are being started."""
+        """Refuse new requests, and cancel units that are starting."""
         self._open, self._closed = False, True
         for task in self._starts:
             task.cancel()
 
     async def stop(self) -> None:
-        """Take no more requests, finish those in hand, end the units."""
+        """Refuse new requests, finish running ones, and end the units."""
         self.give_up()
         deadline = time.monotonic() + self._serving.drain_timeout
         while self._in_hand and self._units and time.monotonic() < deadline:
@@ -117,8 +117,8 @@ class Pool:
 
     async def detect(self, body: bytes, content_type: str) -> UnitAnswer:
         """Raises ConflictError, ThrottledError, InternalError."""
-        # If the client goes, its place in the queue is free. But what a unit has begun goes on: one
-        # left in the middle of an image is of no use.
+        # A client that disconnects leaves the queue. But a unit finishes the image it has begun:
+        # interrupted, it could not be used again.
         begun = asyncio.Event()
         task = self._spawn(self._detect(body, content_type, begun))
         try:
@@ -139,7 +139,7 @@ class Pool:
                 try:
                     answer = await unit.ask(body, content_type)
                 except UnitTimeoutError as error:
-                    # That says something of the image, and nothing of the model.
+                    # The cause is the image, not the model.
                     self._replace(unit, str(error))
                     raise InternalError(
                         "the inference unit took too long over this image"
@@ -169,7 +169,7 @@ class Pool:
         self._waiting.append(future)
         self._queued_since = self._queued_since or time.monotonic()
         try:
-            # wait() leaves the future alone on time-out, so that a unit set just then isn't lost.
+            # wait() does not cancel the future on time-out: a unit set just then is not lost.
             await asyncio.wait([future], timeout=self._serving.wait_timeout)
         except asyncio.CancelledError:
             if future.done():
@@ -186,7 +186,7 @@ class Pool:
         return future.result()
 
     def _release(self, unit: Unit) -> None:
-        """Hand the unit to whoever waits longest, or let it go if there are more than desired."""
+        """Give the unit to the oldest waiting request, or end it if there are more than desired."""
         if len(self._units) > self.desired_units:
             self._units.discard(unit)
             self._end(unit)
@@ -231,7 +231,7 @@ class Pool:
                 self._break(str(error))
 
     def _stay_as_we_are(self, why: str) -> None:
-        """Go on with the units in service: they answer, whatever has befallen the files since."""
+        """Keep the units in service, which answer even if the files were damaged since."""
         _log.warning("model %s can't have another inference unit: %s", self.model.name, why)
         self.desired_units = len(self._units)
         self._grow_from = time.monotonic() + _GROWTH_PAUSE
@@ -274,7 +274,7 @@ class Pool:
             self._most_busy, self._busy_since = len(self._units) - len(self._idle), now
 
     def _end(self, unit: Unit, *, at_once: bool = False) -> None:
-        # None of the tasks that stop() cancels: the process would be left with nobody to end it.
+        # Not one of the tasks that stop() cancels, which would leave the process running.
         task = asyncio.create_task(unit.close(at_once=at_once))
         self._endings.add(task)
         task.add_done_callback(self._endings.discard)

@@ -1,4 +1,4 @@
-"""One inference unit, seen from the service."""
+"""One inference unit, from the service's side."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class UnitLostError(Exception):
 
 
 class UnloadableError(UnitLostError):
-    """The unit says that its model can't be loaded; another one would say the same."""
+    """The unit cannot load its model, and another unit could not either."""
 
 
 class UnitTimeoutError(UnitLostError):
-    """The unit took too long over an image; another one would too."""
+    """The unit took too long over an image, and another unit would too."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class UnitSpec:
 
 
 class Unit:
-    """Answers one request at a time. Made by ``start``; not usable after UnitLostError."""
+    """Answers one request at a time. Created by ``start``; unusable after UnitLostError."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Unit:
     async def start(cls, spec: UnitSpec) -> Unit:
         """Start the process and wait until its model is loaded. Raises UnitLostError.
 
-        If that is given up, the process has ended when CancelledError comes.
+        If the call is cancelled, the process has ended when CancelledError is raised.
         """
         ours, theirs = socket.socketpair()
         limits = orjson.dumps(asdict(spec.limits)).decode()
@@ -78,7 +78,7 @@ class Unit:
             raise
         launch = asyncio.create_task(asyncio.to_thread(_launch, command, theirs))
         try:
-            # Shielded, since a thread can't be cancelled: its process would be nobody's.
+            # Shielded: a thread cannot be cancelled, and its process would be left running.
             process = await asyncio.shield(launch)
         except OSError as error:
             writer.close()
@@ -124,7 +124,7 @@ class Unit:
             raise UnitLostError("the unit died") from None
 
     async def close(self, *, at_once: bool = False) -> None:
-        """Close the socket, which ends an idle process; kill one that doesn't end, or at once."""
+        """Close the socket, which ends an idle process, and kill one that does not end."""
         if at_once:
             self._process.kill()
         self._writer.close()
@@ -139,21 +139,21 @@ class Unit:
 
 
 def _launch(command: list[str], theirs: socket.socket) -> subprocess.Popen[bytes]:
-    # The socket is closed here and nowhere else: sooner, its number could be another's, a client's
-    # connection for one, by the time that the process is given it.
+    # The socket is closed only here. Closed earlier, its number could already belong to a client's
+    # connection when the process inherits it.
     with theirs:
-        # A new process, not a fork of this one, which has threads and open connections.
+        # A new process, not a fork: this process has threads and open connections.
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
-            start_new_session=True,  # a Ctrl-C in the terminal is the service's to handle
+            start_new_session=True,  # Ctrl-C in a terminal is for the service
         )
 
 
 async def _discard(launch: asyncio.Task[subprocess.Popen[bytes]]) -> None:
-    """End the process that is being started."""
+    """Kill the process that is being started."""
     with contextlib.suppress(OSError):
         process = await launch
         process.kill()
@@ -161,7 +161,7 @@ async def _discard(launch: asyncio.Task[subprocess.Popen[bytes]]) -> None:
 
 
 async def _whatever_happens(work: Coroutine[Any, Any, None]) -> None:
-    """Do this to its end, which is near, however often the task is cancelled meanwhile."""
+    """Finish short work even if the task is cancelled meanwhile."""
     task = asyncio.create_task(work)
     while not task.done():
         with contextlib.suppress(asyncio.CancelledError):

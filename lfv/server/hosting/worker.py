@@ -1,8 +1,8 @@
 """An inference unit: ``python -m lfv.server.hosting.worker FD ARTIFACT ENGINE LIMITS``.
 
 Loads a model and answers images, one after the other, until its socket closes: then the service
-that started it has stopped the model, or is gone itself. The process ends with the socket also
-while it loads or is busy with an image.
+that started it has stopped the model, or has ended itself. The process also ends with the socket
+while it loads the model or judges an image.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def main(descriptor: int, artifact: Path, engine_name: str, limits: Limits) -> N
         threading.Thread(target=_end_with_service, args=[descriptor], daemon=True).start()
         try:
             model = load_engine(engine_name).load(artifact, threads=1)
-        except Exception as error:  # noqa: BLE001 (whatever it is, the service has to know)
+        except Exception as error:  # noqa: BLE001 (the service reports any cause)
             frames.send(connection, {"failed": f"{type(error).__name__}: {error}"})
             return
         frames.send(connection, {"ready": [model.width, model.height]})
@@ -43,7 +43,7 @@ def main(descriptor: int, artifact: Path, engine_name: str, limits: Limits) -> N
 
 def _end_with_service(descriptor: int) -> None:
     hang_up = select.poll()
-    hang_up.register(descriptor, 0)  # nothing else is of interest, and that is always told
+    hang_up.register(descriptor, 0)  # hang-ups are always reported, and nothing else is needed
     hang_up.poll()
     os._exit(0)  # not sys.exit, which would wait for the image
 

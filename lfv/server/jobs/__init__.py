@@ -1,1 +1,1 @@
-"""What goes on after an operation has answered: datasets, training, packaging."""
+"""Jobs that continue after an operation has answered: datasets, training, packaging."""

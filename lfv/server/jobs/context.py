@@ -1,4 +1,4 @@
-"""What every job is given."""
+"""The context of every job."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class JobContext:
     home: Home
     limits: Limits
     graphs: Mapping[str, Path] = field(default_factory=dict)
-    """What every training is given: ``backbone`` or ``detector`` and its file, or nothing."""
+    """For every training: ``backbone`` or ``detector`` and its file, or nothing."""
     training_options: Mapping[str, Any] = field(default_factory=dict)
-    """What every training is given besides, by the engine's names."""
+    """Further options for every training, by the engine's names."""
     clock: Callable[[], float] = time.time
     """Unix seconds."""
     stopping: threading.Event = field(default_factory=threading.Event)
-    """Set when the service ends: a job then leaves its state as it is, to be taken up later."""
+    """Set when the service ends. A job then keeps its state, and the next service continues it."""
 
     def record(
         self,
@@ -41,7 +41,7 @@ class JobContext:
         *,
         give_up_on: type[UnwritableError] | None = None,
     ) -> T:
-        """What ``write`` gives in a transaction of its own, once it could be committed.
+        """Call ``write`` in a transaction of its own until it is committed, and return its result.
 
         Raises ServiceEndingError if the service ends before, and what ``write`` raises.
         """

@@ -15,6 +15,7 @@ from lfv.server.database import Transaction
 from lfv.server.errors import BucketError, DiskFullError
 from lfv.server.home import DISK_FULL
 from lfv.server.jobs.context import JobContext
+from lfv.server.lifecycle import DatasetStatus
 from lfv.server.manifests import (
     Entry,
     ManifestTooLargeError,
@@ -26,21 +27,20 @@ from lfv.server.manifests import (
 from lfv.server.recording import ServiceEndingError
 from lfv.server.state import datasets
 from lfv.server.state.datasets import Dataset, EntryFilter
-from lfv.server.states import DatasetStatus
 
 _log = logging.getLogger(__name__)
 _PROBLEMS_TOLD = 5
 _PAGE = 1000
-"""Lines of a dataset that are looked through at a time."""
+"""Lines of a dataset that are checked at a time."""
 
 
 class _FailedError(Exception):
-    """The whole manifest, or all changes, can't be taken; the message says why."""
+    """The whole manifest, or all changes, are refused; the message has the reason."""
 
 
 @dataclass
 class _Reading:
-    """Entries by source-ref in the order they came, and what was wrong with other lines."""
+    """Entries by source-ref in their order, and the problems of other lines."""
 
     entries: dict[str, Entry] = field(default_factory=dict)
     lines: int = 0
@@ -71,8 +71,8 @@ class _End:
 
 
 def read_manifest(context: JobContext, project_id: int, kind: str) -> None:
-    """CREATE_IN_PROGRESS to CREATE_COMPLETE, or CREATE_FAILED with the reason."""
-    with suppress(ServiceEndingError):  # left as it is, to be taken up by the next service
+    """Read the manifest: the dataset becomes CREATE_COMPLETE, or CREATE_FAILED with the reason."""
+    with suppress(ServiceEndingError):  # the next service continues it
         dataset = context.record(
             lambda tx: datasets.find(tx, project_id, kind), f"a {kind} dataset is being read"
         )
@@ -226,7 +226,7 @@ def _types_kept(context: JobContext, dataset: Dataset, reading: _Reading) -> set
     while reading.types:
         lines = context.record(page, _changing(dataset))
         for _, line in lines:
-            if "internal-color-map" in line:  # the others needn't be parsed
+            if "internal-color-map" in line:  # the others need no parsing
                 entry = stored_entry(line)
                 if entry.source_ref not in reading.entries:
                     kept |= entry.anomaly_types
@@ -237,7 +237,7 @@ def _types_kept(context: JobContext, dataset: Dataset, reading: _Reading) -> set
 
 
 def _finish(context: JobContext, dataset: Dataset, end: _End) -> None:
-    """Where the lines don't fit on the disk, the end is that they don't: it may well fit."""
+    """Record the end of a job. If its lines do not fit on the disk, record that instead."""
     try:
         _record(context, dataset, end)
     except DiskFullError:

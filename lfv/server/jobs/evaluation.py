@@ -32,9 +32,9 @@ def write_evaluation(
     trained: Mapping[str, Any],
     ended_at: float,
 ) -> tuple[Path, Path]:
-    """Write both files into a folder; ``lines`` are the images' own by source-ref.
+    """Write both files into a folder; ``lines`` are the images' manifest lines by source-ref.
 
-    Under short names: a project's may be as long as a file system lets a whole file's be.
+    The files have short names, because a project's name may be as long as a file's name may be.
     """
     folder.mkdir(parents=True, exist_ok=True)
     manifest, result = folder / f"{_MANIFEST}.json", folder / f"{_RESULT}.json"
@@ -99,11 +99,11 @@ def _lines(
 def publish(
     buckets: Buckets, model: Model, manifest: Path, result: Path, report: Path
 ) -> tuple[str, str]:
-    """Put the files, and the report's where there is one; gives the keys of the two.
+    """Write the files, and the report if there is one, to the bucket; return the keys of the two.
 
     Raises BucketError.
     """
-    # Without a slash between: awslabs' SDK gives the prefix k_fold_ and reads k_fold_Evaluation...
+    # No slash between: awslabs' SDK sends the prefix k_fold_ and reads k_fold_Evaluation...
     prefix = model.output_prefix or ""
     of_model = f"{model.project_name}-{model.version}"
     keys = tuple(f"{prefix}{name}-{of_model}.json" for name in (_MANIFEST, _RESULT))

@@ -1,4 +1,4 @@
-"""Bringing a training's images from their buckets into the training's own folder."""
+"""Copies a training's images from their buckets into the training's folder."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from lfv.formats.errors import ImageDamaged, ImageError
 from lfv.formats.images import check_header
 from lfv.formats.manifest.records import LineError
 from lfv.formats.masks import check_mask
+from lfv.server.daemon_threads import Threads
 from lfv.server.errors import BucketError
 from lfv.server.jobs.context import JobContext
 from lfv.server.manifests import Entry, location, stored_entry
 from lfv.server.recording import ServiceEndingError
-from lfv.server.threads import Threads
 
 _PARALLEL = 4
 _MARGIN = 64 << 20
-"""Bytes that images leave free on the disk, or a tenth of a small one."""
+"""Bytes that stay free on the disk, or a tenth of a small disk."""
 _ENOUGH_TO_TELL = 20
-"""Images after which their mean size tells what the rest needs, to a factor of two."""
+"""After this many images, their mean size predicts the rest to a factor of two."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class FetchedImage:
 class Fetched:
     images: tuple[FetchedImage, ...]
     problems: tuple[str, ...]
-    """One sentence for each image that could not be had."""
+    """One sentence for each image that could not be fetched."""
 
     def without(self, damaged: Mapping[str, str]) -> Fetched:
         """With images, by source-ref, given up for what is wrong with them."""
@@ -52,7 +52,7 @@ class Fetched:
 
 
 class NoSpaceError(Exception):
-    """The images don't fit on the disk; the message says what is needed and what is free."""
+    """The images do not fit on the disk; the message has the needed and the free space."""
 
 
 class _Space:
@@ -69,7 +69,7 @@ class _Space:
         """Room for one more image and its mask. Raises NoSpaceError before the disk is full."""
         with self._lock:
             self._refused = self._refused or self._refusal(size)
-            if self._refused is not None:  # once for all: those in hand are no use to anybody
+            if self._refused is not None:  # stop the others too: their images would not be used
                 raise self._refused
 
     def _refusal(self, size: int) -> NoSpaceError | None:
@@ -136,7 +136,7 @@ def _image(context: JobContext, entry: Entry, folder: Path, space: _Space) -> Fe
 
 
 def _mask(context: JobContext, entry: Entry) -> bytes:
-    """Empty where there is none, or none that matters: a normal image's mask is not looked at."""
+    """Empty without a mask, and for a normal image, whose mask is not used."""
     item = entry.item
     if not item.is_anomalous or item.mask_ref is None:
         return b""

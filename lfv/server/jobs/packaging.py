@@ -1,4 +1,4 @@
-"""A model packaging job: the model's archive, written where the job wants it."""
+"""A model packaging job, which writes the model's archive to a bucket."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from lfv.server.database import Transaction
 from lfv.server.errors import BucketError, NotFoundError
 from lfv.server.home import DISK_FULL, is_disk_full
 from lfv.server.jobs.context import JobContext
+from lfv.server.lifecycle import PackagingStatus
 from lfv.server.recording import ServiceEndingError
 from lfv.server.state import models, packaging
 from lfv.server.state.models import Model
 from lfv.server.state.packaging import PackagingJob
-from lfv.server.states import PackagingStatus
 
 _log = logging.getLogger(__name__)
 
 
 def package(context: JobContext, job_id: int) -> None:
-    """CREATED to SUCCEEDED, or FAILED with the reason."""
-    with suppress(ServiceEndingError):  # left as it is, to be taken up by the next service
+    """Run the job: it becomes SUCCEEDED, or FAILED with the reason."""
+    with suppress(ServiceEndingError):  # the next service continues it
         begun = context.record(
             lambda tx: _begin(context, tx, job_id), f"packaging job {job_id}: it begins"
         )

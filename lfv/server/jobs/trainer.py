@@ -1,8 +1,8 @@
 """The training process: ``python -m lfv.server.jobs.trainer JOB.json``.
 
-Reads what to train on, prints one JSON object a line while it goes on, the last of which is the
-outcome, and ends itself, with all it started, when its standard input closes: then the service
-that started it is gone.
+Reads what to train on, and prints one JSON object a line: progress, and at last the outcome. It
+ends itself, with all processes it started, when its standard input closes, because then the service
+has ended.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from lfv.server.jobs.page import write_report
 
 def main(job_path: str) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    # Libraries may print; only this stream speaks to the service.
+    # Libraries may print, so the service reads another stream.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    os.nice(5)  # inference goes first
+    os.nice(5)  # inference has priority
     job = orjson.loads(Path(job_path).read_bytes())
     _say(answers, _train(job, answers))
 
@@ -104,7 +104,7 @@ def _say(answers: IO[bytes], document: dict[str, Any]) -> None:
 
 
 def _end_with_parent() -> None:
-    # Not sys.stdin: its lock would be held when the interpreter ends.
+    # Not sys.stdin, whose lock would be held when the interpreter exits.
     while os.read(0, 1):
         pass
     os.killpg(os.getpgrp(), signal.SIGKILL)

@@ -26,10 +26,10 @@ from lfv.server.jobs.context import JobContext
 from lfv.server.jobs.evaluation import publish, write_evaluation
 from lfv.server.jobs.fetch import Fetched, FetchedImage, NoSpaceError, fetch
 from lfv.server.jobs.page import FOLDER
+from lfv.server.lifecycle import ModelEvent
 from lfv.server.recording import ServiceEndingError
 from lfv.server.state import models
 from lfv.server.state.models import Evaluation, Model
-from lfv.server.states import ModelEvent
 
 _log = logging.getLogger(__name__)
 
@@ -41,12 +41,12 @@ _MAX_LOST = 0.2
 
 
 class _FailedError(Exception):
-    """The training can't succeed; the message says why."""
+    """The training cannot succeed; the message has the reason."""
 
 
 @dataclass(frozen=True)
 class _End:
-    """What becomes of the model."""
+    """The result of a training for its model."""
 
     event: ModelEvent
     message: str
@@ -65,9 +65,9 @@ class Trainings:
         self._processes: set[subprocess.Popen[bytes]] = set()
 
     def prepare(self, model_id: str, lines: Mapping[str, Sequence[str]]) -> None:
-        """Keep the JSON lines to train on until ``run`` is through with them.
+        """Store the JSON lines to train on until ``run`` has used them.
 
-        ``lines`` has those of each dataset that there is, also if none is labelled.
+        ``lines`` has those of each existing dataset, also if no image is labelled.
         """
         folder = self._context.home.job(model_id)
         folder.mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,7 @@ class Trainings:
         return self._progress.get(model_id)
 
     def run(self, model_id: str) -> None:
-        """Train until TRAINED or TRAINING_FAILED; left as it is if the service ends meanwhile."""
+        """Train until TRAINED or TRAINING_FAILED. If the service ends first, the status stays."""
         context = self._context
         try:
             begun = context.record(
@@ -98,7 +98,7 @@ class Trainings:
         shutil.rmtree(context.home.job(model_id), ignore_errors=True)
 
     def _outcome(self, model: Model, starts: int) -> _End:
-        """Raises ServiceEndingError; whatever else goes wrong, the model must not stay TRAINING."""
+        """Raises ServiceEndingError. After any other error the model does not stay TRAINING."""
         try:
             end = self._train(model, starts)
         except ServiceEndingError:
@@ -115,10 +115,10 @@ class Trainings:
         return end
 
     def _make_room(self, model_id: str, end: _End) -> None:
-        """Remove what nobody needs, before the end is recorded: on a full disk it couldn't be.
+        """Remove unneeded files before the end is recorded, which needs space on the disk.
 
-        If the service ends before it is recorded, a training that came to something is done again
-        from its lines, which stay until then.
+        The lines stay until then: if the service ends first, a completed training is repeated from
+        them.
         """
         home = self._context.home
         if end.event == ModelEvent.TRAINING_BROKE:
@@ -194,7 +194,7 @@ class Trainings:
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                start_new_session=True,  # a Ctrl-C in the terminal is the service's to handle
+                start_new_session=True,  # Ctrl-C in a terminal is for the service
             )
             self._processes.add(process)
         outcome: dict[str, Any] = {}
@@ -228,7 +228,7 @@ class Trainings:
 
 
 def _begin(tx: Transaction, model_id: str) -> tuple[Model, int] | None:
-    """The model and how often its training has begun; None if it is not to be trained."""
+    """The model and how often its training has begun, or None if it is not TRAINING any more."""
     model = models.by_id(tx, model_id)
     if model.status != ModelStatus.TRAINING:
         return None
@@ -243,7 +243,7 @@ def _end(tx: Transaction, model_id: str, end: _End) -> None:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End the trainer and all that it started: it leads a process group of its own."""
+    """Kill the trainer's process group, which has all processes that it started."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
@@ -260,7 +260,7 @@ def _described(image: FetchedImage) -> dict[str, Any]:
 
 
 def _name(image: FetchedImage) -> str:
-    """What its owner calls the image: staging copies files under the digest of their content."""
+    """The user's name of the image: staging copies files under the digest of their content."""
     written = orjson.loads(image.line).get(ORIGINAL_REF)
     return written if isinstance(written, str) and written else image.source_ref
 
@@ -284,7 +284,7 @@ def _told(fetched: Fetched) -> str:
 
 
 def _doubts(train: Fetched, test: Fetched, has_test: bool) -> Iterator[str]:
-    """What the figures can't tell, whatever the model is worth."""
+    """Remarks on how far the figures can be trusted."""
     if has_test and not test.images:
         yield (
             "The test dataset has no labelled image: the figures are those of cross-validation on"

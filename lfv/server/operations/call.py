@@ -1,4 +1,4 @@
-"""What a handler is given besides the request's members."""
+"""The context of an operation's handler."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Work(Protocol):
-    """What goes on after the answer. Each method only starts it, and may be called any time."""
+    """Work that continues after the answer. Methods only start it, and never block."""
 
     def read_manifest(self, project_id: int, kind: str) -> None: ...
     def apply_changes(self, project_id: int, kind: str) -> None: ...
@@ -61,7 +61,7 @@ class Call:
         fetch: Callable[[int, int], list[T]],
         cursor: Callable[[T], int],
     ) -> tuple[list[T], str | None]:
-        """One page and the token of the next. ``fetch(after, size)`` gives items by cursor."""
+        """One page and the token of the next. ``fetch(after, size)`` returns items by cursor."""
         size = members.get("MaxResults", 100)
         criteria = {k: v for k, v in members.items() if k not in ("NextToken", "MaxResults")}
         listing = f"{operation}:{fingerprint(criteria)}"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from lfv.server.errors import ValidationError
+from lfv.server.lifecycle import DatasetStatus
 from lfv.server.operations.call import Call, Handler, Members
 from lfv.server.state import datasets
 from lfv.server.state.datasets import EntryFilter, Source
-from lfv.server.states import DatasetStatus
 
 
 def create_dataset(call: Call, members: Members) -> Members:

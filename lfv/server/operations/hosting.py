@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from lfv.server.errors import QuotaExceededError, ValidationError
+from lfv.server.lifecycle import ModelEvent
 from lfv.server.operations.call import Call, Handler, Members
 from lfv.server.state import models
-from lfv.server.states import ModelEvent
 
 
 def start_model(call: Call, members: Members) -> Members:
@@ -15,7 +15,7 @@ def start_model(call: Call, members: Members) -> Members:
         raise ValidationError(f"MaxInferenceUnits ({high}) is less than MinInferenceUnits ({low})")
     moved = models.move(call.tx, model, ModelEvent.START, "The model is being started.")
     in_use, allowed = models.units_in_use(call.tx), call.limits.inference_units
-    # The model itself is among those in use by now, with what it had when it was last hosted.
+    # The model already counts as in use, with the units of its previous hosting.
     in_use += (high or low) - (model.max_units or model.min_units or 0)
     if in_use > allowed:
         raise QuotaExceededError(

@@ -6,13 +6,13 @@ from uuid import uuid4
 
 from lfv.formats.status import ModelStatus
 from lfv.server.errors import ConflictError, QuotaExceededError, ValidationError
+from lfv.server.lifecycle import ModelEvent
 from lfv.server.operations.call import Call, Handler, Members
 from lfv.server.operations.tags import as_dict, check_count
 from lfv.server.state import datasets, models, packaging, projects
 from lfv.server.state.datasets import Dataset, ImageStats
 from lfv.server.state.models import Model, NewModel
 from lfv.server.state.projects import Project
-from lfv.server.states import ModelEvent
 
 
 def create_model(call: Call, members: Members) -> Members:
@@ -39,9 +39,9 @@ def create_model(call: Call, members: Members) -> Members:
         call.now,
     )
     models.put_tags(call.tx, model, tags)
-    # On a full disk, calls that fail must not take more and more of it.
+    # On a full disk, failing calls must not leave files.
     call.tx.after_rollback.append(lambda: call.work.remove_model(model.id))
-    # What is trained on is what the datasets hold now, whatever becomes of them during training.
+    # Training uses what the datasets hold now, even if they change meanwhile.
     call.work.prepare_training(
         model.id,
         {
@@ -90,9 +90,9 @@ def _training_data(call: Call, project: Project) -> tuple[Dataset, Dataset | Non
 
 
 def _check_images(call: Call, train: Dataset, test: Dataset | None) -> None:
-    """The published minimums, if they are to be kept; else only that there is something at all.
+    """Check the published minimums if the option is set, otherwise only that there is an image.
 
-    How the original refused is in no public source.
+    No public source has the original's error.
     """
     counts = datasets.stats(call.tx, train)
     if counts.normal == 0:
@@ -158,7 +158,7 @@ def _metadata(call: Call, model: Model) -> Members:
     elif model.training_remarks:
         message = f"{message} {model.training_remarks}"
     figures = {"F1Score": model.f1, "Precision": model.precision, "Recall": model.recall}
-    # An undefined figure is left out: 0 would say that the model is worth nothing.
+    # An undefined figure is omitted: 0 would mean a useless model.
     performance = {name: figure for name, figure in figures.items() if figure is not None}
     return {
         "CreationTimestamp": model.created_at,

@@ -11,11 +11,11 @@ from typing import Any
 from uuid import uuid4
 
 from lfv.server.errors import ConflictError, QuotaExceededError, ValidationError
+from lfv.server.lifecycle import HAS_ARTIFACT, PackagingStatus
 from lfv.server.operations.call import Call, Handler, Members
 from lfv.server.operations.tags import as_dict
 from lfv.server.state import packaging
 from lfv.server.state.packaging import PackagingJob
-from lfv.server.states import HAS_ARTIFACT, PackagingStatus
 
 _METHOD = "GreengrassV2"
 

@@ -11,7 +11,7 @@ from lfv.server.state.projects import Project
 def create_project(call: Call, members: Members) -> Members:
     name = members["ProjectName"]
     made = projects.create(call.tx, name, call.arn(f"project/{name}"), call.now)
-    # After the conflict, which scripts that make sure of a project count on.
+    # After the check for a conflict, which scripts rely on to create a project once.
     if projects.count(call.tx) > call.limits.projects:
         raise QuotaExceededError(
             f"there are {call.limits.projects} projects, and no more are allowed", "projects"

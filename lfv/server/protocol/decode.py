@@ -28,9 +28,9 @@ class RawRequest:
 
 
 def decode_request(operation: OperationModel, request: RawRequest) -> dict[str, Any]:
-    """The members that were given. Constraints are not checked here (see validate).
+    """The members that the request has. Constraints are checked elsewhere (see validate).
 
-    Raises ValidationError for a value that can't be of its member's type.
+    Raises ValidationError for a value that does not have its member's type.
     """
     shape = operation.input_shape
     if shape is None:
@@ -98,7 +98,7 @@ def _json_body(body: bytes, members: Mapping[str, Shape]) -> dict[str, Any]:
 def _structure(
     document: dict[str, Any], members: Mapping[str, Shape], where: str
 ) -> dict[str, Any]:
-    """Unknown members are passed over: a newer client may know more than this model."""
+    """Ignore unknown members: a newer client may send more than this model has."""
     out: dict[str, Any] = {}
     for name, member in members.items():
         value = document.get(member.serialization.get("name", name))
@@ -158,7 +158,7 @@ def _bounded(value: int, where: str) -> int:
 
 
 def _timestamp(text: str, where: str) -> datetime:
-    """ISO 8601 as the SDKs send it in a query, or Unix seconds. Without a zone it is UTC."""
+    """Parse ISO 8601, as the SDKs send it in a query, or Unix seconds. No zone means UTC."""
     try:
         seconds = float(text)
     except ValueError:

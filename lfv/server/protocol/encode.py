@@ -21,14 +21,14 @@ class Answer:
 
 
 def encode_result(operation: OperationModel, result: Mapping[str, Any]) -> Answer:
-    """Members that are None are left out. Raises AssertionError for one the shape lacks."""
+    """Encode the result without members that are None. Raises AssertionError for unknown ones."""
     status = operation.http.get("responseCode", 200)
     document = {} if operation.output_shape is None else _encode(operation.output_shape, result)
     return Answer(status, {"content-type": "application/json"}, orjson.dumps(document))
 
 
 def encode_error(model: ServiceModel, error: ApiError) -> Answer:
-    """The error's code is told in a header and its members in the body, as REST-JSON has it."""
+    """Put the error's code into a header and its members into the body, as REST-JSON does."""
     headers = {"content-type": "application/json", "x-amzn-errortype": error.code}
     body: dict[str, Any] = {}
     located: Mapping[str, Shape] = {}

@@ -1,4 +1,4 @@
-"""Which operation a method and path ask for, compiled from the URI templates of the model."""
+"""Finds the operation of a method and path, from the URI templates of the service model."""
 
 from __future__ import annotations
 

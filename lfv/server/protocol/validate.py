@@ -1,4 +1,4 @@
-"""The constraints that the service model puts on inputs: required, length, range, pattern, enum."""
+"""Checks inputs against the service model: required, length, range, pattern, enum."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _value(shape: Shape, value: Any, where: str, problems: list[str]) -> None:
             problems.append(_problem(where, f"must have length greater than or equal to {low}"))
         if high is not None and len(value) > high:
             problems.append(_problem(where, f"must have length less than or equal to {high}"))
-            return  # no pattern or member is looked at in a value that is too long
+            return  # patterns and members of a value that is too long are not checked
     elif isinstance(value, int) and not isinstance(value, bool):
         if low is not None and value < low:
             problems.append(_problem(where, f"must have value greater than or equal to {low}"))

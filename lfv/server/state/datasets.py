@@ -22,10 +22,10 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from lfv.server.database import Transaction
 from lfv.server.errors import ConflictError, NotFoundError
+from lfv.server.lifecycle import DATASET_BUSY, DATASET_USABLE, DatasetStatus
 from lfv.server.manifests import Entry
 from lfv.server.state import tables
 from lfv.server.state.projects import Project
-from lfv.server.states import DATASET_BUSY, DATASET_USABLE, DatasetStatus
 
 
 @dataclass(frozen=True)

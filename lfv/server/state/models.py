@@ -12,9 +12,9 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from lfv.formats.status import ModelStatus
 from lfv.server.database import Transaction
 from lfv.server.errors import ConflictError, NotFoundError
+from lfv.server.lifecycle import MODEL_TRANSITIONS, ModelEvent
 from lfv.server.state import tables
 from lfv.server.state.projects import Project
-from lfv.server.states import MODEL_TRANSITIONS, ModelEvent
 
 LATEST = "latest"
 

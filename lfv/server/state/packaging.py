@@ -10,10 +10,10 @@ from sqlalchemy import RowMapping, insert, select, update
 
 from lfv.server.database import Transaction
 from lfv.server.errors import ConflictError, NotFoundError
+from lfv.server.lifecycle import PackagingStatus
 from lfv.server.state import tables
 from lfv.server.state.models import Model
 from lfv.server.state.projects import Project
-from lfv.server.states import PackagingStatus
 
 _JOBS = tables.packaging_jobs.c
 

@@ -1,7 +1,7 @@
 """Threads for work that may hang, such as a read from a bucket that never answers.
 
-Those of concurrent.futures are waited for when the process ends, however long that takes. These
-are not: what they are at when their owner has waited long enough ends with the process.
+The interpreter joins the threads of concurrent.futures when it exits, however long that takes.
+These are daemon threads: their owner waits for a bounded time, and they end with the process.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ R = TypeVar("R")
 
 
 class Threads:
-    """Does jobs in the order in which they came, ``count`` at once.
+    """Runs jobs in the order of their submission, ``count`` at once.
 
     As a context manager it waits for all of them, like an executor of concurrent.futures.
     """
@@ -47,12 +47,12 @@ class Threads:
         return future
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
-        """The results in the order of the items; raises what the first that failed raised."""
+        """The results in the order of the items. Raises the first job's error."""
         futures = [self.submit(partial(function, item)) for item in items]
         return [future.result() for future in futures]
 
     def close(self) -> None:
-        """Begin no other job; those that wait are cancelled."""
+        """Start no further job, and cancel those that wait."""
         with self._lock:
             self._closed = True
             with suppress(Empty):
@@ -62,7 +62,7 @@ class Threads:
                 self._jobs.put(None)
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait for the jobs under way after ``close``. Whether none is left."""
+        """Wait for running jobs after ``close``. Return whether all have ended."""
         ends = None if seconds is None else time.monotonic() + seconds
         for thread in self._threads:
             thread.join(None if ends is None else max(0.0, ends - time.monotonic()))
@@ -81,7 +81,7 @@ class Threads:
             if future.set_running_or_notify_cancel():
                 try:
                     result = function()
-                except BaseException as error:  # noqa: BLE001 (whoever asks for the result hears it)
+                except BaseException as error:  # noqa: BLE001 (raised by future.result())
                     future.set_exception(error)
                 else:
                     future.set_result(result)

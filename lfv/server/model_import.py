@@ -1,4 +1,4 @@
-"""Taking packaged models into a state folder that no service is running on."""
+"""Imports packaged models into a state folder that no service is using."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 def import_models(options: ServeOptions, archives: Iterable[Path]) -> list[str]:
-    """Import each archive as the next version of its project; gives ``PROJECT/VERSION`` of each.
+    """Import each archive as the next version of its project, and yield ``PROJECT/VERSION``.
 
     One that was imported before is left as it is, so that a service may be started with the same
     archives every time; if its model was deleted since, it is left out.

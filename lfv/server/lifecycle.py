@@ -1,7 +1,7 @@
 """The states of models, datasets and packaging jobs, as data.
 
-``MODEL_TRANSITIONS`` is the whole state machine of a model: what may happen to it in which state,
-and the state it is in then. Nothing else changes a status, and reading one never does.
+``MODEL_TRANSITIONS`` is the state machine of a model: the events that each state allows, and the
+state after each. Nothing else changes a status.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MODEL_TRANSITIONS: dict[tuple[ModelStatus, ModelEvent], ModelStatus] = {
     (_S.SYSTEM_UPDATING, _E.STOP): _S.STOPPING_HOSTING,
     (_S.HOSTING_FAILED, _E.STOP): _S.STOPPING_HOSTING,
     (_S.STOPPING_HOSTING, _E.UNITS_STOPPED): _S.TRAINED,
-    # A hosted model comes back by itself after a restart, which is what SYSTEM_UPDATING says.
+    # A hosted model is hosted again after a restart. Until then it is SYSTEM_UPDATING.
     (_S.HOSTED, _E.SERVICE_RESTARTED): _S.SYSTEM_UPDATING,
     (_S.SYSTEM_UPDATING, _E.SERVICE_RESTARTED): _S.SYSTEM_UPDATING,
     (_S.SYSTEM_UPDATING, _E.UNITS_READY): _S.HOSTED,
@@ -47,7 +47,7 @@ MODEL_TRANSITIONS: dict[tuple[ModelStatus, ModelEvent], ModelStatus] = {
     (_S.STARTING_HOSTING, _E.SERVICE_RESTARTED): _S.STARTING_HOSTING,
     (_S.STOPPING_HOSTING, _E.SERVICE_RESTARTED): _S.TRAINED,
     (_S.TRAINING, _E.SERVICE_RESTARTED): _S.TRAINING,
-    # An embedded service belongs to a client that is gone: nothing of its work goes on.
+    # An embedded service belongs to clients that have ended: its work is not continued.
     (_S.HOSTED, _E.EMBEDDED_RESTARTED): _S.TRAINED,
     (_S.SYSTEM_UPDATING, _E.EMBEDDED_RESTARTED): _S.TRAINED,
     (_S.STARTING_HOSTING, _E.EMBEDDED_RESTARTED): _S.TRAINED,

@@ -15,19 +15,19 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 _Result = TypeVar("_Result")
 _DRAIN = 4
-"""A body of up to this many times its limit is read to its end, so that the client, which may
-not read before it has sent everything, gets to see the refusal."""
+"""A body of up to this many times its limit is read to its end: many clients read the refusal only
+after they have sent everything."""
 
 
 class ClientGoneError(Exception):
-    """The connection ended before its request was answered; nobody waits for that."""
+    """The client closed the connection before its request was answered."""
 
 
 @dataclass(frozen=True)
 class Body:
     data: bytes
     sha256: str | None
-    """Only if it was asked for."""
+    """Only if a digest was requested."""
 
 
 class Budget:
@@ -38,7 +38,7 @@ class Budget:
 
     @contextmanager
     def share(self) -> Iterator[Share]:
-        """What one request has of it, until the block is left."""
+        """One request's share, returned at the end of the block."""
         share = Share(self)
         try:
             yield share
@@ -46,7 +46,7 @@ class Budget:
             share.give_back()
 
     def take(self, amount: int) -> bool:
-        """Whether that much was left."""
+        """Return whether that much was available."""
         if amount > self._left:
             return False
         self._left -= amount
@@ -57,15 +57,14 @@ class Budget:
 
 
 class Share:
-    """Grows with the bytes that have come: those only announced take no memory yet, and whoever
-    announces them may never send any."""
+    """Grows with the bytes that have arrived. Announced bytes may never come."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
         self._taken = 0
 
     def grow(self, amount: int) -> bool:
-        """Whether that much was left."""
+        """Return whether that much was available."""
         if not self._budget.take(amount):
             return False
         self._taken += amount
@@ -78,7 +77,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a request's body may be, by its operation."""
+    """Bounds of a request's body, which depend on its operation."""
 
     limit: int
     what: str
@@ -90,7 +89,7 @@ class Bounds:
 def declared_length(headers: dict[str, str]) -> int | None:
     """The Content-Length, if there is one.
 
-    Raises ValidationError for an encoded body, and for one whose length is told in two ways.
+    Raises ValidationError for an encoded body, and for one with two lengths.
     """
     if is_framed_twice(headers):
         raise ValidationError("a request has a Content-Length or a Transfer-Encoding, not both")
@@ -102,15 +101,20 @@ def declared_length(headers: dict[str, str]) -> int | None:
 
 
 def is_framed_twice(headers: Container[str]) -> bool:
-    """Whether a proxy may see the body's end elsewhere than we do (RFC 9112, section 6.1)."""
+    """Whether a proxy may find the body's end elsewhere than we do (RFC 9112, section 6.1)."""
     return "content-length" in headers and "transfer-encoding" in headers
 
 
 async def read_body(
     receive: Receive, bounds: Bounds, share: Share, *, timeout_seconds: float, digest: bool
 ) -> Body:
-    """Raises ValidationError past the limit or ``timeout_seconds``, ThrottledError if what came
-    has no place in the budget, and ClientGoneError."""
+    """Read the whole body.
+
+    Raises:
+        ValidationError: It has more bytes than the limit, or took more than ``timeout_seconds``.
+        ThrottledError: The budget has no room for it.
+        ClientGoneError: The client closed the connection.
+    """
     try:
         async with asyncio.timeout(timeout_seconds):
             return await _read(receive, bounds, share, digest=digest)
@@ -119,7 +123,7 @@ async def read_body(
 
 
 async def discard_body(receive: Receive, limit: int, *, timeout_seconds: float) -> None:
-    """Let a body pass that nobody will look at, for as long and as far as it would be read.
+    """Read a body and drop it, within the time and size that a used body would have.
 
     Raises ClientGoneError.
     """
@@ -134,9 +138,9 @@ async def discard_body(receive: Receive, limit: int, *, timeout_seconds: float) 
 
 
 async def unless_gone(receive: Receive, work: Coroutine[Any, Any, _Result]) -> _Result:
-    """What ``work``, begun once the body has come, gives.
+    """Return the result of ``work``, which starts after the body has arrived.
 
-    Raises ClientGoneError, with the work cancelled, if the client leaves meanwhile.
+    Raises ClientGoneError, with the work cancelled, if the client disconnects first.
     """
     done = asyncio.ensure_future(work)
     left = asyncio.ensure_future(_departure(receive))
@@ -157,7 +161,7 @@ async def _departure(receive: Receive) -> None:
 
 
 async def _read(receive: Receive, bounds: Bounds, share: Share, *, digest: bool) -> Body:
-    data = bytearray()  # not a list, in which each of many small parts takes more than its bytes
+    data = bytearray()  # not a list, where each small part takes more memory than its bytes
     size = 0
     sha256 = hashlib.sha256() if digest else None
     refusal: ApiError | None = None

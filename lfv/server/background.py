@@ -9,31 +9,31 @@ from functools import partial
 from typing import Any
 
 from lfv.formats.status import ModelStatus
+from lfv.server.daemon_threads import Threads
 from lfv.server.hosting.manager import HostingManager
 from lfv.server.jobs import datasets as dataset_jobs
 from lfv.server.jobs.context import JobContext
 from lfv.server.jobs.packaging import package
 from lfv.server.jobs.training import Trainings
+from lfv.server.lifecycle import MODEL_TRANSITIONS, ModelEvent
 from lfv.server.recording import ServiceEndingError
 from lfv.server.state import datasets, models, packaging
-from lfv.server.states import MODEL_TRANSITIONS, ModelEvent
-from lfv.server.threads import Threads
 
 _log = logging.getLogger(__name__)
 _LAST_SECONDS = 5.0
-"""How long work that is under way may take when the service ends."""
+"""Time for running jobs to finish when the service ends."""
 
 
 class BackgroundWork:
-    """The Work of operations.call. Its methods may be called from any thread."""
+    """Implements ``operations.call.Work``. Its methods may be called from any thread."""
 
     def __init__(self, context: JobContext, hosting: HostingManager, engine: str) -> None:
         self._context = context
         self._hosting = hosting
         self._trainings = Trainings(context, engine)
         limits = context.limits
-        # What reads from S3 may wait for it long, and what doesn't has nothing to wait for: so each
-        # has threads of its own, and of trainings and packaging jobs every one that is allowed.
+        # Reads from S3 may wait long, so they have threads of their own. There is one thread for
+        # each training and each packaging job that may run at once.
         self._datasets = Threads(2, "datasets")
         self._datasets_in_s3 = Threads(4, "datasets in S3")
         self._removal = Threads(1, "removal")
@@ -79,7 +79,7 @@ class BackgroundWork:
         self._submit(self._packing, package, self._context, job_id)
 
     def take_up(self, *, embedded: bool) -> None:
-        """Go on where the last service on this folder ended, however that was."""
+        """Continue the work that the previous service on this folder left."""
         event = ModelEvent.EMBEDDED_RESTARTED if embedded else ModelEvent.SERVICE_RESTARTED
         with self._context.database.transaction() as tx:
             known = models.every(tx)
@@ -106,7 +106,7 @@ class BackgroundWork:
                 self.host(model.id)
 
     def close(self) -> None:
-        """End all work, in bounded time; what was not done is taken up by the next service."""
+        """Stop all work in bounded time. The next service continues what is left."""
         self._context.stopping.set()
         self._trainings.end_all()
         pools = (self._datasets, self._datasets_in_s3, self._removal, self._training, self._packing)
@@ -115,7 +115,9 @@ class BackgroundWork:
         ends = time.monotonic() + _LAST_SECONDS
         for pool in pools:
             if not pool.wait(max(0.0, ends - time.monotonic())):
-                _log.warning("%s: some is left to the next start of the service", pool.name)
+                _log.warning(
+                    "%s: unfinished jobs continue at the next start of the service", pool.name
+                )
 
     def _remove(self, model_id: str) -> None:
         self._context.home.remove_model(model_id)
@@ -126,14 +128,14 @@ class BackgroundWork:
             try:
                 job(*arguments)
             except ServiceEndingError:
-                _log.info("%s: a job is left to the next start of the service", pool.name)
-            except Exception:  # noqa: BLE001 (a job has no caller that could hear of it)
+                _log.info("%s: a job continues at the next start of the service", pool.name)
+            except Exception:  # noqa: BLE001 (a job has no caller that could handle it)
                 _log.exception("%s: a job failed", pool.name)
 
         try:
             pool.submit(run)
         except RuntimeError:
-            _log.info("%s: a job is left to the next start of the service", pool.name)
+            _log.info("%s: a job continues at the next start of the service", pool.name)
 
 
 def _after_restart(status: ModelStatus, event: ModelEvent) -> str:

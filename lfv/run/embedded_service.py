@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lfv.formats.onnx_files import onnx_digest
+from lfv.onnx_files import onnx_digest
 from lfv.run.errors import ServiceNotStarted
 from lfv.settings import Settings, child_environment
 

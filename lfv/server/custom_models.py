@@ -14,7 +14,7 @@ from pathlib import Path
 
 import orjson
 
-from lfv.formats.onnx_files import onnx_digest
+from lfv.onnx_files import onnx_digest
 from lfv.server.errors import OptionsError
 from lfv.server.home import Home
 from lfv.server.options import MIB, ServeOptions

@@ -15,7 +15,7 @@ from lfv.engine.custom_models.acceptance import accept_detector
 from lfv.engine.custom_models.detector import Reading, reader
 from lfv.engine.custom_models.export import read_export
 from lfv.engine.errors import OnnxRejected
-from lfv.formats.onnx_files import onnx_digest
+from lfv.onnx_files import onnx_digest
 from tests.support import onnx_models
 
 LIMIT = 8 * 2**20

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from lfv.engine.seam import TrainingError, TrainingOptions
-from lfv.formats.onnx_files import onnx_digest
+from lfv.onnx_files import onnx_digest
 from lfv.server import options
 from lfv.server.custom_models import accept_graphs
 from lfv.server.errors import OptionsError

@@ -16,7 +16,7 @@ from lfv.engine.custom_models import inspection, trial
 from lfv.engine.custom_models.acceptance import DETECTOR_SIDE, read_onnx
 from lfv.engine.errors import OnnxRejected
 from lfv.engine.onnx_safety import tensors_of
-from lfv.formats.onnx_files import find_onnx_file
+from lfv.onnx_files import find_onnx_file
 
 MAX_BATCH = 64
 _OPENVINO = (".xml", ".bin")

@@ -199,7 +199,7 @@ FAULTS: Mapping[str, Fault] = {
     "database-gone": Fault(
         "results database down for longer than the run's patience",
         "The run ends as failed and stops the model without asking the database whether another "
-        "run uses it; what is on record is put right by the next sweep.",
+        "run uses it; its guard or the next sweep corrects the record.",
         RUN,
         "patience (5 min) + 10 s; with SQLite 30 s more for each attempt",
         40,

@@ -17,11 +17,15 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
+import time
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Any, BinaryIO
@@ -33,6 +37,7 @@ from lfv_store import Store, StoreError, open_store
 logger = logging.getLogger("lfv.guard")
 
 _CRASHED = "the process died without reporting; finished images are kept, resume the run"
+_POLL_SECONDS = 0.1
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
 
 
@@ -59,6 +64,7 @@ class GuardConfig:
 
 def watch(lines: BinaryIO, ready: BinaryIO) -> int:
     """Watch one run until it finishes or dies; return how many leases were left to release."""
+    run_process = os.getppid()
     config = GuardConfig.from_line(lines.readline())
     _log_to(config)
     held: dict[int, dict[str, Any]] = {}
@@ -81,9 +87,13 @@ def watch(lines: BinaryIO, ready: BinaryIO) -> int:
                 held.pop(message["released"], None)
             else:
                 held[message["lease"]] = message
-        if held and not leaving:
+        if held:
             # Beside the stop, which a locked database must not hold up.
-            record = Thread(target=_record_crash, args=(store, config.run_id))
+            record_crash = partial(_record_crash, store, config.run_id)
+            if leaving:
+                seconds = config.stopping_deadline_seconds
+                record_crash = partial(_call_after, run_process, record_crash, seconds=seconds)
+            record = Thread(target=record_crash)
             stack.callback(record.join)
             record.start()
         for lease_id, message in held.items():
@@ -105,12 +115,26 @@ def watch(lines: BinaryIO, ready: BinaryIO) -> int:
 
 
 def _record_crash(store: Store, run_id: str) -> None:
-    """Record that the run crashed, which it could not do itself."""
+    """Record that the run crashed, if it has not recorded its end itself."""
     try:
         if store.runs.get(run_id).status == "running":
             store.runs.set_status(run_id, "crashed", _CRASHED, datetime.now(UTC))
     except StoreError as error:
         logger.warning("that run %s crashed could not be recorded: %s", run_id, error)
+
+
+def _call_after(process: int, call: Callable[[], None], *, seconds: float) -> None:
+    """Call `call` once the run's process has ended, if it does within `seconds`.
+
+    A run that leaves its model to the guard goes on to its end, and cannot record that while the
+    database is unavailable.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if os.getppid() != process:  # the run is the guard's parent while it lives
+            call()
+            return
+        time.sleep(_POLL_SECONDS)
 
 
 def _log_to(config: GuardConfig) -> None:

@@ -32,6 +32,11 @@ PATTERN = onnx_models.tile(5)
 OTHERS = [onnx_models.tile(seed) for seed in range(40, 44)]
 
 
+def roc_auc(outcome: TrainingOutcome) -> float:
+    metrics = outcome.evaluation["AggregatedEvaluationResults"]["Metrics"]
+    return float(metrics["ROCAUC"])
+
+
 def noisy(
     folder: Path, count: int, *, first: int = 0, masks: bool = False, brighter: float = 0
 ) -> list[TrainingImage]:
@@ -94,7 +99,7 @@ def test_a_helpful_backbone_is_chosen(with_backbone: tuple[Path, TrainingOutcome
     assert told["Used"]
     assert told["Sha256"] == hashlib.sha256(HELPFUL).hexdigest()
     assert told["AUROCWith"] > max(0.95, told["AUROCWithout"] + 0.1)
-    assert outcome.evaluation["Details"]["AUROC"] > 0.95
+    assert roc_auc(outcome) > 0.95
     assert (model / "backbone.onnx").read_bytes() == HELPFUL
     assert outcome.findings is not None
     assert any("is used for verdicts (AUROC" in remark for remark in outcome.findings.remarks)
@@ -248,7 +253,7 @@ def test_detectors_that_give_verdicts_only(
     outcome = train(images, [], tmp_path / "model", options=options)
     assert outcome.anomaly_types == ()
     assert outcome.evaluation["LabelEvaluationResults"] == []
-    assert outcome.evaluation["Details"]["AUROC"] > 0.7
+    assert roc_auc(outcome) > 0.7
     assert outcome.findings is not None
     assert any(told in remark for remark in outcome.findings.remarks)
     verdict = Predictor.load(tmp_path / "model").predict(images[0].path.read_bytes())
@@ -266,5 +271,5 @@ def test_a_detector_that_sees_nothing_is_called_that(make_plates: Make, tmp_path
 def test_a_detector_on_normal_images_alone(make_plates: Make, tmp_path: Path) -> None:
     options = TrainingOptions(detector=saved(tmp_path, "d.onnx", DARKNESS))
     outcome = train(make_plates(14, 0), make_plates(8, 8, first=700), tmp_path, options=options)
-    assert outcome.evaluation["Details"]["AUROC"] > 0.9
+    assert roc_auc(outcome) > 0.9
     assert outcome.f1 > 0.8

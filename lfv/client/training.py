@@ -128,7 +128,7 @@ def train_model(
         seconds=clock.monotonic() - began,
         train=train,
         test=test,
-        message=model.get("StatusMessage") or "",
+        message=" ".join(filter(None, (model.get("StatusMessage"), _hint(train, test)))),
     )
 
 
@@ -313,6 +313,16 @@ _METHODS = {
     "DescribeModel": "describe_model",
     "DescribeProject": "describe_project",
 }
+
+
+def _hint(train: StagedDataset, test: StagedDataset | None) -> str:
+    """What to do about anomalies that are only tested with, as in MVTec AD; empty otherwise."""
+    if test is None or train.anomalous or not test.anomalous:
+        return ""
+    return (
+        f"All {test.anomalous} anomalous images are tests, so the model learned from normal images "
+        "alone; to learn from anomalies too, train on the folder or rows of the tests."
+    )
 
 
 def _check_names(project: str, description: str) -> None:

@@ -92,6 +92,7 @@ def evaluate(
             "Threshold": threshold,
             "BrierScore": metrics.brier(truth, probability),
             "ExpectedCalibrationError": metrics.expected_calibration_error(truth, probability),
+            **({} if found.roc_auc is None else {"AUROC": found.roc_auc}),
         },
     }
 

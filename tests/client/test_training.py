@@ -268,6 +268,16 @@ def test_masks_beside_a_test_folder_are_used(tmp_path: Path, reader: SourceReade
     assert staged.anomaly_types == ("dent",)
 
 
+def test_anomalies_that_are_only_tested_with_are_pointed_out(
+    tmp_path: Path, reader: SourceReader
+) -> None:
+    source = folders(tmp_path / "set", {"train/good": 3, "test/good": 1, "test/dent": 2})
+    trained = train_model(FakeService(), reader, STAGING, source, "cookies", clock=FakeClock())
+    assert trained.test is not None
+    assert (trained.train.anomalous, trained.test.anomalous) == (0, 2)
+    assert "All 2 anomalous images are tests" in trained.message
+
+
 def test_an_unknown_label_is_named_with_the_way_out(tmp_path: Path, reader: SourceReader) -> None:
     source = folders(tmp_path / "set", {"gut": 1, "Kratzer 2": 1})
     with pytest.raises(TrainingDataInvalid) as caught:

@@ -50,6 +50,7 @@ def environment(home: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # each step has its own limit
 def test_the_readme_and_then_the_page_about_the_audit_log(shell: Shell) -> None:
     """Ports are free ones instead of the usual ones, which somebody may be using."""
     ports = {"4200": str(free_port()), "4180": str(free_port())}

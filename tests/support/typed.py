@@ -81,7 +81,7 @@ class Shell:
     def type(self, text: str) -> int:
         """Type a command and return its exit status, once it has one."""
         self._count += 1
-        done = self.folder / f"status-{self._count}"
+        done = self.folder / f"status-{self._process.pid}-{self._count}"
         assert self._process.stdin is not None
         report = f"echo $? > {done}.part; mv {done}.part {done}"
         self._process.stdin.write(f"{text}\n{report}\n".encode())

@@ -447,7 +447,7 @@ def test_opening(api: ScriptedApi) -> None:
     assert isinstance(host, LookoutVisionHost)
     assert host.kind == "lookoutvision"
     host.close()
-    with pytest.raises(HostKindUnknown, match="known are lookoutvision"):
+    with pytest.raises(HostKindUnknown, match="known are edge, lookoutvision"):
         open_host(HostSpec("telepathy", "p", "1"))
 
 
@@ -482,3 +482,18 @@ def test_up_and_down_over_http(api: ScriptedApi, host: LookoutVisionHost) -> Non
     assert ensure_hosted(checked, Units(), "t2", timeout=10, poll=poll).adopted
     assert ensure_stopped(checked, "t", timeout=10, poll=poll).was_up
     assert not behind.is_up
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"instance_type": "ml.c5"}, "no option 'instance_type'"),
+        ({"read_timeout": "x"}, "no number"),
+    ],
+)
+def test_an_option_that_is_unusable_is_said_so(
+    api: ScriptedApi, options: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(HostRejected, match=says):
+        LookoutVisionHost(spec(api, **options))
+    assert api.requests == []

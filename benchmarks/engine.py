@@ -91,6 +91,7 @@ def trained(
     outcome = train(training, test, folder, options=options)
     seconds = time.perf_counter() - start
     details = outcome.evaluation["Details"]
+    figures = outcome.evaluation["AggregatedEvaluationResults"]["Metrics"]
     result: dict[str, Any] = {
         "training_images": len(training),
         "test_images": len(test),
@@ -99,7 +100,7 @@ def trained(
         "f1": round(outcome.f1, 4),
         "brier": round(details["BrierScore"], 4),
         "ece": round(details["ExpectedCalibrationError"], 4),
-        "auroc": round(details.get("AUROC", float("nan")), 4),
+        "auroc": round(figures.get("ROCAUC", float("nan")), 4),
         "artifact_bytes": artifact.size_bytes(folder),
         "iou": {
             label["Label"]: round(label["Metrics"]["IoU"], 4)

@@ -27,6 +27,8 @@ from lfv_store.dialects.base import UndecodableText
 _FETCH_MASKS = 10
 _FETCH = 500
 """Rows at a time. Larger blocks leave the processor's cache and are slower by half."""
+_MAX_ROWS = 2**62
+"""More rows than any table holds; a forged entry may promise more than a database can count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,11 @@ class BatchCheck:
                 "rows": int(rows),
                 "sha256": str(digest),
                 "marks": str(marks),
-            } if layout == BULK[table].number and isinstance(entry.change, int):
+            } if (
+                layout == BULK[table].number
+                and isinstance(entry.change, int)
+                and 0 <= rows <= _MAX_ROWS
+            ):
                 return Promise(
                     entry.seq, entry.change, entry.action, entry.subject, rows, digest, marks
                 )
@@ -181,7 +187,7 @@ class BatchCheck:
             " WHERE d.mask_sha256 IS NOT NULL"
             f" AND d.id >= {lowest * CHANGE_SPAN:d} AND d.id < {(highest + 1) * CHANGE_SPAN:d}"
         )
-        with self._dialect.stream(self._conn, sql) as fetch:
+        with self._dialect.stream(self._conn, sql, any_text=True) as fetch:
             while rows := fetch(_FETCH_MASKS):
                 self._compare_masks(rows, promises)
 

@@ -143,10 +143,13 @@ class Dialect(ABC):
         """Rows as stored, also where text is not UTF-8. Parameters are written `?`."""
 
     @abstractmethod
-    def stream(self, conn: Connection, sql: str) -> AbstractContextManager[Fetch]:
+    def stream(
+        self, conn: Connection, sql: str, *, any_text: bool = False
+    ) -> AbstractContextManager[Fetch]:
         """Rows of a large result, a block at a time.
 
-        fetch() raises UndecodableText for text that is not UTF-8.
+        fetch() raises UndecodableText for text that is not UTF-8; with `any_text` it returns such
+        text as bytes.
         """
 
     @abstractmethod

@@ -269,7 +269,13 @@ class Postgresql(Dialect):
         return list(driver_connection(conn).execute(sql.replace("?", "%s"), parameters or None))
 
     @contextmanager
-    def stream(self, conn: Connection, sql: str) -> Iterator[Fetch]:
+    def stream(
+        self,
+        conn: Connection,
+        sql: str,
+        *,
+        any_text: bool = False,
+    ) -> Iterator[Fetch]:
         """A cursor on the server."""
         with driver_connection(conn).cursor(name="lfv_audit", binary=True) as cursor:
             cursor.execute(sql)

@@ -238,9 +238,13 @@ class Sqlite(Dialect):
             driver.text_factory = before
 
     @contextmanager
-    def stream(self, conn: Connection, sql: str) -> Iterator[Fetch]:
+    def stream(self, conn: Connection, sql: str, *, any_text: bool = False) -> Iterator[Fetch]:
         """A cursor."""
-        cursor = driver_connection(conn).execute(sql)
+        driver = driver_connection(conn)
+        before = driver.text_factory
+        if any_text:
+            driver.text_factory = _text_or_bytes
+        cursor = driver.execute(sql)
 
         def fetch(count: int) -> list[Any]:
             try:
@@ -252,6 +256,7 @@ class Sqlite(Dialect):
             yield fetch
         finally:
             cursor.close()
+            driver.text_factory = before
 
     def json_rows(self, table: str) -> str:
         """SQLite's JSON functions."""

@@ -267,7 +267,7 @@ def test_an_address_that_is_none_is_refused(address: str) -> None:
     [
         ({"memory": "x"}, "no option 'memory'"),
         ({"shared_memory": "perhaps"}, "true or false"),
-        ({"read_timeout": "soon"}, "no number"),
+        ({"read_timeout": "soon"}, "not a number"),
     ],
 )
 def test_an_option_that_is_unusable_is_said_so(

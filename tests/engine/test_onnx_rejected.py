@@ -238,9 +238,11 @@ def test_images_come_as_the_graph_takes_them() -> None:
     from lfv.engine.custom_models.runner import CustomExtractor
 
     white = np.full((48, 64, 3), 255, np.uint8)
-    assert (CustomExtractor(accepted.view, accepted.body)(white) == 255).all()
+    (maps,) = CustomExtractor(accepted.view, accepted.body)(white)
+    assert (maps == 255).all()
     plain = relu(metadata={"lfv.mean": "0.5,0.5,0.5", "lfv.std": "0.25,0.25,0.25"})
     accepted = accept_backbone(plain.SerializeToString(), (640, 480))
     assert accepted.view.size == (384, 288)
     large = np.full((288, 384, 3), 255, np.uint8)
-    assert np.allclose(CustomExtractor(accepted.view, accepted.body)(large), 2.0)
+    (maps,) = CustomExtractor(accepted.view, accepted.body)(large)
+    assert np.allclose(maps, 2.0)

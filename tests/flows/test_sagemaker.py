@@ -93,7 +93,7 @@ def test_an_image_beyond_six_mib_has_its_error_before_the_start(
 def test_a_run_on_sagemaker_is_resumed_there(
     images: Path, endpoint: Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    endpoint.script(detect_seconds=0.4)
+    endpoint.script(detect_seconds=2)  # all images take several times the limit
     with pytest.raises(LimitReached):
         inspect_images(source=str(images), project="parts", max_hosted_minutes=0.01)
     endpoint.script(detect_seconds=0)

@@ -41,8 +41,11 @@ class Endpoint:
     def environment(self) -> dict[str, str]:
         """The settings with which commands find it."""
         options = ",".join(f"{name}={value}" for name, value in self.options.items())
-        told = {"LFV_ENDPOINT_URL": self.address, "LFV_HOST": self.host}
-        return told | ({"LFV_HOST_OPTIONS": options} if options else {})
+        return {
+            "LFV_ENDPOINT_URL": self.address,
+            "LFV_HOST": self.host,
+            "LFV_HOST_OPTIONS": options,  # empty counts as not set
+        }
 
     @property
     def leftovers(self) -> list[str]:

@@ -98,7 +98,7 @@ def test_a_run_on_sagemaker_is_resumed_there(
         inspect_images(source=str(images), project="parts", max_hosted_minutes=0.01)
     endpoint.script(detect_seconds=0)
     monkeypatch.setenv("LFV_HOST", "lookoutvision")  # the run knows where it belongs
-    summary = resume_inspection(store.runs.list()[0].run_id)
+    summary = resume_inspection(store.runs.list()[0].run_id, max_hosted_minutes=5)
     assert summary.counts.inspected == 12
     assert endpoint.leftovers == []
 

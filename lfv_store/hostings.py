@@ -16,10 +16,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from lfv_store.audit.change import Change, commit
-from lfv_store.costs import Costs
 from lfv_store.database import Database
 from lfv_store.errors import UnknownHosting
-from lfv_store.records import Hosting, Throughput
+from lfv_store.records import Hosting
 from lfv_store.runs import lock_run, require_run
 from lfv_store.tables import HostingTable, LeaseHeartbeatTable, LeaseTable, RunTable
 from lfv_store.tallies import count_run
@@ -59,10 +58,6 @@ class Hostings:
         newest = sa.select(HostingTable.id).order_by(HostingTable.id.desc()).limit(limit)
         with self._database.read() as conn:
             return select_hostings(conn, HostingTable.id.in_(newest))[::-1]
-
-    def throughput(self, model_id: int) -> Throughput:
-        """See Costs.throughput()."""
-        return Costs(self._database).throughput(model_id)
 
     def mark_hosted(self, hosting_id: int, at: datetime) -> None:
         """The model was seen HOSTED: it costs from `at` on. The first such time stays."""

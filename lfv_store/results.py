@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -146,31 +146,3 @@ class Results:
             return conn.scalar(
                 sa.select(MaskTable.png).where(MaskTable.detection_id == detection_id)
             )
-
-    def expected_masks(self, run_id: str) -> Iterator[tuple[int, int, str]]:
-        """(line number, detection id, expected mask) of the lines that name a mask; streamed."""
-        after = -1
-        while True:
-            with self._database.read() as conn:
-                run = require_run(conn, run_id)
-                page = conn.execute(
-                    sa.select(
-                        InspectionTable.line_number,
-                        InspectionTable.detection_id,
-                        InspectionTable.expected_mask_ref,
-                    )
-                    .where(
-                        InspectionTable.run_id == run,
-                        InspectionTable.line_number > after,
-                        InspectionTable.detection_id.is_not(None),
-                        InspectionTable.expected_mask_ref.is_not(None),
-                    )
-                    .order_by(InspectionTable.line_number)
-                    .limit(_PAGE)
-                ).all()
-            if not page:
-                return
-            for line, detection, mask in page:
-                if detection is not None and mask is not None:
-                    yield line, detection, mask
-            after = page[-1].line_number

@@ -186,7 +186,7 @@ def test_throughput_is_measured_over_past_hostings(store: Store) -> None:
         store.hostings.mark_hosted(lease.hosting_id, after(start))
         end()
         store.hostings.mark_stopped(lease.hosting_id, after(start + 100))
-    pace = store.hostings.throughput(model_id)
+    pace = store.costs.throughput(model_id)
     assert (pace.images, pace.hostings) == (4, 2)
     assert pace.images_per_second == pytest.approx(0.02, rel=1e-3)
     assert pace.unit_seconds == pytest.approx(200, abs=0.1)

@@ -1,5 +1,7 @@
 """The interface of a dialect, and what both databases share."""
 
+# ruff: noqa: S608 -- names in SQL text are constants of this package, values are parameters
+
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
@@ -103,6 +105,14 @@ class Dialect(ABC):
         """
 
     @abstractmethod
+    def among(
+        self, key: str, values: Sequence[Any], equal: Mapping[str, int]
+    ) -> tuple[str, tuple[Any, ...]]:
+        """SQL, and its parameters, for `key` among the values and other columns `equal`.
+
+        The values take one parameter, however many they are.
+        """
+
     def select_in(
         self,
         conn: Connection,
@@ -118,12 +128,21 @@ class Dialect(ABC):
 
         `where` is another condition, in SQL that both databases understand.
         """
+        if not values:
+            return []
+        condition, parameters = self.among(key, values, equal)
+        if where is not None:
+            condition += f" AND {where}"
+        sql = f"SELECT {', '.join(columns)} FROM {table} WHERE {condition}"
+        return list(driver_connection(conn).execute(sql, parameters))
 
-    @abstractmethod
     def delete_in(
         self, conn: Connection, table: str, key: str, values: Sequence[Any], **equal: int
     ) -> None:
         """Delete the rows that select_in() would find."""
+        if values:
+            condition, parameters = self.among(key, values, equal)
+            driver_connection(conn).execute(f"DELETE FROM {table} WHERE {condition}", parameters)
 
     @abstractmethod
     def day(self, column: str) -> str:

@@ -215,33 +215,12 @@ class Postgresql(Dialect):
             ).fetchall()
         return {int(row[0]) for row in inserted}
 
-    def select_in(
-        self,
-        conn: Connection,
-        table: str,
-        columns: Sequence[str],
-        key: str,
-        values: Sequence[Any],
-        *,
-        where: str | None = None,
-        **equal: int,
-    ) -> list[Any]:
+    def among(
+        self, key: str, values: Sequence[Any], equal: Mapping[str, int]
+    ) -> tuple[str, tuple[Any, ...]]:
         """The values are one parameter, an array."""
-        if not values:
-            return []
-        condition, parameters = _among(key, values, equal)
-        if where is not None:
-            condition += f" AND {where}"
-        sql = f"SELECT {', '.join(columns)} FROM {table} WHERE {condition}"
-        return list(driver_connection(conn).execute(sql, parameters))
-
-    def delete_in(
-        self, conn: Connection, table: str, key: str, values: Sequence[Any], **equal: int
-    ) -> None:
-        """As select_in() finds them."""
-        if values:
-            condition, parameters = _among(key, values, equal)
-            driver_connection(conn).execute(f"DELETE FROM {table} WHERE {condition}", parameters)
+        conditions = [*(f"{name} = %s" for name in equal), f"{key} = ANY(%s)"]
+        return " AND ".join(conditions), (*equal.values(), list(values))
 
     def day(self, column: str) -> str:
         """A date."""
@@ -336,10 +315,3 @@ def _prepare(connection: psycopg.Connection[Any], _record: object) -> None:
     connection.autocommit = True
     connection.execute("SET TIME ZONE 'UTC'")
     connection.autocommit = False
-
-
-def _among(
-    key: str, values: Sequence[Any], equal: Mapping[str, int]
-) -> tuple[str, tuple[Any, ...]]:
-    conditions = [*(f"{name} = %s" for name in equal), f"{key} = ANY(%s)"]
-    return " AND ".join(conditions), (*equal.values(), list(values))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -191,33 +191,16 @@ class Sqlite(Dialect):
         self.insert(conn, "images", columns, rows)
         return {int(row[0]) for row in rows}
 
-    def select_in(
-        self,
-        conn: Connection,
-        table: str,
-        columns: Sequence[str],
-        key: str,
-        values: Sequence[Any],
-        *,
-        where: str | None = None,
-        **equal: int,
-    ) -> list[Any]:
+    def among(
+        self, key: str, values: Sequence[Any], equal: Mapping[str, int]
+    ) -> tuple[str, tuple[Any, ...]]:
         """The values are one parameter, a JSON array; a single value is looked up as it is."""
-        if not values:
-            return []
-        condition, parameters = _among(key, values, equal)
-        if where is not None:
-            condition += f" AND {where}"
-        sql = f"SELECT {', '.join(columns)} FROM {table} WHERE {condition}"
-        return list(driver_connection(conn).execute(sql, parameters))
-
-    def delete_in(
-        self, conn: Connection, table: str, key: str, values: Sequence[Any], **equal: int
-    ) -> None:
-        """As select_in() finds them."""
-        if values:
-            condition, parameters = _among(key, values, equal)
-            driver_connection(conn).execute(f"DELETE FROM {table} WHERE {condition}", parameters)
+        conditions = [f"{name} = ?" for name in equal]
+        if len(values) == 1:
+            conditions.append(f"{key} = ?")
+            return " AND ".join(conditions), (*equal.values(), values[0])
+        conditions.append(f"{key} IN (SELECT value FROM json_each(?))")
+        return " AND ".join(conditions), (*equal.values(), canonical_json(list(values)))
 
     def day(self, column: str) -> str:
         """The first ten characters."""
@@ -230,33 +213,23 @@ class Sqlite(Dialect):
     def select_raw(self, conn: Connection, sql: str, *parameters: Any) -> list[Any]:
         """Text that is not UTF-8 comes as bytes."""
         driver = driver_connection(conn)
-        before = driver.text_factory
-        driver.text_factory = _text_or_bytes
-        try:
+        with _any_text(driver):
             return list(driver.execute(sql, parameters))
-        finally:
-            driver.text_factory = before
 
     @contextmanager
     def stream(self, conn: Connection, sql: str, *, any_text: bool = False) -> Iterator[Fetch]:
         """A cursor."""
         driver = driver_connection(conn)
-        before = driver.text_factory
-        if any_text:
-            driver.text_factory = _text_or_bytes
-        cursor = driver.execute(sql)
+        reading = _any_text(driver) if any_text else nullcontext()
+        with reading, closing(driver.execute(sql)) as cursor:
 
-        def fetch(count: int) -> list[Any]:
-            try:
-                return list(cursor.fetchmany(count))
-            except sqlite3.OperationalError as error:
-                raise UndecodableText from error
+            def fetch(count: int) -> list[Any]:
+                try:
+                    return list(cursor.fetchmany(count))
+                except sqlite3.OperationalError as error:
+                    raise UndecodableText from error
 
-        try:
             yield fetch
-        finally:
-            cursor.close()
-            driver.text_factory = before
 
     def json_rows(self, table: str) -> str:
         """SQLite's JSON functions."""
@@ -285,17 +258,6 @@ class Sqlite(Dialect):
     def stored_view(self, conn: Connection, name: str, definition: str) -> str | None:
         """The statement: SQLite keeps it."""
         return definition.strip()
-
-
-def _among(
-    key: str, values: Sequence[Any], equal: Mapping[str, int]
-) -> tuple[str, tuple[Any, ...]]:
-    conditions = [f"{name} = ?" for name in equal]
-    if len(values) == 1:
-        conditions.append(f"{key} = ?")
-        return " AND ".join(conditions), (*equal.values(), values[0])
-    conditions.append(f"{key} IN (SELECT value FROM json_each(?))")
-    return " AND ".join(conditions), (*equal.values(), canonical_json(list(values)))
 
 
 def _make_folder(folder: Path) -> None:
@@ -339,6 +301,17 @@ def _begin(conn: Connection) -> None:
         # Ignored within a transaction. schema.upgrade() checks references before it commits.
         driver_connection(conn).execute("PRAGMA foreign_keys = OFF")
     conn.exec_driver_sql("BEGIN IMMEDIATE" if options.get("lfv_write") else "BEGIN")
+
+
+@contextmanager
+def _any_text(driver: Any) -> Iterator[None]:
+    """Have text that is not UTF-8 read as bytes until exit."""
+    before = driver.text_factory
+    driver.text_factory = _text_or_bytes
+    try:
+        yield
+    finally:
+        driver.text_factory = before
 
 
 def _text_or_bytes(raw: bytes) -> str | bytes:

@@ -488,7 +488,7 @@ def test_up_and_down_over_http(api: ScriptedApi, host: LookoutVisionHost) -> Non
     ("options", "says"),
     [
         ({"instance_type": "ml.c5"}, "no option 'instance_type'"),
-        ({"read_timeout": "x"}, "no number"),
+        ({"read_timeout": "x"}, "not a number"),
     ],
 )
 def test_an_option_that_is_unusable_is_said_so(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +12,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from lfv.client.api import lookoutvision_client
 from lfv.client.clock import SYSTEM_CLOCK, Clock
-from lfv.client.errors import HostRejected, HostTimeout, ModelNotFound
+from lfv.client.errors import HostTimeout, ModelNotFound
+from lfv.client.hosts.options import read_options
 from lfv.client.hosts.protocol import Detection, HostSpec, ModelState, Units
 from lfv.client.hosts.translate import translate
 from lfv.client.retry import RetryPolicy, call_with_retries
@@ -91,7 +92,9 @@ class LookoutVisionHost:
         self._retries = retries or RetryPolicy()
         self._clock = clock
         self._where = spec.endpoint_url or "Amazon Lookout for Vision"
-        self._options = _options(spec.options)
+        self._options = read_options(
+            spec.options, _NUMBERS, host="Lookout for Vision's host", unlisted=_TEXTS
+        )
         self._control = self._connect(spec, max_connections=4, read_timeout=self._control_timeout)
         self._asking: Any = None  # made by the first question; who only stops a model needs none
         self._lock = threading.Lock()
@@ -188,8 +191,8 @@ class LookoutVisionHost:
             if self._asking is None:
                 self._asking = self._connect(
                     self._spec,
-                    max_connections=int(self._options.get("max_connections", 32)),
-                    read_timeout=float(self._options.get("read_timeout", 60.0)),
+                    max_connections=self._options.get("max_connections", 32),
+                    read_timeout=self._options.get("read_timeout", 60.0),
                 )
             return self._asking
 
@@ -204,7 +207,7 @@ class LookoutVisionHost:
                 spec.region,
                 config=client_config(
                     max_connections=max_connections,
-                    connect_timeout=float(self._options.get("connect_timeout", 5.0)),
+                    connect_timeout=self._options.get("connect_timeout", 5.0),
                     read_timeout=read_timeout,
                 ),
             )
@@ -253,21 +256,6 @@ class LookoutVisionHost:
 
         version, _ = call_with_retries(newest, _LOOKING, clock=self._clock)
         return version
-
-
-def _options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Raises HostRejected for an option that is not known, or no number where it has to be one."""
-    unknown = sorted(given.keys() - _NUMBERS.keys() - _TEXTS)
-    if unknown:
-        raise HostRejected(
-            f"Lookout for Vision's host has no option {unknown[0]!r}; it has "
-            f"{', '.join(sorted(_NUMBERS))}."
-        )
-    try:
-        numbers = {name: kind(given[name]) for name, kind in _NUMBERS.items() if name in given}
-    except (TypeError, ValueError) as error:
-        raise HostRejected(f"An option of the host is no number: {error}.") from error
-    return {**given, **numbers}
 
 
 def list_models(client: Any, project: str) -> Iterator[dict[str, Any]]:

@@ -11,14 +11,15 @@ import re
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from lfv.client.clock import SYSTEM_CLOCK, Clock
-from lfv.client.errors import HostError, HostRejected, ModelNotFound
+from lfv.client.errors import HostError, ModelNotFound
 from lfv.client.hosts.edge.channel import AgentChannel
 from lfv.client.hosts.edge.memory import shared_memory
 from lfv.client.hosts.edge.pixels import to_png, to_rgb888
+from lfv.client.hosts.options import read_options
 from lfv.client.hosts.protocol import Detection, HostSpec, ModelState, Units
 from lfv.client.retry import RetryPolicy, call_with_retries
 from lfv.formats import edge_agent as wire
@@ -59,24 +60,8 @@ class Options:
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> Options:
         """Raises HostRejected for a name or value that is unusable."""
-        unknown = sorted(given.keys() - cls.__dataclass_fields__.keys())
-        if unknown:
-            raise HostRejected(
-                f"An edge host has no option {unknown[0]!r}; it has "
-                f"{', '.join(sorted(cls.__dataclass_fields__))}."
-            )
-        shared = str(given.get("shared_memory", False)).casefold()
-        if shared not in {"true", "false"}:
-            raise HostRejected("Option shared_memory is true or false.")
-        try:
-            limits = {
-                name: float(given[name])
-                for name in ("read_timeout", "control_timeout", "connect_timeout")
-                if name in given
-            }
-        except (TypeError, ValueError) as error:
-            raise HostRejected(f"An edge option is not a number: {error}.") from error
-        return cls(**{**given, **limits, "shared_memory": shared == "true"})
+        kinds = {option.name: type(option.default) for option in fields(cls)}
+        return cls(**read_options(given, kinds, host="An edge host"))
 
 
 class EdgeAgentHost:

@@ -14,7 +14,7 @@ import threading
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from botocore.config import Config
@@ -27,6 +27,7 @@ from lfv.client.errors import (
     HostThrottled,
     ModelNotFound,
 )
+from lfv.client.hosts.options import read_options
 from lfv.client.hosts.protocol import Detection, HostSpec, ModelState, Units
 from lfv.client.hosts.sagemaker import account as tags
 from lfv.client.hosts.sagemaker.account import Account, EndpointFacts, tag_list
@@ -93,28 +94,8 @@ class Options:
     def parse(cls, given: Mapping[str, Any]) -> Options:
         """Raises HostRejected for a name or value that is unusable."""
         given = {name: value for name, value in given.items() if name not in TRAINING_OPTIONS}
-        unknown = sorted(given.keys() - cls.__dataclass_fields__.keys())
-        if unknown:
-            raise HostRejected(
-                f"A SageMaker host has no option {unknown[0]!r}; it has "
-                f"{', '.join(sorted(cls.__dataclass_fields__))}."
-            )
-        isolation = str(given.get("network_isolation", True)).casefold()
-        if isolation not in {"true", "false"}:
-            raise HostRejected("Option network_isolation is true or false.")
-        numbers: dict[str, type[int | float]] = {
-            "max_connections": int,
-            "connect_timeout": float,
-            "read_timeout": float,
-            "control_timeout": float,
-        }
-        try:
-            read = {name: kind(given[name]) for name, kind in numbers.items() if name in given}
-        except (TypeError, ValueError) as error:
-            raise HostRejected(
-                f"An option of the SageMaker host is not a number: {error}."
-            ) from error
-        options = cls(**{**given, **read, "network_isolation": isolation == "true"})
+        kinds = {option.name: type(option.default) for option in fields(cls)}
+        options = cls(**read_options(given, kinds, host="A SageMaker host"))
         if options.endpoint_name:
             check_name(options.endpoint_name, "Endpoint")
             if len(options.endpoint_name) > _LONGEST_ENDPOINT_NAME:

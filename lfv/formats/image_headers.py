@@ -1,7 +1,7 @@
 """What Pillow does not tell about PNG and JPEG files, found without decoding a pixel.
 
 Pillow decodes; before it does, this module walks the container. It finds a missing end, short
-pixel data (which Pillow fills with black without a word), JPEGs of more scans than an encoder
+pixel data (which Pillow fills with black without an error), JPEGs of more scans than an encoder
 writes, and several pictures in one file. It drops metadata, because Pillow would inflate text
 chunks and colour profiles of any size while it opens a file.
 

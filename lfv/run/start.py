@@ -152,7 +152,7 @@ def _what_ended(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted from the keyboard"
     if isinstance(error, SystemExit):
-        return "the process was told to end"
+        return "the process was terminated"
     return str(error) or type(error).__name__
 
 

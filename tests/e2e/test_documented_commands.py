@@ -40,7 +40,7 @@ def shell(clone: Path) -> Iterator[Shell]:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """Of a user who has just logged in."""
+    """The environment of a user who has just logged in."""
     return {
         "HOME": str(home),
         "PATH": os.defpath,

@@ -185,5 +185,5 @@ def test_two_types_in_pictures_of_every_kind(start: Callable[..., Service]) -> N
     animated = encoded(flawed, save_all=True, append_images=[good])
     with pytest.raises(client.exceptions.ValidationException, match="animated"):
         detect(client, "plates", animated)
-    with pytest.raises(client.exceptions.ValidationException, match="cannot be decoded"):
+    with pytest.raises(client.exceptions.ValidationException, match="is truncated"):
         detect(client, "plates", encoded(flawed)[:-200])

@@ -31,7 +31,7 @@ FAKE_KIND = "fake"
 
 
 class FakeClock:
-    """A clock that moves only when somebody waits, or is told to."""
+    """A clock that moves only when somebody waits or a test advances it."""
 
     def __init__(self, start: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
         self._start = start

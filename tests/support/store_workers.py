@@ -39,7 +39,7 @@ def same(store: Store, run_id: str, model: str, size: str) -> Any:
 
 
 def start_and_end(store: Store, run_id: str, model: str, rounds: str) -> Any:
-    """Take a lease and give it back, again and again; stop the model when told to."""
+    """Acquire and release a lease repeatedly; stop the model when it is the last one out."""
     stopped = 0
     started = 0
     for _ in range(int(rounds)):
@@ -49,7 +49,7 @@ def start_and_end(store: Store, run_id: str, model: str, rounds: str) -> Any:
                     int(model), run_id, **{**LEASE, "ttl": timedelta(minutes=5)}
                 )
             except HostingStopping:
-                continue  # whoever was told to stop it is about to mark it stopped
+                continue  # the process that stops it is about to mark it stopped
             break
         if lease.must_start:
             started += 1

@@ -30,4 +30,4 @@ def test_the_documented_example_runs(
     first, *_, verdict = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"F1 [01]\.\d\d", first)
     assert re.fullmatch(r"False 0\.[5-9]\d*", verdict)
-    assert (tmp_path / "model" / "report" / "report.html").is_file()
+    assert (tmp_path / "model" / "manifest.json").is_file()

@@ -64,36 +64,34 @@ def hostile_lines() -> Iterator[tuple[bytes, str]]:
     yield _line(**{"source-ref": "s3://bucket"}), "source_ref_invalid"
     for scheme in ("http", "https", "ftp", "data", "javascript", "gs", "ssh"):
         yield _line(**{"source-ref": f"{scheme}://example/a.png"}), "source_scheme_unsupported"
-    yield (
-        _line(
-            **{
-                "source-ref": "a.png",
-                "one": 0,
-                "one-metadata": {**LABEL_TYPE, "class-name": "normal"},
-                "two": 1,
-                "two-metadata": {**LABEL_TYPE, "class-name": "anomaly"},
-            }
-        ),
-        "label_ambiguous",
+
+
+def odd_labels(image: str) -> Iterator[bytes]:
+    """Manifest lines of `image` with unusable labels or masks: it is inspected all the same."""
+    yield _line(
+        **{
+            "source-ref": image,
+            "one": 0,
+            "one-metadata": {**LABEL_TYPE, "class-name": "normal"},
+            "two": 1,
+            "two-metadata": {**LABEL_TYPE, "class-name": "anomaly"},
+        }
     )
-    masks: dict[str, Any] = {"source-ref": "a.png"}
+    masks: dict[str, Any] = {"source-ref": image}
     for name in ("one-ref", "two-ref"):
         masks[name] = f"{name}.png"
         masks[f"{name}-metadata"] = {
             **MASK_TYPE,
             "internal-color-map": {"1": {"class-name": "scratch", "hex-color": "#ff0000"}},
         }
-    yield _line(**masks), "mask_ambiguous"
+    yield _line(**masks)
     for colors in (None, {"1": {"class-name": "scratch", "hex-color": "red"}}, {"1": {}}, 3):
-        yield (
-            _line(
-                **{
-                    "source-ref": "a.png",
-                    "mask-ref": "m.png",
-                    "mask-ref-metadata": {**MASK_TYPE, "internal-color-map": colors},
-                }
-            ),
-            "mask_colors_invalid",
+        yield _line(
+            **{
+                "source-ref": image,
+                "mask-ref": "m.png",
+                "mask-ref-metadata": {**MASK_TYPE, "internal-color-map": colors},
+            }
         )
 
 
@@ -126,7 +124,7 @@ def hostile_files(folder: Path) -> Iterator[tuple[str, str]]:
     yield write("high.png", _png((64, 4097))), "image_dimensions_too_large"
     yield write("bomb.png", _header_only(50_000, 50_000)), "image_dimensions_too_large"
     yield write("bigger-bomb.png", _header_only(2**31 - 1, 2**31 - 1)), "image_dimensions_too_large"
-    yield write("flat.png", _header_only(0, 100)), "image_too_small"
+    yield write("flat.png", _header_only(0, 100)), "image_damaged"
     yield write("heavy.png", png + bytes(8 * 1024 * 1024)), "image_too_large"
     yield write("enormous.png", png + bytes(33 * 1024 * 1024)), "source_too_large"
     yield write("signature.png", png[:8]), "image_truncated"

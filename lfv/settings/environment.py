@@ -1,0 +1,124 @@
+"""Reads the settings from the environment, and puts them into it for other processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from lfv.settings.model import ENV_PREFIX, Settings
+
+#: Read elsewhere than in `Settings`; not reported as misspelt.
+_FOREIGN_VARIABLES = frozenset({"LFV_TEST_DATABASE_URL", "LFV_TEST_POSTGRES_URL"})
+
+#: Keeps the client's log lines off stderr, also those of its threads when the API is gone.
+#: Turns usage statistics off: the client announces them on a terminal, and on a new database the
+#: server's first write of them can fail with a traceback.
+_QUIET_PREFECT: Mapping[str, str] = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+}
+
+#: What Prefect sets for a temporary server that it starts itself.
+_TEMPORARY_SERVER: Mapping[str, str] = {
+    "PREFECT_UI_ENABLED": "0",
+    "PREFECT__SERVER_EPHEMERAL": "1",
+    "PREFECT__SERVER_FINAL": "1",
+    "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
+}
+
+
+class LfvSettingsError(ValueError):
+    """A setting has a value that cannot be used."""
+
+
+def get_settings(**overrides: Any) -> Settings:
+    """Return the settings from the environment and `overrides`, which win unless they are None.
+
+    Raises:
+        LfvSettingsError: A value is unusable; one sentence for each.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise LfvSettingsError(_sentence(error, given)) from None
+
+
+def unknown_variables() -> list[str]:
+    """Return the names of environment variables that look like settings but are not: typos."""
+    known = {ENV_PREFIX + name.upper() for name in Settings.model_fields} | _FOREIGN_VARIABLES
+    names = (name.upper() for name in os.environ)
+    return sorted(name for name in names if name.startswith(ENV_PREFIX) and name not in known)
+
+
+def child_environment(settings: Settings | None = None, **extra: str) -> dict[str, str]:
+    """Return our environment for a child, with what was set in `settings`, and `extra`, on top."""
+    environment = dict(os.environ)
+    if settings is not None:
+        _put(environment, settings)
+    environment.update(extra)
+    return environment
+
+
+def use_in_process(settings: Settings) -> None:
+    """Put `settings` into the environment of this process, for flow runs in it and its children."""
+    _put(os.environ, settings)
+
+
+def _put(environment: MutableMapping[str, str], settings: Settings) -> None:
+    """Set the variables of the `settings` that were set; remove those whose value is None."""
+    for name in sorted(settings.model_fields_set):
+        value = getattr(settings, name)
+        if isinstance(value, dict):
+            value = ",".join(f"{key}={item}" for key, item in value.items())
+        if value is None:
+            environment.pop(ENV_PREFIX + name.upper(), None)
+        else:
+            environment[ENV_PREFIX + name.upper()] = str(value)
+
+
+def keep_local_traffic_off_proxies() -> None:
+    """Let this process and its children reach this machine without a proxy."""
+    given = os.environ.get("no_proxy", os.environ.get("NO_PROXY", ""))
+    if given != "*":
+        hosts = f"{given},localhost,127.0.0.1,::1".lstrip(",")
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = hosts
+
+
+def use_prefect_api(url: str) -> None:
+    """Make this process and its children use the Prefect API at `url`."""
+    os.environ["PREFECT_API_URL"] = url
+
+
+def temporary_prefect_environment() -> dict[str, str]:
+    """Return the environment of a Prefect server for one command: only what a flow needs."""
+    return {**os.environ, **_TEMPORARY_SERVER}
+
+
+def quieten_prefect() -> None:
+    """Keep Prefect's own messages off the terminal; variables the user set stay.
+
+    Call it before Prefect is imported. Runs and logs still reach the Prefect API.
+    """
+    for name, value in _QUIET_PREFECT.items():
+        os.environ.setdefault(name, value)
+
+
+def _sentence(error: ValidationError, given: Mapping[str, object]) -> str:
+    """Return one sentence per unusable value, with the variable or argument it came from."""
+    sentences = []
+    for detail in error.errors(include_url=False, include_context=False):
+        message = detail["msg"].removeprefix("Value error, ")
+        name = str(detail["loc"][0]) if detail["loc"] else ""
+        if not name:
+            sentences.append(message)
+            continue
+        place = name if name in given else ENV_PREFIX + name.upper()
+        shown = "" if name == "database_url" else f" = {str(detail['input'])[:120]!r}"
+        sentences.append(f"setting {place}{shown}: {message[:1].lower()}{message[1:]}")
+    return "; ".join(sentences)

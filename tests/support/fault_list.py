@@ -1,4 +1,4 @@
-"""The faults that the suite brings about, as data: what happens, who stops the model, how soon.
+"""The faults that the suite injects, as data: what happens, what stops the model, how soon.
 
 The tests take their bounds from here, and ``python tests/support/fault_list.py`` writes
 docs/faults.md from it.
@@ -44,15 +44,14 @@ _SWEEP = "lease (3 min) + sweep interval (5 min)"
 FAULTS: Mapping[str, Fault] = {
     "task": Fault(
         "exception in a task",
-        "The batches under way finish the image they are at, their answers are stored, the run "
-        "ends as failed.",
+        "Requests in flight finish, their answers are stored, and the run fails.",
         RUN,
         _STOP,
         10,
         ("test_endings.py::test_a_task_fails",),
     ),
     "body": Fault(
-        "exception in the flow's body",
+        "exception in the flow function",
         "As above.",
         RUN,
         _STOP,
@@ -61,8 +60,8 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "retry": Fault(
         "any exception, in a flow with Prefect retries",
-        "The model is stopped, and started again by the next attempt, which goes on where the "
-        "last one was.",
+        "The model stops. The next attempt starts it again and continues where the last one "
+        "stopped.",
         RUN,
         _STOP,
         10,
@@ -70,7 +69,8 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "sigint": Fault(
         "Ctrl-C (SIGINT)",
-        "The answers under way are stored, the run ends as cancelled, exit status 130.",
+        "Requests in flight finish, their answers are stored, and the run is cancelled. Exit "
+        "status 130.",
         RUN,
         _STOP,
         10,
@@ -78,32 +78,32 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "sigterm": Fault(
         "SIGTERM to the run",
-        "As above, exit status 143.",
+        "As above. Exit status 143.",
         RUN,
         _STOP,
         10,
         ("test_endings.py::test_a_signal_ends_the_run", "test_embedded.py::test_a_signal"),
     ),
     "impatience": Fault(
-        "a second and third signal while the model is being stopped",
-        "They are ignored until the model is seen stopped.",
+        "a second and third signal while the model is stopping",
+        "They are ignored until the model has stopped.",
         RUN,
         _STOP,
         10,
         ("test_endings.py::test_signals_while_the_model_is_being_stopped_change_nothing",),
     ),
     "timeout": Fault(
-        "time-out of the flow",
-        "The answers under way are stored, the run ends as cancelled.",
+        "flow timeout",
+        "Requests in flight finish, their answers are stored, and the run is cancelled.",
         RUN,
         _STOP,
         10,
         ("test_endings.py::test_the_flow_times_out",),
     ),
     "sigkill": Fault(
-        "SIGKILL of the run (also: out of memory, a crash of the interpreter)",
-        "The guard sees its pipe close, releases the lease and stops the model; the run is put on "
-        "record as crashed.",
+        "SIGKILL of the run (also: out of memory, an interpreter crash)",
+        "The guard sees its pipe close, releases the lease, stops the model and records the run as "
+        "crashed.",
         GUARD,
         _GUARD,
         5,
@@ -114,9 +114,8 @@ FAULTS: Mapping[str, Fault] = {
         ),
     ),
     "points": Fault(
-        "SIGKILL between any two steps of starting: before and after the lease, the guard's "
-        "knowing of it, StartModel",
-        "Before StartModel there is nothing to stop; from then on the guard knows.",
+        "SIGKILL between any two steps of starting: lease, guard informed, StartModel",
+        "Before StartModel there is nothing to stop. From then on the guard knows about the model.",
         GUARD,
         _GUARD,
         5,
@@ -124,8 +123,8 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "both": Fault(
         "SIGKILL of the run and its guard together (also: the machine is lost)",
-        "The lease runs out; the next sweep, on any machine, stops the model and puts the run on "
-        "record as crashed.",
+        "The lease expires. The next sweep, on any machine, stops the model and records the run as "
+        "crashed.",
         SWEEPER,
         _SWEEP,
         20,
@@ -136,18 +135,18 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "guard": Fault(
         "SIGKILL of the guard alone, the run killed later",
-        "The run starts another guard at its next heartbeat (20 s); that one stops the model.",
+        "The run starts a new guard at its next heartbeat (20 s), and that guard stops the model.",
         GUARD,
-        _GUARD + "; the lease and a sweep if both die within one heartbeat",
+        _GUARD + "; lease + sweep interval if both die within one heartbeat",
         5,
         ("test_endings.py::test_a_killed_guard_is_replaced",),
     ),
     "cancel-served": Fault(
         "cancelled from Prefect's page or API, flow served by `flow.serve`",
-        "Prefect sends SIGTERM: the answers under way are stored, the model is stopped.  After "
-        "30 s Prefect kills the process; then the guard goes on.",
+        "Prefect sends SIGTERM: answers are stored and the model stops. After 30 s Prefect kills "
+        "the process, and the guard takes over.",
         RUN,
-        "5 s after Prefect's SIGTERM, which comes within some seconds",
+        "5 s after Prefect's SIGTERM, which arrives within seconds",
         20,
         ("test_prefect.py::test_a_served_flow_is_cancelled",),
     ),
@@ -155,41 +154,41 @@ FAULTS: Mapping[str, Fault] = {
         "cancelled from Prefect's page or API, process worker",
         "As above.",
         RUN,
-        "5 s after Prefect's SIGTERM, which comes within some seconds",
+        "5 s after Prefect's SIGTERM, which arrives within seconds",
         30,
         ("test_prefect.py::test_a_worker_cancels_a_flow_run_and_is_terminated_with_another",),
     ),
     "worker": Fault(
         "SIGTERM or Ctrl-C to a process worker",
-        "The worker kills its flow runs, which run no `finally`; their guards stop the models.",
+        "The worker kills its flow runs before any `finally` block. Their guards stop the models.",
         GUARD,
         _GUARD,
         10,
         ("test_prefect.py::test_a_worker_cancels_a_flow_run_and_is_terminated_with_another",),
     ),
     "prefect-pause": Fault(
-        "Prefect API down for a while",
-        "The run asks on; the page catches up later, with gaps.",
+        "Prefect API unavailable for a while",
+        "Detection continues. The page catches up later, with gaps.",
         RUN,
         "as without the fault",
         None,
         ("test_outages.py::test_prefect_goes_away_and_comes_back",),
     ),
     "prefect-gone": Fault(
-        "Prefect API down for good",
-        "The run asks on to its end, stores everything and stops the model.  Its process may take "
-        "minutes more to give up on Prefect.",
+        "Prefect API gone for good",
+        "The run completes, stores everything and stops the model. Its process may take minutes "
+        "more to give up on Prefect.",
         RUN,
         "as without the fault",
         None,
         ("test_outages.py::test_prefect_goes_away_for_good",),
     ),
     "database-pause": Fault(
-        "results database down or locked for a while",
-        "Answers wait in their threads and are stored when it is back; nothing else is asked "
+        "results database unavailable or locked for a while",
+        "Answers are kept in memory and stored when it is back. No new requests are sent "
         "meanwhile.",
         RUN,
-        "as long as the database is away, 5 min at most; the model is paid for meanwhile",
+        "as long as the database is unavailable, 5 min at most; the model is billed meanwhile",
         None,
         (
             "test_outages.py::test_postgresql_goes_away_and_comes_back",
@@ -197,16 +196,16 @@ FAULTS: Mapping[str, Fault] = {
         ),
     ),
     "database-gone": Fault(
-        "results database down for longer than the run's patience",
-        "The run ends as failed and stops the model without asking the database whether another "
-        "run uses it; its guard or the next sweep corrects the record.",
+        "results database unavailable for longer than `store_patience_seconds`",
+        "The run fails and stops the model without checking whether another run uses it. Its guard "
+        "or the next sweep completes the record.",
         RUN,
-        "patience (5 min) + 10 s; with SQLite 30 s more for each attempt",
+        "`store_patience_seconds` (5 min) + 10 s; with SQLite 30 s more for each attempt",
         40,
         ("test_outages.py::test_the_database_stays_away",),
     ),
     "database-kill": Fault(
-        "SIGKILL of the run while the results database is down",
+        "SIGKILL of the run while the results database is unavailable",
         "The guard tries the database for 10 s, then stops the model without it.",
         GUARD,
         "15 s; with SQLite locked, 45 s",
@@ -217,32 +216,32 @@ FAULTS: Mapping[str, Fault] = {
         ),
     ),
     "service-pause": Fault(
-        "model service out of reach for a while",
-        "Requests are repeated, and the run goes on.",
+        "model API unreachable for a while",
+        "Requests are retried, and the run continues.",
         RUN,
         "as without the fault",
         None,
         ("test_outages.py::test_the_service_goes_away_and_comes_back",),
     ),
     "service-gone": Fault(
-        "model service out of reach for longer, at the end of the run too",
-        "The run ends as failed with the rest resumable; it tries to stop the model for 15 min, "
-        "then its guard as long again, then every sweep.",
+        "model API unreachable for longer, also at the end of the run",
+        "The run fails and can be resumed. It retries StopModel for 15 min, then its guard for "
+        "another 15 min, then every sweep.",
         f"{RUN}, {GUARD} or {SWEEPER}",
-        "5 s after the service answers again (a sweep interval when it was away for long)",
+        "5 s after the API is back (a sweep interval after a long outage)",
         15,
         ("test_outages.py::test_a_run_ends_while_the_service_is_away",),
     ),
     "service-kill": Fault(
-        "SIGKILL of the run while the model service is out of reach",
-        "The guard tries for 15 min, then every sweep.",
+        "SIGKILL of the run while the model API is unreachable",
+        "The guard retries StopModel for 15 min, then every sweep.",
         f"{GUARD} or {SWEEPER}",
-        "5 s after the service answers again (a sweep interval when it was away for long)",
+        "5 s after the API is back (a sweep interval after a long outage)",
         15,
         ("test_outages.py::test_a_run_ends_while_the_service_is_away",),
     ),
     "throttling": Fault(
-        "model service throttles, or answers 500",
+        "model API throttles, or returns 500",
         "Requests are repeated after the time the service asks for; when it answers nothing else "
         "the run ends as failed, with the rest resumable.",
         RUN,
@@ -251,17 +250,18 @@ FAULTS: Mapping[str, Fault] = {
         ("test_outages.py::test_the_service_throttles_or_fails",),
     ),
     "start-late": Fault(
-        "StartModel times out, the run gives up, and the model comes up after all",
-        "The start was on record before the call.  The guard watches the model for a minute from "
-        "then on and stops it when it comes up.",
+        "StartModel times out, the run gives up, and the model starts after all",
+        "The start was recorded before the call. The guard watches the model for a minute and "
+        "stops it if it starts.",
         GUARD,
-        "1 s; a sweep interval when it comes up after the guard's minute",
+        "1 s; a sweep interval if it starts after that minute",
         5,
         ("test_starting_and_stopping.py::test_a_start_without_an_answer_takes_effect_later",),
     ),
     "start-lost": Fault(
-        "StartModel times out and has been done",
-        "The call is repeated with the same ClientToken, so it stays one start; the run goes on.",
+        "StartModel times out although it took effect",
+        "The call is retried with the same ClientToken, so it remains one start. The run "
+        "continues.",
         RUN,
         "as without the fault",
         None,
@@ -269,7 +269,7 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "stop-fails": Fault(
         "StopModel fails five times",
-        "It is repeated, with pauses of up to 5 s, for 15 min; then by every sweep.",
+        "It is retried every 5 s or less for 15 min, then by every sweep.",
         RUN,
         "20 s for five failures",
         30,
@@ -277,8 +277,8 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "stop-refused": Fault(
         "StopModel fails for longer than the run waits",
-        "The run ends; guard and sweeper go on. `lfv sweep` and the flow `stop_idle_models` fail "
-        "as long as the model is up, and say so.",
+        "The run ends; guard and sweeper continue. `lfv sweep` and the flow `stop_idle_models` "
+        "fail and name the model as long as it is up.",
         SWEEPER,
         "one sweep interval (5 min) after StopModel works again",
         20,
@@ -286,7 +286,7 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "overlap-kill": Fault(
         "two runs share the model, the first is killed",
-        "Its lease is released by its guard; the second run goes on with the model and stops it.",
+        "Its guard releases its lease. The second run keeps the model and stops it at its end.",
         f"{RUN} that ends last",
         "as without the fault",
         None,
@@ -294,7 +294,7 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "overlap-end": Fault(
         "two runs share the model, the first ends",
-        "It lets go; the second run stops the model.",
+        "It releases its lease. The second run stops the model.",
         f"{RUN} that ends last",
         "as without the fault",
         None,
@@ -302,9 +302,9 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "foreign": Fault(
         "any of these, with a model that somebody else started",
-        "It is used and left up.",
-        "nobody: it is not ours to stop",
-        "as long as its owner wants",
+        "The model is used and left up.",
+        "its owner",
+        "as long as its owner keeps it up",
         None,
         ("test_sharing.py::test_a_model_of_somebody_else_survives_every_fault",),
     ),
@@ -323,47 +323,44 @@ _HEAD = """\
 
 # Faults
 
-What becomes of a model that is up when something goes wrong.  Each row is brought about by the
-tests it names, with real processes, on SQLite and PostgreSQL.  After each, four things are checked:
+What happens to a running model when something fails. The tests named in a row inject its fault into
+real processes, on SQLite and PostgreSQL. Each test checks that
 
-- the model is stopped, in the time given;
+- the model stops within the time given;
 - after a resume (`lfv inspect --resume`, a plain re-run, or a Prefect retry) every line of the
   manifest has exactly one record;
-- no answer was asked for again, beyond the requests that were in flight at the fault (with the
-  default settings four for each inference unit);
+- no image was sent again, except those in flight at the fault;
 - the audit log verifies.
 
-"Hosts" says where: on Lookout for Vision's API, or on that and every other kind of host
-(SageMaker, edge agents), where nothing that the run created may be left over either.
+`hosts`: the kinds of host the fault is tested on. On every kind, nothing that the run created may
+be left over.
 
-"How long" counts from the fault to an accepted StopModel, with the default settings and a service
-that answers at once.  From there on the service takes its own time, which it bills or not.
+`longest`: from the fault to an accepted StopModel, with default settings and an API that responds
+at once. What the service takes to stop after that is its own.
 
-| fault | what happens | stopped by | how long the model stays up at most | hosts | test |
+| fault | what happens | stopped by | longest | hosts | tests |
 |---|---|---|---|---|---|
 """
 
 _TAIL = """
-`make faults` runs the whole suite, with more runs killed at random moments
-(`pytest tests/faults --kills 500 --kills-seed 7`). With `--every-host`, every fault is brought
-about on every kind of host.
+`make faults` runs the whole suite and kills 500 runs at random moments
+(`pytest tests/faults --kills 500 --kills-seed 7`). `--every-host` injects every fault on every kind
+of host.
 
 ## What is not covered
 
-- **Run and guard are lost, and no sweeper runs anywhere.**  Then nobody is left to act. Schedule
-  `stop_idle_models`, or `lfv sweep` by cron or a timer, on a machine other than the one that
-  inspects.
-- **StopModel is refused for ever**, for instance because the permission to stop was taken away.
-  The run, every `lfv sweep` and every `stop_idle_models` fail and name the model; they cannot do
-  more.
-- **The results database is lost for good together with run and guard.**  The sweeper reads there
-  what to stop. `lfv sweep --stop-unknown` with a new database still finds models that are up at its
+- **Run and guard are lost, and no sweeper runs anywhere.** Nothing is left to stop the model.
+  Schedule `stop_idle_models` or `lfv sweep` on another machine than the one that inspects.
+- **StopModel is refused permanently**, for example because the permission was revoked. The run and
+  every sweep fail and name the model.
+- **The results database is lost together with run and guard.** The sweeper reads from it what to
+  stop. With a new database, `lfv sweep --stop-unknown` still finds models that are up at its
   endpoint.
-- **The embedded service's machine is lost:** the model goes with it.
-- **A StartModel call takes effect more than a minute after it was sent, with its run and guard
-  gone**, and its hosting was seen stopped before.  A sweep reports such a model as known to no run,
-  and stops it with `--stop-unknown`.
-- **Clocks that jump.**  Leases are timed by the database's clock; on SQLite that is the machine's.
+- **The machine of the embedded service is lost.** The model is lost with it.
+- **A StartModel call takes effect more than a minute after it was sent, its run and guard are
+  gone**, and its hosting was seen stopped before. A sweep reports such a model as unknown and
+  stops it with `--stop-unknown`.
+- **Clocks jump.** Leases use the database's clock; on SQLite that is the machine's.
 """
 
 

@@ -16,7 +16,7 @@ from lfv_store.tables import ModelTable
 from lfv_store.views import HOSTING_COSTS, RUN_COSTS
 
 _RECENT = 20
-"""How many past hostings tell the pace: enough to even out, few enough to follow a change."""
+"""Past hostings to estimate the pace from: enough to even out, few enough to follow a change."""
 
 
 class Costs:

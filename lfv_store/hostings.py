@@ -191,7 +191,7 @@ def _locked(unit: Change, hosting_id: int) -> Hosting:
 
 
 def expire_leases(unit: Change, now: datetime, hosting_id: int | None = None) -> None:
-    """End the leases that were not heard of in time: all, or those of one hosting.
+    """End the leases whose heartbeats expired: all, or those of one hosting.
 
     The heartbeat row is deleted, and it is the row a heartbeat updates: so a heartbeat that comes
     at the same moment either saves the lease or learns that it is over.

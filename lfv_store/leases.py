@@ -163,7 +163,7 @@ class Leases:
     def release(self, lease_id: int, now: datetime | None = None) -> Release:
         """End a lease. The last one out of a hosting we own puts it to stop_requested with it.
 
-        `must_stop` tells the caller to stop the model now; the same release again says so again
+        If `must_stop`, the caller has to stop the model now; repeating the release returns the same
         until the hosting is marked stopped. Raises UnknownLease.
         """
 

@@ -27,7 +27,7 @@ HOSTING_STATUSES: tuple[HostingStatus, ...] = (
     "hosted",
     "stop_requested",  # no lease is left; StopModel is due until the model is seen stopped
     "stopped",
-    "left",  # a model somebody else started; we let go and left it running
+    "left",  # a model somebody else started; we released it and left it running
 )
 
 
@@ -36,7 +36,7 @@ class ModelKey:
     """What makes a model version one and the same: the store's idea of identity.
 
     `host` is the kind of place it lives in ('lookoutvision', 'sagemaker', 'edge', ...).
-    `created_at` tells apart two models that had the same ARN one after the other.
+    `created_at` distinguishes two models that had the same ARN one after the other.
     """
 
     host: str

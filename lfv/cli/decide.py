@@ -59,7 +59,7 @@ def decide(
             progress=activity.count,
         )
         if outcome.decision is not None and settings.report_path(outcome.run_id).exists():
-            activity.tell("writing the report again")
+            activity.show("writing the report again")
             with open_reader(settings) as reader:
                 report_run(outcome.run_id, store, reader, settings)
     if as_json:

@@ -105,7 +105,7 @@ def _draw(folder: Path, seed: int | None, *, quiet: bool) -> DemoSet:
     from lfv.cli.demo_images import DEFAULT_SEED, make_demo_set
 
     with Activity("draw parts", quiet=quiet) as activity:
-        activity.tell("product images for training and inspection")
+        activity.show("product images for training and inspection")
         return make_demo_set(
             folder.absolute() / "images",
             seed=DEFAULT_SEED if seed is None else seed,
@@ -117,7 +117,7 @@ def _train(settings: Settings, images: DemoSet, *, quiet: bool) -> TrainedModel:
     from lfv.run.training import train_project
 
     with Activity("train", quiet=quiet) as activity:
-        model = train_project(settings, str(images.train_manifest), PROJECT, progress=activity.tell)
+        model = train_project(settings, str(images.train_manifest), PROJECT, progress=activity.show)
     if not quiet:
         measures = (
             f"{name} {value:.3f}"

@@ -55,7 +55,7 @@ def make_demo_set(
 ) -> DemoSet:
     """Draw the set into `folder` (made when missing; files of the same names are replaced).
 
-    `train` and `inspect` count images, the broken one included.  `progress` is told how many
+    `train` and `inspect` count images, the broken one included.  `progress` gets how many
     images of how many are done.  Raises `OSError` when the folder cannot be written.
     """
     train_plan = _plans(folder / "train", seed, 0, _defects(train, train // 2))

@@ -267,7 +267,7 @@ def run_flow(
         ending_cleanly_on_sigterm(),
         Activity("inspect", quiet=not show_progress) as activity,
     ):
-        activity.tell("starting")
+        activity.show("starting")
         provide_prefect_api(settings.home / "prefect-server.log")
         from flows.inspect_images import inspect_images, resume_inspection
         from lfv.run.control import watching
@@ -322,8 +322,8 @@ def _against_labels(summary: RunSummary) -> str | None:
         "F1": found.f1,
         "ROC AUC": found.roc_auc,
     }
-    told = [f"{name} {value:.3f}" for name, value in figures.items() if value is not None]
-    return ", ".join([*told, f"on {found.images} images"])
+    shown = [f"{name} {value:.3f}" for name, value in figures.items() if value is not None]
+    return ", ".join([*shown, f"on {found.images} images"])
 
 
 def _watcher(activity: Activity) -> Callable[[Progress], None]:
@@ -333,9 +333,9 @@ def _watcher(activity: Activity) -> Callable[[Progress], None]:
         if step.total is not None:
             activity.count(step.done, step.total)
             if step.phase == "detect":
-                activity.tell("detecting anomalies")
+                activity.show("detecting anomalies")
         elif step.text:
-            activity.tell(step.text)
+            activity.show(step.text)
 
     return watch
 

@@ -34,7 +34,7 @@ _TERMINATED = 143
 _START_SECONDS = 180.0
 _ENDING_SECONDS = 5.0
 
-#: Servers that this process started; they end after it, with the last of what Prefect tells them.
+#: Servers that this process started; they end after it, with the last message from Prefect.
 _servers: list[subprocess.Popen[bytes]] = []
 
 
@@ -100,7 +100,7 @@ def provide_prefect_api(log: Path) -> None:
 
 
 def _require_configured(url: str) -> None:
-    """Ask as Prefect's client does, with what it is told about certificates and keys."""
+    """Call the API as Prefect's client does, with its certificates and keys."""
     import httpx
     from prefect.client.orchestration import get_client
 

@@ -19,7 +19,7 @@ T = TypeVar("T")
 class Activity:
     """Progress of long work, shown while the context is open; `quiet` shows nothing.
 
-    `tell` shows what is being done, `count` how much of it is done; both are thread-safe.
+    `show` shows what is being done, `count` how much of it is done; both are thread-safe.
     """
 
     def __init__(self, title: str, *, quiet: bool = False) -> None:
@@ -58,7 +58,7 @@ class Activity:
             self._progress.stop()
             self._progress = None
 
-    def tell(self, text: str) -> None:
+    def show(self, text: str) -> None:
         """Show what is being done; repeated texts are shown once."""
         if self._quiet or text == self._told:
             return

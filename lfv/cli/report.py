@@ -45,7 +45,7 @@ def report(
         open_reader(settings) as reader,
         Activity("report", quiet=as_json) as activity,
     ):
-        activity.tell("writing")
+        activity.show("writing")
         summary = report_run(find_run(store, run).run_id, store, reader, settings).summary
     if summary.report is None:
         raise CommandError(

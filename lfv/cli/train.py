@@ -140,7 +140,7 @@ def train(
             normal=tuple(normal or ()),
             anomaly=tuple(anomaly or ()),
             trained_by=current_user(),
-            progress=activity.tell,
+            progress=activity.show,
         )
     report = training_report(settings, model)
     if as_json:

@@ -21,7 +21,7 @@ from lfv.formats.status import ModelStatus
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One model version as ListModels tells it; the measures are 0 to 1, None while untrained."""
+    """One model version as ListModels reports it; the measures are 0 to 1, None while untrained."""
 
     project: str
     version: str

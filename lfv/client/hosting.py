@@ -77,7 +77,7 @@ class _Watch:
     began: float = field(init=False)
     polls: int = 0
     status: ModelStatus | None = None
-    told: str = ""
+    reported: str = ""
 
     def __post_init__(self) -> None:
         self.began = self.clock.monotonic()
@@ -93,16 +93,16 @@ class _Watch:
         except HostError as error:
             if not error.retryable:
                 raise
-            self.tell(f"asking for the model's status failed, trying again: {error}")
+            self.report(f"asking for the model's status failed, trying again: {error}")
             return error
         if state.status is not self.status:
             self.status = state.status
             self.polls = 0  # things move: look again soon
         return state
 
-    def tell(self, text: str) -> None:
-        if text != self.told:
-            self.told = text
+    def report(self, text: str) -> None:
+        if text != self.reported:
+            self.reported = text
             self.progress(text)
 
     def wait(self, error: HostError | None = None) -> bool:
@@ -137,7 +137,7 @@ def ensure_hosted(
 
     STOPPING_HOSTING and SYSTEM_UPDATING are waited out. A StartModel call whose answer was lost
     counts as made, and is repeated with the same `client_token`, so that it stays one start.
-    `progress` is told in a few words whatever changes. `sending` is told True before each
+    `progress` gets each change in a few words. `sending` gets True before each
     StartModel and False once it is answered, so that its caller knows, however this ends, whether a
     start may still be on its way. `timeout` is in seconds.
 
@@ -156,7 +156,7 @@ def ensure_hosted(
         if isinstance(state, HostError):
             error = state
         else:
-            watch.tell(_words(state))
+            watch.report(_words(state))
             status = state.status
             if status is ModelStatus.HOSTED:
                 return HostedOutcome(requested, not requested, clock.now(), state)
@@ -182,7 +182,7 @@ def ensure_hosted(
                 raise HostingInterrupted("Starting the model was interrupted.")
             raise HostingTimedOut(
                 f"The model was not hosted within {timeout:.0f} seconds"
-                + (f"; last: {watch.told}." if watch.told else ".")
+                + (f"; last: {watch.reported}." if watch.reported else ".")
             )
 
 
@@ -190,17 +190,17 @@ def _try_start(
     host: ModelHost, units: Units, client_token: str, watch: _Watch, state: ModelState
 ) -> tuple[HostError | None, bool]:
     """(the failure to wait after, whether the start may have happened)."""
-    watch.tell(f"starting the model with {_units(units)}")
+    watch.report(f"starting the model with {_units(units)}")
     try:
         host.start(units, client_token)
     except HostConflict as error:
         if state.status is ModelStatus.HOSTING_FAILED:
             raise HostingFailed(_why_failed(state)) from error
-        return error, False  # somebody was quicker; the status tells what they did
+        return error, False  # somebody was quicker; the status shows what they did
     except HostError as error:
         if not error.retryable:
             raise
-        watch.tell(f"starting the model failed, trying again: {error}")
+        watch.report(f"starting the model failed, trying again: {error}")
         return error, error.ambiguous
     return None, True
 
@@ -250,7 +250,7 @@ def ensure_stopped(
         if isinstance(state, HostError):
             error = error or state
         else:
-            watch.tell(_words(state))
+            watch.report(_words(state))
             if state.status in _DOWN:
                 return StoppedOutcome(was_up, attempts, clock.now(), state)
             was_up = True
@@ -264,7 +264,7 @@ def ensure_stopped(
                 raise HostingInterrupted("Stopping the model was interrupted.")
             raise HostingTimedOut(
                 f"The model was not seen stopped within {timeout:.0f} seconds"
-                + (f"; last: {watch.told}." if watch.told else ".")
+                + (f"; last: {watch.reported}." if watch.reported else ".")
             )
 
 
@@ -273,13 +273,13 @@ def _try_stop(host: ModelHost, client_token: str, watch: _Watch) -> ModelState |
     try:
         return host.stop(f"{client_token[:31]}-{uuid.uuid4().hex}")
     except HostConflict as error:
-        return error  # down already, or on its way up: the status tells
+        return error  # down already, or on its way up: the status shows which
     except ModelNotFound:
         raise
     except HostError as error:
         if not error.retryable:
             raise
-        watch.tell(f"stopping the model failed, trying again: {error}")
+        watch.report(f"stopping the model failed, trying again: {error}")
         return error
 
 

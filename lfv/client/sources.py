@@ -15,7 +15,7 @@ from lfv.formats.errors import SourceError, SourceRefInvalid, SourceTooLarge, So
 from lfv.formats.refs import FileRef, Ref, S3Ref, parse_ref
 
 DEFAULT_MAX_BYTES = 32 * 1024 * 1024
-"""Above the service's 8 MB, so that an image that is somewhat too large is told its size."""
+"""Above the service's 8 MB, so that the error of an image somewhat too large names its size."""
 
 _READ_ATTEMPTS = 3
 

@@ -85,8 +85,8 @@ def stage_training(
     """Check every row of `source`, copy what it names, and write manifests of the copies.
 
     Returns:
-        The images to train on, and those to test with: the latter where the source itself tells
-        them apart, by folders such as `train/` and `test/` or by a column such as `split`.
+        The images to train on, and those to test with. The latter are there where the source itself
+        defines a split, by folders such as `train/` and `test/` or by a column such as `split`.
 
     Raises:
         TrainingDataInvalid: With every row that cannot be trained on (bad line, no label,

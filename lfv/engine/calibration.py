@@ -26,7 +26,7 @@ less than half the confidence."""
 class Calibration:
     """p = sigmoid(a * log q - b * log(1 - q) + c) with q = sigmoid(slope * score + offset).
 
-    ``limit`` keeps p within [limit, 1 - limit]: n images cannot tell more than 1 / (n + 2).
+    ``limit`` keeps p within [limit, 1 - limit]: n images support no more than 1 / (n + 2).
     """
 
     slope: float

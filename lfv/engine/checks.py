@@ -18,9 +18,9 @@ BORDER_AUROC = 0.9
 THUMBNAIL = (64, 64)
 """(width, height) that :func:`border_of` takes."""
 _POOR_OVERLAP = 0.3
-"""IoU of an anomaly type below which the user is told."""
+"""IoU of an anomaly type below which a warning is issued."""
 _FEW_MASKS = 5
-"""Masks of a type below which the user is told that they are too few."""
+"""Masks of a type below which a warning says they are too few."""
 _LEAST_DIFFERENT = 3
 """Groups of a class without which a fold, or a fold of the others, would have none of it."""
 _SAME = 0.02

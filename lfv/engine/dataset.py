@@ -1,4 +1,4 @@
-"""Reading labelled images: what can be trained on, and what the user should be told."""
+"""Reading labelled images: what can be trained on, and what to warn about."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from lfv.formats.masks import open_mask, parse_color, read_mask
 MIN_NORMAL = 5
 """Normal images below which nothing can be cross-validated (Lookout for Vision asked for 20)."""
 MIN_NORMAL_ALONE = 10
-"""Normal images below which no usual can be told without anomalous ones to compare with."""
+"""Normal images needed where there are no anomalous ones to compare with."""
 MIN_ANOMALOUS = 5
 """Anomalous images below which they are set aside and only normal images are learned from."""
 FEW = 20
 """Images of a class below which the figures are called uncertain."""
 TOO_FEW = 10
-"""Images of a class below which the user is told not to rely on the model."""
+"""Images of a class below which a warning advises against relying on the model."""
 MAX_TYPES = 100
 _GREYS = [f"#{level:02X}{level:02X}{level:02X}" for level in range(128, 128 + MAX_TYPES + 1)]
 _DISTINCT = tuple(
@@ -56,7 +56,7 @@ class Dataset:
     color: bool
     """Whether any image has any colour."""
     background_color: str = "#FFFFFF"
-    """``'#RRGGBB'`` of what is no anomaly; no anomaly type has it."""
+    """``'#RRGGBB'`` of the background; no anomaly type has it."""
     sample_range: tuple[int, int] | None = None
     """Samples of 16-bit images that become black and white; None for images of 8 bits."""
 
@@ -79,16 +79,16 @@ def read_training(images: Sequence[TrainingImage]) -> tuple[Dataset, list[str]]:
     """
     normal, anomalous = (_different(images, anomalous=value) for value in (False, True))
     copies = len(images) - normal - anomalous
-    told = f"; {copies} are copies of others, byte for byte" if copies else ""
+    note = f"; {copies} are copies of others, byte for byte" if copies else ""
     if normal < MIN_NORMAL:
         raise TrainingError(
-            f"Training needs at least {MIN_NORMAL} normal images; the dataset has {normal}{told}."
+            f"Training needs at least {MIN_NORMAL} normal images; the dataset has {normal}{note}."
         )
     if normal < MIN_NORMAL_ALONE and anomalous < MIN_ANOMALOUS:
         raise TrainingError(
             f"Training from fewer than {MIN_ANOMALOUS} anomalous images needs at least "
             f"{MIN_NORMAL_ALONE} normal images; the dataset has {normal} normal and {anomalous} "
-            f"anomalous{told}."
+            f"anomalous{note}."
         )
     width, height, warnings = _measure(images)
     sample_range = _sample_range(images)
@@ -97,7 +97,7 @@ def read_training(images: Sequence[TrainingImage]) -> tuple[Dataset, list[str]]:
     color = _has_color(images)
     if 0 < anomalous < MIN_ANOMALOUS:
         warnings.append(
-            f"Only {anomalous} anomalous image(s){told}: too few to learn from, so the model "
+            f"Only {anomalous} anomalous image(s){note}: too few to learn from, so the model "
             "learned from the normal images alone."
         )
         images = [image for image in images if not image.is_anomalous]

@@ -58,7 +58,7 @@ class FeatureSpec:
     color: bool
     context: bool = False
     """Whether to add channels that compare each position with its surroundings in all directions
-    at once, which tell a gap between two parts from the ground beside one."""
+    at once, which distinguish a gap between two parts from the ground beside one."""
 
     @property
     def grid(self) -> tuple[int, int]:

@@ -59,7 +59,7 @@ def near_duplicates(
     """Find them.
 
     Two images belong together when they differ less than ``strictness`` times what most images
-    differ from their nearest neighbour (75th percentile). Correlation alone cannot tell, because
+    differ from their nearest neighbour (75th percentile). Correlation alone is not enough, because
     all images of an aligned part correlate at .99. A group of more than a quarter of a class is no
     longer a repetition but the product itself, and is left apart, but for what is identical.
 

@@ -1,4 +1,4 @@
-"""A second look at a mask: the pixel network again, told what the first pass saw around.
+"""A second pass over a mask: the pixel network again, with the first pass around a pixel as input.
 
 Whether a dark gap is a crack or the ground beside the part depends on what lies on its sides
 (auto-context, Tu 2008). The surroundings are the first pass's anomaly probability, blurred, and

@@ -1,4 +1,4 @@
-"""What Pillow does not tell about PNG and JPEG files, found without decoding a pixel.
+"""What Pillow does not report about PNG and JPEG files, found without decoding a pixel.
 
 Pillow decodes; before it does, this module walks the container. It finds a missing end, short
 pixel data (which Pillow fills with black without an error), JPEGs of more scans than an encoder

@@ -84,8 +84,8 @@ class Skipped:
         """A sentence; empty when nothing was skipped."""
         if not self.reasons:
             return ""
-        told = ", ".join(f"{count:,} {reason}" for reason, count in self.reasons.most_common())
-        return f"{self.reasons.total():,} files were skipped: {told}."
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.reasons.most_common())
+        return f"{self.reasons.total():,} files were skipped: {reasons}."
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,8 @@ _UNANNOUNCED_SECONDS = 10.0
 #: Traffic to this machine goes through no proxy.
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
-#: Services that this process started.  They end after their last user has let go, which is usually
-#: after us; until then their entries are kept, so that nothing reports them as forgotten.
+#: Services that this process started. They end after their last user, usually after this process;
+#: their entries are kept until then, so that no ResourceWarning is issued for them.
 _started: list[subprocess.Popen[bytes]] = []
 
 

@@ -76,7 +76,7 @@ class RunStarter:
         return self._context(run, request, state)
 
     def resume(self, run: str, limits: NewLimits | None = None) -> RunContext:
-        """Resume a run that ended early; `lfv.run.lookup` tells how it may be named.
+        """Resume a run that ended early; `lfv.run.lookup` resolves its name.
 
         Raises:
             RunNotFound: There is no such run.

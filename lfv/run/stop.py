@@ -44,7 +44,7 @@ def stop_model(
     a run starts the model again, or can be resumed.
 
     Raises:
-        ModelInUse: Runs use the model, or the database cannot tell.
+        ModelInUse: Runs use the model, or the database is unavailable.
         lfv.client.errors.HostError: The host refuses.
         lfv.client.errors.HostingError: The model is not seen stopped in time.
     """

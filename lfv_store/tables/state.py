@@ -201,7 +201,7 @@ class HostingUsageTable(Base):
 
 
 class LeaseHeartbeatTable(Base):
-    """Working state: when the holder of a lease was last heard of, and until when that counts."""
+    """Working state: the last heartbeat of the holder of a lease, and when it expires."""
 
     __tablename__ = "lease_heartbeats"
 

@@ -31,7 +31,7 @@ class Units:
 class ModelState:
     """A model as its host describes it now.
 
-    `width` and `height` are pixels of the images it was trained on, where the host tells them;
+    `width` and `height` are pixels of the images it was trained on, where the host reports them;
     Lookout for Vision's API does not. `created_at` is aware and in UTC.
     """
 

@@ -3,7 +3,7 @@
 The rules are the three of the Lookout for Vision developer guide ("Determining if an image is
 anomalous"): a limit for the classification's confidence, a limit for the area that each anomaly
 type may cover, and a limit for the number of anomaly types. On top of them comes a review band
-for answers too unsure to trust either way. docs/policies.md tells how to write a policy.
+for answers too unsure to trust either way. docs/policies.md explains how to write a policy.
 
     reject     a rule fires (with `combine: all`, every rule that is there)
     review     no rejection, but an answer that is unsure, at odds with itself, or lacks figures
@@ -143,7 +143,7 @@ class Rules(_Part):
 class Policy(_Part):
     """Rules by class of product.
 
-    `class_attribute` names the attribute of a manifest line that tells an item's class; `classes`
+    `class_attribute` names the attribute of a manifest line that holds an item's class; `classes`
     gives classes their rules, which replace `default` entirely. An item whose class has no rules,
     or that tells none, gets `default`, or with `unknown_class: review` is reviewed.
     """
@@ -158,7 +158,7 @@ class Policy(_Part):
     @model_validator(mode="after")
     def _classes_need_an_attribute(self) -> Self:
         if self.classes and self.class_attribute is None:
-            raise ValueError("classes need class_attribute, which tells an item's class")
+            raise ValueError("classes need class_attribute, which holds an item's class")
         return self
 
     @classmethod

@@ -75,7 +75,7 @@ class ImageInput:
 
 
 def inspect(body: bytes, default: tuple[Numbers, Numbers] = PLAIN) -> ImageInput:
-    """Check a serialised model and tell how it takes an image.
+    """Check a serialised model and return how it takes an image.
 
     Args:
         default: Mean and deviation of the channels where the file's metadata (``lfv.mean``,

@@ -31,7 +31,7 @@ from lfv.engine.normals import alarm_calibration
 from lfv.engine.types import Progress, TrainingImage, TrainingOptions, TrainingOutcome
 
 POOR_AUROC = 0.7
-"""Below this the user is told that the detector hardly tells the classes apart."""
+"""Below this a warning says that the detector hardly separates the classes."""
 LEVELS = 64
 """Levels of the map that are compared: quantiles of its values, densest at the highest."""
 

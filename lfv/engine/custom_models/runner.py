@@ -23,7 +23,7 @@ _LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 def open_session(body: bytes, *, threads: int = 1) -> ort.InferenceSession:
-    """A session that says nothing and takes no more threads than told."""
+    """A session without log messages and with the given number of threads."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -110,14 +110,14 @@ def learn(
     labels: Sequence[Pixels] | None,
     steps: int,
     seed: int,
-    told: Callable[[], None],
+    on_step: Callable[[], None],
 ) -> dict[str, NDArray[np.float32]]:
     """Weights of ``design``, its normalisation folded into them.
 
     Args:
         images: Uint8 [height, width, 3] of the design's size.
         labels: Classes of their pixels, uint8 [height, width]; with a design that has classes.
-        told: Called after every step.
+        on_step: Called after every step.
     """
     torch.set_num_threads(1)  # counts for this thread alone
     random = np.random.default_rng(seed)
@@ -149,7 +149,7 @@ def learn(
             kept = min(AVERAGED, (1 + step) / (10 + step))
             for name in names:
                 averaged[name].lerp_(tensors.learned[name], 1 - kept)
-        told()
+        on_step()
     tensors.learned = averaged
     with torch.no_grad():
         for number, rows in enumerate(np.array_split(order[: 8 * BATCH], 8)):

@@ -162,17 +162,17 @@ def _train(
         steps = steps_for(design, len(known))
         planned += steps
 
-        def tell(number: int = number) -> None:
+        def advance(number: int = number) -> None:
             done[number] += 1
 
         def job(
             known: list[int] = known,
             labels: list[Pixels] | None = labels,
             steps: int = steps,
-            tell: Callable[[], None] = tell,
+            advance: Callable[[], None] = advance,
         ) -> bytes:
             images = [shown.images[i] for i in known]
-            weights = torch.learn(design, images, shown.truth[known], labels, steps, seed, tell)
+            weights = torch.learn(design, images, shown.truth[known], labels, steps, seed, advance)
             return build_network(design, weights)
 
         jobs.append(executor.submit(job))

@@ -1,7 +1,8 @@
 """EfficientNet-Lite0 as an ONNX model: an image in, three feature maps out.
 
 The taps are the expansions before the strides to 16 and 32, and the last bottleneck: on small sets
-of images they told defects better than the bottlenecks at those strides or the classifier's layer.
+of images they separated defects better than the bottlenecks at those strides or the classifier's
+layer.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ def item_from_row(
         if attribute.removesuffix("-ref").endswith(DETECTED):
             continue
         kind = metadata.get("type")
-        if kind is None:  # often left out; the members tell
+        if kind is None:  # often left out; the members show it
             kind = SEGMENTATION if "internal-color-map" in metadata else CLASSIFICATION
         if kind == CLASSIFICATION:
             name_of_class = metadata.get("class-name")

@@ -55,7 +55,7 @@ class _Reading:
         if len(self.problems) < _PROBLEMS_TOLD:
             self.problems.append(f"line {number}: {str(why).rstrip('.')}")
 
-    def told(self) -> str:
+    def summary(self) -> str:
         more = self.bad - len(self.problems)
         return "; ".join(self.problems) + (f"; and {more} more" if more else "")
 
@@ -95,7 +95,7 @@ def _created(context: JobContext, dataset: Dataset) -> _End:
     if reading.repeated:
         message += f" {reading.repeated} took the place of one before with the same source-ref."
     if reading.bad:
-        message += f" {reading.bad} lines could not be used: {reading.told()}."
+        message += f" {reading.bad} lines could not be used: {reading.summary()}."
     return _End(DatasetStatus.CREATE_COMPLETE, message, reading, replace=True)
 
 
@@ -132,7 +132,7 @@ def _read_source(context: JobContext, dataset: Dataset) -> _Reading:
         lines = entry_lines(file, context.limits.manifest_bytes)
         reading = _read(context, dataset, lines, None)
     if not reading.entries:
-        raise _FailedError(f"the manifest has no usable line. {reading.told()}".strip())
+        raise _FailedError(f"the manifest has no usable line. {reading.summary()}".strip())
     return reading
 
 
@@ -144,7 +144,7 @@ def _read_changes(context: JobContext, dataset: Dataset) -> _Reading:
     lines = entry_lines(io.BytesIO(changes), len(changes))
     reading = _read(context, dataset, lines, location(known)[0] if known else None)
     if reading.bad:
-        raise _FailedError(f"{reading.bad} lines can't be used: {reading.told()}")
+        raise _FailedError(f"{reading.bad} lines can't be used: {reading.summary()}")
     if not reading.entries:
         raise _FailedError("there are no lines in the changes")
     _check_total(context, dataset, reading)

@@ -230,7 +230,7 @@ def _plan(run: ActiveRun) -> None:
         check_images(run, quote(batch), batch[0].line_number, batch[-1].line_number)
         run.control.notify("plan", f"{batch[-1].line_number} manifest lines checked")
     counts = store.inspections.counts(run.run_id)
-    store.runs.set_manifest(run.run_id, digest, counts.total)
+    store.runs.set_manifest(run.run_id, digest, counts.total, skipped.reasons)
     if skipped.reasons:
         get_run_logger().warning("%s", skipped)
         run.control.notify("plan", str(skipped))

@@ -116,7 +116,11 @@ class NewRun:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run as stored."""
+    """A run as stored.
+
+    `skipped` is the number of files of its source that were not inspected, by reason; None until
+    the source is listed, and for runs of release 0.1.0.
+    """
 
     run_id: str
     model_id: int | None
@@ -130,6 +134,7 @@ class Run:
     flow_run_id: str | None
     code_version: str
     parameters: dict[str, Any]
+    skipped: dict[str, int] | None
     status: RunStatus
     message: str | None
     manifest_sha256: str | None

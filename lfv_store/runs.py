@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import Any
@@ -68,9 +68,24 @@ class Runs:
         conditions = [] if status is None else [RunTable.status == status]
         return self._select(*conditions, limit=limit)
 
-    def set_manifest(self, run_id: str, sha256: str | None, lines: int | None) -> None:
-        """Record the manifest's digest (hex) and number of lines, once they are known."""
-        self._update(run_id, "run.manifest", manifest_sha256=sha256, manifest_lines=lines)
+    def set_manifest(
+        self,
+        run_id: str,
+        sha256: str | None,
+        lines: int | None,
+        skipped: Mapping[str, int] | None = None,
+    ) -> None:
+        """Record the manifest's digest (hex), its number of lines, and what was skipped.
+
+        None stands for what is not known yet. `skipped` is a number of files by reason.
+        """
+        self._update(
+            run_id,
+            "run.manifest",
+            manifest_sha256=sha256,
+            manifest_lines=lines,
+            skipped=None if skipped is None else dict(skipped),
+        )
 
     def set_status(self, run_id: str, status: RunStatus, message: str | None, at: datetime) -> None:
         """Record how the run stands. Every status but `running` also sets the time it finished."""

@@ -31,6 +31,7 @@ from lfv.cli.options import (
     examples,
 )
 from lfv.cli.progress import Activity
+from lfv.formats.layout import counted
 
 if TYPE_CHECKING:
     from lfv.run.control import Progress
@@ -297,6 +298,7 @@ def show_summary(summary: RunSummary, settings: Settings) -> None:
                 "reject": counts.rejected,
                 "review": counts.review,
                 "not inspected": counts.errors or None,
+                "skipped files": counted(summary.skipped) or None,
                 "reused answers": counts.reused or None,
                 "against labels": _against_labels(summary),
                 "report": summary.report,

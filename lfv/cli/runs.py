@@ -14,6 +14,7 @@ from lfv.cli import output
 from lfv.cli.answers import answer, reasons_text
 from lfv.cli.common import find_run, local_time, opened_store, settings_from, short_id
 from lfv.cli.options import DatabaseUrlOption, JsonOption, RunArgument, ShownVerdict, examples
+from lfv.formats.layout import counted
 
 if TYPE_CHECKING:
     from lfv_store import Decision, HostingCost, Run, RunCounts, Store
@@ -153,6 +154,7 @@ def _facts(
         "review": counts.review,
         "not inspected": counts.errors,
         "still to do": counts.pending or None,
+        "skipped files": counted(run.skipped or {}) or None,
         "reused answers": counts.reused or None,
         "policy": _policy_name(current),
         "decisions": f"{len(decisions)}; number {current.number} counts, by {current.decided_by}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,6 +32,7 @@ from lfv.cli.options import (
     examples,
 )
 from lfv.cli.progress import Activity
+from lfv.formats.layout import counted
 
 if TYPE_CHECKING:
     from lfv.client.staging import StagedDataset
@@ -151,13 +153,14 @@ def train(
 
 def _facts(model: TrainedModel) -> dict[str, Any]:
     data = model.train
+    skipped = Counter(data.skipped) + Counter(model.test.skipped if model.test else {})
     kinds = f" ({', '.join(data.anomaly_types)})" if data.anomaly_types else ""
     return {
         "model": f"{model.project}, version {model.version}",
         "trained on": f"{data.images} images of {data.width}x{data.height}: {data.normal} normal, "
         f"{data.anomalous} anomalous, {data.masks} with a mask{kinds}",
         "tested on": _tested_on(model.test),
-        "skipped": data.skipped or None,
+        "skipped files": counted(skipped) or None,
         "F1": _measure(model.f1),
         "precision": _measure(model.precision),
         "recall": _measure(model.recall),

@@ -12,9 +12,9 @@ import json
 import posixpath
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -62,8 +62,8 @@ class StagedDataset:
     anomaly_types: tuple[str, ...]
     width: int
     height: int
-    skipped: str = ""
-    """A sentence about files that are not images to train on; empty for none."""
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """Number of files of the source that are not images to train on, by reason."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ def stage_training(
             f"{source} marks every image as one to test with; give the images to train on, and "
             "these with --test."
         )
-    written = [_written(part, store, staging, str(skipped)) for part in (train, test) if part]
-    return written[0], written[1] if test else None
+    trained = _written(train, store, staging, skipped.reasons)
+    return trained, _written(test, store, staging) if test else None
 
 
 def stage_dataset(
@@ -118,7 +118,7 @@ def stage_dataset(
     """One dataset: the images that `source` marks as tests, or else all; see `stage_training`."""
     staged, skipped = _stage_all(source, reader, staging, names, progress, workers)
     _, test = _by_split(staged)
-    return _written(test or staged, reader.bucket(staging.bucket), staging, str(skipped))
+    return _written(test or staged, reader.bucket(staging.bucket), staging, skipped.reasons)
 
 
 def _stage_all(
@@ -163,14 +163,17 @@ def _by_split(staged: Sequence[_Staged]) -> tuple[list[_Staged], list[_Staged]]:
 
 
 def _written(
-    staged: Sequence[_Staged], store: ObjectStore, staging: Staging, skipped: str
+    staged: Sequence[_Staged],
+    store: ObjectStore,
+    staging: Staging,
+    skipped: Mapping[str, int] | None = None,
 ) -> StagedDataset:
     text = "".join(
         json.dumps(each.line, ensure_ascii=False, separators=(",", ":")) + "\n" for each in staged
     ).encode()
     key = staging.key("manifests", hashlib.sha256(text).hexdigest() + ".manifest")
     store.put(key, text)
-    return _summary(staged, S3Ref(staging.bucket, key), skipped)
+    return _summary(staged, S3Ref(staging.bucket, key), dict(skipped or {}))
 
 
 def _stage(
@@ -270,7 +273,9 @@ def _invalid(source: str, problems: list[BadLine]) -> LfvError:
     )
 
 
-def _summary(staged: Sequence[_Staged], manifest: S3Ref, skipped: str) -> StagedDataset:
+def _summary(
+    staged: Sequence[_Staged], manifest: S3Ref, skipped: Mapping[str, int]
+) -> StagedDataset:
     anomalous = sum(bool(each.item.is_anomalous) for each in staged)
     types = {
         name

@@ -55,10 +55,7 @@ def split_of(attributes: Mapping[str, object]) -> str | None:
 
 
 def why_no_part(relative: str) -> str | None:
-    """Why another program's file is not a part to look at; None for all other files.
-
-    The reason is a plural noun, for counting: "2 unfinished downloads".
-    """
+    """Why another program's file is not a part to inspect, as a plural noun; None for a part."""
     *folders, name = relative.split("/")
     if not name or name.endswith("_$folder$"):
         return "folder markers"
@@ -82,10 +79,16 @@ class Skipped:
 
     def __str__(self) -> str:
         """A sentence; empty when nothing was skipped."""
-        if not self.reasons:
-            return ""
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.reasons.most_common())
-        return f"{self.reasons.total():,} files were skipped: {reasons}."
+        return f"Skipped files: {counted(self.reasons)}." if self.reasons else ""
+
+
+def counted(reasons: Mapping[str, int]) -> str:
+    """Numbers of files by reason, for people: '3 (masks: 2, hidden files: 1)'; empty for none."""
+    if not reasons:
+        return ""
+    most_first = sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))
+    shown = ", ".join(f"{reason}: {count:,}" for reason, count in most_first)
+    return f"{sum(reasons.values()):,} ({shown})"
 
 
 @dataclass(frozen=True)

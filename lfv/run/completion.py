@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 
+from lfv.formats.layout import counted
 from lfv.run.active import ActiveRun
 from lfv.run.errors import NothingInspected, SourceEmpty
 
@@ -20,8 +21,10 @@ def refuse_empty(run: ActiveRun) -> None:
     if counts.total == 0:
         if request.allow_empty:
             return
+        skipped = run.store.runs.get(run.run_id).skipped
+        but = f"; skipped files: {counted(skipped)}" if skipped else ""
         raise SourceEmpty(
-            f"{request.source} has no image to inspect; if that is expected, allow it with "
+            f"{request.source} has no image to inspect{but}; if that is expected, allow it with "
             "--allow-empty"
         )
     if counts.errors == counts.total:

@@ -17,6 +17,7 @@ from lfv.client.sources import SourceReader
 from lfv.formats.answers import DetectAnomalyResult
 from lfv.formats.errors import LfvError
 from lfv.formats.evaluation import Evaluation
+from lfv.formats.layout import Skipped
 from lfv.report import (
     ReportAnomaly,
     ReportAnswer,
@@ -83,6 +84,7 @@ def report_run(run_id: str, store: Store, reader: SourceReader, settings: Settin
         model_version=stored.model_version,
         counts=store.inspections.counts(run_id),
         evaluation=evaluate_run(stored, store, reader),
+        skipped=stored.skipped or {},
     )
     found = _findings(run_id, store, reader, settings.report_limit)
     report = _report(stored, store, settings, summary, found)
@@ -235,6 +237,7 @@ def _report(
         audit=None if head is None else ReportAudit(head.seq, str(head)),
         database_url=settings.shown_store_url,
         facts=_decided(decision),
+        notes=[str(Skipped(Counter(summary.skipped)))] if summary.skipped else [],
     )
 
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lfv.formats.evaluation import Evaluation
+from lfv.formats.layout import Skipped
 from lfv_store import RunCounts
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """The outcome of a run; `report` is None when the report could not be written."""
+    """The outcome of a run.
+
+    `skipped` is the number of files that were not inspected, by reason. `report` is None when the
+    report could not be written.
+    """
 
     run_id: str
     status: str
@@ -20,6 +27,7 @@ class RunSummary:
     model_version: str
     counts: RunCounts
     evaluation: Evaluation | None = None
+    skipped: Mapping[str, int] = field(default_factory=dict)
     report: Path | None = None
 
     def markdown(self) -> str:
@@ -49,6 +57,8 @@ class RunSummary:
                 f"F1 {_figure(found.f1)}, ROC AUC {_figure(found.roc_auc)}"
             )
             lines += [f"Against {found.images} labels: {figures}.", ""]
+        if self.skipped:
+            lines += [str(Skipped(Counter(self.skipped))), ""]
         lines += [f"Run `{self.run_id}`; report: `{self.report or 'none'}`"]
         return "\n".join(lines)
 

@@ -165,6 +165,7 @@ def _images(dataset: StagedDataset) -> dict[str, Any]:
         "anomaly_types": list(dataset.anomaly_types),
         "width": dataset.width,
         "height": dataset.height,
+        "skipped": dict(dataset.skipped),
     }
 
 

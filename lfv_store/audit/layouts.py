@@ -64,6 +64,13 @@ _ROWWISE = (
         " code_version parameters status message started_at finished_at",
     ),
     _layout(
+        "runs",
+        "id run_id model_id project_name model_version host source manifest_sha256"
+        " manifest_lines policy_id current_decision later_decision_id triggered_by flow_run_id"
+        " code_version parameters skipped status message started_at finished_at",
+        number=2,
+    ),
+    _layout(
         "hostings",
         "id model_id status owned client_token host_spec min_units max_units"
         " price_per_unit_hour billed_from billed_to requested_by requested_at hosted_at"

@@ -17,6 +17,7 @@ BYTEWISE = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 """Text compared byte by byte on both: the order of digests, and prefixes found through an index."""
 
 JsonValue = Annotated[dict[str, Any], mapped_column(sa.JSON(none_as_null=True))]
+OptionalJson = Annotated[dict[str, Any] | None, mapped_column(sa.JSON(none_as_null=True))]
 JsonText = Annotated[list[str], mapped_column(sa.JSON(none_as_null=True))]
 JsonList = Annotated[list[dict[str, Any]], mapped_column(sa.JSON(none_as_null=True))]
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from lfv_store.records import HOSTING_STATUSES, RUN_STATUSES
-from lfv_store.tables.base import Base, Id, JsonValue, one_of
+from lfv_store.tables.base import Base, Id, JsonValue, OptionalJson, one_of
 
 LEASE_ENDS = ("released", "expired")
 
@@ -40,6 +40,8 @@ class RunTable(Base):
     flow_run_id: Mapped[str | None] = mapped_column(index=True)
     code_version: Mapped[str]
     parameters: Mapped[JsonValue]
+    # Number of files that were not inspected, by reason; NULL until the source is listed.
+    skipped: Mapped[OptionalJson]
     status: Mapped[str]
     message: Mapped[str | None]
     started_at: Mapped[datetime] = mapped_column(index=True)

@@ -165,7 +165,8 @@ SELECT
     coalesce(x.cost, 0.0) AS cost,
     coalesce(x.cost, 0.0) * 1000.0
         / nullif(c.accepted + c.rejected + c.review + c.errors, 0) AS cost_per_thousand_images,
-    r.current_decision AS decision
+    r.current_decision AS decision,
+    r.skipped
 FROM runs r
 JOIN decisions dc ON dc.run_id = r.id AND dc.number = r.current_decision
 JOIN policies p ON p.id = dc.policy_id

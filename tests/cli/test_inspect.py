@@ -99,6 +99,7 @@ SUMMARY = RunSummary(
     project="p",
     model_version="1",
     counts=RunCounts(total=3, accepted=1, rejected=0, review=0, errors=0, reused=0, pending=2),
+    skipped={"masks": 2, "hidden files": 1},
 )
 
 
@@ -127,7 +128,16 @@ def test_a_run_that_ends_early_prints_its_json(
     assert outcome.status == status
     assert outcome.json()["run_id"] == SUMMARY.run_id
     assert outcome.json()["counts"]["pending"] == 2
+    assert outcome.json()["skipped"] == {"masks": 2, "hidden files": 1}
     assert outcome.err == f"lfv: {error}\n"
+
+
+def test_skipped_files_are_shown(
+    lfv: Lfv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lfv.cli.inspect.run_flow", lambda *_, **__: SUMMARY)
+    outcome = lfv("inspect", tmp_path, "--project", "p")
+    assert "3 (masks: 2, hidden files: 1)" in outcome.out
 
 
 def test_a_limit_may_be_given_to_a_resumed_run(

@@ -246,7 +246,7 @@ def test_files_that_are_not_parts_are_counted(tmp_path: Path, png: bytes, in_buc
     (record,) = good(list(read_manifest(source, reader, skipped=skipped)))
     assert record.written_ref == "part.png"
     assert skipped.reasons.total() == len(names) - 1
-    assert str(skipped).startswith("9 files were skipped: ")
+    assert str(skipped).startswith("Skipped files: 9 (")
     assert {"masks", "other files", "system files"} <= set(skipped.reasons)
 
 

@@ -294,8 +294,8 @@ def test_skipped_files_are_told(tmp_path: Path, reader: SourceReader) -> None:
     (tmp_path / "set/good/7.png.part").write_bytes(image(7))
     told: list[str] = []
     staged, _ = stage_training(source, reader, STAGING, progress=told.append)
-    assert staged.skipped == "1 files were skipped: 1 unfinished or temporary files."
-    assert staged.skipped in told
+    assert staged.skipped == {"unfinished or temporary files": 1}
+    assert "Skipped files: 1 (unfinished or temporary files: 1)." in told
 
 
 @pytest.mark.parametrize("marker", ["lot/", "lot/good/", "lot/good_$folder$"])

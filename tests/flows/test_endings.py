@@ -46,6 +46,7 @@ def test_an_empty_source_is_not_a_success(
     assert run.status == "failed"
     assert run.message is not None
     assert "has no image" in run.message
+    assert ("; skipped files: 1 (other files: 1);" in run.message) == source.is_dir()
     assert endpoint.calls("StartModel") == []
 
 

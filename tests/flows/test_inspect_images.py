@@ -235,6 +235,12 @@ def test_folders_as_they_come(images: Path, tmp_path: Path, store: Store) -> Non
     assert (summary.counts.total, summary.counts.errors) == (4, 1)
     assert summary.evaluation is not None
     assert summary.evaluation.images == 3
+    assert summary.skipped == {"unfinished or temporary files": 3}
+    assert store.runs.get(summary.run_id).skipped == summary.skipped
+    told = "Skipped files: 3 (unfinished or temporary files: 3)"
+    assert told in summary.markdown()
+    assert summary.report is not None
+    assert told in summary.report.read_text()
 
 
 def test_a_tiff_is_inspected_when_it_may_be_converted(

@@ -69,10 +69,12 @@ def test_the_same_policy_is_stored_once(store: Store) -> None:
 
 def test_status_manifest_and_resume(store: Store) -> None:
     run_id = a_run(store)
-    store.runs.set_manifest(run_id, "ab" * 32, 12)
+    assert store.runs.get(run_id).skipped is None
+    store.runs.set_manifest(run_id, "ab" * 32, 12, {"masks": 3})
     store.runs.set_status(run_id, "interrupted", "the cost limit was reached", after(60))
     run = store.runs.get(run_id)
     assert (run.manifest_sha256, run.manifest_lines) == ("ab" * 32, 12)
+    assert run.skipped == {"masks": 3}
     assert (run.status, run.message) == ("interrupted", "the cost limit was reached")
     assert run.finished_at == after(60)
     run = store.runs.resume(run_id, flow_run_id="f-2", triggered_by="ben")

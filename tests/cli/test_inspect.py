@@ -132,9 +132,7 @@ def test_a_run_that_ends_early_prints_its_json(
     assert outcome.err == f"lfv: {error}\n"
 
 
-def test_skipped_files_are_shown(
-    lfv: Lfv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_skipped_files_are_shown(lfv: Lfv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lfv.cli.inspect.run_flow", lambda *_, **__: SUMMARY)
     outcome = lfv("inspect", tmp_path, "--project", "p")
     assert "3 (masks: 2, hidden files: 1)" in outcome.out

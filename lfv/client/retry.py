@@ -10,7 +10,7 @@ from typing import TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception
 
 from lfv.client.clock import SYSTEM_CLOCK, Backoff, Clock
-from lfv.client.errors import HostError
+from lfv.client.errors import HostError, HostThrottled
 from lfv.formats.errors import LfvError
 
 T = TypeVar("T")
@@ -22,13 +22,15 @@ class RetryPolicy:
 
     The wait between two calls is what the service asked for (Retry-After, at most
     `longest_retry_after`) or the backoff, whichever is longer.  A wait that would exceed the
-    timeout is not begun.
+    timeout is not begun.  With `throttled` False a call that was throttled is not repeated: for
+    callers that pace their calls themselves.
     """
 
     attempts: int = 8
     timeout: float = 120.0
     backoff: Backoff = field(default_factory=Backoff)
     longest_retry_after: float = 60.0
+    throttled: bool = True
 
     def wait(self, state: RetryCallState) -> float:
         """Seconds to wait before the next call."""
@@ -37,6 +39,12 @@ class RetryPolicy:
         if isinstance(error, HostError) and error.retry_after is not None:
             return max(seconds, min(error.retry_after, self.longest_retry_after))
         return seconds
+
+    def retries(self, error: BaseException) -> bool:
+        """Whether a call that failed with `error` may be repeated."""
+        if isinstance(error, HostThrottled) and not self.throttled:
+            return False
+        return isinstance(error, LfvError) and error.retryable
 
 
 def call_with_retries(
@@ -80,14 +88,10 @@ def call_with_retries(
             raise last
 
     retrying = Retrying(
-        retry=retry_if_exception(_is_retryable),
+        retry=retry_if_exception(policy.retries),
         wait=policy.wait,
         stop=exhausted,
         sleep=sleep,
         reraise=True,
     )
     return retrying(attempt), attempts
-
-
-def _is_retryable(error: BaseException) -> bool:
-    return isinstance(error, LfvError) and error.retryable

@@ -68,6 +68,7 @@ class RunControl:
         self._total: int | None = None
         self._answers = 0
         self._failures_since = 0
+        self._on_end: list[Callable[[], None]] = []
 
     @property
     def ending(self) -> Ending | None:
@@ -109,7 +110,23 @@ class RunControl:
         with self._lock:
             if self._ending is None:
                 self._ending, self._message = ending, message
+            listeners = list(self._on_end)
         self.stop.set()
+        for listener in listeners:
+            listener()
+
+    @contextmanager
+    def on_end(self, listener: Callable[[], None]) -> Iterator[None]:
+        """Call `listener` when the run ends while in this block, at once if it is ending."""
+        with self._lock:
+            self._on_end.append(listener)
+        if self.stop.is_set():
+            listener()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._on_end.remove(listener)
 
     def resume(self) -> None:
         """Continue after an ending that was mended: a lost model that is hosted again."""

@@ -1,22 +1,31 @@
 """Run detection on one batch of pending images; each answer is stored before the next call.
 
-A failed call is the image's fault or the host's.  The host retries calls that can be retried.  When
-that does not help, the image's record waits for the end of the batch: if the model answered for
-another image afterwards, the failure was the image's own and is recorded.  If nothing was answered
-afterwards, the host is asked for the model's status: only while the model is hosted is the failure
-recorded; otherwise the run ends and can be resumed later.
+An image that was throttled goes back into the queue and is tried again until the run ends: it is
+never recorded as an error.  Any other failed call is the image's fault or the host's.  The host
+retries calls that can be retried.  When that does not help, the image's record waits for the end of
+the batch: if the model answered for another image afterwards, the failure was the image's own and
+is recorded.  If nothing was answered afterwards, the host is asked for the model's status: only
+while the model is hosted is the failure recorded; otherwise the run ends and can be resumed later.
 """
 
 from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from lfv.client.errors import HostAccessDenied, HostConflict, HostError, ModelNotFound
+from lfv.client.clock import Backoff
+from lfv.client.errors import (
+    HostAccessDenied,
+    HostConflict,
+    HostError,
+    HostThrottled,
+    ModelNotFound,
+)
 from lfv.client.hosts import Detection
 from lfv.formats.errors import ImageError, LfvError, ResponseInvalid, SourceChanged, SourceError
 from lfv.formats.images import CONTENT_TYPES
@@ -25,10 +34,14 @@ from lfv.run import outcomes
 from lfv.run.active import ActiveRun
 from lfv.run.control import Ending
 from lfv.run.group_commit import GroupCommit
+from lfv.run.image_queue import ImageQueue, QueuedImage
 from lfv_store import NewDetection, NewInspection, PendingItem, StoreError
 
 #: Images in a row, over all batches, that fail before the run gives up.
 GIVE_UP_AFTER = 10
+#: How long a throttled image waits when the service does not say; and at most if it does.
+THROTTLED_BACKOFF = Backoff(first=0.1, longest=5.0)
+LONGEST_RETRY_AFTER_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -55,10 +68,12 @@ def detect_batch(run: ActiveRun, items: Sequence[PendingItem], *, threads: int) 
     answer that is already paid for is stored first.
     """
     batch = _Batch(run)
-    queue = iter(items)
-    lock = threading.Lock()
-    with ThreadPoolExecutor(threads, thread_name_prefix="detect") as pool:
-        for worker in [pool.submit(batch.work, queue, lock) for _ in range(threads)]:
+    batch.queue.add(items)
+    with (
+        run.control.on_end(batch.queue.end),
+        ThreadPoolExecutor(threads, thread_name_prefix="detect") as pool,
+    ):
+        for worker in [pool.submit(batch.work) for _ in range(threads)]:
             worker.result()
     batch.settle_deferred()
     return DetectedBatch(
@@ -89,20 +104,36 @@ class _Batch:
         self.answered = 0
         self.errors = 0
         self.deferred: list[_Deferred] = []
+        self.queue = ImageQueue()
+        self.last_answer = time.monotonic()
         self.counting = threading.Lock()
         self.commits: GroupCommit[NewInspection] = GroupCommit(self._store)
 
-    def work(self, queue: Iterator[PendingItem], lock: threading.Lock) -> None:
-        """Take items from the queue until it is empty or the run is ending."""
-        while not self.control.stop.is_set():
-            with lock:
-                item = next(queue, None)
-            if item is None:
-                return
+    def work(self) -> None:
+        """Take images from the queue until all are settled or the run is ending."""
+        while (image := self.queue.take()) is not None:
             try:
-                self._inspect(item)
+                self._inspect(image)
             except StoreError as error:
                 self.control.end(Ending.STORE, f"results cannot be stored: {error}")
+            except HostThrottled as error:
+                self._put_back(image, error)
+            else:
+                self.queue.settle()
+
+    def _put_back(self, image: QueuedImage, error: HostThrottled) -> None:
+        """Queue a throttled image again; end the run if the model has refused all for too long."""
+        image.attempts += error.attempts
+        image.throttled += 1
+        limit = self.run.settings.throttled_deadline_seconds
+        if time.monotonic() - self.last_answer > limit:
+            self.control.end(
+                Ending.OUT_OF_REACH,
+                f"the model has throttled every request for {limit:g} seconds: {error}",
+            )
+        wait = THROTTLED_BACKOFF.seconds(image.throttled)
+        asked = min(error.retry_after or 0.0, LONGEST_RETRY_AFTER_SECONDS)
+        self.queue.put_back(image, max(wait, asked))
 
     def settle_deferred(self) -> None:
         """Record the failures that were the images' own; end the run for the others."""
@@ -129,22 +160,28 @@ class _Batch:
         except HostError:
             return False
 
-    def _inspect(self, item: PendingItem) -> None:
+    def _inspect(self, image: QueuedImage) -> None:
+        item = image.item
         try:
             body, _ = self.run.reader.read_image(item.source_ref)
         except ImageError as error:
-            self._fail(item, SourceChanged(f"The image changed after it was checked: {error}"))
+            self._fail(image, SourceChanged(f"The image changed after it was checked: {error}"))
             return
         except SourceError as error:
-            self._fail(item, error, deferred=error.retryable)
+            self._fail(image, error, deferred=error.retryable)
             return
         if hashlib.sha256(body).hexdigest() != item.image.sha256:
-            self._fail(item, SourceChanged("The image changed after it was checked."))
+            self._fail(image, SourceChanged("The image changed after it was checked."))
             return
         try:
             detection = self.run.host.detect(
-                body, CONTENT_TYPES[item.image.format], stop_event=self.control.stop
+                body,
+                CONTENT_TYPES[item.image.format],
+                stop_event=self.control.stop,
+                retry_throttled=False,
             )
+        except HostThrottled:
+            raise
         except (HostConflict, ModelNotFound) as error:
             # The API does not document the error of a model that is not hosted.
             self.control.end(Ending.MODEL_LOST, str(error))
@@ -152,12 +189,14 @@ class _Batch:
             self.control.end(Ending.OUT_OF_REACH, str(error))
         except (HostError, ResponseInvalid) as error:
             if not self.control.stop.is_set():
-                self._fail(item, error, deferred=error.retryable)
+                self._fail(image, error, deferred=error.retryable)
         else:
-            self._answer(item, detection)
+            self._answer(image, detection)
 
-    def _answer(self, item: PendingItem, detection: Detection) -> None:
+    def _answer(self, image: QueuedImage, detection: Detection) -> None:
         self.control.answered()
+        self.last_answer = time.monotonic()
+        item = image.item
         new = NewDetection(
             model_id=self.run.context.model_id,
             image_sha256=item.image.sha256,
@@ -167,11 +206,12 @@ class _Batch:
             request_id=detection.request_id,
             latency_ms=detection.latency_ms,
         )
-        self._commit(outcomes.answered(item, new, self.policy, detection.attempts))
+        attempts = image.attempts + detection.attempts
+        self._commit(outcomes.answered(item, new, self.policy, attempts))
 
-    def _fail(self, item: PendingItem, error: LfvError, *, deferred: bool = False) -> None:
-        attempts = getattr(error, "attempts", 1)
-        inspection = outcomes.failed(item, error, attempts)
+    def _fail(self, image: QueuedImage, error: LfvError, *, deferred: bool = False) -> None:
+        attempts = image.attempts + getattr(error, "attempts", 1)
+        inspection = outcomes.failed(image.item, error, attempts)
         if not deferred:
             self._commit(inspection)
             return

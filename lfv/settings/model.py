@@ -170,6 +170,11 @@ class Settings(BaseSettings):
         le=256,
         description="Requests in flight for each inference unit, in all batches together.",
     )
+    throttled_deadline_seconds: PositiveFloat = Field(
+        default=900.0,
+        description="How long a run goes on while the model throttles every request and answers "
+        "none; then the run fails, stops the model, and can be resumed.",
+    )
     store_patience_seconds: PositiveFloat = Field(
         default=300.0,
         description="How long a run retries while the database is unavailable.",

@@ -23,6 +23,7 @@ from lfv.client.errors import (
     HostingInterrupted,
     HostingTimedOut,
     HostRejected,
+    HostThrottled,
     HostUnreachable,
     ModelNotFound,
 )
@@ -211,6 +212,18 @@ def test_detection_is_repeated_after_what_passes(
     bring_up(host)
     place.endpoint.script(fail={"DetectAnomalies": [failure]})
     assert host.detect(png, "image/png").attempts == 2
+
+
+def test_throttling_is_reported_at_once_to_callers_that_pace_requests(
+    place: Place, host: ModelHost, png: bytes
+) -> None:
+    bring_up(host)
+    place.endpoint.script(fail={"DetectAnomalies": ["InternalServerException"] * 2})
+    assert host.detect(png, "image/png", retry_throttled=False).attempts == 3
+    place.endpoint.script(fail={"DetectAnomalies": ["ThrottlingException"]})
+    with pytest.raises(HostThrottled) as caught:
+        host.detect(png, "image/png", retry_throttled=False)
+    assert caught.value.attempts == 1
 
 
 def test_detection_ends_with_its_time(place: Place, host: ModelHost, png: bytes) -> None:

@@ -16,7 +16,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from lfv.client.clock import SYSTEM_CLOCK, Clock
@@ -295,10 +295,11 @@ class FakeModelHost:
         *,
         timeout: float | None = None,
         stop_event: threading.Event | None = None,
+        retry_throttled: bool = True,
     ) -> Detection:
         result, attempts = call_with_retries(
             lambda: self.model.detect(body, content_type),
-            self.retries,
+            replace(self.retries, throttled=retry_throttled),
             timeout=timeout,
             stop_event=stop_event,
             clock=self.model.clock,

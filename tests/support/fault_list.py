@@ -242,8 +242,8 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "throttling": Fault(
         "model API throttles, or returns 500",
-        "Requests are repeated after the time the service asks for; when it answers nothing else "
-        "the run ends as failed, with the rest resumable.",
+        "Requests are repeated after the time the service asks for, throttled ones until the run "
+        "ends; when it answers nothing else the run ends as failed, with the rest resumable.",
         RUN,
         "as without the fault",
         None,

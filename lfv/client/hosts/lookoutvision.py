@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -152,6 +153,7 @@ class LookoutVisionHost:
         *,
         timeout: float | None = None,
         stop_event: threading.Event | None = None,
+        retry_throttled: bool = True,
     ) -> Detection:
         client = self._client_for_questions()
 
@@ -166,7 +168,11 @@ class LookoutVisionHost:
             return answer, (self._clock.monotonic() - began) * 1000.0
 
         (answer, latency_ms), attempts = call_with_retries(
-            ask, self._retries, timeout=timeout, stop_event=stop_event, clock=self._clock
+            ask,
+            replace(self._retries, throttled=retry_throttled),
+            timeout=timeout,
+            stop_event=stop_event,
+            clock=self._clock,
         )
         try:
             result = DetectAnomalyResult.from_response(answer)

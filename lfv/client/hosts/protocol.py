@@ -129,11 +129,13 @@ class ModelHost(Protocol):
         *,
         timeout: float | None = None,
         stop_event: threading.Event | None = None,
+        retry_throttled: bool = True,
     ) -> Detection:
         """Ask about one image; failures that pass are tried again.
 
         `timeout` bounds all tries together, in seconds; once `stop_event` is set, no further try
-        begins. Raises the last try's error; HostRejected is final for this image.
+        begins. With `retry_throttled` False, HostThrottled is raised at once: for callers that
+        pace their requests. Raises the last try's error; HostRejected is final for this image.
         """
 
     def close(self) -> None:

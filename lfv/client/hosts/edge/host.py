@@ -135,11 +135,12 @@ class EdgeAgentHost:
         *,
         timeout: float | None = None,
         stop_event: threading.Event | None = None,
+        retry_throttled: bool = True,
     ) -> Detection:
         width, height, pixels = to_rgb888(body)
         (result, mask, latency_ms), attempts = call_with_retries(
             lambda: self._ask(width, height, pixels),
-            self._retries,
+            replace(self._retries, throttled=retry_throttled),
             timeout=timeout,
             stop_event=stop_event,
             clock=self._clock,

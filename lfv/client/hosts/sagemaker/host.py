@@ -330,6 +330,7 @@ class SageMakerHost:
         *,
         timeout: float | None = None,
         stop_event: threading.Event | None = None,
+        retry_throttled: bool = True,
     ) -> Detection:
         if len(body) > IMAGE_LIMITS.max_bytes:
             raise HostRejected(
@@ -340,7 +341,7 @@ class SageMakerHost:
         client = self._runtime_client()
         (found, inference_id, latency_ms), attempts = call_with_retries(
             lambda: self._invoke(client, body, content_type),
-            self._retries,
+            replace(self._retries, throttled=retry_throttled),
             timeout=timeout,
             stop_event=stop_event,
             clock=self._clock,

@@ -19,6 +19,8 @@ from lfv.engine.artifact import Arrays
 from lfv.engine.dataset import Dataset, load
 from lfv.engine.descriptors import Description
 from lfv.engine.ensemble import BACKBONE
+from lfv.engine.heat_map import UsualCells, moments
+from lfv.engine.metrics import Bools
 from lfv.engine.observations import Observation
 from lfv.engine.pixel_head import PixelHead
 from lfv.engine.pixels import PixelData
@@ -78,6 +80,8 @@ class BackboneFeatures:
     description: Description
     maps: NDArray[np.float16] | None
     """[channels, rows, columns] on the pixel network's grid; None without masks."""
+    moments: Matrix
+    """Mean and mean square of every channel, [2, channels]."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +191,7 @@ def look(
     def see(image: TrainingImage) -> BackboneFeatures:
         maps = extract(load(image, backbone.size).pixels)
         few = None if reducer is None else reducer(maps).astype(np.float16)
-        return BackboneFeatures(backbone.describe(maps), few)
+        return BackboneFeatures(backbone.describe(maps), few, moments(maps))
 
     return list(executor.map(see, data.images)), reducer
 
@@ -200,6 +204,12 @@ def with_backbone(
         replace(one, descriptions={**one.descriptions, BACKBONE: seen.description})
         for one, seen in zip(observations, features, strict=True)
     )
+
+
+def usual_cells(features: Sequence[BackboneFeatures], truth: Bools) -> UsualCells:
+    """What the backbone sees in the normal images, for heat maps."""
+    pairs = zip(features, truth, strict=True)
+    return UsualCells.of(seen.moments for seen, is_anomalous in pairs if not is_anomalous)
 
 
 def beside(data: Sequence[PixelData], features: Sequence[BackboneFeatures]) -> list[PixelData]:

@@ -15,6 +15,9 @@ from lfv.engine.metrics import Bools, auroc
 from lfv.engine.types import TrainingImage
 
 BORDER_AUROC = 0.9
+"""Of the border alone, below which it is not worth a warning."""
+_NO_WORSE = 0.02
+"""AUROC by which the border may fall short of whole images and still explain them."""
 THUMBNAIL = (64, 64)
 """(width, height) that :func:`border_of` takes."""
 _POOR_OVERLAP = 0.3
@@ -58,11 +61,9 @@ def check_variety(repeats: Repeats, truth: Bools) -> None:
 def find_oddities(
     images: Sequence[TrainingImage],
     repeats: Repeats,
-    folds: Groups,
     signatures: NDArray[np.float32],
-    borders: NDArray[np.float32],
 ) -> list[str]:
-    """Warnings about duplicates and about shortcuts in the pictures."""
+    """Warnings about duplicates."""
     truth = np.array([image.is_anomalous for image in images], dtype=bool)
     found = []
     repeated = len(images) - len(np.unique(repeats.groups))
@@ -84,16 +85,31 @@ def find_oddities(
             f"{len(pairs)} pair(s) of nearly identical images are labelled normal and anomalous, "
             f"such as {first} and {second}. Check the labels."
         )
-    if truth.any():
-        score = _border_auroc(borders, truth, folds)
-        if score > BORDER_AUROC:
-            found.append(
-                f"The outer eighth of the images alone tells normal from anomalous (AUROC "
-                f"{score:.2f} out of fold): background, lighting or framing differ between the "
-                "classes. The model may have learned that rather than the defect; photograph both "
-                "classes under the same conditions."
-            )
     return found
+
+
+def find_shortcut(
+    borders: NDArray[np.float32], truth: Bools, folds: Groups, whole: float
+) -> Iterator[str]:
+    """A warning if the border alone tells the classes apart about as well as the model does.
+
+    Args:
+        borders: Of each image, as :func:`border_of` gives them.
+        truth: Whether each image is anomalous.
+        folds: The fold of each image.
+        whole: AUROC of the model on whole images, out of fold.
+    """
+    if not truth.any():
+        return
+    score = _border_auroc(borders, truth, folds)
+    if score > BORDER_AUROC and score >= whole - _NO_WORSE:
+        yield (
+            f"The outer eighth of the images alone tells normal from anomalous (AUROC {score:.2f} "
+            f"out of fold), about as well as whole images do ({whole:.2f}): background, lighting "
+            "or framing differ between the classes, and the model may have learned that rather "
+            "than the defect. Compare the edges of a normal and an anomalous image, and photograph "
+            "both classes under the same conditions."
+        )
 
 
 def find_unpainted(

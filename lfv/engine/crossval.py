@@ -1,8 +1,10 @@
 """Cross-validation: what experts say of images that they were not fitted to, and what follows.
 
-One level: experts are fitted without each fold, and their weights for a fold come from the others.
-Sets of experts are few and are compared with a tolerance, so choosing between them flatters the
-figures less than a second level, which fits to two thirds of the images, would understate them.
+One level: experts are fitted without each fold. Sets of experts are compared with weights for a
+fold that come from the others. The figures of the chosen set are told with its final weights: they
+are few, not negative and pulled towards prior ones, which flatters the figures less than smaller
+folds understate them (AUROC over 21 draws of three sets: 0.84 told, 0.86 on new images; 0.81 told
+with weights of the other folds).
 """
 
 from __future__ import annotations
@@ -92,7 +94,7 @@ class CrossValidation:
             self._seed,
             tuple(self.trials.values()),
         )
-        return CrossValidated(ensemble, self.combined(members))
+        return CrossValidated(ensemble, ensemble.combine(self.scores))
 
     def _fit(self, members: Sequence[Member], observations: Sequence[Observation]) -> None:
         jobs = []

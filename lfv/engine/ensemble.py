@@ -60,6 +60,18 @@ class Ensemble:
             total += weight * squash((scores - centre) / spread)
         return total
 
+    def combine(self, scores: Mapping[Member, Floats]) -> Floats:
+        """[images] scores from those of each expert, such as out-of-fold ones."""
+        columns = zip(self.experts, self.centres, self.spreads, self.weights, strict=True)
+        total: Floats = np.sum(
+            [
+                weight * squash((scores[expert.kind, expert.view] - centre) / spread)
+                for expert, centre, spread, weight in columns
+            ],
+            axis=0,
+        )
+        return total
+
     def to_json(self) -> dict[str, Any]:
         """Structure and numbers; the heads' weights go to the arrays."""
         return {

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from lfv.engine.backbone import Backbone, Painter, beside, look, with_backbone
+from lfv.engine.backbone import Backbone, Painter, beside, look, usual_cells, with_backbone
 from lfv.engine.backbone_trial import BackboneTrial, Verdict, gain_needed, rival_sets
 from lfv.engine.crossval import CrossValidated, CrossValidation, Members, with_summaries
 from lfv.engine.dataset import Dataset
 from lfv.engine.ensemble import candidate_sets
 from lfv.engine.feature_model import build_feature_model
 from lfv.engine.grouping import Groups, grouped_folds
+from lfv.engine.heat_map import UsualCells
 from lfv.engine.normals import FOLDS, fit_normals
 from lfv.engine.observations import OVERVIEW, PIXELS, Observation
 from lfv.engine.observing import Observed, look_closer
@@ -42,6 +43,7 @@ class Fitted:
     pixels: PixelResults | None = None
     backbone: Backbone | None = None
     painter: Painter | None = None
+    usual: UsualCells | None = None
     network: Companion | None = None
     verdicts: Mapping[str, TrialVerdict] = field(default_factory=dict)
     """What came of optional parts, by their names in the evaluation's details."""
@@ -63,9 +65,11 @@ def fit_alone(
     observations = seen.observations
     gated = backbone is not None and backbone.is_gated
     used = None if gated else backbone
+    usual = None
     if used is not None:
         features, _ = look(data, used, None, executor)
         observations = with_backbone(observations, features)
+        usual = usual_cells(features, data.truth)
     random = np.random.default_rng(options.seed)
     folds = grouped_folds(groups, data.truth, min(FOLDS, len(np.unique(groups))), random)
     ensemble, scores = fit_normals(observations, folds, backbone=used is not None)
@@ -75,6 +79,7 @@ def fit_alone(
         {OVERVIEW: view},
         {OVERVIEW: build_feature_model(view.tile)},
         backbone=used,
+        usual=usual,
     )
     if backbone is None:
         return fitted
@@ -134,7 +139,8 @@ def fit_labelled(
     fitted = Fitted(validated, kept, onnx_models, pixels)
     if trial is None:
         return fitted
-    fitted = replace(fitted, backbone=trial.kept, painter=trial.painter)
+    usual = None if trial.kept is None else usual_cells(trial.features, truth)
+    fitted = replace(fitted, backbone=trial.kept, painter=trial.painter, usual=usual)
     return fitted.with_verdict(BACKBONE_DETAIL, trial.verdict)
 
 

@@ -255,8 +255,11 @@ PRIOR = 3.0
 TEMPERATURE = 0.05
 """Of AUROC: an expert this much worse than another has a prior weight e times less. A smaller one
 bets on experts that were lucky."""
-DEEP_SHARE = 0.6
-"""Prior share of experts with pretrained features, which know more than sixty images can teach."""
+DEEP_SHARE = 0.75
+"""Prior share of experts with pretrained features, which know more than sixty images can teach,
+where they tell as much as the others do together. The odds change as those of the AUROC do."""
+_SUREST = 0.98
+"""AUROC beyond which nothing more is said for one kind of experts."""
 
 
 def fit_stack(scores: Floats, truth: Bools, deep: Bools | None = None) -> Floats:
@@ -274,8 +277,9 @@ def fit_stack(scores: Floats, truth: Bools, deep: Bools | None = None) -> Floats
     merits = np.array([auroc(truth, column) for column in scores.T])
     prior: Floats = np.exp((merits - merits.max()) / TEMPERATURE)
     if deep is not None and deep.any() and not deep.all():
-        for block, share in ((deep, DEEP_SHARE), (~deep, 1 - DEEP_SHARE)):
-            prior[block] *= share / prior[block].sum()
+        share = _deep_share(scores, truth, prior, deep)
+        for block, part in ((deep, share), (~deep, 1 - share)):
+            prior[block] *= part / prior[block].sum()
     prior *= PRIOR / prior.sum()
     weight, bias = prior.copy(), 0.0
     target = np.where(truth, 1.0, -1.0)
@@ -287,3 +291,13 @@ def fit_stack(scores: Floats, truth: Bools, deep: Bools | None = None) -> Floats
         weight = np.maximum(0, weight - rate * (scores.T @ slope + pull * (weight - prior)))
         bias -= float(slope.sum())
     return weight if weight.sum() > 1e-6 else prior
+
+
+def _deep_share(scores: Floats, truth: Bools, merits: Floats, deep: Bools) -> float:
+    """Prior share of the experts with pretrained features, by what each kind is worth."""
+    odds = DEEP_SHARE / (1 - DEEP_SHARE)
+    for block, sign in ((deep, 1), (~deep, -1)):
+        worth = auroc(truth, scores[:, block] @ merits[block])
+        worth = min(max(worth, 1 - _SUREST), _SUREST)
+        odds *= (worth / (1 - worth)) ** sign
+    return float(odds / (1 + odds))

@@ -15,9 +15,10 @@ from lfv.engine.artifact import Contents, stored_range
 from lfv.engine.backbone import Backbone, MapExtractor, Painter
 from lfv.engine.calibration import Calibration
 from lfv.engine.ensemble import BACKBONE, Ensemble
+from lfv.engine.heat_map import UsualCells
 from lfv.engine.observations import OVERVIEW, PIXELS, Observation, Observer
 from lfv.engine.onnx_safety import check_stored
-from lfv.engine.pixel_head import classes_at, summarise
+from lfv.engine.pixel_head import classes_at, log_probabilities, summarise
 from lfv.engine.plugins import NETWORK, Companion, RunningCompanion, backbone_plugin, network_plugin
 from lfv.engine.pretrained.backbone import PretrainedBackbone
 from lfv.engine.refinement import Refiner
@@ -26,6 +27,8 @@ from lfv.engine.views import View
 
 Matrix = NDArray[np.float32]
 Decode = Callable[[tuple[int, int]], NDArray[np.uint8]]
+Heat = Callable[[], Matrix]
+"""Returns [rows, columns] that grow with anomaly."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Judgement:
     """Of anomaly, calibrated."""
     classes: NDArray[np.uint8] | None
     """[height, width] of the original image; None for a classification model."""
+    heat: Heat | None = None
+    """Computes the heat map, which few ask for; None where the model has none."""
 
 
 Judge = Callable[[Decode], Judgement]
@@ -107,6 +112,8 @@ class Model:
     """Trained with torch, where it helps."""
     regions: Regions | None = None
     """What is too small to be said; None says everything."""
+    usual: UsualCells | None = None
+    """What the backbone sees in normal images, for heat maps; None without a backbone."""
 
     def observer(self, *, threads: int = 1) -> Observer:
         """Sessions for the model's views."""
@@ -165,11 +172,31 @@ class Model:
         if self.network is not None and output is not None:
             score = self.network.score(score, output)
         probability = float(self.calibration(score))
+        heat = self._heat(observation, maps, painted)
         if painted is None:
-            return Judgement(probability, None)
+            return Judgement(probability, None, heat)
         if self.regions is not None:
             painted = self.regions(painted, is_anomalous=probability >= self.threshold)
-        return Judgement(probability, classes_at(painted, (self.width, self.height)))
+        return Judgement(probability, classes_at(painted, (self.width, self.height)), heat)
+
+    def _heat(
+        self,
+        observation: Observation,
+        maps: tuple[Matrix, ...] | None,
+        painted: Matrix | None,
+    ) -> Heat | None:
+        """Where the image is unusual, by the best that the model knows of places."""
+        if painted is not None:
+            logits = painted
+            return lambda: 1 - np.exp(log_probabilities(logits)[0])
+        if self.usual is not None and maps is not None:
+            usual, seen = self.usual, maps
+            return lambda: usual.distances(seen)
+        position = self.ensemble.experts.positional
+        if position is not None and observation.maps is not None:
+            overview, head = observation.maps, position
+            return lambda: head.distances(head.residuals(head.reduced(overview)))
+        return None
 
     def to_contents(self) -> Contents:
         """What the artifact stores."""
@@ -197,6 +224,8 @@ class Model:
             description[BACKBONE] = dict(self.backbone.to_json())
             if self.painter is not None:
                 arrays |= self.painter.to_arrays()
+            if self.usual is not None:
+                arrays |= self.usual.to_arrays()
             onnx_models[BACKBONE] = self.backbone.onnx_model
         if self.network is not None:
             description[NETWORK] = self.network.to_json()
@@ -243,6 +272,7 @@ class Model:
             painter=Painter.from_arrays(arrays) if backbone is not None else None,
             network=network,
             regions=Regions.from_json(description["regions"]) if types and known_regions else None,
+            usual=UsualCells.from_arrays(arrays) if backbone is not None else None,
         )
 
 

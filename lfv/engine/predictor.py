@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from threadpoolctl import ThreadpoolController
 from lfv.engine import artifact
 from lfv.engine.decoding import decode, from_rgb888
 from lfv.engine.errors import ArtifactError
+from lfv.engine.heat_map import draw
 from lfv.engine.model import Judgement, Model, TrainedModel
 from lfv.engine.pixel_head import class_shares
 from lfv.engine.plugins import DETECTOR, detector_plugin
@@ -74,11 +76,12 @@ class Predictor:
         if not (0 < self._threshold < 1 and 0 <= prediction.confidence <= 1):
             raise ArtifactError("The model's answers have no confidence between 0 and 1.")
 
-    def predict(self, body: bytes) -> DetectAnomalyResult:
+    def predict(self, body: bytes, *, with_map: bool = False) -> DetectAnomalyResult:
         """Judge one image.
 
         Args:
             body: A PNG or JPEG of the training images' dimensions.
+            with_map: Whether to add a heat map, where the model has one.
 
         Raises:
             ImageRejected: If it cannot be decoded or has other dimensions.
@@ -90,7 +93,7 @@ class Predictor:
             )
             return image.pixels
 
-        return self._predict(decode_at)
+        return self._predict(decode_at, with_map=with_map)
 
     def predict_pixels(self, pixels: bytes, width: int, height: int) -> DetectAnomalyResult:
         """Judge one image that comes as interleaved RGB pixels, three bytes each.
@@ -105,11 +108,20 @@ class Predictor:
         return self._predict(scaled)
 
     def _predict(
-        self, pixels_at: Callable[[tuple[int, int]], NDArray[np.uint8]]
+        self,
+        pixels_at: Callable[[tuple[int, int]], NDArray[np.uint8]],
+        *,
+        with_map: bool = False,
     ) -> DetectAnomalyResult:
         # BLAS would otherwise spin on every core for products of a millisecond.
         with self._pools.limit(limits=self._threads, user_api="blas"):
-            return self._answer(self._judge(pixels_at))
+            judgement = self._judge(pixels_at)
+            answer = self._answer(judgement)
+            if not with_map or judgement.heat is None:
+                return answer
+            size = self.width, self.height
+            heat = draw(judgement.heat(), judgement.probability, size)
+            return replace(answer, anomaly_map=heat)
 
     def _answer(self, judgement: Judgement) -> DetectAnomalyResult:
         probability = judgement.probability

@@ -36,8 +36,12 @@ class LoadedModel(Protocol):
     def height(self) -> int:
         """Of the images it takes, in pixels."""
 
-    def predict(self, body: bytes) -> DetectAnomalyResult:
+    def predict(self, body: bytes, *, with_map: bool = False) -> DetectAnomalyResult:
         """Judge one image, a PNG or JPEG of the model's dimensions.
+
+        Args:
+            body: The file's bytes.
+            with_map: Whether to add a heat map, where the model has one.
 
         Raises:
             ImageRejected: If it cannot be decoded or has other dimensions.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,13 @@ from threadpoolctl import threadpool_limits
 from lfv.engine import calibration
 from lfv.engine.alignment import Aligner
 from lfv.engine.backbone import Backbone
-from lfv.engine.checks import check_variety, find_missed, find_oddities, find_unpainted
+from lfv.engine.checks import (
+    check_variety,
+    find_missed,
+    find_oddities,
+    find_shortcut,
+    find_unpainted,
+)
 from lfv.engine.crossval import OUTER_FOLDS, calibrated_probabilities
 from lfv.engine.dataset import Dataset, check_test, read_training
 from lfv.engine.errors import TrainingError
@@ -25,7 +31,7 @@ from lfv.engine.fitting import Fitted, fit_alone, fit_labelled
 from lfv.engine.grouping import Groups, grouped_folds, near_duplicates
 from lfv.engine.metrics import Floats, auroc
 from lfv.engine.model import Model
-from lfv.engine.normals import alarm_calibration, reachable_rate
+from lfv.engine.normals import alarm_calibration, images_to_count, is_counted
 from lfv.engine.observations import OVERVIEW
 from lfv.engine.observing import Observed, observe
 from lfv.engine.planning import choose_aligner, overview_of
@@ -154,7 +160,7 @@ def _prepare(
     check_variety(repeats, data.truth)
     random = np.random.default_rng(options.seed)
     folds = grouped_folds(repeats.groups, data.truth, OUTER_FOLDS, random)
-    found += find_oddities(data.images, repeats, folds, seen.signatures, seen.borders)
+    found += find_oddities(data.images, repeats, seen.signatures)
     return _Prepared(data, seen, aligner, gain, repeats.groups, folds, tuple(found))
 
 
@@ -226,6 +232,7 @@ def _with_probabilities(
         backbone=fitted.backbone,
         painter=fitted.painter,
         network=fitted.network,
+        usual=fitted.usual,
     )
     return model, probability
 
@@ -249,8 +256,11 @@ def _findings(
     )
     verdicts = fitted.verdicts.values()
     result["Details"] |= verdicts_to_json(fitted.verdicts)
+    shortcut: Iterable[str] = ()
     if data.truth.any():
-        result["Details"]["OutOfFoldAUROC"] = auroc(data.truth, fitted.validated.scores)
+        told = auroc(data.truth, fitted.validated.scores)
+        result["Details"]["OutOfFoldAUROC"] = told
+        shortcut = find_shortcut(prepared.seen.borders, data.truth, prepared.folds, told)
     return Findings(
         data=data,
         evaluated=evaluated,
@@ -264,6 +274,7 @@ def _findings(
         aligned=model.aligner is not None,
         warnings=(
             *prepared.warnings,
+            *shortcut,
             *_promises(data, options),
             *find_missed(result["LabelEvaluationResults"]),
             *(verdict.sentence() for verdict in verdicts if not verdict.used),
@@ -274,10 +285,9 @@ def _findings(
 
 def _promises(data: Dataset, options: TrainingOptions) -> Iterator[str]:
     """What a model of normal images alone cannot promise."""
-    count = len(data.images)
-    rate = reachable_rate(count, options.false_alarms)
-    if not data.truth.any() and rate > options.false_alarms:
+    count, rate = len(data.images), options.false_alarms
+    if not data.truth.any() and not is_counted(count, rate):
         yield (
-            f"{count} normal images can promise a false-alarm rate of {rate:.1%} at best, not "
-            f"{options.false_alarms:.1%}: train with {round(1 / options.false_alarms)} or more."
+            f"The limit for a false-alarm rate of {rate:.1%} is extrapolated from {count} normal "
+            f"images: train with {images_to_count(rate)} or more to have it counted."
         )

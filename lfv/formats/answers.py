@@ -21,6 +21,7 @@ from lfv.formats.errors import ResponseInvalid
 BACKGROUND = "background"
 _BACKGROUND_NAMES = frozenset({BACKGROUND, "normal"})
 _COLOR = re.compile(r"#[0-9A-Fa-f]{6}")
+_MASK, _MAP = "AnomalyMask", "AnomalyMap"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -53,14 +54,17 @@ class DetectAnomalyResult:
 
     `anomalies` is None when a classification model answered; otherwise it holds what a
     segmentation model found, `background` included, in the order of the answer. `anomaly_mask` is
-    a PNG of the image's dimensions. `raw` is the answer in the API's own words, ready for JSON,
-    without the mask's bytes.
+    a PNG of the image's dimensions. `anomaly_map` is a heat map, a PNG of grey levels with the
+    image's proportions: an extension of the service in this project, which only answers with one
+    when asked. `raw` is the answer in the API's own words, ready for JSON,
+    without the bytes of either.
     """
 
     is_anomalous: bool
     confidence: float
     anomalies: tuple[Anomaly, ...] | None = None
     anomaly_mask: bytes | None = field(default=None, repr=False)
+    anomaly_map: bytes | None = field(default=None, repr=False)
     source_type: str | None = None
     raw: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -99,19 +103,18 @@ class DetectAnomalyResult:
         source = result.get("Source")
         source_type = source.get("Type") if isinstance(source, Mapping) else None
         anomalies = _anomalies(result.get("Anomalies"))
-        found_mask = _mask(result.get("AnomalyMask")) or mask or None
-        if found_mask is not None and not found_mask.startswith(_PNG_SIGNATURE):
-            raise ResponseInvalid("The model's answer carries an AnomalyMask that is not a PNG.")
+        found_mask = _png(result, _MASK) or _png({_MASK: mask}, _MASK)
         return cls(
             is_anomalous=is_anomalous,
             confidence=_fraction(result.get("Confidence"), "Confidence"),
             anomalies=anomalies,
             anomaly_mask=found_mask,
+            anomaly_map=_png(result, _MAP),
             source_type=source_type if isinstance(source_type, str) else None,
             raw={
                 key: value
                 for key, value in result.items()
-                if key not in ("AnomalyMask", "ResponseMetadata")
+                if key not in (_MASK, _MAP, "ResponseMetadata")
             },
         )
 
@@ -177,19 +180,19 @@ def _fraction(value: object, what: str) -> float:
     return number
 
 
-def _mask(value: object) -> bytes | None:
-    if isinstance(value, bytes):
-        return value
+def _png(result: Mapping[str, Any], name: str) -> bytes | None:
+    """A member that holds a PNG, as bytes or in base64; None if it is missing."""
+    value = result.get(name)
     if isinstance(value, str):
         try:
-            return base64.b64decode(value, validate=True)
+            value = base64.b64decode(value, validate=True)
         except binascii.Error as error:
-            raise ResponseInvalid(
-                "The model's answer carries an unreadable AnomalyMask."
-            ) from error
-    if value is None:
-        return None
-    raise ResponseInvalid("The model's answer carries an unreadable AnomalyMask.")
+            raise ResponseInvalid(f"The model's answer carries an unreadable {name}.") from error
+    if not isinstance(value, bytes | None):
+        raise ResponseInvalid(f"The model's answer carries an unreadable {name}.")
+    if value and not value.startswith(_PNG_SIGNATURE):
+        raise ResponseInvalid(f"The model's answer carries an {name} that is not a PNG.")
+    return value or None
 
 
 def _shown(value: object) -> str:

@@ -198,7 +198,12 @@ class Api:
         if not members["Body"]:
             raise InvalidImageError("the image is empty")
         started = time.perf_counter()
-        result = await self._detector.detect(pool, members["Body"], members["ContentType"])
+        result = await self._detector.detect(
+            pool,
+            members["Body"],
+            members["ContentType"],
+            with_map=members.get("AnomalyMap", False),
+        )
         self._metrics.count_image(
             request.model,
             is_anomalous=result["IsAnomalous"],

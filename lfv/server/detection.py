@@ -44,8 +44,17 @@ class Detector:
         with self._database.transaction() as tx:
             return models.get(tx, projects.get(tx, project_name), version)
 
-    async def detect(self, pool: Pool, body: bytes, content_type: str) -> dict[str, Any]:
-        """A DetectAnomalyResult. Raises InvalidImageError, and what Pool.detect raises."""
+    async def detect(
+        self, pool: Pool, body: bytes, content_type: str, *, with_map: bool = False
+    ) -> dict[str, Any]:
+        """A DetectAnomalyResult. Raises InvalidImageError, and what Pool.detect raises.
+
+        Args:
+            pool: The model's units.
+            body: The image's bytes.
+            content_type: Of the image, as the client says.
+            with_map: Whether to add an AnomalyMap, where the model has one.
+        """
         kind = content_type.partition(";")[0].strip().lower()
         if kind not in CONTENT_TYPES.values() and kind not in _UNSPECIFIC_TYPES:
             raise InvalidImageError(
@@ -58,7 +67,7 @@ class Detector:
             kind = CONTENT_TYPES[found]
         elif CONTENT_TYPES[found] != kind:
             raise InvalidImageError(f"the image is {found}, not {kind}")
-        answer = await pool.detect(body, kind)
+        answer = await pool.detect(body, kind, with_map=with_map)
         if "rejected" in answer.head:
             raise InvalidImageError(answer.head["rejected"])
         if "broke" in answer.head:
@@ -66,4 +75,6 @@ class Detector:
         result: dict[str, Any] = answer.head["answer"]
         if "Anomalies" in result:
             result["AnomalyMask"] = answer.mask
+        if answer.heat_map:
+            result["AnomalyMap"] = answer.heat_map
         return result

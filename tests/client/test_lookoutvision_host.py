@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 import time
 from collections.abc import Iterator
@@ -126,6 +127,19 @@ def test_detect(api: ScriptedApi, host: LookoutVisionHost) -> None:
     assert detection.request_id == "request-1"
     assert detection.attempts == 1
     assert 0 < detection.latency_ms < 5000
+
+
+def test_heat_maps_are_asked_for_by_an_option(api: ScriptedApi, host: LookoutVisionHost) -> None:
+    encoded = base64.b64encode(b"\x89PNG\r\n\x1a\nmap").decode()
+    answer = {"DetectAnomalyResult": {**ANSWER["DetectAnomalyResult"], "AnomalyMap": encoded}}
+    api.queue(Reply(200, ANSWER), Reply(200, answer))
+    assert host.detect(b"image", "image/png").result.anomaly_map is None
+    asking = LookoutVisionHost(spec(api, anomaly_maps="true"))
+    found = asking.detect(b"image", "image/png").result
+    asking.close()
+    assert [r.headers.get("x-lfv-anomaly-map") for r in api.requests] == [None, "true"]
+    assert found.anomaly_map == b"\x89PNG\r\n\x1a\nmap"
+    assert "AnomalyMap" not in found.to_response()
 
 
 @pytest.mark.parametrize(("minimum", "maximum"), [(0, None), (2, 1)])

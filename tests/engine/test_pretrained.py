@@ -25,7 +25,7 @@ from lfv.engine import (
 from lfv.engine import artifact as artifacts
 from lfv.engine.descriptors import pool
 from lfv.engine.learners import fit_unusual, head_from_arrays
-from lfv.engine.normals import alarm_calibration, reachable_rate
+from lfv.engine.normals import alarm_calibration, images_to_count, is_counted
 from lfv.engine.pretrained import source
 from lfv.engine.pretrained.backbone import PretrainedBackbone
 from lfv.engine.pretrained.lite0 import CHANNELS, TAPS
@@ -151,15 +151,20 @@ def test_what_is_unlike_the_normals_is_unusual() -> None:
     assert again(odd) == pytest.approx(head(odd), abs=1e-2)
 
 
-def test_alarms_keep_to_the_rate_that_was_stated() -> None:
+@pytest.mark.parametrize(("count", "rate"), [(99, 0.05), (30, 0.02), (12, 0.02)])
+def test_alarms_keep_to_the_rate_that_was_stated(count: int, rate: float) -> None:
     random = np.random.default_rng(1)
     rates = []
-    for _ in range(200):
-        known, new = random.normal(0, 1, 99), random.normal(0, 1, 500)
-        rates.append((alarm_calibration(known, 0.05)(new) >= 0.5).mean())
-    assert np.mean(rates) == pytest.approx(0.05, abs=0.012)
-    assert reachable_rate(9, 0.02) == pytest.approx(0.1)
-    assert reachable_rate(99, 0.02) == 0.02
+    for _ in range(300):
+        known, new = random.normal(3, 2, count), random.normal(3, 2, 500)
+        rates.append((alarm_calibration(known, rate)(new) >= 0.5).mean())
+    assert np.mean(rates) == pytest.approx(rate, abs=0.01)
+
+
+def test_a_rate_is_counted_with_enough_images() -> None:
+    assert images_to_count(0.02) == 100
+    assert is_counted(100, 0.02)
+    assert not is_counted(99, 0.02)
 
 
 def test_a_model_without_it_does_not_carry_it(make_plates: Make, tmp_path: Path) -> None:
@@ -174,10 +179,12 @@ def test_normals_alone_use_it_and_carry_it(make_plates: Make, tmp_path: Path) ->
     contents = artifacts.load(tmp_path / "m")
     assert contents.model["backbone"]["pretrained"] == "efficientnet-lite0"
     assert artifacts.size_bytes(tmp_path / "m") < 12_000_000
-    assert any("at best" in warning for warning in outcome.warnings)
+    assert any("extrapolated" in warning for warning in outcome.warnings)
     predictor = Predictor.load(tmp_path / "m")
     body = images[0].path.read_bytes()
     assert not predictor.predict(body).is_anomalous
+    assert predictor.predict(body).anomaly_map is None
+    assert predictor.predict(body, with_map=True).anomaly_map is not None
     contents.model["backbone"]["size"] = [100, 96]
     artifacts.save(tmp_path / "wrong", contents)
     with pytest.raises(ArtifactError):

@@ -146,6 +146,22 @@ def test_segmentation(client: Any, hosted: str) -> None:
         assert (mask.format, mask.size) == ("PNG", (64, 64))
 
 
+def test_a_heat_map_only_comes_when_asked_for(client: Any, hosted: str) -> None:
+    assert "AnomalyMap" not in detect(client, hosted, png(bright=True))
+    answer = client.detect_anomalies(
+        ProjectName=hosted,
+        ModelVersion="1",
+        ContentType="image/png",
+        Body=png(bright=True),
+        AnomalyMap=True,
+    )["DetectAnomalyResult"]
+    assert {"Anomalies", "AnomalyMask", "AnomalyMap"} < answer.keys()
+    with Image.open(io.BytesIO(answer["AnomalyMap"])) as found:
+        assert (found.format, found.mode, found.size) == ("PNG", "L", (64, 64))
+    with Image.open(io.BytesIO(answer["AnomalyMask"])) as mask:
+        assert mask.mode == "RGB"
+
+
 def test_image_as_the_guide_sends_it(client: Any, hosted: str, tmp_path: Path) -> None:
     """An open file as Body, with the content type by its kind."""
     (tmp_path / "image.jpg").write_bytes(jpeg(bright=True))

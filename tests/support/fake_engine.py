@@ -11,6 +11,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,15 @@ class _Model:
         self._types = document["types"]
         self.anomaly_types = tuple(tuple(pair) for pair in self._types)
 
-    def predict(self, body: bytes) -> DetectAnomalyResult:
+    def predict(self, body: bytes, *, with_map: bool = False) -> DetectAnomalyResult:
+        answer = self._answer(body)
+        if not with_map:
+            return answer
+        heat = io.BytesIO()
+        Image.new("L", (self.width, self.height), 200).save(heat, "PNG")
+        return replace(answer, anomaly_map=heat.getvalue())
+
+    def _answer(self, body: bytes) -> DetectAnomalyResult:
         try:
             with Image.open(io.BytesIO(body)) as image:
                 image.load()

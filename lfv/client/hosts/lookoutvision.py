@@ -32,11 +32,12 @@ _ANSWER = {
     "DetectAnomalies": "DetectAnomalyResult",
 }
 
-_NUMBERS: dict[str, type[int | float]] = {
+_OPTIONS: dict[str, type] = {
     "max_connections": int,
     "connect_timeout": float,
     "read_timeout": float,
     "control_timeout": float,
+    "anomaly_maps": bool,
 }
 _TEXTS = frozenset({"embedded_home", "run_id"})  # for whom opens the host, and for tags
 
@@ -78,7 +79,8 @@ class LookoutVisionHost:
 
     Options in `spec.options`: `max_connections` (32) for DetectAnomalies; in seconds
     `connect_timeout` (5), `read_timeout` (60) for DetectAnomalies and `control_timeout` (15) for
-    everything else, so that a call that hangs does not keep a model up for long.
+    everything else, so that a call that hangs does not keep a model up for long. `anomaly_maps`
+    asks for a heat map with every answer, which only the embedded service understands.
 
     The constructor raises HostError when the endpoint is unusable or 'latest' cannot be looked up.
     """
@@ -94,7 +96,7 @@ class LookoutVisionHost:
         self._clock = clock
         self._where = spec.endpoint_url or "Amazon Lookout for Vision"
         self._options = read_options(
-            spec.options, _NUMBERS, host="Lookout for Vision's host", unlisted=_TEXTS
+            spec.options, _OPTIONS, host="Lookout for Vision's host", unlisted=_TEXTS
         )
         self._control = self._connect(spec, max_connections=4, read_timeout=self._control_timeout)
         self._asking: Any = None  # made by the first question; who only stops a model needs none
@@ -156,6 +158,7 @@ class LookoutVisionHost:
         retry_throttled: bool = True,
     ) -> Detection:
         client = self._client_for_questions()
+        extensions = {"AnomalyMap": True} if self._options.get("anomaly_maps", False) else {}
 
         def ask() -> tuple[Any, float]:
             began = self._clock.monotonic()
@@ -164,6 +167,7 @@ class LookoutVisionHost:
                 client.detect_anomalies,
                 Body=body,
                 ContentType=content_type,
+                **extensions,
             )
             return answer, (self._clock.monotonic() - began) * 1000.0
 

@@ -71,7 +71,8 @@ class Detector:
             classes = None
             if self.anomaly_types and reading.map is not None:
                 classes = painted(reading.map, self.level, (self.width, self.height))
-            return Judgement(probability, classes)
+            found = reading.map
+            return Judgement(probability, classes, None if found is None else lambda: found)
 
         return judge
 

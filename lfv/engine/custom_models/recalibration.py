@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from lfv.engine import calibration
-from lfv.engine.checks import THUMBNAIL, border_of, check_variety, find_oddities
+from lfv.engine.checks import THUMBNAIL, border_of, check_variety, find_oddities, find_shortcut
 from lfv.engine.crossval import OUTER_FOLDS, calibrated_probabilities
 from lfv.engine.custom_models.acceptance import Accepted, accept_detector
 from lfv.engine.custom_models.detector import Detector, Reading, Scale, painted, reader
@@ -73,7 +73,9 @@ def recalibrate(
         check_variety(repeats, data.truth)
         groups = repeats.groups
         folds = grouped_folds(groups, data.truth, OUTER_FOLDS, np.random.default_rng(options.seed))
-        warnings += find_oddities(data.images, repeats, folds, seen.signatures, seen.borders)
+        warnings += find_oddities(data.images, repeats, seen.signatures)
+        told = auroc(data.truth, seen.scores) if data.truth.any() else 0.0
+        warnings += find_shortcut(seen.borders, data.truth, folds, told)
         progress(0.7, "calibrating")
         data, remark = _paintable(data, accepted)
         model, evaluated = _calibrated(data, seen, folds, accepted, options)
@@ -169,7 +171,7 @@ def _calibrated(
         fit = calibration.fit(truth, scores)
         probability = calibrated_probabilities(truth, scores, folds)
     else:
-        fit = alarm_calibration(scores, options.false_alarms)
+        fit = alarm_calibration(scores, options.false_alarms, extrapolate=False)
         probability = fit(scores)
     threshold = calibration.threshold_for(options.miss_cost) if truth.any() else 0.5
     levels = _levels(data, seen, folds) if data.anomaly_types else None

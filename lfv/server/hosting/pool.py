@@ -115,12 +115,12 @@ class Pool:
             self._end(unit)
         await asyncio.gather(*self._endings, return_exceptions=True)
 
-    async def detect(self, body: bytes, content_type: str) -> UnitAnswer:
+    async def detect(self, body: bytes, content_type: str, *, with_map: bool = False) -> UnitAnswer:
         """Raises ConflictError, ThrottledError, InternalError."""
         # A client that disconnects leaves the queue. But a unit finishes the image it has begun:
         # interrupted, it could not be used again.
         begun = asyncio.Event()
-        task = self._spawn(self._detect(body, content_type, begun))
+        task = self._spawn(self._detect(body, content_type, begun, with_map=with_map))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -130,14 +130,16 @@ class Pool:
                 task.cancel()
             raise
 
-    async def _detect(self, body: bytes, content_type: str, begun: asyncio.Event) -> UnitAnswer:
+    async def _detect(
+        self, body: bytes, content_type: str, begun: asyncio.Event, *, with_map: bool
+    ) -> UnitAnswer:
         self._in_hand += 1
         try:
             for _ in range(_ATTEMPTS):
                 unit = await self._acquire()
                 begun.set()
                 try:
-                    answer = await unit.ask(body, content_type)
+                    answer = await unit.ask(body, content_type, with_map=with_map)
                 except UnitTimeoutError as error:
                     # The cause is the image, not the model.
                     self._replace(unit, str(error))

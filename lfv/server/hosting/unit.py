@@ -34,6 +34,8 @@ class UnitTimeoutError(UnitLostError):
 class UnitAnswer:
     head: dict[str, Any]
     mask: bytes
+    heat_map: bytes
+    """Empty where none was asked for, or the model has none."""
 
 
 @dataclass(frozen=True)
@@ -110,18 +112,21 @@ class Unit:
     def is_dead(self) -> bool:
         return self._reader.at_eof() or self._process.poll() is not None
 
-    async def ask(self, body: bytes, content_type: str) -> UnitAnswer:
+    async def ask(self, body: bytes, content_type: str, *, with_map: bool = False) -> UnitAnswer:
         """Raises UnitLostError."""
+        order = {"content_type": content_type, "with_map": with_map}
         try:
             async with asyncio.timeout(self._serving.answer_timeout):
-                self._writer.write(frames.pack({"content_type": content_type}, len(body)))
+                self._writer.write(frames.pack(order, len(body)))
                 self._writer.write(body)
                 await self._writer.drain()
-                return UnitAnswer(*await frames.read_frame(self._reader))
+                head, parts = await frames.read_frame(self._reader)
         except TimeoutError:
             raise UnitTimeoutError("the unit did not answer in time") from None
         except (frames.FrameError, OSError):
             raise UnitLostError("the unit died") from None
+        end_of_mask = head.get("mask_bytes", 0)
+        return UnitAnswer(head, parts[:end_of_mask], parts[end_of_mask:])
 
     async def close(self, *, at_once: bool = False) -> None:
         """Close the socket, which ends an idle process, and kill one that does not end."""

@@ -38,7 +38,7 @@ def main(descriptor: int, artifact: Path, engine_name: str, limits: Limits) -> N
                 head, body = frames.receive(connection)
             except frames.FrameError:
                 return
-            frames.send(connection, *_answer(model, head["content_type"], body, limits))
+            frames.send(connection, *_answer(model, head, body, limits))
 
 
 def _end_with_service(descriptor: int) -> None:
@@ -49,20 +49,22 @@ def _end_with_service(descriptor: int) -> None:
 
 
 def _answer(
-    model: LoadedModel, content_type: str, body: bytes, limits: Limits
+    model: LoadedModel, head: dict[str, Any], body: bytes, limits: Limits
 ) -> tuple[dict[str, Any], bytes]:
+    content_type = head["content_type"]
     try:
         header = check_header(body, limits.image, (model.width, model.height))
         if CONTENT_TYPES[header.format] != content_type:
             return {"rejected": f"the image is {header.format}, not {content_type}"}, b""
-        result = model.predict(body)
+        result = model.predict(body, with_map=head["with_map"])
     except ImageError as error:
         return {"rejected": str(error)}, b""
     except ImageRejected as error:
         return {"rejected": str(error)}, b""
     except Exception as error:  # noqa: BLE001 (one image must not end the unit)
         return {"broke": f"{type(error).__name__}: {error}"}, b""
-    return {"answer": result.to_response()}, result.anomaly_mask or b""
+    mask, heat_map = result.anomaly_mask or b"", result.anomaly_map or b""
+    return {"answer": result.to_response(), "mask_bytes": len(mask)}, mask + heat_map
 
 
 if __name__ == "__main__":

@@ -56,6 +56,10 @@ class Backbone(Protocol):
         """The serialised ONNX model."""
 
     @property
+    def name(self) -> str:
+        """How sentences about it begin."""
+
+    @property
     def sha256(self) -> str:
         """Of the ONNX model, in hexadecimal."""
 

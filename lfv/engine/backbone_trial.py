@@ -37,6 +37,8 @@ class Verdict:
     """What came of a backbone."""
 
     sha256: str
+    name: str
+    """How sentences begin: "The backbone 0123456789ab"."""
     in_experts: bool = False
     in_pixels: bool = False
     auroc: tuple[float, float] | None = None
@@ -52,12 +54,12 @@ class Verdict:
     def to_json(self) -> dict[str, Any]:
         """For the EvaluationResult's details."""
         figures = Comparison(self.auroc, self.overlap).to_json()
-        return {"Sha256": self.sha256, "Used": self.used, **figures}
+        return {"Name": self.name, "Sha256": self.sha256, "Used": self.used, **figures}
 
     def sentence(self) -> str:
         """For the report and the status message."""
         found = Comparison(self.auroc, self.overlap).in_words("in cross-validation")
-        name = f"The backbone {self.sha256[:12]}"
+        name = self.name
         if self.in_experts and self.in_pixels:
             return f"{name} is used for verdicts and masks{found}."
         if self.used:
@@ -85,7 +87,7 @@ class BackboneTrial:
         self.backbone = backbone
         self.features, self._reducer = look(data, backbone, grid, executor)
         self.painter: Painter | None = None
-        self.verdict = Verdict(backbone.sha256)
+        self.verdict = Verdict(backbone.sha256, backbone.name)
 
     def paint(self, own: PixelResults, other: PixelResults) -> PixelResults:
         """Choose between pixel networks without and with it."""

@@ -83,7 +83,7 @@ def fit_alone(
     )
     if backbone is None:
         return fitted
-    verdict = Verdict(backbone.sha256, in_experts=used is not None)
+    verdict = Verdict(backbone.sha256, backbone.name, in_experts=used is not None)
     return fitted.with_verdict(BACKBONE_DETAIL, verdict)
 
 

@@ -56,8 +56,8 @@ class DetectAnomalyResult:
     segmentation model found, `background` included, in the order of the answer. `anomaly_mask` is
     a PNG of the image's dimensions. `anomaly_map` is a heat map, a PNG of grey levels with the
     image's proportions: an extension of the service in this project, which only answers with one
-    when asked. `raw` is the answer in the API's own words, ready for JSON,
-    without the bytes of either.
+    when asked. `raw` is the answer in the API's own words, ready for JSON, without the mask's
+    bytes.
     """
 
     is_anomalous: bool
@@ -103,25 +103,23 @@ class DetectAnomalyResult:
         source = result.get("Source")
         source_type = source.get("Type") if isinstance(source, Mapping) else None
         anomalies = _anomalies(result.get("Anomalies"))
+        heat_map = _png(result, _MAP)
         found_mask = _png(result, _MASK) or _png({_MASK: mask}, _MASK)
         return cls(
             is_anomalous=is_anomalous,
             confidence=_fraction(result.get("Confidence"), "Confidence"),
             anomalies=anomalies,
             anomaly_mask=found_mask,
-            anomaly_map=_png(result, _MAP),
+            anomaly_map=heat_map,
             source_type=source_type if isinstance(source_type, str) else None,
-            raw={
-                key: value
-                for key, value in result.items()
-                if key not in (_MASK, _MAP, "ResponseMetadata")
-            },
+            raw=_raw(result, heat_map),
         )
 
     def to_response(self) -> dict[str, Any]:
         """The answer in the API's own words, ready for JSON, without the mask's bytes.
 
-        What is missing is `AnomalyMask`, which is bytes on the wire: `anomaly_mask`.
+        What is missing is `AnomalyMask`, which is bytes on the wire: `anomaly_mask`. An answer that
+        came with an `AnomalyMap` keeps it, in base64.
         """
         if self.raw:
             return dict(self.raw)
@@ -142,6 +140,14 @@ class DetectAnomalyResult:
                 for anomaly in self.anomalies
             ]
         return response
+
+
+def _raw(result: Mapping[str, Any], heat_map: bytes | None) -> dict[str, Any]:
+    left_out = (_MASK, _MAP, "ResponseMetadata")
+    raw = {key: value for key, value in result.items() if key not in left_out}
+    if heat_map is not None:
+        raw[_MAP] = base64.b64encode(heat_map).decode()
+    return raw
 
 
 def _anomalies(value: object) -> tuple[Anomaly, ...] | None:

@@ -17,6 +17,7 @@ from lfv.report.figures import color as checked_color
 #: Four times the largest image that a model takes.
 MAX_PIXELS = 64_000_000
 _FILL = 96  # of 255
+_HEAT = 0.65  # of the level: the picture stays visible below the hottest place
 _LIGHT, _DARK = (255, 255, 255, 235), (0, 0, 0, 235)
 #: Of 255, the share of a pixel that a type must cover to be filled after scaling.
 _COVERED = 40
@@ -82,6 +83,29 @@ def draw_marks(
         layer.paste(_DARK, mask=ImageChops.subtract(outer, _grown(shape, line)))
     for rgb, shape in shapes:
         layer.paste((*rgb, 255), mask=ImageChops.subtract(_grown(shape, line), shape))
+    return layer
+
+
+def draw_heat(heat_png: bytes | None, size: tuple[int, int]) -> Image.Image | None:
+    """Return a transparent layer of `size`, yellow to red where a heat map is bright.
+
+    Dark places stay clear. None if there is no heat map, or it is unreadable.
+    """
+    if not heat_png:
+        return None
+    heat = open_picture(heat_png)
+    if heat is None:
+        return None
+    levels = heat.convert("L").resize(size, Image.Resampling.BICUBIC)
+    layer = Image.merge(
+        "RGB",
+        (
+            levels.point([255] * 256),
+            levels.point([max(0, 255 - level) for level in range(256)]),
+            levels.point([0] * 256),
+        ),
+    ).convert("RGBA")
+    layer.putalpha(levels.point([round(level * _HEAT) for level in range(256)]))
     return layer
 
 

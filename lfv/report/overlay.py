@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from lfv.report.data import ReportAnomaly
 from lfv.report.figures import percent, percent_of_area
-from lfv.report.marks import draw_marks, open_picture
+from lfv.report.marks import draw_heat, draw_marks, open_picture
 from lfv.report.pages import visible
 
 _INK, _GROUND, _SOFT = (20, 24, 31), (255, 255, 255), (90, 98, 112)
@@ -36,6 +36,8 @@ class OverlayFacts:
     confidence: float
     anomalies: Sequence[ReportAnomaly] = ()
     has_mask: bool = False
+    heat_map: bytes | None = None
+    """A PNG of grey levels, drawn where there is no mask."""
 
 
 def draw_overlay(data: bytes, mask_png: bytes | None, facts: OverlayFacts) -> bytes | None:
@@ -53,6 +55,8 @@ def draw_overlay(data: bytes, mask_png: bytes | None, facts: OverlayFacts) -> by
         picture = picture.resize(size, Image.Resampling.NEAREST)
     line = max(2, round(max(picture.size) / 500))
     marks = draw_marks(mask_png, [one.color for one in facts.anomalies], picture.size, line)
+    if marks is None and not facts.has_mask:
+        marks = draw_heat(facts.heat_map, picture.size)
     if marks is not None:
         picture = Image.alpha_composite(picture.convert("RGBA"), marks).convert("RGB")
     legend = _legend(picture.width, facts)
@@ -90,6 +94,8 @@ def _legend(width: int, facts: OverlayFacts) -> Image.Image:
     ]
     if not types:
         text = "no anomaly in the mask" if facts.has_mask else "the model gave no mask"
+        if facts.heat_map and not facts.has_mask:
+            text = "heat map: where the image differs from normal ones"
         types = [_Piece(text, _SOFT)]
     rows += _wrapped(types, font, width - 2 * margin, size)
     band = Image.new("RGB", (width, 2 * margin + step * len(rows)), _GROUND)

@@ -95,6 +95,7 @@ def _draw(store: Store, reader: SourceReader, row: Mapping[str, Any]) -> bytes:
             ReportAnomaly(one.name, one.total_percentage_area, one.color) for one in result.defects
         ],
         has_mask=mask is not None,
+        heat_map=result.anomaly_map,
     )
     picture = draw_overlay(data, mask, facts)
     if picture is None:

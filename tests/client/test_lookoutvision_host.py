@@ -28,6 +28,7 @@ from lfv.client.errors import (
 from lfv.client.hosting import ensure_hosted, ensure_stopped
 from lfv.client.hosts import HostSpec, LookoutVisionHost, ModelHost, ModelState, Units, open_host
 from lfv.client.retry import RetryPolicy, call_with_retries
+from lfv.formats.answers import DetectAnomalyResult
 from lfv.formats.errors import ResponseInvalid
 from lfv.formats.status import ModelStatus
 from tests.client.conftest import Reply, Request, ScriptedApi, api_error
@@ -139,7 +140,9 @@ def test_heat_maps_are_asked_for_by_an_option(api: ScriptedApi, host: LookoutVis
     asking.close()
     assert [r.headers.get("x-lfv-anomaly-map") for r in api.requests] == [None, "true"]
     assert found.anomaly_map == b"\x89PNG\r\n\x1a\nmap"
-    assert "AnomalyMap" not in found.to_response()
+    assert found.to_response()["AnomalyMap"] == encoded
+    again = DetectAnomalyResult.from_response(found.to_response(), mask=found.anomaly_mask)
+    assert again == found
 
 
 @pytest.mark.parametrize(("minimum", "maximum"), [(0, None), (2, 1)])

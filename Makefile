@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo check test test-docs test-network lint format docs lock bench soak fuzz faults clean
+.PHONY: help install dev demo check test reviews test-docs test-network lint format docs lock bench soak fuzz faults clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -80,6 +80,10 @@ soak: dev ## an hour of load on the service: flat memory, no stuck request
 KILLS ?= 500
 faults: dev ## every fault, and 500 runs killed at random moments (KILLS=...)
 	$(BIN)/python -m pytest tests/faults --kills $(KILLS)
+
+REVIEWS ?= 1000
+reviews: dev ## 1,000 reviews by five clients while lfv ui is killed twice (REVIEWS=...)
+	$(BIN)/python -m pytest tests/ui/test_crashes.py --reviews $(REVIEWS)
 
 lock: pyproject.toml ## resolve the lock files anew (needs uv)
 	uv pip compile pyproject.toml $(LOCK) --extra build -o requirements/runtime.txt

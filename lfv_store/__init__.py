@@ -5,6 +5,7 @@ from lfv_store.errors import (
     HostingStopping,
     InvalidRecord,
     RecordConflict,
+    ReviewTaken,
     SchemaError,
     SchemaForeign,
     SchemaOutdated,
@@ -17,6 +18,18 @@ from lfv_store.errors import (
     UnknownModel,
     UnknownRecord,
     UnknownRun,
+    UnknownUser,
+)
+from lfv_store.people import (
+    ROLES,
+    ClaimedReview,
+    NewReview,
+    QueuedReview,
+    Review,
+    ReviewKind,
+    ReviewPair,
+    Role,
+    User,
 )
 from lfv_store.records import (
     Decision,
@@ -33,10 +46,8 @@ from lfv_store.records import (
     NewTraining,
     NewVerdict,
     PendingItem,
-    QueuedReview,
     RecordCounts,
     Release,
-    Review,
     Run,
     RunCounts,
     StoredDetection,
@@ -46,7 +57,9 @@ from lfv_store.records import (
 from lfv_store.store import Store, open_store
 
 __all__ = [
+    "ROLES",
     "AuditBroken",
+    "ClaimedReview",
     "Decision",
     "Hosting",
     "HostingCost",
@@ -59,6 +72,7 @@ __all__ = [
     "ModelKey",
     "NewDetection",
     "NewInspection",
+    "NewReview",
     "NewRun",
     "NewTraining",
     "NewVerdict",
@@ -68,6 +82,10 @@ __all__ = [
     "RecordCounts",
     "Release",
     "Review",
+    "ReviewKind",
+    "ReviewPair",
+    "ReviewTaken",
+    "Role",
     "Run",
     "RunCounts",
     "SchemaError",
@@ -86,5 +104,7 @@ __all__ = [
     "UnknownModel",
     "UnknownRecord",
     "UnknownRun",
+    "UnknownUser",
+    "User",
     "open_store",
 ]

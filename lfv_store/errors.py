@@ -13,7 +13,9 @@
     │   ├── UnknownRun
     │   ├── UnknownInspection
     │   ├── UnknownHosting
+    │   ├── UnknownUser
     │   └── UnknownLease
+    ├── ReviewTaken             somebody else has the part, or has decided on it meanwhile
     ├── HostingStopping         the model's open hosting is being stopped; wait for it and try again
     └── AuditBroken             the audit trail does not fit itself or the rows it speaks of
 
@@ -88,6 +90,10 @@ class UnknownLease(UnknownRecord):
     """No lease has this id."""
 
 
+class UnknownUser(UnknownRecord):
+    """No user has this name."""
+
+
 class HostingStopping(StoreError):
     """The model's open hosting is stop-requested: wait until it is stopped, then acquire again."""
 
@@ -96,6 +102,10 @@ class HostingStopping(StoreError):
     def __init__(self, hosting_id: int) -> None:
         super().__init__(f"hosting {hosting_id} of this model is being stopped")
         self.hosting_id = hosting_id
+
+
+class ReviewTaken(StoreError):
+    """Somebody else is reviewing the part, or has decided on it since it was shown."""
 
 
 class AuditBroken(StoreError):

@@ -13,7 +13,6 @@ RunStatus = Literal["running", "completed", "failed", "cancelled", "crashed", "i
 HostingStatus = Literal["requested", "hosted", "stop_requested", "stopped", "left"]
 
 VERDICTS: tuple[VerdictName, ...] = ("accept", "reject", "review")
-REVIEW_VERDICTS: tuple[VerdictName, ...] = ("accept", "reject")
 RUN_STATUSES: tuple[RunStatus, ...] = (
     "running",
     "completed",
@@ -287,6 +286,7 @@ class Decision:
     decided_at: datetime
     verdicts: int
     current: bool
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,39 +300,6 @@ class VerdictHistory:
     decided_by: str
     decided_at: datetime
     current: bool
-
-
-@dataclass(frozen=True, slots=True)
-class QueuedReview:
-    """An inspection that waits for a person."""
-
-    inspection_id: int
-    run_id: str
-    line_number: int
-    source_ref: str
-    image_sha256: str
-    project_name: str
-    model_version: str
-    is_anomalous: bool
-    confidence: float
-    reasons: list[dict[str, Any]]
-    attributes: dict[str, Any]
-    inspected_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Review:
-    """A person's verdict on an inspection."""
-
-    review_id: int
-    inspection_id: int
-    run_id: str
-    source_ref: str
-    image_sha256: str | None
-    verdict: VerdictName
-    reviewer: str
-    comment: str
-    reviewed_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

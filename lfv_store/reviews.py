@@ -1,30 +1,42 @@
-"""Reviews: what people say about inspections. Appended, never overwritten; the last one stands."""
+"""Reviews: what people say about inspections. Appended, never overwritten; the last one stands.
+
+A person who leaves a part undecided, who takes a review back, or who contradicts an earlier one
+without having seen it, adds a review too: with the verdict that stands from then on.
+"""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection, RowMapping
 from sqlalchemy.orm import aliased
 
 from lfv_store.audit.change import Change, commit
 from lfv_store.database import Database
-from lfv_store.errors import InvalidRecord, UnknownInspection
-from lfv_store.records import REVIEW_VERDICTS, QueuedReview, Review, VerdictName
+from lfv_store.errors import InvalidRecord, ReviewTaken, UnknownInspection
+from lfv_store.people import NewReview, QueuedReview, Review, ReviewPair
+from lfv_store.records import VERDICTS, VerdictName
 from lfv_store.runs import lock_run
 from lfv_store.tables import (
     ImageTable,
     InspectionTable,
+    ReviewLeaseTable,
     ReviewTable,
     RunTable,
+    SecondReviewTable,
 )
 from lfv_store.tallies import count_run, put_back, take_out
-from lfv_store.text import clean
-from lfv_store.views import REVIEW_QUEUE
+from lfv_store.text import clean, clean_or_none
+from lfv_store.views import INSPECTION_RESULTS, REVIEW_QUEUE
 
 _PAGE = 500
+_PAIRS = 100_000
+_DISAGREE = "two reviewers disagree"
 _REVIEWS = (
     sa.select(
         ReviewTable.id.label("review_id"),
@@ -36,6 +48,10 @@ _REVIEWS = (
         ReviewTable.reviewer,
         ReviewTable.comment,
         ReviewTable.reviewed_at,
+        ReviewTable.kind,
+        ReviewTable.reason,
+        ReviewTable.shown,
+        ReviewTable.signature,
     )
     .join(InspectionTable, InspectionTable.id == ReviewTable.inspection_id)
     .join(RunTable, RunTable.id == InspectionTable.run_id)
@@ -58,46 +74,98 @@ class Reviews:
         comment: str = "",
         at: datetime | None = None,
     ) -> int:
-        """Record a person's verdict, `accept` or `reject`; gives the review's id.
+        """Record a person's verdict; gives the review's id. `review` leaves the part undecided.
 
         `at` is the database's time unless given. Raises UnknownInspection, InvalidRecord.
         """
-        if verdict not in REVIEW_VERDICTS:
-            raise InvalidRecord(f"a review says accept or reject, not {verdict!r}")
-        name = clean(reviewer).strip()
-        if not name:
-            raise InvalidRecord("a review needs the name of its reviewer")
+        return self.record(NewReview(inspection_id, verdict, reviewer, comment), at).review_id
+
+    def record(self, new: NewReview, at: datetime | None = None) -> Review:
+        """Record a review, and return it as stored.
+
+        A second review that contradicts the first is followed by one of kind `conflict`, which
+        leaves the part undecided. The part's lease ends.
+
+        Raises:
+            ReviewTaken: Somebody else has the part, or has decided on it since `new.seen`.
+            UnknownInspection, InvalidRecord: See there.
+        """
+        name = _checked(new)
+        new = replace(new, reviewer=name)
 
         def work(unit: Change) -> int:
-            run_id = unit.conn.scalar(
-                sa.select(RunTable.run_id)
-                .join(InspectionTable, InspectionTable.run_id == RunTable.id)
-                .where(InspectionTable.id == inspection_id)
+            run = _lock(unit, new.inspection_id)
+            known = _by_token(unit.conn, new)
+            if known is not None:
+                return known
+            last = _last(unit.conn, new.inspection_id)
+            _refuse_taken(unit, new, 0 if last is None else int(last["id"]))
+            count_run(unit, run)
+            take_out(unit, run, new.inspection_id)
+            review_id = _insert(unit, new, at or unit.now)
+            if new.kind == "second":
+                _settle_second(unit, new, last, at or unit.now)
+            elif new.verdict != "review" and _drawn(new.second_share):
+                _queue_second(unit.conn, new)
+            put_back(unit, run, new.inspection_id)
+            _let_go(unit.conn, new.inspection_id)
+            return review_id
+
+        return self._get(commit(self._database, name, "review.added", str(new.inspection_id), work))
+
+    def undo(self, inspection_id: int, reviewer: str, token: str | None = None) -> Review:
+        """Take back the last review of an inspection, which has to be by `reviewer`.
+
+        What stood before stands again: the review before it, else the policy's verdict.
+
+        Raises:
+            ReviewTaken: The last review is somebody else's, or was taken back already.
+            UnknownInspection: No inspection has this id.
+        """
+        name = clean(reviewer).strip()
+
+        def work(unit: Change) -> int:
+            run = _lock(unit, inspection_id)
+            new = NewReview(inspection_id, "review", name, token=token)
+            known = _by_token(unit.conn, new)
+            if known is not None:
+                return known
+            history = _history(unit.conn, inspection_id)
+            while history and history[-1]["kind"] == "conflict":
+                history.pop()
+            if not history or history[-1]["reviewer"] != name:
+                raise ReviewTaken("there is no review of yours to take back: it is not the last")
+            verdict: Any = unit.conn.scalar(
+                sa.select(INSPECTION_RESULTS.c.verdict).where(
+                    INSPECTION_RESULTS.c.inspection_id == inspection_id
+                )
             )
-            if run_id is None:
-                raise UnknownInspection(f"no inspection has id {inspection_id}")
-            run = lock_run(unit.conn, run_id)
+            if len(history) > 1:
+                verdict = history[-2]["verdict"]
             count_run(unit, run)
             take_out(unit, run, inspection_id)
-            review_id = unit.insert(
-                "reviews",
-                inspection_id=inspection_id,
-                verdict=verdict,
-                reviewer=name,
-                comment=clean(comment),
-                reviewed_at=at or unit.now,
-            )
+            review_id = _insert(unit, replace(new, verdict=verdict), unit.now, kind="undo")
+            if history[-1]["kind"] == "second":
+                _queue_second(unit.conn, replace(new, reviewer=history[-2]["reviewer"]))
+            else:
+                _drop_second(unit.conn, inspection_id)
             put_back(unit, run, inspection_id)
             return review_id
 
-        return commit(self._database, name, "review.added", str(inspection_id), work)
+        return self._get(commit(self._database, name, "review.undone", str(inspection_id), work))
+
+    def _get(self, review_id: int) -> Review:
+        with self._database.read() as conn:
+            row = conn.execute(_REVIEWS.where(ReviewTable.id == review_id)).mappings().one()
+            return Review(**row)
 
     def queue(
         self, *, run_id: str | None = None, after: int = 0, limit: int = 50
     ) -> Sequence[QueuedReview]:
         """What waits for a person, by inspection id: those behind `after`, at most `limit`.
 
-        Waiting is what the current decision calls `review` and nobody has reviewed.
+        Waiting is what the last review leaves undecided, and what the current decision calls
+        `review` and nobody has reviewed.
         """
         waiting = (
             sa.select(*(REVIEW_QUEUE.c[field.name] for field in fields(QueuedReview)))
@@ -126,6 +194,7 @@ class Reviews:
     def latest(self, *, run_id: str | None = None) -> Iterator[Review]:
         """The review that stands for each reviewed inspection, by inspection id; streamed.
 
+        One that was taken back does not count; the one before it does, if there is one.
         For the export of reviewed images as labelled training data.
         """
         newer = aliased(ReviewTable)
@@ -144,7 +213,217 @@ class Reviews:
                     .limit(_PAGE)
                 ).mappings()
                 page = [Review(**row) for row in rows]
+                undone = {one.inspection_id for one in page if one.kind == "undo"}
+                standing = {one: _standing(conn, one) for one in undone}
             if not page:
                 return
-            yield from page
+            for review in page:
+                found = standing.get(review.inspection_id, review)
+                if found is not None:
+                    yield found
             after = page[-1].inspection_id
+
+    def pairs(self) -> Sequence[ReviewPair]:
+        """First and second, independent reviews of the same parts: what agreement is counted of.
+
+        The newest 100,000; one that was taken back counts no more.
+        """
+        first, second, later = aliased(ReviewTable), aliased(ReviewTable), aliased(ReviewTable)
+        before = (
+            sa.select(sa.func.max(later.id))
+            .where(
+                later.inspection_id == second.inspection_id,
+                later.id < second.id,
+                later.kind == "review",
+            )
+            .scalar_subquery()
+        )
+        undone = aliased(ReviewTable)
+        statement = (
+            sa.select(
+                second.inspection_id,
+                first.verdict.label("first"),
+                second.verdict.label("second"),
+                first.reviewer.label("first_reviewer"),
+                second.reviewer.label("second_reviewer"),
+            )
+            .join(first, first.id == before)
+            .where(
+                second.kind == "second",
+                ~sa.exists().where(
+                    undone.inspection_id == second.inspection_id,
+                    undone.id > second.id,
+                    undone.kind == "undo",
+                    undone.reviewer == second.reviewer,
+                ),
+            )
+            .order_by(second.id.desc())
+            .limit(_PAIRS)
+        )
+        with self._database.read() as conn:
+            return [ReviewPair(**row) for row in conn.execute(statement).mappings()]
+
+    def against_the_model(self) -> dict[tuple[bool, str], int]:
+        """How often the standing review of a part says what: by (model's answer, verdict).
+
+        Parts with a review that was taken back are left out.
+        """
+        columns = INSPECTION_RESULTS.c
+        undone = sa.select(ReviewTable.inspection_id).where(ReviewTable.kind == "undo")
+        statement = (
+            sa.select(columns.is_anomalous, columns.reviewed_verdict, sa.func.count())
+            .where(
+                columns.inspection_id.in_(sa.select(ReviewTable.inspection_id)),
+                columns.inspection_id.not_in(undone),
+                columns.reviewed_verdict.in_(("accept", "reject")),
+                columns.is_anomalous.is_not(None),
+            )
+            .group_by(columns.is_anomalous, columns.reviewed_verdict)
+        )
+        with self._database.read() as conn:
+            return {(bool(a), str(v)): int(n) for a, v, n in conn.execute(statement)}
+
+
+def _checked(new: NewReview) -> str:
+    """The reviewer's name. Raises InvalidRecord."""
+    if new.verdict not in VERDICTS:
+        raise InvalidRecord(f"a review says accept, reject or review, not {new.verdict!r}")
+    name = clean(new.reviewer).strip()
+    if not name:
+        raise InvalidRecord("a review needs the name of its reviewer")
+    return name
+
+
+def _lock(unit: Change, inspection_id: int) -> int:
+    """The internal id of the inspection's run, locked. Raises UnknownInspection."""
+    run_id = unit.conn.scalar(
+        sa.select(RunTable.run_id)
+        .join(InspectionTable, InspectionTable.run_id == RunTable.id)
+        .where(InspectionTable.id == inspection_id)
+    )
+    if run_id is None:
+        raise UnknownInspection(f"no inspection has id {inspection_id}")
+    return lock_run(unit.conn, run_id)
+
+
+def _by_token(conn: Connection, new: NewReview) -> int | None:
+    """The id of the review that this request has recorded already."""
+    if new.token is None:
+        return None
+    row = conn.execute(
+        sa.select(ReviewTable.id, ReviewTable.inspection_id, ReviewTable.reviewer).where(
+            ReviewTable.token == new.token
+        )
+    ).one_or_none()
+    if row is None:
+        return None
+    if (row.inspection_id, row.reviewer) != (new.inspection_id, new.reviewer):
+        raise InvalidRecord("the token of this review was used for another one")
+    return int(row.id)
+
+
+def _history(conn: Connection, inspection_id: int) -> list[RowMapping]:
+    """The reviews of an inspection that were not taken back."""
+    rows = conn.execute(
+        sa.select(ReviewTable.__table__)
+        .where(ReviewTable.inspection_id == inspection_id)
+        .order_by(ReviewTable.id)
+    ).mappings()
+    standing: list[RowMapping] = []
+    for row in rows:
+        if row["kind"] == "undo":
+            while standing and standing[-1]["kind"] == "conflict":
+                standing.pop()
+            if standing:
+                standing.pop()
+        else:
+            standing.append(row)
+    return standing
+
+
+def _standing(conn: Connection, inspection_id: int) -> Review | None:
+    """The last review of an inspection that was not taken back."""
+    history = _history(conn, inspection_id)
+    if not history:
+        return None
+    row = conn.execute(_REVIEWS.where(ReviewTable.id == history[-1]["id"])).mappings().one()
+    return Review(**row)
+
+
+def _last(conn: Connection, inspection_id: int) -> RowMapping | None:
+    return (
+        conn.execute(
+            sa.select(ReviewTable.__table__)
+            .where(ReviewTable.inspection_id == inspection_id)
+            .order_by(ReviewTable.id.desc())
+            .limit(1)
+        )
+        .mappings()
+        .one_or_none()
+    )
+
+
+def _refuse_taken(unit: Change, new: NewReview, last: int) -> None:
+    if new.seen is not None and new.seen != last:
+        raise ReviewTaken("somebody else has decided on this part meanwhile; look at it again")
+    holder = unit.conn.execute(
+        sa.select(ReviewLeaseTable.holder, ReviewLeaseTable.expires_at).where(
+            ReviewLeaseTable.inspection_id == new.inspection_id
+        )
+    ).one_or_none()
+    if (
+        new.holder is not None
+        and holder is not None
+        and holder.holder != new.holder
+        and holder.expires_at > unit.now
+    ):
+        raise ReviewTaken("somebody else is looking at this part; it was handed on")
+
+
+def _insert(unit: Change, new: NewReview, at: datetime, kind: str | None = None) -> int:
+    return unit.insert(
+        "reviews",
+        inspection_id=new.inspection_id,
+        verdict=new.verdict,
+        reviewer=new.reviewer,
+        comment=clean(new.comment),
+        reviewed_at=at,
+        kind=kind or new.kind,
+        reason=clean(new.reason),
+        shown=new.shown,
+        signature=new.signature,
+        token=clean_or_none(new.token),
+    )
+
+
+def _settle_second(unit: Change, new: NewReview, first: RowMapping | None, at: datetime) -> None:
+    """After a second review: the part is decided if both agree, else a third person is needed."""
+    _drop_second(unit.conn, new.inspection_id)
+    if first is not None and first["verdict"] != new.verdict:
+        undecided = replace(
+            new, verdict="review", comment=_DISAGREE, reason="", shown=None, token=None
+        )
+        _insert(unit, replace(undecided, signature=None), at, kind="conflict")
+
+
+def _drawn(share: float) -> bool:
+    return share > 0 and secrets.randbelow(1_000_000) < share * 1_000_000
+
+
+def _queue_second(conn: Connection, new: NewReview) -> None:
+    _drop_second(conn, new.inspection_id)
+    conn.execute(
+        sa.insert(SecondReviewTable).values(
+            inspection_id=new.inspection_id, first_reviewer=new.reviewer
+        )
+    )
+
+
+def _drop_second(conn: Connection, inspection_id: int) -> None:
+    conn.execute(
+        sa.delete(SecondReviewTable).where(SecondReviewTable.inspection_id == inspection_id)
+    )
+
+
+def _let_go(conn: Connection, inspection_id: int) -> None:
+    conn.execute(sa.delete(ReviewLeaseTable).where(ReviewLeaseTable.inspection_id == inspection_id))

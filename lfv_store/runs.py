@@ -214,6 +214,7 @@ def _insert(unit: Change, new: NewRun) -> None:
         policy_id=policy_id,
         decided_by=_first_decider(new),
         decided_at=new.started_at,
+        reason="",
     )
     unit.conn.execute(
         sa.insert(RunProgressTable).values(run_id=key, planned_through=0, counted_through=0)

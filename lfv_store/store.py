@@ -7,16 +7,20 @@ from typing import Self
 
 from lfv_store import schema
 from lfv_store.audit.log import Audit
+from lfv_store.comparisons import Comparisons
 from lfv_store.costs import Costs
 from lfv_store.database import Database
 from lfv_store.hostings import Hostings
 from lfv_store.inspections import Inspections
 from lfv_store.leases import Leases
 from lfv_store.models import Models
+from lfv_store.pages import Pages
 from lfv_store.results import Results
+from lfv_store.review_leases import ReviewLeases
 from lfv_store.reviews import Reviews
 from lfv_store.runs import Runs
 from lfv_store.trainings import Trainings
+from lfv_store.users import Users
 from lfv_store.verdicts import Verdicts
 
 
@@ -34,7 +38,11 @@ class Store:
         self.leases = Leases(database, actor)
         self.verdicts = Verdicts(database, actor)
         self.reviews = Reviews(database, actor)
+        self.review_leases = ReviewLeases(database)
+        self.users = Users(database, actor)
         self.results = Results(database)
+        self.pages = Pages(database)
+        self.comparisons = Comparisons(database)
         self.costs = Costs(database)
         self.audit = Audit(database)
 

@@ -125,6 +125,7 @@ class Verdicts:
         verdicts: Iterable[NewVerdict],
         *,
         decided_by: str = "",
+        reason: str = "",
     ) -> Decision:
         """Add a decision: a policy and the verdicts it gives. It takes effect when all are stored.
 
@@ -132,14 +133,14 @@ class Verdicts:
         the others. An inspection without a new verdict keeps its first one.
         Raises UnknownRun, UnknownInspection, InvalidRecord.
         """
-        decision = self._begin(run_id, policy, clean(decided_by or self._actor))
+        decision = self._begin(run_id, policy, clean(decided_by or self._actor), clean(reason))
         source = iter(verdicts)
         while batch := list(islice(source, _BATCH)):
             self._record(run_id, decision, batch)
         self._take_effect(run_id, decision)
         return next(found for found in self.decisions(run_id) if found.number == decision.number)
 
-    def _begin(self, run_id: str, policy: JsonObject, decided_by: str) -> _Begun:
+    def _begin(self, run_id: str, policy: JsonObject, decided_by: str, reason: str) -> _Begun:
         def work(unit: Change) -> _Begun:
             run = lock_run(unit.conn, run_id)
             policy_id = store_policy(unit, policy)
@@ -154,6 +155,7 @@ class Verdicts:
                 policy_id=policy_id,
                 decided_by=decided_by,
                 decided_at=unit.now,
+                reason=reason,
             )
             return _Begun(run, decision_id, number)
 
@@ -194,6 +196,7 @@ class Verdicts:
                     DecisionTable.number,
                     DecisionTable.decided_by,
                     DecisionTable.decided_at,
+                    DecisionTable.reason,
                     PolicyTable.content,
                     PolicyTable.sha256,
                     counted.label("verdicts"),
@@ -214,6 +217,7 @@ class Verdicts:
                 decided_at=row.decided_at,
                 verdicts=row.verdicts,
                 current=bool(row.current),
+                reason=row.reason,
             )
             for row in rows
         ]

@@ -16,8 +16,9 @@ ALLOWED: dict[str, set[str]] = {
     "deployments": {"flows", "lfv.settings"},
     "flows": {"tasks", "lfv.run", "lfv.client", "lfv.formats", "lfv_store", "lfv.settings"},
     "tasks": {"lfv.run", "lfv.client", "lfv.formats", "lfv_store", "lfv.report", "lfv.settings"},
-    "lfv.cli": {"flows", "tasks", "lfv.run", "lfv.client", "lfv.formats", "lfv.report"}
+    "lfv.cli": {"flows", "tasks", "lfv.ui", "lfv.run", "lfv.client", "lfv.formats", "lfv.report"}
     | {"lfv.server", "lfv_store", "lfv.settings"},
+    "lfv.ui": {"lfv.run", "lfv.client", "lfv.formats", "lfv.report", "lfv_store", "lfv.settings"},
     "lfv.run": {"lfv.client", "lfv.formats", "lfv_store", "lfv.report", "lfv.settings"}
     | {"lfv.onnx_files"},
     "lfv.client": {"lfv.formats"},
@@ -39,6 +40,8 @@ KNOWN_TO: dict[str, set[str]] = {
     "prefect": {"deployments", "flows", "tasks", "lfv.cli"},
     "alembic": {"lfv_store", "lfv/server/schema.py", "lfv/server/migrations"},
     "torch": {"lfv/engine/network/learning.py"},
+    "starlette": {"lfv.server", "lfv.ui"},
+    "argon2": {"lfv/ui/accounts.py"},
     # The command makes a URL of a file's name. The service's state is a database of its own.
     "sqlalchemy": {
         *("lfv_store", "lfv/cli/db.py"),

@@ -31,6 +31,9 @@ def decide(
         str | None,
         typer.Option("--by", help="Who decides. Default: the current user.", show_default=False),
     ] = None,
+    reason: Annotated[
+        str, typer.Option("--reason", help="Why, kept with the decision.", show_default=False)
+    ] = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would change; store nothing.")
     ] = False,
@@ -55,6 +58,7 @@ def decide(
             find_run(store, run).run_id,
             wanted,
             decided_by=by or current_user() or "lfv decide",
+            reason=reason,
             dry_run=dry_run,
             progress=activity.count,
         )

@@ -17,3 +17,13 @@ class ReviewGroup(TyperGroup):
         if first not in self.commands and first not in _HELP:
             args = ["list" if not first or first.startswith("-") else "record", *args]
         return super().parse_args(ctx, args)
+
+
+class UiGroup(TyperGroup):
+    """``lfv ui`` is ``lfv ui serve``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        first = args[0] if args else ""
+        if first not in _HELP and (not first or first.startswith("-")):
+            args = ["serve", *args]
+        return super().parse_args(ctx, args)

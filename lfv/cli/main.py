@@ -33,6 +33,7 @@ from lfv.cli import (
     stop,
     sweep,
     train,
+    ui,
     version,
 )
 from lfv.cli.errors import ExitStatus, OutputClosed, WrongUsage
@@ -97,7 +98,7 @@ def lfv(
 
 for _module in (
     *(demo, train, inspect, runs, report, overlay, decide, review, export),
-    *(models, serve, edge_agent, stop, sweep, audit, db, version),
+    *(ui, models, serve, edge_agent, stop, sweep, audit, db, version),
 ):
     _module.register(app)
 

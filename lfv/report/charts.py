@@ -69,7 +69,7 @@ def histogram(answers: Sequence[ReportAnswer], limits: Sequence[ReportLimit]) ->
     counted: Counter[tuple[bool, int, str]] = Counter()
     for answer in answers:
         column = min(int((answer.confidence - lowest) / step + 1e-9), _BINS - 1)
-        counted[answer.is_anomalous, column, answer.verdict] += 1
+        counted[answer.is_anomalous, column, answer.verdict] += answer.images
     places = [(False, column) for column in reversed(range(_BINS))]
     places += [(True, column) for column in range(_BINS)]
     totals = {place: sum(counted[(*place, verdict)] for verdict in _VERDICTS) for place in places}

@@ -80,11 +80,12 @@ class ReportCounts:
 
 @dataclass(frozen=True)
 class ReportAnswer:
-    """What the model said about one image, and the verdict that followed."""
+    """What the model said about one image, or several `images`, and the verdict that followed."""
 
     is_anomalous: bool
     confidence: float
     verdict: str
+    images: int = 1
 
 
 @dataclass(frozen=True)

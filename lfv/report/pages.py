@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lfv.report import figures
@@ -48,7 +48,7 @@ def render(template: str, **values: Any) -> str:
         _environment()
         .get_template(template)
         .render(
-            style=Markup(_asset("style.css")),  # noqa: S704 - a file of this package
+            style=Markup(stylesheet()),  # noqa: S704 - a file of this package
             script=Markup(_asset("report.js")),  # noqa: S704
             content_policy=_content_policy(_asset("report.js")),
             **values,
@@ -72,8 +72,13 @@ def _finalize(value: object) -> object:
 
 @cache
 def _environment() -> Environment:
+    return make_environment()
+
+
+def make_environment(*before: BaseLoader) -> Environment:
+    """Return an environment for pages with our filters; templates of `before` come first."""
     environment = Environment(
-        loader=PackageLoader("lfv.report", _TEMPLATES),
+        loader=ChoiceLoader([*before, PackageLoader("lfv.report", _TEMPLATES)]),
         autoescape=True,
         finalize=_finalize,
         undefined=StrictUndefined,
@@ -100,6 +105,11 @@ def _data_uri(data: bytes) -> Markup:
     kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
     text = base64.b64encode(data).decode("ascii")
     return Markup(f"data:image/{kind};base64,{text}")  # noqa: S704 - base64 needs no escaping
+
+
+def stylesheet() -> str:
+    """Return the style sheet of all pages."""
+    return _asset("style.css")
 
 
 @cache

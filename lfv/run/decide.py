@@ -41,6 +41,7 @@ def redecide(
     policy: Policy,
     *,
     decided_by: str,
+    reason: str = "",
     dry_run: bool = False,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Redecided:
@@ -57,7 +58,9 @@ def redecide(
         for _ in verdicts:
             pass
     else:
-        decision = store.verdicts.add(run_id, policy.to_dict(), verdicts, decided_by=decided_by)
+        decision = store.verdicts.add(
+            run_id, policy.to_dict(), verdicts, decided_by=decided_by, reason=reason
+        )
     return Redecided(
         run_id=run_id,
         changes=tuple(VerdictChange(*pair, number) for pair, number in sorted(changes.items())),

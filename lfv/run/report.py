@@ -226,7 +226,7 @@ def _report(
         accepted=images["accept"],
         errors_by_code=found.errors_by_code,
         answers=found.answers,
-        limits=_limits(decision.policy),
+        limits=policy_limits(decision.policy),
         types=[
             ReportType(name, number, found.colors[name]) for name, number in found.types.items()
         ],
@@ -273,7 +273,7 @@ def _hosting(run_id: str, store: Store) -> ReportHosting | None:
     )
 
 
-def _limits(policy: Mapping[str, Any]) -> list[ReportLimit]:
+def policy_limits(policy: Mapping[str, Any]) -> list[ReportLimit]:
     """The policy's limits of confidence, for the histogram; none if there are too many to read."""
     try:
         parsed = Policy.from_dict(policy)

@@ -1,15 +1,27 @@
-"""Record what a person decides about an image, and turn reviews into training data."""
+"""Record what people decide about images, and turn reviews into training data."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC
-from typing import Literal
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
 
 import orjson
 
-from lfv_store import Review, Store
+from lfv.formats.agreement import Agreement, cohen_kappa, kappa_of_counts
+from lfv_store import ClaimedReview, NewReview, Review, Store
+
+#: How long a part stays with somebody who does nothing.
+LEASE = timedelta(minutes=5)
+#: What a person may say, and the verdict that stands after it.
+ANSWERS: Mapping[str, Literal["accept", "reject", "review"]] = {
+    "accept": "accept",
+    "reject": "reject",
+    "unsure": "review",
+}
 
 
 @dataclass(frozen=True)
@@ -19,6 +31,15 @@ class RecordedReview:
     review_id: int
     source_ref: str
     history: tuple[Review, ...]
+
+
+@dataclass(frozen=True)
+class ReviewFigures:
+    """Agreement between two people on the same parts, and between people and the models."""
+
+    people: Agreement
+    model: Agreement
+    by_pair: tuple[tuple[str, str, Agreement], ...]
 
 
 def record_review(
@@ -40,10 +61,135 @@ def record_review(
     return RecordedReview(review_id, inspection["source_ref"], history)
 
 
+def claim_parts(
+    store: Store, reviewer: str, holder: str, *, limit: int, run_id: str | None, again: bool
+) -> list[tuple[ClaimedReview, dict[str, Any]]]:
+    """Hand out parts to review, each with its inspection."""
+    claimed = store.review_leases.claim(
+        reviewer, holder, ttl=LEASE, limit=limit, run_id=run_id, again=again
+    )
+    return [(one, store.results.get(one.inspection_id)) for one in claimed]
+
+
+@dataclass(frozen=True)
+class GivenReview:
+    """What a reviewer says of a part that was handed out, and what was on the page.
+
+    `answer` is accept, reject or unsure. `token` makes a repeated request the same review, `seen`
+    is the id of the last review when the part was handed out, `holder` who it was handed out to.
+    `meaning` is what a signature means, None without one.
+    """
+
+    inspection_id: int
+    answer: str
+    reviewer: str
+    token: str
+    seen: int
+    holder: str
+    reason: str = ""
+    comment: str = ""
+    overlay: bool = True
+    compared_with: int | None = None
+    meaning: str | None = None
+
+
+def give_review(store: Store, given: GivenReview, *, second_share: float = 0.0) -> Review:
+    """Record a review of a part that was handed out.
+
+    Whether it is a second one, which is to be independent of the first, the queue knows.
+
+    Raises:
+        ReviewTaken: Somebody else has the part, or has decided on it meanwhile.
+        UnknownInspection: No inspection has this id.
+    """
+    row = store.results.get(given.inspection_id)
+    verdict = ANSWERS[given.answer]
+    second = store.review_leases.is_second(given.inspection_id, given.reviewer)
+    signed = None
+    if given.meaning is not None:
+        signed = _signature(row, given, verdict)
+    return store.reviews.record(
+        NewReview(
+            inspection_id=given.inspection_id,
+            verdict=verdict,
+            reviewer=given.reviewer,
+            comment=given.comment,
+            reason=given.reason,
+            kind="second" if second else "review",
+            shown=_shown(row, given, blind=second),
+            signature=signed,
+            token=given.token,
+            seen=given.seen,
+            holder=given.holder,
+            second_share=second_share,
+        )
+    )
+
+
+def _shown(row: Mapping[str, Any], given: GivenReview, *, blind: bool) -> dict[str, Any]:
+    """What the reviewer saw, as it is kept with the review."""
+    return {
+        "image_sha256": row["image_sha256"],
+        "detection_id": row["detection_id"],
+        "is_anomalous": row["is_anomalous"],
+        "confidence": row["confidence"],
+        "verdict": row["verdict"],
+        "overlay": given.overlay,
+        "blind": blind,
+        "compared_with": given.compared_with,
+    }
+
+
+def record_digest(row: Mapping[str, Any], verdict: str, reason: str, comment: str) -> str:
+    """SHA-256 (hex) of what a signature is bound to: the inspection and what is said about it."""
+    content = {
+        "run_id": row["run_id"],
+        "line_number": row["line_number"],
+        "image_sha256": row["image_sha256"],
+        "detection_id": row["detection_id"],
+        "policy_verdict": row["verdict"],
+        "verdict": verdict,
+        "reason": reason,
+        "comment": comment,
+    }
+    return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _signature(row: Mapping[str, Any], given: GivenReview, verdict: str) -> dict[str, Any]:
+    """The signature of somebody who has just given the password again."""
+    return {
+        "signed_by": given.reviewer,
+        "meaning": given.meaning,
+        "signed_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "record_sha256": record_digest(row, verdict, given.reason, given.comment),
+    }
+
+
+def review_figures(store: Store) -> ReviewFigures:
+    """Cohen's kappa between people, and between people and the models."""
+    pairs = store.reviews.pairs()
+    by_pair: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for one in pairs:
+        names = (one.first_reviewer, one.second_reviewer)
+        said = (one.first, one.second)
+        if names[0] > names[1]:
+            names, said = (names[1], names[0]), (said[1], said[0])
+        by_pair.setdefault(names, []).append(said)
+    model: Counter[tuple[Any, Any]] = Counter()
+    for (is_anomalous, verdict), number in store.reviews.against_the_model().items():
+        model["reject" if is_anomalous else "accept", verdict] += number
+    return ReviewFigures(
+        people=cohen_kappa((one.first, one.second) for one in pairs),
+        model=kappa_of_counts(model),
+        by_pair=tuple((*names, cohen_kappa(said)) for names, said in sorted(by_pair.items())),
+    )
+
+
 def reviewed_manifest(store: Store, run_id: str | None = None) -> Iterator[bytes]:
     """Lines of a Ground Truth manifest, one for each reviewed image of a run, or of all runs.
 
-    Of several reviews of the same bytes the last one counts.
+    Of several reviews of the same bytes the last one counts. What a review leaves undecided is
+    left out.
     """
     newest: dict[str, Review] = {}
     for review in store.reviews.latest(run_id=run_id):
@@ -51,7 +197,8 @@ def reviewed_manifest(store: Store, run_id: str | None = None) -> Iterator[bytes
         if key not in newest or newest[key].reviewed_at < review.reviewed_at:
             newest[key] = review
     for review in newest.values():
-        yield _line(review)
+        if review.verdict != "review":
+            yield _line(review)
 
 
 def _line(review: Review) -> bytes:

@@ -56,7 +56,14 @@ _ROWWISE = (
     ),
     _layout("policies", "id sha256 content stored_at"),
     _layout("decisions", "id run_id number policy_id decided_by decided_at"),
+    _layout("decisions", "id run_id number policy_id decided_by decided_at reason", number=2),
     _layout("reviews", "id inspection_id verdict reviewer comment reviewed_at"),
+    _layout(
+        "reviews",
+        "id inspection_id verdict reviewer comment reviewed_at kind reason shown signature token",
+        number=2,
+    ),
+    _layout("users", "id name role password_hash active created_at changed_at"),
     _layout(
         "runs",
         "id run_id model_id project_name model_version host source manifest_sha256"

@@ -18,6 +18,12 @@ from lfv_store.tables.facts import (
     TrainingTable,
     VerdictTable,
 )
+from lfv_store.tables.people import (
+    ReviewLeaseTable,
+    SecondReviewTable,
+    SessionTable,
+    UserTable,
+)
 from lfv_store.tables.state import (
     HostingTable,
     HostingUsageTable,
@@ -46,10 +52,14 @@ __all__ = [
     "ModelTable",
     "PendingItemTable",
     "PolicyTable",
+    "ReviewLeaseTable",
     "ReviewTable",
     "RunProgressTable",
     "RunTable",
+    "SecondReviewTable",
+    "SessionTable",
     "TallyTable",
     "TrainingTable",
+    "UserTable",
     "VerdictTable",
 ]

@@ -11,8 +11,18 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from lfv_store.records import REVIEW_VERDICTS, VERDICTS
-from lfv_store.tables.base import BYTEWISE, Base, Id, JsonList, JsonText, JsonValue, one_of
+from lfv_store.people import REVIEW_KINDS
+from lfv_store.records import VERDICTS
+from lfv_store.tables.base import (
+    BYTEWISE,
+    Base,
+    Id,
+    JsonList,
+    JsonText,
+    JsonValue,
+    OptionalJson,
+    one_of,
+)
 
 
 class ModelTable(Base):
@@ -83,6 +93,7 @@ class DecisionTable(Base):
     policy_id: Mapped[int] = mapped_column(sa.ForeignKey("policies.id"))
     decided_by: Mapped[str]
     decided_at: Mapped[datetime]
+    reason: Mapped[str]
 
     __table_args__ = (sa.UniqueConstraint("run_id", "number"),)
 
@@ -254,7 +265,12 @@ class VerdictTable(Base):
 
 
 class ReviewTable(Base):
-    """A person's verdict on an inspection. Several may follow one another; the last one stands."""
+    """A person's verdict on an inspection. Several may follow one another; the last one stands.
+
+    The verdict `review` leaves the part undecided. `shown` is what the person saw, `signature`
+    what a person signed with the password given again, `token` what makes a repeated request the
+    same review.
+    """
 
     __tablename__ = "reviews"
 
@@ -264,9 +280,21 @@ class ReviewTable(Base):
     reviewer: Mapped[str] = mapped_column(index=True)
     comment: Mapped[str]
     reviewed_at: Mapped[datetime] = mapped_column(index=True)
+    kind: Mapped[str]
+    reason: Mapped[str]
+    shown: Mapped[OptionalJson]
+    signature: Mapped[OptionalJson]
+    token: Mapped[str | None] = mapped_column(unique=True)
 
     __table_args__ = (
-        one_of("verdict", REVIEW_VERDICTS),
+        one_of("verdict", VERDICTS),
+        one_of("kind", REVIEW_KINDS),
+        sa.Index(
+            "ix_reviews_undecided",
+            "inspection_id",
+            sqlite_where=sa.text("verdict = 'review'"),
+            postgresql_where=sa.text("verdict = 'review'"),
+        ),
         sa.CheckConstraint("reviewer <> ''", name="reviewer"),
     )
 

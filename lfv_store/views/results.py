@@ -124,13 +124,25 @@ FROM (
     SELECT v.inspection_id, v.reasons
     FROM runs r
     JOIN verdicts v ON v.decision_id = r.later_decision_id AND v.verdict = 'review'
+    UNION ALL
+    SELECT i.id AS inspection_id, coalesce(v.reasons, i.reasons)
+    FROM reviews rv
+    JOIN inspections i ON i.id = rv.inspection_id
+    JOIN runs r ON r.id = i.run_id
+    LEFT JOIN verdicts v ON v.inspection_id = i.id AND v.decision_id = r.later_decision_id
+    WHERE rv.verdict = 'review' AND coalesce(v.verdict, i.verdict) <> 'review'
+      AND NOT EXISTS (
+          SELECT 1 FROM reviews later
+          WHERE later.inspection_id = rv.inspection_id AND later.id > rv.id)
 ) q
 JOIN inspections i ON i.id = q.inspection_id
 JOIN runs r ON r.id = i.run_id
 JOIN images im ON im.id = i.image_id
 JOIN detections d ON d.id = i.detection_id
 LEFT JOIN models m ON m.id = r.model_id
-WHERE NOT EXISTS (SELECT 1 FROM reviews rv WHERE rv.inspection_id = q.inspection_id)
+WHERE coalesce((
+    SELECT rv.verdict FROM reviews rv WHERE rv.inspection_id = q.inspection_id
+    ORDER BY rv.id DESC LIMIT 1), 'review') = 'review'
 """
 
 DEFECT_RATE_DAILY = """

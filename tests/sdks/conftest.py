@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,12 +12,11 @@ from typing import Any
 import pytest
 from moto.server import ThreadedMotoServer
 
-from tests.conftest import skip_or_fail
+from tests.support.installs import INSTALL_SECONDS, install, npm_install
 from tests.support.service import Service, running
 
 DRIVERS = Path(__file__).parent / "drivers"
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-INSTALL_SECONDS = 600
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -60,30 +57,6 @@ def run(command: Sequence[str | Path], *, seconds: float = 120, **more: str) -> 
     return done.stdout
 
 
-def install(folder: Path, commands: Sequence[Sequence[str | Path]]) -> None:
-    """Run the commands once for a folder; skip, or fail in CI, where they can't be."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if (folder / "complete").exists():
-            return
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        for command in commands:
-            done = subprocess.run(
-                [str(part) for part in command],
-                capture_output=True,
-                text=True,
-                timeout=INSTALL_SECONDS,
-                cwd=folder,
-                check=False,
-            )
-            if done.returncode != 0:
-                tail = (done.stderr or done.stdout)[-600:]
-                skip_or_fail(f"{folder.name} can't be installed here: {tail}")
-        (folder / "complete").touch()
-
-
 @pytest.fixture(scope="session")
 def installs(pytestconfig: pytest.Config) -> Path:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -120,25 +93,16 @@ def awslabs(installs: Path) -> Path:
     )
 
 
-def _npm(folder: Path, package: str) -> Path:
-    npm = shutil.which("npm")
-    if npm is None:
-        skip_or_fail("there is no npm")
-    quiet = ["--no-audit", "--no-fund", "--loglevel=error"]
-    install(folder, [[str(npm), "install", *quiet, package]])
-    return folder
-
-
 @pytest.fixture(scope="session")
 def node_modules(installs: Path) -> Path:
     """A folder with the JavaScript SDK's client in its node_modules."""
-    return _npm(installs / "javascript", "@aws-sdk/client-lookoutvision@3.918.0")
+    return npm_install(installs / "javascript", "@aws-sdk/client-lookoutvision@3.918.0")
 
 
 @pytest.fixture(scope="session")
 def node_modules_v2(installs: Path) -> Path:
     """A folder with version 2 of the JavaScript SDK in its node_modules."""
-    return _npm(installs / "javascript-v2", "aws-sdk@2.1693.0")
+    return npm_install(installs / "javascript-v2", "aws-sdk@2.1693.0")
 
 
 @pytest.fixture(scope="session")

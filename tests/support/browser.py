@@ -66,3 +66,15 @@ def visit(browser: Browser, file: Path, **options: Any) -> Iterator[Visit]:
     elsewhere = [url for url in found.requests if not url.startswith(("data:", file.as_uri()))]
     assert (found.messages, elsewhere) == ([], [])
     context.close()
+
+
+def violations(page: Page, axe_source: str) -> list[str]:
+    """What axe finds on a page that is serious or critical, one line for each element."""
+    page.evaluate(axe_source)
+    found = page.evaluate("async () => (await axe.run(document)).violations")
+    return [
+        f"{one['id']}: {' '.join(map(str, node['target']))}: {node['html'][:160]}"
+        for one in found
+        if one["impact"] in ("serious", "critical")
+        for node in one["nodes"]
+    ]

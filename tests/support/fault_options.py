@@ -1,4 +1,4 @@
-"""Options of the fault suite, and its marker: a plugin, so that they are known in time."""
+"""Options of long tests, and a marker: a plugin, so that they are known in time."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How much of tests/faults is run."""
+    """How much of tests/faults and tests/ui is run."""
     group = parser.getgroup("faults")
     group.addoption(
         "--kills", type=int, default=50, help="runs to kill at random moments (default 50)"
+    )
+    group.addoption(
+        "--reviews", type=int, default=30, help="reviews while the server is killed (default 30)"
     )
     group.addoption(
         "--kills-seed", type=int, default=None, help="seed of the moments (default: a new one)"

@@ -11,7 +11,7 @@ from dataclasses import replace
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from lfv_store import NewDetection, NewInspection, NewTraining, NewVerdict, Store
+from lfv_store import NewDetection, NewInspection, NewReview, NewTraining, NewVerdict, Store
 from lfv_store.audit.canonical import GENESIS
 from lfv_store.audit.entries import Entry, entry_columns
 from lfv_store.dialects import dialect_of
@@ -61,9 +61,28 @@ def fill(store: Store) -> list[str]:
         store.verdicts.add(run_id, {"confidence": 0.0}, verdicts, decided_by="ben")
         first = next(iter(store.results.rows(run_id)))
         store.reviews.add(first["inspection_id"], "reject", "eve", "a scratch", after(40))
+        _review_on(store, first["inspection_id"], f"ana {run_id}")
         store.runs.set_manifest(run_id, "ab" * 32, 8)
         store.runs.set_status(run_id, "completed", "done", after(60))
     return runs
+
+
+def _review_on(store: Store, inspection_id: int, name: str) -> None:
+    """A user, and a review of theirs with every column filled."""
+    store.users.add(name, "engineer", "a hash")
+    store.reviews.record(
+        NewReview(
+            inspection_id,
+            "reject",
+            name,
+            comment="dust",
+            reason="dust",
+            shown={"overlay": True},
+            signature={"meaning": "approved"},
+            token=f"token of {name}",
+        ),
+        after(50),
+    )
 
 
 def without_latency(item: NewInspection) -> NewInspection:

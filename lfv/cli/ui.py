@@ -1,0 +1,236 @@
+"""`lfv ui`: the pages on a server, and who may use them."""
+
+from __future__ import annotations
+
+import ipaddress
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lfv.cli import output
+from lfv.cli.common import current_user, local_time, opened_store, settings_from
+from lfv.cli.errors import CommandError, WrongUsage
+from lfv.cli.groups import UiGroup
+from lfv.cli.options import DatabaseUrlOption, JsonOption, examples
+
+DEFAULT_PORT = 4190
+
+
+class UserRole(StrEnum):
+    """Roles, each with what those before it may do."""
+
+    VIEWER = "viewer"
+    REVIEWER = "reviewer"
+    ENGINEER = "engineer"
+    ADMIN = "admin"
+
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The user's name.")]
+PasswordOption = Annotated[
+    bool,
+    typer.Option("--password-stdin", help="Read the password from standard input, one line."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(
+        name="ui", cls=UiGroup, help="Serve the pages, and manage who may use them."
+    )
+    group.command("serve", epilog=examples("lfv ui", "lfv ui --port 8080 --second-share 0.1"))(
+        serve
+    )
+    users = typer.Typer(name="user", help="Manage who may use the pages.")
+    users.command("add", epilog=examples("lfv ui user add 'Ana Ruiz' --role reviewer"))(add)
+    users.command("list", epilog=examples("lfv ui user list --json"))(list_)
+    users.command("change", epilog=examples("lfv ui user change 'Ana Ruiz' --role engineer"))(
+        change
+    )
+    users.command("remove", epilog=examples("lfv ui user remove 'Ana Ruiz'"))(remove)
+    group.add_typer(users)
+    app.add_typer(group)
+
+
+def serve(
+    *,
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen at; other machines need users.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port; 0 picks a free one.")
+    ] = DEFAULT_PORT,
+    names: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--name",
+            metavar="NAME",
+            help="Name under which browsers reach it, beside localhost; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    second_share: Annotated[
+        float,
+        typer.Option(
+            "--second-share",
+            min=0.0,
+            max=1.0,
+            help="Share of the reviewed parts that a second person reviews without seeing the "
+            "first review.",
+        ),
+    ] = 0.0,
+    signatures: Annotated[
+        bool, typer.Option("--signatures", help="Ask for the password again with every review.")
+    ] = False,
+    tls_certificate: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Certificate for HTTPS, PEM.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Its private key, PEM.")
+    ] = None,
+    behind_https: Annotated[
+        bool,
+        typer.Option("--behind-https", help="A proxy before it speaks HTTPS with browsers."),
+    ] = False,
+    database_url: DatabaseUrlOption = None,
+) -> None:
+    """Serve runs, parts, models, costs and the review queue to browsers, until Ctrl-C.
+
+    Without users it answers this machine only, and takes whoever is there for the current user.
+    """
+    if (tls_certificate is None) != (tls_key is None):
+        raise WrongUsage("--tls-certificate and --tls-key belong together: give both")
+    settings = settings_from(database_url=database_url)
+    with opened_store(settings) as store:
+        has_users = store.users.any()
+    if not has_users and not _is_loopback(host):
+        raise WrongUsage(
+            "there are no users yet, so pages are for this machine only; "
+            "`lfv ui user add` adds one, and then other machines may reach them"
+        )
+    https = behind_https or tls_certificate is not None
+    if has_users and not _is_loopback(host) and not https:
+        output.note("warning: passwords cross the network readable; use --tls-certificate")
+    if signatures and not has_users:
+        raise WrongUsage("--signatures needs users; `lfv ui user add` adds one")
+    from lfv.ui import UiOptions
+    from lfv.ui.serving import run_server
+
+    user = current_user() or "local"
+    options = UiOptions(
+        settings=settings,
+        local_user=user,
+        hosts=tuple(name.lower() for name in names or ()),
+        https=https,
+        second_share=second_share,
+        signatures=signatures,
+    )
+
+    def ready(address: str) -> None:
+        output.note(f"pages at {address} (stop with Ctrl-C)")
+        if not has_users:
+            output.note(f"no users yet: whoever is at this machine is taken for '{user}'")
+
+    run_server(options, host, port, ready, certificate=tls_certificate, key=tls_key)
+
+
+def add(
+    name: NameArgument,
+    *,
+    role: Annotated[UserRole, typer.Option("--role", help="What the user may do.")],
+    password_stdin: PasswordOption = False,
+    database_url: DatabaseUrlOption = None,
+) -> None:
+    """Add a user; asks for the password.
+
+    A viewer looks, a reviewer also reviews, an engineer also stops models and decides again by
+    other policies, an admin may everything.
+    """
+    from lfv.ui.accounts import hash_password
+
+    password = _password(from_stdin=password_stdin)
+    hashed = hash_password(password)
+    from lfv_store import open_store
+
+    settings = settings_from(database_url=database_url)
+    with open_store(settings.store_url, actor=f"lfv ui user ({current_user()})") as store:
+        user = store.users.add(name, role.value, hashed)
+    output.show(f"{user.name}: {user.role}")
+
+
+def list_(*, database_url: DatabaseUrlOption = None, as_json: JsonOption = False) -> None:
+    """List the users."""
+    with opened_store(settings_from(database_url=database_url)) as store:
+        users = store.users.list()
+    if as_json:
+        output.show_json(
+            [
+                {"name": one.name, "role": one.role, "active": one.active, "since": one.created_at}
+                for one in users
+            ]
+        )
+        return
+    rows = [
+        (one.name, one.role, "" if one.active else "removed", local_time(one.created_at))
+        for one in users
+    ]
+    output.show_table(("name", "role", "", "since"), rows)
+    if not users:
+        output.note("no users yet: pages are for this machine only")
+
+
+def change(
+    name: NameArgument,
+    *,
+    role: Annotated[
+        UserRole | None, typer.Option("--role", help="Another role.", show_default=False)
+    ] = None,
+    password: Annotated[bool, typer.Option("--password", help="Ask for another password.")] = False,
+    password_stdin: PasswordOption = False,
+    database_url: DatabaseUrlOption = None,
+) -> None:
+    """Change a user's role or password, or let a removed user in again; ends their sessions."""
+    from lfv.ui.accounts import hash_password
+
+    hashed = None
+    if password or password_stdin:
+        hashed = hash_password(_password(from_stdin=password_stdin))
+    _change(name, database_url, role=role.value if role else None, hashed=hashed, active=True)
+
+
+def remove(name: NameArgument, *, database_url: DatabaseUrlOption = None) -> None:
+    """Remove a user: no more logins. The name stays with what it did."""
+    _change(name, database_url, active=False)
+
+
+def _change(
+    name: str,
+    database_url: str | None,
+    *,
+    active: bool,
+    role: str | None = None,
+    hashed: str | None = None,
+) -> None:
+    from lfv_store import open_store
+
+    settings = settings_from(database_url=database_url)
+    with open_store(settings.store_url, actor=f"lfv ui user ({current_user()})") as store:
+        user = store.users.change(name, role=role, password_hash=hashed, active=active)  # type: ignore[arg-type]
+    output.show(f"{user.name}: {user.role if user.active else 'removed'}")
+
+
+def _password(*, from_stdin: bool) -> str:
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\n")
+    if not sys.stdin.isatty():
+        raise CommandError("there is no terminal to ask for the password; use --password-stdin")
+    text: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    return text
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

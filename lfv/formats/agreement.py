@@ -1,0 +1,106 @@
+"""Agreement of two judges on the same parts, and whether two models differ: pure figures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from math import comb, erfc, sqrt
+
+#: Words for kappa after Landis and Koch (1977), "The measurement of observer agreement".
+_WORDS = (
+    (0.0, "slight"),
+    (0.2, "fair"),
+    (0.4, "moderate"),
+    (0.6, "substantial"),
+    (0.8, "almost perfect"),
+)
+#: From so many discordant pairs on, the exact binomial is no better than its approximation.
+_EXACT = 1000
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far two judges agree on `parts` parts.
+
+    `agreed` is the share on which they say the same, 0 to 1. `kappa` (Cohen) is 1 for full
+    agreement, 0 for that of chance; None where both always say the same one thing, or there is no
+    part. `low` and `high` are its approximate 95 % interval.
+    """
+
+    parts: int
+    agreed: float | None
+    kappa: float | None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def word(self) -> str:
+        """The usual word for the kappa, such as `moderate`; `poor` below 0."""
+        if self.kappa is None:
+            return ""
+        words = [word for limit, word in _WORDS if self.kappa > limit or limit == self.kappa == 0]
+        return words[-1] if words else "poor"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """McNemar's test on two models: `only_first` and `only_second` are right alone.
+
+    `p_value` is the probability, two-sided, of so uneven a split if both were equally good.
+    """
+
+    only_first: int
+    only_second: int
+    p_value: float
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the two differ at the usual level of 5 %."""
+        return self.p_value < 0.05
+
+
+def cohen_kappa(judgements: Iterable[tuple[Hashable, Hashable]]) -> Agreement:
+    """Return the agreement of two judges from their pairs of judgements, one for each part."""
+    return kappa_of_counts(Counter(judgements))
+
+
+def kappa_of_counts(pairs: Counter[tuple[Hashable, Hashable]]) -> Agreement:
+    """Return the agreement from how often each pair of judgements occurs.
+
+    Cohen (1960), "A coefficient of agreement for nominal scales"; the interval uses his standard
+    error, sqrt(p (1 - p) / n) / (1 - chance).
+    """
+    parts = sum(pairs.values())
+    if not parts:
+        return Agreement(0, None, None)
+    first: Counter[Hashable] = Counter()
+    second: Counter[Hashable] = Counter()
+    same = 0
+    for (one, other), number in pairs.items():
+        first[one] += number
+        second[other] += number
+        same += number if one == other else 0
+    agreed = same / parts
+    chance = sum(first[name] * second[name] for name in first) / parts**2
+    if chance >= 1.0:
+        return Agreement(parts, agreed, None)
+    kappa = (agreed - chance) / (1 - chance)
+    margin = 1.96 * sqrt(agreed * (1 - agreed) / parts) / (1 - chance)
+    return Agreement(parts, agreed, kappa, max(-1.0, kappa - margin), min(1.0, kappa + margin))
+
+
+def mcnemar(only_first: int, only_second: int) -> Difference:
+    """Return McNemar's test from the parts that one of two models alone judged right.
+
+    Exact (binomial) up to 1,000 such parts, else chi-squared with continuity correction.
+    """
+    total = only_first + only_second
+    if total == 0:
+        return Difference(0, 0, 1.0)
+    fewer = min(only_first, only_second)
+    if total <= _EXACT:
+        tail = sum(comb(total, k) for k in range(fewer + 1))
+        return Difference(only_first, only_second, min(1.0, 2 * tail / 2**total))
+    statistic = max(0, abs(only_first - only_second) - 1) ** 2 / total
+    return Difference(only_first, only_second, erfc(sqrt(statistic / 2)))

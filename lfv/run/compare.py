@@ -1,0 +1,52 @@
+"""Compare two models on images that both have judged, before anybody switches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lfv.formats.agreement import Difference, mcnemar
+from lfv_store import Store
+from lfv_store.comparisons import ComparedAnswer
+
+#: Disagreements that are named; their number is always complete.
+MOST_DISAGREEMENTS = 100
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on the same images.
+
+    `known` images have a truth: the last review, else the label. Of those both models are right on
+    `both_right`, both wrong on `both_wrong`; `difference` has what one alone is right on.
+    `disagreements` are the first of `disagreeing` images on which the answers differ.
+    """
+
+    images: int
+    known: int
+    both_right: int
+    both_wrong: int
+    difference: Difference
+    disagreeing: int
+    disagreements: tuple[ComparedAnswer, ...]
+
+
+def compare_models(store: Store, first: int, second: int) -> Comparison:
+    """Compare two models, by their ids, on all images that both have judged."""
+    answers = store.comparisons.compared(first, second)
+    known = [one for one in answers if one.is_defective is not None]
+    right = [
+        (one.first_is_anomalous == one.is_defective, one.second_is_anomalous == one.is_defective)
+        for one in known
+    ]
+    differ = [one for one in answers if one.first_is_anomalous != one.second_is_anomalous]
+    # What is known comes first: it says who is right.
+    differ.sort(key=lambda one: (one.is_defective is None, one.inspection_id))
+    return Comparison(
+        images=len(answers),
+        known=len(known),
+        both_right=right.count((True, True)),
+        both_wrong=right.count((False, False)),
+        difference=mcnemar(right.count((True, False)), right.count((False, True))),
+        disagreeing=len(differ),
+        disagreements=tuple(differ[:MOST_DISAGREEMENTS]),
+    )

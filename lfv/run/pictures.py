@@ -1,0 +1,142 @@
+"""Pictures of inspections for pages: made from the source, which is only read, and kept small.
+
+Bytes are shown only if their SHA-256 is that of the inspection. So no reference, whatever it names,
+opens another file than the image that was inspected.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lfv.client.sources import SourceReader
+from lfv.formats.answers import DetectAnomalyResult
+from lfv.formats.conversion import as_png
+from lfv.formats.errors import LfvError, SourceError
+from lfv.formats.images import CONVERTED_FROM
+from lfv.report.marks import draw_marks
+from lfv.report.thumbnails import make_thumbnail
+from lfv_store import Store
+
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+#: Longest side of a thumbnail in pixels: sharp on a card of 240 pixels, and some 10 KB.
+SIDE = 320
+_MOST_BYTES = 32 * 1024 * 1024
+
+
+class PictureGone(Exception):
+    """There is no picture to show; the message says why and what it was."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Bytes of an image with their media type."""
+
+    data: bytes
+    media_type: str
+
+
+class Pictures:
+    """Images, thumbnails and marks of inspections. Safe to share between threads.
+
+    Thumbnails are kept in `folder`, by the digest of their image or the number of their detection.
+    """
+
+    def __init__(self, store: Store, reader: SourceReader, folder: Path) -> None:
+        self._store = store
+        self._reader = reader
+        self._folder = folder
+
+    def image(self, inspection_id: int) -> Picture:
+        """The inspected image in its full size. Raises PictureGone, UnknownInspection."""
+        data = self._bytes(self._store.results.get(inspection_id))
+        kind = "image/png" if data.startswith(b"\x89PNG") else "image/jpeg"
+        return Picture(data, kind)
+
+    def kept_thumbnail(self, sha256: str) -> Picture | None:
+        """The thumbnail of an image if it was made before; no database is asked."""
+        if not _SHA256.match(sha256):
+            return None
+        return _read(self._photo(sha256), "image/jpeg")
+
+    def thumbnail(self, inspection_id: int) -> Picture:
+        """A small picture of the image. Raises PictureGone, UnknownInspection."""
+        row = self._store.results.get(inspection_id)
+        kept = self.kept_thumbnail(row["image_sha256"] or "")
+        if kept is not None:
+            return kept
+        made = make_thumbnail(self._bytes(row), None, (), SIDE)
+        if made is None:
+            raise PictureGone(f"The image cannot be decoded. {_was(row)}")
+        _keep(self._photo(row["image_sha256"]), made.photo)
+        return Picture(made.photo, "image/jpeg")
+
+    def marks(self, detection_id: int, size: tuple[int, int]) -> Picture:
+        """The marks of a detection as a transparent layer of `size`. Raises PictureGone."""
+        width, height = size
+        file = self._folder / "marks" / f"{detection_id}-{width}x{height}.png"
+        kept = _read(file, "image/png")
+        if kept is not None:
+            return kept
+        mask = self._store.results.mask(detection_id)
+        result = DetectAnomalyResult.from_response(self._store.results.response(detection_id))
+        line = max(1, round(max(size) / 500))
+        layer = draw_marks(mask, [one.color for one in result.defects], size, line)
+        if layer is None:
+            raise PictureGone("The model marked nothing.")
+        buffer = io.BytesIO()
+        layer.quantize(64).save(buffer, "PNG", optimize=max(size) <= SIDE)
+        if max(size) <= SIDE:
+            _keep(file, buffer.getvalue())
+        return Picture(buffer.getvalue(), "image/png")
+
+    def _photo(self, sha256: str) -> Path:
+        return self._folder / "photos" / sha256[:2] / f"{sha256}-{SIDE}.jpg"
+
+    def _bytes(self, row: Mapping[str, Any]) -> bytes:
+        if row["image_sha256"] is None:
+            raise PictureGone("The image was never read, so there is nothing to compare it with.")
+        try:
+            data = self._reader.read_bytes(row["source_ref"], limit=_MOST_BYTES)
+            if CONVERTED_FROM in (row["attributes"] or {}):
+                data, _ = as_png(data)
+        except (SourceError, LfvError) as error:
+            raise PictureGone(f"The image is gone: {error} {_was(row)}") from error
+        if hashlib.sha256(data).hexdigest() != row["image_sha256"]:
+            raise PictureGone(f"The image was changed since it was inspected. {_was(row)}")
+        return data
+
+
+def fitted(width: int, height: int, side: int = SIDE) -> tuple[int, int]:
+    """The size of a picture that is made to fit into a square, as thumbnails are."""
+    scale = min(1.0, side / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _was(row: Mapping[str, Any]) -> str:
+    return f"Its SHA-256 was {row['image_sha256']}."
+
+
+def _read(file: Path, media_type: str) -> Picture | None:
+    try:
+        return Picture(file.read_bytes(), media_type)
+    except OSError:
+        return None
+
+
+def _keep(file: Path, data: bytes) -> None:
+    """Write a file that is complete whenever it exists; a full disk costs only the next making."""
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=file.parent)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+        Path(name).replace(file)

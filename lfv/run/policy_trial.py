@@ -1,0 +1,123 @@
+"""Try another policy on the stored answers of a run: what would become of them, and at what cost.
+
+Nothing is stored. The truth about a part is the last review of it, else the label of its manifest.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lfv.client.policy import Policy, decide
+from lfv.formats.answers import DetectAnomalyResult
+from lfv_store import Store
+
+#: Images that change sides, of which so many are named.
+MOST_CHANGES = 60
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What a mistake costs, in US dollars, and what a person's look at a part does."""
+
+    escape: float = 0.0
+    false_alarm: float = 0.0
+    review: float = 0.0
+
+
+@dataclass(frozen=True)
+class TriedAnswer:
+    """A stored answer; `verdict` is what the run's policy says, `is_defective` None if unknown."""
+
+    inspection_id: int
+    line_number: int
+    result: DetectAnomalyResult
+    attributes: Mapping[str, Any]
+    verdict: str
+    is_defective: bool | None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Verdicts of one policy: counts, and mistakes among the parts whose truth is known."""
+
+    counts: Mapping[str, int]
+    escapes: int
+    false_alarms: int
+    cost: float
+
+
+@dataclass(frozen=True)
+class ChangedSide:
+    """A part that gets another verdict."""
+
+    inspection_id: int
+    line_number: int
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A policy tried on a run; `known` parts have a truth, `changes` are the first of `changed`."""
+
+    now: Figures
+    then: Figures
+    images: int
+    known: int
+    changed: int
+    changes: tuple[ChangedSide, ...]
+
+
+def stored_answers(store: Store, run_id: str) -> tuple[TriedAnswer, ...]:
+    """Every answer of a run, to try policies on."""
+    reviewed = {
+        one.inspection_id: one.verdict == "reject"
+        for one in store.reviews.latest(run_id=run_id)
+        if one.verdict != "review"
+    }
+    return tuple(
+        TriedAnswer(
+            inspection_id=one.inspection_id,
+            line_number=one.line_number,
+            result=DetectAnomalyResult.from_response(one.response),
+            attributes=one.attributes,
+            verdict=one.verdict,
+            is_defective=reviewed.get(one.inspection_id, one.expected_is_anomalous),
+        )
+        for one in store.verdicts.candidates(run_id)
+    )
+
+
+def try_policy(answers: Sequence[TriedAnswer], policy: Policy, prices: Prices) -> Trial:
+    """Decide on all answers by `policy`."""
+    after = [decide(one.result, policy, one.attributes).verdict.value for one in answers]
+    changes = [
+        ChangedSide(one.inspection_id, one.line_number, one.verdict, verdict)
+        for one, verdict in zip(answers, after, strict=True)
+        if one.verdict != verdict
+    ]
+    return Trial(
+        now=_figures(answers, [one.verdict for one in answers], prices),
+        then=_figures(answers, after, prices),
+        images=len(answers),
+        known=sum(one.is_defective is not None for one in answers),
+        changed=len(changes),
+        changes=tuple(changes[:MOST_CHANGES]),
+    )
+
+
+def _figures(answers: Sequence[TriedAnswer], verdicts: Sequence[str], prices: Prices) -> Figures:
+    counts = Counter(verdicts)
+    escapes = false_alarms = 0
+    for one, verdict in zip(answers, verdicts, strict=True):
+        escapes += verdict == "accept" and one.is_defective is True
+        false_alarms += verdict == "reject" and one.is_defective is False
+    cost = (
+        escapes * prices.escape
+        + false_alarms * prices.false_alarm
+        + counts["review"] * prices.review
+    )
+    return Figures(counts, escapes, false_alarms, cost)

@@ -1,0 +1,189 @@
+"""Who somebody is: passwords, sessions, roles, and the limit on wrong passwords."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+import threading
+import time
+from collections import defaultdict, deque
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from argon2 import PasswordHasher
+from argon2.exceptions import Argon2Error, InvalidHashError
+
+from lfv_store import ROLES, Role, Store, UnknownUser, User
+
+SESSION = timedelta(hours=12)
+#: Wrong passwords within the window, by one address for one name, before the next has to wait.
+MOST_FAILURES = 5
+#: The same for an address whatever the name, and for a name whatever the address.
+MOST_BY_ADDRESS, MOST_BY_NAME = 20, 50
+WINDOW_SECONDS = 15 * 60.0
+SHORTEST_PASSWORD = 10
+LONGEST_PASSWORD = 500
+_USERS_KNOWN_SECONDS = 1.0
+
+
+class WeakPassword(ValueError):
+    """The password is too short or too long."""
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Who a request is from. `cookie` is the value that their forms are bound to."""
+
+    name: str
+    role: Role
+    cookie: str
+    is_local: bool = False
+
+    def may(self, role: Role) -> bool:
+        """Whether the visitor's role includes this one."""
+        return ROLES.index(self.role) >= ROLES.index(role)
+
+
+class LoginLimit:
+    """Counts wrong passwords; the counts are this process's. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._failures: dict[tuple[str, ...], deque[float]] = defaultdict(deque)
+
+    def wait_seconds(self, address: str, name: str) -> float:
+        """How long until another password may be tried; 0 for at once."""
+        now = time.monotonic()
+        with self._lock:
+            return max(
+                self._wait((address, name), MOST_FAILURES, now),
+                self._wait(("address", address), MOST_BY_ADDRESS, now),
+                self._wait(("name", name), MOST_BY_NAME, now),
+            )
+
+    def failed(self, address: str, name: str) -> None:
+        """Count a wrong password."""
+        now = time.monotonic()
+        with self._lock:
+            if len(self._failures) > 10_000:
+                self._forget(now)
+            for key in ((address, name), ("address", address), ("name", name)):
+                self._failures[key].append(now)
+
+    def succeeded(self, address: str, name: str) -> None:
+        """Forget the wrong passwords before the right one."""
+        with self._lock:
+            self._failures.pop((address, name), None)
+
+    def _wait(self, key: tuple[str, ...], most: int, now: float) -> float:
+        times = self._failures.get(key)
+        while times and times[0] <= now - WINDOW_SECONDS:
+            times.popleft()
+        return times[-most] + WINDOW_SECONDS - now if times and len(times) >= most else 0.0
+
+    def _forget(self, now: float) -> None:
+        for key in [
+            key for key, times in self._failures.items() if times[-1] < now - WINDOW_SECONDS
+        ]:
+            del self._failures[key]
+
+
+class Accounts:
+    """Users of a results database, as a server of pages sees them. Thread-safe."""
+
+    def __init__(self, store: Store, folder: Path, local_user: str) -> None:
+        self._store = store
+        self._local_user = local_user
+        self._secret = _secret(folder / "secret")
+        self._hasher = PasswordHasher()
+        self._unknown = self._hasher.hash(secrets.token_hex())
+        # Each hash takes 64 MiB.
+        self._hashing = threading.BoundedSemaphore(4)
+        self._users_known: tuple[float, bool] = (-1e9, False)
+        self.limit = LoginLimit()
+
+    def has_users(self) -> bool:
+        """Whether anybody has to log in; looked up once a second."""
+        at, known = self._users_known
+        if time.monotonic() - at > _USERS_KNOWN_SECONDS:
+            known = self._store.users.any()
+            self._users_known = (time.monotonic(), known)
+        return known
+
+    def local_visitor(self, cookie: str) -> Visitor:
+        """The person at this machine, while there are no users."""
+        return Visitor(self._local_user, "admin", cookie, is_local=True)
+
+    def visitor(self, token: str) -> Visitor | None:
+        """Whose session a token is; None if it is over."""
+        user = self._store.users.session_user(token)
+        return None if user is None else Visitor(user.name, user.role, token)
+
+    def check_password(self, name: str, password: str) -> User | None:
+        """The active user with this name and password, else None, in the same time."""
+        user: User | None
+        try:
+            user = self._store.users.get(name)
+        except UnknownUser:
+            user = None
+        known = user.password_hash if user is not None else None
+        with self._hashing:
+            right = _verifies(self._hasher, known or self._unknown, password[:LONGEST_PASSWORD])
+        return user if user is not None and known and right and user.active else None
+
+    def log_in(self, user: User) -> str:
+        """Begin a session; returns its token, which nobody knew before."""
+        token = new_token()
+        self._store.users.open_session(user, token, ttl=SESSION)
+        return token
+
+    def log_out(self, token: str) -> None:
+        """End a session."""
+        self._store.users.close_session(token)
+
+    def form_token(self, cookie: str) -> str:
+        """What a form has to bring back so that it is known to be from a page of ours."""
+        return hmac.new(self._secret, cookie.encode(), hashlib.sha256).hexdigest()
+
+    def is_form_token(self, cookie: str, value: str) -> bool:
+        """Whether a form is from a page that this visitor got."""
+        return hmac.compare_digest(self.form_token(cookie).encode(), value.encode())
+
+
+def hash_password(password: str) -> str:
+    """Return what is stored of a password (Argon2id). Raises WeakPassword."""
+    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
+        raise WeakPassword(
+            f"a password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters; choose another"
+        )
+    return PasswordHasher().hash(password)
+
+
+def new_token() -> str:
+    """A token that cannot be guessed."""
+    return secrets.token_urlsafe(32)
+
+
+def _verifies(hasher: PasswordHasher, known: str, password: str) -> bool:
+    try:
+        return hasher.verify(known, password)
+    except (Argon2Error, InvalidHashError):
+        return False
+
+
+def _secret(file: Path) -> bytes:
+    """The key of form tokens, made once: a page that is open outlives the server."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(secrets.token_bytes(32))
+    except FileExistsError:
+        pass
+    except OSError:
+        return secrets.token_bytes(32)
+    found = file.read_bytes()
+    return found if len(found) == 32 else secrets.token_bytes(32)

@@ -1,0 +1,59 @@
+"""The application: routes, and the store that is open while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from lfv.ui.context import UiOptions, open_ui
+from lfv.ui.render import MEDIA_TYPES, asset
+from lfv.ui.security import SecurityHeaders
+from lfv.ui.views import account, costs, models, parts, pictures, policy, review, runs
+
+_FOR_EVER = "public, max-age=31536000, immutable"
+
+
+def create_app(options: UiOptions) -> Starlette:
+    """Return the application; its lifespan opens the store and raises StoreError if it cannot."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        with ExitStack() as stack:
+            app.state.ui = open_ui(options, stack)
+            yield
+
+    routes = [
+        Route("/assets/{name}", _asset),
+        Route("/health", _health),
+        *(*runs.ROUTES, *parts.ROUTES, *models.ROUTES, *costs.ROUTES, *review.ROUTES),
+        *(*policy.ROUTES, *pictures.ROUTES, *account.ROUTES),
+    ]
+    return Starlette(
+        routes=routes,
+        lifespan=lifespan,
+        middleware=[Middleware(SecurityHeaders)],
+        exception_handlers={404: _not_found, 405: _not_found},
+    )
+
+
+async def _asset(request: Request) -> Response:
+    name = request.path_params["name"]
+    found = asset(name)
+    if found is None:
+        return PlainTextResponse("there is nothing here\n", 404)
+    media_type = MEDIA_TYPES.get(name.rpartition(".")[2], "application/octet-stream")
+    return Response(found, media_type=media_type, headers={"cache-control": _FOR_EVER})
+
+
+async def _health(_request: Request) -> Response:
+    return JSONResponse({"status": "ok"})
+
+
+async def _not_found(_request: Request, _error: Exception) -> Response:
+    return PlainTextResponse("there is nothing here\n", 404)

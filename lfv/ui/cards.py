@@ -1,0 +1,82 @@
+"""Inspections as pages show them: rows of the database with what is needed to draw them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lfv.report.data import ReportAnomaly
+from lfv.run.pictures import fitted
+from lfv.ui.context import Ui
+from lfv.ui.views.pictures import marks_address
+
+_ATTRIBUTES = 8
+
+
+@dataclass(frozen=True)
+class Card:
+    """One inspection with its picture; `marks` is None if the model marked nothing."""
+
+    row: Mapping[str, Any]
+    name: str
+    reasons: tuple[str, ...]
+    anomalies: tuple[ReportAnomaly, ...]
+    photo: str | None
+    marks: str | None
+    full_marks: str | None
+    size: tuple[int, int]
+    attributes: tuple[tuple[str, object], ...]
+
+    @property
+    def inspection_id(self) -> int:
+        """The inspection's number."""
+        return int(self.row["inspection_id"])
+
+    @property
+    def outcome(self) -> str:
+        """The verdict that stands, or `error`."""
+        return self.row["final_verdict"] or "error"
+
+    @property
+    def label(self) -> str | None:
+        """`escape` or `false alarm`, where the manifest's label says so."""
+        expected = self.row["expected_is_anomalous"]
+        if expected is True and self.outcome == "accept":
+            return "escape"
+        return "false alarm" if expected is False and self.outcome == "reject" else None
+
+
+def cards(ui: Ui, rows: Iterable[Mapping[str, Any]]) -> Sequence[Card]:
+    """The cards of inspections, in their order."""
+    rows = list(rows)
+    detections = sorted({row["detection_id"] for row in rows if row["detection_id"] is not None})
+    found = ui.store.pages.pictured(detections)
+    return [_card(row, found.get(row["detection_id"])) for row in rows]
+
+
+def _card(row: Mapping[str, Any], pictured: Any) -> Card:
+    ref = row["source_ref"]
+    photo = marks = full = None
+    size = (320, 240)
+    anomalies: tuple[ReportAnomaly, ...] = ()
+    if row["image_sha256"]:
+        photo = f"/thumb/{row['inspection_id']}/{row['image_sha256']}"
+    if pictured is not None:
+        size = fitted(pictured.width, pictured.height)
+        anomalies = tuple(ReportAnomaly(*one) for one in pictured.anomalies)
+        if pictured.has_mask and anomalies:
+            place = (row["detection_id"], pictured.width, pictured.height)
+            marks = marks_address(*place, small=True)
+            full = marks_address(*place, small=False)
+    return Card(
+        row=row,
+        name=ref.rstrip("/").rpartition("/")[2] or ref,
+        reasons=tuple(str(one.get("text", one)) for one in row["reasons"] or ()),
+        anomalies=anomalies,
+        photo=photo,
+        marks=marks,
+        full_marks=full,
+        size=size,
+        attributes=tuple((row["attributes"] or {}).items())[:_ATTRIBUTES],
+    )

@@ -1,0 +1,188 @@
+"""From a request to a page: who is asking, may they, and what an error becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from lfv.client.errors import HostError, HostingError, PolicyError
+from lfv.run.errors import ModelInUse, RunNotFound
+from lfv.ui.accounts import Visitor, new_token
+from lfv.ui.context import Ui
+from lfv.ui.render import page
+from lfv.ui.security import (
+    LOOPBACK_NAMES,
+    FormTooLarge,
+    host_name,
+    is_from_elsewhere,
+    is_loopback,
+    read_form,
+)
+from lfv_store import ReviewTaken, Role, StoreError, StoreUnavailable, UnknownRecord
+
+SESSION_COOKIE, VISITOR_COOKIE = "lfv_session", "lfv_visitor"
+_TOKEN_HEADER, TOKEN_FIELD = "x-form-token", "form_token"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request as a page sees it."""
+
+    ui: Ui
+    request: Request
+    visitor: Visitor
+    form: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def form_token(self) -> str:
+        """What forms of the answer bring back."""
+        return self.ui.accounts.form_token(self.visitor.cookie)
+
+    @property
+    def is_script(self) -> bool:
+        """Whether a script asks, which takes JSON."""
+        return self.request.headers.get("accept", "").startswith("application/json")
+
+    def number(self, name: str) -> int:
+        """A number of the path. Raises NotFound for what the store cannot hold."""
+        value = int(self.request.path_params[name])
+        if not 0 <= value < 2**63:
+            raise NotFound
+        return value
+
+    def query(self, name: str, default: str = "") -> str:
+        """A parameter of the address."""
+        return self.request.query_params.get(name, default)
+
+    def page(self, template: str, *, status: int = 200, **values: Any) -> Response:
+        """The page that a template makes."""
+        return page(self, template, status=status, **values)
+
+
+class NotFound(Exception):
+    """There is nothing at this address."""
+
+
+class Refused(Exception):
+    """The request cannot be followed; the message says why."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+Handler = Callable[[Call], Response]
+
+
+def get(path: str, handler: Handler, role: Role | None = "viewer") -> Route:
+    """A page that somebody with `role` may read; None for everybody."""
+    return Route(path, _endpoint(handler, role), methods=["GET"])
+
+
+def post(path: str, handler: Handler, role: Role | None) -> Route:
+    """An action that somebody with `role` may take, from a page of ours."""
+    return Route(path, _endpoint(handler, role), methods=["POST"])
+
+
+def _endpoint(handler: Handler, role: Role | None) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        ui: Ui = request.app.state.ui
+        if host_name(request) not in LOOPBACK_NAMES | set(ui.options.hosts):
+            return Response("unknown name of this host; see lfv ui --name\n", 421)
+        form: Mapping[str, str] = {}
+        if request.method == "POST":
+            try:
+                form = await read_form(request)
+            except (FormTooLarge, ValueError):
+                return Response("the form is too large\n", 413)
+        return await run_in_threadpool(_answer, ui, request, form, handler, role)
+
+    return endpoint
+
+
+def _answer(
+    ui: Ui, request: Request, form: Mapping[str, str], handler: Handler, role: Role | None
+) -> Response:
+    cookie = request.cookies.get(VISITOR_COOKIE) or new_token()
+    call = Call(ui, request, Visitor("", "viewer", cookie), form)
+    try:
+        visitor = _visitor(ui, request, cookie)
+        if visitor is None and role is not None:
+            response = _to_login(call)
+        else:
+            call = Call(ui, request, visitor or call.visitor, form)
+            response = _allowed(call, handler, role)
+    except Exception as error:
+        failed = _failed(call, error)
+        if failed is None:
+            raise
+        response = failed
+    if VISITOR_COOKIE not in request.cookies:
+        set_cookie(ui, response, VISITOR_COOKIE, cookie)
+    return response
+
+
+def _visitor(ui: Ui, request: Request, cookie: str) -> Visitor | None:
+    if not ui.accounts.has_users():
+        address = request.client.host if request.client else ""
+        if not is_loopback(address):
+            raise Refused("Without users these pages are for this machine only.", 403)
+        return ui.accounts.local_visitor(cookie)
+    token = request.cookies.get(SESSION_COOKIE)
+    return ui.accounts.visitor(token) if token else None
+
+
+def _allowed(call: Call, handler: Handler, role: Role | None) -> Response:
+    request = call.request
+    if request.method == "POST":
+        token = request.headers.get(_TOKEN_HEADER) or call.form.get(TOKEN_FIELD, "")
+        known = call.ui.accounts.is_form_token(call.visitor.cookie, token)
+        if is_from_elsewhere(request) or not known:
+            raise Refused("This form is not from a page of yours; load the page again.", 403)
+    if role is not None and not call.visitor.may(role):
+        raise Refused(f"This needs the role {role}; yours is {call.visitor.role}.", 403)
+    return handler(call)
+
+
+def _to_login(call: Call) -> Response:
+    if call.is_script or call.request.method == "POST":
+        return JSONResponse({"error": "Your session is over; log in again."}, 401)
+    target = call.request.url.path
+    if call.request.url.query:
+        target += f"?{call.request.url.query}"
+    return RedirectResponse(f"/login?next={quote(target, safe='')}", 303)
+
+
+def _failed(call: Call, error: Exception) -> Response | None:
+    """The answer to an error that is expected; None for any other."""
+    status, text = 0, str(error)
+    if isinstance(error, Refused):
+        status = error.status
+    elif isinstance(error, NotFound | UnknownRecord | RunNotFound):
+        status, text = 404, "There is nothing here." if isinstance(error, NotFound) else text
+    elif isinstance(error, ReviewTaken | ModelInUse):
+        status = 409
+    elif isinstance(error, StoreUnavailable):
+        status, text = 503, f"The results database is unavailable: {text}"
+    elif isinstance(error, StoreError | PolicyError | HostingError | HostError):
+        status = 400
+    if not status:
+        return None
+    text = text[:1].upper() + text[1:]
+    if call.is_script:
+        return JSONResponse({"error": text}, status)
+    return call.page("error.html", status=status, title="Not done", message=text)
+
+
+def set_cookie(ui: Ui, response: Response, name: str, value: str) -> None:
+    """Set a cookie that scripts cannot read and other sites cannot send along with their forms."""
+    response.set_cookie(
+        name, value, httponly=True, samesite="lax", secure=ui.options.https, path="/"
+    )

@@ -1,0 +1,65 @@
+"""The server behind `lfv ui`."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import uvicorn
+
+from lfv.ui.app import create_app
+from lfv.ui.context import UiOptions
+
+_BACKLOG = 128
+
+
+class PortTaken(Exception):
+    """Another program listens at the address."""
+
+
+def run_server(
+    options: UiOptions,
+    host: str,
+    port: int,
+    ready: Callable[[str], None],
+    *,
+    certificate: Path | None = None,
+    key: Path | None = None,
+) -> None:
+    """Serve until a signal ends it; `ready` is called with the address.
+
+    Raises:
+        PortTaken: The address cannot be listened at.
+    """
+    listening = _listen(host, port)
+    config = uvicorn.Config(
+        create_app(options),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=5,
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
+    )
+    scheme = "https" if certificate else "http"
+    number = listening.getsockname()[1]
+    name = f"[{host}]" if ":" in host else host
+    ready(f"{scheme}://{name}:{number}")
+    with listening:
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that listens already, so that a browser that is quicker than the server waits."""
+    try:
+        return socket.create_server(
+            (host, port),
+            family=socket.AF_INET6 if ":" in host else socket.AF_INET,
+            backlog=_BACKLOG,
+        )
+    except OSError as error:
+        raise PortTaken(
+            f"cannot listen at {host}:{port}: {error.strerror}; choose another --port"
+        ) from error

@@ -1,0 +1,376 @@
+// The review queue at keyboard speed. A review is kept here until the server has it: a server that
+// is away, a session that is over or a window that is closed lose nothing, and its token makes a
+// repeated request the same review.
+import { hasModifier, isTyping, marksToggle } from "./gallery.js";
+import { zoomable } from "./zoom.js";
+
+const byId = (id) => document.getElementById(id);
+const root = byId("review");
+const OUTBOX = `lfv-outbox-${root.dataset.name}`, DRAFT = "lfv-draft-";
+const FEW = 2, WORDS = { accept: "accept", reject: "reject", unsure: "unsure" };
+const number = () => crypto.randomUUID?.().replaceAll("-", "") ||
+  [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, "0")).join("");
+const page = number();
+let formToken = document.querySelector("meta[name=form-token]").content;
+let parts = [], current = null, again = false, done = 0, loading = null, waiting = 0, known = 0;
+const history = [], decided = new Set();
+
+const outbox = {
+  read: () => JSON.parse(localStorage.getItem(OUTBOX) || "[]"),
+  write: (all) => localStorage.setItem(OUTBOX, JSON.stringify(all)),
+  add: (one) => outbox.write([...outbox.read(), one]),
+  remove: (token) => outbox.write(outbox.read().filter((one) => one.token !== token)),
+};
+
+class Failed extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+async function post(address, fields) {
+  const answer = await fetch(address, {
+    method: "POST",
+    headers: {
+      accept: "application/json",
+      "content-type": "application/x-www-form-urlencoded",
+      "x-form-token": formToken,
+    },
+    body: new URLSearchParams(fields),
+  });
+  const body = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Failed(answer.status, body.error || `error ${answer.status}`);
+  return body;
+}
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+// Sends until it is done or refused; waits while the server is away or the session is over.
+async function persistently(address, fields) {
+  for (let tries = 0; ; tries++) {
+    try {
+      return await post(address, typeof fields === "function" ? fields() : fields);
+    } catch (error) {
+      if (error.status === 401) await logIn();
+      else if (!error.status || error.status === 503) {
+        byId("sending").textContent = "the server is away, trying again";
+        await pause(Math.min(5000, 300 * 2 ** Math.min(tries, 5)));
+      } else throw error;
+    }
+  }
+}
+
+let loggingIn = null;
+function logIn() {
+  loggingIn ??= new Promise((resolve) => {
+    const dialog = byId("login"), form = byId("login-form"), problem = byId("login-problem");
+    const submit = async (event) => {
+      event.preventDefault();
+      const fields = new URLSearchParams(new FormData(form));
+      form.elements.password.value = "";
+      try {
+        // The visitor's own form token comes with the page for logging in.
+        const text = await (await fetch("/login")).text();
+        const fresh = new DOMParser().parseFromString(text, "text/html");
+        formToken = fresh.querySelector("meta[name=form-token]").content;
+        formToken = (await post("/login", fields)).form_token;
+      } catch (error) {
+        problem.hidden = false;
+        problem.textContent = error.message;
+        return;
+      }
+      form.removeEventListener("submit", submit);
+      dialog.close();
+      loggingIn = null;
+      resolve();
+    };
+    form.addEventListener("submit", submit);
+    dialog.addEventListener("cancel", (event) => event.preventDefault());
+    dialog.showModal();
+  });
+  return loggingIn;
+}
+
+function notice(text, good = false) {
+  const note = document.createElement("p");
+  note.className = good ? "note good" : "note bad";
+  note.textContent = text;
+  byId("notices").replaceChildren(note);
+  setTimeout(() => note.remove(), 12000);
+}
+
+let sending = false;
+async function send() {
+  if (sending) return;
+  sending = true;
+  for (let all; (all = outbox.read()).length; ) {
+    const [one] = all;
+    byId("sending").textContent = `sending ${all.length}`;
+    try {
+      const { name, ...fields } = one;
+      await persistently("/review/record", fields);
+    } catch (error) {
+      notice(`${one.name}: ${error.message}`);
+      decided.delete(one.inspection);
+      const place = history.findIndex((it) => it.token === one.token);
+      if (place >= 0) history.splice(place, 1);
+      done = Math.max(0, done - 1);
+    }
+    outbox.remove(one.token);
+    count();
+  }
+  byId("sending").textContent = "";
+  sending = false;
+}
+
+function count() {
+  byId("done").textContent = `${done} done`;
+  byId("waiting").textContent = `${Math.max(0, waiting)} to review`;
+}
+
+async function load() {
+  loading ??= persistently("/review/claim", () => ({
+    window: page, run: root.dataset.run, again: again ? "yes" : "",
+  }))
+    .then((found) => {
+      const queued = new Set(parts.map((part) => part.inspection));
+      const fresh = found.parts.filter(
+        (part) => !queued.has(part.inspection) && !decided.has(part.inspection) &&
+          part.inspection !== current?.inspection,
+      );
+      parts.push(...fresh);
+      waiting = found.waiting - outbox.read().length;
+      known = found.known;
+      for (const part of fresh) new Image().src = part.image;
+      count();
+    })
+    .catch((error) => notice(error.message))
+    .finally(() => (loading = null));
+  return loading;
+}
+
+async function next() {
+  current = null;
+  if (!parts.length) {
+    // What was just said has to be on record before the queue is asked.
+    while (outbox.read().length && sending) await pause(30);
+    await load();
+  } else if (parts.length <= FEW) load();
+  show(parts.shift() || null);
+}
+
+function chips(holder, items) {
+  holder.replaceChildren(
+    ...items.map(([text, color, bold]) => {
+      const chip = document.createElement("span");
+      chip.className = "chip";
+      if (color && /^#[0-9a-f]{6}$/i.test(color)) {
+        const swatch = document.createElement("i");
+        swatch.className = "swatch";
+        swatch.style.background = color;
+        chip.append(swatch);
+      }
+      if (bold) {
+        const name = document.createElement("b");
+        name.textContent = `${bold} `;
+        chip.append(name);
+      }
+      chip.append(text);
+      return chip;
+    }),
+  );
+}
+
+const percent = (share, digits) => `${(share * 100).toFixed(digits)} %`;
+const resetZoom = zoomable(byId("stage"));
+
+function show(part) {
+  current = part;
+  byId("part").hidden = !part;
+  byId("empty").hidden = Boolean(part);
+  resetZoom();
+  if (!part) {
+    byId("empty-text").textContent = known
+      ? `Nothing left for you. ${known} wait that you have looked at; others may decide on them.`
+      : "Nothing is left to review.";
+    byId("again").hidden = !known;
+    byId("look").focus();
+    return;
+  }
+  const image = byId("image"), marks = byId("marks");
+  byId("gone").hidden = true;
+  image.hidden = false;
+  image.src = part.image;
+  image.alt = part.name;
+  marks.hidden = !part.marks;
+  if (part.marks) marks.src = part.marks;
+  else marks.removeAttribute("src");
+  byId("name").textContent = part.name;
+  byId("answer").textContent =
+    `The model: ${part.is_anomalous ? "anomaly" : "normal"}, ${percent(part.confidence, 1)}`;
+  chips(byId("anomalies"), part.anomalies.map((one) =>
+    [`${one.name} ${percent(one.area, 2)}`, one.color]));
+  byId("why").replaceChildren(...part.reasons.map((reason) => {
+    const item = document.createElement("li");
+    item.textContent = reason;
+    return item;
+  }));
+  chips(byId("attributes"), part.attributes.map(([name, value]) => [value, null, name]));
+  byId("good").hidden = !part.good;
+  if (part.good) byId("good-image").src = `/image/${part.good}`;
+  const draft = JSON.parse(sessionStorage.getItem(DRAFT + part.inspection) || "{}");
+  byId("comment").value = draft.comment || "";
+  for (const radio of document.querySelectorAll("[name=reason]"))
+    radio.checked = radio.value === draft.reason;
+  document.activeElement?.blur();
+}
+
+const chosenReason = () => document.querySelector("[name=reason]:checked")?.value || "";
+function keepDraft() {
+  if (!current) return;
+  const draft = { comment: byId("comment").value, reason: chosenReason() };
+  sessionStorage.setItem(DRAFT + current.inspection, JSON.stringify(draft));
+}
+
+async function decide(answer) {
+  if (!current || document.querySelector("dialog[open]")) return;
+  const part = current;
+  const one = {
+    inspection: part.inspection,
+    answer,
+    token: number(),
+    seen: part.seen,
+    window: page,
+    reason: chosenReason(),
+    comment: byId("comment").value.trim(),
+    overlay: document.body.classList.contains("unmarked") ? "no" : "yes",
+    compared: part.good || "",
+    name: part.name,
+  };
+  if (root.dataset.signatures) {
+    if (!(await signed(one))) return;
+  } else {
+    outbox.add(one);
+    send();
+  }
+  sessionStorage.removeItem(DRAFT + part.inspection);
+  history.push({ inspection: part.inspection, token: one.token });
+  decided.add(part.inspection);
+  done += 1;
+  waiting -= answer === "unsure" ? 0 : 1;
+  count();
+  await next();
+}
+
+// A signature: the password is sent with the review and kept nowhere.
+function signed(one) {
+  const dialog = byId("sign"), form = byId("sign-form");
+  byId("sign-what").textContent = `${one.answer}, ${one.name}`;
+  return new Promise((resolve) => {
+    const end = (result) => {
+      form.elements.password.value = "";
+      form.onsubmit = null;
+      byId("sign-cancel").onclick = null;
+      if (dialog.open) dialog.close();
+      resolve(result);
+    };
+    form.onsubmit = async (event) => {
+      event.preventDefault();
+      const { name, ...fields } = one;
+      try {
+        await persistently("/review/record", { ...fields, password: form.elements.password.value });
+        end(true);
+      } catch (error) {
+        notice(`${name}: ${error.message}`);
+        end(false);
+      }
+    };
+    byId("sign-cancel").onclick = () => end(false);
+    dialog.oncancel = () => end(false);
+    dialog.showModal();
+  });
+}
+
+let undoing = false;
+async function undo() {
+  const last = history.at(-1);
+  if (!last || undoing) return;
+  undoing = true;
+  while (outbox.read().length && sending) await pause(30);
+  if (history.at(-1) === last) {
+    const token = number();
+    try {
+      const found = await persistently("/review/undo",
+        { inspection: last.inspection, token, window: page });
+      history.pop();
+      decided.delete(last.inspection);
+      done = Math.max(0, done - 1);
+      waiting += 1;
+      if (current) parts.unshift(current);
+      count();
+      show(found.part);
+    } catch (error) {
+      notice(error.message);
+    }
+  }
+  undoing = false;
+}
+
+const toggle = marksToggle(byId("overlays"));
+for (const answer of Object.keys(WORDS)) byId(answer).addEventListener("click", () => decide(answer));
+byId("undo").addEventListener("click", undo);
+byId("look").addEventListener("click", next);
+byId("again").addEventListener("click", () => {
+  again = true;
+  decided.clear();
+  next();
+});
+byId("comment").addEventListener("input", keepDraft);
+byId("reasons").addEventListener("change", keepDraft);
+byId("image").addEventListener("error", async () => {
+  const part = current;
+  if (!part) return;
+  let text = `The image is gone. Its SHA-256 was ${part.sha256}.`;
+  try {
+    const answer = await fetch(part.image, { headers: { accept: "application/json" } });
+    if (!answer.ok) text = (await answer.json()).error || text;
+  } catch {
+    // The text above has to do.
+  }
+  if (part !== current) return;
+  byId("image").hidden = byId("marks").hidden = true;
+  byId("gone").hidden = false;
+  byId("gone").textContent = text;
+});
+byId("good-image").addEventListener("error", () => (byId("good").hidden = true));
+
+const keys = { a: () => decide("accept"), r: () => decide("reject"), u: () => decide("unsure"),
+  z: undo, o: toggle };
+document.addEventListener("keydown", (event) => {
+  if (hasModifier(event) || document.querySelector("dialog[open]")) return;
+  if (event.key === "Escape") return document.activeElement?.blur();
+  if (isTyping(event) && event.target.type !== "radio") return;
+  if (event.repeat) return;
+  if (keys[event.key]) keys[event.key]();
+  else if (event.key === "c") {
+    event.preventDefault();
+    byId("comment").focus();
+  } else if (/^[1-9]$/.test(event.key)) {
+    const radio = document.querySelector(`[data-key="${event.key}"]`);
+    if (radio) {
+      radio.checked = !radio.checked;
+      keepDraft();
+    }
+  }
+});
+addEventListener("pagehide", () => {
+  const fields = new URLSearchParams({ window: page, form_token: formToken });
+  if (!outbox.read().length) navigator.sendBeacon("/review/release", fields);
+});
+// While somebody looks at a part, it stays theirs.
+setInterval(() => current && !document.hidden && load(), 120000);
+
+count();
+send();
+next();

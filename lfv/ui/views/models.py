@@ -1,0 +1,101 @@
+"""Models: versions, figures, training data, where they are hosted, and stopping them."""
+
+from __future__ import annotations
+
+from starlette.responses import RedirectResponse, Response
+
+from lfv.client.hosts import HostSpec
+from lfv.run.compare import compare_models
+from lfv.run.stop import stop_model
+from lfv.ui.cards import cards
+from lfv.ui.routing import Call, Refused, get, post
+from lfv_store import Hosting
+
+
+def list_models(call: Call) -> Response:
+    """All registered versions with their last training and their open hosting."""
+    store = call.ui.store
+    hosted = {one.model_id: one for one in store.hostings.open()}
+    rows = []
+    for model in store.models.list(200):
+        trainings = store.trainings.of_model(model.model_id)
+        rows.append((model, trainings[0] if trainings else None, hosted.get(model.model_id)))
+    return call.page("models.html", title="Models", rows=rows)
+
+
+def show_model(call: Call) -> Response:
+    """One version: its trainings, runs and hostings."""
+    store = call.ui.store
+    model = store.models.get(call.number("model"))
+    hostings = [one for one in store.hostings.list(500) if one.model_id == model.model_id]
+    return call.page(
+        "model.html",
+        title=f"{model.key.project_name}, version {model.key.model_version}",
+        model=model,
+        trainings=store.trainings.of_model(model.model_id),
+        hostings=hostings[:20],
+        open=next((one for one in hostings if _is_open(one)), None),
+        runs=[store.runs.get(one) for one in store.pages.model_runs(model.model_id)],
+        others=[
+            one
+            for one in store.models.list(200)
+            if one.key.project_name == model.key.project_name and one.model_id != model.model_id
+        ],
+    )
+
+
+def compare(call: Call) -> Response:
+    """Two models on the images that both have judged."""
+    store = call.ui.store
+    first, second = (store.models.get(call.number(name)) for name in ("model", "other"))
+    found = compare_models(store, first.model_id, second.model_id)
+    rows = [store.results.get(one.inspection_id) for one in found.disagreements]
+    return call.page(
+        "compare.html",
+        title="Compare",
+        first=first,
+        second=second,
+        found=found,
+        pairs=list(zip(found.disagreements, cards(call.ui, rows), strict=True)),
+    )
+
+
+def stop(call: Call) -> Response:
+    """Stop a model that is up; one that runs are using only if that was asked for."""
+    store = call.ui.store
+    model = store.models.get(call.number("model"))
+    hosting = next((one for one in store.hostings.open() if one.model_id == model.model_id), None)
+    if hosting is None:
+        raise Refused("No hosting of this model is open.", 409)
+    spec = HostSpec.from_dict(hosting.host_spec)
+    options = {k: v for k, v in spec.options.items() if k != "embedded_home"}
+    settings = call.ui.settings.model_copy(
+        update={
+            "host": spec.kind,
+            "endpoint_url": spec.endpoint_url,
+            "region": spec.region,
+            "host_options": options,
+        }
+    )
+    if "embedded_home" in spec.options:
+        settings = settings.model_copy(update={"endpoint_url": None})
+    stop_model(
+        settings,
+        spec.project,
+        spec.model_version,
+        actor=f"lfv ui ({call.visitor.name})",
+        force=call.form.get("force") == "yes",
+    )
+    return RedirectResponse(f"/models/{model.model_id}", 303)
+
+
+def _is_open(hosting: Hosting) -> bool:
+    return hosting.status in ("requested", "hosted", "stop_requested")
+
+
+ROUTES = [
+    get("/models", list_models),
+    get("/models/{model:int}", show_model),
+    get("/models/{model:int}/compare/{other:int}", compare),
+    post("/models/{model:int}/stop", stop, "engineer"),
+]

@@ -1,0 +1,199 @@
+"""The review queue: parts handed out, reviews taken in, agreement."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+
+from lfv.run.lookup import find_run
+from lfv.run.review import (
+    ANSWERS,
+    LEASE,
+    GivenReview,
+    claim_parts,
+    give_review,
+    review_figures,
+    reviewed_manifest,
+)
+from lfv.ui.cards import cards
+from lfv.ui.routing import Call, Refused, get, post
+
+_WINDOW = re.compile(r"[A-Za-z0-9_-]{8,64}\Z")
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{16,64}\Z")
+_AT_ONCE = 4
+_LONGEST_COMMENT = 4000
+REASONS = (
+    *("dust or dirt", "reflection", "blurred", "wrong part"),
+    *("scratch", "dent", "crack", "stain", "missing material"),
+)
+MEANING = "I have looked at this part and decide on it"
+
+
+def queue_page(call: Call) -> Response:
+    """The page on which people review, one part after another."""
+    store = call.ui.store
+    run = find_run(store, call.query("run")) if call.query("run") else None
+    return call.page(
+        "review.html",
+        title="Review",
+        run=run,
+        reasons=REASONS,
+        signatures=call.ui.options.signatures and not call.visitor.is_local,
+        meaning=MEANING,
+    )
+
+
+def claim(call: Call) -> Response:
+    """Hand out the next parts to a window of this person."""
+    store, name = call.ui.store, call.visitor.name
+    run_id = call.form.get("run") or None
+    claimed = claim_parts(
+        store,
+        name,
+        _holder(call),
+        limit=_AT_ONCE,
+        run_id=run_id,
+        again=call.form.get("again") == "yes",
+    )
+    total, known = store.review_leases.waiting(name, run_id=run_id)
+    shown = cards(call.ui, [row for _, row in claimed])
+    return JSONResponse(
+        {
+            "parts": [
+                _part(call, card, one.last_review)
+                for (one, _), card in zip(claimed, shown, strict=True)
+            ],
+            "waiting": total,
+            "known": known,
+        }
+    )
+
+
+def record(call: Call) -> Response:
+    """Record a review; the same token again is the same review."""
+    form = call.form
+    answer, token = form.get("answer", ""), form.get("token", "")
+    if answer not in ANSWERS or not _TOKEN.match(token):
+        raise Refused("A review says accept, reject or unsure, and has a token.")
+    comment, reason = form.get("comment", ""), form.get("reason", "")
+    if len(comment) > _LONGEST_COMMENT or len(reason) > _LONGEST_COMMENT:
+        raise Refused(f"A comment has {_LONGEST_COMMENT} characters at most.")
+    review = give_review(
+        call.ui.store,
+        GivenReview(
+            inspection_id=_number(form.get("inspection", "")),
+            answer=answer,
+            reviewer=call.visitor.name,
+            token=token,
+            seen=_number(form.get("seen", "")),
+            holder=_holder(call),
+            reason=reason,
+            comment=comment,
+            overlay=form.get("overlay") != "no",
+            compared_with=_number(form["compared"]) if form.get("compared") else None,
+            meaning=_signed(call),
+        ),
+        second_share=call.ui.options.second_share,
+    )
+    return JSONResponse({"review": review.review_id, "inspection": review.inspection_id})
+
+
+def undo(call: Call) -> Response:
+    """Take back the last review of a part, and hand the part out again."""
+    store, number = call.ui.store, _number(call.form.get("inspection", ""))
+    token = call.form.get("token", "")
+    if not _TOKEN.match(token):
+        raise Refused("Taking back a review needs a token.")
+    review = store.reviews.undo(number, call.visitor.name, token)
+    store.review_leases.take(number, _holder(call), ttl=LEASE)
+    (card,) = cards(call.ui, [store.results.get(number)])
+    return JSONResponse({"part": _part(call, card, review.review_id)})
+
+
+def release(call: Call) -> Response:
+    """A window is closed: give back what it has in hand."""
+    call.ui.store.review_leases.release(_holder(call))
+    return JSONResponse({})
+
+
+def agreement(call: Call) -> Response:
+    """Cohen's kappa between people, and between people and models."""
+    return call.page("agreement.html", title="Agreement", figures=review_figures(call.ui.store))
+
+
+def corrections(call: Call) -> Response:
+    """The reviewed images as a manifest to train on."""
+    run = call.query("run")
+    run_id = find_run(call.ui.store, run).run_id if run else None
+    lines = b"".join(reviewed_manifest(call.ui.store, run_id))
+    headers = {"content-disposition": 'attachment; filename="reviewed.manifest"'}
+    return Response(lines, media_type="application/jsonlines", headers=headers)
+
+
+def _part(call: Call, card: Any, seen: int) -> dict[str, Any]:
+    """A part as the page shows it: without what others said of it."""
+    row = card.row
+    good = [
+        one for one in call.ui.store.pages.good_parts(row["model_id"]) if one != card.inspection_id
+    ]
+    return {
+        "inspection": card.inspection_id,
+        "seen": seen,
+        "name": card.name,
+        "source": row["source_ref"],
+        "sha256": row["image_sha256"],
+        "image": f"/image/{card.inspection_id}",
+        "marks": card.full_marks,
+        "is_anomalous": row["is_anomalous"],
+        "confidence": row["confidence"],
+        "reasons": card.reasons,
+        "anomalies": [
+            {"name": one.name, "area": one.area, "color": one.color} for one in card.anomalies
+        ],
+        "attributes": [[name, str(value)] for name, value in card.attributes],
+        "run": row["run_id"],
+        "line": row["line_number"],
+        "good": good[card.inspection_id % len(good)] if good else None,
+    }
+
+
+def _holder(call: Call) -> str:
+    window = call.form.get("window", "")
+    if not _WINDOW.match(window):
+        raise Refused("The window has no number; load the page again.")
+    return f"{call.visitor.name}/{window}"
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or len(text) > 18:
+        raise Refused("A number is missing; load the page again.")
+    return int(text)
+
+
+def _signed(call: Call) -> str | None:
+    """What a signature means, after the password was given again; None without one."""
+    if not call.ui.options.signatures or call.visitor.is_local:
+        return None
+    accounts, request = call.ui.accounts, call.request
+    address = request.client.host if request.client else ""
+    name = call.visitor.name
+    if accounts.limit.wait_seconds(address, name):
+        raise Refused("Too many wrong passwords; try again in some minutes.", 429)
+    if accounts.check_password(name, call.form.get("password", "")) is None:
+        accounts.limit.failed(address, name)
+        raise Refused("The password is wrong; the review is not recorded.", 403)
+    accounts.limit.succeeded(address, name)
+    return MEANING
+
+
+ROUTES = [
+    get("/review", queue_page, "reviewer"),
+    post("/review/claim", claim, "reviewer"),
+    post("/review/record", record, "reviewer"),
+    post("/review/undo", undo, "reviewer"),
+    post("/review/release", release, "reviewer"),
+    get("/review/agreement", agreement),
+    get("/review/corrections", corrections),
+]

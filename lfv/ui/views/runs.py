@@ -1,0 +1,137 @@
+"""The list of runs, and one run: counts, charts, gallery."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.responses import Response
+
+from lfv.client.policy import Policy
+from lfv.formats.errors import LfvError
+from lfv.report.charts import histogram, pareto
+from lfv.report.data import ReportAnswer, ReportType
+from lfv.run.decide import current_decision
+from lfv.run.lookup import find_run
+from lfv.run.report import policy_limits
+from lfv.ui.cards import cards
+from lfv.ui.routing import Call, NotFound, get
+from lfv_store import Run, RunCounts
+
+_PER_PAGE = 100
+_RUNS = 30
+OUTCOMES = ("reject", "review", "accept", "error")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A run in the list; `rate` in images a second, `cost` in US dollars."""
+
+    run: Run
+    counts: RunCounts
+    seconds: float
+    rate: float | None
+    cost: float | None
+
+    @property
+    def share_done(self) -> float | None:
+        """The share of the manifest that is inspected, 0 to 1; None if its length is unknown."""
+        total = self.run.manifest_lines or self.counts.total
+        return min(1.0, self.counts.inspected / total) if total else None
+
+
+def list_runs(call: Call) -> Response:
+    """The newest runs, with the progress of those that are running."""
+    store = call.ui.store
+    runs = store.runs.list(_RUNS)
+    costs = store.pages.run_costs([run.run_id for run in runs])
+    rows = [_row(run, store.inspections.counts(run.run_id), costs.get(run.run_id)) for run in runs]
+    return call.page("runs.html", title="Runs", rows=rows, running=any(map(_is_running, rows)))
+
+
+def show_run(call: Call) -> Response:
+    """One run: counts, and a screen of its images."""
+    store = call.ui.store
+    run = find_run(store, call.request.path_params["run"])
+    outcome = call.query("show")
+    if outcome and outcome not in OUTCOMES:
+        raise NotFound
+    anomaly = call.query("anomaly")
+    after = call.query("after")
+    rows = store.pages.gallery(
+        run.run_id,
+        outcome=outcome or None,  # type: ignore[arg-type]
+        anomaly=anomaly or None,
+        after=int(after) if after.isdecimal() and len(after) < 19 else 0,
+        limit=_PER_PAGE,
+    )
+    more = None
+    if len(rows) == _PER_PAGE:
+        more = _address(run, outcome, anomaly, rows[-1]["line_number"])
+    counts = store.inspections.counts(run.run_id)
+    row = _row(run, counts, store.pages.run_costs([run.run_id]).get(run.run_id))
+    return call.page(
+        "run.ui.html",
+        title=f"Run {run.run_id[:8]}",
+        run=run,
+        row=row,
+        counts=counts,
+        cards=cards(call.ui, rows),
+        outcome=outcome,
+        anomaly=anomaly,
+        more=more,
+        first=not after,
+        decision=current_decision(store, run.run_id),
+        address=lambda show: _address(run, show, anomaly, None),
+    )
+
+
+def run_charts(call: Call) -> Response:
+    """Charts of a run, apart from its page: they read all answers."""
+    store = call.ui.store
+    run = find_run(store, call.request.path_params["run"])
+    answers = [
+        ReportAnswer(one.is_anomalous, one.confidence, one.verdict, one.images)
+        for one in store.pages.answers(run.run_id)
+    ]
+    types = [ReportType(*one) for one in store.pages.anomaly_types(run.run_id)]
+    return call.page(
+        "charts.html",
+        run=run,
+        histogram=histogram(answers, _limits(current_decision(store, run.run_id).policy)),
+        pareto=pareto(types),
+        errors=store.results.errors_by_code(run.run_id),
+    )
+
+
+def _limits(policy: dict[str, Any]) -> Any:
+    try:
+        Policy.from_dict(policy)
+    except LfvError:
+        return []
+    return policy_limits(policy)
+
+
+def _row(run: Run, counts: RunCounts, cost: float | None) -> Row:
+    seconds = ((run.finished_at or datetime.now(UTC)) - run.started_at).total_seconds()
+    rate = counts.inspected / seconds if seconds > 0 and counts.inspected else None
+    return Row(run, counts, seconds, rate, cost)
+
+
+def _is_running(row: Row) -> bool:
+    return row.run.status == "running"
+
+
+def _address(run: Run, show: str, anomaly: str, after: int | None) -> str:
+    pairs = {"show": show, "anomaly": anomaly, "after": after}
+    query = urlencode({name: value for name, value in pairs.items() if value})
+    return f"/runs/{run.run_id}{'?' + query if query else ''}"
+
+
+ROUTES = [
+    get("/", list_runs),
+    get("/runs/{run}", show_run),
+    get("/runs/{run}/charts", run_charts),
+]

@@ -1,0 +1,114 @@
+"""Answers of two models on the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+from sqlalchemy.orm import aliased
+
+from lfv_store.database import Database
+from lfv_store.tables import DetectionTable
+from lfv_store.views import INSPECTION_RESULTS
+
+_COLUMNS = INSPECTION_RESULTS.c
+_CHUNK = 400
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedAnswer:
+    """What two models said about the same bytes; `inspection_id` is one of the first model's.
+
+    `is_defective` is the last review of either inspection, else the label; None if unknown.
+    """
+
+    inspection_id: int
+    first_is_anomalous: bool
+    first_confidence: float
+    second_is_anomalous: bool
+    second_confidence: float
+    is_defective: bool | None
+
+
+class Comparisons:
+    """`store.comparisons`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def compared(self, first: int, second: int) -> Sequence[ComparedAnswer]:
+        """The newest answers of two models on the images that both have judged."""
+        a, b = _newest(first), _newest(second, "b")
+        one, other = aliased(DetectionTable), aliased(DetectionTable)
+        both = (
+            sa.select(
+                a.c.detection_id.label("first"),
+                b.c.detection_id.label("second"),
+                one.is_anomalous.label("first_is"),
+                one.confidence.label("first_confidence"),
+                other.is_anomalous.label("second_is"),
+                other.confidence.label("second_confidence"),
+            )
+            .join(b, b.c.image_id == a.c.image_id)
+            .join(one, one.id == a.c.detection_id)
+            .join(other, other.id == b.c.detection_id)
+            .order_by(a.c.detection_id)
+        )
+        with self._database.read() as conn:
+            rows = conn.execute(both).all()
+            found: list[ComparedAnswer] = []
+            for start in range(0, len(rows), _CHUNK):
+                chunk = rows[start : start + _CHUNK]
+                truths = _truths(conn, [d for row in chunk for d in (row.first, row.second)])
+                for row in chunk:
+                    inspection, truth = truths.get(row.first, (None, None))
+                    if inspection is None:
+                        continue
+                    if truth is None:
+                        truth = truths.get(row.second, (None, None))[1]
+                    found.append(
+                        ComparedAnswer(
+                            inspection_id=inspection,
+                            first_is_anomalous=row.first_is,
+                            first_confidence=row.first_confidence,
+                            second_is_anomalous=row.second_is,
+                            second_confidence=row.second_confidence,
+                            is_defective=truth,
+                        )
+                    )
+        return found
+
+
+def _newest(model_id: int, name: str = "a") -> sa.Subquery:
+    """The newest detection of a model for each image."""
+    return (
+        sa.select(DetectionTable.image_id, sa.func.max(DetectionTable.id).label("detection_id"))
+        .where(DetectionTable.model_id == model_id)
+        .group_by(DetectionTable.image_id)
+        .subquery(name)
+    )
+
+
+def _truths(conn: Connection, detections: Sequence[int]) -> dict[int, tuple[int, bool | None]]:
+    """An inspection of each detection, and what is known of its part: a review, else the label."""
+    rows = conn.execute(
+        sa.select(
+            _COLUMNS.detection_id,
+            _COLUMNS.inspection_id,
+            _COLUMNS.reviewed_verdict,
+            _COLUMNS.expected_is_anomalous,
+        )
+        .where(_COLUMNS.detection_id.in_(detections))
+        .order_by(_COLUMNS.inspection_id)
+    )
+    found: dict[int, tuple[int, bool | None]] = {}
+    for row in rows:
+        truth = row.expected_is_anomalous
+        if row.reviewed_verdict in ("accept", "reject"):
+            truth = row.reviewed_verdict == "reject"
+        if truth is None:
+            truth = found.get(row.detection_id, (0, None))[1]
+        found[row.detection_id] = (row.inspection_id, truth)
+    return found

@@ -1,0 +1,358 @@
+"""Reads for pages: one screen of a run at a time, parts over all runs, figures for charts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from lfv_store.database import Database
+from lfv_store.runs import require_run
+from lfv_store.tables import (
+    AnomalyTable,
+    DetectionTable,
+    HostingTable,
+    ImageTable,
+    InspectionAttributeTable,
+    InspectionTable,
+    ModelTable,
+    ReviewTable,
+    RunTable,
+    VerdictTable,
+)
+from lfv_store.views import HOSTING_COSTS, INSPECTION_RESULTS, RUN_COSTS
+
+Outcome = Literal["accept", "reject", "review", "error"]
+_COLUMNS = INSPECTION_RESULTS.c
+#: How many of the newest inspections a name of a file is looked for in.
+SEARCHED = 200_000
+_BINS = 100
+_GOOD = 20
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerCount:
+    """How many answers of a run have about this confidence, and the verdict that stands."""
+
+    is_anomalous: bool
+    confidence: float
+    verdict: str
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pictured:
+    """What a detection looks like: size of its image, and (name, area, colour) of anomalies."""
+
+    width: int
+    height: int
+    has_mask: bool
+    anomalies: tuple[tuple[str, float, str | None], ...]
+
+
+class Pages:
+    """`store.pages`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def gallery(
+        self,
+        run_id: str,
+        *,
+        outcome: Outcome | None = None,
+        anomaly: str | None = None,
+        after: int = 0,
+        limit: int = 100,
+    ) -> Sequence[dict[str, Any]]:
+        """The next inspections of a run by line number, as inspection_results has them.
+
+        `outcome` is the verdict that stands, or `error`; `anomaly` the name of an anomaly type.
+        Raises UnknownRun.
+        """
+        with self._database.read() as conn:
+            run = require_run(conn, run_id)
+            wanted = sa.select(_COLUMNS.line_number).where(
+                _COLUMNS.run_id == run_id, _COLUMNS.line_number > after
+            )
+            if outcome == "error":
+                wanted = wanted.where(_COLUMNS.error_code.is_not(None))
+            elif outcome is not None:
+                wanted = wanted.where(_COLUMNS.final_verdict == outcome)
+                if outcome != "accept":
+                    wanted = wanted.where(
+                        _COLUMNS.inspection_id.in_(_candidates(conn, run, outcome))
+                    )
+            if anomaly is not None:
+                wanted = wanted.where(_COLUMNS.detection_id.in_(_with_anomaly(anomaly)))
+            lines = list(conn.scalars(wanted.order_by(_COLUMNS.line_number).limit(limit)))
+            if not lines:
+                return []
+            rows = conn.execute(
+                sa.select(INSPECTION_RESULTS)
+                .where(_COLUMNS.run_id == run_id, _COLUMNS.line_number.in_(lines))
+                .order_by(_COLUMNS.line_number)
+            )
+            return [dict(row) for row in rows.mappings()]
+
+    def pictured(self, detections: Sequence[int]) -> dict[int, Pictured]:
+        """What is needed to draw detections, by their ids: sizes, masks and anomaly types."""
+        named = sa.not_(sa.and_(AnomalyTable.position == 0, AnomalyTable.name == "background"))
+        with self._database.read() as conn:
+            rows = conn.execute(
+                sa.select(
+                    DetectionTable.id,
+                    ImageTable.width,
+                    ImageTable.height,
+                    DetectionTable.mask_sha256.is_not(None),
+                )
+                .join(ImageTable, ImageTable.id == DetectionTable.image_id)
+                .where(DetectionTable.id.in_(detections))
+            ).all()
+            found = conn.execute(
+                sa.select(AnomalyTable.__table__)
+                .where(AnomalyTable.detection_id.in_(detections), named)
+                .order_by(AnomalyTable.detection_id, AnomalyTable.position)
+            ).all()
+        anomalies: dict[int, list[tuple[str, float, str | None]]] = {}
+        for one in found:
+            shown = (one.name, one.total_percentage_area, one.color)
+            anomalies.setdefault(one.detection_id, []).append(shown)
+        return {
+            row[0]: Pictured(row[1], row[2], bool(row[3]), tuple(anomalies.get(row[0], ())))
+            for row in rows
+        }
+
+    def answers(self, run_id: str) -> Sequence[AnswerCount]:
+        """All answers of a run, counted by confidence in steps of a hundredth. UnknownRun."""
+        binned = (sa.func.floor(_COLUMNS.confidence * _BINS) / float(_BINS)).label("confidence")
+        with self._database.read() as conn:
+            require_run(conn, run_id)
+            rows = conn.execute(
+                sa.select(_COLUMNS.is_anomalous, binned, _COLUMNS.final_verdict, sa.func.count())
+                .where(_COLUMNS.run_id == run_id, _COLUMNS.final_verdict.is_not(None))
+                .group_by(_COLUMNS.is_anomalous, binned, _COLUMNS.final_verdict)
+            ).all()
+        return [AnswerCount(bool(row[0]), float(row[1]), row[2], int(row[3])) for row in rows]
+
+    def anomaly_types(self, run_id: str) -> Sequence[tuple[str, int, str | None]]:
+        """Anomaly types of a run's answers: name, images, colour. Raises UnknownRun."""
+        with self._database.read() as conn:
+            run = require_run(conn, run_id)
+            rows = conn.execute(
+                sa.select(
+                    AnomalyTable.name,
+                    sa.func.count(InspectionTable.id.distinct()),
+                    sa.func.min(AnomalyTable.color),
+                )
+                .join(InspectionTable, InspectionTable.detection_id == AnomalyTable.detection_id)
+                .where(
+                    InspectionTable.run_id == run,
+                    sa.not_(sa.and_(AnomalyTable.position == 0, AnomalyTable.name == "background")),
+                )
+                .group_by(AnomalyTable.name)
+            ).all()
+        return [(row[0], int(row[1]), row[2]) for row in rows]
+
+    def find(self, text: str, *, limit: int = 100) -> Sequence[dict[str, Any]]:
+        """Inspections of a part over all runs, the newest first.
+
+        `text` is the value of an attribute (a serial number), the SHA-256 of an image or its first
+        eight or more letters, the number of an inspection, or a part of the name of an image: that
+        is looked for among the newest 200,000 inspections.
+        """
+        text = text.strip()
+        if not text:
+            return []
+        with self._database.read() as conn:
+            found = set(conn.scalars(_by_attribute(conn, text, limit)))
+            if re.fullmatch(r"[0-9a-f]{8,64}", text):
+                found |= set(conn.scalars(_by_digest(text, limit)))
+            if text.isdecimal() and len(text) < 19:
+                found |= set(
+                    conn.scalars(
+                        sa.select(InspectionTable.id).where(InspectionTable.id == int(text))
+                    )
+                )
+            if not found:
+                found = set(conn.scalars(_by_name(text, limit)))
+            rows = conn.execute(
+                sa.select(INSPECTION_RESULTS)
+                .where(_COLUMNS.inspection_id.in_(sorted(found)))
+                .order_by(_COLUMNS.inspection_id.desc())
+                .limit(limit)
+            )
+            return [dict(row) for row in rows.mappings()]
+
+    def of_image(self, sha256: str, *, limit: int = 50) -> Sequence[dict[str, Any]]:
+        """Every inspection of the same bytes, the newest first."""
+        with self._database.read() as conn:
+            found = list(conn.scalars(_by_digest(sha256, limit)))
+            rows = conn.execute(
+                sa.select(INSPECTION_RESULTS)
+                .where(_COLUMNS.inspection_id.in_(found))
+                .order_by(_COLUMNS.inspection_id.desc())
+            )
+            return [dict(row) for row in rows.mappings()]
+
+    def good_parts(self, model_id: int) -> Sequence[int]:
+        """Accepted inspections that a model is surest of, for comparison; the newest runs first.
+
+        Those that a person accepted come before all others.
+        """
+        runs = (
+            sa.select(RunTable.id).where(RunTable.model_id == model_id).order_by(RunTable.id.desc())
+        )
+        reviewed = (
+            sa.select(ReviewTable.inspection_id)
+            .join(InspectionTable, InspectionTable.id == ReviewTable.inspection_id)
+            .where(InspectionTable.run_id.in_(runs), ReviewTable.verdict == "accept")
+            .order_by(ReviewTable.id.desc())
+            .limit(_GOOD)
+        )
+        with self._database.read() as conn:
+            found = list(conn.scalars(reviewed))
+            for run in conn.scalars(runs.limit(3)).all():
+                sample = (
+                    sa.select(InspectionTable.id, DetectionTable.confidence)
+                    .join(DetectionTable, DetectionTable.id == InspectionTable.detection_id)
+                    .where(
+                        InspectionTable.run_id == run,
+                        InspectionTable.verdict == "accept",
+                        DetectionTable.is_anomalous.is_(False),
+                    )
+                    .limit(50 * _GOOD)
+                    .subquery()
+                )
+                surest = sa.select(sample.c.id).order_by(sample.c.confidence.desc()).limit(_GOOD)
+                found += conn.scalars(surest).all()
+            standing = set(
+                conn.scalars(
+                    sa.select(_COLUMNS.inspection_id).where(
+                        _COLUMNS.inspection_id.in_(found[: 3 * _GOOD]),
+                        _COLUMNS.final_verdict == "accept",
+                    )
+                )
+            )
+        return [one for one in dict.fromkeys(found) if one in standing][:_GOOD]
+
+    def run_costs(self, run_ids: Sequence[str]) -> dict[str, float]:
+        """Cost so far, in US dollars, of each of these runs that used a hosting."""
+        statement = (
+            sa.select(RUN_COSTS.c.run_id, sa.func.sum(RUN_COSTS.c.cost))
+            .where(RUN_COSTS.c.run_id.in_(run_ids))
+            .group_by(RUN_COSTS.c.run_id)
+        )
+        with self._database.read() as conn:
+            return {row[0]: float(row[1] or 0.0) for row in conn.execute(statement)}
+
+    def hosting_costs(self, limit: int = 100) -> Sequence[dict[str, Any]]:
+        """The newest hostings with what they cost so far."""
+        columns = HOSTING_COSTS.c
+        statement = (
+            sa.select(
+                *(columns[name] for name in ("hosting_id", "images", "paid_seconds")),
+                *(columns[name] for name in ("idle_seconds", "cost", "inference_units")),
+                ModelTable.project_name,
+                ModelTable.model_version,
+                ModelTable.host,
+                HostingTable.status,
+                HostingTable.owned,
+                HostingTable.requested_by,
+                HostingTable.requested_at,
+                HostingTable.hosted_at,
+                HostingTable.stopped_at,
+                HostingTable.stop_error,
+                HostingTable.price_per_unit_hour,
+            )
+            .join(HostingTable, HostingTable.id == columns.hosting_id)
+            .join(ModelTable, ModelTable.id == HostingTable.model_id)
+            .order_by(columns.hosting_id.desc())
+            .limit(limit)
+        )
+        with self._database.read() as conn:
+            return [dict(row) for row in conn.execute(statement).mappings()]
+
+    def model_runs(self, model_id: int, limit: int = 20) -> Sequence[str]:
+        """The newest runs of a model."""
+        with self._database.read() as conn:
+            return list(
+                conn.scalars(
+                    sa.select(RunTable.run_id)
+                    .where(RunTable.model_id == model_id)
+                    .order_by(RunTable.id.desc())
+                    .limit(limit)
+                )
+            )
+
+
+def _candidates(conn: Connection, run: int, outcome: str) -> sa.CompoundSelect[Any]:
+    """Inspections of a run that may stand as `outcome`, each found through an index."""
+    decision = conn.scalar(sa.select(RunTable.later_decision_id).where(RunTable.id == run))
+    # As text, so that SQLite sees that the partial index has it.
+    first = sa.select(InspectionTable.id).where(
+        InspectionTable.run_id == run, sa.text(f"inspections.verdict = '{outcome}'")
+    )
+    later = sa.select(VerdictTable.inspection_id).where(
+        VerdictTable.decision_id == (decision or 0), VerdictTable.verdict == outcome
+    )
+    reviewed = (
+        sa.select(ReviewTable.inspection_id)
+        .join(InspectionTable, InspectionTable.id == ReviewTable.inspection_id)
+        .where(InspectionTable.run_id == run, ReviewTable.verdict == outcome)
+    )
+    return sa.union(first, later, reviewed)
+
+
+def _with_anomaly(name: str) -> sa.Select[Any]:
+    return sa.select(AnomalyTable.detection_id).where(AnomalyTable.name == name)
+
+
+def _by_attribute(conn: Connection, value: str, limit: int) -> sa.Select[Any]:
+    table = InspectionAttributeTable
+    return (
+        sa.select(table.inspection_id)
+        .where(table.name.in_(_attribute_names(conn)), table.value == value)
+        .order_by(table.inspection_id.desc())
+        .limit(limit)
+    )
+
+
+def _attribute_names(conn: Connection) -> list[str]:
+    """All names of attributes: one step through the index for each."""
+    table = InspectionAttributeTable
+    names: list[str] = []
+    last = conn.scalar(sa.select(sa.func.min(table.name)))
+    while last is not None and len(names) < 1000:
+        names.append(last)
+        last = conn.scalar(sa.select(sa.func.min(table.name)).where(table.name > last))
+    return names
+
+
+def _by_digest(prefix: str, limit: int) -> sa.Select[Any]:
+    return (
+        sa.select(InspectionTable.id)
+        .join(ImageTable, ImageTable.id == InspectionTable.image_id)
+        .where(ImageTable.sha256 >= prefix, ImageTable.sha256 < prefix + "g")
+        .order_by(InspectionTable.id.desc())
+        .limit(limit)
+    )
+
+
+def _by_name(text: str, limit: int) -> sa.Select[Any]:
+    newest = (
+        sa.select(InspectionTable.id, InspectionTable.source_ref)
+        .order_by(InspectionTable.id.desc())
+        .limit(SEARCHED)
+        .subquery()
+    )
+    return (
+        sa.select(newest.c.id)
+        .where(newest.c.source_ref.contains(text, autoescape=True))
+        .order_by(newest.c.id.desc())
+        .limit(limit)
+    )

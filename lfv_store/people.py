@@ -1,0 +1,117 @@
+"""Records of what people do: reviews, and who may do what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from lfv_store.records import JsonObject, VerdictName
+
+ReviewKind = Literal["review", "second", "undo", "conflict"]
+Role = Literal["viewer", "reviewer", "engineer", "admin"]
+
+REVIEW_KINDS: tuple[ReviewKind, ...] = (
+    "review",
+    "second",  # by somebody else, who did not see the first one
+    "undo",  # the reviewer takes the last review back
+    "conflict",  # two reviewers disagree: the part waits for a third
+)
+ROLES: tuple[Role, ...] = ("viewer", "reviewer", "engineer", "admin")
+"""Each may do what those before it may."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedReview:
+    """An inspection that waits for a person."""
+
+    inspection_id: int
+    run_id: str
+    line_number: int
+    source_ref: str
+    image_sha256: str
+    project_name: str
+    model_version: str
+    is_anomalous: bool
+    confidence: float
+    reasons: list[dict[str, Any]]
+    attributes: dict[str, Any]
+    inspected_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A person's verdict on an inspection."""
+
+    review_id: int
+    inspection_id: int
+    run_id: str
+    source_ref: str
+    image_sha256: str | None
+    verdict: VerdictName
+    reviewer: str
+    comment: str
+    reviewed_at: datetime
+    kind: ReviewKind = "review"
+    reason: str = ""
+    shown: dict[str, Any] | None = None
+    signature: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewReview:
+    """A review as it is given.
+
+    `kind` is `review` or `second`. The verdict `review` leaves the part undecided ("unsure").
+    `token` is chosen by the caller: the same token again is the same review. `seen` is the id of
+    the last review that the reviewer's page knew of (0: none), or None not to check. `holder` is
+    who the part was handed out to. `second_share` is the probability, 0 to 1, with which somebody
+    else is to review the part again.
+    """
+
+    inspection_id: int
+    verdict: VerdictName
+    reviewer: str
+    comment: str = ""
+    reason: str = ""
+    kind: ReviewKind = "review"
+    shown: JsonObject | None = None
+    signature: JsonObject | None = None
+    token: str | None = None
+    seen: int | None = None
+    holder: str | None = None
+    second_share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewPair:
+    """The first and the second, independent review of a part."""
+
+    inspection_id: int
+    first: VerdictName
+    second: VerdictName
+    first_reviewer: str
+    second_reviewer: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedReview:
+    """A part handed out for review until `expires_at`; `last_review` is the id of its last one."""
+
+    inspection_id: int
+    kind: ReviewKind
+    last_review: int
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person who may use the pages; without a password hash only by single sign-on."""
+
+    user_id: int
+    name: str
+    role: Role
+    active: bool
+    created_at: datetime
+    changed_at: datetime
+    password_hash: str | None = field(default=None, repr=False)

@@ -1,0 +1,212 @@
+"""Handing out parts for review: nobody gets what somebody else has in hand."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+from sqlalchemy.orm import aliased
+
+from lfv_store.database import Database
+from lfv_store.dialects import dialect_of
+from lfv_store.errors import ReviewTaken
+from lfv_store.people import ClaimedReview
+from lfv_store.tables import ReviewLeaseTable, ReviewTable, SecondReviewTable
+from lfv_store.views import REVIEW_QUEUE
+
+_QUEUE_LOCK = 0x6C66_7603
+#: How often a second review comes before a part that nobody has reviewed.
+_SECONDS_FIRST = 1 / 3
+
+
+class ReviewLeases:
+    """`store.review_leases`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def claim(
+        self,
+        reviewer: str,
+        holder: str,
+        *,
+        ttl: timedelta,
+        limit: int = 1,
+        run_id: str | None = None,
+        again: bool = False,
+    ) -> Sequence[ClaimedReview]:
+        """Hand out parts to `holder`, what it has in hand included, until `ttl` from now.
+
+        A part that `reviewer` has reviewed before is left to others, unless `again`. `holder` is a
+        window of a person: two windows of one person get different parts.
+        """
+
+        def work() -> Sequence[ClaimedReview]:
+            with self._database.write() as conn:
+                dialect = dialect_of(conn)
+                dialect.lock(conn, _QUEUE_LOCK)
+                now = dialect.now(conn)
+                conn.execute(sa.delete(ReviewLeaseTable).where(ReviewLeaseTable.expires_at <= now))
+                held = _renewed(conn, holder, now + ttl)
+                new = _choose(conn, reviewer, max(0, limit - len(held)), run_id, again=again)
+                chosen = [*held, *new]
+                for one in new:
+                    conn.execute(
+                        sa.insert(ReviewLeaseTable).values(
+                            inspection_id=one, holder=holder, expires_at=now + ttl
+                        )
+                    )
+                seconds = _second_among(conn, chosen)
+                return [
+                    ClaimedReview(
+                        inspection_id=one,
+                        kind="second" if one in seconds else "review",
+                        last_review=_last_review(conn, one),
+                        expires_at=now + ttl,
+                    )
+                    for one in chosen
+                ]
+
+        return self._database.retry(work)
+
+    def renew(self, holder: str, *, ttl: timedelta) -> int:
+        """Extend what `holder` has in hand; returns the number of parts."""
+
+        def work() -> int:
+            with self._database.write() as conn:
+                return len(_renewed(conn, holder, dialect_of(conn).now(conn) + ttl))
+
+        return self._database.retry(work)
+
+    def take(self, inspection_id: int, holder: str, *, ttl: timedelta) -> None:
+        """Hand out one part, whatever its state. Raises ReviewTaken if somebody else has it."""
+
+        def work() -> None:
+            with self._database.write() as conn:
+                dialect = dialect_of(conn)
+                dialect.lock(conn, _QUEUE_LOCK)
+                now = dialect.now(conn)
+                row = conn.execute(
+                    sa.select(ReviewLeaseTable.holder, ReviewLeaseTable.expires_at).where(
+                        ReviewLeaseTable.inspection_id == inspection_id
+                    )
+                ).one_or_none()
+                if row is not None and row.holder != holder and row.expires_at > now:
+                    raise ReviewTaken("somebody else is looking at this part")
+                if row is not None:
+                    conn.execute(
+                        sa.delete(ReviewLeaseTable).where(
+                            ReviewLeaseTable.inspection_id == inspection_id
+                        )
+                    )
+                conn.execute(
+                    sa.insert(ReviewLeaseTable).values(
+                        inspection_id=inspection_id, holder=holder, expires_at=now + ttl
+                    )
+                )
+
+        self._database.retry(work)
+
+    def is_second(self, inspection_id: int, reviewer: str) -> bool:
+        """Whether a review by this person would be a second one, asked for by the queue."""
+        with self._database.read() as conn:
+            first = conn.scalar(
+                sa.select(SecondReviewTable.first_reviewer).where(
+                    SecondReviewTable.inspection_id == inspection_id
+                )
+            )
+        return first is not None and first != reviewer
+
+    def release(self, holder: str) -> None:
+        """Give back what `holder` has in hand."""
+
+        def work() -> None:
+            with self._database.write() as conn:
+                conn.execute(sa.delete(ReviewLeaseTable).where(ReviewLeaseTable.holder == holder))
+
+        self._database.retry(work)
+
+    def waiting(self, reviewer: str, *, run_id: str | None = None) -> tuple[int, int]:
+        """How many parts wait for a review, and how many of them `reviewer` has reviewed before."""
+        queue = REVIEW_QUEUE
+        mine = _reviewed_by(reviewer, queue.c.inspection_id)
+        statement = sa.select(sa.func.count(), sa.func.count(sa.case((mine, 1)))).select_from(queue)
+        if run_id is not None:
+            statement = statement.where(queue.c.run_id == run_id)
+        with self._database.read() as conn:
+            total, known = conn.execute(statement).one()
+        return int(total), int(known)
+
+
+def _renewed(conn: Connection, holder: str, until: datetime) -> list[int]:
+    """What a holder has in hand, until then."""
+    mine = ReviewLeaseTable.holder == holder
+    conn.execute(sa.update(ReviewLeaseTable).where(mine).values(expires_at=until))
+    held = sa.select(ReviewLeaseTable.inspection_id).where(mine)
+    return list(conn.scalars(held.order_by(ReviewLeaseTable.inspection_id)))
+
+
+def _choose(
+    conn: Connection, reviewer: str, limit: int, run_id: str | None, *, again: bool
+) -> list[int]:
+    seconds = _seconds(conn, reviewer, limit)
+    first: list[int] = []
+    while seconds and len(first) < limit and random.random() < _SECONDS_FIRST:  # noqa: S311
+        first.append(seconds.pop(0))
+    chosen = [*first, *_unreviewed(conn, reviewer, limit - len(first), run_id, again=again)]
+    return (chosen + seconds)[:limit]
+
+
+def _reviewed_by(reviewer: str, column: Any) -> sa.ColumnElement[bool]:
+    """Whether a person has reviewed a part, and not taken that back."""
+    undo = aliased(ReviewTable)
+    undone = sa.exists().where(
+        undo.inspection_id == ReviewTable.inspection_id,
+        undo.reviewer == reviewer,
+        undo.kind == "undo",
+        undo.id > ReviewTable.id,
+    )
+    return sa.exists().where(
+        ReviewTable.inspection_id == column,
+        ReviewTable.reviewer == reviewer,
+        ReviewTable.kind.in_(("review", "second")),
+        ~undone,
+    )
+
+
+def _free(column: Any) -> sa.ColumnElement[bool]:
+    return ~sa.exists().where(ReviewLeaseTable.inspection_id == column)
+
+
+def _seconds(conn: Connection, reviewer: str, limit: int) -> list[int]:
+    column = SecondReviewTable.inspection_id
+    statement = sa.select(column).where(~_reviewed_by(reviewer, column), _free(column))
+    return list(conn.scalars(statement.order_by(column).limit(limit)))
+
+
+def _unreviewed(
+    conn: Connection, reviewer: str, limit: int, run_id: str | None, *, again: bool
+) -> list[int]:
+    column = REVIEW_QUEUE.c.inspection_id
+    statement = sa.select(column).where(_free(column)).order_by(column).limit(limit)
+    if run_id is not None:
+        statement = statement.where(REVIEW_QUEUE.c.run_id == run_id)
+    if not again:
+        statement = statement.where(~_reviewed_by(reviewer, column))
+    return list(conn.scalars(statement)) if limit else []
+
+
+def _second_among(conn: Connection, inspections: Sequence[int]) -> set[int]:
+    column = SecondReviewTable.inspection_id
+    return set(conn.scalars(sa.select(column).where(column.in_(inspections))))
+
+
+def _last_review(conn: Connection, inspection_id: int) -> int:
+    newest = sa.select(sa.func.max(ReviewTable.id)).where(
+        ReviewTable.inspection_id == inspection_id
+    )
+    return int(conn.scalar(newest) or 0)

@@ -1,0 +1,64 @@
+"""People who use the pages: who they are, and the parts that are in their hands."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from lfv_store.people import ROLES
+from lfv_store.tables.base import Base, Id, one_of
+
+
+class UserTable(Base):
+    """A person with a role. Never deleted, because reviews name people; audited."""
+
+    __tablename__ = "users"
+
+    id: Mapped[Id]
+    name: Mapped[str] = mapped_column(unique=True)
+    role: Mapped[str]
+    password_hash: Mapped[str | None]
+    active: Mapped[bool]
+    created_at: Mapped[datetime]
+    changed_at: Mapped[datetime]
+
+    __table_args__ = (
+        one_of("role", ROLES),
+        sa.CheckConstraint("name <> ''", name="name"),
+    )
+
+
+class SessionTable(Base):
+    """Working state: a session of the pages, by the SHA-256 of the token in its cookie."""
+
+    __tablename__ = "sessions"
+
+    token_sha256: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id"), index=True)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+
+
+class ReviewLeaseTable(Base):
+    """Working state: a part that somebody is looking at, so that nobody else gets it."""
+
+    __tablename__ = "review_leases"
+
+    inspection_id: Mapped[int] = mapped_column(
+        sa.ForeignKey("inspections.id"), primary_key=True, autoincrement=False
+    )
+    holder: Mapped[str] = mapped_column(index=True)
+    expires_at: Mapped[datetime]
+
+
+class SecondReviewTable(Base):
+    """Working state: a reviewed part that somebody else is to review without seeing the first."""
+
+    __tablename__ = "second_reviews"
+
+    inspection_id: Mapped[int] = mapped_column(
+        sa.ForeignKey("inspections.id"), primary_key=True, autoincrement=False
+    )
+    first_reviewer: Mapped[str]

@@ -1,0 +1,81 @@
+"""`lfv ui`: users, and a server that answers this machine."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from lfv_store import open_store
+from tests.cli.conftest import Lfv
+from tests.support.waiting import PLENTY
+
+ADDRESS = re.compile(r"pages at (http://\S+)")
+
+
+def add(lfv: Lfv, monkeypatch: pytest.MonkeyPatch, name: str, password: str) -> tuple[int, str]:
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{password}\n"))
+    done = lfv("ui", "user", "add", name, "--role", "reviewer", "--password-stdin")
+    return done.status, done.out + done.err
+
+
+def test_users_are_added_changed_and_removed(
+    lfv: Lfv, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert add(lfv, monkeypatch, "Ana", "long enough it is") == (0, "Ana: reviewer\n")
+    status, said = add(lfv, monkeypatch, "Ana", "long enough it is")
+    assert status == 1
+    assert "already" in said
+    status, said = add(lfv, monkeypatch, "Ben", "short")
+    assert (status, "10 to 500 characters" in said) == (1, True)
+    assert lfv("ui", "user", "change", "Ana", "--role", "engineer").out == "Ana: engineer\n"
+    assert lfv("ui", "user", "remove", "Ana").out == "Ana: removed\n"
+    (listed,) = lfv("ui", "user", "list", "--json").json()
+    assert (listed["name"], listed["role"], listed["active"]) == ("Ana", "engineer", False)
+    assert "removed" in lfv("ui", "user", "list").out
+    unknown = lfv("ui", "user", "remove", "Nobody")
+    assert (unknown.status, "there is no user" in unknown.err) == (1, True)
+    with open_store(f"sqlite:///{home / 'inspections.db'}") as store:
+        assert store.audit.verify().ok
+
+
+def test_without_users_other_machines_are_not_served(lfv: Lfv, home: Path) -> None:
+    home.mkdir(parents=True)
+    open_store(f"sqlite:///{home / 'inspections.db'}").close()
+    refused = lfv("ui", "--host", "0.0.0.0")  # noqa: S104
+    assert refused.status == 2
+    assert "there are no users yet" in refused.err
+    assert lfv("ui", "--signatures").status == 2
+    assert lfv("ui", "--tls-key", __file__).status == 2
+
+
+def test_without_a_database_it_says_so(lfv: Lfv) -> None:
+    assert "there is no results database" in lfv("ui").err
+
+
+def test_it_serves_until_it_is_told_to_stop(home: Path) -> None:
+    home.mkdir(parents=True)
+    open_store(f"sqlite:///{home / 'inspections.db'}").close()
+    script = Path(sys.executable).with_name("lfv")
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(home), "LFV_HOME": str(home)}
+    if "PYTHONPATH" in os.environ:
+        environment["PYTHONPATH"] = os.environ["PYTHONPATH"]
+    with subprocess.Popen(
+        [str(script), "ui", "--port", "0"], stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stderr is not None
+        found = ADDRESS.search(process.stderr.readline())
+        assert found is not None
+        assert "taken for" in process.stderr.readline()
+        with urllib.request.urlopen(found[1], timeout=PLENTY) as answer:
+            assert "There are no runs yet" in answer.read().decode()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PLENTY) in (0, 130)
+        assert "Traceback" not in process.stderr.read()

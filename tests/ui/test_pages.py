@@ -1,0 +1,175 @@
+"""What pages show: runs, parts, models, costs, pictures, other limits."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lfv.run.compare import compare_models
+from lfv.ui.render import asset
+from tests.support.ui import RUN_ID, Browser, Scene, part_picture
+
+
+def test_every_page_answers(place: Scene, mara: Browser) -> None:
+    part = place.parts("reject")[0]
+    for address in (
+        *("/", f"/runs/{RUN_ID}", f"/runs/{RUN_ID}/charts", f"/runs/{RUN_ID}/policy", "/parts"),
+        *(f"/parts/{part}", "/models", f"/models/{place.model_id}", "/costs", "/review"),
+        *("/review/agreement", "/health", "/assets/style.css", "/assets/review.js"),
+    ):
+        answer = mara.get(address)
+        assert answer.status_code == 200, address
+        assert "Traceback" not in answer.text
+    for address in ("/runs/nothing", "/parts/99", f"/parts/{2**63}", "/models/99", "/assets/x.js"):
+        assert mara.get(address).status_code == 404, address
+    assert mara.get(f"/runs/{RUN_ID}?show=everything").status_code == 404
+    assert mara.get("/", headers={"accept": "application/json"}).status_code == 200
+
+
+def test_the_page_says_who_it_takes_you_for(mara: Browser) -> None:
+    text = mara.get("/").text
+    assert "mara, admin" in text
+    assert "this machine" in text
+
+
+def test_a_run_is_filtered(place: Scene, mara: Browser) -> None:
+    def names(query: str) -> list[str]:
+        text = mara.get(f"/runs/{RUN_ID}?{query}").text
+        return [f"part-{n:04d}.png" for n in range(1, 13) if f"part-{n:04d}.png</a>" in text]
+
+    assert names("show=accept") == ["part-0001.png", "part-0002.png", "part-0003.png"]
+    assert names("show=reject") == ["part-0004.png", "part-0005.png"]
+    assert len(names("show=review")) == 6
+    assert names("show=reject&after=4") == ["part-0005.png"]
+    assert names("anomaly=scratch&show=accept") == []
+    assert len(names("anomaly=scratch")) == 8
+    error = mara.get(f"/runs/{RUN_ID}?show=error").text
+    assert "source_not_found" in error
+    place.store.reviews.add(place.parts("accept")[0], "reject", "ben")
+    assert names("show=reject") == ["part-0001.png", "part-0004.png", "part-0005.png"]
+
+
+@pytest.mark.parametrize("text", ["FL-4", "part-0004", "{digest}", "{start}", "{number}"])
+def test_a_part_is_found(place: Scene, mara: Browser, text: str) -> None:
+    part = place.parts("reject")[0]
+    digest = place.store.results.get(part)["image_sha256"]
+    wanted = text.format(digest=digest, start=digest[:10], number=part)
+    page = mara.get("/parts", params={"q": wanted}).text
+    assert f'href="/parts/{part}"' in page
+    assert page.count('class="card"') == 1
+    assert "No inspection of" in mara.get("/parts", params={"q": "FL-99"}).text
+
+
+def test_pictures_are_of_the_recorded_bytes(place: Scene, mara: Browser) -> None:
+    part = place.parts("reject")[0]
+    row = place.store.results.get(part)
+    image = mara.get(f"/image/{part}")
+    assert hashlib.sha256(image.content).hexdigest() == row["image_sha256"]
+    assert image.headers["content-type"] == "image/png"
+    address = f"/thumb/{part}/{row['image_sha256']}"
+    first, again = mara.get(address), mara.get(address)
+    assert first.content.startswith(b"\xff\xd8")
+    assert first.content == again.content
+    assert "immutable" in first.headers["cache-control"]
+    assert mara.get(f"/marks/{row['detection_id']}/320x240").content.startswith(b"\x89PNG")
+    for size in ("0x10", "99999x10", "10"):
+        assert mara.get(f"/marks/{row['detection_id']}/{size}").status_code == 404
+    accepted = place.store.results.get(place.parts("accept")[0])
+    assert mara.get(f"/marks/{accepted['detection_id']}/320x240").status_code == 404
+    kept = list((place.settings.home / "ui" / "thumbnails").rglob("*.jpg"))
+    assert len(kept) == 1
+
+
+def test_an_image_that_is_gone_is_shown_as_gone(place: Scene, mara: Browser) -> None:
+    gone, changed = place.parts("reject")
+    row = place.store.results.get(gone)
+    Path(row["source_ref"]).unlink()
+    Path(place.store.results.get(changed)["source_ref"]).write_bytes(
+        part_picture(77, damaged=False)
+    )
+    answer = mara.get(f"/image/{gone}")
+    assert answer.status_code == 404
+    assert "gone" in answer.json()["error"]
+    assert row["image_sha256"] in answer.json()["error"]
+    assert "changed since" in mara.get(f"/image/{changed}").json()["error"]
+    assert row["image_sha256"] in mara.get(f"/parts/{gone}").text
+
+
+def test_other_limits_are_tried_without_storing(place: Scene, mara: Browser) -> None:
+    before = place.store.audit.head()
+    page = mara.get(
+        f"/runs/{RUN_ID}/policy",
+        params={"reject_from": "0.55", "false_alarm": "2", "escape": "100"},
+    ).text
+    assert "6 of 11 images change sides" in page
+    assert "min_confidence: 0.55" in page
+    assert place.store.audit.head() == before
+    wrong = mara.get(f"/runs/{RUN_ID}/policy", params={"reject_from": "much"})
+    assert "not a number between 0 and 1" in wrong.text
+    area = mara.get(f"/runs/{RUN_ID}/policy", params={"area:scratch": "0.005"}).text
+    assert "scratch: 0.005" in area
+
+
+def test_a_policy_is_saved_and_applied_with_a_reason(place: Scene, mara: Browser) -> None:
+    text = yaml.safe_dump({"version": 2, "default": {"classification": {"min_confidence": 0.55}}})
+    base = f"/runs/{RUN_ID}/policy"
+    assert mara.post(f"{base}/save", text=text, name="strict one").status_code == 200
+    saved = place.settings.home / "policies" / "strict-one.yaml"
+    assert yaml.safe_load(saved.read_text())["name"] == "strict one"
+    assert mara.post(f"{base}/save", text=text, name="strict one").status_code == 409
+    for name in ("../../evil", "/etc/x", "", "a/b"):
+        assert mara.post(f"{base}/save", text=text, name=name).status_code == 400
+    assert mara.post(f"{base}/apply", text=text, reason=" ").status_code == 400
+    assert mara.post(f"{base}/apply", text="not: [a policy", reason="x").status_code == 400
+    assert mara.post(f"{base}/apply", text=text, reason="customer claim 7").status_code == 303
+    decision = place.store.verdicts.decisions(RUN_ID)[-1]
+    assert (decision.number, decision.decided_by) == (2, "mara")
+    assert decision.reason == "customer claim 7"
+    assert "customer claim 7" in mara.get(f"/runs/{RUN_ID}").text
+    assert place.store.inspections.counts(RUN_ID).rejected == 8
+
+
+def test_a_model_that_is_not_hosted_is_not_stopped(place: Scene, mara: Browser) -> None:
+    answer = mara.post(f"/models/{place.model_id}/stop")
+    assert answer.status_code == 409
+    assert "No hosting" in answer.json()["error"]
+
+
+def test_a_database_that_is_away_is_reported(place: Scene, mara: Browser) -> None:
+    token = mara.token()
+    place.store.close()
+    file = place.settings.store_file
+    assert file is not None
+    with sqlite3.connect(file) as conn:
+        conn.execute("ALTER TABLE reviews RENAME TO hidden")
+    answer = mara.get(f"/runs/{RUN_ID}")
+    assert answer.status_code in (400, 503)
+    assert "Not done" in answer.text
+    assert mara.post("/review/claim", token, window=mara.window).status_code in (400, 503)
+
+
+def test_scripts_ask_nothing_of_others() -> None:
+    for name in ("review.js", "gallery.js", "zoom.js", "live.js", "policy.js", "style.css"):
+        found = asset(name)
+        assert found is not None
+        assert b"http:" not in found
+        assert b"https:" not in found
+
+
+def test_two_versions_are_compared_on_the_same_images(place: Scene, mara: Browser) -> None:
+    other = place.second_version({4: False, 6: False, 7: True, 1: True})
+    place.store.reviews.add(place.parts("review")[0], "accept", "ben")
+    address = f"/models/{place.model_id}/compare/{other}"
+    page = mara.get(address).text
+    assert "4 images were judged by both; 3 of them are labelled or reviewed" in page
+    assert "do not show that either is better" in page
+    found = compare_models(place.store, place.model_id, other)
+    assert (found.known, found.both_right, found.both_wrong) == (3, 0, 0)
+    assert (found.difference.only_first, found.difference.only_second) == (2, 1)
+    assert found.disagreeing == 3
+    third = place.second_version({}, version="3")
+    assert "No image was judged by both" in mara.get(f"/models/{other}/compare/{third}").text

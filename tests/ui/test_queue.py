@@ -1,0 +1,137 @@
+"""The review queue over its HTTP interface: nothing is lost, nothing doubled."""
+
+from __future__ import annotations
+
+import json
+
+from lfv.run.review import record_digest, reviewed_manifest
+from tests.support.ui import PASSWORD, RUN_ID, Browser, Scene, another, served
+
+
+def test_two_people_never_get_the_same_part(place: Scene, mara: Browser) -> None:
+    with another(mara.client.base_url) as ben:
+        mine, theirs = mara.claim(), ben.claim()
+        assert len(mine) == 4
+        assert len(theirs) == 2
+        assert not {one["inspection"] for one in mine} & {one["inspection"] for one in theirs}
+        refused = ben.review(mine[0], "accept")
+        assert refused.status_code == 409
+        assert "somebody else" in refused.json()["error"].lower()
+        assert mara.review(mine[0], "accept").status_code == 200
+        mara.post("/review/release", window=mara.window)
+        assert len(ben.claim()) == 4
+
+
+def test_a_review_is_on_record_with_what_was_shown(place: Scene, mara: Browser) -> None:
+    part, *_ = mara.claim()
+    assert part["marks"]
+    assert part["good"] in place.parts("accept")
+    answer = mara.review(
+        part, "reject", reason="scratch", comment="2 cm, deep", overlay="no", compared=part["good"]
+    )
+    assert answer.status_code == 200
+    (review,) = place.store.reviews.history(part["inspection"])
+    assert (review.verdict, review.reviewer, review.reason) == ("reject", "mara", "scratch")
+    assert review.comment == "2 cm, deep"
+    assert review.shown is not None
+    assert review.shown["image_sha256"] == part["sha256"]
+    assert (review.shown["overlay"], review.shown["compared_with"]) == (False, part["good"])
+    page = mara.get(f"/parts/{part['inspection']}").text
+    assert "2 cm, deep" in page
+    assert "confidence 0.6, limit 0.8" in page
+    assert place.store.audit.verify().ok
+
+
+def test_a_repeated_request_is_one_review(place: Scene, mara: Browser) -> None:
+    part, *_ = mara.claim()
+    first, again = mara.review(part, "accept"), mara.review(part, "accept")
+    assert first.json() == again.json()
+    assert len(place.store.reviews.history(part["inspection"])) == 1
+
+
+def test_undo_hands_the_part_out_again(place: Scene, mara: Browser) -> None:
+    part, *_ = mara.claim()
+    mara.review(part, "reject")
+    undone = mara.post(
+        "/review/undo", inspection=part["inspection"], window=mara.window, token="u" * 20
+    )
+    found = undone.json()["part"]
+    assert found["inspection"] == part["inspection"]
+    assert mara.review(found, "accept", token="v" * 20).status_code == 200
+    assert place.store.results.get(part["inspection"])["final_verdict"] == "accept"
+    assert place.store.inspections.counts(RUN_ID).review == 5
+
+
+def test_unsure_parts_are_left_to_others(place: Scene, mara: Browser) -> None:
+    part, *_ = mara.claim()
+    mara.review(part, "unsure", comment="ask Ana")
+    numbers = [one["inspection"] for one in mara.claim()]
+    assert part["inspection"] not in numbers
+    mara.post("/review/release", window=mara.window)
+    assert part["inspection"] in [one["inspection"] for one in mara.claim(again="yes")]
+
+
+def test_wrong_reviews_are_refused(place: Scene, mara: Browser) -> None:
+    part, *_ = mara.claim()
+    for fields in (
+        {"answer": "maybe"},
+        {"token": "short"},
+        {"inspection": "x"},
+        {"inspection": str(2**70)},
+        {"window": "../x"},
+        {"comment": "x" * 5000},
+    ):
+        assert mara.review(part, **{"answer": "accept", **fields}).status_code == 400, fields
+    assert mara.review(part, "accept", inspection="99").status_code == 404
+    assert place.store.reviews.history(part["inspection"]) == []
+
+
+def test_second_looks_are_blind_and_their_agreement_is_shown(place: Scene) -> None:
+    for name in ("ana", "ben"):
+        place.user(name, "reviewer")
+    with served(place, second_share=1.0) as ana, another(ana.client.base_url) as ben:
+        assert ana.log_in("ana").status_code == 200
+        assert ben.log_in("ben").status_code == 200
+        for answer in ("accept", "reject", "accept"):
+            ana.review(ana.claim()[0], answer)
+        ana.post("/review/release", window=ana.window)
+        seen = []
+        while parts := ben.claim():
+            assert "kind" not in parts[0]
+            seen.append(parts[0]["inspection"])
+            assert ben.review(parts[0], "accept").status_code == 200
+        assert len(seen) == 6
+        page = ana.get("/review/agreement").text
+        assert "3 parts were reviewed by two people" in page
+        assert "ana and ben" in page
+        conflict = [part for part in place.parts("review") if part in seen]
+        assert len(conflict) == 1
+
+
+def test_a_signature_is_bound_to_the_record(place: Scene) -> None:
+    place.user("ana", "reviewer")
+    with served(place, signatures=True) as ana:
+        ana.log_in("ana")
+        part, *_ = ana.claim()
+        wrong = ana.review(part, "reject", password="guessed")
+        assert wrong.status_code == 403
+        assert place.store.reviews.history(part["inspection"]) == []
+        assert ana.review(part, "reject", reason="dent", password=PASSWORD).status_code == 200
+    (review,) = place.store.reviews.history(part["inspection"])
+    row = place.store.results.get(part["inspection"])
+    assert review.signature is not None
+    assert review.signature["signed_by"] == "ana"
+    assert review.signature["record_sha256"] == record_digest(row, "reject", "dent", "")
+    assert record_digest(row, "accept", "dent", "") != record_digest(row, "reject", "dent", "")
+
+
+def test_reviews_become_a_manifest(place: Scene, mara: Browser) -> None:
+    one, two, three, *_ = mara.claim()
+    mara.review(one, "accept")
+    mara.review(two, "reject")
+    mara.review(three, "unsure")
+    lines = mara.get(f"/review/corrections?run={RUN_ID}").text.splitlines()
+    labels = {json.loads(line)["source-ref"]: json.loads(line)["anomaly-label"] for line in lines}
+    assert labels == {one["source"]: 0, two["source"]: 1}
+    mara.post("/review/undo", inspection=two["inspection"], window=mara.window, token="u" * 20)
+    assert len(list(reviewed_manifest(place.store))) == 1

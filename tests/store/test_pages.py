@@ -1,0 +1,122 @@
+"""Reads for pages: one screen at a time, through indexes, whatever the size of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from lfv_store import NewVerdict, Store, UnknownRun
+from tests.support.store_samples import a_model, a_run, failed, judged, segmented
+
+
+@pytest.fixture
+def run_id(store: Store) -> str:
+    """Lines: 1 accepted, 2 rejected, 3 to review, 4 segmented and rejected, 5 an error."""
+    model = a_model(store)
+    run = a_run(store, model)
+    store.inspections.record(
+        run,
+        [
+            judged(model, 1),
+            judged(model, 2, "reject"),
+            judged(model, 3, "review"),
+            segmented(model, 4),
+            failed(5),
+        ],
+    )
+    return run
+
+
+def lines(store: Store, run_id: str, **values: Any) -> list[int]:
+    return [row["line_number"] for row in store.pages.gallery(run_id, **values)]
+
+
+def test_a_screen_of_a_run(store: Store, run_id: str) -> None:
+    assert lines(store, run_id) == [1, 2, 3, 4, 5]
+    assert lines(store, run_id, after=2, limit=2) == [3, 4]
+    assert lines(store, run_id, outcome="reject") == [2, 4]
+    assert lines(store, run_id, outcome="error") == [5]
+    assert lines(store, run_id, anomaly="scratch") == [4]
+    with pytest.raises(UnknownRun):
+        store.pages.gallery("other")
+
+
+def test_the_verdict_that_stands_decides(store: Store, run_id: str) -> None:
+    again = [
+        NewVerdict(one.inspection_id, "review" if one.line_number == 1 else "accept")
+        for one in store.verdicts.candidates(run_id)
+    ]
+    store.verdicts.add(run_id, {"confidence": 0.1}, again)
+    assert lines(store, run_id, outcome="review") == [1]
+    assert lines(store, run_id, outcome="reject") == []
+    assert lines(store, run_id, outcome="accept") == [2, 3, 4]
+    store.reviews.add(store.results.line(run_id, 1)["inspection_id"], "reject", "Eve")
+    assert lines(store, run_id, outcome="review") == []
+    assert lines(store, run_id, outcome="reject") == [1]
+
+
+def test_figures_of_all_answers(store: Store, run_id: str) -> None:
+    counted = {
+        (one.is_anomalous, one.confidence, one.verdict): one.images
+        for one in store.pages.answers(run_id)
+    }
+    assert counted == {
+        (False, 0.9, "accept"): 1,
+        (True, 0.9, "reject"): 2,
+        (False, 0.9, "review"): 1,
+    }
+    types = {name: images for name, images, _ in store.pages.anomaly_types(run_id)}
+    assert types == {"scratch": 1, "dent": 1}
+
+
+def test_what_is_needed_to_draw(store: Store, run_id: str) -> None:
+    detection = store.results.line(run_id, 4)["detection_id"]
+    found = store.pages.pictured([detection])[detection]
+    assert (found.width, found.height, found.has_mask) == (640, 480, True)
+    assert [name for name, _, _ in found.anomalies] == ["scratch", "dent"]
+
+
+def test_parts_are_found_over_all_runs(store: Store, run_id: str) -> None:
+    row = store.results.line(run_id, 2)
+    other = a_run(store, row["model_id"])
+    store.inspections.record(other, [judged(row["model_id"], 2)])
+    for text in ("SN000002", row["image_sha256"], row["image_sha256"][:9], "lots/2.png"):
+        found = store.pages.find(text)
+        assert [one["run_id"] for one in found] == [other, run_id], text
+    assert [one["run_id"] for one in store.pages.find(str(row["inspection_id"]))] == [run_id]
+    assert store.pages.find("100%") == store.pages.find("") == []
+
+
+@contextmanager
+def statements(store: Store) -> Iterator[list[tuple[str, Any]]]:
+    seen: list[tuple[str, Any]] = []
+
+    def note(_conn: Any, _cursor: Any, sql: str, parameters: Any, *_rest: Any) -> None:
+        if sql.lstrip().upper().startswith(("SELECT", "WITH")):
+            seen.append((sql, parameters))
+
+    sa.event.listen(store.database.engine, "before_cursor_execute", note)
+    yield seen
+    sa.event.remove(store.database.engine, "before_cursor_execute", note)
+
+
+def test_a_screen_reads_no_table_whole(store: Store, run_id: str) -> None:
+    if store.database.dialect.many_writers:
+        pytest.skip("PostgreSQL plans by statistics, which an almost empty database has not")
+    with statements(store) as seen:
+        for outcome in (None, "reject", "review", "accept", "error"):
+            store.pages.gallery(run_id, outcome=outcome, after=1)
+        store.pages.pictured([1, 2])
+        store.pages.find("SN000002")
+        store.pages.of_image("ab" * 32)
+    assert len(seen) > 8
+    with store.database.read() as conn:
+        for sql, parameters in seen:
+            plan = [row[3] for row in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", parameters)]
+            for table in ("inspections", "detections", "images", "reviews", "verdicts"):
+                scans = [step for step in plan if step.startswith(f"SCAN {table}")]
+                assert not [one for one in scans if "USING" not in one], (sql, plan)

@@ -32,6 +32,7 @@ _COLUMNS = INSPECTION_RESULTS.c
 SEARCHED = 200_000
 _BINS = 100
 _GOOD = 20
+HEAT_MAP = '"AnomalyMap"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Pictured:
     width: int
     height: int
     has_mask: bool
+    has_heat_map: bool
     anomalies: tuple[tuple[str, float, str | None], ...]
 
 
@@ -109,6 +111,7 @@ class Pages:
                     ImageTable.width,
                     ImageTable.height,
                     DetectionTable.mask_sha256.is_not(None),
+                    sa.cast(DetectionTable.response, sa.Text).contains(HEAT_MAP),
                 )
                 .join(ImageTable, ImageTable.id == DetectionTable.image_id)
                 .where(DetectionTable.id.in_(detections))
@@ -123,7 +126,9 @@ class Pages:
             shown = (one.name, one.total_percentage_area, one.color)
             anomalies.setdefault(one.detection_id, []).append(shown)
         return {
-            row[0]: Pictured(row[1], row[2], bool(row[3]), tuple(anomalies.get(row[0], ())))
+            row[0]: Pictured(
+                *row[1:3], bool(row[3]), bool(row[4]), tuple(anomalies.get(row[0], ()))
+            )
             for row in rows
         }
 

@@ -22,7 +22,7 @@ from lfv.formats.answers import DetectAnomalyResult
 from lfv.formats.conversion import as_png
 from lfv.formats.errors import LfvError, SourceError
 from lfv.formats.images import CONVERTED_FROM
-from lfv.report.marks import draw_marks
+from lfv.report.marks import draw_heat, draw_marks
 from lfv.report.thumbnails import make_thumbnail
 from lfv_store import Store
 
@@ -90,6 +90,8 @@ class Pictures:
         result = DetectAnomalyResult.from_response(self._store.results.response(detection_id))
         line = max(1, round(max(size) / 500))
         layer = draw_marks(mask, [one.color for one in result.defects], size, line)
+        if layer is None and mask is None:
+            layer = draw_heat(result.anomaly_map, size)
         if layer is None:
             raise PictureGone("The model marked nothing.")
         buffer = io.BytesIO()

@@ -65,7 +65,7 @@ def _card(row: Mapping[str, Any], pictured: Any) -> Card:
     if pictured is not None:
         size = fitted(pictured.width, pictured.height)
         anomalies = tuple(ReportAnomaly(*one) for one in pictured.anomalies)
-        if pictured.has_mask and anomalies:
+        if (pictured.has_mask and anomalies) or (pictured.has_heat_map and not pictured.has_mask):
             place = (row["detection_id"], pictured.width, pictured.height)
             marks = marks_address(*place, small=True)
             full = marks_address(*place, small=False)

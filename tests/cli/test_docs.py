@@ -40,7 +40,8 @@ def commands(group: Any, path: str = "lfv") -> Iterator[tuple[str, Any]]:
             yield f"{path} {name}", command
 
 
-REVIEW = ("list", "record")
+#: What a group means that is given without one of its commands.
+MEANT = {"lfv review": ("list", "record"), "lfv ui": ("serve",)}
 COMMANDS = dict(commands(typer.main.get_command(app)))
 
 
@@ -93,9 +94,10 @@ def test_commands_on_pages_name_commands_and_options_that_exist() -> None:
 def check_example(example: str, place: str) -> None:
     """Its command exists, and so do the options."""
     words = shlex.split(re.split(r" [|>&#]", example)[0].rstrip("\\"))
-    named = COMMANDS.get(" ".join(words[:3])) or COMMANDS.get(" ".join(words[:2]))
-    # `lfv review` chooses by its arguments which of its commands is meant.
-    meant = [named] if named else [COMMANDS[f"{' '.join(words[:2])} {one}"] for one in REVIEW]
+    longest = (COMMANDS.get(" ".join(words[:length])) for length in (4, 3, 2))
+    named = next(filter(None, longest), None)
+    group = " ".join(words[:2])
+    meant = [named] if named else [COMMANDS[f"{group} {one}"] for one in MEANT[group]]
     parameters = chain(*(one.params for one in meant))
     known = {name for one in parameters for name in (*one.opts, *one.secondary_opts)}
     given = {word.partition("=")[0] for word in words if word.startswith("-")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import re
@@ -103,6 +104,33 @@ class Scene:
             for row in self.store.results.rows(RUN_ID)
             if verdict is None or row["final_verdict"] == verdict
         ]
+
+    def with_heat_map(self) -> int:
+        """The number of an inspection, in a run of its own, whose answer came with a heat map."""
+        model = self.second_version({}, version="9")
+        run = str(uuid4())
+        self.store.runs.start(
+            NewRun(run, "flange", "9", "lookoutvision", "x", POLICY, STARTED, model)
+        )
+        heat = Image.new("L", SIZE)
+        ImageDraw.Draw(heat).ellipse((130, 90, 190, 150), fill=255)
+        buffer = io.BytesIO()
+        heat.save(buffer, "PNG")
+        answer = response(is_anomalous=True, confidence=0.9)
+        answer["AnomalyMap"] = base64.b64encode(buffer.getvalue()).decode()
+        row = self.store.results.line(RUN_ID, 1)
+        known = ImageFacts(row["image_sha256"], "PNG", *SIZE, 2000)
+        detection = NewDetection(model, known.sha256, answer, STARTED)
+        self.store.inspections.record(
+            run,
+            [
+                NewInspection(
+                    1, row["source_ref"], STARTED, known, detection=detection, verdict="reject"
+                )
+            ],
+        )
+        number: int = self.store.results.line(run, 1)["inspection_id"]
+        return number
 
     def second_version(self, answers: dict[int, bool], version: str = "2") -> int:
         """The id of another version, whose run has these answers (is anomalous) by line."""

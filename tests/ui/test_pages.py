@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import sqlite3
 from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 from lfv.run.compare import compare_models
 from lfv.ui.render import asset
@@ -173,3 +175,14 @@ def test_two_versions_are_compared_on_the_same_images(place: Scene, mara: Browse
     assert found.disagreeing == 3
     third = place.second_version({}, version="3")
     assert "No image was judged by both" in mara.get(f"/models/{other}/compare/{third}").text
+
+
+def test_a_heat_map_is_drawn_where_there_is_no_mask(place: Scene, mara: Browser) -> None:
+    part = place.with_heat_map()
+    row = place.store.results.get(part)
+    page = mara.get(f"/parts/{part}").text
+    address = f"/marks/{row['detection_id']}/320x240"
+    assert address in page
+    layer = Image.open(io.BytesIO(mara.get(address).content)).convert("RGBA")
+    assert layer.getpixel((160, 120))[3] > 100  # type: ignore[index]
+    assert layer.getpixel((5, 5))[3] < 30  # type: ignore[index]

@@ -23,9 +23,11 @@ from lfv.cli import (
     demo,
     edge_agent,
     export,
+    import_,
     inspect,
     models,
     overlay,
+    parity,
     report,
     review,
     runs,
@@ -99,6 +101,8 @@ def lfv(
 for _module in (
     *(demo, train, inspect, runs, report, overlay, decide, review, export),
     *(ui, models, serve, edge_agent, stop, sweep, audit, db, version),
+    *(demo, train, import_, inspect, runs, report, overlay, decide, review, export, parity),
+    *(models, serve, edge_agent, stop, sweep, audit, db, version),
 ):
     _module.register(app)
 

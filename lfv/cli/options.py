@@ -80,6 +80,15 @@ BucketOption = Annotated[
         show_default=False,
     ),
 ]
+StagingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--staging",
+        metavar="S3-URI",
+        help="Where to put the images for a service at an endpoint. Default: LFV_STAGING_URI.",
+        show_default=False,
+    ),
+]
 BackboneOption = Annotated[
     Path | None,
     typer.Option(

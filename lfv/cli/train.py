@@ -29,6 +29,7 @@ from lfv.cli.options import (
     NormalOption,
     ProjectOption,
     RegionOption,
+    StagingOption,
     examples,
 )
 from lfv.cli.progress import Activity
@@ -76,15 +77,7 @@ def train(
     ] = "",
     normal: NormalOption = None,
     anomaly: AnomalyOption = None,
-    staging: Annotated[
-        str | None,
-        typer.Option(
-            "--staging",
-            metavar="S3-URI",
-            help="Where to put the images for a service at an endpoint. Default: LFV_STAGING_URI.",
-            show_default=False,
-        ),
-    ] = None,
+    staging: StagingOption = None,
     backbone: BackboneOption = None,
     detector: DetectorOption = None,
     graph_mib: GraphMibOption = None,

@@ -81,8 +81,12 @@ def stage_training(
     names: LabelNames = USUAL,
     progress: Callable[[str], None] = lambda _: None,
     workers: int = 4,
+    needs_labels: bool = True,
 ) -> tuple[StagedDataset, StagedDataset | None]:
     """Check every row of `source`, copy what it names, and write manifests of the copies.
+
+    Without `needs_labels`, rows that have none are skipped and counted: a data set of Lookout for
+    Vision may have images that nobody has labelled yet.
 
     Returns:
         The images to train on, and those to test with. The latter are there where the source itself
@@ -95,7 +99,7 @@ def stage_training(
         SourceError: The source or the bucket fails.
     """
     store = reader.bucket(staging.bucket)
-    staged, skipped = _stage_all(source, reader, staging, names, progress, workers)
+    staged, skipped = _stage_all(source, reader, staging, names, progress, workers, needs_labels)
     train, test = _by_split(staged)
     if not train:
         raise TrainingDataInvalid(
@@ -114,9 +118,10 @@ def stage_dataset(
     names: LabelNames = USUAL,
     progress: Callable[[str], None] = lambda _: None,
     workers: int = 4,
+    needs_labels: bool = True,
 ) -> StagedDataset:
     """One dataset: the images that `source` marks as tests, or else all; see `stage_training`."""
-    staged, skipped = _stage_all(source, reader, staging, names, progress, workers)
+    staged, skipped = _stage_all(source, reader, staging, names, progress, workers, needs_labels)
     _, test = _by_split(staged)
     return _written(test or staged, reader.bucket(staging.bucket), staging, skipped.reasons)
 
@@ -128,21 +133,29 @@ def _stage_all(
     names: LabelNames,
     progress: Callable[[str], None],
     workers: int,
+    needs_labels: bool,
 ) -> tuple[list[_Staged], Skipped]:
     store = reader.bucket(staging.bucket)
     staged: list[_Staged] = []
     problems: list[BadLine] = []
+    unlabelled: list[BadLine] = []
     skipped = Skipped()
     profile = replace(TRAINING, names=names)
     with ThreadPoolExecutor(workers, thread_name_prefix="staging") as pool:
         records = read_manifest(source, reader, profile=profile, skipped=skipped)
         while chunk := list(islice(records, _CHUNK)):
             for outcome in pool.map(lambda record: _stage(record, reader, store, staging), chunk):
-                if isinstance(outcome, BadLine):
+                if isinstance(outcome, BadLine) and outcome.code == "label_missing":
+                    unlabelled.append(outcome)
+                elif isinstance(outcome, BadLine):
                     problems.append(outcome)
                 else:
                     staged.append(outcome)
             progress(f"{len(staged):,} images checked and staged")
+    if needs_labels:
+        problems += unlabelled
+    elif unlabelled:
+        skipped.reasons["images without a label"] += len(unlabelled)
     problems += _odd_dimensions(staged)
     if problems:
         raise _invalid(source, problems)

@@ -82,12 +82,14 @@ def train_model(
     stop_event: threading.Event | None = None,
     progress: Progress = lambda _: None,
     clock: Clock = SYSTEM_CLOCK,
+    needs_labels: bool = True,
 ) -> TrainedModel:
     """Train `project` on the labelled manifest `source` and wait for the result.
 
     `client` is what `lookoutvision_client` gives. Without `test_source` the model is measured with
     the images that `source` itself marks as tests; without any, the service splits the images.
-    `normal` and `anomaly` are names of labels beside the usual ones. `timeout` (seconds) bounds the
+    `normal` and `anomaly` are names of labels beside the usual ones. Without `needs_labels`, images
+    that have none are left out and counted. `timeout` (seconds) bounds the
     waiting; a training that is given up on goes on at the service.
 
     Raises TrainingDataInvalid before anything is created; TrainingFailed with the service's words;
@@ -100,17 +102,16 @@ def train_model(
         names = LabelNames.of(normal, anomaly)
     except ValueError as error:
         raise TrainingDataInvalid(f"The names of labels contradict each other: {error}.") from None
-    train, test = stage_training(source, reader, staging, names=names, progress=progress)
+    train, test = stage_training(
+        source, reader, staging, names=names, progress=progress, needs_labels=needs_labels
+    )
     if test_source is not None:
-        test = stage_dataset(test_source, reader, staging, names=names, progress=progress)
+        test = stage_dataset(
+            test_source, reader, staging, names=names, progress=progress, needs_labels=needs_labels
+        )
     _same_dimensions(train, test)
     api = _Api(client, client_token or uuid.uuid4().hex, timeout, stop_event, progress, clock)
-    present = api.ensure_project(project)
-    for kind, dataset in (("train", train), ("test", test)):
-        if kind in present:
-            api.delete_dataset(project, kind)
-        if dataset is not None:
-            api.create_dataset(project, kind, dataset.manifest)
+    api.replace_datasets(project, train, test)
     version = api.create_model(project, staging, description)
     model = api.wait_for_model(project, version)
     performance = model.get("Performance") or {}
@@ -130,6 +131,27 @@ def train_model(
         test=test,
         message=" ".join(filter(None, (model.get("StatusMessage"), _hint(train, test)))),
     )
+
+
+def import_datasets(
+    client: Any,
+    project: str,
+    train: StagedDataset | None,
+    test: StagedDataset | None,
+    *,
+    timeout: float = _DAY,
+    progress: Progress = lambda _: None,
+    clock: Clock = SYSTEM_CLOCK,
+) -> None:
+    """Make staged data the datasets of a project, which is created if need be; train nothing.
+
+    A dataset that is not given and is there is left alone. Raises like `train_model`.
+    """
+    _check_names(project, "")
+    if train is not None:
+        _same_dimensions(train, test)
+    api = _Api(client, uuid.uuid4().hex, timeout, None, progress, clock)
+    api.replace_datasets(project, train, test, keep=True)
 
 
 class _Api:
@@ -171,6 +193,22 @@ class _Api:
             for dataset in datasets
             if dataset.get("Status") != "DELETE_COMPLETE"
         )
+
+    def replace_datasets(
+        self,
+        project: str,
+        train: StagedDataset | None,
+        test: StagedDataset | None,
+        *,
+        keep: bool = False,
+    ) -> None:
+        """Give the project these datasets; one that is not given is deleted, or kept."""
+        present = self.ensure_project(project)
+        for kind, dataset in (("train", train), ("test", test)):
+            if kind in present and not (keep and dataset is None):
+                self.delete_dataset(project, kind)
+            if dataset is not None:
+                self.create_dataset(project, kind, dataset.manifest)
 
     def delete_dataset(self, project: str, kind: str) -> None:
         self._tell(f"replacing the {kind} dataset of {project}")

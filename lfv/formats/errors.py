@@ -26,7 +26,9 @@
     ├── ManifestError                  the manifest as a whole cannot be used
     │   ├── ManifestKindUnknown
     │   ├── ManifestHeaderInvalid
+    │   ├── AnnotationsInvalid         a COCO or VOC file that contradicts its format
     │   └── ManifestLineInvalid        a bad line, with strict reading only
+    ├── ModelArchiveInvalid            a packed model of another service cannot be read
     ├── MaskColorInvalid               a colour of a mask is not of the form #RRGGBB
     └── ResponseInvalid                the model's answer contradicts its own format
 
@@ -166,6 +168,14 @@ class ManifestKindUnknown(ManifestError):
 
 class ManifestHeaderInvalid(ManifestError):
     code = "manifest_header_invalid"
+
+
+class AnnotationsInvalid(ManifestError):
+    code = "annotations_invalid"
+
+
+class ModelArchiveInvalid(LfvError):
+    code = "model_archive_invalid"
 
 
 class ManifestLineInvalid(ManifestError):

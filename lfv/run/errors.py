@@ -3,6 +3,8 @@
 InspectionError            base; its text is one sentence for the user
 ├── ServiceNotStarted      the embedded service did not start
 ├── GuardNotStarted        the process that stops the model after a crash did not start
+├── NotImportable          a source that cannot be imported that way
+├── NotComparable          two sets of answers without an image in common
 ├── RunNotFound            no run, or more than one, has the given id
 ├── RunNotResumable        the run's model or manifest has changed
 ├── NoVerdict              the run ended without a single verdict
@@ -37,6 +39,14 @@ class ServiceNotStarted(InspectionError):
 
 class GuardNotStarted(InspectionError):
     """The process that would stop the model after a crash of the run did not start."""
+
+
+class NotImportable(InspectionError):
+    """The source cannot be imported that way."""
+
+
+class NotComparable(InspectionError):
+    """Two sets of answers have no image in common."""
 
 
 class RunNotFound(InspectionError):

@@ -42,8 +42,11 @@ def train_project(
     anomaly: tuple[str, ...] = (),
     trained_by: str = "",
     progress: Callable[[str], None] = logger.info,
+    needs_labels: bool = True,
 ) -> TrainedModel:
     """Stage labelled images, train a version of a project's model on them, and record that.
+
+    Without `needs_labels`, images that have none are left out and counted.
 
     Raises:
         LfvSettingsError: The settings name an endpoint but no bucket for the images.
@@ -68,6 +71,7 @@ def train_project(
                 normal,
                 anomaly,
                 progress=progress,
+                needs_labels=needs_labels,
             )
         else:
             model = _train_elsewhere(
@@ -94,6 +98,7 @@ def _train_on_api(
     anomaly: tuple[str, ...],
     *,
     progress: Callable[[str], None],
+    needs_labels: bool,
 ) -> TrainedModel:
     """CreateModel of the Lookout for Vision API."""
     progress("starting the service" if settings.endpoint_url is None else "connecting")
@@ -116,6 +121,7 @@ def _train_on_api(
                 anomaly=anomaly,
                 timeout=settings.training_deadline_seconds,
                 progress=progress,
+                needs_labels=needs_labels,
             )
         finally:
             client.close()

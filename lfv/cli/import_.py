@@ -1,0 +1,162 @@
+"""`lfv import`: data and models of other tools, as a project of the service."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lfv.cli import output
+from lfv.cli.common import current_user, settings_from
+from lfv.cli.options import (
+    AnomalyOption,
+    BucketOption,
+    ConvertOption,
+    EndpointUrlOption,
+    JsonOption,
+    NormalOption,
+    ProjectOption,
+    RegionOption,
+    StagingOption,
+    examples,
+)
+from lfv.cli.progress import Activity
+from lfv.formats.layout import counted
+
+if TYPE_CHECKING:
+    from lfv.client.staging import StagedDataset
+    from lfv.run.importing import Imported
+
+
+def register(app: typer.Typer) -> None:
+    epilog = examples(
+        "lfv import s3://old-bucket/train.manifest --project parts --bucket old-bucket=copy/",
+        "lfv import coco/annotations.json --project parts --train",
+        "lfv import exported/ --data images/ --project parts",
+    )
+    app.command("import", epilog=epilog)(import_)
+
+
+def import_(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A dataset or evaluation manifest of Lookout for Vision, a COCO file, a VOC or "
+            "MVTec folder, an anomalib export (ONNX) or a SageMaker model.tar.gz; here or at "
+            "s3://.",
+        ),
+    ],
+    *,
+    project: ProjectOption,
+    test: Annotated[
+        str | None,
+        typer.Option(
+            "--test",
+            metavar="SOURCE",
+            help="Images to test with, of any of those kinds.",
+            show_default=False,
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            metavar="SOURCE",
+            help="Labelled images to go with a model: an ONNX model is calibrated on them, in the "
+            "place of a SageMaker model another one is trained.",
+            show_default=False,
+        ),
+    ] = None,
+    images: Annotated[
+        str | None,
+        typer.Option(
+            "--images",
+            metavar="FOLDER",
+            help="Where the images of COCO or VOC annotations are, if not beside them.",
+            show_default=False,
+        ),
+    ] = None,
+    boxes: Annotated[
+        bool,
+        typer.Option("--boxes", help="Draw masks of bounding boxes where there are no outlines."),
+    ] = False,
+    train: Annotated[
+        bool, typer.Option("--train", help="Train a model version on the images at once.")
+    ] = False,
+    normal: NormalOption = None,
+    anomaly: AnomalyOption = None,
+    staging: StagingOption = None,
+    endpoint_url: EndpointUrlOption = None,
+    region: RegionOption = None,
+    bucket: BucketOption = None,
+    convert: ConvertOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a project of the service from what another tool or service left.
+
+    Images become the project's datasets; with --train or --data a model version is trained too.
+    Every image is checked first. Images without a label are left out and counted; anything else
+    that is wrong is named, and nothing is imported. `lfv parity` then compares the old answers with
+    the new ones.
+    """
+    settings = settings_from(
+        endpoint_url=endpoint_url,
+        region=region,
+        buckets=bucket,
+        convert=convert or None,
+        staging_uri=staging,
+    )
+    from lfv.run.importing import ImportRequest, import_project
+
+    request = ImportRequest(
+        source=source,
+        project=project,
+        test=test,
+        data=data,
+        images=images,
+        boxes=boxes,
+        train=train,
+        normal=tuple(normal or ()),
+        anomaly=tuple(anomaly or ()),
+    )
+    with Activity(f"import {project}", quiet=as_json) as activity:
+        imported = import_project(
+            settings, request, trained_by=current_user(), progress=activity.show
+        )
+    if as_json:
+        output.show_json(_as_dict(imported))
+    else:
+        output.show(output.facts(_facts(imported)))
+
+
+def _facts(imported: Imported) -> dict[str, Any]:
+    facts: dict[str, Any] = {"source": str(imported.kind), **imported.facts}
+    for name, dataset in (("train dataset", imported.train), ("test dataset", imported.test)):
+        if dataset is not None:
+            facts[name] = _dataset(dataset)
+            facts[f"{name}: skipped"] = counted(dataset.skipped) or None
+    if imported.model is not None:
+        facts["model"] = f"{imported.project}, version {imported.model.version}"
+        facts["F1"] = None if imported.model.f1 is None else f"{imported.model.f1:.3f}"
+    facts["next"] = imported.next_step or None
+    return facts
+
+
+def _dataset(dataset: StagedDataset) -> str:
+    kinds = f" ({', '.join(dataset.anomaly_types)})" if dataset.anomaly_types else ""
+    return (
+        f"{dataset.images} images of {dataset.width}x{dataset.height}: {dataset.normal} normal, "
+        f"{dataset.anomalous} anomalous, {dataset.masks} with a mask{kinds}"
+    )
+
+
+def _as_dict(imported: Imported) -> dict[str, Any]:
+    shown = asdict(imported)
+    for use in ("train", "test"):
+        dataset: StagedDataset | None = getattr(imported, use)
+        if dataset is not None:
+            shown[use]["manifest"] = str(dataset.manifest)
+    model = imported.model
+    shown["model"] = None if model is None else {"version": model.version, "arn": model.model_arn}
+    return shown

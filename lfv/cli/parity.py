@@ -1,0 +1,191 @@
+"""`lfv parity`: do a new model's answers agree with the old one's on the same images?"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lfv.cli import output
+from lfv.cli.common import opened_store, settings_from
+from lfv.cli.errors import WrongUsage
+from lfv.cli.options import BucketOption, DatabaseUrlOption, JsonOption, RegionOption, examples
+
+if TYPE_CHECKING:
+    from lfv.formats.parity import Pair, Parity
+    from lfv.run.parity import Side
+    from lfv_store import Store
+
+_SHOWN = 20
+
+
+def register(app: typer.Typer) -> None:
+    epilog = examples(
+        "lfv parity EvaluationManifest.json last",
+        "lfv parity 3f7c last --output comparison",
+    )
+    app.command("parity", epilog=epilog)(parity)
+
+
+def parity(
+    old: Annotated[
+        str,
+        typer.Argument(
+            help="Old answers: an evaluation manifest (a file or s3://), or a run by its id."
+        ),
+    ],
+    new: Annotated[str, typer.Argument(help="New answers, likewise.")],
+    *,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Also write parity.html there, with pictures of the disagreements.",
+            file_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+    region: RegionOption = None,
+    bucket: BucketOption = None,
+    database_url: DatabaseUrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare the answers of two models on the same images.
+
+    Images are paired by content, else by reference, else by file name. Shown are agreement,
+    McNemar's test, both sides against the labels where they are known, and every image on which
+    they differ.
+    """
+    settings = settings_from(database_url=database_url, region=region, buckets=bucket)
+    from lfv.run.active import open_reader
+    from lfv.run.errors import NotComparable
+    from lfv.run.parity import compare_sides, read_side, report_parity
+
+    with ExitStack() as stack:
+        reader = stack.enter_context(open_reader(settings))
+
+        def store() -> Store:
+            return stack.enter_context(opened_store(settings))
+
+        try:
+            sides = (read_side(old, store, reader), read_side(new, store, reader))
+            found = compare_sides(*sides)
+        except NotComparable as error:
+            raise WrongUsage(str(error)) from None
+        report = None
+        if folder is not None:
+            report = report_parity(found, *sides, reader, folder)
+    if as_json:
+        output.show_json(_as_dict(found, *sides) | {"report": str(report) if report else None})
+        return
+    output.show(output.facts(_facts(found, *sides) | {"report": report}))
+    if found.disagreements:
+        rows = [_row(pair) for pair in found.disagreements[:_SHOWN]]
+        columns = ("image", "old", "confidence", "new", "confidence", "label")
+        output.show("", output.table(columns, rows, right=("confidence",)))
+    if len(found.disagreements) > _SHOWN:
+        output.note(f"{len(found.disagreements) - _SHOWN} more; --json and --output have them all")
+
+
+def _facts(found: Parity, old: Side, new: Side) -> dict[str, Any]:
+    from lfv.report.parity import correctness_sentence, verdict_sentence
+
+    agreement, interval = found.agreement or 0.0, found.interval or (0.0, 1.0)
+    facts: dict[str, Any] = {
+        "old": _side(old),
+        "new": _side(new),
+        "agreement": f"{found.agreeing} of {len(found.pairs)} images, {agreement:.1%} "
+        f"(95 %: {interval[0]:.1%} to {interval[1]:.1%})",
+        "kappa": None if found.kappa is None else f"{found.kappa:.3f}",
+        "verdicts": verdict_sentence(found.verdicts),
+        "against labels": correctness_sentence(found.correctness),
+    }
+    for name, only in (("only old", found.only_old), ("only new", found.only_new)):
+        if only:
+            facts[name] = f"{len(only)} images, such as {only[0].refs[0]}"
+    return facts
+
+
+def _side(side: Side) -> str:
+    skipped = f", {side.skipped} lines without one" if side.skipped else ""
+    return f"{side.title}: {len(side.answers)} answers{skipped}"
+
+
+def _row(pair: Pair) -> tuple[str, ...]:
+    label = "" if pair.label is None else _word(pair.label)
+    return (
+        pair.new.refs[0],
+        _word(pair.old.is_anomalous),
+        f"{pair.old.confidence:.3f}",
+        _word(pair.new.is_anomalous),
+        f"{pair.new.confidence:.3f}",
+        label,
+    )
+
+
+def _word(is_anomalous: bool) -> str:
+    return "anomaly" if is_anomalous else "normal"
+
+
+def _as_dict(found: Parity, old: Side, new: Side) -> dict[str, Any]:
+    counts = found.counts
+    return {
+        "old": {"title": old.title, "answers": len(old.answers), "skipped": old.skipped},
+        "new": {"title": new.title, "answers": len(new.answers), "skipped": new.skipped},
+        "images": len(found.pairs),
+        "agreeing": found.agreeing,
+        "agreement": found.agreement,
+        "agreement_95": found.interval,
+        "kappa": found.kappa,
+        "both_anomalous": counts[True, True],
+        "both_normal": counts[False, False],
+        "mcnemar": _test(found.verdicts),
+        "mcnemar_against_labels": _test(found.correctness),
+        "old_against_labels": _quality(found.old_quality),
+        "new_against_labels": _quality(found.new_quality),
+        "only_old": [one.refs[0] for one in found.only_old],
+        "only_new": [one.refs[0] for one in found.only_new],
+        "disagreements": [
+            {
+                "old_ref": pair.old.refs[0],
+                "new_ref": pair.new.refs[0],
+                "sha256": pair.new.sha256 or pair.old.sha256,
+                "label": pair.label,
+                "old": {
+                    "is_anomalous": pair.old.is_anomalous,
+                    "confidence": pair.old.confidence,
+                    "anomalies": pair.old.areas,
+                },
+                "new": {
+                    "is_anomalous": pair.new.is_anomalous,
+                    "confidence": pair.new.confidence,
+                    "anomalies": pair.new.areas,
+                },
+            }
+            for pair in found.disagreements
+        ],
+    }
+
+
+def _test(test: Any) -> dict[str, Any] | None:
+    if test is None:
+        return None
+    return {"old_only": test.old_only, "new_only": test.new_only, "p": test.p}
+
+
+def _quality(found: Any) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "true_positives": found.true_positives,
+        "false_positives": found.false_positives,
+        "true_negatives": found.true_negatives,
+        "false_negatives": found.false_negatives,
+        "precision": found.precision,
+        "recall": found.recall,
+        "accuracy": found.accuracy,
+    }

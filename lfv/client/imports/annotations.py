@@ -1,0 +1,158 @@
+"""COCO and VOC data sets, as a manifest of JSON Lines with drawn masks beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from lfv.client.imports.kinds import ANNOTATIONS_FOLDER, ImportKind
+from lfv.client.sources import SourceReader
+from lfv.client.stores import translate_os_error
+from lfv.formats.annotations import AnnotatedImage, draw_mask, mask_colors, parse_coco, parse_voc
+from lfv.formats.annotations.coco import is_coco
+from lfv.formats.errors import AnnotationsInvalid, SourceNotFound
+from lfv.formats.labels import USUAL, LabelNames
+from lfv.formats.manifest.writing import labelled_row
+from lfv.formats.refs import FileRef, Ref, S3Ref, parent_of, parse_ref
+
+_MAX_DOCUMENT = 512 * 1024 * 1024
+_MAX_XML = 4 * 1024 * 1024
+_IMAGE_FOLDERS = ("JPEGImages", "images", "Images", "data")
+_ENDINGS = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
+
+
+def convert_annotations(
+    source: str,
+    kind: ImportKind,
+    reader: SourceReader,
+    folder: Path,
+    *,
+    images: str | None = None,
+    names: LabelNames = USUAL,
+    boxes: bool = False,
+) -> Path:
+    """Write a manifest of the annotated images, and their masks, into `folder`.
+
+    Args:
+        source: A COCO file, or a folder with VOC's `Annotations`.
+        kind: COCO or VOC.
+        reader: Reads the annotations, and finds the images.
+        folder: Is created; the manifest is `images.manifest` in it.
+        images: Where the images are, if neither beside the annotations nor in a usual folder.
+        names: Names of categories that mean normal, beside the usual words.
+        boxes: Take bounding boxes for areas, where there are no outlines.
+
+    Raises:
+        AnnotationsInvalid: The annotations contradict their format.
+        SourceError: Annotations or images cannot be read.
+        OSError: The folder cannot be written.
+    """
+    ref = parse_ref(source)
+    annotated = _coco(source, reader, names) if kind is ImportKind.COCO else _voc(ref, names)
+    if not annotated:
+        raise AnnotationsInvalid(f"{source} names no image.")
+    places = _places(ref, kind, images)
+    types = sorted({area.anomaly_type for image in annotated for area in image.areas})
+    colors = mask_colors(types)
+    (folder / "masks").mkdir(parents=True, exist_ok=True)
+    manifest = folder / "images.manifest"
+    with manifest.open("w", encoding="utf-8") as out:
+        for number, image in enumerate(annotated, 1):
+            row = _row(image, number, _locate(image.name, places, reader), colors, folder, boxes)
+            out.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return manifest
+
+
+def _row(
+    image: AnnotatedImage,
+    number: int,
+    ref: Ref,
+    colors: dict[str, str],
+    folder: Path,
+    boxes: bool,
+) -> dict[str, object]:
+    mask = None
+    if any(area.is_outline or (boxes and area.box is not None) for area in image.areas):
+        mask = folder / "masks" / f"{number:06}.png"
+        mask.write_bytes(draw_mask(image, colors, boxes=boxes))
+    if image.is_anomalous is None:
+        return {"source-ref": str(ref)}
+    shown = {area.anomaly_type for area in image.areas}
+    used = {color: name for color, name in colors.items() if name in shown}
+    return labelled_row(str(ref), image.is_anomalous, str(mask) if mask else None, used)
+
+
+def _coco(source: str, reader: SourceReader, names: LabelNames) -> Sequence[AnnotatedImage]:
+    try:
+        document = json.loads(reader.read_bytes(source, limit=_MAX_DOCUMENT))
+    except (ValueError, RecursionError) as error:
+        raise AnnotationsInvalid(f"{source} is not valid JSON: {error}.") from None
+    if not is_coco(document):
+        raise AnnotationsInvalid(f"{source} has no lists of images and annotations as COCO has.")
+    return parse_coco(document, names)
+
+
+def _voc(ref: Ref, names: LabelNames) -> Sequence[AnnotatedImage]:
+    if not isinstance(ref, FileRef):
+        raise AnnotationsInvalid("VOC annotations are read from a folder of this machine.")
+    return list(_voc_images(Path(ref.path) / ANNOTATIONS_FOLDER, names))
+
+
+def _voc_images(folder: Path, names: LabelNames) -> Iterator[AnnotatedImage]:
+    for file in sorted(folder.glob("*.xml")):
+        try:
+            with file.open("rb") as opened:
+                data = opened.read(_MAX_XML + 1)
+        except OSError as error:
+            raise translate_os_error(error, str(file)) from error
+        if len(data) > _MAX_XML:
+            raise AnnotationsInvalid(f"{file.name} is larger than {_MAX_XML:,} bytes.")
+        try:
+            image = parse_voc(data, names)
+        except AnnotationsInvalid as error:
+            raise AnnotationsInvalid(f"{file.name}: {error}") from None
+        yield AnnotatedImage(image.name or file.stem, image.size, image.is_anomalous, image.areas)
+
+
+def _places(ref: Ref, kind: ImportKind, images: str | None) -> list[Ref]:
+    """Folders and prefixes where the images may be, the likeliest first."""
+    if images is not None:
+        given = parse_ref(images if images.startswith("s3://") else str(Path(images).absolute()))
+        return [given]
+    base = ref if kind is ImportKind.VOC else parent_of(ref)
+    above = parent_of(S3Ref(base.bucket, base.key.rstrip("/")) if isinstance(base, S3Ref) else base)
+    return [base, *(_below(base, name) for name in _IMAGE_FOLDERS), above] + [
+        _below(above, name) for name in _IMAGE_FOLDERS
+    ]
+
+
+def _locate(name: str, places: list[Ref], reader: SourceReader) -> Ref:
+    """The image called `name`; the place where one was found is looked into first from then on."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or "\0" in name:
+        raise AnnotationsInvalid(f"The image {name[:200]!r} is not below the images' folder.")
+    for place in tuple(places):
+        for ending in ("",) if path.suffix else _ENDINGS:
+            ref = _below(place, f"{path}{ending}")
+            if _exists(ref, reader):
+                places.remove(place)
+                places.insert(0, place)
+                return ref
+    raise SourceNotFound(
+        f"{name[:200]} is not beside the annotations; say where the images are with --images.",
+        ref=name,
+    )
+
+
+def _below(base: Ref, name: str) -> Ref:
+    if isinstance(base, S3Ref):
+        prefix = base.key if not base.key or base.key.endswith("/") else f"{base.key}/"
+        return S3Ref(base.bucket, prefix + name)
+    return FileRef(str(Path(base.path).absolute() / name))
+
+
+def _exists(ref: Ref, reader: SourceReader) -> bool:
+    if isinstance(ref, S3Ref):
+        return reader.bucket(ref.bucket).size_of(ref.key) is not None
+    return Path(ref.path).is_file()

@@ -1,0 +1,174 @@
+"""What can be read of a model that the successor algorithm wrote: `model.tar.gz`.
+
+It holds TorchScript, which needs PyTorch and can run anything; so nothing is unpacked and nothing
+is run. Three small text files are read, in memory and within limits: `config.yaml`, `mochi.json`
+and `export_artifacts/manifest.json`. Their format is published nowhere, so members are looked for
+by name, at any depth.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import IO, Any, cast
+
+import yaml
+
+from lfv.client.sources import SourceReader
+from lfv.formats.errors import ModelArchiveInvalid
+
+_READ: Mapping[str, Callable[[bytes], Any]] = {
+    "config.yaml": yaml.safe_load,
+    "mochi.json": json.loads,
+    "manifest.json": json.loads,
+}
+_MAX_TEXT = 1 << 20
+_MAX_MEMBERS = 10_000
+_MAX_TOTAL = 8 << 30
+_SIZES = ("input_shape", "image_size", "input_size")
+_CLASSES = ("class_names", "classes", "class_name", "labels", "anomaly_types")
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a packed model says of itself; None and empty where it does not say.
+
+    Attributes:
+        threshold: Score from which an image is anomalous.
+        width: Pixels of the images that the model takes.
+        height: As `width`.
+        classes: Names of the classes, in the model's order.
+        normal: Those of the classes that are not anomalies.
+        model_type: Such as "segmentation".
+        stages: Names of the stages that the model runs.
+        files: Size in bytes of every file, by its path.
+    """
+
+    threshold: float | None = None
+    width: int | None = None
+    height: int | None = None
+    classes: tuple[str, ...] = ()
+    normal: tuple[str, ...] = ()
+    model_type: str = ""
+    stages: tuple[str, ...] = ()
+    files: Mapping[str, int] = field(default_factory=dict)
+
+
+def read_model_archive(source: str, reader: SourceReader) -> ModelFacts:
+    """The facts of the archive at `source`. Raises ModelArchiveInvalid, SourceError."""
+    files: dict[str, int] = {}
+    documents: list[Any] = []
+    try:
+        with (
+            reader.open(source) as opened,
+            tarfile.open(fileobj=cast("IO[bytes]", opened.stream), mode="r|gz") as archive,
+        ):
+            for member in archive:
+                path = _checked(member, files)
+                if not member.isreg():
+                    continue
+                files[str(path)] = member.size
+                if path.name in _READ and member.size <= _MAX_TEXT:
+                    content = archive.extractfile(member)
+                    if content is not None:
+                        documents.append(_document(path, content.read()))
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise ModelArchiveInvalid(f"{source} is not a sound tar.gz: {error}.") from None
+    if not documents:
+        raise ModelArchiveInvalid(
+            f"{source} holds none of {', '.join(_READ)}: it is not a model of the algorithm."
+        )
+    return _facts(documents, files)
+
+
+def _checked(member: tarfile.TarInfo, files: Mapping[str, int]) -> PurePosixPath:
+    path = PurePosixPath(member.name)
+    if path.is_absolute() or ".." in path.parts:
+        raise ModelArchiveInvalid(f"The archive's member {member.name[:100]!r} leads out of it.")
+    if len(files) >= _MAX_MEMBERS or sum(files.values()) + member.size > _MAX_TOTAL:
+        raise ModelArchiveInvalid("The archive holds far more than a model.")
+    return path
+
+
+def _document(path: PurePosixPath, content: bytes) -> Any:
+    try:
+        return _READ[path.name](content)
+    except (ValueError, yaml.YAMLError, RecursionError):
+        raise ModelArchiveInvalid(f"{path} in the archive cannot be read.") from None
+
+
+def _facts(documents: list[Any], files: Mapping[str, int]) -> ModelFacts:
+    members = [pair for document in documents for pair in _members(document)]
+    height, width = _size(members)
+    classes = _classes(members)
+    return ModelFacts(
+        threshold=next((float(v) for k, v in members if k == "threshold" and _is_number(v)), None),
+        width=width,
+        height=height,
+        classes=classes,
+        normal=_normal(members, classes),
+        model_type=next(
+            (v for k, v in members if k in {"ModelType", "model_type"} and isinstance(v, str)), ""
+        ),
+        stages=_stages(members),
+        files=files,
+    )
+
+
+def _members(value: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Every name and value, the outer ones first."""
+    if depth > 20:
+        return
+    if isinstance(value, dict):
+        yield from ((str(name), member) for name, member in value.items())
+        value = list(value.values())
+    if isinstance(value, list):
+        for member in value:
+            yield from _members(member, depth + 1)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _size(members: list[tuple[str, Any]]) -> tuple[int | None, int | None]:
+    """Height and width of an input shape, which ends with them or with the channels."""
+    for name, value in members:
+        if name in _SIZES and isinstance(value, list) and all(type(one) is int for one in value):
+            sides = [one for one in value if one > 4]  # neither batch nor channels
+            if len(sides) == 2:
+                return sides[0], sides[1]
+    return None, None
+
+
+def _classes(members: list[tuple[str, Any]]) -> tuple[str, ...]:
+    for name, value in members:
+        if name in _CLASSES and value:
+            if isinstance(value, dict):
+                value = list(value.values())
+            if isinstance(value, list) and all(isinstance(one, str) for one in value):
+                return tuple(value)
+    return ()
+
+
+def _normal(members: list[tuple[str, Any]], classes: tuple[str, ...]) -> tuple[str, ...]:
+    for name, value in members:
+        if name == "normal_ids" and isinstance(value, list):
+            return tuple(
+                classes[one] for one in value if type(one) is int and 0 <= one < len(classes)
+            )
+    return ()
+
+
+def _stages(members: list[tuple[str, Any]]) -> tuple[str, ...]:
+    for name, value in members:
+        if name == "stages" and isinstance(value, list):
+            return tuple(
+                str(one.get("type") or one.get("name") or "") if isinstance(one, dict) else str(one)
+                for one in value
+            )
+    return ()

@@ -1,0 +1,131 @@
+"""Annotated images and the masks that are drawn from their areas."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+
+from lfv.formats.errors import AnnotationsInvalid
+from lfv.formats.images import DEFAULT_LIMITS
+
+Points = tuple[tuple[float, float], ...]
+
+_PALETTE = (
+    *("#1F77B4", "#FF7F0E", "#2CA02C", "#D62728", "#9467BD"),
+    *("#8C564B", "#E377C2", "#7F7F7F", "#BCBD22", "#17BECF"),
+    *("#00429D", "#B35900", "#00642B", "#8B0000", "#4B2E83"),
+    *("#5C3A21", "#99006B", "#404040", "#6B6B00", "#006D75"),
+)
+
+
+@dataclass(frozen=True)
+class Area:
+    """A part of an image with an anomaly of one type: polygons, runs of pixels, or a box.
+
+    Attributes:
+        polygons: Outlines in pixels, x before y; their union is the area.
+        runs: Run lengths over the columns, from top left, beginning with pixels outside the area
+            (COCO's run-length encoding).
+        box: Left, top, width and height in pixels.
+    """
+
+    anomaly_type: str
+    polygons: tuple[Points, ...] = ()
+    runs: tuple[int, ...] = ()
+    box: tuple[float, float, float, float] | None = None
+
+    @property
+    def is_outline(self) -> bool:
+        """Whether the area follows the anomaly's outline, and not only its bounding box."""
+        return bool(self.polygons or self.runs)
+
+
+@dataclass(frozen=True)
+class AnnotatedImage:
+    """An image as an annotation file describes it; `name` is its path there.
+
+    `size` is (width, height) in pixels, None where the file does not say. `is_anomalous` is None
+    where the annotations give no label.
+    """
+
+    name: str
+    size: tuple[int, int] | None
+    is_anomalous: bool | None
+    areas: tuple[Area, ...] = ()
+
+
+def mask_colors(types: Sequence[str]) -> dict[str, str]:
+    """A colour ('#RRGGBB') for each anomaly type, to its name.
+
+    Raises AnnotationsInvalid: there are more types than Lookout for Vision's limit for one mask.
+    """
+    if len(types) > len(_PALETTE):
+        raise AnnotationsInvalid(
+            f"The annotations have {len(types)} types of anomalies; a mask can show "
+            f"{len(_PALETTE)}: merge some of them."
+        )
+    return dict(zip(_PALETTE, types, strict=False))
+
+
+def draw_mask(image: AnnotatedImage, colors: dict[str, str], *, boxes: bool = False) -> bytes:
+    """A PNG of the image's areas on white, the large ones first so that no small one is hidden.
+
+    Args:
+        image: Needs its size.
+        colors: As from `mask_colors`.
+        boxes: Draw areas that are only bounding boxes too.
+
+    Raises AnnotationsInvalid for areas that no image of that size can have.
+    """
+    if image.size is None:
+        raise AnnotationsInvalid(f"The size of {image.name} is not known.")
+    width, height = image.size
+    if not (0 < width <= DEFAULT_LIMITS.max_side and 0 < height <= DEFAULT_LIMITS.max_side):
+        raise AnnotationsInvalid(f"{image.name} cannot have {width}x{height} pixels.")
+    by_type = {name: color for color, name in colors.items()}
+    drawn = [
+        (_filled(area, width, height), by_type[area.anomaly_type])
+        for area in image.areas
+        if area.is_outline or boxes
+    ]
+    canvas = np.full((height, width, 3), 255, np.uint8)
+    for area, color in sorted(drawn, key=lambda one: -int(one[0].sum())):
+        canvas[area] = tuple(int(color[at : at + 2], 16) for at in (1, 3, 5))
+    out = io.BytesIO()
+    Image.fromarray(canvas).save(out, "PNG")
+    return out.getvalue()
+
+
+def _filled(area: Area, width: int, height: int) -> npt.NDArray[np.bool_]:
+    """The area's pixels, as (height, width)."""
+    if area.runs:
+        if sum(area.runs) != width * height:
+            raise AnnotationsInvalid(
+                f"A run-length encoded area covers {sum(area.runs):,} pixels, its image has "
+                f"{width * height:,}."
+            )
+        inside = np.arange(len(area.runs)) % 2 == 1
+        return np.repeat(inside, area.runs).reshape(width, height).T
+    canvas = Image.new("1", (width, height))
+    pen = ImageDraw.Draw(canvas)
+    for outline in area.polygons:
+        pen.polygon([*map(_pixel, outline)], fill=1)
+    if not area.polygons and area.box is not None:
+        left, top, wide, high = area.box
+        corner = (left + max(wide - 1, 0), top + max(high - 1, 0))
+        pen.rectangle([_pixel((left, top)), _pixel(corner)], fill=1)
+    return np.asarray(canvas, bool)
+
+
+def _pixel(point: tuple[float, float]) -> tuple[int, int]:
+    x, y = point
+    if not (math.isfinite(x) and math.isfinite(y)):
+        raise AnnotationsInvalid("An area has a corner that is not a number.")
+    limit = 4 * DEFAULT_LIMITS.max_side
+    return round(min(max(x, -limit), limit)), round(min(max(y, -limit), limit))

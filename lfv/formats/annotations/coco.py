@@ -1,0 +1,139 @@
+"""COCO's object detection format: one JSON file with images, categories and annotations.
+
+Facts from the format's description at cocodataset.org: `segmentation` is a list of polygons (flat
+lists of x and y), or run lengths over the columns, plain (a list) or packed into text; `bbox` is
+left, top, width and height. Exports of other tools leave out what they do not need.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from lfv.formats.annotations.areas import AnnotatedImage, Area
+from lfv.formats.errors import AnnotationsInvalid
+from lfv.formats.labels import USUAL, LabelNames
+
+_DEFECT = "defect"
+
+
+def is_coco(document: object) -> bool:
+    """Whether a JSON document looks like COCO's."""
+    return isinstance(document, dict) and all(
+        isinstance(document.get(member), list) for member in ("images", "annotations")
+    )
+
+
+def parse_coco(
+    document: Mapping[str, Any], names: LabelNames = USUAL, *, unlabelled: bool | None = False
+) -> list[AnnotatedImage]:
+    """The images of a COCO document, in its order.
+
+    A category whose name means normal marks its images as normal; every other category is a type of
+    anomaly. `unlabelled` is the label of images without annotations: normal, as a rule.
+
+    Raises AnnotationsInvalid.
+    """
+    categories = {}
+    for entry in _entries(document, "categories"):
+        categories[entry.get("id")] = str(entry.get("name") or "")
+    areas: defaultdict[object, list[Area]] = defaultdict(list)
+    normal = set()
+    for entry in _entries(document, "annotations"):
+        image_id, category = entry.get("image_id"), entry.get("category_id")
+        if category not in categories:
+            raise AnnotationsInvalid(
+                f"Annotation {entry.get('id')!r} has category {category!r}, which is not declared."
+            )
+        name = categories[category]
+        if names.of_folder(name) is False:
+            normal.add(image_id)
+            continue
+        areas[image_id].append(_area(entry, name or _DEFECT))
+    found = []
+    for entry in _entries(document, "images"):
+        image_id, file_name = entry.get("id"), entry.get("file_name")
+        if not isinstance(file_name, str) or not file_name:
+            raise AnnotationsInvalid(f"Image {image_id!r} has no file_name.")
+        mine = tuple(areas.pop(image_id, ()))
+        label = True if mine else (False if image_id in normal else unlabelled)
+        found.append(AnnotatedImage(file_name, _size(entry), label, mine))
+    if areas:
+        raise AnnotationsInvalid(
+            f"Annotations name image {next(iter(areas))!r}, which is not among the images."
+        )
+    return found
+
+
+def _entries(document: Mapping[str, Any], member: str) -> list[dict[str, Any]]:
+    entries = document.get(member, [])
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise AnnotationsInvalid(f"{member} is not a list of objects.")
+    return entries
+
+
+def _size(entry: Mapping[str, Any]) -> tuple[int, int] | None:
+    width, height = entry.get("width"), entry.get("height")
+    return (width, height) if type(width) is int and type(height) is int else None
+
+
+def _area(entry: Mapping[str, Any], name: str) -> Area:
+    what = f"annotation {entry.get('id')!r}"
+    shape, box = entry.get("segmentation"), entry.get("bbox")
+    try:
+        bounds = None
+        if isinstance(box, list) and box:
+            left, top, width, height = (float(value) for value in box)
+            bounds = (left, top, width, height)
+        if isinstance(shape, dict):
+            return Area(name, runs=_runs(shape.get("counts")), box=bounds)
+        if isinstance(shape, list) and shape:
+            outlines = shape if isinstance(shape[0], list) else [shape]
+            return Area(name, polygons=tuple(map(_points, outlines)), box=bounds)
+        return Area(name, box=bounds)
+    except (TypeError, ValueError) as error:
+        raise AnnotationsInvalid(f"The area of {what} cannot be read: {error}.") from None
+
+
+def _points(flat: Any) -> tuple[tuple[float, float], ...]:
+    if len(flat) < 6 or len(flat) % 2:
+        raise ValueError("a polygon has at least three corners, each of two numbers")
+    values = [float(value) for value in flat]
+    return tuple(zip(values[::2], values[1::2], strict=True))
+
+
+def _runs(counts: Any) -> tuple[int, ...]:
+    if isinstance(counts, str):
+        counts = _unpacked(counts.encode("ascii", "replace"))
+    runs = tuple(int(count) for count in counts)
+    if any(count < 0 for count in runs):
+        raise ValueError("a run of pixels has a negative length")
+    return runs
+
+
+def _unpacked(text: bytes) -> list[int]:
+    """Run lengths from COCO's text: five bits a letter from '0' on, the lowest first.
+
+    Bit 5 says that more letters follow, bit 4 of the last is the sign. From the fourth run on,
+    the difference to the run before the last one is stored.
+    """
+    runs: list[int] = []
+    value = shift = 0
+    for letter in text:
+        bits = letter - 48
+        if not 0 <= bits < 64:
+            raise ValueError("packed runs hold a letter that is not theirs")
+        value |= (bits & 0x1F) << shift
+        shift += 5
+        if bits & 0x20:
+            if shift > 60:
+                raise ValueError("packed runs hold a number that is too large")
+            continue
+        if bits & 0x10:
+            value |= -1 << shift
+        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+        value = shift = 0
+    if shift:
+        raise ValueError("packed runs are cut off")
+    return runs

@@ -1,0 +1,57 @@
+"""Pascal VOC: one XML file of an image, with the bounding boxes of what is on it."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree as ET
+
+from lfv.formats.annotations.areas import AnnotatedImage, Area
+from lfv.formats.errors import AnnotationsInvalid
+from lfv.formats.labels import USUAL, LabelNames
+
+_DEFECT = "defect"
+
+
+def parse_voc(data: bytes, names: LabelNames = USUAL) -> AnnotatedImage:
+    """The image that an annotation file describes; one without objects is normal.
+
+    Raises AnnotationsInvalid, also for a file with a document type: entities are not expanded.
+    """
+    if b"\0" in data:
+        raise AnnotationsInvalid("The file is not UTF-8.")
+    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+        raise AnnotationsInvalid("The file declares a document type, which VOC does not have.")
+    try:
+        root = ET.fromstring(data)  # noqa: S314 - without entities
+    except ET.ParseError as error:
+        raise AnnotationsInvalid(f"The file is not valid XML: {error}.") from None
+    if root.tag != "annotation":
+        raise AnnotationsInvalid(f"The file holds <{root.tag}>, not <annotation>.")
+    name = (root.findtext("filename") or "").strip()
+    areas = []
+    for found in root.iter("object"):
+        kind = (found.findtext("name") or "").strip()
+        if names.of_folder(kind) is False:
+            continue
+        areas.append(Area(kind or _DEFECT, box=_box(found)))
+    return AnnotatedImage(name, _size(root), bool(areas), tuple(areas))
+
+
+def _size(root: ET.Element) -> tuple[int, int] | None:
+    try:
+        return int(root.findtext("size/width") or ""), int(root.findtext("size/height") or "")
+    except ValueError:
+        return None
+
+
+def _box(found: ET.Element) -> tuple[float, float, float, float] | None:
+    """VOC counts pixels from 1 and includes the last one."""
+    if found.find("bndbox") is None:
+        return None
+    try:
+        left, top, right, bottom = (
+            float(found.findtext(f"bndbox/{side}") or "")
+            for side in ("xmin", "ymin", "xmax", "ymax")
+        )
+    except ValueError:
+        raise AnnotationsInvalid("A bounding box is not four numbers.") from None
+    return left - 1, top - 1, right - left + 1, bottom - top + 1

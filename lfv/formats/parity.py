@@ -1,0 +1,254 @@
+"""Do two models answer alike? Agreement, McNemar's test, and the images they differ on.
+
+Images are paired by what both sides know: the SHA-256 of the bytes, else the reference (or the one
+that a copy was made from), else the file name where it is unique on both sides.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+_EXACT = 1000
+
+
+@dataclass(frozen=True)
+class ComparedAnswer:
+    """What one side answered for an image. `refs` are the references the image is known by.
+
+    `label` is True for an anomaly, None where none is known; `confidence` is that of the answer.
+    """
+
+    refs: tuple[str, ...]
+    is_anomalous: bool
+    confidence: float
+    sha256: str | None = None
+    label: bool | None = None
+    areas: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self.refs[0].rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The answers of both sides for one image."""
+
+    old: ComparedAnswer
+    new: ComparedAnswer
+
+    @property
+    def agree(self) -> bool:
+        """Whether both call it normal, or both anomalous."""
+        return self.old.is_anomalous == self.new.is_anomalous
+
+    @property
+    def label(self) -> bool | None:
+        """The label that either side knows; None where they contradict each other."""
+        labels = {one.label for one in (self.old, self.new)} - {None}
+        return labels.pop() if len(labels) == 1 else None
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """The exact test on the images that only one side counts, `old_only` and `new_only` of them.
+
+    `p` is the chance of a split as uneven as this, or more, if both sides were alike.
+    """
+
+    old_only: int
+    new_only: int
+
+    @property
+    def p(self) -> float:
+        """Two-sided, from the binomial distribution (beyond 1,000 images the normal one)."""
+        n, k = self.old_only + self.new_only, min(self.old_only, self.new_only)
+        if n > _EXACT:
+            return math.erfc(max(0.0, n - 2 * k - 1) / math.sqrt(2 * n))
+        tail = sum(math.comb(n, i) for i in range(k + 1))
+        return min(1.0, float(2 * tail / 2**n))
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How one side fares against the labels. Fractions are None where they are undefined."""
+
+    true_positives: int
+    false_positives: int
+    true_negatives: int
+    false_negatives: int
+
+    @property
+    def precision(self) -> float | None:
+        return _share(self.true_positives, self.false_positives)
+
+    @property
+    def recall(self) -> float | None:
+        return _share(self.true_positives, self.false_negatives)
+
+    @property
+    def accuracy(self) -> float | None:
+        return _share(
+            self.true_positives + self.true_negatives, self.false_positives + self.false_negatives
+        )
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Old and new answers side by side.
+
+    Attributes:
+        pairs: Images that both answered, in the order of the old side.
+        only_old: Images without a new answer.
+        only_new: Images without an old answer.
+    """
+
+    pairs: tuple[Pair, ...]
+    only_old: tuple[ComparedAnswer, ...] = ()
+    only_new: tuple[ComparedAnswer, ...] = ()
+
+    @property
+    def agreeing(self) -> int:
+        """Images on which both agree."""
+        return sum(pair.agree for pair in self.pairs)
+
+    @property
+    def agreement(self) -> float | None:
+        """Share of the images on which both agree; None without any."""
+        return self.agreeing / len(self.pairs) if self.pairs else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Wilson's interval of the agreement, at 95 %."""
+        return wilson(self.agreeing, len(self.pairs)) if self.pairs else None
+
+    @property
+    def kappa(self) -> float | None:
+        """Cohen's kappa: agreement beyond chance; None where chance alone makes it certain."""
+        n = len(self.pairs)
+        if not n:
+            return None
+        old = sum(pair.old.is_anomalous for pair in self.pairs) / n
+        new = sum(pair.new.is_anomalous for pair in self.pairs) / n
+        chance = old * new + (1 - old) * (1 - new)
+        return None if chance == 1 else (self.agreeing / n - chance) / (1 - chance)
+
+    @property
+    def counts(self) -> Counter[tuple[bool, bool]]:
+        """Images by (old is anomalous, new is anomalous)."""
+        return Counter((pair.old.is_anomalous, pair.new.is_anomalous) for pair in self.pairs)
+
+    @property
+    def verdicts(self) -> McNemar:
+        """Whether one side calls more images anomalous than the other."""
+        counts = self.counts
+        return McNemar(counts[True, False], counts[False, True])
+
+    @property
+    def labelled(self) -> list[Pair]:
+        """Pairs with a label."""
+        return [pair for pair in self.pairs if pair.label is not None]
+
+    @property
+    def correctness(self) -> McNemar | None:
+        """Whether one side is right more often; None without labels."""
+        labelled = self.labelled
+        if not labelled:
+            return None
+        return McNemar(
+            sum(not p.agree and p.old.is_anomalous == p.label for p in labelled),
+            sum(not p.agree and p.new.is_anomalous == p.label for p in labelled),
+        )
+
+    @property
+    def old_quality(self) -> Quality | None:
+        """The old side against the labels."""
+        return _quality([(p.label, p.old.is_anomalous) for p in self.labelled])
+
+    @property
+    def new_quality(self) -> Quality | None:
+        """The new side against the labels."""
+        return _quality([(p.label, p.new.is_anomalous) for p in self.labelled])
+
+    @property
+    def disagreements(self) -> list[Pair]:
+        """Pairs that differ, those first of which both sides were surest."""
+        found = [pair for pair in self.pairs if not pair.agree]
+        return sorted(found, key=lambda pair: -(pair.old.confidence + pair.new.confidence))
+
+
+def compare(old: Sequence[ComparedAnswer], new: Sequence[ComparedAnswer]) -> Parity:
+    """Pair two sides; of an image that stands on a side several times, the last answer counts."""
+    old, new = _unique(old), _unique(new)
+    pairs: dict[int, ComparedAnswer] = {}
+    left = dict(enumerate(new))
+    for keys in (_digests, _refs, _names):
+        index = _index(left.items(), keys)
+        open_old = [(at, one) for at, one in enumerate(old) if at not in pairs]
+        once = Counter(key for _, one in open_old for key in keys(one))
+        for at, one in open_old:
+            found = {
+                index[key][0]
+                for key in keys(one)
+                if once[key] == 1 and len(index.get(key, ())) == 1
+            } & left.keys()
+            if len(found) == 1:
+                pairs[at] = left.pop(found.pop())
+    return Parity(
+        tuple(Pair(one, pairs[at]) for at, one in enumerate(old) if at in pairs),
+        tuple(one for at, one in enumerate(old) if at not in pairs),
+        tuple(left.values()),
+    )
+
+
+def wilson(hits: int, of: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's interval of a share; `z` is 1.96 for 95 %."""
+    share, square = hits / of, z * z
+    middle = share + square / (2 * of)
+    spread = z * math.sqrt(share * (1 - share) / of + square / (4 * of * of))
+    return max(0.0, (middle - spread) / (1 + square / of)), min(
+        1.0, (middle + spread) / (1 + square / of)
+    )
+
+
+def _unique(side: Sequence[ComparedAnswer]) -> list[ComparedAnswer]:
+    return list({one.sha256 or one.refs[0]: one for one in side}.values())
+
+
+def _digests(one: ComparedAnswer) -> tuple[str, ...]:
+    return (one.sha256,) if one.sha256 else ()
+
+
+def _refs(one: ComparedAnswer) -> tuple[str, ...]:
+    return one.refs
+
+
+def _names(one: ComparedAnswer) -> tuple[str, ...]:
+    return (one.name,)
+
+
+def _index(
+    side: Iterable[tuple[int, ComparedAnswer]], keys: Callable[[ComparedAnswer], tuple[str, ...]]
+) -> dict[str, list[int]]:
+    found: defaultdict[str, list[int]] = defaultdict(list)
+    for at, one in side:
+        for key in keys(one):
+            found[key].append(at)
+    return found
+
+
+def _share(part: int, rest: int) -> float | None:
+    return part / (part + rest) if part + rest else None
+
+
+def _quality(answers: Sequence[tuple[bool | None, bool]]) -> Quality | None:
+    if not answers:
+        return None
+    counts = Counter(answers)
+    return Quality(
+        counts[True, True], counts[False, True], counts[False, False], counts[True, False]
+    )

@@ -1,0 +1,294 @@
+"""What other tools and services left, as a project of the service: datasets, and a model if asked.
+
+The annotations of COCO and VOC become a manifest and masks in the folder `imports` of the home
+folder, where they can be looked at and corrected; from there on all sources go the same way as in
+a training.
+"""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lfv.client.api import lookoutvision_client
+from lfv.client.hosts.lookoutvision import client_config
+from lfv.client.imports import (
+    ImportKind,
+    convert_annotations,
+    import_kind,
+    read_export_facts,
+    read_model_archive,
+)
+from lfv.client.sources import SourceReader
+from lfv.client.staging import StagedDataset, Staging, stage_dataset, stage_training
+from lfv.client.training import TrainedModel, import_datasets
+from lfv.formats.labels import LabelNames
+from lfv.onnx_files import find_onnx_file
+from lfv.run.active import open_reader
+from lfv.run.context import LOOKOUTVISION
+from lfv.run.embedded_service import api_endpoint
+from lfv.run.errors import NotImportable
+from lfv.run.training import staging_place, train_project
+from lfv.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ImportRequest:
+    """What is to be imported, and how.
+
+    Attributes:
+        source: A manifest, a folder, annotations, or a model; see `ImportKind`.
+        project: Name of the project, which may exist.
+        test: Images to test with, of any kind but a model.
+        data: Labelled images to go with a model.
+        images: Where the images of annotations are.
+        boxes: Take bounding boxes for areas where there are no outlines.
+        train: Train a model version at once.
+        normal: Names of labels that mean normal, beside the usual ones.
+        anomaly: Names of labels that mean an anomaly.
+    """
+
+    source: str
+    project: str
+    test: str | None = None
+    data: str | None = None
+    images: str | None = None
+    boxes: bool = False
+    train: bool = False
+    normal: tuple[str, ...] = ()
+    anomaly: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Imported:
+    """The outcome of an import; `facts` is what a model said of itself, `next_step` a command."""
+
+    kind: ImportKind
+    project: str
+    train: StagedDataset | None = None
+    test: StagedDataset | None = None
+    model: TrainedModel | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    next_step: str = ""
+
+
+def import_project(
+    settings: Settings,
+    request: ImportRequest,
+    *,
+    trained_by: str = "",
+    progress: Callable[[str], None] = logger.info,
+) -> Imported:
+    """Import what the request names.
+
+    Raises:
+        NotImportable: The source is of no use that way; the message names the next step.
+        LfvSettingsError: The settings name a host or an endpoint that does not fit.
+        lfv.formats.errors.LfvError: The data cannot be read, or the service refuses it.
+    """
+    if settings.host != LOOKOUTVISION:
+        raise NotImportable(
+            f"an import makes a project of a Lookout for Vision service, not of {settings.host}: "
+            "leave out --host"
+        )
+    with open_reader(settings) as reader:
+        kind = import_kind(request.source, reader)
+        progress(f"{request.source}: {kind}")
+        importer = _Importer(settings, request, reader, trained_by, progress)
+        return importer.model(kind) if kind.is_model else importer.images(kind)
+
+
+@dataclass(frozen=True)
+class _Importer:
+    settings: Settings
+    request: ImportRequest
+    reader: SourceReader
+    trained_by: str
+    progress: Callable[[str], None]
+
+    def images(self, kind: ImportKind) -> Imported:
+        """Labelled images of any kind."""
+        request = self.request
+        names = _names(request)
+        source = self._as_manifest(request.source, kind, "train", names)
+        test = None
+        if request.test is not None:
+            test = self._as_manifest(
+                request.test, import_kind(request.test, self.reader), "test", names
+            )
+        if request.train:
+            if kind is ImportKind.EVALUATION and test is None:
+                raise NotImportable(
+                    "an evaluation manifest holds test images; give the training images as SOURCE "
+                    "and this with --test"
+                )
+            model = self._trained(self.settings, source, test)
+            return Imported(kind, request.project, model.train, model.test, model)
+        return self._datasets(kind, source, test, names)
+
+    def model(self, kind: ImportKind) -> Imported:
+        """A model of another tool, with the images that it is calibrated on."""
+        request = self.request
+        if request.test is not None and request.data is None:
+            raise NotImportable("--test goes with --data: name the images of the model there")
+        settings = self.settings
+        facts: dict[str, Any]
+        if kind is ImportKind.ONNX_MODEL:
+            settings, facts = self._detector()
+        else:
+            facts = self._archive_facts()
+        if request.data is None:
+            return Imported(
+                kind, request.project, facts=facts, next_step=self._import_again("--data IMAGES")
+            )
+        names = _names(request)
+        data = self._as_manifest(
+            request.data, import_kind(request.data, self.reader), "train", names
+        )
+        test = None
+        if request.test is not None:
+            test = self._as_manifest(
+                request.test, import_kind(request.test, self.reader), "test", names
+            )
+        model = self._trained(settings, data, test)
+        return Imported(kind, request.project, model.train, model.test, model, facts)
+
+    def _detector(self) -> tuple[Settings, dict[str, Any]]:
+        """Settings with which a training calibrates the ONNX model."""
+        if self.settings.endpoint_url is not None:
+            raise NotImportable(
+                "an ONNX model is calibrated by the service on this machine; who runs the one at "
+                f"{self.settings.endpoint_url} gives it one with `lfv serve --detector`"
+            )
+        try:
+            file = find_onnx_file(Path(self.request.source))
+        except ValueError as error:
+            raise NotImportable(str(error)) from None
+        facts = {"file": str(file), **read_export_facts(file)}
+        return self.settings.model_copy(update={"detector": Path(self.request.source)}), facts
+
+    def _archive_facts(self) -> dict[str, Any]:
+        found = read_model_archive(self.request.source, self.reader)
+        return {
+            "type": found.model_type or None,
+            "threshold": found.threshold,
+            "image size": f"{found.width}x{found.height}" if found.width else None,
+            "classes": ", ".join(found.classes) or None,
+            "normal": ", ".join(found.normal) or None,
+            "stages": ", ".join(found.stages) or None,
+            "bytes": sum(found.files.values()),
+            "note": "its network is TorchScript, which is not run here: a model is trained on the "
+            "same images instead",
+        }
+
+    def _datasets(
+        self, kind: ImportKind, source: str, test: str | None, names: LabelNames
+    ) -> Imported:
+        settings, request = self.settings, self.request
+        staging = staging_place(settings)
+        train_data: StagedDataset | None
+        test_data: StagedDataset | None
+        if kind is ImportKind.EVALUATION and test is None:
+            train_data, test_data = None, self._stage_test(source, staging, names)
+        else:
+            train_data, test_data = stage_training(
+                source,
+                self.reader,
+                staging,
+                names=names,
+                progress=self.progress,
+                needs_labels=False,
+            )
+            if test is not None:
+                test_data = self._stage_test(test, staging, names)
+        with api_endpoint(settings, training=True) as url:
+            config = client_config(
+                connect_timeout=settings.connect_timeout_seconds,
+                read_timeout=settings.read_timeout_seconds,
+            )
+            client = lookoutvision_client(url, settings.region, config=config)
+            try:
+                import_datasets(
+                    client,
+                    request.project,
+                    train_data,
+                    test_data,
+                    timeout=settings.training_deadline_seconds,
+                    progress=self.progress,
+                )
+            finally:
+                client.close()
+        return Imported(
+            kind,
+            request.project,
+            train_data,
+            test_data,
+            next_step=_train_command(request.project, train_data, test_data),
+        )
+
+    def _stage_test(self, source: str, staging: Staging, names: LabelNames) -> StagedDataset:
+        return stage_dataset(
+            source,
+            self.reader,
+            staging,
+            names=names,
+            progress=self.progress,
+            needs_labels=False,
+        )
+
+    def _trained(self, settings: Settings, source: str, test: str | None) -> TrainedModel:
+        request = self.request
+        return train_project(
+            settings,
+            source,
+            request.project,
+            test=test,
+            normal=request.normal,
+            anomaly=request.anomaly,
+            trained_by=self.trained_by,
+            progress=self.progress,
+            needs_labels=False,
+        )
+
+    def _as_manifest(self, source: str, kind: ImportKind, use: str, names: LabelNames) -> str:
+        """`source` as something that the manifest reader takes."""
+        if kind.is_model:
+            raise NotImportable(f"{source} is a model; images are expected there")
+        if kind not in {ImportKind.COCO, ImportKind.VOC}:
+            return source
+        request = self.request
+        manifest = convert_annotations(
+            source,
+            kind,
+            self.reader,
+            self.settings.home / "imports" / request.project / use,
+            images=request.images,
+            names=names,
+            boxes=request.boxes,
+        )
+        self.progress(f"wrote {manifest}")
+        return str(manifest)
+
+    def _import_again(self, option: str) -> str:
+        request = self.request
+        return f"lfv import {shlex.quote(request.source)} --project {request.project} {option}"
+
+
+def _names(request: ImportRequest) -> LabelNames:
+    try:
+        return LabelNames.of(request.normal, request.anomaly)
+    except ValueError as error:
+        raise NotImportable(f"names of labels contradict each other: {error}") from None
+
+
+def _train_command(project: str, train: StagedDataset | None, test: StagedDataset | None) -> str:
+    if train is None:
+        return f"lfv import TRAINING-IMAGES --project {project}"
+    tested = f" --test {test.manifest}" if test is not None else ""
+    return f"lfv train {train.manifest}{tested} --project {project}"

@@ -1,0 +1,319 @@
+"""Annotations and models of other tools, read as something to train on."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lfv.client.imports import (
+    ImportKind,
+    convert_annotations,
+    import_kind,
+    read_export_facts,
+    read_model_archive,
+)
+from lfv.client.manifests import read_manifest
+from lfv.client.sources import SourceReader
+from lfv.formats.annotations import AnnotatedImage, Area, draw_mask, parse_coco, parse_voc
+from lfv.formats.errors import (
+    AnnotationsInvalid,
+    ManifestKindUnknown,
+    ModelArchiveInvalid,
+    SourceNotFound,
+)
+from lfv.formats.labels import LabelNames
+from lfv.formats.manifest.records import ManifestItem
+from lfv.formats.masks import read_mask
+from tests.support.pictures import make_pictures
+
+READER = SourceReader()
+SQUARE = [10, 10, 20, 10, 20, 20, 10, 20]
+
+
+def coco(**changes: Any) -> dict[str, Any]:
+    """Three images: a scratch with an outline, a dent with a box, and one without annotations."""
+    document = {
+        "images": [
+            {"id": number, "file_name": f"{number:05}.png", "width": 64, "height": 64}
+            for number in range(3)
+        ],
+        "categories": [{"id": 1, "name": "scratch"}, {"id": 2, "name": "dent"}],
+        "annotations": [
+            {"id": 1, "image_id": 0, "category_id": 1, "segmentation": [SQUARE]},
+            {"id": 2, "image_id": 1, "category_id": 2, "bbox": [0, 0, 8, 4]},
+        ],
+    }
+    return document | changes
+
+
+@pytest.fixture
+def coco_file(tmp_path: Path) -> Path:
+    make_pictures(tmp_path / "set" / "images", 3)
+    file = tmp_path / "set" / "annotations" / "instances.json"
+    file.parent.mkdir()
+    file.write_text(json.dumps(coco(), indent=1))
+    return file
+
+
+def items(manifest: Path) -> list[ManifestItem]:
+    found = list(read_manifest(str(manifest), READER))
+    assert all(isinstance(item, ManifestItem) for item in found)
+    return [item for item in found if isinstance(item, ManifestItem)]
+
+
+def test_coco_becomes_a_manifest_with_drawn_masks(coco_file: Path, tmp_path: Path) -> None:
+    assert import_kind(str(coco_file), READER) is ImportKind.COCO
+    made = convert_annotations(str(coco_file), ImportKind.COCO, READER, tmp_path / "out")
+    scratch, dent, clean = items(made)
+    assert [item.is_anomalous for item in (scratch, dent, clean)] == [True, True, False]
+    assert Path(scratch.source_ref) == coco_file.parents[1] / "images" / "00000.png"
+    assert dent.mask_ref is None  # a box is not an outline
+    assert clean.mask_ref is None
+    assert scratch.mask_ref is not None
+    mask = read_mask(Path(scratch.mask_ref).read_bytes(), scratch.mask_colors, ["scratch"])
+    assert mask[15, 15] == 1
+    assert mask[5, 5] == 0
+    assert mask.sum() == pytest.approx(11 * 11, abs=22)
+
+
+def test_boxes_are_drawn_where_that_is_asked_for(coco_file: Path, tmp_path: Path) -> None:
+    made = convert_annotations(
+        str(coco_file), ImportKind.COCO, READER, tmp_path / "out", boxes=True
+    )
+    dent = items(made)[1]
+    assert dent.mask_ref is not None
+    assert read_mask(Path(dent.mask_ref).read_bytes(), dent.mask_colors, ["dent"]).sum() == 8 * 4
+
+
+def test_run_lengths_go_over_the_columns() -> None:
+    area = np.zeros((4, 5), bool)
+    area[1:3, 2] = True
+    area[3, 4] = True
+    image = AnnotatedImage("a", (5, 4), True, (Area("x", runs=(9, 2, 8, 1)),))
+    drawn = np.asarray(Image.open(io.BytesIO(draw_mask(image, {"#000000": "x"}))))
+    assert ((drawn == 0).all(axis=2) == area).all()
+
+
+@pytest.mark.parametrize(
+    ("packed", "runs"),
+    [("928O", (9, 2, 8, 1)), ("0", (0,)), ("P1", (32,)), ("", ())],
+)
+def test_packed_run_lengths(packed: str, runs: tuple[int, ...]) -> None:
+    annotation = {"id": 1, "image_id": 0, "category_id": 1, "segmentation": {"counts": packed}}
+    image, *_ = parse_coco(coco(annotations=[annotation]))
+    assert image.areas[0].runs == runs
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"annotations": [{"id": 7, "image_id": 9, "category_id": 1}]}, "not among the images"),
+        ({"annotations": [{"id": 7, "image_id": 0, "category_id": 9}]}, "not declared"),
+        ({"images": [{"id": 0}], "annotations": []}, "has no file_name"),
+        ({"images": [1]}, "not a list of objects"),
+        (
+            {
+                "annotations": [
+                    {"id": 7, "image_id": 0, "category_id": 1, "segmentation": [[1, 2, 3, 4]]}
+                ]
+            },
+            "three corners",
+        ),
+        (
+            {
+                "annotations": [
+                    {"id": 7, "image_id": 0, "category_id": 1, "segmentation": {"counts": "oo"}}
+                ]
+            },
+            "cut off",
+        ),
+    ],
+)
+def test_damaged_coco_is_named(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(AnnotationsInvalid, match=message):
+        parse_coco(coco(**changes))
+
+
+def test_a_category_that_means_normal_is_a_label() -> None:
+    document = coco(categories=[{"id": 1, "name": "Good"}, {"id": 2, "name": "intact"}])
+    first, second, _ = parse_coco(document, LabelNames.of(normal=["intact"]))
+    assert first.is_anomalous is False
+    assert second.is_anomalous is False
+
+
+def test_run_lengths_of_another_image_are_not_drawn() -> None:
+    image = AnnotatedImage("a", (5, 4), True, (Area("x", runs=(9, 2)),))
+    with pytest.raises(AnnotationsInvalid, match="covers 11 pixels"):
+        draw_mask(image, {"#000000": "x"})
+    huge = AnnotatedImage("a", (10**6, 10**6), True, (Area("x", runs=(9, 2)),))
+    with pytest.raises(AnnotationsInvalid, match="cannot have"):
+        draw_mask(huge, {"#000000": "x"})
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "..\\secret.png"])
+def test_an_annotation_cannot_name_files_elsewhere(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "coco.json"
+    file.write_text(json.dumps(coco(images=[{"id": 0, "file_name": name}], annotations=[])))
+    with pytest.raises(AnnotationsInvalid, match="not below"):
+        convert_annotations(str(file), ImportKind.COCO, READER, tmp_path / "out")
+
+
+def test_images_that_are_missing_need_their_folder(tmp_path: Path) -> None:
+    file = tmp_path / "a" / "coco.json"
+    file.parent.mkdir()
+    file.write_text(json.dumps(coco()))
+    make_pictures(tmp_path / "elsewhere", 3)
+    with pytest.raises(SourceNotFound, match="--images"):
+        convert_annotations(str(file), ImportKind.COCO, READER, tmp_path / "out")
+    made = convert_annotations(
+        str(file), ImportKind.COCO, READER, tmp_path / "out", images=str(tmp_path / "elsewhere")
+    )
+    assert len(items(made)) == 3
+
+
+VOC = """<annotation><filename>{name}</filename>
+<size><width>64</width><height>64</height><depth>3</depth></size>{objects}</annotation>"""
+BOX = """<object><name>{name}</name>
+<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>8</xmax><ymax>4</ymax></bndbox></object>"""
+
+
+def test_voc_becomes_a_manifest(tmp_path: Path) -> None:
+    root = tmp_path / "voc"
+    make_pictures(root / "JPEGImages", 3)
+    (root / "Annotations").mkdir()
+    for number, kind in enumerate(("scratch", "good", "")):
+        objects = BOX.format(name=kind) if kind else ""
+        text = VOC.format(name=f"{number:05}.png", objects=objects)
+        (root / "Annotations" / f"{number:05}.xml").write_text(text)
+    assert import_kind(str(root), READER) is ImportKind.VOC
+    made = convert_annotations(str(root), ImportKind.VOC, READER, tmp_path / "out", boxes=True)
+    scratch, good, empty = items(made)
+    assert (scratch.is_anomalous, good.is_anomalous, empty.is_anomalous) == (True, False, False)
+    assert scratch.mask_ref is not None
+    mask = read_mask(Path(scratch.mask_ref).read_bytes(), scratch.mask_colors, ["scratch"])
+    assert mask[:4, :8].all()
+    assert mask.sum() == 8 * 4
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"<annotation>", "not valid XML"),
+        (b"<other/>", "not <annotation>"),
+        (b'<!DOCTYPE a [<!ENTITY b "c">]><annotation/>', "document type"),
+        ("<!DOCTYPE a><annotation/>".encode("utf-16"), "not UTF-8"),
+        (VOC.format(name="a", objects=BOX.replace(">8<", ">x<")).encode(), "four numbers"),
+    ],
+)
+def test_damaged_voc_is_named(data: bytes, message: str) -> None:
+    with pytest.raises(AnnotationsInvalid, match=message):
+        parse_voc(data)
+
+
+# -- models ---------------------------------------------------------------------------------------
+
+GRAPH = {
+    "model_graph": {
+        "stages": [
+            {"type": "resize", "input_shape": [1, 3, 380, 550]},
+            {"type": "classifier", "threshold": 0.42, "normal_ids": [0]},
+        ],
+        "class_names": ["normal", "anomaly"],
+    }
+}
+
+
+def archive(path: Path, *members: tuple[str, bytes], kind: bytes = tarfile.REGTYPE) -> Path:
+    with tarfile.open(path, "w:gz") as out:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            member.type = kind
+            member.linkname = "/etc/passwd"
+            out.addfile(member, io.BytesIO(content))
+    return path
+
+
+def test_the_facts_of_a_sagemaker_model(tmp_path: Path) -> None:
+    file = archive(
+        tmp_path / "model.tar.gz",
+        ("config.yaml", b"ModelType: classification\n"),
+        ("mochi.json", b'{"version": 1}'),
+        ("mochi.pt", b"\0" * 5000),
+        ("export_artifacts/manifest.json", json.dumps(GRAPH).encode()),
+    )
+    assert import_kind(str(file), READER) is ImportKind.SAGEMAKER_MODEL
+    facts = read_model_archive(str(file), READER)
+    assert facts.threshold == 0.42
+    assert (facts.width, facts.height) == (550, 380)
+    assert facts.classes == ("normal", "anomaly")
+    assert facts.normal == ("normal",)
+    assert facts.model_type == "classification"
+    assert facts.stages == ("resize", "classifier")
+    assert facts.files["mochi.pt"] == 5000
+    assert list(tmp_path.iterdir()) == [file]  # nothing is unpacked
+
+
+@pytest.mark.parametrize("name", ["../config.yaml", "/config.yaml", "a/../../config.yaml"])
+def test_an_archive_whose_members_lead_out_is_refused(tmp_path: Path, name: str) -> None:
+    file = archive(tmp_path / "model.tar.gz", (name, b"a: 1"))
+    with pytest.raises(ModelArchiveInvalid, match="leads out"):
+        read_model_archive(str(file), READER)
+
+
+def test_links_in_an_archive_are_not_followed(tmp_path: Path) -> None:
+    file = archive(tmp_path / "model.tar.gz", ("config.yaml", b""), kind=tarfile.SYMTYPE)
+    with pytest.raises(ModelArchiveInvalid, match="not a model"):
+        read_model_archive(str(file), READER)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x1f\x8bnothing", "not a sound tar.gz"),
+        (b"", "not a sound tar.gz"),
+    ],
+)
+def test_a_damaged_archive_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    file = tmp_path / "model.tar.gz"
+    file.write_bytes(content)
+    with pytest.raises(ModelArchiveInvalid, match=message):
+        read_model_archive(str(file), READER)
+
+
+def test_yaml_in_an_archive_makes_no_objects(tmp_path: Path) -> None:
+    evil = b"!!python/object/apply:os.system ['true']\n"
+    file = archive(tmp_path / "model.tar.gz", ("config.yaml", evil))
+    with pytest.raises(ModelArchiveInvalid, match="cannot be read"):
+        read_model_archive(str(file), READER)
+
+
+def test_what_an_export_says_of_itself(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"onnx")
+    (tmp_path / "metadata.json").write_text('{"image_threshold": 0.5, "task": "x", "odd": []}')
+    assert import_kind(str(tmp_path), READER) is ImportKind.ONNX_MODEL
+    assert read_export_facts(tmp_path / "model.onnx") == {"image_threshold": 0.5, "task": "x"}
+    (tmp_path / "metadata.json").write_text("[")
+    assert read_export_facts(tmp_path / "model.onnx") == {}
+
+
+def test_kinds_of_manifests(tmp_path: Path) -> None:
+    make_pictures(tmp_path / "good", 1)
+    assert import_kind(str(tmp_path), READER) is ImportKind.FOLDER
+    row = {"source-ref": "good/00000.png", "l": 1, "l-metadata": {"class-name": "anomaly"}}
+    file = tmp_path / "a.manifest"
+    file.write_text(json.dumps(row))
+    assert import_kind(str(file), READER) is ImportKind.MANIFEST
+    row |= {"l-detected": 1, "l-detected-metadata": {"class-name": "anomaly", "confidence": 1}}
+    file.write_text(json.dumps(row))
+    assert import_kind(str(file), READER) is ImportKind.EVALUATION
+    (tmp_path / "one.xml").write_text("<annotation/>")
+    with pytest.raises(ManifestKindUnknown, match="Annotations/"):
+        import_kind(str(tmp_path / "one.xml"), READER)

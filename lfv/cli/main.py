@@ -99,10 +99,8 @@ def lfv(
 
 
 for _module in (
-    *(demo, train, inspect, runs, report, overlay, decide, review, export),
-    *(ui, models, serve, edge_agent, stop, sweep, audit, db, version),
     *(demo, train, import_, inspect, runs, report, overlay, decide, review, export, parity),
-    *(models, serve, edge_agent, stop, sweep, audit, db, version),
+    *(ui, models, serve, edge_agent, stop, sweep, audit, db, version),
 ):
     _module.register(app)
 

@@ -210,7 +210,7 @@ def test_answers_carry_the_headers(place: Scene, browser: Browser) -> None:
         assert "'unsafe-eval'" not in policy
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["x-frame-options"] == "DENY"
-        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["referrer-policy"] == "same-origin"
     assert browser.get("/login").headers["cache-control"] == "no-store"
 
 

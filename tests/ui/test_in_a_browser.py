@@ -173,6 +173,10 @@ def test_a_session_that_is_over_loses_nothing(browser: Browser, tmp_path: Path) 
         page.wait_for_selector("#login", state="hidden")
         wait_until(lambda: place.store.inspections.counts(RUN_ID).accepted == 4)
         assert name
+        page.click("text=Log out")
+        page.wait_for_url("**/login")
+        window.open("/")
+        assert page.url.endswith("/login?next=%2F")
 
 
 def test_the_gallery_is_toggled_and_an_image_enlarged(

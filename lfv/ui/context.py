@@ -5,10 +5,12 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from lfv.client.sources import SourceReader
 from lfv.run.active import open_reader
 from lfv.run.pictures import Pictures
 from lfv.settings import Settings
 from lfv.ui.accounts import Accounts
+from lfv.ui.jobs import Jobs
 from lfv_store import Store, open_store
 
 
@@ -41,6 +43,8 @@ class Ui:
     store: Store
     pictures: Pictures
     accounts: Accounts
+    jobs: Jobs
+    reader: SourceReader
 
     @property
     def settings(self) -> Settings:
@@ -63,4 +67,6 @@ def open_ui(options: UiOptions, stack: ExitStack) -> Ui:
         store=store,
         pictures=Pictures(store, reader, folder / "thumbnails"),
         accounts=Accounts(store, folder, options.local_user),
+        jobs=Jobs(),
+        reader=reader,
     )

@@ -14,8 +14,10 @@ from starlette.routing import Route
 
 from lfv.client.errors import HostError, HostingError, PolicyError
 from lfv.run.errors import ModelInUse, RunNotFound
+from lfv.run.retrain import NothingReviewed
 from lfv.ui.accounts import Visitor, new_token
 from lfv.ui.context import Ui
+from lfv.ui.jobs import Busy
 from lfv.ui.render import page
 from lfv.ui.security import (
     LOOPBACK_NAMES,
@@ -167,7 +169,7 @@ def _failed(call: Call, error: Exception) -> Response | None:
         status = error.status
     elif isinstance(error, NotFound | UnknownRecord | RunNotFound):
         status, text = 404, "There is nothing here." if isinstance(error, NotFound) else text
-    elif isinstance(error, ReviewTaken | ModelInUse):
+    elif isinstance(error, ReviewTaken | ModelInUse | Busy | NothingReviewed):
         status = 409
     elif isinstance(error, StoreUnavailable):
         status, text = 503, f"The results database is unavailable: {text}"

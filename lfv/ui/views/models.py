@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from starlette.responses import RedirectResponse, Response
 
 from lfv.client.hosts import HostSpec
 from lfv.run.compare import compare_models
+from lfv.run.retrain import next_manifest
 from lfv.run.stop import stop_model
+from lfv.run.training import train_project
 from lfv.ui.cards import cards
 from lfv.ui.routing import Call, Refused, get, post
 from lfv_store import Hosting
@@ -35,6 +39,7 @@ def show_model(call: Call) -> Response:
         trainings=store.trainings.of_model(model.model_id),
         hostings=hostings[:20],
         open=next((one for one in hostings if _is_open(one)), None),
+        job=call.ui.jobs.get(_job(model.key.project_name)),
         runs=[store.runs.get(one) for one in store.pages.model_runs(model.model_id)],
         others=[
             one
@@ -58,6 +63,39 @@ def compare(call: Call) -> Response:
         found=found,
         pairs=list(zip(found.disagreements, cards(call.ui, rows), strict=True)),
     )
+
+
+def retrain(call: Call) -> Response:
+    """Write the manifest of the next version; with `train`, train it too."""
+    store = call.ui.store
+    model = store.models.get(call.number("model"))
+    settings, name = call.ui.settings, call.visitor.name
+    folder = settings.home / "ui" / "manifests"
+    made = next_manifest(store, call.ui.reader, model.model_id, folder)
+    if call.form.get("train") == "yes":
+        project = model.key.project_name
+        last = store.trainings.of_model(model.model_id)
+        test = last[0].test_source if last else None
+
+        def work(progress: Callable[[str], None]) -> str:
+            trained = train_project(
+                settings,
+                str(made.file),
+                project,
+                test=test,
+                description=f"Corrected by reviews of version {model.key.model_version}",
+                trained_by=name,
+                progress=progress,
+            )
+            return f"Version {trained.version} is trained; compare it before anybody switches."
+
+        call.ui.jobs.start(_job(project), name, work)
+        return RedirectResponse(f"/models/{model.model_id}", 303)
+    return call.page("manifest.html", title="Next version", model=model, made=made)
+
+
+def _job(project: str) -> str:
+    return f"training of {project}"
 
 
 def stop(call: Call) -> Response:
@@ -97,5 +135,6 @@ ROUTES = [
     get("/models", list_models),
     get("/models/{model:int}", show_model),
     get("/models/{model:int}/compare/{other:int}", compare),
+    post("/models/{model:int}/retrain", retrain, "engineer"),
     post("/models/{model:int}/stop", stop, "engineer"),
 ]

@@ -1,0 +1,109 @@
+"""From reviews to the next version: its manifest is the last training's, corrected by people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+
+from lfv.client.manifests import read_manifest
+from lfv.client.sources import SourceReader
+from lfv.formats.errors import LfvError
+from lfv.formats.manifest.records import ManifestItem
+from lfv.formats.manifest.writing import labelled_row
+from lfv_store import Review, Store
+
+
+@dataclass(frozen=True)
+class NextManifest:
+    """A manifest for the next version: images kept from the last training, and corrections.
+
+    `corrected` images had another label there, `added` were not in it. `note` says what is missing.
+    """
+
+    file: Path
+    kept: int
+    corrected: int
+    added: int
+    note: str = ""
+
+    @property
+    def images(self) -> int:
+        """Lines of the manifest."""
+        return self.kept + self.corrected + self.added
+
+
+class NothingReviewed(Exception):
+    """No image of the project has been reviewed."""
+
+
+def next_manifest(store: Store, reader: SourceReader, model_id: int, folder: Path) -> NextManifest:
+    """Write the manifest for the next version of a model's project into `folder`.
+
+    It has the images of the model's last training with their labels and masks, and every reviewed
+    image of the project's runs with the label that the last review gives it. An image whose label
+    changes loses its mask.
+
+    Raises:
+        NothingReviewed: No image of the project has been reviewed.
+        OSError: The file cannot be written.
+    """
+    model = store.models.get(model_id)
+    reviews = _reviews(store, model.key.project_name)
+    if not reviews:
+        raise NothingReviewed(
+            f"no image of project {model.key.project_name} has been reviewed yet; review some first"
+        )
+    trainings = store.trainings.of_model(model_id)
+    kept = corrected = 0
+    note = "" if trainings else "The model was trained elsewhere: only reviewed images are in it."
+    rows: list[dict[str, object]] = []
+    seen: set[str] = set()
+    try:
+        for item in _labelled(trainings[0].source if trainings else None, reader):
+            review = reviews.get(item.source_ref)
+            is_defective = item.is_anomalous is True
+            if review is not None:
+                is_defective = review.verdict == "reject"
+            same = is_defective == item.is_anomalous
+            mask = item.mask_ref if same else None
+            rows.append(labelled_row(item.source_ref, is_defective, mask, item.mask_colors))
+            seen.add(item.source_ref)
+            kept, corrected = kept + same, corrected + (not same)
+    except LfvError as error:
+        rows, kept, corrected = [], 0, 0
+        seen.clear()
+        note = f"The last training's images cannot be read ({error}); only reviewed ones are in it."
+    added = [review for ref, review in reviews.items() if ref not in seen]
+    rows += [labelled_row(one.source_ref, one.verdict == "reject") for one in added]
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{model.key.project_name}-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}.manifest"
+    with file.open("xb") as stream:
+        stream.writelines(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
+    return NextManifest(file, kept, corrected, len(added), note)
+
+
+def _labelled(source: str | None, reader: SourceReader) -> Iterator[ManifestItem]:
+    if source is None:
+        return
+    for record in read_manifest(source, reader):
+        if isinstance(record, ManifestItem) and record.is_anomalous is not None:
+            yield record
+
+
+def _reviews(store: Store, project: str) -> dict[str, Review]:
+    """The review that counts for each image of a project's runs, by its reference."""
+    projects: dict[str, str] = {}
+    newest: dict[str, Review] = {}
+    for review in store.reviews.latest():
+        if review.run_id not in projects:
+            projects[review.run_id] = store.runs.get(review.run_id).project_name
+        if projects[review.run_id] != project or review.verdict == "review":
+            continue
+        known = newest.get(review.source_ref)
+        if known is None or known.reviewed_at < review.reviewed_at:
+            newest[review.source_ref] = review
+    return newest

@@ -1,0 +1,111 @@
+"""From reviews to the manifest of the next version, and its training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lfv.client.training import TrainedModel
+from lfv.run.retrain import NothingReviewed, next_manifest
+from lfv.ui.views import models
+from lfv_store import NewTraining
+from tests.support.ui import RUN_ID, STARTED, Browser, Scene
+from tests.support.waiting import wait_until
+
+
+def trained_on(place: Scene, labels: dict[int, int]) -> Path:
+    """A training on record whose manifest labels lines of the run: 1 for an anomaly."""
+    file = place.settings.home / "train.manifest"
+    rows = [
+        {
+            "source-ref": place.store.results.line(RUN_ID, line)["source_ref"],
+            "anomaly-label": label,
+            "anomaly-label-metadata": {"class-name": "anomaly" if label else "normal"},
+            "anomaly-mask-ref": str(place.images / f"mask-{line}.png"),
+            "anomaly-mask-ref-metadata": {
+                "internal-color-map": {"1": {"class-name": "scratch", "hex-color": "#1F77B4"}},
+                "type": "groundtruth/semantic-segmentation",
+            },
+        }
+        for line, label in labels.items()
+    ]
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    place.store.trainings.record(NewTraining(place.model_id, str(file), STARTED, "ana"))
+    return file
+
+
+def labels_in(file: Path) -> dict[str, int]:
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    return {Path(row["source-ref"]).name: row["anomaly-label"] for row in rows}
+
+
+def test_reviews_correct_the_last_training(place: Scene, mara: Browser) -> None:
+    trained_on(place, {1: 0, 2: 0, 4: 1})
+    numbers = place.parts()
+    place.store.reviews.add(numbers[1], "reject", "ben")  # line 2 was labelled normal
+    place.store.reviews.add(numbers[3], "reject", "ben")  # line 4 was labelled so
+    place.store.reviews.add(numbers[5], "accept", "ben")  # line 6 is new
+    place.store.reviews.add(numbers[6], "review", "ben")  # unsure
+    page = mara.client.post(
+        f"/models/{place.model_id}/retrain", headers={"x-form-token": mara.token()}
+    )
+    assert "4 images: 2 as in the last training, 1 with another label, 1 added" in page.text
+    (file,) = (place.settings.home / "ui" / "manifests").iterdir()
+    assert labels_in(file) == {
+        "part-0001.png": 0,
+        "part-0002.png": 1,
+        "part-0004.png": 1,
+        "part-0006.png": 0,
+    }
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    masks = {Path(row["source-ref"]).name for row in rows if "anomaly-mask-ref" in row}
+    assert "part-0004.png" in masks
+    assert not masks & {"part-0002.png", "part-0006.png"}
+
+
+def test_without_the_old_images_only_reviews_are_in_it(place: Scene, tmp_path: Path) -> None:
+    with pytest.raises(NothingReviewed):
+        next_manifest(place.store, _reader(place), place.model_id, tmp_path)
+    trained_on(place, {1: 0}).unlink()
+    place.store.reviews.add(place.parts()[5], "accept", "ben")
+    made = next_manifest(place.store, _reader(place), place.model_id, tmp_path)
+    assert (made.images, made.added) == (1, 1)
+    assert "cannot be read" in made.note
+
+
+def _reader(place: Scene) -> Any:
+    from lfv.run.active import open_reader
+
+    return open_reader(place.settings)
+
+
+def test_the_next_version_is_trained_once(
+    place: Scene, mara: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.store.reviews.add(place.parts()[5], "accept", "ben")
+    begun: list[tuple[str, str]] = []
+    finish: list[bool] = []
+
+    def train(
+        _settings: object, source: str, project: str, *, progress: Callable[[str], None], **_: Any
+    ) -> TrainedModel:
+        begun.append((source, project))
+        progress("looking at images")
+        wait_until(lambda: finish)
+        raise RuntimeError("no images of anomalies")
+
+    monkeypatch.setattr(models, "train_project", train)
+    address = f"/models/{place.model_id}"
+    assert mara.post(f"{address}/retrain", train="yes").status_code == 303
+    wait_until(lambda: "looking at images" in mara.get(address).text)
+    again = mara.post(f"{address}/retrain", train="yes")
+    assert again.status_code == 409
+    assert "started by mara" in again.json()["error"]
+    finish.append(True)
+    wait_until(lambda: "no images of anomalies" in mara.get(address).text)
+    assert [project for _, project in begun] == ["flange"]
+    assert labels_in(Path(begun[0][0])) == {"part-0006.png": 0}

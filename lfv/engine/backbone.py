@@ -22,6 +22,7 @@ from lfv.engine.ensemble import BACKBONE
 from lfv.engine.heat_map import UsualCells, moments
 from lfv.engine.metrics import Bools
 from lfv.engine.observations import Observation
+from lfv.engine.patches import patches_of
 from lfv.engine.pixel_head import PixelHead
 from lfv.engine.pixels import PixelData
 from lfv.engine.types import TrainingImage
@@ -86,6 +87,8 @@ class BackboneFeatures:
     """[channels, rows, columns] on the pixel network's grid; None without masks."""
     moments: Matrix
     """Mean and mean square of every channel, [2, channels]."""
+    patches: Matrix | None = None
+    """[cells, channels], where a memory of them is to be made."""
 
 
 @dataclass(frozen=True)
@@ -184,8 +187,18 @@ def look(
     backbone: Backbone,
     grid: tuple[int, int] | None,
     executor: Executor,
+    *,
+    with_patches: bool = False,
 ) -> tuple[list[BackboneFeatures], Reducer | None]:
-    """Every image through the backbone, with maps for the pixel network where it has a ``grid``."""
+    """Every image through the backbone, with maps for the pixel network where it has a ``grid``.
+
+    Args:
+        data: The images.
+        backbone: A backbone; the pretrained one if ``with_patches``.
+        grid: (rows, columns) of the pixel network; None without masks.
+        executor: Where it runs.
+        with_patches: Whether to keep what a memory of patches is made of.
+    """
     extract = backbone.open()
     reducer: Reducer | None = None
     if grid is not None:
@@ -195,7 +208,8 @@ def look(
     def see(image: TrainingImage) -> BackboneFeatures:
         maps = extract(load(image, backbone.size).pixels)
         few = None if reducer is None else reducer(maps).astype(np.float16)
-        return BackboneFeatures(backbone.describe(maps), few, moments(maps))
+        patches = patches_of(maps) if with_patches else None
+        return BackboneFeatures(backbone.describe(maps), few, moments(maps), patches)
 
     return list(executor.map(see, data.images)), reducer
 
@@ -205,7 +219,11 @@ def with_backbone(
 ) -> tuple[Observation, ...]:
     """The observations with what the backbone sees added."""
     return tuple(
-        replace(one, descriptions={**one.descriptions, BACKBONE: seen.description})
+        replace(
+            one,
+            descriptions={**one.descriptions, BACKBONE: seen.description},
+            patches=seen.patches,
+        )
         for one, seen in zip(observations, features, strict=True)
     )
 

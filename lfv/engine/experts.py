@@ -6,6 +6,8 @@ layout                               where it is, in the overview (aligned where
 position                             how each position differs from the normal parts
 distance, nearest                    how far the farthest positions are from what is usual there,
                                      and from the nearest normal image, unlearned
+patches, unusual                     how far patches, and the image as a whole, are from those of
+                                     the normal images (with normal images only)
 pixels                               what the pixel head paints (with masks only)
 """
 
@@ -29,6 +31,7 @@ from lfv.engine.learners import (
 )
 from lfv.engine.metrics import Bools, Floats
 from lfv.engine.observations import Observation, all_maps, layouts, statistics
+from lfv.engine.patches import PatchMemory
 from lfv.engine.positional import SUMS, PositionalHead, fit_positional
 
 Matrix = NDArray[np.float32]
@@ -36,6 +39,8 @@ DETAIL_EXPERTS = ("ridge-0.1", "ridge-1", "lasso", "stumps")
 POSITION_EXPERTS = ("position", *SUMS)
 """Those that share one :class:`PositionalHead`."""
 POSITION_PARTS = 3
+PATCHES = "patches"
+"""The expert that compares patches with those of normal images."""
 
 Member = tuple[str, str]
 """(kind of expert, view)"""
@@ -47,7 +52,7 @@ class Expert:
 
     kind: str
     view: str
-    head: Head
+    head: Head | PatchMemory
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,7 @@ class Experts:
     def from_arrays(cls, arrays: Arrays, members: Sequence[Member]) -> Experts:
         """Inverse of :meth:`to_arrays`; a missing array is a KeyError."""
         experts = tuple(
-            Expert(kind, view, head_from_arrays(arrays, f"expert{number}"))
+            Expert(kind, view, _stored_head(kind, arrays, f"expert{number}"))
             for number, (kind, view) in enumerate(members)
         )
         positional = None
@@ -103,10 +108,18 @@ class Experts:
         return cls(experts, positional)
 
 
+def _stored_head(kind: str, arrays: Arrays, prefix: str) -> Head | PatchMemory:
+    if kind == PATCHES:
+        return PatchMemory.from_arrays(arrays, prefix)
+    return head_from_arrays(arrays, prefix)
+
+
 def values_of(kind: str, view: str, observations: Sequence[Observation]) -> Matrix:
     """[images, values] that an expert of this kind looks at."""
     if kind == "layout":
         return layouts(observations)
+    if kind == PATCHES:
+        return np.stack([e.patches for e in observations if e.patches is not None])
     if kind == "pixels":
         return np.stack([e.pixel_summary for e in observations if e.pixel_summary is not None])
     return statistics(observations, view)

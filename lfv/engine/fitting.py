@@ -67,7 +67,7 @@ def fit_alone(
     used = None if gated else backbone
     usual = None
     if used is not None:
-        features, _ = look(data, used, None, executor)
+        features, _ = look(data, used, None, executor, with_patches=True)
         observations = with_backbone(observations, features)
         usual = usual_cells(features, data.truth)
     random = np.random.default_rng(options.seed)

@@ -15,9 +15,11 @@ from lfv.engine.artifact import Contents, stored_range
 from lfv.engine.backbone import Backbone, MapExtractor, Painter
 from lfv.engine.calibration import Calibration
 from lfv.engine.ensemble import BACKBONE, Ensemble
+from lfv.engine.experts import PATCHES
 from lfv.engine.heat_map import UsualCells
 from lfv.engine.observations import OVERVIEW, PIXELS, Observation, Observer
 from lfv.engine.onnx_safety import check_stored
+from lfv.engine.patches import patches_of
 from lfv.engine.pixel_head import classes_at, log_probabilities, summarise
 from lfv.engine.plugins import NETWORK, Companion, RunningCompanion, backbone_plugin, network_plugin
 from lfv.engine.pretrained.backbone import PretrainedBackbone
@@ -157,6 +159,8 @@ class Model:
             maps = sessions.backbone(decode(sessions.backbone.size))
             seen = {**observation.descriptions, BACKBONE: self.backbone.describe(maps)}
             observation = replace(observation, descriptions=seen)
+            if self._compares_patches:
+                observation = replace(observation, patches=patches_of(maps))
         painted: Matrix | None = None
         if self.anomaly_types and pixels is not None:
             features = observer.features(PIXELS, pixels)
@@ -178,6 +182,10 @@ class Model:
         if self.regions is not None:
             painted = self.regions(painted, is_anomalous=probability >= self.threshold)
         return Judgement(probability, classes_at(painted, (self.width, self.height)), heat)
+
+    @property
+    def _compares_patches(self) -> bool:
+        return any(expert.kind == PATCHES for expert in self.ensemble.experts)
 
     def _heat(
         self,

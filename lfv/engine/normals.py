@@ -1,7 +1,8 @@
 """Learning from normal images alone.
 
 How far the farthest positions are from what is usual there, and from the nearest normal image; and,
-with the pretrained backbone, how unusual the image is as a whole. Each is counted in robust
+with the pretrained backbone, how unusual the image is as a whole, and how far its farthest patches
+are from the nearest normal ones anywhere. Each is counted in robust
 deviations of the same of normal images that it had not seen.
 """
 
@@ -14,19 +15,20 @@ from scipy.stats import t as student
 
 from lfv.engine.calibration import Calibration
 from lfv.engine.ensemble import BACKBONE, Ensemble
-from lfv.engine.experts import Expert, Experts, passing, positional_values
+from lfv.engine.experts import PATCHES, Expert, Experts, passing, positional_values
 from lfv.engine.grouping import Groups
 from lfv.engine.learners import fit_unusual, squash
 from lfv.engine.metrics import Floats
 from lfv.engine.observations import OVERVIEW, Observation, all_maps, statistics
+from lfv.engine.patches import fit_patches
 from lfv.engine.positional import SUMS, fit_positional
 
 FOLDS = 15
 """The more, the less do images seem unusual only because fewer others were learned from."""
 UNUSUAL = "unusual"
 """The expert on the whole image."""
-UNUSUAL_SHARE = 2 / 3
-"""Its share of the score."""
+SHARES = {UNUSUAL: 0.4, PATCHES: 0.4}
+"""Shares of the score that experts on the backbone's maps have."""
 FALSE_ALARMS = 0.02
 """Share of normal images that are called anomalous, unless the user states another."""
 _LEAST_ABOVE = 2
@@ -39,7 +41,7 @@ def fit_normals(
     observations: Sequence[Observation], folds: Groups, *, backbone: bool = False
 ) -> tuple[Ensemble, Floats]:
     """The model, and the out-of-fold score of every normal image (0 typical, 1 one deviation)."""
-    kinds = (*SUMS, UNUSUAL) if backbone else SUMS
+    kinds = (*SUMS, *SHARES) if backbone else SUMS
     raw = np.zeros((len(observations), len(kinds)))
     for fold in np.unique(folds):
         inside = [o for o, f in zip(observations, folds, strict=True) if f != fold]
@@ -48,8 +50,7 @@ def fit_normals(
         found = positional_values(fit_positional(all_maps(inside)), known)
         raw[outside, : len(SUMS)] = found[:, -len(SUMS) :]
         if backbone:
-            unusual = fit_unusual(statistics(inside, BACKBONE))
-            raw[outside, -1] = unusual(statistics(known, BACKBONE))
+            raw[outside, len(SUMS) :] = np.stack(_fit_deep(inside)(known), axis=1)
     centres = np.median(raw, axis=0)
     spreads = 1.4826 * np.median(np.abs(raw - centres), axis=0) + 1e-6
     head = fit_positional(all_maps(observations))
@@ -61,9 +62,10 @@ def fit_normals(
     weights = [1 / len(SUMS)] * len(SUMS)
     scale = [(0.0, 1.0)] * len(SUMS)
     if backbone:
-        experts.append(Expert(UNUSUAL, BACKBONE, fit_unusual(statistics(observations, BACKBONE))))
-        weights = [weight * (1 - UNUSUAL_SHARE) for weight in weights] + [UNUSUAL_SHARE]
-        scale.append(pairs[-1])
+        experts += _fit_deep(observations)
+        rest = 1 - sum(SHARES.values())
+        weights = [weight * rest for weight in weights] + list(SHARES.values())
+        scale += pairs[len(SUMS) :]
     ensemble = Ensemble(
         Experts(tuple(experts), head),
         tuple(centre for centre, _ in scale),
@@ -72,6 +74,13 @@ def fit_normals(
     )
     scores: Floats = squash((raw - centres) / spreads) @ np.array(weights)
     return ensemble, scores
+
+
+def _fit_deep(observations: Sequence[Observation]) -> Experts:
+    """The experts on the backbone's maps, in the order of ``SHARES``."""
+    patches = [one.patches for one in observations if one.patches is not None]
+    unusual = Expert(UNUSUAL, BACKBONE, fit_unusual(statistics(observations, BACKBONE)))
+    return Experts((unusual, Expert(PATCHES, BACKBONE, fit_patches(patches))))
 
 
 def alarm_calibration(

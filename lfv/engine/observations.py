@@ -35,6 +35,8 @@ class Observation:
     """float32 [channels, rows, columns] of the overview, coarse; for the positional head."""
     pixel_summary: Matrix | None = None
     """Pooled outputs of a pixel head that has not seen this image."""
+    patches: Matrix | None = None
+    """[cells, channels] of the pretrained backbone; only for a memory of patches."""
 
 
 def scaled(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

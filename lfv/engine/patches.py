@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from scipy import ndimage
 
 from lfv.engine.artifact import Arrays
@@ -40,26 +40,29 @@ def patches_of(taps: Sequence[Matrix]) -> Matrix:
     """The patches of an image, [cells, MIXED].
 
     Args:
-        taps: The three maps of the pretrained backbone, [channels, rows, columns] each.
+        taps: The three maps of the pretrained backbone, [channels, rows, columns] each; every one
+            has half the rows and columns of the one before.
     """
-    rows, columns = taps[1].shape[1:]
-    mixed = np.zeros((MIXED, rows, columns), dtype=np.float32)
-    for number, (maps, spread) in enumerate(zip(taps, _SPREADS, strict=True)):
-        weights = np.random.default_rng(number).standard_normal((MIXED, len(maps)))
-        weights /= spread * np.sqrt(len(maps))
-        few = np.tensordot(weights.astype(np.float32), maps, axes=1)
-        mixed += np.stack([_resized(plane, (columns, rows)) for plane in few])
+    fine, middle, rough = taps
+    channels, rows, columns = fine.shape
+    halved = fine.reshape(channels, rows // 2, 2, columns // 2, 2).mean(axis=(2, 4))
+    weights = _weights(tuple(len(one) for one in taps))
+    mixed = np.tensordot(weights[0], halved, axes=1)
+    mixed += np.tensordot(weights[1], middle, axes=1)
+    mixed += np.tensordot(weights[2], rough, axes=1).repeat(2, axis=1).repeat(2, axis=2)
     smooth = ndimage.uniform_filter(mixed, (0, 3, 3), mode="nearest")
     patches: Matrix = np.ascontiguousarray(smooth.reshape(MIXED, -1).T)
     return patches
 
 
-def _resized(plane: Matrix, size: tuple[int, int]) -> Matrix:
-    if plane.shape == size[::-1]:
-        return plane
-    shrinks = plane.shape[0] > size[1]
-    method = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
-    return np.asarray(Image.fromarray(np.ascontiguousarray(plane)).resize(size, method))
+@cache
+def _weights(channels: tuple[int, ...]) -> tuple[Matrix, ...]:
+    """Fixed random weights for maps of so many channels, [MIXED, channels] each."""
+    found = []
+    for number, (count, spread) in enumerate(zip(channels, _SPREADS, strict=True)):
+        weights = np.random.default_rng(number).standard_normal((MIXED, count))
+        found.append((weights / (spread * np.sqrt(count))).astype(np.float32))
+    return tuple(found)
 
 
 @dataclass(frozen=True)

@@ -27,13 +27,15 @@ class Description:
     statistics: where it is, and whether one region stands out."""
 
 
-def describe(features: Matrix) -> Description:
+def describe(features: Matrix, *, with_regions: bool = False) -> Description:
     """Pool one image's maps.
 
     Args:
         features: Float32 [channels, rows, columns].
+        with_regions: Whether to describe regions too; they are empty otherwise.
     """
-    return Description(_statistics(features), _regions(features))
+    regions = _regions(features) if with_regions else np.empty(0, np.float32)
+    return Description(_statistics(features), regions)
 
 
 def pool(taps: Sequence[Matrix]) -> Description:
@@ -62,9 +64,12 @@ def _statistics(features: Matrix) -> Matrix:
     sample = flat[:, :: max(1, count // _SAMPLE)]
     last = sample.shape[1] - 1
     low, middle, high = (round(last * q) for q in (0.01, 0.5, 0.99))
-    ordered = np.partition(sample, (low, middle, high), axis=1)
+    ordered = np.sort(sample, axis=1)  # vectorised, and so faster than a partition
     rank = round((count - 1) * 0.999)
-    highest = np.partition(flat, rank, axis=1)[:, rank]
+    if sample.shape[1] == count:
+        highest = ordered[:, rank]
+    else:
+        highest = _at_rank(flat, rank, ordered[:, high])
     return np.concatenate(
         [
             mean,
@@ -78,6 +83,21 @@ def _statistics(features: Matrix) -> Matrix:
             flat.max(axis=1),
         ]
     ).astype(np.float32)
+
+
+def _at_rank(flat: Matrix, rank: int, floor: Matrix) -> Matrix:
+    """The value of each row that has ``rank`` values below it.
+
+    Only values above ``floor`` are put in order, where these are enough.
+    """
+    wanted = flat.shape[1] - rank  # counted from the highest
+    found = np.empty(len(flat), dtype=flat.dtype)
+    for number, (row, above) in enumerate(zip(flat, flat > floor[:, None], strict=True)):
+        few = row[above]
+        if len(few) < wanted:
+            few = row
+        found[number] = np.partition(few, len(few) - wanted)[len(few) - wanted]
+    return found
 
 
 def _regions(features: Matrix) -> Matrix:

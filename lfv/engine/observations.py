@@ -94,7 +94,7 @@ class Observer:
             if name == PIXELS:
                 continue
             features = self.features(name, pixels)
-            descriptions[name] = describe(features)
+            descriptions[name] = describe(features, with_regions=name == OVERVIEW)
             if name == OVERVIEW and self._with_maps:
                 maps = coarse(features)
         return Observation(descriptions, maps)

@@ -357,3 +357,15 @@ def test_experts_are_trusted_by_what_they_are_worth_alone() -> None:
     poor = random.normal(0, 1, (40, 6)) + np.where(truth, 0.3, -0.3)[:, None]
     weights = learners.fit_stack(np.column_stack([poor, good]), truth)
     assert weights[-1] > 0.5 * weights.sum()
+
+
+def test_statistics_of_large_maps_are_those_of_all_their_values() -> None:
+    maps = np.abs(np.random.default_rng(0).standard_normal((4, 90, 100))).astype(np.float32)
+    maps[1] = 0  # nothing lies above its own quantile
+    maps[2] = np.round(maps[2])
+    flat = maps.reshape(4, -1)
+    found = describe(maps).statistics.reshape(9, 4)
+    rank = round((flat.shape[1] - 1) * 0.999)
+    assert np.array_equal(found[7], np.sort(flat, axis=1)[:, rank])
+    assert np.array_equal(found[8], flat.max(axis=1))
+    assert found[0] == pytest.approx(flat.mean(axis=1), rel=1e-5)

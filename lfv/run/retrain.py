@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from lfv.client.sources import SourceReader
 from lfv.formats.errors import LfvError
 from lfv.formats.manifest.records import ManifestItem
 from lfv.formats.manifest.writing import labelled_row
+from lfv.run.drawn_masks import mask_of
 from lfv_store import Review, Store
 
 
@@ -40,12 +41,15 @@ class NothingReviewed(Exception):
     """No image of the project has been reviewed."""
 
 
-def next_manifest(store: Store, reader: SourceReader, model_id: int, folder: Path) -> NextManifest:
+def next_manifest(
+    store: Store, reader: SourceReader, model_id: int, folder: Path, masks: Path
+) -> NextManifest:
     """Write the manifest for the next version of a model's project into `folder`.
 
     It has the images of the model's last training with their labels and masks, and every reviewed
     image of the project's runs with the label that the last review gives it. An image whose label
-    changes loses its mask.
+    changes loses its mask. A mask that was drawn with the review, and is in `masks`, takes its
+    place.
 
     Raises:
         NothingReviewed: No image of the project has been reviewed.
@@ -69,8 +73,11 @@ def next_manifest(store: Store, reader: SourceReader, model_id: int, folder: Pat
             if review is not None:
                 is_defective = review.verdict == "reject"
             same = is_defective == item.is_anomalous
-            mask = item.mask_ref if same else None
-            rows.append(labelled_row(item.source_ref, is_defective, mask, item.mask_colors))
+            drawn = None if review is None else mask_of(review, masks)
+            mask, colors = item.mask_ref if same else None, item.mask_colors
+            if drawn is not None:
+                mask, colors = drawn
+            rows.append(labelled_row(item.source_ref, is_defective, mask, colors))
             seen.add(item.source_ref)
             kept, corrected = kept + same, corrected + (not same)
     except LfvError as error:
@@ -78,12 +85,17 @@ def next_manifest(store: Store, reader: SourceReader, model_id: int, folder: Pat
         seen.clear()
         note = f"The last training's images cannot be read ({error}); only reviewed ones are in it."
     added = [review for ref, review in reviews.items() if ref not in seen]
-    rows += [labelled_row(one.source_ref, one.verdict == "reject") for one in added]
+    rows += [_row(one, mask_of(one, masks)) for one in added]
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{model.key.project_name}-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}.manifest"
     with file.open("xb") as stream:
         stream.writelines(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
     return NextManifest(file, kept, corrected, len(added), note)
+
+
+def _row(review: Review, drawn: tuple[str, Mapping[str, str]] | None) -> dict[str, object]:
+    mask, colors = drawn or (None, {})
+    return labelled_row(review.source_ref, review.verdict == "reject", mask, colors)
 
 
 def _labelled(source: str | None, reader: SourceReader) -> Iterator[ManifestItem]:

@@ -21,6 +21,7 @@ from lfv.ui.jobs import Busy
 from lfv.ui.render import page
 from lfv.ui.security import (
     LOOPBACK_NAMES,
+    MOST_FORM_BYTES,
     FormTooLarge,
     host_name,
     is_from_elsewhere,
@@ -88,12 +89,16 @@ def get(path: str, handler: Handler, role: Role | None = "viewer") -> Route:
     return Route(path, _endpoint(handler, role), methods=["GET"])
 
 
-def post(path: str, handler: Handler, role: Role | None) -> Route:
+def post(
+    path: str, handler: Handler, role: Role | None, *, most_bytes: int = MOST_FORM_BYTES
+) -> Route:
     """An action that somebody with `role` may take, from a page of ours."""
-    return Route(path, _endpoint(handler, role), methods=["POST"])
+    return Route(path, _endpoint(handler, role, most_bytes), methods=["POST"])
 
 
-def _endpoint(handler: Handler, role: Role | None) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(
+    handler: Handler, role: Role | None, most_bytes: int = 0
+) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         ui: Ui = request.app.state.ui
         if host_name(request) not in LOOPBACK_NAMES | set(ui.options.hosts):
@@ -101,7 +106,7 @@ def _endpoint(handler: Handler, role: Role | None) -> Callable[[Request], Awaita
         form: Mapping[str, str] = {}
         if request.method == "POST":
             try:
-                form = await read_form(request)
+                form = await read_form(request, most_bytes)
             except (FormTooLarge, ValueError):
                 return Response("the form is too large\n", 413)
         return await run_in_threadpool(_answer, ui, request, form, handler, role)

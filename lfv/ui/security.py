@@ -56,12 +56,12 @@ class FormTooLarge(Exception):
     """A form has more bytes than any of ours."""
 
 
-async def read_form(request: Request) -> dict[str, str]:
+async def read_form(request: Request, most_bytes: int = MOST_FORM_BYTES) -> dict[str, str]:
     """The fields of a form; of a name that occurs twice, the last. Raises FormTooLarge."""
     body = bytearray()
     async for part in request.stream():
         body += part
-        if len(body) > MOST_FORM_BYTES:
+        if len(body) > most_bytes:
             raise FormTooLarge
     text = bytes(body).decode("utf-8", "replace")
     return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=1000))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from PIL import Image
 
 from lfv.report import write_run_report
 from tests.conftest import skip_or_fail
@@ -208,7 +210,7 @@ def test_a_picture_that_is_gone_says_so(browser: Browser, tmp_path: Path) -> Non
 
 
 PAGES = ("/", "/runs/{run}", "/parts/{part}", "/review", "/runs/{run}/policy", "/parts?q=FL-4")
-PAGES += ("/models", "/models/1", "/costs", "/review/agreement")
+PAGES += ("/models", "/models/1", "/costs", "/review/agreement", "/parts/{part}/mask")
 
 
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
@@ -244,3 +246,30 @@ def test_everybody_can_use_the_pages(
     report = write_run_report(sample_run(), tmp_path)
     window.page.goto(report.as_uri())
     assert violations(window.page, source) == []
+
+
+def test_a_mask_is_drawn_with_the_mouse(browser: Browser, tmp_path: Path) -> None:
+    with scene(tmp_path / "home") as place, serving(ui_options(place)) as address:
+        part = place.parts("review")[0]
+        window = Window(browser, address)
+        window.open(f"/parts/{part}/mask")
+        page = window.page
+        page.wait_for_selector("[data-ready=yes]", state="attached")
+        page.click("#clear")
+        box = page.locator("#canvas").bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=5)
+        page.mouse.up()
+        page.click("#save")
+        page.wait_for_url(f"**/parts/{part}")
+        (review,) = place.store.reviews.history(part)
+        assert (review.verdict, review.reason) == ("reject", "scratch")
+        digest = review.shown["drawn_mask_sha256"] if review.shown else ""
+        drawn = (place.settings.home / "ui" / "masks" / f"{digest}.png").read_bytes()
+        with Image.open(io.BytesIO(drawn)) as mask:
+            blue = mask.convert("RGB").getpixel((120, 120))
+            assert mask.size == (320, 240)
+        assert blue == (0x1F, 0x77, 0xB4)
+        assert (window.messages, window.elsewhere) == ([], [])

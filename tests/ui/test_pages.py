@@ -155,7 +155,15 @@ def test_a_database_that_is_away_is_reported(place: Scene, mara: Browser) -> Non
 
 
 def test_scripts_ask_nothing_of_others() -> None:
-    for name in ("review.js", "gallery.js", "zoom.js", "live.js", "policy.js", "style.css"):
+    for name in (
+        "review.js",
+        "gallery.js",
+        "zoom.js",
+        "live.js",
+        "mask.js",
+        "policy.js",
+        "style.css",
+    ):
         found = asset(name)
         assert found is not None
         assert b"http:" not in found

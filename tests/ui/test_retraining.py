@@ -69,10 +69,10 @@ def test_reviews_correct_the_last_training(place: Scene, mara: Browser) -> None:
 
 def test_without_the_old_images_only_reviews_are_in_it(place: Scene, tmp_path: Path) -> None:
     with pytest.raises(NothingReviewed):
-        next_manifest(place.store, _reader(place), place.model_id, tmp_path)
+        next_manifest(place.store, _reader(place), place.model_id, tmp_path, tmp_path)
     trained_on(place, {1: 0}).unlink()
     place.store.reviews.add(place.parts()[5], "accept", "ben")
-    made = next_manifest(place.store, _reader(place), place.model_id, tmp_path)
+    made = next_manifest(place.store, _reader(place), place.model_id, tmp_path, tmp_path)
     assert (made.images, made.added) == (1, 1)
     assert "cannot be read" in made.note
 

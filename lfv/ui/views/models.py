@@ -70,8 +70,10 @@ def retrain(call: Call) -> Response:
     store = call.ui.store
     model = store.models.get(call.number("model"))
     settings, name = call.ui.settings, call.visitor.name
-    folder = settings.home / "ui" / "manifests"
-    made = next_manifest(store, call.ui.reader, model.model_id, folder)
+    folder = settings.home / "ui"
+    made = next_manifest(
+        store, call.ui.reader, model.model_id, folder / "manifests", folder / "masks"
+    )
     if call.form.get("train") == "yes":
         project = model.key.project_name
         last = store.trainings.of_model(model.model_id)

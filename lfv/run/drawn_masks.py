@@ -1,0 +1,154 @@
+"""Masks that people draw: made exact, kept by their content, and on record with a review."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from lfv.run.pictures import Pictures
+from lfv_store import NewReview, Review, Store
+
+#: Colours of new anomaly types: apart from each other, and from white.
+PALETTE = ("#1F77B4", "#FF7F0E", "#2CA02C", "#D62728", "#9467BD", "#8C564B", "#E377C2", "#17BECF")
+_COLOR = re.compile(r"#[0-9A-Fa-f]{6}\Z")
+_MOST_TYPES, _LONGEST_NAME = 20, 100
+#: In what was shown to a reviewer: the drawn mask, and the anomaly type of each colour in it.
+MASK_SHA256, MASK_TYPES = "drawn_mask_sha256", "drawn_mask_types"
+
+
+class MaskRefused(Exception):
+    """The drawing is not a mask of this image."""
+
+
+@dataclass(frozen=True)
+class DrawnMask:
+    """A mask as training takes it: white ground, each type in its own colour."""
+
+    png: bytes
+    types: Mapping[str, str]
+    """Anomaly types by colour, ``#RRGGBB``; only those that are drawn."""
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the file, in hex."""
+        return hashlib.sha256(self.png).hexdigest()
+
+
+def exact_mask(drawing: bytes, size: tuple[int, int], types: Mapping[str, str]) -> DrawnMask:
+    """Make a mask of a drawing with soft edges: each pixel becomes the nearest type or ground.
+
+    Args:
+        drawing: A PNG with a clear ground.
+        size: Width and height of the image in pixels.
+        types: Anomaly types by their colours in the drawing, ``#RRGGBB``.
+
+    Raises:
+        MaskRefused: The drawing is unreadable or of another size, or a type is unusable.
+    """
+    if not 0 < len(types) <= _MOST_TYPES:
+        raise MaskRefused(f"a mask has 1 to {_MOST_TYPES} anomaly types")
+    for color, name in types.items():
+        if not _COLOR.match(color) or not 0 < len(name.strip()) <= _LONGEST_NAME:
+            raise MaskRefused(f"an anomaly type has a name of 1 to {_LONGEST_NAME} characters")
+    try:
+        with Image.open(io.BytesIO(drawing), formats=("PNG",)) as picture:
+            if picture.size != size:
+                raise MaskRefused(f"the mask has to be {size[0]}x{size[1]} pixels, as the image is")
+            pixels = np.asarray(picture.convert("RGBA"), np.int32)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        raise MaskRefused("the drawing cannot be read") from None
+    names = {color.upper(): name.strip() for color, name in types.items()}
+    colors = np.array([list(bytes.fromhex(color[1:])) for color in names], np.int32)
+    nearest = np.zeros(pixels.shape[:2], np.int32)
+    best = np.full(pixels.shape[:2], np.iinfo(np.int32).max, np.int32)
+    for number, color in enumerate(colors):
+        distance = ((pixels[..., :3] - color) ** 2).sum(axis=-1)
+        closer = distance < best
+        nearest[closer], best[closer] = number, distance[closer]
+    drawn = pixels[..., 3] > 127
+    mask = np.full((*pixels.shape[:2], 3), 255, np.uint8)
+    mask[drawn] = colors[nearest[drawn]]
+    used = set(np.unique(nearest[drawn]).tolist())
+    buffer = io.BytesIO()
+    Image.fromarray(mask).save(buffer, "PNG", optimize=True)
+    return DrawnMask(
+        buffer.getvalue(),
+        {color: name for number, (color, name) in enumerate(names.items()) if number in used},
+    )
+
+
+def record_mask(
+    store: Store,
+    pictures: Pictures,
+    folder: Path,
+    inspection_id: int,
+    drawing: bytes,
+    types: Mapping[str, str],
+    *,
+    reviewer: str,
+    comment: str = "",
+    token: str | None = None,
+) -> Review:
+    """Keep a drawn mask in `folder`, and record it as a review: rejected, accepted if it is empty.
+
+    Raises:
+        MaskRefused: The drawing is not a mask of the inspected image.
+        lfv.run.pictures.PictureGone: The image is gone, so nobody could have drawn on it.
+        UnknownInspection: No inspection has this id.
+    """
+    row = store.results.get(inspection_id)
+    with Image.open(io.BytesIO(pictures.image(inspection_id).data)) as image:
+        size = image.size
+    mask = exact_mask(drawing, size, types)
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=folder)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(mask.png)
+    Path(name).replace(mask_file(folder, mask.sha256))
+    return store.reviews.record(
+        NewReview(
+            inspection_id=inspection_id,
+            verdict="reject" if mask.types else "accept",
+            reviewer=reviewer,
+            comment=comment,
+            reason=", ".join(mask.types.values()),
+            shown={
+                "image_sha256": row["image_sha256"],
+                "detection_id": row["detection_id"],
+                "verdict": row["verdict"],
+                "overlay": True,
+                "blind": False,
+                MASK_SHA256: mask.sha256,
+                MASK_TYPES: dict(mask.types),
+            },
+            token=token,
+        )
+    )
+
+
+def mask_file(folder: Path, sha256: str) -> Path:
+    """Where a drawn mask is kept."""
+    return folder / f"{sha256}.png"
+
+
+def mask_of(review: Review, folder: Path) -> tuple[str, Mapping[str, str]] | None:
+    """File and types of the mask that was drawn with a review; None if there is none."""
+    shown = review.shown or {}
+    sha256, types = shown.get(MASK_SHA256), shown.get(MASK_TYPES)
+    if not sha256 or not types:
+        return None
+    file = mask_file(folder, sha256)
+    try:
+        kept = hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return None
+    return (str(file), types) if kept == sha256 else None

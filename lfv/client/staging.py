@@ -21,6 +21,7 @@ from typing import Any
 
 from lfv.client.errors import TrainingDataInvalid
 from lfv.client.manifests import read_manifest
+from lfv.client.masks import read_mask
 from lfv.client.sources import SourceReader
 from lfv.client.stores import ObjectStore
 from lfv.formats.answers import is_background
@@ -31,7 +32,7 @@ from lfv.formats.layout import TEST, VALIDATION, Skipped, split_of
 from lfv.formats.manifest.groundtruth import TRAINING
 from lfv.formats.manifest.records import BadLine, ManifestItem
 from lfv.formats.manifest.writing import labelled_row
-from lfv.formats.masks import MASK_LIMITS, check_mask
+from lfv.formats.masks import MASK_LIMITS
 from lfv.formats.refs import FileRef, S3Ref, parse_ref
 
 _CHUNK = 64
@@ -198,13 +199,14 @@ def _stage(
     what = record.written_ref
     if record.is_anomalous is None:
         return _problem(record, "label_missing", _without_label(record))
-    mask = None
+    mask = mask_info = None
     try:
         data, converted_from = reader.read_image(record.source_ref)
         info = check_image(data, DEFAULT_LIMITS)
         if record.mask_ref is not None and record.is_anomalous:  # a normal image's is a dummy
             what = record.mask_ref
-            mask = _read_mask(record.mask_ref, reader)
+            mask = read_mask(record, reader)
+            mask_info = check_image(mask.png, MASK_LIMITS)
     except ImageError as error:
         return _problem(record, error.code, f"{what}: {error}")
     except SourceError as error:
@@ -214,8 +216,8 @@ def _stage(
     place = record.source_ref if converted_from is None else None
     image = _put(place, data, info, store, staging, "images")
     mask_copy = None
-    if record.mask_ref is not None and mask is not None:
-        mask_copy = str(_put(record.mask_ref, *mask, store, staging, "masks"))
+    if mask is not None and mask_info is not None:
+        mask_copy = str(_put(mask.ref, mask.png, mask_info, store, staging, "masks"))
     original = record.written_ref if str(image) != record.source_ref else None
     line = labelled_row(str(image), record.is_anomalous, mask_copy, record.mask_colors, original)
     if converted_from is not None:
@@ -231,12 +233,6 @@ def _without_label(item: ManifestItem) -> str:
         f"{item.written_ref} is labelled {found!r}, which is not known as normal or anomaly: say "
         f"which with --normal {shlex.quote(found)} or --anomaly {shlex.quote(found)}."
     )
-
-
-def _read_mask(ref: str, reader: SourceReader) -> tuple[bytes, ImageInfo]:
-    data = reader.read_bytes(ref)
-    check_mask(data)
-    return data, check_image(data, MASK_LIMITS)
 
 
 def _put(

@@ -369,15 +369,20 @@ def _check_names(project: str, description: str) -> None:
     if operation.input_shape is None:
         return
     members = operation.input_shape.members
-    for member, text, what in (
-        ("ProjectName", project, "project's name"),
-        ("Description", description, "description"),
+    for member, text, what, characters in (
+        (
+            "ProjectName",
+            project,
+            "project's name",
+            "letters, digits, '-' and '_', the first a letter or digit",
+        ),
+        ("Description", description, "description", "letters, digits, '.', '-' and '_', no spaces"),
     ):
         allowed = members[member].metadata
         if text and (len(text) > allowed["max"] or not re.fullmatch(allowed["pattern"], text)):
             raise TrainingDataInvalid(
-                f"The {what} {text[:80]!r} cannot be used: at most {allowed['max']} characters of "
-                f"the pattern {allowed['pattern']}."
+                f"The {what} {text[:80]!r} cannot be used; the API takes {characters}, "
+                f"{allowed['max']} characters at most."
             )
 
 

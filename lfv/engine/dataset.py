@@ -17,7 +17,7 @@ from lfv.engine.metrics import Bools
 from lfv.engine.types import TrainingImage
 from lfv.formats.answers import is_background
 from lfv.formats.errors import ImageError, LfvError, MaskColorInvalid
-from lfv.formats.masks import open_mask, parse_color, read_mask
+from lfv.formats.masks import Mask, examine_mask, open_mask, parse_color, read_mask
 
 MIN_NORMAL = 5
 """Normal images below which nothing can be cross-validated (Lookout for Vision asked for 20)."""
@@ -40,6 +40,8 @@ _DISTINCT = tuple(
 """More than there can be types."""
 _RANGE_IMAGES = 200
 """Images that the range of 16-bit samples is taken from."""
+_UNKNOWN = 0.0005
+"""Share of a mask's pixels in unnamed colours that is worth a warning."""
 _SAMPLES = 8
 """Points of a mask, along each side of a cell, that the shares of the classes are counted on."""
 
@@ -118,6 +120,7 @@ def read_training(images: Sequence[TrainingImage]) -> tuple[Dataset, list[str]]:
             "There are no anomalous images: the model knows what is usual, not what is wrong, "
             "and its confidence is a rank among the normal images rather than a probability."
         )
+    warnings += _unknown_colors(images, [name for name, _ in types])
     ground = _background_color(images, [color for _, color in types])
     return Dataset(tuple(images), width, height, types, color, ground, sample_range), warnings
 
@@ -305,6 +308,26 @@ def _color_map(image: TrainingImage) -> Iterator[tuple[str, str]]:
             yield f"#{bytes(parse_color(color)).hex().upper()}", name
         except MaskColorInvalid as error:
             raise TrainingError(f"{image.source_ref}: {error}") from error
+
+
+def _unknown_colors(images: Sequence[TrainingImage], types: Sequence[str]) -> Iterator[str]:
+    """A warning about masks that show colours which their colour maps do not name."""
+    found: list[tuple[str, Mask]] = []
+    for image in images:
+        if image.is_anomalous and image.mask_path is not None:
+            try:
+                mask = examine_mask(image.mask_path.read_bytes(), image.mask_colors, types)
+            except (OSError, LfvError):
+                continue  # an error of its own, once the mask is needed
+            if mask.unknown >= _UNKNOWN:
+                found.append((image.source_ref, mask))
+    if found:
+        ref, mask = found[0]
+        yield (
+            f"{len(found)} mask(s) show colours that their colour map does not name, such as that "
+            f"of {ref}: {mask.unknown:.1%} of its pixels, most of them {mask.unknown_color}. They "
+            "count as background. Name the colours in internal-color-map, or repaint the masks."
+        )
 
 
 def _background_color(images: Sequence[TrainingImage], taken: Sequence[str]) -> str:

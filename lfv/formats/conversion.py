@@ -12,11 +12,9 @@ from lfv.formats.errors import (
     ImageEncodingUnsupported,
     ImageMultiPicture,
 )
-from lfv.formats.image_headers import sniff
+from lfv.formats.image_headers import CONVERTIBLE, sniff
 from lfv.formats.images import DEFAULT_LIMITS
 
-CONVERTIBLE = {"BMP": "BMP", "TIFF": "TIFF", "WebP": "WEBP"}
-"""Name of the format to Pillow's."""
 _LOSSLESS = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
 
 

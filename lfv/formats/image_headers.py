@@ -77,6 +77,10 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
 )
 
 
+CONVERTIBLE = {"BMP": "BMP", "TIFF": "TIFF", "WebP": "WEBP"}
+"""Formats that can be read as PNG when asked, with Pillow's names."""
+
+
 def sniff(data: bytes) -> str | None:
     """The format that the first bytes announce ('PNG', 'JPEG', 'WebP' ...), None when unknown."""
     for signature, name in _SIGNATURES:

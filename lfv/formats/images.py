@@ -33,7 +33,15 @@ from lfv.formats.errors import (
     ImageTooSmall,
     ImageTruncated,
 )
-from lfv.formats.image_headers import Container, check_png_pixels, read_jpeg, read_png, sniff
+from lfv.formats.image_headers import (
+    CONVERTIBLE,
+    PNG_SIGNATURE,
+    Container,
+    check_png_pixels,
+    read_jpeg,
+    read_png,
+    sniff,
+)
 
 CONVERTED_FROM = "converted-from"
 """Attribute of an image that was converted: the name of its own format."""
@@ -51,6 +59,8 @@ _PILLOW_ERRORS = (
     struct.error,
     zlib.error,
 )
+_COLOUR_TYPE = 25  # where a PNG says it
+_GREY_WITH_ALPHA = 4
 _EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 
 
@@ -159,7 +169,7 @@ def check_header(
         header = ImageHeader("JPEG", width, height, mode, 8, jpeg)
     else:
         what = f"a {found} file" if found else "not in a known image format"
-        can_be = found in ("BMP", "TIFF", "WebP")
+        can_be = found in CONVERTIBLE
         way_out = " (`--convert` of lfv train and lfv inspect helps)" if can_be else ""
         raise ImageFormatUnsupported(
             f"The file is {what}; the service takes PNG and JPEG{way_out}."
@@ -188,21 +198,46 @@ def decode(header: ImageHeader, size: tuple[int, int] | None = None) -> Image.Im
 def deep_samples(header: ImageHeader) -> npt.NDArray[np.uint16] | None:
     """The samples of a 16-bit PNG: [height, width] for grey, [height, width, 3] for colour.
 
-    None for other images, and for those with transparency. Pillow keeps the upper eight bits of
-    colours only, so the lower ones are decoded by themselves. Raises like `decode`.
+    None for other images. Pillow keeps the upper eight bits of colours and of transparency only, so
+    the lower ones are decoded by themselves. Transparency is laid over black, as in images of 8
+    bits. Raises like `decode`.
     """
     if header.format != "PNG" or header.bits != 16:
         return None
     upper = decode(header)
     if upper.mode.startswith("I"):
-        return np.asarray(upper).astype(np.uint16)
-    lower = PngImageFile(io.BytesIO(header.container.data))
-    if upper.mode != "RGB" or "transparency" in upper.info:
-        return None
-    lower.tile = [tile._replace(args="RGB;16L") for tile in lower.tile]
-    low = np.asarray(_loaded(lower, "PNG"), dtype=np.uint16)
-    colour: npt.NDArray[np.uint16] = np.asarray(upper).astype(np.uint16) << np.uint16(8)
-    return colour | low
+        samples = np.asarray(upper).astype(np.uint16)
+    elif header.container.data[_COLOUR_TYPE] == _GREY_WITH_ALPHA:
+        samples = _grey_with_alpha(header.container.data)
+    else:
+        lower = PngImageFile(io.BytesIO(header.container.data))
+        lower.tile = [tile._replace(args=f"{upper.mode};16L") for tile in lower.tile]
+        low = np.asarray(_loaded(lower, "PNG"), dtype=np.uint16)
+        samples = np.asarray(upper).astype(np.uint16) << np.uint16(8) | low
+    if upper.mode in ("LA", "RGBA"):
+        opaque = samples[..., -1:].astype(np.uint64)
+        colour = (samples[..., :-1] * opaque // 65535).astype(np.uint16)
+        return colour[..., 0] if colour.shape[2] == 1 else colour
+    clear = upper.info.get("transparency")
+    if clear is not None:
+        is_clear = samples == np.array(clear, dtype=np.uint16)
+        samples[is_clear.all(axis=2) if samples.ndim == 3 else is_clear] = 0
+    return samples
+
+
+def _grey_with_alpha(png: bytes) -> npt.NDArray[np.uint16]:
+    """[height, width, 2] of a PNG with 16 bits of grey and 16 of transparency.
+
+    Read as one with four samples of 8 bits, which has the same bytes in the same order: filters
+    and interlacing work on whole bytes and pixels.
+    """
+    start, end = len(PNG_SIGNATURE) + 8, len(PNG_SIGNATURE) + 8 + 13
+    described = png[start : start + 8] + bytes((8, 6)) + png[start + 10 : end]
+    checksum = struct.pack(">I", zlib.crc32(described, zlib.crc32(b"IHDR")))
+    as_rgba = png[:start] + described + checksum + png[end + 4 :]
+    image = np.asarray(_loaded(PngImageFile(io.BytesIO(as_rgba)), "PNG"), dtype=np.uint16)
+    pairs: npt.NDArray[np.uint16] = image[..., 0::2] << np.uint16(8) | image[..., 1::2]
+    return pairs
 
 
 def _decode_jpeg(header: ImageHeader, size: tuple[int, int] | None) -> Image.Image:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 _SEPARATORS = re.compile(r"[\W_]+")
 _NORMAL = frozenset(
     {"normal", "good", "ok", "okay", "okfront", "pass", "passed", "nondefective", "defectfree"}
-    | {"nodefect", "nodefects", "nodefectimages", "nonanomalous"}
+    | {"nodefect", "nodefects", "nodefectimages", "nonanomalous", "accept", "accepted"}
+    | {"io", "inordnung"}
 )
 _ANOMALY = frozenset(
     {"anomaly", "anomalous", "anomalies", "abnormal", "bad", "nok", "notok", "notgood", "ng", "ko"}
     | {"fail", "failed", "failure", "defect", "defects", "defective", "defectimages", "deffront"}
-    | {"reject", "rejected", "faulty"}
+    | {"reject", "rejected", "faulty", "scrap", "nio", "nichtinordnung"}
 )
 _CELLS = {"0": False, "1": True, "false": False, "true": True, "no": False, "yes": True}
 

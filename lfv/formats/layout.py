@@ -1,9 +1,10 @@
 """What the path of a file in a data set says: split, label, anomaly type, mask, or no part at all.
 
 Known are the layouts of MVTec AD (`train/good`, `test/<defect>`, `ground_truth/<defect>`), which
-most public sets share, of VisA (`Images/Anomaly`, `Masks/Anomaly`), BeanTech (`ok`, `ko`) and
-KolektorSDD2 (`10301_GT.png` beside its image), and plain folders of classes. Paths are relative,
-with slashes.
+most public sets share, of VisA (`Images/Anomaly`, `Masks/Anomaly`), BeanTech (`ok`, `ko`),
+KolektorSDD2 (`10301_GT.png` beside its image), DAGM (`Train/Label`), Real-IAD (a mask called like
+its image beside it), MVTec LOCO (a folder of masks for each image), and plain folders of classes.
+Paths are relative, with slashes.
 """
 
 from __future__ import annotations
@@ -32,16 +33,34 @@ _SPLITS = {
 }
 _SPLIT_ATTRIBUTES = frozenset({"split", "subset", "partition", "usage", "set", "phase"})
 _MASK_FOLDERS = frozenset({"groundtruth", "gt", "mask", "masks", "maskimages", "groundtruths"})
+# Masks only by their names: labels are parts that people inspect, too.
+_LABEL_FOLDERS = frozenset({"label", "labels", "annotation", "annotations", "segmentation"})
+_JPEG = frozenset({"jpg", "jpeg", "jpe", "jfif"})
 _NEUTRAL = frozenset({"image", "images", "img", "imgs", "pictures"})
 _MASK_ENDING = re.compile(r"[_\-. ](mask|gt|groundtruth|label|seg)$", re.IGNORECASE)
-_UNFINISHED = (".part", ".partial", ".filepart", ".tmp", ".temp", ".crdownload", ".download")
-_BACKUPS = (".swp", ".bak", ".orig", "~")
+_UNFINISHED = re.compile(
+    r"\.(part|partial|filepart|tmp|temp|crdownload|opdownload|download|incomplete|inprogress|"
+    r"!qb|!ut|aria2|sb-[0-9a-f]+-\w+)$|\.(tmp|temp)\.\w{2,4}$"
+)
+_BACKUPS = (".swp", ".bak", ".old", ".orig", ".backup", "~")
+_SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini", "icon\r", "_success", "license", "readme"})
 _SYSTEM_FOLDERS = frozenset({"@eadir", "__macosx", "#recycle", "#snapshot", "lost+found"}) | {
     "$recycle.bin",
+    "recycler",
     "system volume information",
+    "network trash folder",
+    "temporary items",
+    "@recycle",
+    "@tmp",
+    "@sharebin",
+    "@recently-snapshot",
+    "~snapshot",
+    "thumbs",
+    "thumbnails",
+    "_thumbnails",
 }
 
-Key = tuple[str, ...]
+Key = tuple[str | None, ...]
 
 
 def split_of(attributes: Mapping[str, object]) -> str | None:
@@ -59,12 +78,13 @@ def why_no_part(relative: str) -> str | None:
     *folders, name = relative.split("/")
     if not name or name.endswith("_$folder$"):
         return "folder markers"
-    if any(folder.casefold() in _SYSTEM_FOLDERS for folder in folders):
+    in_system_folder = any(folder.casefold() in _SYSTEM_FOLDERS for folder in folders)
+    if in_system_folder or name.casefold() in _SYSTEM_FILES:
         return "system files"
     if any(part.startswith(".") for part in (*folders, name)):
         return "hidden files"
     lower = name.casefold()
-    if lower.endswith(_UNFINISHED):
+    if _UNFINISHED.search(lower):
         return "unfinished or temporary files"
     if lower.endswith(_BACKUPS) or lower.startswith("~$"):
         return "backup files"
@@ -93,18 +113,17 @@ def counted(reasons: Mapping[str, int]) -> str:
 
 @dataclass(frozen=True)
 class Place:
-    """What a path says; `mask` is the mask's path. `found` is the folder that gave no label."""
+    """What a path says.
+
+    `masks` are the paths of the image's masks; where `is_anomalous` is not True, they decide.
+    `found` is the folder that gave no label.
+    """
 
     is_anomalous: bool | None = None
     anomaly_type: str | None = None
     split: str | None = None
-    mask: str | None = None
+    masks: tuple[str, ...] = ()
     found: str | None = None
-
-    @property
-    def mask_colors(self) -> dict[str, str]:
-        """Masks of these sets are white on black."""
-        return {"#000000": "BACKGROUND", "#FFFFFF": self.anomaly_type or "defect"}
 
     @property
     def attributes(self) -> dict[str, str]:
@@ -126,51 +145,76 @@ class Layout:
         self._stacks: defaultdict[Key, list[str]] = defaultdict(list)
         self._beside: set[str] = set()
         self._has_normal = False
-        self._last: tuple[str, str] = ("", "")
+        self._last: tuple[str, str, str] = ("", "", "")
 
-    def add(self, relative: str, written: str | None = None) -> None:
-        """A file's path; in sorted order. `written` is how a mask is opened, if otherwise."""
+    def add(self, relative: str, written: str | None = None) -> bool:
+        """Take note of a file; paths come in sorted order.
+
+        Args:
+            written: How a mask is opened, if not by `relative`.
+
+        Returns:
+            Whether the file is a PNG beside a JPEG of the same name. If its pixels turn out to be
+            those of a mask, it is given to `add_mask`.
+        """
         folder, _, name = relative.rpartition("/")
         folders = folder.split("/") if folder else []
-        stem = name.rpartition(".")[0] or name
+        stem, _, ending = name.rpartition(".") if "." in name else (name, "", "")
         base = _MASK_ENDING.sub("", stem)
-        if _in_mask_folder(folders):
+        if _is_mask(folders, stem):
             self._masks.setdefault(_key(folders, base), written or relative)
             if folders:
                 self._stacks[_key(folders[:-1], folders[-1])].append(written or relative)
-            return
-        if base != stem and self._last == (folder, base):
-            self._beside.add(relative)
-            self._masks.setdefault(_key(folders, base), relative)
-            return
-        self._last = (folder, stem)
+            return False
+        if base != stem and self._last[:2] == (folder, base):
+            self._add_beside(relative, _key(folders, base))
+            return False
+        is_twin = self._last[:2] == (folder, stem) and self._last[2] in _JPEG
+        if is_twin and ending.casefold() == "png":
+            return True
+        self._last = (folder, stem, ending.casefold())
         if not self._has_normal:
             self._has_normal = self._label(folders)[0] is False
+        return False
+
+    def add_mask(self, relative: str) -> None:
+        """Take a file for the mask of the image beside it that has its name."""
+        *folders, name = relative.split("/")
+        self._add_beside(relative, _key(folders, name.rpartition(".")[0]))
+
+    def _add_beside(self, relative: str, key: Key) -> None:
+        self._beside.add(relative)
+        self._masks.setdefault(key, relative)
 
     def is_mask(self, relative: str) -> bool:
         """Whether the file is a mask and not a part."""
-        return relative in self._beside or _in_mask_folder(relative.split("/")[:-1])
+        *folders, name = relative.split("/")
+        return relative in self._beside or _is_mask(folders, name.rpartition(".")[0] or name)
 
     def place(self, relative: str) -> Place:
         """What the path of an image says."""
         *folders, name = relative.split("/")
-        split = next((_SPLITS[plain(f)] for f in reversed(folders) if plain(f) in _SPLITS), None)
-        stem = name.rpartition(".")[0] or name
-        key = _key(folders, stem)
-        mask = self._masks.get(key)
-        if mask is None and len(self._stacks.get(key, ())) == 1:
-            mask = self._stacks[key][0]
+        split = _split_in(folders)
+        masks = self._masks_of(folders, name.rpartition(".")[0] or name)
         label, kind = self._label(folders)
-        if label is None:
-            kind = _inner_folder(folders)
-            in_test = (split or self._implied_split) in (TEST, VALIDATION)
-            if kind is not None and (mask is not None or (in_test and self._has_normal)):
-                label = True
-            else:
-                return Place(None, None, split, None, kind)
-        if not label:
-            return Place(False, None, split)
-        return Place(True, kind, split, mask)
+        if label is not None:
+            return Place(label, kind if label else None, split, masks)
+        kind = _class_folder(folders)
+        in_test = (split or self._implied_split) in (TEST, VALIDATION)
+        if kind is not None and in_test and self._has_normal:
+            return Place(True, kind, split, masks)
+        # The folder of an image with its mask beside it is a lot or a part, not a type of anomaly.
+        is_type = bool(masks) and not self._beside.intersection(masks)
+        return Place(None, kind if is_type else None, split, masks, kind)
+
+    def _masks_of(self, folders: Sequence[str], stem: str) -> tuple[str, ...]:
+        key = _key(folders, stem)
+        for one in (key, (None, *key[1:])):  # those of its own split first
+            if one in self._masks:
+                return (self._masks[one],)
+            if one in self._stacks:
+                return tuple(self._stacks[one])
+        return ()
 
     def _label(self, folders: Sequence[str]) -> tuple[bool | None, str | None]:
         """That of the nearest folder with one, and the anomaly type that a folder names."""
@@ -181,29 +225,33 @@ class Layout:
                 if label and inner is None and self._names.given(folder):
                     inner = folder
                 return label, inner if label else None
-            if inner is None and plain(folder) not in _SPLITS and plain(folder) not in _NEUTRAL:
-                inner = folder
+            if not _is_neutral(folder):
+                inner = folder  # at last the one right below the label's
         return None, None
 
 
-def _in_mask_folder(folders: Sequence[str]) -> bool:
-    return any(plain(folder) in _MASK_FOLDERS for folder in folders)
+def _is_neutral(folder: str) -> bool:
+    return plain(folder) in _SPLITS or plain(folder) in _NEUTRAL
 
 
-def _inner_folder(folders: Sequence[str]) -> str | None:
-    """The innermost folder that is neither a split nor a neutral name."""
-    for folder in reversed(folders):
-        if plain(folder) not in _SPLITS and plain(folder) not in _NEUTRAL:
-            return folder
-    return None
+def _is_mask(folders: Sequence[str], stem: str) -> bool:
+    above = {plain(folder) for folder in folders}
+    return bool(above & _MASK_FOLDERS or (above & _LABEL_FOLDERS and _MASK_ENDING.search(stem)))
+
+
+def _split_in(folders: Sequence[str]) -> str | None:
+    return next((_SPLITS[plain(f)] for f in reversed(folders) if plain(f) in _SPLITS), None)
+
+
+def _class_folder(folders: Sequence[str]) -> str | None:
+    """The first telling folder below the split, or else the innermost."""
+    splits = [at for at, folder in enumerate(folders) if plain(folder) in _SPLITS]
+    below = folders[splits[-1] + 1 :] if splits else ()
+    return next((one for one in (*below, *reversed(folders)) if not _is_neutral(one)), None)
 
 
 def _key(folders: Sequence[str], stem: str) -> Key:
-    """What an image and its mask have in common."""
-    kept = (plain(folder) for folder in folders)
-    named = [
-        folder
-        for folder in kept
-        if folder not in _SPLITS and folder not in _NEUTRAL and folder not in _MASK_FOLDERS
-    ]
-    return (*named, stem.casefold())
+    """What an image and its mask have in common: split, folders of neither, and name."""
+    kept = [plain(folder) for folder in folders if not _is_neutral(folder)]
+    named = [folder for folder in kept if folder not in _MASK_FOLDERS | _LABEL_FOLDERS]
+    return (_split_in(folders), *named, stem.casefold())

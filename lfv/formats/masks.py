@@ -10,6 +10,7 @@ all of these and from every mixture of two of them is unknown, and counts as bac
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,13 +21,16 @@ import numpy.typing as npt
 from PIL import Image
 
 from lfv.formats.errors import ImageFormatUnsupported, MaskColorInvalid
-from lfv.formats.image_headers import sniff
+from lfv.formats.image_headers import CONVERTIBLE, sniff
 from lfv.formats.images import ImageLimits, check_header, decode
 
 MASK_LIMITS = ImageLimits(max_bytes=5 * 1024 * 1024, min_side=1)
 FAR = 64.0
 """Euclidean RGB distance from which a colour is neither another nor a mixture of two."""
 
+_INDICES = 32  # masks whose largest value is below hold numbers of classes, not shades
+_FLAT_SHADES = 2
+_BIT_DEPTH = 24  # where a PNG says it
 _OPAQUE = 128  # drawn masks have soft edges; from half opacity on a pixel belongs to the anomaly
 _GROUNDS = ((255, 255, 255), (0, 0, 0))
 _HEX = re.compile(r"#([0-9a-fA-F]{6})\Z")
@@ -38,11 +42,13 @@ TypeMap = npt.NDArray[np.uint8]
 class Mask:
     """`classes` is (height, width): 0 for background, 1 + index of an anomaly type.
 
-    `unknown` is the share of the pixels, 0 to 1, whose colour is none of the mask's.
+    `unknown` is the share of the pixels, 0 to 1, whose colour is none of the mask's;
+    `unknown_color` is the most frequent of these colours, as '#RRGGBB'.
     """
 
     classes: TypeMap
     unknown: float
+    unknown_color: str | None = None
 
 
 def parse_color(text: str) -> tuple[int, int, int]:
@@ -60,9 +66,80 @@ def open_mask(data: bytes, limits: ImageLimits = MASK_LIMITS) -> Image.Image:
     return decode(check_header(data, limits))
 
 
+def plain_colors(anomaly_type: str | None) -> dict[str, str]:
+    """The colours of what `plain_mask` returns."""
+    return {"#000000": "BACKGROUND", "#FFFFFF": anomaly_type or "defect"}
+
+
+def plain_mask(masks: Sequence[bytes]) -> bytes:
+    """One mask, white on black, of the masks of an image that come without a colour map.
+
+    A pixel is the anomaly's where any of the masks has another colour than black: brighter than
+    half of its brightest pixel where it is smoothed, any but 0 where it holds small indices
+    instead of colours. A single mask that is white on black already is returned as it is.
+
+    Raises:
+        ImageError: One of its subclasses, for a mask that is not a sound PNG.
+    """
+    shown: npt.NDArray[np.bool_] | None = None
+    is_plain = False
+    for data in masks:
+        image = open_mask(data)
+        is_plain = len(masks) == 1 and _is_white_on_black(image)
+        found = _foreground(image, data)
+        if shown is not None and found.shape != shown.shape:
+            size = (shown.shape[1], shown.shape[0])
+            found = np.asarray(Image.fromarray(found).resize(size, Image.Resampling.NEAREST))
+        shown = found if shown is None else shown | found
+    if is_plain or shown is None:
+        return masks[0]
+    out = io.BytesIO()
+    Image.fromarray(shown.astype(np.uint8) * 255).save(out, "PNG", compress_level=1)
+    return out.getvalue()
+
+
+def shows_anomaly(masks: Sequence[bytes]) -> bool:
+    """Whether any of an image's masks without a colour map is not empty. Raises like plain_mask."""
+    return any(_foreground(open_mask(data), data).any() for data in masks)
+
+
+def is_flat(data: bytes) -> bool:
+    """Whether a PNG has two shades at most, as a mask has and no photograph.
+
+    Raises:
+        ImageError: One of its subclasses, for what is not a sound PNG.
+    """
+    return len(np.unique(np.asarray(open_mask(data).convert("L")))) <= _FLAT_SHADES
+
+
+def _is_white_on_black(image: Image.Image) -> bool:
+    if image.mode not in ("1", "L"):
+        return False
+    return {int(shade) for shade in np.unique(np.asarray(image.convert("L")))} <= {0, 255}
+
+
+def _foreground(image: Image.Image, png: bytes) -> npt.NDArray[np.bool_]:
+    """Which pixels are not black."""
+    if image.mode.startswith("I"):
+        level = np.asarray(image).astype(np.int64)
+    else:
+        rgba = np.asarray(image.convert("RGBA"))
+        level = np.where(rgba[..., 3] >= _OPAQUE, rgba[..., :3].max(axis=2), 0)
+    brightest = int(level.max(initial=0))
+    has_few = image.mode == "P" and len(np.unique(level)) <= _INDICES
+    if brightest < _INDICES or has_few or png[_BIT_DEPTH] < 8:  # Pillow spreads 2 and 4 bits
+        return np.asarray(level > 0)
+    return np.asarray(level * 2.0 >= brightest)
+
+
 def check_mask(data: bytes) -> None:
     """Raises ImageFormatUnsupported for anything but a PNG, by its first bytes."""
     found = sniff(data)
+    if found in CONVERTIBLE:
+        raise ImageFormatUnsupported(
+            f"The mask is a {found}; save it as a PNG (`--convert` of lfv train and lfv inspect "
+            "reads it as one)."
+        )
     if found == "JPEG":
         raise ImageFormatUnsupported(
             "The mask is a JPEG, whose colours are not exact; save it as a PNG."
@@ -114,8 +191,11 @@ def examine_mask(
     palette, classes = _palette(colors, types, {tuple(map(int, one)) for one in rgb[seen]})
     classed, unknown = _nearest(rgb, palette, classes)
     result = np.where(visible, classed[where], 0).astype(np.uint8)
-    strange = float((unknown[where] & visible).mean()) if len(flat) else 0.0
-    return Mask(result.reshape(rgba.height, rgba.width), strange)
+    strange = np.bincount(where[visible & unknown[where]], minlength=len(shown))
+    if not strange.any():
+        return Mask(result.reshape(rgba.height, rgba.width), 0.0)
+    color = "#" + bytes(rgb[strange.argmax()].astype(np.uint8)).hex().upper()
+    return Mask(result.reshape(rgba.height, rgba.width), strange.sum() / len(flat), color)
 
 
 def _palette(

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 
 from lfv.client.manifests import read_manifest
+from lfv.client.masks import read_mask
 from lfv.client.sources import SourceReader
 from lfv.formats.answers import DetectAnomalyResult
 from lfv.formats.errors import LfvError
@@ -59,7 +60,7 @@ def _add_mask(
     answer_png = store.results.mask(stored.detection_id) if stored.has_mask else None
     result = DetectAnomalyResult.from_response(stored.response, mask=answer_png)
     try:
-        truth_png = reader.read_bytes(item.mask_ref or "") if item is not None else None
+        truth_png = read_mask(item, reader).png if item is not None else None
         size = check_image(answer_png or truth_png or b"", MASK_LIMITS)
         colors = item.mask_colors if item is not None else {}
         evaluator.add_mask(truth_png, colors, result, (size.width, size.height))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from lfv.client.manifests import manifest_digest, manifest_kind, read_manifest
 from lfv.client.sources import SourceReader
@@ -198,9 +200,11 @@ def test_a_table_with_masks_and_splits(tmp_path: Path) -> None:
         (["good/a.png", "bad/b.png"], {"bad/b.png": (True,), "good/a.png": (False,)}),
         (["OK/a.png", "Not OK/b.png"], {"Not OK/b.png": (True,), "OK/a.png": (False,)}),
         (["pass/a.png", "fail/b.png"], {"fail/b.png": (True,), "pass/a.png": (False,)}),
+        (["i.O/a.png", "n.i.O/b.png"], {"n.i.O/b.png": (True,), "i.O/a.png": (False,)}),
         (["bad/scratch/b.png"], {"bad/scratch/b.png": (True, "scratch")}),
+        (["bad/scratch/lot-7/b.png"], {"bad/scratch/lot-7/b.png": (True, "scratch")}),
         (["lot-1/a.png"], {"lot-1/a.png": (None,)}),
-        (["10_GT.png", "10.png"], {"10.png": (None, None, None, None)}),
+        (["labels/a.png"], {"labels/a.png": (None,)}),
     ],
 )
 def test_layouts_of_folders(
@@ -223,6 +227,61 @@ def test_layouts_of_folders(
         assert {name: place[: len(expected[name])] for name, place in found.items()} == expected
 
 
+def test_masks_say_which_images_are_anomalous(tmp_path: Path, jpeg: bytes) -> None:
+    """Sets whose only labels are masks: one beside each image, empty for a normal one."""
+    files = {
+        "train/1.png": jpeg,  # KolektorSDD2
+        "train/1_GT.png": drawn(0),
+        "train/2.png": jpeg,
+        "train/2_GT.png": drawn(255),
+        "test/1.png": jpeg,
+        "test/1_GT.png": drawn(255),
+        "Class1/Train/7.png": jpeg,  # DAGM
+        "Class1/Train/Label/7_label.png": drawn(255),
+        "MT_Free/Imgs/3.jpg": jpeg,  # Magnetic Tile
+        "MT_Free/Imgs/3.png": drawn(0),
+        "MT_Crack/Imgs/4.jpg": jpeg,
+        "MT_Crack/Imgs/4.png": drawn(255),
+        "NG/dent/S1/5.jpg": jpeg,  # Real-IAD
+        "NG/dent/S1/5.png": drawn(255),
+    }
+    for name, data in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    reader = SourceReader(buckets={"parts": tmp_path})
+    for source in (str(tmp_path), "s3://parts/"):
+        skipped = Skipped()
+        found = {
+            item.written_ref: (item.is_anomalous, item.mask_colors.get("#FFFFFF"))
+            for item in good(list(read_manifest(source, reader, skipped=skipped)))
+        }
+        assert found == {
+            "Class1/Train/7.png": (True, "Class1"),
+            "MT_Crack/Imgs/4.jpg": (True, "defect"),
+            "MT_Free/Imgs/3.jpg": (False, None),
+            "NG/dent/S1/5.jpg": (True, "dent"),
+            "test/1.png": (True, "defect"),
+            "train/1.png": (False, None),
+            "train/2.png": (True, "defect"),
+        }
+        assert skipped.reasons == {"masks": 7}
+
+
+def test_a_png_beside_a_jpeg_may_be_a_photograph(tmp_path: Path, png: bytes, jpeg: bytes) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg)
+    (tmp_path / "a.png").write_bytes(png)
+    assert len(good(list(read_manifest(str(tmp_path), SourceReader())))) == 2
+
+
+def drawn(shade: int) -> bytes:
+    """A mask with a patch of this shade."""
+    mask = Image.new("L", (64, 64))
+    mask.paste(shade, (8, 8, 24, 24))
+    out = io.BytesIO()
+    mask.save(out, "PNG")
+    return out.getvalue()
+
+
 def test_names_for_labels_can_be_given(tmp_path: Path, png: bytes) -> None:
     for name in ("gut/a.png", "Kratzer/b.png", "good/c.png"):
         (tmp_path / name).parent.mkdir()
@@ -237,7 +296,8 @@ def test_names_for_labels_can_be_given(tmp_path: Path, png: bytes) -> None:
 def test_files_that_are_not_parts_are_counted(tmp_path: Path, png: bytes, in_bucket: bool) -> None:
     names = ["lot/part.png", "lot/part.png.part", "lot/part.png.tmp", "lot/@eaDir/part.png"]
     names += ["lot/__MACOSX/._part.png", "lot/.part.png.swp", "lot/~$part.png", "lot/part.png~"]
-    names += ["lot/ground_truth/dent/0_mask.png", "lot/notes.txt"]
+    names += ["lot/part.png.!qB", "lot/part.tmp.png", "lot/@Recycle/p.png", "lot/Thumbs.db"]
+    names += ["lot/ground_truth/dent/0_mask.png", "lot/notes.txt", "lot/_SUCCESS"]
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"text" if name.endswith("txt") else png)
@@ -246,7 +306,7 @@ def test_files_that_are_not_parts_are_counted(tmp_path: Path, png: bytes, in_buc
     (record,) = good(list(read_manifest(source, reader, skipped=skipped)))
     assert record.written_ref == "part.png"
     assert skipped.reasons.total() == len(names) - 1
-    assert str(skipped).startswith("Skipped files: 9 (")
+    assert str(skipped).startswith("Skipped files: 14 (")
     assert {"masks", "other files", "system files"} <= set(skipped.reasons)
 
 
@@ -425,6 +485,10 @@ JSON_LINE = b'{"source-ref": "a.png"}\n'
         ("m.lst", b"a.png\n", ManifestKind.TEXT),
         ("m.png", b"\x89PNG\r\n\x1a\n", ManifestKind.IMAGE),
         ("m.manifest", b"\xff\xd8\xff\xe0", ManifestKind.IMAGE),
+        ("m.tiff", b"II*\x00", ManifestKind.IMAGE),
+        ("m.bmp", b"BM1234", ManifestKind.IMAGE),
+        ("m", b"RIFF1234WEBP", ManifestKind.IMAGE),
+        ("m.txt", b"BM/part.png\n", ManifestKind.TEXT),
     ],
 )
 def test_kinds(

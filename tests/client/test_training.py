@@ -268,6 +268,37 @@ def test_masks_beside_a_test_folder_are_used(tmp_path: Path, reader: SourceReade
     assert staged.anomaly_types == ("dent",)
 
 
+@pytest.mark.parametrize("kind", ["BMP", "PNG"])
+def test_masks_without_a_colour_map_become_one_white_on_black(
+    tmp_path: Path, bucket: Path, kind: str
+) -> None:
+    """A folder of masks for an image (MVTec LOCO), class numbers (VisA), and not only PNG."""
+    source = folders(tmp_path / "set", {"good": 2, "bad": 2})
+    first, second = sorted((tmp_path / "set/bad").iterdir())
+    ending = kind.lower()
+    places = [f"{first.stem}/000.{ending}", f"{first.stem}/001.{ending}", f"{second.stem}.{ending}"]
+    for at, (place, value) in enumerate(zip(places, (255, 250, 1), strict=True)):
+        mask = Image.new("L", (64, 64))
+        mask.paste(value, (10 * at, 0, 10 * at + 5, 5))
+        path = tmp_path / "set/ground_truth/bad" / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mask.save(path, kind)
+    if kind == "BMP":
+        with pytest.raises(TrainingDataInvalid, match=r"The mask is a BMP.*--convert"):
+            stage_dataset(source, SourceReader(buckets={"parts": bucket}), STAGING)
+    reader = SourceReader(buckets={"parts": bucket}, convert=True)
+    staged = stage_dataset(source, reader, STAGING)
+    assert (staged.masks, staged.anomaly_types) == (2, ("defect",))
+    rows = [json.loads(line) for line in (bucket / staged.manifest.key).read_text().splitlines()]
+    shown = []
+    for row in rows[:2]:
+        key = row["anomaly-mask-ref"].removeprefix("s3://parts/")
+        with Image.open(bucket / key) as mask:
+            assert {shade for _, shade in mask.getcolors()} == {0, 255}
+            shown.append(mask.getbbox())
+    assert shown == [(0, 0, 15, 5), (20, 0, 25, 5)]
+
+
 def test_anomalies_that_are_only_tested_with_are_pointed_out(
     tmp_path: Path, reader: SourceReader
 ) -> None:

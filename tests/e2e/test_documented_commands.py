@@ -24,12 +24,13 @@ MAY_END_WITH = {"lfv inspect": {0, 3}}
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone of the project after `make install`, with the images of `make demo`.
 
-    The demo itself has its own test; what it would train and inspect, the README does too.
+    The demo itself has its own test; what it would train and inspect, the README does too. Fewer
+    images than the demo's make the training short.
     """
     folder = tmp_path_factory.mktemp("clone")
     (folder / ".venv").symlink_to(Path(sys.executable).parents[1])
     shutil.copytree(ROOT / "deployments", folder / "deployments")
-    make_demo_set(folder / "demo-output" / "images", seed=DEFAULT_SEED)
+    make_demo_set(folder / "demo-output" / "images", seed=DEFAULT_SEED, train=24, inspect=6)
     return folder
 
 

@@ -53,21 +53,34 @@ def test_samples_are_scaled_by_the_range_that_training_saw(bits: int) -> None:
     assert sample_range_of([encoded(ORANGE)]) is None
 
 
-def test_sixteen_bits_of_colour() -> None:
-    """Pillow keeps the upper eight bits of colours only."""
-    samples = np.zeros((64, 80, 3), dtype=">u2")
-    samples[..., 0], samples[..., 1], samples[..., 2] = 1000, 1100, 1200
+@pytest.mark.parametrize(
+    ("colour_type", "pixel", "expected"),
+    [
+        (2, (1000, 1100, 1200), [0, 100, 200]),
+        (6, (1000, 1100, 1200, 65535), [0, 100, 200]),
+        (6, (2000, 2200, 2400, 32768), [0, 100, 200]),
+        (4, (1100, 65535), [100, 100, 100]),
+        (4, (2200, 32768), [100, 100, 100]),
+        (4, (2200, 0), [0, 0, 0]),
+    ],
+)
+def test_sixteen_bits_of_colour_and_transparency(
+    colour_type: int, pixel: tuple[int, ...], expected: list[int]
+) -> None:
+    """Pillow keeps the upper eight bits of these only."""
+    samples = np.full((64, 80, len(pixel)), pixel, dtype=">u2")
     rows = b"".join(b"\0" + row.tobytes() for row in samples)
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         checksum = struct.pack(">I", zlib.crc32(kind + data))
         return struct.pack(">I", len(data)) + kind + data + checksum
 
-    header = struct.pack(">IIBBBBB", 80, 64, 16, 2, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", 80, 64, 16, colour_type, 0, 0, 0)
     body = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
     body += chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     pixels = decode(body, sample_range=(1000, 1255)).pixels
-    assert pixels[0, 0].tolist() == [0, 100, 200]
+    assert pixels[0, 0].tolist() == expected
+    assert (pixels == pixels[0, 0]).all()
 
 
 def test_cmyk_jpeg() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lfv.engine.dataset import load_labels, load_shares
+from lfv.engine.dataset import load_labels, load_shares, read_training
 from lfv.engine.errors import TrainingError
 from lfv.engine.types import TrainingImage
 from lfv.formats.errors import ImageFormatUnsupported, MaskColorInvalid
@@ -59,6 +59,28 @@ def test_unmapped_and_transparent_pixels_are_background(tmp_path: Path) -> None:
     image.paste((120, 0, 200, 255), (0, 0, 40, 10))
     image.save(tmp_path / "mask.png")
     assert not read_mask((tmp_path / "mask.png").read_bytes(), COLORS, TYPES, (40, 30)).any()
+
+
+def test_colours_that_the_map_does_not_name_are_pointed_out(
+    mask: Image.Image, tmp_path: Path
+) -> None:
+    """Not those of smoothed edges."""
+    images = []
+    for number in range(24):
+        path, mask_path = tmp_path / f"{number}.png", tmp_path / f"{number}.mask.png"
+        Image.effect_noise((80, 64), 20 + number).save(path)
+        smoothed = mask.resize((80, 60), Image.Resampling.BILINEAR)
+        if number == 2:
+            smoothed.paste((0, 0, 255), (0, 40, 60, 60))
+        smoothed.save(mask_path)
+        colors = COLORS if number < 12 else {}
+        images.append(TrainingImage(f"lot/{number}.png", path, number < 12, mask_path, colors))
+    _, warnings = read_training(images)
+    (found,) = (warning for warning in warnings if "colour map" in warning)
+    assert found.startswith(
+        "1 mask(s) show colours that their colour map does not name, such as that of lot/2.png: "
+        "25.0% of its pixels, most of them #0000FF."
+    )
 
 
 def test_an_anomaly_may_be_black(tmp_path: Path) -> None:

@@ -105,6 +105,36 @@ def test_all_at_once(tmp_path: Path, expected: Reading) -> None:
     assert same(read(file.parent), expected, tolerance=2e-3)
 
 
+def test_the_inputs_and_outputs_of_anomalib(tmp_path: Path, expected: Reading) -> None:
+    """Four outputs, two of them yes or no, any batch and any sides, below weights/onnx."""
+    model = detector("batch_size")
+    nodes = [
+        *model.graph.node,
+        helper.make_node("Greater", ["pred_score", "half"], ["pred_label"]),
+        helper.make_node("Greater", ["anomaly_map", "half"], ["pred_mask"]),
+    ]
+    image_shape = ["batch_size", 3, SIDE, SIDE]
+    mask_shape = ["batch_size", 1, SIDE, SIDE]
+    whole = onnx_models.model(
+        nodes,
+        {
+            "pred_score": (FLOAT, ["batch_size"]),
+            "pred_label": (TensorProto.BOOL, ["batch_size"]),
+            "anomaly_map": (FLOAT, mask_shape),
+            "pred_mask": (TensorProto.BOOL, mask_shape),
+        },
+        {
+            "one": np.array(1.0, np.float32),
+            "half": np.array(0.5, np.float32),
+            "shape": np.array([-1, 1, SIDE, SIDE], np.int64),
+        },
+        shape=image_shape,
+    )
+    (tmp_path / "weights").mkdir()
+    save_apart(whole, tmp_path / "weights" / "onnx")
+    assert same(read(tmp_path / "weights"), expected)
+
+
 def test_a_usual_file_is_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     onnx.save(detector("batch"), path)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +93,25 @@ def test_aws_cli(amazon: Path, service: Service, tmp_path: Path) -> None:
     assert aws("stop-model", **model)["Status"] == "STOPPING_HOSTING"
     wait_until(lambda: status() == "TRAINED")
     assert len(aws("list-models", **project)["Models"]) == 1
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/service.md"])
+def test_documented_aws_commands(amazon: Path, service: Service, tmp_path: Path, page: str) -> None:
+    """As somebody types them who has never configured the AWS CLI."""
+    text = (Path(__file__).parents[2] / page).read_text()
+    commands = [line.strip() for line in text.splitlines() if line.startswith("    aws ")]
+    assert commands
+    for command in commands:
+        done = subprocess.run(
+            shlex.split(command.replace("http://127.0.0.1:4180", service.url)),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={"HOME": str(tmp_path), "PATH": f"{amazon / 'bin'}:{os.defpath}"},
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "Projects" in json.loads(done.stdout)
 
 
 def test_javascript(node_modules: Path, service: Service) -> None:

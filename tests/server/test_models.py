@@ -142,6 +142,19 @@ def test_images_that_cannot_be_had(client: Any, service: Service, project: str) 
     assert "3 of 10 images" in described["StatusMessage"]
 
 
+def test_remarks_name_the_users_files(client: Any, service: Service, project: str) -> None:
+    """`lfv train` copies files under digests of their content, and says what they were."""
+    rows = [json.loads(text) for text in put_images(service, project, 10)]
+    for number, row in enumerate(rows):
+        row["original-source-ref"] = f"/lot 7/{number}.png"
+    lines = [json.dumps(row) for row in rows]
+    (service.bucket / project / "0.png").unlink()
+    make_dataset(client, service, project, lines, "train")
+    client.create_model(ProjectName=project, OutputConfig=OUTPUT)
+    message = model_in(client, project, "TRAINED")["StatusMessage"]
+    assert "1 images of the train dataset were not used: /lot 7/0.png: not found" in message
+
+
 def noise(kind: str = "PNG") -> bytes:
     """An image whose half is a header and some of its pixels."""
     out = io.BytesIO()

@@ -15,16 +15,18 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from lfv.client.sources import SourceReader
 from lfv.client.stores import open_local, translate_os_error
-from lfv.formats.errors import SourceError
+from lfv.formats.errors import ImageError, SourceError
 from lfv.formats.image_headers import JPEG_SIGNATURE, PNG_SIGNATURE
-from lfv.formats.labels import LabelNames
-from lfv.formats.layout import Layout, Place, Skipped, split_of, why_no_part
+from lfv.formats.layout import ANOMALY_TYPE, Layout, Place, Skipped, split_of, why_no_part
+from lfv.formats.manifest.groundtruth import Profile
 from lfv.formats.manifest.records import BadLine, ManifestItem, printable
-from lfv.formats.refs import S3Ref
+from lfv.formats.masks import is_flat, plain_colors, shows_anomaly
+from lfv.formats.refs import FileRef, Ref, S3Ref
 
 _TAKEN = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".apng", ".mpo")
 _OTHERS = (".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp", ".heic", ".heif", ".avif", ".jp2")
@@ -33,15 +35,15 @@ IMAGE_ENDINGS = frozenset((*_TAKEN, *_OTHERS, ".jxl"))
 
 
 def iter_folder(
-    folder: Path, names: LabelNames, skipped: Skipped
+    folder: Path, reader: SourceReader, profile: Profile, skipped: Skipped
 ) -> Iterator[ManifestItem | BadLine]:
     """Every image below `folder`; symbolic links are followed, but never in a circle."""
     implied = split_of({"split": folder.name})
-    layout = Layout(names, implied)
+    layout = Layout(profile.names, implied)
     for path, error in _walk(folder, frozenset()):
         relative = os.path.relpath(path, folder)
         if error is None and why_no_part(relative) is None and _ends_like_image(relative):
-            layout.add(relative)
+            _add(layout, relative, FileRef(path), reader)
     if implied is not None:  # the masks of a test folder stand beside it
         _add_masks_beside(folder, layout)
     number = 0
@@ -63,19 +65,19 @@ def iter_folder(
             yield BadLine(number, printable(os.fsencode(relative)), "not_utf8", _NOT_UTF8)
         else:
             place = layout.place(relative)
-            mask = None if place.mask is None else os.path.join(folder, place.mask)  # noqa: PTH118
-            yield _item(number, path, relative, place, mask)
+            masks = tuple(os.path.join(folder, mask) for mask in place.masks)  # noqa: PTH118
+            yield _item(number, path, relative, place, masks, reader, profile)
 
 
 def iter_prefix(
-    prefix: S3Ref, reader: SourceReader, names: LabelNames, skipped: Skipped
+    prefix: S3Ref, reader: SourceReader, profile: Profile, skipped: Skipped
 ) -> Iterator[ManifestItem | BadLine]:
     """Every object below `prefix` that looks like an image. Raises SourceError."""
-    layout = Layout(names, split_of({"split": posixpath.basename(prefix.key.rstrip("/"))}))
+    layout = Layout(profile.names, split_of({"split": posixpath.basename(prefix.key.rstrip("/"))}))
     for ref in reader.list(prefix):
         relative = ref.key[len(prefix.key) :]
         if why_no_part(relative) is None and _ends_like_image(relative):
-            layout.add(relative)
+            _add(layout, relative, ref, reader)
     number = 0
     for ref in reader.list(prefix):
         relative = ref.key[len(prefix.key) :]
@@ -92,21 +94,55 @@ def iter_prefix(
             yield BadLine(number, printable(relative), "not_utf8", _NOT_UTF8)
             continue
         place = layout.place(relative)
-        mask = None if place.mask is None else str(S3Ref(prefix.bucket, prefix.key + place.mask))
-        yield _item(number, str(ref), relative, place, mask)
+        masks = tuple(str(S3Ref(prefix.bucket, prefix.key + mask)) for mask in place.masks)
+        yield _item(number, str(ref), relative, place, masks, reader, profile)
 
 
-def _item(number: int, ref: str, relative: str, place: Place, mask: str | None) -> ManifestItem:
+def _add(layout: Layout, relative: str, ref: Ref, reader: SourceReader) -> None:
+    """Take note of a file; a PNG beside a JPEG of its name may be a photograph or its mask."""
+    if not layout.add(relative):
+        return
+    with suppress(SourceError, ImageError):  # then it is an image that has its own error
+        if is_flat(reader.read_bytes(ref)):
+            layout.add_mask(relative)
+
+
+def _item(
+    number: int,
+    ref: str,
+    relative: str,
+    place: Place,
+    masks: tuple[str, ...],
+    reader: SourceReader,
+    profile: Profile,
+) -> ManifestItem:
+    label = place.is_anomalous
+    if masks and not label and profile.looks_at_masks:
+        label = _shows_anomaly(masks, reader)
+    if not label:
+        masks = ()
+    attributes = place.attributes
+    if not label:
+        attributes.pop(ANOMALY_TYPE, None)
     return ManifestItem(
         number,
         ref,
         relative,
-        is_anomalous=place.is_anomalous,
-        mask_ref=mask,
-        mask_colors=place.mask_colors if mask is not None else {},
-        attributes=place.attributes,
-        found_label=place.found,
+        is_anomalous=label,
+        mask_ref=masks[0] if masks else None,
+        mask_colors=plain_colors(place.anomaly_type) if masks else {},
+        plain_masks=masks,
+        attributes=attributes,
+        found_label=place.found if label is None else None,
     )
+
+
+def _shows_anomaly(masks: tuple[str, ...], reader: SourceReader) -> bool:
+    """Whether the masks are not empty; one that cannot be read is taken to have been painted."""
+    try:
+        return shows_anomaly([reader.read_image(mask)[0] for mask in masks])
+    except (SourceError, ImageError):
+        return True
 
 
 def _add_masks_beside(folder: Path, layout: Layout) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import posixpath
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from lfv.formats.errors import (
     SourceNotAFile,
     SourceNotFound,
 )
-from lfv.formats.image_headers import JPEG_SIGNATURE, PNG_SIGNATURE
+from lfv.formats.image_headers import CONVERTIBLE, sniff
 from lfv.formats.layout import Skipped
 from lfv.formats.manifest import groundtruth, strict_json
 from lfv.formats.manifest.groundtruth import INSPECTION, Profile
@@ -45,6 +46,9 @@ _SUFFIXES = {
     ".list": ManifestKind.TEXT,
 }
 _PACKED = ((b"\x1f\x8b", "gzip"), (b"PK\x03\x04", "ZIP"), (b"BZh", "bzip2"), (b"\xfd7zXZ", "xz"))
+_TAKEN = frozenset({"PNG", "JPEG"})
+#: Converted if asked, or else an image with its own error, as in a folder.
+_OTHERS = frozenset({"GIF", "AVIF", "HEIC or another ISO media", *CONVERTIBLE})
 _CHUNK = 1024 * 1024
 
 Record = ManifestItem | BadLine
@@ -75,11 +79,11 @@ def read_manifest(
     skipped = skipped or Skipped()
     records: Iterator[Record]
     if found is ManifestKind.FOLDER:
-        records = iter_folder(_folder(ref), profile.names, skipped)
+        records = iter_folder(_folder(ref), reader, profile, skipped)
     elif found is ManifestKind.PREFIX:
         if not isinstance(ref, S3Ref):
             raise ManifestError(f"{source} is not an s3://bucket/prefix/.")
-        records = iter_prefix(ref, reader, profile.names, skipped)
+        records = iter_prefix(ref, reader, profile, skipped)
     elif found is ManifestKind.IMAGE:
         full = str(ref) if isinstance(ref, S3Ref) else str(Path(ref.path).absolute())
         records = iter([ManifestItem(1, full, source)])
@@ -102,13 +106,14 @@ def manifest_kind(source: str, reader: SourceReader) -> ManifestKind:
     if reader.is_folder(ref):
         return ManifestKind.FOLDER
     start = _beginning(ref, reader)
-    if start.startswith((PNG_SIGNATURE, JPEG_SIGNATURE)):
+    name = ref.key if isinstance(ref, S3Ref) else ref.path
+    suffix = posixpath.splitext(name)[1].lower()
+    format_ = sniff(start)
+    if format_ in _TAKEN or (format_ in _OTHERS and suffix not in _SUFFIXES):
         return ManifestKind.IMAGE
     for signature, name in _PACKED:
         if start.startswith(signature):
             raise ManifestKindUnknown(f"{source} is packed with {name}; unpack it first.")
-    name = ref.key if isinstance(ref, S3Ref) else ref.path
-    suffix = posixpath.splitext(name)[1].lower()
     first = start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
     if _SUFFIXES.get(suffix) is ManifestKind.CSV:
         return ManifestKind.CSV
@@ -146,7 +151,8 @@ def manifest_digest(source: str, reader: SourceReader, *, kind: ManifestKind | N
     digest = hashlib.sha256()
     found = kind or manifest_kind(source, reader)
     if found in (ManifestKind.FOLDER, ManifestKind.PREFIX):
-        for record in read_manifest(source, reader, kind=found):
+        names_only = replace(INSPECTION, looks_at_masks=False)
+        for record in read_manifest(source, reader, kind=found, profile=names_only):
             written = record.written_ref if isinstance(record, ManifestItem) else record.text
             digest.update(written.encode() + b"\n")
         return digest.hexdigest()

@@ -49,11 +49,14 @@ class Profile:
             says why.
         max_types: Anomaly types that one mask may have; None for any number.
         names: Names for normal and anomalous beside the usual ones.
+        looks_at_masks: In a folder, tell by their masks whether images without a label are
+            anomalous.
     """
 
     needs_sound_labels: bool
     max_types: int | None = None
     names: LabelNames = USUAL
+    looks_at_masks: bool = True
 
 
 TRAINING = Profile(needs_sound_labels=True, max_types=MAX_TYPES_PER_MASK)

@@ -29,7 +29,9 @@ class ManifestItem:
     position in the sorted listing. `source_ref` is what SourceReader takes (an `s3://` reference
     or an absolute path), `written_ref` is what the manifest says. `is_anomalous` is the label,
     None where there is none. `mask_colors` maps '#RRGGBB' to anomaly types as the line gives them;
-    an entry for BACKGROUND may be there or not. `attributes` is everything else on the line, in
+    an entry for BACKGROUND may be there or not. `plain_masks` are the mask files of an image whose
+    masks come without a colour map, `mask_ref` the first of them: what is not black in any of them
+    is the anomaly. `attributes` is everything else on the line, in
     values that JSON can hold. `label_attribute` names the attribute that holds the label,
     `found_label` is a class or folder that is not known as a label.
     """
@@ -40,6 +42,7 @@ class ManifestItem:
     is_anomalous: bool | None = None
     mask_ref: str | None = None
     mask_colors: Mapping[str, str] = field(default_factory=dict)
+    plain_masks: tuple[str, ...] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict)
     label_attribute: str | None = None
     found_label: str | None = None

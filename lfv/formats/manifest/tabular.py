@@ -13,6 +13,7 @@ from lfv.formats.labels import USUAL, LabelNames, plain
 from lfv.formats.manifest.groundtruth import resolved
 from lfv.formats.manifest.lines import MAX_LINE_BYTES, RawLine
 from lfv.formats.manifest.records import LineError, ManifestItem, around, not_utf8, printable
+from lfv.formats.masks import plain_colors
 from lfv.formats.refs import Ref
 
 # Names are compared in lower case and without separators: "Source Ref", "source_ref" ...
@@ -78,7 +79,6 @@ LABEL_COLUMNS = (
     "ergebnis",
 )
 MASK_COLUMNS = ("anomalymaskref", "maskref", "maskpath", "maskfile", "mask")
-_MASK_COLORS = {"#000000": "BACKGROUND", "#FFFFFF": "defect"}
 _DELIMITERS = (",", ";", "\t", "|")
 _MAX_COLUMNS = 1000
 _MAX_RECORD_LINES = 50
@@ -151,14 +151,16 @@ class CsvColumns:
         mask = fields[self.mask].strip() if self.mask is not None else ""
         if mask and self.mask is not None:
             used.add(self.mask)
+        mask_ref = resolved(mask, base, "mask") if mask else None
         unknown = fields[self.label].strip() if self.label is not None and label is None else ""
         return ManifestItem(
             line_number=line.number,
             source_ref=resolved(written, base, self.names[source]),
             written_ref=written,
             is_anomalous=label,
-            mask_ref=resolved(mask, base, "mask") if mask else None,
-            mask_colors=_MASK_COLORS if mask else {},
+            mask_ref=mask_ref,
+            mask_colors=plain_colors(None) if mask else {},
+            plain_masks=(mask_ref,) if mask_ref is not None else (),
             attributes={
                 name: value
                 for at, (name, value) in enumerate(zip(self.names, fields, strict=True))

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,6 +25,7 @@ from lfv.engine.seam import (
     load_engine,
 )
 from lfv.server.home import DISK_FULL, is_disk_full
+from lfv.server.jobs.names import with_names
 from lfv.server.jobs.page import write_report
 
 
@@ -68,6 +70,9 @@ def _train(job: dict[str, Any], answers: IO[bytes]) -> dict[str, Any]:
     try:
         options, output = TrainingOptions(**given), Path(job["output"])
         outcome = engine.train(train, test, output, options=options, progress=progress)
+        names = {image["source_ref"]: image["name"] for image in (*job["train"], *job["test"])}
+        warnings = tuple(with_names(warning, names) for warning in outcome.warnings)
+        outcome = replace(outcome, warnings=warnings)
         write_report(job, outcome)
     except TrainingError as error:
         return {"failed": str(error)}

@@ -11,13 +11,12 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from lfv.formats.manifest.writing import ORIGINAL_REF
 from lfv.formats.status import ModelStatus
 from lfv.server.database import Transaction
 from lfv.server.errors import BucketError, NotFoundError
@@ -25,6 +24,7 @@ from lfv.server.home import DISK_FULL, is_disk_full
 from lfv.server.jobs.context import JobContext
 from lfv.server.jobs.evaluation import publish, write_evaluation
 from lfv.server.jobs.fetch import Fetched, FetchedImage, NoSpaceError, fetch
+from lfv.server.jobs.names import names_in, user_name, with_names
 from lfv.server.jobs.page import FOLDER
 from lfv.server.lifecycle import ModelEvent
 from lfv.server.recording import ServiceEndingError
@@ -111,8 +111,12 @@ class Trainings:
             if is_disk_full(error):
                 message = f"Training failed: {DISK_FULL}"
             end = _End(ModelEvent.TRAINING_BROKE, message)
+        folder = self._context.home.job(model.id)
+        names = names_in(folder / f"{kind}.jsonl" for kind in _KINDS)
         _log.info("model %s: %s", model.name, end.message)
-        return end
+        return replace(
+            end, message=with_names(end.message, names), remarks=with_names(end.remarks, names)
+        )
 
     def _make_room(self, model_id: str, end: _End) -> None:
         """Remove unneeded files before the end is recorded, which needs space on the disk.
@@ -251,18 +255,12 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 def _described(image: FetchedImage) -> dict[str, Any]:
     return {
         "source_ref": image.source_ref,
-        "name": _name(image),
+        "name": user_name(image.line)[1],
         "path": str(image.path),
         "is_anomalous": image.is_anomalous,
         "mask_path": str(image.mask_path) if image.mask_path else None,
         "mask_colors": image.mask_colors,
     }
-
-
-def _name(image: FetchedImage) -> str:
-    """The user's name of the image: staging copies files under the digest of their content."""
-    written = orjson.loads(image.line).get(ORIGINAL_REF)
-    return written if isinstance(written, str) and written else image.source_ref
 
 
 def _check_lost(kind: str, fetched: Fetched) -> None:

@@ -1,0 +1,32 @@
+"""Reading the masks of an image, wherever they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lfv.client.sources import SourceReader
+from lfv.formats.manifest.records import ManifestItem
+from lfv.formats.masks import check_mask, plain_mask
+
+
+@dataclass(frozen=True)
+class ReadMask:
+    """A mask's PNG; `ref` is where these very bytes are, None if they were converted."""
+
+    png: bytes
+    ref: str | None
+
+
+def read_mask(item: ManifestItem, reader: SourceReader) -> ReadMask:
+    """The mask of an item that has one; several masks without a colour map become one.
+
+    Raises SourceError's subclasses, and ImageError's for what is not a sound PNG.
+    """
+    if not item.plain_masks:
+        data, converted_from = reader.read_image(item.mask_ref or "")
+        check_mask(data)
+        return ReadMask(data, None if converted_from else item.mask_ref)
+    read = [reader.read_image(ref) for ref in item.plain_masks]
+    png = plain_mask([data for data, _ in read])
+    is_original = len(read) == 1 and read[0] == (png, None)
+    return ReadMask(png, item.mask_ref if is_original else None)

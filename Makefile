@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo check test reviews test-docs test-network lint format docs lock bench soak fuzz faults clean
+.PHONY: help install dev demo check test reviews test-network lint format docs lock bench soak fuzz faults clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,12 +41,7 @@ check: dev ## the fast part of the tests, in less than two minutes
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile -m "not slow and not postgresql" $(CHECKED)
 
 test: dev ## the whole test suite, in about a quarter of an hour
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --ignore $(TYPED)
-
-# Types the README whole, trainings and a Prefect server included: longer than the rest allows.
-TYPED := tests/e2e/test_documented_commands.py
-test-docs: dev ## type the commands of the README and docs, as they stand
-	$(BIN)/python -m pytest $(TYPED)
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
 
 # The release that was tried; pip would else take the newest.
 TORCH ?= torch==2.13.0

@@ -17,7 +17,9 @@ _ANOMALY = frozenset(
     | {"fail", "failed", "failure", "defect", "defects", "defective", "defectimages", "deffront"}
     | {"reject", "rejected", "faulty", "scrap", "nio", "nichtinordnung"}
 )
-_CELLS = {"0": False, "1": True, "false": False, "true": True, "no": False, "yes": True}
+_CELLS = {"false": False, "true": True, "no": False, "yes": True}
+# By their exact text: -1 is not 1.
+_NUMBERS = {"0": False, "0.0": False, "1": True, "1.0": True}
 
 
 def plain(name: str) -> str:
@@ -60,7 +62,9 @@ class LabelNames:
     def of_cell(self, text: str) -> bool | None:
         """Whether the label column of a table means an anomaly; None for no label."""
         found = self.of_folder(text)
-        return _CELLS.get(plain(text)) if found is None else found
+        if found is not None:
+            return found
+        return _NUMBERS.get(text.strip(), _CELLS.get(plain(text)))
 
 
 USUAL = LabelNames()

@@ -112,6 +112,7 @@ def test_empty_columns_at_the_end_are_no_fault(tmp_path: Path) -> None:
     [
         "serial,lot\n1,2\n",
         "source-ref,x,x\n",
+        "source-ref,x\ra.png,1\r",
         '"source-ref\n',
         b"source-ref,\xff\n",
         "source-ref," + ",".join(str(n) for n in range(2000)) + "\n",
@@ -134,6 +135,8 @@ def test_headers_that_are_none(tmp_path: Path, text: str | bytes) -> None:
         "img\tquality\na.png\tpass\nb.png\tfail\n",
         'filename,class,note\na.png,good,"two\nlines"\nb.png,bad,"x, y"\n',
         "path,is_anomalous\na.png,false\nb.png,true\n   \n",
+        "image,label\na.png,0.0\nb.png,1.0\n,\n",
+        "sep=;\r\nimage;defect type\r\na.png;good\r\nb.png;bad\r\n;\r\n",
         's3_key,status,note\r\na.png,ok,"one\r\ntwo\r\nthree"\r\nb.png,not ok,\r\n',
     ],
 )
@@ -143,6 +146,12 @@ def test_tables_as_people_make_them(tmp_path: Path, text: str) -> None:
         ("a.png", False),
         ("b.png", True),
     ]
+
+
+def test_minus_one_is_not_one(tmp_path: Path) -> None:
+    """In some sets it is the anomaly, and 1 is normal."""
+    (record,) = good(read(tmp_path / "m.csv", "image,label\na.png,-1\n"))
+    assert (record.is_anomalous, record.found_label) == (None, "-1")
 
 
 def test_a_table_with_masks_and_splits(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from lfv.formats.manifest.records import (
     ManifestKind,
     printable,
 )
-from lfv.formats.manifest.tabular import CsvColumns, csv_records, text_item
+from lfv.formats.manifest.tabular import CsvColumns, csv_records, given_delimiter, text_item
 from lfv.formats.refs import FileRef, Ref, S3Ref, parent_of, parse_ref
 
 _SUFFIXES = {
@@ -174,7 +174,12 @@ def _iter_file(
             first = next(lines, None)
             if first is None:
                 return
-            columns = _columns(first, profile)
+            delimiter = given_delimiter(first)
+            if delimiter is not None:
+                first = next(lines, None)
+                if first is None:
+                    return
+            columns = _columns(first, profile, delimiter)
             if not columns.has_header:
                 lines = chain([first], lines)
 
@@ -198,11 +203,11 @@ def _iter_file(
                 yield BadLine(line.number, printable(line.data[:4096]), error.code, str(error))
 
 
-def _columns(line: RawLine, profile: Profile) -> CsvColumns:
+def _columns(line: RawLine, profile: Profile, delimiter: str | None) -> CsvColumns:
     if line.too_long:
         raise ManifestHeaderInvalid("The header of the CSV is too long.")
     try:
-        return CsvColumns(line, profile.names)
+        return CsvColumns(line, profile.names, delimiter)
     except LineError as error:
         raise ManifestHeaderInvalid(f"The header of the CSV is unusable: {error}") from None
 

@@ -82,7 +82,10 @@ def around(line: bytes, at: int) -> str:
 def not_utf8(line: bytes, error: UnicodeDecodeError) -> LineError:
     """For the line whose decoding raised `error`."""
     where = around(line, error.start)
-    return LineError("not_utf8", f"Byte {error.start + 1} of the line is not UTF-8{where}.")
+    return LineError(
+        "not_utf8",
+        f"Byte {error.start + 1} of the line is not UTF-8{where}; save the file as UTF-8.",
+    )
 
 
 def printable(line: bytes | str) -> str:

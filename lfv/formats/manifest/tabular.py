@@ -77,6 +77,10 @@ LABEL_COLUMNS = (
     "klasse",
     "bewertung",
     "ergebnis",
+    "labels",
+    "defect",
+    "defecttype",
+    "anomalytype",
 )
 MASK_COLUMNS = ("anomalymaskref", "maskref", "maskpath", "maskfile", "mask")
 _DELIMITERS = (",", ";", "\t", "|")
@@ -95,10 +99,16 @@ class CsvColumns:
         ManifestHeaderInvalid: There is no column for the images.
     """
 
-    def __init__(self, line: RawLine, names: LabelNames = USUAL) -> None:
+    def __init__(
+        self, line: RawLine, names: LabelNames = USUAL, delimiter: str | None = None
+    ) -> None:
         text = _text(line.data)
+        if "\r" in text.rstrip("\r"):
+            raise ManifestHeaderInvalid(
+                "The CSV's lines end with a carriage return alone; save it with line feeds."
+            )
         self._labels = names
-        self.delimiter = max(_DELIMITERS, key=text.count)
+        self.delimiter = delimiter or max(_DELIMITERS, key=text.count)
         try:
             cells = [cell.strip() for cell in split(text, self.delimiter)]
         except LineError as error:
@@ -170,6 +180,12 @@ class CsvColumns:
         )
 
 
+def given_delimiter(line: RawLine) -> str | None:
+    """The separator that a spreadsheet's first line `sep=;` names; None for any other line."""
+    found = re.fullmatch(rb'"?sep=([,;|\t])"?', line.data.strip(b" \r"), re.IGNORECASE)
+    return found[1].decode() if found else None
+
+
 def csv_records(lines: Iterator[RawLine]) -> Iterator[RawLine]:
     """Lines, or several as one where a quoted cell goes on over a line break.
 
@@ -186,7 +202,9 @@ def csv_records(lines: Iterator[RawLine]) -> Iterator[RawLine]:
             else _lines_of(line, waiting, lines)
         )
         parts = [line.data, *(waiting.popleft().data for _ in range(taken))]
-        yield RawLine(line.number, b"\n".join(parts), line.too_long)
+        record = b"\n".join(parts)
+        if record.strip(b' ,;|\t\r"'):  # spreadsheets keep the separators of deleted rows
+            yield RawLine(line.number, record, line.too_long)
 
 
 def _lines_of(line: RawLine, waiting: deque[RawLine], lines: Iterator[RawLine]) -> int:

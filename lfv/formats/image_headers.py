@@ -186,6 +186,7 @@ def _raw_size(
 # A marker after entropy-coded data: FF, then neither a stuffed zero, a restart nor a fill byte.
 _MARKER_IN_SCAN = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]", re.DOTALL)
 _SOF = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
+_SOF_PROGRESSIVE = 0xC2
 _SOF_DECODABLE = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended and progressive Huffman
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 _APP1, _APP2 = 0xE1, 0xE2
@@ -211,6 +212,7 @@ def read_jpeg(data: bytes) -> Container:
     pictures: bytes | None = None
     has_frame = has_gain_map = False
     scans = 0
+    coverage = _Coverage(b"", progressive=False)
     for _ in range(_MAX_CHUNKS):
         marker_at = data.find(b"\xff", position)
         if marker_at < 0:
@@ -241,6 +243,7 @@ def read_jpeg(data: bytes) -> Container:
         if marker in _SOF:
             _check_frame(marker, body, already=has_frame)
             has_frame = True
+            coverage = _Coverage(body, progressive=marker == _SOF_PROGRESSIVE)
         elif marker == _APP1 and body.startswith(b"Exif\x00\x00") and orientation is None:
             orientation = exif_orientation(body[6:])
         elif marker == _APP2 and body.startswith(b"MPF\x00"):
@@ -254,6 +257,7 @@ def read_jpeg(data: bytes) -> Container:
             if match is None:
                 raise truncated
             scans += 1
+            coverage.add(body)
             if scans > MAX_SCANS:
                 raise ImageEncodingUnsupported(
                     f"The JPEG has more than {MAX_SCANS} scans; save it with fewer."
@@ -266,6 +270,8 @@ def read_jpeg(data: bytes) -> Container:
         raise ImageDamaged(f"The JPEG is damaged: it has more than {_MAX_CHUNKS:,} segments.")
     if not scans:
         raise ImageDamaged("The JPEG is damaged: it has no pixel data.")
+    if not coverage.complete:
+        raise ImageTruncated("The JPEG is truncated: some of its scans are missing.")
     if pictures is not None and not has_gain_map and not _only_thumbnails(pictures):
         raise ImageMultiPicture("The JPEG holds several pictures; the service takes one.")
     kept.append(b"\xff\xd9")
@@ -281,6 +287,32 @@ def _check_frame(marker: int, body: bytes, *, already: bool) -> None:
             "The JPEG is encoded in a rare way (12-bit, lossless, hierarchical or arithmetic); "
             "save it as a baseline or progressive JPEG of 8 bits."
         )
+
+
+class _Coverage:
+    """Which coefficients of which colours the scans of a JPEG have brought, to the last bit.
+
+    A file that was cut between two scans decodes without a warning, blurred or without a colour.
+    """
+
+    def __init__(self, frame: bytes, *, progressive: bool) -> None:
+        needed = range(64) if progressive else range(1)
+        self._missing = {component: set(needed) for component in frame[6::3]}
+
+    def add(self, scan: bytes) -> None:
+        """A scan's header: its components, and the first, last and lowest bit of coefficients."""
+        count = scan[0] if scan else 0
+        if len(scan) < 4 + 2 * count:
+            raise ImageDamaged("The JPEG is damaged: the header of a scan is cut off.")
+        first, last, bits = scan[1 + 2 * count : 4 + 2 * count]
+        for component in scan[1 : 1 + 2 * count : 2]:
+            if not bits & 15:
+                self._missing.get(component, set()).difference_update(range(first, last + 1))
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is missing."""
+        return not any(self._missing.values())
 
 
 def _only_thumbnails(mpf: bytes) -> bool:

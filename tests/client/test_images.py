@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import re
 import struct
 import threading
 import zlib
@@ -235,6 +236,21 @@ def test_pixels_missing_inside_sound_containers() -> None:
     half = zlib.compress(bytes(range(256)) * 17)[:-30]
     with pytest.raises((errors.ImageTruncated, errors.ImageDamaged)):
         check_image(png_of(header_chunk(64, 64), chunk(b"IDAT", half), chunk(b"IEND", b"")))
+
+
+def test_a_progressive_jpeg_without_its_last_scans_is_truncated() -> None:
+    """It decodes without a warning, only blurred."""
+    out = io.BytesIO()
+    Image.effect_noise((96, 80), 40).convert("RGB").save(out, "JPEG", progressive=True)
+    whole = out.getvalue()
+    starts = [found.start() for found in re.finditer(rb"\xff\xda", whole)]
+    assert len(starts) > 5
+    assert check_image(whole).format == "JPEG"
+    for start in starts[1:]:
+        tables = re.search(rb"(\xff\xc4(?:(?!\xff).)*)+$", whole[:start], re.DOTALL)
+        cut = whole[: tables.start() if tables else start] + b"\xff\xd9"
+        with pytest.raises(errors.ImageTruncated, match="scans are missing"):
+            check_image(cut)
 
 
 @pytest.mark.parametrize("save", [{}, {"progressive": True}, {"restart_marker_rows": 1}])

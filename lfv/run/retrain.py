@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,8 +11,10 @@ from pathlib import Path
 import orjson
 
 from lfv.client.manifests import read_manifest
+from lfv.client.masks import read_mask
 from lfv.client.sources import SourceReader
 from lfv.formats.errors import LfvError
+from lfv.formats.layout import SPLIT, split_of
 from lfv.formats.manifest.records import ManifestItem
 from lfv.formats.manifest.writing import labelled_row
 from lfv.run.drawn_masks import mask_of
@@ -49,7 +52,7 @@ def next_manifest(
     It has the images of the model's last training with their labels and masks, and every reviewed
     image of the project's runs with the label that the last review gives it. An image whose label
     changes loses its mask. A mask that was drawn with the review, and is in `masks`, takes its
-    place.
+    place. A split into train and test is kept.
 
     Raises:
         NothingReviewed: No image of the project has been reviewed.
@@ -74,10 +77,13 @@ def next_manifest(
                 is_defective = review.verdict == "reject"
             same = is_defective == item.is_anomalous
             drawn = None if review is None else mask_of(review, masks)
-            mask, colors = item.mask_ref if same else None, item.mask_colors
+            mask = _mask(item, reader, folder / "masks") if same else None
+            colors = item.mask_colors
             if drawn is not None:
                 mask, colors = drawn
-            rows.append(labelled_row(item.source_ref, is_defective, mask, colors))
+            row = labelled_row(item.source_ref, is_defective, mask, colors)
+            split = split_of(item.attributes)
+            rows.append(row | ({SPLIT: split} if split else {}))
             seen.add(item.source_ref)
             kept, corrected = kept + same, corrected + (not same)
     except LfvError as error:
@@ -96,6 +102,22 @@ def next_manifest(
 def _row(review: Review, drawn: tuple[str, Mapping[str, str]] | None) -> dict[str, object]:
     mask, colors = drawn or (None, {})
     return labelled_row(review.source_ref, review.verdict == "reject", mask, colors)
+
+
+def _mask(item: ManifestItem, reader: SourceReader, folder: Path) -> str | None:
+    """Where the item's mask is; one that has to be merged or redrawn is written into `folder`."""
+    if not item.plain_masks or not item.is_anomalous:
+        return item.mask_ref
+    try:
+        mask = read_mask(item, reader)
+    except LfvError:
+        return None
+    if mask.ref is not None:
+        return mask.ref
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{hashlib.sha256(mask.png).hexdigest()}.png"
+    file.write_bytes(mask.png)
+    return str(file)
 
 
 def _labelled(source: str | None, reader: SourceReader) -> Iterator[ManifestItem]:

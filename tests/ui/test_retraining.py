@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from lfv.client.training import TrainedModel
 from lfv.run.retrain import NothingReviewed, next_manifest
@@ -75,6 +76,21 @@ def test_without_the_old_images_only_reviews_are_in_it(place: Scene, tmp_path: P
     made = next_manifest(place.store, _reader(place), place.model_id, tmp_path, tmp_path)
     assert (made.images, made.added) == (1, 1)
     assert "cannot be read" in made.note
+
+
+def test_splits_and_masks_of_a_folder_are_kept(place: Scene, tmp_path: Path) -> None:
+    """The next version is not trained on the images that measured this one."""
+    lot = tmp_path / "lot"
+    for name in ("train/good/1", "test/dent/2", "ground_truth/dent/2_mask"):
+        (lot / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (64, 64), int("mask" in name)).save(lot / f"{name}.png")
+    place.store.trainings.record(NewTraining(place.model_id, str(lot), STARTED, "ana"))
+    place.store.reviews.add(place.parts()[5], "accept", "ben")
+    made = next_manifest(place.store, _reader(place), place.model_id, tmp_path)
+    tested, trained, _ = (json.loads(line) for line in made.file.read_text().splitlines())
+    assert (tested["split"], trained["split"]) == ("test", "train")
+    with Image.open(tested["anomaly-mask-ref"]) as mask:
+        assert mask.getextrema() == (255, 255)
 
 
 def _reader(place: Scene) -> Any:

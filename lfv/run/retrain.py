@@ -77,7 +77,7 @@ def next_manifest(
                 is_defective = review.verdict == "reject"
             same = is_defective == item.is_anomalous
             drawn = None if review is None else mask_of(review, masks)
-            mask = _mask(item, reader, folder / "masks") if same else None
+            mask = _mask(item, reader, masks) if same else None
             colors = item.mask_colors
             if drawn is not None:
                 mask, colors = drawn

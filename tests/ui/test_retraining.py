@@ -86,7 +86,7 @@ def test_splits_and_masks_of_a_folder_are_kept(place: Scene, tmp_path: Path) -> 
         Image.new("L", (64, 64), int("mask" in name)).save(lot / f"{name}.png")
     place.store.trainings.record(NewTraining(place.model_id, str(lot), STARTED, "ana"))
     place.store.reviews.add(place.parts()[5], "accept", "ben")
-    made = next_manifest(place.store, _reader(place), place.model_id, tmp_path)
+    made = next_manifest(place.store, _reader(place), place.model_id, tmp_path, tmp_path / "masks")
     tested, trained, _ = (json.loads(line) for line in made.file.read_text().splitlines())
     assert (tested["split"], trained["split"]) == ("test", "train")
     with Image.open(tested["anomaly-mask-ref"]) as mask:

@@ -73,8 +73,9 @@ soak: dev ## an hour of load on the service: flat memory, no stuck request
 	$(BIN)/python benchmarks/soak_service.py --minutes 60
 
 KILLS ?= 500
-faults: dev ## every fault, and 500 runs killed at random moments (KILLS=...)
-	$(BIN)/python -m pytest tests/faults --kills $(KILLS)
+CHANGES ?= 300
+faults: dev ## every fault, 500 runs killed at random (KILLS=...), 300 changes to a source (CHANGES=...)
+	$(BIN)/python -m pytest tests/faults --kills $(KILLS) --changes $(CHANGES)
 
 REVIEWS ?= 1000
 reviews: dev ## 1,000 reviews by five clients while lfv ui is killed twice (REVIEWS=...)

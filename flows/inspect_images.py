@@ -8,47 +8,50 @@ sub-flow or a hook: those need the Prefect API, and stopping must not.
 # what its body does not use (Annotated) could not be resolved there.
 
 from collections import deque
-from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 
 from prefect import flow, get_run_logger, runtime
 from prefect.futures import PrefectFuture
+from prefect.states import Completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 from pydantic import Field
 
+from flows import defaults
+from flows.blocks import settings_of_blocks
+from flows.events import RunEvents
+from flows.naming import run_name, trigger
+from flows.pause import is_to_go_on
+from flows.plan import plan_run
 from flows.progress import ProgressArtifact
-from lfv.client.manifests import manifest_digest, read_manifest
 from lfv.client.policy import Policy
-from lfv.formats.labels import LabelNames
-from lfv.formats.layout import Skipped
-from lfv.formats.manifest.groundtruth import INSPECTION
 from lfv.run.active import ActiveRun, open_run
-from lfv.run.completion import refuse_empty
-from lfv.run.context import InspectionRequest, NewLimits
+from lfv.run.completion import check_completed
+from lfv.run.context import DEFAULT_SETTLE_SECONDS, InspectionRequest, NewLimits
 from lfv.run.control import Ending, RunControl
 from lfv.run.detect import DetectedBatch
 from lfv.run.embedded_service import api_endpoint
 from lfv.run.errors import (
+    EndedByOperator,
     InspectionError,
     LimitReached,
     ModelOutOfReach,
     ResultsNotStored,
-    RunNotResumable,
 )
 from lfv.run.estimate import expected_cost
 from lfv.run.hosting.hold import ModelHold
 from lfv.run.lookup import find_run
+from lfv.run.new_images import (
+    objects_kept,
+)
+from lfv.run.reject_watch import reject_rate_watched
 from lfv.run.report import report_run
 from lfv.run.start import RunStarter, recorded_ending
 from lfv.run.summary import RunSummary
-from lfv.settings import HostKind, get_settings
+from lfv.settings import HostKind, Settings
 from lfv_store import open_store
-from tasks.check_images import check_images
 from tasks.detect_anomalies import detect_anomalies
 from tasks.find_model import find_model
 from tasks.report import publish, report
@@ -70,7 +73,7 @@ _DRAIN_SECONDS = 2.0
 # only: a description in Field is dropped.
 @flow(
     name="inspect-images",
-    flow_run_name="inspect {source} with {project}",
+    flow_run_name=run_name,
     task_runner=_RUNNER,
     persist_result=False,
     validate_parameters=True,
@@ -86,13 +89,19 @@ def inspect_images(
     again: bool = False,
     strict: bool = False,
     allow_empty: bool = False,
+    new_only: bool = False,
+    settle_seconds: Annotated[float, Field(ge=0)] = DEFAULT_SETTLE_SECONDS,
     normal: list[str] | None = None,
     anomaly: list[str] | None = None,
     max_cost: Annotated[float | None, Field(gt=0)] = None,
     max_hosted_minutes: Annotated[float | None, Field(gt=0)] = None,
+    pause_at_reject_rate: Annotated[float | None, Field(gt=0, le=1)] = None,
+    pause_minutes: Annotated[float, Field(gt=0)] = 60.0,
     triggered_by: str = "",
     host: HostKind | None = None,
     host_options: dict[str, str] | None = None,
+    host_block: str = "",
+    store_block: str = "",
 ) -> RunSummary:
     """Inspect every image of a manifest with a Lookout for Vision model.
 
@@ -105,24 +114,36 @@ def inspect_images(
         model_version: Version of the model; 'latest' is the newest that is trained.
         confidence: Confidence a verdict needs, 0 to 1: from it on, anomalous images are rejected
             and normal ones accepted; the rest goes to review.  Empty for 0.8.  Not together with
-            a policy.
+            a policy.  Without either, the Prefect variable lfv_policy counts.
         policy: Verdict policy: a YAML or JSON file on the worker's machine, or its content.
         min_inference_units: Inference units that are hosted, and billed, at least.
         max_inference_units: Inference units to scale up to; empty for no scaling.
         again: Run detection again on images that this model has judged before.
         strict: End the run at the first manifest line that cannot be read.
         allow_empty: Complete a run whose source has no image; otherwise such a run fails.
+        new_only: Inspect only what no earlier run of this source and project has inspected; the
+            source is a folder or s3://bucket/prefix/.
+        settle_seconds: With new_only, how long a file must have been left alone; files that are
+            still being written are left to the next run.
         normal: Names of folders and labels that mean normal, beside normal, good, ok and pass.
         anomaly: Names of folders and labels that mean an anomaly, beside anomaly, bad, nok and
             fail.
-        max_cost: US dollars after which the model is stopped; the run can be resumed.
+        max_cost: US dollars after which the model is stopped; the run can be resumed.  Empty
+            for the Prefect variable lfv_max_cost.
         max_hosted_minutes: Minutes after which the model is stopped; the run can be resumed.
+        pause_at_reject_rate: Share of rejected images, 0 to 1, from which on the run stops the
+            model and asks on its page whether to go on; empty for never.
+        pause_minutes: How long it waits for the answer before it ends.
         triggered_by: Who or what started this run; stored with its results.
         host: Where the model lives; empty for the setting LFV_HOST.
         host_options: What that kind of host alone understands, by name; on top of the setting
             LFV_HOST_OPTIONS.
+        host_block: Name of an Lfv Host block that says where the model lives; empty for the
+            worker's own settings.
+        store_block: Name of an Lfv Store block that says where results are stored; empty for the
+            worker's own settings.
     """
-    settings = get_settings()
+    settings = settings_of_blocks(store_block, host_block)
     request = InspectionRequest(
         source=source,
         project=project,
@@ -133,15 +154,19 @@ def inspect_images(
         again=again,
         strict=strict,
         allow_empty=allow_empty,
+        new_only=new_only,
+        settle_seconds=settle_seconds,
         normal=tuple(normal or ()),
         anomaly=tuple(anomaly or ()),
-        max_cost=max_cost,
+        max_cost=defaults.max_cost() if max_cost is None else max_cost,
         max_hosted_minutes=max_hosted_minutes,
-        triggered_by=triggered_by or _trigger(),
+        pause_at_reject_rate=pause_at_reject_rate,
+        pause_minutes=pause_minutes,
+        triggered_by=triggered_by or trigger(),
         host=host or settings.host,
         host_options={**settings.host_options, **(host_options or {})},
     )
-    return _inspect(request)
+    return _state(_inspect(settings, request))
 
 
 @flow(
@@ -154,6 +179,8 @@ def resume_inspection(
     run: str,
     max_cost: Annotated[float | None, Field(gt=0)] = None,
     max_hosted_minutes: Annotated[float | None, Field(gt=0)] = None,
+    host_block: str = "",
+    store_block: str = "",
 ) -> RunSummary:
     """Finish a run that ended early; images that have their record are left alone.
 
@@ -162,14 +189,30 @@ def resume_inspection(
         max_cost: US dollars after which the model is stopped again; empty for the run's own limit.
         max_hosted_minutes: Minutes after which the model is stopped again; empty for the run's
             own limit.
+        host_block: Name of an Lfv Host block that says where the model lives; empty for the
+            worker's own settings.
+        store_block: Name of an Lfv Store block that says where results are stored; empty for the
+            worker's own settings.
     """
-    return _inspect(None, run, NewLimits(max_cost, max_hosted_minutes))
+    settings = settings_of_blocks(store_block, host_block)
+    return _state(_inspect(settings, None, run, NewLimits(max_cost, max_hosted_minutes)))
+
+
+def _state(summary: RunSummary) -> RunSummary:
+    """The summary; of a run that found nothing new, in a state that says so on the Prefect page."""
+    if not summary.nothing_new:
+        return summary
+    state: Any = Completed(name="NothingNew", message="No image is new.", data=summary)
+    return cast("RunSummary", state)
 
 
 def _inspect(
-    request: InspectionRequest | None, resume: str | None = None, limits: NewLimits | None = None
+    settings: Settings,
+    request: InspectionRequest | None,
+    resume: str | None = None,
+    limits: NewLimits | None = None,
 ) -> RunSummary:
-    settings = get_settings()
+    reject_rate_limit = defaults.reject_rate_limit()
     with ExitStack() as stack:
         store = stack.enter_context(
             open_store(settings.store_url, patience_seconds=settings.store_patience_seconds)
@@ -179,17 +222,22 @@ def _inspect(
         starter = RunStarter(store, settings, endpoint_url, _flow_run_id())
         context = find_model(starter, request, resume, limits)
         run = stack.enter_context(open_run(context, store))
+        events = RunEvents(run)
+        events.started()
         try:
-            with recorded_ending(context, store):
-                _plan(run)
-                _detect(run)
-                refuse_empty(run)
+            with recorded_ending(context, store) as ending, objects_kept(run):
+                plan_run(run)
+                _detect(run, events)
+                ending.message = check_completed(run)
         except BaseException as error:
             summary = _report_early_end(run)
+            events.failed(error, summary)
             if isinstance(error, InspectionError):
                 error.summary = summary
             raise
-        return report(run)
+        summary = report(run)
+        events.completed(summary, reject_rate_limit)
+        return summary
 
 
 def _report_early_end(run: ActiveRun) -> RunSummary | None:
@@ -207,61 +255,45 @@ def _report_early_end(run: ActiveRun) -> RunSummary | None:
     return reported.summary
 
 
-def _plan(run: ActiveRun) -> None:
-    """Find out everything that does not need the model."""
-    store, source = run.store, run.context.request.source
-    stored = store.runs.get(run.run_id)
-    if stored.manifest_lines is not None:
-        return
-    digest = manifest_digest(source, run.reader)
-    if stored.manifest_sha256 not in {None, digest}:
-        raise RunNotResumable(
-            f"{source} has changed since run {run.run_id} was started; start a new run"
-        )
-    store.runs.set_manifest(run.run_id, digest, None)
-    done = run.context.planned_through
-    skipped = Skipped()
-    request = run.context.request
-    profile = replace(INSPECTION, names=LabelNames.of(request.normal, request.anomaly))
-    lines = read_manifest(
-        source, run.reader, strict=request.strict, profile=profile, skipped=skipped
-    )
-    for batch in _batches((line for line in lines if line.line_number > done), CHECKED_TOGETHER):
-        check_images(run, quote(batch), batch[0].line_number, batch[-1].line_number)
-        run.control.notify("plan", f"{batch[-1].line_number} manifest lines checked")
-    counts = store.inspections.counts(run.run_id)
-    store.runs.set_manifest(run.run_id, digest, counts.total, skipped.reasons)
-    if skipped.reasons:
-        get_run_logger().warning("%s", skipped)
-        run.control.notify("plan", str(skipped))
-    get_run_logger().info(
-        "%d images: %d answers are known, %d cannot be inspected, %d need detection",
-        counts.total,
-        counts.reused,
-        counts.errors,
-        counts.pending,
-    )
-
-
-def _detect(run: ActiveRun) -> None:
+def _detect(run: ActiveRun, events: RunEvents) -> None:
     """Run detection on what is pending; with nothing pending the model is never started."""
-    store, control = run.store, run.control
+    store, control, request = run.store, run.control, run.context.request
     if store.inspections.pending(run.run_id, limit=1):
-        pending = store.inspections.counts(run.run_id).pending
-        logger = get_run_logger()
-        logger.info(expected_cost(run, pending))
-        with ModelHold(run) as hold:
-            adopted = start_model(hold)
-            logger.info("the model is hosted%s", ", started by somebody else" if adopted else "")
-            control.expect(pending)
-            with ProgressArtifact(control, pending):
-                while _fan_out(run, pending) is Ending.MODEL_LOST:
-                    logger.warning("the model is down, starting it again: %s", control.message)
-                    hold.restart()
-        logger.info("%d of %d images have their record; %s", control.done, pending, hold.outcome)
+        _detect_hosted(run, events, request.pause_at_reject_rate)
+        if control.ending is Ending.PAUSE:
+            why = control.message
+            if not is_to_go_on(why, request.pause_minutes):
+                raise EndedByOperator(
+                    f"{why}; to inspect them, resume with `lfv inspect --resume {run.run_id}`"
+                )
+            control.resume()
+            _detect_hosted(run, events, None)
     if store.inspections.pending(run.run_id, duplicate=True, limit=1):
         reuse_for_duplicates(run)
     _refuse_unfinished(run)
+
+
+def _detect_hosted(run: ActiveRun, events: RunEvents, reject_rate_limit: float | None) -> None:
+    """Have the model hosted for as long as detection takes."""
+    control = run.control
+    pending = run.store.inspections.counts(run.run_id).pending
+    logger = get_run_logger()
+    logger.info(expected_cost(run, pending))
+    with events.of_release(hold := ModelHold(run)), hold:
+        adopted = start_model(hold)
+        logger.info("the model is hosted%s", ", started by somebody else" if adopted else "")
+        if not adopted:
+            events.model_started()
+        control.expect(pending)
+        price = run.context.price_per_unit_hour * run.context.units.minimum
+        with (
+            ProgressArtifact(control, pending, price),
+            reject_rate_watched(run, reject_rate_limit),
+        ):
+            while _fan_out(run, pending) is Ending.MODEL_LOST:
+                logger.warning("the model is down, starting it again: %s", control.message)
+                hold.restart()
+    logger.info("%d of %d images have their record; %s", control.done, pending, hold.outcome)
 
 
 def _fan_out(run: ActiveRun, pending: int) -> Ending | None:
@@ -320,6 +352,8 @@ _ENDINGS: dict[Ending | None, type[InspectionError]] = {
 
 
 def _policy(policy: str | dict[str, Any] | None, confidence: float | None) -> Policy:
+    if policy is None and confidence is None:
+        policy = defaults.policy()
     if policy is None:
         return Policy.from_confidence(DEFAULT_CONFIDENCE if confidence is None else confidence)
     if confidence is not None:
@@ -327,17 +361,5 @@ def _policy(policy: str | dict[str, Any] | None, confidence: float | None) -> Po
     return Policy.from_dict(policy) if isinstance(policy, dict) else Policy.load(Path(policy))
 
 
-def _trigger() -> str:
-    """What started this flow run, as far as Prefect knows."""
-    deployment = runtime.deployment.name
-    return f"deployment {deployment}" if deployment else ""
-
-
 def _flow_run_id() -> str | None:
     return str(runtime.flow_run.id) if runtime.flow_run.id else None
-
-
-def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch

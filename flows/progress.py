@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from contextvars import copy_context
 from typing import Self
 from uuid import UUID
@@ -26,8 +27,9 @@ class ProgressArtifact:
     The page is for people: when the Prefect API does not answer, the run goes on without.
     """
 
-    def __init__(self, control: RunControl, total: int) -> None:
+    def __init__(self, control: RunControl, total: int, dollars_per_hour: float) -> None:
         self._control = control
+        self._dollars_per_hour = dollars_per_hour
         self._total = max(1, total)
         self._artifact: UUID | None = None
         self._leaving = threading.Event()
@@ -36,6 +38,7 @@ class ProgressArtifact:
         # In a thread, with the flow run's context: an API that does not answer takes a minute to
         # give up on, and the model is paid for meanwhile.
         context = copy_context()
+        self._began = time.monotonic()
         self._thread = threading.Thread(
             target=context.run, args=(self._keep_up,), name="progress", daemon=True
         )
@@ -61,14 +64,38 @@ class ProgressArtifact:
             done = self._control.done
             if done != shown:
                 shown = done
-                self._show(100.0 * done / self._total)
+                self._show(done)
             if left:
                 return
 
-    def _show(self, percent: float) -> None:
+    def _show(self, done: int) -> None:
         if self._artifact is None:
             return
+        seconds = time.monotonic() - self._began
+        text = progress_text(done, self._total, seconds, self._dollars_per_hour)
+        percent = min(100.0 * done / self._total, 100.0)
         try:
-            update_progress_artifact(self._artifact, progress=min(percent, 100.0))
+            update_progress_artifact(self._artifact, progress=percent, description=text)
         except Exception as error:  # noqa: BLE001 - whatever Prefect raises, the run goes on
             logger.debug("progress not shown: %s", error)
+
+
+def progress_text(done: int, total: int, seconds: float, dollars_per_hour: float) -> str:
+    """Progress for people: images, rate, time left and cost since detection began."""
+    parts = [f"{done:,} of {total:,} images"]
+    if done and seconds > 0:
+        rate = done / seconds
+        parts.append(f"{rate:.1f} a second")
+        if done < total:
+            parts.append(f"about {_duration((total - done) / rate)} left")
+    if dollars_per_hour:
+        parts.append(f"{seconds / 3600 * dollars_per_hour:.2f} USD so far")
+    return ", ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

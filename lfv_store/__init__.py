@@ -1,5 +1,6 @@
 """Results, leases, costs and audit in SQL. Start with open_store(); records.py has the data."""
 
+from lfv_store.claims import Claims, ObjectClaim, ObjectStamp, Retries
 from lfv_store.errors import (
     AuditBroken,
     HostingStopping,
@@ -60,6 +61,7 @@ __all__ = [
     "ROLES",
     "AuditBroken",
     "ClaimedReview",
+    "Claims",
     "Decision",
     "Hosting",
     "HostingCost",
@@ -76,11 +78,14 @@ __all__ = [
     "NewRun",
     "NewTraining",
     "NewVerdict",
+    "ObjectClaim",
+    "ObjectStamp",
     "PendingItem",
     "QueuedReview",
     "RecordConflict",
     "RecordCounts",
     "Release",
+    "Retries",
     "Review",
     "ReviewKind",
     "ReviewPair",

@@ -10,6 +10,7 @@ from sqlalchemy.engine import RowMapping
 
 from lfv_store.audit.canonical import Cell
 from lfv_store.audit.change import Change, commit
+from lfv_store.claims import Claims
 from lfv_store.database import Database
 from lfv_store.recording import write_inspections
 from lfv_store.records import (
@@ -31,6 +32,7 @@ from lfv_store.tables import (
 )
 from lfv_store.tallies import count_run, current_counts
 from lfv_store.text import clean, clean_or_none, json_text
+from lfv_store.watermarks import claim_objects
 
 _COUNT_EVERY_SECONDS = 1.0
 
@@ -87,18 +89,25 @@ class Inspections:
         pending: Sequence[PendingItem] = (),
         done: Sequence[NewInspection] = (),
         through_line: int,
+        claims: Claims | None = None,
     ) -> RecordCounts:
         """Commit a stretch of the manifest: what is to be asked, and what needs no asking.
 
         Idempotent: a line that is pending or recorded already stays as it is. The run's
         `planned_through` moves to `through_line`, never back. A pending item whose bytes are
-        pending already in this run is stored as a duplicate. Raises UnknownRun, InvalidRecord.
+        pending already in this run is stored as a duplicate. With `claims`, only lines whose object
+        the run gets are committed. Raises UnknownRun, InvalidRecord.
         """
 
         def work(unit: Change) -> RecordCounts:
             run = lock_run(unit.conn, run_id)
-            counts = self._record(unit, run, done)
-            _insert_pending(unit, run, pending)
+            mine, ask = done, pending
+            if claims is not None:
+                got = claim_objects(unit, run, claims)
+                mine = [one for one in done if one.line_number in got]
+                ask = [one for one in pending if one.line_number in got]
+            counts = self._record(unit, run, mine)
+            _insert_pending(unit, run, ask)
             unit.conn.execute(
                 sa.update(RunProgressTable)
                 .where(

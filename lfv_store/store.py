@@ -22,6 +22,7 @@ from lfv_store.runs import Runs
 from lfv_store.trainings import Trainings
 from lfv_store.users import Users
 from lfv_store.verdicts import Verdicts
+from lfv_store.watermarks import Watermarks
 
 
 class Store:
@@ -34,6 +35,7 @@ class Store:
         self.trainings = Trainings(database, actor)
         self.runs = Runs(database, actor)
         self.inspections = Inspections(database, actor)
+        self.watermarks = Watermarks(database, actor)
         self.hostings = Hostings(database, actor)
         self.leases = Leases(database, actor)
         self.verdicts = Verdicts(database, actor)

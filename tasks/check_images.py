@@ -10,6 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from lfv.formats.manifest.records import BadLine, ManifestItem
 from lfv.run.active import ActiveRun, attached
 from lfv.run.context import RunContext
+from lfv.run.new_images import NewObject
 from lfv.run.plan import PlannedBatch, plan_lines
 
 
@@ -24,7 +25,8 @@ def check_images(
     lines: Sequence[ManifestItem | BadLine],
     first_line: int,  # noqa: ARG001 - shown in the task run's name
     last_line: int,  # noqa: ARG001
+    objects: Sequence[NewObject] | None = None,
 ) -> PlannedBatch:
-    """Check a batch of manifest lines, without the model."""
+    """Check a batch of manifest lines, without the model; in a run over new images, claim them."""
     with attached(run) as active:
-        return plan_lines(active, lines)
+        return plan_lines(active, lines, objects)

@@ -27,8 +27,12 @@ def report(run: ActiveRun | RunContext) -> RunSummary:
 
 def publish(reported: ReportedRun) -> None:
     """Publish the artifacts; the results are stored whether or not the Prefect API answers."""
+    if reported.summary.nothing_new:
+        return
     try:
         create_markdown_artifact(key="inspection-summary", markdown=reported.summary.markdown())
+        if reported.rejects is not None:
+            create_markdown_artifact(key="inspection-rejects", markdown=reported.rejects)
         create_table_artifact(
             key="inspection-results",
             table=reported.table,

@@ -120,6 +120,23 @@ def inspect(
     allow_empty: Annotated[
         bool, typer.Option("--allow-empty", help="Complete a run whose source has no image.")
     ] = False,
+    new_only: Annotated[
+        bool,
+        typer.Option(
+            "--new-only",
+            help="Inspect only images of a folder or prefix that no earlier run of this source and "
+            "project has; none is no error.",
+        ),
+    ] = False,
+    settle_seconds: Annotated[
+        float,
+        typer.Option(
+            "--settle-seconds",
+            min=0.0,
+            help="With --new-only, leave files that changed within so many seconds to the next "
+            "run: they may be half written.",
+        ),
+    ] = 5.0,
     max_cost: Annotated[
         float | None,
         typer.Option(
@@ -199,6 +216,8 @@ def inspect(
         "again": again,
         "strict": strict,
         "allow_empty": allow_empty,
+        "new_only": new_only,
+        "settle_seconds": settle_seconds,
         "max_cost": max_cost,
         "max_hosted_minutes": max_hosted_minutes,
         "normal": normal,

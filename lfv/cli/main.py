@@ -18,6 +18,7 @@ import typer
 
 from lfv.cli import (
     audit,
+    automations,
     db,
     decide,
     demo,
@@ -28,6 +29,7 @@ from lfv.cli import (
     models,
     overlay,
     parity,
+    prune,
     report,
     review,
     runs,
@@ -36,7 +38,9 @@ from lfv.cli import (
     sweep,
     train,
     ui,
+    up,
     version,
+    watch,
 )
 from lfv.cli.errors import ExitStatus, OutputClosed, WrongUsage
 from lfv.cli.output import note, show
@@ -100,7 +104,8 @@ def lfv(
 
 for _module in (
     *(demo, train, import_, inspect, runs, report, overlay, decide, review, export, parity),
-    *(ui, models, serve, edge_agent, stop, sweep, audit, db, version),
+    *(ui, up, watch, automations, models, serve, edge_agent, stop, sweep, prune, audit, db),
+    version,
 ):
     _module.register(app)
 

@@ -21,7 +21,7 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
 from urllib3.exceptions import HTTPError
 
-from lfv.client.stores import OpenObject, TranslatedReads
+from lfv.client.stores import ObjectState, OpenObject, TranslatedReads
 from lfv.formats.errors import (
     SourceError,
     SourceForbidden,
@@ -117,14 +117,20 @@ class S3Bucket:
         return OpenObject(stream.buffered(), answer.get("ContentLength"))
 
     def list(self, prefix: str) -> Iterator[str]:
+        return (entry["Key"] for entry in self._entries(prefix))
+
+    def states(self, prefix: str) -> Iterator[tuple[str, ObjectState]]:
+        for entry in self._entries(prefix):
+            yield entry["Key"], ObjectState(int(entry["Size"]), str(entry["ETag"]).strip('"'))
+
+    def _entries(self, prefix: str) -> Iterator[Any]:
         ref = str(S3Ref(self.name, prefix))
         try:
             pages = self._connection.client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.name, Prefix=prefix
             )
             for page in pages:
-                for entry in page.get("Contents", ()):
-                    yield entry["Key"]
+                yield from page.get("Contents", ())
         except (BotoCoreError, ClientError, ValueError) as error:
             raise translate(error, ref) from error
 

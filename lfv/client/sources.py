@@ -9,7 +9,15 @@ from types import TracebackType
 from typing import Any, Self
 
 from lfv.client.s3 import S3Bucket, S3Connection
-from lfv.client.stores import BucketFolder, ObjectStore, OpenObject, open_local, translate_os_error
+from lfv.client.stores import (
+    BucketFolder,
+    ObjectState,
+    ObjectStore,
+    OpenObject,
+    file_state,
+    open_local,
+    translate_os_error,
+)
 from lfv.formats.conversion import as_png
 from lfv.formats.errors import SourceError, SourceRefInvalid, SourceTooLarge, SourceUnavailable
 from lfv.formats.refs import FileRef, Ref, S3Ref, parse_ref
@@ -102,6 +110,20 @@ class SourceReader:
             raise SourceRefInvalid(f"{prefix} is not an s3://bucket/prefix.", ref=str(prefix))
         for key in self.bucket(parsed.bucket).list(parsed.key):
             yield S3Ref(parsed.bucket, key)
+
+    def states(self, prefix: S3Ref) -> dict[str, ObjectState]:
+        """What a listing says of each object below an `s3://bucket/prefix`, by reference."""
+        return {
+            str(S3Ref(prefix.bucket, key)): state
+            for key, state in self.bucket(prefix.bucket).states(prefix.key)
+        }
+
+    def state(self, ref: str) -> ObjectState | None:
+        """The state of a local file; None if it is gone. Raises SourceError."""
+        parsed = parse_ref(ref)
+        if isinstance(parsed, S3Ref):
+            raise SourceRefInvalid(f"{ref} is not a file.", ref=ref)
+        return file_state(parsed.path)
 
     def is_folder(self, ref: Ref) -> bool:
         """Whether `ref` is a local folder. Raises SourceError when that cannot be found out."""

@@ -51,6 +51,31 @@ class OpenObject:
         self.stream.close()
 
 
+@dataclass(frozen=True)
+class ObjectState:
+    """What a listing says of an object, without reading it.
+
+    Attributes:
+        size_bytes: Its size.
+        stamp: Another stamp means that it was written again: an ETag, or the times of a file's
+            last changes.
+        changed_at: Seconds since the epoch of a file's last change; None where objects appear
+            whole.
+    """
+
+    size_bytes: int
+    stamp: str
+    changed_at: float | None = None
+
+    @classmethod
+    def of_file(cls, facts: os.stat_result) -> Self:
+        return cls(
+            facts.st_size,
+            f"{facts.st_mtime_ns} {facts.st_ctime_ns}",
+            max(facts.st_mtime, facts.st_ctime),
+        )
+
+
 class ObjectStore(Protocol):
     """One bucket."""
 
@@ -59,6 +84,9 @@ class ObjectStore(Protocol):
 
     def list(self, prefix: str) -> Iterator[str]:
         """Keys that begin with `prefix`, in the order of their UTF-8 bytes. Raises SourceError."""
+
+    def states(self, prefix: str) -> Iterator[tuple[str, ObjectState]]:
+        """The same keys, with what the listing says of each. Raises SourceError."""
 
     def size_of(self, key: str) -> int | None:
         """Bytes of an object, None when there is none. Raises SourceError."""
@@ -127,6 +155,17 @@ def open_local(path: Path, ref: str) -> OpenObject:
     return OpenObject(stream.buffered(), facts.st_size)
 
 
+def file_state(path: str) -> ObjectState | None:
+    """The state of a file; None if it is gone. Raises SourceError."""
+    try:
+        return ObjectState.of_file(os.stat(path))  # noqa: PTH116 - Path would alter odd names
+    except (OSError, ValueError) as error:
+        translated = translate_os_error(error, path)
+        if isinstance(translated, SourceNotFound):
+            return None
+        raise translated from error
+
+
 def translate_os_error(error: OSError | ValueError, ref: str) -> SourceError:
     number = error.errno if isinstance(error, OSError) else None
     if number in (errno.ENOENT, errno.ENOTDIR):
@@ -173,6 +212,12 @@ class BucketFolder:
                 ref=str(S3Ref(self.name, prefix)),
             )
         return self._walk(self.root, "", prefix)
+
+    def states(self, prefix: str) -> Iterator[tuple[str, ObjectState]]:
+        for key in self.list(prefix):
+            state = file_state(str(self._path(key)))
+            if state is not None:
+                yield key, state
 
     def size_of(self, key: str) -> int | None:
         try:

@@ -7,10 +7,15 @@ from contextlib import closing
 from lfv.formats.layout import counted
 from lfv.run.active import ActiveRun
 from lfv.run.errors import NothingInspected, SourceEmpty
+from lfv.run.new_images import ENDED_EARLY
+from lfv.run.summary import NOTHING_NEW
 
 
-def refuse_empty(run: ActiveRun) -> None:
-    """Make sure that the run has a verdict.
+def check_completed(run: ActiveRun) -> str | None:
+    """Make sure that the run has a verdict, or rightly none; return the message to complete with.
+
+    A source where no run has ever found an image counts as empty all the same: its name may be
+    misspelt.
 
     Raises:
         SourceEmpty: The source names no image, and the request does not allow that.
@@ -19,17 +24,36 @@ def refuse_empty(run: ActiveRun) -> None:
     request = run.context.request
     counts = run.store.inspections.counts(run.run_id)
     if counts.total == 0:
+        if _nothing_new(run):
+            return NOTHING_NEW
         if request.allow_empty:
-            return
+            return None
         skipped = run.store.runs.get(run.run_id).skipped
         but = f"; skipped files: {counted(skipped)}" if skipped else ""
         raise SourceEmpty(
             f"{request.source} has no image to inspect{but}; if that is expected, allow it with "
             "--allow-empty"
         )
+    if request.new_only and _all_left_to_later_runs(run):
+        return "later runs inspect the images of this run"
     if counts.errors == counts.total:
         with closing(run.store.results.rows(run.run_id)) as rows:
             first = next(rows)
         raise NothingInspected(
             f"none of the {counts.total} images could be inspected; the first: {first['error']}"
         )
+    return None
+
+
+def _nothing_new(run: ActiveRun) -> bool:
+    """Whether the run is one over new images, of a source that had images before."""
+    if not run.context.request.new_only:
+        return False
+    marks = run.store.watermarks
+    return marks.has_objects(marks.source_of(run.run_id))
+
+
+def _all_left_to_later_runs(run: ActiveRun) -> bool:
+    """Whether later runs have taken all that this run was to inspect."""
+    codes = run.store.results.errors_by_code(run.run_id)
+    return codes.get(ENDED_EARLY, 0) == run.store.inspections.counts(run.run_id).total

@@ -14,14 +14,18 @@ from lfv.settings import Settings
 #: The kind of host that a service on this machine stands in for where no endpoint is given.
 LOOKOUTVISION = "lookoutvision"
 
+#: How long a file of a source must have been left alone to be inspected by a run over new images.
+DEFAULT_SETTLE_SECONDS = 5.0
+
 
 @dataclass(frozen=True)
 class InspectionRequest:
     """What is to be inspected and how, as it is stored with the run.
 
-    `model_version` may be 'latest'; the run stores the version that this was.  `max_cost` is in US
-    dollars.  `host` is the kind of host where the model lives, `host_options` what only that kind
-    understands.
+    `model_version` may be 'latest'; the run stores the version that this was.  With `new_only`,
+    images that another run of this source and project has are left out, and so are files that
+    changed in the last `settle_seconds`.  `max_cost` is in US dollars.  `host` is the kind of host
+    where the model lives, `host_options` what only that kind understands.
     """
 
     source: str
@@ -33,10 +37,14 @@ class InspectionRequest:
     again: bool = False
     strict: bool = False
     allow_empty: bool = False
+    new_only: bool = False
+    settle_seconds: float = DEFAULT_SETTLE_SECONDS
     normal: Sequence[str] = ()
     anomaly: Sequence[str] = ()
     max_cost: float | None = None
     max_hosted_minutes: float | None = None
+    pause_at_reject_rate: float | None = None
+    pause_minutes: float = 60.0
     triggered_by: str = ""
     host: str = LOOKOUTVISION
     host_options: Mapping[str, Any] = field(default_factory=dict)

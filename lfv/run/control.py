@@ -18,6 +18,7 @@ class Ending(StrEnum):
     MODEL_LOST = "model_lost"  # the model is no longer hosted
     OUT_OF_REACH = "out_of_reach"  # the model's host does not answer
     STORE = "store"  # results cannot be stored
+    PAUSE = "pause"  # so much is rejected that a person decides whether to go on
 
 
 @dataclass(frozen=True)

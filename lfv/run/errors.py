@@ -11,10 +11,12 @@ InspectionError            base; its text is one sentence for the user
 │   ├── NothingInspected   none of its images could be inspected
 │   └── SourceEmpty        its source has no image
 ├── LimitReached           the run's cost or time limit; the rest can be resumed
+├── EndedByOperator        too much was rejected, and nobody wanted to go on
 ├── ModelLost              the model was stopped under the run too often
 ├── ModelInUse             runs use a model that is to be stopped, or may use it
 ├── ModelsLeftUp           a sweep found models that are up and unused
 ├── SourceOutOfReach       the images' store does not answer
+├── SourceNotWatchable     new images cannot be told apart in such a source
 ├── ModelOutOfReach        the model's host does not answer
 └── ResultsNotStored       the results database is unavailable
 """
@@ -73,6 +75,10 @@ class LimitReached(InspectionError):
     """The run's cost or time limit was reached; the rest can be resumed."""
 
 
+class EndedByOperator(InspectionError):
+    """Too much was rejected, and the answer was no, or none came; the rest can be resumed."""
+
+
 class ModelLost(InspectionError):
     """The model was stopped under the run too often."""
 
@@ -87,6 +93,10 @@ class ModelsLeftUp(InspectionError):
 
 class SourceOutOfReach(InspectionError):
     """The images' store does not answer; nothing is wrong with the images."""
+
+
+class SourceNotWatchable(InspectionError):
+    """New images are found in folders and below prefixes only."""
 
 
 class ModelOutOfReach(InspectionError):

@@ -13,6 +13,9 @@ from lfv.formats.images import ImageInfo
 from lfv.formats.manifest.records import BadLine, ManifestItem
 from lfv_store import ImageFacts, KnownDetection, NewDetection, NewInspection, PendingItem
 
+#: The error code of an image whose bytes got no answer on an earlier line of the run.
+SAME_IMAGE_FAILED = "same_image_failed"
+
 
 def bad_line(line: BadLine) -> NewInspection:
     """A line of the manifest that names no image."""
@@ -62,7 +65,7 @@ def failed_as_before(item: PendingItem) -> NewInspection:
     """An image whose bytes the model gave no answer for on an earlier line of the run."""
     return _of(
         item,
-        error_code="same_image_failed",
+        error_code=SAME_IMAGE_FAILED,
         error_message="The same image got no answer on an earlier line of this manifest.",
         attempts=0,
     )

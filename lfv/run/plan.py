@@ -6,6 +6,7 @@ bytes this model version has already judged) or a pending item (an image to run 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from lfv.formats.manifest.records import BadLine, ManifestItem
 from lfv.run import outcomes
 from lfv.run.active import ActiveRun
 from lfv.run.errors import SourceOutOfReach
+from lfv.run.new_images import NewObject, claims_of
 from lfv_store import KnownDetection, PendingItem
 
 #: For reading an image whose store does not answer.
@@ -40,8 +42,15 @@ class PlannedBatch:
     errors: int
 
 
-def plan_lines(run: ActiveRun, lines: Sequence[ManifestItem | BadLine]) -> PlannedBatch:
+def plan_lines(
+    run: ActiveRun,
+    lines: Sequence[ManifestItem | BadLine],
+    objects: Sequence[NewObject] | None = None,
+) -> PlannedBatch:
     """Check the images of `lines` and commit what is known about each.
+
+    In a run over new images, `objects` are those of the lines: the run claims them, and leaves
+    out the lines of those that it does not get.
 
     Raises `SourceOutOfReach` when the images' store answers for none of them: nothing is wrong with
     the images then, and the run can be resumed.
@@ -54,12 +63,19 @@ def plan_lines(run: ActiveRun, lines: Sequence[ManifestItem | BadLine]) -> Plann
         checked = list(
             pool.map(lambda item: _check(item, run.reader, limits, expected, stop), items)
         )
-    _refuse_dead_source(checked)
-    known = _known(run, checked)
+    _refuse_dead_source([outcome for outcome, _ in checked])
+    claims = None
+    if objects is not None:
+        numbers = [item.line_number for item in items]
+        outcomes_by_line = dict(zip(numbers, (outcome for outcome, _ in checked), strict=True))
+        digests = dict(zip(numbers, (digest for _, digest in checked), strict=True))
+        claims = claims_of(objects, outcomes_by_line, digests, run.reader)
+    known = _known(run, [outcome for outcome, _ in checked])
     policy = context.parsed_policy()
     ask: list[PendingItem] = []
     done = [outcomes.bad_line(line) for line in lines if isinstance(line, BadLine)]
-    for item, outcome in zip(map(_with_conversion, items, checked), checked, strict=True):
+    for line, (outcome, _) in zip(items, checked, strict=True):
+        item = _with_conversion(line, outcome)
         if not isinstance(outcome, ImageInfo):
             done.append(outcomes.unreadable(item, outcome))
         elif outcome.sha256 in known:
@@ -68,7 +84,9 @@ def plan_lines(run: ActiveRun, lines: Sequence[ManifestItem | BadLine]) -> Plann
         else:
             ask.append(outcomes.pending(item, outcome))
     through_line = max(line.line_number for line in lines)
-    run.store.inspections.plan(run.run_id, pending=ask, done=done, through_line=through_line)
+    run.store.inspections.plan(
+        run.run_id, pending=ask, done=done, through_line=through_line, claims=claims
+    )
     errors = sum(inspection.error_code is not None for inspection in done)
     return PlannedBatch(through_line, len(ask), len(done) - errors, errors)
 
@@ -86,15 +104,17 @@ def _check(
     limits: ImageLimits,
     expected: tuple[int, int] | None,
     stop: Event,
-) -> Checked:
-    """The image's facts, or why there are none."""
+) -> tuple[Checked, str]:
+    """The image's facts, or why there are none; and its SHA-256 in hex, where it can be read."""
+    digest = ""
     try:
         (body, converted_from), _ = call_with_retries(
             lambda: reader.read_image(item.source_ref), READ_RETRIES, stop_event=stop
         )
-        return replace(check_image(body, limits, expected), converted_from=converted_from)
+        digest = hashlib.sha256(body).hexdigest()
+        return replace(check_image(body, limits, expected), converted_from=converted_from), digest
     except (ImageError, SourceError) as error:
-        return error
+        return error, digest
 
 
 def _refuse_dead_source(checked: Sequence[Checked]) -> None:

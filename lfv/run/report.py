@@ -33,6 +33,7 @@ from lfv.report import (
 )
 from lfv.run.decide import current_decision
 from lfv.run.evaluate import evaluate_run
+from lfv.run.rejects import rejects_markdown
 from lfv.run.summary import RunSummary
 from lfv.settings import Settings
 from lfv_store import Decision, Run, Store, StoredDetection
@@ -49,10 +50,11 @@ _MOST_LIMITS = 6
 
 @dataclass(frozen=True)
 class ReportedRun:
-    """The outcome of a run, and a table of its first results."""
+    """The outcome of a run, a table of its first results, and its rejected parts in Markdown."""
 
     summary: RunSummary
     table: list[dict[str, Any]]
+    rejects: str | None = None
 
 
 @dataclass
@@ -73,6 +75,7 @@ class _Findings:
 def report_run(run_id: str, store: Store, reader: SourceReader, settings: Settings) -> ReportedRun:
     """Write the report of a run as its verdicts stand now, over an earlier one.
 
+    A run that found nothing new has none: a schedule may start one every minute.
     A report that cannot be written does not change the run's outcome.
     """
     stored = store.runs.get(run_id)
@@ -86,6 +89,8 @@ def report_run(run_id: str, store: Store, reader: SourceReader, settings: Settin
         evaluation=evaluate_run(stored, store, reader),
         skipped=stored.skipped or {},
     )
+    if summary.nothing_new:
+        return ReportedRun(summary, [])
     found = _findings(run_id, store, reader, settings.report_limit)
     report = _report(stored, store, settings, summary, found)
     folder = settings.run_folder(run_id)
@@ -96,7 +101,8 @@ def report_run(run_id: str, store: Store, reader: SourceReader, settings: Settin
     except OSError as error:
         logger.warning("the report of run %s could not be written: %s", run_id, error)
     rows = [_row(image) for name in _GROUPS for image in found.groups[name]]
-    return ReportedRun(summary, rows[:TABLE_ROWS])
+    rejects = rejects_markdown(found.groups["reject"], summary.counts.rejected)
+    return ReportedRun(summary, rows[:TABLE_ROWS], rejects)
 
 
 def _write_evaluation(file: Path, evaluation: Evaluation, run: Run, store: Store) -> None:

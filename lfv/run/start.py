@@ -6,7 +6,7 @@ import logging
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -20,7 +20,7 @@ from lfv.run.context import (
     RunContext,
     model_spec,
 )
-from lfv.run.errors import LimitReached, RunNotResumable
+from lfv.run.errors import EndedByOperator, LimitReached, RunNotResumable
 from lfv.run.lookup import find_run
 from lfv.settings import Settings
 from lfv_store import ModelKey, NewRun, Run, Store, StoreError
@@ -129,12 +129,20 @@ class RunStarter:
         )
 
 
+@dataclass
+class RunEnding:
+    """How a run ends: the message of a completed one, if it needs any."""
+
+    message: str | None = None
+
+
 @contextmanager
-def recorded_ending(run: RunContext, store: Store) -> Iterator[None]:
+def recorded_ending(run: RunContext, store: Store) -> Iterator[RunEnding]:
     """Record how a run ends; failure to record an error changes nothing else."""
+    ending = RunEnding()
     try:
-        yield
-    except LimitReached as error:
+        yield ending
+    except (LimitReached, EndedByOperator) as error:
         _set_status(store, run.run_id, "interrupted", str(error))
         raise
     except Exception as error:
@@ -144,7 +152,7 @@ def recorded_ending(run: RunContext, store: Store) -> Iterator[None]:
         _set_status(store, run.run_id, "cancelled", _what_ended(error))
         raise
     else:
-        store.runs.set_status(run.run_id, "completed", None, datetime.now(UTC))
+        store.runs.set_status(run.run_id, "completed", ending.message, datetime.now(UTC))
 
 
 def _what_ended(error: BaseException) -> str:

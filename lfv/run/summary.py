@@ -11,6 +11,9 @@ from lfv.formats.evaluation import Evaluation
 from lfv.formats.layout import Skipped
 from lfv_store import RunCounts
 
+#: The message of a run over new images that found none.
+NOTHING_NEW = "nothing new"
+
 
 @dataclass(frozen=True)
 class RunSummary:
@@ -29,6 +32,17 @@ class RunSummary:
     evaluation: Evaluation | None = None
     skipped: Mapping[str, int] = field(default_factory=dict)
     report: Path | None = None
+
+    @property
+    def nothing_new(self) -> bool:
+        """Whether this run over new images found none."""
+        return self.status == "completed" and self.message == NOTHING_NEW
+
+    @property
+    def reject_rate(self) -> float | None:
+        """Rejected images per image with a verdict, 0 to 1; None without a verdict."""
+        judged = self.counts.accepted + self.counts.rejected + self.counts.review
+        return self.counts.rejected / judged if judged else None
 
     def markdown(self) -> str:
         """The summary in Markdown."""
@@ -59,6 +73,13 @@ class RunSummary:
             lines += [f"Against {found.images} labels: {figures}.", ""]
         if self.skipped:
             lines += [str(Skipped(Counter(self.skipped))), ""]
+        if counts.pending:
+            resume = (
+                f"To finish the {counts.pending} images that are left, run the deployment "
+                f"`resume-inspection/resume` with `run` = `{self.run_id}`, or "
+                f"`lfv inspect --resume {self.run_id}`."
+            )
+            lines += [resume, ""]
         lines += [f"Run `{self.run_id}`; report: `{self.report or 'none'}`"]
         return "\n".join(lines)
 

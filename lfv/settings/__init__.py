@@ -20,6 +20,7 @@ from lfv.settings.environment import (
     quieten_prefect,
     temporary_prefect_environment,
     unknown_variables,
+    use_aws_credentials,
     use_in_process,
     use_prefect_api,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "quieten_prefect",
     "temporary_prefect_environment",
     "unknown_variables",
+    "use_aws_credentials",
     "use_in_process",
     "use_prefect_api",
 ]

@@ -95,6 +95,14 @@ def use_prefect_api(url: str) -> None:
     os.environ["PREFECT_API_URL"] = url
 
 
+def use_aws_credentials(access_key_id: str, secret_access_key: str) -> None:
+    """Make this process and its children use an AWS key, whatever they are configured with."""
+    os.environ["AWS_ACCESS_KEY_ID"] = access_key_id
+    os.environ["AWS_SECRET_ACCESS_KEY"] = secret_access_key
+    for name in ("AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        os.environ.pop(name, None)
+
+
 def temporary_prefect_environment() -> dict[str, str]:
     """Return the environment of a Prefect server for one command: only what a flow needs."""
     return {**os.environ, **_TEMPORARY_SERVER}

@@ -34,6 +34,11 @@ from lfv_store.tables.state import (
     RunTable,
     TallyTable,
 )
+from lfv_store.tables.watermarks import (
+    WatermarkObjectTable,
+    WatermarkRunTable,
+    WatermarkSourceTable,
+)
 
 __all__ = [
     "AnomalyTable",
@@ -62,4 +67,7 @@ __all__ = [
     "TrainingTable",
     "UserTable",
     "VerdictTable",
+    "WatermarkObjectTable",
+    "WatermarkRunTable",
+    "WatermarkSourceTable",
 ]

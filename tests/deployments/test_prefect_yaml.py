@@ -21,6 +21,7 @@ from tests.support.prefect_server import PrefectServer, prefect_server
 from tests.support.waiting import PLENTY
 
 PREFECT = Path(sys.executable).with_name("prefect")
+LFV = Path(sys.executable).with_name("lfv")
 ROOT = Path(__file__).parents[2]
 POOL = "inspection"
 FILE = "deployments/prefect.yaml"
@@ -44,6 +45,11 @@ def prefect(server: PrefectServer, *arguments: str, seconds: float = 120) -> str
 def api(server: PrefectServer, path: str) -> Any:
     with urllib.request.urlopen(f"{server.api_url}/{path}", timeout=PLENTY) as answer:
         return json.load(answer)
+
+
+def delete(server: PrefectServer, path: str) -> None:
+    request = urllib.request.Request(f"{server.api_url}/{path}", method="DELETE")
+    urllib.request.urlopen(request, timeout=PLENTY).close()
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +76,37 @@ def test_the_schedule_has_its_time_zone_and_the_form_its_descriptions(
     sweeper = api(deployed, "deployments/name/stop-idle-models/every-five-minutes")
     assert sweeper["schedules"][0]["schedule"]["cron"] == "*/5 * * * *"
     assert api(deployed, "deployments/name/resume-inspection/resume")
+    assert scheduled["parameters"]["new_only"] is True
+    assert api(deployed, "deployments/name/prune/housekeeping")["parameters"]["dry_run"] is True
+
+
+def test_watching_starts_the_deployment_when_images_are_there(
+    deployed: PrefectServer, tmp_path: Path
+) -> None:
+    def watch() -> str:
+        done = subprocess.run(
+            [LFV, "watch", "incoming", "--once", "--settle-seconds", "0", "--project", "parts"],
+            env={**os.environ, **deployed.environment, "LFV_HOME": str(tmp_path / "home")},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=PLENTY,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    (tmp_path / "incoming").mkdir()
+    assert watch() == ""
+    make_pictures(tmp_path / "incoming", 3)
+    said = watch()
+    assert said.startswith("3 images came: started flow run ")
+    started = api(deployed, f"flow_runs/{said.split()[-1]}")
+    assert started["parameters"]["source"] == str(tmp_path / "incoming")
+    assert started["parameters"]["new_only"] is True
+    assert started["parameters"]["project"] == "parts"
+    assert started["parameters"]["triggered_by"].startswith("lfv watch")
+    delete(deployed, f"flow_runs/{started['id']}")  # no worker is to take it
 
 
 @pytest.mark.slow
@@ -105,15 +142,23 @@ def test_an_operator_s_run_goes_through_a_process_worker(
                 "project=parts",
                 seconds=180,
             )
+            scheduled = ["--param", f"source={tmp_path / 'images'}", "--param", "project=parts"]
+            scheduled += ["--param", "confidence=0.5", "--param", "settle_seconds=0"]
+            for more in (0, 3):  # nothing but known images, then three that came meanwhile
+                make_pictures(tmp_path / "images", more, first=100)
+                run_scheduled = ["deployment", "run", "inspect-images/scheduled", "--watch"]
+                told += prefect(deployed, *run_scheduled, *scheduled, seconds=180)
         finally:
             # The sweeper's schedule may just have given it a flow run of its own.
             os.killpg(worker.pid, signal.SIGKILL)
             worker.wait(PLENTY)
-        assert "Completed" in told
+        assert told.count("Completed") >= 3
         assert endpoint.status == "TRAINED"
         assert set(endpoint.asked().values()) == {1}
     with open_store(f"sqlite:///{tmp_path / 'home' / 'inspections.db'}") as store:
-        (run,) = store.runs.list()
+        second, first, run = store.runs.list()
         assert run.triggered_by == "deployment operator"
         assert run.flow_run_id is not None
         assert store.inspections.counts(run.run_id).accepted > 0
+        counts = [store.inspections.counts(one.run_id) for one in (first, second)]
+        assert [(one.total, one.reused) for one in counts] == [(10, 10), (3, 0)]

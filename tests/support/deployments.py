@@ -35,7 +35,7 @@ class PrefectApi:
         request = urllib.request.Request(f"{self.url}/{path}", data=data, headers=headers)
         try:
             with urllib.request.urlopen(request, timeout=PLENTY) as answer:
-                answers.append(json.load(answer))
+                answers.append(json.loads(answer.read() or b"null"))
         except urllib.error.HTTPError as error:
             with error:
                 if error.code != BUSY:

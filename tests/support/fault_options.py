@@ -18,6 +18,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--kills-seed", type=int, default=None, help="seed of the moments (default: a new one)"
     )
     group.addoption(
+        "--changes",
+        type=int,
+        default=25,
+        help="writes, deletions, runs and kills around a source of new images (default 25)",
+    )
+    group.addoption(
         "--both-databases",
         action="store_true",
         help="bring about every fault on SQLite and on PostgreSQL, not on one of them by turns",

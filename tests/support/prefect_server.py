@@ -46,12 +46,13 @@ def api_url_at(port: int) -> str:
 
 
 @contextmanager
-def prefect_server(folder: Path) -> Iterator[PrefectServer]:
-    """A server with a database of its own in `folder`."""
+def prefect_server(folder: Path, **changed: str) -> Iterator[PrefectServer]:
+    """A server with a database of its own in `folder`; `changed` are environment variables."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
-    settings = {**_QUIET, "PREFECT_HOME": str(folder), "PREFECT_PROFILES_PATH": str(folder / "no")}
+    places = {"PREFECT_HOME": str(folder), "PREFECT_PROFILES_PATH": str(folder / "no")}
+    settings = {**_QUIET, **places, **changed}
     command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "error"]
     with (folder / "server.log").open("wb") as log:

@@ -57,7 +57,11 @@ class Scene:
 
     def inspect(self, *options: str, **given: Any) -> Running:
         """Begin a run over the manifest."""
-        arguments = ["inspect", self.manifest, "--project", "parts", "--json", *options]
+        return self.inspect_source(self.manifest, *options, **given)
+
+    def inspect_source(self, source: str, *options: str, **given: Any) -> Running:
+        """Begin a run over another source."""
+        arguments = ["inspect", source, "--project", "parts", "--json", *options]
         return self._start(arguments, **given)
 
     def resume(self, **given: Any) -> Running:

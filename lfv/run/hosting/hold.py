@@ -38,7 +38,7 @@ from lfv.run.hosting.guard import GuardConfig
 from lfv.run.hosting.guard_client import Guard
 from lfv.run.hosting.release import release_and_stop, stop_hosting
 from lfv.run.limits import Limits
-from lfv_store import HostingStopping, Lease, StoreUnavailable
+from lfv_store import HostingStopping, Lease, StoreError, StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +84,8 @@ class ModelHold:
         self._may_start_late = False
         #: What happened to the model on release, for people.
         self.outcome = ""
+        #: Whether the release stopped the model; None where it was not this run's to stop.
+        self.stopped: bool | None = None
 
     def __enter__(self) -> Self:
         self._guard = Guard(self._guard_config(), self._run.settings)
@@ -282,10 +284,20 @@ class ModelHold:
             on_status=self._notify,
         )
         self.outcome = _OUTCOMES[lease.owned, done]
+        if lease.owned:
+            self.stopped = self._is_stopped(lease) if done else False
         if done:
             self._live_guard.released(lease.lease_id)
         else:
             logger.error("the model is not seen stopped; its guard and the sweeper keep trying")
+
+    def _is_stopped(self, lease: Lease) -> bool | None:
+        """Whether the model is stopped; None if another run uses it, or nobody can tell."""
+        try:
+            hosting = self._store.with_patience(0).hostings.get(lease.hosting_id)
+        except StoreError:
+            return None
+        return True if hosting.status == "stopped" else None
 
     @property
     def _live_guard(self) -> Guard:

@@ -1,0 +1,146 @@
+"""Events that automations can be built on; docs/prefect.md lists them with their payloads.
+
+An event is news for people: when the Prefect API does not answer, the run goes on without.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from prefect.events import emit_event
+
+from lfv.run.active import ActiveRun
+from lfv.run.errors import LimitReached
+from lfv.run.hosting.hold import ModelHold
+from lfv.run.summary import RunSummary
+
+logger = logging.getLogger(__name__)
+
+RUN_STARTED = "lfv.run.started"
+RUN_COMPLETED = "lfv.run.completed"
+RUN_FAILED = "lfv.run.failed"
+MODEL_STARTED = "lfv.model.started"
+MODEL_STOPPED = "lfv.model.stopped"
+MODEL_LEFT_RUNNING = "lfv.model.left-running"
+REJECT_RATE_HIGH = "lfv.reject-rate.high"
+BUDGET_REACHED = "lfv.budget.reached"
+
+ALL_EVENTS = (
+    RUN_STARTED,
+    RUN_COMPLETED,
+    RUN_FAILED,
+    MODEL_STARTED,
+    MODEL_STOPPED,
+    MODEL_LEFT_RUNNING,
+    REJECT_RATE_HIGH,
+    BUDGET_REACHED,
+)
+
+
+def model_resource(host: str, project: str, model_version: str) -> dict[str, str]:
+    """A model as a resource of events."""
+    return {
+        "prefect.resource.id": f"lfv.model.{host}.{project}.{model_version}",
+        "prefect.resource.name": f"{project} version {model_version}",
+        "prefect.resource.role": "model",
+    }
+
+
+def emit(
+    event: str,
+    resource: Mapping[str, str],
+    payload: Mapping[str, Any],
+    related: Mapping[str, str] | None = None,
+) -> None:
+    """Emit an event about a resource; Prefect adds the flow run it is emitted in."""
+    try:
+        emit_event(
+            event=event,
+            resource=dict(resource),
+            related=[] if related is None else [dict(related)],
+            payload=dict(payload),
+        )
+    except Exception as error:  # noqa: BLE001 - whatever Prefect raises, the run goes on
+        logger.warning("event %s was not emitted: %s", event, error)
+
+
+class RunEvents:
+    """The events of one run."""
+
+    def __init__(self, run: ActiveRun) -> None:
+        context = run.context
+        request = context.request
+        self._run = {
+            "prefect.resource.id": f"lfv.run.{context.run_id}",
+            "prefect.resource.name": f"{request.project} {context.run_id[:8]}",
+        }
+        self._model = model_resource(request.host, request.project, context.model_version)
+        self._facts: dict[str, Any] = {
+            "run_id": context.run_id,
+            "project": request.project,
+            "model_version": context.model_version,
+            "host": request.host,
+            "source": request.source,
+            "triggered_by": request.triggered_by,
+        }
+
+    def started(self) -> None:
+        """The run began, or was resumed."""
+        self._of_run(RUN_STARTED)
+
+    def completed(self, summary: RunSummary, reject_rate_limit: float) -> None:
+        """The run is complete; a high reject rate is an event of its own."""
+        self._of_run(RUN_COMPLETED, **_counts(summary))
+        rate = summary.reject_rate
+        if rate is not None and rate >= reject_rate_limit:
+            self._of_run(
+                REJECT_RATE_HIGH,
+                reject_rate=rate,
+                reject_rate_limit=reject_rate_limit,
+                **_counts(summary),
+            )
+
+    def failed(self, error: BaseException, summary: RunSummary | None) -> None:
+        """The run ended early: by an error, a limit, a signal or a cancellation."""
+        counts = {} if summary is None else _counts(summary)
+        message = str(error) or type(error).__name__
+        if isinstance(error, LimitReached):
+            self._of_run(BUDGET_REACHED, message=message, **counts)
+        self._of_run(RUN_FAILED, message=message, error=type(error).__name__, **counts)
+
+    def model_started(self) -> None:
+        """The run's model is hosted, started by this run."""
+        emit(MODEL_STARTED, self._model, self._facts, self._related_run())
+
+    @contextmanager
+    def of_release(self, hold: ModelHold) -> Iterator[None]:
+        """Emit what became of the model of a hold that is released in the block."""
+        try:
+            yield
+        finally:
+            if hold.stopped is not None:
+                event = MODEL_STOPPED if hold.stopped else MODEL_LEFT_RUNNING
+                emit(event, self._model, self._facts, self._related_run())
+
+    def _of_run(self, event: str, **facts: Any) -> None:
+        emit(event, self._run, self._facts | facts, self._model)
+
+    def _related_run(self) -> dict[str, str]:
+        return {**self._run, "prefect.resource.role": "run"}
+
+
+def _counts(summary: RunSummary) -> dict[str, Any]:
+    counts = summary.counts
+    return {
+        "status": summary.status,
+        "images": counts.total,
+        "accepted": counts.accepted,
+        "rejected": counts.rejected,
+        "review": counts.review,
+        "errors": counts.errors,
+        "pending": counts.pending,
+        "nothing_new": summary.nothing_new,
+    }

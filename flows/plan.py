@@ -1,0 +1,94 @@
+"""The steps of a run before its model: which images there are, and what is known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import TypeVar
+
+from prefect import get_run_logger
+from prefect.utilities.annotations import quote
+
+from lfv.client.manifests import manifest_digest, read_manifest
+from lfv.formats.labels import LabelNames
+from lfv.formats.layout import Skipped
+from lfv.formats.manifest.groundtruth import INSPECTION
+from lfv.formats.manifest.records import BadLine, ManifestItem
+from lfv.run.active import ActiveRun
+from lfv.run.errors import RunNotResumable
+from lfv.run.new_images import (
+    NewObject,
+    new_objects,
+    refuse_other_kinds,
+    take_over_unfinished,
+)
+from tasks.check_images import check_images
+
+T = TypeVar("T")
+
+#: Manifest lines in one task run of the check, which costs a fraction of detection.
+CHECKED_TOGETHER = 500
+
+
+def plan_run(run: ActiveRun) -> None:
+    """Find out everything that does not need the model."""
+    store, source = run.store, run.context.request.source
+    stored = store.runs.get(run.run_id)
+    if stored.manifest_lines is not None:
+        return
+    request = run.context.request
+    profile = replace(INSPECTION, names=LabelNames.of(request.normal, request.anomaly))
+    skipped = Skipped()
+    if request.new_only:
+        refuse_other_kinds(source, run.reader)
+        if taken := take_over_unfinished(run):
+            get_run_logger().info("%d images were left by runs that ended early", taken)
+        lines = read_manifest(
+            source, run.reader, strict=request.strict, profile=profile, skipped=skipped
+        )
+        for objects in _batches(new_objects(run, lines, skipped), CHECKED_TOGETHER):
+            _check(run, [one.line for one in objects], objects)
+        digest = store.watermarks.digest(run.run_id)
+    else:
+        digest = manifest_digest(source, run.reader)
+        if stored.manifest_sha256 not in {None, digest}:
+            raise RunNotResumable(
+                f"{source} has changed since run {run.run_id} was started; start a new run"
+            )
+        store.runs.set_manifest(run.run_id, digest, None)
+        done = run.context.planned_through
+        lines = read_manifest(
+            source, run.reader, strict=request.strict, profile=profile, skipped=skipped
+        )
+        left = (line for line in lines if line.line_number > done)
+        for batch in _batches(left, CHECKED_TOGETHER):
+            _check(run, batch)
+    counts = store.inspections.counts(run.run_id)
+    store.runs.set_manifest(run.run_id, digest, counts.total, skipped.reasons)
+    if skipped.reasons:
+        get_run_logger().warning("%s", skipped)
+        run.control.notify("plan", str(skipped))
+    get_run_logger().info(
+        "%d images: %d answers are known, %d cannot be inspected, %d need detection",
+        counts.total,
+        counts.reused,
+        counts.errors,
+        counts.pending,
+    )
+
+
+def _check(
+    run: ActiveRun,
+    lines: list[ManifestItem | BadLine],
+    objects: list[NewObject] | None = None,
+) -> None:
+    first, last = lines[0].line_number, lines[-1].line_number
+    check_images(run, quote(lines), first, last, objects if objects is None else quote(objects))
+    run.control.notify("plan", f"{last} manifest lines checked")
+
+
+def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

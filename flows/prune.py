@@ -1,0 +1,87 @@
+"""Housekeeping as a flow: old reports, and old flow runs in Prefect's own database."""
+
+# Annotations stay objects here; see flows/inspect_images.py.
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from prefect import flow, get_run_logger
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterEndTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import TERMINAL_STATES
+from pydantic import Field
+
+from flows.blocks import settings_of_blocks
+from flows.naming import trigger
+from lfv.run.prune import Pruning, delete_reports, find_old_reports, shown_lines
+from lfv_store import open_store
+
+_FLOWS = ["inspect-images", "resume-inspection", "stop-idle-models", "prune"]
+_TOGETHER = 200
+
+
+@flow(name="prune", persist_result=False)
+def prune(
+    older_than_days: Annotated[float, Field(gt=0)] = 90.0,
+    flow_runs: bool = True,
+    dry_run: bool = True,
+    store_block: str = "",
+) -> Pruning:
+    """Delete what is old and can be made again; rows of the results database stay.
+
+    Args:
+        older_than_days: Reports of runs, and flow runs, that ended so long ago.
+        flow_runs: Also delete our flow runs from Prefect's database.
+        dry_run: Only say what would be deleted.
+        store_block: Name of an Lfv Store block that says where results are stored; empty for the
+            worker's own settings.
+    """
+    logger = get_run_logger()
+    settings = settings_of_blocks(store_block)
+    with open_store(settings.store_url) as store:
+        found = find_old_reports(settings, store, older_than_days)
+    for line in shown_lines(found.reports):
+        logger.info("%s", line)
+    if not dry_run:
+        delete_reports(settings, found, trigger() or "prune")
+    removed = _prune_flow_runs(older_than_days, dry_run=dry_run) if flow_runs else 0
+    logger.info(
+        "%s %d reports with %.1f MB and %d flow runs",
+        "would delete" if dry_run else "deleted",
+        len(found.reports),
+        found.size_bytes / 1e6,
+        removed,
+    )
+    return found
+
+
+def _prune_flow_runs(older_than_days: float, *, dry_run: bool) -> int:
+    """Delete our flow runs that ended before; return how many, up to a first page if dry."""
+    before = datetime.now(UTC) - timedelta(days=older_than_days)
+    ended = FlowRunFilter(
+        end_time=FlowRunFilterEndTime.model_validate({"before_": before}),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(TERMINAL_STATES))),
+    )
+    ours = FlowFilter(name=FlowFilterName(any_=_FLOWS))
+    removed = 0
+    with get_client(sync_client=True) as client:
+        while True:
+            page = client.read_flow_runs(
+                flow_filter=ours,
+                flow_run_filter=ended,
+                limit=_TOGETHER,
+                offset=removed if dry_run else 0,
+            )
+            for one in page:
+                if not dry_run:
+                    client.delete_flow_run(one.id)
+            removed += len(page)
+            if len(page) < _TOGETHER:
+                return removed

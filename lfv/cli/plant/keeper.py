@@ -1,0 +1,11 @@
+"""The keeper: runs the command of a supervisor, and again if that is killed."""
+
+from __future__ import annotations
+
+import sys
+
+from lfv.cli.plant.supervisor import keep
+from lfv.settings import child_environment
+
+if __name__ == "__main__":
+    sys.exit(keep(sys.argv[1:], child_environment()))

@@ -1,0 +1,191 @@
+"""What a plant on one machine consists of, and whether it is up."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lfv.cli.plant.supervisor import Service, ServiceState
+from lfv.settings import Settings, child_environment
+
+#: The work pool of deployments/prefect.yaml.
+POOL = "inspection"
+#: Deployments that were made for this plant, in its folder.
+OWN_FILE = "prefect.yaml"
+_SWEEP_SECONDS = 300.0
+_API_SECONDS = 60.0
+_DEPLOY_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Plant:
+    """The places of a plant: everything is below the home folder, and listens on loopback."""
+
+    settings: Settings
+    port: int
+    ui_port: int
+    prefect_file: Path
+
+    @property
+    def folder(self) -> Path:
+        """State and logs of the processes."""
+        return self.settings.home / "plant"
+
+    @property
+    def api_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/api"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of its processes."""
+        home = self.settings.home / "prefect"
+        return child_environment(
+            self.settings,
+            LFV_HOME=str(self.settings.home),
+            PREFECT_HOME=str(home),
+            PREFECT_PROFILES_PATH=str(home / "profiles.toml"),
+            PREFECT_API_URL=self.api_url,
+            PREFECT_SERVER_ANALYTICS_ENABLED="false",
+            PREFECT_WORKER_QUERY_SECONDS="2",
+            DO_NOT_TRACK="1",
+        )
+
+    def services(self) -> list[Service]:
+        """Its processes, in the order in which they start."""
+        python, environment = sys.executable, self.environment
+        server = [python, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
+        server += ["--host", "127.0.0.1", "--port", str(self.port), "--log-level", "warning"]
+        worker = [python, "-m", "prefect", "worker", "start", "--pool", POOL]
+        worker += ["--type", "process", "--name", "plant"]
+        sweep = [python, "-m", "lfv.cli", "sweep"]
+        pages = [python, "-m", "lfv.cli", "ui", "serve", "--port", str(self.ui_port)]
+        return [
+            Service("prefect-server", server, environment),
+            Service("worker", worker, environment),
+            Service("pages", pages, environment),
+            Service("sweeper", sweep, environment, every=_SWEEP_SECONDS),
+        ]
+
+    def deploy(self) -> None:
+        """Create the results database, the work pool and the deployments.
+
+        Raises OSError while the server does not answer, CalledProcessError if Prefect refuses.
+        """
+        from lfv_store import open_store
+
+        urllib.request.urlopen(f"{self.api_url}/health", timeout=_API_SECONDS).close()  # noqa: S310
+        open_store(self.settings.store_url).close()
+        pool = ["work-pool", "create", "--type", "process", "--overwrite", POOL]
+        self._prefect(*pool)
+        self._prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(self.prefect_file))
+
+    def _prefect(self, *arguments: str) -> None:
+        subprocess.run(
+            [sys.executable, "-m", "prefect", *arguments],
+            env=self.environment,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            check=True,
+            timeout=_DEPLOY_SECONDS,
+        )
+
+    def state(self) -> PlantState | None:
+        """What the supervisor has on record; None without one."""
+        try:
+            found: dict[str, Any] = json.loads((self.folder / "state.json").read_text())
+        except (OSError, ValueError):
+            return None
+        return PlantState(
+            pid=int(found["pid"]),
+            ready=bool(found["ready"]),
+            services=[ServiceState(**one) for one in found["services"]],
+            running=self.is_running(),
+        )
+
+    def is_running(self) -> bool:
+        """Whether a supervisor holds the plant's lock."""
+        try:
+            descriptor = os.open(self.folder / "lock", os.O_RDWR)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    @contextmanager
+    def locked(self) -> Iterator[bool]:
+        """Hold the plant's lock for as long as the block lasts; False if another process does."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield True
+        except BlockingIOError:
+            yield False
+        finally:
+            os.close(descriptor)
+
+
+def own_deployments(
+    plant: Plant, *, source: str | None, project: str | None, minutes: float | None
+) -> Plant:
+    """The plant with a file of its own, whose deployment `scheduled` is as given."""
+    content: dict[str, Any] = yaml.safe_load(plant.prefect_file.read_text(encoding="utf-8"))
+    for deployment in content["deployments"]:
+        if deployment["name"] != "scheduled":
+            continue
+        given = {"source": source, "project": project}
+        deployment["parameters"] |= {name: text for name, text in given.items() if text}
+        if minutes is not None:
+            deployment["schedules"] = [
+                {"interval": minutes * 60, "slug": "every-few-minutes", "active": True}
+            ]
+    plant.folder.mkdir(parents=True, exist_ok=True)
+    file = plant.folder / OWN_FILE
+    file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    return replace(plant, prefect_file=file)
+
+
+@dataclass(frozen=True)
+class PlantState:
+    """Whether a plant is up: `running` its supervisor, `ready` its deployments."""
+
+    pid: int
+    ready: bool
+    services: list[ServiceState]
+    running: bool
+
+
+def systemd_unit(command: list[str], environment: Mapping[str, str]) -> str:
+    """A user unit that keeps a plant up."""
+    variables = "\n".join(f'Environment="{name}={value}"' for name, value in environment.items())
+    return f"""[Unit]
+Description=Visual inspection: Prefect server, worker, pages and sweeper
+After=network.target
+
+[Service]
+ExecStart={" ".join(command)}
+{variables}
+Restart=always
+RestartSec=2
+KillMode=mixed
+TimeoutStopSec=90
+
+[Install]
+WantedBy=default.target
+"""

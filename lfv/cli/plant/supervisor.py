@@ -1,0 +1,211 @@
+"""Keep processes running: start them, start them again when they end, stop them together.
+
+The supervisor itself may be killed, too.  Its processes end with it, because the kernel sends them
+SIGTERM, and its keeper, a process that only waits, starts another.  When the keeper is killed, the
+supervisor ends and leaves a new keeper behind.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG = 1
+_LOOK_SECONDS = 0.5
+#: How long a process may take to end by SIGTERM; flow runs that a worker killed need none of it.
+_END_SECONDS = 15.0
+#: The pause before a process that keeps ending is started again doubles up to this.
+_LONGEST_PAUSE = 30.0
+#: A process that has run for so long starts with the shortest pause again.
+_STEADY_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Service:
+    """A process to keep running; `every`: one that is to end, and is started again so often."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    every: float | None = None
+
+
+@dataclass(frozen=True)
+class ServiceState:
+    """What is on record of a process: `pid` is None while it is not running."""
+
+    name: str
+    pid: int | None
+    starts: int
+    log: str
+
+
+class Supervised:
+    """One service and its process."""
+
+    def __init__(self, service: Service, folder: Path) -> None:
+        self.service = service
+        self.log = folder / f"{service.name}.log"
+        self.starts = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started_at = 0.0
+        self._pause = 1.0
+        self._due = 0.0
+
+    @property
+    def state(self) -> ServiceState:
+        pid = self._process.pid if self._process is not None else None
+        return ServiceState(self.service.name, pid, self.starts, str(self.log))
+
+    def look(self) -> bool:
+        """Start the process if it is not running and due; whether anything has changed."""
+        now = time.monotonic()
+        if self._process is not None:
+            status = self._process.poll()
+            if status is None:
+                return False
+            self._process = None
+            self._due = now + self._next_pause(now, status)
+            return True
+        if now < self._due:
+            return False
+        self._start(now)
+        return True
+
+    def _start(self, now: float) -> None:
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(
+                list(self.service.command),
+                env=dict(self.service.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                preexec_fn=_end_with_parent,
+            )
+        self.starts += 1
+        self._started_at = now
+
+    def _next_pause(self, now: float, status: int) -> float:
+        if self.service.every is not None and status == 0:
+            return self.service.every
+        if now - self._started_at > _STEADY_SECONDS:
+            self._pause = 1.0
+        logger.warning("%s ended with status %s", self.service.name, status)
+        pause, self._pause = self._pause, min(self._pause * 2, _LONGEST_PAUSE)
+        return pause
+
+    def end(self) -> None:
+        """Ask the process to end."""
+        if self._process is not None:
+            self._process.terminate()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for its end, and kill it when it takes too long."""
+        if self._process is None:
+            return
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this process with its parent, and no Ctrl-C of a terminal reach it."""
+    os.setpgrp()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class Supervisor:
+    """Keeps services running until it is told to end; its state is in a file of `folder`."""
+
+    def __init__(self, services: Sequence[Service], folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._services = [Supervised(service, folder) for service in services]
+        self._state_file = folder / "state.json"
+        self._ending = False
+
+    def run(self, ready: Callable[[], None], is_orphaned: Callable[[], bool]) -> None:
+        """Keep the services running until SIGTERM or SIGINT, or until the keeper is gone.
+
+        `ready` is called again and again until it returns without an error.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._end)
+        is_ready = False
+        while not self._ending and not is_orphaned():
+            changed = [service.look() for service in self._services]
+            if any(changed):
+                self._write_state(ready=is_ready)
+            if not is_ready:
+                try:
+                    ready()
+                except Exception as error:  # noqa: BLE001 - whatever is not there yet
+                    logger.info("not ready yet: %s", error)
+                else:
+                    is_ready = True
+                    self._write_state(ready=True)
+            time.sleep(_LOOK_SECONDS)
+        self._stop()
+
+    def _end(self, *_: object) -> None:
+        self._ending = True
+
+    def _stop(self) -> None:
+        """End the last started first, so that a worker leaves before its server."""
+        for service in reversed(self._services):
+            service.end()
+            service.wait(_END_SECONDS)
+        self._write_state(ready=False)
+
+    def _write_state(self, *, ready: bool) -> None:
+        state = {
+            "pid": os.getpid(),
+            "ready": ready,
+            "services": [asdict(service.state) for service in self._services],
+        }
+        fresh = self._state_file.with_suffix(".new")
+        fresh.write_text(json.dumps(state))
+        fresh.replace(self._state_file)
+
+
+def keep(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run a supervisor's command, again whenever it is killed; return its status when it ends.
+
+    SIGTERM is passed on to it.
+    """
+    while True:
+        process = subprocess.Popen(list(command), env=dict(environment))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_, child=process: child.terminate())
+        status = process.wait()
+        if status >= 0:
+            return status
+        time.sleep(1.0)
+
+
+def keep_in_background(command: Sequence[str], environment: Mapping[str, str], log: Path) -> int:
+    """Start a keeper in a session of its own; return its process id."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lfv.cli.plant.keeper", *command],
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    return process.pid

@@ -1,0 +1,271 @@
+"""`lfv up`, `lfv down`, `lfv status`: a plant on one machine, without containers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lfv.cli import output
+from lfv.cli.common import settings_from
+from lfv.cli.errors import CommandError, ExitStatus
+from lfv.cli.options import JsonOption, examples
+
+if TYPE_CHECKING:
+    from lfv.cli.plant.services import Plant
+
+_UP_SECONDS = 300.0
+_DOWN_SECONDS = 120.0
+_LOOK_SECONDS = 0.3
+_UNIT = "lfv.service"
+
+PortOption = Annotated[
+    int, typer.Option("--port", min=1, max=65535, help="Port of the Prefect server.")
+]
+PrefectFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--prefect-file",
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        help="Deployments; default: as --source, --project and --every made them, else those of "
+        "deployments/prefect.yaml as installed.",
+        show_default=False,
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        "up",
+        epilog=examples(
+            "lfv up --source incoming/ --project parts --every 5",
+            "lfv up --port 4300",
+            "lfv up --systemd",
+        ),
+    )(up)
+    app.command("down", epilog=examples("lfv down"))(down)
+    app.command("status", epilog=examples("lfv status", "lfv status --json"))(status)
+
+
+def up(
+    *,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--source",
+            help="Folder or s3://bucket/prefix/ that the scheduled runs inspect.",
+            show_default=False,
+        ),
+    ] = None,
+    project: Annotated[
+        str | None,
+        typer.Option(
+            "--project", "-p", help="Project of the scheduled runs' model.", show_default=False
+        ),
+    ] = None,
+    every: Annotated[
+        float | None,
+        typer.Option(
+            "--every",
+            min=0.1,
+            metavar="MINUTES",
+            help="Minutes between two scheduled runs; default: the schedule in the file.",
+            show_default=False,
+        ),
+    ] = None,
+    port: PortOption = 4200,
+    ui_port: Annotated[
+        int,
+        typer.Option("--ui-port", min=1, max=65535, help="Port of the pages with results."),
+    ] = 4190,
+    prefect_file: PrefectFileOption = None,
+    systemd: Annotated[
+        bool,
+        typer.Option("--systemd", help="Install and start a user unit, which survives a reboot."),
+    ] = False,
+    foreground: Annotated[
+        bool, typer.Option("--foreground", help="Stay, and end everything on Ctrl-C or SIGTERM.")
+    ] = False,
+    kept: Annotated[bool, typer.Option("--kept", hidden=True)] = False,
+) -> None:
+    """Bring up all that a small plant needs, on this machine, and keep it up.
+
+    A Prefect server with its database, the work pool and a worker, the deployments, the results
+    database and its pages, and a sweeper that needs no Prefect. The service of the models starts
+    with the run that needs it. Everything is below LFV_HOME and listens on 127.0.0.1 only; a
+    process that dies is started again. A second time only says where it is.
+    """
+    plant = _plant(port, ui_port, prefect_file)
+    if source is not None or project is not None or every is not None:
+        from lfv.cli.plant.services import own_deployments
+
+        if source is not None and "://" not in source:
+            source = str(Path(source).absolute())
+        plant = own_deployments(plant, source=source, project=project, minutes=every)
+    if foreground:
+        _supervise(plant, kept=kept)
+        return
+    state = plant.state()
+    if state is None or not state.running:
+        for wanted in (plant.port, plant.ui_port):
+            _require_free(wanted)
+        (plant.folder / "state.json").unlink(missing_ok=True)
+        if systemd:
+            _install(plant)
+        else:
+            from lfv.cli.plant.supervisor import keep_in_background
+
+            log = plant.folder / "supervisor.log"
+            keep_in_background([*_command(plant), "--kept"], plant.environment, log)
+    _wait(lambda: _is_ready(plant), _UP_SECONDS, f"see the logs in {plant.folder}")
+    output.show(
+        output.facts(
+            {
+                "Prefect": plant.api_url.removesuffix("/api"),
+                "results": f"http://127.0.0.1:{plant.ui_port}",
+                "for your shell": f"export PREFECT_API_URL={plant.api_url}",
+                "database": plant.settings.shown_store_url,
+                "logs": plant.folder,
+                "next": "prefect deployment run inspect-images/operator "
+                "-p source=FOLDER -p project=PROJECT",
+            }
+        )
+    )
+
+
+def down() -> None:
+    """End what `lfv up` started: runs in progress are cancelled, and their models stopped."""
+    plant = _plant(0, 0, None)
+    unit = _unit_path()
+    if unit.exists() and str(plant.settings.home) in unit.read_text():
+        _systemctl("disable", "--now", _UNIT)
+        unit.unlink()
+        _systemctl("daemon-reload")
+    state = plant.state()
+    if state is None or not state.running:
+        output.show("nothing is up")
+        return
+    os.kill(state.pid, signal.SIGTERM)
+    _wait(lambda: not plant.is_running(), _DOWN_SECONDS, f"process {state.pid} does not end")
+    output.show("everything is down")
+
+
+def status(*, as_json: JsonOption = False) -> None:
+    """Show which processes of the plant run, and their logs. Exit status 1 if it is not up."""
+    plant = _plant(0, 0, None)
+    state = plant.state()
+    running = state is not None and state.running
+    if as_json:
+        shown = {"running": running, "ready": running and state is not None and state.ready}
+        services = [] if state is None else [asdict(one) for one in state.services]
+        output.show_json(shown | {"services": services})
+    elif state is None or not running:
+        output.show("nothing is up; `lfv up` brings it up")
+    else:
+        rows = [(one.name, one.pid or "waiting", one.starts, one.log) for one in state.services]
+        output.show_table(("process", "pid", "starts", "log"), rows, right=("pid", "starts"))
+        if not state.ready:
+            output.note("the deployments are not there yet")
+    if not running:
+        raise typer.Exit(ExitStatus.FAILED)
+
+
+def _plant(port: int, ui_port: int, prefect_file: Path | None) -> Plant:
+    from lfv.cli.plant.services import OWN_FILE, Plant
+
+    settings = settings_from()
+    plant = Plant(settings, port, ui_port, (prefect_file or _installed_file()).absolute())
+    own = plant.folder / OWN_FILE
+    return replace(plant, prefect_file=own) if prefect_file is None and own.exists() else plant
+
+
+def _installed_file() -> Path:
+    """deployments/prefect.yaml of this installation."""
+    return Path(str(files("deployments") / "prefect.yaml"))
+
+
+def _command(plant: Plant) -> list[str]:
+    command = [sys.executable, "-m", "lfv.cli", "up", "--foreground", "--port", str(plant.port)]
+    return [*command, "--ui-port", str(plant.ui_port), "--prefect-file", str(plant.prefect_file)]
+
+
+def _supervise(plant: Plant, *, kept: bool) -> None:
+    """Be the supervisor; when the keeper that started it is killed, leave a new one behind."""
+    from lfv.cli.plant.supervisor import Supervisor, keep_in_background
+
+    parent = os.getppid()
+    with plant.locked() as is_first:
+        if not is_first:
+            raise CommandError(f"it is up already: {plant.folder} is locked")
+        supervisor = Supervisor(plant.services(), plant.folder)
+        supervisor.run(plant.deploy, lambda: kept and os.getppid() != parent)
+    if kept and os.getppid() != parent:
+        log = plant.folder / "supervisor.log"
+        keep_in_background([*_command(plant), "--kept"], plant.environment, log)
+
+
+def _is_ready(plant: Plant) -> bool:
+    state = plant.state()
+    return state is not None and state.running and state.ready
+
+
+def _wait(condition: Callable[[], bool], seconds: float, otherwise: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise CommandError(f"not within {seconds:g} s: {otherwise}")
+        time.sleep(_LOOK_SECONDS)
+
+
+def _require_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise CommandError(
+                f"port {port} is in use; choose another with --port or --ui-port"
+            ) from None
+
+
+def _unit_path() -> Path:
+    return Path("~/.config/systemd/user").expanduser() / _UNIT
+
+
+def _install(plant: Plant) -> None:
+    """Write the user unit, and start it now and at every boot."""
+    from lfv.cli.plant.services import systemd_unit
+
+    if shutil.which("systemctl") is None:
+        raise CommandError("there is no systemctl on this machine; leave out --systemd")
+    names = ("PREFECT_", "LFV_", "DO_NOT_TRACK", "PATH")
+    environment = {
+        name: value for name, value in plant.environment.items() if name.startswith(names)
+    }
+    unit = _unit_path()
+    unit.parent.mkdir(parents=True, exist_ok=True)
+    unit.write_text(systemd_unit(_command(plant), environment))
+    unit.chmod(0o600)  # the database's URL may hold a password
+    _systemctl("daemon-reload")
+    _systemctl("enable", "--now", _UNIT)
+    output.note("lfv: `loginctl enable-linger` starts it at boot, before anybody logs in")
+
+
+def _systemctl(*arguments: str) -> None:
+    command = [shutil.which("systemctl") or "systemctl", "--user", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise CommandError(f"systemctl --user {arguments[0]}: {done.stderr.strip()}")

@@ -1,0 +1,198 @@
+"""Runs over new images alone: which objects of a source no run has yet.
+
+An object is new when its content is: another SHA-256 under the same key is.  Size and ETag, or size
+and times of change, tell without reading that an object is as it was.  Which run has which object
+is in SQL (`lfv_store.watermarks`), so runs may overlap, fail and be resumed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from itertools import islice
+
+from lfv.client.errors import HostThrottled, HostTimeout, HostUnavailable, HostUnreachable
+from lfv.client.manifests import manifest_kind
+from lfv.client.sources import SourceReader
+from lfv.client.stores import ObjectState
+from lfv.formats.errors import (
+    LfvError,
+    SourceChanged,
+    SourceForbidden,
+    SourceNotFound,
+    SourceUnavailable,
+)
+from lfv.formats.images import ImageInfo
+from lfv.formats.layout import Skipped
+from lfv.formats.manifest.records import BadLine, ManifestItem, ManifestKind
+from lfv.formats.refs import S3Ref, parse_ref
+from lfv.run.active import ActiveRun
+from lfv.run.errors import SourceNotWatchable
+from lfv.run.outcomes import SAME_IMAGE_FAILED
+from lfv_store import Claims, ObjectClaim, ObjectStamp, Retries, StoreError
+
+logger = logging.getLogger(__name__)
+
+#: The error code of a line whose run ended before it; a later run inspects the image.
+ENDED_EARLY = "left_to_later_run"
+_ENDED_EARLY = "The run ended before this image; a later run over new images inspects it."
+
+#: What leaves an object new.  A failure that may pass is tried three times in all.
+RETRIES = Retries(
+    mendable=frozenset(
+        {error.code for error in (HostThrottled, HostTimeout, HostUnavailable, HostUnreachable)}
+        | {SourceUnavailable.code, SourceForbidden.code, SAME_IMAGE_FAILED}
+    ),
+    unasked=frozenset({ENDED_EARLY, SourceChanged.code, SourceNotFound.code}),
+    attempts=3,
+)
+_LOOKED_UP_TOGETHER = 500
+_BAD_LINE = ObjectStamp(0, "bad line")
+
+
+@dataclass(frozen=True)
+class NewObject:
+    """A line of a run over new images, and what the listing said of its object."""
+
+    line: ManifestItem | BadLine
+    key: str
+    seen: ObjectStamp
+
+
+@contextmanager
+def objects_kept(run: ActiveRun) -> Iterator[None]:
+    """Keep the run's objects its own while the block lasts, if it is one over new images."""
+    if not run.context.request.new_only:
+        yield
+        return
+    settings, marks = run.settings, run.store.watermarks
+    ttl = timedelta(seconds=settings.lease_ttl_seconds)
+    marks.begin(run.run_id, ttl)
+    leaving = threading.Event()
+    heartbeats = run.store.with_patience(0).watermarks
+
+    def beat() -> None:
+        while not leaving.wait(settings.lease_heartbeat_seconds):
+            try:
+                heartbeats.renew(run.run_id, ttl)
+            except StoreError as error:
+                logger.warning("the hold on the run's images could not be renewed: %s", error)
+
+    thread = threading.Thread(target=beat, name="watermark", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        leaving.set()
+        try:
+            heartbeats.release(run.run_id)
+        except StoreError as error:
+            logger.warning("other runs wait %s s for this run's images: %s", ttl.seconds, error)
+
+
+def take_over_unfinished(run: ActiveRun) -> int:
+    """Make images new again that earlier runs of this source left undone; return how many."""
+    return run.store.watermarks.take_over(run.run_id, code=ENDED_EARLY, message=_ENDED_EARLY)
+
+
+def new_objects(
+    run: ActiveRun, lines: Iterable[ManifestItem | BadLine], skipped: Skipped
+) -> Iterator[NewObject]:
+    """Yield the objects of a listing that no run has, numbered on from where planning stands.
+
+    A file that changed within the settle time is left to the next run, and so is one that is gone.
+    """
+    source_id = run.store.watermarks.source_of(run.run_id)
+    states = _States(run.context.request.source, run.reader, run.context.request.settle_seconds)
+    number = run.context.planned_through
+    iterator = iter(lines)
+    while batch := list(islice(iterator, _LOOKED_UP_TOGETHER)):
+        seen: dict[str, tuple[ManifestItem | BadLine, ObjectStamp]] = {}
+        for line in batch:
+            if isinstance(line, BadLine):
+                seen[line.text] = line, _BAD_LINE
+            elif (stamp := states.settled(line.source_ref, skipped)) is not None:
+                seen[line.written_ref] = line, stamp
+        known = run.store.watermarks.unchanged(
+            source_id, {key: stamp for key, (_, stamp) in seen.items()}, RETRIES
+        )
+        for key, (line, stamp) in seen.items():
+            if key not in known:
+                number += 1
+                yield NewObject(replace(line, line_number=number), key, stamp)
+
+
+def refuse_other_kinds(source: str, reader: SourceReader) -> None:
+    """Raise `SourceNotWatchable` for what is neither a folder nor a prefix."""
+    if manifest_kind(source, reader) not in (ManifestKind.FOLDER, ManifestKind.PREFIX):
+        raise SourceNotWatchable(
+            f"new images are found in a folder or below an s3://bucket/prefix/; {source} is "
+            "neither: inspect it without --new-only"
+        )
+
+
+def claims_of(
+    objects: Sequence[NewObject],
+    checked: Mapping[int, ImageInfo | LfvError],
+    digests: Mapping[int, str],
+    reader: SourceReader,
+) -> Claims:
+    """What a run claims of objects that it has checked, by line number.
+
+    Objects that cannot be read now, are gone, or were written to meanwhile are not claimed, and so
+    stay new.
+    """
+    claims = []
+    for one in objects:
+        number = one.line.line_number
+        if isinstance(one.line, ManifestItem):
+            outcome = checked[number]
+            if isinstance(outcome, SourceNotFound | SourceUnavailable):
+                continue
+            if not _is_as_listed(one.line.source_ref, one.seen, reader):
+                continue
+        claims.append(ObjectClaim(number, one.key, one.seen, digests.get(number, "")))
+    return Claims(claims, RETRIES)
+
+
+def _is_as_listed(ref: str, seen: ObjectStamp, reader: SourceReader) -> bool:
+    """Whether a file was not written to while it was read; S3 returns an object whole."""
+    if isinstance(parse_ref(ref), S3Ref):
+        return True
+    state = reader.state(ref)
+    return state is not None and _stamp(state) == seen
+
+
+class _States:
+    """What listings say of the objects of a source, and whether they are being written."""
+
+    def __init__(self, source: str, reader: SourceReader, settle_seconds: float) -> None:
+        ref = parse_ref(source)
+        self._reader = reader
+        self._settle_seconds = settle_seconds
+        self._listed = reader.states(ref) if isinstance(ref, S3Ref) else None
+        self._now = time.time()
+
+    def settled(self, ref: str, skipped: Skipped) -> ObjectStamp | None:
+        """The stamp of an object that nobody writes to, else None."""
+        state = self._reader.state(ref) if self._listed is None else self._listed.get(ref)
+        if state is None:
+            skipped.reasons["gone"] += 1
+            return None
+        if state.changed_at is not None and self._is_fresh(state.changed_at):
+            skipped.reasons["still being written"] += 1
+            return None
+        return _stamp(state)
+
+    def _is_fresh(self, changed_at: float) -> bool:
+        """Whether a change is recent; one far in the future only tells that clocks differ."""
+        return abs(self._now - changed_at) < self._settle_seconds
+
+
+def _stamp(state: ObjectState) -> ObjectStamp:
+    return ObjectStamp(state.size_bytes, state.stamp)

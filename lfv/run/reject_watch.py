@@ -1,0 +1,57 @@
+"""End detection early when a run rejects too much, so that a person can decide."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lfv.run.active import ActiveRun
+from lfv.run.control import Ending
+from lfv_store import RunCounts, StoreError
+
+logger = logging.getLogger(__name__)
+
+#: Verdicts that a rate needs to say anything.
+LEAST_VERDICTS = 20
+_LOOK_SECONDS = 1.0
+
+
+@contextmanager
+def reject_rate_watched(run: ActiveRun, limit: float | None) -> Iterator[None]:
+    """End detection with `Ending.PAUSE` once the share of rejects reaches `limit`, 0 to 1."""
+    if limit is None:
+        yield
+        return
+    leaving = threading.Event()
+    inspections = run.store.with_patience(0).inspections
+
+    def watch() -> None:
+        while not leaving.wait(_LOOK_SECONDS):
+            try:
+                message = too_many_rejects(inspections.counts(run.run_id), limit)
+            except StoreError as error:
+                logger.warning("the reject rate could not be looked up: %s", error)
+                continue
+            if message is not None:
+                run.control.end(Ending.PAUSE, message)
+                return
+
+    thread = threading.Thread(target=watch, name="rejects", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        leaving.set()
+
+
+def too_many_rejects(counts: RunCounts, limit: float) -> str | None:
+    """What is wrong, as a sentence for people; None if the rate is below the limit."""
+    judged = counts.accepted + counts.rejected + counts.review
+    if judged < LEAST_VERDICTS or counts.rejected < limit * judged:
+        return None
+    return (
+        f"{counts.rejected} of {judged} images are rejected ({counts.rejected / judged:.0%}); "
+        f"{counts.pending} are left"
+    )

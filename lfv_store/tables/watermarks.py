@@ -1,0 +1,63 @@
+"""What runs over new images alone have seen: their sources, the objects there, and who has them.
+
+Working state: not audited. What became of an object is the inspection of its run and line.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from lfv_store.tables.base import BYTEWISE, Base, Id
+
+
+class WatermarkSourceTable(Base):
+    """A folder or prefix whose new images are inspected with the models of one project."""
+
+    __tablename__ = "watermark_sources"
+
+    id: Mapped[Id]
+    source: Mapped[str]
+    host: Mapped[str]
+    project_name: Mapped[str]
+
+    __table_args__ = (sa.UniqueConstraint("source", "host", "project_name"),)
+
+
+class WatermarkObjectTable(Base):
+    """One content of one object of a source, and the run and line that have it.
+
+    `size_bytes` and `stamp` (an ETag, or times of change) tell without reading that an object is
+    as it was. `sha256` is empty for one that could not be read. `attempts` counts the lines that
+    ended in an error that another attempt may mend.
+    """
+
+    __tablename__ = "watermark_objects"
+
+    source_id: Mapped[int] = mapped_column(
+        sa.ForeignKey("watermark_sources.id"), primary_key=True, autoincrement=False
+    )
+    object_key: Mapped[str] = mapped_column(BYTEWISE, primary_key=True)
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    size_bytes: Mapped[int]
+    stamp: Mapped[str]
+    run_id: Mapped[int] = mapped_column(sa.ForeignKey("runs.id"))
+    line_number: Mapped[int]
+    attempts: Mapped[int]
+    claimed_at: Mapped[datetime]
+
+    __table_args__ = (sa.Index(None, "run_id", "line_number"), {"sqlite_with_rowid": False})
+
+
+class WatermarkRunTable(Base):
+    """A run that may have objects without a record; after `expires_at` other runs take those."""
+
+    __tablename__ = "watermark_runs"
+
+    run_id: Mapped[int] = mapped_column(
+        sa.ForeignKey("runs.id"), primary_key=True, autoincrement=False
+    )
+    source_id: Mapped[int] = mapped_column(sa.ForeignKey("watermark_sources.id"), index=True)
+    expires_at: Mapped[datetime]

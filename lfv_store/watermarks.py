@@ -1,0 +1,338 @@
+"""Watermarks: which objects of a source were inspected, and which run has those that are new.
+
+A content of an object (source, key, SHA-256) belongs to one line of one run, claimed in the
+transaction that plans the line.  It is free for another run only once that line has a record that
+says so: an error that another attempt may mend, or that the run ended before it.  A run that is
+gone gets such records by `take_over`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from lfv_store.audit.change import Change, commit
+from lfv_store.claims import Claims, ObjectClaim, ObjectStamp, Retries
+from lfv_store.database import Database
+from lfv_store.errors import InvalidRecord
+from lfv_store.recording import write_inspections
+from lfv_store.records import ImageFacts, NewInspection
+from lfv_store.runs import lock_run, require_run
+from lfv_store.tables import (
+    InspectionTable,
+    PendingItemTable,
+    RunTable,
+    WatermarkObjectTable,
+    WatermarkRunTable,
+    WatermarkSourceTable,
+)
+from lfv_store.tallies import count_run
+from lfv_store.text import clean
+
+_CLOSED_TOGETHER = 1000
+_objects = WatermarkObjectTable.__table__
+_runs = WatermarkRunTable.__table__
+
+
+class Watermarks:
+    """`store.watermarks`."""
+
+    def __init__(self, database: Database, actor: str) -> None:
+        self._database = database
+        self._actor = actor
+
+    def begin(self, run_id: str, ttl: timedelta) -> int:
+        """Put a run down for new images of its source; return the source's id.
+
+        Until `ttl` is over, or as long as `renew` is called, its objects are its own.
+        """
+
+        def work(unit: Change) -> int:
+            run = lock_run(unit.conn, run_id)
+            source = _source(unit, run)
+            _expire(unit.conn, run, source, unit.now + ttl)
+            return source
+
+        return commit(self._database, self._actor, "watermarks.begun", run_id, work)
+
+    def source_of(self, run_id: str) -> int:
+        """The id of the source that a run was begun for. Raises UnknownRun, InvalidRecord."""
+        with self._database.read() as conn:
+            source = conn.scalar(
+                sa.select(_runs.c.source_id).where(_runs.c.run_id == require_run(conn, run_id))
+            )
+        if source is None:
+            raise InvalidRecord("begin() was not called for this run")
+        return int(source)
+
+    def renew(self, run_id: str, ttl: timedelta) -> None:
+        """Report that a run is alive."""
+        with self._database.write() as conn:
+            run = require_run(conn, run_id)
+            now = self._database.dialect.now(conn)
+            conn.execute(
+                sa.update(WatermarkRunTable)
+                .where(_runs.c.run_id == run)
+                .values(expires_at=now + ttl)
+            )
+
+    def release(self, run_id: str) -> None:
+        """End a run's hold on its objects: later runs take those that have no record."""
+
+        def work(unit: Change) -> None:
+            run = lock_run(unit.conn, run_id)
+            if _has_pending(unit.conn, run):
+                unit.conn.execute(
+                    sa.update(WatermarkRunTable)
+                    .where(_runs.c.run_id == run)
+                    .values(expires_at=unit.now)
+                )
+            else:
+                unit.conn.execute(sa.delete(WatermarkRunTable).where(_runs.c.run_id == run))
+
+        commit(self._database, self._actor, "watermarks.released", run_id, work)
+
+    def take_over(self, run_id: str, code: str, message: str) -> int:
+        """Record an error for what runs that are gone left undone at this run's source.
+
+        Their objects are new again. Return how many lines that were.
+        """
+        with self._database.read() as conn:
+            source = conn.scalar(
+                sa.select(_runs.c.source_id).where(_runs.c.run_id == require_run(conn, run_id))
+            )
+            now = self._database.dialect.now(conn)
+            gone = conn.scalars(
+                sa.select(RunTable.run_id)
+                .join(_runs, _runs.c.run_id == RunTable.id)
+                .where(
+                    _runs.c.source_id == source,
+                    _runs.c.expires_at <= now,
+                    RunTable.run_id != run_id,
+                )
+            ).all()
+        closed = 0
+        for other in gone:
+            while lines := self._close(other, code, message):
+                closed += lines
+        return closed
+
+    def unchanged(
+        self, source_id: int, objects: Mapping[str, ObjectStamp], retries: Retries
+    ) -> set[str]:
+        """The keys whose content, by its stamp, is a run's already."""
+        keys = {clean(key): key for key in objects}
+        with self._database.read() as conn:
+            rows = _known(conn, source_id, list(keys))
+        return {
+            keys[row.object_key]
+            for row in rows
+            if ObjectStamp(row.size_bytes, row.stamp) == objects[keys[row.object_key]]
+            and _is_taken(row, retries)
+        }
+
+    def has_objects(self, source_id: int) -> bool:
+        """Whether a run has ever seen an object of this source."""
+        wanted = sa.select(_objects.c.object_key).where(_objects.c.source_id == source_id).limit(1)
+        with self._database.read() as conn:
+            return conn.scalar(wanted) is not None
+
+    def digest(self, run_id: str) -> str:
+        """SHA-256 in hex of a run's objects: of `LINE KEY SHA256` and a line feed for each."""
+        digest = hashlib.sha256()
+        with self._database.read() as conn:
+            run = require_run(conn, run_id)
+            rows = conn.execute(
+                sa.select(_objects.c.line_number, _objects.c.object_key, _objects.c.sha256)
+                .where(_objects.c.run_id == run)
+                .order_by(_objects.c.line_number)
+            )
+            for row in rows:
+                digest.update(f"{row.line_number} {row.object_key} {row.sha256}\n".encode())
+        return digest.hexdigest()
+
+    def _close(self, run_id: str, code: str, message: str) -> int:
+        """Record some of a run's pending lines as errors, unless it is alive again."""
+
+        def work(unit: Change) -> int:
+            run = lock_run(unit.conn, run_id)
+            expires = unit.conn.scalar(sa.select(_runs.c.expires_at).where(_runs.c.run_id == run))
+            if expires is None or expires > unit.now:
+                return 0
+            pending = PendingItemTable.__table__
+            rows = unit.conn.execute(
+                sa.select(pending)
+                .where(pending.c.run_id == run)
+                .order_by(pending.c.line_number)
+                .limit(_CLOSED_TOGETHER)
+            ).all()
+            if not rows:
+                unit.conn.execute(sa.delete(WatermarkRunTable).where(_runs.c.run_id == run))
+                return 0
+            write_inspections(unit, run, [_ended(row, code, message, unit.now) for row in rows])
+            lines = [row.line_number for row in rows]
+            unit.dialect.delete_in(unit.conn, "pending_items", "line_number", lines, run_id=run)
+            count_run(unit, run)
+            return len(rows)
+
+        return commit(self._database, self._actor, "inspections.recorded", run_id, work)
+
+
+def claim_objects(unit: Change, run: int, claims: Claims) -> set[int]:
+    """Claim objects for lines of a run, whose lock is held; return the lines that it got.
+
+    One run at a time claims objects of a source. Raises InvalidRecord without `begin`.
+    """
+    source = unit.conn.scalar(sa.select(_runs.c.source_id).where(_runs.c.run_id == run))
+    if source is None:
+        raise InvalidRecord("objects are claimed by runs that begin() was called for")
+    unit.conn.execute(
+        sa.select(WatermarkSourceTable.id)
+        .where(WatermarkSourceTable.id == source)
+        .with_for_update(key_share=True)
+    ).one()
+    keys = [clean(claim.object_key) for claim in claims.objects]
+    known = {(row.object_key, row.sha256): row for row in _known(unit.conn, source, keys)}
+    got: set[int] = set()
+    fresh: dict[tuple[str, str], ObjectClaim] = {}
+    for key, claim in zip(keys, claims.objects, strict=True):
+        row = known.get((key, claim.sha256))
+        if row is None:
+            fresh[key, claim.sha256] = claim
+            got.add(claim.line_number)
+            continue
+        same = (row.run_id, row.line_number) == (run, claim.line_number)
+        values: dict[str, object] = {"size_bytes": claim.seen.size_bytes, "stamp": claim.seen.stamp}
+        as_before = ObjectStamp(row.size_bytes, row.stamp) == claim.seen
+        taken = _is_taken(row, claims.retries) and (claim.sha256 != "" or as_before)
+        if same or not taken:
+            got.add(claim.line_number)
+        if not same and not taken:
+            failed = as_before and row.error_code in claims.retries.mendable
+            values |= {
+                "run_id": run,
+                "line_number": claim.line_number,
+                "attempts": row.attempts + 1 if failed else row.attempts,
+                "claimed_at": unit.now,
+            }
+        unit.conn.execute(
+            sa.update(WatermarkObjectTable)
+            .where(
+                _objects.c.source_id == source,
+                _objects.c.object_key == key,
+                _objects.c.sha256 == claim.sha256,
+            )
+            .values(**values)
+        )
+    if fresh:
+        unit.conn.execute(
+            sa.insert(WatermarkObjectTable),
+            [
+                {
+                    "source_id": source,
+                    "object_key": key,
+                    "sha256": sha256,
+                    "size_bytes": claim.seen.size_bytes,
+                    "stamp": claim.seen.stamp,
+                    "run_id": run,
+                    "line_number": claim.line_number,
+                    "attempts": 0,
+                    "claimed_at": unit.now,
+                }
+                for (key, sha256), claim in fresh.items()
+            ],
+        )
+    return got
+
+
+def _known(conn: Connection, source: int, keys: Iterable[str]) -> list[Row[tuple[object, ...]]]:
+    """What is known of objects, with the record of the line that has each."""
+    return list(
+        conn.execute(
+            sa.select(
+                _objects,
+                InspectionTable.id.label("inspection"),
+                InspectionTable.error_code,
+            )
+            .outerjoin(
+                InspectionTable,
+                sa.and_(
+                    InspectionTable.run_id == _objects.c.run_id,
+                    InspectionTable.line_number == _objects.c.line_number,
+                ),
+            )
+            .where(_objects.c.source_id == source, _objects.c.object_key.in_(list(keys)))
+        )
+    )
+
+
+def _is_taken(row: Row[tuple[object, ...]], retries: Retries) -> bool:
+    """Whether an object has its record, or a run that is to make it."""
+    if row.inspection is None or row.error_code is None:
+        return True
+    if row.error_code in retries.unasked:
+        return False
+    return row.error_code not in retries.mendable or row.attempts + 1 >= retries.attempts
+
+
+def _source(unit: Change, run: int) -> int:
+    """The id of the source of a run, stored if it is new."""
+    found = unit.conn.execute(
+        sa.select(RunTable.source, RunTable.host, RunTable.project_name).where(RunTable.id == run)
+    ).one()
+    table = WatermarkSourceTable
+    unit.lock_chain()
+    known = unit.conn.scalar(
+        sa.select(table.id).where(
+            table.source == found.source,
+            table.host == found.host,
+            table.project_name == found.project_name,
+        )
+    )
+    if known is not None:
+        return int(known)
+    new = int(unit.conn.scalar(sa.select(sa.func.max(table.id))) or 0) + 1
+    unit.conn.execute(
+        sa.insert(table).values(
+            id=new, source=found.source, host=found.host, project_name=found.project_name
+        )
+    )
+    return new
+
+
+def _expire(conn: Connection, run: int, source: int, at: datetime) -> None:
+    mine = _runs.c.run_id == run
+    if not conn.execute(sa.update(WatermarkRunTable).where(mine).values(expires_at=at)).rowcount:
+        conn.execute(
+            sa.insert(WatermarkRunTable).values(run_id=run, source_id=source, expires_at=at)
+        )
+
+
+def _has_pending(conn: Connection, run: int) -> bool:
+    wanted = sa.select(PendingItemTable.line_number).where(PendingItemTable.run_id == run).limit(1)
+    return conn.scalar(wanted) is not None
+
+
+def _ended(row: Row[tuple[object, ...]], code: str, message: str, at: datetime) -> NewInspection:
+    return NewInspection(
+        line_number=row.line_number,
+        source_ref=row.source_ref,
+        inspected_at=at,
+        image=ImageFacts(
+            row.image_sha256,
+            row.image_format,
+            row.image_width,
+            row.image_height,
+            row.image_size_bytes,
+        ),
+        attributes=row.attributes,
+        expected_is_anomalous=row.expected_is_anomalous,
+        expected_mask_ref=row.expected_mask_ref,
+        error_code=code,
+        error_message=message,
+        attempts=0,
+    )

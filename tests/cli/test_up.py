@@ -1,0 +1,133 @@
+"""`lfv up` keeps a plant up: every process that is killed comes back, and `lfv down` ends all."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lfv.cli.plant.services import systemd_unit
+from lfv.cli.plant.supervisor import Service, Supervised
+from tests.support.processes import kill, with_environment
+from tests.support.waiting import PLENTY, wait_gone, wait_until
+
+
+def service(*command: str, every: float | None = None) -> Service:
+    return Service("one", [sys.executable, *command], dict(os.environ), every)
+
+
+def test_a_service_that_ends_is_started_again_after_a_pause(tmp_path: Path) -> None:
+    one = Supervised(service("-c", "raise SystemExit(3)"), tmp_path)
+    assert one.look()
+    wait_until(one.look)  # it has ended
+    assert one.state.pid is None
+    assert not one.look()  # the pause
+    wait_until(one.look)
+    assert one.state.starts == 2
+    one.wait(PLENTY)
+
+
+def test_a_service_that_is_to_end_is_started_again_when_it_is_due(tmp_path: Path) -> None:
+    one = Supervised(service("-c", "pass", every=0.05), tmp_path)
+    wait_until(lambda: one.look() and one.state.starts == 3)
+    one.wait(PLENTY)
+
+
+def test_a_service_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
+    ignore = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True)"
+    one = Supervised(service("-c", f"{ignore}; time.sleep(600)"), tmp_path)
+    one.look()
+    wait_until(lambda: one.log.read_text())
+    pid = one.state.pid
+    assert pid is not None
+    one.end()
+    one.wait(0.2)
+    assert wait_gone(pid)
+
+
+def test_a_unit_restarts_the_plant(tmp_path: Path) -> None:
+    unit = systemd_unit(["/venv/bin/python", "-m", "lfv.cli", "up"], {"LFV_HOME": "/data/lfv"})
+    assert "ExecStart=/venv/bin/python -m lfv.cli up\n" in unit
+    assert 'Environment="LFV_HOME=/data/lfv"' in unit
+    assert "Restart=always" in unit
+
+
+@pytest.fixture
+def plant(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The environment of a plant of this test's own."""
+    home = tmp_path / "home"
+    environment = {**os.environ, "LFV_HOME": str(home)}
+    try:
+        yield environment
+    finally:
+        lfv(environment, "down", status=None)
+        for process in with_environment("LFV_HOME", str(home)):
+            kill(process.pid)
+
+
+def lfv(environment: dict[str, str], *arguments: str, status: int | None = 0) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "lfv.cli", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert status in {None, done.returncode}, done.stdout + done.stderr
+    return done.stdout
+
+
+def shown(environment: dict[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(lfv(environment, "status", "--json", status=None))
+    return found
+
+
+@pytest.mark.slow
+def test_every_process_that_is_killed_comes_back(plant: dict[str, str]) -> None:
+    with socket.socket() as probe, socket.socket() as other:
+        for one in (probe, other):
+            one.bind(("127.0.0.1", 0))
+        port, ui_port = probe.getsockname()[1], other.getsockname()[1]
+    assert "nothing is up" in lfv(plant, "status", status=1)
+    options = ["--source", "s3://plant/line-3/", "--project", "parts", "--every", "5"]
+    options += ["--ui-port", str(ui_port)]
+    said = lfv(plant, "up", "--port", str(port), *options)
+    assert f"http://127.0.0.1:{port}" in said
+    api = f"http://127.0.0.1:{port}/api"
+    with urllib.request.urlopen(f"{api}/deployments/name/inspect-images/scheduled") as answer:
+        scheduled = json.load(answer)
+    assert scheduled["parameters"]["source"] == "s3://plant/line-3/"
+    assert scheduled["parameters"]["project"] == "parts"
+    assert scheduled["parameters"]["new_only"] is True
+    assert scheduled["schedules"][0]["schedule"]["interval"] == 300
+    home = Path(plant["LFV_HOME"])
+    state_file = home / "plant" / "state.json"
+    assert lfv(plant, "up", "--port", str(port))  # again: only says where it is
+
+    before = json.loads(state_file.read_text())
+    for name in ("prefect-server", "worker", "pages"):
+        (pid,) = [one["pid"] for one in before["services"] if one["name"] == name]
+        os.kill(pid, signal.SIGKILL)
+
+    def back(names: set[str]) -> bool:
+        now = {one["name"]: one for one in json.loads(state_file.read_text())["services"]}
+        old = {one["name"]: one for one in before["services"]}
+        return all(now[name]["pid"] and now[name]["pid"] != old[name]["pid"] for name in names)
+
+    wait_until(lambda: back({"prefect-server", "worker", "pages"}))
+    os.kill(before["pid"], signal.SIGKILL)  # the supervisor
+    wait_until(lambda: json.loads(state_file.read_text())["pid"] != before["pid"])
+    wait_until(lambda: shown(plant)["ready"])
+    assert "everything is down" in lfv(plant, "down")
+    wait_until(lambda: not list(with_environment("LFV_HOME", str(home))))
+    assert "nothing is up" in lfv(plant, "status", status=1)

@@ -1,0 +1,158 @@
+"""Runs over new images alone: each content of a source is inspected once."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.inspect_images import inspect_images, resume_inspection
+from lfv.run.errors import LimitReached, SourceEmpty, SourceNotWatchable
+from lfv.run.new_images import ENDED_EARLY
+from lfv.run.summary import RunSummary
+from lfv_store import Store
+from tests.support.endpoints import Endpoint
+from tests.support.pictures import make_pictures
+
+
+def inspect_new(source: object, **parameters: Any) -> RunSummary:
+    given = {"project": "parts", "new_only": True, "settle_seconds": 0} | parameters
+    return inspect_images(source=str(source), **given)
+
+
+def test_only_what_came_since_the_last_run_is_inspected(
+    images: Path, endpoint: Endpoint, store: Store
+) -> None:
+    assert inspect_new(images).counts.total == 12
+    make_pictures(images, 3, first=100)
+    second = inspect_new(images)
+    assert (second.counts.total, second.counts.reused) == (3, 0)
+    assert {Path(row["source_ref"]).stem for row in store.results.rows(second.run_id)} == {
+        "00100",
+        "00101",
+        "00102",
+    }
+    assert set(endpoint.asked().values()) == {1}
+
+
+def test_nothing_new_is_a_completed_run_without_report_or_model(
+    images: Path, endpoint: Endpoint, store: Store, home: Path
+) -> None:
+    inspect_new(images)
+    starts = len(endpoint.calls("StartModel"))
+    state = inspect_images(
+        source=str(images),
+        project="parts",
+        new_only=True,
+        settle_seconds=0,
+        return_state=True,  # type: ignore[call-overload]
+    )
+    assert (state.type, state.name) == ("COMPLETED", "NothingNew")
+    summary = state.result()
+    assert (summary.status, summary.message, summary.counts.total) == (
+        "completed",
+        "nothing new",
+        0,
+    )
+    assert not (home / "runs" / summary.run_id).exists()
+    assert len(endpoint.calls("StartModel")) == starts
+
+
+def test_a_source_that_is_emptied_has_nothing_new_but_one_that_never_had_images_fails(
+    images: Path, tmp_path: Path, store: Store
+) -> None:
+    (tmp_path / "misspelt").mkdir()
+    with pytest.raises(SourceEmpty):
+        inspect_new(tmp_path / "misspelt")
+    inspect_new(images)
+    for path in images.iterdir():
+        path.unlink()
+    assert inspect_new(images).nothing_new
+
+
+def test_an_overwritten_image_is_new_and_one_that_was_only_touched_is_not(
+    images: Path, endpoint: Endpoint, store: Store
+) -> None:
+    inspect_new(images)
+    first, second = sorted(images.iterdir())[:2]
+    (other,) = make_pictures(images.parent / "other", 1, first=200)
+    first.write_bytes(other.read_bytes())
+    os.utime(second, (1_000_000_000, 1_000_000_000))
+    summary = inspect_new(images)
+    assert summary.counts.total == 1
+    (row,) = store.results.rows(summary.run_id)
+    assert row["source_ref"] == str(first)
+    assert inspect_new(images).nothing_new
+
+
+def test_a_file_that_changed_just_now_is_left_to_the_next_run(images: Path, store: Store) -> None:
+    inspect_new(images)
+    (late,) = make_pictures(images, 1, first=300)
+    assert inspect_new(images, settle_seconds=3600).nothing_new
+    os.utime(late)
+    assert inspect_new(images).counts.total == 1
+
+
+def test_a_file_dated_in_the_future_is_inspected(images: Path, store: Store) -> None:
+    ahead = time.time() + 86_400
+    for path in images.iterdir():
+        os.utime(path, (ahead, ahead))
+    assert inspect_new(images, settle_seconds=10).counts.total == 12
+
+
+def test_what_a_limited_run_leaves_goes_to_the_next_run(
+    images: Path, endpoint: Endpoint, store: Store
+) -> None:
+    make_pictures(images, 60, first=100)
+    endpoint.script(detect_seconds=0.1)
+    with pytest.raises(LimitReached):
+        inspect_new(images, max_hosted_minutes=0.01)
+    (limited,) = store.runs.list()
+    left = store.inspections.counts(limited.run_id).pending
+    assert 0 < left < 72
+    endpoint.script(detect_seconds=0.0)
+    second = inspect_new(images)
+    assert second.counts.total == left
+    assert set(endpoint.asked().values()) == {1}
+    counts = store.inspections.counts(limited.run_id)
+    assert (counts.total, counts.pending, counts.errors) == (72, 0, left)
+    assert store.results.errors_by_code(limited.run_id) == {ENDED_EARLY: left}
+    assert resume_inspection(limited.run_id).counts.pending == 0
+    assert set(endpoint.asked().values()) == {1}
+
+
+def test_a_resumed_run_keeps_what_it_left(images: Path, endpoint: Endpoint, store: Store) -> None:
+    make_pictures(images, 60, first=100)
+    endpoint.script(detect_seconds=0.1)
+    with pytest.raises(LimitReached):
+        inspect_new(images, max_hosted_minutes=0.01)
+    endpoint.script(detect_seconds=0.0)
+    resumed = resume_inspection("last", max_hosted_minutes=10)
+    assert (resumed.counts.total, resumed.counts.errors, resumed.counts.pending) == (72, 0, 0)
+    assert inspect_new(images).nothing_new
+    assert set(endpoint.asked().values()) == {1}
+
+
+def test_an_unreadable_image_is_recorded_once_and_again_when_it_was_written_anew(
+    images: Path, store: Store
+) -> None:
+    torn = images / "torn.png"
+    whole = min(images.iterdir()).read_bytes()
+    torn.write_bytes(whole[:60])
+    assert inspect_new(images).counts.errors == 1
+    assert inspect_new(images).nothing_new
+    (other,) = make_pictures(images.parent / "other", 1, first=200)
+    torn.write_bytes(other.read_bytes())
+    mended = inspect_new(images)
+    assert (mended.counts.total, mended.counts.errors) == (1, 0)
+    assert inspect_new(images).nothing_new
+
+
+def test_a_manifest_file_has_no_new_images(images: Path, tmp_path: Path, store: Store) -> None:
+    manifest = tmp_path / "images.txt"
+    manifest.write_text("\n".join(str(path) for path in images.iterdir()))
+    with pytest.raises(SourceNotWatchable, match="new-only"):
+        inspect_new(manifest)

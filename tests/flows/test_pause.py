@@ -1,0 +1,94 @@
+"""A run that rejects too much stops its model and asks a person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import StateType
+from prefect.flow_runs import resume_flow_run
+
+from flows.inspect_images import inspect_images
+from lfv.run.errors import EndedByOperator
+from lfv.run.reject_watch import too_many_rejects
+from lfv.run.summary import RunSummary
+from lfv_store import RunCounts, Store
+from tests.support.endpoints import Endpoint
+from tests.support.pictures import make_pictures
+from tests.support.waiting import PLENTY, wait_until
+
+#: Everything that is anomalous is rejected, and the stand-in finds half of the images anomalous.
+PARAMETERS: dict[str, Any] = {
+    "project": "parts",
+    "confidence": 0.0,
+    "pause_at_reject_rate": 0.01,
+}
+
+
+def counts(**values: int) -> RunCounts:
+    given = dict.fromkeys(("total", "accepted", "rejected", "review", "errors"), 0)
+    return RunCounts(**{**given, "reused": 0, "pending": 0, **values})
+
+
+def test_a_rate_needs_some_verdicts_and_its_limit() -> None:
+    assert too_many_rejects(counts(rejected=19), 0.3) is None
+    assert too_many_rejects(counts(accepted=80, rejected=20), 0.3) is None
+    message = too_many_rejects(counts(accepted=70, rejected=30, pending=5), 0.3)
+    assert message == "30 of 100 images are rejected (30%); 5 are left"
+
+
+def paused(store: Store, endpoint: Endpoint) -> str:
+    """The id of the flow run, once it is paused and the model is down."""
+    wait_until(lambda: store.runs.list())
+    flow_run_id = str(store.runs.list()[0].flow_run_id)
+
+    def is_paused() -> bool:
+        with get_client(sync_client=True) as client:
+            state = client.read_flow_run(flow_run_id).state  # type: ignore[arg-type]
+        return state is not None and state.type is StateType.PAUSED
+
+    wait_until(is_paused)
+    assert endpoint.status == "TRAINED"
+    return flow_run_id
+
+
+def in_background(call: Callable[[], RunSummary]) -> Future[RunSummary]:
+    pool = ThreadPoolExecutor(1)
+    future = pool.submit(copy_context().run, call)
+    pool.shutdown(wait=False)
+    return future
+
+
+@pytest.mark.parametrize("answer", ["go on", "end the run"])
+def test_an_operator_answers(images: Path, endpoint: Endpoint, store: Store, answer: str) -> None:
+    make_pictures(images, 90, first=100)
+    endpoint.script(detect_seconds=0.15)
+    run = in_background(lambda: inspect_images(source=str(images), **PARAMETERS))
+    flow_run_id = paused(store, endpoint)
+    endpoint.script(detect_seconds=0.0)
+    before = store.inspections.counts(store.runs.list()[0].run_id)
+    assert before.pending > 0
+    resume_flow_run(flow_run_id, run_input={"answer": answer})  # type: ignore[arg-type]
+    if answer == "go on":
+        summary = run.result(PLENTY)
+        assert (summary.status, summary.counts.pending) == ("completed", 0)
+        assert len(endpoint.calls("StartModel")) == 2
+    else:
+        with pytest.raises(EndedByOperator, match="resume"):
+            run.result(PLENTY)
+        assert store.runs.list()[0].status == "interrupted"
+    assert set(endpoint.asked().values()) == {1}
+    assert endpoint.status == "TRAINED"
+
+
+def test_no_answer_in_time_ends_the_run(images: Path, endpoint: Endpoint, store: Store) -> None:
+    make_pictures(images, 90, first=100)
+    endpoint.script(detect_seconds=0.15)
+    with pytest.raises(EndedByOperator):
+        inspect_images(source=str(images), pause_minutes=0.02, **PARAMETERS)
+    assert store.runs.list()[0].status == "interrupted"

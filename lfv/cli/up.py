@@ -99,7 +99,9 @@ def up(
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Stay, and end everything on Ctrl-C or SIGTERM.")
     ] = False,
-    kept: Annotated[bool, typer.Option("--kept", hidden=True)] = False,
+    kept: Annotated[
+        bool, typer.Option("--kept", hidden=True, help="A keeper started this process.")
+    ] = False,
 ) -> None:
     """Bring up all that a small plant needs, on this machine, and keep it up.
 

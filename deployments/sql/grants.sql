@@ -1,0 +1,47 @@
+-- Roles for people and programs on a PostgreSQL results database. Run it as the owner of the tables,
+-- in the database, after `lfv db upgrade`, and again after each upgrade:
+--   psql --set ON_ERROR_STOP=1 --file deployments/sql/grants.sql "$LFV_DATABASE_URL"
+-- Then give each login its role: GRANT lfv_reader TO auditor;
+--
+--   lfv_reader    reads everything but users and their sessions: dashboards
+--   lfv_auditor   reads users too, which lfv audit verify needs; password hashes are in there
+--   lfv_reviewer  reads, and records reviews and decisions (lfv review, lfv decide)
+--   lfv_pages     the same for everybody who logs in to lfv ui: its server
+--   lfv_runner    everything that runs, the sweeper and trainings write, but no tables: workers
+--
+-- No role may update or delete facts: triggers refuse it besides.
+
+DO $$
+DECLARE role_name text;
+BEGIN
+    FOREACH role_name IN ARRAY ARRAY['lfv_reader', 'lfv_auditor', 'lfv_reviewer', 'lfv_pages', 'lfv_runner'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role_name) THEN
+            EXECUTE format('CREATE ROLE %I NOLOGIN', role_name);
+        END IF;
+        EXECUTE format('GRANT USAGE ON SCHEMA public TO %I', role_name);
+        EXECUTE format('GRANT SELECT ON ALL TABLES IN SCHEMA public TO %I', role_name);
+    END LOOP;
+END $$;
+
+REVOKE ALL ON users FROM lfv_reader, lfv_reviewer, lfv_runner;
+REVOKE ALL ON sessions FROM lfv_reader, lfv_auditor, lfv_reviewer, lfv_runner;
+GRANT SELECT, INSERT, UPDATE, DELETE ON users, sessions TO lfv_pages;
+
+GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO lfv_reviewer, lfv_pages, lfv_runner;
+
+GRANT INSERT ON policies, decisions, verdicts, reviews, audit_log TO lfv_reviewer, lfv_pages;
+-- A decision becomes the run's current one, and the tallies follow it.
+GRANT UPDATE ON runs, run_progress TO lfv_reviewer, lfv_pages;
+GRANT INSERT, UPDATE, DELETE ON tallies, review_leases, second_reviews TO lfv_reviewer, lfv_pages;
+
+GRANT INSERT ON
+    models, trainings, policies, decisions, images, detections, masks, anomalies, inspections,
+    inspection_attributes, verdicts, reviews, audit_log, runs, hostings, leases, hosting_usage,
+    pending_items, run_progress, lease_heartbeats, tallies,
+    watermark_sources, watermark_objects, watermark_runs
+    TO lfv_runner;
+GRANT UPDATE ON
+    runs, hostings, leases, hosting_usage, run_progress, lease_heartbeats, tallies,
+    watermark_sources, watermark_objects, watermark_runs
+    TO lfv_runner;
+GRANT DELETE ON pending_items, lease_heartbeats, tallies, watermark_runs TO lfv_runner;

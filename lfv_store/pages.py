@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, RowMapping
 
 from lfv_store.database import Database
 from lfv_store.runs import require_run
@@ -76,30 +76,21 @@ class Pages:
         `outcome` is the verdict that stands, or `error`; `anomaly` the name of an anomaly type.
         Raises UnknownRun.
         """
+        found: list[dict[str, Any]] = []
         with self._database.read() as conn:
             run = require_run(conn, run_id)
-            wanted = sa.select(_COLUMNS.line_number).where(
-                _COLUMNS.run_id == run_id, _COLUMNS.line_number > after
-            )
-            if outcome == "error":
-                wanted = wanted.where(_COLUMNS.error_code.is_not(None))
-            elif outcome is not None:
-                wanted = wanted.where(_COLUMNS.final_verdict == outcome)
-                if outcome != "accept":
-                    wanted = wanted.where(
-                        _COLUMNS.inspection_id.in_(_candidates(conn, run, outcome))
-                    )
-            if anomaly is not None:
-                wanted = wanted.where(_COLUMNS.detection_id.in_(_with_anomaly(anomaly)))
-            lines = list(conn.scalars(wanted.order_by(_COLUMNS.line_number).limit(limit)))
-            if not lines:
-                return []
-            rows = conn.execute(
-                sa.select(INSPECTION_RESULTS)
-                .where(_COLUMNS.run_id == run_id, _COLUMNS.line_number.in_(lines))
-                .order_by(_COLUMNS.line_number)
-            )
-            return [dict(row) for row in rows.mappings()]
+            while len(found) < limit:
+                lines = list(conn.scalars(_lines(conn, run, outcome, anomaly, after, limit)))
+                if not lines:
+                    break
+                after = lines[-1]
+                rows = conn.execute(
+                    sa.select(INSPECTION_RESULTS)
+                    .where(_COLUMNS.run_id == run_id, _COLUMNS.line_number.in_(lines))
+                    .order_by(_COLUMNS.line_number)
+                )
+                found += [dict(row) for row in rows.mappings() if _stands_as(row, outcome)]
+        return found[:limit]
 
     def pictured(self, detections: Sequence[int]) -> dict[int, Pictured]:
         """What is needed to draw detections, by their ids: sizes, masks and anomaly types."""
@@ -230,7 +221,7 @@ class Pages:
                         InspectionTable.verdict == "accept",
                         DetectionTable.is_anomalous.is_(False),
                     )
-                    .limit(50 * _GOOD)
+                    .limit(10 * _GOOD)
                     .subquery()
                 )
                 surest = sa.select(sample.c.id).order_by(sample.c.confidence.desc()).limit(_GOOD)
@@ -295,26 +286,49 @@ class Pages:
             )
 
 
-def _candidates(conn: Connection, run: int, outcome: str) -> sa.CompoundSelect[Any]:
-    """Inspections of a run that may stand as `outcome`, each found through an index."""
-    decision = conn.scalar(sa.select(RunTable.later_decision_id).where(RunTable.id == run))
-    # As text, so that SQLite sees that the partial index has it.
-    first = sa.select(InspectionTable.id).where(
-        InspectionTable.run_id == run, sa.text(f"inspections.verdict = '{outcome}'")
-    )
-    later = sa.select(VerdictTable.inspection_id).where(
-        VerdictTable.decision_id == (decision or 0), VerdictTable.verdict == outcome
-    )
-    reviewed = (
-        sa.select(ReviewTable.inspection_id)
-        .join(InspectionTable, InspectionTable.id == ReviewTable.inspection_id)
-        .where(InspectionTable.run_id == run, ReviewTable.verdict == outcome)
-    )
-    return sa.union(first, later, reviewed)
+def _stands_as(row: RowMapping, outcome: Outcome | None) -> bool:
+    return outcome is None or (row["final_verdict"] or "error") == outcome
 
 
-def _with_anomaly(name: str) -> sa.Select[Any]:
-    return sa.select(AnomalyTable.detection_id).where(AnomalyTable.name == name)
+def _lines(
+    conn: Connection,
+    run: int,
+    outcome: Outcome | None,
+    anomaly: str | None,
+    after: int,
+    limit: int,
+) -> sa.Select[Any]:
+    """The next lines of a run that may stand as `outcome`, each found through an index."""
+    line = InspectionTable.line_number
+    # `+ 0` keeps a column's index out of the plan, where another one leads to fewer rows.
+    in_order = sa.select(line).where(InspectionTable.run_id == run, line > after)
+    sorted_later = sa.select(line).where(InspectionTable.run_id + 0 == run, line + 0 > after)
+    if outcome is None:
+        branches = [in_order]
+    elif outcome == "error":
+        # As text, here and below, so that SQLite sees that the partial index has it.
+        errors = sa.select(line).where(InspectionTable.run_id == run, line + 0 > after)
+        branches = [errors.where(sa.text("inspections.error_code IS NOT NULL"))]
+    else:
+        decision = conn.scalar(sa.select(RunTable.later_decision_id).where(RunTable.id == run))
+        branches = [
+            in_order.where(sa.text(f"inspections.verdict = '{outcome}'")),
+            sorted_later.join(VerdictTable, VerdictTable.inspection_id == InspectionTable.id).where(
+                VerdictTable.decision_id == (decision or 0), VerdictTable.verdict == outcome
+            ),
+            sorted_later.join(ReviewTable, ReviewTable.inspection_id == InspectionTable.id).where(
+                ReviewTable.verdict == outcome
+            ),
+        ]
+    if anomaly is not None:
+        named = sa.select(AnomalyTable.detection_id).where(AnomalyTable.name == anomaly)
+        branches = [one.where(InspectionTable.detection_id.in_(named)) for one in branches]
+    parts = [
+        sa.select(one.order_by(line + 0 if outcome == "error" else line).limit(limit).subquery())
+        for one in branches
+    ]
+    together = sa.union(*parts).subquery()
+    return sa.select(together.c.line_number).order_by(together.c.line_number).limit(limit)
 
 
 def _by_attribute(conn: Connection, value: str, limit: int) -> sa.Select[Any]:

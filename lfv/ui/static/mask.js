@@ -66,6 +66,8 @@ const erase = () => {
 image.addEventListener("load", () => {
   canvas.width = image.naturalWidth;
   canvas.height = image.naturalHeight;
+  const width = `min(100%, ${(70 * canvas.width) / canvas.height}vh)`;
+  for (const one of [image, canvas]) one.style.width = width;
   root.dataset.ready = "yes";
   if (!root.dataset.seed) return;
   const mask = new Image();

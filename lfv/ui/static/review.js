@@ -132,6 +132,7 @@ function count() {
 async function load() {
   loading ??= persistently("/review/claim", () => ({
     window: page, run: root.dataset.run, again: again ? "yes" : "",
+    count: parts.length ? "" : "yes",
   }))
     .then((found) => {
       const queued = new Set(parts.map((part) => part.inspection));
@@ -140,8 +141,10 @@ async function load() {
           part.inspection !== current?.inspection,
       );
       parts.push(...fresh);
-      waiting = found.waiting - outbox.read().length;
-      known = found.known;
+      if (found.waiting !== null) {
+        waiting = found.waiting - outbox.read().length;
+        known = found.known;
+      }
       for (const part of fresh) new Image().src = part.image;
       count();
     })

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
@@ -17,7 +18,7 @@ from lfv.run.review import (
     review_figures,
     reviewed_manifest,
 )
-from lfv.ui.cards import cards
+from lfv.ui.cards import Card, cards
 from lfv.ui.routing import Call, Refused, get, post
 
 _WINDOW = re.compile(r"[A-Za-z0-9_-]{8,64}\Z")
@@ -57,12 +58,16 @@ def claim(call: Call) -> Response:
         run_id=run_id,
         again=call.form.get("again") == "yes",
     )
-    total, known = store.review_leases.waiting(name, run_id=run_id)
+    total = known = None
+    if call.form.get("count") == "yes":
+        total, known = store.review_leases.waiting(name, run_id=run_id)
     shown = cards(call.ui, [row for _, row in claimed])
+    models = {card.row["model_id"] for card in shown}
+    good = {model: store.pages.good_parts(model) for model in models if model is not None}
     return JSONResponse(
         {
             "parts": [
-                _part(call, card, one.last_review)
+                _part(card, one.last_review, good.get(card.row["model_id"], ()))
                 for (one, _), card in zip(claimed, shown, strict=True)
             ],
             "waiting": total,
@@ -109,7 +114,9 @@ def undo(call: Call) -> Response:
     review = store.reviews.undo(number, call.visitor.name, token)
     store.review_leases.take(number, _holder(call), ttl=LEASE)
     (card,) = cards(call.ui, [store.results.get(number)])
-    return JSONResponse({"part": _part(call, card, review.review_id)})
+    model = card.row["model_id"]
+    good = store.pages.good_parts(model) if model is not None else ()
+    return JSONResponse({"part": _part(card, review.review_id, good)})
 
 
 def release(call: Call) -> Response:
@@ -132,12 +139,10 @@ def corrections(call: Call) -> Response:
     return Response(lines, media_type="application/jsonlines", headers=headers)
 
 
-def _part(call: Call, card: Any, seen: int) -> dict[str, Any]:
+def _part(card: Card, seen: int, good_parts: Sequence[int]) -> dict[str, Any]:
     """A part as the page shows it: without what others said of it."""
     row = card.row
-    good = [
-        one for one in call.ui.store.pages.good_parts(row["model_id"]) if one != card.inspection_id
-    ]
+    good = [one for one in good_parts if one != card.inspection_id]
     return {
         "inspection": card.inspection_id,
         "seen": seen,

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 _SEPARATORS = re.compile(r"[\W_]+")
+#: As in good_parts and NG-images.
+_NOUN = re.compile(r"(images?|imgs?|parts?|samples?|products?|pictures?|pieces?|items?|class)$")
 _NORMAL = frozenset(
     {"normal", "good", "ok", "okay", "okfront", "pass", "passed", "nondefective", "defectfree"}
     | {"nodefect", "nodefects", "nodefectimages", "nonanomalous", "accept", "accepted"}
@@ -15,7 +17,8 @@ _NORMAL = frozenset(
 _ANOMALY = frozenset(
     {"anomaly", "anomalous", "anomalies", "abnormal", "bad", "nok", "notok", "notgood", "ng", "ko"}
     | {"fail", "failed", "failure", "defect", "defects", "defective", "defectimages", "deffront"}
-    | {"reject", "rejected", "faulty", "scrap", "nio", "nichtinordnung"}
+    | {"reject", "rejected", "rejects", "faulty", "scrap", "nogood", "nonconforming"}
+    | {"nio", "nichtinordnung"}
 )
 _CELLS = {"false": False, "true": True, "no": False, "yes": True}
 # By their exact text: -1 is not 1.
@@ -54,10 +57,13 @@ class LabelNames:
         given = self.given(name)
         if given is not None:
             return given
-        found = plain(name)
-        if found in _NORMAL:
-            return False
-        return True if found in _ANOMALY else None
+        word = plain(name)
+        for found in (word, _NOUN.sub("", word)):
+            if found in _NORMAL:
+                return False
+            if found in _ANOMALY:
+                return True
+        return None
 
     def of_cell(self, text: str) -> bool | None:
         """Whether the label column of a table means an anomaly; None for no label."""

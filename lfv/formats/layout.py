@@ -23,15 +23,24 @@ _SPLITS = {
     "train": TRAIN,
     "training": TRAIN,
     "trainset": TRAIN,
+    "trainingset": TRAIN,
+    "trainimages": TRAIN,
     "val": VALIDATION,
     "valid": VALIDATION,
     "validation": VALIDATION,
+    "validationset": VALIDATION,
+    "valset": VALIDATION,
     "test": TEST,
     "testing": TEST,
     "testset": TEST,
+    "testimages": TEST,
+    "holdout": TEST,
     "eval": TEST,
 }
 _SPLIT_ATTRIBUTES = frozenset({"split", "subset", "partition", "usage", "set", "phase"})
+_TRAIN_FLAGS = frozenset({"istrain", "istraining", "fortraining"})
+_TEST_FLAGS = frozenset({"istest", "istesting", "fortesting"})
+_YES, _NO = frozenset({"1", "true", "yes"}), frozenset({"0", "false", "no"})
 _MASK_FOLDERS = frozenset({"groundtruth", "gt", "mask", "masks", "maskimages", "groundtruths"})
 # Masks only by their names: labels are parts that people inspect, too.
 _LABEL_FOLDERS = frozenset({"label", "labels", "annotation", "annotations", "segmentation"})
@@ -64,12 +73,17 @@ Key = tuple[str | None, ...]
 
 
 def split_of(attributes: Mapping[str, object]) -> str | None:
-    """TRAIN, VALIDATION or TEST, where an attribute such as split or usage says so."""
+    """TRAIN, VALIDATION or TEST, where an attribute such as split, usage or is-test says so."""
     for name, value in attributes.items():
-        if plain(name) in _SPLIT_ATTRIBUTES and isinstance(value, str):
+        known = plain(name)
+        if known in _SPLIT_ATTRIBUTES and isinstance(value, str):
             found = _SPLITS.get(plain(value))
             if found is not None:
                 return found
+        elif known in _TRAIN_FLAGS | _TEST_FLAGS:
+            flag = str(value).strip().casefold()
+            if flag in _YES | _NO:
+                return TEST if (flag in _YES) == (known in _TEST_FLAGS) else TRAIN
     return None
 
 

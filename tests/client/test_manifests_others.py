@@ -209,6 +209,10 @@ def test_a_table_with_masks_and_splits(tmp_path: Path) -> None:
         (["good/a.png", "bad/b.png"], {"bad/b.png": (True,), "good/a.png": (False,)}),
         (["OK/a.png", "Not OK/b.png"], {"Not OK/b.png": (True,), "OK/a.png": (False,)}),
         (["pass/a.png", "fail/b.png"], {"fail/b.png": (True,), "pass/a.png": (False,)}),
+        (
+            ["good_parts/a.png", "NG images/b.png"],
+            {"NG images/b.png": (True,), "good_parts/a.png": (False,)},
+        ),
         (["i.O/a.png", "n.i.O/b.png"], {"n.i.O/b.png": (True,), "i.O/a.png": (False,)}),
         (["bad/scratch/b.png"], {"bad/scratch/b.png": (True, "scratch")}),
         (["bad/scratch/lot-7/b.png"], {"bad/scratch/lot-7/b.png": (True, "scratch")}),

@@ -251,6 +251,21 @@ def test_a_split_in_a_column_is_kept(
     assert (train.images, test.images if test else 0) == (trained, tested)
 
 
+@pytest.mark.parametrize(
+    ("column", "first", "second"),
+    [("is_train", True, False), ("Is Test", 0, 1), ("for-training", "yes", "No")],
+)
+def test_a_split_by_a_flag_is_kept(
+    lot: Path, reader: SourceReader, column: str, first: object, second: object
+) -> None:
+    rows = [row("0.png", **{column: first}), row("1.png", **{column: second})]
+    train, test = stage_training(write(lot, *rows), reader, STAGING)
+    assert test is not None
+    for dataset, name in ((train, "0.png"), (test, "1.png")):
+        with reader.open(dataset.manifest) as opened:
+            assert name in opened.stream.read().decode()
+
+
 def test_test_images_alone_are_not_trained_on(tmp_path: Path, reader: SourceReader) -> None:
     source = folders(tmp_path / "set", {"test/good": 2, "test/bad": 2})
     with pytest.raises(TrainingDataInvalid, match="--test"):

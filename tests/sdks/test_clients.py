@@ -14,7 +14,16 @@ import boto3
 import pytest
 
 from tests.sdks.conftest import DRIVERS, KEYS, run
-from tests.support.service import BUCKET, Service, host, make_model, png, put_images, put_manifest
+from tests.support.service import (
+    BUCKET,
+    Service,
+    host,
+    make_model,
+    png,
+    put_images,
+    put_manifest,
+    running,
+)
 from tests.support.waiting import wait_until
 
 
@@ -96,22 +105,23 @@ def test_aws_cli(amazon: Path, service: Service, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/service.md"])
-def test_documented_aws_commands(amazon: Path, service: Service, tmp_path: Path, page: str) -> None:
+def test_documented_aws_commands(amazon: Path, tmp_path: Path, page: str) -> None:
     """As somebody types them who has never configured the AWS CLI."""
     text = (Path(__file__).parents[2] / page).read_text()
     commands = [line.strip() for line in text.splitlines() if line.startswith("    aws ")]
     assert commands
-    for command in commands:
-        done = subprocess.run(
-            shlex.split(command.replace("http://127.0.0.1:4180", service.url)),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            env={"HOME": str(tmp_path), "PATH": f"{amazon / 'bin'}:{os.defpath}"},
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        assert "Projects" in json.loads(done.stdout)
+    with running(tmp_path / "service") as service:
+        for command in commands:
+            done = subprocess.run(
+                shlex.split(command.replace("http://127.0.0.1:4180", service.url)),
+                capture_output=True,
+                text=True,
+                timeout=120,
+                env={"HOME": str(tmp_path), "PATH": f"{amazon / 'bin'}:{os.defpath}"},
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+            assert "Projects" in json.loads(done.stdout)
 
 
 def test_javascript(node_modules: Path, service: Service) -> None:

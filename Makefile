@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo check test reviews test-network lint format docs lock bench soak fuzz faults clean
+.PHONY: help install dev demo check test reviews test-network lint format docs lock bench soak fuzz faults kills clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -76,6 +76,11 @@ KILLS ?= 500
 CHANGES ?= 300
 faults: dev ## every fault, 500 runs killed at random (KILLS=...), 300 changes to a source (CHANGES=...)
 	$(BIN)/python -m pytest tests/faults --kills $(KILLS) --changes $(CHANGES)
+
+HOST ?= sagemaker
+HOST_KILLS ?= 200
+kills: dev ## 200 runs killed at random moments on one kind of host (HOST=..., HOST_KILLS=...)
+	$(BIN)/python -m pytest tests/faults/test_random_kills.py -k $(HOST) --kills $(HOST_KILLS)
 
 REVIEWS ?= 1000
 reviews: dev ## 1,000 reviews by five clients while lfv ui is killed twice (REVIEWS=...)

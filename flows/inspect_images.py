@@ -10,7 +10,7 @@ sub-flow or a hook: those need the Prefect API, and stopping must not.
 from collections import deque
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from prefect import flow, get_run_logger, runtime
 from prefect.futures import PrefectFuture
@@ -28,8 +28,9 @@ from flows.plan import plan_run
 from flows.progress import ProgressArtifact
 from lfv.client.policy import Policy
 from lfv.run.active import ActiveRun, open_run
+from lfv.run.batch import check_mode, detect_in_batches
 from lfv.run.completion import check_completed
-from lfv.run.context import DEFAULT_SETTLE_SECONDS, InspectionRequest, NewLimits
+from lfv.run.context import BATCH, DEFAULT_SETTLE_SECONDS, InspectionRequest, NewLimits
 from lfv.run.control import Ending, RunControl
 from lfv.run.detect import DetectedBatch
 from lfv.run.embedded_service import api_endpoint
@@ -102,6 +103,7 @@ def inspect_images(
     host_options: dict[str, str] | None = None,
     host_block: str = "",
     store_block: str = "",
+    mode: Literal["live", "batch"] = "live",
 ) -> RunSummary:
     """Inspect every image of a manifest with a Lookout for Vision model.
 
@@ -142,6 +144,7 @@ def inspect_images(
             worker's own settings.
         store_block: Name of an Lfv Store block that says where results are stored; empty for the
             worker's own settings.
+        mode: 'batch' lets a job of SageMaker answer for all images, with no endpoint.
     """
     settings = settings_of_blocks(store_block, host_block)
     request = InspectionRequest(
@@ -165,7 +168,9 @@ def inspect_images(
         triggered_by=triggered_by or trigger(),
         host=host or settings.host,
         host_options={**settings.host_options, **(host_options or {})},
+        mode=mode,
     )
+    check_mode(request.mode, request.host, settings)
     return _state(_inspect(settings, request))
 
 
@@ -279,13 +284,20 @@ def _detect_hosted(run: ActiveRun, events: RunEvents, reject_rate_limit: float |
     pending = run.store.inspections.counts(run.run_id).pending
     logger = get_run_logger()
     logger.info(expected_cost(run, pending))
+    price = run.context.price_per_unit_hour * run.context.units.minimum
+    if run.context.request.mode == BATCH:
+        with (
+            ProgressArtifact(control, pending, price),
+            reject_rate_watched(run, reject_rate_limit),
+        ):
+            detect_in_batches(run)
+        return
     with events.of_release(hold := ModelHold(run)), hold:
         adopted = start_model(hold)
         logger.info("the model is hosted%s", ", started by somebody else" if adopted else "")
         if not adopted:
             events.model_started()
         control.expect(pending)
-        price = run.context.price_per_unit_hour * run.context.units.minimum
         with (
             ProgressArtifact(control, pending, price),
             reject_rate_watched(run, reject_rate_limit),

@@ -25,9 +25,12 @@ from lfv.cli.options import (
     EndpointUrlOption,
     HostOption,
     HostOptionOption,
+    InspectionMode,
     JsonOption,
     NormalOption,
+    ReencodeOption,
     RegionOption,
+    StagingOption,
     examples,
 )
 from lfv.cli.progress import Activity
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
 #: Options that a resumed run takes: where it is, and what this attempt may spend.
 _WITH_RESUME = frozenset(
     {"resume", "endpoint_url", "database_url", "region", "bucket", "convert", "as_json"}
+    | {"staging", "reencode"}
     | {"max_cost", "max_hosted_minutes"}
 )
 
@@ -163,6 +167,15 @@ def inspect(
     ] = None,
     host: HostOption = None,
     host_option: HostOptionOption = None,
+    mode: Annotated[
+        InspectionMode,
+        typer.Option(
+            "--mode",
+            help="live: image by image, with the model up. batch: SageMaker answers for all images "
+            "with one job and no endpoint, through the bucket of --staging.",
+        ),
+    ] = InspectionMode.LIVE,
+    staging: StagingOption = None,
     endpoint_url: EndpointUrlOption = None,
     database_url: DatabaseUrlOption = None,
     region: RegionOption = None,
@@ -170,6 +183,7 @@ def inspect(
     normal: NormalOption = None,
     anomaly: AnomalyOption = None,
     convert: ConvertOption = False,
+    reencode: ReencodeOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Inspect every image of a manifest, store each answer, and stop the model.
@@ -189,15 +203,21 @@ def inspect(
         raise WrongUsage("--project is missing: name the project of the model")
     if policy is not None and confidence is not None:
         raise WrongUsage("use either --confidence or --policy")
+    from lfv.run.batch import check_mode
+
     settings = settings_from(
         endpoint_url=endpoint_url,
         database_url=database_url,
         region=region,
         buckets=bucket,
         convert=convert or None,
+        reencode=reencode or None,
         host=host,
         host_options=host_option,
+        staging_uri=staging,
     )
+    if resume is None:
+        check_mode(mode.value, settings.host, settings)
     source = _absolute(source or "")
     if resume is None and "://" not in source and not Path(source).exists():
         raise CommandError(f"no manifest, folder or image found at {source}")
@@ -222,6 +242,7 @@ def inspect(
         "max_hosted_minutes": max_hosted_minutes,
         "normal": normal,
         "anomaly": anomaly,
+        "mode": mode.value,
         "triggered_by": f"lfv inspect ({current_user()})",
     }
     if resume is not None:

@@ -17,6 +17,13 @@ class ShownVerdict(StrEnum):
     REVIEW = "review"
 
 
+class InspectionMode(StrEnum):
+    """How images are answered for."""
+
+    LIVE = "live"
+    BATCH = "batch"
+
+
 RunArgument = Annotated[
     str,
     typer.Argument(
@@ -85,7 +92,8 @@ StagingOption = Annotated[
     typer.Option(
         "--staging",
         metavar="S3-URI",
-        help="Where to put the images for a service at an endpoint. Default: LFV_STAGING_URI.",
+        help="Where to put images for a service at an endpoint, or for a batch job. Default: "
+        "LFV_STAGING_URI.",
         show_default=False,
     ),
 ]
@@ -163,6 +171,14 @@ ConvertOption = Annotated[
         "--convert",
         help="Convert images in BMP, TIFF or WebP to PNG, losslessly; LFV_CONVERT=true does the "
         "same.",
+    ),
+]
+ReencodeOption = Annotated[
+    bool,
+    typer.Option(
+        "--reencode",
+        help="Encode images that have more bytes than the host takes as JPEG, and record it; "
+        "LFV_REENCODE=true does the same.",
     ),
 ]
 NormalOption = Annotated[

@@ -18,7 +18,7 @@ from lfv.client.stores import (
     open_local,
     translate_os_error,
 )
-from lfv.formats.conversion import as_png
+from lfv.formats.conversion import as_png, within
 from lfv.formats.errors import SourceError, SourceRefInvalid, SourceTooLarge, SourceUnavailable
 from lfv.formats.refs import FileRef, Ref, S3Ref, parse_ref
 
@@ -33,7 +33,8 @@ class SourceReader:
 
     `buckets` maps names of buckets to the folders that stand in for them; every other bucket is
     reached through S3, at `s3_endpoint_url` where one is given. With `convert`, images that are
-    BMP, TIFF or WebP are read as PNG. Safe to share between threads.
+    BMP, TIFF or WebP are read as PNG; with `most_image_bytes`, larger images are read as JPEG. Safe
+    to share between threads.
     """
 
     def __init__(
@@ -45,8 +46,10 @@ class SourceReader:
         session: Any = None,
         max_connections: int = 32,
         convert: bool = False,
+        most_image_bytes: int | None = None,
     ) -> None:
         self._convert = convert
+        self._most_image_bytes = most_image_bytes
         self._folders = {
             name: BucketFolder(name, Path(root)) for name, root in (buckets or {}).items()
         }
@@ -80,12 +83,16 @@ class SourceReader:
         raise AssertionError("unreachable")
 
     def read_image(self, ref: str | Ref) -> tuple[bytes, str | None]:
-        """An image, and the format that it was converted from, if it was.
+        """An image, and what it was converted from, if it was.
 
         Raises SourceError's subclasses, and ImageError's for an image that cannot be converted.
         """
         data = self.read_bytes(ref)
-        return as_png(data) if self._convert else (data, None)
+        data, converted_from = as_png(data) if self._convert else (data, None)
+        if self._most_image_bytes is None:
+            return data, converted_from
+        data, larger = within(data, self._most_image_bytes)
+        return data, ", ".join(filter(None, (converted_from, larger))) or None
 
     def open(self, ref: str | Ref) -> OpenObject:
         """Open a file or object as a stream. Raises SourceError's subclasses."""

@@ -1,8 +1,13 @@
-"""Images in formats that the API does not take, as PNG: the same samples, losslessly."""
+"""Images that a host does not take, as ones that it does.
+
+Formats that it does not know become PNG, with the same samples. Images with more bytes than it
+takes become JPEG, which loses a little: only where the user allows it, and it is recorded.
+"""
 
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 from PIL import Image
 
@@ -13,8 +18,9 @@ from lfv.formats.errors import (
     ImageMultiPicture,
 )
 from lfv.formats.image_headers import CONVERTIBLE, sniff
-from lfv.formats.images import DEFAULT_LIMITS
+from lfv.formats.images import DEFAULT_LIMITS, check_header, decode
 
+_QUALITIES = (95, 90, 85, 75)
 _LOSSLESS = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
 
 
@@ -62,3 +68,26 @@ def as_png(data: bytes) -> tuple[bytes, str | None]:
         out = io.BytesIO()
         plain.save(out, "PNG", compress_level=3)
     return out.getvalue(), found
+
+
+def within(data: bytes, max_bytes: int) -> tuple[bytes, str | None]:
+    """The image with at most `max_bytes`, and what it was before if it was encoded anew.
+
+    As a JPEG of the highest quality, 95 to 75, that fits; the same bytes every time. Unchanged come
+    back images that are small enough, that are not 8-bit grey or RGB, and that do not fit.
+
+    Raises:
+        ImageError: One of its subclasses, for an image that is damaged or has too many pixels.
+    """
+    if len(data) <= max_bytes or sniff(data) not in {"PNG", "JPEG"}:
+        return data, None
+    header = check_header(data, replace(DEFAULT_LIMITS, max_bytes=len(data)))
+    if header.bits > 8 or header.mode not in {"1", "L", "RGB"}:
+        return data, None
+    image = decode(header).convert("L" if header.mode in {"1", "L"} else "RGB")
+    for quality in _QUALITIES:
+        out = io.BytesIO()
+        image.save(out, "JPEG", quality=quality, subsampling=0)
+        if out.tell() <= max_bytes:
+            return out.getvalue(), f"{header.format} of {len(data):,} bytes, now quality {quality}"
+    return data, None

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
-from lfv.client.hosts import ModelHost, open_host
+from lfv.client.hosts import ModelHost, image_limits, open_host
 from lfv.client.sources import SourceReader
 from lfv.run.context import RunContext
 from lfv.run.control import Ending, RunControl
@@ -58,7 +58,7 @@ def _same(value: T) -> T:
 def open_run(context: RunContext, store: Store) -> Iterator[ActiveRun]:
     """Open what a run needs; `store` stays the caller's.  Its threads are stopped on exit."""
     with ExitStack() as stack:
-        reader = stack.enter_context(open_reader(context.settings))
+        reader = stack.enter_context(open_reader(context.settings, context.image_taker))
         host = open_host(context.host_spec)
         stack.callback(host.close)
         control = RunControl()
@@ -84,11 +84,13 @@ def attached(run: ActiveRun | RunContext) -> Iterator[ActiveRun]:
         yield opened
 
 
-def open_reader(settings: Settings) -> SourceReader:
-    """A reader of manifests and images."""
+def open_reader(settings: Settings, host: str | None = None) -> SourceReader:
+    """A reader of manifests and images, for a kind of host (None: that of the settings)."""
+    most = image_limits(host or settings.host).max_bytes if settings.reencode else None
     return SourceReader(
         settings.bucket_folders,
         settings.s3_endpoint_url,
         settings.region,
         convert=settings.convert,
+        most_image_bytes=most,
     )

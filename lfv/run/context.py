@@ -8,11 +8,14 @@ from math import ceil
 from typing import Any
 
 from lfv.client.hosts import HostSpec, Units
+from lfv.client.hosts.sagemaker import batch
 from lfv.client.policy import Policy
 from lfv.settings import Settings
 
 #: The kind of host that a service on this machine stands in for where no endpoint is given.
 LOOKOUTVISION = "lookoutvision"
+#: Modes of detection: image by image, or by a job that takes all of them.
+LIVE, BATCH = "live", "batch"
 
 #: How long a file of a source must have been left alone to be inspected by a run over new images.
 DEFAULT_SETTLE_SECONDS = 5.0
@@ -25,7 +28,8 @@ class InspectionRequest:
     `model_version` may be 'latest'; the run stores the version that this was.  With `new_only`,
     images that another run of this source and project has are left out, and so are files that
     changed in the last `settle_seconds`.  `max_cost` is in US dollars.  `host` is the kind of host
-    where the model lives, `host_options` what only that kind understands.
+    where the model lives, `host_options` what only that kind understands.  `mode`
+    is `LIVE` or `BATCH`.
     """
 
     source: str
@@ -48,6 +52,7 @@ class InspectionRequest:
     triggered_by: str = ""
     host: str = LOOKOUTVISION
     host_options: Mapping[str, Any] = field(default_factory=dict)
+    mode: str = LIVE
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,11 @@ class RunContext:
             options["embedded_home"] = str(self.settings.home)
         spec = model_spec(self.request, self.model_version, self.endpoint_url, self.settings)
         return replace(spec, options={**spec.options, **options, "run_id": self.run_id})
+
+    @property
+    def image_taker(self) -> str:
+        """The kind of host whose limits the images have to keep."""
+        return batch.KIND if self.request.mode == BATCH else self.request.host
 
     @property
     def units(self) -> Units:

@@ -58,7 +58,7 @@ def plan_lines(
     context = run.context
     items = [line for line in lines if isinstance(line, ManifestItem)]
     stop, expected = run.control.stop, context.expected_size
-    limits = image_limits(context.request.host)
+    limits = image_limits(context.image_taker)
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="check") as pool:
         checked = list(
             pool.map(lambda item: _check(item, run.reader, limits, expected, stop), items)

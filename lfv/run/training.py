@@ -57,7 +57,7 @@ def train_project(
     staging = staging_place(settings)
     with (
         open_store(settings.store_url, patience_seconds=settings.store_patience_seconds) as store,
-        open_reader(settings) as reader,
+        open_reader(_as_they_are(settings)) as reader,
     ):
         if settings.host == LOOKOUTVISION:
             model = _train_on_api(
@@ -84,6 +84,11 @@ def train_project(
             logger.error("the training is not on record: %s", error)
             progress(f"the training is not on record: {error}")
         return model
+
+
+def _as_they_are(settings: Settings) -> Settings:
+    """Training reads images from a bucket, where they may be as large as they are."""
+    return settings.model_copy(update={"reencode": False})
 
 
 def _train_on_api(
@@ -199,7 +204,7 @@ def _train_elsewhere(
     )
     try:
         job = TrainingJob.parse(settings.host_options, account.region_name)
-        with open_reader(settings) as reader:
+        with open_reader(_as_they_are(settings)) as reader:
             try:
                 names = LabelNames.of(normal, anomaly)
             except ValueError as error:

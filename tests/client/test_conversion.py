@@ -13,7 +13,7 @@ from lfv.client.errors import TrainingDataInvalid
 from lfv.client.sources import SourceReader
 from lfv.client.staging import Staging, stage_dataset
 from lfv.formats import errors
-from lfv.formats.conversion import as_png
+from lfv.formats.conversion import as_png, within
 from lfv.formats.images import check_image
 
 
@@ -85,3 +85,45 @@ def test_training_images_are_converted_and_that_is_recorded(
     lines = (bucket / staged.manifest.key).read_text().splitlines()
     assert sum('"converted-from":"' in line for line in lines) == 2
     assert sum(".png" in line.split(",")[0] for line in lines) == 3
+
+
+def noisy(mode: str = "RGB", side: int = 256) -> bytes:
+    """A PNG that cannot be compressed."""
+    noise = np.random.default_rng(1).integers(0, 256, side * side * len(mode), np.uint8)
+    return encoded(Image.frombytes(mode, (side, side), noise.tobytes()), "PNG")
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_an_image_with_too_many_bytes_becomes_a_jpeg_that_fits(mode: str) -> None:
+    data = noisy(mode)
+    limit = len(data) * 3 // 4
+    small, was = within(data, limit)
+    assert len(small) <= limit
+    assert was is not None
+    assert was.startswith(f"PNG of {len(data):,} bytes, now quality ")
+    assert within(data, limit) == (small, was)  # the same bytes every time
+    assert check_image(small).width == 256
+
+
+def test_what_is_small_enough_or_cannot_become_a_jpeg_stays_as_it_is() -> None:
+    data = noisy()
+    assert within(data, len(data)) == (data, None)
+    assert within(data, 1000) == (data, None)  # no quality fits
+    transparent = noisy("RGBA")
+    assert within(transparent, 10_000) == (transparent, None)
+    deep = encoded(Image.fromarray(np.full((64, 64), 700, np.uint16)), "PNG")
+    assert within(deep, 10) == (deep, None)
+    assert within(b"not an image", 2) == (b"not an image", None)
+    with pytest.raises(errors.ImageError):
+        within(data[:5000], 1000)
+
+
+def test_a_reader_says_what_an_image_was(tmp_path: Path) -> None:
+    data = noisy()
+    path = tmp_path / "large.png"
+    path.write_bytes(data)
+    with SourceReader(most_image_bytes=len(data) // 2) as reader:
+        small, was = reader.read_image(str(path))
+        assert check_image(small).format == "JPEG"
+        assert str(was).startswith("PNG of")
+        assert reader.read_bytes(str(path)) == data

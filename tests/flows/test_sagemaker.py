@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import pytest
+from PIL import Image
+from sqlalchemy import create_engine, text
 
 from flows.inspect_images import inspect_images, resume_inspection
 from lfv.client.errors import HostRejected, ModelNotFound
@@ -15,9 +18,11 @@ from lfv.client.hosts import Units, open_host
 from lfv.client.hosts.protocol import HostSpec
 from lfv.run.errors import LimitReached
 from lfv.run.hosting.sweep import sweep
+from lfv.run.training import train_project
 from lfv.settings import get_settings
 from lfv_store import Store
 from tests.support.endpoints import Endpoint, endpoint_in_thread
+from tests.support.pictures import make_pictures
 from tests.support.sagemaker_standin import JOB, MODEL, endpoint_name
 
 
@@ -88,6 +93,21 @@ def test_an_image_beyond_six_mib_has_its_error_before_the_start(
     errors = [row["error"] for row in store.results.rows(summary.run_id) if row["error"]]
     assert "6,291,456" in str(errors) or "image_too_large" in str(errors)
     assert len(endpoint.asked()) == 11
+
+
+def test_an_image_beyond_six_mib_is_encoded_anew_if_that_is_allowed(
+    images: Path, endpoint: Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LFV_REENCODE", "true")
+    noise = np.random.default_rng(1).integers(0, 256, (1500, 1500, 3), np.uint8)
+    Image.fromarray(noise).save(images / "large.png")
+    size = (images / "large.png").stat().st_size
+    assert size > 6 * 1024 * 1024
+    summary = inspect_images(source=str(images), project="parts")
+    assert summary.counts.errors == 0
+    row = store.results.line(summary.run_id, 13)
+    assert row["attributes"]["converted-from"].startswith(f"PNG of {size:,} bytes")
+    assert len(endpoint.asked()) == 13
 
 
 def test_a_run_on_sagemaker_is_resumed_there(
@@ -177,3 +197,37 @@ def test_the_account_is_looked_into_when_it_is_asked_for(
     assert json.dumps([one.project for one in report.unknown]) == '["parts"]'
     assert sweep(store, get_settings(), account=True, stop_unknown=True).clean
     assert endpoint.leftovers == []
+
+
+@pytest.mark.parametrize("mode", ["live", "batch"])
+def test_a_verdict_leads_to_the_training_of_its_model(
+    images: Path,
+    endpoint: Endpoint,
+    store: Store,
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: Literal["live", "batch"],
+) -> None:
+    bucket = tmp_path / "bucket"
+    bucket.mkdir()
+    endpoint.script(buckets={"lot": str(bucket)})
+    monkeypatch.setenv("LFV_BUCKETS", f"lot={bucket}")
+    monkeypatch.setenv("LFV_STAGING_URI", "s3://lot/staging")
+    labelled = tmp_path / "labelled"
+    for number, label in enumerate(("good", "good", "bad", "bad")):
+        make_pictures(labelled / label / str(number), 1, first=100 + number)
+    trained = train_project(get_settings(), str(labelled), "cookies", trained_by="somebody")
+    options = {"endpoint_name": endpoint_name()}  # the one that answers
+    summary = inspect_images(source=str(images), project="cookies", host_options=options, mode=mode)
+    assert summary.model_version == trained.version
+    with create_engine(get_settings().store_url).connect() as connection:
+        found = connection.execute(
+            text(
+                "SELECT DISTINCT t.source, t.trained_by, t.model_arn FROM inspection_results r "
+                "JOIN model_trainings t ON t.model_id = r.model_id WHERE r.run_id = :run"
+            ),
+            {"run": summary.run_id},
+        ).all()
+    assert found == [(str(labelled), "somebody", trained.model_arn)]
+    assert trained.model_arn.endswith(f":{trained.version}")

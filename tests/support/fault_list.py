@@ -26,7 +26,8 @@ class Fault:
 
     `tested`: seconds from the fault to an accepted StopModel that the test allows, with a service
     that answers at once; None where the fault has no moment to count from.  `tests` name the
-    functions that bring it about, as "file::function".
+    functions that bring it about, as "file::function".  `hosts` is where, if not on Lookout for
+    Vision's API or on every kind of host.
     """
 
     what: str
@@ -35,6 +36,7 @@ class Fault:
     longest: str
     tested: float | None
     tests: tuple[str, ...]
+    hosts: str | None = None
 
 
 _STOP = "until the requests in flight are answered, 4 s at most"
@@ -308,6 +310,16 @@ FAULTS: Mapping[str, Fault] = {
         None,
         ("test_sharing.py::test_a_model_of_somebody_else_survives_every_fault",),
     ),
+    "batch": Fault(
+        "SIGTERM or SIGKILL of a run with a batch job, or of the run and its guard",
+        "The job is stopped (StopTransformJob) and its model deleted. A resume takes the answers "
+        "that the job had finished, and creates a job for the rest.",
+        f"{RUN}, {GUARD} or {SWEEPER}",
+        "as with an endpoint",
+        None,
+        ("test_batch.py::test_a_run_with_a_job_dies",),
+        "SageMaker batch jobs",
+    ),
     "embedded": Fault(
         "SIGINT, SIGTERM or SIGKILL of `lfv inspect` with the service on this machine",
         "As above; the service and Prefect's temporary server end with the run.",
@@ -344,8 +356,9 @@ at once. What the service takes to stop after that is its own.
 
 _TAIL = """
 `make faults` runs the whole suite and kills 500 runs at random moments
-(`pytest tests/faults --kills 500 --kills-seed 7`). `--every-host` injects every fault on every kind
-of host.
+(`pytest tests/faults --kills 500 --kills-seed 7`). `make kills` kills 200 runs on the stand-in for
+SageMaker, or with `HOST=edge` on that for an edge agent. `--every-host` injects every fault on
+every kind of host.
 
 ## What is not covered
 
@@ -390,7 +403,8 @@ def page() -> str:
     marked = on_every_host()
     for fault in FAULTS.values():
         tests = "<br>".join(f"`{name.partition('::')[2]}`" for name in fault.tests)
-        hosts = "every" if any(name in marked for name in fault.tests) else "Lookout for Vision"
+        everywhere = any(name in marked for name in fault.tests)
+        hosts = fault.hosts or ("every" if everywhere else "Lookout for Vision")
         cells = (fault.what, fault.happens, fault.stopped_by, fault.longest, hosts, tests)
         rows.append(f"| {' | '.join(cells)} |\n")
     return _HEAD + "".join(rows) + _TAIL

@@ -12,6 +12,10 @@ Besides what `standin` takes, a script may have
     answer       what InvokeEndpoint answers for whole images
     job_status   TrainingJobStatus to show
     forget_job   true: the training job is gone
+    buckets      {name: folder}: where batch jobs find their images and put their answers
+    s3_url       address of an S3 for the same
+    job_images   SHA-256 of images that a batch job fails at
+    job_failure  FailureReason of a batch job that failed at an image; "at once": fail before any
 
 It knows one trained model: training job ``parts-20260101000000``, and model ``parts-model``.
 Run as a process of its own: ``python -m tests.support.sagemaker_standin READY_FILE``.
@@ -23,8 +27,10 @@ import hashlib
 import json
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from moto.core.models import DEFAULT_ACCOUNT_ID
@@ -32,6 +38,7 @@ from moto.sagemaker.models import sagemaker_backends
 from moto.server import create_backend_app
 from werkzeug.test import Client
 
+from lfv.client.api.client import aws_client
 from tests.support import standin
 from tests.support.standin import Refused, is_image, result_of
 
@@ -86,6 +93,7 @@ class SageMaker(standin.Model):
         sagemaker_backends.reset()
         self.moto = Client(create_backend_app("sagemaker"))
         self.name = endpoint_name()
+        self.jobs: dict[str, BatchJob] = {}
         self.control(
             "CreateTrainingJob",
             {
@@ -133,9 +141,12 @@ class SageMaker(standin.Model):
         return sagemaker_backends[DEFAULT_ACCOUNT_ID][REGION]
 
     def left(self) -> list[str]:
-        """All endpoints, configurations and models but the one that was there before."""
+        """All endpoints, configurations, running jobs, and models but the one from before."""
         self.settle()
         found = [*self.backend.endpoints, *self.backend.endpoint_configs, *self.backend._models]
+        found += [
+            job.name for job in self.jobs.values() if job.status in {"InProgress", "Stopping"}
+        ]
         return sorted(name for name in found if name != MODEL)
 
     def host_by_other(self) -> None:
@@ -244,6 +255,44 @@ class Handler(standin.Handler):
             self.model.change("STOPPING_HOSTING", self.model.script.get("stop_seconds", 0.0))
             return {}
 
+    def _on_CreateTransformJob(self, target: str, request: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        name = request["TransformJobName"]
+        with self.model.lock:
+            if name in self.model.jobs:
+                raise Answered(400, {"__type": "ResourceInUse", "message": "Job already exists"})
+            if request["ModelName"] not in self.model.backend._models:
+                raise Refused("ResourceNotFoundException")
+            answer = self._by_moto(target, request)
+            self.model.jobs[name] = BatchJob(self.model, name, request)
+        return answer
+
+    def _on_DescribeTransformJob(self, target: str, request: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        job = self.model.jobs.get(request["TransformJobName"])
+        if job is None:
+            message = "Could not find requested job with name"
+            raise Answered(400, {"__type": "ValidationException", "message": message})
+        return self._by_moto(target, request) | job.facts()
+
+    def _on_ListTransformJobs(self, target: str, request: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        wanted = request.pop("StatusEquals", None)
+        answer = self._by_moto(target, request)
+        entries = [
+            entry | self.model.jobs[entry["TransformJobName"]].facts()
+            for entry in answer["TransformJobSummaries"]
+        ]
+        kept = [one for one in entries if wanted in {None, one["TransformJobStatus"]}]
+        return {"TransformJobSummaries": kept}
+
+    def _on_StopTransformJob(  # noqa: N802
+        self,
+        target: str,  # noqa: ARG002 - as all of them
+        request: dict[str, Any],
+    ) -> dict[str, Any]:
+        job = self.model.jobs.get(request["TransformJobName"])
+        if job is None or not job.stop():
+            raise Refused("ValidationException")
+        return {}
+
     def _on_CreateEndpointConfig(self, target: str, request: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         if request["EndpointConfigName"] in self.model.backend.endpoint_configs:
             raise Answered(400, taken("endpoint configuration", request["EndpointConfigName"]))
@@ -276,6 +325,80 @@ class Handler(standin.Handler):
         if code == "ModelError":
             body |= {"OriginalStatusCode": 400, "OriginalMessage": "not an image"}
         self._answer(status, body, code)
+
+
+class BatchJob:
+    """A transform job: answers for the images of its manifest, one after the other."""
+
+    def __init__(self, model: SageMaker, name: str, request: dict[str, Any]) -> None:
+        self.name = name
+        self.status = "InProgress"
+        self.failure = ""
+        self._model = model
+        self._request = request
+        self._stop = threading.Event()
+        threading.Thread(target=self._work, name=name, daemon=True).start()
+
+    def facts(self) -> dict[str, Any]:
+        facts = {"TransformJobStatus": self.status}
+        return facts | ({"FailureReason": self.failure} if self.failure else {})
+
+    def stop(self) -> bool:
+        if self.status != "InProgress":
+            return False
+        self.status = "Stopping"
+        self._stop.set()
+        return True
+
+    def _work(self) -> None:
+        script = self._model.script
+        if script.get("job_failure") == "at once":
+            self.status, self.failure = "Failed", "InternalServerError: no capacity"
+            return
+        source = self._request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
+        first, *names = json.loads(self._read(source))
+        output = self._request["TransformOutput"]["S3OutputPath"]
+        for name in names:
+            if self._stop.wait(self._model.next_detect_seconds()):
+                break
+            body = self._read(first["prefix"] + name)
+            digest = hashlib.sha256(body).hexdigest()
+            if digest in script.get("job_images", ()):
+                self.failure = script.get("job_failure", "ClientError: see the job's logs")
+                continue
+            answer = json.dumps(script.get("answer") or result_of(body))
+            self._write(f"{output}{name}.out", answer.encode())
+            self._model.record("DetectAnomalies", "ok", target="TransformJob", sha256=digest)
+        if self._stop.is_set():
+            time.sleep(script.get("stop_seconds", 0.0))
+            self.status = "Stopped"
+        else:
+            self.status = "Failed" if self.failure else "Completed"
+
+    def _read(self, uri: str) -> bytes:
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        if folder := self._folder(bucket):
+            return (folder / key).read_bytes()
+        content: bytes = self._s3().get_object(Bucket=bucket, Key=key)["Body"].read()
+        return content
+
+    def _write(self, uri: str, content: bytes) -> None:
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        folder = self._folder(bucket)
+        if folder is None:
+            self._s3().put_object(Bucket=bucket, Key=key, Body=content)
+            return
+        (folder / key).parent.mkdir(parents=True, exist_ok=True)
+        unfinished = (folder / key).with_suffix(".part")
+        unfinished.write_bytes(content)
+        unfinished.rename(folder / key)
+
+    def _folder(self, bucket: str) -> Path | None:
+        folder = self._model.script.get("buckets", {}).get(bucket)
+        return None if folder is None else Path(folder)
+
+    def _s3(self) -> Any:
+        return aws_client("s3", self._model.script["s3_url"])
 
 
 class Answered(Refused):

@@ -7,12 +7,13 @@ from lfv.client.hosts import edge, lookoutvision, sagemaker
 from lfv.client.hosts.edge import EdgeAgentHost
 from lfv.client.hosts.lookoutvision import LookoutVisionHost
 from lfv.client.hosts.protocol import HostFactory, HostSpec, ModelHost
-from lfv.client.hosts.sagemaker import SageMakerHost
+from lfv.client.hosts.sagemaker import SageMakerHost, batch
 from lfv.formats.images import DEFAULT_LIMITS, ImageLimits
 
 _KINDS: dict[str, HostFactory] = {
     lookoutvision.KIND: LookoutVisionHost,
     sagemaker.KIND: SageMakerHost,
+    batch.KIND: batch.BatchJobHost,
     edge.KIND: EdgeAgentHost,
 }
 _IMAGE_LIMITS = {sagemaker.KIND: sagemaker.IMAGE_LIMITS}

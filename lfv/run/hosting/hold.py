@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
@@ -29,6 +30,7 @@ from lfv.client.errors import (
     HostingTimedOut,
 )
 from lfv.client.hosting import ensure_hosted
+from lfv.client.hosts import HostSpec, ModelHost
 from lfv.formats.status import ModelStatus
 from lfv.run.active import ActiveRun
 from lfv.run.control import Ending
@@ -67,13 +69,25 @@ def _start_token(lease: Lease) -> str:
     return lease.client_token
 
 
-class ModelHold:
-    """A run's hold on its model; a context manager whose exit releases the model."""
+@dataclass(frozen=True)
+class Held:
+    """What a run holds: its model, or a batch job, which is on record as a model of its own."""
 
-    def __init__(self, run: ActiveRun) -> None:
+    model_id: int
+    host: ModelHost
+    host_spec: HostSpec
+
+
+class ModelHold:
+    """A run's hold on its model, or on `held`; a context manager whose exit releases it."""
+
+    def __init__(self, run: ActiveRun, held: Held | None = None) -> None:
+        held = held or Held(run.context.model_id, run.host, run.context.host_spec)
         self._run = run.context
         self._store = run.store
-        self._host = run.host
+        self._model_id = held.model_id
+        self._host = held.host
+        self._host_spec = held.host_spec.to_dict()
         self._control = run.control
         self._limits = Limits.of(run.context)
         self._guard: Guard | None = None
@@ -207,9 +221,9 @@ class ModelHold:
             already_hosted = self._host.describe().status.is_up
             try:
                 lease = self._store.leases.acquire(
-                    run.model_id,
+                    self._model_id,
                     run.run_id,
-                    host_spec=run.host_spec.to_dict(),
+                    host_spec=self._host_spec,
                     units=(run.units.minimum, run.units.maximum),
                     price_per_unit_hour=run.price_per_unit_hour,
                     ttl=timedelta(seconds=settings.lease_ttl_seconds),
@@ -223,7 +237,7 @@ class ModelHold:
                 lease.lease_id,
                 hosting_id=lease.hosting_id,
                 owned=lease.owned,
-                host_spec=run.host_spec.to_dict(),
+                host_spec=self._host_spec,
             )
             return lease
 
@@ -278,7 +292,7 @@ class ModelHold:
             lease_id=lease.lease_id,
             hosting_id=lease.hosting_id,
             owned=lease.owned,
-            host_spec=self._run.host_spec.to_dict(),
+            host_spec=self._host_spec,
             deadline_seconds=self._run.settings.stopping_deadline_seconds,
             may_start_late=self._may_start_late,
             on_status=self._notify,

@@ -22,7 +22,7 @@ from lfv.client.errors import HostError, HostingError
 from lfv.client.hosting import ensure_stopped
 from lfv.client.hosts import HostSpec, open_host
 from lfv.client.hosts.sagemaker import KIND as SAGEMAKER
-from lfv.client.hosts.sagemaker import endpoint_name_of
+from lfv.client.hosts.sagemaker import batch, endpoint_name_of
 from lfv.client.hosts.sagemaker.orphans import delete_endpoint, tagged_endpoints
 from lfv.run.context import LOOKOUTVISION
 from lfv.run.embedded_service import running_service
@@ -214,6 +214,10 @@ def _unknown_endpoints(
         endpoint_name_of(spec)
         for spec in _open_specs(store)
         if spec.kind == SAGEMAKER and spec.endpoint_url == endpoint_url
+    } | {
+        str(spec.options["job"])
+        for spec in _open_specs(store)
+        if spec.kind == batch.KIND and spec.endpoint_url == endpoint_url
     }
     unknown = []
     for endpoint in tagged:
@@ -227,7 +231,7 @@ def _unknown_endpoints(
                 stopped = True
             except (HostError, HostingError) as error:
                 logger.error("endpoint %s is not deleted: %s", endpoint.name, error)
-        version = f"endpoint/{endpoint.name}"
+        version = f"{'transform-job' if endpoint.is_job else 'endpoint'}/{endpoint.name}"
         unknown.append(
             UnknownModel(endpoint.project, version, endpoint_url, endpoint.status, stopped)
         )
@@ -247,8 +251,9 @@ def _places(
         found.add((SAGEMAKER, None, settings.region))
     for hosting in hostings:
         spec = HostSpec.from_dict(hosting.host_spec)
-        if spec.kind in {LOOKOUTVISION, SAGEMAKER} and "embedded_home" not in spec.options:
-            found.add((spec.kind, spec.endpoint_url, spec.region))
+        kind = SAGEMAKER if spec.kind == batch.KIND else spec.kind
+        if kind in {LOOKOUTVISION, SAGEMAKER} and "embedded_home" not in spec.options:
+            found.add((kind, spec.endpoint_url, spec.region))
     return found
 
 

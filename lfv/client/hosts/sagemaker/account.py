@@ -138,13 +138,16 @@ class Account:
         """Whether lfv created a resource."""
         return self.tags(arn).get(CREATED_BY) == CREATOR
 
-    def leftovers(self, endpoint_name: str) -> list[tuple[str, str]]:
-        """(kind, name) of configurations and models that lfv created for an endpoint."""
+    def leftovers(self, endpoint_name: str, *, of_job: bool = False) -> list[tuple[str, str]]:
+        """(kind, name) of configurations and models that lfv created for an endpoint.
+
+        A batch job, which is named instead with `of_job`, has a model only.
+        """
         found = []
-        for kind, operation, member in (
-            ("EndpointConfig", "list_endpoint_configs", "EndpointConfigs"),
-            ("Model", "list_models", "Models"),
-        ):
+        kinds = [("Model", "list_models", "Models")]
+        if not of_job:
+            kinds.insert(0, ("EndpointConfig", "list_endpoint_configs", "EndpointConfigs"))
+        for kind, operation, member in kinds:
             for entry in self.pages(operation, member, NameContains=endpoint_name):
                 name, arn = str(entry[f"{kind}Name"]), str(entry[f"{kind}Arn"])
                 if name.startswith(f"{endpoint_name}-") and self._made_for(arn, endpoint_name):
@@ -155,9 +158,9 @@ class Account:
         tags = self.tags(arn)
         return tags.get(CREATED_BY) == CREATOR and tags.get(ENDPOINT) == endpoint_name
 
-    def delete_leftovers(self, endpoint_name: str) -> None:
+    def delete_leftovers(self, endpoint_name: str, *, of_job: bool = False) -> None:
         """Delete what lfv created for an endpoint: its configurations, then its models."""
-        for kind, name in self.leftovers(endpoint_name):
+        for kind, name in self.leftovers(endpoint_name, of_job=of_job):
             try:
                 if kind == "EndpointConfig":
                     self.call("delete_endpoint_config", EndpointConfigName=name)

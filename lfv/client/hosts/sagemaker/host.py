@@ -8,12 +8,9 @@ same endpoint is refused; the tags on them say that they are ours, and nothing e
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 import uuid
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -32,12 +29,12 @@ from lfv.client.hosts.protocol import Detection, HostSpec, ModelState, Units
 from lfv.client.hosts.sagemaker import account as tags
 from lfv.client.hosts.sagemaker.account import Account, EndpointFacts, tag_list
 from lfv.client.hosts.sagemaker.answers import parse_answer
+from lfv.client.hosts.sagemaker.creating import digest, make_model, make_resource
 from lfv.client.hosts.sagemaker.failures import FAILURES, runtime_failure
 from lfv.client.hosts.sagemaker.source import (
     SourceFacts,
     check_name,
     look_up,
-    package_training,
     resolve,
 )
 from lfv.client.retry import RetryPolicy, call_with_retries
@@ -268,31 +265,19 @@ class SageMakerHost:
 
     def _model(self, labels: list[dict[str, str]]) -> str:
         """The model to host: the existing one, or one made of the package."""
-        if self._source.kind == "model":
-            return self._source.name
-        if not self._options.role_arn:
-            raise HostRejected(
-                f"Hosting {self._source} needs the execution role of its model: give "
-                "--host-option role_arn=ARN, or set LFV_HOST_OPTIONS.",
-                operation="CreateModel",
-            )
-        facts = look_up(self._account, self._source)
-        package = facts.package or package_training(self._account, self._source.name, facts)
-        content = {
-            "Containers": [{"ModelPackageName": package}],
-            "ExecutionRoleArn": self._options.role_arn,
-            "EnableNetworkIsolation": self._options.network_isolation,
-        }
-        return self._make("create_model", "ModelName", content, labels)
+        return make_model(
+            self._account,
+            self._source,
+            self._name,
+            labels,
+            role_arn=self._options.role_arn,
+            network_isolation=self._options.network_isolation,
+        )
 
     def _make(
         self, operation: str, member: str, content: dict[str, Any], labels: list[dict[str, str]]
     ) -> str:
-        """Name of a resource with this content: what a start before this one left is used."""
-        name = f"{self._name}-{_digest(content)}"
-        with suppress(HostConflict):  # it exists, and its name stands for its content
-            self._account.call(operation, **{member: name}, **content, Tags=labels)
-        return name
+        return make_resource(self._account, operation, member, self._name, content, labels)
 
     # -- down --
 
@@ -413,9 +398,4 @@ def endpoint_name_of(spec: HostSpec) -> str:
     if spec.options.get("endpoint_name"):
         return str(spec.options["endpoint_name"])
     project = spec.project[: _LONGEST_ENDPOINT_NAME - 13].rstrip("-")
-    return f"lfv-{project}-{_digest(spec.model_version)}"
-
-
-def _digest(content: object) -> str:
-    """Eight characters that stand for `content`."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+    return f"lfv-{project}-{digest(spec.model_version)}"

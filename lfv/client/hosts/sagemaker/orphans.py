@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from lfv.client.hosting import ensure_stopped
-from lfv.client.hosts.protocol import HostSpec
+from lfv.client.hosts.protocol import HostSpec, ModelHost
 from lfv.client.hosts.sagemaker import account as tags
+from lfv.client.hosts.sagemaker import batch
 from lfv.client.hosts.sagemaker.account import Account, utc
 from lfv.client.hosts.sagemaker.host import KIND, SageMakerHost
 
@@ -17,17 +18,20 @@ GONE = "gone"
 
 @dataclass(frozen=True)
 class TaggedEndpoint:
-    """An endpoint of ours; `status` is SageMaker's word, or `GONE`."""
+    """An endpoint or a batch job of ours; `status` is SageMaker's word, or `GONE`."""
 
     name: str
     status: str
     project: str = ""
     run_id: str = ""
     created_at: datetime | None = None
+    is_job: bool = False
 
 
 def tagged_endpoints(endpoint_url: str | None, region: str | None) -> list[TaggedEndpoint]:
     """Every endpoint that lfv created in the account and region, and those that left something.
+
+    Also the batch jobs that are under way.
 
     Raises HostError.
     """
@@ -45,6 +49,15 @@ def tagged_endpoints(endpoint_url: str | None, region: str | None) -> list[Tagge
                     run_id=marks.get(tags.RUN, ""),
                     created_at=utc(entry.get("CreationTime")),
                 )
+        for job, its_marks, created_at in batch.running_jobs(account):
+            found[job] = TaggedEndpoint(
+                name=job,
+                status="InProgress",
+                project=its_marks.get(tags.PROJECT, ""),
+                run_id=its_marks.get(tags.RUN, ""),
+                created_at=created_at,
+                is_job=True,
+            )
         for marks in _marks_of_parts(account):
             name = marks.get(tags.ENDPOINT, "")
             if name and name not in found:
@@ -58,14 +71,19 @@ def tagged_endpoints(endpoint_url: str | None, region: str | None) -> list[Tagge
 def delete_endpoint(
     endpoint: TaggedEndpoint, endpoint_url: str | None, region: str | None, *, timeout: float
 ) -> None:
-    """Delete an endpoint of ours and what belongs to it, and wait until it is gone.
+    """Delete an endpoint of ours, or stop a job, with what belongs to it; wait until it is gone.
 
     Raises HostError, HostingError.
     """
-    options = {"endpoint_name": endpoint.name}
-    project = endpoint.project or "unknown"
-    spec = HostSpec(KIND, project, f"endpoint/{endpoint.name}", endpoint_url, region, options)
-    host = SageMakerHost(spec)
+    project, version = endpoint.project or "unknown", f"endpoint/{endpoint.name}"
+    host: ModelHost
+    if endpoint.is_job:
+        job = {"job": endpoint.name}
+        spec = HostSpec(batch.KIND, project, version, endpoint_url, region, job)
+        host = batch.BatchJobHost(spec)
+    else:
+        options = {"endpoint_name": endpoint.name}
+        host = SageMakerHost(HostSpec(KIND, project, version, endpoint_url, region, options))
     try:
         ensure_stopped(host, "delete-unknown", timeout=timeout)
     finally:

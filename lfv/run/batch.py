@@ -1,0 +1,331 @@
+"""Detection by batch transform jobs: images to S3, one job, answers from S3; no endpoint.
+
+A job takes images of one content type, so PNG and JPEG files make two, one after the other. The run
+holds a job as it would hold a model: the intent is on record before the job is created, a guard
+and the sweeper know it, and it is stopped however the run ends. Answers are stored as they appear;
+those of a job that was stopped are found by the next attempt, so no image is paid for twice.
+
+A job goes on when an image fails, and ends as failed. What it left is given to another job, as long
+as jobs bring answers; what is left after a job without any is the images' own fault if other images
+of the run were answered, else the run ends and can be resumed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from lfv.client.clock import Backoff
+from lfv.client.errors import HostError, HostRejected
+from lfv.client.hosts import HostSpec
+from lfv.client.hosts.sagemaker.answers import parse_answer
+from lfv.client.hosts.sagemaker.batch import KIND, RUNNING, BatchJobHost
+from lfv.client.staging import Staging
+from lfv.formats.answers import DetectAnomalyResult
+from lfv.formats.errors import (
+    ImageError,
+    LfvError,
+    ResponseInvalid,
+    SourceChanged,
+    SourceError,
+    SourceNotFound,
+)
+from lfv.formats.images import CONTENT_TYPES
+from lfv.formats.refs import S3Ref
+from lfv.run import outcomes
+from lfv.run.active import ActiveRun
+from lfv.run.context import BATCH
+from lfv.run.control import Ending
+from lfv.run.hosting.hold import Held, ModelHold
+from lfv.settings import LfvSettingsError, Settings
+from lfv_store import ModelKey, NewDetection, NewInspection, PendingItem, StoreError
+
+logger = logging.getLogger(__name__)
+
+SAGEMAKER = "sagemaker"
+#: Images of one job.
+MOST_IMAGES = 50_000
+_PAGE = 1_000
+_THREADS = 8
+_POLL = Backoff(0.5, 1.3, 20.0)
+_MAX_ANSWER = 16 * 1024 * 1024
+_ENDINGS = {"PNG": ".png", "JPEG": ".jpg"}
+_PREFIX = "batch"
+
+
+def check_mode(mode: str, host: str, settings: Settings) -> None:
+    """Refuse a batch run that cannot be, before anything is started. Raises LfvSettingsError."""
+    if mode != BATCH:
+        return
+    if host != SAGEMAKER:
+        raise LfvSettingsError(f"--mode batch is for --host {SAGEMAKER}, not {host}")
+    if settings.staging_uri is None:
+        raise LfvSettingsError(
+            "a batch job reads the images from a bucket: name one with --staging "
+            "s3://BUCKET/PREFIX or LFV_STAGING_URI"
+        )
+
+
+def detect_in_batches(run: ActiveRun) -> None:
+    """Have every pending image answered by jobs; return early if the run ends.
+
+    Raises LfvSettingsError where `check_mode` does: a resumed run may have other settings.
+    """
+    request = run.context.request
+    check_mode(request.mode, request.host, run.settings)
+    batches = _Batches(run)
+    run.control.expect(run.store.inspections.counts(run.run_id).pending)
+    try:
+        batches.collect_earlier()
+        while not run.control.stop.is_set() and (items := batches.next_items()):
+            batches.run_job(items)
+    except StoreError as error:
+        run.control.end(Ending.STORE, f"results cannot be stored: {error}")
+    except SourceError as error:
+        run.control.end(Ending.OUT_OF_REACH, str(error))
+
+
+class _Batches:
+    def __init__(self, run: ActiveRun) -> None:
+        self.run = run
+        self.control = run.control
+        self.policy = run.context.parsed_policy()
+        uri = run.settings.staging_uri or ""
+        bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+        self.staging = Staging(bucket, prefix.rstrip("/") + "/" if prefix else "")
+        self.bucket = run.reader.bucket(bucket)
+        self.answered = 0
+
+    def next_items(self) -> list[PendingItem]:
+        """What the next job is given: images of one format."""
+        found: list[PendingItem] = []
+        after = 0
+        while len(found) < MOST_IMAGES and (
+            page := self.run.store.inspections.pending(
+                self.run.run_id, after_line=after, limit=_PAGE
+            )
+        ):
+            after = page[-1].line_number
+            found += [one for one in page if not found or one.image.format == found[0].image.format]
+            if found:
+                found = [one for one in found if one.image.format == found[0].image.format]
+        return found[:MOST_IMAGES]
+
+    def collect_earlier(self) -> None:
+        """Take the answers of this run's earlier jobs, however they ended."""
+        outputs = [
+            str(hosting.host_spec["options"]["output"])
+            for hosting in self.run.store.hostings.of_run(self.run.run_id)
+            if hosting.host_spec.get("kind") == KIND
+        ]
+        if not outputs:
+            return
+        waiting = {item.image.sha256: item for item in self._all_pending()}
+        for output in outputs:
+            self._collect(output, waiting, set())
+
+    def run_job(self, items: Sequence[PendingItem]) -> None:
+        """One job from the staging of its images to its end."""
+        self.control.notify("model", f"copying {len(items):,} images to {self.staging.bucket}")
+        staged = self._stage(items)
+        if not staged or self.control.stop.is_set():
+            return
+        waiting = {item.image.sha256: item for item in staged}
+        before = self.answered
+        with self._job(staged) as (spec, host):
+            output = str(spec.options["output"])
+            held = Held(self._register(spec), host, spec)
+            with ModelHold(self.run, held) as hold:
+                hold.acquire()
+                failure = self._follow(host, output, waiting)
+            self._collect(output, waiting, set())  # what a stopped job had finished
+        logger.info("job %s: %s answers", spec.options["job"], self.answered - before)
+        if waiting and not self.control.stop.is_set() and self.answered == before:
+            self._settle(list(waiting.values()), str(spec.options["job"]), failure)
+
+    def _register(self, spec: HostSpec) -> int:
+        """The id under which the job is on record, beside the models."""
+        arn = self.run.store.models.get(self.run.context.model_id).key.model_arn
+        version = f"transform-job/{spec.options['job']}"
+        head = arn.rpartition(":")[0]
+        key = ModelKey(KIND, f"{head}:{version}", self.run.context.request.project, version)
+        return self.run.store.models.register(key)
+
+    def _follow(self, host: BatchJobHost, output: str, waiting: dict[str, PendingItem]) -> str:
+        """Collect answers until the job or the run ends; why the job failed, if it did."""
+        seen: set[str] = set()
+        looks = 0
+        while True:
+            try:
+                job = host.job()
+            except HostError as error:
+                if not error.retryable:
+                    raise
+                logger.warning("the job cannot be looked at: %s", error)
+            else:
+                found = self._collect(output, waiting, seen)
+                looks = 1 if found else looks + 1
+                if job.status not in RUNNING:
+                    return job.failure
+                self.control.notify("model", f"job {host.spec.options['job']} is under way")
+            if self.control.stop.wait(_POLL.seconds(max(1, looks))):
+                return ""
+
+    def _settle(self, left: Sequence[PendingItem], job: str, failure: str) -> None:
+        """The images that a job without any answer left."""
+        why = failure.rstrip(".") or "no reason was given"
+        if not self._any_answer():
+            self.control.end(Ending.OUT_OF_REACH, f"job {job} answered for no image ({why})")
+            return
+        error = HostRejected(f"Batch job {job} gave no answer for this image: {why}.")
+        self._record([outcomes.failed(item, error, 1) for item in left])
+
+    def _any_answer(self) -> bool:
+        """Whether the model has answered for an image of this run."""
+        if self.answered:
+            return True
+        return next(iter(self.run.store.verdicts.candidates(self.run.run_id)), None) is not None
+
+    # -- images to S3 --
+
+    def _stage(self, items: Sequence[PendingItem]) -> list[PendingItem]:
+        """Copy the images, which are named after their content; those that are there now."""
+        with ThreadPoolExecutor(_THREADS, thread_name_prefix="staging") as pool:
+            problems = list(pool.map(self._copy, items))
+        failed = [
+            outcomes.failed(item, problem, 0)
+            for item, problem in zip(items, problems, strict=True)
+            if problem is not None
+        ]
+        self._record(failed)
+        return [item for item, problem in zip(items, problems, strict=True) if problem is None]
+
+    def _copy(self, item: PendingItem) -> LfvError | None:
+        """Why the image cannot be copied, None if it is there. Raises SourceError of the bucket."""
+        if self.control.stop.is_set():
+            return None
+        key = self._image_key(item)
+        if self.bucket.size_of(key) == item.image.size_bytes:
+            return None
+        try:
+            body, _ = self.run.reader.read_image(item.source_ref)
+        except ImageError as error:
+            return SourceChanged(f"The image changed after it was checked: {error}")
+        except SourceError as error:
+            if error.retryable:
+                raise
+            return error
+        if hashlib.sha256(body).hexdigest() != item.image.sha256:
+            return SourceChanged("The image changed after it was checked.")
+        self.bucket.put(key, body)
+        return None
+
+    def _image_key(self, item: PendingItem) -> str:
+        name = f"{item.image.sha256}{_ENDINGS[item.image.format]}"
+        return self.staging.key(_PREFIX, "images", name)
+
+    @contextmanager
+    def _job(self, items: Sequence[PendingItem]) -> Iterator[tuple[HostSpec, BatchJobHost]]:
+        """A job for these images, which is not created yet."""
+        run = self.run
+        project = run.context.request.project[:30].rstrip("-")
+        name = f"lfv-{project}-{run.run_id[:8]}-{uuid.uuid4().hex[:8]}"
+        folder = self.staging.key(_PREFIX, "jobs", name)
+        images = f"s3://{self.staging.bucket}/{self.staging.key(_PREFIX, 'images')}/"
+        names = [self._image_key(item).rpartition("/")[2] for item in items]
+        manifest = f"{folder}/images.json"
+        self.bucket.put(manifest, json.dumps([{"prefix": images}, *names]).encode())
+        spec = run.context.host_spec
+        spec = replace(
+            spec,
+            kind=KIND,
+            options={
+                **spec.options,
+                "job": name,
+                "input": str(S3Ref(self.staging.bucket, manifest)),
+                "output": f"s3://{self.staging.bucket}/{folder}/answers/",
+                "content_type": CONTENT_TYPES[items[0].image.format],
+                "concurrency": run.settings.requests_per_unit,
+            },
+        )
+        host = BatchJobHost(spec)
+        try:
+            yield spec, host
+        finally:
+            host.close()
+
+    # -- answers from S3 --
+
+    def _all_pending(self) -> Iterator[PendingItem]:
+        after = 0
+        while page := self.run.store.inspections.pending(
+            self.run.run_id, after_line=after, limit=_PAGE
+        ):
+            after = page[-1].line_number
+            yield from page
+
+    def _collect(self, output: str, waiting: dict[str, PendingItem], seen: set[str]) -> int:
+        """Record the answers below `output` that are waited for; how many there were."""
+        prefix = S3Ref(*output.removeprefix("s3://").split("/", 1))
+        keys: dict[str, str] = {}
+        try:
+            for key in self.run.reader.bucket(prefix.bucket).list(prefix.key):
+                digest = key.rpartition("/")[2].partition(".")[0]
+                if key.endswith(".out") and key not in seen and digest in waiting:
+                    keys[key] = digest
+        except SourceNotFound:
+            return 0  # nothing was written yet
+        found = 0
+        for start in range(0, len(keys), _PAGE):
+            part = list(keys)[start : start + _PAGE]
+            with ThreadPoolExecutor(_THREADS, thread_name_prefix="answers") as pool:
+                refs = (S3Ref(prefix.bucket, key) for key in part)
+                bodies = list(pool.map(self._read, refs))
+            taken = [
+                self._outcome(waiting[keys[key]], key, body)
+                for key, body in zip(part, bodies, strict=True)
+            ]
+            self._record(taken)
+            seen.update(part)
+            for key in part:
+                waiting.pop(keys[key], None)
+            self.answered += sum(one.error_code is None for one in taken)
+            found += len(taken)
+        return found
+
+    def _read(self, ref: S3Ref) -> bytes:
+        return self.run.reader.read_bytes(ref, limit=_MAX_ANSWER)
+
+    def _outcome(self, item: PendingItem, key: str, body: bytes) -> NewInspection:
+        try:
+            result: DetectAnomalyResult = parse_answer(body)
+        except ResponseInvalid as error:
+            return outcomes.failed(item, error, 1)
+        self.control.answered()
+        new = NewDetection(
+            model_id=self.run.context.model_id,
+            image_sha256=item.image.sha256,
+            response=result.to_response(),
+            detected_at=datetime.now(UTC),
+            mask_png=result.anomaly_mask,
+            request_id=_request_id(key),
+        )
+        return outcomes.answered(item, new, self.policy)
+
+    def _record(self, inspections: Sequence[NewInspection]) -> None:
+        if inspections:
+            self.run.store.inspections.record(self.run.run_id, inspections)
+            self.control.advance(len(inspections))
+
+
+def _request_id(key: str) -> str:
+    """Which job gave an answer: its name, from the key of its answer."""
+    parts = key.split("/")
+    return f"transform-job/{parts[parts.index('answers') - 1]}"

@@ -1,0 +1,54 @@
+"""Runs with a batch job that die: the job is stopped, and its answers are not paid for again."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.endpoints import endpoint_in_process
+from tests.support.launcher import Launcher
+from tests.support.processes import kill
+from tests.support.scene import Scene, scene_in
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture
+def batch_scene(tmp_path: Path, launcher: Launcher, sqlite_url: str) -> Iterator[Scene]:
+    with endpoint_in_process(tmp_path, "sagemaker") as endpoint:
+        folder = tmp_path / "bucket"
+        folder.mkdir()
+        endpoint.script(detect_seconds=0.05, buckets={"lot": str(folder)})
+        with scene_in(tmp_path / "scene", launcher, endpoint, sqlite_url) as scene:
+            scene.environment |= {
+                "LFV_BUCKETS": f"lot={folder}",
+                "LFV_STAGING_URI": "s3://lot/staging",
+            }
+            yield scene
+
+
+@pytest.mark.parametrize("way", ["SIGKILL", "SIGKILL with guard", "SIGTERM"])
+def test_a_run_with_a_job_dies(batch_scene: Scene, way: str) -> None:
+    scene = batch_scene
+    run = scene.inspect("--mode", "batch")
+    guard = run.guard()
+    scene.asking(then=5.0)
+    if way == "SIGKILL with guard":
+        kill(guard, run.pid)
+        wait_until(lambda: scene.sweep().clean and not scene.store.hostings.open())
+    elif way == "SIGKILL":
+        run.kill()
+    else:
+        run.kill(signal.SIGTERM)
+    wait_until(lambda: scene.endpoint.leftovers == [] and not scene.store.hostings.open())
+    run.wait()
+    scene.hurry()
+    scene.resume().finish()
+    asked = scene.endpoint.asked()
+    assert len(asked) == 24
+    # The image that the job was at when it was stopped, if it got that far.
+    assert sum(asked.values()) <= 24 + 1
+    assert scene.store.inspections.counts(scene.newest_run().run_id).inspected == 24
+    assert scene.endpoint.leftovers == []

@@ -26,7 +26,8 @@ MOST_BY_ADDRESS, MOST_BY_NAME = 20, 50
 WINDOW_SECONDS = 15 * 60.0
 SHORTEST_PASSWORD = 10
 LONGEST_PASSWORD = 500
-_USERS_KNOWN_SECONDS = 1.0
+_KNOWN_SECONDS = 1.0
+_MOST_REMEMBERED = 10_000
 
 
 class WeakPassword(ValueError):
@@ -103,12 +104,13 @@ class Accounts:
         # Each hash takes 64 MiB.
         self._hashing = threading.BoundedSemaphore(4)
         self._users_known: tuple[float, bool] = (-1e9, False)
+        self._let_in: dict[str, float] = {}
         self.limit = LoginLimit()
 
     def has_users(self) -> bool:
         """Whether anybody has to log in; looked up once a second."""
         at, known = self._users_known
-        if time.monotonic() - at > _USERS_KNOWN_SECONDS:
+        if time.monotonic() - at > _KNOWN_SECONDS:
             known = self._store.users.any()
             self._users_known = (time.monotonic(), known)
         return known
@@ -120,7 +122,26 @@ class Accounts:
     def visitor(self, token: str) -> Visitor | None:
         """Whose session a token is; None if it is over."""
         user = self._store.users.session_user(token)
-        return None if user is None else Visitor(user.name, user.role, token)
+        if user is None:
+            self._let_in.pop(token, None)
+            return None
+        if len(self._let_in) > _MOST_REMEMBERED:
+            self._let_in.clear()
+        self._let_in[token] = time.monotonic()
+        return Visitor(user.name, user.role, token)
+
+    def was_just_let_in(self, token: str | None, *, is_local: bool) -> bool:
+        """Whether somebody may look, as was found out within the last second.
+
+        Asks no database, so that a screen of thumbnails takes one look-up and not a hundred.
+        """
+        at, has_users = self._users_known
+        now = time.monotonic()
+        if now - at > _KNOWN_SECONDS:
+            return False
+        if not has_users:
+            return is_local
+        return now - self._let_in.get(token or "", -1e9) <= _KNOWN_SECONDS
 
     def check_password(self, name: str, password: str) -> User | None:
         """The active user with this name and password, else None, in the same time."""

@@ -31,8 +31,9 @@ def create_app(options: UiOptions) -> Starlette:
     routes = [
         Route("/assets/{name}", _asset),
         Route("/health", _health),
+        *pictures.ROUTES,  # first: a screen has a hundred
         *(*runs.ROUTES, *parts.ROUTES, *models.ROUTES, *costs.ROUTES, *review.ROUTES),
-        *(*policy.ROUTES, *pictures.ROUTES, *masks.ROUTES, *account.ROUTES),
+        *(*policy.ROUTES, *masks.ROUTES, *account.ROUTES),
     ]
     return Starlette(
         routes=routes,

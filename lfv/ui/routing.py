@@ -86,22 +86,24 @@ Handler = Callable[[Call], Response]
 
 def get(path: str, handler: Handler, role: Role | None = "viewer") -> Route:
     """A page that somebody with `role` may read; None for everybody."""
-    return Route(path, _endpoint(handler, role), methods=["GET"])
+    return Route(path, guarded(handler, role), methods=["GET"])
 
 
 def post(
     path: str, handler: Handler, role: Role | None, *, most_bytes: int = MOST_FORM_BYTES
 ) -> Route:
     """An action that somebody with `role` may take, from a page of ours."""
-    return Route(path, _endpoint(handler, role, most_bytes), methods=["POST"])
+    return Route(path, guarded(handler, role, most_bytes), methods=["POST"])
 
 
-def _endpoint(
+def guarded(
     handler: Handler, role: Role | None, most_bytes: int = 0
 ) -> Callable[[Request], Awaitable[Response]]:
+    """An endpoint that lets in who may, and calls `handler` in a thread."""
+
     async def endpoint(request: Request) -> Response:
         ui: Ui = request.app.state.ui
-        if host_name(request) not in LOOPBACK_NAMES | set(ui.options.hosts):
+        if not is_our_name(ui, request):
             return Response("unknown name of this host; see lfv ui --name\n", 421)
         form: Mapping[str, str] = {}
         if request.method == "POST":
@@ -112,6 +114,21 @@ def _endpoint(
         return await run_in_threadpool(_answer, ui, request, form, handler, role)
 
     return endpoint
+
+
+def is_our_name(ui: Ui, request: Request) -> bool:
+    """Whether the browser reached this host by one of its names."""
+    name = host_name(request)
+    return name in LOOPBACK_NAMES or name in ui.options.hosts
+
+
+def may_look(ui: Ui, request: Request) -> bool:
+    """Whether a request may read pictures, as far as is known without the database."""
+    if not is_our_name(ui, request):
+        return False
+    address = request.client.host if request.client else ""
+    token = request.cookies.get(SESSION_COOKIE)
+    return ui.accounts.was_just_let_in(token, is_local=is_loopback(address))
 
 
 def _answer(

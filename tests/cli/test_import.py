@@ -10,9 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.cli.conftest import Lfv
+from tests.support import onnx_models
 from tests.support.service import BUCKET, Service, line, png, put_images, running
 
 
@@ -210,3 +213,34 @@ def test_sides_that_cannot_be_compared(lfv: Lfv, run: str, tmp_path: Path) -> No
     nothing = lfv("parity", run[:8], "no-such-thing")
     assert nothing.status == 2
     assert "neither a file nor a run" in nothing.err
+
+
+def test_an_anomalib_export_is_calibrated_on_labelled_images(
+    lfv_process: Lfv, tmp_path: Path
+) -> None:
+    """The whole way: an export with its metadata, the service on this machine, a model version."""
+    export = tmp_path / "exported" / "weights"
+    export.mkdir(parents=True)
+    (export / "model.onnx").write_bytes(onnx_models.darkness_detector().SerializeToString())
+    (export / "metadata.json").write_text('{"image_threshold": 0.5}')
+    for number in range(24):
+        folder = tmp_path / "images" / ("bad" if number % 2 else "good")
+        folder.mkdir(parents=True, exist_ok=True)
+        plate(folder / f"{number}.png", number)
+    outcome = lfv_process(
+        *("import", tmp_path / "exported", "--data", tmp_path / "images"),
+        *("--project", "plates", "--json"),
+    )
+    assert outcome.status == 0, outcome.err
+    told = outcome.json()
+    assert told["facts"]["image_threshold"] == 0.5
+    assert told["train"]["images"] == 24
+    assert told["model"]["version"] == "1"
+
+
+def plate(path: Path, number: int) -> None:
+    """A grey plate; every second one has a dark spot."""
+    noise = np.random.default_rng(number).integers(100, 140, (96, 96, 3), dtype=np.uint8)
+    if number % 2:
+        noise[40:56, 40:56] = 20
+    Image.fromarray(noise).save(path)

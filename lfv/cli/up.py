@@ -207,11 +207,13 @@ def _command(plant: Plant) -> list[str]:
 def _supervise(plant: Plant, *, kept: bool) -> None:
     """Be the supervisor; when the keeper that started it is killed, leave a new one behind."""
     from lfv.cli.plant.supervisor import Supervisor, keep_in_background
+    from lfv_store import open_store
 
     parent = os.getppid()
     with plant.locked() as is_first:
         if not is_first:
             raise CommandError(f"it is up already: {plant.folder} is locked")
+        open_store(plant.settings.store_url).close()  # the pages want one that is there
         supervisor = Supervisor(plant.services(), plant.folder)
         supervisor.run(plant.deploy, lambda: kept and os.getppid() != parent)
     if kept and os.getppid() != parent:

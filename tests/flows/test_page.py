@@ -70,8 +70,10 @@ def test_mail_is_sent_as_the_block_says() -> None:
 
 
 def test_blocks_are_settings_of_a_run(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("LFV_DATABASE_URL", "LFV_HOST", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+    for name in ("LFV_DATABASE_URL", "LFV_HOST", "LFV_HOST_OPTIONS", "LFV_ENDPOINT_URL"):
         monkeypatch.setenv(name, "")  # and put back afterwards
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.setenv(name, "x")
     url = f"sqlite:///{home / 'elsewhere.db'}"
     LfvStore(url=SecretStr(url)).save("line-3", overwrite=True)
     LfvHost(

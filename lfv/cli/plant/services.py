@@ -78,14 +78,11 @@ class Plant:
         ]
 
     def deploy(self) -> None:
-        """Create the results database, the work pool and the deployments.
+        """Create the work pool and the deployments.
 
         Raises OSError while the server does not answer, CalledProcessError if Prefect refuses.
         """
-        from lfv_store import open_store
-
         urllib.request.urlopen(f"{self.api_url}/health", timeout=_API_SECONDS).close()  # noqa: S310
-        open_store(self.settings.store_url).close()
         pool = ["work-pool", "create", "--type", "process", "--overwrite", POOL]
         self._prefect(*pool)
         self._prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(self.prefect_file))

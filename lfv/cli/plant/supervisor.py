@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -144,21 +145,27 @@ class Supervisor:
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._end)
-        is_ready = False
+        is_ready = threading.Event()
+        threading.Thread(target=self._prepare, args=(ready, is_ready), daemon=True).start()
+        shown = False
         while not self._ending and not is_orphaned():
             changed = [service.look() for service in self._services]
-            if any(changed):
-                self._write_state(ready=is_ready)
-            if not is_ready:
-                try:
-                    ready()
-                except Exception as error:  # noqa: BLE001 - whatever is not there yet
-                    logger.info("not ready yet: %s", error)
-                else:
-                    is_ready = True
-                    self._write_state(ready=True)
+            if any(changed) or shown != is_ready.is_set():
+                shown = is_ready.is_set()
+                self._write_state(ready=shown)
             time.sleep(_LOOK_SECONDS)
         self._stop()
+
+    def _prepare(self, ready: Callable[[], None], is_ready: threading.Event) -> None:
+        while not self._ending:
+            try:
+                ready()
+            except Exception as error:  # noqa: BLE001 - whatever is not there yet
+                logger.info("not ready yet: %s", error)
+                time.sleep(_LOOK_SECONDS)
+            else:
+                is_ready.set()
+                return
 
     def _end(self, *_: object) -> None:
         self._ending = True

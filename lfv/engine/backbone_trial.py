@@ -20,7 +20,7 @@ from lfv.engine.ensemble import BACKBONE, Ensemble
 from lfv.engine.experts import DETAIL_EXPERTS, Member
 from lfv.engine.metrics import Bools
 from lfv.engine.observations import Observation
-from lfv.engine.pixels import PixelResults
+from lfv.engine.pixels import FirstPass, PixelResults
 
 LEAST_GAIN = 0.005
 """Of AUROC, that a set of experts with the backbone must add to the best without;"""
@@ -89,14 +89,17 @@ class BackboneTrial:
         self.painter: Painter | None = None
         self.verdict = Verdict(backbone.sha256, backbone.name)
 
-    def paint(self, own: PixelResults, other: PixelResults) -> PixelResults:
+    def choose(self, own: FirstPass, other: FirstPass) -> FirstPass:
         """Choose between pixel networks without and with it."""
         taken = other.overlap - own.overlap >= OVERLAP_GAIN
-        if taken and self._reducer is not None:
-            self.painter = Painter(self._reducer, other.head, other.refiner.projection)
         overlap = own.overlap, other.overlap
         self.verdict = replace(self.verdict, in_pixels=taken, overlap=overlap)
         return other if taken else own
+
+    def paint(self, results: PixelResults) -> None:
+        """Keep the chosen pixel network, if it looks at the backbone's maps."""
+        if self.verdict.in_pixels and self._reducer is not None:
+            self.painter = Painter(self._reducer, results.head, results.refiner.projection)
 
     def described(self, observations: Sequence[Observation]) -> tuple[Observation, ...]:
         """The observations with what it sees added."""

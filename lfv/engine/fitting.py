@@ -19,7 +19,7 @@ from lfv.engine.heat_map import UsualCells
 from lfv.engine.normals import FOLDS, fit_normals
 from lfv.engine.observations import OVERVIEW, PIXELS, Observation
 from lfv.engine.observing import Observed, look_closer
-from lfv.engine.pixels import PixelResults, cross_fit
+from lfv.engine.pixels import PixelResults, fit_first_pass, refine
 from lfv.engine.planning import details_of, overview_of
 from lfv.engine.plugins import Companion, TrialVerdict
 from lfv.engine.types import Progress, TrainingOptions
@@ -107,12 +107,16 @@ def fit_labelled(
     if seen.pixel_view is not None:
         views[PIXELS] = seen.pixel_view
         progress(0.45, "learning masks")
-        pixels = cross_fit(seen.pixels, folds, options.seed, executor)
+        first = fit_first_pass(seen.pixels, folds, options.seed, executor)
         if trial is not None:
             progress(0.5, "learning masks with the backbone")
             beside_ours = beside(seen.pixels, trial.features)
-            other = cross_fit(beside_ours, folds, options.seed, executor)
-            pixels = trial.paint(pixels, other)
+            other = fit_first_pass(beside_ours, folds, options.seed, executor)
+            first = trial.choose(first, other)
+        progress(0.54, "learning outlines")
+        pixels = refine(first, options.seed, executor)
+        if trial is not None:
+            trial.paint(pixels)
     progress(0.6, "learning verdicts")
     search = _Search(
         data,

@@ -69,41 +69,56 @@ def fit_head(data: Sequence[PixelData], seed: int) -> PixelHead:
     return train_pixel_head(sample, random=random)
 
 
-def cross_fit(
+@dataclass(frozen=True)
+class FirstPass:
+    """First passes, each image's by a head that was not trained on it."""
+
+    data: Sequence[PixelData]
+    folds: Groups
+    head: PixelHead
+    """Trained on all images."""
+    logits: tuple[Matrix, ...]
+    """Out of fold, [classes, rows, columns] per image."""
+    overlap: float
+    """:func:`overlap` of them."""
+
+
+def fit_first_pass(
     data: Sequence[PixelData], folds: Groups, seed: int, executor: Executor
-) -> PixelResults:
+) -> FirstPass:
     """Fit heads to all images, and to all but those of each fold."""
     whole = executor.submit(fit_head, data, seed)
     jobs = []
     for fold in np.unique(folds):
         inside = np.flatnonzero(folds != fold).tolist()
-        jobs.append((fold, inside, executor.submit(fit_head, [data[i] for i in inside], seed)))
-    nothing = np.empty(0, np.float32)
-    first: list[Matrix] = [nothing] * len(data)
-    for fold, _, job in jobs:
+        jobs.append((fold, executor.submit(fit_head, [data[i] for i in inside], seed)))
+    logits: list[Matrix] = [np.empty(0, np.float32)] * len(data)
+    for fold, job in jobs:
         for i in np.flatnonzero(folds == fold).tolist():
-            first[i] = job.result()(data[i].features.astype(np.float32))
-    final = executor.submit(fit_refiner, data, first, seed)
-    refiners = [
-        (
-            fold,
-            executor.submit(
-                fit_refiner, [data[i] for i in inside], [first[i] for i in inside], seed
-            ),
-        )
-        for fold, inside, _ in jobs
-    ]
-    refined = list(first)
+            logits[i] = job.result()(data[i].features.astype(np.float32))
+    return FirstPass(data, folds, whole.result(), tuple(logits), overlap(logits, data))
+
+
+def refine(first: FirstPass, seed: int, executor: Executor) -> PixelResults:
+    """Fit second passes to all images, and to all but those of each fold."""
+    data, logits = first.data, first.logits
+    final = executor.submit(fit_refiner, data, logits, seed)
+    refiners = []
+    for fold in np.unique(first.folds):
+        inside = np.flatnonzero(first.folds != fold).tolist()
+        known, seen = [data[i] for i in inside], [logits[i] for i in inside]
+        refiners.append((fold, executor.submit(fit_refiner, known, seen, seed)))
+    refined = list(logits)
     for fold, refiner in refiners:
-        for i in np.flatnonzero(folds == fold).tolist():
+        for i in np.flatnonzero(first.folds == fold).tolist():
             features = data[i].features.astype(np.float32)
-            refined[i] = refiner.result().from_features(features, first[i])
+            refined[i] = refiner.result().from_features(features, logits[i])
     return PixelResults(
-        whole.result(),
+        first.head,
         final.result().favouring(favours(refined, data)),
-        tuple(_favoured(refined, data, folds)),
-        np.stack([summarise(maps) for maps in first]),
-        overlap(first, data),
+        tuple(_favoured(refined, data, first.folds)),
+        np.stack([summarise(maps) for maps in logits]),
+        first.overlap,
     )
 
 

@@ -258,6 +258,9 @@ bets on experts that were lucky."""
 DEEP_SHARE = 0.75
 """Prior share of experts with pretrained features, which know more than sixty images can teach,
 where they tell as much as the others do together. The odds change as those of the AUROC do."""
+FEWEST, ENOUGH = 4, 8
+"""Images of the rarer class at which an expert's merit counts for nothing, and in full: the AUROC
+of five and five images is mostly chance."""
 _SUREST = 0.98
 """AUROC beyond which nothing more is said for one kind of experts."""
 
@@ -273,9 +276,10 @@ def fit_stack(scores: Floats, truth: Bools, deep: Bools | None = None) -> Floats
         scores: [images, experts].
         deep: [experts] which of them look at pretrained features.
     """
-    pull = PULL / len(scores)
+    trust = _trust(truth)
+    pull = PULL / len(scores) / max(trust, 0.1)
     merits = np.array([auroc(truth, column) for column in scores.T])
-    prior: Floats = np.exp((merits - merits.max()) / TEMPERATURE)
+    prior: Floats = np.exp(trust * (merits - merits.max()) / TEMPERATURE)
     if deep is not None and deep.any() and not deep.all():
         share = _deep_share(scores, truth, prior, deep)
         for block, part in ((deep, share), (~deep, 1 - share)):
@@ -299,5 +303,11 @@ def _deep_share(scores: Floats, truth: Bools, merits: Floats, deep: Bools) -> fl
     for block, sign in ((deep, 1), (~deep, -1)):
         worth = auroc(truth, scores[:, block] @ merits[block])
         worth = min(max(worth, 1 - _SUREST), _SUREST)
-        odds *= (worth / (1 - worth)) ** sign
+        odds *= (worth / (1 - worth)) ** (sign * _trust(truth))
     return float(odds / (1 + odds))
+
+
+def _trust(truth: Bools) -> float:
+    """From 0 to 1, how far merits measured on these images count."""
+    rarer = min(int(truth.sum()), int((~truth).sum()))
+    return min(1.0, max(0.0, (rarer - FEWEST) / (ENOUGH - FEWEST)))

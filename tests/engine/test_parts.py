@@ -369,3 +369,14 @@ def test_statistics_of_large_maps_are_those_of_all_their_values() -> None:
     assert np.array_equal(found[7], np.sort(flat, axis=1)[:, rank])
     assert np.array_equal(found[8], flat.max(axis=1))
     assert found[0] == pytest.approx(flat.mean(axis=1), rel=1e-5)
+
+
+def test_merits_of_few_images_do_not_choose_experts() -> None:
+    def weights(count: int) -> np.ndarray:
+        truth = np.arange(2 * count) >= count
+        lucky = np.where(truth, 1.0, -1.0)
+        unlucky = np.random.default_rng(0).permutation(lucky) * 0.1
+        return learners.fit_stack(np.stack([lucky, unlucky], axis=1), truth)
+
+    few, many = weights(5), weights(30)
+    assert few[1] / few[0] > 3 * many[1] / many[0]

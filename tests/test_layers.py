@@ -17,17 +17,18 @@ ALLOWED: dict[str, set[str]] = {
     "flows": {"tasks", "lfv.run", "lfv.client", "lfv.formats", "lfv_store", "lfv.settings"},
     "tasks": {"lfv.run", "lfv.client", "lfv.formats", "lfv_store", "lfv.report", "lfv.settings"},
     "lfv.cli": {"flows", "tasks", "lfv.ui", "lfv.run", "lfv.client", "lfv.formats", "lfv.report"}
-    | {"lfv.server", "lfv_store", "lfv.settings"},
+    | {"lfv.server", "lfv_store", "lfv.settings", "lfv.launch"},
     "lfv.ui": {"lfv.run", "lfv.client", "lfv.formats", "lfv.report", "lfv_store", "lfv.settings"},
     "lfv.run": {"lfv.client", "lfv.formats", "lfv_store", "lfv.report", "lfv.settings"}
     | {"lfv.onnx_files"},
     "lfv.client": {"lfv.formats"},
     "lfv.report": {"lfv.formats"},
     "lfv.server": {"lfv.formats", "lfv.client.api", "lfv.engine.seam", "lfv.report"}
-    | {"lfv.onnx_files"},
+    | {"lfv.onnx_files", "lfv.launch"},
     "lfv.engine": {"lfv.formats", "lfv.onnx_files"},
     "lfv.formats": set(),
     "lfv.settings": set(),
+    "lfv.launch": set(),
     "lfv.onnx_files": set(),  # reads files, which formats never do
     "lfv_store": set(),
 }

@@ -25,6 +25,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from lfv.cli.errors import CommandError
+from lfv.launch import loading
 
 if TYPE_CHECKING:
     import uvicorn
@@ -74,7 +75,7 @@ def provide_prefect_api(log: Path) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "lfv.cli.prefect_api"],
+            [sys.executable, "-m", "lfv.launch", "lfv.cli.prefect_api"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=output,
@@ -122,16 +123,17 @@ def serve(stdin: int, stdout: int) -> None:
         listener.listen()
         os.write(stdout, f"{listener.getsockname()[1]}\n".encode())
         os.close(stdout)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                "prefect.server.api.server:create_app",
-                factory=True,
-                lifespan="on",
-                log_level="error",
-                timeout_graceful_shutdown=1,
-            )
+        config = uvicorn.Config(
+            "prefect.server.api.server:create_app",
+            factory=True,
+            lifespan="on",
+            log_level="error",
+            timeout_graceful_shutdown=1,
         )
+        server = uvicorn.Server(config)
         threading.Thread(target=_end_with, args=(stdin, server), daemon=True).start()
+        with loading():
+            config.load()
         server.run(sockets=[listener])
 
 
@@ -143,5 +145,9 @@ def _end_with(stdin: int, server: uvicorn.Server) -> NoReturn:
     os._exit(1)
 
 
-if __name__ == "__main__":
+def main() -> None:
     serve(sys.stdin.fileno(), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    main()

@@ -197,7 +197,7 @@ def _start(places: ServicePlaces, settings: Settings, *, training: bool) -> str:
         "exit_when_unused": str(places.users_lock),
         "log_level": "info",
     }
-    command = [sys.executable, "-m", "lfv.server", json.dumps(options)]
+    command = [sys.executable, "-m", "lfv.launch", "lfv.server.__main__", json.dumps(options)]
     with places.log_file.open("ab") as log:
         # A session of its own: Ctrl-C at a terminal is for the run, which stops the model first.
         process = subprocess.Popen(

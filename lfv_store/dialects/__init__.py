@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from sqlalchemy.engine import URL, Connection
 
 from lfv_store.dialects.base import Dialect
-from lfv_store.dialects.postgresql import Postgresql
-from lfv_store.dialects.sqlite import Sqlite
-
-_DIALECTS: dict[str, Dialect] = {"sqlite": Sqlite(), "postgresql": Postgresql()}
 
 
 def dialect_of(database: URL | Connection) -> Dialect:
     """The dialect of a URL or connection."""
     if isinstance(database, URL):
-        return _DIALECTS[database.get_backend_name()]
-    return _DIALECTS[database.dialect.name]
+        return _dialect(database.get_backend_name())
+    return _dialect(database.dialect.name)
+
+
+@cache
+def _dialect(name: str) -> Dialect:
+    """Load one dialect: whoever uses SQLite does not wait for PostgreSQL's driver."""
+    if name == "sqlite":
+        from lfv_store.dialects.sqlite import Sqlite
+
+        return Sqlite()
+    if name == "postgresql":
+        from lfv_store.dialects.postgresql import Postgresql
+
+        return Postgresql()
+    raise KeyError(name)
 
 
 __all__ = ["Dialect", "dialect_of"]

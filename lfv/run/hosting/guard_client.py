@@ -86,7 +86,7 @@ class Guard:
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "lfv.run.hosting.guard"],
+            [sys.executable, "-m", "lfv.launch", "lfv.run.hosting.guard"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -69,8 +69,8 @@ class Unit:
         """
         ours, theirs = socket.socketpair()
         limits = orjson.dumps(asdict(spec.limits)).decode()
-        command = [sys.executable, "-m", "lfv.server.hosting.worker", str(theirs.fileno())]
-        command += [str(spec.artifact), spec.engine, limits]
+        command = [sys.executable, "-m", "lfv.launch", "lfv.server.hosting.worker"]
+        command += [str(theirs.fileno()), str(spec.artifact), spec.engine, limits]
         ours.setblocking(False)
         try:
             reader, writer = await asyncio.open_unix_connection(sock=ours)

@@ -1,4 +1,4 @@
-"""An inference unit: ``python -m lfv.server.hosting.worker FD ARTIFACT ENGINE LIMITS``.
+"""An inference unit: ``python -m lfv.launch lfv.server.hosting.worker FD ARTIFACT ENGINE LIMITS``.
 
 Loads a model and answers images, one after the other, until its socket closes: then the service
 that started it has stopped the model, or has ended itself. The process also ends with the socket
@@ -20,15 +20,23 @@ import orjson
 from lfv.engine.seam import ImageRejected, LoadedModel, load_engine
 from lfv.formats.errors import ImageError
 from lfv.formats.images import CONTENT_TYPES, check_header
+from lfv.launch import loading
 from lfv.server.hosting import frames
 from lfv.server.options import Limits
 
 
-def main(descriptor: int, artifact: Path, engine_name: str, limits: Limits) -> None:
+def main() -> None:
+    """Be the unit that the process's arguments describe."""
+    descriptor, artifact, engine, limits = sys.argv[1:]
+    serve(int(descriptor), Path(artifact), engine, Limits(**orjson.loads(limits)))
+
+
+def serve(descriptor: int, artifact: Path, engine_name: str, limits: Limits) -> None:
     with socket.socket(fileno=descriptor) as connection:
         threading.Thread(target=_end_with_service, args=[descriptor], daemon=True).start()
         try:
-            model = load_engine(engine_name).load(artifact, threads=1)
+            with loading():
+                model = load_engine(engine_name).load(artifact, threads=1)
         except Exception as error:  # noqa: BLE001 (the service reports any cause)
             frames.send(connection, {"failed": f"{type(error).__name__}: {error}"})
             return
@@ -68,4 +76,4 @@ def _answer(
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], Limits(**orjson.loads(sys.argv[4])))
+    main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,11 +36,13 @@ from lfv.cli.options import (
 )
 from lfv.cli.progress import Activity
 from lfv.formats.layout import counted
+from lfv.launch import loading
 
 if TYPE_CHECKING:
     from lfv.run.control import Progress
     from lfv.run.summary import RunSummary
     from lfv.settings import Settings
+    from lfv_store import Run
 
 
 #: Options that a resumed run takes: where it is, and what this attempt may spend.
@@ -246,8 +249,10 @@ def inspect(
         "triggered_by": f"lfv inspect ({current_user()})",
     }
     if resume is not None:
+        run = _run(settings, resume)
+        host = run.host
         arguments = {
-            "run": _run_id(settings, resume),
+            "run": run.run_id,
             "max_cost": max_cost,
             "max_hosted_minutes": max_hosted_minutes,
         }
@@ -255,7 +260,7 @@ def inspect(
 
     try:
         summary = run_flow(
-            settings, arguments, resume=resume is not None, show_progress=not as_json
+            settings, arguments, resume=resume is not None, show_progress=not as_json, host=host
         )
     except InspectionError as error:
         if error.summary is not None:
@@ -297,22 +302,38 @@ def run_flow(
     *,
     resume: bool = False,
     show_progress: bool = True,
+    host: str | None = None,
 ) -> RunSummary:
-    """Run a flow in this process, to inspect or to resume; its progress is shown on stderr."""
-    from lfv.cli.prefect_api import ending_cleanly_on_sigterm, provide_prefect_api
+    """Run a flow in this process, to inspect or to resume; its progress is shown on stderr.
+
+    Prefect's server, the embedded service and the guard are processes of their own: they start
+    while this one imports the flow. `host` is the model's kind of host, by
+    default that of the settings.
+    """
+    from lfv.cli.prefect_api import ending_cleanly_on_sigterm, prefect_api, server_ahead
     from lfv.settings import quieten_prefect, use_in_process
 
     use_in_process(settings)
     quieten_prefect()
+    log = settings.home / "prefect-server.log"
     with (
         ending_cleanly_on_sigterm(),
         Activity("inspect", quiet=not show_progress) as activity,
+        ExitStack() as stack,
     ):
         activity.show("starting")
-        provide_prefect_api(settings.home / "prefect-server.log")
-        from flows.inspect_images import inspect_images, resume_inspection
-        from lfv.run.control import watching
+        server = server_ahead(log)  # the slowest goes first
+        with loading():
+            from lfv.run.embedded_service import endpoint_ahead
 
+            stack.enter_context(endpoint_ahead(settings, host=host))
+            from lfv.run.hosting.guard_client import guard_ahead
+
+            stack.enter_context(guard_ahead(settings))
+            from flows.inspect_images import inspect_images, resume_inspection
+            from lfv.run.control import watching
+
+            stack.enter_context(prefect_api(log, server))
         with watching(_watcher(activity)):
             flow = resume_inspection if resume else inspect_images
             summary: RunSummary = flow(**arguments)
@@ -382,9 +403,9 @@ def _watcher(activity: Activity) -> Callable[[Progress], None]:
     return watch
 
 
-def _run_id(settings: Settings, text: str) -> str:
+def _run(settings: Settings, text: str) -> Run:
     with opened_store(settings) as store:
-        return find_run(store, text).run_id
+        return find_run(store, text)
 
 
 def _absolute(source: str) -> str:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from lfv.cli.errors import CommandError
 from lfv.launch import loading
+from lfv.settings import prefect_may_be_configured, temporary_prefect_environment, use_prefect_api
 
 if TYPE_CHECKING:
     import uvicorn
@@ -57,8 +58,62 @@ def _exit(_number: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(_TERMINATED)
 
 
-def provide_prefect_api(log: Path) -> None:
-    """Make a Prefect API available to flows of this process; a temporary server logs to `log`.
+class TemporaryServer:
+    """A Prefect server for this command, which starts when this object is made.
+
+    Nothing waits for its end: its pipe stays open as long as this process lives.
+    """
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "lfv.launch", "lfv.cli.prefect_api"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                start_new_session=True,
+                env=temporary_prefect_environment(),
+            )
+        _servers.append(self._process)
+
+    def await_url(self) -> str:
+        """URL of its API, once it responds. Raises `PrefectUnreachable`."""
+        output = self._process.stdout
+        port = output.readline().strip().decode() if output is not None else ""
+        hint = f"its log is {self._log}"
+        if not port:
+            raise PrefectUnreachable(f"Prefect's temporary server did not start; {hint}")
+        url = f"http://127.0.0.1:{port}/api"
+        try:
+            # A server that is starting lets the first request wait.
+            urllib.request.urlopen(f"{url}/health", timeout=_START_SECONDS).close()  # noqa: S310
+        except OSError as error:
+            reason = getattr(error, "reason", error)
+            raise PrefectUnreachable(
+                f"Prefect's temporary server does not respond ({reason}); {hint}"
+            ) from None
+        return url
+
+    def end(self) -> None:
+        """Let it end: nobody needs it."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
+
+def server_ahead(log: Path) -> TemporaryServer | None:
+    """Start a temporary server, which takes seconds, unless a Prefect API may be configured."""
+    return None if prefect_may_be_configured() else TemporaryServer(log)
+
+
+@contextmanager
+def prefect_api(log: Path, ahead: TemporaryServer | None = None) -> Iterator[None]:
+    """Make a Prefect API available to flows that this process runs in the block.
+
+    Args:
+        log: Where a temporary server logs to.
+        ahead: A temporary server that is starting, used if no Prefect API is configured.
 
     Raises `PrefectUnreachable`.
     """
@@ -66,38 +121,20 @@ def provide_prefect_api(log: Path) -> None:
 
     configured = get_current_settings().api.url
     if configured is not None:
+        if ahead is not None:
+            ahead.end()
         _require_configured(configured)
+        yield
         return
     from prefect.context import refresh_global_settings_context
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-    from lfv.settings import temporary_prefect_environment, use_prefect_api
-
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "lfv.launch", "lfv.cli.prefect_api"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=output,
-            start_new_session=True,
-            env=temporary_prefect_environment(),
-        )
-    _servers.append(process)  # nothing waits for it, and its pipe stays open as long as we live
-    port = process.stdout.readline().strip().decode() if process.stdout is not None else ""
-    hint = f"its log is {log}"
-    if not port:
-        raise PrefectUnreachable(f"Prefect's temporary server did not start; {hint}")
-    url = f"http://127.0.0.1:{port}/api"
-    try:
-        # A server that is starting lets the first request wait.
-        urllib.request.urlopen(f"{url}/health", timeout=_START_SECONDS).close()  # noqa: S310
-    except OSError as error:
-        reason = getattr(error, "reason", error)
-        raise PrefectUnreachable(
-            f"Prefect's temporary server does not respond ({reason}); {hint}"
-        ) from None
-    use_prefect_api(url)
+    use_prefect_api((ahead or TemporaryServer(log)).await_url())
     refresh_global_settings_context()
+    # A server that ends with the run sees no missing heartbeat, and at the end of a flow Prefect
+    # waits up to a second for the thread that sends them.
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield
 
 
 def _require_configured(url: str) -> None:

@@ -145,7 +145,7 @@ def ensure_hosted(
     HostingInterrupted (`stop_event`); and HostError when the host
     refuses for good. When such an error's `operation` is StartModel, the start did not happen.
     """
-    watch = _Watch(host, timeout, stop_event, clock, progress, poll or Backoff(0.2, 1.5, 10.0))
+    watch = _Watch(host, timeout, stop_event, clock, progress, poll or Backoff(0.1, 1.3, 2.0))
     before: ModelStatus | None = None  # the status when a StartModel of ours was accepted
     accepted_at = 0.0
     requested = False  # a StartModel of ours may have had its effect

@@ -13,10 +13,11 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,29 @@ def api_endpoint(
         return
     with embedded_service(settings, training=training) as endpoint_url:
         yield endpoint_url
+
+
+@contextmanager
+def endpoint_ahead(settings: Settings, *, host: str | None = None) -> Iterator[None]:
+    """Have the embedded service start, and stay, beside what the block does.
+
+    For whoever calls `api_endpoint` in the block and has other work before that. A service that
+    does not start is reported there.
+    """
+    if settings.endpoint_url is not None or (host or settings.host) != "lookoutvision":
+        yield
+        return
+    leaving = threading.Event()
+
+    def keep() -> None:
+        with suppress(ServiceNotStarted, OSError), embedded_service(settings):
+            leaving.wait()
+
+    threading.Thread(target=keep, name="embedded-service", daemon=True).start()
+    try:
+        yield
+    finally:
+        leaving.set()
 
 
 @contextmanager

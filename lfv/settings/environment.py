@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, MutableMapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,6 +14,12 @@ from lfv.settings.model import ENV_PREFIX, Settings
 
 #: Read elsewhere than in `Settings`; not reported as misspelt.
 _FOREIGN_VARIABLES = frozenset({"LFV_TEST_DATABASE_URL", "LFV_TEST_POSTGRES_URL"})
+
+#: Variables and tables of TOML files by which Prefect may find an API, or a file that names one.
+_PREFECT_VARIABLES = frozenset({"PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH"})
+_PREFECT_TABLES = re.compile(
+    r"^\s*(\[(tool\.prefect|api)\b|api\s*[.=]|profiles_path)", re.MULTILINE
+)
 
 #: Keeps the client's log lines off stderr, also those of its threads when the API is gone.
 #: Turns usage statistics off: the client announces them on a terminal, and on a new database the
@@ -88,6 +96,24 @@ def keep_local_traffic_off_proxies() -> None:
     if given != "*":
         hosts = f"{given},localhost,127.0.0.1,::1".lstrip(",")
         os.environ["no_proxy"] = os.environ["NO_PROXY"] = hosts
+
+
+def prefect_may_be_configured() -> bool:
+    """Return whether a variable or file may name a Prefect API; False only if surely none does.
+
+    Prefect's settings say it for certain, but importing them takes seconds.
+    """
+    if any(name.upper() in _PREFECT_VARIABLES for name in os.environ):
+        return True
+    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
+    files = (home / "profiles.toml", *map(Path, (".env", "prefect.toml", "pyproject.toml")))
+    try:
+        texts = [file.read_text(encoding="utf-8").lower() for file in files if file.exists()]
+    except (OSError, ValueError):
+        return True
+    return any("prefect_api" in text or "prefect_profile" in text for text in texts) or any(
+        _PREFECT_TABLES.search(text) for text in texts
+    )
 
 
 def use_prefect_api(url: str) -> None:

@@ -12,6 +12,7 @@ from lfv.settings import (
     Settings,
     child_environment,
     get_settings,
+    prefect_may_be_configured,
     unknown_variables,
     use_in_process,
 )
@@ -138,6 +139,35 @@ def test_settings_can_be_put_into_this_process_s_environment(
         monkeypatch.setenv(f"LFV_{name.upper()}", os.environ.get(f"LFV_{name.upper()}", ""))
     use_in_process(inside)
     assert get_settings() == inside
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "found"),
+    [
+        ("profiles.toml", 'active = "ephemeral"\n[profiles.ephemeral]\n', False),
+        ("profiles.toml", '[profiles.local]\nPREFECT_API_URL = "http://x/api"\n', True),
+        (".env", "DEBUG=1\n", False),
+        (".env", "prefect_api_url=http://x/api\n", True),
+        ("prefect.toml", '[api]\nurl = "http://x/api"\n', True),
+        ("prefect.toml", 'api.url = "http://x/api"\n', True),
+        ("prefect.toml", "[logging]\nlevel = 'INFO'\n", False),
+        ("pyproject.toml", '[project]\nname = "prefect-user"\n', False),
+        ("pyproject.toml", '[tool.prefect.api]\nurl = "http://x/api"\n', True),
+        ("pyproject.toml", b"\xff", True),
+    ],
+)
+def test_a_prefect_api_is_looked_for_where_prefect_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, text: str | bytes, found: bool
+) -> None:
+    for name in ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert not prefect_may_be_configured()
+    (tmp_path / file).write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert prefect_may_be_configured() is found
+    monkeypatch.setenv("PREFECT_API_URL", "http://x/api")
+    assert prefect_may_be_configured()
 
 
 def test_the_password_of_a_database_is_not_in_the_representation() -> None:

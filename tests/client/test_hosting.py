@@ -60,7 +60,7 @@ def test_start(model: FakeModel, clock: FakeClock) -> None:
     outcome = up(model, clock, progress=told.append)
     assert (outcome.started, outcome.adopted) == (True, False)
     assert outcome.hosted_at == clock.now()
-    assert 120 <= clock.monotonic() <= 130
+    assert 120 <= clock.monotonic() <= 123  # a hosted model is paid, seen or not
     (call,) = [call for call in model.calls if call.operation == "StartModel"]
     assert (call.client_token, call.units) == ("token-1", Units(2, 4))
     assert told == [
@@ -69,7 +69,7 @@ def test_start(model: FakeModel, clock: FakeClock) -> None:
         "STARTING_HOSTING",
         "HOSTED",
     ]
-    assert model.count("DescribeModel") < 40
+    assert model.count("DescribeModel") < 100
 
 
 def test_adopt_what_is_hosted(model: FakeModel, clock: FakeClock) -> None:

@@ -65,7 +65,10 @@ class GuardConfig:
 def watch(lines: BinaryIO, ready: BinaryIO) -> int:
     """Watch one run until it finishes or dies; return how many leases were left to release."""
     run_process = os.getppid()
-    config = GuardConfig.from_line(lines.readline())
+    first = lines.readline()
+    if not first:  # started ahead of a run that needed none
+        return 0
+    config = GuardConfig.from_line(first)
     _log_to(config)
     held: dict[int, dict[str, Any]] = {}
     leaving = False

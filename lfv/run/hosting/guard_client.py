@@ -9,7 +9,7 @@ import select
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lfv.run.errors import GuardNotStarted
@@ -19,6 +19,26 @@ from lfv.settings import Settings, child_environment
 logger = logging.getLogger(__name__)
 
 _READY_SECONDS = 60.0
+
+
+#: Guards that were started ahead and that no run has taken.
+_ahead: list[subprocess.Popen[bytes]] = []
+
+
+@contextlib.contextmanager
+def guard_ahead(settings: Settings) -> Iterator[None]:
+    """Have a guard start beside what the block does; the first `Guard` in the block takes it.
+
+    It ends with the block if none does.
+    """
+    process = _launch(settings)
+    _ahead.append(process)
+    try:
+        yield
+    finally:
+        if process in _ahead:
+            _ahead.remove(process)
+            process.communicate()  # closes its pipe
 
 
 class Guard:
@@ -85,14 +105,7 @@ class Guard:
         self._process = self._spawn()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "lfv.launch", "lfv.run.hosting.guard"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            env=child_environment(self._settings),
-        )
+        process = _ahead.pop() if _ahead else _launch(self._settings)
         try:
             # Everything at once, so that the guard can act if the run dies while it starts.
             held = [json.dumps(message).encode() + b"\n" for message in self._held.values()]
@@ -106,6 +119,17 @@ class Guard:
                 f"see {self._config.log_file}"
             ) from error
         return process
+
+
+def _launch(settings: Settings) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "lfv.launch", "lfv.run.hosting.guard"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env=child_environment(settings),
+    )
 
 
 def _write(process: subprocess.Popen[bytes], line: bytes) -> None:

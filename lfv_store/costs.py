@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from statistics import median
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,7 +13,7 @@ from lfv_store.database import Database
 from lfv_store.errors import UnknownHosting
 from lfv_store.records import HostingCost, Throughput
 from lfv_store.runs import require_run
-from lfv_store.tables import ModelTable
+from lfv_store.tables import HostingTable, ModelTable
 from lfv_store.views import HOSTING_COSTS, RUN_COSTS
 
 _RECENT = 20
@@ -81,6 +82,21 @@ class Costs:
             hostings=len(recent),
             unit_seconds=sum((row.paid_seconds * row.inference_units for row in recent), 0.0),
         )
+
+    def starting_seconds(self, model_id: int) -> float | None:
+        """How long this model usually took to start, the median of its last hostings."""
+        columns = HostingTable.__table__.c
+        with self._database.read() as conn:
+            rows = conn.execute(
+                sa.select(columns.requested_at, columns.hosted_at)
+                .where(columns.model_id == model_id, columns.owned, columns.hosted_at.is_not(None))
+                .order_by(columns.id.desc())
+                .limit(_RECENT)
+            ).all()
+        if not rows:
+            return None
+        seconds = [(row.hosted_at - row.requested_at).total_seconds() for row in rows]
+        return float(median(seconds))
 
 
 def _amounts(view: sa.TableClause) -> sa.Select[Any]:

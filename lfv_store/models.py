@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -65,6 +66,19 @@ class Models:
         with self._database.read() as conn:
             rows = conn.execute(_MODELS.order_by(ModelTable.id.desc()).limit(limit)).mappings()
             return [_model(row) for row in rows]
+
+    def find(self, project_name: str, *, host: str) -> Sequence[Model]:
+        """The versions of a project on a kind of host, the last used in a run first."""
+        last_run = (
+            sa.select(sa.func.max(RunTable.id))
+            .where(RunTable.model_id == ModelTable.id)
+            .scalar_subquery()
+        )
+        wanted = _MODELS.where(
+            ModelTable.project_name == project_name, ModelTable.host == host
+        ).order_by(sa.func.coalesce(last_run, 0).desc(), ModelTable.id.desc())
+        with self._database.read() as conn:
+            return [_model(row) for row in conn.execute(wanted).mappings()]
 
     def image_size(self, model_id: int) -> tuple[int, int] | None:
         """(width, height) in pixels of the images this model has answered for.

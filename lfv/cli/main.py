@@ -23,6 +23,7 @@ from lfv.cli import (
     decide,
     demo,
     edge_agent,
+    estimate,
     export,
     import_,
     inspect,
@@ -103,9 +104,9 @@ def lfv(
 
 
 for _module in (
-    *(demo, train, import_, inspect, runs, report, overlay, decide, review, export, parity),
-    *(ui, up, watch, automations, models, serve, edge_agent, stop, sweep, prune, audit, db),
-    version,
+    *(demo, train, import_, estimate, inspect, runs, report, overlay, decide, review, export),
+    *(parity, ui, up, watch, automations, models, serve, edge_agent, stop, sweep, prune, audit),
+    *(db, version),
 ):
     _module.register(app)
 

@@ -1,22 +1,255 @@
-"""What a run is expected to cost, before its model is started."""
+"""How long an inspection will take and what it will cost, before its model is started."""
 
 from __future__ import annotations
 
+import random
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from math import ceil
+
+from lfv.client.hosts import image_limits
+from lfv.client.manifests import read_manifest
+from lfv.client.sources import SourceReader
+from lfv.formats.errors import ImageError, SourceError
+from lfv.formats.images import ImageLimits, check_image
+from lfv.formats.manifest.records import BadLine, ManifestItem
 from lfv.run.active import ActiveRun
+from lfv.settings import Settings
+from lfv_store import Model, Store
+
+#: Images of a source that are read; the others are counted.
+SAMPLE = 200
+#: Images per second that the pipeline on a machine of two cores keeps up with (docs/capacity.md).
+MACHINE_IMAGES_PER_SECOND = 400
+_CHECKS_AT_A_TIME = 8
+_UNITS_SHOWN = (1, 2, 4, 8)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Images per second that one inference unit answers, and how that is known."""
+
+    images_per_second: float
+    basis: str
+
+
+@dataclass(frozen=True)
+class SourceFacts:
+    """A source's lines, and what a sample of its images is like.
+
+    Attributes:
+        lines: Lines, images of a folder included.
+        bad_lines: Lines that cannot be read.
+        sampled: Images that were read.
+        unusable: Those of the sample that cannot be inspected.
+        known: Those of the sample that this model has answered before, or that repeat another.
+        average_bytes: Mean size of an image of the sample.
+        seconds_per_image: What reading and checking one took, several at a time.
+    """
+
+    lines: int
+    bad_lines: int
+    sampled: int
+    unusable: int
+    known: int
+    average_bytes: float
+    seconds_per_image: float
+
+    @property
+    def images(self) -> int:
+        """Images that need an answer of the model, as far as the sample shows."""
+        listed = self.lines - self.bad_lines
+        if not self.sampled:
+            return listed
+        return round(listed * (self.sampled - self.unusable - self.known) / self.sampled)
+
+
+@dataclass(frozen=True)
+class Option:
+    """The run with so many inference units; times in seconds, `cost` in US dollars."""
+
+    units: int
+    detection_seconds: float
+    total_seconds: float
+    cost: float
+    machines: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What an inspection will take. `options` is empty where no pace is known."""
+
+    source: SourceFacts
+    model_version: str | None
+    price_per_unit_hour: float
+    pace: Pace | None
+    checking_seconds: float
+    starting_seconds: float | None
+    options: tuple[Option, ...]
+
+
+def estimate(
+    store: Store | None,
+    reader: SourceReader,
+    settings: Settings,
+    *,
+    source: str,
+    project: str,
+    model_version: str = "latest",
+    units: int | None = None,
+    images_per_second: float | None = None,
+    again: bool = False,
+) -> Estimate:
+    """Estimate an inspection of `source`; starts nothing and asks no host.
+
+    Args:
+        store: The results database, if there is one.
+        reader: Reads the source and its images.
+        settings: Prices, and the kind of host.
+        source: Manifest, folder or S3 prefix.
+        project: Project of the model.
+        model_version: Version of the model; 'latest' is the last that was used.
+        units: Inference units; None for 1, 2, 4 and 8.
+        images_per_second: Pace of one unit, instead of what earlier runs show.
+        again: Whether images that the model has answered before are inspected again.
+
+    Raises:
+        LfvError: The source cannot be read.
+    """
+    model = None if store is None else _find_model(store, settings.host, project, model_version)
+    answers = None if again else store
+    facts = inspect_source(source, reader, answers, model, image_limits(settings.host))
+    if images_per_second is not None:
+        pace: Pace | None = Pace(images_per_second, "as given")
+    else:
+        pace = None if store is None or model is None else known_pace(store, model.model_id)
+    starting = (
+        None if store is None or model is None else store.costs.starting_seconds(model.model_id)
+    )
+    embedded = settings.host == "lookoutvision" and settings.endpoint_url is None
+    price = settings.unit_hour_price(settings.host, embedded=embedded)
+    checking = (facts.lines - facts.bad_lines) * facts.seconds_per_image
+    wanted = _UNITS_SHOWN if units is None else (units,)
+    return Estimate(
+        source=facts,
+        model_version=None if model is None else model.key.model_version,
+        price_per_unit_hour=price,
+        pace=pace,
+        checking_seconds=checking,
+        starting_seconds=starting,
+        options=()
+        if pace is None
+        else tuple(
+            _option(number, facts.images, pace, price, checking, starting) for number in wanted
+        ),
+    )
+
+
+def known_pace(store: Store, model_id: int) -> Pace | None:
+    """The pace of a model in its last runs; None for a model without any."""
+    history = store.costs.throughput(model_id)
+    if history.unit_seconds <= 0:
+        return None
+    return Pace(
+        history.images / history.unit_seconds,
+        f"{history.images:,} images of earlier runs",
+    )
+
+
+def inspect_source(
+    source: str,
+    reader: SourceReader,
+    store: Store | None,
+    model: Model | None,
+    limits: ImageLimits,
+) -> SourceFacts:
+    """Count the lines of a source, and read a sample of its images."""
+    lines, bad_lines, sample = _sample(read_manifest(source, reader))
+    started = time.monotonic()
+    with ThreadPoolExecutor(_CHECKS_AT_A_TIME, thread_name_prefix="check") as pool:
+        checked = list(pool.map(lambda item: _check(item, reader, limits), sample))
+    seconds = time.monotonic() - started
+    digests = [found[0] for found in checked if found is not None]
+    distinct = sorted(set(digests))
+    known = (
+        0
+        if store is None or model is None
+        else len(store.inspections.known_detections(model.model_id, distinct))
+    )
+    sizes = [found[1] for found in checked if found is not None]
+    return SourceFacts(
+        lines=lines,
+        bad_lines=bad_lines,
+        sampled=len(sample),
+        unusable=len(sample) - len(digests),
+        known=known + len(digests) - len(distinct),
+        average_bytes=sum(sizes) / len(sizes) if sizes else 0.0,
+        seconds_per_image=seconds / len(sample) if sample else 0.0,
+    )
+
+
+def _sample(
+    records: Iterable[ManifestItem | BadLine],
+) -> tuple[int, int, Sequence[ManifestItem]]:
+    """(lines, bad lines, up to `SAMPLE` items, each as likely as any other)."""
+    chance = random.Random(0)  # noqa: S311 - the same source gives the same estimate
+    lines = bad_lines = 0
+    sample: list[ManifestItem] = []
+    for record in records:
+        lines += 1
+        if isinstance(record, BadLine):
+            bad_lines += 1
+        elif len(sample) < SAMPLE:
+            sample.append(record)
+        elif (place := chance.randrange(lines - bad_lines)) < SAMPLE:
+            sample[place] = record
+    return lines, bad_lines, sample
+
+
+def _check(item: ManifestItem, reader: SourceReader, limits: ImageLimits) -> tuple[str, int] | None:
+    """SHA-256 and bytes of an image; None for one that cannot be inspected."""
+    try:
+        body, _ = reader.read_image(item.source_ref)
+        return check_image(body, limits, None).sha256, len(body)
+    except (ImageError, SourceError):
+        return None
+
+
+def _option(
+    units: int,
+    images: int,
+    pace: Pace,
+    price: float,
+    checking: float,
+    starting: float | None,
+) -> Option:
+    rate = pace.images_per_second * units
+    seconds = images / rate
+    return Option(
+        units=units,
+        detection_seconds=seconds,
+        total_seconds=checking + (starting or 0.0) + seconds if images else checking,
+        cost=seconds / 3600 * price * units,
+        machines=max(1, ceil(min(rate, images) / MACHINE_IMAGES_PER_SECOND)),
+    )
+
+
+def _find_model(store: Store, host: str, project: str, version: str) -> Model | None:
+    """The model version that was used last, among those meant; None if none was."""
+    found = store.models.find(project, host=host)
+    return next((one for one in found if version in {"latest", one.key.model_version}), None)
 
 
 def expected_cost(run: ActiveRun, images: int) -> str:
-    """One line for people: images, time and cost, from this model's throughput in earlier runs."""
+    """One line for people: images, time and cost, from this model's pace in earlier runs."""
     units = run.context.units.minimum
     asked = f"{images} images to inspect with {units} inference unit{'s' if units > 1 else ''}"
-    history = run.store.costs.throughput(run.context.model_id)
-    pace = history.images_per_second
+    pace = known_pace(run.store, run.context.model_id)
     if pace is None:
         return f"{asked}; no earlier run shows how long that takes"
-    seconds = images / pace
+    seconds = images / (pace.images_per_second * units)
     price = run.context.price_per_unit_hour
     cost = f"{seconds / 3600 * price * units:.2f} USD" if price else "no charge by the hour"
-    return (
-        f"{asked}; expected {seconds / 60:.1f} minutes hosted, {cost} "
-        f"(from {history.images} images before)"
-    )
+    return f"{asked}; expected {seconds / 60:.1f} minutes hosted, {cost} (from {pace.basis})"

@@ -193,3 +193,28 @@ def test_throughput_is_measured_over_past_hostings(store: Store) -> None:
     # A new version of the project is expected to be as fast as the one before.
     assert store.costs.throughput(a_model(store, "2")).images == 4
     assert store.costs.throughput(a_model(store, "1", "cans")).images == 0
+
+
+def test_starting_takes_what_it_took_before(store: Store) -> None:
+    model_id = a_model(store)
+    assert store.costs.starting_seconds(model_id) is None
+    for start, seconds in ((0, 30), (1000, 90), (2000, 40)):
+        lease, end = stay(store, model_id, a_run(store, model_id), start, start + 99, [])
+        store.hostings.mark_hosted(lease.hosting_id, after(start + seconds))
+        end()
+        store.hostings.mark_stopped(lease.hosting_id, after(start + 100))
+    store.leases.acquire(
+        model_id, a_run(store, model_id), now=after(3000), **{**LEASE, "already_hosted": True}
+    )
+    assert store.costs.starting_seconds(model_id) == pytest.approx(40, abs=0.1)
+
+
+def test_versions_of_a_project_are_found_by_their_last_run(store: Store) -> None:
+    first, second, third = (a_model(store, version) for version in "123")
+    a_model(store, "1", "cans")
+    a_run(store, third)
+    a_run(store, first)
+    host = store.models.get(first).key.host
+    found = store.models.find("bottles", host=host)
+    assert [model.model_id for model in found] == [first, third, second]
+    assert not store.models.find("bottles", host="another")

@@ -65,7 +65,8 @@ class _Findings:
         default_factory=lambda: {name: [] for name in _GROUPS}
     )
     errors_by_code: Counter[str] = field(default_factory=Counter)
-    answers: list[ReportAnswer] = field(default_factory=list)
+    #: Images by answer, confidence in thousandths, and verdict: bars are wider than that.
+    answers: Counter[tuple[bool, int, str]] = field(default_factory=Counter)
     types: Counter[str] = field(default_factory=Counter)
     colors: dict[str, str] = field(default_factory=dict)
     escapes: int = 0
@@ -129,9 +130,8 @@ def _findings(run_id: str, store: Store, reader: SourceReader, limit: int) -> _F
         if group == "error":
             found.errors_by_code[row["error_code"]] += 1
         if result is not None:
-            found.answers.append(
-                ReportAnswer(result.is_anomalous, result.confidence, row["final_verdict"])
-            )
+            thousandths = int(result.confidence * 1000 + 1e-6)
+            found.answers[result.is_anomalous, thousandths, row["final_verdict"]] += 1
             for one in result.defects:
                 found.types[one.name] += 1
                 found.colors.setdefault(one.name, one.color)
@@ -231,7 +231,10 @@ def _report(
         errors=images["error"],
         accepted=images["accept"],
         errors_by_code=found.errors_by_code,
-        answers=found.answers,
+        answers=[
+            ReportAnswer(is_anomalous, thousandths / 1000, verdict, images)
+            for (is_anomalous, thousandths, verdict), images in found.answers.items()
+        ],
         limits=policy_limits(decision.policy),
         types=[
             ReportType(name, number, found.colors[name]) for name, number in found.types.items()

@@ -196,8 +196,7 @@ def test_the_histogram_runs_from_surely_normal_to_surely_anomalous() -> None:
     answers = [
         ReportAnswer(False, 1.0, "accept"),
         ReportAnswer(False, 0.51, "review"),
-        ReportAnswer(True, 0.8, "reject"),
-        ReportAnswer(True, 0.81, "reject"),
+        ReportAnswer(True, 0.8, "reject", images=2),
         ReportAnswer(True, 1.0, "reject"),
     ]
     limits = [ReportLimit(True, 0.8, "reject"), ReportLimit(False, 0.75, "review")]

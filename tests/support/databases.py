@@ -152,7 +152,7 @@ def postgresql_server(request: pytest.FixtureRequest) -> Iterator[PostgresServer
         tempfile.TemporaryDirectory(
             prefix="lfv-test-postgres-", ignore_cleanup_errors=True
         ) as folder,
-        _own_server(Path(folder)) as own,
+        own_server(Path(folder)) as own,
     ):
         if own is None:
             reason = f"no PostgreSQL: none at {USUAL_URL}, and no initdb and pg_ctl to start one"
@@ -165,7 +165,8 @@ def postgresql_server(request: pytest.FixtureRequest) -> Iterator[PostgresServer
 
 
 @contextmanager
-def _own_server(folder: Path) -> Iterator[str | None]:
+def own_server(folder: Path, *, fsync: bool = False) -> Iterator[str | None]:
+    """URL of a PostgreSQL server that lives in `folder` until exit; None where there is none."""
     places = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     path = os.pathsep.join([os.environ.get("PATH", ""), *map(str, places)])
     initdb, pg_ctl = shutil.which("initdb", path=path), shutil.which("pg_ctl", path=path)
@@ -198,7 +199,9 @@ def _own_server(folder: Path) -> Iterator[str | None]:
         assert done.returncode == 0, done.stderr
 
     run(initdb, "-D", data, "-U", "postgres", "-A", "trust")
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
+    if not fsync:
+        options += " -c fsync=off"
     run(pg_ctl, "-D", data, "-w", "-t", int(PLENTY), "-l", folder / "log", "-o", options, "start")
     try:
         yield f"postgresql://postgres@127.0.0.1:{port}/postgres"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from lfv.cli.main import run as run_lfv
 from lfv.client.api import lookoutvision_client
 from tests.support.service import ROOT, Service
 from tests.support.waiting import PLENTY, stretched, wait_until
@@ -95,15 +96,29 @@ def test_it_answers_and_ends(tmp_path: Path, which: str, how: int) -> None:
         (["--host", "x" * 70, "--credentials-file", "KEYS"], "can't listen on xxx"),
     ],
 )
-def test_wrong_options(tmp_path: Path, options: list[str], problem: str) -> None:
-    """Each is told in a sentence, before anything is begun."""
+def test_wrong_options(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    options: list[str],
+    problem: str,
+) -> None:
+    """Each is reported in a sentence, before anything is begun."""
+    monkeypatch.setenv("LFV_HOME", str(tmp_path))
     keys = tmp_path / "keys"
     keys.write_text("[a]\naws_access_key_id = a\naws_secret_access_key = b\n")
     options = [str(keys) if option == "KEYS" else option for option in options]
-    done = run([*SERVE, "--home", str(tmp_path / "home"), *options], tmp_path)
-    assert done.returncode in (1, 2)
-    assert done.returncode == 2 or "--import" in options
-    assert problem in " ".join(done.stderr.split())
+    status = run_lfv(["serve", "--home", str(tmp_path / "home"), *options])
+    message = capfd.readouterr().err
+    assert status == (1 if "--import" in options else 2)
+    assert problem in " ".join(message.split())
+    assert "Traceback" not in message
+
+
+def test_a_process_with_wrong_options_ends_with_its_status(tmp_path: Path) -> None:
+    done = run([*SERVE, "--home", str(tmp_path / "home"), "--port", "70000"], tmp_path)
+    assert done.returncode == 2
+    assert "can't listen" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo check test reviews test-network lint format docs lock bench soak fuzz faults kills clean
+.PHONY: help install dev demo check test reviews test-network lint format docs lock bench bench-all soak fuzz faults kills clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -66,7 +66,10 @@ format: dev ## let ruff format the code
 docs: install ## write the generated pages anew
 	$(BIN)/python docs/generate.py
 
-bench: dev ## measure engine and store, and write their results (about an hour)
+bench: dev ## measure what this machine does, in parts of under two minutes
+	$(BIN)/python benchmarks/capacity.py
+
+bench-all: bench ## measure engine and store too, and write their results (about an hour)
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/store.py
 

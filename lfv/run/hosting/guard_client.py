@@ -105,7 +105,12 @@ class Guard:
         self._process = self._spawn()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        process = _ahead.pop() if _ahead else _launch(self._settings)
+        if _ahead:
+            with contextlib.suppress(GuardNotStarted):  # it may have been killed meanwhile
+                return self._made_ready(_ahead.pop())
+        return self._made_ready(_launch(self._settings))
+
+    def _made_ready(self, process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
         try:
             # Everything at once, so that the guard can act if the run dies while it starts.
             held = [json.dumps(message).encode() + b"\n" for message in self._held.values()]
@@ -113,7 +118,7 @@ class Guard:
             _await_ready(process)
         except (BrokenPipeError, GuardNotStarted) as error:
             process.kill()
-            process.wait()
+            process.communicate()  # closes its pipes
             raise GuardNotStarted(
                 "the guard that would stop the model if this run died could not be started; "
                 f"see {self._config.log_file}"

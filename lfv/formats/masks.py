@@ -119,12 +119,15 @@ def _is_white_on_black(image: Image.Image) -> bool:
 
 
 def _foreground(image: Image.Image, png: bytes) -> npt.NDArray[np.bool_]:
-    """Which pixels are not black."""
+    """Which pixels are not black, or, where white stands in for it, not white."""
     if image.mode.startswith("I"):
         level = np.asarray(image).astype(np.int64)
     else:
         rgba = np.asarray(image.convert("RGBA"))
         level = np.where(rgba[..., 3] >= _OPAQUE, rgba[..., :3].max(axis=2), 0)
+        darkest = rgba[..., :3].min(axis=2)
+        if level.min(initial=255) > _INDICES and darkest.max(initial=0) == 255 > darkest.min():
+            return np.asarray(darkest < _OPAQUE)  # colours on white
     brightest = int(level.max(initial=0))
     has_few = image.mode == "P" and len(np.unique(level)) <= _INDICES
     if brightest < _INDICES or has_few or png[_BIT_DEPTH] < 8:  # Pillow spreads 2 and 4 bits

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from lfv.engine.dataset import load_labels, load_shares, read_training
 from lfv.engine.errors import TrainingError
 from lfv.engine.types import TrainingImage
 from lfv.formats.errors import ImageFormatUnsupported, MaskColorInvalid
-from lfv.formats.masks import parse_color, read_mask
+from lfv.formats.masks import parse_color, plain_mask, read_mask, shows_anomaly
 
 COLORS = {"#23A436": "crack", "#FF7F0E": "dent"}
 TYPES = ("crack", "dent")
@@ -81,6 +83,48 @@ def test_colours_that_the_map_does_not_name_are_pointed_out(
         "1 mask(s) show colours that their colour map does not name, such as that of lot/2.png: "
         "25.0% of its pixels, most of them #0000FF."
     )
+
+
+@pytest.mark.parametrize(
+    ("mode", "ground", "paint"),
+    [
+        ("L", 0, 255),
+        ("L", 0, 250),
+        ("L", 0, 1),  # a class's number
+        ("1", 0, 255),
+        ("P", 0, 7),
+        ("I;16", 0, 3),
+        ("I;16", 0, 65535),
+        ("RGB", (0, 0, 0), (128, 0, 0)),
+        ("RGB", (255, 255, 255), (255, 0, 0)),
+        ("RGBA", (0, 0, 0, 0), (0, 0, 255, 255)),
+    ],
+)
+def test_masks_without_a_colour_map(mode: str, ground: Any, paint: Any) -> None:
+    image = Image.new(mode, (40, 30), ground)
+    image.paste(paint, (10, 0, 20, 30))
+    if mode == "P":
+        image.putpalette([0, 0, 0] + [90, 20, 20] * 255)
+    white = Image.open(io.BytesIO(plain_mask([encoded(image)]))).convert("L")
+    assert white.getbbox() == (10, 0, 20, 30)
+    assert {shade for _, shade in white.getcolors()} == {0, 255}
+    assert shows_anomaly([encoded(image)])
+    assert not shows_anomaly([encoded(Image.new("L", (40, 30)))])
+
+
+def test_several_masks_of_an_image_become_one() -> None:
+    left, right = Image.new("L", (40, 30)), Image.new("L", (80, 60))
+    left.paste(255, (0, 0, 10, 10))
+    right.paste(200, (60, 0, 80, 20))
+    merged = Image.open(io.BytesIO(plain_mask([encoded(left), encoded(right)])))
+    assert merged.size == (40, 30)
+    assert merged.getbbox() == (0, 0, 40, 10)
+
+
+def encoded(image: Image.Image) -> bytes:
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    return out.getvalue()
 
 
 def test_an_anomaly_may_be_black(tmp_path: Path) -> None:

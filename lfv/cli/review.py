@@ -29,6 +29,7 @@ class ReviewVerdict(StrEnum):
 
     ACCEPT = "accept"
     REJECT = "reject"
+    UNSURE = "unsure"
 
 
 RunOption = Annotated[
@@ -115,11 +116,12 @@ def record(
 ) -> None:
     """Record a reviewer's verdict on one line of a run.
 
+    'unsure' leaves the line to be reviewed by somebody else.
     Nothing is overwritten: the model's answer, the policy's verdict and earlier reviews are kept.
     """
     from lfv.run.active import open_reader
     from lfv.run.report import report_run
-    from lfv.run.review import record_review
+    from lfv.run.review import ANSWERS, record_review
 
     reviewer = by or current_user()
     if not reviewer:
@@ -128,7 +130,7 @@ def record(
     with opened_store(settings) as store:
         run_id = find_run(store, run).run_id
         recorded = record_review(
-            store, run_id, line, verdict.value, reviewer=reviewer, comment=comment
+            store, run_id, line, ANSWERS[verdict.value], reviewer=reviewer, comment=comment
         )
         if settings.report_path(run_id).exists():
             with open_reader(settings) as reader:

@@ -46,12 +46,12 @@ def record_review(
     store: Store,
     run_id: str,
     line_number: int,
-    verdict: Literal["accept", "reject"],
+    verdict: Literal["accept", "reject", "review"],
     *,
     reviewer: str,
     comment: str = "",
 ) -> RecordedReview:
-    """Record a person's verdict on one line of a run.
+    """Record a person's verdict on one line of a run; `review` leaves it undecided.
 
     Nothing is overwritten: the model's answer, the policy's verdict and earlier reviews all stay.
     """

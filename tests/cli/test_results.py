@@ -182,6 +182,13 @@ def test_a_second_review_keeps_the_first(lfv: Lfv, run: str) -> None:
     ]
 
 
+def test_an_unsure_reviewer_leaves_the_line_in_the_queue(lfv: Lfv, run: str) -> None:
+    said = lfv("review", run, 3, "--verdict", "unsure", "--by", "Ana")
+    assert "unsure, reviewed by Ana" in said.out
+    assert [one["line_number"] for one in lfv("review", "--json").json()] == [3]
+    assert lfv("review", "export").status == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [

@@ -61,10 +61,11 @@ class Models:
             raise UnknownModel(f"no model has id {model_id}")
         return _model(row)
 
-    def list(self, limit: int = 100) -> list[Model]:
-        """Models, the last registered first."""
+    def list(self, limit: int = 100, *, not_on: str = "") -> list[Model]:
+        """Models, the last registered first; `not_on` is a kind of host that is left out."""
+        chosen = _MODELS.where(ModelTable.host != not_on)
         with self._database.read() as conn:
-            rows = conn.execute(_MODELS.order_by(ModelTable.id.desc()).limit(limit)).mappings()
+            rows = conn.execute(chosen.order_by(ModelTable.id.desc()).limit(limit)).mappings()
             return [_model(row) for row in rows]
 
     def find(self, project_name: str, *, host: str) -> Sequence[Model]:

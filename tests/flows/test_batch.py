@@ -72,6 +72,11 @@ def test_the_same_records_as_with_an_endpoint(
     assert store.models.get(hosting.model_id).key.model_version.startswith(
         "transform-job/lfv-parts-"
     )
+    job = store.models.get(hosting.model_id).key
+    spec = HostSpec.from_dict(hosting.host_spec)
+    host = BatchJobHost(spec)
+    assert host.describe().model_arn == job.model_arn  # so `lfv ui` finds what it stops
+    host.close()
     known = inspect_images(source=str(images), project="parts", mode="batch")
     assert known.counts.reused == 12  # also what an endpoint answered
     assert len(endpoint.calls("CreateTransformJob")) == 1

@@ -19,6 +19,9 @@ def test_a_model_is_registered_once(store: Store) -> None:
     newer = ModelKey("sagemaker", "arn:x", "bottles", "3", T0)
     assert store.models.register(newer) != first
     assert [model.key for model in store.models.list()] == [newer, key]
+    job = ModelKey("sagemaker-batch", "arn:job", "bottles", "transform-job/x")
+    store.models.register(job)
+    assert [one.key for one in store.models.list(not_on="sagemaker-batch")] == [newer, key]
 
 
 def test_an_unknown_model_is_refused(store: Store) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from starlette.responses import RedirectResponse, Response
 
 from lfv.client.hosts import HostSpec
+from lfv.client.hosts.sagemaker.batch import KIND as BATCH_JOB
 from lfv.run.compare import compare_models
 from lfv.run.retrain import next_manifest
 from lfv.run.stop import stop_model
@@ -17,11 +18,16 @@ from lfv_store import Hosting
 
 
 def list_models(call: Call) -> Response:
-    """All registered versions with their last training and their open hosting."""
+    """All registered versions with their last training and their open hosting.
+
+    Batch jobs, which are on record beside the models, are listed while they are under way.
+    """
     store = call.ui.store
     hosted = {one.model_id: one for one in store.hostings.open()}
     rows = []
-    for model in store.models.list(200):
+    jobs = [store.models.get(one) for one in hosted]
+    jobs = [one for one in jobs if one.key.host == BATCH_JOB]
+    for model in (*jobs, *store.models.list(200, not_on=BATCH_JOB)):
         trainings = store.trainings.of_model(model.model_id)
         rows.append((model, trainings[0] if trainings else None, hosted.get(model.model_id)))
     return call.page("models.html", title="Models", rows=rows)
@@ -43,7 +49,7 @@ def show_model(call: Call) -> Response:
         runs=[store.runs.get(one) for one in store.pages.model_runs(model.model_id)],
         others=[
             one
-            for one in store.models.list(200)
+            for one in store.models.list(200, not_on=BATCH_JOB)
             if one.key.project_name == model.key.project_name and one.model_id != model.model_id
         ],
     )

@@ -73,6 +73,7 @@ class JobState:
 
     status: str
     failure: str = ""
+    arn: str = ""
 
 
 class BatchJobHost:
@@ -116,7 +117,9 @@ class BatchJobHost:
         except ModelNotFound:
             return JobState("")
         return JobState(
-            str(found.get("TransformJobStatus", "")), str(found.get("FailureReason") or "")
+            str(found.get("TransformJobStatus", "")),
+            str(found.get("FailureReason") or ""),
+            str(found.get("TransformJobArn", "")),
         )
 
     def describe(self) -> ModelState:
@@ -130,6 +133,7 @@ class BatchJobHost:
         return ModelState(
             status=status,
             message=job.failure or (job.status if job.status != "InProgress" else ""),
+            model_arn=job.arn,
             project=self._spec.project,
             version=self._spec.model_version,
         )

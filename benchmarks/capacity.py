@@ -228,7 +228,7 @@ def measure_store(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
 
 def store_worker(url: str, records: int) -> dict[str, Any]:
     """Record single answers, then batches from four threads, then report the run."""
-    with open_store(url) as store:
+    with open_store(url, migrate=True) as store:
         model_id = a_model(store)
         run_id = a_run(store, model_id)
         singles = 600

@@ -75,6 +75,7 @@ function logIn() {
         const fresh = new DOMParser().parseFromString(text, "text/html");
         formToken = fresh.querySelector("meta[name=form-token]").content;
         formToken = (await post("/login", fields)).form_token;
+        for (const field of document.querySelectorAll("[name=form_token]")) field.value = formToken;
       } catch (error) {
         problem.hidden = false;
         problem.textContent = error.message;

@@ -30,6 +30,7 @@ from scipy import ndimage
 
 from lfv.engine import Predictor, TrainingImage, TrainingOptions, artifact, metrics, train
 from lfv.engine.metrics import auroc
+from lfv.formats.evaluation import Evaluator
 
 RESULTS = Path(__file__).with_name("engine-results.json")
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -153,7 +154,7 @@ def cross_tested(images: Images, work: Path, *, count: int = 5, seed: int = 1) -
     """Every image judged by a model of the other folds: the whole engine inside each fold."""
     truth: list[bool] = []
     probability: list[float] = []
-    right: list[bool] = []
+    evaluator = Evaluator()
     scores = []
     for number, (training, test) in enumerate(folds_of(images, count, seed)):
         folder = work / f"fold{number}"
@@ -161,7 +162,8 @@ def cross_tested(images: Images, work: Path, *, count: int = 5, seed: int = 1) -
         fold = [e.confidence if e.is_anomalous else 1 - e.confidence for e in outcome.evaluated]
         truth += [e.is_anomalous_truth for e in outcome.evaluated]
         probability += fold
-        right += [e.is_anomalous for e in outcome.evaluated]
+        for one, likely in zip(outcome.evaluated, fold, strict=True):
+            evaluator.add_verdict(one.is_anomalous_truth, one.is_anomalous, likely)
         scores.append(
             auroc(np.array([e.is_anomalous_truth for e in outcome.evaluated]), np.array(fold))
         )
@@ -170,7 +172,7 @@ def cross_tested(images: Images, work: Path, *, count: int = 5, seed: int = 1) -
         "images": len(images),
         "auroc_mean_of_folds": round(float(np.mean(scores)), 4),
         "auroc_pooled": round(auroc(known, said), 4),
-        "f1": round(metrics.confusion(known, np.array(right)).f1, 4),
+        "f1": round(evaluator.result().f1 or 0.0, 4),
         "brier": round(metrics.brier(known, said), 4),
         "ece": round(metrics.expected_calibration_error(known, said), 4),
     }

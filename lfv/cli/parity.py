@@ -174,7 +174,7 @@ def _as_dict(found: Parity, old: Side, new: Side) -> dict[str, Any]:
 def _test(test: Any) -> dict[str, Any] | None:
     if test is None:
         return None
-    return {"old_only": test.old_only, "new_only": test.new_only, "p": test.p}
+    return {"old_only": test.only_first, "new_only": test.only_second, "p": test.p_value}
 
 
 def _quality(found: Any) -> dict[str, Any] | None:

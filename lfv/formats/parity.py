@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-_EXACT = 1000
+from lfv.formats.agreement import Difference, cohen_kappa, mcnemar
 
 
 @dataclass(frozen=True)
@@ -51,26 +51,6 @@ class Pair:
         """The label that either side knows; None where they contradict each other."""
         labels = {one.label for one in (self.old, self.new)} - {None}
         return labels.pop() if len(labels) == 1 else None
-
-
-@dataclass(frozen=True)
-class McNemar:
-    """The exact test on the images that only one side counts, `old_only` and `new_only` of them.
-
-    `p` is the chance of a split as uneven as this, or more, if both sides were alike.
-    """
-
-    old_only: int
-    new_only: int
-
-    @property
-    def p(self) -> float:
-        """Two-sided, from the binomial distribution (beyond 1,000 images the normal one)."""
-        n, k = self.old_only + self.new_only, min(self.old_only, self.new_only)
-        if n > _EXACT:
-            return math.erfc(max(0.0, n - 2 * k - 1) / math.sqrt(2 * n))
-        tail = sum(math.comb(n, i) for i in range(k + 1))
-        return min(1.0, float(2 * tail / 2**n))
 
 
 @dataclass(frozen=True)
@@ -129,13 +109,7 @@ class Parity:
     @property
     def kappa(self) -> float | None:
         """Cohen's kappa: agreement beyond chance; None where chance alone makes it certain."""
-        n = len(self.pairs)
-        if not n:
-            return None
-        old = sum(pair.old.is_anomalous for pair in self.pairs) / n
-        new = sum(pair.new.is_anomalous for pair in self.pairs) / n
-        chance = old * new + (1 - old) * (1 - new)
-        return None if chance == 1 else (self.agreeing / n - chance) / (1 - chance)
+        return cohen_kappa(self.counts.elements()).kappa
 
     @property
     def counts(self) -> Counter[tuple[bool, bool]]:
@@ -143,10 +117,10 @@ class Parity:
         return Counter((pair.old.is_anomalous, pair.new.is_anomalous) for pair in self.pairs)
 
     @property
-    def verdicts(self) -> McNemar:
+    def verdicts(self) -> Difference:
         """Whether one side calls more images anomalous than the other."""
         counts = self.counts
-        return McNemar(counts[True, False], counts[False, True])
+        return mcnemar(counts[True, False], counts[False, True])
 
     @property
     def labelled(self) -> list[Pair]:
@@ -154,12 +128,12 @@ class Parity:
         return [pair for pair in self.pairs if pair.label is not None]
 
     @property
-    def correctness(self) -> McNemar | None:
+    def correctness(self) -> Difference | None:
         """Whether one side is right more often; None without labels."""
         labelled = self.labelled
         if not labelled:
             return None
-        return McNemar(
+        return mcnemar(
             sum(not p.agree and p.old.is_anomalous == p.label for p in labelled),
             sum(not p.agree and p.new.is_anomalous == p.label for p in labelled),
         )

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from lfv.formats.parity import McNemar, Pair, Parity, Quality
+from lfv.formats.agreement import Difference
+from lfv.formats.parity import Pair, Parity, Quality
 from lfv.report.figures import Shown, percent, score, whole
 from lfv.report.pages import render, write_page
 from lfv.report.thumbnails import Thumbnail, make_thumbnail, side_for
@@ -15,7 +16,6 @@ from lfv.report.thumbnails import Thumbnail, make_thumbnail, side_for
 PARITY_NAME = "parity.html"
 #: Images named that only one side has an answer for.
 _NAMED = 50
-_SURE = 0.05
 
 
 @dataclass(frozen=True)
@@ -81,30 +81,30 @@ def parity_page(report: ParityReport) -> str:
     )
 
 
-def verdict_sentence(test: McNemar) -> str:
+def verdict_sentence(test: Difference) -> str:
     """McNemar's test on the verdicts, in a sentence."""
-    if not test.old_only and not test.new_only:
+    if not test.only_first and not test.only_second:
         return "No image is called differently."
-    more = "the old" if test.old_only > test.new_only else "the new"
+    more = "the old" if test.only_first > test.only_second else "the new"
     found = (
-        f"{test.old_only} images are anomalous for the old model only, {test.new_only} for the new "
-        f"one only (McNemar's exact test: p = {test.p:.3g})."
+        f"{test.only_first} images are anomalous for the old model only, {test.only_second} for "
+        f"the new one only (McNemar's exact test: p = {test.p_value:.3g})."
     )
-    if test.p < _SURE:
+    if test.is_significant:
         return f"{found} That {more} model calls more images anomalous is not chance."
     return f"{found} Neither calls more images anomalous than chance explains."
 
 
-def correctness_sentence(test: McNemar | None) -> str | None:
+def correctness_sentence(test: Difference | None) -> str | None:
     """McNemar's test against the labels, in a sentence; None without labels."""
     if test is None:
         return None
     found = (
-        f"Of the labelled images, {test.old_only} are right for the old model only, "
-        f"{test.new_only} for the new one only (p = {test.p:.3g})."
+        f"Of the labelled images, {test.only_first} are right for the old model only, "
+        f"{test.only_second} for the new one only (p = {test.p_value:.3g})."
     )
-    if test.p < _SURE:
-        better = "old" if test.old_only > test.new_only else "new"
+    if test.is_significant:
+        better = "old" if test.only_first > test.only_second else "new"
         return f"{found} The {better} model is right more often, and that is not chance."
     return f"{found} That is no evidence that one is right more often than the other."
 

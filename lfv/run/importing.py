@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lfv.client.api import lookoutvision_client
-from lfv.client.hosts.lookoutvision import client_config
 from lfv.client.imports import (
     ImportKind,
     convert_annotations,
@@ -30,9 +28,8 @@ from lfv.formats.labels import LabelNames
 from lfv.onnx_files import find_onnx_file
 from lfv.run.active import open_reader
 from lfv.run.context import LOOKOUTVISION
-from lfv.run.embedded_service import api_endpoint
 from lfv.run.errors import NotImportable
-from lfv.run.training import staging_place, train_project
+from lfv.run.training import staging_place, train_project, training_client
 from lfv.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -207,23 +204,15 @@ class _Importer:
             )
             if test is not None:
                 test_data = self._stage_test(test, staging, names)
-        with api_endpoint(settings, training=True) as url:
-            config = client_config(
-                connect_timeout=settings.connect_timeout_seconds,
-                read_timeout=settings.read_timeout_seconds,
+        with training_client(settings) as client:
+            import_datasets(
+                client,
+                request.project,
+                train_data,
+                test_data,
+                timeout=settings.training_deadline_seconds,
+                progress=self.progress,
             )
-            client = lookoutvision_client(url, settings.region, config=config)
-            try:
-                import_datasets(
-                    client,
-                    request.project,
-                    train_data,
-                    test_data,
-                    timeout=settings.training_deadline_seconds,
-                    progress=self.progress,
-                )
-            finally:
-                client.close()
         return Imported(
             kind,
             request.project,

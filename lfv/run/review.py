@@ -156,7 +156,7 @@ def record_digest(row: Mapping[str, Any], verdict: str, reason: str, comment: st
 
 
 def _signature(row: Mapping[str, Any], given: GivenReview, verdict: str) -> dict[str, Any]:
-    """The signature of somebody who has just given the password again."""
+    """Return the signature of a reviewer who has just re-entered the password."""
     return {
         "signed_by": given.reviewer,
         "meaning": given.meaning,

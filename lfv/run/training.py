@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -107,6 +108,26 @@ def _train_on_api(
 ) -> TrainedModel:
     """CreateModel of the Lookout for Vision API."""
     progress("starting the service" if settings.endpoint_url is None else "connecting")
+    with training_client(settings) as client:
+        return train_model(
+            client,
+            reader,
+            staging,
+            source,
+            project,
+            test_source=test,
+            description=description,
+            normal=normal,
+            anomaly=anomaly,
+            timeout=settings.training_deadline_seconds,
+            progress=progress,
+            needs_labels=needs_labels,
+        )
+
+
+@contextmanager
+def training_client(settings: Settings) -> Iterator[Any]:
+    """A client of the API to train at: the endpoint in `settings`, or the embedded service."""
     with api_endpoint(settings, training=True) as url:
         config = client_config(
             connect_timeout=settings.connect_timeout_seconds,
@@ -114,20 +135,7 @@ def _train_on_api(
         )
         client = lookoutvision_client(url, settings.region, config=config)
         try:
-            return train_model(
-                client,
-                reader,
-                staging,
-                source,
-                project,
-                test_source=test,
-                description=description,
-                normal=normal,
-                anomaly=anomaly,
-                timeout=settings.training_deadline_seconds,
-                progress=progress,
-                needs_labels=needs_labels,
-            )
+            yield client
         finally:
             client.close()
 

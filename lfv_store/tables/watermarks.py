@@ -1,4 +1,4 @@
-"""What runs over new images alone have seen: their sources, the objects there, and who has them.
+"""What runs on new images only have seen: sources, their objects, and the run that claimed each.
 
 Working state: not audited. What became of an object is the inspection of its run and line.
 """

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from lfv.formats.agreement import mcnemar
 from lfv.formats.manifest.detected import answer_of_row
 from lfv.formats.manifest.groundtruth import item_from_row
 from lfv.formats.manifest.records import LineError
-from lfv.formats.parity import ComparedAnswer, McNemar, compare, wilson
+from lfv.formats.parity import ComparedAnswer, compare, wilson
 from lfv.formats.refs import FileRef
 
 
@@ -58,9 +59,9 @@ def test_figures() -> None:
     assert found.interval == pytest.approx((0.4810, 0.8545), abs=1e-3)
     # 5 of 20 old and 9 of 20 new are anomalous: 0.525 alike by chance
     assert found.kappa == pytest.approx((0.7 - 0.525) / 0.475)
-    assert found.verdicts == McNemar(1, 5)
-    assert found.verdicts.p == pytest.approx(2 * (1 + 6) / 64)
-    assert found.correctness == McNemar(1, 5)  # all are labelled anomalous
+    assert found.verdicts == mcnemar(1, 5)
+    assert found.verdicts.p_value == pytest.approx(2 * (1 + 6) / 64)
+    assert found.correctness == mcnemar(1, 5)  # all are labelled anomalous
     assert found.old_quality is not None
     assert found.old_quality.recall == pytest.approx(5 / 20)
     assert found.new_quality is not None
@@ -85,11 +86,11 @@ def test_disagreements_begin_with_the_surest() -> None:
 
 
 def test_mcnemar() -> None:
-    assert McNemar(0, 0).p == 1.0
-    assert McNemar(5, 5).p == 1.0
-    assert McNemar(0, 10).p == pytest.approx(2 / 1024)
-    assert McNemar(480, 520).p == pytest.approx(0.2177, abs=2e-3)
-    assert McNemar(481, 521).p == pytest.approx(0.2177, abs=2e-3)  # no longer exact
+    assert mcnemar(0, 0).p_value == 1.0
+    assert mcnemar(5, 5).p_value == 1.0
+    assert mcnemar(0, 10).p_value == pytest.approx(2 / 1024)
+    assert mcnemar(480, 520).p_value == pytest.approx(0.2177, abs=2e-3)
+    assert mcnemar(481, 521).p_value == pytest.approx(0.2177, abs=2e-3)  # no longer exact
 
 
 def test_wilson_stays_within_its_bounds() -> None:

@@ -41,7 +41,7 @@ def shell(clone: Path) -> Iterator[Shell]:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """The environment of a user who has just logged in."""
+    """The environment of a fresh login shell."""
     return {
         "HOME": str(home),
         "PATH": os.defpath,

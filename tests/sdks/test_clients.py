@@ -106,7 +106,7 @@ def test_aws_cli(amazon: Path, service: Service, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", ["README.md", "docs/service.md"])
 def test_documented_aws_commands(amazon: Path, tmp_path: Path, page: str) -> None:
-    """As somebody types them who has never configured the AWS CLI."""
+    """The commands run without any AWS CLI configuration."""
     text = (Path(__file__).parents[2] / page).read_text()
     commands = [line.strip() for line in text.splitlines() if line.startswith("    aws ")]
     assert commands

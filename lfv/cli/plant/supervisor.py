@@ -130,7 +130,7 @@ def _end_with_parent() -> None:
 
 
 class Supervisor:
-    """Keeps services running until it is told to end; its state is in a file of `folder`."""
+    """Keeps services running until SIGTERM or SIGINT; its state is in a file in `folder`."""
 
     def __init__(self, services: Sequence[Service], folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

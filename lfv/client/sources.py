@@ -105,11 +105,6 @@ class SourceReader:
             return self.bucket(parsed.bucket).open(parsed.key)
         return open_local(Path(parsed.path), str(ref))
 
-    def open_lines(self, ref: str | Ref) -> Iterator[bytes]:
-        """The lines of a text file with their line ends, unbounded: for small, trusted files."""
-        with self.open(ref) as source:
-            yield from source.stream
-
     def list(self, prefix: str | S3Ref) -> Iterator[S3Ref]:
         """The objects below an `s3://bucket/prefix`, in the order of their keys' bytes."""
         parsed = parse_ref(prefix) if isinstance(prefix, str) else prefix

@@ -7,7 +7,6 @@ import json
 import random
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from lfv.formats.evaluation import Evaluator
 from lfv.formats.images import check_image
 from lfv.formats.manifest.records import ManifestItem
 from lfv.formats.status import ModelStatus
-from tests.support.waiting import PLENTY
+from tests.support.waiting import PLENTY, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +48,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pat
         ]
     )
     try:
-        deadline = time.monotonic() + 60
-        while not ready.exists():
-            assert process.poll() is None, "the service ended while it started"
-            assert time.monotonic() < deadline, "the service was not ready within a minute"
-            time.sleep(0.05)
+        wait_until(lambda: ready.exists() or process.poll() is not None, "the service is ready")
+        assert process.poll() is None, "the service ended while it started"
         yield json.loads(ready.read_text())["endpoint_url"], bucket
     finally:
         process.terminate()

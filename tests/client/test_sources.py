@@ -33,7 +33,8 @@ def test_paths_addresses_and_buckets(reader: SourceReader, bucket: Path, tmp_pat
         f"file://{bucket}/a/b%20c.bin",
     ):
         assert reader.read_bytes(ref) == b"content"
-    assert list(reader.open_lines("s3://parts/a/b c.bin")) == [b"content"]
+    with reader.open("s3://parts/a/b c.bin") as source:
+        assert list(source.stream) == [b"content"]
 
 
 def test_bounds(reader: SourceReader, bucket: Path) -> None:

@@ -106,7 +106,11 @@ class ClaimedReview:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A person who may use the pages; without a password hash only by single sign-on."""
+    """A person who may use the pages.
+
+    Without a password hash they log in by single sign-on only. `subject` is who they are to the
+    identity provider, known from their first login there on.
+    """
 
     user_id: int
     name: str
@@ -114,4 +118,5 @@ class User:
     active: bool
     created_at: datetime
     changed_at: datetime
+    subject: str | None = None
     password_hash: str | None = field(default=None, repr=False)

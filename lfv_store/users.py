@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +19,8 @@ from lfv_store.tables import SessionTable, UserTable
 from lfv_store.text import clean
 
 _LONGEST_NAME = 100
+#: Letters of a token's digest in the audit log: enough to tell sessions apart.
+_SHOWN = 12
 _USERS = sa.select(UserTable.__table__)
 
 
@@ -29,7 +31,14 @@ class Users:
         self._database = database
         self._actor = actor
 
-    def add(self, name: str, role: Role, password_hash: str | None = None) -> User:
+    def add(
+        self,
+        name: str,
+        role: Role,
+        password_hash: str | None = None,
+        *,
+        subject: str | None = None,
+    ) -> User:
         """Add a user. Raises RecordConflict if there is one of that name, InvalidRecord."""
         name = _checked(name, role)
 
@@ -45,6 +54,7 @@ class Users:
                 active=True,
                 created_at=unit.now,
                 changed_at=unit.now,
+                subject=subject,
             )
 
         commit(self._database, self._actor, "user.added", name, work)
@@ -57,10 +67,21 @@ class Users:
         role: Role | None = None,
         password_hash: str | None = None,
         active: bool | None = None,
+        subject: str | None = None,
     ) -> User:
-        """Change what is given, and end the user's sessions. Raises UnknownUser, InvalidRecord."""
+        """Change what is given, and end the user's sessions.
+
+        Raises:
+            UnknownUser, InvalidRecord: See there.
+            RecordConflict: With `subject`, for a user who has another one.
+        """
         name = _checked(name, role or "viewer")
-        given = {"role": role, "password_hash": password_hash, "active": active}
+        given = {
+            "role": role,
+            "password_hash": password_hash,
+            "active": active,
+            "subject": subject,
+        }
         values: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
 
         def work(unit: Change) -> None:
@@ -68,6 +89,8 @@ class Users:
             row = _find(unit, name)
             if row is None:
                 raise UnknownUser(f"there is no user {name!r}")
+            if subject is not None and row["subject"] not in (None, subject):
+                raise RecordConflict(f"{name!r} is somebody else at the identity provider")
             unit.update("users", row["id"], changed_at=unit.now, **values)
             unit.conn.execute(sa.delete(SessionTable).where(SessionTable.user_id == row["id"]))
 
@@ -82,6 +105,33 @@ class Users:
             raise UnknownUser(f"there is no user {name!r}")
         return _user(row)
 
+    def sign_on(self, subject: str, name: str, role: Role | None) -> User:
+        """The user whom an identity provider vouches for, with the role it says, if it says one.
+
+        `subject` is who it is; `name` only names a user who comes for the first time: a new one, or
+        one without a password who was added beforehand and has not come yet.
+
+        Raises:
+            UnknownUser: The user is new, and no role is known.
+            RecordConflict: The name is that of somebody else.
+            InvalidRecord: The name cannot be a user's.
+        """
+        with self._database.read() as conn:
+            row = conn.execute(_USERS.where(UserTable.subject == subject)).mappings().one_or_none()
+        if row is not None:
+            known = _user(row)
+            return self.change(known.name, role=role) if role not in (None, known.role) else known
+        name = _checked(name, role or "viewer")
+        try:
+            named = self.get(name)
+        except UnknownUser:
+            if role is None:
+                raise
+            return self.add(name, role, subject=subject)
+        if named.password_hash is not None:
+            raise RecordConflict(f"there is a user {name!r} with a password")
+        return self.change(name, role=role, subject=subject)
+
     def list(self) -> Sequence[User]:
         """All users by name."""
         with self._database.read() as conn:
@@ -92,23 +142,33 @@ class Users:
         with self._database.read() as conn:
             return conn.scalar(sa.select(UserTable.id).limit(1)) is not None
 
-    def open_session(self, user: User, token: str, *, ttl: timedelta) -> None:
-        """Begin a session; sessions that are over are cleared away."""
+    def open_session(
+        self, user: User, token: str, *, ttl: timedelta, facts: Mapping[str, object] | None = None
+    ) -> None:
+        """Begin a session, and record the login; sessions that are over are cleared away."""
 
-        def work() -> None:
-            with self._database.write() as conn:
-                now = dialect_of(conn).now(conn)
-                conn.execute(sa.delete(SessionTable).where(SessionTable.expires_at <= now))
-                conn.execute(
-                    sa.insert(SessionTable).values(
-                        token_sha256=_digest(token),
-                        user_id=user.user_id,
-                        created_at=now,
-                        expires_at=now + ttl,
-                    )
+        def work(unit: Change) -> None:
+            conn = unit.conn
+            conn.execute(sa.delete(SessionTable).where(SessionTable.expires_at <= unit.now))
+            conn.execute(
+                sa.insert(SessionTable).values(
+                    token_sha256=_digest(token),
+                    user_id=user.user_id,
+                    created_at=unit.now,
+                    expires_at=unit.now + ttl,
                 )
+            )
+            unit.state(**(facts or {}), session=_digest(token)[:_SHOWN])
 
-        self._database.retry(work)
+        commit(self._database, user.name, "session.opened", user.name, work)
+
+    def login_failed(self, name: str | None, **facts: object) -> None:
+        """Record a login that was refused; `name` is None unless it is the name of a user."""
+
+        def work(unit: Change) -> None:
+            unit.state(**facts)
+
+        commit(self._database, self._actor, "login.failed", name or "unknown", work)
 
     def session_user(self, token: str) -> User | None:
         """The active user whose session has this token; None if there is none any more."""
@@ -128,15 +188,19 @@ class Users:
         return None if row is None else _user(row)
 
     def close_session(self, token: str) -> None:
-        """End a session."""
+        """End a session, and record the logout; one that is over already is none."""
+        user = self.session_user(token)
+        if user is None:
+            return
 
-        def work() -> None:
-            with self._database.write() as conn:
-                conn.execute(
-                    sa.delete(SessionTable).where(SessionTable.token_sha256 == _digest(token))
-                )
+        def work(unit: Change) -> None:
+            ended = unit.conn.execute(
+                sa.delete(SessionTable).where(SessionTable.token_sha256 == _digest(token))
+            )
+            if ended.rowcount:
+                unit.state(session=_digest(token)[:_SHOWN])
 
-        self._database.retry(work)
+        commit(self._database, user.name, "session.closed", user.name, work)
 
 
 def _checked(name: str, role: str) -> str:
@@ -161,6 +225,7 @@ def _user(row: RowMapping) -> User:
         active=row["active"],
         created_at=row["created_at"],
         changed_at=row["changed_at"],
+        subject=row["subject"],
         password_hash=row["password_hash"],
     )
 

@@ -43,6 +43,8 @@ KNOWN_TO: dict[str, set[str]] = {
     "torch": {"lfv/engine/network/learning.py"},
     "starlette": {"lfv.server", "lfv.ui"},
     "argon2": {"lfv/ui/accounts.py"},
+    "authlib": {"lfv/ui/single_sign_on.py"},
+    "joserfc": {"lfv/ui/single_sign_on.py"},
     # The command makes a URL of a file's name. The service's state is a database of its own.
     "sqlalchemy": {
         *("lfv_store", "lfv/cli/db.py"),

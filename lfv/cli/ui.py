@@ -103,11 +103,16 @@ def serve(
         raise WrongUsage("--tls-certificate and --tls-key belong together: give both")
     settings = settings_from(database_url=database_url)
     with opened_store(settings) as store:
-        has_users = store.users.any()
+        has_users = store.users.any() or settings.oidc_issuer is not None
     if not has_users and not _is_loopback(host):
         raise WrongUsage(
             "there are no users yet, so pages are for this machine only; "
             "`lfv ui user add` adds one, and then other machines may reach them"
+        )
+    if behind_https and not has_users:
+        raise WrongUsage(
+            "--behind-https needs users: everybody would come from this machine, and be let in; "
+            "`lfv ui user add` adds one"
         )
     https = behind_https or tls_certificate is not None
     if has_users and not _is_loopback(host) and not https:
@@ -132,7 +137,15 @@ def serve(
         if not has_users:
             output.note(f"no users yet: whoever is at this machine is taken for '{user}'")
 
-    run_server(options, host, port, ready, certificate=tls_certificate, key=tls_key)
+    run_server(
+        options,
+        host,
+        port,
+        ready,
+        certificate=tls_certificate,
+        key=tls_key,
+        behind_proxy=behind_https,
+    )
 
 
 def add(
@@ -140,6 +153,12 @@ def add(
     *,
     role: Annotated[UserRole, typer.Option("--role", help="What the user may do.")],
     password_stdin: PasswordOption = False,
+    single_sign_on: Annotated[
+        bool,
+        typer.Option(
+            "--single-sign-on", help="No password: the user comes by single sign-on (LFV_OIDC_...)."
+        ),
+    ] = False,
     database_url: DatabaseUrlOption = None,
 ) -> None:
     """Add a user; asks for the password.
@@ -148,10 +167,13 @@ def add(
     other policies, an admin may everything.
     """
     from lfv.ui.accounts import hash_password
-
-    password = _password(from_stdin=password_stdin)
-    hashed = hash_password(password)
     from lfv_store import open_store
+
+    if single_sign_on and password_stdin:
+        raise WrongUsage("--single-sign-on is without a password: leave out --password-stdin")
+    hashed = None
+    if not single_sign_on:
+        hashed = hash_password(_password(from_stdin=password_stdin))
 
     settings = settings_from(database_url=database_url)
     with open_store(settings.store_url, actor=f"lfv ui user ({current_user()})") as store:

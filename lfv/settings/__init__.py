@@ -25,7 +25,14 @@ from lfv.settings.environment import (
     use_in_process,
     use_prefect_api,
 )
-from lfv.settings.model import DEFAULT_PRICES, ENV_PREFIX, HostKind, LogLevel, Settings
+from lfv.settings.model import (
+    DEFAULT_PRICES,
+    ENV_PREFIX,
+    HostKind,
+    LogLevel,
+    Settings,
+    is_https_or_loopback,
+)
 
 __all__ = [
     "DEFAULT_PRICES",
@@ -36,6 +43,7 @@ __all__ = [
     "Settings",
     "child_environment",
     "get_settings",
+    "is_https_or_loopback",
     "keep_local_traffic_off_proxies",
     "prefect_may_be_configured",
     "quieten_prefect",

@@ -19,6 +19,7 @@ ENV_PREFIX = "LFV_"
 DEFAULT_PRICES = {"lookoutvision": 4.0, "embedded": 0.0, "sagemaker": 0.408, "edge": 0.0}
 
 HostKind = Literal["lookoutvision", "sagemaker", "edge"]
+RoleName = Literal["viewer", "reviewer", "engineer", "admin"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 
@@ -185,6 +186,31 @@ class Settings(BaseSettings):
         description="How long a run retries while the database is unavailable.",
     )
 
+    oidc_issuer: str | None = Field(
+        default=None,
+        description="Single sign-on for `lfv ui` (OpenID Connect): the issuer's address, as the "
+        "identity provider's discovery document has it.",
+    )
+    oidc_client_id: str = Field("", description="The pages' client ID at the identity provider.")
+    oidc_client_secret: str = Field(
+        "", repr=False, description="Its secret. Empty: a public client, which PKCE protects."
+    )
+    oidc_scope: str = Field("openid profile", description="What single sign-on asks for.")
+    oidc_name_claim: str = Field(
+        default="preferred_username",
+        description="The claim that names a new user; take one that people cannot change.",
+    )
+    oidc_role_claim: str | None = Field(
+        default=None,
+        description="The claim with roles, a text or a list, or the path to it with dots, such as "
+        "`realm_access.roles`. Not set: `lfv ui user add --single-sign-on` gives roles.",
+    )
+    oidc_roles: Annotated[dict[str, RoleName], NoDecode] = Field(
+        default_factory=dict,
+        description="What values of that claim mean: `VALUE=ROLE`, separated by commas, with the "
+        "roles viewer, reviewer, engineer and admin. Empty: the values are roles.",
+    )
+
     report_limit: PositiveInt = Field(
         default=500,
         le=20_000,
@@ -200,7 +226,7 @@ class Settings(BaseSettings):
     def _absolute_path(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
 
-    @field_validator("buckets", "host_options", "price_per_unit_hour", mode="before")
+    @field_validator("buckets", "host_options", "price_per_unit_hour", "oidc_roles", mode="before")
     @classmethod
     def _split_pairs(cls, value: object) -> object:
         return _pairs(value)
@@ -225,6 +251,13 @@ class Settings(BaseSettings):
         if not re.match(r"https?://[^/]", value):
             raise ValueError("it must begin with http:// or https://")
         return value.rstrip("/")
+
+    @field_validator("oidc_issuer", mode="after")
+    @classmethod
+    def _safe_issuer(cls, value: str | None) -> str | None:
+        if value is not None and not is_https_or_loopback(value):
+            raise ValueError("it must begin with https:// (http:// on this machine only)")
+        return value
 
     @field_validator("staging_uri", mode="after")
     @classmethod
@@ -253,6 +286,12 @@ class Settings(BaseSettings):
                 "lease_heartbeat_seconds must be at most a third of lease_ttl_seconds, so that "
                 "two lost heartbeats do not end a run"
             )
+        return self
+
+    @_model_validator(mode="after")
+    def _whole_client(self) -> Settings:
+        if self.oidc_issuer is not None and not self.oidc_client_id:
+            raise ValueError("single sign-on needs oidc_client_id beside oidc_issuer")
         return self
 
     @_model_validator(mode="after")
@@ -314,6 +353,14 @@ class Settings(BaseSettings):
     def unit_hour_price(self, host_kind: str, *, embedded: bool = False) -> float:
         """US dollars per unit-hour; 0 for an unknown kind. `embedded`: in the embedded service."""
         return self.price_per_unit_hour.get("embedded" if embedded else host_kind, 0.0)
+
+
+def is_https_or_loopback(address: str) -> bool:
+    """Whether nobody between can read or change what is sent to an address."""
+    parts = urlsplit(address)
+    if parts.scheme == "https":
+        return bool(parts.hostname)
+    return parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
 
 
 def _pairs(value: object) -> object:

@@ -1,4 +1,4 @@
-"""Who somebody is: passwords, sessions, roles, and the limit on wrong passwords."""
+"""Who somebody is: passwords, sessions and roles."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import os
 import secrets
 import threading
 import time
-from collections import defaultdict, deque
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -16,14 +15,12 @@ from pathlib import Path
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
+from lfv.settings import Settings
+from lfv.ui.logins import FailedLogins, LoginLimit
+from lfv.ui.single_sign_on import IdentityProvider
 from lfv_store import ROLES, Role, Store, UnknownUser, User
 
 SESSION = timedelta(hours=12)
-#: Wrong passwords within the window, by one address for one name, before the next has to wait.
-MOST_FAILURES = 5
-#: The same for an address whatever the name, and for a name whatever the address.
-MOST_BY_ADDRESS, MOST_BY_NAME = 20, 50
-WINDOW_SECONDS = 15 * 60.0
 SHORTEST_PASSWORD = 10
 LONGEST_PASSWORD = 500
 _KNOWN_SECONDS = 1.0
@@ -48,54 +45,10 @@ class Visitor:
         return ROLES.index(self.role) >= ROLES.index(role)
 
 
-class LoginLimit:
-    """Counts wrong passwords; the counts are this process's. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._failures: dict[tuple[str, ...], deque[float]] = defaultdict(deque)
-
-    def wait_seconds(self, address: str, name: str) -> float:
-        """How long until another password may be tried; 0 for at once."""
-        now = time.monotonic()
-        with self._lock:
-            return max(
-                self._wait((address, name), MOST_FAILURES, now),
-                self._wait(("address", address), MOST_BY_ADDRESS, now),
-                self._wait(("name", name), MOST_BY_NAME, now),
-            )
-
-    def failed(self, address: str, name: str) -> None:
-        """Count a wrong password."""
-        now = time.monotonic()
-        with self._lock:
-            if len(self._failures) > 10_000:
-                self._forget(now)
-            for key in ((address, name), ("address", address), ("name", name)):
-                self._failures[key].append(now)
-
-    def succeeded(self, address: str, name: str) -> None:
-        """Forget the wrong passwords before the right one."""
-        with self._lock:
-            self._failures.pop((address, name), None)
-
-    def _wait(self, key: tuple[str, ...], most: int, now: float) -> float:
-        times = self._failures.get(key)
-        while times and times[0] <= now - WINDOW_SECONDS:
-            times.popleft()
-        return times[-most] + WINDOW_SECONDS - now if times and len(times) >= most else 0.0
-
-    def _forget(self, now: float) -> None:
-        for key in [
-            key for key, times in self._failures.items() if times[-1] < now - WINDOW_SECONDS
-        ]:
-            del self._failures[key]
-
-
 class Accounts:
     """Users of a results database, as a server of pages sees them. Thread-safe."""
 
-    def __init__(self, store: Store, folder: Path, local_user: str) -> None:
+    def __init__(self, store: Store, folder: Path, local_user: str, settings: Settings) -> None:
         self._store = store
         self._local_user = local_user
         self._secret = _secret(folder / "secret")
@@ -106,9 +59,15 @@ class Accounts:
         self._users_known: tuple[float, bool] = (-1e9, False)
         self._let_in: dict[str, float] = {}
         self.limit = LoginLimit()
+        self.failures = FailedLogins(store)
+        self.provider: IdentityProvider | None = None
+        if settings.oidc_issuer is not None:
+            self.provider = IdentityProvider(settings, self._secret)
 
     def has_users(self) -> bool:
         """Whether anybody has to log in; looked up once a second."""
+        if self.provider is not None:
+            return True
         at, known = self._users_known
         if time.monotonic() - at > _KNOWN_SECONDS:
             known = self._store.users.any()
@@ -137,11 +96,19 @@ class Accounts:
         """
         at, has_users = self._users_known
         now = time.monotonic()
-        if now - at > _KNOWN_SECONDS:
-            return False
-        if not has_users:
-            return is_local
+        if self.provider is None:
+            if now - at > _KNOWN_SECONDS:
+                return False
+            if not has_users:
+                return is_local
         return now - self._let_in.get(token or "", -1e9) <= _KNOWN_SECONDS
+
+    def known_name(self, name: str) -> str | None:
+        """The name if it is a user's, to be recorded; else None."""
+        try:
+            return self._store.users.get(name).name
+        except UnknownUser:
+            return None
 
     def check_password(self, name: str, password: str) -> User | None:
         """The active user with this name and password, else None, in the same time."""
@@ -155,10 +122,14 @@ class Accounts:
             right = _verifies(self._hasher, known or self._unknown, password[:LONGEST_PASSWORD])
         return user if user is not None and known and right and user.active else None
 
-    def log_in(self, user: User) -> str:
-        """Begin a session; returns its token, which nobody knew before."""
+    def log_in(self, user: User, **facts: object) -> str:
+        """Begin a session; returns its token, which nobody knew before.
+
+        `facts` are recorded with the login.
+        """
         token = new_token()
-        self._store.users.open_session(user, token, ttl=SESSION)
+        facts |= self.failures.unrecorded()
+        self._store.users.open_session(user, token, ttl=SESSION, facts=facts)
         return token
 
     def log_out(self, token: str) -> None:

@@ -62,11 +62,13 @@ def open_ui(options: UiOptions, stack: ExitStack) -> Ui:
     store = stack.enter_context(open_store(settings.store_url, actor="lfv ui"))
     reader = stack.enter_context(open_reader(settings))
     folder = settings.home / "ui"
+    accounts = Accounts(store, folder, options.local_user, settings)
+    stack.callback(accounts.failures.close)
     return Ui(
         options=options,
         store=store,
         pictures=Pictures(store, reader, folder / "thumbnails"),
-        accounts=Accounts(store, folder, options.local_user),
+        accounts=accounts,
         jobs=Jobs(),
         reader=reader,
     )

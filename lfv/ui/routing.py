@@ -49,6 +49,17 @@ class Call:
         return self.ui.accounts.form_token(self.visitor.cookie)
 
     @property
+    def address(self) -> str:
+        """The network address that the request is from."""
+        return self.request.client.host if self.request.client else ""
+
+    @property
+    def origin(self) -> str:
+        """Our own address, as the browser has it: its host is one of our names."""
+        scheme = "https" if self.ui.options.https else self.request.url.scheme
+        return f"{scheme}://{self.request.url.netloc}"
+
+    @property
     def is_script(self) -> bool:
         """Whether a script asks, which takes JSON."""
         return self.request.headers.get("accept", "").startswith("application/json")
@@ -205,8 +216,22 @@ def _failed(call: Call, error: Exception) -> Response | None:
     return call.page("error.html", status=status, title="Not done", message=text)
 
 
-def set_cookie(ui: Ui, response: Response, name: str, value: str) -> None:
+def set_cookie(
+    ui: Ui,
+    response: Response,
+    name: str,
+    value: str,
+    *,
+    path: str = "/",
+    max_age: int | None = None,
+) -> None:
     """Set a cookie that scripts cannot read and other sites cannot send along with their forms."""
     response.set_cookie(
-        name, value, httponly=True, samesite="lax", secure=ui.options.https, path="/"
+        name,
+        value,
+        max_age=max_age,
+        httponly=True,
+        samesite="lax",
+        secure=ui.options.https,
+        path=path,
     )

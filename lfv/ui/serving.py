@@ -26,8 +26,11 @@ def run_server(
     *,
     certificate: Path | None = None,
     key: Path | None = None,
+    behind_proxy: bool = False,
 ) -> None:
     """Serve until a signal ends it; `ready` is called with the address.
+
+    With `behind_proxy`, a proxy on this machine says whom requests are from (X-Forwarded-For).
 
     Raises:
         PortTaken: The address cannot be listened at.
@@ -38,7 +41,8 @@ def run_server(
         log_level="warning",
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=behind_proxy,
+        forwarded_allow_ips=["127.0.0.1", "::1"],
         timeout_graceful_shutdown=5,
         ssl_certfile=certificate,
         ssl_keyfile=key,

@@ -53,6 +53,7 @@ class Change:
         self._locked = False
         self._bulk: dict[str, Any] = {}
         self._touched: dict[tuple[str, int], None] = {}
+        self._facts: dict[str, Any] = {}
 
     @property
     def number(self) -> int:
@@ -110,6 +111,10 @@ class Change:
             raise ValueError(table)
         self._touched[table, row_id] = None
 
+    def state(self, **facts: Any) -> None:
+        """Have the entry state facts that no audited row holds."""
+        self._facts |= facts
+
     def insert_bulk(self, table: str, rows: Sequence[Mapping[str, Cell]]) -> None:
         """Insert rows into a bulk table, in digest order. Once per table and change."""
         if rows:
@@ -139,7 +144,7 @@ class Change:
 
     def append(self, actor: str, action: str, subject: str) -> str | None:
         """Write the entry and return its hash; None if nothing was written. Called by commit()."""
-        if not self._bulk and not self._touched:
+        if not self._bulk and not self._touched and not self._facts:
             return None
         number = self.number
         at = utc_text(self.now)
@@ -152,6 +157,8 @@ class Change:
             content["bulk"] = self._bulk
         if rows:
             content["rows"] = rows
+        if self._facts:
+            content["facts"] = json_value(self._facts)
         self.lock_chain()
         last, previous = self.dialect.last_entry(self.conn) or (0, GENESIS)
         seq = last + 1

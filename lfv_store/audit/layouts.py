@@ -64,6 +64,7 @@ _ROWWISE = (
         number=2,
     ),
     _layout("users", "id name role password_hash active created_at changed_at"),
+    _layout("users", "id name role password_hash active created_at changed_at subject", number=2),
     _layout(
         "runs",
         "id run_id model_id project_name model_version host source manifest_sha256"

@@ -23,6 +23,8 @@ class UserTable(Base):
     active: Mapped[bool]
     created_at: Mapped[datetime]
     changed_at: Mapped[datetime]
+    subject: Mapped[str | None] = mapped_column(index=True, unique=True)
+    """Who the user is to an identity provider: its issuer and the user's id there."""
 
     __table_args__ = (
         one_of("role", ROLES),

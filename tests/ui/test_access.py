@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,7 +12,8 @@ import httpx
 import pytest
 
 from lfv.ui import create_app
-from lfv.ui.accounts import MOST_FAILURES, LoginLimit, WeakPassword, hash_password
+from lfv.ui.accounts import WeakPassword, hash_password
+from lfv.ui.logins import MOST_FAILURES, MOST_RECORDED, FailedLogins, LoginLimit
 from lfv.ui.routing import SESSION_COOKIE, VISITOR_COOKIE
 from lfv_store import ROLES, NewInspection
 from tests.support.ui import (
@@ -273,3 +275,43 @@ def test_passwords_are_hashed_and_not_too_short() -> None:
     for password in ("short", "x" * 501):
         with pytest.raises(WeakPassword, match="10 to 500"):
             hash_password(password)
+
+
+def test_logins_and_logouts_are_in_the_audit_log(tmp_path: Path) -> None:
+    with scene(tmp_path / "home", reviews=1) as made:
+        made.user("ana", "viewer")
+        with served(made) as browser:
+            browser.log_in("ana", "wrong password")
+            browser.log_in("a password in the wrong field", "wrong password")
+            browser.log_in("ana")
+            browser.post("/logout")
+        found = [
+            (one.actor, one.action, one.subject, json.loads(one.content).get("facts"))
+            for one in made.store.audit.entries()
+            if one.action.partition(".")[0] in ("session", "login")
+        ]
+        facts = {"method": "password", "address": "127.0.0.1"}
+        session = found[2][3].pop("session")
+        assert found == [
+            ("lfv ui", "login.failed", "ana", facts),
+            ("lfv ui", "login.failed", "unknown", facts),
+            ("ana", "session.opened", "ana", facts),
+            ("ana", "session.closed", "ana", {"session": session}),
+        ]
+        assert made.store.audit.verify().ok
+
+
+def test_a_brute_force_does_not_flood_the_audit_log(tmp_path: Path) -> None:
+    with scene(tmp_path / "home", reviews=1) as made:
+        before = sum(1 for _ in made.store.audit.entries())
+        failures = FailedLogins(made.store)
+        for _ in range(MOST_RECORDED + 30):
+            failures.record(None, method="password", address="10.0.0.1")
+        failures.count()
+        entries = list(made.store.audit.entries())[before:]
+        assert len(entries) == MOST_RECORDED
+        failures.close()
+        (last,) = list(made.store.audit.entries())[before + MOST_RECORDED :]
+        assert json.loads(last.content)["facts"] == {"unrecorded_failures": 31}
+        failures.close()  # and not again
+        assert sum(1 for _ in made.store.audit.entries()) == before + MOST_RECORDED + 1

@@ -181,13 +181,12 @@ def _signed(call: Call) -> str | None:
     """What a signature means, after the password was given again; None without one."""
     if not call.ui.options.signatures or call.visitor.is_local:
         return None
-    accounts, request = call.ui.accounts, call.request
-    address = request.client.host if request.client else ""
-    name = call.visitor.name
+    accounts, address, name = call.ui.accounts, call.address, call.visitor.name
     if accounts.limit.wait_seconds(address, name):
         raise Refused("Too many wrong passwords; try again in some minutes.", 429)
     if accounts.check_password(name, call.form.get("password", "")) is None:
         accounts.limit.failed(address, name)
+        accounts.failures.record(name, method="signature", address=address)
         raise Refused("The password is wrong; the review is not recorded.", 403)
     accounts.limit.succeeded(address, name)
     return MEANING

@@ -38,14 +38,17 @@ $(VENV)/.dev: $(VENV)/.installed requirements/dev.txt
 demo: install ## make product images, train, inspect them, show the verdicts
 	$(BIN)/lfv demo --output demo-output
 
+# tests/conftest.py puts the slow files first, and their order is kept.
+PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+
 # Formats, policies, clients, the store on SQLite, layers and docs.
 CHECKED := tests/client tests/store tests/cli/test_docs.py tests/faults/test_docs.py \
 	tests/server/test_coverage.py tests/test_docs.py tests/test_layers.py
 check: dev ## the fast part of the tests, in less than two minutes
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile -m "not slow and not postgresql" $(CHECKED)
+	$(PYTEST) -m "not slow and not postgresql" $(CHECKED)
 
 test: dev ## the whole test suite, in about a quarter of an hour
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
+	$(PYTEST)
 
 # The release that was tried; pip would else take the newest.
 TORCH ?= torch==2.13.0
@@ -81,8 +84,8 @@ soak: dev ## an hour of load on the service: flat memory, no stuck request
 
 KILLS ?= 500
 CHANGES ?= 300
-faults: dev ## every fault, 500 runs killed at random (KILLS=...), 300 changes to a source (CHANGES=...)
-	$(BIN)/python -m pytest tests/faults --kills $(KILLS) --changes $(CHANGES)
+faults: dev ## every fault on every host and database, 500 runs killed at random on each host (KILLS=...)
+	$(BIN)/python -m pytest tests/faults --every-host --both-databases --kills $(KILLS) --changes $(CHANGES)
 
 HOST ?= sagemaker
 HOST_KILLS ?= 200

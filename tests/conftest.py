@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tests.support.databases import (  # noqa: F401  (fixtures and an option for every part)
-    _migrated_sqlite,
     database_url,
     postgresql_server,
     postgresql_url,
@@ -43,7 +43,13 @@ def sample_data() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs PostgreSQL, so that `make check` can leave it out."""
+    """Mark what needs PostgreSQL, so that `make check` can leave it out; put slow files first.
+
+    A file is one worker's. One that takes minutes and comes last keeps the others waiting.
+    """
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: (not slow[item.path], -tests[item.path]))
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         parameters = getattr(getattr(item, "callspec", None), "params", {}).values()

@@ -26,6 +26,7 @@ from lfv_store import (
     Store,
     open_store,
 )
+from tests.support.databases import fresh_sqlite
 from tests.support.waiting import TRAINING
 
 STARTED = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -101,6 +102,7 @@ def settings(home: Path) -> Settings:
 @pytest.fixture
 def store(settings: Settings) -> Any:
     settings.home.mkdir(parents=True)
+    assert fresh_sqlite(settings.home / "inspections.db") == settings.store_url
     with open_store(settings.store_url) as opened:
         yield opened
 

@@ -1,4 +1,4 @@
-"""A million lines in little memory and little time."""
+"""Many lines in little memory and little time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lfv.client.stores import OpenObject
 from lfv.formats.manifest.records import BadLine, ManifestItem
 from lfv.formats.refs import Ref
 
-LINES = 1_000_000
+LINES = 250_000
 LINE = (
     b'{"source-ref":"s3://parts/lot/%07d.jpg","serial":"A-%07d","anomaly-label":0,'
     b'"anomaly-label-metadata":{"class-name":"normal","type":"groundtruth/image-classification"}}\n'
@@ -57,7 +57,7 @@ def resident_bytes() -> int:
 
 
 @pytest.mark.slow
-def test_a_million_lines() -> None:
+def test_memory_and_time_of_many_lines() -> None:
     records = read_manifest("s3://parts/big.manifest", EndlessReader())
     first = next(records)
     assert isinstance(first, ManifestItem)
@@ -70,9 +70,9 @@ def test_a_million_lines() -> None:
     seconds = time.process_time() - began
     assert isinstance(last, ManifestItem)
     assert last.line_number == LINES
-    assert last.attributes == {"serial": "A-0999999"}
+    assert last.attributes == {"serial": f"A-{LINES - 1:07d}"}
     assert most - before < 16 * 1024 * 1024
-    assert seconds < 40, f"{LINES / seconds:,.0f} lines a second"
+    assert seconds < LINES / 25_000, f"{LINES / seconds:,.0f} lines a second"
 
 
 def test_one_endless_line_takes_no_more_memory_than_its_bound(tmp_path: Path) -> None:

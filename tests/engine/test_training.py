@@ -24,6 +24,8 @@ from lfv.engine import (
     train,
 )
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., list[TrainingImage]]
 KINDS = ("scratch", "stain", "scratch stain")
 

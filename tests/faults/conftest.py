@@ -48,11 +48,12 @@ def endpoint(tmp_path: Path, host_of_test: str) -> Iterator[Endpoint]:
 
 
 @pytest.fixture
-def database_of_test(request: pytest.FixtureRequest) -> str:
+def database_of_test(request: pytest.FixtureRequest, host_of_test: str) -> str:
     """URL of a fresh database; see `pytest_generate_tests`."""
     kind = request.param
     if kind == BY_TURNS:
-        kind = KINDS[zlib.crc32(request.node.name.encode()) % len(KINDS)]
+        test = request.node.name.replace(host_of_test, "")
+        kind = KINDS[(zlib.crc32(test.encode()) + HOSTS.index(host_of_test)) % len(KINDS)]
     url: str = request.getfixturevalue(f"{kind}_url")
     return url
 
@@ -70,7 +71,7 @@ def scene(
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Each test runs on one of the databases by turns; with --both-databases, and where it is
     marked so, on both. One that is marked every_host runs on each kind of host, and with
-    --every-host all do."""
+    --every-host all do; its hosts take the databases by turns, so that it sees both."""
     if "host_of_test" in metafunc.fixturenames:
         every = metafunc.config.getoption("--every-host")
         if every or metafunc.definition.get_closest_marker("every_host") is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -11,35 +12,42 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
 from lfv_store import StoreError, open_store
 from tests.support.processes import kill, with_environment
 from tests.support.waiting import PLENTY, TRAINING, wait_until
 
+pytestmark = pytest.mark.slow
+
 LFV = str(Path(sys.executable).with_name("lfv"))
 EACH = 10
 COPIES = 20
+#: (width, height) to which the cookies are shrunk: what is trained on is of no interest here.
+SIZE = (144, 192)
 
 
 @pytest.fixture(scope="module")
 def trained_home(sample_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """LFV_HOME with a model of some of the cookies."""
     folder = tmp_path_factory.mktemp("embedded")
-    lines = (sample_data / "cookies/train.manifest").read_text().splitlines()
-    rows = [json.loads(line) for line in lines]
+    rows = rows_of(sample_data / "cookies/train.manifest")
     chosen = []
     for label in (0, 1):
         of_label = [row for row in rows if row["anomaly-label"] == label]
-        chosen += [
-            {
-                "source-ref": str(sample_data / "cookies" / row["source-ref"]),
-                "anomaly-label": label,
-                "anomaly-label-metadata": row["anomaly-label-metadata"],
-            }
-            for row in of_label[:EACH]
-        ]
+        for row in of_label[:EACH]:
+            image = folder / Path(row["source-ref"]).name
+            image.write_bytes(small(sample_data / "cookies" / row["source-ref"]))
+            chosen.append(
+                {
+                    "source-ref": str(image),
+                    "anomaly-label": label,
+                    "anomaly-label-metadata": row["anomaly-label-metadata"],
+                }
+            )
     (folder / "train.manifest").write_text("".join(f"{json.dumps(row)}\n" for row in chosen))
     subprocess.run(
         [LFV, "train", str(folder / "train.manifest"), "--project", "cookies"],
@@ -98,12 +106,25 @@ def many_images(sample_data: Path, home: Path) -> Path:
     """A folder of cookies that keeps a run busy: no two files have the same bytes."""
     folder = home / "images"
     folder.mkdir()
-    lines = (sample_data / "cookies/test.manifest").read_text().splitlines()
-    for number, line in enumerate(lines * COPIES):
-        image = sample_data / "cookies" / json.loads(line)["source-ref"]
+    rows = rows_of(sample_data / "cookies/test.manifest")
+    images = [small(sample_data / "cookies" / row["source-ref"]) for row in rows]
+    for number, image in enumerate(images * COPIES):
         # What follows a JPEG's end does not belong to its picture.
-        (folder / f"{number}.jpg").write_bytes(image.read_bytes() + str(number).encode())
+        (folder / f"{number}.jpg").write_bytes(image + str(number).encode())
     return folder
+
+
+def rows_of(manifest: Path) -> list[dict[str, Any]]:
+    """The rows of a manifest."""
+    return [json.loads(line) for line in manifest.read_text().splitlines()]
+
+
+def small(image: Path) -> bytes:
+    """The JPEG of an image at `SIZE`."""
+    written = io.BytesIO()
+    with Image.open(image) as opened:
+        opened.convert("RGB").resize(SIZE).save(written, "JPEG", quality=92)
+    return written.getvalue()
 
 
 def is_hosted(home: Path) -> bool:

@@ -12,11 +12,12 @@ from tests.support.processes import kill
 from tests.support.scene import LEASE_SECONDS, Scene
 from tests.support.waiting import wait_gone, wait_until
 
+pytestmark = pytest.mark.slow
+
 BODY = Break("flows.inspect_images:detect_anomalies.submit", call=3)
 
 
 @pytest.mark.every_host
-@pytest.mark.both_databases
 def test_a_task_fails(scene: Scene) -> None:
     run = scene.inspect(breaks=[Break("tasks.detect_anomalies:detect_batch", call=2)])
     since = scene.fault(run.broken_at())
@@ -47,7 +48,6 @@ def test_prefect_tries_the_flow_again(scene: Scene) -> None:
 
 
 @pytest.mark.every_host
-@pytest.mark.both_databases
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
 )
@@ -95,7 +95,6 @@ def test_the_flow_times_out(scene: Scene) -> None:
 
 
 @pytest.mark.every_host
-@pytest.mark.both_databases
 def test_a_killed_run_leaves_the_stop_to_its_guard(scene: Scene) -> None:
     run = scene.inspect()
     guard = run.guard()
@@ -139,7 +138,6 @@ def test_a_run_killed_between_two_steps(scene: Scene, where: str) -> None:
 
 
 @pytest.mark.every_host
-@pytest.mark.both_databases
 def test_run_and_guard_killed_together_leave_the_stop_to_the_sweeper(scene: Scene) -> None:
     run = scene.inspect()
     guard = run.guard()

@@ -17,6 +17,8 @@ from tests.support.proxy import Proxy, proxy_to
 from tests.support.scene import IN_FLIGHT, Scene
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 #: Seconds for which something is away for a while: several attempts of whoever needs it.
 WHILE = 2.5
 

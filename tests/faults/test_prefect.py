@@ -19,6 +19,8 @@ from tests.support.processes import with_environment
 from tests.support.scene import Scene
 from tests.support.waiting import PLENTY, wait_gone, wait_until
 
+pytestmark = pytest.mark.slow
+
 PREFECT = str(Path(sys.executable).with_name("prefect"))
 
 

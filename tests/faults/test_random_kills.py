@@ -26,6 +26,8 @@ from tests.support.processes import guards_of, kill
 from tests.support.scene import Scene, scene_in
 from tests.support.waiting import wait_gone, wait_until
 
+pytestmark = pytest.mark.slow
+
 #: Campaigns at the same time, each on a model of its own.
 AT_ONCE = 3
 #: Kills that one manifest has to survive.
@@ -56,8 +58,9 @@ def test_runs_killed_at_random(
         place.mkdir()
         quota = kills // AT_ONCE + (number < kills % AT_ONCE)
         try:
-            found = Campaign(place, launcher, postgresql_server, host_of_test, f"{seed}-{number}")
-            return found.kill(quota)
+            chance = random.Random(f"{seed}-{number}")
+            found = Campaign(place, launcher, postgresql_server, host_of_test, chance)
+            return found.kill(quota, first=number)
         except BaseException as error:
             raise AssertionError(f"{name}: {error}") from error
 
@@ -78,18 +81,22 @@ class Campaign:
         launcher: Launcher,
         postgresql: PostgresServer,
         host: str,
-        seed: str,
+        chance: random.Random,
     ) -> None:
         self._host = host
         self._folder = folder
         self._launcher = launcher
         self._postgresql = postgresql
-        self._random = random.Random(seed)
+        self._random = chance
         self._done = dict.fromkeys(_WAYS, 0)
 
-    def kill(self, quota: int) -> dict[str, int]:
-        """Kill so many runs; gives how many in which way."""
-        manifests = 0
+    def kill(self, quota: int, first: int) -> dict[str, int]:
+        """Kill so many runs over manifests numbered from `first`.
+
+        Returns:
+            How many were killed in which way.
+        """
+        manifests = first
         while (left := quota - sum(self._done.values())) > 0:
             manifests += 1
             folder = self._folder / str(manifests)

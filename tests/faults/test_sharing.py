@@ -14,6 +14,8 @@ from tests.support.processes import kill
 from tests.support.scene import Scene, scene_in
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def other(scene: Scene, tmp_path: Path) -> Iterator[Scene]:

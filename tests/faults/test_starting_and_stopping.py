@@ -8,6 +8,8 @@ from tests.support.fault_list import bound
 from tests.support.scene import Scene
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.every_host
 def test_a_start_whose_answer_is_lost_is_one_start(scene: Scene) -> None:

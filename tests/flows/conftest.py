@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lfv_store import Store, open_store
+from tests.support.databases import fresh_sqlite
 from tests.support.endpoints import Endpoint, endpoint_in_thread
 from tests.support.pictures import make_pictures
 
@@ -68,7 +69,7 @@ def home(
 def store(home: Path) -> Iterator[Store]:
     """The results database of `home`."""
     home.mkdir()
-    with open_store(f"sqlite:///{home / 'inspections.db'}") as store:
+    with open_store(fresh_sqlite(home / "inspections.db")) as store:
         yield store
 
 

@@ -26,6 +26,8 @@ from tests.support.service import (
 )
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 
 def prepared(service: Service, name: str) -> tuple[str, Path, Path]:
     """Key of a manifest, and a normal and an anomalous image."""

@@ -17,6 +17,8 @@ from tests.sdks.conftest import KEYS, install, run
 from tests.support.service import BUCKET, Service, put_images, put_manifest, running
 from tests.support.waiting import PLENTY
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).parent / "java"
 SIGNED = {"credentials": {KEYS["AWS_ACCESS_KEY_ID"]: KEYS["AWS_SECRET_ACCESS_KEY"]}}
 EXPECTED = [

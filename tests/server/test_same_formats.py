@@ -44,6 +44,8 @@ from tests.support.service import (
 )
 from tests.support.waiting import TRAINING as TRAINING_SECONDS
 
+pytestmark = pytest.mark.slow
+
 REF = f"s3://{BUCKET}/odd"
 SCRATCH = {"1": {"class-name": "scratch", "hex-color": "#2ca02c"}}
 

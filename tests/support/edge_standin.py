@@ -2,14 +2,12 @@
 
 Scripted and asked for its calls over HTTP like `standin`; the agent itself answers over gRPC, at
 the address that ``GET /address`` gives. It knows one model component, ``parts``. What it answers is
-a function of the pixels, and so of the image. Run as a process of its own:
-``python -m tests.support.edge_standin READY_FILE``.
+a function of the pixels, and so of the image.
 """
 
 from __future__ import annotations
 
 import hashlib
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -196,7 +194,3 @@ def serve() -> Server:
     server = Server(("127.0.0.1", 0), type("BoundHandler", (Handler,), {"model": model}))
     server.agent, server.address = agent, f"tcp://127.0.0.1:{port}"
     return server
-
-
-if __name__ == "__main__":
-    standin.main(sys.argv[1], serve)

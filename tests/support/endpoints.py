@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import multiprocessing
 import threading
 import urllib.request
 from collections import Counter
@@ -106,9 +105,8 @@ HOSTS = ("lookoutvision", "sagemaker", "edge")
 
 @dataclass(frozen=True)
 class StandIn:
-    """How the stand-in for a kind of host is run: its module's name, and what hosts need."""
+    """How the stand-in for a kind of host is run, and what hosts need."""
 
-    module: str
     serve: Callable[[], ThreadingHTTPServer]
     options: Mapping[str, str] = field(default_factory=dict)
 
@@ -119,12 +117,12 @@ def stand_in(host: str) -> StandIn:
         from tests.support import sagemaker_standin  # moto takes seconds to import
 
         options = {"role_arn": sagemaker_standin.ROLE}
-        return StandIn(sagemaker_standin.__name__, sagemaker_standin.serve, options)
+        return StandIn(sagemaker_standin.serve, options)
     if host == "edge":
         from tests.support import edge_standin  # and protoc
 
-        return StandIn(edge_standin.__name__, edge_standin.serve)
-    return StandIn(standin.__name__, lambda: standin.serve(standin.Model()))
+        return StandIn(edge_standin.serve)
+    return StandIn(lambda: standin.serve(standin.Model()))
 
 
 @contextmanager
@@ -146,17 +144,27 @@ def endpoint_in_thread(host: str = "lookoutvision") -> Iterator[Endpoint]:
         close()
 
 
+#: Forks stand-ins from one process that has imported them all: importing moto takes seconds.
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["tests.support.sagemaker_standin", "tests.support.edge_standin"])
+
+
+def _serve(host: str, ready_file: str) -> None:
+    """Be the stand-in for a kind of host until killed."""
+    standin.main(ready_file, stand_in(host).serve)
+
+
 @contextmanager
 def endpoint_in_process(folder: Path, host: str = "lookoutvision") -> Iterator[Endpoint]:
     """A stand-in that outlives whatever is killed around it."""
-    chosen = stand_in(host)
     ready = folder / "standin.ready"
-    process = subprocess.Popen(
-        [sys.executable, "-m", chosen.module, str(ready)], cwd=Path(__file__).parents[2]
-    )
+    process = _FORKS.Process(target=_serve, args=(host, str(ready)))
+    process.start()
     try:
-        wait_until(ready.exists)
-        yield Endpoint(ready.read_text(), host=host, options=chosen.options)
+        wait_until(lambda: ready.exists() or not process.is_alive())
+        assert process.is_alive(), f"the stand-in ended with status {process.exitcode}"
+        yield Endpoint(ready.read_text(), host=host, options=stand_in(host).options)
     finally:
         process.kill()
-        process.wait()
+        process.join()
+        process.close()

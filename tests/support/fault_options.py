@@ -9,7 +9,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """How much of tests/faults and tests/ui is run."""
     group = parser.getgroup("faults")
     group.addoption(
-        "--kills", type=int, default=50, help="runs to kill at random moments (default 50)"
+        "--kills",
+        type=int,
+        default=12,
+        help="runs to kill at random moments on each kind of host (default 12)",
     )
     group.addoption(
         "--reviews", type=int, default=30, help="reviews while the server is killed (default 30)"

@@ -26,7 +26,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -420,7 +419,3 @@ def serve() -> standin.Server:
     """A server of a fresh account; the caller runs it."""
     handler = type("BoundHandler", (Handler,), {"model": SageMaker()})
     return standin.Server(("127.0.0.1", 0), handler)
-
-
-if __name__ == "__main__":
-    standin.main(sys.argv[1], serve)

@@ -1,8 +1,8 @@
 """A scripted stand-in for a Lookout for Vision endpoint: one model, every call on record.
 
-Runs as a process of its own (``python standin.py READY_FILE``), so that it outlives whatever is
-killed around it.  What it answers is a pure function of the image's bytes; what goes wrong is
-scripted through ``POST /script``; ``GET /calls`` tells every call with its time and outcome.
+Runs as a process of its own (`main`), so that it outlives whatever is killed around it.  What it
+answers is a pure function of the image's bytes; what goes wrong is scripted through
+``POST /script``; ``GET /calls`` returns every call with its time and outcome.
 
 A script is a JSON object; each member replaces the one set before:
 
@@ -25,7 +25,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -316,7 +315,3 @@ def main(ready_file: str, serve: Callable[[], Server] = lambda: serve(Model())) 
     temporary.write_text(f"http://127.0.0.1:{server.server_address[1]}")
     temporary.replace(ready)
     server.serve_forever()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

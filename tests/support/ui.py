@@ -34,6 +34,7 @@ from lfv_store import (
     Store,
     open_store,
 )
+from tests.support.databases import fresh_sqlite
 from tests.support.waiting import PLENTY
 
 STARTED = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -173,6 +174,8 @@ def scene(
     home.mkdir(parents=True, exist_ok=True)
     images = home / "images"
     images.mkdir()
+    if url is None:
+        fresh_sqlite(home / "inspections.db")
     with open_store(settings.store_url) as store:
         key = ModelKey("lookoutvision", "arn:aws:model/flange/1", "flange", "1", STARTED)
         model = store.models.register(key)

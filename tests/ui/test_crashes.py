@@ -20,6 +20,8 @@ import pytest
 from tests.support.ui import RUN_ID, Browser, Scene, scene
 from tests.support.waiting import PLENTY, wait_until
 
+pytestmark = pytest.mark.slow
+
 CLIENTS = 5
 KILLS = 2
 

@@ -22,6 +22,8 @@ from tests.support.waiting import wait_until
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+pytestmark = pytest.mark.slow
+
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 800}
 PATIENCE = 60_000
 REVIEWS = 50

@@ -27,6 +27,7 @@ from flows.pause import is_to_go_on
 from flows.plan import plan_run
 from flows.progress import ProgressArtifact
 from lfv.client.policy import Policy
+from lfv.formats.words import count_of
 from lfv.run.active import ActiveRun, open_run
 from lfv.run.batch import check_mode, detect_in_batches
 from lfv.run.completion import check_completed
@@ -351,7 +352,7 @@ def _refuse_unfinished(run: ActiveRun) -> None:
     if counts.pending == 0:
         return
     control = run.control
-    left = f"{counts.pending} of {counts.total} images are left; resume with"
+    left = f"{counts.pending} of {count_of(counts.total, 'image')} left; resume with"
     message = f"{control.message}: {left} `lfv inspect --resume {run.run_id}`"
     raise _ENDINGS.get(control.ending, InspectionError)(message)
 

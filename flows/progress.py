@@ -11,6 +11,7 @@ from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
+from lfv.formats.words import count_of
 from lfv.run.control import RunControl
 
 logger = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class ProgressArtifact:
     def _keep_up(self) -> None:
         try:
             created = create_progress_artifact(
-                progress=0.0, description=f"{self._total} images to inspect"
+                progress=0.0, description=f"{count_of(self._total, 'image')} to inspect"
             )
         except Exception as error:  # noqa: BLE001 - whatever Prefect raises, the run goes on
             logger.warning("no progress on the run page: %s", error)
@@ -82,7 +83,7 @@ class ProgressArtifact:
 
 def progress_text(done: int, total: int, seconds: float, dollars_per_hour: float) -> str:
     """Progress for people: images, rate, time left and cost since detection began."""
-    parts = [f"{done:,} of {total:,} images"]
+    parts = [f"{done:,} of {count_of(total, 'image')}"]
     if done and seconds > 0:
         rate = done / seconds
         parts.append(f"{rate:.1f} a second")

@@ -13,6 +13,7 @@ from lfv.cli.common import opened_store, settings_from
 from lfv.cli.errors import CommandError, ExitStatus, WrongUsage
 from lfv.cli.options import DatabaseUrlOption, JsonOption, examples
 from lfv.cli.progress import Activity
+from lfv.formats.words import count_of
 
 if TYPE_CHECKING:
     from lfv_store.audit.report import AuditReport
@@ -110,7 +111,8 @@ def _show(report: AuditReport) -> None:
         output.show("... and more")
     if report.unchecked is not None:
         output.show(report.unchecked)
-    found = f"{report.entries} entries of the audit log and {report.rows} rows"
+    entries = count_of(report.entries, "entry", "entries")
+    found = f"{entries} of the audit log and {count_of(report.rows, 'row')}"
     if report.ok:
         output.show(f"verified: {found}")
         if not report.head_checked:

@@ -17,6 +17,7 @@ from lfv.cli.common import opened_store, settings_from
 from lfv.cli.demo_results import ImageResult, image_results
 from lfv.cli.options import JsonOption, examples
 from lfv.cli.progress import Activity
+from lfv.formats.words import count_of
 
 if TYPE_CHECKING:
     from lfv.cli.demo_images import DemoSet
@@ -183,9 +184,9 @@ def _show(
     output.show(
         output.table(columns, rows),
         "",
-        f"{counts.total} parts inspected, {took:.0f} s in total: {counts.accepted} accepted, "
-        f"{counts.rejected} rejected, {counts.review} to review, {counts.errors} not inspected. "
-        "The model is stopped.",
+        f"{count_of(counts.total, 'part')} inspected, {took:.0f} s in total: "
+        f"{counts.accepted} accepted, {counts.rejected} rejected, {counts.review} to review, "
+        f"{counts.errors} not inspected. The model is stopped.",
     )
     for result in results:
         if result.error is not None:

@@ -24,6 +24,7 @@ from lfv.cli.options import (
     RegionOption,
     examples,
 )
+from lfv.formats.words import count_of
 from lfv.launch import loading
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def _show(found: Estimate, project: str) -> None:
     listed = f"{source.lines:,}" + (
         f", {source.bad_lines:,} unreadable" if source.bad_lines else ""
     )
-    sample = f"{source.sampled:,} images, {source.average_bytes / _MEGABYTE:.2f} MB each"
+    sample = f"{count_of(source.sampled, 'image')}, {source.average_bytes / _MEGABYTE:.2f} MB each"
     if source.unusable:
         sample += f", {source.unusable:,} cannot be inspected"
     if source.known:

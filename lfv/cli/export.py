@@ -16,6 +16,7 @@ from lfv.cli.errors import WrongUsage
 from lfv.cli.exporting import Column, Format, write_rows
 from lfv.cli.options import DatabaseUrlOption, RunArgument, examples
 from lfv.cli.progress import Activity
+from lfv.formats.words import count_of
 
 
 def register(app: typer.Typer) -> None:
@@ -75,7 +76,7 @@ def export(
             output.write_bytes(write)
             return
         count = _replace(file, write)
-    output.show(f"{file}: {count} inspections")
+    output.show(f"{file}: {count_of(count, 'inspection')}")
 
 
 def _replace(file: Path, write: Callable[[IO[bytes]], int]) -> int:

@@ -23,6 +23,7 @@ from lfv.cli.options import (
 )
 from lfv.cli.progress import Activity
 from lfv.formats.layout import counted
+from lfv.formats.words import count_of
 
 if TYPE_CHECKING:
     from lfv.client.staging import StagedDataset
@@ -146,8 +147,9 @@ def _facts(imported: Imported) -> dict[str, Any]:
 def _dataset(dataset: StagedDataset) -> str:
     kinds = f" ({', '.join(dataset.anomaly_types)})" if dataset.anomaly_types else ""
     return (
-        f"{dataset.images} images of {dataset.width}x{dataset.height}: {dataset.normal} normal, "
-        f"{dataset.anomalous} anomalous, {dataset.masks} with a mask{kinds}"
+        f"{count_of(dataset.images, 'image')} of {dataset.width}x{dataset.height}: "
+        f"{dataset.normal} normal, {dataset.anomalous} anomalous, "
+        f"{dataset.masks} with a mask{kinds}"
     )
 
 

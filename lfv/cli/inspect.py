@@ -36,6 +36,7 @@ from lfv.cli.options import (
 )
 from lfv.cli.progress import Activity
 from lfv.formats.layout import counted
+from lfv.formats.words import count_of
 from lfv.launch import loading
 
 if TYPE_CHECKING:
@@ -369,8 +370,8 @@ def show_summary(summary: RunSummary, settings: Settings) -> None:
     )
     if counts.errors:
         output.note(
-            f"{counts.errors} images could not be inspected; `lfv show {summary.run_id[:8]}` "
-            "shows the errors"
+            f"{count_of(counts.errors, 'image')} could not be inspected; "
+            f"`lfv show {summary.run_id[:8]}` shows the errors"
         )
 
 
@@ -386,7 +387,7 @@ def _against_labels(summary: RunSummary) -> str | None:
         "ROC AUC": found.roc_auc,
     }
     shown = [f"{name} {value:.3f}" for name, value in figures.items() if value is not None]
-    return ", ".join([*shown, f"on {found.images} images"])
+    return ", ".join([*shown, f"on {count_of(found.images, 'image')}"])
 
 
 def _watcher(activity: Activity) -> Callable[[Progress], None]:

@@ -12,6 +12,7 @@ from lfv.cli import output
 from lfv.cli.common import opened_store, settings_from
 from lfv.cli.errors import WrongUsage
 from lfv.cli.options import BucketOption, DatabaseUrlOption, JsonOption, RegionOption, examples
+from lfv.formats.words import count_of
 
 if TYPE_CHECKING:
     from lfv.formats.parity import Pair, Parity
@@ -98,7 +99,7 @@ def _facts(found: Parity, old: Side, new: Side) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "old": _side(old),
         "new": _side(new),
-        "agreement": f"{found.agreeing} of {len(found.pairs)} images, {agreement:.1%} "
+        "agreement": f"{found.agreeing} of {count_of(len(found.pairs), 'image')}, {agreement:.1%} "
         f"(95 %: {interval[0]:.1%} to {interval[1]:.1%})",
         "kappa": None if found.kappa is None else f"{found.kappa:.3f}",
         "verdicts": verdict_sentence(found.verdicts),
@@ -106,13 +107,13 @@ def _facts(found: Parity, old: Side, new: Side) -> dict[str, Any]:
     }
     for name, only in (("only old", found.only_old), ("only new", found.only_new)):
         if only:
-            facts[name] = f"{len(only)} images, such as {only[0].refs[0]}"
+            facts[name] = f"{count_of(len(only), 'image')}, such as {only[0].refs[0]}"
     return facts
 
 
 def _side(side: Side) -> str:
-    skipped = f", {side.skipped} lines without one" if side.skipped else ""
-    return f"{side.title}: {len(side.answers)} answers{skipped}"
+    skipped = f", {count_of(side.skipped, 'line')} without one" if side.skipped else ""
+    return f"{side.title}: {count_of(len(side.answers), 'answer')}{skipped}"
 
 
 def _row(pair: Pair) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from lfv.cli.common import (
 from lfv.cli.errors import CommandError, WrongUsage
 from lfv.cli.groups import ReviewGroup
 from lfv.cli.options import DatabaseUrlOption, JsonOption, RunArgument, examples
+from lfv.formats.words import count_of
 
 
 class ReviewVerdict(StrEnum):
@@ -179,4 +180,4 @@ def export(
         output.write_bytes(lambda stream: stream.write(lines))
         return
     file.write_bytes(lines)
-    output.show(f"{file}: {len(rows)} reviewed images")
+    output.show(f"{file}: {count_of(len(rows), 'reviewed image')}")

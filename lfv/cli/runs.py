@@ -15,6 +15,7 @@ from lfv.cli.answers import answer, reasons_text
 from lfv.cli.common import find_run, local_time, opened_store, settings_from, short_id
 from lfv.cli.options import DatabaseUrlOption, JsonOption, RunArgument, ShownVerdict, examples
 from lfv.formats.layout import counted
+from lfv.formats.words import count_of
 
 if TYPE_CHECKING:
     from lfv_store import Decision, HostingCost, Run, RunCounts, Store
@@ -119,7 +120,8 @@ def show(
         _show_rows(columns, [{name: row[name] for name in _IMAGE_COLUMNS} for row in shown_rows])
     if counts.pending:
         output.note(
-            f"{counts.pending} lines are left; `lfv inspect --resume {found.run_id}` continues"
+            f"{count_of(counts.pending, 'line')} left; "
+            f"`lfv inspect --resume {found.run_id}` continues"
         )
 
 

@@ -34,6 +34,7 @@ from lfv.cli.options import (
 )
 from lfv.cli.progress import Activity
 from lfv.formats.layout import counted
+from lfv.formats.words import count_of
 
 if TYPE_CHECKING:
     from lfv.client.staging import StagedDataset
@@ -150,8 +151,8 @@ def _facts(model: TrainedModel) -> dict[str, Any]:
     kinds = f" ({', '.join(data.anomaly_types)})" if data.anomaly_types else ""
     return {
         "model": f"{model.project}, version {model.version}",
-        "trained on": f"{data.images} images of {data.width}x{data.height}: {data.normal} normal, "
-        f"{data.anomalous} anomalous, {data.masks} with a mask{kinds}",
+        "trained on": f"{count_of(data.images, 'image')} of {data.width}x{data.height}: "
+        f"{data.normal} normal, {data.anomalous} anomalous, {data.masks} with a mask{kinds}",
         "tested on": _tested_on(model.test),
         "skipped files": counted(skipped) or None,
         "F1": _measure(model.f1),
@@ -165,7 +166,7 @@ def _facts(model: TrainedModel) -> dict[str, Any]:
 def _tested_on(data: StagedDataset | None) -> str | None:
     if data is None:
         return None
-    return f"{data.images} images: {data.normal} normal, {data.anomalous} anomalous"
+    return f"{count_of(data.images, 'image')}: {data.normal} normal, {data.anomalous} anomalous"
 
 
 def _as_dict(model: TrainedModel) -> dict[str, Any]:

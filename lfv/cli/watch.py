@@ -13,6 +13,7 @@ from lfv.cli import output
 from lfv.cli.common import current_user, settings_from
 from lfv.cli.errors import CommandError
 from lfv.cli.options import BucketOption, examples
+from lfv.formats.words import count_of
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -127,7 +128,7 @@ class _Watch:
             return
         self._flow_run = self._start()
         self._arrivals.handled()
-        output.show(f"{came} images came: started flow run {self._flow_run}")
+        output.show(f"{count_of(came, 'image')} came: started flow run {self._flow_run}")
 
     def _start(self) -> UUID:
         from prefect.deployments import run_deployment

@@ -27,6 +27,7 @@ from lfv.client.errors import (
 )
 from lfv.client.hosts.protocol import ModelHost, ModelState, Units
 from lfv.formats.status import ModelStatus
+from lfv.formats.words import count_of
 
 Progress = Callable[[str], None]
 
@@ -297,5 +298,5 @@ def _why_failed(state: ModelState) -> str:
 
 def _units(units: Units) -> str:
     if units.maximum is None or units.maximum == units.minimum:
-        return f"{units.minimum} inference unit{'s' if units.minimum > 1 else ''}"
+        return count_of(units.minimum, "inference unit")
     return f"{units.minimum} to {units.maximum} inference units"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lfv.client.sources import SourceReader
+from lfv.formats.conversion import as_png
 from lfv.formats.manifest.records import ManifestItem
-from lfv.formats.masks import check_mask, plain_mask
+from lfv.formats.masks import check_mask, plain_mask, shows_anomaly
 
 
 @dataclass(frozen=True)
@@ -30,3 +32,13 @@ def read_mask(item: ManifestItem, reader: SourceReader) -> ReadMask:
     png = plain_mask([data for data, _ in read])
     is_original = len(read) == 1 and read[0] == (png, None)
     return ReadMask(png, item.mask_ref if is_original else None)
+
+
+def masks_show_anomaly(refs: Sequence[str], reader: SourceReader) -> bool:
+    """Whether any mask of an image, without a colour map, is not empty.
+
+    To look, a BMP, TIFF or WebP is read too, whether or not images may be converted.
+
+    Raises SourceError's subclasses, and ImageError's for what is not a sound mask.
+    """
+    return shows_anomaly([as_png(reader.read_bytes(ref))[0] for ref in refs])

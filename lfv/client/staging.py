@@ -27,13 +27,14 @@ from lfv.client.stores import ObjectStore
 from lfv.formats.answers import is_background
 from lfv.formats.errors import ImageError, LfvError, SourceError
 from lfv.formats.images import CONVERTED_FROM, DEFAULT_LIMITS, ImageInfo, check_image
-from lfv.formats.labels import USUAL, LabelNames
-from lfv.formats.layout import TEST, VALIDATION, Skipped, split_of
-from lfv.formats.manifest.groundtruth import TRAINING
+from lfv.formats.labels import TEST, USUAL, VALIDATION, LabelNames
+from lfv.formats.layout import Skipped, split_of
+from lfv.formats.manifest.groundtruth import LABEL_PROBLEM, TRAINING
 from lfv.formats.manifest.records import BadLine, ManifestItem
 from lfv.formats.manifest.writing import labelled_row
 from lfv.formats.masks import MASK_LIMITS
 from lfv.formats.refs import FileRef, S3Ref, parse_ref
+from lfv.formats.words import count_of
 
 _CHUNK = 64
 _SHOWN = 5
@@ -152,7 +153,7 @@ def _stage_all(
                     problems.append(outcome)
                 else:
                     staged.append(outcome)
-            progress(f"{len(staged):,} images checked and staged")
+            progress(f"{count_of(len(staged), 'image')} checked and staged")
     if needs_labels:
         problems += unlabelled
     elif unlabelled:
@@ -226,6 +227,8 @@ def _stage(
 
 
 def _without_label(item: ManifestItem) -> str:
+    if (problem := item.attributes.get(LABEL_PROBLEM)) is not None:
+        return f"{item.written_ref} has no label. {problem}"
     if item.found_label is None:
         return f"{item.written_ref} is labelled neither normal nor anomaly."
     found = item.found_label[:80]
@@ -276,8 +279,7 @@ def _invalid(source: str, problems: list[BadLine]) -> LfvError:
     if len(problems) > _SHOWN:
         shown.append(f"and {len(problems) - _SHOWN:,} more")
     return TrainingDataInvalid(
-        f"{len(lines):,} {'line' if len(lines) == 1 else 'lines'} of {source} cannot be trained "
-        f"on: {' '.join(shown)}",
+        f"{count_of(len(lines), 'line')} of {source} cannot be trained on: {' '.join(shown)}",
         problems,
     )
 

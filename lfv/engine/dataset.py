@@ -18,6 +18,7 @@ from lfv.engine.types import TrainingImage
 from lfv.formats.answers import is_background
 from lfv.formats.errors import ImageError, LfvError, MaskColorInvalid
 from lfv.formats.masks import Mask, examine_mask, open_mask, parse_color, read_mask
+from lfv.formats.words import count_of
 
 MIN_NORMAL = 5
 """Normal images below which nothing can be cross-validated (Lookout for Vision asked for 20)."""
@@ -256,7 +257,7 @@ def _measure(images: Sequence[TrainingImage]) -> tuple[int, int, list[str]]:
         turned += orientation != 1
     if len(sizes) > 1:
         listed = ", ".join(
-            f"{width}x{height} ({count} images, such as {example[width, height]})"
+            f"{width}x{height} ({count_of(count, 'image')}, such as {example[width, height]})"
             for (width, height), count in sizes.most_common(3)
         )
         raise TrainingError(
@@ -265,8 +266,9 @@ def _measure(images: Sequence[TrainingImage]) -> tuple[int, int, list[str]]:
     warnings = []
     if turned:
         warnings.append(
-            f"{turned} of {len(images)} images carry an EXIF orientation. Pixels are taken as "
-            "stored; make sure that every image, also at inference, comes the same way."
+            f"{turned} of {count_of(len(images), 'image')} carry an EXIF orientation. "
+            "Pixels are taken as stored; make sure that every image, also at "
+            "inference, comes the same way."
         )
     return *next(iter(sizes)), warnings
 

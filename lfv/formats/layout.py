@@ -14,29 +14,18 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lfv.formats.labels import USUAL, LabelNames, plain
+from lfv.formats.labels import (
+    TEST,
+    TRAIN,
+    USUAL,
+    VALIDATION,
+    LabelNames,
+    plain,
+    split_of_name,
+)
 
 SPLIT = "split"
 ANOMALY_TYPE = "anomaly-type"
-TRAIN, VALIDATION, TEST = "train", "validation", "test"
-_SPLITS = {
-    "train": TRAIN,
-    "training": TRAIN,
-    "trainset": TRAIN,
-    "trainingset": TRAIN,
-    "trainimages": TRAIN,
-    "val": VALIDATION,
-    "valid": VALIDATION,
-    "validation": VALIDATION,
-    "validationset": VALIDATION,
-    "valset": VALIDATION,
-    "test": TEST,
-    "testing": TEST,
-    "testset": TEST,
-    "testimages": TEST,
-    "holdout": TEST,
-    "eval": TEST,
-}
 _SPLIT_ATTRIBUTES = frozenset({"split", "subset", "partition", "usage", "set", "phase"})
 _TRAIN_FLAGS = frozenset({"istrain", "istraining", "fortraining"})
 _TEST_FLAGS = frozenset({"istest", "istesting", "fortesting"})
@@ -77,7 +66,7 @@ def split_of(attributes: Mapping[str, object]) -> str | None:
     for name, value in attributes.items():
         known = plain(name)
         if known in _SPLIT_ATTRIBUTES and isinstance(value, str):
-            found = _SPLITS.get(plain(value))
+            found = split_of_name(value)
             if found is not None:
                 return found
         elif known in _TRAIN_FLAGS | _TEST_FLAGS:
@@ -158,6 +147,7 @@ class Layout:
         self._masks: dict[Key, str] = {}
         self._stacks: defaultdict[Key, list[str]] = defaultdict(list)
         self._beside: set[str] = set()
+        self._label_sets: set[Key] = set()
         self._has_normal = False
         self._last: tuple[str, str, str] = ("", "", "")
 
@@ -179,6 +169,8 @@ class Layout:
             self._masks.setdefault(_key(folders, base), written or relative)
             if folders:
                 self._stacks[_key(folders[:-1], folders[-1])].append(written or relative)
+                if plain(folders[-1]) in _LABEL_FOLDERS:
+                    self._label_sets.add(_key(folders, ""))
             return False
         if base != stem and self._last[:2] == (folder, base):
             self._add_beside(relative, _key(folders, base))
@@ -212,17 +204,24 @@ class Layout:
         masks = self._masks_of(folders, name.rpartition(".")[0] or name)
         label, kind = self._label(folders)
         if label is not None:
+            if label and not masks:  # masks of anomalies alone, in one folder for all of them
+                masks = self._masks_of(folders[:0], name.rpartition(".")[0] or name, split)
             return Place(label, kind if label else None, split, masks)
         kind = _class_folder(folders)
         in_test = (split or self._implied_split) in (TEST, VALIDATION)
         if kind is not None and in_test and self._has_normal:
             return Place(True, kind, split, masks)
+        if not masks and _key(folders, "") in self._label_sets:
+            return Place(False, None, split)  # its neighbours with a defect have a mask
         # The folder of an image with its mask beside it is a lot or a part, not a type of anomaly.
         is_type = bool(masks) and not self._beside.intersection(masks)
         return Place(None, kind if is_type else None, split, masks, kind)
 
-    def _masks_of(self, folders: Sequence[str], stem: str) -> tuple[str, ...]:
-        key = _key(folders, stem)
+    def _masks_of(
+        self, folders: Sequence[str], stem: str, split: str | None = None
+    ) -> tuple[str, ...]:
+        own, *rest = _key(folders, stem)
+        key = (own or split, *rest)
         for one in (key, (None, *key[1:])):  # those of its own split first
             if one in self._masks:
                 return (self._masks[one],)
@@ -245,7 +244,7 @@ class Layout:
 
 
 def _is_neutral(folder: str) -> bool:
-    return plain(folder) in _SPLITS or plain(folder) in _NEUTRAL
+    return split_of_name(folder) is not None or plain(folder) in _NEUTRAL
 
 
 def _is_mask(folders: Sequence[str], stem: str) -> bool:
@@ -254,12 +253,12 @@ def _is_mask(folders: Sequence[str], stem: str) -> bool:
 
 
 def _split_in(folders: Sequence[str]) -> str | None:
-    return next((_SPLITS[plain(f)] for f in reversed(folders) if plain(f) in _SPLITS), None)
+    return next(filter(None, map(split_of_name, reversed(folders))), None)
 
 
 def _class_folder(folders: Sequence[str]) -> str | None:
     """The first telling folder below the split, or else the innermost."""
-    splits = [at for at, folder in enumerate(folders) if plain(folder) in _SPLITS]
+    splits = [at for at, folder in enumerate(folders) if split_of_name(folder) is not None]
     below = folders[splits[-1] + 1 :] if splits else ()
     return next((one for one in (*below, *reversed(folders)) if not _is_neutral(one)), None)
 

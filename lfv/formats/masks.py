@@ -30,6 +30,7 @@ FAR = 64.0
 
 _INDICES = 32  # masks whose largest value is below hold numbers of classes, not shades
 _FLAT_SHADES = 2
+_MOST_OF_THE_EDGE = 0.75
 _BIT_DEPTH = 24  # where a PNG says it
 _OPAQUE = 128  # drawn masks have soft edges; from half opacity on a pixel belongs to the anomaly
 _GROUNDS = ((255, 255, 255), (0, 0, 0))
@@ -76,7 +77,8 @@ def plain_mask(masks: Sequence[bytes]) -> bytes:
 
     A pixel is the anomaly's where any of the masks has another colour than black: brighter than
     half of its brightest pixel where it is smoothed, any but 0 where it holds small indices
-    instead of colours. A single mask that is white on black already is returned as it is.
+    instead of colours. Where the edge of a mask is white, black is the anomaly. A single mask that
+    is white on black already is returned as it is.
 
     Raises:
         ImageError: One of its subclasses, for a mask that is not a sound PNG.
@@ -85,8 +87,8 @@ def plain_mask(masks: Sequence[bytes]) -> bytes:
     is_plain = False
     for data in masks:
         image = open_mask(data)
-        is_plain = len(masks) == 1 and _is_white_on_black(image)
         found = _foreground(image, data)
+        is_plain = len(masks) == 1 and _is_white(image, found)
         if shown is not None and found.shape != shown.shape:
             size = (shown.shape[1], shown.shape[0])
             found = np.asarray(Image.fromarray(found).resize(size, Image.Resampling.NEAREST))
@@ -99,8 +101,21 @@ def plain_mask(masks: Sequence[bytes]) -> bytes:
 
 
 def shows_anomaly(masks: Sequence[bytes]) -> bool:
-    """Whether any of an image's masks without a colour map is not empty. Raises like plain_mask."""
-    return any(_foreground(open_mask(data), data).any() for data in masks)
+    """Whether any of an image's masks without a colour map is not empty.
+
+    Raises:
+        ImageError: As `plain_mask` does.
+        MaskColorInvalid: A mask is white all over, which is empty where masks are black on white.
+    """
+    for data in masks:
+        found = _foreground(open_mask(data), data)
+        if found.all():
+            raise MaskColorInvalid(
+                "The mask has one colour all over, so it does not say what is the background."
+            )
+        if found.any():
+            return True
+    return False
 
 
 def is_flat(data: bytes) -> bool:
@@ -112,10 +127,11 @@ def is_flat(data: bytes) -> bool:
     return len(np.unique(np.asarray(open_mask(data).convert("L")))) <= _FLAT_SHADES
 
 
-def _is_white_on_black(image: Image.Image) -> bool:
+def _is_white(image: Image.Image, found: npt.NDArray[np.bool_]) -> bool:
+    """Whether what was found is 255 and all else 0."""
     if image.mode not in ("1", "L"):
         return False
-    return {int(shade) for shade in np.unique(np.asarray(image.convert("L")))} <= {0, 255}
+    return bool((np.asarray(image.convert("L")) == np.where(found, 255, 0)).all())
 
 
 def _foreground(image: Image.Image, png: bytes) -> npt.NDArray[np.bool_]:
@@ -129,10 +145,24 @@ def _foreground(image: Image.Image, png: bytes) -> npt.NDArray[np.bool_]:
         if level.min(initial=255) > _INDICES and darkest.max(initial=0) == 255 > darkest.min():
             return np.asarray(darkest < _OPAQUE)  # colours on white
     brightest = int(level.max(initial=0))
-    has_few = image.mode == "P" and len(np.unique(level)) <= _INDICES
-    if brightest < _INDICES or has_few or png[_BIT_DEPTH] < 8:  # Pillow spreads 2 and 4 bits
+    if brightest < _INDICES and png[_BIT_DEPTH] >= 8:
         return np.asarray(level > 0)
-    return np.asarray(level * 2.0 >= brightest)
+    has_few = image.mode == "P" and len(np.unique(level)) <= _INDICES
+    if has_few or png[_BIT_DEPTH] < 8:  # Pillow spreads 2 and 4 bits
+        return _on_ground(np.asarray(level > 0))
+    return _on_ground(np.asarray(level * 2.0 >= brightest))
+
+
+def _on_ground(light: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The anomaly of a mask: what is light, or what is dark on light ground.
+
+    Ground reaches around an anomaly and is larger. Light is ground where it has most of the edge
+    and more than half of the mask.
+    """
+    edge = np.concatenate([light[0], light[-1], light[:, 0], light[:, -1]])
+    if edge.mean() >= _MOST_OF_THE_EDGE and 0.5 < light.mean() < 1.0:
+        return ~light
+    return light
 
 
 def check_mask(data: bytes) -> None:

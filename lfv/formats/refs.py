@@ -23,6 +23,7 @@ _SCHEME = re.compile(
     r"([A-Za-z][A-Za-z0-9+.-]*)://|(data|file|s3|mailto|javascript):", re.IGNORECASE
 )
 _BUCKET = re.compile(r"[0-9A-Za-z.\-_]{3,63}")
+_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -107,6 +108,14 @@ def resolve_ref(ref: str, base: Ref | None) -> Ref:
         return parsed
     if base is None:
         raise SourceSchemeUnsupported("The reference is not an s3:// address.", ref=ref)
+    if _WINDOWS.match(parsed.path):
+        raise SourceRefInvalid(
+            "The reference is a path on a Windows computer; name the image relative to the "
+            "manifest.",
+            ref=ref,
+        )
+    if "\\" in parsed.path and not parsed.path.startswith("/"):  # written on Windows
+        parsed = FileRef(parsed.path.replace("\\", "/"))
     if isinstance(base, FileRef):
         path = parsed.path
         return FileRef(path if path.startswith("/") else f"{base.path.rstrip('/')}/{path}")

@@ -39,6 +39,7 @@ from lfv.formats.errors import (
 )
 from lfv.formats.images import CONTENT_TYPES
 from lfv.formats.refs import S3Ref
+from lfv.formats.words import count_of
 from lfv.run import outcomes
 from lfv.run.active import ActiveRun
 from lfv.run.context import BATCH
@@ -133,7 +134,9 @@ class _Batches:
 
     def run_job(self, items: Sequence[PendingItem]) -> None:
         """One job from the staging of its images to its end."""
-        self.control.notify("model", f"copying {len(items):,} images to {self.staging.bucket}")
+        self.control.notify(
+            "model", f"copying {count_of(len(items), 'image')} to {self.staging.bucket}"
+        )
         staged = self._stage(items)
         if not staged or self.control.stop.is_set():
             return

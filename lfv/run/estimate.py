@@ -15,6 +15,7 @@ from lfv.client.sources import SourceReader
 from lfv.formats.errors import ImageError, SourceError
 from lfv.formats.images import ImageLimits, check_image
 from lfv.formats.manifest.records import BadLine, ManifestItem
+from lfv.formats.words import count_of
 from lfv.run.active import ActiveRun
 from lfv.settings import Settings
 from lfv_store import Model, Store
@@ -154,7 +155,7 @@ def known_pace(store: Store, model_id: int) -> Pace | None:
         return None
     return Pace(
         history.images / history.unit_seconds,
-        f"{history.images:,} images of earlier runs",
+        f"{count_of(history.images, 'image')} of earlier runs",
     )
 
 
@@ -245,7 +246,7 @@ def _find_model(store: Store, host: str, project: str, version: str) -> Model | 
 def expected_cost(run: ActiveRun, images: int) -> str:
     """One line for people: images, time and cost, from this model's pace in earlier runs."""
     units = run.context.units.minimum
-    asked = f"{images} images to inspect with {units} inference unit{'s' if units > 1 else ''}"
+    asked = f"{count_of(images, 'image')} to inspect with {count_of(units, 'inference unit')}"
     pace = known_pace(run.store, run.context.model_id)
     if pace is None:
         return f"{asked}; no earlier run shows how long that takes"

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from lfv.formats.words import count_of
 from lfv.run.active import ActiveRun
 from lfv.run.control import Ending
 from lfv_store import RunCounts, StoreError
@@ -52,6 +53,6 @@ def too_many_rejects(counts: RunCounts, limit: float) -> str | None:
     if judged < LEAST_VERDICTS or counts.rejected < limit * judged:
         return None
     return (
-        f"{counts.rejected} of {judged} images are rejected ({counts.rejected / judged:.0%}); "
-        f"{counts.pending} are left"
+        f"{counts.rejected} of {count_of(judged, 'image')} rejected "
+        f"({counts.rejected / judged:.0%}); {counts.pending} left"
     )

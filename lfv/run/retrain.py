@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,10 +15,12 @@ from lfv.client.masks import read_mask
 from lfv.client.sources import SourceReader
 from lfv.formats.errors import LfvError
 from lfv.formats.layout import SPLIT, split_of
+from lfv.formats.manifest.groundtruth import INSPECTION
 from lfv.formats.manifest.records import ManifestItem
 from lfv.formats.manifest.writing import labelled_row
 from lfv.run.drawn_masks import mask_of
-from lfv_store import Review, Store
+from lfv.run.training import names_of
+from lfv_store import Review, Store, Training
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def next_manifest(
     rows: list[dict[str, object]] = []
     seen: set[str] = set()
     try:
-        for item in _labelled(trainings[0].source if trainings else None, reader):
+        for item in _labelled(trainings[0] if trainings else None, reader):
             review = reviews.get(item.source_ref)
             is_defective = item.is_anomalous is True
             if review is not None:
@@ -120,10 +122,11 @@ def _mask(item: ManifestItem, reader: SourceReader, folder: Path) -> str | None:
     return str(file)
 
 
-def _labelled(source: str | None, reader: SourceReader) -> Iterator[ManifestItem]:
-    if source is None:
+def _labelled(training: Training | None, reader: SourceReader) -> Iterator[ManifestItem]:
+    if training is None:
         return
-    for record in read_manifest(source, reader):
+    profile = replace(INSPECTION, names=names_of(training))
+    for record in read_manifest(training.source, reader, profile=profile):
         if isinstance(record, ManifestItem) and record.is_anomalous is not None:
             yield record
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lfv.formats.evaluation import Evaluation
 from lfv.formats.layout import Skipped
+from lfv.formats.words import count_of
 from lfv_store import RunCounts
 
 #: The message of a run over new images that found none.
@@ -70,12 +71,12 @@ class RunSummary:
                 f"precision {_figure(found.precision)}, recall {_figure(found.recall)}, "
                 f"F1 {_figure(found.f1)}, ROC AUC {_figure(found.roc_auc)}"
             )
-            lines += [f"Against {found.images} labels: {figures}.", ""]
+            lines += [f"Against {count_of(found.images, 'label')}: {figures}.", ""]
         if self.skipped:
             lines += [str(Skipped(Counter(self.skipped))), ""]
         if counts.pending:
             resume = (
-                f"To finish the {counts.pending} images that are left, run the deployment "
+                f"To finish ({count_of(counts.pending, 'image')} left), run the deployment "
                 f"`resume-inspection/resume` with `run` = `{self.run_id}`, or "
                 f"`lfv inspect --resume {self.run_id}`."
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,15 +19,18 @@ from lfv.client.staging import StagedDataset, Staging, stage_training
 from lfv.client.training import TrainedModel, train_model
 from lfv.formats.errors import LfvError
 from lfv.formats.labels import LabelNames
+from lfv.formats.words import count_of
 from lfv.run.active import open_reader
 from lfv.run.context import LOOKOUTVISION
 from lfv.run.embedded_service import api_endpoint
 from lfv.run.start import code_version
 from lfv.settings import LfvSettingsError, Settings
-from lfv_store import ModelKey, NewTraining, Store, StoreError, open_store
+from lfv_store import ModelKey, NewTraining, Store, StoreError, Training, open_store
 
 logger = logging.getLogger(__name__)
 
+LABEL_NAMES = "label_names"
+"""Member of a training's `images`: the names that meant normal and anomaly beside the usual."""
 #: Bucket of the embedded service.
 EMBEDDED_BUCKET = "lfv"
 
@@ -79,7 +82,8 @@ def train_project(
                 settings, staging, source, project, test, normal, anomaly, progress=progress
             )
         try:
-            record_training(store, reader, settings.host, model, source, test, trained_by)
+            names = _label_names(normal, anomaly)
+            record_training(store, reader, settings.host, model, source, test, trained_by, names)
         except (StoreError, LfvError) as error:
             # The model is there all the same.
             logger.error("the training is not on record: %s", error)
@@ -148,8 +152,12 @@ def record_training(
     source: str,
     test_source: str | None,
     trained_by: str,
+    label_names: Mapping[str, Sequence[str]] | None = None,
 ) -> int:
-    """Put a training on record: the data behind a model, for whoever asks about its verdicts."""
+    """Put a training on record: the data behind a model, for whoever asks about its verdicts.
+
+    `label_names` are the names by which `source` was read beside the usual ones; see `names_of`.
+    """
     key = ModelKey(host, model.model_arn, model.project, model.version, model.created_at)
     test = model.test
     return store.trainings.record(
@@ -165,7 +173,8 @@ def record_training(
                 use: _images(dataset)
                 for use, dataset in (("train", model.train), ("test", test))
                 if dataset is not None
-            },
+            }
+            | ({LABEL_NAMES: dict(label_names)} if label_names else {}),
             figures={"f1": model.f1, "precision": model.precision, "recall": model.recall},
             remarks=(model.message,) if model.message else (),
             trained_by=trained_by,
@@ -173,6 +182,17 @@ def record_training(
             code_version=code_version(),
         )
     )
+
+
+def names_of(training: Training) -> LabelNames:
+    """The names of labels that a training was given beside the usual ones."""
+    given = training.images.get(LABEL_NAMES, {})
+    return LabelNames.of(given.get("normal", ()), given.get("anomaly", ()))
+
+
+def _label_names(normal: Sequence[str], anomaly: Sequence[str]) -> dict[str, list[str]]:
+    given = {"normal": list(normal), "anomaly": list(anomaly)}
+    return {label: names for label, names in given.items() if names}
 
 
 def _images(dataset: StagedDataset) -> dict[str, Any]:
@@ -233,7 +253,7 @@ def _train_elsewhere(
         if unused is None:
             return model
         return replace(
-            model, message=f"{unused.images} images that the source marks as tests were not used"
+            model, message=f"{count_of(unused.images, 'test image')} of the source not used"
         )
     finally:
         account.close()

@@ -18,7 +18,7 @@ from lfv.client.policy import Policy
 from lfv.client.sources import DEFAULT_MAX_BYTES, SourceReader
 from lfv.formats import errors
 from lfv.formats.images import DEFAULT_LIMITS
-from lfv.formats.manifest import tabular
+from lfv.formats.manifest import columns
 from lfv.formats.manifest.lines import MAX_LINE_BYTES
 from lfv.formats.manifest.records import ManifestItem
 from tests.client.conftest import Reply, Request, ScriptedApi
@@ -102,10 +102,16 @@ def test_limits_are_told_as_they_are() -> None:
 
 def test_columns_are_told_as_they_are() -> None:
     plain = MANIFESTS.replace("-", "").replace("\n", " ")
-    assert ", ".join(tabular.SOURCE_COLUMNS) in plain
+    assert ", ".join(columns.SOURCE_COLUMNS) in plain
     listed = re.search(r"A column called (.*?) is the label", plain)
     assert listed is not None
-    assert re.split(r", | or ", listed[1]) == list(tabular.LABEL_COLUMNS)
+    assert re.split(r", | or ", listed[1]) == list(columns.LABEL_COLUMNS)
+    listed_apart = [
+        set(re.split(r", | and ", names))
+        for names in re.findall(r"- In (.*?), (?:1|a number|none) ", MANIFESTS.replace("\n", " "))
+    ]
+    apart = [columns.GOOD_COLUMNS, columns.VAGUE_COLUMNS, columns.TYPE_COLUMNS]
+    assert [{name.replace("-", "") for name in names} for names in listed_apart] == apart
 
 
 def test_the_example_line_is_read(tmp_path: Path) -> None:

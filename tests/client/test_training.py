@@ -325,12 +325,12 @@ def test_anomalies_that_are_only_tested_with_are_pointed_out(
 
 
 def test_an_unknown_label_is_named_with_the_way_out(tmp_path: Path, reader: SourceReader) -> None:
-    source = folders(tmp_path / "set", {"gut": 1, "Kratzer 2": 1})
+    source = folders(tmp_path / "set", {"glatt": 1, "Kratzer 2": 1})
     with pytest.raises(TrainingDataInvalid) as caught:
         stage_training(source, reader, STAGING)
-    assert "'gut'" in str(caught.value)
+    assert "'glatt'" in str(caught.value)
     assert "--normal 'Kratzer 2' or --anomaly 'Kratzer 2'" in str(caught.value)
-    names = LabelNames.of(("gut",), ("Kratzer 2",))
+    names = LabelNames.of(("glatt",), ("Kratzer 2",))
     staged, _ = stage_training(source, reader, STAGING, names=names)
     assert (staged.normal, staged.anomalous) == (1, 1)
 

@@ -154,6 +154,30 @@ def test_cells_know_how_much_of_them_each_type_takes_up(mask: Image.Image, tmp_p
     assert load_shares(unknown, TYPES, (2, 5)) is None
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "RGB", "P"])
+def test_black_on_white_without_a_colour_map(mode: str) -> None:
+    """Ground surrounds an anomaly, so what has the edge is the background."""
+    image = Image.new("L", (40, 30), 255)
+    image.paste(0, (30, 10, 40, 25))  # it reaches the edge
+    given = encoded(image.convert(mode))
+    white = np.asarray(Image.open(io.BytesIO(plain_mask([given]))).convert("L"))
+    assert (white == 255).sum() == 150
+    assert white[12, 35] == 255
+    assert shows_anomaly([given])
+
+
+def test_a_large_anomaly_stays_one() -> None:
+    image = Image.new("L", (40, 30), 0)
+    image.paste(255, (3, 3, 40, 30))
+    given = encoded(image)
+    assert plain_mask([given]) == given
+
+
+def test_a_mask_of_one_colour_does_not_show_its_background() -> None:
+    with pytest.raises(MaskColorInvalid, match="one colour all over"):
+        shows_anomaly([encoded(Image.new("L", (40, 30), 255))])
+
+
 def test_colours() -> None:
     assert parse_color("#23a436") == (0x23, 0xA4, 0x36)
     with pytest.raises(MaskColorInvalid, match="'green' is not of the form #RRGGBB"):

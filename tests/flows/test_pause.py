@@ -39,7 +39,7 @@ def test_a_rate_needs_some_verdicts_and_its_limit() -> None:
     assert too_many_rejects(counts(rejected=19), 0.3) is None
     assert too_many_rejects(counts(accepted=80, rejected=20), 0.3) is None
     message = too_many_rejects(counts(accepted=70, rejected=30, pending=5), 0.3)
-    assert message == "30 of 100 images are rejected (30%); 5 are left"
+    assert message == "30 of 100 images rejected (30%); 5 left"
 
 
 def paused(store: Store, endpoint: Endpoint) -> str:

@@ -89,7 +89,7 @@ def test_bad_lines_are_counted_and_named(service: Service, client: Any, project:
         assert described["Status"] == "CREATE_COMPLETE"
         assert described["ImageStats"]["Total"] == 2
         message = described["StatusMessage"]
-        assert "1 lines could not be used: line 2: " in message
+        assert "1 line could not be used: line 2: " in message
         assert problem in message
 
 

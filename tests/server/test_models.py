@@ -133,7 +133,7 @@ def test_images_that_cannot_be_had(client: Any, service: Service, project: str) 
     make_dataset(client, service, project, lines, "train")
     client.create_model(ProjectName=project, OutputConfig=OUTPUT)
     message = model_in(client, project, "TRAINED")["StatusMessage"]
-    assert "2 images of the train dataset were not used" in message
+    assert "2 images of the train dataset could not be used" in message
     assert f"s3://{BUCKET}/{project}/0.png: not found" in message
     assert "the image is 32x64 pixels; the service takes 64x64 at least" in message
     (service.bucket / project / "4.png").write_text("no image")
@@ -152,7 +152,7 @@ def test_remarks_name_the_users_files(client: Any, service: Service, project: st
     make_dataset(client, service, project, lines, "train")
     client.create_model(ProjectName=project, OutputConfig=OUTPUT)
     message = model_in(client, project, "TRAINED")["StatusMessage"]
-    assert "1 images of the train dataset were not used: /lot 7/0.png: not found" in message
+    assert "1 image of the train dataset could not be used: /lot 7/0.png: not found" in message
 
 
 def noise(kind: str = "PNG") -> bytes:
@@ -172,7 +172,7 @@ def test_images_that_cannot_be_decoded(client: Any, service: Service, project: s
     client.create_model(ProjectName=project, OutputConfig=OUTPUT)
     described = model_in(client, project, "TRAINED", "TRAINING_FAILED")
     assert described["Status"] == "TRAINED", described["StatusMessage"]
-    assert "2 images of the train dataset were not used" in described["StatusMessage"]
+    assert "2 images of the train dataset could not be used" in described["StatusMessage"]
     for number in (0, 3):
         assert f"s3://{BUCKET}/{project}/{number}.png: " in described["StatusMessage"]
     manifest = (service.bucket / described["EvaluationManifest"]["Key"]).read_text()
@@ -193,7 +193,7 @@ def test_masks_of_normal_images_do_not_matter(client: Any, service: Service, pro
     make_dataset(client, service, project, lines, "train")
     client.create_model(ProjectName=project, OutputConfig=OUTPUT)
     assert model_in(client, project, "TRAINED")["StatusMessage"] == (
-        "Training completed. A warning. 1 images of the train dataset were not used:"
+        "Training completed. A warning. 1 image of the train dataset could not be used:"
         f" s3://{BUCKET}/{project}/1.png: its mask {missing}: not found."
     )
 

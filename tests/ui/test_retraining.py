@@ -12,6 +12,7 @@ from PIL import Image
 
 from lfv.client.training import TrainedModel
 from lfv.run.retrain import NothingReviewed, next_manifest
+from lfv.run.training import LABEL_NAMES
 from lfv.ui.views import models
 from lfv_store import NewTraining
 from tests.support.ui import RUN_ID, STARTED, Browser, Scene
@@ -91,6 +92,20 @@ def test_splits_and_masks_of_a_folder_are_kept(place: Scene, tmp_path: Path) -> 
     assert (tested["split"], trained["split"]) == ("test", "train")
     with Image.open(tested["anomaly-mask-ref"]) as mask:
         assert mask.getextrema() == (255, 255)
+
+
+def test_labels_by_names_of_the_users_own_are_kept(place: Scene, tmp_path: Path) -> None:
+    lot = tmp_path / "lot"
+    for name in ("smooth/1", "rough/2"):
+        (lot / name).parent.mkdir(parents=True)
+        Image.new("L", (64, 64)).save(lot / f"{name}.png")
+    names = {LABEL_NAMES: {"normal": ["smooth"], "anomaly": ["rough"]}}
+    place.store.trainings.record(
+        NewTraining(place.model_id, str(lot), STARTED, "ana", images=names)
+    )
+    place.store.reviews.add(place.parts()[5], "accept", "ben")
+    made = next_manifest(place.store, _reader(place), place.model_id, tmp_path, tmp_path)
+    assert (made.kept, made.added) == (2, 1)
 
 
 def _reader(place: Scene) -> Any:

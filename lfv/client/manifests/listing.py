@@ -18,14 +18,15 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from lfv.client.masks import masks_show_anomaly
 from lfv.client.sources import SourceReader
 from lfv.client.stores import open_local, translate_os_error
-from lfv.formats.errors import ImageError, SourceError
+from lfv.formats.errors import ImageError, LfvError, SourceError
 from lfv.formats.image_headers import JPEG_SIGNATURE, PNG_SIGNATURE
 from lfv.formats.layout import ANOMALY_TYPE, Layout, Place, Skipped, split_of, why_no_part
-from lfv.formats.manifest.groundtruth import Profile
+from lfv.formats.manifest.groundtruth import LABEL_PROBLEM, Profile
 from lfv.formats.manifest.records import BadLine, ManifestItem, printable
-from lfv.formats.masks import is_flat, plain_colors, shows_anomaly
+from lfv.formats.masks import is_flat, plain_colors
 from lfv.formats.refs import FileRef, Ref, S3Ref
 
 _TAKEN = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".apng", ".mpo")
@@ -117,12 +118,14 @@ def _item(
     profile: Profile,
 ) -> ManifestItem:
     label = place.is_anomalous
+    attributes = place.attributes
     if masks and not label and profile.looks_at_masks:
-        label = _shows_anomaly(masks, reader)
+        try:
+            label = masks_show_anomaly(masks, reader)
+        except LfvError as error:
+            attributes[LABEL_PROBLEM] = f"Its mask {masks[0]} cannot be read: {error}"
     if not label:
         masks = ()
-    attributes = place.attributes
-    if not label:
         attributes.pop(ANOMALY_TYPE, None)
     return ManifestItem(
         number,
@@ -135,14 +138,6 @@ def _item(
         attributes=attributes,
         found_label=place.found if label is None else None,
     )
-
-
-def _shows_anomaly(masks: tuple[str, ...], reader: SourceReader) -> bool:
-    """Whether the masks are not empty; one that cannot be read is taken to have been painted."""
-    try:
-        return shows_anomaly([reader.read_image(mask)[0] for mask in masks])
-    except (SourceError, ImageError):
-        return True
 
 
 def _add_masks_beside(folder: Path, layout: Layout) -> None:

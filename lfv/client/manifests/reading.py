@@ -11,8 +11,10 @@ from itertools import chain
 from pathlib import Path
 
 from lfv.client.manifests.listing import iter_folder, iter_prefix
+from lfv.client.masks import masks_show_anomaly
 from lfv.client.sources import SourceReader
 from lfv.formats.errors import (
+    LfvError,
     ManifestError,
     ManifestHeaderInvalid,
     ManifestKindUnknown,
@@ -23,7 +25,7 @@ from lfv.formats.errors import (
 from lfv.formats.image_headers import CONVERTIBLE, sniff
 from lfv.formats.layout import Skipped
 from lfv.formats.manifest import groundtruth, strict_json
-from lfv.formats.manifest.groundtruth import INSPECTION, Profile
+from lfv.formats.manifest.groundtruth import INSPECTION, LABEL_PROBLEM, Profile
 from lfv.formats.manifest.lines import MAX_LINE_BYTES, RawLine, iter_lines, whole
 from lfv.formats.manifest.records import (
     BadLine,
@@ -188,7 +190,7 @@ def _iter_file(
         elif kind is ManifestKind.TEXT:
 
             def convert(line: RawLine) -> ManifestItem:
-                return text_item(line, base)
+                return text_item(line, base, profile.names)
         else:
 
             def convert(line: RawLine) -> ManifestItem:
@@ -198,9 +200,23 @@ def _iter_file(
         for line in lines:
             try:
                 whole(line, max_line_bytes)
-                yield convert(line)
+                yield _labelled(convert(line), reader, profile)
             except LineError as error:
                 yield BadLine(line.number, printable(line.data[:4096]), error.code, str(error))
+
+
+def _labelled(item: ManifestItem, reader: SourceReader, profile: Profile) -> ManifestItem:
+    """The item, labelled by its mask where a table has no other label for it."""
+    unlabelled = item.is_anomalous is None and item.found_label is None
+    if not (unlabelled and item.plain_masks and profile.looks_at_masks):
+        return item
+    try:
+        if masks_show_anomaly(item.plain_masks, reader):
+            return replace(item, is_anomalous=True)
+    except LfvError as error:
+        problem = f"Its mask {item.mask_ref} cannot be read: {error}"
+        return replace(item, attributes={**item.attributes, LABEL_PROBLEM: problem})
+    return replace(item, is_anomalous=False, mask_ref=None, mask_colors={}, plain_masks=())
 
 
 def _columns(line: RawLine, profile: Profile, delimiter: str | None) -> CsvColumns:

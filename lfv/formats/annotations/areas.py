@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 
 from lfv.formats.errors import AnnotationsInvalid
 from lfv.formats.images import DEFAULT_LIMITS
+from lfv.formats.words import count_of
 
 Points = tuple[tuple[float, float], ...]
 
@@ -67,7 +68,7 @@ def mask_colors(types: Sequence[str]) -> dict[str, str]:
     """
     if len(types) > len(_PALETTE):
         raise AnnotationsInvalid(
-            f"The annotations have {len(types)} types of anomalies; a mask can show "
+            f"The annotations have {count_of(len(types), 'type')} of anomalies; a mask can show "
             f"{len(_PALETTE)}: merge some of them."
         )
     return dict(zip(_PALETTE, types, strict=False))

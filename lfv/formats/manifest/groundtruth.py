@@ -10,16 +10,19 @@ from the guide; docs/manifests.md lists how each deviation is read.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from lfv.formats.answers import is_background
 from lfv.formats.errors import SourceError
 from lfv.formats.labels import USUAL, LabelNames
+from lfv.formats.layout import ANOMALY_TYPE
+from lfv.formats.manifest.columns import IMAGE_CELL, Columns, Label
 from lfv.formats.manifest.records import LineError, ManifestItem, printable
+from lfv.formats.masks import plain_colors
 from lfv.formats.refs import Ref, resolve_ref
 
 SOURCE_REF = "source-ref"
@@ -95,6 +98,9 @@ def item_from_row(
             label or mask that cannot be used.
     """
     if SOURCE_REF not in row:
+        flat = None if base is None else _flat_row(row, number, base, profile.names)
+        if flat is not None:
+            return flat
         hint = "; it holds its text inline in source" if "source" in row else ""
         raise LineError("source_ref_missing", f"The line has no source-ref{hint}.")
     source_ref = resolved(row[SOURCE_REF], base)
@@ -148,6 +154,67 @@ def item_from_row(
         label_attribute=next(iter(labels), classified),
         found_label=None if labels else found_label,
     )
+
+
+def flat_item(
+    columns: Columns,
+    values: Sequence[Any],
+    number: int,
+    base: Ref,
+    words: LabelNames,
+) -> ManifestItem:
+    """An item of a table: a cell is its image, one may be its label, one its mask.
+
+    Raises LineError.
+    """
+    at = columns.source or 0
+    written = values[at].strip() if isinstance(values[at], str) else values[at]
+    label = Label() if columns.label is None else columns.read_label(values[columns.label], words)
+    used = {at}
+    if columns.label is not None and label.is_anomalous is not None:
+        used.add(columns.label)
+    mask = values[columns.mask] if columns.mask is not None else ""
+    mask = mask.strip() if isinstance(mask, str) else ""
+    if columns.mask is not None:
+        used.add(columns.mask)
+    mask_ref = resolved(mask, base, "mask") if mask else None
+    attributes = {
+        name: value
+        for at, (name, value) in enumerate(zip(columns.names, values, strict=True))
+        if at not in used and name
+    }
+    if label.anomaly_type is not None:
+        attributes[ANOMALY_TYPE] = label.anomaly_type
+    return ManifestItem(
+        line_number=number,
+        source_ref=resolved(written, base, columns.names[at]),
+        written_ref=written,
+        is_anomalous=label.is_anomalous,
+        mask_ref=mask_ref,
+        mask_colors=plain_colors(label.anomaly_type) if mask_ref else {},
+        plain_masks=(mask_ref,) if mask_ref is not None else (),
+        attributes=attributes,
+        found_label=label.unknown,
+    )
+
+
+def _flat_row(
+    row: Mapping[str, Any], number: int, base: Ref, words: LabelNames
+) -> ManifestItem | None:
+    """A row of plain values, as other tools write them; None for one that names no image."""
+    columns = Columns.named(list(row))
+    if columns.source is None or any(name.endswith(METADATA) for name in row):
+        return None
+    values = list(row.values())
+    image = values[columns.source]
+    if not isinstance(image, str) or not IMAGE_CELL.match(image):
+        return None
+    if (label := columns.label) is not None:
+        if isinstance(values[label], dict | list):
+            columns = replace(columns, label=None)
+        else:
+            values[label] = "" if values[label] is None else str(values[label])
+    return flat_item(columns, values, number, base, words)
 
 
 def labelled_at(row: Mapping[str, Any], attribute: str | None) -> datetime | None:

@@ -7,86 +7,20 @@ import io
 import re
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from lfv.formats.errors import ManifestHeaderInvalid
-from lfv.formats.labels import USUAL, LabelNames, plain
-from lfv.formats.manifest.groundtruth import resolved
+from lfv.formats.labels import USUAL, LabelNames, truth_of
+from lfv.formats.manifest.columns import IMAGE_CELL, IMAGE_NAME, Columns, Label
+from lfv.formats.manifest.groundtruth import flat_item, resolved
 from lfv.formats.manifest.lines import MAX_LINE_BYTES, RawLine
 from lfv.formats.manifest.records import LineError, ManifestItem, around, not_utf8, printable
-from lfv.formats.masks import plain_colors
 from lfv.formats.refs import Ref
 
-# Names are compared in lower case and without separators: "Source Ref", "source_ref" ...
-SOURCE_COLUMNS = (
-    "sourceref",
-    "imageref",
-    "imagepath",
-    "imagefile",
-    "imagefilename",
-    "imagename",
-    "imageuri",
-    "imageurl",
-    "imagekey",
-    "image",
-    "imgpath",
-    "imgfile",
-    "imgname",
-    "img",
-    "source",
-    "filepath",
-    "filename",
-    "file",
-    "path",
-    "s3uri",
-    "s3url",
-    "s3key",
-    "uri",
-    "url",
-    "address",
-    "location",
-    "picture",
-    "photo",
-    "bild",
-    "bildpfad",
-    "bilddatei",
-    "datei",
-    "dateiname",
-    "dateipfad",
-    "imageid",
-    "imgid",
-)
-LABEL_COLUMNS = (
-    "anomalylabel",
-    "label",
-    "classname",
-    "class",
-    "expected",
-    "anomalyclass",
-    "isanomalous",
-    "isanomaly",
-    "anomaly",
-    "target",
-    "truth",
-    "groundtruth",
-    "category",
-    "quality",
-    "judgement",
-    "verdict",
-    "result",
-    "status",
-    "klasse",
-    "bewertung",
-    "ergebnis",
-    "labels",
-    "defect",
-    "defecttype",
-    "anomalytype",
-)
-MASK_COLUMNS = ("anomalymaskref", "maskref", "maskpath", "maskfile", "mask")
 _DELIMITERS = (",", ";", "\t", "|")
 _MAX_COLUMNS = 1000
 _MAX_RECORD_LINES = 50
-_IMAGE_CELL = re.compile(r"(s3|file)://\S|.*\.(png|jpe?g|bmp|tiff?|webp)\s*\Z", re.IGNORECASE)
+_IMAGE_AND_LABEL = re.compile(rf"({IMAGE_NAME})(?:\s*[,;|]\s*|\s+)([\w.-]+)\Z", re.IGNORECASE)
 
 
 class CsvColumns:
@@ -100,29 +34,24 @@ class CsvColumns:
     """
 
     def __init__(
-        self, line: RawLine, names: LabelNames = USUAL, delimiter: str | None = None
+        self, line: RawLine, words: LabelNames = USUAL, delimiter: str | None = None
     ) -> None:
         text = _text(line.data)
         if "\r" in text.rstrip("\r"):
             raise ManifestHeaderInvalid(
                 "The CSV's lines end with a carriage return alone; save it with line feeds."
             )
-        self._labels = names
-        self.delimiter = delimiter or max(_DELIMITERS, key=text.count)
+        self._words = words
         try:
-            cells = [cell.strip() for cell in split(text, self.delimiter)]
+            self.delimiter, cells = _first_cells(text, delimiter)
         except LineError as error:
             raise ManifestHeaderInvalid(f"The header of the CSV is unusable: {error}") from None
         if len(cells) > _MAX_COLUMNS:
             raise ManifestHeaderInvalid(f"The CSV has more than {_MAX_COLUMNS} columns.")
-        found = [plain(cell) for cell in cells]
-        self.source = _first_of(SOURCE_COLUMNS, found)
-        self.label = _first_of(LABEL_COLUMNS, found)
-        self.mask = _first_of(MASK_COLUMNS, found)
-        self.names = cells
-        self.has_header = self.source is not None
+        self.columns = Columns.named(cells)
+        self.has_header = self.columns.source is not None
         if not self.has_header:
-            self._read_without_header(cells, text)
+            self.columns = self._without_header(cells, text)
             return
         twice = {name for name in cells if name and cells.count(name) > 1}
         if twice:
@@ -130,54 +59,50 @@ class CsvColumns:
                 f"The CSV names a column twice: {', '.join(sorted(twice))}."
             )
 
-    def _read_without_header(self, cells: Sequence[str], text: str) -> None:
-        images = [at for at, cell in enumerate(cells) if _IMAGE_CELL.match(cell)]
+    def _without_header(self, cells: Sequence[str], text: str) -> Columns:
+        images = [at for at, cell in enumerate(cells) if IMAGE_CELL.match(cell)]
         if not images:
             raise ManifestHeaderInvalid(
                 "The first line of the CSV names no column for the images; name one source-ref "
                 f"(the line begins: {printable(text)[:80]})."
             )
-        self.source, self.mask = images[0], None
-        labels = [at for at, cell in enumerate(cells) if self._labels.of_cell(cell) is not None]
-        others = [at for at in range(len(cells)) if at != self.source]
-        self.label = labels[0] if labels else others[0] if len(others) == 1 else None
-        self.names = [f"column-{number}" for number in range(1, len(cells) + 1)]
+        source = images[0]
+        others = [at for at in range(len(cells)) if at != source]
+        labels = [at for at in others if self._words.of_folder(cells[at]) is not None]
+        # A number before the image may count the rows.
+        flags = [at for at in others if at > source and truth_of(cells[at]) is not None]
+        label = next(iter((*labels, *flags, *(others if len(others) == 1 else ()))), None)
+        names = [f"column-{number}" for number in range(1, len(cells) + 1)]
+        return Columns(names, source, label, None, "anomaly")
 
     def item(self, line: RawLine, base: Ref) -> ManifestItem:
         """Raises LineError."""
         fields = split(_text(line.data), self.delimiter)
-        if len(fields) > len(self.names) and not any(fields[len(self.names) :]):
-            del fields[len(self.names) :]  # spreadsheets add empty columns
-        if len(fields) != len(self.names):
+        names = self.columns.names
+        if len(fields) > len(names) and not any(fields[len(names) :]):
+            del fields[len(names) :]  # spreadsheets add empty columns
+        if len(fields) != len(names):
             raise LineError(
                 "csv_columns",
-                f"The line has {len(fields)} fields, the first line {len(self.names)}"
+                f"The line has {len(fields)} fields, the first line {len(names)}"
                 f"{around(line.data, len(line.data))}.",
             )
-        source = self.source or 0
-        written = fields[source].strip()
-        label = None if self.label is None else self._labels.of_cell(fields[self.label])
-        used = {source, source if label is None or self.label is None else self.label}
-        mask = fields[self.mask].strip() if self.mask is not None else ""
-        if mask and self.mask is not None:
-            used.add(self.mask)
-        mask_ref = resolved(mask, base, "mask") if mask else None
-        unknown = fields[self.label].strip() if self.label is not None and label is None else ""
-        return ManifestItem(
-            line_number=line.number,
-            source_ref=resolved(written, base, self.names[source]),
-            written_ref=written,
-            is_anomalous=label,
-            mask_ref=mask_ref,
-            mask_colors=plain_colors(None) if mask else {},
-            plain_masks=(mask_ref,) if mask_ref is not None else (),
-            attributes={
-                name: value
-                for at, (name, value) in enumerate(zip(self.names, fields, strict=True))
-                if at not in used and name
-            },
-            found_label=unknown or None,
-        )
+        return flat_item(self.columns, fields, line.number, base, self._words)
+
+
+def _first_cells(text: str, delimiter: str | None) -> tuple[str, list[str]]:
+    """The separator of a CSV and the cells of its first line.
+
+    It is the most frequent separator that leaves a column for the images. Raises LineError.
+    """
+    frequent = sorted(_DELIMITERS, key=text.count, reverse=True)
+    for found in (delimiter,) if delimiter else frequent:
+        with suppress(LineError):
+            cells = [cell.strip() for cell in split(text, found)]
+            if Columns.named(cells).source is not None or any(map(IMAGE_CELL.match, cells)):
+                return found, cells
+    found = delimiter or frequent[0]
+    return found, [cell.strip() for cell in split(text, found)]
 
 
 def given_delimiter(line: RawLine) -> str | None:
@@ -238,13 +163,24 @@ def _is_record(data: bytes) -> bool:
     return False
 
 
-def text_item(line: RawLine, base: Ref) -> ManifestItem:
-    """An item from a line that is a reference and nothing else. Raises LineError."""
+def text_item(line: RawLine, base: Ref, words: LabelNames = USUAL) -> ManifestItem:
+    """An item from a line that is a reference, or an image's name and its label.
+
+    Raises LineError.
+    """
     written = _text(line.data).strip()
+    named = _IMAGE_AND_LABEL.match(written)
+    label = Label()
+    if named is not None:
+        written, cell = named.groups()
+        known = words.of_cell(cell)
+        label = Label(known, None, cell if known is None else None)
     return ManifestItem(
         line_number=line.number,
         source_ref=resolved(written, base, "reference"),
         written_ref=written,
+        is_anomalous=label.is_anomalous,
+        found_label=label.unknown,
     )
 
 
@@ -266,10 +202,3 @@ def _text(data: bytes) -> str:
     if "\x00" in text:
         raise LineError("nul_character", "The line holds a NUL byte.")
     return text
-
-
-def _first_of(wanted: Sequence[str], names: Sequence[str]) -> int | None:
-    for name in wanted:
-        if name in names:
-            return names.index(name)
-    return None

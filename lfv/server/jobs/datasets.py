@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from lfv.formats.errors import ManifestError
 from lfv.formats.manifest.lines import RawLine
 from lfv.formats.manifest.records import LineError
+from lfv.formats.words import count_of
 from lfv.server.database import Transaction
 from lfv.server.errors import BucketError, DiskFullError
 from lfv.server.home import DISK_FULL
@@ -91,11 +92,11 @@ def _created(context: JobContext, dataset: Dataset) -> _End:
     except Exception:  # noqa: BLE001 (whatever it is, the dataset must come to an end)
         _log.exception("dataset %s/%s", dataset.project_name, dataset.kind)
         return _End(failed, "The dataset was not made; the service's log says why.")
-    message = f"The dataset was made from {len(reading.entries)} lines."
+    message = f"The dataset was made from {count_of(len(reading.entries), 'line')}."
     if reading.repeated:
         message += f" {reading.repeated} took the place of one before with the same source-ref."
     if reading.bad:
-        message += f" {reading.bad} lines could not be used: {reading.summary()}."
+        message += f" {count_of(reading.bad, 'line')} could not be used: {reading.summary()}."
     return _End(DatasetStatus.CREATE_COMPLETE, message, reading, replace=True)
 
 
@@ -120,7 +121,7 @@ def _changed(context: JobContext, dataset: Dataset) -> _End:
     except Exception:  # noqa: BLE001 (whatever it is, the update must come to an end)
         _log.exception("dataset %s/%s", dataset.project_name, dataset.kind)
         return _End(failed, "Nothing was changed; the service's log says why.")
-    message = f"{len(reading.entries)} lines were added or replaced."
+    message = f"{count_of(len(reading.entries), 'line')} added or replaced."
     return _End(DatasetStatus.UPDATE_COMPLETE, message, reading)
 
 
@@ -144,7 +145,7 @@ def _read_changes(context: JobContext, dataset: Dataset) -> _Reading:
     lines = entry_lines(io.BytesIO(changes), len(changes))
     reading = _read(context, dataset, lines, location(known)[0] if known else None)
     if reading.bad:
-        raise _FailedError(f"{reading.bad} lines can't be used: {reading.summary()}")
+        raise _FailedError(f"{count_of(reading.bad, 'line')} can't be used: {reading.summary()}")
     if not reading.entries:
         raise _FailedError("there are no lines in the changes")
     _check_total(context, dataset, reading)

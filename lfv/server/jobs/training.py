@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 
 from lfv.formats.status import ModelStatus
+from lfv.formats.words import count_of
 from lfv.server.database import Transaction
 from lfv.server.errors import BucketError, NotFoundError
 from lfv.server.home import DISK_FULL, is_disk_full
@@ -267,14 +268,16 @@ def _check_lost(kind: str, fetched: Fetched) -> None:
     lost, count = len(fetched.problems), len(fetched.problems) + len(fetched.images)
     if lost > _MAX_LOST * count:
         raise _FailedError(
-            f"{lost} of {count} images of the {kind} dataset can't be used: {_told(fetched)}"
+            f"{lost} of {count_of(count, 'image')} of the {kind} dataset can't be used: "
+            f"{_told(fetched)}"
         )
 
 
 def _lost(kind: str, fetched: Fetched) -> str:
     if not fetched.problems:
         return ""
-    return f"{len(fetched.problems)} images of the {kind} dataset were not used: {_told(fetched)}."
+    unused = f"{count_of(len(fetched.problems), 'image')} of the {kind} dataset"
+    return f"{unused} could not be used: {_told(fetched)}."
 
 
 def _told(fetched: Fetched) -> str:

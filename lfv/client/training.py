@@ -358,8 +358,8 @@ def _hint(train: StagedDataset, test: StagedDataset | None) -> str:
     if test is None or train.anomalous or not test.anomalous:
         return ""
     return (
-        f"All {test.anomalous} anomalous images are tests, so the model learned from normal images "
-        "alone; to learn from anomalies too, train on the folder or rows of the tests."
+        f"Every anomalous image ({test.anomalous} in all) is a test, so the model learned from "
+        "normal images alone; to learn from anomalies too, train on the folder or rows of the tests."
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -27,20 +26,15 @@ from lfv.client.errors import (
 )
 from lfv.client.hosting import ensure_hosted, ensure_stopped
 from lfv.client.hosts import HostSpec, LookoutVisionHost, ModelHost, ModelState, Units, open_host
-from lfv.client.retry import RetryPolicy, call_with_retries
 from lfv.formats.answers import DetectAnomalyResult
 from lfv.formats.errors import ResponseInvalid
 from lfv.formats.status import ModelStatus
 from tests.client.conftest import Reply, Request, ScriptedApi, api_error
-from tests.support.fake_model import FakeClock, FakeModel, FakeModelHost, fake_hosts
-from tests.support.waiting import PLENTY, stretched
+from tests.support.fake_model import FakeModel, FakeModelHost, fake_hosts
+from tests.support.lookoutvision import ANSWER, QUICK, spec
+from tests.support.waiting import stretched
 
-QUICK = RetryPolicy(attempts=4, timeout=5, backoff=Backoff(0.001, 1, 0.001))
 MODEL = "/2020-11-20/projects/cookies/models/2"
-
-
-def spec(api: ScriptedApi, version: str = "2", **options: Any) -> HostSpec:
-    return HostSpec("lookoutvision", "cookies", version, api.url, "us-east-1", options)
 
 
 @pytest.fixture
@@ -58,25 +52,6 @@ def described(status: str, **more: Any) -> Reply:
         "Status": status,
     }
     return Reply(200, {"ModelDescription": description | more})
-
-
-ANSWER = {
-    "DetectAnomalyResult": {
-        "Source": {"Type": "direct"},
-        "IsAnomalous": True,
-        "Confidence": 0.93,
-        "Anomalies": [
-            {
-                "Name": "cracked",
-                "PixelAnomaly": {"TotalPercentageArea": 0.01, "Color": "#23A436"},
-            }
-        ],
-        "AnomalyMask": "iVBORw0KGgo=",
-    }
-}
-
-
-# -- what is said ---------------------------------------------------------------------------------
 
 
 def test_describe(api: ScriptedApi, host: LookoutVisionHost) -> None:
@@ -151,9 +126,6 @@ def test_units_that_make_no_sense(minimum: int, maximum: int | None) -> None:
         Units(minimum, maximum)
 
 
-# -- latest ---------------------------------------------------------------------------------------
-
-
 def model(version: str, status: str, created: float) -> dict[str, Any]:
     return {"ModelVersion": version, "Status": status, "CreationTimestamp": created}
 
@@ -178,9 +150,6 @@ def test_latest_of_nothing(api: ScriptedApi) -> None:
     api.queue(api_error(404, "ResourceNotFoundException", "no such project"))
     with pytest.raises(ModelNotFound, match="no such project"):
         LookoutVisionHost(spec(api, "latest"))
-
-
-# -- failures -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -301,141 +270,6 @@ def test_names_that_the_api_refuses(api: ScriptedApi, project: str, version: str
     with pytest.raises(HostRejected):
         host.describe()
     host.close()
-
-
-# -- asking again ---------------------------------------------------------------------------------
-
-
-def test_detect_tries_again_what_passes(api: ScriptedApi, host: LookoutVisionHost) -> None:
-    api.queue(
-        api_error(429, "ThrottlingException"),
-        api_error(500, "InternalServerException"),
-        Reply(drop=True),
-        Reply(200, ANSWER),
-    )
-    assert host.detect(b"x", "image/png").attempts == 4
-
-
-def test_detect_gives_up_after_its_attempts(api: ScriptedApi, host: LookoutVisionHost) -> None:
-    api.queue(api_error(429, "ThrottlingException"))
-    with pytest.raises(HostThrottled) as caught:
-        host.detect(b"x", "image/png")
-    assert len(api.requests) == caught.value.attempts == 4
-
-
-def test_nonsense_after_a_failure(api: ScriptedApi, host: LookoutVisionHost) -> None:
-    api.queue(api_error(429, "ThrottlingException"), Reply(200, {"DetectAnomalyResult": {}}))
-    with pytest.raises(ResponseInvalid) as caught:
-        host.detect(b"x", "image/png")
-    assert caught.value.attempts == 2
-
-
-@pytest.mark.parametrize("status", [400, 403, 404, 409])
-def test_detect_takes_a_no_for_a_no(api: ScriptedApi, host: LookoutVisionHost, status: int) -> None:
-    api.queue(api_error(status, "WhateverException"))
-    with pytest.raises(HostError):
-        host.detect(b"x", "image/png")
-    assert len(api.requests) == 1
-
-
-@pytest.mark.parametrize(("value", "seconds"), [("3", 3), ("0", 0), ("-5", 0)])
-def test_retry_after_is_read(
-    api: ScriptedApi, host: LookoutVisionHost, value: str, seconds: float
-) -> None:
-    api.queue(api_error(429, "ThrottlingException", Retry_After=value))
-    with pytest.raises(HostThrottled) as caught:
-        host.stop("t")
-    assert caught.value.retry_after == seconds
-
-
-def test_retry_after_of_a_proxy(api: ScriptedApi, host: LookoutVisionHost) -> None:
-    """Dates are legal HTTP; botocore reads them for errors that its model doesn't know only."""
-    api.queue(api_error(503, "Unheard", Retry_After="Thu, 01 Jan 2099 00:00:00 GMT"))
-    with pytest.raises(HostUnavailable) as caught:
-        host.stop("t")
-    assert caught.value.retry_after is not None
-    assert caught.value.retry_after > 1_000_000
-    for value in ("soon", "Thu, 01 Jan 2099 00:00:00 GMT"):
-        api.queue(api_error(429, "ThrottlingException", Retry_After=value))
-        with pytest.raises(HostUnavailable) as caught:
-            host.stop("t")
-        assert caught.value.retryable
-
-
-def test_retry_after_is_waited_for() -> None:
-    clock = FakeClock()
-    errors = [HostThrottled("busy", retry_after=7), HostThrottled("busy", retry_after=9999)]
-
-    def call() -> str:
-        if errors:
-            raise errors.pop(0)
-        return "done"
-
-    policy = RetryPolicy(attempts=5, timeout=300, longest_retry_after=60)
-    assert call_with_retries(call, policy, clock=clock) == ("done", 3)
-    assert clock.waits == [7, 60]
-
-
-def test_backoff_grows_is_bounded_and_scattered() -> None:
-    low = Backoff(0.2, 2, 10, draw=lambda: 0.0)
-    high = Backoff(0.2, 2, 10, draw=lambda: 1.0)
-    assert [low.seconds(n) for n in (1, 2, 3)] == pytest.approx([0.1, 0.2, 0.4])
-    assert [high.seconds(n) for n in (1, 2, 3)] == pytest.approx([0.2, 0.4, 0.8])
-    assert high.seconds(10_000) == 10
-
-
-def test_no_wait_goes_beyond_the_deadline() -> None:
-    clock = FakeClock()
-    calls: list[int] = []
-
-    def call() -> str:
-        calls.append(1)
-        clock.advance(4)
-        raise HostUnavailable("500")
-
-    with pytest.raises(HostUnavailable):
-        call_with_retries(call, RetryPolicy(attempts=99), timeout=10, clock=clock)
-    assert len(calls) == 3
-    assert clock.monotonic() <= 13
-
-
-def test_a_stop_event_ends_the_tries(api: ScriptedApi) -> None:
-    api.queue(api_error(429, "ThrottlingException", Retry_After="30"))
-    host = LookoutVisionHost(spec(api))
-    stop = threading.Event()
-    threading.Timer(0.1, stop.set).start()
-    began = time.monotonic()
-    with pytest.raises(HostThrottled):
-        host.detect(b"x", "image/png", stop_event=stop)
-    assert time.monotonic() - began < stretched(5)
-    assert len(api.requests) == 1
-    host.close()
-
-
-def test_many_threads_have_a_connection_each(api: ScriptedApi) -> None:
-    """With too small a pool urllib3 would warn, and a warning fails the test."""
-    together = threading.Barrier(24)
-
-    def answer(_: Request) -> Reply:
-        together.wait(PLENTY)
-        return Reply(200, ANSWER)
-
-    api.answer = answer
-    host = LookoutVisionHost(spec(api, max_connections=24))
-    seen: list[str | None] = []
-    threads = [
-        threading.Thread(target=lambda: seen.append(host.detect(b"x", "image/png").request_id))
-        for _ in range(24)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PLENTY)
-    assert len(seen) == 24
-    host.close()
-
-
-# -- specifications and opening -------------------------------------------------------------------
 
 
 def test_a_specification_survives_storage() -> None:

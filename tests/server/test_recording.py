@@ -5,24 +5,18 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import insert, select, text
 from sqlalchemy.exc import IntegrityError
 
 from lfv.server import recording
-from lfv.server.buckets import Buckets
-from lfv.server.database import Database
 from lfv.server.errors import UnwritableError
-from lfv.server.home import Home
 from lfv.server.hosting.manager import HostingManager
-from lfv.server.jobs import fetch as fetching
-from lfv.server.jobs.context import JobContext
 from lfv.server.jobs.datasets import apply_changes, read_manifest
 from lfv.server.jobs.packaging import package
 from lfv.server.jobs.training import Trainings
@@ -32,33 +26,11 @@ from lfv.server.operations.call import Call
 from lfv.server.operations.models import create_model
 from lfv.server.options import Limits, Serving
 from lfv.server.recording import ServiceEndingError, record
-from lfv.server.state import datasets, models, packaging, projects, tables
+from lfv.server.state import datasets, models, packaging, tables
 from lfv.server.state.datasets import Source
-from lfv.server.state.models import Model, NewModel
 from lfv.server.state.tokens import PageTokens
-from tests.support.service import BUCKET, FAKE_ENGINE, ROOT, Service, line, put_images
-from tests.support.waiting import PLENTY
-
-REF = f"s3://{BUCKET}/images"
-
-
-class Holder:
-    """Another program with the database open, which lets nobody write while it holds it."""
-
-    def __init__(self, home: Home) -> None:
-        self._connection = sqlite3.connect(
-            home.database, isolation_level=None, check_same_thread=False
-        )
-
-    def hold(self) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
-
-    def let_go(self) -> None:
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
-
-    def close(self) -> None:
-        self._connection.close()
+from tests.support.recorded_world import REF, World
+from tests.support.service import BUCKET, FAKE_ENGINE, ROOT, line, put_images
 
 
 class Pauses(threading.Event):
@@ -74,69 +46,6 @@ class Pauses(threading.Event):
         self.lengths.append(timeout or 0)
         self._during()
         return self._ends
-
-
-class HeldAfterwards(Buckets):
-    """Once something was read or written, the database is held."""
-
-    def __init__(self, folder: Path, holder: Holder, *, on: str) -> None:
-        super().__init__({BUCKET: folder}, s3=False)
-        self._holder = holder
-        self._on = on
-
-    def open(self, *arguments: Any) -> Any:
-        if self._on == "read":
-            self._holder.let_go()
-            self._holder.hold()
-        return super().open(*arguments)
-
-    def write(self, *arguments: Any) -> None:
-        super().write(*arguments)
-        if self._on == "write":
-            self._holder.let_go()
-            self._holder.hold()
-
-
-class World:
-    """A state folder with a project, and what works on it in this process."""
-
-    def __init__(self, folder: Path) -> None:
-        self.service = Service(folder, {})  # for its bucket; it is never started
-        self.service.bucket.mkdir(parents=True)
-        self.home = Home(self.service.home)
-        self.database = Database(self.home.database)
-        self.holder = Holder(self.home)
-        with self.database.transaction() as tx:
-            tx.execute(text("PRAGMA busy_timeout = 0"))
-            self.project = projects.create(tx, "p", "arn:p", 0)
-
-    def context(self, stopping: threading.Event, *, on: str = "") -> JobContext:
-        buckets = HeldAfterwards(self.service.bucket, self.holder, on=on)
-        return JobContext(self.database, buckets, self.home, Limits(), stopping=stopping)
-
-    def add_model(self, status: ModelStatus) -> None:
-        new = NewModel("id", 1, "arn:m", None, None, BUCKET, None, status)
-        with self.database.transaction() as tx:
-            models.create(tx, self.project, new, 0)
-
-    def add_training(self, context: JobContext, lines: list[str]) -> Trainings:
-        self.add_model(ModelStatus.TRAINING)
-        trainings = Trainings(context, FAKE_ENGINE)
-        trainings.prepare("id", {"train": lines})
-        return trainings
-
-    def model(self) -> Model:
-        with self.database.transaction() as tx:
-            return models.by_id(tx, "id")
-
-    def dataset(self) -> datasets.Dataset:
-        with self.database.transaction() as tx:
-            return datasets.get(tx, self.project, "train")
-
-    def close(self) -> None:
-        self.holder.close()
-        self.database.close()
-        self.home.close()
 
 
 @pytest.fixture
@@ -390,67 +299,3 @@ def test_model_that_was_not_committed_leaves_no_folder(world: World) -> None:
         create()
     assert folders == [1]
     assert list((world.home.root / "models").iterdir()) == []
-
-
-class Disk(NamedTuple):
-    total: int
-    used: int
-    free: int
-
-
-def test_images_that_do_not_fit_are_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before they have filled the disk, and with what is needed and what there is."""
-    lines = put_images(world.service, "images", 100)
-    size = (world.service.bucket / "images" / "0.png").stat().st_size
-    copied: list[int] = []
-
-    def disk(folder: Path) -> Disk:
-        copied.append(len(list(folder.iterdir())))
-        return Disk(1 << 40, 0, (64 << 20) + 30 * size)
-
-    monkeypatch.setattr(fetching.shutil, "disk_usage", disk)
-    world.add_training(world.context(threading.Event()), lines).run("id")
-    model = world.model()
-    assert model.status == ModelStatus.TRAINING_FAILED
-    assert model.message.startswith("Training failed: the 100 images need about 0.0 MiB")
-    assert "has 64.0 MiB free, of which 64.0 MiB are kept" in model.message
-    assert 16 <= max(copied) <= 22  # four are copied at a time
-    assert not world.home.model("id").exists()
-
-
-def test_full_disk_is_named(world: World) -> None:
-    class Full(Buckets):
-        def read(self, *_: Any) -> bytes:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    context = world.context(threading.Event())
-    full = JobContext(world.database, Full({}, s3=False), world.home, context.limits)
-    world.add_training(full, [line(f"{REF}/1.png")]).run("id")
-    assert world.model().message == "Training failed: the disk with the state folder is full"
-
-
-def test_leftovers_are_removed_first(tmp_path: Path) -> None:
-    """They may be what fills the disk, and then nothing can be written before they are gone."""
-    home = Home(tmp_path)
-    for folder in (home.packing / "tmp1", home.job_images("id"), home.artifact("id")):
-        folder.mkdir(parents=True)
-        (folder / "file").touch()
-    (home.job("id") / "train.jsonl").touch()
-    home.close()
-    Home(tmp_path).close()
-    left = {path.relative_to(tmp_path / "models").as_posix() for path in tmp_path.rglob("*/*/*")}
-    assert left == {"id/artifact", "id/artifact/file", "id/job", "id/job/train.jsonl"}
-    assert not home.packing.exists()
-
-
-def test_start_that_cannot_write_says_so(start: Callable[..., Service]) -> None:
-    service = start()
-    service.stop()
-    before = len(service.log)
-    connection = sqlite3.connect(service.home / "service.db", isolation_level=None)
-    connection.execute("BEGIN IMMEDIATE")
-    assert service.launch().wait(PLENTY) == 2
-    connection.close()
-    assert "cannot be used as the service's database: database is locked" in service.log[before:]
-    assert "Traceback" not in service.log[before:]
-    assert service.start().client().list_projects()["Projects"] == []

@@ -1,0 +1,16 @@
+"""Images, and files that claim to be some, byte by byte."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from PIL import Image
+
+
+def encoded(
+    format_: str = "PNG", size: tuple[int, int] = (64, 64), mode: str = "RGB", **save: Any
+) -> bytes:
+    out = io.BytesIO()
+    Image.new(mode, size).save(out, format_, **save)
+    return out.getvalue()

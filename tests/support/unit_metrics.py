@@ -1,0 +1,45 @@
+"""What the metrics of a service say of its inference units."""
+
+from __future__ import annotations
+
+import urllib.request
+from pathlib import Path
+
+from tests.support.service import (
+    Service,
+)
+from tests.support.waiting import PLENTY
+
+
+def metrics(service: Service) -> dict[str, float]:
+    """Samples by name and labels, such as ``ProcessedImageCount_total{...}``."""
+    with urllib.request.urlopen(f"{service.url}/metrics", timeout=PLENTY) as answer:
+        lines = answer.read().decode().splitlines()
+    pairs = (text.rsplit(" ", 1) for text in lines if not text.startswith("#"))
+    return {name: float(value) for name, value in pairs}
+
+
+def units(service: Service, project: str, what: str = "InService") -> float:
+    return metric(service, project, f"{what}InferenceUnits")
+
+
+def metric(service: Service, project: str, name: str) -> float:
+    """The value of a sample of version 1 of a project's model; 0 when there is none."""
+    found = metrics(service)
+    labels = f'ModelVersion="1",ProjectName="{project}"'
+    swapped = f'ProjectName="{project}",ModelVersion="1"'
+    return found.get(f"{name}{{{labels}}}", found.get(f"{name}{{{swapped}}}", 0))
+
+
+def workers(service: Service) -> list[int]:
+    """Process ids of the service's inference units."""
+    assert service.process is not None
+    path = Path(f"/proc/{service.process.pid}/task")
+    children: list[int] = []
+    for task in path.iterdir():
+        children += [int(pid) for pid in (task / "children").read_text().split()]
+    return [
+        pid
+        for pid in children
+        if b"lfv.server.hosting.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]

@@ -43,9 +43,9 @@ def import_(
     source: Annotated[
         str,
         typer.Argument(
-            help="A dataset or evaluation manifest of Lookout for Vision, a COCO file, a VOC or "
-            "MVTec folder, an anomalib export (ONNX) or a SageMaker model.tar.gz; here or at "
-            "s3://.",
+            help="A dataset or evaluation manifest of Lookout for Vision, a COCO file, a VOC, "
+            "YOLO or MVTec folder, an anomalib export (ONNX) or a SageMaker model.tar.gz; here or "
+            "at s3://.",
         ),
     ],
     *,

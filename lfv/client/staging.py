@@ -146,9 +146,13 @@ def _stage_all(
     with ThreadPoolExecutor(workers, thread_name_prefix="staging") as pool:
         records = read_manifest(source, reader, profile=profile, skipped=skipped)
         while chunk := list(islice(records, _CHUNK)):
-            for outcome in pool.map(lambda record: _stage(record, reader, store, staging), chunk):
+            outcomes = pool.map(lambda record: _stage(record, reader, store, staging), chunk)
+            for record, outcome in zip(chunk, outcomes, strict=True):
                 if isinstance(outcome, BadLine) and outcome.code == "label_missing":
-                    unlabelled.append(outcome)
+                    if _is_unlabelled_test(record):
+                        skipped.reasons["test images without a label"] += 1
+                    else:
+                        unlabelled.append(outcome)
                 elif isinstance(outcome, BadLine):
                     problems.append(outcome)
                 else:
@@ -166,6 +170,16 @@ def _stage_all(
     if skipped.reasons:
         progress(str(skipped))
     return staged, skipped
+
+
+def _is_unlabelled_test(record: ManifestItem | BadLine) -> bool:
+    """Whether nothing says what a test image shows, as in sets whose answers are kept back."""
+    return (
+        isinstance(record, ManifestItem)
+        and split_of(record.attributes) == TEST
+        and record.found_label is None
+        and LABEL_PROBLEM not in record.attributes
+    )
 
 
 def _by_split(staged: Sequence[_Staged]) -> tuple[list[_Staged], list[_Staged]]:
@@ -278,6 +292,8 @@ def _invalid(source: str, problems: list[BadLine]) -> LfvError:
     shown = [f"line {problem.line_number}: {problem.message}" for problem in problems[:_SHOWN]]
     if len(problems) > _SHOWN:
         shown.append(f"and {len(problems) - _SHOWN:,} more")
+    if all(problem.code == "label_missing" for problem in problems):
+        shown.append("(`lfv import` reads annotations of COCO, VOC and YOLO.)")
     return TrainingDataInvalid(
         f"{count_of(len(lines), 'line')} of {source} cannot be trained on: {' '.join(shown)}",
         problems,

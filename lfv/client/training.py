@@ -359,7 +359,7 @@ def _hint(train: StagedDataset, test: StagedDataset | None) -> str:
         return ""
     return (
         f"Every anomalous image ({test.anomalous} in all) is a test, so the model learned from "
-        "normal images alone; to learn from anomalies too, train on the folder or rows of the tests."
+        "normal images alone; to learn from anomalies too, train on the tests' folder or rows."
     )
 
 

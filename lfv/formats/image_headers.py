@@ -61,6 +61,9 @@ class Container:
     pixel_parts: Sequence[memoryview] = ()
 
 
+LFS_POINTER = "Git LFS pointer"
+"""What stands in for a file of a repository that was cloned without its large files."""
+
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (PNG_SIGNATURE, "PNG"),
     (JPEG_SIGNATURE, "JPEG"),
@@ -74,6 +77,7 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"\xff\x0a", "JPEG XL"),
     (b"PK\x03\x04", "ZIP"),
     (b"\x1f\x8b", "gzip"),
+    (b"version https://git-lfs", LFS_POINTER),
 )
 
 
@@ -90,6 +94,8 @@ def sniff(data: bytes) -> str | None:
         return "WebP"
     if data[4:8] == b"ftyp":
         return "AVIF" if data[8:12] in (b"avif", b"avis") else "HEIC or another ISO media"
+    if data[128:132] == b"DICM":
+        return "DICOM"
     start = data[:256].lstrip()
     if start[:1] == b"<":
         return "HTML, SVG or XML"

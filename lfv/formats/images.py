@@ -35,6 +35,7 @@ from lfv.formats.errors import (
 )
 from lfv.formats.image_headers import (
     CONVERTIBLE,
+    LFS_POINTER,
     PNG_SIGNATURE,
     Container,
     check_png_pixels,
@@ -61,6 +62,7 @@ _PILLOW_ERRORS = (
 )
 _COLOUR_TYPE = 25  # where a PNG says it
 _GREY_WITH_ALPHA = 4
+_WITH_AN = frozenset({"AVIF", "HTML, SVG or XML"})
 _EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 
 
@@ -168,9 +170,13 @@ def check_header(
         width, height, mode = _opened(JpegImageFile, jpeg, found)
         header = ImageHeader("JPEG", width, height, mode, 8, jpeg)
     else:
-        what = f"a {found} file" if found else "not in a known image format"
-        can_be = found in CONVERTIBLE
-        way_out = " (`--convert` of lfv train and lfv inspect helps)" if can_be else ""
+        article = "an" if found in _WITH_AN else "a"
+        what = f"{article} {found} file" if found else "not in a known image format"
+        way_out = ""
+        if found in CONVERTIBLE:
+            way_out = " (`--convert` of lfv train and lfv inspect helps)"
+        elif found == LFS_POINTER:
+            way_out = " (`git lfs pull` fetches the image itself)"
         raise ImageFormatUnsupported(
             f"The file is {what}; the service takes PNG and JPEG{way_out}."
         )

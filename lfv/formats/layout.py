@@ -76,6 +76,11 @@ def split_of(attributes: Mapping[str, object]) -> str | None:
     return None
 
 
+def split_of_path(path: str) -> str | None:
+    """TRAIN, VALIDATION or TEST, where a folder on the way to a file says so."""
+    return _split_in(path.split("/")[:-1])
+
+
 def why_no_part(relative: str) -> str | None:
     """Why another program's file is not a part to inspect, as a plural noun; None for a part."""
     *folders, name = relative.split("/")

@@ -1,8 +1,8 @@
 """What other tools and services left, as a project of the service: datasets, and a model if asked.
 
-The annotations of COCO and VOC become a manifest and masks in the folder `imports` of the home
-folder, where they can be looked at and corrected; from there on all sources go the same way as in
-a training.
+The annotations of COCO, VOC and YOLO become a manifest and masks in the folder `imports` of the
+home folder, where they can be looked at and corrected; from there on all sources go the same way as
+in a training.
 """
 
 from __future__ import annotations
@@ -249,7 +249,7 @@ class _Importer:
         """`source` as something that the manifest reader takes."""
         if kind.is_model:
             raise NotImportable(f"{source} is a model; images are expected there")
-        if kind not in {ImportKind.COCO, ImportKind.VOC}:
+        if kind not in {ImportKind.COCO, ImportKind.VOC, ImportKind.YOLO}:
             return source
         request = self.request
         manifest = convert_annotations(

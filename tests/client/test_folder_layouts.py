@@ -260,4 +260,4 @@ def test_files_that_are_not_parts_are_counted(tmp_path: Path, png: bytes, in_buc
     assert record.written_ref == "part.png"
     assert skipped.reasons.total() == len(names) - 1
     assert str(skipped).startswith("Skipped files: 14 (")
-    assert {"masks", "other files", "system files"} <= set(skipped.reasons)
+    assert {"masks without an image", "other files", "system files"} <= set(skipped.reasons)

@@ -387,4 +387,11 @@ def test_contradictions_are_damage(data: bytes) -> None:
 def test_names_of_formats() -> None:
     assert sniff(b"\x00\x00\x00\x20ftypavif") == "AVIF"
     assert sniff(b"  <!DOCTYPE html>") == "HTML, SVG or XML"
+    assert sniff(bytes(128) + b"DICM") == "DICOM"
     assert sniff(b"") is None
+
+
+def test_a_pointer_of_git_lfs_is_said_so() -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 7\n"
+    with pytest.raises(errors.ImageFormatUnsupported, match="git lfs pull"):
+        check_image(pointer)

@@ -21,7 +21,15 @@ from lfv.client.imports import (
 )
 from lfv.client.manifests import read_manifest
 from lfv.client.sources import SourceReader
-from lfv.formats.annotations import AnnotatedImage, Area, draw_mask, parse_coco, parse_voc
+from lfv.formats.annotations import (
+    AnnotatedImage,
+    Area,
+    draw_mask,
+    parse_classes,
+    parse_coco,
+    parse_voc,
+    parse_yolo,
+)
 from lfv.formats.errors import (
     AnnotationsInvalid,
     ManifestKindUnknown,
@@ -202,6 +210,49 @@ def test_voc_becomes_a_manifest(tmp_path: Path) -> None:
     assert mask.sum() == 8 * 4
 
 
+@pytest.mark.parametrize("images", ["train/images/{0}", "images/train/{0}"])
+def test_yolo_becomes_a_manifest(tmp_path: Path, images: str) -> None:
+    """As Roboflow and as Ultralytics put it into folders."""
+    root = tmp_path / "yolo"
+    folder = (root / images.format("x")).parent
+    make_pictures(folder, 4)
+    labels = Path(str(folder).replace("images", "labels"))
+    labels.mkdir(parents=True)
+    for number, text in enumerate(("0 0.25 0.125 0.5 0.25\n", "1 0 0 0.5 0 0.5 0.5 0 0.5\n", "")):
+        (labels / f"{number:05}.txt").write_text(text)
+    (root / "data.yaml").write_text("names: [scratch, dent]\nnc: 2\n")
+    assert import_kind(str(root), READER) is ImportKind.YOLO
+    made = convert_annotations(str(root), ImportKind.YOLO, READER, tmp_path / "out", boxes=True)
+    boxed, outlined, empty, without = items(made)
+    labels_found = [item.is_anomalous for item in (boxed, outlined, empty, without)]
+    assert labels_found == [True, True, False, False]
+    assert {item.attributes["split"] for item in items(made)} == {"train"}
+    for item, name, area in ((boxed, "scratch", 32 * 16), (outlined, "dent", 33 * 33)):
+        assert item.mask_ref is not None
+        mask = read_mask(Path(item.mask_ref).read_bytes(), item.mask_colors, [name])
+        assert mask.sum() == area
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("scratch 0 0 1 1", "Line 1 is not a class"),
+        ("0 0.5 0.5 0.1 0.1\n0 12 30 4 4", "Line 2 has coordinates"),
+        ("0 0.5 0.5", "neither a box nor an outline"),
+        ("0 0 0 0.5 0 0.5 0.5 0", "neither a box nor an outline"),
+    ],
+)
+def test_damaged_yolo_is_named(text: str, message: str) -> None:
+    with pytest.raises(AnnotationsInvalid, match=message):
+        parse_yolo("a.png", (64, 64), text, {})
+
+
+@pytest.mark.parametrize("text", ["", "train: images", "names: 7", "names: [a", "names: {x: y}"])
+def test_classes_that_are_not_listed(text: str) -> None:
+    with pytest.raises(AnnotationsInvalid, match="names of the classes"):
+        parse_classes(text.encode())
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -302,6 +353,16 @@ def test_what_an_export_says_of_itself(tmp_path: Path) -> None:
     assert read_export_facts(tmp_path / "model.onnx") == {"image_threshold": 0.5, "task": "x"}
     (tmp_path / "metadata.json").write_text("[")
     assert read_export_facts(tmp_path / "model.onnx") == {}
+
+
+@pytest.mark.parametrize(
+    "name", ["weights/onnx/model.onnx", "weights/openvino/model.xml", "weights/torch/model.pt"]
+)
+def test_what_anomalib_exports_is_a_model(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(parents=True)
+    (tmp_path / name).write_bytes(b'<?xml version="1.0"?>\n<net name="model" version="11">\n')
+    for given in (tmp_path, tmp_path / name):
+        assert import_kind(str(given), READER) is ImportKind.ONNX_MODEL
 
 
 def test_kinds_of_manifests(tmp_path: Path) -> None:

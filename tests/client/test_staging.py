@@ -227,6 +227,18 @@ def test_a_split_by_a_flag_is_kept(
             assert name in opened.stream.read().decode()
 
 
+def test_test_images_without_a_label_are_counted(tmp_path: Path, reader: SourceReader) -> None:
+    """As the private ones of MVTec AD 2."""
+    source = folders(
+        tmp_path / "set",
+        {"train/good": 2, "test_public/good": 1, "test_public/bad": 1, "test_private": 2},
+    )
+    staged, test = stage_training(source, reader, STAGING)
+    assert test is not None
+    assert (staged.images, test.images) == (2, 2)
+    assert staged.skipped == {"test images without a label": 2}
+
+
 def test_test_images_alone_are_not_trained_on(tmp_path: Path, reader: SourceReader) -> None:
     source = folders(tmp_path / "set", {"test/good": 2, "test/bad": 2})
     with pytest.raises(TrainingDataInvalid, match="--test"):

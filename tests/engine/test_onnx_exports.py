@@ -147,6 +147,11 @@ def openvino(folder: Path) -> Path:
     return folder
 
 
+def checkpoint(folder: Path) -> Path:
+    (folder / "model.pt").write_bytes(b"PK\3\4")
+    return folder
+
+
 def lead_out(folder: Path) -> Path:
     file = save_apart(detector(1), folder / "export")
     model = onnx.load(file, load_external_data=False)
@@ -187,6 +192,8 @@ def two_files(folder: Path) -> Path:
     [
         (openvino, "openvino", "export the model as ONNX instead"),
         (lambda folder: openvino(folder) / "model.xml", "openvino", "anomalib export"),
+        (checkpoint, "torch", "a PyTorch model; export the model as ONNX instead"),
+        (lambda folder: checkpoint(folder) / "model.pt", "torch", "anomalib export"),
         (lead_out, "external_data", "not beside it"),
         (link, "external_data", "not beside it"),
         (lose_weights, "external_data", "'model.onnx.data', which is not beside it"),

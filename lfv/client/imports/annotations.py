@@ -1,24 +1,41 @@
-"""COCO and VOC data sets, as a manifest of JSON Lines with drawn masks beside it."""
+"""COCO, VOC and YOLO data sets, as a manifest of JSON Lines with drawn masks beside it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from lfv.client.imports.kinds import ANNOTATIONS_FOLDER, ImportKind
+from PIL import Image
+
+from lfv.client.imports.kinds import (
+    ANNOTATIONS_FOLDER,
+    IMAGES_FOLDER,
+    LABELS_FOLDER,
+    ImportKind,
+)
 from lfv.client.sources import SourceReader
 from lfv.client.stores import translate_os_error
-from lfv.formats.annotations import AnnotatedImage, draw_mask, mask_colors, parse_coco, parse_voc
+from lfv.formats.annotations import (
+    AnnotatedImage,
+    draw_mask,
+    mask_colors,
+    parse_classes,
+    parse_coco,
+    parse_voc,
+    parse_yolo,
+)
 from lfv.formats.annotations.coco import is_coco
 from lfv.formats.errors import AnnotationsInvalid, SourceNotFound
 from lfv.formats.labels import USUAL, LabelNames
+from lfv.formats.layout import SPLIT, split_of_path
 from lfv.formats.manifest.writing import labelled_row
 from lfv.formats.refs import FileRef, Ref, S3Ref, parent_of, parse_ref
 
 _MAX_DOCUMENT = 512 * 1024 * 1024
 _MAX_XML = 4 * 1024 * 1024
 _IMAGE_FOLDERS = ("JPEGImages", "images", "Images", "data")
+_CLASS_FILES = ("data.yaml", "data.yml", "dataset.yaml")
 _ENDINGS = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 
 
@@ -35,8 +52,8 @@ def convert_annotations(
     """Write a manifest of the annotated images, and their masks, into `folder`.
 
     Args:
-        source: A COCO file, or a folder with VOC's `Annotations`.
-        kind: COCO or VOC.
+        source: A COCO file, or a folder with VOC's `Annotations` or YOLO's `labels`.
+        kind: COCO, VOC or YOLO.
         reader: Reads the annotations, and finds the images.
         folder: Is created; the manifest is `images.manifest` in it.
         images: Where the images are, if neither beside the annotations nor in a usual folder.
@@ -49,7 +66,10 @@ def convert_annotations(
         OSError: The folder cannot be written.
     """
     ref = parse_ref(source)
-    annotated = _coco(source, reader, names) if kind is ImportKind.COCO else _voc(ref, names)
+    if kind is ImportKind.COCO:
+        annotated = _coco(source, reader, names)
+    else:
+        annotated = _voc(ref, names) if kind is ImportKind.VOC else _yolo(ref, names, reader)
     if not annotated:
         raise AnnotationsInvalid(f"{source} names no image.")
     places = _places(ref, kind, images)
@@ -80,7 +100,9 @@ def _row(
         return {"source-ref": str(ref)}
     shown = {area.anomaly_type for area in image.areas}
     used = {color: name for color, name in colors.items() if name in shown}
-    return labelled_row(str(ref), image.is_anomalous, str(mask) if mask else None, used)
+    row = labelled_row(str(ref), image.is_anomalous, str(mask) if mask else None, used)
+    split = split_of_path(image.name)
+    return row | ({SPLIT: split} if split else {})
 
 
 def _coco(source: str, reader: SourceReader, names: LabelNames) -> Sequence[AnnotatedImage]:
@@ -115,12 +137,45 @@ def _voc_images(folder: Path, names: LabelNames) -> Iterator[AnnotatedImage]:
         yield AnnotatedImage(image.name or file.stem, image.size, image.is_anomalous, image.areas)
 
 
+def _yolo(ref: Ref, names: LabelNames, reader: SourceReader) -> Sequence[AnnotatedImage]:
+    if not isinstance(ref, FileRef):
+        raise AnnotationsInvalid("YOLO labels are read from a folder of this machine.")
+    folder = Path(ref.path)
+    listed = [folder / name for name in _CLASS_FILES if (folder / name).is_file()]
+    classes = parse_classes(reader.read_bytes(str(listed[0].absolute()))) if listed else {}
+    return [
+        _yolo_image(file, folder, classes, names)
+        for images in sorted(folder.glob(f"**/{IMAGES_FOLDER}"))
+        for file in sorted(images.glob("**/*"))
+        if file.suffix in _ENDINGS
+    ]
+
+
+def _yolo_image(
+    file: Path, folder: Path, classes: Mapping[int, str], names: LabelNames
+) -> AnnotatedImage:
+    """An image and its label file, if it has one: without objects there need be none."""
+    relative = file.relative_to(folder)
+    parts = list(relative.with_suffix(".txt").parts)
+    parts[len(parts) - 1 - parts[::-1].index(IMAGES_FOLDER)] = LABELS_FOLDER
+    labels = folder.joinpath(*parts)
+    try:
+        text = labels.read_text(encoding="utf-8") if labels.is_file() else ""
+        with Image.open(file) as opened:
+            size = opened.size
+        return parse_yolo(relative.as_posix(), size, text, classes, names)
+    except AnnotationsInvalid as error:
+        raise AnnotationsInvalid(f"{labels.relative_to(folder)}: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise AnnotationsInvalid(f"{relative} or its labels cannot be read: {error}.") from error
+
+
 def _places(ref: Ref, kind: ImportKind, images: str | None) -> list[Ref]:
     """Folders and prefixes where the images may be, the likeliest first."""
     if images is not None:
         given = parse_ref(images if images.startswith("s3://") else str(Path(images).absolute()))
         return [given]
-    base = ref if kind is ImportKind.VOC else parent_of(ref)
+    base = parent_of(ref) if kind is ImportKind.COCO else ref
     above = parent_of(S3Ref(base.bucket, base.key.rstrip("/")) if isinstance(base, S3Ref) else base)
     return [base, *(_below(base, name) for name in _IMAGE_FOLDERS), above] + [
         _below(above, name) for name in _IMAGE_FOLDERS

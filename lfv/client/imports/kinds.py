@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from lfv.client.manifests import manifest_kind
@@ -15,8 +15,12 @@ from lfv.formats.manifest.records import ManifestKind
 from lfv.formats.refs import FileRef, Ref, S3Ref, parse_ref
 
 ANNOTATIONS_FOLDER = "Annotations"
+LABELS_FOLDER, IMAGES_FOLDER = "labels", "images"
 _PEEK = 1 << 16
 _LINES = 20
+#: What else anomalib exports: the sentence that refuses it says what to export instead.
+_CHECKPOINTS = (".pt", ".pth", ".ckpt")
+_OPENVINO = b"<net"
 _GZIP = b"\x1f\x8b"
 
 
@@ -28,6 +32,7 @@ class ImportKind(StrEnum):
     FOLDER = "folder of images"
     COCO = "COCO annotations"
     VOC = "VOC annotations"
+    YOLO = "YOLO labels"
     SAGEMAKER_MODEL = "SageMaker model"
     ONNX_MODEL = "ONNX model"
 
@@ -43,7 +48,7 @@ def import_kind(source: str, reader: SourceReader) -> ImportKind:
     if reader.is_folder(ref) and isinstance(ref, FileRef):
         return _folder(Path(ref.path))
     name = ref.key if isinstance(ref, S3Ref) else ref.path
-    if name.endswith(".onnx"):
+    if name.endswith((".onnx", *_CHECKPOINTS)):
         return ImportKind.ONNX_MODEL
     if isinstance(ref, S3Ref) and (not ref.key or ref.key.endswith("/")):
         return ImportKind.FOLDER
@@ -53,6 +58,8 @@ def import_kind(source: str, reader: SourceReader) -> ImportKind:
         return ImportKind.SAGEMAKER_MODEL
     if _begins_like_coco(start):
         return ImportKind.COCO
+    if _OPENVINO in start[:512]:
+        return ImportKind.ONNX_MODEL
     if start.lstrip().startswith(b"<"):
         raise ManifestKindUnknown(
             f"{source} is one XML file; give the folder that holds {ANNOTATIONS_FOLDER}/."
@@ -65,9 +72,22 @@ def import_kind(source: str, reader: SourceReader) -> ImportKind:
 def _folder(folder: Path) -> ImportKind:
     if any((folder / ANNOTATIONS_FOLDER).glob("*.xml")):
         return ImportKind.VOC
-    if next(folder.rglob("*.onnx"), None) is not None:
+    if yolo_labels(folder):
+        return ImportKind.YOLO
+    models = chain(*(folder.rglob(name) for name in ("*.onnx", "model.xml", "model.pt")))
+    if next(models, None) is not None:
         return ImportKind.ONNX_MODEL
     return ImportKind.FOLDER
+
+
+def yolo_labels(folder: Path) -> list[Path]:
+    """YOLO's label files: texts in a folder `labels`, beside one with images."""
+    return sorted(
+        file
+        for labels in folder.glob(f"**/{LABELS_FOLDER}")
+        if (labels.parent / IMAGES_FOLDER).is_dir()
+        for file in labels.glob("**/*.txt")
+    )
 
 
 def _begins_like_coco(start: bytes) -> bool:

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import os
 import posixpath
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lfv.client.masks import masks_show_anomaly
@@ -31,6 +33,7 @@ from lfv.formats.refs import FileRef, Ref, S3Ref
 
 _TAKEN = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".apng", ".mpo")
 _OTHERS = (".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp", ".heic", ".heif", ".avif", ".jp2")
+_MASKS = "masks"
 _NOT_UTF8 = "The file's name is not UTF-8."
 IMAGE_ENDINGS = frozenset((*_TAKEN, *_OTHERS, ".jxl"))
 
@@ -47,6 +50,7 @@ def iter_folder(
             _add(layout, relative, FileRef(path), reader)
     if implied is not None:  # the masks of a test folder stand beside it
         _add_masks_beside(folder, layout)
+    masks_seen = _Masks()
     number = 0
     for path, error in _walk(folder, frozenset()):
         relative = os.path.relpath(path, folder)
@@ -55,9 +59,9 @@ def iter_folder(
             if reason is None and not (_ends_like_image(relative) or _begins_like_image(path)):
                 reason = "other files"
             elif reason is None and layout.is_mask(relative):
-                reason = "masks"
+                reason = _MASKS
             if reason is not None:
-                skipped.reasons[reason] += 1
+                masks_seen.skip(relative, reason, skipped)
                 continue
         number += 1
         if error is not None:
@@ -66,8 +70,10 @@ def iter_folder(
             yield BadLine(number, printable(os.fsencode(relative)), "not_utf8", _NOT_UTF8)
         else:
             place = layout.place(relative)
+            masks_seen.used.update(place.masks)
             masks = tuple(os.path.join(folder, mask) for mask in place.masks)  # noqa: PTH118
             yield _item(number, path, relative, place, masks, reader, profile)
+    masks_seen.tell(skipped)
 
 
 def iter_prefix(
@@ -79,6 +85,7 @@ def iter_prefix(
         relative = ref.key[len(prefix.key) :]
         if why_no_part(relative) is None and _ends_like_image(relative):
             _add(layout, relative, ref, reader)
+    masks_seen = _Masks()
     number = 0
     for ref in reader.list(prefix):
         relative = ref.key[len(prefix.key) :]
@@ -86,17 +93,39 @@ def iter_prefix(
         if reason is None and posixpath.splitext(relative)[1] and not _ends_like_image(relative):
             reason = "other files"
         elif reason is None and layout.is_mask(relative):
-            reason = "masks"
+            reason = _MASKS
         if reason is not None:
-            skipped.reasons[reason] += 1
+            masks_seen.skip(relative, reason, skipped)
             continue
         number += 1
         if not _is_unicode(ref.key):
             yield BadLine(number, printable(relative), "not_utf8", _NOT_UTF8)
             continue
         place = layout.place(relative)
+        masks_seen.used.update(place.masks)
         masks = tuple(str(S3Ref(prefix.bucket, prefix.key + mask)) for mask in place.masks)
         yield _item(number, str(ref), relative, place, masks, reader, profile)
+    masks_seen.tell(skipped)
+
+
+@dataclass
+class _Masks:
+    """Masks that were skipped, and those that belong to an image."""
+
+    skipped: list[str] = field(default_factory=list)
+    used: set[str] = field(default_factory=set)
+
+    def skip(self, relative: str, reason: str, skipped: Skipped) -> None:
+        """Count a file that is not a part."""
+        skipped.reasons[reason] += 1
+        if reason == _MASKS:
+            self.skipped.append(relative)
+
+    def tell(self, skipped: Skipped) -> None:
+        """Count the masks apart whose image was not found, in the end."""
+        lost = sum(mask not in self.used for mask in self.skipped)
+        if lost:
+            skipped.reasons += Counter({_MASKS: -lost, "masks without an image": lost})
 
 
 def _add(layout: Layout, relative: str, ref: Ref, reader: SourceReader) -> None:

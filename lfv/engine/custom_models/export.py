@@ -19,7 +19,11 @@ from lfv.engine.onnx_safety import tensors_of
 from lfv.onnx_files import find_onnx_file
 
 MAX_BATCH = 64
-_OPENVINO = (".xml", ".bin")
+#: Formats of other programs: how their files end, and their names.
+_FOREIGN = {
+    "openvino": ((".xml", ".bin"), "an OpenVINO model"),
+    "torch": ((".pt", ".pth", ".ckpt"), "a PyTorch model"),
+}
 
 
 def read_export(path: Path, limit: int) -> bytes:
@@ -29,14 +33,9 @@ def read_export(path: Path, limit: int) -> bytes:
         path: An ONNX file, or a folder with one and its weights.
 
     Raises:
-        OnnxRejected: ``unreadable``, ``too_large``, ``openvino`` or ``external_data``.
+        OnnxRejected: ``unreadable``, ``too_large``, ``openvino``, ``torch`` or ``external_data``.
     """
-    if path.suffix in _OPENVINO or (path.is_dir() and _has_only_openvino(path)):
-        raise OnnxRejected(
-            "openvino",
-            "It is an OpenVINO model; export the model as ONNX instead, with anomalib by "
-            "`anomalib export --export_type onnx`.",
-        )
+    _refuse_foreign(path)
     try:
         file = find_onnx_file(path)
     except (OSError, ValueError) as error:
@@ -53,8 +52,20 @@ def read_export(path: Path, limit: int) -> bytes:
     return bytes(model.SerializeToString()) if changed else body
 
 
-def _has_only_openvino(folder: Path) -> bool:
-    return any(folder.rglob("*.xml")) and not any(folder.rglob("*.onnx"))
+def _refuse_foreign(path: Path) -> None:
+    """Raises OnnxRejected for a file of another program, or a folder with such and no ONNX file."""
+    files = [path]
+    if path.is_dir():
+        files = list(path.rglob("*"))
+        if any(file.suffix == ".onnx" for file in files):
+            return
+    for reason, (endings, what) in _FOREIGN.items():
+        if any(file.suffix in endings for file in files):
+            raise OnnxRejected(
+                reason,
+                f"It is {what}; export the model as ONNX instead, with anomalib by "
+                "`anomalib export --export_type onnx`.",
+            )
 
 
 def _read_weights(model: Any, file: Path, limit: int) -> bool:

@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo check test reviews test-network lint format docs lock bench bench-all soak fuzz faults kills clean
+.PHONY: help install dev demo deploy check test reviews test-network lint format docs lock bench bench-all soak fuzz faults kills clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,9 @@ $(VENV)/.dev: $(VENV)/.installed requirements/dev.txt
 
 demo: install ## make product images, train, inspect them, show the verdicts
 	$(BIN)/lfv demo --output demo-output
+
+deploy: install ## put all deployments on the Prefect server that is configured
+	$(BIN)/lfv deploy
 
 # tests/conftest.py puts the slow files first, and their order is kept.
 PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder

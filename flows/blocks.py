@@ -13,6 +13,7 @@ from prefect.blocks.core import Block
 from prefect.blocks.notifications import AbstractAppriseNotificationBlock
 from pydantic import Field, SecretStr
 
+from flows.parameters import HostOptions
 from lfv.settings import HostKind, Settings, get_settings, use_aws_credentials, use_in_process
 
 
@@ -48,8 +49,8 @@ class LfvHost(Block):
         "Lookout for Vision, Amazon for SageMaker.",
     )
     region: str | None = Field(default=None, description="AWS region of the API and of S3.")
-    options: dict[str, str] = Field(
-        default_factory=dict, description="What that kind of host alone understands, by name."
+    options: HostOptions = Field(
+        default_factory=HostOptions, description="What that kind of host alone understands."
     )
     access_key_id: SecretStr | None = Field(
         default=None, title="AWS access key id", description="Empty: as the worker is configured."
@@ -64,7 +65,8 @@ class LfvHost(Block):
             "host": self.kind,
             "endpoint_url": self.endpoint_url,
             "region": self.region,
-            "host_options": self.options or None,
+            "host_options": {name: str(one) for name, one in self.options.options().items()}
+            or None,
         }
 
 

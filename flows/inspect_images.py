@@ -22,7 +22,9 @@ from pydantic import Field
 from flows import defaults
 from flows.blocks import settings_of_blocks
 from flows.events import RunEvents
+from flows.limits import place_at_model
 from flows.naming import run_name, trigger
+from flows.parameters import HostOptions, PolicyFields
 from flows.pause import is_to_go_on
 from flows.plan import plan_run
 from flows.progress import ProgressArtifact
@@ -85,7 +87,7 @@ def inspect_images(
     project: str,
     model_version: str = "latest",
     confidence: Annotated[float | None, Field(ge=0, le=1)] = None,
-    policy: str | dict[str, Any] | None = None,
+    policy: PolicyFields | Annotated[str, Field(title="File")] | None = None,
     min_inference_units: Annotated[int, Field(ge=1)] = 1,
     max_inference_units: Annotated[int | None, Field(ge=1)] = None,
     again: bool = False,
@@ -101,7 +103,7 @@ def inspect_images(
     pause_minutes: Annotated[float, Field(gt=0)] = 60.0,
     triggered_by: str = "",
     host: HostKind | None = None,
-    host_options: dict[str, str] | None = None,
+    host_options: HostOptions | None = None,
     host_block: str = "",
     store_block: str = "",
     mode: Literal["live", "batch"] = "live",
@@ -168,7 +170,10 @@ def inspect_images(
         pause_minutes=pause_minutes,
         triggered_by=triggered_by or trigger(),
         host=host or settings.host,
-        host_options={**settings.host_options, **(host_options or {})},
+        host_options={
+            **settings.host_options,
+            **(host_options.options() if host_options else {}),
+        },
         mode=mode,
     )
     check_mode(request.mode, request.host, settings)
@@ -265,7 +270,8 @@ def _detect(run: ActiveRun, events: RunEvents) -> None:
     """Run detection on what is pending; with nothing pending the model is never started."""
     store, control, request = run.store, run.control, run.context.request
     if store.inspections.pending(run.run_id, limit=1):
-        _detect_hosted(run, events, request.pause_at_reject_rate)
+        with place_at_model(request.project):
+            _detect_hosted(run, events, request.pause_at_reject_rate)
         if control.ending is Ending.PAUSE:
             why = control.message
             if not is_to_go_on(why, request.pause_minutes):
@@ -273,7 +279,8 @@ def _detect(run: ActiveRun, events: RunEvents) -> None:
                     f"{why}; to inspect them, resume with `lfv inspect --resume {run.run_id}`"
                 )
             control.resume()
-            _detect_hosted(run, events, None)
+            with place_at_model(request.project):
+                _detect_hosted(run, events, None)
     if store.inspections.pending(run.run_id, duplicate=True, limit=1):
         reuse_for_duplicates(run)
     _refuse_unfinished(run)
@@ -364,14 +371,15 @@ _ENDINGS: dict[Ending | None, type[InspectionError]] = {
 }
 
 
-def _policy(policy: str | dict[str, Any] | None, confidence: float | None) -> Policy:
-    if policy is None and confidence is None:
-        policy = defaults.policy()
-    if policy is None:
+def _policy(policy: PolicyFields | str | None, confidence: float | None) -> Policy:
+    given = policy.policy() if isinstance(policy, PolicyFields) else policy
+    if given is None and confidence is None:
+        given = defaults.policy()
+    if given is None:
         return Policy.from_confidence(DEFAULT_CONFIDENCE if confidence is None else confidence)
     if confidence is not None:
         raise ValueError("give a confidence or a policy, not both: a policy has its own limits")
-    return Policy.from_dict(policy) if isinstance(policy, dict) else Policy.load(Path(policy))
+    return Policy.from_dict(given) if isinstance(given, dict) else Policy.load(Path(given))
 
 
 def _flow_run_id() -> str | None:

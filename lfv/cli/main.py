@@ -22,6 +22,7 @@ from lfv.cli import (
     db,
     decide,
     demo,
+    deploy,
     edge_agent,
     estimate,
     export,
@@ -105,8 +106,8 @@ def lfv(
 
 for _module in (
     *(demo, train, import_, estimate, inspect, runs, report, overlay, decide, review, export),
-    *(parity, ui, up, watch, automations, models, serve, edge_agent, stop, sweep, prune, audit),
-    *(db, version),
+    *(parity, ui, up, deploy, watch, automations, models, serve, edge_agent, stop, sweep),
+    *(prune, audit, db, version),
 ):
     _module.register(app)
 

@@ -150,6 +150,17 @@ def _require_configured(url: str) -> None:
         )
 
 
+def require_configured() -> str:
+    """URL of the Prefect API that this shell is configured for. Raises `PrefectUnreachable`."""
+    from prefect.settings import get_current_settings
+
+    url = get_current_settings().api.url
+    if url is None:
+        raise PrefectUnreachable("no Prefect server is configured: set PREFECT_API_URL")
+    _require_configured(url)
+    return url
+
+
 def serve(stdin: int, stdout: int) -> None:
     """Be a temporary Prefect server until `stdin` ends; its port is a line on `stdout`."""
     import uvicorn

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +18,7 @@ import typer
 
 from lfv.cli import output
 from lfv.cli.common import settings_from
+from lfv.cli.deploy import installed_file
 from lfv.cli.errors import CommandError, ExitStatus
 from lfv.cli.options import JsonOption, examples
 
@@ -137,7 +137,7 @@ def up(
         output.facts(
             {
                 "Prefect": plant.api_url.removesuffix("/api"),
-                "results": f"http://127.0.0.1:{plant.ui_port}",
+                "results": plant.ui_url,
                 "for your shell": f"export PREFECT_API_URL={plant.api_url}",
                 "database": plant.settings.shown_store_url,
                 "logs": plant.folder,
@@ -189,14 +189,9 @@ def _plant(port: int, ui_port: int, prefect_file: Path | None) -> Plant:
     from lfv.cli.plant.services import OWN_FILE, Plant
 
     settings = settings_from()
-    plant = Plant(settings, port, ui_port, (prefect_file or _installed_file()).absolute())
+    plant = Plant(settings, port, ui_port, (prefect_file or installed_file()).absolute())
     own = plant.folder / OWN_FILE
     return replace(plant, prefect_file=own) if prefect_file is None and own.exists() else plant
-
-
-def _installed_file() -> Path:
-    """deployments/prefect.yaml of this installation."""
-    return Path(str(files("deployments") / "prefect.yaml"))
 
 
 def _command(plant: Plant) -> list[str]:

@@ -96,7 +96,8 @@ def report_run(run_id: str, store: Store, reader: SourceReader, settings: Settin
     report = _report(stored, store, settings, summary, found)
     folder = settings.run_folder(run_id)
     try:
-        summary = replace(summary, report=write_run_report(report, folder))
+        written = write_run_report(report, folder)
+        summary = replace(summary, report=written, report_url=settings.report_address(run_id))
         if summary.evaluation is not None:
             _write_evaluation(folder / EVALUATION_FILE, summary.evaluation, stored, store)
     except OSError as error:

@@ -21,7 +21,7 @@ class RunSummary:
     """The outcome of a run.
 
     `skipped` is the number of files that were not inspected, by reason. `report` is None when the
-    report could not be written.
+    report could not be written, `report_url` when no address of the pages is known.
     """
 
     run_id: str
@@ -33,6 +33,7 @@ class RunSummary:
     evaluation: Evaluation | None = None
     skipped: Mapping[str, int] = field(default_factory=dict)
     report: Path | None = None
+    report_url: str | None = None
 
     @property
     def nothing_new(self) -> bool:
@@ -81,8 +82,14 @@ class RunSummary:
                 f"`lfv inspect --resume {self.run_id}`."
             )
             lines += [resume, ""]
-        lines += [f"Run `{self.run_id}`; report: `{self.report or 'none'}`"]
+        lines += [f"Run `{self.run_id}`; {self._where()}"]
         return "\n".join(lines)
+
+    def _where(self) -> str:
+        """Where the report is: a link if browsers can reach it."""
+        if self.report is not None and self.report_url is not None:
+            return f"[report]({self.report_url})"
+        return f"report: `{self.report or 'none'}`"
 
 
 def _figure(value: float | None) -> str:

@@ -216,6 +216,12 @@ class Settings(BaseSettings):
         le=20_000,
         description="Images shown in a run's HTML report. Counts are always complete.",
     )
+    ui_url: str | None = Field(
+        default=None,
+        description="Address at which people reach the pages of `lfv ui`, such as "
+        "`https://lfv.plant.example`: the page of a run on Prefect links to its report there. "
+        "`lfv up` sets it. Not set: the page names the file.",
+    )
     log_level: LogLevel = Field(
         default="WARNING",
         description="Lowest severity of log messages that commands write to stderr.",
@@ -241,7 +247,7 @@ class Settings(BaseSettings):
     def _add_default_prices(cls, value: dict[str, float]) -> dict[str, float]:
         return {**DEFAULT_PRICES, **value}
 
-    @field_validator("endpoint_url", "s3_endpoint_url", mode="after")
+    @field_validator("endpoint_url", "s3_endpoint_url", "ui_url", mode="after")
     @classmethod
     def _known_address(cls, value: str | None, info: Any) -> str | None:
         if value is None:
@@ -349,6 +355,10 @@ class Settings(BaseSettings):
     def report_path(self, run_id: str) -> Path:
         """Where the report of a run is, or will be."""
         return self.run_folder(run_id) / "report.html"
+
+    def report_address(self, run_id: str) -> str | None:
+        """Where browsers find the report of a run; None if no address is known."""
+        return f"{self.ui_url}/runs/{run_id}/report" if self.ui_url else None
 
     def unit_hour_price(self, host_kind: str, *, embedded: bool = False) -> float:
         """US dollars per unit-hour; 0 for an unknown kind. `embedded`: in the embedded service."""

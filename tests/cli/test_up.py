@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from flows.limits import RUNS_PER_MODEL
 from lfv.cli.plant.services import systemd_unit
 from lfv.cli.plant.supervisor import Service, Supervised
 from tests.support.processes import kill, with_environment
@@ -110,6 +111,8 @@ def test_every_process_that_is_killed_comes_back(plant: dict[str, str]) -> None:
     assert scheduled["parameters"]["project"] == "parts"
     assert scheduled["parameters"]["new_only"] is True
     assert scheduled["schedules"][0]["schedule"]["interval"] == 300
+    with urllib.request.urlopen(f"{api}/v2/concurrency_limits/lfv.model.parts") as answer:
+        assert json.load(answer)["limit"] == RUNS_PER_MODEL
     home = Path(plant["LFV_HOME"])
     state_file = home / "plant" / "state.json"
     assert lfv(plant, "up", "--port", str(port))  # again: only says where it is

@@ -88,10 +88,9 @@ def test_compose_names_only_what_there_is() -> None:
 
 
 def test_compose_runs_the_steps_that_the_readme_has() -> None:
-    steps = compose()["services"]["setup"]["command"][0].splitlines()
-    assert steps[0] == "lfv db upgrade"
-    assert "--type process" in steps[1]
-    assert steps[2].startswith("prefect --no-prompt deploy --all --prefect-file")
+    upgrade, deploy = compose()["services"]["setup"]["command"][0].splitlines()
+    assert upgrade == "lfv db upgrade"
+    assert deploy.startswith("lfv deploy --prefect-file")
 
 
 def test_the_job_of_kubernetes_uses_every_variable_and_no_other() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,24 +14,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Locator
 
+from flows.limits import RUNS_PER_MODEL
 from lfv_store import open_store
+from tests.conftest import skip_or_fail
+from tests.support.browser import chromium, launched
+from tests.support.deployments import PrefectApi
 from tests.support.endpoints import endpoint_in_process
 from tests.support.pictures import make_pictures
 from tests.support.prefect_server import PrefectServer, prefect_server
-from tests.support.waiting import PLENTY
+from tests.support.waiting import PLENTY, wait_until
 
 PREFECT = Path(sys.executable).with_name("prefect")
 LFV = Path(sys.executable).with_name("lfv")
 ROOT = Path(__file__).parents[2]
 POOL = "inspection"
-FILE = "deployments/prefect.yaml"
 
 
-def prefect(server: PrefectServer, *arguments: str, seconds: float = 120) -> str:
-    """Output of a `prefect` command; fails with its words when it failed."""
+def output(server: PrefectServer, *command: str | Path, seconds: float = 120) -> str:
+    """Output of a command; fails with its words when it failed."""
     done = subprocess.run(
-        [PREFECT, *arguments],
+        command,
         env={**os.environ, **server.environment},
         cwd=ROOT,
         capture_output=True,
@@ -47,6 +52,49 @@ def api(server: PrefectServer, path: str) -> Any:
         return json.load(answer)
 
 
+def is_final(server: PrefectServer, flow_run: str) -> bool:
+    return api(server, f"flow_runs/{flow_run}")["state_type"] in {"COMPLETED", "FAILED", "CRASHED"}
+
+
+def run_by_form(server: PrefectServer, *, source: str, project: str) -> str:
+    """Fill in the operator's form in a browser, as a person does; return the flow run's id."""
+    program = chromium()
+    if program is None:
+        skip_or_fail("no Chromium")
+    deployment = api(server, "deployments/name/inspect-images/operator")["id"]
+    with launched(program) as browser:
+        page = browser.new_page()
+        page.set_default_timeout(PLENTY * 1000)
+        address = server.api_url.removesuffix("/api")
+        page.goto(f"{address}/deployments/deployment/{deployment}/run")
+
+        def field(label: str, control: str = "textarea") -> Locator:
+            title = page.locator(".schema-form-property__label", has_text=re.compile(f"^{label}"))
+            return page.locator(".schema-form-property", has=title).last.locator(control)
+
+        def choose(choice: str) -> None:
+            page.get_by_role("button", name=choice, exact=True).click()
+
+        field("source").fill(source)
+        field("project").fill(project)
+        choose("Policy")
+        field("Name").fill("tonight")
+        choose("By confidence")
+        field("Confidence", "input").fill("0.7")
+        choose("Submit")
+        page.wait_for_url(f"**/deployments/deployment/{deployment}")
+    wanted = {"deployments": {"id": {"any_": [deployment]}}}
+    (run,) = PrefectApi(server.api_url).call("flow_runs/filter", wanted)
+    return str(run["id"])
+
+
+def refs(field: dict[str, Any]) -> list[str]:
+    """The models of a field's choices; fails where a choice is a mapping without fields."""
+    choices = field.get("anyOf", [field])
+    assert all("$ref" in one or one["type"] != "object" for one in choices), field
+    return [one["$ref"].rpartition("/")[2] for one in choices if "$ref" in one]
+
+
 def delete(server: PrefectServer, path: str) -> None:
     request = urllib.request.Request(f"{server.api_url}/{path}", method="DELETE")
     urllib.request.urlopen(request, timeout=PLENTY).close()
@@ -54,9 +102,11 @@ def delete(server: PrefectServer, path: str) -> None:
 
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
-    with prefect_server(tmp_path_factory.mktemp("prefect")) as server:
-        prefect(server, "work-pool", "create", "--type", "process", POOL)
-        prefect(server, "--no-prompt", "deploy", "--all", "--prefect-file", FILE)
+    folder = tmp_path_factory.mktemp("prefect")
+    pages = {"PREFECT_UI_ENABLED": "true", "PREFECT_UI_STATIC_DIRECTORY": str(folder / "pages")}
+    with prefect_server(folder, **pages) as server:
+        said = output(server, LFV, "deploy", "--runs-per-model", "3")
+        assert "cookies: 3 runs at a time" in said
         yield server
 
 
@@ -70,14 +120,24 @@ def test_the_schedule_has_its_time_zone_and_the_form_its_descriptions(
     operator = api(deployed, "deployments/name/inspect-images/operator")
     assert operator["schedules"] == []
     assert operator["enforce_parameter_schema"]
-    fields = operator["parameter_openapi_schema"]["properties"]
+    schema = operator["parameter_openapi_schema"]
+    fields = schema["properties"]
     assert all(field["description"] for field in fields.values())
+    # Nothing has to be typed as JSON: what is no plain value has fields of its own.
+    models = [name for field in fields.values() for name in refs(field)]
+    assert models == ["PolicyFields", "HostOptions"]
     assert set(operator["parameter_openapi_schema"]["required"]) == {"source", "project"}
     sweeper = api(deployed, "deployments/name/stop-idle-models/every-five-minutes")
     assert sweeper["schedules"][0]["schedule"]["cron"] == "*/5 * * * *"
     assert api(deployed, "deployments/name/resume-inspection/resume")
     assert scheduled["parameters"]["new_only"] is True
     assert api(deployed, "deployments/name/prune/housekeeping")["parameters"]["dry_run"] is True
+    assert api(deployed, "v2/concurrency_limits/lfv.model.cookies")["limit"] == 3
+    assert api(deployed, "work_pools/inspection")["type"] == "process"
+
+
+def test_deploying_again_keeps_a_limit_that_a_person_changed(deployed: PrefectServer) -> None:
+    assert "cookies: 3 runs at a time" in output(deployed, LFV, "deploy")
 
 
 def test_watching_starts_the_deployment_when_images_are_there(
@@ -110,7 +170,7 @@ def test_watching_starts_the_deployment_when_images_are_there(
 
 
 @pytest.mark.slow
-def test_an_operator_s_run_goes_through_a_process_worker(
+def test_an_operator_s_run_from_the_form_and_scheduled_ones_go_through_a_process_worker(
     deployed: PrefectServer, tmp_path: Path
 ) -> None:
     make_pictures(tmp_path / "images", 10)
@@ -130,35 +190,32 @@ def test_an_operator_s_run_goes_through_a_process_worker(
             start_new_session=True,
         )
         try:
-            told = prefect(
-                deployed,
-                "deployment",
-                "run",
-                "inspect-images/operator",
-                "--watch",
-                "--param",
-                f"source={tmp_path / 'images'}",
-                "--param",
-                "project=parts",
-                seconds=180,
-            )
+            flow_run = run_by_form(deployed, source=str(tmp_path / "images"), project="parts")
+            wait_until(lambda: is_final(deployed, flow_run))
+            assert api(deployed, f"flow_runs/{flow_run}")["state_type"] == "COMPLETED"
+            told = ""
             scheduled = ["--param", f"source={tmp_path / 'images'}", "--param", "project=parts"]
             scheduled += ["--param", "confidence=0.5", "--param", "settle_seconds=0"]
             for more in (0, 3):  # nothing but known images, then three that came meanwhile
                 make_pictures(tmp_path / "images", more, first=100)
                 run_scheduled = ["deployment", "run", "inspect-images/scheduled", "--watch"]
-                told += prefect(deployed, *run_scheduled, *scheduled, seconds=180)
+                told += output(deployed, PREFECT, *run_scheduled, *scheduled, seconds=180)
         finally:
             # The sweeper's schedule may just have given it a flow run of its own.
             os.killpg(worker.pid, signal.SIGKILL)
             worker.wait(PLENTY)
-        assert told.count("Completed") >= 3
+        assert told.count("Completed") >= 2
         assert endpoint.status == "TRAINED"
         assert set(endpoint.asked().values()) == {1}
+        # The first run of a model makes its limit, and gives its place back.
+        limit = api(deployed, "v2/concurrency_limits/lfv.model.parts")
+        assert (limit["limit"], limit["active_slots"]) == (RUNS_PER_MODEL, 0)
     with open_store(f"sqlite:///{tmp_path / 'home' / 'inspections.db'}") as store:
         second, first, run = store.runs.list()
         assert run.triggered_by == "deployment operator"
-        assert run.flow_run_id is not None
+        assert run.flow_run_id == flow_run
+        assert run.policy["name"] == "tonight"
+        assert run.policy["default"]["classification"] == {"min_confidence": 0.7}
         assert store.inspections.counts(run.run_id).accepted > 0
         counts = [store.inspections.counts(one.run_id) for one in (first, second)]
         assert [(one.total, one.reused) for one in counts] == [(10, 10), (3, 0)]

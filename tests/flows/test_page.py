@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from flows import defaults, events, naming
 from flows.blocks import LfvHost, LfvMail, LfvStore, settings_of_blocks
 from flows.inspect_images import inspect_images
+from flows.parameters import HostOptions
 from flows.progress import progress_text
 from lfv.run.errors import LimitReached
 from lfv_store import Store
@@ -54,6 +55,17 @@ def test_progress_has_rate_time_left_and_cost() -> None:
     assert progress_text(100, 100, 10, 0) == "100 of 100 images, 10.0 a second"
 
 
+def test_the_summary_links_to_the_report_where_an_address_is_known(
+    images: Path, store: Store, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary = inspect_images(source=str(images), project="parts")
+    assert f"report: `{home / 'runs' / summary.run_id / 'report.html'}`" in summary.markdown()
+    monkeypatch.setenv("LFV_UI_URL", "https://lfv.plant.example/")
+    summary = inspect_images(source=str(images), project="parts")
+    address = f"https://lfv.plant.example/runs/{summary.run_id}/report"
+    assert f"[report]({address})" in summary.markdown()
+
+
 @pytest.mark.filterwarnings("ignore:'imghdr':DeprecationWarning")  # in Apprise
 def test_mail_is_sent_as_the_block_says() -> None:
     mail = LfvMail(
@@ -79,14 +91,15 @@ def test_blocks_are_settings_of_a_run(home: Path, monkeypatch: pytest.MonkeyPatc
     LfvHost(
         kind="sagemaker",
         endpoint_url="http://127.0.0.1:1",
-        options={"instance_type": "ml.m5.large"},
+        options=HostOptions(instance_type="ml.m5.large", network_isolation=False),
         access_key_id=SecretStr("key"),
         secret_access_key=SecretStr("secret"),
     ).save("line-3", overwrite=True)
     settings = settings_of_blocks("line-3", "line-3")
     assert settings.store_url == url
     assert (settings.host, settings.endpoint_url) == ("sagemaker", "http://127.0.0.1:1")
-    assert settings.host_options == {"instance_type": "ml.m5.large"}
+    options = {"instance_type": "ml.m5.large", "network_isolation": "False"}
+    assert settings.host_options == options
     assert settings_of_blocks() == settings  # what a child process of the run has
 
 

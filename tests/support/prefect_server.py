@@ -52,7 +52,8 @@ def prefect_server(folder: Path, **changed: str) -> Iterator[PrefectServer]:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     places = {"PREFECT_HOME": str(folder), "PREFECT_PROFILES_PATH": str(folder / "no")}
-    settings = {**_QUIET, **places, **changed}
+    # The server itself has the address, too: its pages call the API there.
+    settings = {**_QUIET, **places, "PREFECT_API_URL": api_url_at(port), **changed}
     command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "error"]
     with (folder / "server.log").open("wb") as log:
@@ -60,7 +61,7 @@ def prefect_server(folder: Path, **changed: str) -> Iterator[PrefectServer]:
     try:
         wait_until(lambda: process.poll() is not None or _answers(port))
         assert process.poll() is None, (folder / "server.log").read_text()[-2000:]
-        yield PrefectServer(port, {**settings, "PREFECT_API_URL": api_url_at(port)})
+        yield PrefectServer(port, settings)
     finally:
         process.terminate()
         try:

@@ -55,6 +55,21 @@ def test_a_run_is_filtered(place: Scene, mara: Browser) -> None:
     assert names("show=reject") == ["part-0001.png", "part-0004.png", "part-0005.png"]
 
 
+def test_the_report_of_a_run_opens_in_a_sandbox_of_its_own(place: Scene, mara: Browser) -> None:
+    moved = mara.get(f"/runs/{RUN_ID}/report", follow_redirects=False)
+    assert (moved.status_code, moved.headers["location"]) == (303, f"/runs/{RUN_ID}")
+    assert f"/runs/{RUN_ID}/report" not in mara.get(f"/runs/{RUN_ID}").text
+    report = place.settings.report_path(RUN_ID)
+    report.parent.mkdir(parents=True)
+    report.write_text("<!doctype html><title>a report</title>")
+    answer = mara.get(f"/runs/{RUN_ID}/report")
+    assert (answer.status_code, "a report" in answer.text) == (200, True)
+    assert answer.headers["content-type"].startswith("text/html")
+    assert answer.headers["content-security-policy"].startswith("sandbox allow-scripts")
+    assert f'href="/runs/{RUN_ID}/report"' in mara.get(f"/runs/{RUN_ID}").text
+    assert mara.get("/runs/nothing/report").status_code == 404
+
+
 @pytest.mark.parametrize("text", ["FL-4", "part-0004", "{digest}", "{start}", "{number}"])
 def test_a_part_is_found(place: Scene, mara: Browser, text: str) -> None:
     part = place.parts("reject")[0]

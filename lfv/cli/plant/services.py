@@ -47,12 +47,17 @@ class Plant:
         return f"http://127.0.0.1:{self.port}/api"
 
     @property
+    def ui_url(self) -> str:
+        return f"http://127.0.0.1:{self.ui_port}"
+
+    @property
     def environment(self) -> dict[str, str]:
         """The environment of its processes."""
         home = self.settings.home / "prefect"
         return child_environment(
             self.settings,
             LFV_HOME=str(self.settings.home),
+            LFV_UI_URL=self.settings.ui_url or self.ui_url,
             PREFECT_HOME=str(home),
             PREFECT_PROFILES_PATH=str(home / "profiles.toml"),
             PREFECT_API_URL=self.api_url,
@@ -78,18 +83,13 @@ class Plant:
         ]
 
     def deploy(self) -> None:
-        """Create the work pool and the deployments.
+        """Create the work pool, the deployments and the limits of runs.
 
         Raises OSError while the server does not answer, CalledProcessError if Prefect refuses.
         """
         urllib.request.urlopen(f"{self.api_url}/health", timeout=_API_SECONDS).close()  # noqa: S310
-        pool = ["work-pool", "create", "--type", "process", "--overwrite", POOL]
-        self._prefect(*pool)
-        self._prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(self.prefect_file))
-
-    def _prefect(self, *arguments: str) -> None:
         subprocess.run(
-            [sys.executable, "-m", "prefect", *arguments],
+            [sys.executable, "-m", "lfv.cli", "deploy", "--prefect-file", str(self.prefect_file)],
             env=self.environment,
             cwd=self.folder,
             stdin=subprocess.DEVNULL,

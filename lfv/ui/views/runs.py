@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from starlette.responses import Response
+from starlette.responses import FileResponse, RedirectResponse, Response
 
 from lfv.client.policy import Policy
 from lfv.formats.errors import LfvError
@@ -22,6 +22,12 @@ from lfv_store import Run, RunCounts
 
 _PER_PAGE = 100
 _RUNS = 30
+#: A report is one file with its own style and script. In the sandbox it has no access to the pages.
+_REPORT_POLICY = (
+    "sandbox allow-scripts allow-popups allow-modals; default-src 'none'; img-src data:; "
+    "style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
 OUTCOMES = ("reject", "review", "accept", "error")
 
 
@@ -83,8 +89,22 @@ def show_run(call: Call) -> Response:
         anomaly=anomaly,
         more=more,
         first=not after,
+        has_report=call.ui.settings.report_path(run.run_id).is_file(),
         decision=current_decision(store, run.run_id),
         address=lambda show: _address(run, show, anomaly, None),
+    )
+
+
+def run_report(call: Call) -> Response:
+    """The report of a run as it was written; where there is none, the run's page has the same."""
+    run = find_run(call.ui.store, call.request.path_params["run"])
+    report = call.ui.settings.report_path(run.run_id)
+    if not report.is_file():
+        return RedirectResponse(f"/runs/{run.run_id}", 303)
+    return FileResponse(
+        report,
+        media_type="text/html",
+        headers={"content-security-policy": _REPORT_POLICY, "cache-control": "no-store"},
     )
 
 
@@ -134,4 +154,5 @@ ROUTES = [
     get("/", list_runs),
     get("/runs/{run}", show_run),
     get("/runs/{run}/charts", run_charts),
+    get("/runs/{run}/report", run_report),
 ]

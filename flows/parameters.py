@@ -1,0 +1,220 @@
+"""Parameters of runs that the form on the Prefect page breaks down into fields.
+
+Both take the plain mappings of earlier deployments and of the command line, too, and pass on what
+they do not know: what a policy or a host makes of it is decided there, not here.
+"""
+
+# Annotations stay objects here: Prefect makes the form of them.
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+#: What deployments of earlier releases and command lines give instead of a list.
+_ByName = Field(title="By name, as JSON")
+
+
+class _Fields(BaseModel):
+    """Fields of a form; what is left empty is left out, what is unknown is kept."""
+
+    model_config = ConfigDict(extra="allow")
+
+    def given(self) -> dict[str, Any]:
+        """The values that were filled in."""
+        return self.model_dump(mode="json", exclude_none=True, exclude_unset=True)
+
+
+class ConfidenceRule(_Fields):
+    """Rejects an anomalous answer with at least this confidence."""
+
+    model_config = ConfigDict(title="By confidence")
+
+    min_confidence: Fraction = Field(
+        title="Confidence", description="Confidence from which on an anomalous answer is rejected."
+    )
+
+
+class AreaLimit(_Fields):
+    """The area that one anomaly type may cover."""
+
+    model_config = ConfigDict(title="Limit")
+
+    anomaly_type: str = Field(
+        title="Anomaly type", min_length=1, description="Its name; * for all that are not named."
+    )
+    largest_area: Fraction = Field(
+        title="Largest area", description="Share of the image it may cover, 0 to 1."
+    )
+
+
+class AreaRule(_Fields):
+    """Rejects when an anomaly type covers more of the image than its limit."""
+
+    model_config = ConfigDict(title="By area")
+
+    limits: list[AreaLimit] | Annotated[dict[str, Fraction], _ByName] = Field(
+        description="One line for each anomaly type."
+    )
+    min_confidence: Fraction = Field(
+        default=0.0,
+        title="Confidence",
+        description="Counts only for anomalous answers with at least this confidence.",
+    )
+
+
+class TypesRule(_Fields):
+    """Rejects when more anomaly types are found than this."""
+
+    model_config = ConfigDict(title="By number")
+
+    max_types: int = Field(ge=0, title="Anomaly types", description="How many are tolerated.")
+    min_confidence: Fraction = Field(
+        default=0.0,
+        title="Confidence",
+        description="Counts only for anomalous answers with at least this confidence.",
+    )
+
+
+class ReviewRules(_Fields):
+    """Which answers a person looks at."""
+
+    model_config = ConfigDict(title="Own limits")
+
+    normal_below: Fraction | None = Field(
+        default=None,
+        title="Normal below",
+        description="Normal answers with less confidence are reviewed.",
+    )
+    anomalous_from: Fraction | None = Field(
+        default=None,
+        title="Anomalous from",
+        description="Anomalous answers that no rule rejects are reviewed from this confidence on.",
+    )
+    disagreement: bool = Field(
+        default=False,
+        description="Review normal answers whose anomaly mask breaks a rule all the same.",
+    )
+
+
+class VerdictRules(_Fields):
+    """What is rejected and what is reviewed; at least one of the three rules is needed."""
+
+    model_config = ConfigDict(title="Rules")
+
+    classification: ConfidenceRule | None = Field(default=None, title="Rule: confidence")
+    coverage: AreaRule | None = Field(default=None, title="Rule: area")
+    anomaly_types: TypesRule | None = Field(default=None, title="Rule: anomaly types")
+    combine: Literal["any", "all"] = Field(
+        default="any", description="Whether one rule is enough to reject, or all have to agree."
+    )
+    review: ReviewRules | None = Field(
+        default=None, description="Empty: what is not sure enough for the confidence rule."
+    )
+
+
+class ClassRules(VerdictRules):
+    """Rules of one class of product, which replace those for all."""
+
+    model_config = ConfigDict(title="Class")
+
+    class_name: str = Field(
+        title="Class", min_length=1, description="Value of the attribute that holds the class."
+    )
+
+
+class PolicyFields(_Fields):
+    """A verdict policy: what becomes of the model's answers."""
+
+    model_config = ConfigDict(title="Policy")
+
+    name: str = Field(default="", max_length=200, description="What people call this policy.")
+    default: VerdictRules = Field(
+        title="Rules", description="Rules for all images whose class has none of its own."
+    )
+    class_attribute: str | None = Field(
+        default=None,
+        title="Class attribute",
+        description="Attribute of a manifest line that holds an item's class; empty: no classes.",
+    )
+    classes: list[ClassRules] | Annotated[dict[str, VerdictRules], _ByName] = Field(
+        default=[], description="Rules of single classes; they need the class attribute."
+    )
+    unknown_class: Literal["default", "review"] = Field(
+        default="default",
+        title="Unknown class",
+        description="Whether items of other classes get the rules for all, or a review.",
+    )
+
+    def policy(self) -> dict[str, Any]:
+        """The policy as `lfv.client.policy.Policy` reads it."""
+        found = self.given()
+        if isinstance(classes := found.get("classes"), list):
+            found["classes"] = _named(classes, "class_name")
+        for rules in (found.get("default"), *(found.get("classes") or {}).values()):
+            coverage = rules.get("coverage") if rules else None
+            if coverage and isinstance(limits := coverage.get("limits"), list):
+                named = _named(limits, "anomaly_type")
+                coverage["limits"] = {name: one["largest_area"] for name, one in named.items()}
+        return found
+
+
+def _named(rows: list[dict[str, Any]], key: str) -> dict[str, dict[str, Any]]:
+    """The rows by the name that each has. Raises ValueError where a name is given twice."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        name = row.pop(key)
+        if name in found:
+            raise ValueError(f"the policy has {name!r} twice")
+        found[name] = row
+    return found
+
+
+class HostOptions(_Fields):
+    """What one kind of host alone understands."""
+
+    model_config = ConfigDict(title="Options")
+
+    instance_type: str | None = Field(
+        default=None,
+        title="SageMaker: instance type",
+        description="Such as ml.m5.xlarge.",
+    )
+    role_arn: str | None = Field(
+        default=None,
+        title="SageMaker: execution role",
+        description="ARN of the role that the endpoint or job runs as.",
+    )
+    endpoint_name: str | None = Field(
+        default=None,
+        title="SageMaker: endpoint",
+        description="Name of an endpoint; empty: made from project and model version.",
+    )
+    network_isolation: bool | None = Field(
+        default=None,
+        title="SageMaker: network isolation",
+        description="Whether the model's container has no network; empty: it has none.",
+    )
+    shared_memory: bool | None = Field(
+        default=None,
+        title="Edge: shared memory",
+        description="Whether an agent on the worker's machine reads pixels from shared memory.",
+    )
+    service: Literal["EdgeAgent", "InferenceServer"] | None = Field(
+        default=None,
+        title="Edge: gRPC service",
+        description="InferenceServer for agents of the first release.",
+    )
+    anomaly_maps: bool | None = Field(
+        default=None,
+        title="Lookout for Vision: heat maps",
+        description="Ask the embedded service for a heat map with each answer.",
+    )
+    max_connections: int | None = Field(
+        default=None, ge=1, title="Connections", description="Most connections at a time."
+    )
+
+    def options(self) -> dict[str, Any]:
+        """The options by name, without what was left empty."""
+        return {name: value for name, value in self.given().items() if value != ""}

@@ -1,0 +1,113 @@
+"""`lfv deploy`: put the deployments on the configured Prefect server."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lfv.cli import output
+from lfv.cli.errors import CommandError
+from lfv.cli.options import examples
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+_DEPLOY_SECONDS = 300.0
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        "deploy",
+        epilog=examples("lfv deploy", "lfv deploy --prefect-file plant.yaml --runs-per-model 1"),
+    )(deploy)
+
+
+def installed_file() -> Path:
+    """deployments/prefect.yaml of this installation."""
+    return Path(str(files("deployments") / "prefect.yaml"))
+
+
+def deploy(
+    *,
+    prefect_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--prefect-file",
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="Deployments; default: deployments/prefect.yaml as installed.",
+            show_default=False,
+        ),
+    ] = None,
+    runs_per_model: Annotated[
+        int | None,
+        typer.Option(
+            "--runs-per-model",
+            min=1,
+            help="Runs of one model at a time, more wait; default: 2, or as it is on the server.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Create the work pool, all deployments and the limits of runs on the Prefect server.
+
+    The server is the one of PREFECT_API_URL or of the active Prefect profile. A second time brings
+    everything up to date. The flows run where a worker of the pool runs.
+    """
+    import yaml
+    from prefect.client.orchestration import get_client
+
+    from flows.limits import set_limit
+    from lfv.cli.prefect_api import require_configured
+
+    url = require_configured()
+    file = (prefect_file or installed_file()).absolute()
+    content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    with get_client(sync_client=True) as client:
+        for pool in sorted({one["work_pool"]["name"] for one in content["deployments"]}):
+            _create_pool(client, pool)
+        _deploy(file)
+        projects = {(one.get("parameters") or {}).get("project") for one in content["deployments"]}
+        limits = {
+            name: set_limit(client, name, runs_per_model) for name in sorted(filter(None, projects))
+        }
+    output.show(f"{len(content['deployments'])} deployments are on {url.removesuffix('/api')}")
+    for project, runs in limits.items():
+        output.show(f"{project}: {runs} runs at a time, more wait")
+
+
+def _create_pool(client: SyncPrefectClient, name: str) -> None:
+    """Create a work pool of local processes, unless there is one of that name."""
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.exceptions import ObjectNotFound
+    from prefect.workers.process import ProcessWorker
+
+    try:
+        client.read_work_pool(name)
+    except ObjectNotFound:
+        template = ProcessWorker.get_default_base_job_template()
+        client.create_work_pool(
+            WorkPoolCreate(name=name, type=ProcessWorker.type, base_job_template=template)
+        )
+
+
+def _deploy(file: Path) -> None:
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    done = subprocess.run(
+        [*command, "--prefect-file", str(file)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=_DEPLOY_SECONDS,
+    )
+    if done.returncode != 0:
+        last = (done.stdout.strip().splitlines() or ["no message"])[-1].strip()
+        raise CommandError(f"prefect deploy failed: {last}")

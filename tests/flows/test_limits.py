@@ -1,0 +1,75 @@
+"""More runs of a model than its limit wait, before the model is started for them."""
+
+from __future__ import annotations
+
+import uuid
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import get_client
+
+from flows.inspect_images import inspect_images
+from flows.limits import limit_name, place_at_model, set_limit
+from lfv.run.summary import RunSummary
+from lfv_store import Store
+from tests.support.endpoints import Endpoint
+from tests.support.waiting import PLENTY, wait_until
+
+PROJECT = "parts"
+
+
+@pytest.fixture
+def deployment(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a flow run has that a deployment started."""
+    monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", str(uuid.uuid4()))
+    monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__NAME", "operator")
+
+
+def active() -> int:
+    with get_client(sync_client=True) as client:
+        return client.read_global_concurrency_limit_by_name(limit_name(PROJECT)).active_slots
+
+
+def in_background(images: Path) -> Future[RunSummary]:
+    pool = ThreadPoolExecutor(1)
+    call = copy_context().run
+    future = pool.submit(call, lambda: inspect_images(source=str(images), project=PROJECT))
+    pool.shutdown(wait=False)
+    return future
+
+
+def test_a_run_beyond_the_limit_waits_without_its_model(
+    images: Path, endpoint: Endpoint, store: Store, deployment: None
+) -> None:
+    with get_client(sync_client=True) as client:
+        assert set_limit(client, PROJECT, 1) == 1
+        assert set_limit(client, PROJECT) == 1  # what people set stays
+    with place_at_model(PROJECT):
+        assert active() == 1
+        run = in_background(images)
+        wait_until(lambda: [one for one in store.runs.list() if one.manifest_lines])
+        with pytest.raises(TimeoutError):
+            run.result(3)
+        assert endpoint.calls("StartModel") == []
+    summary = run.result(PLENTY)
+    assert (summary.status, summary.counts.pending) == ("completed", 0)
+    assert active() == 0
+
+
+def test_a_run_without_an_api_for_limits_goes_on(
+    deployment: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ConnectionError("no server")
+
+    monkeypatch.setattr("flows.limits.set_limit", refuse)
+    with place_at_model(PROJECT):
+        pass
+
+
+def test_an_error_of_the_run_is_not_hidden(deployment: None) -> None:
+    with pytest.raises(ZeroDivisionError), place_at_model(PROJECT):
+        raise ZeroDivisionError
+    assert active() == 0

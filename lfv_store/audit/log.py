@@ -13,7 +13,7 @@ from lfv_store.audit.guards import check_figures, check_tables, check_triggers
 from lfv_store.audit.report import AuditHead, AuditReport, Findings
 from lfv_store.audit.rowwise import RowCheck
 from lfv_store.audit.tallies import check_tallies
-from lfv_store.audit.views import check_views
+from lfv_store.audit.view_check import check_views
 from lfv_store.database import Database
 from lfv_store.tables import AuditLogTable
 

@@ -13,7 +13,7 @@ from onnx import ModelProto, TensorProto, helper
 
 from lfv.engine.custom_models.acceptance import accept_detector
 from lfv.engine.custom_models.detector import Reading, reader
-from lfv.engine.custom_models.export import read_export
+from lfv.engine.custom_models.exported_onnx import read_export
 from lfv.engine.errors import OnnxRejected
 from lfv.onnx_files import onnx_digest
 from tests.support import onnx_models

@@ -7,8 +7,8 @@ export.py       what an anomalib export says of itself
 """
 
 from lfv.client.imports.annotations import convert_annotations
+from lfv.client.imports.anomalib_export import read_export_facts
 from lfv.client.imports.archive import ModelFacts, read_model_archive
-from lfv.client.imports.export import read_export_facts
 from lfv.client.imports.kinds import ImportKind, import_kind
 
 __all__ = [

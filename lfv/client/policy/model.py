@@ -39,7 +39,7 @@ from pydantic import (
 )
 
 from lfv.client.errors import PolicyError
-from lfv.client.policy.text import parse_policy_text
+from lfv.client.policy.parsing import parse_policy_text
 from lfv.formats.answers import BACKGROUND
 
 MAX_POLICY_BYTES = 256 * 1024

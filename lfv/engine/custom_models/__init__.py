@@ -1,5 +1,6 @@
 """Users' ONNX files: a backbone beside the engine's own features, or a detector of their own.
 
+exported_onnx  makes one ONNX file of what an exporter wrote
 inspection     checks a file without running it
 trial          runs it once, in a process with limits of time and memory
 acceptance     both, and what the file is then taken for

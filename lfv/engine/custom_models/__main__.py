@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lfv.engine.custom_models.acceptance import accept_backbone, accept_detector
-from lfv.engine.custom_models.export import read_export
+from lfv.engine.custom_models.exported_onnx import read_export
 from lfv.engine.errors import OnnxRejected
 
 

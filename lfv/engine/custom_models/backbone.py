@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lfv.engine.artifact import Contents
 from lfv.engine.custom_models.acceptance import accept_backbone
-from lfv.engine.custom_models.export import read_export
+from lfv.engine.custom_models.exported_onnx import read_export
 from lfv.engine.custom_models.runner import CustomExtractor, CustomView
 from lfv.engine.descriptors import Description, describe
 from lfv.engine.ensemble import BACKBONE

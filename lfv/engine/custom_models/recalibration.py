@@ -20,7 +20,7 @@ from lfv.engine.checks import THUMBNAIL, border_of, check_variety, find_oddities
 from lfv.engine.crossval import OUTER_FOLDS, calibrated_probabilities
 from lfv.engine.custom_models.acceptance import Accepted, accept_detector
 from lfv.engine.custom_models.detector import Detector, Reading, Scale, painted, reader
-from lfv.engine.custom_models.export import read_export
+from lfv.engine.custom_models.exported_onnx import read_export
 from lfv.engine.dataset import Dataset, check_test, load, load_labels, read_training
 from lfv.engine.evaluation import Evaluated, evaluate
 from lfv.engine.findings import Findings

@@ -86,7 +86,7 @@ def sweep(
     Models that are up and known to no run are reported, and stopped only with `stop_unknown`:
     somebody may be using them.  They are looked for where the other commands look: at the endpoint
     of the settings or the service running on this machine, and where recent runs had their models.
-     With `account`, the SageMaker account is looked into whether or not
+    With `account`, the SageMaker account is looked into whether or not
     the database knows of it: what lfv created there carries tags.
     """
     deadline = settings.stopping_deadline_seconds

@@ -75,7 +75,8 @@ docs: install ## write the generated pages anew
 bench: dev ## measure what this machine does, in parts of under two minutes
 	$(BIN)/python benchmarks/capacity.py
 
-bench-all: bench ## measure engine and store too, and write their results (about an hour)
+bench-all: bench ## measure detection, engine and store too, and write their results (about an hour)
+	$(BIN)/python benchmarks/detection.py
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/store.py
 

@@ -7,10 +7,10 @@ sub-flow or a hook: those need the Prefect API, and stopping must not.
 # Annotations stay objects here: a served flow is sent to its process by value, and text that names
 # what its body does not use (Annotated) could not be resolved there.
 
-from collections import deque
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, cast
+from queue import Empty, SimpleQueue
+from typing import Annotated, Any, Literal, cast
 
 from prefect import flow, get_run_logger, runtime
 from prefect.futures import PrefectFuture
@@ -47,12 +47,11 @@ from lfv.run.errors import (
 from lfv.run.estimate import expected_cost
 from lfv.run.hosting.hold import ModelHold
 from lfv.run.lookup import find_run
-from lfv.run.new_images import (
-    objects_kept,
-)
+from lfv.run.new_images import objects_kept
 from lfv.run.reject_watch import reject_rate_watched
 from lfv.run.report import report_run
 from lfv.run.start import RunStarter, recorded_ending
+from lfv.run.stream import detection_stream
 from lfv.run.summary import RunSummary
 from lfv.settings import HostKind, Settings
 from lfv_store import open_store
@@ -62,15 +61,12 @@ from tasks.report import publish, report
 from tasks.reuse_for_duplicates import reuse_for_duplicates
 from tasks.start_model import start_model
 
-T = TypeVar("T")
-
-#: Manifest lines in one task run of the check, which costs a fraction of detection.
-CHECKED_TOGETHER = 500
 #: The confidence limit of the verdict policy when neither is given.
 DEFAULT_CONFIDENCE = 0.8
 # ThreadPoolTaskRunner is declared with a narrower future than flow() asks for.
 _RUNNER = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=64))
-_DRAIN_SECONDS = 2.0
+#: How often the flow looks whether the stream wants another batch.
+_FEED_SECONDS = 0.05
 
 
 # The form on the Prefect page takes the fields' descriptions from the docstring, and from there
@@ -310,47 +306,76 @@ def _detect_hosted(run: ActiveRun, events: RunEvents, reject_rate_limit: float |
             ProgressArtifact(control, pending, price),
             reject_rate_watched(run, reject_rate_limit),
         ):
-            while _fan_out(run, pending) is Ending.MODEL_LOST:
+            while _fan_out(run) is Ending.MODEL_LOST:
                 logger.warning("the model is down, starting it again: %s", control.message)
                 hold.restart()
     logger.info("%d of %d images have their record; %s", control.done, pending, hold.outcome)
 
 
-def _fan_out(run: ActiveRun, pending: int) -> Ending | None:
-    """Submit everything pending, a bounded number of batches at a time; return why it ended."""
+def _fan_out(run: ActiveRun) -> Ending | None:
+    """Feed the stream with everything pending, a task run a batch; return why it ended.
+
+    A batch is submitted when fewer images than one batch has wait in the stream, so the stream
+    does not run dry at the end of a batch.
+    """
     control, settings = run.control, run.settings
-    threads = run.context.threads_per_batch(pending)
-    in_flight: deque[PrefectFuture[Any]] = deque()
-    try:
-        after_line = 0
-        while not control.stop.is_set() and (
-            batch := run.store.inspections.pending(
-                run.run_id, after_line=after_line, limit=settings.batch_size
-            )
-        ):
-            if len(in_flight) >= settings.batches_in_flight:
-                _finish(in_flight, control)
-            first_line, after_line = batch[0].line_number, batch[-1].line_number
-            in_flight.append(
-                detect_anomalies.submit(run, quote(batch), threads, first_line, after_line)
-            )
-        while in_flight:
-            _finish(in_flight, control)
-    except BaseException:
-        control.end(Ending.INTERRUPTED)
-        # Answers in flight are paid for: let them be stored before the model is stopped.
-        for future in in_flight:
-            future.wait(_DRAIN_SECONDS)
-        raise
+    batches = _OpenBatches(control)
+    before, submitted, after_line = control.done, 0, 0
+    with detection_stream(run):
+        try:
+            while not control.stop.is_set() and (
+                items := run.store.inspections.pending(
+                    run.run_id, after_line=after_line, limit=settings.batch_size
+                )
+            ):
+                first_line, after_line = items[0].line_number, items[-1].line_number
+                batches.add(detect_anomalies.submit(run, quote(items), first_line, after_line))
+                submitted += len(items)
+                while not control.stop.is_set() and (
+                    submitted - (control.done - before) > settings.batch_size + run.limit.limit
+                    or len(batches) >= settings.batches_in_flight
+                ):
+                    batches.finish_some(_FEED_SECONDS)
+            while len(batches):
+                batches.finish_some(1.0)
+        except BaseException:
+            # Answers in flight are paid for: the stream stores them before the model is stopped.
+            control.end(Ending.INTERRUPTED)
+            raise
     return control.ending
 
 
-def _finish(in_flight: deque[PrefectFuture[Any]], control: RunControl) -> None:
-    """Wait for the oldest batch, and end the run if the batch found that it cannot go on."""
-    batch: DetectedBatch = in_flight[0].result()
-    in_flight.popleft()  # only now: a batch whose wait is interrupted is still in flight
-    if batch.ending is not None:
-        control.end(batch.ending, batch.message)
+class _OpenBatches:
+    """Batches that were submitted and are not finished."""
+
+    def __init__(self, control: RunControl) -> None:
+        self._control = control
+        self._open = 0
+        self._finished: SimpleQueue[PrefectFuture[Any]] = SimpleQueue()
+
+    def __len__(self) -> int:
+        return self._open
+
+    def add(self, future: PrefectFuture[Any]) -> None:
+        """Watch a batch."""
+        self._open += 1
+        future.add_done_callback(self._finished.put)
+
+    def finish_some(self, timeout: float) -> None:
+        """Wait for a batch, `timeout` seconds at most; end the run if it found that it must.
+
+        Raises what the batch raised.
+        """
+        try:
+            future = self._finished.get(timeout=timeout)
+        except Empty:
+            return
+        self._open -= 1
+        batch: DetectedBatch = future.result()
+        if batch.ran_elsewhere:
+            self._control.advance(batch.answered + batch.errors)
+        if batch.ending is not None:
+            self._control.end(batch.ending, batch.message)
 
 
 def _refuse_unfinished(run: ActiveRun) -> None:

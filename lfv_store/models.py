@@ -11,8 +11,8 @@ from sqlalchemy.engine import Connection, RowMapping
 from lfv_store.audit.change import Change, commit
 from lfv_store.database import Database
 from lfv_store.errors import UnknownModel
-from lfv_store.records import Model, ModelKey
-from lfv_store.tables import ImageTable, InspectionTable, ModelTable, RunTable
+from lfv_store.records import Model, ModelKey, ModelPace
+from lfv_store.tables import ImageTable, InspectionTable, ModelPaceTable, ModelTable, RunTable
 
 _SIZES_LOOKED_AT = 500
 _MODELS = sa.select(ModelTable.__table__)
@@ -98,6 +98,33 @@ class Models:
         with self._database.read() as conn:
             sizes = conn.execute(sa.select(answered).distinct().limit(2)).all()
         return (sizes[0].width, sizes[0].height) if len(sizes) == 1 else None
+
+    def pace(self, model_id: int) -> ModelPace | None:
+        """What the model was last found to take; None before its first run."""
+        table = ModelPaceTable.__table__
+        with self._database.read() as conn:
+            row = conn.execute(sa.select(table).where(table.c.model_id == model_id)).one_or_none()
+        if row is None:
+            return None
+        return ModelPace(row.in_flight, row.inference_units, row.latency_ms, row.measured_at)
+
+    def set_pace(self, model_id: int, pace: ModelPace) -> None:
+        """Store what the model was found to take, in place of what was known."""
+
+        def work() -> None:
+            with self._database.write() as conn:
+                conn.execute(sa.delete(ModelPaceTable).where(ModelPaceTable.model_id == model_id))
+                conn.execute(
+                    sa.insert(ModelPaceTable).values(
+                        model_id=model_id,
+                        in_flight=pace.in_flight,
+                        inference_units=pace.inference_units,
+                        latency_ms=pace.latency_ms,
+                        measured_at=pace.measured_at,
+                    )
+                )
+
+        self._database.retry(work)
 
 
 def _find(conn: Connection, key: ModelKey) -> int | None:

@@ -56,6 +56,22 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelPace:
+    """What a model was found to take: requests in flight with so many inference units, and the
+    milliseconds of an answer then."""
+
+    in_flight: int
+    inference_units: int
+    latency_ms: float
+    measured_at: datetime
+
+    @property
+    def images_per_second(self) -> float:
+        """Answers per second with that many requests in flight."""
+        return self.in_flight * 1000.0 / self.latency_ms
+
+
+@dataclass(frozen=True, slots=True)
 class NewTraining:
     """How a model version was trained.
 

@@ -22,10 +22,9 @@ from lfv_store import PendingItem
 def detect_anomalies(
     run: ActiveRun | RunContext,
     items: Sequence[PendingItem],
-    threads: int,
     first_line: int,  # noqa: ARG001 - shown in the task run's name
     last_line: int,  # noqa: ARG001
 ) -> DetectedBatch:
     """Run detection on a batch of images and store each answer as it arrives."""
     with attached(run) as active:
-        return detect_batch(active, items, threads=threads)
+        return detect_batch(active, items)

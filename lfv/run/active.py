@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from typing import TypeVar
 
+from lfv.client.concurrency import FIRST_PER_UNIT, ConcurrencyLimit, shared_limit
 from lfv.client.hosts import ModelHost, image_limits, open_host
 from lfv.client.sources import SourceReader
 from lfv.run.context import RunContext
 from lfv.run.control import Ending, RunControl
+from lfv.run.stream import DetectionStream
 from lfv.settings import Settings
 from lfv_store import Store, open_store
 
@@ -37,6 +40,22 @@ class ActiveRun:
         self.reader = reader
         self.host = host
         self.control = control
+        #: The stream that batches of this process share, while it is open.
+        self.stream: DetectionStream | None = None
+
+    @cached_property
+    def limit(self) -> ConcurrencyLimit:
+        """Permits for requests to the model, shared by everything that this process asks it."""
+        return shared_limit(self.host.spec, self.context.ceiling, self._first_limit)
+
+    def _first_limit(self) -> ConcurrencyLimit:
+        """Begin where the last run on the model ended."""
+        context, units = self.context, self.context.units.minimum
+        pace = self.store.models.pace(context.model_id)
+        if pace is None:
+            return ConcurrencyLimit(context.ceiling, FIRST_PER_UNIT * units)
+        first = round(pace.in_flight * units / pace.inference_units)
+        return ConcurrencyLimit(context.ceiling, first, settled=True)
 
     @property
     def run_id(self) -> str:

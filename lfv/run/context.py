@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from math import ceil
 from typing import Any
 
 from lfv.client.hosts import HostSpec, Units
@@ -91,8 +90,7 @@ class RunContext:
     def host_spec(self) -> HostSpec:
         """How the model is reached, from another process too."""
         options: dict[str, Any] = {
-            # Each batch has at least one thread, and their number is rounded up.
-            "max_connections": self.threads + self.settings.batches_in_flight,
+            "max_connections": self.ceiling,
         }
         if self.embedded:
             options["embedded_home"] = str(self.settings.home)
@@ -120,14 +118,9 @@ class RunContext:
         return self.settings.unit_hour_price(self.request.host, embedded=self.embedded)
 
     @property
-    def threads(self) -> int:
-        """Requests in flight over all batches."""
+    def ceiling(self) -> int:
+        """Requests in flight at most."""
         return self.settings.requests_per_unit * self.most_units
-
-    def threads_per_batch(self, waiting: int) -> int:
-        """Requests in flight in each batch, when `waiting` images are left to ask about."""
-        batches = min(self.settings.batches_in_flight, ceil(waiting / self.settings.batch_size))
-        return ceil(self.threads / max(1, batches))
 
     def parsed_policy(self) -> Policy:
         """The policy that turns answers into verdicts."""

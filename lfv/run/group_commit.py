@@ -1,72 +1,91 @@
-"""Store answers as they arrive, many in one transaction.
-
-After a crash, an answer that was not stored has to be paid for again.  So a thread waits for the
-commit of its answer before it takes the next image: a crash loses at most one answer per thread.
-While one commit is running, the answers of other threads collect and share the next one.
-"""
+"""Store records as they come, many in one transaction, in a thread of their own."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+#: The pause between two commits, unless items are urgent.  It keeps many small commits from taking
+#: the time of those who have work to do.
+_PAUSE_SECONDS = 0.1
+
 
 class GroupCommit(Generic[T]):
     """Passes items of many threads to `commit`, one call at a time, in their order.
 
-    `submit` returns once `commit` has returned for its item, and raises what `commit` raised.
+    Args:
+        commit: Stores a group of items.
+        settled: Called after each group with its items and what `commit` raised, if it did.
+        urgent: Whether so many items are not to wait any longer.
+        most: Items in a group.
     """
 
-    def __init__(self, commit: Callable[[Sequence[T]], None], *, most: int = 500) -> None:
+    def __init__(
+        self,
+        commit: Callable[[Sequence[T]], None],
+        settled: Callable[[Sequence[T], BaseException | None], None],
+        *,
+        urgent: Callable[[int], bool] = lambda _: True,
+        most: int = 500,
+    ) -> None:
         self._commit = commit
+        self._settled = settled
+        self._urgent = urgent
         self._most = most
-        self._lock = threading.Condition()
-        self._waiting: list[_Ticket[T]] = []
-        self._busy = False
+        self._changed = threading.Condition()
+        self._waiting: list[T] = []
+        self._closing = False
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="commit", daemon=True)
 
-    def submit(self, item: T) -> None:
-        """Return when `item` is committed."""
-        ticket = _Ticket(item)
-        with self._lock:
-            self._waiting.append(ticket)
-            while self._busy and not ticket.done:
-                self._lock.wait()
-            if ticket.done:
-                return ticket.outcome()
-            self._busy = True
-        try:
-            while not ticket.done:
-                self._commit_some()
-        finally:
-            with self._lock:
-                self._busy = False
-                self._lock.notify_all()
-        return ticket.outcome()
+    def start(self) -> None:
+        """Begin to commit."""
+        self._thread.start()
 
-    def _commit_some(self) -> None:
-        with self._lock:
+    def submit(self, item: T) -> bool:
+        """Have an item committed; return at once.
+
+        Returns False for an item that comes too late: it is not committed, and not settled.
+        """
+        with self._changed:
+            if self._closed:
+                return False
+            self._waiting.append(item)
+            self._changed.notify()
+            return True
+
+    def close(self, timeout: float | None = None) -> None:
+        """Commit what was submitted and end; wait for that, `timeout` seconds at most."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        pause_until = 0.0
+        while group := self._next(pause_until):
+            error: BaseException | None = None
+            try:
+                self._commit(group)
+            except BaseException as caught:  # noqa: BLE001 - `settled` is told
+                error = caught
+            pause_until = time.monotonic() + _PAUSE_SECONDS
+            self._settled(group, error)
+
+    def _next(self, pause_until: float) -> list[T]:
+        """The next group; empty when all are committed and the end was asked for."""
+        with self._changed:
+            while not self._waiting and not self._closing:
+                self._changed.wait()
+            while not self._closing and not self._urgent(len(self._waiting)):
+                left = pause_until - time.monotonic()
+                if left <= 0:
+                    break
+                self._changed.wait(left)
             group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-        error: BaseException | None = None
-        try:
-            self._commit([ticket.item for ticket in group])
-        except BaseException as caught:  # noqa: BLE001 - handed to every thread that waits for it
-            error = caught
-        with self._lock:
-            for ticket in group:
-                ticket.error = error
-                ticket.done = True
-            self._lock.notify_all()
-
-
-class _Ticket(Generic[T]):
-    def __init__(self, item: T) -> None:
-        self.item = item
-        self.done = False
-        self.error: BaseException | None = None
-
-    def outcome(self) -> None:
-        if self.error is not None:
-            raise self.error
+            self._closed = not group
+            return group

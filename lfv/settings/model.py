@@ -162,19 +162,22 @@ class Settings(BaseSettings):
     )
 
     batch_size: PositiveInt = Field(
-        default=200,
+        default=500,
         le=10_000,
-        description="Images in one batch, which is one Prefect task run.",
+        description="Images in one Prefect task run, which is what the page shows and does not "
+        "pace the work.",
     )
     batches_in_flight: PositiveInt = Field(
-        default=2,
+        default=16,
         le=64,
-        description="Batches in progress at the same time.",
+        description="Task runs in progress at the same time, at most. A few images of one may be "
+        "slow; the others go on.",
     )
     requests_per_unit: PositiveInt = Field(
-        default=4,
+        default=64,
         le=256,
-        description="Requests in flight for each inference unit, in all batches together.",
+        description="Requests in flight for each inference unit, at most. How many the model takes "
+        "is found while it is asked. Also the most answers that a crash can lose.",
     )
     throttled_deadline_seconds: PositiveFloat = Field(
         default=900.0,

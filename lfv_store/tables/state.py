@@ -213,3 +213,17 @@ class LeaseHeartbeatTable(Base):
     beat_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     ttl_seconds: Mapped[float]
+
+
+class ModelPaceTable(Base):
+    """Working state: what a model was found to take. The next run on it begins there."""
+
+    __tablename__ = "model_paces"
+
+    model_id: Mapped[int] = mapped_column(
+        sa.ForeignKey("models.id"), primary_key=True, autoincrement=False
+    )
+    in_flight: Mapped[int]
+    inference_units: Mapped[int]
+    latency_ms: Mapped[float]
+    measured_at: Mapped[datetime]

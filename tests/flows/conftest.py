@@ -66,6 +66,12 @@ def home(
 
 
 @pytest.fixture
+def few_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four requests in flight: a run that has to be ended early is not done before."""
+    monkeypatch.setenv("LFV_REQUESTS_PER_UNIT", "4")
+
+
+@pytest.fixture
 def store(home: Path) -> Iterator[Store]:
     """The results database of `home`."""
     home.mkdir()

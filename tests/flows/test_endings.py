@@ -71,6 +71,7 @@ def test_a_run_without_a_verdict_is_not_completed(
     assert endpoint.calls("StartModel") == []
 
 
+@pytest.mark.usefixtures("few_requests")
 def test_a_limit_may_be_raised_when_the_run_is_resumed(
     images: Path, endpoint: Endpoint, store: Store
 ) -> None:

@@ -103,6 +103,7 @@ def test_a_model_somebody_else_started_is_used_and_left_running(
     assert store.hostings.list()[0].status == "left"
 
 
+@pytest.mark.usefixtures("few_requests")
 def test_a_run_stops_in_good_order_at_its_time_limit_and_can_be_resumed(
     images: Path, endpoint: Endpoint, store: Store
 ) -> None:

@@ -122,6 +122,7 @@ def test_a_file_dated_in_the_future_is_inspected(images: Path, store: Store) -> 
     assert inspect_new(images, settle_seconds=10).counts.total == 12
 
 
+@pytest.mark.usefixtures("few_requests")
 def test_what_a_limited_run_leaves_goes_to_the_next_run(
     images: Path, endpoint: Endpoint, store: Store
 ) -> None:
@@ -143,6 +144,7 @@ def test_what_a_limited_run_leaves_goes_to_the_next_run(
     assert_each_content_is_judged_once(endpoint, store)
 
 
+@pytest.mark.usefixtures("few_requests")
 def test_a_resumed_run_keeps_what_it_left(images: Path, endpoint: Endpoint, store: Store) -> None:
     make_pictures(images, 60, first=100)
     endpoint.script(detect_seconds=0.1)

@@ -152,6 +152,7 @@ def test_a_run_emits_its_events(images: Path, store: Store, emitted: Emitted) ->
     assert high["reject_rate"] == summary.reject_rate
 
 
+@pytest.mark.usefixtures("few_requests")
 def test_a_limit_is_an_event_of_its_own(
     images: Path, endpoint: Endpoint, store: Store, emitted: Emitted
 ) -> None:

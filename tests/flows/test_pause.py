@@ -64,6 +64,7 @@ def in_background(call: Callable[[], RunSummary]) -> Future[RunSummary]:
     return future
 
 
+@pytest.mark.usefixtures("few_requests")
 @pytest.mark.parametrize("answer", ["go on", "end the run"])
 def test_an_operator_answers(images: Path, endpoint: Endpoint, store: Store, answer: str) -> None:
     make_pictures(images, 90, first=100)
@@ -86,6 +87,7 @@ def test_an_operator_answers(images: Path, endpoint: Endpoint, store: Store, ans
     assert endpoint.status == "TRAINED"
 
 
+@pytest.mark.usefixtures("few_requests")
 def test_no_answer_in_time_ends_the_run(images: Path, endpoint: Endpoint, store: Store) -> None:
     make_pictures(images, 90, first=100)
     endpoint.script(detect_seconds=0.15)

@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from lfv.run.control import Ending
 from lfv.run.detect import detect_batch
-from lfv_store import Store, open_store
+from lfv_store import Store
 from tests.support.detection import BusyModel, planned_run
-
-
-@pytest.fixture
-def store(sqlite_url: str) -> Iterator[Store]:
-    with open_store(sqlite_url) as opened:
-        yield opened
 
 
 def test_no_image_is_given_up_because_of_throttling(tmp_path: Path, store: Store) -> None:
     model = BusyModel(capacity=2)
     with planned_run(tmp_path / "images", store, model, 300) as run:
         items = store.inspections.pending(run.run_id)
-        batch = detect_batch(run, items, threads=25)
+        batch = detect_batch(run, items)
         counts = store.inspections.counts(run.run_id)
         rows = list(store.results.rows(run.run_id))
     assert model.throttled > 0
@@ -38,7 +29,7 @@ def test_the_wait_that_the_service_asks_for_is_kept(tmp_path: Path, store: Store
     model = BusyModel(capacity=1, retry_after=0.5)
     began = time.monotonic()
     with planned_run(tmp_path / "images", store, model, 10) as run:
-        batch = detect_batch(run, store.inspections.pending(run.run_id), threads=10)
+        batch = detect_batch(run, store.inspections.pending(run.run_id))
     assert batch.answered == 10
     if model.throttled:
         assert model.answered_at[-1] - began > 0.5, "a throttled image was tried again too soon"
@@ -48,7 +39,7 @@ def test_a_run_that_ends_leaves_throttled_images_pending(tmp_path: Path, store: 
     model = BusyModel(capacity=0, retry_after=30)
     with planned_run(tmp_path / "images", store, model, 5) as run:
         threading.Timer(0.2, run.control.end, (Ending.LIMIT, "the cost limit is reached")).start()
-        batch = detect_batch(run, store.inspections.pending(run.run_id), threads=5)
+        batch = detect_batch(run, store.inspections.pending(run.run_id))
         counts = store.inspections.counts(run.run_id)
     assert batch.ending is Ending.LIMIT
     assert (batch.left, counts.pending, counts.errors) == (5, 5, 0)
@@ -58,7 +49,7 @@ def test_a_model_that_throttles_everything_ends_the_run(tmp_path: Path, store: S
     model = BusyModel(capacity=0)
     settings = {"throttled_deadline_seconds": 0.3}
     with planned_run(tmp_path / "images", store, model, 5, **settings) as run:
-        batch = detect_batch(run, store.inspections.pending(run.run_id), threads=2)
+        batch = detect_batch(run, store.inspections.pending(run.run_id))
         counts = store.inspections.counts(run.run_id)
     assert batch.ending is Ending.OUT_OF_REACH
     assert "has throttled every request for 0.3 seconds" in batch.message

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from lfv.client.errors import HostThrottled
 from lfv.client.policy import Policy
+from lfv.client.retry import RetryPolicy
 from lfv.formats.answers import DetectAnomalyResult
 from lfv.formats.status import ModelStatus
 from lfv.run.active import ActiveRun, open_reader
@@ -76,7 +77,7 @@ def planned_run(
 ) -> Iterator[ActiveRun]:
     """A run whose model is hosted and whose images all wait for detection."""
     folder.mkdir(parents=True, exist_ok=True)
-    model = FakeModel(answers=answers, status=ModelStatus.HOSTED)
+    model = FakeModel(answers=answers, status=ModelStatus.HOSTED, project=f"project-{uuid4()}")
     model_id = store.models.register(
         ModelKey("fake", str(uuid4()), model.project, model.version, model.created_at)
     )
@@ -115,4 +116,5 @@ def planned_run(
         settings=Settings(home=folder, **settings),  # type: ignore[arg-type]
     )
     with open_reader(context.settings) as reader:
-        yield ActiveRun(context, store, reader, FakeModelHost(model), RunControl())
+        host = FakeModelHost(model, RetryPolicy(attempts=1))
+        yield ActiveRun(context, store, reader, host, RunControl())

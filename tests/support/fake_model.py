@@ -297,6 +297,7 @@ class FakeModelHost:
         stop_event: threading.Event | None = None,
         retry_throttled: bool = True,
     ) -> Detection:
+        began = self.model.clock.monotonic()
         result, attempts = call_with_retries(
             lambda: self.model.detect(body, content_type),
             replace(self.retries, throttled=retry_throttled),
@@ -305,7 +306,8 @@ class FakeModelHost:
             clock=self.model.clock,
         )
         self._requests += 1
-        return Detection(result, f"fake-{self._requests}", 1.0, attempts)
+        latency_ms = (self.model.clock.monotonic() - began) * 1000.0
+        return Detection(result, f"fake-{self._requests}", latency_ms, attempts)
 
     def close(self) -> None:
         self.closed = True

@@ -1,0 +1,426 @@
+"""The stream of a run's images through the model: read and check, detect, commit.
+
+Threads take images from one queue.  Each reads and checks its image, waits for a permit, calls the
+model, gives the permit back and passes the answer to the one thread that commits.  A permit is held
+around the call only, so neither reading nor committing keeps the model waiting.  The limit of
+permits is found while the model is asked and shared by everything this process asks of it; see
+`lfv.client.concurrency`.
+
+A crash loses the answers that are not committed.  Those and the requests in flight together are
+never more than the hard ceiling, `LFV_REQUESTS_PER_UNIT` for each inference unit.
+
+An image that was throttled goes back into the queue and is tried again until the run ends: it is
+never recorded as an error.  Any other failed call is the image's fault or the host's.  The host
+retries calls that can be retried.  When that does not help, the failure waits: once the model has
+answered for another image, the failure was the image's own and is recorded.  If nothing else is
+left to ask, the host is asked for the model's status: only while the model is hosted is the failure
+recorded; otherwise the run ends and can be resumed later.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Self
+
+from lfv.client.clock import Backoff
+from lfv.client.errors import (
+    HostAccessDenied,
+    HostConflict,
+    HostError,
+    HostThrottled,
+    ModelNotFound,
+)
+from lfv.client.hosts import Detection
+from lfv.formats.errors import ImageError, LfvError, ResponseInvalid, SourceChanged, SourceError
+from lfv.formats.images import CONTENT_TYPES
+from lfv.formats.status import ModelStatus
+from lfv.run import outcomes
+from lfv.run.control import Ending
+from lfv.run.group_commit import GroupCommit
+from lfv.run.image_queue import ImageQueue, QueuedImage
+from lfv_store import ModelPace, NewDetection, NewInspection, PendingItem, StoreError
+
+if TYPE_CHECKING:
+    from lfv.run.active import ActiveRun
+
+logger = logging.getLogger(__name__)
+
+#: Images in a row that fail before the run gives up.
+GIVE_UP_AFTER = 10
+#: How long a throttled image waits when the service does not say; and at most if it does.
+THROTTLED_BACKOFF = Backoff(first=0.1, longest=5.0)
+LONGEST_RETRY_AFTER_SECONDS = 60.0
+#: How long the stream waits for its threads when the run ends with an error.
+_DRAIN_SECONDS = 2.0
+#: Answers from which on the pace of a model is worth storing.
+_FEWEST_FOR_PACE = 10
+
+
+@dataclass(eq=False)
+class Batch:
+    """Images that were added together, and what became of them.
+
+    `active` counts those that a thread has in hand and those that wait for their commit.
+    """
+
+    images: int
+    answered: int = 0
+    errors: int = 0
+    active: int = 0
+    failures: list[_Failure] = field(default_factory=list)
+
+    @property
+    def left(self) -> int:
+        """Images without a record."""
+        return self.images - self.answered - self.errors
+
+
+@dataclass(frozen=True, eq=False)
+class _Failure:
+    """A failure that may be the image's own or the host's."""
+
+    inspection: NewInspection
+    error: LfvError
+    answers_before: int
+
+
+@dataclass(frozen=True)
+class _Record:
+    """A record that waits for its commit; `asked` if the model was asked for it."""
+
+    inspection: NewInspection
+    batch: Batch
+    asked: bool
+
+
+class DetectionStream:
+    """Detection on the images of one run.  A context manager; its methods are thread-safe.
+
+    Problems that are not an image's own end the run through its control and are not raised: every
+    answer that is already paid for is stored first.
+    """
+
+    def __init__(self, run: ActiveRun) -> None:
+        self._run = run
+        self._control = run.control
+        self._policy = run.context.parsed_policy()
+        self._limit = run.limit
+        self._ceiling = run.context.ceiling
+        #: Images whose answer is asked for or not committed yet.
+        self._unsettled = threading.Semaphore(self._ceiling)
+        self._queue: ImageQueue[Batch] = ImageQueue()
+        self._commits: GroupCommit[_Record] = GroupCommit(
+            self._store, self._settled, urgent=self._are_urgent
+        )
+        self._changed = threading.Condition()
+        self._threads: list[threading.Thread] = []
+        self._batches: list[Batch] = []
+        self._answered = 0
+        self._last_answer = time.monotonic()
+        self._error: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        self._commits.start()
+        self._listening = self._control.on_end(self._end)
+        self._listening.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Let the threads finish; if the block raised, for a short time only."""
+        self._end()
+        deadline = None if kind is None else time.monotonic() + _DRAIN_SECONDS
+        for thread in list(self._threads):
+            thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        self._commits.close(None if deadline is None else max(0.1, deadline - time.monotonic()))
+        self._listening.__exit__(None, None, None)
+        if kind is None:
+            self._store_pace()
+
+    def _store_pace(self) -> None:
+        """Store what the model was found to take: the next run begins there."""
+        pace, run = self._limit.pace, self._run
+        if pace is None or self._answered < _FEWEST_FOR_PACE:
+            return
+        found = ModelPace(
+            in_flight=pace.in_flight,
+            inference_units=run.context.units.minimum,
+            latency_ms=pace.latency_ms,
+            measured_at=datetime.now(UTC),
+        )
+        try:
+            run.store.with_patience(0).models.set_pace(run.context.model_id, found)
+        except StoreError as error:
+            logger.warning("the model's pace is not stored: %s", error)
+
+    def process(self, items: Sequence[PendingItem]) -> Batch:
+        """Run detection on `items`; return when all have their record, or the run ends.
+
+        Raises whatever is neither an image's, the host's nor the store's fault.
+        """
+        batch = Batch(len(items))
+        with self._changed:
+            self._batches.append(batch)
+        self._queue.add(items, batch)
+        self._employ(min(len(items), self._limit.limit + 1))
+        with self._changed:
+            while batch.left and not (self._control.stop.is_set() and not batch.active):
+                self._changed.wait()
+            self._batches.remove(batch)
+        if self._error is not None:
+            raise self._error
+        return batch
+
+    def _end(self) -> None:
+        """Make the threads finish what they are at and take no other image."""
+        self._queue.end()
+        self._limit.wake()
+        self._unsettled.release(self._ceiling)
+        with self._changed:
+            self._changed.notify_all()
+
+    # -- threads --
+
+    def _employ(self, threads: int) -> None:
+        """Have at least so many threads."""
+        with self._changed:
+            while len(self._threads) < min(threads, 2 * self._ceiling):
+                name = f"detect-{len(self._threads)}"
+                thread = threading.Thread(target=self._work, name=name, daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    def _work(self) -> None:
+        """Take images from the queue until the stream ends."""
+        while (image := self._queue.take()) is not None:
+            batch = image.owner
+            with self._changed:
+                batch.active += 1
+            try:
+                self._inspect(image)
+            except BaseException as error:  # noqa: BLE001 - raised by those who wait for a batch
+                self._error = error
+                self._control.end(Ending.INTERRUPTED, f"detection failed: {error}")
+            finally:
+                self._step_back(batch)
+
+    def _step_back(self, batch: Batch) -> None:
+        """Count an image of a batch as in nobody's hands; judge failures if nothing else is."""
+        with self._changed:
+            batch.active -= 1
+            if not batch.left or self._control.stop.is_set():
+                self._changed.notify_all()
+            last = batch.failures and not batch.active and batch.left == len(batch.failures)
+        if last:
+            self._judge_failures(batch)
+
+    def _submit(self, inspection: NewInspection, batch: Batch, *, asked: bool) -> None:
+        """Have a record committed; `asked` if the model was asked for it."""
+        with self._changed:
+            batch.active += 1
+        if not self._commits.submit(_Record(inspection, batch, asked)):
+            self._step_back(batch)  # the run has ended without this answer: the image stays pending
+
+    # -- one image --
+
+    def _inspect(self, image: QueuedImage[Batch]) -> None:
+        body = self._read(image)
+        if body is None:
+            return
+        self._unsettled.acquire()
+        if not self._limit.acquire(self._control.stop.is_set):
+            self._unsettled.release()  # for the next thread that waits in vain
+            return
+        if self._limit.is_starved and self._queue.has_ready:
+            self._employ(len(self._threads) + 1)
+        try:
+            detection = self._detect(image, body)
+        except HostThrottled as error:
+            self._unsettled.release()
+            self._put_back(image, error)
+        except (HostConflict, ModelNotFound) as error:
+            # The API does not document the error of a model that is not hosted.
+            self._control.end(Ending.MODEL_LOST, str(error))
+        except HostAccessDenied as error:
+            self._control.end(Ending.OUT_OF_REACH, str(error))
+        except (HostError, ResponseInvalid) as error:
+            if error.retryable:
+                self._unsettled.release()
+            if not self._control.stop.is_set():
+                self._fail(image, error, deferred=error.retryable, asked=not error.retryable)
+        else:
+            self._answer(image, detection)
+
+    def _read(self, image: QueuedImage[Batch]) -> bytes | None:
+        """The bytes that were checked; None when the image has been dealt with instead."""
+        item = image.item
+        try:
+            body, _ = self._run.reader.read_image(item.source_ref)
+        except ImageError as error:
+            self._fail(image, SourceChanged(f"The image changed after it was checked: {error}"))
+            return None
+        except SourceError as error:
+            self._fail(image, error, deferred=error.retryable)
+            return None
+        if hashlib.sha256(body).hexdigest() != item.image.sha256:
+            self._fail(image, SourceChanged("The image changed after it was checked."))
+            return None
+        return body
+
+    def _detect(self, image: QueuedImage[Batch], body: bytes) -> Detection:
+        """Call the model with a permit in hand, and give it back."""
+        try:
+            detection = self._run.host.detect(
+                body,
+                CONTENT_TYPES[image.item.image.format],
+                stop_event=self._control.stop,
+                retry_throttled=False,
+            )
+        except HostThrottled as error:
+            self._limit.throttled(error.retry_after)
+            raise
+        except BaseException:
+            self._limit.failed()
+            raise
+        self._limit.answered(detection.latency_ms / 1000.0)
+        return detection
+
+    def _put_back(self, image: QueuedImage[Batch], error: HostThrottled) -> None:
+        """Queue a throttled image again; end the run if the model has refused all for too long."""
+        image.attempts += error.attempts
+        image.throttled += 1
+        limit = self._run.settings.throttled_deadline_seconds
+        if time.monotonic() - self._last_answer > limit:
+            self._control.end(
+                Ending.OUT_OF_REACH,
+                f"the model has throttled every request for {limit:g} seconds: {error}",
+            )
+        wait = THROTTLED_BACKOFF.seconds(image.throttled)
+        asked = min(error.retry_after or 0.0, LONGEST_RETRY_AFTER_SECONDS)
+        self._queue.put_back(image, max(wait, asked))
+
+    def _answer(self, image: QueuedImage[Batch], detection: Detection) -> None:
+        self._control.answered()
+        self._last_answer = time.monotonic()
+        item = image.item
+        new = NewDetection(
+            model_id=self._run.context.model_id,
+            image_sha256=item.image.sha256,
+            response=detection.result.to_response(),
+            detected_at=datetime.now(UTC),
+            mask_png=detection.result.anomaly_mask,
+            request_id=detection.request_id,
+            latency_ms=detection.latency_ms,
+        )
+        attempts = image.attempts + detection.attempts
+        inspection = outcomes.answered(item, new, self._policy, attempts)
+        self._submit(inspection, image.owner, asked=True)
+        if any(batch.failures for batch in self._batches):
+            self._record_own_failures()
+
+    # -- failures --
+
+    def _fail(
+        self,
+        image: QueuedImage[Batch],
+        error: LfvError,
+        *,
+        deferred: bool = False,
+        asked: bool = False,
+    ) -> None:
+        attempts = image.attempts + getattr(error, "attempts", 1)
+        inspection = outcomes.failed(image.item, error, attempts)
+        if not deferred:
+            self._submit(inspection, image.owner, asked=asked)
+            return
+        with self._changed:
+            image.owner.failures.append(_Failure(inspection, error, self._control.answers))
+        if self._control.failed() >= GIVE_UP_AFTER:
+            self._control.end(Ending.OUT_OF_REACH, str(error))
+
+    def _record_own_failures(self) -> None:
+        """Record the failures after which the model answered for another image."""
+        with self._changed:
+            for batch in self._batches:
+                self._record(batch, [one for one in batch.failures if self._is_own(one)])
+
+    def _is_own(self, failure: _Failure) -> bool:
+        return self._control.answers > failure.answers_before
+
+    def _record(self, batch: Batch, failures: Sequence[_Failure]) -> None:
+        """Record failures as their images' own.  The caller holds the lock."""
+        for failure in failures:
+            batch.failures.remove(failure)
+            self._submit(failure.inspection, batch, asked=False)
+
+    def _judge_failures(self, batch: Batch) -> None:
+        """Record the failures that are all that is left of a batch, or end the run for them."""
+        self._record_own_failures()
+        with self._changed:
+            others = list(batch.failures)
+        if not others or self._control.stop.is_set():
+            return
+        if self._in_reach():
+            with self._changed:
+                self._record(batch, [one for one in others if one in batch.failures])
+        else:
+            self._control.end(Ending.OUT_OF_REACH, str(others[-1].error))
+
+    def _in_reach(self) -> bool:
+        """Whether failures that no answer followed may be the images' own."""
+        if self._answered == 0 or self._control.failures_since_answer >= GIVE_UP_AFTER:
+            return False
+        try:
+            return self._run.host.describe().status is ModelStatus.HOSTED
+        except HostError:
+            return False
+
+    # -- commits, in the thread that commits --
+
+    def _are_urgent(self, records: int) -> bool:
+        """Whether so many records are to be committed now: requests wait for that, or none does."""
+        spare = (self._ceiling - self._limit.limit) // 2
+        return records >= max(1, spare) or not self._limit.in_flight
+
+    def _store(self, records: Sequence[_Record]) -> None:
+        inspections = [record.inspection for record in records]
+        self._run.store.inspections.record(self._run.run_id, inspections)
+
+    def _settled(self, records: Sequence[_Record], error: BaseException | None) -> None:
+        """Count records that were committed, or could not be."""
+        if isinstance(error, StoreError):
+            self._control.end(Ending.STORE, f"results cannot be stored: {error}")
+        elif error is not None:
+            self._error = error
+            self._control.end(Ending.INTERRUPTED, f"detection failed: {error}")
+        asked = sum(record.asked for record in records)
+        if asked:
+            self._unsettled.release(asked)
+        if error is None:
+            with self._changed:
+                for record in records:
+                    if record.inspection.error_code is None:
+                        record.batch.answered += 1
+                        self._answered += 1
+                    else:
+                        record.batch.errors += 1
+            self._control.advance(len(records))
+        for record in records:
+            self._step_back(record.batch)
+
+
+@contextmanager
+def detection_stream(run: ActiveRun) -> Iterator[DetectionStream]:
+    """Open the stream that all batches of a run in this process share."""
+    with DetectionStream(run) as stream:
+        run.stream = stream
+        try:
+            yield stream
+        finally:
+            run.stream = None

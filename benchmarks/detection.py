@@ -207,9 +207,15 @@ def run_pool(pictures: Sequence[Path], url: str, scenario: Scenario, images: int
 
     def ask(path: Path) -> None:
         permits.acquire()
-        client.detect_anomalies(
-            ProjectName=PROJECT, ModelVersion="1", Body=path.read_bytes(), ContentType="image/png"
-        )
+        body = path.read_bytes()
+        while True:
+            try:
+                client.detect_anomalies(
+                    ProjectName=PROJECT, ModelVersion="1", Body=body, ContentType="image/png"
+                )
+                break
+            except client.exceptions.ThrottlingException:
+                time.sleep(0.05)  # the capacity has just become less
         with lock:
             state["answered"] += 1
             change = schedule.get(state["answered"], state["capacity"]) - state["capacity"]

@@ -55,8 +55,10 @@ class Endpoint:
             "peak": self.peak,
             "seconds": self.last_at - self.first_at,
             "paid_seconds": self.stopped_at - self.hosted_at,
+            "hosted_at": self.hosted_at,
             "first_at": self.first_at,
             "last_at": self.last_at,
+            "stopped_at": self.stopped_at,
         }
 
     @property

@@ -255,7 +255,6 @@ class _Batches:
                 "input": str(S3Ref(self.staging.bucket, manifest)),
                 "output": f"s3://{self.staging.bucket}/{folder}/answers/",
                 "content_type": CONTENT_TYPES[items[0].image.format],
-                "concurrency": run.settings.requests_per_unit,
             },
         )
         host = BatchJobHost(spec)

@@ -90,6 +90,7 @@ def test_the_job_is_what_the_algorithm_takes(
     request = made["request"]
     assert request["TransformInput"]["ContentType"] == "image/png"
     assert request["TransformInput"]["DataSource"]["S3DataSource"]["S3DataType"] == "ManifestFile"
+    assert request["MaxConcurrentTransforms"] == 4
     tags = {tag["Key"]: tag["Value"] for tag in request["Tags"]}
     assert tags["lfv:run"] == summary.run_id
     (model,) = endpoint.calls("CreateModel", "ok")
@@ -98,13 +99,14 @@ def test_the_job_is_what_the_algorithm_takes(
 
 def test_png_and_jpeg_are_two_jobs(images: Path, endpoint: Endpoint, store: Store) -> None:
     Image.new("RGB", (64, 64), "red").save(images / "a.jpg")
-    summary = inspect_images(source=str(images), project="parts", mode="batch")
+    summary = inspect_images(
+        source=str(images), project="parts", mode="batch", host_options={"concurrency": "8"}
+    )
     assert summary.counts.inspected == 13
-    types = [
-        call["request"]["TransformInput"]["ContentType"]
-        for call in endpoint.calls("CreateTransformJob", "ok")
-    ]
+    jobs = [call["request"] for call in endpoint.calls("CreateTransformJob", "ok")]
+    types = [job["TransformInput"]["ContentType"] for job in jobs]
     assert sorted(types) == ["image/jpeg", "image/png"]
+    assert [job["MaxConcurrentTransforms"] for job in jobs] == [8, 8]
     assert endpoint.leftovers == []
 
 

@@ -40,7 +40,8 @@ class Options:
     """What `HostSpec.options` holds for a job.
 
     `job` is its name, `input` the manifest of its images and `output` the prefix of its answers
-    (both `s3://`), `content_type` that of all images. The others are those of an endpoint.
+    (both `s3://`), `content_type` that of all images, `concurrency` the images that an instance
+    gets at a time. The others are those of an endpoint.
     """
 
     job: str = ""

@@ -53,6 +53,8 @@ _LONGEST_ENDPOINT_NAME = 54  # names of what belongs to it are nine longer
 _VARIANT = "AllTraffic"
 #: What only a training uses, and may be set for all commands.
 TRAINING_OPTIONS = frozenset({"algorithm_arn", "model_type", "training_instance_type"})
+#: What only a batch job uses, and may be set for all commands.
+BATCH_OPTIONS = frozenset({"concurrency"})
 
 _LOOKING = RetryPolicy(attempts=3, timeout=15.0, longest_retry_after=5.0)
 _GONE = frozenset(
@@ -90,7 +92,8 @@ class Options:
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> Options:
         """Raises HostRejected for a name or value that is unusable."""
-        given = {name: value for name, value in given.items() if name not in TRAINING_OPTIONS}
+        unused = TRAINING_OPTIONS | BATCH_OPTIONS
+        given = {name: value for name, value in given.items() if name not in unused}
         kinds = {option.name: type(option.default) for option in fields(cls)}
         options = cls(**read_options(given, kinds, host="A SageMaker host"))
         if options.endpoint_name:

@@ -149,7 +149,18 @@ def estimate(
 
 
 def known_pace(store: Store, model_id: int) -> Pace | None:
-    """The pace of a model in its last runs; None for a model without any."""
+    """The pace of a model; None for a model without earlier runs.
+
+    What its last run found that it takes counts.  Runs that stored no such thing (of other
+    releases, and batch jobs) count by their images and paid time.
+    """
+    found = store.models.pace(model_id)
+    if found is not None:
+        return Pace(
+            found.images_per_second / found.inference_units,
+            f"{found.in_flight} requests in flight, {found.latency_ms:,.0f} ms each, "
+            "in the last run",
+        )
     history = store.costs.throughput(model_id)
     if history.unit_seconds <= 0:
         return None

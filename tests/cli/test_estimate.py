@@ -11,7 +11,7 @@ import pytest
 from lfv.client.hosts import image_limits
 from lfv.client.sources import SourceReader
 from lfv.run.estimate import SAMPLE, inspect_source
-from lfv_store import Store
+from lfv_store import ModelPace, Store
 from tests.cli.conftest import Lfv, begin_run, judged
 from tests.support.pictures import make_pictures
 
@@ -61,6 +61,17 @@ def test_time_and_cost_come_from_earlier_runs(lfv: Lfv, store: Store, tmp_path: 
     assert [line.split() for line in shown.out.splitlines() if line.startswith("    2")] == [
         ["2", "3.0", "s", "33.0", "s", "0.00", "1"]
     ]
+
+
+def test_the_pace_that_the_last_run_found_counts(lfv: Lfv, store: Store, tmp_path: Path) -> None:
+    hosted_run(store, seconds=10, images=20)
+    (model,) = store.models.list()
+    store.models.set_pace(model.model_id, ModelPace(24, 2, 500.0, datetime.now(UTC)))
+    make_pictures(tmp_path / "lot", 12)
+    found = lfv("estimate", tmp_path / "lot", "--project", "flange", "--json").json()
+    assert found["pace"]["images_per_second"] == pytest.approx(24 / 0.5 / 2)
+    assert found["pace"]["basis"] == "24 requests in flight, 500 ms each, in the last run"
+    assert found["options"][0]["detection_seconds"] == pytest.approx(0.5)
 
 
 def test_a_model_without_runs_needs_a_pace(lfv: Lfv, home: Path, tmp_path: Path) -> None:

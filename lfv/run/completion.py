@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import closing
 
 from lfv.formats.layout import counted
-from lfv.formats.words import count_of
 from lfv.run.active import ActiveRun
 from lfv.run.errors import NothingInspected, SourceEmpty
 from lfv.run.new_images import ENDED_EARLY
@@ -40,9 +39,10 @@ def check_completed(run: ActiveRun) -> str | None:
     if counts.errors == counts.total:
         with closing(run.store.results.rows(run.run_id)) as rows:
             first = next(rows)
+        if counts.total == 1:
+            raise NothingInspected(f"the only image could not be inspected: {first['error']}")
         raise NothingInspected(
-            f"none of {count_of(counts.total, 'image')} could be inspected; "
-            f"the first: {first['error']}"
+            f"none of the {counts.total:,} images could be inspected; the first: {first['error']}"
         )
     return None
 

@@ -56,8 +56,8 @@ def hostile_lines() -> Iterator[tuple[bytes, str]]:
     yield b'{"source-ref": "' + b"a" * 300_000 + b'.png"}', "line_too_long"
     yield b"x" * 1_000_000, "line_too_long"
     yield b"{}", "source_ref_missing"
-    yield b'{"source_ref": "a.png"}', "source_ref_missing"
-    yield b'{"image": "a.png"}', "source_ref_missing"
+    yield b'{"source_ref": "a.png"}', "source_not_found"  # a flat row: read like a table's
+    yield b'{"image": "a"}', "source_ref_missing"
     for value in (None, 7, True, ["a.png"], {"path": "a.png"}, "", "   "):
         yield _line(**{"source-ref": value}), "source_ref_invalid"
     yield _line(**{"source-ref": "s3://"}), "source_ref_invalid"

@@ -44,9 +44,9 @@ deploy: install ## put all deployments on the Prefect server that is configured
 # tests/conftest.py puts the slow files first, and their order is kept.
 PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-# Formats, policies, clients, the store on SQLite, layers and docs.
+# Formats, policies, clients, the store on SQLite, reports, layers and docs.
 CHECKED := tests/client tests/store tests/cli/test_docs.py tests/faults/test_docs.py \
-	tests/server/test_coverage.py tests/test_docs.py tests/test_layers.py
+	tests/report tests/server/test_coverage.py tests/test_docs.py tests/test_layers.py
 check: dev ## the fast part of the tests, in less than two minutes
 	$(PYTEST) -m "not slow and not postgresql" $(CHECKED)
 

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from lfv_store import open_store
+from tests.support.prefect_server import with_tables
 from tests.support.waiting import TRAINING
 
 LFV = Path(sys.executable).with_name("lfv")
@@ -53,6 +54,7 @@ def half_as_large(source: Path, folder: Path) -> Path:
 def test_cookies_are_trained_on_inspected_and_put_on_record(
     sample_data: Path, tmp_path: Path
 ) -> None:
+    with_tables(tmp_path / "prefect")
     cookies = half_as_large(sample_data / "cookies", tmp_path / "cookies")
     trained = lfv(tmp_path, "train", cookies / "train.manifest", "--project", "cookies")
     assert trained["version"] == "1"

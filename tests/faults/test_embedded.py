@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from lfv_store import StoreError, open_store
+from tests.support.prefect_server import with_tables
 from tests.support.processes import kill, with_environment
 from tests.support.waiting import PLENTY, TRAINING, wait_until
 
@@ -64,6 +65,7 @@ def home(trained_home: Path, tmp_path: Path) -> Iterator[Path]:
     """A copy of it, whose processes are gone afterwards."""
     folder = tmp_path / "home"
     shutil.copytree(trained_home, folder)
+    shutil.copytree(with_tables(tmp_path / "prefect"), folder / "prefect")
     yield folder
     kill(*(process.pid for process in with_environment("LFV_HOME", str(folder))))
 

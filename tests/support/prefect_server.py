@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from tests.support.waiting import PLENTY, wait_until
 
+_DATABASE = "prefect.db"
 #: What the page shows is of no interest; without it a flow run takes a quarter of the time.
 _QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -26,6 +30,39 @@ _QUIET = {
     "PREFECT_LOGGING_LEVEL": "ERROR",
     "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
 }
+
+
+def with_tables(folder: Path) -> Path:
+    """A folder for PREFECT_HOME, with a database that has its tables if one was made before.
+
+    Prefect takes seven seconds of CPU to make them. The first server leaves a copy in pytest's
+    folder, beside those of all sessions.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    template = _template(folder)
+    if template is not None and template.exists():
+        shutil.copyfile(template, folder / _DATABASE)
+    return folder
+
+
+def _template(folder: Path) -> Path | None:
+    """None outside of pytest's own folder."""
+    places = (parent for parent in folder.parents if parent.name.startswith("pytest-of-"))
+    place = next(places, None)
+    return None if place is None else place / f"prefect-{version('prefect')}.db"
+
+
+def _keep_tables(folder: Path) -> None:
+    template = _template(folder)
+    if template is None or template.exists():
+        return
+    unfinished = template.with_suffix(f".{os.getpid()}")
+    with (
+        closing(sqlite3.connect(folder / _DATABASE)) as source,
+        closing(sqlite3.connect(unfinished)) as target,
+    ):
+        source.backup(target)
+    unfinished.replace(template)
 
 
 @dataclass(frozen=True)
@@ -51,7 +88,7 @@ def prefect_server(folder: Path, **changed: str) -> Iterator[PrefectServer]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
-    places = {"PREFECT_HOME": str(folder), "PREFECT_PROFILES_PATH": str(folder / "no")}
+    places = {"PREFECT_HOME": str(with_tables(folder)), "PREFECT_PROFILES_PATH": str(folder / "no")}
     # The server itself has the address, too: its pages call the API there.
     settings = {**_QUIET, **places, "PREFECT_API_URL": api_url_at(port), **changed}
     command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
@@ -61,6 +98,7 @@ def prefect_server(folder: Path, **changed: str) -> Iterator[PrefectServer]:
     try:
         wait_until(lambda: process.poll() is not None or _answers(port))
         assert process.poll() is None, (folder / "server.log").read_text()[-2000:]
+        _keep_tables(folder)
         yield PrefectServer(port, settings)
     finally:
         process.terminate()

@@ -1,7 +1,8 @@
 """Whether a backbone helps.
 
-The pretrained one is used where the stack gives it weight. A user's own has to earn its place,
-since it makes the model larger and slower: a gain that chance alone gives easily is not enough.
+The pretrained one is used for masks, and for verdicts where the stack gives it weight. A user's
+own has to earn its place, since it makes the model larger and slower: a gain that chance alone
+gives easily is not enough.
 """
 
 from __future__ import annotations
@@ -85,9 +86,16 @@ class BackboneTrial:
             grid: (rows, columns) of the pixel network; None without masks.
         """
         self.backbone = backbone
-        self.features, self._reducer = look(data, backbone, grid, executor)
+        self.features, self._reducer = look(
+            data, backbone, grid, executor, with_patches=not backbone.is_gated
+        )
         self.painter: Painter | None = None
         self.verdict = Verdict(backbone.sha256, backbone.name)
+
+    def take(self, first: FirstPass) -> FirstPass:
+        """Use a pixel network with the backbone untried: on few masks, chance would choose."""
+        self.verdict = replace(self.verdict, in_pixels=True)
+        return first
 
     def choose(self, own: FirstPass, other: FirstPass) -> FirstPass:
         """Choose between pixel networks without and with it."""
@@ -99,7 +107,11 @@ class BackboneTrial:
     def paint(self, results: PixelResults) -> None:
         """Keep the chosen pixel network, if it looks at the backbone's maps."""
         if self.verdict.in_pixels and self._reducer is not None:
-            self.painter = Painter(self._reducer, results.head, results.refiner.projection)
+            channels = len(results.head.layers[0][0])
+            projection = np.empty((channels, 0), np.float32)
+            if results.refiner is not None:
+                projection = results.refiner.projection
+            self.painter = Painter(self._reducer, results.head, projection)
 
     def described(self, observations: Sequence[Observation]) -> tuple[Observation, ...]:
         """The observations with what it sees added."""

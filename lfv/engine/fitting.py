@@ -19,7 +19,7 @@ from lfv.engine.heat_map import UsualCells
 from lfv.engine.normals import FOLDS, fit_normals
 from lfv.engine.observations import OVERVIEW, PIXELS, Observation
 from lfv.engine.observing import Observed, look_closer
-from lfv.engine.pixels import PixelResults, fit_first_pass, refine
+from lfv.engine.pixels import FirstPass, PixelResults, fit_first_pass, refine
 from lfv.engine.planning import details_of, overview_of
 from lfv.engine.plugins import Companion, TrialVerdict
 from lfv.engine.types import Progress, TrainingOptions
@@ -107,12 +107,7 @@ def fit_labelled(
     if seen.pixel_view is not None:
         views[PIXELS] = seen.pixel_view
         progress(0.45, "learning masks")
-        first = fit_first_pass(seen.pixels, folds, options.seed, executor)
-        if trial is not None:
-            progress(0.5, "learning masks with the backbone")
-            beside_ours = beside(seen.pixels, trial.features)
-            other = fit_first_pass(beside_ours, folds, options.seed, executor)
-            first = trial.choose(first, other)
+        first = _first_pass(seen, trial, folds, options, executor, progress)
         progress(0.54, "learning outlines")
         pixels = refine(first, options.seed, executor)
         if trial is not None:
@@ -136,7 +131,9 @@ def fit_labelled(
         name: build_feature_model(
             view.tile,
             folded.head.layers if name == PIXELS and folded is not None else (),
-            folded.refiner.projection if name == PIXELS and folded is not None else None,
+            folded.refiner.projection
+            if name == PIXELS and folded is not None and folded.refiner is not None
+            else None,
         )
         for name, view in kept.items()
     }
@@ -146,6 +143,25 @@ def fit_labelled(
     usual = None if trial.kept is None else usual_cells(trial.features, truth)
     fitted = replace(fitted, backbone=trial.kept, painter=trial.painter, usual=usual)
     return fitted.with_verdict(BACKBONE_DETAIL, trial.verdict)
+
+
+def _first_pass(
+    seen: Observed,
+    trial: BackboneTrial | None,
+    folds: Groups,
+    options: TrainingOptions,
+    executor: Executor,
+    progress: Progress,
+) -> FirstPass:
+    """The pixel networks' first pass, with the backbone where that is to be."""
+    if trial is None:
+        return fit_first_pass(seen.pixels, folds, options.seed, executor)
+    beside_ours = beside(seen.pixels, trial.features)
+    if not trial.backbone.is_gated:
+        return trial.take(fit_first_pass(beside_ours, folds, options.seed, executor))
+    own = fit_first_pass(seen.pixels, folds, options.seed, executor)
+    progress(0.5, "learning masks with the backbone")
+    return trial.choose(own, fit_first_pass(beside_ours, folds, options.seed, executor))
 
 
 class _Search:

@@ -101,7 +101,7 @@ class Model:
     aligner: Aligner | None
     ensemble: Ensemble
     refiner: Refiner | None
-    """Second pass of the pixel network; None for classification."""
+    """Second pass of the pixel network; None for classification, and where it does not help."""
     calibration: Calibration
     threshold: float
     backbone: Backbone | None = None
@@ -209,8 +209,6 @@ class Model:
     def to_contents(self) -> Contents:
         """What the artifact stores."""
         arrays = self.ensemble.to_arrays()
-        if self.refiner is not None:
-            arrays |= self.refiner.to_arrays()
         if self.aligner is not None:
             arrays |= self.aligner.to_arrays("aligner")
         onnx_models = dict(self.onnx_models)
@@ -224,6 +222,10 @@ class Model:
             "calibration": self.calibration.to_json(),
             "threshold": self.threshold,
         }
+        if self.refiner is not None:
+            arrays |= self.refiner.to_arrays()
+        elif self.anomaly_types:
+            description["refined"] = False
         if self.sample_range is not None:
             description["sample_range"] = list(self.sample_range)
         if self.regions is not None:
@@ -261,6 +263,7 @@ class Model:
         known = views.keys() | (set() if backbone is None else {BACKBONE})
         if not len(ensemble.experts) or not set(ensemble.views) <= known:
             raise KeyError("experts without their views")
+        refined = bool(description.get("refined", True))
         known_regions = "regions" in description  # artifacts of earlier versions have none
         aligned = "aligner.template" in arrays and OVERVIEW in views
         return cls(
@@ -273,7 +276,7 @@ class Model:
             onnx_models={name: contents.onnx_models[name] for name in views},
             aligner=Aligner.from_arrays(arrays, "aligner") if aligned else None,
             ensemble=ensemble,
-            refiner=Refiner.from_arrays(arrays) if types else None,
+            refiner=Refiner.from_arrays(arrays) if types and refined else None,
             calibration=Calibration.from_json(description["calibration"]),
             threshold=float(description["threshold"]),
             backbone=backbone,

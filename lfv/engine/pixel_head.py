@@ -80,6 +80,11 @@ class PixelHead:
                 np.maximum(x, 0, out=x)
         return np.ascontiguousarray(x.T).reshape(-1, rows, columns)
 
+    def favouring(self, favours: Matrix) -> PixelHead:
+        """The same with ``favours``, [classes], added to its logits."""
+        *before, (weight, bias) = self.layers
+        return PixelHead((*before, (weight, bias + favours)))
+
 
 def log_probabilities(logits: Matrix) -> Matrix:
     """Log-softmax over the first axis."""

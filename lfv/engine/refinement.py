@@ -124,11 +124,7 @@ class Refiner:
 
     def favouring(self, favours: Matrix) -> Refiner:
         """The same with ``favours``, [classes], added to its logits."""
-        heads = []
-        for head in self.heads:
-            *before, (weight, bias) = head.layers
-            heads.append(PixelHead((*before, (weight, bias + favours))))
-        return Refiner(tuple(heads))
+        return Refiner(tuple(head.favouring(favours) for head in self.heads))
 
     def from_features(self, features: Matrix, logits: Matrix) -> Matrix:
         """The same without an ONNX model, from the features themselves."""

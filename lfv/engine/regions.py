@@ -3,7 +3,8 @@
 A region much smaller than any that was annotated is most often none. How small is learned from
 masks that the network had not seen: per anomaly type, the least size of a region for the highest
 IoU, and a quarter of the least area that the type had in any image. An image that is called
-anomalous keeps its largest region, whatever its size.
+anomalous keeps its largest region, whatever its size; one that is called normal keeps none, if that
+raises the IoU too.
 """
 
 from __future__ import annotations
@@ -39,10 +40,16 @@ class Regions:
     """Of one region."""
     traces: tuple[float, ...]
     """Of all regions of the type in an image."""
+    of_normal: bool = True
+    """Whether an image that is called normal keeps any."""
 
     def __call__(self, logits: Matrix, *, is_anomalous: bool) -> Matrix:
         """``logits``, [classes, rows, columns], with the regions left out made impossible."""
         best = logits.argmax(axis=0)
+        if not is_anomalous and not self.of_normal:
+            silent = logits.copy()
+            silent[1:] = _NEVER
+            return silent
         out = np.zeros(logits.shape, dtype=bool)
         largest = (0, 0, best == -1)
         for number, (least, trace) in enumerate(zip(self.least, self.traces, strict=True), 1):
@@ -64,13 +71,17 @@ class Regions:
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers."""
-        return {"least": list(self.least), "traces": list(self.traces)}
+        return {
+            "least": list(self.least),
+            "traces": list(self.traces),
+            "of_normal": self.of_normal,
+        }
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Regions:
         """Inverse of :meth:`to_json`."""
         least, traces = (tuple(float(v) for v in value[name]) for name in ("least", "traces"))
-        return cls(least, traces)
+        return cls(least, traces, bool(value.get("of_normal", True)))  # 0.1.0 has none
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,8 @@ class _Known:
 
     overlaps: NDArray[np.int64]
     """[sizes, types, 2]: cells in both masks and in either, with smaller regions left out."""
+    silent: NDArray[np.int64]
+    """[sizes, types, 2]: the same with no region in an image that is called normal."""
     areas: NDArray[np.int64]
     """[types] annotated cells."""
 
@@ -119,18 +132,35 @@ def _look(maps: Matrix, shares: Shares, is_anomalous: bool) -> _Known:
         for number in range(types):
             said, true = verdict == number + 1, truth == number + 1
             row[number] = (said & true).sum(), (said | true).sum()
-    return _Known(overlaps, np.bincount(truth.ravel(), minlength=types + 1)[1:])
+    areas = np.bincount(truth.ravel(), minlength=types + 1)[1:]
+    silent = overlaps if is_anomalous else np.broadcast_to(_nothing(areas), overlaps.shape)
+    return _Known(overlaps, silent, areas)
+
+
+def _nothing(areas: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[types, 2]: the overlaps of an answer without regions."""
+    return np.stack([np.zeros_like(areas), areas], axis=1)
 
 
 def _learned(known: Sequence[_Known | None], types: int) -> Regions:
     seen = [one for one in known if one is not None]
     if not seen:
         return Regions((0.0,) * types, (0.0,) * types)
-    both, either = np.moveaxis(np.sum([one.overlaps for one in seen], axis=0), -1, 0)
-    iou = both / np.maximum(either, 1)
+    iou = _overlap([one.overlaps for one in seen])
+    silent = _overlap([one.silent for one in seen])
+    of_normal = not silent.max(axis=0).mean() > iou.max(axis=0).mean() + GAIN
+    if not of_normal:
+        iou = silent
     better = iou > iou[0] + GAIN
     least = np.where(better.any(axis=0), np.array(SIZES)[iou.argmax(axis=0)], 0)
     areas = np.stack([one.areas for one in seen]).astype(float)
     smallest = np.where(areas > 0, areas, np.inf).min(axis=0)
     traces = np.where(np.isfinite(smallest), TRACE * smallest, 0)
-    return Regions(tuple(least.astype(float).tolist()), tuple(traces.tolist()))
+    return Regions(tuple(least.astype(float).tolist()), tuple(traces.tolist()), of_normal)
+
+
+def _overlap(overlaps: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
+    """[sizes, types] IoU over all images."""
+    both, either = np.moveaxis(np.sum(overlaps, axis=0), -1, 0)
+    found: NDArray[np.float64] = both / np.maximum(either, 1)
+    return found

@@ -61,6 +61,20 @@ def test_what_is_left_out_is_learned_from_other_folds() -> None:
     assert Regions.from_json(regions.to_json()) == regions
 
 
+def test_images_called_normal_are_left_without_regions_where_that_pays() -> None:
+    real, false = found((1, 3, 3, 5)), found((1, 10, 10, 13))
+    normal = shares(found())
+    called, folds = np.arange(8) % 2 == 0, np.arange(8) % 4
+    regions, left = learn_regions(
+        [real, false] * 4, [shares(real), normal] * 4, called, np.sort(folds)
+    )
+    assert not regions.of_normal
+    assert [areas(maps) for maps in left[:2]] == [[25, 0], [0, 0]]
+    assert Regions.from_json(regions.to_json()) == regions
+    missed, _ = learn_regions([real] * 8, [shares(real)] * 8, called, np.sort(folds))
+    assert missed.of_normal
+
+
 def test_nothing_is_left_out_where_that_gains_nothing() -> None:
     logits = [found((1, 3, 3, 2)) for _ in range(6)]
     regions, left = learn_regions(

@@ -21,6 +21,8 @@ from lfv.engine import (
     TrainingImage,
     TrainingOptions,
     TrainingOutcome,
+    artifact,
+    pixels,
     train,
 )
 
@@ -223,6 +225,23 @@ def test_images_that_show_nothing_are_refused(tmp_path: Path) -> None:
         images.append(TrainingImage(path.name, path, is_anomalous=number % 2 == 1))
     with pytest.raises(TrainingError, match=r"6 normal images show 1 different picture\(s\)"):
         train(images, [], tmp_path / "model")
+
+
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_a_second_pass_that_does_not_help_is_left_out(
+    make_plates: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, pretrained: bool
+) -> None:
+    falling = iter([0.6, 0.5])  # of the first pass out of fold, and of the second
+    monkeypatch.setattr(pixels, "overlap", lambda *_: next(falling))
+    images, options = make_plates(8, 8, masks=True), TrainingOptions(pretrained=pretrained)
+    train(images, [], tmp_path, options=options)
+    assert next(falling, None) is None
+    contents = artifact.load(tmp_path)
+    assert contents.model["refined"] is False
+    assert not any(name.startswith("refine") for name in contents.arrays)
+    verdicts = [Predictor.load(tmp_path).predict(image.path.read_bytes()) for image in images]
+    shown = [bool(verdict.anomalies and len(verdict.anomalies) > 1) for verdict in verdicts]
+    assert sum(shown[8:]) >= 6 > 2 >= sum(shown[:8])
 
 
 def test_masks_that_show_nothing_are_told(make_plates: Make, tmp_path: Path) -> None:

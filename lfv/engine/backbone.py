@@ -87,7 +87,7 @@ class BackboneFeatures:
     """[channels, rows, columns] on the pixel network's grid; None without masks."""
     moments: Matrix
     """Mean and mean square of every channel, [2, channels]."""
-    patches: Matrix | None = None
+    patches: NDArray[np.floating] | None = None
     """[cells, channels], where a memory of them is to be made."""
 
 
@@ -208,7 +208,7 @@ def look(
     def see(image: TrainingImage) -> BackboneFeatures:
         maps = extract(load(image, backbone.size).pixels)
         few = None if reducer is None else reducer(maps).astype(np.float16)
-        patches = patches_of(maps) if with_patches else None
+        patches = patches_of(maps).astype(np.float16) if with_patches else None
         return BackboneFeatures(backbone.describe(maps), few, moments(maps), patches)
 
     return list(executor.map(see, data.images)), reducer

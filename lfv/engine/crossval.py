@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lfv.engine.calibration import fit
-from lfv.engine.ensemble import Ensemble, Trial, deep_members, fit_ensemble, standardised
+from lfv.engine.ensemble import Ensemble, Trial, blocks_of, fit_ensemble, standardised
 from lfv.engine.experts import Member, fit_experts
 from lfv.engine.grouping import Groups, grouped_folds
 from lfv.engine.learners import fit_stack
@@ -76,11 +76,11 @@ class CrossValidation:
 
     def combined(self, members: Members) -> Floats:
         """[images] scores of a set, the weights for each fold fitted to the others."""
-        standard, deep = standardised(self.scores, members), deep_members(members)
+        standard, blocks = standardised(self.scores, members), blocks_of(members)
         result: Floats = np.zeros(len(self.truth))
         for fold in np.unique(self.folds):
             outside = self.folds == fold
-            weights = fit_stack(standard[~outside], self.truth[~outside], deep)
+            weights = fit_stack(standard[~outside], self.truth[~outside], blocks)
             result[outside] = standard[outside] @ weights
         return result
 

@@ -7,21 +7,27 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lfv.engine.artifact import Arrays
 from lfv.engine.experts import (
     DETAIL_EXPERTS,
+    PATCHES,
+    PLACES,
     POSITION_EXPERTS,
+    UNUSUAL,
     Experts,
     Member,
     fit_experts,
 )
-from lfv.engine.learners import fit_stack, squash
+from lfv.engine.learners import DEEP, DISTANCE, OWN, fit_stack, squash
 from lfv.engine.metrics import Bools, Floats
 from lfv.engine.observations import OVERVIEW, PIXELS, Observation
 
 LEAST_WEIGHT = 0.02
 """Share of the weights below which an expert is left out."""
+BACKBONE_EXPERTS = ("pool", UNUSUAL, PATCHES, PLACES)
+"""A classifier on what the pretrained backbone sees, and distances from the normal images."""
 BACKBONE = "backbone"
 """Name of the backbone's view, of its file in the artifact, and of its description."""
 
@@ -109,7 +115,7 @@ def candidate_sets(
         backbone: Whether the pretrained backbone takes part.
     """
     painted: tuple[Member, ...] = (("pixels", PIXELS),) if pixels else ()
-    deep: tuple[Member, ...] = (("pool", BACKBONE),) if backbone else ()
+    deep = tuple((kind, BACKBONE) for kind in BACKBONE_EXPERTS) if backbone else ()
     kinds = ("layout", *POSITION_EXPERTS, *DETAIL_EXPERTS)
     whole = tuple((kind, OVERVIEW) for kind in kinds)
     sets = [painted] if pixels and not backbone else []
@@ -129,9 +135,10 @@ def standardised(scores: Mapping[Member, Floats], members: Sequence[Member]) -> 
     return standard
 
 
-def deep_members(members: Sequence[Member]) -> Bools:
-    """Which of them look at the pretrained backbone."""
-    return np.array([kind == "pool" for kind, _ in members], dtype=bool)
+def blocks_of(members: Sequence[Member]) -> NDArray[np.int64]:
+    """[members] the block of each for :func:`fit_stack`."""
+    blocks = {"pool": DEEP, **dict.fromkeys(BACKBONE_EXPERTS[1:], DISTANCE)}
+    return np.array([blocks.get(kind, OWN) for kind, _ in members], dtype=np.int64)
 
 
 def fit_ensemble(
@@ -143,7 +150,7 @@ def fit_ensemble(
     trials: Sequence[Trial] = (),
 ) -> Ensemble:
     """Fit experts to all images, with the weights that their out-of-fold ``scores`` ask for."""
-    weights = fit_stack(standardised(scores, members), truth, deep_members(members))
+    weights = fit_stack(standardised(scores, members), truth, blocks_of(members))
     kept = [
         (member, float(weight))
         for member, weight in zip(members, weights, strict=True)

@@ -6,8 +6,10 @@ layout                               where it is, in the overview (aligned where
 position                             how each position differs from the normal parts
 distance, nearest                    how far the farthest positions are from what is usual there,
                                      and from the nearest normal image, unlearned
-patches, unusual                     how far patches, and the image as a whole, are from those of
-                                     the normal images (with normal images only)
+unusual                              how far the image as a whole is from the normal images, by what
+                                     the backbone sees
+patches, places                      how far patches are from the nearest normal ones, and from the
+                                     mean of those in the same place
 pixels                               what the pixel head paints (with masks only)
 """
 
@@ -27,11 +29,12 @@ from lfv.engine.learners import (
     fit_lasso,
     fit_ridge,
     fit_stumps,
+    fit_unusual,
     head_from_arrays,
 )
 from lfv.engine.metrics import Bools, Floats
 from lfv.engine.observations import Observation, all_maps, layouts, statistics
-from lfv.engine.patches import PatchMemory
+from lfv.engine.patches import PatchMemory, PlacesHead, fit_patches
 from lfv.engine.positional import SUMS, PositionalHead, fit_positional
 
 Matrix = NDArray[np.float32]
@@ -39,8 +42,10 @@ DETAIL_EXPERTS = ("ridge-0.1", "ridge-1", "lasso", "stumps")
 POSITION_EXPERTS = ("position", *SUMS)
 """Those that share one :class:`PositionalHead`."""
 POSITION_PARTS = 3
-PATCHES = "patches"
-"""The expert that compares patches with those of normal images."""
+UNUSUAL = "unusual"
+"""The expert that compares the image as a whole with the normal images."""
+PATCHES, PLACES = "patches", "places"
+"""Experts that compare patches with those of normal images, anywhere and in the same place."""
 
 Member = tuple[str, str]
 """(kind of expert, view)"""
@@ -52,7 +57,7 @@ class Expert:
 
     kind: str
     view: str
-    head: Head | PatchMemory
+    head: Head | PatchMemory | PlacesHead
 
 
 @dataclass(frozen=True)
@@ -108,9 +113,11 @@ class Experts:
         return cls(experts, positional)
 
 
-def _stored_head(kind: str, arrays: Arrays, prefix: str) -> Head | PatchMemory:
+def _stored_head(kind: str, arrays: Arrays, prefix: str) -> Head | PatchMemory | PlacesHead:
     if kind == PATCHES:
         return PatchMemory.from_arrays(arrays, prefix)
+    if kind == PLACES:
+        return PlacesHead.from_arrays(arrays, prefix)
     return head_from_arrays(arrays, prefix)
 
 
@@ -118,7 +125,7 @@ def values_of(kind: str, view: str, observations: Sequence[Observation]) -> Matr
     """[images, values] that an expert of this kind looks at."""
     if kind == "layout":
         return layouts(observations)
-    if kind == PATCHES:
+    if kind in (PATCHES, PLACES):
         return np.stack([e.patches for e in observations if e.patches is not None])
     if kind == "pixels":
         return np.stack([e.pixel_summary for e in observations if e.pixel_summary is not None])
@@ -141,10 +148,18 @@ def fit_experts(
     if any(kind in POSITION_EXPERTS for kind, _ in members):
         normal = [e for e, t in zip(observations, truth, strict=True) if not t]
         positional = fit_positional(all_maps(normal))
+    compared: dict[str, PatchMemory | PlacesHead] = {}
+    if any(kind in (PATCHES, PLACES) for kind, _ in members):
+        normals = [e.patches for e, t in zip(observations, truth, strict=True) if not t]
+        heads = fit_patches([patches for patches in normals if patches is not None])
+        compared = dict(zip((PATCHES, PLACES), heads, strict=True))
     fitted = []
     for kind, view in members:
+        head: Head | PatchMemory | PlacesHead
         if kind in SUMS and positional is not None:
-            head: Head = passing(kind, positional.values, 0.0, 1.0)
+            head = passing(kind, positional.values, 0.0, 1.0)
+        elif kind in compared:
+            head = compared[kind]
         else:
             head = _fit_head(kind, view, observations, truth, np.random.default_rng(seed))
         fitted.append(Expert(kind, view, head))
@@ -164,6 +179,8 @@ def _fit_head(
         values, _ = held_out_distances(observations, truth, random)
         return fit_ridge(values, truth, 0.1)
     x = values_of(kind, view, observations)
+    if kind == UNUSUAL:
+        return fit_unusual(x[~truth])
     if kind == "lasso":
         return fit_lasso(x, truth)
     if kind == "stumps":

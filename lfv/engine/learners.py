@@ -255,17 +255,20 @@ PRIOR = 3.0
 TEMPERATURE = 0.05
 """Of AUROC: an expert this much worse than another has a prior weight e times less. A smaller one
 bets on experts that were lucky."""
-DEEP_SHARE = 0.75
-"""Prior share of experts with pretrained features, which know more than sixty images can teach,
-where they tell as much as the others do together. The odds change as those of the AUROC do."""
+BLOCK_SHARES = (1 / 7, 3 / 7, 3 / 7)
+"""Prior shares of the blocks of experts where each block has the same AUROC: experts on the
+engine's own features, classifiers on pretrained features, which know more than sixty images can
+teach, and distances from the normal images. A block's share grows with the odds of its AUROC."""
+OWN, DEEP, DISTANCE = range(3)
+"""The blocks, in the order of ``BLOCK_SHARES``."""
 FEWEST, ENOUGH = 4, 8
 """Images of the rarer class at which an expert's merit counts for nothing, and in full: the AUROC
 of five and five images is mostly chance."""
 _SUREST = 0.98
-"""AUROC beyond which nothing more is said for one kind of experts."""
+"""AUROC beyond which a block of experts gains no more weight."""
 
 
-def fit_stack(scores: Floats, truth: Bools, deep: Bools | None = None) -> Floats:
+def fit_stack(scores: Floats, truth: Bools, blocks: NDArray[np.int64] | None = None) -> Floats:
     """Non-negative weights for combining experts' standardised out-of-fold scores.
 
     Logistic loss, pulled towards prior weights by what each expert is worth alone: on few images
@@ -274,16 +277,17 @@ def fit_stack(scores: Floats, truth: Bools, deep: Bools | None = None) -> Floats
 
     Args:
         scores: [images, experts].
-        deep: [experts] which of them look at pretrained features.
+        blocks: [experts] the block of each: ``OWN``, ``DEEP`` or ``DISTANCE``; all one if None.
     """
     trust = _trust(truth)
     pull = PULL / len(scores) / max(trust, 0.1)
     merits = np.array([auroc(truth, column) for column in scores.T])
     prior: Floats = np.exp(trust * (merits - merits.max()) / TEMPERATURE)
-    if deep is not None and deep.any() and not deep.all():
-        share = _deep_share(scores, truth, prior, deep)
-        for block, part in ((deep, share), (~deep, 1 - share)):
-            prior[block] *= part / prior[block].sum()
+    if blocks is not None:
+        for number in np.unique(blocks):
+            inside = blocks == number
+            share = _block_share(scores[:, inside] @ prior[inside], truth, int(number))
+            prior[inside] *= share / prior[inside].sum()
     prior *= PRIOR / prior.sum()
     weight, bias = prior.copy(), 0.0
     target = np.where(truth, 1.0, -1.0)
@@ -297,14 +301,10 @@ def fit_stack(scores: Floats, truth: Bools, deep: Bools | None = None) -> Floats
     return weight if weight.sum() > 1e-6 else prior
 
 
-def _deep_share(scores: Floats, truth: Bools, merits: Floats, deep: Bools) -> float:
-    """Prior share of the experts with pretrained features, by what each kind is worth."""
-    odds = DEEP_SHARE / (1 - DEEP_SHARE)
-    for block, sign in ((deep, 1), (~deep, -1)):
-        worth = auroc(truth, scores[:, block] @ merits[block])
-        worth = min(max(worth, 1 - _SUREST), _SUREST)
-        odds *= (worth / (1 - worth)) ** (sign * _trust(truth))
-    return float(odds / (1 + odds))
+def _block_share(scores: Floats, truth: Bools, block: int) -> float:
+    """Prior share of a block of experts, unnormalised, from its combined ``scores``."""
+    worth = min(max(auroc(truth, scores), 1 - _SUREST), _SUREST)
+    return float(BLOCK_SHARES[block] * (worth / (1 - worth)) ** _trust(truth))
 
 
 def _trust(truth: Bools) -> float:

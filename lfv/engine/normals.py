@@ -2,8 +2,9 @@
 
 How far the farthest positions are from what is usual there, and from the nearest normal image; and,
 with the pretrained backbone, how unusual the image is as a whole, and how far its farthest patches
-are from the nearest normal ones anywhere. Each is counted in robust
-deviations of the same of normal images that it had not seen.
+are from the nearest normal ones anywhere and from the usual ones in the same place. Each is counted
+in deviations of the same of normal images that it had not seen. The score is their weighted sum,
+not drawn together far out: a defect that is extreme in one respect is one.
 """
 
 from __future__ import annotations
@@ -15,7 +16,15 @@ from scipy.stats import t as student
 
 from lfv.engine.calibration import Calibration
 from lfv.engine.ensemble import BACKBONE, Ensemble
-from lfv.engine.experts import PATCHES, Expert, Experts, passing, positional_values
+from lfv.engine.experts import (
+    PATCHES,
+    PLACES,
+    UNUSUAL,
+    Expert,
+    Experts,
+    passing,
+    positional_values,
+)
 from lfv.engine.grouping import Groups
 from lfv.engine.learners import fit_unusual, squash
 from lfv.engine.metrics import Floats
@@ -25,16 +34,16 @@ from lfv.engine.positional import SUMS, fit_positional
 
 FOLDS = 15
 """The more, the less do images seem unusual only because fewer others were learned from."""
-UNUSUAL = "unusual"
-"""The expert on the whole image."""
-SHARES = {UNUSUAL: 0.4, PATCHES: 0.4}
+SHARES = {UNUSUAL: 0.5, PATCHES: 0.15, PLACES: 0.2}
 """Shares of the score that experts on the backbone's maps have."""
 FALSE_ALARMS = 0.02
 """Share of normal images that are called anomalous, unless the user states another."""
 _LEAST_ABOVE = 2
 """Images expected above the limit, from which on it is counted."""
-_LOG_STEP = float(np.log(2))
-"""What the score rises by while the odds, as confidence has them, rise e times."""
+_STEP = 1.5
+"""Deviations that the score rises by while the odds, as confidence has them, rise e times."""
+_REACH = 100.0
+"""Deviations up to which the score is about linear in an expert's."""
 
 
 def fit_normals(
@@ -52,27 +61,27 @@ def fit_normals(
         if backbone:
             raw[outside, len(SUMS) :] = np.stack(_fit_deep(inside)(known), axis=1)
     centres = np.median(raw, axis=0)
-    spreads = 1.4826 * np.median(np.abs(raw - centres), axis=0) + 1e-6
+    spreads = raw.std(axis=0, ddof=1) + 1e-6
     head = fit_positional(all_maps(observations))
     pairs = list(zip(centres.tolist(), spreads.tolist(), strict=True))
     experts = [
         Expert(kind, OVERVIEW, passing(kind, head.values, *pair))
         for kind, pair in zip(SUMS, pairs, strict=False)
     ]
-    weights = [1 / len(SUMS)] * len(SUMS)
+    shares = [1 / len(SUMS)] * len(SUMS)
     scale = [(0.0, 1.0)] * len(SUMS)
     if backbone:
         experts += _fit_deep(observations)
         rest = 1 - sum(SHARES.values())
-        weights = [weight * rest for weight in weights] + list(SHARES.values())
+        shares = [share * rest for share in shares] + list(SHARES.values())
         scale += pairs[len(SUMS) :]
     ensemble = Ensemble(
         Experts(tuple(experts), head),
         tuple(centre for centre, _ in scale),
-        tuple(spread for _, spread in scale),
-        tuple(weights),
+        tuple(spread * _REACH for _, spread in scale),
+        tuple(share * _REACH for share in shares),
     )
-    scores: Floats = squash((raw - centres) / spreads) @ np.array(weights)
+    scores: Floats = squash((raw - centres) / spreads / _REACH) @ np.array(ensemble.weights)
     return ensemble, scores
 
 
@@ -80,7 +89,8 @@ def _fit_deep(observations: Sequence[Observation]) -> Experts:
     """The experts on the backbone's maps, in the order of ``SHARES``."""
     patches = [one.patches for one in observations if one.patches is not None]
     unusual = Expert(UNUSUAL, BACKBONE, fit_unusual(statistics(observations, BACKBONE)))
-    return Experts((unusual, Expert(PATCHES, BACKBONE, fit_patches(patches))))
+    memory, places = fit_patches(patches)
+    return Experts((unusual, Expert(PATCHES, BACKBONE, memory), Expert(PLACES, BACKBONE, places)))
 
 
 def alarm_calibration(
@@ -112,7 +122,7 @@ def alarm_calibration(
     else:
         reach = float(student.ppf(1 - rate, count - 1))
         edge = float(scores.mean() + reach * scores.std(ddof=1)) + 1e-9
-    slope = 1 / _LOG_STEP
+    slope = 1 / (_STEP * float(scores.std()) + 1e-9)
     return Calibration(slope, -slope * edge, 1.0, 1.0, 0.0, limit)
 
 

@@ -35,7 +35,7 @@ class Observation:
     """float32 [channels, rows, columns] of the overview, coarse; for the positional head."""
     pixel_summary: Matrix | None = None
     """Pooled outputs of a pixel head that has not seen this image."""
-    patches: Matrix | None = None
+    patches: NDArray[np.floating] | None = None
     """[cells, channels] of the pretrained backbone; only for a memory of patches."""
 
 

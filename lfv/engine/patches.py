@@ -14,7 +14,6 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from lfv.engine.artifact import Arrays
 from lfv.engine.metrics import Floats
@@ -26,8 +25,10 @@ COMPONENTS = 64
 """Principal components that patches are compared in."""
 KEPT = 2000
 """Patches in the memory."""
-FARTHEST = 0.1
-"""Share of an image's patches whose mean distance is its score."""
+FARTHEST = 0.02
+"""Share of an image's patches whose mean distance from the nearest is its score,"""
+FARTHEST_PLACES = 0.1
+"""and from the mean in the same place."""
 SAMPLE = 40_000
 """Patches that the components are learned from."""
 _SPREADS = (0.95, 0.47, 2.2)
@@ -44,15 +45,22 @@ def patches_of(taps: Sequence[Matrix]) -> Matrix:
             has half the rows and columns of the one before.
     """
     fine, middle, rough = taps
-    channels, rows, columns = fine.shape
-    halved = fine.reshape(channels, rows // 2, 2, columns // 2, 2).mean(axis=(2, 4))
+    halved = (fine[:, ::2, ::2] + fine[:, 1::2, ::2] + fine[:, ::2, 1::2] + fine[:, 1::2, 1::2]) / 4
     weights = _weights(tuple(len(one) for one in taps))
-    mixed = np.tensordot(weights[0], halved, axes=1)
+    mixed: Matrix = np.tensordot(weights[0], halved, axes=1).astype(np.float32, copy=False)
     mixed += np.tensordot(weights[1], middle, axes=1)
     mixed += np.tensordot(weights[2], rough, axes=1).repeat(2, axis=1).repeat(2, axis=2)
-    smooth = ndimage.uniform_filter(mixed, (0, 3, 3), mode="nearest")
+    smooth = _smoothed(mixed)
     patches: Matrix = np.ascontiguousarray(smooth.reshape(MIXED, -1).T)
     return patches
+
+
+def _smoothed(maps: Matrix) -> Matrix:
+    """Mean over 3 x 3 cells, the border repeated. Sums of slices are faster than a filter."""
+    padded = np.pad(maps, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    down = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
+    smooth: Matrix = (down[..., :-2] + down[..., 1:-1] + down[..., 2:]) / 9
+    return smooth
 
 
 @cache
@@ -84,9 +92,7 @@ class PatchMemory:
         found = (patches - self.centre) @ self.whitening
         squares = (self.kept**2).sum(axis=1) - 2 * (found @ self.kept.T)
         nearest = np.maximum(squares.min(axis=1) + (found**2).sum(axis=1), 0)
-        take = max(1, round(len(nearest) * FARTHEST))
-        farthest = np.partition(np.sqrt(nearest), -take)[-take:]
-        return float(np.log(farthest.mean() + 1e-6))
+        return _log_farthest(np.sqrt(nearest), FARTHEST)
 
     def to_arrays(self, prefix: str) -> Arrays:
         """Named arrays for the artifact; the patches as float16, which costs three digits."""
@@ -106,13 +112,72 @@ class PatchMemory:
         return cls(centre, whitening, kept)
 
 
-def fit_patches(patches: Sequence[Matrix]) -> PatchMemory:
+@dataclass(frozen=True)
+class PlacesHead:
+    """score = log of the mean distance of the farthest patches from the normal mean there."""
+
+    centre: Matrix
+    """[MIXED]"""
+    whitening: Matrix
+    """[MIXED, components], so that the deviation from the mean in the same place is about 1."""
+    mean: Matrix
+    """[cells, components]"""
+
+    def __call__(self, patches: Matrix) -> Floats:
+        """[images, cells, MIXED] to [images] scores."""
+        return np.array([self._score(one) for one in patches])
+
+    def _score(self, patches: Matrix) -> float:
+        away = (patches - self.centre) @ self.whitening - self.mean
+        return _log_farthest(np.sqrt((away**2).mean(axis=1)), FARTHEST_PLACES)
+
+    def to_arrays(self, prefix: str) -> Arrays:
+        """Named arrays for the artifact; the means as float16, which costs three digits."""
+        return {
+            f"{prefix}.centre": self.centre,
+            f"{prefix}.whitening": self.whitening,
+            f"{prefix}.mean": self.mean.astype(np.float16),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays, prefix: str) -> PlacesHead:
+        """Inverse of :meth:`to_arrays`; a missing array is a KeyError."""
+        centre, whitening = arrays[f"{prefix}.centre"], arrays[f"{prefix}.whitening"]
+        mean = arrays[f"{prefix}.mean"].astype(np.float32)
+        if whitening.shape != (MIXED, mean.shape[1]):
+            raise ValueError("means of patches need as many components as patches have")
+        return cls(centre, whitening, mean)
+
+
+def _log_farthest(distances: Matrix, share: float) -> float:
+    """Log of the mean of the largest ``share`` of the distances."""
+    take = max(1, round(len(distances) * share))
+    return float(np.log(np.partition(distances, -take)[-take:].mean() + 1e-6))
+
+
+def fit_patches(patches: Sequence[Matrix]) -> tuple[PatchMemory, PlacesHead]:
     """Learn from the patches of normal images, [cells, MIXED] each."""
     step = max(1, sum(len(one) for one in patches) // SAMPLE)
-    known = np.concatenate([one[n % step :: step] for n, one in enumerate(patches)])
+    known = np.concatenate([one[n % step :: step] for n, one in enumerate(patches)]).astype(
+        np.float32
+    )
     centre = known.mean(axis=0)
     values, vectors = np.linalg.eigh(np.cov((known - centre).T.astype(np.float64)))
     values, vectors = values[::-1][:COMPONENTS], vectors[:, ::-1][:, :COMPONENTS]
     whitening = (vectors / np.sqrt(values + _FLOOR * values.mean() + 1e-9)).astype(np.float32)
     chosen = np.random.default_rng(0).permutation(len(known))[:KEPT]
-    return PatchMemory(centre, whitening, (known[chosen] - centre) @ whitening)
+    memory = PatchMemory(centre, whitening, (known[chosen] - centre) @ whitening)
+    return memory, _fit_places(patches, centre, whitening)
+
+
+def _fit_places(patches: Sequence[Matrix], centre: Matrix, whitening: Matrix) -> PlacesHead:
+    total: Matrix = np.zeros((len(patches[0]), whitening.shape[1]), dtype=np.float32)
+    squares = total.copy()
+    for one in patches:
+        found = (one - centre) @ whitening
+        total += found
+        squares += found**2
+    mean = total / len(patches)
+    variance = np.maximum(squares / len(patches) - mean**2, 0)
+    gain = 1 / (np.sqrt(variance).mean(axis=0) + 1e-3)
+    return PlacesHead(centre, whitening * gain, mean * gain)

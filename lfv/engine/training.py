@@ -27,7 +27,7 @@ from lfv.engine.errors import TrainingError
 from lfv.engine.evaluation import Evaluated, evaluate
 from lfv.engine.findings import Findings
 from lfv.engine.finishing import finish, judge_out_of_fold, judge_test
-from lfv.engine.fitting import Fitted, fit_alone, fit_labelled
+from lfv.engine.fitting import FEW_IMAGES, Fitted, fit_alone, fit_labelled
 from lfv.engine.grouping import Groups, grouped_folds, near_duplicates
 from lfv.engine.metrics import Floats, auroc
 from lfv.engine.model import Model
@@ -138,7 +138,10 @@ def _read_backbone(data: Dataset, options: TrainingOptions, progress: Progress) 
     if options.backbone is not None:
         progress(0.02, "trying out the backbone")
         return backbone_plugin().read(options.backbone, options.onnx_bytes, size)
-    return PretrainedBackbone.for_images(*size) if options.pretrained else None
+    if not options.pretrained:
+        return None
+    rarer = min(data.truth.sum(), (~data.truth).sum())
+    return PretrainedBackbone.for_images(*size, is_alone=rarer < FEW_IMAGES)
 
 
 def _prepare(

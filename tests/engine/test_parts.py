@@ -371,6 +371,15 @@ def test_statistics_of_large_maps_are_those_of_all_their_values() -> None:
     assert found[0] == pytest.approx(flat.mean(axis=1), rel=1e-5)
 
 
+def test_a_block_of_experts_has_its_prior_share_however_many_they_are() -> None:
+    truth = np.arange(10) % 2 == 0
+    column = np.where(truth, 1.0, -1.0) + np.random.default_rng(2).normal(0, 3, 10)
+    blocks = np.array([learners.OWN] * 6 + [learners.DEEP, learners.DISTANCE])
+    weights = learners.fit_stack(np.stack([column] * 8, axis=1), truth, blocks)
+    shares = [weights[blocks == number].sum() / weights.sum() for number in range(3)]
+    assert shares == pytest.approx(learners.BLOCK_SHARES, abs=0.12)
+
+
 def test_merits_of_few_images_do_not_choose_experts() -> None:
     def weights(count: int) -> np.ndarray:
         truth = np.arange(2 * count) >= count

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lfv.engine.patches import MIXED, PatchMemory, fit_patches, patches_of
+from lfv.engine.patches import MIXED, PatchMemory, PlacesHead, fit_patches, patches_of
 
 SHAPES = ((240, 8, 12), (672, 4, 6), (320, 2, 3))
 
@@ -16,7 +16,7 @@ def maps(seed: int) -> list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
 
 
 def test_an_image_with_an_unusual_patch_is_far() -> None:
-    memory = fit_patches([patches_of(maps(seed)) for seed in range(8)])
+    memory, _ = fit_patches([patches_of(maps(seed)) for seed in range(8)])
     odd = maps(100)
     odd[1][:, 2, 3] += 2
     scores = memory(np.stack([patches_of(one) for one in (maps(101), maps(102), odd)]))
@@ -24,15 +24,32 @@ def test_an_image_with_an_unusual_patch_is_far() -> None:
 
 
 def test_a_stored_memory_gives_the_same_scores() -> None:
-    memory = fit_patches([patches_of(maps(seed)) for seed in range(3)])
+    memory, _ = fit_patches([patches_of(maps(seed)) for seed in range(3)])
     again = PatchMemory.from_arrays(memory.to_arrays("x"), "x")
     image = patches_of(maps(9))[None]
     assert image.shape == (1, 24, MIXED)
     assert again(image) == pytest.approx(memory(image), abs=1e-2)
 
 
+def test_a_patch_in_an_unusual_place_is_far() -> None:
+    """Two halves of different brightness, and then the other way round: no patch is new."""
+    left = maps(0)
+    for one in left:
+        one[:, :, : one.shape[2] // 2] += 2
+    images = [
+        [one + 0.1 * noise for one, noise in zip(left, maps(seed), strict=True)]
+        for seed in range(9)
+    ]
+    memory, places = fit_patches([patches_of(image) for image in images[:8]])
+    turned = [np.flip(one, axis=2).copy() for one in images[8]]
+    usual, moved = np.stack([patches_of(images[8])]), np.stack([patches_of(turned)])
+    assert places(moved)[0] - places(usual)[0] > 2 * (memory(moved)[0] - memory(usual)[0])
+    again = PlacesHead.from_arrays(places.to_arrays("x"), "x")
+    assert again(moved) == pytest.approx(places(moved), abs=1e-2)
+
+
 def test_a_damaged_memory_is_refused() -> None:
-    arrays = fit_patches([patches_of(maps(seed)) for seed in range(3)]).to_arrays("x")
+    arrays = fit_patches([patches_of(maps(seed)) for seed in range(3)])[0].to_arrays("x")
     with pytest.raises(ValueError, match="needs patches"):
         PatchMemory.from_arrays(arrays | {"x.kept": arrays["x.kept"][:0]}, "x")
     with pytest.raises(KeyError):

@@ -5,7 +5,7 @@
 Every part takes less than two minutes and prints one table; the figures go to
 benchmarks/capacity-results.json with the facts of the machine. Figures that are compared come from
 one process or alternate, so that other load meets all of them. Parts: start, planning, store,
-service.
+service, pages.
 """
 
 from __future__ import annotations
@@ -310,6 +310,16 @@ def measure_service(folder: Path, _: argparse.Namespace) -> dict[str, Any]:
     return {f"{units} units": measure(artifact, images, units, 3.0) for units in (1, 2)}
 
 
+# -- pages ----------------------------------------------------------------------------------------
+
+
+def measure_page_times(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
+    """Milliseconds of every page of `lfv ui`, on both databases."""
+    from benchmarks.pages import measure_pages
+
+    return measure_pages(given.inspections, folder, given.postgresql)
+
+
 # -- all ------------------------------------------------------------------------------------------
 
 
@@ -318,6 +328,7 @@ PARTS: dict[str, Callable[[Path, argparse.Namespace], dict[str, Any]]] = {
     "planning": measure_planning,
     "store": measure_store,
     "service": measure_service,
+    "pages": measure_page_times,
 }
 WORKERS: dict[str, Callable[..., dict[str, Any]]] = {
     "plan": lambda lines, distinct, folder: plan_worker(int(lines), int(distinct), Path(folder)),
@@ -347,6 +358,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--lines", type=int, default=100_000, help="lines to plan at most")
+    parser.add_argument(
+        "--inspections", type=int, default=50_000, help="inspections in the database of the pages"
+    )
     parser.add_argument("--postgresql", help="URL of a server, instead of one of its own")
     parser.add_argument("--worker", nargs="+", help=argparse.SUPPRESS)
     given = parser.parse_args()

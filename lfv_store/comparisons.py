@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import aliased
 
 from lfv_store.database import Database
-from lfv_store.tables import DetectionTable
+from lfv_store.tables import DetectionTable, InspectionTable, RunTable, TallyTable
 from lfv_store.views import INSPECTION_RESULTS
 
 _COLUMNS = INSPECTION_RESULTS.c
@@ -40,24 +41,8 @@ class Comparisons:
 
     def compared(self, first: int, second: int) -> Sequence[ComparedAnswer]:
         """The newest answers of two models on the images that both have judged."""
-        a, b = _newest(first), _newest(second, "b")
-        one, other = aliased(DetectionTable), aliased(DetectionTable)
-        both = (
-            sa.select(
-                a.c.detection_id.label("first"),
-                b.c.detection_id.label("second"),
-                one.is_anomalous.label("first_is"),
-                one.confidence.label("first_confidence"),
-                other.is_anomalous.label("second_is"),
-                other.confidence.label("second_confidence"),
-            )
-            .join(b, b.c.image_id == a.c.image_id)
-            .join(one, one.id == a.c.detection_id)
-            .join(other, other.id == b.c.detection_id)
-            .order_by(a.c.detection_id)
-        )
         with self._database.read() as conn:
-            rows = conn.execute(both).all()
+            rows = conn.execute(_both(conn, first, second)).all()
             found: list[ComparedAnswer] = []
             for start in range(0, len(rows), _CHUNK):
                 chunk = rows[start : start + _CHUNK]
@@ -81,11 +66,46 @@ class Comparisons:
         return found
 
 
-def _newest(model_id: int, name: str = "a") -> sa.Subquery:
-    """The newest detection of a model for each image."""
+def _both(conn: Connection, first: int, second: int) -> sa.Select[Any]:
+    """The newest detections of two models on the same images, with their answers."""
+    images = _images(conn, first, second)
+    a, b = _newest(first, images, "a"), _newest(second, images, "b")
+    one, other = aliased(DetectionTable), aliased(DetectionTable)
+    return (
+        sa.select(
+            a.c.detection_id.label("first"),
+            b.c.detection_id.label("second"),
+            one.is_anomalous.label("first_is"),
+            one.confidence.label("first_confidence"),
+            other.is_anomalous.label("second_is"),
+            other.confidence.label("second_confidence"),
+        )
+        .join(b, b.c.image_id == a.c.image_id)
+        .join(one, one.id == a.c.detection_id)
+        .join(other, other.id == b.c.detection_id)
+        .order_by(a.c.detection_id)
+    )
+
+
+def _images(conn: Connection, first: int, second: int) -> sa.Select[Any]:
+    """The images in the runs of that model whose runs have fewer answers."""
+    answered = sa.func.coalesce(sa.func.sum(TallyTable.asked + TallyTable.reused), 0)
+
+    def answers(model_id: int) -> int:
+        of_model = sa.select(answered).join(RunTable, RunTable.id == TallyTable.run_id)
+        return int(conn.scalar(of_model.where(RunTable.model_id == model_id)) or 0)
+
+    runs = sa.select(RunTable.id).where(RunTable.model_id == min(first, second, key=answers))
+    return sa.select(InspectionTable.image_id).where(
+        InspectionTable.run_id.in_(runs), InspectionTable.image_id.is_not(None)
+    )
+
+
+def _newest(model_id: int, images: sa.Select[Any], name: str) -> sa.Subquery:
+    """The newest detection of a model for each of some images."""
     return (
         sa.select(DetectionTable.image_id, sa.func.max(DetectionTable.id).label("detection_id"))
-        .where(DetectionTable.model_id == model_id)
+        .where(DetectionTable.image_id.in_(images), DetectionTable.model_id == model_id)
         .group_by(DetectionTable.image_id)
         .subquery(name)
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.orm import aliased
 
 from lfv_store.database import Database
 from lfv_store.runs import require_run
@@ -32,6 +34,8 @@ _COLUMNS = INSPECTION_RESULTS.c
 SEARCHED = 200_000
 _BINS = 100
 _GOOD = 20
+#: So many detections with an anomaly are listed rather than looked up line by line.
+_FEW_ANOMALIES = 2_000
 HEAT_MAP = '"AnomalyMap"'
 
 
@@ -125,15 +129,54 @@ class Pages:
 
     def answers(self, run_id: str) -> Sequence[AnswerCount]:
         """All answers of a run, counted by confidence in steps of a hundredth. UnknownRun."""
-        binned = (sa.func.floor(_COLUMNS.confidence * _BINS) / float(_BINS)).label("confidence")
+        binned = sa.func.floor(DetectionTable.confidence * _BINS).label("bin")
         with self._database.read() as conn:
-            require_run(conn, run_id)
+            run = require_run(conn, run_id)
+            decision = conn.scalar(sa.select(RunTable.later_decision_id).where(RunTable.id == run))
+            verdict: sa.ColumnElement[Any] = InspectionTable.__table__.c.verdict
+            lines = sa.join(
+                InspectionTable, DetectionTable, DetectionTable.id == InspectionTable.detection_id
+            )
+            if decision is not None:
+                verdict = sa.func.coalesce(VerdictTable.verdict, verdict)
+                lines = lines.outerjoin(
+                    VerdictTable,
+                    sa.and_(
+                        VerdictTable.inspection_id == InspectionTable.id,
+                        VerdictTable.decision_id == decision,
+                    ),
+                )
+            columns = (DetectionTable.is_anomalous, binned, verdict.label("verdict"))
+            here = (InspectionTable.run_id == run, InspectionTable.verdict.is_not(None))
             rows = conn.execute(
-                sa.select(_COLUMNS.is_anomalous, binned, _COLUMNS.final_verdict, sa.func.count())
-                .where(_COLUMNS.run_id == run_id, _COLUMNS.final_verdict.is_not(None))
-                .group_by(_COLUMNS.is_anomalous, binned, _COLUMNS.final_verdict)
+                sa.select(*columns, sa.func.count())
+                .select_from(lines)
+                .where(*here)
+                .group_by(*columns)
             ).all()
-        return [AnswerCount(bool(row[0]), float(row[1]), row[2], int(row[3])) for row in rows]
+            # What people said is few rows: they are moved from the policy's verdict to theirs.
+            later = aliased(ReviewTable)
+            said = conn.execute(
+                sa.select(*columns, ReviewTable.verdict)
+                .select_from(
+                    lines.join(ReviewTable, ReviewTable.inspection_id == InspectionTable.id)
+                )
+                .where(
+                    *here,
+                    ~sa.exists().where(
+                        later.inspection_id == ReviewTable.inspection_id, later.id > ReviewTable.id
+                    ),
+                )
+            ).all()
+        counts = Counter({(bool(row[0]), int(row[1]), str(row[2])): int(row[3]) for row in rows})
+        for is_anomalous, step, before, now in said:
+            counts[bool(is_anomalous), int(step), before] -= 1
+            counts[bool(is_anomalous), int(step), now] += 1
+        return [
+            AnswerCount(is_anomalous, step / _BINS, name, images)
+            for (is_anomalous, step, name), images in counts.items()
+            if images
+        ]
 
     def anomaly_types(self, run_id: str) -> Sequence[tuple[str, int, str | None]]:
         """Anomaly types of a run's answers: name, images, colour. Raises UnknownRun."""
@@ -206,7 +249,9 @@ class Pages:
         reviewed = (
             sa.select(ReviewTable.inspection_id)
             .join(InspectionTable, InspectionTable.id == ReviewTable.inspection_id)
-            .where(InspectionTable.run_id.in_(runs), ReviewTable.verdict == "accept")
+            # `+ 0`: from the reviews, of which there are few, and not from all lines of the runs.
+            .where(InspectionTable.run_id + 0 == RunTable.id, RunTable.model_id == model_id)
+            .where(ReviewTable.verdict == "accept")
             .order_by(ReviewTable.id.desc())
             .limit(_GOOD)
         )
@@ -321,14 +366,27 @@ def _lines(
             ),
         ]
     if anomaly is not None:
-        named = sa.select(AnomalyTable.detection_id).where(AnomalyTable.name == anomaly)
-        branches = [one.where(InspectionTable.detection_id.in_(named)) for one in branches]
+        has_it = _has_anomaly(conn, anomaly)
+        branches = [one.where(has_it) for one in branches]
     parts = [
         sa.select(one.order_by(line + 0 if outcome == "error" else line).limit(limit).subquery())
         for one in branches
     ]
     together = sa.union(*parts).subquery()
     return sa.select(together.c.line_number).order_by(together.c.line_number).limit(limit)
+
+
+def _has_anomaly(conn: Connection, name: str) -> sa.ColumnElement[bool]:
+    """Whether an inspection has an anomaly of this name: looked up for each, or in a short list."""
+    of_this_name = sa.select(AnomalyTable.detection_id).where(AnomalyTable.name == name)
+    some = of_this_name.limit(_FEW_ANOMALIES + 1).subquery()
+    if (conn.scalar(sa.select(sa.func.count()).select_from(some)) or 0) <= _FEW_ANOMALIES:
+        return InspectionTable.detection_id.in_(of_this_name)
+    # Counted, because EXISTS is made a join that begins with all anomalies of this name.
+    of_line = sa.select(sa.func.count()).where(
+        AnomalyTable.detection_id == InspectionTable.detection_id, AnomalyTable.name + "" == name
+    )
+    return of_line.scalar_subquery() > 0
 
 
 def _by_attribute(conn: Connection, value: str, limit: int) -> sa.Select[Any]:

@@ -17,6 +17,7 @@ from lfv_store.errors import ReviewTaken
 from lfv_store.people import ClaimedReview
 from lfv_store.tables import ReviewLeaseTable, ReviewTable, SecondReviewTable
 from lfv_store.views import REVIEW_QUEUE
+from lfv_store.waiting import candidates
 
 _QUEUE_LOCK = 0x6C66_7603
 #: How often a second review comes before a part that nobody has reviewed.
@@ -191,13 +192,16 @@ def _seconds(conn: Connection, reviewer: str, limit: int) -> list[int]:
 def _unreviewed(
     conn: Connection, reviewer: str, limit: int, run_id: str | None, *, again: bool
 ) -> list[int]:
+    """The first parts of the queue that are free; `again`: also such as `reviewer` knows."""
     column = REVIEW_QUEUE.c.inspection_id
-    statement = sa.select(column).where(_free(column)).order_by(column).limit(limit)
-    if run_id is not None:
-        statement = statement.where(REVIEW_QUEUE.c.run_id == run_id)
-    if not again:
-        statement = statement.where(~_reviewed_by(reviewer, column))
-    return list(conn.scalars(statement)) if limit else []
+    wanted = [_free(column)] if again else [_free(column), ~_reviewed_by(reviewer, column)]
+    found: list[int] = []
+    for numbers in candidates(conn, run_id):
+        if len(found) >= limit:
+            break
+        statement = sa.select(column).where(column.in_(numbers), *wanted).order_by(column)
+        found += conn.scalars(statement.limit(limit - len(found)))
+    return found
 
 
 def _second_among(conn: Connection, inspections: Sequence[int]) -> set[int]:

@@ -33,6 +33,7 @@ from lfv_store.tables import (
 from lfv_store.tallies import count_run, put_back, take_out
 from lfv_store.text import clean, clean_or_none
 from lfv_store.views import INSPECTION_RESULTS, REVIEW_QUEUE
+from lfv_store.waiting import candidates
 
 _PAGE = 500
 _PAIRS = 100_000
@@ -167,16 +168,17 @@ class Reviews:
         Waiting is what the last review leaves undecided, and what the current decision calls
         `review` and nobody has reviewed.
         """
-        waiting = (
-            sa.select(*(REVIEW_QUEUE.c[field.name] for field in fields(QueuedReview)))
-            .where(REVIEW_QUEUE.c.inspection_id > after)
-            .order_by(REVIEW_QUEUE.c.inspection_id)
-            .limit(limit)
-        )
-        if run_id is not None:
-            waiting = waiting.where(REVIEW_QUEUE.c.run_id == run_id)
+        number = REVIEW_QUEUE.c.inspection_id
+        waiting = sa.select(*(REVIEW_QUEUE.c[field.name] for field in fields(QueuedReview)))
+        found: list[QueuedReview] = []
         with self._database.read() as conn:
-            return [QueuedReview(**row) for row in conn.execute(waiting).mappings()]
+            for numbers in candidates(conn, run_id, after):
+                if len(found) >= limit:
+                    break
+                statement = waiting.where(number.in_(numbers)).order_by(number)
+                rows = conn.execute(statement.limit(limit - len(found))).mappings()
+                found += [QueuedReview(**row) for row in rows]
+        return found
 
     def history(self, inspection_id: int) -> Sequence[Review]:
         """All reviews of an inspection, the first one first. Raises UnknownInspection."""

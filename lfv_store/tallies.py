@@ -92,7 +92,10 @@ def put_back(unit: Change, run: int, inspection_id: int) -> None:
 
 
 def current_counts(conn: Connection, run: int) -> dict[str, int]:
-    """The counts of a run by name, those not in its tallies yet included."""
+    """The counts of a run by name, those not in its tallies yet included.
+
+    A run that is over is in its tallies as a whole. Behind its mark are those of all later runs.
+    """
     table = TallyTable.__table__
     row = conn.execute(
         sa.select(*(sa.func.coalesce(sa.func.sum(table.c[name]), 0) for name in _COUNTS)).where(
@@ -100,6 +103,8 @@ def current_counts(conn: Connection, run: int) -> dict[str, int]:
         )
     ).one()
     totals = {name: int(value) for name, value in zip(_COUNTS, row, strict=True)}
+    if conn.scalar(sa.select(RunTable.status).where(RunTable.id == run)) != "running":
+        return totals
     for day in _count(conn, **_behind(run, _mark(conn, run))):
         for name, number in day.counts.items():
             totals[name] += number

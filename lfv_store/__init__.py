@@ -2,7 +2,6 @@
 
 from lfv_store.claims import Claims, ObjectClaim, ObjectStamp, Retries
 from lfv_store.errors import (
-    AuditBroken,
     HostingStopping,
     InvalidRecord,
     RecordConflict,
@@ -60,7 +59,6 @@ from lfv_store.store import Store, open_store
 
 __all__ = [
     "ROLES",
-    "AuditBroken",
     "ClaimedReview",
     "Claims",
     "Decision",

@@ -16,8 +16,7 @@
     │   ├── UnknownUser
     │   └── UnknownLease
     ├── ReviewTaken             somebody else has the part, or has decided on it meanwhile
-    ├── HostingStopping         the model's open hosting is being stopped; wait for it and try again
-    └── AuditBroken             the audit trail does not fit itself or the rows it speaks of
+    └── HostingStopping         the model's open hosting is being stopped; wait for it and try again
 
 Every class says in `retryable` whether the same call may be repeated as it is.
 """
@@ -106,7 +105,3 @@ class HostingStopping(StoreError):
 
 class ReviewTaken(StoreError):
     """Somebody else is reviewing the part, or has decided on it since it was shown."""
-
-
-class AuditBroken(StoreError):
-    """The audit trail does not fit itself, the rows it speaks of, or the head that was kept."""

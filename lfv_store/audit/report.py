@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from lfv_store.errors import AuditBroken, InvalidRecord
+from lfv_store.errors import InvalidRecord
 
 _HEAD = re.compile(r"lfv-audit:(\d+):([0-9a-f]{64})")
 
@@ -69,11 +69,6 @@ class AuditReport:
         """The number of the first entry that something is wrong with."""
         numbers = [problem.seq for problem in self.problems if problem.seq is not None]
         return min(numbers) if numbers else None
-
-    def raise_if_broken(self) -> None:
-        """Raise AuditBroken with the first problem, if there is one."""
-        if self.problems:
-            raise AuditBroken(self.problems[0].message)
 
 
 class Findings:

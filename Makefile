@@ -93,8 +93,8 @@ faults: dev ## every fault on every host and database, 500 runs killed at random
 
 HOST ?= sagemaker
 HOST_KILLS ?= 200
-kills: dev ## 200 runs killed at random moments on one kind of host (HOST=..., HOST_KILLS=...)
-	$(BIN)/python -m pytest tests/faults/test_random_kills.py -k $(HOST) --kills $(HOST_KILLS)
+kills: dev ## 200 runs killed at random moments on one kind of host (HOST=sagemaker-batch, HOST_KILLS=...)
+	$(BIN)/python -m pytest 'tests/faults/test_random_kills.py::test_runs_killed_at_random[$(HOST)]' --kills $(HOST_KILLS)
 
 REVIEWS ?= 1000
 reviews: dev ## 1,000 reviews by five clients while lfv ui is killed twice (REVIEWS=...)

@@ -73,7 +73,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marked so, on both. One that is marked every_host runs on each kind of host, and with
     --every-host all do; its hosts take the databases by turns, so that it sees both."""
     if "host_of_test" in metafunc.fixturenames:
-        every = metafunc.config.getoption("--every-host")
+        own = any(
+            "host_of_test" in mark.args[0]
+            for mark in metafunc.definition.iter_markers("parametrize")
+        )
+        every = metafunc.config.getoption("--every-host") and not own
         if every or metafunc.definition.get_closest_marker("every_host") is not None:
             metafunc.parametrize("host_of_test", HOSTS, indirect=True)
     if "database_of_test" in metafunc.fixturenames:

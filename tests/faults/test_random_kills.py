@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.databases import PostgresServer
-from tests.support.endpoints import Endpoint, endpoint_in_process
+from tests.support.endpoints import HOSTS, Endpoint, endpoint_in_process
 from tests.support.fault_list import bound
 from tests.support.launcher import Launcher, Running
 from tests.support.processes import guards_of, kill
@@ -30,12 +30,14 @@ pytestmark = pytest.mark.slow
 
 #: Campaigns at the same time, each on a model of its own.
 AT_ONCE = 3
+#: Runs that have a batch job answer, instead of an endpoint.
+BATCH = "sagemaker-batch"
 #: Kills that one manifest has to survive.
 KILLS_PER_MANIFEST = 6
 _WAYS = {"SIGKILL": 6, "SIGKILL with guard": 2, "SIGTERM": 1, "SIGINT": 1, "SIGINT twice": 1}
 
 
-@pytest.mark.every_host
+@pytest.mark.parametrize("host_of_test", [*HOSTS, BATCH], indirect=True)
 @pytest.mark.timeout(0)
 def test_runs_killed_at_random(
     pytestconfig: pytest.Config,
@@ -83,7 +85,8 @@ class Campaign:
         host: str,
         chance: random.Random,
     ) -> None:
-        self._host = host
+        self._is_batch = host == BATCH
+        self._host = "sagemaker" if self._is_batch else host
         self._folder = folder
         self._launcher = launcher
         self._postgresql = postgresql
@@ -120,18 +123,29 @@ class Campaign:
             url = enter(self._postgresql.database())
         scene = enter(scene_in(folder / "scene", self._launcher, endpoint, str(url), lines=60))
         assert isinstance(scene, Scene)
+        if self._is_batch:
+            bucket = folder / "bucket"
+            bucket.mkdir()
+            endpoint.script(buckets={"lot": str(bucket)})
+            scene.environment |= {
+                "LFV_BUCKETS": f"lot={bucket}",
+                "LFV_STAGING_URI": "s3://lot/staging",
+            }
         return scene
+
+    def _begin(self, scene: Scene) -> Running:
+        return scene.inspect(*(("--mode", "batch") if self._is_batch else ()))
 
     def _torment(self, scene: Scene, kills: int) -> None:
         """Kill the runs over one manifest, then let it finish, and check everything."""
         begun = False
         for _ in range(kills):
-            run = scene.resume() if begun else scene.inspect()
+            run = scene.resume() if begun else self._begin(scene)
             if not self._await_moment(scene, run):
                 break  # it was done before its moment came
             self._kill_one(scene, run)
             begun = bool(scene.store.runs.list())
-        (scene.resume() if begun else scene.inspect()).finish()
+        (scene.resume() if begun else self._begin(scene)).finish()
         scene.check_finished()
 
     def _await_moment(self, scene: Scene, run: Running) -> bool:

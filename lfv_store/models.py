@@ -81,6 +81,13 @@ class Models:
         with self._database.read() as conn:
             return [_model(row) for row in conn.execute(wanted).mappings()]
 
+    def find_version(self, model_version: str, *, host: str) -> Sequence[Model]:
+        """The models with a version on a kind of host, in whichever project, the newest first."""
+        wanted = _MODELS.where(ModelTable.model_version == model_version, ModelTable.host == host)
+        with self._database.read() as conn:
+            rows = conn.execute(wanted.order_by(ModelTable.id.desc())).mappings()
+            return [_model(row) for row in rows]
+
     def image_size(self, model_id: int) -> tuple[int, int] | None:
         """(width, height) in pixels of the images this model has answered for.
 

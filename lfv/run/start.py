@@ -22,6 +22,7 @@ from lfv.run.context import (
 )
 from lfv.run.errors import EndedByOperator, LimitReached, RunNotResumable
 from lfv.run.lookup import find_run
+from lfv.run.trained_as import join_training
 from lfv.settings import Settings
 from lfv_store import ModelKey, NewRun, Run, Store, StoreError
 from lfv_store.records import RunStatus
@@ -109,7 +110,10 @@ class RunStarter:
         key = ModelKey(
             request.host, state.model_arn, request.project, model_version, state.created_at
         )
-        return self.store.models.register(key)
+        model_id = self.store.models.register(key)
+        if state.training:
+            join_training(self.store, model_id, key, state.training)
+        return model_id
 
     def _context(self, run: Run, request: InspectionRequest, state: ModelState) -> RunContext:
         if run.model_id is None:

@@ -32,7 +32,8 @@ class ModelState:
     """A model as its host describes it now.
 
     `width` and `height` are pixels of the images it was trained on, where the host reports them;
-    Lookout for Vision's API does not. `created_at` is aware and in UTC.
+    Lookout for Vision's API does not. `created_at` is aware and in UTC. `training` is the version
+    under which the model was trained, where that is another and the host's facts show it.
     """
 
     status: ModelStatus
@@ -45,6 +46,7 @@ class ModelState:
     max_inference_units: int | None = None
     width: int | None = None
     height: int | None = None
+    training: str = ""
 
 
 @dataclass(frozen=True)

@@ -196,6 +196,7 @@ class SageMakerHost:
             version=self._spec.model_version,
             created_at=facts.created_at if facts else None,
             min_inference_units=instances,
+            training=facts.training if facts else "",
         )
 
     # -- up --

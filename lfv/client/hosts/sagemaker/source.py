@@ -10,6 +10,7 @@ that group.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -25,6 +26,7 @@ _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
 _LONGEST_NAME = 63
 #: The names of lfv's training jobs: the project and the time.
 JOB_NAME = re.compile(r"(?P<project>.+)-\d{14}")
+_TRAINED = re.compile(r"^s3://.*/([^/]+)/output/model\.tar\.gz$")
 
 TRAINING = {
     "Completed": ModelStatus.TRAINED,
@@ -48,8 +50,12 @@ class ModelSource:
 
 @dataclass(frozen=True)
 class SourceFacts:
-    """A model while no endpoint hosts it. `package` is the model package to make a model of, and
-    `algorithm` and `data_url` what a training job is packaged from."""
+    """A model while no endpoint hosts it.
+
+    `package` is the model package to make a model of, `algorithm` and `data_url` what a training
+    job is packaged from. `training` names lfv's training job that the model is from, empty where
+    that does not show.
+    """
 
     arn: str
     created_at: datetime | None
@@ -58,6 +64,7 @@ class SourceFacts:
     package: str = ""
     algorithm: str = ""
     data_url: str = ""
+    training: str = ""
 
 
 def check_name(name: str, what: str) -> str:
@@ -95,7 +102,13 @@ def look_up(account: Account, source: ModelSource) -> SourceFacts:
     """What SageMaker knows of a source. Raises ModelNotFound."""
     if source.kind == "model":
         found = account.call("describe_model", ModelName=source.name)
-        return SourceFacts(str(found["ModelArn"]), utc(found.get("CreationTime")))
+        return SourceFacts(
+            str(found["ModelArn"]),
+            utc(found.get("CreationTime")),
+            training=_training_of(
+                [found.get("PrimaryContainer") or {}, *(found.get("Containers") or ())]
+            ),
+        )
     if source.kind == "training-job":
         return _training_job(account, source.name)
     if source.kind == "model-package":
@@ -195,7 +208,29 @@ def _package(account: Account, name: str) -> SourceFacts:
         status=TRAINING.get(str(found.get("ModelPackageStatus")), ModelStatus.TRAINING),
         message=_package_failure(found),
         package=str(found["ModelPackageArn"]),
+        training=_training_of(
+            [
+                {"ModelPackageName": found["ModelPackageArn"]},
+                *((found.get("SourceAlgorithmSpecification") or {}).get("SourceAlgorithms") or ()),
+                *((found.get("InferenceSpecification") or {}).get("Containers") or ()),
+            ]
+        ),
     )
+
+
+def _training_of(containers: Iterable[Mapping[str, Any]]) -> str:
+    """The training job of ours that a model's containers are from, empty for none.
+
+    `package_training` calls a package like its job, and SageMaker writes what a job has trained to
+    `s3://.../JOB/output/model.tar.gz`. Jobs have the time in their names, so no two are the same.
+    """
+    for container in containers:
+        package = str(container.get("ModelPackageName") or "").rpartition("model-package/")[2]
+        data = _TRAINED.search(str(container.get("ModelDataUrl") or ""))
+        for name in (package, data[1] if data else ""):
+            if JOB_NAME.fullmatch(name):
+                return f"training-job/{name}"
+    return ""
 
 
 def _behind_endpoint(account: Account, name: str) -> SourceFacts:

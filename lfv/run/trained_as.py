@@ -1,0 +1,37 @@
+"""Models that go by another name than the one under which they were trained."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import fields
+
+from lfv_store import ModelKey, NewTraining, Store
+
+logger = logging.getLogger(__name__)
+
+
+def join_training(store: Store, model_id: int, key: ModelKey, training: str) -> None:
+    """Give a model the training record of the version that it was trained as, if there is one.
+
+    `training` is that version, in the same account and region and of any project. So whoever asks
+    about a verdict gets to the data behind its model, whatever name the run had for it.
+    """
+    if store.trainings.of_model(model_id):
+        return
+    trained = store.models.find_version(training, host=key.host)
+    place = _place(key.model_arn)
+    for model in trained:
+        records = store.trainings.of_model(model.model_id)
+        if records and _place(model.key.model_arn) == place and model.model_id != model_id:
+            known = {one.name: getattr(records[0], one.name) for one in fields(NewTraining)}
+            remarks = (*records[0].remarks, f"trained as {training}")
+            store.trainings.record(
+                NewTraining(**{**known, "model_id": model_id, "remarks": remarks})
+            )
+            logger.info("%s is %s, whose training is on record", key.model_version, training)
+            return
+
+
+def _place(arn: str) -> str:
+    """Partition, region and account of an ARN."""
+    return ":".join(arn.split(":")[:5])

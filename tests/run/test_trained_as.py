@@ -1,0 +1,110 @@
+"""From a verdict to the data behind its model, whatever name a run had for the model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lfv.client.hosts.sagemaker.source import ModelSource, look_up
+from lfv.run.trained_as import join_training
+from lfv_store import ModelKey, NewTraining, open_store
+from tests.support.store_samples import T0
+
+JOB = "flange-20260304050607"
+ARN = "arn:aws:sagemaker:eu-west-1:123456789012"
+OUTPUT = f"s3://bucket/models/{JOB}/output/model.tar.gz"
+
+
+class Account:
+    """Answers with what a test says SageMaker knows."""
+
+    def __init__(self, answer: dict[str, Any]) -> None:
+        self.answer = answer
+
+    def call(self, _operation: str, **_: Any) -> dict[str, Any]:
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("source", "answer", "training"),
+    [
+        (
+            ModelSource("model-package", JOB),
+            {"ModelPackageArn": f"{ARN}:model-package/{JOB}"},
+            f"training-job/{JOB}",
+        ),
+        (
+            ModelSource("model-package", "theirs"),
+            {
+                "ModelPackageArn": f"{ARN}:model-package/theirs",
+                "SourceAlgorithmSpecification": {"SourceAlgorithms": [{"ModelDataUrl": OUTPUT}]},
+            },
+            f"training-job/{JOB}",
+        ),
+        (
+            ModelSource("model", "mine"),
+            {
+                "ModelArn": f"{ARN}:model/mine",
+                "PrimaryContainer": {"ModelPackageName": f"{ARN}:model-package/{JOB}"},
+            },
+            f"training-job/{JOB}",
+        ),
+        (
+            ModelSource("model", "mine"),
+            {"ModelArn": f"{ARN}:model/mine", "Containers": [{"ModelDataUrl": OUTPUT}]},
+            f"training-job/{JOB}",
+        ),
+        (
+            ModelSource("model", "mine"),
+            {
+                "ModelArn": f"{ARN}:model/mine",
+                "PrimaryContainer": {"ModelDataUrl": "s3://bucket/a/model.tar.gz"},
+            },
+            "",
+        ),
+        (
+            ModelSource("model-package", "group"),
+            {"ModelPackageArn": f"{ARN}:model-package/group/3"},
+            "",
+        ),
+    ],
+)
+def test_the_training_job_behind_a_model_shows(
+    source: ModelSource, answer: dict[str, Any], training: str
+) -> None:
+    assert look_up(Account(answer), source).training == training  # type: ignore[arg-type]
+
+
+def test_a_model_gets_the_training_record_of_its_training_job(tmp_path: Path) -> None:
+    with open_store(f"sqlite:///{tmp_path / 'store.db'}") as store:
+        training = f"training-job/{JOB}"
+
+        def register(version: str, place: str = ARN) -> tuple[int, ModelKey]:
+            key = ModelKey("sagemaker", f"{place}:{version}", "flange", version, T0)
+            return store.models.register(key), key
+
+        trained, _ = register(training)
+        data = NewTraining(
+            trained,
+            "s3://lots/train.manifest",
+            T0,
+            "ana",
+            manifest_sha256="ab" * 32,
+            remarks=("x",),
+        )
+        store.trainings.record(data)
+        for version, place, expected in (
+            (f"model-package/{JOB}", ARN, 1),
+            ("model/mine", ARN, 1),
+            ("model/theirs", ARN.replace("1234", "9999"), 0),  # of another account
+        ):
+            model_id, key = register(version, place)
+            for _ in range(2):  # runs register it again and again
+                join_training(store, model_id, key, training)
+            assert len(store.trainings.of_model(model_id)) == expected
+        (found,) = store.trainings.of_model(register("model/mine")[0])
+        assert (found.source, found.manifest_sha256) == (data.source, data.manifest_sha256)
+        assert (found.trained_by, found.trained_at) == ("ana", T0)
+        assert found.remarks == ["x", f"trained as {training}"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import sqlite3
 from pathlib import Path
 
@@ -162,7 +163,7 @@ def test_a_database_that_is_away_is_reported(place: Scene, mara: Browser) -> Non
     file = place.settings.store_file
     assert file is not None
     with sqlite3.connect(file) as conn:
-        conn.execute("ALTER TABLE reviews RENAME TO hidden")
+        conn.execute("DROP VIEW inspection_results")
     answer = mara.get(f"/runs/{RUN_ID}")
     assert answer.status_code in (400, 503)
     assert "Not done" in answer.text
@@ -209,3 +210,28 @@ def test_a_heat_map_is_drawn_where_there_is_no_mask(place: Scene, mara: Browser)
     layer = Image.open(io.BytesIO(mara.get(address).content)).convert("RGBA")
     assert layer.getpixel((160, 120))[3] > 100  # type: ignore[index]
     assert layer.getpixel((5, 5))[3] < 30  # type: ignore[index]
+
+
+def test_a_decided_part_is_reviewed_on_its_page(place: Scene, mara: Browser) -> None:
+    part = place.parts("reject")[0]
+
+    def fields() -> dict[str, str]:
+        page = mara.get(f"/parts/{part}").text
+        return dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page))
+
+    first = fields()
+    given = {**first, "answer": "accept", "comment": "<b>only</b> oil"}
+    answer = mara.client.post("/review/record", data=given)
+    assert answer.status_code == 303
+    assert answer.headers["location"] == f"/parts/{part}"
+    assert mara.client.post("/review/record", data=given).status_code == 303  # sent twice
+    (review,) = place.store.reviews.history(part)
+    assert (review.verdict, review.reviewer, review.comment) == ("accept", "mara", given["comment"])
+    assert place.store.results.get(part)["final_verdict"] == "accept"
+    # From a page that does not show that review, nobody contradicts it.
+    late = {**first, "token": "another-token-1234", "answer": "reject"}
+    assert mara.client.post("/review/record", data=late).status_code == 409
+    again = {**fields(), "answer": "reject"}
+    assert mara.client.post("/review/record", data=again).status_code == 303
+    assert place.store.results.get(part)["final_verdict"] == "reject"
+    assert "Review it" not in mara.get(f"/parts/{place.parts()[-1]}").text  # never inspected

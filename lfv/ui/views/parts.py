@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
+from lfv.ui.accounts import new_token
 from lfv.ui.cards import cards
 from lfv.ui.routing import Call, get
+from lfv.ui.views.review import REASONS, asks_for_signatures
 
 
 def find_parts(call: Call) -> Response:
@@ -21,6 +23,7 @@ def show_part(call: Call) -> Response:
     number = call.number("inspection")
     row = store.results.get(number)
     (card,) = cards(call.ui, [row])
+    reviews = store.reviews.history(number)
     others = store.pages.of_image(row["image_sha256"]) if row["image_sha256"] else []
     return call.page(
         "part.html",
@@ -28,7 +31,13 @@ def show_part(call: Call) -> Response:
         card=card,
         row=row,
         verdicts=store.verdicts.history(number) if row["verdict"] else [],
-        reviews=store.reviews.history(number),
+        reviews=reviews,
+        seen=reviews[-1].review_id if reviews else 0,
+        token=new_token(),
+        second=call.visitor.may("reviewer")
+        and store.review_leases.is_second(number, call.visitor.name),
+        signatures=asks_for_signatures(call),
+        reasons=REASONS,
         others=[one for one in others if one["inspection_id"] != number],
     )
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from lfv.run.lookup import find_run
 from lfv.run.review import (
@@ -41,9 +41,15 @@ def queue_page(call: Call) -> Response:
         title="Review",
         run=run,
         reasons=REASONS,
-        signatures=call.ui.options.signatures and not call.visitor.is_local,
+        signatures=asks_for_signatures(call),
         meaning=MEANING,
+        single_sign_on=call.ui.accounts.provider is not None,
     )
+
+
+def asks_for_signatures(call: Call) -> bool:
+    """Whether a review of this visitor needs the password again."""
+    return call.ui.options.signatures and not call.visitor.is_local
 
 
 def claim(call: Call) -> Response:
@@ -77,18 +83,25 @@ def claim(call: Call) -> Response:
 
 
 def record(call: Call) -> Response:
-    """Record a review; the same token again is the same review."""
+    """Record a review; the same token again is the same review.
+
+    A script gets JSON, the form on a part's page that page again.
+    """
     form = call.form
+    number = _number(form.get("inspection", ""))
     answer, token = form.get("answer", ""), form.get("token", "")
     if answer not in ANSWERS or not _TOKEN.match(token):
         raise Refused("A review says accept, reject or unsure, and has a token.")
     comment, reason = form.get("comment", ""), form.get("reason", "")
     if len(comment) > _LONGEST_COMMENT or len(reason) > _LONGEST_COMMENT:
         raise Refused(f"A comment has {_LONGEST_COMMENT} characters at most.")
+    store = call.ui.store
+    if not call.is_script and store.review_leases.is_second(number, call.visitor.name):
+        raise Refused("This part waits for a second look, which the review queue gives you.", 409)
     review = give_review(
-        call.ui.store,
+        store,
         GivenReview(
-            inspection_id=_number(form.get("inspection", "")),
+            inspection_id=number,
             answer=answer,
             reviewer=call.visitor.name,
             token=token,
@@ -102,6 +115,8 @@ def record(call: Call) -> Response:
         ),
         second_share=call.ui.options.second_share,
     )
+    if not call.is_script:
+        return RedirectResponse(f"/parts/{number}", 303)
     return JSONResponse({"review": review.review_id, "inspection": review.inspection_id})
 
 
@@ -179,7 +194,7 @@ def _number(text: str) -> int:
 
 def _signed(call: Call) -> str | None:
     """What a signature means, after the password was given again; None without one."""
-    if not call.ui.options.signatures or call.visitor.is_local:
+    if not asks_for_signatures(call):
         return None
     accounts, address, name = call.ui.accounts, call.address, call.visitor.name
     if accounts.limit.wait_seconds(address, name):

@@ -146,7 +146,8 @@ class Campaign:
             self._kill_one(scene, run)
             begun = bool(scene.store.runs.list())
         (scene.resume() if begun else self._begin(scene)).finish()
-        scene.check_finished()
+        # The job of a killed run is not the resumed run's; its guard may still be at it.
+        scene.check_finished(wait=self._is_batch)
 
     def _await_moment(self, scene: Scene, run: Running) -> bool:
         """Whether the run is still there at its random moment: so many calls from now, and a

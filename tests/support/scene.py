@@ -204,11 +204,16 @@ class Scene:
         report = self.store.audit.verify()
         assert report.ok, report.problems
 
-    def check_finished(self, in_flight: int = IN_FLIGHT) -> None:
-        """All that has to hold once the work is done."""
+    def check_finished(self, in_flight: int = IN_FLIGHT, *, wait: bool = False) -> None:
+        """All that has to hold once the work is done.
+
+        With `wait`, what an earlier run left may still be on its way down.
+        """
         self.check_complete()
         self.check_asked(in_flight)
         self.check_audit()
+        if wait:
+            wait_until(self._all_over)
         assert self._all_over()
 
     def end(self) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 from lfv.client.clock import SYSTEM_CLOCK, Clock
@@ -22,8 +22,8 @@ from lfv.client.hosts.sagemaker import account as tags
 from lfv.client.hosts.sagemaker.account import Account, tag_list, utc
 from lfv.client.hosts.sagemaker.creating import make_model
 from lfv.client.hosts.sagemaker.host import DEFAULT_INSTANCE_TYPE, TRAINING_OPTIONS
-from lfv.client.hosts.sagemaker.source import ModelSource, check_name, resolve
-from lfv.client.retry import RetryPolicy, call_with_retries
+from lfv.client.hosts.sagemaker.source import LOOKING, check_name, open_source
+from lfv.client.retry import call_with_retries
 from lfv.formats.status import ModelStatus
 
 KIND = "sagemaker-batch"
@@ -32,7 +32,6 @@ RUNNING = frozenset({"InProgress", "Stopping"})
 _MAX_PAYLOAD_MB = 8
 _INVOCATION_SECONDS = 60
 _INVOCATION_RETRIES = 3
-_LOOKING = RetryPolicy(attempts=3, timeout=15.0, longest_retry_after=5.0)
 
 
 @dataclass(frozen=True)
@@ -83,17 +82,9 @@ class BatchJobHost:
     def __init__(self, spec: HostSpec, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._clock = clock
         self._options = Options.parse(spec.options)
-        self._account = Account(
-            spec.endpoint_url,
-            spec.region,
-            self._options.connect_timeout,
-            self._options.control_timeout,
+        self._account, self._source, self._spec = open_source(
+            spec, KIND, self._options.connect_timeout, self._options.control_timeout, clock
         )
-        self._source: ModelSource
-        self._source, _ = call_with_retries(
-            lambda: resolve(self._account, spec.project, spec.model_version), _LOOKING, clock=clock
-        )
-        self._spec = replace(spec, kind=KIND, model_version=str(self._source))
         #: This object has put the job away: an ended job is down from then on.
         self._put_away = False
         #: A stop of this object has not come to its end: then the job is not down.
@@ -109,7 +100,7 @@ class BatchJobHost:
 
     def job(self) -> JobState:
         """The job now. Raises HostError."""
-        found, _ = call_with_retries(self._job, _LOOKING, clock=self._clock)
+        found, _ = call_with_retries(self._job, LOOKING, clock=self._clock)
         return found
 
     def _job(self) -> JobState:

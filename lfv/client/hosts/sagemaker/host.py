@@ -27,15 +27,16 @@ from lfv.client.errors import (
 from lfv.client.hosts.options import read_options
 from lfv.client.hosts.protocol import Detection, HostSpec, ModelState, Units
 from lfv.client.hosts.sagemaker import account as tags
-from lfv.client.hosts.sagemaker.account import Account, EndpointFacts, tag_list
+from lfv.client.hosts.sagemaker.account import EndpointFacts, tag_list
 from lfv.client.hosts.sagemaker.answers import parse_answer
 from lfv.client.hosts.sagemaker.creating import digest, make_model, make_resource
 from lfv.client.hosts.sagemaker.failures import FAILURES, runtime_failure
 from lfv.client.hosts.sagemaker.source import (
+    LOOKING,
     SourceFacts,
     check_name,
     look_up,
-    resolve,
+    open_source,
 )
 from lfv.client.retry import RetryPolicy, call_with_retries
 from lfv.formats.answers import DetectAnomalyResult
@@ -56,7 +57,6 @@ TRAINING_OPTIONS = frozenset({"algorithm_arn", "model_type", "training_instance_
 #: What only a batch job uses, and may be set for all commands.
 BATCH_OPTIONS = frozenset({"concurrency"})
 
-_LOOKING = RetryPolicy(attempts=3, timeout=15.0, longest_retry_after=5.0)
 _GONE = frozenset(
     {
         ModelStatus.TRAINED,
@@ -123,16 +123,9 @@ class SageMakerHost:
         self._retries = retries or RetryPolicy()
         self._clock = clock
         self._options = Options.parse(spec.options)
-        self._account = Account(
-            spec.endpoint_url,
-            spec.region,
-            self._options.connect_timeout,
-            self._options.control_timeout,
+        self._account, self._source, self._spec = open_source(
+            spec, KIND, self._options.connect_timeout, self._options.control_timeout, clock
         )
-        self._source, _ = call_with_retries(
-            lambda: resolve(self._account, spec.project, spec.model_version), _LOOKING, clock=clock
-        )
-        self._spec = replace(spec, kind=KIND, model_version=str(self._source))
         self._name = endpoint_name_of(self._spec)
         self._runtime: Any = None
         self._lock = threading.Lock()
@@ -156,7 +149,7 @@ class SageMakerHost:
 
     def describe(self) -> ModelState:
         try:
-            state, _ = call_with_retries(self._describe, _LOOKING, clock=self._clock)
+            state, _ = call_with_retries(self._describe, LOOKING, clock=self._clock)
         except ModelNotFound:
             if not self._stopping:
                 raise

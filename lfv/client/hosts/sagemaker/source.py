@@ -11,15 +11,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from lfv.client.clock import Clock
 from lfv.client.errors import HostRejected, HostUnavailable, ModelNotFound
+from lfv.client.hosts.protocol import HostSpec
 from lfv.client.hosts.sagemaker.account import Account, tag_list, utc
+from lfv.client.retry import RetryPolicy, call_with_retries
 from lfv.formats.status import ModelStatus
 
 LATEST = "latest"
+#: How calls that only look are repeated.
+LOOKING = RetryPolicy(attempts=3, timeout=15.0, longest_retry_after=5.0)
 KINDS = ("model", "model-package", "training-job", "endpoint")
 _ARN = re.compile(r"arn:[^:]+:sagemaker:[^:]*:[^:]*:(.+)")
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
@@ -96,6 +101,20 @@ def resolve(account: Account, project: str, version: str) -> ModelSource:
         f"Model version {version!r} names no model of SageMaker; it is one of {choices}, the "
         f"number of a version in model package group {project}, or 'latest'."
     )
+
+
+def open_source(
+    spec: HostSpec, kind: str, connect_timeout: float, control_timeout: float, clock: Clock
+) -> tuple[Account, ModelSource, HostSpec]:
+    """The account of a host, the model that it is for, and its spec with that model spelled out.
+
+    Raises HostError when the account is unusable or 'latest' cannot be looked up.
+    """
+    account = Account(spec.endpoint_url, spec.region, connect_timeout, control_timeout)
+    source, _ = call_with_retries(
+        lambda: resolve(account, spec.project, spec.model_version), LOOKING, clock=clock
+    )
+    return account, source, replace(spec, kind=kind, model_version=str(source))
 
 
 def look_up(account: Account, source: ModelSource) -> SourceFacts:

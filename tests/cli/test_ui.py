@@ -37,9 +37,12 @@ def test_users_are_added_changed_and_removed(
     assert "already" in said
     status, said = add(lfv, monkeypatch, "Ben", "short")
     assert (status, "10 to 500 characters" in said) == (1, True)
+    added = lfv("ui", "user", "add", "Mara", "--role", "viewer", "--single-sign-on")
+    assert added.out == "Mara: viewer\n"
+    assert lfv("ui", "user", "remove", "Mara").status == 0
     assert lfv("ui", "user", "change", "Ana", "--role", "engineer").out == "Ana: engineer\n"
     assert lfv("ui", "user", "remove", "Ana").out == "Ana: removed\n"
-    (listed,) = lfv("ui", "user", "list", "--json").json()
+    listed, _ = lfv("ui", "user", "list", "--json").json()
     assert (listed["name"], listed["role"], listed["active"]) == ("Ana", "engineer", False)
     assert "removed" in lfv("ui", "user", "list").out
     unknown = lfv("ui", "user", "remove", "Nobody")
@@ -55,6 +58,10 @@ def test_without_users_other_machines_are_not_served(lfv: Lfv, home: Path) -> No
     assert refused.status == 2
     assert "there are no users yet" in refused.err
     assert lfv("ui", "--signatures").status == 2
+    # Behind a proxy on this machine, everybody would be taken for its user.
+    proxied = lfv("ui", "--behind-https", "--name", "inspection.example")
+    assert proxied.status == 2
+    assert "needs users" in proxied.err
     assert lfv("ui", "--tls-key", __file__).status == 2
 
 

@@ -199,8 +199,12 @@ def test_an_answer_that_belongs_to_no_login_here_is_refused(
         assert SESSION_COOKIE not in victim.client.cookies
     assert browser.get(back).status_code == 303
     assert browser.get(back).status_code == 401
-    refused = browser.get(f"{CALLBACK}?error=access_denied&state=x")
+    error = urlencode({"error": "<script>alert(1)</script>"})
+    state = httpx.URL(browser.get(START).headers["location"]).params["state"]
+    refused = browser.get(f"{CALLBACK}?{error}&state={state}")
     assert refused.status_code == 401
+    assert "refused the login" in refused.text
+    assert "<script>alert" not in refused.text
 
 
 def test_no_way_leads_to_another_site(browser: Browser) -> None:

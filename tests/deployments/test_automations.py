@@ -21,6 +21,8 @@ from tests.support.receivers import Mailbox, Webhook, mailbox, webhook
 from tests.support.waiting import wait_until
 
 LFV = Path(sys.executable).with_name("lfv")
+#: Eleven seconds: a Prefect server takes nothing below ten.
+SILENT_HOURS = "0.003"
 _NOTICES = ["reject rate high", "run failed", "model left running", "budget reached"]
 _NOTICES += ["scheduled run missed", "no run completed"]
 
@@ -56,7 +58,11 @@ def applied(server: PrefectServer, hook: Webhook, mails: Mailbox) -> dict[str, s
 
 
 def apply(
-    server: PrefectServer, hook: Webhook, mails: Mailbox, *options: str, silent_hours: str = "0.01"
+    server: PrefectServer,
+    hook: Webhook,
+    mails: Mailbox,
+    *options: str,
+    silent_hours: str = SILENT_HOURS,
 ) -> dict[str, str]:
     command = [str(LFV), "automations", "apply", "--json", "--webhook", hook.url]
     command += ["--mail", "qa@plant.test", "--smtp", f"smtp://127.0.0.1:{mails.port}"]
@@ -87,6 +93,11 @@ def send(server: PrefectServer, event: str, resource: str, **payload: Any) -> No
             }
         ],
     )
+
+
+def test_that_no_run_was_completed_is_told(mails: Mailbox, applied: dict[str, str]) -> None:
+    subject = f"No inspection was completed for {SILENT_HOURS} hours"
+    wait_until(lambda: [text for text in mails.texts() if text.startswith(subject)], "silence")
 
 
 def test_applying_again_changes_nothing_and_another_limit_is_an_update(

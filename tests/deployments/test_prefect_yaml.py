@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 import urllib.request
+import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +106,8 @@ def delete(server: PrefectServer, path: str) -> None:
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
     folder = tmp_path_factory.mktemp("prefect")
     pages = {"PREFECT_UI_ENABLED": "true", "PREFECT_UI_STATIC_DIRECTORY": str(folder / "pages")}
-    with prefect_server(folder, **pages) as server:
+    events = {"PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "true"}
+    with prefect_server(folder, **pages, **events) as server:
         said = output(server, LFV, "deploy", "--runs-per-model", "3")
         assert "cookies: 3 runs at a time" in said
         yield server
@@ -167,6 +170,28 @@ def test_watching_starts_the_deployment_when_images_are_there(
     assert started["parameters"]["project"] == "parts"
     assert started["parameters"]["triggered_by"].startswith("lfv watch")
     delete(deployed, f"flow_runs/{started['id']}")  # no worker is to take it
+
+
+def test_an_event_of_another_program_starts_the_deployment(deployed: PrefectServer) -> None:
+    deployment = api(deployed, "deployments/name/inspect-images/scheduled")["id"]
+    calls = PrefectApi(deployed.api_url)
+    event = {
+        "event": "lfv.images.arrived",
+        "id": str(uuid.uuid4()),
+        "occurred": datetime.now(UTC).isoformat(),
+        "resource": {"prefect.resource.id": "s3.plant.line-3"},
+    }
+    calls.call("events", [event])
+    wanted = {"deployments": {"id": {"any_": [deployment]}}}
+
+    def started() -> list[dict[str, Any]]:
+        found = calls.call("flow_runs/filter", wanted)
+        return [one for one in found if one["parameters"]["triggered_by"] == "event"]
+
+    wait_until(started, "a flow run of the trigger")
+    (flow_run,) = started()
+    assert flow_run["parameters"]["new_only"] is True
+    delete(deployed, f"flow_runs/{flow_run['id']}")  # no worker is to take it
 
 
 @pytest.mark.slow

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from flows.inspect_images import inspect_images, resume_inspection
+from flows.inspect_images import _OpenBatches, inspect_images, resume_inspection
 from lfv.run.errors import LimitReached, SourceEmpty, SourceNotWatchable
+from lfv.run.limits import Limits
 from lfv.run.new_images import ENDED_EARLY
 from lfv.run.summary import RunSummary
 from lfv_store import Store
@@ -122,23 +123,39 @@ def test_a_file_dated_in_the_future_is_inspected(images: Path, store: Store) -> 
     assert inspect_new(images, settle_seconds=10).counts.total == 12
 
 
+#: The images of a run that ends early: enough to be still at it when it is noticed that it has to.
+MANY = 72
+
+
+def limited_run(images: Path, endpoint: Endpoint, store: Store) -> int:
+    """A run that reaches its limit with answers for some images; return how many it leaves."""
+    make_pictures(images, MANY - 12, first=100)
+
+    def reached(limits: Limits, *_: object) -> str | None:
+        return "the limit is reached" if len(endpoint.asked()) >= 8 else None
+
+    endpoint.script(slow_after=8, slow_seconds=1.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Limits, "reached", reached)  # a clock would be racing the machine
+        with pytest.raises(LimitReached):
+            inspect_new(images, max_hosted_minutes=10)
+    endpoint.script(slow_after=None)
+    (limited,) = store.runs.list()
+    return store.inspections.counts(limited.run_id).pending
+
+
 @pytest.mark.usefixtures("few_requests")
 def test_what_a_limited_run_leaves_goes_to_the_next_run(
     images: Path, endpoint: Endpoint, store: Store
 ) -> None:
-    make_pictures(images, 60, first=100)
-    endpoint.script(detect_seconds=0.1)
-    with pytest.raises(LimitReached):
-        inspect_new(images, max_hosted_minutes=0.01)
+    left = limited_run(images, endpoint, store)
+    assert 0 < left < MANY
     (limited,) = store.runs.list()
-    left = store.inspections.counts(limited.run_id).pending
-    assert left > 0
-    endpoint.script(detect_seconds=0.0)
     second = inspect_new(images)
     assert second.counts.total == left
     assert_each_content_is_judged_once(endpoint, store)
     counts = store.inspections.counts(limited.run_id)
-    assert (counts.total, counts.pending, counts.errors) == (72, 0, left)
+    assert (counts.total, counts.pending, counts.errors) == (MANY, 0, left)
     assert store.results.errors_by_code(limited.run_id) == {ENDED_EARLY: left}
     assert resume_inspection(limited.run_id).counts.pending == 0
     assert_each_content_is_judged_once(endpoint, store)
@@ -146,15 +163,43 @@ def test_what_a_limited_run_leaves_goes_to_the_next_run(
 
 @pytest.mark.usefixtures("few_requests")
 def test_a_resumed_run_keeps_what_it_left(images: Path, endpoint: Endpoint, store: Store) -> None:
-    make_pictures(images, 60, first=100)
-    endpoint.script(detect_seconds=0.1)
-    with pytest.raises(LimitReached):
-        inspect_new(images, max_hosted_minutes=0.01)
-    endpoint.script(detect_seconds=0.0)
+    assert 0 < limited_run(images, endpoint, store) < MANY
     resumed = resume_inspection("last", max_hosted_minutes=10)
-    assert (resumed.counts.total, resumed.counts.errors, resumed.counts.pending) == (72, 0, 0)
+    assert (resumed.counts.total, resumed.counts.errors, resumed.counts.pending) == (MANY, 0, 0)
     assert inspect_new(images).nothing_new
     assert_each_content_is_judged_once(endpoint, store)
+
+
+class Cancelled(BaseException):
+    """Stands for what Prefect raises in a flow run that is cancelled."""
+
+
+@pytest.mark.usefixtures("few_requests")
+def test_what_a_cancelled_run_leaves_goes_to_the_next_run(
+    images: Path, endpoint: Endpoint, store: Store
+) -> None:
+    make_pictures(images, MANY - 12, first=100)
+    finish = _OpenBatches.finish_some
+
+    def cancel_after_some_answers(*arguments: Any) -> None:
+        finish(*arguments)
+        if len(endpoint.asked()) >= 8:
+            raise Cancelled
+
+    endpoint.script(slow_after=8, slow_seconds=1.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_OpenBatches, "finish_some", cancel_after_some_answers)
+        with pytest.raises(Cancelled):
+            inspect_new(images)
+    endpoint.script(slow_after=None)
+    (cancelled,) = store.runs.list()
+    left = store.inspections.counts(cancelled.run_id).pending
+    assert (cancelled.status, endpoint.status) == ("cancelled", "TRAINED")
+    assert 0 < left < MANY
+    assert inspect_new(images).counts.total == left
+    assert inspect_new(images).nothing_new
+    assert_each_content_is_judged_once(endpoint, store)
+    assert store.results.errors_by_code(cancelled.run_id) == {ENDED_EARLY: left}
 
 
 def test_an_unreadable_image_is_recorded_once_and_again_when_it_was_written_anew(

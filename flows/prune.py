@@ -1,4 +1,4 @@
-"""Housekeeping as a flow: old reports, and old flow runs in Prefect's own database."""
+"""Housekeeping as a flow: old reports and pictures, and old flow runs in Prefect's database."""
 
 # Annotations stay objects here; see flows/inspect_images.py.
 
@@ -20,7 +20,7 @@ from pydantic import Field
 
 from flows.blocks import settings_of_blocks
 from flows.naming import trigger
-from lfv.run.prune import Pruning, delete_reports, find_old_reports, shown_lines
+from lfv.run.prune import Pruning, delete_old, find_old, shown_lines
 from lfv_store import open_store
 
 _FLOWS = ["inspect-images", "resume-inspection", "stop-idle-models", "prune"]
@@ -37,7 +37,8 @@ def prune(
     """Delete what is old and can be made again; rows of the results database stay.
 
     Args:
-        older_than_days: Reports of runs, and flow runs, that ended so long ago.
+        older_than_days: Reports of runs and flow runs that ended so long ago, and pictures of
+            `lfv ui` that nobody has looked at since.
         flow_runs: Also delete our flow runs from Prefect's database.
         dry_run: Only say what would be deleted.
         store_block: Name of an Lfv Store block that says where results are stored; empty for the
@@ -45,17 +46,21 @@ def prune(
     """
     logger = get_run_logger()
     settings = settings_of_blocks(store_block)
+    by = trigger() or "prune"
     with open_store(settings.store_url) as store:
-        found = find_old_reports(settings, store, older_than_days)
-    for line in shown_lines(found.reports):
-        logger.info("%s", line)
-    if not dry_run:
-        delete_reports(settings, found, trigger() or "prune")
-    removed = _prune_flow_runs(older_than_days, dry_run=dry_run) if flow_runs else 0
+        found = find_old(settings, store, older_than_days)
+        for line in shown_lines(found):
+            logger.info("%s", line)
+        if not dry_run:
+            delete_old(settings, store, found, by)
+        removed = _prune_flow_runs(older_than_days, dry_run=dry_run) if flow_runs else 0
+        if removed and not dry_run:
+            store.prunings.record(by, "flow-runs", older_than_days=older_than_days, number=removed)
     logger.info(
-        "%s %d reports with %.1f MB and %d flow runs",
+        "%s %d reports and %d pictures with %.1f MB, and %d flow runs",
         "would delete" if dry_run else "deleted",
         len(found.reports),
+        found.pictures.number,
         found.size_bytes / 1e6,
         removed,
     )

@@ -15,6 +15,7 @@ from lfv_store.inspections import Inspections
 from lfv_store.leases import Leases
 from lfv_store.models import Models
 from lfv_store.pages import Pages
+from lfv_store.prunings import Prunings
 from lfv_store.results import Results
 from lfv_store.review_leases import ReviewLeases
 from lfv_store.reviews import Reviews
@@ -41,6 +42,7 @@ class Store:
         self.verdicts = Verdicts(database, actor)
         self.reviews = Reviews(database, actor)
         self.review_leases = ReviewLeases(database)
+        self.prunings = Prunings(database)
         self.users = Users(database, actor)
         self.results = Results(database)
         self.pages = Pages(database)

@@ -1,4 +1,4 @@
-"""`lfv prune`: make room by deleting old reports."""
+"""`lfv prune`: make room by deleting old reports and pictures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ def register(app: typer.Typer) -> None:
 def prune(
     *,
     older_than_days: Annotated[
-        float, typer.Option("--older-than-days", min=0.0, help="Days since the run ended.")
+        float,
+        typer.Option(
+            "--older-than-days", min=0.0, help="Days since a run ended or a picture was read."
+        ),
     ] = 90.0,
     delete: Annotated[
         bool, typer.Option("--delete", help="Delete them; without this they are only listed.")
@@ -29,23 +32,25 @@ def prune(
     database_url: DatabaseUrlOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the reports of old runs, or delete them; `lfv report RUN` writes one again.
+    """List the reports of old runs and unused pictures of `lfv ui`, or delete them.
 
-    Rows of the results database stay. What is deleted is on record in pruned.jsonl in LFV_HOME.
+    Both can be made again: `lfv report RUN` writes a report, a page makes its pictures. Rows of the
+    results database stay. The audit log records who deleted what, when, and how much.
     """
     settings = settings_from(database_url=database_url)
-    from lfv.run.prune import delete_reports, find_old_reports, shown_lines
+    from lfv.run.prune import delete_old, find_old, shown_lines
 
     with opened_store(settings) as store:
-        found = find_old_reports(settings, store, older_than_days)
-    if delete:
-        delete_reports(settings, found, f"lfv prune ({current_user()})")
+        found = find_old(settings, store, older_than_days)
+        if delete:
+            delete_old(settings, store, found, f"lfv prune ({current_user()})")
     if as_json:
         output.show_json(asdict(found) | {"size_bytes": found.size_bytes, "deleted": delete})
         return
-    for line in shown_lines(found.reports):
+    for line in shown_lines(found):
         output.show(line)
     for name in found.unknown:
         output.note(f"lfv: {settings.runs_folder / name} belongs to no run of this database")
     done = "deleted" if delete else "would be deleted with --delete"
-    output.show(f"{len(found.reports)} reports, {found.size_bytes / 1e6:.1f} MB: {done}")
+    number = f"{len(found.reports)} reports, {found.pictures.number} pictures"
+    output.show(f"{number}, {found.size_bytes / 1e6:.1f} MB: {done}")

@@ -1,22 +1,23 @@
 """Make room: delete what can be made again, and nothing else.
 
-Reports and their pictures are: `lfv report RUN` writes them anew.  Rows of the results database are
-never deleted.  What was deleted is on record in `pruned.jsonl` of the home folder.
+Reports are: `lfv report RUN` writes them anew.  So are the pictures that `lfv ui` keeps, thumbnails
+by the content of their image and marks by their detection.  Rows of the results database, masks
+among them, are never deleted.  Every deletion is an entry of the audit log, written before it.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from lfv.settings import Settings
 from lfv_store import Store, UnknownRun
 
-RECORD = "pruned.jsonl"
+#: Reports in one entry of the audit log.
+_TOGETHER = 500
 
 
 @dataclass(frozen=True)
@@ -29,23 +30,33 @@ class OldReport:
 
 
 @dataclass(frozen=True)
+class OldPictures:
+    """Pictures that `lfv ui` made, and that nobody has looked at for long."""
+
+    number: int = 0
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True)
 class Pruning:
     """What is, or would be, deleted; `unknown` are folders that belong to no run and stay."""
 
     older_than_days: float
+    before: datetime
     reports: tuple[OldReport, ...]
+    pictures: OldPictures
     unknown: tuple[str, ...]
 
     @property
     def size_bytes(self) -> int:
         """Bytes that this makes free."""
-        return sum(report.size_bytes for report in self.reports)
+        return sum(report.size_bytes for report in self.reports) + self.pictures.size_bytes
 
 
-def find_old_reports(
+def find_old(
     settings: Settings, store: Store, older_than_days: float, now: datetime | None = None
 ) -> Pruning:
-    """Find the reports of runs that ended so many days ago, the oldest first."""
+    """Find reports of runs that ended so many days ago, the oldest first, and unused pictures."""
     before = (now or datetime.now(UTC)) - timedelta(days=older_than_days)
     found: list[OldReport] = []
     unknown: list[str] = []
@@ -61,34 +72,56 @@ def find_old_reports(
         if run.finished_at is not None and run.finished_at < before:
             found.append(OldReport(run.run_id, run.finished_at, _size(folder)))
     found.sort(key=lambda report: report.finished_at)
-    return Pruning(older_than_days, tuple(found), tuple(unknown))
+    sizes = [size for _, size in _old_pictures(settings.thumbnails_folder, before)]
+    pictures = OldPictures(len(sizes), sum(sizes))
+    return Pruning(older_than_days, before, tuple(found), pictures, tuple(unknown))
 
 
-def delete_reports(settings: Settings, pruning: Pruning, by: str) -> None:
-    """Delete what was found, and put it on record, each report before it is gone.
+def delete_old(settings: Settings, store: Store, pruning: Pruning, by: str) -> None:
+    """Record what was found in the audit log, and delete it.
 
-    Raises OSError; what is on record by then may still be there.
+    Raises OSError, StoreError; what is recorded by then may still be there.
     """
-    record = settings.home / RECORD
-    with record.open("a", encoding="utf-8") as lines:
-        for report in pruning.reports:
-            facts = asdict(report) | {
-                "finished_at": report.finished_at.isoformat(),
-                "deleted_at": datetime.now(UTC).isoformat(),
-                "older_than_days": pruning.older_than_days,
-                "by": by,
-            }
-            lines.write(json.dumps(facts) + "\n")
-            lines.flush()
+    days = pruning.older_than_days
+    for first in range(0, len(pruning.reports), _TOGETHER):
+        reports = pruning.reports[first : first + _TOGETHER]
+        store.prunings.record(
+            by,
+            "reports",
+            older_than_days=days,
+            number=len(reports),
+            size_bytes=sum(report.size_bytes for report in reports),
+            runs=[report.run_id for report in reports],
+        )
+        for report in reports:
             _delete(settings.run_folder(report.run_id))
+    if number := pruning.pictures.number:
+        size = pruning.pictures.size_bytes
+        store.prunings.record(by, "pictures", older_than_days=days, number=number, size_bytes=size)
+        for file, _ in _old_pictures(settings.thumbnails_folder, pruning.before):
+            file.unlink(missing_ok=True)
 
 
-def shown_lines(reports: Sequence[OldReport]) -> list[str]:
-    """One line for each report, for people."""
-    return [
+def shown_lines(pruning: Pruning) -> list[str]:
+    """One line for each report and one for the pictures, for people."""
+    lines = [
         f"{report.run_id}, ended {report.finished_at:%Y-%m-%d}, {report.size_bytes / 1e6:.1f} MB"
-        for report in reports
+        for report in pruning.reports
     ]
+    if pictures := pruning.pictures.number:
+        lines.append(f"{pictures} pictures of lfv ui, {pruning.pictures.size_bytes / 1e6:.1f} MB")
+    return lines
+
+
+def _old_pictures(folder: Path, before: datetime) -> Iterator[tuple[Path, int]]:
+    """The pictures that were neither made nor read since `before`, with their sizes."""
+    for path in folder.rglob("*"):
+        try:
+            facts = path.stat()
+        except OSError:  # deleted meanwhile
+            continue
+        if path.is_file() and max(facts.st_mtime, facts.st_atime) < before.timestamp():
+            yield path, facts.st_size
 
 
 def _delete(folder: Path) -> None:

@@ -351,6 +351,11 @@ class Settings(BaseSettings):
         """Parent of the runs' report folders."""
         return self.home / "runs"
 
+    @property
+    def thumbnails_folder(self) -> Path:
+        """Thumbnails and marks that `lfv ui` has made, by content."""
+        return self.home / "ui" / "thumbnails"
+
     def run_folder(self, run_id: str) -> Path:
         """Folder of one run's report and thumbnails. Does not create it."""
         return self.runs_folder / run_id

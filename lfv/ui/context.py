@@ -67,7 +67,7 @@ def open_ui(options: UiOptions, stack: ExitStack) -> Ui:
     return Ui(
         options=options,
         store=store,
-        pictures=Pictures(store, reader, folder / "thumbnails"),
+        pictures=Pictures(store, reader, settings.thumbnails_folder),
         accounts=accounts,
         jobs=Jobs(),
         reader=reader,

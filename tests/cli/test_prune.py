@@ -1,10 +1,13 @@
-"""`lfv prune` deletes old reports, and puts it on record."""
+"""`lfv prune` deletes old reports and pictures, and the audit log has it."""
 
 from __future__ import annotations
 
 import json
+import os
+import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,12 +49,38 @@ def test_only_old_reports_are_deleted_and_that_is_on_record(
     told = json.loads(capsys.readouterr().out)
     assert (told["size_bytes"], told["deleted"]) == (1000, True)
     assert sorted(path.name for path in (home / "runs").iterdir()) == ["going", "nobody-s"]
-    (line,) = (home / "pruned.jsonl").read_text().splitlines()
-    record = json.loads(line)
-    assert (record["run_id"], record["size_bytes"]) == ("old", 1000)
-    assert record["by"].startswith("lfv prune")
+    ((by, what, facts),) = pruned(home)
+    assert by.startswith("lfv prune")
+    assert (what, facts["runs"]) == ("reports", ["old"])
+    assert (facts["number"], facts["size_bytes"]) == (1, 1000)
     assert run(["prune", "--older-than-days", "0.01", "--delete", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["reports"] == []
+    assert len(pruned(home)) == 1  # nothing was deleted, so nothing is recorded
+    assert run(["audit", "verify"]) == 0
+
+
+def test_pictures_that_nobody_looks_at_are_deleted(home: Path) -> None:
+    folder = home / "ui" / "thumbnails" / "photos" / "ab"
+    folder.mkdir(parents=True)
+    old, read, new = (folder / f"{name}.jpg" for name in ("old", "read", "new"))
+    long_ago, now = 1_000_000_000, time.time()
+    for file, accessed, made in ((old, long_ago, long_ago), (read, now, long_ago), (new, now, now)):
+        file.write_bytes(b"picture")
+        os.utime(file, (accessed, made))
+    assert run(["prune", "--older-than-days", "100000", "--delete"]) == 0
+    assert old.exists()
+    assert run(["prune", "--older-than-days", "1", "--delete"]) == 0
+    assert [file.exists() for file in (old, read, new)] == [False, True, True]
+    assert (home / "inspections.db").exists()
+    facts = {what: facts for _, what, facts in pruned(home)}
+    assert facts["pictures"] == {"number": 1, "size_bytes": 7, "older_than_days": 1.0}
+
+
+def pruned(home: Path) -> list[tuple[str, str, dict[str, Any]]]:
+    """What the audit log has of deletions: by whom, of what, and the facts."""
+    with open_store(f"sqlite:///{home / 'inspections.db'}") as store:
+        entries = [entry for entry in store.audit.entries() if entry.action == "pruned"]
+    return [(entry.actor, entry.subject, entry.parsed()["facts"]) for entry in entries]
 
 
 def test_reports_younger_than_the_limit_stay(home: Path) -> None:

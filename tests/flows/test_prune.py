@@ -58,6 +58,8 @@ def test_what_is_old_is_listed_first_and_then_deleted(
     assert flow_run(ours) is None
     assert flow_run(theirs) is not None
     assert store.inspections.counts(summary.run_id).total == 12
+    recorded = [one.subject for one in store.audit.entries() if one.action == "pruned"]
+    assert recorded == ["reports", "flow-runs"]
 
 
 def test_a_negative_age_is_refused(home: Path) -> None:

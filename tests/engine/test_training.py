@@ -295,7 +295,7 @@ def test_what_cannot_be_trained_on(make_plates: Make, tmp_path: Path) -> None:
         train(images[3:16], [], tmp_path)
     odd = tmp_path / "odd.png"
     Image.new("RGB", (100, 80)).save(odd)
-    with pytest.raises(TrainingError, match=r"2: 96x80 \(24 images.*100x80 \(1 images.*odd"):
+    with pytest.raises(TrainingError, match=r"2: 96x80 \(24 images.*100x80 \(1 image, .*odd"):
         train([*images, TrainingImage("odd.png", odd, is_anomalous=True)], [], tmp_path)
     with pytest.raises(TrainingError, match=r"test image odd\.png is 100x80"):
         train(images, [TrainingImage("odd.png", odd, is_anomalous=True)], tmp_path)

@@ -5,7 +5,8 @@
 
 The pool stores nothing and is told every change of the capacity.  Pool and run alternate; ratios
 are of the medians, so other load on the machine meets both.  Rates are the endpoint's: from the
-first request to the last answer.  Figures go to ``detection-results.json``.
+first request to the last answer.  Figures go to ``detection-results.json``, where those of
+scenarios that are not measured stay.
 """
 
 from __future__ import annotations
@@ -103,17 +104,17 @@ def main() -> None:
         name for name in SCENARIOS if name != "postgresql" or options.postgresql
     ]
     ours = run_stream if options.stream else run_inspection
-    report: dict[str, Any] = {"machine": machine(), "rounds": options.rounds, "scenarios": {}}
-    with tempfile.TemporaryDirectory() as name, endpoint_in(Path(name)) as url:
+    report: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    with tempfile.TemporaryDirectory() as place, endpoint_in(Path(place)) as url:
         for scenario_name in names:
             scenario = SCENARIOS[scenario_name]
             images = options.images or scenario.images
             database = options.postgresql if scenario_name == "postgresql" else None
-            folder = Path(name) / scenario_name
-            report["scenarios"][scenario_name] = compare(
-                scenario, images, folder, url, options.rounds, ours, database
-            )
-            show(scenario.title, report["scenarios"][scenario_name])
+            folder = Path(place) / scenario_name
+            name = f"{scenario_name}, {'stream' if options.stream else 'lfv inspect'}"
+            found = compare(scenario, images, folder, url, options.rounds, ours, database)
+            report[name] = {**found, "rounds": options.rounds, "machine": machine()}
+            show(scenario.title, found)
     RESULTS.write_text(json.dumps(report, indent=2) + "\n")
 
 
@@ -151,7 +152,6 @@ def compare(
         "throttled_share": median(run.figures["throttled"] for run in runs) / images,
         "pool_cpu_ms": 1000 * median(pool.cpu_seconds for pool in pools) / images,
         "run_cpu_ms": 1000 * median(run.cpu_seconds for run in runs) / images,
-        "load": os.getloadavg()[0],
     }
 
 
@@ -165,7 +165,7 @@ def show(title: str, found: dict[str, Any]) -> None:
         f" {found['pool_images_per_second']:7.1f}/s   ratio {found['run_over_pool']:.3f}   of ideal"
         f" {found['run_over_ideal']:.3f}   paid {found['paid_over_ideal']:.2f}   throttled"
         f" {found['throttled_share']:.2%}   CPU {found['run_cpu_ms']:.2f} ms, pool"
-        f" {found['pool_cpu_ms']:.2f} ms   load {found['load']:.1f}",
+        f" {found['pool_cpu_ms']:.2f} ms   load {os.getloadavg()[0]:.1f}",
         flush=True,
     )
 
@@ -327,8 +327,8 @@ def machine() -> dict[str, Any]:
     return {
         "cores": os.cpu_count(),
         "python": platform.python_version(),
-        "machine": platform.machine(),
-        "load": os.getloadavg(),
+        "architecture": platform.machine(),
+        "load_average": round(os.getloadavg()[0], 1),
     }
 
 

@@ -23,7 +23,7 @@ from lfv_store import Model, Store
 #: Images of a source that are read; the others are counted.
 SAMPLE = 200
 #: Images per second that the pipeline on a machine of two cores keeps up with (docs/capacity.md).
-MACHINE_IMAGES_PER_SECOND = 400
+MACHINE_IMAGES_PER_SECOND = 300
 _CHECKS_AT_A_TIME = 8
 _UNITS_SHOWN = (1, 2, 4, 8)
 

@@ -184,7 +184,7 @@ def test_a_session_that_is_over_loses_nothing(browser: Browser, tmp_path: Path) 
         wait_until(lambda: place.store.inspections.counts(RUN_ID).accepted == 4)
         assert name
         page.click("text=Log out")
-        page.wait_for_url("**/login")
+        page.wait_for_url("**/login?left=yes")
         window.open("/")
         assert page.url.endswith("/login?next=%2F")
 

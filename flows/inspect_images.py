@@ -7,7 +7,9 @@ sub-flow or a hook: those need the Prefect API, and stopping must not.
 # Annotations stay objects here: a served flow is sent to its process by value, and text that names
 # what its body does not use (Annotated) could not be resolved there.
 
+import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Annotated, Any, Literal, cast
@@ -15,8 +17,6 @@ from typing import Annotated, Any, Literal, cast
 from prefect import flow, get_run_logger, runtime
 from prefect.futures import PrefectFuture
 from prefect.states import Completed
-from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
-from prefect.utilities.annotations import quote
 from pydantic import Field
 
 from flows import defaults
@@ -28,6 +28,7 @@ from flows.parameters import HostOptions, PolicyFields
 from flows.pause import is_to_go_on
 from flows.plan import plan_run
 from flows.progress import ProgressArtifact
+from flows.task_runners import result_of, task_runner, worker_processes
 from lfv.client.policy import Policy
 from lfv.formats.words import count_of
 from lfv.run.active import ActiveRun, open_run
@@ -35,7 +36,7 @@ from lfv.run.batch import check_mode, detect_in_batches
 from lfv.run.completion import check_completed
 from lfv.run.context import BATCH, DEFAULT_SETTLE_SECONDS, InspectionRequest, NewLimits
 from lfv.run.control import Ending, RunControl
-from lfv.run.detect import DetectedBatch
+from lfv.run.detect import DetectedBatch, PendingBatch
 from lfv.run.embedded_service import api_endpoint
 from lfv.run.errors import (
     EndedByOperator,
@@ -50,7 +51,8 @@ from lfv.run.lookup import find_run
 from lfv.run.new_images import objects_kept
 from lfv.run.reject_watch import reject_rate_watched
 from lfv.run.report import report_run
-from lfv.run.start import RunStarter, recorded_ending
+from lfv.run.spread import check_spreadable, ending_spread, feed_of
+from lfv.run.start import RunStarter, is_embedded, recorded_ending
 from lfv.run.stream import detection_stream
 from lfv.run.summary import RunSummary
 from lfv.settings import HostKind, Settings
@@ -63,10 +65,11 @@ from tasks.start_model import start_model
 
 #: The confidence limit of the verdict policy when neither is given.
 DEFAULT_CONFIDENCE = 0.8
-# ThreadPoolTaskRunner is declared with a narrower future than flow() asks for.
-_RUNNER = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=64))
+_RUNNER = task_runner()
 #: How often the flow looks whether the stream wants another batch.
 _FEED_SECONDS = 0.05
+#: How long workers get to store the answers in flight when a run ends with an error.
+_OTHERS_SECONDS = 5.0
 
 
 # The form on the Prefect page takes the fields' descriptions from the docstring, and from there
@@ -227,7 +230,10 @@ def _inspect(
         host = request.host if request is not None else find_run(store, resume or "").host
         endpoint_url = stack.enter_context(api_endpoint(settings, host=host))
         starter = RunStarter(store, settings, endpoint_url, _flow_run_id())
-        context = find_model(starter, request, resume, limits)
+        workers = worker_processes()
+        if workers:
+            check_spreadable(settings, embedded=is_embedded(host, settings))
+        context = replace(find_model(starter, request, resume, limits), workers=workers)
         run = stack.enter_context(open_run(context, store))
         events = RunEvents(run)
         events.started()
@@ -316,31 +322,33 @@ def _fan_out(run: ActiveRun) -> Ending | None:
     """Feed the stream with everything pending, a task run a batch; return why it ended.
 
     A batch is submitted when fewer images than one batch has wait in the stream, so the stream
-    does not run dry at the end of a batch.
+    does not run dry at the end of a batch.  Workers of a cluster get several each.
     """
-    control, settings = run.control, run.settings
-    batches = _OpenBatches(control)
+    control, feed = run.control, feed_of(run)
+    batches = _OpenBatches(control, elsewhere=run.context.workers > 0)
     before, submitted, after_line = control.done, 0, 0
-    with detection_stream(run):
+    with detection_stream(run), ending_spread(run):
         try:
             while not control.stop.is_set() and (
                 items := run.store.inspections.pending(
-                    run.run_id, after_line=after_line, limit=settings.batch_size
+                    run.run_id, after_line=after_line, limit=feed.batch_size
                 )
             ):
                 first_line, after_line = items[0].line_number, items[-1].line_number
-                batches.add(detect_anomalies.submit(run, quote(items), first_line, after_line))
+                batch = PendingBatch(items)
+                batches.add(detect_anomalies.submit(run, batch, first_line, after_line))
                 submitted += len(items)
                 while not control.stop.is_set() and (
-                    submitted - (control.done - before) > settings.batch_size + run.limit.limit
-                    or len(batches) >= settings.batches_in_flight
+                    submitted - (control.done - before) > feed.images_ahead()
+                    or len(batches) >= feed.batches
                 ):
                     batches.finish_some(_FEED_SECONDS)
             while len(batches):
                 batches.finish_some(1.0)
         except BaseException:
-            # Answers in flight are paid for: the stream stores them before the model is stopped.
+            # Answers in flight are paid for: they are stored before the model is stopped.
             control.end(Ending.INTERRUPTED)
+            batches.await_others(_OTHERS_SECONDS)
             raise
     return control.ending
 
@@ -348,8 +356,9 @@ def _fan_out(run: ActiveRun) -> Ending | None:
 class _OpenBatches:
     """Batches that were submitted and are not finished."""
 
-    def __init__(self, control: RunControl) -> None:
+    def __init__(self, control: RunControl, *, elsewhere: bool) -> None:
         self._control = control
+        self._elsewhere = elsewhere
         self._open = 0
         self._finished: SimpleQueue[PrefectFuture[Any]] = SimpleQueue()
 
@@ -361,6 +370,16 @@ class _OpenBatches:
         self._open += 1
         future.add_done_callback(self._finished.put)
 
+    def await_others(self, timeout: float) -> None:
+        """Wait, `timeout` seconds at most, until batches in other processes are done."""
+        deadline = time.monotonic() + timeout
+        while self._elsewhere and self._open and (left := deadline - time.monotonic()) > 0:
+            try:
+                self._finished.get(timeout=left)
+            except Empty:
+                return
+            self._open -= 1
+
     def finish_some(self, timeout: float) -> None:
         """Wait for a batch, `timeout` seconds at most; end the run if it found that it must.
 
@@ -371,7 +390,7 @@ class _OpenBatches:
         except Empty:
             return
         self._open -= 1
-        batch: DetectedBatch = future.result()
+        batch: DetectedBatch = result_of(future)
         if batch.ran_elsewhere:
             self._control.advance(batch.answered + batch.errors)
         if batch.ending is not None:

@@ -138,6 +138,27 @@ class Leases:
             )
             return result.rowcount == 1
 
+    def call_off(self, run_id: str) -> None:
+        """Have the processes that work for a run end what they are at and take no more."""
+        with self._database.write() as conn:
+            mine = sa.select(LeaseTable.id).join(RunTable).where(RunTable.run_id == run_id)
+            conn.execute(
+                sa.update(LeaseHeartbeatTable)
+                .where(LeaseHeartbeatTable.lease_id.in_(mine))
+                .values(called_off=True)
+            )
+
+    def is_wanted(self, run_id: str) -> bool:
+        """Whether a run has a lease that is not called off, so that work for it goes on."""
+        wanted = (
+            sa.select(LeaseHeartbeatTable.lease_id)
+            .join(LeaseTable, LeaseTable.id == LeaseHeartbeatTable.lease_id)
+            .join(RunTable, RunTable.id == LeaseTable.run_id)
+            .where(RunTable.run_id == run_id, ~LeaseHeartbeatTable.called_off)
+        )
+        with self._database.read() as conn:
+            return conn.execute(wanted.limit(1)).first() is not None
+
     def should_start(self, lease_id: int, now: datetime | None = None) -> bool:
         """Whether this lease's holder is now the one to start the model.
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from lfv.run.active import ActiveRun, attached
+from lfv.run.active import ActiveRun
 from lfv.run.context import RunContext
-from lfv.run.detect import DetectedBatch, detect_batch
-from lfv_store import PendingItem
+from lfv.run.detect import DetectedBatch, PendingBatch, detect_batch
 
 
 @task(
@@ -21,10 +18,9 @@ from lfv_store import PendingItem
 )
 def detect_anomalies(
     run: ActiveRun | RunContext,
-    items: Sequence[PendingItem],
+    batch: PendingBatch,
     first_line: int,  # noqa: ARG001 - shown in the task run's name
     last_line: int,  # noqa: ARG001
 ) -> DetectedBatch:
     """Run detection on a batch of images and store each answer as it arrives."""
-    with attached(run) as active:
-        return detect_batch(active, items)
+    return detect_batch(run, batch.items)

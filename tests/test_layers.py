@@ -39,6 +39,7 @@ KNOWN_TO: dict[str, set[str]] = {
     "boto3": {"lfv.client", "lfv/server/buckets.py"},
     "botocore": {"lfv.client", "lfv.server"},
     "prefect": {"deployments", "flows", "tasks", "lfv.cli"},
+    "prefect_dask": {"flows"},
     "alembic": {"lfv_store", "lfv/server/schema.py", "lfv/server/migrations"},
     "torch": {"lfv/engine/network/learning.py"},
     "starlette": {"lfv.server", "lfv.ui"},

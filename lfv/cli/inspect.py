@@ -22,6 +22,7 @@ from lfv.cli.options import (
     AnomalyOption,
     BucketOption,
     ConvertOption,
+    DaskAddressOption,
     DatabaseUrlOption,
     EndpointUrlOption,
     HostOption,
@@ -32,6 +33,7 @@ from lfv.cli.options import (
     ReencodeOption,
     RegionOption,
     StagingOption,
+    TaskRunnerOption,
     examples,
 )
 from lfv.cli.progress import Activity
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
 #: Options that a resumed run takes: where it is, and what this attempt may spend.
 _WITH_RESUME = frozenset(
     {"resume", "endpoint_url", "database_url", "region", "bucket", "convert", "as_json"}
-    | {"staging", "reencode"}
+    | {"staging", "reencode", "task_runner", "dask_address"}
     | {"max_cost", "max_hosted_minutes"}
 )
 
@@ -188,6 +190,8 @@ def inspect(
     anomaly: AnomalyOption = None,
     convert: ConvertOption = False,
     reencode: ReencodeOption = False,
+    task_runner: TaskRunnerOption = None,
+    dask_address: DaskAddressOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Inspect every image of a manifest, store each answer, and stop the model.
@@ -219,6 +223,8 @@ def inspect(
         host=host,
         host_options=host_option,
         staging_uri=staging,
+        task_runner=task_runner.value if task_runner else None,
+        dask_address=dask_address,
     )
     if resume is None:
         check_mode(mode.value, settings.host, settings)
@@ -314,6 +320,10 @@ def run_flow(
     from lfv.cli.prefect_api import ending_cleanly_on_sigterm, prefect_api, server_ahead
     from lfv.settings import quieten_prefect, use_in_process
 
+    if settings.task_runner == "dask":
+        from lfv.run.spread import check_scheduler
+
+        check_scheduler(settings)
     use_in_process(settings)
     quieten_prefect()
     log = settings.home / "prefect-server.log"

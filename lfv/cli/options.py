@@ -24,6 +24,13 @@ class InspectionMode(StrEnum):
     BATCH = "batch"
 
 
+class TaskRunner(StrEnum):
+    """What runs detection."""
+
+    THREADS = "threads"
+    DASK = "dask"
+
+
 RunArgument = Annotated[
     str,
     typer.Argument(
@@ -71,6 +78,24 @@ HostOptionOption = Annotated[
         "--host-option",
         metavar="NAME=VALUE",
         help="Option of that kind of host, such as role_arn=ARN; may be repeated.",
+        show_default=False,
+    ),
+]
+TaskRunnerOption = Annotated[
+    TaskRunner | None,
+    typer.Option(
+        "--task-runner",
+        help="What runs detection: threads of this process, or the workers of a Dask cluster. "
+        "Default: LFV_TASK_RUNNER or threads.",
+        show_default=False,
+    ),
+]
+DaskAddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--dask-address",
+        metavar="URL",
+        help="Scheduler of the Dask cluster, such as tcp://HOST:8786. Default: LFV_DASK_ADDRESS.",
         show_default=False,
     ),
 ]

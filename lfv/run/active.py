@@ -54,7 +54,7 @@ class ActiveRun:
         pace = self.store.models.pace(context.model_id)
         if pace is None:
             return ConcurrencyLimit(context.ceiling, FIRST_PER_UNIT * units)
-        first = round(pace.in_flight * units / pace.inference_units)
+        first = round(pace.in_flight * units / pace.inference_units / context.sharing)
         return ConcurrencyLimit(context.ceiling, first, settled=True)
 
     @property

@@ -73,6 +73,7 @@ class RunContext:
 
     `endpoint_url` is where the model's API answers during this attempt (None: Amazon's own
     address), `expected_size` the (width, height) in pixels that the model takes, where known.
+    `workers` is how many other processes share detection; with none, this one does it all.
     """
 
     run_id: str
@@ -85,6 +86,7 @@ class RunContext:
     expected_size: tuple[int, int] | None
     planned_through: int
     settings: Settings
+    workers: int = 0
 
     @property
     def host_spec(self) -> HostSpec:
@@ -119,8 +121,14 @@ class RunContext:
 
     @property
     def ceiling(self) -> int:
-        """Requests in flight at most."""
-        return self.settings.requests_per_unit * self.most_units
+        """Requests in flight in one process, at most: its share of what the settings allow."""
+        most = self.settings.requests_per_unit * self.most_units
+        return max(1, most // self.sharing)
+
+    @property
+    def sharing(self) -> int:
+        """Processes that ask the model for this run."""
+        return max(1, self.workers)
 
     def parsed_policy(self) -> Policy:
         """The policy that turns answers into verdicts."""

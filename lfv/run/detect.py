@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from uuid import uuid4
+from dataclasses import dataclass, replace
 
-from lfv.run.active import ActiveRun
+from lfv.run.active import ActiveRun, attached
+from lfv.run.context import RunContext
 from lfv.run.control import Ending
-from lfv.run.stream import DetectionStream
+from lfv.run.spread import following, still_pending
+from lfv.run.stream import Batch, DetectionStream
 from lfv_store import PendingItem
 
-#: Tells this process from every other one, on other machines too.
-_PROCESS = str(uuid4())
+
+class PendingBatch:
+    """Pending images that go to a task run together, in the order of their lines.
+
+    It is no sequence and no dataclass: task runners would search such a parameter for results of
+    other task runs, and Dask would rebuild it.
+    """
+
+    def __init__(self, items: Sequence[PendingItem]) -> None:
+        self.items = items
 
 
 @dataclass(frozen=True)
 class DetectedBatch:
     """The outcome of a batch: images answered, recorded as errors, and left pending.
 
-    `ending` is why the run ends early, as far as this batch knows; the process that drives the run
-    learns it from here when the batch ran in another one.
+    `ending` is why the run ends early, as far as this batch knows. With `ran_elsewhere`, another
+    process ran it, and the one that drives the run learns from here what became of it.
     """
 
     first_line: int
@@ -30,28 +39,32 @@ class DetectedBatch:
     left: int
     ending: Ending | None = None
     message: str = ""
-    process: str = _PROCESS
-
-    @property
-    def ran_elsewhere(self) -> bool:
-        """Whether the batch ran in another process."""
-        return self.process != _PROCESS
+    ran_elsewhere: bool = False
 
 
-def detect_batch(run: ActiveRun, items: Sequence[PendingItem]) -> DetectedBatch:
+def detect_batch(run: ActiveRun | RunContext, items: Sequence[PendingItem]) -> DetectedBatch:
     """Run detection on `items`; return early if the run ends.
 
-    The batch joins the stream that the run has open in this process, or gets one of its own.
+    The batch joins the stream that the run has open in this process. In another process the run is
+    its `RunContext`, and the batch gets connections and a stream of its own.
     """
-    if run.stream is not None:
-        batch = run.stream.process(items)
-    else:
+    if isinstance(run, ActiveRun):
+        if run.stream is not None:
+            return _outcome(run, items, run.stream.process(items))
         with DetectionStream(run) as stream:
-            batch = stream.process(items)
+            return _outcome(run, items, stream.process(items))
+    with attached(run) as active, following(active):
+        left = still_pending(active.store, active.run_id, items)
+        with DetectionStream(active) as stream:
+            batch = stream.process(left)
+        return replace(_outcome(active, items, batch), ran_elsewhere=True)
+
+
+def _outcome(run: ActiveRun, items: Sequence[PendingItem], batch: Batch) -> DetectedBatch:
     return DetectedBatch(
         first_line=items[0].line_number,
         last_line=items[-1].line_number,
-        answered=batch.answered,
+        answered=len(items) - batch.errors - batch.left,
         errors=batch.errors,
         left=batch.left,
         ending=run.control.ending,

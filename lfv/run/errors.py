@@ -5,6 +5,8 @@ InspectionError            base; its text is one sentence for the user
 ├── GuardNotStarted        the process that stops the model after a crash did not start
 ├── NotImportable          a source that cannot be imported that way
 ├── NotComparable          two sets of answers without an image in common
+├── NotSpreadable          other processes cannot share detection of this run
+├── WorkersLost            processes that share detection died again and again
 ├── RunNotFound            no run, or more than one, has the given id
 ├── RunNotResumable        the run's model or manifest has changed
 ├── NoVerdict              the run ended without a single verdict
@@ -49,6 +51,14 @@ class NotImportable(InspectionError):
 
 class NotComparable(InspectionError):
     """Two sets of answers have no image in common."""
+
+
+class NotSpreadable(InspectionError):
+    """Other processes cannot share detection of this run."""
+
+
+class WorkersLost(InspectionError):
+    """Processes that share detection died again and again; the rest can be resumed."""
 
 
 class RunNotFound(InspectionError):

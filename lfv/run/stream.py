@@ -149,7 +149,7 @@ class DetectionStream:
         if pace is None or self._answered < _FEWEST_FOR_PACE:
             return
         found = ModelPace(
-            in_flight=pace.in_flight,
+            in_flight=pace.in_flight * run.context.sharing,
             inference_units=run.context.units.minimum,
             latency_ms=pace.latency_ms,
             measured_at=datetime.now(UTC),

@@ -20,6 +20,7 @@ DEFAULT_PRICES = {"lookoutvision": 4.0, "embedded": 0.0, "sagemaker": 0.408, "ed
 
 HostKind = Literal["lookoutvision", "sagemaker", "edge"]
 RoleName = Literal["viewer", "reviewer", "engineer", "admin"]
+TaskRunnerKind = Literal["threads", "dask"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 
@@ -161,6 +162,15 @@ class Settings(BaseSettings):
         description="How often a run renews its lease. At most a third of `lease_ttl_seconds`.",
     )
 
+    task_runner: TaskRunnerKind = Field(
+        default="threads",
+        description="What runs detection: `threads` of one process, or the workers of a `dask` "
+        "cluster, on as many machines as you like.",
+    )
+    dask_address: str | None = Field(
+        default=None,
+        description="Address of the scheduler of the Dask cluster, such as `tcp://HOST:8786`.",
+    )
     batch_size: PositiveInt = Field(
         default=500,
         le=10_000,
@@ -301,6 +311,15 @@ class Settings(BaseSettings):
     def _whole_client(self) -> Settings:
         if self.oidc_issuer is not None and not self.oidc_client_id:
             raise ValueError("single sign-on needs oidc_client_id beside oidc_issuer")
+        return self
+
+    @_model_validator(mode="after")
+    def _scheduler_is_known(self) -> Settings:
+        if self.task_runner == "dask" and self.dask_address is None:
+            raise ValueError(
+                "task_runner dask needs dask_address, the address of its scheduler, such as "
+                "tcp://127.0.0.1:8786"
+            )
         return self
 
     @_model_validator(mode="after")

@@ -203,7 +203,10 @@ class HostingUsageTable(Base):
 
 
 class LeaseHeartbeatTable(Base):
-    """Working state: the last heartbeat of the holder of a lease, and when it expires."""
+    """Working state: the last heartbeat of the holder of a lease, and when it expires.
+
+    Once `called_off`, the processes that work for the holder's run are to end.
+    """
 
     __tablename__ = "lease_heartbeats"
 
@@ -213,6 +216,7 @@ class LeaseHeartbeatTable(Base):
     beat_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     ttl_seconds: Mapped[float]
+    called_off: Mapped[bool] = mapped_column(sa.Boolean(), server_default=sa.false())
 
 
 class ModelPaceTable(Base):

@@ -60,6 +60,23 @@ def test_a_hosting_from_intent_to_stop(store: Store) -> None:
     assert store.audit.verify().ok
 
 
+def test_a_run_is_worked_for_while_it_has_a_lease_that_is_not_called_off(store: Store) -> None:
+    model_id = a_model(store)
+    first, second = a_run(store, model_id), a_run(store, model_id)
+    assert not store.leases.is_wanted(first)
+    one, two = acquire(store, model_id, first), acquire(store, model_id, second)
+    assert store.leases.is_wanted(first)
+    store.leases.call_off(first)
+    assert not store.leases.is_wanted(first)
+    assert store.leases.is_wanted(second)
+    assert store.leases.heartbeat(one.lease_id)  # the model is held until the run lets go
+    store.leases.release(two.lease_id)
+    assert not store.leases.is_wanted(second)
+    again = acquire(store, model_id, first)
+    assert store.leases.is_wanted(first)
+    store.leases.release(again.lease_id)
+
+
 def test_the_second_run_joins_and_the_last_one_stops(store: Store) -> None:
     model_id = a_model(store)
     first, second = a_run(store, model_id), a_run(store, model_id)

@@ -1,0 +1,161 @@
+"""Detection that other processes share, on other machines too.
+
+The process that holds the model submits batches and learns from each how it ended.  The others
+learn from the run's lease in SQL when the run ends early, whatever became of the process that holds
+it: they look once a second.  So they work for a run only while its model is held.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from lfv.run.active import ActiveRun
+from lfv.run.control import Ending
+from lfv.run.errors import NotSpreadable
+from lfv.settings import Settings
+from lfv_store import PendingItem, Store, StoreError
+
+logger = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 1.0
+_CONNECT_SECONDS = 5.0
+#: Batches that a worker gets during a run, and how many it has at a time.
+_BATCHES_PER_WORKER = 10
+_BATCHES_AT_A_TIME = 3
+_SMALLEST_BATCH = 20
+_THIS_MACHINE = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def check_spreadable(settings: Settings, *, embedded: bool) -> None:
+    """Make sure that processes on other machines can share a run.
+
+    Args:
+        settings: They name the Dask scheduler.
+        embedded: Whether the model is in the embedded service.
+
+    Raises:
+        NotSpreadable: They cannot reach the database or the model.
+    """
+    if settings.task_runner != "dask":
+        return
+    if settings.store_file is not None:
+        raise NotSpreadable(
+            "several processes record the answers of a Dask run at once, which a SQLite file does "
+            "not take from other machines; set LFV_DATABASE_URL to a PostgreSQL database"
+        )
+    address = settings.dask_address or ""
+    if embedded and urlsplit(address).hostname not in _THIS_MACHINE:
+        raise NotSpreadable(
+            f"the embedded service answers on this machine only, and the Dask workers of {address} "
+            "may be on others; name an address that they reach with --endpoint-url"
+        )
+
+
+def check_scheduler(settings: Settings) -> None:
+    """Make sure that the Dask scheduler of the settings answers, if one is to be used.
+
+    Raises:
+        NotSpreadable: It does not.
+    """
+    if settings.task_runner != "dask":
+        return
+    address = urlsplit(settings.dask_address or "")
+    try:
+        socket.create_connection(
+            (address.hostname or "", address.port or 8786), timeout=_CONNECT_SECONDS
+        ).close()
+    except (OSError, ValueError) as error:
+        raise NotSpreadable(
+            f"no Dask scheduler answers at {settings.dask_address} ({error}); start one with: "
+            "dask scheduler"
+        ) from None
+
+
+@dataclass(frozen=True)
+class Feed:
+    """How detection is fed.
+
+    `batch_size` is in images, `batches` is how many are in progress at most, and `images_ahead` how
+    many images that were submitted may be without a record when another batch is.
+    """
+
+    batch_size: int
+    batches: int
+    images_ahead: Callable[[], int]
+
+
+def feed_of(run: ActiveRun) -> Feed:
+    """How to feed detection of what is pending.
+
+    A worker counts its images batch by batch.  It gets several batches, and has always one more in
+    its queue, so that all workers are busy to the end.
+    """
+    settings, workers = run.settings, run.context.workers
+    if not workers:
+        size = settings.batch_size
+        return Feed(size, settings.batches_in_flight, lambda: size + run.limit.limit)
+    pending = run.store.inspections.counts(run.run_id).pending
+    size = math.ceil(pending / (workers * _BATCHES_PER_WORKER))
+    size = min(settings.batch_size, max(_SMALLEST_BATCH, size))
+    batches = workers * _BATCHES_AT_A_TIME
+    return Feed(size, batches, lambda: batches * size)
+
+
+@contextmanager
+def ending_spread(run: ActiveRun) -> Iterator[None]:
+    """Let the workers know when the run ends early in this block."""
+
+    def call_off() -> None:
+        try:
+            run.store.with_patience(0).leases.call_off(run.run_id)
+        except StoreError as error:
+            logger.warning("the workers will see only later that the run ends: %s", error)
+
+    if not run.context.workers:
+        yield
+        return
+    with run.control.on_end(call_off):
+        yield
+
+
+@contextmanager
+def following(run: ActiveRun) -> Iterator[None]:
+    """In a worker: end the work in this block when the run ends early elsewhere."""
+    leaving = threading.Event()
+    watcher = threading.Thread(target=_follow, args=(run, leaving), name="follow-run", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        leaving.set()
+        watcher.join()
+
+
+def _follow(run: ActiveRun, leaving: threading.Event) -> None:
+    store = run.store.with_patience(0)
+    seen = time.monotonic()
+    while not leaving.wait(_LOOK_SECONDS):
+        try:
+            if not store.leases.is_wanted(run.run_id):
+                run.control.end(Ending.INTERRUPTED, "the run ended elsewhere")
+                return
+            seen = time.monotonic()
+        except StoreError as error:
+            if time.monotonic() - seen > run.settings.lease_ttl_seconds:
+                run.control.end(Ending.STORE, f"the run's lease cannot be read: {error}")
+                return
+
+
+def still_pending(store: Store, run_id: str, items: Sequence[PendingItem]) -> Sequence[PendingItem]:
+    """The items without a record: a worker that died may have recorded others of its batch."""
+    left = store.inspections.pending(run_id, after_line=items[0].line_number - 1, limit=len(items))
+    lines = {item.line_number for item in left}
+    return [item for item in items if item.line_number in lines]

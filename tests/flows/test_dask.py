@@ -1,0 +1,218 @@
+"""Detection spread over the workers of a Dask cluster, which are processes like on any machine."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from prefect.futures import PrefectFuture
+from prefect.task_runners import TaskRunner
+
+from flows.inspect_images import inspect_images, resume_inspection
+from flows.task_runners import task_runner
+from lfv.run.errors import LimitReached, NotSpreadable
+from lfv.run.spread import check_scheduler, check_spreadable
+from lfv.settings import LfvSettingsError, Settings, get_settings
+from lfv_store import Store, open_store
+from tests.support.endpoints import Endpoint
+from tests.support.pictures import make_pictures
+from tests.support.waiting import PLENTY, wait_until
+
+IMAGES = 160
+
+
+@dataclass
+class Cluster:
+    """A scheduler, and workers of one process each."""
+
+    address: str
+    workers: list[subprocess.Popen[bytes]]
+
+    def run(self, flow: Any = inspect_images, **parameters: Any) -> Any:
+        """Run a flow with this cluster's task runner."""
+        from prefect_dask import DaskTaskRunner
+
+        runner = cast("TaskRunner[PrefectFuture[Any]]", DaskTaskRunner(address=self.address))
+        return flow.with_options(task_runner=runner)(**parameters)
+
+
+@contextmanager
+def _process(log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dask", *arguments], stdout=stream, stderr=stream
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def cluster(
+    home: Path, tmp_path: Path, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Cluster]:
+    """A cluster with two workers, and the settings that name it and a PostgreSQL database."""
+    monkeypatch.setenv("LFV_DATABASE_URL", postgresql_url)
+    file = tmp_path / "scheduler.json"
+    place = ("--host", "127.0.0.1", "--scheduler-file", str(file), "--no-dashboard")
+    with ExitStack() as stack:
+        log = tmp_path / "scheduler.log"
+        stack.enter_context(_process(log, "scheduler", "--port", "0", *place))
+        wait_until(file.exists, "the scheduler is up")
+        options = ("--nthreads", "2", "--no-nanny")
+        workers = [
+            stack.enter_context(_process(tmp_path / f"{name}.log", "worker", *place, *options))
+            for name in ("one", "two")
+        ]
+        from distributed import Client
+
+        with Client(scheduler_file=str(file), set_as_default=False) as client:
+            client.wait_for_workers(len(workers), timeout=PLENTY)
+            address = str(client.scheduler.address)
+        monkeypatch.setenv("LFV_TASK_RUNNER", "dask")
+        monkeypatch.setenv("LFV_DASK_ADDRESS", address)
+        yield Cluster(address, workers)
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """A folder of images that all differ."""
+    folder = tmp_path / "many"
+    make_pictures(folder, IMAGES)
+    return folder
+
+
+@pytest.fixture
+def results(cluster: Cluster, postgresql_url: str) -> Iterator[Store]:
+    with open_store(postgresql_url) as store:
+        yield store
+
+
+def _lines(store: Store, run_id: str) -> Counter[int]:
+    """How many records each line of a run has."""
+    return Counter(row["line_number"] for row in store.results.rows(run_id))
+
+
+def test_two_workers_share_a_run(
+    cluster: Cluster, many: Path, endpoint: Endpoint, results: Store
+) -> None:
+    endpoint.script(detect_seconds=0.05)
+    summary = cluster.run(source=str(many), project="parts")
+    assert summary.status == "completed"
+    assert set(_lines(results, summary.run_id).values()) == {1}
+    assert Counter(endpoint.asked().values()) == {1: IMAGES}
+    assert len(endpoint.calls("StartModel")) == 1
+    assert endpoint.status == "TRAINED"
+
+
+def test_a_worker_is_killed_and_the_other_does_its_work(
+    cluster: Cluster, many: Path, endpoint: Endpoint, results: Store
+) -> None:
+    endpoint.script(detect_seconds=0.05, slow_after=30, slow_seconds=0.4)
+
+    def kill() -> None:
+        endpoint.wait_for_calls("DetectAnomalies", 36)
+        cluster.workers[0].kill()
+
+    with ThreadPoolExecutor(1) as pool:
+        killing = pool.submit(kill)
+        summary = cluster.run(source=str(many), project="parts")
+        killing.result()
+    assert summary.status == "completed"
+    assert (summary.counts.pending, summary.counts.errors) == (0, 0)
+    assert _lines(results, summary.run_id) == Counter(range(1, IMAGES + 1))
+    in_flight = Settings().requests_per_unit // 2
+    assert sum(endpoint.asked().values()) <= IMAGES + in_flight
+    assert endpoint.status == "TRAINED"
+
+
+def test_workers_end_with_the_run(
+    cluster: Cluster, many: Path, endpoint: Endpoint, results: Store
+) -> None:
+    endpoint.script(slow_after=20, slow_seconds=1.0)
+    with pytest.raises(LimitReached):
+        cluster.run(source=str(many), project="parts", max_hosted_minutes=2.5 / 60)
+    assert endpoint.status == "TRAINED"
+    [run] = results.runs.list(1)
+    recorded = _lines(results, run.run_id)
+    assert 20 <= len(recorded) < IMAGES
+    assert len(recorded) == len(endpoint.asked())
+    endpoint.script(slow_after=None)
+    summary = cluster.run(resume_inspection, run=run.run_id, max_hosted_minutes=60.0)
+    assert summary.status == "completed"
+    assert _lines(results, run.run_id) == Counter(range(1, IMAGES + 1))
+    assert Counter(endpoint.asked().values()) == {1: IMAGES}
+
+
+def test_a_model_that_a_worker_loses_is_started_again(
+    cluster: Cluster, many: Path, endpoint: Endpoint
+) -> None:
+    endpoint.script(
+        detect_seconds=0.02, fail={"DetectAnomalies": [*["ok"] * 30, "ConflictException"]}
+    )
+    summary = cluster.run(source=str(many), project="parts")
+    assert summary.status == "completed"
+    assert len(endpoint.calls("StartModel")) == 2
+    assert Counter(endpoint.asked().values()) == {1: IMAGES}
+
+
+def test_a_cluster_without_workers_starts_no_model(
+    cluster: Cluster, images: Path, endpoint: Endpoint
+) -> None:
+    for worker in cluster.workers:
+        worker.terminate()
+        worker.wait()
+    with pytest.raises(NotSpreadable, match="no worker is connected"):
+        cluster.run(source=str(images), project="parts")
+    assert not endpoint.calls("StartModel")
+
+
+def _settings(**members: Any) -> Settings:
+    return Settings(task_runner="dask", **{"dask_address": "tcp://127.0.0.1:8786", **members})
+
+
+def test_sqlite_is_refused() -> None:
+    with pytest.raises(NotSpreadable, match="LFV_DATABASE_URL"):
+        check_spreadable(_settings(), embedded=False)
+
+
+def test_the_embedded_service_is_for_workers_on_its_machine() -> None:
+    database = "postgresql://db/lfv"
+    check_spreadable(_settings(database_url=database), embedded=True)
+    elsewhere = _settings(database_url=database, dask_address="tcp://10.0.0.7:8786")
+    check_spreadable(elsewhere, embedded=False)
+    with pytest.raises(NotSpreadable, match="--endpoint-url"):
+        check_spreadable(elsewhere, embedded=True)
+
+
+def test_a_scheduler_that_does_not_answer() -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        check_scheduler(_settings(dask_address=address))
+    with pytest.raises(NotSpreadable, match="no Dask scheduler answers"):
+        check_scheduler(_settings(dask_address=address))
+
+
+def test_dask_needs_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LFV_TASK_RUNNER", "dask")
+    with pytest.raises(LfvSettingsError, match="dask_address"):
+        get_settings()
+
+
+def test_the_environment_chooses_the_task_runner(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert type(task_runner()).__name__ == "ThreadPoolTaskRunner"
+    monkeypatch.setenv("LFV_TASK_RUNNER", "dask")
+    monkeypatch.setenv("LFV_DASK_ADDRESS", "tcp://10.0.0.7:8786")
+    runner: Any = task_runner()
+    assert runner.address == "tcp://10.0.0.7:8786"

@@ -83,10 +83,21 @@ def run_by_form(server: PrefectServer, *, source: str, project: str) -> str:
         field("Name").fill("tonight")
         choose("By confidence")
         field("Confidence", "input").fill("0.7")
-        choose("Submit")
-        page.wait_for_url(f"**/deployments/deployment/{deployment}")
-    wanted = {"deployments": {"id": {"any_": [deployment]}}}
-    (run,) = PrefectApi(server.api_url).call("flow_runs/filter", wanted)
+        # Leaving the field redraws the form, and a click meanwhile would be lost.
+        field("Confidence", "input").press("Tab")
+        form = page.url
+        wanted = {"deployments": {"id": {"any_": [deployment]}}}
+        prefect = PrefectApi(server.api_url)
+
+        def submitted() -> Any:
+            if runs := prefect.call("flow_runs/filter", wanted):
+                return runs
+            if page.url == form:
+                choose("Submit")
+                page.wait_for_timeout(10_000)
+            return prefect.call("flow_runs/filter", wanted)
+
+        run = wait_until(submitted, "the form is submitted")[0]
     return str(run["id"])
 
 

@@ -64,6 +64,8 @@ def cluster(
 ) -> Iterator[Cluster]:
     """A cluster with two workers, and the settings that name it and a PostgreSQL database."""
     monkeypatch.setenv("LFV_DATABASE_URL", postgresql_url)
+    # Requests are counted: on a busy machine none may be sent again because its answer is late.
+    monkeypatch.setenv("LFV_READ_TIMEOUT_SECONDS", "60")
     file = tmp_path / "scheduler.json"
     place = ("--host", "127.0.0.1", "--scheduler-file", str(file), "--no-dashboard")
     with ExitStack() as stack:

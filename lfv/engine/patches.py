@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,9 +90,15 @@ class PatchMemory:
 
     def _score(self, patches: Matrix) -> float:
         found = (patches - self.centre) @ self.whitening
-        squares = (self.kept**2).sum(axis=1) - 2 * (found @ self.kept.T)
+        squares = self._kept_squares - 2 * (found @ self.kept.T)
         nearest = np.maximum(squares.min(axis=1) + (found**2).sum(axis=1), 0)
         return _log_farthest(np.sqrt(nearest), FARTHEST)
+
+    @cached_property
+    def _kept_squares(self) -> Matrix:
+        """[patches] squared lengths of the kept patches, the same for every image."""
+        squares: Matrix = (self.kept**2).sum(axis=1)
+        return squares
 
     def to_arrays(self, prefix: str) -> Arrays:
         """Named arrays for the artifact; the patches as float16, which costs three digits."""

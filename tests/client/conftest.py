@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from lfv.client.sources import SourceReader
+from tests.support import lots
 from tests.support.waiting import PLENTY
 
 
@@ -160,3 +161,22 @@ def api() -> Iterator[ScriptedApi]:
 def api_error(status: int, code: str, message: str = "because", **headers: str) -> Reply:
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     return Reply(status, {"Message": message}, {"x-amzn-ErrorType": code, **names})
+
+
+@pytest.fixture
+def lot(tmp_path: Path) -> Path:
+    """Three good images, one of them twice, and a mask."""
+    folder = tmp_path / "lot"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.png").write_bytes(lots.image(number))
+    (folder / "again.png").write_bytes(lots.image(0))
+    (folder / "mask.png").write_bytes(lots.image(255, (16, 16)))
+    lots.write(
+        folder,
+        lots.row("0.png"),
+        lots.row("1.png", "anomaly", **lots.mask("mask.png", {lots.RED: "crack"})),
+        lots.row("2.png", "anomaly"),
+        lots.row("again.png"),
+    )
+    return folder

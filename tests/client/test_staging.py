@@ -32,25 +32,6 @@ from tests.support.lots import (
 )
 
 
-@pytest.fixture
-def lot(tmp_path: Path) -> Path:
-    """Three good images, one of them twice, and a mask."""
-    folder = tmp_path / "lot"
-    folder.mkdir()
-    for number in range(3):
-        (folder / f"{number}.png").write_bytes(image(number))
-    (folder / "again.png").write_bytes(image(0))
-    (folder / "mask.png").write_bytes(image(255, (16, 16)))
-    write(
-        folder,
-        row("0.png"),
-        row("1.png", "anomaly", **mask("mask.png", {RED: "crack"})),
-        row("2.png", "anomaly"),
-        row("again.png"),
-    )
-    return folder
-
-
 def test_staging(lot: Path, reader: SourceReader, bucket: Path) -> None:
     told: list[str] = []
     source = str(lot / "train.manifest")

@@ -17,7 +17,6 @@ from botocore.exceptions import BotoCoreError
 
 from lfv.server.hosting.unit import Unit, UnitSpec
 from lfv.server.options import Limits, Serving
-from tests.support.processes import children_of
 from tests.support.service import (
     FAKE_ENGINE,
     ROOT,
@@ -29,17 +28,8 @@ from tests.support.service import (
     model_in,
     png,
 )
+from tests.support.unit_metrics import workers, workers_of
 from tests.support.waiting import PLENTY, wait_until
-
-
-def workers(pid: int) -> list[int]:
-    """Process ids of the units that a process has."""
-    return [child.pid for child in children_of(pid) if "hosting.worker" in child.command]
-
-
-def units(service: Service) -> list[int]:
-    assert service.process is not None
-    return workers(service.process.pid)
 
 
 @pytest.fixture
@@ -67,7 +57,7 @@ def test_start_given_up_leaves_no_process(held: UnitSpec, steps: int, times: int
             await asyncio.sleep(0)
         with suppress(asyncio.CancelledError):
             await task
-        return workers(os.getpid())
+        return workers_of(os.getpid())
 
     assert asyncio.run(start_and_give_up()) == []
 
@@ -75,12 +65,12 @@ def test_start_given_up_leaves_no_process(held: UnitSpec, steps: int, times: int
 def test_start_given_up_while_it_loads_leaves_no_process(held: UnitSpec) -> None:
     async def start_and_give_up() -> list[int]:
         task = asyncio.create_task(Unit.start(held))
-        while not workers(os.getpid()):
+        while not workers_of(os.getpid()):
             await asyncio.sleep(0.01)
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-        return workers(os.getpid())
+        return workers_of(os.getpid())
 
     assert asyncio.run(start_and_give_up()) == []
 
@@ -93,7 +83,7 @@ def test_units_are_gone_when_the_model_is_stopped(start: Callable[..., Service])
         client.start_model(ProjectName="p", ModelVersion="1", MinInferenceUnits=4)
         client.stop_model(ProjectName="p", ModelVersion="1")
         model_in(client, "p", "TRAINED")
-        assert units(service) == []
+        assert workers(service) == []
 
 
 def test_busy_unit_ends_with_a_killed_service(start: Callable[..., Service]) -> None:
@@ -101,7 +91,7 @@ def test_busy_unit_ends_with_a_killed_service(start: Callable[..., Service]) -> 
     client = service.client()
     make_model(client, service, "p")
     host(client, "p")
-    (unit,) = units(service)
+    (unit,) = workers(service)
 
     def ask() -> None:
         with suppress(BotoCoreError):
@@ -119,7 +109,7 @@ def test_loading_unit_ends_with_a_killed_service(start: Callable[..., Service]) 
     client = service.client()
     make_model(client, service, "p", order="heldload")
     client.start_model(ProjectName="p", ModelVersion="1", MinInferenceUnits=1)
-    (unit,) = wait_until(lambda: units(service))
+    (unit,) = wait_until(lambda: workers(service))
     service.stop(signal.SIGKILL)
     wait_until(lambda: is_gone(unit), "the end of the unit")
 

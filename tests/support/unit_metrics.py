@@ -1,13 +1,11 @@
-"""What the metrics of a service say of its inference units."""
+"""The inference units of a service: what its metrics say of them, and their processes."""
 
 from __future__ import annotations
 
 import urllib.request
-from pathlib import Path
 
-from tests.support.service import (
-    Service,
-)
+from tests.support.processes import children_of
+from tests.support.service import Service
 from tests.support.waiting import PLENTY
 
 
@@ -34,12 +32,9 @@ def metric(service: Service, project: str, name: str) -> float:
 def workers(service: Service) -> list[int]:
     """Process ids of the service's inference units."""
     assert service.process is not None
-    path = Path(f"/proc/{service.process.pid}/task")
-    children: list[int] = []
-    for task in path.iterdir():
-        children += [int(pid) for pid in (task / "children").read_text().split()]
-    return [
-        pid
-        for pid in children
-        if b"lfv.server.hosting.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
+    return workers_of(service.process.pid)
+
+
+def workers_of(pid: int) -> list[int]:
+    """Process ids of the inference units that a process has."""
+    return [child.pid for child in children_of(pid) if "hosting.worker" in child.command]

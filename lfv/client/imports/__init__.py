@@ -1,9 +1,9 @@
 """What other tools leave behind, as something that a model can be trained on.
 
-kinds.py        what a source is
-annotations.py  COCO, VOC and YOLO, as a manifest with drawn masks
-archive.py      what can be read of a SageMaker model.tar.gz
-export.py       what an anomalib export says of itself
+kinds.py            what a source is
+annotations.py      COCO, VOC and YOLO, as a manifest with drawn masks
+archive.py          what can be read of a SageMaker model.tar.gz
+anomalib_export.py  what an anomalib export says of itself
 """
 
 from lfv.client.imports.annotations import convert_annotations

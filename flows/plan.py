@@ -15,6 +15,7 @@ from lfv.formats.labels import LabelNames
 from lfv.formats.layout import Skipped
 from lfv.formats.manifest.groundtruth import INSPECTION
 from lfv.formats.manifest.records import BadLine, ManifestItem
+from lfv.formats.words import count_of
 from lfv.run.active import ActiveRun
 from lfv.run.errors import RunNotResumable
 from lfv.run.new_images import (
@@ -85,7 +86,7 @@ def _check(
 ) -> None:
     first, last = lines[0].line_number, lines[-1].line_number
     check_images(run, quote(lines), first, last, objects if objects is None else quote(objects))
-    run.control.notify("plan", f"{last} manifest lines checked")
+    run.control.notify("plan", f"{count_of(last, 'manifest line')} checked")
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -8,6 +8,7 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
+from lfv.formats.words import count_of
 from lfv.run.active import ActiveRun, attached
 from lfv.run.context import RunContext
 from lfv.run.report import ReportedRun, report_run
@@ -36,7 +37,7 @@ def publish(reported: ReportedRun) -> None:
         create_table_artifact(
             key="inspection-results",
             table=reported.table,
-            description=f"The first {len(reported.table)} images: "
+            description=f"{count_of(len(reported.table), 'image')}, in this order: "
             "to review, rejected, failed, accepted.",
         )
     except Exception as error:  # noqa: BLE001 - whatever Prefect raises, the results are stored

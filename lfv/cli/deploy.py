@@ -13,6 +13,7 @@ import typer
 from lfv.cli import output
 from lfv.cli.errors import CommandError
 from lfv.cli.options import examples
+from lfv.formats.words import count_of
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -79,7 +80,7 @@ def deploy(
         }
     output.show(f"{len(content['deployments'])} deployments are on {url.removesuffix('/api')}")
     for project, runs in limits.items():
-        output.show(f"{project}: {runs} runs at a time, more wait")
+        output.show(f"{project}: {count_of(runs, 'run')} at a time, more wait")
 
 
 def _create_pool(client: SyncPrefectClient, name: str) -> None:

@@ -10,6 +10,7 @@ import typer
 from lfv.cli import output
 from lfv.cli.common import current_user, opened_store, settings_from
 from lfv.cli.options import DatabaseUrlOption, JsonOption, examples
+from lfv.formats.words import count_of
 
 
 def register(app: typer.Typer) -> None:
@@ -52,5 +53,6 @@ def prune(
     for name in found.unknown:
         output.note(f"lfv: {settings.runs_folder / name} belongs to no run of this database")
     done = "deleted" if delete else "would be deleted with --delete"
-    number = f"{len(found.reports)} reports, {found.pictures.number} pictures"
-    output.show(f"{number}, {found.size_bytes / 1e6:.1f} MB: {done}")
+    reports = count_of(len(found.reports), "report")
+    pictures = count_of(found.pictures.number, "picture")
+    output.show(f"{reports}, {pictures}, {found.size_bytes / 1e6:.1f} MB: {done}")

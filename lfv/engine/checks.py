@@ -13,6 +13,7 @@ from lfv.engine.grouping import Groups, Repeats, distances
 from lfv.engine.learners import fit_ridge
 from lfv.engine.metrics import Bools, auroc
 from lfv.engine.types import TrainingImage
+from lfv.formats.words import count_of, form_of
 
 BORDER_AUROC = 0.9
 """Of the border alone, below which it is not worth a warning."""
@@ -52,9 +53,10 @@ def check_variety(repeats: Repeats, truth: Bools) -> None:
     for label, name in ((False, "normal"), (True, "anomalous")):
         of_class = repeats.groups[truth == label]
         if len(of_class) and len(np.unique(of_class)) < _LEAST_DIFFERENT:
+            different = count_of(len(np.unique(of_class)), "different picture")
             raise TrainingError(
-                f"The {len(of_class)} {name} images show {len(np.unique(of_class))} different "
-                f"picture(s): nothing can be learned or tested with fewer than {_LEAST_DIFFERENT}."
+                f"The {count_of(len(of_class), name + ' image')} hold {different}: nothing can be "
+                f"learned or tested with fewer than {_LEAST_DIFFERENT}."
             )
 
 
@@ -69,8 +71,9 @@ def find_oddities(
     repeated = len(images) - len(np.unique(repeats.groups))
     if repeated:
         found.append(
-            f"{repeated} of {len(images)} images nearly repeat another. They were kept in the same "
-            "fold, so the figures are fair, but they add little."
+            f"{repeated} of {len(images)} images nearly {form_of(repeated, 'repeats', 'repeat')} "
+            "another. Repeats were kept in the same fold, so the figures are fair, but they add "
+            "little."
         )
     if repeats.alike:
         found.append(
@@ -82,8 +85,9 @@ def find_oddities(
     if pairs:
         first, second = (images[i].source_ref for i in pairs[0])
         found.append(
-            f"{len(pairs)} pair(s) of nearly identical images are labelled normal and anomalous, "
-            f"such as {first} and {second}. Check the labels."
+            f"{count_of(len(pairs), 'pair')} of nearly identical images "
+            f"{form_of(len(pairs), 'is', 'are')} labelled normal and anomalous, such as {first} "
+            f"and {second}. Check the labels."
         )
     return found
 
@@ -126,16 +130,18 @@ def find_unpainted(
     blank = [images[i].source_ref for i in masked if shares[i] is None]
     example = f", such as that of {blank[0]}" if blank else ""
     if masked and len(blank) == len(masked):
+        none = f"None of the {len(masked)} masks shows a pixel"
         yield (
-            f"None of the {len(masked)} masks shows a pixel in an anomaly type's colour{example}: "
-            "the model learned from the labels alone. Compare the masks' colours with those of "
-            "internal-color-map in the manifest."
+            f"{form_of(len(masked), 'The only mask shows no pixel', none)} in an anomaly type's "
+            f"colour{example}: the model learned from the labels alone. Compare the masks' colours "
+            "with those of internal-color-map in the manifest."
         )
         return
     if blank:
         yield (
-            f"{len(blank)} of {len(masked)} masks show no pixel in an anomaly type's colour"
-            f"{example}: where the anomalies are was not learned from these images."
+            f"{len(blank)} of {len(masked)} masks {form_of(len(blank), 'shows', 'show')} no pixel "
+            f"in an anomaly type's colour{example}: where the anomalies are was not "
+            "learned from these images."
         )
     painted = {
         name: sum(bool(parts[number].any()) for parts in shares if parts is not None)

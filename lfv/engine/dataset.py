@@ -18,7 +18,7 @@ from lfv.engine.types import TrainingImage
 from lfv.formats.answers import is_background
 from lfv.formats.errors import ImageError, LfvError, MaskColorInvalid
 from lfv.formats.masks import Mask, examine_mask, open_mask, parse_color, read_mask
-from lfv.formats.words import count_of
+from lfv.formats.words import count_of, form_of
 
 MIN_NORMAL = 5
 """Normal images below which nothing can be cross-validated (Lookout for Vision asked for 20)."""
@@ -100,8 +100,8 @@ def read_training(images: Sequence[TrainingImage]) -> tuple[Dataset, list[str]]:
     color = _has_color(images)
     if 0 < anomalous < MIN_ANOMALOUS:
         warnings.append(
-            f"Only {anomalous} anomalous image(s){note}: too few to learn from, so the model "
-            "learned from the normal images alone."
+            f"Only {count_of(anomalous, 'anomalous image')}{note}: too few to learn from, so "
+            "the model learned from the normal images alone."
         )
         images = [image for image in images if not image.is_anomalous]
         types = ()
@@ -326,9 +326,10 @@ def _unknown_colors(images: Sequence[TrainingImage], types: Sequence[str]) -> It
     if found:
         ref, mask = found[0]
         yield (
-            f"{len(found)} mask(s) show colours that their colour map does not name, such as that "
-            f"of {ref}: {mask.unknown:.1%} of its pixels, most of them {mask.unknown_color}. They "
-            "count as background. Name the colours in internal-color-map, or repaint the masks."
+            f"{count_of(len(found), 'mask')} {form_of(len(found), 'shows', 'show')} colours that "
+            f"the colour map does not name, such as that of {ref}: {mask.unknown:.1%} of its "
+            f"pixels, most of them {mask.unknown_color}. They count as background. Name the "
+            "colours in internal-color-map, or repaint the masks."
         )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lfv.formats.agreement import Difference
 from lfv.formats.parity import Pair, Parity, Quality
+from lfv.formats.words import count_of, form_of
 from lfv.report.figures import Shown, percent, score, whole
 from lfv.report.pages import render, write_page
 from lfv.report.thumbnails import Thumbnail, make_thumbnail, side_for
@@ -87,8 +88,9 @@ def verdict_sentence(test: Difference) -> str:
         return "No image is called differently."
     more = "the old" if test.only_first > test.only_second else "the new"
     found = (
-        f"{test.only_first} images are anomalous for the old model only, {test.only_second} for "
-        f"the new one only (McNemar's exact test: p = {test.p_value:.3g})."
+        f"{count_of(test.only_first, 'image')} {form_of(test.only_first, 'is', 'are')} anomalous "
+        f"for the old model only, {test.only_second} for the new one only "
+        f"(McNemar's exact test: p = {test.p_value:.3g})."
     )
     if test.is_significant:
         return f"{found} That {more} model calls more images anomalous is not chance."
@@ -100,7 +102,8 @@ def correctness_sentence(test: Difference | None) -> str | None:
     if test is None:
         return None
     found = (
-        f"Of the labelled images, {test.only_first} are right for the old model only, "
+        f"Of the labelled images, {test.only_first} "
+        f"{form_of(test.only_first, 'is', 'are')} right for the old model only, "
         f"{test.only_second} for the new one only (p = {test.p_value:.3g})."
     )
     if test.is_significant:

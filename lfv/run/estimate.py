@@ -158,7 +158,7 @@ def known_pace(store: Store, model_id: int) -> Pace | None:
     if found is not None:
         return Pace(
             found.images_per_second / found.inference_units,
-            f"{found.in_flight} requests in flight, {found.latency_ms:,.0f} ms each, "
+            f"{count_of(found.in_flight, 'request')} in flight, {found.latency_ms:,.0f} ms each, "
             "in the last run",
         )
     history = store.costs.throughput(model_id)

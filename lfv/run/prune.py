@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from lfv.formats.words import count_of
 from lfv.settings import Settings
 from lfv_store import Store, UnknownRun
 
@@ -109,7 +110,8 @@ def shown_lines(pruning: Pruning) -> list[str]:
         for report in pruning.reports
     ]
     if pictures := pruning.pictures.number:
-        lines.append(f"{pictures} pictures of lfv ui, {pruning.pictures.size_bytes / 1e6:.1f} MB")
+        size = f"{pruning.pictures.size_bytes / 1e6:.1f} MB"
+        lines.append(f"{count_of(pictures, 'picture')} of lfv ui, {size}")
     return lines
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from lfv.client.hosting import ensure_stopped
 from lfv.client.hosts import HostSpec, open_host
 from lfv.formats.status import ModelStatus
+from lfv.formats.words import count_of
 from lfv.run.embedded_service import api_endpoint
 from lfv.run.errors import ModelInUse
 from lfv.settings import Settings
@@ -60,8 +61,9 @@ def stop_model(
             hosting = _open_hosting(settings, before.model_arn, actor, force=force)
             if hosting is not None and hosting.live_leases and not force:
                 raise ModelInUse(
-                    f"{hosting.live_leases} run(s) are using model {project} version {version}; "
-                    "wait for them (`lfv runs`), or stop the model anyway with --force"
+                    f"model {project} version {version} is used by "
+                    f"{count_of(hosting.live_leases, 'run')}; wait until none does "
+                    "(`lfv runs`), or stop the model anyway with --force"
                 )
             outcome = ensure_stopped(
                 host,

@@ -80,7 +80,7 @@ def test_colours_that_the_map_does_not_name_are_pointed_out(
     _, warnings = read_training(images)
     (found,) = (warning for warning in warnings if "colour map" in warning)
     assert found.startswith(
-        "1 mask(s) show colours that their colour map does not name, such as that of lot/2.png: "
+        "1 mask shows colours that the colour map does not name, such as that of lot/2.png: "
         "25.0% of its pixels, most of them #0000FF."
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from lfv.client.policy.model import ANY_TYPE, Policy, Rules
 from lfv.formats.answers import DetectAnomalyResult
+from lfv.formats.words import count_of
 
 
 class VerdictKind(StrEnum):
@@ -201,7 +202,8 @@ def _too_many(result: DetectAnomalyResult, rules: Rules) -> list[Reason]:
     return [
         Reason(
             "anomaly_types",
-            f"{len(types)} anomaly types ({', '.join(types)}), more than {rule.max_types}.",
+            f"{count_of(len(types), 'anomaly type')} ({', '.join(types)}), more than "
+            f"{rule.max_types}.",
             {
                 "confidence": result.confidence,
                 "min_confidence": rule.min_confidence,

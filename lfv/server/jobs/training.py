@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from lfv.formats.status import ModelStatus
-from lfv.formats.words import count_of
+from lfv.formats.words import count_of, form_of
 from lfv.server.database import Transaction
 from lfv.server.errors import BucketError, NotFoundError
 from lfv.server.home import DISK_FULL, is_disk_full
@@ -296,6 +296,6 @@ def _doubts(train: Fetched, test: Fetched, has_test: bool) -> Iterator[str]:
     both = sum(image.source_ref in refs or image.sha256 in digests for image in test.images)
     if both:
         yield (
-            f"{both} of the {len(test.images)} test images are in the train dataset too: the"
-            " figures are better than they would be on new images."
+            f"{both} of the {len(test.images)} test images {form_of(both, 'is', 'are')} in the"
+            " train dataset too: the figures are better than they would be on new images."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lfv.formats.words import count_of
 from lfv.server.errors import QuotaExceededError, ValidationError
 from lfv.server.lifecycle import ModelEvent
 from lfv.server.operations.call import Call, Handler, Members
@@ -19,7 +20,8 @@ def start_model(call: Call, members: Members) -> Members:
     in_use += (high or low) - (model.max_units or model.min_units or 0)
     if in_use > allowed:
         raise QuotaExceededError(
-            f"with this model {in_use} inference units would be in use; {allowed} are allowed",
+            f"with this model {count_of(in_use, 'inference unit')} would be in use,"
+            f" and {allowed} may be",
             "inference-units",
             model.name,
             "MODEL",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import uuid4
 
 from lfv.formats.status import ModelStatus
+from lfv.formats.words import count_of
 from lfv.server.errors import ConflictError, QuotaExceededError, ValidationError
 from lfv.server.lifecycle import ModelEvent
 from lfv.server.operations.call import Call, Handler, Members
@@ -58,16 +59,16 @@ def _check_quotas(call: Call, project: Project) -> None:
     limits = call.limits
     if models.count(call.tx, project) >= limits.models_per_project:
         raise QuotaExceededError(
-            f"project {project.name} has {limits.models_per_project} models, and no more are"
-            " allowed",
+            f"project {project.name} has {count_of(limits.models_per_project, 'model')}, and no"
+            " more are allowed",
             "models-per-project",
             project.name,
             "PROJECT",
         )
     if models.count_training(call.tx) >= limits.concurrent_trainings:
         raise QuotaExceededError(
-            f"{limits.concurrent_trainings} models are being trained, and no more at once are"
-            " allowed; try again when one is done",
+            f"{count_of(limits.concurrent_trainings, 'model')} may be trained at a time; try again"
+            " when one is done",
             "concurrent-trainings",
         )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
+from lfv.formats.words import count_of
 from lfv.server.errors import ConflictError, QuotaExceededError, ValidationError
 from lfv.server.lifecycle import HAS_ARTIFACT, PackagingStatus
 from lfv.server.operations.call import Call, Handler, Members
@@ -28,8 +29,8 @@ def start_model_packaging_job(call: Call, members: Members) -> Members:
         )
     if len(packaging.unfinished(call.tx)) >= call.limits.concurrent_packaging_jobs:
         raise QuotaExceededError(
-            f"{call.limits.concurrent_packaging_jobs} packaging jobs are running, and no more at"
-            " once are allowed",
+            f"{count_of(call.limits.concurrent_packaging_jobs, 'packaging job')} may run at a time,"
+            " and no more",
             "concurrent-packaging-jobs",
         )
     component = _component(members["Configuration"]["Greengrass"], model.version)

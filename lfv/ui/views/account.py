@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from lfv.formats.words import count_of
 from lfv.ui.routing import SESSION_COOKIE, Call, NotFound, get, post, set_cookie
 from lfv.ui.single_sign_on import LOGIN_SECONDS, Identity, IdentityProvider, SignOnFailed
 from lfv_store import StoreError, StoreUnavailable, UnknownUser, User
@@ -143,7 +144,7 @@ def _callback_address(call: Call) -> str:
 
 def _held_back(call: Call, target: str, wait: float) -> Response:
     call.ui.accounts.failures.count()
-    text = f"Too many failed logins. Try again in {wait / 60:.0f} minutes."
+    text = f"Too many failed logins. Try again in {count_of(max(1, round(wait / 60)), 'minute')}."
     response = _refused(call, target, text, 429)
     response.headers["retry-after"] = str(int(wait) + 1)
     return response

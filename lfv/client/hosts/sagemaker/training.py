@@ -41,6 +41,7 @@ from lfv.client.staging import StagedDataset, Staging
 from lfv.client.training import TrainedModel
 from lfv.formats.refs import S3Ref
 from lfv.formats.status import ModelStatus
+from lfv.formats.words import count_of, form_of
 
 LABEL, MASK = "anomaly-label", "anomaly-mask-ref"
 CLASSIFICATION = ("source-ref", f"{LABEL}-metadata", LABEL)
@@ -207,7 +208,8 @@ def _stage_manifest(
         without = sum(1 for row in rows if row[LABEL] and MASK not in row)
         if without:
             raise TrainingDataInvalid(
-                f"{without:,} anomalous images have no mask, and a segmentation model needs them: "
+                f"{count_of(without, 'anomalous image')} "
+                f"{form_of(without, 'has', 'have')} no mask, and a segmentation model needs them: "
                 "draw masks, leave the images out, or give --host-option model_type=classification."
             )
         out = io.BytesIO()

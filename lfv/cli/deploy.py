@@ -12,7 +12,7 @@ import typer
 
 from lfv.cli import output
 from lfv.cli.errors import CommandError
-from lfv.cli.options import examples
+from lfv.cli.options import PrefectFileOption, examples
 from lfv.formats.words import count_of
 
 if TYPE_CHECKING:
@@ -35,17 +35,7 @@ def installed_file() -> Path:
 
 def deploy(
     *,
-    prefect_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--prefect-file",
-            metavar="FILE",
-            exists=True,
-            dir_okay=False,
-            help="Deployments; default: deployments/prefect.yaml as installed.",
-            show_default=False,
-        ),
-    ] = None,
+    prefect_file: PrefectFileOption = None,
     runs_per_model: Annotated[
         int | None,
         typer.Option(

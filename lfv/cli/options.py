@@ -54,6 +54,17 @@ DatabaseUrlOption = Annotated[
         show_default=False,
     ),
 ]
+PrefectFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--prefect-file",
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        help="File of the deployments. Default: deployments/prefect.yaml as installed.",
+        show_default=False,
+    ),
+]
 EndpointUrlOption = Annotated[
     str | None,
     typer.Option(

@@ -19,8 +19,8 @@ import typer
 from lfv.cli import output
 from lfv.cli.common import settings_from
 from lfv.cli.deploy import installed_file
-from lfv.cli.errors import CommandError, ExitStatus
-from lfv.cli.options import JsonOption, examples
+from lfv.cli.errors import CommandError, ExitStatus, WrongUsage
+from lfv.cli.options import JsonOption, PrefectFileOption, examples
 
 if TYPE_CHECKING:
     from lfv.cli.plant.services import Plant
@@ -32,18 +32,6 @@ _UNIT = "lfv.service"
 
 PortOption = Annotated[
     int, typer.Option("--port", min=1, max=65535, help="Port of the Prefect server.")
-]
-PrefectFileOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--prefect-file",
-        metavar="FILE",
-        exists=True,
-        dir_okay=False,
-        help="Deployments; default: as --source, --project and --every made them, else those of "
-        "deployments/prefect.yaml as installed.",
-        show_default=False,
-    ),
 ]
 
 
@@ -108,20 +96,30 @@ def up(
     A Prefect server with its database, the work pool and a worker, the deployments, the results
     database and its pages, and a sweeper that needs no Prefect. The service of the models starts
     with the run that needs it. Everything is below LFV_HOME and listens on 127.0.0.1 only; a
-    process that dies is started again. A second time only says where it is.
+    process that dies is started again. --source, --project and --every are remembered. A second
+    time, it brings the deployments up to date with what is given, and says where everything is.
     """
     plant = _plant(port, ui_port, prefect_file)
-    if source is not None or project is not None or every is not None:
+    is_new = plant.prefect_file == installed_file()
+    if is_new and (source is None) != (project is None):
+        raise WrongUsage(
+            "--source and --project go together: what is inspected, and by which model"
+        )
+    is_given = source is not None or project is not None or every is not None
+    if is_given or is_new:
         from lfv.cli.plant.services import own_deployments
 
-        if source is not None and "://" not in source:
-            source = str(Path(source).absolute())
-        plant = own_deployments(plant, source=source, project=project, minutes=every)
+        plant = own_deployments(
+            plant, source=_absolute(source), project=project, minutes=every, is_example=is_new
+        )
     if foreground:
         _supervise(plant, kept=kept)
         return
     state = plant.state()
-    if state is None or not state.running:
+    is_up = state is not None and state.running
+    if state is not None and is_up:
+        plant = replace(plant, port=state.port, ui_port=state.ui_port)
+    else:
         for wanted in (plant.port, plant.ui_port):
             _require_free(wanted)
         (plant.folder / "state.json").unlink(missing_ok=True)
@@ -133,16 +131,18 @@ def up(
             log = plant.folder / "supervisor.log"
             keep_in_background([*_command(plant), "--kept"], plant.environment, log)
     _wait(lambda: _is_ready(plant), _UP_SECONDS, f"see the logs in {plant.folder}")
+    if is_up and (is_given or prefect_file is not None):
+        plant.deploy()
     output.show(
         output.facts(
             {
-                "Prefect": plant.api_url.removesuffix("/api"),
+                "Prefect": plant.page_url,
                 "results": plant.ui_url,
                 "for your shell": f"export PREFECT_API_URL={plant.api_url}",
                 "database": plant.settings.shown_store_url,
                 "logs": plant.folder,
-                "next": "prefect deployment run inspect-images/operator "
-                "-p source=FOLDER -p project=PROJECT",
+                "scheduled": plant.schedule(),
+                "at once": "prefect deployment run inspect-images/scheduled --watch",
             }
         )
     )
@@ -172,13 +172,16 @@ def status(*, as_json: JsonOption = False) -> None:
     running = state is not None and state.running
     if as_json:
         shown = {"running": running, "ready": running and state is not None and state.ready}
+        places = {} if state is None else {"port": state.port, "ui_port": state.ui_port}
         services = [] if state is None else [asdict(one) for one in state.services]
-        output.show_json(shown | {"services": services})
+        output.show_json(shown | places | {"services": services})
     elif state is None or not running:
         output.show("nothing is up; `lfv up` brings it up")
     else:
         rows = [(one.name, one.pid or "waiting", one.starts, one.log) for one in state.services]
         output.show_table(("process", "pid", "starts", "log"), rows, right=("pid", "starts"))
+        plant = replace(plant, port=state.port, ui_port=state.ui_port)
+        output.show(output.facts({"Prefect": plant.page_url, "results": plant.ui_url}))
         if not state.ready:
             output.note("the deployments are not there yet")
     if not running:
@@ -192,6 +195,16 @@ def _plant(port: int, ui_port: int, prefect_file: Path | None) -> Plant:
     plant = Plant(settings, port, ui_port, (prefect_file or installed_file()).absolute())
     own = plant.folder / OWN_FILE
     return replace(plant, prefect_file=own) if prefect_file is None and own.exists() else plant
+
+
+def _absolute(source: str | None) -> str | None:
+    """A source that means the same wherever a worker runs."""
+    if source is None or "://" in source:
+        return source
+    path = Path(source).absolute()
+    if not path.exists():
+        raise CommandError(f"{path} does not exist; create the folder, or give another --source")
+    return str(path)
 
 
 def _command(plant: Plant) -> list[str]:
@@ -209,7 +222,8 @@ def _supervise(plant: Plant, *, kept: bool) -> None:
         if not is_first:
             raise CommandError(f"it is up already: {plant.folder} is locked")
         open_store(plant.settings.store_url).close()  # the pages want one that is there
-        supervisor = Supervisor(plant.services(), plant.folder)
+        places = {"port": plant.port, "ui_port": plant.ui_port}
+        supervisor = Supervisor(plant.services(), plant.folder, places)
         supervisor.run(plant.deploy, lambda: kept and os.getppid() != parent)
     if kept and os.getppid() != parent:
         log = plant.folder / "supervisor.log"

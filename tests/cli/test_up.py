@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from flows.limits import RUNS_PER_MODEL
-from lfv.cli.plant.services import systemd_unit
+from lfv.cli.deploy import installed_file
+from lfv.cli.plant.services import Plant, own_deployments, systemd_unit
 from lfv.cli.plant.supervisor import Service, Supervised
+from lfv.settings import get_settings
 from tests.support.processes import kill, with_environment
 from tests.support.waiting import PLENTY, wait_gone, wait_until
 
@@ -60,6 +63,50 @@ def test_a_unit_restarts_the_plant(tmp_path: Path) -> None:
     assert "ExecStart=/venv/bin/python -m lfv.cli up\n" in unit
     assert 'Environment="LFV_HOME=/data/lfv"' in unit
     assert "Restart=always" in unit
+
+
+def own_file(folder: Path, **given: Any) -> tuple[Plant, dict[str, Any]]:
+    """A plant in `folder`, and its deployment `scheduled` as given."""
+    plant = Plant(get_settings(home=folder), 4200, 4190, given.pop("file", installed_file()))
+    defaults = {"source": None, "project": None, "minutes": None}
+    plant = own_deployments(plant, **{**defaults, **given})
+    content = yaml.safe_load(plant.prefect_file.read_text())
+    return plant, next(one for one in content["deployments"] if one["name"] == "scheduled")
+
+
+def test_the_example_is_not_scheduled_until_a_source_is_given(tmp_path: Path) -> None:
+    plant, scheduled = own_file(tmp_path, is_example=True)
+    assert [one["active"] for one in scheduled["schedules"]] == [False]
+    assert plant.schedule().startswith("nothing yet: lfv up --source")
+    given = {"file": plant.prefect_file, "source": "/data/parts", "project": "parts"}
+    plant, scheduled = own_file(tmp_path, **given)
+    assert scheduled["parameters"]["source"] == "/data/parts"
+    assert plant.schedule() == "/data/parts, project parts, at 0 6 * * 1-5 (Europe/Berlin)"
+    plant, _ = own_file(tmp_path, file=plant.prefect_file, minutes=0.5)
+    assert plant.schedule() == "/data/parts, project parts, every 0.5 minutes"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--source", "s3://plant/line-3/"], "go together"),
+        (["--project", "parts"], "go together"),
+        (["--source", "misspelt", "--project", "parts"], "misspelt does not exist"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused(
+    plant: dict[str, str], options: list[str], message: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "lfv.cli", "up", *options],
+        env=plant,
+        capture_output=True,
+        text=True,
+        timeout=PLENTY,
+        check=False,
+    )
+    assert done.returncode in {1, 2}
+    assert message in done.stderr
 
 
 @pytest.fixture
@@ -115,7 +162,13 @@ def test_every_process_that_is_killed_comes_back(plant: dict[str, str]) -> None:
         assert json.load(answer)["limit"] == RUNS_PER_MODEL
     home = Path(plant["LFV_HOME"])
     state_file = home / "plant" / "state.json"
-    assert lfv(plant, "up", "--port", str(port))  # again: only says where it is
+    # Again: it says where everything is, and changes what is asked for.
+    said = lfv(plant, "up", "--every", "2")
+    assert f"http://127.0.0.1:{port}/api" in said
+    assert "s3://plant/line-3/, project parts, every 2 minutes" in said
+    with urllib.request.urlopen(f"{api}/deployments/name/inspect-images/scheduled") as answer:
+        assert json.load(answer)["schedules"][0]["schedule"]["interval"] == 120
+    assert f"http://127.0.0.1:{ui_port}" in lfv(plant, "status")
 
     before = json.loads(state_file.read_text())
     for name in ("prefect-server", "worker", "pages"):

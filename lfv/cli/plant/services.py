@@ -23,6 +23,7 @@ from lfv.settings import Settings, child_environment
 POOL = "inspection"
 #: Deployments that were made for this plant, in its folder.
 OWN_FILE = "prefect.yaml"
+_SCHEDULED = "scheduled"
 _SWEEP_SECONDS = 300.0
 _API_SECONDS = 60.0
 _DEPLOY_SECONDS = 300.0
@@ -47,6 +48,10 @@ class Plant:
         return f"http://127.0.0.1:{self.port}/api"
 
     @property
+    def page_url(self) -> str:
+        return self.api_url.removesuffix("/api")
+
+    @property
     def ui_url(self) -> str:
         return f"http://127.0.0.1:{self.ui_port}"
 
@@ -63,6 +68,8 @@ class Plant:
             PREFECT_API_URL=self.api_url,
             PREFECT_SERVER_ANALYTICS_ENABLED="false",
             PREFECT_WORKER_QUERY_SECONDS="2",
+            # Logs of flow runs that are deleted.
+            PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED="events,orphans",
             DO_NOT_TRACK="1",
         )
 
@@ -97,6 +104,16 @@ class Plant:
             timeout=_DEPLOY_SECONDS,
         )
 
+    def schedule(self) -> str:
+        """What the deployment `scheduled` inspects and when, for people."""
+        deployment = _scheduled(self.prefect_file)
+        schedules = (deployment or {}).get("schedules") or ()
+        times = [_time(one) for one in schedules if one.get("active", True)]
+        if deployment is None or not times:
+            return "nothing yet: lfv up --source FOLDER --project PROJECT --every MINUTES"
+        given = deployment.get("parameters") or {}
+        return f"{given.get('source')}, project {given.get('project')}, {' and '.join(times)}"
+
     def state(self) -> PlantState | None:
         """What the supervisor has on record; None without one."""
         try:
@@ -105,6 +122,8 @@ class Plant:
             return None
         return PlantState(
             pid=int(found["pid"]),
+            port=int(found.get("port", self.port)),
+            ui_port=int(found.get("ui_port", self.ui_port)),
             ready=bool(found["ready"]),
             services=[ServiceState(**one) for one in found["services"]],
             running=self.is_running(),
@@ -139,23 +158,48 @@ class Plant:
 
 
 def own_deployments(
-    plant: Plant, *, source: str | None, project: str | None, minutes: float | None
+    plant: Plant,
+    *,
+    source: str | None,
+    project: str | None,
+    minutes: float | None,
+    is_example: bool = False,
 ) -> Plant:
-    """The plant with a file of its own, whose deployment `scheduled` is as given."""
+    """The plant with a file of its own, whose deployment `scheduled` is as given.
+
+    The schedule of an example is not active until a source is given.
+    """
     content: dict[str, Any] = yaml.safe_load(plant.prefect_file.read_text(encoding="utf-8"))
     for deployment in content["deployments"]:
-        if deployment["name"] != "scheduled":
+        if deployment["name"] != _SCHEDULED:
             continue
         given = {"source": source, "project": project}
         deployment["parameters"] |= {name: text for name, text in given.items() if text}
         if minutes is not None:
-            deployment["schedules"] = [
-                {"interval": minutes * 60, "slug": "every-few-minutes", "active": True}
-            ]
+            interval = {"interval": minutes * 60, "slug": "every-few-minutes", "active": True}
+            deployment["schedules"] = [interval]
+        if source is not None or is_example:
+            for schedule in deployment["schedules"]:
+                schedule["active"] = source is not None
     plant.folder.mkdir(parents=True, exist_ok=True)
     file = plant.folder / OWN_FILE
     file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     return replace(plant, prefect_file=file)
+
+
+def _scheduled(file: Path) -> dict[str, Any] | None:
+    content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    named = (one for one in content["deployments"] if one["name"] == _SCHEDULED)
+    found: dict[str, Any] | None = next(named, None)
+    return found
+
+
+def _time(schedule: Mapping[str, Any]) -> str:
+    if "interval" in schedule:
+        minutes = schedule["interval"] / 60
+        return "every minute" if minutes == 1 else f"every {minutes:g} minutes"
+    zone = schedule.get("timezone", "UTC")
+    return f"at {schedule.get('cron') or schedule.get('rrule')} ({zone})"
 
 
 @dataclass(frozen=True)
@@ -163,6 +207,8 @@ class PlantState:
     """Whether a plant is up: `running` its supervisor, `ready` its deployments."""
 
     pid: int
+    port: int
+    ui_port: int
     ready: bool
     services: list[ServiceState]
     running: bool

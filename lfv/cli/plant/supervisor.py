@@ -130,10 +130,16 @@ def _end_with_parent() -> None:
 
 
 class Supervisor:
-    """Keeps services running until SIGTERM or SIGINT; its state is in a file in `folder`."""
+    """Keeps services running until SIGTERM or SIGINT.
 
-    def __init__(self, services: Sequence[Service], folder: Path) -> None:
+    Its state is in a file in `folder`, together with `places`, the ports of its services.
+    """
+
+    def __init__(
+        self, services: Sequence[Service], folder: Path, places: Mapping[str, int]
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self._places = places
         self._services = [Supervised(service, folder) for service in services]
         self._state_file = folder / "state.json"
         self._ending = False
@@ -179,6 +185,7 @@ class Supervisor:
 
     def _write_state(self, *, ready: bool) -> None:
         state = {
+            **self._places,
             "pid": os.getpid(),
             "ready": ready,
             "services": [asdict(service.state) for service in self._services],

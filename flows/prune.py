@@ -4,10 +4,13 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
+from uuid import UUID
 
 from prefect import flow, get_run_logger
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
     FlowFilter,
     FlowFilterName,
     FlowRunFilter,
@@ -39,7 +42,7 @@ def prune(
     Args:
         older_than_days: Reports of runs and flow runs that ended so long ago, and pictures of
             `lfv ui` that nobody has looked at since.
-        flow_runs: Also delete our flow runs from Prefect's database.
+        flow_runs: Also delete our flow runs and their artifacts from Prefect's database.
         dry_run: Only say what would be deleted.
         store_block: Name of an Lfv Store block that says where results are stored; empty for the
             worker's own settings.
@@ -67,6 +70,14 @@ def prune(
     return found
 
 
+def _delete_artifacts(client: SyncPrefectClient, flow_runs: list[UUID]) -> None:
+    """Delete what the pages of flow runs show; Prefect would keep it without them."""
+    theirs = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=flow_runs))
+    while artifacts := client.read_artifacts(artifact_filter=theirs, limit=_TOGETHER):
+        for one in artifacts:
+            client.delete_artifact(one.id)
+
+
 def _prune_flow_runs(older_than_days: float, *, dry_run: bool) -> int:
     """Delete our flow runs that ended before; return how many, up to a first page if dry."""
     before = datetime.now(UTC) - timedelta(days=older_than_days)
@@ -84,8 +95,9 @@ def _prune_flow_runs(older_than_days: float, *, dry_run: bool) -> int:
                 limit=_TOGETHER,
                 offset=removed if dry_run else 0,
             )
-            for one in page:
-                if not dry_run:
+            if not dry_run:
+                _delete_artifacts(client, [one.id for one in page])
+                for one in page:
                     client.delete_flow_run(one.id)
             removed += len(page)
             if len(page) < _TOGETHER:

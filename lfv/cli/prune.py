@@ -33,10 +33,11 @@ def prune(
     database_url: DatabaseUrlOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the reports of old runs and unused pictures of `lfv ui`, or delete them.
+    """List the reports of old runs and unused pictures, or delete them.
 
-    Both can be made again: `lfv report RUN` writes a report, a page makes its pictures. Rows of the
-    results database stay. The audit log records who deleted what, when, and how much.
+    Both can be made again: `lfv report RUN` writes a report, pictures are made when they are
+    needed. Rows of the results database stay. The audit log records who deleted what, when, and
+    how much.
     """
     settings = settings_from(database_url=database_url)
     from lfv.run.prune import delete_old, find_old, shown_lines

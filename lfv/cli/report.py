@@ -34,7 +34,7 @@ def report(
     """Write the HTML report of a run again, and print its path.
 
     The report then shows the record as it is now: the verdicts of the last decision, and the
-    pictures of the images that are still there.
+    pictures of the images that are still there. It holds all its pictures, ready to be mailed.
     """
     from lfv.run.active import open_reader
     from lfv.run.report import report_run
@@ -46,7 +46,8 @@ def report(
         Activity("report", quiet=as_json) as activity,
     ):
         activity.show("writing")
-        summary = report_run(find_run(store, run).run_id, store, reader, settings).summary
+        run_id = find_run(store, run).run_id
+        summary = report_run(run_id, store, reader, settings, hold_pictures=True).summary
     if summary.report is None:
         raise CommandError(
             f"the report cannot be written to {settings.run_folder(summary.run_id)}; "

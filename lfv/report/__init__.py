@@ -27,7 +27,7 @@ from lfv.report.data import (
 from lfv.report.overlay import OverlayFacts, draw_overlay
 from lfv.report.pages import write_page
 from lfv.report.run import run_page
-from lfv.report.thumbnails import make_thumbnails
+from lfv.report.thumbnails import LinkedThumbnail, Linker, find_thumbnails, make_thumbnails
 from lfv.report.training import (
     REPORT_NAME,
     JudgedImage,
@@ -42,6 +42,8 @@ __all__ = [
     "MOST_ACCEPTED",
     "REPORT_NAME",
     "JudgedImage",
+    "LinkedThumbnail",
+    "Linker",
     "OverlayFacts",
     "ReportAnomaly",
     "ReportAnswer",
@@ -66,15 +68,18 @@ __all__ = [
 MOST_ACCEPTED = 60
 
 
-def write_run_report(report: RunReport, folder: Path) -> Path:
+def write_run_report(report: RunReport, folder: Path, linker: Linker | None = None) -> Path:
     """Write ``report.html`` into `folder`, and return its path.
 
     Of the accepted images the first `MOST_ACCEPTED` are shown, of all others those that are given.
+    The page holds their thumbnails, but for those that `linker` finds in files.
     The file is complete whenever it exists. Raises OSError when it cannot be written.
     """
     report = replace(report, accepted=report.accepted[:MOST_ACCEPTED])
     shown = (*report.escaped, *report.review, *report.rejected, *report.accepted)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / REPORT_NAME
-    write_page(path, run_page(report, make_thumbnails(shown)))
+    linked = {} if linker is None else find_thumbnails(shown, linker)
+    made = make_thumbnails(image for image in shown if image.line_number not in linked)
+    write_page(path, run_page(report, {**made, **linked}))
     return path

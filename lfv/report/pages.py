@@ -1,8 +1,9 @@
 """Jinja2 templates, and the rules that hold for every page made from them.
 
 Every value is escaped. Characters that are invisible or turn the writing direction are written as
-escapes, so that no file name can pretend to be another. A page loads nothing: its style sheet,
-script and pictures are part of the file, and its content security policy forbids the rest.
+escapes, so that no file name can pretend to be another. A page loads nothing from
+elsewhere: style sheet and script are part of it, pictures too or files beside it, and its content
+security policy forbids the rest.
 """
 
 from __future__ import annotations
@@ -42,15 +43,23 @@ def visible(value: object, limit: int = _LONGEST) -> Shown:
     )
 
 
-def render(template: str, **values: Any) -> str:
-    """Return the page that `template` makes of `values`."""
+def render(template: str, *, links_pictures: bool = False, **values: Any) -> str:
+    """Return the page that `template` makes of `values`.
+
+    Args:
+        template: Its file name.
+        links_pictures: Whether the page may show pictures of other files.
+        values: What the template shows.
+    """
     page: str = (
         _environment()
         .get_template(template)
         .render(
             style=Markup(stylesheet()),  # noqa: S704 - a file of this package
             script=Markup(_asset("report.js")),  # noqa: S704
-            content_policy=_content_policy(_asset("report.js")),
+            content_policy=_content_policy(
+                _asset("report.js"), "data: file:" if links_pictures else "data:"
+            ),
             **values,
         )
     )
@@ -94,14 +103,16 @@ def make_environment(*before: BaseLoader) -> Environment:
         "moment": figures.moment,
         "money": figures.money,
         "score": figures.score,
-        "data_uri": _data_uri,
+        "picture": _picture,
         "color": figures.color,
     }
     return environment
 
 
-def _data_uri(data: bytes) -> Markup:
-    """Return an image as an address that holds it."""
+def _picture(data: bytes | str) -> Shown | Markup:
+    """Return the address of an image: one that holds it, or that of its file."""
+    if isinstance(data, str):
+        return Shown(data)
     kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
     text = base64.b64encode(data).decode("ascii")
     return Markup(f"data:image/{kind};base64,{text}")  # noqa: S704 - base64 needs no escaping
@@ -117,10 +128,10 @@ def _asset(name: str) -> str:
     return (resources.files("lfv.report") / _TEMPLATES / name).read_text(encoding="utf-8")
 
 
-def _content_policy(script: str) -> str:
+def _content_policy(script: str, pictures: str) -> str:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
-        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        f"default-src 'none'; img-src {pictures}; style-src 'unsafe-inline'; "
         f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     )
 

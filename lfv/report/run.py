@@ -20,7 +20,7 @@ from lfv.report.figures import (
     without_password,
 )
 from lfv.report.pages import facts, render, visible
-from lfv.report.thumbnails import Thumbnail
+from lfv.report.thumbnails import LinkedThumbnail, Thumbnail
 
 _GOOD = frozenset({"completed"})
 _ATTRIBUTES = 10
@@ -29,13 +29,16 @@ _MANY = 300
 _POLICY_CHARACTERS = 20_000
 
 
+AnyThumbnail = Thumbnail | LinkedThumbnail
+
+
 @dataclass(frozen=True)
 class Card:
     """One image of the gallery."""
 
     image: ReportImage
     name: str
-    thumbnail: Thumbnail | None
+    thumbnail: AnyThumbnail | None
     attributes: tuple[tuple[str, object], ...]
     more_attributes: int
 
@@ -51,7 +54,7 @@ class Section:
     total: int
 
 
-def run_page(report: RunReport, thumbnails: Mapping[int, Thumbnail]) -> str:
+def run_page(report: RunReport, thumbnails: Mapping[int, AnyThumbnail]) -> str:
     """Return the HTML of `report`; thumbnails are looked up by line number."""
     model = f"{report.project}, model version {report.model_version}"
     when = report.finished_at or report.started_at
@@ -61,6 +64,7 @@ def run_page(report: RunReport, thumbnails: Mapping[int, Thumbnail]) -> str:
     title = f"{model}: {counts.rejected} of {counts.total} rejected"
     return render(
         "run.html",
+        links_pictures=any(isinstance(one, LinkedThumbnail) for one in thumbnails.values()),
         title=f"{title}, {when:%Y-%m-%d}" if when else title,
         report=report,
         model=model,
@@ -96,7 +100,7 @@ def _all(report: RunReport) -> Iterable[ReportImage]:
     return (*report.escaped, *report.review, *report.rejected, *report.accepted)
 
 
-def _sections(report: RunReport, thumbnails: Mapping[int, Thumbnail]) -> list[Section]:
+def _sections(report: RunReport, thumbnails: Mapping[int, AnyThumbnail]) -> list[Section]:
     counts, evaluation = report.counts, report.evaluation
     escapes = max(evaluation.escapes if evaluation else 0, len(report.escaped))
     shown = (
@@ -130,7 +134,7 @@ def _sections(report: RunReport, thumbnails: Mapping[int, Thumbnail]) -> list[Se
     ]
 
 
-def _card(image: ReportImage, thumbnail: Thumbnail | None) -> Card:
+def _card(image: ReportImage, thumbnail: AnyThumbnail | None) -> Card:
     name = image.source_ref.rstrip("/").rpartition("/")[2] or image.source_ref
     items = tuple(image.attributes.items())
     return Card(image, name, thumbnail, items[:_ATTRIBUTES], max(0, len(items) - _ATTRIBUTES))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +30,20 @@ class Thumbnail:
     height: int
 
 
+@dataclass(frozen=True)
+class LinkedThumbnail:
+    """A thumbnail in files beside the page: their addresses as seen from it, and their size."""
+
+    photo: str
+    marks: str | None
+    width: int
+    height: int
+
+
+#: Finds the files of an image's thumbnail; None if there are none.
+Linker = Callable[[ReportImage], LinkedThumbnail | None]
+
+
 def side_for(pictures: int) -> int:
     """Return the longest side of each of so many thumbnails, in pixels."""
     return next((side for most, side in _SIDES if pictures <= most), _SMALLEST)
@@ -45,6 +59,13 @@ def make_thumbnails(images: Iterable[ReportImage]) -> dict[int, Thumbnail]:
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="thumbnails") as pool:
         made = pool.map(lambda image: (image.line_number, _thumbnail(image, side)), images)
         return {line: thumbnail for line, thumbnail in made if thumbnail is not None}
+
+
+def find_thumbnails(images: Iterable[ReportImage], linker: Linker) -> dict[int, LinkedThumbnail]:
+    """Return the thumbnails, by line number, that are in files already or can be made there."""
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="thumbnails") as pool:
+        found = pool.map(lambda image: (image.line_number, linker(image)), images)
+        return {line: thumbnail for line, thumbnail in found if thumbnail is not None}
 
 
 def _thumbnail(image: ReportImage, side: int) -> Thumbnail | None:

@@ -6,6 +6,7 @@ opens another file than the image that was inspected.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import os
@@ -15,13 +16,16 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+from PIL import Image
 
 from lfv.client.sources import SourceReader
 from lfv.formats.answers import DetectAnomalyResult
 from lfv.formats.conversion import as_png
 from lfv.formats.errors import LfvError, SourceError
 from lfv.formats.images import CONVERTED_FROM
+from lfv.report import LinkedThumbnail
 from lfv.report.marks import draw_heat, draw_marks
 from lfv.report.thumbnails import make_thumbnail
 from lfv_store import Store
@@ -29,6 +33,9 @@ from lfv_store import Store
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 #: Longest side of a thumbnail in pixels: sharp on a card of 240 pixels, and some 10 KB.
 SIDE = 320
+_LINK = re.compile(
+    r'src="[./\w-]*?/(photos/[0-9a-f]{2}/[0-9a-f]{64}-\d+\.jpg|marks/\d+-\d+x\d+\.png)"'
+)
 _MOST_BYTES = 32 * 1024 * 1024
 
 
@@ -44,10 +51,24 @@ class Picture:
     media_type: str
 
 
+class JudgedPicture(Protocol):
+    """The answer for an image, as far as its pictures need it."""
+
+    @property
+    def inspection_id(self) -> int: ...
+    @property
+    def image_sha256(self) -> str: ...
+    @property
+    def detection_id(self) -> int: ...
+    @property
+    def has_mask(self) -> bool: ...
+
+
 class Pictures:
     """Images, thumbnails and marks of inspections. Safe to share between threads.
 
-    Thumbnails are kept in `folder`, by the digest of their image or the number of their detection.
+    Thumbnails are kept in `folder`, by the digest of their image or the number of their detection:
+    once, however many runs inspect the image.
     """
 
     def __init__(self, store: Store, reader: SourceReader, folder: Path) -> None:
@@ -82,7 +103,7 @@ class Pictures:
     def marks(self, detection_id: int, size: tuple[int, int]) -> Picture:
         """The marks of a detection as a transparent layer of `size`. Raises PictureGone."""
         width, height = size
-        file = self._folder / "marks" / f"{detection_id}-{width}x{height}.png"
+        file = self._layer(detection_id, width, height)
         kept = _read(file, "image/png")
         if kept is not None:
             return kept
@@ -100,6 +121,30 @@ class Pictures:
             _keep(file, buffer.getvalue())
         return Picture(buffer.getvalue(), "image/png")
 
+    def linked(self, answer: JudgedPicture, page: Path) -> LinkedThumbnail | None:
+        """The files of an image's thumbnail and marks, for `page`; None if there cannot be any.
+
+        They count as used now, so that they are kept as long as the page.
+        """
+        photo = self._photo(answer.image_sha256)
+        try:
+            self.thumbnail(answer.inspection_id)
+            with Image.open(photo) as picture:
+                width, height = picture.size
+            files = [photo]
+            if answer.has_mask:
+                self.marks(answer.detection_id, (width, height))
+                files.append(self._layer(answer.detection_id, width, height))
+            for file in files:
+                os.utime(file)
+        except (PictureGone, OSError):
+            return None
+        photo_link, *marks = (Path(os.path.relpath(file, page.parent)).as_posix() for file in files)
+        return LinkedThumbnail(photo_link, marks[0] if marks else None, width, height)
+
+    def _layer(self, detection_id: int, width: int, height: int) -> Path:
+        return self._folder / "marks" / f"{detection_id}-{width}x{height}.png"
+
     def _photo(self, sha256: str) -> Path:
         return self._folder / "photos" / sha256[:2] / f"{sha256}-{SIDE}.jpg"
 
@@ -115,6 +160,20 @@ class Pictures:
         if hashlib.sha256(data).hexdigest() != row["image_sha256"]:
             raise PictureGone(f"The image was changed since it was inspected. {_was(row)}")
         return data
+
+
+def with_pictures(page: str, folder: Path) -> str:
+    """A report that holds the pictures it links to, for browsers that cannot reach their files."""
+
+    def held(link: re.Match[str]) -> str:
+        try:
+            data = (folder / link[1]).read_bytes()
+        except OSError:
+            return link[0]
+        kind = "png" if link[1].endswith(".png") else "jpeg"
+        return f'src="data:image/{kind};base64,{base64.b64encode(data).decode()}"'
+
+    return _LINK.sub(held, page)
 
 
 def fitted(width: int, height: int, side: int = SIDE) -> tuple[int, int]:

@@ -1,8 +1,9 @@
 """Make room: delete what can be made again, and nothing else.
 
-Reports are: `lfv report RUN` writes them anew.  So are the pictures that `lfv ui` keeps, thumbnails
-by the content of their image and marks by their detection.  Rows of the results database, masks
-among them, are never deleted.  Every deletion is an entry of the audit log, written before it.
+Reports are: `lfv report RUN` writes them anew.  So are the pictures that reports and `lfv ui`
+share, thumbnails by the content of their image and marks by their detection.  Rows of the results
+database, masks among them, are never deleted.  Every deletion is an entry of the audit log, written
+before it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class OldReport:
 
 @dataclass(frozen=True)
 class OldPictures:
-    """Pictures that `lfv ui` made, and that nobody has looked at for long."""
+    """Pictures of reports and `lfv ui` that nobody has used for long."""
 
     number: int = 0
     size_bytes: int = 0

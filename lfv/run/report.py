@@ -19,6 +19,7 @@ from lfv.formats.errors import LfvError
 from lfv.formats.evaluation import Evaluation
 from lfv.formats.layout import Skipped
 from lfv.report import (
+    LinkedThumbnail,
     ReportAnomaly,
     ReportAnswer,
     ReportAudit,
@@ -33,6 +34,7 @@ from lfv.report import (
 )
 from lfv.run.decide import current_decision
 from lfv.run.evaluate import evaluate_run
+from lfv.run.pictures import Pictures
 from lfv.run.rejects import rejects_markdown
 from lfv.run.summary import RunSummary
 from lfv.settings import Settings
@@ -71,11 +73,22 @@ class _Findings:
     colors: dict[str, str] = field(default_factory=dict)
     escapes: int = 0
     false_alarms: int = 0
+    #: Answers that were known before the run, of images that are shown.
+    known: dict[int, StoredDetection] = field(default_factory=dict)
 
 
-def report_run(run_id: str, store: Store, reader: SourceReader, settings: Settings) -> ReportedRun:
+def report_run(
+    run_id: str,
+    store: Store,
+    reader: SourceReader,
+    settings: Settings,
+    *,
+    hold_pictures: bool = False,
+) -> ReportedRun:
     """Write the report of a run as its verdicts stand now, over an earlier one.
 
+    The thumbnails of images that were judged before the run are files for all runs together, to
+    which the report links; with `hold_pictures` it holds them all.
     A run that found nothing new has none: a schedule may start one every minute.
     A report that cannot be written does not change the run's outcome.
     """
@@ -92,11 +105,20 @@ def report_run(run_id: str, store: Store, reader: SourceReader, settings: Settin
     )
     if summary.nothing_new:
         return ReportedRun(summary, [])
-    found = _findings(run_id, store, reader, settings.report_limit)
+    found = _findings(stored, store, reader, settings.report_limit)
+    if hold_pictures:
+        found.known.clear()
     report = _report(stored, store, settings, summary, found)
     folder = settings.run_folder(run_id)
     try:
-        written = write_run_report(report, folder)
+        pictures = Pictures(store, reader, settings.thumbnails_folder)
+        page = settings.report_path(run_id)
+
+        def linker(image: ReportImage) -> LinkedThumbnail | None:
+            answer = found.known.get(image.line_number)
+            return None if answer is None else pictures.linked(answer, page)
+
+        written = write_run_report(report, folder, linker)
         summary = replace(summary, report=written, report_url=settings.report_address(run_id))
         if summary.evaluation is not None:
             _write_evaluation(folder / EVALUATION_FILE, summary.evaluation, stored, store)
@@ -115,12 +137,12 @@ def _write_evaluation(file: Path, evaluation: Evaluation, run: Run, store: Store
     file.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
-def _findings(run_id: str, store: Store, reader: SourceReader, limit: int) -> _Findings:
+def _findings(run: Run, store: Store, reader: SourceReader, limit: int) -> _Findings:
     """Read every line of the run once."""
     found = _Findings()
-    answers = store.verdicts.candidates(run_id)
+    answers = store.verdicts.candidates(run.run_id)
     answer = next(answers, None)
-    for row in store.results.rows(run_id):
+    for row in store.results.rows(run.run_id):
         while answer is not None and answer.line_number < row["line_number"]:
             answer = next(answers, None)
         mine = answer if answer and answer.line_number == row["line_number"] else None
@@ -138,6 +160,8 @@ def _findings(run_id: str, store: Store, reader: SourceReader, limit: int) -> _F
                 found.colors.setdefault(one.name, one.color)
         if len(found.groups[group]) < limit:
             found.groups[group].append(_image(row, mine, result, store, reader))
+            if mine is not None and row["reused"] and row["detected_at"] < run.started_at:
+                found.known[mine.line_number] = mine
     return found
 
 
@@ -201,6 +225,13 @@ def _report(
     stored: Run, store: Store, settings: Settings, summary: RunSummary, found: _Findings
 ) -> RunReport:
     counts, images = summary.counts, found.groups
+    notes = [str(Skipped(Counter(summary.skipped)))] if summary.skipped else []
+    if found.known:
+        notes.append(
+            "Pictures of images that were judged before this run are files of "
+            f"{settings.thumbnails_folder}. To mail this page, have it hold them: "
+            f"`lfv report {stored.run_id}`"
+        )
     head = store.audit.head()
     decision = current_decision(store, stored.run_id)
     return RunReport(
@@ -247,7 +278,7 @@ def _report(
         audit=None if head is None else ReportAudit(head.seq, str(head)),
         database_url=settings.shown_store_url,
         facts=_decided(decision),
-        notes=[str(Skipped(Counter(summary.skipped)))] if summary.skipped else [],
+        notes=notes,
     )
 
 

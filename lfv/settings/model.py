@@ -372,7 +372,7 @@ class Settings(BaseSettings):
 
     @property
     def thumbnails_folder(self) -> Path:
-        """Thumbnails and marks that `lfv ui` has made, by content."""
+        """Thumbnails and marks for `lfv ui` and reports, by content."""
         return self.home / "ui" / "thumbnails"
 
     def run_folder(self, run_id: str) -> Path:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound
 
@@ -33,6 +35,12 @@ def flow_run(flow_run_id: str | None) -> FlowRun | None:
             return None
 
 
+def artifacts(flow_run_id: str | None) -> list[str | None]:
+    theirs = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(flow_run_id)]))
+    with get_client(sync_client=True) as client:
+        return [one.key for one in client.read_artifacts(artifact_filter=theirs)]
+
+
 def test_what_is_old_is_listed_first_and_then_deleted(
     images: Path, home: Path, store: Store
 ) -> None:
@@ -54,8 +62,10 @@ def test_what_is_old_is_listed_first_and_then_deleted(
     assert not report.exists()
     assert flow_run(ours) is not None
 
+    assert artifacts(ours) != []
     prune(older_than_days=NOW, dry_run=False)
     assert flow_run(ours) is None
+    assert artifacts(ours) == []
     assert flow_run(theirs) is not None
     assert store.inspections.counts(summary.run_id).total == 12
     recorded = [one.subject for one in store.audit.entries() if one.action == "pruned"]

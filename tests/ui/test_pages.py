@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
 import sqlite3
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 import yaml
 from PIL import Image
 
+from lfv.run.active import open_reader
 from lfv.run.compare import compare_models
+from lfv.run.report import report_run
 from lfv.ui.render import asset
 from tests.support.ui import RUN_ID, Browser, Scene, part_picture
 
@@ -69,6 +72,45 @@ def test_the_report_of_a_run_opens_in_a_sandbox_of_its_own(place: Scene, mara: B
     assert answer.headers["content-security-policy"].startswith("sandbox allow-scripts")
     assert f'href="/runs/{RUN_ID}/report"' in mara.get(f"/runs/{RUN_ID}").text
     assert mara.get("/runs/nothing/report").status_code == 404
+
+
+def test_a_report_links_to_the_pictures_of_known_images_and_opens_with_them(
+    place: Scene, mara: Browser
+) -> None:
+    def report(run: str, **options: bool) -> str:
+        with open_reader(place.settings) as reader:
+            report_run(run, place.store, reader, place.settings, **options)
+        return place.settings.report_path(run).read_text()
+
+    def pictures(page: str) -> list[str]:
+        return re.findall(r'<img[^>]* src="([^"]*)"', page)
+
+    def kept() -> dict[str, float]:
+        found = place.settings.thumbnails_folder.rglob("*.*")
+        return {path.name: path.stat().st_mtime for path in found}
+
+    first = pictures(report(RUN_ID))
+    assert len(first) == 11 + 8  # photos and marks
+    assert all(one.startswith("data:") for one in first)
+    assert kept() == {}
+    run, other = place.again(), place.again()
+    linked = pictures(report(run))
+    assert len(linked) == len(first)
+    page = place.settings.report_path(run)
+    assert all((page.parent / one).is_file() for one in linked)
+    files = kept()
+    for path in place.settings.thumbnails_folder.rglob("*.*"):
+        os.utime(path, (1e9, 1e9))
+    assert pictures(report(other)) == linked
+    now = kept()
+    assert now.keys() == files.keys()
+    assert min(now.values()) > 1e9  # in use again, so that `lfv prune` leaves them alone
+    # A server does not serve the files, so the page holds them; so does one that is to be mailed.
+    shown = pictures(mara.get(f"/runs/{run}/report").text)
+    assert [one.partition(",")[0] for one in shown] == [one.partition(",")[0] for one in first]
+    assert all(one.startswith("data:") for one in pictures(report(run, hold_pictures=True)))
+    assert f"lfv report {run}" not in page.read_text()
+    assert f"lfv report {other}" in place.settings.report_path(other).read_text()
 
 
 @pytest.mark.parametrize("text", ["FL-4", "part-0004", "{digest}", "{start}", "{number}"])

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from lfv.client.policy import Policy
 from lfv.formats.errors import LfvError
@@ -15,6 +15,7 @@ from lfv.report.charts import histogram, pareto
 from lfv.report.data import ReportAnswer, ReportType
 from lfv.run.decide import current_decision
 from lfv.run.lookup import find_run
+from lfv.run.pictures import with_pictures
 from lfv.run.report import policy_limits
 from lfv.ui.cards import cards
 from lfv.ui.routing import Call, NotFound, get
@@ -101,9 +102,9 @@ def run_report(call: Call) -> Response:
     report = call.ui.settings.report_path(run.run_id)
     if not report.is_file():
         return RedirectResponse(f"/runs/{run.run_id}", 303)
-    return FileResponse(
-        report,
-        media_type="text/html",
+    page = with_pictures(report.read_text("utf-8"), call.ui.settings.thumbnails_folder)
+    return HTMLResponse(
+        page,
         headers={"content-security-policy": _REPORT_POLICY, "cache-control": "no-store"},
     )
 

@@ -4,17 +4,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from lfv_store import NewDetection, NewInspection, NewReview, NewTraining, NewVerdict, Store
 from lfv_store.audit.canonical import GENESIS
 from lfv_store.audit.entries import Entry, entry_columns
+from lfv_store.audit.log import verify
+from lfv_store.audit.report import AuditHead, AuditReport
 from lfv_store.dialects import dialect_of
+from lfv_store.dialects.postgresql import Postgresql
 from lfv_store.tables import Base
 from lfv_store.types import UtcDateTime
 from tests.support.store_samples import LEASE, a_model, a_run, after, failed, judged, segmented
@@ -127,7 +131,60 @@ def cover_up(conn: Connection) -> None:
     """Put the triggers back, as if nothing had happened."""
     for sql in conn.info["triggers"]:
         conn.exec_driver_sql(sql)
-    conn.info["triggers"] = []
+
+
+Attempt = Callable[[Callable[[Connection], None]], AuditReport]
+
+
+@contextmanager
+def attempts(store: Store, head: AuditHead | None = None) -> Iterator[Attempt]:
+    """A function that gives the report on what somebody did who put the triggers back afterwards.
+
+    All protection is taken off once; each attempt is undone before the next.
+    """
+    with tampering(store) as conn:
+
+        def attempt(tamper: Callable[[Connection], None]) -> AuditReport:
+            with conn.begin_nested() as undone:
+                tamper(conn)
+                cover_up(conn)
+                report = verify(conn, head)
+                undone.rollback()
+            return report
+
+        yield attempt
+
+
+def attempt(
+    store: Store, tamper: Callable[[Connection], None], head: AuditHead | None = None
+) -> AuditReport:
+    """A single one of :func:`attempts`."""
+    with attempts(store, head) as attempt_once:
+        return attempt_once(tamper)
+
+
+def tables_named(report: AuditReport) -> set[str | None]:
+    """The tables that a report's problems are in."""
+    return {problem.table for problem in report.problems}
+
+
+@contextmanager
+def views_worded_once() -> Iterator[None]:
+    """PostgreSQL words each view as it should be once, not again in every verification.
+
+    That is half of the time of a verification of a few rows, and rows don't change it.
+    """
+    words = Postgresql.stored_view
+    known: dict[tuple[str, str], str | None] = {}
+
+    def stored_view(self: Postgresql, conn: Connection, name: str, definition: str) -> str | None:
+        if (name, definition) not in known:
+            known[name, definition] = words(self, conn, name, definition)
+        return known[name, definition]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Postgresql, "stored_view", stored_view)
+        yield
 
 
 def another_value(column: sa.Column[object], dialect: str) -> str:

@@ -2,8 +2,9 @@
 
 A job takes images of one content type, so PNG and JPEG files make two, one after the other. The run
 holds a job as it would hold a model: the intent is on record before the job is created, a guard
-and the sweeper know it, and it is stopped however the run ends. Answers are stored as they appear;
-those of a job that was stopped are found by the next attempt, so no image is paid for twice.
+and the sweeper know it, and it is stopped however the run ends. Answers are stored as they appear.
+The next attempt of the run stops a job that is still at it and takes the answers that it had, so no
+image is paid for twice.
 
 A job goes on when an image fails, and ends as failed. What it left is given to another job, as long
 as jobs bring answers; what is left after a job without any is the images' own fault if other images
@@ -45,6 +46,7 @@ from lfv.run.active import ActiveRun
 from lfv.run.context import BATCH
 from lfv.run.control import Ending
 from lfv.run.hosting.hold import Held, ModelHold
+from lfv.run.hosting.release import end_earlier
 from lfv.settings import LfvSettingsError, Settings
 from lfv_store import ModelKey, NewDetection, NewInspection, PendingItem, StoreError
 
@@ -59,6 +61,8 @@ _POLL = Backoff(0.5, 1.3, 20.0)
 _MAX_ANSWER = 16 * 1024 * 1024
 _ENDINGS = {"PNG": ".png", "JPEG": ".jpg"}
 _PREFIX = "batch"
+#: Status of a hosting that is over.
+_OVER = frozenset({"stopped", "left"})
 
 
 def check_mode(mode: str, host: str, settings: Settings) -> None:
@@ -120,17 +124,30 @@ class _Batches:
         return found[:MOST_IMAGES]
 
     def collect_earlier(self) -> None:
-        """Take the answers of this run's earlier jobs, however they ended."""
-        outputs = [
-            str(hosting.host_spec["options"]["output"])
+        """Take the answers of this run's earlier jobs, however they ended.
+
+        A job that is still at it is stopped first: its images would be asked about twice.
+        Raises HostError and HostingError if it is not seen stopped.
+        """
+        jobs = [
+            hosting
             for hosting in self.run.store.hostings.of_run(self.run.run_id)
             if hosting.host_spec.get("kind") == KIND
         ]
-        if not outputs:
+        if not jobs:
             return
+        for job in jobs:
+            if job.status not in _OVER:
+                self.control.notify("model", "stopping the job of an earlier attempt")
+                end_earlier(
+                    self.run.store,
+                    job,
+                    deadline_seconds=self.run.settings.stopping_deadline_seconds,
+                    stop_event=self.control.stop,
+                )
         waiting = {item.image.sha256: item for item in self._all_pending()}
-        for output in outputs:
-            self._collect(output, waiting, set())
+        for job in jobs:
+            self._collect(str(job.host_spec["options"]["output"]), waiting, set())
 
     def run_job(self, items: Sequence[PendingItem]) -> None:
         """One job from the staging of its images to its end."""

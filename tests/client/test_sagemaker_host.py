@@ -24,6 +24,7 @@ from lfv.client.errors import (
 )
 from lfv.client.hosting import ensure_hosted, ensure_stopped
 from lfv.client.hosts import HostSpec, SageMakerHost, Units
+from lfv.client.hosts.sagemaker.account import Account
 from lfv.client.hosts.sagemaker.answers import parse_answer
 from lfv.client.hosts.sagemaker.failures import control_failure, runtime_failure
 from lfv.client.retry import RetryPolicy
@@ -139,6 +140,20 @@ def test_another_process_deletes_what_a_killed_stop_left(endpoint: Endpoint) -> 
     other = host_of(endpoint)
     bring_down(other)
     assert endpoint.leftovers == []
+
+
+def test_what_a_killed_start_makes_after_the_stop_is_seen_and_deleted(endpoint: Endpoint) -> None:
+    host = host_of(endpoint)
+    bring_up(host)
+    bring_down(host)
+    made = requests(endpoint, "CreateModel")[0]
+    late = Account(endpoint.url, "us-east-1")
+    late.call("create_model", **made)
+    late.close()
+    assert host.describe().status.is_up
+    bring_down(host)
+    assert endpoint.leftovers == []
+    assert host.describe().status is ModelStatus.TRAINED
 
 
 def test_what_a_killed_start_left_is_used_by_the_next_start(endpoint: Endpoint) -> None:

@@ -52,3 +52,45 @@ def test_a_run_with_a_job_dies(batch_scene: Scene, way: str) -> None:
     assert sum(asked.values()) <= 24 + 1
     assert scene.store.inspections.counts(scene.newest_run().run_id).inspected == 24
     assert scene.endpoint.leftovers == []
+
+
+def test_a_run_is_resumed_while_its_job_goes_on(batch_scene: Scene) -> None:
+    """Its machine is lost, and it is resumed elsewhere before a sweeper has found the job."""
+    scene = batch_scene
+    scene.environment["LFV_LEASE_TTL_SECONDS"] = "600"
+    run = scene.inspect("--mode", "batch")
+    guard = run.guard()
+    scene.asking(then=1.0)
+    kill(guard, run.pid)
+    run.wait()
+    assert scene.endpoint.leftovers  # the job goes on
+    resumed = scene.resume(hurry=False)
+    scene.endpoint.wait_for_calls("StopTransformJob", 1)
+    scene.hurry()
+    resumed.finish()
+    asked = scene.endpoint.asked()
+    assert len(asked) == 24
+    assert sum(asked.values()) <= 24 + 1, "answers of the first job were paid for twice"
+    assert scene.endpoint.leftovers == []
+    assert [hosting.status for hosting in scene.hostings()] == ["stopped", "stopped"]
+
+
+def test_a_start_takes_effect_after_its_run_has_died(batch_scene: Scene) -> None:
+    """The guard watches for it, and the hosting stays open for that time."""
+    scene = batch_scene
+    scene.endpoint.script(fail={"CreateModel": ["late", "hang", "hang"]}, hang_seconds=3.0)
+    run = scene.inspect("--mode", "batch")
+    scene.endpoint.wait_for_calls("CreateModel", 1)
+    run.kill()
+    run.wait()
+    scene.endpoint.script(fail={})
+    scene.resume().finish()
+    scene.check_complete()
+    assert max(scene.endpoint.asked().values()) == 1
+    (resumed, killed) = scene.hostings()
+    assert (resumed.status, killed.status) == ("stopped", "stop_requested")
+    assert scene.endpoint.leftovers == []
+    deleted = len(scene.endpoint.calls("DeleteModel", "ok"))
+    scene.endpoint.script(release=True)
+    scene.endpoint.wait_for_calls("DeleteModel", deleted + 1)
+    wait_until(lambda: scene.endpoint.leftovers == [])

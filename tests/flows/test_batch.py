@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from PIL import Image
 
 from flows.inspect_images import inspect_images, resume_inspection
+from lfv.client.errors import HostError
+from lfv.client.hosting import ensure_stopped
 from lfv.client.hosts import Units
 from lfv.client.hosts.protocol import HostSpec
 from lfv.client.hosts.sagemaker.batch import KIND, BatchJobHost
@@ -192,6 +195,25 @@ def test_what_a_batch_needs_is_asked_for_first(
         inspect_images(source=str(images), project="parts", mode="batch")
     assert store.runs.list() == []
     assert endpoint.all_calls() == []
+
+
+def test_what_a_killed_start_makes_after_the_stop_is_seen_and_deleted(
+    endpoint: Endpoint, bucket: Path
+) -> None:
+    (bucket / "images.json").write_text('[{"prefix": "s3://lot/"}, "none.png"]')
+    options = {"job": "lfv-parts-1", "input": "s3://lot/images.json", "output": "s3://lot/out/"}
+    spec = HostSpec(KIND, "parts", "latest", endpoint.url, None, options | {"role_arn": ROLE})
+    with closing(BatchJobHost(spec)) as guard, closing(BatchJobHost(spec)) as run:
+        ensure_stopped(guard, "stop", timeout=20)  # nothing is there yet
+        assert not guard.describe().status.is_up
+        endpoint.script(fail={"CreateTransformJob": ["AccessDeniedException"]})
+        with pytest.raises(HostError):
+            run.start(Units(1), "token")  # it gets as far as its model
+        assert endpoint.leftovers
+        assert guard.describe().status.is_up
+        ensure_stopped(guard, "stop", timeout=20)
+        assert endpoint.leftovers == []
+        assert not guard.describe().status.is_up
 
 
 def test_a_job_that_no_database_knows_is_found_by_its_tags(

@@ -64,9 +64,10 @@ class Scene:
         arguments = ["inspect", source, "--project", "parts", "--json", *options]
         return self._start(arguments, **given)
 
-    def resume(self, **given: Any) -> Running:
-        """Go on with the newest run."""
-        self.hurry()
+    def resume(self, *, hurry: bool = True, **given: Any) -> Running:
+        """Go on with the newest run; with `hurry` on a model as fast as before `asking`."""
+        if hurry:
+            self.hurry()
         run_id = self.newest_run().run_id
         return self._start(["inspect", "--resume", run_id, "--json"], **given)
 
@@ -207,14 +208,21 @@ class Scene:
     def check_finished(self, in_flight: int = IN_FLIGHT, *, wait: bool = False) -> None:
         """All that has to hold once the work is done.
 
-        With `wait`, what an earlier run left may still be on its way down.
+        With `wait`, the guard of an earlier run may still be watching for a start that was never
+        answered: nothing is up, but the hosting stays open for that time.
         """
         self.check_complete()
         self.check_asked(in_flight)
         self.check_audit()
+        assert self._down(), f"{self.endpoint.status}, and left are {self.endpoint.leftovers}"
         if wait:
+            watched = [hosting for hosting in self.hostings() if hosting.status != "stopped"]
+            assert all(
+                hosting.status == "stop_requested" and hosting.hosted_at is None
+                for hosting in watched
+            ), watched
             wait_until(self._all_over)
-        assert self._all_over()
+        assert self._all_over(), self.hostings()
 
     def end(self) -> None:
         """Nothing of this scene lives on."""

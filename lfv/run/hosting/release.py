@@ -21,7 +21,7 @@ from lfv.client.hosts import HostSpec, ModelHost, open_host
 from lfv.formats.errors import LfvError
 from lfv.run.embedded_service import embedded_service
 from lfv.settings import get_settings
-from lfv_store import Store, StoreError, StoreUnavailable
+from lfv_store import Hosting, Store, StoreError, StoreUnavailable
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -150,6 +150,33 @@ def stop_hosting(
         logger.error("hosting %s is stopped, which could not be recorded: %s", hosting_id, error)
         return False
     return True
+
+
+def end_earlier(
+    store: Store,
+    hosting: Hosting,
+    *,
+    deadline_seconds: float,
+    stop_event: threading.Event,
+    on_status: Callable[[str], None] = logger.info,
+) -> None:
+    """Stop what an earlier attempt of a run left up, before the run goes on without it.
+
+    A start that was never answered may still take effect: the guard or the sweeper keeps watching
+    for it, and the hosting stays open until then.
+
+    Raises HostError and HostingError if it is not seen stopped.
+    """
+    with reopened_host(hosting.host_spec) as host:
+        ensure_stopped(
+            host,
+            _token(hosting.hosting_id),
+            timeout=deadline_seconds,
+            stop_event=stop_event,
+            progress=on_status,
+        )
+    if hosting.hosted_at is not None:
+        store.hostings.mark_stopped(hosting.hosting_id, datetime.now(UTC))
 
 
 def _watch_for_late_start(

@@ -85,7 +85,8 @@ class BatchJobHost:
         self._account, self._source, self._spec = open_source(
             spec, KIND, self._options.connect_timeout, self._options.control_timeout, clock
         )
-        #: This object has put the job away: an ended job is down from then on.
+        #: This object has put the job away: an ended job is down from then on, unless a start that
+        #: was still on its way has left something after that.
         self._put_away = False
         #: A stop of this object has not come to its end: then the job is not down.
         self._stopping = False
@@ -118,7 +119,10 @@ class BatchJobHost:
         job = self.job()
         if self._stopping or job.status == "Stopping":
             status = ModelStatus.STOPPING_HOSTING
-        elif not job.status or (self._put_away and job.status not in RUNNING):
+        elif self._put_away and job.status not in RUNNING:
+            left = self._account.leftovers(self._options.job, of_job=True)
+            status = ModelStatus.HOSTED if left else ModelStatus.TRAINED
+        elif not job.status:
             status = ModelStatus.TRAINED
         else:  # also what has ended, and a word that is not known: its model is there
             status = ModelStatus.HOSTED

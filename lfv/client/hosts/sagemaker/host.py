@@ -131,6 +131,9 @@ class SageMakerHost:
         self._lock = threading.Lock()
         #: A stop of ours has not come to its end: then the model is not said to be down.
         self._stopping = False
+        #: This object has stopped the model: it is down unless a start that was still on its way
+        #: has left something after that.
+        self._put_away = False
 
     @property
     def kind(self) -> str:
@@ -162,6 +165,9 @@ class SageMakerHost:
         endpoint = self._account.endpoint(self._name)
         if endpoint is None:
             facts = look_up(self._account, self._source)
+            if self._put_away and (left := self._account.leftovers(self._name)):
+                # Not down, so that whoever watches deletes it; and not up for a start.
+                return self._state(ModelStatus.SYSTEM_UPDATING, facts, f"{left[0][1]} is left")
             return self._state(facts.status, facts, facts.message)
         try:
             facts = look_up(self._account, self._source)
@@ -215,7 +221,7 @@ class SageMakerHost:
                 # A stop that is under way elsewhere has deleted what this start just made.
                 raise HostThrottled(str(error), operation="CreateEndpoint") from error
             raise
-        self._stopping = False
+        self._put_away = self._stopping = False
         return self._state(ModelStatus.STARTING_HOSTING)
 
     def _create(self, units: Units, client_token: str) -> None:
@@ -289,7 +295,7 @@ class SageMakerHost:
                 except ModelNotFound:
                     endpoint = None  # somebody was quicker
         self._account.delete_leftovers(self._name)
-        self._stopping = False
+        self._put_away, self._stopping = True, False
         if endpoint is None:
             raise HostConflict(f"Endpoint {self._name} is gone.", operation="DeleteEndpoint")
         return self._state(ModelStatus.STOPPING_HOSTING)

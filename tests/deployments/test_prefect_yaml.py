@@ -11,11 +11,13 @@ import sys
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from playwright.sync_api import Locator
 
 from flows.limits import RUNS_PER_MODEL
@@ -79,6 +81,8 @@ def run_by_form(server: PrefectServer, *, source: str, project: str) -> str:
 
         field("source").fill(source)
         field("project").fill(project)
+        field("pause_at_reject_rate", "button:has-text('float')").click()
+        field("pause_at_reject_rate", "input").fill("0.01")
         choose("Policy")
         field("Name").fill("tonight")
         choose("By confidence")
@@ -205,53 +209,96 @@ def test_an_event_of_another_program_starts_the_deployment(deployed: PrefectServ
     delete(deployed, f"flow_runs/{flow_run['id']}")  # no worker is to take it
 
 
+@contextmanager
+def worker(server: PrefectServer, **settings: str) -> Iterator[None]:
+    """A process worker of the pool, with these settings of ours."""
+    process = subprocess.Popen(
+        [PREFECT, "worker", "start", "--pool", POOL, "--work-queue", "default"],
+        env={**os.environ, **server.environment, **settings, "PREFECT_WORKER_QUERY_SECONDS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        # The sweeper's schedule may just have given it a flow run of its own.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(PLENTY)
+
+
+def scheduled_every(seconds: float, source: Path, file: Path) -> Path:
+    """The deployments as installed, with a schedule like that of `lfv up --source --every`."""
+    content = yaml.safe_load((ROOT / "deployments" / "prefect.yaml").read_text())
+    (scheduled,) = (one for one in content["deployments"] if one["name"] == "scheduled")
+    scheduled["schedules"] = [{"interval": seconds, "slug": "often", "active": True}]
+    mine = {"source": str(source), "project": "parts", "settle_seconds": 0}
+    scheduled["parameters"] |= mine
+    file.write_text(yaml.safe_dump(content))
+    return file
+
+
 @pytest.mark.slow
-def test_an_operator_s_run_from_the_form_and_scheduled_ones_go_through_a_process_worker(
-    deployed: PrefectServer, tmp_path: Path
+def test_runs_by_form_and_by_the_clock_pause_resume_and_are_cancelled_on_postgresql(
+    deployed: PrefectServer, tmp_path: Path, postgresql_url: str
 ) -> None:
-    make_pictures(tmp_path / "images", 10)
-    with endpoint_in_process(tmp_path) as endpoint:
-        environment = {
-            **os.environ,
-            **deployed.environment,
-            "LFV_HOME": str(tmp_path / "home"),
-            "LFV_ENDPOINT_URL": endpoint.url,
-            "PREFECT_WORKER_QUERY_SECONDS": "1",
-        }
-        worker = subprocess.Popen(
-            [PREFECT, "worker", "start", "--pool", POOL, "--work-queue", "default"],
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            flow_run = run_by_form(deployed, source=str(tmp_path / "images"), project="parts")
-            wait_until(lambda: is_final(deployed, flow_run))
-            assert api(deployed, f"flow_runs/{flow_run}")["state_type"] == "COMPLETED"
-            told = ""
-            scheduled = ["--param", f"source={tmp_path / 'images'}", "--param", "project=parts"]
-            scheduled += ["--param", "confidence=0.5", "--param", "settle_seconds=0"]
-            for more in (0, 3):  # nothing but known images, then three that came meanwhile
-                make_pictures(tmp_path / "images", more, first=100)
-                run_scheduled = ["deployment", "run", "inspect-images/scheduled", "--watch"]
-                told += output(deployed, PREFECT, *run_scheduled, *scheduled, seconds=180)
-        finally:
-            # The sweeper's schedule may just have given it a flow run of its own.
-            os.killpg(worker.pid, signal.SIGKILL)
-            worker.wait(PLENTY)
-        assert told.count("Completed") >= 2
+    calls = PrefectApi(deployed.api_url)
+    lot, incoming, more = (tmp_path / name for name in ("lot", "incoming", "more"))
+    make_pictures(lot, 100)
+    make_pictures(incoming, 5, first=200)
+    make_pictures(more, 100, first=300)
+    own = {"LFV_HOME": str(tmp_path / "home"), "LFV_DATABASE_URL": postgresql_url}
+    own |= {"LFV_REQUESTS_PER_UNIT": "4", "LFV_READ_TIMEOUT_SECONDS": "60"}
+    with (
+        endpoint_in_process(tmp_path) as endpoint,
+        open_store(postgresql_url) as store,
+        worker(deployed, **own, LFV_ENDPOINT_URL=endpoint.url),
+    ):
+        # An operator's run stops its model and asks: half of the parts are anomalous.
+        endpoint.script(detect_seconds=0.15)
+        flow_run = run_by_form(deployed, source=str(lot), project="parts")
+        wait_until(lambda: calls.state(flow_run) == "PAUSED")
         assert endpoint.status == "TRAINED"
-        assert set(endpoint.asked().values()) == {1}
-        # The first run of a model makes its limit, and gives its place back.
-        limit = api(deployed, "v2/concurrency_limits/lfv.model.parts")
-        assert (limit["limit"], limit["active_slots"]) == (RUNS_PER_MODEL, 0)
-    with open_store(f"sqlite:///{tmp_path / 'home' / 'inspections.db'}") as store:
-        second, first, run = store.runs.list()
-        assert run.triggered_by == "deployment operator"
-        assert run.flow_run_id == flow_run
+        (run,) = store.runs.list()
+        assert store.inspections.counts(run.run_id).pending > 0
+        endpoint.script(detect_seconds=0.0)
+        calls.call(f"flow_runs/{flow_run}/resume", {"run_input": {"answer": "go on"}})
+        wait_until(lambda: is_final(deployed, flow_run))
+        assert calls.state(flow_run) == "COMPLETED"
+        run = store.runs.get(run.run_id)
+        assert (run.triggered_by, run.flow_run_id) == ("deployment operator", flow_run)
         assert run.policy["name"] == "tonight"
         assert run.policy["default"]["classification"] == {"min_confidence": 0.7}
-        assert store.inspections.counts(run.run_id).accepted > 0
-        counts = [store.inspections.counts(one.run_id) for one in (first, second)]
-        assert [(one.total, one.reused) for one in counts] == [(10, 10), (3, 0)]
+        assert store.inspections.counts(run.run_id).inspected == 100
+        assert len(endpoint.calls("StartModel")) == 2
+
+        # The clock starts runs, and images come in between.
+        def by_the_clock() -> list[int]:
+            runs = [one for one in store.runs.list() if one.triggered_by == "schedule"]
+            return [store.inspections.counts(one.run_id).inspected for one in reversed(runs)]
+
+        file = scheduled_every(10, incoming, tmp_path / "prefect.yaml")
+        output(deployed, LFV, "deploy", "--prefect-file", file)
+        wait_until(lambda: sum(by_the_clock()) == 5)
+        make_pictures(incoming, 3, first=250)
+        wait_until(lambda: sum(by_the_clock()) == 8)
+        assert [number for number in by_the_clock() if number] == [5, 3]
+        output(deployed, LFV, "deploy")  # the schedule of the file as installed again
+        wait_until(lambda: endpoint.status == "TRAINED")
+        assert set(endpoint.asked().values()) == {1}
+        assert len(endpoint.asked()) == 108
+
+        # Cancel stops the model.
+        asked = len(endpoint.calls("DetectAnomalies"))
+        endpoint.script(slow_after=5, slow_seconds=1.0)
+        operator = calls.deployment("operator")
+        flow_run = calls.run(operator, source=str(more), project="parts")
+        endpoint.wait_for_calls("DetectAnomalies", asked + 5)
+        calls.cancel(flow_run)
+        wait_until(lambda: calls.state(flow_run) == "CANCELLED")
+        assert endpoint.status == "TRAINED"
+        assert store.runs.list()[0].status == "cancelled"
+        assert "inspection-summary" in calls.artifacts(flow_run)
+        # The first run of a model makes its limit, and each gives its place back.
+        limit = api(deployed, "v2/concurrency_limits/lfv.model.parts")
+        assert (limit["limit"], limit["active_slots"]) == (RUNS_PER_MODEL, 0)

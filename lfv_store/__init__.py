@@ -31,6 +31,7 @@ from lfv_store.people import (
     Role,
     User,
 )
+from lfv_store.prunings import OldMasks, Signature
 from lfv_store.records import (
     Decision,
     Hosting,
@@ -80,6 +81,7 @@ __all__ = [
     "NewVerdict",
     "ObjectClaim",
     "ObjectStamp",
+    "OldMasks",
     "PendingItem",
     "QueuedReview",
     "RecordConflict",
@@ -97,6 +99,7 @@ __all__ = [
     "SchemaForeign",
     "SchemaOutdated",
     "SchemaTooNew",
+    "Signature",
     "Store",
     "StoreError",
     "StoreUnavailable",

@@ -1,15 +1,43 @@
-"""Prunings: who deleted what can be made again, when, and how much of it.
+"""Prunings: who deleted what, when, and how much of it.
 
-They are entries of the audit log alone: no row says what is gone.
+They are entries of the audit log alone: no row says what is gone.  Of audited data, masks alone
+can be deleted, and only under a signature.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from lfv_store.audit.change import Change, commit
+from lfv_store.audit.entries import PRUNED, PRUNED_MASKS
 from lfv_store.database import Database
+from lfv_store.errors import InvalidRecord
+from lfv_store.tables import DetectionTable, InspectionTable, MaskTable
 from lfv_store.text import clean
+
+#: Masks that one change deletes, and its entry names.
+_TOGETHER = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Who answers for a deletion, and why; the caller has made sure that it is this person."""
+
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OldMasks:
+    """Masks of answers that no inspection has used for long."""
+
+    number: int = 0
+    size_bytes: int = 0
 
 
 class Prunings:
@@ -44,4 +72,64 @@ class Prunings:
         def work(unit: Change) -> None:
             unit.state(**{name: value for name, value in facts.items() if value is not None})
 
-        commit(self._database, clean(by), "pruned", what, work)
+        commit(self._database, clean(by), PRUNED, what, work)
+
+    def old_masks(self, before: datetime) -> OldMasks:
+        """The masks of answers that were given, and last used by an inspection, before then."""
+        chosen = _old(before).subquery()
+        with self._database.read() as conn:
+            number, size = conn.execute(
+                sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(chosen.c.size), 0))
+            ).one()
+        return OldMasks(int(number), int(size))
+
+    def delete_masks(
+        self, before: datetime, signature: Signature, *, older_than_days: float
+    ) -> OldMasks:
+        """Delete what `old_masks` finds; the audit log names every mask, and who signed.
+
+        The database's account has to own the tables: triggers refuse this to all others.
+        Answers keep the SHA-256 of their masks. Raises InvalidRecord without name or reason.
+        """
+        signed = Signature(clean(signature.by), clean(signature.reason))
+        if not signed.by.strip() or not signed.reason.strip():
+            raise InvalidRecord("masks are only deleted with a name and a reason")
+
+        def work(unit: Change) -> tuple[int, int]:
+            found = _found(unit.conn, before)
+            ids = [mask for mask, _ in found]
+            size = sum(size for _, size in found)
+            if ids:
+                with unit.dialect.unguarded(unit.conn, MaskTable.__tablename__):
+                    unit.conn.execute(sa.delete(MaskTable).where(MaskTable.detection_id.in_(ids)))
+                unit.state(
+                    older_than_days=older_than_days,
+                    number=len(ids),
+                    size_bytes=size,
+                    masks=ids,
+                    signature=asdict(signed),
+                )
+            return len(ids), size
+
+        number = size = 0
+        while True:
+            more, bytes_more = commit(self._database, signed.by, PRUNED, PRUNED_MASKS, work)
+            number, size = number + more, size + bytes_more
+            if more < _TOGETHER:
+                return OldMasks(number, size)
+
+
+def _old(before: datetime) -> sa.Select[int, int]:
+    used_since = sa.exists().where(
+        InspectionTable.detection_id == DetectionTable.id, InspectionTable.inspected_at >= before
+    )
+    return (
+        sa.select(MaskTable.detection_id, sa.func.length(MaskTable.png).label("size"))
+        .join(DetectionTable, DetectionTable.id == MaskTable.detection_id)
+        .where(DetectionTable.detected_at < before, ~used_since)
+    )
+
+
+def _found(conn: Connection, before: datetime) -> list[tuple[int, int]]:
+    rows = conn.execute(_old(before).order_by(MaskTable.detection_id).limit(_TOGETHER))
+    return [(int(mask), int(size)) for mask, size in rows]

@@ -33,6 +33,21 @@ def settings_from(**options: Any) -> Settings:
     return settings
 
 
+def ask_password(*, from_stdin: bool, confirm: bool = False) -> str:
+    """A password typed at the terminal, twice with `confirm`, or a line of standard input.
+
+    Raises `CommandError` without a terminal.
+    """
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\n")
+    if not sys.stdin.isatty():
+        raise CommandError("there is no terminal to ask for the password; use --password-stdin")
+    import typer
+
+    text: str = typer.prompt("Password", hide_input=True, confirmation_prompt=confirm)
+    return text
+
+
 def set_up_logging(level: str) -> None:
     """Write messages of at least `level` to stderr; Prefect's own with level DEBUG only."""
     handler = logging.StreamHandler(sys.stderr)

@@ -54,6 +54,10 @@ DatabaseUrlOption = Annotated[
         show_default=False,
     ),
 ]
+PasswordOption = Annotated[
+    bool,
+    typer.Option("--password-stdin", help="Read the password from standard input, one line."),
+]
 PrefectFileOption = Annotated[
     Path | None,
     typer.Option(

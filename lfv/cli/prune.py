@@ -1,22 +1,32 @@
-"""`lfv prune`: make room by deleting old reports and pictures."""
+"""`lfv prune`: make room by deleting old reports, pictures and masks."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lfv.cli import output
-from lfv.cli.common import current_user, opened_store, settings_from
-from lfv.cli.options import DatabaseUrlOption, JsonOption, examples
+from lfv.cli.common import ask_password, current_user, opened_store, settings_from
+from lfv.cli.errors import CommandError, WrongUsage
+from lfv.cli.options import DatabaseUrlOption, JsonOption, PasswordOption, examples
 from lfv.formats.words import count_of
+
+if TYPE_CHECKING:
+    from lfv.settings import Settings
+    from lfv_store import Signature, Store
 
 
 def register(app: typer.Typer) -> None:
-    app.command("prune", epilog=examples("lfv prune", "lfv prune --older-than-days 30 --delete"))(
-        prune
-    )
+    app.command(
+        "prune",
+        epilog=examples(
+            "lfv prune",
+            "lfv prune --older-than-days 30 --delete",
+            "lfv prune --older-than-days 3650 --masks --delete --sign-as ana --reason 'QM 7.5.3'",
+        ),
+    )(prune)
 
 
 def prune(
@@ -24,28 +34,55 @@ def prune(
     older_than_days: Annotated[
         float,
         typer.Option(
-            "--older-than-days", min=0.0, help="Days since a run ended or a picture was read."
+            "--older-than-days",
+            min=0.0,
+            help="Days since a run ended, a picture was read, or a mask's answer was used.",
         ),
     ] = 90.0,
+    masks: Annotated[
+        bool,
+        typer.Option("--masks", help="Masks of answers, too; deleting them has to be signed."),
+    ] = False,
     delete: Annotated[
         bool, typer.Option("--delete", help="Delete them; without this they are only listed.")
     ] = False,
+    sign_as: Annotated[
+        str | None,
+        typer.Option(
+            "--sign-as",
+            metavar="NAME",
+            help="Admin of `lfv ui` who signs for the masks; asks for the password.",
+            show_default=False,
+        ),
+    ] = None,
+    reason: Annotated[
+        str | None,
+        typer.Option("--reason", help="Why masks may be deleted.", show_default=False),
+    ] = None,
+    password_stdin: PasswordOption = False,
     database_url: DatabaseUrlOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the reports of old runs and unused pictures, or delete them.
 
     Both can be made again: `lfv report RUN` writes a report, pictures are made when they are
-    needed. Rows of the results database stay. The audit log records who deleted what, when, and
-    how much.
+    needed. Masks cannot: with --masks, those of answers that no run has used for so long go, if an
+    admin signs for it. All other rows of the results database stay. The audit log records who
+    deleted what, when, and how much.
     """
+    if masks and delete and (sign_as is None or not (reason or "").strip()):
+        raise WrongUsage("masks are only deleted with --sign-as NAME and --reason TEXT")
     settings = settings_from(database_url=database_url)
     from lfv.run.prune import delete_old, find_old, shown_lines
 
     with opened_store(settings) as store:
-        found = find_old(settings, store, older_than_days)
+        found = find_old(settings, store, older_than_days, masks=masks)
         if delete:
-            delete_old(settings, store, found, f"lfv prune ({current_user()})")
+            signature = None
+            if masks and sign_as is not None:
+                password = ask_password(from_stdin=password_stdin)
+                signature = _signature(store, settings, sign_as, password, reason or "")
+            delete_old(settings, store, found, f"lfv prune ({current_user()})", signature)
     if as_json:
         output.show_json(asdict(found) | {"size_bytes": found.size_bytes, "deleted": delete})
         return
@@ -56,4 +93,23 @@ def prune(
     done = "deleted" if delete else "would be deleted with --delete"
     reports = count_of(len(found.reports), "report")
     pictures = count_of(found.pictures.number, "picture")
-    output.show(f"{reports}, {pictures}, {found.size_bytes / 1e6:.1f} MB: {done}")
+    of_masks = f", {count_of(found.masks.number, 'mask')}" if masks else ""
+    output.show(f"{reports}, {pictures}{of_masks}, {found.size_bytes / 1e6:.1f} MB: {done}")
+
+
+def _signature(
+    store: Store, settings: Settings, name: str, password: str, reason: str
+) -> Signature:
+    """The signature of an admin whose password this is."""
+    from lfv.ui.accounts import Accounts
+    from lfv_store import Signature
+
+    accounts = Accounts(store, settings.home / "ui", current_user(), settings)
+    user = accounts.check_password(name, password)
+    if user is None or user.role != "admin":
+        accounts.failures.record(name, method="signature", address="lfv prune")
+        raise CommandError(
+            f"{name} cannot sign: the password is wrong, or this is not an admin of `lfv ui`; "
+            "nothing is deleted"
+        )
+    return Signature(user.name, reason)

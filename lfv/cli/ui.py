@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -11,10 +10,16 @@ from typing import Annotated
 import typer
 
 from lfv.cli import output
-from lfv.cli.common import current_user, local_time, opened_store, settings_from
-from lfv.cli.errors import CommandError, WrongUsage
+from lfv.cli.common import (
+    ask_password,
+    current_user,
+    local_time,
+    opened_store,
+    settings_from,
+)
+from lfv.cli.errors import WrongUsage
 from lfv.cli.groups import UiGroup
-from lfv.cli.options import DatabaseUrlOption, JsonOption, examples
+from lfv.cli.options import DatabaseUrlOption, JsonOption, PasswordOption, examples
 
 DEFAULT_PORT = 4190
 
@@ -29,10 +34,6 @@ class UserRole(StrEnum):
 
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The user's name.")]
-PasswordOption = Annotated[
-    bool,
-    typer.Option("--password-stdin", help="Read the password from standard input, one line."),
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -173,7 +174,7 @@ def add(
         raise WrongUsage("--single-sign-on is without a password: leave out --password-stdin")
     hashed = None
     if not single_sign_on:
-        hashed = hash_password(_password(from_stdin=password_stdin))
+        hashed = hash_password(ask_password(from_stdin=password_stdin, confirm=True))
 
     settings = settings_from(database_url=database_url)
     with open_store(settings.store_url, actor=f"lfv ui user ({current_user()})") as store:
@@ -217,7 +218,7 @@ def change(
 
     hashed = None
     if password or password_stdin:
-        hashed = hash_password(_password(from_stdin=password_stdin))
+        hashed = hash_password(ask_password(from_stdin=password_stdin, confirm=True))
     _change(name, database_url, role=role.value if role else None, hashed=hashed, active=True)
 
 
@@ -240,15 +241,6 @@ def _change(
     with open_store(settings.store_url, actor=f"lfv ui user ({current_user()})") as store:
         user = store.users.change(name, role=role, password_hash=hashed, active=active)  # type: ignore[arg-type]
     output.show(f"{user.name}: {user.role if user.active else 'removed'}")
-
-
-def _password(*, from_stdin: bool) -> str:
-    if from_stdin:
-        return sys.stdin.readline().rstrip("\n")
-    if not sys.stdin.isatty():
-        raise CommandError("there is no terminal to ask for the password; use --password-stdin")
-    text: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
-    return text
 
 
 def _is_loopback(host: str) -> bool:

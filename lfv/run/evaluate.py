@@ -58,6 +58,8 @@ def _add_mask(
 ) -> bool:
     """Compare the areas of one image, a normal one without `item`; whether that was possible."""
     answer_png = store.results.mask(stored.detection_id) if stored.has_mask else None
+    if stored.has_mask and answer_png is None:
+        return False  # `lfv prune --masks` has deleted it
     result = DetectAnomalyResult.from_response(stored.response, mask=answer_png)
     try:
         truth_png = read_mask(item, reader).png if item is not None else None

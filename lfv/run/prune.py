@@ -1,9 +1,9 @@
 """Make room: delete what can be made again, and nothing else.
 
 Reports are: `lfv report RUN` writes them anew.  So are the pictures that reports and `lfv ui`
-share, thumbnails by the content of their image and marks by their detection.  Rows of the results
-database, masks among them, are never deleted.  Every deletion is an entry of the audit log, written
-before it.
+share, thumbnails by the content of their image and marks by their detection.  Of the results
+database, masks alone can be deleted, and only under a signature.  Every deletion is an entry of the
+audit log, written before it or with it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from lfv.formats.words import count_of
 from lfv.settings import Settings
-from lfv_store import Store, UnknownRun
+from lfv_store import OldMasks, Signature, Store, UnknownRun
 
 #: Reports in one entry of the audit log.
 _TOGETHER = 500
@@ -48,17 +48,27 @@ class Pruning:
     reports: tuple[OldReport, ...]
     pictures: OldPictures
     unknown: tuple[str, ...]
+    masks: OldMasks
 
     @property
     def size_bytes(self) -> int:
         """Bytes that this makes free."""
-        return sum(report.size_bytes for report in self.reports) + self.pictures.size_bytes
+        reports = sum(report.size_bytes for report in self.reports)
+        return reports + self.pictures.size_bytes + self.masks.size_bytes
 
 
 def find_old(
-    settings: Settings, store: Store, older_than_days: float, now: datetime | None = None
+    settings: Settings,
+    store: Store,
+    older_than_days: float,
+    now: datetime | None = None,
+    *,
+    masks: bool = False,
 ) -> Pruning:
-    """Find reports of runs that ended so many days ago, the oldest first, and unused pictures."""
+    """Find reports of runs that ended so many days ago, the oldest first, and unused pictures.
+
+    With `masks`, also the masks of answers that no run has used since.
+    """
     before = (now or datetime.now(UTC)) - timedelta(days=older_than_days)
     found: list[OldReport] = []
     unknown: list[str] = []
@@ -76,11 +86,18 @@ def find_old(
     found.sort(key=lambda report: report.finished_at)
     sizes = [size for _, size in _old_pictures(settings.thumbnails_folder, before)]
     pictures = OldPictures(len(sizes), sum(sizes))
-    return Pruning(older_than_days, before, tuple(found), pictures, tuple(unknown))
+    old_masks = store.prunings.old_masks(before) if masks else OldMasks()
+    return Pruning(older_than_days, before, tuple(found), pictures, tuple(unknown), old_masks)
 
 
-def delete_old(settings: Settings, store: Store, pruning: Pruning, by: str) -> None:
-    """Record what was found in the audit log, and delete it.
+def delete_old(
+    settings: Settings,
+    store: Store,
+    pruning: Pruning,
+    by: str,
+    signature: Signature | None = None,
+) -> None:
+    """Record what was found in the audit log, and delete it; masks only with a signature.
 
     Raises OSError, StoreError; what is recorded by then may still be there.
     """
@@ -102,6 +119,8 @@ def delete_old(settings: Settings, store: Store, pruning: Pruning, by: str) -> N
         store.prunings.record(by, "pictures", older_than_days=days, number=number, size_bytes=size)
         for file, _ in _old_pictures(settings.thumbnails_folder, pruning.before):
             file.unlink(missing_ok=True)
+    if pruning.masks.number and signature is not None:
+        store.prunings.delete_masks(pruning.before, signature, older_than_days=days)
 
 
 def shown_lines(pruning: Pruning) -> list[str]:
@@ -113,6 +132,8 @@ def shown_lines(pruning: Pruning) -> list[str]:
     if pictures := pruning.pictures.number:
         size = f"{pruning.pictures.size_bytes / 1e6:.1f} MB"
         lines.append(f"{count_of(pictures, 'picture')} of lfv ui, {size}")
+    if masks := pruning.masks.number:
+        lines.append(f"{count_of(masks, 'mask')}, {pruning.masks.size_bytes / 1e6:.1f} MB")
     return lines
 
 

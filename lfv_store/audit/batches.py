@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from lfv_store.audit.canonical import RowsDigest, first_difference, lines_digest, row_line
-from lfv_store.audit.entries import Entry
+from lfv_store.audit.entries import Entry, pruned_masks
 from lfv_store.audit.layouts import BULK, CHANGE_SPAN, Layout, digested
 from lfv_store.audit.report import AuditReport, Findings
 from lfv_store.dialects import dialect_of
@@ -54,10 +54,15 @@ class BatchCheck:
         self._findings = findings
         self._promised: Counter[str] = Counter()
         self._masks = 0
+        #: Masks that are not there, with the entry of their detection; and those signed off.
+        self._gone: dict[int, int] = {}
+        self._pruned: set[int] = set()
 
     def check(self, page: Sequence[tuple[Entry, Mapping[str, Any]]]) -> None:
         """Check the rows that a page of entries speaks of."""
         changes = sorted(entry.change for entry, _ in page if isinstance(entry.change, int))
+        for entry, content in page:
+            self._pruned |= pruned_masks(entry, content)
         for table in BULK:
             promises = {
                 promise.change: promise
@@ -80,6 +85,15 @@ class BatchCheck:
                 self._report.inspections = self._promised[table]
             if found != self._promised[table] and self._report.ok:
                 self._name_strangers(layout, found)
+        for detection_id, seq in self._gone.items():
+            if detection_id not in self._pruned:
+                self._findings.add(
+                    "mask",
+                    f"masks: the mask of detection {detection_id} (entry {seq}) is gone",
+                    seq=seq,
+                    table="masks",
+                    row_id=detection_id,
+                )
         if self._count("masks") != self._masks and self._report.ok:
             self._findings.add(
                 "stranger",
@@ -196,12 +210,15 @@ class BatchCheck:
             promise = promises.get(detection_id // CHANGE_SPAN)
             if promise is None:
                 continue  # of a change that comes on another page
+            if png is None:
+                self._gone[detection_id] = promise.seq
+                continue
             self._masks += 1
             if not isinstance(png, bytes) or sha256(png).hexdigest() != expected:
                 self._findings.add(
                     "mask",
                     f"masks: the mask of detection {detection_id} (entry {promise.seq})"
-                    f" is {'gone' if png is None else 'another one'}",
+                    " is another one",
                     seq=promise.seq,
                     table="masks",
                     row_id=detection_id,

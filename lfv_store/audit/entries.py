@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -18,6 +18,9 @@ from lfv_store.types import utc_datetime
 
 PAGE = 200
 """Entries read at a time."""
+#: The action of entries about deletions, and the subject of those about masks.
+PRUNED = "pruned"
+PRUNED_MASKS = "masks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,18 @@ class Entry:
         except (orjson.JSONDecodeError, TypeError):
             return {}
         return content if isinstance(content, dict) else {}
+
+
+def pruned_masks(entry: Entry, content: Mapping[str, Any]) -> set[int]:
+    """The detections whose masks were deleted with a signature, going by this entry."""
+    if (entry.action, entry.subject) != (PRUNED, PRUNED_MASKS):
+        return set()
+    match content.get("facts"):
+        case {"masks": list(masks), "signature": {"by": str(by), "reason": str(reason)}} if (
+            by and reason
+        ):
+            return {one for one in masks if isinstance(one, int)}
+    return set()
 
 
 def entry_columns(dialect: Dialect) -> str:

@@ -73,6 +73,10 @@ class Dialect(ABC):
     # Writing
 
     @abstractmethod
+    def unguarded(self, conn: Connection, table: str) -> AbstractContextManager[None]:
+        """Let the block delete rows of an append-only table; for the owner of the tables."""
+
+    @abstractmethod
     def lock(self, conn: Connection, key: int) -> None:
         """Hold one of the store's locks until the transaction ends."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import time
@@ -12,8 +13,9 @@ from typing import Any
 import pytest
 
 from lfv.cli.main import run
+from lfv.ui.accounts import hash_password
 from lfv_store import open_store
-from tests.support.store_samples import T0, a_run
+from tests.support.store_samples import T0, a_model, a_run, segmented
 
 
 @pytest.fixture
@@ -86,3 +88,29 @@ def pruned(home: Path) -> list[tuple[str, str, dict[str, Any]]]:
 def test_reports_younger_than_the_limit_stay(home: Path) -> None:
     assert run(["prune", "--older-than-days", "100000", "--delete"]) == 0
     assert len(list((home / "runs").iterdir())) == 3
+
+
+def test_masks_are_deleted_when_an_admin_signs(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_store(f"sqlite:///{home / 'inspections.db'}") as store:
+        model = a_model(store)
+        store.inspections.record(a_run(store, model, run_id="segmented"), [segmented(model, 1)])
+        store.users.add("ana", "admin", hash_password("correct horse"))
+        store.users.add("ben", "engineer", hash_password("correct horse"))
+    command = ["prune", "--older-than-days", "1", "--masks"]
+    assert run(command) == 0
+    assert "1 mask" in capsys.readouterr().out
+    signed = [*command, "--delete", "--reason", "kept long enough"]
+    assert run(signed) == 2  # by nobody
+    assert "--sign-as" in capsys.readouterr().err
+    for name, password in (("ana", "wrong"), ("ben", "correct horse"), ("eve", "correct horse")):
+        monkeypatch.setattr("sys.stdin", io.StringIO(f"{password}\n"))
+        assert run([*signed, "--sign-as", name, "--password-stdin"]) == 1
+        assert "cannot sign" in capsys.readouterr().err
+    assert (home / "runs" / "old").exists()  # nothing at all was deleted
+    monkeypatch.setattr("sys.stdin", io.StringIO("correct horse\n"))
+    assert run([*signed, "--sign-as", "ana", "--password-stdin"]) == 0
+    facts = {what: facts for _, what, facts in pruned(home)}
+    assert facts["masks"]["signature"] == {"by": "ana", "reason": "kept long enough"}
+    assert run(["audit", "verify"]) == 0

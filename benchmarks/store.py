@@ -27,7 +27,9 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 from store_load import Load, measure_verify  # noqa: E402
 
 from lfv_store import NewInspection, NewVerdict, Store, open_store  # noqa: E402
+from lfv_store.audit import change  # noqa: E402
 from lfv_store.audit.change import Change  # noqa: E402
+from lfv_store.dialects.sqlite import Sqlite  # noqa: E402
 from tests.support.databases import PostgresServer  # noqa: E402
 from tests.support.documented_sql import RUN_ID, auditor_queries  # noqa: E402
 
@@ -77,21 +79,26 @@ def fresh(url: str, keep: bool) -> Iterator[str]:
 @contextmanager
 def unaudited() -> Iterator[None]:
     """The same writes without digests and entries: what the audit trail costs is the difference."""
-    kept = (Change.digest_bulk, Change.append, Change.number)
+    kept = (Change.append, change.lines_digest, change.lines_marks, Sqlite.next_change)
 
-    def nothing(*_: object) -> None:
-        return None
+    def nothing(*_: object) -> str:
+        return ""
 
-    def number(change: Change) -> int:
-        change.__dict__.setdefault("unaudited", next(_NUMBERS))
-        return int(change.__dict__["unaudited"])
+    def flush(unit: Change, *_: object) -> None:
+        unit.flush()
 
-    Change.digest_bulk = Change.append = nothing  # type: ignore[method-assign, assignment]
-    Change.number = property(number)  # type: ignore[method-assign, assignment]
+    def number(*_: object) -> int:
+        return next(_NUMBERS)
+
+    Change.append = flush  # type: ignore[method-assign, assignment]
+    change.lines_digest = change.lines_marks = nothing
+    Sqlite.next_change = number  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
-        Change.digest_bulk, Change.append, Change.number = kept  # type: ignore[method-assign]
+        Change.append = kept[0]  # type: ignore[method-assign]
+        change.lines_digest, change.lines_marks = kept[1:3]
+        Sqlite.next_change = kept[3]  # type: ignore[method-assign]
 
 
 def timed(action: Callable[[], object]) -> float:

@@ -64,7 +64,7 @@ class Database:
         plain = self.url.set(drivername=self.url.get_backend_name(), query={})
         self.name = plain.render_as_string(hide_password=True)
         self.engine = self.dialect.create_engine(self.url, _OPTIONS)
-        self._writer = self.engine.execution_options(lfv_write=True)
+        self._writer = self.engine.execution_options(lfv_write=True, **self.dialect.write_options)
 
     def with_patience(self, seconds: float) -> Database:
         """The same connections, with another time to retry for."""
@@ -109,20 +109,23 @@ class Database:
         return self.retry(connect)
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """A transaction that commits at the end of the block, or rolls back if it raises."""
+    def write(self, *, begin: bool = True) -> Iterator[Connection]:
+        """A transaction that commits at the end of the block, or rolls back if it raises.
+
+        Without `begin` the block's first statement has to begin it (Dialect.begin_batch()).
+        """
         with translated(self.dialect, self.name), self._writer.begin() as conn:
-            self.dialect.begin_write(conn)
+            if begin:
+                self.dialect.begin_write(conn)
             yield conn
 
     @contextmanager
     def migration(self, views: Collection[str]) -> Iterator[Connection]:
         """A write transaction that may rebuild tables under the views. Only one at a time."""
-        engine = self._writer.execution_options(lfv_migration=True)
+        engine = self.engine.execution_options(lfv_write=True, lfv_migration=True)
         with translated(self.dialect, self.name), engine.connect() as conn:
             try:
                 with conn.begin():
-                    self.dialect.begin_write(conn)
                     self.dialect.begin_migration(conn, views)
                     yield conn
                     self.dialect.end_migration(conn)

@@ -36,9 +36,12 @@ class StoreUnavailable(StoreError):
     """The database could not be reached, was locked for too long, or aborted the transaction.
 
     Nothing of the call was stored. Repeating it is safe: every write is idempotent.
+
+    `connection_lost`: the server closed the connection, maybe long ago.
     """
 
     retryable: ClassVar[bool] = True
+    connection_lost = False
 
 
 class SchemaError(StoreError):

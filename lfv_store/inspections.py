@@ -106,7 +106,7 @@ class Inspections:
                 got = claim_objects(unit, run, claims)
                 mine = [one for one in done if one.line_number in got]
                 ask = [one for one in pending if one.line_number in got]
-            counts = self._record(unit, run, mine)
+            counts = self._record(unit, run_id, mine) if mine else RecordCounts(0, 0, 0)
             _insert_pending(unit, run, ask)
             unit.conn.execute(
                 sa.update(RunProgressTable)
@@ -150,15 +150,18 @@ class Inspections:
         """
 
         def work(unit: Change) -> RecordCounts:
-            run = lock_run(unit.conn, run_id)
-            return self._record(unit, run, inspections)
+            return self._record(unit, run_id, inspections)
 
-        return commit(self._database, self._actor, "inspections.recorded", run_id, work)
+        return commit(
+            self._database, self._actor, "inspections.recorded", run_id, work, begin=False
+        )
 
-    def _record(self, unit: Change, run: int, inspections: Sequence[NewInspection]) -> RecordCounts:
-        counts = write_inspections(unit, run, inspections)
+    def _record(
+        self, unit: Change, run_id: str, inspections: Sequence[NewInspection]
+    ) -> RecordCounts:
+        run, counts = write_inspections(unit, run_id, inspections)
         lines = [item.line_number for item in inspections]
-        unit.dialect.delete_in(unit.conn, "pending_items", "line_number", lines, run_id=run)
+        unit.delete("pending_items", "line_number", lines, run_id=run)
         if counts.inspections and time.monotonic() >= self._count_at:
             count_run(unit, run)
             self._count_at = time.monotonic() + _COUNT_EVERY_SECONDS

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from lfv_store.audit.canonical import Cell
 from lfv_store.audit.change import Change, png_digest
-from lfv_store.audit.layouts import BULK
+from lfv_store.dialects.base import Batch, BatchFacts, BatchImage
 from lfv_store.errors import InvalidRecord, UnknownRecord
-from lfv_store.records import VERDICTS, ImageFacts, NewDetection, NewInspection, RecordCounts
+from lfv_store.records import VERDICTS, NewDetection, NewInspection, RecordCounts
 from lfv_store.text import attribute_rows, clean, clean_or_none, json_text
 from lfv_store.types import utc_text
 
 Row = dict[str, Cell]
 
 
-def write_inspections(unit: Change, run: int, inspections: Sequence[NewInspection]) -> RecordCounts:
-    """Write a batch within a change that holds the run's lock. Lines already recorded are skipped.
+def write_inspections(
+    unit: Change, run_id: str, inspections: Sequence[NewInspection]
+) -> tuple[int, RecordCounts]:
+    """Write a batch, and lock its run. Lines already recorded are skipped.
 
-    Raises InvalidRecord, or UnknownRecord for a detection id that does not exist.
+    Returns the internal id of the run, and what was written.
+
+    Raises UnknownRun, InvalidRecord, or UnknownRecord for a detection id that does not exist.
     """
-    fresh = _fresh(unit, run, inspections)
+    facts = unit.begin_batch(_batch(run_id, inspections))
+    run, image_ids = facts.run, facts.images
+    fresh = _fresh(facts.lines, inspections)
     existing = len(inspections) - len(fresh)
     if not fresh:
-        return RecordCounts(0, 0, existing)
-    image_ids = _write_images(unit, [item.image for item in fresh if item.image is not None])
-    _check_reused(unit, fresh, image_ids)
+        return run, RecordCounts(0, 0, existing)
+    _digest_images(unit, facts, fresh)
+    _check_reused(facts, fresh)
     detection_ids = _write_detections(unit, run, fresh, image_ids)
     rows: list[Row] = []
     attributes: list[Row] = []
@@ -63,15 +69,28 @@ def write_inspections(unit: Change, run: int, inspections: Sequence[NewInspectio
         )
     unit.insert_bulk("inspections", rows)
     unit.insert_bulk("inspection_attributes", attributes)
-    return RecordCounts(len(fresh), len(detection_ids), existing)
+    return run, RecordCounts(len(fresh), len(detection_ids), existing)
 
 
-def _fresh(unit: Change, run: int, inspections: Sequence[NewInspection]) -> list[NewInspection]:
-    lines = [item.line_number for item in inspections]
-    found = unit.dialect.select_in(
-        unit.conn, "inspections", ("line_number",), "line_number", lines, run_id=run
-    )
-    known = {line for (line,) in found}
+def _batch(run_id: str, inspections: Sequence[NewInspection]) -> Batch:
+    images = [
+        BatchImage(
+            item.line_number,
+            item.image.sha256,
+            item.image.format,
+            item.image.width,
+            item.image.height,
+            item.image.size_bytes,
+        )
+        for item in inspections
+        if item.image is not None
+    ]
+    reused = {item.detection for item in inspections if isinstance(item.detection, int)}
+    return Batch(run_id, [item.line_number for item in inspections], images, sorted(reused))
+
+
+def _fresh(recorded: Collection[int], inspections: Sequence[NewInspection]) -> list[NewInspection]:
+    known = set(recorded)
     fresh = []
     for item in inspections:
         if item.line_number not in known:
@@ -101,54 +120,40 @@ def _check(item: NewInspection) -> None:
             raise InvalidRecord(f"{where}: the detection is of another image")
 
 
-def _write_images(unit: Change, images: Iterable[ImageFacts]) -> dict[str, int]:
-    wanted = {image.sha256: image for image in images}
-    ids = _image_ids(unit, list(wanted))
-    missing = sorted(wanted.keys() - ids.keys())
-    if not missing:
-        return ids
-    rows: list[Row] = [
-        {
-            "id": unit.first_id + position,
-            "sha256": sha256,
-            "format": wanted[sha256].format,
-            "width": wanted[sha256].width,
-            "height": wanted[sha256].height,
-            "size_bytes": wanted[sha256].size_bytes,
-        }
-        for position, sha256 in enumerate(missing)
-    ]
-    columns = BULK["images"].columns
-    cells = [[row[column] for column in columns] for row in rows]
-    inserted = unit.dialect.insert_missing_images(unit.conn, columns, cells)
-    unit.digest_bulk("images", [row for row in rows if row["id"] in inserted])
-    ids.update((str(row["sha256"]), int(row["id"] or 0)) for row in rows if row["id"] in inserted)
-    ids.update(_image_ids(unit, [sha256 for sha256 in missing if sha256 not in ids]))
-    return ids
+def _digest_images(unit: Change, facts: BatchFacts, fresh: Sequence[NewInspection]) -> None:
+    """Have the entry speak of the images that this change has added."""
+    added = set(facts.added)
+    rows: dict[int, Row] = {}
+    for item in fresh:
+        image = item.image
+        if image is not None and image.sha256 in added:
+            added.remove(image.sha256)
+            image_id = facts.images[image.sha256]
+            rows[image_id] = {
+                "id": image_id,
+                "sha256": image.sha256,
+                "format": image.format,
+                "width": image.width,
+                "height": image.height,
+                "size_bytes": image.size_bytes,
+            }
+    if rows:
+        unit.digest_bulk("images", [rows[image_id] for image_id in sorted(rows)])
 
 
-def _image_ids(unit: Change, digests: Sequence[str]) -> dict[str, int]:
-    return dict(unit.dialect.select_in(unit.conn, "images", ("sha256", "id"), "sha256", digests))
-
-
-def _check_reused(unit: Change, fresh: Sequence[NewInspection], image_ids: dict[str, int]) -> None:
-    wanted = {item.detection for item in fresh if isinstance(item.detection, int)}
-    found = unit.dialect.select_in(
-        unit.conn, "detections", ("id", "image_id"), "id", sorted(wanted)
-    )
-    images: dict[int, int] = dict(found)
+def _check_reused(facts: BatchFacts, fresh: Sequence[NewInspection]) -> None:
     for item in fresh:
         if not isinstance(item.detection, int):
             continue
-        image = images.get(item.detection)
+        image = facts.detections.get(item.detection)
         if image is None:
             raise UnknownRecord(f"line {item.line_number}: no detection {item.detection}")
-        if item.image is None or image_ids[item.image.sha256] != image:
+        if item.image is None or facts.images[item.image.sha256] != image:
             raise InvalidRecord(f"line {item.line_number}: the detection is of another image")
 
 
 def _write_detections(
-    unit: Change, run: int, fresh: Sequence[NewInspection], image_ids: dict[str, int]
+    unit: Change, run: int, fresh: Sequence[NewInspection], image_ids: Mapping[str, int]
 ) -> dict[int, int]:
     """Ids of the new detections by the position of their inspection in the batch."""
     ids: dict[int, int] = {}
@@ -192,8 +197,7 @@ def _write_detections(
                 }
             )
     unit.insert_bulk("detections", rows)
-    if masks:
-        unit.dialect.insert(unit.conn, "masks", ("detection_id", "png"), masks)
+    unit.insert_masks(masks)
     unit.insert_bulk("anomalies", anomalies)
     return ids
 
@@ -210,11 +214,11 @@ def _latency(milliseconds: float | None) -> float | None:
         return None
     if not math.isfinite(milliseconds):
         raise InvalidRecord(f"a detection's latency_ms must be a number, not {milliseconds!r}")
-    return float(milliseconds)
+    return float(milliseconds) + 0.0  # no -0.0, which databases keep or not
 
 
 def _number(fields: Any, name: str) -> float:
     value = fields.get(name)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise InvalidRecord(f"a detection's {name} must be a number, not {value!r}")
-    return float(value)
+    return float(value) + 0.0

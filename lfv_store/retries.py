@@ -78,6 +78,17 @@ def retry_while_unavailable(call: Callable[[], T], outage: Outage, *, seconds: f
         outage.end()
         return result
 
+    # Nearly every call succeeds at once, and what retries takes as long to make as a short read.
+    try:
+        return attempt()
+    except StoreUnavailable as error:
+        first: list[StoreUnavailable] = [error]
+
+    def attempt_again() -> T:
+        if first:
+            raise first.pop()
+        return attempt()
+
     return Retrying(
         retry=retry_if_exception_type(StoreUnavailable),
         wait=wait_exponential(multiplier=_FIRST_PAUSE_SECONDS, max=_LONGEST_PAUSE_SECONDS),
@@ -85,7 +96,7 @@ def retry_while_unavailable(call: Callable[[], T], outage: Outage, *, seconds: f
         stop=stop_before_delay(seconds) | _StopAfterOutage(outage, seconds),
         before_sleep=_log,
         reraise=True,
-    )(attempt)
+    )(attempt_again)
 
 
 def _log(state: RetryCallState) -> None:

@@ -173,9 +173,10 @@ class Watermarks:
             if not rows:
                 unit.conn.execute(sa.delete(WatermarkRunTable).where(_runs.c.run_id == run))
                 return 0
-            write_inspections(unit, run, [_ended(row, code, message, unit.now) for row in rows])
+            ended = [_ended(row, code, message, unit.now) for row in rows]
+            write_inspections(unit, run_id, ended)
             lines = [row.line_number for row in rows]
-            unit.dialect.delete_in(unit.conn, "pending_items", "line_number", lines, run_id=run)
+            unit.delete("pending_items", "line_number", lines, run_id=run)
             count_run(unit, run)
             return len(rows)
 

@@ -19,10 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from lfv_store.audit.canonical import (
-    GENESIS,
     Cell,
-    Cells,
-    entry_hash,
     lines_digest,
     lines_marks,
     row_digest,
@@ -30,8 +27,17 @@ from lfv_store.audit.canonical import (
 )
 from lfv_store.audit.layouts import BULK, CHANGE_SPAN, ROWWISE
 from lfv_store.database import Database
-from lfv_store.dialects.base import canonical_json
-from lfv_store.errors import InvalidRecord
+from lfv_store.dialects.base import (
+    Batch,
+    BatchFacts,
+    Deletion,
+    EntryFields,
+    Masks,
+    Rows,
+    Write,
+    canonical_json,
+)
+from lfv_store.errors import InvalidRecord, StoreUnavailable, UnknownRun
 from lfv_store.tables import AuditLogTable, Base
 from lfv_store.text import json_value
 from lfv_store.types import utc_text
@@ -39,14 +45,15 @@ from lfv_store.types import utc_text
 _CHAIN_LOCK = 0x6C66_7601
 _HOSTING_LOCK = 0x6C66_7602
 T = TypeVar("T")
-_RECENT_ENTRIES = 10_000
 
 
 class Change:
     """The writes of one transaction. Made by commit(); do not keep it beyond its block."""
 
-    def __init__(self, database: Database, conn: Connection) -> None:
-        self.conn = conn
+    def __init__(self, database: Database, conn: Connection, *, begun: bool = True) -> None:
+        self._conn = conn
+        self._begun = begun
+        self._writes: list[Write] = []
         self.dialect = database.dialect
         self._number: int | None = None
         self._now: datetime | None = None
@@ -54,6 +61,32 @@ class Change:
         self._bulk: dict[str, Any] = {}
         self._touched: dict[tuple[str, int], None] = {}
         self._facts: dict[str, Any] = {}
+
+    @property
+    def conn(self) -> Connection:
+        """The connection, with all writes of this change so far done."""
+        self.flush()
+        return self._conn
+
+    def flush(self) -> None:
+        """Do the writes that are still to be done."""
+        if self._writes:
+            writes, self._writes = self._writes, []
+            self.dialect.write(self._conn, writes)
+
+    def begin_batch(self, batch: Batch) -> BatchFacts:
+        """Lock a run and look up what a batch of its inspections refers to; new images are stored.
+
+        Comes before everything that needs the change's number. Raises UnknownRun.
+        """
+        if self._number is not None:
+            raise RuntimeError("a batch begins after rows were written")
+        facts = self.dialect.begin_batch(self.conn, batch, span=CHANGE_SPAN, begin=not self._begun)
+        if facts is None:
+            raise UnknownRun(f"no run has id {batch.run_id!r}")
+        self._begun = True
+        self._number, self._now = facts.change, facts.now
+        return facts
 
     @property
     def number(self) -> int:
@@ -118,16 +151,20 @@ class Change:
     def insert_bulk(self, table: str, rows: Sequence[Mapping[str, Cell]]) -> None:
         """Insert rows into a bulk table, in digest order. Once per table and change."""
         if rows:
-            cells = self.digest_bulk(table, rows)
-            self.dialect.insert(self.conn, table, BULK[table].columns, cells)
+            self._writes.append(self.digest_bulk(table, rows))
 
-    def digest_bulk(self, table: str, rows: Sequence[Mapping[str, Cell]]) -> list[Cells]:
-        """Have the entry speak of rows of a bulk table that the caller inserts.
+    def insert_masks(self, masks: Sequence[tuple[int, bytes]]) -> None:
+        """Insert the masks of detections of this change, by their ids."""
+        if masks:
+            self._writes.append(Masks(masks))
 
-        Returns their cells in the order of the layout.
-        """
-        if not rows:
-            return []
+    def delete(self, table: str, key: str, values: Sequence[Any], **equal: int) -> None:
+        """Delete the rows of an unaudited table whose `key` is among the values."""
+        if values:
+            self._writes.append(Deletion(table, key, values, equal))
+
+    def digest_bulk(self, table: str, rows: Sequence[Mapping[str, Cell]]) -> Rows:
+        """Have the entry speak of rows of a bulk table, and return what inserts them."""
         layout = BULK[table]
         if len(rows) > CHANGE_SPAN or table in self._bulk:
             raise InvalidRecord(f"too many rows of {table} in one change")
@@ -140,12 +177,15 @@ class Change:
             "sha256": lines_digest(lines),
             "marks": lines_marks(lines),
         }
-        return cells
+        return Rows(table, layout.columns, cells, lines)
 
-    def append(self, actor: str, action: str, subject: str) -> str | None:
-        """Write the entry and return its hash; None if nothing was written. Called by commit()."""
-        if not self._bulk and not self._touched and not self._facts:
-            return None
+    @property
+    def is_audited(self) -> bool:
+        """Whether anything was written that the entry speaks of."""
+        return bool(self._bulk or self._touched or self._facts)
+
+    def append(self, actor: str, action: str, subject: str) -> None:
+        """Write the entry, and all that is still to be written. Called by commit()."""
         number = self.number
         at = utc_text(self.now)
         rows = [
@@ -159,23 +199,10 @@ class Change:
             content["rows"] = rows
         if self._facts:
             content["facts"] = json_value(self._facts)
-        self.lock_chain()
-        last, previous = self.dialect.last_entry(self.conn) or (0, GENESIS)
-        seq = last + 1
-        text = canonical_json(content)
-        entry = {
-            "seq": seq,
-            "change": number,
-            "at": at,
-            "actor": actor,
-            "action": action,
-            "subject": subject,
-            "content": text,
-            "previous": previous,
-            "hash": entry_hash(seq, number, at, actor, action, subject, text, previous),
-        }
-        self.dialect.insert(self.conn, "audit_log", tuple(entry), [tuple(entry.values())])
-        return str(entry["hash"])
+        entry = EntryFields(number, at, actor, action, subject, canonical_json(content))
+        lock = None if self._locked else _CHAIN_LOCK
+        writes, self._writes = self._writes, []
+        self.dialect.append(self._conn, writes, entry, lock=lock)
 
     def _row_digest(self, table: str, row_id: int) -> str:
         columns = Base.metadata.tables[table].c
@@ -212,9 +239,17 @@ def _storable(table: sa.Table, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def commit(
-    database: Database, actor: str, action: str, subject: str, work: Callable[[Change], T]
+    database: Database,
+    actor: str,
+    action: str,
+    subject: str,
+    work: Callable[[Change], T],
+    *,
+    begin: bool = True,
 ) -> T:
     """Run `work` in a write transaction that ends with the audit entry, and return its result.
+
+    Without `begin`, `work` begins the transaction by its Change.begin_batch().
 
     Rows and entry are committed together or not at all. While the database is unavailable the
     transaction is repeated, so `work` must change nothing but the database. If the connection
@@ -224,35 +259,48 @@ def commit(
         StoreUnavailable: The database's patience is over. Without another attempt nobody knows
             whether the last commit took effect.
     """
-    doubtful: tuple[str, T] | None = None
+    doubtful: tuple[int, datetime, T] | None = None
 
     def attempt() -> T:
         nonlocal doubtful
         if doubtful is not None:
-            digest, result = doubtful
-            if _is_committed(database, digest):
+            number, at, result = doubtful
+            if _is_committed(database, number, at):
                 return result
             doubtful = None
-        with database.write() as conn:
-            unit = Change(database, conn)
+        with database.write(begin=begin) as conn:
+            unit = Change(database, conn, begun=begin)
             result = work(unit)
-            entry = unit.append(actor, action, subject)
-            if entry is not None:
-                doubtful = (entry, result)
+            if unit.is_audited:
+                doubtful = (unit.number, unit.now, result)
+                unit.append(actor, action, subject)
+            else:
+                unit.flush()
         return result
 
-    return database.retry(attempt)
+    def attempt_or_again() -> T:
+        try:
+            return attempt()
+        except StoreUnavailable as error:
+            if doubtful is not None or not error.connection_lost:
+                raise
+        return attempt()  # the server had closed that connection before
+
+    return database.retry(attempt_or_again)
 
 
-def _is_committed(database: Database, entry: str) -> bool:
-    """Whether the log has an entry with this hash."""
+def _is_committed(database: Database, number: int, at: datetime) -> bool:
+    """Whether the log has the entry of a change.
+
+    On SQLite another process may have got the number of a change that failed, but at another time.
+    """
     with database.write() as conn:
         # The lost session may still be committing; it holds this lock until that is done.
         Change(database, conn).lock_chain()
-        recent = conn.scalars(
-            sa.select(AuditLogTable.hash).order_by(AuditLogTable.seq.desc()).limit(_RECENT_ENTRIES)
+        entry = sa.select(AuditLogTable.seq).where(
+            AuditLogTable.change == number, AuditLogTable.at == at
         )
-        return entry in recent
+        return conn.scalar(entry) is not None
 
 
 def png_digest(png: bytes) -> str:

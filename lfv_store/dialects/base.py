@@ -7,6 +7,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -18,6 +19,88 @@ from lfv_store.errors import StoreError
 
 Fetch = Callable[[int], list[Any]]
 """Returns the next n rows of a result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows to insert: canonical cells (integers, floats, text), and each row as a JSON array."""
+
+    table: str
+    columns: Sequence[str]
+    cells: Sequence[Sequence[Any]]
+    lines: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Masks:
+    """Masks to insert: the id of the detection, and the PNG."""
+
+    cells: Sequence[tuple[int, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """Rows to delete: those whose `key` is among the values, and whose columns are `equal`."""
+
+    table: str
+    key: str
+    values: Sequence[Any]
+    equal: Mapping[str, int]
+
+
+Write = Rows | Masks | Deletion
+
+
+@dataclass(frozen=True, slots=True)
+class BatchImage:
+    """The image of a manifest line."""
+
+    line: int
+    sha256: str
+    format: str
+    width: int
+    height: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a batch of inspections refers to; `detections` are ids."""
+
+    run_id: str
+    lines: Sequence[int]
+    images: Sequence[BatchImage]
+    detections: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFacts:
+    """What is known of a batch once its run is locked and its images are there.
+
+    `lines` have their record already.  `images` has the ids of images by SHA-256, but not of those
+    whose lines are all among `lines` and that nobody stored; `added` are those of this change.
+    `detections` has the image of each detection.
+    """
+
+    run: int
+    change: int
+    now: datetime
+    lines: Collection[int]
+    images: Mapping[str, int]
+    added: Collection[str]
+    detections: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class EntryFields:
+    """An audit entry but for its place in the chain; `at` and `content` are text."""
+
+    change: int
+    at: str
+    actor: str
+    action: str
+    subject: str
+    content: str
 
 
 class Dialect(ABC):
@@ -32,6 +115,9 @@ class Dialect(ABC):
 
     append_only_triggers: ClassVar[Mapping[str, str]]
     """What keeps a table append-only: each trigger's name, and what it says, with {table}."""
+
+    write_options: ClassVar[Mapping[str, Any]]
+    """Execution options of a write transaction."""
 
     # Connections and transactions
 
@@ -49,7 +135,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def begin_write(self, conn: Connection) -> None:
-        """Set up a write transaction that has just begun."""
+        """Begin a write transaction on a connection that has the `write_options`."""
 
     @abstractmethod
     def begin_migration(self, conn: Connection, views: Collection[str]) -> None:
@@ -85,10 +171,6 @@ class Dialect(ABC):
         """The internal id of a run, locked until the transaction ends; others may refer to it."""
 
     @abstractmethod
-    def last_entry(self, conn: Connection) -> tuple[int, str] | None:
-        """Number and hash of the newest audit entry."""
-
-    @abstractmethod
     def next_change(self, conn: Connection) -> int:
         """A number for a change: larger than those of all changes committed so far."""
 
@@ -99,13 +181,29 @@ class Dialect(ABC):
         """Insert rows of canonical cells: integers, floats, text and bytes."""
 
     @abstractmethod
-    def insert_missing_images(
-        self, conn: Connection, columns: Sequence[str], rows: Sequence[Sequence[Any]]
-    ) -> set[int]:
-        """Insert the images whose SHA-256 is not there yet; returns the ids of those inserted.
+    def begin_batch(
+        self, conn: Connection, batch: Batch, *, span: int, begin: bool
+    ) -> BatchFacts | None:
+        """Lock the run, store the images that are new, and look up what the batch refers to.
 
-        Rows come sorted by SHA-256: two writers with the same images then wait for each other in
-        one direction only.
+        Images go in by the order of their SHA-256: two writers with the same images then wait for
+        each other in one direction only. The first new one gets the id change * `span`.
+
+        With `begin` this begins the write transaction too. Returns None for a run that is not
+        known.
+        """
+
+    @abstractmethod
+    def write(self, conn: Connection, writes: Sequence[Write]) -> None:
+        """Do some writes, in their order."""
+
+    @abstractmethod
+    def append(
+        self, conn: Connection, writes: Sequence[Write], entry: EntryFields, *, lock: int | None
+    ) -> None:
+        """Do some writes, append an entry to the audit log, and commit where that saves time.
+
+        `lock` is the chain's lock where it is not held yet.
         """
 
     @abstractmethod

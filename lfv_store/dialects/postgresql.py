@@ -9,6 +9,7 @@ another server connection (PgBouncer's transaction mode): no prepared statements
 
 from __future__ import annotations
 
+import select
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,17 +19,29 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
 
-from lfv_store.dialects.base import Dialect, Fetch, Unchecked, driver_connection, first_line
+from lfv_store.dialects import postgresql_writes as pg_writes
+from lfv_store.dialects.base import (
+    Batch,
+    BatchFacts,
+    Dialect,
+    EntryFields,
+    Fetch,
+    Unchecked,
+    Write,
+    driver_connection,
+    first_line,
+)
 from lfv_store.errors import InvalidRecord, RecordConflict, StoreError, StoreUnavailable
 from lfv_store.types import UtcDateTime
 
 # Waiting half a minute for a lock means something is wrong: fail, retryably. A writer that hangs
 # between two statements would hold the audit chain's lock: the server ends it.
-_WRITE = (
+_TIMEOUTS = (
     "SET LOCAL lock_timeout = '30s';"
     " SET LOCAL statement_timeout = '15min';"
     " SET LOCAL idle_in_transaction_session_timeout = '60s'"
 )
+_BEGIN = f"BEGIN; {_TIMEOUTS}"
 _CONNECT: dict[str, Any] = {
     "connect_timeout": 10,
     "application_name": "lfv",
@@ -87,6 +100,8 @@ class Postgresql(Dialect):
 
     name = "postgresql"
     many_writers = True
+    # The driver begins no transaction of its own: BEGIN goes with the first statements.
+    write_options: ClassVar[Mapping[str, Any]] = {"isolation_level": "AUTOCOMMIT"}
     view_words: ClassVar[Mapping[str, str]] = {
         "now": "now()",
         "integer": "pg_catalog.int8",
@@ -109,12 +124,13 @@ class Postgresql(Dialect):
         conn.exec_driver_sql(f"ALTER TABLE {table} ENABLE TRIGGER {table}_append_only")
 
     def create_engine(self, url: URL, options: Mapping[str, Any]) -> sa.Engine:
-        """An engine that finds broken connections before it uses them."""
+        """An engine that finds closed connections before it uses them."""
         connect = {key: value for key, value in _CONNECT.items() if key not in url.query}
         # A prepared statement stays on one server connection; see the module's docstring.
         connect["prepare_threshold"] = None
-        engine = sa.create_engine(url, connect_args=connect, pool_pre_ping=True, **options)
+        engine = sa.create_engine(url, connect_args=connect, **options)
         sa.event.listen(engine, "connect", _prepare)
+        sa.event.listen(engine, "checkout", _check_open)
         return engine
 
     def check(self, conn: Connection, name: str) -> None:
@@ -138,8 +154,8 @@ class Postgresql(Dialect):
         return {"isolation_level": "REPEATABLE READ", "postgresql_readonly": read_only}
 
     def begin_write(self, conn: Connection) -> None:
-        """Set the time-outs."""
-        conn.exec_driver_sql(_WRITE)
+        """BEGIN and the time-outs in one round trip."""
+        driver_connection(conn).execute(_BEGIN)
 
     def begin_migration(self, conn: Connection, views: Collection[str]) -> None:
         """Wait for other migrations, and let tables change under the views.
@@ -147,6 +163,8 @@ class Postgresql(Dialect):
         A view is replaced by one with the same columns that reads no table, so that other people's
         views on it stay. schema.upgrade() makes the real ones at the end.
         """
+        # The connection has begun this transaction itself.
+        conn.exec_driver_sql(_TIMEOUTS)
         conn.exec_driver_sql("SET LOCAL lock_timeout = '5min'")
         self.lock(conn, _MIGRATION_LOCK)
         for view, columns in conn.exec_driver_sql(_VIEW_COLUMNS).all():
@@ -177,23 +195,20 @@ class Postgresql(Dialect):
         # failures, lock and statement timeouts: in all of them the transaction is gone as a whole.
         retryable = lost or isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
         kind = StoreUnavailable if retryable else StoreError
-        return kind(f"{name}: {message}; {step}" if step else f"{name}: {message}")
+        found = kind(f"{name}: {message}; {step}" if step else f"{name}: {message}")
+        if isinstance(found, StoreUnavailable):
+            found.connection_lost = lost or not state or state.startswith(("08", "57P"))
+        return found
 
     def lock(self, conn: Connection, key: int) -> None:
         """An advisory lock. The second key keeps schemas of one database apart."""
-        conn.exec_driver_sql(f"SELECT pg_advisory_xact_lock({key:d}, hashtext(current_schema()))")
+        conn.exec_driver_sql(pg_writes.lock_statement(key))
 
     def lock_run(self, conn: Connection, run_id: str) -> int | None:
         """FOR NO KEY UPDATE."""
         sql = "SELECT id FROM runs WHERE run_id = %s FOR NO KEY UPDATE"
         row = driver_connection(conn).execute(sql, (run_id,)).fetchone()
         return None if row is None else int(row[0])
-
-    def last_entry(self, conn: Connection) -> tuple[int, str] | None:
-        """By the driver: every write needs it."""
-        sql = "SELECT seq, hash FROM audit_log ORDER BY seq DESC LIMIT 1"
-        found: tuple[int, str] | None = driver_connection(conn).execute(sql).fetchone()
-        return found
 
     def next_change(self, conn: Connection) -> int:
         """A sequence's next value: growing, but not without gaps."""
@@ -208,19 +223,21 @@ class Postgresql(Dialect):
             for row in rows:
                 copy.write_row(row)
 
-    def insert_missing_images(
-        self, conn: Connection, columns: Sequence[str], rows: Sequence[Sequence[Any]]
-    ) -> set[int]:
-        """Another writer may have inserted some of them meanwhile."""
-        with driver_connection(conn).cursor() as cursor:
-            inserted = cursor.execute(
-                f"INSERT INTO images ({', '.join(columns)}) SELECT * FROM"
-                " unnest(%s::bigint[], %s::text[], %s::text[], %s::bigint[], %s::bigint[],"
-                " %s::bigint[])"
-                " ON CONFLICT (sha256) DO NOTHING RETURNING id",
-                [list(column) for column in zip(*rows, strict=True)],
-            ).fetchall()
-        return {int(row[0]) for row in inserted}
+    def begin_batch(
+        self, conn: Connection, batch: Batch, *, span: int, begin: bool
+    ) -> BatchFacts | None:
+        """One round trip, as are write() and append()."""
+        return pg_writes.begin_batch(conn, batch, span=span, first=f"{_BEGIN};" if begin else "")
+
+    def write(self, conn: Connection, writes: Sequence[Write]) -> None:
+        """One round trip for all."""
+        pg_writes.write(conn, writes)
+
+    def append(
+        self, conn: Connection, writes: Sequence[Write], entry: EntryFields, *, lock: int | None
+    ) -> None:
+        """One round trip with the commit: the lock of the chain is held within the server only."""
+        pg_writes.append(conn, writes, entry, lock=lock)
 
     def among(
         self, key: str, values: Sequence[Any], equal: Mapping[str, int]
@@ -322,3 +339,23 @@ def _prepare(connection: psycopg.Connection[Any], _record: object) -> None:
     connection.autocommit = True
     connection.execute("SET TIME ZONE 'UTC'")
     connection.autocommit = False
+
+
+def _check_open(connection: psycopg.Connection[Any], *_: object) -> None:
+    """Have the pool replace a connection that the server has closed.
+
+    Without a round trip: a server that has nothing to say has nothing sent either.
+    """
+    if not connection.closed:
+        poll = select.poll()
+        poll.register(connection.fileno(), select.POLLIN)
+        if not poll.poll(0):
+            return
+        try:  # it may be just a notice
+            connection.execute("SELECT 1")
+            connection.rollback()
+        except psycopg.Error:
+            pass
+        else:
+            return
+    raise sa.exc.DisconnectionError

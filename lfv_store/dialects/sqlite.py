@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
+from dataclasses import astuple, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,10 +17,17 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
+from lfv_store.audit.canonical import GENESIS, entry_hash
 from lfv_store.dialects.base import (
+    Batch,
+    BatchFacts,
+    Deletion,
     Dialect,
+    EntryFields,
     Fetch,
+    Masks,
     UndecodableText,
+    Write,
     canonical_json,
     driver_connection,
     first_line,
@@ -77,11 +85,15 @@ _TABLES_MISSING = (
 )
 
 
+_ENTRY = ("seq", *(field.name for field in fields(EntryFields)), "previous", "hash")
+
+
 class Sqlite(Dialect):
     """An SQLite file."""
 
     name = "sqlite"
     many_writers = False
+    write_options: ClassVar[Mapping[str, Any]] = {}
     view_words: ClassVar[Mapping[str, str]] = {
         "now": "strftime('%Y-%m-%d %H:%M:%f000', 'now')",
         "integer": "",
@@ -173,12 +185,6 @@ class Sqlite(Dialect):
         row = driver_connection(conn).execute(sql, (run_id,)).fetchone()
         return None if row is None else int(row[0])
 
-    def last_entry(self, conn: Connection) -> tuple[int, str] | None:
-        """By the driver: every write needs it."""
-        sql = "SELECT seq, hash FROM audit_log ORDER BY seq DESC LIMIT 1"
-        found: tuple[int, str] | None = driver_connection(conn).execute(sql).fetchone()
-        return found
-
     def next_change(self, conn: Connection) -> int:
         """One more than the last."""
         sql = "SELECT coalesce(max(change), 0) + 1 FROM audit_log"
@@ -193,12 +199,58 @@ class Sqlite(Dialect):
             f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", rows
         )
 
-    def insert_missing_images(
-        self, conn: Connection, columns: Sequence[str], rows: Sequence[Sequence[Any]]
-    ) -> set[int]:
-        """All rows: there is no other writer."""
-        self.insert(conn, "images", columns, rows)
-        return {int(row[0]) for row in rows}
+    def begin_batch(
+        self, conn: Connection, batch: Batch, *, span: int, begin: bool
+    ) -> BatchFacts | None:
+        """One look-up after the other: none leaves this process."""
+        run = self.lock_run(conn, batch.run_id)
+        if run is None:
+            return None
+        change = self.next_change(conn)
+        found = self.select_in(
+            conn, "inspections", ("line_number",), "line_number", batch.lines, run_id=run
+        )
+        lines = {line for (line,) in found}
+        wanted = {image.sha256: image for image in batch.images if image.line not in lines}
+        ids = dict(self.select_in(conn, "images", ("sha256", "id"), "sha256", list(wanted)))
+        added = sorted(wanted.keys() - ids.keys())
+        if added:
+            columns = ("id", "sha256", "format", "width", "height", "size_bytes")
+            rows = [
+                (
+                    change * span + position,
+                    sha256,
+                    *(getattr(wanted[sha256], c) for c in columns[2:]),
+                )
+                for position, sha256 in enumerate(added)
+            ]
+            self.insert(conn, "images", columns, rows)
+            ids.update((row[1], row[0]) for row in rows)
+        detections = dict(
+            self.select_in(conn, "detections", ("id", "image_id"), "id", batch.detections)
+        )
+        return BatchFacts(run, change, self.now(conn), lines, ids, added, detections)
+
+    def write(self, conn: Connection, writes: Sequence[Write]) -> None:
+        """One statement after the other."""
+        for write in writes:
+            if isinstance(write, Deletion):
+                self.delete_in(conn, write.table, write.key, write.values, **write.equal)
+            elif isinstance(write, Masks):
+                self.insert(conn, "masks", ("detection_id", "png"), write.cells)
+            else:
+                self.insert(conn, write.table, write.columns, write.cells)
+
+    def append(
+        self, conn: Connection, writes: Sequence[Write], entry: EntryFields, *, lock: int | None
+    ) -> None:
+        """Number and hash follow from the newest entry: there is no other writer."""
+        self.write(conn, writes)
+        sql = "SELECT seq, hash FROM audit_log ORDER BY seq DESC LIMIT 1"
+        last = driver_connection(conn).execute(sql).fetchone()
+        seq, previous = (last[0] + 1, last[1]) if last else (1, GENESIS)
+        cells = (seq, *astuple(entry), previous)
+        self.insert(conn, "audit_log", _ENTRY, [(*cells, entry_hash(*cells))])
 
     def among(
         self, key: str, values: Sequence[Any], equal: Mapping[str, int]

@@ -41,6 +41,17 @@ def test_head_and_verify_agree(store: Store) -> None:
     assert store.audit.verify(head).ok  # an older head is in the log still
 
 
+def test_entries_about_any_text_fit(store: Store) -> None:
+    """Each database makes the hash by itself, and JSON has several ways to write a character."""
+    every = "".join(map(chr, range(1, 0x180))) + '\u2028\u2029\ufeff\ufffd\U0001f600/\\"'
+    run_id = a_run(store, a_model(store), run_id=every)
+    store.inspections.record(run_id, [judged(1, 1)])
+    entries = list(store.audit.entries())
+    assert entries[-1].subject == every
+    assert all(entry.hash == entry.computed_hash() for entry in entries)
+    assert store.audit.verify().ok
+
+
 @pytest.mark.parametrize("text", ["", "lfv-audit:1:abc", "lfv-audit:x:" + "0" * 64, "0" * 64])
 def test_what_is_no_head_is_refused(text: str) -> None:
     with pytest.raises(InvalidRecord, match="looks like"):

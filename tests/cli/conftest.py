@@ -27,6 +27,7 @@ from lfv_store import (
     open_store,
 )
 from tests.support.databases import fresh_sqlite
+from tests.support.prefect_server import with_tables
 from tests.support.waiting import TRAINING
 
 STARTED = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -73,10 +74,12 @@ def lfv(capfd: pytest.CaptureFixture[str]) -> Lfv:
 
 
 @pytest.fixture
-def lfv_process(home: Path) -> Lfv:
+def lfv_process(home: Path, tmp_path: Path) -> Lfv:
     """Run `lfv` with these arguments as a process of its own, with an environment of its own."""
+    prefect = with_tables(tmp_path / "prefect")
     script = Path(sys.executable).with_name("lfv")
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(home), "LFV_HOME": str(home)}
+    environment["PREFECT_HOME"] = str(prefect)
     if "PYTHONPATH" in os.environ:  # the tree under test may be another than the installed one
         environment["PYTHONPATH"] = os.environ["PYTHONPATH"]
 

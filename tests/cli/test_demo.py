@@ -22,7 +22,8 @@ def test_the_demo_shows_a_whole_inspection(
     lfv_process: Lfv, lfv: Lfv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "demo output"
-    outcome = lfv_process("demo", "--output", folder, "--json")
+    new = str(tmp_path / "new")  # Prefect makes its database, as for a newcomer
+    outcome = lfv_process("demo", "--output", folder, "--json", PREFECT_HOME=new)
     assert outcome.status == 0, outcome.err
     shown = outcome.json()
 

@@ -41,12 +41,14 @@ def shell(clone: Path) -> Iterator[Shell]:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """The environment of a fresh login shell."""
+    """The environment of a fresh login shell, and what makes it faster without being seen."""
     return {
         "HOME": str(home),
         "PATH": os.defpath,
         "LANG": "C.UTF-8",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # A third of the training's time; the demo's test has the backbone.
+        "LFV_PRETRAINED_BACKBONE": "false",
     }
 
 

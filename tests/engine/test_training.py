@@ -30,6 +30,8 @@ pytestmark = pytest.mark.slow
 
 Make = Callable[..., list[TrainingImage]]
 KINDS = ("scratch", "stain", "scratch stain")
+#: Half of the time, where the pretrained backbone is not what a test is about.
+PLAIN = TrainingOptions(pretrained=False)
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +196,7 @@ def copies(image: TrainingImage, folder: Path, count: int, change: int) -> list[
 def test_copies_count_once(make_plates: Make, tmp_path: Path) -> None:
     images = make_plates(14, 1)
     again = copies(images[-1], tmp_path / "same", 6, 0)
-    outcome = train([*images[:-1], *again], [], tmp_path)
+    outcome = train([*images[:-1], *again], [], tmp_path, options=PLAIN)
     told = r"Only 1 anomalous image; 5 are copies of others, byte for byte: too few"
     assert re.search(told, "\n".join(outcome.warnings))
     with pytest.raises(TrainingError, match="has 1; 9 are copies of others"):
@@ -208,7 +210,7 @@ def test_shots_of_one_part_can_be_learned_from(
     """All of a class in one fold would leave nothing to learn from in the others."""
     images = make_plates(12, 1, masks=masks)
     shots = copies(images[-1], tmp_path / "shots", 6, 1)
-    outcome = train([*images[:-1], *shots], [], tmp_path)
+    outcome = train([*images[:-1], *shots], [], tmp_path, options=PLAIN)
     assert any(
         "6 images are as much alike as shots of the same part" in w for w in outcome.warnings
     )
@@ -250,12 +252,12 @@ def test_masks_that_show_nothing_are_told(make_plates: Make, tmp_path: Path) -> 
         replace(image, mask_colors={"#00FFFF": "dent"}) if image.is_anomalous else image
         for image in images
     ]
-    outcome = train(unknown, [], tmp_path)
+    outcome = train(unknown, [], tmp_path, options=PLAIN)
     assert outcome.anomaly_types == ()
     assert any("None of the 8 masks shows a pixel" in warning for warning in outcome.warnings)
     assert Predictor.load(tmp_path).anomaly_types == ()
     images[-1] = replace(images[-1], mask_colors={"#00FFFF": "dent"})
-    outcome = train(images, [], tmp_path)
+    outcome = train(images, [], tmp_path, options=PLAIN)
     assert [name for name, _ in outcome.anomaly_types] == ["dent", "scratch", "stain"]
     text = "\n".join(outcome.warnings)
     assert (
@@ -267,7 +269,8 @@ def test_masks_that_show_nothing_are_told(make_plates: Make, tmp_path: Path) -> 
 @pytest.mark.parametrize("masks", [False, True])
 def test_the_least_there_can_be(make_plates: Make, tmp_path: Path, *, masks: bool) -> None:
     images = make_plates(5, 5, masks=masks, kinds=KINDS)
-    outcome = train(images, make_plates(6, 6, first=500), tmp_path)
+    options = PLAIN if masks else TrainingOptions()
+    outcome = train(images, make_plates(6, 6, first=500), tmp_path, options=options)
     assert any("5 normal and 5 anomalous images are too few" in w for w in outcome.warnings)
     assert len(outcome.evaluated) == 12
     assert all(0.5 <= e.confidence <= 1 - 1 / 12 for e in outcome.evaluated)

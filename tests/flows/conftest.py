@@ -11,6 +11,7 @@ from lfv_store import Store, open_store
 from tests.support.databases import fresh_sqlite
 from tests.support.endpoints import Endpoint, endpoint_in_thread
 from tests.support.pictures import make_pictures
+from tests.support.prefect_server import with_tables
 
 # What the page shows is of no interest here; without it a hundred flow runs take a quarter of
 # the time.
@@ -33,6 +34,8 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             patch.setenv(name, value)
         from prefect.testing.utilities import prefect_test_harness
 
+        made = with_tables(tmp_path_factory.mktemp("harness"), "prefect-test.db")
+        patch.setattr("prefect.testing.utilities.mkdtemp", lambda: str(made))
         with prefect_test_harness(server_startup_timeout=240):
             yield
 

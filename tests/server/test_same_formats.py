@@ -331,7 +331,8 @@ class Learned:
 
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Learned]:
-    with running(tmp_path_factory.mktemp("learned"), engine="lfv.engine") as service:
+    folder = tmp_path_factory.mktemp("learned")
+    with running(folder, engine="lfv.engine", pretrained_backbone=False) as service:
         yield Learned(service)
 
 

@@ -355,7 +355,7 @@ at once. What the service takes to stop after that is its own.
 """
 
 _TAIL = """
-The test suite injects each fault on SQLite or PostgreSQL by turns, and kills 12 runs at random
+The test suite injects each fault on SQLite or PostgreSQL by turns, and kills 6 runs at random
 moments on each kind of host. `make faults` injects every fault on every kind of host and on both
 databases, and kills 500 runs on each host (`pytest tests/faults --every-host --both-databases
 --kills 500 --kills-seed 7`). `make kills` kills 200 runs on the stand-in for SageMaker, or with

@@ -11,8 +11,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--kills",
         type=int,
-        default=12,
-        help="runs to kill at random moments on each kind of host (default 12)",
+        default=6,
+        help="runs to kill at random moments on each kind of host (default 6)",
     )
     group.addoption(
         "--reviews", type=int, default=30, help="reviews while the server is killed (default 30)"

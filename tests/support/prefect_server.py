@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -18,7 +20,6 @@ from pathlib import Path
 
 from tests.support.waiting import PLENTY, wait_until
 
-_DATABASE = "prefect.db"
 #: What the page shows is of no interest; without it a flow run takes a quarter of the time.
 _QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -32,37 +33,39 @@ _QUIET = {
 }
 
 
-def with_tables(folder: Path) -> Path:
-    """A folder for PREFECT_HOME, with a database that has its tables if one was made before.
+def with_tables(folder: Path, name: str = "prefect.db") -> Path:
+    """A folder for PREFECT_HOME, with a database that has its tables.
 
-    Prefect takes seven seconds of CPU to make them. The first server leaves a copy in pytest's
+    Prefect takes seven seconds of CPU to make them. That is done once: a copy lies in pytest's
     folder, beside those of all sessions.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    template = _template(folder)
-    if template is not None and template.exists():
-        shutil.copyfile(template, folder / _DATABASE)
+    places = (parent for parent in folder.parents if parent.name.startswith("pytest-of-"))
+    place = next(places, None)
+    if place is not None:  # a benchmark's folder is its own
+        shutil.copyfile(_template(place), folder / name)
     return folder
 
 
-def _template(folder: Path) -> Path | None:
-    """None outside of pytest's own folder."""
-    places = (parent for parent in folder.parents if parent.name.startswith("pytest-of-"))
-    place = next(places, None)
-    return None if place is None else place / f"prefect-{version('prefect')}.db"
-
-
-def _keep_tables(folder: Path) -> None:
-    template = _template(folder)
-    if template is None or template.exists():
-        return
-    unfinished = template.with_suffix(f".{os.getpid()}")
-    with (
-        closing(sqlite3.connect(folder / _DATABASE)) as source,
-        closing(sqlite3.connect(unfinished)) as target,
-    ):
-        source.backup(target)
-    unfinished.replace(template)
+def _template(place: Path) -> Path:
+    """The file to copy; the first process makes it, and others wait meanwhile."""
+    template = place / f"prefect-{version('prefect')}.db"
+    with template.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not template.exists():
+            home = Path(tempfile.mkdtemp(dir=place))
+            command = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "--yes"]
+            environment = {**os.environ, **_QUIET, "PREFECT_HOME": str(home)}
+            subprocess.run(command, env=environment, capture_output=True, check=True)
+            unfinished = home / "whole.db"
+            with (
+                closing(sqlite3.connect(home / "prefect.db")) as source,
+                closing(sqlite3.connect(unfinished)) as target,
+            ):
+                source.backup(target)
+            unfinished.replace(template)
+            shutil.rmtree(home)
+    return template
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,6 @@ def prefect_server(folder: Path, **changed: str) -> Iterator[PrefectServer]:
     try:
         wait_until(lambda: process.poll() is not None or _answers(port))
         assert process.poll() is None, (folder / "server.log").read_text()[-2000:]
-        _keep_tables(folder)
         yield PrefectServer(port, settings)
     finally:
         process.terminate()

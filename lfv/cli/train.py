@@ -33,6 +33,7 @@ from lfv.cli.options import (
     examples,
 )
 from lfv.cli.progress import Activity
+from lfv.formats.fit import FitMode
 from lfv.formats.layout import counted
 from lfv.formats.words import count_of
 
@@ -92,6 +93,16 @@ def train(
     region: RegionOption = None,
     bucket: BucketOption = None,
     convert: ConvertOption = False,
+    fit: Annotated[
+        FitMode | None,
+        typer.Option(
+            "--fit",
+            help="What to do with images of other sizes than the usual one, in training and "
+            "whenever the model inspects: scale them (refused where that changes the aspect by "
+            "more than a tenth), stretch them, or crop them to the middle. Default: refuse them.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a model version on labelled images, and wait until it is trained.
@@ -136,6 +147,7 @@ def train(
             normal=tuple(normal or ()),
             anomaly=tuple(anomaly or ()),
             trained_by=current_user(),
+            fit=fit,
             progress=activity.show,
         )
     report = training_report(settings, model)
@@ -153,6 +165,7 @@ def _facts(model: TrainedModel) -> dict[str, Any]:
         "model": f"{model.project}, version {model.version}",
         "trained on": f"{count_of(data.images, 'image')} of {data.width}x{data.height}: "
         f"{data.normal} normal, {data.anomalous} anomalous, {data.masks} with a mask{kinds}",
+        "other sizes": data.fit and f"{data.fit} ({count_of(data.fitted, 'image')} of them)",
         "tested on": _tested_on(model.test),
         "skipped files": counted(skipped) or None,
         "F1": _measure(model.f1),

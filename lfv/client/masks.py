@@ -22,14 +22,19 @@ class ReadMask:
 def read_mask(item: ManifestItem, reader: SourceReader) -> ReadMask:
     """The mask of an item that has one; several masks without a colour map become one.
 
+    Where the reader fits images to a size, the mask is fitted too.
+
     Raises SourceError's subclasses, and ImageError's for what is not a sound PNG.
     """
-    if not item.plain_masks:
-        data, converted_from = reader.read_image(item.mask_ref or "")
-        check_mask(data)
-        return ReadMask(data, None if converted_from else item.mask_ref)
-    read = [reader.read_image(ref) for ref in item.plain_masks]
-    png = plain_mask([data for data, _ in read])
+    refs = item.plain_masks or (item.mask_ref or "",)
+    read = [reader.read_unfitted(ref) for ref in refs]
+    if item.plain_masks:
+        png = plain_mask([data for data, _ in read])
+    else:
+        png = read[0][0]
+        check_mask(png)
+    if reader.fit is not None:
+        png = reader.fit.mask(png)
     is_original = len(read) == 1 and read[0] == (png, None)
     return ReadMask(png, item.mask_ref if is_original else None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from lfv.client.stores import (
 )
 from lfv.formats.conversion import as_png, within
 from lfv.formats.errors import SourceError, SourceRefInvalid, SourceTooLarge, SourceUnavailable
+from lfv.formats.fit import Fit
 from lfv.formats.refs import FileRef, Ref, S3Ref, parse_ref
 
 DEFAULT_MAX_BYTES = 32 * 1024 * 1024
@@ -33,8 +35,8 @@ class SourceReader:
 
     `buckets` maps names of buckets to the folders that stand in for them; every other bucket is
     reached through S3, at `s3_endpoint_url` where one is given. With `convert`, images that are
-    BMP, TIFF or WebP are read as PNG; with `most_image_bytes`, larger images are read as JPEG. Safe
-    to share between threads.
+    BMP, TIFF or WebP are read as PNG; with `most_image_bytes`, larger images are read as JPEG; with
+    `fit`, images of other sizes are brought to one. Safe to share between threads.
     """
 
     def __init__(
@@ -47,7 +49,9 @@ class SourceReader:
         max_connections: int = 32,
         convert: bool = False,
         most_image_bytes: int | None = None,
+        fit: Fit | None = None,
     ) -> None:
+        self.fit = fit
         self._convert = convert
         self._most_image_bytes = most_image_bytes
         self._folders = {
@@ -56,6 +60,12 @@ class SourceReader:
         self._s3 = S3Connection(
             s3_endpoint_url, region, session=session, max_connections=max_connections
         )
+
+    def fitted(self, fit: Fit | None) -> Self:
+        """The same reader with another fit; both share their connections."""
+        other = copy.copy(self)
+        other.fit = fit
+        return other
 
     def bucket(self, name: str) -> ObjectStore:
         """The store behind a bucket's name."""
@@ -83,16 +93,22 @@ class SourceReader:
         raise AssertionError("unreachable")
 
     def read_image(self, ref: str | Ref) -> tuple[bytes, str | None]:
-        """An image, and what it was converted from, if it was.
+        """An image, and what it was converted from, if it was; see `as_recorded`.
 
         Raises SourceError's subclasses, and ImageError's for an image that cannot be converted.
         """
+        data, converted_from = self.read_unfitted(ref)
+        fitted = larger = None
+        if self.fit is not None:
+            data, fitted = self.fit.image(data)
+        if self._most_image_bytes is not None:
+            data, larger = within(data, self._most_image_bytes)
+        return data, ", ".join(filter(None, (converted_from, fitted, larger))) or None
+
+    def read_unfitted(self, ref: str | Ref) -> tuple[bytes, str | None]:
+        """An image or mask at its own size, and its format if it was converted."""
         data = self.read_bytes(ref)
-        data, converted_from = as_png(data) if self._convert else (data, None)
-        if self._most_image_bytes is None:
-            return data, converted_from
-        data, larger = within(data, self._most_image_bytes)
-        return data, ", ".join(filter(None, (converted_from, larger))) or None
+        return as_png(data) if self._convert else (data, None)
 
     def open(self, ref: str | Ref) -> OpenObject:
         """Open a file or object as a stream. Raises SourceError's subclasses."""

@@ -26,7 +26,14 @@ from lfv.client.sources import SourceReader
 from lfv.client.stores import ObjectStore
 from lfv.formats.answers import is_background
 from lfv.formats.errors import ImageError, LfvError, SourceError
-from lfv.formats.images import CONVERTED_FROM, DEFAULT_LIMITS, ImageInfo, check_image
+from lfv.formats.fit import LIMITS, Fit, FitMode, common_size, done_to
+from lfv.formats.images import (
+    CONVERTED_FROM,
+    DEFAULT_LIMITS,
+    ImageInfo,
+    check_header,
+    check_image,
+)
 from lfv.formats.labels import TEST, USUAL, VALIDATION, LabelNames
 from lfv.formats.layout import Skipped, split_of
 from lfv.formats.manifest.groundtruth import LABEL_PROBLEM, TRAINING
@@ -66,6 +73,10 @@ class StagedDataset:
     height: int
     skipped: Mapping[str, int] = field(default_factory=dict)
     """Number of files of the source that are not images to train on, by reason."""
+    fit: str | None = None
+    """What is done to images of other sizes, such as 'scaled to 640x480'; None: refused."""
+    fitted: int = 0
+    """Images that it was done to."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +95,13 @@ def stage_training(
     progress: Callable[[str], None] = lambda _: None,
     workers: int = 4,
     needs_labels: bool = True,
+    fit: FitMode | None = None,
 ) -> tuple[StagedDataset, StagedDataset | None]:
     """Check every row of `source`, copy what it names, and write manifests of the copies.
 
     Without `needs_labels`, rows that have none are skipped and counted: a data set of Lookout for
-    Vision may have images that nobody has labelled yet.
+    Vision may have images that nobody has labelled yet. With `fit`, images of other sizes than the
+    usual one of those to train on are brought to it; otherwise they are refused.
 
     Returns:
         The images to train on, and those to test with. The latter are there where the source itself
@@ -100,6 +113,8 @@ def stage_training(
         ManifestError: The manifest itself cannot be used.
         SourceError: The source or the bucket fails.
     """
+    if fit is not None:
+        reader = reader.fitted(_common_fit(fit, source, reader, names, workers))
     store = reader.bucket(staging.bucket)
     staged, skipped = _stage_all(source, reader, staging, names, progress, workers, needs_labels)
     train, test = _by_split(staged)
@@ -108,8 +123,8 @@ def stage_training(
             f"{source} marks every image as one to test with; give the images to train on, and "
             "these with --test."
         )
-    trained = _written(train, store, staging, skipped.reasons)
-    return trained, _written(test, store, staging) if test else None
+    trained = _written(train, store, staging, skipped.reasons, fit=reader.fit)
+    return trained, _written(test, store, staging, fit=reader.fit) if test else None
 
 
 def stage_dataset(
@@ -122,10 +137,36 @@ def stage_dataset(
     workers: int = 4,
     needs_labels: bool = True,
 ) -> StagedDataset:
-    """One dataset: the images that `source` marks as tests, or else all; see `stage_training`."""
+    """One dataset: the images that `source` marks as tests, or else all; see `stage_training`.
+
+    Images of other sizes are brought to that of the reader's fit, where it has one.
+    """
     staged, skipped = _stage_all(source, reader, staging, names, progress, workers, needs_labels)
     _, test = _by_split(staged)
-    return _written(test or staged, reader.bucket(staging.bucket), staging, skipped.reasons)
+    store = reader.bucket(staging.bucket)
+    return _written(test or staged, store, staging, skipped.reasons, fit=reader.fit)
+
+
+def _common_fit(
+    mode: FitMode, source: str, reader: SourceReader, names: LabelNames, workers: int
+) -> Fit | None:
+    """The fit to the usual size of the images to train on; None where none can be read."""
+
+    def size_of(item: ManifestItem) -> tuple[int, int] | None:
+        try:
+            header = check_header(reader.read_unfitted(item.source_ref)[0], LIMITS)
+        except (ImageError, SourceError):
+            return None  # staging says what is wrong with it
+        return header.width, header.height
+
+    sizes: list[tuple[int, int]] = []
+    with ThreadPoolExecutor(workers, thread_name_prefix="measuring") as pool:
+        records = read_manifest(source, reader, profile=replace(TRAINING, names=names))
+        items = (one for one in records if isinstance(one, ManifestItem))
+        training = (one for one in items if split_of(one.attributes) not in {TEST, VALIDATION})
+        while chunk := list(islice(training, _CHUNK)):
+            sizes += filter(None, pool.map(size_of, chunk))
+    return Fit(mode, *common_size(sizes)) if sizes else None
 
 
 def _stage_all(
@@ -196,13 +237,15 @@ def _written(
     store: ObjectStore,
     staging: Staging,
     skipped: Mapping[str, int] | None = None,
+    *,
+    fit: Fit | None = None,
 ) -> StagedDataset:
     text = "".join(
         json.dumps(each.line, ensure_ascii=False, separators=(",", ":")) + "\n" for each in staged
     ).encode()
     key = staging.key("manifests", hashlib.sha256(text).hexdigest() + ".manifest")
     store.put(key, text)
-    return _summary(staged, S3Ref(staging.bucket, key), dict(skipped or {}))
+    return _summary(staged, S3Ref(staging.bucket, key), dict(skipped or {}), fit)
 
 
 def _stage(
@@ -278,7 +321,7 @@ def _odd_dimensions(staged: Sequence[_Staged]) -> Iterator[BadLine]:
                 each.item,
                 "image_dimensions_mismatch",
                 f"{each.item.written_ref} is {found.width}x{found.height} pixels, "
-                f"most images are {width}x{height}.",
+                f"most images are {width}x{height} (`--fit scale` scales those that differ).",
             )
 
 
@@ -301,7 +344,7 @@ def _invalid(source: str, problems: list[BadLine]) -> LfvError:
 
 
 def _summary(
-    staged: Sequence[_Staged], manifest: S3Ref, skipped: Mapping[str, int]
+    staged: Sequence[_Staged], manifest: S3Ref, skipped: Mapping[str, int], fit: Fit | None
 ) -> StagedDataset:
     anomalous = sum(bool(each.item.is_anomalous) for each in staged)
     types = {
@@ -320,4 +363,6 @@ def _summary(
         width=staged[0].info.width,
         height=staged[0].info.height,
         skipped=skipped,
+        fit=None if fit is None else str(fit),
+        fitted=sum(done_to(each.line) is not None for each in staged),
     )

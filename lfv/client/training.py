@@ -33,6 +33,7 @@ from lfv.client.hosts.translate import translate
 from lfv.client.retry import RetryPolicy, call_with_retries
 from lfv.client.sources import SourceReader
 from lfv.client.staging import StagedDataset, Staging, stage_dataset, stage_training
+from lfv.formats.fit import Fit, FitMode
 from lfv.formats.labels import LabelNames
 from lfv.formats.refs import S3Ref
 
@@ -83,14 +84,16 @@ def train_model(
     progress: Progress = lambda _: None,
     clock: Clock = SYSTEM_CLOCK,
     needs_labels: bool = True,
+    fit: FitMode | None = None,
 ) -> TrainedModel:
     """Train `project` on the labelled manifest `source` and wait for the result.
 
     `client` is what `lookoutvision_client` gives. Without `test_source` the model is measured with
     the images that `source` itself marks as tests; without any, the service splits the images.
     `normal` and `anomaly` are names of labels beside the usual ones. Without `needs_labels`, images
-    that have none are left out and counted. `timeout` (seconds) bounds the
-    waiting; a training that is given up on goes on at the service.
+    that have none are left out and counted. With `fit`, images of other sizes are brought to the
+    usual one. `timeout` (seconds) bounds the waiting; a training that is given up on goes on at the
+    service.
 
     Raises TrainingDataInvalid before anything is created; TrainingFailed with the service's words;
     TrainingTimedOut; TrainingInterrupted; HostError for calls that fail; SourceError for a bucket
@@ -103,11 +106,16 @@ def train_model(
     except ValueError as error:
         raise TrainingDataInvalid(f"The names of labels contradict each other: {error}.") from None
     train, test = stage_training(
-        source, reader, staging, names=names, progress=progress, needs_labels=needs_labels
+        source, reader, staging, names=names, progress=progress, needs_labels=needs_labels, fit=fit
     )
     if test_source is not None:
         test = stage_dataset(
-            test_source, reader, staging, names=names, progress=progress, needs_labels=needs_labels
+            test_source,
+            reader.fitted(Fit.parse(train.fit or "")),
+            staging,
+            names=names,
+            progress=progress,
+            needs_labels=needs_labels,
         )
     _same_dimensions(train, test)
     api = _Api(client, client_token or uuid.uuid4().hex, timeout, stop_event, progress, clock)

@@ -18,7 +18,7 @@ from lfv.formats.errors import (
     ImageMultiPicture,
 )
 from lfv.formats.image_headers import CONVERTIBLE, sniff
-from lfv.formats.images import DEFAULT_LIMITS, check_header, decode
+from lfv.formats.images import DEFAULT_LIMITS, ImageHeader, check_header, decode
 
 _QUALITIES = (95, 90, 85, 75)
 _LOSSLESS = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
@@ -84,10 +84,25 @@ def within(data: bytes, max_bytes: int) -> tuple[bytes, str | None]:
     header = check_header(data, replace(DEFAULT_LIMITS, max_bytes=len(data)))
     if header.bits > 8 or header.mode not in {"1", "L", "RGB"}:
         return data, None
-    image = decode(header).convert("L" if header.mode in {"1", "L"} else "RGB")
+    image = _grey_or_rgb(header)
     for quality in _QUALITIES:
-        out = io.BytesIO()
-        image.save(out, "JPEG", quality=quality, subsampling=0)
-        if out.tell() <= max_bytes:
-            return out.getvalue(), f"{header.format} of {len(data):,} bytes, now quality {quality}"
+        jpeg = _jpeg(image, quality)
+        if len(jpeg) <= max_bytes:
+            return jpeg, f"{header.format} of {len(data):,} bytes, now quality {quality}"
     return data, None
+
+
+def at_quality(data: bytes, quality: int) -> bytes:
+    """The image as a JPEG of this quality, as `within` makes it. Raises like it."""
+    header = check_header(data, replace(DEFAULT_LIMITS, max_bytes=len(data)))
+    return _jpeg(_grey_or_rgb(header), quality)
+
+
+def _grey_or_rgb(header: ImageHeader) -> Image.Image:
+    return decode(header).convert("L" if header.mode in {"1", "L"} else "RGB")
+
+
+def _jpeg(image: Image.Image, quality: int) -> bytes:
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=quality, subsampling=0)
+    return out.getvalue()

@@ -10,6 +10,7 @@ from typing import TypeVar
 from lfv.client.concurrency import FIRST_PER_UNIT, ConcurrencyLimit, shared_limit
 from lfv.client.hosts import ModelHost, image_limits, open_host
 from lfv.client.sources import SourceReader
+from lfv.formats.fit import Fit
 from lfv.run.context import RunContext
 from lfv.run.control import Ending, RunControl
 from lfv.run.stream import DetectionStream
@@ -77,7 +78,9 @@ def _same(value: T) -> T:
 def open_run(context: RunContext, store: Store) -> Iterator[ActiveRun]:
     """Open what a run needs; `store` stays the caller's.  Its threads are stopped on exit."""
     with ExitStack() as stack:
-        reader = stack.enter_context(open_reader(context.settings, context.image_taker))
+        reader = stack.enter_context(
+            open_reader(context.settings, context.image_taker, context.fit)
+        )
         host = open_host(context.host_spec)
         stack.callback(host.close)
         control = RunControl()
@@ -103,7 +106,9 @@ def attached(run: ActiveRun | RunContext) -> Iterator[ActiveRun]:
         yield opened
 
 
-def open_reader(settings: Settings, host: str | None = None) -> SourceReader:
+def open_reader(
+    settings: Settings, host: str | None = None, fit: Fit | None = None
+) -> SourceReader:
     """A reader of manifests and images, for a kind of host (None: that of the settings)."""
     most = image_limits(host or settings.host).max_bytes if settings.reencode else None
     return SourceReader(
@@ -112,4 +117,5 @@ def open_reader(settings: Settings, host: str | None = None) -> SourceReader:
         settings.region,
         convert=settings.convert,
         most_image_bytes=most,
+        fit=fit,
     )

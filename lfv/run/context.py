@@ -9,6 +9,7 @@ from typing import Any
 from lfv.client.hosts import HostSpec, Units
 from lfv.client.hosts.sagemaker import batch
 from lfv.client.policy import Policy
+from lfv.formats.fit import Fit
 from lfv.settings import Settings
 
 #: The kind of host that a service on this machine stands in for where no endpoint is given.
@@ -28,7 +29,8 @@ class InspectionRequest:
     images that another run of this source and project has are left out, and so are files that
     changed in the last `settle_seconds`.  `max_cost` is in US dollars.  `host` is the kind of host
     where the model lives, `host_options` what only that kind understands.  `mode`
-    is `LIVE` or `BATCH`.
+    is `LIVE` or `BATCH`.  `fit` says what is done to images of another size than the model's, such
+    as 'scaled to 640x480'; the run takes it from the record of the model's training.
     """
 
     source: str
@@ -52,6 +54,7 @@ class InspectionRequest:
     host: str = LOOKOUTVISION
     host_options: Mapping[str, Any] = field(default_factory=dict)
     mode: str = LIVE
+    fit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,11 @@ class RunContext:
     def image_taker(self) -> str:
         """The kind of host whose limits the images have to keep."""
         return batch.KIND if self.request.mode == BATCH else self.request.host
+
+    @property
+    def fit(self) -> Fit | None:
+        """What is done to images of other sizes; None: they are errors."""
+        return Fit.parse(self.request.fit or "")
 
     @property
     def units(self) -> Units:

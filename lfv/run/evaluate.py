@@ -14,6 +14,7 @@ from lfv.formats.evaluation import Evaluation, Evaluator
 from lfv.formats.images import check_image
 from lfv.formats.manifest.records import ManifestItem
 from lfv.formats.masks import MASK_LIMITS
+from lfv.run.fits import fit_in
 from lfv_store import Run, Store, StoredDetection
 
 logger = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ def evaluate_run(run: Run, store: Store, reader: SourceReader) -> Evaluation | N
     colours mean stands in the manifest only, so that is read again; when it cannot be read any
     more, or a mask cannot, the figures of the images come without those of the areas.
     """
+    reader = reader.fitted(fit_in(run.parameters))
     evaluator = Evaluator()
     labelled = compared = 0
     false_alarms: list[StoredDetection] = []  # areas in normal images, which have no mask

@@ -11,8 +11,8 @@ from typing import Any
 
 from lfv.client.sources import SourceReader
 from lfv.formats.answers import DetectAnomalyResult
-from lfv.formats.conversion import as_png
-from lfv.formats.errors import SourceError
+from lfv.formats.errors import LfvError
+from lfv.formats.fit import as_recorded
 from lfv.formats.images import CONVERTED_FROM
 from lfv.report import OverlayFacts, ReportAnomaly, draw_overlay
 from lfv_store import Store
@@ -61,7 +61,7 @@ def draw_overlays(
         line, ref = row["line_number"], row["source_ref"]
         try:
             picture = _draw(store, reader, row)
-        except (_NotDrawable, SourceError) as error:
+        except (_NotDrawable, LfvError) as error:
             yield Overlay(line, ref, None, str(error))
             continue
         folder = folder_of(row["run_id"])
@@ -80,8 +80,7 @@ def _draw(store: Store, reader: SourceReader, row: Mapping[str, Any]) -> bytes:
     if detection is None or row["verdict"] is None:
         raise _NotDrawable(f"it was not inspected ({row['error_code']})")
     data = reader.read_bytes(row["source_ref"])
-    if CONVERTED_FROM in (row["attributes"] or {}):
-        data, _ = as_png(data)
+    data = as_recorded(data, (row["attributes"] or {}).get(CONVERTED_FROM))
     if hashlib.sha256(data).hexdigest() != row["image_sha256"]:
         raise _NotDrawable("the image was changed since it was inspected")
     result = DetectAnomalyResult.from_response(store.results.response(detection))

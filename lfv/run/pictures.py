@@ -22,8 +22,8 @@ from PIL import Image
 
 from lfv.client.sources import SourceReader
 from lfv.formats.answers import DetectAnomalyResult
-from lfv.formats.conversion import as_png
 from lfv.formats.errors import LfvError, SourceError
+from lfv.formats.fit import as_recorded
 from lfv.formats.images import CONVERTED_FROM
 from lfv.report import LinkedThumbnail
 from lfv.report.marks import draw_heat, draw_marks
@@ -153,8 +153,7 @@ class Pictures:
             raise PictureGone("The image was never read, so there is nothing to compare it with.")
         try:
             data = self._reader.read_bytes(row["source_ref"], limit=_MOST_BYTES)
-            if CONVERTED_FROM in (row["attributes"] or {}):
-                data, _ = as_png(data)
+            data = as_recorded(data, (row["attributes"] or {}).get(CONVERTED_FROM))
         except (SourceError, LfvError) as error:
             raise PictureGone(f"The image is gone: {error} {_was(row)}") from error
         if hashlib.sha256(data).hexdigest() != row["image_sha256"]:

@@ -17,6 +17,8 @@ from lfv.client.sources import SourceReader
 from lfv.formats.answers import DetectAnomalyResult
 from lfv.formats.errors import LfvError
 from lfv.formats.evaluation import Evaluation
+from lfv.formats.fit import as_recorded
+from lfv.formats.images import CONVERTED_FROM
 from lfv.formats.layout import Skipped
 from lfv.report import (
     LinkedThumbnail,
@@ -194,9 +196,15 @@ def _image(
         reused=row["reused"],
         error_code=row["error_code"],
         error_message=row["error"],
-        read=(lambda: reader.read_bytes(row["source_ref"])) if result else None,
+        read=(lambda: _shown_bytes(row, reader)) if result else None,
         mask_png=store.results.mask(answer.detection_id) if answer and answer.has_mask else None,
     )
+
+
+def _shown_bytes(row: dict[str, Any], reader: SourceReader) -> bytes:
+    """What the model was shown of the file, so that the marks lie where it put them."""
+    converted_from = (row["attributes"] or {}).get(CONVERTED_FROM)
+    return as_recorded(reader.read_bytes(row["source_ref"]), converted_from)
 
 
 def _reasons(row: dict[str, Any]) -> Iterator[str]:

@@ -6,7 +6,7 @@ import logging
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -21,6 +21,7 @@ from lfv.run.context import (
     model_spec,
 )
 from lfv.run.errors import EndedByOperator, LimitReached, RunNotResumable
+from lfv.run.fits import fit_of_training
 from lfv.run.lookup import find_run
 from lfv.run.trained_as import join_training
 from lfv.settings import Settings
@@ -58,6 +59,11 @@ class RunStarter:
                 return self.resume(earlier.run_id)
         policy = Policy.from_dict(request.policy or {})
         model_version, state = self._look_up(request, request.model_version)
+        model_id = self._register(request, model_version, state)
+        trainings = self.store.trainings.of_model(model_id)
+        fit = fit_of_training(next(iter(trainings), None))
+        if request.fit is None and fit is not None:
+            request = replace(request, fit=str(fit))
         run = self.store.runs.start(
             NewRun(
                 run_id=str(uuid.uuid4()),
@@ -67,7 +73,7 @@ class RunStarter:
                 source=request.source,
                 policy=policy.to_dict(),
                 started_at=datetime.now(UTC),
-                model_id=self._register(request, model_version, state),
+                model_id=model_id,
                 triggered_by=request.triggered_by,
                 flow_run_id=self.flow_run_id,
                 code_version=code_version(),

@@ -18,11 +18,13 @@ from lfv.client.sources import SourceReader
 from lfv.client.staging import StagedDataset, Staging, stage_training
 from lfv.client.training import TrainedModel, train_model
 from lfv.formats.errors import LfvError
+from lfv.formats.fit import FitMode
 from lfv.formats.labels import LabelNames
 from lfv.formats.words import count_of
 from lfv.run.active import open_reader
 from lfv.run.context import LOOKOUTVISION
 from lfv.run.embedded_service import api_endpoint
+from lfv.run.fits import FIT
 from lfv.run.start import code_version
 from lfv.settings import LfvSettingsError, Settings
 from lfv_store import ModelKey, NewTraining, Store, StoreError, Training, open_store
@@ -47,10 +49,12 @@ def train_project(
     trained_by: str = "",
     progress: Callable[[str], None] = logger.info,
     needs_labels: bool = True,
+    fit: FitMode | None = None,
 ) -> TrainedModel:
     """Stage labelled images, train a version of a project's model on them, and record that.
 
-    Without `needs_labels`, images that have none are left out and counted.
+    Without `needs_labels`, images that have none are left out and counted. With `fit`, images of
+    other sizes are brought to the usual one; so are those that the model inspects later.
 
     Raises:
         LfvSettingsError: The settings name an endpoint but no bucket for the images.
@@ -76,10 +80,19 @@ def train_project(
                 anomaly,
                 progress=progress,
                 needs_labels=needs_labels,
+                fit=fit,
             )
         else:
             model = _train_elsewhere(
-                settings, staging, source, project, test, normal, anomaly, progress=progress
+                settings,
+                staging,
+                source,
+                project,
+                test,
+                normal,
+                anomaly,
+                progress=progress,
+                fit=fit,
             )
         try:
             names = _label_names(normal, anomaly)
@@ -109,6 +122,7 @@ def _train_on_api(
     *,
     progress: Callable[[str], None],
     needs_labels: bool,
+    fit: FitMode | None,
 ) -> TrainedModel:
     """CreateModel of the Lookout for Vision API."""
     progress("starting the service" if settings.endpoint_url is None else "connecting")
@@ -126,6 +140,7 @@ def _train_on_api(
             timeout=settings.training_deadline_seconds,
             progress=progress,
             needs_labels=needs_labels,
+            fit=fit,
         )
 
 
@@ -205,6 +220,8 @@ def _images(dataset: StagedDataset) -> dict[str, Any]:
         "width": dataset.width,
         "height": dataset.height,
         "skipped": dict(dataset.skipped),
+        FIT: dataset.fit,
+        "fitted": dataset.fitted,
     }
 
 
@@ -218,6 +235,7 @@ def _train_elsewhere(
     anomaly: tuple[str, ...],
     *,
     progress: Callable[[str], None],
+    fit: FitMode | None,
 ) -> TrainedModel:
     """A training job of the successor algorithm on SageMaker."""
     if settings.host != "sagemaker":
@@ -238,7 +256,7 @@ def _train_elsewhere(
             except ValueError as error:
                 raise LfvSettingsError(f"names of labels contradict each other: {error}") from None
             dataset, unused = stage_training(
-                source, reader, staging, names=names, progress=progress
+                source, reader, staging, names=names, progress=progress, fit=fit
             )
             model = train_on_sagemaker(
                 account,

@@ -9,6 +9,7 @@ from starlette.responses import RedirectResponse, Response
 from lfv.client.hosts import HostSpec
 from lfv.client.hosts.sagemaker.batch import KIND as BATCH_JOB
 from lfv.run.compare import compare_models
+from lfv.run.fits import fit_of_training
 from lfv.run.retrain import next_manifest
 from lfv.run.stop import stop_model
 from lfv.run.training import train_project
@@ -84,6 +85,7 @@ def retrain(call: Call) -> Response:
         project = model.key.project_name
         last = store.trainings.of_model(model.model_id)
         test = last[0].test_source if last else None
+        fit = fit_of_training(next(iter(last), None))
 
         def work(progress: Callable[[str], None]) -> str:
             trained = train_project(
@@ -93,6 +95,7 @@ def retrain(call: Call) -> Response:
                 test=test,
                 description=f"Corrected by reviews of version {model.key.model_version}",
                 trained_by=name,
+                fit=None if fit is None else fit.mode,
                 progress=progress,
             )
             return f"Version {trained.version} is trained; compare it before anybody switches."

@@ -1,0 +1,142 @@
+"""Images of unlike sizes, brought to one in training and in inspection."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lfv.client.errors import TrainingDataInvalid
+from lfv.client.sources import SourceReader
+from lfv.client.staging import Staging, stage_dataset, stage_training
+from lfv.formats import errors
+from lfv.formats.fit import Fit, FitMode, as_recorded, common_size
+from lfv.formats.images import check_image
+
+SIZE = 96, 64
+STAGING = Staging("parts", "staging/")
+
+
+def picture(width: int, height: int, *, kind: str = "PNG", mode: str = "RGB") -> bytes:
+    """A dark picture with a bright square in its middle, a quarter of the height wide."""
+    image = Image.new("L", (width, height), 40)
+    side = height // 4
+    left, top = (width - side) // 2, (height - side) // 2
+    image.paste(220, (left, top, left + side, top + side))
+    if mode == "1":
+        image = image.point(lambda value: 255 * (value > 130))
+    out = io.BytesIO()
+    image.convert(mode).save(out, kind)
+    return out.getvalue()
+
+
+def opened(data: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(data)).convert("L"))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("mode", list(FitMode))
+def test_an_image_gets_the_size_and_what_was_done_makes_the_same_bytes_again(
+    mode: FitMode, kind: str
+) -> None:
+    fit = Fit(mode, *SIZE)
+    data = picture(300, 210, kind=kind)
+    fitted, done = fit.image(data)
+    info = check_image(fitted, expected=SIZE)
+    assert done == f"{kind} of 300x210, {fit}"
+    assert Fit.parse(done) == fit
+    assert as_recorded(data, done) == fitted
+    assert info.format == "PNG"
+    assert opened(fitted)[32, 48] > 200
+    assert opened(fitted)[4, 4] < 60
+
+
+def test_an_image_of_the_size_stays_as_it_is() -> None:
+    data = picture(*SIZE, kind="JPEG")
+    assert Fit(FitMode.CROP, *SIZE).image(data) == (data, None)
+    assert as_recorded(data, None) == data
+    assert Fit.parse("TIFF") is None
+
+
+def test_an_aspect_that_is_too_far_off_is_refused_unless_that_is_stated() -> None:
+    square = picture(128, 128)
+    with pytest.raises(errors.ImageDimensionsMismatch, match=r"stretched by 50%.*--fit stretch"):
+        Fit(FitMode.SCALE, *SIZE).image(square)
+    assert check_image(Fit(FitMode.STRETCH, *SIZE).image(square)[0], expected=SIZE)
+    assert check_image(Fit(FitMode.CROP, *SIZE).image(square)[0], expected=SIZE)
+    with pytest.raises(errors.ImageDimensionsMismatch, match=r"lose 67% of its area"):
+        Fit(FitMode.CROP, *SIZE).image(picture(100, 200))
+
+
+def test_cropping_keeps_the_middle_and_masks_follow() -> None:
+    fit = Fit(FitMode.CROP, *SIZE)
+    image, _ = fit.image(picture(128, 128))
+    mask = fit.mask(picture(128, 128, mode="1"))
+    assert ((opened(image) > 130) == (opened(mask) > 130)).mean() > 0.99
+    assert (opened(image) > 130).sum() == pytest.approx((128 / 4 * 96 / 128) ** 2, rel=0.1)
+    assert set(np.unique(opened(mask))) <= {0, 255}  # no colours are mixed
+    assert fit.mask(mask) == mask
+
+
+def test_palettes_are_mixed_as_colours_and_sixteen_bits_stay_sixteen() -> None:
+    fit = Fit(FitMode.SCALE, *SIZE)
+    palette, _ = fit.image(picture(192, 128, mode="P"))
+    assert check_image(palette).mode == "RGB"
+    out = io.BytesIO()
+    Image.fromarray(np.full((128, 192), 3001, np.uint16)).save(out, "PNG")
+    deep, _ = fit.image(out.getvalue())
+    assert (check_image(deep).bits, np.asarray(Image.open(io.BytesIO(deep))).max()) == (16, 3001)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "common"),
+    [
+        ([(96, 64)] * 3 + [(300, 200)] * 2, (96, 64)),
+        ([(100, 90), (110, 80), (120, 70)], (110, 80)),
+        ([(20, 30)], (64, 64)),
+        ([(8000, 6000)], (4096, 4096)),
+    ],
+)
+def test_the_common_size(sizes: list[tuple[int, int]], common: tuple[int, int]) -> None:
+    assert common_size(sizes) == common
+
+
+def test_training_images_and_masks_of_unlike_sizes_are_staged_at_one(
+    tmp_path: Path, bucket: Path
+) -> None:
+    rows = []
+    for number, (width, height) in enumerate([SIZE, SIZE, (192, 128), (150, 96)]):
+        (tmp_path / f"{number}.png").write_bytes(picture(width, height))
+        (tmp_path / f"{number}-mask.png").write_bytes(picture(width, height, mode="1"))
+        row = {"source-ref": f"{number}.png", "anomaly-label": int(number > 1)}
+        row["anomaly-label-metadata"] = {
+            "class-name": "anomaly" if number > 1 else "normal",
+            "type": "groundtruth/image-classification",
+        }
+        if number > 1:
+            row["anomaly-mask-ref"] = f"{number}-mask.png"
+            colors = {"0": {"class-name": "scratch", "hex-color": "#FFFFFF"}}
+            row["anomaly-mask-ref-metadata"] = {
+                "internal-color-map": colors,
+                "type": "groundtruth/semantic-segmentation",
+            }
+        rows.append(json.dumps(row))
+    source = tmp_path / "train.manifest"
+    source.write_text("\n".join(rows))
+    reader = SourceReader(buckets={"parts": bucket})
+    with pytest.raises(TrainingDataInvalid, match="--fit scale"):
+        stage_training(str(source), reader, STAGING)
+    train, _ = stage_training(str(source), reader, STAGING, fit=FitMode.SCALE)
+    assert (train.width, train.height, train.masks) == (*SIZE, 2)
+    assert (train.fit, train.fitted) == ("scaled to 96x64", 2)
+    lines = [json.loads(x) for x in (bucket / train.manifest.key).read_text().splitlines()]
+    for line in lines[2:]:
+        mask = bucket / line["anomaly-mask-ref"].removeprefix("s3://parts/")
+        assert opened(mask.read_bytes()).shape == SIZE[::-1]
+    # Tests that come separately get the size of the images to train on.
+    test = stage_dataset(str(source), reader.fitted(Fit.parse(str(train.fit))), STAGING)
+    assert (test.width, test.height, test.fit) == (*SIZE, train.fit)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +91,12 @@ class Experts:
             )
             for e in self.members
         ]
+
+    @cached_property
+    def described(self) -> frozenset[str]:
+        """Names of the views whose descriptions any expert looks at."""
+        without = {*POSITION_EXPERTS, PATCHES, PLACES, "pixels"}
+        return frozenset(e.view for e in self.members if e.kind not in without)
 
     def to_arrays(self) -> Arrays:
         """Named arrays for the artifact."""

@@ -124,6 +124,7 @@ class Model:
             self.views,
             self.aligner,
             onnx_models=self.onnx_models,
+            described=self.ensemble.experts.described,
             with_maps=uses_position,
             threads=threads,
         )
@@ -157,8 +158,9 @@ class Model:
         maps: tuple[Matrix, ...] | None = None
         if self.backbone is not None and sessions.backbone is not None:
             maps = sessions.backbone(decode(sessions.backbone.size))
-            seen = {**observation.descriptions, BACKBONE: self.backbone.describe(maps)}
-            observation = replace(observation, descriptions=seen)
+            if BACKBONE in self.ensemble.experts.described:
+                seen = {**observation.descriptions, BACKBONE: self.backbone.describe(maps)}
+                observation = replace(observation, descriptions=seen)
             if self._compares_patches:
                 observation = replace(observation, patches=patches_of(maps))
         painted: Matrix | None = None

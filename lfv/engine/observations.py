@@ -6,7 +6,7 @@ a trained model keeps only the views it uses.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +50,16 @@ def scaled(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
 
 
 class Observer:
-    """Computes observations with a fixed set of views."""
+    """Computes observations with a fixed set of views.
+
+    Args:
+        views: By name.
+        aligner: What turns the overview as the normal parts lie.
+        onnx_models: Those of the views; built if None.
+        described: Names of the views whose maps are to be described, all of them if None.
+        with_maps: Whether to keep the overview's maps.
+        threads: Of each session.
+    """
 
     def __init__(
         self,
@@ -58,11 +67,13 @@ class Observer:
         aligner: Aligner | None,
         *,
         onnx_models: Mapping[str, bytes] | None = None,
+        described: Collection[str] | None = None,
         with_maps: bool = True,
         threads: int = 1,
     ) -> None:
         self.views = dict(views)
         self.aligner = aligner
+        self._described = views.keys() if described is None else described
         self._with_maps = with_maps
         self._viewers = {
             name: Viewer(view, None if onnx_models is None else onnx_models[name], threads=threads)
@@ -94,7 +105,8 @@ class Observer:
             if name == PIXELS:
                 continue
             features = self.features(name, pixels)
-            descriptions[name] = describe(features, with_regions=name == OVERVIEW)
+            if name in self._described:
+                descriptions[name] = describe(features, with_regions=name == OVERVIEW)
             if name == OVERVIEW and self._with_maps:
                 maps = coarse(features)
         return Observation(descriptions, maps)

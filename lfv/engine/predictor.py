@@ -14,7 +14,7 @@ from PIL import Image
 from threadpoolctl import ThreadpoolController
 
 from lfv.engine import artifact
-from lfv.engine.decoding import decode, from_rgb888
+from lfv.engine.decoding import Decoder, from_rgb888
 from lfv.engine.errors import ArtifactError
 from lfv.engine.heat_map import draw
 from lfv.engine.model import Judgement, Model, TrainedModel
@@ -86,14 +86,8 @@ class Predictor:
         Raises:
             ImageRejected: If it cannot be decoded or has other dimensions.
         """
-
-        def decode_at(size: tuple[int, int]) -> NDArray[np.uint8]:
-            image = decode(
-                body, size, expected=(self.width, self.height), sample_range=self._sample_range
-            )
-            return image.pixels
-
-        return self._predict(decode_at, with_map=with_map)
+        decoder = Decoder(body, expected=(self.width, self.height), sample_range=self._sample_range)
+        return self._predict(decoder, with_map=with_map)
 
     def predict_pixels(self, pixels: bytes, width: int, height: int) -> DetectAnomalyResult:
         """Judge one image that comes as interleaved RGB pixels, three bytes each.

@@ -190,7 +190,8 @@ def _raw_size(
 # -- JPEG -----------------------------------------------------------------------------------------
 
 # A marker after entropy-coded data: FF, then neither a stuffed zero, a restart nor a fill byte.
-_MARKER_IN_SCAN = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]", re.DOTALL)
+# Begins with one literal byte, which is searched for ten times as fast as a repeated one.
+_MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 _SOF = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
 _SOF_PROGRESSIVE = 0xC2
 _SOF_DECODABLE = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended and progressive Huffman

@@ -69,7 +69,9 @@ class Painted:
 
 
 def test_answers_and_masks_are_painted_in_the_model_s_colours() -> None:
-    found = Predictor(Painted()).predict(b"")
+    grey = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(grey, "PNG")
+    found = Predictor(Painted()).predict(grey.getvalue())
     assert [a.color for a in found.anomalies] == ["#000000", "#FFFFFF"]
     assert found.anomaly_mask is not None
     mask = np.asarray(Image.open(io.BytesIO(found.anomaly_mask)).convert("RGB"))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lfv.engine.decoding import decode, measure, sample_range_of
+from lfv.engine.decoding import Decoder, decode, measure, sample_range_of
 from lfv.engine.errors import ImageRejected
 
 
@@ -136,8 +136,16 @@ def test_what_is_refused(body: bytes, reason: str) -> None:
 
 def test_other_dimensions_are_named() -> None:
     with pytest.raises(ImageRejected, match="80x64 pixels; the model was trained on 64x80") as no:
-        decode(encoded(ORANGE), expected=(64, 80))
+        Decoder(encoded(ORANGE), expected=(64, 80))
     assert no.value.reason == "dimensions"
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_one_decoder_gives_every_size_as_if_it_were_the_only_one(kind: str) -> None:
+    body = encoded(Image.effect_noise((320, 256), 60).convert("RGB"), kind)
+    decoder = Decoder(body)
+    for size in ((160, 128), (320, 256), (64, 64), (100, 90), (160, 128), None):
+        assert (decoder(size) == decode(body, size).pixels).all()
 
 
 def test_damage_anywhere_is_an_image_rejected() -> None:

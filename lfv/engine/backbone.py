@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,7 +24,7 @@ from lfv.engine.heat_map import UsualCells, moments
 from lfv.engine.metrics import Bools
 from lfv.engine.observations import Observation
 from lfv.engine.patches import patches_of
-from lfv.engine.pixel_head import PixelHead
+from lfv.engine.pixel_head import Committee, PixelHead
 from lfv.engine.pixels import PixelData
 from lfv.engine.types import TrainingImage
 
@@ -117,14 +118,23 @@ class Reducer:
         if self.mixes:
             pairs = zip(self.mixes, taps, strict=True)
             few = [np.tensordot(mix.T, maps, axes=1) for mix, maps in pairs]
-        size = self.grid[::-1]
-        planes = [
-            np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR))
-            for maps in few
-            for plane in np.ascontiguousarray(maps, dtype=np.float32)
-        ]
-        reduced: Matrix = np.clip(np.stack(planes), -_HALF, _HALF)
-        return reduced
+        reduced: Matrix = np.concatenate([_resized(maps, self.grid) for maps in few])
+        return np.clip(reduced, -_HALF, _HALF, out=reduced)
+
+
+def _resized(maps: Matrix, grid: tuple[int, int]) -> Matrix:
+    """Maps at another grid, bilinearly: two products of matrices, a fifth of Pillow's time."""
+    down, across = (_bilinear(old, new) for old, new in zip(maps.shape[1:], grid, strict=True))
+    wide = maps.astype(np.float32, copy=False) @ across.T
+    resized: Matrix = down @ wide
+    return resized
+
+
+@lru_cache(maxsize=64)
+def _bilinear(old: int, new: int) -> Matrix:
+    """What Pillow's scaling makes of a line of ``old`` cells, [new, old]."""
+    unit = Image.fromarray(np.eye(old, dtype=np.float32))
+    return np.asarray(unit.resize((old, new), Image.Resampling.BILINEAR, None))
 
 
 @dataclass(frozen=True)
@@ -135,9 +145,9 @@ class Painter:
     """
 
     reducer: Reducer
-    head: PixelHead
+    head: Committee
     projection: Matrix
-    """[channels, hidden] of the second pass."""
+    """[channels, hidden] of the second pass, which only models of release 0.1.0 have here."""
 
     def __call__(self, own: Matrix, maps: Sequence[Matrix]) -> tuple[Matrix, Matrix]:
         """Logits and projected features, both [any, rows, columns].
@@ -146,9 +156,31 @@ class Painter:
             own: Our features, [channels, rows, columns].
             maps: The backbone's, on their own grids.
         """
-        # As in training, where features are kept as float16.
-        both = np.concatenate([own, self.reducer(maps)]).astype(np.float16).astype(np.float32)
-        return self.head(both), np.tensordot(self.projection.T, both, axes=1)
+        shape, count = own.shape[1:], len(own)
+        first = self._first
+        # Networks that see our own features alone come last.
+        reach = int(np.flatnonzero(first[:, count:].any(axis=1)).max(initial=-1)) + 1
+        reduced = self.reducer(maps).reshape(first.shape[1] - count, -1)
+        hidden = first[:, :count] @ own.reshape(count, -1)
+        hidden[:reach] += first[:reach, count:] @ reduced
+        begin, logits = 0, []
+        for (_, bias), *layers in (head.layers for head in self.head.heads):
+            x = hidden[begin : begin + len(bias)]
+            begin += len(bias)
+            x += bias[:, None]
+            for weight, shift in layers:
+                np.maximum(x, 0, out=x)
+                x = weight.T @ x
+                x += shift[:, None]
+            logits.append(x)
+        mean: Matrix = np.mean(logits, axis=0)
+        return mean.reshape(-1, *shape), hidden[begin:].reshape(-1, *shape)
+
+    @cached_property
+    def _first(self) -> Matrix:
+        """First layers of the networks, and the projection: [hidden, channels]."""
+        firsts = [head.layers[0][0] for head in self.head.heads]
+        return np.concatenate([*firsts, self.projection], axis=1).T.copy()
 
     def to_arrays(self) -> Arrays:
         """Named arrays for the artifact."""
@@ -157,8 +189,10 @@ class Painter:
             "painter.projection": self.projection,
         }
         arrays |= {_mix_name(n): mix for n, mix in enumerate(self.reducer.mixes)}
-        for number, (weight, bias) in enumerate(self.head.layers):
-            arrays[f"painter.{number}.weight"], arrays[f"painter.{number}.bias"] = weight, bias
+        for index, head in enumerate(self.head.heads):
+            for number, (weight, bias) in enumerate(head.layers):
+                name = f"painter{index or ''}.{number}"
+                arrays[f"{name}.weight"], arrays[f"{name}.bias"] = weight, bias
         return arrays
 
     @classmethod
@@ -167,15 +201,18 @@ class Painter:
         if "painter.grid" not in arrays:
             return None
         rows, columns = (int(side) for side in arrays["painter.grid"])
-        layers: list[tuple[Matrix, Matrix]] = []
-        while f"painter.{len(layers)}.weight" in arrays:
-            name = f"painter.{len(layers)}"
-            layers.append((arrays[f"{name}.weight"], arrays[f"{name}.bias"]))
+        heads: list[PixelHead] = []
+        while f"painter{len(heads) or ''}.0.weight" in arrays:
+            prefix = f"painter{len(heads) or ''}"
+            layers: list[tuple[Matrix, Matrix]] = []
+            while (name := f"{prefix}.{len(layers)}") + ".weight" in arrays:
+                layers.append((arrays[f"{name}.weight"], arrays[f"{name}.bias"]))
+            heads.append(PixelHead(tuple(layers)))
         mixes: list[Matrix] = []
         while _mix_name(len(mixes)) in arrays:
             mixes.append(arrays[_mix_name(len(mixes))])
         reducer = Reducer(tuple(mixes), (rows, columns))
-        return cls(reducer, PixelHead(tuple(layers)), arrays["painter.projection"])
+        return cls(reducer, Committee(tuple(heads)), arrays["painter.projection"])
 
 
 def _mix_name(number: int) -> str:

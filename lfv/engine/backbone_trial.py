@@ -107,11 +107,9 @@ class BackboneTrial:
     def paint(self, results: PixelResults) -> None:
         """Keep the chosen pixel network, if it looks at the backbone's maps."""
         if self.verdict.in_pixels and self._reducer is not None:
-            channels = len(results.head.layers[0][0])
-            projection = np.empty((channels, 0), np.float32)
-            if results.refiner is not None:
-                projection = results.refiner.projection
-            self.painter = Painter(self._reducer, results.head, projection)
+            channels = len(results.head.heads[0].layers[0][0])
+            nothing = np.empty((channels, 0), np.float32)
+            self.painter = Painter(self._reducer, results.head, nothing)
 
     def described(self, observations: Sequence[Observation]) -> tuple[Observation, ...]:
         """The observations with what it sees added."""

@@ -69,10 +69,10 @@ class CrossValidation:
                 merit = auroc(self.truth, self.combined(members))
                 self.trials[members] = Trial(views, merit, own)
 
-    def best(self, sets: Sequence[Members]) -> Members:
-        """The first (cheapest) set that comes within ``TOLERANCE`` of the best."""
+    def best(self, sets: Sequence[Members], tolerance: float = TOLERANCE) -> Members:
+        """The first (cheapest) set that comes within ``tolerance`` of the best."""
         most = max(self.trials[members].auroc for members in sets)
-        return next(m for m in sets if self.trials[m].auroc >= most - TOLERANCE)
+        return next(m for m in sets if self.trials[m].auroc >= most - tolerance)
 
     def combined(self, members: Members) -> Floats:
         """[images] scores of a set, the weights for each fold fitted to the others."""

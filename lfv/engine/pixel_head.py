@@ -41,14 +41,17 @@ class PixelSample:
 
 
 def sample_pixels(
-    features: Matrix, shares: NDArray[np.floating], per_class: int, random: np.random.Generator
+    features: NDArray[np.floating],
+    shares: NDArray[np.floating],
+    per_class: int,
+    random: np.random.Generator,
 ) -> PixelSample:
     """Up to ``per_class`` cells of every class present in one image.
 
     A cell that any anomaly type touches is drawn as one of the type with the most of it.
 
     Args:
-        features: [channels, rows, columns].
+        features: [channels, rows, columns], of any precision.
         shares: [classes, rows, columns].
     """
     flat = features.reshape(len(features), -1)
@@ -61,7 +64,8 @@ def sample_pixels(
         chosen.append(random.choice(where, take, replace=False))
         weights.append(np.full(take, len(where) / take, dtype=np.float32))
     index = np.concatenate(chosen)
-    return PixelSample(flat[:, index].T.copy(), parts[:, index].T.copy(), np.concatenate(weights))
+    sampled = flat[:, index].T.astype(np.float32, order="C")
+    return PixelSample(sampled, parts[:, index].T.copy(), np.concatenate(weights))
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,24 @@ class PixelHead:
         """The same with ``favours``, [classes], added to its logits."""
         *before, (weight, bias) = self.layers
         return PixelHead((*before, (weight, bias + favours)))
+
+
+@dataclass(frozen=True)
+class Committee:
+    """Networks whose logits are averaged: they differ in where they begin and in what they see, and
+    what they agree on is there.
+    """
+
+    heads: tuple[PixelHead, ...]
+
+    def __call__(self, features: Matrix) -> Matrix:
+        """[channels, rows, columns] to logits [classes, rows, columns]."""
+        mean: Matrix = np.mean([head(features) for head in self.heads], axis=0)
+        return mean
+
+    def favouring(self, favours: Matrix) -> Committee:
+        """The same with ``favours``, [classes], added to its logits."""
+        return Committee(tuple(head.favouring(favours) for head in self.heads))
 
 
 def log_probabilities(logits: Matrix) -> Matrix:
@@ -193,9 +215,20 @@ def _adam(
     noise: float,
     dropout: float,
 ) -> None:
-    """Train ``parameters`` in place; the rate falls to zero along a cosine."""
-    first = [np.zeros_like(p) for p in parameters]
-    second = [np.zeros_like(p) for p in parameters]
+    """Train ``parameters``, which become views of one array; the rate falls to zero along a cosine.
+
+    One array, because steps on six small ones would cost as much as the gradients do.
+    """
+    flat = np.concatenate([p.ravel() for p in parameters])
+    ends = np.cumsum([p.size for p in parameters])[:-1]
+    parameters[:] = [
+        part.reshape(p.shape) for part, p in zip(np.split(flat, ends), parameters, strict=True)
+    ]
+    shrink = np.repeat(
+        [10 * decay * (p.ndim == 2) for p in parameters], [p.size for p in parameters]
+    )
+    shrink = shrink.astype(np.float32)
+    first, second = np.zeros_like(flat), np.zeros_like(flat)
     per_epoch = -(-len(x) // batch)
     total = epochs * per_epoch
     step = 0
@@ -212,15 +245,14 @@ def _adam(
                 inputs = inputs + pool[begin : begin + len(rows)]
             gradients = _gradients(parameters, inputs, shares[rows], weights[rows], random, dropout)
             step += 1
-            now = rate * 0.5 * (1 + np.cos(np.pi * step / total))
-            for number, gradient in enumerate(gradients):
-                first[number] += 0.1 * (gradient - first[number])
-                second[number] += 0.001 * (gradient**2 - second[number])
-                move = first[number] / (1 - 0.9**step)
-                move /= np.sqrt(second[number] / (1 - 0.999**step)) + 1e-8
-                if parameters[number].ndim == 2:
-                    move = move + decay * parameters[number] * 10
-                parameters[number] -= (now * move).astype(np.float32)
+            now = np.float32(rate * 0.5 * (1 + np.cos(np.pi * step / total)))
+            gradient = np.concatenate([one.ravel() for one in gradients])
+            first += 0.1 * (gradient - first)
+            second += 0.001 * (gradient * gradient - second)
+            move = first / (1 - 0.9**step)
+            move /= np.sqrt(second / (1 - 0.999**step)) + 1e-8
+            move += shrink * flat
+            flat -= now * move
 
 
 def _gradients(

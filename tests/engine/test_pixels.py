@@ -1,0 +1,61 @@
+"""Several pixel networks beside a backbone: which take part, and how a model runs them."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from lfv.engine.backbone import Painter, Reducer
+from lfv.engine.pixels import (
+    BESIDE,
+    OWN,
+    FirstPass,
+    PixelData,
+    fit_first_pass,
+    without_second_pass,
+)
+
+OURS, THEIRS, SIDE = 3, 4, 12
+
+
+def first_pass(*, ours_tell: bool) -> FirstPass:
+    """Ten small images with a square each, which one of their channels shows through noise."""
+    random = np.random.default_rng(0)
+    data = []
+    for number in range(10):
+        shares = np.zeros((2, SIDE, SIDE), np.float16)
+        shares[1, 3:9, number % 6 : number % 6 + 5] = 1
+        shares[0] = 1 - shares[1]
+        features = random.standard_normal((OURS + THEIRS, SIDE, SIDE)).astype(np.float32)
+        features[0 if ours_tell else OURS] += 4 * shares[1]
+        data.append(PixelData(features.astype(np.float16), shares))
+    with ThreadPoolExecutor(2) as executor:
+        return fit_first_pass(data, np.arange(10) % 5, 0, executor, OURS)
+
+
+@pytest.mark.parametrize("ours_tell", [True, False])
+def test_networks_on_our_features_alone_take_part_where_that_helps(*, ours_tell: bool) -> None:
+    first = first_pass(ours_tell=ours_tell)
+    assert len(first.head.heads) == (BESIDE + OWN if ours_tell else BESIDE)
+    results = without_second_pass(first)
+    assert results.refiner is None
+    assert results.overlap == first.overlap > 0.2
+    assert results.summaries.shape == (10, 5)
+
+
+def test_a_painter_runs_all_networks_at_once_and_can_be_stored() -> None:
+    head = without_second_pass(first_pass(ours_tell=True)).head
+    random = np.random.default_rng(1)
+    own = random.standard_normal((OURS, SIDE, SIDE)).astype(np.float32)
+    maps = [random.standard_normal((THEIRS, SIDE // 2, SIDE // 2)).astype(np.float32)]
+    reducer = Reducer.of([THEIRS], (SIDE, SIDE))
+    painter = Painter(reducer, head, np.empty((OURS + THEIRS, 0), np.float32))
+    logits, projected = painter(own, maps)
+    assert projected.shape == (0, SIDE, SIDE)
+    wanted = head(np.concatenate([own, reducer(maps)]))
+    assert np.allclose(logits, wanted, atol=1e-4)
+    stored = Painter.from_arrays(painter.to_arrays())
+    assert stored is not None
+    assert np.array_equal(stored(own, maps)[0], logits)

@@ -8,7 +8,7 @@ sub-flow or a hook: those need the Prefect API, and stopping must not.
 # what its body does not use (Annotated) could not be resolved there.
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -272,8 +272,7 @@ def _detect(run: ActiveRun, events: RunEvents) -> None:
     """Run detection on what is pending; with nothing pending the model is never started."""
     store, control, request = run.store, run.control, run.context.request
     if store.inspections.pending(run.run_id, limit=1):
-        with place_at_model(request.project):
-            _detect_hosted(run, events, request.pause_at_reject_rate)
+        _detect_at_model(run, events, request.pause_at_reject_rate)
         if control.ending is Ending.PAUSE:
             why = control.message
             if not is_to_go_on(why, request.pause_minutes):
@@ -281,11 +280,16 @@ def _detect(run: ActiveRun, events: RunEvents) -> None:
                     f"{why}; to inspect them, resume with `lfv inspect --resume {run.run_id}`"
                 )
             control.resume()
-            with place_at_model(request.project):
-                _detect_hosted(run, events, None)
+            _detect_at_model(run, events, None)
     if store.inspections.pending(run.run_id, duplicate=True, limit=1):
         reuse_for_duplicates(run)
     _refuse_unfinished(run)
+
+
+def _detect_at_model(run: ActiveRun, events: RunEvents, reject_rate_limit: float | None) -> None:
+    """Wait for a place at the model, and run detection."""
+    with place_at_model(run.context.request.project):
+        _detect_hosted(run, events, reject_rate_limit)
 
 
 def _detect_hosted(run: ActiveRun, events: RunEvents, reject_rate_limit: float | None) -> None:
@@ -327,7 +331,8 @@ def _fan_out(run: ActiveRun) -> Ending | None:
     control, feed = run.control, feed_of(run)
     batches = _OpenBatches(control, elsewhere=run.context.workers > 0)
     before, submitted, after_line = control.done, 0, 0
-    with detection_stream(run), ending_spread(run):
+    here = nullcontext() if run.context.workers else detection_stream(run)
+    with here, ending_spread(run):
         try:
             while not control.stop.is_set() and (
                 items := run.store.inspections.pending(

@@ -62,13 +62,19 @@ def call_with_retries(
             set.  A `HostError` carries the number of calls as `attempts`.
     """
     deadline = clock.monotonic() + (policy.timeout if timeout is None else timeout)
+    # Nearly every call succeeds at once, and what retries takes as long to make as an answer.
+    try:
+        return call(), 1
+    except LfvError as error:
+        last = error
     attempts = 0
-    last: LfvError | None = None
 
     def attempt() -> T:
         nonlocal attempts, last
         attempts += 1
         try:
+            if attempts == 1:
+                raise last
             return call()
         except LfvError as error:
             if isinstance(error, HostError):
@@ -84,7 +90,7 @@ def call_with_retries(
         )
 
     def sleep(seconds: float) -> None:
-        if clock.wait(seconds, stop_event) and last is not None:
+        if clock.wait(seconds, stop_event):
             raise last
 
     retrying = Retrying(

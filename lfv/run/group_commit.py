@@ -55,7 +55,10 @@ class GroupCommit(Generic[T]):
             if self._closed:
                 return False
             self._waiting.append(item)
-            self._changed.notify()
+            # Otherwise the thread is about to look: waking it for each item takes as long as a
+            # commit.
+            if len(self._waiting) == 1 or self._urgent(len(self._waiting)):
+                self._changed.notify()
             return True
 
     def close(self, timeout: float | None = None) -> None:

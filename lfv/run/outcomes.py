@@ -72,10 +72,20 @@ def failed_as_before(item: PendingItem) -> NewInspection:
 
 
 def answered(
-    item: PendingItem, detection: NewDetection | KnownDetection, policy: Policy, attempts: int = 1
+    item: PendingItem,
+    detection: NewDetection | KnownDetection,
+    policy: Policy,
+    attempts: int = 1,
+    *,
+    result: DetectAnomalyResult | None = None,
 ) -> NewInspection:
-    """An image with the model's answer, new or known, and the verdict that follows from it."""
-    result = DetectAnomalyResult.from_response(dict(detection.response), mask=detection.mask_png)
+    """An image with the model's answer, new or known, and the verdict that follows from it.
+
+    `result` is the answer where it is parsed already.
+    """
+    if result is None:
+        response = dict(detection.response)
+        result = DetectAnomalyResult.from_response(response, mask=detection.mask_png)
     verdict = decide(result, policy, item.attributes)
     known = isinstance(detection, KnownDetection)
     return _of(

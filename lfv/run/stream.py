@@ -319,7 +319,7 @@ class DetectionStream:
             latency_ms=detection.latency_ms,
         )
         attempts = image.attempts + detection.attempts
-        inspection = outcomes.answered(item, new, self._policy, attempts)
+        inspection = outcomes.answered(item, new, self._policy, attempts, result=detection.result)
         self._submit(inspection, image.owner, asked=True)
         if any(batch.failures for batch in self._batches):
             self._record_own_failures()

@@ -57,19 +57,25 @@ _LOOKING = RetryPolicy(attempts=3, timeout=15.0, longest_retry_after=5.0)
 
 
 def client_config(
-    *, max_connections: int = 32, connect_timeout: float = 5.0, read_timeout: float = 60.0
+    *,
+    max_connections: int = 32,
+    connect_timeout: float = 5.0,
+    read_timeout: float = 60.0,
+    checked: bool = True,
 ) -> Config:
     """botocore's settings for the API.
 
     One attempt a call: StartModel and StopModel are decided upon by looking at the model's status,
     and DetectAnomalies has its own retries, which know deadlines and stop events. There is a
-    connection for each thread, or threads would wait for one another.
+    connection for each thread, or threads would wait for one another. Unless `checked`, botocore
+    does not check arguments, which takes as long as half an answer's parsing.
     """
     return Config(
         connect_timeout=connect_timeout,
         read_timeout=read_timeout,
         retries={"mode": "standard", "total_max_attempts": 1},
         max_pool_connections=max_connections,
+        parameter_validation=checked,
         tcp_keepalive=True,
     )
 
@@ -203,6 +209,7 @@ class LookoutVisionHost:
                     self._spec,
                     max_connections=self._options.get("max_connections", 32),
                     read_timeout=self._options.get("read_timeout", 60.0),
+                    checked=False,  # the arguments are those of every call
                 )
             return self._asking
 
@@ -210,7 +217,9 @@ class LookoutVisionHost:
     def _control_timeout(self) -> float:
         return float(self._options.get("control_timeout", 15.0))
 
-    def _connect(self, spec: HostSpec, *, max_connections: int, read_timeout: float) -> Any:
+    def _connect(
+        self, spec: HostSpec, *, max_connections: int, read_timeout: float, checked: bool = True
+    ) -> Any:
         try:
             return lookoutvision_client(
                 spec.endpoint_url,
@@ -219,6 +228,7 @@ class LookoutVisionHost:
                     max_connections=max_connections,
                     connect_timeout=self._options.get("connect_timeout", 5.0),
                     read_timeout=read_timeout,
+                    checked=checked,
                 ),
             )
         except (BotoCoreError, ValueError) as error:

@@ -22,12 +22,12 @@ from pydantic import Field
 from flows import defaults
 from flows.blocks import settings_of_blocks
 from flows.events import RunEvents
-from flows.limits import place_at_model
 from flows.naming import run_name, trigger
 from flows.parameters import HostOptions, PolicyFields
 from flows.pause import is_to_go_on
 from flows.plan import plan_run
 from flows.progress import ProgressArtifact
+from flows.run_slots import place_at_model
 from flows.task_runners import result_of, task_runner, worker_processes
 from lfv.client.policy import Policy
 from lfv.formats.words import count_of

@@ -54,7 +54,7 @@ def deploy(
     import yaml
     from prefect.client.orchestration import get_client
 
-    from flows.limits import set_limit
+    from flows.run_slots import set_limit
     from lfv.cli.prefect_api import require_configured
 
     url = require_configured()

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from flows.limits import RUNS_PER_MODEL
+from flows.run_slots import RUNS_PER_MODEL
 from lfv.cli.deploy import installed_file
 from lfv.cli.plant.services import Plant, own_deployments, systemd_unit
 from lfv.cli.plant.supervisor import Service, Supervised

@@ -20,7 +20,7 @@ import pytest
 import yaml
 from playwright.sync_api import Locator
 
-from flows.limits import RUNS_PER_MODEL
+from flows.run_slots import RUNS_PER_MODEL
 from lfv_store import open_store
 from tests.conftest import skip_or_fail
 from tests.support.browser import chromium, launched

@@ -33,13 +33,13 @@ from lfv.client.hosting import ensure_hosted
 from lfv.client.hosts import HostSpec, ModelHost
 from lfv.formats.status import ModelStatus
 from lfv.run.active import ActiveRun
+from lfv.run.budget import Budget
 from lfv.run.control import Ending
 from lfv.run.embedded_service import ServicePlaces
 from lfv.run.errors import ModelLost
 from lfv.run.hosting.guard import GuardConfig
 from lfv.run.hosting.guard_client import Guard
 from lfv.run.hosting.release import release_and_stop, stop_hosting
-from lfv.run.limits import Limits
 from lfv_store import HostingStopping, Lease, StoreError, StoreUnavailable
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class ModelHold:
         self._host = held.host
         self._host_spec = held.host_spec.to_dict()
         self._control = run.control
-        self._limits = Limits.of(run.context)
+        self._budget = Budget.of(run.context)
         self._guard: Guard | None = None
         self._lease: Lease | None = None
         self._leaving = threading.Event()
@@ -260,7 +260,7 @@ class ModelHold:
         heartbeats = self._store.with_patience(0).leases
         due = time.monotonic() + settings.lease_heartbeat_seconds
         while not leaving.wait(_WATCH_SECONDS):
-            if (reached := self._limits.reached(hosted_at)) is not None:
+            if (reached := self._budget.reached(hosted_at)) is not None:
                 self._control.end(Ending.LIMIT, reached)
             if time.monotonic() < due:
                 continue

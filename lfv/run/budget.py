@@ -1,4 +1,4 @@
-"""Cost and time limits of a run."""
+"""What a run may cost and how long its model may be hosted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lfv.run.context import RunContext
 
 
 @dataclass(frozen=True)
-class Limits:
+class Budget:
     """Limits of one attempt of a run, in US dollars and in minutes hosted; None is no limit.
 
     The model's whole cost counts while the run uses it, even if other runs share the model, so
@@ -21,7 +21,7 @@ class Limits:
     dollars_per_hour: float
 
     @classmethod
-    def of(cls, run: RunContext) -> Limits:
+    def of(cls, run: RunContext) -> Budget:
         return cls(
             max_cost=run.request.max_cost,
             max_hosted_minutes=run.request.max_hosted_minutes,

@@ -11,7 +11,7 @@ import pytest
 from prefect.client.orchestration import get_client
 
 from flows.inspect_images import inspect_images
-from flows.limits import limit_name, place_at_model, set_limit
+from flows.run_slots import limit_name, place_at_model, set_limit
 from lfv.run.summary import RunSummary
 from lfv_store import Store
 from tests.support.endpoints import Endpoint
@@ -64,7 +64,7 @@ def test_a_run_without_an_api_for_limits_goes_on(
     def refuse(*_: object, **__: object) -> None:
         raise ConnectionError("no server")
 
-    monkeypatch.setattr("flows.limits.set_limit", refuse)
+    monkeypatch.setattr("flows.run_slots.set_limit", refuse)
     with place_at_model(PROJECT):
         pass
 

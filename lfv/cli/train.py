@@ -165,7 +165,7 @@ def _facts(model: TrainedModel) -> dict[str, Any]:
         "model": f"{model.project}, version {model.version}",
         "trained on": f"{count_of(data.images, 'image')} of {data.width}x{data.height}: "
         f"{data.normal} normal, {data.anomalous} anomalous, {data.masks} with a mask{kinds}",
-        "other sizes": data.fit and f"{data.fit} ({count_of(data.fitted, 'image')} of them)",
+        "other sizes": data.fit and f"{data.fit} ({count_of(data.fitted, 'image')})",
         "tested on": _tested_on(model.test),
         "skipped files": counted(skipped) or None,
         "F1": _measure(model.f1),

@@ -153,6 +153,9 @@ def _sentence(error: ValidationError, given: Mapping[str, object]) -> str:
             sentences.append(message)
             continue
         place = name if name in given else ENV_PREFIX + name.upper()
-        shown = "" if name == "database_url" else f" = {str(detail['input'])[:120]!r}"
+        value = str(detail["input"])
+        # An address may hold a password.
+        secret = name == "database_url" or "@" in value
+        shown = "" if secret else f" = {value[:120]!r}"
         sentences.append(f"setting {place}{shown}: {message[:1].lower()}{message[1:]}")
     return "; ".join(sentences)

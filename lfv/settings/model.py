@@ -269,6 +269,17 @@ class Settings(BaseSettings):
             return value  # of an edge agent
         if not re.match(r"https?://[^/]", value):
             raise ValueError("it must begin with http:// or https://")
+        try:
+            address = urlsplit(value)
+            whole = address.hostname and address.port != 0 and not re.search(r"\s", value)
+        except ValueError:
+            whole = False
+        if not whole:
+            raise ValueError("it is not an address; write http://HOST:PORT or http://HOST/PATH")
+        if "@" in address.netloc:
+            raise ValueError("it must not hold a user name or password")
+        if address.query or address.fragment:
+            raise ValueError("it must end with its path; leave out ? and # and what follows")
         return value.rstrip("/")
 
     @field_validator("oidc_issuer", mode="after")

@@ -62,11 +62,16 @@ def result_of(future: PrefectFuture[Any]) -> Any:
     """What a batch returned.
 
     Raises:
-        WorkersLost: The workers that had the batch died, one after the other.
+        WorkersLost: The workers that had the batch died, one after the other, or the scheduler.
     """
     try:
         return future.result()
     except Exception as error:
+        if type(error).__name__ == "FutureCancelledError":
+            raise WorkersLost(
+                "the Dask scheduler no longer answers; finished images are kept: start it again, "
+                f"then resume the run: {error}"
+            ) from error
         if type(error).__name__ == "KilledWorker":  # of an optional package
             raise WorkersLost(
                 "Dask workers died again and again with the same images in hand; look into their "

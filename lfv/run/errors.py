@@ -6,7 +6,7 @@ InspectionError            base; its text is one sentence for the user
 ├── NotImportable          a source that cannot be imported that way
 ├── NotComparable          two sets of answers without an image in common
 ├── NotSpreadable          other processes cannot share detection of this run
-├── WorkersLost            processes that share detection died again and again
+├── WorkersLost            processes that share detection died or cannot report
 ├── RunNotFound            no run, or more than one, has the given id
 ├── RunNotResumable        the run's model or manifest has changed
 ├── NoVerdict              the run ended without a single verdict
@@ -58,7 +58,7 @@ class NotSpreadable(InspectionError):
 
 
 class WorkersLost(InspectionError):
-    """Processes that share detection died again and again; the rest can be resumed."""
+    """Processes that share detection died, or cannot report; the rest can be resumed."""
 
 
 class RunNotFound(InspectionError):

@@ -19,7 +19,7 @@ from prefect.task_runners import TaskRunner
 
 from flows.inspect_images import inspect_images, resume_inspection
 from flows.task_runners import task_runner
-from lfv.run.errors import LimitReached, NotSpreadable
+from lfv.run.errors import LimitReached, NotSpreadable, WorkersLost
 from lfv.run.spread import check_scheduler, check_spreadable
 from lfv.settings import LfvSettingsError, Settings, get_settings
 from lfv_store import Store, open_store
@@ -36,6 +36,7 @@ class Cluster:
 
     address: str
     workers: list[subprocess.Popen[bytes]]
+    scheduler: subprocess.Popen[bytes]
 
     def run(self, flow: Any = inspect_images, **parameters: Any) -> Any:
         """Run a flow with this cluster's task runner."""
@@ -70,7 +71,7 @@ def cluster(
     place = ("--host", "127.0.0.1", "--scheduler-file", str(file), "--no-dashboard")
     with ExitStack() as stack:
         log = tmp_path / "scheduler.log"
-        stack.enter_context(_process(log, "scheduler", "--port", "0", *place))
+        scheduler = stack.enter_context(_process(log, "scheduler", "--port", "0", *place))
         wait_until(file.exists, "the scheduler is up")
         options = ("--nthreads", "2", "--no-nanny")
         workers = [
@@ -84,7 +85,7 @@ def cluster(
             address = str(client.scheduler.address)
         monkeypatch.setenv("LFV_TASK_RUNNER", "dask")
         monkeypatch.setenv("LFV_DASK_ADDRESS", address)
-        yield Cluster(address, workers)
+        yield Cluster(address, workers, scheduler)
 
 
 @pytest.fixture
@@ -137,6 +138,31 @@ def test_a_worker_is_killed_and_the_other_does_its_work(
     in_flight = Settings().requests_per_unit // 2
     assert sum(endpoint.asked().values()) <= IMAGES + in_flight
     assert endpoint.status == "TRAINED"
+
+
+def test_the_scheduler_is_killed(
+    cluster: Cluster, many: Path, endpoint: Endpoint, results: Store
+) -> None:
+    import dask
+
+    endpoint.script(slow_after=20, slow_seconds=1.0)
+
+    def kill() -> None:
+        endpoint.wait_for_calls("DetectAnomalies", 25)
+        cluster.scheduler.kill()
+
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "2s"}),
+        ThreadPoolExecutor(1) as pool,
+    ):
+        killing = pool.submit(kill)
+        with pytest.raises(WorkersLost, match="no longer answers"):
+            cluster.run(source=str(many), project="parts")
+        killing.result()
+    assert endpoint.status == "TRAINED"
+    [run] = results.runs.list(1)
+    assert run.status == "failed"
+    assert set(_lines(results, run.run_id).values()) == {1}
 
 
 def test_workers_end_with_the_run(

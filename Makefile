@@ -79,6 +79,7 @@ bench-all: bench ## measure detection, engine and store too, and write their res
 	$(BIN)/python benchmarks/detection.py
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/store.py
+	$(BIN)/python benchmarks/trigger.py
 
 fuzz: dev ## 5,000 fuzzed requests to the service with the real engine
 	$(BIN)/python benchmarks/fuzz_service.py --requests 5000

@@ -125,6 +125,7 @@ def environment(home: Path) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(("LFV_", "PREFECT_"))
     }
+    home.mkdir(parents=True, exist_ok=True)  # Prefect makes its own folder, not those above
     return {**kept, "LFV_HOME": str(home), "PREFECT_HOME": str(home / "prefect")}
 
 

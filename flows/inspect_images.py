@@ -37,7 +37,7 @@ from lfv.run.completion import check_completed
 from lfv.run.context import BATCH, DEFAULT_SETTLE_SECONDS, InspectionRequest, NewLimits
 from lfv.run.control import Ending, RunControl
 from lfv.run.detect import DetectedBatch, PendingBatch
-from lfv.run.embedded_service import api_endpoint
+from lfv.run.embedded_service import api_endpoint, endpoint_ahead
 from lfv.run.errors import (
     EndedByOperator,
     InspectionError,
@@ -46,6 +46,7 @@ from lfv.run.errors import (
     ResultsNotStored,
 )
 from lfv.run.estimate import expected_cost
+from lfv.run.hosting.guard_client import guard_ahead
 from lfv.run.hosting.hold import ModelHold
 from lfv.run.lookup import find_run
 from lfv.run.new_images import objects_kept
@@ -224,6 +225,10 @@ def _inspect(
 ) -> RunSummary:
     reject_rate_limit = defaults.reject_rate_limit()
     with ExitStack() as stack:
+        # Both take a second, and start beside each other and what comes first.
+        stack.enter_context(guard_ahead(settings))
+        if request is not None:
+            stack.enter_context(endpoint_ahead(settings, host=request.host))
         store = stack.enter_context(
             open_store(settings.store_url, patience_seconds=settings.store_patience_seconds)
         )

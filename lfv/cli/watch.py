@@ -128,7 +128,7 @@ class _Watch:
             return
         self._flow_run = self._start()
         self._arrivals.handled()
-        output.show(f"{count_of(came, 'image')} came: started flow run {self._flow_run}")
+        output.show(f"{count_of(came, 'image')} to look at: started flow run {self._flow_run}")
 
     def _start(self) -> UUID:
         from prefect.deployments import run_deployment

@@ -178,7 +178,7 @@ def test_watching_starts_the_deployment_when_images_are_there(
     assert watch() == ""
     make_pictures(tmp_path / "incoming", 3)
     said = watch()
-    assert said.startswith("3 images came: started flow run ")
+    assert said.startswith("3 images to look at: started flow run ")
     started = api(deployed, f"flow_runs/{said.split()[-1]}")
     assert started["parameters"]["source"] == str(tmp_path / "incoming")
     assert started["parameters"]["new_only"] is True

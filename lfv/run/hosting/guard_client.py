@@ -29,8 +29,11 @@ _ahead: list[subprocess.Popen[bytes]] = []
 def guard_ahead(settings: Settings) -> Iterator[None]:
     """Have a guard start beside what the block does; the first `Guard` in the block takes it.
 
-    It ends with the block if none does.
+    It ends with the block if none does.  One guard is enough for blocks within each other.
     """
+    if _ahead:
+        yield
+        return
     process = _launch(settings)
     _ahead.append(process)
     try:
@@ -38,6 +41,7 @@ def guard_ahead(settings: Settings) -> Iterator[None]:
     finally:
         if process in _ahead:
             _ahead.remove(process)
+            process.kill()  # it holds nothing, and may be starting still
             process.communicate()  # closes its pipe
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
-from sqlalchemy.orm import aliased
 
+from lfv_store.answer_tallies import STEPS
 from lfv_store.database import Database
 from lfv_store.runs import require_run
 from lfv_store.tables import (
@@ -26,13 +25,13 @@ from lfv_store.tables import (
     RunTable,
     VerdictTable,
 )
+from lfv_store.tallies import current_anomalies, current_answers
 from lfv_store.views import HOSTING_COSTS, INSPECTION_RESULTS, RUN_COSTS
 
 Outcome = Literal["accept", "reject", "review", "error"]
 _COLUMNS = INSPECTION_RESULTS.c
 #: How many of the newest inspections a name of a file is looked for in.
 SEARCHED = 200_000
-_BINS = 100
 _GOOD = 20
 #: So many detections with an anomaly are listed rather than looked up line by line.
 _FEW_ANOMALIES = 2_000
@@ -129,73 +128,18 @@ class Pages:
 
     def answers(self, run_id: str) -> Sequence[AnswerCount]:
         """All answers of a run, counted by confidence in steps of a hundredth. UnknownRun."""
-        binned = sa.func.floor(DetectionTable.confidence * _BINS).label("bin")
         with self._database.read() as conn:
-            run = require_run(conn, run_id)
-            decision = conn.scalar(sa.select(RunTable.later_decision_id).where(RunTable.id == run))
-            verdict: sa.ColumnElement[Any] = InspectionTable.__table__.c.verdict
-            lines = sa.join(
-                InspectionTable, DetectionTable, DetectionTable.id == InspectionTable.detection_id
-            )
-            if decision is not None:
-                verdict = sa.func.coalesce(VerdictTable.verdict, verdict)
-                lines = lines.outerjoin(
-                    VerdictTable,
-                    sa.and_(
-                        VerdictTable.inspection_id == InspectionTable.id,
-                        VerdictTable.decision_id == decision,
-                    ),
-                )
-            columns = (DetectionTable.is_anomalous, binned, verdict.label("verdict"))
-            here = (InspectionTable.run_id == run, InspectionTable.verdict.is_not(None))
-            rows = conn.execute(
-                sa.select(*columns, sa.func.count())
-                .select_from(lines)
-                .where(*here)
-                .group_by(*columns)
-            ).all()
-            # What people said is few rows: they are moved from the policy's verdict to theirs.
-            later = aliased(ReviewTable)
-            said = conn.execute(
-                sa.select(*columns, ReviewTable.verdict)
-                .select_from(
-                    lines.join(ReviewTable, ReviewTable.inspection_id == InspectionTable.id)
-                )
-                .where(
-                    *here,
-                    ~sa.exists().where(
-                        later.inspection_id == ReviewTable.inspection_id, later.id > ReviewTable.id
-                    ),
-                )
-            ).all()
-        counts = Counter({(bool(row[0]), int(row[1]), str(row[2])): int(row[3]) for row in rows})
-        for is_anomalous, step, before, now in said:
-            counts[bool(is_anomalous), int(step), before] -= 1
-            counts[bool(is_anomalous), int(step), now] += 1
+            counts = current_answers(conn, require_run(conn, run_id))
         return [
-            AnswerCount(is_anomalous, step / _BINS, name, images)
-            for (is_anomalous, step, name), images in counts.items()
-            if images
+            AnswerCount(is_anomalous, step / STEPS, verdict, images)
+            for (is_anomalous, step, verdict), images in counts.items()
         ]
 
     def anomaly_types(self, run_id: str) -> Sequence[tuple[str, int, str | None]]:
         """Anomaly types of a run's answers: name, images, colour. Raises UnknownRun."""
         with self._database.read() as conn:
-            run = require_run(conn, run_id)
-            rows = conn.execute(
-                sa.select(
-                    AnomalyTable.name,
-                    sa.func.count(InspectionTable.id.distinct()),
-                    sa.func.min(AnomalyTable.color),
-                )
-                .join(InspectionTable, InspectionTable.detection_id == AnomalyTable.detection_id)
-                .where(
-                    InspectionTable.run_id == run,
-                    sa.not_(sa.and_(AnomalyTable.position == 0, AnomalyTable.name == "background")),
-                )
-                .group_by(AnomalyTable.name)
-            ).all()
-        return [(row[0], int(row[1]), row[2]) for row in rows]
+            found = current_anomalies(conn, require_run(conn, run_id))
+        return [(name, *facts) for name, facts in sorted(found.items())]
 
     def find(self, text: str, *, limit: int = 100) -> Sequence[dict[str, Any]]:
         """Inspections of a part over all runs, the newest first.

@@ -15,7 +15,9 @@ from lfv_store.database import Database
 from lfv_store.dialects import dialect_of
 from lfv_store.errors import ReviewTaken
 from lfv_store.people import ClaimedReview
-from lfv_store.tables import ReviewLeaseTable, ReviewTable, SecondReviewTable
+from lfv_store.runs import require_run
+from lfv_store.tables import InspectionTable, ReviewLeaseTable, ReviewTable, SecondReviewTable
+from lfv_store.tallies import current_reviews
 from lfv_store.views import REVIEW_QUEUE
 from lfv_store.waiting import candidates
 
@@ -133,14 +135,30 @@ class ReviewLeases:
 
     def waiting(self, reviewer: str, *, run_id: str | None = None) -> tuple[int, int]:
         """How many parts wait for a review, and how many of them `reviewer` has reviewed before."""
-        queue = REVIEW_QUEUE
-        mine = _reviewed_by(reviewer, queue.c.inspection_id)
-        statement = sa.select(sa.func.count(), sa.func.count(sa.case((mine, 1)))).select_from(queue)
-        if run_id is not None:
-            statement = statement.where(queue.c.run_id == run_id)
+        later = aliased(ReviewTable)
+        undecided = (
+            sa.select(
+                InspectionTable.detection_id,
+                _reviewed_by(reviewer, ReviewTable.inspection_id).label("is_known"),
+            )
+            .select_from(ReviewTable)
+            .join(InspectionTable, InspectionTable.id == ReviewTable.inspection_id)
+            .where(
+                sa.text("reviews.verdict = 'review'"),  # as the partial index has it
+                ~sa.exists().where(
+                    later.inspection_id == ReviewTable.inspection_id, later.id > ReviewTable.id
+                ),
+            )
+        )
         with self._database.read() as conn:
-            total, known = conn.execute(statement).one()
-        return int(total), int(known)
+            run = None if run_id is None else require_run(conn, run_id)
+            if run is not None:
+                undecided = undecided.where(InspectionTable.run_id == run)
+            total = current_reviews(conn, run)
+            rows = conn.execute(undecided).all()
+        # A part that could not be inspected is in no queue, whatever a person says of it.
+        answered = [row for row in rows if row.detection_id is not None]
+        return total - (len(rows) - len(answered)), sum(bool(row.is_known) for row in answered)
 
 
 def _renewed(conn: Connection, holder: str, until: datetime) -> list[int]:

@@ -1,4 +1,4 @@
-"""Tallies and hosting usage: counts behind the summary views, brought up to date now and then.
+"""Tallies and hosting usage: counts behind views and charts, brought up to date now and then.
 
 A run's inspections with ids up to `run_progress.counted_through` are counted. A run is counted once
 a second while it records, and when it ends, changes its hosting, gets a review or a new decision. A
@@ -7,8 +7,8 @@ crash loses nothing: whoever continues or closes the run counts on from the same
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cache
 from typing import Any
@@ -17,9 +17,18 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import aliased
 
+from lfv_store.answer_tallies import (
+    AnswerKey,
+    add_anomalies,
+    add_answers,
+    count_anomalies,
+    stored_anomalies,
+    stored_answers,
+)
 from lfv_store.audit.change import Change
 from lfv_store.dialects import Dialect, dialect_of
 from lfv_store.tables import (
+    AnswerTallyTable,
     DetectionTable,
     HostingUsageTable,
     InspectionTable,
@@ -42,53 +51,52 @@ _COUNTS = (
     "parts_rejected",
     "parts_review",
 )
+_VERDICTS = {"accepted": "accept", "rejected": "reject", "review": "review"}
 
 
-@dataclass(frozen=True, slots=True)
-class DayCounts:
-    """What some inspections of one UTC day add to the tallies and the usage of a run."""
+@dataclass(slots=True)
+class Counted:
+    """What some inspections add to the tallies and the usage of a run."""
 
-    day: date
-    counts: dict[str, int]
-    newest: int
-    first_answer_at: datetime | None
-    last_answer_at: datetime | None
+    days: dict[date, Counter[str]] = field(default_factory=dict)
+    answers: Counter[AnswerKey] = field(default_factory=Counter)
+    newest: int = 0
+    first_answer_at: datetime | None = None
+    last_answer_at: datetime | None = None
 
 
 def count_run(unit: Change, run: int) -> None:
     """Bring the tallies and the hosting usage of a run up to date. Its row is locked."""
-    mark = _mark(unit.conn, run)
-    days = _count(unit.conn, **_behind(run, mark))
-    if not days:
+    behind = _behind(run, _mark(unit.conn, run))
+    counted = _count(unit.conn, **behind)
+    if not counted.days:
         return
-    for day in days:
-        _add(unit.conn, run, day, sign=1)
+    _add(unit.conn, run, counted, sign=1)
+    add_anomalies(unit.conn, run, count_anomalies(unit.conn, _condition(frozenset(behind)), behind))
     unit.conn.execute(
         sa.update(RunProgressTable)
         .where(RunProgressTable.run_id == run)
-        .values(counted_through=max(day.newest for day in days))
+        .values(counted_through=counted.newest)
     )
-    _add_usage(unit, run, days)
+    _add_usage(unit, run, counted)
 
 
 def recount_run(unit: Change, run: int) -> None:
     """Count all inspections of a run again, by its now current decision. Its row is locked."""
     count_run(unit, run)
-    unit.conn.execute(sa.delete(TallyTable).where(TallyTable.run_id == run))
-    for day in _count(unit.conn, run=run):
-        _add(unit.conn, run, day, sign=1)
+    for table in (TallyTable, AnswerTallyTable):
+        unit.conn.execute(sa.delete(table).where(table.run_id == run))
+    _add(unit.conn, run, _count(unit.conn, run=run), sign=1)
 
 
 def take_out(unit: Change, run: int, inspection_id: int) -> None:
     """Take a counted inspection out of the tallies, before its outcome changes."""
-    for day in _count(unit.conn, inspection=inspection_id):
-        _add(unit.conn, run, day, sign=-1)
+    _add(unit.conn, run, _count(unit.conn, inspection=inspection_id), sign=-1)
 
 
 def put_back(unit: Change, run: int, inspection_id: int) -> None:
     """Count an inspection again, after its outcome has changed."""
-    for day in _count(unit.conn, inspection=inspection_id):
-        _add(unit.conn, run, day, sign=1)
+    _add(unit.conn, run, _count(unit.conn, inspection=inspection_id), sign=1)
 
 
 def current_counts(conn: Connection, run: int) -> dict[str, int]:
@@ -103,12 +111,53 @@ def current_counts(conn: Connection, run: int) -> dict[str, int]:
         )
     ).one()
     totals = {name: int(value) for name, value in zip(_COUNTS, row, strict=True)}
-    if conn.scalar(sa.select(RunTable.status).where(RunTable.id == run)) != "running":
-        return totals
-    for day in _count(conn, **_behind(run, _mark(conn, run))):
-        for name, number in day.counts.items():
+    for day in _uncounted(conn, run).days.values():
+        for name, number in day.items():
             totals[name] += number
     return totals
+
+
+def current_reviews(conn: Connection, run: int | None = None) -> int:
+    """How many inspections stand as `review`, of a run or of all; none of them is read."""
+    counted = sa.select(sa.func.coalesce(sa.func.sum(TallyTable.review), 0))
+    running = sa.select(RunTable.id).where(RunTable.status == "running")
+    if run is not None:
+        counted, running = (
+            counted.where(TallyTable.run_id == run),
+            running.where(RunTable.id == run),
+        )
+    total = int(conn.scalar(counted) or 0)
+    for one in conn.scalars(running).all():
+        days = _count(conn, **_behind(one, _mark(conn, one))).days
+        total += sum(day["review"] for day in days.values())
+    return total
+
+
+def current_answers(conn: Connection, run: int) -> Counter[AnswerKey]:
+    """The answers of a run, those not in its tallies yet included."""
+    return stored_answers(conn, run) + _uncounted(conn, run).answers
+
+
+def current_anomalies(conn: Connection, run: int) -> dict[str, tuple[int, str | None]]:
+    """The anomaly types of a run: images and colour, those not in its tallies yet included."""
+    found = stored_anomalies(conn, run)
+    if _is_running(conn, run):
+        behind = _behind(run, _mark(conn, run))
+        for name, images, color in count_anomalies(conn, _condition(frozenset(behind)), behind):
+            before, known = found.get(name, (0, None))
+            found[name] = (before + images, known or color)
+    return found
+
+
+def _uncounted(conn: Connection, run: int) -> Counted:
+    """What is behind the mark of a run that goes on."""
+    if not _is_running(conn, run):
+        return Counted()
+    return _count(conn, **_behind(run, _mark(conn, run)))
+
+
+def _is_running(conn: Connection, run: int) -> bool:
+    return conn.scalar(sa.select(RunTable.status).where(RunTable.id == run)) == "running"
 
 
 def _mark(conn: Connection, run: int) -> int:
@@ -123,22 +172,26 @@ def _behind(run: int, mark: int) -> dict[str, int]:
     return {"run": run, "mark": mark} if mark else {"run": run}
 
 
-def _count(conn: Connection, **wanted: int) -> list[DayCounts]:
-    """Count inspections by UTC day, with the outcome that stands now.
+def _count(conn: Connection, **wanted: int) -> Counted:
+    """Count inspections with the outcome that stands now.
 
     `wanted` is `run`, `run` and `mark` (an inspection id), or `inspection`.
     """
+    counted = Counted()
     statement = _counting(dialect_of(conn), frozenset(wanted))
-    return [
-        DayCounts(
-            day=row["day"],
-            counts={name: row[name] for name in _COUNTS},
-            newest=row["newest"],
-            first_answer_at=row["first_answer_at"],
-            last_answer_at=row["last_answer_at"],
-        )
-        for row in conn.execute(statement, wanted).mappings()
-    ]
+    for row in conn.execute(statement, wanted).mappings():
+        day = counted.days.setdefault(row["day"], Counter())
+        day.update({name: row[name] for name in _COUNTS})
+        counted.newest = max(counted.newest, row["newest"])
+        if row["is_anomalous"] is not None:
+            for name, verdict in _VERDICTS.items():
+                key = (bool(row["is_anomalous"]), int(row["step"]), verdict)
+                counted.answers[key] += row[name]
+        if row["first_answer_at"] is not None:
+            first, last = row["first_answer_at"], row["last_answer_at"]
+            counted.first_answer_at = min(counted.first_answer_at or first, first)
+            counted.last_answer_at = max(counted.last_answer_at or last, last)
+    return counted
 
 
 def _condition(wanted: frozenset[str]) -> sa.ColumnElement[bool]:
@@ -180,6 +233,10 @@ def _counting(dialect: Dialect, wanted: frozenset[str]) -> sa.Select[Any]:
             asked.label("asked"),
             sa.and_(asked, ~judged_before).label("part"),
             sa.case((asked, DetectionTable.detected_at)).label("answered_at"),
+            DetectionTable.is_anomalous,
+            sa.literal_column(dialect.hundredths("detections.confidence"), sa.Integer).label(
+                "step"
+            ),
         )
         .join(RunTable, RunTable.id == InspectionTable.run_id)
         .outerjoin(DetectionTable, DetectionTable.id == InspectionTable.detection_id)
@@ -198,8 +255,9 @@ def _counting(dialect: Dialect, wanted: frozenset[str]) -> sa.Select[Any]:
         return sa.func.count(sa.case((sa.and_(*conditions), 1)))
 
     outcome, part = lines.c.outcome, lines.c.part
+    groups = (lines.c.day, lines.c.is_anomalous, lines.c.step)
     counted: sa.Select[Any] = sa.select(
-        lines.c.day,
+        *groups,
         number(outcome == "accept").label("accepted"),
         number(outcome == "reject").label("rejected"),
         number(outcome == "review").label("review"),
@@ -212,28 +270,31 @@ def _counting(dialect: Dialect, wanted: frozenset[str]) -> sa.Select[Any]:
         sa.func.max(lines.c.id).label("newest"),
         sa.func.min(lines.c.answered_at).label("first_answer_at"),
         sa.func.max(lines.c.answered_at).label("last_answer_at"),
-    ).group_by(lines.c.day)
+    ).group_by(*groups)
     return counted
 
 
-def _add(conn: Connection, run: int, day: DayCounts, *, sign: int) -> None:
+def _add(conn: Connection, run: int, counted: Counted, *, sign: int) -> None:
     table = TallyTable.__table__
-    values: dict[str, Any] = {
-        name: table.c[name] + sign * number for name, number in day.counts.items() if number
-    }
-    updated = conn.execute(
-        sa.update(TallyTable)
-        .where(TallyTable.run_id == run, TallyTable.day == day.day)
-        .values(values or {"run_id": run})
-    )
-    if updated.rowcount == 0:
-        conn.execute(sa.insert(TallyTable).values(run_id=run, day=day.day, **day.counts))
+    for day, counts in counted.days.items():
+        values: dict[str, Any] = {
+            name: table.c[name] + sign * number for name, number in counts.items() if number
+        }
+        updated = conn.execute(
+            sa.update(TallyTable)
+            .where(TallyTable.run_id == run, TallyTable.day == day)
+            .values(values or {"run_id": run})
+        )
+        if updated.rowcount == 0:
+            conn.execute(sa.insert(TallyTable).values(run_id=run, day=day, **counts))
+    add_answers(conn, run, counted.answers, sign=sign)
 
 
-def _add_usage(unit: Change, run: int, days: Sequence[DayCounts]) -> None:
+def _add_usage(unit: Change, run: int, counted: Counted) -> None:
     """Count new answers for the hosting that the run is on, if it holds or held a lease."""
-    answers = sum(day.counts["asked"] for day in days)
-    if not answers:
+    answers = sum(day["asked"] for day in counted.days.values())
+    first, last = counted.first_answer_at, counted.last_answer_at
+    if not answers or first is None or last is None:
         return
     hosting = unit.conn.scalar(
         sa.select(LeaseTable.hosting_id)
@@ -243,8 +304,6 @@ def _add_usage(unit: Change, run: int, days: Sequence[DayCounts]) -> None:
     )
     if hosting is None:
         return
-    first = min(day.first_answer_at for day in days if day.first_answer_at is not None)
-    last = max(day.last_answer_at for day in days if day.last_answer_at is not None)
     usage = unit.conn.execute(
         sa.select(
             HostingUsageTable.id,

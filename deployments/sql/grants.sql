@@ -6,7 +6,7 @@
 --   lfv_reader    reads everything but users and their sessions: dashboards
 --   lfv_auditor   reads users too, which lfv audit verify needs; password hashes are in there
 --   lfv_reviewer  reads, and records reviews and decisions (lfv review, lfv decide)
---   lfv_pages     the same for everybody who logs in to lfv ui: its server
+--   lfv_pages     the same for everybody who logs in to lfv ui, and stops and trains models: its server
 --   lfv_runner    everything that runs, the sweeper and trainings write, but no tables: workers
 --
 -- No role may update or delete facts: triggers refuse it besides.
@@ -32,16 +32,23 @@ GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO lfv_reviewer, lfv_pages
 GRANT INSERT ON policies, decisions, verdicts, reviews, audit_log TO lfv_reviewer, lfv_pages;
 -- A decision becomes the run's current one, and the tallies follow it.
 GRANT UPDATE ON runs, run_progress TO lfv_reviewer, lfv_pages;
-GRANT INSERT, UPDATE, DELETE ON tallies, review_leases, second_reviews TO lfv_reviewer, lfv_pages;
+GRANT INSERT, UPDATE, DELETE ON tallies, answer_tallies, review_leases, second_reviews
+    TO lfv_reviewer, lfv_pages;
+-- A run that is reviewed while it records is counted up to there.
+GRANT INSERT, UPDATE ON anomaly_tallies, hosting_usage TO lfv_reviewer, lfv_pages;
+GRANT INSERT ON models, trainings TO lfv_pages;
+GRANT UPDATE ON hostings TO lfv_pages;
 
 GRANT INSERT ON
     models, trainings, policies, decisions, images, detections, masks, anomalies, inspections,
     inspection_attributes, verdicts, reviews, audit_log, runs, hostings, leases, hosting_usage,
-    pending_items, run_progress, lease_heartbeats, tallies,
+    pending_items, run_progress, lease_heartbeats, tallies, answer_tallies, anomaly_tallies, model_paces,
     watermark_sources, watermark_objects, watermark_runs
     TO lfv_runner;
 GRANT UPDATE ON
-    runs, hostings, leases, hosting_usage, run_progress, lease_heartbeats, tallies,
+    runs, hostings, leases, hosting_usage, run_progress, lease_heartbeats, tallies, answer_tallies,
+    anomaly_tallies,
     watermark_sources, watermark_objects, watermark_runs
     TO lfv_runner;
-GRANT DELETE ON pending_items, lease_heartbeats, tallies, watermark_runs TO lfv_runner;
+GRANT DELETE ON pending_items, lease_heartbeats, tallies, answer_tallies, model_paces, watermark_runs
+    TO lfv_runner;

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from lfv.run.pictures import Pictures
@@ -21,6 +22,7 @@ from lfv_store import NewReview, Review, Store
 PALETTE = ("#1F77B4", "#FF7F0E", "#2CA02C", "#D62728", "#9467BD", "#8C564B", "#E377C2", "#17BECF")
 _COLOR = re.compile(r"#[0-9A-Fa-f]{6}\Z")
 _MOST_TYPES, _LONGEST_NAME = 20, 100
+_ROWS = 256
 #: In what was shown to a reviewer: the drawn mask, and the anomaly type of each colour in it.
 MASK_SHA256, MASK_TYPES = "drawn_mask_sha256", "drawn_mask_types"
 
@@ -63,27 +65,31 @@ def exact_mask(drawing: bytes, size: tuple[int, int], types: Mapping[str, str]) 
         with Image.open(io.BytesIO(drawing), formats=("PNG",)) as picture:
             if picture.size != size:
                 raise MaskRefused(f"the mask has to be {size[0]}x{size[1]} pixels, as the image is")
-            pixels = np.asarray(picture.convert("RGBA"), np.int32)
+            pixels = np.asarray(picture.convert("RGBA"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         raise MaskRefused("the drawing cannot be read") from None
     names = {color.upper(): name.strip() for color, name in types.items()}
     colors = np.array([list(bytes.fromhex(color[1:])) for color in names], np.int32)
-    nearest = np.zeros(pixels.shape[:2], np.int32)
-    best = np.full(pixels.shape[:2], np.iinfo(np.int32).max, np.int32)
-    for number, color in enumerate(colors):
-        distance = ((pixels[..., :3] - color) ** 2).sum(axis=-1)
-        closer = distance < best
-        nearest[closer], best[closer] = number, distance[closer]
-    drawn = pixels[..., 3] > 127
     mask = np.full((*pixels.shape[:2], 3), 255, np.uint8)
-    mask[drawn] = colors[nearest[drawn]]
-    used = set(np.unique(nearest[drawn]).tolist())
+    used: set[int] = set()
+    for first in range(0, size[1], _ROWS):  # of a large image, distances would take a gigabyte
+        rows = pixels[first : first + _ROWS]
+        drawn = rows[..., 3] > 127
+        nearest = _nearest(rows[drawn][:, :3], colors)
+        mask[first : first + _ROWS][drawn] = colors[nearest]
+        used |= set(np.unique(nearest).tolist())
     buffer = io.BytesIO()
     Image.fromarray(mask).save(buffer, "PNG", optimize=True)
     return DrawnMask(
         buffer.getvalue(),
         {color: name for number, (color, name) in enumerate(names.items()) if number in used},
     )
+
+
+def _nearest(pixels: NDArray[np.uint8], colors: NDArray[np.int32]) -> NDArray[np.intp]:
+    """The number of the color that each pixel is nearest to."""
+    distances = [((pixels.astype(np.int32) - color) ** 2).sum(axis=-1) for color in colors]
+    return np.argmin(np.stack(distances), axis=0)
 
 
 def record_mask(

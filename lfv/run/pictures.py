@@ -101,12 +101,19 @@ class Pictures:
         return Picture(made.photo, "image/jpeg")
 
     def marks(self, detection_id: int, size: tuple[int, int]) -> Picture:
-        """The marks of a detection as a transparent layer of `size`. Raises PictureGone."""
+        """The marks of a detection as a transparent layer of `size`.
+
+        `size` is that of the image or of its thumbnail. Raises PictureGone.
+        """
         width, height = size
         file = self._layer(detection_id, width, height)
         kept = _read(file, "image/png")
         if kept is not None:
             return kept
+        known = self._store.pages.pictured([detection_id]).get(detection_id)
+        whole = (0, 0) if known is None else (known.width, known.height)
+        if known is None or size not in (whole, fitted(*whole)):
+            raise PictureGone("Marks are drawn in the size of the image or of its thumbnail.")
         mask = self._store.results.mask(detection_id)
         result = DetectAnomalyResult.from_response(self._store.results.response(detection_id))
         line = max(1, round(max(size) / 500))

@@ -110,8 +110,15 @@ class Accounts:
         except UnknownUser:
             return None
 
-    def check_password(self, name: str, password: str) -> User | None:
-        """The active user with this name and password, else None, in the same time."""
+    def check_password(self, name: str, password: str, address: str) -> User | None:
+        """The active user with this name and password, else None, in the same time.
+
+        `address` is where the password comes from.
+
+        Raises:
+            TooManyFailures: There were too many wrong ones.
+        """
+        self.limit.check(address, name)
         user: User | None
         try:
             user = self._store.users.get(name)
@@ -119,8 +126,12 @@ class Accounts:
             user = None
         known = user.password_hash if user is not None else None
         with self._hashing:
+            self.limit.begin(address, name)
             right = _verifies(self._hasher, known or self._unknown, password[:LONGEST_PASSWORD])
-        return user if user is not None and known and right and user.active else None
+        if user is None or not (known and right and user.active):
+            return None
+        self.limit.succeeded(address, name)
+        return user
 
     def log_in(self, user: User, **facts: object) -> str:
         """Begin a session; returns its token, which nobody knew before.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import threading
 import time
 from collections import defaultdict, deque
 
+from lfv.formats.words import count_of
 from lfv_store import Store, StoreError
 
 logger = logging.getLogger(__name__)
@@ -19,41 +21,69 @@ WINDOW_SECONDS = 15 * 60.0
 #: Failed logins within the window that get an entry of their own in the audit log.
 MOST_RECORDED = 50
 _UNRECORDED = "unrecorded_failures"
+_Keys = dict[tuple[str, ...], int]
+
+
+class TooManyFailures(Exception):
+    """Another login has to wait; `seconds` says how long."""
+
+    def __init__(self, seconds: float) -> None:
+        wait = count_of(max(1, round(seconds / 60)), "minute")
+        super().__init__(f"Too many failed logins. Try again in {wait}.")
+        self.seconds = seconds
 
 
 class LoginLimit:
-    """Counts failed logins; the counts are this process's. Thread-safe."""
+    """Counts failed logins; the counts are this process's. Thread-safe.
+
+    Addresses of one IPv6 network (/64) count as one: whoever has one of them has all.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._failures: dict[tuple[str, ...], deque[float]] = defaultdict(deque)
 
-    def wait_seconds(self, address: str, name: str | None = None) -> float:
-        """How long until another login may be tried; 0 for at once."""
-        now = time.monotonic()
+    def check(self, address: str, name: str | None = None) -> None:
+        """Raise TooManyFailures if another login has to wait; `name` is None for single sign-on."""
         with self._lock:
-            waits = [self._wait(("address", address), MOST_BY_ADDRESS, now)]
-            if name is not None:
-                waits.append(self._wait((address, name), MOST_FAILURES, now))
-                waits.append(self._wait(("name", name), MOST_BY_NAME, now))
-            return max(waits)
+            self._refuse(_keys(address, name), time.monotonic())
 
-    def failed(self, address: str, name: str | None = None) -> None:
-        """Count a failed login; `name` is None for one by single sign-on."""
+    def begin(self, address: str, name: str) -> None:
+        """Count a login as failed before it is looked at, so that many at once are not let through.
+
+        Raises:
+            TooManyFailures: It has to wait.
+        """
         now = time.monotonic()
-        keys: list[tuple[str, ...]] = [("address", address)]
-        if name is not None:
-            keys += [(address, name), ("name", name)]
+        keys = _keys(address, name)
         with self._lock:
-            if len(self._failures) > 10_000:
-                self._forget(now)
-            for key in keys:
-                self._failures[key].append(now)
+            self._refuse(keys, now)
+            self._count(keys, now)
+
+    def failed(self, address: str) -> None:
+        """Count a failed login by single sign-on."""
+        with self._lock:
+            self._count(_keys(address, None), time.monotonic())
 
     def succeeded(self, address: str, name: str) -> None:
-        """Forget the wrong passwords before the right one."""
+        """Take a login that was begun out again, and forget the wrong passwords before it."""
         with self._lock:
-            self._failures.pop((address, name), None)
+            for key in _keys(address, name):
+                times = self._failures.get(key)
+                if times:
+                    times.pop()
+            self._failures.pop(("both", _network(address), name), None)
+
+    def _refuse(self, keys: _Keys, now: float) -> None:
+        wait = max(self._wait(key, most, now) for key, most in keys.items())
+        if wait:
+            raise TooManyFailures(wait)
+
+    def _count(self, keys: _Keys, now: float) -> None:
+        if len(self._failures) > 10_000:
+            self._forget(now)
+        for key in keys:
+            self._failures[key].append(now)
 
     def _wait(self, key: tuple[str, ...], most: int, now: float) -> float:
         times = self._failures.get(key)
@@ -68,6 +98,28 @@ class LoginLimit:
             if not times or times[-1] < now - WINDOW_SECONDS
         ]:
             del self._failures[key]
+
+
+def _keys(address: str, name: str | None) -> _Keys:
+    """What a login counts for, and how many failures each may have."""
+    network = _network(address)
+    keys: _Keys = {("address", network): MOST_BY_ADDRESS}
+    if name is not None:
+        keys |= {("both", network, name): MOST_FAILURES, ("name", name): MOST_BY_NAME}
+    return keys
+
+
+def _network(address: str) -> str:
+    """An address, or the /64 network of an IPv6 one."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if found.version == 4:
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.ip_network((int(found), 64), strict=False))
 
 
 class FailedLogins:

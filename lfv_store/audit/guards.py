@@ -27,7 +27,8 @@ APPEND_ONLY = (
 )
 """The tables whose rows are never changed or deleted."""
 
-_TABLES = (*LAYOUTS, "masks", "tallies", "audit_log")
+_TALLIES = ("tallies", "answer_tallies", "anomaly_tallies")
+_TABLES = (*LAYOUTS, "masks", *_TALLIES, "audit_log")
 
 
 def check_tables(conn: Connection, findings: Findings) -> bool:

@@ -1,4 +1,4 @@
-"""Checks the tallies behind the summary views, with SQL of its own, against the inspections."""
+"""Checks the tallies behind views and charts, with SQL of its own, against the inspections."""
 
 from __future__ import annotations
 
@@ -59,6 +59,54 @@ SELECT run_id, day FROM tallies t WHERE NOT EXISTS (
     SELECT 1 FROM counted c WHERE c.run_id = t.run_id AND c.day = t.day)
 ORDER BY 1, 2 LIMIT 10
 """
+_ANSWERS = """
+WITH newest AS (
+    SELECT inspection_id, max(id) AS id FROM reviews GROUP BY inspection_id
+), counted AS (
+    SELECT run_id, is_anomalous, step, verdict, count(*) AS images
+    FROM (
+        SELECT i.run_id, d.is_anomalous, {step} AS step,
+               coalesce(w.verdict, v.verdict, i.verdict) AS verdict
+        FROM inspections i
+        JOIN runs r ON r.id = i.run_id
+        JOIN run_progress p ON p.run_id = i.run_id AND i.id <= p.counted_through
+        JOIN detections d ON d.id = i.detection_id
+        LEFT JOIN newest n ON n.inspection_id = i.id
+        LEFT JOIN reviews w ON w.id = n.id
+        LEFT JOIN verdicts v ON v.inspection_id = i.id AND v.decision_id = r.later_decision_id
+    ) answers
+    WHERE verdict IS NOT NULL
+    GROUP BY run_id, is_anomalous, step, verdict
+)
+SELECT run_id FROM counted c WHERE NOT EXISTS (
+    SELECT 1 FROM answer_tallies t
+    WHERE t.run_id = c.run_id AND t.is_anomalous = c.is_anomalous AND t.step = c.step
+      AND t.verdict = c.verdict AND t.images = c.images)
+UNION
+SELECT run_id FROM answer_tallies t WHERE NOT EXISTS (
+    SELECT 1 FROM counted c
+    WHERE c.run_id = t.run_id AND c.is_anomalous = t.is_anomalous AND c.step = t.step
+      AND c.verdict = t.verdict)
+ORDER BY 1 LIMIT 10
+"""
+_ANOMALIES = """
+WITH counted AS (
+    SELECT i.run_id, a.name, min(a.color) AS color, count(DISTINCT i.id) AS images
+    FROM anomalies a
+    JOIN inspections i ON i.detection_id = a.detection_id
+    JOIN run_progress p ON p.run_id = i.run_id AND i.id <= p.counted_through
+    WHERE NOT (a.position = 0 AND a.name = 'background')
+    GROUP BY i.run_id, a.name
+)
+SELECT run_id FROM counted c WHERE NOT EXISTS (
+    SELECT 1 FROM anomaly_tallies t
+    WHERE t.run_id = c.run_id AND t.name = c.name AND t.images = c.images
+      AND coalesce(t.color, '') = coalesce(c.color, ''))
+UNION
+SELECT run_id FROM anomaly_tallies t WHERE NOT EXISTS (
+    SELECT 1 FROM counted c WHERE c.run_id = t.run_id AND c.name = t.name)
+ORDER BY 1 LIMIT 10
+"""
 _UNCOUNTED = """
 SELECT r.id, r.run_id FROM runs r
 LEFT JOIN run_progress p ON p.run_id = r.id
@@ -69,7 +117,7 @@ ORDER BY r.id LIMIT 10
 
 
 def check_tallies(conn: Connection, findings: Findings) -> None:
-    """Count inspections again and compare with the tallies that the summary views add up."""
+    """Count inspections again and compare with the tallies that views and charts add up."""
     day = dialect_of(conn).day("i.inspected_at")
     for run, on in conn.exec_driver_sql(_TALLIES.format(day=day)):
         findings.add(
@@ -78,6 +126,15 @@ def check_tallies(conn: Connection, findings: Findings) -> None:
             table="tallies",
             row_id=run,
         )
+    answers = _ANSWERS.format(step=dialect_of(conn).hundredths("d.confidence"))
+    for table, statement in (("answer_tallies", answers), ("anomaly_tallies", _ANOMALIES)):
+        for (run,) in conn.exec_driver_sql(statement):
+            findings.add(
+                "tally",
+                f"{table}: the counts of run number {run} do not fit its inspections",
+                table=table,
+                row_id=run,
+            )
     for run, run_id in conn.exec_driver_sql(_UNCOUNTED):
         findings.add(
             "tally",

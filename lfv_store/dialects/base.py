@@ -250,6 +250,13 @@ class Dialect(ABC):
     def day(self, column: str) -> str:
         """SQL for the UTC calendar day of a time column, as `tallies.day` has it."""
 
+    @abstractmethod
+    def hundredths(self, column: str) -> str:
+        """SQL for a figure of 0 to 1 in hundredths, rounded down, as `answer_tallies.step` has it.
+
+        NULL for NULL.
+        """
+
     # Checking what others may have written
 
     @abstractmethod

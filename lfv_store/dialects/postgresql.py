@@ -250,6 +250,10 @@ class Postgresql(Dialect):
         """A date."""
         return f"({column} AT TIME ZONE 'UTC')::date"
 
+    def hundredths(self, column: str) -> str:
+        """Rounded down: a cast alone rounds to the nearest."""
+        return f"CAST(floor({column} * 100) AS bigint)"
+
     def canonical(self, column: sa.Column[Any]) -> str:
         """Times, booleans and JSON as the text and numbers that SQLite stores."""
         name = column.name

@@ -267,6 +267,10 @@ class Sqlite(Dialect):
         """The first ten characters."""
         return f"substr({column}, 1, 10)"
 
+    def hundredths(self, column: str) -> str:
+        """A cast cuts off what is behind the point."""
+        return f"CAST({column} * 100 AS INTEGER)"
+
     def canonical(self, column: sa.Column[Any]) -> str:
         """The column: it is stored as it is digested."""
         return column.name

@@ -25,6 +25,8 @@ from lfv_store.tables.people import (
     UserTable,
 )
 from lfv_store.tables.state import (
+    AnomalyTallyTable,
+    AnswerTallyTable,
     HostingTable,
     HostingUsageTable,
     LeaseHeartbeatTable,
@@ -43,6 +45,8 @@ from lfv_store.tables.watermarks import (
 
 __all__ = [
     "AnomalyTable",
+    "AnomalyTallyTable",
+    "AnswerTallyTable",
     "AuditLogTable",
     "Base",
     "DecisionTable",

@@ -126,6 +126,40 @@ class TallyTable(Base):
     __table_args__ = ({"sqlite_with_rowid": False},)
 
 
+class AnswerTallyTable(Base):
+    """Working state: how many answers of a run have which confidence and which verdict now.
+
+    `step` is the confidence in hundredths, rounded down. Kept and checked as `tallies` is.
+    """
+
+    __tablename__ = "answer_tallies"
+
+    run_id: Mapped[int] = mapped_column(
+        sa.ForeignKey("runs.id"), primary_key=True, autoincrement=False
+    )
+    is_anomalous: Mapped[bool] = mapped_column(primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    verdict: Mapped[str] = mapped_column(primary_key=True)
+    images: Mapped[int]
+
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+
+class AnomalyTallyTable(Base):
+    """Working state: how many images of a run have an anomaly type, and its colour."""
+
+    __tablename__ = "anomaly_tallies"
+
+    run_id: Mapped[int] = mapped_column(
+        sa.ForeignKey("runs.id"), primary_key=True, autoincrement=False
+    )
+    name: Mapped[str] = mapped_column(primary_key=True)
+    color: Mapped[str | None]
+    images: Mapped[int]
+
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+
 class HostingTable(Base):
     """One period for which a model is up."""
 

@@ -14,9 +14,9 @@ import yaml
 from sqlalchemy.engine import make_url
 
 from lfv.server.metrics import Metrics
-from lfv_store import Store, StoreError, open_store
+from lfv_store import ModelPace, NewTraining, Store, StoreError, open_store
 from tests.support.databases import PostgresServer
-from tests.support.store_samples import a_model, a_run, failed, judged
+from tests.support.store_samples import LEASE, a_model, a_run, after, failed, judged, segmented
 
 ROOT = Path(__file__).parents[2]
 DEPLOYMENTS = ROOT / "deployments"
@@ -205,10 +205,16 @@ def test_a_reader_reads_a_reviewer_reviews_and_a_runner_runs(roles: dict[str, st
     for role in ("reviewer", "pages"):
         with open_store(roles[role]) as store:
             review(store, rows)
+    with open_store(roles["pages"]) as store:
+        store.trainings.record(NewTraining(a_model(store, "2"), "train.manifest", after(1), "ana"))
     with open_store(roles["reviewer"]) as store, pytest.raises(StoreError):
         a_run(store)
     with open_store(roles["runner"]) as store:
-        fill_as_runner(store)
+        run_id = begin_as_runner(store)
+    with open_store(roles["reviewer"]) as store:  # while the run records
+        review(store, list(store.results.rows(run_id)))
+    with open_store(roles["runner"]) as store:
+        store.runs.set_status(run_id, "completed", None, after(99))
     with open_store(roles["auditor"]) as store:
         assert store.audit.verify().ok
     forbidden = [b"DROP TABLE inspections", b"DELETE FROM inspections"]
@@ -226,8 +232,11 @@ def review(store: Store, rows: list[dict[str, Any]]) -> None:
     store.reviews.add(row["inspection_id"], "accept", reviewer="Ana", comment="a shadow")
 
 
-def fill_as_runner(store: Store) -> None:
+def begin_as_runner(store: Store) -> str:
     model = a_model(store)
+    store.models.set_pace(model, ModelPace(8, 1, 40.0, after(1)))
     run = a_run(store, model, source="/data/camera1")
+    store.leases.acquire(model, run, now=after(0), **LEASE)
     store.inspections.record(run, [judged(model, 5, image="another")])
-    store.runs.set_status(run, "completed", None, store.runs.get(run).started_at)
+    store.inspections.record(run, [segmented(model, 6, "review", image="a third")])
+    return run

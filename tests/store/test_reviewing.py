@@ -15,17 +15,18 @@ from lfv_store import (
     Store,
     UnknownUser,
 )
-from tests.support.store_samples import a_model, a_run, after, judged
+from tests.support.store_samples import a_model, a_run, after, failed, judged
 
 TTL = timedelta(minutes=5)
 
 
 @pytest.fixture
 def run_id(store: Store) -> str:
-    """A run with an accepted line and five to review."""
+    """A run with an accepted line, five to review, and one that could not be inspected."""
     model = a_model(store)
     run = a_run(store, model)
-    store.inspections.record(run, [judged(model, 1), *(judged(model, n, "review") for n in PARTS)])
+    to_review = (judged(model, n, "review") for n in PARTS)
+    store.inspections.record(run, [judged(model, 1), *to_review, failed(7)])
     store.runs.set_status(run, "completed", None, after(60))
     return run
 
@@ -95,6 +96,8 @@ def test_an_unsure_reviewer_leaves_the_part_to_others(store: Store, run_id: str)
     give(store, part, "review", "ana", comment="too dark")
     assert outcome(store, part) == "review"
     assert part in ids(store)
+    assert store.review_leases.waiting("ana") == (len(ids(store)), 1)
+    assert store.review_leases.waiting("ben", run_id=run_id) == (len(ids(store)), 0)
     assert part not in claimed(store, "ana", limit=9)
     store.review_leases.release("ana/1")
     assert part in claimed(store, "ana", limit=9, again=True)
@@ -112,6 +115,10 @@ def test_a_rejected_part_that_a_reviewer_doubts_is_queued(store: Store, run_id: 
     store.reviews.undo(accepted, "ana")
     assert accepted not in ids(store)
     assert counts(store, run_id) == (1, 0, 5)
+    failed_line = store.results.line(run_id, 7)["inspection_id"]
+    give(store, failed_line, "review", "ana")
+    assert failed_line not in ids(store)
+    assert store.review_leases.waiting("ana") == (5, 0)
 
 
 def test_a_review_is_taken_back(store: Store, run_id: str) -> None:

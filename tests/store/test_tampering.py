@@ -26,7 +26,8 @@ from tests.support.tampering import (
     where,
 )
 
-AUDITED = (*LAYOUTS, "masks", "audit_log", "tallies")
+TALLIES = ("tallies", "answer_tallies", "anomaly_tallies")
+AUDITED = (*LAYOUTS, "masks", "audit_log", *TALLIES)
 
 
 @pytest.fixture(scope="module", autouse=True)

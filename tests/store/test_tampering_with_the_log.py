@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from lfv_store import Store
+from lfv_store.answer_tallies import AnswerKey, add_answers, stored_answers
 from lfv_store.audit.canonical import lines_digest, lines_marks, row_lines
 from lfv_store.audit.layouts import BULK, digested
 from lfv_store.dialects import dialect_of
@@ -105,6 +107,12 @@ def test_a_complete_rewrite_needs_a_kept_head(full: Store) -> None:
             "UPDATE tallies SET rejected = rejected + accepted, accepted = 0,"
             " parts_rejected = parts_rejected + parts_accepted, parts_accepted = 0"
         )
+        for run in conn.exec_driver_sql("SELECT id FROM runs").scalars().all():
+            rejected: Counter[AnswerKey] = Counter()
+            for (is_anomalous, step, _), images in stored_answers(conn, run).items():
+                rejected[is_anomalous, step, "reject"] += images
+            conn.exec_driver_sql(f"DELETE FROM answer_tallies WHERE run_id = {run}")
+            add_answers(conn, run, rejected, sign=1)
         columns = ", ".join(digested(BULK["verdicts"], dialect_of(conn)))
         for seq, change, text in conn.exec_driver_sql(
             "SELECT seq, change, CAST(content AS TEXT) FROM audit_log"

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -21,7 +22,16 @@ from lfv_store.dialects import dialect_of
 from lfv_store.dialects.postgresql import Postgresql
 from lfv_store.tables import Base
 from lfv_store.types import UtcDateTime
-from tests.support.store_samples import LEASE, a_model, a_run, after, failed, judged, segmented
+from tests.support.store_samples import (
+    LEASE,
+    a_model,
+    a_response,
+    a_run,
+    after,
+    failed,
+    judged,
+    segmented,
+)
 
 
 def fill(store: Store) -> list[str]:
@@ -49,12 +59,12 @@ def fill(store: Store) -> list[str]:
         store.inspections.record(
             run_id,
             [judged(model_id, 1, "review"), segmented(model_id, 2), failed(3)]
-            + [judged(model_id, line, image=f"{run_id} {line}") for line in (4, 5, 6)],
+            + [less_sure(model_id, line, image=f"{run_id} {line}") for line in (4, 5, 6)],
         )
         store.inspections.record(
             run_id,
             [segmented(model_id, line, expected_is_anomalous=True) for line in (7, 8)]
-            + [without_latency(judged(model_id, 9))],
+            + [without_latency(less_sure(model_id, 9))],
         )
         store.leases.release(lease.lease_id, after(20))
         store.hostings.mark_stopped(lease.hosting_id, after(30))
@@ -87,6 +97,11 @@ def _review_on(store: Store, inspection_id: int, name: str) -> None:
         ),
         after(50),
     )
+
+
+def less_sure(model_id: int, line: int, **values: Any) -> NewInspection:
+    """A line whose answer has another confidence than those that name anomalies."""
+    return judged(model_id, line, response=a_response(confidence=0.7), **values)
 
 
 def without_latency(item: NewInspection) -> NewInspection:

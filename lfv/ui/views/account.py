@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from lfv.formats.words import count_of
+from lfv.ui.logins import TooManyFailures
 from lfv.ui.routing import SESSION_COOKIE, Call, NotFound, get, post, set_cookie
 from lfv.ui.single_sign_on import LOGIN_SECONDS, Identity, IdentityProvider, SignOnFailed
 from lfv_store import StoreError, StoreUnavailable, UnknownUser, User
@@ -28,15 +28,13 @@ def log_in(call: Call) -> Response:
     accounts = call.ui.accounts
     name, password = call.form.get("name", "").strip(), call.form.get("password", "")
     target, address = _target(call.form.get("next", "")), call.address
-    wait = accounts.limit.wait_seconds(address, name)
-    if wait:
-        return _held_back(call, target, wait)
-    user = accounts.check_password(name, password)
+    try:
+        user = accounts.check_password(name, password, address)
+    except TooManyFailures as held_back:
+        return _held_back(call, target, held_back)
     if user is None:
-        accounts.limit.failed(address, name)
         accounts.failures.record(accounts.known_name(name), method="password", address=address)
         return _refused(call, target, "Name or password is wrong.", 401)
-    accounts.limit.succeeded(address, name)
     return _let_in(call, user, target, method="password")
 
 
@@ -56,14 +54,14 @@ def finish_single_sign_on(call: Call) -> Response:
     """What the browser brings back from the identity provider begins a session, or is refused."""
     accounts, request = call.ui.accounts, call.request
     provider = _provider(call)
-    wait = accounts.limit.wait_seconds(call.address)
-    if wait:
-        return _held_back(call, "/", wait)
     try:
+        accounts.limit.check(call.address)
         identity, target = provider.finish(
             _callback_address(call), request.query_params, request.cookies.get(_LOGIN_COOKIE, "")
         )
         user = _user(call, identity)
+    except TooManyFailures as held_back:
+        return _held_back(call, "/", held_back)
     except SignOnFailed as failed:
         if failed.status < 500:
             accounts.limit.failed(call.address)
@@ -142,11 +140,10 @@ def _callback_address(call: Call) -> str:
     return f"{call.origin}{_SINGLE_SIGN_ON}/callback"
 
 
-def _held_back(call: Call, target: str, wait: float) -> Response:
+def _held_back(call: Call, target: str, held_back: TooManyFailures) -> Response:
     call.ui.accounts.failures.count()
-    text = f"Too many failed logins. Try again in {count_of(max(1, round(wait / 60)), 'minute')}."
-    response = _refused(call, target, text, 429)
-    response.headers["retry-after"] = str(int(wait) + 1)
+    response = _refused(call, target, str(held_back), 429)
+    response.headers["retry-after"] = str(int(held_back.seconds) + 1)
     return response
 
 

@@ -19,6 +19,7 @@ from lfv.run.review import (
     reviewed_manifest,
 )
 from lfv.ui.cards import Card, cards
+from lfv.ui.logins import TooManyFailures
 from lfv.ui.routing import Call, Refused, get, post
 
 _WINDOW = re.compile(r"[A-Za-z0-9_-]{8,64}\Z")
@@ -197,13 +198,13 @@ def _signed(call: Call) -> str | None:
     if not asks_for_signatures(call):
         return None
     accounts, address, name = call.ui.accounts, call.address, call.visitor.name
-    if accounts.limit.wait_seconds(address, name):
-        raise Refused("Too many wrong passwords; try again in some minutes.", 429)
-    if accounts.check_password(name, call.form.get("password", "")) is None:
-        accounts.limit.failed(address, name)
+    try:
+        user = accounts.check_password(name, call.form.get("password", ""), address)
+    except TooManyFailures as held_back:
+        raise Refused(str(held_back), 429) from None
+    if user is None:
         accounts.failures.record(name, method="signature", address=address)
         raise Refused("The password is wrong; the review is not recorded.", 403)
-    accounts.limit.succeeded(address, name)
     return MEANING
 
 

@@ -26,6 +26,7 @@ class ComparedAnswer:
     """
 
     inspection_id: int
+    source_ref: str
     first_is_anomalous: bool
     first_confidence: float
     second_is_anomalous: bool
@@ -48,14 +49,16 @@ class Comparisons:
                 chunk = rows[start : start + _CHUNK]
                 truths = _truths(conn, [d for row in chunk for d in (row.first, row.second)])
                 for row in chunk:
-                    inspection, truth = truths.get(row.first, (None, None))
-                    if inspection is None:
+                    known = truths.get(row.first)
+                    if known is None:
                         continue
-                    if truth is None:
-                        truth = truths.get(row.second, (None, None))[1]
+                    inspection, source_ref, truth = known
+                    if truth is None and row.second in truths:
+                        truth = truths[row.second][2]
                     found.append(
                         ComparedAnswer(
                             inspection_id=inspection,
+                            source_ref=source_ref,
                             first_is_anomalous=row.first_is,
                             first_confidence=row.first_confidence,
                             second_is_anomalous=row.second_is,
@@ -111,24 +114,28 @@ def _newest(model_id: int, images: sa.Select[Any], name: str) -> sa.Subquery:
     )
 
 
-def _truths(conn: Connection, detections: Sequence[int]) -> dict[int, tuple[int, bool | None]]:
-    """An inspection of each detection, and what is known of its part: a review, else the label."""
+def _truths(conn: Connection, detections: Sequence[int]) -> dict[int, tuple[int, str, bool | None]]:
+    """An inspection of each detection, its source, and what is known of its part.
+
+    That is a review, else the label.
+    """
     rows = conn.execute(
         sa.select(
             _COLUMNS.detection_id,
             _COLUMNS.inspection_id,
+            _COLUMNS.source_ref,
             _COLUMNS.reviewed_verdict,
             _COLUMNS.expected_is_anomalous,
         )
         .where(_COLUMNS.detection_id.in_(detections))
         .order_by(_COLUMNS.inspection_id)
     )
-    found: dict[int, tuple[int, bool | None]] = {}
+    found: dict[int, tuple[int, str, bool | None]] = {}
     for row in rows:
         truth = row.expected_is_anomalous
         if row.reviewed_verdict in ("accept", "reject"):
             truth = row.reviewed_verdict == "reject"
         if truth is None:
-            truth = found.get(row.detection_id, (0, None))[1]
-        found[row.detection_id] = (row.inspection_id, truth)
+            truth = found.get(row.detection_id, (0, "", None))[2]
+        found[row.detection_id] = (row.inspection_id, row.source_ref, truth)
     return found

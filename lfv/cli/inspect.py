@@ -192,6 +192,15 @@ def inspect(
     reencode: ReencodeOption = False,
     task_runner: TaskRunnerOption = None,
     dask_address: DaskAddressOption = None,
+    triggered_by: Annotated[
+        str | None,
+        typer.Option(
+            "--triggered-by",
+            metavar="NAME",
+            help="Who or what asked for the run, as it is recorded. Default: the current user.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Inspect every image of a manifest, store each answer, and stop the model.
@@ -253,7 +262,7 @@ def inspect(
         "normal": normal,
         "anomaly": anomaly,
         "mode": mode.value,
-        "triggered_by": f"lfv inspect ({current_user()})",
+        "triggered_by": triggered_by or f"lfv inspect ({current_user()})",
     }
     if resume is not None:
         run = _run(settings, resume)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from lfv.formats.agreement import Difference, mcnemar
@@ -16,13 +17,15 @@ MOST_DISAGREEMENTS = 100
 class Comparison:
     """Two models on the same images.
 
-    `known` images have a truth: the last review, else the label. Of those both models are right on
+    `known` images have a truth: the last review, else the label. `trained` of them are left out of
+    the figures, because a model was trained on them. Of the others both models are right on
     `both_right`, both wrong on `both_wrong`; `difference` has what one alone is right on.
     `disagreements` are the first of `disagreeing` images on which the answers differ.
     """
 
     images: int
     known: int
+    trained: int
     both_right: int
     both_wrong: int
     difference: Difference
@@ -30,13 +33,20 @@ class Comparison:
     disagreements: tuple[ComparedAnswer, ...]
 
 
-def compare_models(store: Store, first: int, second: int) -> Comparison:
-    """Compare two models, by their ids, on all images that both have judged."""
+def compare_models(
+    store: Store, first: int, second: int, trained_on: Collection[str] = ()
+) -> Comparison:
+    """Compare two models, by their ids, on all images that both have judged.
+
+    `trained_on` are references of images that one of them learned from: what it says of those does
+    not show how it does on others.
+    """
     answers = store.comparisons.compared(first, second)
     known = [one for one in answers if one.is_defective is not None]
+    fresh = [one for one in known if one.source_ref not in trained_on]
     right = [
         (one.first_is_anomalous == one.is_defective, one.second_is_anomalous == one.is_defective)
-        for one in known
+        for one in fresh
     ]
     differ = [one for one in answers if one.first_is_anomalous != one.second_is_anomalous]
     # What is known comes first: it says who is right.
@@ -44,6 +54,7 @@ def compare_models(store: Store, first: int, second: int) -> Comparison:
     return Comparison(
         images=len(answers),
         known=len(known),
+        trained=len(known) - len(fresh),
         both_right=right.count((True, True)),
         both_wrong=right.count((False, False)),
         difference=mcnemar(right.count((True, False)), right.count((False, True))),

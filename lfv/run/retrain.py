@@ -14,7 +14,7 @@ from lfv.client.manifests import read_manifest
 from lfv.client.masks import read_mask
 from lfv.client.sources import SourceReader
 from lfv.formats.errors import LfvError
-from lfv.formats.layout import SPLIT, split_of
+from lfv.formats.layout import SPLIT, TEST, split_of
 from lfv.formats.manifest.groundtruth import INSPECTION
 from lfv.formats.manifest.records import ManifestItem
 from lfv.formats.manifest.writing import labelled_row
@@ -99,6 +99,19 @@ def next_manifest(
     with file.open("xb") as stream:
         stream.writelines(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
     return NextManifest(file, kept, corrected, len(added), note)
+
+
+def trained_on(store: Store, reader: SourceReader, model_id: int) -> frozenset[str]:
+    """References of the images that a model was last trained on, test images left out.
+
+    Empty for a model that was trained elsewhere.
+
+    Raises:
+        lfv.formats.errors.LfvError: The list of images is gone or unreadable.
+    """
+    trainings = store.trainings.of_model(model_id)
+    items = _labelled(trainings[0] if trainings else None, reader)
+    return frozenset(item.source_ref for item in items if split_of(item.attributes) != TEST)
 
 
 def _row(review: Review, drawn: tuple[str, Mapping[str, str]] | None) -> dict[str, object]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, urlsplit
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 #: Styles of attributes place the bars of charts; style sheets and scripts are files of ours.
@@ -27,11 +29,16 @@ HEADERS: Mapping[str, str] = {
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
 MOST_FORM_BYTES = 256 * 1024
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?\Z", re.IGNORECASE)
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class SecurityHeaders:
-    """Adds the headers to every answer; pages are kept by no cache."""
+    """Adds the headers to every answer; pages are kept by no cache.
+
+    Refuses a request that gives its length in two ways (RFC 9112, 6.1): a proxy before us may take
+    the other one, and what follows for somebody else's request.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -39,6 +46,12 @@ class SecurityHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
+            return
+
+        names = {name for name, _ in scope["headers"]}
+        if {b"content-length", b"transfer-encoding"} <= names:
+            refusal = PlainTextResponse("two lengths\n", 400, headers={"connection": "close"})
+            await refusal(scope, receive, send)
             return
 
         async def send_with_headers(message: Message) -> None:
@@ -68,12 +81,12 @@ async def read_form(request: Request, most_bytes: int = MOST_FORM_BYTES) -> dict
 
 
 def host_name(request: Request) -> str:
-    """The name under which a browser reached us, in lower case and without its port."""
-    value = request.headers.get("host", "")
-    try:
-        return (urlsplit(f"//{value}").hostname or "").lower()
-    except ValueError:
-        return ""
+    """The name under which a browser reached us, in lower case and without its port.
+
+    Empty for what is not a name and a port.
+    """
+    found = _HOST.match(request.headers.get("host", ""))
+    return found[1].strip("[]").lower() if found else ""
 
 
 def is_from_elsewhere(request: Request) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.routing import Route
 
 from lfv.ui import create_app
 from lfv.ui.accounts import WeakPassword, hash_password
@@ -95,6 +98,40 @@ def test_each_role_may_what_it_may(place: Scene, browser: Browser, role: str) ->
     assert stopped.status_code == (409 if allowed >= 2 else 403)
     applied = browser.post(f"/runs/{RUN_ID}/policy/apply", text="", reason="")
     assert applied.status_code == (400 if allowed >= 2 else 403)
+
+
+def test_a_viewer_may_take_no_action(place: Scene, browser: Browser) -> None:
+    browser.log_in("viewer")
+    actions = [
+        route.path
+        for route in create_app(ui_options(place)).routes
+        if isinstance(route, Route) and "POST" in (route.methods or ())
+    ]
+    numbers = {"inspection:int": "1", "model:int": "1", "other:int": "1", "run": RUN_ID}
+    refused = [
+        browser.post(re.sub(r"\{([^}]+)\}", lambda found: numbers[found[1]], path)).status_code
+        for path in actions
+        if path not in ("/login", "/logout")
+    ]
+    assert len(refused) > 8
+    assert set(refused) == {403}
+
+
+def test_a_request_with_two_lengths_is_refused(place: Scene) -> None:
+    with (
+        served(place) as browser,
+        socket.create_connection(
+            (browser.client.base_url.host, browser.client.base_url.port or 0), 10
+        ) as connection,
+    ):
+        connection.sendall(
+            b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /health HTTP/1.1\r\n"
+            b"Host: localhost\r\n\r\n"
+        )
+        answers = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert answers.startswith(b"HTTP/1.1 400")
+    assert answers.count(b"HTTP/1.1 ") == 1
 
 
 def test_a_session_begins_with_a_new_token(browser: Browser) -> None:
@@ -210,7 +247,8 @@ def test_logging_in_leads_to_no_other_site(browser: Browser, target: str) -> Non
 
 
 def test_only_names_of_this_host_are_answered(browser: Browser) -> None:
-    for name in ("evil.example", "127.0.0.1.evil.example", "", "localhost.evil"):
+    names = ("evil.example", "127.0.0.1.evil.example", "", "localhost.evil")
+    for name in (*names, "localhost/evil", "localhost#@evil", "evil@localhost"):
         assert browser.get("/login", headers={"host": name}).status_code == 421, name
     assert browser.get("/login", headers={"host": "localhost:4190"}).status_code == 200
 

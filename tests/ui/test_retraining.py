@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import pytest
 from PIL import Image
 
 from lfv.client.training import TrainedModel
+from lfv.run.reinspect import NotInspected, inspect_again
 from lfv.run.retrain import NothingReviewed, next_manifest
 from lfv.run.training import LABEL_NAMES
 from lfv.ui.views import models
-from lfv_store import NewTraining
+from lfv_store import NewTraining, Run
 from tests.support.ui import RUN_ID, STARTED, Browser, Scene
 from tests.support.waiting import wait_until
 
@@ -112,6 +114,43 @@ def _reader(place: Scene) -> Any:
     from lfv.run.active import open_reader
 
     return open_reader(place.settings)
+
+
+def test_images_of_the_training_do_not_count_in_the_comparison(place: Scene, mara: Browser) -> None:
+    trained_on(place, {1: 0, 4: 1})
+    other = place.second_version({1: True, 4: False, 6: True})
+    for line in (1, 4, 6):
+        place.store.reviews.add(place.parts()[line - 1], "accept", "ben")
+    page = mara.get(f"/models/{place.model_id}/compare/{other}").text
+    assert "3 of them are labelled or reviewed. 2 of these were in the training" in page
+    assert page.count("in training</span>") == 2
+    (place.settings.home / "train.manifest").unlink()
+    assert (
+        "training images cannot be read"
+        in mara.get(f"/models/{place.model_id}/compare/{other}").text
+    )
+
+
+def test_the_other_version_inspects_the_same_images(
+    place: Scene, mara: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = place.second_version({})
+    address = f"/models/{place.model_id}/compare/{other}"
+    assert "No image was judged by both" in mara.get(address).text
+    run = place.store.runs.get(RUN_ID)
+    gone = replace(run, source=str(place.settings.home / "-gone"))
+    with pytest.raises(NotInspected, match="no manifest, folder or image found at"):
+        inspect_again(place.settings, place.store, gone, "2", asked_by="lfv ui (mara)")
+    asked: list[tuple[str, str, str]] = []
+
+    def inspect(_settings: object, _store: object, run: Run, version: str, *, asked_by: str) -> str:
+        asked.append((run.run_id, version, asked_by))
+        return "5" * 32
+
+    monkeypatch.setattr(models, "inspect_again", inspect)
+    assert mara.post(f"{address}/inspect").status_code == 303
+    wait_until(lambda: "Run 55555555 has the answers" in mara.get(address).text)
+    assert asked == [(RUN_ID, "2", "lfv ui (mara)")]
 
 
 def test_the_next_version_is_trained_once(

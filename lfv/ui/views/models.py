@@ -8,14 +8,16 @@ from starlette.responses import RedirectResponse, Response
 
 from lfv.client.hosts import HostSpec
 from lfv.client.hosts.sagemaker.batch import KIND as BATCH_JOB
+from lfv.formats.errors import LfvError
 from lfv.run.compare import compare_models
 from lfv.run.fits import fit_of_training
-from lfv.run.retrain import next_manifest
+from lfv.run.reinspect import inspect_again
+from lfv.run.retrain import next_manifest, trained_on
 from lfv.run.stop import stop_model
 from lfv.run.training import train_project
 from lfv.ui.cards import cards
 from lfv.ui.routing import Call, Refused, get, post
-from lfv_store import Hosting
+from lfv_store import Hosting, Model, Run
 
 
 def list_models(call: Call) -> Response:
@@ -59,8 +61,15 @@ def show_model(call: Call) -> Response:
 def compare(call: Call) -> Response:
     """Two models on the images that both have judged."""
     store = call.ui.store
-    first, second = (store.models.get(call.number(name)) for name in ("model", "other"))
-    found = compare_models(store, first.model_id, second.model_id)
+    first, second = _compared(call)
+    learned: set[str] = set()
+    unread = ""
+    for model in (first, second):
+        try:
+            learned |= trained_on(store, call.ui.reader, model.model_id)
+        except LfvError as error:
+            unread = f"version {model.key.model_version}: {error}"
+    found = compare_models(store, first.model_id, second.model_id, learned)
     rows = [store.results.get(one.inspection_id) for one in found.disagreements]
     return call.page(
         "compare.html",
@@ -68,8 +77,46 @@ def compare(call: Call) -> Response:
         first=first,
         second=second,
         found=found,
-        pairs=list(zip(found.disagreements, cards(call.ui, rows), strict=True)),
+        unread=unread,
+        run=_last_run(call, first),
+        job=call.ui.jobs.get(_inspection(second)),
+        pairs=[
+            (answer, card, answer.source_ref in learned)
+            for answer, card in zip(found.disagreements, cards(call.ui, rows), strict=True)
+        ],
     )
+
+
+def inspect_with_other(call: Call) -> Response:
+    """Inspect the images of a model's last run with another version, to compare the two."""
+    first, second = _compared(call)
+    run = _last_run(call, first)
+    if run is None:
+        raise Refused("This version has no run whose images the other could inspect.", 409)
+    settings, store, asked_by = call.ui.settings, call.ui.store, f"lfv ui ({call.visitor.name})"
+
+    def work(progress: Callable[[str], None]) -> str:
+        progress(f"Inspecting {run.source}")
+        version = second.key.model_version
+        made = inspect_again(settings, store, run, version, asked_by=asked_by)
+        return f"Run {made[:8]} has the answers."
+
+    call.ui.jobs.start(_inspection(second), call.visitor.name, work)
+    return RedirectResponse(f"/models/{first.model_id}/compare/{second.model_id}", 303)
+
+
+def _compared(call: Call) -> tuple[Model, Model]:
+    first, second = (call.ui.store.models.get(call.number(name)) for name in ("model", "other"))
+    return first, second
+
+
+def _last_run(call: Call, model: Model) -> Run | None:
+    newest = call.ui.store.pages.model_runs(model.model_id, limit=1)
+    return call.ui.store.runs.get(newest[0]) if newest else None
+
+
+def _inspection(model: Model) -> str:
+    return f"inspection with {model.key.project_name}, version {model.key.model_version}"
 
 
 def retrain(call: Call) -> Response:
@@ -98,7 +145,11 @@ def retrain(call: Call) -> Response:
                 fit=None if fit is None else fit.mode,
                 progress=progress,
             )
-            return f"Version {trained.version} is trained; compare it before anybody switches."
+            return (
+                f"Version {trained.version} is trained. Runs that ask for version latest take it "
+                f"from now on; to hold them to {model.key.model_version} until it is compared, "
+                "name that version"
+            )
 
         call.ui.jobs.start(_job(project), name, work)
         return RedirectResponse(f"/models/{model.model_id}", 303)
@@ -146,6 +197,7 @@ ROUTES = [
     get("/models", list_models),
     get("/models/{model:int}", show_model),
     get("/models/{model:int}/compare/{other:int}", compare),
+    post("/models/{model:int}/compare/{other:int}/inspect", inspect_with_other, "engineer"),
     post("/models/{model:int}/retrain", retrain, "engineer"),
     post("/models/{model:int}/stop", stop, "engineer"),
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -16,11 +16,19 @@ from lfv_store.dialects import dialect_of
 from lfv_store.errors import ReviewTaken
 from lfv_store.people import ClaimedReview
 from lfv_store.runs import require_run
-from lfv_store.tables import InspectionTable, ReviewLeaseTable, ReviewTable, SecondReviewTable
-from lfv_store.tallies import current_reviews
+from lfv_store.tables import (
+    InspectionTable,
+    ReviewLeaseTable,
+    ReviewTable,
+    RunTable,
+    SecondReviewTable,
+    VerdictTable,
+)
+from lfv_store.tallies import current_counts, current_reviews
 from lfv_store.views import REVIEW_QUEUE
 from lfv_store.waiting import candidates
 
+Decided = Literal["accept", "reject"]
 _QUEUE_LOCK = 0x6C66_7603
 #: How often a second review comes before a part that nobody has reviewed.
 _SECONDS_FIRST = 1 / 3
@@ -41,11 +49,14 @@ class ReviewLeases:
         limit: int = 1,
         run_id: str | None = None,
         again: bool = False,
+        decided: Decided | None = None,
     ) -> Sequence[ClaimedReview]:
         """Hand out parts to `holder`, what it has in hand included, until `ttl` from now.
 
         A part that `reviewer` has reviewed before is left to others, unless `again`. `holder` is a
-        window of a person: two windows of one person get different parts.
+        window of a person: two windows of one person get different parts. With `decided`, it is not
+        the queue's parts that are handed out, but those of run `run_id` that the policy accepts or
+        rejects and nobody has reviewed. Raises UnknownRun.
         """
 
         def work() -> Sequence[ClaimedReview]:
@@ -55,7 +66,12 @@ class ReviewLeases:
                 now = dialect.now(conn)
                 conn.execute(sa.delete(ReviewLeaseTable).where(ReviewLeaseTable.expires_at <= now))
                 held = _renewed(conn, holder, now + ttl)
-                new = _choose(conn, reviewer, max(0, limit - len(held)), run_id, again=again)
+                missing = max(0, limit - len(held))
+                if decided is not None:
+                    run = require_run(conn, str(run_id))
+                    new = list(conn.scalars(_unseen(run, decided).limit(missing)))
+                else:
+                    new = _choose(conn, reviewer, missing, run_id, again=again)
                 chosen = [*held, *new]
                 for one in new:
                     conn.execute(
@@ -160,6 +176,27 @@ class ReviewLeases:
         answered = [row for row in rows if row.detection_id is not None]
         return total - (len(rows) - len(answered)), sum(bool(row.is_known) for row in answered)
 
+    def unreviewed(self, run_id: str, decided: Decided) -> int:
+        """How many parts of a run the policy accepts or rejects, and nobody has reviewed."""
+        later = aliased(ReviewTable)
+        reviewed = (
+            sa.select(sa.func.count())
+            .select_from(ReviewTable)
+            .join(InspectionTable, InspectionTable.id == ReviewTable.inspection_id)
+            .where(
+                ReviewTable.verdict == decided,
+                ReviewTable.kind != "undo",
+                ~sa.exists().where(
+                    later.inspection_id == ReviewTable.inspection_id, later.id > ReviewTable.id
+                ),
+            )
+        )
+        with self._database.read() as conn:
+            run = require_run(conn, run_id)
+            counts = current_counts(conn, run)
+            standing = counts["accepted" if decided == "accept" else "rejected"]
+            return standing - (conn.scalar(reviewed.where(InspectionTable.run_id == run)) or 0)
+
 
 def _renewed(conn: Connection, holder: str, until: datetime) -> list[int]:
     """What a holder has in hand, until then."""
@@ -178,6 +215,36 @@ def _choose(
         first.append(seconds.pop(0))
     chosen = [*first, *_unreviewed(conn, reviewer, limit - len(first), run_id, again=again)]
     return (chosen + seconds)[:limit]
+
+
+def _unseen(run: int, decided: Decided) -> sa.Select[Any]:
+    """Parts of a run that its policy decides so, and that are free and not reviewed, by line."""
+    later = aliased(ReviewTable)
+    last_is_review = sa.exists().where(
+        ReviewTable.inspection_id == InspectionTable.id,
+        ReviewTable.kind != "undo",
+        ~sa.exists().where(
+            later.inspection_id == ReviewTable.inspection_id, later.id > ReviewTable.id
+        ),
+    )
+    return (
+        sa.select(InspectionTable.id)
+        .join(RunTable, RunTable.id == InspectionTable.run_id)
+        .outerjoin(
+            VerdictTable,
+            sa.and_(
+                VerdictTable.inspection_id == InspectionTable.id,
+                VerdictTable.decision_id == RunTable.later_decision_id,
+            ),
+        )
+        .where(
+            InspectionTable.run_id == run,
+            sa.func.coalesce(VerdictTable.verdict, InspectionTable.verdict) == decided,
+            _free(InspectionTable.id),
+            ~last_is_review,
+        )
+        .order_by(InspectionTable.line_number)
+    )
 
 
 def _reviewed_by(reviewer: str, column: Any) -> sa.ColumnElement[bool]:

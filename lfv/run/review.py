@@ -62,11 +62,21 @@ def record_review(
 
 
 def claim_parts(
-    store: Store, reviewer: str, holder: str, *, limit: int, run_id: str | None, again: bool
+    store: Store,
+    reviewer: str,
+    holder: str,
+    *,
+    limit: int,
+    run_id: str | None,
+    again: bool = False,
+    decided: Literal["accept", "reject"] | None = None,
 ) -> list[tuple[ClaimedReview, dict[str, Any]]]:
-    """Hand out parts to review, each with its inspection."""
+    """Hand out parts to review, each with its inspection.
+
+    With `decided`, parts of a run that the policy accepts or rejects, and nobody has reviewed.
+    """
     claimed = store.review_leases.claim(
-        reviewer, holder, ttl=LEASE, limit=limit, run_id=run_id, again=again
+        reviewer, holder, ttl=LEASE, limit=limit, run_id=run_id, again=again, decided=decided
     )
     return [(one, store.results.get(one.inspection_id)) for one in claimed]
 

@@ -121,6 +121,21 @@ def test_a_rejected_part_that_a_reviewer_doubts_is_queued(store: Store, run_id: 
     assert store.review_leases.waiting("ana") == (5, 0)
 
 
+def test_what_a_policy_decided_is_reviewed_too(store: Store, run_id: str) -> None:
+    accepted = store.results.line(run_id, 1)["inspection_id"]
+    leases = store.review_leases
+    assert claimed(store, "ana", run_id=run_id, decided="reject") == []
+    assert leases.unreviewed(run_id, "accept") == 1
+    assert claimed(store, "ana", run_id=run_id, decided="accept") == [accepted]
+    assert claimed(store, "ben", run_id=run_id, decided="accept") == []
+    give(store, accepted, "accept", "ana")
+    assert leases.unreviewed(run_id, "accept") == 0
+    assert claimed(store, "ben", run_id=run_id, decided="accept") == []
+    store.reviews.undo(accepted, "ana")
+    assert leases.unreviewed(run_id, "accept") == 1
+    assert claimed(store, "ben", run_id=run_id, decided="accept") == [accepted]
+
+
 def test_a_review_is_taken_back(store: Store, run_id: str) -> None:
     part = ids(store)[0]
     give(store, part, "reject", "ana", second_share=1.0)

@@ -62,6 +62,18 @@ def test_undo_hands_the_part_out_again(place: Scene, mara: Browser) -> None:
     assert place.store.inspections.counts(RUN_ID).review == 5
 
 
+def test_the_rejected_parts_of_a_run_are_reviewed(place: Scene, mara: Browser) -> None:
+    assert f"/review?run={RUN_ID}&amp;show=reject" in mara.get(f"/runs/{RUN_ID}").text
+    assert 'data-show="reject"' in mara.get(f"/review?run={RUN_ID}&show=reject").text
+    parts = mara.claim(run=RUN_ID, show="reject")
+    assert [one["inspection"] for one in parts] == place.parts("reject")
+    assert {one["verdict"] for one in parts} == {"reject"}
+    assert mara.review(parts[0], "accept").status_code == 200
+    again = mara.post("/review/claim", window=mara.window, run=RUN_ID, show="reject", count="yes")
+    assert again.json()["waiting"] == 1
+    assert mara.get("/review?show=reject").status_code == 400
+
+
 def test_unsure_parts_are_left_to_others(place: Scene, mara: Browser) -> None:
     part, *_ = mara.claim()
     mara.review(part, "unsure", comment="ask Ana")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from starlette.responses import RedirectResponse, Response
 
 from lfv.client.hosts import HostSpec
 from lfv.client.hosts.sagemaker.batch import KIND as BATCH_JOB
 from lfv.formats.errors import LfvError
+from lfv.report.figures import score
 from lfv.run.compare import compare_models
 from lfv.run.fits import fit_of_training
 from lfv.run.reinspect import inspect_again
@@ -18,6 +20,8 @@ from lfv.run.training import train_project
 from lfv.ui.cards import cards
 from lfv.ui.routing import Call, Refused, get, post
 from lfv_store import Hosting, Model, Run
+
+_FIGURES = {"f1": "F1 score", "precision": "Precision", "recall": "Recall"}
 
 
 def list_models(call: Call) -> Response:
@@ -45,7 +49,10 @@ def show_model(call: Call) -> Response:
         "model.html",
         title=f"{model.key.project_name}, version {model.key.model_version}",
         model=model,
-        trainings=store.trainings.of_model(model.model_id),
+        trainings=[
+            (one, _images(one.images), _figures(one.figures))
+            for one in store.trainings.of_model(model.model_id)
+        ],
         hostings=hostings[:20],
         open=next((one for one in hostings if _is_open(one)), None),
         job=call.ui.jobs.get(_job(model.key.project_name)),
@@ -187,6 +194,41 @@ def stop(call: Call) -> Response:
         force=call.form.get("force") == "yes",
     )
     return RedirectResponse(f"/models/{model.model_id}", 303)
+
+
+def _images(images: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """What a training was given, as rows of a table: name and value."""
+    rows: list[tuple[str, str]] = []
+    for use, name in (("train", "Training images"), ("test", "Test images")):
+        found = images.get(use)
+        if not isinstance(found, Mapping) or "images" not in found:
+            continue
+        parts = [
+            f"{found[key]} {word}"
+            for key, word in (
+                ("normal", "normal"),
+                ("anomalous", "with anomalies"),
+                ("masks", "with a mask"),
+            )
+            if found.get(key)
+        ]
+        rows.append((name, f"{found['images']}" + (f": {', '.join(parts)}" if parts else "")))
+        if found.get("width") and found.get("height"):
+            rows.append(("Size in pixels", f"{found['width']} x {found['height']}"))
+        if found.get("anomaly_types"):
+            rows.append(("Anomaly types", ", ".join(map(str, found["anomaly_types"]))))
+        if found.get("skipped"):
+            left_out = (f"{number} {why}" for why, number in found["skipped"].items())
+            rows.append(("Left out", ", ".join(left_out)))
+    return tuple(rows)
+
+
+def _figures(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
+        (_FIGURES.get(name, name), score(value) if isinstance(value, float) else str(value))
+        for name, value in figures.items()
+        if value is not None
+    ]
 
 
 def _is_open(hosting: Hosting) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
@@ -37,10 +37,12 @@ def queue_page(call: Call) -> Response:
     """The page on which people review, one part after another."""
     store = call.ui.store
     run = find_run(store, call.query("run")) if call.query("run") else None
+    decided = _decided(call.query("show"), run.run_id if run else None)
     return call.page(
         "review.html",
         title="Review",
         run=run,
+        decided=decided,
         reasons=REASONS,
         signatures=asks_for_signatures(call),
         meaning=MEANING,
@@ -57,6 +59,7 @@ def claim(call: Call) -> Response:
     """Hand out the next parts to a window of this person."""
     store, name = call.ui.store, call.visitor.name
     run_id = call.form.get("run") or None
+    decided = _decided(call.form.get("show", ""), run_id)
     claimed = claim_parts(
         store,
         name,
@@ -64,9 +67,12 @@ def claim(call: Call) -> Response:
         limit=_AT_ONCE,
         run_id=run_id,
         again=call.form.get("again") == "yes",
+        decided=decided,
     )
     total = known = None
-    if call.form.get("count") == "yes":
+    if call.form.get("count") == "yes" and decided and run_id:
+        total, known = store.review_leases.unreviewed(run_id, decided), 0
+    elif call.form.get("count") == "yes":
         total, known = store.review_leases.waiting(name, run_id=run_id)
     shown = cards(call.ui, [row for _, row in claimed])
     models = {card.row["model_id"] for card in shown}
@@ -155,6 +161,15 @@ def corrections(call: Call) -> Response:
     return Response(lines, media_type="application/jsonlines", headers=headers)
 
 
+def _decided(text: str, run_id: str | None) -> Literal["accept", "reject"] | None:
+    """What is reviewed of a run instead of the queue; None for the queue."""
+    if text not in ("accept", "reject"):
+        return None
+    if run_id is None:
+        raise Refused("Only the decided parts of one run are reviewed; open it from its run.")
+    return "accept" if text == "accept" else "reject"
+
+
 def _part(card: Card, seen: int, good_parts: Sequence[int]) -> dict[str, Any]:
     """A part as the page shows it: without what others said of it."""
     row = card.row
@@ -169,6 +184,7 @@ def _part(card: Card, seen: int, good_parts: Sequence[int]) -> dict[str, Any]:
         "marks": card.full_marks,
         "is_anomalous": row["is_anomalous"],
         "confidence": row["confidence"],
+        "verdict": row["verdict"],
         "reasons": card.reasons,
         "anomalies": [
             {"name": one.name, "area": one.area, "color": one.color} for one in card.anomalies

@@ -100,7 +100,7 @@ def train_model(
     that cannot be written.
     """
     began = clock.monotonic()
-    _check_names(project, description)
+    check_names(project, description)
     try:
         names = LabelNames.of(normal, anomaly)
     except ValueError as error:
@@ -155,7 +155,7 @@ def import_datasets(
 
     A dataset that is not given and is there is left alone. Raises like `train_model`.
     """
-    _check_names(project, "")
+    check_names(project, "")
     if train is not None:
         _same_dimensions(train, test)
     api = _Api(client, uuid.uuid4().hex, timeout, None, progress, clock)
@@ -371,7 +371,7 @@ def _hint(train: StagedDataset, test: StagedDataset | None) -> str:
     )
 
 
-def _check_names(project: str, description: str) -> None:
+def check_names(project: str, description: str) -> None:
     """Refuse what the API would refuse after all images are staged. Raises TrainingDataInvalid."""
     operation = service_model().operation_model("CreateModel")
     if operation.input_shape is None:

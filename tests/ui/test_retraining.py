@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from lfv.client.training import TrainedModel
+from lfv.client.training import TrainedModel, check_names
 from lfv.run.reinspect import NotInspected, inspect_again
 from lfv.run.retrain import NothingReviewed, next_manifest
 from lfv.run.training import LABEL_NAMES
@@ -161,8 +161,15 @@ def test_the_next_version_is_trained_once(
     finish: list[bool] = []
 
     def train(
-        _settings: object, source: str, project: str, *, progress: Callable[[str], None], **_: Any
+        _settings: object,
+        source: str,
+        project: str,
+        *,
+        description: str,
+        progress: Callable[[str], None],
+        **_: Any,
     ) -> TrainedModel:
+        check_names(project, description)
         begun.append((source, project))
         progress("looking at images")
         wait_until(lambda: finish)

@@ -47,4 +47,10 @@ document.addEventListener(
 );
 for (const image of document.querySelectorAll("[data-sha256] img:not(.marks)"))
   if (image.complete && image.naturalWidth === 0 && image.loading !== "lazy") explain(image);
+// What is printed has all its pictures: those below the screen are fetched once the rest is there.
+const fetchAll = () => {
+  for (const image of document.querySelectorAll("img[loading=lazy]")) image.loading = "eager";
+};
+addEventListener("load", () => setTimeout(fetchAll, 1000));
+addEventListener("beforeprint", fetchAll);
 for (const stage of document.querySelectorAll("[data-zoom]")) zoomable(stage);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,6 +22,8 @@ from lfv.ui.cards import cards
 from lfv.ui.routing import Call, Refused, get, post
 from lfv_store import Hosting, Model, Run
 
+#: What a description of the API cannot have.
+_UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 _FIGURES = {"f1": "F1 score", "precision": "Precision", "recall": "Recall"}
 
 
@@ -147,7 +150,7 @@ def retrain(call: Call) -> Response:
                 str(made.file),
                 project,
                 test=test,
-                description=f"Corrected by reviews of version {model.key.model_version}",
+                description=_UNFIT.sub("-", f"reviews-of-{model.key.model_version}"),
                 trained_by=name,
                 fit=None if fit is None else fit.mode,
                 progress=progress,

@@ -105,7 +105,7 @@ def _signature(
     from lfv_store import Signature
 
     accounts = Accounts(store, settings.home / "ui", current_user(), settings)
-    user = accounts.check_password(name, password)
+    user = accounts.check_password(name, password, "lfv prune")
     if user is None or user.role != "admin":
         accounts.failures.record(name, method="signature", address="lfv prune")
         raise CommandError(

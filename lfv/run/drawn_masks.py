@@ -89,7 +89,8 @@ def exact_mask(drawing: bytes, size: tuple[int, int], types: Mapping[str, str]) 
 def _nearest(pixels: NDArray[np.uint8], colors: NDArray[np.int32]) -> NDArray[np.intp]:
     """The number of the color that each pixel is nearest to."""
     distances = [((pixels.astype(np.int32) - color) ** 2).sum(axis=-1) for color in colors]
-    return np.argmin(np.stack(distances), axis=0)
+    nearest: NDArray[np.intp] = np.argmin(np.stack(distances), axis=0)
+    return nearest
 
 
 def record_mask(

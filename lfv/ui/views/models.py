@@ -158,7 +158,7 @@ def retrain(call: Call) -> Response:
             return (
                 f"Version {trained.version} is trained. Runs that ask for version latest take it "
                 f"from now on; to hold them to {model.key.model_version} until it is compared, "
-                "name that version"
+                "name that version."
             )
 
         call.ui.jobs.start(_job(project), name, work)

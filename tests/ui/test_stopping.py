@@ -39,7 +39,7 @@ def test_a_model_that_is_up_is_stopped_from_its_page(
             assert f'action="/models/{model}/stop"' in page
             in_use = mara.post(f"/models/{model}/stop")
             assert in_use.status_code == 409
-            assert "using model parts" in in_use.json()["error"]
+            assert "Model parts version 1 is used by 1 run" in in_use.json()["error"]
             assert endpoint.status == "HOSTED"
             stopped = mara.post(f"/models/{model}/stop", force="yes")
             assert stopped.status_code == 303, stopped.text

@@ -2,7 +2,7 @@
 
 Every change of a hosting or a lease happens under one lock (see Change.lock_hostings) and has its
 audit entry. Life of a hosting we own:  requested -> hosted -> stop_requested -> stopped.
-Somebody else's: hosted -> left.
+Somebody else's: hosted -> left.  A stop by force takes either to stop_requested, with live leases.
 """
 
 from __future__ import annotations
@@ -84,6 +84,20 @@ class Hostings:
                 unit.update("hostings", hosting_id, owned=False, status=status)
 
         commit(self._database, self._actor, "hosting.foreign", str(hosting_id), work)
+
+    def request_stop(self, hosting_id: int) -> None:
+        """Somebody has the model stopped although runs may hold it: no run starts it on this."""
+
+        def work(unit: Change) -> None:
+            if _locked(unit, hosting_id).status in IN_USE:
+                unit.update(
+                    "hostings",
+                    hosting_id,
+                    status="stop_requested",
+                    stop_requested_at=unit.now,
+                )
+
+        commit(self._database, self._actor, "hosting.stop_requested", str(hosting_id), work)
 
     def mark_stop_attempt(self, hosting_id: int, error: str | None) -> None:
         """Record a StopModel call; `error` is why it failed, None if it was accepted."""

@@ -24,7 +24,7 @@ RUN_STATUSES: tuple[RunStatus, ...] = (
 HOSTING_STATUSES: tuple[HostingStatus, ...] = (
     "requested",  # intent committed; StartModel may or may not have been called
     "hosted",
-    "stop_requested",  # no lease is left; StopModel is due until the model is seen stopped
+    "stop_requested",  # StopModel is due until the model is seen stopped; leases only after a force
     "stopped",
     "left",  # a model somebody else started; we released it and left it running
 )

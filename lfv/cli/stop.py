@@ -37,7 +37,7 @@ def stop(
     project: ProjectOption,
     model_version: ModelVersionOption = "latest",
     force: Annotated[
-        bool, typer.Option("--force", help="Stop it even if runs are using it.")
+        bool, typer.Option("--force", help="Stop it even if runs are using it, and end them.")
     ] = False,
     host: HostOption = None,
     host_option: HostOptionOption = None,
@@ -48,8 +48,8 @@ def stop(
 ) -> None:
     """Stop a model, whoever started it, and wait until it is stopped.
 
-    A model that runs of this database are using is not stopped without --force; with it, such a run
-    starts the model again or can be resumed. The stop is recorded in the database.
+    A model that runs of this database are using is not stopped without --force; with it, these runs
+    end and can be resumed. The stop is recorded in the database.
     """
     settings = settings_from(
         endpoint_url=endpoint_url,

@@ -13,7 +13,7 @@ InspectionError            base; its text is one sentence for the user
 │   ├── NothingInspected   none of its images could be inspected
 │   └── SourceEmpty        its source has no image
 ├── LimitReached           the run's cost or time limit; the rest can be resumed
-├── EndedByOperator        too much was rejected, and nobody wanted to go on
+├── EndedByOperator        somebody ended it, or nobody wanted to go on; the rest can be resumed
 ├── ModelLost              the model was stopped under the run too often
 ├── ModelInUse             runs use a model that is to be stopped, or may use it
 ├── ModelsLeftUp           a sweep found models that are up and unused
@@ -86,7 +86,7 @@ class LimitReached(InspectionError):
 
 
 class EndedByOperator(InspectionError):
-    """Too much was rejected, and the answer was no, or none came; the rest can be resumed."""
+    """The model was stopped by force, or too much was rejected and nobody wanted to go on."""
 
 
 class ModelLost(InspectionError):

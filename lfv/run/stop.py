@@ -42,7 +42,7 @@ def stop_model(
     """Stop a model and return once it is seen stopped.
 
     A model that runs of the results database are using is left alone, unless `force` is given; such
-    a run starts the model again, or can be resumed.
+    a run ends, and can be resumed.
 
     Raises:
         ModelInUse: Runs use the model, or the database is unavailable.
@@ -65,6 +65,8 @@ def stop_model(
                     f"{count_of(hosting.live_leases, 'run')}; wait until none does "
                     "(`lfv runs`), or stop the model anyway with --force"
                 )
+            if hosting is not None and hosting.live_leases:
+                _request(settings, hosting, actor)
             outcome = ensure_stopped(
                 host,
                 f"stop-{hosting.hosting_id}" if hosting else f"stop-{project}-{version}",
@@ -73,7 +75,7 @@ def stop_model(
             )
         finally:
             host.close()
-    if hosting is not None:
+    if hosting is not None and (outcome.was_up or not _may_start(hosting)):
         _record(settings, hosting, outcome.stopped_at, actor)
     was_hosted = before.status.is_up or before.status is ModelStatus.STOPPING_HOSTING
     return StoppedModel(
@@ -103,6 +105,20 @@ def _open_hosting(settings: Settings, model_arn: str, actor: str, *, force: bool
             ) from error
         logger.warning("the stop will not be recorded: %s", error)
     return None
+
+
+def _may_start(hosting: Hosting) -> bool:
+    """Whether a run was about to start the model: then it, or the sweeper, sees to the stop."""
+    return hosting.hosted_at is None and hosting.live_leases > 0
+
+
+def _request(settings: Settings, hosting: Hosting, actor: str) -> None:
+    """Have the runs that hold the model end when it goes down, instead of starting it again."""
+    try:
+        with open_store(settings.store_url, actor=actor) as store:
+            store.hostings.request_stop(hosting.hosting_id)
+    except StoreError as error:
+        logger.warning("runs that use the model may start it again: %s", error)
 
 
 def _record(settings: Settings, hosting: Hosting, at: datetime, actor: str) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +13,8 @@ from prefect.flow_runs import resume_flow_run
 from flows.inspect_images import inspect_images
 from lfv.run.errors import EndedByOperator
 from lfv.run.reject_watch import too_many_rejects
-from lfv.run.summary import RunSummary
 from lfv_store import RunCounts, Store
+from tests.support.background import in_background
 from tests.support.endpoints import Endpoint
 from tests.support.pictures import make_pictures
 from tests.support.waiting import PLENTY, wait_until
@@ -55,13 +52,6 @@ def paused(store: Store, endpoint: Endpoint) -> str:
     wait_until(is_paused)
     assert endpoint.status == "TRAINED"
     return flow_run_id
-
-
-def in_background(call: Callable[[], RunSummary]) -> Future[RunSummary]:
-    pool = ThreadPoolExecutor(1)
-    future = pool.submit(copy_context().run, call)
-    pool.shutdown(wait=False)
-    return future
 
 
 @pytest.mark.usefixtures("few_requests")

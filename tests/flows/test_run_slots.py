@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import copy_context
 from pathlib import Path
 
 import pytest
@@ -12,8 +10,8 @@ from prefect.client.orchestration import get_client
 
 from flows.inspect_images import inspect_images
 from flows.run_slots import limit_name, place_at_model, set_limit
-from lfv.run.summary import RunSummary
 from lfv_store import Store
+from tests.support.background import in_background
 from tests.support.endpoints import Endpoint
 from tests.support.waiting import PLENTY, wait_until
 
@@ -32,14 +30,6 @@ def active() -> int:
         return client.read_global_concurrency_limit_by_name(limit_name(PROJECT)).active_slots
 
 
-def in_background(images: Path) -> Future[RunSummary]:
-    pool = ThreadPoolExecutor(1)
-    call = copy_context().run
-    future = pool.submit(call, lambda: inspect_images(source=str(images), project=PROJECT))
-    pool.shutdown(wait=False)
-    return future
-
-
 def test_a_run_beyond_the_limit_waits_without_its_model(
     images: Path, endpoint: Endpoint, store: Store, deployment: None
 ) -> None:
@@ -48,7 +38,7 @@ def test_a_run_beyond_the_limit_waits_without_its_model(
         assert set_limit(client, PROJECT) == 1  # what people set stays
     with place_at_model(PROJECT):
         assert active() == 1
-        run = in_background(images)
+        run = in_background(lambda: inspect_images(source=str(images), project=PROJECT))
         wait_until(lambda: [one for one in store.runs.list() if one.manifest_lines])
         with pytest.raises(TimeoutError):
             run.result(3)

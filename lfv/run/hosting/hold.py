@@ -29,14 +29,14 @@ from lfv.client.errors import (
     HostingInterrupted,
     HostingTimedOut,
 )
-from lfv.client.hosting import ensure_hosted
+from lfv.client.hosting import ensure_hosted, ensure_stopped
 from lfv.client.hosts import HostSpec, ModelHost
 from lfv.formats.status import ModelStatus
 from lfv.run.active import ActiveRun
 from lfv.run.budget import Budget
 from lfv.run.control import Ending
 from lfv.run.embedded_service import ServicePlaces
-from lfv.run.errors import ModelLost
+from lfv.run.errors import EndedByOperator, ModelLost
 from lfv.run.hosting.guard import GuardConfig
 from lfv.run.hosting.guard_client import Guard
 from lfv.run.hosting.release import release_and_stop, stop_hosting
@@ -135,8 +135,10 @@ class ModelHold:
     def restart(self) -> None:
         """Have the model hosted again after it was stopped under the run.
 
-        Raises `ModelLost` when that happened too often.
+        Raises `ModelLost` when that happened too often, `EndedByOperator` if it was by force.
         """
+        if self._lease is not None:
+            self._end_if_stopped_by_force(self._lease)
         self._restarts += 1
         if self._restarts > MOST_RESTARTS:
             raise ModelLost(
@@ -160,7 +162,25 @@ class ModelHold:
         else:
             return None
         self._store.hostings.mark_hosted(lease.hosting_id, hosted_at)
+        try:
+            self._end_if_stopped_by_force(lease)
+        except EndedByOperator:  # the stop came before our start
+            timeout = self._run.settings.stopping_deadline_seconds
+            ensure_stopped(self._host, _start_token(lease), timeout=timeout)
+            raise
         return hosted_at
+
+    def _end_if_stopped_by_force(self, lease: Lease) -> None:
+        """Raise `EndedByOperator` if the model was to be stopped although this run holds it.
+
+        Without a force, a hosting is over only when its leases are.
+        """
+        over = self._store.hostings.get(lease.hosting_id).status not in ("requested", "hosted")
+        if over and self._store.leases.heartbeat(lease.lease_id):
+            raise EndedByOperator(
+                "somebody stopped the model by force (the audit log says who); "
+                f"to inspect the rest, resume with `lfv inspect --resume {self._run.run_id}`"
+            )
 
     def _start(self, lease: Lease, deadline: float) -> datetime:
         try:
@@ -207,6 +227,7 @@ class ModelHold:
                 and self._ours(lease)
             ):
                 return False
+            self._end_if_stopped_by_force(lease)
             self._notify("waiting for the model, which somebody else started")
             if time.monotonic() > deadline:
                 raise HostingTimedOut("The model that somebody else started did not become HOSTED.")

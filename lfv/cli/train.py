@@ -33,7 +33,7 @@ from lfv.cli.options import (
     examples,
 )
 from lfv.cli.progress import Activity
-from lfv.formats.fit import FitMode
+from lfv.formats.fit_mode import FitMode
 from lfv.formats.layout import counted
 from lfv.formats.words import count_of
 

@@ -26,7 +26,8 @@ from lfv.client.sources import SourceReader
 from lfv.client.stores import ObjectStore
 from lfv.formats.answers import is_background
 from lfv.formats.errors import ImageError, LfvError, SourceError
-from lfv.formats.fit import LIMITS, Fit, FitMode, common_size, done_to
+from lfv.formats.fit import LIMITS, Fit, common_size, done_to
+from lfv.formats.fit_mode import FitMode
 from lfv.formats.images import (
     CONVERTED_FROM,
     DEFAULT_LIMITS,

@@ -33,7 +33,8 @@ from lfv.client.hosts.translate import translate
 from lfv.client.retry import RetryPolicy, call_with_retries
 from lfv.client.sources import SourceReader
 from lfv.client.staging import StagedDataset, Staging, stage_dataset, stage_training
-from lfv.formats.fit import Fit, FitMode
+from lfv.formats.fit import Fit
+from lfv.formats.fit_mode import FitMode
 from lfv.formats.labels import LabelNames
 from lfv.formats.refs import S3Ref
 

@@ -13,7 +13,6 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from statistics import median_low
 from typing import Self
 
@@ -22,6 +21,7 @@ from PIL import Image
 
 from lfv.formats.conversion import as_png, at_quality, within
 from lfv.formats.errors import ImageDimensionsMismatch, ImageEncodingUnsupported
+from lfv.formats.fit_mode import FitMode
 from lfv.formats.image_headers import sniff
 from lfv.formats.images import (
     CONVERTED_FROM,
@@ -40,17 +40,6 @@ MOST_CUT = 1.5
 """Ratio of the aspects up to which an image is cut: a third of it is lost then."""
 _TEXT = re.compile(r"\b(scaled|stretched|cropped) to (\d+)x(\d+)\b")
 _QUALITY = re.compile(r"\bnow quality (\d+)\b")
-
-
-class FitMode(StrEnum):
-    """How images of other sizes are brought to a model's."""
-
-    SCALE = "scale"
-    """Scaled; refused where that would change the aspect by more than `MOST_STRETCH`."""
-    STRETCH = "stretch"
-    """Scaled, whatever becomes of the aspect."""
-    CROP = "crop"
-    """Scaled until it covers the size, and cut to the middle."""
 
 
 _DONE = {FitMode.SCALE: "scaled", FitMode.STRETCH: "stretched", FitMode.CROP: "cropped"}

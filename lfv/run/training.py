@@ -18,7 +18,7 @@ from lfv.client.sources import SourceReader
 from lfv.client.staging import StagedDataset, Staging, stage_training
 from lfv.client.training import TrainedModel, train_model
 from lfv.formats.errors import LfvError
-from lfv.formats.fit import FitMode
+from lfv.formats.fit_mode import FitMode
 from lfv.formats.labels import LabelNames
 from lfv.formats.words import count_of
 from lfv.run.active import open_reader

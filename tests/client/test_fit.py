@@ -14,7 +14,8 @@ from lfv.client.errors import TrainingDataInvalid
 from lfv.client.sources import SourceReader
 from lfv.client.staging import Staging, stage_dataset, stage_training
 from lfv.formats import errors
-from lfv.formats.fit import Fit, FitMode, as_recorded, common_size
+from lfv.formats.fit import Fit, as_recorded, common_size
+from lfv.formats.fit_mode import FitMode
 from lfv.formats.images import check_image
 
 SIZE = 96, 64

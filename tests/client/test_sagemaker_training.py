@@ -136,7 +136,7 @@ def test_the_model_is_packaged_and_can_be_hosted(
 def test_a_segmentation_model_needs_masks_of_every_anomaly(
     endpoint: Endpoint, account: Account, reader: SourceReader, tmp_path: Path
 ) -> None:
-    with pytest.raises(TrainingDataInvalid, match="1 anomalous images have no mask"):
+    with pytest.raises(TrainingDataInvalid, match="1 anomalous image has no mask"):
         train(account, reader, manifest(tmp_path, masks=True, unmasked=True))
     assert endpoint.calls("CreateTrainingJob") == []
     source = manifest(tmp_path, masks=True, unmasked=True)

@@ -50,7 +50,7 @@ CHECKED := tests/client tests/store tests/cli/test_docs.py tests/faults/test_doc
 check: dev ## the fast part of the tests, in less than two minutes
 	$(PYTEST) -m "not slow and not postgresql" $(CHECKED)
 
-test: dev ## the whole test suite, in about a quarter of an hour
+test: dev ## the whole test suite, in less than half an hour
 	$(PYTEST)
 
 # The release that was tried; pip would else take the newest.

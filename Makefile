@@ -44,11 +44,12 @@ deploy: install ## put all deployments on the Prefect server that is configured
 # tests/conftest.py puts the slow files first, and their order is kept.
 PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-# Formats, policies, clients, the store on SQLite, reports, layers and docs.
+# Formats, policies, clients, the store on SQLite, reports, layers and docs. None of their files
+# has a costly fixture, so a worker without work takes tests of another one's file.
 CHECKED := tests/client tests/store tests/cli/test_docs.py tests/faults/test_docs.py \
 	tests/report tests/server/test_coverage.py tests/test_docs.py tests/test_layers.py
 check: dev ## the fast part of the tests, in less than two minutes
-	$(PYTEST) -m "not slow and not postgresql" $(CHECKED)
+	$(PYTEST) --dist worksteal -m "not slow and not postgresql" $(CHECKED)
 
 test: dev ## the whole test suite, in less than half an hour
 	$(PYTEST)

@@ -341,6 +341,16 @@ class Hosting:
     stop_error: str | None
     live_leases: int
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the model was seen stopped, or was left to who started it."""
+        return self.status in ("stopped", "left")
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the model is to be down, or is."""
+        return self.status == "stop_requested" or self.is_over
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:

@@ -24,7 +24,12 @@ from lfv_store.tables import (
     SecondReviewTable,
     VerdictTable,
 )
-from lfv_store.tallies import current_counts, current_reviews
+from lfv_store.tallies import (
+    current_counts,
+    current_reviews,
+    current_verdict,
+    from_later_decision,
+)
 from lfv_store.views import REVIEW_QUEUE
 from lfv_store.waiting import candidates
 
@@ -232,14 +237,11 @@ def _unseen(run: int, decided: Decided) -> sa.Select[Any]:
         .join(RunTable, RunTable.id == InspectionTable.run_id)
         .outerjoin(
             VerdictTable,
-            sa.and_(
-                VerdictTable.inspection_id == InspectionTable.id,
-                VerdictTable.decision_id == RunTable.later_decision_id,
-            ),
+            from_later_decision(),
         )
         .where(
             InspectionTable.run_id == run,
-            sa.func.coalesce(VerdictTable.verdict, InspectionTable.verdict) == decided,
+            current_verdict() == decided,
             _free(InspectionTable.id),
             ~last_is_review,
         )

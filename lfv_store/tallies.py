@@ -54,6 +54,19 @@ _COUNTS = (
 _VERDICTS = {"accepted": "accept", "rejected": "reject", "review": "review"}
 
 
+def from_later_decision() -> sa.ColumnElement[bool]:
+    """Join an inspection, by its run, to the verdict of the run's later decision, if any."""
+    return sa.and_(
+        VerdictTable.inspection_id == InspectionTable.id,
+        VerdictTable.decision_id == RunTable.later_decision_id,
+    )
+
+
+def current_verdict() -> sa.ColumnElement[str | None]:
+    """The verdict that counts, where `VerdictTable` is joined by `from_later_decision`."""
+    return sa.func.coalesce(VerdictTable.verdict, InspectionTable.verdict)
+
+
 @dataclass(slots=True)
 class Counted:
     """What some inspections add to the tallies and the usage of a run."""
@@ -242,10 +255,7 @@ def _counting(dialect: Dialect, wanted: frozenset[str]) -> sa.Select[Any]:
         .outerjoin(DetectionTable, DetectionTable.id == InspectionTable.detection_id)
         .outerjoin(
             VerdictTable,
-            sa.and_(
-                VerdictTable.inspection_id == InspectionTable.id,
-                VerdictTable.decision_id == RunTable.later_decision_id,
-            ),
+            from_later_decision(),
         )
         .where(_condition(wanted))
         .subquery()

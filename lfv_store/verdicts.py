@@ -30,7 +30,7 @@ from lfv_store.tables import (
     RunTable,
     VerdictTable,
 )
-from lfv_store.tallies import recount_run
+from lfv_store.tallies import current_verdict, from_later_decision, recount_run
 from lfv_store.text import clean, json_text
 from lfv_store.views import VERDICT_HISTORY
 
@@ -75,9 +75,7 @@ class Verdicts:
                     InspectionTable.attributes,
                     InspectionTable.expected_is_anomalous,
                     InspectionTable.expected_mask_ref,
-                    sa.func.coalesce(VerdictTable.verdict, InspectionTable.verdict).label(
-                        "verdict"
-                    ),
+                    current_verdict().label("verdict"),
                     DetectionTable.id.label("detection_id"),
                     DetectionTable.response,
                     DetectionTable.mask_sha256,
@@ -88,10 +86,7 @@ class Verdicts:
                 .join(RunTable, RunTable.id == InspectionTable.run_id)
                 .outerjoin(
                     VerdictTable,
-                    sa.and_(
-                        VerdictTable.inspection_id == InspectionTable.id,
-                        VerdictTable.decision_id == RunTable.later_decision_id,
-                    ),
+                    from_later_decision(),
                 )
                 .where(
                     InspectionTable.run_id == run,

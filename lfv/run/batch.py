@@ -61,8 +61,6 @@ _POLL = Backoff(0.5, 1.3, 20.0)
 _MAX_ANSWER = 16 * 1024 * 1024
 _ENDINGS = {"PNG": ".png", "JPEG": ".jpg"}
 _PREFIX = "batch"
-#: Status of a hosting that is over.
-_OVER = frozenset({"stopped", "left"})
 
 
 def check_mode(mode: str, host: str, settings: Settings) -> None:
@@ -137,7 +135,7 @@ class _Batches:
         if not jobs:
             return
         for job in jobs:
-            if job.status not in _OVER:
+            if not job.is_over:
                 self.control.notify("model", "stopping the job of an earlier attempt")
                 end_earlier(
                     self.run.store,

@@ -175,8 +175,8 @@ class ModelHold:
 
         Without a force, a hosting is over only when its leases are.
         """
-        over = self._store.hostings.get(lease.hosting_id).status not in ("requested", "hosted")
-        if over and self._store.leases.heartbeat(lease.lease_id):
+        ending = self._store.hostings.get(lease.hosting_id).is_ending
+        if ending and self._store.leases.heartbeat(lease.lease_id):
             raise EndedByOperator(
                 "somebody stopped the model by force (the audit log says who); "
                 f"to inspect the rest, resume with `lfv inspect --resume {self._run.run_id}`"

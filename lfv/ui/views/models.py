@@ -20,7 +20,7 @@ from lfv.run.stop import stop_model
 from lfv.run.training import train_project
 from lfv.ui.cards import cards
 from lfv.ui.routing import Call, Refused, get, post
-from lfv_store import Hosting, Model, Run
+from lfv_store import Model, Run
 
 #: What a description of the API cannot have.
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
@@ -57,7 +57,7 @@ def show_model(call: Call) -> Response:
             for one in store.trainings.of_model(model.model_id)
         ],
         hostings=hostings[:20],
-        open=next((one for one in hostings if _is_open(one)), None),
+        open=next((one for one in hostings if not one.is_over), None),
         job=call.ui.jobs.get(_job(model.key.project_name)),
         runs=[store.runs.get(one) for one in store.pages.model_runs(model.model_id)],
         others=[
@@ -232,10 +232,6 @@ def _figures(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
         for name, value in figures.items()
         if value is not None
     ]
-
-
-def _is_open(hosting: Hosting) -> bool:
-    return hosting.status in ("requested", "hosted", "stop_requested")
 
 
 ROUTES = [

@@ -145,12 +145,19 @@ def test_the_core_of_the_engine_imports_no_optional_part() -> None:
                 assert not [n for n in imports_of(FILES[file]) if n.startswith(others)], module
 
 
-def test_the_service_loads_no_arithmetic_with_the_seam() -> None:
-    loaded = "import sys, lfv.engine.seam; print(*sys.modules)"
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("lfv.engine.seam", {"numpy", "scipy", "onnxruntime", "onnx"}),  # what the service imports
+        ("lfv.run.hosting.guard", {"numpy", "pydantic", "prefect"}),  # there is one beside each run
+    ],
+)
+def test_a_process_starts_without(module: str, heavy: set[str]) -> None:
+    loaded = f"import sys, {module}; print(*sys.modules)"
     found = subprocess.run(
         [sys.executable, "-c", loaded], capture_output=True, text=True, check=True, cwd=ROOT
     )
-    assert not {"numpy", "scipy", "onnxruntime", "onnx"} & set(found.stdout.split())
+    assert not heavy & set(found.stdout.split())
 
 
 @pytest.mark.parametrize("file", sorted(f for f in FILES if f.startswith("lfv/formats/")))

@@ -17,12 +17,12 @@ from PIL import Image
 
 from lfv.engine.errors import ImageRejected
 from lfv.formats import errors
+from lfv.formats.deep_samples import deep_samples
 from lfv.formats.images import (
     DEFAULT_LIMITS,
     ImageHeader,
     ImageLimits,
     check_header,
-    deep_samples,
 )
 from lfv.formats.images import decode as decode_pixels
 

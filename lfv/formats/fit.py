@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from lfv.formats.conversion import as_png, at_quality, within
+from lfv.formats.deep_samples import deep_samples
 from lfv.formats.errors import ImageDimensionsMismatch, ImageEncodingUnsupported
 from lfv.formats.fit_mode import FitMode
 from lfv.formats.image_headers import sniff
@@ -29,7 +30,6 @@ from lfv.formats.images import (
     ImageLimits,
     check_header,
     decode,
-    deep_samples,
 )
 
 LIMITS = ImageLimits(max_bytes=32 * 1024 * 1024, min_side=16, max_side=8192)

@@ -16,9 +16,6 @@ import zlib
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-import simplejpeg
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
@@ -36,7 +33,6 @@ from lfv.formats.errors import (
 from lfv.formats.image_headers import (
     CONVERTIBLE,
     LFS_POINTER,
-    PNG_SIGNATURE,
     Container,
     check_png_pixels,
     read_jpeg,
@@ -60,8 +56,6 @@ _PILLOW_ERRORS = (
     struct.error,
     zlib.error,
 )
-_COLOUR_TYPE = 25  # where a PNG says it
-_GREY_WITH_ALPHA = 4
 _WITH_AN = frozenset({"AVIF", "HTML, SVG or XML"})
 _EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 
@@ -197,53 +191,8 @@ def decode(header: ImageHeader, size: tuple[int, int] | None = None) -> Image.Im
     """
     if header.format == "PNG":
         check_png_pixels(header.container)
-        return _loaded(PngImageFile(io.BytesIO(header.container.data)), "PNG")
+        return load_pixels(PngImageFile(io.BytesIO(header.container.data)), "PNG")
     return _decode_jpeg(header, size)
-
-
-def deep_samples(header: ImageHeader) -> npt.NDArray[np.uint16] | None:
-    """The samples of a 16-bit PNG: [height, width] for grey, [height, width, 3] for colour.
-
-    None for other images. Pillow keeps the upper eight bits of colours and of transparency only, so
-    the lower ones are decoded by themselves. Transparency is laid over black, as in images of 8
-    bits. Raises like `decode`.
-    """
-    if header.format != "PNG" or header.bits != 16:
-        return None
-    upper = decode(header)
-    if upper.mode.startswith("I"):
-        samples = np.asarray(upper).astype(np.uint16)
-    elif header.container.data[_COLOUR_TYPE] == _GREY_WITH_ALPHA:
-        samples = _grey_with_alpha(header.container.data)
-    else:
-        lower = PngImageFile(io.BytesIO(header.container.data))
-        lower.tile = [tile._replace(args=f"{upper.mode};16L") for tile in lower.tile]
-        low = np.asarray(_loaded(lower, "PNG"), dtype=np.uint16)
-        samples = np.asarray(upper).astype(np.uint16) << np.uint16(8) | low
-    if upper.mode in ("LA", "RGBA"):
-        opaque = samples[..., -1:].astype(np.uint64)
-        colour = (samples[..., :-1] * opaque // 65535).astype(np.uint16)
-        return colour[..., 0] if colour.shape[2] == 1 else colour
-    clear = upper.info.get("transparency")
-    if clear is not None:
-        is_clear = samples == np.array(clear, dtype=np.uint16)
-        samples[is_clear.all(axis=2) if samples.ndim == 3 else is_clear] = 0
-    return samples
-
-
-def _grey_with_alpha(png: bytes) -> npt.NDArray[np.uint16]:
-    """[height, width, 2] of a PNG with 16 bits of grey and 16 of transparency.
-
-    Read as one with four samples of 8 bits, which has the same bytes in the same order: filters
-    and interlacing work on whole bytes and pixels.
-    """
-    start, end = len(PNG_SIGNATURE) + 8, len(PNG_SIGNATURE) + 8 + 13
-    described = png[start : start + 8] + bytes((8, 6)) + png[start + 10 : end]
-    checksum = struct.pack(">I", zlib.crc32(described, zlib.crc32(b"IHDR")))
-    as_rgba = png[:start] + described + checksum + png[end + 4 :]
-    image = np.asarray(_loaded(PngImageFile(io.BytesIO(as_rgba)), "PNG"), dtype=np.uint16)
-    pairs: npt.NDArray[np.uint16] = image[..., 0::2] << np.uint16(8) | image[..., 1::2]
-    return pairs
 
 
 def _decode_jpeg(header: ImageHeader, size: tuple[int, int] | None) -> Image.Image:
@@ -252,6 +201,8 @@ def _decode_jpeg(header: ImageHeader, size: tuple[int, int] | None) -> Image.Ima
     The format has no length and no checksum: what is cut out of a scan shows as grey, and a
     warning ("premature end of data segment") is the only sign of it.
     """
+    import simplejpeg  # imports NumPy, which checking an image does without
+
     data = header.container.data
     jpeg = JpegImageFile(io.BytesIO(data))
     if size is not None:
@@ -269,9 +220,9 @@ def _decode_jpeg(header: ImageHeader, size: tuple[int, int] | None) -> Image.Ima
         padding = _EXTRANEOUS.search(problem)
         if "Corrupt JPEG data" in problem and not (padding and _is_padded(data, int(padding[1]))):
             raise ImageDamaged(f"The JPEG is damaged: {problem}.") from None
-        return _loaded(jpeg, "JPEG")
+        return load_pixels(jpeg, "JPEG")
     if space == "CMYK":  # inverted by some writers, which Pillow knows
-        return _loaded(jpeg, "JPEG")
+        return load_pixels(jpeg, "JPEG")
     return Image.fromarray(pixels[..., 0] if space == "GRAY" else pixels)
 
 
@@ -297,7 +248,8 @@ def _opened(
         ) from error
 
 
-def _loaded(image: PngImageFile | JpegImageFile, name: str) -> Image.Image:
+def load_pixels(image: PngImageFile | JpegImageFile, name: str) -> Image.Image:
+    """The image with its pixels decoded by Pillow. Raises ImageTruncated, ImageDamaged."""
     try:
         image.load()
     except _PILLOW_ERRORS as error:

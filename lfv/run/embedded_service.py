@@ -20,11 +20,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lfv.onnx_files import onnx_digest
 from lfv.run.errors import ServiceNotStarted
-from lfv.settings import Settings, child_environment
+
+if TYPE_CHECKING:
+    from lfv.settings import Settings
 
 _POLL_SECONDS = 0.05
 _ANSWER_SECONDS = 5.0
@@ -213,6 +215,8 @@ def _answers(endpoint_url: str) -> bool:
 
 
 def _start(places: ServicePlaces, settings: Settings, *, training: bool) -> str:
+    from lfv.settings import child_environment  # a guard starts faster without pydantic
+
     settings.embedded_bucket.mkdir(parents=True, exist_ok=True)
     options = {
         **service_options(settings, training=training),

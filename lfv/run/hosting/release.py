@@ -20,7 +20,6 @@ from lfv.client.hosting import ensure_stopped
 from lfv.client.hosts import HostSpec, ModelHost, open_host
 from lfv.formats.errors import LfvError
 from lfv.run.embedded_service import embedded_service
-from lfv.settings import get_settings
 from lfv_store import Hosting, Store, StoreError, StoreUnavailable
 
 T = TypeVar("T")
@@ -45,6 +44,8 @@ def reopened_host(host_spec: Mapping[str, Any]) -> Iterator[ModelHost]:
         finally:
             host.close()
         return
+    from lfv.settings import get_settings  # a guard starts faster without pydantic
+
     with embedded_service(get_settings(home=Path(home))) as endpoint_url:
         host = open_host(replace(spec, endpoint_url=endpoint_url))
         try:

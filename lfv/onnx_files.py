@@ -1,9 +1,16 @@
-"""Which files an exported ONNX model consists of."""
+"""Which files an exported ONNX model consists of, and what they say of it."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
+from typing import Any
+
+#: Files that anomalib 0.x and 1.x write beside the graph: thresholds, and in 0.x the transform.
+ANOMALIB_METADATA = ("metadata.json", "meta_data.json")
+_SHOWN = ("image_threshold", "pixel_threshold", "task")
+_MAX_BYTES = 1 << 20
 
 
 def find_onnx_file(path: Path) -> Path:
@@ -24,7 +31,7 @@ def find_onnx_file(path: Path) -> Path:
 
 
 def onnx_digest(path: Path) -> str:
-    """SHA-256, in hexadecimal, of the ONNX file and the weights beside it.
+    """SHA-256, in hexadecimal, of the ONNX file, the weights and what anomalib wrote beside it.
 
     Exporters name the weights after the file: ``model.onnx.data`` belongs to ``model.onnx``.
 
@@ -34,8 +41,28 @@ def onnx_digest(path: Path) -> str:
     """
     file = find_onnx_file(path)
     digest = hashlib.sha256()
-    for part in (file, *sorted(file.parent.glob(f"{file.name}?*"))):
+    metadata = (file.parent / name for name in ANOMALIB_METADATA)
+    beside = sorted(file.parent.glob(f"{file.name}?*"))
+    for part in (file, *beside, *(one for one in metadata if one.is_file())):
         with part.open("rb") as opened:
             while chunk := opened.read(1 << 20):
                 digest.update(chunk)
     return digest.hexdigest()
+
+
+def read_export_facts(file: Path) -> dict[str, Any]:
+    """Threshold and task of the anomalib export that ``file`` belongs to, where they are known.
+
+    They are for people: the model's limits are measured anew on the user's images.
+    """
+    for metadata in (file.parent / name for name in ANOMALIB_METADATA):
+        try:
+            if metadata.stat().st_size > _MAX_BYTES:
+                continue
+            found = json.loads(metadata.read_bytes())
+        except (OSError, ValueError):
+            continue
+        if isinstance(found, dict):
+            shown = {name: found.get(name) for name in _SHOWN}
+            return {name: one for name, one in shown.items() if isinstance(one, int | float | str)}
+    return {}

@@ -18,14 +18,13 @@ from lfv.client.imports import (
     ImportKind,
     convert_annotations,
     import_kind,
-    read_export_facts,
     read_model_archive,
 )
 from lfv.client.sources import SourceReader
 from lfv.client.staging import StagedDataset, Staging, stage_dataset, stage_training
 from lfv.client.training import TrainedModel, import_datasets
 from lfv.formats.labels import LabelNames
-from lfv.onnx_files import find_onnx_file
+from lfv.onnx_files import find_onnx_file, read_export_facts
 from lfv.run.active import open_reader
 from lfv.run.context import LOOKOUTVISION
 from lfv.run.errors import NotImportable

@@ -16,7 +16,6 @@ from lfv.client.imports import (
     ImportKind,
     convert_annotations,
     import_kind,
-    read_export_facts,
     read_model_archive,
 )
 from lfv.client.manifests import read_manifest
@@ -39,6 +38,7 @@ from lfv.formats.errors import (
 from lfv.formats.labels import LabelNames
 from lfv.formats.manifest.records import ManifestItem
 from lfv.formats.masks import read_mask
+from lfv.onnx_files import read_export_facts
 from tests.support.pictures import make_pictures
 
 READER = SourceReader()

@@ -3,11 +3,9 @@
 kinds.py            what a source is
 annotations.py      COCO, VOC and YOLO, as a manifest with drawn masks
 archive.py          what can be read of a SageMaker model.tar.gz
-anomalib_export.py  what an anomalib export says of itself
 """
 
 from lfv.client.imports.annotations import convert_annotations
-from lfv.client.imports.anomalib_export import read_export_facts
 from lfv.client.imports.archive import ModelFacts, read_model_archive
 from lfv.client.imports.kinds import ImportKind, import_kind
 
@@ -16,6 +14,5 @@ __all__ = [
     "ModelFacts",
     "convert_annotations",
     "import_kind",
-    "read_export_facts",
     "read_model_archive",
 ]

@@ -20,6 +20,8 @@ BACKBONE_SIDE = 384
 """Longer side at which a backbone that takes any size is shown images, in multiples of 32."""
 DETECTOR_SIDE = 256
 """Both sides, for a detector that takes any size (anomalib's usual one)."""
+ANOMALIB_OUTPUT = "output"
+"""What anomalib 0.x and 1.x call the first output, the one that counts; the others have numbers."""
 USUAL_IMAGE = (512, 512)
 """What a model is tried with before there is an image."""
 
@@ -92,9 +94,10 @@ def accept_backbone(body: bytes, image: tuple[int, int] = USUAL_IMAGE) -> Accept
 def accept_detector(body: bytes) -> Accepted:
     """Take ``body`` for a detector.
 
-    Its score is the output named ``pred_score``, else the only one with a single value of type
-    float; its map the one named ``anomaly_map``, else the only one with two sides. One of them
-    suffices; labels and masks that it makes by thresholds of its own are not used.
+    Its score is the output named ``pred_score``, else ``output``, else the only one with a single
+    value of type float; its map the one named ``anomaly_map``, else ``output``, else the only one
+    with two sides. One of them suffices; labels and masks that it makes by thresholds of its own
+    are not used.
 
     Raises:
         OnnxRejected: Naming what is wrong with it.
@@ -131,9 +134,10 @@ def _is_map(output: Output) -> bool:
 
 
 def _pick(name: str, outputs: Sequence[Output]) -> Output | None:
-    named = [one for one in outputs if one.name == name]
-    if named:
-        return named[0]
+    for wanted in (name, ANOMALIB_OUTPUT):
+        for one in outputs:
+            if one.name == wanted:
+                return one
     return outputs[0] if len(outputs) == 1 else None
 
 

@@ -1,7 +1,8 @@
 """Reads what an exporter wrote into one ONNX file that takes one image.
 
-Exporters put weights into a file beside the graph, fix the batch at the size they traced with, and
-take half precision (anomalib 2 does all three). The result is checked like any other file.
+Exporters put weights into a file beside the graph, fix the batch at the size they traced with, take
+half precision (anomalib 2 does all three), and keep the transform of images apart (anomalib 0.x).
+The result is checked like any other file.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from onnx import TensorProto, helper
 
 from lfv.engine.custom_models import inspection, trial
 from lfv.engine.custom_models.acceptance import DETECTOR_SIDE, read_onnx
+from lfv.engine.custom_models.anomalib_transforms import add_transform, show_whole_image
+from lfv.engine.custom_models.graph_edits import free_output, image_of, rename_uses
 from lfv.engine.errors import OnnxRejected
 from lfv.engine.onnx_safety import tensors_of
 from lfv.onnx_files import find_onnx_file
@@ -33,7 +36,8 @@ def read_export(path: Path, limit: int) -> bytes:
         path: An ONNX file, or a folder with one and its weights.
 
     Raises:
-        OnnxRejected: ``unreadable``, ``too_large``, ``openvino``, ``torch`` or ``external_data``.
+        OnnxRejected: ``unreadable``, ``too_large``, ``openvino``, ``torch``, ``external_data`` or
+            ``transform``.
     """
     _refuse_foreign(path)
     try:
@@ -47,9 +51,12 @@ def read_export(path: Path, limit: int) -> bytes:
         return body
     changed = _read_weights(model, file, limit - len(body))
     changed = _take_float32(model) or changed
+    changed = add_transform(model, file.parent) or changed
     if (batch := _batch(model)) > 1:
-        return _take_one(model, batch)
-    return bytes(model.SerializeToString()) if changed else body
+        body = _take_one(model, batch)
+    elif changed:
+        body = bytes(model.SerializeToString())
+    return show_whole_image(body)
 
 
 def _refuse_foreign(path: Path) -> None:
@@ -111,16 +118,9 @@ def _slice(file: Path, entries: dict[str, str], limit: int) -> bytes:
     return data
 
 
-def _image(model: Any) -> Any | None:
-    """The only input that is not a weight."""
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = [one for one in model.graph.input if one.name not in weights]
-    return inputs[0] if len(inputs) == 1 else None
-
-
 def _batch(model: Any) -> int:
     """The number of images that the model insists on; 0 for any."""
-    image = _image(model)
+    image = image_of(model)
     if image is None:
         return 0
     dims = image.type.tensor_type.shape.dim
@@ -130,11 +130,11 @@ def _batch(model: Any) -> int:
 
 def _take_float32(model: Any) -> bool:
     """Whether the input was half precision; now the model converts it itself."""
-    image = _image(model)
+    image = image_of(model)
     if image is None or image.type.tensor_type.elem_type != TensorProto.FLOAT16:
         return False
     image.type.tensor_type.elem_type = TensorProto.FLOAT
-    half = _rename_uses(model, image.name)
+    half = rename_uses(model, image.name)
     model.graph.node.insert(
         0, helper.make_node("Cast", [image.name], [half], to=TensorProto.FLOAT16)
     )
@@ -148,7 +148,7 @@ def _take_one(model: Any, batch: int) -> bytes:
     plain.CopyFrom(model)
     del plain.graph.value_info[:]
     names = []
-    for value in (_image(plain), *plain.graph.output):
+    for value in (image_of(plain), *plain.graph.output):
         dims = value.type.tensor_type.shape.dim
         if len(dims) and dims[0].dim_value == batch:
             dims[0].dim_value = 1
@@ -169,11 +169,11 @@ def _returns_one(body: bytes, names: list[str]) -> bool:
 
 def _repeat(model: Any, batch: int) -> bytes:
     graph = model.graph
-    image = _image(model)
+    image = image_of(model)
     assert image is not None  # noqa: S101 (it has a batch)
     del graph.value_info[:]
     image.type.tensor_type.shape.dim[0].dim_value = 1
-    repeated = _rename_uses(model, image.name)
+    repeated = rename_uses(model, image.name)
     graph.node.insert(0, helper.make_node("Concat", [image.name] * batch, [repeated], axis=0))
     first = "lfv.first"
     graph.initializer.append(helper.make_tensor(first, TensorProto.INT64, [1], [0]))
@@ -182,19 +182,6 @@ def _repeat(model: Any, batch: int) -> bytes:
         if not len(dims) or dims[0].dim_value != batch:
             continue
         dims[0].dim_value = 1
-        every = _rename_uses(model, output.name)
-        for node in graph.node:
-            node.output[:] = [every if name == output.name else name for name in node.output]
+        every = free_output(model, output.name)
         graph.node.append(helper.make_node("Gather", [every, first], [output.name], axis=0))
     return bytes(model.SerializeToString())
-
-
-def _rename_uses(model: Any, name: str) -> str:
-    """Let the nodes that read ``name`` read another, which is returned."""
-    taken = {one for node in model.graph.node for one in (*node.input, *node.output)}
-    other = f"lfv.{name}"
-    while other in taken:
-        other = f"lfv.{other}"
-    for node in model.graph.node:
-        node.input[:] = [other if one == name else one for one in node.input]
-    return other

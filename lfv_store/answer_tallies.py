@@ -1,6 +1,6 @@
-"""Tallies of answers: how many of a run have which confidence and verdict, and which anomalies.
+"""Tallies of a run's answers by confidence and verdict, and of its anomaly types.
 
-Kept by lfv_store/tallies.py together with the counts by day, up to the same mark.
+lfv_store/tallies.py maintains them together with the counts by day, up to the same mark.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from sqlalchemy.engine import Connection
 from lfv_store.tables import AnomalyTable, AnomalyTallyTable, AnswerTallyTable, InspectionTable
 
 STEPS = 100
-"""Confidence is counted in steps of a hundredth: `step` is its lower bound, 0 to 100."""
+"""Confidence is counted in hundredths: `step` is the lower bound, 0 to 100."""
 
 AnswerKey = tuple[bool, int, str]
-"""The model's answer, the step of its confidence, and the verdict that stands."""
+"""The model's answer, the step of its confidence, and the current verdict."""
 
 _ADD_ANSWERS = sa.text(
     "INSERT INTO answer_tallies (run_id, is_anomalous, step, verdict, images)"
@@ -35,7 +35,7 @@ _ADD_ANOMALIES = sa.text(
 
 
 def add_answers(conn: Connection, run: int, answers: Mapping[AnswerKey, int], *, sign: int) -> None:
-    """Add answers to the tallies of a run, or take them out."""
+    """Add answers to a run's tallies, or with a negative `sign` subtract them."""
     rows = [
         {
             "run_id": run,
@@ -55,7 +55,7 @@ def add_answers(conn: Connection, run: int, answers: Mapping[AnswerKey, int], *,
 
 
 def stored_answers(conn: Connection, run: int) -> Counter[AnswerKey]:
-    """The tallied answers of a run."""
+    """Return the tallied answers of a run."""
     table = AnswerTallyTable
     rows = conn.execute(
         sa.select(table.is_anomalous, table.step, table.verdict, table.images).where(
@@ -68,7 +68,7 @@ def stored_answers(conn: Connection, run: int) -> Counter[AnswerKey]:
 def count_anomalies(
     conn: Connection, condition: sa.ColumnElement[bool], parameters: Mapping[str, int]
 ) -> Sequence[tuple[str, int, str | None]]:
-    """Anomaly types of the inspections that `condition` selects: name, images, colour."""
+    """Count the anomaly types of the inspections selected by `condition`: name, images, colour."""
     rows = conn.execute(
         sa.select(
             AnomalyTable.name,
@@ -99,7 +99,7 @@ def add_anomalies(
 
 
 def stored_anomalies(conn: Connection, run: int) -> dict[str, tuple[int, str | None]]:
-    """The tallied anomaly types of a run: images and colour by name."""
+    """Return the tallied anomaly types of a run: images and colour by name."""
     table = AnomalyTallyTable
     rows = conn.execute(sa.select(table.name, table.images, table.color).where(table.run_id == run))
     return {row.name: (row.images, row.color) for row in rows}

@@ -1,4 +1,4 @@
-"""The objects of a source that a run over new images claims, as plain values."""
+"""Value types for the objects of a source that a run on new images claims."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ObjectStamp:
-    """What a listing says of an object: the same stamp means the same content.
+    """An object as listed. Equal stamps mean equal content.
 
-    `stamp` is an ETag, or the times of the last change of a file.
+    `stamp` is an ETag, or a file's modification times.
     """
 
     size_bytes: int
@@ -19,9 +19,9 @@ class ObjectStamp:
 
 @dataclass(frozen=True, slots=True)
 class ObjectClaim:
-    """A line of a run, and the content that is to be inspected there.
+    """A claim on an object's content by a line of a run.
 
-    `sha256` is empty for an object that cannot be read.
+    `sha256` is empty if the object cannot be read.
     """
 
     line_number: int
@@ -32,10 +32,10 @@ class ObjectClaim:
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """Which errors of an inspection leave its object new for later runs.
+    """Which errors leave an object new, so that a later run inspects it again.
 
-    Those with a code in `mendable` do until so many attempts have failed; those in `unasked`,
-    where the model was not asked, always do.
+    Errors in `mendable` do so for a limited number of attempts. Errors in `unasked`, where the
+    model was never called, always do.
     """
 
     mendable: frozenset[str]
@@ -45,7 +45,7 @@ class Retries:
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """The objects of a stretch of a run over new images alone."""
+    """The objects that one part of a run on new images claims."""
 
     objects: Sequence[ObjectClaim]
     retries: Retries

@@ -20,7 +20,7 @@ _CHUNK = 400
 
 @dataclass(frozen=True, slots=True)
 class ComparedAnswer:
-    """What two models said about the same bytes; `inspection_id` is one of the first model's.
+    """Two models' answers to the same image; `inspection_id` is one by the first model.
 
     `is_defective` is the last review of either inspection, else the label; None if unknown.
     """
@@ -41,7 +41,7 @@ class Comparisons:
         self._database = database
 
     def compared(self, first: int, second: int) -> Sequence[ComparedAnswer]:
-        """The newest answers of two models on the images that both have judged."""
+        """Return two models' newest answers to the images that both have judged."""
         with self._database.read() as conn:
             rows = conn.execute(_both(conn, first, second)).all()
             found: list[ComparedAnswer] = []
@@ -70,7 +70,7 @@ class Comparisons:
 
 
 def _both(conn: Connection, first: int, second: int) -> sa.Select[Any]:
-    """The newest detections of two models on the same images, with their answers."""
+    """Select two models' newest detections on the same images, with their answers."""
     images = _images(conn, first, second)
     a, b = _newest(first, images, "a"), _newest(second, images, "b")
     one, other = aliased(DetectionTable), aliased(DetectionTable)
@@ -91,7 +91,7 @@ def _both(conn: Connection, first: int, second: int) -> sa.Select[Any]:
 
 
 def _images(conn: Connection, first: int, second: int) -> sa.Select[Any]:
-    """The images in the runs of that model whose runs have fewer answers."""
+    """Select the images of whichever model has fewer answers."""
     answered = sa.func.coalesce(sa.func.sum(TallyTable.asked + TallyTable.reused), 0)
 
     def answers(model_id: int) -> int:
@@ -105,7 +105,7 @@ def _images(conn: Connection, first: int, second: int) -> sa.Select[Any]:
 
 
 def _newest(model_id: int, images: sa.Select[Any], name: str) -> sa.Subquery:
-    """The newest detection of a model for each of some images."""
+    """Select a model's newest detection for each image."""
     return (
         sa.select(DetectionTable.image_id, sa.func.max(DetectionTable.id).label("detection_id"))
         .where(DetectionTable.image_id.in_(images), DetectionTable.model_id == model_id)
@@ -115,9 +115,9 @@ def _newest(model_id: int, images: sa.Select[Any], name: str) -> sa.Subquery:
 
 
 def _truths(conn: Connection, detections: Sequence[int]) -> dict[int, tuple[int, str, bool | None]]:
-    """An inspection of each detection, its source, and what is known of its part.
+    """Return an inspection of each detection, its source, and whether the part is defective.
 
-    That is a review, else the label.
+    The last review decides, else the label.
     """
     rows = conn.execute(
         sa.select(

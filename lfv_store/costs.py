@@ -1,4 +1,4 @@
-"""Costs and pace: what the views hosting_costs and run_costs say, for programs."""
+"""Costs and throughput, read from the views hosting_costs and run_costs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lfv_store.tables import HostingTable, ModelTable
 from lfv_store.views import HOSTING_COSTS, RUN_COSTS
 
 _RECENT = 20
-"""Past hostings to estimate the pace from: enough to even out, few enough to follow a change."""
+"""Past hostings used for estimates: enough to even out, few enough to follow a change."""
 
 
 class Costs:
@@ -27,7 +27,7 @@ class Costs:
         self._database = database
 
     def hosting(self, hosting_id: int) -> HostingCost:
-        """What a hosting costs so far. Raises UnknownHosting."""
+        """Return the cost of a hosting so far. Raises UnknownHosting."""
         wanted = _amounts(HOSTING_COSTS).where(HOSTING_COSTS.c.hosting_id == hosting_id)
         with self._database.read() as conn:
             row = conn.execute(wanted).mappings().one_or_none()
@@ -36,7 +36,7 @@ class Costs:
         return HostingCost(**row)
 
     def run(self, run_id: str) -> HostingCost:
-        """A run's share of the hostings it used, so far. Raises UnknownRun."""
+        """Return a run's share of the cost of its hostings so far. Raises UnknownRun."""
         shares = _amounts(RUN_COSTS).where(RUN_COSTS.c.run_id == run_id)
         with self._database.read() as conn:
             require_run(conn, run_id)
@@ -49,9 +49,10 @@ class Costs:
         )
 
     def throughput(self, model_id: int) -> Throughput:
-        """How many images a hosted second of this model was good for, in its last hostings.
+        """Return what the model answered per hosted second in its last hostings.
 
-        Without history of the model itself, that of other versions of its project on such a host.
+        A model without history takes that of other versions of its project on the same kind of
+        host.
         """
         sibling = aliased(ModelTable)
         same_project = (
@@ -84,7 +85,7 @@ class Costs:
         )
 
     def starting_seconds(self, model_id: int) -> float | None:
-        """How long this model usually took to start, the median of its last hostings."""
+        """Return the median start time of the model's last hostings in seconds, or None."""
         columns = HostingTable.__table__.c
         with self._database.read() as conn:
             rows = conn.execute(

@@ -1,4 +1,4 @@
-"""Connections and transactions: one engine, the same promises on SQLite and PostgreSQL."""
+"""Connections and transactions, with the same guarantees on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _POSTGRES_NAMES = ("postgresql", "postgres", "postgresql+psycopg")
 
 
 def parse_url(url: str) -> URL:
-    """The SQLAlchemy URL of a database; `postgresql://` means psycopg 3.
+    """Return the SQLAlchemy URL of a database; `postgresql://` selects psycopg 3.
 
-    Raises StoreError, without the URL's password, for anything but SQLite files and PostgreSQL.
+    Raises StoreError, without the password, unless it names an SQLite file or PostgreSQL.
     """
     try:
         parsed = make_url(url)
@@ -53,43 +53,43 @@ def parse_url(url: str) -> URL:
 
 
 class Database:
-    """An engine and the transactions on it. Thread-safe; not to be carried across a fork."""
+    """An engine and its transactions. Thread-safe; must not be used across a fork."""
 
     def __init__(self, url: str, *, patience_seconds: float = 0.0) -> None:
         self.url = parse_url(url)
         self.patience_seconds = patience_seconds
         self._outage = Outage()
         self.dialect = dialect_of(self.url)
-        # Without the query, which may hold a password too.
+        # Drop the query, which may contain a password too.
         plain = self.url.set(drivername=self.url.get_backend_name(), query={})
         self.name = plain.render_as_string(hide_password=True)
         self.engine = self.dialect.create_engine(self.url, _OPTIONS)
         self._writer = self.engine.execution_options(lfv_write=True, **self.dialect.write_options)
 
     def with_patience(self, seconds: float) -> Database:
-        """The same connections, with another time to retry for."""
+        """Return an object on the same connections that retries for `seconds`."""
         other = copy.copy(self)
         other.patience_seconds = seconds
         return other
 
     def retry(self, call: Callable[[], T]) -> T:
-        """Return what `call` returns, and repeat it while the database is unavailable.
+        """Return the result of `call`, repeating it while the database is unavailable.
 
-        Raises StoreUnavailable when the database's patience is over.
+        Raises StoreUnavailable when the time set by `with_patience` is over.
         """
         return retry_while_unavailable(call, self._outage, seconds=self.patience_seconds)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that only reads. On SQLite it sees one moment; see snapshot() for both."""
+        """Open a read transaction. Only on SQLite is it a snapshot; see snapshot()."""
         with translated(self.dialect, self.name), self._begun(self.engine) as conn:
             yield conn
 
     @contextmanager
     def snapshot(self, *, read_only: bool = True) -> Iterator[Connection]:
-        """A read transaction that sees one moment on both databases, however long it takes.
+        """Open a read transaction that sees one snapshot on both databases.
 
-        `read_only`: PostgreSQL is to refuse every write, temporary ones too.
+        `read_only` makes PostgreSQL refuse every write, even to temporary tables.
         """
         options = self.dialect.snapshot_options(read_only=read_only)
         engine = self.engine.execution_options(**options)
@@ -97,12 +97,12 @@ class Database:
             yield conn
 
     def _begun(self, engine: sa.Engine) -> Connection:
-        """A connection in a transaction, once the database is available."""
+        """Return a connection in a transaction, waiting for the database if needed."""
 
         def connect() -> Connection:
             with translated(self.dialect, self.name):
                 conn = engine.connect()
-                # By hand: statements on the driver's connection would not begin a transaction.
+                # Explicit, because statements on the driver's connection start no transaction.
                 conn.begin()
                 return conn
 
@@ -110,9 +110,9 @@ class Database:
 
     @contextmanager
     def write(self, *, begin: bool = True) -> Iterator[Connection]:
-        """A transaction that commits at the end of the block, or rolls back if it raises.
+        """Open a transaction that commits at the end of the block, or rolls back if it raises.
 
-        Without `begin` the block's first statement has to begin it (Dialect.begin_batch()).
+        Without `begin` the block's first statement must start it (Dialect.begin_batch()).
         """
         with translated(self.dialect, self.name), self._writer.begin() as conn:
             if begin:
@@ -121,7 +121,7 @@ class Database:
 
     @contextmanager
     def migration(self, views: Collection[str]) -> Iterator[Connection]:
-        """A write transaction that may rebuild tables under the views. Only one at a time."""
+        """Open a write transaction that may rebuild tables under the views; one at a time."""
         engine = self.engine.execution_options(lfv_write=True, lfv_migration=True)
         with translated(self.dialect, self.name), engine.connect() as conn:
             try:
@@ -133,5 +133,5 @@ class Database:
                 conn.invalidate()  # with its settings
 
     def close(self) -> None:
-        """Close all connections. The object may not be used afterwards."""
+        """Close all connections. The object must not be used afterwards."""
         self.engine.dispose()

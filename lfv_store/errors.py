@@ -1,9 +1,9 @@
-"""What the store raises. No SQLAlchemy or driver error leaves this package.
+"""The store's errors. No error of SQLAlchemy or a driver leaves this package.
 
     StoreError
     ├── StoreUnavailable        the database is unreachable, locked or too busy; try again later
     ├── SchemaError
-    │   ├── SchemaForeign       the database is another program's
+    │   ├── SchemaForeign       the database belongs to another program
     │   ├── SchemaTooNew        the database was written by a newer release
     │   └── SchemaOutdated      the database needs `lfv db upgrade`
     ├── InvalidRecord           data that breaks a rule of the schema (naive time, unknown verdict)
@@ -15,10 +15,10 @@
     │   ├── UnknownHosting
     │   ├── UnknownUser
     │   └── UnknownLease
-    ├── ReviewTaken             somebody else has the part, or has decided on it meanwhile
+    ├── ReviewTaken             another person has the part, or has reviewed it meanwhile
     └── HostingStopping         the model's open hosting is being stopped; wait for it and try again
 
-Every class says in `retryable` whether the same call may be repeated as it is.
+`retryable` says whether the same call may be repeated unchanged.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class SchemaError(StoreError):
 
 
 class SchemaForeign(SchemaError):
-    """The database holds tables, and none of them is ours."""
+    """The database holds only tables of another program."""
 
 
 class SchemaTooNew(SchemaError):
@@ -57,11 +57,11 @@ class SchemaTooNew(SchemaError):
 
 
 class SchemaOutdated(SchemaError):
-    """The database is at an older revision, or empty, and was not to be migrated."""
+    """The database is empty or at an older revision, and migration was not allowed."""
 
 
 class InvalidRecord(StoreError):
-    """The data handed in breaks a rule of the schema."""
+    """The data breaks a rule of the schema."""
 
 
 class RecordConflict(StoreError):
@@ -97,7 +97,7 @@ class UnknownUser(UnknownRecord):
 
 
 class HostingStopping(StoreError):
-    """The model's open hosting is stop-requested: wait until it is stopped, then acquire again."""
+    """The model's open hosting is being stopped. Wait until it has stopped, then acquire again."""
 
     retryable: ClassVar[bool] = True
 
@@ -107,4 +107,4 @@ class HostingStopping(StoreError):
 
 
 class ReviewTaken(StoreError):
-    """Somebody else is reviewing the part, or has decided on it since it was shown."""
+    """Another person is reviewing the part, or has reviewed it since it was shown."""

@@ -1,8 +1,9 @@
 """Hostings: the periods for which models are up, from the intent to start to the proof of the stop.
 
-Every change of a hosting or a lease happens under one lock (see Change.lock_hostings) and has its
-audit entry. Life of a hosting we own:  requested -> hosted -> stop_requested -> stopped.
-Somebody else's: hosted -> left.  A stop by force takes either to stop_requested, with live leases.
+Every change of a hosting or a lease happens under one lock (see Change.lock_hostings) and has an
+audit entry. A hosting that lfv owns goes through requested -> hosted -> stop_requested -> stopped,
+one started outside lfv through hosted -> left. A forced stop takes either to stop_requested, even
+with live leases.
 """
 
 from __future__ import annotations
@@ -37,30 +38,30 @@ class Hostings:
         self._actor = actor
 
     def get(self, hosting_id: int) -> Hosting:
-        """A hosting by its id. Raises UnknownHosting."""
+        """Return a hosting by its id. Raises UnknownHosting."""
         with self._database.read() as conn:
             return require_hosting(conn, hosting_id)
 
     def open(self) -> Sequence[Hosting]:
-        """Hostings that are not over, the oldest first: ours that may cost, others' that we use."""
+        """Return hostings that are not over, the oldest first, also those not owned by lfv."""
         with self._database.read() as conn:
             return select_hostings(conn, HostingTable.status.in_(OPEN))
 
     def of_run(self, run_id: str) -> Sequence[Hosting]:
-        """Hostings that a run held a lease on, the first requested first. Raises UnknownRun."""
+        """Return hostings that a run held a lease on, the oldest first. Raises UnknownRun."""
         with self._database.read() as conn:
             run = require_run(conn, run_id)
             held = sa.select(LeaseTable.hosting_id).where(LeaseTable.run_id == run)
             return select_hostings(conn, HostingTable.id.in_(held))
 
     def list(self, limit: int = 50) -> Sequence[Hosting]:
-        """Hostings, the last requested first."""
+        """Return hostings, the newest first."""
         newest = sa.select(HostingTable.id).order_by(HostingTable.id.desc()).limit(limit)
         with self._database.read() as conn:
             return select_hostings(conn, HostingTable.id.in_(newest))[::-1]
 
     def mark_hosted(self, hosting_id: int, at: datetime) -> None:
-        """The model was seen HOSTED: it costs from `at` on. The first such time stays."""
+        """Record that the model was seen HOSTED, and costs from `at` on. Repeats change nothing."""
 
         def work(unit: Change) -> None:
             row = _locked(unit, hosting_id)
@@ -75,7 +76,7 @@ class Hostings:
         commit(self._database, self._actor, "hosting.hosted", str(hosting_id), work)
 
     def mark_foreign(self, hosting_id: int) -> None:
-        """Somebody else turned out to have started the model: use it, never stop it."""
+        """Record that the model was started outside lfv, so that lfv never stops it."""
 
         def work(unit: Change) -> None:
             row = _locked(unit, hosting_id)
@@ -86,7 +87,7 @@ class Hostings:
         commit(self._database, self._actor, "hosting.foreign", str(hosting_id), work)
 
     def request_stop(self, hosting_id: int) -> None:
-        """Somebody has the model stopped although runs may hold it: no run starts it on this."""
+        """Force a stop although runs may hold leases; no run starts the model on this hosting."""
 
         def work(unit: Change) -> None:
             if _locked(unit, hosting_id).status in IN_USE:
@@ -100,7 +101,7 @@ class Hostings:
         commit(self._database, self._actor, "hosting.stop_requested", str(hosting_id), work)
 
     def mark_stop_attempt(self, hosting_id: int, error: str | None) -> None:
-        """Record a StopModel call; `error` is why it failed, None if it was accepted."""
+        """Record a StopModel call. `error` is None if the call was accepted."""
 
         def work(unit: Change) -> None:
             row = _locked(unit, hosting_id)
@@ -114,7 +115,7 @@ class Hostings:
         commit(self._database, self._actor, "hosting.stop_attempt", str(hosting_id), work)
 
     def mark_stopped(self, hosting_id: int, at: datetime) -> None:
-        """The model was seen stopped: the hosting is over and costs nothing from `at` on."""
+        """Record that the model was seen stopped. The hosting costs nothing from `at` on."""
 
         def work(unit: Change) -> None:
             row = _locked(unit, hosting_id)
@@ -139,11 +140,11 @@ class Hostings:
         by: str,
         claim_for: timedelta = timedelta(seconds=60),
     ) -> Sequence[Hosting]:
-        """What a sweeper is to stop now, claimed so that two sweepers do not do the same work.
+        """Claim the hostings that a sweeper must stop now, so that no other sweeper does.
 
-        Ends all expired leases; hostings nobody holds any more become stop_requested. Gives every
-        hosting that is stop_requested, not yet stopped, and not claimed by another sweeper.
-        `now` is the database's time unless given.
+        Ends all expired leases. Hostings without leases become stop_requested. Returns the
+        stop_requested hostings that no other sweeper has claimed. `now` defaults to the database's
+        time.
         """
 
         def work(unit: Change) -> Sequence[Hosting]:
@@ -172,7 +173,7 @@ class Hostings:
 
 
 def select_hostings(conn: Connection, *conditions: sa.ColumnElement[bool]) -> Sequence[Hosting]:
-    """Hostings with the number of their live leases, the oldest first."""
+    """Return hostings with their numbers of live leases, the oldest first."""
     live = (
         sa.select(sa.func.count())
         .select_from(LeaseTable)
@@ -192,7 +193,7 @@ def select_hostings(conn: Connection, *conditions: sa.ColumnElement[bool]) -> Se
 
 
 def require_hosting(conn: Connection, hosting_id: int) -> Hosting:
-    """A hosting by its id. Raises UnknownHosting."""
+    """Return a hosting by its id. Raises UnknownHosting."""
     found = select_hostings(conn, HostingTable.id == hosting_id)
     if not found:
         raise UnknownHosting(f"no hosting has id {hosting_id}")
@@ -205,10 +206,10 @@ def _locked(unit: Change, hosting_id: int) -> Hosting:
 
 
 def expire_leases(unit: Change, now: datetime, hosting_id: int | None = None) -> None:
-    """End the leases whose heartbeats expired: all, or those of one hosting.
+    """End the expired leases, of all hostings or of one.
 
-    The heartbeat row is deleted, and it is the row a heartbeat updates: so a heartbeat that comes
-    at the same moment either saves the lease or learns that it is over.
+    Deletes the row that a heartbeat updates. A heartbeat at the same moment therefore either keeps
+    the lease or learns that it has ended.
     """
     statement = sa.delete(LeaseHeartbeatTable).where(LeaseHeartbeatTable.expires_at <= now)
     if hosting_id is not None:
@@ -220,7 +221,7 @@ def expire_leases(unit: Change, now: datetime, hosting_id: int | None = None) ->
 
 
 def _close_lost_run(unit: Change, lease_id: int, now: datetime) -> None:
-    """A running run whose last lease was left to expire is gone: put it on record as crashed."""
+    """Record a running run as crashed if its last lease has expired."""
     run_id = unit.conn.scalar(
         sa.select(RunTable.run_id)
         .join(LeaseTable, LeaseTable.run_id == RunTable.id)
@@ -242,7 +243,7 @@ def _close_lost_run(unit: Change, lease_id: int, now: datetime) -> None:
 
 
 def let_go(unit: Change, hosting: Hosting, now: datetime) -> None:
-    """Nobody holds a lease of this hosting: it is to be stopped, or left if it is not ours."""
+    """Close a hosting without leases: request its stop, or leave it if lfv does not own it."""
     if hosting.owned:
         unit.update("hostings", hosting.hosting_id, status="stop_requested", stop_requested_at=now)
     else:

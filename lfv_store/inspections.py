@@ -1,4 +1,4 @@
-"""Inspections: planning a run's lines, recording their outcomes, reading them again."""
+"""Inspections: plans a run's lines, records their outcomes and reads them."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class Inspections:
     def known_detections(
         self, model_id: int, sha256s: Sequence[str], *, run_id: str | None = None
     ) -> dict[str, KnownDetection]:
-        """What this model has already said about some images, by SHA-256: its newest answers.
+        """Return a model's newest answers to some images, by SHA-256.
 
-        With `run_id`, only answers that this run itself got (for a run that asks everything again).
+        With `run_id`, only answers that this run received (for a run that asks everything again).
         """
         newest = (
             sa.select(sa.func.max(DetectionTable.id))
@@ -91,12 +91,12 @@ class Inspections:
         through_line: int,
         claims: Claims | None = None,
     ) -> RecordCounts:
-        """Commit a stretch of the manifest: what is to be asked, and what needs no asking.
+        """Commit part of the manifest: items that wait for an answer, and finished inspections.
 
-        Idempotent: a line that is pending or recorded already stays as it is. The run's
-        `planned_through` moves to `through_line`, never back. A pending item whose bytes are
-        pending already in this run is stored as a duplicate. With `claims`, only lines whose object
-        the run gets are committed. Raises UnknownRun, InvalidRecord.
+        Idempotent: a line that is already pending or recorded is left as it is. The run's
+        `planned_through` moves to `through_line`, never back. An item whose bytes are already
+        pending in this run is stored as a duplicate. With `claims`, lines whose object another run
+        has claimed are left out. Raises UnknownRun, InvalidRecord.
         """
 
         def work(unit: Change) -> RecordCounts:
@@ -123,10 +123,10 @@ class Inspections:
     def pending(
         self, run_id: str, *, duplicate: bool | None = False, after_line: int = 0, limit: int = 500
     ) -> list[PendingItem]:
-        """The next pending items behind `after_line`, by line number.
+        """Return the next pending items after `after_line`, by line number.
 
-        `duplicate=False`: those to ask about; True: those that wait for another line's answer;
-        None: all.
+        `duplicate=False` returns items to send to the model, True those that wait for another
+        line's answer, None all.
         """
         table = PendingItemTable.__table__
         conditions = [table.c.line_number > after_line]
@@ -143,10 +143,10 @@ class Inspections:
             return [_pending_item(row) for row in rows]
 
     def record(self, run_id: str, inspections: Sequence[NewInspection]) -> RecordCounts:
-        """Store a batch: detections, anomalies, inspections and the audit entry, all or nothing.
+        """Store a batch of detections, anomalies and inspections with its audit entry, atomically.
 
-        Idempotent, also when two processes record the same batch at once: a line keeps the first
-        record it got. Raises UnknownRun, UnknownRecord (a detection id), InvalidRecord.
+        Idempotent, even if two processes record the same batch at once: a line keeps its first
+        record. Raises UnknownRun, InvalidRecord, or UnknownRecord for a detection id.
         """
 
         def work(unit: Change) -> RecordCounts:
@@ -168,7 +168,7 @@ class Inspections:
         return counts
 
     def counts(self, run_id: str) -> RunCounts:
-        """How the lines of a run stand, by reviews and its current decision. Raises UnknownRun."""
+        """Count a run's lines by reviews and its current decision. Raises UnknownRun."""
         with self._database.read() as conn:
             run = require_run(conn, run_id)
             counts = current_counts(conn, run)
@@ -204,7 +204,7 @@ def _insert_pending(unit: Change, run: int, items: Sequence[PendingItem]) -> Non
             ("image_sha256",),
             "image_sha256",
             digests,
-            where="NOT duplicate",  # at most one row for each, and an index of its own
+            where="NOT duplicate",  # at most one row for each image, found through a partial index
             run_id=run,
         )
     }

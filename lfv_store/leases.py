@@ -1,6 +1,6 @@
-"""Leases: a run's claim on a hosting. The last one out of a hosting we own has it stopped.
+"""Leases: a run's claim on a hosting. The last release of a hosting that lfv owns stops it.
 
-A lease is live as long as it has a heartbeat row; see hostings.expire_leases for why.
+A lease is live while it has a heartbeat row; hostings.expire_leases says why.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ class Leases:
         already_hosted: bool,
         now: datetime | None = None,
     ) -> Lease:
-        """Join the model's open hosting, or create it: the intent is committed before StartModel.
+        """Join the model's open hosting or create one, committing the intent before StartModel.
 
-        `units`: (MinInferenceUnits, MaxInferenceUnits or None). `price_per_unit_hour`: what one
-        inference unit costs an hour, in the money of your choice. `already_hosted`: the model was
-        seen hosted; without an open hosting of ours it is somebody else's, and is never stopped.
-        A hosting that was requested by a run that died before it was seen hosted is taken over
-        (`must_start`) with the same client token. `now` is the database's time unless given.
+        `units`: (MinInferenceUnits, MaxInferenceUnits or None). `price_per_unit_hour`: cost of an
+        inference unit per hour, in any currency. `already_hosted`: the model was seen hosted;
+        unless lfv has an open hosting of it, it was started outside lfv and is never stopped. A
+        hosting whose run died before the model was seen hosted is taken over (`must_start`) with
+        the same client token. `now` defaults to the database's time.
 
         Raises HostingStopping, UnknownRun, UnknownModel, InvalidRecord.
         """
@@ -68,7 +68,7 @@ class Leases:
             unit.lock_hostings()
             moment = now or unit.now
             run = lock_run(unit.conn, run_id)
-            count_run(unit, run)  # what was answered so far belongs to the hosting so far
+            count_run(unit, run)  # answers so far count for the previous hosting
             _revive(unit, run)
             require_model(unit.conn, model_id)
             hosting = _open_hosting(unit, model_id)
@@ -121,9 +121,9 @@ class Leases:
         return commit(self._database, self._actor, "lease.acquired", run_id, work)
 
     def heartbeat(self, lease_id: int, now: datetime | None = None) -> bool:
-        """Report that the holder is alive. False: the lease was released, or expired and swept.
+        """Report that the holder is alive. False if the lease was released, or expired and swept.
 
-        A lease past its expiry that nobody swept yet lives on.
+        A lease that has expired but was not swept yet is renewed.
         """
         with self._database.write() as conn:
             moment = now or self._database.dialect.now(conn)
@@ -139,7 +139,7 @@ class Leases:
             return result.rowcount == 1
 
     def call_off(self, run_id: str) -> None:
-        """Have the processes that work for a run end what they are at and take no more."""
+        """Tell the processes of a run to finish what they are doing and accept no more."""
         with self._database.write() as conn:
             mine = sa.select(LeaseTable.id).join(RunTable).where(RunTable.run_id == run_id)
             conn.execute(
@@ -149,7 +149,7 @@ class Leases:
             )
 
     def is_wanted(self, run_id: str) -> bool:
-        """Whether a run has a lease that is not called off, so that work for it goes on."""
+        """Whether a run has a live lease that was not called off, so that its work continues."""
         wanted = (
             sa.select(LeaseHeartbeatTable.lease_id)
             .join(LeaseTable, LeaseTable.id == LeaseHeartbeatTable.lease_id)
@@ -160,11 +160,10 @@ class Leases:
             return conn.execute(wanted.limit(1)).first() is not None
 
     def should_start(self, lease_id: int, now: datetime | None = None) -> bool:
-        """Whether this lease's holder is now the one to start the model.
+        """Whether this lease's holder must now start the model.
 
-        For a holder who waits for another run to start it: True once that run is gone and the model
-        was never seen hosted. If several are waiting, only the holder
-        of the oldest live lease gets True.
+        For a holder that waits for another run to start it. True once that run is gone and the
+        model was never seen hosted; of several waiting holders, only for the oldest live lease.
         """
 
         def work(unit: Change) -> bool:
@@ -182,10 +181,10 @@ class Leases:
         return commit(self._database, self._actor, "lease.checked", str(lease_id), work)
 
     def release(self, lease_id: int, now: datetime | None = None) -> Release:
-        """End a lease. The last one out of a hosting we own puts it to stop_requested with it.
+        """End a lease. The last release of an owned hosting sets it to stop_requested.
 
-        If `must_stop`, the caller has to stop the model now; repeating the release returns the same
-        until the hosting is marked stopped. Raises UnknownLease.
+        If `must_stop`, the caller must stop the model now. Repeated releases return the same until
+        the hosting is marked stopped. Raises UnknownLease.
         """
 
         def work(unit: Change) -> Release:
@@ -214,7 +213,7 @@ class Leases:
 
 
 def _revive(unit: Change, run: int) -> None:
-    """A run that was taken for lost, and comes for a lease, is running after all."""
+    """Mark a run as running again that was recorded as lost and now acquires a lease."""
     status = unit.conn.scalar(sa.select(RunTable.status).where(RunTable.id == run))
     if status == "crashed":
         unit.update("runs", run, status="running", message=None, finished_at=None)
@@ -228,12 +227,12 @@ def _open_hosting(unit: Change, model_id: int) -> Hosting | None:
 
 
 def _never_started(hosting: Hosting) -> bool:
-    """Requested by a run that is gone: whoever comes now starts the model in its place."""
+    """Whether the run that requested the hosting is gone, so that the next one starts the model."""
     return hosting.status == "requested" and hosting.live_leases == 0
 
 
 def _require_lease(unit: Change, lease_id: int) -> Row[int, str, datetime | None]:
-    """The hosting, run_id and end of a lease. Raises UnknownLease."""
+    """Return the hosting, run_id and end of a lease. Raises UnknownLease."""
     row = unit.conn.execute(
         sa.select(LeaseTable.hosting_id, RunTable.run_id, LeaseTable.ended_at)
         .join(RunTable, RunTable.id == LeaseTable.run_id)

@@ -1,4 +1,4 @@
-"""Models: which model versions there are, wherever they are hosted."""
+"""Models: the registered model versions, on any host."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Models:
         self._actor = actor
 
     def register(self, key: ModelKey, **facts: Any) -> int:
-        """The id of a model version; stored with `facts` (JSON values) when it is seen first.
+        """Return the id of a model version, registering it with `facts` (JSON values) if new.
 
-        The facts of the first registration stay.
+        Later calls do not change the facts.
         """
         with self._database.read() as conn:
             known = _find(conn, key)
@@ -54,7 +54,7 @@ class Models:
         return commit(self._database, self._actor, "model.registered", key.model_arn, work)
 
     def get(self, model_id: int) -> Model:
-        """A model by its id. Raises UnknownModel."""
+        """Return a model by its id. Raises UnknownModel."""
         with self._database.read() as conn:
             row = conn.execute(_MODELS.where(ModelTable.id == model_id)).mappings().one_or_none()
         if row is None:
@@ -62,14 +62,14 @@ class Models:
         return _model(row)
 
     def list(self, limit: int = 100, *, not_on: str = "") -> list[Model]:
-        """Models, the last registered first; `not_on` is a kind of host that is left out."""
+        """Return models, the newest first, except those on the kind of host `not_on`."""
         chosen = _MODELS.where(ModelTable.host != not_on)
         with self._database.read() as conn:
             rows = conn.execute(chosen.order_by(ModelTable.id.desc()).limit(limit)).mappings()
             return [_model(row) for row in rows]
 
     def find(self, project_name: str, *, host: str) -> Sequence[Model]:
-        """The versions of a project on a kind of host, the last used in a run first."""
+        """Return a project's versions on a kind of host, the most recently used first."""
         last_run = (
             sa.select(sa.func.max(RunTable.id))
             .where(RunTable.model_id == ModelTable.id)
@@ -82,17 +82,17 @@ class Models:
             return [_model(row) for row in conn.execute(wanted).mappings()]
 
     def find_version(self, model_version: str, *, host: str) -> Sequence[Model]:
-        """The models with a version on a kind of host, in whichever project, the newest first."""
+        """Return the models of any project with this version, the newest first."""
         wanted = _MODELS.where(ModelTable.model_version == model_version, ModelTable.host == host)
         with self._database.read() as conn:
             rows = conn.execute(wanted.order_by(ModelTable.id.desc())).mappings()
             return [_model(row) for row in rows]
 
     def image_size(self, model_id: int) -> tuple[int, int] | None:
-        """(width, height) in pixels of the images this model has answered for.
+        """Return (width, height) in pixels of the images that this model has answered.
 
-        None before the first answer, and when it has answered for several sizes. Some hundred
-        answers are looked at: a model that minds the size has answered for one only.
+        None before the first answer, or if sizes differ. A sample of a hundred answers is enough,
+        because a model that needs one size has answered no other.
         """
         answered = (
             sa.select(ImageTable.width, ImageTable.height)
@@ -107,7 +107,7 @@ class Models:
         return (sizes[0].width, sizes[0].height) if len(sizes) == 1 else None
 
     def pace(self, model_id: int) -> ModelPace | None:
-        """What the model was last found to take; None before its first run."""
+        """Return the capacity last found for the model; None before its first run."""
         table = ModelPaceTable.__table__
         with self._database.read() as conn:
             row = conn.execute(sa.select(table).where(table.c.model_id == model_id)).one_or_none()
@@ -116,7 +116,7 @@ class Models:
         return ModelPace(row.in_flight, row.inference_units, row.latency_ms, row.measured_at)
 
     def set_pace(self, model_id: int, pace: ModelPace) -> None:
-        """Store what the model was found to take, in place of what was known."""
+        """Replace the capacity found for the model."""
 
         def work() -> None:
             with self._database.write() as conn:
@@ -147,7 +147,7 @@ def _find(conn: Connection, key: ModelKey) -> int | None:
 
 
 def require_model(conn: Connection, model_id: int) -> None:
-    """Raises UnknownModel."""
+    """Raise UnknownModel unless the model exists."""
     if conn.scalar(sa.select(ModelTable.id).where(ModelTable.id == model_id)) is None:
         raise UnknownModel(f"no model has id {model_id}")
 

@@ -1,4 +1,4 @@
-"""Reads for pages: one screen of a run at a time, parts over all runs, figures for charts."""
+"""Reads for pages: a run's inspections screen by screen, parts across runs, chart figures."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from lfv_store.views import HOSTING_COSTS, INSPECTION_RESULTS, RUN_COSTS
 
 Outcome = Literal["accept", "reject", "review", "error"]
 _COLUMNS = INSPECTION_RESULTS.c
-#: How many of the newest inspections a name of a file is looked for in.
+#: A search by file name covers this many of the newest inspections.
 SEARCHED = 200_000
 _GOOD = 20
-#: So many detections with an anomaly are listed rather than looked up line by line.
+#: Up to this many detections with an anomaly are listed instead of looked up line by line.
 _FEW_ANOMALIES = 2_000
 HEAT_MAP = '"AnomalyMap"'
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerCount:
-    """How many answers of a run have about this confidence, and the verdict that stands."""
+    """The number of a run's answers with one confidence step and current verdict."""
 
     is_anomalous: bool
     confidence: float
@@ -50,7 +50,7 @@ class AnswerCount:
 
 @dataclass(frozen=True, slots=True)
 class Pictured:
-    """What a detection looks like: size of its image, and (name, area, colour) of anomalies."""
+    """What drawing a detection needs: the image's size, and (name, area, colour) of anomalies."""
 
     width: int
     height: int
@@ -74,9 +74,9 @@ class Pages:
         after: int = 0,
         limit: int = 100,
     ) -> Sequence[dict[str, Any]]:
-        """The next inspections of a run by line number, as inspection_results has them.
+        """Return a run's next rows of inspection_results, by line number.
 
-        `outcome` is the verdict that stands, or `error`; `anomaly` the name of an anomaly type.
+        `outcome` is the current verdict or `error`; `anomaly` is the name of an anomaly type.
         Raises UnknownRun.
         """
         found: list[dict[str, Any]] = []
@@ -96,7 +96,7 @@ class Pages:
         return found[:limit]
 
     def pictured(self, detections: Sequence[int]) -> dict[int, Pictured]:
-        """What is needed to draw detections, by their ids: sizes, masks and anomaly types."""
+        """Return what is needed to draw detections, by detection id."""
         named = sa.not_(sa.and_(AnomalyTable.position == 0, AnomalyTable.name == "background"))
         with self._database.read() as conn:
             rows = conn.execute(
@@ -127,7 +127,7 @@ class Pages:
         }
 
     def answers(self, run_id: str) -> Sequence[AnswerCount]:
-        """All answers of a run, counted by confidence in steps of a hundredth. UnknownRun."""
+        """Count a run's answers by confidence, in hundredths. Raises UnknownRun."""
         with self._database.read() as conn:
             counts = current_answers(conn, require_run(conn, run_id))
         return [
@@ -136,17 +136,17 @@ class Pages:
         ]
 
     def anomaly_types(self, run_id: str) -> Sequence[tuple[str, int, str | None]]:
-        """Anomaly types of a run's answers: name, images, colour. Raises UnknownRun."""
+        """Return a run's anomaly types as (name, images, colour). Raises UnknownRun."""
         with self._database.read() as conn:
             found = current_anomalies(conn, require_run(conn, run_id))
         return [(name, *facts) for name, facts in sorted(found.items())]
 
     def find(self, text: str, *, limit: int = 100) -> Sequence[dict[str, Any]]:
-        """Inspections of a part over all runs, the newest first.
+        """Find the inspections of a part in all runs, the newest first.
 
-        `text` is the value of an attribute (a serial number), the SHA-256 of an image or its first
-        eight or more letters, the number of an inspection, or a part of the name of an image: that
-        is looked for among the newest 200,000 inspections.
+        `text` is the value of an attribute (a serial number), at least eight digits of an image's
+        SHA-256, an inspection's id, or part of an image's name. Names are searched in the newest
+        200,000 inspections only.
         """
         text = text.strip()
         if not text:
@@ -172,7 +172,7 @@ class Pages:
             return [dict(row) for row in rows.mappings()]
 
     def of_image(self, sha256: str, *, limit: int = 50) -> Sequence[dict[str, Any]]:
-        """Every inspection of the same bytes, the newest first."""
+        """Return the inspections of an image, the newest first."""
         with self._database.read() as conn:
             found = list(conn.scalars(_by_digest(sha256, limit)))
             rows = conn.execute(
@@ -183,9 +183,9 @@ class Pages:
             return [dict(row) for row in rows.mappings()]
 
     def good_parts(self, model_id: int) -> Sequence[int]:
-        """Accepted inspections that a model is surest of, for comparison; the newest runs first.
+        """Return the model's most confident accepted inspections, for comparison.
 
-        Those that a person accepted come before all others.
+        Those accepted by a person come first, then the newest runs.
         """
         runs = (
             sa.select(RunTable.id).where(RunTable.model_id == model_id).order_by(RunTable.id.desc())
@@ -193,7 +193,7 @@ class Pages:
         reviewed = (
             sa.select(ReviewTable.inspection_id)
             .join(InspectionTable, InspectionTable.id == ReviewTable.inspection_id)
-            # `+ 0`: from the reviews, of which there are few, and not from all lines of the runs.
+            # `+ 0` makes the plan start from the reviews, which are few, not from the runs' lines.
             .where(InspectionTable.run_id + 0 == RunTable.id, RunTable.model_id == model_id)
             .where(ReviewTable.verdict == "accept")
             .order_by(ReviewTable.id.desc())
@@ -226,7 +226,7 @@ class Pages:
         return [one for one in dict.fromkeys(found) if one in standing][:_GOOD]
 
     def run_costs(self, run_ids: Sequence[str]) -> dict[str, float]:
-        """Cost so far, in US dollars, of each of these runs that used a hosting."""
+        """Return the cost so far, in US dollars, of those of the runs that used a hosting."""
         statement = (
             sa.select(RUN_COSTS.c.run_id, sa.func.sum(RUN_COSTS.c.cost))
             .where(RUN_COSTS.c.run_id.in_(run_ids))
@@ -236,7 +236,7 @@ class Pages:
             return {row[0]: float(row[1] or 0.0) for row in conn.execute(statement)}
 
     def hosting_costs(self, limit: int = 100) -> Sequence[dict[str, Any]]:
-        """The newest hostings with what they cost so far."""
+        """Return the newest hostings with their cost so far."""
         columns = HOSTING_COSTS.c
         statement = (
             sa.select(
@@ -263,7 +263,7 @@ class Pages:
             return [dict(row) for row in conn.execute(statement).mappings()]
 
     def model_runs(self, model_id: int, limit: int = 20) -> Sequence[str]:
-        """The newest runs of a model."""
+        """Return a model's newest runs."""
         with self._database.read() as conn:
             return list(
                 conn.scalars(
@@ -287,15 +287,15 @@ def _lines(
     after: int,
     limit: int,
 ) -> sa.Select[Any]:
-    """The next lines of a run that may stand as `outcome`, each found through an index."""
+    """Select a run's next lines that may have `outcome`, each through an index."""
     line = InspectionTable.line_number
-    # `+ 0` keeps a column's index out of the plan, where another one leads to fewer rows.
+    # `+ 0` keeps a column's index out of the plan where another index leads to fewer rows.
     in_order = sa.select(line).where(InspectionTable.run_id == run, line > after)
     sorted_later = sa.select(line).where(InspectionTable.run_id + 0 == run, line + 0 > after)
     if outcome is None:
         branches = [in_order]
     elif outcome == "error":
-        # As text, here and below, so that SQLite sees that the partial index has it.
+        # Literal text, here and below, so that SQLite uses the partial index.
         errors = sa.select(line).where(InspectionTable.run_id == run, line + 0 > after)
         branches = [errors.where(sa.text("inspections.error_code IS NOT NULL"))]
     else:
@@ -321,12 +321,12 @@ def _lines(
 
 
 def _has_anomaly(conn: Connection, name: str) -> sa.ColumnElement[bool]:
-    """Whether an inspection has an anomaly of this name: looked up for each, or in a short list."""
+    """Return the condition that an inspection has an anomaly of this name."""
     of_this_name = sa.select(AnomalyTable.detection_id).where(AnomalyTable.name == name)
     some = of_this_name.limit(_FEW_ANOMALIES + 1).subquery()
     if (conn.scalar(sa.select(sa.func.count()).select_from(some)) or 0) <= _FEW_ANOMALIES:
         return InspectionTable.detection_id.in_(of_this_name)
-    # Counted, because EXISTS is made a join that begins with all anomalies of this name.
+    # A count, because EXISTS would become a join that starts from all anomalies of this name.
     of_line = sa.select(sa.func.count()).where(
         AnomalyTable.detection_id == InspectionTable.detection_id, AnomalyTable.name + "" == name
     )
@@ -344,7 +344,7 @@ def _by_attribute(conn: Connection, value: str, limit: int) -> sa.Select[Any]:
 
 
 def _attribute_names(conn: Connection) -> list[str]:
-    """All names of attributes: one step through the index for each."""
+    """Return all names of attributes, with one index step for each."""
     table = InspectionAttributeTable
     names: list[str] = []
     last = conn.scalar(sa.select(sa.func.min(table.name)))

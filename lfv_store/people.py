@@ -1,4 +1,4 @@
-"""Records of what people do: reviews, and who may do what."""
+"""Value types for reviews, users and roles."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Role = Literal["viewer", "reviewer", "engineer", "admin"]
 
 REVIEW_KINDS: tuple[ReviewKind, ...] = (
     "review",
-    "second",  # by somebody else, who did not see the first one
-    "undo",  # the reviewer takes the last review back
-    "conflict",  # two reviewers disagree: the part waits for a third
+    "second",  # by another person, who did not see the first review
+    "undo",  # the reviewer withdrew the last review
+    "conflict",  # two reviewers disagree, so the part waits for a third
 )
 ROLES: tuple[Role, ...] = ("viewer", "reviewer", "engineer", "admin")
-"""Each may do what those before it may."""
+"""Each role includes the rights of those before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +60,13 @@ class Review:
 
 @dataclass(frozen=True, slots=True)
 class NewReview:
-    """A review as it is given.
+    """A review to record.
 
     `kind` is `review` or `second`. The verdict `review` leaves the part undecided ("unsure").
-    `token` is chosen by the caller: the same token again is the same review. `seen` is the id of
-    the last review that the reviewer's page knew of (0: none), or None not to check. `holder` is
-    who the part was handed out to. `second_share` is the probability, 0 to 1, with which somebody
-    else is to review the part again.
+    The caller chooses `token`; a repeated token denotes the same review. `seen` is the id of the
+    last review that the reviewer was shown (0: none); None skips this check. `holder` is the window
+    that holds the part. `second_share` is the probability, 0 to 1, that another person is to
+    review the part too.
     """
 
     inspection_id: int
@@ -85,7 +85,7 @@ class NewReview:
 
 @dataclass(frozen=True, slots=True)
 class ReviewPair:
-    """The first and the second, independent review of a part."""
+    """Two independent reviews of the same part."""
 
     inspection_id: int
     first: VerdictName
@@ -96,7 +96,7 @@ class ReviewPair:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedReview:
-    """A part handed out for review until `expires_at`; `last_review` is the id of its last one."""
+    """A part held for review until `expires_at`; `last_review` is the id of its last review."""
 
     inspection_id: int
     kind: ReviewKind
@@ -108,8 +108,8 @@ class ClaimedReview:
 class User:
     """A person who may use the pages.
 
-    Without a password hash they log in by single sign-on only. `subject` is who they are to the
-    identity provider, known from their first login there on.
+    A user without a password hash logs in by single sign-on only. `subject` identifies the user at
+    the identity provider, and is stored at the first login there.
     """
 
     user_id: int

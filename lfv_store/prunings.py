@@ -1,7 +1,6 @@
-"""Prunings: who deleted what, when, and how much of it.
+"""Prunings: who deleted what and how much of it, recorded in the audit log only.
 
-They are entries of the audit log alone: no row says what is gone.  Of audited data, masks alone
-can be deleted, and only under a signature.
+Masks are the only audited data that can be deleted, and only under a signature.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from lfv_store.errors import InvalidRecord
 from lfv_store.tables import DetectionTable, InspectionTable, MaskTable
 from lfv_store.text import clean
 
-#: Masks that one change deletes, and its entry names.
+#: Masks deleted, and named in the audit entry, by one change.
 _TOGETHER = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """Who answers for a deletion, and why; the caller has made sure that it is this person."""
+    """Who is responsible for a deletion, and why. The caller has verified the person."""
 
     by: str
     reason: str
@@ -34,7 +33,7 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class OldMasks:
-    """Masks of answers that no inspection has used for long."""
+    """Masks of answers that no recent inspection uses."""
 
     number: int = 0
     size_bytes: int = 0
@@ -56,15 +55,15 @@ class Prunings:
         size_bytes: int | None = None,
         runs: Sequence[str] = (),
     ) -> None:
-        """Record what is about to be deleted.
+        """Record a deletion that is about to happen.
 
         Args:
             by: Who deletes.
             what: "reports", "pictures" or "flow-runs".
-            older_than_days: The age from which on it is deleted.
+            older_than_days: The minimum age in days of what is deleted.
             number: How many are deleted.
-            size_bytes: How large they are together, where that is known.
-            runs: Ids of runs whose reports they are.
+            size_bytes: Their total size, if known.
+            runs: Ids of the runs whose reports are deleted.
         """
         facts: dict[str, object] = {"older_than_days": older_than_days, "number": number}
         facts |= {"size_bytes": size_bytes, "runs": list(runs) or None}
@@ -75,7 +74,7 @@ class Prunings:
         commit(self._database, clean(by), PRUNED, what, work)
 
     def old_masks(self, before: datetime) -> OldMasks:
-        """The masks of answers that were given, and last used by an inspection, before then."""
+        """Return the masks of answers given, and last used by an inspection, before a time."""
         chosen = _old(before).subquery()
         with self._database.read() as conn:
             number, size = conn.execute(
@@ -86,10 +85,10 @@ class Prunings:
     def delete_masks(
         self, before: datetime, signature: Signature, *, older_than_days: float
     ) -> OldMasks:
-        """Delete what `old_masks` finds; the audit log names every mask, and who signed.
+        """Delete the masks that `old_masks` returns. The audit log names each mask and the signer.
 
-        The database's account has to own the tables: triggers refuse this to all others.
-        Answers keep the SHA-256 of their masks. Raises InvalidRecord without name or reason.
+        The database's account must own the tables; triggers refuse others. Answers keep the
+        SHA-256 of their masks. Raises InvalidRecord without a name and a reason.
         """
         signed = Signature(clean(signature.by), clean(signature.reason))
         if not signed.by.strip() or not signed.reason.strip():

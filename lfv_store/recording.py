@@ -1,4 +1,4 @@
-"""How a batch of inspections is written: rows prepared first, then one table after the other."""
+"""Writes a batch of inspections: prepares all rows, then fills one table after the other."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Row = dict[str, Cell]
 def write_inspections(
     unit: Change, run_id: str, inspections: Sequence[NewInspection]
 ) -> tuple[int, RecordCounts]:
-    """Write a batch, and lock its run. Lines already recorded are skipped.
+    """Write a batch and lock its run. Lines that are already recorded are skipped.
 
-    Returns the internal id of the run, and what was written.
+    Returns the internal id of the run and the numbers written.
 
-    Raises UnknownRun, InvalidRecord, or UnknownRecord for a detection id that does not exist.
+    Raises UnknownRun, InvalidRecord, or UnknownRecord if a detection id does not exist.
     """
     facts = unit.begin_batch(_batch(run_id, inspections))
     run, image_ids = facts.run, facts.images
@@ -109,7 +109,7 @@ def _check(item: NewInspection) -> None:
     if item.verdict is not None and item.detection is None:
         raise InvalidRecord(f"{where}: a verdict needs a detection")
     if isinstance(item.detection, int) != item.reused:
-        raise InvalidRecord(f"{where}: reused means that an earlier detection is given, by its id")
+        raise InvalidRecord(f"{where}: a reused answer is named by the id of its detection")
     if item.detection is not None:
         if item.image is None:
             raise InvalidRecord(f"{where}: a detection needs its image")
@@ -121,7 +121,7 @@ def _check(item: NewInspection) -> None:
 
 
 def _digest_images(unit: Change, facts: BatchFacts, fresh: Sequence[NewInspection]) -> None:
-    """Have the entry speak of the images that this change has added."""
+    """Include the images added by this change in its audit entry."""
     added = set(facts.added)
     rows: dict[int, Row] = {}
     for item in fresh:
@@ -155,7 +155,7 @@ def _check_reused(facts: BatchFacts, fresh: Sequence[NewInspection]) -> None:
 def _write_detections(
     unit: Change, run: int, fresh: Sequence[NewInspection], image_ids: Mapping[str, int]
 ) -> dict[int, int]:
-    """Ids of the new detections by the position of their inspection in the batch."""
+    """Write the new detections; return their ids by position of the inspection in the batch."""
     ids: dict[int, int] = {}
     rows: list[Row] = []
     masks: list[tuple[int, bytes]] = []
@@ -214,7 +214,7 @@ def _latency(milliseconds: float | None) -> float | None:
         return None
     if not math.isfinite(milliseconds):
         raise InvalidRecord(f"a detection's latency_ms must be a number, not {milliseconds!r}")
-    return float(milliseconds) + 0.0  # no -0.0, which databases keep or not
+    return float(milliseconds) + 0.0  # turns -0.0, which not every database keeps, into 0.0
 
 
 def _number(fields: Any, name: str) -> float:

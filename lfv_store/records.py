@@ -1,4 +1,4 @@
-"""The frozen dataclasses that cross the store's border. All datetimes are aware; answers in UTC."""
+"""The store's value types. All datetimes are aware; those returned are in UTC."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ RUN_STATUSES: tuple[RunStatus, ...] = (
     "failed",
     "cancelled",
     "crashed",
-    "interrupted",  # ended in good order before all was inspected (a limit); may be resumed
+    "interrupted",  # stopped in good order by a limit before all was inspected; can be resumed
 )
 HOSTING_STATUSES: tuple[HostingStatus, ...] = (
-    "requested",  # intent committed; StartModel may or may not have been called
+    "requested",  # the intent is committed; StartModel may or may not have been called
     "hosted",
-    "stop_requested",  # StopModel is due until the model is seen stopped; leases only after a force
+    "stop_requested",  # StopModel is due; live leases remain only after a forced stop
     "stopped",
-    "left",  # a model somebody else started; we released it and left it running
+    "left",  # started outside lfv; released and left running
 )
 
 
 @dataclass(frozen=True, slots=True)
 class ModelKey:
-    """What makes a model version one and the same: the store's idea of identity.
+    """What identifies a model version.
 
-    `host` is the kind of place it lives in ('lookoutvision', 'sagemaker', 'edge', ...).
-    `created_at` distinguishes two models that had the same ARN one after the other.
+    `host` is the kind of host ('lookoutvision', 'sagemaker', 'edge', ...). `created_at`
+    distinguishes a deleted model from a new one with the same ARN.
     """
 
     host: str
@@ -57,8 +57,8 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class ModelPace:
-    """What a model was found to take: requests in flight with so many inference units, and the
-    milliseconds of an answer then."""
+    """The capacity found for a model: requests in flight at a number of inference units, and the
+    latency of an answer in milliseconds."""
 
     in_flight: int
     inference_units: int
@@ -67,7 +67,7 @@ class ModelPace:
 
     @property
     def images_per_second(self) -> float:
-        """Answers per second with that many requests in flight."""
+        """Answers per second at this capacity."""
         return self.in_flight * 1000.0 / self.latency_ms
 
 
@@ -75,9 +75,9 @@ class ModelPace:
 class NewTraining:
     """How a model version was trained.
 
-    `source` and `test_source` are what the user named, the digests (SHA-256, hex) those of the
-    manifests that the service read. `images` has numbers of images by their use or label, `figures`
-    precision, recall and the like, `remarks` what the training noticed about the data.
+    `source` and `test_source` are the user's arguments; the digests (SHA-256, hex) are those of the
+    manifests that the service read. `images` counts images by use or label, `figures` has
+    precision, recall and similar, `remarks` are the training's warnings about the data.
     """
 
     model_id: int
@@ -113,7 +113,7 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """A run as it is begun. `run_id` is a UUID string chosen by the caller."""
+    """A run to start. `run_id` is a UUID string chosen by the caller."""
 
     run_id: str
     project_name: str
@@ -133,8 +133,8 @@ class NewRun:
 class Run:
     """A run as stored.
 
-    `skipped` is the number of files of its source that were not inspected, by reason; None until
-    the source is listed, and for runs of release 0.1.0.
+    `skipped` counts the source's files that were not inspected, by reason. It is None until the
+    source is listed, and for runs of release 0.1.0.
     """
 
     run_id: str
@@ -161,7 +161,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class RunCounts:
-    """How the lines of a run stand: `total` = inspected + pending, by the current verdicts."""
+    """A run's lines by current verdict; `total` = inspected + pending."""
 
     total: int
     accepted: int
@@ -173,13 +173,13 @@ class RunCounts:
 
     @property
     def inspected(self) -> int:
-        """Lines that have their one inspection record."""
+        """Lines that have an inspection record."""
         return self.accepted + self.rejected + self.review + self.errors
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """What is known of an image's bytes. `sha256` is lower-case hex; sizes in pixels and bytes."""
+    """Facts about an image's bytes. `sha256` is lower-case hex; sizes are in pixels and bytes."""
 
     sha256: str
     format: str
@@ -190,9 +190,9 @@ class ImageFacts:
 
 @dataclass(frozen=True, slots=True)
 class PendingItem:
-    """A manifest line that is still to be asked about.
+    """A manifest line that waits for an answer.
 
-    `duplicate`: an earlier pending line of this run has the same bytes; ask once, reuse the answer.
+    `duplicate`: an earlier pending line of this run has the same bytes and supplies the answer.
     """
 
     line_number: int
@@ -206,7 +206,7 @@ class PendingItem:
 
 @dataclass(frozen=True, slots=True)
 class NewDetection:
-    """What the model said about some bytes. `response` is the wire JSON without the mask bytes."""
+    """A model's answer to an image. `response` is the JSON as received, without the mask."""
 
     model_id: int
     image_sha256: str
@@ -219,7 +219,7 @@ class NewDetection:
 
 @dataclass(frozen=True, slots=True)
 class KnownDetection:
-    """A stored detection that may be reused: the newest of a model for some bytes."""
+    """A model's newest stored answer to an image, which may be reused."""
 
     detection_id: int
     model_id: int
@@ -233,10 +233,10 @@ class KnownDetection:
 
 @dataclass(frozen=True, slots=True)
 class NewInspection:
-    """The outcome of one manifest line: a verdict on a detection, or an error that says why not.
+    """The outcome of one manifest line: a verdict on a detection, or an error.
 
-    `detection` is a new answer, the id of a stored one (`reused` is then true), or None with an
-    error. Exactly one of `verdict` and `error_code` is set.
+    `detection` is a new answer, the id of a stored one (then `reused` is true), or None if the line
+    has an error. Exactly one of `verdict` and `error_code` is set.
     """
 
     line_number: int
@@ -257,7 +257,7 @@ class NewInspection:
 
 @dataclass(frozen=True, slots=True)
 class RecordCounts:
-    """What a call of record() or plan() stored; `existing` lines had their record already."""
+    """What record() or plan() stored; `existing` lines already had their record."""
 
     inspections: int
     detections: int
@@ -283,7 +283,7 @@ class StoredDetection:
 
 @dataclass(frozen=True, slots=True)
 class NewVerdict:
-    """A verdict derived again for a stored inspection."""
+    """A new verdict for a stored inspection."""
 
     inspection_id: int
     verdict: VerdictName
@@ -292,7 +292,7 @@ class NewVerdict:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A policy applied to a whole run. Number 1 is the run's own policy, while recording."""
+    """A policy applied to a whole run. Number 1 is the policy that the run started with."""
 
     run_id: str
     number: int
@@ -307,7 +307,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class VerdictHistory:
-    """One of the verdicts that an inspection got, by the number of the decision it is from."""
+    """A verdict on an inspection, with the number of the decision that gave it."""
 
     decision: int
     verdict: VerdictName
@@ -320,7 +320,7 @@ class VerdictHistory:
 
 @dataclass(frozen=True, slots=True)
 class Hosting:
-    """One period for which a model is up on our account (`owned`) or somebody else's."""
+    """A period for which a model is up. `owned` if lfv started it, so that lfv has to stop it."""
 
     hosting_id: int
     model_id: int
@@ -343,12 +343,12 @@ class Hosting:
 
     @property
     def is_over(self) -> bool:
-        """Whether the model was seen stopped, or was left to who started it."""
+        """Whether the model was seen stopped, or was left to whoever started it."""
         return self.status in ("stopped", "left")
 
     @property
     def is_ending(self) -> bool:
-        """Whether the model is to be down, or is."""
+        """Whether the model is stopped or is to stop."""
         return self.status == "stop_requested" or self.is_over
 
 
@@ -356,8 +356,8 @@ class Hosting:
 class Lease:
     """A run's claim on a hosting.
 
-    `must_start`: this lease's holder is the one to call StartModel, with `client_token`.
-    `owned`: False for a model somebody else started: use it, never stop it.
+    `must_start`: the holder must call StartModel with `client_token`.
+    `owned`: False for a model started outside lfv, which is used and never stopped.
     """
 
     lease_id: int
@@ -371,7 +371,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """The end of a lease. `must_stop`: nobody is left, the caller is to stop the model now."""
+    """A released lease. `must_stop`: it was the last one, so the caller must stop the model now."""
 
     hosting_id: int
     must_stop: bool
@@ -381,7 +381,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """What a model did in past hostings: images answered in `hosted_seconds` of paid time."""
+    """A model's past performance: images answered in `hosted_seconds` of paid time."""
 
     images: int
     hosted_seconds: float
@@ -396,7 +396,7 @@ class Throughput:
 
 @dataclass(frozen=True, slots=True)
 class HostingCost:
-    """What a hosting costs so far, or a run's share of it: seconds, and the price's money."""
+    """The cost so far of a hosting, or of a run's share: seconds, and money in the price's unit."""
 
     paid_seconds: float
     idle_seconds: float

@@ -1,4 +1,4 @@
-"""Reading results: the rows of `inspection_results` as Python values, streamed."""
+"""Read access to the rows of the view `inspection_results`."""
 
 from __future__ import annotations
 
@@ -23,16 +23,13 @@ _COLUMNS = INSPECTION_RESULTS.c
 
 
 class Results:
-    """`store.results`."""
+    """Read access to results; available as `store.results`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def rows(self, run_id: str) -> Generator[dict[str, Any]]:
-        """Every inspection of a run by line number, as inspection_results has it; streamed.
-
-        All rows are of one moment. Raises UnknownRun.
-        """
+        """Stream all inspections of a run, by line number, from one snapshot. Raises UnknownRun."""
         with self._database.snapshot() as conn:
             require_run(conn, run_id)
             after = -1
@@ -53,7 +50,7 @@ class Results:
                 after = page[-1]["line_number"]
 
     def get(self, inspection_id: int) -> dict[str, Any]:
-        """One inspection. Raises UnknownInspection."""
+        """Return one inspection. Raises UnknownInspection."""
         with self._database.read() as conn:
             row = (
                 conn.execute(
@@ -67,7 +64,7 @@ class Results:
         return dict(row)
 
     def line(self, run_id: str, line_number: int) -> dict[str, Any]:
-        """The inspection of one manifest line in a run. Raises UnknownRun, UnknownInspection."""
+        """Return a run's inspection of one line. Raises UnknownRun, UnknownInspection."""
         with self._database.read() as conn:
             require_run(conn, run_id)
             row = (
@@ -85,7 +82,7 @@ class Results:
         return dict(row)
 
     def errors(self, run_id: str, *, limit: int = 100) -> Sequence[dict[str, Any]]:
-        """The first lines of a run that could not be inspected. Raises UnknownRun."""
+        """Return up to `limit` lines that could not be inspected, by number. Raises UnknownRun."""
         with self._database.read() as conn:
             require_run(conn, run_id)
             rows = conn.execute(
@@ -100,7 +97,7 @@ class Results:
             return [dict(row) for row in rows.mappings()]
 
     def errors_by_code(self, run_id: str) -> dict[str, int]:
-        """How often each error occurred in a run, the most frequent first. Raises UnknownRun."""
+        """Count a run's errors by code, the most frequent first. Raises UnknownRun."""
         number = sa.func.count().label("number")
         with self._database.read() as conn:
             run = require_run(conn, run_id)
@@ -131,7 +128,7 @@ class Results:
             return [dict(row) for row in rows.mappings()]
 
     def response(self, detection_id: int) -> dict[str, Any]:
-        """The model's answer as stored, without its mask. Raises UnknownInspection."""
+        """Return a detection's stored answer without its mask. Raises UnknownInspection."""
         with self._database.read() as conn:
             found = conn.scalar(
                 sa.select(DetectionTable.response).where(DetectionTable.id == detection_id)
@@ -141,7 +138,7 @@ class Results:
         return dict(found)
 
     def mask(self, detection_id: int) -> bytes | None:
-        """The anomaly mask of a detection, a PNG; None if it has none."""
+        """Return the PNG of a detection's anomaly mask, or None."""
         with self._database.read() as conn:
             return conn.scalar(
                 sa.select(MaskTable.png).where(MaskTable.detection_id == detection_id)

@@ -26,23 +26,23 @@ _LONGEST_PAUSE_SECONDS = 5.0
 
 
 class Outage:
-    """How long a database has been unavailable. Shared by all threads that use it."""
+    """Measures how long a database has been unavailable, for all threads together."""
 
     def __init__(self) -> None:
         self._since: float | None = None
 
     def begin(self) -> None:
-        """Note a failed call; the first one since the last success begins the outage."""
+        """Note a failed call. The first one since the last success starts the outage."""
         if self._since is None:
             self._since = time.monotonic()
 
     def end(self) -> None:
-        """Note a call that succeeded."""
+        """Note a successful call."""
         self._since = None
 
     @property
     def seconds(self) -> float:
-        """Seconds since the outage began; 0 while the database is available."""
+        """Return the seconds since the outage started; 0 while the database is available."""
         since = self._since
         return 0.0 if since is None else time.monotonic() - since
 
@@ -57,16 +57,16 @@ class _StopAfterOutage(stop_base):
 
 
 def retry_while_unavailable(call: Callable[[], T], outage: Outage, *, seconds: float) -> T:
-    """Return what `call` returns, and repeat it while the database is unavailable.
+    """Return the result of `call`, repeating it while the database is unavailable.
 
     Args:
-        call: A read, or a write that may be repeated.
-        outage: The outage so far. Its length counts: after a call has given up, the next one fails
-            after one attempt, until the database is available again.
-        seconds: How long to go on. 0 makes one attempt.
+        call: A read, or an idempotent write.
+        outage: The outage so far. Once a call has given up, later calls make a single attempt
+            until the database is available again.
+        seconds: How long to repeat. 0 means one attempt.
 
     Raises:
-        StoreUnavailable: The last attempt's, when the time is over.
+        StoreUnavailable: The time is over; the error is that of the last attempt.
     """
 
     def attempt() -> T:
@@ -78,7 +78,7 @@ def retry_while_unavailable(call: Callable[[], T], outage: Outage, *, seconds: f
         outage.end()
         return result
 
-    # Nearly every call succeeds at once, and what retries takes as long to make as a short read.
+    # Nearly every call succeeds at once, and making a Retrying costs as much as a short read.
     try:
         return attempt()
     except StoreUnavailable as error:
@@ -92,7 +92,7 @@ def retry_while_unavailable(call: Callable[[], T], outage: Outage, *, seconds: f
     return Retrying(
         retry=retry_if_exception_type(StoreUnavailable),
         wait=wait_exponential(multiplier=_FIRST_PAUSE_SECONDS, max=_LONGEST_PAUSE_SECONDS),
-        # Another thread's success ends the outage, but not this call's own time.
+        # A success in another thread ends the outage, but does not extend this call's time.
         stop=stop_before_delay(seconds) | _StopAfterOutage(outage, seconds),
         before_sleep=_log,
         reraise=True,

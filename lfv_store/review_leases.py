@@ -1,4 +1,4 @@
-"""Handing out parts for review: nobody gets what somebody else has in hand."""
+"""Hands out parts for review, each to one person at a time."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from lfv_store.waiting import candidates
 
 Decided = Literal["accept", "reject"]
 _QUEUE_LOCK = 0x6C66_7603
-#: How often a second review comes before a part that nobody has reviewed.
+#: Share of hand-outs that offer second reviews before parts without a review.
 _SECONDS_FIRST = 1 / 3
 
 
@@ -56,11 +56,11 @@ class ReviewLeases:
         again: bool = False,
         decided: Decided | None = None,
     ) -> Sequence[ClaimedReview]:
-        """Hand out parts to `holder`, what it has in hand included, until `ttl` from now.
+        """Hand out parts to `holder` until `ttl` from now, including those that it already holds.
 
-        A part that `reviewer` has reviewed before is left to others, unless `again`. `holder` is a
-        window of a person: two windows of one person get different parts. With `decided`, it is not
-        the queue's parts that are handed out, but those of run `run_id` that the policy accepts or
+        Parts that `reviewer` has reviewed before are left to others, unless `again`. `holder` is a
+        browser window, so that two windows of one person get different parts. With `decided`, the
+        parts come not from the queue but from run `run_id`: those that the policy accepts or
         rejects and nobody has reviewed. Raises UnknownRun.
         """
 
@@ -98,7 +98,7 @@ class ReviewLeases:
         return self._database.retry(work)
 
     def renew(self, holder: str, *, ttl: timedelta) -> int:
-        """Extend what `holder` has in hand; returns the number of parts."""
+        """Extend the leases of `holder` and return their number."""
 
         def work() -> int:
             with self._database.write() as conn:
@@ -107,7 +107,7 @@ class ReviewLeases:
         return self._database.retry(work)
 
     def take(self, inspection_id: int, holder: str, *, ttl: timedelta) -> None:
-        """Hand out one part, whatever its state. Raises ReviewTaken if somebody else has it."""
+        """Hand out one part in any state. Raises ReviewTaken if another holder has it."""
 
         def work() -> None:
             with self._database.write() as conn:
@@ -136,7 +136,7 @@ class ReviewLeases:
         self._database.retry(work)
 
     def is_second(self, inspection_id: int, reviewer: str) -> bool:
-        """Whether a review by this person would be a second one, asked for by the queue."""
+        """Whether a review by this person would be the requested second review."""
         with self._database.read() as conn:
             first = conn.scalar(
                 sa.select(SecondReviewTable.first_reviewer).where(
@@ -146,7 +146,7 @@ class ReviewLeases:
         return first is not None and first != reviewer
 
     def release(self, holder: str) -> None:
-        """Give back what `holder` has in hand."""
+        """End the leases of `holder`."""
 
         def work() -> None:
             with self._database.write() as conn:
@@ -155,7 +155,7 @@ class ReviewLeases:
         self._database.retry(work)
 
     def waiting(self, reviewer: str, *, run_id: str | None = None) -> tuple[int, int]:
-        """How many parts wait for a review, and how many of them `reviewer` has reviewed before."""
+        """Count the parts that wait for a review, and those of them `reviewer` has reviewed."""
         later = aliased(ReviewTable)
         undecided = (
             sa.select(
@@ -165,7 +165,7 @@ class ReviewLeases:
             .select_from(ReviewTable)
             .join(InspectionTable, InspectionTable.id == ReviewTable.inspection_id)
             .where(
-                sa.text("reviews.verdict = 'review'"),  # as the partial index has it
+                sa.text("reviews.verdict = 'review'"),  # matches the partial index
                 ~sa.exists().where(
                     later.inspection_id == ReviewTable.inspection_id, later.id > ReviewTable.id
                 ),
@@ -177,12 +177,12 @@ class ReviewLeases:
                 undecided = undecided.where(InspectionTable.run_id == run)
             total = current_reviews(conn, run)
             rows = conn.execute(undecided).all()
-        # A part that could not be inspected is in no queue, whatever a person says of it.
+        # A part that could not be inspected is never in the queue, even after a review.
         answered = [row for row in rows if row.detection_id is not None]
         return total - (len(rows) - len(answered)), sum(bool(row.is_known) for row in answered)
 
     def unreviewed(self, run_id: str, decided: Decided) -> int:
-        """How many parts of a run the policy accepts or rejects, and nobody has reviewed."""
+        """Count a run's parts that the policy accepts or rejects and nobody has reviewed."""
         later = aliased(ReviewTable)
         reviewed = (
             sa.select(sa.func.count())
@@ -204,7 +204,7 @@ class ReviewLeases:
 
 
 def _renewed(conn: Connection, holder: str, until: datetime) -> list[int]:
-    """What a holder has in hand, until then."""
+    """Extend a holder's leases to `until` and return their inspections."""
     mine = ReviewLeaseTable.holder == holder
     conn.execute(sa.update(ReviewLeaseTable).where(mine).values(expires_at=until))
     held = sa.select(ReviewLeaseTable.inspection_id).where(mine)
@@ -223,7 +223,7 @@ def _choose(
 
 
 def _unseen(run: int, decided: Decided) -> sa.Select[Any]:
-    """Parts of a run that its policy decides so, and that are free and not reviewed, by line."""
+    """Select a run's parts with this verdict that are free and not reviewed, by line."""
     later = aliased(ReviewTable)
     last_is_review = sa.exists().where(
         ReviewTable.inspection_id == InspectionTable.id,
@@ -250,7 +250,7 @@ def _unseen(run: int, decided: Decided) -> sa.Select[Any]:
 
 
 def _reviewed_by(reviewer: str, column: Any) -> sa.ColumnElement[bool]:
-    """Whether a person has reviewed a part, and not taken that back."""
+    """Whether a person has reviewed a part and not withdrawn the review."""
     undo = aliased(ReviewTable)
     undone = sa.exists().where(
         undo.inspection_id == ReviewTable.inspection_id,
@@ -279,7 +279,7 @@ def _seconds(conn: Connection, reviewer: str, limit: int) -> list[int]:
 def _unreviewed(
     conn: Connection, reviewer: str, limit: int, run_id: str | None, *, again: bool
 ) -> list[int]:
-    """The first parts of the queue that are free; `again`: also such as `reviewer` knows."""
+    """Return the queue's first free parts; `again` includes those `reviewer` has reviewed."""
     column = REVIEW_QUEUE.c.inspection_id
     wanted = [_free(column)] if again else [_free(column), ~_reviewed_by(reviewer, column)]
     found: list[int] = []

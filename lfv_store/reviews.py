@@ -1,7 +1,7 @@
-"""Reviews: what people say about inspections. Appended, never overwritten; the last one stands.
+"""Reviews: people's verdicts on inspections. They are only ever appended, and the last one counts.
 
-A person who leaves a part undecided, who takes a review back, or who contradicts an earlier one
-without having seen it, adds a review too: with the verdict that stands from then on.
+Leaving a part undecided, undoing a review and contradicting an unseen earlier review each append a
+review too, with the verdict that counts from then on.
 """
 
 from __future__ import annotations
@@ -75,9 +75,10 @@ class Reviews:
         comment: str = "",
         at: datetime | None = None,
     ) -> int:
-        """Record a person's verdict; gives the review's id. `review` leaves the part undecided.
+        """Record a person's verdict and return the review's id.
 
-        `at` is the database's time unless given. Raises UnknownInspection, InvalidRecord.
+        The verdict `review` leaves the part undecided. `at` defaults to the database's time.
+        Raises UnknownInspection, InvalidRecord.
         """
         return self.record(NewReview(inspection_id, verdict, reviewer, comment), at).review_id
 
@@ -88,8 +89,9 @@ class Reviews:
         leaves the part undecided. The part's lease ends.
 
         Raises:
-            ReviewTaken: Somebody else has the part, or has decided on it since `new.seen`.
-            UnknownInspection, InvalidRecord: See there.
+            ReviewTaken: Another person has the part, or has reviewed it since `new.seen`.
+            UnknownInspection: No inspection has this id.
+            InvalidRecord: The review is not valid.
         """
         name = _checked(new)
         new = replace(new, reviewer=name)
@@ -115,12 +117,12 @@ class Reviews:
         return self._get(commit(self._database, name, "review.added", str(new.inspection_id), work))
 
     def undo(self, inspection_id: int, reviewer: str, token: str | None = None) -> Review:
-        """Take back the last review of an inspection, which has to be by `reviewer`.
+        """Undo the last review of an inspection, which must be by `reviewer`.
 
-        What stood before stands again: the review before it, else the policy's verdict.
+        The review before it counts again, else the policy's verdict.
 
         Raises:
-            ReviewTaken: The last review is somebody else's, or was taken back already.
+            ReviewTaken: The last review is another person's, or was undone already.
             UnknownInspection: No inspection has this id.
         """
         name = clean(reviewer).strip()
@@ -163,10 +165,10 @@ class Reviews:
     def queue(
         self, *, run_id: str | None = None, after: int = 0, limit: int = 50
     ) -> Sequence[QueuedReview]:
-        """What waits for a person, by inspection id: those behind `after`, at most `limit`.
+        """Return up to `limit` inspections above id `after` that wait for a review.
 
-        Waiting is what the last review leaves undecided, and what the current decision calls
-        `review` and nobody has reviewed.
+        These are inspections whose last review leaves them undecided, and those that the current
+        decision calls `review` and nobody has reviewed.
         """
         number = REVIEW_QUEUE.c.inspection_id
         waiting = sa.select(*(REVIEW_QUEUE.c[field.name] for field in fields(QueuedReview)))
@@ -181,7 +183,7 @@ class Reviews:
         return found
 
     def history(self, inspection_id: int) -> Sequence[Review]:
-        """All reviews of an inspection, the first one first. Raises UnknownInspection."""
+        """Return all reviews of an inspection, the oldest first. Raises UnknownInspection."""
         with self._database.read() as conn:
             known = conn.scalar(
                 sa.select(InspectionTable.id).where(InspectionTable.id == inspection_id)
@@ -194,10 +196,10 @@ class Reviews:
             return [Review(**row) for row in rows]
 
     def latest(self, *, run_id: str | None = None) -> Iterator[Review]:
-        """The review that stands for each reviewed inspection, by inspection id; streamed.
+        """Stream the review that counts for each reviewed inspection, by inspection id.
 
-        One that was taken back does not count; the one before it does, if there is one.
-        For the export of reviewed images as labelled training data.
+        An undone review does not count; the one before it does, if there is one. Used to export
+        reviewed images as labelled training data.
         """
         newer = aliased(ReviewTable)
         last = ~sa.exists().where(
@@ -226,9 +228,9 @@ class Reviews:
             after = page[-1].inspection_id
 
     def pairs(self) -> Sequence[ReviewPair]:
-        """First and second, independent reviews of the same parts: what agreement is counted of.
+        """Return pairs of independent reviews of the same parts, for measuring agreement.
 
-        The newest 100,000; one that was taken back counts no more.
+        The newest 100,000, without undone reviews.
         """
         first, second, later = aliased(ReviewTable), aliased(ReviewTable), aliased(ReviewTable)
         before = (
@@ -266,9 +268,9 @@ class Reviews:
             return [ReviewPair(**row) for row in conn.execute(statement).mappings()]
 
     def against_the_model(self) -> dict[tuple[bool, str], int]:
-        """How often the standing review of a part says what: by (model's answer, verdict).
+        """Count reviewed parts by (model's answer, verdict of the review that counts).
 
-        Parts with a review that was taken back are left out.
+        Parts with an undone review are left out.
         """
         columns = INSPECTION_RESULTS.c
         undone = sa.select(ReviewTable.inspection_id).where(ReviewTable.kind == "undo")
@@ -287,7 +289,7 @@ class Reviews:
 
 
 def _checked(new: NewReview) -> str:
-    """The reviewer's name. Raises InvalidRecord."""
+    """Return the reviewer's name. Raises InvalidRecord."""
     if new.verdict not in VERDICTS:
         raise InvalidRecord(f"a review says accept, reject or review, not {new.verdict!r}")
     name = clean(new.reviewer).strip()
@@ -297,7 +299,7 @@ def _checked(new: NewReview) -> str:
 
 
 def _lock(unit: Change, inspection_id: int) -> int:
-    """The internal id of the inspection's run, locked. Raises UnknownInspection."""
+    """Lock the inspection's run and return its internal id. Raises UnknownInspection."""
     run_id = unit.conn.scalar(
         sa.select(RunTable.run_id)
         .join(InspectionTable, InspectionTable.run_id == RunTable.id)
@@ -309,7 +311,7 @@ def _lock(unit: Change, inspection_id: int) -> int:
 
 
 def _by_token(conn: Connection, new: NewReview) -> int | None:
-    """The id of the review that this request has recorded already."""
+    """Return the id of the review that an earlier identical request recorded, or None."""
     if new.token is None:
         return None
     row = conn.execute(
@@ -325,7 +327,7 @@ def _by_token(conn: Connection, new: NewReview) -> int | None:
 
 
 def _history(conn: Connection, inspection_id: int) -> list[RowMapping]:
-    """The reviews of an inspection that were not taken back."""
+    """Return the reviews of an inspection that were not undone."""
     rows = conn.execute(
         sa.select(ReviewTable.__table__)
         .where(ReviewTable.inspection_id == inspection_id)
@@ -344,7 +346,7 @@ def _history(conn: Connection, inspection_id: int) -> list[RowMapping]:
 
 
 def _standing(conn: Connection, inspection_id: int) -> Review | None:
-    """The last review of an inspection that was not taken back."""
+    """Return the last review of an inspection that was not undone, or None."""
     history = _history(conn, inspection_id)
     if not history:
         return None
@@ -399,7 +401,7 @@ def _insert(unit: Change, new: NewReview, at: datetime, kind: str | None = None)
 
 
 def _settle_second(unit: Change, new: NewReview, first: RowMapping | None, at: datetime) -> None:
-    """After a second review: the part is decided if both agree, else a third person is needed."""
+    """Settle a part after its second review: decided if both agree, else a third is needed."""
     _drop_second(unit.conn, new.inspection_id)
     if first is not None and first["verdict"] != new.verdict:
         undecided = replace(

@@ -1,4 +1,4 @@
-"""Runs: who or what inspected which manifest, with which policy, and how that ended."""
+"""Runs: who inspected which manifest, with which policy, and with what outcome."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Runs:
         self._actor = actor
 
     def start(self, new: NewRun) -> Run:
-        """Record that a run begins. The same run_id again gives the run as it is stored.
+        """Record the start of a run. A repeated run_id returns the stored run.
 
         Raises UnknownModel.
         """
@@ -48,23 +48,23 @@ class Runs:
         return self.get(new.run_id)
 
     def get(self, run_id: str) -> Run:
-        """A run by its id. Raises UnknownRun."""
+        """Return a run by its id. Raises UnknownRun."""
         found = self._select(RunTable.run_id == run_id)
         if not found:
             raise UnknownRun(f"no run has id {run_id!r}")
         return found[0]
 
     def find_by_flow_run(self, flow_run_id: str) -> Run | None:
-        """The newest run that a Prefect flow run worked on."""
+        """Return the newest run that a Prefect flow run worked on, or None."""
         found = self._select(RunTable.flow_run_id == flow_run_id, limit=1)
         return found[0] if found else None
 
     def find(self, prefix: str) -> Sequence[Run]:
-        """The runs whose id begins with some letters; at most three, to see if it is ambiguous."""
+        """Return up to three runs whose id starts with `prefix`, enough to tell if it is unique."""
         return self._select(RunTable.run_id.startswith(prefix, autoescape=True), limit=3)
 
     def list(self, limit: int = 20, *, status: RunStatus | None = None) -> Sequence[Run]:
-        """Runs, the last started first."""
+        """Return runs, the newest first."""
         conditions = [] if status is None else [RunTable.status == status]
         return self._select(*conditions, limit=limit)
 
@@ -77,7 +77,7 @@ class Runs:
     ) -> None:
         """Record the manifest's digest (hex), its number of lines, and what was skipped.
 
-        None stands for what is not known yet. `skipped` is a number of files by reason.
+        None means not known yet. `skipped` counts files by reason.
         """
         self._update(
             run_id,
@@ -88,7 +88,7 @@ class Runs:
         )
 
     def set_status(self, run_id: str, status: RunStatus, message: str | None, at: datetime) -> None:
-        """Record how the run stands. Every status but `running` also sets the time it finished."""
+        """Record a run's status. Every status but `running` also sets the finish time."""
         if status not in RUN_STATUSES:
             raise InvalidRecord(f"unknown run status {status!r}")
         self._update(
@@ -100,9 +100,9 @@ class Runs:
         )
 
     def resume(self, run_id: str, *, flow_run_id: str | None, triggered_by: str = "") -> Run:
-        """Set a run going again, under another Prefect flow run.
+        """Mark a run as running again, under another Prefect flow run.
 
-        The run shows the newest flow run; the audit log keeps who resumed it and when.
+        The run names the newest flow run; the audit log keeps who resumed it and when.
         """
         values: dict[str, Any] = {"status": "running", "message": None, "finished_at": None}
         if flow_run_id is not None:
@@ -147,12 +147,12 @@ class Runs:
 
 
 def run_key(conn: Connection, run_id: str) -> int | None:
-    """The internal id of a run."""
+    """Return the internal id of a run, or None."""
     return conn.scalar(sa.select(RunTable.id).where(RunTable.run_id == run_id))
 
 
 def require_run(conn: Connection, run_id: str) -> int:
-    """The internal id of a run. Raises UnknownRun."""
+    """Return the internal id of a run. Raises UnknownRun."""
     key = run_key(conn, run_id)
     if key is None:
         raise UnknownRun(f"no run has id {run_id!r}")
@@ -160,7 +160,7 @@ def require_run(conn: Connection, run_id: str) -> int:
 
 
 def lock_run(conn: Connection, run_id: str) -> int:
-    """The internal id of a run, locked until the commit so that its batches come one by one.
+    """Lock a run until the commit, so that its batches are written one by one; return its id.
 
     Others can still insert rows that refer to the run (FOR NO KEY UPDATE). Raises UnknownRun.
     """
@@ -171,12 +171,12 @@ def lock_run(conn: Connection, run_id: str) -> int:
 
 
 def policy_digest(policy: JsonObject) -> str:
-    """SHA-256, in hex, of a policy's canonical JSON."""
+    """Return the SHA-256, in hex, of a policy's canonical JSON."""
     return hashlib.sha256(canonical_json(policy).encode()).hexdigest()
 
 
 def store_policy(unit: Change, policy: JsonObject) -> int:
-    """The id of a policy, stored if it is new. Takes the chain's lock."""
+    """Return the id of a policy, storing it if new. Takes the chain's lock."""
     unit.lock_chain()
     policy = json_value(policy)
     digest = policy_digest(policy)
@@ -222,7 +222,7 @@ def _insert(unit: Change, new: NewRun) -> None:
 
 
 def _first_decider(new: NewRun) -> str:
-    """Who the run's first decision is by: what set the run off."""
+    """Return who made the run's first decision: whoever triggered the run."""
     return clean(new.triggered_by) or "run"
 
 

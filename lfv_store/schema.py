@@ -1,4 +1,4 @@
-"""Which revision a database is at, and bringing it to ours."""
+"""The database's schema revision, and the upgrade to that of this release."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def revision(database: Database) -> str | None:
-    """The revision that a database is at; None for a database without our tables.
+    """Return a database's revision; None if it has no tables of the store.
 
     Raises SchemaForeign for another program's database.
     """
@@ -46,9 +46,9 @@ def _revision(conn: Connection, name: str) -> str | None:
 
 
 def upgrade(database: Database, to: str = HEAD) -> str | None:
-    """Bring a database to a revision, in one transaction; returns the revision it was at before.
+    """Upgrade a database to a revision in one transaction, and return the revision before.
 
-    Of several processes that upgrade at once, one does the work and the others find it done.
+    If several processes upgrade at once, one does the work and the others wait for it.
     Raises SchemaTooNew, SchemaForeign.
     """
     views = dict(definitions(database.dialect))
@@ -56,7 +56,7 @@ def upgrade(database: Database, to: str = HEAD) -> str | None:
         before = _revision(conn, database.name)
         _refuse_newer(before, database.name)
         if before != to:
-            # Imported here: it takes longer to load than a current database takes to open.
+            # Imported here, because loading it takes longer than opening an up-to-date database.
             from alembic import command
             from alembic.config import Config
 
@@ -71,7 +71,7 @@ def upgrade(database: Database, to: str = HEAD) -> str | None:
 
 
 def ensure(database: Database, migrate: bool) -> None:
-    """Check that the database is at our revision; migrate it if that is wanted.
+    """Check that the database is at this release's revision, migrating it if allowed.
 
     Raises SchemaTooNew, SchemaOutdated, SchemaForeign, StoreError (see Dialect.check).
     """

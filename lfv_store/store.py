@@ -1,4 +1,4 @@
-"""The one object that gives everything in the store, and how it is opened."""
+"""The store: one object that gives access to all parts, and the function that opens it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Store:
         self.audit = Audit(database)
 
     def with_patience(self, seconds: float) -> Store:
-        """The same store, whose writes are repeated for `seconds` while it is unavailable."""
+        """Return a view of this store that retries for `seconds` while it is unavailable."""
         return Store(self.database.with_patience(seconds), self.actor)
 
     def close(self) -> None:
@@ -81,11 +81,11 @@ def open_store(
 
     Args:
         url: Where the database is.
-        migrate: Create or upgrade the tables if need be. By default an SQLite file is (it has one
-            user and no administrator), PostgreSQL is not: `lfv db upgrade` does that.
-        actor: The name that the audit log has for what is done through this object.
-        patience_seconds: How long a write is repeated while the database is unavailable. Opening
-            is not.
+        migrate: Whether to create or upgrade the tables. By default SQLite files are migrated,
+            because they have no administrator, and PostgreSQL is left to `lfv db upgrade`.
+        actor: Who the audit log names for changes made through this object.
+        patience_seconds: How long a call is retried while the database is unavailable. Opening is
+            not retried.
 
     Raises:
         SchemaTooNew, SchemaOutdated, SchemaForeign: The tables are not those of this release.

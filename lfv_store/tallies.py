@@ -1,8 +1,8 @@
-"""Tallies and hosting usage: counts behind views and charts, brought up to date now and then.
+"""Tallies and hosting usage: the counts behind views and charts.
 
-A run's inspections with ids up to `run_progress.counted_through` are counted. A run is counted once
-a second while it records, and when it ends, changes its hosting, gets a review or a new decision. A
-crash loses nothing: whoever continues or closes the run counts on from the same mark.
+They include a run's inspections with ids up to `run_progress.counted_through`. Counting happens
+once a second while the run records, and when it finishes, changes its hosting, or gets a review or
+a new decision. A crash loses nothing, because the next process counts on from the same mark.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _VERDICTS = {"accepted": "accept", "rejected": "reject", "review": "review"}
 
 
 def from_later_decision() -> sa.ColumnElement[bool]:
-    """Join an inspection, by its run, to the verdict of the run's later decision, if any."""
+    """Return the condition that joins an inspection to its verdict by the run's later decision."""
     return sa.and_(
         VerdictTable.inspection_id == InspectionTable.id,
         VerdictTable.decision_id == RunTable.later_decision_id,
@@ -63,13 +63,13 @@ def from_later_decision() -> sa.ColumnElement[bool]:
 
 
 def current_verdict() -> sa.ColumnElement[str | None]:
-    """The verdict that counts, where `VerdictTable` is joined by `from_later_decision`."""
+    """Return the current verdict; needs `VerdictTable` joined by `from_later_decision`."""
     return sa.func.coalesce(VerdictTable.verdict, InspectionTable.verdict)
 
 
 @dataclass(slots=True)
 class Counted:
-    """What some inspections add to the tallies and the usage of a run."""
+    """What a set of inspections adds to a run's tallies and usage."""
 
     days: dict[date, Counter[str]] = field(default_factory=dict)
     answers: Counter[AnswerKey] = field(default_factory=Counter)
@@ -79,7 +79,7 @@ class Counted:
 
 
 def count_run(unit: Change, run: int) -> None:
-    """Bring the tallies and the hosting usage of a run up to date. Its row is locked."""
+    """Bring a locked run's tallies and hosting usage up to date."""
     behind = _behind(run, _mark(unit.conn, run))
     counted = _count(unit.conn, **behind)
     if not counted.days:
@@ -95,7 +95,7 @@ def count_run(unit: Change, run: int) -> None:
 
 
 def recount_run(unit: Change, run: int) -> None:
-    """Count all inspections of a run again, by its now current decision. Its row is locked."""
+    """Recount all inspections of a locked run by its current decision."""
     count_run(unit, run)
     for table in (TallyTable, AnswerTallyTable):
         unit.conn.execute(sa.delete(table).where(table.run_id == run))
@@ -113,9 +113,9 @@ def put_back(unit: Change, run: int, inspection_id: int) -> None:
 
 
 def current_counts(conn: Connection, run: int) -> dict[str, int]:
-    """The counts of a run by name, those not in its tallies yet included.
+    """Return the counts of a run by name, including inspections that are not tallied yet.
 
-    A run that is over is in its tallies as a whole. Behind its mark are those of all later runs.
+    A finished run is tallied completely; ids beyond its mark are those of later runs.
     """
     table = TallyTable.__table__
     row = conn.execute(
@@ -131,7 +131,7 @@ def current_counts(conn: Connection, run: int) -> dict[str, int]:
 
 
 def current_reviews(conn: Connection, run: int | None = None) -> int:
-    """How many inspections stand as `review`, of a run or of all; none of them is read."""
+    """Count inspections that are currently `review`, of one run or all, from the tallies alone."""
     counted = sa.select(sa.func.coalesce(sa.func.sum(TallyTable.review), 0))
     running = sa.select(RunTable.id).where(RunTable.status == "running")
     if run is not None:
@@ -147,12 +147,12 @@ def current_reviews(conn: Connection, run: int | None = None) -> int:
 
 
 def current_answers(conn: Connection, run: int) -> Counter[AnswerKey]:
-    """The answers of a run, those not in its tallies yet included."""
+    """Return the answers of a run, including those that are not tallied yet."""
     return stored_answers(conn, run) + _uncounted(conn, run).answers
 
 
 def current_anomalies(conn: Connection, run: int) -> dict[str, tuple[int, str | None]]:
-    """The anomaly types of a run: images and colour, those not in its tallies yet included."""
+    """Return images and colour of a run's anomaly types, including images not tallied yet."""
     found = stored_anomalies(conn, run)
     if _is_running(conn, run):
         behind = _behind(run, _mark(conn, run))
@@ -163,7 +163,7 @@ def current_anomalies(conn: Connection, run: int) -> dict[str, tuple[int, str | 
 
 
 def _uncounted(conn: Connection, run: int) -> Counted:
-    """What is behind the mark of a run that goes on."""
+    """Count what lies beyond the mark of an unfinished run."""
     if not _is_running(conn, run):
         return Counted()
     return _count(conn, **_behind(run, _mark(conn, run)))
@@ -181,12 +181,12 @@ def _mark(conn: Connection, run: int) -> int:
 
 
 def _behind(run: int, mark: int) -> dict[str, int]:
-    """What is to be counted: the inspections of a run behind a mark."""
+    """Return the parameters that select a run's inspections beyond a mark."""
     return {"run": run, "mark": mark} if mark else {"run": run}
 
 
 def _count(conn: Connection, **wanted: int) -> Counted:
-    """Count inspections with the outcome that stands now.
+    """Count inspections by their current outcome.
 
     `wanted` is `run`, `run` and `mark` (an inspection id), or `inspection`.
     """
@@ -212,7 +212,7 @@ def _condition(wanted: frozenset[str]) -> sa.ColumnElement[bool]:
         return InspectionTable.id == sa.bindparam("inspection")
     if "mark" not in wanted:
         return InspectionTable.run_id == sa.bindparam("run")
-    # An expression, so that the ids behind the mark are read, and not all lines of the run.
+    # An expression, so that the database reads the ids beyond the mark, not all lines of the run.
     return sa.and_(
         InspectionTable.id > sa.bindparam("mark"),
         InspectionTable.run_id + 0 == sa.bindparam("run"),
@@ -221,7 +221,7 @@ def _condition(wanted: frozenset[str]) -> sa.ColumnElement[bool]:
 
 @cache
 def _counting(dialect: Dialect, wanted: frozenset[str]) -> sa.Select[Any]:
-    """The statement of _count(), made once: making it takes longer than running it."""
+    """Build the statement of _count(), cached because building takes longer than running it."""
     earlier = aliased(DetectionTable)
     review = (
         sa.select(ReviewTable.verdict)
@@ -301,7 +301,7 @@ def _add(conn: Connection, run: int, counted: Counted, *, sign: int) -> None:
 
 
 def _add_usage(unit: Change, run: int, counted: Counted) -> None:
-    """Count new answers for the hosting that the run is on, if it holds or held a lease."""
+    """Add new answers to the usage of the hosting of the run's newest lease, if any."""
     answers = sum(day["asked"] for day in counted.days.values())
     first, last = counted.first_answer_at, counted.last_answer_at
     if not answers or first is None or last is None:

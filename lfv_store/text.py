@@ -1,4 +1,4 @@
-"""Text from outside, made storable: no NUL (PostgreSQL refuses it), no half surrogate pairs."""
+"""Cleans text from outside: PostgreSQL refuses NUL, and UTF-8 unpaired surrogates."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from lfv_store.errors import InvalidRecord
 
 MAX_INDEXED_NAME = 256
 MAX_INDEXED_VALUE = 1024
-"""Bytes. A PostgreSQL index entry holds at most 2,704; longer attributes stay in the JSON alone."""
+"""Bytes. A PostgreSQL index entry holds at most 2,704. Longer attributes are in the JSON only."""
 
 
 def clean(text: str) -> str:
-    """The text with NUL and unpaired surrogates replaced by U+FFFD."""
+    """Replace NUL and unpaired surrogates by U+FFFD."""
     if "\x00" in text:
         text = text.replace("\x00", "\ufffd")
     if text.isascii():
@@ -24,14 +24,14 @@ def clean(text: str) -> str:
 
 
 def clean_or_none(text: str | None) -> str | None:
-    """clean(), for a column that may be NULL."""
+    """Clean text for a nullable column."""
     return None if text is None else clean(text)
 
 
 def json_text(value: Any) -> str:
-    """Canonical JSON of a value from outside, as it is stored and digested.
+    """Return the canonical JSON of a value, as it is stored and digested.
 
-    Raises InvalidRecord for what JSON cannot hold.
+    Raises InvalidRecord if JSON cannot hold the value.
     """
     try:
         text = canonical_json(value)
@@ -46,7 +46,7 @@ def json_text(value: Any) -> str:
 
 
 def json_value(value: Any) -> Any:
-    """A value from outside as it will come back from a JSON column. Raises InvalidRecord."""
+    """Return a value as a JSON column will return it. Raises InvalidRecord."""
     return orjson.loads(json_text(value))
 
 
@@ -63,7 +63,7 @@ def _clean_tree(value: Any) -> Any:
 
 
 def attribute_rows(attributes: Any) -> list[tuple[str, str]]:
-    """(name, value) of each attribute short enough to be indexed, by name; NULLs are left out."""
+    """Return (name, value) of the attributes short enough to index, by name, without nulls."""
     rows: list[tuple[str, str]] = []
     for name, value in attributes.items():
         if value is None:

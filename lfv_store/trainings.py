@@ -1,4 +1,4 @@
-"""Trainings: which data a model version was made from, by whom, and with what result."""
+"""Trainings: the data, person and figures behind a model version."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Trainings:
         self._actor = actor
 
     def record(self, new: NewTraining) -> int:
-        """Record a training; returns its id. Raises UnknownModel."""
+        """Record a training and return its id. Raises UnknownModel."""
 
         def work(unit: Change) -> int:
             require_model(unit.conn, new.model_id)
@@ -44,7 +44,7 @@ class Trainings:
         return commit(self._database, self._actor, "model.trained", str(new.model_id), work)
 
     def of_model(self, model_id: int) -> Sequence[Training]:
-        """The trainings on record for a model, the last first; none if it was made elsewhere."""
+        """Return a model's trainings, the newest first; none if it was trained elsewhere."""
         table = TrainingTable.__table__
         statement = sa.select(table).where(table.c.model_id == model_id).order_by(table.c.id.desc())
         with self._database.read() as conn:

@@ -1,4 +1,4 @@
-"""The edge where SQLAlchemy's and the drivers' errors become the store's own."""
+"""Translates errors of SQLAlchemy and the drivers into the store's own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lfv_store.errors import InvalidRecord, StoreError, StoreUnavailable
 def translated(dialect: Dialect, name: str) -> Iterator[None]:
     """Turn every error of SQLAlchemy or the dialect's driver into a StoreError.
 
-    `name` is how messages call the database; it holds no password.
+    `name` is the database's name in messages, without a password.
     """
     try:
         yield

@@ -14,35 +14,35 @@ from sqlalchemy.types import TypeDecorator
 from lfv_store.errors import InvalidRecord
 
 BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-"""64 bits on both: SQLite's INTEGER is 64 bits wide, and only INTEGER can be a row id there."""
+"""64 bits on both databases. In SQLite only INTEGER, which has 64 bits, can be a row id."""
 
 
 def utc_text(moment: datetime) -> str:
-    """`2026-11-23 07:26:00.000000`: UTC, fixed width, so that text order is time order.
+    """Format a time in UTC at a fixed width, so that text sorts by time.
 
-    Raises InvalidRecord for a naive datetime.
+    The form is `2026-11-23 07:26:00.000000`. Raises InvalidRecord for a naive datetime.
     """
     offset = moment.utcoffset()
     if offset is None:
-        raise InvalidRecord(f"naive datetime {moment!r}: the store takes aware datetimes only")
+        raise InvalidRecord(f"naive datetime {moment!r}: the store accepts aware datetimes only")
     if offset:
         moment = moment.astimezone(UTC)
     return moment.replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
 def utc_datetime(text: str) -> datetime:
-    """The aware datetime of what utc_text() wrote."""
+    """Parse what utc_text() wrote into an aware datetime."""
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """`timestamptz`: aware datetimes in, aware UTC datetimes out; naive ones are refused."""
+    """A `timestamptz` column. Refuses naive datetimes and returns UTC."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        """Refuse naive datetimes, hand over UTC."""
+        """Refuse naive datetimes and convert to UTC."""
         if value is None:
             return None
         utc_text(value)
@@ -57,13 +57,13 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class UtcText(TypeDecorator[datetime]):
-    """The same as fixed-width text in UTC, which SQLite's date functions read."""
+    """A time as fixed-width UTC text, which SQLite's date functions read."""
 
     impl = sa.Text
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
-        """Refuse naive datetimes, hand over text."""
+        """Refuse naive datetimes and convert to text."""
         return None if value is None else utc_text(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:

@@ -1,4 +1,4 @@
-"""Users of the pages and their sessions. Passwords come hashed; tokens are kept as SHA-256."""
+"""Users of the pages and their sessions. Callers hash passwords; tokens are stored as SHA-256."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lfv_store.tables import SessionTable, UserTable
 from lfv_store.text import clean
 
 _LONGEST_NAME = 100
-#: Letters of a token's digest in the audit log: enough to tell sessions apart.
+#: Characters of a token's digest in the audit log, enough to tell sessions apart.
 _SHOWN = 12
 _USERS = sa.select(UserTable.__table__)
 
@@ -39,7 +39,7 @@ class Users:
         *,
         subject: str | None = None,
     ) -> User:
-        """Add a user. Raises RecordConflict if there is one of that name, InvalidRecord."""
+        """Add a user. Raises InvalidRecord, or RecordConflict if the name exists."""
         name = _checked(name, role)
 
         def work(unit: Change) -> None:
@@ -69,11 +69,12 @@ class Users:
         active: bool | None = None,
         subject: str | None = None,
     ) -> User:
-        """Change what is given, and end the user's sessions.
+        """Change the given fields of a user and end the user's sessions.
 
         Raises:
-            UnknownUser, InvalidRecord: See there.
-            RecordConflict: With `subject`, for a user who has another one.
+            UnknownUser: No user has this name.
+            InvalidRecord: A value is not valid.
+            RecordConflict: The user already has another `subject`.
         """
         name = _checked(name, role or "viewer")
         given = {
@@ -98,7 +99,7 @@ class Users:
         return self.get(name)
 
     def get(self, name: str) -> User:
-        """A user by name. Raises UnknownUser."""
+        """Return a user by name. Raises UnknownUser."""
         with self._database.read() as conn:
             row = conn.execute(_USERS.where(UserTable.name == name)).mappings().one_or_none()
         if row is None:
@@ -106,15 +107,15 @@ class Users:
         return _user(row)
 
     def sign_on(self, subject: str, name: str, role: Role | None) -> User:
-        """The user whom an identity provider vouches for, with the role it says, if it says one.
+        """Return the user authenticated by an identity provider, updating the role if it sent one.
 
-        `subject` is who it is; `name` only names a user who comes for the first time: a new one, or
-        one without a password who was added beforehand and has not come yet.
+        `subject` identifies the user. `name` matters at the first login only: it names a new user,
+        or one who was added beforehand without a password and has not logged in yet.
 
         Raises:
-            UnknownUser: The user is new, and no role is known.
-            RecordConflict: The name is that of somebody else.
-            InvalidRecord: The name cannot be a user's.
+            UnknownUser: The user is new and has no role.
+            RecordConflict: The name belongs to another user.
+            InvalidRecord: The name is not valid.
         """
         with self._database.read() as conn:
             row = conn.execute(_USERS.where(UserTable.subject == subject)).mappings().one_or_none()
@@ -133,19 +134,19 @@ class Users:
         return self.change(name, role=role, subject=subject)
 
     def list(self) -> Sequence[User]:
-        """All users by name."""
+        """Return all users, by name."""
         with self._database.read() as conn:
             return [_user(row) for row in conn.execute(_USERS.order_by(UserTable.name)).mappings()]
 
     def any(self) -> bool:
-        """Whether there is a user at all."""
+        """Whether any user exists."""
         with self._database.read() as conn:
             return conn.scalar(sa.select(UserTable.id).limit(1)) is not None
 
     def open_session(
         self, user: User, token: str, *, ttl: timedelta, facts: Mapping[str, object] | None = None
     ) -> None:
-        """Begin a session, and record the login; sessions that are over are cleared away."""
+        """Start a session and record the login. Deletes expired sessions."""
 
         def work(unit: Change) -> None:
             conn = unit.conn
@@ -163,7 +164,7 @@ class Users:
         commit(self._database, user.name, "session.opened", user.name, work)
 
     def login_failed(self, name: str | None, **facts: object) -> None:
-        """Record a login that was refused; `name` is None unless it is the name of a user."""
+        """Record a refused login. `name` is None unless such a user exists."""
 
         def work(unit: Change) -> None:
             unit.state(**facts)
@@ -171,7 +172,7 @@ class Users:
         commit(self._database, self._actor, "login.failed", name or "unknown", work)
 
     def session_user(self, token: str) -> User | None:
-        """The active user whose session has this token; None if there is none any more."""
+        """Return the active user of a session; None if the session is unknown or has expired."""
         with self._database.read() as conn:
             now = dialect_of(conn).now(conn)
             row = (
@@ -188,7 +189,7 @@ class Users:
         return None if row is None else _user(row)
 
     def close_session(self, token: str) -> None:
-        """End a session, and record the logout; one that is over already is none."""
+        """End a session and record the logout. Ignores a session that has already ended."""
         user = self.session_user(token)
         if user is None:
             return
@@ -204,7 +205,7 @@ class Users:
 
 
 def _checked(name: str, role: str) -> str:
-    """The name without surrounding blanks. Raises InvalidRecord."""
+    """Return the name without surrounding blanks. Raises InvalidRecord."""
     name = clean(name).strip()
     if not name or len(name) > _LONGEST_NAME or not name.isprintable():
         raise InvalidRecord(f"a user's name has 1 to {_LONGEST_NAME} printable characters")

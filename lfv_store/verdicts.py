@@ -1,4 +1,4 @@
-"""Verdicts derived again: a new decision on a whole run, beside those that were there before."""
+"""New decisions on a recorded run: verdicts by another policy, added to the earlier ones."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ class Verdicts:
         self._actor = actor
 
     def candidates(self, run_id: str) -> Iterator[StoredDetection]:
-        """Every inspection of a run that has an answer, by line number: what to decide on again.
+        """Yield the inspections of a run that have an answer, by line number.
 
-        Read page by page, so that a run of any length fits in memory and writing goes on beside it.
+        Reads page by page, so that memory is bounded and writers are not blocked.
         """
         after = 0
         while page := self._candidates(run_id, after):
@@ -122,10 +122,11 @@ class Verdicts:
         decided_by: str = "",
         reason: str = "",
     ) -> Decision:
-        """Add a decision: a policy and the verdicts it gives. It takes effect when all are stored.
+        """Add a decision: a policy and its verdicts. It takes effect once all are stored.
 
-        Batches are committed one by one; a decision that is cut short stays without effect, beside
-        the others. An inspection without a new verdict keeps its first one.
+        Batches are committed one by one. A decision that is cut short has no effect. An inspection
+        without a new verdict keeps its first one.
+
         Raises UnknownRun, UnknownInspection, InvalidRecord.
         """
         decision = self._begin(run_id, policy, clean(decided_by or self._actor), clean(reason))
@@ -177,7 +178,7 @@ class Verdicts:
         commit(self._database, self._actor, "decision.effective", run_id, work)
 
     def decisions(self, run_id: str) -> Sequence[Decision]:
-        """All decisions on a run, the first one first."""
+        """Return all decisions on a run, the oldest first."""
         counted = (
             sa.select(sa.func.count())
             .where(VerdictTable.decision_id == DecisionTable.id)
@@ -218,7 +219,7 @@ class Verdicts:
         ]
 
     def history(self, inspection_id: int) -> Sequence[VerdictHistory]:
-        """Every verdict an inspection ever got from a policy, the first one first.
+        """Return all of an inspection's verdicts by policies, the oldest first.
 
         Raises UnknownInspection.
         """

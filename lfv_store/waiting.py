@@ -1,4 +1,4 @@
-"""The first parts of the review queue, without putting all of it in order."""
+"""The head of the review queue, read without sorting the whole queue."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _FIRST, _MOST = 100, 10_000
 
 
 def candidates(conn: Connection, run_id: str | None, after: int = -1) -> Iterator[list[int]]:
-    """Inspections behind `after` that may wait for a review, by id: a screen, then more at a time.
+    """Yield ids above `after` that may wait for a review, in growing blocks.
 
-    Whether they do, the view `review_queue` says.
+    The view `review_queue` decides which of them do.
     """
     first = sa.select(InspectionTable.id).where(InspectionTable.verdict == "review")
     later = (

@@ -1,9 +1,9 @@
-"""Watermarks: which objects of a source were inspected, and which run has those that are new.
+"""Watermarks: which objects of a source were inspected, and which run claims the new ones.
 
-A content of an object (source, key, SHA-256) belongs to one line of one run, claimed in the
-transaction that plans the line.  It is free for another run only once that line has a record that
-says so: an error that another attempt may mend, or that the run ended before it.  A run that is
-gone gets such records by `take_over`.
+An object's content (source, key, SHA-256) belongs to one line of one run, claimed in the
+transaction that plans the line. Another run can claim it only after that line is recorded with an
+error that another attempt may mend, or as not reached by its run. `take_over` writes such records
+for runs that are gone.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class Watermarks:
         self._actor = actor
 
     def begin(self, run_id: str, ttl: timedelta) -> int:
-        """Put a run down for new images of its source; return the source's id.
+        """Register a run for new images of its source, and return the source's id.
 
-        Until `ttl` is over, or as long as `renew` is called, its objects are its own.
+        The run keeps its objects until `ttl` is over, or for as long as `renew` is called.
         """
 
         def work(unit: Change) -> int:
@@ -60,7 +60,7 @@ class Watermarks:
         return commit(self._database, self._actor, "watermarks.begun", run_id, work)
 
     def source_of(self, run_id: str) -> int:
-        """The id of the source that a run was begun for. Raises UnknownRun, InvalidRecord."""
+        """Return the id of a registered run's source. Raises UnknownRun, InvalidRecord."""
         with self._database.read() as conn:
             source = conn.scalar(
                 sa.select(_runs.c.source_id).where(_runs.c.run_id == require_run(conn, run_id))
@@ -81,7 +81,7 @@ class Watermarks:
             )
 
     def release(self, run_id: str) -> None:
-        """End a run's hold on its objects: later runs take those that have no record."""
+        """Release a run's objects, so that later runs take those without a record."""
 
         def work(unit: Change) -> None:
             run = lock_run(unit.conn, run_id)
@@ -97,9 +97,9 @@ class Watermarks:
         commit(self._database, self._actor, "watermarks.released", run_id, work)
 
     def take_over(self, run_id: str, code: str, message: str) -> int:
-        """Record an error for what runs that are gone left undone at this run's source.
+        """Record an error for the unfinished lines of runs that are gone, at this run's source.
 
-        Their objects are new again. Return how many lines that were.
+        Their objects become new again. Returns the number of lines.
         """
         with self._database.read() as conn:
             source = conn.scalar(
@@ -124,7 +124,7 @@ class Watermarks:
     def unchanged(
         self, source_id: int, objects: Mapping[str, ObjectStamp], retries: Retries
     ) -> set[str]:
-        """The keys whose content, by its stamp, is a run's already."""
+        """Return the keys of objects whose stamps are unchanged since a run claimed them."""
         keys = {clean(key): key for key in objects}
         with self._database.read() as conn:
             rows = _known(conn, source_id, list(keys))
@@ -136,13 +136,13 @@ class Watermarks:
         }
 
     def has_objects(self, source_id: int) -> bool:
-        """Whether a run has ever seen an object of this source."""
+        """Whether any run has claimed an object of this source."""
         wanted = sa.select(_objects.c.object_key).where(_objects.c.source_id == source_id).limit(1)
         with self._database.read() as conn:
             return conn.scalar(wanted) is not None
 
     def digest(self, run_id: str) -> str:
-        """SHA-256 in hex of a run's objects: of `LINE KEY SHA256` and a line feed for each."""
+        """Return the SHA-256, in hex, over `LINE KEY SHA256` and a line feed for each object."""
         digest = hashlib.sha256()
         with self._database.read() as conn:
             run = require_run(conn, run_id)
@@ -156,7 +156,7 @@ class Watermarks:
         return digest.hexdigest()
 
     def _close(self, run_id: str, code: str, message: str) -> int:
-        """Record some of a run's pending lines as errors, unless it is alive again."""
+        """Record some of a run's pending lines as errors, unless the run is alive again."""
 
         def work(unit: Change) -> int:
             run = lock_run(unit.conn, run_id)
@@ -184,7 +184,7 @@ class Watermarks:
 
 
 def claim_objects(unit: Change, run: int, claims: Claims) -> set[int]:
-    """Claim objects for lines of a run, whose lock is held; return the lines that it got.
+    """Claim objects for lines of a locked run, and return the lines whose claim succeeded.
 
     One run at a time claims objects of a source. Raises InvalidRecord without `begin`.
     """
@@ -251,7 +251,7 @@ def claim_objects(unit: Change, run: int, claims: Claims) -> set[int]:
 
 
 def _known(conn: Connection, source: int, keys: Iterable[str]) -> list[Row[tuple[object, ...]]]:
-    """What is known of objects, with the record of the line that has each."""
+    """Return the stored objects with these keys, each with the record of its line."""
     return list(
         conn.execute(
             sa.select(
@@ -272,7 +272,7 @@ def _known(conn: Connection, source: int, keys: Iterable[str]) -> list[Row[tuple
 
 
 def _is_taken(row: Row[tuple[object, ...]], retries: Retries) -> bool:
-    """Whether an object has its record, or a run that is to make it."""
+    """Whether an object has a final record, or a live run that will make one."""
     if row.inspection is None or row.error_code is None:
         return True
     if row.error_code in retries.unasked:
@@ -281,7 +281,7 @@ def _is_taken(row: Row[tuple[object, ...]], retries: Retries) -> bool:
 
 
 def _source(unit: Change, run: int) -> int:
-    """The id of the source of a run, stored if it is new."""
+    """Return the id of a run's source, storing it if new."""
     found = unit.conn.execute(
         sa.select(RunTable.source, RunTable.host, RunTable.project_name).where(RunTable.id == run)
     ).one()

@@ -1,1 +1,1 @@
-"""The audit log: what is digested (layouts), written (change), and checked (verify)."""
+"""The audit log: what is digested (layouts), written (change) and verified (entries, batches)."""

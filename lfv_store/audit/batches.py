@@ -1,8 +1,8 @@
-"""Checking the bulk tables: does each change still have exactly the rows its entry vouches for?
+"""Checks that each change still has exactly the bulk rows that its audit entry promises.
 
-The rows of many changes are read in one sweep over the primary key, and cut into changes by the
-number of rows that each entry promises. Only where a sweep does not come out is it gone through
-again change by change, to name the entry and the row.
+One scan over the primary key reads the rows of many changes and splits them by the numbers of rows
+that the entries promise. Only if a scan does not match is it repeated change by change, to name the
+entry and the row.
 """
 
 # ruff: noqa: S608 -- names in SQL text are constants of this package, values are parameters
@@ -26,14 +26,14 @@ from lfv_store.dialects.base import UndecodableText
 
 _FETCH_MASKS = 10
 _FETCH = 500
-"""Rows at a time. Larger blocks leave the processor's cache and are slower by half."""
+"""Rows per block. Larger blocks do not fit in the processor's cache and take 1.5 times as long."""
 _MAX_ROWS = 2**62
-"""More rows than any table holds; a forged entry may promise more than a database can count."""
+"""More rows than any table holds: the cap for forged entries that promise more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """What an entry says of the rows of its change in one table."""
+    """The rows that an entry promises for its change in one table."""
 
     seq: int
     change: int
@@ -45,7 +45,7 @@ class Promise:
 
 
 class BatchCheck:
-    """Checks the bulk tables page of entries by page of entries."""
+    """Checks the bulk tables, one page of entries at a time."""
 
     def __init__(self, conn: Connection, report: AuditReport, findings: Findings) -> None:
         self._conn = conn
@@ -54,12 +54,12 @@ class BatchCheck:
         self._findings = findings
         self._promised: Counter[str] = Counter()
         self._masks = 0
-        #: Masks that are not there, with the entry of their detection; and those signed off.
+        #: Missing masks, with the entry of their detection; and those deleted with a signature.
         self._gone: dict[int, int] = {}
         self._pruned: set[int] = set()
 
     def check(self, page: Sequence[tuple[Entry, Mapping[str, Any]]]) -> None:
-        """Check the rows that a page of entries speaks of."""
+        """Check the rows that a page of entries promises."""
         changes = sorted(entry.change for entry, _ in page if isinstance(entry.change, int))
         for entry, content in page:
             self._pruned |= pruned_masks(entry, content)
@@ -77,7 +77,7 @@ class BatchCheck:
                     self._check_masks(promises)
 
     def finish(self) -> None:
-        """Check that the tables hold no rows but the promised ones."""
+        """Check that the tables hold no other rows."""
         for table, layout in BULK.items():
             found = self._count(table)
             self._report.rows += self._promised[table]
@@ -163,7 +163,7 @@ class BatchCheck:
         return digest.hexdigest() == promise.sha256
 
     def _examine(self, layout: Layout, promise: Promise) -> None:
-        """Check one change's rows by themselves, and name the first that differs."""
+        """Check the rows of one change, and name the first that differs."""
         lines: list[bytes] = []
         keys: list[int] = []
         sql = self._select(layout, promise.change, promise.change)
@@ -185,7 +185,7 @@ class BatchCheck:
         )
 
     def _select(self, layout: Layout, first: int, last: int) -> str:
-        """SQL for the rows of some changes, in digest order."""
+        """Return SQL for the rows of some changes, in digest order."""
         columns = ", ".join(digested(layout, self._dialect))
         return (
             f"SELECT {columns} FROM {layout.table} WHERE {layout.key} >= {first * CHANGE_SPAN:d}"
@@ -193,7 +193,7 @@ class BatchCheck:
         )
 
     def _check_masks(self, promises: Mapping[int, Promise]) -> None:
-        """Check that every mask is the one whose SHA-256 its detection holds, one at a time."""
+        """Check each mask against the SHA-256 in its detection."""
         lowest, highest = min(promises), max(promises)
         sql = (
             "SELECT d.id, d.mask_sha256, m.png FROM detections d"
@@ -209,7 +209,7 @@ class BatchCheck:
         for detection_id, expected, png in rows:
             promise = promises.get(detection_id // CHANGE_SPAN)
             if promise is None:
-                continue  # of a change that comes on another page
+                continue  # belongs to a change on another page
             if png is None:
                 self._gone[detection_id] = promise.seq
                 continue
@@ -228,7 +228,7 @@ class BatchCheck:
         return int(self._conn.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one())
 
     def _name_strangers(self, layout: Layout, found: int) -> None:
-        """Find the first change that has rows in a table which its entry does not speak of."""
+        """Name the first change with rows in a table that its entry does not mention."""
         promised = self._dialect.json_rows(layout.table)
         row = self._conn.exec_driver_sql(
             f"SELECT min(t.{layout.key}) FROM {layout.table} t WHERE NOT EXISTS"
@@ -245,9 +245,9 @@ class BatchCheck:
 
 
 def _runs(changes: Sequence[int], promises: Mapping[int, Promise]) -> Iterator[list[Promise]]:
-    """Promises by change number, cut where a change of another page lies between them.
+    """Group promises into ranges without changes of other pages between them.
 
-    `changes` are all changes of the page, sorted: those without rows in this table may lie between.
+    `changes` are all changes of the page, sorted, including those without rows in this table.
     """
     run: list[Promise] = []
     previous: int | None = None

@@ -1,4 +1,4 @@
-"""The bytes that are hashed. Short on purpose: an auditor can write the same in any language."""
+"""The bytes that are hashed. Kept short, so that auditors can reimplement it in any language."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from zlib import crc32
 import orjson
 
 GENESIS = "0" * 64
-"""What the first entry calls its predecessor."""
+"""The hash that the first entry names as its predecessor's."""
 
 Cell = int | float | str | None
 Cells = Sequence[Cell]
 
 
 def _foreign(value: object) -> dict[str, str]:
-    """What stands for a cell of a type the store never writes, such as a BLOB in a text column.
+    """Encode a cell of a type that the store never writes, such as a BLOB in a text column.
 
-    An object, which no digested row has: so such a row fits no digest.
+    The result is a JSON object, which no digested row contains, so that the row matches no digest.
     """
     return {"foreign": repr(value)}
 
@@ -36,33 +36,33 @@ def entry_hash(
     content: str,
     previous: str,
 ) -> str:
-    """SHA-256, in hex, over the JSON array of an entry's fields; `content` as its stored text."""
+    """Return the SHA-256, in hex, over the JSON array of an entry's fields, `content` as stored."""
     fields = [seq, change, at, actor, action, subject, content, previous]
     return hashlib.sha256(orjson.dumps(fields, default=_foreign)).hexdigest()
 
 
 def row_line(cells: Cells) -> bytes:
-    """A row as the JSON array of its cells, in the order of the layout."""
+    """Encode a row as the JSON array of its cells, in layout order."""
     return orjson.dumps(cells, default=_foreign)
 
 
 def row_digest(cells: Cells) -> str:
-    """SHA-256, in hex, over one row's array."""
+    """Return the SHA-256, in hex, over one row's array."""
     return hashlib.sha256(row_line(cells)).hexdigest()
 
 
 def row_lines(rows: Iterable[Any]) -> list[bytes]:
-    """The arrays of many rows."""
+    """Encode rows as JSON arrays."""
     return [orjson.dumps(row) for row in rows]
 
 
 def lines_digest(lines: Iterable[bytes]) -> str:
-    """SHA-256, in hex, over the JSON array of many rows' arrays."""
+    """Return the SHA-256, in hex, over the JSON array of the rows' arrays."""
     return hashlib.sha256(b"[" + b",".join(lines) + b"]").hexdigest()
 
 
 class RowsDigest:
-    """lines_digest() of rows that come in blocks, at a third of the time."""
+    """Computes lines_digest() block by block, in a third of the time."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256(b"[")
@@ -75,22 +75,22 @@ class RowsDigest:
         self._separator = b","
 
     def hexdigest(self) -> str:
-        """The digest of the rows so far; ends it."""
+        """Finish, and return the digest of all rows."""
         self._hash.update(b"]")
         return self._hash.hexdigest()
 
 
 def lines_marks(lines: Iterable[bytes]) -> str:
-    """A CRC-32 of each row, base64: proves nothing, but tells *which* row of a batch differs."""
+    """Return each row's CRC-32 in base64: not a proof, but it tells which row differs."""
     crcs = [crc32(line) for line in lines]
     return b64encode(struct.pack(f">{len(crcs)}I", *crcs)).decode()
 
 
 def first_difference(marks: str, lines: Sequence[bytes]) -> int:
-    """The position of the first row that does not fit its mark, or of the first missing one."""
+    """Return the position of the first row that is missing or does not match its mark."""
     try:
         packed = b64decode(marks)
-    except ValueError:  # not even base64: no row fits
+    except ValueError:  # not base64, so no row matches
         packed = b""
     packed = packed[: len(packed) // 4 * 4]
     expected = struct.unpack(f">{len(packed) // 4}I", packed)

@@ -1,10 +1,10 @@
-"""A change: one transaction's writes, and the audit entry that vouches for them.
+"""A change: the writes of one transaction, and the audit entry that vouches for them.
 
-Order of locks, so that no two writers wait for each other: first what the change is about (a run's
-row, or all hostings), then new images, and last the chain. The chain is held for one insert and the
-commit only, so that writers run side by side until their very last step. Ids of the small tables
-are counted under the chain's lock; ids of the bulk tables follow from the change's number, which is
-taken first and needs no lock.
+All writers take locks in the same order, so that they cannot deadlock: first the change's subject
+(a run's row, or all hostings), then new images, and last the chain. The chain is locked only for
+one insert and the commit, so that writers run in parallel until their last step. Ids of the small
+tables are assigned under the chain's lock. Ids of the bulk tables follow from the change's number,
+which is taken first and needs no lock.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ T = TypeVar("T")
 
 
 class Change:
-    """The writes of one transaction. Made by commit(); do not keep it beyond its block."""
+    """The writes of one transaction. Created by commit(), and valid only during its call."""
 
     def __init__(self, database: Database, conn: Connection, *, begun: bool = True) -> None:
         self._conn = conn
@@ -64,20 +64,20 @@ class Change:
 
     @property
     def conn(self) -> Connection:
-        """The connection, with all writes of this change so far done."""
+        """The connection, after all writes of this change so far."""
         self.flush()
         return self._conn
 
     def flush(self) -> None:
-        """Do the writes that are still to be done."""
+        """Execute the queued writes."""
         if self._writes:
             writes, self._writes = self._writes, []
             self.dialect.write(self._conn, writes)
 
     def begin_batch(self, batch: Batch) -> BatchFacts:
-        """Lock a run and look up what a batch of its inspections refers to; new images are stored.
+        """Lock a run, store a batch's new images, and look up what the batch refers to.
 
-        Comes before everything that needs the change's number. Raises UnknownRun.
+        Must precede everything that needs the change's number. Raises UnknownRun.
         """
         if self._number is not None:
             raise RuntimeError("a batch begins after rows were written")
@@ -90,41 +90,41 @@ class Change:
 
     @property
     def number(self) -> int:
-        """This change's number: unique, growing, but on PostgreSQL not without gaps."""
+        """This change's number: unique and increasing, on PostgreSQL with gaps."""
         if self._number is None:
             self._number = self.dialect.next_change(self.conn)
         return self._number
 
     @property
     def first_id(self) -> int:
-        """The first id that bulk rows of this change may have."""
+        """The first id for bulk rows of this change."""
         return self.number * CHANGE_SPAN
 
     @property
     def now(self) -> datetime:
-        """The database's time, once per change."""
+        """The database's time, read once per change."""
         if self._now is None:
             self._now = self.dialect.now(self.conn)
         return self._now
 
     def lock_hostings(self) -> None:
-        """Be the only one to change hostings and leases until the commit."""
+        """Lock hostings and leases until the commit."""
         self.dialect.lock(self.conn, _HOSTING_LOCK)
 
     def lock_chain(self) -> None:
-        """Be the only one to append to the audit log until the commit."""
+        """Lock the audit log until the commit."""
         if not self._locked:
             self.dialect.lock(self.conn, _CHAIN_LOCK)
             self._locked = True
 
     def next_id(self, table: str) -> int:
-        """The next id of a small audited table, counted under the chain's lock."""
+        """Return the next id of a small audited table, under the chain's lock."""
         self.lock_chain()
         newest = sa.func.max(Base.metadata.tables[table].c.id)
         return int(self.conn.scalar(sa.select(newest)) or 0) + 1
 
     def insert(self, table: str, **values: Any) -> int:
-        """Insert one row of a small audited table; returns its id."""
+        """Insert a row into a small audited table and return its id."""
         row_id = self.next_id(table)
         target = Base.metadata.tables[table]
         self.conn.execute(sa.insert(target).values(id=row_id, **_storable(target, values)))
@@ -132,20 +132,20 @@ class Change:
         return row_id
 
     def update(self, table: str, row_id: int, **values: Any) -> None:
-        """Update one row of a small audited table. Its lock is to be held already."""
+        """Update a row of a small audited table, whose lock must be held."""
         target = Base.metadata.tables[table]
         storable = _storable(target, values)
         self.conn.execute(sa.update(target).where(target.c.id == row_id).values(**storable))
         self.touch(table, row_id)
 
     def touch(self, table: str, row_id: int) -> None:
-        """Have the entry speak of this row, as it is when the change ends."""
+        """Include this row, as it is at the end of the change, in the entry."""
         if table not in ROWWISE:
             raise ValueError(table)
         self._touched[table, row_id] = None
 
     def state(self, **facts: Any) -> None:
-        """Have the entry state facts that no audited row holds."""
+        """Include facts in the entry that no audited row holds."""
         self._facts |= facts
 
     def insert_bulk(self, table: str, rows: Sequence[Mapping[str, Cell]]) -> None:
@@ -154,7 +154,7 @@ class Change:
             self._writes.append(self.digest_bulk(table, rows))
 
     def insert_masks(self, masks: Sequence[tuple[int, bytes]]) -> None:
-        """Insert the masks of detections of this change, by their ids."""
+        """Insert the masks of this change's detections, by detection id."""
         if masks:
             self._writes.append(Masks(masks))
 
@@ -164,7 +164,7 @@ class Change:
             self._writes.append(Deletion(table, key, values, equal))
 
     def digest_bulk(self, table: str, rows: Sequence[Mapping[str, Cell]]) -> Rows:
-        """Have the entry speak of rows of a bulk table, and return what inserts them."""
+        """Include rows of a bulk table in the entry, and return the write that inserts them."""
         layout = BULK[table]
         if len(rows) > CHANGE_SPAN or table in self._bulk:
             raise InvalidRecord(f"too many rows of {table} in one change")
@@ -181,11 +181,11 @@ class Change:
 
     @property
     def is_audited(self) -> bool:
-        """Whether anything was written that the entry speaks of."""
+        """Whether this change has anything for an audit entry."""
         return bool(self._bulk or self._touched or self._facts)
 
     def append(self, actor: str, action: str, subject: str) -> None:
-        """Write the entry, and all that is still to be written. Called by commit()."""
+        """Execute the queued writes and write the entry. Called by commit()."""
         number = self.number
         at = utc_text(self.now)
         rows = [
@@ -217,7 +217,7 @@ class Change:
 
 
 def canonical_cell(kind: sa.types.TypeEngine[Any], value: Any) -> Cell:
-    """A column's Python value as digests see it; the checker has SQL of its own for the same."""
+    """Convert a column's Python value for digests. The checker does the same in its own SQL."""
     if value is None:
         return None
     if isinstance(kind, sa.JSON):
@@ -231,7 +231,7 @@ def canonical_cell(kind: sa.types.TypeEngine[Any], value: Any) -> Cell:
 
 
 def _storable(table: sa.Table, values: dict[str, Any]) -> dict[str, Any]:
-    """The values, with what goes into JSON columns made so that every database takes it."""
+    """Return the values, those of JSON columns in a form that both databases accept."""
     return {
         name: json_value(value) if isinstance(table.c[name].type, sa.JSON) else value
         for name, value in values.items()
@@ -249,15 +249,13 @@ def commit(
 ) -> T:
     """Run `work` in a write transaction that ends with the audit entry, and return its result.
 
-    Without `begin`, `work` begins the transaction by its Change.begin_batch().
-
-    Rows and entry are committed together or not at all. While the database is unavailable the
-    transaction is repeated, so `work` must change nothing but the database. If the connection
-    breaks during a commit, the log shows whether the commit took effect: no change is made twice.
+    Without `begin`, `work` starts the transaction itself by Change.begin_batch(). Rows and entry
+    are committed atomically. The transaction is repeated while the database is unavailable, so
+    `work` must have no other effects. If the connection breaks during a commit, the log shows
+    whether the commit took effect, so that no change is made twice.
 
     Raises:
-        StoreUnavailable: The database's patience is over. Without another attempt nobody knows
-            whether the last commit took effect.
+        StoreUnavailable: The time for retries is over. The last commit may have taken effect.
     """
     doubtful: tuple[int, datetime, T] | None = None
 
@@ -284,7 +282,7 @@ def commit(
         except StoreUnavailable as error:
             if doubtful is not None or not error.connection_lost:
                 raise
-        return attempt()  # the server had closed that connection before
+        return attempt()  # the server had closed this connection earlier
 
     return database.retry(attempt_or_again)
 
@@ -292,10 +290,10 @@ def commit(
 def _is_committed(database: Database, number: int, at: datetime) -> bool:
     """Whether the log has the entry of a change.
 
-    On SQLite another process may have got the number of a change that failed, but at another time.
+    On SQLite another process may have reused the number of a failed change, but at another time.
     """
     with database.write() as conn:
-        # The lost session may still be committing; it holds this lock until that is done.
+        # The lost session may still be committing, and holds this lock until it is done.
         Change(database, conn).lock_chain()
         entry = sa.select(AuditLogTable.seq).where(
             AuditLogTable.change == number, AuditLogTable.at == at
@@ -304,5 +302,5 @@ def _is_committed(database: Database, number: int, at: datetime) -> bool:
 
 
 def png_digest(png: bytes) -> str:
-    """SHA-256 of a mask's bytes, in hex: what `detections.mask_sha256` holds."""
+    """Return the SHA-256, in hex, of a mask's bytes, as stored in `detections.mask_sha256`."""
     return hashlib.sha256(png).hexdigest()

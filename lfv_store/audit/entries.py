@@ -1,4 +1,4 @@
-"""Reading the audit log in order, and checking that it is one unbroken chain."""
+"""Reads the audit log in order, and checks that it is one unbroken chain."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lfv_store.tables import Base
 from lfv_store.types import utc_datetime
 
 PAGE = 200
-"""Entries read at a time."""
+"""Entries per page."""
 #: The action of entries about deletions, and the subject of those about masks.
 PRUNED = "pruned"
 PRUNED_MASKS = "masks"
@@ -25,7 +25,7 @@ PRUNED_MASKS = "masks"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An audit entry as stored; `content` is still text."""
+    """An audit entry as stored, with `content` as text."""
 
     seq: int
     change: int
@@ -38,7 +38,7 @@ class Entry:
     hash: str
 
     def computed_hash(self) -> str:
-        """What the hash must be, going by the other fields."""
+        """Compute the hash from the other fields."""
         return entry_hash(
             self.seq,
             self.change,
@@ -51,7 +51,7 @@ class Entry:
         )
 
     def parsed(self) -> dict[str, Any]:
-        """The content; empty if it is not even JSON (its hash will not fit then either)."""
+        """Parse the content; empty if it is not JSON, when the hash does not match either."""
         try:
             content = orjson.loads(self.content)
         except (orjson.JSONDecodeError, TypeError):
@@ -60,7 +60,7 @@ class Entry:
 
 
 def pruned_masks(entry: Entry, content: Mapping[str, Any]) -> set[int]:
-    """The detections whose masks were deleted with a signature, going by this entry."""
+    """Return the detections whose masks were deleted with a signature, according to an entry."""
     if (entry.action, entry.subject) != (PRUNED, PRUNED_MASKS):
         return set()
     match content.get("facts"):
@@ -72,13 +72,13 @@ def pruned_masks(entry: Entry, content: Mapping[str, Any]) -> set[int]:
 
 
 def entry_columns(dialect: Dialect) -> str:
-    """SQL for the columns of an Entry, in its order."""
+    """Return SQL for the columns of an Entry, in its order."""
     columns = Base.metadata.tables["audit_log"].c
     return ", ".join(dialect.canonical(columns[field.name]) for field in fields(Entry))
 
 
 def pages(conn: Connection) -> Iterator[list[Entry]]:
-    """All entries by number, in pages."""
+    """Yield pages of entries, by number."""
     dialect = dialect_of(conn)
     sql = (
         f"SELECT {entry_columns(dialect)} FROM audit_log WHERE seq > ?"  # noqa: S608
@@ -101,7 +101,7 @@ class ChainCheck:
         self._expected = 1
 
     def follow(self, entry: Entry) -> None:
-        """Check one entry against the one before."""
+        """Check an entry against its predecessor."""
         if entry.seq != self._expected:
             self._findings.add(
                 "gap",

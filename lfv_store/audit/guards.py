@@ -1,4 +1,4 @@
-"""Checks beside the chain: tables, triggers, and figures that digests cannot see."""
+"""Checks that complement the chain: tables, triggers, and numbers that digests cannot see."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _TABLES = (*LAYOUTS, "masks", *_TALLIES, "audit_log")
 
 
 def check_tables(conn: Connection, findings: Findings) -> bool:
-    """Whether all tables are there, so that rows can be checked; finds those that are not.
+    """Report missing tables; return whether all exist, so that rows can be checked.
 
-    A view in a table's place, or row-level security, could show one thing to this check and another
-    to somebody else, and is found too.
+    Also reports a view in place of a table, and row-level security: either could show this check
+    other rows than it shows other users.
     """
     found = dialect_of(conn).tables(conn)
     for table in _TABLES:
@@ -51,7 +51,7 @@ def check_tables(conn: Connection, findings: Findings) -> bool:
 
 
 def check_triggers(conn: Connection, findings: Findings) -> None:
-    """Find protective triggers that are gone, disabled, or other than the migration made them."""
+    """Report protective triggers that are missing, disabled or altered."""
     dialect = dialect_of(conn)
     found = dialect.triggers(conn)
     for table in APPEND_ONLY:
@@ -66,10 +66,9 @@ def check_triggers(conn: Connection, findings: Findings) -> None:
 
 
 def check_figures(conn: Connection, findings: Findings) -> None:
-    """Find figures that are not numbers (NaN, infinity) where a row's digest sees nothing at all.
+    """Report NaN and infinity in nullable columns, where a digest takes them for empty.
 
-    JSON has no word for them, and the store writes none. Only a column that may be empty can hide
-    one.
+    JSON cannot express them, and the store never writes them.
     """
     for table, layout in LAYOUTS.items():
         columns = Base.metadata.tables[table].c

@@ -1,7 +1,7 @@
-"""Which columns of which table a digest covers, and in what order: the part that may never change.
+"""Which columns of each table a digest covers, and in what order. Existing layouts never change.
 
-A later migration that adds a column adds a new layout number; rows digested before keep theirs.
-A test fails when the newest layout of a table does not cover all of its columns.
+A migration that adds a column adds a layout with a new number; rows digested earlier keep theirs. A
+test fails if the newest layout of a table does not cover all of its columns.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from lfv_store.dialects import Dialect
 from lfv_store.tables import Base
 
 CHANGE_SPAN = 1_000_000
-"""Ids of the bulk tables are change * CHANGE_SPAN + position: so many rows a change may hold."""
+"""Ids of the bulk tables are change * CHANGE_SPAN + position; the most rows of a change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
     """The columns of a table that a digest covers, in digest order.
 
-    `key` is the column whose value places a bulk row in its change, None for row-wise tables.
-    `gone` has the value, in SQL, of columns that a later migration dropped.
+    `key` is the column that assigns a bulk row to its change; None for row-wise tables. `gone`
+    gives values, in SQL, for columns that a later migration dropped.
     """
 
     table: str

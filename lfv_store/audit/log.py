@@ -19,13 +19,13 @@ from lfv_store.tables import AuditLogTable
 
 
 class Audit:
-    """The audit log. It is written by every change; here it is read."""
+    """Read access to the audit log, which every change writes."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def head(self) -> AuditHead | None:
-        """The newest entry's number and hash: what to keep elsewhere. None for an empty log."""
+        """Return the newest entry's number and hash, to keep elsewhere; None if there is none."""
         with self._database.read() as conn:
             newest = conn.execute(
                 sa.select(AuditLogTable.seq, AuditLogTable.hash, AuditLogTable.at)
@@ -35,7 +35,7 @@ class Audit:
         return None if newest is None else AuditHead(newest.seq, newest.hash, newest.at)
 
     def entries(self) -> Iterator[Entry]:
-        """All entries in order, streamed."""
+        """Stream all entries in order."""
         with self._database.snapshot() as conn:
             for page in pages(conn):
                 yield from page
@@ -47,12 +47,12 @@ class Audit:
         max_problems: int = 20,
         progress: Callable[[int], None] | None = None,
     ) -> AuditReport:
-        """Check the whole log and every row it speaks of, at one moment, in bounded memory.
+        """Verify the log and all rows that it vouches for, in one snapshot and bounded memory.
 
-        With `head`, kept from earlier, also that the log still contains that entry: without it, a
-        log that was cut off together with its rows, or rewritten as a whole, cannot be told from a
-        true one. `progress` is called with the number of entries checked so far. Writers go on
-        meanwhile; what they add is not looked at.
+        `head` is the head kept earlier; verification also checks that the log still contains it.
+        Without it, a log that was truncated together with its rows, or rewritten as a whole, looks
+        genuine. `progress` is called with the number of entries checked so far. Writers are not
+        blocked, and what they add meanwhile is not checked.
         """
         kept = AuditHead.parse(head) if isinstance(head, str) else head
         with self._database.snapshot(read_only=False) as conn:  # see check_views()
@@ -66,7 +66,7 @@ def verify(
     max_problems: int = 20,
     progress: Callable[[int], None] | None = None,
 ) -> AuditReport:
-    """Audit.verify() of what a connection's transaction sees."""
+    """Verify what a connection's transaction sees; see Audit.verify()."""
     report = AuditReport()
     findings = Findings(report, max_problems)
     whole = check_tables(conn, findings)

@@ -1,4 +1,4 @@
-"""What a verification finds, and the head that is kept elsewhere."""
+"""The result of a verification, and the audit head."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _HEAD = re.compile(r"lfv-audit:(\d+):([0-9a-f]{64})")
 
 @dataclass(frozen=True, slots=True)
 class AuditHead:
-    """The end of the chain at some moment: keep it where the database's owner cannot reach it.
+    """The end of the chain at some time, to be kept out of reach of the database's owner.
 
-    As text: `lfv-audit:SEQ:HASH`.
+    Its text form is `lfv-audit:SEQ:HASH`.
     """
 
     seq: int
@@ -27,7 +27,7 @@ class AuditHead:
 
     @classmethod
     def parse(cls, text: str) -> AuditHead:
-        """Read what str() gave. Raises InvalidRecord."""
+        """Parse the text form. Raises InvalidRecord."""
         match = _HEAD.fullmatch(text.strip())
         if match is None:
             raise InvalidRecord("an audit head looks like lfv-audit:NUMBER:64 hexadecimal digits")
@@ -36,7 +36,7 @@ class AuditHead:
 
 @dataclass(frozen=True, slots=True)
 class AuditProblem:
-    """One thing that does not fit. `seq` is the entry it belongs to, None if there is none."""
+    """A problem found. `seq` is the audit entry concerned, or None."""
 
     kind: str
     message: str
@@ -57,22 +57,22 @@ class AuditReport:
     problems: list[AuditProblem] = field(default_factory=list)
     more_problems: bool = False
     unchecked: str | None = None
-    """What could not be looked at, and why."""
+    """What could not be checked, and why."""
 
     @property
     def ok(self) -> bool:
-        """Whether everything fits."""
+        """Whether there are no problems."""
         return not self.problems
 
     @property
     def first_bad_seq(self) -> int | None:
-        """The number of the first entry that something is wrong with."""
+        """The number of the first entry with a problem."""
         numbers = [problem.seq for problem in self.problems if problem.seq is not None]
         return min(numbers) if numbers else None
 
 
 class Findings:
-    """Collects problems up to a limit, so that a ruined database gives a readable report."""
+    """Collects problems up to a limit, so that the report of a ruined database is readable."""
 
     def __init__(self, report: AuditReport, limit: int) -> None:
         self._report = report
@@ -87,7 +87,7 @@ class Findings:
         table: str | None = None,
         row_id: int | None = None,
     ) -> None:
-        """Note a problem, or that there are more than fit."""
+        """Add a problem, or note that there are more than the limit."""
         if len(self._report.problems) < self._limit:
             problem = AuditProblem(kind, message, seq, table, row_id)
             self._report.problems.append(problem)

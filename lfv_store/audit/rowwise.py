@@ -1,7 +1,7 @@
-"""Checking the small tables: is each row what the last entry that speaks of it says?
+"""Checks each row of the small tables against the last audit entry that mentions it.
 
-What entries say is collected in a temporary SQLite database (SQLite keeps it in memory while it is
-small and on disk when it is not), so that memory stays bounded however long the history is.
+The entries' statements are collected in a temporary SQLite database, which spills to disk when it
+grows, so that memory is bounded however long the history is.
 """
 
 # ruff: noqa: S608 -- names in SQL text are constants of this package, values are parameters
@@ -25,7 +25,7 @@ _SQLITE_INTEGERS = 2**63
 
 
 class RowCheck:
-    """Collects what entries say about rows, and compares it with the rows at the end."""
+    """Collects the entries' digests of rows, and compares them with the rows at the end."""
 
     def __init__(self, conn: Connection, report: AuditReport, findings: Findings) -> None:
         self._conn = conn
@@ -39,7 +39,7 @@ class RowCheck:
         )
 
     def collect(self, entry: Entry, content: Mapping[str, Any]) -> None:
-        """Note what an entry says about rows; later entries replace earlier ones."""
+        """Collect an entry's digests of rows; later entries replace earlier ones."""
         rows = content.get("rows")
         if not isinstance(rows, list):
             return
@@ -108,7 +108,7 @@ class RowCheck:
         )
 
     def _rows(self, table: str) -> Iterator[tuple[Any, dict[int, Cells]]]:
-        """The id of each row, and its cells by layout number."""
+        """Yield each row's id, and its cells by layout number."""
         layouts = [layout for (name, _), layout in ROWWISE_LAYOUTS.items() if name == table]
         columns = [column for layout in layouts for column in digested(layout, self._dialect)]
         sql = f"SELECT {', '.join(columns)} FROM {table} WHERE id > ? ORDER BY id LIMIT {_PAGE}"

@@ -1,4 +1,4 @@
-"""Checks the tallies behind views and charts, with SQL of its own, against the inspections."""
+"""Checks the tallies behind views and charts against the inspections, using separate SQL."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from sqlalchemy.engine import Connection
 from lfv_store.audit.report import Findings
 from lfv_store.dialects import dialect_of
 
-# Two runs that detect the same image at the same moment may both take it for a new part: so the
-# parts must lie between the images that nobody else ever detected first and all that were detected.
+# Two runs that detect the same image at the same time may both count it as a new part. The number
+# of parts must therefore lie between the images detected first by the run and all that it detected.
 _TALLIES = """
 WITH newest AS (
     SELECT inspection_id, max(id) AS id FROM reviews GROUP BY inspection_id
@@ -117,7 +117,7 @@ ORDER BY r.id LIMIT 10
 
 
 def check_tallies(conn: Connection, findings: Findings) -> None:
-    """Count inspections again and compare with the tallies that views and charts add up."""
+    """Recount the inspections, and compare with the tallies."""
     day = dialect_of(conn).day("i.inspected_at")
     for run, on in conn.exec_driver_sql(_TALLIES.format(day=day)):
         findings.add(

@@ -1,4 +1,4 @@
-"""Do the views still say what this release has them say? Auditors read them, not the tables."""
+"""Checks that the views, which auditors read, are those of this release."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lfv_store.views import definitions
 
 
 def check_views(conn: Connection, report: AuditReport, findings: Findings) -> None:
-    """Find views that are gone or were replaced."""
+    """Report views that are missing or were replaced."""
     dialect = dialect_of(conn)
     found = dialect.views(conn)
     for name, definition in definitions(dialect):

@@ -1,4 +1,4 @@
-"""What SQLite and PostgreSQL do differently: one module each, behind one interface."""
+"""The differences between SQLite and PostgreSQL: one module each, behind one interface."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lfv_store.dialects.base import Dialect
 
 
 def dialect_of(database: URL | Connection) -> Dialect:
-    """The dialect of a URL or connection."""
+    """Return the dialect of a URL or connection."""
     if isinstance(database, URL):
         return _dialect(database.get_backend_name())
     return _dialect(database.dialect.name)
@@ -18,7 +18,7 @@ def dialect_of(database: URL | Connection) -> Dialect:
 
 @cache
 def _dialect(name: str) -> Dialect:
-    """Load one dialect: whoever uses SQLite does not wait for PostgreSQL's driver."""
+    """Load one dialect, so that users of SQLite do not load PostgreSQL's driver."""
     if name == "sqlite":
         from lfv_store.dialects.sqlite import Sqlite
 

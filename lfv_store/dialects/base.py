@@ -23,7 +23,7 @@ Fetch = Callable[[int], list[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows to insert: canonical cells (integers, floats, text), and each row as a JSON array."""
+    """Rows to insert: their canonical cells (integers, floats, text), and each as a JSON array."""
 
     table: str
     columns: Sequence[str]
@@ -33,14 +33,14 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Masks:
-    """Masks to insert: the id of the detection, and the PNG."""
+    """Masks to insert: (detection id, PNG)."""
 
     cells: Sequence[tuple[int, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """Rows to delete: those whose `key` is among the values, and whose columns are `equal`."""
+    """Rows to delete: `key` is one of the values, and other columns are `equal`."""
 
     table: str
     key: str
@@ -75,11 +75,11 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class BatchFacts:
-    """What is known of a batch once its run is locked and its images are there.
+    """What a batch refers to, read after its run is locked and its images are stored.
 
-    `lines` have their record already.  `images` has the ids of images by SHA-256, but not of those
-    whose lines are all among `lines` and that nobody stored; `added` are those of this change.
-    `detections` has the image of each detection.
+    `lines` are already recorded. `images` maps the SHA-256 of stored images to their ids; `added`
+    are those stored by this change. Images of recorded lines only are not stored. `detections` maps
+    detections to images.
     """
 
     run: int
@@ -93,7 +93,7 @@ class BatchFacts:
 
 @dataclass(frozen=True, slots=True)
 class EntryFields:
-    """An audit entry but for its place in the chain; `at` and `content` are text."""
+    """An audit entry without its position in the chain; `at` and `content` are text."""
 
     change: int
     at: str
@@ -104,17 +104,17 @@ class EntryFields:
 
 
 class Dialect(ABC):
-    """A kind of database. Names of tables and columns are the store's own, never the user's."""
+    """A kind of database. Table and column names are always the store's, never from input."""
 
     name: ClassVar[str]
     many_writers: ClassVar[bool]
-    """Whether write transactions run side by side, so that rows have to be locked."""
+    """Whether write transactions run in parallel, so that rows must be locked."""
 
     view_words: ClassVar[Mapping[str, str]]
-    """SQL of this database for the words in lfv_store/views/."""
+    """This database's SQL for the placeholders in lfv_store/views/."""
 
     append_only_triggers: ClassVar[Mapping[str, str]]
-    """What keeps a table append-only: each trigger's name, and what it says, with {table}."""
+    """The triggers that keep a table append-only: names and bodies, with {table}."""
 
     write_options: ClassVar[Mapping[str, Any]]
     """Execution options of a write transaction."""
@@ -123,19 +123,19 @@ class Dialect(ABC):
 
     @abstractmethod
     def create_engine(self, url: URL, options: Mapping[str, Any]) -> sa.Engine:
-        """An engine whose connections are set up for the store."""
+        """Return an engine whose connections are set up for the store."""
 
     @abstractmethod
     def check(self, conn: Connection, name: str) -> None:
-        """Refuse a database that the store cannot work with, whatever its tables. StoreError."""
+        """Raise StoreError if the store cannot use the database, whatever its tables."""
 
     @abstractmethod
     def snapshot_options(self, *, read_only: bool) -> Mapping[str, Any]:
-        """Execution options of a transaction that sees one moment."""
+        """Return execution options for a transaction that sees one snapshot."""
 
     @abstractmethod
     def begin_write(self, conn: Connection) -> None:
-        """Begin a write transaction on a connection that has the `write_options`."""
+        """Start a write transaction on a connection that has the `write_options`."""
 
     @abstractmethod
     def begin_migration(self, conn: Connection, views: Collection[str]) -> None:
@@ -143,36 +143,36 @@ class Dialect(ABC):
 
     @abstractmethod
     def end_migration(self, conn: Connection) -> None:
-        """Check what begin_migration() put off."""
+        """Make the checks that begin_migration() deferred."""
 
     @abstractmethod
     def now(self, conn: Connection) -> datetime:
-        """The time, by one clock for everybody who shares the database."""
+        """Return the time, by one clock for all users of the database."""
 
     @abstractmethod
     def error(self, error: BaseException, *, lost: bool, name: str) -> StoreError | None:
-        """The store's error for one of this driver's; None for another's.
+        """Translate an error of this dialect's driver; None for other errors.
 
-        `lost`: the connection broke. `name` is how messages call the database.
+        `lost`: the connection broke. `name` is the database's name in messages.
         """
 
     # Writing
 
     @abstractmethod
     def unguarded(self, conn: Connection, table: str) -> AbstractContextManager[None]:
-        """Let the block delete rows of an append-only table; for the owner of the tables."""
+        """Allow the block to delete rows of an append-only table. Requires owning the tables."""
 
     @abstractmethod
     def lock(self, conn: Connection, key: int) -> None:
-        """Hold one of the store's locks until the transaction ends."""
+        """Take one of the store's locks until the transaction ends."""
 
     @abstractmethod
     def lock_run(self, conn: Connection, run_id: str) -> int | None:
-        """The internal id of a run, locked until the transaction ends; others may refer to it."""
+        """Lock a run until the transaction ends and return its id; others may still refer to it."""
 
     @abstractmethod
     def next_change(self, conn: Connection) -> int:
-        """A number for a change: larger than those of all changes committed so far."""
+        """Return a number for a change, larger than those of all committed changes."""
 
     @abstractmethod
     def insert(
@@ -184,35 +184,33 @@ class Dialect(ABC):
     def begin_batch(
         self, conn: Connection, batch: Batch, *, span: int, begin: bool
     ) -> BatchFacts | None:
-        """Lock the run, store the images that are new, and look up what the batch refers to.
+        """Lock the run, store new images, and look up what the batch refers to.
 
-        Images go in by the order of their SHA-256: two writers with the same images then wait for
-        each other in one direction only. The first new one gets the id change * `span`.
-
-        With `begin` this begins the write transaction too. Returns None for a run that is not
-        known.
+        Images are inserted in order of their SHA-256, so that writers with the same images cannot
+        deadlock. The first new one gets the id change * `span`. `begin` also starts the write
+        transaction. Returns None if the run is unknown.
         """
 
     @abstractmethod
     def write(self, conn: Connection, writes: Sequence[Write]) -> None:
-        """Do some writes, in their order."""
+        """Execute writes in order."""
 
     @abstractmethod
     def append(
         self, conn: Connection, writes: Sequence[Write], entry: EntryFields, *, lock: int | None
     ) -> None:
-        """Do some writes, append an entry to the audit log, and commit where that saves time.
+        """Execute writes and append an entry to the audit log; also commits where that saves time.
 
-        `lock` is the chain's lock where it is not held yet.
+        `lock` is the chain's lock, unless it is held already.
         """
 
     @abstractmethod
     def among(
         self, key: str, values: Sequence[Any], equal: Mapping[str, int]
     ) -> tuple[str, tuple[Any, ...]]:
-        """SQL, and its parameters, for `key` among the values and other columns `equal`.
+        """Return a condition and its parameters: `key` is one of the values, columns are `equal`.
 
-        The values take one parameter, however many they are.
+        The values take one parameter, whatever their number.
         """
 
     def select_in(
@@ -226,9 +224,9 @@ class Dialect(ABC):
         where: str | None = None,
         **equal: int,
     ) -> list[Any]:
-        """Rows whose `key` is among the values, however many, and whose columns are `equal`.
+        """Return rows whose `key` is one of any number of values and whose columns are `equal`.
 
-        `where` is another condition, in SQL that both databases understand.
+        `where` is a further condition, in SQL that both databases accept.
         """
         if not values:
             return []
@@ -241,40 +239,37 @@ class Dialect(ABC):
     def delete_in(
         self, conn: Connection, table: str, key: str, values: Sequence[Any], **equal: int
     ) -> None:
-        """Delete the rows that select_in() would find."""
+        """Delete the rows that select_in() would return."""
         if values:
             condition, parameters = self.among(key, values, equal)
             driver_connection(conn).execute(f"DELETE FROM {table} WHERE {condition}", parameters)
 
     @abstractmethod
     def day(self, column: str) -> str:
-        """SQL for the UTC calendar day of a time column, as `tallies.day` has it."""
+        """Return SQL for the UTC day of a time column, in the form of `tallies.day`."""
 
     @abstractmethod
     def hundredths(self, column: str) -> str:
-        """SQL for a figure of 0 to 1 in hundredths, rounded down, as `answer_tallies.step` has it.
-
-        NULL for NULL.
-        """
+        """Return SQL for a number from 0 to 1 in hundredths, rounded down; NULL for NULL."""
 
     # Checking what others may have written
 
     @abstractmethod
     def canonical(self, column: sa.Column[Any]) -> str:
-        """SQL for a column as digests see it: integers, floats and text only.
+        """Return SQL for a column in the form that is digested: integers, floats and text only.
 
-        Times as `YYYY-MM-DD HH:MM:SS.ffffff` in UTC, booleans as 0 and 1, JSON as the stored text.
+        Times are `YYYY-MM-DD HH:MM:SS.ffffff` in UTC, booleans 0 and 1, JSON its stored text.
         """
 
     @abstractmethod
     def select_raw(self, conn: Connection, sql: str, *parameters: Any) -> list[Any]:
-        """Rows as stored, also where text is not UTF-8. Parameters are written `?`."""
+        """Return rows as stored, even if text is not UTF-8. Placeholders are written `?`."""
 
     @abstractmethod
     def stream(
         self, conn: Connection, sql: str, *, any_text: bool = False
     ) -> AbstractContextManager[Fetch]:
-        """Rows of a large result, a block at a time.
+        """Stream a large result block by block.
 
         fetch() raises UndecodableText for text that is not UTF-8; with `any_text` it returns such
         text as bytes.
@@ -282,19 +277,19 @@ class Dialect(ABC):
 
     @abstractmethod
     def json_rows(self, table: str) -> str:
-        """SQL for the number of rows that an audit entry's `content` has for a bulk table."""
+        """Return SQL for the number of rows of a bulk table in an audit entry's `content`."""
 
     @abstractmethod
     def tables(self, conn: Connection) -> dict[str, bool]:
-        """Each table's name, and whether row-level security is on for it."""
+        """Return the tables by name, and whether row-level security is on for each."""
 
     @abstractmethod
     def triggers(self, conn: Connection) -> dict[str, str]:
-        """Each enabled trigger's name, and what it says, with single spaces."""
+        """Return the enabled triggers' bodies by name, with single spaces."""
 
     @abstractmethod
     def views(self, conn: Connection) -> dict[str, str]:
-        """Each view's name, and its definition."""
+        """Return the views' definitions by name."""
 
     @abstractmethod
     def replace_view(self, conn: Connection, name: str, definition: str) -> None:
@@ -302,9 +297,9 @@ class Dialect(ABC):
 
     @abstractmethod
     def stored_view(self, conn: Connection, name: str, definition: str) -> str | None:
-        """A view's definition as views() would have it; None if it refers to what is gone.
+        """Return the definition that views() would report; None if it refers to missing objects.
 
-        Raises Unchecked if the database does not allow to find out.
+        Raises Unchecked if the database does not allow the check.
         """
 
 
@@ -313,20 +308,20 @@ class UndecodableText(Exception):
 
 
 class Unchecked(Exception):
-    """The account or the server does not allow a check."""
+    """The account or the server does not permit a check."""
 
 
 def driver_connection(conn: Connection) -> Any:
-    """The driver's connection under an SQLAlchemy one, in the same transaction."""
+    """Return the driver's connection of an SQLAlchemy connection, in the same transaction."""
     return conn.connection.driver_connection
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no spaces. Raises TypeError for what JSON cannot hold."""
+    """Return JSON with sorted keys and no spaces. Raises TypeError if that is impossible."""
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS).decode()
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of a driver's message: the rest may quote the statement and its data."""
+    """Return the first line of a driver's message; the rest may quote the statement's data."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -34,8 +34,8 @@ from lfv_store.dialects.base import (
 from lfv_store.errors import InvalidRecord, RecordConflict, StoreError, StoreUnavailable
 from lfv_store.types import UtcDateTime
 
-# Waiting half a minute for a lock means something is wrong: fail, retryably. A writer that hangs
-# between two statements would hold the audit chain's lock: the server ends it.
+# A lock that takes half a minute means that something is wrong: fail with a retryable error. The
+# server ends a writer that hangs between two statements and may hold the audit chain's lock.
 _TIMEOUTS = (
     "SET LOCAL lock_timeout = '30s';"
     " SET LOCAL statement_timeout = '15min';"
@@ -54,8 +54,8 @@ _CONNECT: dict[str, Any] = {
 }
 _MIGRATION_LOCK = 0x6C66_7603
 _SCHEMA = "(SELECT oid FROM pg_namespace WHERE nspname = current_schema())"
-# 58: BEFORE (2), DELETE (8), UPDATE (16) or TRUNCATE (32), once for the statement; of any column,
-# without a condition; and the function still says what the migration had it say.
+# 58: BEFORE (2), DELETE (8), UPDATE (16) or TRUNCATE (32), per statement. The trigger must have no
+# column list and no condition, and its function's source must be that of the migration.
 _TRIGGERS = f"""
 SELECT t.tgname, regexp_replace(trim(f.prosrc), '\\s+', ' ', 'g')
 FROM pg_trigger t
@@ -78,7 +78,7 @@ WHERE c.relkind = 'v' AND c.relnamespace = {_SCHEMA}
 GROUP BY c.relname
 """
 
-# The next step, by the beginning of the SQLSTATE; an error of connecting has none.
+# The next step, by the start of the SQLSTATE, which is empty for connection errors.
 _NEXT_STEPS = {
     "": "check that the server runs, and that the URL has the right host, database and user",
     "25006": "this server is read-only: name the one that is written to",
@@ -100,7 +100,7 @@ class Postgresql(Dialect):
 
     name = "postgresql"
     many_writers = True
-    # The driver begins no transaction of its own: BEGIN goes with the first statements.
+    # The driver starts no transaction itself; BEGIN is sent with the first statements.
     write_options: ClassVar[Mapping[str, Any]] = {"isolation_level": "AUTOCOMMIT"}
     view_words: ClassVar[Mapping[str, str]] = {
         "now": "now()",
@@ -118,15 +118,15 @@ class Postgresql(Dialect):
 
     @contextmanager
     def unguarded(self, conn: Connection, table: str) -> Iterator[None]:
-        """Disable the trigger for the block; others wait, and never see it disabled."""
+        """Disable the trigger during the block; others wait, and never see it disabled."""
         conn.exec_driver_sql(f"ALTER TABLE {table} DISABLE TRIGGER {table}_append_only")
         yield
         conn.exec_driver_sql(f"ALTER TABLE {table} ENABLE TRIGGER {table}_append_only")
 
     def create_engine(self, url: URL, options: Mapping[str, Any]) -> sa.Engine:
-        """An engine that finds closed connections before it uses them."""
+        """Return an engine that detects closed connections before using them."""
         connect = {key: value for key, value in _CONNECT.items() if key not in url.query}
-        # A prepared statement stays on one server connection; see the module's docstring.
+        # A prepared statement belongs to one server connection; see the module's docstring.
         connect["prepare_threshold"] = None
         engine = sa.create_engine(url, connect_args=connect, **options)
         sa.event.listen(engine, "connect", _prepare)
@@ -158,12 +158,12 @@ class Postgresql(Dialect):
         driver_connection(conn).execute(_BEGIN)
 
     def begin_migration(self, conn: Connection, views: Collection[str]) -> None:
-        """Wait for other migrations, and let tables change under the views.
+        """Wait for other migrations, and allow tables to change under the views.
 
-        A view is replaced by one with the same columns that reads no table, so that other people's
-        views on it stay. schema.upgrade() makes the real ones at the end.
+        Each view is replaced by one with the same columns that reads no table, so that users' views
+        on it remain. schema.upgrade() restores the real ones at the end.
         """
-        # The connection has begun this transaction itself.
+        # The connection itself has started this transaction.
         conn.exec_driver_sql(_TIMEOUTS)
         conn.exec_driver_sql("SET LOCAL lock_timeout = '5min'")
         self.lock(conn, _MIGRATION_LOCK)
@@ -172,10 +172,10 @@ class Postgresql(Dialect):
                 conn.exec_driver_sql(f"CREATE OR REPLACE VIEW {view} AS SELECT {columns}")
 
     def end_migration(self, conn: Connection) -> None:
-        """Nothing to do: references are checked all the time."""
+        """Nothing to do: references are always checked."""
 
     def now(self, conn: Connection) -> datetime:
-        """The server's clock, so that machines whose clocks differ agree on what has expired."""
+        """Return the server's time, so that machines with different clocks agree on expiry."""
         moment: datetime = conn.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
         return moment.astimezone(UTC)
 
@@ -192,7 +192,7 @@ class Postgresql(Dialect):
         steps = (_NEXT_STEPS.get(state[:length]) for length in (5, 3, 2))
         step = next((step for step in steps if step is not None), None)
         # psycopg's OperationalError covers lost connections, shutdowns, deadlocks, serialisation
-        # failures, lock and statement timeouts: in all of them the transaction is gone as a whole.
+        # failures, lock and statement timeouts. In all of them the transaction is rolled back.
         retryable = lost or isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
         kind = StoreUnavailable if retryable else StoreError
         found = kind(f"{name}: {message}; {step}" if step else f"{name}: {message}")
@@ -201,23 +201,23 @@ class Postgresql(Dialect):
         return found
 
     def lock(self, conn: Connection, key: int) -> None:
-        """An advisory lock. The second key keeps schemas of one database apart."""
+        """Take an advisory lock, one for each schema of a database."""
         conn.exec_driver_sql(pg_writes.lock_statement(key))
 
     def lock_run(self, conn: Connection, run_id: str) -> int | None:
-        """FOR NO KEY UPDATE."""
+        """Lock the row FOR NO KEY UPDATE and return its id."""
         sql = "SELECT id FROM runs WHERE run_id = %s FOR NO KEY UPDATE"
         row = driver_connection(conn).execute(sql, (run_id,)).fetchone()
         return None if row is None else int(row[0])
 
     def next_change(self, conn: Connection) -> int:
-        """A sequence's next value: growing, but not without gaps."""
+        """Return the next value of a sequence, which may have gaps."""
         return int(conn.exec_driver_sql("SELECT nextval('audit_changes')").scalar_one())
 
     def insert(
         self, conn: Connection, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
     ) -> None:
-        """COPY."""
+        """Insert by COPY."""
         copy_from = f"COPY {table} ({', '.join(columns)}) FROM STDIN"
         with driver_connection(conn).cursor() as cursor, cursor.copy(copy_from) as copy:
             for row in rows:
@@ -226,40 +226,40 @@ class Postgresql(Dialect):
     def begin_batch(
         self, conn: Connection, batch: Batch, *, span: int, begin: bool
     ) -> BatchFacts | None:
-        """One round trip, as are write() and append()."""
+        """Make one round trip, as do write() and append()."""
         return pg_writes.begin_batch(conn, batch, span=span, first=f"{_BEGIN};" if begin else "")
 
     def write(self, conn: Connection, writes: Sequence[Write]) -> None:
-        """One round trip for all."""
+        """Execute all writes in one round trip."""
         pg_writes.write(conn, writes)
 
     def append(
         self, conn: Connection, writes: Sequence[Write], entry: EntryFields, *, lock: int | None
     ) -> None:
-        """One round trip with the commit: the lock of the chain is held within the server only."""
+        """Append and commit in one round trip, so that the network does not prolong the lock."""
         pg_writes.append(conn, writes, entry, lock=lock)
 
     def among(
         self, key: str, values: Sequence[Any], equal: Mapping[str, int]
     ) -> tuple[str, tuple[Any, ...]]:
-        """The values are one parameter, an array."""
+        """Pass the values as one parameter, an array."""
         conditions = [*(f"{name} = %s" for name in equal), f"{key} = ANY(%s)"]
         return " AND ".join(conditions), (*equal.values(), list(values))
 
     def day(self, column: str) -> str:
-        """A date."""
+        """Convert to a date."""
         return f"({column} AT TIME ZONE 'UTC')::date"
 
     def hundredths(self, column: str) -> str:
-        """Rounded down: a cast alone rounds to the nearest."""
+        """Round down explicitly, because a cast rounds to the nearest."""
         return f"CAST(floor({column} * 100) AS bigint)"
 
     def canonical(self, column: sa.Column[Any]) -> str:
-        """Times, booleans and JSON as the text and numbers that SQLite stores."""
+        """Convert times, booleans and JSON to the text and numbers that SQLite stores."""
         name = column.name
         if isinstance(column.type, UtcDateTime):
-            # to_char() gives NULL for infinity and leaves the era out: such times, which the store
-            # never writes, are read as PostgreSQL prints them, so that they fit no digest.
+            # to_char() returns NULL for infinity and omits the era. Such times, which the store
+            # never writes, are read as PostgreSQL prints them, so that they match no digest.
             return (
                 f"CASE WHEN {name} >= '0001-01-01 00:00:00+00' AND {name} < 'infinity'"
                 f" THEN to_char({name} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
@@ -272,7 +272,7 @@ class Postgresql(Dialect):
         return name
 
     def select_raw(self, conn: Connection, sql: str, *parameters: Any) -> list[Any]:
-        """PostgreSQL lets no text in that is not UTF-8."""
+        """Return rows; PostgreSQL contains only valid UTF-8."""
         return list(driver_connection(conn).execute(sql.replace("?", "%s"), parameters or None))
 
     @contextmanager
@@ -283,17 +283,17 @@ class Postgresql(Dialect):
         *,
         any_text: bool = False,
     ) -> Iterator[Fetch]:
-        """A cursor on the server."""
+        """Stream from a cursor on the server."""
         with driver_connection(conn).cursor(name="lfv_audit", binary=True) as cursor:
             cursor.execute(sql)
             yield cursor.fetchmany
 
     def json_rows(self, table: str) -> str:
-        """PostgreSQL's JSON operators."""
+        """Use PostgreSQL's JSON operators."""
         return f"(content -> 'bulk' -> '{table}' ->> 'rows')::bigint"
 
     def tables(self, conn: Connection) -> dict[str, bool]:
-        """Ordinary tables of the schema."""
+        """Return the schema's ordinary tables."""
         rows = conn.exec_driver_sql(
             f"SELECT relname, relrowsecurity FROM pg_class WHERE relkind = 'r'"
             f" AND relnamespace = {_SCHEMA}"
@@ -301,11 +301,11 @@ class Postgresql(Dialect):
         return {name: bool(secured) for name, secured in rows}
 
     def triggers(self, conn: Connection) -> dict[str, str]:
-        """What their function says."""
+        """Return the sources of the triggers' functions."""
         return {name: str(text) for name, text in conn.exec_driver_sql(_TRIGGERS)}
 
     def views(self, conn: Connection) -> dict[str, str]:
-        """As this server words them."""
+        """Return the definitions as this server prints them."""
         rows = conn.exec_driver_sql(
             "SELECT relname, pg_get_viewdef(oid) FROM pg_class"
             f" WHERE relkind = 'v' AND relnamespace = {_SCHEMA}"
@@ -313,14 +313,14 @@ class Postgresql(Dialect):
         return {name: text.strip() for name, text in rows}
 
     def replace_view(self, conn: Connection, name: str, definition: str) -> None:
-        """Views of other people that refer to it stay."""
+        """Replace the view; users' views that refer to it remain."""
         conn.exec_driver_sql(definition.replace("CREATE VIEW", "CREATE OR REPLACE VIEW", 1))
 
     def stored_view(self, conn: Connection, name: str, definition: str) -> str | None:
-        """The text that the server itself makes of a definition.
+        """Return a definition as the server prints it.
 
-        Servers word a view anew when they print it, each release in its own way: so the view is
-        made once more under another name, for this session, and undone.
+        Each server release prints views in its own way. The view is therefore created under
+        another name for this session, printed and rolled back.
         """
         temporary = f"lfv_expected_{name}"
         words = definition.replace(

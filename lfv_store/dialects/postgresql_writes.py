@@ -1,7 +1,7 @@
-"""What PostgreSQL is sent for a batch of inspections: a few statements in one round trip.
+"""Writes of PostgreSQL that send several statements in one round trip.
 
-The values are in the text of the statements: the protocol that keeps them apart takes one statement
-at a time. Rows come as the JSON that their digest is made of.
+Values are part of the statements' text, because the protocol with separate parameters accepts one
+statement at a time. Rows are sent as the JSON from which their digest is computed.
 """
 
 # ruff: noqa: S608 -- names in SQL text are constants of this package, values are parameters
@@ -31,8 +31,8 @@ from lfv_store.dialects.base import (
 )
 from lfv_store.tables.base import Base
 
-# Each statement sees what was committed before it, so those behind the lock of the run see all of
-# the run.
+# Each statement sees what was committed before it, so the statements after the run's lock see all
+# of the run.
 _BEGIN_BATCH = """
 SELECT id FROM runs WHERE run_id = %(run_id)s FOR NO KEY UPDATE;
 WITH run AS (
@@ -66,9 +66,8 @@ SELECT (SELECT json_agg(line_number) FROM inspections
        (SELECT json_agg(json_build_array(id, image_id)) FROM detections
         WHERE id = ANY(%(detections)s))
 """
-# The hash is the one of audit.canonical.entry_hash(): PostgreSQL escapes a string in JSON as that
-# does. Here it is made where the newest entry is read, so no writer holds the chain for the time of
-# a round trip.
+# The same hash as audit.canonical.entry_hash(), because PostgreSQL escapes JSON strings in the same
+# way. Computed where the newest entry is read, so that no writer holds the chain for a round trip.
 _APPEND = f"""
 INSERT INTO audit_log (seq, change, at, actor, action, subject, content, previous, hash)
 SELECT seq, change, at::timestamptz, actor, action, subject, content::json, previous,
@@ -130,12 +129,12 @@ def append(
 
 
 def lock_statement(key: int) -> str:
-    """SQL that holds one of the store's locks. The second key keeps schemas of a database apart."""
+    """Return SQL that takes one of the store's locks. The second key is the schema's."""
     return f"SELECT pg_advisory_xact_lock({key:d}, hashtext(current_schema()))"
 
 
 def _send(conn: Connection, statements: str, parameters: Any) -> list[list[Any] | None]:
-    """Send statements in one round trip; the rows of each, None where it returns none."""
+    """Send statements in one round trip, and return each one's rows; None if it has no result."""
     found: list[list[Any] | None] = []
     with psycopg.ClientCursor(driver_connection(conn)) as cursor:
         cursor.execute(statements.encode(), parameters)
@@ -146,7 +145,7 @@ def _send(conn: Connection, statements: str, parameters: Any) -> list[list[Any] 
 
 
 def _statements(writes: Sequence[Write]) -> tuple[list[str], list[Any]]:
-    """SQL of some writes, and its parameters."""
+    """Return the SQL of some writes, and its parameters."""
     statements: list[str] = []
     parameters: list[Any] = []
     for write in writes:
@@ -166,10 +165,10 @@ def _statements(writes: Sequence[Write]) -> tuple[list[str], list[Any]]:
 
 @cache
 def _insert_json(table: str, columns: tuple[str, ...]) -> str:
-    """Insert the rows of a JSON array of arrays.
+    """Return SQL that inserts the rows of a JSON array of arrays.
 
-    As jsonb, which is parsed once and not once for each cell.  It knows no -0.0, and the store
-    writes none.
+    Uses jsonb, which is parsed once instead of once for each cell. It lacks -0.0, which the store
+    never writes.
     """
     types = [Base.metadata.tables[table].c[name].type.compile(dialect=_TYPES) for name in columns]
     cells = ", ".join(

@@ -36,28 +36,28 @@ from lfv_store.errors import InvalidRecord, RecordConflict, StoreError, StoreUna
 
 _WAIT_SECONDS = 30
 PRAGMAS = (
-    # Readers (an auditor's SQL, an export) never block the writer, nor the writer them.
+    # Readers (an auditor's SQL, an export) and the writer never block each other.
     "PRAGMA journal_mode = WAL",
     # SQLite checks REFERENCES only when asked to, per connection.
     "PRAGMA foreign_keys = ON",
-    # A second writer waits this long (ms) for its turn before it gives up with StoreUnavailable.
+    # How long (ms) a second writer waits before it fails with StoreUnavailable.
     f"PRAGMA busy_timeout = {_WAIT_SECONDS * 1000}",
-    # A commit is on the disk before it is acknowledged. NORMAL, WAL's usual companion, may lose the
-    # last commits when the power fails: one of them may be the only trace of a model being started.
+    # A commit is on disk before it is acknowledged. NORMAL, usual with WAL, can lose the last
+    # commits in a power failure, and one of them may be the only trace that a model was started.
     "PRAGMA synchronous = FULL",
-    # 128 MiB of pages at most (negative: KiB). The index on image hashes is hit at random places,
-    # and among a million images it is 80 MB large.
+    # At most 128 MiB of pages (negative: KiB). Access to the index on image hashes is random, and
+    # with a million images it takes 80 MB.
     "PRAGMA cache_size = -131072",
-    # Checkpoint every 16,000 pages (64 MB) instead of 1,000: a batch touches hundreds of pages of
-    # that index, and many batches the same ones; each is copied into the file once for all of them.
+    # Checkpoint every 16,000 pages (64 MB) instead of 1,000. Batches touch hundreds of pages of
+    # that index, often the same ones, and a checkpoint copies each page once.
     "PRAGMA wal_autocheckpoint = 16000",
     # Sorts and temporary indexes of the views stay in memory.
     "PRAGMA temp_store = MEMORY",
-    # Functions named in a schema that somebody tampered with cannot have side effects.
+    # Functions named in a manipulated schema must not have side effects.
     "PRAGMA trusted_schema = OFF",
 )
 OLDEST = (3, 35)
-"""The first SQLite with DELETE ... RETURNING."""
+"""The first release of SQLite with DELETE ... RETURNING."""
 
 _RETRYABLE = {
     sqlite3.SQLITE_BUSY,
@@ -102,7 +102,7 @@ class Sqlite(Dialect):
         "least": "min",
         "join": "(SELECT group_concat({value}, '; ') FROM (SELECT {value} FROM {rows}"
         " ORDER BY {order}))",
-        # julianday() is good to the millisecond.
+        # julianday() is precise to a millisecond.
         "seconds": "round((julianday({end}) - julianday({start})) * 86400.0, 3)",
     }
     append_only_triggers: ClassVar[Mapping[str, str]] = {
@@ -113,7 +113,7 @@ class Sqlite(Dialect):
 
     @contextmanager
     def unguarded(self, conn: Connection, table: str) -> Iterator[None]:
-        """Drop the trigger for the block: nobody else writes meanwhile."""
+        """Drop the trigger during the block; nobody else can write meanwhile."""
         name = f"{table}_no_delete"
         conn.exec_driver_sql(f"DROP TRIGGER {name}")
         yield
@@ -121,7 +121,7 @@ class Sqlite(Dialect):
         conn.exec_driver_sql(text)
 
     def create_engine(self, url: URL, options: Mapping[str, Any]) -> sa.Engine:
-        """An engine on a file, whose folder is made if need be. Raises StoreError."""
+        """Return an engine on a file, creating its folder if needed. Raises StoreError."""
         if sqlite3.sqlite_version_info < OLDEST:
             raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old; 3.35 or newer is needed")
         _make_folder(Path(str(url.database)).parent)
@@ -138,14 +138,14 @@ class Sqlite(Dialect):
         """Nothing: SQLite's text is Unicode."""
 
     def snapshot_options(self, *, read_only: bool) -> Mapping[str, Any]:
-        """None: every transaction in WAL mode sees one moment."""
+        """Return none: in WAL mode every transaction sees one snapshot."""
         return {}
 
     def begin_write(self, conn: Connection) -> None:
         """Nothing to do: see _begin()."""
 
     def begin_migration(self, conn: Connection, views: Collection[str]) -> None:
-        """Let a table be rebuilt under its name: references to it are checked at the end."""
+        """Allow tables to be rebuilt under their names; references are checked at the end."""
         conn.exec_driver_sql("PRAGMA legacy_alter_table = ON")
 
     def end_migration(self, conn: Connection) -> None:
@@ -157,11 +157,11 @@ class Sqlite(Dialect):
             )
 
     def now(self, conn: Connection) -> datetime:
-        """This machine's clock: all users of the file are on it."""
+        """Return this machine's time; all users of the file are on it."""
         return datetime.now(UTC)
 
     def error(self, error: BaseException, *, lost: bool, name: str) -> StoreError | None:
-        """The store's error for one of sqlite3's."""
+        """Translate an error of sqlite3."""
         if not isinstance(error, sqlite3.Error):
             return None
         message = first_line(error)
@@ -169,7 +169,7 @@ class Sqlite(Dialect):
             return RecordConflict(message) if "UNIQUE" in message else InvalidRecord(message)
         if isinstance(error, sqlite3.DataError):
             return InvalidRecord(message)
-        # 0 where the driver itself complains.
+        # 0 for errors of the driver itself.
         code = (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
         missing = message.startswith(("no such table", "no such column"))
         step = _TABLES_MISSING if missing else _NEXT_STEPS.get(code)
@@ -180,20 +180,20 @@ class Sqlite(Dialect):
         """Nothing to do: the transaction is the only writer."""
 
     def lock_run(self, conn: Connection, run_id: str) -> int | None:
-        """Needs no lock: the transaction is the only writer."""
+        """Return the run's id; no lock is needed, because the transaction is the only writer."""
         sql = "SELECT id FROM runs WHERE run_id = ?"
         row = driver_connection(conn).execute(sql, (run_id,)).fetchone()
         return None if row is None else int(row[0])
 
     def next_change(self, conn: Connection) -> int:
-        """One more than the last."""
+        """Return one more than the last number."""
         sql = "SELECT coalesce(max(change), 0) + 1 FROM audit_log"
         return int(driver_connection(conn).execute(sql).fetchone()[0])
 
     def insert(
         self, conn: Connection, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
     ) -> None:
-        """One prepared statement for all rows."""
+        """Insert all rows by one prepared statement."""
         marks = ", ".join("?" * len(columns))
         driver_connection(conn).executemany(
             f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", rows
@@ -202,7 +202,7 @@ class Sqlite(Dialect):
     def begin_batch(
         self, conn: Connection, batch: Batch, *, span: int, begin: bool
     ) -> BatchFacts | None:
-        """One look-up after the other: none leaves this process."""
+        """Make the look-ups one by one; there are no round trips to save."""
         run = self.lock_run(conn, batch.run_id)
         if run is None:
             return None
@@ -232,7 +232,7 @@ class Sqlite(Dialect):
         return BatchFacts(run, change, self.now(conn), lines, ids, added, detections)
 
     def write(self, conn: Connection, writes: Sequence[Write]) -> None:
-        """One statement after the other."""
+        """Execute the statements one by one."""
         for write in writes:
             if isinstance(write, Deletion):
                 self.delete_in(conn, write.table, write.key, write.values, **write.equal)
@@ -244,7 +244,7 @@ class Sqlite(Dialect):
     def append(
         self, conn: Connection, writes: Sequence[Write], entry: EntryFields, *, lock: int | None
     ) -> None:
-        """Number and hash follow from the newest entry: there is no other writer."""
+        """Append after the newest entry; there is no other writer."""
         self.write(conn, writes)
         sql = "SELECT seq, hash FROM audit_log ORDER BY seq DESC LIMIT 1"
         last = driver_connection(conn).execute(sql).fetchone()
@@ -255,7 +255,7 @@ class Sqlite(Dialect):
     def among(
         self, key: str, values: Sequence[Any], equal: Mapping[str, int]
     ) -> tuple[str, tuple[Any, ...]]:
-        """The values are one parameter, a JSON array; a single value is looked up as it is."""
+        """Pass several values as one parameter, a JSON array, and a single value as it is."""
         conditions = [f"{name} = ?" for name in equal]
         if len(values) == 1:
             conditions.append(f"{key} = ?")
@@ -264,26 +264,26 @@ class Sqlite(Dialect):
         return " AND ".join(conditions), (*equal.values(), canonical_json(list(values)))
 
     def day(self, column: str) -> str:
-        """The first ten characters."""
+        """Take the first ten characters."""
         return f"substr({column}, 1, 10)"
 
     def hundredths(self, column: str) -> str:
-        """A cast cuts off what is behind the point."""
+        """Round down by a cast."""
         return f"CAST({column} * 100 AS INTEGER)"
 
     def canonical(self, column: sa.Column[Any]) -> str:
-        """The column: it is stored as it is digested."""
+        """Return the column, which is stored in the digested form."""
         return column.name
 
     def select_raw(self, conn: Connection, sql: str, *parameters: Any) -> list[Any]:
-        """Text that is not UTF-8 comes as bytes."""
+        """Return rows; text that is not UTF-8 is returned as bytes."""
         driver = driver_connection(conn)
         with _any_text(driver):
             return list(driver.execute(sql, parameters))
 
     @contextmanager
     def stream(self, conn: Connection, sql: str, *, any_text: bool = False) -> Iterator[Fetch]:
-        """A cursor."""
+        """Stream from a cursor."""
         driver = driver_connection(conn)
         reading = _any_text(driver) if any_text else nullcontext()
         with reading, closing(driver.execute(sql)) as cursor:
@@ -297,11 +297,11 @@ class Sqlite(Dialect):
             yield fetch
 
     def json_rows(self, table: str) -> str:
-        """SQLite's JSON functions."""
+        """Use SQLite's JSON functions."""
         return f"json_extract(content, '$.bulk.{table}.rows')"
 
     def tables(self, conn: Connection) -> dict[str, bool]:
-        """Without row-level security, which SQLite does not have."""
+        """Return the tables; SQLite has no row-level security."""
         rows = conn.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'")
         return dict.fromkeys(rows.scalars(), False)
 
@@ -316,12 +316,12 @@ class Sqlite(Dialect):
         return {name: text.strip() for name, text in rows}
 
     def replace_view(self, conn: Connection, name: str, definition: str) -> None:
-        """Other views may refer to it meanwhile."""
+        """Drop and create the view; other views may refer to it meanwhile."""
         conn.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
         conn.exec_driver_sql(definition)
 
     def stored_view(self, conn: Connection, name: str, definition: str) -> str | None:
-        """The statement: SQLite keeps it."""
+        """Return the statement, which SQLite stores as it is."""
         return definition.strip()
 
 
@@ -336,11 +336,11 @@ def _make_folder(folder: Path) -> None:
 
 
 def _prepare(connection: sqlite3.Connection, _record: object) -> None:
-    # The driver's own idea of when a transaction begins is switched off: SQLAlchemy's "begin" event
-    # says BEGIN, so that DDL is transactional and writers can say IMMEDIATE.
+    # Disables the driver's implicit transactions. SQLAlchemy's "begin" event issues BEGIN instead,
+    # so that DDL is transactional and writers can use IMMEDIATE.
     connection.isolation_level = None
-    # Several connections that come to a new file at the same moment all switch it to WAL. One that
-    # finds another at it gets "database is locked" at once, whatever busy_timeout says.
+    # Connections that open a new file at the same moment all switch it to WAL. All but one fail at
+    # once with "database is locked", regardless of busy_timeout.
     for attempt in Retrying(
         retry=retry_if_exception(_is_locked),
         stop=stop_after_delay(_WAIT_SECONDS),
@@ -359,8 +359,8 @@ def _is_locked(error: BaseException) -> bool:
 
 
 def _begin(conn: Connection) -> None:
-    # A write transaction takes the write lock at once: one that reads first and writes later would
-    # fail with "database is locked" when another writer came between.
+    # A write transaction takes the write lock immediately. If it read first and wrote later,
+    # another writer in between would make it fail with "database is locked".
     options = conn.get_execution_options()
     if options.get("lfv_migration"):
         # Ignored within a transaction. schema.upgrade() checks references before it commits.
@@ -370,7 +370,7 @@ def _begin(conn: Connection) -> None:
 
 @contextmanager
 def _any_text(driver: Any) -> Iterator[None]:
-    """Have text that is not UTF-8 read as bytes until exit."""
+    """Read text that is not UTF-8 as bytes during the block."""
     before = driver.text_factory
     driver.text_factory = _text_or_bytes
     try:

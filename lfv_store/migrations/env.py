@@ -22,7 +22,7 @@ def _run(connection: Connection) -> None:
 
 
 def main() -> None:
-    """Migrate on the connection that was handed over, or on one of our own."""
+    """Migrate on the connection passed by the caller, or on a new one."""
     given: Connection | None = context.config.attributes.get("connection")
     if given is not None:
         _run(given)

@@ -1,4 +1,4 @@
-"""The declarative base: naming of constraints, and the column types of Python annotations."""
+"""The declarative base: constraint names, and the column types of Python annotations."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sqlalchemy.orm import DeclarativeBase, mapped_column
 from lfv_store.types import BIG, UTC_DATETIME
 
 Id = Annotated[int, mapped_column(BIG, primary_key=True, autoincrement=False)]
-"""Ids are chosen by the store, never by the database: see lfv_store/audit/change.py."""
+"""The store assigns ids, not the database; see lfv_store/audit/change.py."""
 
 BYTEWISE = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
-"""Text compared byte by byte on both: the order of digests, and prefixes found through an index."""
+"""Text compared byte by byte on both databases, for digest order and indexed prefix searches."""
 
 JsonValue = Annotated[dict[str, Any], mapped_column(sa.JSON(none_as_null=True))]
 OptionalJson = Annotated[dict[str, Any] | None, mapped_column(sa.JSON(none_as_null=True))]
@@ -46,6 +46,6 @@ class Base(DeclarativeBase):
 
 
 def one_of(column: str, values: tuple[str, ...], name: str | None = None) -> sa.CheckConstraint:
-    """A CHECK that a text column holds one of some words."""
+    """Return a CHECK that a text column holds one of `values`."""
     words = ", ".join(f"'{value}'" for value in values)
     return sa.CheckConstraint(f"{column} IN ({words})", name=name or column)

@@ -1,7 +1,7 @@
-"""Facts: rows that are written once and never changed (triggers see to it).
+"""Facts: rows that are written once. Triggers prevent changes.
 
-Rows of the bulk tables have ids `change number * 1,000,000 + position`: from any row, integer
-division gives the audit entry (`audit_log.change`) that vouches for it.
+Rows of the bulk tables have ids `change number * 1,000,000 + position`. Integer division therefore
+leads from any row to the audit entry (`audit_log.change`) that vouches for it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class ModelTable(Base):
 
 
 class TrainingTable(Base):
-    """How a model version was trained: on which data, by whom, and with what result."""
+    """A training of a model version: its data, who started it, and its figures."""
 
     __tablename__ = "trainings"
 
@@ -72,7 +72,7 @@ class TrainingTable(Base):
 
 
 class PolicyTable(Base):
-    """A verdict policy by its content."""
+    """A verdict policy, identified by its content."""
 
     __tablename__ = "policies"
 
@@ -83,7 +83,7 @@ class PolicyTable(Base):
 
 
 class DecisionTable(Base):
-    """A policy applied to all inspections of a run; number 1 is made while recording."""
+    """A policy applied to all inspections of a run; number 1 is the run's own."""
 
     __tablename__ = "decisions"
 
@@ -99,7 +99,7 @@ class DecisionTable(Base):
 
 
 class ImageTable(Base):
-    """Image bytes that were looked at, known by their SHA-256. The bytes are not kept."""
+    """An inspected image, identified by its SHA-256. Its bytes are not stored."""
 
     __tablename__ = "images"
 
@@ -112,7 +112,7 @@ class ImageTable(Base):
 
 
 class DetectionTable(Base):
-    """What a model said about an image's bytes."""
+    """A model's answer to an image."""
 
     __tablename__ = "detections"
 
@@ -141,7 +141,7 @@ class DetectionTable(Base):
 
 
 class MaskTable(Base):
-    """The anomaly mask of a detection: a PNG, whose SHA-256 the detection holds."""
+    """The anomaly mask of a detection: a PNG. The detection holds its SHA-256."""
 
     __tablename__ = "masks"
 
@@ -152,7 +152,7 @@ class MaskTable(Base):
 
 
 class AnomalyTable(Base):
-    """One entry of a segmentation answer; `background` is kept too, as the model said it."""
+    """One anomaly of a segmentation answer, `background` included."""
 
     __tablename__ = "anomalies"
 
@@ -171,7 +171,7 @@ class AnomalyTable(Base):
 
 
 class InspectionTable(Base):
-    """The outcome of one manifest line in one run: a first verdict, or an error saying why not."""
+    """The outcome of one manifest line in one run: a first verdict or an error."""
 
     __tablename__ = "inspections"
 
@@ -227,9 +227,9 @@ class InspectionTable(Base):
 
 
 class InspectionAttributeTable(Base):
-    """An inspection's attributes as rows, so that any of them is found through one index.
+    """An inspection's attributes as rows, so that one index finds any of them.
 
-    The same content as `inspections.attributes`, flat: scalars as text, anything else as JSON text.
+    Holds the content of `inspections.attributes`: scalars as text, other values as JSON text.
     """
 
     __tablename__ = "inspection_attributes"
@@ -247,7 +247,7 @@ class InspectionAttributeTable(Base):
 
 
 class VerdictTable(Base):
-    """A verdict of a later decision (number 2 and up); the first is in the inspection itself."""
+    """A verdict of a later decision (number 2 and up). The inspection holds the first one."""
 
     __tablename__ = "verdicts"
 
@@ -265,11 +265,10 @@ class VerdictTable(Base):
 
 
 class ReviewTable(Base):
-    """A person's verdict on an inspection. Several may follow one another; the last one stands.
+    """A person's verdict on an inspection. The last of several counts.
 
-    The verdict `review` leaves the part undecided. `shown` is what the person saw, `signature`
-    what a person signed with the password given again, `token` what makes a repeated request the
-    same review.
+    The verdict `review` leaves the part undecided. `shown` records what the person saw, `signature`
+    what they signed by entering their password again. `token` identifies repeated requests.
     """
 
     __tablename__ = "reviews"
@@ -300,7 +299,7 @@ class ReviewTable(Base):
 
 
 class AuditLogTable(Base):
-    """The hash chain. See docs/audit.md for what each column holds and what the chain proves."""
+    """The hash chain. docs/audit.md explains its columns and what the chain proves."""
 
     __tablename__ = "audit_log"
 

@@ -1,4 +1,4 @@
-"""People who use the pages: who they are, and the parts that are in their hands."""
+"""Users of the pages, their sessions, and the parts that they are reviewing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lfv_store.tables.base import Base, Id, one_of
 
 
 class UserTable(Base):
-    """A person with a role. Never deleted, because reviews name people; audited."""
+    """A person with a role. Audited, and never deleted because reviews name people."""
 
     __tablename__ = "users"
 
@@ -24,7 +24,7 @@ class UserTable(Base):
     created_at: Mapped[datetime]
     changed_at: Mapped[datetime]
     subject: Mapped[str | None] = mapped_column(index=True, unique=True)
-    """Who the user is to an identity provider: its issuer and the user's id there."""
+    """The user's identity at an identity provider: its issuer and the user's id there."""
 
     __table_args__ = (
         one_of("role", ROLES),
@@ -33,7 +33,7 @@ class UserTable(Base):
 
 
 class SessionTable(Base):
-    """Working state: a session of the pages, by the SHA-256 of the token in its cookie."""
+    """Working state: a login session, identified by the SHA-256 of its cookie's token."""
 
     __tablename__ = "sessions"
 
@@ -44,7 +44,7 @@ class SessionTable(Base):
 
 
 class ReviewLeaseTable(Base):
-    """Working state: a part that somebody is looking at, so that nobody else gets it."""
+    """Working state: a part under review, which nobody else is given."""
 
     __tablename__ = "review_leases"
 
@@ -56,7 +56,7 @@ class ReviewLeaseTable(Base):
 
 
 class SecondReviewTable(Base):
-    """Working state: a reviewed part that somebody else is to review without seeing the first."""
+    """Working state: a reviewed part that waits for an independent second review."""
 
     __tablename__ = "second_reviews"
 

@@ -1,7 +1,7 @@
-"""Rows that change: runs, hostings and leases (every change audited), and working state (not).
+"""Rows that change: runs, hostings and leases, which are audited, and working state, which is not.
 
-Working state is what a run needs to go on, and what the facts can give again: pending items, the
-planning mark, lease heartbeats, and the tallies that keep the summary views fast.
+Working state is what a run needs to continue or what can be derived from the facts: pending items,
+the planning mark, lease heartbeats, and the tallies that keep the summary views fast.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class RunTable(Base):
     manifest_lines: Mapped[int | None]
     policy_id: Mapped[int] = mapped_column(sa.ForeignKey("policies.id"))
     current_decision: Mapped[int]
-    # The id of the current decision if it is a later one, so that the views find its verdicts
-    # without a join. No foreign key: decisions refer to runs already.
+    # Id of the current decision if it is not the first, so that the views find its verdicts without
+    # a join. Not a foreign key, because decisions refer to runs already.
     later_decision_id: Mapped[int | None]
     triggered_by: Mapped[str]
     flow_run_id: Mapped[str | None] = mapped_column(index=True)
@@ -51,9 +51,9 @@ class RunTable(Base):
 
 
 class RunProgressTable(Base):
-    """Working state: how far the manifest of a run is planned, and its inspections are counted.
+    """Working state: how far a run's manifest is planned and its inspections are tallied.
 
-    Inspections of the run with ids up to `counted_through` are in its tallies.
+    The tallies include inspections with ids up to `counted_through`.
     """
 
     __tablename__ = "run_progress"
@@ -66,7 +66,7 @@ class RunProgressTable(Base):
 
 
 class PendingItemTable(Base):
-    """Working state: a manifest line that is still to be asked about."""
+    """Working state: a manifest line that waits for an answer."""
 
     __tablename__ = "pending_items"
 
@@ -87,7 +87,7 @@ class PendingItemTable(Base):
 
     __table_args__ = (
         sa.Index(None, "run_id", "duplicate", "line_number"),
-        # Of lines with the same bytes, one is not a duplicate: it is found whatever their number.
+        # Of lines with the same bytes only one is not a duplicate, so finding it takes one step.
         sa.Index(
             "ix_pending_items_first",
             "run_id",
@@ -100,11 +100,11 @@ class PendingItemTable(Base):
 
 
 class TallyTable(Base):
-    """Working state: how many inspections of a run have which outcome now, per UTC day.
+    """Working state: inspections of a run by current outcome and UTC day.
 
-    The outcome is the last review's, else the current decision's. `parts_*` count an image only
-    where the model version judged it first. Kept by lfv_store/tallies.py; `audit verify` counts
-    again and compares.
+    The outcome is the last review's, else the current decision's. `parts_*` count an image only the
+    first time that the model version judged it. lfv_store/tallies.py maintains the rows, and
+    `audit verify` recounts them.
     """
 
     __tablename__ = "tallies"
@@ -127,9 +127,9 @@ class TallyTable(Base):
 
 
 class AnswerTallyTable(Base):
-    """Working state: how many answers of a run have which confidence and which verdict now.
+    """Working state: answers of a run by confidence and current verdict.
 
-    `step` is the confidence in hundredths, rounded down. Kept and checked as `tallies` is.
+    `step` is the confidence in hundredths, rounded down. Maintained and checked like `tallies`.
     """
 
     __tablename__ = "answer_tallies"
@@ -146,7 +146,7 @@ class AnswerTallyTable(Base):
 
 
 class AnomalyTallyTable(Base):
-    """Working state: how many images of a run have an anomaly type, and its colour."""
+    """Working state: images of a run by anomaly type, with the type's colour."""
 
     __tablename__ = "anomaly_tallies"
 
@@ -161,7 +161,7 @@ class AnomalyTallyTable(Base):
 
 
 class HostingTable(Base):
-    """One period for which a model is up."""
+    """A period for which a model is up."""
 
     __tablename__ = "hostings"
 
@@ -219,9 +219,9 @@ class LeaseTable(Base):
 
 
 class HostingUsageTable(Base):
-    """What a run got from a hosting: how costs are shared, and which paid time was working time.
+    """A run's use of a hosting, for sharing costs and telling working time from idle time.
 
-    An answer counts for the hosting of the run's newest lease at the time it is stored.
+    An answer counts for the hosting of the run's newest lease at the time of storing.
     """
 
     __tablename__ = "hosting_usage"
@@ -237,9 +237,9 @@ class HostingUsageTable(Base):
 
 
 class LeaseHeartbeatTable(Base):
-    """Working state: the last heartbeat of the holder of a lease, and when it expires.
+    """Working state: the last heartbeat for a lease, and when the lease expires.
 
-    Once `called_off`, the processes that work for the holder's run are to end.
+    Once `called_off`, the processes that work for the run must finish.
     """
 
     __tablename__ = "lease_heartbeats"
@@ -254,7 +254,7 @@ class LeaseHeartbeatTable(Base):
 
 
 class ModelPaceTable(Base):
-    """Working state: what a model was found to take. The next run on it begins there."""
+    """Working state: the capacity found for a model, from which the next run starts."""
 
     __tablename__ = "model_paces"
 

@@ -1,6 +1,6 @@
-"""What runs on new images only have seen: sources, their objects, and the run that claimed each.
+"""The objects seen by runs on new images only, and the run that claimed each.
 
-Working state: not audited. What became of an object is the inspection of its run and line.
+Working state, not audited. An object's outcome is the inspection of its run and line.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class WatermarkSourceTable(Base):
 
 
 class WatermarkObjectTable(Base):
-    """One content of one object of a source, and the run and line that have it.
+    """One content of an object of a source, and the run and line that claimed it.
 
-    `size_bytes` and `stamp` (an ETag, or times of change) tell without reading that an object is
-    as it was. `sha256` is empty for one that could not be read. `attempts` counts the lines that
+    Equal `size_bytes` and `stamp` (an ETag, or modification times) show without reading that an
+    object is unchanged. `sha256` is empty if it could not be read. `attempts` counts the lines that
     ended in an error that another attempt may mend.
     """
 
@@ -52,7 +52,7 @@ class WatermarkObjectTable(Base):
 
 
 class WatermarkRunTable(Base):
-    """A run that may have objects without a record; after `expires_at` other runs take those."""
+    """A run with objects that may lack a record. Other runs take them after `expires_at`."""
 
     __tablename__ = "watermark_runs"
 

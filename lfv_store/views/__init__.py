@@ -1,7 +1,7 @@
-"""The views: their SQL, and what the store itself reads of them.
+"""The views: their SQL, and the columns that the store itself reads.
 
-Columns are a public contract (docs/store.md): none goes, none changes its name, and new ones are
-added at the end. Migrations change tables; schema.upgrade() then makes the views from here.
+Columns are a public contract (docs/store.md): none is removed or renamed, and new ones are added at
+the end. Migrations change tables; then schema.upgrade() creates the views from this package.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ RESULT_COLUMNS: tuple[tuple[str, Kind], ...] = (
     ("anomaly_areas", "text"),
     ("model_id", "integer"),
 )
-"""The columns of inspection_results with their kinds."""
+"""The columns of inspection_results with their types."""
 
 _TYPES: dict[Kind, sa.types.TypeEngine[Any]] = {
     "text": sa.Text(),
@@ -122,7 +122,7 @@ _NAMED = (
 
 
 def definitions(dialect: Dialect) -> list[tuple[str, str]]:
-    """Each view's name and its CREATE VIEW, in the words of a database."""
+    """Return (name, CREATE VIEW) of all views, in a database's SQL."""
 
     def seconds(match: re.Match[str]) -> str:
         return dialect.view_words["seconds"].format(start=match[1], end=match[2])

@@ -1,8 +1,8 @@
 """The views on hostings, costs and runs.
 
-A stay is a run's time on a hosting: from its first lease to the end of its last. Stays of one
-hosting may overlap; what they cover together, each from its first answer to its last, is working
-time, and the rest of the paid time is idle.
+A stay is a run's time on a hosting, from its first lease to the end of its last. Stays may overlap.
+Working time is the time covered by stays, each from its first answer to its last; the rest of the
+paid time is idle.
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ from lfv.run.batch import check_mode, detect_in_batches
 from lfv.run.completion import check_completed
 from lfv.run.context import BATCH, DEFAULT_SETTLE_SECONDS, InspectionRequest, NewLimits
 from lfv.run.control import Ending, RunControl
+from lfv.run.dask_workers import check_spreadable, ending_spread, feed_of
 from lfv.run.detect import DetectedBatch, PendingBatch
 from lfv.run.embedded_service import api_endpoint, endpoint_ahead
 from lfv.run.errors import (
@@ -52,7 +53,6 @@ from lfv.run.lookup import find_run
 from lfv.run.new_images import objects_kept
 from lfv.run.reject_watch import reject_rate_watched
 from lfv.run.report import report_run
-from lfv.run.spread import check_spreadable, ending_spread, feed_of
 from lfv.run.start import RunStarter, is_embedded, recorded_ending
 from lfv.run.stream import detection_stream
 from lfv.run.summary import RunSummary
@@ -303,7 +303,7 @@ def _detect_hosted(run: ActiveRun, events: RunEvents, reject_rate_limit: float |
     pending = run.store.inspections.counts(run.run_id).pending
     logger = get_run_logger()
     logger.info(expected_cost(run, pending))
-    price = run.context.price_per_unit_hour * run.context.units.minimum
+    price = run.context.unit_hour_price * run.context.units.minimum
     if run.context.request.mode == BATCH:
         with (
             ProgressArtifact(control, pending, price),

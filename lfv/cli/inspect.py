@@ -330,7 +330,7 @@ def run_flow(
     from lfv.settings import quieten_prefect, use_in_process
 
     if settings.task_runner == "dask":
-        from lfv.run.spread import check_scheduler
+        from lfv.run.dask_workers import check_scheduler
 
         check_scheduler(settings)
     use_in_process(settings)

@@ -326,6 +326,15 @@ def _odd_dimensions(staged: Sequence[_Staged]) -> Iterator[BadLine]:
             )
 
 
+def check_same_dimensions(train: StagedDataset, test: StagedDataset | None) -> None:
+    """Raise TrainingDataInvalid if test images differ in width or height from training images."""
+    if test is not None and (train.width, train.height) != (test.width, test.height):
+        raise TrainingDataInvalid(
+            f"The training images are {train.width}x{train.height} pixels, the test images "
+            f"{test.width}x{test.height}; all images of a model must have the same dimensions."
+        )
+
+
 def _problem(item: ManifestItem, code: str, message: str) -> BadLine:
     return BadLine(item.line_number, item.written_ref, code, message)
 

@@ -32,7 +32,13 @@ from lfv.client.errors import (
 from lfv.client.hosts.translate import translate
 from lfv.client.retry import RetryPolicy, call_with_retries
 from lfv.client.sources import SourceReader
-from lfv.client.staging import StagedDataset, Staging, stage_dataset, stage_training
+from lfv.client.staging import (
+    StagedDataset,
+    Staging,
+    check_same_dimensions,
+    stage_dataset,
+    stage_training,
+)
 from lfv.formats.fit import Fit
 from lfv.formats.fit_mode import FitMode
 from lfv.formats.labels import LabelNames
@@ -118,7 +124,7 @@ def train_model(
             progress=progress,
             needs_labels=needs_labels,
         )
-    _same_dimensions(train, test)
+    check_same_dimensions(train, test)
     api = _Api(client, client_token or uuid.uuid4().hex, timeout, stop_event, progress, clock)
     api.replace_datasets(project, train, test)
     version = api.create_model(project, staging, description)
@@ -158,7 +164,7 @@ def import_datasets(
     """
     check_names(project, "")
     if train is not None:
-        _same_dimensions(train, test)
+        check_same_dimensions(train, test)
     api = _Api(client, uuid.uuid4().hex, timeout, None, progress, clock)
     api.replace_datasets(project, train, test, keep=True)
 
@@ -393,14 +399,6 @@ def check_names(project: str, description: str) -> None:
                 f"The {what} {text[:80]!r} cannot be used; the API takes {characters}, "
                 f"{allowed['max']} characters at most."
             )
-
-
-def _same_dimensions(train: StagedDataset, test: StagedDataset | None) -> None:
-    if test is not None and (train.width, train.height) != (test.width, test.height):
-        raise TrainingDataInvalid(
-            f"The training images are {train.width}x{train.height} pixels, the test images "
-            f"{test.width}x{test.height}; all images of a model have the same dimensions."
-        )
 
 
 def _location(value: Any) -> str | None:

@@ -160,8 +160,8 @@ class RunReport:
 
     The sequences of images may be cut short: `counts` and `evaluation` say how many there are.
     `escaped` are accepted images that their label calls an anomaly; they are not in `accepted`.
-    `answers` and `types` are complete. `notes` are remarks of one sentence each. `database_url` is
-    shown without its password. `facts` are further facts about the run (name to value).
+    `answers` and `types` are complete. `notes` are remarks of one sentence each. `database_url`
+    must have its password hidden. `facts` are further facts about the run (name to value).
     """
 
     run_id: str

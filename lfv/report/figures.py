@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
 
 class Shown(str):
@@ -57,17 +56,6 @@ def money(dollars: float) -> str:
 def score(value: float | None) -> str:
     """A measure from 0 to 1, or a dash where it is not defined."""
     return "–" if value is None else f"{value:.3f}"
-
-
-def without_password(url: str) -> str:
-    """A database URL with its password replaced by stars."""
-    try:
-        if urlsplit(url).password is None and "password=" not in url.lower():
-            return url
-    except ValueError:
-        pass
-    hidden = re.sub(r"(//[^/@:]*):[^/]*@", r"\1:***@", url)
-    return re.sub(r"(?i)(password=)[^&]*", r"\1***", hidden)
 
 
 def color(value: str | None) -> str | None:

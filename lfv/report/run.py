@@ -17,7 +17,6 @@ from lfv.report.figures import (
     percent,
     score,
     whole,
-    without_password,
 )
 from lfv.report.pages import facts, render, visible
 from lfv.report.thumbnails import LinkedThumbnail, Thumbnail
@@ -85,7 +84,7 @@ def run_page(report: RunReport, thumbnails: Mapping[int, AnyThumbnail]) -> str:
         hosting_facts=_hosting_facts(report.hosting) if report.hosting else None,
         evaluation_facts=_evaluation_facts(report.evaluation) if report.evaluation else None,
         policy=_policy_text(report),
-        database=without_password(report.database_url) if report.database_url else None,
+        database=report.database_url,
         sql_run_id=visible(report.run_id).replace("'", "''"),
     )
 

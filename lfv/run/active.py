@@ -7,8 +7,8 @@ from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import TypeVar
 
-from lfv.client.concurrency import FIRST_PER_UNIT, ConcurrencyLimit, shared_limit
 from lfv.client.hosts import ModelHost, image_limits, open_host
+from lfv.client.in_flight import FIRST_PER_UNIT, ConcurrencyLimit, shared_limit
 from lfv.client.sources import SourceReader
 from lfv.formats.fit import Fit
 from lfv.run.context import RunContext

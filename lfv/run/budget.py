@@ -25,7 +25,7 @@ class Budget:
         return cls(
             max_cost=run.request.max_cost,
             max_hosted_minutes=run.request.max_hosted_minutes,
-            dollars_per_hour=run.price_per_unit_hour * run.most_units,
+            dollars_per_hour=run.unit_hour_price * run.most_units,
         )
 
     def reached(self, hosted_at: datetime, now: datetime | None = None) -> str | None:

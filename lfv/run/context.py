@@ -123,9 +123,9 @@ class RunContext:
         return self.units.maximum or self.units.minimum
 
     @property
-    def price_per_unit_hour(self) -> float:
-        """US dollars."""
-        return self.settings.unit_hour_price(self.request.host, embedded=self.embedded)
+    def unit_hour_price(self) -> float:
+        """Price of one unit for one hour, in US dollars."""
+        return self.settings.price_of(self.request.host, embedded=self.embedded)
 
     @property
     def ceiling(self) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from lfv.run.active import ActiveRun, attached
 from lfv.run.context import RunContext
 from lfv.run.control import Ending
-from lfv.run.spread import following, still_pending
+from lfv.run.dask_workers import following, still_pending
 from lfv.run.stream import Batch, DetectionStream
 from lfv_store import PendingItem
 

@@ -130,7 +130,7 @@ def estimate(
         None if store is None or model is None else store.costs.starting_seconds(model.model_id)
     )
     embedded = settings.host == "lookoutvision" and settings.endpoint_url is None
-    price = settings.unit_hour_price(settings.host, embedded=embedded)
+    price = settings.price_of(settings.host, embedded=embedded)
     checking = (facts.lines - facts.bad_lines) * facts.seconds_per_image
     wanted = _UNITS_SHOWN if units is None else (units,)
     return Estimate(
@@ -262,6 +262,6 @@ def expected_cost(run: ActiveRun, images: int) -> str:
     if pace is None:
         return f"{asked}; no earlier run shows how long that takes"
     seconds = images / (pace.images_per_second * units)
-    price = run.context.price_per_unit_hour
+    price = run.context.unit_hour_price
     cost = f"{seconds / 3600 * price * units:.2f} USD" if price else "no charge by the hour"
     return f"{asked}; expected {seconds / 60:.1f} minutes hosted, {cost} (from {pace.basis})"

@@ -4,7 +4,7 @@ Threads take images from one queue.  Each reads and checks its image, waits for 
 model, gives the permit back and passes the answer to the one thread that commits.  A permit is held
 around the call only, so neither reading nor committing keeps the model waiting.  The limit of
 permits is found while the model is asked and shared by everything this process asks of it; see
-`lfv.client.concurrency`.
+`lfv.client.in_flight`.
 
 A crash loses the answers that are not committed.  Those and the requests in flight together are
 never more than the hard ceiling, `LFV_REQUESTS_PER_UNIT` for each inference unit.

@@ -1,17 +1,19 @@
-"""Every setting of the pipeline, and the only package that reads the environment.
+"""Every setting of the pipeline. No other package reads the environment.
 
-A setting comes from a keyword argument (what a command line option becomes), else from the
-environment variable ``LFV_<NAME>``, else from its default::
+A setting's value is its keyword argument (from a command line option), else the environment
+variable `LFV_NAME`, else the default::
 
-    settings = get_settings(database_url=option)     # None means: not given
+    settings = get_settings(database_url=option)     # an option that is None counts as not given
     settings.store_url                               # 'sqlite:////home/me/.lfv/inspections.db'
 
-`get_settings` reads the environment at each call and caches nothing: an entry point (a command, a
-flow) builds the settings once and passes them on. ``docs/settings.md`` is made of the descriptions.
+`get_settings` reads the environment at each call and caches nothing. An entry point (a command or a
+flow) calls it once and passes the settings on. `docs/settings.md` is generated from the
+descriptions.
 
-    LfvSettingsError      a value is unusable; the message names the variable and the value
+    LfvSettingsError      a value cannot be used; the message names the variable and the value
 """
 
+from lfv.settings.addresses import is_https_or_loopback, without_password
 from lfv.settings.environment import (
     LfvSettingsError,
     child_environment,
@@ -31,7 +33,6 @@ from lfv.settings.model import (
     HostKind,
     LogLevel,
     Settings,
-    is_https_or_loopback,
 )
 
 __all__ = [
@@ -52,4 +53,5 @@ __all__ = [
     "use_aws_credentials",
     "use_in_process",
     "use_prefect_api",
+    "without_password",
 ]

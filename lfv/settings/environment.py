@@ -1,4 +1,4 @@
-"""Reads the settings from the environment, and puts them into it for other processes."""
+"""Read settings from the environment, and write them to it for other processes."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from pydantic import ValidationError
 
 from lfv.settings.model import ENV_PREFIX, Settings
 
-#: Read elsewhere than in `Settings`; not reported as misspelt.
+#: Variables that `Settings` does not read but other code does; not reported as misspelt.
 _FOREIGN_VARIABLES = frozenset({"LFV_TEST_DATABASE_URL", "LFV_TEST_POSTGRES_URL"})
 
-#: Variables and tables of TOML files by which Prefect may find an API, or a file that names one.
+#: Environment variables, and tables of TOML files, that may tell Prefect where its API is.
 _PREFECT_VARIABLES = frozenset({"PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH"})
 _PREFECT_TABLES = re.compile(
     r"^\s*(\[(tool\.prefect|api)\b|api\s*[.=]|profiles_path)", re.MULTILINE
 )
 
-#: Keeps the client's log lines off stderr, also those of its threads when the API is gone.
-#: Turns usage statistics off: the client announces them on a terminal, and on a new database the
-#: server's first write of them can fail with a traceback.
+#: Keeps the Prefect client's log lines off stderr, including those of its threads when the API is
+#: unavailable. Turns usage statistics off: the client announces them on a terminal, and the
+#: server's first write of them to a new database can fail with a traceback.
 _QUIET_PREFECT: Mapping[str, str] = {
     "DO_NOT_TRACK": "1",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
@@ -31,7 +31,7 @@ _QUIET_PREFECT: Mapping[str, str] = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
 }
 
-#: What Prefect sets for a temporary server that it starts itself.
+#: Variables that Prefect sets for a temporary server that it starts itself.
 _TEMPORARY_SERVER: Mapping[str, str] = {
     "PREFECT_UI_ENABLED": "0",
     "PREFECT__SERVER_EPHEMERAL": "1",
@@ -41,14 +41,17 @@ _TEMPORARY_SERVER: Mapping[str, str] = {
 
 
 class LfvSettingsError(ValueError):
-    """A setting has a value that cannot be used."""
+    """Raised when a setting has a value that cannot be used."""
 
 
 def get_settings(**overrides: Any) -> Settings:
-    """Return the settings from the environment and `overrides`, which win unless they are None.
+    """Return the settings from `overrides` and the environment.
+
+    Args:
+        overrides: Values by setting name. They override the environment unless they are None.
 
     Raises:
-        LfvSettingsError: A value is unusable; one sentence for each.
+        LfvSettingsError: Some values cannot be used; the message has one sentence for each.
     """
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
@@ -58,14 +61,19 @@ def get_settings(**overrides: Any) -> Settings:
 
 
 def unknown_variables() -> list[str]:
-    """Return the names of environment variables that look like settings but are not: typos."""
+    """Return the environment variables that start with `LFV_` but name no setting."""
     known = {ENV_PREFIX + name.upper() for name in Settings.model_fields} | _FOREIGN_VARIABLES
     names = (name.upper() for name in os.environ)
     return sorted(name for name in names if name.startswith(ENV_PREFIX) and name not in known)
 
 
 def child_environment(settings: Settings | None = None, **extra: str) -> dict[str, str]:
-    """Return our environment for a child, with what was set in `settings`, and `extra`, on top."""
+    """Return the environment for a child process.
+
+    Args:
+        settings: Settings to pass on, which override this process's environment.
+        extra: Further variables.
+    """
     environment = dict(os.environ)
     if settings is not None:
         _put(environment, settings)
@@ -74,12 +82,12 @@ def child_environment(settings: Settings | None = None, **extra: str) -> dict[st
 
 
 def use_in_process(settings: Settings) -> None:
-    """Put `settings` into the environment of this process, for flow runs in it and its children."""
+    """Write `settings` to this process's environment, for its flow runs and child processes."""
     _put(os.environ, settings)
 
 
 def _put(environment: MutableMapping[str, str], settings: Settings) -> None:
-    """Set the variables of the `settings` that were set; remove those whose value is None."""
+    """Set the variable of each setting that was given a value; unset it if the value is None."""
     for name in sorted(settings.model_fields_set):
         value = getattr(settings, name)
         if isinstance(value, dict):
@@ -91,7 +99,7 @@ def _put(environment: MutableMapping[str, str], settings: Settings) -> None:
 
 
 def keep_local_traffic_off_proxies() -> None:
-    """Let this process and its children reach this machine without a proxy."""
+    """Make this process and its children connect to this machine without a proxy."""
     given = os.environ.get("no_proxy", os.environ.get("NO_PROXY", ""))
     if given != "*":
         hosts = f"{given},localhost,127.0.0.1,::1".lstrip(",")
@@ -99,9 +107,9 @@ def keep_local_traffic_off_proxies() -> None:
 
 
 def prefect_may_be_configured() -> bool:
-    """Return whether a variable or file may name a Prefect API; False only if surely none does.
+    """Return False only if certainly no variable or file sets the address of a Prefect API.
 
-    Prefect's settings say it for certain, but importing them takes seconds.
+    A cheap check: importing Prefect to read its settings takes seconds.
     """
     if any(name.upper() in _PREFECT_VARIABLES for name in os.environ):
         return True
@@ -122,7 +130,7 @@ def use_prefect_api(url: str) -> None:
 
 
 def use_aws_credentials(access_key_id: str, secret_access_key: str) -> None:
-    """Make this process and its children use an AWS key, whatever they are configured with."""
+    """Make this process and its children use this AWS key instead of the configured one."""
     os.environ["AWS_ACCESS_KEY_ID"] = access_key_id
     os.environ["AWS_SECRET_ACCESS_KEY"] = secret_access_key
     for name in ("AWS_SESSION_TOKEN", "AWS_PROFILE"):
@@ -130,21 +138,21 @@ def use_aws_credentials(access_key_id: str, secret_access_key: str) -> None:
 
 
 def temporary_prefect_environment() -> dict[str, str]:
-    """Return the environment of a Prefect server for one command: only what a flow needs."""
+    """Return the environment for a Prefect server that serves one command and no browser."""
     return {**os.environ, **_TEMPORARY_SERVER}
 
 
 def quieten_prefect() -> None:
-    """Keep Prefect's own messages off the terminal; variables the user set stay.
+    """Keep Prefect's own messages off the terminal. Variables the user has set are kept.
 
-    Call it before Prefect is imported. Runs and logs still reach the Prefect API.
+    Call it before Prefect is imported. Runs and logs are still sent to the Prefect API.
     """
     for name, value in _QUIET_PREFECT.items():
         os.environ.setdefault(name, value)
 
 
 def _sentence(error: ValidationError, given: Mapping[str, object]) -> str:
-    """Return one sentence per unusable value, with the variable or argument it came from."""
+    """Return one sentence for each invalid value, with the variable or argument it came from."""
     sentences = []
     for detail in error.errors(include_url=False, include_context=False):
         message = detail["msg"].removeprefix("Value error, ")
@@ -154,7 +162,7 @@ def _sentence(error: ValidationError, given: Mapping[str, object]) -> str:
             continue
         place = name if name in given else ENV_PREFIX + name.upper()
         value = str(detail["input"])
-        # An address may hold a password.
+        # An address may contain a password.
         secret = name == "database_url" or "@" in value
         shown = "" if secret else f" = {value[:120]!r}"
         sentences.append(f"setting {place}{shown}: {message[:1].lower()}{message[1:]}")

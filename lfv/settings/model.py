@@ -1,22 +1,31 @@
-"""The settings of an installation: names, types, limits, defaults and descriptions."""
+"""The settings: names, types, limits, defaults and the descriptions in docs/settings.md."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
-from pydantic import model_validator as _model_validator
+from pydantic import (
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from lfv.settings.addresses import is_https_or_loopback, without_password
 
 ENV_PREFIX = "LFV_"
 
-#: US dollars per unit-hour, by kind of host. Lookout for Vision started at 4 USD per inference unit
-#: and hour. A SageMaker unit is an instance; 0.408 is ml.c5.2xlarge in us-east-1. Your own machines
-#: cost nothing by the hour.
+#: US dollars per unit-hour, by kind of host. Lookout for Vision charges 4 USD per inference unit
+#: and hour. A SageMaker unit is one instance; 0.408 USD is the price of an ml.c5.2xlarge in
+#: us-east-1. The user's own machines cost nothing by the hour.
 DEFAULT_PRICES = {"lookoutvision": 4.0, "embedded": 0.0, "sagemaker": 0.408, "edge": 0.0}
+_LISTED_PRICES = ", ".join(f"{kind} {price:g}" for kind, price in DEFAULT_PRICES.items())
 
 HostKind = Literal["lookoutvision", "sagemaker", "edge"]
 RoleName = Literal["viewer", "reviewer", "engineer", "admin"]
@@ -25,7 +34,7 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 
 class Settings(BaseSettings):
-    """The settings of an installation. Immutable; times are seconds, prices US dollars."""
+    """All settings. Immutable; times are in seconds, prices in US dollars."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
@@ -37,36 +46,36 @@ class Settings(BaseSettings):
 
     home: Path = Field(
         default=Path("~/.lfv"),
-        description="Folder for all data: the SQLite database, the state and bucket of the "
-        "embedded service, and the reports of runs.",
+        description="Folder for all data: the SQLite database, the embedded service's state and "
+        "bucket, and the reports of runs.",
     )
     database_url: str = Field(
         default="",
         repr=False,
-        description="SQLAlchemy URL of the results database, `sqlite:///FILE` or "
-        "`postgresql://USER:PASSWORD@HOST/NAME`. Empty: `inspections.db` in the home "
-        "folder.",
+        description="URL of the results database: `sqlite:///FILE` or "
+        "`postgresql://USER:PASSWORD@HOST/NAME`. Empty: `inspections.db` in the home folder.",
     )
 
     host: HostKind = Field(
         default="lookoutvision",
-        description="Kind of host of the models: `lookoutvision` (the Lookout for Vision "
-        "API), `sagemaker` (endpoints of the successor algorithm) or `edge` (an edge agent).",
+        description="Where models are hosted: `lookoutvision` (the Lookout for Vision API), "
+        "`sagemaker` (SageMaker endpoints of the successor algorithm) or `edge` (an edge agent).",
     )
     host_options: Annotated[dict[str, str], NoDecode] = Field(
         default_factory=dict,
-        description="Options of one kind of host: `NAME=VALUE`, separated by "
-        "commas, such as `role_arn=ARN,instance_type=ml.m5.xlarge` for SageMaker.",
+        description="Options of that host: `NAME=VALUE`, separated by commas, such as "
+        "`role_arn=ARN,instance_type=ml.m5.xlarge` for SageMaker.",
     )
     endpoint_url: str | None = Field(
         default=None,
-        description="Address of the host's API. Not set: for Lookout for Vision, a service on this "
-        "machine that starts when needed and ends with its last user; for SageMaker, Amazon.",
+        description="Address of the host's API. Not set: for Lookout for Vision, the embedded "
+        "service, which starts on this machine when a command needs it and stops after the last "
+        "one that uses it; for SageMaker, AWS.",
     )
     region: str | None = Field(
         default=None,
-        description="AWS region of the API and of S3. Not set: the AWS configuration's, or "
-        "`us-east-1` for a service on this machine.",
+        description="AWS region of the API and of S3. Not set: the region of the AWS "
+        "configuration, or `us-east-1` for a service on this machine.",
     )
     s3_endpoint_url: str | None = Field(
         default=None,
@@ -74,66 +83,71 @@ class Settings(BaseSettings):
     )
     convert: bool = Field(
         default=False,
-        description="Convert images in BMP, TIFF or WebP to PNG, losslessly, and record it.",
+        description="Convert BMP, TIFF and WebP images to PNG without loss, and record it.",
     )
     reencode: bool = Field(
         default=False,
-        description="Encode images that have more bytes than the model's host takes as JPEG, and "
-        "record it: 6 MiB on a SageMaker endpoint, 8 MiB elsewhere.",
+        description="Re-encode as JPEG any image larger than the host accepts (6 MiB on a "
+        "SageMaker endpoint, 8 MiB elsewhere), and record it.",
     )
     buckets: Annotated[dict[str, Path], NoDecode] = Field(
         default_factory=dict,
-        description="Folders that stand in for S3 buckets: `NAME=FOLDER`, separated by commas. The "
+        description="Local folders used as S3 buckets: `NAME=FOLDER`, separated by commas. The "
         "embedded service always has a bucket `lfv`.",
     )
     staging_uri: str | None = Field(
         default=None,
-        description="Where training images and manifests are copied for a service at an endpoint: "
-        "`s3://BUCKET/PREFIX`. Not set: the bucket `lfv` of the embedded service.",
+        description="Where training data and the images of batch jobs are uploaded: "
+        "`s3://BUCKET/PREFIX`. Not set: the embedded service's bucket `lfv`.",
     )
 
     backbone: Path | None = Field(
         default=None,
-        description="ONNX file (image to feature maps) that the service on this machine tries in "
-        "every training, beside its own features, and keeps where it helps.",
+        description="ONNX file (image to feature maps) that the embedded service tries in every "
+        "training in addition to its own features, and uses if it improves the model.",
     )
     detector: Path | None = Field(
         default=None,
         description="ONNX file (image to anomaly score and map, such as an anomalib export) that "
-        "the service on this machine calibrates on the images instead of training.",
+        "the embedded service calibrates on the images instead of training a model.",
     )
     graph_mib: int = Field(
         default=256,
         ge=1,
         le=1024,
-        description="Largest ONNX file that the service on this machine accepts, in MiB.",
+        description="Largest ONNX file that the embedded service accepts, in MiB.",
     )
     network: bool = Field(
         default=False,
-        description="Whether the service on this machine also trains a convolutional network, "
-        "which needs PyTorch and takes minutes, and keeps it where it helps.",
+        description="Also train a convolutional network in the embedded service, and use it if it "
+        "improves the model. Needs PyTorch and takes minutes.",
     )
 
     pretrained_backbone: bool = Field(True, description="Train with the pretrained backbone.")
-    miss_cost: float = Field(1.0, ge=0.01, le=100, description="False alarms that a miss is worth.")
+    miss_cost: float = Field(
+        1.0, ge=0.01, le=100, description="Cost of a missed defect, in false alarms."
+    )
     false_alarms: float = Field(
-        0.02, gt=0, le=0.5, description="Rate accepted of models trained on normal images alone."
+        0.02,
+        gt=0,
+        le=0.5,
+        description="False-alarm rate aimed at by a model trained on normal images only.",
     )
 
     price_per_unit_hour: Annotated[dict[str, Annotated[float, Field(ge=0)]], NoDecode] = Field(
         default_factory=dict,
         description="US dollars per unit-hour, by kind of host: `KIND=PRICE`, separated by commas. "
-        "Other kinds keep their default "
-        "(lookoutvision 4.0, sagemaker 0.408, edge 0, embedded 0).",
+        f"A kind not listed keeps its default ({_LISTED_PRICES}).",
     )
 
     hosting_deadline_seconds: PositiveFloat = Field(
         default=1800.0,
-        description="How long a model may take to start; then the run fails and stops it.",
+        description="How long a model may take to start. After that the run stops it and fails.",
     )
     stopping_deadline_seconds: PositiveFloat = Field(
         default=900.0,
-        description="How long a run waits until its model is stopped; then the sweeper takes over.",
+        description="How long a run waits for its model to stop. After that the sweeper takes "
+        "over.",
     )
     training_deadline_seconds: PositiveFloat = Field(
         default=86400.0,
@@ -149,7 +163,7 @@ class Settings(BaseSettings):
     )
     read_timeout_seconds: PositiveFloat = Field(
         default=60.0,
-        description="Time limit for one answer from the API or S3.",
+        description="Time limit for each response from the API or S3.",
     )
 
     lease_ttl_seconds: PositiveFloat = Field(
@@ -159,40 +173,41 @@ class Settings(BaseSettings):
     )
     lease_heartbeat_seconds: PositiveFloat = Field(
         default=20.0,
-        description="How often a run renews its lease. At most a third of `lease_ttl_seconds`.",
+        description="Interval at which a run renews its lease. At most a third of "
+        "`lease_ttl_seconds`.",
     )
 
     task_runner: TaskRunnerKind = Field(
         default="threads",
         description="What runs detection: `threads` of one process, or the workers of a `dask` "
-        "cluster, on as many machines as you like.",
+        "cluster on any number of machines.",
     )
     dask_address: str | None = Field(
         default=None,
-        description="Address of the scheduler of the Dask cluster, such as `tcp://HOST:8786`.",
+        description="Address of the Dask scheduler, such as `tcp://HOST:8786`.",
     )
     batch_size: PositiveInt = Field(
         default=500,
         le=10_000,
-        description="Images in one Prefect task run, which is what the page shows and does not "
-        "pace the work.",
+        description="Images in one Prefect task run. Affects what the Prefect page shows, not how "
+        "fast images are processed.",
     )
     batches_in_flight: PositiveInt = Field(
         default=16,
         le=64,
-        description="Task runs in progress at the same time, at most. A few images of one may be "
-        "slow; the others go on.",
+        description="Most task runs in progress at the same time, so that a few slow images in one "
+        "do not hold up the others.",
     )
     requests_per_unit: PositiveInt = Field(
         default=64,
         le=256,
-        description="Requests in flight for each inference unit, at most. How many the model takes "
-        "is found while it is asked. Also the most answers that a crash can lose.",
+        description="Most requests in flight for each inference unit; the run finds out how many "
+        "the model can handle. Also the most answers that a crash can lose.",
     )
     throttled_deadline_seconds: PositiveFloat = Field(
         default=900.0,
-        description="How long a run goes on while the model throttles every request and answers "
-        "none; then the run fails, stops the model, and can be resumed.",
+        description="How long a run continues while the model throttles every request. After that "
+        "the run stops the model and fails; it can be resumed.",
     )
     store_patience_seconds: PositiveFloat = Field(
         default=300.0,
@@ -201,39 +216,40 @@ class Settings(BaseSettings):
 
     oidc_issuer: str | None = Field(
         default=None,
-        description="Single sign-on for `lfv ui` (OpenID Connect): the issuer's address, as the "
-        "identity provider's discovery document has it.",
+        description="Issuer URL of the OpenID Connect provider for single sign-on to `lfv ui`, "
+        "spelled as in the provider's discovery document. Not set: no single sign-on.",
     )
-    oidc_client_id: str = Field("", description="The pages' client ID at the identity provider.")
+    oidc_client_id: str = Field("", description="Client ID of `lfv ui` at the identity provider.")
     oidc_client_secret: str = Field(
-        "", repr=False, description="Its secret. Empty: a public client, which PKCE protects."
+        "", repr=False, description="Client secret. Empty: a public client, protected by PKCE."
     )
-    oidc_scope: str = Field("openid profile", description="What single sign-on asks for.")
+    oidc_scope: str = Field("openid profile", description="Scopes requested at sign-on.")
     oidc_name_claim: str = Field(
         default="preferred_username",
-        description="The claim that names a new user; take one that people cannot change.",
+        description="Claim used as the name of a new user. Choose one that users cannot change.",
     )
     oidc_role_claim: str | None = Field(
         default=None,
-        description="The claim with roles, a text or a list, or the path to it with dots, such as "
-        "`realm_access.roles`. Not set: `lfv ui user add --single-sign-on` gives roles.",
+        description="Claim that holds the user's role or roles, as a string or a list; dots lead "
+        "into nested claims, such as `realm_access.roles`. Not set: an administrator assigns "
+        "roles with `lfv ui user add --single-sign-on`.",
     )
     oidc_roles: Annotated[dict[str, RoleName], NoDecode] = Field(
         default_factory=dict,
-        description="What values of that claim mean: `VALUE=ROLE`, separated by commas, with the "
-        "roles viewer, reviewer, engineer and admin. Empty: the values are roles.",
+        description="Role for each value of that claim: `VALUE=ROLE`, separated by commas. Roles "
+        "are viewer, reviewer, engineer and admin. Empty: the values are role names.",
     )
 
     report_limit: PositiveInt = Field(
         default=500,
         le=20_000,
-        description="Images shown in a run's HTML report. Counts are always complete.",
+        description="Most images shown in a run's HTML report. Counts always cover all images.",
     )
     ui_url: str | None = Field(
         default=None,
-        description="Address at which people reach the pages of `lfv ui`, such as "
-        "`https://lfv.plant.example`: the page of a run on Prefect links to its report there. "
-        "`lfv up` sets it. Not set: the page names the file.",
+        description="Address of `lfv ui` in browsers, such as `https://lfv.plant.example`. A run's "
+        "page on Prefect links to its report there. `lfv up` sets it. Not set: the page shows the "
+        "report's path instead.",
     )
     log_level: LogLevel = Field(
         default="WARNING",
@@ -262,45 +278,46 @@ class Settings(BaseSettings):
 
     @field_validator("endpoint_url", "s3_endpoint_url", "ui_url", mode="after")
     @classmethod
-    def _known_address(cls, value: str | None, info: Any) -> str | None:
+    def _check_address(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is None:
             return None
         if info.field_name == "endpoint_url" and re.match(r"(unix|unix-abstract|tcp):.", value):
-            return value  # of an edge agent
+            return value  # an edge agent's socket
         if not re.match(r"https?://[^/]", value):
-            raise ValueError("it must begin with http:// or https://")
+            raise ValueError("it must start with http:// or https://")
         try:
             address = urlsplit(value)
             whole = address.hostname and address.port != 0 and not re.search(r"\s", value)
         except ValueError:
             whole = False
         if not whole:
-            raise ValueError("it is not an address; write http://HOST:PORT or http://HOST/PATH")
+            raise ValueError("it is not an address; use http://HOST:PORT or http://HOST/PATH")
         if "@" in address.netloc:
-            raise ValueError("it must not hold a user name or password")
+            raise ValueError("it must not contain a user name or password")
         if address.query or address.fragment:
-            raise ValueError("it must end with its path; leave out ? and # and what follows")
+            raise ValueError("it must not have a query (?) or fragment (#)")
         return value.rstrip("/")
 
     @field_validator("oidc_issuer", mode="after")
     @classmethod
-    def _safe_issuer(cls, value: str | None) -> str | None:
+    def _check_issuer(cls, value: str | None) -> str | None:
         if value is not None and not is_https_or_loopback(value):
-            raise ValueError("it must begin with https:// (http:// on this machine only)")
+            raise ValueError("it must start with https:// (http:// is allowed on this machine)")
         return value
 
     @field_validator("staging_uri", mode="after")
     @classmethod
-    def _s3_uri(cls, value: str | None) -> str | None:
+    def _check_staging_uri(cls, value: str | None) -> str | None:
         if value is not None and not (value.startswith("s3://") and urlsplit(value).netloc):
             raise ValueError("it must be s3://BUCKET or s3://BUCKET/PREFIX")
         return value
 
     @field_validator("database_url", mode="after")
     @classmethod
-    def _known_database(cls, value: str) -> str:
+    def _check_database_url(cls, value: str) -> str:
+        # The store reads the older spelling postgres:// as postgresql://.
         if value and not re.match(r"(sqlite|postgres|postgresql)(\+\w+)?://", value):
-            # The value is not repeated: it may hold a password.
+            # The message leaves out the value, which may contain a password.
             raise ValueError("it must be sqlite:///FILE or postgresql://USER@HOST/NAME")
         return value
 
@@ -309,8 +326,8 @@ class Settings(BaseSettings):
     def _upper_case(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
 
-    @_model_validator(mode="after")
-    def _heartbeat_fits_lease(self) -> Settings:
+    @model_validator(mode="after")
+    def _check_heartbeat(self) -> Settings:
         if self.lease_heartbeat_seconds * 3 > self.lease_ttl_seconds:
             raise ValueError(
                 "lease_heartbeat_seconds must be at most a third of lease_ttl_seconds, so that "
@@ -318,27 +335,27 @@ class Settings(BaseSettings):
             )
         return self
 
-    @_model_validator(mode="after")
-    def _whole_client(self) -> Settings:
+    @model_validator(mode="after")
+    def _check_oidc_client(self) -> Settings:
         if self.oidc_issuer is not None and not self.oidc_client_id:
-            raise ValueError("single sign-on needs oidc_client_id beside oidc_issuer")
+            raise ValueError("single sign-on needs oidc_client_id as well as oidc_issuer")
         return self
 
-    @_model_validator(mode="after")
-    def _scheduler_is_known(self) -> Settings:
+    @model_validator(mode="after")
+    def _check_dask_address(self) -> Settings:
         if self.task_runner == "dask" and self.dask_address is None:
             raise ValueError(
-                "task_runner dask needs dask_address, the address of its scheduler, such as "
-                "tcp://127.0.0.1:8786"
+                "the task runner dask needs dask_address, the address of the Dask scheduler, such "
+                "as tcp://127.0.0.1:8786"
             )
         return self
 
-    @_model_validator(mode="after")
-    def _one_graph(self) -> Settings:
+    @model_validator(mode="after")
+    def _check_detector(self) -> Settings:
         if self.backbone is not None and self.detector is not None:
-            raise ValueError("a detector is not trained: set a backbone or a detector, not both")
+            raise ValueError("a detector needs no backbone; set detector or backbone, not both")
         if self.network and self.detector is not None:
-            raise ValueError("a detector is not trained: set a detector or a network, not both")
+            raise ValueError("a detector needs no network; set detector or network, not both")
         return self
 
     @property
@@ -348,71 +365,64 @@ class Settings(BaseSettings):
 
     @property
     def store_file(self) -> Path | None:
-        """The file of an SQLite results database, None for another kind."""
+        """Path of the results database if it is SQLite, else None."""
         scheme, _, path = self.store_url.partition(":///")
         return Path(path.partition("?")[0]) if scheme.startswith("sqlite") else None
 
     @property
     def shown_store_url(self) -> str:
         """URL of the results database with its password hidden."""
-        shown = re.sub(r"([?&]password=)[^&]*", r"\1***", self.store_url)
-        parts = urlsplit(self.store_url)
-        if parts.password is None:
-            return shown
-        return shown.replace(f":{parts.password}@", ":***@", 1)
+        return without_password(self.store_url)
 
     @property
     def service_home(self) -> Path:
-        """State of the embedded service."""
+        """Folder with the embedded service's state."""
         return self.home / "service"
 
     @property
     def embedded_bucket(self) -> Path:
-        """Folder that stands in for the bucket ``lfv`` of the embedded service."""
+        """Folder used as the embedded service's bucket `lfv`."""
         return self.home / "buckets" / "lfv"
 
     @property
     def bucket_folders(self) -> dict[str, Path]:
-        """All bucket folders by name: `buckets`, and ``lfv`` unless that names one itself."""
+        """All bucket folders by name: `buckets`, and `lfv` unless `buckets` defines it."""
         return {"lfv": self.embedded_bucket, **self.buckets}
 
     @property
     def runs_folder(self) -> Path:
-        """Parent of the runs' report folders."""
+        """Folder with one report folder for each run."""
         return self.home / "runs"
 
     @property
     def thumbnails_folder(self) -> Path:
-        """Thumbnails and marks for `lfv ui` and reports, by content."""
+        """Folder for thumbnails and marks of `lfv ui` and reports; files are named by content."""
         return self.home / "ui" / "thumbnails"
 
     def run_folder(self, run_id: str) -> Path:
-        """Folder of one run's report and thumbnails. Does not create it."""
+        """Return the folder for one run's report and thumbnails, without creating it."""
         return self.runs_folder / run_id
 
     def report_path(self, run_id: str) -> Path:
-        """Where the report of a run is, or will be."""
+        """Return the path of a run's report, whether it exists or not."""
         return self.run_folder(run_id) / "report.html"
 
     def report_address(self, run_id: str) -> str | None:
-        """Where browsers find the report of a run; None if no address is known."""
+        """Return the URL of a run's report in `lfv ui`; None if `ui_url` is not set."""
         return f"{self.ui_url}/runs/{run_id}/report" if self.ui_url else None
 
-    def unit_hour_price(self, host_kind: str, *, embedded: bool = False) -> float:
-        """US dollars per unit-hour; 0 for an unknown kind. `embedded`: in the embedded service."""
+    def price_of(self, host_kind: str, *, embedded: bool = False) -> float:
+        """Return US dollars per unit-hour on a kind of host; 0 for an unknown kind.
+
+        Args:
+            host_kind: A key of `price_per_unit_hour`.
+            embedded: Whether the model is in the embedded service.
+        """
         return self.price_per_unit_hour.get("embedded" if embedded else host_kind, 0.0)
 
 
-def is_https_or_loopback(address: str) -> bool:
-    """Whether nobody between can read or change what is sent to an address."""
-    parts = urlsplit(address)
-    if parts.scheme == "https":
-        return bool(parts.hostname)
-    return parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
-
-
 def _pairs(value: object) -> object:
-    """Turn ``"a=1,b=2"`` or ``["a=1", "b=2"]`` into a mapping; return other values as they are."""
+    """Parse `"a=1,b=2"` or `["a=1", "b=2"]` into a mapping; return other values unchanged."""
     if isinstance(value, str):
         value = [part for part in value.split(",") if part.strip()]
     if not isinstance(value, list | tuple):

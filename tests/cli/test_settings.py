@@ -15,6 +15,7 @@ from lfv.settings import (
     prefect_may_be_configured,
     unknown_variables,
     use_in_process,
+    without_password,
 )
 
 
@@ -67,10 +68,10 @@ def test_pairs_from_the_environment_and_from_options(
 
 def test_named_prices_are_put_over_the_defaults() -> None:
     settings = get_settings(price_per_unit_hour="sagemaker=1.5")
-    assert settings.unit_hour_price("sagemaker") == 1.5
-    assert settings.unit_hour_price("lookoutvision") == 4.0
-    assert settings.unit_hour_price("lookoutvision", embedded=True) == 0.0
-    assert settings.unit_hour_price("toaster") == 0.0
+    assert settings.price_of("sagemaker") == 1.5
+    assert settings.price_of("lookoutvision") == 4.0
+    assert settings.price_of("lookoutvision", embedded=True) == 0.0
+    assert settings.price_of("toaster") == 0.0
 
 
 @pytest.mark.parametrize(
@@ -78,13 +79,16 @@ def test_named_prices_are_put_over_the_defaults() -> None:
     [
         ({"batch_size": "many"}, "setting batch_size = 'many': input should be a valid integer"),
         ({"batch_size": 0}, "greater than 0"),
-        ({"endpoint_url": "localhost:8080"}, "must begin with http:// or https://"),
+        ({"endpoint_url": "localhost:8080"}, "must start with http:// or https://"),
         ({"endpoint_url": "http://[::1/lfv"}, "is not an address"),
         ({"endpoint_url": "http://127.0.0.1:99999/lfv"}, "is not an address"),
         ({"endpoint_url": "http://host/a b"}, "is not an address"),
-        ({"endpoint_url": "http://host/lfv?x=1"}, "must end with its path"),
-        ({"ui_url": "http://host/lfv#f"}, "must end with its path"),
-        ({"endpoint_url": "http://ana:secret@host/lfv"}, "must not hold a user name or password"),
+        ({"endpoint_url": "http://host/lfv?x=1"}, "must not have a query (?) or fragment (#)"),
+        ({"ui_url": "http://host/lfv#f"}, "must not have a query (?) or fragment (#)"),
+        (
+            {"endpoint_url": "http://ana:secret@host/lfv"},
+            "must not contain a user name",
+        ),
         ({"database_url": "mysql://me:secret@host/db"}, "setting database_url: it must be"),
         ({"buckets": ["parts"]}, "'parts' is not NAME=VALUE"),
         ({"buckets": ["a=/x", "a=/y"]}, "'a' is given twice"),
@@ -178,6 +182,19 @@ def test_a_prefect_api_is_looked_for_where_prefect_looks(
 
 def test_the_password_of_a_database_is_not_in_the_representation() -> None:
     assert "secret" not in repr(get_settings(database_url="postgresql://me:secret@host/db"))
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("sqlite:////a/b.db", "sqlite:////a/b.db"),
+        ("postgresql://u:p:w@h/d", "postgresql://u:***@h/d"),
+        ("postgresql://h/d?password=x&a=1", "postgresql://h/d?password=***&a=1"),
+        ("postgresql://u:p@[h/d", "postgresql://u:***@[h/d"),
+    ],
+)
+def test_the_password_of_a_url_is_hidden(url: str, shown: str) -> None:
+    assert without_password(url) == shown
 
 
 def test_every_setting_is_described() -> None:

@@ -19,8 +19,8 @@ from prefect.task_runners import TaskRunner
 
 from flows.inspect_images import inspect_images, resume_inspection
 from flows.task_runners import task_runner
+from lfv.run.dask_workers import check_scheduler, check_spreadable
 from lfv.run.errors import LimitReached, NotSpreadable, WorkersLost
-from lfv.run.spread import check_scheduler, check_spreadable
 from lfv.settings import LfvSettingsError, Settings, get_settings
 from lfv_store import Store, open_store
 from tests.support.endpoints import Endpoint

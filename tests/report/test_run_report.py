@@ -21,7 +21,7 @@ from lfv.report import (
     write_run_report,
 )
 from lfv.report.charts import histogram, pareto
-from lfv.report.figures import color, duration, money, percent, without_password
+from lfv.report.figures import color, duration, money, percent
 from lfv.report.pages import visible
 from tests.support.report_samples import Page, many_rejected, picture, rejected_image
 
@@ -254,9 +254,6 @@ def test_a_long_message_is_not_cut_at_the_length_of_a_name(run: RunReport, tmp_p
         (color("#1F77b4"), "#1F77b4"),
         (color("#1F77b4;x:y"), None),
         (color("red"), None),
-        (without_password("sqlite:////a/b.db"), "sqlite:////a/b.db"),
-        (without_password("postgresql://u:p:w@h/d"), "postgresql://u:***@h/d"),
-        (without_password("postgresql://h/d?password=x&a=1"), "postgresql://h/d?password=***&a=1"),
     ],
 )
 def test_figures(shown: str | None, expected: str | None) -> None:

@@ -123,7 +123,7 @@ def sample_run() -> RunReport:
             30, 7, 1, 20, 2, 0.875, 0.778, 0.824, 0.97, 0.95, {"dent": 0.7}, 1, 1
         ),
         audit=ReportAudit(57, "lfv-audit:57:" + "0f" * 32),
-        database_url="postgresql://me:secret@db/lfv",
+        database_url="postgresql://me:***@db/lfv",
     )
 
 

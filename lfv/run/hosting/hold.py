@@ -246,7 +246,7 @@ class ModelHold:
                     run.run_id,
                     host_spec=self._host_spec,
                     units=(run.units.minimum, run.units.maximum),
-                    price_per_unit_hour=run.price_per_unit_hour,
+                    price_per_unit_hour=run.unit_hour_price,
                     ttl=timedelta(seconds=settings.lease_ttl_seconds),
                     already_hosted=already_hosted,
                 )

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from lfv.client.concurrency import FIRST_PER_UNIT, ConcurrencyLimit, shared_limit
 from lfv.client.hosts import HostSpec
+from lfv.client.in_flight import FIRST_PER_UNIT, ConcurrencyLimit, shared_limit
 
 
 @dataclass

@@ -1,8 +1,8 @@
-"""Detection that other processes share, on other machines too.
+"""Share a run's detection among Dask workers, which may be on other machines.
 
-The process that holds the model submits batches and learns from each how it ended.  The others
-learn from the run's lease in SQL when the run ends early, whatever became of the process that holds
-it: they look once a second.  So they work for a run only while its model is held.
+The process that holds the model submits batches and receives the result of each. Each worker reads
+the run's lease from SQL once a second to learn that the run ends early, even if the process that
+holds the model has died. So a worker only works for a run while its model is held.
 """
 
 from __future__ import annotations

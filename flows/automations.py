@@ -1,6 +1,6 @@
-"""The automations that tell people: created as code, and again without effect.
+"""The automations that notify people, created as code and idempotently.
 
-Each is known by its name: one with the same name is brought up to date, others are left alone.
+An existing automation of the same name is updated; others are left alone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from flows.events import (
 )
 
 _PREFIX = "lfv: "
-#: What a webhook gets.
+#: The body sent to a webhook.
 _PAYLOAD = (
     '{"notice": "NOTICE", "event": {{ event.event|tojson }}, "resource": '
     '{{ event.resource.id|tojson }}, "payload": {{ event.payload|tojson }}}'
@@ -35,7 +35,7 @@ _FLOWS = ["inspect-images", "resume-inspection", "stop-idle-models"]
 
 
 class Outcome(StrEnum):
-    """What applying an automation did."""
+    """The effect of applying an automation."""
 
     CREATED = "created"
     UPDATED = "updated"
@@ -44,7 +44,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Receiver:
-    """A stored block that is called: a webhook, or a notification block."""
+    """A stored block to call: a webhook or a notification block."""
 
     block_id: UUID
     is_webhook: bool
@@ -52,7 +52,7 @@ class Receiver:
 
 @dataclass(frozen=True)
 class Notice:
-    """Something that people are told, and when: once for each event, or when none comes."""
+    """A notification and its trigger: each event, or the absence of one."""
 
     name: str
     expect: frozenset[str]
@@ -62,7 +62,7 @@ class Notice:
     within: timedelta | None = None
 
     def automation(self, receivers: Sequence[Receiver]) -> AutomationCore:
-        """The automation that tells these receivers."""
+        """Build the automation that notifies these receivers."""
         related: dict[str, str | list[str]] = {
             "prefect.resource.role": "flow",
             "prefect.resource.name": list(self.flows),
@@ -102,7 +102,7 @@ _FLOW_RUN = (
 
 
 def notices(silent_hours: float | None = None) -> list[Notice]:
-    """Everything that people are told; with `silent_hours` also that no run was completed."""
+    """Return all notices; with `silent_hours`, also one if no run was completed for so long."""
     found = [
         Notice(
             "reject rate high",
@@ -151,7 +151,7 @@ def notices(silent_hours: float | None = None) -> list[Notice]:
 
 
 def apply(receivers: Sequence[Receiver], wanted: Sequence[Notice]) -> dict[str, Outcome]:
-    """Bring the automations on the server up to date; return what was done, by name."""
+    """Create or update the automations on the server; return the outcomes by name."""
     outcomes: dict[str, Outcome] = {}
     with get_client(sync_client=True) as client:
         for notice in wanted:
@@ -169,7 +169,7 @@ def apply(receivers: Sequence[Receiver], wanted: Sequence[Notice]) -> dict[str, 
 
 
 def _facts(automation: AutomationCore) -> dict[str, Any]:
-    """What people would see as the automation's content."""
+    """Return what defines the automation, for comparison with the server's copy."""
     facts = automation.model_dump(
         mode="json", include={"name", "description", "enabled", "trigger", "actions"}
     )

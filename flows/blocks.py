@@ -1,10 +1,10 @@
-"""Prefect blocks: where results are stored, where models are hosted, and who is sent mail.
+"""Prefect blocks for the results database, the models' host, and mail.
 
-Prefect finds them by the entry point `prefect.collections`; a server where this package is not
-installed learns them by `prefect block register -m flows.blocks`.
+Prefect finds them by the entry point `prefect.collections`. On a server without this package,
+register them by `prefect block register -m flows.blocks`.
 """
 
-# Annotations stay objects here: Prefect makes each block's form of them.
+# No postponed annotations here: Prefect builds each block's form from them.
 
 from typing import Any, ClassVar, Literal, cast
 from urllib.parse import quote, urlencode
@@ -90,11 +90,11 @@ class LfvMail(AbstractAppriseNotificationBlock):
     _scheme: ClassVar[dict[str, str]] = {"starttls": "mailtos", "ssl": "mailtos", "none": "mailto"}
 
     def block_initialization(self) -> None:
-        """Make the client that sends."""
+        """Create the client that sends."""
         self._start_apprise_client(SecretStr(self.apprise_url()))
 
     def apprise_url(self) -> str:
-        """The address of these recipients as Apprise has it; it holds the password."""
+        """Return Apprise's URL for these recipients, which contains the password."""
         login = ""
         if self.user:
             password = self.password.get_secret_value() if self.password else ""
@@ -112,9 +112,9 @@ class LfvMail(AbstractAppriseNotificationBlock):
 
 
 def settings_of_blocks(store_block: str = "", host_block: str = "") -> Settings:
-    """The settings of this process with those of the named blocks on top.
+    """Return this process's settings, overridden by those of the named blocks.
 
-    They are put into the environment too, for the processes that a run starts.
+    Also sets them in the environment, for the processes that a run starts.
     """
     overrides: dict[str, Any] = {}
     if store_block:

@@ -1,6 +1,6 @@
-"""Defaults that a plant keeps as Prefect variables, for runs of deployments.
+"""Defaults for runs of deployments, which a plant keeps as Prefect variables.
 
-A run that is started by hand is told everything on its command line.
+They do not apply to runs started on the command line.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ logger = logging.getLogger(__name__)
 POLICY = "lfv_policy"
 #: US dollars that a run may cost.
 MAX_COST = "lfv_max_cost"
-#: Share of rejected images from which on `lfv.reject-rate.high` is emitted.
+#: Share of rejected images from which `lfv.reject-rate.high` is emitted.
 REJECT_RATE_LIMIT = "lfv_reject_rate_limit"
 DEFAULT_REJECT_RATE_LIMIT = 0.3
 
 
 def policy() -> str | dict[str, Any] | None:
-    """The plant's verdict policy, if it has one."""
+    """Return the plant's verdict policy, or None."""
     value = _variable(POLICY)
     if value is None or isinstance(value, str | dict):
         return value
@@ -31,12 +31,12 @@ def policy() -> str | dict[str, Any] | None:
 
 
 def max_cost() -> float | None:
-    """The plant's cost limit of a run, if it has one."""
+    """Return the plant's cost limit for a run, or None."""
     return _positive(MAX_COST)
 
 
 def reject_rate_limit() -> float:
-    """The share of rejected images that is high."""
+    """Return the share of rejected images that counts as high."""
     return _positive(REJECT_RATE_LIMIT) or DEFAULT_REJECT_RATE_LIMIT
 
 

@@ -1,6 +1,6 @@
 """Events that automations can be built on; docs/prefect.md lists them with their payloads.
 
-An event is news for people: when the Prefect API does not answer, the run goes on without.
+Events are informational: if the Prefect API does not answer, the run continues without them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ALL_EVENTS = (
 
 
 def model_resource(host: str, project: str, model_version: str) -> dict[str, str]:
-    """A model as a resource of events."""
+    """Describe a model as a resource of events."""
     return {
         "prefect.resource.id": f"lfv.model.{host}.{project}.{model_version}",
         "prefect.resource.name": f"{project} version {model_version}",
@@ -55,7 +55,7 @@ def emit(
     payload: Mapping[str, Any],
     related: Mapping[str, str] | None = None,
 ) -> None:
-    """Emit an event about a resource; Prefect adds the flow run it is emitted in."""
+    """Emit an event about a resource. Prefect adds the current flow run."""
     try:
         emit_event(
             event=event,
@@ -88,11 +88,11 @@ class RunEvents:
         }
 
     def started(self) -> None:
-        """The run began, or was resumed."""
+        """Report that the run was started or resumed."""
         self._of_run(RUN_STARTED)
 
     def completed(self, summary: RunSummary, reject_rate_limit: float) -> None:
-        """The run is complete; a high reject rate is an event of its own."""
+        """Report that the run is complete, and separately if its reject rate is high."""
         self._of_run(RUN_COMPLETED, **_counts(summary))
         rate = summary.reject_rate
         if rate is not None and rate >= reject_rate_limit:
@@ -104,7 +104,7 @@ class RunEvents:
             )
 
     def failed(self, error: BaseException, summary: RunSummary | None) -> None:
-        """The run ended early: by an error, a limit, a signal or a cancellation."""
+        """Report that the run ended early: by an error, a limit, a signal or a cancellation."""
         counts = {} if summary is None else _counts(summary)
         message = str(error) or type(error).__name__
         if isinstance(error, LimitReached):
@@ -112,12 +112,12 @@ class RunEvents:
         self._of_run(RUN_FAILED, message=message, error=type(error).__name__, **counts)
 
     def model_started(self) -> None:
-        """The run's model is hosted, started by this run."""
+        """Report that this run has started the model."""
         emit(MODEL_STARTED, self._model, self._facts, self._related_run())
 
     @contextmanager
     def of_release(self, hold: ModelHold) -> Iterator[None]:
-        """Emit what became of the model of a hold that is released in the block."""
+        """Report what happened to the model whose hold is released in the block."""
         try:
             yield
         finally:

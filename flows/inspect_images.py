@@ -1,11 +1,11 @@
 """The flow: manifest -> check -> start model -> detect -> store -> stop model -> report.
 
-The model is stopped by plain code in a ``with`` block of the flow's own body, never by a task, a
-sub-flow or a hook: those need the Prefect API, and stopping must not.
+A ``with`` block in the flow's body stops the model. Tasks, sub-flows and hooks would need the
+Prefect API, and stopping must not depend on it.
 """
 
-# Annotations stay objects here: a served flow is sent to its process by value, and text that names
-# what its body does not use (Annotated) could not be resolved there.
+# No postponed annotations here: a served flow is pickled by value, and its process could not
+# resolve names that only annotations use.
 
 import time
 from contextlib import ExitStack, nullcontext
@@ -24,7 +24,7 @@ from flows.blocks import settings_of_blocks
 from flows.events import RunEvents
 from flows.naming import run_name, trigger
 from flows.parameters import HostOptions, PolicyFields
-from flows.pause import is_to_go_on
+from flows.pause import ask_to_go_on
 from flows.plan import plan_run
 from flows.progress import ProgressArtifact
 from flows.run_slots import place_at_model
@@ -64,17 +64,16 @@ from tasks.report import publish, report
 from tasks.reuse_for_duplicates import reuse_for_duplicates
 from tasks.start_model import start_model
 
-#: The confidence limit of the verdict policy when neither is given.
+#: The confidence limit if neither a confidence nor a policy is given.
 DEFAULT_CONFIDENCE = 0.8
 _RUNNER = task_runner()
-#: How often the flow looks whether the stream wants another batch.
+#: Interval at which the flow checks whether the stream needs another batch.
 _FEED_SECONDS = 0.05
-#: How long workers get to store the answers in flight when a run ends with an error.
+#: How long workers may take to store answers in flight when a run ends with an error.
 _OTHERS_SECONDS = 5.0
 
 
-# The form on the Prefect page takes the fields' descriptions from the docstring, and from there
-# only: a description in Field is dropped.
+# The form on the Prefect page takes descriptions from this docstring and ignores those of Field.
 @flow(
     name="inspect-images",
     flow_run_name=run_name,
@@ -110,44 +109,45 @@ def inspect_images(
 ) -> RunSummary:
     """Inspect every image of a manifest with a Lookout for Vision model.
 
-    The model is started if any image needs it, and stopped however the run ends.  Every line of
-    the manifest ends as one inspection record in the results database.
+    The model is started if any image needs it, and stopped however the run ends. Every line of the
+    manifest becomes one inspection record in the results database.
 
     Args:
         source: Manifest (JSON Lines, CSV, text), folder, or s3://bucket/prefix/.
         project: Lookout for Vision project of the model.
-        model_version: Version of the model; 'latest' is the newest that is trained.
-        confidence: Confidence a verdict needs, 0 to 1: from it on, anomalous images are rejected
-            and normal ones accepted; the rest goes to review.  Empty for 0.8.  Not together with
-            a policy.  Without either, the Prefect variable lfv_policy counts.
+        model_version: Version of the model; 'latest' is the newest trained one.
+        confidence: Confidence that a verdict needs, 0 to 1. Anomalous images with at least this
+            confidence are rejected, normal ones accepted, and the others reviewed. Empty for 0.8.
+            Cannot be combined with a policy. Without either, the Prefect variable lfv_policy
+            applies.
         policy: Verdict policy: a YAML or JSON file on the worker's machine, or its content.
-        min_inference_units: Inference units that are hosted, and billed, at least.
+        min_inference_units: Minimum number of inference units that are hosted and billed.
         max_inference_units: Inference units to scale up to; empty for no scaling.
-        again: Run detection again on images that this model has judged before.
-        strict: End the run at the first manifest line that cannot be read.
+        again: Run detection again on images that this model has already judged.
+        strict: Fail at the first manifest line that cannot be read.
         allow_empty: Complete a run whose source has no image; otherwise such a run fails.
-        new_only: Inspect only what no earlier run of this source and project has inspected; the
-            source is a folder or s3://bucket/prefix/.
-        settle_seconds: With new_only, how long a file must have been left alone; files that are
-            still being written are left to the next run.
-        normal: Names of folders and labels that mean normal, beside normal, good, ok and pass.
-        anomaly: Names of folders and labels that mean an anomaly, beside anomaly, bad, nok and
-            fail.
-        max_cost: US dollars after which the model is stopped; the run can be resumed.  Empty
-            for the Prefect variable lfv_max_cost.
+        new_only: Inspect only what no earlier run of this source and project has inspected. The
+            source must be a folder or s3://bucket/prefix/.
+        settle_seconds: With new_only, how long a file must be unchanged. Files that are still
+            being written are left to the next run.
+        normal: Further names of folders and labels that mean normal, besides normal, good, ok and
+            pass.
+        anomaly: Further names of folders and labels that mean an anomaly, besides anomaly, bad,
+            nok and fail.
+        max_cost: US dollars after which the model is stopped; the run can be resumed. Empty for
+            the Prefect variable lfv_max_cost.
         max_hosted_minutes: Minutes after which the model is stopped; the run can be resumed.
-        pause_at_reject_rate: Share of rejected images, 0 to 1, from which on the run stops the
-            model and asks on its page whether to go on; empty for never.
-        pause_minutes: How long it waits for the answer before it ends.
+        pause_at_reject_rate: Share of rejected images, 0 to 1, from which the run stops the model
+            and asks on its page whether to go on; empty for never.
+        pause_minutes: How long the run waits for the answer before it ends.
         triggered_by: Who or what started this run; stored with its results.
-        host: Where the model lives; empty for the setting LFV_HOST.
-        host_options: What that kind of host alone understands, by name; on top of the setting
-            LFV_HOST_OPTIONS.
-        host_block: Name of an Lfv Host block that says where the model lives; empty for the
-            worker's own settings.
-        store_block: Name of an Lfv Store block that says where results are stored; empty for the
-            worker's own settings.
-        mode: 'batch' lets a job of SageMaker answer for all images, with no endpoint.
+        host: Kind of host of the model; empty for the setting LFV_HOST.
+        host_options: Options of that kind of host, in addition to the setting LFV_HOST_OPTIONS.
+        host_block: Name of the Lfv Host block for the model's host; empty for the worker's own
+            settings.
+        store_block: Name of the Lfv Store block for the results; empty for the worker's own
+            settings.
+        mode: 'batch' uses a SageMaker batch transform job instead of an endpoint.
     """
     settings = settings_of_blocks(store_block, host_block)
     request = InspectionRequest(
@@ -193,24 +193,24 @@ def resume_inspection(
     host_block: str = "",
     store_block: str = "",
 ) -> RunSummary:
-    """Finish a run that ended early; images that have their record are left alone.
+    """Finish a run that ended early. Images that already have a record are skipped.
 
     Args:
         run: Id of the run or its first characters, id of its Prefect flow run, or 'last'.
         max_cost: US dollars after which the model is stopped again; empty for the run's own limit.
         max_hosted_minutes: Minutes after which the model is stopped again; empty for the run's
             own limit.
-        host_block: Name of an Lfv Host block that says where the model lives; empty for the
-            worker's own settings.
-        store_block: Name of an Lfv Store block that says where results are stored; empty for the
-            worker's own settings.
+        host_block: Name of the Lfv Host block for the model's host; empty for the worker's own
+            settings.
+        store_block: Name of the Lfv Store block for the results; empty for the worker's own
+            settings.
     """
     settings = settings_of_blocks(store_block, host_block)
     return _state(_inspect(settings, None, run, NewLimits(max_cost, max_hosted_minutes)))
 
 
 def _state(summary: RunSummary) -> RunSummary:
-    """The summary; of a run that found nothing new, in a state that says so on the Prefect page."""
+    """Return the summary; if the run found nothing new, in a state that Prefect's page shows."""
     if not summary.nothing_new:
         return summary
     state: Any = Completed(name="NothingNew", message="No image is new.", data=summary)
@@ -225,7 +225,7 @@ def _inspect(
 ) -> RunSummary:
     reject_rate_limit = defaults.reject_rate_limit()
     with ExitStack() as stack:
-        # Both take a second, and start beside each other and what comes first.
+        # Both take a second, so they start in parallel with what comes first.
         stack.enter_context(guard_ahead(settings))
         if request is not None:
             stack.enter_context(endpoint_ahead(settings, host=request.host))
@@ -259,9 +259,9 @@ def _inspect(
 
 
 def _report_early_end(run: ActiveRun) -> RunSummary | None:
-    """Report what there is when a run ends with an error or is cancelled.
+    """Report a run that failed or was cancelled, without hiding its error.
 
-    No task: a flow run that is being cancelled starts none.  Nothing here hides the error.
+    Not a task, because a flow run that is being cancelled starts none.
     """
     try:
         store = run.store.with_patience(0)
@@ -274,13 +274,13 @@ def _report_early_end(run: ActiveRun) -> RunSummary | None:
 
 
 def _detect(run: ActiveRun, events: RunEvents) -> None:
-    """Run detection on what is pending; with nothing pending the model is never started."""
+    """Run detection on the pending images. If there are none, the model is not started."""
     store, control, request = run.store, run.control, run.context.request
     if store.inspections.pending(run.run_id, limit=1):
         _detect_at_model(run, events, request.pause_at_reject_rate)
         if control.ending is Ending.PAUSE:
             why = control.message
-            if not is_to_go_on(why, request.pause_minutes):
+            if not ask_to_go_on(why, request.pause_minutes):
                 raise EndedByOperator(
                     f"{why}; to inspect them, resume with `lfv inspect --resume {run.run_id}`"
                 )
@@ -292,13 +292,13 @@ def _detect(run: ActiveRun, events: RunEvents) -> None:
 
 
 def _detect_at_model(run: ActiveRun, events: RunEvents, reject_rate_limit: float | None) -> None:
-    """Wait for a place at the model, and run detection."""
+    """Wait for one of the model's run slots, then run detection."""
     with place_at_model(run.context.request.project):
         _detect_hosted(run, events, reject_rate_limit)
 
 
 def _detect_hosted(run: ActiveRun, events: RunEvents, reject_rate_limit: float | None) -> None:
-    """Have the model hosted for as long as detection takes."""
+    """Keep the model hosted while detection runs."""
     control = run.control
     pending = run.store.inspections.counts(run.run_id).pending
     logger = get_run_logger()
@@ -313,7 +313,7 @@ def _detect_hosted(run: ActiveRun, events: RunEvents, reject_rate_limit: float |
         return
     with events.of_release(hold := ModelHold(run)), hold:
         adopted = start_model(hold)
-        logger.info("the model is hosted%s", ", started by somebody else" if adopted else "")
+        logger.info("the model is hosted%s", ", started by someone else" if adopted else "")
         if not adopted:
             events.model_started()
         control.expect(pending)
@@ -328,10 +328,10 @@ def _detect_hosted(run: ActiveRun, events: RunEvents, reject_rate_limit: float |
 
 
 def _fan_out(run: ActiveRun) -> Ending | None:
-    """Feed the stream with everything pending, a task run a batch; return why it ended.
+    """Feed all pending images to the stream, one task run per batch; return why it ended early.
 
-    A batch is submitted when fewer images than one batch has wait in the stream, so the stream
-    does not run dry at the end of a batch.  Workers of a cluster get several each.
+    The next batch is submitted while less than a batch waits in the stream, so that the stream
+    never runs dry. Workers of a cluster get several batches each.
     """
     control, feed = run.control, feed_of(run)
     batches = _OpenBatches(control, elsewhere=run.context.workers > 0)
@@ -356,7 +356,7 @@ def _fan_out(run: ActiveRun) -> Ending | None:
             while len(batches):
                 batches.finish_some(1.0)
         except BaseException:
-            # Answers in flight are paid for: they are stored before the model is stopped.
+            # Answers in flight are paid for, so they are stored before the model is stopped.
             control.end(Ending.INTERRUPTED)
             batches.await_others(_OTHERS_SECONDS)
             raise
@@ -364,7 +364,7 @@ def _fan_out(run: ActiveRun) -> Ending | None:
 
 
 class _OpenBatches:
-    """Batches that were submitted and are not finished."""
+    """Batches that were submitted and have not finished."""
 
     def __init__(self, control: RunControl, *, elsewhere: bool) -> None:
         self._control = control
@@ -381,7 +381,7 @@ class _OpenBatches:
         future.add_done_callback(self._finished.put)
 
     def await_others(self, timeout: float) -> None:
-        """Wait, `timeout` seconds at most, until batches in other processes are done."""
+        """Wait up to `timeout` seconds for batches in other processes."""
         deadline = time.monotonic() + timeout
         while self._elsewhere and self._open and (left := deadline - time.monotonic()) > 0:
             try:
@@ -391,7 +391,7 @@ class _OpenBatches:
             self._open -= 1
 
     def finish_some(self, timeout: float) -> None:
-        """Wait for a batch, `timeout` seconds at most; end the run if it found that it must.
+        """Wait up to `timeout` seconds for a batch, and end the run if the batch asks for it.
 
         Raises what the batch raised.
         """

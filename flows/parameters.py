@@ -1,10 +1,10 @@
-"""Parameters of runs that the form on the Prefect page breaks down into fields.
+"""Structured parameters of runs, which the form on the Prefect page shows as fields.
 
-Both take the plain mappings of earlier deployments and of the command line, too, and pass on what
-they do not know: what a policy or a host makes of it is decided there, not here.
+They also accept the plain mappings of earlier deployments and of the command line, and pass unknown
+members on, because policies and hosts validate their own.
 """
 
-# Annotations stay objects here: Prefect makes the form of them.
+# No postponed annotations here: Prefect builds the form from them.
 
 from typing import Annotated, Any, Literal
 
@@ -12,12 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
-#: What deployments of earlier releases and command lines give instead of a list.
+#: The form of a list in deployments of earlier releases and on command lines.
 _ByName = Field(title="By name, as JSON")
 
 
 class _Fields(BaseModel):
-    """Fields of a form; what is left empty is left out, what is unknown is kept."""
+    """Fields of a form. Empty fields are left out, unknown ones kept."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -32,7 +32,7 @@ class ConfidenceRule(_Fields):
     model_config = ConfigDict(title="By confidence")
 
     min_confidence: Fraction = Field(
-        title="Confidence", description="Confidence from which on an anomalous answer is rejected."
+        title="Confidence", description="Anomalous answers from this confidence are rejected."
     )
 
 
@@ -50,7 +50,7 @@ class AreaLimit(_Fields):
 
 
 class AreaRule(_Fields):
-    """Rejects when an anomaly type covers more of the image than its limit."""
+    """Rejects an image where an anomaly type covers more than its limit."""
 
     model_config = ConfigDict(title="By area")
 
@@ -65,7 +65,7 @@ class AreaRule(_Fields):
 
 
 class TypesRule(_Fields):
-    """Rejects when more anomaly types are found than this."""
+    """Rejects an image with more anomaly types than this."""
 
     model_config = ConfigDict(title="By number")
 
@@ -78,7 +78,7 @@ class TypesRule(_Fields):
 
 
 class ReviewRules(_Fields):
-    """Which answers a person looks at."""
+    """Which answers a person reviews."""
 
     model_config = ConfigDict(title="Own limits")
 
@@ -90,11 +90,11 @@ class ReviewRules(_Fields):
     anomalous_from: Fraction | None = Field(
         default=None,
         title="Anomalous from",
-        description="Anomalous answers that no rule rejects are reviewed from this confidence on.",
+        description="Anomalous answers that no rule rejects are reviewed from this confidence.",
     )
     disagreement: bool = Field(
         default=False,
-        description="Review normal answers whose anomaly mask breaks a rule all the same.",
+        description="Review normal answers whose anomaly mask breaks a rule.",
     )
 
 
@@ -110,12 +110,12 @@ class VerdictRules(_Fields):
         default="any", description="Whether one rule is enough to reject, or all have to agree."
     )
     review: ReviewRules | None = Field(
-        default=None, description="Empty: what is not sure enough for the confidence rule."
+        default=None, description="Empty: answers below the limit of the confidence rule."
     )
 
 
 class ClassRules(VerdictRules):
-    """Rules of one class of product, which replace those for all."""
+    """Rules for one class of product, which replace the rules for all."""
 
     model_config = ConfigDict(title="Class")
 
@@ -125,7 +125,7 @@ class ClassRules(VerdictRules):
 
 
 class PolicyFields(_Fields):
-    """A verdict policy: what becomes of the model's answers."""
+    """A verdict policy: how the model's answers become verdicts."""
 
     model_config = ConfigDict(title="Policy")
 
@@ -139,16 +139,16 @@ class PolicyFields(_Fields):
         description="Attribute of a manifest line that holds an item's class; empty: no classes.",
     )
     classes: list[ClassRules] | Annotated[dict[str, VerdictRules], _ByName] = Field(
-        default=[], description="Rules of single classes; they need the class attribute."
+        default=[], description="Rules for single classes; they need the class attribute."
     )
     unknown_class: Literal["default", "review"] = Field(
         default="default",
         title="Unknown class",
-        description="Whether items of other classes get the rules for all, or a review.",
+        description="Whether items of other classes follow the rules for all, or are reviewed.",
     )
 
     def policy(self) -> dict[str, Any]:
-        """The policy as `lfv.client.policy.Policy` reads it."""
+        """Return the policy in the form that `lfv.client.policy.Policy` reads."""
         found = self.given()
         if isinstance(classes := found.get("classes"), list):
             found["classes"] = _named(classes, "class_name")
@@ -161,7 +161,7 @@ class PolicyFields(_Fields):
 
 
 def _named(rows: list[dict[str, Any]], key: str) -> dict[str, dict[str, Any]]:
-    """The rows by the name that each has. Raises ValueError where a name is given twice."""
+    """Return the rows by name. Raises ValueError if a name is given twice."""
     found: dict[str, dict[str, Any]] = {}
     for row in rows:
         name = row.pop(key)
@@ -172,7 +172,7 @@ def _named(rows: list[dict[str, Any]], key: str) -> dict[str, dict[str, Any]]:
 
 
 class HostOptions(_Fields):
-    """What one kind of host alone understands."""
+    """Options of single kinds of hosts."""
 
     model_config = ConfigDict(title="Options")
 
@@ -189,7 +189,7 @@ class HostOptions(_Fields):
     endpoint_name: str | None = Field(
         default=None,
         title="SageMaker: endpoint",
-        description="Name of an endpoint; empty: made from project and model version.",
+        description="Name of an endpoint; empty: derived from project and model version.",
     )
     network_isolation: bool | None = Field(
         default=None,
@@ -216,5 +216,5 @@ class HostOptions(_Fields):
     )
 
     def options(self) -> dict[str, Any]:
-        """The options by name, without what was left empty."""
+        """Return the options by name, without empty ones."""
         return {name: value for name, value in self.given().items() if value != ""}

@@ -1,6 +1,6 @@
-"""Ask a person on the page of the flow run whether a run is to go on."""
+"""Asks on the flow run's page whether a run should go on."""
 
-# Annotations stay objects here: Prefect makes the form of them.
+# No postponed annotations here: Prefect builds the form from them.
 
 from typing import Literal
 
@@ -14,7 +14,7 @@ _POLL_SECONDS = 2
 
 
 class GoOn(RunInput):
-    """The form."""
+    """The form on the page."""
 
     answer: Literal["go on", "end the run"] = Field(
         default="go on",
@@ -24,8 +24,8 @@ class GoOn(RunInput):
     )
 
 
-def is_to_go_on(why: str, minutes: float) -> bool:
-    """Pause the flow run until a person answers its form; no answer in time means no."""
+def ask_to_go_on(why: str, minutes: float) -> bool:
+    """Pause the flow run until a person answers the form. No answer in time means no."""
     get_run_logger().warning("paused, the model is stopped: %s", why)
     form = GoOn.with_initial_data(description=f"**{why}.**\n\nThe model is stopped meanwhile.")
     try:

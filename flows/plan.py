@@ -1,4 +1,4 @@
-"""The steps of a run before its model: which images there are, and what is known of them."""
+"""The steps of a run that need no model: list the images, check them, reuse known answers."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from tasks.check_images import check_images
 
 T = TypeVar("T")
 
-#: Manifest lines in one task run of the check, which costs a fraction of detection.
+#: Manifest lines per task run of the check, which costs a fraction of detection.
 CHECKED_TOGETHER = 500
 
 
 def plan_run(run: ActiveRun) -> None:
-    """Find out everything that does not need the model."""
+    """Do everything that needs no model."""
     store, source = run.store, run.context.request.source
     stored = store.runs.get(run.run_id)
     if stored.manifest_lines is not None:

@@ -16,16 +16,16 @@ from lfv.run.control import RunControl
 
 logger = logging.getLogger(__name__)
 
-#: An update costs the server 16-41 ms, an image about as much: not one for each.
+#: An update costs the server 16 to 41 ms, about as much as an image, so updates are few.
 UPDATE_SECONDS = 5.0
-#: How long the end of a run waits for the bar to show it; the model is up meanwhile.
+#: How long the end of a run waits for the last update; the model is up meanwhile.
 LAST_UPDATE_SECONDS = 1.0
 
 
 class ProgressArtifact:
-    """A progress bar on the run page, brought up to date every few seconds while entered.
+    """A progress bar on the run's page, updated every few seconds while entered.
 
-    The page is for people: when the Prefect API does not answer, the run goes on without.
+    It is informational: if the Prefect API does not answer, the run continues without it.
     """
 
     def __init__(self, control: RunControl, total: int, dollars_per_hour: float) -> None:
@@ -36,8 +36,8 @@ class ProgressArtifact:
         self._leaving = threading.Event()
 
     def __enter__(self) -> Self:
-        # In a thread, with the flow run's context: an API that does not answer takes a minute to
-        # give up on, and the model is paid for meanwhile.
+        # In a thread, with the flow run's context, because an API that does not answer blocks for a
+        # minute while the model is being paid for.
         context = copy_context()
         self._began = time.monotonic()
         self._thread = threading.Thread(
@@ -82,7 +82,7 @@ class ProgressArtifact:
 
 
 def progress_text(done: int, total: int, seconds: float, dollars_per_hour: float) -> str:
-    """Progress for people: images, rate, time left and cost since detection began."""
+    """Describe progress: images, rate, time left and cost since detection started."""
     parts = [f"{done:,} of {count_of(total, 'image')}"]
     if done and seconds > 0:
         rate = done / seconds

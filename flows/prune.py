@@ -1,6 +1,6 @@
-"""Housekeeping as a flow: old reports and pictures, and old flow runs in Prefect's database."""
+"""Housekeeping as a flow: deletes old reports, pictures and flow runs."""
 
-# Annotations stay objects here; see flows/inspect_images.py.
+# No postponed annotations here; see flows/inspect_images.py.
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -37,15 +37,16 @@ def prune(
     dry_run: bool = True,
     store_block: str = "",
 ) -> Pruning:
-    """Delete what is old and can be made again; rows of the results database stay.
+    """Delete old files that can be recreated; rows of the results database are kept.
 
     Args:
-        older_than_days: Reports of runs and flow runs that ended so long ago, and pictures of
-            `lfv ui` that nobody has looked at since.
-        flow_runs: Also delete our flow runs and their artifacts from Prefect's database.
-        dry_run: Only say what would be deleted.
-        store_block: Name of an Lfv Store block that says where results are stored; empty for the
-            worker's own settings.
+        older_than_days: Minimum age in days: of reports and flow runs since the run ended, of
+            pictures of `lfv ui` since someone last looked at them.
+        flow_runs: Also delete this product's flow runs and their artifacts from Prefect's
+            database.
+        dry_run: Only report what would be deleted.
+        store_block: Name of the Lfv Store block for the results; empty for the worker's own
+            settings.
     """
     logger = get_run_logger()
     settings = settings_of_blocks(store_block)
@@ -71,7 +72,7 @@ def prune(
 
 
 def _delete_artifacts(client: SyncPrefectClient, flow_runs: list[UUID]) -> None:
-    """Delete what the pages of flow runs show; Prefect would keep it without them."""
+    """Delete the artifacts of flow runs, which Prefect would keep without them."""
     theirs = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=flow_runs))
     while artifacts := client.read_artifacts(artifact_filter=theirs, limit=_TOGETHER):
         for one in artifacts:
@@ -79,7 +80,7 @@ def _delete_artifacts(client: SyncPrefectClient, flow_runs: list[UUID]) -> None:
 
 
 def _prune_flow_runs(older_than_days: float, *, dry_run: bool) -> int:
-    """Delete our flow runs that ended before; return how many, up to a first page if dry."""
+    """Delete this product's flow runs of that age; return how many, if dry up to a page."""
     before = datetime.now(UTC) - timedelta(days=older_than_days)
     ended = FlowRunFilter(
         end_time=FlowRunFilterEndTime.model_validate({"before_": before}),

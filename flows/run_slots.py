@@ -1,7 +1,7 @@
-"""At most so many runs of a model at a time; the others wait, before the model is started for them.
+"""Limits how many runs use a project's models at once; others wait before starting a model.
 
-Each project has a global concurrency limit on the Prefect server, which people can change on its
-page. Prefect's leases give the place of a killed run free after a while.
+Each project has a global concurrency limit on the Prefect server, which can be changed on its page.
+Prefect's leases free the slot of a killed run after a while.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 logger = logging.getLogger(__name__)
 
-#: Runs of one model at a time: an operator's joins the scheduled one instead of waiting for the
-#: model to stop and start again, and more would only share the same inference units.
+#: Concurrent runs per project. Two, so that an operator's run joins a scheduled one instead of
+#: waiting for the model to stop and start again; more would only share the same inference units.
 RUNS_PER_MODEL = 2
-#: How long the place of a run that was killed stays taken.
+#: How long the slot of a killed run stays taken.
 _LEASE_SECONDS = 120
 
 
 def limit_name(project: str) -> str:
-    """The name of the limit that all model versions of a project share."""
+    """Return the name of the limit that all model versions of a project share."""
     return f"lfv.model.{project}"
 
 
 def set_limit(client: SyncPrefectClient, project: str, runs: int | None = None) -> int:
-    """Create the limit of a project, or change it to `runs` if that is given; return what holds."""
+    """Create a project's limit, or change it to `runs` if given; return the limit in force."""
     name = limit_name(project)
     if runs is not None:
         client.upsert_global_concurrency_limit_by_name(name, runs)
@@ -46,10 +46,10 @@ def set_limit(client: SyncPrefectClient, project: str, runs: int | None = None) 
 
 @contextmanager
 def place_at_model(project: str) -> Iterator[None]:
-    """Wait for a place among the runs of a model, and hold it while entered.
+    """Wait for a slot among the runs of a project, and hold it while entered.
 
-    Runs that no deployment started have none. When the Prefect API does not answer, the run goes on
-    without: the limit saves money, the results do not depend on it.
+    Runs without a deployment need none. If the Prefect API does not answer, the run continues
+    without a slot, because results do not depend on the limit.
     """
     if runtime.deployment.id is None:
         yield

@@ -1,6 +1,6 @@
 """The sweeper as a flow, to be scheduled every few minutes on any machine."""
 
-# Annotations stay objects here; see flows/inspect_images.py.
+# No postponed annotations here; see flows/inspect_images.py.
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
@@ -18,16 +18,16 @@ def stop_idle_models(
     host_block: str = "",
     store_block: str = "",
 ) -> SweepReport:
-    """Stop every model that nobody uses any more.
+    """Stop every model that is no longer used.
 
-    Fails when a model that should be down is up, so that nobody has to read a log to learn it.
+    Fails if a model that should be down is up, so that the failure is visible without reading logs.
 
     Args:
-        stop_unknown: Also stop models that are up and known to no run.
-        host_block: Name of an Lfv Host block that says where models live; empty for the worker's
-            own settings.
-        store_block: Name of an Lfv Store block that says where runs are stored; empty for the
-            worker's own settings.
+        stop_unknown: Also stop models that are up without being known to any run.
+        host_block: Name of the Lfv Host block for the models' host; empty for the worker's own
+            settings.
+        store_block: Name of the Lfv Store block for the results; empty for the worker's own
+            settings.
     """
     settings = settings_of_blocks(store_block, host_block)
     with open_store(settings.store_url) as store:
@@ -49,5 +49,5 @@ def stop_idle_models(
 
 
 def bullets(lines: list[str]) -> list[str]:
-    """Lines of a Markdown list."""
+    """Format lines as a Markdown list."""
     return [f"- {line}" for line in lines]

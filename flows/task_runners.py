@@ -1,4 +1,4 @@
-"""What runs the batches of detection: threads of the flow's process, or a Dask cluster."""
+"""The task runners for detection: threads of the flow's process, or a Dask cluster."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ _THREADS = 64
 
 
 def task_runner() -> TaskRunner[PrefectFuture[Any]]:
-    """The task runner that the environment asks for.
+    """Return the task runner selected by the settings.
 
-    It is chosen when the flow is defined.  Settings that cannot be used are for the flow itself to
-    report, when it runs.
+    Called when the flow is defined. Invalid settings are reported later, when the flow runs.
 
     Raises:
-        NotSpreadable: Dask is asked for and not installed.
+        NotSpreadable: Dask is selected and not installed.
     """
     try:
         settings = get_settings()
@@ -39,7 +38,7 @@ def task_runner() -> TaskRunner[PrefectFuture[Any]]:
 
 
 def worker_processes() -> int:
-    """Other processes that the task runner of this flow run spreads detection over; 0 for threads.
+    """Return the number of worker processes of this flow run's task runner; 0 for threads.
 
     Raises:
         NotSpreadable: The Dask cluster has no worker.
@@ -59,10 +58,10 @@ def worker_processes() -> int:
 
 
 def result_of(future: PrefectFuture[Any]) -> Any:
-    """What a batch returned.
+    """Return the result of a batch.
 
     Raises:
-        WorkersLost: The workers that had the batch died, one after the other, or the scheduler.
+        WorkersLost: The scheduler died, or all workers that tried the batch.
     """
     try:
         return future.result()
@@ -81,5 +80,5 @@ def result_of(future: PrefectFuture[Any]) -> Any:
 
 
 def _threads() -> TaskRunner[PrefectFuture[Any]]:
-    # It is declared with a narrower future than flow() asks for.
+    # Its type declares a narrower future than flow() expects.
     return cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=_THREADS))

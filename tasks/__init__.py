@@ -1,5 +1,5 @@
-"""The Prefect tasks of an inspection: one step each, one file a step.
+"""The Prefect tasks of an inspection, one file for each step.
 
-Results are not persisted and parameters are not hashed: what has to last is in SQL, and a resumed
-run reads it there.
+Results are not persisted and parameters are not hashed, because everything lasting is in SQL, where
+a resumed run reads it.
 """

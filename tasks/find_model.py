@@ -16,9 +16,9 @@ def find_model(
     resume: str | None = None,
     limits: NewLimits | None = None,
 ) -> RunContext:
-    """Start the run of a request, or resume a run, with other limits if need be."""
+    """Start a run for a request, or resume a run, optionally with new limits."""
     if resume is not None:
         return starter.resume(resume, limits)
     if request is None:
-        raise ValueError("either a request or a run to resume")
+        raise ValueError("give either a request or a run to resume")
     return starter.start(request)

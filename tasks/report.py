@@ -27,7 +27,7 @@ def report(run: ActiveRun | RunContext) -> RunSummary:
 
 
 def publish(reported: ReportedRun) -> None:
-    """Publish the artifacts; the results are stored whether or not the Prefect API answers."""
+    """Publish the artifacts; if the Prefect API does not answer, only these are missing."""
     if reported.summary.nothing_new:
         return
     try:

@@ -1,4 +1,4 @@
-"""The step that gives equal images one answer."""
+"""The step that reuses one answer for identical images."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ from lfv.run.duplicates import reuse_answers
     persist_result=False,
 )
 def reuse_for_duplicates(run: ActiveRun | RunContext) -> int:
-    """Record equal images of the run with the answer that one of them got."""
+    """Record identical images of the run with the one answer that they share."""
     with attached(run) as active:
         return reuse_answers(active)

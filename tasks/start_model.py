@@ -10,6 +10,6 @@ from lfv.run.hosting.hold import ModelHold
 
 @task(name="start-model", task_run_name="start model", cache_policy=NO_CACHE, persist_result=False)
 def start_model(hold: ModelHold) -> bool:
-    """Wait until the model is hosted; return whether somebody else had started it."""
+    """Wait until the model is hosted; return whether it was started outside lfv."""
     hold.acquire()
     return hold.adopted

@@ -1,4 +1,4 @@
-"""A run in progress: one object in the process that has it open, a value everywhere else."""
+"""A run in progress: an object in the process that has it open, a plain value in all others."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ T = TypeVar("T")
 class ActiveRun:
     """A run with its open connections and its control, safe to use from many threads.
 
-    Tasks take it as a parameter.  It is not a dataclass, so Prefect does not search it for futures
-    on every call.  Pickled for another process it becomes its `RunContext`, because connections
-    and events cannot travel; `attached` makes an `ActiveRun` of either.
+    Tasks take it as a parameter. It is not a dataclass, so that Prefect does not search it for
+    futures on every call. Pickling turns it into its `RunContext`, because connections and events
+    cannot be sent to another process; `attached` makes an `ActiveRun` of either.
     """
 
     def __init__(
@@ -41,16 +41,16 @@ class ActiveRun:
         self.reader = reader
         self.host = host
         self.control = control
-        #: The stream that batches of this process share, while it is open.
+        #: The stream shared by all batches of this process, while it is open.
         self.stream: DetectionStream | None = None
 
     @cached_property
     def limit(self) -> ConcurrencyLimit:
-        """Permits for requests to the model, shared by everything that this process asks it."""
+        """Permits for requests to the model, shared by all threads of this process."""
         return shared_limit(self.host.spec, self.context.ceiling, self._first_limit)
 
     def _first_limit(self) -> ConcurrencyLimit:
-        """Begin where the last run on the model ended."""
+        """Start from the capacity that the model's last run found."""
         context, units = self.context, self.context.units.minimum
         pace = self.store.models.pace(context.model_id)
         if pace is None:
@@ -76,7 +76,7 @@ def _same(value: T) -> T:
 
 @contextmanager
 def open_run(context: RunContext, store: Store) -> Iterator[ActiveRun]:
-    """Open what a run needs; `store` stays the caller's.  Its threads are stopped on exit."""
+    """Open what a run needs, and stop its threads on exit. The caller still owns `store`."""
     with ExitStack() as stack:
         reader = stack.enter_context(
             open_reader(context.settings, context.image_taker, context.fit)
@@ -109,7 +109,7 @@ def attached(run: ActiveRun | RunContext) -> Iterator[ActiveRun]:
 def open_reader(
     settings: Settings, host: str | None = None, fit: Fit | None = None
 ) -> SourceReader:
-    """A reader of manifests and images, for a kind of host (None: that of the settings)."""
+    """Open a reader of manifests and images for a kind of host; by default that of the settings."""
     most = image_limits(host or settings.host).max_bytes if settings.reencode else None
     return SourceReader(
         settings.bucket_folders,

@@ -1,7 +1,7 @@
-"""Notice that images have come to a folder or prefix, by looking again and again.
+"""Detects new images in a folder or prefix by polling.
 
-Looking works on every file system and bucket; notifications of a file system do not reach across a
-network, and are lost while nobody listens.
+Polling works on every file system and bucket. File system notifications do not cross a network, and
+are lost while nobody listens.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ State = dict[str, tuple[int, str]]
 
 
 class Arrivals:
-    """Which images of a source have come or changed since it was last told that they are handled.
+    """Tracks which images of a source are new or changed since the last call of `handled`.
 
-    `settle_seconds` is how long a file must have been left alone.
+    `settle_seconds` is how long a file must be unchanged.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Arrivals:
         self._seen: State = {}
 
     def look(self) -> int:
-        """How many images have come or changed. Raises SourceError if the source is unreadable."""
+        """Count new and changed images. Raises SourceError if the source is unreadable."""
         now = self._clock()
         self._seen = {
             key: (state.size_bytes, state.stamp)
@@ -50,7 +50,7 @@ class Arrivals:
         return sum(self._handled.get(key) != state for key, state in self._seen.items())
 
     def handled(self) -> None:
-        """A run over new images was started after the last look."""
+        """Note that a run on new images was started after the last look."""
         self._handled = self._seen
 
     def _states(self) -> Iterator[tuple[str, ObjectState]]:

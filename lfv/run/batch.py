@@ -1,14 +1,14 @@
-"""Detection by batch transform jobs: images to S3, one job, answers from S3; no endpoint.
+"""Detection by batch transform jobs: images go to S3, answers come from S3, without an endpoint.
 
-A job takes images of one content type, so PNG and JPEG files make two, one after the other. The run
-holds a job as it would hold a model: the intent is on record before the job is created, a guard
-and the sweeper know it, and it is stopped however the run ends. Answers are stored as they appear.
-The next attempt of the run stops a job that is still at it and takes the answers that it had, so no
+A job accepts images of one content type, so PNG and JPEG files need two jobs, one after the other.
+A run holds a job like a model: the intent is recorded before the job is created, the guard and the
+sweeper know about it, and it is stopped however the run ends. Answers are stored as they appear.
+The next attempt of the run stops a job that is still running and takes its answers, so that no
 image is paid for twice.
 
-A job goes on when an image fails, and ends as failed. What it left is given to another job, as long
-as jobs bring answers; what is left after a job without any is the images' own fault if other images
-of the run were answered, else the run ends and can be resumed.
+A job continues when an image fails, and ends as failed. The images it left go to another job as
+long as jobs produce answers. Images left by a job without any answer are recorded as errors if
+other images of the run were answered; otherwise the run ends and can be resumed.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ _PREFIX = "batch"
 
 
 def check_mode(mode: str, host: str, settings: Settings) -> None:
-    """Refuse a batch run that cannot be, before anything is started. Raises LfvSettingsError."""
+    """Raise LfvSettingsError if batch mode is impossible, before anything is started."""
     if mode != BATCH:
         return
     if host != SAGEMAKER:
@@ -77,9 +77,9 @@ def check_mode(mode: str, host: str, settings: Settings) -> None:
 
 
 def detect_in_batches(run: ActiveRun) -> None:
-    """Have every pending image answered by jobs; return early if the run ends.
+    """Answer every pending image by jobs; return early if the run ends.
 
-    Raises LfvSettingsError where `check_mode` does: a resumed run may have other settings.
+    Raises LfvSettingsError as `check_mode` does, because a resumed run may have other settings.
     """
     request = run.context.request
     check_mode(request.mode, request.host, run.settings)
@@ -107,7 +107,7 @@ class _Batches:
         self.answered = 0
 
     def next_items(self) -> list[PendingItem]:
-        """What the next job is given: images of one format."""
+        """Return the images for the next job, all of one format."""
         found: list[PendingItem] = []
         after = 0
         while len(found) < MOST_IMAGES and (
@@ -122,10 +122,10 @@ class _Batches:
         return found[:MOST_IMAGES]
 
     def collect_earlier(self) -> None:
-        """Take the answers of this run's earlier jobs, however they ended.
+        """Collect the answers of this run's earlier jobs, however they ended.
 
-        A job that is still at it is stopped first: its images would be asked about twice.
-        Raises HostError and HostingError if it is not seen stopped.
+        Stops a job that is still running first, because its images would be paid for twice.
+        Raises HostError and HostingError if the job is not seen stopped.
         """
         jobs = [
             hosting
@@ -148,7 +148,7 @@ class _Batches:
             self._collect(str(job.host_spec["options"]["output"]), waiting, set())
 
     def run_job(self, items: Sequence[PendingItem]) -> None:
-        """One job from the staging of its images to its end."""
+        """Run one job, from staging its images to its end."""
         self.control.notify(
             "model", f"copying {count_of(len(items), 'image')} to {self.staging.bucket}"
         )
@@ -169,7 +169,7 @@ class _Batches:
             self._settle(list(waiting.values()), str(spec.options["job"]), failure)
 
     def _register(self, spec: HostSpec) -> int:
-        """The id under which the job is on record, beside the models."""
+        """Register the job like a model, and return its id."""
         arn = self.run.store.models.get(self.run.context.model_id).key.model_arn
         version = f"transform-job/{spec.options['job']}"
         head = arn.rpartition(":")[0]
@@ -177,7 +177,7 @@ class _Batches:
         return self.run.store.models.register(key)
 
     def _follow(self, host: BatchJobHost, output: str, waiting: dict[str, PendingItem]) -> str:
-        """Collect answers until the job or the run ends; why the job failed, if it did."""
+        """Collect answers until the job or the run ends; return why the job failed, if it did."""
         seen: set[str] = set()
         looks = 0
         while True:
@@ -197,7 +197,7 @@ class _Batches:
                 return ""
 
     def _settle(self, left: Sequence[PendingItem], job: str, failure: str) -> None:
-        """The images that a job without any answer left."""
+        """Settle the images left by a job that gave no answer."""
         why = failure.rstrip(".") or "no reason was given"
         if not self._any_answer():
             self.control.end(Ending.OUT_OF_REACH, f"job {job} answered for no image ({why})")
@@ -206,7 +206,7 @@ class _Batches:
         self._record([outcomes.failed(item, error, 1) for item in left])
 
     def _any_answer(self) -> bool:
-        """Whether the model has answered for an image of this run."""
+        """Whether the model has answered any image of this run."""
         if self.answered:
             return True
         return next(iter(self.run.store.verdicts.candidates(self.run.run_id)), None) is not None
@@ -214,7 +214,7 @@ class _Batches:
     # -- images to S3 --
 
     def _stage(self, items: Sequence[PendingItem]) -> list[PendingItem]:
-        """Copy the images, which are named after their content; those that are there now."""
+        """Copy images to S3, named by their content; return those that were copied."""
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="staging") as pool:
             problems = list(pool.map(self._copy, items))
         failed = [
@@ -226,7 +226,7 @@ class _Batches:
         return [item for item, problem in zip(items, problems, strict=True) if problem is None]
 
     def _copy(self, item: PendingItem) -> LfvError | None:
-        """Why the image cannot be copied, None if it is there. Raises SourceError of the bucket."""
+        """Copy an image; return why it cannot be copied, if so. Raises the bucket's SourceError."""
         if self.control.stop.is_set():
             return None
         key = self._image_key(item)
@@ -251,7 +251,7 @@ class _Batches:
 
     @contextmanager
     def _job(self, items: Sequence[PendingItem]) -> Iterator[tuple[HostSpec, BatchJobHost]]:
-        """A job for these images, which is not created yet."""
+        """Yield the job for these images, not created yet."""
         run = self.run
         project = run.context.request.project[:30].rstrip("-")
         name = f"lfv-{project}-{run.run_id[:8]}-{uuid.uuid4().hex[:8]}"
@@ -289,7 +289,7 @@ class _Batches:
             yield from page
 
     def _collect(self, output: str, waiting: dict[str, PendingItem], seen: set[str]) -> int:
-        """Record the answers below `output` that are waited for; how many there were."""
+        """Record the expected answers below `output`; return their number."""
         prefix = S3Ref(*output.removeprefix("s3://").split("/", 1))
         keys: dict[str, str] = {}
         try:
@@ -343,6 +343,6 @@ class _Batches:
 
 
 def _request_id(key: str) -> str:
-    """Which job gave an answer: its name, from the key of its answer."""
+    """Return the request id of an answer: its job's name, from the answer's key."""
     parts = key.split("/")
     return f"transform-job/{parts[parts.index('answers') - 1]}"

@@ -1,4 +1,4 @@
-"""What a run may cost and how long its model may be hosted."""
+"""The limits on a run's cost and its model's hosted time."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from lfv.run.context import RunContext
 
 @dataclass(frozen=True)
 class Budget:
-    """Limits of one attempt of a run, in US dollars and in minutes hosted; None is no limit.
+    """Limits of one attempt of a run, in US dollars and hosted minutes; None means no limit.
 
-    The model's whole cost counts while the run uses it, even if other runs share the model, so
-    that a limit is never exceeded.
+    While the run uses the model, the model's whole cost counts, even if other runs share it. A
+    limit is therefore never exceeded.
     """
 
     max_cost: float | None
@@ -29,7 +29,7 @@ class Budget:
         )
 
     def reached(self, hosted_at: datetime, now: datetime | None = None) -> str | None:
-        """Which limit is reached, as a sentence; None if neither is."""
+        """Return a sentence on the limit that is reached, or None."""
         hours = ((now or datetime.now(UTC)) - hosted_at).total_seconds() / 3600
         cost = hours * self.dollars_per_hour
         if self.max_cost is not None and cost >= self.max_cost:

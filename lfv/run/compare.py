@@ -1,4 +1,4 @@
-"""Compare two models on images that both have judged, before anybody switches."""
+"""Compares two models on the images that both have judged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lfv.formats.agreement import Difference, mcnemar
 from lfv_store import Store
 from lfv_store.comparisons import ComparedAnswer
 
-#: Disagreements that are named; their number is always complete.
+#: The most disagreements that are listed; all are counted.
 MOST_DISAGREEMENTS = 100
 
 
@@ -17,10 +17,10 @@ MOST_DISAGREEMENTS = 100
 class Comparison:
     """Two models on the same images.
 
-    `known` images have a truth: the last review, else the label. `trained` of them are left out of
-    the figures, because a model was trained on them. Of the others both models are right on
-    `both_right`, both wrong on `both_wrong`; `difference` has what one alone is right on.
-    `disagreements` are the first of `disagreeing` images on which the answers differ.
+    The truth is known of `known` images, by the last review or else the label. `trained` of them
+    are left out of the figures, because a model was trained on them. Of the others, both models are
+    right on `both_right` and wrong on `both_wrong`; `difference` covers those where one is right.
+    `disagreements` are the first of the `disagreeing` images, on which the answers differ.
     """
 
     images: int
@@ -38,8 +38,8 @@ def compare_models(
 ) -> Comparison:
     """Compare two models, by their ids, on all images that both have judged.
 
-    `trained_on` are references of images that one of them learned from: what it says of those does
-    not show how it does on others.
+    `trained_on` are references of images that one of the models was trained on, which say nothing
+    about its performance on others.
     """
     answers = store.comparisons.compared(first, second)
     known = [one for one in answers if one.is_defective is not None]
@@ -49,7 +49,7 @@ def compare_models(
         for one in fresh
     ]
     differ = [one for one in answers if one.first_is_anomalous != one.second_is_anomalous]
-    # What is known comes first: it says who is right.
+    # Images of known truth first, because they show which model is right.
     differ.sort(key=lambda one: (one.is_defective is None, one.inspection_id))
     return Comparison(
         images=len(answers),

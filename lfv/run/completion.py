@@ -12,10 +12,10 @@ from lfv.run.summary import NOTHING_NEW
 
 
 def check_completed(run: ActiveRun) -> str | None:
-    """Make sure that the run has a verdict, or rightly none; return the message to complete with.
+    """Check that a run has a verdict or a valid reason for none; return its completion message.
 
-    A source where no run has ever found an image counts as empty all the same: its name may be
-    misspelt.
+    A source where no run has ever found an image counts as empty even for a run on new images,
+    because its name may be misspelt.
 
     Raises:
         SourceEmpty: The source names no image, and the request does not allow that.
@@ -48,7 +48,7 @@ def check_completed(run: ActiveRun) -> str | None:
 
 
 def _nothing_new(run: ActiveRun) -> bool:
-    """Whether the run is one over new images, of a source that had images before."""
+    """Whether this is a run on new images, of a source that had images before."""
     if not run.context.request.new_only:
         return False
     marks = run.store.watermarks
@@ -56,6 +56,6 @@ def _nothing_new(run: ActiveRun) -> bool:
 
 
 def _all_left_to_later_runs(run: ActiveRun) -> bool:
-    """Whether later runs have taken all that this run was to inspect."""
+    """Whether later runs have taken over all images of this run."""
     codes = run.store.results.errors_by_code(run.run_id)
     return codes.get(ENDED_EARLY, 0) == run.store.inspections.counts(run.run_id).total

@@ -1,4 +1,4 @@
-"""What every step of one run has to know, as plain values."""
+"""The values that every step of a run needs."""
 
 from __future__ import annotations
 
@@ -12,25 +12,24 @@ from lfv.client.policy import Policy
 from lfv.formats.fit import Fit
 from lfv.settings import Settings
 
-#: The kind of host that a service on this machine stands in for where no endpoint is given.
+#: The kind of host for which a service on this machine stands in if no endpoint is given.
 LOOKOUTVISION = "lookoutvision"
 #: Modes of detection: image by image, or by a job that takes all of them.
 LIVE, BATCH = "live", "batch"
 
-#: How long a file of a source must have been left alone to be inspected by a run over new images.
+#: How long a file must be unchanged before a run on new images inspects it.
 DEFAULT_SETTLE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class InspectionRequest:
-    """What is to be inspected and how, as it is stored with the run.
+    """What to inspect and how. Stored with the run.
 
-    `model_version` may be 'latest'; the run stores the version that this was.  With `new_only`,
-    images that another run of this source and project has are left out, and so are files that
-    changed in the last `settle_seconds`.  `max_cost` is in US dollars.  `host` is the kind of host
-    where the model lives, `host_options` what only that kind understands.  `mode`
-    is `LIVE` or `BATCH`.  `fit` says what is done to images of another size than the model's, such
-    as 'scaled to 640x480'; the run takes it from the record of the model's training.
+    `model_version` may be 'latest'; the run stores the resolved version. `new_only` leaves out
+    images of other runs of this source and project, and files changed in the last `settle_seconds`.
+    `max_cost` is in US dollars. `host` is the model's kind of host, `host_options` are options of
+    that kind. `mode` is `LIVE` or `BATCH`. `fit` is how images of another size are adapted, such as
+    'scaled to 640x480'; it comes from the record of the model's training.
     """
 
     source: str
@@ -59,7 +58,7 @@ class InspectionRequest:
 
 @dataclass(frozen=True)
 class NewLimits:
-    """Other limits for one attempt of a run; None keeps the run's own."""
+    """New limits for one attempt of a run; None keeps the run's own."""
 
     max_cost: float | None = None
     max_hosted_minutes: float | None = None
@@ -72,11 +71,11 @@ class NewLimits:
 
 @dataclass(frozen=True)
 class RunContext:
-    """One attempt of a run, as plain values: the parameter of its tasks.
+    """One attempt of a run as plain values, for passing to tasks.
 
-    `endpoint_url` is where the model's API answers during this attempt (None: Amazon's own
-    address), `expected_size` the (width, height) in pixels that the model takes, where known.
-    `workers` is how many other processes share detection; with none, this one does it all.
+    `endpoint_url` is the address of the model's API during this attempt (None: Amazon's),
+    `expected_size` the (width, height) in pixels of the model's images, if known. `workers` is the
+    number of other processes that share detection; with none, this process does it all.
     """
 
     run_id: str
@@ -93,7 +92,7 @@ class RunContext:
 
     @property
     def host_spec(self) -> HostSpec:
-        """How the model is reached, from another process too."""
+        """How to reach the model, also from another process."""
         options: dict[str, Any] = {
             "max_connections": self.ceiling,
         }
@@ -104,12 +103,12 @@ class RunContext:
 
     @property
     def image_taker(self) -> str:
-        """The kind of host whose limits the images have to keep."""
+        """The kind of host whose limits apply to the images."""
         return batch.KIND if self.request.mode == BATCH else self.request.host
 
     @property
     def fit(self) -> Fit | None:
-        """What is done to images of other sizes; None: they are errors."""
+        """How images of other sizes are adapted; None: they are errors."""
         return Fit.parse(self.request.fit or "")
 
     @property
@@ -119,7 +118,7 @@ class RunContext:
 
     @property
     def most_units(self) -> int:
-        """Inference units that can be up, and billed, at most."""
+        """The most inference units that can be up and billed."""
         return self.units.maximum or self.units.minimum
 
     @property
@@ -129,13 +128,13 @@ class RunContext:
 
     @property
     def ceiling(self) -> int:
-        """Requests in flight in one process, at most: its share of what the settings allow."""
+        """The most requests in flight in one process: its share of what the settings allow."""
         most = self.settings.requests_per_unit * self.most_units
         return max(1, most // self.sharing)
 
     @property
     def sharing(self) -> int:
-        """Processes that ask the model for this run."""
+        """The number of processes that call the model for this run."""
         return max(1, self.workers)
 
     def parsed_policy(self) -> Policy:
@@ -146,10 +145,10 @@ class RunContext:
 def model_spec(
     request: InspectionRequest, model_version: str, endpoint_url: str | None, settings: Settings
 ) -> HostSpec:
-    """How the model of a request is reached."""
+    """Return how to reach the model of a request."""
     options: dict[str, Any] = {"connect_timeout": settings.connect_timeout_seconds}
     if request.host == LOOKOUTVISION or "read_timeout_seconds" in settings.model_fields_set:
-        # The other kinds have limits of their own, which fit what answers there.
+        # The other kinds of hosts have their own time limits.
         options["read_timeout"] = settings.read_timeout_seconds
     return HostSpec(
         kind=request.host,

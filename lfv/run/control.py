@@ -1,4 +1,4 @@
-"""How the threads of one run learn that it ends early, and how a watcher follows its progress."""
+"""Early ending of a run, signalled to its threads, and progress for watchers."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from enum import StrEnum
 
 
 class Ending(StrEnum):
-    """Why a run stops detection before every image has its record."""
+    """Why a run stops detection before all images are recorded."""
 
     INTERRUPTED = "interrupted"  # the flow is ending: cancellation, signal, failure elsewhere
     LIMIT = "limit"  # a cost or time limit was reached
     MODEL_LOST = "model_lost"  # the model is no longer hosted
     OUT_OF_REACH = "out_of_reach"  # the model's host does not answer
     STORE = "store"  # results cannot be stored
-    PAUSE = "pause"  # so much is rejected that a person decides whether to go on
+    PAUSE = "pause"  # so many images are rejected that a person must decide whether to go on
 
 
 @dataclass(frozen=True)
 class Progress:
-    """A step of a run, for people.
+    """Progress of a run, for display.
 
     Attributes:
         phase: 'plan', 'model' or 'detect'.
-        text: One line on what is going on.
+        text: One line on the current activity.
         done: Manifest lines or images done.
-        total: Of how many; None while unknown.
+        total: Their total; None while unknown.
     """
 
     phase: str
@@ -45,7 +45,7 @@ _watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 
 @contextmanager
 def watching(watcher: Watcher) -> Iterator[None]:
-    """Call `watcher` with the progress of every run begun in this block, from any thread."""
+    """Call `watcher` with the progress of every run started in this block, from any thread."""
     token = _watcher.set(watcher)
     try:
         yield
@@ -56,7 +56,7 @@ def watching(watcher: Watcher) -> Iterator[None]:
 class RunControl:
     """Stop signal, failure counts and progress of one run in this process.
 
-    The first reason to end is the one that counts.
+    Only the first reason to end counts.
     """
 
     def __init__(self) -> None:
@@ -81,17 +81,17 @@ class RunControl:
 
     @property
     def done(self) -> int:
-        """Images recorded, of those that were pending."""
+        """The number of pending images that are now recorded."""
         return self._done
 
     @property
     def answers(self) -> int:
-        """Answers of the model so far."""
+        """The number of answers so far."""
         return self._answers
 
     @property
     def failures_since_answer(self) -> int:
-        """Images in a row, over all batches, that got no answer."""
+        """The number of consecutive images without an answer, across batches."""
         return self._failures_since
 
     def answered(self) -> None:
@@ -118,7 +118,7 @@ class RunControl:
 
     @contextmanager
     def on_end(self, listener: Callable[[], None]) -> Iterator[None]:
-        """Call `listener` when the run ends while in this block, at once if it is ending."""
+        """Call `listener` when the run ends during this block, at once if it is ending already."""
         with self._lock:
             self._on_end.append(listener)
         if self.stop.is_set():
@@ -130,7 +130,7 @@ class RunControl:
                 self._on_end.remove(listener)
 
     def resume(self) -> None:
-        """Continue after an ending that was mended: a lost model that is hosted again."""
+        """Continue after an ending whose cause is gone, such as a lost model that is up again."""
         with self._lock:
             self._ending, self._message = None, ""
             self._failures_since = 0
@@ -142,14 +142,14 @@ class RunControl:
             self._done, self._total = 0, total
 
     def advance(self, images: int = 1) -> None:
-        """Count images that have their record."""
+        """Count images as recorded."""
         with self._lock:
             self._done += images
             done, total = self._done, self._total
         self._notify(Progress("detect", done=done, total=total))
 
     def notify(self, phase: str, text: str = "") -> None:
-        """Show the watcher what is going on."""
+        """Report the current activity to the watcher."""
         self._notify(Progress(phase, text))
 
     def _notify(self, progress: Progress) -> None:

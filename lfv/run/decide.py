@@ -1,4 +1,4 @@
-"""Derive the verdicts of a run again, from its stored answers, under another policy."""
+"""Derives new verdicts from a run's stored answers under another policy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lfv_store import Decision, NewVerdict, Store
 
 @dataclass(frozen=True)
 class VerdictChange:
-    """How many inspections went from one verdict to another, or kept theirs."""
+    """The number of inspections that changed from one verdict to another, or kept it."""
 
     before: str
     after: str
@@ -23,7 +23,7 @@ class VerdictChange:
 
 @dataclass(frozen=True)
 class Redecided:
-    """The outcome of another policy on a run; `decision` is None if nothing was stored."""
+    """The effect of another policy on a run; `decision` is None if nothing was stored."""
 
     run_id: str
     changes: tuple[VerdictChange, ...]
@@ -31,7 +31,7 @@ class Redecided:
 
     @property
     def changed(self) -> int:
-        """Inspections whose verdict is another one."""
+        """The number of inspections whose verdict changed."""
         return sum(one.inspections for one in self.changes if one.before != one.after)
 
 
@@ -45,11 +45,10 @@ def redecide(
     dry_run: bool = False,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Redecided:
-    """Decide on every stored answer of a run again, without the model.
+    """Decide again on every stored answer of a run, without the model.
 
-    The new verdicts become the current ones; the old ones and their policy stay on record.  Lines
-    that could not be inspected stay as they are.  `progress` is called with inspections done and
-    their total.
+    The new verdicts become current; the old ones and their policy stay on record. Lines that could
+    not be inspected do not change. `progress` is called with inspections done and their total.
     """
     changes: Counter[tuple[str, str]] = Counter()
     verdicts = _verdicts(store, run_id, policy, changes, progress)
@@ -69,7 +68,7 @@ def redecide(
 
 
 def current_decision(store: Store, run_id: str) -> Decision:
-    """The decision whose policy gave the run's present verdicts."""
+    """Return the decision that gave the run's current verdicts."""
     return next(one for one in store.verdicts.decisions(run_id) if one.current)
 
 
@@ -80,7 +79,7 @@ def _verdicts(
     changes: Counter[tuple[str, str]],
     progress: Callable[[int, int], None],
 ) -> Iterator[NewVerdict]:
-    """The verdict of `policy` on every answer of the run; counts into `changes`."""
+    """Yield the verdict of `policy` on every answer of the run, counting into `changes`."""
     total = store.inspections.counts(run_id).inspected
     for done, candidate in enumerate(store.verdicts.candidates(run_id), start=1):
         result = DetectAnomalyResult.from_response(candidate.response)

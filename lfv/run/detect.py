@@ -14,10 +14,10 @@ from lfv_store import PendingItem
 
 
 class PendingBatch:
-    """Pending images that go to a task run together, in the order of their lines.
+    """Pending images for one task run, in the order of their lines.
 
-    It is no sequence and no dataclass: task runners would search such a parameter for results of
-    other task runs, and Dask would rebuild it.
+    Neither a sequence nor a dataclass, because task runners would search such a parameter for
+    results of other task runs, and Dask would rebuild it.
     """
 
     def __init__(self, items: Sequence[PendingItem]) -> None:
@@ -28,8 +28,8 @@ class PendingBatch:
 class DetectedBatch:
     """The outcome of a batch: images answered, recorded as errors, and left pending.
 
-    `ending` is why the run ends early, as far as this batch knows. With `ran_elsewhere`, another
-    process ran it, and the one that drives the run learns from here what became of it.
+    `ending` is why the run ends early, as far as this batch knows. `ran_elsewhere` tells the
+    process that drives the run that another one ran the batch.
     """
 
     first_line: int
@@ -45,8 +45,8 @@ class DetectedBatch:
 def detect_batch(run: ActiveRun | RunContext, items: Sequence[PendingItem]) -> DetectedBatch:
     """Run detection on `items`; return early if the run ends.
 
-    The batch joins the stream that the run has open in this process. In another process the run is
-    its `RunContext`, and the batch gets connections and a stream of its own.
+    The batch uses the stream that the run has open in this process. In another process the run is a
+    `RunContext`, and the batch opens its own connections and stream.
     """
     if isinstance(run, ActiveRun):
         if run.stream is not None:

@@ -1,4 +1,4 @@
-"""Masks that people draw: made exact, kept by their content, and on record with a review."""
+"""Masks drawn by people: cleaned, stored by content and recorded with a review."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from PIL import Image
 from lfv.run.pictures import Pictures
 from lfv_store import NewReview, Review, Store
 
-#: Colours of new anomaly types: apart from each other, and from white.
+#: Colours of new anomaly types, distinct from each other and from white.
 PALETTE = ("#1F77B4", "#FF7F0E", "#2CA02C", "#D62728", "#9467BD", "#8C564B", "#E377C2", "#17BECF")
 _COLOR = re.compile(r"#[0-9A-Fa-f]{6}\Z")
 _MOST_TYPES, _LONGEST_NAME = 20, 100
 _ROWS = 256
-#: In what was shown to a reviewer: the drawn mask, and the anomaly type of each colour in it.
+#: Members of a review's `shown`: the drawn mask, and the anomaly type of each of its colours.
 MASK_SHA256, MASK_TYPES = "drawn_mask_sha256", "drawn_mask_types"
 
 
@@ -33,23 +33,23 @@ class MaskRefused(Exception):
 
 @dataclass(frozen=True)
 class DrawnMask:
-    """A mask as training takes it: white ground, each type in its own colour."""
+    """A mask for training: white background, and one colour for each anomaly type."""
 
     png: bytes
     types: Mapping[str, str]
-    """Anomaly types by colour, ``#RRGGBB``; only those that are drawn."""
+    """The drawn anomaly types by colour, ``#RRGGBB``."""
 
     @property
     def sha256(self) -> str:
-        """Digest of the file, in hex."""
+        """The SHA-256 of the file, in hex."""
         return hashlib.sha256(self.png).hexdigest()
 
 
 def exact_mask(drawing: bytes, size: tuple[int, int], types: Mapping[str, str]) -> DrawnMask:
-    """Make a mask of a drawing with soft edges: each pixel becomes the nearest type or ground.
+    """Convert a drawing with soft edges: each pixel becomes the nearest type or background.
 
     Args:
-        drawing: A PNG with a clear ground.
+        drawing: A PNG with a transparent background.
         size: Width and height of the image in pixels.
         types: Anomaly types by their colours in the drawing, ``#RRGGBB``.
 
@@ -72,7 +72,7 @@ def exact_mask(drawing: bytes, size: tuple[int, int], types: Mapping[str, str]) 
     colors = np.array([list(bytes.fromhex(color[1:])) for color in names], np.int32)
     mask = np.full((*pixels.shape[:2], 3), 255, np.uint8)
     used: set[int] = set()
-    for first in range(0, size[1], _ROWS):  # of a large image, distances would take a gigabyte
+    for first in range(0, size[1], _ROWS):  # all distances of a large image take a gigabyte
         rows = pixels[first : first + _ROWS]
         drawn = rows[..., 3] > 127
         nearest = _nearest(rows[drawn][:, :3], colors)
@@ -87,7 +87,7 @@ def exact_mask(drawing: bytes, size: tuple[int, int], types: Mapping[str, str]) 
 
 
 def _nearest(pixels: NDArray[np.uint8], colors: NDArray[np.int32]) -> NDArray[np.intp]:
-    """The number of the color that each pixel is nearest to."""
+    """Return the index of the colour nearest to each pixel."""
     distances = [((pixels.astype(np.int32) - color) ** 2).sum(axis=-1) for color in colors]
     nearest: NDArray[np.intp] = np.argmin(np.stack(distances), axis=0)
     return nearest
@@ -105,11 +105,11 @@ def record_mask(
     comment: str = "",
     token: str | None = None,
 ) -> Review:
-    """Keep a drawn mask in `folder`, and record it as a review: rejected, accepted if it is empty.
+    """Store a drawn mask in `folder` and record a review: rejected, or accepted if it is empty.
 
     Raises:
         MaskRefused: The drawing is not a mask of the inspected image.
-        lfv.run.pictures.PictureGone: The image is gone, so nobody could have drawn on it.
+        lfv.run.pictures.PictureGone: The image is gone, so nobody can have drawn on it.
         UnknownInspection: No inspection has this id.
     """
     row = store.results.get(inspection_id)
@@ -143,12 +143,12 @@ def record_mask(
 
 
 def mask_file(folder: Path, sha256: str) -> Path:
-    """Where a drawn mask is kept."""
+    """Return the path of a drawn mask."""
     return folder / f"{sha256}.png"
 
 
 def mask_of(review: Review, folder: Path) -> tuple[str, Mapping[str, str]] | None:
-    """File and types of the mask that was drawn with a review; None if there is none."""
+    """Return file and types of the mask drawn with a review, or None."""
     shown = review.shown or {}
     sha256, types = shown.get(MASK_SHA256), shown.get(MASK_TYPES)
     if not sha256 or not types:

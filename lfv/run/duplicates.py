@@ -11,9 +11,9 @@ _PAGE = 500
 
 
 def reuse_answers(run: ActiveRun) -> int:
-    """Record the pending duplicates of images that went through detection; return how many.
+    """Record the pending duplicates of detected images; return their number.
 
-    A duplicate gets the answer of the line it repeats, or that line's failure.  While detection is
+    A duplicate gets the answer or the failure of the line it repeats. While detection is
     unfinished, a duplicate without an answer stays pending.
     """
     context, store = run.context, run.store

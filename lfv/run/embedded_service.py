@@ -1,8 +1,8 @@
-"""The embedded service: a Lookout for Vision API on this machine that lives while it is used.
+"""The embedded service: a Lookout for Vision API on this machine that runs while it is used.
 
-Its users hold a shared lock on ``users.lock`` in the service's folder; the service ends itself
-once it can lock that file exclusively.  The kernel drops a lock with its process, so the service
-outlives no user, however that user ends, and two users share one service.
+Users hold a shared lock on ``users.lock`` in the service's folder, and the service exits once it
+can lock that file exclusively. The kernel releases the locks of a dead process, so the service
+stops after its last user, however that user ends. Several users share one service.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.05
 _ANSWER_SECONDS = 5.0
 _UNANNOUNCED_SECONDS = 10.0
-#: Traffic to this machine goes through no proxy.
+#: Bypasses proxies for traffic to this machine.
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
-#: Services that this process started. They end after their last user, usually after this process;
-#: their entries are kept until then, so that no ResourceWarning is issued for them.
+#: Services started by this process, kept here to avoid a ResourceWarning. They usually end after
+#: this process.
 _started: list[subprocess.Popen[bytes]] = []
 
 
 @dataclass(frozen=True)
 class ServicePlaces:
-    """The files by which the users of one embedded service find it and keep it alive."""
+    """The files through which users find an embedded service and keep it alive."""
 
     home: Path
 
@@ -59,7 +59,7 @@ class ServicePlaces:
 
     @property
     def service_lock(self) -> Path:
-        """Held by the service as long as it lives, whoever started it."""
+        """The lock that the service holds while it runs."""
         return self.home / "service.lock"
 
     @property
@@ -71,11 +71,11 @@ class ServicePlaces:
 def api_endpoint(
     settings: Settings, *, training: bool = False, host: str | None = None
 ) -> Iterator[str | None]:
-    """Address of the model API: the settings' endpoint, or the embedded service until exit.
+    """Yield the address of the model API: the settings' endpoint, or the embedded service.
 
-    Only Lookout for Vision has an embedded service: for another kind of `host` (default: the
-    settings') without an endpoint the address is None, Amazon's own.
-    With `training`, the embedded service gets the backbone, detector or network of the settings.
+    Only Lookout for Vision has an embedded service. For another kind of `host` (default: the
+    settings') without an endpoint the address is None, which means Amazon's. With `training`, the
+    embedded service uses the backbone, detector or network of the settings.
 
     Raises `ServiceNotStarted`.
     """
@@ -88,10 +88,10 @@ def api_endpoint(
 
 @contextmanager
 def endpoint_ahead(settings: Settings, *, host: str | None = None) -> Iterator[None]:
-    """Have the embedded service start, and stay, beside what the block does.
+    """Start the embedded service in the background, and keep it alive during the block.
 
-    For whoever calls `api_endpoint` in the block and has other work before that. A service that
-    does not start is reported there.
+    For callers that do other work before `api_endpoint`, which reports a service that fails to
+    start.
     """
     if settings.endpoint_url is not None or (host or settings.host) != "lookoutvision":
         yield
@@ -111,17 +111,16 @@ def endpoint_ahead(settings: Settings, *, host: str | None = None) -> Iterator[N
 
 @contextmanager
 def embedded_service(settings: Settings, *, training: bool = False) -> Iterator[str]:
-    """Endpoint URL of the embedded service of `settings.home`, which runs at least until exit.
+    """Yield the URL of the embedded service of `settings.home`, which runs at least until exit.
 
-    For a `training` it has to have the backbone, detector or network of `settings`; nothing else
-    needs one.
+    For `training` the service must have the backbone, detector or network of `settings`.
 
-    Raises `ServiceNotStarted` when it does not answer in `settings.service_start_seconds`, or was
-    up already without what `settings` want.
+    Raises `ServiceNotStarted` if it does not answer within `settings.service_start_seconds`, or was
+    already running without what `settings` require.
     """
     places = ServicePlaces(settings.service_home)
     places.home.mkdir(parents=True, exist_ok=True)
-    # A service that is just ending holds the lock exclusively until its process is gone.
+    # A service that is exiting holds the lock exclusively until its process is gone.
     with service_user(places.users_lock):
         with _locked(places.start_lock, fcntl.LOCK_EX):
             endpoint_url = _find(places, settings) or _start(places, settings, training=training)
@@ -132,9 +131,9 @@ def embedded_service(settings: Settings, *, training: bool = False) -> Iterator[
 
 @contextmanager
 def running_service(settings: Settings) -> Iterator[str | None]:
-    """Endpoint URL of the service that commands find on this machine, or None; starts none.
+    """Yield the URL of the service that runs on this machine, or None; does not start one.
 
-    Raises `ServiceNotStarted` if one is running and does not answer.
+    Raises `ServiceNotStarted` if a service is running and does not answer.
     """
     places = ServicePlaces(settings.service_home)
     if not places.home.is_dir():
@@ -164,10 +163,10 @@ def _locked(path: Path, mode: int) -> Iterator[None]:
 
 
 def _find(places: ServicePlaces, settings: Settings) -> str | None:
-    """Endpoint URL of the service that is running, or None if there is none.
+    """Return the URL of the running service, or None if there is none.
 
-    A service holds a lock as long as it lives, so one that is slow to answer is waited for.
-    Raises `ServiceNotStarted` if it does not answer in `settings.service_start_seconds`.
+    The service's lock shows that it runs, so a slow one is waited for. Raises `ServiceNotStarted`
+    if it does not answer within `settings.service_start_seconds`.
     """
     deadline = time.monotonic() + settings.service_start_seconds
     while True:
@@ -178,7 +177,7 @@ def _find(places: ServicePlaces, settings: Settings) -> str | None:
         if not _is_alive(places):
             return None
         if ready is None:
-            # It needs keys, and then is not for whoever finds it, or it has not started yet.
+            # Either it has not started yet, or it requires keys and does not announce itself.
             deadline = min(deadline, time.monotonic() + _UNANNOUNCED_SECONDS)
         if time.monotonic() > deadline:
             raise ServiceNotStarted(
@@ -198,7 +197,7 @@ def _is_alive(places: ServicePlaces) -> bool:
 
 
 def _ready(places: ServicePlaces) -> dict[str, Any] | None:
-    """What the service wrote when it was ready, None before."""
+    """Return what the service announced when it was ready, or None before that."""
     try:
         document = json.loads(places.ready_file.read_bytes())
         return document if isinstance(document, dict) and "endpoint_url" in document else None
@@ -227,7 +226,7 @@ def _start(places: ServicePlaces, settings: Settings, *, training: bool) -> str:
     }
     command = [sys.executable, "-m", "lfv.launch", "lfv.server.__main__", json.dumps(options)]
     with places.log_file.open("ab") as log:
-        # A session of its own: Ctrl-C at a terminal is for the run, which stops the model first.
+        # In a new session, so that Ctrl-C reaches only the run, which stops the model first.
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -245,7 +244,7 @@ def _start(places: ServicePlaces, settings: Settings, *, training: bool) -> str:
                 f"the embedded service ended with status {process.returncode} before it answered: "
                 f"{_last_line(places.log_file)} (whole log: {places.log_file})"
             )
-        # The file may still be that of a service which was killed.
+        # The file may be left over from a service that was killed.
         if (ready := _ready(places)) and ready.get("pid") == process.pid:
             return str(ready["endpoint_url"])
         time.sleep(_POLL_SECONDS)
@@ -257,7 +256,7 @@ def _start(places: ServicePlaces, settings: Settings, *, training: bool) -> str:
 
 
 def service_options(settings: Settings, *, training: bool) -> dict[str, Any]:
-    """What `settings` say about a service on this machine, in the service's own names.
+    """Translate `settings` into options of a service on this machine.
 
     Only a service that trains needs the ONNX files and the network.
     """
@@ -283,8 +282,7 @@ def _graphs(settings: Settings) -> list[tuple[str, Path]]:
 
 
 def _check_graph(places: ServicePlaces, settings: Settings) -> None:
-    """Make sure that the service, which may have been up before, has the graph of `settings`, or
-    trains a network if they say so."""
+    """Check that the service, which may have been running before, has the options of `settings`."""
     known = _graphs_of_service(places)
     marks = {
         "--network": ("network=True", settings.network),
@@ -317,7 +315,7 @@ def _check_graph(places: ServicePlaces, settings: Settings) -> None:
 
 
 def _graphs_of_service(places: ServicePlaces) -> list[str]:
-    """The ONNX files and the network that the service uses in trainings, as it announced them."""
+    """Return the ONNX files and the network that the service announced for trainings."""
     return list((_ready(places) or {}).get("graphs", []))
 
 

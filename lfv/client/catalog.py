@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from lfv.client.api import lookoutvision_client
 from lfv.client.hosts.edge import KIND as EDGE
 from lfv.client.hosts.edge.host import agent_models
 from lfv.client.hosts.lookoutvision import client_config, list_models
 from lfv.client.hosts.sagemaker import KIND as SAGEMAKER
 from lfv.client.hosts.sagemaker.models import trained_jobs
-from lfv.client.hosts.translate import translate
+from lfv.client.hosts.translate import FAILURES, translate
 from lfv.formats.status import ModelStatus
 
 
@@ -102,7 +100,7 @@ def _project_names(client: Any) -> list[str]:
 def _answered(operation: str, where: str, call: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return call(*arguments)
-    except (BotoCoreError, ClientError, ValueError) as error:
+    except FAILURES as error:
         raise translate(error, operation, where) from error
 
 

@@ -14,15 +14,15 @@ from botocore.exceptions import (
     ClientError,
     HTTPClientError,
     IncompleteReadError,
-    NoCredentialsError,
-    PartialCredentialsError,
     ResponseStreamingError,
 )
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
 from urllib3.exceptions import HTTPError
 
+from lfv.client.api.credentials import is_without_credentials, refused_credentials
 from lfv.client.stores import ObjectState, OpenObject, TranslatedReads
 from lfv.formats.errors import (
+    CredentialsRefused,
     SourceError,
     SourceForbidden,
     SourceNotFound,
@@ -37,6 +37,8 @@ _TRANSPORT = (
     ResponseStreamingError,
     IncompleteReadError,
 )
+#: botocore's own, what it lets slip, and the RuntimeError of credentials that stay expired.
+_FAILURES = (BotoCoreError, ClientError, ValueError, RuntimeError)
 _MISSING = frozenset({"NoSuchKey", "NoSuchBucket", "404", "NotFound", "NoSuchVersion"})
 _FORBIDDEN = frozenset(
     {
@@ -44,12 +46,19 @@ _FORBIDDEN = frozenset(
         "AccessDenied",
         "AccountProblem",
         "AllAccessDisabled",
-        "ExpiredToken",
         "Forbidden",
-        "InvalidAccessKeyId",
         "InvalidObjectState",  # archived to Glacier
+    }
+)
+#: About who asks, not about what for.
+_CREDENTIALS = frozenset(
+    {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidAccessKeyId",
         "InvalidToken",
         "SignatureDoesNotMatch",
+        "TokenRefreshRequired",
     }
 )
 
@@ -110,7 +119,7 @@ class S3Bucket:
         ref = str(S3Ref(self.name, key))
         try:
             answer = self._connection.client.get_object(Bucket=self.name, Key=key)
-        except (BotoCoreError, ClientError, ValueError) as error:
+        except _FAILURES as error:
             raise translate(error, ref) from error
         body = answer["Body"]
         stream = TranslatedReads(body.read, body.close, lambda error: _translate_read(error, ref))
@@ -131,14 +140,14 @@ class S3Bucket:
             )
             for page in pages:
                 yield from page.get("Contents", ())
-        except (BotoCoreError, ClientError, ValueError) as error:
+        except _FAILURES as error:
             raise translate(error, ref) from error
 
     def size_of(self, key: str) -> int | None:
         ref = str(S3Ref(self.name, key))
         try:
             answer = self._connection.client.head_object(Bucket=self.name, Key=key)
-        except (BotoCoreError, ClientError, ValueError) as error:
+        except _FAILURES as error:
             translated = translate(error, ref)
             if isinstance(translated, SourceNotFound):
                 return None
@@ -154,7 +163,7 @@ class S3Bucket:
             else:
                 with content.open("rb") as stream:
                     client.put_object(Bucket=self.name, Key=key, Body=stream)
-        except (BotoCoreError, ClientError, ValueError) as error:
+        except _FAILURES as error:
             raise translate(error, ref) from error
 
 
@@ -169,17 +178,28 @@ def translate(error: Exception, ref: str) -> SourceError:
             return SourceNotFound(f"{ref} does not exist.", ref=ref)
         if code == "InvalidObjectState":
             return SourceForbidden(f"{ref} is archived; restore it before reading it.", ref=ref)
+        if code in _CREDENTIALS:
+            return CredentialsRefused(
+                f"S3 does not accept the credentials for {ref} ({code}); renew them.", ref=ref
+            )
         if code in _FORBIDDEN or status in (401, 403):
             return SourceForbidden(f"S3 refuses access to {ref} ({code}).", ref=ref)
         if status >= 500 or status == 429 or code in ("SlowDown", "RequestTimeout", "Throttling"):
             return SourceUnavailable(f"S3 cannot give {ref} now ({code}).", ref=ref)
         return SourceRefInvalid(f"S3 rejects the request for {ref} ({code}).", ref=ref)
-    if isinstance(error, NoCredentialsError | PartialCredentialsError):
-        return SourceForbidden(
+    if is_without_credentials(error):
+        return CredentialsRefused(
             f"There are no credentials to read {ref}; configure them, or let a folder stand in "
             "for the bucket.",
             ref=ref,
         )
+    if refused_credentials(error):
+        return CredentialsRefused(
+            f"The credentials to read {ref} cannot be renewed ({_name(error)}); sign in again.",
+            ref=ref,
+        )
+    if isinstance(error, RuntimeError):
+        raise error
     if isinstance(error, _TRANSPORT):
         return SourceUnavailable(f"S3 does not answer for {ref} ({_name(error)}).", ref=ref)
     return SourceRefInvalid(f"S3 cannot be asked for {ref} ({_name(error)}).", ref=ref)

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from lfv.client.api.model import service_model
 from lfv.client.clock import SYSTEM_CLOCK, Backoff, Clock
 from lfv.client.errors import (
@@ -29,7 +27,7 @@ from lfv.client.errors import (
     TrainingInterrupted,
     TrainingTimedOut,
 )
-from lfv.client.hosts.translate import translate
+from lfv.client.hosts.translate import FAILURES, translate
 from lfv.client.retry import RetryPolicy, call_with_retries
 from lfv.client.sources import SourceReader
 from lfv.client.staging import (
@@ -335,7 +333,7 @@ class _Api:
         def call() -> Any:
             try:
                 return method(**arguments)
-            except (BotoCoreError, ClientError, ValueError) as error:
+            except FAILURES as error:
                 raise translate(error, operation, where) from error
 
         try:

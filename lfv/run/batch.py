@@ -31,6 +31,7 @@ from lfv.client.hosts.sagemaker.batch import KIND, RUNNING, BatchJobHost
 from lfv.client.staging import Staging
 from lfv.formats.answers import DetectAnomalyResult
 from lfv.formats.errors import (
+    CredentialsRefused,
     ImageError,
     LfvError,
     ResponseInvalid,
@@ -237,7 +238,7 @@ class _Batches:
         except ImageError as error:
             return SourceChanged(f"The image changed after it was checked: {error}")
         except SourceError as error:
-            if error.retryable:
+            if error.retryable or isinstance(error, CredentialsRefused):
                 raise
             return error
         if hashlib.sha256(body).hexdigest() != item.image.sha256:

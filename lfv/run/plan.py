@@ -16,7 +16,7 @@ from lfv.client.clock import Backoff
 from lfv.client.hosts import image_limits
 from lfv.client.retry import RetryPolicy, call_with_retries
 from lfv.client.sources import SourceReader
-from lfv.formats.errors import ImageError, SourceError
+from lfv.formats.errors import CredentialsRefused, ImageError, SourceError
 from lfv.formats.images import CONVERTED_FROM, ImageInfo, ImageLimits, check_image
 from lfv.formats.manifest.records import BadLine, ManifestItem
 from lfv.run import outcomes
@@ -118,6 +118,10 @@ def _check(
 
 
 def _refuse_dead_source(checked: Sequence[Checked]) -> None:
+    """Raise SourceOutOfReach where the failures are not the images' own."""
+    refused = next((one for one in checked if isinstance(one, CredentialsRefused)), None)
+    if refused is not None:
+        raise SourceOutOfReach(f"{refused}  Then continue with --resume.")
     unavailable = [
         outcome for outcome in checked if isinstance(outcome, SourceError) and outcome.retryable
     ]

@@ -38,7 +38,14 @@ from lfv.client.errors import (
     ModelNotFound,
 )
 from lfv.client.hosts import Detection
-from lfv.formats.errors import ImageError, LfvError, ResponseInvalid, SourceChanged, SourceError
+from lfv.formats.errors import (
+    CredentialsRefused,
+    ImageError,
+    LfvError,
+    ResponseInvalid,
+    SourceChanged,
+    SourceError,
+)
 from lfv.formats.images import CONTENT_TYPES
 from lfv.formats.status import ModelStatus
 from lfv.run import outcomes
@@ -264,6 +271,9 @@ class DetectionStream:
             body, _ = self._run.reader.read_image(item.source_ref)
         except ImageError as error:
             self._fail(image, SourceChanged(f"The image changed after it was checked: {error}"))
+            return None
+        except CredentialsRefused as error:
+            self._control.end(Ending.OUT_OF_REACH, str(error))
             return None
         except SourceError as error:
             self._fail(image, error, deferred=error.retryable)

@@ -14,6 +14,7 @@ from lfv.client.manifests import manifest_kind, read_manifest
 from lfv.client.sources import SourceReader
 from lfv.client.staging import Staging, stage_dataset
 from lfv.formats.errors import (
+    CredentialsRefused,
     ManifestKindUnknown,
     SourceForbidden,
     SourceNotFound,
@@ -140,8 +141,8 @@ def s3_error(status: int, code: str) -> Reply:
     ("reply", "error"),
     [
         (s3_error(403, "AccessDenied"), SourceForbidden),
-        (s3_error(403, "InvalidAccessKeyId"), SourceForbidden),
-        (s3_error(400, "ExpiredToken"), SourceForbidden),
+        (s3_error(403, "InvalidAccessKeyId"), CredentialsRefused),
+        (s3_error(400, "ExpiredToken"), CredentialsRefused),
         (s3_error(403, "InvalidObjectState"), SourceForbidden),
         (s3_error(404, "NoSuchKey"), SourceNotFound),
         (s3_error(400, "KeyTooLongError"), SourceRefInvalid),
@@ -188,7 +189,7 @@ def test_a_transfer_that_breaks_off(api: ScriptedApi) -> None:
 
 def test_without_credentials(api: ScriptedApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("botocore.session.Session.get_credentials", lambda *_: None)
-    with SourceReader(None, api.url) as reader, pytest.raises(SourceForbidden, match="folder"):
+    with SourceReader(None, api.url) as reader, pytest.raises(CredentialsRefused, match="folder"):
         reader.read_bytes("s3://parts/x")
     assert not api.requests
 

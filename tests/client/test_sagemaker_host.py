@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, CredentialRetrievalError, UnauthorizedSSOTokenError
 
 from lfv.client.clock import Backoff
 from lfv.client.errors import (
+    HostAccessDenied,
     HostConflict,
     HostError,
     HostingFailed,
@@ -424,3 +425,28 @@ def test_errors_of_the_control_plane(code: str, message: str, kind: type[HostErr
 )
 def test_errors_of_an_endpoint(error: ClientError, kind: type[HostError]) -> None:
     assert type(runtime_failure(error, "here")) is kind
+
+
+def test_an_image_is_not_blamed_for_an_endpoint_that_failed(endpoint: Endpoint, png: bytes) -> None:
+    host = host_of(endpoint)
+    bring_up(host)
+    endpoint.script(become="HOSTING_FAILED")
+    with pytest.raises(HostConflict, match=r"is Failed: .*not in service"):
+        host.detect(png, "image/png")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        CredentialRetrievalError(provider="custom-process", error_msg="signed out"),
+        UnauthorizedSSOTokenError(),
+        RuntimeError(
+            "Credentials were refreshed, but the refreshed credentials are still expired."
+        ),
+        client_error("ExpiredTokenException", "The security token is expired", 403),
+        client_error("ExpiredToken", "The provided token has expired"),
+    ],
+)
+def test_credentials_that_run_out_are_no_image_s_fault(error: Exception) -> None:
+    assert type(runtime_failure(error, "here")) is HostAccessDenied
+    assert type(control_failure(error, "DeleteEndpoint", "here")) is HostAccessDenied

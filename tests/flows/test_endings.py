@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -12,7 +13,9 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.states import State
 
 from flows.inspect_images import inspect_images, resume_inspection
-from lfv.run.errors import LimitReached, NothingInspected, RunNotFound, SourceEmpty
+from lfv.client.sources import SourceReader
+from lfv.formats.errors import CredentialsRefused
+from lfv.run.errors import InspectionError, LimitReached, NothingInspected, RunNotFound, SourceEmpty
 from lfv_store import Store
 from tests.support.endpoints import Endpoint
 from tests.support.pictures import make_pictures
@@ -90,6 +93,33 @@ def test_a_limit_may_be_raised_when_the_run_is_resumed(
     assert summary.run_id == run.run_id
     assert (summary.status, summary.counts.pending) == ("completed", 0)
     assert store.runs.get(run.run_id).parameters["max_hosted_minutes"] == 0.005
+
+
+@pytest.mark.parametrize("good", [0, 16], ids=["while checking", "while detecting"])
+def test_credentials_of_the_images_that_run_out_are_no_image_s_fault(
+    images: Path,
+    endpoint: Endpoint,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    good: int,
+) -> None:
+    """Twelve images are read when they are checked, and once more for the model."""
+    read, reads = SourceReader.read_image, itertools.count()
+
+    def expire(reader: SourceReader, *given: Any) -> Any:
+        if next(reads) >= good:
+            raise CredentialsRefused("S3 does not accept the credentials; renew them.")
+        return read(reader, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SourceReader, "read_image", expire)
+        with pytest.raises(InspectionError, match=r"renew them.*--resume"):
+            inspect_images(source=str(images), project="parts")
+    (run,) = store.runs.list()
+    assert store.inspections.counts(run.run_id).errors == 0
+    assert endpoint.status == "TRAINED"
+    summary = resume_inspection(run.run_id)
+    assert (summary.counts.inspected, summary.counts.errors) == (12, 0)
 
 
 def test_a_run_is_named_by_its_prefect_flow_run_too(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ from lfv.client.errors import HostRejected, ModelNotFound
 from lfv.client.hosts import Units, open_host
 from lfv.client.hosts.protocol import HostSpec
 from lfv.run.errors import LimitReached
-from lfv.run.hosting.sweep import sweep
+from lfv.run.hosting.sweep import SweepReport, sweep
 from lfv.run.training import train_project
 from lfv.settings import get_settings
 from lfv_store import Store
@@ -68,6 +69,26 @@ def test_what_is_created_carries_the_run(images: Path, endpoint: Endpoint, store
     tags = {tag["Key"]: tag["Value"] for tag in made["request"]["Tags"]}
     assert tags["lfv:run"] == summary.run_id
     assert tags["lfv:created-by"] == "lfv"
+
+
+@pytest.mark.parametrize("status", ["TRAINED", "HOSTING_FAILED"], ids=["deleted", "failed"])
+def test_an_endpoint_that_is_lost_under_a_run_is_created_again(
+    images: Path, endpoint: Endpoint, store: Store, status: str
+) -> None:
+    make_pictures(images, 36, first=100)
+    endpoint.script(slow_after=4, slow_seconds=0.3)
+
+    def lose() -> None:
+        endpoint.wait_for_calls("DetectAnomalies", 4)
+        endpoint.script(become=status, slow_after=None)
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lose)
+        summary = inspect_images(source=str(images), project="parts")
+    assert (summary.counts.inspected, summary.counts.errors) == (48, 0)
+    assert {hosting.status for hosting in store.hostings.list()} == {"stopped"}
+    assert len(endpoint.calls("StartModel", "ok")) == 2
+    assert endpoint.leftovers == []
 
 
 def test_an_endpoint_of_somebody_else_is_used_and_left(
@@ -164,6 +185,27 @@ def test_a_sweep_finds_endpoints_of_ours_that_no_run_uses(endpoint: Endpoint, st
     assert report.clean
     assert endpoint.leftovers == []
     assert sweep(store, get_settings()).unknown == ()
+
+
+def test_a_sweep_knows_a_run_that_reaches_the_account_by_another_address(
+    images: Path, endpoint: Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as that of a VPC endpoint; what the run uses is not deleted under it."""
+    make_pictures(images, 36, first=100)
+    endpoint.script(slow_after=4, slow_seconds=0.3)
+
+    def look() -> SweepReport:
+        endpoint.wait_for_calls("DetectAnomalies", 4)
+        address = endpoint.url.replace("127.0.0.1", "localhost")
+        other = get_settings().model_copy(update={"endpoint_url": address})
+        return sweep(store, other, stop_unknown=True)
+
+    with ThreadPoolExecutor(1) as pool:
+        report = pool.submit(look)
+        summary = inspect_images(source=str(images), project="parts")
+    assert report.result().unknown == ()
+    assert summary.counts.inspected == 48
+    assert len(endpoint.calls("StartModel", "ok")) == 1
 
 
 def test_a_sweep_finds_what_a_lost_start_left(endpoint: Endpoint, store: Store) -> None:

@@ -76,6 +76,7 @@ RUNTIME = {
     "ConflictException": (400, "ValidationError", "Endpoint of account 123456789012 not found."),
     "ResourceNotFoundException": (400, "ValidationError", "Endpoint not found."),
     "ValidationException": (424, "ModelError", "Received client error (400) from model"),
+    "NotInService": (400, "ValidationError", "Endpoint is not in service."),
 }
 
 
@@ -303,6 +304,8 @@ class Handler(standin.Handler):
         return self._by_moto(target, request)
 
     def _invoke(self, name: str, body: bytes) -> dict[str, Any]:
+        if self.model.settle() == "HOSTING_FAILED":
+            raise Refused("NotInService")
         if self.model.settle() not in {"HOSTED", "SYSTEM_UPDATING"} or name != self.model.name:
             raise Refused("ConflictException")
         if not is_image(body):

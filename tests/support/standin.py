@@ -18,6 +18,7 @@ A script is a JSON object; each member replaces the one set before:
     hang_seconds                  see there
     release                       true: what is late happens now
     hosted                        true: somebody else has hosted the model
+    become                        the status that the model has from now on, whoever sees to that
 """
 
 from __future__ import annotations
@@ -146,6 +147,8 @@ class Handler(BaseHTTPRequestHandler):
                 self.model.script.update(json.loads(body))
                 if self.model.script.pop("release", False):
                     self.model.released.set()
+                if status := self.model.script.pop("become", None):
+                    self.model.change(status, 0.0)
                 if self.model.script.pop("hosted", False):
                     self.model.host_by_other()
             return self._answer(200, {})

@@ -9,14 +9,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 
 from lfv.client.api import lookoutvision_client
 from lfv.client.clock import SYSTEM_CLOCK, Clock
 from lfv.client.errors import HostTimeout, ModelNotFound
 from lfv.client.hosts.options import read_options
 from lfv.client.hosts.protocol import Detection, HostSpec, ModelState, Units
-from lfv.client.hosts.translate import translate
+from lfv.client.hosts.translate import FAILURES, translate
 from lfv.client.retry import RetryPolicy, call_with_retries
 from lfv.formats.answers import DetectAnomalyResult
 from lfv.formats.errors import ResponseInvalid
@@ -231,7 +230,7 @@ class LookoutVisionHost:
                     checked=checked,
                 ),
             )
-        except (BotoCoreError, ValueError) as error:
+        except FAILURES as error:
             raise translate(error, "A request", self._where) from error
 
     def _call(self, operation: str, method: Callable[..., Any], **arguments: Any) -> Any:
@@ -241,7 +240,7 @@ class LookoutVisionHost:
                 ModelVersion=self._spec.model_version,
                 **arguments,
             )
-        except (BotoCoreError, ClientError, ValueError) as error:
+        except FAILURES as error:
             raise translate(error, operation, self._where) from error
         if _ANSWER[operation] not in answer:
             # botocore takes a body that is missing or cut short, because the connection broke
@@ -266,7 +265,7 @@ class LookoutVisionHost:
                     for model in list_models(self._control, project)
                     if model.get("Status") in _USABLE
                 ]
-            except (BotoCoreError, ClientError, ValueError) as error:
+            except FAILURES as error:
                 raise translate(error, "ListModels", self._where) from error
             if not found:
                 raise ModelNotFound(

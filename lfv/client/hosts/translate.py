@@ -13,15 +13,14 @@ from botocore.exceptions import (
     EndpointConnectionError,
     HTTPClientError,
     IncompleteReadError,
-    NoCredentialsError,
     NoRegionError,
-    PartialCredentialsError,
     ProxyConnectionError,
     ReadTimeoutError,
     SSLError,
 )
 from botocore.parsers import ResponseParserError
 
+from lfv.client.api.credentials import is_without_credentials, refused_credentials
 from lfv.client.clock import SYSTEM_CLOCK
 from lfv.client.errors import (
     HostAccessDenied,
@@ -36,6 +35,9 @@ from lfv.client.errors import (
     ModelNotFound,
 )
 
+#: botocore's own, what it lets slip, and the RuntimeError of credentials that stay expired.
+FAILURES = (BotoCoreError, ClientError, ValueError, RuntimeError)
+
 # Exception names of the API (2020-11-20) and those that any AWS front end may answer with.
 _BY_CODE: dict[str, type[HostError]] = {
     "ValidationException": HostRejected,
@@ -45,6 +47,7 @@ _BY_CODE: dict[str, type[HostError]] = {
     "ConflictException": HostConflict,
     "ThrottlingException": HostThrottled,
     "InternalServerException": HostUnavailable,
+    "ExpiredToken": HostAccessDenied,
     "ExpiredTokenException": HostAccessDenied,
     "IncompleteSignatureException": HostAccessDenied,
     "InvalidClientTokenId": HostAccessDenied,
@@ -77,9 +80,14 @@ def translate(
     """
     if isinstance(error, ClientError):
         return _from_answer(error, operation, kind)
-    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+    if is_without_credentials(error):
         return HostAccessDenied(
             f"There are no credentials for {where}; configure them or name another endpoint.",
+            operation=operation,
+        )
+    if refused_credentials(error):
+        return HostAccessDenied(
+            f"The credentials for {where} cannot be renewed: {_one_line(error)}; sign in again.",
             operation=operation,
         )
     if isinstance(error, NoRegionError):

@@ -168,7 +168,6 @@ def _look_for_unknown(
                 unreachable.append(str(error))
         if service is not None:
             places.add((LOOKOUTVISION, service, settings.region))
-        known = _known_models(store, settings, service)
         for kind, endpoint_url, region in sorted(places, key=str):
             try:
                 if kind == SAGEMAKER:
@@ -176,21 +175,26 @@ def _look_for_unknown(
                         store, settings, endpoint_url, region, stop_unknown
                     )
                 else:
-                    unknown += _unknown_models(known, settings, endpoint_url, region, stop_unknown)
+                    unknown += _unknown_models(
+                        store, settings, service, endpoint_url, region, stop_unknown
+                    )
             except HostError as error:
                 unreachable.append(f"{endpoint_url or 'Amazon'}: {error}")
     return unknown, unreachable
 
 
 def _unknown_models(
-    known: set[tuple[str | None, str, str]],
+    store: Store,
     settings: Settings,
+    service: str | None,
     endpoint_url: str | None,
     region: str | None,
     stop_unknown: bool,
 ) -> list[UnknownModel]:
     """Models of the Lookout for Vision API that are up and known to no run."""
     up = [model for model in model_entries(endpoint_url, region) if model.is_up]
+    # In this order: a run puts on record what it is about to start.
+    known = _known_models(store, settings, service)
     unknown = []
     for model in up:
         if (endpoint_url, model.project, model.version) not in known:
@@ -210,18 +214,17 @@ def _unknown_endpoints(
 ) -> list[UnknownModel]:
     """SageMaker endpoints with our tags that are known to no run."""
     tagged = tagged_endpoints(endpoint_url, region)
+    used = _open_specs(store)  # in this order: a run puts on record what it is about to create
     known = {
-        endpoint_name_of(spec)
-        for spec in _open_specs(store)
-        if spec.kind == SAGEMAKER and spec.endpoint_url == endpoint_url
-    } | {
-        str(spec.options["job"])
-        for spec in _open_specs(store)
-        if spec.kind == batch.KIND and spec.endpoint_url == endpoint_url
+        str(spec.options["job"]) if spec.kind == batch.KIND else endpoint_name_of(spec)
+        for spec in used
+        if spec.kind in {SAGEMAKER, batch.KIND} and spec.endpoint_url == endpoint_url
     }
+    # One account may have several addresses, such as that of a VPC endpoint.
+    runs = {run for spec in used if (run := spec.options.get("run_id"))}
     unknown = []
     for endpoint in tagged:
-        if endpoint.name in known:
+        if endpoint.name in known or endpoint.run_id in runs:
             continue
         stopped = False
         if stop_unknown:

@@ -15,7 +15,8 @@ from botocore.config import Config
 
 from lfv.client.api.client import aws_client
 from lfv.client.errors import ModelNotFound
-from lfv.client.hosts.sagemaker.failures import FAILURES, control_failure
+from lfv.client.hosts.sagemaker.failures import control_failure
+from lfv.client.hosts.translate import FAILURES
 from lfv.formats.status import ModelStatus
 
 CREATED_BY = "lfv:created-by"

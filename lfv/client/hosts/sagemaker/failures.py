@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from lfv.client.errors import (
     HostConflict,
@@ -21,12 +21,10 @@ from lfv.client.errors import (
 )
 from lfv.client.hosts.translate import translate
 
-#: botocore's own, and what it lets slip.
-FAILURES = (BotoCoreError, ClientError, ValueError)
-
 _MISSING = re.compile(r"could not find|does not exist|not found", re.IGNORECASE)
 _TAKEN = re.compile(r"already exist", re.IGNORECASE)
 _BUSY = re.compile(r"in[- ]progress|in[- ]use|(?:cannot|can't) (?:be )?delete", re.IGNORECASE)
+_OF_MODEL = frozenset({"ModelError", "ModelErrorException"})
 _BY_CODE: dict[str, type[HostError]] = {
     "ResourceLimitExceeded": HostQuotaExceeded,
     "ResourceNotFound": ModelNotFound,
@@ -51,6 +49,12 @@ def runtime_failure(error: Exception, where: str) -> HostError:
     return translate(error, "InvokeEndpoint", where, kind=_runtime_kind(error))
 
 
+def is_of_model(error: HostError) -> bool:
+    """Whether a failed InvokeEndpoint is what the model said, behind an endpoint that is up."""
+    cause = error.__cause__
+    return isinstance(cause, ClientError) and _code(cause) in _OF_MODEL
+
+
 def _control_kind(error: Exception) -> type[HostError] | None:
     if not isinstance(error, ClientError):
         return None
@@ -72,7 +76,7 @@ def _runtime_kind(error: Exception) -> type[HostError] | None:
     code, message = _code(error), str(error.response.get("Error", {}).get("Message", ""))
     if code in {"ValidationError", "ValidationException"}:
         return HostConflict if _MISSING.search(message) else HostRejected
-    if code in {"ModelError", "ModelErrorException"}:
+    if code in _OF_MODEL:
         original = error.response.get("OriginalStatusCode")
         own = isinstance(original, int) and 400 <= original < 500
         return HostRejected if own else HostUnavailable

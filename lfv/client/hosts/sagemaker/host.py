@@ -20,6 +20,7 @@ from lfv.client.api.client import aws_client
 from lfv.client.clock import SYSTEM_CLOCK, Clock
 from lfv.client.errors import (
     HostConflict,
+    HostError,
     HostRejected,
     HostThrottled,
     ModelNotFound,
@@ -30,7 +31,7 @@ from lfv.client.hosts.sagemaker import account as tags
 from lfv.client.hosts.sagemaker.account import EndpointFacts, tag_list
 from lfv.client.hosts.sagemaker.answers import parse_answer
 from lfv.client.hosts.sagemaker.creating import digest, make_model, make_resource
-from lfv.client.hosts.sagemaker.failures import FAILURES, runtime_failure
+from lfv.client.hosts.sagemaker.failures import is_of_model, runtime_failure
 from lfv.client.hosts.sagemaker.source import (
     LOOKING,
     SourceFacts,
@@ -38,6 +39,7 @@ from lfv.client.hosts.sagemaker.source import (
     look_up,
     open_source,
 )
+from lfv.client.hosts.translate import FAILURES
 from lfv.client.retry import RetryPolicy, call_with_retries
 from lfv.formats.answers import DetectAnomalyResult
 from lfv.formats.errors import ResponseInvalid
@@ -57,6 +59,8 @@ TRAINING_OPTIONS = frozenset({"algorithm_arn", "model_type", "training_instance_
 #: What only a batch job uses, and may be set for all commands.
 BATCH_OPTIONS = frozenset({"concurrency"})
 
+#: Where an endpoint may answer for images; while it is updated its old instances do.
+_ANSWERING = frozenset({ModelStatus.HOSTED, ModelStatus.SYSTEM_UPDATING})
 _GONE = frozenset(
     {
         ModelStatus.TRAINED,
@@ -327,17 +331,38 @@ class SageMakerHost:
                 operation="InvokeEndpoint",
             )
         client = self._runtime_client()
-        (found, inference_id, latency_ms), attempts = call_with_retries(
-            lambda: self._invoke(client, body, content_type),
-            replace(self._retries, throttled=retry_throttled),
-            timeout=timeout,
-            stop_event=stop_event,
-            clock=self._clock,
-        )
+        try:
+            (found, inference_id, latency_ms), attempts = call_with_retries(
+                lambda: self._invoke(client, body, content_type),
+                replace(self._retries, throttled=retry_throttled),
+                timeout=timeout,
+                stop_event=stop_event,
+                clock=self._clock,
+            )
+        except HostRejected as error:
+            self._blame_endpoint(error)
+            raise
         if isinstance(found, ResponseInvalid):
             found.attempts = attempts
             raise found
         return Detection(found, inference_id, latency_ms, attempts)
+
+    def _blame_endpoint(self, error: HostRejected) -> None:
+        """Raise HostConflict where an image was refused because the endpoint is not in service.
+
+        No source says how InvokeEndpoint words that.
+        """
+        if is_of_model(error):
+            return
+        try:
+            endpoint = self._account.endpoint(self._name)
+        except HostError:
+            return
+        status = endpoint.status if endpoint else "gone"
+        if endpoint is None or endpoint.model_status not in _ANSWERING:
+            raise HostConflict(
+                f"Endpoint {self._name} is {status}: {error}", operation="InvokeEndpoint"
+            ) from error
 
     def _invoke(
         self, client: Any, body: bytes, content_type: str

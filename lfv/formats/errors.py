@@ -19,7 +19,7 @@
     │   ├── SourceOutside              leaves the folder or bucket that it was given
     │   ├── SourceNotFound
     │   ├── SourceForbidden
-    │   │   └── CredentialsRefused     missing, expired or unknown: no image's fault
+    │   ├── CredentialsRefused         missing, expired or unknown: no image's fault
     │   ├── SourceNotAFile             a folder, device, socket or named pipe
     │   ├── SourceTooLarge
     │   ├── SourceChanged              not the bytes that were checked before
@@ -142,7 +142,7 @@ class SourceForbidden(SourceError):
     code = "source_forbidden"
 
 
-class CredentialsRefused(SourceForbidden):
+class CredentialsRefused(SourceError):
     """No image's fault: whoever reads the sources is not known to the store, or no longer."""
 
     code = "credentials_refused"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -377,7 +378,8 @@ class SageMakerHost:
                 Accept="application/json",
                 InferenceId=inference_id,
             )
-            with answer["Body"] as stream:
+            # A StreamingBody that is entered is urllib3's own stream, with urllib3's own errors.
+            with closing(answer["Body"]) as stream:
                 content = stream.read()
         except FAILURES as error:
             raise runtime_failure(error, self._account.where) from error

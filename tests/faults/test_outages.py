@@ -182,8 +182,8 @@ def locked(database_url: str) -> Iterator[None]:
 @contextmanager
 def service_proxy(scene: Scene) -> Iterator[Proxy]:
     """A proxy between the runs of a scene and its endpoint."""
-    port = make_url(scene.endpoint.url).port
-    assert port is not None
-    with proxy_to("127.0.0.1", port) as proxy:
-        scene.environment["LFV_ENDPOINT_URL"] = f"http://127.0.0.1:{proxy.port}"
+    address = make_url(scene.endpoint.address)
+    assert address.port is not None
+    with proxy_to("127.0.0.1", address.port) as proxy:
+        scene.environment["LFV_ENDPOINT_URL"] = f"{address.drivername}://127.0.0.1:{proxy.port}"
         yield proxy

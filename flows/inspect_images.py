@@ -50,8 +50,8 @@ from lfv.run.estimate import expected_cost
 from lfv.run.hosting.guard_client import guard_ahead
 from lfv.run.hosting.hold import ModelHold
 from lfv.run.lookup import find_run
-from lfv.run.new_images import objects_kept
-from lfv.run.reject_watch import reject_rate_watched
+from lfv.run.new_images import keep_objects
+from lfv.run.reject_watch import watch_reject_rate
 from lfv.run.report import report_run
 from lfv.run.start import RunStarter, is_embedded, recorded_ending
 from lfv.run.stream import detection_stream
@@ -243,7 +243,7 @@ def _inspect(
         events = RunEvents(run)
         events.started()
         try:
-            with recorded_ending(context, store) as ending, objects_kept(run):
+            with recorded_ending(context, store) as ending, keep_objects(run):
                 plan_run(run)
                 _detect(run, events)
                 ending.message = check_completed(run)
@@ -307,7 +307,7 @@ def _detect_hosted(run: ActiveRun, events: RunEvents, reject_rate_limit: float |
     if run.context.request.mode == BATCH:
         with (
             ProgressArtifact(control, pending, price),
-            reject_rate_watched(run, reject_rate_limit),
+            watch_reject_rate(run, reject_rate_limit),
         ):
             detect_in_batches(run)
         return
@@ -319,7 +319,7 @@ def _detect_hosted(run: ActiveRun, events: RunEvents, reject_rate_limit: float |
         control.expect(pending)
         with (
             ProgressArtifact(control, pending, price),
-            reject_rate_watched(run, reject_rate_limit),
+            watch_reject_rate(run, reject_rate_limit),
         ):
             while _fan_out(run) is Ending.MODEL_LOST:
                 logger.warning("the model is down, starting it again: %s", control.message)

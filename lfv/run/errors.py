@@ -1,11 +1,11 @@
-"""Why a run, or another operation on models and runs, fails.
+"""Errors of runs and of other operations on models and runs.
 
 InspectionError            base; its text is one sentence for the user
 ├── ServiceNotStarted      the embedded service did not start
 ├── GuardNotStarted        the process that stops the model after a crash did not start
-├── NotImportable          a source that cannot be imported that way
-├── NotComparable          two sets of answers without an image in common
-├── NotSpreadable          other processes cannot share detection of this run
+├── NotImportable          the source cannot be imported in this way
+├── NotComparable          two sets of answers have no image in common
+├── NotSpreadable          other processes cannot share this run's detection
 ├── WorkersLost            processes that share detection died or cannot report
 ├── RunNotFound            no run, or more than one, has the given id
 ├── RunNotResumable        the run's model or manifest has changed
@@ -13,12 +13,12 @@ InspectionError            base; its text is one sentence for the user
 │   ├── NothingInspected   none of its images could be inspected
 │   └── SourceEmpty        its source has no image
 ├── LimitReached           the run's cost or time limit; the rest can be resumed
-├── EndedByOperator        somebody ended it, or nobody wanted to go on; the rest can be resumed
-├── ModelLost              the model was stopped under the run too often
-├── ModelInUse             runs use a model that is to be stopped, or may use it
+├── EndedByOperator        a person ended it, or did not let it go on; the rest can be resumed
+├── ModelLost              the model was stopped too often while the run used it
+├── ModelInUse             the model to stop is, or may be, used by runs
 ├── ModelsLeftUp           a sweep found models that are up and unused
-├── SourceOutOfReach       the images' store does not answer
-├── SourceNotWatchable     new images cannot be told apart in such a source
+├── SourceOutOfReach       the storage of the images does not answer
+├── SourceNotWatchable     new images cannot be detected in this kind of source
 ├── ModelOutOfReach        the model's host does not answer
 └── ResultsNotStored       the results database is unavailable
 """
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class InspectionError(Exception):
-    """Base class; `summary` is the outcome of the run that ended this way, where there is one."""
+    """Base class; `summary` is the outcome of the run, if there is one."""
 
     summary: RunSummary | None = None
 
@@ -46,7 +46,7 @@ class GuardNotStarted(InspectionError):
 
 
 class NotImportable(InspectionError):
-    """The source cannot be imported that way."""
+    """The source cannot be imported in this way."""
 
 
 class NotComparable(InspectionError):
@@ -54,11 +54,11 @@ class NotComparable(InspectionError):
 
 
 class NotSpreadable(InspectionError):
-    """Other processes cannot share detection of this run."""
+    """Other processes cannot share this run's detection."""
 
 
 class WorkersLost(InspectionError):
-    """Processes that share detection died, or cannot report; the rest can be resumed."""
+    """Processes that share detection died or cannot report; the rest can be resumed."""
 
 
 class RunNotFound(InspectionError):
@@ -86,15 +86,15 @@ class LimitReached(InspectionError):
 
 
 class EndedByOperator(InspectionError):
-    """The model was stopped by force, or too much was rejected and nobody wanted to go on."""
+    """The model was stopped by force, or a person did not let a run with many rejects go on."""
 
 
 class ModelLost(InspectionError):
-    """The model was stopped under the run too often."""
+    """The model was stopped too often while the run used it."""
 
 
 class ModelInUse(InspectionError):
-    """Runs use a model that is to be stopped, or may use it."""
+    """The model to stop is, or may be, used by runs."""
 
 
 class ModelsLeftUp(InspectionError):
@@ -102,7 +102,7 @@ class ModelsLeftUp(InspectionError):
 
 
 class SourceOutOfReach(InspectionError):
-    """The images' store does not answer; nothing is wrong with the images."""
+    """The storage of the images does not answer; the images themselves may be fine."""
 
 
 class SourceNotWatchable(InspectionError):
@@ -110,7 +110,7 @@ class SourceNotWatchable(InspectionError):
 
 
 class ModelOutOfReach(InspectionError):
-    """The model's host does not answer; nothing is wrong with the images."""
+    """The model's host does not answer; the images themselves may be fine."""
 
 
 class ResultsNotStored(InspectionError):

@@ -1,4 +1,4 @@
-"""How long an inspection will take and what it will cost, before its model is started."""
+"""Estimates the time and cost of an inspection before its model is started."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lfv.run.active import ActiveRun
 from lfv.settings import Settings
 from lfv_store import Model, Store
 
-#: Images of a source that are read; the others are counted.
+#: How many images of a source are read; the others are only counted.
 SAMPLE = 200
 #: Images per second that the pipeline on a machine of two cores keeps up with (docs/capacity.md).
 MACHINE_IMAGES_PER_SECOND = 300
@@ -30,7 +30,7 @@ _UNITS_SHOWN = (1, 2, 4, 8)
 
 @dataclass(frozen=True)
 class Pace:
-    """Images per second that one inference unit answers, and how that is known."""
+    """Images per second of one inference unit, and where the figure comes from."""
 
     images_per_second: float
     basis: str
@@ -41,13 +41,13 @@ class SourceFacts:
     """A source's lines, and what a sample of its images is like.
 
     Attributes:
-        lines: Lines, images of a folder included.
+        lines: Number of lines, or of images in a folder.
         bad_lines: Lines that cannot be read.
         sampled: Images that were read.
-        unusable: Those of the sample that cannot be inspected.
-        known: Those of the sample that this model has answered before, or that repeat another.
-        average_bytes: Mean size of an image of the sample.
-        seconds_per_image: What reading and checking one took, several at a time.
+        unusable: Sampled images that cannot be inspected.
+        known: Sampled images that this model has answered before, or that repeat another.
+        average_bytes: Mean size of the sampled images.
+        seconds_per_image: Time to read and check an image, several at a time.
     """
 
     lines: int
@@ -60,7 +60,7 @@ class SourceFacts:
 
     @property
     def images(self) -> int:
-        """Images that need an answer of the model, as far as the sample shows."""
+        """Estimated number of images that need an answer of the model."""
         listed = self.lines - self.bad_lines
         if not self.sampled:
             return listed
@@ -69,7 +69,7 @@ class SourceFacts:
 
 @dataclass(frozen=True)
 class Option:
-    """The run with so many inference units; times in seconds, `cost` in US dollars."""
+    """The run at a number of inference units; times in seconds, `cost` in US dollars."""
 
     units: int
     detection_seconds: float
@@ -80,7 +80,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What an inspection will take. `options` is empty where no pace is known."""
+    """The estimate for an inspection. `options` is empty if the model's pace is unknown."""
 
     source: SourceFacts
     model_version: str | None
@@ -103,7 +103,7 @@ def estimate(
     images_per_second: float | None = None,
     again: bool = False,
 ) -> Estimate:
-    """Estimate an inspection of `source`; starts nothing and asks no host.
+    """Estimate an inspection of `source`, without starting or calling anything.
 
     Args:
         store: The results database, if there is one.
@@ -113,7 +113,7 @@ def estimate(
         project: Project of the model.
         model_version: Version of the model; 'latest' is the last that was used.
         units: Inference units; None for 1, 2, 4 and 8.
-        images_per_second: Pace of one unit, instead of what earlier runs show.
+        images_per_second: Pace of one unit, in place of that of earlier runs.
         again: Whether images that the model has answered before are inspected again.
 
     Raises:
@@ -149,10 +149,10 @@ def estimate(
 
 
 def known_pace(store: Store, model_id: int) -> Pace | None:
-    """The pace of a model; None for a model without earlier runs.
+    """Return the pace of a model; None without earlier runs.
 
-    What its last run found that it takes counts.  Runs that stored no such thing (of other
-    releases, and batch jobs) count by their images and paid time.
+    Uses the capacity that the last run found, or else the images and paid time of earlier runs (of
+    other releases, or batch jobs), which stored no capacity.
     """
     found = store.models.pace(model_id)
     if found is not None:
@@ -205,7 +205,7 @@ def inspect_source(
 def _sample(
     records: Iterable[ManifestItem | BadLine],
 ) -> tuple[int, int, Sequence[ManifestItem]]:
-    """(lines, bad lines, up to `SAMPLE` items, each as likely as any other)."""
+    """Return (lines, bad lines, a uniform sample of up to `SAMPLE` items)."""
     chance = random.Random(0)  # noqa: S311 - the same source gives the same estimate
     lines = bad_lines = 0
     sample: list[ManifestItem] = []
@@ -221,7 +221,7 @@ def _sample(
 
 
 def _check(item: ManifestItem, reader: SourceReader, limits: ImageLimits) -> tuple[str, int] | None:
-    """SHA-256 and bytes of an image; None for one that cannot be inspected."""
+    """Return SHA-256 and size in bytes of an image; None if it cannot be inspected."""
     try:
         body, _ = reader.read_image(item.source_ref)
         return check_image(body, limits, None).sha256, len(body)
@@ -249,13 +249,13 @@ def _option(
 
 
 def _find_model(store: Store, host: str, project: str, version: str) -> Model | None:
-    """The model version that was used last, among those meant; None if none was."""
+    """Return the most recently used of the matching model versions, or None."""
     found = store.models.find(project, host=host)
     return next((one for one in found if version in {"latest", one.key.model_version}), None)
 
 
 def expected_cost(run: ActiveRun, images: int) -> str:
-    """One line for people: images, time and cost, from this model's pace in earlier runs."""
+    """Describe images, expected time and cost in one line, from the pace of earlier runs."""
     units = run.context.units.minimum
     asked = f"{count_of(images, 'image')} to inspect with {count_of(units, 'inference unit')}"
     pace = known_pace(run.store, run.context.model_id)

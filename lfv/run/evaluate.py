@@ -1,4 +1,4 @@
-"""Compare the answers of a run with the labels of its manifest."""
+"""Compares the answers of a run with the labels of its manifest."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ logger = logging.getLogger(__name__)
 
 
 def evaluate_run(run: Run, store: Store, reader: SourceReader) -> Evaluation | None:
-    """The figures of a run; None when none of its lines is labelled.
+    """Return the figures of a run; None if none of its lines is labelled.
 
-    Areas are compared where the manifest has masks and the model answered with areas. What a mask's
-    colours mean stands in the manifest only, so that is read again; when it cannot be read any
-    more, or a mask cannot, the figures of the images come without those of the areas.
+    Areas are compared if the manifest has masks and the model answered with areas. The manifest is
+    read again, because only it says what a mask's colours mean. If it or a mask cannot be read, the
+    figures of areas are left out.
     """
     reader = reader.fitted(fit_in(run.parameters))
     evaluator = Evaluator()
@@ -58,7 +58,7 @@ def _add_mask(
     store: Store,
     reader: SourceReader,
 ) -> bool:
-    """Compare the areas of one image, a normal one without `item`; whether that was possible."""
+    """Compare the areas of an image (normal if `item` is None); return whether it was possible."""
     answer_png = store.results.mask(stored.detection_id) if stored.has_mask else None
     if stored.has_mask and answer_png is None:
         return False  # `lfv prune --masks` has deleted it
@@ -75,14 +75,14 @@ def _add_mask(
 
 
 class _MaskedItems:
-    """The manifest's lines with masks, by line numbers that only grow."""
+    """Access to the manifest's lines with masks, in increasing line order."""
 
     def __init__(self, source: str, reader: SourceReader) -> None:
         self._lines = self._read(source, reader)
         self._item: ManifestItem | None = None
 
     def at(self, line_number: int) -> ManifestItem | None:
-        """The item of a line; None when the manifest has no mask there, or cannot be read."""
+        """Return the item of a line; None if it has no mask or the manifest cannot be read."""
         while self._item is None or self._item.line_number < line_number:
             self._item = next(self._lines, None)
             if self._item is None:

@@ -1,4 +1,4 @@
-"""What is done to images of another size than a model's: where trainings and runs have it."""
+"""How trainings and runs record the adaptation of images of other sizes than the model's."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from lfv.formats.fit import Fit
 from lfv_store import Training
 
 FIT = "fit"
-"""Member of a training's images to train on, and of a run's parameters."""
+"""The member's name in a training's `images` and in a run's parameters."""
 
 
 def fit_of_training(training: Training | None) -> Fit | None:
-    """What the record of a training says; None: images of other sizes are refused."""
+    """Return a training's fit; None if images of other sizes are refused."""
     images = {} if training is None else training.images.get("train", {})
     return fit_in(images)
 
 
 def fit_in(facts: Mapping[str, Any]) -> Fit | None:
-    """What the member `FIT` says."""
+    """Return the fit stored in the member `FIT`, or None."""
     return Fit.parse(str(facts.get(FIT) or ""))

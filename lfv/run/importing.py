@@ -1,8 +1,8 @@
-"""What other tools and services left, as a project of the service: datasets, and a model if asked.
+"""Imports datasets and models of other tools and services as a project of the service.
 
-The annotations of COCO, VOC and YOLO become a manifest and masks in the folder `imports` of the
-home folder, where they can be looked at and corrected; from there on all sources go the same way as
-in a training.
+Annotations of COCO, VOC and YOLO become a manifest and masks in the folder `imports` of the home
+folder, where they can be inspected and corrected. From there on all sources are treated as in a
+training.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """What is to be imported, and how.
+    """What to import, and how.
 
     Attributes:
         source: A manifest, a folder, annotations, or a model; see `ImportKind`.
         project: Name of the project, which may exist.
-        test: Images to test with, of any kind but a model.
-        data: Labelled images to go with a model.
-        images: Where the images of annotations are.
-        boxes: Take bounding boxes for areas where there are no outlines.
-        train: Train a model version at once.
-        normal: Names of labels that mean normal, beside the usual ones.
-        anomaly: Names of labels that mean an anomaly.
+        test: Test images, of any kind but a model.
+        data: Labelled images to calibrate a model with.
+        images: Folder of the images that annotations refer to.
+        boxes: Whether bounding boxes count as areas where there are no outlines.
+        train: Whether to train a model version immediately.
+        normal: Further names of labels that mean normal.
+        anomaly: Further names of labels that mean an anomaly.
     """
 
     source: str
@@ -63,7 +63,7 @@ class ImportRequest:
 
 @dataclass(frozen=True)
 class Imported:
-    """The outcome of an import; `facts` is what a model said of itself, `next_step` a command."""
+    """The outcome of an import; `facts` are a model's metadata, `next_step` is a command."""
 
     kind: ImportKind
     project: str
@@ -84,8 +84,8 @@ def import_project(
     """Import what the request names.
 
     Raises:
-        NotImportable: The source is of no use that way; the message names the next step.
-        LfvSettingsError: The settings name a host or an endpoint that does not fit.
+        NotImportable: The source cannot be imported in this way; the message names the next step.
+        LfvSettingsError: The settings name an unsuitable host or endpoint.
         lfv.formats.errors.LfvError: The data cannot be read, or the service refuses it.
     """
     if settings.host != LOOKOUTVISION:
@@ -109,7 +109,7 @@ class _Importer:
     progress: Callable[[str], None]
 
     def images(self, kind: ImportKind) -> Imported:
-        """Labelled images of any kind."""
+        """Import labelled images of any kind."""
         request = self.request
         names = _names(request)
         source = self._as_manifest(request.source, kind, "train", names)
@@ -129,7 +129,7 @@ class _Importer:
         return self._datasets(kind, source, test, names)
 
     def model(self, kind: ImportKind) -> Imported:
-        """A model of another tool, with the images that it is calibrated on."""
+        """Import a model of another tool, with the images to calibrate it on."""
         request = self.request
         if request.test is not None and request.data is None:
             raise NotImportable("--test goes with --data: name the images of the model there")
@@ -156,7 +156,7 @@ class _Importer:
         return Imported(kind, request.project, model.train, model.test, model, facts)
 
     def _detector(self) -> tuple[Settings, dict[str, Any]]:
-        """Settings with which a training calibrates the ONNX model."""
+        """Return settings with which a training calibrates the ONNX model."""
         if self.settings.endpoint_url is not None:
             raise NotImportable(
                 "an ONNX model is calibrated by the service on this machine; who runs the one at "
@@ -245,7 +245,7 @@ class _Importer:
         )
 
     def _as_manifest(self, source: str, kind: ImportKind, use: str, names: LabelNames) -> str:
-        """`source` as something that the manifest reader takes."""
+        """Convert `source` to something that the manifest reader accepts."""
         if kind.is_model:
             raise NotImportable(f"{source} is a model; images are expected there")
         if kind not in {ImportKind.COCO, ImportKind.VOC, ImportKind.YOLO}:

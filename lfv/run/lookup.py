@@ -9,9 +9,9 @@ LAST = "last"
 
 
 def find_run(store: Store, text: str) -> Run:
-    """Return the run that `text` names: an id, its start, a Prefect flow run's id, or 'last'.
+    """Return the run that `text` names: an id or its start, a Prefect flow run's id, or 'last'.
 
-    Raises `RunNotFound` if that is none, or several.
+    Raises `RunNotFound` if there is none, or more than one.
     """
     if text == LAST:
         newest = store.runs.list(1)

@@ -1,8 +1,8 @@
-"""Runs over new images alone: which objects of a source no run has yet.
+"""Runs on new images only: finds the objects of a source that no run has claimed.
 
-An object is new when its content is: another SHA-256 under the same key is.  Size and ETag, or size
-and times of change, tell without reading that an object is as it was.  Which run has which object
-is in SQL (`lfv_store.watermarks`), so runs may overlap, fail and be resumed.
+An object is new if its content is, so an overwritten object is new. Equal size and ETag, or size
+and modification times, show without reading that an object is unchanged. Claims are stored in SQL
+(`lfv_store.watermarks`), so that runs may overlap, fail and be resumed.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from lfv_store import Claims, ObjectClaim, ObjectStamp, Retries, StoreError
 
 logger = logging.getLogger(__name__)
 
-#: The error code of a line whose run ended before it; a later run inspects the image.
+#: Error code of a line that its run did not reach; a later run inspects the image.
 ENDED_EARLY = "left_to_later_run"
 _ENDED_EARLY = "The run ended before this image; a later run over new images inspects it."
 
-#: What leaves an object new.  A failure that may pass is tried three times in all.
+#: Which errors leave an object new. Failures that may be temporary are tried three times in all.
 RETRIES = Retries(
     mendable=frozenset(
         {error.code for error in (HostThrottled, HostTimeout, HostUnavailable, HostUnreachable)}
@@ -57,7 +57,7 @@ _BAD_LINE = ObjectStamp(0, "bad line")
 
 @dataclass(frozen=True)
 class NewObject:
-    """A line of a run over new images, and what the listing said of its object."""
+    """A line of a run on new images, with its object as listed."""
 
     line: ManifestItem | BadLine
     key: str
@@ -65,8 +65,8 @@ class NewObject:
 
 
 @contextmanager
-def objects_kept(run: ActiveRun) -> Iterator[None]:
-    """Keep the run's objects its own while the block lasts, if it is one over new images."""
+def keep_objects(run: ActiveRun) -> Iterator[None]:
+    """Keep the run's claims alive during the block, if it is a run on new images."""
     if not run.context.request.new_only:
         yield
         return
@@ -96,16 +96,16 @@ def objects_kept(run: ActiveRun) -> Iterator[None]:
 
 
 def take_over_unfinished(run: ActiveRun) -> int:
-    """Make images new again that earlier runs of this source left undone; return how many."""
+    """Make images new again that earlier runs of this source left unfinished; return how many."""
     return run.store.watermarks.take_over(run.run_id, code=ENDED_EARLY, message=_ENDED_EARLY)
 
 
 def new_objects(
     run: ActiveRun, lines: Iterable[ManifestItem | BadLine], skipped: Skipped
 ) -> Iterator[NewObject]:
-    """Yield the objects of a listing that no run has, numbered on from where planning stands.
+    """Yield the listed objects that no run has claimed, numbered from where planning stopped.
 
-    A file that changed within the settle time is left to the next run, and so is one that is gone.
+    Files that changed within the settle time, or are gone, are left to the next run.
     """
     source_id = run.store.watermarks.source_of(run.run_id)
     states = _States(run.context.request.source, run.reader, run.context.request.settle_seconds)
@@ -128,7 +128,7 @@ def new_objects(
 
 
 def refuse_other_kinds(source: str, reader: SourceReader) -> None:
-    """Raise `SourceNotWatchable` for what is neither a folder nor a prefix."""
+    """Raise `SourceNotWatchable` unless the source is a folder or a prefix."""
     if manifest_kind(source, reader) not in (ManifestKind.FOLDER, ManifestKind.PREFIX):
         raise SourceNotWatchable(
             f"new images are found in a folder or below an s3://bucket/prefix/; {source} is "
@@ -142,10 +142,10 @@ def claims_of(
     digests: Mapping[int, str],
     reader: SourceReader,
 ) -> Claims:
-    """What a run claims of objects that it has checked, by line number.
+    """Return a run's claims on the objects that it has checked, by line number.
 
-    Objects that cannot be read now, are gone, or were written to meanwhile are not claimed, and so
-    stay new.
+    Objects that cannot be read now, are gone, or were changed meanwhile are not claimed and remain
+    new.
     """
     claims = []
     for one in objects:
@@ -161,7 +161,7 @@ def claims_of(
 
 
 def _is_as_listed(ref: str, seen: ObjectStamp, reader: SourceReader) -> bool:
-    """Whether a file was not written to while it was read; S3 returns an object whole."""
+    """Whether a file did not change while it was read. S3 returns objects atomically."""
     if isinstance(parse_ref(ref), S3Ref):
         return True
     state = reader.state(ref)
@@ -169,7 +169,7 @@ def _is_as_listed(ref: str, seen: ObjectStamp, reader: SourceReader) -> bool:
 
 
 class _States:
-    """What listings say of the objects of a source, and whether they are being written."""
+    """The stamps of a source's objects, and whether the objects are still being written."""
 
     def __init__(self, source: str, reader: SourceReader, settle_seconds: float) -> None:
         ref = parse_ref(source)
@@ -179,7 +179,7 @@ class _States:
         self._now = time.time()
 
     def settled(self, ref: str, skipped: Skipped) -> ObjectStamp | None:
-        """The stamp of an object that nobody writes to, else None."""
+        """Return the stamp of an object, or None while it is being written."""
         state = self._reader.state(ref) if self._listed is None else self._listed.get(ref)
         if state is None:
             skipped.reasons["gone"] += 1
@@ -190,7 +190,7 @@ class _States:
         return _stamp(state)
 
     def _is_fresh(self, changed_at: float) -> bool:
-        """Whether a change is recent; one far in the future only tells that clocks differ."""
+        """Whether a change is recent. One far in the future only shows that clocks differ."""
         return abs(self._now - changed_at) < self._settle_seconds
 
 

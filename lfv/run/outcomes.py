@@ -1,4 +1,4 @@
-"""The one record of a manifest line, from what became of it."""
+"""Builds the inspection record of a manifest line from its outcome."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from lfv.formats.images import ImageInfo
 from lfv.formats.manifest.records import BadLine, ManifestItem
 from lfv_store import ImageFacts, KnownDetection, NewDetection, NewInspection, PendingItem
 
-#: The error code of an image whose bytes got no answer on an earlier line of the run.
+#: Error code of an image that got no answer on an earlier line of the run.
 SAME_IMAGE_FAILED = "same_image_failed"
 
 
 def bad_line(line: BadLine) -> NewInspection:
-    """A line of the manifest that names no image."""
+    """Record a manifest line that names no image."""
     return NewInspection(
         line_number=line.line_number,
         source_ref=line.text,
@@ -30,7 +30,7 @@ def bad_line(line: BadLine) -> NewInspection:
 
 
 def unreadable(item: ManifestItem, error: LfvError) -> NewInspection:
-    """An image that cannot be had, or cannot be inspected."""
+    """Record an image that cannot be read or inspected."""
     return NewInspection(
         line_number=item.line_number,
         source_ref=item.source_ref,
@@ -45,7 +45,7 @@ def unreadable(item: ManifestItem, error: LfvError) -> NewInspection:
 
 
 def pending(item: ManifestItem, info: ImageInfo) -> PendingItem:
-    """An image to ask about."""
+    """Return an image as a pending item."""
     return PendingItem(
         line_number=item.line_number,
         source_ref=item.source_ref,
@@ -57,12 +57,12 @@ def pending(item: ManifestItem, info: ImageInfo) -> PendingItem:
 
 
 def failed(item: PendingItem, error: LfvError, attempts: int) -> NewInspection:
-    """An image that the model did not answer for."""
+    """Record an image that the model did not answer."""
     return _of(item, error_code=error.code, error_message=str(error), attempts=attempts)
 
 
 def failed_as_before(item: PendingItem) -> NewInspection:
-    """An image whose bytes the model gave no answer for on an earlier line of the run."""
+    """Record an image that got no answer on an earlier line of the run."""
     return _of(
         item,
         error_code=SAME_IMAGE_FAILED,
@@ -79,9 +79,9 @@ def answered(
     *,
     result: DetectAnomalyResult | None = None,
 ) -> NewInspection:
-    """An image with the model's answer, new or known, and the verdict that follows from it.
+    """Record an image with the model's answer, new or known, and the resulting verdict.
 
-    `result` is the answer where it is parsed already.
+    `result` is the parsed answer, if available.
     """
     if result is None:
         response = dict(detection.response)
@@ -99,7 +99,7 @@ def answered(
 
 
 def reasons_of(verdict: Verdict) -> list[Mapping[str, Any]]:
-    """The reasons of a verdict as the store keeps them."""
+    """Return the reasons of a verdict in the form that is stored."""
     return [reason.to_dict() for reason in verdict.reasons]
 
 

@@ -1,4 +1,4 @@
-"""Overlays of inspections, drawn at any time from what is stored."""
+"""Draws overlays of inspections from what is stored."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from lfv.report import OverlayFacts, ReportAnomaly, draw_overlay
 from lfv_store import Store
 
 _STEM_CHARACTERS = 60
-#: Verdicts whose images are drawn if none is asked for.
+#: Verdicts whose images are drawn by default.
 _OF_INTEREST = frozenset({"reject", "review"})
 
 
 @dataclass(frozen=True)
 class Overlay:
-    """One inspection's overlay: the file that was written, or why there is none."""
+    """An inspection's overlay: the file, or why there is none."""
 
     line_number: int
     source_ref: str
@@ -35,7 +35,7 @@ class Overlay:
 def rows_to_draw(
     store: Store, run_id: str, *, verdict: str | None = None, lines: Iterable[int] = ()
 ) -> Iterator[dict[str, Any]]:
-    """Return the inspections of a run that overlays are drawn of, in the order of the manifest.
+    """Yield the inspections of a run to draw, in manifest order.
 
     These are the given lines, else those with the verdict, else those rejected or to review.
     """
@@ -54,8 +54,8 @@ def draw_overlays(
 ) -> Iterator[Overlay]:
     """Write the overlay of each inspection as a PNG into the folder of its run.
 
-    An image that is gone or was changed since has no overlay, but a reason. Raises OSError when
-    the folder cannot be written.
+    For an image that is gone or has changed, the result holds the reason instead of a file. Raises
+    OSError if the folder cannot be written.
     """
     for row in rows:
         line, ref = row["line_number"], row["source_ref"]
@@ -103,6 +103,6 @@ def _draw(store: Store, reader: SourceReader, row: Mapping[str, Any]) -> bytes:
 
 
 def _stem(source_ref: str) -> str:
-    """The name of the file without its ending, safe as part of a file name anywhere."""
+    """Return the file name without its extension, safe in file names of all systems."""
     name = source_ref.rpartition("/")[2].rpartition(".")[0] or source_ref.rpartition("/")[2]
     return re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:_STEM_CHARACTERS].strip("._") or "image"

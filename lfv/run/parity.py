@@ -1,4 +1,4 @@
-"""Compare old answers with new ones: evaluation manifests and runs, on either side."""
+"""Compares old answers with new ones; each side is an evaluation manifest or a run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lfv.run.errors import NotComparable, RunNotFound
 from lfv.run.lookup import find_run
 from lfv_store import Store
 
-#: Disagreements with a picture in the report.
+#: The most disagreements shown with a picture.
 MOST_SHOWN = 200
 
 
@@ -37,10 +37,10 @@ class Side:
 
 
 def read_side(text: str, store: Callable[[], Store], reader: SourceReader) -> Side:
-    """What `text` names: an evaluation manifest, or else a run as `find_run` knows it.
+    """Read the evaluation manifest, or else the run, that `text` names.
 
     Raises:
-        NotComparable: It is neither, or has no answer.
+        NotComparable: It names neither, or has no answer.
         LfvError: The manifest cannot be read.
     """
     if _is_place(text):
@@ -56,7 +56,7 @@ def read_side(text: str, store: Callable[[], Store], reader: SourceReader) -> Si
 
 
 def compare_sides(old: Side, new: Side) -> Parity:
-    """The comparison. Raises NotComparable if no image is on both sides."""
+    """Compare two sides. Raises NotComparable if no image is on both."""
     found = compare(old.answers, new.answers)
     if not found.pairs:
         raise NotComparable(
@@ -127,7 +127,7 @@ def _answers_of_run(run_id: str, store: Store) -> Iterator[ComparedAnswer]:
 
 
 def _read(pair: Pair, reader: SourceReader) -> bytes:
-    """The image, from wherever it still is."""
+    """Read the image from the first of its places where it still exists."""
     for ref in dict.fromkeys((*pair.new.refs, *pair.old.refs)):
         try:
             return reader.read_image(ref)[0]

@@ -1,7 +1,7 @@
-"""Pictures of inspections for pages: made from the source, which is only read, and kept small.
+"""Pictures of inspections for pages, made from the source, which is never written.
 
-Bytes are shown only if their SHA-256 is that of the inspection. So no reference, whatever it names,
-opens another file than the image that was inspected.
+An image is shown only if its SHA-256 is that of the inspection. A manipulated reference therefore
+cannot expose any other file.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from lfv.report.thumbnails import make_thumbnail
 from lfv_store import Store
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
-#: Longest side of a thumbnail in pixels: sharp on a card of 240 pixels, and some 10 KB.
+#: Longest side of a thumbnail in pixels: sharp on a card of 240 pixels, and about 10 KB.
 SIDE = 320
 _LINK = re.compile(
     r'src="[./\w-]*?/(photos/[0-9a-f]{2}/[0-9a-f]{64}-\d+\.jpg|marks/\d+-\d+x\d+\.png)"'
@@ -40,19 +40,19 @@ _MOST_BYTES = 32 * 1024 * 1024
 
 
 class PictureGone(Exception):
-    """There is no picture to show; the message says why and what it was."""
+    """There is no picture to show. The message says why, and identifies the image."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Bytes of an image with their media type."""
+    """An encoded image with its media type."""
 
     data: bytes
     media_type: str
 
 
 class JudgedPicture(Protocol):
-    """The answer for an image, as far as its pictures need it."""
+    """The members of an answer that its pictures need."""
 
     @property
     def inspection_id(self) -> int: ...
@@ -67,8 +67,8 @@ class JudgedPicture(Protocol):
 class Pictures:
     """Images, thumbnails and marks of inspections. Safe to share between threads.
 
-    Thumbnails are kept in `folder`, by the digest of their image or the number of their detection:
-    once, however many runs inspect the image.
+    `folder` caches thumbnails by the digest of the image, and marks by the id of the detection, so
+    that all runs share them.
     """
 
     def __init__(self, store: Store, reader: SourceReader, folder: Path) -> None:
@@ -77,19 +77,19 @@ class Pictures:
         self._folder = folder
 
     def image(self, inspection_id: int) -> Picture:
-        """The inspected image in its full size. Raises PictureGone, UnknownInspection."""
+        """Return the inspected image in full size. Raises PictureGone, UnknownInspection."""
         data = self._bytes(self._store.results.get(inspection_id))
         kind = "image/png" if data.startswith(b"\x89PNG") else "image/jpeg"
         return Picture(data, kind)
 
     def kept_thumbnail(self, sha256: str) -> Picture | None:
-        """The thumbnail of an image if it was made before; no database is asked."""
+        """Return the cached thumbnail of an image, or None; needs no database."""
         if not _SHA256.match(sha256):
             return None
         return _read(self._photo(sha256), "image/jpeg")
 
     def thumbnail(self, inspection_id: int) -> Picture:
-        """A small picture of the image. Raises PictureGone, UnknownInspection."""
+        """Return a thumbnail of the image. Raises PictureGone, UnknownInspection."""
         row = self._store.results.get(inspection_id)
         kept = self.kept_thumbnail(row["image_sha256"] or "")
         if kept is not None:
@@ -101,9 +101,9 @@ class Pictures:
         return Picture(made.photo, "image/jpeg")
 
     def marks(self, detection_id: int, size: tuple[int, int]) -> Picture:
-        """The marks of a detection as a transparent layer of `size`.
+        """Return the marks of a detection as a transparent layer.
 
-        `size` is that of the image or of its thumbnail. Raises PictureGone.
+        `size` must be that of the image or of its thumbnail. Raises PictureGone.
         """
         width, height = size
         file = self._layer(detection_id, width, height)
@@ -129,9 +129,9 @@ class Pictures:
         return Picture(buffer.getvalue(), "image/png")
 
     def linked(self, answer: JudgedPicture, page: Path) -> LinkedThumbnail | None:
-        """The files of an image's thumbnail and marks, for `page`; None if there cannot be any.
+        """Return the files of an image's thumbnail and marks, for `page`; None if impossible.
 
-        They count as used now, so that they are kept as long as the page.
+        Marks them as used now, so that they are kept as long as the page.
         """
         photo = self._photo(answer.image_sha256)
         try:
@@ -169,7 +169,7 @@ class Pictures:
 
 
 def with_pictures(page: str, folder: Path) -> str:
-    """A report that holds the pictures it links to, for browsers that cannot reach their files."""
+    """Embed the pictures that a report links to, for browsers that cannot reach the files."""
 
     def held(link: re.Match[str]) -> str:
         try:
@@ -183,7 +183,7 @@ def with_pictures(page: str, folder: Path) -> str:
 
 
 def fitted(width: int, height: int, side: int = SIDE) -> tuple[int, int]:
-    """The size of a picture that is made to fit into a square, as thumbnails are."""
+    """Return the size of a picture scaled to fit into a square."""
     scale = min(1.0, side / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
@@ -200,7 +200,7 @@ def _read(file: Path, media_type: str) -> Picture | None:
 
 
 def _keep(file: Path, data: bytes) -> None:
-    """Write a file that is complete whenever it exists; a full disk costs only the next making."""
+    """Write a file atomically. If the disk is full, the picture is made again next time."""
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=file.parent)

@@ -1,7 +1,7 @@
-"""Check manifest lines and their images, without the model.
+"""Checks manifest lines and their images, without the model.
 
-Each line becomes an inspection at once (a line or image that cannot be inspected, an image whose
-bytes this model version has already judged) or a pending item (an image to run detection on).
+A line that cannot be inspected, or whose image this model version has already judged, becomes an
+inspection immediately. The others become pending items.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lfv.run.errors import SourceOutOfReach
 from lfv.run.new_images import NewObject, claims_of
 from lfv_store import KnownDetection, PendingItem
 
-#: For reading an image whose store does not answer.
+#: Retries for images whose storage does not answer.
 READ_RETRIES = RetryPolicy(attempts=4, backoff=Backoff(first=0.7, factor=3.0, longest=6.0))
 _THREADS = 8
 
@@ -47,13 +47,12 @@ def plan_lines(
     lines: Sequence[ManifestItem | BadLine],
     objects: Sequence[NewObject] | None = None,
 ) -> PlannedBatch:
-    """Check the images of `lines` and commit what is known about each.
+    """Check the images of `lines` and commit the result for each.
 
-    In a run over new images, `objects` are those of the lines: the run claims them, and leaves
-    out the lines of those that it does not get.
+    In a run on new images, `objects` are the lines' objects. The run claims them, and skips lines
+    whose object another run has claimed.
 
-    Raises `SourceOutOfReach` when the images' store answers for none of them: nothing is wrong with
-    the images then, and the run can be resumed.
+    Raises `SourceOutOfReach` if no image can be reached; the run can then be resumed.
     """
     context = run.context
     items = [line for line in lines if isinstance(line, ManifestItem)]
@@ -92,7 +91,7 @@ def plan_lines(
 
 
 def _with_conversion(item: ManifestItem, outcome: Checked) -> ManifestItem:
-    """The item, with the format that its image was converted from on record."""
+    """Add the format that the image was converted from to the item's attributes."""
     if not isinstance(outcome, ImageInfo) or outcome.converted_from is None:
         return item
     return replace(item, attributes={**item.attributes, CONVERTED_FROM: outcome.converted_from})
@@ -105,7 +104,7 @@ def _check(
     expected: tuple[int, int] | None,
     stop: Event,
 ) -> tuple[Checked, str]:
-    """The image's facts, or why there are none; and its SHA-256 in hex, where it can be read."""
+    """Return the image's facts or the error, and its SHA-256 in hex ('' if unreadable)."""
     digest = ""
     try:
         (body, converted_from), _ = call_with_retries(
@@ -126,7 +125,9 @@ def _refuse_dead_source(checked: Sequence[Checked]) -> None:
         outcome for outcome in checked if isinstance(outcome, SourceError) and outcome.retryable
     ]
     if unavailable and len(unavailable) == len(checked):
-        raise SourceOutOfReach(f"{unavailable[0]}  Try again with --resume when it is back.")
+        raise SourceOutOfReach(
+            f"{unavailable[0]} Resume the run with --resume once the source is reachable."
+        )
 
 
 def _known(run: ActiveRun, checked: Sequence[Checked]) -> dict[str, KnownDetection]:

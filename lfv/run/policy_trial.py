@@ -1,6 +1,6 @@
-"""Try another policy on the stored answers of a run: what would become of them, and at what cost.
+"""Tries a policy on the stored answers of a run: the resulting verdicts and their cost.
 
-Nothing is stored. The truth about a part is the last review of it, else the label of its manifest.
+Stores nothing. The truth about a part is its last review, else its label in the manifest.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MOST_CHANGES = 60
 
 @dataclass(frozen=True)
 class Prices:
-    """What a mistake costs, in US dollars, and what a person's look at a part does."""
+    """The cost of each kind of mistake and of a review, in US dollars."""
 
     escape: float = 0.0
     false_alarm: float = 0.0
@@ -29,7 +29,7 @@ class Prices:
 
 @dataclass(frozen=True)
 class TriedAnswer:
-    """A stored answer; `verdict` is what the run's policy says, `is_defective` None if unknown."""
+    """A stored answer; `verdict` is the run's policy's, `is_defective` None if unknown."""
 
     inspection_id: int
     line_number: int
@@ -41,7 +41,7 @@ class TriedAnswer:
 
 @dataclass(frozen=True)
 class Figures:
-    """Verdicts of one policy: counts, and mistakes among the parts whose truth is known."""
+    """Counts of a policy's verdicts, and of mistakes among parts whose truth is known."""
 
     counts: Mapping[str, int]
     escapes: int
@@ -51,7 +51,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class ChangedSide:
-    """A part that gets another verdict."""
+    """A part whose verdict changes."""
 
     inspection_id: int
     line_number: int

@@ -1,9 +1,8 @@
-"""Make room: delete what can be made again, and nothing else.
+"""Deletes old files that can be recreated.
 
-Reports are: `lfv report RUN` writes them anew.  So are the pictures that reports and `lfv ui`
-share, thumbnails by the content of their image and marks by their detection.  Of the results
-database, masks alone can be deleted, and only under a signature.  Every deletion is an entry of the
-audit log, written before it or with it.
+`lfv report RUN` recreates reports; reports and `lfv ui` recreate the pictures they share. Masks are
+the only data of the results database that can be deleted, and only under a signature. Every
+deletion is recorded in the audit log, before it happens or with it.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from lfv.formats.words import count_of
 from lfv.settings import Settings
 from lfv_store import OldMasks, Signature, Store, UnknownRun
 
-#: Reports in one entry of the audit log.
+#: The most reports in one audit entry.
 _TOGETHER = 500
 
 
 @dataclass(frozen=True)
 class OldReport:
-    """The report folder of a run that ended long ago."""
+    """The report folder of a run that ended before the limit."""
 
     run_id: str
     finished_at: datetime
@@ -33,7 +32,7 @@ class OldReport:
 
 @dataclass(frozen=True)
 class OldPictures:
-    """Pictures of reports and `lfv ui` that nobody has used for long."""
+    """Pictures of reports and `lfv ui` that were not used recently."""
 
     number: int = 0
     size_bytes: int = 0
@@ -41,7 +40,7 @@ class OldPictures:
 
 @dataclass(frozen=True)
 class Pruning:
-    """What is, or would be, deleted; `unknown` are folders that belong to no run and stay."""
+    """What is or would be deleted; `unknown` are folders that belong to no run and are kept."""
 
     older_than_days: float
     before: datetime
@@ -52,7 +51,7 @@ class Pruning:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes that this makes free."""
+        """The number of bytes to free."""
         reports = sum(report.size_bytes for report in self.reports)
         return reports + self.pictures.size_bytes + self.masks.size_bytes
 
@@ -97,9 +96,9 @@ def delete_old(
     by: str,
     signature: Signature | None = None,
 ) -> None:
-    """Record what was found in the audit log, and delete it; masks only with a signature.
+    """Record the deletions in the audit log, then delete. Masks require a signature.
 
-    Raises OSError, StoreError; what is recorded by then may still be there.
+    Raises OSError or StoreError; what was recorded by then may still exist.
     """
     days = pruning.older_than_days
     for first in range(0, len(pruning.reports), _TOGETHER):
@@ -124,7 +123,7 @@ def delete_old(
 
 
 def shown_lines(pruning: Pruning) -> list[str]:
-    """One line for each report and one for the pictures, for people."""
+    """Describe what is deleted: one line for each report, one for all pictures, one for masks."""
     lines = [
         f"{report.run_id}, ended {report.finished_at:%Y-%m-%d}, {report.size_bytes / 1e6:.1f} MB"
         for report in pruning.reports
@@ -138,7 +137,7 @@ def shown_lines(pruning: Pruning) -> list[str]:
 
 
 def _old_pictures(folder: Path, before: datetime) -> Iterator[tuple[Path, int]]:
-    """The pictures that were neither made nor read since `before`, with their sizes."""
+    """Yield the pictures that were neither made nor read since `before`, with their sizes."""
     for path in folder.rglob("*"):
         try:
             facts = path.stat()

@@ -1,4 +1,4 @@
-"""Inspect the images of a run with another version of its model, to compare the two."""
+"""Inspects the images of a run with another version of its model, for comparison."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _SOME_NOT_INSPECTED = 3
 
 
 class NotInspected(Exception):
-    """The inspection ended without its answers; the message is what it said last."""
+    """The inspection failed; the message is its last line of output."""
 
 
 def inspect_again(
     settings: Settings, store: Store, run: Run, model_version: str, *, asked_by: str
 ) -> str:
-    """Inspect the source of `run` with another version, by the same policy; returns the new run.
+    """Inspect the source of `run` with another version and the same policy; return the new run.
 
-    `lfv inspect` does it in a process of its own, which stops the model however it ends.
+    Runs `lfv inspect` in a separate process, which stops the model however it ends.
 
     Raises:
-        NotInspected: It failed; what was answered until then is kept.
+        NotInspected: It failed; answers until then are kept.
     """
     policy = current_decision(store, run.run_id).policy
     with tempfile.TemporaryDirectory(prefix="lfv-policy-") as folder:

@@ -1,4 +1,4 @@
-"""End detection early when a run rejects too much, so that a person can decide."""
+"""Ends detection early if a run rejects too many images, so that a person can decide."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from lfv_store import RunCounts, StoreError
 
 logger = logging.getLogger(__name__)
 
-#: Verdicts that a rate needs to say anything.
+#: The fewest verdicts from which a reject rate is meaningful.
 LEAST_VERDICTS = 20
 _LOOK_SECONDS = 1.0
 
 
 @contextmanager
-def reject_rate_watched(run: ActiveRun, limit: float | None) -> Iterator[None]:
+def watch_reject_rate(run: ActiveRun, limit: float | None) -> Iterator[None]:
     """End detection with `Ending.PAUSE` once the share of rejects reaches `limit`, 0 to 1."""
     if limit is None:
         yield
@@ -48,7 +48,7 @@ def reject_rate_watched(run: ActiveRun, limit: float | None) -> Iterator[None]:
 
 
 def too_many_rejects(counts: RunCounts, limit: float) -> str | None:
-    """What is wrong, as a sentence for people; None if the rate is below the limit."""
+    """Describe a reject rate that has reached the limit; None if it has not."""
     judged = counts.accepted + counts.rejected + counts.review
     if judged < LEAST_VERDICTS or counts.rejected < limit * judged:
         return None

@@ -1,4 +1,4 @@
-"""The rejected parts of a run in Markdown, with their pictures, for the page of its flow run."""
+"""The rejected parts of a run as Markdown with pictures, for the flow run's page."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _MOST_ATTRIBUTES = 4
 
 
 def rejects_markdown(images: Sequence[ReportImage], total: int) -> str | None:
-    """The first rejected parts: picture, serial number and lot, anomaly types, reasons.
+    """Describe the first rejected parts: picture, serial number, lot, anomaly types, reasons.
 
-    None without any.
+    None if there are none.
     """
     shown = list(images[:MOST_SHOWN])
     if not shown:
@@ -40,7 +40,7 @@ def rejects_markdown(images: Sequence[ReportImage], total: int) -> str | None:
 
 
 def _data_uri(thumbnail: Thumbnail) -> str:
-    """The photo with its marks, as an address that holds the picture itself."""
+    """Return the photo with its marks as a data URI."""
     photo = thumbnail.photo
     if thumbnail.marks is not None:
         with Image.open(io.BytesIO(photo)) as picture, Image.open(io.BytesIO(thumbnail.marks)) as m:
@@ -62,13 +62,13 @@ def _facts(image: ReportImage) -> list[str]:
 
 
 def _attributes(attributes: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """The first attributes that are words or numbers, such as a serial number."""
+    """Return the first attributes with scalar values, such as a serial number."""
     plain = [(name, value) for name, value in attributes.items() if isinstance(value, str | int)]
     return plain[:_MOST_ATTRIBUTES]
 
 
 def _inline(value: object) -> str:
-    """Text that stays on its line and is not markup."""
+    """Return text on a single line, escaped for Markdown."""
     text = " ".join(str(value).split())
     for character in "\\`*_[]<>|":
         text = text.replace(character, f"\\{character}" if character not in "<>`" else " ")

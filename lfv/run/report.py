@@ -1,4 +1,4 @@
-"""The report of a run: an HTML page, and figures for programs where its images are labelled."""
+"""The report of a run: an HTML page, and a file of figures if images are labelled."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 
 #: Rows of the result table on the Prefect page; the database has all.
 TABLE_ROWS = 200
-#: Beside the report of a run whose manifest carries labels.
+#: The file of figures next to the report of a labelled run.
 EVALUATION_FILE = "EvaluationResult.json"
 _GROUPS = ("escape", "review", "reject", "error", "accept")
 _MOST_LIMITS = 6
@@ -54,7 +54,7 @@ _MOST_LIMITS = 6
 
 @dataclass(frozen=True)
 class ReportedRun:
-    """The outcome of a run, a table of its first results, and its rejected parts in Markdown."""
+    """A run's summary, a table of its first results, and its rejected parts as Markdown."""
 
     summary: RunSummary
     table: list[dict[str, Any]]
@@ -63,19 +63,19 @@ class ReportedRun:
 
 @dataclass
 class _Findings:
-    """What the report shows of the images: the first of each group, and figures of all."""
+    """The contents of the report: the first images of each group, and figures over all."""
 
     groups: dict[str, list[ReportImage]] = field(
         default_factory=lambda: {name: [] for name in _GROUPS}
     )
     errors_by_code: Counter[str] = field(default_factory=Counter)
-    #: Images by answer, confidence in thousandths, and verdict: bars are wider than that.
+    #: Images by answer, confidence in thousandths (finer than the bars), and verdict.
     answers: Counter[tuple[bool, int, str]] = field(default_factory=Counter)
     types: Counter[str] = field(default_factory=Counter)
     colors: dict[str, str] = field(default_factory=dict)
     escapes: int = 0
     false_alarms: int = 0
-    #: Answers that were known before the run, of images that are shown.
+    #: Earlier answers that the run reused, for images that are shown.
     known: dict[int, StoredDetection] = field(default_factory=dict)
 
 
@@ -87,12 +87,11 @@ def report_run(
     *,
     hold_pictures: bool = False,
 ) -> ReportedRun:
-    """Write the report of a run as its verdicts stand now, over an earlier one.
+    """Write the report of a run by its current verdicts, replacing an earlier one.
 
-    The thumbnails of images that were judged before the run are files for all runs together, to
-    which the report links; with `hold_pictures` it holds them all.
-    A run that found nothing new has none: a schedule may start one every minute.
-    A report that cannot be written does not change the run's outcome.
+    The report links to thumbnails of images judged before the run, which all runs share; with
+    `hold_pictures` it embeds them. A run that found nothing new gets no report, because a schedule
+    may start one every minute. A failure to write the report does not change the run's outcome.
     """
     stored = store.runs.get(run_id)
     summary = RunSummary(
@@ -132,7 +131,7 @@ def report_run(
 
 
 def _write_evaluation(file: Path, evaluation: Evaluation, run: Run, store: Store) -> None:
-    """The figures in the shape of Lookout for Vision's EvaluationResult, for programs."""
+    """Write the figures in the form of Lookout for Vision's EvaluationResult."""
     arn = "" if run.model_id is None else store.models.get(run.model_id).key.model_arn
     ended = run.finished_at or datetime.now(UTC)
     document = evaluation.to_evaluation_result(model_arn=arn, ended_at=ended)
@@ -202,13 +201,13 @@ def _image(
 
 
 def _shown_bytes(row: dict[str, Any], reader: SourceReader) -> bytes:
-    """What the model was shown of the file, so that the marks lie where it put them."""
+    """Return the image as the model saw it, so that the marks match."""
     converted_from = (row["attributes"] or {}).get(CONVERTED_FROM)
     return as_recorded(reader.read_bytes(row["source_ref"]), converted_from)
 
 
 def _reasons(row: dict[str, Any]) -> Iterator[str]:
-    """Why the policy decided so, what a reviewer made of it, and what was decided before."""
+    """Yield the policy's reasons, the review, and earlier decisions."""
     for reason in row["reasons"] or ():
         yield reason["text"]
     if row["reviewed_verdict"] is not None:
@@ -220,7 +219,7 @@ def _reasons(row: dict[str, Any]) -> Iterator[str]:
 
 
 def _decided(decision: Decision) -> dict[str, str]:
-    """Who applied the policy that the verdicts follow from, if that was after the run."""
+    """Return who applied the current policy, if that was after the run."""
     if decision.number == 1:
         return {}
     return {
@@ -291,8 +290,7 @@ def _report(
 
 
 def _host(run: Run, store: Store) -> str:
-    """The kind of host, and where the last hosting of the run was; a run that reused all answers
-    had none."""
+    """Return the kind of host, and the place of the run's last hosting, if it had one."""
     hostings = store.hostings.of_run(run.run_id)
     if not hostings:
         return run.host
@@ -303,7 +301,7 @@ def _host(run: Run, store: Store) -> str:
 
 
 def _hosting(run_id: str, store: Store) -> ReportHosting | None:
-    """The last hosting that the run used."""
+    """Return the last hosting that the run used, or None."""
     hostings = store.hostings.of_run(run_id)
     if not hostings:
         return None
@@ -323,7 +321,7 @@ def _hosting(run_id: str, store: Store) -> ReportHosting | None:
 
 
 def policy_limits(policy: Mapping[str, Any]) -> list[ReportLimit]:
-    """The policy's limits of confidence, for the histogram; none if there are too many to read."""
+    """Yield the policy's confidence limits for the histogram; none if there are too many."""
     try:
         parsed = Policy.from_dict(policy)
     except LfvError:

@@ -1,4 +1,4 @@
-"""From reviews to the next version: its manifest is the last training's, corrected by people."""
+"""Builds the next version's manifest: that of the last training, corrected by reviews."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ from lfv_store import Review, Store, Training
 
 @dataclass(frozen=True)
 class NextManifest:
-    """A manifest for the next version: images kept from the last training, and corrections.
+    """A manifest for the next version: images of the last training, with corrections.
 
-    `corrected` images had another label there, `added` were not in it. `note` says what is missing.
+    `corrected` images had another label there; `added` ones were not in it. `note` says what is
+    missing.
     """
 
     file: Path
@@ -39,7 +40,7 @@ class NextManifest:
 
     @property
     def images(self) -> int:
-        """Lines of the manifest."""
+        """The number of lines of the manifest."""
         return self.kept + self.corrected + self.added
 
 
@@ -52,10 +53,10 @@ def next_manifest(
 ) -> NextManifest:
     """Write the manifest for the next version of a model's project into `folder`.
 
-    It has the images of the model's last training with their labels and masks, and every reviewed
-    image of the project's runs with the label that the last review gives it. An image whose label
-    changes loses its mask. A mask that was drawn with the review, and is in `masks`, takes its
-    place. A split into train and test is kept.
+    It contains the images of the model's last training with their labels and masks, and all
+    reviewed images of the project's runs with the labels of their last reviews. An image whose
+    label changes loses its mask, unless one was drawn with the review and is in `masks`. A split
+    into train and test is kept.
 
     Raises:
         NothingReviewed: No image of the project has been reviewed.
@@ -103,7 +104,7 @@ def next_manifest(
 
 
 def trained_on(store: Store, reader: SourceReader, model_id: int) -> frozenset[str]:
-    """References of the images that a model was last trained on, test images left out.
+    """Return references of the images that a model was last trained on, without test images.
 
     Empty for a model that was trained elsewhere.
 
@@ -121,7 +122,7 @@ def _row(review: Review, drawn: tuple[str, Mapping[str, str]] | None) -> dict[st
 
 
 def _mask(item: ManifestItem, reader: SourceReader, folder: Path) -> str | None:
-    """Where the item's mask is; one that has to be merged or redrawn is written into `folder`."""
+    """Return the item's mask; one that must be merged or redrawn is written into `folder`."""
     if not item.plain_masks or not item.is_anomalous:
         return item.mask_ref
     try:
@@ -146,7 +147,7 @@ def _labelled(training: Training | None, reader: SourceReader) -> Iterator[Manif
 
 
 def _reviews(store: Store, project: str) -> dict[str, Review]:
-    """The review that counts for each image of a project's runs, by its reference."""
+    """Return the review that counts for each image of a project's runs, by reference."""
     projects: dict[str, str] = {}
     newest: dict[str, Review] = {}
     for review in store.reviews.latest():

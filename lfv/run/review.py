@@ -1,4 +1,4 @@
-"""Record what people decide about images, and turn reviews into training data."""
+"""Records people's reviews, and turns them into training data."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import orjson
 from lfv.formats.agreement import Agreement, cohen_kappa, kappa_of_counts
 from lfv_store import ClaimedReview, NewReview, Review, Store
 
-#: How long a part stays with somebody who does nothing.
+#: How long an inactive reviewer keeps a part.
 LEASE = timedelta(minutes=5)
-#: What a person may say, and the verdict that stands after it.
+#: The possible answers of a reviewer, and the verdict each leads to.
 ANSWERS: Mapping[str, Literal["accept", "reject", "review"]] = {
     "accept": "accept",
     "reject": "reject",
@@ -26,7 +26,7 @@ ANSWERS: Mapping[str, Literal["accept", "reject", "review"]] = {
 
 @dataclass(frozen=True)
 class RecordedReview:
-    """A review and all reviews of the same inspection, the first one first."""
+    """A review, and all reviews of the same inspection, the oldest first."""
 
     review_id: int
     source_ref: str
@@ -35,7 +35,7 @@ class RecordedReview:
 
 @dataclass(frozen=True)
 class ReviewFigures:
-    """Agreement between two people on the same parts, and between people and the models."""
+    """Agreement between people on the same parts, and between people and the models."""
 
     people: Agreement
     model: Agreement
@@ -53,7 +53,7 @@ def record_review(
 ) -> RecordedReview:
     """Record a person's verdict on one line of a run; `review` leaves it undecided.
 
-    Nothing is overwritten: the model's answer, the policy's verdict and earlier reviews all stay.
+    The model's answer, the policy's verdict and earlier reviews are kept.
     """
     inspection = store.results.line(run_id, line_number)
     review_id = store.reviews.add(inspection["inspection_id"], verdict, reviewer, comment)
@@ -71,9 +71,9 @@ def claim_parts(
     again: bool = False,
     decided: Literal["accept", "reject"] | None = None,
 ) -> list[tuple[ClaimedReview, dict[str, Any]]]:
-    """Hand out parts to review, each with its inspection.
+    """Hand out parts for review, each with its inspection.
 
-    With `decided`, parts of a run that the policy accepts or rejects, and nobody has reviewed.
+    With `decided`, parts of a run that the policy accepts or rejects and nobody has reviewed.
     """
     claimed = store.review_leases.claim(
         reviewer, holder, ttl=LEASE, limit=limit, run_id=run_id, again=again, decided=decided
@@ -83,11 +83,11 @@ def claim_parts(
 
 @dataclass(frozen=True)
 class GivenReview:
-    """What a reviewer says of a part that was handed out, and what was on the page.
+    """A reviewer's answer on a part that was handed out, and what the page showed.
 
-    `answer` is accept, reject or unsure. `token` makes a repeated request the same review, `seen`
-    is the id of the last review when the part was handed out, `holder` who it was handed out to.
-    `meaning` is what a signature means, None without one.
+    `answer` is accept, reject or unsure. `token` identifies repeated requests, `seen` is the id of
+    the last review when the part was handed out, `holder` the browser window that holds it.
+    `meaning` is the meaning of a signature; None without one.
     """
 
     inspection_id: int
@@ -106,10 +106,10 @@ class GivenReview:
 def give_review(store: Store, given: GivenReview, *, second_share: float = 0.0) -> Review:
     """Record a review of a part that was handed out.
 
-    Whether it is a second one, which is to be independent of the first, the queue knows.
+    The queue knows whether it is an independent second review.
 
     Raises:
-        ReviewTaken: Somebody else has the part, or has decided on it meanwhile.
+        ReviewTaken: Another person has the part, or has reviewed it meanwhile.
         UnknownInspection: No inspection has this id.
     """
     row = store.results.get(given.inspection_id)
@@ -137,7 +137,7 @@ def give_review(store: Store, given: GivenReview, *, second_share: float = 0.0) 
 
 
 def _shown(row: Mapping[str, Any], given: GivenReview, *, blind: bool) -> dict[str, Any]:
-    """What the reviewer saw, as it is kept with the review."""
+    """Return what the reviewer saw, in the form that is stored."""
     return {
         "image_sha256": row["image_sha256"],
         "detection_id": row["detection_id"],
@@ -151,7 +151,7 @@ def _shown(row: Mapping[str, Any], given: GivenReview, *, blind: bool) -> dict[s
 
 
 def record_digest(row: Mapping[str, Any], verdict: str, reason: str, comment: str) -> str:
-    """SHA-256 (hex) of what a signature is bound to: the inspection and what is said about it."""
+    """Return the SHA-256 (hex) that a signature signs: of the inspection and the review."""
     content = {
         "run_id": row["run_id"],
         "line_number": row["line_number"],
@@ -176,7 +176,7 @@ def _signature(row: Mapping[str, Any], given: GivenReview, verdict: str) -> dict
 
 
 def review_figures(store: Store) -> ReviewFigures:
-    """Cohen's kappa between people, and between people and the models."""
+    """Compute Cohen's kappa between people, and between people and the models."""
     pairs = store.reviews.pairs()
     by_pair: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for one in pairs:
@@ -196,10 +196,9 @@ def review_figures(store: Store) -> ReviewFigures:
 
 
 def reviewed_manifest(store: Store, run_id: str | None = None) -> Iterator[bytes]:
-    """Lines of a Ground Truth manifest, one for each reviewed image of a run, or of all runs.
+    """Yield a Ground Truth manifest line for each reviewed image of a run, or of all runs.
 
-    Of several reviews of the same bytes the last one counts. What a review leaves undecided is
-    left out.
+    Of several reviews of the same image the last one counts. Undecided images are left out.
     """
     newest: dict[str, Review] = {}
     for review in store.reviews.latest(run_id=run_id):

@@ -1,4 +1,4 @@
-"""Start a run for a request, or resume one, and record how it ends."""
+"""Starts or resumes a run, and records how it ends."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DISTRIBUTION = "lfv-pipeline"
 
 
 class RunStarter:
-    """Starts and resumes runs whose results go to `store` and whose API is at `endpoint_url`."""
+    """Starts and resumes runs with results in `store` and the model's API at `endpoint_url`."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class RunStarter:
         self.flow_run_id = flow_run_id
 
     def start(self, request: InspectionRequest) -> RunContext:
-        """Start a run for a request, or resume the one this Prefect flow run started before.
+        """Start a run for a request, or resume the one that this Prefect flow run has started.
 
         Raises `lfv.client.errors.ModelNotFound` if the model does not exist.
         """
@@ -105,7 +105,7 @@ class RunStarter:
         return self._context(resumed, limits.applied_to(request) if limits else request, state)
 
     def _look_up(self, request: InspectionRequest, model_version: str) -> tuple[str, ModelState]:
-        """Return the model version that is meant, and the model's state."""
+        """Return the requested model version and the model's state."""
         host = open_host(model_spec(request, model_version, self.endpoint_url, self.settings))
         try:
             return host.spec.model_version, host.describe()
@@ -141,14 +141,14 @@ class RunStarter:
 
 @dataclass
 class RunEnding:
-    """How a run ends: the message of a completed one, if it needs any."""
+    """How a run ends: the message of a completed run, if any."""
 
     message: str | None = None
 
 
 @contextmanager
 def recorded_ending(run: RunContext, store: Store) -> Iterator[RunEnding]:
-    """Record how a run ends; failure to record an error changes nothing else."""
+    """Record how a run ends. Failing to record an error does not hide that error."""
     ending = RunEnding()
     try:
         yield ending
@@ -187,13 +187,13 @@ def is_embedded(host: str, settings: Settings) -> bool:
 
 
 def request_of(run: Run) -> InspectionRequest:
-    """The request that a run was started with."""
+    """Return the request that a run was started with."""
     parameters: Mapping[str, Any] = run.parameters
     return InspectionRequest(**{**parameters, "policy": run.policy})
 
 
 def code_version() -> str:
-    """Version of this software."""
+    """Return the version of this software."""
     try:
         return version(DISTRIBUTION)
     except PackageNotFoundError:

@@ -1,16 +1,16 @@
 """The guard: a small process beside a run that stops the model when the run dies.
 
-A killed process runs no ``finally``.  The guard reads from a pipe whose other end the kernel closes
-with the run's process, however that ends.  It has a session of its own and ignores the signals that
-end a run, so it survives what kills the run.
+A killed process runs no ``finally``. The guard reads from a pipe whose other end the kernel closes
+when the run's process ends in any way. It runs in a new session and ignores the signals that end a
+run, so that it survives what kills the run.
 
 The run writes lines of JSON: first a `GuardConfig`, then ``{"lease": ..., "hosting": ...}`` for
-each lease *before* StartModel is called, and ``{"released": ...}`` once the model is seen stopped
-or is somebody else's.  At the end of the file the guard releases every lease that is still held.
-The run is dead then, unless it wrote ``{"leaving": true}``: it has tried to stop the model itself.
+each lease *before* it calls StartModel, and ``{"released": ...}`` once the model is seen stopped or
+turns out to be started outside lfv. At end of file the guard releases all leases still held. The
+run is dead by then, unless it wrote ``{"leaving": true}`` after trying to stop the model itself.
 
-The guard reports that it is ready after its imports, with a tested database connection, so that
-acting takes one transaction and one StopModel.
+The guard reports that it is ready only after its imports and a test of the database connection, so
+that acting takes one transaction and one StopModel.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
 
 @dataclass(frozen=True)
 class GuardConfig:
-    """What a guard needs; sent as one line over the pipe, so that no process list shows the URL.
+    """What a guard needs. Sent over the pipe, so that no process list shows the database URL.
 
     `users_lock` is the lock file that keeps the embedded service alive, or None.
     """
@@ -63,7 +63,7 @@ class GuardConfig:
 
 
 def watch(lines: BinaryIO, ready: BinaryIO) -> int:
-    """Watch one run until it finishes or dies; return how many leases were left to release."""
+    """Watch a run until it finishes or dies; return how many leases the guard had to release."""
     run_process = os.getppid()
     first = lines.readline()
     if not first:  # started ahead of a run that needed none
@@ -91,7 +91,7 @@ def watch(lines: BinaryIO, ready: BinaryIO) -> int:
             else:
                 held[message["lease"]] = message
         if held:
-            # Beside the stop, which a locked database must not hold up.
+            # In parallel to the stop, which a locked database must not delay.
             record_crash = partial(_record_crash, store, config.run_id)
             if leaving:
                 seconds = config.stopping_deadline_seconds
@@ -118,7 +118,7 @@ def watch(lines: BinaryIO, ready: BinaryIO) -> int:
 
 
 def _record_crash(store: Store, run_id: str) -> None:
-    """Record that the run crashed, if it has not recorded its end itself."""
+    """Record that the run crashed, unless it has recorded its end itself."""
     try:
         if store.runs.get(run_id).status == "running":
             store.runs.set_status(run_id, "crashed", _CRASHED, datetime.now(UTC))
@@ -129,7 +129,7 @@ def _record_crash(store: Store, run_id: str) -> None:
 def _call_after(process: int, call: Callable[[], None], *, seconds: float) -> None:
     """Call `call` once the run's process has ended, if it does within `seconds`.
 
-    A run that leaves its model to the guard goes on to its end, and cannot record that while the
+    A run that leaves its model to the guard continues, and may fail to record its end because the
     database is unavailable.
     """
     deadline = time.monotonic() + seconds

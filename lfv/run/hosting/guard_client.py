@@ -1,4 +1,4 @@
-"""The run's end of the pipe to its guard (`lfv.run.hosting.guard`)."""
+"""The run's side of the pipe to its guard (`lfv.run.hosting.guard`)."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ logger = logging.getLogger(__name__)
 _READY_SECONDS = 60.0
 
 
-#: Guards that were started ahead and that no run has taken.
+#: Guards that were started in advance and not used yet.
 _ahead: list[subprocess.Popen[bytes]] = []
 
 
 @contextlib.contextmanager
 def guard_ahead(settings: Settings) -> Iterator[None]:
-    """Have a guard start beside what the block does; the first `Guard` in the block takes it.
+    """Start a guard in the background; the first `Guard` in the block uses it.
 
-    It ends with the block if none does.  One guard is enough for blocks within each other.
+    An unused guard ends with the block. Nested blocks share one guard.
     """
     if _ahead:
         yield
@@ -41,7 +41,7 @@ def guard_ahead(settings: Settings) -> Iterator[None]:
     finally:
         if process in _ahead:
             _ahead.remove(process)
-            process.kill()  # it holds nothing, and may be starting still
+            process.kill()  # it holds nothing, and may still be starting
             process.communicate()  # closes its pipe
 
 
@@ -62,7 +62,7 @@ class Guard:
     def hold(
         self, lease_id: int, *, hosting_id: int, owned: bool, host_spec: Mapping[str, Any]
     ) -> None:
-        """Make the guard release this lease if the run dies."""
+        """Tell the guard to release this lease if the run dies."""
         message = {
             "lease": lease_id,
             "hosting": hosting_id,
@@ -74,19 +74,19 @@ class Guard:
             self._send(message)
 
     def released(self, lease_id: int) -> None:
-        """Relieve the guard of a lease that is released, with its model stopped or not ours."""
+        """Tell the guard that a lease is released, its model being stopped or not owned."""
         with self._lock:
             if self._held.pop(lease_id, None) is not None:
                 self._send({"released": lease_id})
 
     def replace_if_dead(self) -> None:
-        """Start a new guard if somebody killed this one."""
+        """Start a new guard if this one was killed."""
         with self._lock:
             if self._process.poll() is not None:
                 self._replace()
 
     def close(self) -> None:
-        """Let the guard end; it first releases the leases that it still holds."""
+        """End the guard, which first releases the leases that it still holds."""
         with self._lock:
             process = self._process
             with contextlib.suppress(BrokenPipeError, ValueError):
@@ -116,7 +116,7 @@ class Guard:
 
     def _made_ready(self, process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
         try:
-            # Everything at once, so that the guard can act if the run dies while it starts.
+            # All in one write, so that the guard can act if the run dies meanwhile.
             held = [json.dumps(message).encode() + b"\n" for message in self._held.values()]
             _write(process, b"".join([self._config.to_line(), *held]))
             _await_ready(process)

@@ -7,7 +7,7 @@ The order matters:
 3. send the lease to the guard;
 4. only then call StartModel.
 
-So the run cannot die at a moment that leaves an unrecorded model up.
+Whenever the run dies, it therefore leaves no unrecorded model up.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from lfv_store import HostingStopping, Lease, StoreError, StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
-#: How often a run starts a model again that was stopped under it.
+#: How often a run restarts a model that was stopped while in use.
 MOST_RESTARTS = 3
 _WATCH_SECONDS = 0.5
 _WATCHER_SECONDS = 1.0
@@ -59,10 +59,10 @@ _OUTCOMES = {
 
 
 def _start_token(lease: Lease) -> str:
-    """ClientToken of StartModel: one for each hosting, so that a repeated start stays one start.
+    """Return the ClientToken of StartModel, one for each hosting, so that a retry has no effect.
 
-    A model that was stopped under its runs needs another token: a service that remembers the first
-    one would repeat its first answer and start nothing.
+    A model that was stopped while in use needs another token, because a service that remembers the
+    first one would repeat its first answer and start nothing.
     """
     if lease.hosting_status == "hosted":
         return f"{lease.client_token}-{lease.lease_id}"
@@ -71,7 +71,7 @@ def _start_token(lease: Lease) -> str:
 
 @dataclass(frozen=True)
 class Held:
-    """What a run holds: its model, or a batch job, which is on record as a model of its own."""
+    """What a run holds: its model, or a batch job, which is recorded like a model."""
 
     model_id: int
     host: ModelHost
@@ -96,9 +96,9 @@ class ModelHold:
         self._watcher: threading.Thread | None = None
         self._restarts = 0
         self._may_start_late = False
-        #: What happened to the model on release, for people.
+        #: What happened to the model on release, as text for people.
         self.outcome = ""
-        #: Whether the release stopped the model; None where it was not this run's to stop.
+        #: Whether the release stopped the model; None if this run did not have to stop it.
         self.stopped: bool | None = None
 
     def __enter__(self) -> Self:
@@ -111,13 +111,13 @@ class ModelHold:
 
     @property
     def adopted(self) -> bool:
-        """Whether somebody else started the model; it is then left running."""
+        """Whether the model was started outside lfv, and will be left running."""
         return self._lease is not None and not self._lease.owned
 
     def acquire(self) -> None:
-        """Return with the model hosted and a lease on it.
+        """Acquire a lease, and return once the model is hosted.
 
-        Raises `lfv.client.errors.HostingError` and `HostError` when it cannot be hosted.
+        Raises `lfv.client.errors.HostingError` and `HostError` if it cannot be hosted.
         """
         deadline = time.monotonic() + self._run.settings.hosting_deadline_seconds
         while True:
@@ -133,9 +133,9 @@ class ModelHold:
         self._watcher.start()
 
     def restart(self) -> None:
-        """Have the model hosted again after it was stopped under the run.
+        """Start the model again after it was stopped while the run used it.
 
-        Raises `ModelLost` when that happened too often, `EndedByOperator` if it was by force.
+        Raises `ModelLost` if that happened too often, and `EndedByOperator` if it was by force.
         """
         if self._lease is not None:
             self._end_if_stopped_by_force(self._lease)
@@ -150,10 +150,10 @@ class ModelHold:
         self.acquire()
 
     def _bring_up(self, lease: Lease, deadline: float) -> datetime | None:
-        """When the model was hosted; None when the lease turns out to be on nothing.
+        """Return when the model was seen hosted; None if the lease's hosting has ended.
 
-        A lease that is not owned is on somebody else's model.  If that goes down, starting it on
-        this lease would leave it without anybody to stop it.
+        A lease that is not owned must not be used to start a model that has gone down, because
+        nobody would stop it.
         """
         if not lease.must_start and self._started_by_other(lease, deadline):
             hosted_at = datetime.now(UTC)
@@ -171,9 +171,9 @@ class ModelHold:
         return hosted_at
 
     def _end_if_stopped_by_force(self, lease: Lease) -> None:
-        """Raise `EndedByOperator` if the model was to be stopped although this run holds it.
+        """Raise `EndedByOperator` if the hosting ended although this run holds a lease.
 
-        Without a force, a hosting is over only when its leases are.
+        Only a forced stop ends a hosting before its leases.
         """
         ending = self._store.hostings.get(lease.hosting_id).is_ending
         if ending and self._store.leases.heartbeat(lease.lease_id):
@@ -194,23 +194,23 @@ class ModelHold:
                 sending=self._sending,
             )
         except (HostError, HostingFailed):
-            self._may_start_late = False  # refused for good, or failed on the way
+            self._may_start_late = False  # refused, or failed while starting
             raise
         self._may_start_late = False
         if outcome.adopted and lease.must_start:
-            # Somebody started it between our look and our StartModel.
+            # The model was started outside lfv between the look and StartModel.
             self._store.hostings.mark_foreign(lease.hosting_id)
         return outcome.hosted_at
 
     def _sending(self, unanswered: bool) -> None:
-        """A StartModel without an answer, however this run ends, may still take effect."""
+        """Note whether a StartModel was sent without an answer, and may still take effect."""
         self._may_start_late = unanswered
 
     def _ours(self, lease: Lease) -> bool:
-        """Whether nobody else will start a model that is down.
+        """Whether this run must start a model that is down.
 
-        It is when it is not owned (then on another lease), when it was hosted before and somebody
-        stopped it under the runs that use it, and when the run that was to start it is gone.
+        So it is if the lease is not owned (then on another lease), if the model was stopped while
+        runs used it, and if the run that was to start it is gone.
         """
         return (
             not lease.owned
@@ -219,7 +219,7 @@ class ModelHold:
         )
 
     def _started_by_other(self, lease: Lease, deadline: float) -> bool:
-        """Wait while another run, or somebody else, starts the model; False when nobody does."""
+        """Wait while another run or a person starts the model; return False if none does."""
         while (status := self._host.describe().status) is not ModelStatus.HOSTED:
             if (
                 not status.is_coming_up
@@ -236,7 +236,7 @@ class ModelHold:
         return True
 
     def _commit_lease(self, deadline: float) -> Lease:
-        """Commit the lease, and with it the intent to start, and send it to the guard."""
+        """Commit the lease and the intent to start, then send the lease to the guard."""
         run, settings = self._run, self._run.settings
         while True:
             already_hosted = self._host.describe().status.is_up
@@ -263,7 +263,7 @@ class ModelHold:
             return lease
 
     def _await_stopped(self, hosting_id: int, deadline: float) -> None:
-        """Wait until the model that another run is stopping is down, and help to stop it."""
+        """Wait until a model that another run is stopping is down, and help to stop it."""
         hosting = self._store.hostings.get(hosting_id)
         self._notify("waiting until the previous run has stopped the model")
         stop_hosting(
@@ -271,13 +271,13 @@ class ModelHold:
             hosting_id=hosting_id,
             host_spec=hosting.host_spec,
             deadline_seconds=max(1.0, deadline - time.monotonic()),
-            may_start_late=False,  # and if it does: this run wants the model up
+            may_start_late=False,  # a late start does no harm, because this run needs the model
         )
 
     def _watch(self, lease: Lease, hosted_at: datetime, leaving: threading.Event) -> None:
-        """Renew the lease, replace a dead guard, check the limits; until the model is released."""
+        """Renew the lease, replace a dead guard and check limits, until the model is released."""
         settings = self._run.settings
-        # Each beat is one attempt: a wait for the database would suspend the limits.
+        # One attempt each, because waiting for the database would suspend the checks of limits.
         heartbeats = self._store.with_patience(0).leases
         due = time.monotonic() + settings.lease_heartbeat_seconds
         while not leaving.wait(_WATCH_SECONDS):
@@ -299,7 +299,7 @@ class ModelHold:
             self._guard.close()
 
     def _release(self) -> None:
-        """Give up the lease; the last one out stops the model and waits to see it stopped."""
+        """Release the lease; the last release stops the model and waits for that."""
         self._leaving.set()
         if self._watcher is not None:
             self._watcher.join(_WATCHER_SECONDS)  # it may be waiting for the database
@@ -327,7 +327,7 @@ class ModelHold:
             logger.error("the model is not seen stopped; its guard and the sweeper keep trying")
 
     def _is_stopped(self, lease: Lease) -> bool | None:
-        """Whether the model is stopped; None if another run uses it, or nobody can tell."""
+        """Whether the model is stopped; None if another run uses it or it cannot be determined."""
         try:
             hosting = self._store.with_patience(0).hostings.get(lease.hosting_id)
         except StoreError:
@@ -360,8 +360,8 @@ class ModelHold:
 def uninterrupted() -> Iterator[None]:
     """Ignore the signals that end a run while its model is released.
 
-    A second Ctrl-C, or the SIGTERM that follows a cancellation, would cut the stop short.  Only
-    the main thread may change signal handlers, and only there can a signal interrupt.
+    A second Ctrl-C, or the SIGTERM that follows a cancellation, would cut the stop short. Has
+    effect in the main thread only, the only one that signals can interrupt.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

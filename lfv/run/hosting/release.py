@@ -1,7 +1,6 @@
-"""Release a lease and stop the model, as the run itself, its guard and the sweeper do.
+"""Releases a lease and stops the model, for the run itself, its guard and the sweeper.
 
-Every step can be repeated by anybody: releasing a lease twice and stopping a stopped model have no
-further effect.
+All steps are idempotent: releasing a lease twice and stopping a stopped model have no effect.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from lfv_store import Hosting, Store, StoreError, StoreUnavailable
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-#: How long a StartModel without an answer may still take effect.  A model that was requested and
+#: How long a StartModel without an answer may still take effect. A model that was requested and
 #: never seen hosted counts as stopped only after this time.
 START_GRACE = timedelta(seconds=60)
 _DATABASE_PATIENCE_SECONDS = 10.0
@@ -34,7 +33,7 @@ _WATCH_SECONDS = 0.5
 
 @contextmanager
 def reopened_host(host_spec: Mapping[str, Any]) -> Iterator[ModelHost]:
-    """The host of a stored specification; starts an embedded service if it needs one."""
+    """Open the host of a stored specification, starting an embedded service if needed."""
     spec = HostSpec.from_dict(host_spec)
     home = spec.options.get("embedded_home")
     if home is None:
@@ -65,11 +64,11 @@ def release_and_stop(
     may_start_late: bool | None = None,
     on_status: Callable[[str], None] = logger.info,
 ) -> bool:
-    """Release a lease, and stop the model if that was the last lease on a model we started.
+    """Release a lease, and stop the model if it was the last lease and lfv started the model.
 
-    Returns whether nothing is left to stop.  Without the database it is unknown whether other runs
-    use the model; a model that we started is stopped then: a run that needs it starts it again,
-    while an unseen bill has no end.
+    Returns whether nothing is left to stop. If the database is unavailable, other runs may be using
+    the model. A model started by lfv is then stopped anyway: a run that needs it starts it again,
+    whereas a forgotten model costs money without end.
     """
     try:
         release = _within(
@@ -93,10 +92,10 @@ def release_and_stop(
 
 
 def _within(call: Callable[[], T], *, seconds: float) -> T:
-    """Return what `call` returns, if it does so in time; otherwise leave it running in its thread.
+    """Return the result of `call` if it comes in time; otherwise leave it running in its thread.
 
-    For a database that neither answers nor fails while a model is paid for: waiting for SQLite's
-    lock alone takes half a minute.  Raises `StoreUnavailable` when the time is over.
+    For a database that neither answers nor fails while a model is paid for: SQLite alone waits half
+    a minute for a lock. Raises `StoreUnavailable` when the time is over.
     """
     results: list[T] = []
     errors: list[BaseException] = []
@@ -128,10 +127,10 @@ def stop_hosting(
 ) -> bool:
     """Stop the model of a hosting without leases, and record the outcome.
 
-    `may_start_late`: whether a StartModel may still take effect.  None finds out, and watches the
-    model until it cannot; True leaves watching to the guard.
+    `may_start_late`: whether a StartModel may still take effect. None finds out, and watches the
+    model until it no longer can; True leaves watching to the guard.
 
-    Returns whether the model is seen stopped for good; if not, the hosting stays the sweeper's job.
+    Returns whether the model is seen stopped for good. If not, the sweeper takes over.
     """
     store = store.with_patience(_DATABASE_PATIENCE_SECONDS)
     try:
@@ -161,9 +160,9 @@ def end_earlier(
     stop_event: threading.Event,
     on_status: Callable[[str], None] = logger.info,
 ) -> None:
-    """Stop what an earlier attempt of a run left up, before the run goes on without it.
+    """Stop what an earlier attempt of a run left up, before the run continues without it.
 
-    A start that was never answered may still take effect: the guard or the sweeper keeps watching
+    A start that was never answered may still take effect. The guard or the sweeper keeps watching
     for it, and the hosting stays open until then.
 
     Raises HostError and HostingError if it is not seen stopped.
@@ -185,17 +184,17 @@ def _watch_for_late_start(
 ) -> None:
     """Stop the model again if a StartModel without an answer takes effect after all.
 
-    Ends early when another run has taken over the model: it is up for that run then.
+    Ends early if another run has taken over the model, which is then up for that run.
     """
     while (left := _seconds_of_doubt(store, hosting_id)) > 0:
         time.sleep(min(left, _WATCH_SECONDS))
-        # In this order: a model seen up before the hosting was still ours to end is ours to stop.
+        # In this order: the model is stopped only if the hosting is still open after the look.
         if host.describe().status.is_up and _seconds_of_doubt(store, hosting_id) > 0:
             ensure_stopped(host, _token(hosting_id), timeout=deadline_seconds)
 
 
 def _seconds_of_doubt(store: Store, hosting_id: int) -> float:
-    """How much longer a StartModel of this hosting may take effect."""
+    """Return for how many seconds a StartModel of this hosting may still take effect."""
     try:
         hosting = store.hostings.get(hosting_id)
     except StoreError:
@@ -206,7 +205,7 @@ def _seconds_of_doubt(store: Store, hosting_id: int) -> float:
 
 
 def _token(hosting_id: int) -> str:
-    """ClientToken of StopModel: everybody who stops this hosting means the same stop."""
+    """Return the ClientToken of StopModel, the same for everyone who stops this hosting."""
     return f"stop-hosting-{hosting_id}"
 
 

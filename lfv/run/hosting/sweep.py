@@ -1,7 +1,7 @@
-"""The sweeper: stops what nobody holds any more, wherever and however its run ended.
+"""The sweeper: stops models without leases, however their runs ended.
 
-It needs the results database and the endpoints, not Prefect: the flow `stop_idle_models` and the
-command `lfv sweep` both call `sweep`, and so can cron or a systemd timer.
+It needs the results database and the endpoints, but not Prefect. The flow `stop_idle_models` and
+the command `lfv sweep` call it, and so can cron or a systemd timer.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _STATED = 200
 
 @dataclass(frozen=True)
 class SweptHosting:
-    """A hosting without leases; `stopped`: its model is seen stopped now."""
+    """A hosting without leases; `stopped` if its model is now seen stopped."""
 
     hosting_id: int
     project: str
@@ -51,7 +51,7 @@ class SweptHosting:
 
 @dataclass(frozen=True)
 class UnknownModel:
-    """A model that is up and known to no run; `stopped` if the sweep stopped it."""
+    """A model that is up without being known to any run; `stopped` if the sweep stopped it."""
 
     project: str
     model_version: str
@@ -62,7 +62,7 @@ class UnknownModel:
 
 @dataclass(frozen=True)
 class SweepReport:
-    """What a sweep found and did."""
+    """The findings and actions of a sweep."""
 
     swept: tuple[SweptHosting, ...]
     unknown: tuple[UnknownModel, ...]
@@ -70,7 +70,7 @@ class SweepReport:
 
     @property
     def clean(self) -> bool:
-        """Whether no unused model is up, as far as the sweep could look."""
+        """Whether no unused model was found up in the places that could be checked."""
         return (
             all(hosting.stopped for hosting in self.swept)
             and all(model.stopped for model in self.unknown)
@@ -81,13 +81,13 @@ class SweepReport:
 def sweep(
     store: Store, settings: Settings, *, stop_unknown: bool = False, account: bool = False
 ) -> SweepReport:
-    """Stop every model whose leases have all run out, and finish stops that failed half-way.
+    """Stop every model whose leases have all expired, and complete stops that failed half-way.
 
-    Models that are up and known to no run are reported, and stopped only with `stop_unknown`:
-    somebody may be using them.  They are looked for where the other commands look: at the endpoint
-    of the settings or the service running on this machine, and where recent runs had their models.
-    With `account`, the SageMaker account is looked into whether or not
-    the database knows of it: what lfv created there carries tags.
+    Models that are up without being known to any run are reported, and stopped only with
+    `stop_unknown`, because someone may be using them. They are searched for at the endpoint of the
+    settings or in the service running on this machine, and where recent runs had their models.
+    With `account`, the SageMaker account is searched too, even if the database has no run there:
+    lfv tags everything it creates.
     """
     deadline = settings.stopping_deadline_seconds
     due = store.hostings.claim_sweepable(
@@ -101,7 +101,7 @@ def sweep(
 
 
 def describe_swept(hosting: SweptHosting) -> str:
-    """One line on the outcome of a hosting."""
+    """Describe the outcome of a hosting in one line."""
     outcome = "stopped" if hosting.stopped else f"STILL UP ({hosting.problem or 'not seen down'})"
     return (
         f"{hosting.project} version {hosting.model_version}, left by run {hosting.requested_by}: "
@@ -110,7 +110,7 @@ def describe_swept(hosting: SweptHosting) -> str:
 
 
 def left_up(report: SweepReport) -> list[str]:
-    """One line on everything that may be up, and cost money, unused."""
+    """Return a line for everything that may be up, unused and costing money."""
     lines = [describe_swept(hosting) for hosting in report.swept if not hosting.stopped]
     for model in report.unknown:
         if not model.stopped:
@@ -124,12 +124,12 @@ def left_up(report: SweepReport) -> list[str]:
 
 
 def sweeper_name() -> str:
-    """Who sweeps, for the record of claims."""
+    """Return the name under which this process claims hostings."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def _within_reach(host_spec: Mapping[str, Any]) -> bool:
-    """Whether this machine reaches the host: an embedded service exists on one machine only."""
+    """Whether this machine can reach the host; an embedded service is local to its machine."""
     home = HostSpec.from_dict(host_spec).options.get("embedded_home")
     return home is None or Path(home).is_dir()
 
@@ -191,7 +191,7 @@ def _unknown_models(
     region: str | None,
     stop_unknown: bool,
 ) -> list[UnknownModel]:
-    """Models of the Lookout for Vision API that are up and known to no run."""
+    """Return models of the Lookout for Vision API that are up and unknown to all runs."""
     up = [model for model in model_entries(endpoint_url, region) if model.is_up]
     # In this order: a run puts on record what it is about to start.
     known = _known_models(store, settings, service)
@@ -212,7 +212,7 @@ def _unknown_endpoints(
     region: str | None,
     stop_unknown: bool,
 ) -> list[UnknownModel]:
-    """SageMaker endpoints with our tags that are known to no run."""
+    """Return SageMaker endpoints with lfv's tags that are unknown to all runs."""
     tagged = tagged_endpoints(endpoint_url, region)
     used = _open_specs(store)  # in this order: a run puts on record what it is about to create
     known = {
@@ -244,8 +244,11 @@ def _unknown_endpoints(
 def _places(
     hostings: Iterable[Hosting], settings: Settings, *, account: bool
 ) -> set[tuple[str, str | None, str | None]]:
-    """Where models may be up, as (kind of host, endpoint, region): the place that the settings
-    name, those of the last hostings, and with `account` the SageMaker account."""
+    """Return where models may be up, as (kind of host, endpoint, region).
+
+    That is the place in the settings, those of the last hostings, and with `account` the SageMaker
+    account.
+    """
     found: set[tuple[str, str | None, str | None]] = set()
     named = settings.endpoint_url is not None and settings.host == LOOKOUTVISION
     if named or settings.host == SAGEMAKER:
@@ -263,9 +266,9 @@ def _places(
 def _known_models(
     store: Store, settings: Settings, service: str | None
 ) -> set[tuple[str | None, str, str]]:
-    """The models of open hostings, as (endpoint, project, version): a lease or a sweep has them.
+    """Return the models of open hostings as (endpoint, project, version).
 
-    The embedded service gets another port at each start, so its models are at `service` now.
+    The embedded service gets a new port at each start; its models are now at `service`.
     """
     known = set()
     for spec in _open_specs(store):

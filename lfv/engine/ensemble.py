@@ -44,13 +44,14 @@ class Trial:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """score = sum of weight * (expert - centre) / spread."""
+    """score = sum of weight * ((expert - centre) / spread) ** power, signs kept."""
 
     experts: Experts
     centres: tuple[float, ...]
     spreads: tuple[float, ...]
     weights: tuple[float, ...]
     trials: tuple[Trial, ...] = ()
+    power: float = 1.0
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -63,7 +64,7 @@ class Ensemble:
         for scores, centre, spread, weight in zip(
             self.experts(observations), self.centres, self.spreads, self.weights, strict=True
         ):
-            total += weight * squash((scores - centre) / spread)
+            total += weight * self._drawn((scores - centre) / spread)
         return total
 
     def combine(self, scores: Mapping[Member, Floats]) -> Floats:
@@ -71,12 +72,17 @@ class Ensemble:
         columns = zip(self.experts, self.centres, self.spreads, self.weights, strict=True)
         total: Floats = np.sum(
             [
-                weight * squash((scores[expert.kind, expert.view] - centre) / spread)
+                weight * self._drawn((scores[expert.kind, expert.view] - centre) / spread)
                 for expert, centre, spread, weight in columns
             ],
             axis=0,
         )
         return total
+
+    def _drawn(self, z: Floats) -> Floats:
+        if self.power != 1.0:
+            z = np.sign(z) * np.abs(z) ** self.power
+        return squash(z)
 
     def to_json(self) -> dict[str, Any]:
         """Structure and numbers; the heads' weights go to the arrays."""
@@ -85,6 +91,7 @@ class Ensemble:
             "centres": list(self.centres),
             "spreads": list(self.spreads),
             "weights": list(self.weights),
+            "power": self.power,
         }
 
     def to_arrays(self) -> Arrays:
@@ -101,7 +108,8 @@ class Ensemble:
         )
         if not len(centres) == len(spreads) == len(weights) == len(experts):
             raise ValueError("experts and weights differ in number")
-        return cls(experts, centres, spreads, weights)
+        # Artifacts of earlier versions have no power.
+        return cls(experts, centres, spreads, weights, power=float(value.get("power", 1.0)))
 
 
 def candidate_sets(

@@ -83,11 +83,11 @@ def fit_alone(
     random = np.random.default_rng(options.seed)
     folds = grouped_folds(groups, data.truth, min(FOLDS, len(np.unique(groups))), random)
     ensemble, scores = fit_normals(observations, folds, backbone=used is not None)
-    view = overview_of(data)
+    views = {OVERVIEW: overview_of(data)} if used is None else {}
     fitted = Fitted(
         CrossValidated(ensemble, scores),
-        {OVERVIEW: view},
-        {OVERVIEW: build_feature_model(view.tile)},
+        views,
+        {name: build_feature_model(view.tile) for name, view in views.items()},
         backbone=used,
         usual=usual,
     )

@@ -1,10 +1,10 @@
 """Learning from normal images alone.
 
-How far the farthest positions are from what is usual there, and from the nearest normal image; and,
-with the pretrained backbone, how unusual the image is as a whole, and how far its farthest patches
-are from the nearest normal ones anywhere and from the usual ones in the same place. Each is counted
-in deviations of the same of normal images that it had not seen. The score is their weighted sum,
-not drawn together far out: a defect that is extreme in one respect is one.
+With the pretrained backbone: how unusual the image is as a whole, and how far its farthest patches
+are from the nearest normal ones anywhere and from the usual ones in the same place. Without it: how
+far the farthest positions are from what is usual there, and from the nearest normal image. Each is
+counted in deviations of the same of normal images that it had not seen. The score is the weighted
+sum of their squares, signs kept: a defect that is extreme in one respect is one.
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ from lfv.engine.experts import (
     Expert,
     Experts,
     passing,
-    positional_values,
 )
 from lfv.engine.grouping import Groups
-from lfv.engine.learners import fit_unusual, squash
+from lfv.engine.learners import fit_unusual
 from lfv.engine.metrics import Floats
 from lfv.engine.observations import OVERVIEW, Observation, all_maps, statistics
 from lfv.engine.patches import fit_patches
@@ -34,8 +33,12 @@ from lfv.engine.positional import SUMS, fit_positional
 
 FOLDS = 15
 """The more, the less do images seem unusual only because fewer others were learned from."""
-SHARES = {UNUSUAL: 0.5, PATCHES: 0.15, PLACES: 0.2}
+SHARES = {UNUSUAL: 0.6, PATCHES: 0.2, PLACES: 0.2}
 """Shares of the score that experts on the backbone's maps have."""
+POWER = 2.0
+"""Of the deviations that are summed: on 18 draws of six sets it raised the share of the defects
+found from 0.53 to 0.58, with 2.6 instead of 1.9 % of new normal images called anomalous; the
+AUROC stayed 0.91."""
 FALSE_ALARMS = 0.02
 """Share of normal images that are called anomalous, unless the user states another."""
 _LEAST_ABOVE = 2
@@ -50,39 +53,30 @@ def fit_normals(
     observations: Sequence[Observation], folds: Groups, *, backbone: bool = False
 ) -> tuple[Ensemble, Floats]:
     """The model, and the out-of-fold score of every normal image (0 typical, 1 one deviation)."""
-    kinds = (*SUMS, *SHARES) if backbone else SUMS
-    raw = np.zeros((len(observations), len(kinds)))
+    shares = SHARES if backbone else dict.fromkeys(SUMS, 1 / len(SUMS))
+    fit = _fit_deep if backbone else _fit_positional
+    raw = np.zeros((len(observations), len(shares)))
     for fold in np.unique(folds):
         inside = [o for o, f in zip(observations, folds, strict=True) if f != fold]
         outside = np.flatnonzero(folds == fold).tolist()
-        known = [observations[i] for i in outside]
-        found = positional_values(fit_positional(all_maps(inside)), known)
-        raw[outside, : len(SUMS)] = found[:, -len(SUMS) :]
-        if backbone:
-            raw[outside, len(SUMS) :] = np.stack(_fit_deep(inside)(known), axis=1)
-    centres = np.median(raw, axis=0)
-    spreads = raw.std(axis=0, ddof=1) + 1e-6
-    head = fit_positional(all_maps(observations))
-    pairs = list(zip(centres.tolist(), spreads.tolist(), strict=True))
-    experts = [
-        Expert(kind, OVERVIEW, passing(kind, head.values, *pair))
-        for kind, pair in zip(SUMS, pairs, strict=False)
-    ]
-    shares = [1 / len(SUMS)] * len(SUMS)
-    scale = [(0.0, 1.0)] * len(SUMS)
-    if backbone:
-        experts += _fit_deep(observations)
-        rest = 1 - sum(SHARES.values())
-        shares = [share * rest for share in shares] + list(SHARES.values())
-        scale += pairs[len(SUMS) :]
+        raw[outside] = np.stack(fit(inside)([observations[i] for i in outside]), axis=1)
+    spreads = (raw.std(axis=0, ddof=1) + 1e-6) * _REACH
     ensemble = Ensemble(
-        Experts(tuple(experts), head),
-        tuple(centre for centre, _ in scale),
-        tuple(spread * _REACH for _, spread in scale),
-        tuple(share * _REACH for share in shares),
+        fit(observations),
+        tuple(np.median(raw, axis=0).tolist()),
+        tuple(spreads.tolist()),
+        tuple(share * _REACH**POWER for share in shares.values()),
+        power=POWER,
     )
-    scores: Floats = squash((raw - centres) / spreads / _REACH) @ np.array(ensemble.weights)
-    return ensemble, scores
+    members = [(expert.kind, expert.view) for expert in ensemble.experts]
+    return ensemble, ensemble.combine(dict(zip(members, raw.T, strict=True)))
+
+
+def _fit_positional(observations: Sequence[Observation]) -> Experts:
+    """The experts on the engine's own maps, in the order of ``SUMS``."""
+    head = fit_positional(all_maps(observations))
+    experts = [Expert(kind, OVERVIEW, passing(kind, head.values, 0.0, 1.0)) for kind in SUMS]
+    return Experts(tuple(experts), head)
 
 
 def _fit_deep(observations: Sequence[Observation]) -> Experts:

@@ -33,6 +33,8 @@ SAMPLE = 40_000
 """Patches that the components are learned from."""
 _SPREADS = (0.95, 0.47, 2.2)
 """Typical deviation of the channels of each map on photographs, so that each counts alike."""
+_AT_ONCE = 128
+"""Patches whose distances are computed at a time: they stay in the processor's cache."""
 _FLOOR = 0.1
 """Variance that every component has at least, as a share of the mean variance."""
 
@@ -89,10 +91,26 @@ class PatchMemory:
         return np.array([self._score(one) for one in patches])
 
     def _score(self, patches: Matrix) -> float:
-        found = (patches - self.centre) @ self.whitening
-        squares = self._kept_squares - 2 * (found @ self.kept.T)
-        nearest = np.maximum(squares.min(axis=1) + (found**2).sum(axis=1), 0)
+        found = np.asarray((patches - self.centre) @ self.whitening, dtype=np.float32)
+        nearest = np.concatenate(
+            [
+                self._squares(some).min(axis=1)
+                for some in np.array_split(found, max(1, len(found) // _AT_ONCE))
+            ]
+        )
+        nearest = np.maximum(nearest + (found**2).sum(axis=1), 0)
         return _log_farthest(np.sqrt(nearest), FARTHEST)
+
+    def _squares(self, found: Matrix) -> Matrix:
+        """[found, kept] squared distances, less the squared length of what was found."""
+        squares: Matrix = found @ self._pulling
+        squares += self._kept_squares
+        return squares
+
+    @cached_property
+    def _pulling(self) -> Matrix:
+        """[components, patches] what a patch is multiplied by on the way to its distances."""
+        return np.ascontiguousarray(-2 * self.kept.T)
 
     @cached_property
     def _kept_squares(self) -> Matrix:

@@ -17,6 +17,7 @@ from lfv.engine import artifact
 from lfv.engine.decoding import Decoder, from_rgb888
 from lfv.engine.errors import ArtifactError
 from lfv.engine.heat_map import draw
+from lfv.engine.memory import keep_freed_memory
 from lfv.engine.model import Judgement, Model, TrainedModel
 from lfv.engine.pixel_head import class_shares
 from lfv.engine.plugins import DETECTOR, detector_plugin
@@ -28,6 +29,7 @@ class Predictor:
     """A loaded model. Not thread-safe by contract; one per worker process."""
 
     def __init__(self, model: TrainedModel, *, threads: int = 1) -> None:
+        keep_freed_memory()
         self._judge = model.open(threads=threads)
         self._threshold = model.threshold
         self._threads = threads

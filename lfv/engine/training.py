@@ -141,7 +141,9 @@ def _read_backbone(data: Dataset, options: TrainingOptions, progress: Progress) 
     if not options.pretrained:
         return None
     rarer = min(data.truth.sum(), (~data.truth).sum())
-    return PretrainedBackbone.for_images(*size, is_alone=rarer < FEW_IMAGES)
+    return PretrainedBackbone.for_images(
+        *size, is_alone=rarer < FEW_IMAGES, has_masks=bool(data.anomaly_types)
+    )
 
 
 def _prepare(

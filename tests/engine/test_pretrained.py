@@ -6,13 +6,16 @@ import os
 import pickle
 import struct
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
 
 from lfv.engine import (
     ArtifactError,
@@ -29,6 +32,7 @@ from lfv.engine.normals import alarm_calibration, images_to_count, is_counted
 from lfv.engine.pretrained import source
 from lfv.engine.pretrained.backbone import PretrainedBackbone
 from lfv.engine.pretrained.lite0 import CHANNELS, TAPS
+from lfv.engine.pretrained.rounding import likeness, round_filters
 from lfv.engine.pretrained.source import pretrained_model
 from lfv.engine.pretrained.weights import MAGIC, PROTOCOL, read_weights
 
@@ -100,7 +104,93 @@ def test_the_model_is_plain_onnx_with_three_taps() -> None:
     ]
     assert all(np.isfinite(one).all() and one.std() > 0.01 for one in maps)
     assert min(maps[0].min(), maps[1].min()) == 0  # after ReLU6
-    assert len(pretrained_model()) < 7_000_000
+    assert len(pretrained_model()) < 4_000_000
+
+
+def float_model(weights: Mapping[str, NDArray[Any]]) -> bytes:
+    """The stem and the first blocks up to the first tap in float32, as a reference."""
+    nodes, constants = [], []
+
+    def node(kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        nodes.append(helper.make_node(kind, inputs, [output], **attributes))
+        return output
+
+    def constant(name: str, value: NDArray[Any]) -> str:
+        constants.append(numpy_helper.from_array(value.astype(np.float32), name))
+        return name
+
+    def conv(x: str, name: str, norm: str, *, stride: int = 1, depthwise: bool = False) -> str:
+        weight = weights[f"{name}.weight"]
+        gain = weights[f"{norm}.weight"] / np.sqrt(weights[f"{norm}.running_var"] + 1e-3)
+        bias = weights[f"{norm}.bias"] - weights[f"{norm}.running_mean"] * gain
+        before = (weight.shape[-1] - stride) // 2
+        after = weight.shape[-1] - stride - before
+        inputs = [
+            x,
+            constant(f"{name}.w", weight * gain[:, None, None, None]),
+            constant(f"{name}.b", bias),
+        ]
+        return node(
+            "Conv",
+            inputs,
+            f"{name}.out",
+            strides=[stride, stride],
+            pads=[before, before, after, after],
+            group=len(weight) if depthwise else 1,
+        )
+
+    def relu6(x: str) -> str:
+        return node("Clip", [x, "zero", "six"], f"{x}.clipped")
+
+    constant("zero", np.array(0))
+    constant("six", np.array(6))
+    x = relu6(conv("image", "_conv_stem", "_bn0", stride=2))
+    for number, stride in enumerate((1, 2, 1, 2, 1)):
+        name, source = f"_blocks.{number}", x
+        if number:
+            x = relu6(conv(x, f"{name}._expand_conv", f"{name}._bn0"))
+        x = conv(x, f"{name}._depthwise_conv", f"{name}._bn1", stride=stride, depthwise=True)
+        x = conv(relu6(x), f"{name}._project_conv", f"{name}._bn2")
+        if number in (2, 4):
+            x = node("Add", [x, source], f"{name}.sum")
+    x = relu6(conv(x, "_blocks.5._expand_conv", "_blocks.5._bn0"))
+    image = helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, None)
+    tap = helper.make_tensor_value_info(x, onnx.TensorProto.FLOAT, None)
+    graph = helper.make_graph(nodes, "float", [image], [tap], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    body: bytes = model.SerializeToString()
+    return body
+
+
+def test_eight_bits_see_what_floats_see() -> None:
+    path = source.weights_file()
+    assert path is not None
+    rows, columns = np.mgrid[:96, :96]
+    wave = 127 + 60 * np.sin(rows / 7) * np.cos(columns / 11)
+    noise = np.random.default_rng(0).normal(0, 8, (96, 96, 3))
+    image = np.clip(wave[..., None] + noise, 0, 255).astype(np.uint8)
+    providers = ["CPUExecutionProvider"]
+    reference = ort.InferenceSession(
+        float_model(read_weights(path.read_bytes())), providers=providers
+    )
+    shown = (image.transpose(2, 0, 1)[None].astype(np.float32) - 127) / 128
+    (wanted,) = reference.run(None, {"image": shown})
+    session = ort.InferenceSession(pretrained_model(), providers=providers)
+    (found,) = session.run(["stride8"], {"image": image[None]})
+    assert np.sqrt(((found - wanted) ** 2).mean()) < 0.12 * wanted.std()
+
+
+def test_rounding_keeps_the_response_to_what_neighbours_share() -> None:
+    random = np.random.default_rng(0)
+    edges = random.normal(0, 1, (50, 1, 3, 3))
+    edges -= edges.mean(axis=(2, 3), keepdims=True)
+    moments = likeness(3, np.full(50, 3.0), np.full(50, 0.5))
+    kept = round_filters(edges, moments)
+    steps = np.abs(edges).max(axis=(1, 2, 3)) / 127
+    nearest = np.rint(edges / steps[:, None, None, None]).sum(axis=(1, 2, 3)) * steps
+    response = kept.values.sum(axis=(1, 2, 3)) * kept.steps
+    assert np.abs(response).mean() < 0.4 * np.abs(nearest).mean()
 
 
 def test_a_pattern_is_more_like_itself_moved_than_like_a_plain_ground() -> None:

@@ -3,6 +3,11 @@
 The taps are the expansions before the strides to 16 and 32, and the last bottleneck: on small sets
 of images they separated defects better than the bottlenecks at those strides or the classifier's
 layer.
+
+Weights and maps have 8 bits (Jacob 2018), which takes less than half the time of float32 on a CPU.
+Maps after ReLU6 go from 0 to 6 by definition; those between the blocks, which have no limits, are
+scaled channel by channel by their deviation, which the batch normalisation tells. No images are
+needed for any of it.
 """
 
 from __future__ import annotations
@@ -16,6 +21,16 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from lfv.engine.pretrained.rounding import (
+    Floats,
+    Rounded,
+    likeness,
+    likeness_of_pixels,
+    moments_after_relu6,
+    round_filters,
+    round_pointwise,
+)
+
 Weights = Mapping[str, NDArray[Any]]
 TAPS = ("stride8", "stride16", "stride32")
 """Names of the outputs."""
@@ -23,8 +38,10 @@ CHANNELS = (240, 672, 320)
 """Channels of each tap."""
 MULTIPLE = 32
 """Sides of the input are multiples of this."""
-MEAN, DEVIATION = 127.0, 128.0
-"""What samples from 0 to 255 are scaled by."""
+MEAN, DEVIATION = 127, 128
+"""What samples from 0 to 255 are scaled by: exactly what 8 bits with a zero at 127 mean."""
+REACH = 4.0
+"""Deviations that maps between the blocks have room for."""
 _EPSILON = 1e-3
 _OPSET = 17
 
@@ -51,6 +68,26 @@ _TAPPED = {5: "stride8", 11: "stride16"}
 """Blocks whose expansion is an output."""
 
 
+@dataclass(frozen=True)
+class _Maps:
+    """A value of the graph: maps of 8 bits."""
+
+    name: str
+    step: float
+    step_name: str
+    zero_name: str
+
+
+@dataclass(frozen=True)
+class _Norm:
+    """A batch normalisation."""
+
+    gamma: Floats
+    beta: Floats
+    gain: Floats
+    bias: Floats
+
+
 class _Builder:
     """Nodes and weights of the model under construction."""
 
@@ -58,6 +95,7 @@ class _Builder:
         self._weights = weights
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
+        self._steps: dict[str, float] = {}
 
     def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
@@ -67,36 +105,71 @@ class _Builder:
         self.initializers.append(numpy_helper.from_array(value, name))
         return name
 
-    def conv(
-        self, source: str, name: str, norm: str, output: str, *, stride: int = 1, group: int = 1
-    ) -> str:
-        """A convolution with its batch normalisation folded in, weights stored as float16."""
-        weight = np.asarray(self._weights[f"{name}.weight"], np.float64)
+    def maps(self, name: str, kind: str) -> _Maps:
+        """A value of one of the kinds that :meth:`kind` has made."""
+        return _Maps(name, self._steps[kind], f"{kind}.step", f"{kind}.zero")
+
+    def kind(self, name: str, step: float, zero: int) -> None:
+        """A meaning of 8 bits: (value - zero) * step."""
+        self.constant(f"{name}.step", np.array(step, np.float32))
+        self.constant(f"{name}.zero", np.array(zero, np.uint8))
+        self._steps[name] = step
+
+    def weight(self, name: str) -> Floats:
+        return np.asarray(self._weights[f"{name}.weight"], np.float64)
+
+    def norm(self, name: str) -> _Norm:
         gamma, beta, mean, variance = (
-            np.asarray(self._weights[f"{norm}.{part}"], np.float64)
+            np.asarray(self._weights[f"{name}.{part}"], np.float64)
             for part in ("weight", "bias", "running_mean", "running_var")
         )
         gain = gamma / np.sqrt(variance + _EPSILON)
-        kernel = weight.shape[-1]
+        return _Norm(gamma, beta, gain, beta - mean * gain)
+
+    def conv(
+        self,
+        source: _Maps,
+        rounded: Rounded,
+        bias: Floats,
+        output: _Maps,
+        *,
+        stride: int = 1,
+        group: int = 1,
+    ) -> _Maps:
+        """A convolution; what is outside the range of its output is clipped."""
+        name, kernel = output.name, rounded.values.shape[-1]
         before = (kernel - stride) // 2  # as TensorFlow pads even sides
         after = kernel - stride - before
-        stored = self.constant(
-            f"{output}.half", (weight * gain[:, None, None, None]).astype(np.float16)
-        )
-        wide = self.node("Cast", [stored], f"{output}.weight", to=TensorProto.FLOAT)
-        bias = self.constant(f"{output}.bias", (beta - mean * gain).astype(np.float32))
-        return self.node(
-            "Conv",
-            [source, wide, bias],
-            output,
+        # A channel that is all but dead must not have a bias beyond 32 bits.
+        total = bias + rounded.shift
+        steps = np.maximum(rounded.steps, np.abs(total) / source.step / 2**30).astype(np.float32)
+        values = np.where((steps > rounded.steps)[:, None, None, None], 0, rounded.values)
+        self.node(
+            "QLinearConv",
+            [
+                source.name,
+                source.step_name,
+                source.zero_name,
+                self.constant(f"{name}.weight", values.astype(np.int8)),
+                self.constant(f"{name}.weight.step", steps),
+                self.constant(f"{name}.weight.zero", np.zeros(len(steps), np.int8)),
+                output.step_name,
+                output.zero_name,
+                self.constant(
+                    f"{name}.bias", np.rint(total / (steps * source.step)).astype(np.int32)
+                ),
+            ],
+            name,
             kernel_shape=[kernel, kernel],
             strides=[stride, stride],
             pads=[before, before, after, after],
             group=group,
         )
+        return output
 
-    def relu6(self, source: str, output: str) -> str:
-        return self.node("Clip", [source, "zero", "six"], output)
+    def plain(self, maps: _Maps, output: str) -> str:
+        """The same as float32."""
+        return self.node("DequantizeLinear", [maps.name, maps.step_name, maps.zero_name], output)
 
 
 def build_lite0(weights: Weights) -> bytes:
@@ -109,25 +182,36 @@ def build_lite0(weights: Weights) -> bytes:
         KeyError: If a weight is missing.
     """
     builder = _Builder(weights)
-    builder.constant("zero", np.array(0, np.float32))
-    builder.constant("six", np.array(6, np.float32))
-    builder.constant("mean", np.array(MEAN, np.float32))
-    builder.constant("deviation", np.array(DEVIATION, np.float32))
-    x = builder.node("Transpose", ["image"], "planar", perm=[0, 3, 1, 2])
-    x = builder.node("Cast", [x], "samples", to=TensorProto.FLOAT)
-    x = builder.node("Sub", [x, "mean"], "centred")
-    x = builder.node("Div", [x, "deviation"], "scaled")
-    x = builder.conv(x, "_conv_stem", "_bn0", "stem", stride=2)
-    x = builder.relu6(x, "stem.out")
-    number, channels = 0, 32
+    builder.kind("pixel", 1 / DEVIATION, MEAN)
+    builder.kind("relu6", 6 / 255, 0)
+    builder.kind("stream", REACH / 127, 128)
+    builder.node("Transpose", ["image"], "planar", perm=[0, 3, 1, 2])
+    norm = builder.norm("_bn0")
+    filters = builder.weight("_conv_stem") * norm.gain[:, None, None, None]
+    x = builder.conv(
+        builder.maps("planar", "pixel"),
+        round_filters(filters, likeness_of_pixels(filters.shape[-1])),
+        norm.bias,
+        builder.maps("stem", "relu6"),
+        stride=2,
+    )
+    number, seen, spread = 0, norm, np.ones(1)
     for stage in _STAGES:
+        wide = _spread(builder, number, stage)
         for repeat in range(stage.repeats):
-            stride = stage.stride if repeat == 0 else 1
-            last = number == sum(s.repeats for s in _STAGES) - 1
-            output = TAPS[-1] if last else f"block{number}.out"
-            x = _block(builder, x, number, channels, stage, stride, output)
-            channels = stage.channels
-            number += 1
+            block = _Block(number, stage, 1 if repeat else stage.stride, bool(repeat))
+            x = _block(builder, x, block, seen, spread, wide)
+            number, spread = number + 1, wide
+    builder.node(
+        "DequantizeLinear",
+        [
+            x.name,
+            builder.constant("last.step", (spread * x.step).astype(np.float32)),
+            builder.constant("last.zero", np.full(len(spread), 128, np.uint8)),
+        ],
+        TAPS[-1],
+        axis=1,
+    )
     image = helper.make_tensor_value_info("image", TensorProto.UINT8, [1, "height", "width", 3])
     outputs = [
         helper.make_tensor_value_info(tap, TensorProto.FLOAT, [1, count, f"{tap}.h", f"{tap}.w"])
@@ -143,26 +227,64 @@ def build_lite0(weights: Weights) -> bytes:
     return serialised
 
 
+def _spread(builder: _Builder, number: int, stage: _Stage) -> Floats:
+    """[channels] root mean square of the sum of a stage's blocks, from ``number`` on."""
+    norms = [builder.norm(f"_blocks.{number + i}._bn2") for i in range(stage.repeats)]
+    spread: Floats = np.sqrt(np.sum([norm.gamma**2 + norm.beta**2 for norm in norms], axis=0))
+    floored: Floats = np.maximum(spread, 0.05 * spread.mean())
+    return floored
+
+
+@dataclass(frozen=True)
+class _Block:
+    number: int
+    stage: _Stage
+    stride: int
+    skips: bool
+
+
 def _block(
-    builder: _Builder,
-    source: str,
-    number: int,
-    channels: int,
-    stage: _Stage,
-    stride: int,
-    output: str,
-) -> str:
-    """An inverted bottleneck (MobileNetV2's), without squeeze and excitation."""
-    name, here = f"_blocks.{number}", f"block{number}"
-    x, wide = source, channels * stage.expansion
-    if stage.expansion > 1:
-        x = builder.conv(x, f"{name}._expand_conv", f"{name}._bn0", f"{here}.expand")
-        x = builder.relu6(x, _TAPPED.get(number, f"{here}.expanded"))
+    builder: _Builder, source: _Maps, block: _Block, seen: _Norm, before: Floats, after: Floats
+) -> _Maps:
+    """An inverted bottleneck (MobileNetV2's), without squeeze and excitation.
+
+    Args:
+        builder: What gets the nodes.
+        source: Its input, in units of ``before`` unless it is the first.
+        block: Which.
+        seen: The normalisation before the filters of a block that expands nothing.
+        before: [channels in] unit of each channel.
+        after: [channels out] unit of each channel of the output.
+    """
+    name, here = f"_blocks.{block.number}", f"block{block.number}"
+    x = source
+    if block.stage.expansion > 1:
+        seen = builder.norm(f"{name}._bn0")
+        expanding = builder.weight(f"{name}._expand_conv") * seen.gain[:, None, None, None]
+        rounded = round_pointwise(expanding * before[None, :, None, None], None)
+        x = builder.conv(x, rounded, seen.bias, builder.maps(f"{here}.expanded", "relu6"))
+        if block.number in _TAPPED:
+            builder.plain(x, _TAPPED[block.number])
+    mean, variance = moments_after_relu6(seen.gamma, seen.beta)
+    norm = builder.norm(f"{name}._bn1")
+    filters = builder.weight(f"{name}._depthwise_conv") * norm.gain[:, None, None, None]
     x = builder.conv(
-        x, f"{name}._depthwise_conv", f"{name}._bn1", f"{here}.deep", stride=stride, group=wide
+        x,
+        round_filters(filters, likeness(block.stage.kernel, mean, variance)),
+        norm.bias,
+        builder.maps(f"{here}.filtered", "relu6"),
+        stride=block.stride,
+        group=len(filters),
     )
-    x = builder.relu6(x, f"{here}.filtered")
-    skips = stride == 1 and channels == stage.channels
-    projected = f"{here}.project" if skips else output
-    x = builder.conv(x, f"{name}._project_conv", f"{name}._bn2", projected)
-    return builder.node("Add", [x, source], output) if skips else x
+    mean, _ = moments_after_relu6(norm.gamma, norm.beta)
+    norm = builder.norm(f"{name}._bn2")
+    projecting = builder.weight(f"{name}._project_conv") * norm.gain[:, None, None, None]
+    rounded = round_pointwise(projecting / after[:, None, None, None], mean)
+    x = builder.conv(x, rounded, norm.bias / after, builder.maps(f"{here}.projected", "stream"))
+    if not block.skips:
+        return x
+    parts = [builder.plain(x, f"{here}.part"), builder.plain(source, f"{here}.passed")]
+    total = builder.maps(f"{here}.out", "stream")
+    summed = builder.node("Add", parts, f"{here}.sum")
+    builder.node("QuantizeLinear", [summed, total.step_name, total.zero_name], total.name)
+    return total

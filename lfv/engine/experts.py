@@ -37,6 +37,7 @@ from lfv.engine.metrics import Bools, Floats
 from lfv.engine.observations import Observation, all_maps, layouts, statistics
 from lfv.engine.patches import PatchMemory, PlacesHead, fit_patches
 from lfv.engine.positional import SUMS, PositionalHead, fit_positional
+from lfv.engine.pretrained.lite0 import CHANNELS
 
 Matrix = NDArray[np.float32]
 DETAIL_EXPERTS = ("ridge-0.1", "ridge-1", "lasso", "stumps")
@@ -187,7 +188,7 @@ def _fit_head(
         return fit_ridge(values, truth, 0.1)
     x = values_of(kind, view, observations)
     if kind == UNUSUAL:
-        return fit_unusual(x[~truth])
+        return fit_unusual(x[~truth], CHANNELS)
     if kind == "lasso":
         return fit_lasso(x, truth)
     if kind == "stumps":

@@ -30,6 +30,7 @@ from lfv.engine.metrics import Floats
 from lfv.engine.observations import OVERVIEW, Observation, all_maps, statistics
 from lfv.engine.patches import fit_patches
 from lfv.engine.positional import SUMS, fit_positional
+from lfv.engine.pretrained.lite0 import CHANNELS
 
 FOLDS = 15
 """The more, the less do images seem unusual only because fewer others were learned from."""
@@ -82,7 +83,7 @@ def _fit_positional(observations: Sequence[Observation]) -> Experts:
 def _fit_deep(observations: Sequence[Observation]) -> Experts:
     """The experts on the backbone's maps, in the order of ``SHARES``."""
     patches = [one.patches for one in observations if one.patches is not None]
-    unusual = Expert(UNUSUAL, BACKBONE, fit_unusual(statistics(observations, BACKBONE)))
+    unusual = Expert(UNUSUAL, BACKBONE, fit_unusual(statistics(observations, BACKBONE), CHANNELS))
     memory, places = fit_patches(patches)
     return Experts((unusual, Expert(PATCHES, BACKBONE, memory), Expert(PLACES, BACKBONE, places)))
 

@@ -23,6 +23,7 @@ from lfv.engine import (
     TrainingError,
     TrainingImage,
     TrainingOptions,
+    onnx_session,
     train,
 )
 from lfv.engine import artifact as artifacts
@@ -241,6 +242,18 @@ def test_what_is_unlike_the_normals_is_unusual() -> None:
     assert again(odd) == pytest.approx(head(odd), abs=1e-2)
 
 
+def test_with_few_images_values_are_scaled_by_how_their_channel_varies_within_them() -> None:
+    random = np.random.default_rng(0)
+    within = random.uniform(0.5, 2, 40)
+
+    mean, most = (random.normal(5, within / 3, (5, 40)) for _ in range(2))
+    known = np.concatenate([mean, most, np.tile(within, (5, 1))], axis=1).astype(np.float32)
+    plain, expected = (
+        np.log(fit_unusual(known, channels).gain[:40] * within).std() for channels in ((), (40,))
+    )
+    assert expected < 0.3 * plain
+
+
 @pytest.mark.parametrize(("count", "rate"), [(99, 0.05), (30, 0.02), (12, 0.02)])
 def test_alarms_keep_to_the_rate_that_was_stated(count: int, rate: float) -> None:
     random = np.random.default_rng(1)
@@ -313,3 +326,12 @@ def test_a_dear_miss_moves_verdicts_but_not_probabilities(
 def test_impossible_costs_are_refused(given: dict[str, float], tmp_path: Path) -> None:
     with pytest.raises(TrainingError):
         train([], [], tmp_path, options=TrainingOptions(**given))  # type: ignore[arg-type]
+
+
+def test_maps_are_the_same_on_other_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = np.random.default_rng(2).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    backbone = PretrainedBackbone(96, 64, pretrained_model())
+    here = backbone.open()(image)
+    monkeypatch.setattr(onnx_session, "_would_overflow", lambda: True)
+    for ours, theirs in zip(here, backbone.open()(image), strict=True):
+        assert np.array_equal(ours, theirs)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from lfv.engine.artifact import Arrays
 from lfv.engine.metrics import Floats
+from lfv.engine.positional import coarse
 
 Matrix = NDArray[np.float32]
 MIXED = 128
@@ -47,7 +48,7 @@ def patches_of(taps: Sequence[Matrix]) -> Matrix:
             has half the rows and columns of the one before.
     """
     fine, middle, rough = taps
-    halved = (fine[:, ::2, ::2] + fine[:, 1::2, ::2] + fine[:, ::2, 1::2] + fine[:, 1::2, 1::2]) / 4
+    halved = coarse(fine)
     weights = _weights(tuple(len(one) for one in taps))
     mixed: Matrix = np.tensordot(weights[0], halved, axes=1).astype(np.float32, copy=False)
     mixed += np.tensordot(weights[1], middle, axes=1)

@@ -85,7 +85,7 @@ def head(*, database_url: DatabaseUrlOption = None, as_json: JsonOption = False)
 
 
 def _kept_head(text: str) -> str:
-    """The head itself, or the last line of the file that it is kept in."""
+    """Return the head itself, or the last line of the file that contains it."""
     from lfv_store import InvalidRecord
     from lfv_store.audit.report import AuditHead
 

@@ -1,4 +1,4 @@
-"""`lfv automations apply`: have Prefect tell people what they need to know."""
+"""`lfv automations apply`: have Prefect notify people."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 automations = typer.Typer(
     name="automations",
     no_args_is_help=True,
-    help="Automations on the Prefect server: who is told, and when.",
+    help="Automations on the Prefect server: who is notified, and when.",
 )
 
 
@@ -68,21 +68,22 @@ def apply(
         typer.Option(
             "--block",
             metavar="TYPE/NAME",
-            help="Notification block that is on the server already; may be repeated.",
+            help="Notification block that is already on the server; may be repeated.",
         ),
     ] = None,
     silent_hours: Annotated[
         float | None,
         typer.Option(
-            "--silent-hours", min=0.01, help="Also tell when no run was completed for so long."
+            "--silent-hours", min=0.01, help="Also notify if no run was completed for so long."
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Create or update the automations, and the blocks through which they tell people.
+    """Create or update the automations, and the blocks through which they notify people.
 
-    Told are: a reject rate above the limit, a run that failed or crashed, a model that is still up,
-    a budget that is reached, a scheduled run that has not started. Applying twice changes nothing.
+    They report a reject rate above the limit, a run that failed or crashed, a model that is still
+    up, a budget that is reached, and a scheduled run that has not started. Applying them twice
+    changes nothing.
     """
     from prefect.settings import PREFECT_API_URL
 
@@ -91,7 +92,7 @@ def apply(
         raise CommandError("automations live on a Prefect server: set PREFECT_API_URL")
     given = (webhook, slack, teams, mail, block)
     if not any(given):
-        raise WrongUsage("say who is told: --webhook, --slack, --teams, --mail or --block")
+        raise WrongUsage("say who to notify: --webhook, --slack, --teams, --mail or --block")
     from flows.automations import apply as apply_notices
     from flows.automations import notices
 
@@ -108,7 +109,7 @@ def apply(
 def _receivers(
     webhook: str | None, slack: str | None, teams: str | None, blocks: list[str]
 ) -> list[Receiver]:
-    """Save the blocks of these addresses; return them, and those that are there already."""
+    """Save the blocks of these addresses; return them together with the existing ones."""
     from prefect.blocks.notifications import MicrosoftTeamsWebhook, SlackWebhook
     from prefect.blocks.webhook import Webhook
     from pydantic import SecretStr

@@ -22,7 +22,7 @@ _SHORT_ID = 8
 
 
 def settings_from(**options: Any) -> Settings:
-    """Settings from the environment with `options` on top, and logging set up by them.
+    """Return settings from the environment, overridden by `options`, and set up logging.
 
     Raises `lfv.settings.LfvSettingsError`.
     """
@@ -34,7 +34,7 @@ def settings_from(**options: Any) -> Settings:
 
 
 def ask_password(*, from_stdin: bool, confirm: bool = False) -> str:
-    """A password typed at the terminal, twice with `confirm`, or a line of standard input.
+    """Read a password from the terminal, twice with `confirm`, or from standard input.
 
     Raises `CommandError` without a terminal.
     """
@@ -79,7 +79,7 @@ def opened_store(settings: Settings) -> Iterator[Store]:
 
 
 def find_run(store: Store, text: str) -> Run:
-    """The run that a RUN argument means. Raises `WrongUsage` if that is none, or several."""
+    """Return the run that a RUN argument names. Raises `WrongUsage` unless it is exactly one."""
     from lfv.run.errors import RunNotFound
     from lfv.run.lookup import find_run as look_up
 

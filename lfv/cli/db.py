@@ -115,7 +115,7 @@ def _name(database: Database) -> str:
 
 
 def _shown(address: URL, *, hide_password: bool) -> str:
-    """The URL without the name of the driver, as psql takes it too."""
+    """Return the URL without the driver's name, in the form that psql accepts."""
     plain = address.set(drivername=address.get_backend_name())
     if hide_password and "password" in plain.query:
         plain = plain.update_query_dict({"password": "***"})

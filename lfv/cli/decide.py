@@ -43,7 +43,7 @@ def decide(
     """Apply another policy to the stored answers of a run, without running detection.
 
     The new verdicts become the current ones; earlier verdicts and policies are kept. Lines that
-    could not be inspected do not change. A report that is on this machine is written again.
+    could not be inspected do not change. A report on this machine is rewritten.
     """
     from lfv.client.policy import Policy
     from lfv.run.active import open_reader
@@ -63,7 +63,7 @@ def decide(
             progress=activity.count,
         )
         if outcome.decision is not None and settings.report_path(outcome.run_id).exists():
-            activity.show("writing the report again")
+            activity.show("rewriting the report")
             with open_reader(settings) as reader:
                 report_run(outcome.run_id, store, reader, settings)
     if as_json:

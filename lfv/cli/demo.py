@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lfv.settings import Settings
 
 PROJECT = "demo-flange"
-#: Sure anomalies are rejected, unsure answers of either kind are left to a person.
+#: Confident anomalies are rejected; uncertain answers of either kind are reviewed.
 POLICY = {
     "name": "demo: reject from 0.8, review what is unsure",
     "default": {
@@ -56,22 +56,22 @@ def demo(
     ] = DEFAULT_OUTPUT,
     seed: Annotated[
         int | None,
-        typer.Option("--seed", help="Draw other parts than usual.", min=0, show_default=False),
+        typer.Option("--seed", help="Draw different parts.", min=0, show_default=False),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """See an inspection happen, without an account and without images of your own.
 
-    Draws some sixty machined parts with scratches, dents and stains, trains a model on them,
-    inspects two dozen other parts with it, and shows every verdict. One of the inspected files is
-    broken on purpose: it ends as a record that says why, and the other parts still get theirs.
+    Draws sixty machined parts with scratches, dents and stains, trains a model on them, inspects
+    two dozen other parts with it, and shows every verdict. One of the inspected files is broken on
+    purpose: its record says why, and the other parts are inspected all the same.
     """
     from lfv.run.embedded_service import api_endpoint
 
     began = monotonic()
     settings = _own_settings(folder)
     images = _draw(folder, seed, quiet=as_json)
-    # Held over both steps, so that the service is started once.
+    # Open during both steps, so that the service starts only once.
     with api_endpoint(settings):
         model = _train(settings, images, quiet=as_json)
         summary = _inspect(settings, images, model, quiet=as_json)
@@ -149,7 +149,7 @@ def _inspect(
 
 
 def _link_latest(settings: Settings, run_id: str) -> None:
-    """Give the folder of the run's report a short name, where links are possible."""
+    """Link the folder of the run's report under a short name, if links are possible."""
     folder, latest = settings.run_folder(run_id), settings.home / LATEST
     if latest.is_symlink():
         latest.unlink()
@@ -213,7 +213,7 @@ def _show(
 
 
 def _own_command() -> str:
-    """How to call this program from here: by name where the shell finds it."""
+    """Return how to call this program: by its name, if the shell finds it."""
     path = Path(sys.argv[0]).absolute()
     found = shutil.which("lfv")
     if path.name != "lfv" or (found is not None and Path(found).absolute() == path):
@@ -222,7 +222,7 @@ def _own_command() -> str:
 
 
 def _report(settings: Settings, summary: RunSummary) -> Path | None:
-    """The report by its short name, where it has one."""
+    """Return the report's path, by its short name if there is one."""
     short = settings.home / LATEST / "report.html"
     return short if summary.report is not None and short.is_file() else summary.report
 
@@ -235,7 +235,7 @@ def _training_report(settings: Settings, model: TrainedModel) -> Path | None:
 
 
 def _relative(path: Path | None) -> str:
-    """As it is shortest to type from here."""
+    """Return the shortest form of a path to type from here."""
     if path is None:
         return ""
     here = Path.cwd()

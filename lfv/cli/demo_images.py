@@ -3,8 +3,8 @@
     FOLDER/train/train.manifest       60 parts, half of them damaged, with masks of three types
     FOLDER/inspect/inspect.manifest   24 other parts with serial numbers; one file is broken
 
-The set depends on the seed alone.  Manifest rows look as SageMaker Ground Truth wrote them for
-Lookout for Vision: an image classification label, and a segmentation mask where there is a defect.
+The set depends only on the seed. Manifest rows have the form that SageMaker Ground Truth wrote for
+Lookout for Vision: an image classification label, and a segmentation mask for defects.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _JPEG_QUALITY = 93
 
 @dataclass(frozen=True)
 class DemoSet:
-    """What was written, and where."""
+    """The files that were written."""
 
     folder: Path
     train_manifest: Path
@@ -53,10 +53,10 @@ def make_demo_set(
     inspect: int = 24,
     progress: Callable[[int, int], None] | None = None,
 ) -> DemoSet:
-    """Draw the set into `folder` (made when missing; files of the same names are replaced).
+    """Draw the set into `folder`, creating it if needed and replacing files of the same names.
 
-    `train` and `inspect` count images, the broken one included.  `progress` gets how many
-    images of how many are done.  Raises `OSError` when the folder cannot be written.
+    `train` and `inspect` are numbers of images, including the broken one. `progress` is called with
+    the images done and their total. Raises `OSError` if the folder cannot be written.
     """
     train_plan = _plans(folder / "train", seed, 0, _defects(train, train // 2))
     inspect_plan = _plans(folder / "inspect", seed, 1, _defects(inspect, inspect * 3 // 8))
@@ -92,8 +92,8 @@ def make_demo_set(
 
 
 def _defects(count: int, anomalous: int) -> list[tuple[str, ...]]:
-    """Which defects each of `count` parts has: `anomalous` of them one, every seventh of those
-    two, spread evenly over the parts; the last part is whole."""
+    """Return the defects of each of `count` parts: `anomalous` of them have one, every seventh of
+    those two, spread evenly over the parts; the last part has none."""
     names = list(ANOMALY_COLORS)
     parts: list[tuple[str, ...]] = [()] * count
     for number in range(anomalous):
@@ -122,7 +122,7 @@ def _mask_path(image: Path) -> Path:
 
 
 def _save_mask(picture: Picture, path: Path) -> None:
-    """A palette PNG: white where there is nothing, the type's colour where there is a defect."""
+    """Save a mask as a palette PNG: white background, and each defect in its type's colour."""
     mask = Image.fromarray(picture.mask)
     mask.putpalette(
         bytes.fromhex("ffffff" + "".join(color[1:] for color in ANOMALY_COLORS.values()))

@@ -1,11 +1,12 @@
-"""Pictures of a turned aluminium flange, whole or damaged, computed and not photographed.
+"""Computed pictures of a turned aluminium flange, intact or damaged.
 
-The part is a height field lit by one lamp: lathe grooves give the double fan of light that
-turned metal shows, a rubber mat lies underneath, and each part differs a little in place, angle,
-light, tint and grain, as parts on a line do.  Defects change what they change on a real part: a
-scratch and a dent change the height and so catch the light, a stain changes the colour.
+The part is a height field lit by one lamp, lying on a rubber mat. Lathe grooves produce the double
+fan of light of turned metal. Parts differ slightly in position, angle, light, tint and grain, as on
+a real line. A scratch and a dent change the height and so reflect the light differently; a stain
+changes the colour.
 
-`render_part` depends on its `Generator` only: same seed, same picture (on one NumPy version).
+`render_part` depends only on its `Generator`: the same seed gives the same picture (with the same
+version of NumPy).
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ _HOLES, _HOLE_CIRCLE, _HOLE = 6, 82.0, 7.5
 
 @dataclass(frozen=True)
 class Picture:
-    """One part: RGB image of WIDTH x HEIGHT, and where which defect is (0 none, 1.. the number in
-    `ANOMALY_COLORS`, counted from 1)."""
+    """A part: an RGB image of WIDTH x HEIGHT, and a map of its defects (0 none, else the position
+    in `ANOMALY_COLORS`, counted from 1)."""
 
     image: Image.Image
     mask: npt.NDArray[np.uint8]
@@ -45,7 +46,7 @@ class Picture:
 
 @dataclass
 class _Scene:
-    """What is being drawn, at `_SCALE` times the finished size; lengths in finished pixels."""
+    """The scene, at `_SCALE` times the final size; lengths are in final pixels."""
 
     x: Array  # coordinates relative to the part's centre
     y: Array
@@ -59,7 +60,7 @@ class _Scene:
 
 
 def render_part(rng: np.random.Generator, defects: Sequence[str] = ()) -> Picture:
-    """A part with one defect of each named type (a key of `ANOMALY_COLORS`), or a whole one."""
+    """Draw a part with one defect of each named type (keys of `ANOMALY_COLORS`)."""
     scene = _flange(rng)
     for name in defects:
         number = list(ANOMALY_COLORS).index(name) + 1
@@ -88,7 +89,7 @@ def _flange(rng: np.random.Generator) -> _Scene:
         distance = np.hypot(x - _HOLE_CIRCLE * np.cos(phi), y - _HOLE_CIRCLE * np.sin(phi))
         holes = np.minimum(holes, distance)
 
-    # Plateaus with chamfers between them, then the grooves that the tool left.
+    # Plateaus with chamfers between them, then the tool's grooves.
     height = 4.0 * _ramp(_OUTER - radius, 5.0) + 6.0 * _ramp(_STEP - radius, 4.0)
     height -= 3.0 * _ramp(_BORE + 4.0 - radius, 4.0)
     height -= 2.0 * _ramp(_HOLE + 2.5 - holes, 2.5)
@@ -109,7 +110,7 @@ def _flange(rng: np.random.Generator) -> _Scene:
 
 
 def _light(scene: _Scene, rng: np.random.Generator) -> Array:
-    """Colours of the scene, 0..1, at drawing size."""
+    """Return the colours of the scene, 0 to 1, at drawing size."""
     slope_y, slope_x = np.gradient(scene.height, 1.0 / _SCALE)
     lamp_angle = -2.2 + rng.uniform(-0.18, 0.18)
     lamp = _unit(np.array([0.62 * np.cos(lamp_angle), 0.62 * np.sin(lamp_angle), 1.0]))
@@ -144,7 +145,7 @@ def _light(scene: _Scene, rng: np.random.Generator) -> Array:
 
 
 def _mat(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    """A dark ribbed rubber mat."""
+    """Draw a dark ribbed rubber mat."""
     rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
     phase = rng.uniform(0.0, 2 * np.pi)
     ribs = 0.012 * np.sin((columns + rows) * (2 * np.pi / (5.0 * _SCALE)) + phase)
@@ -157,13 +158,13 @@ def _mat(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
 
 
 def _scratch(scene: _Scene, rng: np.random.Generator) -> Mask:
-    """A bent groove of varying depth with a burr on its sides."""
+    """Add a bent groove of varying depth with burrs on its sides."""
     x, y, heading = *_spot(scene, rng), rng.uniform(0.0, 2 * np.pi)
     length, bend = rng.uniform(38.0, 85.0), rng.uniform(-0.012, 0.012)
     width = rng.uniform(0.75, 1.25)
     steps = int(length * 2)
     box = np.hypot(scene.x - x, scene.y - y) < length / 2 + 8.0
-    # Start in the middle, so that the visible part is long wherever the middle lies.
+    # Centred, so that a long part is visible wherever the centre lies.
     x, y = x - np.cos(heading) * length / 2, y - np.sin(heading) * length / 2
     nearest = np.full_like(scene.radius, np.inf)
     where = np.zeros_like(scene.radius)
@@ -188,7 +189,7 @@ def _scratch(scene: _Scene, rng: np.random.Generator) -> Mask:
 
 
 def _dent(scene: _Scene, rng: np.random.Generator) -> Mask:
-    """A round hollow with a raised lip, as a dropped part shows."""
+    """Add a round hollow with a raised lip, as on a dropped part."""
     x, y = _spot(scene, rng)
     radius = rng.uniform(6.5, 11.0)
     stretch, turn = rng.uniform(0.75, 1.0), rng.uniform(0.0, np.pi)
@@ -204,7 +205,7 @@ def _dent(scene: _Scene, rng: np.random.Generator) -> Mask:
 
 
 def _stain(scene: _Scene, rng: np.random.Generator) -> Mask:
-    """An oil or coolant stain: a ragged brownish patch, darker along its edge."""
+    """Add an oil or coolant stain: a ragged brownish patch, darker along its edge."""
     x, y = _spot(scene, rng)
     radius = rng.uniform(10.0, 18.0)
     shape = scene.radius.shape
@@ -229,14 +230,14 @@ _DEFECTS: Mapping[str, Callable[[_Scene, np.random.Generator], Mask]] = {
 
 
 def _noise(rng: np.random.Generator, shape: tuple[int, ...], size: float) -> Array:
-    """Smooth noise of unit variance whose blobs are about `size` finished pixels."""
+    """Return smooth noise of unit variance with blobs of about `size` final pixels."""
     noise = ndimage.gaussian_filter(rng.normal(0.0, 1.0, shape), size * _SCALE)
     scaled: Array = (noise / (noise.std() + 1e-9)).astype(np.float32)
     return scaled
 
 
 def _spot(scene: _Scene, rng: np.random.Generator) -> tuple[float, float]:
-    """A place on the metal, clear of bore, step, holes and rim."""
+    """Choose a place on the metal, clear of bore, step, holes and rim."""
     ring = (33.0, 60.0) if rng.random() < 0.55 else (73.0, 90.0)
     while True:
         radius, phi = rng.uniform(*ring), rng.uniform(0.0, 2 * np.pi)
@@ -246,7 +247,7 @@ def _spot(scene: _Scene, rng: np.random.Generator) -> tuple[float, float]:
 
 
 def _ramp(distance: Array, width: float) -> Array:
-    """0 outside, 1 inside, a straight slope of `width` pixels between."""
+    """Return 0 outside and 1 inside, with a linear slope of `width` pixels between."""
     ramp: Array = np.clip(distance / width, 0.0, 1.0)
     return ramp
 

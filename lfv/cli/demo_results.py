@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImageResult:
-    """One line of the manifest; `verdict` is 'error' where the image could not be inspected."""
+    """One line of the manifest; `verdict` is 'error' if the image could not be inspected."""
 
     line_number: int
     image: str
@@ -26,7 +26,7 @@ class ImageResult:
 
 
 def image_results(store: Store, run_id: str) -> list[ImageResult]:
-    """Return every line of a run, in order; for runs that fit a screen."""
+    """Return all lines of a run, in order; for small runs."""
     from lfv.formats.answers import DetectAnomalyResult
 
     answers = {
@@ -54,7 +54,7 @@ def _result(row: dict[str, Any], found: Any) -> ImageResult:
 
 
 def _share(area: float) -> str:
-    """A part of the image in percent; what was found is never shown as nothing."""
+    """Format a share of the image in percent, never rounding an area down to zero."""
     return f"{area:.2%}" if area >= 0.0001 else "<0.01%"
 
 

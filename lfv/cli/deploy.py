@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 
 def installed_file() -> Path:
-    """deployments/prefect.yaml of this installation."""
+    """Return the path of this installation's deployments/prefect.yaml."""
     return Path(str(files("deployments") / "prefect.yaml"))
 
 
@@ -41,15 +41,15 @@ def deploy(
         typer.Option(
             "--runs-per-model",
             min=1,
-            help="Runs of one model at a time, more wait; default: 2, or as it is on the server.",
+            help="Most concurrent runs per project; default: 2, or the limit on the server.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
     """Create the work pool, all deployments and the limits of runs on the Prefect server.
 
-    The server is the one of PREFECT_API_URL or of the active Prefect profile. A second time brings
-    everything up to date. The flows run where a worker of the pool runs.
+    The server is that of PREFECT_API_URL or of the active Prefect profile. Running this again
+    updates everything. The flows run on the machines of the pool's workers.
     """
     import yaml
     from prefect.client.orchestration import get_client
@@ -74,7 +74,7 @@ def deploy(
 
 
 def _create_pool(client: SyncPrefectClient, name: str) -> None:
-    """Create a work pool of local processes, unless there is one of that name."""
+    """Create a work pool of local processes, unless one of that name exists."""
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectNotFound
     from prefect.workers.process import ProcessWorker

@@ -1,4 +1,4 @@
-"""`lfv edge-agent`: packaged models behind the Lookout for Vision Edge Agent's own interface."""
+"""`lfv edge-agent`: packaged models behind the interface of the Lookout for Vision Edge Agent."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def edge_agent(
         list[Path],
         typer.Argument(
             metavar="MODEL.zip",
-            help="Packaged models; each becomes the component that is called like its project.",
+            help="Packaged models; each becomes a component with the name of its project.",
             exists=True,
             dir_okay=False,
         ),
@@ -51,7 +51,7 @@ def edge_agent(
         int | None,
         typer.Option(
             min=1,
-            help="Images of one model that are judged at a time. Default: one for each CPU.",
+            help="Images that a model judges concurrently. Default: one for each CPU.",
             show_default=False,
         ),
     ] = None,

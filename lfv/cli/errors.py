@@ -1,7 +1,7 @@
-"""How a command ends: exit statuses, and the errors that only the command line has.
+"""Exit statuses, and the errors of the command line itself.
 
 CommandError      base; its text is the message for the user
-├── WrongUsage    the arguments do not fit together or name nothing (exit status 2)
+├── WrongUsage    the arguments contradict each other or name nothing (exit status 2)
 └── OutputClosed  standard output was closed by its reader; not shown
 """
 
@@ -13,8 +13,8 @@ from enum import IntEnum
 class ExitStatus(IntEnum):
     """Exit statuses.
 
-    SOME_NOT_INSPECTED also stands for a run without any image.  130 (Ctrl-C), 141 (output closed)
-    and 143 (SIGTERM) follow the shells' custom.
+    SOME_NOT_INSPECTED also stands for a run without any image. 130 (Ctrl-C), 141 (output closed)
+    and 143 (SIGTERM) follow the convention of shells.
     """
 
     DONE = 0
@@ -31,7 +31,7 @@ class CommandError(Exception):
 
 
 class WrongUsage(CommandError):
-    """The arguments do not fit together, or name something that does not exist."""
+    """The arguments contradict each other, or name something that does not exist."""
 
 
 class OutputClosed(CommandError):

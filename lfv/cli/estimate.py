@@ -67,7 +67,7 @@ def estimate(
         typer.Option(
             "--images-per-second",
             min=0.001,
-            help="Images that one inference unit answers in a second, instead of what earlier runs "
+            help="Images per second of one inference unit, in place of the pace of earlier runs "
             "show.",
             show_default=False,
         ),

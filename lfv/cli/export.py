@@ -50,7 +50,7 @@ def export(
         bool,
         typer.Option(
             "--spreadsheet",
-            help="Write CSV for spreadsheets: a byte order mark first, and an apostrophe before "
+            help="Write CSV for spreadsheets: with a byte order mark, and an apostrophe before "
             "text that would run as a formula.",
         ),
     ] = False,
@@ -80,7 +80,7 @@ def export(
 
 
 def _replace(file: Path, write: Callable[[IO[bytes]], int]) -> int:
-    """Write to a file beside `file`, which takes its place when it is complete."""
+    """Write to a temporary file, which replaces `file` once it is complete."""
     unfinished = file.with_name(f".{file.name}.part")
     try:
         with unfinished.open("wb") as stream:

@@ -1,7 +1,7 @@
 """Rows as CSV, JSON Lines or Parquet, written as a stream.
 
-A row is a mapping; which columns there are, and of which kind, is said once in `Column`s.  Values
-that are lists or mappings are JSON text in CSV and Parquet and JSON in JSON Lines.
+A row is a mapping, and `Column` defines the columns and their types. Lists and mappings become JSON
+text in CSV and Parquet, and JSON in JSON Lines.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from typing import IO, Any, Literal
 import orjson
 
 _ROWS_TOGETHER = 10_000
-#: What a spreadsheet takes for the beginning of a formula (OWASP, CSV Injection).
+#: Characters that start a formula in a spreadsheet (OWASP, CSV Injection).
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 Row = Mapping[str, Any]
 
 
 class Format(StrEnum):
-    """What `lfv export` can write."""
+    """Output formats of `lfv export`."""
 
     CSV = "csv"
     JSONL = "jsonl"
@@ -37,7 +37,7 @@ class Format(StrEnum):
 
 @dataclass(frozen=True)
 class Column:
-    """A name and the kind of its values; any value may be None."""
+    """A column's name and the type of its values, each of which may be None."""
 
     name: str
     kind: Literal["text", "integer", "number", "boolean", "time", "json"] = "text"
@@ -51,10 +51,10 @@ def write_rows(
     *,
     spreadsheet: bool = False,
 ) -> int:
-    """Write `rows` to `target` and answer how many there were.
+    """Write `rows` to `target` and return their number.
 
-    With `spreadsheet`, CSV begins with a byte order mark, and a text that a spreadsheet would run
-    as a formula gets an apostrophe before it.  Raises `OSError` when `target` cannot be written.
+    With `spreadsheet`, CSV starts with a byte order mark, and text that a spreadsheet would run as
+    a formula is preceded by an apostrophe. Raises `OSError` if `target` cannot be written.
     """
     if form is Format.CSV:
         return _write_csv(rows, columns, target, spreadsheet)
@@ -68,7 +68,7 @@ def _write_csv(
 ) -> int:
     text = io.StringIO(newline="")
     if spreadsheet:
-        text.write("\ufeff")  # without this mark, Excel takes UTF-8 for the system's code page
+        text.write("\ufeff")  # without this mark, Excel does not recognise UTF-8
     writer = csv.writer(text, lineterminator="\r\n")  # RFC 4180
     writer.writerow([column.name for column in columns])
     safe: Callable[[str], str] = _defused if spreadsheet else str

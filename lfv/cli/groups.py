@@ -1,4 +1,4 @@
-"""A command group that is a command too."""
+"""Command groups that can be called without a subcommand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lfv import`: data and models of other tools, as a project of the service."""
+"""`lfv import`: import data and models of other tools as a project of the service."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def import_(
         typer.Option(
             "--test",
             metavar="SOURCE",
-            help="Images to test with, of any of those kinds.",
+            help="Test images, of any of those kinds.",
             show_default=False,
         ),
     ] = None,
@@ -64,8 +64,8 @@ def import_(
         typer.Option(
             "--data",
             metavar="SOURCE",
-            help="Labelled images to go with a model: an ONNX model is calibrated on them, in the "
-            "place of a SageMaker model another one is trained.",
+            help="Labelled images for a model: an ONNX model is calibrated on them, a SageMaker "
+            "model is replaced by one trained on them.",
             show_default=False,
         ),
     ] = None,
@@ -74,16 +74,16 @@ def import_(
         typer.Option(
             "--images",
             metavar="FOLDER",
-            help="Where the images of COCO or VOC annotations are, if not beside them.",
+            help="Folder of the images of COCO or VOC annotations, if not the annotations' own.",
             show_default=False,
         ),
     ] = None,
     boxes: Annotated[
         bool,
-        typer.Option("--boxes", help="Draw masks of bounding boxes where there are no outlines."),
+        typer.Option("--boxes", help="Use bounding boxes as masks where there are no outlines."),
     ] = False,
     train: Annotated[
-        bool, typer.Option("--train", help="Train a model version on the images at once.")
+        bool, typer.Option("--train", help="Train a model version on the images immediately.")
     ] = False,
     normal: NormalOption = None,
     anomaly: AnomalyOption = None,
@@ -94,12 +94,11 @@ def import_(
     convert: ConvertOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a project of the service from what another tool or service left.
+    """Import data or a model of another tool or service as a project of the service.
 
     Images become the project's datasets; with --train or --data a model version is trained too.
-    Every image is checked first. Images without a label are left out and counted; anything else
-    that is wrong is named, and nothing is imported. `lfv parity` then compares the old answers with
-    the new ones.
+    Every image is checked first. Images without a label are left out and counted. Any other
+    problem is reported, and nothing is imported. `lfv parity` compares old answers with new ones.
     """
     settings = settings_from(
         endpoint_url=endpoint_url,

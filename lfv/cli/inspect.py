@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from lfv_store import Run
 
 
-#: Options that a resumed run takes: where it is, and what this attempt may spend.
+#: Options allowed with --resume: places, and limits of this attempt.
 _WITH_RESUME = frozenset(
     {"resume", "endpoint_url", "database_url", "region", "bucket", "convert", "as_json"}
     | {"staging", "reencode", "task_runner", "dask_address"}
@@ -90,8 +90,8 @@ def inspect(
             "--confidence",
             min=0.0,
             max=1.0,
-            help="Confidence a verdict needs: anomalous from it on is rejected, normal accepted, "
-            "the rest goes to review. Default: 0.8.",
+            help="Confidence that a verdict needs: with it, anomalous images are rejected and "
+            "normal ones accepted; the others are reviewed. Default: 0.8.",
             show_default=False,
         ),
     ] = None,
@@ -121,7 +121,7 @@ def inspect(
     again: Annotated[
         bool,
         typer.Option(
-            "--again", help="Run detection again on images that this model has seen before."
+            "--again", help="Run detection again on images that this model has already judged."
         ),
     ] = False,
     strict: Annotated[
@@ -135,7 +135,7 @@ def inspect(
         typer.Option(
             "--new-only",
             help="Inspect only images of a folder or prefix that no earlier run of this source and "
-            "project has; none is no error.",
+            "project has inspected; finding none is not an error.",
         ),
     ] = False,
     settle_seconds: Annotated[
@@ -143,8 +143,8 @@ def inspect(
         typer.Option(
             "--settle-seconds",
             min=0.0,
-            help="With --new-only, leave files that changed within so many seconds to the next "
-            "run: they may be half written.",
+            help="With --new-only, leave files to the next run that changed within so many "
+            "seconds, because they may be half written.",
         ),
     ] = 5.0,
     max_cost: Annotated[
@@ -177,8 +177,8 @@ def inspect(
         InspectionMode,
         typer.Option(
             "--mode",
-            help="live: image by image, with the model up. batch: SageMaker answers for all images "
-            "with one job and no endpoint, through the bucket of --staging.",
+            help="live: image by image, with the model up. batch: all images in a batch transform "
+            "job of SageMaker, without an endpoint, through the bucket of --staging.",
         ),
     ] = InspectionMode.LIVE,
     staging: StagingOption = None,
@@ -205,9 +205,9 @@ def inspect(
 ) -> None:
     """Inspect every image of a manifest, store each answer, and stop the model.
 
-    The model is started only if an image needs it, and stopped however the run ends. For an image
-    that this model has seen before, the stored answer is used. Exit status 3 if images could not
-    be inspected, or if there were none.
+    The model is started only if an image needs it, and stopped however the run ends. For images
+    that this model has already judged, the stored answers are used. Exit status 3 if images could
+    not be inspected, or if there were none.
     """
     if (resume is None) == (source is None):
         raise WrongUsage("use either SOURCE or --resume RUN")
@@ -243,7 +243,7 @@ def inspect(
     if policy is not None:
         from lfv.client.policy import Policy
 
-        Policy.load(policy)  # says what is wrong with it before anything is started
+        Policy.load(policy)  # reports errors before anything is started
     arguments = {
         "source": source,
         "project": project,
@@ -320,11 +320,10 @@ def run_flow(
     show_progress: bool = True,
     host: str | None = None,
 ) -> RunSummary:
-    """Run a flow in this process, to inspect or to resume; its progress is shown on stderr.
+    """Run a flow in this process, to inspect or to resume, showing progress on stderr.
 
-    Prefect's server, the embedded service and the guard are processes of their own: they start
-    while this one imports the flow. `host` is the model's kind of host, by
-    default that of the settings.
+    Prefect's server, the embedded service and the guard are separate processes, which start while
+    this one imports the flow. `host` is the model's kind of host, by default that of the settings.
     """
     from lfv.cli.prefect_api import ending_cleanly_on_sigterm, prefect_api, server_ahead
     from lfv.settings import quieten_prefect, use_in_process
@@ -342,7 +341,7 @@ def run_flow(
         ExitStack() as stack,
     ):
         activity.show("starting")
-        server = server_ahead(log)  # the slowest goes first
+        server = server_ahead(log)  # first, because it is the slowest
         with loading():
             from lfv.run.embedded_service import endpoint_ahead
 
@@ -361,12 +360,12 @@ def run_flow(
 
 
 def as_dict(summary: RunSummary) -> dict[str, Any]:
-    """A summary as JSON has it; keys may be added, never changed."""
+    """Return the summary's JSON form. Keys may be added, but never changed."""
     return asdict(summary)
 
 
 def show_summary(summary: RunSummary, settings: Settings) -> None:
-    """The outcome for people."""
+    """Print the outcome as text."""
     counts = summary.counts
     output.show(
         output.facts(
@@ -395,7 +394,7 @@ def show_summary(summary: RunSummary, settings: Settings) -> None:
 
 
 def _against_labels(summary: RunSummary) -> str | None:
-    """The figures of a labelled run."""
+    """Format the figures of a labelled run."""
     found = summary.evaluation
     if found is None:
         return None
@@ -410,7 +409,7 @@ def _against_labels(summary: RunSummary) -> str | None:
 
 
 def _watcher(activity: Activity) -> Callable[[Progress], None]:
-    """Shows the steps of a run."""
+    """Return a watcher that shows the progress of a run."""
 
     def watch(step: Progress) -> None:
         if step.total is not None:
@@ -429,5 +428,5 @@ def _run(settings: Settings, text: str) -> Run:
 
 
 def _absolute(source: str) -> str:
-    """The source as it is found from any folder: a resumed run may be elsewhere."""
+    """Return the source as an absolute path, because a run may be resumed from another folder."""
     return source if "://" in source else str(Path(source).absolute())

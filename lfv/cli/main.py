@@ -1,7 +1,7 @@
 """The `lfv` command: one module per subcommand, errors as one sentence, exit statuses.
 
-Modules of subcommands import what is heavy (Prefect, SQLAlchemy, boto3) inside their functions,
-so that `lfv --help` is fast.
+Modules of subcommands import heavy packages (Prefect, SQLAlchemy, boto3) inside their functions, so
+that `lfv --help` is fast.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from lfv.cli import (
 from lfv.cli.errors import ExitStatus, OutputClosed, WrongUsage
 from lfv.cli.output import note, show
 
-#: Exceptions defined in these packages are written for users: their text is the whole message.
+#: Exceptions of these packages are written for users: their text is the whole message.
 _OWN_PACKAGES = frozenset({"deployments", "flows", "lfv", "lfv_store", "tasks"})
 
 #: The next step for errors that do not name one, by the error's stable code.
@@ -181,7 +181,7 @@ def _warn_of_unknown_variables() -> None:
 
 
 def _replace_closed_streams() -> None:
-    """Give the process streams to write to where it was started with closed ones (``>&-``)."""
+    """Replace standard streams that were closed when the process started (``>&-``)."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115

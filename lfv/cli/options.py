@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share, each spelled once."""
+"""Options and arguments shared by several commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 
 class ShownVerdict(StrEnum):
-    """Verdicts that images can be selected by."""
+    """Verdicts by which images can be selected."""
 
     ACCEPT = "accept"
     REJECT = "reject"
@@ -18,7 +18,7 @@ class ShownVerdict(StrEnum):
 
 
 class InspectionMode(StrEnum):
-    """How images are answered for."""
+    """How images are sent to the model."""
 
     LIVE = "live"
     BATCH = "batch"
@@ -65,7 +65,7 @@ PrefectFileOption = Annotated[
         metavar="FILE",
         exists=True,
         dir_okay=False,
-        help="File of the deployments. Default: deployments/prefect.yaml as installed.",
+        help="File with the deployments. Default: the installed deployments/prefect.yaml.",
         show_default=False,
     ),
 ]
@@ -142,8 +142,8 @@ BackboneOption = Annotated[
     typer.Option(
         "--backbone",
         metavar="FILE",
-        help="ONNX backbone, image to feature maps, that the service on this machine tries in "
-        "every training and keeps where it helps, instead of LFV_BACKBONE.",
+        help="ONNX backbone (image to feature maps) that the service on this machine tries in "
+        "every training and keeps if it helps, in place of LFV_BACKBONE.",
         show_default=False,
     ),
 ]
@@ -152,8 +152,8 @@ DetectorOption = Annotated[
     typer.Option(
         "--detector",
         metavar="FILE",
-        help="ONNX detector, image to anomaly score and map (an anomalib export), that the service "
-        "on this machine makes every model of, instead of LFV_DETECTOR.",
+        help="ONNX detector (image to anomaly score and map, such as an anomalib export) of which "
+        "the service on this machine makes every model, in place of LFV_DETECTOR.",
         show_default=False,
     ),
 ]
@@ -161,7 +161,7 @@ GraphMibOption = Annotated[
     int | None,
     typer.Option(
         "--graph-mib",
-        help="Largest ONNX file accepted, in MiB, instead of LFV_GRAPH_MIB or 256.",
+        help="Largest ONNX file accepted, in MiB. Default: LFV_GRAPH_MIB or 256.",
         min=1,
         max=1024,
         show_default=False,
@@ -171,24 +171,24 @@ NetworkOption = Annotated[
     bool,
     typer.Option(
         "--network",
-        help="Have the service on this machine also train a network, which needs PyTorch and "
-        "minutes, and keep it where it helps; LFV_NETWORK=true does the same.",
+        help="Let the service on this machine also train a network, which needs PyTorch and takes "
+        "minutes, and keep it if it helps; LFV_NETWORK=true does the same.",
     ),
 ]
 NoBackboneOption = Annotated[
     bool,
     typer.Option(
         "--no-backbone",
-        help="Have the service on this machine train without the pretrained backbone: smaller and "
-        "faster models that find less; LFV_PRETRAINED_BACKBONE=false does the same.",
+        help="Let the service on this machine train without the pretrained backbone, for smaller "
+        "and faster models that find less; LFV_PRETRAINED_BACKBONE=false does the same.",
     ),
 ]
 MissCostOption = Annotated[
     float | None,
     typer.Option(
         "--miss-cost",
-        help="How many false alarms a missed defect is worth, instead of LFV_MISS_COST or 1: more "
-        "moves verdicts to anomalous; the confidence stays as it is.",
+        help="Cost of a missed defect, in false alarms. A higher cost turns more verdicts into "
+        "anomalous, and does not change the confidence. Default: LFV_MISS_COST or 1.",
         min=0.01,
         max=100,
         show_default=False,
@@ -198,8 +198,8 @@ FalseAlarmsOption = Annotated[
     float | None,
     typer.Option(
         "--false-alarms",
-        help="Share of normal images that a model of normal images alone may call anomalous, "
-        "instead of LFV_FALSE_ALARMS or 0.02.",
+        help="Accepted false-alarm rate of models trained on normal images only. Default: "
+        "LFV_FALSE_ALARMS or 0.02.",
         min=0.0001,
         max=0.5,
         show_default=False,
@@ -217,7 +217,7 @@ ReencodeOption = Annotated[
     bool,
     typer.Option(
         "--reencode",
-        help="Encode images that have more bytes than the host takes as JPEG, and record it; "
+        help="Re-encode as JPEG any image larger than the host accepts, and record it; "
         "LFV_REENCODE=true does the same.",
     ),
 ]
@@ -226,7 +226,8 @@ NormalOption = Annotated[
     typer.Option(
         "--normal",
         metavar="NAME",
-        help="Folder or label that means normal, beside normal, good, ok and pass; repeatable.",
+        help="Further folder or label that means normal, besides normal, good, ok and pass; "
+        "repeatable.",
         show_default=False,
     ),
 ]
@@ -235,8 +236,8 @@ AnomalyOption = Annotated[
     typer.Option(
         "--anomaly",
         metavar="NAME",
-        help="Folder or label that means an anomaly, beside anomaly, bad, nok, ng and fail; "
-        "repeatable.",
+        help="Further folder or label that means an anomaly, besides anomaly, bad, nok, ng and "
+        "fail; repeatable.",
         show_default=False,
     ),
 ]
@@ -255,5 +256,5 @@ PolicyOption = Annotated[
 
 
 def examples(*lines: str) -> str:
-    """Return the end of a command's help: complete command lines, one per line."""
+    """Return the epilog of a command's help: complete command lines, one per line."""
     return "\n\n".join(("Examples:", *lines))

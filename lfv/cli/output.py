@@ -1,7 +1,7 @@
-"""What commands print: results on stdout, for people or as JSON, and everything else on stderr.
+"""Output of commands: results on stdout, as text or JSON, and everything else on stderr.
 
-Without a terminal nothing is coloured, wrapped or cut, so that grep and cut find whole lines.
-All writing to stdout goes through here; a reader that went away becomes `OutputClosed`.
+Without a terminal nothing is coloured, wrapped or truncated, so that grep and cut see whole lines.
+All writing to stdout goes through here; if its reader has closed it, `OutputClosed` is raised.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lfv.cli.errors import OutputClosed
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-#: Columns where there is no terminal: enough for any table, so nothing is wrapped.
+#: Width without a terminal: enough for any table, so that nothing is wrapped.
 _UNLIMITED = 4000
 
 #: Columns that are no wider than this are not broken on a terminal.
@@ -28,7 +28,7 @@ _STYLES = {"accept": "green", "reject": "red", "review": "yellow", "error": "mag
 
 
 def console(stream: TextIO | None = None) -> Console:
-    """A Rich console for stdout (or `stream`) that is plain and wide without a terminal."""
+    """Return a Rich console for stdout (or `stream`), plain and wide without a terminal."""
     from rich.console import Console
 
     stream = stream or sys.stdout
@@ -44,21 +44,21 @@ def console(stream: TextIO | None = None) -> Console:
 
 
 def show(*renderables: RenderableType) -> None:
-    """Print to stdout, each on lines of its own.  Text is never wrapped, coloured or cut."""
+    """Print each to stdout on separate lines. Text is never wrapped, coloured or truncated."""
     with _watched_stdout():
         for renderable in renderables:
             if isinstance(renderable, str):
                 sys.stdout.write(_clean(renderable))
             else:
                 out = console()
-                # Longer lines than the terminal's are the terminal's to wrap, as paths have it.
+                # The terminal wraps longer lines, so that paths can be copied.
                 out.width = max(out.width, out.measure(renderable).minimum)
                 out.print(renderable, crop=False)
         sys.stdout.flush()
 
 
 def show_json(value: object) -> None:
-    """Print `value` to stdout as indented JSON with its keys in the order they have."""
+    """Print `value` to stdout as indented JSON, with keys in their order."""
     import orjson
 
     text = orjson.dumps(value, default=_plain, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z)
@@ -88,10 +88,10 @@ def table(
     right: Sequence[str] = (),
     whole: Sequence[str] = (),
 ) -> RenderableType:
-    """A table: Rich's on a terminal, else lines whose columns are two or more blanks apart.
+    """Return a table: Rich's on a terminal, else lines with columns two or more blanks apart.
 
-    `right` names the columns that are aligned right, `whole` those that stay in one piece however
-    narrow the terminal; cells that are verdicts get their colour.
+    `right` names the columns to align right, `whole` those that are never wrapped. Cells that are
+    verdicts are coloured.
     """
     cells = [[printable(cell) for cell in row] for row in rows]
     numeric = [name in right for name in columns]
@@ -129,7 +129,7 @@ def show_table(
 
 
 def facts(pairs: Mapping[str, object]) -> RenderableType:
-    """Names and values below each other; None and empty values are left out."""
+    """Return names and values, one pair per line; None and empty values are left out."""
     shown = [
         [name, printable(value)]
         for name, value in pairs.items()
@@ -149,7 +149,7 @@ def facts(pairs: Mapping[str, object]) -> RenderableType:
 
 
 def _aligned(rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> str:
-    """Rows as lines, each column as wide as its widest cell, nothing at the end of a line."""
+    """Format rows as lines, each column as wide as its widest cell, without trailing blanks."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
@@ -162,8 +162,8 @@ def _aligned(rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> str:
 
 
 def printable(value: object) -> str:
-    """`value` as one line of text that cannot steer a terminal: control characters and those that
-    turn the writing direction are shown as escapes."""
+    """Return `value` as one line of text that is safe for a terminal: control characters, and those
+    that change the writing direction, become escapes."""
     text = "" if value is None else str(value)
     if text.isprintable():
         return text
@@ -176,7 +176,7 @@ def printable(value: object) -> str:
 
 
 def _clean(text: str) -> str:
-    """Lines of text, each made printable."""
+    """Make each line of a text printable."""
     return "".join(f"{printable(line)}\n" for line in text.split("\n"))
 
 

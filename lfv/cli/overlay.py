@@ -1,4 +1,4 @@
-"""`lfv overlay`: images with what the model found drawn on them."""
+"""`lfv overlay`: draw what the model found on the images."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def overlay(
             "--output",
             "-o",
             metavar="FOLDER",
-            help="Folder to write to. Default: `overlays` beside the report of the run.",
+            help="Folder to write to. Default: `overlays` in the folder of the run's report.",
             file_okay=False,
             show_default=False,
         ),
@@ -77,8 +77,8 @@ def overlay(
 ) -> None:
     """Draw the anomalies that the model found on the images of a run, with a legend.
 
-    The pictures are drawn from the stored answers and the images where they are now. An image that
-    is gone, or was changed since, is named with the reason; exit status 3.
+    The pictures are drawn from the stored answers and the images at their sources. An image that is
+    gone or has changed is reported with the reason, and the exit status is 3.
     """
     from lfv.run.active import open_reader
     from lfv.run.overlay import draw_overlays, rows_to_draw

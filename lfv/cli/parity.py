@@ -1,4 +1,4 @@
-"""`lfv parity`: do a new model's answers agree with the old one's on the same images?"""
+"""`lfv parity`: compare a new model's answers with an old one's on the same images."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def parity(
 ) -> None:
     """Compare the answers of two models on the same images.
 
-    Images are paired by content, else by reference, else by file name. Shown are agreement,
-    McNemar's test, both sides against the labels where they are known, and every image on which
-    they differ.
+    Images are paired by content, else by reference, else by file name. The output has the
+    agreement, McNemar's test, both sides against the labels where these are known, and all images
+    on which they differ.
     """
     settings = settings_from(database_url=database_url, region=region, buckets=bucket)
     from lfv.run.active import open_reader

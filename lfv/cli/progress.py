@@ -19,7 +19,7 @@ T = TypeVar("T")
 class Activity:
     """Progress of long work, shown while the context is open; `quiet` shows nothing.
 
-    `show` shows what is being done, `count` how much of it is done; both are thread-safe.
+    `show` sets the current activity, `count` its progress; both are thread-safe.
     """
 
     def __init__(self, title: str, *, quiet: bool = False) -> None:
@@ -59,7 +59,7 @@ class Activity:
             self._progress = None
 
     def show(self, text: str) -> None:
-        """Show what is being done; repeated texts are shown once."""
+        """Show the current activity; repeated texts are shown once."""
         if self._quiet or text == self._told:
             return
         self._told = text
@@ -69,12 +69,12 @@ class Activity:
             self._progress.update(self._task, text=printable(text))
 
     def count(self, done: int, total: int) -> None:
-        """Move the bar, on a terminal."""
+        """Update the bar, on a terminal."""
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=done, total=total, amount=f"{done}/{total}")
 
     def counted(self, items: Iterable[T], total: int) -> Iterator[T]:
-        """`items`, counted as they are taken."""
+        """Yield `items`, counting them."""
         for done, item in enumerate(items, start=1):
             self.count(done, total)
             yield item

@@ -1,4 +1,4 @@
-"""`lfv prune`: make room by deleting old reports, pictures and masks."""
+"""`lfv prune`: free space by deleting old reports, pictures and masks."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def prune(
 def _signature(
     store: Store, settings: Settings, name: str, password: str, reason: str
 ) -> Signature:
-    """The signature of an admin whose password this is."""
+    """Return the signature of an admin, after verifying the password."""
     from lfv.ui.accounts import Accounts
     from lfv_store import Signature
 

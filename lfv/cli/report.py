@@ -1,4 +1,4 @@
-"""`lfv report`: write the report of a run again, as its record is now."""
+"""`lfv report`: rewrite the report of a run from its current record."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def report(
     database_url: DatabaseUrlOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the HTML report of a run again, and print its path.
+    """Rewrite the HTML report of a run, and print its path.
 
-    The report then shows the record as it is now: the verdicts of the last decision, and the
-    pictures of the images that are still there. It holds all its pictures, ready to be mailed.
+    The report shows the current record: the verdicts of the last decision, and the pictures of the
+    images that still exist. All pictures are embedded, so that it can be mailed.
     """
     from lfv.run.active import open_reader
     from lfv.run.report import report_run

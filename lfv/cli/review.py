@@ -117,8 +117,8 @@ def record(
 ) -> None:
     """Record a reviewer's verdict on one line of a run.
 
-    'unsure' leaves the line to be reviewed by somebody else.
-    Nothing is overwritten: the model's answer, the policy's verdict and earlier reviews are kept.
+    'unsure' leaves the line for another reviewer. The model's answer, the policy's verdict and
+    earlier reviews are kept.
     """
     from lfv.run.active import open_reader
     from lfv.run.report import report_run
@@ -173,7 +173,7 @@ def export(
         rows = list(reviewed_manifest(store, run_id))
     if not rows:
         raise CommandError(
-            "no image has been reviewed yet; `lfv review` lists what there is to review"
+            "no image has been reviewed yet; `lfv review` lists the inspections to review"
         )
     lines = b"".join(rows)
     if file is None:

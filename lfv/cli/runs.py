@@ -133,7 +133,7 @@ def _show_rows(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Non
 def _with_verdict(
     store: Store, run_id: str, verdict: ShownVerdict, limit: int
 ) -> list[dict[str, Any]]:
-    """The first lines of a run whose verdict, as it stands, is this one."""
+    """Return the first lines of a run with this current verdict."""
     found = (row for row in store.results.rows(run_id) if row["final_verdict"] == verdict.value)
     return list(islice(found, limit))
 
@@ -178,7 +178,7 @@ def _policy_name(decision: Decision) -> str:
 
 
 def _verdict_text(row: Mapping[str, Any]) -> str:
-    """The verdict that stands, and what it was before: `accept (first review)`, `reject by Eve`."""
+    """Format the current verdict and its origin: `accept (first review)`, `reject by Eve`."""
     reviewer = f" by {row['reviewer']}" if row["reviewed_verdict"] else ""
     first = row["first_verdict"]
     earlier = f" (first {first})" if first != row["final_verdict"] else ""
@@ -210,5 +210,5 @@ def _error_facts(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_dict(run: Run, counts: RunCounts) -> dict[str, Any]:
-    """A run as JSON has it; keys may be added, never changed."""
+    """Return the run's JSON form. Keys may be added, but never changed."""
     return asdict(run) | {"counts": asdict(counts)}

@@ -25,7 +25,7 @@ DEFAULT_PORT = 4190
 
 
 class UserRole(StrEnum):
-    """Roles, each with what those before it may do."""
+    """Roles; each includes the rights of those before it."""
 
     VIEWER = "viewer"
     REVIEWER = "reviewer"
@@ -67,7 +67,7 @@ def serve(
         typer.Option(
             "--name",
             metavar="NAME",
-            help="Name under which browsers reach it, beside localhost; may be repeated.",
+            help="Name under which browsers reach it, besides localhost; may be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -82,7 +82,7 @@ def serve(
         ),
     ] = 0.0,
     signatures: Annotated[
-        bool, typer.Option("--signatures", help="Ask for the password again with every review.")
+        bool, typer.Option("--signatures", help="Require the password again for every review.")
     ] = False,
     tls_certificate: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Certificate for HTTPS, PEM.")
@@ -92,13 +92,13 @@ def serve(
     ] = None,
     behind_https: Annotated[
         bool,
-        typer.Option("--behind-https", help="A proxy before it speaks HTTPS with browsers."),
+        typer.Option("--behind-https", help="A proxy in front of it serves HTTPS to browsers."),
     ] = False,
     database_url: DatabaseUrlOption = None,
 ) -> None:
     """Serve runs, parts, models, costs and the review queue to browsers, until Ctrl-C.
 
-    Without users it answers this machine only, and takes whoever is there for the current user.
+    Without users it serves this machine only, and treats everybody as the current user.
     """
     if (tls_certificate is None) != (tls_key is None):
         raise WrongUsage("--tls-certificate and --tls-key belong together: give both")
@@ -164,8 +164,8 @@ def add(
 ) -> None:
     """Add a user; asks for the password.
 
-    A viewer looks, a reviewer also reviews, an engineer also stops models and decides again by
-    other policies, an admin may everything.
+    A viewer can look, a reviewer also review, an engineer also stop models and apply other
+    policies, and an admin can do everything.
     """
     from lfv.ui.accounts import hash_password
     from lfv_store import open_store
@@ -223,7 +223,7 @@ def change(
 
 
 def remove(name: NameArgument, *, database_url: DatabaseUrlOption = None) -> None:
-    """Remove a user: no more logins. The name stays with what it did."""
+    """Remove a user, who can no longer log in. Records keep the name."""
     _change(name, database_url, active=False)
 
 

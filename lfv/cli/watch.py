@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from lfv.run.arrivals import Arrivals
 
-#: A source or API that does not answer is looked for again after so long.
+#: The pause before trying a source or API again that did not answer.
 _PAUSE_SECONDS = 15.0
 
 
@@ -45,9 +45,7 @@ def watch(
     ] = 2.0,
     settle_seconds: Annotated[
         float,
-        typer.Option(
-            "--settle-seconds", min=0.0, help="How long a file must have been left alone."
-        ),
+        typer.Option("--settle-seconds", min=0.0, help="How long a file must be unchanged."),
     ] = 5.0,
     project: Annotated[
         str | None,
@@ -60,14 +58,14 @@ def watch(
     ] = None,
     bucket: BucketOption = None,
     once: Annotated[
-        bool, typer.Option("--once", help="Look once, start the deployment if images came, end.")
+        bool, typer.Option("--once", help="Look once, start the deployment if images came, exit.")
     ] = False,
 ) -> None:
-    """Start a deployment whenever images come to a folder or prefix, instead of by the clock.
+    """Start a deployment whenever images arrive in a folder or prefix, instead of by a schedule.
 
-    The runs inspect new images only. Which those are is in the results database: a watch that was
-    off for a while, or two of them, miss nothing and inspect nothing twice. At most one run that
-    this command started goes on at a time.
+    The runs inspect new images only. The results database knows which those are, so that
+    interrupted or concurrent watches miss nothing and inspect nothing twice. This command starts at
+    most one run at a time.
     """
     from lfv.client.sources import SourceReader
     from lfv.run.arrivals import Arrivals

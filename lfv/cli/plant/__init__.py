@@ -1,1 +1,1 @@
-"""One plant, one machine: the processes that `lfv up` keeps running, without containers."""
+"""A plant on one machine: the processes that `lfv up` keeps running, without containers."""

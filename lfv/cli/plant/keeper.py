@@ -1,4 +1,4 @@
-"""The keeper: runs the command of a supervisor, and again if that is killed."""
+"""The keeper: runs a supervisor's command, and restarts it if it is killed."""
 
 from __future__ import annotations
 

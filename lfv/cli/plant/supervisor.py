@@ -1,7 +1,7 @@
-"""Keep processes running: start them, start them again when they end, stop them together.
+"""Keeps processes running: starts them, restarts them when they end, and stops them together.
 
-The supervisor itself may be killed, too.  Its processes end with it, because the kernel sends them
-SIGTERM, and its keeper, a process that only waits, starts another.  When the keeper is killed, the
+The supervisor itself may be killed too. The kernel then sends its processes SIGTERM, and its
+keeper, a process that only waits, starts another supervisor. If the keeper is killed, the
 supervisor ends and leaves a new keeper behind.
 """
 
@@ -24,17 +24,17 @@ logger = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1
 _LOOK_SECONDS = 0.5
-#: How long a process may take to end by SIGTERM; flow runs that a worker killed need none of it.
+#: How long a process may take to end after SIGTERM.
 _END_SECONDS = 15.0
-#: The pause before a process that keeps ending is started again doubles up to this.
+#: The longest pause before restarting a process; pauses double while it keeps ending.
 _LONGEST_PAUSE = 30.0
-#: A process that has run for so long starts with the shortest pause again.
+#: After running this long, a process is restarted with the shortest pause again.
 _STEADY_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Service:
-    """A process to keep running; `every`: one that is to end, and is started again so often."""
+    """A process to keep running, or with `every` a periodic one, and its period in seconds."""
 
     name: str
     command: Sequence[str]
@@ -44,7 +44,7 @@ class Service:
 
 @dataclass(frozen=True)
 class ServiceState:
-    """What is on record of a process: `pid` is None while it is not running."""
+    """The recorded state of a process; `pid` is None while it is not running."""
 
     name: str
     pid: int | None
@@ -70,7 +70,7 @@ class Supervised:
         return ServiceState(self.service.name, pid, self.starts, str(self.log))
 
     def look(self) -> bool:
-        """Start the process if it is not running and due; whether anything has changed."""
+        """Start the process if it is due and not running; return whether anything changed."""
         now = time.monotonic()
         if self._process is not None:
             status = self._process.poll()
@@ -112,7 +112,7 @@ class Supervised:
             self._process.terminate()
 
     def wait(self, seconds: float) -> None:
-        """Wait for its end, and kill it when it takes too long."""
+        """Wait until it ends, and kill it if that takes too long."""
         if self._process is None:
             return
         try:
@@ -124,7 +124,7 @@ class Supervised:
 
 
 def _end_with_parent() -> None:
-    """Have the kernel end this process with its parent, and no Ctrl-C of a terminal reach it."""
+    """Make the kernel end this process with its parent, and shield it from Ctrl-C."""
     os.setpgrp()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
@@ -132,7 +132,7 @@ def _end_with_parent() -> None:
 class Supervisor:
     """Keeps services running until SIGTERM or SIGINT.
 
-    Its state is in a file in `folder`, together with `places`, the ports of its services.
+    Writes its state and `places`, the ports of its services, to a file in `folder`.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class Supervisor:
     def run(self, ready: Callable[[], None], is_orphaned: Callable[[], bool]) -> None:
         """Keep the services running until SIGTERM or SIGINT, or until the keeper is gone.
 
-        `ready` is called again and again until it returns without an error.
+        Repeats `ready` until it returns without an error.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._end)
@@ -177,7 +177,7 @@ class Supervisor:
         self._ending = True
 
     def _stop(self) -> None:
-        """End the last started first, so that a worker leaves before its server."""
+        """End processes in reverse order, so that a worker ends before its server."""
         for service in reversed(self._services):
             service.end()
             service.wait(_END_SECONDS)
@@ -196,9 +196,9 @@ class Supervisor:
 
 
 def keep(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run a supervisor's command, again whenever it is killed; return its status when it ends.
+    """Run a supervisor's command, restarting it if it is killed; return its exit status.
 
-    SIGTERM is passed on to it.
+    Passes SIGTERM on to it.
     """
     while True:
         process = subprocess.Popen(list(command), env=dict(environment))
@@ -211,7 +211,7 @@ def keep(command: Sequence[str], environment: Mapping[str, str]) -> int:
 
 
 def keep_in_background(command: Sequence[str], environment: Mapping[str, str], log: Path) -> int:
-    """Start a keeper in a session of its own; return its process id."""
+    """Start a keeper in a new session and return its process id."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(

@@ -414,7 +414,7 @@ def _refuse_unfinished(run: ActiveRun) -> None:
         return
     control = run.control
     left = f"{counts.pending} of {count_of(counts.total, 'image')} left; resume with"
-    message = f"{control.message}: {left} `lfv inspect --resume {run.run_id}`"
+    message = f"{control.message.rstrip('.')}: {left} `lfv inspect --resume {run.run_id}`"
     raise _ENDINGS.get(control.ending, InspectionError)(message)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +16,17 @@ import pytest
 from PIL import Image
 
 from lfv.client.clock import Backoff
-from lfv.client.errors import HostError, HostRejected, HostUnreachable, ModelNotFound
+from lfv.client.errors import (
+    HostError,
+    HostRejected,
+    HostUnavailable,
+    HostUnreachable,
+    ModelNotFound,
+)
 from lfv.client.hosting import ensure_hosted
 from lfv.client.hosts import HostSpec, Units
 from lfv.client.hosts.edge import EdgeAgentHost
+from lfv.client.hosts.edge.memory import remove_abandoned, shared_memory
 from lfv.client.hosts.edge.pixels import to_png, to_rgb888
 from lfv.client.retry import RetryPolicy
 from lfv.formats import edge_agent as wire
@@ -275,3 +284,29 @@ def test_an_option_that_is_unusable_is_said_so(
 ) -> None:
     with pytest.raises(HostRejected, match=says):
         host_of(endpoint.address, **options)
+
+
+SHARED = Path("/dev/shm")  # noqa: S108 - where Linux keeps it
+LEAVING = """
+import os, signal
+from lfv.client.hosts.edge.memory import shared_memory
+with shared_memory(4096) as (handle, _):
+    print(handle.name, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_shared_memory_of_a_killed_run_is_removed_and_that_in_use_is_not() -> None:
+    killed = subprocess.run([sys.executable, "-c", LEAVING], capture_output=True, check=False)
+    left = SHARED / killed.stdout.decode().strip()
+    assert left.is_file()
+    with shared_memory(4096) as (used, _):
+        remove_abandoned()
+        assert not left.exists()
+        assert (SHARED / used.name).exists()
+    assert not (SHARED / used.name).exists()
+
+
+def test_a_lack_of_shared_memory_is_no_image_s_fault() -> None:
+    with pytest.raises(HostUnavailable, match="cannot be had"), shared_memory(1 << 60):
+        pass

@@ -18,7 +18,6 @@ Besides what `standin` takes, a script may have
     job_failure  FailureReason of a batch job that failed at an image; "at once": fail before any
 
 It knows one trained model: training job ``parts-20260101000000``, and model ``parts-model``.
-Run as a process of its own: ``python -m tests.support.sagemaker_standin READY_FILE``.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ the agent names says which.
 
 from __future__ import annotations
 
+import mmap
 import re
 import threading
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from typing import Any
 from lfv.client.clock import SYSTEM_CLOCK, Clock
 from lfv.client.errors import HostError, ModelNotFound
 from lfv.client.hosts.edge.channel import AgentChannel
-from lfv.client.hosts.edge.memory import shared_memory
+from lfv.client.hosts.edge.memory import remove_abandoned, shared_memory
 from lfv.client.hosts.edge.pixels import to_png, to_rgb888
 from lfv.client.hosts.options import read_options
 from lfv.client.hosts.protocol import Detection, HostSpec, ModelState, Units
@@ -77,6 +78,10 @@ class EdgeAgentHost:
         self._retries = retries or RetryPolicy()
         self._clock = clock
         self._options = Options.parse(spec.options)
+        if self._options.shared_memory:
+            remove_abandoned()
+            with shared_memory(mmap.PAGESIZE):
+                pass  # a machine that has none is said so before anything is started
         address = spec.endpoint_url or wire.DEFAULT_ADDRESS
         self._channel = AgentChannel(address, self._options.service)
         self._component = spec.project

@@ -77,7 +77,7 @@ def check_name(name: str, what: str) -> str:
     if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name):
         raise HostRejected(
             f"{what} {name!r} is not a name that SageMaker takes: up to {_LONGEST_NAME} letters, "
-            "digits and single hyphens, with a letter or digit at both ends."
+            "digits and hyphens, with a letter or digit at both ends."
         )
     return name
 

@@ -27,11 +27,34 @@ from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
 
+from lfv.launch import loading
+
+#: What a run imports, at its start or later: done before the forks, it is done once.
+_IMPORTED = (
+    "flows.inspect_images",
+    "lfv.cli.inspect",
+    "lfv.cli.main",
+    "lfv.cli.prefect_api",
+    "lfv_store.dialects.postgresql",
+    "anyio._backends._asyncio",
+    "encodings.idna",
+    "fastapi",
+    "prefect.engine",
+    "prefect.flow_engine",
+    "prefect.task_engine",
+    "prefect.telemetry.run_telemetry",
+    "prefect.utilities.visualization",
+    "psycopg",
+)
+
 
 def main() -> None:
-    from flows import inspect_images  # noqa: F401  (what takes long is imported before the forks)
-    from lfv.cli import main as command  # noqa: F401
-
+    with loading():
+        for module in _IMPORTED:
+            import_module(module)
+        templates = import_module("lfv.report.pages")._environment()
+        for template in ("base.html", "macros.html", "run.html"):
+            templates.get_template(template)  # compiles it
     if threading.active_count() > 1:
         raise RuntimeError("a process with threads cannot be forked safely")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the waiting processes are nobody's concern

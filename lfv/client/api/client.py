@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from lfv.client.api.model import API_VERSION, DATA_PATH, SERVICE_NAME
 if TYPE_CHECKING:  # boto3 takes a while to import, and the service needs only the model
     import boto3
     from botocore.config import Config
+    from botocore.loaders import Loader
 
 _LOCAL_REGION = "us-east-1"
 _LOCAL_KEYS = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
@@ -79,10 +81,23 @@ def _session(*, ask_instance_metadata: bool) -> boto3.Session:
     import botocore.session
 
     botocore_session = botocore.session.Session()
+    loader = _loader(botocore_session.get_config_variable("data_path"))
+    botocore_session.register_component("data_loader", loader)
     if not ask_instance_metadata:
         # Off EC2 the metadata address doesn't answer, and each try costs a second.
         botocore_session.get_component("credential_provider").remove("iam-role")
     return boto3.Session(botocore_session=botocore_session)
+
+
+@cache
+def _loader(data_path: str | None) -> Loader:
+    """The process's loader of service models: finding and parsing them is half of a client's cost.
+
+    A run makes three clients, each with a session of its own.
+    """
+    from botocore.loaders import create_loader
+
+    return create_loader(data_path)
 
 
 def _is_loopback(endpoint_url: str) -> bool:

@@ -11,7 +11,7 @@ from lfv.formats.manifest.records import BadLine, ManifestItem
 from lfv.run.active import ActiveRun, attached
 from lfv.run.context import RunContext
 from lfv.run.new_images import NewObject
-from lfv.run.plan import PlannedBatch, plan_lines
+from lfv.run.plan import plan_lines
 
 
 @task(
@@ -26,7 +26,7 @@ def check_images(
     first_line: int,  # noqa: ARG001 - shown in the task run's name
     last_line: int,  # noqa: ARG001
     objects: Sequence[NewObject] | None = None,
-) -> PlannedBatch:
+) -> None:
     """Check a batch of manifest lines, without the model; in a run over new images, claim them."""
     with attached(run) as active:
-        return plan_lines(active, lines, objects)
+        plan_lines(active, lines, objects)

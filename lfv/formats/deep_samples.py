@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngImageFile
 from lfv.formats.image_headers import PNG_SIGNATURE
 from lfv.formats.images import ImageHeader, decode, load_pixels
 
-_COLOUR_TYPE = 25
+_COLOR_TYPE = 25
 """Offset of the colour type in a PNG."""
 _GREY_WITH_ALPHA = 4
 
@@ -30,7 +30,7 @@ def deep_samples(header: ImageHeader) -> npt.NDArray[np.uint16] | None:
     upper = decode(header)
     if upper.mode.startswith("I"):
         samples = np.asarray(upper).astype(np.uint16)
-    elif header.container.data[_COLOUR_TYPE] == _GREY_WITH_ALPHA:
+    elif header.container.data[_COLOR_TYPE] == _GREY_WITH_ALPHA:
         samples = _grey_with_alpha(header.container.data)
     else:
         lower = PngImageFile(io.BytesIO(header.container.data))
@@ -39,8 +39,8 @@ def deep_samples(header: ImageHeader) -> npt.NDArray[np.uint16] | None:
         samples = np.asarray(upper).astype(np.uint16) << np.uint16(8) | low
     if upper.mode in ("LA", "RGBA"):
         opaque = samples[..., -1:].astype(np.uint64)
-        colour = (samples[..., :-1] * opaque // 65535).astype(np.uint16)
-        return colour[..., 0] if colour.shape[2] == 1 else colour
+        scaled = (samples[..., :-1] * opaque // 65535).astype(np.uint16)
+        return scaled[..., 0] if scaled.shape[2] == 1 else scaled
     clear = upper.info.get("transparency")
     if clear is not None:
         is_clear = samples == np.array(clear, dtype=np.uint16)

@@ -174,10 +174,16 @@ def check_png_pixels(png: Container) -> None:
 
 
 def _raw_size(
-    width: int, height: int, bits: int, colour: int, _method: int, _filters: int, interlaced: int
+    width: int,
+    height: int,
+    bits: int,
+    color_type: int,
+    _method: int,
+    _filters: int,
+    interlaced: int,
 ) -> int:
     """Bytes of all rows, each with the byte for its filter."""
-    bits_a_pixel = bits * _SAMPLES[colour]
+    bits_a_pixel = bits * _SAMPLES[color_type]
     total = 0
     for left, top, across, down in _ADAM7 if interlaced else ((0, 0, 1, 1),):
         columns = -(-(width - left) // across)

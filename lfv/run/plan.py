@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from threading import Event
 
 from lfv.client.clock import Backoff
@@ -32,21 +32,11 @@ _THREADS = 8
 Checked = ImageInfo | ImageError | SourceError
 
 
-@dataclass(frozen=True)
-class PlannedBatch:
-    """The outcome of a batch of lines, as counts."""
-
-    through_line: int
-    pending: int
-    reused: int
-    errors: int
-
-
 def plan_lines(
     run: ActiveRun,
     lines: Sequence[ManifestItem | BadLine],
     objects: Sequence[NewObject] | None = None,
-) -> PlannedBatch:
+) -> None:
     """Check the images of `lines` and commit the result for each.
 
     In a run on new images, `objects` are the lines' objects. The run claims them, and skips lines
@@ -86,8 +76,6 @@ def plan_lines(
     run.store.inspections.plan(
         run.run_id, pending=ask, done=done, through_line=through_line, claims=claims
     )
-    errors = sum(inspection.error_code is not None for inspection in done)
-    return PlannedBatch(through_line, len(ask), len(done) - errors, errors)
 
 
 def _with_conversion(item: ManifestItem, outcome: Checked) -> ManifestItem:

@@ -1,4 +1,4 @@
-"""A model packaging job, which writes the model's archive to a bucket."""
+"""Run a model packaging job: write the model's archive to a bucket."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _log = logging.getLogger(__name__)
 
 
 def package(context: JobContext, job_id: int) -> None:
-    """Run the job: it becomes SUCCEEDED, or FAILED with the reason."""
-    with suppress(ServiceEndingError):  # the next service continues it
+    """Run a job and set its status to SUCCEEDED, or to FAILED with the reason."""
+    with suppress(ServiceEndingError):  # the service resumes the job when it starts again
         begun = context.record(
-            lambda tx: _begin(context, tx, job_id), f"packaging job {job_id}: it begins"
+            lambda tx: _begin(context, tx, job_id), f"the start of packaging job {job_id}"
         )
         if begun is not None:
-            status, message = _packaged(context, *begun)
+            status, message = _package(context, *begun)
             context.record(
                 lambda tx: packaging.set_status(tx, job_id, status, message, context.clock()),
-                f"packaging job {begun[0].name}: {status}",
+                f"status {status} of packaging job {begun[0].name}",
             )
 
 
@@ -42,32 +42,25 @@ def _begin(
     job = next((job for job in packaging.unfinished(tx) if job.id == job_id), None)
     if job is None:
         return None
-    model = next(
-        (
-            model
-            for model in models.every(tx)
-            if (model.project_id, model.version) == (job.project_id, job.version)
-        ),
-        None,
-    )
+    model = models.find(tx, job.project_id, job.version)
     packaging.set_status(
         tx, job_id, PackagingStatus.RUNNING, "The model is being packaged.", context.clock()
     )
     return job, model
 
 
-def _packaged(
+def _package(
     context: JobContext, job: PackagingJob, model: Model | None
 ) -> tuple[PackagingStatus, str]:
+    if model is None:
+        return PackagingStatus.FAILED, "The model was not packaged: it was deleted."
     try:
-        if model is None:
-            raise NotFoundError("the model was deleted", str(job.version), "MODEL")  # noqa: TRY301
         where = _write(context, job, model)
     except (BucketError, NotFoundError, OSError) as error:
         why = DISK_FULL if is_disk_full(error) else error
         return PackagingStatus.FAILED, f"The model was not packaged: {why}"
-    except Exception:  # noqa: BLE001 (whatever it is, the job must come to an end)
-        _log.exception("packaging job %s", job.name)
+    except Exception:  # noqa: BLE001 - any error must end the job
+        _log.exception("packaging job %s failed", job.name)
         return PackagingStatus.FAILED, "The model was not packaged; the service's log says why."
     return PackagingStatus.SUCCEEDED, f"The model was packaged into {where}."
 

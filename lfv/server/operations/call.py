@@ -1,4 +1,4 @@
-"""The context of an operation's handler."""
+"""What an operation's handler gets: the transaction, the service's limits and background work."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ T = TypeVar("T")
 
 
 class Work(Protocol):
-    """Work that continues after the answer. Methods only start it, and never block."""
+    """Background work of the service.
+
+    Every method returns at once. All but `training_progress` start work that continues after the
+    response is sent. A model's id is a string that is unique in the service; a packaging job's id
+    is a row number.
+    """
 
     def read_manifest(self, project_id: int, kind: str) -> None: ...
     def apply_changes(self, project_id: int, kind: str) -> None: ...
@@ -33,25 +38,40 @@ class Work(Protocol):
 
 @dataclass(frozen=True)
 class Call:
+    """One call of an operation.
+
+    Attributes:
+        tx: The transaction that the call reads and writes in.
+        work: The service's background work.
+        limits: Quotas of the service.
+        page_tokens: Reads and creates NextToken values.
+        region: AWS region in ARNs.
+        account_id: AWS account in ARNs.
+        now: Time of the call, Unix seconds.
+    """
+
     tx: Transaction
     work: Work
     limits: Limits
-    pages: PageTokens
+    page_tokens: PageTokens
     region: str
     account_id: str
     now: float
-    """Unix seconds."""
 
     def project(self, members: Members) -> Project:
+        """Return the project that `ProjectName` names. Raises NotFoundError."""
         return projects.get(self.tx, members["ProjectName"])
 
     def model(self, members: Members) -> Model:
+        """Return the model that `ModelVersion` names. Raises NotFoundError."""
         return models.get(self.tx, self.project(members), members["ModelVersion"])
 
     def arn(self, resource: str) -> str:
+        """Return the ARN of a resource, such as `project/NAME`."""
         return f"arn:aws:lookoutvision:{self.region}:{self.account_id}:{resource}"
 
     def after_commit(self, action: Callable[[], object]) -> None:
+        """Call `action` once the transaction is committed."""
         self.tx.after_commit.append(action)
 
     def page(
@@ -61,15 +81,22 @@ class Call:
         fetch: Callable[[int, int], list[T]],
         cursor: Callable[[T], int],
     ) -> tuple[list[T], str | None]:
-        """One page and the token of the next. ``fetch(after, size)`` returns items by cursor."""
+        """Return one page of a list, and the token of the next page or None.
+
+        Args:
+            operation: Name of the operation; a token is valid for one operation only.
+            members: The request. A token is valid only with the same filters.
+            fetch: `fetch(after, size)` returns up to `size` items whose cursor is above `after`.
+            cursor: Returns an item's position in the list.
+        """
         size = members.get("MaxResults", 100)
         criteria = {k: v for k, v in members.items() if k not in ("NextToken", "MaxResults")}
         listing = f"{operation}:{fingerprint(criteria)}"
-        after = self.pages.read(listing, members.get("NextToken"))
+        after = self.page_tokens.read(listing, members.get("NextToken"))
         found = fetch(after, size + 1)
         if len(found) <= size:
             return found, None
-        return found[:size], self.pages.make(listing, cursor(found[size - 1]))
+        return found[:size], self.page_tokens.make(listing, cursor(found[size - 1]))
 
 
 Handler = Callable[[Call, Members], Members]

@@ -154,6 +154,12 @@ def page(tx: Transaction, project: Project, after: int, size: int) -> list[Model
     return [_model(row) for row in tx.all(query.order_by(_MODELS.version).limit(size))]
 
 
+def find(tx: Transaction, project_id: int, version: int) -> Model | None:
+    """Return a version of a project's model, or None."""
+    row = tx.one(_select().where(_MODELS.project_id == project_id, _MODELS.version == version))
+    return None if row is None else _model(row)
+
+
 def every(tx: Transaction) -> list[Model]:
     return [_model(row) for row in tx.all(_select().order_by(_MODELS.created_at))]
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from lfv.client.hosts.protocol import HostSpec
 from lfv.client.hosts.sagemaker.account import STATUSES, Account, utc
 from lfv.client.hosts.sagemaker.host import KIND, endpoint_name_of
-from lfv.client.hosts.sagemaker.source import JOB_NAME, TRAINING
+from lfv.client.hosts.sagemaker.source import JOB_NAME, MODEL_STATUSES
 from lfv.formats.status import ModelStatus
 
 
@@ -41,7 +41,7 @@ def trained_jobs(
             if match is None or project not in {None, match["project"]}:
                 continue
             version = f"training-job/{name}"
-            status = TRAINING.get(str(job.get("TrainingJobStatus")), ModelStatus.TRAINING)
+            status = MODEL_STATUSES.get(str(job.get("TrainingJobStatus")), ModelStatus.TRAINING)
             endpoint = endpoint_name_of(HostSpec(KIND, match["project"], version))
             if endpoint in up:
                 status = STATUSES.get(up[endpoint], ModelStatus.SYSTEM_UPDATING)

@@ -1,9 +1,9 @@
-"""Which model is meant, and what is known of it.
+"""Find the SageMaker resource that a model version names, and describe it.
 
-A model is named as SageMaker names it, by the end of its ARN: ``model/NAME``,
-``model-package/NAME`` or ``model-package/GROUP/VERSION``, ``training-job/NAME``, ``endpoint/NAME``;
-a whole ARN does as well. A bare number is a version of the model package group that is called like
-the project, and ``latest`` the newest training of the project by lfv, else the newest version of
+A model version is the end of a SageMaker ARN: `model/NAME`, `model-package/NAME`,
+`model-package/GROUP/VERSION`, `training-job/NAME` or `endpoint/NAME`. A whole ARN is accepted as
+well. A bare number is a version in the model package group with the project's name. `latest` is
+the project's newest completed training job that lfv created, else the newest completed version in
 that group.
 """
 
@@ -23,17 +23,18 @@ from lfv.client.retry import RetryPolicy, call_with_retries
 from lfv.formats.status import ModelStatus
 
 LATEST = "latest"
-#: How calls that only look are repeated.
+#: Retries of calls that only read.
 LOOKING = RetryPolicy(attempts=3, timeout=15.0, longest_retry_after=5.0)
 KINDS = ("model", "model-package", "training-job", "endpoint")
 _ARN = re.compile(r"arn:[^:]+:sagemaker:[^:]*:[^:]*:(.+)")
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
 _LONGEST_NAME = 63
-#: The names of lfv's training jobs: the project and the time.
+#: Names of lfv's training jobs: the project and the time of creation.
 JOB_NAME = re.compile(r"(?P<project>.+)-\d{14}")
 _TRAINED = re.compile(r"^s3://.*/([^/]+)/output/model\.tar\.gz$")
 
-TRAINING = {
+#: Model status by `TrainingJobStatus` or `ModelPackageStatus`; any other means TRAINING.
+MODEL_STATUSES = {
     "Completed": ModelStatus.TRAINED,
     "Failed": ModelStatus.TRAINING_FAILED,
     "Stopped": ModelStatus.TRAINING_FAILED,
@@ -44,7 +45,7 @@ TRAINING = {
 
 @dataclass(frozen=True)
 class ModelSource:
-    """One of `KINDS`, and the name."""
+    """A SageMaker resource: its kind, one of `KINDS`, and its name."""
 
     kind: str
     name: str
@@ -55,11 +56,18 @@ class ModelSource:
 
 @dataclass(frozen=True)
 class SourceFacts:
-    """A model while no endpoint hosts it.
+    """What SageMaker reports about a model, apart from its hosting.
 
-    `package` is the model package to make a model of, `algorithm` and `data_url` what a training
-    job is packaged from. `training` names lfv's training job that the model is from, empty where
-    that does not show.
+    Attributes:
+        arn: ARN of the resource.
+        created_at: Its creation time.
+        status: TRAINED, or the state of its training or packaging.
+        message: Why training or packaging failed; else empty.
+        package: ARN of the model package to create a model from; empty for other kinds.
+        algorithm: Name of the training job's algorithm; empty for other kinds.
+        data_url: S3 URL of the training job's model data; empty for other kinds.
+        training: `training-job/NAME` of the lfv training job that produced the model; empty if
+            unknown.
     """
 
     arn: str
@@ -73,42 +81,50 @@ class SourceFacts:
 
 
 def check_name(name: str, what: str) -> str:
-    """`name`, which SageMaker takes for a resource. Raises HostRejected."""
+    """Return `name`; raise HostRejected if SageMaker does not accept it as a resource name."""
     if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name):
         raise HostRejected(
-            f"{what} {name!r} is not a name that SageMaker takes: up to {_LONGEST_NAME} letters, "
-            "digits and hyphens, with a letter or digit at both ends."
+            f"{what} {name!r} is not a valid SageMaker name. Use up to {_LONGEST_NAME} letters, "
+            "digits and hyphens, starting and ending with a letter or digit."
         )
     return name
 
 
 def resolve(account: Account, project: str, version: str) -> ModelSource:
-    """The source that `version` names. Raises HostRejected, ModelNotFound."""
+    """Return the resource that a model version names.
+
+    Raises:
+        HostRejected: The project or the version is not a valid name.
+        ModelNotFound: `latest` is requested and the project has no usable model.
+    """
     check_name(project, "Project")
     arn = _ARN.fullmatch(version)
     named = arn[1] if arn else version
     kind, slash, name = named.partition("/")
     if slash and kind in KINDS:
-        for part in name.split("/"):
+        # Only a model package has a version part.
+        parts = name.split("/", 1) if kind == "model-package" else [name]
+        for part in parts:
             check_name(part, f"The {kind}")
         return ModelSource(kind, name)
     if version == LATEST:
-        return _latest(account, project)
+        return _find_latest(account, project)
     if version.isdecimal():
         return ModelSource("model-package", f"{project}/{version}")
     choices = ", ".join(f"{kind}/NAME" for kind in KINDS)
     raise HostRejected(
-        f"Model version {version!r} names no model of SageMaker; it is one of {choices}, the "
-        f"number of a version in model package group {project}, or 'latest'."
+        f"{version!r} is not a SageMaker model. Use {choices}, a version number in model package "
+        f"group {project}, or 'latest'."
     )
 
 
 def open_source(
     spec: HostSpec, kind: str, connect_timeout: float, control_timeout: float, clock: Clock
 ) -> tuple[Account, ModelSource, HostSpec]:
-    """The account of a host, the model that it is for, and its spec with that model spelled out.
+    """Return the account, the resource, and the spec with the resource as its model version.
 
-    Raises HostError when the account is unusable or 'latest' cannot be looked up.
+    Raises:
+        HostError: The account cannot be used, or the model version cannot be resolved.
     """
     account = Account(spec.endpoint_url, spec.region, connect_timeout, control_timeout)
     source, _ = call_with_retries(
@@ -118,7 +134,7 @@ def open_source(
 
 
 def look_up(account: Account, source: ModelSource) -> SourceFacts:
-    """What SageMaker knows of a source. Raises ModelNotFound."""
+    """Describe a resource. Raises ModelNotFound."""
     if source.kind == "model":
         found = account.call("describe_model", ModelName=source.name)
         return SourceFacts(
@@ -129,17 +145,20 @@ def look_up(account: Account, source: ModelSource) -> SourceFacts:
             ),
         )
     if source.kind == "training-job":
-        return _training_job(account, source.name)
+        return _describe_training_job(account, source.name)
     if source.kind == "model-package":
-        return _package(account, source.name)
-    return _behind_endpoint(account, source.name)
+        return _describe_package(account, source.name)
+    return _describe_model_of_endpoint(account, source.name)
 
 
 def package_training(account: Account, job_name: str, facts: SourceFacts) -> str:
-    """ARN of the model package of a training job, which is made where there is none.
+    """Return the ARN of a training job's model package, creating the package if needed.
 
-    A package is part of a trained model, costs nothing, and stays. Raises HostUnavailable, which is
-    tried again, until the package can be used.
+    The package belongs to the trained model, costs nothing, and is kept.
+
+    Raises:
+        HostRejected: SageMaker could not create the package.
+        HostUnavailable: The package is not ready yet; retry.
     """
     try:
         found = account.call("describe_model_package", ModelPackageName=job_name)
@@ -159,11 +178,12 @@ def package_training(account: Account, job_name: str, facts: SourceFacts) -> str
     if status == "Completed":
         return str(found["ModelPackageArn"])
     if status == "Failed":
-        raise HostRejected(f"Model package {job_name} failed: {_package_failure(found)}.")
+        reason = _package_failure(found).rstrip(".") or "SageMaker gives no reason"
+        raise HostRejected(f"Model package {job_name} failed: {reason}.")
     raise HostUnavailable(f"Model package {job_name} is {status}.", retry_after=5.0)
 
 
-def _latest(account: Account, project: str) -> ModelSource:
+def _find_latest(account: Account, project: str) -> ModelSource:
     jobs = account.pages(
         "list_training_jobs",
         "TrainingJobSummaries",
@@ -185,8 +205,9 @@ def _latest(account: Account, project: str) -> ModelSource:
         newest = max(usable, key=lambda one: int(one.get("ModelPackageVersion", 0)))
         return ModelSource("model-package", f"{project}/{newest['ModelPackageVersion']}")
     raise ModelNotFound(
-        f"SageMaker has neither a finished training {project}-… nor a model package group "
-        f"{project}; name the model with --model-version, such as model/NAME or endpoint/NAME."
+        f"SageMaker has neither a completed training job {project}-… nor a completed version in "
+        f"model package group {project}. Name the model with --model-version, such as model/NAME "
+        "or endpoint/NAME."
     )
 
 
@@ -196,19 +217,19 @@ def _versions(account: Account, group: str) -> Any:
     )
 
 
-def _training_job(account: Account, name: str) -> SourceFacts:
+def _describe_training_job(account: Account, name: str) -> SourceFacts:
     found = account.call("describe_training_job", TrainingJobName=name)
     return SourceFacts(
         arn=str(found["TrainingJobArn"]),
         created_at=utc(found.get("CreationTime")),
-        status=TRAINING.get(str(found.get("TrainingJobStatus")), ModelStatus.TRAINING),
+        status=MODEL_STATUSES.get(str(found.get("TrainingJobStatus")), ModelStatus.TRAINING),
         message=str(found.get("FailureReason") or ""),
         algorithm=str((found.get("AlgorithmSpecification") or {}).get("AlgorithmName") or ""),
         data_url=str((found.get("ModelArtifacts") or {}).get("S3ModelArtifacts") or ""),
     )
 
 
-def _package(account: Account, name: str) -> SourceFacts:
+def _describe_package(account: Account, name: str) -> SourceFacts:
     group, slash, version = name.partition("/")
     key = name
     if slash:
@@ -224,7 +245,7 @@ def _package(account: Account, name: str) -> SourceFacts:
     return SourceFacts(
         arn=str(found["ModelPackageArn"]),
         created_at=utc(found.get("CreationTime")),
-        status=TRAINING.get(str(found.get("ModelPackageStatus")), ModelStatus.TRAINING),
+        status=MODEL_STATUSES.get(str(found.get("ModelPackageStatus")), ModelStatus.TRAINING),
         message=_package_failure(found),
         package=str(found["ModelPackageArn"]),
         training=_training_of(
@@ -238,10 +259,10 @@ def _package(account: Account, name: str) -> SourceFacts:
 
 
 def _training_of(containers: Iterable[Mapping[str, Any]]) -> str:
-    """The training job of ours that a model's containers are from, empty for none.
+    """Return `training-job/NAME` for the lfv training job that produced containers, else "".
 
-    `package_training` calls a package like its job, and SageMaker writes what a job has trained to
-    `s3://.../JOB/output/model.tar.gz`. Jobs have the time in their names, so no two are the same.
+    `package_training` names a package after its job, and SageMaker writes a job's model to
+    `s3://.../JOB/output/model.tar.gz`. The time in a job's name makes it unique.
     """
     for container in containers:
         package = str(container.get("ModelPackageName") or "").rpartition("model-package/")[2]
@@ -252,15 +273,15 @@ def _training_of(containers: Iterable[Mapping[str, Any]]) -> str:
     return ""
 
 
-def _behind_endpoint(account: Account, name: str) -> SourceFacts:
-    """The model that an endpoint of somebody else hosts."""
+def _describe_model_of_endpoint(account: Account, name: str) -> SourceFacts:
+    """Describe the model of an endpoint that lfv did not create."""
     endpoint = account.endpoint(name)
     if endpoint is None:
         raise ModelNotFound(f"SageMaker has no endpoint {name}.")
     config = account.call("describe_endpoint_config", EndpointConfigName=endpoint.config_name)
     variants = config.get("ProductionVariants") or [{}]
     model = variants[0].get("ModelName")
-    if not model:  # inference components: the endpoint is all that can be named
+    if not model:  # with inference components, only the endpoint can be named
         return SourceFacts(endpoint.arn, endpoint.created_at)
     return look_up(account, ModelSource("model", str(model)))
 

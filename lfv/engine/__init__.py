@@ -1,9 +1,9 @@
-"""The engine: learns from labelled images what a defect looks like, and finds it in new ones.
+"""The engine: learns from labelled images what defects look like, and finds them in new images.
 
     from lfv.engine import Predictor, TrainingImage, train
 
-A library of its own: CPU only, and it knows nothing of the service around it. The names below are
-loaded when they are first used, so that importing :mod:`lfv.engine.seam` stays cheap.
+A library for CPUs that does not depend on the service. The names below are loaded on first use, so
+that importing :mod:`lfv.engine.seam` is cheap.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Bringing a part that lies anywhere, at any angle, to where the normal ones lie.
+"""Aligns parts that lie at any position and angle with the normal ones.
 
-The image is reduced to a small map of how far each position's colour is from the border's; the
-rotation and shift with the highest circular cross-correlation to the mean of the normal maps
-(computed by FFT, the template turned instead of the image) is found first, and then refined on a
-finer map by least squares (Lucas, Kanade 1981) with outliers held down, so that a missing piece
-does not pull at the rest. Worth it only for parts that move: the trainer keeps it where it lowers
-the deviation between normals clearly.
+The image is reduced to a small map of the distance of each position's colour from the border's.
+First, the rotation and shift with the highest circular cross-correlation with the mean of the
+normal maps are found by FFT, turning the template instead of the image. They are then refined on a
+finer map by least squares (Lucas, Kanade 1981), with bounded outliers so that a missing piece does
+not shift the rest. Training uses alignment only if it clearly lowers the deviation between normals,
+because it pays only for parts that move.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from lfv.engine.artifact import Arrays
 Plane = NDArray[np.float32]
 
 SIDE = 64
-"""Side of the square map, in which the image's aspect is kept."""
+"""Side of the square map, which keeps the image's aspect."""
 ANGLES = 60
 """Rotations tried, evenly over the full circle: every 6 degrees, then refined."""
 FINE_SIDE = 128
-"""Side of the map that a pose is refined on."""
+"""Side of the map on which a pose is refined."""
 _STEPS = 6
-"""Positions tried in refining a pose."""
+"""Iterations of the refinement."""
 _UNITS = np.array([1.0, 1 / FINE_SIDE, 1 / FINE_SIDE])
-"""Angle in degrees and shift as a fraction of the side that one unit of a refinement stands for."""
+"""One unit of the refinement: degrees, and shift as a fraction of the side."""
 
 
 def foreground(pixels: NDArray[np.uint8], side: int = SIDE) -> Plane:
@@ -53,7 +53,7 @@ def foreground(pixels: NDArray[np.uint8], side: int = SIDE) -> Plane:
 
 @dataclass(frozen=True)
 class Pose:
-    """How an image differs from the template."""
+    """An image's rotation and shift relative to the template."""
 
     angle: float
     """Degrees, counter-clockwise as seen."""
@@ -63,7 +63,7 @@ class Pose:
 
 
 class Aligner:
-    """Turns images so that their foreground lies as the template's does.
+    """Turns and shifts images so that their foreground matches the template's.
 
     Args:
         template: [SIDE, SIDE] mean foreground of the normal images.
@@ -89,7 +89,7 @@ class Aligner:
             self._tolerance = 0.5 * float(np.abs(self._smooth).mean()) + 1e-6
 
     def pose(self, pixels: NDArray[np.uint8]) -> Pose:
-        """Where the part in this image lies, relative to the template."""
+        """Find the pose of the part in this image, relative to the template."""
         found = self._coarse(foreground(pixels))
         if self.fine is None:
             return found
@@ -110,7 +110,7 @@ class Aligner:
         )
 
     def _refined(self, plane: Plane, start: Pose) -> Pose:
-        """Gauss-Newton steps against the template's slopes, halved while the fit gets no better."""
+        """Refine by Gauss-Newton steps, halving those that do not improve the fit."""
         best = np.array([start.angle, start.dx, start.dy])
         step, least = np.zeros(3), np.inf
         for _ in range(_STEPS):
@@ -127,11 +127,11 @@ class Aligner:
         return Pose(*(float(value) for value in best))
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The image, turned and shifted back; what was outside takes the border's colour."""
+        """Turn and shift an image back, filling with the border's colour."""
         return undo(pixels, self.pose(pixels))
 
     def to_arrays(self, prefix: str) -> Arrays:
-        """Named arrays for the artifact."""
+        """Return named arrays for the artifact."""
         arrays = {f"{prefix}.template": self.template}
         if self.fine is not None:
             arrays[f"{prefix}.fine"] = self.fine
@@ -152,7 +152,7 @@ def _smoothed(plane: Plane) -> Plane:
 
 
 def _turned(plane: Plane, pose: NDArray[np.float64]) -> Plane:
-    """A square map with the pose (angle, dx, dy) undone; 0 outside."""
+    """Undo the pose (angle, dx, dy) of a square map; 0 outside."""
     side = len(plane)
     turned = Image.fromarray(plane).transform(
         (side, side),
@@ -183,8 +183,10 @@ def undo(pixels: NDArray[np.uint8], pose: Pose) -> NDArray[np.uint8]:
 
 
 def _matrix(pose: Pose, width: int, height: int) -> tuple[float, float, float, float, float, float]:
-    """Output positions to input positions, as Pillow wants them: the part was turned about the
-    centre by +angle (counter-clockwise on screen, y down) and then shifted.
+    """Return Pillow's coefficients from output to input positions.
+
+    The part was turned about the centre by +angle (counter-clockwise on screen, y down) and then
+    shifted.
     """
     longer = max(height, width)
     angle = np.deg2rad(pose.angle)
@@ -195,7 +197,7 @@ def _matrix(pose: Pose, width: int, height: int) -> tuple[float, float, float, f
 
 
 def fit_aligner(normals: list[NDArray[np.uint8]], rounds: int = 3) -> Aligner:
-    """A template from normal images: the mean of their maps, each aligned to the mean before."""
+    """Build a template from normal images: the mean of their maps, aligned one after the other."""
     planes = [foreground(pixels) for pixels in normals]
     spread = [np.abs(plane - np.median(planes, axis=0)).sum() for plane in planes]
     aligner = Aligner(planes[int(np.argmin(spread))])
@@ -209,7 +211,7 @@ def fit_aligner(normals: list[NDArray[np.uint8]], rounds: int = 3) -> Aligner:
 
 
 def deviation(images: list[NDArray[np.uint8]]) -> float:
-    """Mean over positions of the standard deviation between images, at low resolution."""
+    """Return the mean over positions of the deviation between images, at low resolution."""
     small = np.stack(
         [
             np.asarray(Image.fromarray(i).resize((48, 48), Image.Resampling.BOX), float)

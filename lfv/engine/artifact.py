@@ -1,4 +1,4 @@
-"""The model folder: what a training leaves and a predictor loads.
+"""The model folder, written by training and loaded by a predictor.
 
     manifest.json   format, version, and size and SHA-256 of every other file but the report's
     model.json      dimensions, anomaly types, structure of the heads, calibration, threshold
@@ -6,8 +6,8 @@
     arrays.npz      weights, loaded with ``allow_pickle=False``
     report/         the training report, which the service adds; it is never read back
 
-Nothing is executed on loading but ONNX models of standard operators. The hashes find damage and
-careless edits; they are not a signature, since whoever can rewrite a file can rewrite its hash.
+Loading executes nothing but ONNX models of standard operators. The hashes detect damage and
+careless edits. They are not a signature, because whoever can rewrite a file can rewrite its hash.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ MANIFEST = "manifest.json"
 MODEL = "model.json"
 ARRAYS = "arrays.npz"
 MAX_FILE_BYTES = 64 * 1024 * 1024
-"""No file of an artifact is larger, except a user's ONNX file."""
+"""Largest file of an artifact, except a user's ONNX file."""
 MAX_ONNX_BYTES = 1024 * 1024 * 1024
-"""No ONNX file is larger."""
+"""Largest ONNX file."""
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -50,7 +50,7 @@ class Contents:
 
 
 def save(folder: Path, contents: Contents) -> None:
-    """Write the artifact into ``folder``; the manifest comes last, and only then is it whole."""
+    """Write the artifact into ``folder``. The manifest, written last, makes it complete."""
     folder.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **contents.arrays)
@@ -73,8 +73,8 @@ def load(folder: Path) -> Contents:
     """Read and verify what :func:`save` wrote.
 
     Raises:
-        ArtifactError: If anything is missing, of another size, hash, format or version, is a link,
-            or is named so that it would lie outside the folder.
+        ArtifactError: If a file is missing, has another size or hash, is a link or has a name that
+            leads outside the folder, or if the format or version is unknown.
     """
     manifest = _parse(MANIFEST, _read(folder, MANIFEST))
     if manifest.get("format") != FORMAT:
@@ -100,7 +100,7 @@ def load(folder: Path) -> Contents:
 
 
 def size_bytes(folder: Path) -> int:
-    """Bytes that hosting needs: all files but the report."""
+    """Return the size in bytes of all files needed for hosting, without the report."""
     return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
 
 
@@ -158,13 +158,13 @@ def _arrays(body: bytes) -> Arrays:
         if unpacked <= 4 * MAX_FILE_BYTES:
             with np.load(io.BytesIO(body), allow_pickle=False) as arrays:
                 return {name: arrays[name] for name in arrays.files}
-    except Exception as error:  # zipfile and numpy raise anything over what they don't know
+    except Exception as error:  # zipfile and numpy raise various errors for damaged data
         raise ArtifactError(f"The model's weights cannot be read: {error}.") from error
     raise ArtifactError("The model's weights are too large to be ours.")
 
 
 def stored_range(description: Mapping[str, Any]) -> tuple[int, int] | None:
-    """A model's sample range; None where it has none, as in artifacts of earlier versions."""
+    """Return a model's sample range; None if it has none, as in artifacts of earlier versions."""
     found = description.get("sample_range")
     if found is None:
         return None

@@ -1,7 +1,7 @@
-"""A backbone beside the engine's own features: what it sees in images, and its part in masks.
+"""Features of a backbone, in addition to the engine's own, for verdicts and masks.
 
-A backbone is anything that turns an image into feature maps: the pretrained one, or a user's ONNX
-file. The engine's core knows it by the protocols below.
+A backbone turns an image into feature maps: the pretrained one, or a user's ONNX file. The engine's
+core uses it through the protocols below.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from lfv.engine.types import TrainingImage
 
 Matrix = NDArray[np.float32]
 PIXEL_CHANNELS = 128
-"""Channels that the pixel network is given; more are mixed into as many, at random."""
+"""Channels for the pixel network; if there are more, they are mixed at random."""
 _HALF = 6e4
 """Largest value that float16 holds."""
 
@@ -47,7 +47,7 @@ class MapExtractor(Protocol):
 
 
 class Backbone(Protocol):
-    """A backbone without a session, as a model keeps it."""
+    """A backbone without a session, as stored in a model."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -59,29 +59,29 @@ class Backbone(Protocol):
 
     @property
     def name(self) -> str:
-        """How sentences about it begin."""
+        """Its name at the start of sentences."""
 
     @property
     def sha256(self) -> str:
-        """Of the ONNX model, in hexadecimal."""
+        """SHA-256 of the ONNX model, in hex."""
 
     @property
     def is_gated(self) -> bool:
-        """Whether it has to show a clear gain before a model keeps it."""
+        """Whether a model uses it only after a clear gain."""
 
     def open(self, *, threads: int = 1) -> MapExtractor:
-        """A session for it."""
+        """Open a session."""
 
     def describe(self, maps: tuple[Matrix, ...]) -> Description:
-        """Pool one image's maps."""
+        """Pool the maps of an image."""
 
     def to_json(self) -> Mapping[str, Any]:
-        """What the artifact's description keeps of it."""
+        """Return its entry in the artifact's description."""
 
 
 @dataclass(frozen=True)
 class BackboneFeatures:
-    """What the backbone sees in one image."""
+    """A backbone's features of one image."""
 
     description: Description
     maps: NDArray[np.float16] | None
@@ -89,17 +89,18 @@ class BackboneFeatures:
     moments: Matrix
     """Mean and mean square of every channel, [2, channels]."""
     patches: NDArray[np.floating] | None = None
-    """[cells, channels], where a memory of them is to be made."""
+    """[cells, channels], for a memory of normal patches."""
 
 
 @dataclass(frozen=True)
 class Reducer:
-    """Many channels mixed into few by fixed random weights, which learn nothing from any image
-    (Johnson, Lindenstrauss 1984: distances stay about the same).
+    """Mixes many channels into few by fixed random weights, which nearly preserve distances.
+
+    Source: Johnson, Lindenstrauss 1984.
     """
 
     mixes: tuple[Matrix, ...]
-    """[channels, fewer channels] for each of the maps; none where their channels are few."""
+    """[channels, fewer channels] for each map; empty if the maps have few channels."""
     grid: tuple[int, int]
     """(rows, columns) of the result."""
 
@@ -113,7 +114,7 @@ class Reducer:
         return cls(tuple((m / np.sqrt(len(m))).astype(np.float32) for m in mixes), grid)
 
     def __call__(self, taps: Sequence[Matrix]) -> Matrix:
-        """[channels, any, any] each to [about PIXEL_CHANNELS at most, rows, columns]."""
+        """Reduce maps, [channels, any, any] each, to [about PIXEL_CHANNELS, rows, columns]."""
         few = list(taps)
         if self.mixes:
             pairs = zip(self.mixes, taps, strict=True)
@@ -123,7 +124,7 @@ class Reducer:
 
 
 def _resized(maps: Matrix, grid: tuple[int, int]) -> Matrix:
-    """Maps at another grid, bilinearly: two products of matrices, a fifth of Pillow's time."""
+    """Scale maps bilinearly by two matrix products, in a fifth of Pillow's time."""
     down, across = (_bilinear(old, new) for old, new in zip(maps.shape[1:], grid, strict=True))
     wide = maps.astype(np.float32, copy=False) @ across.T
     resized: Matrix = down @ wide
@@ -132,22 +133,22 @@ def _resized(maps: Matrix, grid: tuple[int, int]) -> Matrix:
 
 @lru_cache(maxsize=64)
 def _bilinear(old: int, new: int) -> Matrix:
-    """What Pillow's scaling makes of a line of ``old`` cells, [new, old]."""
+    """Return Pillow's scaling of a line of ``old`` cells as a matrix, [new, old]."""
     unit = Image.fromarray(np.eye(old, dtype=np.float32))
     return np.asarray(unit.resize((old, new), Image.Resampling.BILINEAR, None))
 
 
 @dataclass(frozen=True)
 class Painter:
-    """The pixel network's first pass on our features and the backbone's together.
+    """The pixel network's first pass on the engine's features and the backbone's together.
 
-    Also what the second pass needs of them.
+    Also computes the features that the second pass needs.
     """
 
     reducer: Reducer
     head: Committee
     projection: Matrix
-    """[channels, hidden] of the second pass, which only models of release 0.1.0 have here."""
+    """[channels, hidden] of the second pass; only in models of release 0.1.0."""
 
     def __call__(self, own: Matrix, maps: Sequence[Matrix]) -> tuple[Matrix, Matrix]:
         """Logits and projected features, both [any, rows, columns].
@@ -158,7 +159,7 @@ class Painter:
         """
         shape, count = own.shape[1:], len(own)
         first = self._first
-        # Networks that see our own features alone come last.
+        # Networks that see only the engine's own features come last.
         reach = int(np.flatnonzero(first[:, count:].any(axis=1)).max(initial=-1)) + 1
         reduced = self.reducer(maps).reshape(first.shape[1] - count, -1)
         hidden = first[:, :count] @ own.reshape(count, -1)
@@ -183,7 +184,7 @@ class Painter:
         return np.concatenate([*firsts, self.projection], axis=1).T.copy()
 
     def to_arrays(self) -> Arrays:
-        """Named arrays for the artifact."""
+        """Return named arrays for the artifact."""
         arrays: Arrays = {
             "painter.grid": np.array(self.reducer.grid, dtype=np.int32),
             "painter.projection": self.projection,
@@ -227,14 +228,14 @@ def look(
     *,
     with_patches: bool = False,
 ) -> tuple[list[BackboneFeatures], Reducer | None]:
-    """Every image through the backbone, with maps for the pixel network where it has a ``grid``.
+    """Run the backbone on every image; with a ``grid``, also compute maps for the pixel network.
 
     Args:
         data: The images.
         backbone: A backbone; the pretrained one if ``with_patches``.
         grid: (rows, columns) of the pixel network; None without masks.
         executor: Where it runs.
-        with_patches: Whether to keep what a memory of patches is made of.
+        with_patches: Whether to keep patches for a memory of normal patches.
     """
     extract = backbone.open()
     reducer: Reducer | None = None
@@ -254,7 +255,7 @@ def look(
 def with_backbone(
     observations: Sequence[Observation], features: Sequence[BackboneFeatures]
 ) -> tuple[Observation, ...]:
-    """The observations with what the backbone sees added."""
+    """Add the backbone's features to the observations."""
     return tuple(
         replace(
             one,
@@ -266,7 +267,7 @@ def with_backbone(
 
 
 def usual_cells(features: Sequence[BackboneFeatures], truth: Bools) -> UsualCells:
-    """What the backbone sees in the normal images, for heat maps."""
+    """Learn the usual values of the backbone's features, for heat maps."""
     pairs = zip(features, truth, strict=True)
     return UsualCells.of(seen.moments for seen, is_anomalous in pairs if not is_anomalous)
 

@@ -1,8 +1,7 @@
-"""Whether a backbone helps.
+"""Decides whether a backbone helps.
 
-The pretrained one is used for masks, and for verdicts where the stack gives it weight. A user's
-own has to earn its place, since it makes the model larger and slower: a gain that chance alone
-gives easily is not enough.
+The pretrained one is used for masks, and for verdicts if the stack gives it weight. A user's own
+backbone makes the model larger and slower, so it must show a gain that chance hardly explains.
 """
 
 from __future__ import annotations
@@ -35,30 +34,30 @@ OVERLAP_GAIN = 0.01
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of a backbone."""
+    """The outcome of a backbone's trial."""
 
     sha256: str
     name: str
-    """How sentences begin: "The backbone 0123456789ab"."""
+    """Its name at the start of sentences: "The backbone 0123456789ab"."""
     in_experts: bool = False
     in_pixels: bool = False
     auroc: tuple[float, float] | None = None
-    """In cross-validation, without and with it; None where it was not tried for verdicts."""
+    """In cross-validation, without and with it; None if not tried for verdicts."""
     overlap: tuple[float, float] | None = None
     """Mean IoU of the pixel network's first pass, without and with it; None without masks."""
 
     @property
     def used(self) -> bool:
-        """Whether the model keeps it."""
+        """Whether the model uses it."""
         return self.in_experts or self.in_pixels
 
     def to_json(self) -> dict[str, Any]:
-        """For the EvaluationResult's details."""
+        """Return the entry for the EvaluationResult's details."""
         figures = Comparison(self.auroc, self.overlap).to_json()
         return {"Name": self.name, "Sha256": self.sha256, "Used": self.used, **figures}
 
     def sentence(self) -> str:
-        """For the report and the status message."""
+        """Return a sentence for the report and the status message."""
         found = Comparison(self.auroc, self.overlap).in_words("in cross-validation")
         name = self.name
         if self.in_experts and self.in_pixels:
@@ -71,7 +70,7 @@ class Verdict:
 
 
 class BackboneTrial:
-    """One training's trial of a backbone: what it sees, and what it turns out to be good for."""
+    """The trial of a backbone in one training: its features, and whether they help."""
 
     def __init__(
         self,
@@ -80,7 +79,7 @@ class BackboneTrial:
         grid: tuple[int, int] | None,
         executor: Executor,
     ) -> None:
-        """Show it every image.
+        """Run it on every image.
 
         Args:
             grid: (rows, columns) of the pixel network; None without masks.
@@ -93,19 +92,19 @@ class BackboneTrial:
         self.verdict = Verdict(backbone.sha256, backbone.name)
 
     def take(self, first: FirstPass) -> FirstPass:
-        """Use a pixel network with the backbone untried: on few masks, chance would choose."""
+        """Use a pixel network with the backbone, because too few masks allow no comparison."""
         self.verdict = replace(self.verdict, in_pixels=True)
         return first
 
     def choose(self, own: FirstPass, other: FirstPass) -> FirstPass:
-        """Choose between pixel networks without and with it."""
+        """Choose between pixel networks without and with the backbone."""
         taken = other.overlap - own.overlap >= OVERLAP_GAIN
         overlap = own.overlap, other.overlap
         self.verdict = replace(self.verdict, in_pixels=taken, overlap=overlap)
         return other if taken else own
 
     def paint(self, results: PixelResults) -> None:
-        """Keep the chosen pixel network, if it looks at the backbone's maps."""
+        """Keep the chosen pixel network, if it uses the backbone's maps."""
         if self.verdict.in_pixels and self._reducer is not None:
             channels = len(results.head.heads[0].layers[0][0])
             nothing = np.empty((channels, 0), np.float32)
@@ -116,32 +115,32 @@ class BackboneTrial:
         return with_backbone(observations, self.features)
 
     def judge(self, ensemble: Ensemble) -> None:
-        """Note what a choice between sets of experts without and with it came to."""
+        """Record the choice between sets of experts without and with the backbone."""
         self.verdict = replace(
             self.verdict, in_experts=BACKBONE in ensemble.views, auroc=aurocs(ensemble)
         )
 
     @property
     def kept(self) -> Backbone | None:
-        """The backbone, if the model is to keep it."""
+        """The backbone, if the model uses it; else None."""
         return self.backbone if self.verdict.used else None
 
 
 def rival_sets(own: Sequence[Sequence[Member]], *, pixels: bool) -> list[tuple[Member, ...]]:
-    """Sets of experts with the backbone: instead of our views, and beside all of them."""
+    """Return sets of experts with the backbone: in place of the own views, and with all of them."""
     theirs = tuple((kind, BACKBONE) for kind in DETAIL_EXPERTS)
     instead = (*own[0], *theirs) if pixels else theirs
     return [instead, (*own[-1], *theirs)]
 
 
 def gain_needed(without: float, truth: Bools) -> float:
-    """What a backbone must add to an AUROC measured on these images."""
+    """Return the gain in AUROC on these images that a backbone must show."""
     clear = min(ERRORS * standard_error(without, truth), SHARE * (1 - without))
     return max(LEAST_GAIN, clear)
 
 
 def standard_error(area: float, truth: Bools) -> float:
-    """Of an AUROC measured on these images (Hanley, McNeil 1982)."""
+    """Return the standard error of an AUROC on these images (Hanley, McNeil 1982)."""
     positives, negatives = int(truth.sum()), int((~truth).sum())
     first, second = area / (2 - area), 2 * area**2 / (1 + area)
     variance = area * (1 - area)
@@ -150,9 +149,9 @@ def standard_error(area: float, truth: Bools) -> float:
 
 
 def aurocs(ensemble: Ensemble) -> tuple[float, float] | None:
-    """AUROC in cross-validation of the best set without and the best with the backbone.
+    """Return the cross-validated AUROC of the best set without, and the best with, the backbone.
 
-    None where only one kind was tried.
+    None if only one kind was tried.
     """
     without = [trial.auroc for trial in ensemble.trials if BACKBONE not in trial.views]
     with_it = [trial.auroc for trial in ensemble.trials if BACKBONE in trial.views]

@@ -1,8 +1,7 @@
-"""From scores to probabilities that mean what they say.
+"""Calibration of scores to probabilities, fitted on out-of-fold scores.
 
-Fitted on out-of-fold scores only. With few images or separable classes Platt's sigmoid with his
-smoothed targets (Platt 1999); otherwise beta calibration (Kull, Silva Filho, Flach 2017), here on
-the logit scale of a first sigmoid.
+With few images or separable classes this is Platt's sigmoid with smoothed targets (Platt 1999),
+otherwise beta calibration (Kull, Silva Filho, Flach 2017) on the logits of a first sigmoid.
 """
 
 from __future__ import annotations
@@ -17,9 +16,8 @@ from lfv.engine.metrics import Bools, Floats
 
 FEW_IMAGES = 30
 THRESHOLD = 0.5
-"""Probability from which an image is called anomalous. With calibrated probabilities the F1 of
-one half is as good as that of any threshold found on so few images, and a verdict never comes with
-less than half the confidence."""
+"""Probability from which an image is called anomalous. With calibrated probabilities, 0.5 has as
+good an F1 as any threshold found on so few images, and no verdict has a confidence below 0.5."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class Calibration:
         return clipped
 
     def to_json(self) -> dict[str, float]:
-        """Plain numbers."""
+        """Return plain numbers."""
         return {k: float(getattr(self, k)) for k in ("slope", "offset", "a", "b", "c", "limit")}
 
     @classmethod
@@ -57,8 +55,9 @@ class Calibration:
 
 
 def threshold_for(miss_cost: float) -> float:
-    """Probability from which an image is called anomalous, where missing a defect costs as much as
-    ``miss_cost`` false alarms.
+    """Return the probability from which an image is called anomalous.
+
+    ``miss_cost`` is the cost of a missed defect in false alarms.
     """
     return 1 / (1 + miss_cost)
 

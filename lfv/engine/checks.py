@@ -1,4 +1,4 @@
-"""What a user should know before trusting the figures."""
+"""Warnings about data that make a training's figures unreliable."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from lfv.engine.types import TrainingImage
 from lfv.formats.words import count_of, form_of
 
 BORDER_AUROC = 0.9
-"""Of the border alone, below which it is not worth a warning."""
+"""AUROC of the border alone, from which it is worth a warning."""
 _NO_WORSE = 0.02
-"""AUROC by which the border may fall short of whole images and still explain them."""
+"""The border explains the figures if its AUROC is at most this much below that of whole images."""
 THUMBNAIL = (64, 64)
 """(width, height) that :func:`border_of` takes."""
 _POOR_OVERLAP = 0.3
-"""IoU of an anomaly type below which a warning is issued."""
+"""IoU of an anomaly type that causes a warning if not reached."""
 _FEW_MASKS = 5
-"""Masks of a type below which a warning says they are too few."""
+"""Fewest masks of a type without a warning."""
 _LEAST_DIFFERENT = 3
-"""Groups of a class without which a fold, or a fold of the others, would have none of it."""
+"""Fewest groups of a class, so that every fold and its complement have images of it."""
 _SAME = 0.02
-"""Distance between signatures from which on two images are never called the same."""
+"""Distance between signatures from which two images are never called the same."""
 _CLOSER = 0.3
-"""And that as a share of what a normal image differs from the one most like it."""
+"""The same limit as a share of a normal image's distance from its nearest neighbour."""
 _ROUNDING = 1e-3
-"""Distance that signatures of the same image may seem to have."""
+"""Distance between signatures of the same image that rounding can cause."""
 
 
 def border_of(thumbnail: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The outer eighth of a 64 x 64 thumbnail, as means of 8 x 8 squares."""
+    """Return the outer eighth of a 64 x 64 thumbnail, as means of 8 x 8 squares."""
     cells = thumbnail.reshape(8, 8, 8, 8, 3).mean(axis=(1, 3))
     ring = np.ones((8, 8), dtype=bool)
     ring[1:-1, 1:-1] = False
@@ -45,10 +45,10 @@ def border_of(thumbnail: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def check_variety(repeats: Repeats, truth: Bools) -> None:
-    """Refuse images among which there is nothing to compare.
+    """Refuse images without variety.
 
     Raises:
-        TrainingError: If those of a class show only one or two different things.
+        TrainingError: If the images of a class show only one or two different things.
     """
     for label, name in ((False, "normal"), (True, "anomalous")):
         of_class = repeats.groups[truth == label]
@@ -95,7 +95,7 @@ def find_oddities(
 def find_shortcut(
     borders: NDArray[np.float32], truth: Bools, folds: Groups, whole: float
 ) -> Iterator[str]:
-    """A warning if the border alone tells the classes apart about as well as the model does.
+    """Yield a warning if the border alone separates the classes about as well as the model does.
 
     Args:
         borders: Of each image, as :func:`border_of` gives them.
@@ -121,10 +121,10 @@ def find_unpainted(
     types: Sequence[str],
     shares: Sequence[NDArray[np.float16] | None],
 ) -> Iterator[str]:
-    """Warnings about masks that show less than their colour maps promise.
+    """Yield warnings about masks without the anomaly types of their colour maps.
 
     Args:
-        shares: Of each image, [classes, rows, columns]; None where nothing is painted.
+        shares: Of each image, [classes, rows, columns]; None if nothing is painted.
     """
     masked = [i for i, image in enumerate(images) if image.is_anomalous and image.mask_path]
     blank = [images[i].source_ref for i in masked if shares[i] is None]
@@ -156,7 +156,7 @@ def find_unpainted(
 
 
 def find_missed(labels: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Warnings about anomaly types that are poorly found; ``labels`` as the evaluation has them."""
+    """Yield warnings about poorly detected anomaly types; ``labels`` are the evaluation's."""
     for label in labels:
         overlap = label["Metrics"]["IoU"]
         if overlap < _POOR_OVERLAP:
@@ -174,7 +174,7 @@ def _twins(signatures: NDArray[np.float32], truth: Bools) -> list[tuple[int, int
     if len(normal) > 2:
         among = distances(signatures[normal], signatures[normal])
         np.fill_diagonal(among, np.inf)
-        # A small defect on an aligned part changes less than one normal part differs from another.
+        # On aligned parts, a small defect changes less than normal parts differ from each other.
         limit = min(limit, _CLOSER * float(np.median(among.min(axis=1))))
     limit = max(limit, _ROUNDING)
     close = np.argwhere(distances(signatures[normal], signatures[anomalous]) < limit)

@@ -1,4 +1,4 @@
-"""What something optional is good for: figures without and with it, measured on unseen images."""
+"""Figures without and with an optional part, measured on unseen images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Comparison:
     """Mean IoU in the cells."""
 
     def to_json(self) -> dict[str, float]:
-        """For the EvaluationResult's details."""
+        """Return the entry for the EvaluationResult's details."""
         found: dict[str, float] = {}
         for name, pair in (("AUROC", self.auroc), ("IoU", self.overlap)):
             if pair is not None:
@@ -25,7 +25,7 @@ class Comparison:
         return found
 
     def in_words(self, how: str) -> str:
-        """In brackets, with how it was measured; empty where nothing was tried."""
+        """Return the figures in brackets, with how they were measured; empty if there are none."""
         tried = []
         if self.auroc is not None:
             tried.append("AUROC {:.3f} without and {:.3f} with it".format(*self.auroc))

@@ -1,10 +1,10 @@
-"""Cross-validation: what experts say of images that they were not fitted to, and what follows.
+"""Cross-validation of experts, and the choice between sets of them.
 
-One level: experts are fitted without each fold. Sets of experts are compared with weights for a
-fold that come from the others. The figures of the chosen set are told with its final weights: they
-are few, not negative and pulled towards prior ones, which flatters the figures less than smaller
-folds understate them (AUROC over 21 draws of three sets: 0.84 told, 0.86 on new images; 0.81 told
-with weights of the other folds).
+There is one level: experts are fitted without each fold. Sets of experts are compared by weights
+that are fitted to the other folds. The reported figures of the chosen set use its final weights.
+These are few, non-negative and pulled towards prior weights, which flatters the figures less than
+training on smaller folds understates them (AUROC over 21 draws of three sets: 0.84 reported, 0.86
+on new images; 0.81 with weights of the other folds).
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from lfv.engine.pixels import Matrix
 OUTER_FOLDS = 5
 """For pixel networks and calibration."""
 EXPERT_FOLDS = 10
-"""For experts: the more, the nearer are they to those that are fitted to everything."""
+"""For experts. With more folds, they are more similar to those fitted to all images."""
 TOLERANCE = 0.002
-"""AUROC that a dearer set of experts must add to be worth its time."""
+"""Gain in AUROC that justifies a more expensive set of experts."""
 
 Members = tuple[Member, ...]
 
 
 @dataclass(frozen=True)
 class CrossValidated:
-    """A model for use, and honest scores for judging it by."""
+    """A fitted ensemble, and out-of-fold scores for its figures."""
 
     ensemble: Ensemble
     scores: Floats
@@ -57,7 +57,7 @@ class CrossValidation:
         self._executor = executor
 
     def add(self, sets: Sequence[Members], observations: Sequence[Observation]) -> None:
-        """Score sets of experts; those already known are not fitted again."""
+        """Score sets of experts, fitting only those that are not known yet."""
         wanted = dict.fromkeys(member for members in sets for member in members)
         fresh = [member for member in wanted if member not in self.scores]
         if fresh:
@@ -70,12 +70,12 @@ class CrossValidation:
                 self.trials[members] = Trial(views, merit, own)
 
     def best(self, sets: Sequence[Members], tolerance: float = TOLERANCE) -> Members:
-        """The first (cheapest) set that comes within ``tolerance`` of the best."""
+        """Return the first, which is the cheapest, set within ``tolerance`` of the best."""
         most = max(self.trials[members].auroc for members in sets)
         return next(m for m in sets if self.trials[m].auroc >= most - tolerance)
 
     def combined(self, members: Members) -> Floats:
-        """[images] scores of a set, the weights for each fold fitted to the others."""
+        """Return [images] scores of a set, with weights for each fold fitted to the others."""
         standard, blocks = standardised(self.scores, members), blocks_of(members)
         result: Floats = np.zeros(len(self.truth))
         for fold in np.unique(self.folds):
@@ -85,7 +85,7 @@ class CrossValidation:
         return result
 
     def finish(self, members: Members, observations: Sequence[Observation]) -> CrossValidated:
-        """Fit a set to everything."""
+        """Fit a set to all images."""
         ensemble = fit_ensemble(
             members,
             self.scores,
@@ -118,7 +118,7 @@ class CrossValidation:
 def with_summaries(
     observations: Sequence[Observation], summaries: Matrix | None
 ) -> list[Observation]:
-    """The same observations with each image's pixel summary put in."""
+    """Add each image's pixel summary to its observation."""
     if summaries is None:
         return list(observations)
     pairs = zip(observations, summaries, strict=True)
@@ -126,7 +126,7 @@ def with_summaries(
 
 
 def calibrated_probabilities(truth: Bools, scores: Floats, folds: Groups) -> Floats:
-    """Out-of-fold probabilities: each fold calibrated on the others."""
+    """Return out-of-fold probabilities, each fold calibrated on the others."""
     result: Floats = np.zeros(len(scores))
     for fold in np.unique(folds):
         outside = folds == fold

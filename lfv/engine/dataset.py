@@ -1,4 +1,4 @@
-"""Reading labelled images: what can be trained on, and what to warn about."""
+"""Checks and reads labelled images for training."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from lfv.formats.masks import Mask, examine_mask, open_mask, parse_color, read_m
 from lfv.formats.words import count_of, form_of
 
 MIN_NORMAL = 5
-"""Normal images below which nothing can be cross-validated (Lookout for Vision asked for 20)."""
+"""Fewest normal images for cross-validation (Lookout for Vision required 20)."""
 MIN_NORMAL_ALONE = 10
-"""Normal images needed where there are no anomalous ones to compare with."""
+"""Fewest normal images if there are no anomalous ones."""
 MIN_ANOMALOUS = 5
-"""Anomalous images below which they are set aside and only normal images are learned from."""
+"""With fewer anomalous images, these are set aside and training uses normal images only."""
 FEW = 20
-"""Images of a class below which the figures are called uncertain."""
+"""With fewer images of a class, a warning calls the figures uncertain."""
 TOO_FEW = 10
-"""Images of a class below which a warning advises against relying on the model."""
+"""With fewer images of a class, a warning advises against relying on the model."""
 MAX_TYPES = 100
 _GREYS = [f"#{level:02X}{level:02X}{level:02X}" for level in range(128, 128 + MAX_TYPES + 1)]
 _DISTINCT = tuple(
@@ -40,11 +40,11 @@ _DISTINCT = tuple(
 )
 """More than there can be types."""
 _RANGE_IMAGES = 200
-"""Images that the range of 16-bit samples is taken from."""
+"""Images used to determine the range of 16-bit samples."""
 _UNKNOWN = 0.0005
-"""Share of a mask's pixels in unnamed colours that is worth a warning."""
+"""Share of a mask's pixels in unnamed colours from which to warn."""
 _SAMPLES = 8
-"""Points of a mask, along each side of a cell, that the shares of the classes are counted on."""
+"""Samples per side of a cell for counting the shares of classes."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,11 @@ class Dataset:
     anomaly_types: tuple[tuple[str, str], ...]
     """(name, ``'#RRGGBB'``), in the order of class numbers 1, 2, ...; empty without masks."""
     color: bool
-    """Whether any image has any colour."""
+    """Whether a sample of the images has colour."""
     background_color: str = "#FFFFFF"
     """``'#RRGGBB'`` of the background; no anomaly type has it."""
     sample_range: tuple[int, int] | None = None
-    """Samples of 16-bit images that become black and white; None for images of 8 bits."""
+    """16-bit values mapped to black (0) and white (255); None for 8-bit images."""
 
     @property
     def truth(self) -> Bools:
@@ -75,10 +75,10 @@ class Dataset:
 
 
 def read_training(images: Sequence[TrainingImage]) -> tuple[Dataset, list[str]]:
-    """Check ``images`` and say what is odd about them.
+    """Check ``images``, and collect warnings about them.
 
     Raises:
-        TrainingError: For the first thing that makes training impossible.
+        TrainingError: For the first problem that makes training impossible.
     """
     normal, anomalous = (_different(images, anomalous=value) for value in (False, True))
     copies = len(images) - normal - anomalous
@@ -127,7 +127,7 @@ def read_training(images: Sequence[TrainingImage]) -> tuple[Dataset, list[str]]:
 
 
 def _different(images: Sequence[TrainingImage], *, anomalous: bool) -> int:
-    """Images of a class, those that are the same byte for byte counted once."""
+    """Count the different images of a class; identical files count once."""
     of_class = [image for image in images if image.is_anomalous == anomalous]
     return len({hashlib.sha256(_bytes(image)).digest() for image in of_class})
 
@@ -148,10 +148,10 @@ def check_test(images: Sequence[TrainingImage], width: int, height: int) -> None
 
 
 def find_damaged(images: Sequence[TrainingImage], workers: int = 2) -> dict[str, str]:
-    """What is wrong with each image whose pixels, or whose mask's, can't be decoded, by source-ref.
+    """Return the problem with each image whose pixels or mask cannot be decoded, by source-ref.
 
-    All data is read and unpacked, which a header's check is not; a JPEG's at an eighth of the
-    size, which finds the same damage and costs less.
+    Reads all data, unlike a check of headers. JPEGs are decoded at an eighth of their size, which
+    finds the same damage at a lower cost.
     """
 
     def problem(image: TrainingImage) -> str | None:
@@ -188,10 +188,10 @@ def load(image: TrainingImage, size: tuple[int, int] | None = None) -> DecodedIm
 def load_labels(
     image: TrainingImage, types: tuple[str, ...], size: tuple[int, int]
 ) -> NDArray[np.uint8] | None:
-    """Class of every pixel at ``size`` (width, height), or None where nobody knows.
+    """Return the class of every pixel at ``size`` (width, height), or None if unknown.
 
-    A normal image is background all over, whatever its mask; an anomalous one without a mask, or
-    whose mask is empty, says nothing about its pixels.
+    A normal image is entirely background, whatever its mask. The pixels of an anomalous image
+    without a mask, or with an empty one, are unknown.
     """
     if not image.is_anomalous:
         return np.zeros((size[1], size[0]), dtype=np.uint8)
@@ -213,7 +213,7 @@ def load_labels(
 def load_shares(
     image: TrainingImage, types: tuple[str, ...], grid: tuple[int, int]
 ) -> NDArray[np.float16] | None:
-    """How much of every cell each class has, or None where nobody knows (see ``load_labels``).
+    """Return the share of every cell that each class covers, or None if unknown.
 
     Args:
         grid: (rows, columns).
@@ -274,10 +274,10 @@ def _measure(images: Sequence[TrainingImage]) -> tuple[int, int, list[str]]:
 
 
 def _anomaly_types(images: Sequence[TrainingImage]) -> tuple[tuple[str, str], ...]:
-    """Types of every mask's colour map, each with the colour it was given first.
+    """Return the types of all colour maps, each with its first colour, or one of its own if taken.
 
     Raises:
-        TrainingError: If two types share a colour, or there are more than 100.
+        TrainingError: If there are more than 100, or a colour is invalid.
     """
     found: dict[str, str] = {}
     for image in images:
@@ -288,7 +288,7 @@ def _anomaly_types(images: Sequence[TrainingImage]) -> tuple[tuple[str, str], ..
                 found.setdefault(name, color)
     if len(found) > MAX_TYPES:
         raise TrainingError(f"There are {len(found)} anomaly types; the most is {MAX_TYPES}.")
-    # Masks of public sets are white whatever the type, but each type needs a colour of its own.
+    # Masks of public sets are white for every type, but each type needs its own colour.
     taken: set[str] = set()
     for name, color in found.items():
         if color in taken:
@@ -298,10 +298,10 @@ def _anomaly_types(images: Sequence[TrainingImage]) -> tuple[tuple[str, str], ..
 
 
 def _color_map(image: TrainingImage) -> Iterator[tuple[str, str]]:
-    """(``'#RRGGBB'``, name) of a mask that counts: an anomalous image's.
+    """Yield (``'#RRGGBB'``, name) of an anomalous image's mask; nothing for a normal image.
 
     Raises:
-        TrainingError: Naming the image, for a colour that is none.
+        TrainingError: Naming the image, for an invalid colour.
     """
     if not image.is_anomalous:
         return
@@ -313,14 +313,14 @@ def _color_map(image: TrainingImage) -> Iterator[tuple[str, str]]:
 
 
 def _unknown_colors(images: Sequence[TrainingImage], types: Sequence[str]) -> Iterator[str]:
-    """A warning about masks that show colours which their colour maps do not name."""
+    """Yield a warning about masks with colours that are missing from their colour maps."""
     found: list[tuple[str, Mask]] = []
     for image in images:
         if image.is_anomalous and image.mask_path is not None:
             try:
                 mask = examine_mask(image.mask_path.read_bytes(), image.mask_colors, types)
             except (OSError, LfvError):
-                continue  # an error of its own, once the mask is needed
+                continue  # reported as an error when the mask is needed
             if mask.unknown >= _UNKNOWN:
                 found.append((image.source_ref, mask))
     if found:
@@ -334,7 +334,7 @@ def _unknown_colors(images: Sequence[TrainingImage], types: Sequence[str]) -> It
 
 
 def _background_color(images: Sequence[TrainingImage], taken: Sequence[str]) -> str:
-    """That of the colour maps, or, where they name none, white, unless an anomaly type has it."""
+    """Return the background colour of the colour maps, else white, else the first free colour."""
     named = [color for image in images for color, name in _color_map(image) if is_background(name)]
     return next(c for c in [*named, "#FFFFFF", "#000000", *_GREYS] if c not in taken)
 

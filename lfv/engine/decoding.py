@@ -1,8 +1,7 @@
-"""From the bytes of a PNG or JPEG to the pixels the engine computes on.
+"""Decodes PNG and JPEG files to the pixels that the engine works on.
 
-One path for training and for inference: what the heads learn from is what they are later shown.
-Orientation flags of EXIF are not applied: the API's width and height are those of the stored
-pixels, and so are the masks'.
+Training and inference use the same code, so that models see the pixels they learned from. EXIF
+orientation is not applied, because the API's width and height, and masks, refer to stored pixels.
 """
 
 from __future__ import annotations
@@ -44,24 +43,22 @@ _REASONS: dict[type[errors.ImageError], str] = {
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """Pixels at the size asked for, and facts about the file."""
+    """Pixels at the requested size, and facts about the file."""
 
     pixels: NDArray[np.uint8]
     """[height, width, 3], RGB."""
     width: int
-    """Of the stored image, before any scaling."""
+    """Width of the stored image, before any scaling."""
     height: int
     exif_orientation: int
 
 
 class Decoder:
-    """One file, decoded at the sizes that are asked for: its header is read once, and its pixels
-    once for each scale that they have to be decoded at.
+    """Decodes a file at any number of sizes, reading its header once and its pixels once per scale.
 
-    A JPEG is decoded at a reduced scale where the size allows it, which costs a quarter of a full
-    decode for a four-fold reduction. 16-bit samples are scaled from ``sample_range`` to 8 bits, or
-    keep their upper eight bits without one; transparency is laid over black; CMYK and palettes
-    become RGB.
+    A JPEG is decoded at a reduced scale if the size allows it; a four-fold reduction costs a
+    quarter of a full decode. 16-bit samples are scaled from ``sample_range`` to 8 bits, or without
+    one keep their upper eight bits. Transparency is laid over black; CMYK and palettes become RGB.
 
     Args:
         body: A PNG or JPEG.
@@ -91,7 +88,7 @@ class Decoder:
         """Uint8 [height, width, 3] at ``size`` (width, height), or as stored.
 
         Raises:
-            ImageRejected: Naming what is wrong with the image.
+            ImageRejected: The image cannot be used; the message says why.
         """
         if size not in self._by_size:
             self._by_size[size] = _scaled(self._decoded(size), size)
@@ -107,7 +104,7 @@ class Decoder:
         return self._by_scale[scale]
 
     def _scale(self, size: tuple[int, int] | None) -> int:
-        """How much smaller than the file ``size`` has it decoded: 1, 2, 4 or 8 times."""
+        """Return the reduction, 1, 2, 4 or 8, at which to decode for ``size``."""
         if size is None or self.header.format != "JPEG":
             return 1
         most = min(self.header.width // size[0], self.header.height // size[1])
@@ -130,7 +127,7 @@ def decode(
     """Decode ``body`` at one ``size``; see :class:`Decoder`.
 
     Raises:
-        ImageRejected: Naming what is wrong with the image.
+        ImageRejected: The image cannot be used; the message says why.
     """
     decoder = Decoder(body, sample_range=sample_range)
     header = decoder.header
@@ -140,9 +137,10 @@ def decode(
 def from_rgb888(
     pixels: bytes, width: int, height: int, size: tuple[int, int], *, expected: tuple[int, int]
 ) -> NDArray[np.uint8]:
-    """[height, width, 3] at ``size`` of an image that comes as interleaved RGB pixels.
+    """Return [height, width, 3] at ``size`` of an image given as interleaved RGB pixels.
 
-    :raises ImageRejected: as :func:`decode` does.
+    Raises:
+        ImageRejected: As in :func:`decode`.
     """
     if (width, height) != expected or len(pixels) != width * height * 3:
         raise ImageRejected(
@@ -160,9 +158,10 @@ def _scaled(rgb: Image.Image, size: tuple[int, int] | None) -> NDArray[np.uint8]
 
 
 def measure(body: bytes) -> tuple[int, int, int]:
-    """(width, height, EXIF orientation) from the header alone.
+    """Read (width, height, EXIF orientation) from the header.
 
-    :raises ImageRejected: as :func:`decode` does, but for damage further on.
+    Raises:
+        ImageRejected: As in :func:`decode`, except for damage after the header.
     """
     try:
         header: ImageHeader = check_header(body, _LIMITS)
@@ -178,10 +177,10 @@ _LEAST_RANGE = 64
 
 
 def sample_range_of(bodies: Iterable[bytes]) -> tuple[int, int] | None:
-    """The range that the 16-bit samples of images fill, with a margin; None for 8-bit images.
+    """Return the range of the images' 16-bit samples, with a margin; None for 8-bit images.
 
-    Cameras of 10 or 12 bits, and thermal ones, fill a small part of 16. The extreme thousandth at
-    each end, such as dead pixels, does not count.
+    Cameras of 10 or 12 bits, and thermal ones, use a small part of 16 bits. The extreme thousandth
+    at each end, such as dead pixels, is ignored.
 
     Raises:
         ImageRejected: For the first image that cannot be decoded.
@@ -216,7 +215,7 @@ def _rejected(error: errors.ImageError) -> ImageRejected:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow mode a PNG or JPEG can have, as 8-bit RGB."""
+    """Convert any Pillow mode of a PNG or JPEG to 8-bit RGB."""
     if image.mode == "RGB":
         return image
     if image.mode.startswith("I") or image.mode == "F":

@@ -1,4 +1,4 @@
-"""From feature maps of any size to a vector of fixed length per image."""
+"""Pools feature maps of any size into a vector of fixed length per image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Matrix = NDArray[np.float32]
 
 _SAMPLE = 4096
-"""Cells that central quantiles are estimated from."""
+"""Cells from which central quantiles are estimated."""
 GRID = 4
 
 
@@ -21,10 +21,10 @@ class Description:
 
     statistics: Matrix
     """[9 * channels]: mean, deviation, skewness, log kurtosis, quantiles .01 .5 .99 .999, maximum
-    of each channel over the image: what there is, wherever it is."""
+    of each channel over the image. Describes what there is, regardless of where."""
     regions: Matrix
-    """[GRID * GRID * channels + 8 * channels]: channel means on a grid, and their order
-    statistics: where it is, and whether one region stands out."""
+    """[GRID * GRID * channels + 8 * channels]: channel means on a grid, and their order statistics.
+    Describes where it is, and whether one region stands out."""
 
 
 def describe(features: Matrix, *, with_regions: bool = False) -> Description:
@@ -86,9 +86,9 @@ def _statistics(features: Matrix) -> Matrix:
 
 
 def _at_rank(flat: Matrix, rank: int, floor: Matrix) -> Matrix:
-    """The value of each row that has ``rank`` values below it.
+    """Return the value of each row that has ``rank`` values below it.
 
-    Only values above ``floor`` are put in order, where these are enough.
+    Sorts only values above ``floor`` if these are enough.
     """
     wanted = flat.shape[1] - rank  # counted from the highest
     found = np.empty(len(flat), dtype=flat.dtype)

@@ -25,9 +25,9 @@ from lfv.engine.metrics import Bools, Floats
 from lfv.engine.observations import OVERVIEW, PIXELS, Observation
 
 LEAST_WEIGHT = 0.02
-"""Share of the weights below which an expert is left out."""
+"""An expert with a smaller share of the weights is left out."""
 BACKBONE_EXPERTS = ("pool", UNUSUAL, PATCHES, PLACES)
-"""A classifier on what the pretrained backbone sees, and distances from the normal images."""
+"""A classifier on the pretrained backbone's features, and distances from the normal images."""
 BACKBONE = "backbone"
 """Name of the backbone's view, of its file in the artifact, and of its description."""
 
@@ -55,11 +55,11 @@ class Ensemble:
 
     @property
     def views(self) -> tuple[str, ...]:
-        """Names of the views that experts with any weight need."""
+        """Names of the views that experts with a non-zero weight need."""
         return tuple(dict.fromkeys(expert.view for expert in self.experts))
 
     def __call__(self, observations: Sequence[Observation]) -> Floats:
-        """[images] scores."""
+        """Return [images] scores."""
         total: Floats = np.zeros(len(observations))
         for scores, centre, spread, weight in zip(
             self.experts(observations), self.centres, self.spreads, self.weights, strict=True
@@ -68,7 +68,7 @@ class Ensemble:
         return total
 
     def combine(self, scores: Mapping[Member, Floats]) -> Floats:
-        """[images] scores from those of each expert, such as out-of-fold ones."""
+        """Combine the experts' scores, such as out-of-fold ones, to [images] scores."""
         columns = zip(self.experts, self.centres, self.spreads, self.weights, strict=True)
         total: Floats = np.sum(
             [
@@ -85,7 +85,7 @@ class Ensemble:
         return squash(z)
 
     def to_json(self) -> dict[str, Any]:
-        """Structure and numbers; the heads' weights go to the arrays."""
+        """Return structure and numbers; the heads' weights are in the arrays."""
         return {
             "experts": [{"kind": e.kind, "view": e.view} for e in self.experts],
             "centres": list(self.centres),
@@ -95,7 +95,7 @@ class Ensemble:
         }
 
     def to_arrays(self) -> Arrays:
-        """Named arrays for the artifact."""
+        """Return named arrays for the artifact."""
         return self.experts.to_arrays()
 
     @classmethod
@@ -115,7 +115,7 @@ class Ensemble:
 def candidate_sets(
     details: Sequence[str], *, pixels: bool, backbone: bool = False
 ) -> list[tuple[Member, ...]]:
-    """Sets of experts to choose from, cheapest first.
+    """Return the sets of experts to choose from, the cheapest first.
 
     Args:
         details: Names of the larger views.
@@ -135,7 +135,7 @@ def candidate_sets(
 
 
 def standardised(scores: Mapping[Member, Floats], members: Sequence[Member]) -> Floats:
-    """[images, experts]: scores in deviations from their medians, drawn together far out."""
+    """Return [images, experts] scores in deviations from their medians, compressed far out."""
     columns = [scores[member] for member in members]
     standard: Floats = np.stack(
         [squash((c - np.median(c)) / (c.std() + 1e-9)) for c in columns], axis=1
@@ -144,7 +144,7 @@ def standardised(scores: Mapping[Member, Floats], members: Sequence[Member]) -> 
 
 
 def blocks_of(members: Sequence[Member]) -> NDArray[np.int64]:
-    """[members] the block of each for :func:`fit_stack`."""
+    """Return [members] the block of each expert for :func:`fit_stack`."""
     blocks = {"pool": DEEP, **dict.fromkeys(BACKBONE_EXPERTS[1:], DISTANCE)}
     return np.array([blocks.get(kind, OWN) for kind, _ in members], dtype=np.int64)
 
@@ -157,7 +157,7 @@ def fit_ensemble(
     seed: int,
     trials: Sequence[Trial] = (),
 ) -> Ensemble:
-    """Fit experts to all images, with the weights that their out-of-fold ``scores`` ask for."""
+    """Fit experts to all images, weighted by their out-of-fold ``scores``."""
     weights = fit_stack(standardised(scores, members), truth, blocks_of(members))
     kept = [
         (member, float(weight))

@@ -1,4 +1,4 @@
-"""What can go wrong in the engine, as one tree.
+"""The engine's errors.
 
     EngineError
     ├── TrainingError     train(): the data cannot be trained on; the sentence is fit for a user
@@ -6,23 +6,23 @@
     ├── ArtifactError     Predictor.load(): damaged, tampered with, or of an unknown version
     └── ImageRejected     predict(): this image cannot be judged; ``reason`` says why in one word
 
-Errors of Pillow, numpy, onnxruntime and the file system are translated where they arise, so
-that none of them reaches a caller.
+Errors of Pillow, numpy, onnxruntime and the file system are translated where they occur, so that
+none of them reaches a caller.
 """
 
 from __future__ import annotations
 
 
 class EngineError(Exception):
-    """Base of everything the engine raises on purpose."""
+    """Base class of the engine's errors."""
 
 
 class TrainingError(EngineError):
-    """The data cannot be trained on. ``str(error)`` is one sentence that names the way out."""
+    """The data cannot be trained on. The message is one sentence that names the way out."""
 
 
 class OnnxRejected(TrainingError):
-    """A user's ONNX file will not be run.
+    """A user's ONNX file is refused.
 
     ``reason`` is one of ``unreadable``, ``too_large``, ``not_onnx``, ``external_data``,
     ``foreign_domain``, ``too_complex``, ``invalid``, ``input``, ``batch``, ``outputs``,
@@ -35,7 +35,7 @@ class OnnxRejected(TrainingError):
 
 
 class ArtifactError(EngineError):
-    """The model folder is not one this engine wrote, or is not as it wrote it."""
+    """The model folder was not written by this engine, or was changed since."""
 
 
 class ImageRejected(EngineError):

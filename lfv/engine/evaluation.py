@@ -1,4 +1,4 @@
-"""Verdicts against labels, and the EvaluationResult document.
+"""Compares verdicts with labels, and builds the EvaluationResult document.
 
 Version, EvaluationDetails and AggregatedEvaluationResults.Metrics have the keys of the schema in
 Lookout for Vision's developer guide ("Viewing performance metrics", "Reviewing the evaluation
@@ -25,7 +25,7 @@ from lfv.formats.evaluation import Evaluation, Evaluator, Overlap, TypeMetrics, 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One image, judged by a model that has not seen it."""
+    """The verdict on an image by a model that was not trained on it."""
 
     image: EvaluatedImage
     probability: float
@@ -43,7 +43,7 @@ class Evaluated:
         classes: NDArray[np.uint8] | None,
         labels: NDArray[np.uint8] | None,
     ) -> Evaluated:
-        """Compare one verdict with one label."""
+        """Compare a verdict with a label."""
         called = probability >= threshold
         areas: dict[str, float] = {}
         found: dict[str, Overlap] = {}
@@ -64,7 +64,7 @@ def evaluate(
     out_of_fold: bool,
     threshold: float,
 ) -> dict[str, Any]:
-    """The EvaluationResult; the service adds ``ModelArn`` and ``EvaluationEndTimestamp``."""
+    """Build the EvaluationResult; the service adds ``ModelArn`` and ``EvaluationEndTimestamp``."""
     evaluator = Evaluator()
     for each in evaluated:
         image = each.image
@@ -113,7 +113,7 @@ def _matrix(found: Evaluation) -> list[dict[str, Any]]:
 
 
 def _label(found: TypeMetrics) -> dict[str, Any]:
-    """F1 of "this type is in this image", and IoU over the pixels of all images together."""
+    """Return F1 of the presence of a type per image, and IoU over the pixels of all images."""
     return {
         "Label": found.name,
         "NumberOfTestingImages": found.images,

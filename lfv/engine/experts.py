@@ -1,4 +1,4 @@
-"""The experts: each turns an image's observations into one score that grows with anomaly.
+"""The experts: each turns an image's observations into one score that rises with anomaly.
 
 pool                                 what a deep backbone sees anywhere in the image
 ridge-0.1, ridge-1, lasso, stumps    what there is in the image, at the detail view's size
@@ -64,7 +64,7 @@ class Expert:
 
 @dataclass(frozen=True)
 class Experts:
-    """Fitted experts, and what those of ``POSITION_EXPERTS`` look through."""
+    """Fitted experts, and the positional head shared by ``POSITION_EXPERTS``."""
 
     members: tuple[Expert, ...]
     positional: PositionalHead | None = None
@@ -80,7 +80,7 @@ class Experts:
         return len(self.members)
 
     def __call__(self, observations: Sequence[Observation]) -> list[Floats]:
-        """[images] scores of each."""
+        """Return the [images] scores of each expert."""
         found = None
         if self.positional is not None:
             found = positional_values(self.positional, observations)
@@ -95,12 +95,12 @@ class Experts:
 
     @cached_property
     def described(self) -> frozenset[str]:
-        """Names of the views whose descriptions any expert looks at."""
+        """Names of the views whose descriptions an expert uses."""
         without = {*POSITION_EXPERTS, PATCHES, PLACES, "pixels"}
         return frozenset(e.view for e in self.members if e.kind not in without)
 
     def to_arrays(self) -> Arrays:
-        """Named arrays for the artifact."""
+        """Return named arrays for the artifact."""
         arrays: Arrays = {}
         for number, expert in enumerate(self.members):
             arrays |= expert.head.to_arrays(f"expert{number}")
@@ -130,7 +130,7 @@ def _stored_head(kind: str, arrays: Arrays, prefix: str) -> Head | PatchMemory |
 
 
 def values_of(kind: str, view: str, observations: Sequence[Observation]) -> Matrix:
-    """[images, values] that an expert of this kind looks at."""
+    """Return the [images, values] that an expert of this kind uses."""
     if kind == "layout":
         return layouts(observations)
     if kind in (PATCHES, PLACES):
@@ -141,7 +141,7 @@ def values_of(kind: str, view: str, observations: Sequence[Observation]) -> Matr
 
 
 def positional_values(head: PositionalHead, observations: Sequence[Observation]) -> Matrix:
-    """[images, values]: how far each image is from the normal ones, in which respects."""
+    """Return [images, values], the distances of each image from the normal ones."""
     return np.stack([head.statistics(e.maps) for e in observations if e.maps is not None])
 
 
@@ -182,8 +182,8 @@ def _fit_head(
     random: np.random.Generator,
 ) -> Head:
     if kind == "position":
-        # The normals that the head is judged by are scored by heads that have not seen them:
-        # a Gaussian is always closer to its own sample.
+        # Normals are scored by heads that were not fitted to them, because a Gaussian is always
+        # closer to its own sample.
         values, _ = held_out_distances(observations, truth, random)
         return fit_ridge(values, truth, 0.1)
     x = values_of(kind, view, observations)
@@ -198,8 +198,8 @@ def _fit_head(
 
 
 def passing(kind: str, values: int, centre: float, spread: float) -> LinearHead:
-    """A head on ``values`` positional values: (value - centre) / spread of one of ``SUMS``,
-    unclipped up to 100.
+    """Return a head on ``values`` positional values: (value - centre) / spread of one of ``SUMS``,
+    clipped at 100.
     """
     reach = 100.0
     weight: Matrix = np.zeros(values, dtype=np.float32)
@@ -211,7 +211,7 @@ def passing(kind: str, values: int, centre: float, spread: float) -> LinearHead:
 def held_out_distances(
     observations: Sequence[Observation], truth: Bools, random: np.random.Generator
 ) -> tuple[Matrix, NDArray[np.int64]]:
-    """Positional values of every image from heads fitted to other normals, and the parts."""
+    """Return each image's positional values, by heads fitted to other normals, and the folds."""
     normal = np.flatnonzero(~truth)
     part = np.full(len(observations), -1)
     part[random.permutation(normal)] = np.arange(len(normal)) % POSITION_PARTS

@@ -1,4 +1,4 @@
-"""What a training found out, as plain values: a page for people can be made of them."""
+"""The findings of a training as plain values, for its report."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from lfv.engine.views import View
 
 @dataclass(frozen=True)
 class Findings:
-    """The parts of a finished training that its findings are taken from."""
+    """The parts of a finished training from which its findings are derived."""
 
     data: Dataset
     evaluated: Sequence[Evaluated]
@@ -40,7 +40,7 @@ class Findings:
     aligned: bool
     warnings: Sequence[str]
     remarks: Sequence[str] = ()
-    """What a user should know beside the warnings."""
+    """Remarks for users, in addition to the warnings."""
 
     def values(self) -> TrainingFindings:
         """Return the findings as plain values."""
@@ -80,7 +80,7 @@ class Findings:
         )
 
     def _curves(self) -> tuple[Curve | None, Curve | None, Curve | None]:
-        """ROC, precision over recall, and reliability; none without both classes."""
+        """Return ROC, precision over recall, and reliability; none without both classes."""
         truth = np.array([one.image.is_anomalous_truth for one in self.evaluated], dtype=bool)
         probability = np.array([one.probability for one in self.evaluated])
         if not truth.any() or truth.all():

@@ -27,7 +27,7 @@ def judge_test(
     executor: Executor,
     progress: Callable[[float], None],
 ) -> list[Evaluated]:
-    """The model's verdicts on images that it was not made from."""
+    """Return the model's verdicts on images that it was not trained on."""
     judge_image = model.open()
     types = tuple(name for name, _ in model.anomaly_types)
 
@@ -58,7 +58,7 @@ def judge_out_of_fold(
     probability: Floats,
     threshold: float,
 ) -> list[Evaluated]:
-    """Out-of-fold verdicts on the training images themselves.
+    """Return out-of-fold verdicts on the training images.
 
     Args:
         logits: Of every image, [classes, rows, columns]; none without masks.

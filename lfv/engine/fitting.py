@@ -1,4 +1,4 @@
-"""The second phase of training: heads are fitted, and cross-validated with all their choices."""
+"""The second phase of training: fits heads, cross-validating all choices."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ from lfv.engine.types import Progress, TrainingOptions
 from lfv.engine.views import View
 
 GOOD_ENOUGH = 0.999
-"""Out-of-fold AUROC above which no dearer view is tried."""
+"""Out-of-fold AUROC above which no more expensive view is tried."""
 FEW_IMAGES = 10
-"""Images of a class below which no larger view is tried beside the backbone."""
+"""With fewer images of a class, no larger view is tried in addition to the backbone."""
 BESIDE_BACKBONE = 0.01
-"""AUROC that larger views must add beside the pretrained backbone: on 18 draws of 30 + 30 images of
-six sets they added nothing to the AUROC of new images (0.929 with and without), and cost as much
-time as all the rest."""
+"""Gain in AUROC that larger views must show in addition to the pretrained backbone. On 18 draws of
+30 + 30 images of six sets they did not raise the AUROC on new images (0.929 with and without), and
+took as long as everything else."""
 BACKBONE_DETAIL = "Backbone"
 """Name of the backbone's verdict in the evaluation's details."""
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """Fitted heads, and the out-of-fold scores that they are calibrated on."""
+    """Fitted heads, and the out-of-fold scores on which they are calibrated."""
 
     validated: CrossValidated
     views: Mapping[str, View]
@@ -56,10 +56,10 @@ class Fitted:
     usual: UsualCells | None = None
     network: Companion | None = None
     verdicts: Mapping[str, TrialVerdict] = field(default_factory=dict)
-    """What came of optional parts, by their names in the evaluation's details."""
+    """Outcomes of optional parts, by their names in the evaluation's details."""
 
     def with_verdict(self, name: str, verdict: TrialVerdict) -> Fitted:
-        """The same with one more verdict."""
+        """Return a copy with one more outcome."""
         return replace(self, verdicts={**self.verdicts, name: verdict})
 
 
@@ -71,7 +71,7 @@ def fit_alone(
     executor: Executor,
     backbone: Backbone | None,
 ) -> Fitted:
-    """Fit to normal images alone."""
+    """Fit to normal images only."""
     observations = seen.observations
     gated = backbone is not None and backbone.is_gated
     used = None if gated else backbone
@@ -107,7 +107,7 @@ def fit_labelled(
     progress: Progress,
     backbone: Backbone | None,
 ) -> Fitted:
-    """Fit to normal and anomalous images, choices included."""
+    """Fit to normal and anomalous images, including all choices."""
     truth = data.truth
     views = {OVERVIEW: overview_of(data)}
     pixels, trial = None, None
@@ -138,7 +138,7 @@ def fit_labelled(
     views |= search.details
     used = set(validated.ensemble.views) | ({PIXELS} & views.keys())
     kept = {name: view for name, view in views.items() if name in used}
-    # A painter runs the pixel network itself, on our features and the backbone's.
+    # A painter runs the pixel network itself, on the engine's features and the backbone's.
     folded = None if trial is not None and trial.painter is not None else pixels
     onnx_models = {
         name: build_feature_model(
@@ -166,7 +166,7 @@ def _first_pass(
     executor: Executor,
     progress: Progress,
 ) -> FirstPass:
-    """The pixel networks' first pass, with the backbone where that is to be."""
+    """Fit the pixel networks' first pass, with the backbone if it is used."""
     if trial is None:
         return fit_first_pass(seen.pixels, folds, options.seed, executor)
     beside_ours, channels = beside(seen.pixels, trial.features), len(seen.pixels[0].features)
@@ -200,14 +200,14 @@ class _Search:
         self.details: dict[str, View] = {}
 
     def run(self, progress: Progress) -> CrossValidated:
-        """Try what is cheap first, and stop when nothing is left to improve."""
+        """Try cheap sets first, and stop when there is nothing left to improve."""
         free = self._trial is not None and not self._trial.backbone.is_gated
         truth = self._data.truth
         members = self._choose(self._sets())
         if free and not self._is_good(members):
             self._see_backbone()
             members = self._choose(self._sets(backbone=True))
-        # On few images chance would choose between views.
+        # With few images, chance would choose between views.
         few = free and min(truth.sum(), (~truth).sum()) < FEW_IMAGES
         details = {} if few else details_of(self._data)
         if details and not self._is_good(members):
@@ -238,7 +238,7 @@ class _Search:
             self._observations = self._trial.described(self._observations)
 
     def _try_gated(self, own: Members) -> Members:
-        """The best experts with a user's backbone, if they are clearly better."""
+        """Return the best experts with a user's backbone, if they are clearly better."""
         self._see_backbone()
         other = self._choose(rival_sets(self._sets(), pixels=self._has_pixels))
         without, with_it = (self._validation.trials[m].auroc for m in (own, other))

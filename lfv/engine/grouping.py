@@ -1,7 +1,7 @@
-"""Which images show nearly the same thing, so that they never sit on both sides of a fold.
+"""Groups images that show nearly the same thing, so that no fold separates them.
 
-Public sets (and real lines) hold the same part photographed twice, or one shot saved twice. An
-image in training whose twin is in validation makes any model look good.
+Public sets and real lines contain parts photographed twice, or one photograph saved twice. An image
+in training whose twin is in validation makes any model look good.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from PIL import Image
 
 SIDE = 32
 _MOST_OF_CLASS = 4
-"""Images of a class for each that one group may hold."""
+"""A group may contain at most one of so many images of a class."""
 _WHOLE_CLASS = 0.8
-"""Share of a class from which a group of it is said to be what all of it looks like."""
+"""A group with at least this share of a class is what the whole class looks like."""
 _SMALL_CLASS = 10
-"""Images of a class below which that is not said."""
+"""For classes with fewer images, this is not reported."""
 
 Groups = NDArray[np.int64]
 
 
 def signature(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """A normalised thumbnail: [32 * 32] luminance, mean 0, length 1."""
+    """Return a normalised thumbnail: [32 * 32] luminance, mean 0, length 1."""
     grey = Image.fromarray(pixels).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
     values = np.asarray(grey, dtype=np.float32).ravel()
     values = values - values.mean()
@@ -35,17 +35,17 @@ def signature(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Repeats:
-    """Which images show nearly the same."""
+    """Groups of images that show nearly the same."""
 
     groups: Groups
-    """[images] the number of each one's group."""
+    """[images] group numbers."""
     alike: int
-    """Images that are as much alike and in groups of their own all the same: too many of a class
-    to be kept together, and yet not the most of it, or those of a small class."""
+    """The number of similar images that are not grouped, because a group of so many of a class
+    would be too large."""
 
 
 def identity(pixels: NDArray[np.uint8]) -> np.int64:
-    """A number that only the same pixels have."""
+    """Return a number that identifies the pixels."""
     return np.int64(int.from_bytes(hashlib.sha256(pixels.tobytes()).digest()[:7]))
 
 
@@ -56,12 +56,12 @@ def near_duplicates(
     *,
     strictness: float = 0.3,
 ) -> Repeats:
-    """Find them.
+    """Group images that show nearly the same.
 
-    Two images belong together when they differ less than ``strictness`` times what most images
-    differ from their nearest neighbour (75th percentile). Correlation alone is not enough, because
-    all images of an aligned part correlate at .99. A group of more than a quarter of a class is no
-    longer a repetition but the product itself, and is left apart, but for what is identical.
+    Two images belong together if they differ by less than ``strictness`` times the distance of most
+    images from their nearest neighbour (75th percentile). Correlation alone is not enough, because
+    all images of an aligned part correlate at .99. A group of more than a quarter of a class shows
+    the product rather than a repetition, so only its identical images stay together.
 
     Args:
         signatures: [images, values], each of length 1.
@@ -93,7 +93,7 @@ def near_duplicates(
 
 
 def distances(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Between signatures, [first, second]: 0 for the same, 2 for opposites."""
+    """Return distances between signatures, [first, second]: 0 for equal, 2 for opposite ones."""
     between: NDArray[np.float32] = np.sqrt(2 - 2 * np.clip(first @ second.T, -1, 1))
     return between
 
@@ -110,7 +110,7 @@ def grouped_folds(
     folds: int,
     random: np.random.Generator,
 ) -> NDArray[np.int64]:
-    """Fold number of each image: groups stay whole, both classes spread evenly."""
+    """Return each image's fold; groups stay together, and both classes are spread evenly."""
     numbers = np.unique(groups)
     order = random.permutation(len(numbers))
     sizes = np.array([(groups == numbers[i]).sum() for i in order])

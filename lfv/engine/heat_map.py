@@ -1,9 +1,9 @@
-"""Heat maps: where an image differs from the normal ones, for a person who asks why.
+"""Heat maps that show where an image differs from the normal ones.
 
-Every cell of the feature maps is compared with all cells of the normal images, wherever they are:
-the distance is that of the channels' deviations, counted in those of the normal images. A verdict
-does not depend on it. On magnetic tiles it ranked the pixels of defects above the others with an
-AUROC of 0.90, where the gradient of the verdict's own score reached 0.78.
+Every cell of the feature maps is compared with the cells of the normal images at all positions, by
+the channels' deviations in units of those of the normal images. Verdicts do not depend on it. On
+magnetic tiles it ranked pixels of defects above others with an AUROC of 0.90; the gradient of the
+verdict's score reached 0.78.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ Matrix = NDArray[np.float32]
 LONG_SIDE = 256
 """Pixels of a heat map's longer side; smaller images keep their size."""
 _SMOOTHING = 1.0
-"""Cells of the finest map."""
+"""Standard deviation of the smoothing, in cells of the finest map."""
 _CLIP = 6.0
-"""Deviations beyond which a channel is no more unusual."""
+"""Deviations are clipped here."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class UsualCells:
         return cls(first.astype(np.float32), deviation.astype(np.float32))
 
     def distances(self, maps: Sequence[Matrix]) -> Matrix:
-        """How unusual each place is: [rows, columns] of the finest of the ``maps``."""
+        """Return how unusual each position is: [rows, columns] of the finest map."""
         size = max((one.shape[1:] for one in maps), key=lambda grid: grid[0] * grid[1])
         total = np.zeros(size, dtype=np.float32)
         start = 0
@@ -61,7 +61,7 @@ class UsualCells:
         return smooth
 
     def to_arrays(self) -> Arrays:
-        """Named arrays for the artifact."""
+        """Return named arrays for the artifact."""
         return {"usual.mean": self.mean, "usual.deviation": self.deviation}
 
     @classmethod
@@ -76,7 +76,7 @@ class UsualCells:
 
 
 def moments(maps: Sequence[Matrix]) -> Matrix:
-    """Mean and mean square of every channel, [2, channels of all maps]."""
+    """Return mean and mean square of every channel, [2, channels of all maps]."""
     flat = [one.reshape(len(one), -1) for one in maps]
     found: Matrix = np.stack(
         [
@@ -90,8 +90,8 @@ def moments(maps: Sequence[Matrix]) -> Matrix:
 def draw(heat: Matrix, probability: float, size: tuple[int, int]) -> bytes:
     """Draw a heat map as a PNG of 8-bit grey levels.
 
-    The hottest place gets the probability of anomaly, the median place 0, so that a normal image
-    stays dark; 255 is a probability of 1.
+    The hottest position gets the probability of anomaly and the median position 0, so that normal
+    images stay dark; 255 is a probability of 1.
 
     Args:
         heat: [rows, columns], growing with anomaly.

@@ -1,9 +1,9 @@
 """Classifiers for many values and few images.
 
-Three with different habits, because no one of them is right for every part: ridge regression uses
-everything a little, the lasso picks the few values that matter (a defect that shows in one channel
-only), boosted stumps ask yes-or-no questions. All standardise robustly and clip, since one odd
-image otherwise moves every weight.
+There are three different ones, because none suits every part: ridge regression uses all values a
+little, the lasso selects the few that matter (a defect that shows in one channel only), and boosted
+stumps use thresholds. All standardise robustly and clip, because otherwise one odd image would
+change every weight.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lfv.engine.metrics import Bools, Floats, auroc
 
 Matrix = NDArray[np.float32]
 CLIP = 3.0
-"""Robust standard deviations beyond which a value says no more."""
+"""Values are clipped at this many robust standard deviations."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ class LinearHead:
     bias: float
 
     def __call__(self, x: Matrix) -> Floats:
-        """[images, values] to [images] scores."""
+        """Map [images, values] to [images] scores."""
         z = np.clip((x - self.centre) * self.gain, -CLIP, CLIP)
         scores: Floats = (z @ self.weight + self.bias).astype(np.float64)
         return scores
 
     def to_arrays(self, prefix: str) -> Arrays:
-        """Named arrays for the artifact."""
+        """Return named arrays for the artifact."""
         return {
             f"{prefix}.centre": self.centre,
             f"{prefix}.gain": self.gain,
@@ -62,13 +62,13 @@ class StumpHead:
     weight: Matrix
 
     def __call__(self, x: Matrix) -> Floats:
-        """[images, values] to [images] scores."""
+        """Map [images, values] to [images] scores."""
         votes = np.where(x[:, self.column] > self.limit, 1.0, -1.0)
         scores: Floats = votes @ self.weight.astype(np.float64)
         return scores
 
     def to_arrays(self, prefix: str) -> Arrays:
-        """Named arrays for the artifact."""
+        """Return named arrays for the artifact."""
         return {
             f"{prefix}.column": self.column,
             f"{prefix}.limit": self.limit,
@@ -85,8 +85,8 @@ class StumpHead:
 class UnusualHead:
     """score = log of the squared Mahalanobis distance from normal images, per value.
 
-    The covariance is that of the normal images along its ``basis``, and one constant along all
-    other directions, of which there are many more than images.
+    The covariance is that of the normal images along ``basis``, and constant along all other
+    directions, of which there are many more than images.
     """
 
     centre: Matrix
@@ -99,7 +99,7 @@ class UnusualHead:
     """Precision along all other directions."""
 
     def __call__(self, x: Matrix) -> Floats:
-        """[images, values] to [images] scores."""
+        """Map [images, values] to [images] scores."""
         z = np.clip((x - self.centre) * self.gain, -UNUSUAL_CLIP, UNUSUAL_CLIP).astype(np.float64)
         along = z @ self.basis.astype(np.float64)
         outside = np.maximum((z**2).sum(axis=1) - (along**2).sum(axis=1), 0)
@@ -108,7 +108,7 @@ class UnusualHead:
         return scores
 
     def to_arrays(self, prefix: str) -> Arrays:
-        """Named arrays for the artifact; the basis as float16, which costs three digits."""
+        """Return named arrays for the artifact; the basis as float16, which costs three digits."""
         return {
             f"{prefix}.centre": self.centre,
             f"{prefix}.gain": self.gain,
@@ -126,13 +126,12 @@ class UnusualHead:
 
 
 UNUSUAL_CLIP = 5.0
-"""Deviations beyond which a value is no more unusual."""
+"""Deviations are clipped here."""
 _PRIOR_IMAGES = 50
-"""Images as many as which count what is expected of a value's variance: on five sets that raised
-the AUROC of the distance from 30 normal images from 0.853 to 0.869, from 5 of them from 0.771 to
-0.779."""
+"""Weight, in images, of the prior on a value's variance. On five sets the prior raised the AUROC of
+the distance from 30 normal images from 0.853 to 0.869, and from 5 of them from 0.771 to 0.779."""
 UNUSUAL_DIRECTIONS = 64
-"""Directions kept, those of the largest variance."""
+"""Number of directions kept, those with the largest variance."""
 _FLOOR = 0.2
 """Variance that every direction has at least, as a share of the mean variance."""
 
@@ -142,9 +141,9 @@ def fit_unusual(x: Matrix, channels: Sequence[int] = ()) -> UnusualHead:
 
     Args:
         x: The values.
-        channels: Of each of the maps that were pooled to ``x``, where that is what it is: few
-            images say little of how much a value varies between images, and how much its channel
-            varies within them says more.
+        channels: The numbers of channels of the maps from which ``x`` was pooled, if it was. With
+            few images, how much a channel varies within them tells more about a value's variance
+            than how much the value varies between them.
     """
     centre = x.mean(axis=0)
     variance = x.var(axis=0)
@@ -167,9 +166,9 @@ def fit_unusual(x: Matrix, channels: Sequence[int] = ()) -> UnusualHead:
 
 
 def _expected_variance(centre: Matrix, variance: Matrix, channels: Sequence[int]) -> Matrix:
-    """[values] variance between images, by the deviation of each channel within them.
+    """Estimate [values] variance between images from each channel's deviation within them.
 
-    Both are proportional on the whole, with a factor of its own for each map and way of pooling.
+    The two are roughly proportional, with a separate factor for each map and kind of pooling.
     """
     expected = np.empty_like(variance)
     begin = 0
@@ -186,7 +185,7 @@ Head = LinearHead | StumpHead | UnusualHead
 
 
 def head_from_arrays(arrays: Arrays, prefix: str) -> Head:
-    """Whichever head was stored under ``prefix``."""
+    """Load the head that was stored under ``prefix``."""
     if f"{prefix}.column" in arrays:
         return StumpHead.from_arrays(arrays, prefix)
     kind = UnusualHead if f"{prefix}.basis" in arrays else LinearHead
@@ -203,7 +202,7 @@ def _standardise(x: Matrix) -> tuple[Matrix, Matrix, Floats]:
 
 
 def fit_ridge(x: Matrix, truth: Bools, penalty: float) -> LinearHead:
-    """Ridge regression on +-1 targets in the dual; ``penalty`` is relative to the mean variance."""
+    """Fit ridge regression on +-1 targets; ``penalty`` is relative to the mean variance."""
     centre, gain, z = _standardise(x)
     mean = z.mean(axis=0)
     z = z - mean
@@ -218,7 +217,7 @@ def fit_ridge(x: Matrix, truth: Bools, penalty: float) -> LinearHead:
 
 
 def fit_lasso(x: Matrix, truth: Bools, share: float = 0.2, steps: int = 200) -> LinearHead:
-    """L1-penalised logistic regression by accelerated proximal gradient (FISTA, Beck 2009).
+    """Fit L1-penalised logistic regression by accelerated proximal gradient (FISTA, Beck 2009).
 
     Args:
         share: Penalty, as a share of the least one at which all weights are zero.
@@ -246,8 +245,8 @@ def fit_lasso(x: Matrix, truth: Bools, share: float = 0.2, steps: int = 200) -> 
 
 
 def fit_stumps(x: Matrix, truth: Bools, random: np.random.Generator, rounds: int = 80) -> StumpHead:
-    """AdaBoost (Freund, Schapire 1997) over single values at nine quantiles, shrunk, each round
-    choosing among a random sixth of the values.
+    """Fit shrunk AdaBoost (Freund, Schapire 1997) over single values at nine quantiles; each round
+    chooses among a random sixth of the values.
     """
     target = np.where(truth, 1.0, -1.0)
     limits = np.quantile(x, np.linspace(0.1, 0.9, 9), axis=0)
@@ -275,37 +274,37 @@ def fit_stumps(x: Matrix, truth: Bools, random: np.random.Generator, rounds: int
 
 
 def squash(z: Floats) -> Floats:
-    """Linear near zero, logarithmic far out: no single expert may shout the others down."""
+    """Compress scores, linear near zero and logarithmic far out, so that no expert dominates."""
     squashed: Floats = np.sign(z) * np.log1p(np.abs(z))
     return squashed
 
 
 PULL = 15.0
-"""Images as strong as which the weights of experts are pulled towards the prior ones."""
+"""Strength, in images, with which experts' weights are pulled towards the prior ones."""
 PRIOR = 3.0
 """Sum of the prior weights."""
 TEMPERATURE = 0.05
-"""Of AUROC: an expert this much worse than another has a prior weight e times less. A smaller one
-bets on experts that were lucky."""
+"""Difference in AUROC that changes an expert's prior weight by a factor of e. A smaller temperature
+would favour experts that were lucky."""
 BLOCK_SHARES = (1 / 7, 3 / 7, 3 / 7)
-"""Prior shares of the blocks of experts where each block has the same AUROC: experts on the
-engine's own features, classifiers on pretrained features, which know more than sixty images can
-teach, and distances from the normal images. A block's share grows with the odds of its AUROC."""
+"""Prior shares of the blocks of experts if all have the same AUROC: experts on the engine's own
+features, classifiers on pretrained features, and distances from the normal images. A block's share
+grows with the odds of its AUROC."""
 OWN, DEEP, DISTANCE = range(3)
 """The blocks, in the order of ``BLOCK_SHARES``."""
 FEWEST, ENOUGH = 4, 8
-"""Images of the rarer class at which an expert's merit counts for nothing, and in full: the AUROC
-of five and five images is mostly chance."""
+"""Images of the rarer class up to which experts' AUROCs, mostly chance, are ignored, and from
+which they count in full."""
 _SUREST = 0.98
-"""AUROC beyond which a block of experts gains no more weight."""
+"""AUROC above which the weight of a block of experts no longer grows."""
 
 
 def fit_stack(scores: Floats, truth: Bools, blocks: NDArray[np.int64] | None = None) -> Floats:
-    """Non-negative weights for combining experts' standardised out-of-fold scores.
+    """Fit non-negative weights for combining experts' standardised out-of-fold scores.
 
-    Logistic loss, pulled towards prior weights by what each expert is worth alone: on few images
-    nothing else tells well which of them to trust; many decide for themselves. Unconstrained
-    weights flip signs on few.
+    Minimises the logistic loss, pulled towards prior weights that follow from each expert's AUROC.
+    The prior dominates with few images and fades with many. Unconstrained weights would change
+    signs with few images.
 
     Args:
         scores: [images, experts].
@@ -334,12 +333,12 @@ def fit_stack(scores: Floats, truth: Bools, blocks: NDArray[np.int64] | None = N
 
 
 def _block_share(scores: Floats, truth: Bools, block: int) -> float:
-    """Prior share of a block of experts, unnormalised, from its combined ``scores``."""
+    """Return the unnormalised prior share of a block of experts from its combined ``scores``."""
     worth = min(max(auroc(truth, scores), 1 - _SUREST), _SUREST)
     return float(BLOCK_SHARES[block] * (worth / (1 - worth)) ** _trust(truth))
 
 
 def _trust(truth: Bools) -> float:
-    """From 0 to 1, how far merits measured on these images count."""
+    """Return the weight, 0 to 1, of AUROCs measured on these images."""
     rarer = min(int(truth.sum()), int((~truth).sum()))
     return min(1.0, max(0.0, (rarer - FEWEST) / (ENOUGH - FEWEST)))

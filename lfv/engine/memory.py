@@ -1,4 +1,4 @@
-"""Keeps the memory of one answer for the next."""
+"""Lets the C library keep freed memory for the next answer."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ _LARGEST = 32 << 20  # the most that glibc takes
 
 @cache
 def keep_freed_memory() -> None:
-    """Have glibc keep up to 256 MB that are free, rather than give them back and ask again.
+    """Make glibc keep up to 256 MB of free memory instead of returning it to the system.
 
-    Every answer takes and frees the same arrays. Asking the system for their pages anew cost 5 ms
-    of CPU time an answer, of 38 to 61 ms; the memory in use stays the same. Without glibc this does
-    nothing.
+    Every answer allocates and frees the same arrays. Getting their pages from the system each time
+    took 5 ms of CPU time per answer, of 38 to 61 ms. Has no effect without glibc.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -1,4 +1,4 @@
-"""Figures of merit.  Scores grow with anomaly; labels are boolean, true for anomalous."""
+"""Figures of merit. Scores rise with anomaly; labels are boolean, true for anomalous."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Bools = NDArray[np.bool_]
 
 
 def auroc(truth: Bools, scores: Floats) -> float:
-    """Area under the ROC curve, ties counted half; NaN with only one class."""
+    """Return the area under the ROC curve, counting ties half; NaN with only one class."""
     found = roc_auc(truth, scores)
     return float("nan") if found is None else found
 
 
 def roc_curve(truth: Bools, scores: Floats) -> tuple[Floats, Floats]:
-    """(false positive rate, true positive rate), from (0, 0) to (1, 1)."""
+    """Return (false positive rate, true positive rate), from (0, 0) to (1, 1)."""
     distinct, hits, misses = _cumulative(truth, scores)
     tpr = np.concatenate([[0.0], hits[distinct] / max(1, int(truth.sum()))])
     fpr = np.concatenate([[0.0], misses[distinct] / max(1, int((~truth).sum()))])
@@ -26,7 +26,7 @@ def roc_curve(truth: Bools, scores: Floats) -> tuple[Floats, Floats]:
 
 
 def precision_recall_curve(truth: Bools, scores: Floats) -> tuple[Floats, Floats]:
-    """(recall, precision) at each distinct score, highest score first."""
+    """Return (recall, precision) at each distinct score, the highest first."""
     distinct, hits, misses = _cumulative(truth, scores)
     recall = hits[distinct] / max(1, int(truth.sum()))
     return recall, hits[distinct] / (hits[distinct] + misses[distinct])
@@ -40,15 +40,15 @@ def _cumulative(truth: Bools, scores: Floats) -> tuple[NDArray[np.int64], Floats
 
 
 def brier(truth: Bools, probability: Floats) -> float:
-    """Mean squared difference between probability and outcome (Brier 1950)."""
+    """Return the mean squared difference between probability and outcome (Brier 1950)."""
     return float(np.mean((probability - truth) ** 2))
 
 
 def expected_calibration_error(truth: Bools, probability: Floats, bins: int = 10) -> float:
-    """Mean gap between confidence and frequency over equally *filled* bins.
+    """Return the mean gap between confidence and frequency over equally *filled* bins.
 
-    Equal filling (adaptive ECE) rather than equal width: with sixty images most equal-width bins
-    hold none or one.
+    The bins are equally filled (adaptive ECE), because with sixty images most bins of equal width
+    contain no image or one.
     """
     order = np.argsort(probability, kind="stable")
     parts = np.array_split(order, min(bins, max(1, len(order) // 5)))

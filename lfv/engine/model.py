@@ -1,4 +1,4 @@
-"""The trained model: from an image's pixels to a score and, with masks, a class per pixel."""
+"""The trained model: computes a score and, with masks, a class per pixel of an image."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ from lfv.engine.views import View
 Matrix = NDArray[np.float32]
 Decode = Callable[[tuple[int, int]], NDArray[np.uint8]]
 Heat = Callable[[], Matrix]
-"""Returns [rows, columns] that grow with anomaly."""
+"""Returns [rows, columns] that rise with anomaly."""
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """Raw output for one image."""
+    """The raw output for an image."""
 
     probability: float
     """Of anomaly, calibrated."""
     classes: NDArray[np.uint8] | None
     """[height, width] of the original image; None for a classification model."""
     heat: Heat | None = None
-    """Computes the heat map, which few ask for; None where the model has none."""
+    """Computes the heat map on demand; None if the model has none."""
 
 
 Judge = Callable[[Decode], Judgement]
 
 
 class TrainedModel(Protocol):
-    """What a predictor needs of a model, whatever it is made of."""
+    """What a predictor needs of a model of any kind."""
 
     @property
     def width(self) -> int:
@@ -69,19 +69,19 @@ class TrainedModel(Protocol):
 
     @property
     def sample_range(self) -> tuple[int, int] | None:
-        """Samples of 16-bit images that become black and white; None for images of 8 bits."""
+        """16-bit values mapped to black (0) and white (255); None for 8-bit images."""
 
     @property
     def threshold(self) -> float:
         """Probability from which an image is called anomalous."""
 
     def open(self, *, threads: int = 1) -> Judge:
-        """Sessions, and what judges images with them."""
+        """Open sessions, and return what judges images with them."""
 
 
 @dataclass(frozen=True)
 class _Sessions:
-    """What a model runs in one process."""
+    """The sessions of a model in one process."""
 
     observer: Observer
     backbone: MapExtractor | None
@@ -101,24 +101,24 @@ class Model:
     aligner: Aligner | None
     ensemble: Ensemble
     refiner: Refiner | None
-    """Second pass of the pixel network; None for classification, and where it does not help."""
+    """Second pass of the pixel network; None for classification, or if it does not help."""
     calibration: Calibration
     threshold: float
     backbone: Backbone | None = None
-    """None where the model does not need one."""
+    """None if the model does not need one."""
     painter: Painter | None = None
-    """The first pass of masks where it looks at the backbone's maps too."""
+    """The first pass of masks, if it uses the backbone's maps too."""
     network: Companion | None = None
     sample_range: tuple[int, int] | None = None
-    """Samples of 16-bit images that become black and white; None for images of 8 bits."""
+    """16-bit values mapped to black (0) and white (255); None for 8-bit images."""
     """Trained with torch, where it helps."""
     regions: Regions | None = None
-    """What is too small to be said; None says everything."""
+    """Which regions are too small to report; None reports all."""
     usual: UsualCells | None = None
-    """What the backbone sees in normal images, for heat maps; None without a backbone."""
+    """Usual values of the backbone's features, for heat maps; None without a backbone."""
 
     def observer(self, *, threads: int = 1) -> Observer:
-        """Sessions for the model's views."""
+        """Open sessions for the model's views."""
         uses_position = self.ensemble.experts.positional is not None
         return Observer(
             self.views,
@@ -195,7 +195,7 @@ class Model:
         maps: tuple[Matrix, ...] | None,
         painted: Matrix | None,
     ) -> Heat | None:
-        """Where the image is unusual, by the best that the model knows of places."""
+        """Return the heat map by the best of the model's positional measures."""
         if painted is not None:
             logits = painted
             return lambda: 1 - np.exp(log_probabilities(logits)[0])
@@ -209,7 +209,7 @@ class Model:
         return None
 
     def to_contents(self) -> Contents:
-        """What the artifact stores."""
+        """Return what the artifact stores."""
         arrays = self.ensemble.to_arrays()
         if self.aligner is not None:
             arrays |= self.aligner.to_arrays("aligner")

@@ -1,10 +1,10 @@
-"""Learning from normal images alone.
+"""Learning from normal images only.
 
-With the pretrained backbone: how unusual the image is as a whole, and how far its farthest patches
-are from the nearest normal ones anywhere and from the usual ones in the same place. Without it: how
-far the farthest positions are from what is usual there, and from the nearest normal image. Each is
-counted in deviations of the same of normal images that it had not seen. The score is the weighted
-sum of their squares, signs kept: a defect that is extreme in one respect is one.
+With the pretrained backbone, the experts measure how unusual the whole image is, and how far its
+farthest patches are from the nearest normal ones anywhere and from the mean at the same position.
+Without it, they measure how far the farthest positions are from what is usual there, and from the
+nearest normal image. Each value is expressed in deviations of held-out normal images. The score is
+the weighted sum of their signed squares, so that one extreme value is enough for a defect.
 """
 
 from __future__ import annotations
@@ -33,27 +33,26 @@ from lfv.engine.positional import SUMS, fit_positional
 from lfv.engine.pretrained.lite0 import CHANNELS
 
 FOLDS = 15
-"""The more, the less do images seem unusual only because fewer others were learned from."""
+"""With more folds, held-out images seem less unusual merely for lack of training images."""
 SHARES = {UNUSUAL: 0.6, PATCHES: 0.2, PLACES: 0.2}
-"""Shares of the score that experts on the backbone's maps have."""
+"""Shares of the experts on the backbone's maps in the score."""
 POWER = 2.0
-"""Of the deviations that are summed: on 18 draws of six sets it raised the share of the defects
-found from 0.53 to 0.58, with 2.6 instead of 1.9 % of new normal images called anomalous; the
-AUROC stayed 0.91."""
+"""Exponent of the summed deviations. On 18 draws of six sets, squares raised the recall from 0.53
+to 0.58, with 2.6 instead of 1.9 % of new normal images called anomalous, at an AUROC of 0.91."""
 FALSE_ALARMS = 0.02
-"""Share of normal images that are called anomalous, unless the user states another."""
+"""Default false-alarm rate."""
 _LEAST_ABOVE = 2
-"""Images expected above the limit, from which on it is counted."""
+"""If at least this many images are expected above the limit, it is a rank, not extrapolated."""
 _STEP = 1.5
-"""Deviations that the score rises by while the odds, as confidence has them, rise e times."""
+"""Deviations of the score that change the odds of an anomaly by a factor of e."""
 _REACH = 100.0
-"""Deviations up to which the score is about linear in an expert's."""
+"""Deviations up to which the score is roughly linear in an expert's."""
 
 
 def fit_normals(
     observations: Sequence[Observation], folds: Groups, *, backbone: bool = False
 ) -> tuple[Ensemble, Floats]:
-    """The model, and the out-of-fold score of every normal image (0 typical, 1 one deviation)."""
+    """Return the model, and normal images' out-of-fold scores (0 typical, 1 one deviation)."""
     shares = SHARES if backbone else dict.fromkeys(SUMS, 1 / len(SUMS))
     fit = _fit_deep if backbone else _fit_positional
     raw = np.zeros((len(observations), len(shares)))
@@ -74,14 +73,14 @@ def fit_normals(
 
 
 def _fit_positional(observations: Sequence[Observation]) -> Experts:
-    """The experts on the engine's own maps, in the order of ``SUMS``."""
+    """Return the experts on the engine's own maps, in the order of ``SUMS``."""
     head = fit_positional(all_maps(observations))
     experts = [Expert(kind, OVERVIEW, passing(kind, head.values, 0.0, 1.0)) for kind in SUMS]
     return Experts(tuple(experts), head)
 
 
 def _fit_deep(observations: Sequence[Observation]) -> Experts:
-    """The experts on the backbone's maps, in the order of ``SHARES``."""
+    """Return the experts on the backbone's maps, in the order of ``SHARES``."""
     patches = [one.patches for one in observations if one.patches is not None]
     unusual = Expert(UNUSUAL, BACKBONE, fit_unusual(statistics(observations, BACKBONE), CHANNELS))
     memory, places = fit_patches(patches)
@@ -91,23 +90,22 @@ def _fit_deep(observations: Sequence[Observation]) -> Experts:
 def alarm_calibration(
     scores: Floats, rate: float = FALSE_ALARMS, *, extrapolate: bool = True
 ) -> Calibration:
-    """p = 0.5 where a share of ``rate`` of new normal images is expected to lie above.
+    """Calibrate so that a share of ``rate`` of new normal images is expected above p = 0.5.
 
-    With many images that is the conformal rank: the score that so many of them lie above. A rank
-    near the highest of few images says little (of 30, the highest is exceeded by 3.2 % of new
-    images on average, and anything from 0 to 10 %), so there the limit is the quantile of Student's
-    distribution with the mean and deviation of the scores, which are logarithms of distances. On
-    nine draws of three sets that raised the share of the defects found from 0.50 to 0.58, with
-    2 to 3 % of new normal images called anomalous.
+    With many images the limit is the conformal rank. With few, a rank near the highest says little
+    (the highest of 30 is exceeded by 3.2 % of new images on average, and by anything from 0 to 10
+    %). The limit is then the quantile of Student's distribution with the mean and deviation of the
+    scores, which are logarithms of distances. On nine draws of three sets this raised the recall
+    from 0.50 to 0.58, with 2 to 3 % of new normal images called anomalous.
 
-    The result is a rank made smooth, not a probability: nothing can be known of how frequent or how
+    The result is a smoothed rank, not a probability, because nothing is known about how frequent or
     visible defects are.
 
     Args:
         scores: Of normal images, by models that had not seen them.
         rate: Share of normal images that may be called anomalous.
-        extrapolate: Whether the scores are distributed about normally, so that few are enough to
-            guess how far the highest of many would reach; without it, the rank is all there is.
+        extrapolate: Whether the scores are roughly normally distributed, so that quantiles can be
+            extrapolated from few images; otherwise the rank is used.
     """
     count = len(scores)
     limit = 1 / (count + 2)
@@ -122,10 +120,10 @@ def alarm_calibration(
 
 
 def is_counted(count: int, rate: float) -> bool:
-    """Whether so many normal images are enough to count a false-alarm rate, not extrapolate it."""
+    """Whether a number of normal images is enough for a false-alarm rate by rank."""
     return count * rate >= _LEAST_ABOVE
 
 
 def images_to_count(rate: float) -> int:
-    """Normal images that are enough for a false-alarm rate."""
+    """Return the number of normal images that is enough for a false-alarm rate by rank."""
     return int(np.ceil(_LEAST_ABOVE / rate))

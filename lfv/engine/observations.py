@@ -1,7 +1,7 @@
-"""Everything the heads learn from, computed once per image.
+"""The observations from which heads learn, computed once per image.
 
-An image is decoded once at the largest size any view needs and reduced from there in training;
-a trained model keeps only the views it uses.
+In training an image is decoded once, at the largest size of any view, and reduced from there. A
+trained model keeps only the views that it uses.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from lfv.engine.views import View, Viewer
 
 Matrix = NDArray[np.float32]
 OVERVIEW = "overview"
-"""Name of the small view that positional heads and grids use, aligned where that helps."""
+"""Name of the small view for positional heads and grids, aligned if that helps."""
 PIXELS = "pixels"
-"""Name of the view that the pixel head works on; never aligned, since masks are not."""
+"""Name of the pixel head's view; never aligned, because masks are not."""
 
 
 @dataclass(frozen=True)
 class Observation:
-    """What is known of one image."""
+    """The features of an image."""
 
     descriptions: Mapping[str, Description]
     """View name to pooled features."""
@@ -36,11 +36,11 @@ class Observation:
     pixel_summary: Matrix | None = None
     """Pooled outputs of a pixel head that has not seen this image."""
     patches: NDArray[np.floating] | None = None
-    """[cells, channels] of the pretrained backbone; only for a memory of patches."""
+    """[cells, channels] of the pretrained backbone, for a memory of patches."""
 
 
 def scaled(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """``pixels`` at ``size`` (width, height)."""
+    """Scale ``pixels`` to ``size`` (width, height)."""
     height, width = pixels.shape[:2]
     if (width, height) == size:
         return pixels
@@ -54,9 +54,9 @@ class Observer:
 
     Args:
         views: By name.
-        aligner: What turns the overview as the normal parts lie.
+        aligner: Aligns the overview with the normal parts.
         onnx_models: Those of the views; built if None.
-        described: Names of the views whose maps are to be described, all of them if None.
+        described: Names of the views whose maps are described; all if None.
         with_maps: Whether to keep the overview's maps.
         threads: Of each session.
     """
@@ -87,18 +87,18 @@ class Observer:
 
     @property
     def decode_size(self) -> tuple[int, int]:
-        """(width, height) of the largest view: what an image is decoded at."""
+        """(width, height) of the largest view, at which images are decoded."""
         return max((view.size for view in self.views.values()), key=lambda size: size[0] * size[1])
 
     def features(self, name: str, pixels: NDArray[np.uint8]) -> Matrix:
-        """Feature maps of one view."""
+        """Return the feature maps of a view."""
         view = scaled(pixels, self.views[name].size)
         if name == OVERVIEW and self.aligner is not None:
             view = self.aligner(view)
         return self._viewers[name](view)
 
     def __call__(self, pixels: NDArray[np.uint8]) -> Observation:
-        """Observation from uint8 [height, width, 3] of ``decode_size``."""
+        """Compute the observation of uint8 [height, width, 3] of ``decode_size``."""
         descriptions: dict[str, Description] = {}
         maps: Matrix | None = None
         for name in self.views:
@@ -113,12 +113,12 @@ class Observer:
 
 
 def statistics(observations: Sequence[Observation], view: str) -> Matrix:
-    """[images, values] of one view."""
+    """Return [images, values] of a view."""
     return np.stack([e.descriptions[view].statistics for e in observations])
 
 
 def layouts(observations: Sequence[Observation]) -> Matrix:
-    """[images, values]: statistics and regions of the overview."""
+    """Return [images, values]: statistics and regions of the overview."""
     return np.stack(
         [
             np.concatenate([e.descriptions[OVERVIEW].statistics, e.descriptions[OVERVIEW].regions])
@@ -128,5 +128,5 @@ def layouts(observations: Sequence[Observation]) -> Matrix:
 
 
 def all_maps(observations: Sequence[Observation]) -> Matrix:
-    """[images, channels, rows, columns] of the overview."""
+    """Return [images, channels, rows, columns] of the overview."""
     return np.stack([e.maps for e in observations if e.maps is not None])

@@ -1,4 +1,4 @@
-"""The first phase of training: every image is looked at once."""
+"""The first phase of training: computes the observations of all images."""
 
 from __future__ import annotations
 
@@ -22,36 +22,36 @@ from lfv.engine.views import View
 
 @dataclass(frozen=True)
 class Observed:
-    """All images through one observer."""
+    """The observations of all images by one observer."""
 
     observations: tuple[Observation, ...]
     pixels: tuple[PixelData, ...]
     pixel_view: View | None
-    """What masks are learned at; None where none shows anything."""
+    """The view for masks; None if no mask shows anything."""
     signatures: NDArray[np.float32]
     identities: NDArray[np.int64]
     borders: NDArray[np.float32]
 
     @property
     def shares(self) -> list[NDArray[np.float16] | None]:
-        """How much of each cell each class has, by image; None where nobody knows."""
+        """How much of each cell each class has, by image; None if unknown."""
         return [known.shares for known in self.pixels]
 
     @property
     def shows_anomalies(self) -> bool:
-        """Whether any image is known to show an anomaly, and where."""
+        """Whether any mask shows an anomaly."""
         return any(d.shares is not None and bool(d.shares[1:].any()) for d in self.pixels)
 
     @property
     def grid(self) -> tuple[int, int] | None:
-        """(rows, columns) that the pixel network works on; None without masks."""
+        """(rows, columns) of the pixel network; None without masks."""
         return None if self.pixel_view is None else self.pixel_view.grid
 
 
 def observe(
     data: Dataset, aligner: Aligner | None, executor: Executor, progress: Callable[[float], None]
 ) -> Observed:
-    """The overview of every image and, with masks, its pixel features."""
+    """Compute the overview of every image and, with masks, its pixel features."""
     views = {OVERVIEW: overview_of(data)}
     pixel_view = pixel_view_of(data) if data.anomaly_types else None
     if pixel_view is not None:
@@ -86,7 +86,7 @@ def observe(
 def look_closer(
     data: Dataset, observations: Sequence[Observation], details: dict[str, View], executor: Executor
 ) -> list[Observation]:
-    """The observations with larger views added."""
+    """Add larger views to the observations."""
     observer = Observer(details, None)
 
     def look(image: TrainingImage) -> Observation:

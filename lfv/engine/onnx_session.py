@@ -31,7 +31,7 @@ class OnnxSession:
         self._session, self._input = _open(onnx_model, level, threads)
 
     def __call__(self, pixels: NDArray[np.uint8]) -> Features:
-        """uint8 [height, width, 3] to float32 [channels, rows, columns]."""
+        """Map uint8 [height, width, 3] to float32 [channels, rows, columns]."""
         (features,) = self._session.run(None, {self._input: pixels[None]})
         result: Features = features[0]
         return result

@@ -1,9 +1,9 @@
-"""A memory of normal patches: how far an image's patches are from the nearest of them.
+"""A memory of normal patches, and the distances of an image's patches from it.
 
-As PatchCore has it (Roth 2022), on the pretrained backbone's maps: they are brought to the grid of
-the middle one, mixed into fewer channels by fixed random weights, which keeps distances about the
-same (Johnson, Lindenstrauss 1984), and averaged over 3 x 3 cells. The memory is a random sample,
-whitened: on small sets 2,000 patches ranked images as well as 6,000.
+Follows PatchCore (Roth 2022) on the pretrained backbone's maps. These are scaled to the grid of the
+middle one, mixed into fewer channels by fixed random weights, which nearly preserves distances
+(Johnson, Lindenstrauss 1984), and averaged over 3 x 3 cells. The memory is a whitened random
+sample; on small sets 2,000 patches ranked images as well as 6,000.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ Matrix = NDArray[np.float32]
 MIXED = 128
 """Channels of a patch."""
 COMPONENTS = 64
-"""Principal components that patches are compared in."""
+"""Principal components in which patches are compared."""
 KEPT = 2000
 """Patches in the memory."""
 FARTHEST = 0.02
-"""Share of an image's patches whose mean distance from the nearest is its score,"""
+"""Share of the farthest patches whose mean distance is an image's score,"""
 FARTHEST_PLACES = 0.1
-"""and from the mean in the same place."""
+"""and the same for distances from the mean at the same position."""
 SAMPLE = 40_000
-"""Patches that the components are learned from."""
+"""Patches from which the components are learned."""
 _SPREADS = (0.95, 0.47, 2.2)
-"""Typical deviation of the channels of each map on photographs, so that each counts alike."""
+"""Typical deviation of each map's channels on photographs, used to weight the maps equally."""
 _AT_ONCE = 128
-"""Patches whose distances are computed at a time: they stay in the processor's cache."""
+"""Patches whose distances are computed at once; as many as fit in the processor's cache."""
 _FLOOR = 0.1
-"""Variance that every component has at least, as a share of the mean variance."""
+"""Lower bound of a component's variance, as a share of the mean variance."""
 
 
 def patches_of(taps: Sequence[Matrix]) -> Matrix:
-    """The patches of an image, [cells, MIXED].
+    """Return the patches of an image, [cells, MIXED].
 
     Args:
         taps: The three maps of the pretrained backbone, [channels, rows, columns] each; every one
@@ -59,7 +59,7 @@ def patches_of(taps: Sequence[Matrix]) -> Matrix:
 
 
 def _smoothed(maps: Matrix) -> Matrix:
-    """Mean over 3 x 3 cells, the border repeated. Sums of slices are faster than a filter."""
+    """Average over 3 x 3 cells, repeating the border. Sums of slices are faster than a filter."""
     padded = np.pad(maps, ((0, 0), (1, 1), (1, 1)), mode="edge")
     down = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
     smooth: Matrix = (down[..., :-2] + down[..., 1:-1] + down[..., 2:]) / 9
@@ -68,7 +68,7 @@ def _smoothed(maps: Matrix) -> Matrix:
 
 @cache
 def _weights(channels: tuple[int, ...]) -> tuple[Matrix, ...]:
-    """Fixed random weights for maps of so many channels, [MIXED, channels] each."""
+    """Return fixed random weights for maps with these channels, [MIXED, channels] each."""
     found = []
     for number, (count, spread) in enumerate(zip(channels, _SPREADS, strict=True)):
         weights = np.random.default_rng(number).standard_normal((MIXED, count))
@@ -88,7 +88,7 @@ class PatchMemory:
     """[patches, components]"""
 
     def __call__(self, patches: Matrix) -> Floats:
-        """[images, cells, MIXED] to [images] scores."""
+        """Map [images, cells, MIXED] to [images] scores."""
         return np.array([self._score(one) for one in patches])
 
     def _score(self, patches: Matrix) -> float:
@@ -110,7 +110,7 @@ class PatchMemory:
 
     @cached_property
     def _pulling(self) -> Matrix:
-        """[components, patches] what a patch is multiplied by on the way to its distances."""
+        """[components, patches] by which patches are multiplied to get distances."""
         return np.ascontiguousarray(-2 * self.kept.T)
 
     @cached_property
@@ -120,7 +120,7 @@ class PatchMemory:
         return squares
 
     def to_arrays(self, prefix: str) -> Arrays:
-        """Named arrays for the artifact; the patches as float16, which costs three digits."""
+        """Return named arrays for the artifact; patches as float16, which loses three digits."""
         return {
             f"{prefix}.centre": self.centre,
             f"{prefix}.whitening": self.whitening,
@@ -149,7 +149,7 @@ class PlacesHead:
     """[cells, components]"""
 
     def __call__(self, patches: Matrix) -> Floats:
-        """[images, cells, MIXED] to [images] scores."""
+        """Map [images, cells, MIXED] to [images] scores."""
         return np.array([self._score(one) for one in patches])
 
     def _score(self, patches: Matrix) -> float:
@@ -157,7 +157,7 @@ class PlacesHead:
         return _log_farthest(np.sqrt((away**2).mean(axis=1)), FARTHEST_PLACES)
 
     def to_arrays(self, prefix: str) -> Arrays:
-        """Named arrays for the artifact; the means as float16, which costs three digits."""
+        """Return named arrays for the artifact; the means as float16, which costs three digits."""
         return {
             f"{prefix}.centre": self.centre,
             f"{prefix}.whitening": self.whitening,
@@ -175,7 +175,7 @@ class PlacesHead:
 
 
 def _log_farthest(distances: Matrix, share: float) -> float:
-    """Log of the mean of the largest ``share`` of the distances."""
+    """Return the log of the mean of the largest ``share`` of the distances."""
     take = max(1, round(len(distances) * share))
     return float(np.log(np.partition(distances, -take)[-take:].mean() + 1e-6))
 

@@ -1,9 +1,9 @@
-"""A small network per cell of the maps: how much of it each anomaly type, if any, takes up.
+"""A small network that predicts, for every cell of the maps, the share that each class covers.
 
-Two hidden layers on the backbone's features, trained with Adam (Kingma, Ba 2015) in numpy on a
-class-balanced sample of cells whose weights restore the true frequencies. What it learns are the
-shares of a cell that a mask gives each class, not only the class that has most of it: from those
-the outline can be drawn finer than the cells are.
+It has two hidden layers on the backbone's features, and is trained with Adam (Kingma, Ba 2015) in
+numpy on a class-balanced sample of cells, weighted to restore the true frequencies. It learns the
+share of a cell that each class covers in the mask, not just the majority class, so that outlines
+can be drawn finer than the cells.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TOP_SHARES = (0.0005, 0.002, 0.01, 0.05)
 
 @dataclass(frozen=True)
 class PixelSample:
-    """Rows of features with classes and weights; the weights of all rows sum to the pixels."""
+    """Rows of features with classes and weights; the weights sum to the number of cells."""
 
     features: Matrix
     """[rows, channels]"""
@@ -32,7 +32,7 @@ class PixelSample:
 
     @classmethod
     def join(cls, parts: Sequence[PixelSample]) -> PixelSample:
-        """One sample of several images."""
+        """Join the samples of several images."""
         return cls(
             np.concatenate([p.features for p in parts]),
             np.concatenate([p.shares for p in parts]),
@@ -46,9 +46,9 @@ def sample_pixels(
     per_class: int,
     random: np.random.Generator,
 ) -> PixelSample:
-    """Up to ``per_class`` cells of every class present in one image.
+    """Sample up to ``per_class`` cells of every class present in an image.
 
-    A cell that any anomaly type touches is drawn as one of the type with the most of it.
+    A cell that anomaly types touch counts as the type that covers most of it.
 
     Args:
         features: [channels, rows, columns], of any precision.
@@ -75,7 +75,7 @@ class PixelHead:
     layers: tuple[tuple[Matrix, Matrix], ...]
 
     def __call__(self, features: Matrix) -> Matrix:
-        """[channels, rows, columns] to logits [classes, rows, columns]."""
+        """Map [channels, rows, columns] to logits [classes, rows, columns]."""
         rows, columns = features.shape[1:]
         x = features.reshape(features.shape[0], -1).T
         for number, (weight, bias) in enumerate(self.layers):
@@ -84,42 +84,40 @@ class PixelHead:
                 np.maximum(x, 0, out=x)
         return np.ascontiguousarray(x.T).reshape(-1, rows, columns)
 
-    def favouring(self, favours: Matrix) -> PixelHead:
-        """The same with ``favours``, [classes], added to its logits."""
+    def with_offsets(self, offsets: Matrix) -> PixelHead:
+        """Return a copy with ``offsets``, [classes], added to its logits."""
         *before, (weight, bias) = self.layers
-        return PixelHead((*before, (weight, bias + favours)))
+        return PixelHead((*before, (weight, bias + offsets)))
 
 
 @dataclass(frozen=True)
 class Committee:
-    """Networks whose logits are averaged: they differ in where they begin and in what they see, and
-    what they agree on is there.
-    """
+    """Networks with different initial weights and samples, whose logits are averaged."""
 
     heads: tuple[PixelHead, ...]
 
     def __call__(self, features: Matrix) -> Matrix:
-        """[channels, rows, columns] to logits [classes, rows, columns]."""
+        """Map [channels, rows, columns] to logits [classes, rows, columns]."""
         mean: Matrix = np.mean([head(features) for head in self.heads], axis=0)
         return mean
 
-    def favouring(self, favours: Matrix) -> Committee:
-        """The same with ``favours``, [classes], added to its logits."""
-        return Committee(tuple(head.favouring(favours) for head in self.heads))
+    def with_offsets(self, offsets: Matrix) -> Committee:
+        """Return a copy with ``offsets``, [classes], added to its logits."""
+        return Committee(tuple(head.with_offsets(offsets) for head in self.heads))
 
 
 def log_probabilities(logits: Matrix) -> Matrix:
-    """Log-softmax over the first axis."""
+    """Return the log-softmax over the first axis."""
     shifted = logits - logits.max(axis=0)
     result: Matrix = shifted - np.log(np.exp(shifted).sum(axis=0))
     return result
 
 
 def summarise(logits: Matrix) -> Matrix:
-    """One image's pixel network output as a few values that grow with anomaly.
+    """Summarise an image's logits in a few values that rise with anomaly.
 
-    Mean log-odds of anomaly over its likeliest cells (four shares of the image), and the log of
-    the area found.
+    These are the mean log-odds over its most anomalous cells (four shares of the image), and the
+    log of the area found.
     """
     background = np.minimum(log_probabilities(logits)[0].ravel(), -1e-6)
     odds = np.log1p(-np.exp(background)) - background
@@ -130,10 +128,10 @@ def summarise(logits: Matrix) -> Matrix:
 
 
 def classes_at(logits: Matrix, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The likeliest class of every pixel at ``size`` (width, height), maps scaled bilinearly.
+    """Return the likeliest class of every pixel at ``size`` (width, height), scaling bilinearly.
 
-    A class that is the likeliest of no cell is none of a pixel's: between two others it would only
-    be an artefact of the scaling.
+    Classes that are the likeliest of no cell are left out, because scaling could make them appear
+    between two others.
     """
     if len(logits) == 2:  # scaling is linear: half the work
         above: NDArray[np.uint8] = (_enlarged(logits[1] - logits[0], size) > 0).astype(np.uint8)
@@ -149,9 +147,10 @@ def classes_at(logits: Matrix, size: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 def _enlarged(plane: Matrix, size: tuple[int, int]) -> Matrix:
-    """``plane`` at ``size`` (width, height), bilinearly.
+    """Scale ``plane`` to ``size`` (width, height) bilinearly.
 
-    Sideways by Pillow while it is small, then downwards by whole rows: a third of the time.
+    Pillow scales horizontally and numpy vertically, which takes a third of the time of Pillow
+    alone.
     """
     width, height = size
     wide = np.asarray(Image.fromarray(plane).resize((width, len(plane)), Image.Resampling.BILINEAR))
@@ -166,7 +165,7 @@ def _enlarged(plane: Matrix, size: tuple[int, int]) -> Matrix:
 
 
 def class_shares(classes: NDArray[np.uint8], count: int) -> list[float]:
-    """Share of the pixels that each of ``count`` classes has, 0 to 1."""
+    """Return the share of the pixels, 0 to 1, of each of ``count`` classes."""
     # Counting matches is ten times as fast as numpy's histogram of small integers.
     return [np.count_nonzero(classes == number) / classes.size for number in range(count)]
 
@@ -217,7 +216,7 @@ def _adam(
 ) -> None:
     """Train ``parameters``, which become views of one array; the rate falls to zero along a cosine.
 
-    One array, because steps on six small ones would cost as much as the gradients do.
+    Steps on many small arrays would take as long as the gradients.
     """
     flat = np.concatenate([p.ravel() for p in parameters])
     ends = np.cumsum([p.size for p in parameters])[:-1]
@@ -232,7 +231,7 @@ def _adam(
     per_epoch = -(-len(x) // batch)
     total = epochs * per_epoch
     step = 0
-    # Rows of one pool of noise, from anywhere in it: drawing it anew costs more than the training.
+    # Noise is taken from random slices of a pool; fresh noise would cost more than the training.
     pool = random.standard_normal((8 * batch, x.shape[1] if noise else 0), dtype=np.float32)
     pool *= np.float32(noise)
     for _ in range(epochs):

@@ -1,4 +1,4 @@
-"""Training the pixel head, and judging with heads that have not seen the image."""
+"""Trains pixel heads, on all images and out of fold."""
 
 from __future__ import annotations
 
@@ -24,44 +24,44 @@ from lfv.engine.refinement import Refiner, with_surroundings
 Half = NDArray[np.float16]
 Matrix = NDArray[np.float32]
 REFINERS = 3
-"""Networks of the second pass that are averaged."""
+"""Number of averaged networks of the second pass."""
 BESIDE, OWN = 3, 2
-"""Networks of the first pass that see the backbone's features too, and our own alone."""
+"""Networks of the first pass that use the backbone's features too, and that use only the own."""
 ALONE, AMONG = (64, 32), (32, 16)
-"""Hidden layers of a network that is the only one, and of one among several."""
+"""Hidden layers of a single network, and of one of several."""
 STEP = 101
-"""Between the seeds of several networks."""
+"""Difference between the seeds of several networks."""
 LEAST_OVERLAP = 1 / 3
 """IoU below which a type is favoured no more."""
 PER_CLASS = 1200
-"""Pixels of each class sampled from an image."""
+"""Cells of each class sampled from an image."""
 
 
 @dataclass(frozen=True)
 class PixelData:
-    """One image as the pixel head sees it."""
+    """An image's features and labels for the pixel head."""
 
     features: Half
     """[channels, rows, columns]"""
     shares: Half | None
-    """[classes, rows, columns], how much of each cell a class has; None where nobody knows."""
+    """[classes, rows, columns], how much of each cell a class has; None if unknown."""
 
 
 @dataclass(frozen=True)
 class PixelResults:
-    """What the pixel head says of every image it was not trained on."""
+    """Trained pixel heads, and their out-of-fold output for every image."""
 
     head: Committee
     """Trained on all images."""
     refiner: Refiner | None
-    """The second pass, trained on all images with first passes that had not seen them; None where
-    it does not help."""
+    """The second pass, trained on out-of-fold first passes of all images; None if it does not
+    help."""
     logits: tuple[Matrix, ...]
     """Out of fold and refined, [classes, rows, columns] per image."""
     summaries: Matrix
     """[images, values] of the first pass, out of fold."""
     overlap: float
-    """:func:`overlap` of the first passes on images that they were not trained on."""
+    """:func:`overlap` of the out-of-fold first passes."""
 
 
 def fit_head(
@@ -87,7 +87,7 @@ def fit_head(
 
 @dataclass(frozen=True)
 class FirstPass:
-    """First passes, each image's by networks that were not trained on it."""
+    """First passes: the trained networks, and out-of-fold logits."""
 
     data: Sequence[PixelData]
     folds: Groups
@@ -96,7 +96,7 @@ class FirstPass:
     logits: tuple[Matrix, ...]
     """Out of fold, [classes, rows, columns] per image."""
     overlap: float
-    """:func:`overlap` of them."""
+    """:func:`overlap` of these logits."""
 
 
 def fit_first_pass(
@@ -108,9 +108,9 @@ def fit_first_pass(
 ) -> FirstPass:
     """Fit networks to all images, and to all but those of each fold.
 
-    Where a backbone's features follow ``own`` channels of ours, several networks are averaged, and
-    some that see our own alone take part if that raises the IoU out of fold. They gain more than
-    a second pass does: on cookies 0.74 instead of 0.72, in half the time.
+    If a backbone's features follow the ``own`` channels, several networks are averaged. Some that
+    use only the own channels take part if that raises the IoU out of fold. This gains more than a
+    second pass: on cookies 0.74 instead of 0.72, in half the time.
     """
     count = len(data)
     kinds: list[int | None] = [None] if own is None else [None] * BESIDE + [own] * OWN
@@ -147,7 +147,7 @@ def _fitted(
     channels: int | None,
     hidden: tuple[int, int],
 ) -> tuple[PixelHead, dict[int, Matrix]]:
-    """A network fitted without a fold, and its logits of the images in it."""
+    """Fit a network without a fold; return it with its logits of the images in the fold."""
     inside = [data[i] for i in np.flatnonzero(folds != fold).tolist()]
     head = fit_head(inside, seed, channels, hidden)
     outside = np.flatnonzero(folds == fold).tolist()
@@ -159,20 +159,20 @@ def _averaged(logits: Sequence[Sequence[Matrix]]) -> tuple[Matrix, ...]:
 
 
 def without_second_pass(first: FirstPass) -> PixelResults:
-    """The first pass as it is."""
-    added = favours(first.logits, first.data)
+    """Return the first pass unchanged."""
+    added = class_offsets(first.logits, first.data)
     logits = [maps + added[:, None, None] for maps in first.logits]
     return PixelResults(
-        first.head.favouring(added),
+        first.head.with_offsets(added),
         None,
-        tuple(_favoured(first.logits, first.data, first.folds)),
+        tuple(_with_offsets_of_others(first.logits, first.data, first.folds)),
         np.stack([summarise(maps) for maps in logits]),
         first.overlap,
     )
 
 
 def refine(first: FirstPass, seed: int, executor: Executor) -> PixelResults:
-    """Fit second passes to all images, and to all but those of each fold, and see if they help."""
+    """Fit second passes to all images, and to all but those of each fold; use them if better."""
     data, logits = first.data, first.logits
     final = executor.submit(fit_refiner, data, logits, seed)
     jobs = []
@@ -186,48 +186,48 @@ def refine(first: FirstPass, seed: int, executor: Executor) -> PixelResults:
             features = data[i].features.astype(np.float32)
             refined[i] = job.result().from_features(features, logits[i])
     if overlap(refined, data) < first.overlap:
-        # A second pass learns from what first passes say of images that they have not seen. If that
-        # is mostly wrong, it learns to mistrust them, also where the final one is right.
+        # A second pass learns from first passes on unseen images. If these are mostly wrong, it
+        # learns to distrust them even where the final one is right.
         return without_second_pass(first)
     return PixelResults(
         first.head,
-        final.result().favouring(favours(refined, data)),
-        tuple(_favoured(refined, data, first.folds)),
+        final.result().with_offsets(class_offsets(refined, data)),
+        tuple(_with_offsets_of_others(refined, data, first.folds)),
         np.stack([summarise(maps) for maps in logits]),
         first.overlap,
     )
 
 
-def favours(logits: Sequence[Matrix], data: Sequence[PixelData]) -> Matrix:
-    """[classes] what to add to logits that have not seen their images, for the highest IoU.
+def class_offsets(logits: Sequence[Matrix], data: Sequence[PixelData]) -> Matrix:
+    """Return [classes] offsets that maximise the IoU of out-of-fold logits.
 
-    That is reached where a cell is called a type from a probability of IoU / (1 + IoU) on: half
-    the F1 that can be had (Lipton, Elkan, Naryanaswamy 2014). A quarter at the least, lest areas
-    grow where little is certain.
+    The IoU is highest if a cell is assigned to a type from a probability of IoU / (1 + IoU), half
+    of the best F1 (Lipton, Elkan, Naryanaswamy 2014). The limit is at least a quarter, so that
+    areas do not grow when little is certain.
     """
     most = np.maximum(overlaps(logits, data), LEAST_OVERLAP)
     return np.concatenate([[0], -np.log(most)]).astype(np.float32)
 
 
-def _favoured(
+def _with_offsets_of_others(
     logits: Sequence[Matrix], data: Sequence[PixelData], folds: Groups
 ) -> Iterator[Matrix]:
-    """Each image's logits, favoured as the other folds say."""
+    """Yield each image's logits, with the offsets fitted to the other folds."""
     by_fold = {}
     for fold in np.unique(folds):
         others = np.flatnonzero(folds != fold).tolist()
-        by_fold[fold] = favours([logits[i] for i in others], [data[i] for i in others])
+        by_fold[fold] = class_offsets([logits[i] for i in others], [data[i] for i in others])
     for maps, fold in zip(logits, folds, strict=True):
         yield maps + by_fold[fold][:, None, None]
 
 
 def overlap(logits: Sequence[Matrix], data: Sequence[PixelData]) -> float:
-    """Mean of :func:`overlaps`."""
+    """Return the mean of :func:`overlaps`."""
     return float(overlaps(logits, data).mean())
 
 
 def overlaps(logits: Sequence[Matrix], data: Sequence[PixelData]) -> Floats:
-    """IoU of each anomaly type, its cells pooled over the images whose pixels are known."""
+    """Return the IoU of each anomaly type, over the cells of all images with known pixels."""
     classes = len(logits[0])
     both, either = np.zeros(classes), np.full(classes, 1e-9)
     for maps, one in zip(logits, data, strict=True):
@@ -243,7 +243,7 @@ def overlaps(logits: Sequence[Matrix], data: Sequence[PixelData]) -> Floats:
 
 
 def fit_refiner(data: Sequence[PixelData], logits: Sequence[Matrix], seed: int) -> Refiner:
-    """Train the second pass on first-pass ``logits`` that have not seen their images."""
+    """Train the second pass on out-of-fold ``logits`` of the first."""
     random = np.random.default_rng(seed + 77)
     sample = PixelSample.join(
         [

@@ -1,4 +1,4 @@
-"""Which views of the images to try."""
+"""Plans which views of the images to try."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from lfv.engine.views import View, view_for
 OVERVIEW_SIDE = 256
 DETAIL_SIDES = (512, 1024, 2048)
 CLOSER = 1.2
-"""Ratio by which a detail view must be larger than the one before to be worth trying."""
+"""Least ratio between the sizes of successive detail views."""
 PIXEL_VIEWS = ((384, 4), (384, 2), (768, 2))
-"""(longer side, stride) of the view that masks are learned at, cheapest first."""
+"""(longer side, stride) of the views for masks, the cheapest first."""
 CELLS_ACROSS = 1.5
-"""Cells that what is annotated should be wide, at its narrowest type."""
+"""Least width, in cells, of the narrowest annotated type."""
 CELL_BUDGET = 7e6
-"""Cells of all images together that a finer view may cost: about 1.7 GB while training."""
+"""Most cells of all images together for a finer view; about 1.7 GB while training."""
 MASK_SAMPLE = 24
 MASK_SIDE = 1024
-"""Longer side at which masks are measured."""
+"""Longer side of the masks when they are measured."""
 PIXEL_BUDGET = 300e6
-"""Pixels of all images together that a detail view may cost: about a minute of one core."""
+"""Most pixels of all images together for a detail view; about a minute of one core."""
 ALIGNMENT_GAIN = 1.25
 """Ratio by which alignment must lower the deviation between normal images to be used."""
 ALIGNMENT_SAMPLE = 40
 
 
 def overview_of(data: Dataset) -> View:
-    """The small view that every model starts from."""
+    """Return the small view that every model uses."""
     return view_for(data.width, data.height, OVERVIEW_SIDE, stride=4, levels=5, color=data.color)
 
 
 def pixel_view_of(data: Dataset) -> View:
-    """The view that masks are learned at: the cheapest whose cells are as fine as needed.
+    """Return the view for masks: the cheapest whose cells are fine enough.
 
-    A cell that an anomaly takes up a small part of can't be called by it, however well it is seen.
+    A cell of which an anomaly covers only a small part cannot be assigned to it.
     """
     longer = max(data.width, data.height)
 
@@ -66,10 +66,10 @@ def pixel_view_of(data: Dataset) -> View:
 
 
 def painted_width(data: Dataset) -> float:
-    """How wide, in pixels of the images, what the masks show of the narrowest anomaly type is.
+    """Return the width, in pixels of the images, of the narrowest anomaly type in the masks.
 
-    The median over up to ``MASK_SAMPLE`` masks; infinite where none shows anything. Inside of a
-    strip, the distance to its edge is a quarter of its width on average.
+    This is the median over up to ``MASK_SAMPLE`` masks; infinite if none shows anything. Inside a
+    strip, the mean distance to its edge is a quarter of its width.
     """
     scale = min(1.0, MASK_SIDE / max(data.width, data.height))
     size = max(1, round(data.width * scale)), max(1, round(data.height * scale))
@@ -86,7 +86,7 @@ def painted_width(data: Dataset) -> float:
 
 
 def _cropped(painted: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-    """The part of it that has anything, if any."""
+    """Return the non-empty part of it, or None."""
     rows, columns = np.flatnonzero(painted.any(axis=1)), np.flatnonzero(painted.any(axis=0))
     if not len(rows):
         return None
@@ -94,7 +94,7 @@ def _cropped(painted: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
 
 
 def details_of(data: Dataset) -> dict[str, View]:
-    """Larger views worth trying, smallest first: up to the image's own size or the budget."""
+    """Return larger views to try, the smallest first, up to the image's size or the budget."""
     longer = max(data.width, data.height)
     views: dict[str, View] = {}
     for side in DETAIL_SIDES:
@@ -111,9 +111,9 @@ def details_of(data: Dataset) -> dict[str, View]:
 
 
 def choose_aligner(data: Dataset, view: View) -> tuple[Aligner | None, float]:
-    """An aligner where it pays, and by how much it lowers the deviation between normals.
+    """Return an aligner if it helps, and how much it lowers the deviation between normals.
 
-    Uses up to ``ALIGNMENT_SAMPLE`` normal images and no other labels.
+    Uses up to ``ALIGNMENT_SAMPLE`` normal images.
     """
     normals = [image for image in data.images if not image.is_anomalous]
     step = max(1, len(normals) // ALIGNMENT_SAMPLE)

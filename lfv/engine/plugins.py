@@ -1,7 +1,7 @@
 """The engine's optional parts, loaded by name when an option or a stored model asks for one.
 
-The core imports none of them: it knows them by the protocols below. Each part's ``plugin`` module
-holds one object that implements its protocol, so that mypy compares the two.
+The core does not import them, and uses them through the protocols below. Each part's ``plugin``
+module holds one object that implements its protocol, which mypy verifies.
 
     custom_models   a user's ONNX file, as a backbone or as a detector
     network         a network of convolutions, trained with torch
@@ -36,21 +36,21 @@ DETECTOR = "detector"
 
 
 class TrialVerdict(Protocol):
-    """What came of trying an optional part."""
+    """The outcome of trying an optional part."""
 
     @property
     def used(self) -> bool:
-        """Whether the model keeps it."""
+        """Whether the model uses it."""
 
     def to_json(self) -> dict[str, Any]:
-        """For the EvaluationResult's details."""
+        """Return the entry for the EvaluationResult's details."""
 
     def sentence(self) -> str:
-        """For the report and the status message."""
+        """Return a sentence for the report and the status message."""
 
 
 class Companion(Protocol):
-    """A trained network that a model keeps beside its own heads."""
+    """A trained network that a model uses in addition to its own heads."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -61,7 +61,7 @@ class Companion(Protocol):
         """The serialised ONNX model."""
 
     def open(self, *, threads: int = 1) -> RunningCompanion:
-        """A session for it."""
+        """Open a session."""
 
     def paint(self, own: Matrix, output: Matrix) -> Matrix:
         """Combine the model's logits with the network's output."""
@@ -70,7 +70,7 @@ class Companion(Protocol):
         """Combine the model's score with the network's output."""
 
     def to_json(self) -> dict[str, Any]:
-        """What the artifact's description keeps of it."""
+        """Return its entry in the artifact's description."""
 
 
 class RunningCompanion(Protocol):
@@ -87,11 +87,11 @@ class BackbonePlugin(Protocol):
         """Accept a file of at most ``limit`` bytes for images of this (width, height).
 
         Raises:
-            OnnxRejected: Naming what is wrong with it.
+            OnnxRejected: It cannot be used; the message says why.
         """
 
     def load(self, contents: Contents) -> Backbone:
-        """The backbone that an artifact holds.
+        """Load an artifact's backbone.
 
         Raises:
             ArtifactError: If it would not be accepted.
@@ -117,7 +117,7 @@ class DetectorPlugin(Protocol):
         """
 
     def load(self, contents: Contents) -> TrainedModel:
-        """The model that an artifact holds."""
+        """Load an artifact's model."""
 
 
 class NetworkPlugin(Protocol):
@@ -135,10 +135,10 @@ class NetworkPlugin(Protocol):
         executor: Executor,
         progress: Progress,
     ) -> Fitted:
-        """Train a network, and add it where it helps; the verdict is added in any case."""
+        """Train a network, and add it if it helps. The outcome is added in any case."""
 
     def load(self, contents: Contents, classes: int) -> Companion:
-        """The network that an artifact holds, for masks of so many classes (0 without masks)."""
+        """Load an artifact's network, for masks with a number of classes (0 without masks)."""
 
 
 def backbone_plugin() -> BackbonePlugin:
@@ -161,5 +161,5 @@ def _load(name: str) -> Any:
 
 
 def verdicts_to_json(verdicts: Mapping[str, TrialVerdict]) -> dict[str, Any]:
-    """Verdicts by the name that the evaluation's details give them."""
+    """Return the outcomes by their names in the evaluation's details."""
     return {name: verdict.to_json() for name, verdict in verdicts.items()}

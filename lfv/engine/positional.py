@@ -1,10 +1,9 @@
-"""What each position of a normal part looks like, and how far an image is from that.
+"""Models the appearance of normal parts at each position, and measures deviations from it.
 
-Two answers to the second, both over principal components of the features of the aligned maps. A
-Gaussian per cell (PaDiM, Defard 2021), its covariance shrunk and pooled over neighbours, knows what
-is usual on average. The nearest of the normal images at each cell (as PatchCore has it of patches
-anywhere, Roth 2022) knows parts that are normal in several ways: printed eyes, cells of two makes.
-Learns from normal images only.
+Both measures use principal components of the aligned maps' features. A Gaussian per cell (PaDiM,
+Defard 2021), with its covariance shrunk and pooled over neighbours, describes what is usual on
+average. The nearest normal image at each cell (like PatchCore, Roth 2022, but by position) covers
+parts that are normal in several ways, such as cells of two makes. Uses normal images only.
 """
 
 from __future__ import annotations
@@ -21,22 +20,22 @@ Matrix = NDArray[np.float32]
 COMPONENTS = 16
 SHRINKAGE = 0.05
 POOLING = 0.3
-"""Share of all cells' mean covariance in each cell's, where images are compared one by one."""
+"""Share of the mean covariance of all cells in each cell's, for comparisons with single images."""
 KEPT = 48
-"""Normal images kept to be compared with."""
+"""Normal images kept for comparison."""
 SUMS = ("distance", "nearest")
 """The last two of an image's statistics."""
 _FARTHEST = 0.05
-"""Share of the cells whose mean distance is the last of the statistics."""
+"""Share of the farthest cells whose mean distance is the last statistic."""
 _CELL_QUANTILES = (0.5, 0.9, 0.98, 1.0)
 _AREA_QUANTILES = (0.9, 0.98, 0.995, 1.0)
 _DISTANCE_QUANTILES = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)
 _UNLIKE = 0.01
-"""Share of the cells whose mean difference from the nearest normal image is one of them."""
+"""Share of the cells whose mean difference from the nearest normal image is a statistic."""
 
 
 def coarse(features: Matrix, factor: int = 2) -> Matrix:
-    """Maps averaged over ``factor`` x ``factor`` cells."""
+    """Average maps over ``factor`` x ``factor`` cells."""
     _, rows, columns = features.shape
     trimmed = features[:, : rows // factor * factor, : columns // factor * factor]
     # Sums of slices take a tenth of the time of a mean over two axes.
@@ -59,30 +58,30 @@ class PositionalHead:
     whitening: Matrix
     """[rows, columns, components, components], so that |W (x - mean)| is the distance."""
     comparing: Matrix
-    """The same, its covariance pooled over all cells by ``POOLING``."""
+    """The same, with a covariance pooled over all cells by ``POOLING``."""
     kept: Matrix
-    """[normal images, rows, columns, components], each ``comparing`` times what it shows."""
+    """[normal images, rows, columns, components], each whitened by ``comparing``."""
 
     @property
     def values(self) -> int:
-        """How many :meth:`statistics` there are of an image."""
+        """The number of :meth:`statistics` of an image."""
         components = len(self.offset)
         of_residuals = len(_CELL_QUANTILES) + len(_AREA_QUANTILES)
         return of_residuals * components + 2 * len(_DISTANCE_QUANTILES) + len(SUMS)
 
     def reduced(self, maps: Matrix) -> Matrix:
-        """The principal components of an image's maps: [components, rows, columns]."""
+        """Return the principal components of an image's maps: [components, rows, columns]."""
         channels, rows, columns = maps.shape
         flat: Matrix = self.projection.T @ maps.reshape(channels, -1) + self.offset[:, None]
         return flat.reshape(-1, rows, columns)
 
     def residuals(self, reduced: Matrix) -> Matrix:
-        """What is not as usual, whitened: [components, rows, columns]."""
+        """Return the whitened deviations from the mean: [components, rows, columns]."""
         white = _times(self.whitening, (reduced - self.mean).transpose(1, 2, 0))
         return np.ascontiguousarray(white.transpose(2, 0, 1))
 
     def differences(self, reduced: Matrix) -> Matrix:
-        """How far each cell is from that of the normal image nearest there, smoothed over 3 x 3:
+        """Return each cell's distance from the nearest normal image there, smoothed over 3 x 3:
         [rows, columns].
         """
         white = _times(self.comparing, reduced.transpose(1, 2, 0))
@@ -92,17 +91,17 @@ class PositionalHead:
 
     @staticmethod
     def distances(residuals: Matrix) -> Matrix:
-        """Mahalanobis distance of every cell, smoothed over 3 x 3: [rows, columns]."""
+        """Return each cell's Mahalanobis distance, smoothed over 3 x 3: [rows, columns]."""
         distance = np.sqrt((residuals**2).mean(axis=0))
         smooth: Matrix = ndimage.uniform_filter(distance, 3, mode="nearest")
         return smooth
 
     def statistics(self, maps: Matrix) -> Matrix:
-        """How far the image is from usual, and in which components, wherever that is.
+        """Return how far the image deviates, and in which components, regardless of where.
 
-        Logarithms of quantiles over the cells: of each component's residual, of the same smoothed
-        over 3 x 3 cells, of the distance and of the difference from the nearest normal image; last
-        the two of ``SUMS``, which say it in one value each; [8 * components + 18].
+        These are logarithms of quantiles over the cells: of each component's residual, of the same
+        smoothed over 3 x 3 cells, of the distance and of the difference from the nearest normal
+        image; last, the two summaries ``SUMS``. [8 * components + 18].
         """
         reduced = self.reduced(maps)
         residuals = self.residuals(reduced)
@@ -119,7 +118,7 @@ class PositionalHead:
         return logarithms
 
     def to_arrays(self, prefix: str) -> Arrays:
-        """Named arrays for the artifact; the large ones as float16, which costs three digits."""
+        """Return named arrays for the artifact; large ones as float16, which loses three digits."""
         return {
             f"{prefix}.{name}": getattr(self, name).astype(kind) for name, kind in _ARRAYS.items()
         }
@@ -141,20 +140,20 @@ _ARRAYS = {
 
 
 def _times(matrices: Matrix, vectors: Matrix) -> Matrix:
-    """[rows, columns, components]: each cell's matrix times its vector."""
+    """Multiply each cell's matrix by its vector: [rows, columns, components]."""
     product: Matrix = (matrices @ vectors[..., None])[..., 0]
     return product
 
 
 def _highest(plane: Matrix, share: float) -> Matrix:
-    """Mean of a plane's highest values, [1]."""
+    """Return the mean of a plane's highest values, [1]."""
     take = max(1, round(plane.size * share))
     mean: Matrix = np.partition(plane, -take, axis=None)[-take:].mean(keepdims=True)
     return mean
 
 
 def _quantiles(planes: Matrix, shares: tuple[float, ...]) -> Matrix:
-    """Of each plane, without interpolation, flat."""
+    """Return quantiles of each plane, without interpolation, as a flat array."""
     flat = planes.reshape(len(planes), -1)
     ranks = [round((flat.shape[1] - 1) * share) for share in shares]
     return np.partition(flat, sorted(set(ranks)), axis=1)[:, ranks].ravel()
@@ -191,7 +190,7 @@ def fit_positional(normals: Matrix) -> PositionalHead:
 
 
 def _whitening(covariance: Matrix) -> Matrix:
-    """[rows, columns, components, components] of the same, shrunk."""
+    """Return the shrunk covariances, [rows, columns, components, components]."""
     count = covariance.shape[-1]
     typical = np.trace(covariance.mean(axis=(0, 1))) / count + 1e-6
     shrunk = (1 - SHRINKAGE) * covariance + SHRINKAGE * typical * np.eye(count)

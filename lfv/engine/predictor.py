@@ -1,4 +1,4 @@
-"""Judging images with a trained model."""
+"""Judges images with a trained model."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Predictor:
         return predictor
 
     def _try_out(self) -> None:
-        """Raises ArtifactError for what would fail, or be no answer, with every image."""
+        """Raise ArtifactError if the model fails, or gives no valid answer, for a test image."""
 
         def grey(size: tuple[int, int]) -> NDArray[np.uint8]:
             return np.full((size[1], size[0], 3), 128, dtype=np.uint8)
@@ -109,7 +109,7 @@ class Predictor:
         *,
         with_map: bool = False,
     ) -> DetectAnomalyResult:
-        # BLAS would otherwise spin on every core for products of a millisecond.
+        # Otherwise BLAS would spin on every core for products that take a millisecond.
         with self._pools.limit(limits=self._threads, user_api="blas"):
             judgement = self._judge(pixels_at)
             answer = self._answer(judgement)

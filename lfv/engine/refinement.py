@@ -1,9 +1,9 @@
-"""A second pass over a mask: the pixel network again, with the first pass around a pixel as input.
+"""The second pass over a mask: pixel networks that also see the first pass around a pixel.
 
-Whether a dark gap is a crack or the ground beside the part depends on what lies on its sides
+Whether a dark gap is a crack or the background beside the part depends on what is on its sides
 (auto-context, Tu 2008). The surroundings are the first pass's anomaly probability, blurred, and
-opened and closed by lines of three lengths in four directions; none depends on orientation.
-Several networks that differ in nothing but chance are averaged: what they agree on is the part.
+opened and closed by lines of three lengths in four directions, so that orientation does not matter.
+Several networks with different seeds are averaged.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CHANNELS = 1 + 4 * len(RADII) + len(BLURS)
 
 
 def surroundings(logits: Matrix) -> Matrix:
-    """[classes, rows, columns] to [CHANNELS, rows, columns]."""
+    """Compute the surroundings, [CHANNELS, rows, columns], of logits [classes, rows, columns]."""
     anomaly = 1 - np.exp(log_probabilities(logits)[0])
     first = _blurred(anomaly, 0.7)
     found = [first]
@@ -52,9 +52,9 @@ def surroundings(logits: Matrix) -> Matrix:
 
 
 def _blurred(plane: Matrix, sigma: float, truncate: float = 4.0) -> Matrix:
-    """A Gaussian of standard deviation ``sigma`` cells, cut off at ``truncate`` of them.
+    """Blur by a Gaussian of standard deviation ``sigma`` cells, truncated at ``truncate`` sigmas.
 
-    Two products of matrices: on maps of this size a fifth of the time of sliding the filter.
+    Uses two matrix products, which take a fifth of the time of a sliding filter on these maps.
     """
     down, across = (_blur(length, sigma, truncate) for length in plane.shape)
     return np.asarray(down @ plane @ across.T, dtype=np.float32)
@@ -62,7 +62,7 @@ def _blurred(plane: Matrix, sigma: float, truncate: float = 4.0) -> Matrix:
 
 @lru_cache(maxsize=64)
 def _blur(length: int, sigma: float, truncate: float) -> Matrix:
-    """What the filter makes of a line of ``length`` cells, mirrored at its ends, as a matrix."""
+    """Return the filter on a line of ``length`` cells, mirrored at its ends, as a matrix."""
     unit = np.eye(length)
     moved = ndimage.gaussian_filter1d(unit, sigma, axis=0, truncate=truncate)
     return np.asarray(moved, dtype=np.float32)
@@ -74,30 +74,30 @@ def _shifted(padded: Matrix, border: int, dy: int, dx: int, shape: tuple[int, ..
 
 
 def with_surroundings(features: Matrix, logits: Matrix) -> Matrix:
-    """Input of the second pass: features, then surroundings."""
+    """Return the input of the second pass: features, then surroundings."""
     return np.concatenate([features, surroundings(logits)])
 
 
 @dataclass(frozen=True)
 class Refiner:
-    """The second pass, its first layers split: their part on features runs in the ONNX model."""
+    """The second pass. The part of its first layers that uses features runs in the ONNX model."""
 
     heads: tuple[PixelHead, ...]
 
     @property
     def projection(self) -> Matrix:
-        """[channels, hidden of all heads]: what the ONNX model computes from the features."""
+        """[channels, hidden of all heads] weights, applied to the features by the ONNX model."""
         return np.concatenate([head.layers[0][0][:-CHANNELS] for head in self.heads], axis=1)
 
     @cached_property
     def _first(self) -> tuple[Matrix, Matrix]:
-        """First layers of all heads as one: [hidden of all heads, CHANNELS] and their bias."""
+        """The joined first layers of all heads: [hidden of all heads, CHANNELS], and their bias."""
         firsts = [head.layers[0] for head in self.heads]
         weight = np.concatenate([weight[-CHANNELS:] for weight, _ in firsts], axis=1)
         return np.ascontiguousarray(weight.T), np.concatenate([bias for _, bias in firsts])
 
     def __call__(self, projected: Matrix, logits: Matrix) -> Matrix:
-        """Refined logits, [classes, rows, columns].
+        """Return refined logits, [classes, rows, columns].
 
         Args:
             projected: [hidden of all heads, rows, columns], features through ``projection``.
@@ -122,18 +122,18 @@ class Refiner:
             total += x
         return (total / np.float32(len(self.heads))).reshape(-1, rows, columns)
 
-    def favouring(self, favours: Matrix) -> Refiner:
-        """The same with ``favours``, [classes], added to its logits."""
-        return Refiner(tuple(head.favouring(favours) for head in self.heads))
+    def with_offsets(self, offsets: Matrix) -> Refiner:
+        """Return a copy with ``offsets``, [classes], added to its logits."""
+        return Refiner(tuple(head.with_offsets(offsets) for head in self.heads))
 
     def from_features(self, features: Matrix, logits: Matrix) -> Matrix:
-        """The same without an ONNX model, from the features themselves."""
+        """Return refined logits from the features, without an ONNX model."""
         inputs = with_surroundings(features, logits)
         mean: Matrix = np.mean([head(inputs) for head in self.heads], axis=0)
         return mean
 
     def to_arrays(self) -> Arrays:
-        """Named arrays for the artifact, without what the ONNX model holds."""
+        """Return named arrays for the artifact, without what the ONNX model holds."""
         arrays: Arrays = {}
         for index, head in enumerate(self.heads):
             for number, (weight, bias) in enumerate(head.layers):
@@ -144,7 +144,7 @@ class Refiner:
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> Refiner:
-        """Inverse of :meth:`to_arrays`; the result can be called, but not exported."""
+        """Inverse of :meth:`to_arrays`; the result can be used, but not exported."""
         heads: list[PixelHead] = []
         while f"refine{len(heads)}.0.weight" in arrays:
             name = f"refine{len(heads)}"

@@ -1,9 +1,9 @@
-"""Which of the regions that a pixel network finds are said to be anomalies.
+"""Selects the regions of a pixel network's output that are reported as anomalies.
 
-A region much smaller than any that was annotated is most often none. How small is learned from
-masks that the network had not seen: per anomaly type, the least size of a region for the highest
-IoU, and a quarter of the least area that the type had in any image. An image that is called
-anomalous keeps its largest region, whatever its size; one that is called normal keeps none, if that
+A region much smaller than all annotated ones is usually wrong. The limits are learned from
+out-of-fold masks: per anomaly type, the least size of a region for the highest IoU, and a quarter
+of the least area that the type had in any image. An image that is called anomalous keeps its
+largest region, whatever its size; one that is called normal keeps none, if that
 raises the IoU too.
 """
 
@@ -23,28 +23,28 @@ from lfv.engine.metrics import Bools
 Matrix = NDArray[np.float32]
 Shares = NDArray[np.float16]
 SIZES = (0, 4, 8, 16, 32, 64, 128)
-"""Least sizes that are tried, in cells."""
+"""Least sizes to try, in cells."""
 GAIN = 0.003
-"""IoU that leaving regions out must add."""
+"""Gain in IoU required for leaving regions out."""
 TRACE = 0.25
-"""Share of the least annotated area below which a type's area is a trace."""
+"""A type's area is left out below this share of its least annotated area."""
 _NEVER = np.float32(-30)
 _TOUCHING = np.ones((3, 3))
 
 
 @dataclass(frozen=True)
 class Regions:
-    """What is left out, per anomaly type and in cells of the maps."""
+    """The limits below which regions are left out, per anomaly type, in cells of the maps."""
 
     least: tuple[float, ...]
-    """Of one region."""
+    """Least size of a region."""
     traces: tuple[float, ...]
-    """Of all regions of the type in an image."""
+    """Least area of all regions of a type in an image."""
     of_normal: bool = True
-    """Whether an image that is called normal keeps any."""
+    """Whether an image that is called normal keeps regions."""
 
     def __call__(self, logits: Matrix, *, is_anomalous: bool) -> Matrix:
-        """``logits``, [classes, rows, columns], with the regions left out made impossible."""
+        """Return ``logits``, [classes, rows, columns], without the regions to leave out."""
         best = logits.argmax(axis=0)
         if not is_anomalous and not self.of_normal:
             silent = logits.copy()
@@ -70,7 +70,7 @@ class Regions:
         return np.where(out, _NEVER, logits) if out.any() else logits
 
     def to_json(self) -> dict[str, Any]:
-        """Plain numbers."""
+        """Return plain numbers."""
         return {
             "least": list(self.least),
             "traces": list(self.traces),
@@ -86,7 +86,7 @@ class Regions:
 
 @dataclass(frozen=True)
 class _Known:
-    """What is to be learned of one image whose pixels are known."""
+    """The statistics of an image with known pixels."""
 
     overlaps: NDArray[np.int64]
     """[sizes, types, 2]: cells in both masks and in either, with smaller regions left out."""
@@ -99,7 +99,7 @@ class _Known:
 def learn_regions(
     logits: Sequence[Matrix], shares: Sequence[Shares | None], called: Bools, folds: Groups
 ) -> tuple[Regions, tuple[Matrix, ...]]:
-    """What to leave out, and the ``logits`` with what the other folds say is left out.
+    """Fit the limits; also return the ``logits`` filtered by limits fitted to the other folds.
 
     Args:
         logits: [classes, rows, columns] of every image, by networks that had not seen it.
@@ -138,7 +138,7 @@ def _look(maps: Matrix, shares: Shares, is_anomalous: bool) -> _Known:
 
 
 def _nothing(areas: NDArray[np.int64]) -> NDArray[np.int64]:
-    """[types, 2]: the overlaps of an answer without regions."""
+    """Return [types, 2], the overlaps of an answer without regions."""
     return np.stack([np.zeros_like(areas), areas], axis=1)
 
 
@@ -160,7 +160,7 @@ def _learned(known: Sequence[_Known | None], types: int) -> Regions:
 
 
 def _overlap(overlaps: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
-    """[sizes, types] IoU over all images."""
+    """Return [sizes, types] IoU over all images."""
     both, either = np.moveaxis(np.sum(overlaps, axis=0), -1, 0)
     found: NDArray[np.float64] = both / np.maximum(either, 1)
     return found

@@ -1,7 +1,7 @@
 """The engine as its callers see it: a protocol, and the values and errors that cross it.
 
-The service reaches its engine over this module alone, so that another engine, such as the tests'
-fake, can take the place of :mod:`lfv.engine`. Importing it loads neither numpy nor onnxruntime.
+The service uses its engine only through this module, so that another engine, such as the tests'
+fake, can replace :mod:`lfv.engine`. Importing it loads neither numpy nor onnxruntime.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Engine(Protocol):
     """What a module must offer to train and serve models."""
 
     def find_damaged(self, images: Sequence[TrainingImage], /) -> dict[str, str]:
-        """Return what is wrong with each image that cannot be decoded, by source-ref."""
+        """Return the problem with each image that cannot be decoded, by source-ref."""
 
     def train(
         self,

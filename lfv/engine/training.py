@@ -87,7 +87,7 @@ def train(
     data, warnings = read_training(train)
     check_test(test, data.width, data.height)
     backbone = _read_backbone(data, options, progress)
-    # One BLAS thread per worker: more only wait for each other on matrices as small as these.
+    # One BLAS thread per worker, because more would only wait for each other on small matrices.
     with threadpool_limits(1), ThreadPoolExecutor(max(1, options.workers)) as executor:
         prepared = _prepare(data, warnings, options, executor, progress)
         fitted = _fit(prepared, backbone, options, executor, progress)
@@ -133,7 +133,7 @@ def _check_options(options: TrainingOptions) -> None:
 
 
 def _read_backbone(data: Dataset, options: TrainingOptions, progress: Progress) -> Backbone | None:
-    """The user's backbone, or the pretrained one unless it is unwanted."""
+    """Return the user's backbone, or the pretrained one unless that is disabled."""
     size = data.width, data.height
     if options.backbone is not None:
         progress(0.02, "trying out the backbone")
@@ -153,7 +153,7 @@ def _prepare(
     executor: Executor,
     progress: Progress,
 ) -> _Prepared:
-    """Look at the images, and put those that repeat each other into the same fold."""
+    """Compute the images' observations, and put similar images into the same fold."""
     found = list(warnings)
     aligner, gain = choose_aligner(data, overview_of(data))
     seen = observe(data, aligner, executor, lambda s: progress(0.05 + 0.3 * s, "looking"))
@@ -176,7 +176,7 @@ def _fit(
     executor: Executor,
     progress: Progress,
 ) -> Fitted:
-    """Fit heads, and a network where one is wanted."""
+    """Fit heads, and a network if requested."""
     data, seen, folds = prepared.data, prepared.seen, prepared.folds
     progress(0.35, "learning")
     if data.truth.any():
@@ -193,7 +193,7 @@ def _fit(
 def _calibrate(
     prepared: _Prepared, fitted: Fitted, options: TrainingOptions
 ) -> tuple[Model, list[Evaluated]]:
-    """Make the model, and judge the training images out of fold."""
+    """Build the model, and judge the training images out of fold."""
     data, folds = prepared.data, prepared.folds
     model, probability = _with_probabilities(data, fitted, prepared.aligner, folds, options)
     logits: tuple[NDArray[np.float32], ...] = ()
@@ -251,7 +251,7 @@ def _findings(
     *,
     out_of_fold: bool,
 ) -> Findings:
-    """Collect what the training found out."""
+    """Collect the findings of the training."""
     data = prepared.data
     result = evaluate(
         evaluated,
@@ -289,7 +289,7 @@ def _findings(
 
 
 def _promises(data: Dataset, options: TrainingOptions) -> Iterator[str]:
-    """What a model of normal images alone cannot promise."""
+    """Return the limits of a model trained on normal images only."""
     count, rate = len(data.images), options.false_alarms
     if not data.truth.any() and not is_counted(count, rate):
         yield (

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 Progress = Callable[[float, str], None]
-"""Called with the share of a training that is done, 0 to 1, and what is being done."""
+"""Called with the share of a training that is done, 0 to 1, and the current activity."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class TrainingImage:
     """One labelled image of a training or test dataset."""
 
     source_ref: str
-    """As in the manifest; only used to name the image in reports and errors."""
+    """The image's reference in the manifest, used to name it in reports and errors."""
     path: Path
     """A local PNG or JPEG."""
     is_anomalous: bool
@@ -30,37 +30,37 @@ class TrainingImage:
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How to train. The defaults are meant to be right."""
+    """How to train. The defaults suit most data."""
 
     seed: int = 20_200_720
-    """Everything random derives from it: same data, same options, same machine, same model."""
+    """Source of all randomness: the same data, options and machine give the same model."""
     workers: int = 2
     """Threads for features and heads; the result does not depend on it."""
     backbone: Path | None = None
-    """An ONNX file, image to feature maps, to try beside our own features."""
+    """An ONNX file, image to feature maps, to try in addition to the engine's features."""
     pretrained: bool = True
     """Use the pretrained backbone, unless ``backbone`` names another."""
     false_alarms: float = 0.02
-    """Share of normal images that a model of normal images alone may call anomalous, 0 to 0.5."""
+    """Accepted false-alarm rate of models trained on normal images only, 0 to 0.5."""
     miss_cost: float = 1.0
-    """How many false alarms a missed defect is worth; moves the verdict, not the confidence."""
+    """Cost of a missed defect in false alarms. Changes verdicts, not confidences."""
     detector: Path | None = None
-    """An ONNX file, image to anomaly score and map, to calibrate instead of training."""
+    """An ONNX file, image to anomaly score and map, to calibrate in place of training."""
     onnx_bytes: int = 256 * 1024 * 1024
-    """Bytes that such a file may have."""
+    """Largest size of such a file."""
     network: bool = False
-    """Train a network of convolutions too, which needs torch, and keep it where it helps."""
+    """Train a convolutional network too, which needs torch, and keep it if it helps."""
 
 
 @dataclass(frozen=True)
 class EvaluatedImage:
-    """What the model said about one image that it was not trained on."""
+    """The model's verdict on an image that it was not trained on."""
 
     source_ref: str
     is_anomalous_truth: bool
     is_anomalous: bool
     confidence: float
-    """In the verdict ``is_anomalous``, 0 to 1."""
+    """Confidence in ``is_anomalous``, 0 to 1."""
     areas: Mapping[str, float] = field(default_factory=dict)
     """Anomaly type to fraction of the image, 0 to 1; empty for classification models."""
 
@@ -80,7 +80,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class JudgedImage:
-    """One verdict of the evaluation, with the probability of anomaly that it follows from."""
+    """A verdict of the evaluation, with its probability of anomaly."""
 
     source_ref: str
     is_anomalous_truth: bool
@@ -91,7 +91,7 @@ class JudgedImage:
 
 @dataclass(frozen=True)
 class TriedViews:
-    """Views of the images that were tried together, and their AUROC in cross-validation."""
+    """Views of the images that were tried together, and their cross-validated AUROC."""
 
     views: tuple[str, ...]
     auroc: float
@@ -99,7 +99,7 @@ class TriedViews:
 
 @dataclass(frozen=True)
 class TriedExpert:
-    """An expert on one view, its AUROC alone, and its weight among all; 0: not used."""
+    """An expert on a view, its own AUROC, and its weight among all; 0 if not used."""
 
     name: str
     auroc: float
@@ -108,7 +108,7 @@ class TriedExpert:
 
 @dataclass(frozen=True)
 class TriedView:
-    """A view that the model uses: its size in pixels, and its tiles."""
+    """A view that the model uses: its size in pixels, and its number of tiles."""
 
     name: str
     width: int
@@ -119,20 +119,20 @@ class TriedView:
 
 @dataclass(frozen=True)
 class TrainingFindings:
-    """What a training found out, for a page that people read; all values are plain."""
+    """The findings of a training as plain values, for its report."""
 
     normal: int
     anomalous: int
     """Images trained on."""
     out_of_fold: bool
-    """Whether each image was judged by a model that had not seen it, for want of a test dataset."""
+    """Whether figures are out of fold, because there is no test dataset."""
     threshold: float
     judged: tuple[JudgedImage, ...]
     roc: Curve | None = None
     """Recall over the rate of false positives."""
     precision_recall: Curve | None = None
     reliability: Curve | None = None
-    """Share that was anomalous over the probability, in equal parts."""
+    """Share of anomalous images over the probability, in equal parts."""
     own_features: bool = True
     """False for a user's own detector."""
     alignment_gain: float = 1.0
@@ -145,14 +145,14 @@ class TrainingFindings:
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """What a training produced, beside the artifact folder."""
+    """The result of a training, in addition to the artifact folder."""
 
     width: int
     height: int
     anomaly_types: tuple[tuple[str, str], ...]
     """(name, ``'#RRGGBB'``) without background; empty for a classification model."""
     f1: float | None
-    """None where a figure is undefined, as precision is where nothing was called anomalous."""
+    """None if undefined, as precision is if nothing was called anomalous."""
     precision: float | None
     recall: float | None
     evaluated: tuple[EvaluatedImage, ...]

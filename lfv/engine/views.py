@@ -1,8 +1,8 @@
-"""A view: how an image is looked at. Its size, whether it is aligned first, and its features.
+"""A view of an image: its size, whether it is aligned first, and its features.
 
-The trainer compares views. A small one sees form, a large one sees a defect a few pixels wide.
-Large views are computed in tiles of at most a megapixel, so that memory stays bounded whatever
-the image's size; features are pooled over all tiles.
+Training compares views. Small ones show form, large ones show defects a few pixels wide. Large
+views are computed in tiles of at most a megapixel, so that memory is bounded whatever the image's
+size; features are pooled over all tiles.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lfv.engine.onnx_session import Features, OnnxSession
 
 MAX_TILE_PIXELS = 1024 * 1024
 _MULTIPLE = 32
-"""Sides of tiles are multiples of this, so that every pyramid level has whole pixels."""
+"""Sides of tiles are multiples of this, so that all pyramid levels have whole pixels."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class View:
     """Working size and tiling for images of one size."""
 
     width: int
-    """An image is scaled to this, and then padded by its own edge to whole tiles."""
+    """Images are scaled to this width, and then padded with their edges to whole tiles."""
     height: int
     tile: FeatureSpec
     tiles_across: int = 1
@@ -54,7 +54,7 @@ class View:
         return rows * self.tiles_down, columns * self.tiles_across
 
     def to_json(self) -> dict[str, Any]:
-        """Plain numbers."""
+        """Return plain numbers."""
         tile = self.tile
         return {
             "size": [self.width, self.height],
@@ -92,13 +92,13 @@ def view_for(
     context: bool = False,
     whole: bool = False,
 ) -> View:
-    """The view of ``width`` x ``height`` images whose longer side is about ``long_side``.
+    """Return the view of ``width`` x ``height`` images with a longer side of about ``long_side``.
 
-    Images are never enlarged. At their own size they are padded rather than scaled, so that
-    what is one pixel wide stays so.
+    Images are never enlarged. At their own size they are padded instead of scaled, so that details
+    one pixel wide are preserved.
 
     Args:
-        whole: Scale to whole tiles instead: every position of the maps lies in the image.
+        whole: Scale to whole tiles instead, so that all positions of the maps are in the image.
     """
     scale = min(1.0, long_side / max(width, height))
     wide, high = width * scale, height * scale

@@ -20,7 +20,7 @@ from lfv.engine.feature_model import FeatureSpec, build_feature_model
 from lfv.engine.grouping import Repeats, grouped_folds, identity, near_duplicates, signature
 from lfv.engine.onnx_session import OnnxSession
 from lfv.engine.pixel_head import PixelHead, PixelSample, classes_at, train_pixel_head
-from lfv.engine.pixels import LEAST_OVERLAP, PixelData, favours
+from lfv.engine.pixels import LEAST_OVERLAP, PixelData, class_offsets
 from lfv.engine.planning import CELL_BUDGET, painted_width, pixel_view_of
 from lfv.engine.positional import PositionalHead, fit_positional
 from lfv.engine.refinement import (
@@ -306,13 +306,13 @@ def test_types_are_favoured_as_far_as_the_highest_overlap_asks_for() -> None:
     logits[0] = np.where(logits.max(axis=0) > 0, -5, 5)
     empty = PixelData(shares, None)
     known = PixelData(shares, shares)
-    found = favours([logits, logits], [known, empty])
+    found = class_offsets([logits, logits], [known, empty])
     assert found == pytest.approx([0, -np.log(3 / 4), -np.log(LEAST_OVERLAP)])
     head = PixelHead(((np.zeros((CHANNELS + 2, 3), np.float32), np.zeros(3, np.float32)),))
     refiner = Refiner((head, head))
     features = np.zeros((2, 1, 10), np.float32)
     before = refiner.from_features(features, logits)
-    after = refiner.favouring(found).from_features(features, logits)
+    after = refiner.with_offsets(found).from_features(features, logits)
     assert (after - before)[:, 0, 0] == pytest.approx(found)
 
 

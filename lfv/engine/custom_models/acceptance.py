@@ -66,7 +66,7 @@ def accept_backbone(body: bytes, image: tuple[int, int] = USUAL_IMAGE) -> Accept
     finest grid among them.
 
     Raises:
-        OnnxRejected: Naming what is wrong with it.
+        OnnxRejected: It cannot be used; the message says why.
     """
     source = inspection.inspect(body, inspection.IMAGENET)
     scale = min(1.0, BACKBONE_SIDE / max(image))
@@ -100,7 +100,7 @@ def accept_detector(body: bytes) -> Accepted:
     are not used.
 
     Raises:
-        OnnxRejected: Naming what is wrong with it.
+        OnnxRejected: It cannot be used; the message says why.
     """
     source = inspection.inspect(body, inspection.PLAIN)
     size = _size(source, DETECTOR_SIDE, DETECTOR_SIDE)

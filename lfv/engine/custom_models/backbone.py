@@ -39,24 +39,24 @@ class CustomBackbone:
 
     @cached_property
     def sha256(self) -> str:
-        """Of the ONNX file, in hexadecimal."""
+        """SHA-256 of the ONNX file, in hex."""
         return hashlib.sha256(self.onnx_model).hexdigest()
 
     @property
     def name(self) -> str:
-        """How sentences about it begin."""
+        """Its name at the start of sentences."""
         return f"The backbone {self.sha256[:12]}"
 
     def open(self, *, threads: int = 1) -> CustomExtractor:
-        """A session for it."""
+        """Open a session."""
         return CustomExtractor(self.view, self.onnx_model, threads=threads)
 
     def describe(self, maps: tuple[Matrix, ...]) -> Description:
-        """Pool one image's maps."""
+        """Pool the maps of an image."""
         return describe(maps[0])
 
     def to_json(self) -> Mapping[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         return self.view.to_json()
 
     @classmethod
@@ -69,7 +69,7 @@ class CustomBackbone:
             image: (width, height) of the images it will be given.
 
         Raises:
-            OnnxRejected: Naming what is wrong with it.
+            OnnxRejected: It cannot be used; the message says why.
         """
         accepted = accept_backbone(read_export(path, limit), image)
         return cls(accepted.view, accepted.body)

@@ -59,7 +59,7 @@ class Detector:
     level: float
     """Of the map, from which a pixel is called anomalous."""
     sample_range: tuple[int, int] | None = None
-    """Samples of 16-bit images that become black and white; None for images of 8 bits."""
+    """16-bit values mapped to black (0) and white (255); None for 8-bit images."""
 
     def open(self, *, threads: int = 1) -> Judge:
         """A session, and what judges images with it."""
@@ -77,7 +77,7 @@ class Detector:
         return judge
 
     def to_contents(self) -> Contents:
-        """What the artifact stores."""
+        """Return what the artifact stores."""
         description: dict[str, Any] = {
             "width": self.width,
             "height": self.height,

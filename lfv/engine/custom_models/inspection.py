@@ -46,7 +46,7 @@ class ImageInput:
     std: Numbers
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         return {
             "name": self.name,
             "uint8": self.uint8,
@@ -82,7 +82,7 @@ def inspect(body: bytes, default: tuple[Numbers, Numbers] = PLAIN) -> ImageInput
             ``lfv.std``: three numbers with commas between) name none.
 
     Raises:
-        OnnxRejected: Naming what is wrong with it.
+        OnnxRejected: It cannot be used; the message says why.
     """
     model = parse_closed(body)
     try:

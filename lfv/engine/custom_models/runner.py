@@ -66,7 +66,7 @@ class CustomView:
         return self.width, self.height
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         return {
             "size": [self.width, self.height],
             "brought": self.source.to_json(),

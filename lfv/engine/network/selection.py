@@ -38,16 +38,16 @@ class Verdict:
 
     @property
     def used(self) -> bool:
-        """Whether the model keeps it."""
+        """Whether the model uses it."""
         return self.in_verdicts or self.in_masks
 
     def to_json(self) -> dict[str, Any]:
-        """For the EvaluationResult's details."""
+        """Return the entry for the EvaluationResult's details."""
         figures = Comparison(self.auroc, self.overlap).to_json()
         return {"Used": self.used, **figures}
 
     def sentence(self) -> str:
-        """For the report and the status message."""
+        """Return a sentence for the report and the status message."""
         found = Comparison(self.auroc, self.overlap).in_words("out of fold")
         if self.used:
             roles = (("verdicts", self.in_verdicts), ("masks", self.in_masks))

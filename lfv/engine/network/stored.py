@@ -39,7 +39,7 @@ class Stack:
     """Of the network in the sum, 0 to 1."""
 
     def __call__(self, own: Floats, network: Floats) -> Floats:
-        """[images] scores."""
+        """Return [images] scores."""
         ours = (own - self.own_centre) / self.own_spread
         other = np.clip((network - self.centre) / self.spread, -CLIP, CLIP)
         both = (1 - self.share) * ours + self.share * other
@@ -47,7 +47,7 @@ class Stack:
         return scores
 
     def to_json(self) -> list[float]:
-        """Plain numbers."""
+        """Return plain numbers."""
         return [self.own_centre, self.own_spread, self.centre, self.spread, self.share]
 
     @classmethod
@@ -90,7 +90,7 @@ class Network:
     """A trained network that a model keeps."""
 
     width: int
-    """Of the images that it is shown, in pixels."""
+    """Width of its images, in pixels."""
     height: int
     onnx_model: bytes
     stack: Stack | None
@@ -122,7 +122,7 @@ class Network:
         return float(self.stack(np.array([own]), np.array([score_of(output)]))[0])
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         return {
             "size": [self.width, self.height],
             "stack": None if self.stack is None else self.stack.to_json(),

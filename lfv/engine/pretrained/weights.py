@@ -31,7 +31,7 @@ _KINDS: dict[str, np.dtype[Any]] = {
 
 @dataclass(frozen=True)
 class _Tensor:
-    """Where a tensor's numbers are."""
+    """The location of a tensor's numbers."""
 
     storage: str
     kind: str
@@ -128,7 +128,7 @@ def _storage(file: BinaryIO, kind: np.dtype[Any]) -> NDArray[Any]:
 
 
 def _array(tensor: _Tensor, storages: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-    """A copy in row-major order; strides outside the storage are an error."""
+    """Copy a tensor in row-major order. Strides outside the storage are an error."""
     storage = storages[tensor.storage]
     span = tensor.offset + sum(
         (size - 1) * stride for size, stride in zip(tensor.shape, tensor.strides, strict=True)

@@ -23,7 +23,7 @@ from lfv.client.errors import (
     HostUnreachable,
     ModelNotFound,
 )
-from lfv.client.hosting import ensure_hosted
+from lfv.client.hosting import ensure_hosted, ensure_stopped
 from lfv.client.hosts import HostSpec, Units
 from lfv.client.hosts.edge import EdgeAgentHost
 from lfv.client.hosts.edge.memory import remove_abandoned, shared_memory
@@ -231,8 +231,19 @@ def test_agents_at_unix_sockets_are_reached(tmp_path: Path, address: str, png: b
 
 def test_a_component_holds_one_version(endpoint: Endpoint) -> None:
     assert host_of(endpoint.address).spec.model_version == "1"
+    endpoint.script(hosted=True)
+    replaced = host_of(endpoint.address, "7")
     with pytest.raises(ModelNotFound, match="version 1, not 7"):
-        host_of(endpoint.address, "7")
+        replaced.describe()
+    ensure_stopped(replaced, "stop", timeout=5)  # what we started is gone
+    assert endpoint.calls("StopModel") == []
+
+
+def test_a_stop_can_begin_while_the_agent_is_away(tmp_path: Path) -> None:
+    host = host_of(f"unix://{tmp_path}/none.sock", "1")
+    with pytest.raises(HostUnreachable) as caught:
+        host.stop("stop")
+    assert caught.value.retryable
 
 
 def test_an_agent_that_is_not_there_is_said_so(tmp_path: Path) -> None:

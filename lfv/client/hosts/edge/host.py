@@ -66,7 +66,10 @@ class Options:
 
 
 class EdgeAgentHost:
-    """ModelHost over gRPC. The constructor raises HostError where there is no agent."""
+    """ModelHost over gRPC. The constructor raises HostError when 'latest' cannot be looked up.
+
+    With a version it asks for nothing: whoever stops a model has to begin while its agent is away.
+    """
 
     def __init__(
         self,
@@ -86,19 +89,13 @@ class EdgeAgentHost:
         self._channel = AgentChannel(address, self._options.service)
         self._component = spec.project
         self._spec = replace(spec, kind=KIND, endpoint_url=address)
-        try:
-            version = self._version()
-        except HostError:
-            self._channel.close()
-            raise
-        if spec.model_version not in {LATEST, version}:
-            self._channel.close()
-            raise ModelNotFound(
-                f"Component {self._component} of the edge agent holds version {version}, not "
-                f"{spec.model_version}.",
-                operation="DescribeModel",
-            )
-        self._spec = replace(self._spec, model_version=version)
+        if spec.model_version == LATEST:
+            try:
+                version = _version_of(self._describe())
+            except (HostError, ResponseInvalid):
+                self._channel.close()
+                raise
+            self._spec = replace(self._spec, model_version=version)
 
     @property
     def kind(self) -> str:
@@ -115,6 +112,7 @@ class EdgeAgentHost:
         return self._change("StartModel")
 
     def stop(self, client_token: str) -> ModelState:  # noqa: ARG002
+        self._describe()  # another version that the component holds by now is not ours to stop
         state = self._change("StopModel")
         if state.status is ModelStatus.TRAINED:  # only a running model can be stopped: it was up
             return replace(state, status=ModelStatus.STOPPING_HOSTING)
@@ -202,10 +200,14 @@ class EdgeAgentHost:
         )
         if answer.model_description is None:
             raise ResponseInvalid("The edge agent described no model.")
+        version = _version_of(answer.model_description)
+        if self._spec.model_version not in {LATEST, version}:
+            raise ModelNotFound(
+                f"Component {self._component} of the edge agent holds version {version}, not "
+                f"{self._spec.model_version}.",
+                operation="DescribeModel",
+            )
         return answer.model_description
-
-    def _version(self) -> str:
-        return _version_of(self._describe())
 
 
 def agent_models(address: str | None) -> list[ModelState]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lfv.engine.artifact import Arrays
 from lfv.engine.experts import (
     DETAIL_EXPERTS,
+    PATCH_RIDGE,
     PATCHES,
     PLACES,
     POSITION_EXPERTS,
@@ -26,8 +27,10 @@ from lfv.engine.observations import OVERVIEW, PIXELS, Observation
 
 LEAST_WEIGHT = 0.02
 """An expert with a smaller share of the weights is left out."""
-BACKBONE_EXPERTS = ("pool", UNUSUAL, PATCHES, PLACES)
-"""A classifier on the pretrained backbone's features, and distances from the normal images."""
+CLASSIFIERS = ("pool", PATCH_RIDGE)
+"""Classifiers on the pretrained backbone's features."""
+BACKBONE_EXPERTS = (*CLASSIFIERS, UNUSUAL, PATCHES, PLACES)
+"""Those, and distances from the normal images."""
 BACKBONE = "backbone"
 """Name of the backbone's view, of its file in the artifact, and of its description."""
 
@@ -145,7 +148,7 @@ def standardised(scores: Mapping[Member, Floats], members: Sequence[Member]) -> 
 
 def blocks_of(members: Sequence[Member]) -> NDArray[np.int64]:
     """Return [members] the block of each expert for :func:`fit_stack`."""
-    blocks = {"pool": DEEP, **dict.fromkeys(BACKBONE_EXPERTS[1:], DISTANCE)}
+    blocks = {**dict.fromkeys(BACKBONE_EXPERTS, DISTANCE), **dict.fromkeys(CLASSIFIERS, DEEP)}
     return np.array([blocks.get(kind, OWN) for kind, _ in members], dtype=np.int64)
 
 

@@ -10,6 +10,7 @@ unusual                              how far the image as a whole is from the no
                                      the backbone sees
 patches, places                      how far patches are from the nearest normal ones, and from the
                                      mean of those in the same place
+patch-ridge                          what patches are like in anomalous images only
 pixels                               what the pixel head paints (with masks only)
 """
 
@@ -35,6 +36,7 @@ from lfv.engine.learners import (
 )
 from lfv.engine.metrics import Bools, Floats
 from lfv.engine.observations import Observation, all_maps, layouts, statistics
+from lfv.engine.patch_ridge import PatchRidge, fit_patch_ridge
 from lfv.engine.patches import PatchMemory, PlacesHead, fit_patches
 from lfv.engine.positional import SUMS, PositionalHead, fit_positional
 from lfv.engine.pretrained.lite0 import CHANNELS
@@ -48,6 +50,11 @@ UNUSUAL = "unusual"
 """The expert that compares the image as a whole with the normal images."""
 PATCHES, PLACES = "patches", "places"
 """Experts that compare patches with those of normal images, anywhere and in the same place."""
+PATCH_RIDGE = "patch-ridge"
+"""The expert that tells patches of anomalous images from those of normal ones."""
+PATCH_EXPERTS = (PATCHES, PLACES, PATCH_RIDGE)
+"""Experts that look at the backbone's patches."""
+AnyHead = Head | PatchMemory | PlacesHead | PatchRidge
 
 Member = tuple[str, str]
 """(kind of expert, view)"""
@@ -59,7 +66,7 @@ class Expert:
 
     kind: str
     view: str
-    head: Head | PatchMemory | PlacesHead
+    head: AnyHead
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,7 @@ class Experts:
     @cached_property
     def described(self) -> frozenset[str]:
         """Names of the views whose descriptions an expert uses."""
-        without = {*POSITION_EXPERTS, PATCHES, PLACES, "pixels"}
+        without = {*POSITION_EXPERTS, *PATCH_EXPERTS, "pixels"}
         return frozenset(e.view for e in self.members if e.kind not in without)
 
     def to_arrays(self) -> Arrays:
@@ -121,11 +128,13 @@ class Experts:
         return cls(experts, positional)
 
 
-def _stored_head(kind: str, arrays: Arrays, prefix: str) -> Head | PatchMemory | PlacesHead:
+def _stored_head(kind: str, arrays: Arrays, prefix: str) -> AnyHead:
     if kind == PATCHES:
         return PatchMemory.from_arrays(arrays, prefix)
     if kind == PLACES:
         return PlacesHead.from_arrays(arrays, prefix)
+    if kind == PATCH_RIDGE:
+        return PatchRidge.from_arrays(arrays, prefix)
     return head_from_arrays(arrays, prefix)
 
 
@@ -133,7 +142,7 @@ def values_of(kind: str, view: str, observations: Sequence[Observation]) -> Matr
     """Return the [images, values] that an expert of this kind uses."""
     if kind == "layout":
         return layouts(observations)
-    if kind in (PATCHES, PLACES):
+    if kind in PATCH_EXPERTS:
         return np.stack([e.patches for e in observations if e.patches is not None])
     if kind == "pixels":
         return np.stack([e.pixel_summary for e in observations if e.pixel_summary is not None])
@@ -163,11 +172,14 @@ def fit_experts(
         compared = dict(zip((PATCHES, PLACES), heads, strict=True))
     fitted = []
     for kind, view in members:
-        head: Head | PatchMemory | PlacesHead
+        head: AnyHead
         if kind in SUMS and positional is not None:
             head = passing(kind, positional.values, 0.0, 1.0)
         elif kind in compared:
             head = compared[kind]
+        elif kind == PATCH_RIDGE:
+            seen = [one.patches for one in observations if one.patches is not None]
+            head = fit_patch_ridge(seen, truth)
         else:
             head = _fit_head(kind, view, observations, truth, np.random.default_rng(seed))
         fitted.append(Expert(kind, view, head))

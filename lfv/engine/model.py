@@ -15,7 +15,7 @@ from lfv.engine.artifact import Contents, stored_range
 from lfv.engine.backbone import Backbone, MapExtractor, Painter
 from lfv.engine.calibration import Calibration
 from lfv.engine.ensemble import BACKBONE, Ensemble
-from lfv.engine.experts import PATCHES, PLACES
+from lfv.engine.experts import PATCH_EXPERTS
 from lfv.engine.heat_map import UsualCells
 from lfv.engine.observations import OVERVIEW, PIXELS, Observation, Observer
 from lfv.engine.onnx_safety import check_stored
@@ -187,7 +187,7 @@ class Model:
 
     @property
     def _compares_patches(self) -> bool:
-        return any(expert.kind in (PATCHES, PLACES) for expert in self.ensemble.experts)
+        return any(expert.kind in PATCH_EXPERTS for expert in self.ensemble.experts)
 
     def _heat(
         self,

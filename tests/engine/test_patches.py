@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from lfv.engine.metrics import auroc
+from lfv.engine.patch_ridge import PatchRidge, fit_patch_ridge
 from lfv.engine.patches import MIXED, PatchMemory, PlacesHead, fit_patches, patches_of
 
 SHAPES = ((240, 8, 12), (672, 4, 6), (320, 2, 3))
@@ -54,3 +57,24 @@ def test_a_damaged_memory_is_refused() -> None:
         PatchMemory.from_arrays(arrays | {"x.kept": arrays["x.kept"][:0]}, "x")
     with pytest.raises(KeyError):
         PatchMemory.from_arrays({}, "x")
+
+
+def test_a_few_anomalous_patches_tell_new_images_apart() -> None:
+    random = np.random.default_rng(3)
+    kind = random.normal(0, 1, MIXED)
+
+    def images(count: int, *, is_anomalous: bool) -> list[NDArray[np.float16]]:
+        found = random.normal(0, 1, (count, 300, MIXED))
+        if is_anomalous:
+            found[:, :8] += 0.6 * kind
+        return [one.astype(np.float16) for one in found]
+
+    truth = np.repeat([False, True], 12)
+    known = images(12, is_anomalous=False) + images(12, is_anomalous=True)
+    new = np.stack(images(20, is_anomalous=False) + images(20, is_anomalous=True))
+    head = fit_patch_ridge(known, truth)
+    scores = head(new)
+    assert auroc(np.repeat([False, True], 20), scores) > 0.95
+    assert PatchRidge.from_arrays(head.to_arrays("x"), "x")(new) == pytest.approx(scores)
+    with pytest.raises(ValueError, match="as many weights"):
+        PatchRidge.from_arrays({**head.to_arrays("x"), "x.gain": head.gain[1:]}, "x")

@@ -5,7 +5,7 @@ neighbouring pixels that are nearly alike, and errors of the single weights add 
 what the difference comes to (on photographs, 12 to 24 % of the deviation of the maps). Here the
 error of a filter's *response* is what is kept small (as Nagel 2020 has it), for inputs as the batch
 normalisation before it says that they are; what stays of its mean goes into the bias (Nagel 2019).
-That leaves 4 to 6 %, and no images are needed for it.
+That leaves 7 to 11 %, and no images are needed for it.
 """
 
 from __future__ import annotations

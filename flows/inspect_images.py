@@ -38,7 +38,7 @@ from lfv.run.context import BATCH, DEFAULT_SETTLE_SECONDS, InspectionRequest, Ne
 from lfv.run.control import Ending, RunControl
 from lfv.run.dask_workers import check_spreadable, ending_spread, feed_of
 from lfv.run.detect import DetectedBatch, PendingBatch
-from lfv.run.embedded_service import api_endpoint, endpoint_ahead
+from lfv.run.embedded_service import api_endpoint, endpoint_ahead, is_embedded
 from lfv.run.errors import (
     EndedByOperator,
     InspectionError,
@@ -53,7 +53,7 @@ from lfv.run.lookup import find_run
 from lfv.run.new_images import keep_objects
 from lfv.run.reject_watch import watch_reject_rate
 from lfv.run.report import report_run
-from lfv.run.start import RunStarter, is_embedded, recorded_ending
+from lfv.run.start import RunStarter, recorded_ending
 from lfv.run.stream import detection_stream
 from lfv.run.summary import RunSummary
 from lfv.settings import HostKind, Settings
@@ -237,7 +237,7 @@ def _inspect(
         starter = RunStarter(store, settings, endpoint_url, _flow_run_id())
         workers = worker_processes()
         if workers:
-            check_spreadable(settings, embedded=is_embedded(host, settings))
+            check_spreadable(settings, embedded=is_embedded(settings, host))
         context = replace(find_model(starter, request, resume, limits), workers=workers)
         run = stack.enter_context(open_run(context, store))
         events = RunEvents(run)

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -93,11 +94,11 @@ def up(
 ) -> None:
     """Bring up all that a small plant needs, on this machine, and keep it up.
 
-    A Prefect server with its database, the work pool and a worker, the deployments, the results
-    database and its pages, and a sweeper that needs no Prefect. The service of the models starts
-    with the run that needs it. Everything is below LFV_HOME and listens on 127.0.0.1 only; a
-    process that dies is started again. --source, --project and --every are remembered. A second
-    time, it brings the deployments up to date with what is given, and says where everything is.
+    A Prefect server with its database, the work pool and a worker, the deployments, the service of
+    the models, the results database and its pages, and a sweeper that needs no Prefect. Everything
+    is below LFV_HOME and listens on 127.0.0.1 only; a process that dies is started again. --source,
+    --project and --every are remembered. A second time, it brings the deployments up to date with
+    what is given, and says where everything is.
     """
     plant = _plant(port, ui_port, prefect_file)
     is_new = plant.prefect_file == installed_file()
@@ -106,7 +107,7 @@ def up(
             "--source and --project go together: what is inspected, and by which model"
         )
     is_given = source is not None or project is not None or every is not None
-    if is_given or is_new:
+    if is_given or prefect_file is None:
         from lfv.cli.plant.services import own_deployments
 
         plant = own_deployments(
@@ -224,7 +225,8 @@ def _supervise(plant: Plant, *, kept: bool) -> None:
         open_store(plant.settings.store_url).close()  # the pages want one that is there
         places = {"port": plant.port, "ui_port": plant.ui_port}
         supervisor = Supervisor(plant.services(), plant.folder, places)
-        supervisor.run(plant.deploy, lambda: kept and os.getppid() != parent)
+        since = datetime.now(UTC)
+        supervisor.run(lambda: plant.prepare(since), lambda: kept and os.getppid() != parent)
     if kept and os.getppid() != parent:
         log = plant.folder / "supervisor.log"
         keep_in_background([*_command(plant), "--kept"], plant.environment, log)

@@ -67,6 +67,11 @@ class ServicePlaces:
         return self.home / "service.log"
 
 
+def is_embedded(settings: Settings, host: str | None = None) -> bool:
+    """Whether the embedded service hosts models of a kind of `host` (default: the settings')."""
+    return settings.endpoint_url is None and (host or settings.host) == "lookoutvision"
+
+
 @contextmanager
 def api_endpoint(
     settings: Settings, *, training: bool = False, host: str | None = None
@@ -79,7 +84,7 @@ def api_endpoint(
 
     Raises `ServiceNotStarted`.
     """
-    if settings.endpoint_url is not None or (host or settings.host) != "lookoutvision":
+    if not is_embedded(settings, host):
         yield settings.endpoint_url
         return
     with embedded_service(settings, training=training) as endpoint_url:
@@ -93,7 +98,7 @@ def endpoint_ahead(settings: Settings, *, host: str | None = None) -> Iterator[N
     For callers that do other work before `api_endpoint`, which reports a service that fails to
     start.
     """
-    if settings.endpoint_url is not None or (host or settings.host) != "lookoutvision":
+    if not is_embedded(settings, host):
         yield
         return
     leaving = threading.Event()
@@ -143,6 +148,11 @@ def running_service(settings: Settings) -> Iterator[str | None]:
         with _locked(places.start_lock, fcntl.LOCK_EX):
             endpoint_url = _find(places, settings)
         yield endpoint_url
+
+
+def is_service_alive(settings: Settings) -> bool:
+    """Whether the process of a service of `settings.service_home` is running."""
+    return _is_alive(ServicePlaces(settings.service_home))
 
 
 @contextmanager
@@ -299,8 +309,8 @@ def _check_graph(places: ServicePlaces, settings: Settings) -> None:
     for option, (mark, is_wanted) in marks.items():
         if is_wanted and mark not in known:
             raise ServiceNotStarted(
-                f"the service on this machine is up already without {option}: end what uses it, "
-                f"or start it with `lfv serve {option}`"
+                f"the service on this machine is up already without {option}: end what uses it "
+                f"(`lfv down` if `lfv up` does), or start it with `lfv serve {option}`"
             )
     for role, path in _graphs(settings):
         try:
@@ -310,7 +320,7 @@ def _check_graph(places: ServicePlaces, settings: Settings) -> None:
         if wanted not in _graphs_of_service(places):
             raise ServiceNotStarted(
                 f"the service on this machine is up already, without the {role} {path}: end what "
-                f"uses it, or start it with `lfv serve --{role}`"
+                f"uses it (`lfv down` if `lfv up` does), or start it with `lfv serve --{role}`"
             )
 
 

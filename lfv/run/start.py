@@ -14,12 +14,12 @@ from typing import Any
 from lfv.client.hosts import ModelState, open_host
 from lfv.client.policy import Policy
 from lfv.run.context import (
-    LOOKOUTVISION,
     InspectionRequest,
     NewLimits,
     RunContext,
     model_spec,
 )
+from lfv.run.embedded_service import is_embedded
 from lfv.run.errors import EndedByOperator, LimitReached, RunNotResumable
 from lfv.run.fits import fit_of_training
 from lfv.run.lookup import find_run
@@ -131,7 +131,7 @@ class RunStarter:
             request=request,
             model_version=run.model_version,
             endpoint_url=self.endpoint_url,
-            embedded=is_embedded(request.host, self.settings),
+            embedded=is_embedded(self.settings, request.host),
             policy=run.policy,
             expected_size=described or self.store.models.image_size(run.model_id),
             planned_through=run.planned_through,
@@ -179,11 +179,6 @@ def _set_status(store: Store, run_id: str, status: RunStatus, message: str) -> N
         store.runs.set_status(run_id, status, message, datetime.now(UTC))
     except StoreError as error:
         logger.error("that run %s ended as %s could not be recorded: %s", run_id, status, error)
-
-
-def is_embedded(host: str, settings: Settings) -> bool:
-    """Whether a service on this machine hosts the models of a kind of host."""
-    return host == LOOKOUTVISION and settings.endpoint_url is None
 
 
 def request_of(run: Run) -> InspectionRequest:

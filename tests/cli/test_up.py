@@ -78,6 +78,8 @@ def test_the_example_is_not_scheduled_until_a_source_is_given(tmp_path: Path) ->
     plant, scheduled = own_file(tmp_path, is_example=True)
     assert [one["active"] for one in scheduled["schedules"]] == [False]
     assert plant.schedule().startswith("nothing yet: lfv up --source")
+    command = f"{sys.executable} -m lfv.launch flows.engine"
+    assert scheduled["work_pool"]["job_variables"]["command"] == command
     given = {"file": plant.prefect_file, "source": "/data/parts", "project": "parts"}
     plant, scheduled = own_file(tmp_path, **given)
     assert scheduled["parameters"]["source"] == "/data/parts"
@@ -171,7 +173,8 @@ def test_every_process_that_is_killed_comes_back(plant: dict[str, str]) -> None:
     assert f"http://127.0.0.1:{ui_port}" in lfv(plant, "status")
 
     before = json.loads(state_file.read_text())
-    for name in ("prefect-server", "worker", "pages"):
+    kept = {"prefect-server", "model-service", "worker", "pages"}
+    for name in kept:
         (pid,) = [one["pid"] for one in before["services"] if one["name"] == name]
         os.kill(pid, signal.SIGKILL)
 
@@ -180,7 +183,7 @@ def test_every_process_that_is_killed_comes_back(plant: dict[str, str]) -> None:
         old = {one["name"]: one for one in before["services"]}
         return all(now[name]["pid"] and now[name]["pid"] != old[name]["pid"] for name in names)
 
-    wait_until(lambda: back({"prefect-server", "worker", "pages"}))
+    wait_until(lambda: back(kept))
     os.kill(before["pid"], signal.SIGKILL)  # the supervisor
     wait_until(lambda: json.loads(state_file.read_text())["pid"] != before["pid"])
     wait_until(lambda: shown(plant)["ready"])

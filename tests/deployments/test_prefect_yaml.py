@@ -21,6 +21,8 @@ import yaml
 from playwright.sync_api import Locator
 
 from flows.run_slots import RUNS_PER_MODEL
+from lfv.cli.plant.services import Plant, own_deployments
+from lfv.settings import get_settings
 from lfv_store import open_store
 from tests.conftest import skip_or_fail
 from tests.support.browser import chromium, launched
@@ -227,13 +229,15 @@ def worker(server: PrefectServer, **settings: str) -> Iterator[None]:
         process.wait(PLENTY)
 
 
-def scheduled_every(seconds: float, source: Path, file: Path) -> Path:
-    """The deployments as installed, with a schedule like that of `lfv up --source --every`."""
-    content = yaml.safe_load((ROOT / "deployments" / "prefect.yaml").read_text())
+def deployed_by_up(seconds: float | None, source: Path, folder: Path) -> Path:
+    """The file of `lfv up --source --every`; without `seconds`, it schedules nothing."""
+    plant = Plant(get_settings(home=folder), 0, 0, ROOT / "deployments" / "prefect.yaml")
+    file = own_deployments(plant, source=str(source), project="parts", minutes=None).prefect_file
+    content = yaml.safe_load(file.read_text())
     (scheduled,) = (one for one in content["deployments"] if one["name"] == "scheduled")
-    scheduled["schedules"] = [{"interval": seconds, "slug": "often", "active": True}]
-    mine = {"source": str(source), "project": "parts", "settle_seconds": 0}
-    scheduled["parameters"] |= mine
+    often = {"interval": seconds or 600, "slug": "often", "active": seconds is not None}
+    scheduled["schedules"] = [often]
+    scheduled["parameters"] |= {"settle_seconds": 0}
     file.write_text(yaml.safe_dump(content))
     return file
 
@@ -277,13 +281,14 @@ def test_runs_by_form_and_by_the_clock_pause_resume_and_are_cancelled_on_postgre
             runs = [one for one in store.runs.list() if one.triggered_by == "schedule"]
             return [store.inspections.counts(one.run_id).inspected for one in reversed(runs)]
 
-        file = scheduled_every(10, incoming, tmp_path / "prefect.yaml")
+        file = deployed_by_up(10, incoming, tmp_path)
         output(deployed, LFV, "deploy", "--prefect-file", file)
         wait_until(lambda: sum(by_the_clock()) == 5)
         make_pictures(incoming, 3, first=250)
         wait_until(lambda: sum(by_the_clock()) == 8)
         assert [number for number in by_the_clock() if number] == [5, 3]
-        output(deployed, LFV, "deploy")  # the schedule of the file as installed again
+        file = deployed_by_up(None, incoming, tmp_path)
+        output(deployed, LFV, "deploy", "--prefect-file", file)
         wait_until(lambda: endpoint.status == "TRAINED")
         assert set(endpoint.asked().values()) == {1}
         assert len(endpoint.asked()) == 108

@@ -5,27 +5,38 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from lfv.cli.plant.supervisor import Service, ServiceState
+from lfv.run.embedded_service import is_embedded
 from lfv.settings import Settings, child_environment
 
-#: The work pool of deployments/prefect.yaml.
-POOL = "inspection"
+#: Starts the process of a flow run: without it, Prefect's worker starts three in turn.
+_FLOW_RUN_COMMAND = [sys.executable, "-m", "lfv.launch", "flows.engine"]
 #: Deployments that were made for this plant, in its folder.
 OWN_FILE = "prefect.yaml"
 _SCHEDULED = "scheduled"
 _SWEEP_SECONDS = 300.0
 _API_SECONDS = 60.0
+_LOOK_SECONDS = 0.2
+#: The supervisor does nothing else meanwhile.
+_POOL_SECONDS = 5.0
+#: Traffic to this machine goes through no proxy.
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+_WORKER_SECONDS = 120.0
 _DEPLOY_SECONDS = 300.0
 
 
@@ -67,34 +78,82 @@ class Plant:
             PREFECT_PROFILES_PATH=str(home / "profiles.toml"),
             PREFECT_API_URL=self.api_url,
             PREFECT_SERVER_ANALYTICS_ENABLED="false",
-            PREFECT_WORKER_QUERY_SECONDS="2",
+            PREFECT_WORKER_QUERY_SECONDS="1",
             # Logs of flow runs that are deleted.
             PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED="events,orphans",
             DO_NOT_TRACK="1",
         )
+
+    @property
+    def pool(self) -> str:
+        """The work pool of its worker: that of the first deployment."""
+        content: dict[str, Any] = yaml.safe_load(self.prefect_file.read_text(encoding="utf-8"))
+        return str(content["deployments"][0]["work_pool"]["name"])
 
     def services(self) -> list[Service]:
         """Its processes, in the order in which they start."""
         python, environment = sys.executable, self.environment
         server = [python, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
         server += ["--host", "127.0.0.1", "--port", str(self.port), "--log-level", "warning"]
-        worker = [python, "-m", "prefect", "worker", "start", "--pool", POOL]
+        worker = [python, "-m", "prefect", "worker", "start", "--pool", self.pool]
         worker += ["--type", "process", "--name", "plant"]
         sweep = [python, "-m", "lfv.cli", "sweep"]
         pages = [python, "-m", "lfv.cli", "ui", "serve", "--port", str(self.ui_port)]
+        models = [python, "-m", "lfv.launch", "lfv.cli.plant.model_service"]
+        found = [Service("prefect-server", server, environment)]
+        if is_embedded(self.settings):
+            found.append(Service("model-service", models, environment))
         return [
-            Service("prefect-server", server, environment),
-            Service("worker", worker, environment),
+            *found,
+            # Without a server or a pool it would end, and be started after ever longer pauses.
+            Service("worker", worker, environment, can_start=self._has_pool),
             Service("pages", pages, environment),
             Service("sweeper", sweep, environment, every=_SWEEP_SECONDS),
         ]
+
+    def prepare(self, since: datetime) -> None:
+        """Deploy, and wait until a worker that started after `since` looks for flow runs.
+
+        Raises as `deploy` does, and TimeoutError without a worker.
+        """
+        self.deploy()
+        deadline = time.monotonic() + _WORKER_SECONDS
+        while not any(seen >= since for seen in self._workers_seen()):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no worker of the pool {self.pool}")
+            time.sleep(_LOOK_SECONDS)
+
+    def _has_pool(self) -> bool:
+        """Whether the server answers and has the worker's pool."""
+        try:
+            self._call(f"work_pools/{self.pool}", seconds=_POOL_SECONDS)
+        except (OSError, HTTPException, ValueError):
+            return False
+        return True
+
+    def _workers_seen(self) -> list[datetime]:
+        """When each worker of the pool last said that it is there."""
+        workers = self._call(f"work_pools/{self.pool}/workers/filter", {})
+        times = [one["last_heartbeat_time"] for one in workers]
+        return [datetime.fromisoformat(at).astimezone(UTC) for at in times if at]
+
+    def _call(
+        self, path: str, body: Mapping[str, Any] | None = None, seconds: float = _API_SECONDS
+    ) -> Any:
+        """Answer of the server's API; raises OSError if it has none."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(  # noqa: S310
+            f"{self.api_url}/{path}", data, {"Content-Type": "application/json"}
+        )
+        with _DIRECT.open(request, timeout=seconds) as answer:
+            return json.load(answer)
 
     def deploy(self) -> None:
         """Create the work pool, the deployments and the limits of runs.
 
         Raises OSError while the server does not answer, CalledProcessError if Prefect refuses.
         """
-        urllib.request.urlopen(f"{self.api_url}/health", timeout=_API_SECONDS).close()  # noqa: S310
+        self._call("health")
         subprocess.run(
             [sys.executable, "-m", "lfv.cli", "deploy", "--prefect-file", str(self.prefect_file)],
             env=self.environment,
@@ -167,10 +226,14 @@ def own_deployments(
 ) -> Plant:
     """The plant with a file of its own, whose deployment `scheduled` is as given.
 
-    The schedule of an example is not active until a source is given.
+    Its flow runs start as fast as they can, in the Python of this process. The schedule of an
+    example is not active until a source is given.
     """
     content: dict[str, Any] = yaml.safe_load(plant.prefect_file.read_text(encoding="utf-8"))
     for deployment in content["deployments"]:
+        variables = deployment["work_pool"].setdefault("job_variables", {})
+        if variables.get("command", "").endswith("flows.engine") or "command" not in variables:
+            variables["command"] = shlex.join(_FLOW_RUN_COMMAND)
         if deployment["name"] != _SCHEDULED:
             continue
         given = {"source": source, "project": project}

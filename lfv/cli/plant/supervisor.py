@@ -34,12 +34,21 @@ _STEADY_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Service:
-    """A process to keep running, or with `every` a periodic one, and its period in seconds."""
+    """A process to keep running.
+
+    Args:
+        name: What it is called in the state file and its log.
+        command: Its arguments.
+        environment: Its environment.
+        every: The period in seconds of one that ends by itself.
+        can_start: Whether what it needs is there; it is started once this is true.
+    """
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
     every: float | None = None
+    can_start: Callable[[], bool] = lambda: True
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,7 @@ class Supervised:
             self._process = None
             self._due = now + self._next_pause(now, status)
             return True
-        if now < self._due:
+        if now < self._due or not self.service.can_start():
             return False
         self._start(now)
         return True

@@ -279,7 +279,7 @@ def test_a_name_that_sagemaker_refuses_is_refused_at_once(endpoint: Endpoint, ve
     [
         ({"instance": "x"}, "no option 'instance'"),
         ({"network_isolation": "perhaps"}, "true or false"),
-        ({"endpoint_name": "under_score"}, "not a name"),
+        ({"endpoint_name": "under_score"}, "not a valid SageMaker name"),
         ({"endpoint_name": "x" * 60}, "54 characters"),
         ({"max_connections": "many"}, "not a number"),
     ],

@@ -132,6 +132,14 @@ class Database:
             finally:
                 conn.invalidate()  # with its settings
 
+    def compact(self) -> tuple[int, int] | None:
+        """The sizes of the database's file before and after it gave up what is free in it.
+
+        None for a database without a file of its own.
+        """
+        with translated(self.dialect, self.name):
+            return self.dialect.compact(self.url)
+
     def close(self) -> None:
         """Close all connections. The object must not be used afterwards."""
         self.engine.dispose()

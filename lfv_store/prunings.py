@@ -16,7 +16,7 @@ from lfv_store.audit.change import Change, commit
 from lfv_store.audit.entries import PRUNED, PRUNED_MASKS
 from lfv_store.database import Database
 from lfv_store.errors import InvalidRecord
-from lfv_store.tables import DetectionTable, InspectionTable, MaskTable
+from lfv_store.tables import AuditLogTable, DetectionTable, InspectionTable, MaskTable
 from lfv_store.text import clean
 
 #: Masks deleted, and named in the audit entry, by one change.
@@ -37,6 +37,14 @@ class OldMasks:
 
     number: int = 0
     size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MaskDeletion:
+    """When a mask was deleted, and who signed for it."""
+
+    at: datetime
+    by: str
 
 
 class Prunings:
@@ -81,6 +89,27 @@ class Prunings:
                 sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(chosen.c.size), 0))
             ).one()
         return OldMasks(int(number), int(size))
+
+    def deletion_of_mask(self, detection_id: int) -> MaskDeletion | None:
+        """The deletion of a detection's mask, going by the audit log; None if it names none."""
+        log = AuditLogTable
+        wanted = sa.select(log.at, log.actor, log.content).where(
+            log.subject == PRUNED_MASKS, log.action == PRUNED
+        )
+        with self._database.read() as conn:
+            for at, actor, content in conn.execute(wanted.order_by(log.seq)):
+                if detection_id in (content.get("facts", {}).get("masks") or ()):
+                    return MaskDeletion(at, actor)
+        return None
+
+    def compact(self) -> tuple[int, int] | None:
+        """Give the free space of an SQLite file back; its size before and after, in bytes.
+
+        None on PostgreSQL, which does so by itself. Others can read meanwhile, and who writes
+        waits. Raises StoreUnavailable while another writes, StoreError where the disk is too full
+        for a copy; the file is as it was then.
+        """
+        return self._database.compact()
 
     def delete_masks(
         self, before: datetime, signature: Signature, *, older_than_days: float

@@ -59,6 +59,14 @@ def prune(
         str | None,
         typer.Option("--reason", help="Why masks may be deleted.", show_default=False),
     ] = None,
+    compact: Annotated[
+        bool,
+        typer.Option(
+            "--compact",
+            help="Make the SQLite file smaller by what is free in it; takes twice its size on the "
+            "disk for a while, and who writes waits meanwhile.",
+        ),
+    ] = False,
     password_stdin: PasswordOption = False,
     database_url: DatabaseUrlOption = None,
     as_json: JsonOption = False,
@@ -72,6 +80,8 @@ def prune(
     """
     if masks and delete and (sign_as is None or not (reason or "").strip()):
         raise WrongUsage("masks are only deleted with --sign-as NAME and --reason TEXT")
+    if compact and not delete:
+        raise WrongUsage("--compact goes with --delete: a dry run changes nothing")
     settings = settings_from(database_url=database_url)
     from lfv.run.prune import delete_old, find_old, shown_lines
 
@@ -83,8 +93,11 @@ def prune(
                 password = ask_password(from_stdin=password_stdin)
                 signature = _signature(store, settings, sign_as, password, reason or "")
             delete_old(settings, store, found, f"lfv prune ({current_user()})", signature)
+        sizes = store.prunings.compact() if compact else None
     if as_json:
-        output.show_json(asdict(found) | {"size_bytes": found.size_bytes, "deleted": delete})
+        output.show_json(
+            asdict(found) | {"size_bytes": found.size_bytes, "deleted": delete, "file_sizes": sizes}
+        )
         return
     for line in shown_lines(found):
         output.show(line)
@@ -95,6 +108,10 @@ def prune(
     pictures = count_of(found.pictures.number, "picture")
     of_masks = f", {count_of(found.masks.number, 'mask')}" if masks else ""
     output.show(f"{reports}, {pictures}{of_masks}, {found.size_bytes / 1e6:.1f} MB: {done}")
+    if sizes is not None:
+        output.show(f"database file: {sizes[0] / 1e6:.1f} MB before, {sizes[1] / 1e6:.1f} MB now")
+    elif compact:
+        output.note("lfv: PostgreSQL gives space back by itself (autovacuum); nothing was done")
 
 
 def _signature(

@@ -38,6 +38,8 @@ class OverlayFacts:
     has_mask: bool = False
     heat_map: bytes | None = None
     """A PNG of grey levels, drawn where there is no mask."""
+    mask_deleted: str | None = None
+    """When and by whom the mask was deleted, in words."""
 
 
 def draw_overlay(data: bytes, mask_png: bytes | None, facts: OverlayFacts) -> bytes | None:
@@ -96,7 +98,9 @@ def _legend(width: int, facts: OverlayFacts) -> Image.Image:
         text = "no anomaly in the mask" if facts.has_mask else "the model gave no mask"
         if facts.heat_map and not facts.has_mask:
             text = "heat map: where the image differs from normal ones"
-        types = [_Piece(text, _SOFT)]
+        types = [] if facts.mask_deleted else [_Piece(text, _SOFT)]
+    if facts.mask_deleted:
+        types.append(_Piece(visible(facts.mask_deleted, 100), _SOFT))
     rows += _wrapped(types, font, width - 2 * margin, size)
     band = Image.new("RGB", (width, 2 * margin + step * len(rows)), _GROUND)
     draw = ImageDraw.Draw(band)

@@ -95,11 +95,20 @@ def _draw(store: Store, reader: SourceReader, row: Mapping[str, Any]) -> bytes:
         ],
         has_mask=mask is not None,
         heat_map=result.anomaly_map,
+        mask_deleted=_deletion(store, detection) if mask is None else None,
     )
     picture = draw_overlay(data, mask, facts)
     if picture is None:
         raise _NotDrawable("the image cannot be decoded")
     return picture
+
+
+def _deletion(store: Store, detection: int) -> str | None:
+    """When and by whom the mask of a detection was deleted, in words."""
+    deletion = store.prunings.deletion_of_mask(detection)
+    if deletion is None:
+        return None
+    return f"the mask was deleted on {deletion.at:%Y-%m-%d} by {deletion.by}"
 
 
 def _stem(source_ref: str) -> str:

@@ -163,6 +163,10 @@ class Dialect(ABC):
         """Allow the block to delete rows of an append-only table. Requires owning the tables."""
 
     @abstractmethod
+    def compact(self, url: URL) -> tuple[int, int] | None:
+        """Give the space that is free in the database's file back; the sizes before and after."""
+
+    @abstractmethod
     def lock(self, conn: Connection, key: int) -> None:
         """Take one of the store's locks until the transaction ends."""
 

@@ -123,6 +123,9 @@ class Postgresql(Dialect):
         yield
         conn.exec_driver_sql(f"ALTER TABLE {table} ENABLE TRIGGER {table}_append_only")
 
+    def compact(self, url: URL) -> None:
+        """Nothing: autovacuum does it."""
+
     def create_engine(self, url: URL, options: Mapping[str, Any]) -> sa.Engine:
         """Return an engine that detects closed connections before using them."""
         connect = {key: value for key, value in _CONNECT.items() if key not in url.query}

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
@@ -119,6 +120,21 @@ class Sqlite(Dialect):
         yield
         text = self.append_only_triggers["{table}_no_delete"].format(table=table)
         conn.exec_driver_sql(text)
+
+    def compact(self, url: URL) -> tuple[int, int]:
+        """Write the file anew without its free pages; needs room for a copy of it."""
+        file = Path(str(url.database))
+        before = file.stat().st_size
+        free = shutil.disk_usage(file.parent).free
+        if free < 2 * before:  # the copy, and the log that holds it until it is in the file
+            raise StoreError(
+                f"{file} is {before / 1e6:.0f} MB large, and making it smaller takes twice that "
+                f"for a while; {free / 1e6:.0f} MB are free on its disk"
+            )
+        with closing(sqlite3.connect(file, timeout=_WAIT_SECONDS, isolation_level=None)) as conn:
+            conn.execute("VACUUM")
+            conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return before, file.stat().st_size
 
     def create_engine(self, url: URL, options: Mapping[str, Any]) -> sa.Engine:
         """Return an engine on a file, creating its folder if needed. Raises StoreError."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
 
-from lfv_store import ImageFacts, NewDetection, NewInspection
+from lfv.run.overlay import _deletion
+from lfv_store import ImageFacts, NewDetection, NewInspection, Signature
 from tests.cli.conftest import STARTED, begin_run, response
 from tests.support.report_samples import mask, picture
 
@@ -77,6 +78,23 @@ def test_rejected_and_unsure_images_are_drawn(lfv: Lfv, images: Path, settings: 
         with Image.open(file) as drawn:
             assert drawn.width == 640
             assert drawn.convert("RGB").getpixel((100, 241)) != (82, 82, 82)
+
+
+def test_the_legend_says_who_deleted_the_mask(
+    lfv: Lfv, images: Path, settings: Settings, store: Store
+) -> None:
+    detection = store.results.line(RUN, 2)["detection_id"]
+    assert _deletion(store, detection) is None
+    assert lfv("overlay", RUN, "--line", "2").status == 0
+    file = settings.run_folder(RUN) / "overlays" / "0000002-part_2.png"
+    before = file.read_bytes()
+    store.prunings.delete_masks(datetime.now(UTC), Signature("ana", "old"), older_than_days=0)
+    assert (
+        _deletion(store, detection)
+        == f"the mask was deleted on {datetime.now(UTC):%Y-%m-%d} by ana"
+    )
+    assert lfv("overlay", RUN, "--line", "2").status == 0
+    assert file.read_bytes() != before
 
 
 def test_lines_verdicts_and_inspections_select(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
+import sqlite3
 import time
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,16 @@ def test_only_old_reports_are_deleted_and_that_is_on_record(
     assert run(["prune", "--older-than-days", "0.01", "--delete", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["reports"] == []
     assert len(pruned(home)) == 1  # nothing was deleted, so nothing is recorded
+    assert run(["audit", "verify"]) == 0
+    database = home / "inspections.db"
+    with closing(sqlite3.connect(database)) as conn:
+        conn.execute("CREATE TABLE large AS SELECT zeroblob(1000000) AS bytes")
+        conn.execute("DROP TABLE large")
+        conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    before = database.stat().st_size
+    assert run(["prune", "--compact"]) == 2
+    assert run(["prune", "--delete", "--compact"]) == 0
+    assert database.stat().st_size < before - 900_000
     assert run(["audit", "verify"]) == 0
 
 

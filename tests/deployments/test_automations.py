@@ -17,20 +17,28 @@ import pytest
 from flows.events import BUDGET_REACHED, MODEL_LEFT_RUNNING, REJECT_RATE_HIGH, RUN_COMPLETED
 from tests.support.deployments import PrefectApi
 from tests.support.prefect_server import PrefectServer, prefect_server
-from tests.support.receivers import Mailbox, Webhook, mailbox, webhook
+from tests.support.receivers import Anywhere, Mailbox, Webhook, anywhere, mailbox, webhook
 from tests.support.waiting import wait_until
 
 LFV = Path(sys.executable).with_name("lfv")
 #: The least: 36 seconds, in which most tests of this module are done.
 SILENT_HOURS = "0.01"
+SLACK, TEAMS = "hooks.slack.com", "prod-01.westeurope.logic.azure.com"
 _NOTICES = ["reject rate high", "run failed", "model left running", "budget reached"]
 _NOTICES += ["scheduled run missed", "no run completed"]
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+def chats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Anywhere]:
+    with anywhere(tmp_path_factory.mktemp("chats"), SLACK, TEAMS) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, chats: Anywhere) -> Iterator[PrefectServer]:
     with prefect_server(
         tmp_path_factory.mktemp("prefect"),
+        **chats.environment,
         PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED="true",
         PREFECT_API_SERVICES_LATE_RUNS_LOOP_SECONDS="1",
         PREFECT_API_SERVICES_LATE_RUNS_AFTER_SECONDS="1",
@@ -66,6 +74,9 @@ def apply(
 ) -> dict[str, str]:
     command = [str(LFV), "automations", "apply", "--json", "--webhook", hook.url]
     command += ["--mail", "qa@plant.test", "--smtp", f"smtp://127.0.0.1:{mails.port}"]
+    command += ["--slack", f"https://{SLACK}/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"]
+    command += ["--teams", f"https://{TEAMS}:443/workflows/643e69f83c8944/triggers/manual/paths/"]
+    command[-1] += "invoke?api-version=2016-06-01&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig=KODuebW"
     command += ["--silent-hours", silent_hours, *options]
     done = subprocess.run(
         command,
@@ -103,10 +114,11 @@ def send(server: PrefectServer, event: str, resource: str, **payload: Any) -> No
         (BUDGET_REACHED, "budget reached", "Budget reached: cookies"),
     ],
 )
-def test_an_event_of_ours_is_told_by_webhook_and_mail(
+def test_an_event_of_ours_is_told_by_webhook_mail_slack_and_teams(
     server: PrefectServer,
     hook: Webhook,
     mails: Mailbox,
+    chats: Anywhere,
     applied: dict[str, str],
     event: str,
     notice: str,
@@ -121,6 +133,15 @@ def test_an_event_of_ours_is_told_by_webhook_and_mail(
     wait_until(lambda: [text for text in mails.texts() if run in text], notice)
     (text,) = [text for text in mails.texts() if run in text]
     assert text.startswith(subject)
+    for host in (SLACK, TEAMS):
+        wait_until(lambda host=host: told_in_chat(chats, host, run), host)
+        assert subject in told_in_chat(chats, host, run)[0]
+
+
+def told_in_chat(chats: Anywhere, host: str, run: str) -> list[str]:
+    """The messages about a run that came to a host."""
+    texts = [json.dumps(content) for name, content in chats.posted if name == host]
+    return [text for text in texts if run in text]
 
 
 @pytest.mark.parametrize("state", ["FAILED", "CRASHED"])

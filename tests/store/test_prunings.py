@@ -42,6 +42,11 @@ def test_old_masks_are_deleted_and_named_and_the_log_is_intact(used: Store) -> N
     assert used.prunings.old_masks(after(100)) == OldMasks()
     assert masks(used, run) == [False, False, True]
     assert masks(used) == [True]
+    first, *_, last = (one.detection_id for one in used.verdicts.candidates(run))
+    deletion = used.prunings.deletion_of_mask(first)
+    assert deletion is not None
+    assert deletion.by == "ana"
+    assert used.prunings.deletion_of_mask(last) is None
     entry = [one for one in used.audit.entries() if one.action == "pruned"][-1]
     facts = entry.parsed()["facts"]
     assert (entry.actor, entry.subject, facts["number"]) == ("ana", "masks", 2)

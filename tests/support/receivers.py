@@ -1,9 +1,11 @@
-"""Receivers of messages on this machine: a webhook and a mail server."""
+"""Receivers of messages on this machine: a webhook, mail, and any address with HTTPS."""
 
 from __future__ import annotations
 
 import json
 import socketserver
+import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 
@@ -95,6 +98,59 @@ def mailbox() -> Iterator[Mailbox]:
     server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     found.port = server.server_address[1]
+    with _serving(server):
+        yield found
+
+
+@dataclass
+class Anywhere:
+    """What was posted over HTTPS, by host, by those who use `environment`."""
+
+    environment: dict[str, str] = field(default_factory=dict)
+    posted: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+
+@contextmanager
+def anywhere(folder: Path, *hosts: str) -> Iterator[Anywhere]:
+    """A proxy that answers for these hosts itself, with a certificate made in `folder`."""
+    found = Anywhere()
+    certificate, key = folder / "hosts.pem", folder / "hosts.key"
+    names = ",".join(f"DNS:{host}" for host in hosts)
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    command += ["-nodes", "-subj", "/CN=receiver", "-addext", f"subjectAltName={names}"]
+    command += ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    class Posted(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            found.posted.append((self.headers["Host"].partition(":")[0], content))
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"ok")
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    class Tunnel(BaseHTTPRequestHandler):
+        def do_CONNECT(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            with context.wrap_socket(self.connection, server_side=True) as secure:
+                Posted(secure, self.client_address, self.server)
+            self.close_connection = True
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Tunnel)
+    found.environment = {
+        "HTTPS_PROXY": f"http://127.0.0.1:{server.server_port}",
+        "REQUESTS_CA_BUNDLE": str(certificate),
+    }
     with _serving(server):
         yield found
 

@@ -42,7 +42,9 @@ deploy: install ## put all deployments on the Prefect server that is configured
 	$(BIN)/lfv deploy
 
 # tests/conftest.py puts the slow files first, and their order is kept.
-PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+# Many tests wait more than they compute: there is one process more than the two cores of a CI machine.
+WORKERS ?= 3
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # Formats, policies, clients, the store on SQLite, reports, layers and docs. None of their files
 # has a costly fixture, so a worker without work takes tests of another one's file.

@@ -220,6 +220,7 @@ def inspect(
         raise WrongUsage("--project is missing: name the project of the model")
     if policy is not None and confidence is not None:
         raise WrongUsage("use either --confidence or --policy")
+    from lfv.client.sources import absolute_source
     from lfv.run.batch import check_mode
 
     settings = settings_from(
@@ -237,7 +238,7 @@ def inspect(
     )
     if resume is None:
         check_mode(mode.value, settings.host, settings)
-    source = _absolute(source or "")
+    source = absolute_source(source or "")
     if resume is None and "://" not in source and not Path(source).exists():
         raise CommandError(f"no manifest, folder or image found at {source}")
     if policy is not None:
@@ -425,8 +426,3 @@ def _watcher(activity: Activity) -> Callable[[Progress], None]:
 def _run(settings: Settings, text: str) -> Run:
     with opened_store(settings) as store:
         return find_run(store, text)
-
-
-def _absolute(source: str) -> str:
-    """Return the source as an absolute path, because a run may be resumed from another folder."""
-    return source if "://" in source else str(Path(source).absolute())

@@ -167,6 +167,11 @@ class SourceReader:
         self.close()
 
 
+def absolute_source(source: str) -> str:
+    """Return a path as an absolute one: later readers of a record may be in another folder."""
+    return source if "://" in source else str(Path(source).absolute())
+
+
 def _too_large(ref: str | Ref, limit: int, size: int | None) -> SourceError:
     has = f"has {size:,} bytes" if size is not None else "is larger"
     return SourceTooLarge(f"{ref} {has}; {limit:,} are the most that is read.", ref=str(ref))

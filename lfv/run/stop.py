@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,7 +15,7 @@ from lfv.formats.words import count_of
 from lfv.run.embedded_service import api_endpoint
 from lfv.run.errors import ModelInUse
 from lfv.settings import Settings
-from lfv_store import Hosting, StoreError, open_store
+from lfv_store import Hosting, Store, StoreError, open_store
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +67,10 @@ def stop_model(
                     "(`lfv runs`), or stop the model anyway with --force"
                 )
             if hosting is not None and hosting.live_leases:
-                _request(settings, hosting, actor)
+                with _recording(
+                    settings, actor, "runs that use the model may start it again"
+                ) as store:
+                    store.hostings.request_stop(hosting.hosting_id)
             outcome = ensure_stopped(
                 host,
                 f"stop-{hosting.hosting_id}" if hosting else f"stop-{project}-{version}",
@@ -76,7 +80,9 @@ def stop_model(
         finally:
             host.close()
     if hosting is not None and (outcome.was_up or not _may_start(hosting)):
-        _record(settings, hosting, outcome.stopped_at, actor)
+        # If that fails, the sweeper records it later.
+        with _recording(settings, actor, "the stop is not recorded yet") as store:
+            store.hostings.mark_stopped(hosting.hosting_id, outcome.stopped_at)
     was_hosted = before.status.is_up or before.status is ModelStatus.STOPPING_HOSTING
     return StoppedModel(
         project=project,
@@ -112,19 +118,11 @@ def _may_start(hosting: Hosting) -> bool:
     return hosting.hosted_at is None and hosting.live_leases > 0
 
 
-def _request(settings: Settings, hosting: Hosting, actor: str) -> None:
-    """Have the runs that hold the model end when it goes down, instead of starting it again."""
+@contextmanager
+def _recording(settings: Settings, actor: str, warning: str) -> Iterator[Store]:
+    """Yield the store; log `warning` if the database fails, because the model has to stop."""
     try:
         with open_store(settings.store_url, actor=actor) as store:
-            store.hostings.request_stop(hosting.hosting_id)
+            yield store
     except StoreError as error:
-        logger.warning("runs that use the model may start it again: %s", error)
-
-
-def _record(settings: Settings, hosting: Hosting, at: datetime, actor: str) -> None:
-    """Record the stop; if that fails, the sweeper records it later."""
-    try:
-        with open_store(settings.store_url, actor=actor) as store:
-            store.hostings.mark_stopped(hosting.hosting_id, at)
-    except StoreError as error:
-        logger.warning("the stop is not recorded yet: %s", error)
+        logger.warning("%s: %s", warning, error)

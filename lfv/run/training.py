@@ -14,7 +14,7 @@ from lfv.client.hosts.lookoutvision import client_config
 from lfv.client.hosts.sagemaker.account import Account
 from lfv.client.hosts.sagemaker.training import TrainingJob, train_on_sagemaker
 from lfv.client.manifests import manifest_digest
-from lfv.client.sources import SourceReader
+from lfv.client.sources import SourceReader, absolute_source
 from lfv.client.staging import StagedDataset, Staging, stage_training
 from lfv.client.training import TrainedModel, train_model
 from lfv.formats.errors import LfvError
@@ -178,8 +178,8 @@ def record_training(
     return store.trainings.record(
         NewTraining(
             model_id=store.models.register(key),
-            source=source,
-            test_source=test_source,
+            source=absolute_source(source),
+            test_source=None if test_source is None else absolute_source(test_source),
             manifest_sha256=manifest_digest(str(model.train.manifest), reader),
             test_manifest_sha256=None
             if test is None

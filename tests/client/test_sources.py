@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lfv.client.sources import SourceReader
+from lfv.client.sources import SourceReader, absolute_source
 from lfv.client.stores import BucketFolder, OpenObject, TranslatedReads, translate_os_error
 from lfv.formats.errors import (
     SourceError,
@@ -218,3 +218,12 @@ def test_a_reader_is_shared_by_threads(reader: SourceReader, bucket: Path) -> No
     for thread in threads:
         thread.join()
     assert seen == [b"content"] * 16
+
+
+def test_a_source_on_record_is_found_from_every_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert absolute_source("lot/train.manifest") == str(tmp_path / "lot" / "train.manifest")
+    assert absolute_source("/lots/7") == "/lots/7"
+    assert absolute_source("s3://lots/7/") == "s3://lots/7/"

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import shlex
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from lfv.cli.plant.left_runs import end_left_runs, end_runs
+from lfv.cli.plant.server_api import ApiFailure, ServerApi
 from lfv.cli.plant.supervisor import Service, ServiceState
 from lfv.run.embedded_service import is_embedded
 from lfv.settings import Settings, child_environment
+
+logger = logging.getLogger(__name__)
 
 #: Starts the process of a flow run: without it, Prefect's worker starts three in turn.
 _FLOW_RUN_COMMAND = [sys.executable, "-m", "lfv.launch", "flows.engine"]
@@ -34,8 +37,6 @@ _API_SECONDS = 60.0
 _LOOK_SECONDS = 0.2
 #: The supervisor does nothing else meanwhile.
 _POOL_SECONDS = 5.0
-#: Traffic to this machine goes through no proxy.
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _WORKER_SECONDS = 120.0
 _DEPLOY_SECONDS = 300.0
 
@@ -106,10 +107,21 @@ class Plant:
         return [
             *found,
             # Without a server or a pool it would end, and be started after ever longer pauses.
-            Service("worker", worker, environment, can_start=self._has_pool),
+            Service(
+                "worker",
+                worker,
+                environment,
+                can_start=self._can_start_worker,
+                after_end=self._cancel_runs,
+            ),
             Service("pages", pages, environment),
             Service("sweeper", sweep, environment, every=_SWEEP_SECONDS),
         ]
+
+    @property
+    def api(self) -> ServerApi:
+        """Its Prefect server."""
+        return ServerApi(self.api_url, _API_SECONDS)
 
     def prepare(self, since: datetime) -> None:
         """Deploy, and wait until a worker that started after `since` looks for flow runs.
@@ -123,37 +135,35 @@ class Plant:
                 raise TimeoutError(f"no worker of the pool {self.pool}")
             time.sleep(_LOOK_SECONDS)
 
-    def _has_pool(self) -> bool:
-        """Whether the server answers and has the worker's pool."""
+    def _can_start_worker(self) -> bool:
+        """Whether server and pool are there. Flow runs of an earlier worker are ended first."""
+        api = replace(self.api, seconds=_POOL_SECONDS)
         try:
-            self._call(f"work_pools/{self.pool}", seconds=_POOL_SECONDS)
-        except (OSError, HTTPException, ValueError):
+            api.get(f"work_pools/{self.pool}")
+        except ApiFailure:
             return False
+        try:
+            message = "Its worker was killed, or the machine stopped."
+            end_left_runs(api, self.pool, "CRASHED", message)
+        except ApiFailure as error:
+            logger.warning("flow runs of an earlier worker could not be ended: %s", error)
         return True
+
+    def _cancel_runs(self) -> None:
+        end_runs(self.api, self.pool, "`lfv down` ended its worker.")
 
     def _workers_seen(self) -> list[datetime]:
         """When each worker of the pool last said that it is there."""
-        workers = self._call(f"work_pools/{self.pool}/workers/filter", {})
+        workers = self.api.post(f"work_pools/{self.pool}/workers/filter", {})
         times = [one["last_heartbeat_time"] for one in workers]
         return [datetime.fromisoformat(at).astimezone(UTC) for at in times if at]
-
-    def _call(
-        self, path: str, body: Mapping[str, Any] | None = None, seconds: float = _API_SECONDS
-    ) -> Any:
-        """Answer of the server's API; raises OSError if it has none."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(  # noqa: S310
-            f"{self.api_url}/{path}", data, {"Content-Type": "application/json"}
-        )
-        with _DIRECT.open(request, timeout=seconds) as answer:
-            return json.load(answer)
 
     def deploy(self) -> None:
         """Create the work pool, the deployments and the limits of runs.
 
         Raises OSError while the server does not answer, CalledProcessError if Prefect refuses.
         """
-        self._call("health")
+        self.api.get("health")
         subprocess.run(
             [sys.executable, "-m", "lfv.cli", "deploy", "--prefect-file", str(self.prefect_file)],
             env=self.environment,

@@ -42,6 +42,7 @@ class Service:
         environment: Its environment.
         every: The period in seconds of one that ends by itself.
         can_start: Whether what it needs is there; it is started once this is true.
+        after_end: Called when the supervisor has ended it for good.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Service:
     environment: Mapping[str, str]
     every: float | None = None
     can_start: Callable[[], bool] = lambda: True
+    after_end: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -190,6 +192,7 @@ class Supervisor:
         for service in reversed(self._services):
             service.end()
             service.wait(_END_SECONDS)
+            service.service.after_end()
         self._write_state(ready=False)
 
     def _write_state(self, *, ready: bool) -> None:

@@ -1,0 +1,127 @@
+"""Ends flow runs that a worker of the plant left behind.
+
+A worker that ends kills its flow runs, and a worker that is killed, or a machine that loses power,
+reports nothing. Prefect keeps such a run Pending, Running or Cancelling. It holds the only slot of
+its deployment, so that every later run waits behind it or is cancelled. A transition to an end
+state frees the slot. The slots of `lfv.model.PROJECT` are known to leases in the memory of the
+server: after a restart only a reset frees them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+from lfv.cli.plant.server_api import ApiFailure, ServerApi
+
+logger = logging.getLogger(__name__)
+
+#: Types of states in which a flow run holds a slot.
+HOLDING = ("PENDING", "RUNNING", "CANCELLING")
+_VARIABLE = b"PREFECT__FLOW_RUN_ID="
+#: Modules that a flow run's process runs. Its guard has the same environment, and outlives it.
+_ENGINES = (b"prefect", b"flows.engine")
+_END_SECONDS = 10.0
+_LOOK_SECONDS = 0.1
+
+
+def end_left_runs(
+    api: ServerApi, pool: str, state: Literal["CRASHED", "CANCELLED"], message: str
+) -> list[str]:
+    """End the flow runs of a work pool that hold a slot and have no process on this machine.
+
+    Args:
+        api: The plant's Prefect server.
+        pool: Name of the work pool.
+        state: Type of the state in which they end.
+        message: What the page of the run says.
+
+    Returns:
+        Names of the flow runs.
+
+    Raises one of `ApiFailure` if the server does not answer.
+    """
+    processes = flow_run_processes()
+    ended = []
+    left_over = False
+    for run in holding_runs(api, pool):
+        if run["id"] in processes:
+            left_over = True
+            continue
+        body = {"state": {"type": state, "message": message}, "force": True}
+        api.post(f"flow_runs/{run['id']}/set_state", body)
+        logger.warning("flow run %s ends as %s: %s", run["name"], state.lower(), message)
+        ended.append(str(run["name"]))
+    if not left_over and not holding_runs(api):
+        _reset_slots(api)
+    return ended
+
+
+def end_runs(api: ServerApi, pool: str, message: str) -> None:
+    """Cancel every flow run of a pool whose worker has ended, and end its process if it has one.
+
+    Errors of the server are logged: the next start of a worker ends what is left.
+    """
+    try:
+        wanted = {str(run["id"]) for run in holding_runs(api, pool)}
+        _end_processes(wanted)
+        end_left_runs(api, pool, "CANCELLED", message)
+    except ApiFailure as error:
+        logger.warning("the flow runs could not be ended: %s", error)
+
+
+def holding_runs(api: ServerApi, pool: str | None = None) -> list[Mapping[str, Any]]:
+    """Flow runs of a pool, or of all, that hold a slot. Raises one of `ApiFailure`."""
+    wanted: dict[str, Any] = {"flow_runs": {"state": {"type": {"any_": list(HOLDING)}}}}
+    if pool is not None:
+        wanted["work_pools"] = {"name": {"any_": [pool]}}
+    found: list[Mapping[str, Any]] = api.post("flow_runs/filter", wanted)
+    return found
+
+
+def flow_run_processes() -> dict[str, list[int]]:
+    """Ids of the flow runs that have a process on this machine, and its process ids."""
+    found: dict[str, list[int]] = {}
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdecimal():
+            continue
+        with suppress(OSError):  # it ended meanwhile, or belongs to somebody else
+            state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
+            arguments = (folder / "cmdline").read_bytes().split(b"\0")
+            if state in "ZX" or not any(one.startswith(_ENGINES) for one in arguments):
+                continue
+            for variable in (folder / "environ").read_bytes().split(b"\0"):
+                if variable.startswith(_VARIABLE):
+                    run = variable.removeprefix(_VARIABLE).decode()
+                    found.setdefault(run, []).append(int(folder.name))
+    return found
+
+
+def _end_processes(runs: set[str]) -> None:
+    """Terminate the processes of flow runs, and kill them if that takes too long."""
+
+    def living() -> list[int]:
+        return [pid for run, pids in flow_run_processes().items() if run in runs for pid in pids]
+
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for pid in living():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+        deadline = time.monotonic() + _END_SECONDS
+        while living():
+            if time.monotonic() > deadline:
+                break
+            time.sleep(_LOOK_SECONDS)
+
+
+def _reset_slots(api: ServerApi) -> None:
+    """Free all slots of limits; no flow run holds one."""
+    for limit in api.post("v2/concurrency_limits/filter", {}):
+        if limit["active_slots"] and not limit["slot_decay_per_second"]:
+            api.patch(f"v2/concurrency_limits/{limit['id']}", {"active_slots": 0})

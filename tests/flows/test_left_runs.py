@@ -1,0 +1,142 @@
+"""Flow runs that a worker left behind end, and what waits behind them goes on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from prefect import flow
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, FlowRun, StateType
+from prefect.settings import get_current_settings
+from prefect.states import Cancelling, Pending, Running
+
+from lfv.cli.plant.left_runs import HOLDING, end_left_runs, end_runs, flow_run_processes
+from lfv.cli.plant.server_api import ServerApi
+from tests.support.waiting import PLENTY, wait_until
+
+
+@flow
+def nothing() -> None: ...
+
+
+@pytest.fixture
+def pool(prefect_api: None) -> str:
+    """A work pool of this test's own."""
+    name = f"pool-{uuid.uuid4()}"
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name=name, type="process"))
+    return name
+
+
+def server() -> ServerApi:
+    return ServerApi(str(get_current_settings().api.url))
+
+
+def two_runs(client: SyncPrefectClient, pool: str) -> tuple[FlowRun, FlowRun]:
+    """Runs of a deployment that has one slot."""
+    deployment = client.create_deployment(
+        client.create_flow(nothing),
+        name="scheduled",
+        work_pool_name=pool,
+        concurrency_limit=ConcurrencyLimitConfig(limit=1).limit,
+    )
+    first, second = (client.create_flow_run_from_deployment(deployment) for _ in range(2))
+    return first, second
+
+
+@contextmanager
+def process_of(run: FlowRun) -> Iterator[subprocess.Popen[bytes]]:
+    """A process like that of a flow run, and one like its guard."""
+    environment = {**os.environ, "PREFECT__FLOW_RUN_ID": str(run.id)}
+    wait = "import time; time.sleep(600)"
+    guard = subprocess.Popen([sys.executable, "-c", wait, "lfv.run.hosting.guard"], env=environment)
+    engine = subprocess.Popen([sys.executable, "-c", wait, "flows.engine"], env=environment)
+    try:
+        wait_until(lambda: flow_run_processes().get(str(run.id)) == [engine.pid])
+        yield engine
+    finally:
+        for process in (guard, engine):
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.parametrize("last", [Pending, Running, Cancelling])
+def test_what_waits_behind_a_run_without_a_process_goes_on(pool: str, last: Any) -> None:
+    with get_client(sync_client=True) as client:
+        first, second = two_runs(client, pool)
+        client.set_flow_run_state(first.id, Pending())
+        if last is not Pending:
+            client.set_flow_run_state(first.id, last(), force=True)
+        waiting = client.set_flow_run_state(second.id, Pending())
+        assert waiting.state is not None
+        assert waiting.state.name == "AwaitingConcurrencySlot"
+
+        assert end_left_runs(server(), pool, "CRASHED", "its worker was killed") == [first.name]
+
+        state = client.read_flow_run(first.id).state
+        assert state is not None
+        assert (state.type, state.message) == (StateType.CRASHED, "its worker was killed")
+        started = client.set_flow_run_state(second.id, Pending()).state
+        assert started is not None
+        assert started.type == StateType.PENDING
+        assert end_left_runs(server(), pool, "CRASHED", "and this one") == [second.name]
+
+
+def test_a_run_with_a_process_is_left_alone_until_the_plant_ends(pool: str) -> None:
+    with get_client(sync_client=True) as client:
+        first, _ = two_runs(client, pool)
+        client.set_flow_run_state(first.id, Running(), force=True)
+        with process_of(first) as process:
+            assert end_left_runs(server(), pool, "CRASHED", "") == []
+            assert process.poll() is None
+            end_runs(server(), pool, "`lfv down` ended its worker")
+            process.wait(PLENTY)
+        state = client.read_flow_run(first.id).state
+        assert state is not None
+        assert (state.type, state.message) == (
+            StateType.CANCELLED,
+            "`lfv down` ended its worker",
+        )
+
+
+class OneLimit(ServerApi):
+    """A server without flow runs, or with one of another pool, whose limit has a slot taken."""
+
+    def __init__(self, runs: list[dict[str, Any]]) -> None:
+        super().__init__("")
+        object.__setattr__(self, "runs", runs)
+        object.__setattr__(self, "changes", {})
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        if path == "flow_runs/filter":
+            assert body["flow_runs"]["state"]["type"]["any_"] == list(HOLDING)
+            return [] if "work_pools" in body else self.runs  # type: ignore[attr-defined]
+        assert path == "v2/concurrency_limits/filter"
+        free = {"id": "free", "active_slots": 0, "slot_decay_per_second": 0.0}
+        return [free, free | {"id": "taken", "active_slots": 1}]
+
+    def patch(self, path: str, body: Mapping[str, Any]) -> None:
+        self.changes[path] = body  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("runs", "changes"),
+    [
+        ([], {"v2/concurrency_limits/taken": {"active_slots": 0}}),
+        ([{"id": "x", "name": "of-another-pool"}], {}),
+    ],
+)
+def test_slots_that_nobody_can_hold_are_freed(
+    runs: list[dict[str, Any]], changes: dict[str, Any]
+) -> None:
+    api = OneLimit(runs)
+    end_left_runs(api, "inspection", "CRASHED", "")
+    assert api.changes == changes  # type: ignore[attr-defined]

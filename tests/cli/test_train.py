@@ -72,7 +72,7 @@ def test_a_graph_is_for_the_service_on_this_machine(
     assert "not both" in outcome.err
     outcome = lfv_process(*train, "--network", "--detector", graph)
     assert outcome.status == 2
-    assert "a detector or a network, not both" in outcome.err
+    assert "set detector or network, not both" in outcome.err
     outcome = lfv_process(*train, "--network", "--endpoint-url", "http://127.0.0.1:9")
     assert outcome.status == 2
     assert "lfv serve" in outcome.err

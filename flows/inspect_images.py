@@ -115,7 +115,8 @@ def inspect_images(
     Args:
         source: Manifest (JSON Lines, CSV, text), folder, or s3://bucket/prefix/.
         project: Lookout for Vision project of the model.
-        model_version: Version of the model; 'latest' is the newest trained one.
+        model_version: Version of the model; 'latest' is the approved one or, without one,
+            the newest trained one.
         confidence: Confidence that a verdict needs, 0 to 1. Anomalous images with at least this
             confidence are rejected, normal ones accepted, and the others reviewed. Empty for 0.8.
             Cannot be combined with a policy. Without either, the Prefect variable lfv_policy

@@ -1,5 +1,6 @@
 """Results, leases, costs and audit in SQL. Start with open_store(); records.py has the data."""
 
+from lfv_store.approvals import Approval
 from lfv_store.claims import Claims, ObjectClaim, ObjectStamp, Retries
 from lfv_store.errors import (
     HostingStopping,
@@ -60,6 +61,7 @@ from lfv_store.store import Store, open_store
 
 __all__ = [
     "ROLES",
+    "Approval",
     "ClaimedReview",
     "Claims",
     "Decision",

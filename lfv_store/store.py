@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from lfv_store import schema
+from lfv_store.approvals import Approvals
 from lfv_store.audit.log import Audit
 from lfv_store.comparisons import Comparisons
 from lfv_store.costs import Costs
@@ -33,6 +34,7 @@ class Store:
         self.database = database
         self.actor = actor
         self.models = Models(database, actor)
+        self.approvals = Approvals(database)
         self.trainings = Trainings(database, actor)
         self.runs = Runs(database, actor)
         self.inspections = Inspections(database, actor)

@@ -6,6 +6,7 @@
 --   lfv_reader    reads everything but users and their sessions: dashboards
 --   lfv_auditor   reads users too, which lfv audit verify needs; password hashes are in there
 --   lfv_reviewer  reads, and records reviews and decisions (lfv review, lfv decide)
+--   lfv_engineer  the same, and approves the model versions that runs take (lfv models approve)
 --   lfv_pages     the same for everybody who logs in to lfv ui, and stops and trains models: its server
 --   lfv_runner    everything that runs, the sweeper and trainings write, but no tables: workers
 --
@@ -14,7 +15,7 @@
 DO $$
 DECLARE role_name text;
 BEGIN
-    FOREACH role_name IN ARRAY ARRAY['lfv_reader', 'lfv_auditor', 'lfv_reviewer', 'lfv_pages', 'lfv_runner'] LOOP
+    FOREACH role_name IN ARRAY ARRAY['lfv_reader', 'lfv_auditor', 'lfv_reviewer', 'lfv_engineer', 'lfv_pages', 'lfv_runner'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role_name) THEN
             EXECUTE format('CREATE ROLE %I NOLOGIN', role_name);
         END IF;
@@ -23,19 +24,20 @@ BEGIN
     END LOOP;
 END $$;
 
-REVOKE ALL ON users FROM lfv_reader, lfv_reviewer, lfv_runner;
-REVOKE ALL ON sessions FROM lfv_reader, lfv_auditor, lfv_reviewer, lfv_runner;
+REVOKE ALL ON users FROM lfv_reader, lfv_reviewer, lfv_engineer, lfv_runner;
+REVOKE ALL ON sessions FROM lfv_reader, lfv_auditor, lfv_reviewer, lfv_engineer, lfv_runner;
 GRANT SELECT, INSERT, UPDATE, DELETE ON users, sessions TO lfv_pages;
 
-GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO lfv_reviewer, lfv_pages, lfv_runner;
+GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO lfv_reviewer, lfv_engineer, lfv_pages, lfv_runner;
 
-GRANT INSERT ON policies, decisions, verdicts, reviews, audit_log TO lfv_reviewer, lfv_pages;
+GRANT INSERT ON policies, decisions, verdicts, reviews, audit_log TO lfv_reviewer, lfv_engineer, lfv_pages;
 -- A decision becomes the run's current one, and the tallies follow it.
-GRANT UPDATE ON runs, run_progress TO lfv_reviewer, lfv_pages;
+GRANT UPDATE ON runs, run_progress TO lfv_reviewer, lfv_engineer, lfv_pages;
 GRANT INSERT, UPDATE, DELETE ON tallies, answer_tallies, review_leases, second_reviews
-    TO lfv_reviewer, lfv_pages;
+    TO lfv_reviewer, lfv_engineer, lfv_pages;
 -- A run that is reviewed while it records is counted up to there.
-GRANT INSERT, UPDATE ON anomaly_tallies, hosting_usage TO lfv_reviewer, lfv_pages;
+GRANT INSERT, UPDATE ON anomaly_tallies, hosting_usage TO lfv_reviewer, lfv_engineer, lfv_pages;
+GRANT INSERT ON approvals TO lfv_engineer, lfv_pages;
 GRANT INSERT ON models, trainings TO lfv_pages;
 GRANT UPDATE ON hostings TO lfv_pages;
 

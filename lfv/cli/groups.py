@@ -19,11 +19,25 @@ class ReviewGroup(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-class UiGroup(TyperGroup):
-    """``lfv ui`` is ``lfv ui serve``."""
+class _DefaultGroup(TyperGroup):
+    """A group that without a subcommand is one of them."""
+
+    default = ""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         first = args[0] if args else ""
         if first not in _HELP and (not first or first.startswith("-")):
-            args = ["serve", *args]
+            args = [self.default, *args]
         return super().parse_args(ctx, args)
+
+
+class UiGroup(_DefaultGroup):
+    """``lfv ui`` is ``lfv ui serve``."""
+
+    default = "serve"
+
+
+class ModelsGroup(_DefaultGroup):
+    """``lfv models`` is ``lfv models list``."""
+
+    default = "list"

@@ -29,6 +29,7 @@ from lfv.cli.options import (
     HostOptionOption,
     InspectionMode,
     JsonOption,
+    ModelVersionOption,
     NormalOption,
     ReencodeOption,
     RegionOption,
@@ -81,9 +82,7 @@ def inspect(
         str | None,
         typer.Option("--project", "-p", help="Name of the project.", show_default=False),
     ] = None,
-    model_version: Annotated[
-        str, typer.Option("--model-version", help="Version of the model, or 'latest'.")
-    ] = "latest",
+    model_version: ModelVersionOption = "latest",
     confidence: Annotated[
         float | None,
         typer.Option(
@@ -373,7 +372,8 @@ def show_summary(summary: RunSummary, settings: Settings) -> None:
             {
                 "run": summary.run_id,
                 "status": summary.status,
-                "model": f"{summary.project}, version {summary.model_version}",
+                "model": f"{summary.project}, version {summary.model_version}"
+                + (f", {summary.approval}" if summary.approval else ""),
                 "images": counts.total,
                 "accept": counts.accepted,
                 "reject": counts.rejected,

@@ -1,25 +1,62 @@
-"""`lfv models`: list model versions."""
+"""`lfv models`: list model versions, and approve the one that runs take."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lfv.cli import output
-from lfv.cli.common import local_time, settings_from
-from lfv.cli.options import EndpointUrlOption, HostOption, JsonOption, RegionOption, examples
+from lfv.cli.common import current_user, local_time, opened_store, settings_from
+from lfv.cli.errors import WrongUsage
+from lfv.cli.groups import ModelsGroup
+from lfv.cli.options import (
+    DatabaseUrlOption,
+    EndpointUrlOption,
+    HostOption,
+    JsonOption,
+    RegionOption,
+    examples,
+)
+
+if TYPE_CHECKING:
+    from lfv.settings import Settings
+    from lfv_store import Approval, Model, Store
+
+ProjectArgument = Annotated[str, typer.Argument(metavar="PROJECT", help="Name of the project.")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why, kept with the decision.")]
+ByOption = Annotated[
+    str | None,
+    typer.Option("--by", help="Who decides. Default: the current user.", show_default=False),
+]
 
 
 def register(app: typer.Typer) -> None:
-    app.command(
-        "models",
-        epilog=examples("lfv models", "lfv models --project cookies --json"),
-    )(models)
+    group = typer.Typer(
+        name="models",
+        cls=ModelsGroup,
+        help="List model versions, and approve the one that runs take.",
+    )
+    group.command("list", epilog=examples("lfv models", "lfv models --project cookies --json"))(
+        list_
+    )
+    group.command(
+        "approve",
+        epilog=examples(
+            "lfv models approve cookies 3 --reason 'fewer false alarms on lot 17'",
+            "lfv models approve cookies 3 --compared-with 2 --reason 'better' --by 'Ana Ruiz'",
+        ),
+    )(approve)
+    group.command(
+        "withdraw",
+        epilog=examples("lfv models withdraw cookies --reason 'camera was replaced'"),
+    )(withdraw)
+    group.command("approvals", epilog=examples("lfv models approvals cookies"))(approvals)
+    app.add_typer(group)
 
 
-def models(
+def list_(
     *,
     project: Annotated[
         str | None,
@@ -28,28 +65,42 @@ def models(
     host: HostOption = None,
     endpoint_url: EndpointUrlOption = None,
     region: RegionOption = None,
+    database_url: DatabaseUrlOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List model versions with their status and their figures.
 
     F1, precision and recall were measured in training. A model that is HOSTED or STARTING_HOSTING
-    is billed where hosting costs money; `lfv stop` stops it.
+    is billed where hosting costs money; `lfv stop` stops it. The approved version is the one that
+    runs take unless they name another.
     """
     from lfv.client.catalog import model_entries
     from lfv.run.embedded_service import api_endpoint
 
-    settings = settings_from(endpoint_url=endpoint_url, region=region, host=host)
+    settings = settings_from(
+        endpoint_url=endpoint_url, region=region, host=host, database_url=database_url
+    )
     with api_endpoint(settings) as url:
         entries = model_entries(url, settings.region, project=project, host=settings.host)
+    approved = _approved(settings)
     if as_json:
-        output.show_json([asdict(entry) for entry in entries])
+        output.show_json(
+            [
+                asdict(entry) | {"approved": (entry.project, entry.version) in approved}
+                for entry in entries
+            ]
+        )
         return
-    columns = ("project", "version", "status", "F1", "precision", "recall", "created", "message")
+    columns = (
+        *("project", "version", "status", "approved"),
+        *("F1", "precision", "recall", "created", "message"),
+    )
     rows = [
         (
             entry.project,
             entry.version,
             entry.status,
+            "yes" if (entry.project, entry.version) in approved else "",
             _measure(entry.f1),
             _measure(entry.precision),
             _measure(entry.recall),
@@ -61,6 +112,163 @@ def models(
     output.show_table(columns, rows, right=("F1", "precision", "recall"))
     if not entries:
         output.note("no models yet; `lfv train` trains one")
+
+
+def approve(
+    project: ProjectArgument,
+    version: Annotated[
+        str, typer.Argument(metavar="VERSION", help="The version that runs are to take.")
+    ],
+    *,
+    reason: ReasonOption,
+    by: ByOption = None,
+    compared_with: Annotated[
+        str | None,
+        typer.Option(
+            "--compared-with",
+            metavar="VERSION",
+            help="Compare it with this version, and keep the figures with the approval.",
+            show_default=False,
+        ),
+    ] = None,
+    host: HostOption = None,
+    database_url: DatabaseUrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Approve a model version: runs take it unless they name another.
+
+    It has to be on record: a run inspected with it, or `lfv train` trained it. The approval is
+    appended to the audit log; the next approval, or `lfv models withdraw`, ends it. Runs that have
+    begun keep their version.
+    """
+    from lfv.run.active import open_reader
+    from lfv.run.compare import compare_versions
+
+    settings = settings_from(host=host, database_url=database_url)
+    with opened_store(settings) as store, open_reader(settings) as reader:
+        model = _model(store, project, version, settings.host)
+        comparison = None
+        if compared_with is not None:
+            other = _model(store, project, compared_with, settings.host)
+            comparison = compare_versions(store, reader, other, model).facts(other, model)
+        before = store.approvals.current(project, host=settings.host)
+        made = store.approvals.approve(
+            model.model_id, decided_by=_name(by), reason=reason, comparison=comparison
+        )
+    if as_json:
+        output.show_json(asdict(made))
+        return
+    if comparison is not None:
+        output.show(
+            f"of {comparison['known'] - comparison['left_out_as_trained_on']} labelled or reviewed "
+            f"images that both judged, version {compared_with} alone is right on "
+            f"{comparison['only_first_right']}, version {version} alone on "
+            f"{comparison['only_second_right']} (McNemar's test, p = {comparison['p_value']:.4f})"
+        )
+    instead = f", instead of version {before.model_version}" if before is not None else ""
+    output.show(
+        f"version {version} of {project} is approved by {made.decided_by}: runs take it unless "
+        f"they name another{instead}"
+    )
+
+
+def withdraw(
+    project: ProjectArgument,
+    *,
+    reason: ReasonOption,
+    by: ByOption = None,
+    host: HostOption = None,
+    database_url: DatabaseUrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Withdraw the approval of a project: runs take the newest version again.
+
+    The withdrawal is appended to the audit log; the approval stays on record.
+    """
+    settings = settings_from(host=host, database_url=database_url)
+    with opened_store(settings) as store:
+        made = store.approvals.withdraw(
+            project, host=settings.host, decided_by=_name(by), reason=reason
+        )
+    if as_json:
+        output.show_json(asdict(made))
+    else:
+        output.show(
+            f"no version of {project} is approved any more: runs take the newest unless they name "
+            "one"
+        )
+
+
+def approvals(
+    project: ProjectArgument,
+    *,
+    host: HostOption = None,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many to list.")
+    ] = 20,
+    database_url: DatabaseUrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the approvals and withdrawals of a project, the last first."""
+    settings = settings_from(host=host, database_url=database_url)
+    with opened_store(settings) as store:
+        found = store.approvals.history(project, host=settings.host, limit=limit)
+    if as_json:
+        output.show_json([asdict(one) for one in found])
+        return
+    rows = [_row(one) for one in found]
+    output.show_table(("when", "version", "by", "why"), rows)
+    if not found:
+        output.note(f"no version of {project} was ever approved")
+
+
+def _row(one: Approval) -> tuple[str, str, str, str]:
+    return (
+        local_time(one.decided_at),
+        one.model_version or "withdrawn",
+        one.decided_by,
+        one.reason,
+    )
+
+
+def _model(store: Store, project: str, version: str, host: str) -> Model:
+    """The newest model on record with this version. Raises `WrongUsage` if there is none."""
+    from lfv.run.approvals import find_model
+
+    found = find_model(store, project, version, host)
+    if found is None:
+        raise WrongUsage(
+            f"no run or training of {project} with version {version} is on record; inspect with it "
+            f"first: `lfv inspect SOURCE --project {project} --model-version {version}`"
+        )
+    return found
+
+
+def _name(by: str | None) -> str:
+    name = by or current_user()
+    if not name:
+        raise WrongUsage("--by is missing: the name of the current user is unknown")
+    return name
+
+
+def _approved(settings: Settings) -> set[tuple[str, str]]:
+    """Project and version of the approved models; none without a database."""
+    from lfv_store import StoreError, open_store
+
+    file = settings.store_file
+    if file is not None and not file.exists():
+        return set()
+    try:
+        with open_store(settings.store_url) as store:
+            found = store.approvals.all_current().values()
+    except StoreError as error:
+        output.note(f"which versions are approved is not known: {error}")
+        return set()
+    return {
+        (one.project_name, one.model_version)
+        for one in found
+        if one.host == settings.host and one.model_version is not None
+    }
 
 
 def _measure(value: float | None) -> str:

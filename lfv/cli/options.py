@@ -43,7 +43,10 @@ ProjectOption = Annotated[
 ]
 ModelVersionOption = Annotated[
     str,
-    typer.Option("--model-version", help="Version of the model, or 'latest'."),
+    typer.Option(
+        "--model-version",
+        help="Version of the model; 'latest' is the approved one or, if none is, the newest.",
+    ),
 ]
 DatabaseUrlOption = Annotated[
     str | None,

@@ -88,6 +88,8 @@ def show(
 
     Images that could not be inspected are listed with the reason.
     """
+    from lfv.run.approvals import approval_of
+
     settings = settings_from(database_url=database_url)
     with opened_store(settings) as store:
         found = find_run(store, run)
@@ -96,6 +98,7 @@ def show(
         decisions = store.verdicts.decisions(found.run_id)
         errors = store.results.errors(found.run_id, limit=limit)
         by_code = store.results.errors_by_code(found.run_id)
+        approval = approval_of(found, store)
         images = [] if verdict is None else _with_verdict(store, found.run_id, verdict, limit)
     report = settings.report_path(found.run_id)
     if as_json:
@@ -109,7 +112,7 @@ def show(
         }
         output.show_json(shown)
         return
-    output.show(output.facts(_facts(found, counts, cost, decisions, report)))
+    output.show(output.facts(_facts(found, counts, cost, decisions, report, approval)))
     if errors:
         _show_rows(("line", "error", "image", "why"), map(_error_facts, errors))
     if counts.errors > len(errors):
@@ -139,7 +142,12 @@ def _with_verdict(
 
 
 def _facts(
-    run: Run, counts: RunCounts, cost: HostingCost, decisions: Sequence[Decision], report: Path
+    run: Run,
+    counts: RunCounts,
+    cost: HostingCost,
+    decisions: Sequence[Decision],
+    report: Path,
+    approval: str | None,
 ) -> dict[str, Any]:
     took = (run.finished_at - run.started_at).total_seconds() if run.finished_at else None
     current = next(decision for decision in decisions if decision.current)
@@ -148,7 +156,8 @@ def _facts(
         "run": run.run_id,
         "status": run.status,
         "message": run.message,
-        "model": f"{run.project_name}, version {run.model_version} ({run.host})",
+        "model": f"{run.project_name}, version {run.model_version} ({run.host})"
+        + (f", {approval}" if approval else ""),
         "manifest": run.source,
         "images": counts.total,
         "accept": counts.accepted,

@@ -162,6 +162,7 @@ class RunReport:
     `escaped` are accepted images that their label calls an anomaly; they are not in `accepted`.
     `answers` and `types` are complete. `notes` are remarks of one sentence each. `database_url`
     must have its password hidden. `facts` are further facts about the run (name to value).
+    `approval` says who approved the model version, if the run took it for that reason.
     """
 
     run_id: str
@@ -172,6 +173,7 @@ class RunReport:
     status: str
     counts: ReportCounts
     message: str | None = None
+    approval: str | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
     triggered_by: str | None = None

@@ -164,7 +164,12 @@ def _run_facts(report: RunReport) -> list[tuple[str, object]]:
     return facts(
         {
             "Run": report.run_id,
-            "Model": f"{report.project}, version {report.model_version}",
+            "Model": ", ".join(
+                filter(
+                    None,
+                    (report.project, f"version {report.model_version}", report.approval),
+                )
+            ),
             "Host": report.host,
             "Manifest": report.source,
             "Manifest SHA-256": report.manifest_sha256,

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
+from lfv.client.sources import SourceReader
 from lfv.formats.agreement import Difference, mcnemar
-from lfv_store import Store
+from lfv.formats.errors import LfvError
+from lfv.run.retrain import trained_on
+from lfv_store import Model, Store
 from lfv_store.comparisons import ComparedAnswer
 
 #: The most disagreements that are listed; all are counted.
@@ -20,7 +24,8 @@ class Comparison:
     The truth is known of `known` images, by the last review or else the label. `trained` of them
     are left out of the figures, because a model was trained on them. Of the others, both models are
     right on `both_right` and wrong on `both_wrong`; `difference` covers those where one is right.
-    `disagreements` are the first of the `disagreeing` images, on which the answers differ.
+    `disagreements` are the first of the `disagreeing` images, on which the answers differ. `learned`
+    are the images that a model was trained on; `unread` says why those of a training are not known.
     """
 
     images: int
@@ -31,6 +36,40 @@ class Comparison:
     difference: Difference
     disagreeing: int
     disagreements: tuple[ComparedAnswer, ...]
+    learned: frozenset[str] = frozenset()
+    unread: str = ""
+
+    def facts(self, first: Model, second: Model) -> dict[str, Any]:
+        """The figures as an approval keeps them."""
+        return {
+            "first": {"model_id": first.model_id, "version": first.key.model_version},
+            "second": {"model_id": second.model_id, "version": second.key.model_version},
+            "images": self.images,
+            "known": self.known,
+            "left_out_as_trained_on": self.trained,
+            "both_right": self.both_right,
+            "both_wrong": self.both_wrong,
+            "only_first_right": self.difference.only_first,
+            "only_second_right": self.difference.only_second,
+            "p_value": self.difference.p_value,
+            "disagreeing": self.disagreeing,
+        }
+
+
+def compare_versions(store: Store, reader: SourceReader, first: Model, second: Model) -> Comparison:
+    """Compare two models on all images that both have judged.
+
+    Images of the trainings that are on record do not count.
+    """
+    learned: set[str] = set()
+    unread = ""
+    for model in (first, second):
+        try:
+            learned |= trained_on(store, reader, model.model_id)
+        except LfvError as error:
+            unread = f"version {model.key.model_version}: {error}"
+    found = compare_models(store, first.model_id, second.model_id, learned)
+    return replace(found, learned=frozenset(learned), unread=unread)
 
 
 def compare_models(

@@ -25,7 +25,8 @@ DEFAULT_SETTLE_SECONDS = 5.0
 class InspectionRequest:
     """What to inspect and how. Stored with the run.
 
-    `model_version` may be 'latest'; the run stores the resolved version. `new_only` leaves out
+    `model_version` may be 'latest'; the run stores the resolved version, and in `approval` the id
+    of the approval that resolved it. `new_only` leaves out
     images of other runs of this source and project, and files changed in the last `settle_seconds`.
     `max_cost` is in US dollars. `host` is the model's kind of host, `host_options` are options of
     that kind. `mode` is `LIVE` or `BATCH`. `fit` is how images of another size are adapted, such as
@@ -54,6 +55,7 @@ class InspectionRequest:
     host_options: Mapping[str, Any] = field(default_factory=dict)
     mode: str = LIVE
     fit: str | None = None
+    approval: int | None = None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ InspectionError            base; its text is one sentence for the user
 ├── LimitReached           the run's cost or time limit; the rest can be resumed
 ├── EndedByOperator        a person ended it, or did not let it go on; the rest can be resumed
 ├── ModelLost              the model was stopped too often while the run used it
+├── ModelNotApproved       the model of the approved version is another one
 ├── ModelInUse             the model to stop is, or may be, used by runs
 ├── ModelsLeftUp           a sweep found models that are up and unused
 ├── SourceOutOfReach       the storage of the images does not answer
@@ -91,6 +92,10 @@ class EndedByOperator(InspectionError):
 
 class ModelLost(InspectionError):
     """The model was stopped too often while the run used it."""
+
+
+class ModelNotApproved(InspectionError):
+    """The model that has the approved version is not the one that was approved."""
 
 
 class ModelInUse(InspectionError):

@@ -17,6 +17,7 @@ from lfv.formats.images import ImageLimits, check_image
 from lfv.formats.manifest.records import BadLine, ManifestItem
 from lfv.formats.words import count_of
 from lfv.run.active import ActiveRun
+from lfv.run.approvals import approval_for
 from lfv.settings import Settings
 from lfv_store import Model, Store
 
@@ -111,7 +112,7 @@ def estimate(
         settings: Prices, and the kind of host.
         source: Manifest, folder or S3 prefix.
         project: Project of the model.
-        model_version: Version of the model; 'latest' is the last that was used.
+        model_version: Version of the model; 'latest' is the approved one, else the last used.
         units: Inference units; None for 1, 2, 4 and 8.
         images_per_second: Pace of one unit, in place of that of earlier runs.
         again: Whether images that the model has answered before are inspected again.
@@ -249,7 +250,13 @@ def _option(
 
 
 def _find_model(store: Store, host: str, project: str, version: str) -> Model | None:
-    """Return the most recently used of the matching model versions, or None."""
+    """Return the most recently used of the matching model versions, or None.
+
+    For 'latest', the approved version, if one is approved.
+    """
+    approval = approval_for(store, project, version, host)
+    if approval is not None and approval.model_id is not None:
+        return store.models.get(approval.model_id)
     found = store.models.find(project, host=host)
     return next((one for one in found if version in {"latest", one.key.model_version}), None)
 

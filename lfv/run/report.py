@@ -34,6 +34,7 @@ from lfv.report import (
     RunReport,
     write_run_report,
 )
+from lfv.run.approvals import approval_of
 from lfv.run.decide import current_decision
 from lfv.run.evaluate import evaluate_run
 from lfv.run.pictures import Pictures
@@ -103,6 +104,7 @@ def report_run(
         counts=store.inspections.counts(run_id),
         evaluation=evaluate_run(stored, store, reader),
         skipped=stored.skipped or {},
+        approval=approval_of(stored, store),
     )
     if summary.nothing_new:
         return ReportedRun(summary, [])
@@ -245,6 +247,7 @@ def _report(
         run_id=stored.run_id,
         project=stored.project_name,
         model_version=stored.model_version,
+        approval=summary.approval,
         host=_host(stored, store),
         source=stored.source,
         status=stored.status,

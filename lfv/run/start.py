@@ -13,6 +13,7 @@ from typing import Any
 
 from lfv.client.hosts import ModelState, open_host
 from lfv.client.policy import Policy
+from lfv.run.approvals import approval_for, approval_text, check_approved
 from lfv.run.context import (
     InspectionRequest,
     NewLimits,
@@ -51,15 +52,25 @@ class RunStarter:
     def start(self, request: InspectionRequest) -> RunContext:
         """Start a run for a request, or resume the one that this Prefect flow run has started.
 
-        Raises `lfv.client.errors.ModelNotFound` if the model does not exist.
+        A request for version 'latest' gets the approved version of its project, if one is.
+
+        Raises:
+            lfv.client.errors.ModelNotFound: The model does not exist.
+            ModelNotApproved: The approved version is another model here.
         """
         if self.flow_run_id is not None:
             earlier = self.store.runs.find_by_flow_run(self.flow_run_id)
             if earlier is not None:
                 return self.resume(earlier.run_id)
         policy = Policy.from_dict(request.policy or {})
-        model_version, state = self._look_up(request, request.model_version)
+        approval = approval_for(self.store, request.project, request.model_version, request.host)
+        wanted = approval.model_version if approval is not None else None
+        model_version, state = self._look_up(request, wanted or request.model_version)
         model_id = self._register(request, model_version, state)
+        if approval is not None:
+            check_approved(approval, model_id)
+            request = replace(request, approval=approval.approval_id)
+            logger.info("version %s is %s", model_version, approval_text(approval))
         trainings = self.store.trainings.of_model(model_id)
         fit = fit_of_training(next(iter(trainings), None))
         if request.fit is None and fit is not None:

@@ -12,6 +12,7 @@ from lfv.client.hosting import ensure_stopped
 from lfv.client.hosts import HostSpec, open_host
 from lfv.formats.status import ModelStatus
 from lfv.formats.words import count_of
+from lfv.run.approvals import version_to_stop
 from lfv.run.embedded_service import api_endpoint
 from lfv.run.errors import ModelInUse
 from lfv.settings import Settings
@@ -43,13 +44,15 @@ def stop_model(
     """Stop a model and return once it is seen stopped.
 
     A model that runs of the results database are using is left alone, unless `force` is given; such
-    a run ends, and can be resumed.
+    a run ends, and can be resumed. Version 'latest' is the one that runs would take: the approved
+    one, else the newest.
 
     Raises:
         ModelInUse: Runs use the model, or the database is unavailable.
         lfv.client.errors.HostError: The host refuses.
         lfv.client.errors.HostingError: The model is not seen stopped in time.
     """
+    model_version = version_to_stop(settings, project, model_version, force=force)
     with api_endpoint(settings) as url:
         host = open_host(
             HostSpec(

@@ -21,7 +21,8 @@ class RunSummary:
     """The outcome of a run.
 
     `skipped` is the number of files that were not inspected, by reason. `report` is None when the
-    report could not be written, `report_url` when no address of the pages is known.
+    report could not be written, `report_url` when no address of the pages is known. `approval` says
+    who approved the version, if the run took it for that reason.
     """
 
     run_id: str
@@ -34,6 +35,7 @@ class RunSummary:
     skipped: Mapping[str, int] = field(default_factory=dict)
     report: Path | None = None
     report_url: str | None = None
+    approval: str | None = None
 
     @property
     def nothing_new(self) -> bool:
@@ -61,6 +63,7 @@ class RunSummary:
         lines = [
             f"# {self.project}, model version {self.model_version}: {self.status}",
             "",
+            *([f"Version {self.model_version} is {self.approval}.", ""] if self.approval else []),
             *([self.message, ""] if self.message else []),
             f"| {' | '.join(columns)} |",
             "|" + "--:|" * len(columns),

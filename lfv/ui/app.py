@@ -14,7 +14,18 @@ from starlette.routing import Route
 from lfv.ui.context import UiOptions, open_ui
 from lfv.ui.render import MEDIA_TYPES, asset
 from lfv.ui.security import SecurityHeaders
-from lfv.ui.views import account, costs, masks, models, parts, pictures, policy, review, runs
+from lfv.ui.views import (
+    account,
+    approvals,
+    costs,
+    masks,
+    models,
+    parts,
+    pictures,
+    policy,
+    review,
+    runs,
+)
 
 _FOR_EVER = "public, max-age=31536000, immutable"
 
@@ -32,8 +43,8 @@ def create_app(options: UiOptions) -> Starlette:
         Route("/assets/{name}", _asset),
         Route("/health", _health),
         *pictures.ROUTES,  # first: a screen has a hundred
-        *(*runs.ROUTES, *parts.ROUTES, *models.ROUTES, *costs.ROUTES, *review.ROUTES),
-        *(*policy.ROUTES, *masks.ROUTES, *account.ROUTES),
+        *(*runs.ROUTES, *parts.ROUTES, *models.ROUTES, *approvals.ROUTES, *costs.ROUTES),
+        *(*review.ROUTES, *policy.ROUTES, *masks.ROUTES, *account.ROUTES),
     ]
     return Starlette(
         routes=routes,

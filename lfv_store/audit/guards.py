@@ -13,6 +13,7 @@ from lfv_store.tables import Base
 APPEND_ONLY = (
     "models",
     "trainings",
+    "approvals",
     "policies",
     "decisions",
     "images",

@@ -54,6 +54,10 @@ _ROWWISE = (
         "id model_id source test_source manifest_sha256 test_manifest_sha256 images figures remarks"
         " trained_by trained_at code_version",
     ),
+    _layout(
+        "approvals",
+        "id host project_name model_id decided_by decided_at reason comparison",
+    ),
     _layout("policies", "id sha256 content stored_at"),
     _layout("decisions", "id run_id number policy_id decided_by decided_at"),
     _layout("decisions", "id run_id number policy_id decided_by decided_at reason", number=2),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from lfv_store.tables.base import Base
 from lfv_store.tables.facts import (
     AnomalyTable,
+    ApprovalTable,
     AuditLogTable,
     DecisionTable,
     DetectionTable,
@@ -47,6 +48,7 @@ __all__ = [
     "AnomalyTable",
     "AnomalyTallyTable",
     "AnswerTallyTable",
+    "ApprovalTable",
     "AuditLogTable",
     "Base",
     "DecisionTable",

@@ -71,6 +71,27 @@ class TrainingTable(Base):
     code_version: Mapped[str]
 
 
+class ApprovalTable(Base):
+    """A model version approved for its project; one without a model withdraws the approval."""
+
+    __tablename__ = "approvals"
+
+    id: Mapped[Id]
+    host: Mapped[str]
+    project_name: Mapped[str]
+    model_id: Mapped[int | None] = mapped_column(sa.ForeignKey("models.id"), index=True)
+    decided_by: Mapped[str]
+    decided_at: Mapped[datetime]
+    reason: Mapped[str]
+    comparison: Mapped[OptionalJson]
+
+    __table_args__ = (
+        sa.Index(None, "project_name", "host"),
+        sa.CheckConstraint("decided_by <> ''", name="decided_by"),
+        sa.CheckConstraint("reason <> ''", name="reason"),
+    )
+
+
 class PolicyTable(Base):
     """A verdict policy, identified by its content."""
 

@@ -190,6 +190,23 @@ FROM trainings t
 JOIN models m ON m.id = t.model_id
 """
 
+MODEL_APPROVALS = """
+CREATE VIEW model_approvals AS
+SELECT
+    a.id AS approval_id,
+    a.project_name,
+    a.host,
+    a.model_id,
+    m.model_version,
+    a.decided_at AS approved_at,
+    lead(a.decided_at) OVER (PARTITION BY a.host, a.project_name ORDER BY a.id) AS approved_until,
+    a.decided_by,
+    a.reason,
+    a.comparison
+FROM approvals a
+LEFT JOIN models m ON m.id = a.model_id
+"""
+
 VIEWS = (
     ("inspection_results", INSPECTION_RESULTS),
     ("anomaly_results", ANOMALY_RESULTS),
@@ -197,4 +214,5 @@ VIEWS = (
     ("review_queue", REVIEW_QUEUE),
     ("defect_rate_daily", DEFECT_RATE_DAILY),
     ("model_trainings", MODEL_TRAININGS),
+    ("model_approvals", MODEL_APPROVALS),
 )

@@ -41,7 +41,7 @@ def commands(group: Any, path: str = "lfv") -> Iterator[tuple[str, Any]]:
 
 
 #: What a group means that is given without one of its commands.
-MEANT = {"lfv review": ("list", "record"), "lfv ui": ("serve",)}
+MEANT = {"lfv models": ("list",), "lfv review": ("list", "record"), "lfv ui": ("serve",)}
 COMMANDS = dict(commands(typer.main.get_command(app)))
 
 

@@ -177,7 +177,7 @@ def roles(filled: str, postgresql_server: PostgresServer) -> Iterator[dict[str, 
     with psycopg.connect(filled, autocommit=True) as conn:
         for _ in range(2):  # again after an upgrade
             conn.execute(script.encode())
-        names = ("reader", "auditor", "reviewer", "pages", "runner")
+        names = ("reader", "auditor", "reviewer", "engineer", "pages", "runner")
         for name in names:
             conn.execute(f"DROP ROLE IF EXISTS a_{name}".encode())
             conn.execute(f"CREATE ROLE a_{name} LOGIN IN ROLE lfv_{name}".encode())
@@ -209,6 +209,15 @@ def test_a_reader_reads_a_reviewer_reviews_and_a_runner_runs(roles: dict[str, st
         store.trainings.record(NewTraining(a_model(store, "2"), "train.manifest", after(1), "ana"))
     with open_store(roles["reviewer"]) as store, pytest.raises(StoreError):
         a_run(store)
+    for role, may in (("reviewer", False), ("runner", False), ("engineer", True), ("pages", True)):
+        with open_store(roles[role]) as store:
+            model_id = store.models.list()[0 if role == "pages" else 1].model_id
+            try:
+                store.approvals.approve(model_id, decided_by="ana", reason="compared")
+            except StoreError:
+                assert not may, role
+            else:
+                assert may, role
     with open_store(roles["runner"]) as store:
         run_id = begin_as_runner(store)
     with open_store(roles["reviewer"]) as store:  # while the run records

@@ -100,9 +100,9 @@ def examples(store: Store) -> Store:
     return store
 
 
-def test_there_are_twenty_questions() -> None:
+def test_there_are_twenty_one_questions() -> None:
     numbers = [int(question.split(".")[0]) for question, _ in auditor_queries()]
-    assert numbers == list(range(1, 21))
+    assert numbers == list(range(1, 22))
 
 
 def test_every_question_of_an_auditor_has_an_answer(examples: Store) -> None:

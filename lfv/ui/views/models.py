@@ -10,20 +10,22 @@ from starlette.responses import RedirectResponse, Response
 
 from lfv.client.hosts import HostSpec
 from lfv.client.hosts.sagemaker.batch import KIND as BATCH_JOB
-from lfv.formats.errors import LfvError
 from lfv.report.figures import score
-from lfv.run.compare import compare_models
+from lfv.run.compare import compare_versions
 from lfv.run.fits import fit_of_training
 from lfv.run.reinspect import inspect_again
-from lfv.run.retrain import next_manifest, trained_on
+from lfv.run.retrain import next_manifest
 from lfv.run.stop import stop_model
 from lfv.run.training import train_project
 from lfv.ui.cards import cards
 from lfv.ui.routing import Call, Refused, get, post
-from lfv_store import Model, Run
+from lfv.ui.views.approvals import figures_shown
+from lfv_store import Approval, Model, Run, Store
 
 #: What a description of the API cannot have.
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
+#: Why a version is approved before the next one is trained.
+_HELD = "runs stay with this version until the next one is compared with it"
 _FIGURES = {"f1": "F1 score", "precision": "Precision", "recall": "Recall"}
 
 
@@ -40,13 +42,15 @@ def list_models(call: Call) -> Response:
     for model in (*jobs, *store.models.list(200, not_on=BATCH_JOB)):
         trainings = store.trainings.of_model(model.model_id)
         rows.append((model, trainings[0] if trainings else None, hosted.get(model.model_id)))
-    return call.page("models.html", title="Models", rows=rows)
+    approved = store.approvals.all_current()
+    return call.page("models.html", title="Models", rows=rows, approved=approved)
 
 
 def show_model(call: Call) -> Response:
-    """One version: its trainings, runs and hostings."""
+    """One version: its trainings, runs and hostings, and whether it is approved."""
     store = call.ui.store
     model = store.models.get(call.number("model"))
+    key = model.key
     hostings = [one for one in store.hostings.list(500) if one.model_id == model.model_id]
     return call.page(
         "model.html",
@@ -58,12 +62,15 @@ def show_model(call: Call) -> Response:
         ],
         hostings=hostings[:20],
         open=next((one for one in hostings if not one.is_over), None),
-        job=call.ui.jobs.get(_job(model.key.project_name)),
+        job=call.ui.jobs.get(_job(key.project_name)),
+        decisions=store.approvals.history(key.project_name, host=key.host),
+        standing=_decided(call, model)[0],
+        may_be_approved=key.host != BATCH_JOB,
         runs=[store.runs.get(one) for one in store.pages.model_runs(model.model_id)],
         others=[
             one
             for one in store.models.list(200, not_on=BATCH_JOB)
-            if one.key.project_name == model.key.project_name and one.model_id != model.model_id
+            if one.key.project_name == key.project_name and one.model_id != model.model_id
         ],
     )
 
@@ -72,14 +79,7 @@ def compare(call: Call) -> Response:
     """Two models on the images that both have judged."""
     store = call.ui.store
     first, second = _compared(call)
-    learned: set[str] = set()
-    unread = ""
-    for model in (first, second):
-        try:
-            learned |= trained_on(store, call.ui.reader, model.model_id)
-        except LfvError as error:
-            unread = f"version {model.key.model_version}: {error}"
-    found = compare_models(store, first.model_id, second.model_id, learned)
+    found = compare_versions(store, call.ui.reader, first, second)
     rows = [store.results.get(one.inspection_id) for one in found.disagreements]
     return call.page(
         "compare.html",
@@ -87,11 +87,12 @@ def compare(call: Call) -> Response:
         first=first,
         second=second,
         found=found,
-        unread=unread,
+        figures=figures_shown(found, first, second),
+        decided=[(model, *_decided(call, model)) for model in (first, second)],
         run=_last_run(call, first),
         job=call.ui.jobs.get(_inspection(second)),
         pairs=[
-            (answer, card, answer.source_ref in learned)
+            (answer, card, answer.source_ref in found.learned)
             for answer, card in zip(found.disagreements, cards(call.ui, rows), strict=True)
         ],
     )
@@ -120,6 +121,22 @@ def _compared(call: Call) -> tuple[Model, Model]:
     return first, second
 
 
+def _decided(call: Call, model: Model) -> tuple[Approval | None, int]:
+    """The approval that counts for a model's project, and the id of the last decision on it."""
+    key = model.key
+    last = call.ui.store.approvals.history(key.project_name, host=key.host, limit=1)
+    if not last:
+        return None, 0
+    return (last[0] if last[0].model_id is not None else None), last[0].approval_id
+
+
+def _what_runs_take(store: Store, model: Model) -> str:
+    approved = store.approvals.current(model.key.project_name, host=model.key.host)
+    if approved is None:
+        return "No version is approved, so runs that name none take it from now on."
+    return f"Runs take version {approved.model_version} until another is approved."
+
+
 def _last_run(call: Call, model: Model) -> Run | None:
     newest = call.ui.store.pages.model_runs(model.model_id, limit=1)
     return call.ui.store.runs.get(newest[0]) if newest else None
@@ -139,6 +156,8 @@ def retrain(call: Call) -> Response:
         store, call.ui.reader, model.model_id, folder / "manifests", folder / "masks"
     )
     if call.form.get("train") == "yes":
+        if call.form.get("hold") == "yes" and _decided(call, model)[0] is None:
+            store.approvals.approve(model.model_id, decided_by=name, reason=_HELD)
         project = model.key.project_name
         last = store.trainings.of_model(model.model_id)
         test = last[0].test_source if last else None
@@ -155,11 +174,7 @@ def retrain(call: Call) -> Response:
                 fit=None if fit is None else fit.mode,
                 progress=progress,
             )
-            return (
-                f"Version {trained.version} is trained. Runs that ask for version latest take it "
-                f"from now on; to hold them to {model.key.model_version} until it is compared, "
-                "name that version."
-            )
+            return f"Version {trained.version} is trained. {_what_runs_take(store, model)}"
 
         call.ui.jobs.start(_job(project), name, work)
         return RedirectResponse(f"/models/{model.model_id}", 303)

@@ -13,6 +13,7 @@ from lfv.client.policy import Policy
 from lfv.formats.errors import LfvError
 from lfv.report.charts import histogram, pareto
 from lfv.report.data import ReportAnswer, ReportType
+from lfv.run.approvals import approval_of
 from lfv.run.decide import current_decision
 from lfv.run.lookup import find_run
 from lfv.run.pictures import with_pictures
@@ -92,6 +93,7 @@ def show_run(call: Call) -> Response:
         first=not after,
         has_report=call.ui.settings.report_path(run.run_id).is_file(),
         decision=current_decision(store, run.run_id),
+        approval=approval_of(run, store),
         address=lambda show: _address(run, show, anomaly, None),
     )
 

@@ -1,0 +1,74 @@
+"""Which version `latest` means: the approved one of a project, where one is approved."""
+
+from __future__ import annotations
+
+import logging
+
+from lfv.run.errors import ModelInUse, ModelNotApproved
+from lfv.settings import Settings
+from lfv_store import Approval, Model, Run, Store, StoreError, open_store
+
+logger = logging.getLogger(__name__)
+
+#: The version of a request that names none.
+LATEST = "latest"
+
+
+def approval_for(store: Store, project: str, model_version: str, host: str) -> Approval | None:
+    """The approval that says what `model_version` means; None if it names a version itself."""
+    if model_version != LATEST:
+        return None
+    return store.approvals.current(project, host=host)
+
+
+def approval_text(approval: Approval) -> str:
+    """Who approved a version, and when: 'approved by Ana Ruiz on 2026-03-04'."""
+    return f"approved by {approval.decided_by} on {approval.decided_at:%Y-%m-%d}"
+
+
+def version_to_stop(settings: Settings, project: str, model_version: str, *, force: bool) -> str:
+    """The version that a run would use: `stop` looks where runs look.
+
+    Raises:
+        ModelInUse: The database is unavailable, so nobody knows; with `force` the newest it is.
+    """
+    file = settings.store_file
+    if model_version != LATEST or (file is not None and not file.exists()):
+        return model_version
+    try:
+        with open_store(settings.store_url) as store:
+            approval = approval_for(store, project, model_version, settings.host)
+    except StoreError as error:
+        if not force:
+            raise ModelInUse(
+                "which version is approved, and whether runs are using it, is not known: the "
+                f"results database cannot tell ({error}); name the version with --model-version, "
+                "or stop the newest with --force"
+            ) from error
+        logger.warning("the newest version is stopped; whether another is approved: %s", error)
+        return model_version
+    return model_version if approval is None else approval.model_version or model_version
+
+
+def check_approved(approval: Approval, model_id: int) -> None:
+    """Check that a model is the one that was approved. Raises ModelNotApproved."""
+    if model_id != approval.model_id:
+        raise ModelNotApproved(
+            f"version {approval.model_version} of {approval.project_name} is "
+            f"{approval_text(approval)}, but here it is another model: in another account or "
+            "region, or trained again since. Name a version with --model-version, or approve this "
+            "one after a run with it (`lfv models approve`)"
+        )
+
+
+def find_model(store: Store, project: str, model_version: str, host: str) -> Model | None:
+    """The newest model on record with this version; None if no run or training has it."""
+    found = store.models.find_version(model_version, host=host)
+    return next((one for one in found if one.key.project_name == project), None)
+
+
+def approval_of(run: Run, store: Store) -> str | None:
+    """Who approved the version that a run took, and when; None if it was asked for by number."""
+    number = run.parameters.get("approval")
+    found = store.approvals.get(number) if isinstance(number, int) else None
+    return None if found is None else approval_text(found)

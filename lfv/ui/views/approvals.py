@@ -1,0 +1,87 @@
+"""Approving a model version, and withdrawing that."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from starlette.responses import RedirectResponse, Response
+
+from lfv.run.compare import Comparison, compare_versions
+from lfv.ui.routing import Call, Refused, post
+from lfv_store import Model
+
+_LONGEST_REASON = 4000
+
+
+def figures_shown(found: Comparison, first: Model, second: Model) -> str:
+    """The figures of a comparison, as the page's form brings them back."""
+    return json.dumps(found.facts(first, second), sort_keys=True)
+
+
+def approve(call: Call) -> Response:
+    """Approve a version for its project, with the comparison that was looked at, if one was."""
+    store, model = call.ui.store, call.ui.store.models.get(call.number("model"))
+    store.approvals.approve(
+        model.model_id,
+        decided_by=call.visitor.name,
+        reason=_reason(call),
+        comparison=_comparison(call, model),
+        seen=_seen(call),
+    )
+    return RedirectResponse(f"/models/{model.model_id}", 303)
+
+
+def withdraw(call: Call) -> Response:
+    """Withdraw the approval of a model's project."""
+    store, model = call.ui.store, call.ui.store.models.get(call.number("model"))
+    store.approvals.withdraw(
+        model.key.project_name,
+        host=model.key.host,
+        decided_by=call.visitor.name,
+        reason=_reason(call),
+        seen=_seen(call),
+    )
+    return RedirectResponse(f"/models/{model.model_id}", 303)
+
+
+def _comparison(call: Call, model: Model) -> dict[str, Any] | None:
+    """The comparison that the page showed, which has to be what the answers still give."""
+    names = (call.form.get("first", ""), call.form.get("second", ""))
+    if not any(names):
+        return None
+    if not all(name.isdecimal() and len(name) < 19 for name in names):
+        raise Refused("The comparison is not known; load the page again.")
+    first, second = (call.ui.store.models.get(int(name)) for name in names)
+    if model.model_id not in (first.model_id, second.model_id):
+        raise Refused("The version is not one of those that were compared.")
+    found = compare_versions(call.ui.store, call.ui.reader, first, second)
+    if figures_shown(found, first, second) != call.form.get("figures"):
+        raise Refused(
+            "The figures have changed since the page was loaded: there are new answers or reviews. "
+            "Look at the comparison again.",
+            409,
+        )
+    return found.facts(first, second)
+
+
+def _reason(call: Call) -> str:
+    reason = call.form.get("reason", "").strip()
+    if not reason:
+        raise Refused("Say why: the reason is kept with the decision.")
+    if len(reason) > _LONGEST_REASON:
+        raise Refused(f"A reason has {_LONGEST_REASON} characters at most.")
+    return reason
+
+
+def _seen(call: Call) -> int:
+    seen = call.form.get("seen", "")
+    if not seen.isdecimal() or len(seen) > 18:
+        raise Refused("A number is missing; load the page again.")
+    return int(seen)
+
+
+ROUTES = [
+    post("/models/{model:int}/approve", approve, "engineer"),
+    post("/models/{model:int}/withdraw", withdraw, "engineer"),
+]

@@ -1,0 +1,201 @@
+"""Approvals: which version of a project runs take unless they name one, who said so, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, RowMapping
+
+from lfv_store.audit.change import Change, commit
+from lfv_store.database import Database
+from lfv_store.errors import InvalidRecord, RecordConflict, UnknownModel
+from lfv_store.records import JsonObject
+from lfv_store.tables import ApprovalTable, ModelTable
+from lfv_store.text import clean
+
+_APPROVALS = sa.select(ApprovalTable.__table__, ModelTable.model_version).outerjoin(
+    ModelTable, ModelTable.id == ApprovalTable.model_id
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A model version that runs of its project take, from then until the next approval.
+
+    A withdrawal is one without a model. `comparison` has the figures of the comparison with another
+    version that the decision was made on, if there was one.
+    """
+
+    approval_id: int
+    host: str
+    project_name: str
+    model_id: int | None
+    model_version: str | None
+    decided_by: str
+    decided_at: datetime
+    reason: str
+    comparison: dict[str, Any] | None = None
+
+
+class Approvals:
+    """`store.approvals`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def current(self, project_name: str, *, host: str) -> Approval | None:
+        """The approval that counts for a project on a kind of host; None if there is none."""
+        with self._database.read() as conn:
+            last = _last(conn, host, project_name)
+        return last if last is not None and last.model_id is not None else None
+
+    def get(self, approval_id: int) -> Approval | None:
+        """An approval by its id; None if there is none."""
+        with self._database.read() as conn:
+            row = conn.execute(_APPROVALS.where(ApprovalTable.id == approval_id)).mappings()
+            found = row.one_or_none()
+        return None if found is None else _approval(found)
+
+    def all_current(self) -> dict[int, Approval]:
+        """The approvals that count, by the id of their model."""
+        newest = sa.select(sa.func.max(ApprovalTable.id)).group_by(
+            ApprovalTable.host, ApprovalTable.project_name
+        )
+        with self._database.read() as conn:
+            rows = conn.execute(_APPROVALS.where(ApprovalTable.id.in_(newest))).mappings()
+            found = [_approval(row) for row in rows]
+        return {one.model_id: one for one in found if one.model_id is not None}
+
+    def history(self, project_name: str, *, host: str, limit: int = 20) -> Sequence[Approval]:
+        """The approvals and withdrawals of a project, the last first."""
+        wanted = _of(host, project_name).order_by(ApprovalTable.id.desc()).limit(limit)
+        with self._database.read() as conn:
+            return [_approval(row) for row in conn.execute(wanted).mappings()]
+
+    def approve(
+        self,
+        model_id: int,
+        *,
+        decided_by: str,
+        reason: str,
+        comparison: JsonObject | None = None,
+        seen: int | None = None,
+    ) -> Approval:
+        """Approve a model for its project on its kind of host, in place of another version.
+
+        `seen` is the id of the last approval or withdrawal that the caller knew of (0: none), or
+        None not to check.
+
+        Raises:
+            UnknownModel: There is no such model.
+            InvalidRecord: The name or the reason is missing.
+            RecordConflict: The model is approved already, or somebody else has decided meanwhile.
+        """
+
+        def work(unit: Change) -> int:
+            unit.lock_chain()
+            row = unit.conn.execute(
+                sa.select(ModelTable.__table__).where(ModelTable.id == model_id)
+            ).one_or_none()
+            if row is None:
+                raise UnknownModel(f"no model has id {model_id}")
+            last = _checked(unit, row.host, row.project_name, seen)
+            if last is not None and last.model_id == model_id:
+                raise RecordConflict(
+                    f"version {row.model_version} of {row.project_name} is approved already, "
+                    f"by {last.decided_by}"
+                )
+            return _add(unit, row.host, row.project_name, model_id, decided_by, reason, comparison)
+
+        return self._commit("model.approved", str(model_id), decided_by, reason, work)
+
+    def withdraw(
+        self,
+        project_name: str,
+        *,
+        host: str,
+        decided_by: str,
+        reason: str,
+        seen: int | None = None,
+    ) -> Approval:
+        """Withdraw the approval that counts for a project on a kind of host; `seen` as above.
+
+        Raises:
+            InvalidRecord: The name or the reason is missing.
+            RecordConflict: No version is approved, or somebody else has decided meanwhile.
+        """
+
+        def work(unit: Change) -> int:
+            unit.lock_chain()
+            last = _checked(unit, host, project_name, seen)
+            if last is None or last.model_id is None:
+                raise RecordConflict(f"no version of {project_name} is approved")
+            return _add(unit, host, project_name, None, decided_by, reason, None)
+
+        return self._commit("model.approval_withdrawn", project_name, decided_by, reason, work)
+
+    def _commit(
+        self,
+        action: str,
+        subject: str,
+        decided_by: str,
+        reason: str,
+        work: Callable[[Change], int],
+    ) -> Approval:
+        if not clean(decided_by).strip() or not clean(reason).strip():
+            raise InvalidRecord("which version runs take is only decided with a name and a reason")
+        made = commit(self._database, clean(decided_by), action, subject, work)
+        found = self.get(made)
+        if found is None:
+            raise RuntimeError("an approval that was committed is not there")
+        return found
+
+
+def _add(
+    unit: Change,
+    host: str,
+    project_name: str,
+    model_id: int | None,
+    decided_by: str,
+    reason: str,
+    comparison: JsonObject | None,
+) -> int:
+    return unit.insert(
+        "approvals",
+        host=host,
+        project_name=project_name,
+        model_id=model_id,
+        decided_by=clean(decided_by),
+        decided_at=unit.now,
+        reason=clean(reason),
+        comparison=comparison,
+    )
+
+
+def _checked(unit: Change, host: str, project_name: str, seen: int | None) -> Approval | None:
+    """The last decision. Raises RecordConflict if it is not the one that was seen."""
+    last = _last(unit.conn, host, project_name)
+    if seen is not None and seen != (last.approval_id if last is not None else 0):
+        by = "" if last is None else f": {last.decided_by} has decided"
+        raise RecordConflict(
+            f"which version of {project_name} is approved has changed meanwhile{by}"
+        )
+    return last
+
+
+def _of(host: str, project_name: str) -> sa.Select[Any]:
+    return _APPROVALS.where(ApprovalTable.host == host, ApprovalTable.project_name == project_name)
+
+
+def _last(conn: Connection, host: str, project_name: str) -> Approval | None:
+    wanted = _of(host, project_name).order_by(ApprovalTable.id.desc()).limit(1)
+    row = conn.execute(wanted).mappings().one_or_none()
+    return None if row is None else _approval(row)
+
+
+def _approval(row: RowMapping) -> Approval:
+    return Approval(approval_id=row["id"], **{k: v for k, v in row.items() if k != "id"})

@@ -1,0 +1,82 @@
+"""A version is approved after it was compared; runs take it from then on."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from lfv.client.training import TrainedModel
+from lfv.ui.views import models
+from tests.support.ui import Browser, Scene
+from tests.support.waiting import wait_until
+
+HOST = "lookoutvision"
+
+
+def fields(page: str) -> dict[str, str]:
+    """The hidden fields of the last form that approves."""
+    form = page[page.rindex('/approve"') :].split("</form>")[0]
+    return dict(re.findall(r'name="(\w+)" value="([^"]*)"', form.replace("&#34;", '"'))) | {
+        "figures": re.findall(r'name="figures" value="([^"]*)"', form)[0].replace("&#34;", '"')
+    }
+
+
+def test_a_version_is_approved_with_the_comparison_that_was_shown(
+    place: Scene, mara: Browser
+) -> None:
+    other = place.second_version({1: True, 4: False})
+    place.store.reviews.add(place.parts()[0], "reject", "ben")
+    address = f"/models/{place.model_id}/compare/{other}"
+    page = mara.get(address).text
+    assert "No version of flange is approved" in page
+    shown = fields(page) | {"reason": "right on line 1"}
+    place.store.reviews.add(place.parts()[3], "accept", "ben")  # meanwhile
+    changed = mara.post(f"/models/{other}/approve", **shown)
+    assert changed.status_code == 409
+    assert "figures have changed" in changed.json()["error"]
+    shown = fields(mara.get(address).text) | {"reason": "right on line 1"}
+    assert mara.post(f"/models/{other}/approve", **{**shown, "reason": " "}).status_code == 400
+    assert mara.post(f"/models/{other}/approve", **shown).status_code == 303
+    approval = place.store.approvals.current("flange", host=HOST)
+    assert approval is not None
+    assert (approval.model_id, approval.decided_by) == (other, "mara")
+    assert approval.comparison is not None
+    assert approval.comparison["only_second_right"] == 2
+    assert ">approved</span>" in mara.get("/models").text
+    page = mara.get(f"/models/{other}").text
+    assert "version 2 alone on 2 of 2" in page
+    assert "Runs of flange take version <b>2</b>" in page
+    again = mara.post(f"/models/{place.model_id}/approve", **shown)
+    assert (again.status_code, "mara has decided" in again.text) == (409, True)
+    seen = str(approval.approval_id)
+    gone = mara.post(f"/models/{other}/withdraw", seen=seen, reason="camera moved")
+    assert gone.status_code == 303
+    assert place.store.approvals.current("flange", host=HOST) is None
+    assert place.store.audit.verify().ok
+
+
+def test_a_reviewer_does_not_approve(place: Scene, mara: Browser) -> None:
+    place.user("mara", "reviewer")
+    mara.log_in("mara")
+    assert "/approve" not in mara.get(f"/models/{place.model_id}").text
+    refused = mara.post(f"/models/{place.model_id}/approve", seen="0", reason="because")
+    assert refused.status_code == 403
+
+
+def test_runs_stay_with_a_version_while_the_next_is_trained(
+    place: Scene, mara: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.store.reviews.add(place.parts()[5], "accept", "ben")
+
+    def train(*_: object, **__: Any) -> TrainedModel:
+        return TrainedModel("flange", "2", "arn", None, None, None, None, None, None, 1.0)
+
+    monkeypatch.setattr(models, "train_project", train)
+    address = f"/models/{place.model_id}"
+    assert mara.post(f"{address}/retrain", train="yes", hold="yes").status_code == 303
+    wait_until(lambda: "Runs take version 1 until another is approved" in mara.get(address).text)
+    approval = place.store.approvals.current("flange", host=HOST)
+    assert approval is not None
+    assert approval.model_id == place.model_id

@@ -47,6 +47,15 @@ class _Begun:
     number: int
 
 
+#: Knuth's multiplicative hash of a line's number, so that a sample follows no rhythm of the lines.
+_MULTIPLIER, _SCATTER = 2_654_435_761, 2**32
+
+
+def _scattered() -> sa.ColumnElement[int]:
+    number = sa.cast(InspectionTable.line_number, sa.BigInteger)
+    return (number * sa.literal(_MULTIPLIER, sa.BigInteger)) % sa.literal(_SCATTER, sa.BigInteger)
+
+
 class Verdicts:
     """`store.verdicts`."""
 
@@ -54,17 +63,18 @@ class Verdicts:
         self._database = database
         self._actor = actor
 
-    def candidates(self, run_id: str) -> Iterator[StoredDetection]:
+    def candidates(self, run_id: str, *, share: float = 1.0) -> Iterator[StoredDetection]:
         """Yield the inspections of a run that have an answer, by line number.
 
-        Reads page by page, so that memory is bounded and writers are not blocked.
+        Reads page by page, so that memory is bounded and writers are not blocked. A `share` below
+        1 yields a sample of about that share: the same lines each time, scattered over the run.
         """
         after = 0
-        while page := self._candidates(run_id, after):
+        while page := self._candidates(run_id, after, share):
             yield from page
             after = page[-1].line_number
 
-    def _candidates(self, run_id: str, after: int) -> list[StoredDetection]:
+    def _candidates(self, run_id: str, after: int, share: float) -> list[StoredDetection]:
         with self._database.read() as conn:
             run = require_run(conn, run_id)
             rows = conn.execute(
@@ -92,6 +102,7 @@ class Verdicts:
                     InspectionTable.run_id == run,
                     InspectionTable.line_number > after,
                     InspectionTable.verdict.is_not(None),
+                    *([] if share >= 1.0 else [_scattered() < int(share * _SCATTER)]),
                 )
                 .order_by(InspectionTable.line_number)
                 .limit(_PAGE)

@@ -41,9 +41,9 @@ def version_to_stop(settings: Settings, project: str, model_version: str, *, for
     except StoreError as error:
         if not force:
             raise ModelInUse(
-                "which version is approved, and whether runs are using it, is not known: the "
-                f"results database cannot tell ({error}); name the version with --model-version, "
-                "or stop the newest with --force"
+                f"the results database cannot tell which version is approved ({error}); name the "
+                "version with --model-version, or stop the model anyway with --force, which stops "
+                "the newest"
             ) from error
         logger.warning("the newest version is stopped; whether another is approved: %s", error)
         return model_version

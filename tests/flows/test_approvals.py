@@ -51,6 +51,6 @@ def test_without_the_database_nobody_knows_what_to_stop(tmp_path: Path) -> None:
     broken = tmp_path / "inspections.db"
     broken.write_bytes(b"no database" * 100)
     settings = get_settings(database_url=f"sqlite:///{broken}")
-    with pytest.raises(ModelInUse, match="name the version"):
+    with pytest.raises(ModelInUse, match=r"name the version with"):
         version_to_stop(settings, "parts", "latest", force=False)
     assert version_to_stop(settings, "parts", "latest", force=True) == "latest"

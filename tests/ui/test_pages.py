@@ -13,6 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from lfv.run import policy_trial
 from lfv.run.active import open_reader
 from lfv.run.compare import compare_models
 from lfv.run.report import report_run
@@ -172,6 +173,18 @@ def test_other_limits_are_tried_without_storing(place: Scene, mara: Browser) -> 
     assert "not a number between 0 and 1" in wrong.text
     area = mara.get(f"/runs/{RUN_ID}/policy", params={"area:scratch": "0.005"}).text
     assert "scratch: 0.005" in area
+
+
+def test_limits_are_tried_on_a_sample_of_a_long_run(
+    place: Scene, mara: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy_trial, "MOST_ANSWERS", 6)
+    page = mara.get(f"/runs/{RUN_ID}/policy").text
+    answers = len(list(place.store.verdicts.candidates(RUN_ID)))
+    sampled = len(list(place.store.verdicts.candidates(RUN_ID, share=6 / answers)))
+    assert 0 < sampled < answers
+    assert f"This run has {answers} answers. {sampled} of them" in page
+    assert f"of {answers} images change sides" in page
 
 
 def test_a_policy_is_saved_and_applied_with_a_reason(place: Scene, mara: Browser) -> None:

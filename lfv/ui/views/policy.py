@@ -13,14 +13,12 @@ from lfv.client.policy import Policy
 from lfv.run.active import open_reader
 from lfv.run.decide import current_decision, redecide
 from lfv.run.lookup import find_run
-from lfv.run.policy_trial import Prices, stored_answers, try_policy
+from lfv.run.policy_trial import Prices, try_on_run
 from lfv.run.report import report_run
 from lfv.ui.cards import cards
 from lfv.ui.routing import Call, Refused, get, post
 from lfv_store import Run
 
-#: More answers than this take seconds to decide on; the command does it.
-MOST_ANSWERS = 200_000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,80}\Z")
 
 
@@ -28,11 +26,6 @@ def playground(call: Call) -> Response:
     """The limits of a run's policy, and what others would make of its answers."""
     store, run = call.ui.store, _run(call)
     decision = current_decision(store, run.run_id)
-    counts = store.inspections.counts(run.run_id)
-    if counts.inspected > MOST_ANSWERS:
-        raise Refused(
-            f"This run has more than {MOST_ANSWERS:,} answers; use `lfv decide --dry-run`.", 422
-        )
     changed = dict(call.request.query_params)
     message = ""
     policy = Policy.from_dict(decision.policy)
@@ -41,7 +34,7 @@ def playground(call: Call) -> Response:
     except PolicyError as error:
         message = str(error)
     prices = Prices(*(_amount(changed.get(name)) for name in ("escape", "false_alarm", "review")))
-    trial = try_policy(stored_answers(store, run.run_id), policy, prices)
+    trial = try_on_run(store, run.run_id, policy, prices)
     rows = [store.results.get(one.inspection_id) for one in trial.changes]
     types = [one[0] for one in store.pages.anomaly_types(run.run_id)]
     return call.page(

@@ -68,6 +68,24 @@ def test_models_are_listed(lfv: Lfv, endpoint: str) -> None:
     assert shown["f1"] is None
 
 
+def test_a_version_is_approved_and_the_approval_withdrawn(
+    lfv: Lfv, endpoint: str, store: Store
+) -> None:
+    lease(store)
+    unknown = lfv("models", "approve", "parts", "7", "--reason", "better")
+    assert (unknown.status, "version 7 is on record" in unknown.err) == (2, True)
+    outcome = lfv("models", "approve", "parts", "1", "--reason", "better", "--by", "Ana")
+    assert outcome.out == (
+        "version 1 of parts is approved by Ana: runs take it unless they name another\n"
+    )
+    assert lfv("models", "--json").json()[0]["approved"] is True
+    assert "Ana" in lfv("models", "approvals", "parts").out
+    withdraw = ("models", "withdraw", "parts", "--reason", "camera", "--by", "Ana")
+    assert lfv(*withdraw).status == 0
+    assert "no version of parts is approved" in lfv(*withdraw).err
+    assert lfv("models", "--json").json()[0]["approved"] is False
+
+
 def test_an_endpoint_that_is_away_is_one_sentence(lfv: Lfv) -> None:
     outcome = lfv("models", "--endpoint-url", "http://127.0.0.1:9")
     assert outcome.status == 1

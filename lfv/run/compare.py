@@ -24,8 +24,8 @@ class Comparison:
     The truth is known of `known` images, by the last review or else the label. `trained` of them
     are left out of the figures, because a model was trained on them. Of the others, both models are
     right on `both_right` and wrong on `both_wrong`; `difference` covers those where one is right.
-    `disagreements` are the first of the `disagreeing` images, on which the answers differ. `learned`
-    are the images that a model was trained on; `unread` says why those of a training are not known.
+    `disagreements` are the first of the `disagreeing` images, on which the answers differ.
+    `learned` are the images that a model was trained on; `unread` says why some are not known.
     """
 
     images: int

@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 
 from lfv.run.compare import Comparison, compare_versions
 from lfv.ui.routing import Call, Refused, post
-from lfv_store import Model
+from lfv_store import Model, RecordConflict
 
 _LONGEST_REASON = 4000
 
@@ -22,27 +22,38 @@ def figures_shown(found: Comparison, first: Model, second: Model) -> str:
 def approve(call: Call) -> Response:
     """Approve a version for its project, with the comparison that was looked at, if one was."""
     store, model = call.ui.store, call.ui.store.models.get(call.number("model"))
-    store.approvals.approve(
-        model.model_id,
-        decided_by=call.visitor.name,
-        reason=_reason(call),
-        comparison=_comparison(call, model),
-        seen=_seen(call),
-    )
+    try:
+        store.approvals.approve(
+            model.model_id,
+            decided_by=call.visitor.name,
+            reason=_reason(call),
+            comparison=_comparison(call, model),
+            seen=_seen(call),
+        )
+    except RecordConflict as error:
+        raise _overruled(error) from None
     return RedirectResponse(f"/models/{model.model_id}", 303)
 
 
 def withdraw(call: Call) -> Response:
     """Withdraw the approval of a model's project."""
     store, model = call.ui.store, call.ui.store.models.get(call.number("model"))
-    store.approvals.withdraw(
-        model.key.project_name,
-        host=model.key.host,
-        decided_by=call.visitor.name,
-        reason=_reason(call),
-        seen=_seen(call),
-    )
+    try:
+        store.approvals.withdraw(
+            model.key.project_name,
+            host=model.key.host,
+            decided_by=call.visitor.name,
+            reason=_reason(call),
+            seen=_seen(call),
+        )
+    except RecordConflict as error:
+        raise _overruled(error) from None
     return RedirectResponse(f"/models/{model.model_id}", 303)
+
+
+def _overruled(error: RecordConflict) -> Refused:
+    text = str(error)
+    return Refused(f"{text[:1].upper()}{text[1:]}. Load the page again.", 409)
 
 
 def _comparison(call: Call, model: Model) -> dict[str, Any] | None:

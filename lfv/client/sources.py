@@ -81,7 +81,7 @@ class SourceReader:
                 with self.open(ref) as source:
                     if source.size is not None and source.size > limit:
                         raise _too_large(ref, limit, source.size)
-                    data = source.stream.read(limit + 1)
+                    data = _read(source, limit + 1)
             except SourceUnavailable:
                 # The client has tried again and waited already; this is for a broken transfer.
                 if attempt == _READ_ATTEMPTS:
@@ -170,6 +170,19 @@ class SourceReader:
 def absolute_source(source: str) -> str:
     """Return a path as an absolute one: later readers of a record may be in another folder."""
     return source if "://" in source else str(Path(source).absolute())
+
+
+def _read(source: OpenObject, most: int) -> bytes:
+    """At most `most` bytes, in memory of the size that the store states: `read` takes all at once.
+
+    Asking for the limit would take megabytes from the system for every image, and give them back.
+    """
+    if source.size is None or source.size >= most:
+        return source.stream.read(most)
+    data = source.stream.read(source.size + 1)
+    if len(data) > source.size:  # it has grown
+        data += source.stream.read(most - len(data))
+    return data
 
 
 def _too_large(ref: str | Ref, limit: int, size: int | None) -> SourceError:

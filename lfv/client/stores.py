@@ -129,8 +129,9 @@ class TranslatedReads(io.RawIOBase):
                 self._close()
         super().close()
 
-    def buffered(self) -> io.BufferedReader:
-        return io.BufferedReader(self, _BUFFER)
+    def buffered(self, size: int | None = None) -> io.BufferedReader:
+        """This stream with a buffer, no larger than a content of `size` bytes needs."""
+        return io.BufferedReader(self, _BUFFER if size is None else min(_BUFFER, size + 1))
 
 
 # -- local files ----------------------------------------------------------------------------------
@@ -152,7 +153,7 @@ def open_local(path: Path, ref: str) -> OpenObject:
         raw.close,
         lambda error: translate_os_error(error, ref) if isinstance(error, OSError) else None,
     )
-    return OpenObject(stream.buffered(), facts.st_size)
+    return OpenObject(stream.buffered(facts.st_size), facts.st_size)
 
 
 def file_state(path: str) -> ObjectState | None:

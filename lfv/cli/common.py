@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from lfv.cli import output
 from lfv.cli.errors import CommandError, WrongUsage
 
 if TYPE_CHECKING:
@@ -109,3 +110,22 @@ def local_time(at: datetime | None) -> str:
     if sys.stdout.isatty():
         return f"{at.astimezone():%Y-%m-%d %H:%M}"
     return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def check_local_project(settings: Settings, project: str) -> None:
+    """Refuse a project that the service on this machine does not know; say so if it knows none.
+
+    Other hosts are not asked: that takes a connection, and may cost something.
+    """
+    from lfv.run.embedded_service import is_embedded, local_projects
+
+    if not is_embedded(settings):
+        return
+    known = local_projects(settings)
+    if known and project not in known:
+        raise CommandError(f"no project named {project}; there is: {', '.join(known)}")
+    if not known:
+        output.note(
+            f"lfv: no project named {project} yet; `lfv train FOLDER --project {project}` trains "
+            "its model"
+        )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lfv.cli import output
-from lfv.cli.common import opened_store, settings_from
+from lfv.cli.common import check_local_project, opened_store, settings_from
 from lfv.cli.errors import CommandError
 from lfv.cli.options import (
     BucketOption,
@@ -99,6 +99,7 @@ def estimate(
     )
     if "://" not in source and not Path(source).exists():
         raise CommandError(f"no manifest, folder or image found at {source}")
+    check_local_project(settings, project)
     with loading():
         from lfv.run.active import open_reader
         from lfv.run.estimate import estimate as estimate_run

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lfv.cli import output
-from lfv.cli.common import settings_from
+from lfv.cli.common import check_local_project, settings_from
 from lfv.cli.deploy import installed_file
 from lfv.cli.errors import CommandError, ExitStatus, WrongUsage
 from lfv.cli.options import JsonOption, PrefectFileOption, examples
@@ -30,6 +30,9 @@ _UP_SECONDS = 300.0
 _DOWN_SECONDS = 120.0
 _LOOK_SECONDS = 0.3
 _UNIT = "lfv.service"
+_PORT, _UI_PORT = 4200, 4190
+_PORTS_TRIED = 100
+_STARTING = "still starting; `lfv up` completes it, `lfv down` ends it"
 
 PortOption = Annotated[
     int, typer.Option("--port", min=1, max=65535, help="Port of the Prefect server.")
@@ -75,11 +78,11 @@ def up(
             show_default=False,
         ),
     ] = None,
-    port: PortOption = 4200,
+    port: PortOption = _PORT,
     ui_port: Annotated[
         int,
         typer.Option("--ui-port", min=1, max=65535, help="Port of the pages with results."),
-    ] = 4190,
+    ] = _UI_PORT,
     prefect_file: PrefectFileOption = None,
     systemd: Annotated[
         bool,
@@ -106,6 +109,8 @@ def up(
         raise WrongUsage(
             "--source and --project go together: what is inspected, and by which model"
         )
+    if project is not None and not foreground:
+        check_local_project(plant.settings, project)
     is_given = source is not None or project is not None or every is not None
     if is_given or prefect_file is None:
         from lfv.cli.plant.services import own_deployments
@@ -119,10 +124,16 @@ def up(
     state = plant.state()
     is_up = state is not None and state.running
     if state is not None and is_up:
+        for option, wanted, default, used in (
+            ("--port", port, _PORT, state.port),
+            ("--ui-port", ui_port, _UI_PORT, state.ui_port),
+        ):
+            if wanted not in {default, used}:
+                output.note(f"lfv: it is up on port {used}; {option} counts after `lfv down`")
         plant = replace(plant, port=state.port, ui_port=state.ui_port)
     else:
-        for wanted in (plant.port, plant.ui_port):
-            _require_free(wanted)
+        _require_free(plant.port, "--port")
+        _require_free(plant.ui_port, "--ui-port")
         (plant.folder / "state.json").unlink(missing_ok=True)
         if systemd:
             _install(plant)
@@ -131,8 +142,9 @@ def up(
 
             log = plant.folder / "supervisor.log"
             keep_in_background([*_command(plant), "--kept"], plant.environment, log)
-    _wait(lambda: _is_ready(plant), _UP_SECONDS, f"see the logs in {plant.folder}")
+    _wait_ready(plant)
     if is_up and (is_given or prefect_file is not None):
+        output.note("lfv: bringing the deployments up to date")
         plant.deploy()
     output.show(
         output.facts(
@@ -182,9 +194,27 @@ def status(*, as_json: JsonOption = False) -> None:
         rows = [(one.name, one.pid or "waiting", one.starts, one.log) for one in state.services]
         output.show_table(("process", "pid", "starts", "log"), rows, right=("pid", "starts"))
         plant = replace(plant, port=state.port, ui_port=state.ui_port)
-        output.show(output.facts({"Prefect": plant.page_url, "results": plant.ui_url}))
+        found = None
+        if state.ready:
+            from lfv.cli.plant.schedule import scheduled_runs
+
+            found = scheduled_runs(plant.api, plant.pool)
+        output.show(
+            output.facts(
+                {
+                    "Prefect": plant.page_url,
+                    "results": plant.ui_url,
+                    "for your shell": f"export PREFECT_API_URL={plant.api_url}",
+                    "scheduled": plant.schedule(),
+                    "last run": found and found.last,
+                    "next run": found and found.next,
+                }
+            )
+        )
+        for line in found.waiting if found else ():
+            output.note(f"lfv: {line}")
         if not state.ready:
-            output.note("the deployments are not there yet")
+            output.note(f"lfv: {_STARTING}")
     if not running:
         raise typer.Exit(ExitStatus.FAILED)
 
@@ -232,9 +262,27 @@ def _supervise(plant: Plant, *, kept: bool) -> None:
         keep_in_background([*_command(plant), "--kept"], plant.environment, log)
 
 
-def _is_ready(plant: Plant) -> bool:
-    state = plant.state()
-    return state is not None and state.running and state.ready
+def _wait_ready(plant: Plant) -> None:
+    """Wait until the deployments are there, and say on stderr which processes have started."""
+    started: set[str] = set()
+
+    def is_ready() -> bool:
+        state = plant.state()
+        if state is None or not state.running:
+            return False
+        for one in state.services:
+            if one.pid is not None and one.name not in started and not state.ready:
+                output.note(f"lfv: {one.name} started")
+                started.add(one.name)
+        return state.ready
+
+    try:
+        if not is_ready():
+            output.note(f"lfv: starting, which takes up to two minutes; logs are in {plant.folder}")
+        _wait(is_ready, _UP_SECONDS, f"see the logs in {plant.folder}")
+    except KeyboardInterrupt:
+        output.note(f"lfv: {_STARTING}")
+        raise
 
 
 def _wait(condition: Callable[[], bool], seconds: float, otherwise: str) -> None:
@@ -245,15 +293,21 @@ def _wait(condition: Callable[[], bool], seconds: float, otherwise: str) -> None
         time.sleep(_LOOK_SECONDS)
 
 
-def _require_free(port: int) -> None:
+def _require_free(port: int, option: str) -> None:
+    if _is_free(port):
+        return
+    free = next((one for one in range(port + 1, port + _PORTS_TRIED) if _is_free(one)), None)
+    raise CommandError(f"port {port} is in use; {option} {free or 'PORT'} chooses another")
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
-        except OSError:
-            raise CommandError(
-                f"port {port} is in use; choose another with --port or --ui-port"
-            ) from None
+        except (OSError, OverflowError):
+            return False
+    return True
 
 
 def _unit_path() -> Path:

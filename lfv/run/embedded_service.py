@@ -11,13 +11,14 @@ import fcntl
 import http.client
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,6 +149,17 @@ def running_service(settings: Settings) -> Iterator[str | None]:
         with _locked(places.start_lock, fcntl.LOCK_EX):
             endpoint_url = _find(places, settings)
         yield endpoint_url
+
+
+def local_projects(settings: Settings) -> list[str]:
+    """Projects of the service on this machine, by name, whether it runs or not."""
+    file = settings.service_home / "service.db"
+    try:
+        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            rows = database.execute("SELECT name FROM projects ORDER BY name").fetchall()
+    except sqlite3.Error:  # there is none yet
+        return []
+    return [str(name) for (name,) in rows]
 
 
 def is_service_alive(settings: Settings) -> bool:

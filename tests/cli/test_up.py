@@ -6,10 +6,12 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,9 @@ import pytest
 import yaml
 
 from flows.run_slots import RUNS_PER_MODEL
+from lfv.cli.common import check_local_project
 from lfv.cli.deploy import installed_file
+from lfv.cli.errors import CommandError
 from lfv.cli.plant.services import Plant, own_deployments, systemd_unit
 from lfv.cli.plant.supervisor import Service, Supervised
 from lfv.settings import get_settings
@@ -190,3 +194,28 @@ def test_every_process_that_is_killed_comes_back(plant: dict[str, str]) -> None:
     assert "everything is down" in lfv(plant, "down")
     wait_until(lambda: not list(with_environment("LFV_HOME", str(home))))
     assert "nothing is up" in lfv(plant, "status", status=1)
+
+
+def test_the_same_interval_keeps_its_anchor(tmp_path: Path) -> None:
+    given = {"source": "/data/parts", "project": "parts"}
+    plant, first = own_file(tmp_path, minutes=5, **given)
+    _, same = own_file(tmp_path, file=plant.prefect_file, minutes=5, **given)
+    assert same["schedules"] == first["schedules"]
+    _, other = own_file(tmp_path, file=plant.prefect_file, minutes=2)
+    assert other["schedules"][0]["anchor_date"] > first["schedules"][0]["anchor_date"]
+
+
+def test_a_project_that_this_machine_does_not_know_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = get_settings(home=tmp_path)
+    check_local_project(settings, "prats")
+    assert "no project named prats yet" in capsys.readouterr().err
+    settings.service_home.mkdir()
+    with closing(sqlite3.connect(settings.service_home / "service.db")) as database:
+        database.execute("CREATE TABLE projects (name TEXT)")
+        database.execute("INSERT INTO projects VALUES ('parts')")
+        database.commit()
+    with pytest.raises(CommandError, match="no project named prats; there is: parts"):
+        check_local_project(settings, "prats")
+    check_local_project(settings, "parts")

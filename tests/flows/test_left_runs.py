@@ -19,6 +19,7 @@ from prefect.settings import get_current_settings
 from prefect.states import Cancelling, Pending, Running
 
 from lfv.cli.plant.left_runs import HOLDING, end_left_runs, end_runs, flow_run_processes
+from lfv.cli.plant.schedule import scheduled_runs
 from lfv.cli.plant.server_api import ServerApi
 from tests.support.waiting import PLENTY, wait_until
 
@@ -78,12 +79,20 @@ def test_what_waits_behind_a_run_without_a_process_goes_on(pool: str, last: Any)
         waiting = client.set_flow_run_state(second.id, Pending())
         assert waiting.state is not None
         assert waiting.state.name == "AwaitingConcurrencySlot"
+        shown = scheduled_runs(server(), pool)
+        assert shown is not None
+        (line,) = shown.waiting
+        assert line.startswith(f"1 run waits behind {first.name}, ")
+        assert "it has no process" in line
 
         assert end_left_runs(server(), pool, "CRASHED", "its worker was killed") == [first.name]
 
         state = client.read_flow_run(first.id).state
         assert state is not None
         assert (state.type, state.message) == (StateType.CRASHED, "its worker was killed")
+        shown = scheduled_runs(server(), pool)
+        assert shown is not None
+        assert str(shown.last).endswith(", Crashed")
         started = client.set_flow_run_state(second.id, Pending()).state
         assert started is not None
         assert started.type == StateType.PENDING

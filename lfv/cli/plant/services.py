@@ -250,9 +250,13 @@ def own_deployments(
         deployment["parameters"] |= {name: text for name, text in given.items() if text}
         if minutes is not None:
             interval = {"interval": minutes * 60, "slug": "every-few-minutes", "active": True}
-            deployment["schedules"] = [interval]
-        if source is not None or is_example:
-            for schedule in deployment["schedules"]:
+            known = (one for one in deployment["schedules"] if one.get("interval") == minutes * 60)
+            deployment["schedules"] = [next(known, interval) | {"active": True}]
+        for schedule in deployment["schedules"]:
+            if "interval" in schedule:
+                # Without one, Prefect counts from each deployment anew.
+                schedule.setdefault("anchor_date", datetime.now(UTC).isoformat())
+            if source is not None or is_example:
                 schedule["active"] = source is not None
     plant.folder.mkdir(parents=True, exist_ok=True)
     file = plant.folder / OWN_FILE

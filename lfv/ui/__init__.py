@@ -2,9 +2,8 @@
 
     app = create_app(UiOptions(settings=get_settings()))
 
-It reads what is stored, and writes through `lfv.run` only: every action carries a name into the
-audit log. Pages are HTML from templates, with a little script of ours; nothing is loaded from
-elsewhere.
+The pages read stored data, and write only through `lfv.run`, so that every action is in the audit
+log with a name. They are HTML templates with a little script, and load nothing from elsewhere.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who somebody is: passwords, sessions and roles."""
+"""Authentication: passwords, sessions and roles."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class WeakPassword(ValueError):
 
 @dataclass(frozen=True)
 class Visitor:
-    """Who a request is from. `cookie` is the value that their forms are bound to."""
+    """The person behind a request. `cookie` is the value to which their forms are bound."""
 
     name: str
     role: Role
@@ -46,7 +46,7 @@ class Visitor:
 
 
 class Accounts:
-    """Users of a results database, as a server of pages sees them. Thread-safe."""
+    """The users and sessions of a results database, for the server of pages. Thread-safe."""
 
     def __init__(self, store: Store, folder: Path, local_user: str, settings: Settings) -> None:
         self._store = store
@@ -65,7 +65,7 @@ class Accounts:
             self.provider = IdentityProvider(settings, self._secret)
 
     def has_users(self) -> bool:
-        """Whether anybody has to log in; looked up once a second."""
+        """Whether a login is required; looked up once a second."""
         if self.provider is not None:
             return True
         at, known = self._users_known
@@ -75,11 +75,11 @@ class Accounts:
         return known
 
     def local_visitor(self, cookie: str) -> Visitor:
-        """The person at this machine, while there are no users."""
+        """The person at this machine, for as long as there are no users."""
         return Visitor(self._local_user, "admin", cookie, is_local=True)
 
     def visitor(self, token: str) -> Visitor | None:
-        """Whose session a token is; None if it is over."""
+        """Return the visitor of a session by its token; None if the session has ended."""
         user = self._store.users.session_user(token)
         if user is None:
             self._let_in.pop(token, None)
@@ -90,9 +90,9 @@ class Accounts:
         return Visitor(user.name, user.role, token)
 
     def was_just_let_in(self, token: str | None, *, is_local: bool) -> bool:
-        """Whether somebody may look, as was found out within the last second.
+        """Whether a session was found to be valid within the last second.
 
-        Asks no database, so that a screen of thumbnails takes one look-up and not a hundred.
+        Needs no database, so that a screen of a hundred thumbnails takes one look-up.
         """
         at, has_users = self._users_known
         now = time.monotonic()
@@ -104,19 +104,19 @@ class Accounts:
         return now - self._let_in.get(token or "", -1e9) <= _KNOWN_SECONDS
 
     def known_name(self, name: str) -> str | None:
-        """The name if it is a user's, to be recorded; else None."""
+        """Return the name if a user has it, so that it may be recorded; else None."""
         try:
             return self._store.users.get(name).name
         except UnknownUser:
             return None
 
     def check_password(self, name: str, password: str, address: str) -> User | None:
-        """The active user with this name and password, else None, in the same time.
+        """Return the active user with this name and password, else None, in the same time.
 
-        `address` is where the password comes from.
+        `address` is the client's network address.
 
         Raises:
-            TooManyFailures: There were too many wrong ones.
+            TooManyFailures: There were too many failed logins.
         """
         self.limit.check(address, name)
         user: User | None
@@ -134,7 +134,7 @@ class Accounts:
         return user
 
     def log_in(self, user: User, **facts: object) -> str:
-        """Begin a session; returns its token, which nobody knew before.
+        """Start a session and return its new token.
 
         `facts` are recorded with the login.
         """
@@ -148,16 +148,16 @@ class Accounts:
         self._store.users.close_session(token)
 
     def form_token(self, cookie: str) -> str:
-        """What a form has to bring back so that it is known to be from a page of ours."""
+        """Return the token that a form must send back to show that it is from one of the pages."""
         return hmac.new(self._secret, cookie.encode(), hashlib.sha256).hexdigest()
 
     def is_form_token(self, cookie: str, value: str) -> bool:
-        """Whether a form is from a page that this visitor got."""
+        """Whether a form is from a page that was served to this visitor."""
         return hmac.compare_digest(self.form_token(cookie).encode(), value.encode())
 
 
 def hash_password(password: str) -> str:
-    """Return what is stored of a password (Argon2id). Raises WeakPassword."""
+    """Return the Argon2id hash of a password. Raises WeakPassword."""
     if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
         raise WeakPassword(
             f"a password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters; choose another"
@@ -166,7 +166,7 @@ def hash_password(password: str) -> str:
 
 
 def new_token() -> str:
-    """A token that cannot be guessed."""
+    """Return a token that cannot be guessed."""
     return secrets.token_urlsafe(32)
 
 
@@ -178,7 +178,7 @@ def _verifies(hasher: PasswordHasher, known: str, password: str) -> bool:
 
 
 def _secret(file: Path) -> bytes:
-    """The key of form tokens, made once: a page that is open outlives the server."""
+    """Return the key of form tokens, stored so that open pages survive a restart."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

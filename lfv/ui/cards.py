@@ -1,4 +1,4 @@
-"""Inspections as pages show them: rows of the database with what is needed to draw them."""
+"""Cards: rows of inspections with what is needed to draw them on pages."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class Card:
 
     @property
     def outcome(self) -> str:
-        """The verdict that stands, or `error`."""
+        """The current verdict, or `error`."""
         return self.row["final_verdict"] or "error"
 
     @property
     def label(self) -> str | None:
-        """`escape` or `false alarm`, where the manifest's label says so."""
+        """`escape` or `false alarm`, if the verdict contradicts the manifest's label."""
         expected = self.row["expected_is_anomalous"]
         if expected is True and self.outcome == "accept":
             return "escape"
@@ -48,7 +48,7 @@ class Card:
 
 
 def cards(ui: Ui, rows: Iterable[Mapping[str, Any]]) -> Sequence[Card]:
-    """The cards of inspections, in their order."""
+    """Return the cards of inspections, in their order."""
     rows = list(rows)
     detections = sorted({row["detection_id"] for row in rows if row["detection_id"] is not None})
     found = ui.store.pages.pictured(detections)

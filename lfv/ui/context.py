@@ -1,4 +1,4 @@
-"""What every page needs: the open store, pictures, the accounts, and how it was started."""
+"""What every page needs: the open store, pictures, accounts and options."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class UiOptions:
     Args:
         settings: Where results and images are.
         local_user: Name of the person at this machine, used while there are no users.
-        hosts: Names under which the pages are reached, beside those of this machine.
-        https: Whether browsers reach the pages by HTTPS, so that cookies are kept to it.
+        hosts: Names under which the pages are reached, in addition to those of this machine.
+        https: Whether browsers reach the pages by HTTPS, so that cookies are restricted to it.
         second_share: Probability, 0 to 1, that a reviewed part is given to a second reviewer.
-        signatures: Whether every review asks for the password again.
+        signatures: Whether every review requires the password again.
     """
 
     settings: Settings

@@ -13,12 +13,12 @@ logger = logging.getLogger(__name__)
 
 
 class Busy(Exception):
-    """The same work is going on already."""
+    """A job of this name is already running."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A piece of work: `state` is running, done or failed, `text` what it is at or came to."""
+    """A job: `state` is running, done or failed; `text` is its current activity or its result."""
 
     name: str
     started_by: str
@@ -28,21 +28,21 @@ class Job:
 
 
 class Jobs:
-    """Jobs of this server, by name. What they do is on record elsewhere; this list is not kept."""
+    """The jobs of this server, by name. The list is not stored; their results are, elsewhere."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._jobs: dict[str, Job] = {}
 
     def get(self, name: str) -> Job | None:
-        """The last job of a name."""
+        """Return the last job of a name, or None."""
         with self._lock:
             return self._jobs.get(name)
 
     def start(
         self, name: str, started_by: str, work: Callable[[Callable[[str], None]], str]
     ) -> Job:
-        """Begin work in a thread of its own; `work` takes what reports its progress.
+        """Start `work` in a new thread, passing it a function that reports progress.
 
         Raises:
             Busy: A job of this name is running.

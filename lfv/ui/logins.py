@@ -1,4 +1,4 @@
-"""Failed logins: how many are let through, and which are recorded."""
+"""Failed logins: rate limits, and their records in the audit log."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ MOST_FAILURES = 5
 #: The same for an address whatever the name, and for a name whatever the address.
 MOST_BY_ADDRESS, MOST_BY_NAME = 20, 50
 WINDOW_SECONDS = 15 * 60.0
-#: Failed logins within the window that get an entry of their own in the audit log.
+#: Failed logins within the window that are recorded individually in the audit log.
 MOST_RECORDED = 50
 _UNRECORDED = "unrecorded_failures"
 _Keys = dict[tuple[str, ...], int]
 
 
 class TooManyFailures(Exception):
-    """Another login has to wait; `seconds` says how long."""
+    """Further logins must wait for `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         wait = count_of(max(1, round(seconds / 60)), "minute")
@@ -34,9 +34,9 @@ class TooManyFailures(Exception):
 
 
 class LoginLimit:
-    """Counts failed logins; the counts are this process's. Thread-safe.
+    """Counts failed logins in this process. Thread-safe.
 
-    Addresses of one IPv6 network (/64) count as one: whoever has one of them has all.
+    All addresses of an IPv6 /64 network count as one, because whoever has one has all.
     """
 
     def __init__(self) -> None:
@@ -44,15 +44,15 @@ class LoginLimit:
         self._failures: dict[tuple[str, ...], deque[float]] = defaultdict(deque)
 
     def check(self, address: str, name: str | None = None) -> None:
-        """Raise TooManyFailures if another login has to wait; `name` is None for single sign-on."""
+        """Raise TooManyFailures if a login must wait; `name` is None for single sign-on."""
         with self._lock:
             self._refuse(_keys(address, name), time.monotonic())
 
     def begin(self, address: str, name: str) -> None:
-        """Count a login as failed before it is looked at, so that many at once are not let through.
+        """Count a login as failed before it is checked, so that parallel logins are limited too.
 
         Raises:
-            TooManyFailures: It has to wait.
+            TooManyFailures: The login must wait.
         """
         now = time.monotonic()
         keys = _keys(address, name)
@@ -66,7 +66,7 @@ class LoginLimit:
             self._count(_keys(address, None), time.monotonic())
 
     def succeeded(self, address: str, name: str) -> None:
-        """Take a login that was begun out again, and forget the wrong passwords before it."""
+        """Uncount a successful login, and forget the failures before it."""
         with self._lock:
             for key in _keys(address, name):
                 times = self._failures.get(key)
@@ -101,7 +101,7 @@ class LoginLimit:
 
 
 def _keys(address: str, name: str | None) -> _Keys:
-    """What a login counts for, and how many failures each may have."""
+    """Return the keys under which a login counts, with the most failures of each."""
     network = _network(address)
     keys: _Keys = {("address", network): MOST_BY_ADDRESS}
     if name is not None:
@@ -110,7 +110,7 @@ def _keys(address: str, name: str | None) -> _Keys:
 
 
 def _network(address: str) -> str:
-    """An address, or the /64 network of an IPv6 one."""
+    """Return an IPv4 address, or the /64 network of an IPv6 address."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
@@ -123,10 +123,10 @@ def _network(address: str) -> str:
 
 
 class FailedLogins:
-    """Records failed logins in the audit log, so that an attack shows and cannot flood it.
+    """Records failed logins in the audit log, so that an attack is visible but cannot flood it.
 
-    At most MOST_RECORDED in a window get an entry of their own. The others are counted, and the
-    next entry on a login, or that of the server's end, has their number. Thread-safe.
+    At most MOST_RECORDED in a window are recorded individually. The others are counted, and the
+    next entry on a login, or the entry of the server's end, has their number. Thread-safe.
     """
 
     def __init__(self, store: Store) -> None:
@@ -156,17 +156,17 @@ class FailedLogins:
             raise
 
     def count(self) -> None:
-        """Count a login that was refused before it was looked at."""
+        """Count a login that was refused without a check."""
         self._count(1)
 
     def unrecorded(self) -> dict[str, int]:
-        """The facts of an entry on failed logins that have none; they are not told again."""
+        """Return and reset the number of failed logins that are not recorded individually."""
         with self._lock:
             number, self._unrecorded = self._unrecorded, 0
         return {_UNRECORDED: number} if number else {}
 
     def close(self) -> None:
-        """Record the number of failed logins that no entry has yet."""
+        """Record the number of failed logins that are not recorded yet."""
         facts = self.unrecorded()
         if facts:
             try:

@@ -1,4 +1,4 @@
-"""Pages from templates: those of the reports, with the frame of the server around them."""
+"""Renders pages from templates: those of the reports, and the server's own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MEDIA_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml
 
 
 def page(call: Call, template: str, *, status: int = 200, **values: Any) -> Response:
-    """The page that `template` makes of `values`, for the visitor of this call."""
+    """Render `template` with `values` for the visitor of this call."""
     text = (
         _environment()
         .get_template(template)
@@ -39,14 +39,14 @@ def page(call: Call, template: str, *, status: int = 200, **values: Any) -> Resp
 @cache
 def _environment() -> Environment:
     environment = make_environment(PackageLoader("lfv.ui", "templates"))
-    # Escaped like everything, but neither cut nor altered: for fields that come back.
+    # Escaped, but neither shortened nor altered, for form fields that are sent back.
     environment.filters["exact"] = Shown
     return environment
 
 
 @cache
 def asset(name: str) -> bytes | None:
-    """A style sheet or script; None if there is none of this name."""
+    """Return a style sheet or script, or None."""
     if name == "style.css":
         return (stylesheet() + _file("ui.css").decode()).encode()
     known = {one.name for one in (resources.files("lfv.ui") / "static").iterdir()}
@@ -54,7 +54,7 @@ def asset(name: str) -> bytes | None:
 
 
 def asset_address(name: str) -> str:
-    """The address of an asset, which changes with its content."""
+    """Return the address of an asset, which changes with its content."""
     digest = hashlib.sha256(asset(name) or b"").hexdigest()[:12]
     return f"/assets/{name}?{digest}"
 

@@ -1,4 +1,4 @@
-"""From a request to a page: who is asking, may they, and what an error becomes."""
+"""Routes requests to pages: authentication, authorisation and error pages."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _TOKEN_HEADER, TOKEN_FIELD = "x-form-token", "form_token"
 
 @dataclass(frozen=True)
 class Call:
-    """One request as a page sees it."""
+    """A request, as passed to a page."""
 
     ui: Ui
     request: Request
@@ -45,38 +45,38 @@ class Call:
 
     @property
     def form_token(self) -> str:
-        """What forms of the answer bring back."""
+        """The token for forms of the response."""
         return self.ui.accounts.form_token(self.visitor.cookie)
 
     @property
     def address(self) -> str:
-        """The network address that the request is from."""
+        """The client's network address."""
         return self.request.client.host if self.request.client else ""
 
     @property
     def origin(self) -> str:
-        """Our own address, as the browser has it: its host is one of our names."""
+        """The server's address as the browser sees it; its host is one of the server's names."""
         scheme = "https" if self.ui.options.https else self.request.url.scheme
         return f"{scheme}://{self.request.url.netloc}"
 
     @property
     def is_script(self) -> bool:
-        """Whether a script asks, which takes JSON."""
+        """Whether the request is from a script, which expects JSON."""
         return self.request.headers.get("accept", "").startswith("application/json")
 
     def number(self, name: str) -> int:
-        """A number of the path. Raises NotFound for what the store cannot hold."""
+        """Return a number from the path. Raises NotFound if it is not a valid id."""
         value = int(self.request.path_params[name])
         if not 0 <= value < 2**63:
             raise NotFound
         return value
 
     def query(self, name: str, default: str = "") -> str:
-        """A parameter of the address."""
+        """Return a query parameter."""
         return self.request.query_params.get(name, default)
 
     def page(self, template: str, *, status: int = 200, **values: Any) -> Response:
-        """The page that a template makes."""
+        """Render a page."""
         return page(self, template, status=status, **values)
 
 
@@ -85,7 +85,7 @@ class NotFound(Exception):
 
 
 class Refused(Exception):
-    """The request cannot be followed; the message says why."""
+    """The request is refused; the message says why."""
 
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message)
@@ -96,21 +96,21 @@ Handler = Callable[[Call], Response]
 
 
 def get(path: str, handler: Handler, role: Role | None = "viewer") -> Route:
-    """A page that somebody with `role` may read; None for everybody."""
+    """Return the route of a page that requires `role`; None: no login is needed."""
     return Route(path, guarded(handler, role), methods=["GET"])
 
 
 def post(
     path: str, handler: Handler, role: Role | None, *, most_bytes: int = MOST_FORM_BYTES
 ) -> Route:
-    """An action that somebody with `role` may take, from a page of ours."""
+    """Return the route of an action that requires `role` and a form of one of the pages."""
     return Route(path, guarded(handler, role, most_bytes), methods=["POST"])
 
 
 def guarded(
     handler: Handler, role: Role | None, most_bytes: int = 0
 ) -> Callable[[Request], Awaitable[Response]]:
-    """An endpoint that lets in who may, and calls `handler` in a thread."""
+    """Return an endpoint that checks access and calls `handler` in a thread."""
 
     async def endpoint(request: Request) -> Response:
         ui: Ui = request.app.state.ui
@@ -128,13 +128,13 @@ def guarded(
 
 
 def is_our_name(ui: Ui, request: Request) -> bool:
-    """Whether the browser reached this host by one of its names."""
+    """Whether the browser used one of the server's names."""
     name = host_name(request)
     return name in LOOPBACK_NAMES or name in ui.options.hosts
 
 
 def may_look(ui: Ui, request: Request) -> bool:
-    """Whether a request may read pictures, as far as is known without the database."""
+    """Whether a request is known, without the database, to be allowed to read pictures."""
     if not is_our_name(ui, request):
         return False
     address = request.client.host if request.client else ""
@@ -196,7 +196,7 @@ def _to_login(call: Call) -> Response:
 
 
 def _failed(call: Call, error: Exception) -> Response | None:
-    """The answer to an error that is expected; None for any other."""
+    """Return the response to an expected error; None for others."""
     status, text = 0, str(error)
     if isinstance(error, Refused):
         status = error.status

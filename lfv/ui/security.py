@@ -1,4 +1,4 @@
-"""What holds for every answer and request: headers, names of this host, sizes of forms."""
+"""Rules for all requests and responses: headers, host names, sizes of forms."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-#: Styles of attributes place the bars of charts; style sheets and scripts are files of ours.
+#: Style attributes position the bars of charts; style sheets and scripts are the server's files.
 CONTENT_POLICY = (
     "default-src 'none'; img-src 'self' data: blob:; style-src 'self'; "
     "style-src-attr 'unsafe-inline'; script-src 'self'; connect-src 'self'; form-action 'self'; "
@@ -22,7 +22,7 @@ HEADERS: Mapping[str, str] = {
     "content-security-policy": CONTENT_POLICY,
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
-    # Not no-referrer, with which browsers send forms with the origin "null".
+    # Not no-referrer, because browsers would then send forms with the origin "null".
     "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
@@ -34,10 +34,10 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class SecurityHeaders:
-    """Adds the headers to every answer; pages are kept by no cache.
+    """Adds the headers to every response, which forbid caching of pages.
 
-    Refuses a request that gives its length in two ways (RFC 9112, 6.1): a proxy before us may take
-    the other one, and what follows for somebody else's request.
+    Refuses a request that gives its length in two ways (RFC 9112, 6.1), because a proxy in front
+    may use the other one, and take what follows for another client's request.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -66,11 +66,11 @@ class SecurityHeaders:
 
 
 class FormTooLarge(Exception):
-    """A form has more bytes than any of ours."""
+    """A form is larger than any form of the pages."""
 
 
 async def read_form(request: Request, most_bytes: int = MOST_FORM_BYTES) -> dict[str, str]:
-    """The fields of a form; of a name that occurs twice, the last. Raises FormTooLarge."""
+    """Return the fields of a form; the last value of a repeated name. Raises FormTooLarge."""
     body = bytearray()
     async for part in request.stream():
         body += part
@@ -81,16 +81,16 @@ async def read_form(request: Request, most_bytes: int = MOST_FORM_BYTES) -> dict
 
 
 def host_name(request: Request) -> str:
-    """The name under which a browser reached us, in lower case and without its port.
+    """Return the host name of a request in lower case, without its port.
 
-    Empty for what is not a name and a port.
+    Empty if the header is not a name and a port.
     """
     found = _HOST.match(request.headers.get("host", ""))
     return found[1].strip("[]").lower() if found else ""
 
 
 def is_from_elsewhere(request: Request) -> bool:
-    """Whether a browser says that a page of somebody else made this request."""
+    """Whether the browser reports that another site's page made this request."""
     if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
         return True
     origin = request.headers.get("origin")
@@ -100,7 +100,7 @@ def is_from_elsewhere(request: Request) -> bool:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether a client's address is of this machine."""
+    """Whether a client's address belongs to this machine."""
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:

@@ -15,7 +15,7 @@ _BACKLOG = 128
 
 
 class PortTaken(Exception):
-    """Another program listens at the address."""
+    """The server cannot listen on the address."""
 
 
 def run_server(
@@ -30,10 +30,10 @@ def run_server(
 ) -> None:
     """Serve until a signal ends it; `ready` is called with the address.
 
-    With `behind_proxy`, a proxy on this machine says whom requests are from (X-Forwarded-For).
+    With `behind_proxy`, a proxy on this machine passes on clients' addresses (X-Forwarded-For).
 
     Raises:
-        PortTaken: The address cannot be listened at.
+        PortTaken: The server cannot listen on the address.
     """
     listening = _listen(host, port)
     config = uvicorn.Config(
@@ -56,7 +56,7 @@ def run_server(
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A socket that listens already, so that a browser that is quicker than the server waits."""
+    """Return a listening socket, so that early connections wait until the server is up."""
     try:
         listening = socket.create_server(
             (host, port),
@@ -65,9 +65,9 @@ def _listen(host: str, port: int) -> socket.socket:
         )
     except OSError as error:
         raise PortTaken(
-            f"cannot listen at {host}:{port}: {error.strerror}; choose another --port"
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another --port or --host"
         ) from error
-    # asyncio sets this on sockets that it made itself only. Without it, the body of each answer
-    # waits 40 ms for the acknowledgement of its header.
+    # asyncio sets this only on sockets that it created. Without it, each response's body waits 40
+    # ms for the acknowledgement of its header.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening

@@ -1,7 +1,7 @@
 """Single sign-on by OpenID Connect: authorization code flow with PKCE, state and nonce.
 
-provider.begin(address, target)   -> where to send the browser, and what to keep in a cookie
-provider.finish(...)              -> who it is, from what the browser brings back
+provider.begin(address, target)   -> where to send the browser, and the cookie to set
+provider.finish(...)              -> the user, from the browser's callback
 
 SignOnFailed            the login is refused; the message says why
 └── ProviderUnavailable the identity provider does not answer as it should
@@ -29,14 +29,14 @@ from joserfc.jwk import KeySet, OctKey
 from lfv.settings import Settings, is_https_or_loopback
 from lfv_store import ROLES, Role
 
-#: How long a login may take from our page to the provider and back.
+#: How long a login may take, from the page to the provider and back.
 LOGIN_SECONDS = 600
 _LEEWAY_SECONDS = 60
 _TIMEOUT_SECONDS = 10.0
 _METADATA_SECONDS = 3600.0
 _KEYS_SECONDS = 60.0
 _LONGEST_SUBJECT = 255
-#: Signatures with a public key. Never `none`, and none with a key that both sides have.
+#: Signatures with a public key. Never `none` or algorithms with a shared key.
 _ALGORITHMS = (
     *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
     *("ES256", "ES384", "ES512", "EdDSA", "Ed25519"),
@@ -58,7 +58,7 @@ class ProviderUnavailable(SignOnFailed):
 
 @dataclass(frozen=True)
 class Identity:
-    """Who the provider says it is; `role` is None if roles are given here."""
+    """The identity asserted by the provider; `role` is None if roles are assigned here."""
 
     subject: str
     name: str
@@ -78,9 +78,9 @@ class IdentityProvider:
         self._keys: tuple[float, KeySet] | None = None
 
     def begin(self, redirect_uri: str, target: str) -> tuple[str, str]:
-        """Where to send the browser, and what its cookie is to bring back.
+        """Return where to send the browser, and the cookie to set.
 
-        `target` is the page of ours to go on to afterwards. Raises ProviderUnavailable.
+        `target` is the page to show after the login. Raises ProviderUnavailable.
         """
         begun = {
             "state": secrets.token_urlsafe(32),
@@ -119,7 +119,7 @@ class IdentityProvider:
         return self._identity(claims), begun["target"]
 
     def logout_address(self, back: str) -> str | None:
-        """Where somebody logs out of the provider too; None if it has no such page."""
+        """Return the provider's logout page, or None."""
         found = self._discovered().get("end_session_endpoint")
         if not isinstance(found, str) or not is_https_or_loopback(found):
             return None
@@ -207,7 +207,7 @@ class IdentityProvider:
         return Identity(f"{self._issuer} {subject}", name, role)
 
     def _role(self, value: object) -> Role:
-        """The highest role among the values of the role claim."""
+        """Return the highest role among the values of the role claim."""
         values = value if isinstance(value, list) else [value]
         given = {str(one) for one in values if isinstance(one, str)}
         mapping = self._settings.oidc_roles or {role: role for role in ROLES}
@@ -234,7 +234,7 @@ class IdentityProvider:
         )
 
     def _discovered(self) -> dict[str, Any]:
-        """The provider's metadata, read anew once an hour. Raises ProviderUnavailable."""
+        """Return the provider's metadata, cached for an hour. Raises ProviderUnavailable."""
         with self._lock:
             if self._metadata and time.monotonic() - self._metadata[0] < _METADATA_SECONDS:
                 return self._metadata[1]
@@ -253,7 +253,7 @@ class IdentityProvider:
             return found
 
     def _key_set(self, *, again: bool = False) -> KeySet:
-        """The provider's public keys; `again` reads them anew, but not more than once a minute."""
+        """Return the provider's public keys; `again` reloads them, at most once a minute."""
         address = self._discovered()["jwks_uri"]
         with self._lock:
             age = time.monotonic() - self._keys[0] if self._keys else _METADATA_SECONDS
@@ -295,7 +295,7 @@ def _unavailable(error: Exception) -> ProviderUnavailable:
 
 
 def _claim(claims: Mapping[str, Any], name: str) -> object:
-    """A claim by its name, or by the path to it with dots (`realm_access.roles`)."""
+    """Return a claim by its name or its dotted path (`realm_access.roles`)."""
     if name in claims:
         return claims[name]
     found: object = claims

@@ -11,20 +11,20 @@ from lfv.ui.routing import SESSION_COOKIE, Call, NotFound, get, post, set_cookie
 from lfv.ui.single_sign_on import LOGIN_SECONDS, Identity, IdentityProvider, SignOnFailed
 from lfv_store import StoreError, StoreUnavailable, UnknownUser, User
 
-#: Has what a login at the identity provider began with.
+#: The cookie with the state of a login at the identity provider.
 _LOGIN_COOKIE = "lfv_login"
 _SINGLE_SIGN_ON = "/login/single-sign-on"
 
 
 def login_page(call: Call) -> Response:
-    """The form; somebody who is known already goes on."""
+    """Show the login form; redirect a visitor who is logged in."""
     if call.visitor.name:
         return RedirectResponse(_target(call.query("next")), 303)
     return _login_page(call, _target(call.query("next")))
 
 
 def log_in(call: Call) -> Response:
-    """Check name and password, and begin a session with a new token."""
+    """Check name and password, and start a session with a new token."""
     accounts = call.ui.accounts
     name, password = call.form.get("name", "").strip(), call.form.get("password", "")
     target, address = _target(call.form.get("next", "")), call.address
@@ -51,7 +51,7 @@ def begin_single_sign_on(call: Call) -> Response:
 
 
 def finish_single_sign_on(call: Call) -> Response:
-    """What the browser brings back from the identity provider begins a session, or is refused."""
+    """Handle the identity provider's callback: start a session, or refuse the login."""
     accounts, request = call.ui.accounts, call.request
     provider = _provider(call)
     try:
@@ -76,7 +76,7 @@ def finish_single_sign_on(call: Call) -> Response:
 
 
 def leave_single_sign_on(call: Call) -> Response:
-    """Log out of the identity provider too, where it has a page for that."""
+    """Log out of the identity provider too, if it has a page for that."""
     back = f"{call.origin}/login"
     try:
         address = _provider(call).logout_address(back)
@@ -95,7 +95,7 @@ def log_out(call: Call) -> Response:
 
 
 def _let_in(call: Call, user: User, target: str, *, method: str) -> Response:
-    """Begin a session, and end the one that the browser had."""
+    """Start a session, and end the browser's previous one."""
     accounts = call.ui.accounts
     old = call.request.cookies.get(SESSION_COOKIE)
     if old:
@@ -111,7 +111,7 @@ def _let_in(call: Call, user: User, target: str, *, method: str) -> Response:
 
 
 def _user(call: Call, identity: Identity) -> User:
-    """The active user that an identity belongs to. Raises SignOnFailed."""
+    """Return the active user of an identity. Raises SignOnFailed."""
     try:
         user = call.ui.store.users.sign_on(identity.subject, identity.name, identity.role)
     except StoreUnavailable:
@@ -170,7 +170,7 @@ def _login_page(call: Call, target: str, message: str = "", status: int = 200) -
 
 
 def _target(value: str) -> str:
-    """A page of ours to go on to, and never another site."""
+    """Return the page to go to, which is never on another site."""
     is_ours = value.startswith("/") and not value.startswith(("//", "/\\"))
     return value if is_ours and value.isprintable() else "/"
 

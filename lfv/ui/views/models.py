@@ -22,7 +22,7 @@ from lfv.ui.routing import Call, Refused, get, post
 from lfv.ui.views.approvals import figures_shown
 from lfv_store import Approval, Model, Run, Store
 
-#: What a description of the API cannot have.
+#: Characters that the API does not allow in a description.
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 #: Why a version is approved before the next one is trained.
 _HELD = "runs stay with this version until the next one is compared with it"
@@ -30,9 +30,9 @@ _FIGURES = {"f1": "F1 score", "precision": "Precision", "recall": "Recall"}
 
 
 def list_models(call: Call) -> Response:
-    """All registered versions with their last training and their open hosting.
+    """Show all registered versions with their last training and their open hosting.
 
-    Batch jobs, which are on record beside the models, are listed while they are under way.
+    Batch jobs, which are recorded like models, are listed while they run.
     """
     store = call.ui.store
     hosted = {one.model_id: one for one in store.hostings.open()}
@@ -76,7 +76,7 @@ def show_model(call: Call) -> Response:
 
 
 def compare(call: Call) -> Response:
-    """Two models on the images that both have judged."""
+    """Compare two models on the images that both have judged."""
     store = call.ui.store
     first, second = _compared(call)
     found = compare_versions(store, call.ui.reader, first, second)
@@ -99,7 +99,7 @@ def compare(call: Call) -> Response:
 
 
 def inspect_with_other(call: Call) -> Response:
-    """Inspect the images of a model's last run with another version, to compare the two."""
+    """Inspect the images of a model's last run with another version, for comparison."""
     first, second = _compared(call)
     run = _last_run(call, first)
     if run is None:
@@ -215,7 +215,7 @@ def stop(call: Call) -> Response:
 
 
 def _images(images: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """What a training was given, as rows of a table: name and value."""
+    """Return a training's inputs as rows of a table: name and value."""
     rows: list[tuple[str, str]] = []
     for use, name in (("train", "Training images"), ("test", "Test images")):
         found = images.get(use)

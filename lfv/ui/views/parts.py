@@ -1,4 +1,4 @@
-"""Parts over all runs, and one inspection with everything that is known of it."""
+"""Parts in all runs, and the details of one inspection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The review queue: parts handed out, reviews taken in, agreement."""
+"""The review queue: hands out parts, records reviews, shows agreement."""
 
 from __future__ import annotations
 
@@ -90,9 +90,9 @@ def claim(call: Call) -> Response:
 
 
 def record(call: Call) -> Response:
-    """Record a review; the same token again is the same review.
+    """Record a review; a repeated token denotes the same review.
 
-    A script gets JSON, the form on a part's page that page again.
+    Scripts receive JSON, the form on a part's page that page again.
     """
     form = call.form
     number = _number(form.get("inspection", ""))
@@ -128,7 +128,7 @@ def record(call: Call) -> Response:
 
 
 def undo(call: Call) -> Response:
-    """Take back the last review of a part, and hand the part out again."""
+    """Undo the last review of a part, and hand the part out again."""
     store, number = call.ui.store, _number(call.form.get("inspection", ""))
     token = call.form.get("token", "")
     if not _TOKEN.match(token):
@@ -142,7 +142,7 @@ def undo(call: Call) -> Response:
 
 
 def release(call: Call) -> Response:
-    """A window is closed: give back what it has in hand."""
+    """Release the parts of a window that was closed."""
     call.ui.store.review_leases.release(_holder(call))
     return JSONResponse({})
 
@@ -162,7 +162,7 @@ def corrections(call: Call) -> Response:
 
 
 def _decided(text: str, run_id: str | None) -> Literal["accept", "reject"] | None:
-    """What is reviewed of a run instead of the queue; None for the queue."""
+    """Return which decided parts of a run to review; None for the queue."""
     if text not in ("accept", "reject"):
         return None
     if run_id is None:
@@ -171,7 +171,7 @@ def _decided(text: str, run_id: str | None) -> Literal["accept", "reject"] | Non
 
 
 def _part(card: Card, seen: int, good_parts: Sequence[int]) -> dict[str, Any]:
-    """A part as the page shows it: without what others said of it."""
+    """Return a part for the page, without other reviewers' opinions."""
     row = card.row
     good = [one for one in good_parts if one != card.inspection_id]
     return {
@@ -210,7 +210,7 @@ def _number(text: str) -> int:
 
 
 def _signed(call: Call) -> str | None:
-    """What a signature means, after the password was given again; None without one."""
+    """Return the signature's meaning after checking the password; None without a signature."""
     if not asks_for_signatures(call):
         return None
     accounts, address, name = call.ui.accounts, call.address, call.visitor.name

@@ -24,7 +24,7 @@ from lfv_store import Run, RunCounts
 
 _PER_PAGE = 100
 _RUNS = 30
-#: A report is one file with its own style and script. In the sandbox it has no access to the pages.
+#: A report is one file with its own style and script. The sandbox isolates it from the pages.
 _REPORT_POLICY = (
     "sandbox allow-scripts allow-popups allow-modals; default-src 'none'; img-src data:; "
     "style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
@@ -45,7 +45,7 @@ class Row:
 
     @property
     def share_done(self) -> float | None:
-        """The share of the manifest that is inspected, 0 to 1; None if its length is unknown."""
+        """The inspected share of the manifest, 0 to 1; None if its length is unknown."""
         total = self.run.manifest_lines or self.counts.total
         return min(1.0, self.counts.inspected / total) if total else None
 
@@ -99,7 +99,7 @@ def show_run(call: Call) -> Response:
 
 
 def run_report(call: Call) -> Response:
-    """The report of a run as it was written; where there is none, the run's page has the same."""
+    """Show the stored report of a run, or redirect to the run's page if there is none."""
     run = find_run(call.ui.store, call.request.path_params["run"])
     report = call.ui.settings.report_path(run.run_id)
     if not report.is_file():
@@ -112,7 +112,7 @@ def run_report(call: Call) -> Response:
 
 
 def run_charts(call: Call) -> Response:
-    """Charts of a run, apart from its page: they read all answers."""
+    """Show the charts of a run, separately from its page because they read all answers."""
     store = call.ui.store
     run = find_run(store, call.request.path_params["run"])
     answers = [

@@ -1,18 +1,18 @@
 """Everything `lfv.client` raises.
 
     LfvError
-    ├── HostError                      a call to the place where a model lives failed
+    ├── HostError                      a call to a model's host failed
     │   ├── HostThrottled              retryable, with `retry_after`
-    │   ├── HostUnavailable            retryable; it answered with a failure of its own (5xx)
-    │   ├── HostUnreachable            retryable; the call never arrived
-    │   ├── HostTimeout                retryable, but the call may have had its effect
-    │   ├── HostRejected               the request is wrong (4xx); final for this image
+    │   ├── HostUnavailable            retryable; the host answered with a server error (5xx)
+    │   ├── HostUnreachable            retryable; no connection to the host
+    │   ├── HostTimeout                retryable, but the call may have taken effect
+    │   ├── HostRejected               the request is invalid (4xx); final for this image
     │   ├── HostAccessDenied
     │   ├── HostQuotaExceeded
-    │   ├── HostConflict               the model is in no state for this call
+    │   ├── HostConflict               the model's status does not allow the call
     │   ├── ModelNotFound
     │   └── HostKindUnknown
-    ├── HostingError                   a model could not be brought up or down
+    ├── HostingError                   a model could not be started or stopped
     │   ├── ModelNotReady              in training, failed in training, or being deleted
     │   ├── HostingFailed
     │   ├── HostingTimedOut
@@ -21,12 +21,12 @@
     └── TrainingError
         ├── TrainingDataInvalid        with every line that cannot be trained on
         ├── TrainingFailed
-        ├── TrainingTimedOut           the training itself goes on
-        └── TrainingInterrupted        the training itself goes on
+        ├── TrainingTimedOut           the training itself continues
+        └── TrainingInterrupted        the training itself continues
 
-Every class has a `code`: a stable, lower-case word that is stored with an inspection and that
-queries may rely on. `str(error)` is one sentence for people. `retryable` says whether the same
-call can succeed later without anything else having changed.
+Every class has a `code`, a stable lower-case word that is stored with an inspection; queries may
+rely on it. `str(error)` is one sentence for users. `retryable` says whether the same call may
+succeed later if nothing else changes.
 """
 
 from __future__ import annotations
@@ -41,16 +41,18 @@ if TYPE_CHECKING:
     from lfv.formats.manifest.records import BadLine
 
 
-# -- the model and the place where it lives -------------------------------------------------------
+# -- hosts ----------------------------------------------------------------------------------------
 
 
 class HostError(LfvError):
-    """A call failed.
+    """A call to a host failed.
 
-    `operation` is the API's name of the call, `request_id` what the service called it (None when
-    it never answered), `retry_after` the seconds that the service asked us to wait, `attempts` how
-    many calls were made before giving up, and `ambiguous` says that the call may have had its
-    effect nevertheless.
+    Attributes:
+        operation: The API's name of the call, such as `StartModel`.
+        request_id: The service's id of the request; None if it did not answer.
+        retry_after: Seconds to wait before the next call, as the service requested; else None.
+        attempts: Number of calls made before giving up.
+        ambiguous: Whether the call may have taken effect although it failed.
     """
 
     code = "host_error"

@@ -1,10 +1,10 @@
-"""Bringing a model up, and down again, and knowing that it is.
+"""Start a model and wait until it is up; stop it and wait until it is down.
 
-Starting and stopping take minutes, are answered before they are done, can be asked for by others
-at the same time, and may have happened although the call failed. So nothing here trusts a call:
-the model's status decides, and calls are repeated until the status is what was asked for.
+StartModel and StopModel return minutes before they are done, may be called by others at the same
+time, and may take effect although the call failed. So the result of a call proves nothing here:
+the model's status decides, and calls are repeated until the status is the desired one.
 
-Works with any ModelHost. Waiting is `clock.wait`, which a stop event ends at once.
+Works with any ModelHost. Waits with `clock.wait`, which returns at once when a stop event is set.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from lfv.formats.words import count_of
 Progress = Callable[[str], None]
 
 _START_GRACE = 30.0
-"""Seconds for which a status from before the start may still be shown after it was accepted."""
+"""Seconds after StartModel was accepted in which the host may still report the old status."""
 
 _STOP_GRACE = 15.0
 _LONGEST_RETRY_AFTER = 60.0
@@ -44,9 +44,10 @@ _DOWN = _STARTABLE | _NEVER_UP
 
 @dataclass(frozen=True)
 class HostedOutcome:
-    """`started`: our StartModel brought it up. `adopted`: somebody else's did; exactly one holds.
+    """A model that is up.
 
-    `hosted_at` is when it was seen HOSTED, in UTC.
+    Exactly one is true: `started` if a StartModel of this call started it, `adopted` if it was
+    started elsewhere. `hosted_at` is when it was first seen HOSTED, in UTC.
     """
 
     started: bool
@@ -57,7 +58,7 @@ class HostedOutcome:
 
 @dataclass(frozen=True)
 class StoppedOutcome:
-    """`was_up`: it was up after we were called. `attempts` counts StopModel calls."""
+    """A model that is down. `was_up`: it was up during this call. `attempts`: StopModel calls."""
 
     was_up: bool
     attempts: int
@@ -67,7 +68,7 @@ class StoppedOutcome:
 
 @dataclass
 class _Watch:
-    """The parts that bringing up and bringing down share: looking, waiting, telling."""
+    """What starting and stopping share: reading the status, waiting, reporting."""
 
     host: ModelHost
     timeout: float
@@ -88,17 +89,17 @@ class _Watch:
         return self.clock.monotonic() - self.began
 
     def describe(self) -> ModelState | HostError:
-        """The state, or the passing failure that kept us from knowing it."""
+        """Return the model's state, or the retryable error that prevented reading it."""
         try:
             state = self.host.describe()
         except HostError as error:
             if not error.retryable:
                 raise
-            self.report(f"asking for the model's status failed, trying again: {error}")
+            self.report(f"reading the model's status failed, retrying: {error}")
             return error
         if state.status is not self.status:
             self.status = state.status
-            self.polls = 0  # things move: look again soon
+            self.polls = 0  # the status changes: poll again soon
         return state
 
     def report(self, text: str) -> None:
@@ -107,7 +108,7 @@ class _Watch:
             self.progress(text)
 
     def wait(self, error: HostError | None = None) -> bool:
-        """Wait before looking again; False when time is over or the stop event is set."""
+        """Wait before the next poll; return False on time-out or if the stop event is set."""
         self.polls += 1
         seconds = self.poll.seconds(self.polls)
         if error is not None and error.retry_after is not None:
@@ -134,23 +135,35 @@ def ensure_hosted(
     poll: Backoff | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> HostedOutcome:
-    """Return once the model is HOSTED; start it if nobody else does.
+    """Start the model unless it is starting already, and return once it is HOSTED.
 
-    STOPPING_HOSTING and SYSTEM_UPDATING are waited out. A StartModel call whose answer was lost
-    counts as made, and is repeated with the same `client_token`, so that it stays one start.
-    `progress` gets each change in a few words. `sending` gets True before each
-    StartModel and False once it is answered, so that its caller knows, however this ends, whether a
-    start may still be on its way. `timeout` is in seconds.
+    STOPPING_HOSTING and SYSTEM_UPDATING are waited out. A StartModel whose response was lost may
+    have taken effect; it is repeated with the same `client_token`, so that there is one start.
 
-    Raises ModelNotReady (in training, being deleted), HostingFailed, HostingTimedOut,
-    HostingInterrupted (`stop_event`); and HostError when the host
-    refuses for good. When such an error's `operation` is StartModel, the start did not happen.
+    Args:
+        host: The model's host.
+        units: Inference units to start with.
+        client_token: Makes repeated StartModel calls one start.
+        timeout: Seconds until the model must be HOSTED.
+        stop_event: Ends the wait when set.
+        progress: Called with a few words at each change.
+        sending: Called with True before each StartModel and with False once its result is known.
+            Whatever this function raises, the caller knows if a start may still take effect.
+        poll: Pauses between two looks at the status.
+        clock: Time and waiting.
+
+    Raises:
+        ModelNotReady: The model is in training, failed in training or is being deleted.
+        HostingFailed: The model did not start.
+        HostingTimedOut: `timeout` is over.
+        HostingInterrupted: `stop_event` was set.
+        HostError: The host refuses. If `operation` is StartModel, the model was not started.
     """
     watch = _Watch(host, timeout, stop_event, clock, progress, poll or Backoff(0.1, 1.3, 2.0))
-    before: ModelStatus | None = None  # the status when a StartModel of ours was accepted
+    before: ModelStatus | None = None  # the status when our StartModel was accepted
     accepted_at = 0.0
-    requested = False  # a StartModel of ours may have had its effect
-    came_up = False  # since then the model was seen on its way up
+    requested = False  # our StartModel may have taken effect
+    came_up = False  # since then the model was seen starting
     while True:
         error: HostError | None = None
         state = watch.describe()
@@ -168,7 +181,7 @@ def ensure_hosted(
             elif status in _STARTABLE and before is None and not came_up:
                 sending(True)
                 error, sent = _try_start(host, units, client_token, watch, state)
-                # Throttled now says nothing of an earlier call that was not answered.
+                # A throttled call says nothing about an earlier call without response.
                 if error is None or isinstance(error, HostConflict) or not (requested or sent):
                     sending(False)
                 requested = requested or sent
@@ -190,18 +203,18 @@ def ensure_hosted(
 def _try_start(
     host: ModelHost, units: Units, client_token: str, watch: _Watch, state: ModelState
 ) -> tuple[HostError | None, bool]:
-    """(the failure to wait after, whether the start may have happened)."""
+    """Call StartModel; return the retryable error or None, and whether it may have taken effect."""
     watch.report(f"starting the model with {_units(units)}")
     try:
         host.start(units, client_token)
     except HostConflict as error:
         if state.status is ModelStatus.HOSTING_FAILED:
             raise HostingFailed(_why_failed(state)) from error
-        return error, False  # somebody was quicker; the status shows what they did
+        return error, False  # another caller was faster; the next status shows the result
     except HostError as error:
         if not error.retryable:
             raise
-        watch.report(f"starting the model failed, trying again: {error}")
+        watch.report(f"starting the model failed, retrying: {error}")
         return error, error.ambiguous
     return None, True
 
@@ -216,17 +229,19 @@ def ensure_stopped(
     poll: Backoff | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> StoppedOutcome:
-    """Return once the model is seen down; safe to call again and again, by several at once.
+    """Stop the model, and return once it is down. Safe to repeat and to call concurrently.
 
-    StopModel is sent first and looking comes second, because a model that is up costs money. What
-    fails is tried again until `timeout` (seconds) is over. A model that no longer exists counts
-    as stopped.
+    StopModel is called before the status is read, because a model that is up costs money. Failures
+    are retried until `timeout` seconds are over. A model that no longer exists counts as stopped.
 
-    Each StopModel gets a ClientToken of its own, which begins with `client_token` (31 characters
-    of it): a service that remembers tokens would answer a repeated one without stopping a model
-    that came up again in between, while a second stop of a stopping model is just a conflict.
+    Each StopModel has a ClientToken of its own, which starts with 31 characters of `client_token`.
+    With a repeated token, the service would not stop a model that was started again in between. A
+    second stop of a stopping model is only a conflict.
 
-    Raises HostingTimedOut, HostingInterrupted, and HostError when the host refuses for good.
+    Raises:
+        HostingTimedOut: `timeout` is over.
+        HostingInterrupted: `stop_event` was set.
+        HostError: The host refuses.
     """
     watch = _Watch(host, timeout, stop_event, clock, progress, poll or Backoff(0.2, 1.5, 5.0))
     attempts = 0
@@ -244,7 +259,7 @@ def ensure_stopped(
                 if isinstance(answer, HostError):
                     error = answer
                 elif answer.status not in _DOWN:
-                    was_up = True  # it may be down by the time that we look
+                    was_up = True  # it may be down before the next look
             state = watch.describe()
         except ModelNotFound:
             return StoppedOutcome(was_up, attempts, clock.now(), None)
@@ -255,8 +270,8 @@ def ensure_stopped(
             if state.status in _DOWN:
                 return StoppedOutcome(was_up, attempts, clock.now(), state)
             was_up = True
-            # A model on its way up or being updated refuses StopModel; ask again when it is up.
-            # One that still shows HOSTED after StopModel was accepted gets a moment.
+            # A model that is starting or updating refuses StopModel; repeat it once HOSTED.
+            # A model may still report HOSTED for a while after StopModel was accepted.
             send = send or (
                 state.status is ModelStatus.HOSTED and watch.elapsed - sent_at >= _STOP_GRACE
             )
@@ -270,23 +285,23 @@ def ensure_stopped(
 
 
 def _try_stop(host: ModelHost, client_token: str, watch: _Watch) -> ModelState | HostError:
-    """StopModel's answer when it was accepted, else why it must be sent again."""
+    """Call StopModel; return the state, or the error after which it must be repeated."""
     try:
         return host.stop(f"{client_token[:31]}-{uuid.uuid4().hex}")
     except HostConflict as error:
-        return error  # down already, or on its way up: the status shows which
+        return error  # already down, or still starting: the status shows which
     except ModelNotFound:
         raise
     except HostError as error:
         if not error.retryable:
             raise
-        watch.report(f"stopping the model failed, trying again: {error}")
+        watch.report(f"stopping the model failed, retrying: {error}")
         return error
 
 
 def _words(state: ModelState) -> str:
     if state.status is ModelStatus.TRAINED:
-        return "TRAINED"  # its message is on the training, long ago
+        return "TRAINED"  # its message is about the training
     return f"{state.status} ({state.message})" if state.message else str(state.status)
 
 

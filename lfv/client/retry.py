@@ -1,4 +1,4 @@
-"""Retrying calls that may succeed when they are repeated."""
+"""Retry calls that failed for a passing reason."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ T = TypeVar("T")
 class RetryPolicy:
     """At most `attempts` calls within `timeout` seconds.
 
-    The wait between two calls is what the service asked for (Retry-After, at most
-    `longest_retry_after`) or the backoff, whichever is longer.  A wait that would exceed the
-    timeout is not begun.  With `throttled` False a call that was throttled is not repeated: for
-    callers that pace their calls themselves.
+    The wait before a retry is the longer of the backoff and the service's Retry-After, which counts
+    up to `longest_retry_after` seconds. If the wait would exceed the timeout, there is no retry.
+    With `throttled` False, a throttled call is not retried; callers that pace their calls
+    themselves use that.
     """
 
     attempts: int = 8
@@ -33,7 +33,7 @@ class RetryPolicy:
     throttled: bool = True
 
     def wait(self, state: RetryCallState) -> float:
-        """Seconds to wait before the next call."""
+        """Return the seconds to wait before the next call."""
         seconds = self.backoff.seconds(state.attempt_number)
         error = state.outcome.exception() if state.outcome is not None else None
         if isinstance(error, HostError) and error.retry_after is not None:
@@ -41,7 +41,7 @@ class RetryPolicy:
         return seconds
 
     def retries(self, error: BaseException) -> bool:
-        """Whether a call that failed with `error` may be repeated."""
+        """Return whether to retry a call that failed with `error`."""
         if isinstance(error, HostThrottled) and not self.throttled:
             return False
         return isinstance(error, LfvError) and error.retryable
@@ -55,14 +55,14 @@ def call_with_retries(
     stop_event: threading.Event | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> tuple[T, int]:
-    """Return the call's result and how many calls it took.
+    """Call until it succeeds; return the result and the number of calls.
 
     Raises:
-        LfvError: The last error, if it is not retryable, calls or time run out, or `stop_event` is
-            set.  A `HostError` carries the number of calls as `attempts`.
+        LfvError: The last error, if it is not retryable, attempts or time run out, or `stop_event`
+            is set. A `HostError` carries the number of calls as `attempts`.
     """
     deadline = clock.monotonic() + (policy.timeout if timeout is None else timeout)
-    # Nearly every call succeeds at once, and what retries takes as long to make as an answer.
+    # Nearly every first call succeeds, and building the Retrying object takes as long as a call.
     try:
         return call(), 1
     except LfvError as error:

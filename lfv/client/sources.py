@@ -1,4 +1,4 @@
-"""Reading what references point at: bounded, and in one place for local files and buckets."""
+"""Read the files and objects that references name, within a size limit."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _READ_ATTEMPTS = 3
 class SourceReader:
     """Reads `s3://`, `file://` and plain paths.
 
-    `buckets` maps names of buckets to the folders that stand in for them; every other bucket is
-    reached through S3, at `s3_endpoint_url` where one is given. With `convert`, images that are
-    BMP, TIFF or WebP are read as PNG; with `most_image_bytes`, larger images are read as JPEG; with
-    `fit`, images of other sizes are brought to one. Safe to share between threads.
+    `buckets` maps bucket names to local folders used instead; all other buckets are read from S3,
+    at `s3_endpoint_url` if given. With `convert`, BMP, TIFF and WebP images are read as PNG. With
+    `most_image_bytes`, larger images are re-encoded as JPEG. With `fit`, images of other dimensions
+    are scaled or cropped. Safe to share between threads.
     """
 
     def __init__(
@@ -62,19 +62,21 @@ class SourceReader:
         )
 
     def fitted(self, fit: Fit | None) -> Self:
-        """The same reader with another fit; both share their connections."""
+        """Return a reader with another fit that shares this one's connections."""
         other = copy.copy(self)
         other.fit = fit
         return other
 
     def bucket(self, name: str) -> ObjectStore:
-        """The store behind a bucket's name."""
+        """Return the store of a bucket: its local folder, or S3."""
         return self._folders.get(name) or S3Bucket(name, self._s3)
 
     def read_bytes(self, ref: str | Ref, *, limit: int = DEFAULT_MAX_BYTES) -> bytes:
-        """The whole content of `ref`, which may have `limit` bytes at most.
+        """Return the content of a file or object.
 
-        Raises SourceError's subclasses; SourceTooLarge before reading where the size is known.
+        Raises:
+            SourceTooLarge: It has more than `limit` bytes; not read if the size is known.
+            SourceError: Another subclass, if it cannot be read.
         """
         for attempt in range(1, _READ_ATTEMPTS + 1):
             try:
@@ -83,7 +85,7 @@ class SourceReader:
                         raise _too_large(ref, limit, source.size)
                     data = _read(source, limit + 1)
             except SourceUnavailable:
-                # The client has tried again and waited already; this is for a broken transfer.
+                # The client has already retried opening; this retries a broken transfer.
                 if attempt == _READ_ATTEMPTS:
                     raise
                 continue
@@ -93,9 +95,11 @@ class SourceReader:
         raise AssertionError("unreachable")
 
     def read_image(self, ref: str | Ref) -> tuple[bytes, str | None]:
-        """An image, and what it was converted from, if it was; see `as_recorded`.
+        """Return an image, and what it was converted from or None (see `as_recorded`).
 
-        Raises SourceError's subclasses, and ImageError's for an image that cannot be converted.
+        Raises:
+            SourceError: One of its subclasses, if the image cannot be read.
+            ImageError: One of its subclasses, if the image cannot be converted.
         """
         data, converted_from = self.read_unfitted(ref)
         fitted = larger = None
@@ -106,7 +110,7 @@ class SourceReader:
         return data, ", ".join(filter(None, (converted_from, fitted, larger))) or None
 
     def read_unfitted(self, ref: str | Ref) -> tuple[bytes, str | None]:
-        """An image or mask at its own size, and its format if it was converted."""
+        """Return an image or mask in its original dimensions, and its format if converted."""
         data = self.read_bytes(ref)
         return as_png(data) if self._convert else (data, None)
 
@@ -122,7 +126,7 @@ class SourceReader:
         return open_local(Path(parsed.path), str(ref))
 
     def list(self, prefix: str | S3Ref) -> Iterator[S3Ref]:
-        """The objects below an `s3://bucket/prefix`, in the order of their keys' bytes."""
+        """Yield the objects below an `s3://bucket/prefix`, sorted by the bytes of their keys."""
         parsed = parse_ref(prefix) if isinstance(prefix, str) else prefix
         if not isinstance(parsed, S3Ref):
             raise SourceRefInvalid(f"{prefix} is not an s3://bucket/prefix.", ref=str(prefix))
@@ -130,21 +134,21 @@ class SourceReader:
             yield S3Ref(parsed.bucket, key)
 
     def states(self, prefix: S3Ref) -> dict[str, ObjectState]:
-        """What a listing says of each object below an `s3://bucket/prefix`, by reference."""
+        """Return the state of each object below an `s3://bucket/prefix`, by reference."""
         return {
             str(S3Ref(prefix.bucket, key)): state
             for key, state in self.bucket(prefix.bucket).states(prefix.key)
         }
 
     def state(self, ref: str) -> ObjectState | None:
-        """The state of a local file; None if it is gone. Raises SourceError."""
+        """Return the state of a local file; None if it does not exist. Raises SourceError."""
         parsed = parse_ref(ref)
         if isinstance(parsed, S3Ref):
             raise SourceRefInvalid(f"{ref} is not a file.", ref=ref)
         return file_state(parsed.path)
 
     def is_folder(self, ref: Ref) -> bool:
-        """Whether `ref` is a local folder. Raises SourceError when that cannot be found out."""
+        """Return whether `ref` is a local folder. Raises SourceError if that cannot be checked."""
         if isinstance(ref, S3Ref):
             return False
         try:
@@ -186,8 +190,8 @@ def _read(source: OpenObject, most: int) -> bytes:
 
 
 def _too_large(ref: str | Ref, limit: int, size: int | None) -> SourceError:
-    has = f"has {size:,} bytes" if size is not None else "is larger"
-    return SourceTooLarge(f"{ref} {has}; {limit:,} are the most that is read.", ref=str(ref))
+    has = f"has {size:,} bytes" if size is not None else "is too large"
+    return SourceTooLarge(f"{ref} {has}; the limit is {limit:,} bytes.", ref=str(ref))
 
 
 __all__ = ["DEFAULT_MAX_BYTES", "FileRef", "S3Ref", "SourceReader"]

@@ -1,41 +1,41 @@
-"""Everything that is raised about a format: images, references, manifests, answers.
+"""Errors of formats: images, references, manifests, answers.
 
     LfvError
     ├── ImageError                     this image cannot be inspected; never retryable
     │   ├── ImageEmpty
-    │   ├── ImageTooLarge              more bytes than the service takes
+    │   ├── ImageTooLarge              more bytes than the service accepts
     │   ├── ImageFormatUnsupported     neither PNG nor JPEG by content
     │   ├── ImageEncodingUnsupported   12-bit, lossless or arithmetic-coded JPEG
     │   ├── ImageAnimated              APNG
     │   ├── ImageMultiPicture          several pictures in one JPEG (MPO)
-    │   ├── ImageTooSmall              fewer pixels a side than the service takes
+    │   ├── ImageTooSmall              fewer pixels a side than the service accepts
     │   ├── ImageDimensionsTooLarge    more pixels a side, decompression bombs included
     │   ├── ImageDimensionsMismatch    not the dimensions that the model was trained on
-    │   ├── ImageTruncated             the end is missing
-    │   └── ImageDamaged               contradicts its own format
-    ├── SourceError                    what a reference points at cannot be read
+    │   ├── ImageTruncated             part of the file is missing
+    │   └── ImageDamaged               violates its format
+    ├── SourceError                    the file or object that a reference names cannot be read
     │   ├── SourceRefInvalid
     │   ├── SourceSchemeUnsupported
-    │   ├── SourceOutside              leaves the folder or bucket that it was given
+    │   ├── SourceOutside              lies outside its folder or bucket
     │   ├── SourceNotFound
     │   ├── SourceForbidden
     │   ├── CredentialsRefused         missing, expired or unknown: no image's fault
     │   ├── SourceNotAFile             a folder, device, socket or named pipe
     │   ├── SourceTooLarge
     │   ├── SourceChanged              not the bytes that were checked before
-    │   └── SourceUnavailable          the store does not answer now; retryable
+    │   └── SourceUnavailable          the store is unavailable; retryable
     ├── ManifestError                  the manifest as a whole cannot be used
     │   ├── ManifestKindUnknown
     │   ├── ManifestHeaderInvalid
-    │   ├── AnnotationsInvalid         a COCO or VOC file that contradicts its format
-    │   └── ManifestLineInvalid        a bad line, with strict reading only
-    ├── ModelArchiveInvalid            a packed model of another service cannot be read
-    ├── MaskColorInvalid               a colour of a mask is not of the form #RRGGBB
-    └── ResponseInvalid                the model's answer contradicts its own format
+    │   ├── AnnotationsInvalid         a COCO, VOC or YOLO file that violates its format
+    │   └── ManifestLineInvalid        an invalid line; raised by strict reading only
+    ├── ModelArchiveInvalid            an archive of another service's model cannot be read
+    ├── MaskColorInvalid               a mask colour is not of the form #RRGGBB
+    └── ResponseInvalid                the model's answer violates the API
 
-Every class has a `code`: a stable, lower-case word that is stored with an inspection and that
-queries may rely on. `str(error)` is one sentence for people. `retryable` says whether the same
-call can succeed later without anything else having changed.
+Every class has a `code`, a stable lower-case word that is stored with an inspection; queries may
+rely on it. `str(error)` is one sentence for users. `retryable` says whether the same call may
+succeed later if nothing else changes.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ if TYPE_CHECKING:
 
 
 class LfvError(Exception):
-    """The base of every error of this package."""
+    """Base class of all errors here and in `lfv.client`."""
 
     code: ClassVar[str] = "client_error"
     retryable: ClassVar[bool] = False
 
     @property
     def message(self) -> str:
-        """One sentence for people; the same as `str(error)`."""
+        """One sentence for users; the same as `str(error)`."""
         return str(self)
 
     @property
     def clause(self) -> str:
-        """The sentence as the end of another: no capital letter, no full stop."""
+        """The sentence without capital letter and full stop, to follow other words."""
         text = str(self).rstrip(".")
         return text[:1].lower() + text[1:]
 
@@ -113,7 +113,7 @@ class ImageDamaged(ImageError):
 
 
 class SourceError(LfvError):
-    """`ref` is the reference that could not be read."""
+    """A reference, `ref`, cannot be read."""
 
     code = "source_error"
 
@@ -186,7 +186,7 @@ class ModelArchiveInvalid(LfvError):
 
 
 class ManifestLineInvalid(ManifestError):
-    """Raised by strict reading; `bad_line` is what lenient reading would have yielded."""
+    """Raised by strict reading, with the `bad_line` that lenient reading yields instead."""
 
     code = "manifest_line_invalid"
 
@@ -200,7 +200,7 @@ class MaskColorInvalid(LfvError):
 
 
 class ResponseInvalid(LfvError):
-    """`attempts` is how many calls it took to get the answer."""
+    """The model's answer is invalid; `attempts` is the number of calls made for it."""
 
     code = "response_invalid"
     attempts: int = 1

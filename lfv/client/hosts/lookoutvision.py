@@ -1,4 +1,4 @@
-"""A model behind the Lookout for Vision API, at Amazon's or any other endpoint."""
+"""A model behind the Lookout for Vision API, at AWS or another endpoint."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lfv.formats.status import ModelStatus
 
 KIND = "lookoutvision"
 LATEST = "latest"
-#: The member that every answer of an operation has.
+#: The member that every response of an operation has.
 _ANSWER = {
     "DescribeModel": "ModelDescription",
     "StartModel": "Status",
@@ -38,7 +38,7 @@ _OPTIONS: dict[str, type] = {
     "control_timeout": float,
     "anomaly_maps": bool,
 }
-_TEXTS = frozenset({"embedded_home", "run_id"})  # for whom opens the host, and for tags
+_TEXTS = frozenset({"embedded_home", "run_id"})  # used by the opener of the host and for tags
 
 _USABLE = frozenset(
     {
@@ -52,7 +52,7 @@ _USABLE = frozenset(
 )
 
 _LOOKING = RetryPolicy(attempts=3, timeout=15.0, longest_retry_after=5.0)
-"""For calls that change nothing: rides over a blip; who needs more patience looks again."""
+"""Retries of read-only calls: short, because callers that need more time call again."""
 
 
 def client_config(
@@ -62,12 +62,17 @@ def client_config(
     read_timeout: float = 60.0,
     checked: bool = True,
 ) -> Config:
-    """botocore's settings for the API.
+    """Return botocore's configuration for the API.
 
-    One attempt a call: StartModel and StopModel are decided upon by looking at the model's status,
-    and DetectAnomalies has its own retries, which know deadlines and stop events. There is a
-    connection for each thread, or threads would wait for one another. Unless `checked`, botocore
-    does not check arguments, which takes as long as half an answer's parsing.
+    botocore makes one attempt per call. Before StartModel or StopModel is repeated, the model's
+    status is checked, and DetectAnomalies has retries that respect deadlines and stop events.
+
+    Args:
+        max_connections: Size of the connection pool; one for each thread, so that none waits.
+        connect_timeout: Seconds.
+        read_timeout: Seconds.
+        checked: Whether botocore validates arguments, which takes about half as long as parsing a
+            response.
     """
     return Config(
         connect_timeout=connect_timeout,
@@ -84,10 +89,10 @@ class LookoutVisionHost:
 
     Options in `spec.options`: `max_connections` (32) for DetectAnomalies; in seconds
     `connect_timeout` (5), `read_timeout` (60) for DetectAnomalies and `control_timeout` (15) for
-    everything else, so that a call that hangs does not keep a model up for long. `anomaly_maps`
-    asks for a heat map with every answer, which only the embedded service understands.
+    all other calls, short so that a hanging call does not keep a model up. `anomaly_maps` requests
+    a heat map with every answer; only the embedded service supports it.
 
-    The constructor raises HostError when the endpoint is unusable or 'latest' cannot be looked up.
+    The constructor raises HostError if the endpoint cannot be used or 'latest' cannot be resolved.
     """
 
     def __init__(
@@ -104,7 +109,7 @@ class LookoutVisionHost:
             spec.options, _OPTIONS, host="Lookout for Vision's host", unlisted=_TEXTS
         )
         self._control = self._connect(spec, max_connections=4, read_timeout=self._control_timeout)
-        self._asking: Any = None  # made by the first question; who only stops a model needs none
+        self._detecting: Any = None  # created by the first `detect`; stopping a model needs none
         self._lock = threading.Lock()
         version = spec.model_version
         if version == LATEST:
@@ -162,10 +167,10 @@ class LookoutVisionHost:
         stop_event: threading.Event | None = None,
         retry_throttled: bool = True,
     ) -> Detection:
-        client = self._client_for_questions()
+        client = self._detection_client()
         extensions = {"AnomalyMap": True} if self._options.get("anomaly_maps", False) else {}
 
-        def ask() -> tuple[Any, float]:
+        def call() -> tuple[Any, float]:
             began = self._clock.monotonic()
             answer = self._call(
                 "DetectAnomalies",
@@ -177,7 +182,7 @@ class LookoutVisionHost:
             return answer, (self._clock.monotonic() - began) * 1000.0
 
         (answer, latency_ms), attempts = call_with_retries(
-            ask,
+            call,
             replace(self._retries, throttled=retry_throttled),
             timeout=timeout,
             stop_event=stop_event,
@@ -198,19 +203,19 @@ class LookoutVisionHost:
     def close(self) -> None:
         with self._lock:
             self._control.close()
-            if self._asking is not None:
-                self._asking.close()
+            if self._detecting is not None:
+                self._detecting.close()
 
-    def _client_for_questions(self) -> Any:
+    def _detection_client(self) -> Any:
         with self._lock:
-            if self._asking is None:
-                self._asking = self._connect(
+            if self._detecting is None:
+                self._detecting = self._connect(
                     self._spec,
                     max_connections=self._options.get("max_connections", 32),
                     read_timeout=self._options.get("read_timeout", 60.0),
-                    checked=False,  # the arguments are those of every call
+                    checked=False,  # every call passes the same kinds of arguments
                 )
-            return self._asking
+            return self._detecting
 
     @property
     def _control_timeout(self) -> float:
@@ -243,10 +248,10 @@ class LookoutVisionHost:
         except FAILURES as error:
             raise translate(error, operation, self._where) from error
         if _ANSWER[operation] not in answer:
-            # botocore takes a body that is missing or cut short, because the connection broke
-            # after the headers, for an empty answer.
+            # If the connection breaks after the headers, botocore returns an empty response.
             raise HostTimeout(
-                f"{self._where} broke off while answering {operation}.", operation=operation
+                f"{self._where} closed the connection while answering {operation}.",
+                operation=operation,
             )
         return answer
 
@@ -278,7 +283,7 @@ class LookoutVisionHost:
 
 
 def list_models(client: Any, project: str) -> Iterator[dict[str, Any]]:
-    """ModelMetadata of every version of a project, page by page. Raises botocore's errors."""
+    """Yield the ModelMetadata of every version of a project. Raises botocore's errors."""
     arguments: dict[str, Any] = {"ProjectName": project}
     while True:
         page = client.list_models(**arguments)
@@ -301,6 +306,4 @@ def _status(value: object) -> ModelStatus:
     try:
         return ModelStatus(str(value))
     except ValueError:
-        raise ResponseInvalid(
-            f"The service names a model status that is unknown: {value}."
-        ) from None
+        raise ResponseInvalid(f"The service reports an unknown model status: {value}.") from None

@@ -1,4 +1,4 @@
-"""From a specification to a host: the one list of kinds."""
+"""Open the host of a specification. Lists every kind of host."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _IMAGE_LIMITS = {sagemaker.KIND: sagemaker.IMAGE_LIMITS}
 
 
 def open_host(spec: HostSpec) -> ModelHost:
-    """A host for `spec`; close it after use. Raises HostKindUnknown, HostError."""
+    """Open the host for `spec`; the caller closes it. Raises HostKindUnknown, HostError."""
     factory = _KINDS.get(spec.kind)
     if factory is None:
         known = ", ".join(sorted(_KINDS))
-        raise HostKindUnknown(f"There is no kind of host called {spec.kind!r}; known are {known}.")
+        raise HostKindUnknown(f"{spec.kind!r} is not a kind of host; known are {known}.")
     return factory(spec)
 
 
 def image_limits(kind: str) -> ImageLimits:
-    """The images that a kind of host takes."""
+    """Return the limits of images on a kind of host."""
     return _IMAGE_LIMITS.get(kind, DEFAULT_LIMITS)
 
 
 def register_host_kind(kind: str, factory: HostFactory) -> None:
-    """Add a kind of host, or replace one; for implementations outside this package."""
+    """Add or replace a kind of host, for implementations outside this package."""
     _KINDS[kind] = factory
 
 

@@ -1,4 +1,4 @@
-"""The options of a host, read one way for every kind of host."""
+"""Read the options of any kind of host."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def read_options(
     host: str,
     unlisted: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Check the options that a host was given, and convert numbers and switches.
+    """Check a host's options, and convert numbers and switches.
 
     Args:
-        given: `HostSpec.options`; values may be text, as a command line gives them.
+        given: `HostSpec.options`; values may be strings from a command line.
         kinds: Every option that a user may set, with `int`, `float`, `bool` or `str`.
         host: How messages name the host, such as "A SageMaker host".
         unlisted: Options that only the pipeline sets; messages do not name them.
@@ -32,7 +32,7 @@ def read_options(
     unknown = sorted(given.keys() - kinds.keys() - set(unlisted))
     if unknown:
         raise HostRejected(
-            f"{host} has no option {unknown[0]!r}; it has {', '.join(sorted(kinds))}."
+            f"{host} has no option {unknown[0]!r}; its options are {', '.join(sorted(kinds))}."
         )
     return {name: _converted(name, value, kinds.get(name, str)) for name, value in given.items()}
 
@@ -41,7 +41,7 @@ def _converted(name: str, value: Any, kind: type) -> Any:
     if kind is bool:
         text = str(value).casefold()
         if text not in {"true", "false"}:
-            raise HostRejected(f"Option {name} is true or false.")
+            raise HostRejected(f"Option {name} must be true or false.")
         return text == "true"
     if kind not in {int, float}:
         return value

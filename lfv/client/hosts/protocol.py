@@ -1,4 +1,4 @@
-"""What a place where a model lives has to offer, and the facts it gives."""
+"""The interface of a model's host, and the values that it returns."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from lfv.formats.status import ModelStatus
 
 @dataclass(frozen=True)
 class Units:
-    """Inference units: what is always up and billed, and what the service may scale up to."""
+    """Inference units: the number always up and billed, and the number to scale up to."""
 
     minimum: int = 1
     maximum: int | None = None
 
     def __post_init__(self) -> None:
         if self.minimum < 1:
-            raise ValueError("at least one inference unit is needed")
+            raise ValueError("there must be at least one inference unit")
         if self.maximum is not None and self.maximum < self.minimum:
             raise ValueError("the maximum of inference units is below the minimum")
 
@@ -31,9 +31,9 @@ class Units:
 class ModelState:
     """A model as its host describes it now.
 
-    `width` and `height` are pixels of the images it was trained on, where the host reports them;
-    Lookout for Vision's API does not. `created_at` is aware and in UTC. `training` is the version
-    under which the model was trained, where that is another and the host's facts show it.
+    `width` and `height` are the dimensions of its training images in pixels, if the host reports
+    them; Lookout for Vision's API does not. `created_at` is aware and in UTC. `training` is the
+    version under which the model was trained, if it differs from `version` and the host shows it.
     """
 
     status: ModelStatus
@@ -51,8 +51,11 @@ class ModelState:
 
 @dataclass(frozen=True)
 class Detection:
-    """An answer with what is needed to trace it: the service's id of the request, None where it
-    gives none; milliseconds of the successful call; how many calls it took."""
+    """An answer and how it was obtained.
+
+    `request_id` is the service's id of the request, if it has one. `latency_ms` is the duration of
+    the successful call, `attempts` the number of calls.
+    """
 
     result: DetectAnomalyResult
     request_id: str | None
@@ -62,11 +65,11 @@ class Detection:
 
 @dataclass(frozen=True)
 class HostSpec:
-    """Everything needed to reach a model again from another process. Holds no secret.
+    """Everything that another process needs to open the host of a model. Contains no secret.
 
     `kind` names the implementation ('lookoutvision'), `project` and `model_version` the model
-    ('latest' where the newest is wanted), `endpoint_url` None for Amazon's own, `options` what
-    one kind alone understands, in values that JSON can hold.
+    ('latest' for the newest). `endpoint_url` is None for AWS. `options` are JSON values that only
+    this kind of host understands.
     """
 
     kind: str
@@ -84,11 +87,11 @@ class HostSpec:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> HostSpec:
-        """Raises TypeError or ValueError for anything `to_dict` cannot have given."""
+        """Raises TypeError or ValueError for a mapping that `to_dict` cannot have returned."""
         spec = cls(**value)
         for name in ("kind", "project", "model_version"):
             if not isinstance(getattr(spec, name), str) or not getattr(spec, name):
-                raise ValueError(f"a host specification needs a text for {name}")
+                raise ValueError(f"a host specification needs a string for {name}")
         return spec
 
     @classmethod
@@ -97,9 +100,9 @@ class HostSpec:
 
 
 class ModelHost(Protocol):
-    """One model version at one place. Methods may be called from many threads.
+    """One model version on one host. Methods may be called from many threads.
 
-    Every method raises HostError's subclasses and nothing of the libraries beneath.
+    Methods raise subclasses of HostError, never errors of the libraries that they use.
     """
 
     @property
@@ -108,21 +111,23 @@ class ModelHost(Protocol):
 
     @property
     def spec(self) -> HostSpec:
-        """How to open this very model again; its version is a number, never 'latest'."""
+        """Opens the same model again; its version is resolved, never 'latest'."""
 
     def describe(self) -> ModelState:
-        """The model's state now; changes nothing. Raises ModelNotFound."""
+        """Return the model's current state. Raises ModelNotFound."""
 
     def start(self, units: Units, client_token: str) -> ModelState:
-        """Ask for the model to be hosted; one call, no retries.
+        """Start hosting the model; one call, no retries.
 
-        A repeated call with the same `client_token` is the same start.
-        Raises HostConflict when the model is in no state to be started. After an error that is
-        `ambiguous` the start may have happened.
+        A repeated call with the same `client_token` has no further effect.
+
+        Raises:
+            HostConflict: The model's status does not allow a start.
+            HostError: The call failed. If the error is `ambiguous`, the model may have started.
         """
 
     def stop(self, client_token: str) -> ModelState:
-        """Ask for the model to be stopped; one call, no retries. Raises HostConflict."""
+        """Stop hosting the model; one call, no retries. Raises HostConflict."""
 
     def detect(
         self,
@@ -133,15 +138,22 @@ class ModelHost(Protocol):
         stop_event: threading.Event | None = None,
         retry_throttled: bool = True,
     ) -> Detection:
-        """Ask about one image; failures that pass are tried again.
+        """Run detection on one image; retry passing failures.
 
-        `timeout` bounds all tries together, in seconds; once `stop_event` is set, no further try
-        begins. With `retry_throttled` False, HostThrottled is raised at once: for callers that
-        pace their requests. Raises the last try's error; HostRejected is final for this image.
+        Args:
+            body: The image, PNG or JPEG.
+            content_type: Its media type.
+            timeout: Seconds for all attempts together.
+            stop_event: Once it is set, there is no further attempt.
+            retry_throttled: If False, raise HostThrottled at once; callers that pace their requests
+                use that.
+
+        Raises:
+            HostError: The error of the last attempt. HostRejected is final for this image.
         """
 
     def close(self) -> None:
-        """Let go of connections; the model keeps its state."""
+        """Close connections. The model's status does not change."""
 
 
 HostFactory = Callable[[HostSpec], ModelHost]

@@ -1,4 +1,4 @@
-"""botocore's errors in our own words. The only place that knows both."""
+"""Translate botocore's errors into `lfv.client.errors`."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ from lfv.client.errors import (
     ModelNotFound,
 )
 
-#: botocore's own, what it lets slip, and the RuntimeError of credentials that stay expired.
+#: What boto3 raises. ValueError escapes from its parsers, RuntimeError means expired credentials.
 FAILURES = (BotoCoreError, ClientError, ValueError, RuntimeError)
 
-# Exception names of the API (2020-11-20) and those that any AWS front end may answer with.
+# Error codes of the API (2020-11-20), and those that any AWS endpoint may return.
 _BY_CODE: dict[str, type[HostError]] = {
     "ValidationException": HostRejected,
     "ServiceQuotaExceededException": HostQuotaExceeded,
@@ -74,15 +74,19 @@ _BY_STATUS: dict[int, type[HostError]] = {
 def translate(
     error: Exception, operation: str, where: str, *, kind: type[HostError] | None = None
 ) -> HostError:
-    """What a failure of boto3 in `operation` means; `where` names the service for people.
+    """Return the HostError for an error that boto3 raised.
 
-    `kind` is what an answer means where its service's own rules say more than the error's code.
+    Args:
+        error: One of `FAILURES`.
+        operation: The API's name of the call.
+        where: The service's name or address, for the message.
+        kind: Class for an error response, if the caller knows more than the error's code says.
     """
     if isinstance(error, ClientError):
         return _from_answer(error, operation, kind)
     if is_without_credentials(error):
         return HostAccessDenied(
-            f"There are no credentials for {where}; configure them or name another endpoint.",
+            f"There are no AWS credentials for {where}; configure them or use another endpoint.",
             operation=operation,
         )
     if refused_credentials(error):
@@ -92,27 +96,31 @@ def translate(
         )
     if isinstance(error, NoRegionError):
         return HostRejected(
-            f"There is no AWS region for {where}; name one with --region or LFV_REGION.",
+            f"There is no AWS region for {where}; set one with --region or LFV_REGION.",
             operation=operation,
         )
     if isinstance(error, EndpointConnectionError | ConnectTimeoutError | ProxyConnectionError):
         return HostUnreachable(f"{where} cannot be reached.", operation=operation)
     if isinstance(error, SSLError):
-        return HostRejected(f"{where} fails the check of its certificate.", operation=operation)
+        return HostRejected(
+            f"The TLS certificate of {where} cannot be verified.", operation=operation
+        )
     if isinstance(error, ReadTimeoutError):
         return HostTimeout(f"{where} did not answer {operation} in time.", operation=operation)
     if isinstance(
         error, HTTPClientError | IncompleteReadError
-    ):  # the connection broke while it was in use
-        return HostTimeout(f"{where} broke off while answering {operation}.", operation=operation)
+    ):  # the connection broke during the response
+        return HostTimeout(
+            f"{where} closed the connection while answering {operation}.", operation=operation
+        )
     if isinstance(error, ResponseParserError) or (
         isinstance(error, ValueError) and not str(error).startswith("Invalid endpoint")
     ):
-        # Also what botocore lets slip while it reads an answer: a Retry-After that is a date.
+        # ValueError also escapes from botocore if Retry-After is a date.
         return HostUnavailable(
-            f"{where} answered {operation} with something else than its API.", operation=operation
+            f"The answer of {where} to {operation} does not follow the API.", operation=operation
         )
-    if isinstance(error, BotoCoreError | ValueError):  # parameters or endpoint are unusable
+    if isinstance(error, BotoCoreError | ValueError):  # invalid parameters or endpoint
         return HostRejected(f"{operation} cannot be sent: {_one_line(error)}.", operation=operation)
     raise error
 
@@ -137,7 +145,7 @@ def _from_answer(
 
 
 def _retry_after(response: dict[str, Any], metadata: dict[str, Any]) -> float | None:
-    """Seconds: the header Retry-After as a number or a date, or the member of that name."""
+    """Return the seconds in the header Retry-After (a number or a date) or `RetryAfterSeconds`."""
     for value in (
         (metadata.get("HTTPHeaders") or {}).get("retry-after"),
         response.get("RetryAfterSeconds"),

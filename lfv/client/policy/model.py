@@ -13,9 +13,9 @@ Comparisons, exactly: a rule counts an anomalous answer from its `min_confidence
 is too large above its limit (>); so is a number of types (>). A normal answer is unsure below
 `normal_below` (<), an anomalous one that was not rejected from `anomalous_from` on (>=).
 
-Where a policy sets no review band, version 2 reviews what is unsure: an anomalous answer that only
-its confidence keeps from being rejected, and a normal answer below the confidence of the
-classification rule. Version 1, that of policies stored by release 0.1.0, accepted both.
+If a policy sets no review band, version 2 reviews unsure answers: an anomalous answer that would be
+rejected at a higher confidence, and a normal answer below the classification rule's confidence.
+Version 1, used by policies that release 0.1.0 stored, accepts both.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class ReviewBand(_Part):
 
 
 class Rules(_Part):
-    """What holds for one class of product; at least one rule."""
+    """The rules for one class of product; at least one."""
 
     classification: ClassificationRule | None = None
     coverage: CoverageRule | None = None
@@ -143,9 +143,9 @@ class Rules(_Part):
 class Policy(_Part):
     """Rules by class of product.
 
-    `class_attribute` names the attribute of a manifest line that holds an item's class; `classes`
-    gives classes their rules, which replace `default` entirely. An item whose class has no rules,
-    or that tells none, gets `default`, or with `unknown_class: review` is reviewed.
+    `class_attribute` names the attribute of a manifest line that holds an item's class. `classes`
+    maps classes to rules, which replace `default` entirely. For an item without a class, or with a
+    class that has no rules, `default` applies; with `unknown_class: review` it is reviewed.
     """
 
     version: Literal[1, 2] = 2
@@ -163,8 +163,8 @@ class Policy(_Part):
 
     @classmethod
     def from_confidence(cls, confidence: float) -> Policy:
-        """Reject anomalous answers from `confidence` on, accept normal ones from there on, and
-        review the rest. Raises PolicyError."""
+        """Return a policy that rejects anomalous and accepts normal answers with at least this
+        confidence, and reviews all others. Raises PolicyError."""
         return cls.from_dict(
             {
                 "name": f"confidence {confidence:g}",
@@ -174,24 +174,22 @@ class Policy(_Part):
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Policy:
-        """Raises PolicyError, which names every wrong place."""
+        """Validate a policy. Raises PolicyError, which names every invalid field."""
         try:
             return cls.model_validate(value)
         except ValidationError as error:
-            raise PolicyError(
-                "The policy is unusable: " + "; ".join(_wrongs(error)) + "."
-            ) from None
+            raise PolicyError("The policy is invalid: " + "; ".join(_wrongs(error)) + ".") from None
 
     @classmethod
     def parse(cls, text: str) -> Policy:
-        """From YAML or JSON. Raises PolicyError."""
+        """Parse a policy in YAML or JSON. Raises PolicyError."""
         if len(text.encode("utf-8", "replace")) > MAX_POLICY_BYTES:
             raise PolicyError(f"The policy is longer than {MAX_POLICY_BYTES:,} bytes.")
         return cls.from_dict(parse_policy_text(text))
 
     @classmethod
     def load(cls, path: Path) -> Policy:
-        """From a file of YAML or JSON. Raises PolicyError."""
+        """Read a policy from a YAML or JSON file. Raises PolicyError."""
         try:
             with path.open("rb") as stream:
                 data = stream.read(MAX_POLICY_BYTES + 1)
@@ -206,32 +204,32 @@ class Policy(_Part):
             raise PolicyError(f"{path}: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON, with every default written out; `from_dict` gives an equal policy."""
+        """Return JSON values, defaults included; `from_dict` returns an equal policy."""
         return self.model_dump(mode="json")
 
     @property
     def digest(self) -> str:
         """SHA-256 in hex over canonical JSON; equal policies have equal digests.
 
-        What is at its default is left out, so that a setting added later changes no digest.
+        Defaults are left out, so that a field added later changes no digest.
         """
         written = self.model_dump(mode="json", exclude_defaults=True) | {"version": self.version}
         text = json.dumps(written, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def normal_below(self, rules: Rules) -> float | None:
-        """The confidence below which a normal answer is reviewed; None if none is."""
+        """Return the confidence below which a normal answer is reviewed; None for no review."""
         if rules.review.normal_below is None and self.reviews_unsure and rules.classification:
             return rules.classification.min_confidence
         return rules.review.normal_below
 
     @property
     def reviews_unsure(self) -> bool:
-        """Whether unsure answers are reviewed where no review band says otherwise."""
+        """Whether unsure answers are reviewed by default, without a review band."""
         return self.version >= 2
 
     def rules_for(self, attributes: Mapping[str, Any]) -> tuple[Rules | None, str | None]:
-        """The rules for an item (None: to be reviewed) and its class (None: `default`)."""
+        """Return the rules for an item (None: review it) and its class (None: `default`)."""
         if self.class_attribute is None:
             return self.default, None
         value = attributes.get(self.class_attribute)

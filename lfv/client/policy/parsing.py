@@ -1,4 +1,4 @@
-"""A policy's text as plain values: JSON, or YAML without its surprises."""
+"""Parse a policy: JSON, or a strict subset of YAML."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lfv.client.errors import PolicyError
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Safe values only; no aliases (a few of them can mean gigabytes), no name given twice."""
+    """Safe values only; no aliases (a few can expand to gigabytes), no duplicate names."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -37,19 +37,19 @@ class _PlainLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-# YAML 1.1 takes 1e-3 for text, for want of a dot.
+# YAML 1.1 reads 1e-3 as a string, because it has no dot.
 _PlainLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
 )
 
 
 def parse_policy_text(text: str) -> dict[str, Any]:
-    """The mapping that `text` holds. Raises PolicyError."""
+    """Parse YAML or JSON into a mapping. Raises PolicyError."""
     if text.lstrip().startswith("{"):
         try:
             return _mapping(json.loads(text, object_pairs_hook=_unique))
         except (ValueError, RecursionError):
-            pass  # a YAML mapping in braces, or none at all: YAML's message names the line
+            pass  # perhaps a YAML mapping in braces; else YAML's message names the line
     try:
         loader = _PlainLoader(text)
         try:
@@ -66,7 +66,7 @@ def parse_policy_text(text: str) -> dict[str, Any]:
 
 def _mapping(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise PolicyError("The policy is empty or no mapping of names to values.")
+        raise PolicyError("The policy is empty or not a mapping of names to values.")
     return value
 
 

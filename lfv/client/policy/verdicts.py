@@ -1,4 +1,4 @@
-"""Applying a policy to an answer. Total, deterministic, and never without a reason."""
+"""Apply a policy to an answer. Deterministic; every verdict has a reason."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class VerdictKind(StrEnum):
 
 @dataclass(frozen=True)
 class Reason:
-    """One ground of a verdict: the rule's name, a sentence, and the figures compared.
+    """One reason for a verdict: the rule's name, a sentence, and the figures compared.
 
     `rule` is one of 'classification', 'coverage', 'anomaly_types', 'review.normal_below',
     'review.anomalous_from', 'review.disagreement', 'no_segmentation', 'unknown_class', 'no_rule'.
@@ -36,7 +36,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`product_class` is the class whose rules were applied, None for the policy's default."""
+    """A verdict. `product_class`: the class whose rules applied; None for the default."""
 
     verdict: VerdictKind
     reasons: tuple[Reason, ...]
@@ -46,7 +46,7 @@ class Verdict:
 def decide(
     result: DetectAnomalyResult, policy: Policy, attributes: Mapping[str, Any] | None = None
 ) -> Verdict:
-    """What `policy` makes of `result` for an item with these attributes of its manifest line."""
+    """Return the verdict on an answer; `attributes` are those of the item's manifest line."""
     rules, product_class = policy.rules_for(attributes or {})
     if rules is None:
         reason = Reason(
@@ -91,7 +91,7 @@ def _rejects(rules: Rules, fired: list[Reason], held: list[Reason], missing: lis
 
 
 def _tolerates(result: DetectAnomalyResult, rules: Rules) -> bool:
-    """Whether an anomalous answer would pass the rules even if the model were sure of it."""
+    """Return whether an anomalous answer would pass the rules even with confidence 1."""
     fired, held, missing = _apply(replace(result, confidence=1.0), rules)
     return not missing and not _rejects(rules, fired, held, missing)
 
@@ -130,7 +130,7 @@ def _decide_normal(
 def _apply(
     result: DetectAnomalyResult, rules: Rules
 ) -> tuple[list[Reason], list[Reason], list[Reason]]:
-    """The rules that fire, those that hold, and those that lack a segmentation to judge by."""
+    """Return the rules that reject, those that pass, and those that need a segmentation."""
     fired: list[Reason] = []
     held: list[Reason] = []
     missing: list[Reason] = []
@@ -219,9 +219,9 @@ def _found(result: DetectAnomalyResult) -> dict[str, Any]:
 
 
 def _percent(fraction: float, other: float | None = None) -> str:
-    """A percentage to one decimal, or to as many as it takes to differ from `other`'s.
+    """Format a percentage with one decimal, or with enough to differ from `other`.
 
-    The exact figures stand in `Reason.figures`.
+    `Reason.figures` has the exact values.
     """
     for decimals in range(1, 15):
         shown = _rounded(fraction, decimals)

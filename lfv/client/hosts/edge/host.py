@@ -227,7 +227,7 @@ def _state(description: wire.ModelDescription) -> ModelState:
         status = _STATUSES[AgentStatus(description.status)]
     except ValueError:
         raise ResponseInvalid(
-            f"The edge agent names a model status that is unknown: {description.status}."
+            f"The edge agent reports an unknown model status: {description.status}."
         ) from None
     component = description.model_component
     return ModelState(

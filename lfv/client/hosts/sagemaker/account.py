@@ -1,7 +1,7 @@
 """The control plane of one account and region: endpoints, configurations, models, and their tags.
 
-Everything that lfv creates carries tags, so that what is left over can be found in the account
-without any database (`lfv sweep --account`), and so that nothing of anybody else's is deleted.
+Every resource that lfv creates has tags. With them, leftovers are found without a database
+(`lfv sweep --account`), and resources of others are never deleted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PROJECT = "lfv:project"
 RUN = "lfv:run"
 DEFAULT_WHERE = "Amazon SageMaker"
 
-#: EndpointStatus in our words. Where an endpoint exists it costs money, also while it can't answer.
+#: Model status by EndpointStatus. An existing endpoint costs money even if it cannot answer.
 STATUSES: Mapping[str, ModelStatus] = {
     "Creating": ModelStatus.STARTING_HOSTING,
     "InService": ModelStatus.HOSTED,
@@ -43,7 +43,7 @@ STATUSES: Mapping[str, ModelStatus] = {
 
 @dataclass(frozen=True)
 class EndpointFacts:
-    """An endpoint as DescribeEndpoint has it; `status` is SageMaker's word."""
+    """An endpoint as DescribeEndpoint reports it; `status` is its EndpointStatus."""
 
     name: str
     arn: str
@@ -55,7 +55,7 @@ class EndpointFacts:
 
     @property
     def model_status(self) -> ModelStatus:
-        """A status that is not known yet is taken for one that costs money."""
+        """The model's status; an unknown EndpointStatus counts as one that costs money."""
         return STATUSES.get(self.status, ModelStatus.SYSTEM_UPDATING)
 
 
@@ -88,11 +88,11 @@ class Account:
 
     @property
     def where(self) -> str:
-        """The place, for people."""
+        """The service's name or address, for messages."""
         return self.endpoint_url or DEFAULT_WHERE
 
     def call(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        """One call of an operation by its name in boto3, such as ``describe_endpoint``."""
+        """Call an operation by its boto3 name, such as `describe_endpoint`."""
         name = "".join(word.capitalize() for word in operation.split("_"))
         try:
             answer: dict[str, Any] = getattr(self._client, operation)(**arguments)
@@ -101,7 +101,7 @@ class Account:
         return answer
 
     def pages(self, operation: str, member: str, **arguments: Any) -> Iterator[dict[str, Any]]:
-        """The entries of a list operation, page by page."""
+        """Yield the entries of a list operation, page by page."""
         while True:
             page = self.call(operation, **arguments)
             yield from page.get(member, ())
@@ -110,7 +110,7 @@ class Account:
             arguments["NextToken"] = page["NextToken"]
 
     def endpoint(self, name: str) -> EndpointFacts | None:
-        """An endpoint, or None where there is none of that name."""
+        """Return an endpoint, or None if it does not exist."""
         try:
             found = self.call("describe_endpoint", EndpointName=name)
         except ModelNotFound:

@@ -1,7 +1,7 @@
-"""What SageMaker's errors mean.
+"""Translate SageMaker's errors into `lfv.client.errors`.
 
-The control plane answers ValidationException for almost everything: a missing endpoint, a name that
-is taken, a state in which it can't be deleted. Only the message tells them apart.
+The control plane returns ValidationException for almost every failure: a missing endpoint, a name
+already in use, a status that does not allow deletion. Only the message distinguishes them.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ _BY_CODE: dict[str, type[HostError]] = {
 
 
 def control_failure(error: Exception, operation: str, where: str) -> HostError:
-    """A failed call to the control plane in our words."""
+    """Return the HostError for a failed call to the control plane."""
     return translate(error, operation, where, kind=_control_kind(error))
 
 
 def runtime_failure(error: Exception, where: str) -> HostError:
-    """A failed InvokeEndpoint in our words.
+    """Return the HostError for a failed InvokeEndpoint.
 
-    An endpoint that is not there is a conflict: the model is down, and no image is to blame.
+    A missing endpoint is a HostConflict: the model is down, and the image is not at fault.
     """
     return translate(error, "InvokeEndpoint", where, kind=_runtime_kind(error))
 
 
 def is_of_model(error: HostError) -> bool:
-    """Whether a failed InvokeEndpoint is what the model said, behind an endpoint that is up."""
+    """Return whether InvokeEndpoint failed with an error of the model itself."""
     cause = error.__cause__
     return isinstance(cause, ClientError) and _code(cause) in _OF_MODEL
 

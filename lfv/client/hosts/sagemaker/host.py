@@ -1,9 +1,9 @@
 """A model of the successor algorithm on a SageMaker endpoint.
 
-An endpoint has no stopped state: up means that it exists, down that it is gone. So a start makes a
-model, an endpoint configuration and an endpoint, and a stop deletes the three. Their names follow
-from what is hosted, so that a start whose answer was lost is found again and a second start of the
-same endpoint is refused; the tags on them say that they are ours, and nothing else is ever deleted.
+An endpoint cannot be stopped, only deleted. So a start creates a model, an endpoint configuration
+and an endpoint, and a stop deletes all three. Their names are derived from the hosted model, so a
+start whose response was lost is recognised, and a second start of the same endpoint is refused.
+Tags mark them as created by lfv; nothing without these tags is ever deleted.
 """
 
 from __future__ import annotations
@@ -48,19 +48,19 @@ from lfv.formats.images import ImageLimits
 from lfv.formats.status import ModelStatus
 
 KIND = "sagemaker"
-#: InvokeEndpoint takes a body of 6 MiB.
+#: InvokeEndpoint accepts up to 6 MiB.
 IMAGE_LIMITS = ImageLimits(max_bytes=6 * 1024 * 1024)
 DEFAULT_INSTANCE_TYPE = "ml.c5.2xlarge"
 #: The model has 60 seconds to answer.
 _READ_TIMEOUT = 70.0
-_LONGEST_ENDPOINT_NAME = 54  # names of what belongs to it are nine longer
+_LONGEST_ENDPOINT_NAME = 54  # names derived from it have nine more characters
 _VARIANT = "AllTraffic"
-#: What only a training uses, and may be set for all commands.
+#: Options of trainings; ignored here because they may be set for all commands.
 TRAINING_OPTIONS = frozenset({"algorithm_arn", "model_type", "training_instance_type"})
-#: What only a batch job uses, and may be set for all commands.
+#: Options of batch jobs; ignored here because they may be set for all commands.
 BATCH_OPTIONS = frozenset({"concurrency"})
 
-#: Where an endpoint may answer for images; while it is updated its old instances do.
+#: Statuses in which an endpoint answers; during an update its old instances do.
 _ANSWERING = frozenset({ModelStatus.HOSTED, ModelStatus.SYSTEM_UPDATING})
 _GONE = frozenset(
     {
@@ -75,12 +75,12 @@ _GONE = frozenset(
 
 @dataclass(frozen=True)
 class Options:
-    """What `HostSpec.options` may hold for this kind.
+    """Options in `HostSpec.options` of a SageMaker host.
 
-    `role_arn` is the execution role of the model, needed unless an existing model or endpoint is
-    used. `endpoint_name` is made from the project and the model where it is not given. `run_id`
-    goes into the tags. `runtime_endpoint_url` is where InvokeEndpoint goes, if not to
-    `endpoint_url`. The time limits are seconds.
+    `role_arn` is the model's execution role, required unless an existing model or endpoint is used.
+    `endpoint_name` defaults to a name derived from the project and the model. `run_id` is stored in
+    the tags. `runtime_endpoint_url` is the address for InvokeEndpoint, `endpoint_url` by default.
+    Time limits are in seconds.
     """
 
     instance_type: str = DEFAULT_INSTANCE_TYPE
@@ -96,7 +96,7 @@ class Options:
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> Options:
-        """Raises HostRejected for a name or value that is unusable."""
+        """Parse options. Raises HostRejected for an unknown name or an invalid value."""
         unused = TRAINING_OPTIONS | BATCH_OPTIONS
         given = {name: value for name, value in given.items() if name not in unused}
         kinds = {option.name: type(option.default) for option in fields(cls)}
@@ -114,8 +114,8 @@ class Options:
 class SageMakerHost:
     """ModelHost over boto3's `sagemaker` and `sagemaker-runtime`; options: see `Options`.
 
-    `spec.model_version` names the model (see `source`). The constructor raises HostError when the
-    account is unusable or 'latest' cannot be looked up.
+    `spec.model_version` names the model (see `source`). The constructor raises HostError if the
+    account cannot be used or the model version cannot be resolved.
     """
 
     def __init__(
@@ -134,10 +134,10 @@ class SageMakerHost:
         self._name = endpoint_name_of(self._spec)
         self._runtime: Any = None
         self._lock = threading.Lock()
-        #: A stop of ours has not come to its end: then the model is not said to be down.
+        #: A stop by this object is not finished; until then, the model is not reported down.
         self._stopping = False
-        #: This object has stopped the model: it is down unless a start that was still on its way
-        #: has left something after that.
+        #: This object has stopped the model. A start that was still in progress may have created
+        #: resources after that.
         self._put_away = False
 
     @property
@@ -150,7 +150,7 @@ class SageMakerHost:
 
     @property
     def endpoint_name(self) -> str:
-        """The endpoint that hosts the model, when it is up."""
+        """Name of the model's endpoint, whether it exists or not."""
         return self._name
 
     # -- looking --
@@ -171,12 +171,12 @@ class SageMakerHost:
         if endpoint is None:
             facts = look_up(self._account, self._source)
             if self._put_away and (left := self._account.leftovers(self._name)):
-                # Not down, so that whoever watches deletes it; and not up for a start.
-                return self._state(ModelStatus.SYSTEM_UPDATING, facts, f"{left[0][1]} is left")
+                # SYSTEM_UPDATING is up for a stop, which then deletes it, and not yet for a start.
+                return self._state(ModelStatus.SYSTEM_UPDATING, facts, f"{left[0][1]} is left over")
             return self._state(facts.status, facts, facts.message)
         try:
             facts = look_up(self._account, self._source)
-        except ModelNotFound:  # deleted under its endpoint, which costs money all the same
+        except ModelNotFound:  # deleted while its endpoint exists, which still costs money
             facts = SourceFacts(self._arn_like(endpoint.arn), None)
         return self._state(
             endpoint.model_status,
@@ -208,12 +208,12 @@ class SageMakerHost:
     def start(self, units: Units, client_token: str) -> ModelState:
         if units.maximum not in {None, units.minimum}:
             raise HostRejected(
-                "A SageMaker endpoint of ours has a fixed number of instances; leave the maximum "
-                "of inference units out."
+                "A SageMaker endpoint has a fixed number of instances; leave out the maximum of "
+                "inference units."
             )
         if self._source.kind == "endpoint":
             raise HostConflict(
-                f"Endpoint {self._name} belongs to somebody else and is not started by lfv.",
+                f"Endpoint {self._name} was not created by lfv, so lfv does not start it.",
                 operation="CreateEndpoint",
             )
         endpoint = self._account.endpoint(self._name)
@@ -223,7 +223,7 @@ class SageMakerHost:
             self._create(units, client_token)
         except ModelNotFound as error:
             if error.operation in {"CreateEndpointConfig", "CreateEndpoint"}:
-                # A stop that is under way elsewhere has deleted what this start just made.
+                # A concurrent stop has deleted what this start has just created.
                 raise HostThrottled(str(error), operation="CreateEndpoint") from error
             raise
         self._put_away = self._stopping = False
@@ -256,7 +256,7 @@ class SageMakerHost:
         )
 
     def _start_again(self, endpoint: EndpointFacts, client_token: str) -> ModelState:
-        """A start where the endpoint exists: the same start again, or none."""
+        """Handle a start when the endpoint exists: repeat the same start, or refuse."""
         status = endpoint.model_status
         if status is not ModelStatus.HOSTING_FAILED:
             if self._account.tags(endpoint.arn).get(tags.HOSTING) == client_token:
@@ -267,12 +267,12 @@ class SageMakerHost:
         self._refuse_others(endpoint, "CreateEndpoint")
         self._account.call("delete_endpoint", EndpointName=self._name)
         raise HostThrottled(
-            f"Endpoint {self._name} had failed and is being deleted before it is created again.",
+            f"Endpoint {self._name} had failed; it is deleted and then created again.",
             operation="CreateEndpoint",
         )
 
     def _model(self, labels: list[dict[str, str]]) -> str:
-        """The model to host: the existing one, or one made of the package."""
+        """Return the name of the model to host, creating it from a package if needed."""
         return make_model(
             self._account,
             self._source,
@@ -298,7 +298,7 @@ class SageMakerHost:
                 try:
                     self._account.call("delete_endpoint", EndpointName=self._name)
                 except ModelNotFound:
-                    endpoint = None  # somebody was quicker
+                    endpoint = None  # another caller was faster
         self._account.delete_leftovers(self._name)
         self._put_away, self._stopping = True, False
         if endpoint is None:
@@ -309,8 +309,8 @@ class SageMakerHost:
         if not self._account.is_ours(endpoint.arn):
             self._stopping = False
             raise HostRejected(
-                f"Endpoint {self._name} was not created by lfv, which leaves it alone; delete it "
-                "in SageMaker if nobody uses it.",
+                f"Endpoint {self._name} was not created by lfv, so lfv does not delete it; delete "
+                "it in SageMaker if it is no longer needed.",
                 operation=operation,
             )
 
@@ -327,8 +327,8 @@ class SageMakerHost:
     ) -> Detection:
         if len(body) > IMAGE_LIMITS.max_bytes:
             raise HostRejected(
-                f"The image has {len(body):,} bytes; a SageMaker endpoint takes "
-                f"{IMAGE_LIMITS.max_bytes:,} at most.",
+                f"The image has {len(body):,} bytes; a SageMaker endpoint accepts at most "
+                f"{IMAGE_LIMITS.max_bytes:,}.",
                 operation="InvokeEndpoint",
             )
         client = self._runtime_client()
@@ -349,9 +349,9 @@ class SageMakerHost:
         return Detection(found, inference_id, latency_ms, attempts)
 
     def _blame_endpoint(self, error: HostRejected) -> None:
-        """Raise HostConflict where an image was refused because the endpoint is not in service.
+        """Raise HostConflict if an image was refused because the endpoint is not in service.
 
-        No source says how InvokeEndpoint words that.
+        Checks the endpoint's status, because the error for that case is not documented.
         """
         if is_of_model(error):
             return
@@ -378,7 +378,7 @@ class SageMakerHost:
                 Accept="application/json",
                 InferenceId=inference_id,
             )
-            # A StreamingBody that is entered is urllib3's own stream, with urllib3's own errors.
+            # `with` on the StreamingBody itself would yield urllib3's stream, with its errors.
             with closing(answer["Body"]) as stream:
                 content = stream.read()
         except FAILURES as error:
@@ -421,7 +421,7 @@ class SageMakerHost:
 
 
 def endpoint_name_of(spec: HostSpec) -> str:
-    """The endpoint of a model whose version is looked up, as `SageMakerHost.spec` has it."""
+    """Return the endpoint name for the spec of a host, whose model version is resolved."""
     kind, _, name = spec.model_version.partition("/")
     if kind == "endpoint":
         return name

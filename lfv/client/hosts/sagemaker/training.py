@@ -277,7 +277,7 @@ class _Watch:
         except HostError as error:
             if not error.retryable:
                 raise
-            self.progress(f"asking for training job {self.name} failed, trying again: {error}")
+            self.progress(f"reading training job {self.name} failed, retrying: {error}")
             return None
 
     def _wait(self, looks: int) -> None:

@@ -54,7 +54,7 @@ def test_digest_does_not_depend_on_how_defaults_are_written() -> None:
     ("text", "says"),
     [
         ("", "empty"),
-        ("- a\n- b", "no mapping"),
+        ("- a\n- b", "not a mapping"),
         ("default: [", "line 1"),
         ("default: {}\ndefault: {}", "'default' twice, again in line 2"),
         ("default: {}\nclasses: {NO: {}}", "NO in line 2.*quotes"),

@@ -67,6 +67,8 @@ def runs(
         for run, counts in listed
     ]
     output.show_table((*columns, *numbers), rows, right=numbers)
+    if not listed:
+        output.note("no runs yet; `lfv inspect` starts one")
 
 
 def show(

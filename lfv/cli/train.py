@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lfv.cli import output
 from lfv.cli.common import current_user, settings_from
-from lfv.cli.errors import WrongUsage
+from lfv.cli.errors import CommandError, WrongUsage
 from lfv.cli.options import (
     AnomalyOption,
     BackboneOption,
@@ -135,6 +136,8 @@ def train(
             "for the service on this machine; the one at "
             f"{settings.endpoint_url} is given its own by who runs it (`lfv serve --backbone`)"
         )
+    if "://" not in source and not Path(source).exists():
+        raise CommandError(f"no manifest, folder or image found at {source}")
     from lfv.run.training import train_project, training_report
 
     with Activity(f"train {project}", quiet=as_json) as activity:

@@ -288,7 +288,10 @@ def _without_label(item: ManifestItem) -> str:
     if (problem := item.attributes.get(LABEL_PROBLEM)) is not None:
         return f"{item.written_ref} has no label. {problem}"
     if item.found_label is None:
-        return f"{item.written_ref} is labelled neither normal nor anomaly."
+        return (
+            f"{item.written_ref} is labelled neither normal nor anomaly. Put images into "
+            "normal/ and anomaly/, or give a manifest with labels."
+        )
     found = item.found_label[:80]
     return (
         f"{item.written_ref} is labelled {found!r}, which is not known as normal or anomaly: say "

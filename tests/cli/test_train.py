@@ -112,3 +112,9 @@ def test_a_service_that_is_up_has_to_train_as_wanted(
     _check_graph(places, settings)
     options = options_from({"home": str(tmp_path), **service_options(settings, training=True)})
     assert [f"{k}={v}" for k, v in options.training_options.items()] == [mark]
+
+
+def test_a_misspelt_source_is_refused_before_a_service_starts(lfv: Lfv, tmp_path: Path) -> None:
+    outcome = lfv("train", tmp_path / "prats", "--project", "parts")
+    assert outcome.status == 1
+    assert outcome.err.startswith("lfv: no manifest, folder or image found at ")

@@ -165,8 +165,8 @@ def test_a_wrong_batch_is_refused_as_a_whole(store: Store) -> None:
         (replace(good, image=None), InvalidRecord, "a detection needs its image"),
         (replace(good, image=an_image("b")), InvalidRecord, "of another image"),
         (replace(good, detection=detection_id, reused=True), InvalidRecord, "of another image"),
-        (replace(good, detection=detection_id), InvalidRecord, "reused means"),
-        (replace(good, reused=True), InvalidRecord, "reused means"),
+        (replace(good, detection=detection_id), InvalidRecord, "a reused answer is named by"),
+        (replace(good, reused=True), InvalidRecord, "a reused answer is named by"),
         (replace(good, detection=12345, reused=True), UnknownRecord, "no detection 12345"),
         (replace(good, inspected_at=datetime(2026, 1, 1)), InvalidRecord, "naive"),  # noqa: DTZ001
         (replace(good, attributes={"x": object()}), InvalidRecord, "not JSON"),

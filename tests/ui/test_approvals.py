@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from lfv.client.staging import StagedDataset
 from lfv.client.training import TrainedModel
+from lfv.formats.refs import S3Ref
 from lfv.ui.views import models
 from tests.support.ui import Browser, Scene
 from tests.support.waiting import wait_until
@@ -71,7 +73,10 @@ def test_runs_stay_with_a_version_while_the_next_is_trained(
     place.store.reviews.add(place.parts()[5], "accept", "ben")
 
     def train(*_: object, **__: Any) -> TrainedModel:
-        return TrainedModel("flange", "2", "arn", None, None, None, None, None, None, 1.0)
+        data = StagedDataset(S3Ref("lfv", "train.manifest"), 20, 10, 10, 0, (), 96, 64)
+        return TrainedModel(
+            "flange", "2", "arn", None, None, None, None, None, None, 1.0, data, test=None
+        )
 
     monkeypatch.setattr(models, "train_project", train)
     address = f"/models/{place.model_id}"

@@ -1,7 +1,7 @@
-"""``python -m lfv.server OPTIONS``: the service alone, for programs that start one.
+"""``python -m lfv.server OPTIONS``: runs the service, for programs that start one.
 
-OPTIONS is a JSON object with the fields of ``lfv.server.options.ServeOptions``. People use
-``lfv serve``.
+OPTIONS is a JSON object with the fields of ``lfv.server.options.ServeOptions``. On the command
+line, use ``lfv serve``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lfv.server.service import run
 
 
 def main() -> int:
-    """Run until the service ends. 2 if it could not start."""
+    """Run until the service ends. Return 0, or 2 if it could not start."""
     try:
         options = options_from(json.loads(sys.argv[1]))
         logging.basicConfig(

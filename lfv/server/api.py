@@ -1,4 +1,4 @@
-"""The ASGI application: from a connection's bytes to an operation, and back."""
+"""The ASGI application: decodes requests, runs their operations and encodes the responses."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _DETECT = "DetectAnomalies"
 _UPDATE = "UpdateDatasetEntries"
 _NO_MODEL = ("", "")
 _KEPT_FOR_OTHERS = 8
-"""Other requests than images get one part in this many of the bytes in memory."""
+"""Requests other than images share one part in this many of ``bytes_in_hand``."""
 
 
 @dataclass
@@ -72,7 +72,7 @@ class _Request:
     headers: dict[str, str]
     query: list[tuple[str, str]]
     model: tuple[str, str] = _NO_MODEL
-    """Project and version that its metrics are counted under."""
+    """Project and version under which its metrics are counted."""
 
 
 class Api:
@@ -152,7 +152,7 @@ class Api:
             return await performed
 
     def _refusal(self, request: _Request, authorization: Authorization | None) -> ApiError | None:
-        """The reason to refuse the request that shows without its body, or None."""
+        """Return a reason to refuse the request before its body is read, or None."""
         try:
             if self._verifier is not None:
                 now = datetime.now(UTC)
@@ -212,7 +212,7 @@ class Api:
         return {"DetectAnomalyResult": result}
 
     async def _name_model(self, request: _Request, match: Match) -> None:
-        """Find the model of a request whose image was dropped, so that its metrics count it."""
+        """Find the model of a request with a discarded image, so that it counts in its metrics."""
         raw = RawRequest(match.uri_parameters, request.query, request.headers, b"")
         with suppress(ApiError):
             await self._pool(request, match.operation, decode_request(match.operation, raw))
@@ -220,7 +220,7 @@ class Api:
     async def _pool(
         self, request: _Request, operation: OperationModel, members: dict[str, Any]
     ) -> Pool:
-        """The model's inference units. From now on the request counts for that model."""
+        """Return the model's inference units, and count the request for this model from now on."""
         validate(operation, members)
         pool = await self._detector.pool(members["ProjectName"], members["ModelVersion"])
         request.model = (pool.model.project_name, str(pool.model.version))
@@ -257,7 +257,7 @@ def _attempt(work: Callable[[], Any]) -> Any:
 
 
 def _resource(members: dict[str, Any]) -> tuple[str, ResourceType]:
-    """The resource that a call with these members is about, for error answers."""
+    """Return the resource that a call's members name, for error responses."""
     project = members.get("ProjectName", "")
     if "JobName" in members or "Configuration" in members:
         return members.get("JobName", project), "MODEL_PACKAGE_JOB"
@@ -287,7 +287,7 @@ def _signed(request: _Request) -> SignedRequest:
 
 
 async def _send(send: Send, answer: Answer, *, last: bool) -> None:
-    """Send the answer. ``last`` closes the connection: the next bytes may not be a request."""
+    """Send the answer. ``last`` closes the connection, as the next bytes may not be a request."""
     headers = [(key.encode(), value.encode("latin-1")) for key, value in answer.headers.items()]
     headers.append((b"content-length", str(len(answer.body)).encode()))
     headers.append((b"x-amzn-requestid", str(uuid4()).encode()))

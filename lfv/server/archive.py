@@ -75,7 +75,7 @@ def write_archive(model: Model, artifact: Path, target: Path) -> None:
 
 
 def read_archive(source: Path, artifact: Path) -> ArchivedModel:
-    """Unpack into a new folder and check all files. Raises ArchiveError and leaves no file."""
+    """Unpack into a new folder and check all files. On ArchiveError, no file is left."""
     try:
         with zipfile.ZipFile(source) as archive:
             model = _description(archive)
@@ -84,14 +84,14 @@ def read_archive(source: Path, artifact: Path) -> ArchivedModel:
                     _extract(archive, name, artifact, sha256, size)
     except ArchiveError as error:
         raise ArchiveError(f"{source.name}: {error}") from error
-    except Exception as error:  # damaged bytes raise anything from zipfile and zlib
+    except Exception as error:  # zipfile and zlib raise various errors
         raise ArchiveError(f"{source.name} is not a readable model archive: {error}") from error
     return model
 
 
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[None]:
-    """Make a folder, and remove it and its new parents if an exception leaves the block."""
+    """Create a folder, and remove it and its new parents if the block raises."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True)
     try:

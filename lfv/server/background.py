@@ -1,4 +1,4 @@
-"""Runs what operations start: datasets, trainings and packaging in threads, hosting in the loop."""
+"""Runs the background work of operations: hosting in the event loop, everything else in threads."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class BackgroundWork:
         self._hosting = hosting
         self._trainings = Trainings(context, engine)
         limits = context.limits
-        # Reads from S3 may wait long, so they have threads of their own. There is one thread for
+        # Reads from S3 may block for long, so they have separate threads. There is one thread for
         # each training and each packaging job that may run at once.
         self._datasets = Threads(2, "datasets")
         self._datasets_in_s3 = Threads(4, "datasets in S3")
@@ -79,7 +79,7 @@ class BackgroundWork:
         self._submit(self._packing, package, self._context, job_id)
 
     def take_up(self, *, embedded: bool) -> None:
-        """Continue the work that the previous service on this folder left."""
+        """Resume the work that the previous service on this folder left unfinished."""
         event = ModelEvent.EMBEDDED_RESTARTED if embedded else ModelEvent.SERVICE_RESTARTED
         with self._context.database.transaction() as tx:
             known = models.every(tx)

@@ -1,7 +1,7 @@
 """Objects in buckets: folders that stand in for buckets, and S3 for all others.
 
-A key never leaves its folder: every component is opened relative to the one before, none may be
-a symbolic link, and what is read has to be a regular file.
+A key cannot leave its folder: each component is opened relative to its parent and must not be a
+symbolic link, and only regular files are read.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def join_key(prefix: str | None, name: str) -> str:
-    """A prefix is a folder, with or without the slash at its end."""
+    """Join a prefix, with or without a slash at its end, and a name."""
     prefix = prefix or ""
     return f"{prefix}{name}" if not prefix or prefix.endswith("/") else f"{prefix}/{name}"
 
@@ -43,11 +43,11 @@ class Buckets:
         self._s3 = _S3(s3_endpoint_url) if s3 else None
 
     def is_folder(self, bucket: str) -> bool:
-        """Whether a folder stands in for the bucket, so that reads from it do not wait."""
+        """Whether a folder stands in for the bucket, so that reads need no network."""
         return bucket in self._folders
 
     def check_key(self, bucket: str, key: str) -> None:
-        """Raises BucketError for a key that no object in the bucket can have."""
+        """Raise BucketError for a key that no object in the bucket can have."""
         if bucket in self._folders:
             with _translated(bucket, key):
                 _components(key)
@@ -62,7 +62,7 @@ class Buckets:
             file.close()
 
     def read(self, bucket: str, key: str, limit: int) -> bytes:
-        """The whole object, which has at most ``limit`` bytes."""
+        """Return an object's bytes. Raises BucketError if there are more than ``limit``."""
         with self.open(bucket, key) as file:
             data = file.read(limit + 1)
         if len(data) > limit:
@@ -70,7 +70,7 @@ class Buckets:
         return data
 
     def write(self, bucket: str, key: str, data: bytes | Path) -> None:
-        """Write bytes, or the content of a file. Readers see the old object or all of the new."""
+        """Write bytes or a file's content. Readers see the old or the complete new object."""
         with _translated(bucket, key):
             self._bucket(bucket).write(key, data)
 
@@ -85,7 +85,7 @@ class Buckets:
 
 
 class OpenObject:
-    """An object's content as a stream, whose connection may break in the middle."""
+    """An object's content as a stream. The connection may break while it is read."""
 
     def __init__(self, file: IO[bytes], bucket: str, key: str) -> None:
         self._file = file
@@ -93,7 +93,7 @@ class OpenObject:
         self._key = key
 
     def read(self, size: int, /) -> bytes:
-        """Raises BucketError."""
+        """Read up to ``size`` bytes. Raises BucketError."""
         with _translated(self._bucket, self._key):
             return self._file.read(size)
 
@@ -132,9 +132,9 @@ class _FolderBucket:
 
     @contextmanager
     def _parent(self, key: str, *, create: bool) -> Iterator[tuple[int, str]]:
-        """The folder that holds the key, as a descriptor, and the key's last component."""
+        """Open the folder that holds the key. Yield its descriptor and the key's last component."""
         *folders, name = _components(key)
-        # The root was given at the start of the service, and may be a link.
+        # The operator chose the root, which may be a link.
         descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             for folder in folders:
@@ -198,7 +198,7 @@ class _S3Bucket:
         else:
             from boto3.s3.transfer import TransferConfig
 
-            # Without threads of its own, which the interpreter would join when it exits.
+            # Without boto3's own threads, which the interpreter would join when it exits.
             config = TransferConfig(use_threads=False)
             self._client.upload_file(str(data), self._name, key, Config=config)
 

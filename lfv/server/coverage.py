@@ -1,4 +1,4 @@
-"""The page docs/api-coverage.md, from the service model and the handlers that are registered."""
+"""Renders docs/api-coverage.md from the service model and the registered handlers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _DETECT = "lfv.server.detection"
 
 
 def implemented_in(operation: str) -> str | None:
-    """The module that answers an operation, or None if none does."""
+    """Return the module that answers an operation, or None."""
     if operation == "DetectAnomalies":
         return _DETECT
     handler = HANDLERS.get(operation)
@@ -20,7 +20,7 @@ def implemented_in(operation: str) -> str | None:
 
 
 def page() -> str:
-    """The page as Markdown, without the note that it is generated."""
+    """Return the page as Markdown, without the note that it is generated."""
     model = service_model()
     names = sorted(model.operation_names)
     rows = [_row(model.operation_model(name)) for name in names]

@@ -1,8 +1,8 @@
-"""The ONNX model that an operator gives the service: checked, tried out and copied, once.
+"""Checks and copies the operator's ONNX model when the service starts.
 
-Only ``--backbone`` and ``--detector`` name a file; nothing in a request does. A separate process
-checks it before the service answers anybody, and writes what it accepted. Trainings read that copy,
-so a later change of the file changes nothing.
+Only ``--backbone`` and ``--detector`` name a file; requests cannot. A separate process checks the
+file before the service answers requests, and writes a copy if it is accepted. Trainings read the
+copy, so later changes of the file have no effect.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _ENGINE = "lfv.engine.custom_models"
 
 
 def accept_graphs(options: ServeOptions, home: Home) -> dict[str, Path]:
-    """``backbone`` or ``detector`` and its copy in the state folder, or nothing.
+    """Return ``backbone`` or ``detector`` with its copy in the state folder, or nothing.
 
-    Raises OptionsError for a file that is refused, with the reason.
+    Raises OptionsError with the reason if a file is refused.
     """
     given = {"backbone": options.backbone, "detector": options.detector}
     accepted: dict[str, Path] = {}
@@ -63,7 +63,7 @@ def _accept(role: str, path: Path, limit: int, home: Home) -> Path:
 
 
 def _validate(role: str, path: Path, limit: int, copy: Path) -> str | None:
-    """What is wrong with the graph, told by a process of its own; None if nothing is."""
+    """Check the graph in a separate process. Return what is wrong with it, or None."""
     done = subprocess.run(
         [sys.executable, "-m", _ENGINE, role, str(path), str(limit), str(copy)],
         stdin=subprocess.DEVNULL,

@@ -20,9 +20,9 @@ R = TypeVar("R")
 
 
 class Threads:
-    """Runs jobs in the order of their submission, ``count`` at once.
+    """Runs up to ``count`` jobs at once, in the order of their submission.
 
-    As a context manager it waits for all of them, like an executor of concurrent.futures.
+    As a context manager it cancels waiting jobs and waits for running ones on exit.
     """
 
     def __init__(self, count: int, name: str) -> None:
@@ -34,7 +34,7 @@ class Threads:
         self._closed = False
 
     def submit(self, job: Callable[[], T]) -> Future[T]:
-        """Raises RuntimeError once it is closed."""
+        """Queue a job. Raises RuntimeError after ``close``."""
         future: Future[T] = Future()
         with self._lock:
             if self._closed:
@@ -47,12 +47,12 @@ class Threads:
         return future
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
-        """The results in the order of the items. Raises the first job's error."""
+        """Return the results in the order of the items. Raises the first failed item's error."""
         futures = [self.submit(partial(function, item)) for item in items]
         return [future.result() for future in futures]
 
     def close(self) -> None:
-        """Start no further job, and cancel those that wait."""
+        """Cancel waiting jobs, and accept no new ones."""
         with self._lock:
             self._closed = True
             with suppress(Empty):

@@ -125,8 +125,8 @@ def _begin_immediate(connection: Connection) -> None:
 
 
 def _transient(error: DBAPIError) -> UnwritableError | None:
-    """The error to raise if a later attempt may succeed, or None."""
-    code = getattr(error.orig, "sqlite_errorcode", None)  # the module's own errors have none
+    """Return the error to raise if a later attempt may succeed, else None."""
+    code = getattr(error.orig, "sqlite_errorcode", None)  # sqlite3's own errors have none
     if code is None or code & 0xFF not in _TRANSIENT:
         return None
     kind = DiskFullError if code & 0xFF == sqlite3.SQLITE_FULL else UnwritableError

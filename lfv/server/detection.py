@@ -1,4 +1,4 @@
-"""DetectAnomalies: from a request's members to an inference unit and back."""
+"""DetectAnomalies: checks images and sends them to inference units."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lfv.server.state import models, projects
 from lfv.server.state.models import LATEST, Model
 
 _UNSPECIFIC_TYPES = ("binary/octet-stream", "application/octet-stream")
-"""What clients send for any body of bytes; the image's own bytes have its type."""
+"""Types that clients send for any bytes; the image's type is then read from its bytes."""
 
 
 class Detector:
@@ -25,7 +25,7 @@ class Detector:
         self._hosting = hosting
 
     async def pool(self, project_name: str, version: str) -> Pool:
-        """The model's units. Raises NotFoundError, or ConflictError if it is not hosted.
+        """Return the model's units. Raises NotFoundError, or ConflictError if it is not hosted.
 
         No public source says which of the two the original raised for a model that is not hosted.
         """
@@ -47,13 +47,13 @@ class Detector:
     async def detect(
         self, pool: Pool, body: bytes, content_type: str, *, with_map: bool = False
     ) -> dict[str, Any]:
-        """A DetectAnomalyResult. Raises InvalidImageError, and what Pool.detect raises.
+        """Return a DetectAnomalyResult. Raises InvalidImageError, and what Pool.detect raises.
 
         Args:
             pool: The model's units.
             body: The image's bytes.
-            content_type: Of the image, as the client says.
-            with_map: Whether to add an AnomalyMap, where the model has one.
+            content_type: The image's type, as declared by the client.
+            with_map: Whether to add an AnomalyMap, if the model has one.
         """
         kind = content_type.partition(";")[0].strip().lower()
         if kind not in CONTENT_TYPES.values() and kind not in _UNSPECIFIC_TYPES:

@@ -1,7 +1,7 @@
-"""A Lookout for Vision Edge Agent in front of our engine: the same gRPC service, with no cloud.
+"""A Lookout for Vision Edge Agent with this project's engine: the same gRPC service, without AWS.
 
-Programs that were written for Amazon's agent go on as they are: the five calls, pixels and masks in
-messages or in POSIX shared memory, the same statuses and gRPC codes.
+Programs that were written for Amazon's agent work unchanged. The agent has the same five calls,
+statuses and gRPC codes, with pixels and masks in messages or in POSIX shared memory.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _log = logging.getLogger(__name__)
 
 _SHARED = Path("/dev/shm")  # noqa: S108 - where Linux keeps POSIX shared memory
 _SHARED_NAME = re.compile(r"/?[^/\0]{1,254}")
-#: Agents of the first release called the service so.
+#: Names of the gRPC service. The second is from the agent's first release.
 _SERVICES = (wire.SERVICE, "InferenceServer")
 _OPTIONS = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
 _WAITING = 64
 
 
 class Refused(Exception):
-    """A call that is answered with a gRPC code."""
+    """A call is refused with a gRPC status code."""
 
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
         super().__init__(message)
@@ -51,7 +51,7 @@ class Refused(Exception):
 
 @dataclass
 class Component:
-    """One model: down until it is started, then held by `workers` copies."""
+    """One model: stopped until it is started, then loaded in `workers` copies."""
 
     name: str
     arn: str
@@ -64,7 +64,7 @@ class Component:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def start(self) -> None:
-        """Load the model; returns when it can answer."""
+        """Load the model, and return when it is ready. Raises Refused."""
         with self._lock:
             if self.status not in {AgentStatus.STOPPED, AgentStatus.FAILED}:
                 raise _wrong_state(self, "start")
@@ -80,7 +80,7 @@ class Component:
         self.status = AgentStatus.RUNNING
 
     def stop(self) -> None:
-        """Let go of the model; answers under way are finished."""
+        """Unload the model after its running calls have finished. Raises Refused."""
         with self._lock:
             if self.status is not AgentStatus.RUNNING:
                 raise _wrong_state(self, "stop")
@@ -91,7 +91,7 @@ class Component:
 
     @contextmanager
     def model(self) -> Iterator[LoadedModel]:
-        """A copy of the model that nobody else uses."""
+        """Lend a copy of the model for exclusive use. Raises Refused."""
         if self.status is not AgentStatus.RUNNING:
             raise _wrong_state(self, "ask")
         idle = self._idle
@@ -106,18 +106,18 @@ class Component:
 
     @property
     def description(self) -> wire.ModelDescription:
-        """As DescribeModel has it."""
+        """The model's description for DescribeModel and ListModels."""
         return wire.ModelDescription(self.name, self.arn, int(self.status), self.message)
 
 
 class EdgeAgent:
-    """The five calls over some components."""
+    """Implements the five calls for a set of components."""
 
     def __init__(self, components: Sequence[Component]) -> None:
         self._components = {component.name: component for component in components}
 
     def start_all(self) -> None:
-        """Start every model. Raises OptionsError for one that cannot be."""
+        """Start every model. Raises OptionsError if one cannot be started."""
         for component in self._components.values():
             try:
                 component.start()
@@ -169,9 +169,9 @@ class EdgeAgent:
 
 
 def open_components(archives: Sequence[Path], folder: Path, workers: int) -> list[Component]:
-    """The models of packaged archives, unpacked into `folder`; each is called like its project.
+    """Unpack models from archives into `folder`, and return them under their projects' names.
 
-    Raises lfv.server.errors.ArchiveError, and OptionsError for two of one name.
+    Raises lfv.server.errors.ArchiveError, and OptionsError for two models of one project.
     """
     found: dict[str, Component] = {}
     for number, archive in enumerate(archives):
@@ -187,9 +187,9 @@ def open_components(archives: Sequence[Path], folder: Path, workers: int) -> lis
 
 @contextmanager
 def serving(agent: EdgeAgent, address: str, *, threads: int) -> Iterator[str]:
-    """Answer at `address` until exit; gives the address, with the port where it named none.
+    """Serve at `address` until exit. Yields the address, with the actual port for TCP.
 
-    Raises OptionsError where the address is unusable, or taken.
+    Raises OptionsError if the address is unusable or in use.
     """
     try:
         target = wire.grpc_target(address)
@@ -250,7 +250,7 @@ def _handler(name: str, call: Callable[[Any], Message]) -> grpc.RpcMethodHandler
 
 
 def _refuse_taken(address: str) -> None:
-    """gRPC would take a Unix socket away from the program that listens there."""
+    """Raise OptionsError if a program listens at a Unix socket, which gRPC would take over."""
     path = _socket_file(address)
     if path is None or not path.exists():
         return

@@ -1,4 +1,4 @@
-"""An embedded service, which ends with its last client.
+"""Ends an embedded service after its last client.
 
 Clients hold a shared lock on a file. The kernel releases it however a client ends. The service
 polls for the exclusive lock. When it gets the lock, no client is left. It keeps the lock until its
@@ -21,7 +21,7 @@ _GRACE_SECONDS = 10.0
 async def until_unused(lock_file: Path) -> None:
     """Wait until no client holds the lock, then hold it until this process ends."""
     lock_file.parent.mkdir(parents=True, exist_ok=True)
-    # A bare descriptor, which only the end of the process closes.
+    # A bare descriptor, so that only the end of the process closes it.
     descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     grace_ends = time.monotonic() + _GRACE_SECONDS
     seen = False

@@ -1,4 +1,4 @@
-"""Everything the service raises.
+"""The exceptions of the service.
 
 ServiceError
 ├── ApiError                 becomes an error answer; ``code`` names its shape in the service model
@@ -33,7 +33,7 @@ class ServiceError(Exception):
 
 
 class ApiError(ServiceError):
-    """An answer other than success. ``members`` fills the error's shape, ``Message`` included."""
+    """An error response. ``members`` fills the error's shape, ``Message`` included."""
 
     code: ClassVar[str]
     status: ClassVar[int]
@@ -56,7 +56,7 @@ class ValidationError(ApiError):
 
 
 class InvalidImageError(ValidationError):
-    """Counted as InvalidImageCount."""
+    """The image cannot be inspected; counted as InvalidImageCount."""
 
 
 class UnknownOperationError(ApiError):

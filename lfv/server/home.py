@@ -1,8 +1,8 @@
-"""The state folder: where its files are, and that only one service at a time uses it.
+"""The state folder: the paths of its files, and the lock that admits one service at a time.
 
 HOME/service.db                   projects, datasets, models, jobs and their states
 HOME/service.lock                 held by the running service
-HOME/graphs/                      ONNX graphs that the operator gave the service, once accepted
+HOME/graphs/                      copies of the operator's ONNX graphs that were accepted
 HOME/models/ID/artifact/          the trained model
 HOME/models/ID/job/               the training's inputs, removed once it has ended
 HOME/packing/                     archives being packed
@@ -31,7 +31,7 @@ def is_disk_full(error: Exception) -> bool:
 
 class Home:
     def __init__(self, root: Path) -> None:
-        """Make the folder and lock it. Raises HomeError."""
+        """Create the folder if needed, and lock it. Raises HomeError."""
         self.root = root
         try:
             (root / "models").mkdir(parents=True, exist_ok=True)
@@ -46,19 +46,19 @@ class Home:
             raise HomeError(f"another service is already running on {root}") from error
         self._remove_leftovers()
 
-    # Whoever looks for a running service holds the lock for an instant.
+    # Programs that check for a running service hold the lock for an instant.
     @retry(stop=stop_after_delay(1), wait=wait_fixed(0.05), reraise=True)
     def _take_lock(self) -> None:
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _remove_leftovers(self) -> None:
-        """Remove what a killed service left and nobody reads again.
+        """Remove files of a killed service that are not used again.
 
-        This comes before the database is opened, which takes space on the disk.
+        Called before the database is opened, because that needs disk space.
         """
         shutil.rmtree(self.packing, ignore_errors=True)
         for images in (self.root / "models").glob("*/job/images"):
-            shutil.rmtree(images, ignore_errors=True)  # a training taken up again fetches its own
+            shutil.rmtree(images, ignore_errors=True)  # a resumed training fetches them again
 
     @property
     def database(self) -> Path:
@@ -91,7 +91,7 @@ class Home:
         shutil.rmtree(self.model(model_id), ignore_errors=True)
 
     def remove_unknown_models(self, known: set[str]) -> None:
-        """Remove folders left by a crash between making one and committing its model."""
+        """Remove the folders of models that were not committed before a crash."""
         for folder in (self.root / "models").iterdir():
             if folder.name not in known:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -1,8 +1,8 @@
-"""HTTP connections with bounds that uvicorn has no setting for.
+"""HTTP connections with limits for which uvicorn has no settings.
 
-``H11Protocol`` is not part of uvicorn's public interface, and nothing that is public sees a
-connection whose request is unfinished. So pyproject.toml bounds uvicorn's version from above, and
-tests/server/test_hostile_connections.py fails where a new version behaves differently.
+``H11Protocol`` is not part of uvicorn's public interface, but no public interface gives access to
+connections with unfinished requests. So pyproject.toml bounds uvicorn's version from above, and
+tests/server/test_hostile_connections.py fails if a new version behaves differently.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from lfv.server.options import Transport
 
 
 def bounded_protocol(bounds: Transport) -> type[asyncio.Protocol]:
-    """Uvicorn's HTTP protocol, which also closes connections that a client leaves unfinished.
+    """Return uvicorn's HTTP protocol with limits on the number of connections and on their time.
 
-    Unfinished is a request's head, a body that was answered before its end, or a response that
-    the client does not read.
+    A connection is aborted if its client does not complete a request's head, does not complete a
+    body that was answered before its end, or does not read the response.
     """
 
     class BoundedProtocol(H11Protocol):
@@ -72,7 +72,7 @@ def bounded_protocol(bounds: Transport) -> type[asyncio.Protocol]:
                 self._stop_reading_timer()
 
         def _watch_closing(self) -> None:
-            """A closing transport waits until the client has read its buffer, without a limit."""
+            """Limit how long a closing transport waits for the client to read its buffer."""
             if self.transport.is_closing() and self.transport.get_write_buffer_size():
                 self._expect_reader()
 

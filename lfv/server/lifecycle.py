@@ -47,7 +47,7 @@ MODEL_TRANSITIONS: dict[tuple[ModelStatus, ModelEvent], ModelStatus] = {
     (_S.STARTING_HOSTING, _E.SERVICE_RESTARTED): _S.STARTING_HOSTING,
     (_S.STOPPING_HOSTING, _E.SERVICE_RESTARTED): _S.TRAINED,
     (_S.TRAINING, _E.SERVICE_RESTARTED): _S.TRAINING,
-    # An embedded service belongs to clients that have ended: its work is not continued.
+    # The clients of an embedded service have ended, so its work is not continued.
     (_S.HOSTED, _E.EMBEDDED_RESTARTED): _S.TRAINED,
     (_S.SYSTEM_UPDATING, _E.EMBEDDED_RESTARTED): _S.TRAINED,
     (_S.STARTING_HOSTING, _E.EMBEDDED_RESTARTED): _S.TRAINED,

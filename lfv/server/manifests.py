@@ -45,17 +45,17 @@ class Entry:
 
     @property
     def anomaly_types(self) -> frozenset[str]:
-        """Those that the mask's colours name."""
+        """The anomaly types that the mask's colours name."""
         return frozenset(name for name in self.item.mask_colors.values() if not is_background(name))
 
 
 def parse_entry(line: RawLine, max_types: int) -> Entry:
-    """An entry of a new or changed dataset. Raises LineError."""
+    """Parse a line for a new or changed dataset. Raises LineError."""
     return _entry(whole(line), line.number, replace(TRAINING, max_types=max_types))
 
 
 def stored_entry(line: str) -> Entry:
-    """An entry of a dataset, which some release has accepted. Raises LineError."""
+    """Parse a stored line, which this or an earlier release accepted. Raises LineError."""
     return _entry(line.encode(), 1, INSPECTION)
 
 
@@ -67,20 +67,20 @@ def _entry(raw: bytes, number: int, profile: Profile) -> Entry:
 
 
 def location(ref: str) -> tuple[str, str]:
-    """Bucket and key of a checked reference."""
+    """Return the bucket and the key of a checked reference."""
     parsed: Ref = parse_ref(ref)
-    assert isinstance(parsed, S3Ref)  # noqa: S101 - parse_entry takes no other
+    assert isinstance(parsed, S3Ref)  # noqa: S101 - parse_entry accepts no other
     return parsed.bucket, parsed.key
 
 
 class Readable(Protocol):
-    """A file, or the body of an answer from S3."""
+    """A file, or the body of a response from S3."""
 
     def read(self, size: int, /) -> bytes: ...
 
 
 def entry_lines(file: Readable, limit: int) -> Iterator[RawLine]:
-    """The lines that are not blank.
+    """Yield the lines that are not blank.
 
     Raises:
         ManifestTooLargeError: The file has more than ``limit`` bytes.

@@ -1,7 +1,7 @@
-"""Prometheus metrics with the names that the service published to CloudWatch.
+"""Prometheus metrics with the names that the original service published to CloudWatch.
 
-Namespace AWS/LookoutVision, dimensions ProjectName and ModelVersion; Prometheus adds ``_total`` to
-counters. ``Time`` is in milliseconds, as it was there.
+There the namespace was AWS/LookoutVision, with the dimensions ProjectName and ModelVersion.
+Prometheus adds ``_total`` to counters. ``Time`` is in milliseconds, as in CloudWatch.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Metrics:
         return Counter(name, what, _LABELS, registry=self._registry)
 
     def count_request(self, model: tuple[str, str], error: ApiError | None) -> None:
-        """``model`` is (project name, version), both empty for a request without a model."""
+        """Count a request. ``model`` is (project name, version), both empty if it has none."""
         if error is None:
             self.successful.labels(*model).inc()
             return
@@ -65,7 +65,7 @@ class Metrics:
 
 
 class _Units(Collector):
-    """Gauges of what is hosted at the moment they are read."""
+    """Gauges of the hosted models, computed when they are read."""
 
     def __init__(self, pools: Callable[[], Iterable[Pool]]) -> None:
         self._pools = pools

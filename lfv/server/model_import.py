@@ -22,12 +22,12 @@ _log = logging.getLogger(__name__)
 
 
 def import_models(options: ServeOptions, archives: Iterable[Path]) -> list[str]:
-    """Import each archive as the next version of its project, and yield ``PROJECT/VERSION``.
+    """Import each archive as the next version of its project, and return ``PROJECT/VERSION`` names.
 
-    One that was imported before is left as it is, so that a service may be started with the same
-    archives every time; if its model was deleted since, it is left out.
+    An archive that was imported before is not imported again, so that a service can be started
+    with the same archives every time. If its model was deleted since, its name is omitted.
 
-    Raises ArchiveError for one that can't be used, and HomeError.
+    Raises ArchiveError for an unusable archive, and HomeError.
     """
     home = Home(options.home)
     try:

@@ -1,4 +1,4 @@
-"""The service's options: where its state is kept, whom it answers, and its limits."""
+"""The service's options: its state folder, its clients and its limits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_GRAPH_MIB = 1024
 
 @dataclass(frozen=True)
 class Limits:
-    """Quotas. Those of the original service where it published one; see docs/service.md."""
+    """Quotas, as published for the original service where they were; see docs/service.md."""
 
     projects: int = 1000
     models_per_project: int = 1000
@@ -40,18 +40,18 @@ class Limits:
     concurrent_trainings: int = 2
     concurrent_packaging_jobs: int = 2
     inference_units: int = 16
-    """Of all hosted models together, each counted with its maximum."""
+    """For all hosted models together; each counts with its maximum."""
     original_minimums: bool = False
     """Refuse to train with fewer images than the original demanded (see docs/service.md)."""
 
     @property
     def image(self) -> ImageLimits:
-        """Of an image that is trained on or inspected."""
+        """Limits of images for training and inspection."""
         return ImageLimits(self.image_bytes, self.min_dimension, self.max_dimension)
 
     @property
     def mask(self) -> ImageLimits:
-        """Of a mask, which may be smaller than its image: Amazon's own sample has some of 16x16."""
+        """Limits of masks, which may be smaller than their images: 16x16 in Amazon's sample."""
         return ImageLimits(self.mask_bytes, 1, self.max_dimension)
 
 
@@ -68,14 +68,14 @@ class Serving:
     load_timeout: float = 120.0
     """A unit that takes longer to load its model has failed."""
     drain_timeout: float = 20.0
-    """How long StopModel waits for the requests in hand."""
+    """How long StopModel waits for running requests."""
     scale_interval: float = 0.5
     scale_up_after: float = 1.0
-    """Requests waiting for this long bring another unit, up to MaxInferenceUnits."""
+    """Another unit is started once requests have waited this long, up to MaxInferenceUnits."""
     scale_down_after: float = 60.0
-    """A unit not needed for this long goes, down to MinInferenceUnits."""
+    """A unit that was not needed for this long is stopped, down to MinInferenceUnits."""
     restarts: int = 5
-    """Units lost in a row, without an answer between, after which hosting has failed."""
+    """Units that may be lost in a row without an answer in between; at one more, hosting fails."""
 
 
 @dataclass(frozen=True)
@@ -84,15 +84,15 @@ class Transport:
 
     header_timeout: float = 15.0
     body_timeout: float = 60.0
-    """For a request's body to arrive, and for its answer to be fetched."""
+    """For a request's body to arrive, and for the client to read the response."""
     keep_alive: float = 75.0
-    """Longer than botocore and the JavaScript SDK keep an idle connection in use."""
+    """Longer than botocore and the JavaScript SDK reuse an idle connection."""
     connections: int = 512
     body_bytes: int = 1 * MIB
     changes_body_bytes: int = 15 * MIB
     """UpdateDatasetEntries: 10 MiB of changes, in base64, in JSON."""
     bytes_in_hand: int = 512 * MIB
-    """Of request bodies being read or answered, images and others; more is throttled."""
+    """Bytes of request bodies in memory at once, of images and others; more are throttled."""
 
 
 @dataclass(frozen=True)
@@ -100,37 +100,37 @@ class ServeOptions:
     home: Path
     host: str = "127.0.0.1"
     port: int = 0
-    """0 takes a free port; the ready file and the log say which."""
+    """0 picks a free port, which the ready file and the log name."""
     buckets: Mapping[str, Path] = field(default_factory=dict)
     """Folders that stand in for S3 buckets."""
     s3: bool = True
-    """Look in S3, with boto3's usual credentials, for buckets that are not a folder."""
+    """Use S3, with boto3's default credentials, for buckets that are not folders."""
     s3_endpoint_url: str | None = None
     credentials: Mapping[str, str] = field(default_factory=dict)
-    """Secret by access key. With any, every request has to be signed with one of them."""
+    """Secret keys by access key. If there are any, every request must be signed with one."""
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     open_metrics: bool = False
-    """Answer /metrics to other machines too although keys are configured."""
+    """Serve /metrics to other machines too, if keys are configured."""
     account_id: str = "000000000000"
     default_region: str = "us-east-1"
     ready_file: Path | None = None
     exit_when_unused: Path | None = None
     """A lock file; see lfv.server.embedded."""
     backbone: Path | None = None
-    """An ONNX file for every training to try beside the engine's own features."""
+    """An ONNX file that every training tries in addition to the engine's own features."""
     detector: Path | None = None
-    """An ONNX file that every training calibrates instead of learning."""
+    """An ONNX detector that every training calibrates, instead of learning one."""
     graph_mib: int = 256
     """Largest such file, in MiB."""
     network: bool = False
-    """Every training trains a network too, with torch, and keeps it where it helps."""
+    """Every training also trains a network, with PyTorch, and keeps it if it helps."""
     pretrained_backbone: bool = True
     """Trainings use the pretrained backbone, unless ``backbone`` names another."""
     miss_cost: float = 1.0
-    """How many false alarms a missed defect is worth to the verdicts of the models trained here."""
+    """Cost of a missed defect, in false alarms, for the verdicts of models trained here."""
     false_alarms: float = 0.02
-    """Share of normal images that models of normal images alone may call anomalous."""
+    """Share of normal images that a model trained on normal images only may call anomalous."""
     engine: str = "lfv.engine"
     """Module that trains and predicts."""
     log_level: str = "warning"
@@ -201,12 +201,12 @@ class ServeOptions:
             ) from error
 
     def _no_password(self) -> str:
-        # OpenSSL would ask at the terminal, and a service has none.
+        # Without this callback, OpenSSL would prompt at the terminal.
         raise OptionsError(f"the TLS key {self.tls_key} is encrypted; give it without a password")
 
     @property
     def training_options(self) -> dict[str, Any]:
-        """What trainings are given beside ONNX files, by the engine's names, without defaults."""
+        """Options of trainings except ONNX files, by the engine's names; defaults are omitted."""
         given = {
             "network": self.network,
             "pretrained": self.pretrained_backbone,
@@ -231,7 +231,7 @@ class ServeOptions:
 
 
 def options_from(document: Mapping[str, Any]) -> ServeOptions:
-    """Options from their names and plain values, as in JSON. Raises OptionsError."""
+    """Build options from their names and plain values, as in JSON. Raises OptionsError."""
     values: dict[str, Any] = dict(document)
     kinds = get_type_hints(ServeOptions)
     if unknown := sorted(values.keys() - kinds.keys()):
@@ -247,7 +247,7 @@ def options_from(document: Mapping[str, Any]) -> ServeOptions:
 
 
 def parse_bucket(text: str) -> tuple[str, Path]:
-    """``NAME=FOLDER`` as a pair. Raises OptionsError."""
+    """Parse ``NAME=FOLDER`` into a pair. Raises OptionsError."""
     name, separator, folder = text.partition("=")
     if not (separator and name and folder):
         raise OptionsError(f"a bucket is given as NAME=FOLDER, not {text!r}")
@@ -255,7 +255,7 @@ def parse_bucket(text: str) -> tuple[str, Path]:
 
 
 def read_credentials(path: Path) -> dict[str, str]:
-    """Secrets by access key, from a file in the format of ``~/.aws/credentials``.
+    """Read secrets by access key from a file in the format of ``~/.aws/credentials``.
 
     Every section is one key pair. Raises OptionsError.
     """

@@ -1,8 +1,9 @@
-"""How background work records its result: a state that stayed as it was would need a restart.
+"""Records the results of background work, retrying failed writes.
 
-The disk may be full, or another program may hold the database; both pass. A write that fails is
-retried until it succeeds or the service ends. The next service takes the work up from the state
-that it finds.
+A result that is not recorded would leave a model or dataset unfinished until a restart. The disk
+may be full, or another program may lock the database, but only for a time. So a failed write is
+retried until it succeeds or the service ends. The next service resumes the work from the recorded
+state.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class ServiceEndingError(Exception):
 
 
 class _Log:
-    """Logs each kind of failure once, and that the write succeeded after all."""
+    """Logs each kind of failure once, and the success after failures."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -85,7 +86,7 @@ def record(
 
 
 async def record_from_loop(write: Callable[[], T], what: str) -> T:
-    """Do the same from the event loop, in a thread for each attempt and none for the pauses."""
+    """Do the same from the event loop. Attempts run in threads; pauses occupy none."""
     log = _Log(what)
     retrying = AsyncRetrying(
         wait=_PAUSES, retry=retry_if_exception(_may_pass), before_sleep=log.failed

@@ -1,4 +1,4 @@
-"""Reading request bodies within bounds of size, time and memory."""
+"""Reads request bodies within limits of size, time and memory."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 _Result = TypeVar("_Result")
 _DRAIN = 4
-"""A body of up to this many times its limit is read to its end: many clients read the refusal only
-after they have sent everything."""
+"""A body of up to this many times its limit is read to its end, because many clients read the
+refusal only after they have sent everything."""
 
 
 class ClientGoneError(Exception):
@@ -46,7 +46,7 @@ class Budget:
             share.give_back()
 
     def take(self, amount: int) -> bool:
-        """Return whether that much was available."""
+        """Reserve bytes. Return whether that many were available."""
         if amount > self._left:
             return False
         self._left -= amount
@@ -57,14 +57,14 @@ class Budget:
 
 
 class Share:
-    """Grows with the bytes that have arrived. Announced bytes may never come."""
+    """A request's share of a budget. Grows as bytes arrive, because announced bytes may never."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
         self._taken = 0
 
     def grow(self, amount: int) -> bool:
-        """Return whether that much was available."""
+        """Reserve more bytes. Return whether that many were available."""
         if not self._budget.take(amount):
             return False
         self._taken += amount
@@ -87,9 +87,9 @@ class Bounds:
 
 
 def declared_length(headers: dict[str, str]) -> int | None:
-    """The Content-Length, if there is one.
+    """Return the Content-Length, or None.
 
-    Raises ValidationError for an encoded body, and for one with two lengths.
+    Raises ValidationError for an encoded body, and for a Content-Length with Transfer-Encoding.
     """
     if is_framed_twice(headers):
         raise ValidationError("a request has a Content-Length or a Transfer-Encoding, not both")
@@ -101,7 +101,7 @@ def declared_length(headers: dict[str, str]) -> int | None:
 
 
 def is_framed_twice(headers: Container[str]) -> bool:
-    """Whether a proxy may find the body's end elsewhere than we do (RFC 9112, section 6.1)."""
+    """Whether a proxy and this service may disagree on the body's end (RFC 9112, section 6.1)."""
     return "content-length" in headers and "transfer-encoding" in headers
 
 
@@ -123,7 +123,7 @@ async def read_body(
 
 
 async def discard_body(receive: Receive, limit: int, *, timeout_seconds: float) -> None:
-    """Read a body and drop it, within the time and size that a used body would have.
+    """Read and discard a body, within the limits of time and size of a used body.
 
     Raises ClientGoneError.
     """
@@ -138,9 +138,9 @@ async def discard_body(receive: Receive, limit: int, *, timeout_seconds: float) 
 
 
 async def unless_gone(receive: Receive, work: Coroutine[Any, Any, _Result]) -> _Result:
-    """Return the result of ``work``, which starts after the body has arrived.
+    """Return the result of ``work``, unless the client disconnects. The body must have arrived.
 
-    Raises ClientGoneError, with the work cancelled, if the client disconnects first.
+    If the client disconnects first, cancels the work and raises ClientGoneError.
     """
     done = asyncio.ensure_future(work)
     left = asyncio.ensure_future(_departure(receive))
@@ -188,7 +188,7 @@ async def _read(receive: Receive, bounds: Bounds, share: Share, *, digest: bool)
 
 
 async def _next(receive: Receive) -> tuple[bytes, bool]:
-    """The next part of a body, and whether there is more. Raises ClientGoneError."""
+    """Return the next part of a body, and whether there is more. Raises ClientGoneError."""
     message = await receive()
     if message["type"] == "http.disconnect":
         raise ClientGoneError

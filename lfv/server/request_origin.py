@@ -1,4 +1,4 @@
-"""Where a request comes from: a program of this machine, a web page, a proxy, another machine."""
+"""The origin of requests: a program on this machine, a web page, a proxy or another machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FORWARDED = (
 
 
 def headers_of(scope: MutableMapping[str, Any]) -> dict[str, str]:
-    """Headers by lower-case name; those that come more than once are joined by commas."""
+    """Return headers by lower-case name; repeated headers are joined by commas."""
     headers: dict[str, str] = {}
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
@@ -27,7 +27,8 @@ def headers_of(scope: MutableMapping[str, Any]) -> dict[str, str]:
 def check_local(headers: Mapping[str, str]) -> None:
     """Refuse web pages, which can send requests to a loopback address.
 
-    Those carry an Origin or, after DNS rebinding, the page's own Host. Raises AccessDeniedError.
+    Their requests have an Origin header or, after DNS rebinding, the page's host in the Host
+    header. Raises AccessDeniedError.
     """
     if "origin" in headers:
         raise AccessDeniedError("requests from web pages are not answered")
@@ -41,7 +42,7 @@ def check_local(headers: Mapping[str, str]) -> None:
 
 
 def is_from_here(scope: MutableMapping[str, Any], headers: Mapping[str, str]) -> bool:
-    """Whether a program of this machine asks for itself: not a proxy, and not a web page."""
+    """Whether a request is from a program on this machine that is no proxy and no web page."""
     if not _is_direct_from_here(scope, headers):
         return False
     try:
@@ -52,9 +53,9 @@ def is_from_here(scope: MutableMapping[str, Any], headers: Mapping[str, str]) ->
 
 
 def is_private(scope: MutableMapping[str, Any], headers: Mapping[str, str]) -> bool:
-    """Whether nobody on the way can change the request: it came over TLS, or never left here.
+    """Whether no third party can change the request: it came over TLS or never left this machine.
 
-    A proxy on this machine that ended TLS says so with ``X-Forwarded-Proto: https``.
+    A proxy on this machine that terminates TLS sends ``X-Forwarded-Proto: https``.
     """
     if scope.get("scheme") == "https" or _is_direct_from_here(scope, headers):
         return True
@@ -62,7 +63,7 @@ def is_private(scope: MutableMapping[str, Any], headers: Mapping[str, str]) -> b
 
 
 def path_before_proxy(raw_path: bytes, headers: Mapping[str, str]) -> bytes:
-    """The path that the client signed: a proxy that cut off a prefix sends it in a header."""
+    """Return the path that the client signed. Proxies send a removed prefix in a header."""
     prefix = headers.get("x-forwarded-prefix", "").rstrip("/")
     return prefix.encode("latin-1") + raw_path
 
@@ -81,6 +82,6 @@ def _is_loopback(address: str) -> bool:
         found = ip_address(address)
     except ValueError:
         return False
-    # A listener for both families reports IPv4 addresses like this.
+    # A listener for both address families reports IPv4 addresses as mapped IPv6 addresses.
     mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
     return (mapped or found).is_loopback

@@ -1,4 +1,4 @@
-"""Brings the service's database to the schema that this code reads and writes."""
+"""Migrates the service's database to the current schema."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HEAD = "0002"
 _RELEASE_0_1_0 = 3
 """PRAGMA user_version of release 0.1.0, whose tables are revision 0001."""
 _ALEMBIC = 4
-"""PRAGMA user_version since Alembic migrates: release 0.1.0 reads it and refuses the file."""
+"""PRAGMA user_version of databases with Alembic's revisions, which release 0.1.0 refuses."""
 _VERSION = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
 
 
@@ -30,7 +30,7 @@ def migrate(connection: Connection, path: Path) -> None:
         current = connection.execute(select(_VERSION.c.version_num)).scalar()
     if current == HEAD:
         return
-    # Imported here: a service whose database is new or up to date starts without it.
+    # Imported here, because a service with a new or current database does not need it.
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory
@@ -53,7 +53,7 @@ def migrate(connection: Connection, path: Path) -> None:
 
 
 def _create(connection: Connection) -> None:
-    """Create what all revisions together create, without Alembic, which takes half a second."""
+    """Create the newest schema without Alembic, which would take half a second."""
     metadata.create_all(connection)
     _VERSION.create(connection)
     connection.execute(insert(_VERSION).values(version_num=HEAD))

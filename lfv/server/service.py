@@ -46,10 +46,10 @@ _END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def run(options: ServeOptions, *, ready: Callable[[str], None] = lambda _: None) -> None:
-    """Serve until SIGTERM or SIGINT, or, embedded, until no client is left.
+    """Serve until SIGTERM or SIGINT or, if embedded, until no client is left.
 
-    ``ready`` is called with the endpoint's URL once it answers. Raises OptionsError and HomeError
-    before anything is served.
+    ``ready`` is called with the endpoint's URL once it accepts connections. Raises OptionsError
+    and HomeError before that.
     """
     options.check()
     asyncio.run(_serve(options, ready))
@@ -95,7 +95,7 @@ async def _serve_from(
         "/metrics": partial(_metrics, options, measured),
     }
 
-    # Not Starlette's router, which matches the decoded path: an encoded slash would be a slash.
+    # Starlette's router would match the decoded path, in which an encoded slash is a separator.
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         page = pages.get(_page_name(scope)) if scope["method"] == "GET" else None
         headers = headers_of(scope)
@@ -127,7 +127,7 @@ async def _serve_from(
 
 
 def _page_name(scope: Scope) -> str:
-    """The last part of a path outside the API; before it may be the path of an endpoint URL."""
+    """Return the last part of a path outside the API; an endpoint URL's path may precede it."""
     found = _PAGE_PATH.fullmatch(scope["path"])
     return found[1] if found and f"/{API_VERSION}/" not in scope["path"] else ""
 
@@ -136,8 +136,8 @@ def _page_name(scope: Scope) -> str:
 def _signals_end(server: uvicorn.Server) -> Iterator[None]:
     """Let SIGINT and SIGTERM end the server, and leave the process alive to clean up.
 
-    Uvicorn raises the signals that it caught once more, for the handler from before: that is
-    then this one, and not the one that ends the process.
+    When it stops, Uvicorn raises the caught signals again for the previous handler. That is then
+    the server's, not the default one, which ends the process.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -161,7 +161,7 @@ def _listen(options: ServeOptions) -> socket.socket:
             listener.bind(address)
             # Listen now: bind() can succeed twice on one port; listen() fails for the second.
             listener.listen(_BACKLOG)
-        except (OSError, UnicodeError) as error:  # the latter for what can't be a host's name
+        except (OSError, UnicodeError) as error:  # UnicodeError: no valid host name
             where = f"{options.host}:{options.port}"
             raise OptionsError(f"the service can't listen on {where}: {error}") from error
         stack.pop_all()
@@ -215,7 +215,7 @@ def _announce(
 
 
 def _write_atomically(path: Path, data: bytes) -> None:
-    """Raises OptionsError."""
+    """Replace a file in one step. Raises OptionsError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_bytes(data)
@@ -225,7 +225,7 @@ def _write_atomically(path: Path, data: bytes) -> None:
 
 
 def _check_writable(path: Path) -> None:
-    """Before anything is begun. Raises OptionsError."""
+    """Check early that the ready file can be written. Raises OptionsError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         if path.is_dir():

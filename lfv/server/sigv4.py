@@ -1,7 +1,8 @@
-"""AWS Signature Version 4, seen from the service.
+"""Verifies AWS Signature Version 4.
 
-The algorithm is described in the IAM User Guide under "Create a signed AWS API request". With no
-keys configured a signature is only read for its region; with keys, every request needs a good one.
+The algorithm is described in the IAM User Guide under "Create a signed AWS API request". Without
+configured keys, only the region of a signature is used. With keys, every request needs a valid
+signature.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _HEADER = re.compile(
 _DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 _NO_BODY = hashlib.sha256(b"").hexdigest()
 _PATH = re.compile(r"(/(?!\.{0,2}(/|$))[A-Za-z0-9._~%!$&'()*+,;=:@-]+)+/?")
-"""No empty segment, ``.`` or ``..``, and no character that only a query or a fragment has."""
+"""A path without empty segments, without ``.`` and ``..``, and without a query or fragment."""
 _REGION = re.compile(r"[a-z]{2}[a-z0-9-]{1,30}")
 
 
@@ -54,11 +55,11 @@ class SignedRequest:
     headers: Mapping[str, str]
     """Lower-case names; repeated headers joined by commas."""
     is_private: bool
-    """Whether nobody on the way can change the request."""
+    """Whether no third party can change the request."""
 
 
 def read_authorization(header: str | None) -> Authorization | None:
-    """The parts of an Authorization header, or None if it isn't one of Signature Version 4."""
+    """Parse an Authorization header. Return None if it is not one of Signature Version 4."""
     found = _HEADER.fullmatch(header or "")
     if found is None:
         return None
@@ -82,7 +83,7 @@ class Verifier:
     def check_before_body(
         self, request: SignedRequest, authorization: Authorization | None, now: datetime
     ) -> Authorization:
-        """All that can be refused without reading the body. Raises AccessDeniedError."""
+        """Check everything that does not need the body. Raises AccessDeniedError."""
         if authorization is None:
             raise AccessDeniedError("the request is not signed with AWS Signature Version 4")
         if authorization.access_key not in self._secrets:
@@ -112,7 +113,7 @@ class Verifier:
         declared = request.headers.get("x-amz-content-sha256")
         payload = body_sha256
         if declared == UNSIGNED_PAYLOAD:
-            # The AWS SDK for Java signs every request without a body like that.
+            # The AWS SDK for Java sends this value for every request that has no body.
             if not request.is_private and body_sha256 != _NO_BODY:
                 raise AccessDeniedError(
                     "the body has to be signed unless the connection is TLS or from this machine"
@@ -129,10 +130,10 @@ class Verifier:
 
 
 def _to_be_signed(request: SignedRequest) -> set[str]:
-    """Headers that somebody on the way could set or change to make it another request.
+    """Return the headers that must be signed, because they could change the request's meaning.
 
-    Content-Type is not among them, as at Amazon: an image's type is read from its bytes, which are
-    signed, and another declared type can only make the request fail.
+    Content-Type is not among them, as at Amazon. An image's type is read from its signed bytes, so
+    that a changed Content-Type can only make the request fail.
     """
     given = {name for name in request.headers if name.startswith(("x-amz-", "x-amzn-client-"))}
     return {"host", "x-amz-date"} | given
@@ -148,7 +149,7 @@ def _moment(text: str) -> datetime:
 
 
 class _Expected(SigV4Auth):  # type: ignore[misc]  # botocore has no types
-    """Botocore's signer, for the headers that the client chose and a body already digested."""
+    """Botocore's signer, for the headers that the client chose and a known digest of the body."""
 
     def __init__(self, authorization: Authorization, secret: str, payload: str) -> None:
         credentials = Credentials(authorization.access_key, secret)
@@ -169,9 +170,9 @@ class _Expected(SigV4Auth):  # type: ignore[misc]  # botocore has no types
 def _signature(
     request: SignedRequest, authorization: Authorization, secret: str, payload: str
 ) -> str:
-    """The signature that this request must have, in hexadecimal. Raises AccessDeniedError."""
+    """Return the signature that this request must have, in hex. Raises AccessDeniedError."""
     path = request.raw_path.decode("latin-1")
-    # Botocore signs the path without dot segments and doubled slashes, but routes see them.
+    # Botocore normalizes dot segments and double slashes before it signs; the router does not.
     if not _PATH.fullmatch(path):
         raise AccessDeniedError("the request's path is not in the form that is signed")
     expected = AWSRequest(

@@ -1,1 +1,1 @@
-"""Hosted models: an inference unit is a process, and a pool of them serves one model."""
+"""Hosted models. An inference unit is a process, and a pool of units serves one model."""

@@ -23,13 +23,13 @@ class FrameError(Exception):
 
 
 def pack(head: dict[str, Any], body_length: int) -> bytes:
-    """A frame without its body."""
+    """Return a frame's lengths and head, to be followed by its body."""
     encoded = orjson.dumps(head)
     return _LENGTHS.pack(len(encoded), body_length) + encoded
 
 
 async def read_frame(reader: asyncio.StreamReader) -> tuple[dict[str, Any], bytes]:
-    """Raises FrameError."""
+    """Read a frame in the service. Raises FrameError."""
     try:
         head_length, body_length = _lengths(await reader.readexactly(_LENGTHS.size))
         head = await reader.readexactly(head_length)

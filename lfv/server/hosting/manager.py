@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class HostingManager:
-    """Lives in the event loop's thread; ``host`` and ``unhost`` may be called from any thread."""
+    """Runs in the event loop's thread; ``host`` and ``unhost`` may be called from any thread."""
 
     def __init__(
         self, database: Database, home: Home, engine: str, limits: Limits, serving: Serving
@@ -47,7 +47,7 @@ class HostingManager:
         self._loop.call_soon_threadsafe(self._begin, self._unhost, model_id)
 
     def find(self, project_name: str, version: str) -> Pool | None:
-        """The pool of a model that is HOSTED."""
+        """Return the pool of a HOSTED model, or None."""
         return self._by_name.get((project_name, version))
 
     @property
@@ -55,7 +55,7 @@ class HostingManager:
         return list(self._pools.values())
 
     async def close(self) -> None:
-        """Stop all units. Their models keep their status, for the next start."""
+        """Stop all units. Their models keep their status for the service's next start."""
         self._by_name.clear()
         for task in list(self._tasks):
             task.cancel()
@@ -91,7 +91,7 @@ class HostingManager:
             self._pools[model_id] = pool
             try:
                 await pool.start()
-            except Exception as error:  # noqa: BLE001 (the model must not stay on its way up)
+            except Exception as error:  # noqa: BLE001 (any error must end the start)
                 await pool.stop()
                 del self._pools[model_id]
                 why: object = error
@@ -101,7 +101,7 @@ class HostingManager:
                 message = f"The model could not be started: {why}"
                 await self._record(model_id, ModelEvent.UNITS_BROKE, message)
                 return
-            # Registered before its status is HOSTED: a client may send an image right after.
+            # Registered before the status becomes HOSTED: a client may send an image right after.
             self._by_name[model.project_name, str(model.version)] = pool
             if not await self._record(model_id, ModelEvent.UNITS_READY, "The model is running."):
                 self._forget_name(pool)
@@ -150,7 +150,7 @@ class HostingManager:
         return await record_from_loop(move, f"model {model_id}: {event}")
 
     def _move(self, model_id: str, event: ModelEvent, message: str) -> bool:
-        """Return whether the model's state allowed it: another request may have come first."""
+        """Apply the event. Return False if another request, which came first, rules it out."""
         try:
             with self._database.transaction() as tx:
                 moved = models.move(tx, models.by_id(tx, model_id), event, message)

@@ -42,9 +42,9 @@ class HostedModel:
 
 
 class Pool:
-    """Lives in the event loop's thread.
+    """The units of a model and the queue before them. Runs in the event loop's thread.
 
-    ``broken`` is called once, with the reason, if the model can't be served any longer.
+    ``broken`` is called once, with the reason, if the model can no longer be served.
     """
 
     def __init__(self, model: HostedModel, spec: UnitSpec, broken: Callable[[str], None]) -> None:
@@ -79,11 +79,11 @@ class Pool:
 
     @property
     def in_hand(self) -> int:
-        """Requests being answered or waiting to be."""
+        """Requests that are being answered or waiting."""
         return self._in_hand
 
     async def start(self) -> None:
-        """Start the minimum of units. Raises UnitLostError; ``stop`` is due after it."""
+        """Start the minimum of units. Raises UnitLostError; then ``stop`` must be called."""
         starts = [self._spawn_start(self._start_unit()) for _ in range(self.model.min_units)]
         try:
             await asyncio.gather(*starts)
@@ -116,9 +116,9 @@ class Pool:
         await asyncio.gather(*self._endings, return_exceptions=True)
 
     async def detect(self, body: bytes, content_type: str, *, with_map: bool = False) -> UnitAnswer:
-        """Raises ConflictError, ThrottledError, InternalError."""
-        # A client that disconnects leaves the queue. But a unit finishes the image it has begun:
-        # interrupted, it could not be used again.
+        """Let a unit inspect an image. Raises ConflictError, ThrottledError, InternalError."""
+        # A request leaves the queue when its client disconnects. But a unit finishes an image that
+        # it has started, because an interrupted unit could not be used again.
         begun = asyncio.Event()
         task = self._spawn(self._detect(body, content_type, begun, with_map=with_map))
         try:
@@ -171,7 +171,7 @@ class Pool:
         self._waiting.append(future)
         self._queued_since = self._queued_since or time.monotonic()
         try:
-            # wait() does not cancel the future on time-out: a unit set just then is not lost.
+            # wait() does not cancel the future on time-out, so a unit assigned just then is kept.
             await asyncio.wait([future], timeout=self._serving.wait_timeout)
         except asyncio.CancelledError:
             if future.done():
@@ -233,7 +233,7 @@ class Pool:
                 self._break(str(error))
 
     def _stay_as_we_are(self, why: str) -> None:
-        """Keep the units in service, which answer even if the files were damaged since."""
+        """Keep to the units in service, which still answer if the model's files are damaged."""
         _log.warning("model %s can't have another inference unit: %s", self.model.name, why)
         self.desired_units = len(self._units)
         self._grow_from = time.monotonic() + _GROWTH_PAUSE
@@ -252,7 +252,7 @@ class Pool:
         self._most_busy = max(self._most_busy, len(self._units) - len(self._idle))
 
     async def _supervise(self) -> None:
-        """Replace units that died while idle, and follow demand."""
+        """Replace units that died while idle, and scale with demand."""
         while True:
             await asyncio.sleep(self._serving.scale_interval)
             for unit in [unit for unit in self._idle if unit.is_dead]:
@@ -276,7 +276,7 @@ class Pool:
             self._most_busy, self._busy_since = len(self._units) - len(self._idle), now
 
     def _end(self, unit: Unit, *, at_once: bool = False) -> None:
-        # Not one of the tasks that stop() cancels, which would leave the process running.
+        # Not among the tasks that stop() cancels: cancelled, it would leave the process running.
         task = asyncio.create_task(unit.close(at_once=at_once))
         self._endings.add(task)
         task.add_done_callback(self._endings.discard)

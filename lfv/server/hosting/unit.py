@@ -35,7 +35,7 @@ class UnitAnswer:
     head: dict[str, Any]
     mask: bytes
     heat_map: bytes
-    """Empty where none was asked for, or the model has none."""
+    """Empty if it was not requested, or if the model has none."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Unit:
             raise
         launch = asyncio.create_task(asyncio.to_thread(_launch, command, theirs))
         try:
-            # Shielded: a thread cannot be cancelled, and its process would be left running.
+            # Shielded, because a thread cannot be cancelled and its process would be left running.
             process = await asyncio.shield(launch)
         except OSError as error:
             writer.close()
@@ -113,7 +113,7 @@ class Unit:
         return self._reader.at_eof() or self._process.poll() is not None
 
     async def ask(self, body: bytes, content_type: str, *, with_map: bool = False) -> UnitAnswer:
-        """Raises UnitLostError."""
+        """Send an image and return the answer. Raises UnitLostError."""
         order = {"content_type": content_type, "with_map": with_map}
         try:
             async with asyncio.timeout(self._serving.answer_timeout):

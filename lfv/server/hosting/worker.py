@@ -1,8 +1,8 @@
 """An inference unit: ``python -m lfv.launch lfv.server.hosting.worker FD ARTIFACT ENGINE LIMITS``.
 
-Loads a model and answers images, one after the other, until its socket closes: then the service
-that started it has stopped the model, or has ended itself. The process also ends with the socket
-while it loads the model or judges an image.
+Loads a model and inspects images, one after the other, until the service closes the socket to stop
+the model, or ends. The process also ends with the socket while it loads the model or inspects an
+image.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from lfv.server.options import Limits
 
 
 def main() -> None:
-    """Be the unit that the process's arguments describe."""
+    """Run the unit that the process's arguments describe."""
     descriptor, artifact, engine, limits = sys.argv[1:]
     serve(int(descriptor), Path(artifact), engine, Limits(**orjson.loads(limits)))
 

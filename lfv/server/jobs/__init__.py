@@ -1,1 +1,1 @@
-"""Jobs that continue after an operation has answered: datasets, training, packaging."""
+"""Jobs that continue after an operation's response: datasets, training, packaging."""

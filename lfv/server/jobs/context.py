@@ -41,9 +41,9 @@ class JobContext:
         *,
         give_up_on: type[UnwritableError] | None = None,
     ) -> T:
-        """Call ``write`` in a transaction of its own until it is committed, and return its result.
+        """Call ``write`` in new transactions until one is committed, and return its result.
 
-        Raises ServiceEndingError if the service ends before, and what ``write`` raises.
+        Raises ServiceEndingError if the service ends first, and what ``write`` raises.
         """
 
         def attempt() -> T:

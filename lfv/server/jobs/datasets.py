@@ -1,4 +1,4 @@
-"""Reading a manifest into a dataset, and applying changes to one."""
+"""Reads manifests into datasets, and applies changes to datasets."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _FailedError(Exception):
 
 @dataclass
 class _Reading:
-    """Entries by source-ref in their order, and the problems of other lines."""
+    """The entries read, by source-ref in the order of their lines, and the problems of others."""
 
     entries: dict[str, Entry] = field(default_factory=dict)
     lines: int = 0
@@ -63,7 +63,7 @@ class _Reading:
 
 @dataclass(frozen=True)
 class _End:
-    """What becomes of a dataset; the entries read are added, or take the place of all others."""
+    """The result of a job. The entries read are added or, with ``replace``, replace all others."""
 
     status: DatasetStatus
     message: str
@@ -89,7 +89,7 @@ def _created(context: JobContext, dataset: Dataset) -> _End:
         raise
     except (_FailedError, BucketError, ManifestError, ManifestTooLargeError) as error:
         return _End(failed, f"The dataset was not made: {error}")
-    except Exception:  # noqa: BLE001 (whatever it is, the dataset must come to an end)
+    except Exception:  # noqa: BLE001 (any error must end the creation)
         _log.exception("dataset %s/%s", dataset.project_name, dataset.kind)
         return _End(failed, "The dataset was not made; the service's log says why.")
     message = f"The dataset was made from {count_of(len(reading.entries), 'line')}."
@@ -101,7 +101,7 @@ def _created(context: JobContext, dataset: Dataset) -> _End:
 
 
 def apply_changes(context: JobContext, project_id: int, kind: str) -> None:
-    """UPDATE_IN_PROGRESS to UPDATE_COMPLETE; a bad line rolls all changes back."""
+    """Apply the changes of an UPDATE_IN_PROGRESS dataset; a bad line rolls all of them back."""
     with suppress(ServiceEndingError):
         dataset = context.record(
             lambda tx: datasets.find(tx, project_id, kind), f"a {kind} dataset is being changed"
@@ -118,7 +118,7 @@ def _changed(context: JobContext, dataset: Dataset) -> _End:
         raise
     except (_FailedError, ManifestError) as error:
         return _End(failed, f"Nothing was changed: {error}")
-    except Exception:  # noqa: BLE001 (whatever it is, the update must come to an end)
+    except Exception:  # noqa: BLE001 (any error must end the update)
         _log.exception("dataset %s/%s", dataset.project_name, dataset.kind)
         return _End(failed, "Nothing was changed; the service's log says why.")
     message = f"{count_of(len(reading.entries), 'line')} added or replaced."
@@ -179,8 +179,9 @@ def _read(
 
 
 def _check_refs(context: JobContext, reading: _Reading, entry: Entry) -> None:
-    """All images and masks of a dataset lie in one bucket, as the original demanded, under keys
-    that the bucket can have.
+    """Check that images and masks are in one bucket, as at the original, and have valid keys.
+
+    Raises LineError.
     """
     for ref in (entry.item.source_ref, entry.item.mask_ref):
         if ref is None:
@@ -200,7 +201,7 @@ def _check_refs(context: JobContext, reading: _Reading, entry: Entry) -> None:
 
 
 def _check_total(context: JobContext, dataset: Dataset, reading: _Reading) -> None:
-    """Of the dataset as it would be. Raises _FailedError."""
+    """Check the limits of the dataset after the changes. Raises _FailedError."""
     limits = context.limits
     allowed = limits.train_images if dataset.kind == "train" else limits.test_images
     total, known = context.record(
@@ -217,7 +218,7 @@ def _check_total(context: JobContext, dataset: Dataset, reading: _Reading) -> No
 
 
 def _types_kept(context: JobContext, dataset: Dataset, reading: _Reading) -> set[str]:
-    """The types of the lines that are there already and stay. Only new types need them known."""
+    """Return the anomaly types of the lines that stay; empty if the changes have no types."""
     kept: set[str] = set()
     after = 0
 
@@ -227,7 +228,7 @@ def _types_kept(context: JobContext, dataset: Dataset, reading: _Reading) -> set
     while reading.types:
         lines = context.record(page, _changing(dataset))
         for _, line in lines:
-            if "internal-color-map" in line:  # the others need no parsing
+            if "internal-color-map" in line:  # other lines have no types
                 entry = stored_entry(line)
                 if entry.source_ref not in reading.entries:
                     kept |= entry.anomaly_types
@@ -251,7 +252,7 @@ def _finish(context: JobContext, dataset: Dataset, end: _End) -> None:
 
 
 def _record(context: JobContext, dataset: Dataset, end: _End) -> None:
-    """Raises DiskFullError if there are lines and no room for them."""
+    """Record the result. Raises DiskFullError if its lines do not fit on the disk."""
     now = context.clock()
 
     def write(tx: Transaction) -> bool:

@@ -1,9 +1,9 @@
-"""The files that a training leaves in the bucket of its OutputConfig, named as the original did.
+"""Writes a training's files to the bucket of its OutputConfig, under the original's names.
 
-EvaluationManifest-PROJECT-VERSION.json   a JSON line for each evaluated image: its own, and the
-                                          model's verdict beside it
+EvaluationManifest-PROJECT-VERSION.json   a JSON line for each evaluated image: its manifest line
+                                          with the model's verdict added
 EvaluationResult-PROJECT-VERSION.json     the figures
-TrainingReport-PROJECT-VERSION/           ours: the training report, a page for people
+TrainingReport-PROJECT-VERSION/           the training report in HTML, which the original lacked
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def write_evaluation(
 ) -> tuple[Path, Path]:
     """Write both files into a folder; ``lines`` are the images' manifest lines by source-ref.
 
-    The files have short names, because a project's name may be as long as a file's name may be.
+    The files have short names, because a project's name can be as long as a file's name.
     """
     folder.mkdir(parents=True, exist_ok=True)
     manifest, result = folder / f"{_MANIFEST}.json", folder / f"{_RESULT}.json"
@@ -48,9 +48,9 @@ def write_evaluation(
 
 
 def _document(model: Model, trained: Mapping[str, Any], ended: str) -> dict[str, Any]:
-    """The schema of the developer guide, "Reviewing the evaluation result".
+    """Return the result in the schema of the developer guide, "Reviewing the evaluation result".
 
-    What the original did not have is under ``Details``.
+    Members that the original did not have are under ``Details``.
     """
     evaluation = trained["evaluation"]
     counted = evaluation["EvaluationDetails"]
@@ -99,11 +99,11 @@ def _lines(
 def publish(
     buckets: Buckets, model: Model, manifest: Path, result: Path, report: Path
 ) -> tuple[str, str]:
-    """Write the files, and the report if there is one, to the bucket; return the keys of the two.
+    """Write both files, and the report if there is one, to the bucket. Return the files' keys.
 
     Raises BucketError.
     """
-    # No slash between: awslabs' SDK sends the prefix k_fold_ and reads k_fold_Evaluation...
+    # No slash after the prefix: awslabs' SDK sends k_fold_ and reads k_fold_Evaluation...
     prefix = model.output_prefix or ""
     of_model = f"{model.project_name}-{model.version}"
     keys = tuple(f"{prefix}{name}-{of_model}.json" for name in (_MANIFEST, _RESULT))

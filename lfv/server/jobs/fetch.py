@@ -21,9 +21,9 @@ from lfv.server.recording import ServiceEndingError
 
 _PARALLEL = 4
 _MARGIN = 64 << 20
-"""Bytes that stay free on the disk, or a tenth of a small disk."""
+"""Bytes that stay free on the disk, but at most a tenth of the disk."""
 _ENOUGH_TO_TELL = 20
-"""After this many images, their mean size predicts the rest to a factor of two."""
+"""After this many images, their mean size predicts the rest within a factor of two."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Fetched:
     """One sentence for each image that could not be fetched."""
 
     def without(self, damaged: Mapping[str, str]) -> Fetched:
-        """With images, by source-ref, given up for what is wrong with them."""
+        """Return a copy with damaged images as problems. ``damaged`` has reasons by source-ref."""
         sound = tuple(image for image in self.images if image.source_ref not in damaged)
         return Fetched(sound, (*self.problems, *(f"{ref}: {why}" for ref, why in damaged.items())))
 
@@ -56,7 +56,7 @@ class NoSpaceError(Exception):
 
 
 class _Space:
-    """Room for a training's images, less a margin for the database and the model."""
+    """Disk space for a training's images, with a margin for the database and the model."""
 
     def __init__(self, folder: Path, images: int) -> None:
         self._folder = folder
@@ -66,7 +66,7 @@ class _Space:
         self._refused: NoSpaceError | None = None
 
     def take(self, size: int) -> None:
-        """Room for one more image and its mask. Raises NoSpaceError before the disk is full."""
+        """Reserve space for an image and its mask. Raises NoSpaceError before the disk is full."""
         with self._lock:
             self._refused = self._refused or self._refusal(size)
             if self._refused is not None:  # stop the others too: their images would not be used
@@ -89,7 +89,7 @@ class _Space:
 
 
 def fetch(context: JobContext, lines: Sequence[str], folder: Path) -> Fetched:
-    """The images of these JSON lines. Raises ServiceEndingError and NoSpaceError."""
+    """Fetch the images of JSON lines. Raises ServiceEndingError and NoSpaceError."""
     folder.mkdir(parents=True, exist_ok=True)
     space = _Space(folder, len(lines))
 
@@ -136,7 +136,10 @@ def _image(context: JobContext, entry: Entry, folder: Path, space: _Space) -> Fe
 
 
 def _mask(context: JobContext, entry: Entry) -> bytes:
-    """Empty without a mask, and for a normal image, whose mask is not used."""
+    """Return the mask's bytes; empty if there is none, or if the image is normal.
+
+    Raises ImageDamaged.
+    """
     item = entry.item
     if not item.is_anomalous or item.mask_ref is None:
         return b""

@@ -1,4 +1,4 @@
-"""What users call the images of a training: staging copies files under digests of their content."""
+"""Users' names for a training's images, which staging stores under digests of their content."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from lfv.formats.manifest.writing import ORIGINAL_REF
 
 
 def user_name(line: str) -> tuple[str, str]:
-    """The source-ref of a dataset's line and the user's own name for the image."""
+    """Return the source-ref of a dataset's line, and the user's name for its image."""
     row = orjson.loads(line)
     ref, written = row[SOURCE_REF], row.get(ORIGINAL_REF)
     return ref, written if isinstance(written, str) and written else ref
 
 
 def names_in(files: Iterable[Path]) -> dict[str, str]:
-    """The users' names of all images in a training's files of lines, by source-ref."""
+    """Return the users' names for all images in files of JSON lines, by source-ref."""
     lines = (
         line for file in files if file.is_file() for line in file.read_text("utf-8").split("\n")
     )
@@ -27,7 +27,7 @@ def names_in(files: Iterable[Path]) -> dict[str, str]:
 
 
 def with_names(text: str, names: Mapping[str, str]) -> str:
-    """A message with the users' names of images in place of their source-refs."""
+    """Replace the source-refs in a message by the users' names for the images."""
     for ref, name in names.items():
         if ref != name:
             text = text.replace(ref, name)

@@ -1,4 +1,4 @@
-"""Run a model packaging job: write the model's archive to a bucket."""
+"""Runs model packaging jobs, which write models' archives to buckets."""
 
 from __future__ import annotations
 

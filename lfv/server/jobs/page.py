@@ -1,4 +1,4 @@
-"""The training report: a page for people, from what the engine found out."""
+"""Builds the training report, an HTML page, from the engine's findings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FOLDER = "report"
 
 
 def write_report(job: Mapping[str, Any], outcome: TrainingOutcome) -> None:
-    """Write the page into ``report/`` of the model folder, if the engine has findings.
+    """Write the page into ``report/`` of the artifact folder, if the engine has findings.
 
     `job` is the trainer's job, `outcome` the engine's TrainingOutcome. Raises OSError.
     """

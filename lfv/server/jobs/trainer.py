@@ -1,8 +1,8 @@
 """The training process: ``python -m lfv.server.jobs.trainer JOB.json``.
 
-Reads what to train on, and prints one JSON object a line: progress, and at last the outcome. It
-ends itself, with all processes it started, when its standard input closes, because then the service
-has ended.
+Reads the job and prints one JSON object a line: damaged images, progress, and finally the outcome.
+When its standard input closes, the service has ended; the process then kills itself and all
+processes that it started.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from lfv.server.jobs.page import write_report
 
 def main(job_path: str) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    # Libraries may print, so the service reads another stream.
+    # Libraries may print to stdout, so the answers have a descriptor of their own.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     os.nice(5)  # inference has priority
@@ -64,7 +64,7 @@ def _train(job: dict[str, Any], answers: IO[bytes]) -> dict[str, Any]:
     train, test = images("train"), images("test")
     _say(answers, {"damaged": damaged})
     given: dict[str, Any] = {role: Path(path) for role, path in job["graphs"].items()}
-    if given:  # bounded when the service accepted it
+    if given:  # the service has limited its size
         given["onnx_bytes"] = max(path.stat().st_size for path in given.values())
     given |= job["options"]
     try:

@@ -1,4 +1,4 @@
-"""A model's training: fetch its images, train in a process of its own, publish the evaluation."""
+"""Trains models: fetches images, trains in a separate process and publishes the evaluation."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class _FailedError(Exception):
 
 @dataclass(frozen=True)
 class _End:
-    """The result of a training for its model."""
+    """The result of a training, to be recorded for its model."""
 
     event: ModelEvent
     message: str
@@ -66,9 +66,9 @@ class Trainings:
         self._processes: set[subprocess.Popen[bytes]] = set()
 
     def prepare(self, model_id: str, lines: Mapping[str, Sequence[str]]) -> None:
-        """Store the JSON lines to train on until ``run`` has used them.
+        """Store a training's JSON lines until ``run`` has used them.
 
-        ``lines`` has those of each existing dataset, also if no image is labelled.
+        ``lines`` has an item for each existing dataset, even if no image is labelled.
         """
         folder = self._context.home.job(model_id)
         folder.mkdir(parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ class Trainings:
         return self._progress.get(model_id)
 
     def run(self, model_id: str) -> None:
-        """Train until TRAINED or TRAINING_FAILED. If the service ends first, the status stays."""
+        """Train to TRAINED or TRAINING_FAILED. If the service ends first, the status stays."""
         context = self._context
         try:
             begun = context.record(
@@ -99,14 +99,14 @@ class Trainings:
         shutil.rmtree(context.home.job(model_id), ignore_errors=True)
 
     def _outcome(self, model: Model, starts: int) -> _End:
-        """Raises ServiceEndingError. After any other error the model does not stay TRAINING."""
+        """Train and return the result, also after an error. Raises ServiceEndingError only."""
         try:
             end = self._train(model, starts)
         except ServiceEndingError:
             raise
         except (_FailedError, NoSpaceError) as error:
             end = _End(ModelEvent.TRAINING_BROKE, f"Training failed: {error}")
-        except Exception as error:  # noqa: BLE001 (see above)
+        except Exception as error:  # noqa: BLE001 (any error must end the training)
             _log.exception("training of model %s", model.name)
             message = "Training failed; the service's log says why."
             if is_disk_full(error):
@@ -122,8 +122,8 @@ class Trainings:
     def _make_room(self, model_id: str, end: _End) -> None:
         """Remove unneeded files before the end is recorded, which needs space on the disk.
 
-        The lines stay until then: if the service ends first, a completed training is repeated from
-        them.
+        The JSON lines stay until it is recorded, because the next service repeats the training
+        from them if this one ends first.
         """
         home = self._context.home
         if end.event == ModelEvent.TRAINING_BROKE:
@@ -190,7 +190,7 @@ class Trainings:
     def _process(
         self, model: Model, job_file: Path, fetched: Mapping[str, Fetched]
     ) -> dict[str, Any]:
-        """Run the trainer. Raises _FailedError, or ServiceEndingError if it was ended."""
+        """Run the trainer. Raises _FailedError, or ServiceEndingError if the service ends."""
         command = [sys.executable, "-m", "lfv.server.jobs.trainer", str(job_file)]
         with self._lock:
             if self._context.stopping.is_set():
@@ -233,7 +233,7 @@ class Trainings:
 
 
 def _begin(tx: Transaction, model_id: str) -> tuple[Model, int] | None:
-    """The model and how often its training has begun, or None if it is not TRAINING any more."""
+    """Return the model and how often its training was started; None if it is not TRAINING."""
     model = models.by_id(tx, model_id)
     if model.status != ModelStatus.TRAINING:
         return None
@@ -248,7 +248,7 @@ def _end(tx: Transaction, model_id: str, end: _End) -> None:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill the trainer's process group, which has all processes that it started."""
+    """Kill the trainer's process group, which includes all processes that it started."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 

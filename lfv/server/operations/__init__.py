@@ -1,4 +1,4 @@
-"""The operations of the API, by resource: from decoded members to the members of the answer."""
+"""The operations of the API, by resource. A handler turns decoded members into the answer's."""
 
 from lfv.server.operations import datasets, hosting, models, packaging, projects, tags
 from lfv.server.operations.call import Call, Handler

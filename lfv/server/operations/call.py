@@ -1,4 +1,4 @@
-"""What an operation's handler gets: the transaction, the service's limits and background work."""
+"""The argument of operations' handlers: the transaction, limits and background work."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def create_model(call: Call, members: Members) -> Members:
     models.put_tags(call.tx, model, tags)
     # On a full disk, failing calls must not leave files.
     call.tx.after_rollback.append(lambda: call.work.remove_model(model.id))
-    # Training uses what the datasets hold now, even if they change meanwhile.
+    # Training uses the datasets as they are now, even if they change later.
     call.work.prepare_training(
         model.id,
         {

@@ -1,8 +1,8 @@
 """StartModelPackagingJob, DescribeModelPackagingJob, ListModelPackagingJobs.
 
-A job here makes a portable archive of the model (see lfv.server.archive), named and versioned as
-the requested component. Target device, platform and compiler options are checked and kept, and
-make no difference to the archive.
+A job creates a portable archive of the model (see lfv.server.archive), with the name and version of
+the requested component. Target device, platform and compiler options are checked and stored, but
+do not change the archive.
 """
 
 from __future__ import annotations

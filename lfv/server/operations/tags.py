@@ -30,7 +30,7 @@ def list_tags_for_resource(call: Call, members: Members) -> Members:
 
 
 def as_dict(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:
-    """Raises ValidationError for a repeated key, or one that is reserved for Amazon."""
+    """Return tags as a dict. Raises ValidationError for a repeated key, or one reserved by AWS."""
     found: dict[str, str] = {}
     for tag in tags:
         key = tag["Key"]

@@ -1,4 +1,4 @@
-"""From an HTTP request to the operation's input, typed as its shape says."""
+"""Decodes HTTP requests into inputs of operations, with the types of the input's shape."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RawRequest:
 
 
 def decode_request(operation: OperationModel, request: RawRequest) -> dict[str, Any]:
-    """The members that the request has. Constraints are checked elsewhere (see validate).
+    """Return the members that the request has. ``validate`` checks their constraints.
 
     Raises ValidationError for a value that does not have its member's type.
     """
@@ -144,7 +144,7 @@ def _blob(value: Any, where: str) -> bytes:
 
 
 def _integer(text: str, where: str) -> int:
-    # int() alone would also take underscores, spaces and other scripts' digits.
+    # int() alone would also accept underscores, spaces and other scripts' digits.
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 10):
         raise _wrong_type(where, "a whole number")

@@ -1,4 +1,4 @@
-"""From an operation's result, or an error, to the status, headers and body of its answer."""
+"""Encodes results and errors of operations as the status, headers and body of an answer."""
 
 from __future__ import annotations
 

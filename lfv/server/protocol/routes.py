@@ -33,7 +33,7 @@ class Router:
             self._routes.append((operation.http["method"], re.compile(pattern), operation))
 
     def match(self, method: str, raw_path: bytes) -> Match:
-        """Raises UnknownOperationError where there is none, ValidationError for bad UTF-8."""
+        """Return the operation. Raises UnknownOperationError, or ValidationError for bad UTF-8."""
         path = raw_path.partition(b"?")[0].decode("latin-1")
         for route_method, pattern, operation in self._routes:
             if route_method == method and (found := pattern.fullmatch(path)):

@@ -14,7 +14,7 @@ _SEPARATORS = r" \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 
 
 def validate(operation: OperationModel, members: dict[str, Any]) -> None:
-    """Raise ValidationError that lists every violated constraint, worded as Amazon's do."""
+    """Raise a ValidationError that lists every violated constraint, worded like Amazon's."""
     shape = operation.input_shape
     if shape is None:
         return
@@ -72,7 +72,7 @@ def _text(shape: Shape, value: str, where: str, problems: list[str]) -> None:
 
 @cache
 def _compiled(pattern: str) -> re.Pattern[str]:
-    r"""Python has no ``\p``: letters and numbers are ``\w`` (each such class also has ``_``)."""
+    r"""Compile a pattern. Python has no ``\p``; ``\w`` fits, as the model's classes have ``_``."""
     for theirs, ours in ((r"\p{L}", r"\w"), (r"\p{N}", r"\w"), (r"\p{Z}", _SEPARATORS)):
         pattern = pattern.replace(theirs, ours)
     return re.compile(pattern)

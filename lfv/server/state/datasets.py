@@ -72,7 +72,7 @@ _ENTRIES = tables.entries.c
 
 
 def create(tx: Transaction, project: Project, kind: str, source: Source | None, now: float) -> None:
-    """Raises ConflictError if the project has a dataset of that kind."""
+    """Create a dataset. Raises ConflictError if the project has one of this kind."""
     if find(tx, project.id, kind) is not None:
         raise ConflictError(
             f"project {project.name} already has a {kind} dataset",
@@ -96,7 +96,7 @@ def create(tx: Transaction, project: Project, kind: str, source: Source | None, 
 
 
 def get(tx: Transaction, project: Project, kind: str) -> Dataset:
-    """Raises NotFoundError."""
+    """Return a dataset. Raises NotFoundError."""
     found = find(tx, project.id, kind)
     if found is None:
         raise NotFoundError(
@@ -116,14 +116,14 @@ def of_project(tx: Transaction, project: Project) -> list[Dataset]:
 
 
 def unfinished(tx: Transaction) -> list[Dataset]:
-    """Datasets whose job was interrupted."""
+    """Return the datasets that are being created or updated."""
     return [_dataset(row) for row in tx.all(_select().where(_DATASETS.status.in_(DATASET_BUSY)))]
 
 
 def set_status(
     tx: Transaction, dataset: Dataset, status: DatasetStatus, message: str, now: float
 ) -> None:
-    """Record how a job on the dataset ended, and forget the changes it applied."""
+    """Record how a job on the dataset ended, and remove its pending changes."""
     tx.execute(
         update(tables.datasets)
         .where(_key(dataset.project_id, dataset.kind))
@@ -132,7 +132,7 @@ def set_status(
 
 
 def begin_update(tx: Transaction, dataset: Dataset, changes: bytes, now: float) -> None:
-    """Raises ConflictError while it is being created or updated, or if creating it failed."""
+    """Store changes to apply. Raises ConflictError if the dataset is not usable, or busy."""
     if not dataset.is_usable:
         raise _busy(dataset)
     tx.execute(
@@ -153,14 +153,14 @@ def pending_changes(tx: Transaction, dataset: Dataset) -> bytes:
 
 
 def remove(tx: Transaction, dataset: Dataset) -> None:
-    """Raises ConflictError while a job works on it."""
+    """Delete a dataset. Raises ConflictError while it is being created or updated."""
     if dataset.status in DATASET_BUSY:
         raise _busy(dataset)
     tx.execute(delete(tables.datasets).where(_key(dataset.project_id, dataset.kind)))
 
 
 def put_entries(tx: Transaction, dataset: Dataset, entries: Iterable[Entry], now: float) -> None:
-    """Add entries; one with a known source-ref replaces the old one."""
+    """Add entries; an entry with a stored source-ref replaces the stored entry."""
     rows = [
         {
             "project_id": dataset.project_id,
@@ -212,7 +212,7 @@ def labelled_lines(tx: Transaction, project_id: int, kind: str) -> list[str]:
 def page(
     tx: Transaction, dataset: Dataset, wanted: EntryFilter, after: int, size: int
 ) -> list[tuple[int, str]]:
-    """(id, line) in the order in which the images were added."""
+    """Return (id, line) of up to `size` entries, in the order in which they were added."""
     query = select(_ENTRIES.id, _ENTRIES.line).where(_entries_of(dataset), _ENTRIES.id > after)
     if wanted.labeled is not None:
         unlabelled = _ENTRIES.label.is_(None)

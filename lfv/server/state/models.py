@@ -71,7 +71,7 @@ class Evaluation:
     f1: float | None
     precision: float | None
     recall: float | None
-    """None where a figure is undefined, as recall is where nothing was to be found."""
+    """A figure is None if it is undefined, as recall is without anomalous images."""
     evaluated_at: float
     manifest_key: str | None
     result_key: str | None
@@ -86,7 +86,7 @@ def create(tx: Transaction, project: Project, new: NewModel, now: float) -> Mode
 
 
 def get(tx: Transaction, project: Project, version: str) -> Model:
-    """``latest`` is the highest version there is. Raises NotFoundError."""
+    """Return a model; ``latest`` is its highest version. Raises NotFoundError."""
     query = _select().where(_MODELS.project_id == project.id)
     if version == LATEST:
         query = query.order_by(_MODELS.version.desc()).limit(1)
@@ -103,7 +103,7 @@ def get(tx: Transaction, project: Project, version: str) -> Model:
 
 
 def by_id(tx: Transaction, model_id: str) -> Model:
-    """Raises NotFoundError if the model was deleted meanwhile."""
+    """Return a model. Raises NotFoundError if it was deleted meanwhile."""
     row = tx.one(_select().where(_MODELS.id == model_id))
     if row is None:
         raise NotFoundError("the model was deleted", model_id, "MODEL")
@@ -111,7 +111,7 @@ def by_id(tx: Transaction, model_id: str) -> Model:
 
 
 def by_arn(tx: Transaction, arn: str) -> Model:
-    """Raises NotFoundError."""
+    """Return the model with an ARN. Raises NotFoundError."""
     row = tx.one(_select().where(_MODELS.arn == arn))
     if row is None:
         raise NotFoundError("there is no model with this ARN", arn[:1011], "MODEL")
@@ -127,7 +127,7 @@ class Imported:
 
 
 def imported(tx: Transaction, sha256: str) -> Imported | None:
-    """What became of the archive with this digest, if it was ever imported."""
+    """Return the import of the archive with this digest, or None."""
     archives = tables.imported_archives
     row = tx.one(
         select(archives.c.model_name, _MODELS.status)
@@ -179,7 +179,7 @@ def units_in_use(tx: Transaction) -> int:
 
 
 def move(tx: Transaction, model: Model, event: ModelEvent, message: str) -> Model:
-    """Let something happen to a model. Raises ConflictError where its state doesn't allow it."""
+    """Apply an event to a model. Raises ConflictError if the model's status does not allow it."""
     status = MODEL_TRANSITIONS.get((model.status, event))
     if status is None:
         raise ConflictError(
@@ -213,7 +213,7 @@ def set_training_remarks(tx: Transaction, model: Model, remarks: str) -> None:
 
 
 def count_training_start(tx: Transaction, model_id: str) -> int:
-    """How often this model's training has begun, this time included."""
+    """Count a start of a model's training. Return the number of starts."""
     return int(
         tx.scalar(
             update(tables.models)

@@ -32,7 +32,7 @@ class PackagingJob:
     created_at: float
     updated_at: float
     region: str | None
-    """Of the request that made it; None for a job from before this was kept."""
+    """Region of the request; None for a job of a release that did not store it."""
 
 
 def create(
@@ -45,7 +45,7 @@ def create(
     region: str,
     now: float,
 ) -> PackagingJob:
-    """Raises ConflictError if the project has a job of that name."""
+    """Create a job. Raises ConflictError if the project has one of this name."""
     if tx.one(select(_JOBS.id).where(_JOBS.project_id == project.id, _JOBS.name == name)):
         raise ConflictError(
             f"project {project.name} already has a packaging job named {name}",
@@ -70,7 +70,7 @@ def create(
 
 
 def get(tx: Transaction, project: Project, name: str) -> PackagingJob:
-    """Raises NotFoundError."""
+    """Return a job. Raises NotFoundError."""
     query = select(tables.packaging_jobs).where(_JOBS.project_id == project.id, _JOBS.name == name)
     row = tx.one(query)
     if row is None:
@@ -93,7 +93,7 @@ def unfinished(tx: Transaction) -> list[PackagingJob]:
 
 
 def packs(tx: Transaction, model: Model) -> bool:
-    """Whether a job is at work on this model."""
+    """Whether an unfinished job packages this model."""
     return any(
         job.project_id == model.project_id and job.version == model.version
         for job in unfinished(tx)
@@ -111,7 +111,7 @@ def set_status(
 
 
 def component_is_taken(tx: Transaction, name: str, version: str) -> bool:
-    """Whether a job that has not failed made, or makes, this version of the component."""
+    """Whether a job that has not failed created, or will create, this component's version."""
     query = select(_JOBS.configuration).where(_JOBS.status != PackagingStatus.FAILED)
     for row in tx.all(query):
         component = orjson.loads(row["configuration"])["Greengrass"]

@@ -22,7 +22,7 @@ class Project:
 
 
 def create(tx: Transaction, name: str, arn: str, now: float) -> Project:
-    """Raises ConflictError if the name is taken."""
+    """Create a project. Raises ConflictError if the name is taken."""
     if tx.one(select(_PROJECTS.id).where(_PROJECTS.name == name)):
         raise ConflictError(f"a project named {name} exists already", name, "PROJECT")
     ids = tables.project_ids
@@ -33,7 +33,7 @@ def create(tx: Transaction, name: str, arn: str, now: float) -> Project:
 
 
 def get(tx: Transaction, name: str) -> Project:
-    """Raises NotFoundError."""
+    """Return a project. Raises NotFoundError."""
     row = tx.one(select(tables.projects).where(_PROJECTS.name == name))
     if row is None:
         raise NotFoundError(f"there is no project named {name}", name, "PROJECT")
@@ -41,7 +41,7 @@ def get(tx: Transaction, name: str) -> Project:
 
 
 def page(tx: Transaction, after: int, size: int) -> list[Project]:
-    """In the order of their creation."""
+    """Return up to `size` projects, in the order of their creation."""
     query = select(tables.projects).where(_PROJECTS.id > after)
     return [_project(row) for row in tx.all(query.order_by(_PROJECTS.id).limit(size))]
 
@@ -51,7 +51,7 @@ def count(tx: Transaction) -> int:
 
 
 def next_version(tx: Transaction, project: Project) -> int:
-    """A model version that no model of this project ever had."""
+    """Reserve and return a model version that no model of this project ever had."""
     return int(
         tx.scalar(
             update(tables.projects)
@@ -63,7 +63,7 @@ def next_version(tx: Transaction, project: Project) -> int:
 
 
 def remove(tx: Transaction, project: Project) -> None:
-    """Raises ConflictError while it has datasets or models."""
+    """Delete a project. Raises ConflictError while it has datasets or models."""
     for table in (tables.models, tables.datasets):
         if tx.one(select(table.c.project_id).where(table.c.project_id == project.id).limit(1)):
             raise ConflictError(

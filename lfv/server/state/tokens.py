@@ -1,4 +1,4 @@
-"""Client tokens, which make a repeated call the same call, and pagination tokens."""
+"""Client tokens, which make calls idempotent, and pagination tokens."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PAGE_TOKENS = "page-tokens"
 
 
 def fingerprint(members: Mapping[str, Any]) -> str:
-    """A digest of an operation's input; the order of members doesn't matter."""
+    """Return a digest of an operation's input, independent of the order of members."""
     return hashlib.sha256(
         orjson.dumps(members, default=_as_text, option=orjson.OPT_SORT_KEYS)
     ).hexdigest()
@@ -40,7 +40,7 @@ def earlier_answer(
     resource: tuple[str, ResourceType],
     now: float,
 ) -> dict[str, Any] | None:
-    """The answer to an earlier call with this token, if any.
+    """Return the answer to an earlier call with this token, or None.
 
     Raises ConflictError if that call had other parameters.
     """
@@ -75,7 +75,7 @@ def remember(
 
 
 class PageTokens:
-    """Signed, so that a token works only for the listing that it came from."""
+    """Creates and reads signed tokens, each of which works only for the listing it came from."""
 
     def __init__(self, tx: Transaction) -> None:
         stored = tables.secrets
@@ -90,7 +90,7 @@ class PageTokens:
         return base64.b64encode(self._mac(listing, data) + data).decode("ascii")
 
     def read(self, listing: str, token: str | None) -> int:
-        """The cursor; 0 to begin with. Raises ValidationError for a token that isn't ours."""
+        """Return a token's cursor; 0 without a token. Raises ValidationError for an invalid one."""
         if not token:
             return 0
         try:

@@ -10,7 +10,7 @@ down_revision = "0001"
 
 def upgrade() -> None:
     op.execute("ALTER TABLE models ADD COLUMN training_remarks TEXT")
-    # Until now they followed this sentence, up to the first StartModel.
+    # In revision 0001, the remarks follow this sentence until the first StartModel.
     op.execute(
         """
         UPDATE models

@@ -38,11 +38,11 @@ def check_spreadable(settings: Settings, *, embedded: bool) -> None:
     """Make sure that processes on other machines can share a run.
 
     Args:
-        settings: They name the Dask scheduler.
+        settings: Names the Dask scheduler.
         embedded: Whether the model is in the embedded service.
 
     Raises:
-        NotSpreadable: They cannot reach the database or the model.
+        NotSpreadable: Those processes cannot reach the database or the model.
     """
     if settings.task_runner != "dask":
         return
@@ -63,7 +63,7 @@ def check_scheduler(settings: Settings) -> None:
     """Make sure that the Dask scheduler of the settings answers, if one is to be used.
 
     Raises:
-        NotSpreadable: It does not.
+        NotSpreadable: The scheduler does not answer.
     """
     if settings.task_runner != "dask":
         return
@@ -83,8 +83,8 @@ def check_scheduler(settings: Settings) -> None:
 class Feed:
     """How detection is fed.
 
-    `batch_size` is in images, `batches` is how many are in progress at most, and `images_ahead` how
-    many images that were submitted may be without a record when another batch is.
+    `batch_size` is in images. `batches` is the most batches in progress. `images_ahead` returns the
+    most submitted images without a record; beyond it, submission waits.
     """
 
     batch_size: int
@@ -93,10 +93,10 @@ class Feed:
 
 
 def feed_of(run: ActiveRun) -> Feed:
-    """How to feed detection of what is pending.
+    """Return how to feed the pending images to detection.
 
-    A worker counts its images batch by batch.  It gets several batches, and has always one more in
-    its queue, so that all workers are busy to the end.
+    A worker reports its images batch by batch. It gets several batches during a run, and always has
+    some in its queue, so that all workers are busy to the end.
     """
     settings, workers = run.settings, run.context.workers
     if not workers:
@@ -128,7 +128,7 @@ def ending_spread(run: ActiveRun) -> Iterator[None]:
 
 @contextmanager
 def following(run: ActiveRun) -> Iterator[None]:
-    """In a worker: end the work in this block when the run ends early elsewhere."""
+    """End the work of a worker in this block when the run ends early elsewhere."""
     leaving = threading.Event()
     watcher = threading.Thread(target=_follow, args=(run, leaving), name="follow-run", daemon=True)
     watcher.start()
@@ -155,7 +155,7 @@ def _follow(run: ActiveRun, leaving: threading.Event) -> None:
 
 
 def still_pending(store: Store, run_id: str, items: Sequence[PendingItem]) -> Sequence[PendingItem]:
-    """The items without a record: a worker that died may have recorded others of its batch."""
+    """Return the items without a record. A worker that died may have recorded some of a batch."""
     left = store.inspections.pending(run_id, after_line=items[0].line_number - 1, limit=len(items))
     lines = {item.line_number for item in left}
     return [item for item in items if item.line_number in lines]

@@ -1,4 +1,4 @@
-"""Store records as they come, many in one transaction, in a thread of their own."""
+"""Commits records in groups, in a separate thread."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-#: The pause between two commits, unless items are urgent.  It keeps many small commits from taking
-#: the time of those who have work to do.
+#: The pause between two commits, unless items are urgent. It keeps many small commits from slowing
+#: the other threads.
 _PAUSE_SECONDS = 0.1
 
 
@@ -19,9 +19,9 @@ class GroupCommit(Generic[T]):
 
     Args:
         commit: Stores a group of items.
-        settled: Called after each group with its items and what `commit` raised, if it did.
-        urgent: Whether so many items are not to wait any longer.
-        most: Items in a group.
+        settled: Called after each group with its items and the exception of `commit`, or None.
+        urgent: Whether this many waiting items must be committed without a pause.
+        most: The most items in a group.
     """
 
     def __init__(
@@ -43,26 +43,26 @@ class GroupCommit(Generic[T]):
         self._thread = threading.Thread(target=self._run, name="commit", daemon=True)
 
     def start(self) -> None:
-        """Begin to commit."""
+        """Start the thread that commits."""
         self._thread.start()
 
     def submit(self, item: T) -> bool:
-        """Have an item committed; return at once.
+        """Queue an item for its commit and return at once.
 
-        Returns False for an item that comes too late: it is not committed, and not settled.
+        Returns False if the thread has ended; the item is then neither committed nor settled.
         """
         with self._changed:
             if self._closed:
                 return False
             self._waiting.append(item)
-            # Otherwise the thread is about to look: waking it for each item takes as long as a
-            # commit.
+            # Otherwise the thread will see the item anyway. To wake it for each item would take as
+            # long as a commit.
             if len(self._waiting) == 1 or self._urgent(len(self._waiting)):
                 self._changed.notify()
             return True
 
     def close(self, timeout: float | None = None) -> None:
-        """Commit what was submitted and end; wait for that, `timeout` seconds at most."""
+        """Commit the submitted items and end the thread; wait for at most `timeout` seconds."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -74,13 +74,13 @@ class GroupCommit(Generic[T]):
             error: BaseException | None = None
             try:
                 self._commit(group)
-            except BaseException as caught:  # noqa: BLE001 - `settled` is told
+            except BaseException as caught:  # noqa: BLE001 - passed to `settled`
                 error = caught
             pause_until = time.monotonic() + _PAUSE_SECONDS
             self._settled(group, error)
 
     def _next(self, pause_until: float) -> list[T]:
-        """The next group; empty when all are committed and the end was asked for."""
+        """Return the next group; empty after `close`, once all items are committed."""
         with self._changed:
             while not self._waiting and not self._closing:
                 self._changed.wait()

@@ -1,4 +1,4 @@
-"""The images of a run that wait for detection.  An image that was throttled comes back."""
+"""The queue of a run's images for detection, to which throttled images return."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ T = TypeVar("T")
 
 @dataclass
 class QueuedImage(Generic[T]):
-    """An image with the calls made for it so far, and how many of them were throttled.
+    """An image with the calls made for it so far.
 
-    `owner` is what it was added for.
+    `attempts` counts its calls, `throttled` its returns to the queue. `owner` is what it was added
+    for, such as a batch.
     """
 
     item: PendingItem
@@ -36,10 +37,10 @@ class _Later:
 
 
 class ImageQueue(Generic[T]):
-    """A queue until its end.  Safe to use from many threads.
+    """A queue of images that can be ended. Thread-safe.
 
-    Images come out in the order they went in; those that were put back come first once they are
-    due.
+    Images come out in the order in which they were added; images that were put back come first
+    once they are due.
     """
 
     def __init__(self) -> None:
@@ -51,7 +52,7 @@ class ImageQueue(Generic[T]):
 
     @property
     def has_ready(self) -> bool:
-        """Whether an image can be taken now, as far as those go that were never put back."""
+        """Whether an image that was never put back can be taken now."""
         return bool(self._ready)
 
     def add(self, items: Iterable[PendingItem], owner: T) -> None:

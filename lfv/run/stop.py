@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StoppedModel:
-    """A model that is seen stopped; `hosting_id` names the recorded hosting that this ended."""
+    """A model that has stopped; `hosting_id` is its recorded hosting, None if there was none."""
 
     project: str
     model_version: str
@@ -41,16 +41,16 @@ def stop_model(
     force: bool = False,
     progress: Callable[[str], None] = logger.info,
 ) -> StoppedModel:
-    """Stop a model and return once it is seen stopped.
+    """Stop a model and return once its host reports it stopped.
 
-    A model that runs of the results database are using is left alone, unless `force` is given; such
-    a run ends, and can be resumed. Version 'latest' is the one that runs would take: the approved
-    one, else the newest.
+    A model that runs of the results database use is stopped only with `force`. Those runs then
+    end, and can be resumed. Version 'latest' is the one that runs would take: the approved one,
+    else the newest.
 
     Raises:
         ModelInUse: Runs use the model, or the database is unavailable.
         lfv.client.errors.HostError: The host refuses.
-        lfv.client.errors.HostingError: The model is not seen stopped in time.
+        lfv.client.errors.HostingError: The model does not stop in time.
     """
     model_version = version_to_stop(settings, project, model_version, force=force)
     with api_endpoint(settings) as url:
@@ -97,7 +97,7 @@ def stop_model(
 
 
 def _open_hosting(settings: Settings, model_arn: str, actor: str, *, force: bool) -> Hosting | None:
-    """The recorded hosting of this model that is not over; None also without a database."""
+    """Return the model's recorded hosting that is not over; None without one or a database."""
     file = settings.store_file
     if file is not None and not file.exists():
         return None
@@ -117,7 +117,7 @@ def _open_hosting(settings: Settings, model_arn: str, actor: str, *, force: bool
 
 
 def _may_start(hosting: Hosting) -> bool:
-    """Whether a run was about to start the model: then it, or the sweeper, sees to the stop."""
+    """Whether a run may be starting the model. That run, or the sweeper, then stops it."""
     return hosting.hosted_at is None and hosting.live_leases > 0
 
 

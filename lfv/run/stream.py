@@ -1,20 +1,19 @@
 """The stream of a run's images through the model: read and check, detect, commit.
 
-Threads take images from one queue.  Each reads and checks its image, waits for a permit, calls the
-model, gives the permit back and passes the answer to the one thread that commits.  A permit is held
-around the call only, so neither reading nor committing keeps the model waiting.  The limit of
-permits is found while the model is asked and shared by everything this process asks of it; see
-`lfv.client.in_flight`.
+Threads take images from one queue. Each reads and checks its image, waits for a permit, calls the
+model, returns the permit and passes the answer to the thread that commits. A permit is held only
+during the call, so neither reading nor committing keeps the model waiting. The limit of permits
+adapts to the model and applies to all its calls from this process; see `lfv.client.in_flight`.
 
-A crash loses the answers that are not committed.  Those and the requests in flight together are
-never more than the hard ceiling, `LFV_REQUESTS_PER_UNIT` for each inference unit.
+A crash loses the answers that are not committed. Together with the requests in flight, they never
+exceed the hard ceiling, `LFV_REQUESTS_PER_UNIT` for each inference unit.
 
-An image that was throttled goes back into the queue and is tried again until the run ends: it is
-never recorded as an error.  Any other failed call is the image's fault or the host's.  The host
-retries calls that can be retried.  When that does not help, the failure waits: once the model has
-answered for another image, the failure was the image's own and is recorded.  If nothing else is
-left to ask, the host is asked for the model's status: only while the model is hosted is the failure
-recorded; otherwise the run ends and can be resumed later.
+A throttled image returns to the queue and is tried again until the run ends. It is never recorded
+as an error. Any other failed call is the fault of the image or of the host. The host's client
+retries calls that can be retried. If that does not help, the failure is deferred. Once the model
+has answered for another image, the failure is recorded as the image's own. If only deferred
+failures are left of a batch, they are recorded if the model has answered in this run and its host
+reports it as hosted. Otherwise the run ends, and can be resumed later.
 """
 
 from __future__ import annotations
@@ -59,22 +58,23 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Images in a row that fail before the run gives up.
+#: Consecutive failed images after which the run gives up.
 GIVE_UP_AFTER = 10
-#: How long a throttled image waits when the service does not say; and at most if it does.
+#: How long a throttled image waits: at least the backoff, and longer if the service says so, up to
+#: the longest.
 THROTTLED_BACKOFF = Backoff(first=0.1, longest=5.0)
 LONGEST_RETRY_AFTER_SECONDS = 60.0
 #: How long the stream waits for its threads when the run ends with an error.
 _DRAIN_SECONDS = 2.0
-#: Answers from which on the pace of a model is worth storing.
+#: The fewest answers of a run for which the model's pace is stored.
 _FEWEST_FOR_PACE = 10
 
 
 @dataclass(eq=False)
 class Batch:
-    """Images that were added together, and what became of them.
+    """Images that were added together, and their results.
 
-    `active` counts those that a thread has in hand and those that wait for their commit.
+    `active` counts the images that a thread is working on or that wait for their commit.
     """
 
     images: int
@@ -100,7 +100,7 @@ class _Failure:
 
 @dataclass(frozen=True)
 class _Record:
-    """A record that waits for its commit; `asked` if the model was asked for it."""
+    """A record that waits for its commit; `asked` if it still counts as unsettled."""
 
     inspection: NewInspection
     batch: Batch
@@ -108,10 +108,10 @@ class _Record:
 
 
 class DetectionStream:
-    """Detection on the images of one run.  A context manager; its methods are thread-safe.
+    """Runs detection on the images of one run. A context manager; its methods are thread-safe.
 
-    Problems that are not an image's own end the run through its control and are not raised: every
-    answer that is already paid for is stored first.
+    Problems of the host or the store end the run through its control and are not raised, so that
+    every answer that is already paid for is stored first.
     """
 
     def __init__(self, run: ActiveRun) -> None:
@@ -120,7 +120,7 @@ class DetectionStream:
         self._policy = run.context.parsed_policy()
         self._limit = run.limit
         self._ceiling = run.context.ceiling
-        #: Images whose answer is asked for or not committed yet.
+        #: Limits the images that are being detected or whose answer is not committed yet.
         self._unsettled = threading.Semaphore(self._ceiling)
         self._queue: ImageQueue[Batch] = ImageQueue()
         self._commits: GroupCommit[_Record] = GroupCommit(
@@ -151,7 +151,7 @@ class DetectionStream:
             self._store_pace()
 
     def _store_pace(self) -> None:
-        """Store what the model was found to take: the next run begins there."""
+        """Store the model's measured pace, from which the next run starts."""
         pace, run = self._limit.pace, self._run
         if pace is None or self._answered < _FEWEST_FOR_PACE:
             return
@@ -167,9 +167,9 @@ class DetectionStream:
             logger.warning("the model's pace is not stored: %s", error)
 
     def process(self, items: Sequence[PendingItem]) -> Batch:
-        """Run detection on `items`; return when all have their record, or the run ends.
+        """Run detection on `items`; return when all have a record, or when the run ends.
 
-        Raises whatever is neither an image's, the host's nor the store's fault.
+        Raises any error that is not the fault of an image, the host or the store.
         """
         batch = Batch(len(items))
         with self._changed:
@@ -185,7 +185,7 @@ class DetectionStream:
         return batch
 
     def _end(self) -> None:
-        """Make the threads finish what they are at and take no other image."""
+        """Make the threads finish their current image and take no other."""
         self._queue.end()
         self._limit.wake()
         self._unsettled.release(self._ceiling)
@@ -195,7 +195,7 @@ class DetectionStream:
     # -- threads --
 
     def _employ(self, threads: int) -> None:
-        """Have at least so many threads."""
+        """Start threads until there are `threads`, but at most twice the ceiling."""
         with self._changed:
             while len(self._threads) < min(threads, 2 * self._ceiling):
                 name = f"detect-{len(self._threads)}"
@@ -211,14 +211,14 @@ class DetectionStream:
                 batch.active += 1
             try:
                 self._inspect(image)
-            except BaseException as error:  # noqa: BLE001 - raised by those who wait for a batch
+            except BaseException as error:  # noqa: BLE001 - `process` raises it
                 self._error = error
                 self._control.end(Ending.INTERRUPTED, f"detection failed: {error}")
             finally:
                 self._step_back(batch)
 
     def _step_back(self, batch: Batch) -> None:
-        """Count an image of a batch as in nobody's hands; judge failures if nothing else is."""
+        """Count an image as no longer active; judge failures if its batch has only those left."""
         with self._changed:
             batch.active -= 1
             if not batch.left or self._control.stop.is_set():
@@ -228,7 +228,7 @@ class DetectionStream:
             self._judge_failures(batch)
 
     def _submit(self, inspection: NewInspection, batch: Batch, *, asked: bool) -> None:
-        """Have a record committed; `asked` if the model was asked for it."""
+        """Queue a record for its commit; `asked` if it still counts as unsettled."""
         with self._changed:
             batch.active += 1
         if not self._commits.submit(_Record(inspection, batch, asked)):
@@ -242,7 +242,7 @@ class DetectionStream:
             return
         self._unsettled.acquire()
         if not self._limit.acquire(self._control.stop.is_set):
-            self._unsettled.release()  # for the next thread that waits in vain
+            self._unsettled.release()  # lets the next waiting thread end too
             return
         if self._limit.is_starved and self._queue.has_ready:
             self._employ(len(self._threads) + 1)
@@ -265,7 +265,7 @@ class DetectionStream:
             self._answer(image, detection)
 
     def _read(self, image: QueuedImage[Batch]) -> bytes | None:
-        """The bytes that were checked; None when the image has been dealt with instead."""
+        """Return the checked bytes; None if that failed and the failure has been handled."""
         item = image.item
         try:
             body, _ = self._run.reader.read_image(item.source_ref)
@@ -284,7 +284,7 @@ class DetectionStream:
         return body
 
     def _detect(self, image: QueuedImage[Batch], body: bytes) -> Detection:
-        """Call the model with a permit in hand, and give it back."""
+        """Call the model while holding a permit, then return the permit."""
         try:
             detection = self._run.host.detect(
                 body,
@@ -302,7 +302,7 @@ class DetectionStream:
         return detection
 
     def _put_back(self, image: QueuedImage[Batch], error: HostThrottled) -> None:
-        """Queue a throttled image again; end the run if the model has refused all for too long."""
+        """Queue a throttled image again; end the run if nothing was answered for too long."""
         image.attempts += error.attempts
         image.throttled += 1
         limit = self._run.settings.throttled_deadline_seconds
@@ -364,13 +364,13 @@ class DetectionStream:
         return self._control.answers > failure.answers_before
 
     def _record(self, batch: Batch, failures: Sequence[_Failure]) -> None:
-        """Record failures as their images' own.  The caller holds the lock."""
+        """Record failures as their images' own. The caller holds the lock."""
         for failure in failures:
             batch.failures.remove(failure)
             self._submit(failure.inspection, batch, asked=False)
 
     def _judge_failures(self, batch: Batch) -> None:
-        """Record the failures that are all that is left of a batch, or end the run for them."""
+        """Record the failures when nothing else is left of a batch, or end the run."""
         self._record_own_failures()
         with self._changed:
             others = list(batch.failures)
@@ -383,7 +383,7 @@ class DetectionStream:
             self._control.end(Ending.OUT_OF_REACH, str(others[-1].error))
 
     def _in_reach(self) -> bool:
-        """Whether failures that no answer followed may be the images' own."""
+        """Whether failures without a later answer may be the images' own."""
         if self._answered == 0 or self._control.failures_since_answer >= GIVE_UP_AFTER:
             return False
         try:
@@ -394,7 +394,7 @@ class DetectionStream:
     # -- commits, in the thread that commits --
 
     def _are_urgent(self, records: int) -> bool:
-        """Whether so many records are to be committed now: requests wait for that, or none does."""
+        """Whether to commit now: so many records would hold up requests, or none is in flight."""
         spare = (self._ceiling - self._limit.limit) // 2
         return records >= max(1, spare) or not self._limit.in_flight
 
@@ -403,7 +403,7 @@ class DetectionStream:
         self._run.store.inspections.record(self._run.run_id, inspections)
 
     def _settled(self, records: Sequence[_Record], error: BaseException | None) -> None:
-        """Count records that were committed, or could not be."""
+        """Count committed records, or end the run if the commit failed."""
         if isinstance(error, StoreError):
             self._control.end(Ending.STORE, f"results cannot be stored: {error}")
         elif error is not None:

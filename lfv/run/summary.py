@@ -1,4 +1,4 @@
-"""The outcome of a run, as every caller gets it."""
+"""The outcome of a run, for all its callers."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ NOTHING_NEW = "nothing new"
 class RunSummary:
     """The outcome of a run.
 
-    `skipped` is the number of files that were not inspected, by reason. `report` is None when the
-    report could not be written, `report_url` when no address of the pages is known. `approval` says
+    `skipped` is the number of files that were not inspected, by reason. `report` is None if the
+    report could not be written, `report_url` if the pages have no known address. `approval` says
     who approved the version, if the run took it for that reason.
     """
 
@@ -49,7 +49,7 @@ class RunSummary:
         return self.counts.rejected / judged if judged else None
 
     def markdown(self) -> str:
-        """The summary in Markdown."""
+        """Return the summary in Markdown."""
         counts = self.counts
         columns = {
             "images": counts.total,
@@ -89,7 +89,7 @@ class RunSummary:
         return "\n".join(lines)
 
     def _where(self) -> str:
-        """Where the report is: a link if browsers can reach it."""
+        """Return the place of the report, as a link if browsers can reach it."""
         if self.report is not None and self.report_url is not None:
             return f"[report]({self.report_url})"
         return f"report: `{self.report or 'none'}`"

@@ -1,4 +1,4 @@
-"""Models that go by another name than the one under which they were trained."""
+"""Gives models the training record of the name under which they were trained."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ logger = logging.getLogger(__name__)
 
 
 def join_training(store: Store, model_id: int, key: ModelKey, training: str) -> None:
-    """Give a model the training record of the version that it was trained as, if there is one.
+    """Copy the training record of the version that a model was trained as, if there is one.
 
-    `training` is that version, in the same account and region and of any project. So whoever asks
-    about a verdict gets to the data behind its model, whatever name the run had for it.
+    `training` is that version, in the same account and region, of any project. So a verdict can be
+    traced to the data behind its model, even if the run knew the model by another name.
     """
     if store.trainings.of_model(model_id):
         return

@@ -32,7 +32,7 @@ from lfv_store import ModelKey, NewTraining, Store, StoreError, Training, open_s
 logger = logging.getLogger(__name__)
 
 LABEL_NAMES = "label_names"
-"""Member of a training's `images`: the names that meant normal and anomaly beside the usual."""
+"""Key in a training's `images` for the additional label names of normal and anomaly."""
 #: Bucket of the embedded service.
 EMBEDDED_BUCKET = "lfv"
 
@@ -51,10 +51,10 @@ def train_project(
     needs_labels: bool = True,
     fit: FitMode | None = None,
 ) -> TrainedModel:
-    """Stage labelled images, train a version of a project's model on them, and record that.
+    """Stage labelled images, train a version of a project's model on them, and record the training.
 
-    Without `needs_labels`, images that have none are left out and counted. With `fit`, images of
-    other sizes are brought to the usual one; so are those that the model inspects later.
+    Without `needs_labels`, unlabelled images are left out and counted. With `fit`, images of other
+    sizes are fitted to the usual one, here and when the model inspects images.
 
     Raises:
         LfvSettingsError: The settings name an endpoint but no bucket for the images.
@@ -98,14 +98,14 @@ def train_project(
             names = _label_names(normal, anomaly)
             record_training(store, reader, settings.host, model, source, test, trained_by, names)
         except (StoreError, LfvError) as error:
-            # The model is there all the same.
+            # The model exists nevertheless.
             logger.error("the training is not on record: %s", error)
             progress(f"the training is not on record: {error}")
         return model
 
 
 def _as_they_are(settings: Settings) -> Settings:
-    """Training reads images from a bucket, where they may be as large as they are."""
+    """Return settings without re-encoding, as images in a bucket need not fit into a request."""
     return settings.model_copy(update={"reencode": False})
 
 
@@ -124,7 +124,7 @@ def _train_on_api(
     needs_labels: bool,
     fit: FitMode | None,
 ) -> TrainedModel:
-    """CreateModel of the Lookout for Vision API."""
+    """Train with CreateModel of the Lookout for Vision API."""
     progress("starting the service" if settings.endpoint_url is None else "connecting")
     with training_client(settings) as client:
         return train_model(
@@ -146,7 +146,7 @@ def _train_on_api(
 
 @contextmanager
 def training_client(settings: Settings) -> Iterator[Any]:
-    """A client of the API to train at: the endpoint in `settings`, or the embedded service."""
+    """Open a client of the endpoint in `settings`, or of the embedded service, for training."""
     with api_endpoint(settings, training=True) as url:
         config = client_config(
             connect_timeout=settings.connect_timeout_seconds,
@@ -169,9 +169,9 @@ def record_training(
     trained_by: str,
     label_names: Mapping[str, Sequence[str]] | None = None,
 ) -> int:
-    """Put a training on record: the data behind a model, for whoever asks about its verdicts.
+    """Record a training, so that a model's verdicts can be traced to its data.
 
-    `label_names` are the names by which `source` was read beside the usual ones; see `names_of`.
+    `label_names` are the additional label names with which `source` was read; see `names_of`.
     """
     key = ModelKey(host, model.model_arn, model.project, model.version, model.created_at)
     test = model.test
@@ -200,7 +200,7 @@ def record_training(
 
 
 def names_of(training: Training) -> LabelNames:
-    """The names of labels that a training was given beside the usual ones."""
+    """Return the label names with which a training read its source."""
     given = training.images.get(LABEL_NAMES, {})
     return LabelNames.of(given.get("normal", ()), given.get("anomaly", ()))
 
@@ -237,7 +237,7 @@ def _train_elsewhere(
     progress: Callable[[str], None],
     fit: FitMode | None,
 ) -> TrainedModel:
-    """A training job of the successor algorithm on SageMaker."""
+    """Train with a job of the successor algorithm on SageMaker."""
     if settings.host != "sagemaker":
         raise LfvSettingsError(f"models cannot be trained on host {settings.host}")
     if test is not None:
@@ -278,9 +278,9 @@ def _train_elsewhere(
 
 
 def staging_place(settings: Settings) -> Staging:
-    """The bucket and prefix from which the service reads the training images.
+    """Return the bucket and prefix from which the service reads the training images.
 
-    Raises `LfvSettingsError` if the service is not ours and no bucket is named.
+    Raises `LfvSettingsError` if the service is not embedded and no bucket is named.
     """
     if settings.staging_uri is not None:
         bucket, _, prefix = settings.staging_uri.removeprefix("s3://").partition("/")
@@ -296,7 +296,7 @@ def staging_place(settings: Settings) -> Staging:
 
 
 def training_report(settings: Settings, model: TrainedModel) -> str | None:
-    """Where the service wrote its training report, or its EvaluationResult if it wrote none."""
+    """Return where the training report is, else the EvaluationResult; None if there is neither."""
     written = model.evaluation_result
     if written is None:
         return None

@@ -1,8 +1,8 @@
-"""The process of a flow run, where a worker's `command` says so: Prefect's engine, started fast.
+"""The process of a flow run: Prefect's engine with a fast start.
 
-Without a command, Prefect's process worker starts two more Python processes before the flow's own,
-which prepare a workspace of code that is pulled. Our flows are installed, so there is nothing to
-prepare. ``python -m lfv.launch flows.engine`` is the command.
+A deployment uses it through its `command`, ``python -m lfv.launch flows.engine``. Without a
+command, Prefect's process worker first starts two other Python processes, which prepare a workspace
+for pulled code. These flows are installed, so there is nothing to prepare.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 import runpy
 import sys
 
-import prefect.flow_engine  # noqa: F401 - here it is loaded without the garbage collector
+import prefect.flow_engine  # noqa: F401 - loaded here, with the garbage collector off
 
 import flows.inspect_images  # noqa: F401
 
 
 def main() -> None:
     """Run the flow run that Prefect's worker names in the environment."""
-    # It is loaded by now, as a part of Prefect. To run as a program it is loaded anew.
+    # Prefect has imported this module already. To run as a program, it must be loaded again.
     sys.modules.pop("prefect.engine", None)
     runpy.run_module("prefect.engine", run_name="__main__")

@@ -1,7 +1,7 @@
-"""Keeps the service of the models up, so that no run has to wait until it has started.
+"""Keeps the embedded model service running, so that no run has to wait for its start.
 
-This process is one more user of the service. When it ends, the service stays until the last run
-has stopped its model.
+This process is a client of the service. When it ends, the service runs until its last client has
+left.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _LOOK_SECONDS = 1.0
 
 
 def main() -> None:
-    """Use the service of this home folder, and start it whenever there is none."""
+    """Hold the service of this home folder, starting it again whenever it has ended."""
     settings = get_settings()
     while True:
         with embedded_service(settings, training=True):

@@ -1,4 +1,4 @@
-"""What a plant on one machine consists of, and whether it is up."""
+"""The processes of a plant on one machine, their deployments and their state."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from lfv.settings import Settings, child_environment
 
 logger = logging.getLogger(__name__)
 
-#: Starts the process of a flow run: without it, Prefect's worker starts three in turn.
+#: The command of a flow run's process. Without it, Prefect's worker starts three, one by one.
 _FLOW_RUN_COMMAND = [sys.executable, "-m", "lfv.launch", "flows.engine"]
-#: Deployments that were made for this plant, in its folder.
+#: The file of this plant's own deployments, in its folder.
 OWN_FILE = "prefect.yaml"
 _SCHEDULED = "scheduled"
 _SWEEP_SECONDS = 300.0
 _API_SECONDS = 60.0
 _LOOK_SECONDS = 0.2
-#: The supervisor does nothing else meanwhile.
+#: Timeout of the check for the work pool, during which the supervisor does nothing else.
 _POOL_SECONDS = 5.0
 _WORKER_SECONDS = 120.0
 _DEPLOY_SECONDS = 300.0
@@ -43,7 +43,7 @@ _DEPLOY_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Plant:
-    """The places of a plant: everything is below the home folder, and listens on loopback."""
+    """A plant. All its files are below the home folder, and its processes listen on loopback."""
 
     settings: Settings
     port: int
@@ -52,7 +52,7 @@ class Plant:
 
     @property
     def folder(self) -> Path:
-        """State and logs of the processes."""
+        """The folder with the state and the logs of the processes."""
         return self.settings.home / "plant"
 
     @property
@@ -80,14 +80,14 @@ class Plant:
             PREFECT_API_URL=self.api_url,
             PREFECT_SERVER_ANALYTICS_ENABLED="false",
             PREFECT_WORKER_QUERY_SECONDS="1",
-            # Logs of flow runs that are deleted.
+            # Also delete the logs of deleted flow runs.
             PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED="events,orphans",
             DO_NOT_TRACK="1",
         )
 
     @property
     def pool(self) -> str:
-        """The work pool of its worker: that of the first deployment."""
+        """The work pool of its worker, which is the first deployment's."""
         content: dict[str, Any] = yaml.safe_load(self.prefect_file.read_text(encoding="utf-8"))
         return str(content["deployments"][0]["work_pool"]["name"])
 
@@ -106,7 +106,7 @@ class Plant:
             found.append(Service("model-service", models, environment))
         return [
             *found,
-            # Without a server or a pool it would end, and be started after ever longer pauses.
+            # Without a server or a pool it would end, and be restarted after ever longer pauses.
             Service(
                 "worker",
                 worker,
@@ -120,13 +120,13 @@ class Plant:
 
     @property
     def api(self) -> ServerApi:
-        """Its Prefect server."""
+        """The API of its Prefect server."""
         return ServerApi(self.api_url, _API_SECONDS)
 
     def prepare(self, since: datetime) -> None:
-        """Deploy, and wait until a worker that started after `since` looks for flow runs.
+        """Deploy, and wait until a worker has sent a heartbeat after `since`.
 
-        Raises as `deploy` does, and TimeoutError without a worker.
+        Raises what `deploy` raises, and TimeoutError if there is no worker.
         """
         self.deploy()
         deadline = time.monotonic() + _WORKER_SECONDS
@@ -136,7 +136,7 @@ class Plant:
             time.sleep(_LOOK_SECONDS)
 
     def _can_start_worker(self) -> bool:
-        """Whether server and pool are there. Flow runs of an earlier worker are ended first."""
+        """Whether server and pool are available. If so, ends the flow runs of an earlier worker."""
         api = replace(self.api, seconds=_POOL_SECONDS)
         try:
             api.get(f"work_pools/{self.pool}")
@@ -153,7 +153,7 @@ class Plant:
         end_runs(self.api, self.pool, "`lfv down` ended its worker.")
 
     def _workers_seen(self) -> list[datetime]:
-        """When each worker of the pool last said that it is there."""
+        """Return the times of the last heartbeats of the pool's workers."""
         workers = self.api.post(f"work_pools/{self.pool}/workers/filter", {})
         times = [one["last_heartbeat_time"] for one in workers]
         return [datetime.fromisoformat(at).astimezone(UTC) for at in times if at]
@@ -174,7 +174,7 @@ class Plant:
         )
 
     def schedule(self) -> str:
-        """What the deployment `scheduled` inspects and when, for people."""
+        """Describe what the deployment `scheduled` inspects, and when."""
         deployment = _scheduled(self.prefect_file)
         schedules = (deployment or {}).get("schedules") or ()
         times = [_time(one) for one in schedules if one.get("active", True)]
@@ -184,7 +184,7 @@ class Plant:
         return f"{given.get('source')}, project {given.get('project')}, {' and '.join(times)}"
 
     def state(self) -> PlantState | None:
-        """What the supervisor has on record; None without one."""
+        """Return the state that the supervisor recorded, or None."""
         try:
             found: dict[str, Any] = json.loads((self.folder / "state.json").read_text())
         except (OSError, ValueError):
@@ -214,7 +214,7 @@ class Plant:
 
     @contextmanager
     def locked(self) -> Iterator[bool]:
-        """Hold the plant's lock for as long as the block lasts; False if another process does."""
+        """Hold the plant's lock in the block. Yield False if another process holds it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -234,10 +234,10 @@ def own_deployments(
     minutes: float | None,
     is_example: bool = False,
 ) -> Plant:
-    """The plant with a file of its own, whose deployment `scheduled` is as given.
+    """Write the plant's own deployment file, and return the plant with this file.
 
-    Its flow runs start as fast as they can, in the Python of this process. The schedule of an
-    example is not active until a source is given.
+    The deployment `scheduled` gets the given values. Flow runs start by `lfv.launch`, in the Python
+    of this process. The schedule of an example is not active until a source is given.
     """
     content: dict[str, Any] = yaml.safe_load(plant.prefect_file.read_text(encoding="utf-8"))
     for deployment in content["deployments"]:
@@ -281,7 +281,7 @@ def _time(schedule: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class PlantState:
-    """Whether a plant is up: `running` its supervisor, `ready` its deployments."""
+    """State of a plant: `running` if its supervisor runs, `ready` if flow runs can start."""
 
     pid: int
     port: int
@@ -292,7 +292,7 @@ class PlantState:
 
 
 def systemd_unit(command: list[str], environment: Mapping[str, str]) -> str:
-    """A user unit that keeps a plant up."""
+    """Return a systemd user unit that keeps a plant running."""
     variables = "\n".join(f'Environment="{name}={value}"' for name, value in environment.items())
     return f"""[Unit]
 Description=Visual inspection: Prefect server, worker, pages and sweeper

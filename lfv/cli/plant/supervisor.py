@@ -37,12 +37,12 @@ class Service:
     """A process to keep running.
 
     Args:
-        name: What it is called in the state file and its log.
-        command: Its arguments.
+        name: Its name in the state file, and of its log.
+        command: The program and its arguments.
         environment: Its environment.
-        every: The period in seconds of one that ends by itself.
-        can_start: Whether what it needs is there; it is started once this is true.
-        after_end: Called when the supervisor has ended it for good.
+        every: For a process that ends by itself: seconds until it is started again.
+        can_start: Returns whether its prerequisites are met; it is not started before.
+        after_end: Called once when the supervisor has stopped the process.
     """
 
     name: str
@@ -177,7 +177,7 @@ class Supervisor:
         while not self._ending:
             try:
                 ready()
-            except Exception as error:  # noqa: BLE001 - whatever is not there yet
+            except Exception as error:  # noqa: BLE001 - any failure is retried
                 logger.info("not ready yet: %s", error)
                 time.sleep(_LOOK_SECONDS)
             else:

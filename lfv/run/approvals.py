@@ -1,4 +1,4 @@
-"""Which version `latest` means: the approved one of a project, where one is approved."""
+"""Resolves version `latest` to a project's approved version, if there is one."""
 
 from __future__ import annotations
 
@@ -15,22 +15,27 @@ LATEST = "latest"
 
 
 def approval_for(store: Store, project: str, model_version: str, host: str) -> Approval | None:
-    """The approval that says what `model_version` means; None if it names a version itself."""
+    """Return the approval to which `model_version` refers.
+
+    None if it names a version itself, or if no version is approved.
+    """
     if model_version != LATEST:
         return None
     return store.approvals.current(project, host=host)
 
 
 def approval_text(approval: Approval) -> str:
-    """Who approved a version, and when: 'approved by Ana Ruiz on 2026-03-04'."""
+    """Describe who approved a version, and when: 'approved by Ana Ruiz on 2026-03-04'."""
     return f"approved by {approval.decided_by} on {approval.decided_at:%Y-%m-%d}"
 
 
 def version_to_stop(settings: Settings, project: str, model_version: str, *, force: bool) -> str:
-    """The version that a run would use: `stop` looks where runs look.
+    """Return the version that a run would use, so that `stop` stops the same version.
+
+    Without a database or, with `force`, if it is unavailable, `latest` is returned unresolved.
 
     Raises:
-        ModelInUse: The database is unavailable, so nobody knows; with `force` the newest it is.
+        ModelInUse: The database is unavailable, and `force` is not given.
     """
     file = settings.store_file
     if model_version != LATEST or (file is not None and not file.exists()):
@@ -62,13 +67,13 @@ def check_approved(approval: Approval, model_id: int) -> None:
 
 
 def find_model(store: Store, project: str, model_version: str, host: str) -> Model | None:
-    """The newest model on record with this version; None if no run or training has it."""
+    """Return the recorded model of a project with this version, or None."""
     found = store.models.find_version(model_version, host=host)
     return next((one for one in found if one.key.project_name == project), None)
 
 
 def approval_of(run: Run, store: Store) -> str | None:
-    """Who approved the version that a run took, and when; None if it was asked for by number."""
+    """Describe who approved the version of a run, and when; None if no approval chose it."""
     number = run.parameters.get("approval")
     found = store.approvals.get(number) if isinstance(number, int) else None
     return None if found is None else approval_text(found)

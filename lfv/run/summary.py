@@ -22,7 +22,7 @@ class RunSummary:
 
     `skipped` is the number of files that were not inspected, by reason. `report` is None if the
     report could not be written, `report_url` if the pages have no known address. `approval` says
-    who approved the version, if the run took it for that reason.
+    who approved the version, if the run took it because of an approval.
     """
 
     run_id: str

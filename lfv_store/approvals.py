@@ -1,4 +1,4 @@
-"""Approvals: which version of a project runs take unless they name one, who said so, and why."""
+"""Approvals: which model version runs use by default, and who decided so and why."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _APPROVALS = sa.select(ApprovalTable.__table__, ModelTable.model_version).outerj
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """A model version that runs of its project take, from then until the next approval.
+    """The approval of a model version for the runs of its project, until the next approval.
 
-    A withdrawal is one without a model. `comparison` has the figures of the comparison with another
-    version that the decision was made on, if there was one.
+    A withdrawal is an approval without a model. `comparison` has the figures of a comparison with
+    another version on which the decision was based, if there was one.
     """
 
     approval_id: int
@@ -48,20 +48,20 @@ class Approvals:
         self._database = database
 
     def current(self, project_name: str, *, host: str) -> Approval | None:
-        """The approval that counts for a project on a kind of host; None if there is none."""
+        """Return the current approval of a project on a kind of host, or None."""
         with self._database.read() as conn:
             last = _last(conn, host, project_name)
         return last if last is not None and last.model_id is not None else None
 
     def get(self, approval_id: int) -> Approval | None:
-        """An approval by its id; None if there is none."""
+        """Return an approval or withdrawal by its id, or None."""
         with self._database.read() as conn:
             row = conn.execute(_APPROVALS.where(ApprovalTable.id == approval_id)).mappings()
             found = row.one_or_none()
         return None if found is None else _approval(found)
 
     def all_current(self) -> dict[int, Approval]:
-        """The approvals that count, by the id of their model."""
+        """Return the current approvals of all projects, by the id of their model."""
         newest = sa.select(sa.func.max(ApprovalTable.id)).group_by(
             ApprovalTable.host, ApprovalTable.project_name
         )
@@ -71,7 +71,7 @@ class Approvals:
         return {one.model_id: one for one in found if one.model_id is not None}
 
     def history(self, project_name: str, *, host: str, limit: int = 20) -> Sequence[Approval]:
-        """The approvals and withdrawals of a project, the last first."""
+        """Return the approvals and withdrawals of a project, newest first."""
         wanted = _of(host, project_name).order_by(ApprovalTable.id.desc()).limit(limit)
         with self._database.read() as conn:
             return [_approval(row) for row in conn.execute(wanted).mappings()]
@@ -87,13 +87,13 @@ class Approvals:
     ) -> Approval:
         """Approve a model for its project on its kind of host, in place of another version.
 
-        `seen` is the id of the last approval or withdrawal that the caller knew of (0: none), or
-        None not to check.
+        `seen` is the id of the last approval or withdrawal that the caller has seen, or 0 if there
+        was none. None skips the check that it is still the last.
 
         Raises:
             UnknownModel: There is no such model.
             InvalidRecord: The name or the reason is missing.
-            RecordConflict: The model is approved already, or somebody else has decided meanwhile.
+            RecordConflict: The model is approved already, or there is a decision after `seen`.
         """
 
         def work(unit: Change) -> int:
@@ -122,11 +122,13 @@ class Approvals:
         reason: str,
         seen: int | None = None,
     ) -> Approval:
-        """Withdraw the approval that counts for a project on a kind of host; `seen` as above.
+        """Withdraw the current approval of a project on a kind of host.
+
+        `seen` is the same as for `approve`.
 
         Raises:
             InvalidRecord: The name or the reason is missing.
-            RecordConflict: No version is approved, or somebody else has decided meanwhile.
+            RecordConflict: No version is approved, or there is a decision after `seen`.
         """
 
         def work(unit: Change) -> int:
@@ -177,7 +179,7 @@ def _add(
 
 
 def _checked(unit: Change, host: str, project_name: str, seen: int | None) -> Approval | None:
-    """The last decision. Raises RecordConflict if it is not the one that was seen."""
+    """Return the last decision. Raises RecordConflict if it is not the one that was seen."""
     last = _last(unit.conn, host, project_name)
     if seen is not None and seen != (last.approval_id if last is not None else 0):
         by = "" if last is None else f": {last.decided_by} has decided"

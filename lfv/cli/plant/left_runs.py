@@ -1,10 +1,10 @@
 """Ends flow runs that a worker of the plant left behind.
 
-A worker that ends kills its flow runs, and a worker that is killed, or a machine that loses power,
-reports nothing. Prefect keeps such a run Pending, Running or Cancelling. It holds the only slot of
-its deployment, so that every later run waits behind it or is cancelled. A transition to an end
-state frees the slot. The slots of `lfv.model.PROJECT` are known to leases in the memory of the
-server: after a restart only a reset frees them.
+A worker that ends kills its flow runs. Nobody reports this to Prefect, nor that a worker was killed
+or that the machine lost power. Prefect then keeps the run Pending, Running or Cancelling. The run
+holds the only slot of its deployment, so that every later run waits for it or is cancelled. A
+transition to an end state frees the slot. The leases of the slots of `lfv.model.PROJECT` are in the
+server's memory. After a restart of the server, only a reset frees those slots.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ logger = logging.getLogger(__name__)
 #: Types of states in which a flow run holds a slot.
 HOLDING = ("PENDING", "RUNNING", "CANCELLING")
 _VARIABLE = b"PREFECT__FLOW_RUN_ID="
-#: Modules that a flow run's process runs. Its guard has the same environment, and outlives it.
+#: Modules that a flow run's process runs, which tell it from its guard. The guard has the same
+#: environment, and outlives it.
 _ENGINES = (b"prefect", b"flows.engine")
 _END_SECONDS = 10.0
 _LOOK_SECONDS = 0.1
@@ -38,12 +39,12 @@ def end_left_runs(
 
     Args:
         api: The plant's Prefect server.
-        pool: Name of the work pool.
-        state: Type of the state in which they end.
-        message: What the page of the run says.
+        pool: The work pool's name.
+        state: The type of their final state.
+        message: Shown on the runs' pages.
 
     Returns:
-        Names of the flow runs.
+        The names of the flow runs that were ended.
 
     Raises one of `ApiFailure` if the server does not answer.
     """
@@ -64,9 +65,9 @@ def end_left_runs(
 
 
 def end_runs(api: ServerApi, pool: str, message: str) -> None:
-    """Cancel every flow run of a pool whose worker has ended, and end its process if it has one.
+    """Cancel the flow runs of a pool whose worker has ended, and end their processes.
 
-    Errors of the server are logged: the next start of a worker ends what is left.
+    Errors of the server are only logged, because the next start of the worker ends remaining runs.
     """
     try:
         wanted = {str(run["id"]) for run in holding_runs(api, pool)}
@@ -77,7 +78,7 @@ def end_runs(api: ServerApi, pool: str, message: str) -> None:
 
 
 def holding_runs(api: ServerApi, pool: str | None = None) -> list[Mapping[str, Any]]:
-    """Flow runs of a pool, or of all, that hold a slot. Raises one of `ApiFailure`."""
+    """Return the flow runs of one or all pools that hold a slot. Raises one of `ApiFailure`."""
     wanted: dict[str, Any] = {"flow_runs": {"state": {"type": {"any_": list(HOLDING)}}}}
     if pool is not None:
         wanted["work_pools"] = {"name": {"any_": [pool]}}
@@ -86,12 +87,12 @@ def holding_runs(api: ServerApi, pool: str | None = None) -> list[Mapping[str, A
 
 
 def flow_run_processes() -> dict[str, list[int]]:
-    """Ids of the flow runs that have a process on this machine, and its process ids."""
+    """Return the process ids of the flow runs on this machine, by id of the flow run."""
     found: dict[str, list[int]] = {}
     for folder in Path("/proc").iterdir():
         if not folder.name.isdecimal():
             continue
-        with suppress(OSError):  # it ended meanwhile, or belongs to somebody else
+        with suppress(OSError):  # it has ended, or belongs to another user
             state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
             arguments = (folder / "cmdline").read_bytes().split(b"\0")
             if state in "ZX" or not any(one.startswith(_ENGINES) for one in arguments):
@@ -121,7 +122,7 @@ def _end_processes(runs: set[str]) -> None:
 
 
 def _reset_slots(api: ServerApi) -> None:
-    """Free all slots of limits; no flow run holds one."""
+    """Free the slots of all concurrency limits. Call only if no flow run holds one."""
     for limit in api.post("v2/concurrency_limits/filter", {}):
         if limit["active_slots"] and not limit["slot_decay_per_second"]:
             api.patch(f"v2/concurrency_limits/{limit['id']}", {"active_slots": 0})

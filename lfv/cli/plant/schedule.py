@@ -19,12 +19,12 @@ _WAITING = "AwaitingConcurrencySlot"
 
 @dataclass(frozen=True)
 class ScheduledRuns:
-    """Flow runs of the deployment `scheduled`, for people.
+    """Describes the flow runs of the deployment `scheduled`.
 
     Attributes:
-        last: When the newest one that ended had started, and how it ended; None without one.
-        next: When the next one is to start; None if none is scheduled.
-        waiting: One line for each flow run that others wait behind.
+        last: Start and final state of the run that ended last, or None.
+        next: Planned start of the next run, or None.
+        waiting: One line for each flow run for which others wait.
     """
 
     last: str | None
@@ -33,7 +33,7 @@ class ScheduledRuns:
 
 
 def scheduled_runs(api: ServerApi, pool: str) -> ScheduledRuns | None:
-    """What the server knows; None if it does not answer."""
+    """Ask the server for the scheduled runs. Return None if it does not answer."""
     try:
         last = _first(api, pool, {"type": {"any_": list(_ENDED)}}, "END_TIME_DESC")
         coming = {"type": {"any_": ["SCHEDULED"]}, "name": {"not_any_": [_WAITING]}}

@@ -1,4 +1,4 @@
-"""Calls of a plant's Prefect server, without the seconds that importing Prefect takes."""
+"""Calls to a plant's Prefect server, without Prefect, whose import takes seconds."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from http.client import HTTPException
 from typing import Any
 
 _SECONDS = 20.0
-#: Traffic to this machine goes through no proxy.
+#: Requests to this machine use no proxy.
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
-#: What a call raises if the server is away, refuses, or answers something else than JSON.
+#: Errors of a call: the server does not answer, refuses, or answers with something other than JSON.
 ApiFailure = (OSError, HTTPException, ValueError)
 
 
 @dataclass(frozen=True)
 class ServerApi:
-    """The API at `url`, which ends in `/api`; a call waits `seconds` at most for its answer."""
+    """The API at `url`, which ends in `/api`. A call waits at most `seconds` for its answer."""
 
     url: str
     seconds: float = _SECONDS
 
     def get(self, path: str) -> Any:
-        """Answer to GET; raises one of `ApiFailure`."""
+        """Return the answer to a GET request. Raises one of `ApiFailure`."""
         return self._call("GET", path, None)
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Answer to POST; raises one of `ApiFailure`."""
+        """Return the answer to a POST request. Raises one of `ApiFailure`."""
         return self._call("POST", path, body)
 
     def patch(self, path: str, body: Mapping[str, Any]) -> None:
-        """Change something; raises one of `ApiFailure`."""
+        """Send a PATCH request. Raises one of `ApiFailure`."""
         self._call("PATCH", path, body)
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:

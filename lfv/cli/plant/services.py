@@ -254,7 +254,7 @@ def own_deployments(
             deployment["schedules"] = [next(known, interval) | {"active": True}]
         for schedule in deployment["schedules"]:
             if "interval" in schedule:
-                # Without one, Prefect counts from each deployment anew.
+                # Without an anchor, Prefect counts the interval from each new deployment.
                 schedule.setdefault("anchor_date", datetime.now(UTC).isoformat())
             if source is not None or is_example:
                 schedule["active"] = source is not None

@@ -31,8 +31,8 @@ from lfv_store import ModelKey, NewTraining, Store, StoreError, Training, open_s
 
 logger = logging.getLogger(__name__)
 
+#: Key in a training's `images` for the additional label names of normal and anomaly.
 LABEL_NAMES = "label_names"
-"""Key in a training's `images` for the additional label names of normal and anomaly."""
 #: Bucket of the embedded service.
 EMBEDDED_BUCKET = "lfv"
 

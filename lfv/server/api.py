@@ -60,8 +60,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _DETECT = "DetectAnomalies"
 _UPDATE = "UpdateDatasetEntries"
 _NO_MODEL = ("", "")
+#: Requests other than images share one part in this many of ``bytes_in_hand``.
 _KEPT_FOR_OTHERS = 8
-"""Requests other than images share one part in this many of ``bytes_in_hand``."""
 
 
 @dataclass

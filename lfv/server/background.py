@@ -20,8 +20,8 @@ from lfv.server.recording import ServiceEndingError
 from lfv.server.state import datasets, models, packaging
 
 _log = logging.getLogger(__name__)
+#: Seconds for running jobs to finish when the service ends.
 _LAST_SECONDS = 5.0
-"""Time for running jobs to finish when the service ends."""
 
 
 class BackgroundWork:

@@ -23,6 +23,7 @@ _PRAGMAS = (
     "PRAGMA busy_timeout = 5000",
 )
 
+#: Errors of the file and the disk: the same write may succeed later.
 _TRANSIENT = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -33,7 +34,6 @@ _TRANSIENT = frozenset(
         sqlite3.SQLITE_READONLY,
     }
 )
-"""Errors of the file and the disk: the same write may succeed later."""
 
 
 class Transaction:

@@ -15,8 +15,8 @@ from lfv.server.hosting.pool import Pool
 from lfv.server.state import models, projects
 from lfv.server.state.models import LATEST, Model
 
+#: Types that clients send for any bytes; the image's type is then read from its bytes.
 _UNSPECIFIC_TYPES = ("binary/octet-stream", "application/octet-stream")
-"""Types that clients send for any bytes; the image's type is then read from its bytes."""
 
 
 class Detector:

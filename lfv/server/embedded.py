@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 _POLL_SECONDS = 0.2
+#: Seconds for the client that started the service to take its lock.
 _GRACE_SECONDS = 10.0
-"""Time for the client that started the service to take its lock."""
 
 
 async def until_unused(lock_file: Path) -> None:

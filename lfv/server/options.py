@@ -17,8 +17,8 @@ from lfv.formats.refs import is_bucket_name
 from lfv.server.errors import OptionsError
 
 MIB = 1024 * 1024
+#: Largest ONNX file that an artifact can hold.
 MAX_GRAPH_MIB = 1024
-"""Largest ONNX file that an artifact can hold."""
 
 
 @dataclass(frozen=True)

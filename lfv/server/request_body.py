@@ -14,9 +14,9 @@ from lfv.server.errors import ApiError, ThrottledError, ValidationError
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 _Result = TypeVar("_Result")
+#: A body of up to this many times its limit is read to its end, because many clients read the
+#: refusal only after they have sent everything.
 _DRAIN = 4
-"""A body of up to this many times its limit is read to its end, because many clients read the
-refusal only after they have sent everything."""
 
 
 class ClientGoneError(Exception):

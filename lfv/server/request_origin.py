@@ -8,11 +8,11 @@ from typing import Any
 
 from lfv.server.errors import AccessDeniedError
 
+#: Headers that proxies add.
 _FORWARDED = (
     *("forwarded", "via", "x-real-ip"),
     *("x-forwarded-for", "x-forwarded-host", "x-forwarded-prefix", "x-forwarded-proto"),
 )
-"""Headers that proxies add."""
 
 
 def headers_of(scope: MutableMapping[str, Any]) -> dict[str, str]:

@@ -9,13 +9,13 @@ from sqlalchemy import Column, Connection, MetaData, String, Table, insert, insp
 from lfv.server.errors import HomeError
 from lfv.server.state.tables import metadata
 
+#: The newest revision in ``migrations/versions``.
 HEAD = "0002"
-"""The newest revision in ``migrations/versions``."""
 
+#: PRAGMA user_version of release 0.1.0, whose tables are revision 0001.
 _RELEASE_0_1_0 = 3
-"""PRAGMA user_version of release 0.1.0, whose tables are revision 0001."""
+#: PRAGMA user_version of databases with Alembic's revisions, which release 0.1.0 refuses.
 _ALEMBIC = 4
-"""PRAGMA user_version of databases with Alembic's revisions, which release 0.1.0 refuses."""
 _VERSION = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
 
 

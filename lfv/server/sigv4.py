@@ -31,8 +31,8 @@ _HEADER = re.compile(
 )
 _DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 _NO_BODY = hashlib.sha256(b"").hexdigest()
+#: A path without empty segments, without ``.`` and ``..``, and without a query or fragment.
 _PATH = re.compile(r"(/(?!\.{0,2}(/|$))[A-Za-z0-9._~%!$&'()*+,;=:@-]+)+/?")
-"""A path without empty segments, without ``.`` and ``..``, and without a query or fragment."""
 _REGION = re.compile(r"[a-z]{2}[a-z0-9-]{1,30}")
 
 

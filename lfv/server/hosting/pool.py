@@ -22,10 +22,10 @@ from lfv.server.hosting.unit import (
 )
 
 _log = logging.getLogger(__name__)
+#: A request whose unit died is sent to one other unit.
 _ATTEMPTS = 2
-"""A request whose unit died is sent to one other unit."""
+#: Seconds before another unit is started after one that could not load the model.
 _GROWTH_PAUSE = 30.0
-"""Seconds before another unit is started after one that could not load the model."""
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,8 @@ from lfv.server.state.datasets import Dataset, EntryFilter
 
 _log = logging.getLogger(__name__)
 _PROBLEMS_TOLD = 5
+#: Lines of a dataset that are checked at a time.
 _PAGE = 1000
-"""Lines of a dataset that are checked at a time."""
 
 
 class _FailedError(Exception):

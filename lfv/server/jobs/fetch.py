@@ -20,10 +20,10 @@ from lfv.server.manifests import Entry, location, stored_entry
 from lfv.server.recording import ServiceEndingError
 
 _PARALLEL = 4
+#: Bytes that stay free on the disk, but at most a tenth of the disk.
 _MARGIN = 64 << 20
-"""Bytes that stay free on the disk, but at most a tenth of the disk."""
+#: After this many images, their mean size predicts the rest within a factor of two.
 _ENOUGH_TO_TELL = 20
-"""After this many images, their mean size predicts the rest within a factor of two."""
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,8 @@ _log = logging.getLogger(__name__)
 _KINDS = ("train", "test")
 _MAX_STARTS = 3
 _PROBLEMS_TOLD = 3
+#: Share of the images that may be missing or unusable; with more, training fails.
 _MAX_LOST = 0.2
-"""Share of the images that may be missing or unusable; with more, training fails."""
 
 
 class _FailedError(Exception):

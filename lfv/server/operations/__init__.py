@@ -3,6 +3,7 @@
 from lfv.server.operations import datasets, hosting, models, packaging, projects, tags
 from lfv.server.operations.call import Call, Handler
 
+#: All but DetectAnomalies, which goes to the inference units and not to the database.
 HANDLERS: dict[str, Handler] = {
     **projects.HANDLERS,
     **datasets.HANDLERS,
@@ -11,6 +12,5 @@ HANDLERS: dict[str, Handler] = {
     **packaging.HANDLERS,
     **tags.HANDLERS,
 }
-"""All but DetectAnomalies, which goes to the inference units and not to the database."""
 
 __all__ = ["HANDLERS", "Call", "Handler"]

@@ -10,8 +10,8 @@ from botocore.model import OperationModel, ServiceModel
 
 from lfv.server.errors import UnknownOperationError, ValidationError
 
+#: The path of an endpoint URL such as ``http://host/lfv``.
 _PREFIX = r"(?:/[\w.~-]+)*"
-"""The path of an endpoint URL such as ``http://host/lfv``."""
 
 
 @dataclass(frozen=True)

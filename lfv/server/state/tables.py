@@ -35,6 +35,7 @@ projects = Table(
     sqlite_strict=True,
 )
 
+#: One row: the last id that a project got. Ids are never reused, because page tokens hold them.
 project_ids = Table(
     "project_ids",
     metadata,
@@ -42,7 +43,6 @@ project_ids = Table(
     sqlite_autoincrement=True,
     sqlite_strict=True,
 )
-"""One row: the last id that a project got. Ids are never reused, because page tokens hold them."""
 
 datasets = Table(
     "datasets",
@@ -110,6 +110,7 @@ models = Table(
     sqlite_strict=True,
 )
 
+#: Separate from ``models``: an archive stays imported when its model is deleted.
 imported_archives = Table(
     "imported_archives",
     metadata,
@@ -118,7 +119,6 @@ imported_archives = Table(
     Column("model_name", Text, nullable=False),
     sqlite_strict=True,
 )
-"""Separate from ``models``: an archive stays imported when its model is deleted."""
 
 tags = Table(
     "tags",

@@ -18,11 +18,11 @@ from lfv.server.state import tables
 
 _TOKENS = tables.client_tokens.c
 
+#: Seconds; the API says that an idempotency token is active for 8 hours.
 _TOKEN_LIFE = 8 * 3600
-"""Seconds; the API says that an idempotency token is active for 8 hours."""
 _MAC_BYTES = 16
+#: Name of the secret that signs page tokens.
 _PAGE_TOKENS = "page-tokens"
-"""Name of the secret that signs them."""
 
 
 def fingerprint(members: Mapping[str, Any]) -> str:

@@ -75,7 +75,7 @@ def write_archive(model: Model, artifact: Path, target: Path) -> None:
 
 
 def read_archive(source: Path, artifact: Path) -> ArchivedModel:
-    """Unpack into a new folder and check all files. On ArchiveError, no file is left."""
+    """Unpack into a new folder and check all files. Leaves no file if it raises ArchiveError."""
     try:
         with zipfile.ZipFile(source) as archive:
             model = _description(archive)
@@ -84,7 +84,7 @@ def read_archive(source: Path, artifact: Path) -> ArchivedModel:
                     _extract(archive, name, artifact, sha256, size)
     except ArchiveError as error:
         raise ArchiveError(f"{source.name}: {error}") from error
-    except Exception as error:  # zipfile and zlib raise various errors
+    except Exception as error:  # zipfile and zlib raise various errors on damaged bytes
         raise ArchiveError(f"{source.name} is not a readable model archive: {error}") from error
     return model
 

@@ -23,7 +23,7 @@ MAX_GRAPH_MIB = 1024
 
 @dataclass(frozen=True)
 class Limits:
-    """Quotas, as published for the original service where they were; see docs/service.md."""
+    """Quotas, with the original service's values where it published them; see docs/service.md."""
 
     projects: int = 1000
     models_per_project: int = 1000
@@ -75,7 +75,7 @@ class Serving:
     scale_down_after: float = 60.0
     """A unit that was not needed for this long is stopped, down to MinInferenceUnits."""
     restarts: int = 5
-    """Units that may be lost in a row without an answer in between; at one more, hosting fails."""
+    """Hosting fails when more units than this are lost in a row, without an answer in between."""
 
 
 @dataclass(frozen=True)

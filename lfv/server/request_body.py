@@ -57,7 +57,7 @@ class Budget:
 
 
 class Share:
-    """A request's share of a budget. Grows as bytes arrive, because announced bytes may never."""
+    """A request's share of a budget. Grows as bytes arrive: announced bytes may never come."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget

@@ -42,7 +42,7 @@ def check_local(headers: Mapping[str, str]) -> None:
 
 
 def is_from_here(scope: MutableMapping[str, Any], headers: Mapping[str, str]) -> bool:
-    """Whether a request is from a program on this machine that is no proxy and no web page."""
+    """Whether a request is from a local program that is neither a proxy nor a web page."""
     if not _is_direct_from_here(scope, headers):
         return False
     try:

@@ -233,7 +233,7 @@ class Pool:
                 self._break(str(error))
 
     def _stay_as_we_are(self, why: str) -> None:
-        """Keep to the units in service, which still answer if the model's files are damaged."""
+        """Pause growth. Units in service still answer, even if the model's files are damaged."""
         _log.warning("model %s can't have another inference unit: %s", self.model.name, why)
         self.desired_units = len(self._units)
         self._grow_from = time.monotonic() + _GROWTH_PAUSE

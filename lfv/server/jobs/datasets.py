@@ -179,7 +179,7 @@ def _read(
 
 
 def _check_refs(context: JobContext, reading: _Reading, entry: Entry) -> None:
-    """Check that images and masks are in one bucket, as at the original, and have valid keys.
+    """Check that images and masks have valid keys in one bucket, as the original required.
 
     Raises LineError.
     """

@@ -81,7 +81,7 @@ class Trainings:
         return self._progress.get(model_id)
 
     def run(self, model_id: str) -> None:
-        """Train to TRAINED or TRAINING_FAILED. If the service ends first, the status stays."""
+        """Train until the model is TRAINED or TRAINING_FAILED, or until the service ends."""
         context = self._context
         try:
             begun = context.record(
@@ -122,8 +122,8 @@ class Trainings:
     def _make_room(self, model_id: str, end: _End) -> None:
         """Remove unneeded files before the end is recorded, which needs space on the disk.
 
-        The JSON lines stay until it is recorded, because the next service repeats the training
-        from them if this one ends first.
+        The JSON lines stay until the end is recorded, because the next service repeats the
+        training from them if this one ends first.
         """
         home = self._context.home
         if end.event == ModelEvent.TRAINING_BROKE:

@@ -132,7 +132,7 @@ def set_status(
 
 
 def begin_update(tx: Transaction, dataset: Dataset, changes: bytes, now: float) -> None:
-    """Store changes to apply. Raises ConflictError if the dataset is not usable, or busy."""
+    """Store changes to apply. Raises ConflictError if a job runs, or if the creation failed."""
     if not dataset.is_usable:
         raise _busy(dataset)
     tx.execute(

@@ -1,4 +1,4 @@
-"""Stop a model now, whoever started it, and record the stop."""
+"""Stops a model at once, no matter who started it, and records the stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Agreement of two judges on the same parts, and whether two models differ: pure figures."""
+"""Agreement of two judges on the same parts, and a test of whether two models differ."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from math import comb, erfc, sqrt
 
-#: Words for kappa after Landis and Koch (1977), "The measurement of observer agreement".
+#: Words for kappa by Landis and Koch (1977), "The measurement of observer agreement".
 _WORDS = (
     (0.0, "slight"),
     (0.2, "fair"),
@@ -15,17 +15,17 @@ _WORDS = (
     (0.6, "substantial"),
     (0.8, "almost perfect"),
 )
-#: From so many discordant pairs on, the exact binomial is no better than its approximation.
+#: Discordant pairs above which the approximation is as good as the exact binomial test.
 _EXACT = 1000
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two judges agree on `parts` parts.
+    """The agreement of two judges on `parts` parts.
 
-    `agreed` is the share on which they say the same, 0 to 1. `kappa` (Cohen) is 1 for full
-    agreement, 0 for that of chance; None where both always say the same one thing, or there is no
-    part. `low` and `high` are its approximate 95 % interval.
+    `agreed` is the share of equal judgements, 0 to 1. `kappa` (Cohen) is 1 for full agreement, 0
+    for agreement by chance, and None without parts or if both always give the same judgement. `low`
+    and `high` are its approximate 95 % interval.
     """
 
     parts: int
@@ -36,7 +36,7 @@ class Agreement:
 
     @property
     def word(self) -> str:
-        """The usual word for the kappa, such as `moderate`; `poor` below 0."""
+        """The usual word for kappa, such as `moderate`; `poor` below 0, empty without kappa."""
         if self.kappa is None:
             return ""
         words = [word for limit, word in _WORDS if self.kappa > limit or limit == self.kappa == 0]
@@ -45,9 +45,10 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Difference:
-    """McNemar's test on two models: `only_first` and `only_second` are right alone.
+    """The result of McNemar's test on two models.
 
-    `p_value` is the probability, two-sided, of so uneven a split if both were equally good.
+    `only_first` and `only_second` count the cases that only one of them got right. `p_value` is the
+    two-sided probability of a split at least as uneven if both models were equally good.
     """
 
     only_first: int
@@ -56,7 +57,7 @@ class Difference:
 
     @property
     def is_significant(self) -> bool:
-        """Whether the two differ at the usual level of 5 %."""
+        """Whether the two differ at the 5 % level."""
         return self.p_value < 0.05
 
 
@@ -66,10 +67,10 @@ def cohen_kappa(judgements: Iterable[tuple[Hashable, Hashable]]) -> Agreement:
 
 
 def kappa_of_counts(pairs: Counter[tuple[Hashable, Hashable]]) -> Agreement:
-    """Return the agreement from how often each pair of judgements occurs.
+    """Return the agreement from the number of occurrences of each pair of judgements.
 
-    Cohen (1960), "A coefficient of agreement for nominal scales"; the interval uses his standard
-    error, sqrt(p (1 - p) / n) / (1 - chance).
+    Source: Cohen (1960), "A coefficient of agreement for nominal scales". The interval uses his
+    standard error, sqrt(p (1 - p) / n) / (1 - chance).
     """
     parts = sum(pairs.values())
     if not parts:
@@ -91,9 +92,10 @@ def kappa_of_counts(pairs: Counter[tuple[Hashable, Hashable]]) -> Agreement:
 
 
 def mcnemar(only_first: int, only_second: int) -> Difference:
-    """Return McNemar's test from the parts that one of two models alone judged right.
+    """Return McNemar's test from the numbers of parts that only one of two models judged right.
 
-    Exact (binomial) up to 1,000 such parts, else chi-squared with continuity correction.
+    The test is exact (binomial) for up to 1,000 such parts, else chi-squared with continuity
+    correction.
     """
     total = only_first + only_second
     if total == 0:

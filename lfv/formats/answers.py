@@ -1,9 +1,9 @@
-"""What a model said about one image.
+"""A model's answer for one image.
 
-The shapes are DetectAnomalyResult's (API reference, 2020-11-20). Mind three things: `confidence`
-is confidence in *this* verdict, not a likelihood of an anomaly; `total_percentage_area` is a
-fraction from 0 to 1, whatever its name says; classification and segmentation are computed apart,
-so that neither follows from the other.
+It follows DetectAnomalyResult (API reference, 2020-11-20). Note that `confidence` is the confidence
+in this verdict, not the probability of an anomaly, and that `total_percentage_area` is a fraction
+from 0 to 1, despite its name. Classification and segmentation are independent: neither follows from
+the other.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def is_background(name: str) -> bool:
-    """Whether the name of a mask's colour, or of an anomaly, means that nothing is wrong there."""
+    """Whether the name of a mask's colour or of an anomaly means background."""
     return name.strip().casefold() in _BACKGROUND_NAMES
 
 
 def anomaly_score(is_anomalous: bool, confidence: float) -> float:
-    """From 0 (surely normal) to 1 (surely anomalous): `confidence` put on one scale."""
+    """Convert a confidence to a score from 0 (surely normal) to 1 (surely anomalous)."""
     return confidence if is_anomalous else 1.0 - confidence
 
 
 @dataclass(frozen=True)
 class Anomaly:
-    """One anomaly type found: its share of the image's area (0 to 1), its colour in the mask."""
+    """An anomaly type in an answer, with its share of the image (0 to 1) and colour in the mask."""
 
     name: str
     total_percentage_area: float
@@ -50,14 +50,13 @@ class Anomaly:
 
 @dataclass(frozen=True)
 class DetectAnomalyResult:
-    """The parsed answer.
+    """A parsed answer.
 
-    `anomalies` is None when a classification model answered; otherwise it holds what a
-    segmentation model found, `background` included, in the order of the answer. `anomaly_mask` is
-    a PNG of the image's dimensions. `anomaly_map` is a heat map, a PNG of grey levels with the
-    image's proportions: an extension of the service in this project, which only answers with one
-    when asked. `raw` is the answer in the API's own words, ready for JSON, without the mask's
-    bytes.
+    `anomalies` is None for a classification model. For a segmentation model it lists the anomaly
+    types, `background` included, in the order of the answer. `anomaly_mask` is a PNG of the image's
+    dimensions. `anomaly_map` is a heat map, a grey PNG with the image's aspect; it is an extension
+    of this project's service and returned only on request. `raw` is the answer as the API sent it,
+    ready for JSON, without the mask's bytes.
     """
 
     is_anomalous: bool
@@ -74,12 +73,12 @@ class DetectAnomalyResult:
 
     @property
     def defects(self) -> tuple[Anomaly, ...]:
-        """The anomalies without `background`, which is none."""
+        """The anomalies, without `background`."""
         return tuple(found for found in self.anomalies or () if not found.is_background)
 
     @property
     def anomaly_score(self) -> float:
-        """From 0 (surely normal) to 1 (surely anomalous): `confidence` put on one scale."""
+        """The confidence as a score from 0 (surely normal) to 1 (surely anomalous)."""
         return anomaly_score(self.is_anomalous, self.confidence)
 
     @classmethod
@@ -88,9 +87,9 @@ class DetectAnomalyResult:
     ) -> DetectAnomalyResult:
         """Parse an answer of DetectAnomalies.
 
-        Takes what boto3 returns, the DetectAnomalyResult inside it, the flat object that a
-        SageMaker endpoint answers, and what `to_response` gave; `mask` then adds the mask that is
-        kept beside it. Raises ResponseInvalid when the answer contradicts itself.
+        Accepts boto3's response, the DetectAnomalyResult in it, the flat object of a SageMaker
+        endpoint, and the result of `to_response`, whose mask is passed as `mask`. Raises
+        ResponseInvalid for an invalid answer.
         """
         result = response.get("DetectAnomalyResult", response)
         if not isinstance(result, Mapping):
@@ -116,10 +115,10 @@ class DetectAnomalyResult:
         )
 
     def to_response(self) -> dict[str, Any]:
-        """The answer in the API's own words, ready for JSON, without the mask's bytes.
+        """Return the answer in the API's shape, ready for JSON.
 
-        What is missing is `AnomalyMask`, which is bytes on the wire: `anomaly_mask`. An answer that
-        came with an `AnomalyMap` keeps it, in base64.
+        `AnomalyMask`, which is binary, is left out; see `anomaly_mask`. An `AnomalyMap` that came
+        with the answer is kept, in base64.
         """
         if self.raw:
             return dict(self.raw)
@@ -187,7 +186,7 @@ def _fraction(value: object, what: str) -> float:
 
 
 def _png(result: Mapping[str, Any], name: str) -> bytes | None:
-    """A member that holds a PNG, as bytes or in base64; None if it is missing."""
+    """Return the PNG in a member, which holds bytes or base64; None if it is missing."""
     value = result.get(name)
     if isinstance(value, str):
         try:

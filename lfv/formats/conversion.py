@@ -1,7 +1,7 @@
-"""Images that a host does not take, as ones that it does.
+"""Converts images that a host does not accept.
 
-Formats that it does not know become PNG, with the same samples. Images with more bytes than it
-takes become JPEG, which loses a little: only where the user allows it, and it is recorded.
+Other formats become PNG, with the same samples. Images with too many bytes become JPEG, with a
+small loss of quality. This happens only if the user allows it, and is recorded.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _LOSSLESS = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
 
 
 def as_png(data: bytes) -> tuple[bytes, str | None]:
-    """The image as a PNG and the format that it was converted from.
+    """Return the image as a PNG, and the format that it was converted from.
 
-    Images that are PNG, JPEG or of a format that cannot be converted come back as they are, with
-    None.
+    PNG, JPEG and formats that cannot be converted are returned unchanged, with None.
 
     Raises:
-        ImageError: One of its subclasses, for what cannot be converted without loss.
+        ImageError: One of its subclasses, for an image that is damaged, too large, has several
+            pictures, or cannot be converted without loss.
     """
     found = sniff(data)
     if found not in CONVERTIBLE:
@@ -71,13 +71,14 @@ def as_png(data: bytes) -> tuple[bytes, str | None]:
 
 
 def within(data: bytes, max_bytes: int) -> tuple[bytes, str | None]:
-    """The image with at most `max_bytes`, and what it was before if it was encoded anew.
+    """Encode an image in at most `max_bytes`; return it and, if it changed, what was done.
 
-    As a JPEG of the highest quality, 95 to 75, that fits; the same bytes every time. Unchanged come
-    back images that are small enough, that are not 8-bit grey or RGB, and that do not fit.
+    The result is a JPEG of the highest quality, 95 to 75, that fits, with the same bytes every
+    time. Images are returned unchanged, with None, if they are small enough, are not 8-bit grey or
+    RGB, or fit at no quality.
 
     Raises:
-        ImageError: One of its subclasses, for an image that is damaged or has too many pixels.
+        ImageError: One of its subclasses, for an image that is damaged or outside the limits.
     """
     if len(data) <= max_bytes or sniff(data) not in {"PNG", "JPEG"}:
         return data, None
@@ -93,7 +94,7 @@ def within(data: bytes, max_bytes: int) -> tuple[bytes, str | None]:
 
 
 def at_quality(data: bytes, quality: int) -> bytes:
-    """The image as a JPEG of this quality, as `within` makes it. Raises like it."""
+    """Encode an image as a JPEG of this quality, as `within` does. Raises like `within`."""
     header = check_header(data, replace(DEFAULT_LIMITS, max_bytes=len(data)))
     return _jpeg(_grey_or_rgb(header), quality)
 

@@ -1,4 +1,4 @@
-"""The 16-bit samples of a PNG, of which Pillow keeps the upper eight bits."""
+"""Decodes all 16 bits of a PNG's samples; Pillow keeps only the upper eight of colours."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from lfv.formats.image_headers import PNG_SIGNATURE
 from lfv.formats.images import ImageHeader, decode, load_pixels
 
 _COLOR_TYPE = 25
-"""Offset of the colour type in a PNG."""
+"""Offset of the colour type in a PNG file."""
 _GREY_WITH_ALPHA = 4
 
 
 def deep_samples(header: ImageHeader) -> npt.NDArray[np.uint16] | None:
-    """The samples of a 16-bit PNG: [height, width] for grey, [height, width, 3] for colour.
+    """Return the samples of a 16-bit PNG: [height, width] for grey, [height, width, 3] for colour.
 
-    None for other images. Pillow keeps the upper eight bits of colours and of transparency only, so
-    the lower ones are decoded by themselves. Transparency is laid over black, as in images of 8
-    bits. Raises like `decode`.
+    None for other images. Pillow keeps only the upper eight bits of images with colours or
+    transparency, so the lower ones are decoded separately. Transparent pixels are blended with
+    black, as in 8-bit images. Raises like `decode`.
     """
     if header.format != "PNG" or header.bits != 16:
         return None
@@ -49,10 +49,10 @@ def deep_samples(header: ImageHeader) -> npt.NDArray[np.uint16] | None:
 
 
 def _grey_with_alpha(png: bytes) -> npt.NDArray[np.uint16]:
-    """[height, width, 2] of a PNG with 16 bits of grey and 16 of transparency.
+    """Return the samples of a PNG with 16 bits of grey and 16 of alpha, [height, width, 2].
 
-    Read as one with four samples of 8 bits, which has the same bytes in the same order: filters
-    and interlacing work on whole bytes and pixels.
+    The file is decoded as one with four 8-bit samples, which has the same bytes in the same order,
+    because filters and interlacing work on whole bytes and pixels.
     """
     start, end = len(PNG_SIGNATURE) + 8, len(PNG_SIGNATURE) + 8 + 13
     described = png[start : start + 8] + bytes((8, 6)) + png[start + 10 : end]

@@ -1,8 +1,9 @@
-"""The messages of the Lookout for Vision Edge Agent, which its clients and our own agent exchange.
+"""Messages of the Lookout for Vision Edge Agent, for this project's client and agent.
 
-Facts: the service's archived developer guide and Amazon's samples. `edge_agent.proto`, beside it,
-says the same in protocol buffers' own language. Where the sources differ, both are read and
-written: the number of `AnomalyMaskParams.shared_memory_handle` (2 in the guide, 3 in the samples).
+Sources: the service's archived developer guide and Amazon's samples. `edge_agent.proto` in this
+folder defines the same messages. The sources differ in the field number of
+`AnomalyMaskParams.shared_memory_handle`, 2 in the guide and 3 in the samples. Both are read and
+written.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ MIN_SIDE, MAX_SIDE = 64, 4096
 
 
 class AgentStatus(IntEnum):
-    """ModelStatus of the agent."""
+    """The agent's ModelStatus."""
 
     STOPPED = 0
     STARTING = 1
@@ -31,7 +32,7 @@ class AgentStatus(IntEnum):
 
 @dataclass(frozen=True)
 class SharedMemoryHandle(Message):
-    """`size` bytes from `offset` on of POSIX shared memory `name`."""
+    """`size` bytes at `offset` of the POSIX shared memory `name`."""
 
     name: str = field(1, STRING)
     size: int = field(2, VARINT)
@@ -49,31 +50,31 @@ class Bitmap(Message):
 
     @property
     def size(self) -> int:
-        """Bytes of its pixels."""
+        """The size of the pixels in bytes."""
         return self.width * self.height * 3
 
 
 @dataclass(frozen=True)
 class AnomalyMaskParams(Message):
-    """Where the mask is to be written."""
+    """Where the agent writes the mask."""
 
     shared_memory_handle: SharedMemoryHandle | None = field(2, SharedMemoryHandle)
     shared_memory_handle_of_samples: SharedMemoryHandle | None = field(3, SharedMemoryHandle)
 
     @classmethod
     def to(cls, handle: SharedMemoryHandle) -> AnomalyMaskParams:
-        """For agents that know either number."""
+        """Give the handle under both field numbers, for any agent."""
         return cls(handle, handle)
 
     @property
     def handle(self) -> SharedMemoryHandle | None:
-        """Whichever of the two was given."""
+        """The handle under either field number."""
         return self.shared_memory_handle or self.shared_memory_handle_of_samples
 
 
 @dataclass(frozen=True)
 class PixelAnomaly(Message):
-    """`total_percentage_area` is a fraction of the image, 0 to 1."""
+    """An anomaly's pixels; `total_percentage_area` is a fraction of the image, 0 to 1."""
 
     total_percentage_area: float = field(1, FLOAT)
     hex_color: str = field(2, STRING)
@@ -89,7 +90,7 @@ class Anomaly(Message):
 
 @dataclass(frozen=True)
 class DetectAnomalyResult(Message):
-    """An answer; score and threshold come from newer agents only."""
+    """A model's answer; only newer agents send score and threshold."""
 
     is_anomalous: bool = field(1, BOOL)
     confidence: float = field(2, FLOAT)
@@ -110,7 +111,7 @@ class DetectAnomaliesRequest(Message):
 
 @dataclass(frozen=True)
 class DetectAnomaliesResponse(Message):
-    """The answer for it."""
+    """The answer for one image."""
 
     detect_anomaly_result: DetectAnomalyResult | None = field(1, DetectAnomalyResult)
 
@@ -131,7 +132,7 @@ class StatusResponse(Message):
 
 @dataclass(frozen=True)
 class ModelDescription(Message):
-    """ModelDescription, and ModelMetadata, which has the same fields."""
+    """ModelDescription, and also ModelMetadata, which has the same fields."""
 
     model_component: str = field(1, STRING)
     lookout_vision_model_arn: str = field(2, STRING)
@@ -169,14 +170,15 @@ CALLS: dict[str, tuple[type[Message], type[Message]]] = {
 
 
 def round_float(value: float) -> float:
-    """A 32-bit float as the decimal that was meant: 0.93, not 0.9300000071525574."""
+    """Round a 32-bit float to its significant digits: 0.93, not 0.9300000071525574."""
     return float(f"{value:.7g}") if math.isfinite(value) else value
 
 
 def grpc_target(address: str) -> str:
-    """An agent's address as gRPC wants it. Raises ValueError.
+    """Convert an agent's address to a gRPC target.
 
-    Takes ``unix:///FILE``, ``unix-abstract:NAME`` and ``tcp://HOST:PORT``.
+    Accepts ``unix:///FILE``, ``unix-abstract:NAME`` and ``tcp://HOST:PORT``; raises ValueError for
+    anything else.
     """
     scheme, _, rest = address.partition(":")
     if scheme in {"unix", "unix-abstract"} and rest.strip("/"):

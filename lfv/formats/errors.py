@@ -1,7 +1,7 @@
-"""Errors of formats: images, references, manifests, answers.
+"""Errors about images, references, manifests and answers.
 
     LfvError
-    ├── ImageError                     this image cannot be inspected; never retryable
+    ├── ImageError                     an image that cannot be inspected; never retryable
     │   ├── ImageEmpty
     │   ├── ImageTooLarge              more bytes than the service accepts
     │   ├── ImageFormatUnsupported     neither PNG nor JPEG by content
@@ -19,12 +19,12 @@
     │   ├── SourceOutside              lies outside its folder or bucket
     │   ├── SourceNotFound
     │   ├── SourceForbidden
-    │   ├── CredentialsRefused         missing, expired or unknown: no image's fault
+    │   ├── CredentialsRefused         missing, expired or unknown; not a fault of the image
     │   ├── SourceNotAFile             a folder, device, socket or named pipe
     │   ├── SourceTooLarge
-    │   ├── SourceChanged              not the bytes that were checked before
+    │   ├── SourceChanged              changed since it was checked
     │   └── SourceUnavailable          the store is unavailable; retryable
-    ├── ManifestError                  the manifest as a whole cannot be used
+    ├── ManifestError                  the whole manifest cannot be used
     │   ├── ManifestKindUnknown
     │   ├── ManifestHeaderInvalid
     │   ├── AnnotationsInvalid         a COCO, VOC or YOLO file that violates its format
@@ -33,9 +33,9 @@
     ├── MaskColorInvalid               a mask colour is not of the form #RRGGBB
     └── ResponseInvalid                the model's answer violates the API
 
-Every class has a `code`, a stable lower-case word that is stored with an inspection; queries may
-rely on it. `str(error)` is one sentence for users. `retryable` says whether the same call may
-succeed later if nothing else changes.
+Every class has a `code`, a stable lower-case identifier that is stored with an inspection and that
+queries may rely on. `str(error)` is one sentence for users. `retryable` says whether the same call
+may succeed later if nothing else changes.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class LfvError(Exception):
 
     @property
     def clause(self) -> str:
-        """The sentence without capital letter and full stop, to follow other words."""
+        """The sentence without initial capital and full stop, to be embedded in another one."""
         text = str(self).rstrip(".")
         return text[:1].lower() + text[1:]
 
@@ -113,7 +113,7 @@ class ImageDamaged(ImageError):
 
 
 class SourceError(LfvError):
-    """A reference, `ref`, cannot be read."""
+    """The file or object named by the reference `ref` cannot be read."""
 
     code = "source_error"
 
@@ -143,7 +143,7 @@ class SourceForbidden(SourceError):
 
 
 class CredentialsRefused(SourceError):
-    """No image's fault: whoever reads the sources is not known to the store, or no longer."""
+    """The store does not accept the reader's credentials; this is not a fault of the image."""
 
     code = "credentials_refused"
 
@@ -186,7 +186,7 @@ class ModelArchiveInvalid(LfvError):
 
 
 class ManifestLineInvalid(ManifestError):
-    """Raised by strict reading, with the `bad_line` that lenient reading yields instead."""
+    """Raised by strict reading; lenient reading yields `bad_line` instead."""
 
     code = "manifest_line_invalid"
 

@@ -1,22 +1,20 @@
-"""How good were the answers, where the manifest knew the truth?
+"""Measures of a model's answers against the labels of a manifest.
 
-The figures and their names are those of Lookout for Vision's EvaluationResult file (developer
-guide, "Viewing performance metrics", "Reviewing the evaluation result", which prints its schema;
-"Improving your model" says what AIOU is: the average overlap of true and predicted masks).
-Anomalous is the positive class. What the guide leaves open is settled here, for trainings and
-inspections alike:
+The figures and their names come from Lookout for Vision's EvaluationResult file (developer guide,
+"Viewing performance metrics" and "Reviewing the evaluation result", which prints the schema;
+"Improving your model" defines AIOU as the average overlap of true and predicted masks). Anomalous
+is the positive class. The guide leaves some cases open. Trainings and inspections use these rules:
 
-- ROC AUC and average precision rank images by `anomaly_score`; ties count half in the first, and
-  as one threshold in the second. They are None where one class is missing.
+- ROC AUC and average precision rank images by `anomaly_score`. Ties count half in the first, and
+  as one threshold in the second. ROC AUC is None if one class is missing, average precision without
+  anomalous images.
 - Precision is None without anomalous answers, recall without anomalous images, F1 without either.
-- Precision, recall and F1 of an anomaly type count images: those that have the type in truth, and
-  those in whose answer it appears. AIOU is the mean, over the images that have the type in truth
-  or answer, of the intersection of the two areas over their union.
+- Precision, recall and F1 of an anomaly type count images whose mask or answer contains the type.
+  AIOU is the mean intersection over union of the two areas, over the same images.
+- A normal image is background everywhere, whatever its mask. An anomalous image without a mask, or
+  with an empty one, is left out of the figures about areas.
 
-- The areas of a normal image are background all over, whatever mask it has. An anomalous image
-  without a mask, or whose mask shows nothing, says nothing about its areas and is left out there.
-
-Images are added one by one; what stays in memory is two numbers for each.
+Images are added one by one. Memory holds only a few numbers for each image.
 """
 
 from __future__ import annotations
@@ -36,7 +34,7 @@ from lfv.formats.masks import TypeMap, read_mask
 
 @dataclass(frozen=True)
 class TypeMetrics:
-    """One anomaly type. `pixel_iou` is of all images' areas taken together."""
+    """Measures of one anomaly type. `pixel_iou` pools the areas of all images."""
 
     name: str
     images: int
@@ -49,7 +47,7 @@ class TypeMetrics:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All figures are fractions from 0 to 1, None where they are undefined."""
+    """Counts of images, and measures from 0 to 1, None if undefined."""
 
     images: int
     true_positives: int
@@ -66,10 +64,10 @@ class Evaluation:
     def to_evaluation_result(
         self, *, model_arn: str, ended_at: datetime, training_images: int | None = None
     ) -> dict[str, Any]:
-        """Ready for JSON, in the shape of Lookout for Vision's EvaluationResult file.
+        """Return the content of Lookout for Vision's EvaluationResult file, ready for JSON.
 
-        As there, anomaly types are those of the true masks. What is undefined or not known
-        (`training_images`, to whoever did not train the model) is None.
+        As in that file, only anomaly types of the true masks are listed. Undefined or unknown
+        values are None, such as `training_images` if another tool trained the model.
         """
         return {
             "Version": 1,
@@ -83,7 +81,7 @@ class Evaluation:
         }
 
     def to_metrics(self) -> dict[str, Any]:
-        """`Metrics` of the EvaluationResult, in the order of the guide."""
+        """Return `Metrics` of the EvaluationResult, in the order of the guide."""
         metrics: dict[str, Any] = {
             "ROCAUC": self.roc_auc,
             "AveragePrecision": self.average_precision,
@@ -108,7 +106,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Overlap:
-    """Pixels of one anomaly type in one image: in truth, in the answer, in both."""
+    """Pixels of one anomaly type in an image: in the true mask, in the answer's, and in both."""
 
     in_truth: int
     in_answer: int
@@ -116,7 +114,10 @@ class Overlap:
 
 
 def overlaps(types: Sequence[str], truth: TypeMap, answer: TypeMap) -> dict[str, Overlap]:
-    """By anomaly type; `truth` and `answer` hold 1 + index in `types`, 0 for background."""
+    """Return the overlap by anomaly type.
+
+    `truth` and `answer` hold 1 + index in `types`, 0 for background.
+    """
     size = len(types) + 1
     pairs = np.bincount(
         truth.ravel().astype(np.int64) * size + answer.ravel(), minlength=size * size
@@ -138,7 +139,7 @@ class _TypeCounts:
 
 
 class Evaluator:
-    """Takes labelled answers one by one and gives the figures at any time."""
+    """Collects labelled answers one by one and computes the measures at any time."""
 
     def __init__(self) -> None:
         self._scores = array("d")
@@ -147,11 +148,11 @@ class Evaluator:
         self._types: dict[str, _TypeCounts] = {}
 
     def add(self, truth: bool, result: DetectAnomalyResult) -> None:
-        """An image that is anomalous in truth, or not, and the model's answer about it."""
+        """Add the answer for an image; `truth` says whether the image is anomalous."""
         self.add_verdict(truth, result.is_anomalous, result.anomaly_score)
 
     def add_verdict(self, truth: bool, is_anomalous: bool, anomaly_score: float) -> None:
-        """As `add`, without the rest of the answer."""
+        """Add an answer like `add`, from its verdict and score alone."""
         self._truths.append(truth)
         self._answers.append(is_anomalous)
         self._scores.append(anomaly_score)
@@ -163,10 +164,10 @@ class Evaluator:
         result: DetectAnomalyResult,
         size: tuple[int, int],
     ) -> None:
-        """The areas of an anomalous image's mask, or of a normal image (None), against the answer.
+        """Compare an image's mask with the answer's; `truth_png` is None for a normal image.
 
-        An answer without a mask counts as one that found nothing. `size` is the image's
-        (width, height). Raises ImageError's subclasses for a mask that cannot be read.
+        An answer without a mask counts as an empty mask. `size` is the image's (width, height).
+        Raises a subclass of ImageError for a mask that cannot be read.
         """
         answer_colors = {found.color.upper(): found.name for found in result.defects}
         named = {*truth_colors.values(), *answer_colors.values()}
@@ -183,7 +184,7 @@ class Evaluator:
         self.add_overlaps(overlaps(types, truth, answer))
 
     def add_overlaps(self, found: Mapping[str, Overlap]) -> None:
-        """The areas of one image, by anomaly type."""
+        """Add the overlaps of one image, by anomaly type."""
         for name, overlap in found.items():
             union = overlap.in_truth + overlap.in_answer - overlap.in_both
             if not union:
@@ -220,7 +221,7 @@ class Evaluator:
 
 
 def roc_auc(truths: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64]) -> float | None:
-    """The chance that an anomalous image outranks a normal one; None with one class only."""
+    """Return the probability that an anomalous image outranks a normal one; None for one class."""
     positives = int(truths.sum())
     negatives = len(truths) - positives
     if not positives or not negatives:
@@ -234,7 +235,10 @@ def roc_auc(truths: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64]) -> f
 def average_precision(
     truths: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64]
 ) -> float | None:
-    """Precision averaged over the recall that each threshold adds; None without anomalies."""
+    """Return the average of precision, weighted by each threshold's gain in recall.
+
+    None without anomalous images.
+    """
     positives = int(truths.sum())
     if not positives:
         return None

@@ -1,9 +1,9 @@
-"""Images of other sizes brought to the one size that a model takes.
+"""Fits images of other sizes to the one size of a model.
 
-The API wants one size for all images of a model. With a fit, which a training records and its
-model's inspections apply, images of other sizes are scaled, their aspect kept to within a tenth,
-stretched to whatever aspect, or scaled and cut to the middle. Images of the size itself stay as
-they are, byte by byte. The same image always becomes the same bytes.
+The API requires one size for all images of a model. A fit, recorded by a training and applied by
+its model's inspections, brings images of other sizes to it: scaled if the aspect changes by at most
+a tenth, stretched to any aspect, or scaled and cut to the middle. Images that already have the size
+keep their bytes. The same image always becomes the same bytes.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from lfv.formats.images import (
 )
 
 LIMITS = ImageLimits(max_bytes=32 * 1024 * 1024, min_side=16, max_side=8192)
-"""What an image that is to be fitted may have."""
+"""Limits of the images that can be fitted."""
 MOST_STRETCH = 1.1
-"""Ratio of the aspects up to which an image is scaled to another one."""
+"""Largest ratio of the two aspects at which an image is scaled."""
 MOST_CUT = 1.5
-"""Ratio of the aspects up to which an image is cut: a third of it is lost then."""
+"""Largest ratio of the two aspects at which an image is cut, which loses a third of it."""
 _TEXT = re.compile(r"\b(scaled|stretched|cropped) to (\d+)x(\d+)\b")
 _QUALITY = re.compile(r"\bnow quality (\d+)\b")
 
@@ -58,7 +58,7 @@ class Fit:
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """The fit that a text names as `str` does; None for other texts."""
+        """Return the fit described in a string, in the words of `str`; None if there is none."""
         found = _TEXT.search(text)
         if found is None:
             return None
@@ -66,14 +66,14 @@ class Fit:
         return cls(mode, int(found[2]), int(found[3]))
 
     def image(self, data: bytes) -> tuple[bytes, str | None]:
-        """The image at this size, and what was done to it; None where nothing was to be done.
+        """Fit an image; return it and what was done, None if it is unchanged.
 
-        PNG comes out, or JPEG where that would have more bytes than the service takes. Files that
-        are neither PNG nor JPEG come back as they are.
+        The result is a PNG, or a JPEG if the PNG would have more bytes than the service accepts.
+        Files that are neither PNG nor JPEG are returned unchanged.
 
         Raises:
             ImageError: One of its subclasses, for an image that is damaged, too large or too
-                small, or whose aspect is too far off.
+                small, has another aspect, or has 16 bits of each colour.
         """
         if sniff(data) not in {"PNG", "JPEG"}:
             return data, None
@@ -102,7 +102,7 @@ class Fit:
         return small, f"{header.format} of {size[0]}x{size[1]}, {self}"
 
     def mask(self, png: bytes) -> bytes:
-        """A sound mask, a PNG, brought to the same part of the image. No colours are mixed."""
+        """Fit a valid PNG mask like its image, without mixing colours."""
         size = self.width, self.height
         with Image.open(io.BytesIO(png), formats=("PNG",)) as mask:
             if mask.size == size:
@@ -113,7 +113,7 @@ class Fit:
         return out.getvalue()
 
     def _check(self, size: tuple[int, int]) -> None:
-        """Raises ImageDimensionsMismatch for an image whose aspect is too far off."""
+        """Raise ImageDimensionsMismatch if the image's aspect differs too much."""
         width, height = size
         ratio = width * self.height / (height * self.width)
         off = max(ratio, 1 / ratio)
@@ -131,7 +131,7 @@ class Fit:
             )
 
     def _box(self, size: tuple[int, int]) -> tuple[float, float, float, float]:
-        """The part of an image that is kept: left, top, right, bottom in pixels."""
+        """Return the part of an image to keep: left, top, right, bottom in pixels."""
         width, height = size
         if self.mode is not FitMode.CROP:
             return 0, 0, width, height
@@ -143,34 +143,34 @@ class Fit:
     def _needed(
         self, box: tuple[float, float, float, float], size: tuple[int, int]
     ) -> tuple[int, int]:
-        """(width, height) that the whole image has to be decoded at."""
+        """Return the smallest (width, height) at which the whole image must be decoded."""
         across, down = size[0] / (box[2] - box[0]), size[1] / (box[3] - box[1])
         return round(self.width * across), round(self.height * down)
 
     def _resized(
         self, image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float]
     ) -> Image.Image:
-        """`image`, of an original `size`, cut to the `box` of that and scaled."""
+        """Cut `image` to `box`, given in pixels of its original `size`, and scale it."""
         across, down = image.width / size[0], image.height / size[1]
         scaled = box[0] * across, box[1] * down, box[2] * across, box[3] * down
         return image.resize((self.width, self.height), Image.Resampling.BILINEAR, scaled)
 
 
 def done_to(attributes: Mapping[str, object]) -> Fit | None:
-    """The fit that an image went through, by its attributes."""
+    """Return the fit recorded in an image's attributes, None if there is none."""
     converted_from = attributes.get(CONVERTED_FROM)
     return Fit.parse(converted_from) if isinstance(converted_from, str) else None
 
 
 def as_recorded(data: bytes, converted_from: object) -> bytes:
-    """The bytes that the model was given, from those of the file.
+    """Convert a file again to the bytes that the model received.
 
     Args:
-        data: The file.
-        converted_from: What is on record of the conversion, in the attribute `CONVERTED_FROM`.
+        data: The file's content.
+        converted_from: The recorded conversion, from the attribute `CONVERTED_FROM`.
 
     Raises:
-        ImageError: One of its subclasses, for what cannot be converted (any more).
+        ImageError: One of its subclasses, if the file cannot be converted.
     """
     if not isinstance(converted_from, str):
         return data
@@ -183,9 +183,10 @@ def as_recorded(data: bytes, converted_from: object) -> bytes:
 
 
 def common_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """The (width, height) that images of these sizes are brought to.
+    """Return the (width, height) to fit images of these sizes to.
 
-    That of at least half of them, where there is one; otherwise their median width and height.
+    This is the size of at least half of them, or else their median width and height, within the
+    service's limits.
     """
     size, count = Counter(sizes).most_common(1)[0]
     if 2 * count < len(sizes):
@@ -195,7 +196,7 @@ def common_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """In a mode whose samples can be mixed."""
+    """Convert an image to a mode whose samples can be interpolated."""
     if image.mode == "1":
         return image.convert("L")
     if image.mode == "P":

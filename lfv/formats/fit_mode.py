@@ -1,4 +1,4 @@
-"""The ways to bring images to one size; apart from `fit`, so that `lfv --help` loads no Pillow."""
+"""The ways to fit images to one size, in a module that `lfv --help` can import without Pillow."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from enum import StrEnum
 
 
 class FitMode(StrEnum):
-    """How images of other sizes are brought to a model's."""
+    """How images of other sizes are fitted to a model's size."""
 
     SCALE = "scale"
-    """Scaled; refused where that would change the aspect by more than `fit.MOST_STRETCH`."""
+    """Scale; refuse images whose aspect would change by more than `fit.MOST_STRETCH`."""
     STRETCH = "stretch"
-    """Scaled, whatever becomes of the aspect."""
+    """Scale, regardless of the aspect."""
     CROP = "crop"
-    """Scaled until it covers the size, and cut to the middle."""
+    """Scale to cover the size, and keep the middle."""

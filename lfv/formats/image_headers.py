@@ -1,9 +1,9 @@
-"""What Pillow does not report about PNG and JPEG files, found without decoding a pixel.
+"""Finds faults of PNG and JPEG files that Pillow does not report, without decoding pixels.
 
-Pillow decodes; before it does, this module walks the container. It finds a missing end, short
-pixel data (which Pillow fills with black without an error), JPEGs of more scans than an encoder
-writes, and several pictures in one file. It drops metadata, because Pillow would inflate text
-chunks and colour profiles of any size while it opens a file.
+Before Pillow decodes a file, this module walks through its container. It detects a missing end,
+incomplete pixel data (which Pillow fills with black without an error), JPEGs with far more scans
+than encoders write, and several pictures in one file. It drops metadata, because Pillow would
+inflate text chunks and colour profiles of any size on opening a file.
 
 Formats: ISO/IEC 15948 (PNG, third edition, with APNG), ITU-T T.81 (JPEG), CIPA DC-007
 (multi-picture format).
@@ -28,7 +28,7 @@ from lfv.formats.errors import (
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_SIGNATURE = b"\xff\xd8\xff"
 MAX_SCANS = 100
-"""Of a progressive JPEG. Encoders write about ten; each costs a pass over all pixels."""
+"""Most scans of a JPEG. Encoders write about ten; each costs a pass over all pixels."""
 
 _PNG_KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of each pixel, by colour type
@@ -51,8 +51,8 @@ class Container:
     """A file without its metadata.
 
     Attributes:
-        data: What a decoder needs, and no more.
-        exif_orientation: 1 to 8; None where the file has none.
+        data: The parts of the file that a decoder needs.
+        exif_orientation: 1 to 8; None if the file has none.
         pixel_parts: A PNG's compressed pixel data.
     """
 
@@ -62,7 +62,7 @@ class Container:
 
 
 LFS_POINTER = "Git LFS pointer"
-"""What stands in for a file of a repository that was cloned without its large files."""
+"""The placeholder of a file in a repository that was cloned without its large files."""
 
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (PNG_SIGNATURE, "PNG"),
@@ -82,11 +82,11 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
 
 
 CONVERTIBLE = {"BMP": "BMP", "TIFF": "TIFF", "WebP": "WEBP"}
-"""Formats that can be read as PNG when asked, with Pillow's names."""
+"""Formats that can be converted to PNG on request, with Pillow's names."""
 
 
 def sniff(data: bytes) -> str | None:
-    """The format that the first bytes announce ('PNG', 'JPEG', 'WebP' ...), None when unknown."""
+    """Return the format by the first bytes ('PNG', 'JPEG', 'WebP' ...), None if unknown."""
     for signature, name in _SIGNATURES:
         if data.startswith(signature):
             return name
@@ -108,11 +108,11 @@ def sniff(data: bytes) -> str | None:
 
 
 def read_png(data: bytes) -> Container:
-    """Walk all chunks and check their checksums.
+    """Read all chunks of a PNG and verify their checksums.
 
     Raises:
         ImageTruncated: The end is missing.
-        ImageDamaged: A chunk contradicts the format.
+        ImageDamaged: A chunk violates the format.
         ImageAnimated: The file is an animation.
     """
     kept = [PNG_SIGNATURE]
@@ -153,7 +153,7 @@ def read_png(data: bytes) -> Container:
 
 
 def check_png_pixels(png: Container) -> None:
-    """Compare the length of the pixel data with the dimensions; memory stays small.
+    """Compare the length of the pixel data with the dimensions, using little memory.
 
     Raises:
         ImageTruncated: Rows are missing.
@@ -182,7 +182,7 @@ def _raw_size(
     _filters: int,
     interlaced: int,
 ) -> int:
-    """Bytes of all rows, each with the byte for its filter."""
+    """Return the size in bytes of all rows, each with its filter byte."""
     bits_a_pixel = bits * _SAMPLES[color_type]
     total = 0
     for left, top, across, down in _ADAM7 if interlaced else ((0, 0, 1, 1),):
@@ -195,28 +195,28 @@ def _raw_size(
 
 # -- JPEG -----------------------------------------------------------------------------------------
 
-# A marker after entropy-coded data: FF, then neither a stuffed zero, a restart nor a fill byte.
-# Begins with one literal byte, which is searched for ten times as fast as a repeated one.
+# A marker after entropy-coded data: FF, not followed by a stuffed zero, a restart or a fill byte.
+# The pattern starts with one literal byte, which is found ten times as fast as a repeated one.
 _MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 _SOF = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
 _SOF_PROGRESSIVE = 0xC2
 _SOF_DECODABLE = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended and progressive Huffman
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 _APP1, _APP2 = 0xE1, 0xE2
-_APP14 = 0xEE  # Adobe: says how CMYK and YCCK are stored, so the decoder needs it
+_APP14 = 0xEE  # Adobe's segment, from which decoders learn how CMYK and YCCK are stored
 _GAIN_MAP = re.compile(rb"hdrgm:Version|HDRGainMap|urn:iso:std:iso:ts:21496")
 _MP_ENTRY = 0xB002
 _THUMBNAIL = 0x010000
 
 
 def read_jpeg(data: bytes) -> Container:
-    """Walk all segments up to the end marker. What stands behind that is left alone.
+    """Read all segments of a JPEG up to the end marker, ignoring any data after it.
 
     Raises:
-        ImageTruncated: The end is missing.
-        ImageDamaged: A segment contradicts the format.
-        ImageEncodingUnsupported: Decoders do not take the encoding, or not in bearable time.
-        ImageMultiPicture: The file holds several pictures of equal rank.
+        ImageTruncated: The end or some of the scans are missing.
+        ImageDamaged: A segment violates the format.
+        ImageEncodingUnsupported: Decoders do not support the encoding, or would take too long.
+        ImageMultiPicture: The file holds several pictures that are not previews or gain maps.
     """
     truncated = ImageTruncated("The JPEG is truncated: it ends before its end marker.")
     kept = [b"\xff\xd8"]
@@ -292,7 +292,7 @@ def read_jpeg(data: bytes) -> Container:
 
 
 def _check_frame(marker: int, body: bytes, *, already: bool) -> None:
-    """A frame header: precision, height, width, components."""
+    """Check a frame header: precision, height, width, components."""
     if already or len(body) < 6:
         raise ImageDamaged("The JPEG is damaged: its header is wrong.")
     if marker not in _SOF_DECODABLE or body[0] != 8:
@@ -303,9 +303,9 @@ def _check_frame(marker: int, body: bytes, *, already: bool) -> None:
 
 
 class _Coverage:
-    """Which coefficients of which colours the scans of a JPEG have brought, to the last bit.
+    """Tracks which coefficients of each component the scans of a JPEG contain, to the last bit.
 
-    A file that was cut between two scans decodes without a warning, blurred or without a colour.
+    A file that was cut off between two scans decodes without a warning, blurred or without colour.
     """
 
     def __init__(self, frame: bytes, *, progressive: bool) -> None:
@@ -313,7 +313,7 @@ class _Coverage:
         self._missing = {component: set(needed) for component in frame[6::3]}
 
     def add(self, scan: bytes) -> None:
-        """A scan's header: its components, and the first, last and lowest bit of coefficients."""
+        """Add a scan by its header: components, first and last coefficient, and lowest bit."""
         count = scan[0] if scan else 0
         if len(scan) < 4 + 2 * count:
             raise ImageDamaged("The JPEG is damaged: the header of a scan is cut off.")
@@ -324,12 +324,12 @@ class _Coverage:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is missing."""
+        """Whether no coefficient is missing."""
         return not any(self._missing.values())
 
 
 def _only_thumbnails(mpf: bytes) -> bool:
-    """Whether all pictures but the first are previews of it, by the types of their MP entries."""
+    """Whether all pictures except the first are previews, by the types of their MP entries."""
     order, tags = _tiff_tags(mpf)
     _, size, start = tags.get(_MP_ENTRY, (0, 0, 0))
     entries = mpf[start : start + size]
@@ -343,7 +343,7 @@ def _only_thumbnails(mpf: bytes) -> bool:
 
 
 def exif_orientation(tiff: bytes) -> int | None:
-    """The orientation tag (1 to 8) of a TIFF structure; None when absent or unreadable."""
+    """Return the orientation tag (1 to 8) of a TIFF structure; None if missing or unreadable."""
     order, tags = _tiff_tags(tiff)
     kind, values, value = tags.get(_ORIENTATION, (0, 0, 0))
     value = value >> 16 if order == ">" else value & 0xFFFF  # the first two of its four bytes
@@ -351,9 +351,9 @@ def exif_orientation(tiff: bytes) -> int | None:
 
 
 def _tiff_tags(tiff: bytes) -> tuple[str, dict[int, tuple[int, int, int]]]:
-    """Byte order, and (type, count, value or offset) of each tag of the first directory.
+    """Return byte order, and (type, count, value or offset) of each tag in the first directory.
 
-    Read here because Pillow reports odd Exif through the process-wide `warnings`.
+    Pillow is not used because it reports odd Exif through the process-wide `warnings`.
     """
     order = {b"II*\x00": "<", b"MM\x00*": ">"}.get(tiff[:4], "")
     tags: dict[int, tuple[int, int, int]] = {}

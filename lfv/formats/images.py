@@ -1,9 +1,9 @@
-"""Is this an image that the service can take? Decided by its content, never by its name.
+"""Checks whether the service accepts an image, by its content and never by its name.
 
-Limits are Lookout for Vision's (developer guide, "Quotas"): PNG or JPEG, 64 to 4096 pixels a
-side, 8 MB. The order of the checks is the order of their cost: bytes, signature, container,
-dimensions, and only then are the pixels decoded, so that no image can claim more memory than its
-checked dimensions need. The pipeline, the service and the engine all ask here.
+The limits are Lookout for Vision's (developer guide, "Quotas"): PNG or JPEG, 64 to 4096 pixels a
+side, 8 MB. Checks run in order of cost: bytes, signature, container, dimensions. Only then are the
+pixels decoded, so that an image cannot use more memory than its checked dimensions need. The
+pipeline, the service and the engine all use these checks.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ from lfv.formats.image_headers import (
 )
 
 CONVERTED_FROM = "converted-from"
-"""Attribute of an image that was converted: the name of its own format."""
+"""Attribute of a converted image that says what it was before, and what was done."""
 CONTENT_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg"}
 
-# What Pillow's plugins raise.
+# Errors that Pillow's plugins raise for damaged files.
 _PILLOW_ERRORS = (
     OSError,
     SyntaxError,
@@ -62,7 +62,7 @@ _EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """Bounds, both ends included: bytes of the file, pixels a side."""
+    """Inclusive limits of a file's bytes and an image's pixels a side."""
 
     max_bytes: int = 8 * 1024 * 1024
     min_side: int = 64
@@ -74,10 +74,10 @@ DEFAULT_LIMITS = ImageLimits()
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What a file says of its pixels; none of them is decoded yet.
+    """An image's properties, read without decoding its pixels.
 
     `width` and `height` are pixels as stored, before any Exif rotation. `mode` is Pillow's name
-    of the pixel format ('L', 'P', 'RGB', 'RGBA', 'CMYK', 'I;16' ...), `bits` the bits per sample.
+    for the pixel format ('L', 'P', 'RGB', 'RGBA', 'CMYK', 'I;16' ...), `bits` the bits per sample.
     """
 
     format: Literal["PNG", "JPEG"]
@@ -94,10 +94,10 @@ class ImageHeader:
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """Facts about an image that passed every check; as in ImageHeader.
+    """Properties of an image that passed every check; see also ImageHeader.
 
-    `exif_orientation` (1 to 8, None when the file carries none) is reported and never applied.
-    `sha256` is the digest of the bytes, in hex.
+    `exif_orientation` (1 to 8, None if the file has none) is reported but never applied. `sha256`
+    is the digest of the bytes, in hex.
     """
 
     format: str
@@ -117,16 +117,18 @@ def check_image(
     limits: ImageLimits = DEFAULT_LIMITS,
     expected: tuple[int, int] | None = None,
 ) -> ImageInfo:
-    """Check `data`, decode every pixel, and return what it is.
+    """Check an image, including its pixel data, and return its properties.
 
     Args:
-        expected: The (width, height) that the model was trained on, where it is known.
+        data: The image's bytes.
+        limits: Limits of bytes and pixels.
+        expected: The (width, height) that the model was trained on, if known.
 
     Raises:
         ImageError: One of its subclasses, see `lfv.formats.errors`.
     """
     header = check_header(data, limits, expected)
-    # All of a JPEG's compressed data is read, but an eighth of the size is reconstructed.
+    # This reads all compressed data of a JPEG, but reconstructs it at an eighth of the size.
     decode(header, (header.width // 8, header.height // 8))
     return ImageInfo(
         format=header.format,
@@ -146,7 +148,7 @@ def check_header(
     limits: ImageLimits = DEFAULT_LIMITS,
     expected: tuple[int, int] | None = None,
 ) -> ImageHeader:
-    """Everything that `check_image` checks without decoding pixels. Raises like it."""
+    """Run all checks of `check_image` that need no decoded pixels. Raises like `check_image`."""
     if not data:
         raise ImageEmpty("The image file is empty.")
     if len(data) > limits.max_bytes:
@@ -179,15 +181,16 @@ def check_header(
 
 
 def decode(header: ImageHeader, size: tuple[int, int] | None = None) -> Image.Image:
-    """The pixels, as stored.
+    """Decode the pixels as stored.
 
     Args:
-        size: (width, height) that is needed. A JPEG comes at the smallest scale (1, 1/2, 1/4, 1/8)
-            that has it, which saves most of the work.
+        header: The header of an image that passed `check_header`.
+        size: The (width, height) that is needed. A JPEG is decoded at the smallest scale (1, 1/2,
+            1/4, 1/8) that is large enough, which saves most of the work.
 
     Raises:
-        ImageTruncated: Pixels are missing, also where decoders would fill them with grey.
-        ImageDamaged: The pixel data contradicts the format.
+        ImageTruncated: Pixels are missing, even if decoders would fill them with grey.
+        ImageDamaged: The pixel data violates the format.
     """
     if header.format == "PNG":
         check_png_pixels(header.container)
@@ -196,12 +199,12 @@ def decode(header: ImageHeader, size: tuple[int, int] | None = None) -> Image.Im
 
 
 def _decode_jpeg(header: ImageHeader, size: tuple[int, int] | None) -> Image.Image:
-    """libjpeg-turbo through simplejpeg, which reports its warnings; Pillow drops them.
+    """Decode a JPEG by simplejpeg, which reports libjpeg-turbo's warnings; Pillow drops them.
 
-    The format has no length and no checksum: what is cut out of a scan shows as grey, and a
+    The format has neither length nor checksum. Data that is missing from a scan becomes grey, and a
     warning ("premature end of data segment") is the only sign of it.
     """
-    import simplejpeg  # imports NumPy, which checking an image does without
+    import simplejpeg  # imports NumPy, which the other checks do not need
 
     data = header.container.data
     jpeg = JpegImageFile(io.BytesIO(data))
@@ -221,23 +224,23 @@ def _decode_jpeg(header: ImageHeader, size: tuple[int, int] | None) -> Image.Ima
         if "Corrupt JPEG data" in problem and not (padding and _is_padded(data, int(padding[1]))):
             raise ImageDamaged(f"The JPEG is damaged: {problem}.") from None
         return load_pixels(jpeg, "JPEG")
-    if space == "CMYK":  # inverted by some writers, which Pillow knows
+    if space == "CMYK":  # some writers invert it, which Pillow handles
         return load_pixels(jpeg, "JPEG")
     return Image.fromarray(pixels[..., 0] if space == "GRAY" else pixels)
 
 
 def _is_padded(jpeg: bytes, count: int) -> bool:
-    """Whether the last bytes before the end marker are fill, as some cameras write it."""
+    """Whether the last bytes before the end marker are padding, as some cameras write it."""
     return not jpeg[-2 - count : -2].strip(b"\x00\xff")
 
 
 def _opened(
     plugin: type[PngImageFile | JpegImageFile], container: Container, name: str
 ) -> tuple[int, int, str]:
-    """(width, height, mode).
+    """Return (width, height, mode).
 
-    The plugins are used directly: `Image.open` would warn about large images through the
-    process-wide `warnings` and initialise Pillow's registry.
+    The plugins are used directly because `Image.open` would initialise Pillow's registry and warn
+    about large images through the process-wide `warnings`.
     """
     try:
         with plugin(io.BytesIO(container.data)) as image:
@@ -249,7 +252,7 @@ def _opened(
 
 
 def load_pixels(image: PngImageFile | JpegImageFile, name: str) -> Image.Image:
-    """The image with its pixels decoded by Pillow. Raises ImageTruncated, ImageDamaged."""
+    """Decode an image's pixels by Pillow. Raises ImageTruncated or ImageDamaged."""
     try:
         image.load()
     except _PILLOW_ERRORS as error:

@@ -1,4 +1,4 @@
-"""Words that people use for normal and anomalous images, in folder names and tables."""
+"""Words for normal and anomalous images in folder names and tables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SPLITS = {
 _SPLIT_OF = {word: split for split, words in _SPLITS.items() for word in words.split()}
 _SEPARATORS = re.compile(r"[\W_]+")
 _TOKENS = re.compile(r"\d+|[^\W\d_]+")
-#: As in good_parts and NG-images.
+#: A noun at the end of a name, as in good_parts and NG-images.
 _NOUN = re.compile(
     r"(images?|imgs?|parts?|samples?|products?|pictures?|pieces?|items?|class"
     r"|teile?|bild|bilder|muster|画像|写真|部品|製品|品|图像|图片|样本|样品|产品|件|이미지|사진|제품)$"
@@ -49,24 +49,24 @@ _ANOMALY_WORDS = """
 """
 _NORMAL = frozenset(_NORMAL_WORDS.split())
 _ANOMALY = frozenset(_ANOMALY_WORDS.split())
-#: With a number behind them they name a station or a second try, not a label.
+#: Followed by a number, these name a station or a second try, not a label.
 _NOT_NUMBERED = frozenset({"io", "pass"})
 _CELLS = {
     **dict.fromkeys(("false", "no", "n", "f", "nein", "non", "nee"), False),
     **dict.fromkeys(("true", "yes", "y", "t", "ja", "j", "oui", "si", "sí", "sim"), True),
 }
-# By their exact text: -1 is not 1.
+# Numbers are compared literally, because `plain` would turn -1 into 1.
 _NUMBERS = {"0": False, "0.0": False, "1": True, "1.0": True}
 
 
 def plain(name: str) -> str:
-    """A name without case, width and separators: 'Not OK', 'not_ok' and 'ＮotOK' are 'notok'."""
+    """Remove case, width and separators: 'Not OK', 'not_ok' and 'ＮotOK' become 'notok'."""
     return _SEPARATORS.sub("", unicodedata.normalize("NFKC", name)).casefold()
 
 
 @lru_cache(4096)
 def split_of_name(name: str) -> str | None:
-    """TRAIN, VALIDATION or TEST for a name like 'test_set' or, with a label, 'train_good'."""
+    """Return TRAIN, VALIDATION or TEST for names like 'test_set' or, with a label, 'train_good'."""
     found = _SPLIT_OF.get(plain(name))
     if found is not None:
         return found
@@ -77,7 +77,7 @@ def split_of_name(name: str) -> str | None:
 
 
 def truth_of(cell: str) -> bool | None:
-    """What a number or a yes or no in a table says; None for anything else."""
+    """Return the boolean meant by 0, 1, yes or no in a table; None for anything else."""
     return _NUMBERS.get(cell.strip(), _CELLS.get(plain(cell)))
 
 
@@ -90,7 +90,7 @@ def _is_label(word: str) -> bool:
 
 
 def _words(name: str) -> Iterator[str]:
-    """What a folder's name may say: whole, without its noun, without numbers and splits."""
+    """Yield candidate words of a folder's name: whole, and without noun, numbers and splits."""
     word = plain(name)
     yield word
     yield _NOUN.sub("", word)
@@ -113,35 +113,35 @@ def _usual(name: str) -> bool | None:
 
 @dataclass(frozen=True)
 class LabelNames:
-    """Names beside the usual words; a name given here counts before them."""
+    """Names of labels in addition to the usual words, over which they take precedence."""
 
     normal: frozenset[str] = frozenset()
     anomaly: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, normal: Iterable[str] = (), anomaly: Iterable[str] = ()) -> LabelNames:
-        """Raises ValueError for a name that is to be both."""
+        """Build from any spelling of the names. Raises ValueError for a name in both groups."""
         names = cls(frozenset(map(plain, normal)), frozenset(map(plain, anomaly)))
         if both := names.normal & names.anomaly:
             raise ValueError(f"{', '.join(sorted(both))} cannot be normal and anomalous")
         return names
 
     def given(self, name: str) -> bool | None:
-        """Whether a given name means an anomaly; None for any other."""
+        """Whether one of these names means an anomaly; None for any other name."""
         found = plain(name)
         if found in self.normal:
             return False
         return True if found in self.anomaly else None
 
     def of_folder(self, name: str) -> bool | None:
-        """Whether a folder's name means an anomaly; None for no label."""
+        """Whether a folder's name means an anomaly; None if it is not a label."""
         given = self.given(name)
         if given is not None:
             return given
         return _usual(name)
 
     def of_cell(self, text: str) -> bool | None:
-        """Whether the label column of a table means an anomaly; None for no label."""
+        """Whether a cell of a label column means an anomaly; None if it is not a label."""
         found = self.of_folder(text)
         if found is not None:
             return found

@@ -1,10 +1,10 @@
-"""What the path of a file in a data set says: split, label, anomaly type, mask, or no part at all.
+"""Reads split, label, anomaly type and masks from the paths of a data set's files.
 
-Known are the layouts of MVTec AD (`train/good`, `test/<defect>`, `ground_truth/<defect>`), which
-most public sets share, of VisA (`Images/Anomaly`, `Masks/Anomaly`), BeanTech (`ok`, `ko`),
-KolektorSDD2 (`10301_GT.png` beside its image), DAGM (`Train/Label`), Real-IAD (a mask called like
-its image beside it), MVTec LOCO (a folder of masks for each image), and plain folders of classes.
-Paths are relative, with slashes.
+Supported are the layouts of MVTec AD (`train/good`, `test/<defect>`, `ground_truth/<defect>`),
+which most public sets share, VisA (`Images/Anomaly`, `Masks/Anomaly`), BeanTech (`ok`, `ko`),
+KolektorSDD2 (`10301_GT.png` next to its image), DAGM (`Train/Label`), Real-IAD (a mask with its
+image's name next to it), MVTec LOCO (a folder of masks for each image), and plain folders of
+classes. Paths are relative, with slashes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TRAIN_FLAGS = frozenset({"istrain", "istraining", "fortraining"})
 _TEST_FLAGS = frozenset({"istest", "istesting", "fortesting"})
 _YES, _NO = frozenset({"1", "true", "yes"}), frozenset({"0", "false", "no"})
 _MASK_FOLDERS = frozenset({"groundtruth", "gt", "mask", "masks", "maskimages", "groundtruths"})
-# Masks only by their names: labels are parts that people inspect, too.
+# Files here are masks only if their names say so, because labels may be inspected parts, too.
 _LABEL_FOLDERS = frozenset({"label", "labels", "annotation", "annotations", "segmentation"})
 _JPEG = frozenset({"jpg", "jpeg", "jpe", "jfif"})
 _NEUTRAL = frozenset({"image", "images", "img", "imgs", "pictures"})
@@ -62,7 +62,7 @@ Key = tuple[str | None, ...]
 
 
 def split_of(attributes: Mapping[str, object]) -> str | None:
-    """TRAIN, VALIDATION or TEST, where an attribute such as split, usage or is-test says so."""
+    """Return TRAIN, VALIDATION or TEST from an attribute such as split, usage or is-test."""
     for name, value in attributes.items():
         known = plain(name)
         if known in _SPLIT_ATTRIBUTES and isinstance(value, str):
@@ -77,12 +77,12 @@ def split_of(attributes: Mapping[str, object]) -> str | None:
 
 
 def split_of_path(path: str) -> str | None:
-    """TRAIN, VALIDATION or TEST, where a folder on the way to a file says so."""
+    """Return TRAIN, VALIDATION or TEST from the folders in a path."""
     return _split_in(path.split("/")[:-1])
 
 
 def why_no_part(relative: str) -> str | None:
-    """Why another program's file is not a part to inspect, as a plural noun; None for a part."""
+    """Return why a file is not a part to inspect, as a plural noun; None if it is one."""
     *folders, name = relative.split("/")
     if not name or name.endswith("_$folder$"):
         return "folder markers"
@@ -101,7 +101,7 @@ def why_no_part(relative: str) -> str | None:
 
 @dataclass
 class Skipped:
-    """Files of a source that are not inspected, counted by the reason."""
+    """Files of a source that are not inspected, counted by reason."""
 
     reasons: Counter[str] = field(default_factory=Counter)
 
@@ -111,7 +111,7 @@ class Skipped:
 
 
 def counted(reasons: Mapping[str, int]) -> str:
-    """Numbers of files by reason, for people: '3 (masks: 2, hidden files: 1)'; empty for none."""
+    """Describe numbers of files by reason: '3 (masks: 2, hidden files: 1)'; empty for none."""
     if not reasons:
         return ""
     most_first = sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))
@@ -121,10 +121,10 @@ def counted(reasons: Mapping[str, int]) -> str:
 
 @dataclass(frozen=True)
 class Place:
-    """What a path says.
+    """What an image's path says about it.
 
-    `masks` are the paths of the image's masks; where `is_anomalous` is not True, they decide.
-    `found` is the folder that gave no label.
+    `masks` are the paths of its masks, which decide the label unless `is_anomalous` is True.
+    `found` is the name of a folder that is not known as a label.
     """
 
     is_anomalous: bool | None = None
@@ -135,15 +135,15 @@ class Place:
 
     @property
     def attributes(self) -> dict[str, str]:
-        """For the item: its split and anomaly type."""
+        """Attributes of the item: its split and anomaly type, if known."""
         named = {SPLIT: self.split, ANOMALY_TYPE: self.anomaly_type}
         return {name: value for name, value in named.items() if value is not None}
 
 
 class Layout:
-    """Learns from all paths (`add`), then places each of them (`place`).
+    """Collects all paths of a data set (`add`), then interprets each of them (`place`).
 
-    `implied_split` is that of the folder itself, when it is the `test` of a data set.
+    `implied_split` is the split named by the root folder, if that is the `test` of a data set.
     """
 
     def __init__(self, names: LabelNames = USUAL, implied_split: str | None = None) -> None:
@@ -157,14 +157,15 @@ class Layout:
         self._last: tuple[str, str, str] = ("", "", "")
 
     def add(self, relative: str, written: str | None = None) -> bool:
-        """Take note of a file; paths come in sorted order.
+        """Add a file. Paths must be added in sorted order.
 
         Args:
-            written: How a mask is opened, if not by `relative`.
+            relative: The file's path.
+            written: The path by which a mask is opened, if not `relative`.
 
         Returns:
-            Whether the file is a PNG beside a JPEG of the same name. If its pixels turn out to be
-            those of a mask, it is given to `add_mask`.
+            Whether the file is a PNG next to a JPEG of the same name. If its pixels show that it is
+            a mask, the caller passes it to `add_mask`.
         """
         folder, _, name = relative.rpartition("/")
         folders = folder.split("/") if folder else []
@@ -189,7 +190,7 @@ class Layout:
         return False
 
     def add_mask(self, relative: str) -> None:
-        """Take a file for the mask of the image beside it that has its name."""
+        """Register a file as the mask of the image next to it that has the same name."""
         *folders, name = relative.split("/")
         self._add_beside(relative, _key(folders, name.rpartition(".")[0]))
 
@@ -198,18 +199,18 @@ class Layout:
         self._masks.setdefault(key, relative)
 
     def is_mask(self, relative: str) -> bool:
-        """Whether the file is a mask and not a part."""
+        """Whether a file is a mask, not a part."""
         *folders, name = relative.split("/")
         return relative in self._beside or _is_mask(folders, name.rpartition(".")[0] or name)
 
     def place(self, relative: str) -> Place:
-        """What the path of an image says."""
+        """Interpret the path of an image."""
         *folders, name = relative.split("/")
         split = _split_in(folders)
         masks = self._masks_of(folders, name.rpartition(".")[0] or name)
         label, kind = self._label(folders)
         if label is not None:
-            if label and not masks:  # masks of anomalies alone, in one folder for all of them
+            if label and not masks:  # one folder may hold the masks of all anomalies
                 masks = self._masks_of(folders[:0], name.rpartition(".")[0] or name, split)
             return Place(label, kind if label else None, split, masks)
         kind = _class_folder(folders)
@@ -217,8 +218,8 @@ class Layout:
         if kind is not None and in_test and self._has_normal:
             return Place(True, kind, split, masks)
         if not masks and _key(folders, "") in self._label_sets:
-            return Place(False, None, split)  # its neighbours with a defect have a mask
-        # The folder of an image with its mask beside it is a lot or a part, not a type of anomaly.
+            return Place(False, None, split)  # in this folder, images with a defect have a mask
+        # If masks lie next to images, their folder names a lot or a part, not an anomaly type.
         is_type = bool(masks) and not self._beside.intersection(masks)
         return Place(None, kind if is_type else None, split, masks, kind)
 
@@ -227,7 +228,7 @@ class Layout:
     ) -> tuple[str, ...]:
         own, *rest = _key(folders, stem)
         key = (own or split, *rest)
-        for one in (key, (None, *key[1:])):  # those of its own split first
+        for one in (key, (None, *key[1:])):  # masks of the same split first
             if one in self._masks:
                 return (self._masks[one],)
             if one in self._stacks:
@@ -235,7 +236,7 @@ class Layout:
         return ()
 
     def _label(self, folders: Sequence[str]) -> tuple[bool | None, str | None]:
-        """That of the nearest folder with one, and the anomaly type that a folder names."""
+        """Return the label of the nearest folder that has one, and the anomaly type, if named."""
         inner = None
         for folder in reversed(folders):
             label = self._names.of_folder(folder)
@@ -244,7 +245,7 @@ class Layout:
                     inner = folder
                 return label, inner if label else None
             if not _is_neutral(folder):
-                inner = folder  # at last the one right below the label's
+                inner = folder  # ends as the folder directly below the label's
         return None, None
 
 
@@ -262,14 +263,14 @@ def _split_in(folders: Sequence[str]) -> str | None:
 
 
 def _class_folder(folders: Sequence[str]) -> str | None:
-    """The first telling folder below the split, or else the innermost."""
+    """Return the first folder below the split that names a class, or else the innermost."""
     splits = [at for at, folder in enumerate(folders) if split_of_name(folder) is not None]
     below = folders[splits[-1] + 1 :] if splits else ()
     return next((one for one in (*below, *reversed(folders)) if not _is_neutral(one)), None)
 
 
 def _key(folders: Sequence[str], stem: str) -> Key:
-    """What an image and its mask have in common: split, folders of neither, and name."""
+    """Return what the paths of an image and its mask share: split, other folders, and name."""
     kept = [plain(folder) for folder in folders if not _is_neutral(folder)]
     named = [folder for folder in kept if folder not in _MASK_FOLDERS | _LABEL_FOLDERS]
     return (_split_in(folders), *named, stem.casefold())

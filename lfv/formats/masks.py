@@ -1,11 +1,11 @@
 """Segmentation masks as arrays of anomaly types.
 
-Masks come as palette, grey, RGB or RGBA PNGs, of the image's dimensions or not (Ground Truth gives
-normal images a 16x16 dummy), and their colours are named by an `internal-color-map` that may lack
-BACKGROUND. Drawing and scaling tools smooth edges, and lossy ones shift whole regions. So every
-pixel belongs to the nearest colour: an anomaly type's or the background's. Black and white are
-background where the mask shows them and no anomaly type has them. Only a colour that is far from
-all of these and from every mixture of two of them is unknown, and counts as background.
+Masks are palette, grey, RGB or RGBA PNGs, not always of the image's dimensions (Ground Truth gives
+normal images a 16x16 dummy). An `internal-color-map` names their colours and may omit BACKGROUND.
+Drawing and scaling tools smooth edges, and lossy tools shift the colours of whole regions. So every
+pixel is assigned to the nearest colour, of an anomaly type or the background. Black and white in a
+mask are background unless the map gives them another meaning. A colour is unknown, and counts as
+background, only if it is far from all of these and from every mixture of two of them.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from lfv.formats.images import ImageLimits, check_header, decode
 
 MASK_LIMITS = ImageLimits(max_bytes=5 * 1024 * 1024, min_side=1)
 FAR = 64.0
-"""Euclidean RGB distance from which a colour is neither another nor a mixture of two."""
+"""Euclidean RGB distance above which a colour matches neither a known one nor a mixture of two."""
 
-_INDICES = 32  # masks whose largest value is below hold numbers of classes, not shades
+_INDICES = 32  # masks with only smaller values hold class numbers, not shades
 _FLAT_SHADES = 2
 _MOST_OF_THE_EDGE = 0.75
-_BIT_DEPTH = 24  # where a PNG says it
-_OPAQUE = 128  # drawn masks have soft edges; from half opacity on a pixel belongs to the anomaly
+_BIT_DEPTH = 24  # offset of the bit depth in a PNG
+_OPAQUE = 128  # drawn masks have soft edges; pixels of less opacity are background
 _GROUNDS = ((255, 255, 255), (0, 0, 0))
 _HEX = re.compile(r"#([0-9a-fA-F]{6})\Z")
 
@@ -41,10 +41,11 @@ TypeMap = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Mask:
-    """`classes` is (height, width): 0 for background, 1 + index of an anomaly type.
+    """The anomaly types of a mask's pixels.
 
-    `unknown` is the share of the pixels, 0 to 1, whose colour is none of the mask's;
-    `unknown_color` is the most frequent of these colours, as '#RRGGBB'.
+    `classes` is (height, width): 0 for background, else 1 + index of an anomaly type. `unknown` is
+    the share of pixels with an unknown colour, 0 to 1; `unknown_color` is the most frequent one, as
+    '#RRGGBB'.
     """
 
     classes: TypeMap
@@ -53,7 +54,7 @@ class Mask:
 
 
 def parse_color(text: str) -> tuple[int, int, int]:
-    """'#23A436' to (35, 164, 54). Raises MaskColorInvalid."""
+    """Return (35, 164, 54) for '#23A436'. Raises MaskColorInvalid."""
     match = _HEX.match(text.strip())
     if match is None:
         raise MaskColorInvalid(f"The mask colour {text!r} is not of the form #RRGGBB.")
@@ -62,26 +63,26 @@ def parse_color(text: str) -> tuple[int, int, int]:
 
 
 def open_mask(data: bytes, limits: ImageLimits = MASK_LIMITS) -> Image.Image:
-    """The decoded mask. Raises ImageError's subclasses for what is not a sound PNG."""
+    """Decode a mask. Raises a subclass of ImageError unless it is a valid PNG."""
     check_mask(data)
     return decode(check_header(data, limits))
 
 
 def plain_colors(anomaly_type: str | None) -> dict[str, str]:
-    """The colours of what `plain_mask` returns."""
+    """Return the colour map of a mask from `plain_mask`."""
     return {"#000000": "BACKGROUND", "#FFFFFF": anomaly_type or "defect"}
 
 
 def plain_mask(masks: Sequence[bytes]) -> bytes:
-    """One mask, white on black, of the masks of an image that come without a colour map.
+    """Combine an image's masks without a colour map into one that is white on black.
 
-    A pixel is the anomaly's where any of the masks has another colour than black: brighter than
-    half of its brightest pixel where it is smoothed, any but 0 where it holds small indices
-    instead of colours. Where the edge of a mask is white, black is the anomaly. A single mask that
-    is white on black already is returned as it is.
+    A pixel is anomalous if it is not black in any of the masks. In a smoothed mask this means at
+    least half as bright as the brightest pixel; in a mask of small indices, any value but 0. If the
+    edge of a mask is mostly white, dark pixels are the anomaly. A single mask that is already white
+    on black is returned unchanged.
 
     Raises:
-        ImageError: One of its subclasses, for a mask that is not a sound PNG.
+        ImageError: One of its subclasses, for a mask that is not a valid PNG.
     """
     shown: npt.NDArray[np.bool_] | None = None
     is_plain = False
@@ -101,11 +102,11 @@ def plain_mask(masks: Sequence[bytes]) -> bytes:
 
 
 def shows_anomaly(masks: Sequence[bytes]) -> bool:
-    """Whether any of an image's masks without a colour map is not empty.
+    """Whether any of an image's masks without a colour map shows an anomaly.
 
     Raises:
-        ImageError: As `plain_mask` does.
-        MaskColorInvalid: A mask is white all over, which is empty where masks are black on white.
+        ImageError: One of its subclasses, for a mask that is not a valid PNG.
+        MaskColorInvalid: All pixels of a mask are light, so its background is unknown.
     """
     for data in masks:
         found = _foreground(open_mask(data), data)
@@ -119,23 +120,23 @@ def shows_anomaly(masks: Sequence[bytes]) -> bool:
 
 
 def is_flat(data: bytes) -> bool:
-    """Whether a PNG has two shades at most, as a mask has and no photograph.
+    """Whether a PNG has at most two shades, as masks do and photographs do not.
 
     Raises:
-        ImageError: One of its subclasses, for what is not a sound PNG.
+        ImageError: One of its subclasses, for a file that is not a valid PNG.
     """
     return len(np.unique(np.asarray(open_mask(data).convert("L")))) <= _FLAT_SHADES
 
 
 def _is_white(image: Image.Image, found: npt.NDArray[np.bool_]) -> bool:
-    """Whether what was found is 255 and all else 0."""
+    """Whether a grey mask is 255 in the foreground and 0 elsewhere."""
     if image.mode not in ("1", "L"):
         return False
     return bool((np.asarray(image.convert("L")) == np.where(found, 255, 0)).all())
 
 
 def _foreground(image: Image.Image, png: bytes) -> npt.NDArray[np.bool_]:
-    """Which pixels are not black, or, where white stands in for it, not white."""
+    """Return which pixels show an anomaly: those not black or, on a white ground, not white."""
     if image.mode.startswith("I"):
         level = np.asarray(image).astype(np.int64)
     else:
@@ -148,16 +149,16 @@ def _foreground(image: Image.Image, png: bytes) -> npt.NDArray[np.bool_]:
     if brightest < _INDICES and png[_BIT_DEPTH] >= 8:
         return np.asarray(level > 0)
     has_few = image.mode == "P" and len(np.unique(level)) <= _INDICES
-    if has_few or png[_BIT_DEPTH] < 8:  # Pillow spreads 2 and 4 bits
+    if has_few or png[_BIT_DEPTH] < 8:  # Pillow scales 2 and 4 bits up to 8
         return _on_ground(np.asarray(level > 0))
     return _on_ground(np.asarray(level * 2.0 >= brightest))
 
 
 def _on_ground(light: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """The anomaly of a mask: what is light, or what is dark on light ground.
+    """Return the anomaly of a mask: its light pixels, or the dark ones on a light ground.
 
-    Ground reaches around an anomaly and is larger. Light is ground where it has most of the edge
-    and more than half of the mask.
+    The ground surrounds an anomaly and is larger. So light pixels are the ground if they make up
+    most of the edge and more than half of the mask.
     """
     edge = np.concatenate([light[0], light[-1], light[:, 0], light[:, -1]])
     if edge.mean() >= _MOST_OF_THE_EDGE and 0.5 < light.mean() < 1.0:
@@ -166,7 +167,7 @@ def _on_ground(light: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 
 
 def check_mask(data: bytes) -> None:
-    """Raises ImageFormatUnsupported for anything but a PNG, by its first bytes."""
+    """Raise ImageFormatUnsupported unless the first bytes are those of a PNG."""
     found = sniff(data)
     if found in CONVERTIBLE:
         raise ImageFormatUnsupported(
@@ -187,7 +188,7 @@ def read_mask(
     types: Sequence[str],
     size: tuple[int, int] | None = None,
 ) -> TypeMap:
-    """The classes of `examine_mask`."""
+    """Return the classes of `examine_mask`."""
     return examine_mask(data, colors, types, size).classes
 
 
@@ -197,19 +198,20 @@ def examine_mask(
     types: Sequence[str],
     size: tuple[int, int] | None = None,
 ) -> Mask:
-    """The class of every pixel.
+    """Assign every pixel of a mask to a class.
 
     Args:
-        colors: '#RRGGBB' to name; names that are not in `types` are background.
-        size: (width, height) of the result, where it is not the mask's own. Scaling mixes no
-            colours.
+        data: The mask's PNG.
+        colors: Names by '#RRGGBB'; names that are not in `types` are background.
+        types: Anomaly types; class 1 is the first.
+        size: (width, height) of the result, if not the mask's own. Scaling does not mix colours.
 
     Raises:
-        ImageError: One of its subclasses, for a mask that is not a sound PNG.
+        ImageError: One of its subclasses, for a mask that is not a valid PNG.
         MaskColorInvalid: A key of `colors` is not of the form #RRGGBB.
     """
     image = open_mask(data)
-    if image.mode.startswith("I"):  # 16 bits; Pillow would cut them off at 255
+    if image.mode.startswith("I"):  # 16 bits, which Pillow would clip at 255
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     rgba = image.convert("RGBA")
     if size is not None and rgba.size != size:
@@ -234,7 +236,7 @@ def examine_mask(
 def _palette(
     colors: Mapping[str, str], types: Sequence[str], shown: set[tuple[int, ...]]
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
-    """Colours and their classes; black and white too, where they occur and are not taken."""
+    """Return colours and their classes, including black and white as background if they occur."""
     index = {name: number for number, name in enumerate(types, 1)}
     known = {parse_color(color): index.get(name, 0) for color, name in colors.items()}
     for ground in _GROUNDS:
@@ -250,7 +252,7 @@ def _nearest(
     palette: npt.NDArray[np.float32],
     classes: npt.NDArray[np.uint8],
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
-    """Class of the nearest colour of the palette, and whether the colour is unknown, for each."""
+    """Return for each colour the class of the nearest in the palette, and whether it is unknown."""
     squared = np.stack([((rgb - color) ** 2).sum(axis=1) for color in palette], axis=1)
     result = classes[squared.argmin(axis=1)]
     unknown = squared.min(axis=1) > FAR**2

@@ -1,7 +1,7 @@
-"""Do two models answer alike? Agreement, McNemar's test, and the images they differ on.
+"""Compares the answers of two models: agreement, McNemar's test, and disagreements.
 
-Images are paired by what both sides know: the SHA-256 of the bytes, else the reference (or the one
-that a copy was made from), else the file name where it is unique on both sides.
+Images are paired by the SHA-256 of their bytes, else by reference (or the original reference of a
+copy), else by file name, each only if it is unique on both sides.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from lfv.formats.agreement import Difference, cohen_kappa, mcnemar
 
 @dataclass(frozen=True)
 class ComparedAnswer:
-    """What one side answered for an image. `refs` are the references the image is known by.
+    """The answer of one side for an image.
 
-    `label` is True for an anomaly, None where none is known; `confidence` is that of the answer.
+    `refs` are the image's references. `label` is True for an anomaly, None if unknown.
+    `confidence` is the confidence of the answer, 0 to 1.
     """
 
     refs: tuple[str, ...]
@@ -48,14 +49,14 @@ class Pair:
 
     @property
     def label(self) -> bool | None:
-        """The label that either side knows; None where they contradict each other."""
+        """The label known to either side; None if there is none or they contradict each other."""
         labels = {one.label for one in (self.old, self.new)} - {None}
         return labels.pop() if len(labels) == 1 else None
 
 
 @dataclass(frozen=True)
 class Quality:
-    """How one side fares against the labels. Fractions are None where they are undefined."""
+    """The quality of one side's answers by the labels. Fractions are None if undefined."""
 
     true_positives: int
     false_positives: int
@@ -82,7 +83,7 @@ class Parity:
     """Old and new answers side by side.
 
     Attributes:
-        pairs: Images that both answered, in the order of the old side.
+        pairs: Images that both sides answered, in the order of the old side.
         only_old: Images without a new answer.
         only_new: Images without an old answer.
     """
@@ -93,32 +94,32 @@ class Parity:
 
     @property
     def agreeing(self) -> int:
-        """Images on which both agree."""
+        """Number of images on which both sides agree."""
         return sum(pair.agree for pair in self.pairs)
 
     @property
     def agreement(self) -> float | None:
-        """Share of the images on which both agree; None without any."""
+        """Share of images on which both sides agree; None without images."""
         return self.agreeing / len(self.pairs) if self.pairs else None
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Wilson's interval of the agreement, at 95 %."""
+        """Wilson's 95 % interval of the agreement."""
         return wilson(self.agreeing, len(self.pairs)) if self.pairs else None
 
     @property
     def kappa(self) -> float | None:
-        """Cohen's kappa: agreement beyond chance; None where chance alone makes it certain."""
+        """Cohen's kappa, the agreement beyond chance; None if chance alone makes it certain."""
         return cohen_kappa(self.counts.elements()).kappa
 
     @property
     def counts(self) -> Counter[tuple[bool, bool]]:
-        """Images by (old is anomalous, new is anomalous)."""
+        """Number of images by (old is anomalous, new is anomalous)."""
         return Counter((pair.old.is_anomalous, pair.new.is_anomalous) for pair in self.pairs)
 
     @property
     def verdicts(self) -> Difference:
-        """Whether one side calls more images anomalous than the other."""
+        """McNemar's test of whether one side calls more images anomalous."""
         counts = self.counts
         return mcnemar(counts[True, False], counts[False, True])
 
@@ -129,7 +130,7 @@ class Parity:
 
     @property
     def correctness(self) -> Difference | None:
-        """Whether one side is right more often; None without labels."""
+        """McNemar's test of whether one side is right more often; None without labels."""
         labelled = self.labelled
         if not labelled:
             return None
@@ -140,23 +141,23 @@ class Parity:
 
     @property
     def old_quality(self) -> Quality | None:
-        """The old side against the labels."""
+        """Quality of the old side's answers; None without labels."""
         return _quality([(p.label, p.old.is_anomalous) for p in self.labelled])
 
     @property
     def new_quality(self) -> Quality | None:
-        """The new side against the labels."""
+        """Quality of the new side's answers; None without labels."""
         return _quality([(p.label, p.new.is_anomalous) for p in self.labelled])
 
     @property
     def disagreements(self) -> list[Pair]:
-        """Pairs that differ, those first of which both sides were surest."""
+        """Pairs with different answers, by descending sum of their confidences."""
         found = [pair for pair in self.pairs if not pair.agree]
         return sorted(found, key=lambda pair: -(pair.old.confidence + pair.new.confidence))
 
 
 def compare(old: Sequence[ComparedAnswer], new: Sequence[ComparedAnswer]) -> Parity:
-    """Pair two sides; of an image that stands on a side several times, the last answer counts."""
+    """Pair the answers of two sides. If a side has several for an image, the last one counts."""
     old, new = _unique(old), _unique(new)
     pairs: dict[int, ComparedAnswer] = {}
     left = dict(enumerate(new))
@@ -180,7 +181,7 @@ def compare(old: Sequence[ComparedAnswer], new: Sequence[ComparedAnswer]) -> Par
 
 
 def wilson(hits: int, of: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's interval of a share; `z` is 1.96 for 95 %."""
+    """Return Wilson's interval of a share; `z` is 1.96 for 95 %."""
     share, square = hits / of, z * z
     middle = share + square / (2 * of)
     spread = z * math.sqrt(share * (1 - share) / of + square / (4 * of * of))

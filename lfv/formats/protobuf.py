@@ -1,14 +1,14 @@
-"""The wire format of protocol buffers, version 3, as far as small messages need it.
+"""The wire format of protocol buffers, version 3, for small messages.
 
-A message is a frozen dataclass whose fields say their numbers and types::
+A message is a frozen dataclass whose fields declare their numbers and types::
 
     @dataclass(frozen=True)
     class Handle(Message):
         name: str = field(1, STRING)
         size: int = field(2, VARINT)
 
-Fields with the type's zero are left out, and fields that are not known are skipped, as the format
-asks for. Written from the encoding's public description; no generated code is needed.
+As the format requires, fields with the type's zero value are omitted, and unknown fields are
+skipped. The code follows the public description of the encoding; nothing is generated.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ _MASK = (1 << 64) - 1
 
 
 class WireFormatInvalid(ValueError):
-    """The bytes are not a message."""
+    """The bytes are not a valid message."""
 
 
 def field(number: int, kind: str | type[Message], *, repeated: bool = False) -> Any:
-    """A dataclass field with its number; messages default to None, repeated ones to ()."""
+    """Declare a dataclass field; messages default to None, repeated fields to ()."""
     default: Any = () if repeated else (_ZERO[kind] if isinstance(kind, str) else None)
     return dataclasses.field(default=default, metadata={"wire": (number, kind, repeated)})
 
 
 @dataclasses.dataclass(frozen=True)
 class Message:
-    """The base of messages."""
+    """Base class of messages."""
 
     def encode(self) -> bytes:
-        """The message on the wire."""
+        """Encode the message."""
         parts: list[bytes] = []
         for one in dataclasses.fields(self):
             number, kind, repeated = one.metadata["wire"]
@@ -52,7 +52,7 @@ class Message:
 
     @classmethod
     def decode(cls, data: bytes | memoryview) -> Self:
-        """The message in `data`. Raises WireFormatInvalid."""
+        """Decode a message. Raises WireFormatInvalid."""
         known = {
             one.metadata["wire"][0]: (one.name, *one.metadata["wire"][1:])
             for one in dataclasses.fields(cls)

@@ -1,10 +1,10 @@
-"""References to files: what `source-ref` and its like may say, and what they are relative to.
+"""Parses and resolves references to files, such as `source-ref`.
 
-Three forms are understood: `s3://bucket/key`, `file:///path` (percent-encoded) and a plain path.
-A plain path is relative to the manifest that holds it. A manifest that itself comes from a bucket
-may only name objects in buckets: it must not make this machine read its local files.
+A reference is `s3://bucket/key`, `file:///path` (percent-encoded) or a plain path, which is
+relative to the manifest. A manifest in a bucket may only name objects in buckets, because it must
+not make this machine read local files.
 
-Pure functions; nothing here touches a disk or a network.
+These functions access neither disk nor network.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True)
 class S3Ref:
-    """An object, or with a `key` that is empty or ends in `/`, a prefix."""
+    """An object, or a prefix if `key` is empty or ends in `/`."""
 
     bucket: str
     key: str
@@ -40,7 +40,7 @@ class S3Ref:
 
 @dataclass(frozen=True)
 class FileRef:
-    """A local file; `path` as the caller gave it, not resolved."""
+    """A local file; `path` is as given, not resolved."""
 
     path: str
 
@@ -56,12 +56,12 @@ def is_s3(ref: str) -> bool:
 
 
 def is_bucket_name(name: str) -> bool:
-    """Whether an `s3://` address can name such a bucket."""
+    """Whether a name can be the bucket of an `s3://` address."""
     return _BUCKET.fullmatch(name) is not None
 
 
 def parse_ref(ref: str) -> Ref:
-    """Raises SourceRefInvalid, SourceSchemeUnsupported."""
+    """Parse a reference. Raises SourceRefInvalid or SourceSchemeUnsupported."""
     if not ref or ref.isspace():
         raise SourceRefInvalid("The reference is empty.", ref=ref)
     if len(ref) > MAX_REF_CHARS:
@@ -94,10 +94,10 @@ def _check_characters(ref: str) -> None:
 
 
 def resolve_ref(ref: str, base: Ref | None) -> Ref:
-    """What `ref` means in a manifest whose folder (or prefix) is `base`; None takes s3:// only.
+    """Resolve a reference in a manifest whose folder or prefix is `base`.
 
-    Raises SourceRefInvalid, SourceSchemeUnsupported, and SourceOutside for a reference that
-    leaves the bucket of its manifest.
+    With None as the base, only `s3://` is allowed. Raises SourceRefInvalid,
+    SourceSchemeUnsupported, and SourceOutside for a reference that leaves the manifest's bucket.
     """
     parsed = parse_ref(ref)
     if isinstance(parsed, S3Ref):
@@ -130,7 +130,7 @@ def resolve_ref(ref: str, base: Ref | None) -> Ref:
 
 
 def parent_of(ref: Ref) -> Ref:
-    """The folder or prefix that holds `ref`: the base of the references in a manifest."""
+    """Return the folder or prefix of a manifest, the base of its references."""
     if isinstance(ref, S3Ref):
         head, slash, _ = ref.key.rpartition("/")
         return S3Ref(ref.bucket, head + slash)

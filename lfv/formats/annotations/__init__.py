@@ -1,4 +1,4 @@
-"""Annotated data sets of other tools (COCO, Pascal VOC, YOLO), as labelled images with areas."""
+"""Reads data sets annotated in other formats (COCO, Pascal VOC, YOLO)."""
 
 from lfv.formats.annotations.areas import AnnotatedImage, Area, draw_mask, mask_colors
 from lfv.formats.annotations.coco import parse_coco

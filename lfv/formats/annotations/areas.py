@@ -1,4 +1,4 @@
-"""Annotated images and the masks that are drawn from their areas."""
+"""Annotated images, and masks drawn from their areas."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ _PALETTE = (
 
 @dataclass(frozen=True)
 class Area:
-    """A part of an image with an anomaly of one type: polygons, runs of pixels, or a box.
+    """An anomaly's area in an image, as polygons, runs of pixels or a box.
 
     Attributes:
-        polygons: Outlines in pixels, x before y; their union is the area.
-        runs: Run lengths over the columns, from top left, beginning with pixels outside the area
-            (COCO's run-length encoding).
+        anomaly_type: The type of the anomaly.
+        polygons: Outlines of (x, y) in pixels; the area is their union.
+        runs: COCO's run-length encoding: lengths down the columns from the left, starting with
+            pixels outside the area.
         box: Left, top, width and height in pixels.
     """
 
@@ -43,16 +44,16 @@ class Area:
 
     @property
     def is_outline(self) -> bool:
-        """Whether the area follows the anomaly's outline, and not only its bounding box."""
+        """Whether the area is more exact than a bounding box."""
         return bool(self.polygons or self.runs)
 
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """An image as an annotation file describes it; `name` is its path there.
+    """An image in an annotation file; `name` is its path there.
 
-    `size` is (width, height) in pixels, None where the file does not say. `is_anomalous` is None
-    where the annotations give no label.
+    `size` is (width, height) in pixels, None if the file does not state it. `is_anomalous` is None
+    if the annotations give no label.
     """
 
     name: str
@@ -62,9 +63,9 @@ class AnnotatedImage:
 
 
 def mask_colors(types: Sequence[str]) -> dict[str, str]:
-    """A colour ('#RRGGBB') for each anomaly type, to its name.
+    """Assign a colour ('#RRGGBB') to each anomaly type; return the types by colour.
 
-    Raises AnnotationsInvalid: there are more types than Lookout for Vision's limit for one mask.
+    Raises AnnotationsInvalid for more types than Lookout for Vision allows in one mask.
     """
     if len(types) > len(_PALETTE):
         raise AnnotationsInvalid(
@@ -75,14 +76,18 @@ def mask_colors(types: Sequence[str]) -> dict[str, str]:
 
 
 def draw_mask(image: AnnotatedImage, colors: dict[str, str], *, boxes: bool = False) -> bytes:
-    """A PNG of the image's areas on white, the large ones first so that no small one is hidden.
+    """Draw an image's areas on white, large ones first so that they do not hide small ones.
 
     Args:
-        image: Needs its size.
-        colors: As from `mask_colors`.
-        boxes: Draw areas that are only bounding boxes too.
+        image: An image with a known size.
+        colors: The colours from `mask_colors`.
+        boxes: Also draw areas that are only bounding boxes.
 
-    Raises AnnotationsInvalid for areas that no image of that size can have.
+    Returns:
+        A PNG.
+
+    Raises:
+        AnnotationsInvalid: The image's size is unknown or too large, or an area does not fit it.
     """
     if image.size is None:
         raise AnnotationsInvalid(f"The size of {image.name} is not known.")
@@ -104,7 +109,7 @@ def draw_mask(image: AnnotatedImage, colors: dict[str, str], *, boxes: bool = Fa
 
 
 def _filled(area: Area, width: int, height: int) -> npt.NDArray[np.bool_]:
-    """The area's pixels, as (height, width)."""
+    """Return which pixels belong to the area, as (height, width)."""
     if area.runs:
         if sum(area.runs) != width * height:
             raise AnnotationsInvalid(

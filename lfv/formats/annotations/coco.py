@@ -1,8 +1,8 @@
 """COCO's object detection format: one JSON file with images, categories and annotations.
 
-Facts from the format's description at cocodataset.org: `segmentation` is a list of polygons (flat
-lists of x and y), or run lengths over the columns, plain (a list) or packed into text; `bbox` is
-left, top, width and height. Exports of other tools leave out what they do not need.
+Source: the format's description at cocodataset.org. `segmentation` is a list of polygons (flat
+lists of x and y), or run lengths down the columns, as a list or packed into a string. `bbox` is
+left, top, width and height. Exports of other tools omit members that they do not need.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def is_coco(document: object) -> bool:
 def parse_coco(
     document: Mapping[str, Any], names: LabelNames = USUAL, *, unlabelled: bool | None = False
 ) -> list[AnnotatedImage]:
-    """The images of a COCO document, in its order.
+    """Return the images of a COCO document, in its order.
 
-    A category whose name means normal marks its images as normal; every other category is a type of
-    anomaly. `unlabelled` is the label of images without annotations: normal, as a rule.
+    A category whose name means normal marks its images as normal; every other category is an
+    anomaly type. `unlabelled` is the label of images without annotations, normal by default.
 
     Raises AnnotationsInvalid.
     """
@@ -113,10 +113,11 @@ def _runs(counts: Any) -> tuple[int, ...]:
 
 
 def _unpacked(text: bytes) -> list[int]:
-    """Run lengths from COCO's text: five bits a letter from '0' on, the lowest first.
+    """Decode COCO's packed run lengths.
 
-    Bit 5 says that more letters follow, bit 4 of the last is the sign. From the fourth run on,
-    the difference to the run before the last one is stored.
+    Each character, less '0', holds five bits, the lowest first. Bit 5 says that more characters
+    follow; bit 4 of the last one is the sign. From the fourth run on, the difference from the run
+    two places before is stored.
     """
     runs: list[int] = []
     value = shift = 0

@@ -1,4 +1,4 @@
-"""Pascal VOC: one XML file of an image, with the bounding boxes of what is on it."""
+"""Pascal VOC's format: one XML file for each image, with the bounding boxes of its objects."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ _DEFECT = "defect"
 
 
 def parse_voc(data: bytes, names: LabelNames = USUAL) -> AnnotatedImage:
-    """The image that an annotation file describes; one without objects is normal.
+    """Read the image in an annotation file; without objects it is normal.
 
-    Raises AnnotationsInvalid, also for a file with a document type: entities are not expanded.
+    Raises AnnotationsInvalid, also for a file with a document type, because entities are not
+    expanded.
     """
     if b"\0" in data:
         raise AnnotationsInvalid("The file is not UTF-8.")
@@ -44,7 +45,7 @@ def _size(root: ET.Element) -> tuple[int, int] | None:
 
 
 def _box(found: ET.Element) -> tuple[float, float, float, float] | None:
-    """VOC counts pixels from 1 and includes the last one."""
+    """Read an object's box; VOC counts pixels from 1 and includes the last one."""
     if found.find("bndbox") is None:
         return None
     try:

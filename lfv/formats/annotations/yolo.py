@@ -1,7 +1,7 @@
-"""YOLO: a text file for each image, with a line for each object on it.
+"""YOLO's format: one text file for each image, with a line for each object.
 
 A line is `class x y width height`, or `class x1 y1 x2 y2 ...` for an outline. Coordinates are
-shares of the image's width and height, `x y` is the middle of the box. `data.yaml` names the
+fractions of the image's width and height; `x y` is the centre of the box. `data.yaml` names the
 classes.
 """
 
@@ -20,7 +20,7 @@ _LEAST_OUTLINE = 6
 
 
 def parse_classes(data: bytes) -> dict[int, str]:
-    """The names of the classes in a `data.yaml`. Raises AnnotationsInvalid."""
+    """Return the names of the classes in a `data.yaml`, by number. Raises AnnotationsInvalid."""
     try:
         names = yaml.safe_load(data)["names"]
         listed = names if isinstance(names, dict) else dict(enumerate(names))
@@ -36,17 +36,17 @@ def parse_yolo(
     classes: Mapping[int, str],
     names: LabelNames = USUAL,
 ) -> AnnotatedImage:
-    """The image that a label file describes; one without objects is normal.
+    """Read the image in a label file; without objects it is normal.
 
     Args:
         name: The image's path.
         size: (width, height) of the image in pixels.
         text: Content of the label file.
         classes: Names of the classes by their numbers.
-        names: Names of classes that mean normal, beside the usual words.
+        names: Names of classes that mean normal, in addition to the usual words.
 
     Raises:
-        AnnotationsInvalid: A line is not an object.
+        AnnotationsInvalid: A line does not describe an object.
     """
     areas = []
     for number, line in enumerate(text.splitlines(), 1):

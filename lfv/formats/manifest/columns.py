@@ -1,4 +1,4 @@
-"""What the columns of a table, or the members of a flat JSON row, mean."""
+"""The meaning of a table's columns, or of the members of a flat JSON row."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 
 from lfv.formats.labels import LabelNames, plain, truth_of
 
-# Names are compared in lower case and without separators: "Source Ref", "source_ref" ...
+# Names are compared in lower case without separators: "Source Ref" and "source_ref" are equal.
 SOURCE_COLUMNS = (
     "sourceref",
     "imageref",
@@ -116,11 +116,11 @@ VAGUE_COLUMNS = frozenset(
     {"category", "quality", "judgement", "verdict", "result", "status"}
     | {"bewertung", "ergebnis", "判定"}
 )
-"""Label columns whose numbers could mean either: only words are labels there."""
+"""Label columns in which only words are labels, because numbers could mean either."""
 GOOD_COLUMNS = frozenset({"isgood", "isok", "isnormal", "passed", "good", "ok", "pass"})
-"""Label columns where 1, true or yes means normal."""
+"""Label columns in which 1, true or yes means normal."""
 TYPE_COLUMNS = frozenset({"defecttype", "anomalytype", "fehlerart"})
-"""Label columns that name the kind of a defect."""
+"""Label columns that name the type of a defect."""
 _NO_TYPE = frozenset({"none", "keiner", "keine", "kein", "nan", "null", "na"})
 
 IMAGE_NAME = r".*\.(?:png|jpe?g|bmp|tiff?|webp)"
@@ -131,7 +131,7 @@ Meaning = Literal["anomaly", "words", "good", "type"]
 
 @dataclass(frozen=True)
 class Label:
-    """A label cell: its meaning, the type of anomaly that it names, and a word that is unknown."""
+    """The content of a label cell: its meaning, its anomaly type, and its text if unknown."""
 
     is_anomalous: bool | None = None
     anomaly_type: str | None = None
@@ -140,7 +140,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Columns:
-    """Where image, label and mask are among the named columns; None for a column not there."""
+    """The positions of image, label and mask among the columns; None for a missing column."""
 
     names: Sequence[str]
     source: int | None
@@ -150,7 +150,7 @@ class Columns:
 
     @classmethod
     def named(cls, names: Sequence[str]) -> Columns:
-        """Find them by their names."""
+        """Find the columns by their names."""
         found = [plain(name) for name in names]
         label = _first_of(LABEL_COLUMNS, found)
         return cls(
@@ -162,7 +162,7 @@ class Columns:
         )
 
     def read_label(self, cell: str, words: LabelNames) -> Label:
-        """What a cell of the label column says."""
+        """Read a cell of the label column."""
         known = words.of_folder(cell)
         if known is None and self.meaning != "words":
             truth = truth_of(cell)

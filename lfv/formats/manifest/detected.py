@@ -1,7 +1,7 @@
-"""A model's answers in a manifest: the rows of an EvaluationManifest.
+"""A model's answers in the rows of an EvaluationManifest.
 
-The attribute is named after the label's, with `-detected` behind it; its metadata has class and
-confidence. The predicted mask's attribute, where there is one, names the anomaly types.
+The answer's attribute is the label's name followed by `-detected`; its metadata holds class and
+confidence. The attribute of the predicted mask, if any, names the anomaly types.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lfv.formats.parity import ComparedAnswer
 
 
 def answer_of_row(row: Mapping[str, Any], item: ManifestItem) -> ComparedAnswer:
-    """The answer on a line whose image and label are `item`'s. Raises LineError."""
+    """Return the answer in a row; `item` gives its image and label. Raises LineError."""
     for name, metadata in row.items():
         attribute = name.removesuffix(METADATA)
         if attribute == name or not attribute.endswith(DETECTED) or type(metadata) is not dict:
@@ -37,7 +37,7 @@ def answer_of_row(row: Mapping[str, Any], item: ManifestItem) -> ComparedAnswer:
 
 
 def _areas(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """Anomaly types of the predicted mask, or those with an area."""
+    """Return the anomaly types with an area, or those of the predicted mask."""
     for name, metadata in row.items():
         if not name.endswith(DETECTED + METADATA) or type(metadata) is not dict:
             continue

@@ -1,10 +1,10 @@
-"""Ground Truth rows: which image a JSON object names, its label, its mask, its other attributes.
+"""Reads the image, label, mask and other attributes from rows of a Ground Truth manifest.
 
 The format is SageMaker Ground Truth's output for image classification and semantic segmentation,
-as the Lookout for Vision developer guide narrows it ("Defining JSON lines for image
-classification" and "... for image segmentation"). Attributes may have any name; the metadata, in
-the attribute of the same name with `-metadata` behind it, says what they are. Real manifests stray
-from the guide; docs/manifests.md lists how each deviation is read.
+as narrowed by the Lookout for Vision developer guide ("Defining JSON lines for image
+classification" and "... for image segmentation"). Attributes may have any name. Their meaning
+stands in the metadata, an attribute of the same name followed by `-metadata`. Real manifests
+deviate from the guide; docs/manifests.md lists how each deviation is read.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ METADATA = "-metadata"
 CLASSIFICATION = "groundtruth/image-classification"
 SEGMENTATION = "groundtruth/semantic-segmentation"
 DETECTED = "-detected"
-"""Ends the names of a model's own answers, in Lookout for Vision's evaluation manifests."""
+"""Suffix of a model's answers in Lookout for Vision's evaluation manifests."""
 LABEL_PROBLEM = "label-problem"
-"""Attribute that says in a sentence why the line's label or mask is left out."""
+"""Attribute with a sentence that says why the line's label or mask is ignored."""
 MAX_TYPE_NAME = 256
 """Characters in the name of an anomaly type."""
 MAX_TYPES_PER_MASK = 20
@@ -47,13 +47,13 @@ class Profile:
     """How strictly labels and masks are read.
 
     Attributes:
-        needs_sound_labels: Refuse a line whose labels contradict each other or whose mask cannot
-            be read. Otherwise its image is taken without them, and the attribute LABEL_PROBLEM
-            says why.
-        max_types: Anomaly types that one mask may have; None for any number.
-        names: Names for normal and anomalous beside the usual ones.
-        looks_at_masks: In a folder, tell by their masks whether images without a label are
-            anomalous.
+        needs_sound_labels: Refuse a line whose labels contradict each other or whose mask
+            reference or colour map is invalid. Otherwise the image is read without them, and the
+            attribute LABEL_PROBLEM says why.
+        max_types: Most anomaly types of one mask; None for no limit.
+        names: Names for normal and anomalous in addition to the usual ones.
+        looks_at_masks: Read the masks of images without a label, in folders and tables, to find
+            out whether they are anomalous.
     """
 
     needs_sound_labels: bool
@@ -63,18 +63,18 @@ class Profile:
 
 
 TRAINING = Profile(needs_sound_labels=True, max_types=MAX_TYPES_PER_MASK)
-"""What the API refused: nothing is learned from a line in doubt."""
+"""Refuses doubtful lines, as the API did, so that no model learns from them."""
 INSPECTION = Profile(needs_sound_labels=False)
-"""An inspection needs no label, so a wrong one costs the comparison with it, not the image."""
+"""Ignores wrong labels. An inspection needs none, so only the comparison with them is lost."""
 
 
 def label_of(class_name: object) -> bool | None:
-    """True for 'anomaly', False for 'normal' (in any case), None for everything else."""
+    """Return True for 'anomaly', False for 'normal' (ignoring case), None for anything else."""
     return _LABELS.get(class_name.strip().casefold()) if isinstance(class_name, str) else None
 
 
 def resolved(written: object, base: Ref | None, what: str = SOURCE_REF) -> str:
-    """The full form of a reference on a line. Raises LineError."""
+    """Return the full form of a reference on a line. Raises LineError."""
     if not isinstance(written, str):
         raise LineError("source_ref_invalid", f"{what} is {_type_name(written)}, not text.")
     try:
@@ -88,14 +88,14 @@ def resolved(written: object, base: Ref | None, what: str = SOURCE_REF) -> str:
 def item_from_row(
     row: dict[str, Any], number: int, base: Ref | None, profile: Profile = INSPECTION
 ) -> ManifestItem:
-    """What the JSON object of line `number` says.
+    """Return the item in the JSON object of line `number`.
 
     Args:
-        base: The folder or prefix of the manifest; None where only `s3://` references may stand.
+        base: The folder or prefix of the manifest; None to allow only `s3://` references.
 
     Raises:
-        LineError: The line names no image, or, where the profile asks for sound labels, has a
-            label or mask that cannot be used.
+        LineError: The line names no image, or has an unusable label or mask although the profile
+            needs sound labels.
     """
     if SOURCE_REF not in row:
         flat = None if base is None else _flat_row(row, number, base, profile.names)
@@ -114,7 +114,7 @@ def item_from_row(
         if attribute.removesuffix("-ref").endswith(DETECTED):
             continue
         kind = metadata.get("type")
-        if kind is None:  # often left out; the members show it
+        if kind is None:  # often omitted, but other members imply it
             kind = SEGMENTATION if "internal-color-map" in metadata else CLASSIFICATION
         if kind == CLASSIFICATION:
             name_of_class = metadata.get("class-name")
@@ -163,7 +163,7 @@ def flat_item(
     base: Ref,
     words: LabelNames,
 ) -> ManifestItem:
-    """An item of a table: a cell is its image, one may be its label, one its mask.
+    """Return the item in a row of a table: an image, and perhaps its label and mask.
 
     Raises LineError.
     """
@@ -201,7 +201,7 @@ def flat_item(
 def _flat_row(
     row: Mapping[str, Any], number: int, base: Ref, words: LabelNames
 ) -> ManifestItem | None:
-    """A row of plain values, as other tools write them; None for one that names no image."""
+    """Read a row of plain values, as other tools write it; return None if it names no image."""
     columns = Columns.named(list(row))
     if columns.source is None or any(name.endswith(METADATA) for name in row):
         return None
@@ -218,7 +218,7 @@ def _flat_row(
 
 
 def labelled_at(row: Mapping[str, Any], attribute: str | None) -> datetime | None:
-    """When the label in `attribute` was given; None where its metadata has no readable date."""
+    """Return the time of the label in `attribute`; None if its metadata has no readable date."""
     metadata = row.get(f"{attribute}{METADATA}")
     value = metadata.get("creation-date") if isinstance(metadata, dict) else None
     if not isinstance(value, str):
@@ -267,7 +267,7 @@ def _mask(
 
 
 def _colors(color_map: object) -> dict[str, str]:
-    """'#RRGGBB' in upper case -> name, in the order of the map."""
+    """Map '#RRGGBB' in upper case to names, in the order of the map."""
     if not isinstance(color_map, dict):
         raise LineError("mask_colors_invalid", "The mask has no internal-color-map.")
     colors: dict[str, str] = {}

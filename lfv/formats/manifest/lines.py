@@ -1,4 +1,4 @@
-"""Lines of a stream, each with its number, none longer than a bound."""
+"""Reads a stream as numbered lines of limited length."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lfv.formats.errors import ManifestError
 from lfv.formats.manifest.records import LineError
 
 MAX_LINE_BYTES = 256 * 1024
-"""A Ground Truth line has about 700 bytes; this leaves room for a hundred attributes."""
+"""Longest line. A Ground Truth line has about 700 bytes; this has room for many attributes."""
 
 _WRONG_ENCODINGS = (
     (codecs.BOM_UTF32_LE, "UTF-32"),
@@ -23,7 +23,7 @@ _WRONG_ENCODINGS = (
 
 @dataclass(frozen=True, slots=True)
 class RawLine:
-    """`data` without its line end; with `too_long`, only the beginning of it."""
+    """A line without its line end. If `too_long`, `data` is only its start."""
 
     number: int
     data: bytes
@@ -31,17 +31,17 @@ class RawLine:
 
 
 def whole(line: RawLine, max_bytes: int = MAX_LINE_BYTES) -> bytes:
-    """The line's bytes. Raises LineError for one that was cut off."""
+    """Return the line's bytes. Raises LineError if the line was cut off."""
     if line.too_long:
         raise LineError("line_too_long", f"The line is longer than {max_bytes:,} bytes.")
     return line.data
 
 
 def iter_lines(stream: io.BufferedReader, max_bytes: int = MAX_LINE_BYTES) -> Iterator[RawLine]:
-    """Every line that is not blank; LF and CRLF end one, and a UTF-8 BOM is skipped.
+    """Yield every line that is not blank. Lines end with LF or CRLF; a UTF-8 BOM is skipped.
 
-    Memory stays within `max_bytes` whatever the stream holds.
-    Raises ManifestError for text in UTF-16 or UTF-32.
+    Memory use depends on `max_bytes`, not on the stream. Raises ManifestError for text in UTF-16 or
+    UTF-32.
     """
     start = stream.peek(4)[:4]
     for bom, name in _WRONG_ENCODINGS:

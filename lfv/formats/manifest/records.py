@@ -1,4 +1,4 @@
-"""What reading a manifest yields: items and bad lines."""
+"""Items and bad lines, the records read from a manifest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 SHOWN_CHARS = 200
-"""How much of a bad line is kept for people."""
+"""Most characters shown of a bad line."""
 _SHOWN_AROUND = 16
 
 
@@ -23,17 +23,17 @@ class ManifestKind(StrEnum):
 
 @dataclass(frozen=True)
 class ManifestItem:
-    """One image to look at.
+    """An image to inspect or train on.
 
     `line_number` counts from 1 and is unique in a manifest; in a folder or prefix it is the
-    position in the sorted listing. `source_ref` is what SourceReader takes (an `s3://` reference
-    or an absolute path), `written_ref` is what the manifest says. `is_anomalous` is the label,
-    None where there is none. `mask_colors` maps '#RRGGBB' to anomaly types as the line gives them;
-    an entry for BACKGROUND may be there or not. `plain_masks` are the mask files of an image whose
-    masks come without a colour map, `mask_ref` the first of them: what is not black in any of them
-    is the anomaly. `attributes` is everything else on the line, in
-    values that JSON can hold. `label_attribute` names the attribute that holds the label,
-    `found_label` is a class or folder that is not known as a label.
+    position in the sorted listing. `source_ref` is an `s3://` reference or an absolute path,
+    `written_ref` the reference as written in the manifest. `is_anomalous` is the label, None
+    without one. `mask_colors` maps '#RRGGBB' to anomaly types as the line gives them, with or
+    without BACKGROUND. `plain_masks` lists the mask files of an image whose masks have no colour
+    map, and `mask_ref` is then the first of them; the anomaly is where any of them is not black.
+    `attributes` holds everything else on the line, in values that JSON can represent.
+    `label_attribute` names the attribute that holds the label; `found_label` is a class or folder
+    name that is not known as a label.
     """
 
     line_number: int
@@ -50,9 +50,10 @@ class ManifestItem:
 
 @dataclass(frozen=True)
 class BadLine:
-    """A line that names no image to look at, and why.
+    """A line that cannot be used, and why.
 
-    `text` is the line's beginning, made printable. `code` is stable; docs/manifests.md lists all.
+    `text` is the start of the line, made printable. `code` is stable; docs/manifests.md lists all
+    codes.
     """
 
     line_number: int
@@ -62,7 +63,7 @@ class BadLine:
 
 
 class LineError(Exception):
-    """Raised inside this package while a line is read; becomes a BadLine."""
+    """An unusable line, raised while it is read and turned into a BadLine by the caller."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -70,7 +71,7 @@ class LineError(Exception):
 
 
 def around(line: bytes, at: int) -> str:
-    """The few characters of a line around byte `at`, for the end of a sentence; '' for none."""
+    """Return a few characters of a line around byte `at`, to end a sentence; '' if none."""
     start = max(0, at - _SHOWN_AROUND)
     shown = printable(line[start : at + _SHOWN_AROUND]).strip()
     if not shown:
@@ -80,7 +81,7 @@ def around(line: bytes, at: int) -> str:
 
 
 def not_utf8(line: bytes, error: UnicodeDecodeError) -> LineError:
-    """For the line whose decoding raised `error`."""
+    """Return the error for a line whose decoding raised `error`."""
     where = around(line, error.start)
     return LineError(
         "not_utf8",
@@ -89,7 +90,7 @@ def not_utf8(line: bytes, error: UnicodeDecodeError) -> LineError:
 
 
 def printable(line: bytes | str) -> str:
-    """The beginning of a line with everything unprintable escaped; safe in any database."""
+    """Return the start of a line with unprintable characters escaped, safe for any database."""
     text = line.decode("utf-8", "backslashreplace") if isinstance(line, bytes) else line
     text = text[: SHOWN_CHARS + 1]
     shown = "".join(

@@ -1,12 +1,12 @@
-"""One JSON object out of one line, exactly: nothing is guessed, rounded or silently dropped.
+"""Parses one JSON object per line without guessing, rounding or dropping anything.
 
-Refused: bytes that are not UTF-8, NaN and infinities, two members of one name, nesting deeper than
-32, and U+0000 (which SQL databases cannot hold). Integers beyond 64 bits, as serial numbers may
-be, come back as strings of their digits, because JSON readers elsewhere would round them.
+Refused are bytes that are not UTF-8, NaN and infinities, duplicate names, nesting deeper than 32
+levels, and U+0000, which SQL databases cannot store. Integers beyond 64 bits, such as long serial
+numbers, are returned as strings of their digits, because other JSON readers would round them.
 
-orjson reads about five times faster than `json` but keeps the last of two members and rounds
-large integers. So orjson reads every line, and `json` reads again those few in which the
-difference could matter.
+orjson is about five times as fast as `json`, but keeps only the last of duplicate names and rounds
+large integers. So orjson parses every line, and `json` parses the few lines again in which this
+could matter.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MAX_INT64 = 2**63 - 1
 
 
 def parse_object(line: bytes) -> dict[str, Any]:
-    """Raises LineError."""
+    """Parse a line. Raises LineError."""
     try:
         value = orjson.loads(line)
     except orjson.JSONDecodeError as error:
@@ -35,8 +35,8 @@ def parse_object(line: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise LineError("json_not_an_object", "The line is JSON, but not an object in braces.")
     names = _count_names(value, 1)
-    # Each member has a colon right behind its name's closing quote; a string may hold more of
-    # them. So when the counts agree, no member can have been lost.
+    # A colon follows the closing quote of each member's name, and strings may contain further ones.
+    # So if the counts agree, no member was lost.
     if (
         names != line.count(b'":')
         or _SPACED_COLON.search(line)
@@ -48,7 +48,7 @@ def parse_object(line: bytes) -> dict[str, Any]:
 
 
 def _count_names(value: Any, depth: int) -> int:
-    """How many members all objects in `value` have together."""
+    """Count the members of all objects in `value`."""
     if depth > MAX_DEPTH:
         raise LineError("json_too_deep", f"The JSON is nested deeper than {MAX_DEPTH} levels.")
     inner, count = (value.values(), len(value)) if type(value) is dict else (value, 0)

@@ -1,4 +1,4 @@
-"""CSV, with a header or without, and plain lists of references."""
+"""Reads CSV, with or without a header, and plain lists of references."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _IMAGE_AND_LABEL = re.compile(rf"({IMAGE_NAME})(?:\s*[,;|]\s*|\s+)([\w.-]+)\Z", 
 
 
 class CsvColumns:
-    """What the columns of a CSV mean, found in its first record.
+    """The meaning of a CSV's columns, found in its first record.
 
-    That record is the header, or, in a file without one (`has_header` is False), an image like all
-    others: one of its cells names an image file.
+    That record is the header. In a file without one (`has_header` is False) it is an image like all
+    others, and one of its cells names an image file.
 
     Raises:
-        ManifestHeaderInvalid: There is no column for the images.
+        ManifestHeaderInvalid: No column holds the images, or the first record is unusable.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class CsvColumns:
         return Columns(names, source, label, None, "anomaly")
 
     def item(self, line: RawLine, base: Ref) -> ManifestItem:
-        """Raises LineError."""
+        """Return the item in a record. Raises LineError."""
         fields = split(_text(line.data), self.delimiter)
         names = self.columns.names
         if len(fields) > len(names) and not any(fields[len(names) :]):
@@ -91,9 +91,9 @@ class CsvColumns:
 
 
 def _first_cells(text: str, delimiter: str | None) -> tuple[str, list[str]]:
-    """The separator of a CSV and the cells of its first line.
+    """Return the separator of a CSV and the cells of its first line.
 
-    It is the most frequent separator that leaves a column for the images. Raises LineError.
+    The separator is the most frequent one that yields a column for the images. Raises LineError.
     """
     frequent = sorted(_DELIMITERS, key=text.count, reverse=True)
     for found in (delimiter,) if delimiter else frequent:
@@ -106,15 +106,15 @@ def _first_cells(text: str, delimiter: str | None) -> tuple[str, list[str]]:
 
 
 def given_delimiter(line: RawLine) -> str | None:
-    """The separator that a spreadsheet's first line `sep=;` names; None for any other line."""
+    """Return the separator named by a first line such as `sep=;`; None for any other line."""
     found = re.fullmatch(rb'"?sep=([,;|\t])"?', line.data.strip(b" \r"), re.IGNORECASE)
     return found[1].decode() if found else None
 
 
 def csv_records(lines: Iterator[RawLine]) -> Iterator[RawLine]:
-    """Lines, or several as one where a quoted cell goes on over a line break.
+    """Yield records: single lines, or several lines joined if a quoted cell spans them.
 
-    A quote that nothing closes within 50 lines costs its own line only.
+    A quote that is not closed within 50 lines affects only its own line.
     """
     waiting: deque[RawLine] = deque()
     while True:
@@ -133,7 +133,10 @@ def csv_records(lines: Iterator[RawLine]) -> Iterator[RawLine]:
 
 
 def _lines_of(line: RawLine, waiting: deque[RawLine], lines: Iterator[RawLine]) -> int:
-    """How many of the lines that follow belong to one record with `line`; they are in `waiting`."""
+    """Return how many of the following lines continue the record of `line`.
+
+    These lines are left in `waiting`.
+    """
     joined = line.data
     for count in range(1, _MAX_RECORD_LINES):
         if len(waiting) < count:
@@ -151,7 +154,7 @@ def _lines_of(line: RawLine, waiting: deque[RawLine], lines: Iterator[RawLine]) 
 
 
 def _is_record(data: bytes) -> bool:
-    """Whether the quotes of several lines together are those of one record."""
+    """Whether several joined lines form exactly one record."""
     for delimiter in _DELIMITERS:
         try:
             text = io.StringIO(data.decode(), "")
@@ -164,7 +167,7 @@ def _is_record(data: bytes) -> bool:
 
 
 def text_item(line: RawLine, base: Ref, words: LabelNames = USUAL) -> ManifestItem:
-    """An item from a line that is a reference, or an image's name and its label.
+    """Return the item in a line that holds a reference, or an image's name and its label.
 
     Raises LineError.
     """
@@ -185,7 +188,7 @@ def text_item(line: RawLine, base: Ref, words: LabelNames = USUAL) -> ManifestIt
 
 
 def split(text: str, delimiter: str) -> list[str]:
-    """The fields of one record. Raises LineError."""
+    """Split a record into its fields. Raises LineError."""
     try:
         return next(csv.reader(io.StringIO(text, ""), delimiter=delimiter, strict=True))
     except csv.Error as error:

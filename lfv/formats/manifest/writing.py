@@ -1,4 +1,4 @@
-"""Ground Truth rows as they are written: labels, masks, and a model's answers beside them."""
+"""Builds Ground Truth rows with labels, masks and a model's answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lfv.formats.manifest.groundtruth import (
 
 LABEL = "anomaly-label"
 MASK = "anomaly-mask-ref"
-#: What the owner of a staged image calls it; its source-ref is named after its content.
+#: The reference of a staged image in its owner's manifest; its source-ref is a hash of its content.
 ORIGINAL_REF = "original-source-ref"
 _WHITE = "#FFFFFF"
 
@@ -28,7 +28,7 @@ def labelled_row(
     mask_colors: Mapping[str, str] | None = None,
     original_ref: str | None = None,
 ) -> dict[str, Any]:
-    """A labelled image, with a mask or without, in the developer guide's own names."""
+    """Return the row of a labelled image, with the attribute names of the developer guide."""
     row: dict[str, Any] = {SOURCE_REF: source_ref, LABEL: int(is_anomalous)}
     if original_ref is not None:
         row[ORIGINAL_REF] = original_ref
@@ -60,7 +60,7 @@ def with_verdict(
     creation_date: str,
     model: Mapping[str, str],
 ) -> dict[str, Any]:
-    """A row of an evaluation manifest: the image's own, and what a model detected beside it."""
+    """Return a row of an evaluation manifest: the image's own row plus the model's answer."""
     detected = f"{label_attribute or LABEL}{DETECTED}"
     metadata: dict[str, Any] = {
         "class-name": "anomaly" if is_anomalous else "normal",
@@ -77,7 +77,10 @@ def with_verdict(
 
 
 def _color_map(colors: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """With BACKGROUND first, as the API asks for, unless an anomaly type has its colour."""
+    """Return the colour map with BACKGROUND first, as the API requires.
+
+    BACKGROUND is left out if an anomaly type is white and no background colour is given.
+    """
     named = [color for color, name in colors.items() if is_background(name)]
     background = named[0] if named else ("" if _WHITE in colors else _WHITE)
     ordered = [(background, "BACKGROUND")] if background else []

@@ -1,8 +1,8 @@
-"""What other tools leave behind, as something that a model can be trained on.
+"""Imports other tools' data sets and models, for training.
 
-kinds.py            what a source is
-annotations.py      COCO, VOC and YOLO, as a manifest with drawn masks
-archive.py          what can be read of a SageMaker model.tar.gz
+kinds.py            detects the kind of a source
+annotations.py      converts COCO, VOC and YOLO to a manifest with drawn masks
+archive.py          reads facts from a SageMaker model.tar.gz
 """
 
 from lfv.client.imports.annotations import convert_annotations

@@ -1,4 +1,4 @@
-"""COCO, VOC and YOLO data sets, as a manifest of JSON Lines with drawn masks beside it."""
+"""Converts COCO, VOC and YOLO data sets to a JSON Lines manifest and drawn masks."""
 
 from __future__ import annotations
 
@@ -54,14 +54,17 @@ def convert_annotations(
     Args:
         source: A COCO file, or a folder with VOC's `Annotations` or YOLO's `labels`.
         kind: COCO, VOC or YOLO.
-        reader: Reads the annotations, and finds the images.
-        folder: Is created; the manifest is `images.manifest` in it.
-        images: Where the images are, if neither beside the annotations nor in a usual folder.
-        names: Names of categories that mean normal, beside the usual words.
-        boxes: Take bounding boxes for areas, where there are no outlines.
+        reader: Reads the annotations and finds the images.
+        folder: The target folder, created if needed.
+        images: The folder of the images, if neither next to the annotations nor a usual one.
+        names: Names of categories that mean normal, in addition to the usual words.
+        boxes: Use bounding boxes as areas if there are no outlines.
+
+    Returns:
+        The manifest, `images.manifest` in `folder`.
 
     Raises:
-        AnnotationsInvalid: The annotations contradict their format.
+        AnnotationsInvalid: The annotations violate their format or name no image.
         SourceError: Annotations or images cannot be read.
         OSError: The folder cannot be written.
     """
@@ -154,7 +157,7 @@ def _yolo(ref: Ref, names: LabelNames, reader: SourceReader) -> Sequence[Annotat
 def _yolo_image(
     file: Path, folder: Path, classes: Mapping[int, str], names: LabelNames
 ) -> AnnotatedImage:
-    """An image and its label file, if it has one: without objects there need be none."""
+    """Read an image and its label file, which may be missing if the image has no objects."""
     relative = file.relative_to(folder)
     parts = list(relative.with_suffix(".txt").parts)
     parts[len(parts) - 1 - parts[::-1].index(IMAGES_FOLDER)] = LABELS_FOLDER
@@ -171,7 +174,7 @@ def _yolo_image(
 
 
 def _places(ref: Ref, kind: ImportKind, images: str | None) -> list[Ref]:
-    """Folders and prefixes where the images may be, the likeliest first."""
+    """Return folders and prefixes that may hold the images, most likely first."""
     if images is not None:
         given = parse_ref(images if images.startswith("s3://") else str(Path(images).absolute()))
         return [given]
@@ -183,7 +186,7 @@ def _places(ref: Ref, kind: ImportKind, images: str | None) -> list[Ref]:
 
 
 def _locate(name: str, places: list[Ref], reader: SourceReader) -> Ref:
-    """The image called `name`; the place where one was found is looked into first from then on."""
+    """Find the image `name`, and move its place to the front of `places` for the next search."""
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or "\0" in name:
         raise AnnotationsInvalid(f"The image {name[:200]!r} is not below the images' folder.")

@@ -1,9 +1,9 @@
-"""What can be read of a model that the successor algorithm wrote: `model.tar.gz`.
+"""Reads facts about a model of the successor algorithm from its `model.tar.gz`.
 
-It holds TorchScript, which needs PyTorch and can run anything; so nothing is unpacked and nothing
-is run. Three small text files are read, in memory and within limits: `config.yaml`, `mochi.json`
-and `export_artifacts/manifest.json`. Their format is published nowhere, so members are looked for
-by name, at any depth.
+The archive holds TorchScript, which needs PyTorch and can execute anything. So nothing is unpacked
+to disk and nothing is executed. Three small text files are read in memory, within limits:
+`config.yaml`, `mochi.json` and `export_artifacts/manifest.json`. Their format is not published, so
+members are searched for by name at any depth.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ _CLASSES = ("class_names", "classes", "class_name", "labels", "anomaly_types")
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What a packed model says of itself; None and empty where it does not say.
+    """Facts about a packed model; None or empty if the archive does not state them.
 
     Attributes:
         threshold: Score from which an image is anomalous.
-        width: Pixels of the images that the model takes.
-        height: As `width`.
+        width: Width in pixels of the model's images.
+        height: Height in pixels of the model's images.
         classes: Names of the classes, in the model's order.
-        normal: Those of the classes that are not anomalies.
-        model_type: Such as "segmentation".
-        stages: Names of the stages that the model runs.
-        files: Size in bytes of every file, by its path.
+        normal: Names of the classes that are not anomalies.
+        model_type: Type of the model, such as "segmentation".
+        stages: Names of the model's stages.
+        files: Size in bytes of every file, by path.
     """
 
     threshold: float | None = None
@@ -59,7 +59,7 @@ class ModelFacts:
 
 
 def read_model_archive(source: str, reader: SourceReader) -> ModelFacts:
-    """The facts of the archive at `source`. Raises ModelArchiveInvalid, SourceError."""
+    """Read the facts in the archive at `source`. Raises ModelArchiveInvalid or SourceError."""
     files: dict[str, int] = {}
     documents: list[Any] = []
     try:
@@ -120,7 +120,7 @@ def _facts(documents: list[Any], files: Mapping[str, int]) -> ModelFacts:
 
 
 def _members(value: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Every name and value, the outer ones first."""
+    """Yield every name and value, outer ones first."""
     if depth > 20:
         return
     if isinstance(value, dict):
@@ -136,7 +136,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _size(members: list[tuple[str, Any]]) -> tuple[int | None, int | None]:
-    """Height and width of an input shape, which ends with them or with the channels."""
+    """Return height and width from an input shape, ignoring batch and channels."""
     for name, value in members:
         if name in _SIZES and isinstance(value, list) and all(type(one) is int for one in value):
             sides = [one for one in value if one > 4]  # neither batch nor channels

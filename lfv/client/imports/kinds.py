@@ -1,4 +1,4 @@
-"""What a source of an import is, by its content and not by what it is called alone."""
+"""Detects the kind of an import's source by its content and name."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ ANNOTATIONS_FOLDER = "Annotations"
 LABELS_FOLDER, IMAGES_FOLDER = "labels", "images"
 _PEEK = 1 << 16
 _LINES = 20
-#: What else anomalib exports: the sentence that refuses it says what to export instead.
+#: Other exports of anomalib, which are refused later by an error that says what to export instead.
 _CHECKPOINTS = (".pt", ".pth", ".ckpt")
 _OPENVINO = b"<net"
 _GZIP = b"\x1f\x8b"
 
 
 class ImportKind(StrEnum):
-    """What can be imported."""
+    """The kinds of sources that can be imported."""
 
     MANIFEST = "manifest"
     EVALUATION = "evaluation manifest"
@@ -38,12 +38,12 @@ class ImportKind(StrEnum):
 
     @property
     def is_model(self) -> bool:
-        """Whether it is a model, which needs images to be calibrated on."""
+        """Whether the source is a model, which needs images for calibration."""
         return self in {ImportKind.SAGEMAKER_MODEL, ImportKind.ONNX_MODEL}
 
 
 def import_kind(source: str, reader: SourceReader) -> ImportKind:
-    """What `source` is. Raises ManifestKindUnknown, SourceError."""
+    """Detect the kind of `source`. Raises ManifestKindUnknown or SourceError."""
     ref = parse_ref(source)
     if reader.is_folder(ref) and isinstance(ref, FileRef):
         return _folder(Path(ref.path))
@@ -81,7 +81,7 @@ def _folder(folder: Path) -> ImportKind:
 
 
 def yolo_labels(folder: Path) -> list[Path]:
-    """YOLO's label files: texts in a folder `labels`, beside one with images."""
+    """List YOLO's label files: text files in a folder `labels` next to a folder `images`."""
     return sorted(
         file
         for labels in folder.glob(f"**/{LABELS_FOLDER}")
@@ -91,7 +91,7 @@ def yolo_labels(folder: Path) -> list[Path]:
 
 
 def _begins_like_coco(start: bytes) -> bool:
-    """One JSON object with COCO's members, which may stand in any order and on many lines."""
+    """Whether a file starts like a JSON object with COCO's members, on one or many lines."""
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     first, _, rest = text.partition(b"\n")
     if not text.startswith(b"{"):
@@ -104,7 +104,7 @@ def _begins_like_coco(start: bytes) -> bool:
 
 
 def _has_answers(ref: Ref, reader: SourceReader) -> bool:
-    """Whether one of the first rows has a model's answer beside its label."""
+    """Whether one of the first rows contains a model's answer."""
     with reader.open(ref) as opened:
         for line in islice(opened.stream, _LINES):
             try:

@@ -1,4 +1,4 @@
-"""Manifests: which images to look at, read as a stream from any of the usual forms."""
+"""Reads lists of images as a stream, from manifests, folders or prefixes."""
 
 from lfv.client.manifests.reading import manifest_digest, manifest_kind, read_manifest
 from lfv.formats.manifest.lines import MAX_LINE_BYTES

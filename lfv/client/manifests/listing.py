@@ -1,13 +1,13 @@
-"""Folders and prefixes as manifests: which of their files are images to look at.
+"""Reads folders and prefixes as manifests.
 
-A file counts when its name ends like an image's, also one that the service doesn't take (a TIFF
-then gets its own error instead of being passed over), or, in a folder, when its first bytes are
-those of a PNG or JPEG. In a bucket looking inside costs a request for each object, so there a name
-without any ending counts, too. What other programs leave behind and the masks of a data set are
-counted in `Skipped`.
+A file counts as an image if its name ends like an image's, or, in a folder, if it starts like a PNG
+or JPEG. Endings of formats that the service does not accept count, too, so that a TIFF gets an
+error instead of being ignored. In a bucket, reading the start costs a request for each object, so
+there a name without an ending counts instead. Files of other programs and the masks of a data set
+are counted in `Skipped`.
 
-Files come in the order of their paths' bytes, which is also the order in which S3 lists keys. What
-a path says of its file is read by `lfv.formats.layout`.
+Files come in the byte order of their paths, which is also the order in which S3 lists keys.
+`lfv.formats.layout` interprets the paths.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ IMAGE_ENDINGS = frozenset((*_TAKEN, *_OTHERS, ".jxl"))
 def iter_folder(
     folder: Path, reader: SourceReader, profile: Profile, skipped: Skipped
 ) -> Iterator[ManifestItem | BadLine]:
-    """Every image below `folder`; symbolic links are followed, but never in a circle."""
+    """Yield every image below `folder`, following symbolic links but not cycles of them."""
     implied = split_of({"split": folder.name})
     layout = Layout(profile.names, implied)
     for path, error in _walk(folder, frozenset()):
         relative = os.path.relpath(path, folder)
         if error is None and why_no_part(relative) is None and _ends_like_image(relative):
             _add(layout, relative, FileRef(path), reader)
-    if implied is not None:  # the masks of a test folder stand beside it
+    if implied is not None:  # the masks of a test folder are in a folder next to it
         _add_masks_beside(folder, layout)
     masks_seen = _Masks()
     number = 0
@@ -79,7 +79,7 @@ def iter_folder(
 def iter_prefix(
     prefix: S3Ref, reader: SourceReader, profile: Profile, skipped: Skipped
 ) -> Iterator[ManifestItem | BadLine]:
-    """Every object below `prefix` that looks like an image. Raises SourceError."""
+    """Yield every object below `prefix` that looks like an image. Raises SourceError."""
     layout = Layout(profile.names, split_of({"split": posixpath.basename(prefix.key.rstrip("/"))}))
     for ref in reader.list(prefix):
         relative = ref.key[len(prefix.key) :]
@@ -110,7 +110,7 @@ def iter_prefix(
 
 @dataclass
 class _Masks:
-    """Masks that were skipped, and those that belong to an image."""
+    """Masks that were skipped as files, and masks that belong to an image."""
 
     skipped: list[str] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
@@ -122,17 +122,17 @@ class _Masks:
             self.skipped.append(relative)
 
     def tell(self, skipped: Skipped) -> None:
-        """Count the masks apart whose image was not found, in the end."""
+        """Count skipped masks without an image under a reason of their own."""
         lost = sum(mask not in self.used for mask in self.skipped)
         if lost:
             skipped.reasons += Counter({_MASKS: -lost, "masks without an image": lost})
 
 
 def _add(layout: Layout, relative: str, ref: Ref, reader: SourceReader) -> None:
-    """Take note of a file; a PNG beside a JPEG of its name may be a photograph or its mask."""
+    """Add a file; a PNG next to a JPEG of the same name is a mask if its pixels look like one."""
     if not layout.add(relative):
         return
-    with suppress(SourceError, ImageError):  # then it is an image that has its own error
+    with suppress(SourceError, ImageError):  # the file then counts as an image and gets its error
         if is_flat(reader.read_bytes(ref)):
             layout.add_mask(relative)
 
@@ -170,7 +170,7 @@ def _item(
 
 
 def _add_masks_beside(folder: Path, layout: Layout) -> None:
-    """Masks of `<set>/test` in `<set>/ground_truth`, named by `..` from the folder."""
+    """Add the masks of `<set>/test` in `<set>/ground_truth`, by paths that start with `..`."""
     try:
         beside = sorted(entry.name for entry in os.scandir(folder.parent) if entry.is_dir())
     except OSError:
@@ -186,7 +186,7 @@ def _add_masks_beside(folder: Path, layout: Layout) -> None:
 def _walk(
     folder: Path, above: frozenset[tuple[int, int]]
 ) -> Iterator[tuple[str, SourceError | None]]:
-    """Every file; `above` are the folders on the way, so that a link to one of them ends there."""
+    """Yield every file; `above` are the enclosing folders, to which links are not followed."""
     try:
         facts = folder.stat()
         here = (facts.st_dev, facts.st_ino)
@@ -203,7 +203,7 @@ def _walk(
     for name, path in found:
         if name.endswith("/"):
             if name.startswith("."):
-                continue  # never looked into: such as .git with its thousands of files
+                continue  # skip hidden folders such as .git with its thousands of files
             yield from _walk(Path(path), above | {here})
         else:
             yield path, None
@@ -218,7 +218,7 @@ def _begins_like_image(path: str) -> bool:
         with open_local(Path(path), path) as source:
             return source.stream.read(8).startswith((PNG_SIGNATURE, JPEG_SIGNATURE))
     except SourceError:
-        return False  # not an image by its name, and not asked for by name
+        return False  # neither its name nor its user says that it is an image
 
 
 def _is_unicode(text: str) -> bool:

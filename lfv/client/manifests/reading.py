@@ -1,4 +1,4 @@
-"""Reading any manifest as a stream."""
+"""Reads manifests of any kind as a stream."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _SUFFIXES = {
 }
 _PACKED = ((b"\x1f\x8b", "gzip"), (b"PK\x03\x04", "ZIP"), (b"BZh", "bzip2"), (b"\xfd7zXZ", "xz"))
 _TAKEN = frozenset({"PNG", "JPEG"})
-#: Converted if asked, or else an image with its own error, as in a folder.
+#: Formats that are converted on request, or else reported as images with an error, as in a folder.
 _OTHERS = frozenset({"GIF", "AVIF", "HEIC or another ISO media", *CONVERTIBLE})
 _CHUNK = 1024 * 1024
 
@@ -66,15 +66,15 @@ def read_manifest(
     skipped: Skipped | None = None,
     max_line_bytes: int = MAX_LINE_BYTES,
 ) -> Iterator[Record]:
-    """Every item and every bad line of `source`, in order, without holding more than one.
+    """Yield the items and bad lines of `source` in order, as a stream.
 
-    `source` is a path or `file://` or `s3://` reference of a JSON Lines, CSV or text file, a
-    folder, an `s3://bucket/prefix/`, or a single image. `kind` overrides what `manifest_kind`
-    finds out; `profile` says how strictly labels and masks are read. With `strict` the first bad
-    line raises ManifestLineInvalid.
+    `source` is a path, `file://` or `s3://` reference of a JSON Lines, CSV or text file, a folder,
+    an `s3://bucket/prefix/`, or a single image. `kind` overrides `manifest_kind`. `profile` says
+    how strictly labels and masks are read. With `strict`, the first bad line raises
+    ManifestLineInvalid.
 
-    Raises ManifestError for a manifest that is unusable as a whole and SourceError for one that
-    cannot be read; both from the first `next`, or from a later one when reading breaks off.
+    Raises ManifestError for an unusable manifest and SourceError for an unreadable one, both from
+    the first `next`, or from a later one if reading fails midway.
     """
     ref = parse_ref(source)
     found = kind or manifest_kind(source, reader)
@@ -98,9 +98,9 @@ def read_manifest(
 
 
 def manifest_kind(source: str, reader: SourceReader) -> ManifestKind:
-    """What `source` is. The rules, in their order, are in docs/manifests.md.
+    """Detect the kind of `source` by the rules in docs/manifests.md, in their order.
 
-    Raises ManifestKindUnknown, and SourceError when `source` cannot be read.
+    Raises ManifestKindUnknown, and SourceError if `source` cannot be read.
     """
     ref = parse_ref(source)
     if isinstance(ref, S3Ref) and (not ref.key or ref.key.endswith("/")):
@@ -146,7 +146,7 @@ def _beginning(ref: Ref, reader: SourceReader) -> bytes:
 
 
 def manifest_digest(source: str, reader: SourceReader, *, kind: ManifestKind | None = None) -> str:
-    """SHA-256 in hex: of a file's bytes, or of a folder's or prefix's listing.
+    """Return the SHA-256, in hex, of a file's bytes or of the listing of a folder or prefix.
 
     Raises like `read_manifest`.
     """
@@ -206,7 +206,7 @@ def _iter_file(
 
 
 def _labelled(item: ManifestItem, reader: SourceReader, profile: Profile) -> ManifestItem:
-    """The item, labelled by its mask where a table has no other label for it."""
+    """Label an item of a table by its mask if it has no other label."""
     unlabelled = item.is_anomalous is None and item.found_label is None
     if not (unlabelled and item.plain_masks and profile.looks_at_masks):
         return item

@@ -1,7 +1,7 @@
-"""A model behind the Lookout for Vision Edge Agent, on the line.
+"""The host of models behind the Lookout for Vision Edge Agent, on the line.
 
-channel.py   calls over gRPC, and what its codes mean
-pixels.py    from an image's bytes to the agent's pixels, and from its mask to a PNG
+channel.py   calls over gRPC, and the translation of its errors
+pixels.py    conversion of images to pixels, and of masks to PNG
 memory.py    pixels in shared memory
 host.py      the ModelHost
 """

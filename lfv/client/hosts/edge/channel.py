@@ -1,4 +1,4 @@
-"""Calls of an edge agent over gRPC, and what its codes mean."""
+"""Calls an edge agent over gRPC and translates its errors."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ _BY_CODE: dict[str, type[HostError]] = {
     "UNAUTHENTICATED": HostAccessDenied,
 }
 _OPTIONS = (
-    # An image of 4096x4096 pixels has 48 MiB; gRPC's own limit is 4.
+    # An image of 4096x4096 pixels has 48 MiB; gRPC's default limit is 4 MiB.
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
     ("grpc.use_local_subchannel_pool", 1),
-    # A restarted agent is found again within seconds, not after minutes of growing pauses.
+    # Reconnect to a restarted agent within seconds, not after minutes of growing pauses.
     ("grpc.max_reconnect_backoff_ms", 2000),
 )
 
 
 class AgentChannel:
-    """Connections to one agent; safe to use from many threads."""
+    """Connections to one agent. Thread-safe. The constructor raises HostRejected."""
 
     def __init__(self, address: str, service: str) -> None:
         try:
@@ -73,7 +73,7 @@ class AgentChannel:
         }
 
     def call(self, name: str, request: Message, kind: type[Answer], timeout: float) -> Answer:
-        """One call; no retries. Raises HostError."""
+        """Make one call without retries; `timeout` is in seconds. Raises HostError."""
         try:
             answer = self._calls[name](request, timeout=timeout)
         except self._grpc.RpcError as error:
@@ -100,7 +100,7 @@ class AgentChannel:
         return _BY_CODE.get(code, HostUnavailable)(message, operation=name)
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         self._channel.close()
 
 

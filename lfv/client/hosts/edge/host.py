@@ -1,8 +1,8 @@
-"""A model behind the Lookout for Vision Edge Agent.
+"""The host of a model behind the Lookout for Vision Edge Agent.
 
 `spec.project` is the agent's model component, `spec.endpoint_url` its address: ``unix:///FILE``,
-``unix-abstract:NAME`` or ``tcp://HOST:PORT``. A component is one version of a model; the ARN that
-the agent names says which.
+``unix-abstract:NAME`` or ``tcp://HOST:PORT``. A component holds one version of a model, which is
+read from the ARN that the agent reports.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ _STATUSES = {
 
 @dataclass(frozen=True)
 class Options:
-    """What `HostSpec.options` may hold for this kind; time limits in seconds.
+    """The options in `HostSpec.options` for this kind; time limits are in seconds.
 
-    `shared_memory` hands pixels over in shared memory, which an agent on the same machine reads
-    in place. `service` is ``InferenceServer`` for agents of the first release.
+    `shared_memory` passes pixels in shared memory, which an agent on the same machine reads in
+    place. `service` is ``InferenceServer`` for agents of the first release.
     """
 
     shared_memory: bool = False
@@ -60,15 +60,16 @@ class Options:
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> Options:
-        """Raises HostRejected for a name or value that is unusable."""
+        """Parse options. Raises HostRejected for an invalid name or value."""
         kinds = {option.name: type(option.default) for option in fields(cls)}
         return cls(**read_options(given, kinds, host="An edge host"))
 
 
 class EdgeAgentHost:
-    """ModelHost over gRPC. The constructor raises HostError when 'latest' cannot be looked up.
+    """The ModelHost over gRPC. The constructor raises HostError if 'latest' cannot be looked up.
 
-    With a version it asks for nothing: whoever stops a model has to begin while its agent is away.
+    With a version, the constructor calls no agent, so that a model can be stopped later even if its
+    agent is unreachable now.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class EdgeAgentHost:
         if self._options.shared_memory:
             remove_abandoned()
             with shared_memory(mmap.PAGESIZE):
-                pass  # a machine that has none is said so before anything is started
+                pass  # fail on a machine without shared memory before anything is started
         address = spec.endpoint_url or wire.DEFAULT_ADDRESS
         self._channel = AgentChannel(address, self._options.service)
         self._component = spec.project
@@ -112,9 +113,9 @@ class EdgeAgentHost:
         return self._change("StartModel")
 
     def stop(self, client_token: str) -> ModelState:  # noqa: ARG002
-        self._describe()  # another version that the component holds by now is not ours to stop
+        self._describe()  # raises if the component holds another version now, which must not stop
         state = self._change("StopModel")
-        if state.status is ModelStatus.TRAINED:  # only a running model can be stopped: it was up
+        if state.status is ModelStatus.TRAINED:  # it was up, as only a running model can be stopped
             return replace(state, status=ModelStatus.STOPPING_HOSTING)
         return state
 
@@ -211,7 +212,7 @@ class EdgeAgentHost:
 
 
 def agent_models(address: str | None) -> list[ModelState]:
-    """Every model of an agent. Raises HostError."""
+    """List the models of an agent. Raises HostError or ResponseInvalid."""
     channel = AgentChannel(address or wire.DEFAULT_ADDRESS, wire.SERVICE)
     try:
         answer = channel.call(
@@ -245,7 +246,7 @@ def _version_of(description: wire.ModelDescription) -> str:
 
 
 def _result(answer: wire.DetectAnomalyResult | None, mask: bytes | None) -> DetectAnomalyResult:
-    """The agent's answer in the API's words; floats as the decimals that were meant."""
+    """Convert the agent's answer to the API's, with floats rounded to their significant digits."""
     if answer is None:
         raise ResponseInvalid("The edge agent's answer holds no result.")
     response: dict[str, Any] = {

@@ -1,8 +1,8 @@
-"""Pixels in POSIX shared memory: an agent on the same machine reads and writes them in place.
+"""Passes pixels in POSIX shared memory, which an agent on the same machine uses in place.
 
-Shared memory outlives a process that is killed. So whoever uses a piece keeps it locked, which ends
-with the process, and what nobody keeps locked is removed by the next host that is opened: a run's,
-its guard's or the sweeper's.
+Shared memory outlives a killed process. So each process keeps a lock on the memory it uses, which
+ends with the process. The next host that is opened, by a run, a guard or the sweeper, removes
+memory without a lock.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _PREFIX = "lfv-"
 
 @contextmanager
 def shared_memory(size: int) -> Iterator[tuple[SharedMemoryHandle, mmap.mmap]]:
-    """`size` bytes of shared memory until exit, which the agent may open by the handle's name.
+    """Provide `size` bytes of shared memory until exit; the agent opens it by the handle's name.
 
-    Raises HostUnavailable where it cannot be had, which is no image's fault.
+    Raises HostUnavailable if it cannot be allocated.
     """
     path, descriptor = _create()
     try:
         try:
-            os.posix_fallocate(descriptor, 0, size)  # full memory is an error here, not a signal
+            os.posix_fallocate(descriptor, 0, size)  # fails here if memory is full, not by SIGBUS
             memory = mmap.mmap(descriptor, size)
         except OSError as error:
             raise HostUnavailable(
@@ -47,7 +47,7 @@ def shared_memory(size: int) -> Iterator[tuple[SharedMemoryHandle, mmap.mmap]]:
 
 
 def _create() -> tuple[Path, int]:
-    """An empty piece, locked."""
+    """Create an empty, locked file in shared memory."""
     while True:
         path = _FOLDER / f"{_PREFIX}{uuid.uuid4().hex}"
         try:
@@ -59,11 +59,11 @@ def _create() -> tuple[Path, int]:
             ) from error
         if _lock(descriptor) and path.exists():
             return path, descriptor
-        os.close(descriptor)  # taken for abandoned before it was locked
+        os.close(descriptor)  # removed by another process before it was locked
 
 
 def remove_abandoned() -> None:
-    """Remove what processes that were killed have left; what is in use stays."""
+    """Remove the shared memory of killed processes; memory in use stays."""
     for path in _FOLDER.glob(f"{_PREFIX}{'[0-9a-f]' * 32}"):
         with suppress(OSError):  # another user's, or gone
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)

@@ -1,4 +1,4 @@
-"""From an image's bytes to the pixels an agent takes, and from its mask to a PNG."""
+"""Converts images to the pixels that an agent accepts, and its masks to PNG."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _BANDS = 3
 
 
 def to_rgb888(body: bytes) -> tuple[int, int, bytes]:
-    """(width, height, interleaved RGB888 pixels) of a PNG or JPEG. Raises HostRejected."""
+    """Decode a PNG or JPEG to (width, height, interleaved RGB888 pixels). Raises HostRejected."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a large image is measured below, not warned about
+            warnings.simplefilter("ignore")  # large images are refused below
             image: Image.Image = Image.open(io.BytesIO(body), formats=("PNG", "JPEG"))
             width, height = image.size
             if not (min(width, height) >= MIN_SIDE and max(width, height) <= MAX_SIDE):
@@ -41,7 +41,7 @@ def to_rgb888(body: bytes) -> tuple[int, int, bytes]:
 
 
 def to_png(width: int, height: int, pixels: bytes) -> bytes:
-    """A mask of RGB888 pixels as PNG, in the same colours. Raises ResponseInvalid."""
+    """Encode a mask of RGB888 pixels as PNG, in the same colours. Raises ResponseInvalid."""
     if width < 1 or height < 1 or len(pixels) != width * height * _BANDS:
         raise ResponseInvalid(
             f"The agent's mask has {len(pixels):,} bytes for {width}x{height} pixels."

@@ -1,8 +1,8 @@
-"""What an endpoint of the algorithm answers.
+"""Parses the answers of the algorithm's endpoints.
 
-A classification model answers a flat object; that of a segmentation model is documented nowhere. So
-the verdict has to be there, and the rest is used where it can be read: what is odd about anomalies
-or masks stays in the raw answer and is not fatal.
+A classification model returns a flat object. The answer of a segmentation model is not documented.
+So only the verdict is required; anomalies and masks are used if they are valid, and otherwise stay
+in the raw answer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _OPTIONAL = ("Anomalies", "AnomalyMask")
 
 
 def parse_answer(body: bytes) -> DetectAnomalyResult:
-    """The answer in `body`. Raises ResponseInvalid when it holds no usable verdict."""
+    """Parse an answer. Raises ResponseInvalid if it has no usable verdict."""
     try:
         answer = json.loads(body)
     except ValueError as error:

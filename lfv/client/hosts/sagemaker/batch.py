@@ -1,9 +1,9 @@
-"""One batch transform job as a thing that is up and comes down, like an endpoint.
+"""A batch transform job as a ModelHost that is started and stopped like an endpoint.
 
-A job ends by itself, but until then it is paid for; so whatever holds, guards, sweeps and stops
-models does the same with a job: it is "hosted" while it exists and has not been put away. A start
-makes a model and the job, under names that follow from the job's, so that a start whose answer was
-lost is found again. A stop ends the job and deletes the model.
+A job ends by itself but costs money until then. So it is held, guarded, swept and stopped like a
+hosted model, and counts as hosted from its start until it is cleaned up. A start creates a model
+and the job under names derived from the job's, so that a repeated start finds them. A stop ends the
+job and deletes the model.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lfv.client.retry import call_with_retries
 from lfv.formats.status import ModelStatus
 
 KIND = "sagemaker-batch"
-#: TransformJobStatus of a job that is paid for.
+#: TransformJobStatus of jobs that are billed.
 RUNNING = frozenset({"InProgress", "Stopping"})
 _MAX_PAYLOAD_MB = 8
 _INVOCATION_SECONDS = 60
@@ -36,11 +36,11 @@ _INVOCATION_RETRIES = 3
 
 @dataclass(frozen=True)
 class Options:
-    """What `HostSpec.options` holds for a job.
+    """The options in `HostSpec.options` for a job.
 
-    `job` is its name, `input` the manifest of its images and `output` the prefix of its answers
-    (both `s3://`), `content_type` that of all images, `concurrency` the images that an instance
-    gets at a time. The others are those of an endpoint.
+    `job` is its name, `input` the manifest of its images, `output` the prefix of its answers (both
+    `s3://`), `content_type` the content type of all images, and `concurrency` the number of images
+    that an instance receives at a time. The other options are the same as for an endpoint.
     """
 
     job: str = ""
@@ -57,7 +57,7 @@ class Options:
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> Options:
-        """Raises HostRejected for a name or value that is unusable."""
+        """Parse options. Raises HostRejected for an invalid name or value."""
         unused = {*TRAINING_OPTIONS, "endpoint_name", "runtime_endpoint_url", "max_connections"}
         unused |= {"read_timeout"}
         mine = {name: value for name, value in given.items() if name not in unused}
@@ -69,7 +69,7 @@ class Options:
 
 @dataclass(frozen=True)
 class JobState:
-    """A job as DescribeTransformJob has it; `status` is SageMaker's word, empty for no job."""
+    """A job's state; `status` is SageMaker's status, empty if the job does not exist."""
 
     status: str
     failure: str = ""
@@ -77,7 +77,7 @@ class JobState:
 
 
 class BatchJobHost:
-    """ModelHost of one job; options: see `Options`. Constructor raises HostError."""
+    """The ModelHost of one job; for options see `Options`. The constructor raises HostError."""
 
     def __init__(self, spec: HostSpec, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._clock = clock
@@ -85,10 +85,10 @@ class BatchJobHost:
         self._account, self._source, self._spec = open_source(
             spec, KIND, self._options.connect_timeout, self._options.control_timeout, clock
         )
-        #: This object has put the job away: an ended job is down from then on, unless a start that
-        #: was still on its way has left something after that.
+        #: Whether this object has cleaned up the job. An ended job is then down, unless a delayed
+        #: start has left something since.
         self._put_away = False
-        #: A stop of this object has not come to its end: then the job is not down.
+        #: Whether a stop by this object is unfinished, so that the job is not down yet.
         self._stopping = False
 
     @property
@@ -100,7 +100,7 @@ class BatchJobHost:
         return self._spec
 
     def job(self) -> JobState:
-        """The job now. Raises HostError."""
+        """Return the current state of the job. Raises HostError."""
         found, _ = call_with_retries(self._job, LOOKING, clock=self._clock)
         return found
 
@@ -124,7 +124,7 @@ class BatchJobHost:
             status = ModelStatus.HOSTED if left else ModelStatus.TRAINED
         elif not job.status:
             status = ModelStatus.TRAINED
-        else:  # also what has ended, and a word that is not known: its model is there
+        else:  # also for ended jobs and unknown statuses, because the job's model still exists
             status = ModelStatus.HOSTED
         return ModelState(
             status=status,
@@ -142,7 +142,7 @@ class BatchJobHost:
                 operation="CreateTransformJob",
             )
         if self.job().status:
-            return self.describe()  # this start was made before, and its answer lost
+            return self.describe()  # an earlier call of this start created it; its answer was lost
         options = self._options
         marks = {
             tags.CREATED_BY: tags.CREATOR,
@@ -161,7 +161,7 @@ class BatchJobHost:
             role_arn=options.role_arn,
             network_isolation=options.network_isolation,
         )
-        with suppress(HostConflict):  # a start of the same name was quicker: it is the same
+        with suppress(HostConflict):  # the same start was already made by another call
             self._account.call("create_transform_job", **self._request(model, units), Tags=labels)
         self._put_away = self._stopping = False
         return self.describe()
@@ -196,12 +196,12 @@ class BatchJobHost:
         self._stopping = True
         status = self.job().status
         if status == "InProgress":
-            # Refused: it has ended since, or the next look shows that it goes on.
+            # If refused, the job has ended meanwhile, or the next call shows that it still runs.
             with suppress(HostConflict, HostRejected, ModelNotFound):
                 self._account.call("stop_transform_job", TransformJobName=self._options.job)
             status = self.job().status
         if status in RUNNING:
-            # Its model is deleted once it has ended, so this stop has to come again.
+            # The model is deleted only after the job has ended, so the stop must be repeated.
             raise HostThrottled(
                 f"Job {self._options.job} is {status}.",
                 operation="StopTransformJob",
@@ -228,7 +228,7 @@ class BatchJobHost:
 
 
 def running_jobs(account: Account) -> list[tuple[str, Mapping[str, str], Any]]:
-    """(name, tags, creation time) of the jobs of ours that are under way. Raises HostError."""
+    """List (name, tags, creation time) of lfv's running jobs. Raises HostError."""
     found: list[tuple[str, Mapping[str, str], Any]] = []
     for status in sorted(RUNNING):
         for entry in account.pages(

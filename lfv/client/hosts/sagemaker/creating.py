@@ -1,4 +1,4 @@
-"""What is made for an endpoint or a batch job, under names that follow from its content."""
+"""Creates the parts of an endpoint or batch job, under names derived from their content."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ def make_model(
     role_arn: str,
     network_isolation: bool,
 ) -> str:
-    """Name of the model to host: the existing one, or one made of the package for `owner`.
+    """Return the name of the model to host, creating it from its package if needed.
 
-    `owner` is the endpoint or the job that it is for. Raises HostRejected without a role.
+    `owner` is the endpoint or job that needs the model. Raises HostRejected if a model has to be
+    created without a role, and HostError.
     """
     if source.kind == "model":
         return source.name
@@ -51,13 +52,16 @@ def make_resource(
     content: dict[str, Any],
     labels: list[dict[str, str]],
 ) -> str:
-    """Name of a resource with this content: what a start before this one left is used."""
+    """Create a resource, or reuse one with the same content from an earlier start.
+
+    Returns its name. Raises HostError.
+    """
     name = f"{owner}-{digest(content)}"
-    with suppress(HostConflict):  # it exists, and its name stands for its content
+    with suppress(HostConflict):  # it exists, and the same name means the same content
         account.call(operation, **{member: name}, **content, Tags=labels)
     return name
 
 
 def digest(content: object) -> str:
-    """Eight characters that stand for `content`."""
+    """Return the first eight hex digits of the SHA-256 of `content` as JSON."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]

@@ -1,4 +1,4 @@
-"""What lfv has created in an account, found by its tags alone: no database is needed."""
+"""Finds what lfv has created in an account by its tags, without a database."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from lfv.client.hosts.sagemaker import batch
 from lfv.client.hosts.sagemaker.account import Account, utc
 from lfv.client.hosts.sagemaker.host import KIND, SageMakerHost
 
-#: Status of an endpoint that is gone and whose configuration or model is left, which costs nothing.
+#: Status of a deleted endpoint whose configuration or model remains, which costs nothing.
 GONE = "gone"
 
 
 @dataclass(frozen=True)
 class TaggedEndpoint:
-    """An endpoint or a batch job of ours; `status` is SageMaker's word, or `GONE`."""
+    """An endpoint or batch job created by lfv; `status` is SageMaker's status, or `GONE`."""
 
     name: str
     status: str
@@ -29,11 +29,10 @@ class TaggedEndpoint:
 
 
 def tagged_endpoints(endpoint_url: str | None, region: str | None) -> list[TaggedEndpoint]:
-    """Every endpoint that lfv created in the account and region, and those that left something.
+    """List what lfv created in the account and region.
 
-    Also the batch jobs that are under way.
-
-    Raises HostError.
+    These are endpoints, running batch jobs, and deleted endpoints that left a configuration or
+    model. Raises HostError.
     """
     account = Account(endpoint_url, region)
     try:
@@ -71,9 +70,9 @@ def tagged_endpoints(endpoint_url: str | None, region: str | None) -> list[Tagge
 def delete_endpoint(
     endpoint: TaggedEndpoint, endpoint_url: str | None, region: str | None, *, timeout: float
 ) -> None:
-    """Delete an endpoint of ours, or stop a job, with what belongs to it; wait until it is gone.
+    """Delete an endpoint, or stop a job, with everything that belongs to it, and wait for the end.
 
-    Raises HostError, HostingError.
+    `timeout` is in seconds. Raises HostError or HostingError.
     """
     project, version = endpoint.project or "unknown", f"endpoint/{endpoint.name}"
     host: ModelHost
@@ -91,7 +90,7 @@ def delete_endpoint(
 
 
 def _marks_of_parts(account: Account) -> list[dict[str, str]]:
-    """The tags of configurations and models of ours."""
+    """List the tags of the endpoint configurations and models that lfv created."""
     found = []
     for kind, operation in (
         ("EndpointConfig", "list_endpoint_configs"),

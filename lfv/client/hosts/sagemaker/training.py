@@ -1,9 +1,8 @@
-"""Training the successor algorithm: a manifest in the form it wants, and one training job.
+"""Trains the successor algorithm by a training job, on a manifest in its format.
 
-The names of the manifest's attributes have to be the same in the manifest, in the channel and in
-two hyperparameters; here they come from one constant. A segmentation model wants a mask for normal
-images too: a white one is made for them. All that can be refused is refused before the job, which
-is what costs money.
+The names of the manifest's attributes must match in the manifest, the channel and two
+hyperparameters, so they come from one constant. A segmentation model requires masks for normal
+images, too, which get a white one. All checks are made before the job, which costs money.
 """
 
 from __future__ import annotations
@@ -52,19 +51,19 @@ MODEL_TYPES = (
     "classification-robust",
     "segmentation-robust",
 )
-#: The algorithm where its ARN is known; other regions have ARNs of their own.
+#: Known ARNs of the algorithm by region; its ARN differs in each region.
 ALGORITHMS = {
     "us-east-1": "arn:aws:sagemaker:us-east-1:865070037744:algorithm/"
     "lfv-public-algorithm-2025-02-0-422b42886fa13174a28ac6ffbf8fc874"
 }
-_LONGEST_PROJECT = 48  # a job is called like its project, with 15 characters more
+_LONGEST_PROJECT = 48  # a job's name is the project's plus 15 characters
 _POLL = Backoff(2.0, 1.5, 30.0)
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What a job is made of. `algorithm_arn` and `model_type` empty: as region and data say."""
+    """The settings of a training job. An empty `model_type` is chosen by the data."""
 
     role_arn: str
     algorithm_arn: str = ""
@@ -74,7 +73,10 @@ class TrainingJob:
 
     @classmethod
     def parse(cls, given: Mapping[str, Any], region: str) -> TrainingJob:
-        """From the options of a host. Raises HostRejected."""
+        """Read the settings from a host's options. Raises HostRejected.
+
+        Without `algorithm_arn`, the algorithm's known ARN in the region is used.
+        """
         names = {"role_arn", *TRAINING_OPTIONS}
         mine = {name: str(value) for name, value in given.items() if name in names}
         role = mine.get("role_arn", "")
@@ -112,9 +114,10 @@ def train_on_sagemaker(
 ) -> TrainedModel:
     """Train on a staged dataset, package the model, and return it.
 
-    `timeout` is in seconds; a job that is given up on goes on, until its own limit.
+    `timeout` limits the waiting, in seconds; after it, the job continues up to its own limit.
 
-    Raises TrainingDataInvalid, TrainingFailed, TrainingTimedOut, TrainingInterrupted, HostError.
+    Raises TrainingDataInvalid, TrainingFailed, TrainingTimedOut, TrainingInterrupted, HostError,
+    and SourceError if the staged manifest cannot be read or written.
     """
     began = clock.monotonic()
     check_name(project, "Project")
@@ -201,7 +204,7 @@ def _request(
 def _stage_manifest(
     reader: SourceReader, staging: Staging, dataset: StagedDataset, attributes: tuple[str, ...]
 ) -> S3Ref:
-    """The staged manifest with these attributes alone, in every row."""
+    """Write a copy of the staged manifest with exactly these attributes in every row."""
     store = reader.bucket(staging.bucket)
     rows = [json.loads(line) for line in reader.read_bytes(str(dataset.manifest)).splitlines()]
     if MASK in attributes:
@@ -239,7 +242,7 @@ _DUMMY_METADATA = {
 
 @dataclass
 class _Watch:
-    """A job that is under way; calls that fail for a moment are repeated."""
+    """Waits for a running job, repeating calls that fail temporarily."""
 
     account: Account
     name: str
@@ -249,7 +252,7 @@ class _Watch:
     clock: Clock
 
     def until_trained(self) -> SourceFacts:
-        """What is known of the job once it is done."""
+        """Wait until the job has finished and return its facts."""
         source = ModelSource("training-job", self.name)
         looks = 0
         while True:
@@ -265,7 +268,7 @@ class _Watch:
             self._wait(looks)
 
     def until_packaged(self, facts: SourceFacts) -> None:
-        """Return once the job's model package can be used."""
+        """Wait until the job's model package can be used."""
         looks = 0
         while self._try(lambda: package_training(self.account, self.name, facts)) is None:
             looks += 1
@@ -293,7 +296,7 @@ class _Watch:
 
 
 def _measures(metrics: Any) -> dict[str, float]:
-    """F1, precision and recall among a job's final metrics, whatever they are called exactly."""
+    """Find F1, precision and recall in a job's final metrics, by parts of their names."""
     found: dict[str, float] = {}
     for metric in metrics:
         name = str(metric.get("MetricName", "")).casefold()

@@ -1,4 +1,4 @@
-"""Which projects and model versions there are at an endpoint of the API."""
+"""Lists the projects and model versions of a host."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lfv.formats.status import ModelStatus
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One model version as ListModels reports it; the measures are 0 to 1, None while untrained."""
+    """A model version. Measures are fractions from 0 to 1, None if the host reports none."""
 
     project: str
     version: str
@@ -34,7 +34,7 @@ class ModelEntry:
 
     @property
     def is_up(self) -> bool:
-        """Whether hosting is billed; False for a status that is not known."""
+        """Whether hosting is billed; False for an unknown status."""
         return any(self.status == status for status in ModelStatus if status.is_up)
 
 
@@ -45,10 +45,10 @@ def model_entries(
     project: str | None = None,
     host: str = "lookoutvision",
 ) -> list[ModelEntry]:
-    """Every model version of `project`, or of all projects: by project, the newest version first.
+    """List the model versions of `project`, or of all projects.
 
-    `host` is the kind of place, `endpoint_url` None is Amazon's own.  Raises HostError's
-    subclasses.
+    `host` is the kind of host; with `endpoint_url` None, its usual endpoint is used. Versions of
+    Lookout for Vision are sorted by project, the newest first. Raises HostError.
     """
     if host == EDGE:
         return [

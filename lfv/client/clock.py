@@ -1,4 +1,4 @@
-"""Time as something that can be handed in, so that waiting can be tested without waiting."""
+"""Clocks that can be replaced, so that tests of waiting code need not wait."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from typing import Protocol
 
 class Clock(Protocol):
     def monotonic(self) -> float:
-        """Seconds that only grow; for measuring."""
+        """Return seconds of a monotonic clock, for measuring durations."""
 
     def now(self) -> datetime:
-        """The time of day, in UTC."""
+        """Return the current date and time in UTC."""
 
     def wait(self, seconds: float, stop: threading.Event | None = None) -> bool:
-        """Wait; True as soon as `stop` is set, False when the time is over."""
+        """Wait; return True as soon as `stop` is set, False after `seconds`."""
 
 
 class SystemClock:
-    """The real one."""
+    """The real clock."""
 
     def monotonic(self) -> float:
         return time.monotonic()
@@ -43,10 +43,10 @@ SYSTEM_CLOCK = SystemClock()
 
 @dataclass(frozen=True)
 class Backoff:
-    """How long to wait before the n-th try: growing, bounded, and scattered.
+    """Exponential backoff with a limit and random jitter.
 
-    The wait before try n (from 1) is drawn evenly from the upper half of
-    `first * factor ** (n - 1)`, which `longest` bounds. All in seconds.
+    The n-th wait (from 1) is drawn uniformly from the upper half of `first * factor ** (n - 1)`,
+    which is at most `longest`. All times are in seconds.
     """
 
     first: float = 0.2

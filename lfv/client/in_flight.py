@@ -1,15 +1,15 @@
-"""How many requests a model takes at the same time, found while it is asked.
+"""Adapts the number of concurrent requests to what a model can handle.
 
 The limit starts low and doubles with every round of answers until the model throttles a request or
-its latency rises.  From then on it follows the model:
+its latency rises. After that it adapts:
 
-- A throttled request says that one request less is possible.  The requests in flight at that
-  moment are the measure, so a limit that is far too high comes down with a burst of refusals.
-- Latency that stays well above the lowest so far says that requests wait in line.  The limit falls
-  in proportion.  If that does not help twice, the model itself has become slower, and the new
-  latency is the normal one.
-- Now and then one request more is tried.  After a success the step doubles, so a model that grows
-  is followed within seconds; after a failure the next try comes later.
+- A throttled request sets the limit below the number of requests in flight at that moment, so a
+  burst of refusals quickly lowers a limit that is far too high.
+- Latency that stays well above the lowest so far means that requests are queued. The limit is
+  lowered in proportion. If that fails to help twice, the model itself has become slower, and the
+  new latency becomes the reference.
+- From time to time, one more request is tried. After a success the step doubles, so that the limit
+  rises within seconds when a model is scaled up. After a failure the next try comes later.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from weakref import WeakValueDictionary
 from lfv.client.clock import Backoff
 from lfv.client.hosts.protocol import HostSpec
 
-#: Requests in flight for each inference unit at the beginning.
+#: Requests in flight for each inference unit at the start.
 FIRST_PER_UNIT = 4
-#: Latency above the lowest so far, as a factor, from which requests are taken to wait in line.
+#: Ratio of the latency to the lowest so far above which requests are considered queued.
 RISING = 1.5
-#: The factor that remains after the limit was lowered for that reason.
+#: The same ratio that lowering the limit aims for.
 _TARGET = 1.2
-#: How far the lowest latency follows a round that was faster: one round alone may be chance.
+#: Weight of a faster round in the lowest latency, because a single round may be chance.
 _LOWEST_FOLLOWS = 0.2
 _FEWEST_IN_ROUND = 10
 _SHORTEST = 1e-6
@@ -43,7 +43,7 @@ _PAUSES = Backoff(first=0.1, longest=5.0)
 
 @dataclass(frozen=True)
 class Pace:
-    """What a model was found to take: requests in flight, and milliseconds for an answer."""
+    """The measured capacity of a model: requests in flight, and milliseconds per answer."""
 
     in_flight: int
     latency_ms: float
@@ -55,13 +55,13 @@ class Pace:
 
 
 class ConcurrencyLimit:
-    """Permits for requests to one model.  Safe to use from many threads.
+    """Permits for requests to one model. Thread-safe.
 
     Args:
-        ceiling: Permits at most.
-        first: Permits at the beginning.
-        settled: Whether `first` was found before, so that doubling is not tried.
-        clock: Monotonic seconds.
+        ceiling: Most permits.
+        first: Permits at the start.
+        settled: Whether `first` was measured before, so that doubling is skipped.
+        clock: Returns monotonic seconds.
     """
 
     def __init__(
@@ -81,19 +81,19 @@ class ConcurrencyLimit:
         self._doubling = not settled
         self._paused_until = 0.0
         self._refused_in_a_row = 0
-        # The round of answers that is going on.
+        # The current round of answers.
         self._round_answers = 0
         self._round_seconds = 0.0
         self._round_peak = 0
         self._skip = 0
-        # What earlier rounds showed.
+        # Results of earlier rounds.
         self._lowest: float | None = None
         self._latency: float | None = None
         self._lowered_at: float | None = None
         self._lowered_in_vain = 0
         self._rising_rounds = 0
         self._answers = 0
-        # When the next request more is tried, and how many.
+        # Time and size of the next increase.
         self._step = 1
         self._probe_at = clock() + _PROBE_SECONDS
         self._probe_anyway_at = self._probe_at
@@ -103,32 +103,32 @@ class ConcurrencyLimit:
 
     @property
     def limit(self) -> int:
-        """Permits now."""
+        """The current number of permits."""
         return self._limit
 
     @property
     def ceiling(self) -> int:
-        """Permits at most."""
+        """The largest number of permits."""
         return self._ceiling
 
     @property
     def in_flight(self) -> int:
-        """Permits that are held."""
+        """The number of permits in use."""
         return self._in_flight
 
     @property
     def pause(self) -> float:
-        """Seconds until the next request may begin."""
+        """Seconds until the next request may start."""
         return max(0.0, self._paused_until - self._clock())
 
     @property
     def is_starved(self) -> bool:
-        """Whether a permit is free and nobody waits for it."""
+        """Whether a permit is free and no thread waits for one."""
         return self._in_flight < self._limit and not self._waiting
 
     @property
     def pace(self) -> Pace | None:
-        """What the model takes, as far as it is known; None before the first round of answers."""
+        """The model's capacity so far; None before the first round of answers."""
         with self._free:
             if self._latency is None:
                 return None
@@ -140,9 +140,9 @@ class ConcurrencyLimit:
             self._ceiling = max(self._ceiling, ceiling)
 
     def acquire(self, ended: Callable[[], bool] = lambda: False) -> bool:
-        """Wait for a permit; False if `ended` is true before there is one.
+        """Wait for a permit; return False if `ended` becomes true first.
 
-        `wake` makes those who wait look at `ended` again.
+        `wake` makes waiting threads call `ended` again.
         """
         with self._free:
             self._waiting += 1
@@ -159,7 +159,7 @@ class ConcurrencyLimit:
             return False
 
     def wake(self) -> None:
-        """Make everybody who waits for a permit look at its end again."""
+        """Make all threads that wait for a permit call their `ended` again."""
         with self._free:
             self._free.notify_all()
 
@@ -180,10 +180,10 @@ class ConcurrencyLimit:
             self._free.notify()
 
     def throttled(self, retry_after: float | None = None) -> None:
-        """Return a permit after the model refused the request because it has too many.
+        """Return a permit after the model throttled the request.
 
-        With nothing else in flight, no request begins until the `retry_after` seconds that the
-        model asked for are over; otherwise the limit does not rise in that time.
+        If no other request is in flight, the next one waits at least `retry_after` seconds, of
+        which at most 60 count. The limit does not rise in that time.
         """
         with self._free:
             now = self._clock()
@@ -197,14 +197,14 @@ class ConcurrencyLimit:
             self._free.notify()
 
     def failed(self) -> None:
-        """Return a permit after a call that says nothing about the model's capacity."""
+        """Return a permit after a failure that is unrelated to the model's capacity."""
         with self._free:
             self._in_flight -= 1
             self._free.notify()
 
     @property
     def _fewest(self) -> int:
-        """Answers in a round at least; the first doublings go by fewer."""
+        """Fewest answers in a round; rounds may be shorter while the limit doubles."""
         return 1 if self._doubling else _FEWEST_IN_ROUND
 
     def _end_round(self) -> None:
@@ -228,7 +228,7 @@ class ConcurrencyLimit:
             self._grow()
 
     def _lower(self, latency: float) -> None:
-        """Requests wait in line, or the model has become slower."""
+        """Lower the limit for queued requests, or accept that the model has become slower."""
         lowest = self._lowest or latency
         if self._lowered_at is not None and latency > 0.9 * self._lowered_at:
             self._lowered_in_vain += 1
@@ -242,7 +242,7 @@ class ConcurrencyLimit:
         self._hold(self._clock(), 0.0)
 
     def _hold(self, now: float, seconds: float) -> None:
-        """Try no more for a while; longer if the last try is what failed."""
+        """Postpone the next increase, for longer if the last increase failed."""
         if self._probing:
             self._failed_probes += 1
         self._probing = self._doubling = False
@@ -283,12 +283,12 @@ _sharing = threading.Lock()
 def shared_limit(
     spec: HostSpec, ceiling: int, make: Callable[[], ConcurrencyLimit]
 ) -> ConcurrencyLimit:
-    """The one limit of everything that this process asks a model.
+    """Return the limit that all requests of this process to a model share.
 
     Args:
         spec: The model.
-        ceiling: Permits at most; the highest of all who share the limit counts.
-        make: Called by the first who needs the limit.
+        ceiling: Most permits; the highest value of all callers applies.
+        make: Creates the limit for the first caller.
     """
     key = repr((spec.kind, spec.endpoint_url, spec.region, spec.project, spec.model_version))
     with _sharing:

@@ -1,4 +1,4 @@
-"""Reading the masks of an image, wherever they are."""
+"""Reads the masks of an image from files or buckets."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ from lfv.formats.masks import check_mask, plain_mask, shows_anomaly
 
 @dataclass(frozen=True)
 class ReadMask:
-    """A mask's PNG; `ref` is where these very bytes are, None if they were converted."""
+    """A mask's PNG; `ref` is the reference of exactly these bytes, None if they were changed."""
 
     png: bytes
     ref: str | None
 
 
 def read_mask(item: ManifestItem, reader: SourceReader) -> ReadMask:
-    """The mask of an item that has one; several masks without a colour map become one.
+    """Read the mask of an item that has one, combining several masks without a colour map.
 
-    Where the reader fits images to a size, the mask is fitted too.
-
-    Raises SourceError's subclasses, and ImageError's for what is not a sound PNG.
+    If the reader fits images to a size, the mask is fitted, too. Raises a subclass of SourceError,
+    or of ImageError for a mask that is not a valid PNG.
     """
     refs = item.plain_masks or (item.mask_ref or "",)
     read = [reader.read_unfitted(ref) for ref in refs]
@@ -40,10 +39,9 @@ def read_mask(item: ManifestItem, reader: SourceReader) -> ReadMask:
 
 
 def masks_show_anomaly(refs: Sequence[str], reader: SourceReader) -> bool:
-    """Whether any mask of an image, without a colour map, is not empty.
+    """Whether any of an image's masks without a colour map shows an anomaly.
 
-    To look, a BMP, TIFF or WebP is read too, whether or not images may be converted.
-
-    Raises SourceError's subclasses, and ImageError's for what is not a sound mask.
+    BMP, TIFF and WebP masks are read even if images may not be converted. Raises a subclass of
+    SourceError, ImageError for an invalid mask, or MaskColorInvalid for one without background.
     """
     return shows_anomaly([as_png(reader.read_bytes(ref))[0] for ref in refs])

@@ -1,4 +1,4 @@
-"""Buckets reached through S3, at Amazon's or any other endpoint. All of boto3's S3 is used here."""
+"""Buckets behind S3, at Amazon's or any other endpoint."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _TRANSPORT = (
     ResponseStreamingError,
     IncompleteReadError,
 )
-#: botocore's own, what it lets slip, and the RuntimeError of credentials that stay expired.
+#: Errors that botocore raises or passes on, and its RuntimeError for credentials that stay expired.
 _FAILURES = (BotoCoreError, ClientError, ValueError, RuntimeError)
 _MISSING = frozenset({"NoSuchKey", "NoSuchBucket", "404", "NotFound", "NoSuchVersion"})
 _FORBIDDEN = frozenset(
@@ -50,7 +50,7 @@ _FORBIDDEN = frozenset(
         "InvalidObjectState",  # archived to Glacier
     }
 )
-#: About who asks, not about what for.
+#: Error codes about the credentials, not about the object.
 _CREDENTIALS = frozenset(
     {
         "ExpiredToken",
@@ -64,7 +64,7 @@ _CREDENTIALS = frozenset(
 
 
 class S3Connection:
-    """One client for all buckets, made when it is first needed; safe to share between threads."""
+    """One client for all buckets, created on first use. Thread-safe."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class S3Connection:
 
     @property
     def client(self) -> Any:
-        with self._lock:  # sessions are not safe to share while they build a client
+        with self._lock:  # sessions are not thread-safe while they create a client
             if self._client is None:
                 session = self._session or boto3.session.Session()
                 self._client = session.client(
@@ -95,7 +95,7 @@ class S3Connection:
                         read_timeout=30,
                         retries={"mode": "standard", "total_max_attempts": 4},
                         max_pool_connections=self._max_connections,
-                        # Bucket names are not host names at an endpoint of one's own.
+                        # At custom endpoints, bucket names do not resolve as host names.
                         s3={"addressing_style": "path"} if self._endpoint_url else None,
                     ),
                 )
@@ -109,7 +109,7 @@ class S3Connection:
 
 
 class S3Bucket:
-    """Bucket `name` behind a connection."""
+    """The ObjectStore of bucket `name`."""
 
     def __init__(self, name: str, connection: S3Connection) -> None:
         self.name = name
@@ -168,7 +168,10 @@ class S3Bucket:
 
 
 def translate(error: Exception, ref: str) -> SourceError:
-    """What a failure of boto3 means for the object `ref`."""
+    """Translate a failure of boto3 for the object `ref`.
+
+    Re-raises a RuntimeError that is not about credentials.
+    """
     if isinstance(error, ClientError):
         code = str(error.response.get("Error", {}).get("Code", ""))
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)

@@ -1,8 +1,8 @@
-"""Bringing training data to where the service can read it: one bucket, checked and by content.
+"""Stages training data: checks it and copies it to a bucket that the service can read.
 
-Every image and mask is looked at before anything is sent, because a training that fails after an
-hour over one bad file is a lost hour. Keys are digests of contents, so that staging the same data
-again writes nothing, and the manifest that is written depends on nothing but the data.
+Every image and mask is checked before the manifest is written, so that no training fails after an
+hour because of one bad file. Keys are digests of contents. Images already in the bucket are not
+copied again, and the manifest depends only on the data.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _ENDINGS = {"PNG": ".png", "JPEG": ".jpg"}
 
 @dataclass(frozen=True)
 class Staging:
-    """Where staged data goes: a bucket that the service can read, and a prefix in it."""
+    """The target of staged data: a bucket that the service can read, and a prefix in it."""
 
     bucket: str
     prefix: str = "training/"
@@ -62,7 +62,7 @@ class Staging:
 
 @dataclass(frozen=True)
 class StagedDataset:
-    """A manifest in the bucket. `width` and `height` are pixels, the same for all images."""
+    """A manifest in the bucket. `width` and `height`, in pixels, are the same for all images."""
 
     manifest: S3Ref
     images: int
@@ -73,11 +73,11 @@ class StagedDataset:
     width: int
     height: int
     skipped: Mapping[str, int] = field(default_factory=dict)
-    """Number of files of the source that are not images to train on, by reason."""
+    """Number of files of the source that were not staged, by reason."""
     fit: str | None = None
-    """What is done to images of other sizes, such as 'scaled to 640x480'; None: refused."""
+    """How other sizes are fitted, such as 'scaled to 640x480'; None if they are refused."""
     fitted: int = 0
-    """Images that it was done to."""
+    """Number of images that were fitted."""
 
 
 @dataclass(frozen=True)
@@ -98,19 +98,20 @@ def stage_training(
     needs_labels: bool = True,
     fit: FitMode | None = None,
 ) -> tuple[StagedDataset, StagedDataset | None]:
-    """Check every row of `source`, copy what it names, and write manifests of the copies.
+    """Check every row of `source`, copy its images and masks, and write manifests of the copies.
 
-    Without `needs_labels`, rows that have none are skipped and counted: a data set of Lookout for
-    Vision may have images that nobody has labelled yet. With `fit`, images of other sizes than the
-    usual one of those to train on are brought to it; otherwise they are refused.
+    Without `needs_labels`, rows without a label are skipped and counted, because a data set of
+    Lookout for Vision may contain unlabelled images. With `fit`, images are fitted to the usual
+    size of the training images; otherwise images of other sizes are refused.
 
     Returns:
-        The images to train on, and those to test with. The latter are there where the source itself
-        defines a split, by folders such as `train/` and `test/` or by a column such as `split`.
+        The training images, and the test images if the source defines a split, by folders such as
+        `train/` and `test/` or by a column such as `split`.
 
     Raises:
-        TrainingDataInvalid: With every row that cannot be trained on (bad line, no label,
-            unreadable image or mask, other dimensions than most), or for a source without images.
+        TrainingDataInvalid: Rows cannot be trained on (bad line, no label, unreadable image or
+            mask, other dimensions than most), or the source has no training images. The error
+            lists all such rows.
         ManifestError: The manifest itself cannot be used.
         SourceError: The source or the bucket fails.
     """
@@ -138,9 +139,9 @@ def stage_dataset(
     workers: int = 4,
     needs_labels: bool = True,
 ) -> StagedDataset:
-    """One dataset: the images that `source` marks as tests, or else all; see `stage_training`.
+    """Stage one dataset: the images that `source` marks as tests, or else all of them.
 
-    Images of other sizes are brought to that of the reader's fit, where it has one.
+    Images are fitted if the reader has a fit. For arguments and errors see `stage_training`.
     """
     staged, skipped = _stage_all(source, reader, staging, names, progress, workers, needs_labels)
     _, test = _by_split(staged)
@@ -151,13 +152,13 @@ def stage_dataset(
 def _common_fit(
     mode: FitMode, source: str, reader: SourceReader, names: LabelNames, workers: int
 ) -> Fit | None:
-    """The fit to the usual size of the images to train on; None where none can be read."""
+    """Return the fit to the usual size of the training images; None if none can be read."""
 
     def size_of(item: ManifestItem) -> tuple[int, int] | None:
         try:
             header = check_header(reader.read_unfitted(item.source_ref)[0], LIMITS)
         except (ImageError, SourceError):
-            return None  # staging says what is wrong with it
+            return None  # staging reports the problem
         return header.width, header.height
 
     sizes: list[tuple[int, int]] = []
@@ -215,7 +216,7 @@ def _stage_all(
 
 
 def _is_unlabelled_test(record: ManifestItem | BadLine) -> bool:
-    """Whether nothing says what a test image shows, as in sets whose answers are kept back."""
+    """Whether a test image has no label at all, as in data sets that withhold the answers."""
     return (
         isinstance(record, ManifestItem)
         and split_of(record.attributes) == TEST
@@ -225,7 +226,7 @@ def _is_unlabelled_test(record: ManifestItem | BadLine) -> bool:
 
 
 def _by_split(staged: Sequence[_Staged]) -> tuple[list[_Staged], list[_Staged]]:
-    """Images to train on and to test with; the latter are a validation set if there is no other."""
+    """Split into training and test images; without a test set, the validation set is used."""
     splits = [split_of(each.item.attributes) for each in staged]
     test_names = {TEST} if TEST in splits else {VALIDATION}
     train = [each for each, split in zip(staged, splits, strict=True) if split not in test_names]
@@ -252,7 +253,11 @@ def _written(
 def _stage(
     record: ManifestItem | BadLine, reader: SourceReader, store: ObjectStore, staging: Staging
 ) -> _Staged | BadLine:
-    """Raises SourceError when the bucket fails; what is wrong with the row becomes a BadLine."""
+    """Check and copy one row; return a BadLine if it is unusable.
+
+    Raises SourceError if a store fails in a way that may be retried, or the bucket cannot be
+    written.
+    """
     if isinstance(record, BadLine):
         return record
     what = record.written_ref
@@ -262,7 +267,7 @@ def _stage(
     try:
         data, converted_from = reader.read_image(record.source_ref)
         info = check_image(data, DEFAULT_LIMITS)
-        if record.mask_ref is not None and record.is_anomalous:  # a normal image's is a dummy
+        if record.mask_ref is not None and record.is_anomalous:  # normal images have dummy masks
             what = record.mask_ref
             mask = read_mask(record, reader)
             mask_info = check_image(mask.png, MASK_LIMITS)
@@ -302,7 +307,7 @@ def _without_label(item: ManifestItem) -> str:
 def _put(
     ref: str | None, data: bytes, info: ImageInfo, store: ObjectStore, staging: Staging, folder: str
 ) -> S3Ref:
-    """Where the content is in the bucket; what is there already, is left there."""
+    """Store content in the bucket, unless it is already there, and return its reference."""
     parsed = parse_ref(ref) if ref is not None else None
     if isinstance(parsed, S3Ref) and parsed.bucket == staging.bucket:
         return parsed
@@ -313,7 +318,7 @@ def _put(
 
 
 def _odd_dimensions(staged: Sequence[_Staged]) -> Iterator[BadLine]:
-    """The images that differ from most: all images of a model have the same dimensions."""
+    """Yield images with other dimensions than most, because a model needs one size."""
     sizes = Counter((each.info.width, each.info.height) for each in staged)
     if len(sizes) < 2:
         return

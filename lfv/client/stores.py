@@ -1,6 +1,6 @@
-"""Where objects are kept: a folder that stands in for a bucket, or a bucket reached through S3.
+"""Access to local files, the interface of buckets, and folders that stand in for buckets.
 
-Both have the same four verbs, and both speak only in SourceError's subclasses.
+Buckets behind S3 are in `lfv.client.s3`. All failures are subclasses of SourceError.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _BUFFER = 1024 * 1024
 
 @dataclass(frozen=True)
 class OpenObject:
-    """A stream to read, and its size in bytes where the store knows it. Close it, or use `with`."""
+    """A stream to read, and its size in bytes if known. Close it, or use `with`."""
 
     stream: io.BufferedReader
     size: int | None
@@ -53,14 +53,13 @@ class OpenObject:
 
 @dataclass(frozen=True)
 class ObjectState:
-    """What a listing says of an object, without reading it.
+    """The state of an object, known without reading it.
 
     Attributes:
-        size_bytes: Its size.
-        stamp: Another stamp means that it was written again: an ETag, or the times of a file's
-            last changes.
-        changed_at: Seconds since the epoch of a file's last change; None where objects appear
-            whole.
+        size_bytes: The size of the object.
+        stamp: An ETag, or the times of a file's last changes. It differs after each write.
+        changed_at: Time of a file's last change, in seconds since the epoch; None in stores where
+            objects only ever appear complete.
     """
 
     size_bytes: int
@@ -83,20 +82,20 @@ class ObjectStore(Protocol):
         """Open an object. Raises SourceError."""
 
     def list(self, prefix: str) -> Iterator[str]:
-        """Keys that begin with `prefix`, in the order of their UTF-8 bytes. Raises SourceError."""
+        """Yield the keys with `prefix`, in the order of their UTF-8 bytes. Raises SourceError."""
 
     def states(self, prefix: str) -> Iterator[tuple[str, ObjectState]]:
-        """The same keys, with what the listing says of each. Raises SourceError."""
+        """Yield the keys of `list` with the states of their objects. Raises SourceError."""
 
     def size_of(self, key: str) -> int | None:
-        """Bytes of an object, None when there is none. Raises SourceError."""
+        """Return the size of an object in bytes, None if it does not exist. Raises SourceError."""
 
     def put(self, key: str, content: bytes | Path) -> None:
-        """Write an object at once or not at all. Raises SourceError."""
+        """Write an object atomically. Raises SourceError."""
 
 
 class TranslatedReads(io.RawIOBase):
-    """A raw stream over `read(n) -> bytes` whose failures are SourceErrors."""
+    """A raw stream over `read(n) -> bytes` that turns failures into SourceErrors."""
 
     def __init__(
         self,
@@ -130,7 +129,7 @@ class TranslatedReads(io.RawIOBase):
         super().close()
 
     def buffered(self, size: int | None = None) -> io.BufferedReader:
-        """This stream with a buffer, no larger than a content of `size` bytes needs."""
+        """Return this stream with a buffer that is not larger than `size` bytes need."""
         return io.BufferedReader(self, _BUFFER if size is None else min(_BUFFER, size + 1))
 
 
@@ -138,7 +137,7 @@ class TranslatedReads(io.RawIOBase):
 
 
 def open_local(path: Path, ref: str) -> OpenObject:
-    """Open a regular file without ever waiting for a named pipe or touching a device."""
+    """Open a regular file; never block on a named pipe or read a device. Raises SourceError."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except (OSError, ValueError) as error:
@@ -157,7 +156,7 @@ def open_local(path: Path, ref: str) -> OpenObject:
 
 
 def file_state(path: str) -> ObjectState | None:
-    """The state of a file; None if it is gone. Raises SourceError."""
+    """Return the state of a file, None if it does not exist. Raises SourceError."""
     try:
         return ObjectState.of_file(os.stat(path))  # noqa: PTH116 - Path would alter odd names
     except (OSError, ValueError) as error:
@@ -197,7 +196,7 @@ def _kind_of(mode: int) -> str:
 
 
 class BucketFolder:
-    """Folder `root` stands in for bucket `name`; keys can't leave it, by `..` or by symlink."""
+    """A folder, `root`, in place of bucket `name`. Neither `..` nor symlinks lead out of it."""
 
     def __init__(self, name: str, root: Path) -> None:
         self.name = name
@@ -264,7 +263,7 @@ class BucketFolder:
         ref = str(S3Ref(self.name, base))
         try:
             with os.scandir(folder) as entries:
-                # As S3 sorts whole keys by their bytes, a folder sorts as its name with a slash.
+                # S3 sorts keys by their bytes, so a folder is sorted by its name with a slash.
                 found = sorted(
                     (
                         entry.name + ("/" if entry.is_dir(follow_symlinks=False) else "")
@@ -285,7 +284,7 @@ class BucketFolder:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Hard link where the file system allows it (free), copy where not."""
+    """Hard link a file, or copy it if the file system does not allow links."""
     try:
         os.link(source.resolve(), target)
     except OSError:

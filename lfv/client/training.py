@@ -1,9 +1,9 @@
-"""From a labelled manifest to a trained model version.
+"""Trains a model version from a labelled manifest.
 
-CreateProject, CreateDataset (train, and test where there is one), CreateModel, and waiting for
-each. A project that exists is trained again: its datasets are replaced, and the next version comes
-out. Every call carries a ClientToken made from one for the whole training, so that a call whose
-answer was lost can be sent again.
+Calls CreateProject, CreateDataset (train, and test if given) and CreateModel, and waits for
+datasets and model. In an existing project, the datasets are replaced and the next version is
+trained. Every call that changes something carries a ClientToken derived from one token for the
+whole training, so that a call whose answer was lost can be repeated.
 """
 
 from __future__ import annotations
@@ -46,15 +46,16 @@ Progress = Callable[[str], None]
 
 _DAY = 86_400.0
 _IN_PROGRESS = "_IN_PROGRESS"
-#: What a status message of a failed training may begin with, before it comes to the reason.
+#: Start of a failed training's status message, before the reason.
 _FAILED = re.compile(r"^training failed[:;.]?\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A new model version. Measures are fractions, None where the service gave none.
+    """A new model version. Measures are fractions from 0 to 1, None if the service gave none.
 
-    `evaluation_result` and `evaluation_manifest` are `s3://` references that the service wrote.
+    `evaluation_result` and `evaluation_manifest` are `s3://` references of files that the service
+    wrote. `seconds` is the duration of the whole training, staging included.
     """
 
     project: str
@@ -93,16 +94,16 @@ def train_model(
 ) -> TrainedModel:
     """Train `project` on the labelled manifest `source` and wait for the result.
 
-    `client` is what `lookoutvision_client` gives. Without `test_source` the model is measured with
-    the images that `source` itself marks as tests; without any, the service splits the images.
-    `normal` and `anomaly` are names of labels beside the usual ones. Without `needs_labels`, images
-    that have none are left out and counted. With `fit`, images of other sizes are brought to the
-    usual one. `timeout` (seconds) bounds the waiting; a training that is given up on goes on at the
-    service.
+    `client` is a client from `lookoutvision_client`. Without `test_source`, the model is tested on
+    the images that `source` marks as tests; if there are none, the service splits the images.
+    `normal` and `anomaly` are names of labels in addition to the usual ones. Without
+    `needs_labels`, images without a label are left out and counted. With `fit`, images of other
+    sizes are fitted to the usual one. `timeout` limits the waiting, in seconds; after it, the
+    training continues at the service.
 
-    Raises TrainingDataInvalid before anything is created; TrainingFailed with the service's words;
-    TrainingTimedOut; TrainingInterrupted; HostError for calls that fail; SourceError for a bucket
-    that cannot be written.
+    Raises TrainingDataInvalid before anything is created; TrainingFailed with the service's reason;
+    TrainingTimedOut; TrainingInterrupted; HostError for failed calls; ManifestError for an unusable
+    manifest; SourceError for an unreadable source or a bucket that cannot be written.
     """
     began = clock.monotonic()
     check_names(project, description)
@@ -156,9 +157,9 @@ def import_datasets(
     progress: Progress = lambda _: None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> None:
-    """Make staged data the datasets of a project, which is created if need be; train nothing.
+    """Make staged data the datasets of a project, creating it if needed, without training.
 
-    A dataset that is not given and is there is left alone. Raises like `train_model`.
+    An existing dataset stays as it is if no new one is given. Raises like `train_model`.
     """
     check_names(project, "")
     if train is not None:
@@ -168,7 +169,7 @@ def import_datasets(
 
 
 class _Api:
-    """The calls of one training: translated, retried, waited for."""
+    """The API calls of one training, with translated errors, retries and waiting."""
 
     def __init__(
         self,
@@ -188,7 +189,7 @@ class _Api:
         self._told = ""
 
     def ensure_project(self, project: str) -> frozenset[str]:
-        """Create the project if need be; the kinds of its datasets ('train', 'test')."""
+        """Create the project if needed; return the kinds of its datasets ('train', 'test')."""
         try:
             answer = self._call("DescribeProject", ProjectName=project)
         except ModelNotFound:
@@ -197,7 +198,7 @@ class _Api:
                 self._call(
                     "CreateProject", ProjectName=project, ClientToken=self._sub_token("project")
                 )
-            except HostConflict:  # somebody was quicker
+            except HostConflict:  # someone else has created it meanwhile
                 return self.ensure_project(project)
             return frozenset()
         datasets = answer["ProjectDescription"].get("Datasets") or ()
@@ -215,7 +216,7 @@ class _Api:
         *,
         keep: bool = False,
     ) -> None:
-        """Give the project these datasets; one that is not given is deleted, or kept."""
+        """Set the project's datasets; with `keep`, those not given are kept, else deleted."""
         present = self.ensure_project(project)
         for kind, dataset in (("train", train), ("test", test)):
             if kind in present and not (keep and dataset is None):
@@ -291,7 +292,7 @@ class _Api:
         return model
 
     def _settled_dataset(self, project: str, kind: str) -> tuple[str, str]:
-        """Wait while the service works on a dataset; its status ('' for none) and message."""
+        """Wait until a dataset is no longer in progress; return its status and message."""
         seen = ("", "")
 
         def settled() -> bool:
@@ -303,7 +304,7 @@ class _Api:
         return seen
 
     def _dataset(self, project: str, kind: str) -> tuple[str, str]:
-        """A dataset's status and message; empty texts when there is none."""
+        """Return a dataset's status and message; empty strings if it does not exist."""
         try:
             answer = self._call("DescribeDataset", ProjectName=project, DatasetType=kind)
         except ModelNotFound:
@@ -367,7 +368,7 @@ _METHODS = {
 
 
 def _hint(train: StagedDataset, test: StagedDataset | None) -> str:
-    """What to do about anomalies that are only tested with, as in MVTec AD; empty otherwise."""
+    """Return a hint if all anomalies are test images, as in MVTec AD; empty otherwise."""
     if test is None or train.anomalous or not test.anomalous:
         return ""
     return (
@@ -377,7 +378,7 @@ def _hint(train: StagedDataset, test: StagedDataset | None) -> str:
 
 
 def check_names(project: str, description: str) -> None:
-    """Refuse what the API would refuse after all images are staged. Raises TrainingDataInvalid."""
+    """Check names before staging, as the API would after it. Raises TrainingDataInvalid."""
     operation = service_model().operation_model("CreateModel")
     if operation.input_shape is None:
         return

@@ -1,8 +1,8 @@
-"""The Lookout for Vision API as botocore data, and the boto3 client made from it.
+"""The Lookout for Vision API as botocore data, and a boto3 client for it.
 
-The service model under ``data/`` states the facts of API version 2020-11-20 (operations, paths,
-members, constraints, errors); boto3 releases from 1.41 on no longer carry one. It is also what
-``lfv.server`` decodes requests and encodes answers with, so both ends speak from one description.
+The service model under ``data/`` describes API version 2020-11-20 (operations, paths, members,
+constraints, errors); boto3 no longer includes it since 1.41. ``lfv.server`` uses the same model to
+decode requests and encode answers.
 """
 
 from lfv.client.api.client import lookoutvision_client

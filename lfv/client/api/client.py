@@ -1,4 +1,4 @@
-"""The one place that makes a boto3 client for the service."""
+"""Creates boto3 clients."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def lookoutvision_client(
     session: boto3.Session | None = None,
     config: Config | None = None,
 ) -> Any:
-    """Answer a normal boto3 client with typed exceptions, paginators and all 22 operations.
+    """Create a boto3 client with typed exceptions, paginators and all 22 operations.
 
-    ``session`` keeps its credentials and region; without one, boto3's usual sources count. An
-    endpoint without a configured region is in us-east-1. A loopback endpoint without credentials
-    gets dummy ones, since the service there accepts any signature unless it was given keys.
+    Credentials and region come from ``session``, or else from boto3's usual sources. The default
+    region for a given endpoint is us-east-1. For a loopback endpoint without credentials, dummy
+    ones are used, because the service there accepts any signature unless it was given keys.
 
-    Raises botocore's own errors for a client that can't be made, such as ``NoRegionError``.
+    Raises botocore's errors, such as ``NoRegionError``, if the client cannot be created.
     """
     return aws_client(
         SERVICE_NAME,
@@ -52,7 +52,7 @@ def aws_client(
     config: Config | None = None,
     api_version: str | None = None,
 ) -> Any:
-    """A boto3 client of any service, with the same rules for regions and credentials."""
+    """Create a boto3 client of any service, by the rules of `lookoutvision_client`."""
     from botocore.config import Config
 
     loopback = endpoint_url is not None and _is_loopback(endpoint_url)
@@ -84,16 +84,17 @@ def _session(*, ask_instance_metadata: bool) -> boto3.Session:
     loader = _loader(botocore_session.get_config_variable("data_path"))
     botocore_session.register_component("data_loader", loader)
     if not ask_instance_metadata:
-        # Off EC2 the metadata address doesn't answer, and each try costs a second.
+        # Outside EC2 the metadata address does not answer, and each attempt takes a second.
         botocore_session.get_component("credential_provider").remove("iam-role")
     return boto3.Session(botocore_session=botocore_session)
 
 
 @cache
 def _loader(data_path: str | None) -> Loader:
-    """The process's loader of service models: finding and parsing them is half of a client's cost.
+    """Return the process's loader of service models.
 
-    A run makes three clients, each with a session of its own.
+    It is shared because a run creates three clients, each with its own session, and finding and
+    parsing models is half of a client's cost.
     """
     from botocore.loaders import create_loader
 

@@ -1,4 +1,4 @@
-"""Failures of botocore to find or renew credentials, which are nobody's fault but the account's."""
+"""Detects botocore's failures to find or renew credentials."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _RENEWAL = (
 
 
 def is_without_credentials(error: Exception) -> bool:
-    """Whether there are no credentials at all, or half of them."""
+    """Whether credentials are missing or incomplete."""
     return isinstance(error, NoCredentialsError | PartialCredentialsError)
 
 
 def refused_credentials(error: Exception) -> bool:
-    """Whether credentials have run out and cannot be renewed.
+    """Whether credentials have expired and cannot be renewed.
 
-    botocore raises a plain RuntimeError where a source of credentials keeps returning expired ones.
+    botocore raises a plain RuntimeError if a source of credentials keeps returning expired ones.
     """
     expired = isinstance(error, RuntimeError) and "credentials are still expired" in str(error)
     return expired or isinstance(error, _RENEWAL)

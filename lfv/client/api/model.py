@@ -1,4 +1,4 @@
-"""Where the service model lies, and how it is read."""
+"""Locates and reads the service model."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from botocore.model import ServiceModel
 SERVICE_NAME = "lookoutvision"
 API_VERSION = "2020-11-20"
 DATA_PATH = Path(__file__).parent / "data"
-"""A botocore data folder: add it to a loader's search paths, or to ``AWS_DATA_PATH``."""
+"""A botocore data folder, for a loader's search paths or ``AWS_DATA_PATH``."""
 
 
 @cache
 def service_model() -> ServiceModel:
-    """The parsed service model; read once per process."""
+    """Return the parsed service model, which is read once per process."""
     loader = Loader(extra_search_paths=[str(DATA_PATH)], include_default_search_paths=False)
     description = loader.load_service_model(SERVICE_NAME, "service-2", API_VERSION)
     return ServiceModel(description, SERVICE_NAME)

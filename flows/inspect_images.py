@@ -22,7 +22,7 @@ from pydantic import Field
 from flows import defaults
 from flows.blocks import settings_of_blocks
 from flows.events import RunEvents
-from flows.naming import run_name, trigger
+from flows.naming import run_name, started_by
 from flows.parameters import HostOptions, PolicyFields
 from flows.pause import ask_to_go_on
 from flows.plan import plan_run
@@ -169,7 +169,7 @@ def inspect_images(
         max_hosted_minutes=max_hosted_minutes,
         pause_at_reject_rate=pause_at_reject_rate,
         pause_minutes=pause_minutes,
-        triggered_by=triggered_by or trigger(),
+        triggered_by=started_by(triggered_by),
         host=host or settings.host,
         host_options={
             **settings.host_options,

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from prefect.client.schemas.objects import FlowRun
 from pydantic import SecretStr
 
 from flows import defaults, events, naming
@@ -45,6 +47,36 @@ def test_a_flow_run_is_named_by_product_lot_and_trigger(monkeypatch: pytest.Monk
     assert naming.run_name() == "cookies · lot-41 · scheduled"
     parameters["triggered_by"] = "ana"
     assert naming.run_name() == "cookies · lot-41 · ana"
+
+
+@pytest.mark.parametrize(
+    ("given", "by_the_clock", "creator", "expected"),
+    [
+        ("schedule", True, None, "schedule"),
+        ("schedule", False, None, "by hand"),
+        ("schedule", False, "Ana Ruiz", "Ana Ruiz"),
+        ("event", False, "an automation", "event"),
+        ("lfv watch (ana)", False, None, "lfv watch (ana)"),
+    ],
+)
+def test_only_runs_of_the_clock_are_by_schedule(
+    monkeypatch: pytest.MonkeyPatch,
+    given: str,
+    by_the_clock: bool,
+    creator: str | None,
+    expected: str,
+) -> None:
+    flow_run = FlowRun.model_validate(
+        {
+            "flow_id": uuid4(),
+            "deployment_id": uuid4(),
+            "auto_scheduled": by_the_clock,
+            "created_by": {"display_value": creator} if creator else None,
+        }
+    )
+    context = SimpleNamespace(get=lambda: SimpleNamespace(flow_run=flow_run))
+    monkeypatch.setattr(naming, "FlowRunContext", context)
+    assert naming.started_by(given) == expected
 
 
 def test_progress_has_rate_time_left_and_cost() -> None:

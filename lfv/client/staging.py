@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
+import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ from lfv.client.sources import SourceReader
 from lfv.client.stores import ObjectStore
 from lfv.formats.answers import is_background
 from lfv.formats.errors import ImageError, LfvError, SourceError
-from lfv.formats.fit import LIMITS, Fit, common_size, done_to
+from lfv.formats.fit import LIMITS, Fit, common_size, done_to, fit_for
 from lfv.formats.fit_mode import FitMode
 from lfv.formats.images import (
     CONVERTED_FROM,
@@ -46,6 +47,12 @@ from lfv.formats.words import count_of
 
 _CHUNK = 64
 _SHOWN = 5
+_FITS = {
+    FitMode.SCALE: "`--fit scale` scales those that differ",
+    FitMode.CROP: "`--fit crop` scales those that differ, and cuts off what is too much",
+    FitMode.STRETCH: "`--fit stretch` stretches those that differ",
+}
+_DIGITS = re.compile(r"\d+")
 _ENDINGS = {"PNG": ".png", "JPEG": ".jpg"}
 
 
@@ -323,6 +330,9 @@ def _odd_dimensions(staged: Sequence[_Staged]) -> Iterator[BadLine]:
     if len(sizes) < 2:
         return
     (width, height), _ = sizes.most_common(1)[0]
+    train, test = _by_split(staged)
+    common = common_size([(each.info.width, each.info.height) for each in train or test])
+    advice = _FITS[fit_for(sizes, common)]
     for each in staged:
         found = each.info
         if (found.width, found.height) != (width, height):
@@ -330,7 +340,7 @@ def _odd_dimensions(staged: Sequence[_Staged]) -> Iterator[BadLine]:
                 each.item,
                 "image_dimensions_mismatch",
                 f"{each.item.written_ref} is {found.width}x{found.height} pixels, "
-                f"most images are {width}x{height} (`--fit scale` scales those that differ).",
+                f"most images are {width}x{height} ({advice}).",
             )
 
 
@@ -350,15 +360,35 @@ def _problem(item: ManifestItem, code: str, message: str) -> BadLine:
 def _invalid(source: str, problems: list[BadLine]) -> LfvError:
     problems = sorted(problems, key=lambda problem: problem.line_number)
     lines = {problem.line_number for problem in problems}
-    shown = [f"line {problem.line_number}: {problem.message}" for problem in problems[:_SHOWN]]
-    if len(problems) > _SHOWN:
-        shown.append(f"and {len(problems) - _SHOWN:,} more")
+    causes: dict[tuple[str, str], list[BadLine]] = {}
+    for problem in problems:
+        causes.setdefault(_cause(problem), []).append(problem)
+    shown = [_example(alike) for alike in islice(causes.values(), _SHOWN)]
+    if hidden := sum(len(alike) for alike in islice(causes.values(), _SHOWN, None)):
+        shown.append(f"and {hidden:,} more")
     if all(problem.code == "label_missing" for problem in problems):
         shown.append("(`lfv import` reads annotations of COCO, VOC and YOLO.)")
     return TrainingDataInvalid(
         f"{count_of(len(lines), 'line')} of {source} cannot be trained on: {' '.join(shown)}",
         problems,
     )
+
+
+def _cause(problem: BadLine) -> tuple[str, str]:
+    """What problems that one change mends have in common."""
+    words = problem.message.replace(problem.text, "")
+    if problem.code == "label_missing":
+        return problem.code, words
+    if problem.code == "image_dimensions_mismatch":  # the words say what mends it
+        return problem.code, _DIGITS.sub("", words)
+    return problem.code, ""
+
+
+def _example(alike: Sequence[BadLine]) -> str:
+    """The first of problems with the same cause, and how many there are."""
+    first, others = alike[0], len(alike) - 1
+    also = f" (and {count_of(others, 'line')} like it)" if others else ""
+    return f"line {first.line_number}{also}: {first.message}"
 
 
 def _summary(

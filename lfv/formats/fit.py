@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median_low
 from typing import Self
@@ -115,13 +115,13 @@ class Fit:
     def _check(self, size: tuple[int, int]) -> None:
         """Raise ImageDimensionsMismatch if the image's aspect differs too much."""
         width, height = size
-        ratio = width * self.height / (height * self.width)
-        off = max(ratio, 1 / ratio)
+        off = _off(size, (self.width, self.height))
         if self.mode is FitMode.SCALE and off > MOST_STRETCH:
+            crop = ", or have what is too much cut off with `--fit crop`"
             raise ImageDimensionsMismatch(
                 f"The image is {width}x{height} pixels; at the model's {self.width}x{self.height} "
-                f"it would be stretched by {off - 1:.0%}. Allow that with `--fit stretch`, or have "
-                "what is too much cut off with `--fit crop`."
+                f"it would be stretched by {off - 1:.0%}. Allow that with `--fit stretch`"
+                f"{crop if off <= MOST_CUT else ''}."
             )
         if self.mode is FitMode.CROP and off > MOST_CUT:
             raise ImageDimensionsMismatch(
@@ -193,6 +193,20 @@ def common_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
         size = median_low(width for width, _ in sizes), median_low(height for _, height in sizes)
     least, most = DEFAULT_LIMITS.min_side, DEFAULT_LIMITS.max_side
     return min(max(size[0], least), most), min(max(size[1], least), most)
+
+
+def fit_for(sizes: Iterable[tuple[int, int]], size: tuple[int, int]) -> FitMode:
+    """The fit that brings images of all these (width, height) to `size` and changes them least."""
+    off = max((_off(one, size) for one in sizes), default=1.0)
+    if off <= MOST_STRETCH:
+        return FitMode.SCALE
+    return FitMode.CROP if off <= MOST_CUT else FitMode.STRETCH
+
+
+def _off(size: tuple[int, int], other: tuple[int, int]) -> float:
+    """Ratio of the aspects of two sizes, 1 or more."""
+    ratio = size[0] * other[1] / (size[1] * other[0])
+    return max(ratio, 1 / ratio)
 
 
 def _plain(image: Image.Image) -> Image.Image:

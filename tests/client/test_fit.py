@@ -14,7 +14,7 @@ from lfv.client.errors import TrainingDataInvalid
 from lfv.client.sources import SourceReader
 from lfv.client.staging import Staging, stage_dataset, stage_training
 from lfv.formats import errors
-from lfv.formats.fit import Fit, as_recorded, common_size
+from lfv.formats.fit import Fit, as_recorded, common_size, fit_for
 from lfv.formats.fit_mode import FitMode
 from lfv.formats.images import check_image
 
@@ -69,8 +69,36 @@ def test_an_aspect_that_is_too_far_off_is_refused_unless_that_is_stated() -> Non
         Fit(FitMode.SCALE, *SIZE).image(square)
     assert check_image(Fit(FitMode.STRETCH, *SIZE).image(square)[0], expected=SIZE)
     assert check_image(Fit(FitMode.CROP, *SIZE).image(square)[0], expected=SIZE)
+    tall = picture(100, 200)
     with pytest.raises(errors.ImageDimensionsMismatch, match=r"lose 67% of its area"):
-        Fit(FitMode.CROP, *SIZE).image(picture(100, 200))
+        Fit(FitMode.CROP, *SIZE).image(tall)
+    with pytest.raises(errors.ImageDimensionsMismatch, match=r"200%. .*`--fit stretch`\.$"):
+        Fit(FitMode.SCALE, *SIZE).image(tall)
+
+
+@pytest.mark.parametrize(
+    ("other", "mode"),
+    [((192, 132), FitMode.SCALE), ((128, 128), FitMode.CROP), ((100, 200), FitMode.STRETCH)],
+)
+def test_the_fit_that_is_advised_is_not_refused(
+    tmp_path: Path, bucket: Path, other: tuple[int, int], mode: FitMode
+) -> None:
+    """Images of another size are one cause, with their number and an example."""
+    for number in range(7):
+        folder = tmp_path / "set" / ("good" if number % 2 else "bad")
+        folder.mkdir(parents=True, exist_ok=True)
+        size = SIZE if number < 4 else other
+        (folder / f"{number}.png").write_bytes(picture(*size))
+    source, reader = str(tmp_path / "set"), SourceReader(buckets={"parts": bucket})
+    with pytest.raises(TrainingDataInvalid) as caught:
+        stage_training(source, reader, STAGING)
+    message = str(caught.value)
+    assert message.startswith(f"3 lines of {source} cannot be trained on: line ")
+    assert "(and 2 lines like it): " in message
+    assert message.count(f"{other[0]}x{other[1]} pixels") == 1
+    assert f"(`--fit {mode}` " in message
+    assert fit_for([SIZE, other], SIZE) is mode
+    assert stage_training(source, reader, STAGING, fit=mode)[0].fitted == 3
 
 
 def test_cropping_keeps_the_middle_and_masks_follow() -> None:

@@ -196,7 +196,7 @@ def _stage_all(
     with ThreadPoolExecutor(workers, thread_name_prefix="staging") as pool:
         records = read_manifest(source, reader, profile=profile, skipped=skipped)
         while chunk := list(islice(records, _CHUNK)):
-            outcomes = pool.map(lambda record: _stage(record, reader, store, staging), chunk)
+            outcomes = pool.map(lambda record: _stage(record, reader, store, staging, names), chunk)
             for record, outcome in zip(chunk, outcomes, strict=True):
                 if isinstance(outcome, BadLine) and outcome.code == "label_missing":
                     if _is_unlabelled_test(record):
@@ -258,7 +258,11 @@ def _written(
 
 
 def _stage(
-    record: ManifestItem | BadLine, reader: SourceReader, store: ObjectStore, staging: Staging
+    record: ManifestItem | BadLine,
+    reader: SourceReader,
+    store: ObjectStore,
+    staging: Staging,
+    names: LabelNames,
 ) -> _Staged | BadLine:
     """Check and copy one row; return a BadLine if it is unusable.
 
@@ -269,7 +273,7 @@ def _stage(
         return record
     what = record.written_ref
     if record.is_anomalous is None:
-        return _problem(record, "label_missing", _without_label(record))
+        return _problem(record, "label_missing", _without_label(record, names))
     mask = mask_info = None
     try:
         data, converted_from = reader.read_image(record.source_ref)
@@ -296,7 +300,7 @@ def _stage(
     return _Staged(record, info, line)
 
 
-def _without_label(item: ManifestItem) -> str:
+def _without_label(item: ManifestItem, names: LabelNames) -> str:
     if (problem := item.attributes.get(LABEL_PROBLEM)) is not None:
         return f"{item.written_ref} has no label. {problem}"
     if item.found_label is None:
@@ -305,9 +309,12 @@ def _without_label(item: ManifestItem) -> str:
             "normal/ and anomaly/, or give a manifest with labels."
         )
     found = item.found_label[:80]
+    close = names.close_to(found)
+    slash = "/" if found in item.written_ref.split("/")[:-1] else ""
+    meant = f"did you mean {close}{slash}? Otherwise " if close is not None else ""
     return (
-        f"{item.written_ref} is labelled {found!r}, which is not known as normal or anomaly: say "
-        f"which with --normal {shlex.quote(found)} or --anomaly {shlex.quote(found)}."
+        f"{item.written_ref} is labelled {found!r}, which is not known as normal or anomaly: "
+        f"{meant}say which with --normal {shlex.quote(found)} or --anomaly {shlex.quote(found)}."
     )
 
 

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import lru_cache
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
@@ -47,6 +48,10 @@ _ANOMALY_WORDS = """
     不良 不良品 異常 異常品 异常 不合格 不合格品 欠陥 欠陥品 缺陷 缺陷品 次品 坏
     불량 불량품 비정상 이상 불합격 결함
 """
+#: Least similarity of a misspelling: 'nromal' and 'normal' have 0.83.
+_CLOSE = 0.8
+#: Fewest letters of a misspelling; shorter names resemble too many words.
+_LEAST_CLOSE = 4
 _NORMAL = frozenset(_NORMAL_WORDS.split())
 _ANOMALY = frozenset(_ANOMALY_WORDS.split())
 #: Followed by a number, these name a station or a second try, not a label.
@@ -146,6 +151,14 @@ class LabelNames:
         if found is not None:
             return found
         return truth_of(text)
+
+    def close_to(self, name: str) -> str | None:
+        """The word for a label that a name seems to be a misspelling of; None if there is none."""
+        found = plain(name)
+        if len(found) < _LEAST_CLOSE:
+            return None
+        words = (*_NORMAL_WORDS.split(), *_ANOMALY_WORDS.split(), *self.normal, *self.anomaly)
+        return next(iter(get_close_matches(found, words, n=1, cutoff=_CLOSE)), None)
 
 
 USUAL = LabelNames()

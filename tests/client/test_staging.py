@@ -290,6 +290,21 @@ def test_an_unknown_label_is_named_with_the_way_out(tmp_path: Path, reader: Sour
     assert (staged.normal, staged.anomalous) == (1, 1)
 
 
+def test_a_misspelt_folder_is_told_what_it_resembles(tmp_path: Path, reader: SourceReader) -> None:
+    source = folders(tmp_path / "set", {"nromal": 2, "anomaly": 2, "brass": 1})
+    with pytest.raises(TrainingDataInvalid) as caught:
+        stage_training(source, reader, STAGING)
+    message = str(caught.value)
+    assert "(and 1 line like it)" in message
+    assert (
+        "did you mean normal/? Otherwise say which with --normal nromal or --anomaly nromal"
+    ) in message
+    assert message.count("did you mean") == 1
+    names = LabelNames.of(normal=["Charge"])
+    assert names.close_to("Chrage") == "charge"
+    assert names.close_to("on") is None
+
+
 def test_skipped_files_are_told(tmp_path: Path, reader: SourceReader) -> None:
     source = folders(tmp_path / "set", {"good": 2, "bad": 1})
     (tmp_path / "set/good/7.png.part").write_bytes(image(7))

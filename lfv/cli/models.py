@@ -21,6 +21,7 @@ from lfv.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from lfv.client.catalog import ModelEntry
     from lfv.settings import Settings
     from lfv_store import Approval, Model, Store
 
@@ -72,7 +73,8 @@ def list_(
 
     F1, precision and recall were measured in training. A model that is HOSTED or STARTING_HOSTING
     is billed where hosting costs money; `lfv stop` stops it. The approved version is the one that
-    runs take unless they name another.
+    runs take unless they name another. The message is cut after its first sentence; --json has all
+    of it, such as what training noticed about the images.
     """
     from lfv.client.catalog import model_entries
     from lfv.run.embedded_service import api_endpoint
@@ -105,7 +107,7 @@ def list_(
             _measure(entry.precision),
             _measure(entry.recall),
             local_time(entry.created_at),
-            entry.message,
+            _short_message(entry),
         )
         for entry in entries
     ]
@@ -269,6 +271,14 @@ def _approved(settings: Settings) -> set[tuple[str, str]]:
         for one in found
         if one.host == settings.host and one.model_version is not None
     }
+
+
+def _short_message(entry: ModelEntry) -> str:
+    """The first sentence of a message; the whole one where it says why something failed."""
+    if entry.status.endswith("_FAILED"):
+        return entry.message
+    first, end, rest = entry.message.partition(". ")
+    return f"{first}." if end and rest else entry.message
 
 
 def _measure(value: float | None) -> str:

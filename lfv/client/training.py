@@ -282,7 +282,9 @@ class _Api:
             model.clear()
             model.update(answer["ModelDescription"])
             status, message = model.get("Status"), model.get("StatusMessage") or ""
-            self._tell(f"version {version}: {status}" + (f" ({message})" if message else ""))
+            # What the end of a training says is told once, with its figures or as the reason.
+            progress = f" ({message})" if message and status == "TRAINING" else ""
+            self._tell(f"version {version}: {status}{progress}")
             if status == "TRAINING_FAILED":
                 reason = _FAILED.sub("", message).rstrip(".") or "no reason was given"
                 raise TrainingFailed(f"Training {project} version {version} failed: {reason}.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lfv.client.catalog import ModelEntry
 from lfv_store import ModelKey
 from tests.cli.conftest import RUN_ID, begin_run
 from tests.support.standin import Model, serve
@@ -66,6 +67,23 @@ def test_models_are_listed(lfv: Lfv, endpoint: str) -> None:
     assert shown["model_arn"] == ARN
     assert shown["status"] == "TRAINED"
     assert shown["f1"] is None
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"),
+    [
+        ("TRAINED", "Training completed."),
+        ("TRAINING_FAILED", "Training completed. The border tells as much as the whole."),
+    ],
+)
+def test_the_table_has_the_first_sentence_of_what_is_no_failure(
+    lfv: Lfv, monkeypatch: pytest.MonkeyPatch, endpoint: str, status: str, shown: str
+) -> None:
+    whole = "Training completed. The border tells as much as the whole."
+    entry = ModelEntry("parts", "1", status, whole)
+    monkeypatch.setattr("lfv.client.catalog.model_entries", lambda *_, **__: [entry])
+    assert lfv("models").out.splitlines()[1].split(maxsplit=3)[3] == shown
+    assert lfv("models", "--json").json()[0]["message"] == whole
 
 
 def test_a_version_is_approved_and_the_approval_withdrawn(

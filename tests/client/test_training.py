@@ -54,6 +54,17 @@ def test_a_first_training(lot: Path, reader: SourceReader) -> None:
     assert told[-2:] == ["version 1: TRAINING", "version 1: TRAINED"]
 
 
+def test_what_training_noticed_is_not_repeated_in_its_progress(
+    lot: Path, reader: SourceReader
+) -> None:
+    service = FakeService()
+    service.remarks = "Training completed. The border tells as much as the whole."
+    told: list[str] = []
+    trained = train(service, lot, reader, progress=told.append)
+    assert trained.message == service.remarks
+    assert told[-1] == "version 1: TRAINED"
+
+
 def test_training_again_replaces_the_datasets(lot: Path, reader: SourceReader) -> None:
     service = FakeService(project=True, datasets=("train", "test"))
     service.models = 1

@@ -69,7 +69,7 @@ def test_from_start_to_stop(client: Any, service: Service, name: str) -> None:
     model_in(client, name, "TRAINED")
 
 
-def test_training_remarks_outlive_starting_and_stopping(
+def test_training_remarks_are_told_of_a_model_that_is_not_running(
     client: Any, service: Service, name: str
 ) -> None:
     make_model(client, service, name)
@@ -79,7 +79,7 @@ def test_training_remarks_outlive_starting_and_stopping(
         listed = client.list_models(ProjectName=name)["Models"]
         return str(listed[0]["StatusMessage"])
 
-    assert message() == "The model is running. A warning."
+    assert message() == "The model is running."
     client.stop_model(ProjectName=name, ModelVersion="1")
     model_in(client, name, "TRAINED")
     assert message() == "The model is trained and not running. A warning."

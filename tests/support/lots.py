@@ -75,6 +75,7 @@ class FakeService:
         self.on_call: dict[str, Callable[[], None]] = {}
         self.dataset_ends = "CREATE_COMPLETE"
         self.model_ends = "TRAINED"
+        self.remarks = ""
         self.polls = 2
         self._left = 0
 
@@ -143,7 +144,7 @@ class FakeService:
                 "Status": status,
                 "StatusMessage": "Training failed: too few images."
                 if status == "TRAINING_FAILED"
-                else "",
+                else self.remarks,
                 "CreationTimestamp": datetime(2026, 1, 1, tzinfo=UTC),
                 "Performance": {"F1Score": 0.9, "Precision": 0.8, "Recall": 1.0},
                 "EvaluationResult": {"Bucket": "parts", "Key": "out/EvaluationResult.json"},

@@ -156,7 +156,7 @@ def _metadata(call: Call, model: Model) -> Members:
     message = model.message
     if model.status == ModelStatus.TRAINING:
         message = call.work.training_progress(model.id) or message
-    elif model.training_remarks:
+    elif model.status == ModelStatus.TRAINED and model.training_remarks:
         message = f"{message} {model.training_remarks}"
     figures = {"F1Score": model.f1, "Precision": model.precision, "Recall": model.recall}
     # An undefined figure is omitted: 0 would mean a useless model.

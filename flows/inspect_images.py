@@ -35,7 +35,7 @@ from lfv.run.active import ActiveRun, open_run
 from lfv.run.batch import check_mode, detect_in_batches
 from lfv.run.completion import check_completed
 from lfv.run.context import BATCH, DEFAULT_SETTLE_SECONDS, InspectionRequest, NewLimits
-from lfv.run.control import Ending, RunControl
+from lfv.run.control import Ending, RunControl, announce_run
 from lfv.run.dask_workers import check_spreadable, ending_spread, feed_of
 from lfv.run.detect import DetectedBatch, PendingBatch
 from lfv.run.embedded_service import api_endpoint, endpoint_ahead, is_embedded
@@ -239,6 +239,7 @@ def _inspect(
         workers = worker_processes()
         if workers:
             check_spreadable(settings, embedded=is_embedded(settings, host))
+        announce_run()
         context = replace(find_model(starter, request, resume, limits), workers=workers)
         run = stack.enter_context(open_run(context, store))
         events = RunEvents(run)

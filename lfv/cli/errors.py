@@ -2,6 +2,7 @@
 
 CommandError      base; its text is the message for the user
 ├── WrongUsage    the arguments contradict each other or name nothing (exit status 2)
+├── Interrupted   Ctrl-C; the text says what became of the work (exit status 130)
 └── OutputClosed  standard output was closed by its reader; not shown
 """
 
@@ -32,6 +33,10 @@ class CommandError(Exception):
 
 class WrongUsage(CommandError):
     """The arguments contradict each other, or name something that does not exist."""
+
+
+class Interrupted(CommandError):
+    """Ctrl-C ended the command; the text says what was done and what was not."""
 
 
 class OutputClosed(CommandError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +16,7 @@ from lfv.cli.common import (
     opened_store,
     settings_from,
 )
-from lfv.cli.errors import CommandError, ExitStatus, WrongUsage
+from lfv.cli.errors import CommandError, ExitStatus, Interrupted, WrongUsage
 from lfv.cli.options import (
     AnomalyOption,
     BucketOption,
@@ -335,28 +334,37 @@ def run_flow(
     use_in_process(settings)
     quieten_prefect()
     log = settings.home / "prefect-server.log"
-    with (
-        ending_cleanly_on_sigterm(),
-        Activity("inspect", quiet=not show_progress) as activity,
-        ExitStack() as stack,
-    ):
-        activity.show("starting")
-        server = server_ahead(log)  # first, because it is the slowest
-        with loading():
-            from lfv.run.embedded_service import endpoint_ahead
+    watcher = _Watcher()
+    try:
+        with (
+            ending_cleanly_on_sigterm(),
+            Activity("inspect", quiet=not show_progress) as activity,
+            ExitStack() as stack,
+        ):
+            watcher.activity = activity
+            activity.show("starting")
+            server = server_ahead(log)  # first, because it is the slowest
+            with loading():
+                from lfv.run.embedded_service import endpoint_ahead
 
-            stack.enter_context(endpoint_ahead(settings, host=host))
-            from lfv.run.hosting.guard_client import guard_ahead
+                stack.enter_context(endpoint_ahead(settings, host=host))
+                from lfv.run.hosting.guard_client import guard_ahead
 
-            stack.enter_context(guard_ahead(settings))
-            from flows.inspect_images import inspect_images, resume_inspection
-            from lfv.run.control import watching
+                stack.enter_context(guard_ahead(settings))
+                from flows.inspect_images import inspect_images, resume_inspection
+                from lfv.run.control import watching
 
-            stack.enter_context(prefect_api(log, server))
-        with watching(_watcher(activity)):
-            flow = resume_inspection if resume else inspect_images
-            summary: RunSummary = flow(**arguments)
-        return summary
+                stack.enter_context(prefect_api(log, server))
+            with watching(watcher):
+                flow = resume_inspection if resume else inspect_images
+                summary: RunSummary = flow(**arguments)
+            return summary
+    except KeyboardInterrupt:
+        if watcher.may_be_recorded:
+            raise
+        raise Interrupted(
+            "the run was not resumed" if resume else "no run was recorded, and no model was started"
+        ) from None
 
 
 def as_dict(summary: RunSummary) -> dict[str, Any]:
@@ -409,18 +417,21 @@ def _against_labels(summary: RunSummary) -> str | None:
     return ", ".join([*shown, f"on {count_of(found.images, 'image')}"])
 
 
-def _watcher(activity: Activity) -> Callable[[Progress], None]:
-    """Return a watcher that shows the progress of a run."""
+class _Watcher:
+    """Shows the progress of a run, and notes whether it may be on record."""
 
-    def watch(step: Progress) -> None:
+    def __init__(self) -> None:
+        self.activity = Activity("inspect", quiet=True)
+        self.may_be_recorded = False
+
+    def __call__(self, step: Progress) -> None:
+        self.may_be_recorded = True
         if step.total is not None:
-            activity.count(step.done, step.total)
+            self.activity.count(step.done, step.total)
             if step.phase == "detect":
-                activity.show("detecting anomalies")
+                self.activity.show("detecting anomalies")
         elif step.text:
-            activity.show(step.text)
-
-    return watch
+            self.activity.show(step.text)
 
 
 def _run(settings: Settings, text: str) -> Run:

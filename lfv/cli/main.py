@@ -44,7 +44,7 @@ from lfv.cli import (
     version,
     watch,
 )
-from lfv.cli.errors import ExitStatus, OutputClosed, WrongUsage
+from lfv.cli.errors import ExitStatus, Interrupted, OutputClosed, WrongUsage
 from lfv.cli.output import note, show
 
 #: Exceptions of these packages are written for users: their text is the whole message.
@@ -138,6 +138,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except OutputClosed:
         _discard_stdout()
         return ExitStatus.OUTPUT_CLOSED
+    except Interrupted as error:
+        note(f"lfv: interrupted: {sentence(error)}")
+        return ExitStatus.INTERRUPTED
     except Exception as error:
         if invocation.debug:
             raise

@@ -11,7 +11,7 @@ import typer
 
 from lfv.cli import output
 from lfv.cli.common import current_user, settings_from
-from lfv.cli.errors import CommandError, WrongUsage
+from lfv.cli.errors import CommandError, Interrupted, WrongUsage
 from lfv.cli.options import (
     AnomalyOption,
     BackboneOption,
@@ -36,11 +36,13 @@ from lfv.cli.options import (
 from lfv.cli.progress import Activity
 from lfv.formats.fit_mode import FitMode
 from lfv.formats.layout import counted
+from lfv.formats.status import ModelStatus
 from lfv.formats.words import count_of
 
 if TYPE_CHECKING:
     from lfv.client.staging import StagedDataset
     from lfv.client.training import TrainedModel
+    from lfv.settings import Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -140,24 +142,50 @@ def train(
         raise CommandError(f"no manifest, folder or image found at {source}")
     from lfv.run.training import train_project, training_report
 
-    with Activity(f"train {project}", quiet=as_json) as activity:
-        model = train_project(
-            settings,
-            source,
-            project,
-            test=test,
-            description=description,
-            normal=tuple(normal or ()),
-            anomaly=tuple(anomaly or ()),
-            trained_by=current_user(),
-            fit=fit,
-            progress=activity.show,
-        )
+    told = [""]
+
+    def show(text: str) -> None:
+        told[0] = text
+        activity.show(text)
+
+    try:
+        with Activity(f"train {project}", quiet=as_json) as activity:
+            model = train_project(
+                settings,
+                source,
+                project,
+                test=test,
+                description=description,
+                normal=tuple(normal or ()),
+                anomaly=tuple(anomaly or ()),
+                trained_by=current_user(),
+                fit=fit,
+                progress=show,
+            )
+    except KeyboardInterrupt:
+        if told[0].endswith(f": {ModelStatus.TRAINED}"):
+            raise
+        raise Interrupted(_left_behind(settings, project)) from None
     report = training_report(settings, model)
     if as_json:
         output.show_json(_as_dict(model) | {"report": report})
         return
     output.show(output.facts(_facts(model) | {"report": report}))
+
+
+def _left_behind(settings: Settings, project: str) -> str:
+    """What an interrupted training leaves."""
+    from lfv.run.embedded_service import ends_with_us
+
+    if ends_with_us(settings):
+        return (
+            f"the version of {project} in training was not made; earlier versions, if there are "
+            "any, stay in use"
+        )
+    return (
+        "a training that had begun goes on at the service, and `lfv models` shows it; earlier "
+        f"versions of {project}, if there are any, stay in use"
+    )
 
 
 def _facts(model: TrainedModel) -> dict[str, Any]:

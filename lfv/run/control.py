@@ -26,7 +26,7 @@ class Progress:
     """Progress of a run, for display.
 
     Attributes:
-        phase: 'plan', 'model' or 'detect'.
+        phase: 'record' just before a run is recorded, 'plan', 'model' or 'detect'.
         text: One line on the current activity.
         done: Manifest lines or images done.
         total: Their total; None while unknown.
@@ -51,6 +51,12 @@ def watching(watcher: Watcher) -> Iterator[None]:
         yield
     finally:
         _watcher.reset(token)
+
+
+def announce_run() -> None:
+    """Tell the watcher that a run is about to be recorded."""
+    if (watcher := _watcher.get()) is not None:
+        watcher(Progress("record"))
 
 
 class RunControl:

@@ -167,6 +167,26 @@ def is_service_alive(settings: Settings) -> bool:
     return _is_alive(ServicePlaces(settings.service_home))
 
 
+def ends_with_us(settings: Settings) -> bool:
+    """Whether the embedded service ends now that this process does not use it any more.
+
+    That is so if this process started it and nobody else uses it. True also when it is ending.
+    """
+    if not is_embedded(settings) or not _started:
+        return False
+    users_lock = ServicePlaces(settings.service_home).users_lock
+    try:
+        with _locked(users_lock, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            return True
+    except BlockingIOError:  # other users share it, or the service holds it because it is ending
+        pass
+    try:
+        with _locked(users_lock, fcntl.LOCK_SH | fcntl.LOCK_NB):
+            return False
+    except BlockingIOError:
+        return True
+
+
 @contextmanager
 def service_user(users_lock: Path) -> Iterator[None]:
     """Keep the service that watches `users_lock` alive until exit."""

@@ -151,3 +151,19 @@ def test_a_limit_may_be_given_to_a_resumed_run(
     outcome = lfv("inspect", "--resume", "last", "--max-cost", "5", "--json")
     assert outcome.status == 0
     assert given == [{"run": run, "max_cost": 5.0, "max_hosted_minutes": None}]
+
+
+def test_a_run_that_is_interrupted_before_it_is_recorded_says_so(
+    lfv: Lfv, run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for name in ("use_in_process", "quieten_prefect"):  # they change this process
+        monkeypatch.setattr(f"lfv.settings.{name}", lambda *_: None)
+    monkeypatch.setattr("lfv.cli.prefect_api.server_ahead", interrupted)
+    outcome = lfv("inspect", tmp_path, "--project", "p", "--json")
+    assert outcome.status == 130
+    assert outcome.err == ("lfv: interrupted: no run was recorded, and no model was started\n")
+    outcome = lfv("inspect", "--resume", "last", "--json")
+    assert outcome.err == "lfv: interrupted: the run was not resumed\n"

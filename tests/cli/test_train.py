@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 from lfv.cli.demo_images import DemoSet, make_demo_set
-from lfv.run.embedded_service import ServicePlaces, _check_graph, service_options
+from lfv.run.embedded_service import (
+    ServicePlaces,
+    _check_graph,
+    ends_with_us,
+    service_options,
+    service_user,
+)
 from lfv.run.errors import ServiceNotStarted
 from lfv.server.options import options_from
 from lfv.settings import get_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.cli.conftest import Lfv
@@ -118,3 +126,53 @@ def test_a_misspelt_source_is_refused_before_a_service_starts(lfv: Lfv, tmp_path
     outcome = lfv("train", tmp_path / "prats", "--project", "parts")
     assert outcome.status == 1
     assert outcome.err.startswith("lfv: no manifest, folder or image found at ")
+
+
+@pytest.mark.parametrize(
+    ("progress", "ends", "told"),
+    [
+        ("version 2: TRAINING", True, ": the version of parts in training was not made; earlier"),
+        ("version 2: TRAINING", False, ": a training that had begun goes on at the service"),
+        ("version 2: TRAINED", True, ""),
+    ],
+)
+def test_an_interrupted_training_says_what_became_of_it(
+    lfv: Lfv,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    progress: str,
+    ends: bool,
+    told: str,
+) -> None:
+    def interrupted(*_: object, progress: Callable[[str], None], **__: object) -> None:
+        progress(said)
+        raise KeyboardInterrupt
+
+    said = progress
+    monkeypatch.setattr("lfv.run.training.train_project", interrupted)
+    monkeypatch.setattr("lfv.run.embedded_service.ends_with_us", lambda _: ends)
+    outcome = lfv("train", tmp_path, "--project", "parts")
+    assert outcome.status == 130
+    assert outcome.out == ""
+    shown, end = outcome.err.splitlines()
+    assert shown == f"train parts: {progress}"
+    assert end.startswith(f"lfv: interrupted{told}")
+    assert end.endswith("stay in use" if told else "interrupted")
+
+
+def test_a_service_ends_with_the_command_that_started_it_unless_others_use_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = get_settings(home=tmp_path)
+    lock = ServicePlaces(settings.service_home).users_lock
+    lock.parent.mkdir(parents=True)
+    monkeypatch.setattr("lfv.run.embedded_service._started", [])
+    assert not ends_with_us(settings)  # somebody else's
+    monkeypatch.setattr("lfv.run.embedded_service._started", [object()])
+    assert ends_with_us(settings)
+    with service_user(lock):
+        assert not ends_with_us(settings)
+    with lock.open("r+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # as a service that is ending
+        assert ends_with_us(settings)
+    assert not ends_with_us(settings.model_copy(update={"endpoint_url": "http://127.0.0.1:9"}))

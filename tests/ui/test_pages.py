@@ -282,6 +282,10 @@ def test_a_decided_part_is_reviewed_on_its_page(place: Scene, mara: Browser) -> 
     assert mara.client.post("/review/record", data=given).status_code == 303  # sent twice
     (review,) = place.store.reviews.history(part)
     assert (review.verdict, review.reviewer, review.comment) == ("accept", "mara", given["comment"])
+    page = mara.get(f"/parts/{part}").text
+    assert "The limits: rejected, because" in page
+    assert "Now: accepted by mara (overrides the limits)" in page
+    assert "in force" in page
     assert place.store.results.get(part)["final_verdict"] == "accept"
     # From a page that does not show that review, nobody contradicts it.
     late = {**first, "token": "another-token-1234", "answer": "reject"}

@@ -8,7 +8,7 @@ const byId = (id) => document.getElementById(id);
 const root = byId("review");
 const OUTBOX = `lfv-outbox-${root.dataset.name}`, DRAFT = "lfv-draft-";
 const FEW = 2, WORDS = { accept: "accept", reject: "reject", unsure: "unsure" };
-const OUTCOMES = { accept: "accepted", reject: "rejected", review: "to be reviewed" };
+const OUTCOMES = { accept: "accepted", reject: "rejected", review: "to review" };
 const number = () => crypto.randomUUID?.().replaceAll("-", "") ||
   [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, "0")).join("");
 const page = number();
@@ -216,7 +216,7 @@ function show(part) {
     `The model: ${part.is_anomalous ? "anomaly" : "normal"}, ${percent(part.confidence, 1)}`;
   chips(byId("anomalies"), part.anomalies.map((one) =>
     [`${one.name} ${percent(one.area, 2)}`, one.color]));
-  byId("why-title").textContent = `Why it is ${OUTCOMES[part.verdict] || "here"}`;
+  byId("why-title").textContent = `The limits: ${OUTCOMES[part.verdict]}, because`;
   byId("why").replaceChildren(...part.reasons.map((reason) => {
     const item = document.createElement("li");
     item.textContent = reason;

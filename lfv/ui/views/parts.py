@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from starlette.responses import Response
 
 from lfv.ui.accounts import new_token
 from lfv.ui.cards import cards
 from lfv.ui.routing import Call, get
 from lfv.ui.views.review import REASONS, asks_for_signatures
+from lfv_store import Review
+
+_WORDS = {"accept": "accepted", "reject": "rejected", "review": "to review"}
 
 
 def find_parts(call: Call) -> Response:
@@ -31,6 +37,7 @@ def show_part(call: Call) -> Response:
         card=card,
         row=row,
         verdicts=store.verdicts.history(number) if row["verdict"] else [],
+        now=_now(row, reviews),
         reviews=reviews,
         seen=reviews[-1].review_id if reviews else 0,
         token=new_token(),
@@ -40,6 +47,25 @@ def show_part(call: Call) -> Response:
         reasons=REASONS,
         others=[one for one in others if one["inspection_id"] != number],
     )
+
+
+def _now(row: Mapping[str, Any], reviews: Sequence[Review]) -> str | None:
+    """Return what the last review makes of the verdict by the limits; None without reviews."""
+    if not reviews or not row["verdict"]:
+        return None
+    last = reviews[-1]
+    stands = _WORDS.get(last.verdict, last.verdict)
+    if last.kind == "conflict":
+        return f"{stands}, because two people disagree"
+    if last.kind == "undo":
+        return f"{stands}; {last.reviewer} took the last review back"
+    if last.verdict == "review":
+        return f"{stands}, because {last.reviewer} is unsure"
+    if row["verdict"] == "review":
+        return f"{stands} by {last.reviewer}"
+    if last.verdict == row["verdict"]:
+        return f"{stands} by {last.reviewer} (as by the limits)"
+    return f"{stands} by {last.reviewer} (overrides the limits)"
 
 
 ROUTES = [get("/parts", find_parts), get("/parts/{inspection:int}", show_part)]

@@ -162,7 +162,8 @@ class RunReport:
     `escaped` are accepted images that their label calls an anomaly; they are not in `accepted`.
     `answers` and `types` are complete. `notes` are remarks of one sentence each. `database_url`
     must have its password hidden. `facts` are further facts about the run (name to value).
-    `approval` says who approved the model version, if the run took it for that reason.
+    `approval` says who approved the model version, if the run took it for that reason. `made_at`
+    is the time of the counts, which include `reviewed` reviewed images.
     """
 
     run_id: str
@@ -195,5 +196,7 @@ class RunReport:
     evaluation: ReportEvaluation | None = None
     audit: ReportAudit | None = None
     database_url: str | None = None
+    made_at: datetime | None = None
+    reviewed: int = 0
     notes: Sequence[str] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)

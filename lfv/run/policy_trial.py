@@ -15,7 +15,7 @@ from lfv.client.policy import Policy, decide
 from lfv.formats.answers import DetectAnomalyResult
 from lfv_store import Store
 
-#: Images that change sides, of which so many are named.
+#: Images whose verdict changes, of which so many are named.
 MOST_CHANGES = 60
 #: A run with more answers is tried on a sample of about so many, which takes a few seconds.
 MOST_ANSWERS = 100_000
@@ -32,7 +32,10 @@ class Prices:
 
 @dataclass(frozen=True)
 class TriedAnswer:
-    """A stored answer; `verdict` is the run's policy's, `is_defective` None if unknown."""
+    """A stored answer; `verdict` is the run's policy's, `is_defective` None if unknown.
+
+    `reviewed` is the verdict of its last review, None without one.
+    """
 
     inspection_id: int
     line_number: int
@@ -40,6 +43,7 @@ class TriedAnswer:
     attributes: Mapping[str, Any]
     verdict: str
     is_defective: bool | None
+    reviewed: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class ChangedSide:
+class ChangedVerdict:
     """A part whose verdict changes."""
 
     inspection_id: int
@@ -75,16 +79,20 @@ class ChangedSide:
 class Trial:
     """A policy tried on a run; `known` parts have a truth, `changes` are the first of `changed`.
 
+    `now` is by the run's own limits, `then` by those that are tried, `stands` by the run's own
+    limits and the reviews of `reviewed` parts.
     Of a long run, `sampled` answers were tried, and all numbers are scaled up to the whole of it;
     None if all were.
     """
 
     now: Figures
     then: Figures
+    stands: Figures
     images: int
     known: int
+    reviewed: int
     changed: int
-    changes: tuple[ChangedSide, ...]
+    changes: tuple[ChangedVerdict, ...]
     sampled: int | None = None
 
     @property
@@ -95,11 +103,7 @@ class Trial:
 
 def stored_answers(store: Store, run_id: str, *, share: float = 1.0) -> tuple[TriedAnswer, ...]:
     """Every answer of a run, or a share of them, to try policies on."""
-    reviewed = {
-        one.inspection_id: one.verdict == "reject"
-        for one in store.reviews.latest(run_id=run_id)
-        if one.verdict != "review"
-    }
+    reviewed = {one.inspection_id: one.verdict for one in store.reviews.latest(run_id=run_id)}
     return tuple(
         TriedAnswer(
             inspection_id=one.inspection_id,
@@ -107,10 +111,15 @@ def stored_answers(store: Store, run_id: str, *, share: float = 1.0) -> tuple[Tr
             result=DetectAnomalyResult.from_response(one.response),
             attributes=one.attributes,
             verdict=one.verdict,
-            is_defective=reviewed.get(one.inspection_id, one.expected_is_anomalous),
+            is_defective=_truth(reviewed.get(one.inspection_id), one.expected_is_anomalous),
+            reviewed=reviewed.get(one.inspection_id),
         )
         for one in store.verdicts.candidates(run_id, share=share)
     )
+
+
+def _truth(reviewed: str | None, label: bool | None) -> bool | None:
+    return label if reviewed in (None, "review") else reviewed == "reject"
 
 
 def try_on_run(store: Store, run_id: str, policy: Policy, prices: Prices) -> Trial:
@@ -128,8 +137,10 @@ def try_on_run(store: Store, run_id: str, policy: Policy, prices: Prices) -> Tri
         tried,
         now=tried.now.scaled(by),
         then=tried.then.scaled(by),
+        stands=tried.stands.scaled(by),
         images=judged,
         known=round(tried.known * by),
+        reviewed=round(tried.reviewed * by),
         changed=round(tried.changed * by),
         sampled=len(answers),
     )
@@ -139,15 +150,17 @@ def try_policy(answers: Sequence[TriedAnswer], policy: Policy, prices: Prices) -
     """Decide on all answers by `policy`."""
     after = [decide(one.result, policy, one.attributes).verdict.value for one in answers]
     changes = [
-        ChangedSide(one.inspection_id, one.line_number, one.verdict, verdict)
+        ChangedVerdict(one.inspection_id, one.line_number, one.verdict, verdict)
         for one, verdict in zip(answers, after, strict=True)
         if one.verdict != verdict
     ]
     return Trial(
         now=_figures(answers, [one.verdict for one in answers], prices),
         then=_figures(answers, after, prices),
+        stands=_figures(answers, [one.reviewed or one.verdict for one in answers], prices),
         images=len(answers),
         known=sum(one.is_defective is not None for one in answers),
+        reviewed=sum(one.reviewed is not None for one in answers),
         changed=len(changes),
         changes=tuple(changes[:MOST_CHANGES]),
     )

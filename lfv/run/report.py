@@ -76,6 +76,7 @@ class _Findings:
     colors: dict[str, str] = field(default_factory=dict)
     escapes: int = 0
     false_alarms: int = 0
+    reviewed: int = 0
     #: Earlier answers that the run reused, for images that are shown.
     known: dict[int, StoredDetection] = field(default_factory=dict)
 
@@ -153,6 +154,7 @@ def _findings(run: Run, store: Store, reader: SourceReader, limit: int) -> _Find
         group = _group(row)
         found.escapes += group == "escape"
         found.false_alarms += group == "reject" and row["expected_is_anomalous"] is False
+        found.reviewed += row["reviewed_verdict"] is not None
         if group == "error":
             found.errors_by_code[row["error_code"]] += 1
         if result is not None:
@@ -288,6 +290,8 @@ def _report(
         audit=None if head is None else ReportAudit(head.seq, str(head)),
         database_url=settings.shown_store_url,
         facts=_decided(decision),
+        made_at=datetime.now(UTC),
+        reviewed=found.reviewed,
         notes=notes,
     )
 

@@ -40,8 +40,10 @@ class Card:
 
     @property
     def label(self) -> str | None:
-        """`escape` or `false alarm`, if the verdict contradicts the manifest's label."""
+        """`escape` or `false alarm`, if nobody reviewed the part and its label says so."""
         expected = self.row["expected_is_anomalous"]
+        if self.row["reviewed_verdict"] in ("accept", "reject"):
+            return None  # the review is the truth, and it is the verdict
         if expected is True and self.outcome == "accept":
             return "escape"
         return "false alarm" if expected is False and self.outcome == "reject" else None

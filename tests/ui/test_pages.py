@@ -13,12 +13,14 @@ import pytest
 import yaml
 from PIL import Image
 
+from lfv.client.policy import Policy
 from lfv.run import policy_trial
 from lfv.run.active import open_reader
 from lfv.run.compare import compare_models
+from lfv.run.policy_trial import Prices, try_on_run
 from lfv.run.report import report_run
 from lfv.ui.render import asset
-from tests.support.ui import RUN_ID, Browser, Scene, part_picture
+from tests.support.ui import POLICY, RUN_ID, Browser, Scene, part_picture
 
 
 def test_every_page_answers(place: Scene, mara: Browser) -> None:
@@ -166,13 +168,24 @@ def test_other_limits_are_tried_without_storing(place: Scene, mara: Browser) -> 
         f"/runs/{RUN_ID}/policy",
         params={"reject_from": "0.55", "false_alarm": "2", "escape": "100"},
     ).text
-    assert "6 of 11 images change sides" in page
+    assert "6 of 11 images would change verdict" in page
     assert "min_confidence: 0.55" in page
     assert place.store.audit.head() == before
     wrong = mara.get(f"/runs/{RUN_ID}/policy", params={"reject_from": "much"})
     assert "not a number between 0 and 1" in wrong.text
     area = mara.get(f"/runs/{RUN_ID}/policy", params={"area:scratch": "0.005"}).text
     assert "scratch: 0.005" in area
+
+
+def test_a_review_counts_before_the_label_everywhere(place: Scene, mara: Browser) -> None:
+    part = place.parts("reject")[0]  # labelled an anomaly
+    place.store.reviews.add(part, "accept", "ben")
+    tried = try_on_run(place.store, RUN_ID, Policy.from_dict(POLICY), Prices())
+    assert (tried.now.counts["reject"], tried.stands.counts["reject"]) == (2, 1)
+    assert (tried.stands.escapes, tried.now.false_alarms) == (0, 1)
+    assert tried.reviewed == 1
+    assert "now, after reviews" in mara.get(f"/runs/{RUN_ID}/policy").text
+    assert ">escape<" not in mara.get(f"/runs/{RUN_ID}").text
 
 
 def test_limits_are_tried_on_a_sample_of_a_long_run(
@@ -184,7 +197,7 @@ def test_limits_are_tried_on_a_sample_of_a_long_run(
     sampled = len(list(place.store.verdicts.candidates(RUN_ID, share=6 / answers)))
     assert 0 < sampled < answers
     assert f"This run has {answers} answers. {sampled} of them" in page
-    assert f"of {answers} images change sides" in page
+    assert f"of {answers} images would change verdict" in page
 
 
 def test_a_policy_is_saved_and_applied_with_a_reason(place: Scene, mara: Browser) -> None:

@@ -79,8 +79,30 @@ def test_unsure_parts_are_left_to_others(place: Scene, mara: Browser) -> None:
     mara.review(part, "unsure", comment="ask Ana")
     numbers = [one["inspection"] for one in mara.claim()]
     assert part["inspection"] not in numbers
+    waiting = mara.post("/review/claim", window=mara.window, run=RUN_ID, show="reject", count="yes")
+    assert waiting.json()["known"] == 1
+    assert f"/review?again=yes&amp;run={RUN_ID}" in mara.get(f"/review?run={RUN_ID}").text
     mara.post("/review/release", window=mara.window)
     assert part["inspection"] in [one["inspection"] for one in mara.claim(again="yes")]
+
+
+def test_the_next_person_reads_why_somebody_was_unsure(place: Scene) -> None:
+    for name in ("ana", "ben"):
+        place.user(name, "reviewer")
+    with served(place, second_share=1.0) as ana, another(ana.client.base_url) as ben:
+        ana.log_in("ana")
+        ben.log_in("ben")
+        first, second, *_ = ana.claim()
+        ana.review(first, "unsure", comment="is this oil?")
+        ana.review(second, "reject", comment="a crack")  # waits for an independent second look
+        ana.post("/review/release", window=ana.window)
+        found = {}
+        while parts := ben.claim():
+            found[parts[0]["inspection"]] = parts[0]["unsure"]
+            ben.review(parts[0], "reject")
+        assert found[first["inspection"]] == {"by": "ana", "said": "is this oil?"}
+        assert [one for one in found.values() if one] == [found[first["inspection"]]]
+        assert second["inspection"] in found
 
 
 def test_wrong_reviews_are_refused(place: Scene, mara: Browser) -> None:

@@ -7,13 +7,14 @@ import { zoomable } from "./zoom.js";
 const byId = (id) => document.getElementById(id);
 const root = byId("review");
 const OUTBOX = `lfv-outbox-${root.dataset.name}`, DRAFT = "lfv-draft-";
-const FEW = 2, WORDS = { accept: "accept", reject: "reject", unsure: "unsure" };
+const FEW = 2, SAID = { accept: "accepted", reject: "rejected", unsure: "unsure" };
+const UNDO = matchMedia("(pointer: coarse)").matches ? "Undo takes it back" : "z undoes";
 const OUTCOMES = { accept: "accepted", reject: "rejected", review: "to review" };
 const number = () => crypto.randomUUID?.().replaceAll("-", "") ||
   [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, "0")).join("");
 const page = number();
 let formToken = document.querySelector("meta[name=form-token]").content;
-let parts = [], current = null, again = false, done = 0, loading = null, waiting = 0, known = 0;
+let parts = [], current = null, again = root.dataset.again === "yes", done = 0, loading = null, waiting = 0, known = 0;
 const history = [], decided = new Set();
 
 const outbox = {
@@ -94,9 +95,9 @@ function logIn() {
   return loggingIn;
 }
 
-function notice(text, good = false) {
+function notice(text) {
   const note = document.createElement("p");
-  note.className = good ? "note good" : "note bad";
+  note.className = "note bad";
   note.textContent = text;
   byId("notices").replaceChildren(note);
   setTimeout(() => note.remove(), 12000);
@@ -114,6 +115,7 @@ async function send() {
       await persistently("/review/record", fields);
     } catch (error) {
       notice(`${one.name}: ${error.message}`);
+      byId("last").textContent = "";
       decided.delete(one.inspection);
       const place = history.findIndex((it) => it.token === one.token);
       if (place >= 0) history.splice(place, 1);
@@ -187,6 +189,15 @@ function chips(holder, items) {
   );
 }
 
+// With second looks, two people may disagree, so that a part is open though nobody was unsure.
+function leftOver(parts) {
+  const number = `${parts} ${parts === 1 ? "part" : "parts"}`, it = parts === 1 ? "it" : "them";
+  const what = root.dataset.secondLooks
+    ? `${number} that you have looked at ${parts === 1 ? "is" : "are"} still undecided`
+    : `You left ${number} unsure`;
+  return `Nothing else is left for you. ${what}: look at ${it} again, or leave ${it} to a colleague.`;
+}
+
 const percent = (share, digits) => `${(share * 100).toFixed(digits)} %`;
 const resetZoom = zoomable(byId("stage"));
 
@@ -196,9 +207,7 @@ function show(part) {
   byId("empty").hidden = Boolean(part);
   resetZoom();
   if (!part) {
-    byId("empty-text").textContent = known
-      ? `Nothing left for you. ${known} wait that you have looked at; others may decide on them.`
-      : "Nothing is left to review.";
+    byId("empty-text").textContent = known ? leftOver(known) : "Nothing is left to review.";
     byId("again").hidden = !known;
     byId("look").focus();
     return;
@@ -214,6 +223,10 @@ function show(part) {
   byId("name").textContent = part.name;
   byId("answer").textContent =
     `The model: ${part.is_anomalous ? "anomaly" : "normal"}, ${percent(part.confidence, 1)}`;
+  byId("said").hidden = !part.unsure;
+  if (part.unsure)
+    byId("said").textContent =
+      `unsure by ${part.unsure.by}${part.unsure.said ? `: ${part.unsure.said}` : ""}`;
   chips(byId("anomalies"), part.anomalies.map((one) =>
     [`${one.name} ${percent(one.area, 2)}`, one.color]));
   byId("why-title").textContent = `The limits: ${OUTCOMES[part.verdict]}, because`;
@@ -264,8 +277,9 @@ async function decide(answer) {
   history.push({ inspection: part.inspection, token: one.token });
   decided.add(part.inspection);
   done += 1;
-  waiting -= answer === "unsure" ? 0 : 1;
+  waiting -= answer === "unsure" && !root.dataset.show ? 0 : 1;
   count();
+  byId("last").textContent = `${part.name}: ${SAID[answer]} (${UNDO})`;
   await next();
 }
 
@@ -301,7 +315,12 @@ function signed(one) {
 let undoing = false;
 async function undo() {
   const last = history.at(-1);
-  if (!last || undoing) return;
+  if (undoing) return;
+  if (!last) {
+    notice("There is nothing to undo here: z takes back what was reviewed since this page was " +
+      "opened. An earlier review is changed on the page of its part.");
+    return;
+  }
   undoing = true;
   while (outbox.read().length && sending) await pause(30);
   if (history.at(-1) === last) {
@@ -315,6 +334,7 @@ async function undo() {
       waiting += 1;
       if (current) parts.unshift(current);
       count();
+      byId("last").textContent = `${found.part.name}: the review is taken back`;
       show(found.part);
     } catch (error) {
       notice(error.message);
@@ -324,14 +344,9 @@ async function undo() {
 }
 
 const toggle = marksToggle(byId("overlays"));
-for (const answer of Object.keys(WORDS)) byId(answer).addEventListener("click", () => decide(answer));
+for (const answer of Object.keys(SAID)) byId(answer).addEventListener("click", () => decide(answer));
 byId("undo").addEventListener("click", undo);
 byId("look").addEventListener("click", next);
-byId("again").addEventListener("click", () => {
-  again = true;
-  decided.clear();
-  next();
-});
 byId("comment").addEventListener("input", keepDraft);
 byId("reasons").addEventListener("change", keepDraft);
 byId("image").addEventListener("error", async () => {

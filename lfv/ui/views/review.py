@@ -21,6 +21,7 @@ from lfv.run.review import (
 from lfv.ui.cards import Card, cards
 from lfv.ui.logins import TooManyFailures
 from lfv.ui.routing import Call, Refused, get, post
+from lfv_store import Run
 
 _WINDOW = re.compile(r"[A-Za-z0-9_-]{8,64}\Z")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{16,64}\Z")
@@ -43,11 +44,23 @@ def queue_page(call: Call) -> Response:
         title="Review",
         run=run,
         decided=decided,
+        again=call.query("again") == "yes",
+        second_looks=call.ui.options.second_share > 0,
+        latest=_latest(call) if run is None else None,
         reasons=REASONS,
         signatures=asks_for_signatures(call),
         meaning=MEANING,
         single_sign_on=call.ui.accounts.provider is not None,
     )
+
+
+def _latest(call: Call) -> tuple[Run, int, int] | None:
+    """The newest run, and how many of its rejected and accepted parts nobody has reviewed."""
+    store = call.ui.store
+    for run in store.runs.list(1):
+        left = store.review_leases.unreviewed
+        return run, left(run.run_id, "reject"), left(run.run_id, "accept")
+    return None
 
 
 def asks_for_signatures(call: Call) -> bool:
@@ -71,7 +84,8 @@ def claim(call: Call) -> Response:
     )
     total = known = None
     if call.form.get("count") == "yes" and decided and run_id:
-        total, known = store.review_leases.unreviewed(run_id, decided), 0
+        total = store.review_leases.unreviewed(run_id, decided)
+        known = store.review_leases.waiting(name, run_id=run_id)[1]
     elif call.form.get("count") == "yes":
         total, known = store.review_leases.waiting(name, run_id=run_id)
     shown = cards(call.ui, [row for _, row in claimed])
@@ -81,6 +95,7 @@ def claim(call: Call) -> Response:
         {
             "parts": [
                 _part(card, one.last_review, good.get(card.row["model_id"], ()))
+                | {"unsure": _unsure(call, card)}
                 for (one, _), card in zip(claimed, shown, strict=True)
             ],
             "waiting": total,
@@ -138,7 +153,8 @@ def undo(call: Call) -> Response:
     (card,) = cards(call.ui, [store.results.get(number)])
     model = card.row["model_id"]
     good = store.pages.good_parts(model) if model is not None else ()
-    return JSONResponse({"part": _part(card, review.review_id, good)})
+    found = _part(card, review.review_id, good) | {"unsure": _unsure(call, card)}
+    return JSONResponse({"part": found})
 
 
 def release(call: Call) -> Response:
@@ -170,8 +186,22 @@ def _decided(text: str, run_id: str | None) -> Literal["accept", "reject"] | Non
     return "accept" if text == "accept" else "reject"
 
 
+def _unsure(call: Call, card: Card) -> dict[str, str] | None:
+    """Return who was unsure of a part, and why; None for a second look, which is independent."""
+    store, number = call.ui.store, card.inspection_id
+    if card.row["reviewed_verdict"] != "review":
+        return None
+    if store.review_leases.is_second(number, call.visitor.name):
+        return None
+    last = store.reviews.history(number)[-1]
+    if last.kind != "review":
+        return None
+    said = ": ".join(filter(None, (last.reason, last.comment)))
+    return {"by": last.reviewer, "said": said}
+
+
 def _part(card: Card, seen: int, good_parts: Sequence[int]) -> dict[str, Any]:
-    """Return a part for the page, without other reviewers' opinions."""
+    """A part as the page shows it: without what others decided on it."""
     row = card.row
     good = [one for one in good_parts if one != card.inspection_id]
     return {

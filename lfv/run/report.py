@@ -339,16 +339,20 @@ def policy_limits(policy: Mapping[str, Any]) -> list[ReportLimit]:
     return limits if len(limits) <= _MOST_LIMITS else []
 
 
+def _percent(fraction: float) -> str:
+    return f"{round(100 * fraction, 6):g}\u00a0%"
+
+
 def _limits_of(policy: Policy, rules: Rules, prefix: str) -> Iterator[ReportLimit]:
     if rules.classification is not None:
         limit = rules.classification.min_confidence
-        yield ReportLimit(True, limit, f"{prefix}reject from {limit:g}")
+        yield ReportLimit(True, limit, f"{prefix}reject from {_percent(limit)}")
     anomalous = rules.review.from_anomalous
     if anomalous is not None and anomalous > 0:
-        yield ReportLimit(True, anomalous, f"{prefix}review from {anomalous:g}")
+        yield ReportLimit(True, anomalous, f"{prefix}review from {_percent(anomalous)}")
     normal = policy.normal_below(rules)
     if normal is not None:
-        yield ReportLimit(False, normal, f"{prefix}review below {normal:g}")
+        yield ReportLimit(False, normal, f"{prefix}review below {_percent(normal)}")
 
 
 def _evaluation(found: Evaluation | None, seen: _Findings) -> ReportEvaluation | None:

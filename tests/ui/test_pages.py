@@ -166,15 +166,19 @@ def test_other_limits_are_tried_without_storing(place: Scene, mara: Browser) -> 
     before = place.store.audit.head()
     page = mara.get(
         f"/runs/{RUN_ID}/policy",
-        params={"reject_from": "0.55", "false_alarm": "2", "escape": "100"},
+        params={"reject_from": "55", "false_alarm": "2", "escape": "100"},
     ).text
     assert "6 of 11 images would change verdict" in page
     assert "min_confidence: 0.55" in page
     assert place.store.audit.head() == before
     wrong = mara.get(f"/runs/{RUN_ID}/policy", params={"reject_from": "much"})
-    assert "not a number between 0 and 1" in wrong.text
-    area = mara.get(f"/runs/{RUN_ID}/policy", params={"area:scratch": "0.005"}).text
-    assert "scratch: 0.005" in area
+    assert "not a percentage between 0 and 100" in wrong.text
+    for limit in ("101", "-1", "nan", "inf"):
+        wrong = mara.get(f"/runs/{RUN_ID}/policy", params={"reject_from": limit})
+        assert "not a percentage between 0 and 100" in wrong.text, limit
+    area = mara.get(f"/runs/{RUN_ID}/policy", params={"area:scratch": "0.7"}).text
+    assert "scratch: 0.007" in area  # 0.7 / 100 in floats is another number
+    assert re.search(r'name="area:scratch"[^>]* value="0.7"', area)
 
 
 def test_a_review_counts_before_the_label_everywhere(place: Scene, mara: Browser) -> None:

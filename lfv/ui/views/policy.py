@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import yaml
@@ -88,24 +89,32 @@ def _run(call: Call) -> Run:
     return find_run(call.ui.store, call.request.path_params["run"])
 
 
-def _fields(policy: Policy, types: list[str]) -> list[tuple[str, str, float | None]]:
-    """The limits that the page has fields for: (name, label, value)."""
+def _fields(policy: Policy, types: list[str]) -> list[tuple[str, str, str, str]]:
+    """The limits that the page has fields for: (name, label, value in percent, unit)."""
     rules = policy.default
+    normal, anomalous = policy.normal_below(rules), rules.review.anomalous_from
     found = rules.coverage.limits if rules.coverage else {}
     fields: list[tuple[str, str, float | None]] = [
         (
             "reject_from",
-            "Reject an anomaly from confidence",
+            "Reject an anomaly from a confidence of",
             rules.classification.min_confidence if rules.classification else None,
         ),
-        ("normal_below", "Review a normal answer below", policy.normal_below(rules)),
-        ("anomalous_from", "Review an anomaly from", rules.review.anomalous_from),
+        (
+            "normal_below",
+            "Review a normal answer below a confidence of",
+            normal,
+        ),
+        ("anomalous_from", "Review an anomaly from a confidence of", anomalous),
     ]
     fields += [
         (f"area:{name}", f"Reject if {name} covers more than", found.get(name))
         for name in dict.fromkeys([*found, *types])
     ]
-    return fields
+    return [
+        (name, label, _percent(value), "% of the image" if name.startswith("area:") else "%")
+        for name, label, value in fields
+    ]
 
 
 def _changed(policy: dict[str, Any], fields: dict[str, str]) -> dict[str, Any]:
@@ -130,11 +139,23 @@ def _changed(policy: dict[str, Any], fields: dict[str, str]) -> dict[str, Any]:
     return {**policy, "default": default}
 
 
+def _percent(fraction: float | None) -> str:
+    """A fraction as the percentage to type; its decimals are kept, and nothing is rounded."""
+    return "" if fraction is None else format((Decimal(str(fraction)) * 100).normalize(), "f")
+
+
 def _fraction(text: str) -> float | None:
+    """A percentage that was typed as the fraction that a policy has."""
+    if not text.strip():
+        return None
+    wrong = PolicyError(f"{text[:40]} is not a percentage between 0 and 100.")
     try:
-        return float(text) if text.strip() else None
-    except ValueError:
-        raise PolicyError(f"{text[:40]} is not a number between 0 and 1.") from None
+        percent = Decimal(text.strip().removesuffix("%").strip())
+    except InvalidOperation:
+        raise wrong from None
+    if not percent.is_finite() or not 0 <= percent <= 100:
+        raise wrong
+    return float(percent / 100)
 
 
 def _amount(text: str | None) -> float:

@@ -30,8 +30,12 @@ from lfv_store.views import HOSTING_COSTS, INSPECTION_RESULTS, RUN_COSTS
 
 Outcome = Literal["accept", "reject", "review", "error"]
 _COLUMNS = INSPECTION_RESULTS.c
-#: A search by file name covers this many of the newest inspections.
+#: A search for a part of a file name or attribute covers this many of the newest inspections.
 SEARCHED = 200_000
+#: Of the values that begin with a text, so many are looked at for the newest.
+_BEGINNINGS = 2_000
+#: A shorter text is taken for an inspection's id, or looked for in the newest inspections.
+_SHORTEST_BEGINNING = 3
 _GOOD = 20
 #: Up to this many detections with an anomaly are listed instead of looked up line by line.
 _FEW_ANOMALIES = 2_000
@@ -144,17 +148,21 @@ class Pages:
     def find(self, text: str, *, limit: int = 100) -> Sequence[dict[str, Any]]:
         """Find the inspections of a part in all runs, the newest first.
 
-        `text` is the value of an attribute (a serial number), at least eight digits of an image's
-        SHA-256, an inspection's id, or part of an image's name. Names are searched in the newest
-        200,000 inspections only.
+        `text` is an attribute's value (a serial number) or three and more characters of its
+        beginning, at least eight digits of an image's SHA-256, or an inspection's id. If nothing is
+        found so, `text` is looked for within attributes and image names of the newest 200,000
+        inspections. Case does not matter.
         """
         text = text.strip()
         if not text:
             return []
         with self._database.read() as conn:
-            found = set(conn.scalars(_by_attribute(conn, text, limit)))
-            if re.fullmatch(r"[0-9a-f]{8,64}", text):
-                found |= set(conn.scalars(_by_digest(text, limit)))
+            names = _attribute_names(conn)
+            found = set(conn.scalars(_by_attribute(names, text, limit)))
+            if re.fullmatch(r"[0-9a-fA-F]{8,64}", text):
+                found |= set(conn.scalars(_by_digest(text.lower(), limit)))
+            if not found and len(text) >= _SHORTEST_BEGINNING:
+                found = set(conn.scalars(_by_beginning(names, text, limit)))
             if text.isdecimal() and len(text) < 19:
                 found |= set(
                     conn.scalars(
@@ -163,6 +171,7 @@ class Pages:
                 )
             if not found:
                 found = set(conn.scalars(_by_name(text, limit)))
+                found |= set(conn.scalars(_within_attribute(text, limit)))
             rows = conn.execute(
                 sa.select(INSPECTION_RESULTS)
                 .where(_COLUMNS.inspection_id.in_(sorted(found)))
@@ -333,11 +342,49 @@ def _has_anomaly(conn: Connection, name: str) -> sa.ColumnElement[bool]:
     return of_line.scalar_subquery() > 0
 
 
-def _by_attribute(conn: Connection, value: str, limit: int) -> sa.Select[Any]:
+def _in_other_cases(text: str) -> list[str]:
+    """Return a text as typed, in upper and in lower case: what an index can look up."""
+    return list(dict.fromkeys((text, text.upper(), text.lower())))
+
+
+def _by_attribute(names: Sequence[str], value: str, limit: int) -> sa.Select[Any]:
     table = InspectionAttributeTable
     return (
         sa.select(table.inspection_id)
-        .where(table.name.in_(_attribute_names(conn)), table.value == value)
+        .where(table.name.in_(names), table.value.in_(_in_other_cases(value)))
+        .order_by(table.inspection_id.desc())
+        .limit(limit)
+    )
+
+
+def _by_beginning(names: Sequence[str], text: str, limit: int) -> sa.Select[Any]:
+    """Select by the beginning of an attribute's value; values are compared bytewise."""
+    table = InspectionAttributeTable
+    # One select for each spelling, because of several ranges an index gives only one.
+    some = sa.union(
+        *(
+            sa.select(
+                sa.select(table.inspection_id)
+                .where(table.name.in_(names), table.value >= one, table.value < f"{one}\U0010ffff")
+                .limit(_BEGINNINGS)
+                .subquery()
+            )
+            for one in _in_other_cases(text)
+        )
+    ).subquery()
+    return sa.select(some.c.inspection_id).order_by(some.c.inspection_id.desc()).limit(limit)
+
+
+def _within_attribute(text: str, limit: int) -> sa.Select[Any]:
+    table = InspectionAttributeTable
+    newest = sa.select(sa.func.max(table.inspection_id)).scalar_subquery()
+    return (
+        sa.select(table.inspection_id)
+        .distinct()
+        .where(
+            table.inspection_id > newest - SEARCHED,
+            table.value.icontains(text, autoescape=True),
+        )
         .order_by(table.inspection_id.desc())
         .limit(limit)
     )
@@ -373,7 +420,7 @@ def _by_name(text: str, limit: int) -> sa.Select[Any]:
     )
     return (
         sa.select(newest.c.id)
-        .where(newest.c.source_ref.contains(text, autoescape=True))
+        .where(newest.c.source_ref.icontains(text, autoescape=True))
         .order_by(newest.c.id.desc())
         .limit(limit)
     )

@@ -92,6 +92,8 @@ def test_parts_are_found_over_all_runs(store: Store, run_id: str) -> None:
         found = store.pages.find(text)
         assert [one["run_id"] for one in found] == [other, run_id], text
     assert [one["run_id"] for one in store.pages.find(str(row["inspection_id"]))] == [run_id]
+    for text in ("sn000002", "SN000002"[:7], "sn0000", "0002", "LOTS/2.p"):
+        assert run_id in [one["run_id"] for one in store.pages.find(text)], text
     assert store.pages.find("100%") == store.pages.find("") == []
 
 
@@ -117,6 +119,7 @@ def test_a_screen_reads_no_table_whole(sqlite_url: str) -> None:
                 store.pages.gallery(run_id, outcome=outcome, after=1)
             store.pages.pictured([1, 2])
             store.pages.find("SN000002")
+            store.pages.find("sn0000")
             store.pages.of_image("ab" * 32)
         assert len(seen) > 8
         with store.database.read() as conn:

@@ -163,7 +163,7 @@ class Pages:
                 found |= set(conn.scalars(_by_digest(text.lower(), limit)))
             if not found and len(text) >= _SHORTEST_BEGINNING:
                 found = set(conn.scalars(_by_beginning(names, text, limit)))
-            if text.isdecimal() and len(text) < 19:
+            if text.isdecimal() and len(text) < 19 and not text.startswith("0"):
                 found |= set(
                     conn.scalars(
                         sa.select(InspectionTable.id).where(InspectionTable.id == int(text))

@@ -207,6 +207,7 @@ def _show(
         "",
         "Next:",
         f"  {command} show last",
+        f"  {command} ui",
         f"  {command} review",
         f"  {command} export last --format csv",
     )

@@ -340,7 +340,7 @@ def policy_limits(policy: Mapping[str, Any]) -> list[ReportLimit]:
 
 
 def _percent(fraction: float) -> str:
-    return f"{round(100 * fraction, 6):g}\u00a0%"
+    return f"{round(100 * fraction, 6):g} %"
 
 
 def _limits_of(policy: Policy, rules: Rules, prefix: str) -> Iterator[ReportLimit]:

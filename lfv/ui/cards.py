@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,25 @@ from lfv.ui.context import Ui
 from lfv.ui.views.pictures import marks_address
 
 _ATTRIBUTES = 8
+#: Reasons that policies store, and what pages say instead: the same numbers in a whole sentence.
+_SENTENCES = (
+    (
+        r"Anomalous with confidence (\S+)%(?: only)?, (?:at least|below) (\S+)%\.",
+        r"The model is \1% sure of an anomaly{types}; the limit is \2%.",
+    ),
+    (
+        r"Anomalous with confidence (\S+)%, not rejected, and at least (\S+)%\.",
+        r"The model is \1% sure of an anomaly{types}; from \2% a person decides.",
+    ),
+    (
+        r"Normal with confidence (\S+)% only, below (\S+)%\.",
+        r"The model is \1% sure that the part is normal; below \2% a person decides.",
+    ),
+    (
+        r"Normal with confidence (\S+)%\.",
+        r"The model is \1% sure that the part is normal.",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -74,7 +94,10 @@ def _card(row: Mapping[str, Any], pictured: Any) -> Card:
     return Card(
         row=row,
         name=ref.rstrip("/").rpartition("/")[2] or ref,
-        reasons=tuple(str(one.get("text", one)) for one in row["reasons"] or ()),
+        reasons=tuple(
+            said_plainly(str(one.get("text", one)), [found.name for found in anomalies])
+            for one in row["reasons"] or ()
+        ),
         anomalies=anomalies,
         photo=photo,
         marks=marks,
@@ -82,3 +105,15 @@ def _card(row: Mapping[str, Any], pictured: Any) -> Card:
         size=size,
         attributes=tuple((row["attributes"] or {}).items())[:_ATTRIBUTES],
     )
+
+
+def said_plainly(reason: str, types: Sequence[str]) -> str:
+    """A stored reason as pages show it; one of an unknown form stays as it is."""
+    for form, sentence in _SENTENCES:
+        found = re.fullmatch(form, reason)
+        if found:
+            reason = found.expand(sentence).replace(
+                "{types}", f" ({', '.join(types[:3])})" if types else ""
+            )
+            break
+    return re.sub(r"(?<=\d)%", " %", reason)

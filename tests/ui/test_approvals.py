@@ -32,7 +32,7 @@ def test_a_version_is_approved_with_the_comparison_that_was_shown(
     place.store.reviews.add(place.parts()[0], "reject", "ben")
     address = f"/models/{place.model_id}/compare/{other}"
     page = mara.get(address).text
-    assert "No version of flange is approved" in page
+    assert "No version of flange is approved yet" in page
     shown = fields(page) | {"reason": "right on line 1"}
     place.store.reviews.add(place.parts()[3], "accept", "ben")  # meanwhile
     changed = mara.post(f"/models/{other}/approve", **shown)
@@ -49,7 +49,7 @@ def test_a_version_is_approved_with_the_comparison_that_was_shown(
     assert ">approved</span>" in mara.get("/models").text
     page = mara.get(f"/models/{other}").text
     assert "version 2 alone on 2 of 2" in page
-    assert "Runs of flange take version <b>2</b>" in page
+    assert "Inspections of flange use version <b>2</b>" in page
     again = mara.post(f"/models/{place.model_id}/approve", **shown)
     assert (again.status_code, "mara has decided" in again.text) == (409, True)
     seen = str(approval.approval_id)

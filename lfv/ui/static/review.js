@@ -228,7 +228,7 @@ function show(part) {
     byId("said").textContent =
       `unsure by ${part.unsure.by}${part.unsure.said ? `: ${part.unsure.said}` : ""}`;
   chips(byId("anomalies"), part.anomalies.map((one) =>
-    [`${one.name} ${percent(one.area, 2)}`, one.color]));
+    [`${one.name} ${percent(one.area, 2)} of the image`, one.color]));
   byId("why-title").textContent = `The limits: ${OUTCOMES[part.verdict]}, because`;
   byId("why").replaceChildren(...part.reasons.map((reason) => {
     const item = document.createElement("li");

@@ -89,8 +89,8 @@ def _run(call: Call) -> Run:
     return find_run(call.ui.store, call.request.path_params["run"])
 
 
-def _fields(policy: Policy, types: list[str]) -> list[tuple[str, str, str, str]]:
-    """The limits that the page has fields for: (name, label, value in percent, unit)."""
+def _fields(policy: Policy, types: list[str]) -> list[tuple[str, str, str]]:
+    """The limits that the page has fields for: (name, label, value in percent)."""
     rules = policy.default
     normal, anomalous = policy.normal_below(rules), rules.review.anomalous_from
     found = rules.coverage.limits if rules.coverage else {}
@@ -108,13 +108,10 @@ def _fields(policy: Policy, types: list[str]) -> list[tuple[str, str, str, str]]
         ("anomalous_from", "Review an anomaly from a confidence of", anomalous),
     ]
     fields += [
-        (f"area:{name}", f"Reject if {name} covers more than", found.get(name))
+        (f"area:{name}", f"Reject if {name} covers more of the image than", found.get(name))
         for name in dict.fromkeys([*found, *types])
     ]
-    return [
-        (name, label, _percent(value), "% of the image" if name.startswith("area:") else "%")
-        for name, label, value in fields
-    ]
+    return [(name, label, _percent(value)) for name, label, value in fields]
 
 
 def _changed(policy: dict[str, Any], fields: dict[str, str]) -> dict[str, Any]:

@@ -201,7 +201,7 @@ def _unsure(call: Call, card: Card) -> dict[str, str] | None:
 
 
 def _part(card: Card, seen: int, good_parts: Sequence[int]) -> dict[str, Any]:
-    """A part as the page shows it: without what others decided on it."""
+    """Return a part for the page, without what others decided on it."""
     row = card.row
     good = [one for one in good_parts if one != card.inspection_id]
     return {

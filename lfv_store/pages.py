@@ -377,12 +377,19 @@ def _by_beginning(names: Sequence[str], text: str, limit: int) -> sa.Select[Any]
 
 def _within_attribute(text: str, limit: int) -> sa.Select[Any]:
     table = InspectionAttributeTable
-    newest = sa.select(sa.func.max(table.inspection_id)).scalar_subquery()
+    # Ids have gaps, so the oldest inspection to search is found by its place.
+    oldest = (
+        sa.select(InspectionTable.id)
+        .order_by(InspectionTable.id.desc())
+        .offset(SEARCHED - 1)
+        .limit(1)
+        .scalar_subquery()
+    )
     return (
         sa.select(table.inspection_id)
         .distinct()
         .where(
-            table.inspection_id > newest - SEARCHED,
+            table.inspection_id >= sa.func.coalesce(oldest, 0),
             table.value.icontains(text, autoescape=True),
         )
         .order_by(table.inspection_id.desc())

@@ -42,7 +42,7 @@ class Approval:
 
 
 class Approvals:
-    """`store.approvals`."""
+    """Records and returns approvals; available as `store.approvals`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

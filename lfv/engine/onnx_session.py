@@ -82,8 +82,9 @@ def _open(onnx_model: bytes, level: Any, threads: int) -> tuple[Any, str]:
 def _would_overflow() -> bool:
     """Whether products of 8-bit maps and weights may overflow here: on x86 without VNNI.
 
-    onnxruntime then clips sums of two of them to 16 bits, unless it is told to be exact: the same
-    model would give other answers than where it was trained. Exact products take twice the time.
+    Unless exact products are requested, onnxruntime then saturates sums of two of them at 16 bits,
+    and the model's answers differ from those where it was trained. Exact products take twice as
+    long.
     """
     if platform.machine().lower() not in {"x86_64", "amd64"}:
         return False

@@ -89,6 +89,7 @@ def keep_objects(run: ActiveRun) -> Iterator[None]:
         yield
     finally:
         leaving.set()
+        thread.join()  # a renewal under way would take the objects back after their release
         try:
             heartbeats.release(run.run_id)
         except StoreError as error:

@@ -17,6 +17,7 @@ import json
 import os
 import platform
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -27,7 +28,7 @@ import urllib.request
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,10 @@ SCENARIOS = {
     "fast": Scenario("10 ms, 25 in flight", 0.01, images=3000),
     "small": Scenario("50 ms, 2 in flight", 0.05, ((0.0, 2),), images=300),
     "postgresql": Scenario("200 ms, 25 in flight, PostgreSQL", 0.2),
+    "postgresql-fast": Scenario("10 ms, 25 in flight, PostgreSQL", 0.01, images=3000),
 }
+#: Scenarios on PostgreSQL, whose runs alternate with runs on SQLite.
+ON_POSTGRESQL = ("postgresql", "postgresql-fast")
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,13 @@ class Measured:
         return float(self.figures["answered"] / self.figures["seconds"])
 
 
+def end_on_sigterm() -> None:
+    """Make SIGTERM raise, so that every process that a benchmark started is ended."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+
+
 def main() -> None:
+    end_on_sigterm()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("scenarios", nargs="*", choices=[[], *SCENARIOS], default=[])
     parser.add_argument("--rounds", type=int, default=5)
@@ -113,11 +123,11 @@ def main() -> None:
         server_at(options.postgresql) as postgresql,
     ):
         for scenario_name in names:
-            if scenario_name == "postgresql" and postgresql is None:
+            if scenario_name in ON_POSTGRESQL and postgresql is None:
                 continue
             scenario = SCENARIOS[scenario_name]
             images = options.images or scenario.images
-            server = postgresql if scenario_name == "postgresql" else None
+            server = postgresql if scenario_name in ON_POSTGRESQL else None
             folder = Path(place) / scenario_name
             name = f"{scenario_name}, {'stream' if options.stream else 'lfv inspect'}"
             found = compare(scenario, images, folder, url, options.rounds, ours, server)
@@ -135,26 +145,45 @@ def compare(
     ours: Callable[[Path, str, Path, str | None], Measured],
     server: str | None,
 ) -> dict[str, Any]:
-    """Rounds of pool and run by turns, and their medians.  Every run has a database of its own."""
+    """Rounds of pool and run by turns, and their medians. Every run has a database of its own.
+
+    With a `server`, each round has a run on SQLite too.
+    """
     pictures = make_images(folder / "images", images)
     make_images(folder / "few", FEW)
     pools: list[Measured] = []
     runs: list[Measured] = []
+    on_sqlite: list[Measured] = []
 
-    def run(source: str, number: int) -> Measured:
+    def run(source: str, number: str, server: str | None = server) -> Measured:
         tell(url, scenario.script(images))
         with new_database(server) as database:
-            return ours(folder / source, url, folder / f"home-{source}-{number}", database)
+            found = ours(folder / source, url, folder / f"home-{source}-{number}", database)
+        if found.figures["answered"] != (FEW if source == "few" else images):
+            raise SystemExit(f"{images} images, but {found.figures}")
+        return found
 
-    start = run("few", 0)
+    start = run("few", "0")
     for number in range(rounds):
         tell(url, scenario.script(images))
         pools.append(run_pool(pictures, url, scenario, images))
-        runs.append(run("images", number))
-        if runs[-1].figures["answered"] != images:
-            raise SystemExit(f"{images} images, but {runs[-1].figures}")
+        if server is not None:
+            on_sqlite.append(run("images", f"{number}-sqlite", None))
+        runs.append(run("images", str(number)))
     ideal = scenario.ideal_seconds(images)
+    beside_sqlite = (
+        {
+            "sqlite_images_per_second": median(run.rate for run in on_sqlite),
+            "run_over_sqlite": median(run.rate for run in runs)
+            / median(run.rate for run in on_sqlite),
+            "sqlite_cpu_ms": 1000 * sum(run.cpu_seconds for run in on_sqlite) / rounds / images,
+            "postgresql_cpu_ms": 1000 * sum(run.cpu_seconds for run in runs) / rounds / images,
+        }
+        if on_sqlite
+        else {}
+    )
     return {
+        **beside_sqlite,
         "title": scenario.title,
         "images": images,
         "ideal_seconds": ideal,
@@ -204,7 +233,8 @@ def show(title: str, found: dict[str, Any]) -> None:
         f" {found['run_over_ideal']:.3f}   paid {found['paid_over_ideal']:.2f}   throttled"
         f" {found['throttled_share']:.2%}   CPU {found['run_cpu_ms']:.2f} ms, pool"
         f" {found['pool_cpu_ms']:.2f} ms, start {found['start_cpu_seconds']:.1f} s   load"
-        f" {os.getloadavg()[0]:.1f}",
+        f" {os.getloadavg()[0]:.1f}"
+        + (f"   of SQLite {found['run_over_sqlite']:.3f}" if "run_over_sqlite" in found else ""),
         flush=True,
     )
 
@@ -286,10 +316,21 @@ def run_inspection(folder: Path, url: str, home: Path, database: str | None) -> 
     if database:
         environment["LFV_DATABASE_URL"] = database
     before, began = children_cpu(), time.monotonic()
-    command = [str(Path(sys.executable).with_name("lfv")), "inspect", str(folder), "--json"]
-    subprocess.run(
-        [*command, "--project", PROJECT], env=environment, check=True, stdout=subprocess.DEVNULL
-    )
+    lfv = str(Path(sys.executable).with_name("lfv"))
+    command = [lfv, "inspect", str(folder), "--json", "--project", PROJECT]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+    ) as process:
+        try:
+            status = process.wait()
+        except BaseException:
+            process.terminate()  # a killed command leaves its Prefect server behind
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(60)
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if status:
+        raise SystemExit(f"lfv inspect ended with status {status}")
     return Measured(figures(url), children_cpu() - before, time.monotonic() - began)
 
 

@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.detection import (
     Scenario,
+    end_on_sigterm,
     endpoint_in,
     machine,
     make_images,
@@ -100,6 +101,7 @@ def _import() -> None:
 
 
 def main() -> None:
+    end_on_sigterm()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--postgresql", help="URL of a PostgreSQL server (else one of its own)")
     parser.add_argument("--images", type=int, default=3000)
@@ -128,6 +130,7 @@ def main() -> None:
                     os.environ["LFV_DASK_ADDRESS"] = address
                     home = Path(name) / f"home-{number}-{workers}"
                     found.append(run_inspection(Path(name) / "images", url, home, database).rate)
+                print(f"{workers} worker(s): {found[-1]:.1f} images/s", file=sys.stderr, flush=True)
     one, two = (median(iter(found)) for found in rates.values())
     figures = {
         "machine": machine(),

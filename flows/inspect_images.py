@@ -8,7 +8,7 @@ Prefect API, and stopping must not depend on it.
 # resolve names that only annotations use.
 
 import time
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -28,7 +28,7 @@ from flows.pause import ask_to_go_on
 from flows.plan import plan_run
 from flows.progress import ProgressArtifact
 from flows.run_slots import place_at_model
-from flows.task_runners import result_of, task_runner, worker_processes
+from flows.task_runners import LiveWorkers, result_of, task_runner, worker_processes
 from lfv.client.policy import Policy
 from lfv.formats.words import count_of
 from lfv.run.active import ActiveRun, open_run
@@ -335,11 +335,12 @@ def _fan_out(run: ActiveRun) -> Ending | None:
     The next batch is submitted while less than a batch waits in the stream, so that the stream
     never runs dry. Workers of a cluster get several batches each.
     """
-    control, feed = run.control, feed_of(run)
+    control, workers = run.control, LiveWorkers(run.context.workers)
+    feed = feed_of(run, workers.count)
     batches = _OpenBatches(control, elsewhere=run.context.workers > 0)
     before, submitted, after_line = control.done, 0, 0
-    here = nullcontext() if run.context.workers else detection_stream(run)
-    with here, ending_spread(run):
+    here = not run.context.workers
+    with detection_stream(run) if here else ending_spread(run):
         try:
             while not control.stop.is_set() and (
                 items := run.store.inspections.pending(
@@ -348,11 +349,12 @@ def _fan_out(run: ActiveRun) -> Ending | None:
             ):
                 first_line, after_line = items[0].line_number, items[-1].line_number
                 batch = PendingBatch(items)
-                batches.add(detect_anomalies.submit(run, batch, first_line, after_line))
+                shared = run if here else replace(run.context, workers=workers.count())
+                batches.add(detect_anomalies.submit(shared, batch, first_line, after_line))
                 submitted += len(items)
                 while not control.stop.is_set() and (
                     submitted - (control.done - before) > feed.images_ahead()
-                    or len(batches) >= feed.batches
+                    or len(batches) >= feed.batches()
                 ):
                     batches.finish_some(_FEED_SECONDS)
             while len(batches):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from typing import Any, cast
 
 from prefect.context import FlowRunContext
@@ -12,6 +14,8 @@ from lfv.run.errors import NotSpreadable, WorkersLost
 from lfv.settings import LfvSettingsError, get_settings
 
 _THREADS = 64
+#: Interval at which the workers of a cluster are counted.
+_COUNT_SECONDS = 2.0
 
 
 def task_runner() -> TaskRunner[PrefectFuture[Any]]:
@@ -55,6 +59,26 @@ def worker_processes() -> int:
             f"dask worker {runner.address}"
         )
     return workers
+
+
+class LiveWorkers:
+    """The number of live worker processes, which may join and die during a run.
+
+    Args:
+        at_first: Their number when the run began; 0 for a run without workers.
+    """
+
+    def __init__(self, at_first: int) -> None:
+        self._workers = at_first
+        self._counted_at = time.monotonic()
+
+    def count(self) -> int:
+        """Return the number; while none is alive, the last number."""
+        if self._workers and time.monotonic() - self._counted_at > _COUNT_SECONDS:
+            with suppress(NotSpreadable, OSError):  # the scheduler's end shows in the batches
+                self._workers = worker_processes()
+            self._counted_at = time.monotonic()
+        return self._workers
 
 
 def result_of(future: PrefectFuture[Any]) -> Any:

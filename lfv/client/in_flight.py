@@ -139,6 +139,12 @@ class ConcurrencyLimit:
         with self._free:
             self._ceiling = max(self._ceiling, ceiling)
 
+    def lower_ceiling(self, ceiling: int) -> None:
+        """Allow no more than `ceiling` permits from now on."""
+        with self._free:
+            self._ceiling = max(1, min(self._ceiling, ceiling))
+            self._limit = min(self._limit, self._ceiling)
+
     def acquire(self, ended: Callable[[], bool] = lambda: False) -> bool:
         """Wait for a permit; return False if `ended` becomes true first.
 

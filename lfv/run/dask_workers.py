@@ -1,8 +1,7 @@
 """Share a run's detection among Dask workers, which may be on other machines.
 
-The process that holds the model submits batches and receives the result of each. Each worker reads
-the run's lease from SQL once a second to learn that the run ends early, even if the process that
-holds the model has died. So a worker only works for a run while its model is held.
+The process that holds the model submits batches and receives the result of each. Workers attach to
+the run as `lfv.run.attachments` says, so a worker only works for a run while its model is held.
 """
 
 from __future__ import annotations
@@ -10,22 +9,18 @@ from __future__ import annotations
 import logging
 import math
 import socket
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from lfv.run.active import ActiveRun
-from lfv.run.control import Ending
 from lfv.run.errors import NotSpreadable
 from lfv.settings import Settings
 from lfv_store import PendingItem, Store, StoreError
 
 logger = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 1.0
 _CONNECT_SECONDS = 5.0
 #: Batches that a worker gets during a run, and how many it has at a time.
 _BATCHES_PER_WORKER = 10
@@ -83,16 +78,16 @@ def check_scheduler(settings: Settings) -> None:
 class Feed:
     """How detection is fed.
 
-    `batch_size` is in images. `batches` is the most batches in progress. `images_ahead` returns the
-    most submitted images without a record; beyond it, submission waits.
+    `batch_size` is in images. `batches` returns the most batches in progress, `images_ahead` the
+    most submitted images without a record; beyond them, submission waits.
     """
 
     batch_size: int
-    batches: int
+    batches: Callable[[], int]
     images_ahead: Callable[[], int]
 
 
-def feed_of(run: ActiveRun) -> Feed:
+def feed_of(run: ActiveRun, live_workers: Callable[[], int]) -> Feed:
     """Return how to feed the pending images to detection.
 
     A worker reports its images batch by batch. It gets several batches during a run, and always has
@@ -101,12 +96,15 @@ def feed_of(run: ActiveRun) -> Feed:
     settings, workers = run.settings, run.context.workers
     if not workers:
         size = settings.batch_size
-        return Feed(size, settings.batches_in_flight, lambda: size + run.limit.limit)
+        return Feed(size, lambda: settings.batches_in_flight, lambda: size + run.limit.limit)
     pending = run.store.inspections.counts(run.run_id).pending
     size = math.ceil(pending / (workers * _BATCHES_PER_WORKER))
     size = min(settings.batch_size, max(_SMALLEST_BATCH, size))
-    batches = workers * _BATCHES_AT_A_TIME
-    return Feed(size, batches, lambda: batches * size)
+
+    def batches() -> int:
+        return live_workers() * _BATCHES_AT_A_TIME
+
+    return Feed(size, batches, lambda: batches() * size)
 
 
 @contextmanager
@@ -119,39 +117,8 @@ def ending_spread(run: ActiveRun) -> Iterator[None]:
         except StoreError as error:
             logger.warning("the workers will see only later that the run ends: %s", error)
 
-    if not run.context.workers:
-        yield
-        return
     with run.control.on_end(call_off):
         yield
-
-
-@contextmanager
-def following(run: ActiveRun) -> Iterator[None]:
-    """End the work of a worker in this block when the run ends early elsewhere."""
-    leaving = threading.Event()
-    watcher = threading.Thread(target=_follow, args=(run, leaving), name="follow-run", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        leaving.set()
-        watcher.join()
-
-
-def _follow(run: ActiveRun, leaving: threading.Event) -> None:
-    store = run.store.with_patience(0)
-    seen = time.monotonic()
-    while not leaving.wait(_LOOK_SECONDS):
-        try:
-            if not store.leases.is_wanted(run.run_id):
-                run.control.end(Ending.INTERRUPTED, "the run ended elsewhere")
-                return
-            seen = time.monotonic()
-        except StoreError as error:
-            if time.monotonic() - seen > run.settings.lease_ttl_seconds:
-                run.control.end(Ending.STORE, f"the run's lease cannot be read: {error}")
-                return
 
 
 def still_pending(store: Store, run_id: str, items: Sequence[PendingItem]) -> Sequence[PendingItem]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from lfv.run.active import ActiveRun, attached
+from lfv.run.active import ActiveRun
+from lfv.run.attachments import kept_attached
 from lfv.run.context import RunContext
 from lfv.run.control import Ending
-from lfv.run.dask_workers import following, still_pending
+from lfv.run.dask_workers import still_pending
 from lfv.run.stream import Batch, DetectionStream
 from lfv_store import PendingItem
 
@@ -46,18 +47,24 @@ def detect_batch(run: ActiveRun | RunContext, items: Sequence[PendingItem]) -> D
     """Run detection on `items`; return early if the run ends.
 
     The batch uses the stream that the run has open in this process. In another process the run is a
-    `RunContext`, and the batch opens its own connections and stream.
+    `RunContext`, and the process stays attached to it for its next batches.
     """
     if isinstance(run, ActiveRun):
-        if run.stream is not None:
-            return _outcome(run, items, run.stream.process(items))
-        with DetectionStream(run) as stream:
-            return _outcome(run, items, stream.process(items))
-    with attached(run) as active, following(active):
+        return _detect(run, items)
+    with kept_attached(run) as active:
+        # A worker that died may have recorded some of the batch.
         left = still_pending(active.store, active.run_id, items)
-        with DetectionStream(active) as stream:
-            batch = stream.process(left)
-        return replace(_outcome(active, items, batch), ran_elsewhere=True)
+        return replace(_detect(active, items, left), ran_elsewhere=True)
+
+
+def _detect(
+    run: ActiveRun, items: Sequence[PendingItem], left: Sequence[PendingItem] | None = None
+) -> DetectedBatch:
+    left = items if left is None else left
+    if run.stream is not None:
+        return _outcome(run, items, run.stream.process(left))
+    with DetectionStream(run) as stream:
+        return _outcome(run, items, stream.process(left))
 
 
 def _outcome(run: ActiveRun, items: Sequence[PendingItem], batch: Batch) -> DetectedBatch:

@@ -8,8 +8,8 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,18 +25,20 @@ from lfv.settings import LfvSettingsError, Settings, get_settings
 from lfv_store import Store, open_store
 from tests.support.endpoints import Endpoint
 from tests.support.pictures import make_pictures
-from tests.support.waiting import PLENTY, wait_until
+from tests.support.waiting import wait_until
 
 IMAGES = 160
+WORKERS = 2
 
 
 @dataclass
 class Cluster:
-    """A scheduler, and workers of one process each."""
+    """A scheduler, and workers of one process each; `mend` starts what is not running."""
 
-    address: str
-    workers: list[subprocess.Popen[bytes]]
-    scheduler: subprocess.Popen[bytes]
+    folder: Path
+    address: str = ""
+    scheduler: subprocess.Popen[bytes] | None = None
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def run(self, flow: Any = inspect_images, **parameters: Any) -> Any:
         """Run a flow with this cluster's task runner."""
@@ -45,47 +47,74 @@ class Cluster:
         runner = cast("TaskRunner[PrefectFuture[Any]]", DaskTaskRunner(address=self.address))
         return flow.with_options(task_runner=runner)(**parameters)
 
+    def mend(self) -> None:
+        """Start the scheduler and the workers that have ended, and wait for all of them."""
+        if self.scheduler is None or self.scheduler.poll() is not None:
+            self.close()
+            file = self._scheduler_file
+            file.unlink(missing_ok=True)
+            self.scheduler = self._start("scheduler", "--port", "0")
+            wait_until(file.exists, "the scheduler is up")
+        self.workers = [worker for worker in self.workers if worker.poll() is None]
+        while len(self.workers) < WORKERS:
+            self.add_worker()
+        self._wait_for_workers()
 
-@contextmanager
-def _process(log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dask", *arguments], stdout=stream, stderr=stream
-        )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+    def add_worker(self) -> None:
+        """Start another worker."""
+        self.workers.append(self._start("worker", "--nthreads", "2", "--no-nanny"))
+
+    def close(self) -> None:
+        """Kill all processes."""
+        for process in (*self.workers, self.scheduler):
+            if process is not None:
+                process.kill()
+                process.wait()
+        self.workers = []
+
+    def _wait_for_workers(self) -> None:
+        from distributed import Client
+
+        def ready() -> bool:
+            return len(client.scheduler_info(n_workers=-1)["workers"]) == len(self.workers)
+
+        with Client(scheduler_file=str(self._scheduler_file), set_as_default=False) as client:
+            wait_until(ready, "the workers are connected")
+            self.address = str(client.scheduler.address)
+
+    @property
+    def _scheduler_file(self) -> Path:
+        return self.folder / "scheduler.json"
+
+    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        file = str(self._scheduler_file)
+        place = ("--host", "127.0.0.1", "--scheduler-file", file, "--no-dashboard")
+        with (self.folder / "dask.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "dask", *arguments, *place], stdout=log, stderr=log
+            )
+
+
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """The cluster that all tests of this module share, because it takes seconds to start."""
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    yield cluster
+    cluster.close()
 
 
 @pytest.fixture
 def cluster(
-    home: Path, tmp_path: Path, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Cluster]:
+    home: Path, processes: Cluster, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Cluster:
     """A cluster with two workers, and the settings that name it and a PostgreSQL database."""
+    processes.mend()
     monkeypatch.setenv("LFV_DATABASE_URL", postgresql_url)
     # Requests are counted: on a busy machine none may be sent again because its answer is late.
     monkeypatch.setenv("LFV_READ_TIMEOUT_SECONDS", "60")
-    file = tmp_path / "scheduler.json"
-    place = ("--host", "127.0.0.1", "--scheduler-file", str(file), "--no-dashboard")
-    with ExitStack() as stack:
-        log = tmp_path / "scheduler.log"
-        scheduler = stack.enter_context(_process(log, "scheduler", "--port", "0", *place))
-        wait_until(file.exists, "the scheduler is up")
-        options = ("--nthreads", "2", "--no-nanny")
-        workers = [
-            stack.enter_context(_process(tmp_path / f"{name}.log", "worker", *place, *options))
-            for name in ("one", "two")
-        ]
-        from distributed import Client
-
-        with Client(scheduler_file=str(file), set_as_default=False) as client:
-            client.wait_for_workers(len(workers), timeout=PLENTY)
-            address = str(client.scheduler.address)
-        monkeypatch.setenv("LFV_TASK_RUNNER", "dask")
-        monkeypatch.setenv("LFV_DASK_ADDRESS", address)
-        yield Cluster(address, workers, scheduler)
+    monkeypatch.setenv("LFV_TASK_RUNNER", "dask")
+    monkeypatch.setenv("LFV_DASK_ADDRESS", processes.address)
+    return processes
 
 
 @pytest.fixture
@@ -149,6 +178,7 @@ def test_the_scheduler_is_killed(
 
     def kill() -> None:
         endpoint.wait_for_calls("DetectAnomalies", 25)
+        assert cluster.scheduler is not None
         cluster.scheduler.kill()
 
     with (

@@ -1,0 +1,161 @@
+"""Keep what a worker process opens for a run open between its batches.
+
+A worker is a process that inspects batches of a run which another process drives. An attachment is
+what the worker opens for the run: connections, a reader, the model's host and one stream for all
+batches. A thread reads the run's lease from SQL once a second. It ends the work when the run ends
+early, even if the process that holds the model has died, and closes the attachment when the run is
+over or no batch has come for some seconds.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from lfv.run.active import ActiveRun, attached
+from lfv.run.context import RunContext
+from lfv.run.control import Ending
+from lfv.run.stream import detection_stream
+from lfv_store import StoreError
+
+logger = logging.getLogger(__name__)
+
+#: Interval at which a worker reads the run's lease.
+_LOOK_SECONDS = 1.0
+#: How long an attachment stays open without a batch.
+IDLE_SECONDS = 10.0
+
+
+class _Attachment:
+    """A run in this process. All attributes but the context are guarded by the registry's lock."""
+
+    def __init__(self, context: RunContext) -> None:
+        self.context = context
+        self.batches = 0
+        self.taken_at = time.monotonic()
+        self.idle_since = self.taken_at
+        self.retired = False
+        self._opening = threading.Lock()
+        self._opened = ExitStack()
+        self._run: ActiveRun | None = None
+
+    def open(self) -> ActiveRun:
+        """Return the run; open it for the first batch."""
+        with self._opening:
+            if self._run is None:
+                with ExitStack() as stack:
+                    run = stack.enter_context(attached(self.context))
+                    run.limit.lower_ceiling(self.context.ceiling)
+                    stack.enter_context(detection_stream(run))
+                    self._opened = stack.pop_all()
+                self._run = run
+                name = f"follow-{run.run_id[:8]}"
+                threading.Thread(target=_follow, args=(self, run), name=name, daemon=True).start()
+            return self._run
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the run was opened."""
+        return self._run is not None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the run's work has ended here."""
+        return self._run is not None and self._run.control.stop.is_set()
+
+    def close(self) -> None:
+        """Close what was opened."""
+        with self._opening:
+            self._opened.close()
+
+
+_lock = threading.Lock()
+#: The attachment for the next batch of each run, by the run's id.
+_current: dict[str, _Attachment] = {}
+
+
+@contextmanager
+def kept_attached(context: RunContext) -> Iterator[ActiveRun]:
+    """Attach this process to a run for one batch; the next batch finds the run open.
+
+    A context that differs, such as another number of workers, gets an attachment of its own. The
+    earlier one closes after its last batch.
+    """
+    attachment = _take(context)
+    try:
+        yield attachment.open()
+    finally:
+        _give_back(attachment)
+
+
+def _take(context: RunContext) -> _Attachment:
+    with _lock:
+        found = _current.get(context.run_id)
+        if found is not None and (found.context != context or found.has_ended):
+            _forget(found)
+            found = None
+        if found is None:
+            found = _current[context.run_id] = _Attachment(context)
+        found.batches += 1
+        found.taken_at = time.monotonic()
+        return found
+
+
+def _give_back(attachment: _Attachment) -> None:
+    with _lock:
+        attachment.batches -= 1
+        attachment.idle_since = time.monotonic()
+        if attachment.has_ended or not attachment.is_open:
+            _forget(attachment)
+
+
+def _follow(attachment: _Attachment, run: ActiveRun) -> None:
+    """End the run's work here when the run ends elsewhere; close the attachment after its use."""
+    store = run.store.with_patience(0)
+    seen = time.monotonic()
+    while not _is_done(attachment):
+        time.sleep(_LOOK_SECONDS)
+        if run.control.stop.is_set():
+            continue
+        looked_at = time.monotonic()
+        try:
+            if store.leases.is_wanted(run.run_id):
+                seen = looked_at
+            elif _retire(attachment, looked_at):
+                run.control.end(Ending.INTERRUPTED, "the run ended elsewhere")
+        except StoreError as error:
+            if time.monotonic() - seen > run.settings.lease_ttl_seconds:
+                _retire(attachment)
+                run.control.end(Ending.STORE, f"the run's lease cannot be read: {error}")
+    attachment.close()
+
+
+def _retire(attachment: _Attachment, looked_at: float | None = None) -> bool:
+    """Give the attachment no more batches; not if it got one after the lease was looked at.
+
+    That batch may belong to the run's next lease, as after a lost model.
+    """
+    with _lock:
+        if looked_at is None or attachment.taken_at < looked_at:
+            _forget(attachment)
+        return attachment.retired
+
+
+def _is_done(attachment: _Attachment) -> bool:
+    """Whether to close the attachment: no batch uses it, and none will."""
+    with _lock:
+        if attachment.batches:
+            return False
+        if time.monotonic() - attachment.idle_since > IDLE_SECONDS:
+            _forget(attachment)
+        return attachment.retired
+
+
+def _forget(attachment: _Attachment) -> None:
+    """Give the attachment no more batches. The caller holds the lock."""
+    attachment.retired = True
+    if _current.get(attachment.context.run_id) is attachment:
+        del _current[attachment.context.run_id]

@@ -1,0 +1,123 @@
+"""What a worker process opens for a run stays open between batches, and closes with the run."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from lfv.client.policy import Policy
+from lfv.run import attachments
+from lfv.run.attachments import kept_attached
+from lfv.run.context import InspectionRequest, RunContext
+from lfv.settings import Settings
+from lfv_store import Lease, Store, StoreError
+from tests.support.store_samples import a_model, a_run
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture(autouse=True)
+def frequent_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attachments, "_LOOK_SECONDS", 0.02)
+
+
+@pytest.fixture
+def context(tmp_path: Path, store: Store, sqlite_url: str) -> RunContext:
+    model_id = a_model(store)
+    return RunContext(
+        run_id=a_run(store, model_id),
+        model_id=model_id,
+        request=InspectionRequest(source="images", project="parts"),
+        model_version="1",
+        endpoint_url="http://127.0.0.1:9",
+        embedded=False,
+        policy=Policy.from_confidence(0.8).to_dict(),
+        expected_size=None,
+        planned_through=0,
+        settings=Settings(home=tmp_path / "home", database_url=sqlite_url, requests_per_unit=12),
+        workers=2,
+    )
+
+
+@pytest.fixture
+def lease(store: Store, context: RunContext) -> Lease:
+    return store.leases.acquire(
+        context.model_id,
+        context.run_id,
+        host_spec={},
+        units=(1, None),
+        price_per_unit_hour=4.0,
+        ttl=timedelta(minutes=10),
+        already_hosted=False,
+    )
+
+
+def _is_closed(context: RunContext) -> bool:
+    return context.run_id not in attachments._current and not any(
+        thread.name == f"follow-{context.run_id[:8]}" for thread in threading.enumerate()
+    )
+
+
+def test_the_next_batch_finds_the_run_open(store: Store, context: RunContext, lease: Lease) -> None:
+    with kept_attached(context) as first, kept_attached(context) as second:
+        assert second is first
+    with kept_attached(context) as third:
+        assert third is first
+        assert third.stream is not None
+    store.leases.release(lease.lease_id)
+    wait_until(lambda: _is_closed(context), "the attachment is closed with the run")
+    assert first.stream is None
+
+
+def test_a_run_that_ends_elsewhere_ends_here(
+    store: Store, context: RunContext, lease: Lease
+) -> None:
+    with kept_attached(context) as run:
+        store.leases.call_off(context.run_id)
+        assert run.control.stop.wait(60)
+        assert not _is_closed(context)
+    wait_until(lambda: _is_closed(context), "the attachment is closed after its last batch")
+
+
+def test_an_idle_attachment_is_closed(
+    context: RunContext, lease: Lease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attachments, "IDLE_SECONDS", 0.1)
+    with kept_attached(context) as first:
+        pass
+    wait_until(lambda: _is_closed(context), "the idle attachment is closed")
+    with kept_attached(context) as second:
+        assert second is not first
+
+
+def test_shares_follow_the_number_of_workers(context: RunContext, lease: Lease) -> None:
+    with kept_attached(context) as of_two:
+        assert of_two.limit.ceiling == 6
+        with kept_attached(replace(context, workers=3)) as of_three:
+            assert of_three.limit.ceiling == 4
+        with kept_attached(replace(context, workers=1)) as alone:
+            assert alone.limit.ceiling == 12
+    wait_until(lambda: of_two.stream is None, "the earlier attachment is closed")
+
+
+def test_a_batch_after_the_end_opens_the_run_again(context: RunContext, lease: Lease) -> None:
+    with kept_attached(context) as first:
+        first.control.stop.set()
+    with kept_attached(context) as second:
+        assert not second.control.stop.is_set()
+
+
+def test_a_run_that_cannot_be_opened_is_opened_by_the_next_batch(
+    context: RunContext, lease: Lease, tmp_path: Path
+) -> None:
+    missing = context.settings.model_copy(update={"database_url": f"sqlite:///{tmp_path}/no.db"})
+    with (
+        pytest.raises(StoreError),
+        kept_attached(replace(context, settings=missing)),
+    ):
+        pass
+    with kept_attached(context) as run:
+        assert run.run_id == context.run_id

@@ -8,6 +8,8 @@ its latency rises. After that it adapts:
 - Latency that stays well above the lowest so far means that requests are queued. The limit is
   lowered in proportion. If that fails to help twice, the model itself has become slower, and the
   new latency becomes the reference.
+- Latency that rises because the threads of this process wait for the interpreter says nothing about
+  the model. The limit stays.
 - From time to time, one more request is tried. After a success the step doubles, so that the limit
   rises within seconds when a model is scaled up. After a failure the next try comes later.
 """
@@ -39,6 +41,10 @@ _PROBE_ANSWERS = 50
 _PROBE_ANYWAY_SECONDS = 15.0
 _LONGEST_RETRY_AFTER = 60.0
 _PAUSES = Backoff(first=0.1, longest=5.0)
+#: How many times a thread waits for the interpreter during a call.
+_WAITS_IN_CALL = 4
+#: Weight of the newest wait for the interpreter in their mean.
+_WAIT_FOLLOWS = 0.2
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,7 @@ class ConcurrencyLimit:
         self._skip = 0
         # Results of earlier rounds.
         self._lowest: float | None = None
+        self._interpreter_wait = 0.0
         self._latency: float | None = None
         self._lowered_at: float | None = None
         self._lowered_in_vain = 0
@@ -125,6 +132,12 @@ class ConcurrencyLimit:
     def is_starved(self) -> bool:
         """Whether a permit is free and no thread waits for one."""
         return self._in_flight < self._limit and not self._waiting
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether threads of this process wait so long for the interpreter that latency rises."""
+        waits = _WAITS_IN_CALL * self._interpreter_wait
+        return self._lowest is not None and waits > (RISING - 1.0) * self._lowest
 
     @property
     def pace(self) -> Pace | None:
@@ -208,6 +221,10 @@ class ConcurrencyLimit:
             self._in_flight -= 1
             self._free.notify()
 
+    def waited_for_interpreter(self, seconds: float) -> None:
+        """Note how long a thread of this process that could run waited for the interpreter."""
+        self._interpreter_wait += _WAIT_FOLLOWS * (seconds - self._interpreter_wait)
+
     @property
     def _fewest(self) -> int:
         """Fewest answers in a round; rounds may be shorter while the limit doubles."""
@@ -223,6 +240,9 @@ class ConcurrencyLimit:
             self._lowest = latency
         elif latency < self._lowest:
             self._lowest += _LOWEST_FOLLOWS * (latency - self._lowest)
+        if latency > RISING * self._lowest and self.is_crowded:
+            self._rising_rounds = 0
+            return
         if latency > RISING * self._lowest:
             self._rising_rounds += 1
             if self._doubling or self._rising_rounds > 1:

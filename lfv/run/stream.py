@@ -51,6 +51,7 @@ from lfv.run import outcomes
 from lfv.run.control import Ending
 from lfv.run.group_commit import GroupCommit
 from lfv.run.image_queue import ImageQueue, QueuedImage
+from lfv.run.threads import InterpreterWatch, ThreadGroup
 from lfv_store import ModelPace, NewDetection, NewInspection, PendingItem, StoreError
 
 if TYPE_CHECKING:
@@ -127,7 +128,8 @@ class DetectionStream:
             self._store, self._settled, urgent=self._are_urgent
         )
         self._changed = threading.Condition()
-        self._threads: list[threading.Thread] = []
+        self._threads = ThreadGroup(self._process_next, self._most_threads, "detect")
+        self._watch = InterpreterWatch(self._limit.waited_for_interpreter)
         self._batches: list[Batch] = []
         self._answered = 0
         self._last_answer = time.monotonic()
@@ -135,6 +137,7 @@ class DetectionStream:
 
     def __enter__(self) -> Self:
         self._commits.start()
+        self._watch.__enter__()
         self._listening = self._control.on_end(self._end)
         self._listening.__enter__()
         return self
@@ -143,8 +146,8 @@ class DetectionStream:
         """Let the threads finish; if the block raised, for a short time only."""
         self._end()
         deadline = None if kind is None else time.monotonic() + _DRAIN_SECONDS
-        for thread in list(self._threads):
-            thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        self._threads.join(deadline)
+        self._watch.__exit__(None, None, None)
         self._commits.close(None if deadline is None else max(0.1, deadline - time.monotonic()))
         self._listening.__exit__(None, None, None)
         if kind is None:
@@ -175,7 +178,7 @@ class DetectionStream:
         with self._changed:
             self._batches.append(batch)
         self._queue.add(items, batch)
-        self._employ(min(len(items), self._limit.limit + 1))
+        self._threads.grow(min(len(items), self._limit.limit + 1))
         with self._changed:
             while batch.left and not (self._control.stop.is_set() and not batch.active):
                 self._changed.wait()
@@ -194,28 +197,27 @@ class DetectionStream:
 
     # -- threads --
 
-    def _employ(self, threads: int) -> None:
-        """Start threads until there are `threads`, but at most twice the ceiling."""
-        with self._changed:
-            while len(self._threads) < min(threads, 2 * self._ceiling):
-                name = f"detect-{len(self._threads)}"
-                thread = threading.Thread(target=self._work, name=name, daemon=True)
-                self._threads.append(thread)
-                thread.start()
+    def _most_threads(self) -> int:
+        """Twice the ceiling; hardly more than permits if threads wait for the interpreter."""
+        limit = self._limit.limit
+        return limit + limit // 8 + 1 if self._limit.is_crowded else 2 * self._ceiling
 
-    def _work(self) -> None:
-        """Take images from the queue until the stream ends."""
-        while (image := self._queue.take()) is not None:
-            batch = image.owner
-            with self._changed:
-                batch.active += 1
-            try:
-                self._inspect(image)
-            except BaseException as error:  # noqa: BLE001 - `process` raises it
-                self._error = error
-                self._control.end(Ending.INTERRUPTED, f"detection failed: {error}")
-            finally:
-                self._step_back(batch)
+    def _process_next(self) -> bool:
+        """Process the next image of the queue; return False if the stream has ended."""
+        image = self._queue.take()
+        if image is None:
+            return False
+        batch = image.owner
+        with self._changed:
+            batch.active += 1
+        try:
+            self._inspect(image)
+        except BaseException as error:  # noqa: BLE001 - `process` raises it
+            self._error = error
+            self._control.end(Ending.INTERRUPTED, f"detection failed: {error}")
+        finally:
+            self._step_back(batch)
+        return True
 
     def _step_back(self, batch: Batch) -> None:
         """Count an image as no longer active; judge failures if its batch has only those left."""
@@ -245,7 +247,7 @@ class DetectionStream:
             self._unsettled.release()  # lets the next waiting thread end too
             return
         if self._limit.is_starved and self._queue.has_ready:
-            self._employ(len(self._threads) + 1)
+            self._threads.grow(len(self._threads) + 1)
         try:
             detection = self._detect(image, body)
         except HostThrottled as error:

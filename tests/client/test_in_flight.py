@@ -173,3 +173,26 @@ def test_a_model_has_one_limit_in_a_process() -> None:
     assert one is other
     assert one.ceiling == 16
     assert shared_limit(HostSpec("fake", "project", "2"), 8, lambda: ConcurrencyLimit(8)) is not one
+
+
+@pytest.mark.parametrize(("wait", "lowered"), [(0.0, True), (0.05, False)])
+def test_latency_that_rises_because_threads_wait_for_the_interpreter_is_not_the_models(
+    wait: float, lowered: bool
+) -> None:
+    limit = ConcurrencyLimit(64, 20, settled=True, clock=lambda: 0.0)
+
+    def answer(seconds: float, rounds: int) -> None:
+        for _ in range(rounds * limit.limit):
+            assert limit.acquire()
+            limit.answered(seconds)
+
+    answer(0.1, rounds=2)
+    assert not limit.is_crowded
+    for _ in range(20):
+        limit.waited_for_interpreter(wait)
+    answer(0.3, rounds=4)
+    assert limit.is_crowded is not lowered
+    assert (limit.limit < 20) is lowered
+    for _ in range(20):
+        limit.waited_for_interpreter(0.0)
+    assert not limit.is_crowded

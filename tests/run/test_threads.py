@@ -1,0 +1,60 @@
+"""Threads that share the interpreter: how many there are, and how long they wait for it."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from lfv.run.threads import InterpreterWatch, ThreadGroup
+from tests.support.waiting import wait_until
+
+
+def test_a_group_has_no_more_threads_than_it_may_and_shrinks_when_that_falls() -> None:
+    most = 5
+    ended = threading.Event()
+    steps = threading.Semaphore(0)
+
+    def step() -> bool:
+        steps.acquire()
+        return not ended.is_set()
+
+    group = ThreadGroup(step, lambda: most, "work")
+    group.grow(3)
+    assert len(group) == 3
+    group.grow(2)
+    assert len(group) == 3
+    group.grow(50)
+    assert len(group) == 5
+    most = 2
+    steps.release(5)
+    wait_until(lambda: len(group) == 2)
+    most = 4
+    group.grow(4)
+    assert len(group) == 4
+    group.join(time.monotonic() + 0.05)
+    assert threading.active_count() > 4, "join gives up at its deadline"
+    ended.set()
+    steps.release(4)
+    group.join()
+    assert not any(thread.name.startswith("work-") for thread in threading.enumerate())
+
+
+def test_a_busy_interpreter_is_noticed() -> None:
+    waits: list[float] = []
+    done = threading.Event()
+
+    def spin() -> None:
+        while not done.is_set():
+            sum(range(1000))
+
+    busy = [threading.Thread(target=spin) for _ in range(2)]
+    with InterpreterWatch(waits.append):
+        wait_until(lambda: len(waits) > 2)
+        for thread in busy:
+            thread.start()
+        wait_until(lambda: waits[-1] > 0.004)
+        done.set()
+        for thread in busy:
+            thread.join()
+    assert min(waits) >= 0
+    assert not any(thread.name == "interpreter-watch" for thread in threading.enumerate())

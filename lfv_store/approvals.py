@@ -27,7 +27,8 @@ class Approval:
     """The approval of a model version for the runs of its project, until the next approval.
 
     A withdrawal is an approval without a model. `comparison` has the figures of a comparison with
-    another version on which the decision was based, if there was one.
+    another version on which the decision was based, if there was one. `signature` is who signed it
+    with which meaning, and a digest of what was signed; None without one.
     """
 
     approval_id: int
@@ -39,6 +40,18 @@ class Approval:
     decided_at: datetime
     reason: str
     comparison: dict[str, Any] | None = None
+    signature: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """An approval, or without a model a withdrawal, that is about to be recorded."""
+
+    host: str
+    project_name: str
+    model_id: int | None
+    decided_by: str
+    reason: str
 
 
 class Approvals:
@@ -83,6 +96,7 @@ class Approvals:
         decided_by: str,
         reason: str,
         comparison: JsonObject | None = None,
+        signature: JsonObject | None = None,
         seen: int | None = None,
     ) -> Approval:
         """Approve a model for its project on its kind of host, in place of another version.
@@ -109,7 +123,8 @@ class Approvals:
                     f"version {row.model_version} of {row.project_name} is approved already, "
                     f"by {last.decided_by}"
                 )
-            return _add(unit, row.host, row.project_name, model_id, decided_by, reason, comparison)
+            made = _Decided(row.host, row.project_name, model_id, decided_by, reason)
+            return _add(unit, made, comparison, signature)
 
         return self._commit("model.approved", str(model_id), decided_by, reason, work)
 
@@ -120,6 +135,7 @@ class Approvals:
         host: str,
         decided_by: str,
         reason: str,
+        signature: JsonObject | None = None,
         seen: int | None = None,
     ) -> Approval:
         """Withdraw the current approval of a project on a kind of host.
@@ -136,7 +152,8 @@ class Approvals:
             last = _checked(unit, host, project_name, seen)
             if last is None or last.model_id is None:
                 raise RecordConflict(f"no version of {project_name} is approved")
-            return _add(unit, host, project_name, None, decided_by, reason, None)
+            made = _Decided(host, project_name, None, decided_by, reason)
+            return _add(unit, made, None, signature)
 
         return self._commit("model.approval_withdrawn", project_name, decided_by, reason, work)
 
@@ -158,23 +175,18 @@ class Approvals:
 
 
 def _add(
-    unit: Change,
-    host: str,
-    project_name: str,
-    model_id: int | None,
-    decided_by: str,
-    reason: str,
-    comparison: JsonObject | None,
+    unit: Change, made: _Decided, comparison: JsonObject | None, signature: JsonObject | None
 ) -> int:
     return unit.insert(
         "approvals",
-        host=host,
-        project_name=project_name,
-        model_id=model_id,
-        decided_by=clean(decided_by),
+        host=made.host,
+        project_name=made.project_name,
+        model_id=made.model_id,
+        decided_by=clean(made.decided_by),
         decided_at=unit.now,
-        reason=clean(reason),
+        reason=clean(made.reason),
         comparison=comparison,
+        signature=signature,
     )
 
 

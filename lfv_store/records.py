@@ -303,6 +303,7 @@ class Decision:
     verdicts: int
     current: bool
     reason: str = ""
+    signature: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

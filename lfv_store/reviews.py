@@ -20,7 +20,7 @@ from lfv_store.audit.change import Change, commit
 from lfv_store.database import Database
 from lfv_store.errors import InvalidRecord, ReviewTaken, UnknownInspection
 from lfv_store.people import NewReview, QueuedReview, Review, ReviewPair
-from lfv_store.records import VERDICTS, VerdictName
+from lfv_store.records import VERDICTS, JsonObject, VerdictName
 from lfv_store.runs import lock_run
 from lfv_store.tables import (
     ImageTable,
@@ -116,10 +116,18 @@ class Reviews:
 
         return self._get(commit(self._database, name, "review.added", str(new.inspection_id), work))
 
-    def undo(self, inspection_id: int, reviewer: str, token: str | None = None) -> Review:
+    def undo(
+        self,
+        inspection_id: int,
+        reviewer: str,
+        token: str | None = None,
+        *,
+        signature: JsonObject | None = None,
+    ) -> Review:
         """Undo the last review of an inspection, which must be by `reviewer`.
 
-        The review before it counts again, else the policy's verdict.
+        The review before it counts again, else the policy's verdict. `signature` is the reviewer's
+        on taking it back.
 
         Raises:
             ReviewTaken: The last review is another person's, or was undone already.
@@ -129,7 +137,7 @@ class Reviews:
 
         def work(unit: Change) -> int:
             run = _lock(unit, inspection_id)
-            new = NewReview(inspection_id, "review", name, token=token)
+            new = NewReview(inspection_id, "review", name, token=token, signature=signature)
             known = _by_token(unit.conn, new)
             if known is not None:
                 return known

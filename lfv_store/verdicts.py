@@ -132,6 +132,7 @@ class Verdicts:
         *,
         decided_by: str = "",
         reason: str = "",
+        signature: JsonObject | None = None,
     ) -> Decision:
         """Add a decision: a policy and its verdicts. It takes effect once all are stored.
 
@@ -140,14 +141,22 @@ class Verdicts:
 
         Raises UnknownRun, UnknownInspection, InvalidRecord.
         """
-        decision = self._begin(run_id, policy, clean(decided_by or self._actor), clean(reason))
+        decided_by, reason = clean(decided_by or self._actor), clean(reason)
+        decision = self._begin(run_id, policy, decided_by, reason, signature)
         source = iter(verdicts)
         while batch := list(islice(source, _BATCH)):
             self._record(run_id, decision, batch)
         self._take_effect(run_id, decision)
         return next(found for found in self.decisions(run_id) if found.number == decision.number)
 
-    def _begin(self, run_id: str, policy: JsonObject, decided_by: str, reason: str) -> _Begun:
+    def _begin(
+        self,
+        run_id: str,
+        policy: JsonObject,
+        decided_by: str,
+        reason: str,
+        signature: JsonObject | None,
+    ) -> _Begun:
         def work(unit: Change) -> _Begun:
             run = lock_run(unit.conn, run_id)
             policy_id = store_policy(unit, policy)
@@ -163,6 +172,7 @@ class Verdicts:
                 decided_by=decided_by,
                 decided_at=unit.now,
                 reason=reason,
+                signature=signature,
             )
             return _Begun(run, decision_id, number)
 
@@ -204,6 +214,7 @@ class Verdicts:
                     DecisionTable.decided_by,
                     DecisionTable.decided_at,
                     DecisionTable.reason,
+                    DecisionTable.signature,
                     PolicyTable.content,
                     PolicyTable.sha256,
                     counted.label("verdicts"),
@@ -225,6 +236,7 @@ class Verdicts:
                 verdicts=row.verdicts,
                 current=bool(row.current),
                 reason=row.reason,
+                signature=row.signature,
             )
             for row in rows
         ]

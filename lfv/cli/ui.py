@@ -82,7 +82,11 @@ def serve(
         ),
     ] = 0.0,
     signatures: Annotated[
-        bool, typer.Option("--signatures", help="Require the password again for every review.")
+        bool,
+        typer.Option(
+            "--signatures",
+            help="Require the password again for every review, approval and new decision.",
+        ),
     ] = False,
     tls_certificate: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Certificate for HTTPS, PEM.")

@@ -42,6 +42,19 @@ class Agreement:
         words = [word for limit, word in _WORDS if self.kappa > limit or limit == self.kappa == 0]
         return words[-1] if words else "poor"
 
+    @property
+    def meaning(self) -> str:
+        """A sentence on what kappa says; empty without kappa."""
+        if self.kappa is None:
+            return ""
+        if self.kappa < 0:
+            return f"They agree less often than by chance: {self.word} agreement."
+        share = f"{round(100 * self.kappa)} %"
+        return (
+            f"Of the disagreements that chance alone would give, {share} did not happen:"
+            f" {self.word} agreement."
+        )
+
 
 @dataclass(frozen=True)
 class Difference:

@@ -24,8 +24,10 @@ class ReportAnomaly:
 class ReportImage:
     """One inspected line; `verdict` is accept, reject or review, None with an error.
 
-    `confidence` is confidence in `is_anomalous`, 0 to 1. `read` returns the image's bytes for a
-    thumbnail; it is called at most once, from any thread, and if it raises there is no thumbnail.
+    `is_reviewed` says that a person accepted or rejected the part: that verdict is then the truth,
+    whatever the label says. `confidence` is confidence in `is_anomalous`, 0 to 1. `read` returns
+    the image's bytes for a thumbnail; it is called at most once, from any thread, and if it raises
+    there is no thumbnail.
     """
 
     line_number: int
@@ -36,6 +38,7 @@ class ReportImage:
     confidence: float | None = None
     anomalies: Sequence[ReportAnomaly] = ()
     expected_is_anomalous: bool | None = None
+    is_reviewed: bool = False
     attributes: Mapping[str, Any] = field(default_factory=dict)
     reused: bool = False
     error_code: str | None = None
@@ -45,13 +48,17 @@ class ReportImage:
 
     @property
     def is_escape(self) -> bool:
-        """Whether a part that is labelled an anomaly was accepted."""
-        return self.verdict == "accept" and self.expected_is_anomalous is True
+        """Whether a part that is labelled an anomaly was accepted, and not by a person."""
+        return self.verdict == "accept" and self.is_labelled(True)
 
     @property
     def is_false_alarm(self) -> bool:
-        """Whether a part that is labelled normal was rejected."""
-        return self.verdict == "reject" and self.expected_is_anomalous is False
+        """Whether a part that is labelled normal was rejected, and not by a person."""
+        return self.verdict == "reject" and self.is_labelled(False)
+
+    def is_labelled(self, is_anomalous: bool) -> bool:
+        """Whether the label says so and no review replaces it."""
+        return self.expected_is_anomalous is is_anomalous and not self.is_reviewed
 
     @property
     def area(self) -> float:
@@ -136,7 +143,8 @@ class ReportHosting:
 class ReportEvaluation:
     """The model's answers against the labels of the manifest; an anomaly is the positive class.
 
-    `escapes` are images labelled anomaly and accepted, `false_alarms` labelled normal and rejected.
+    `escapes` are images labelled anomaly and accepted, `false_alarms` labelled normal and rejected,
+    both without those on which a person decided: of these the review is the truth, not the label.
     """
 
     labelled: int
@@ -159,7 +167,8 @@ class RunReport:
     """A whole report.
 
     The sequences of images may be cut short: `counts` and `evaluation` say how many there are.
-    `escaped` are accepted images that their label calls an anomaly; they are not in `accepted`.
+    `escaped` are accepted images that their label calls an anomaly (see ReportImage.is_escape);
+    they are not in `accepted`.
     `answers` and `types` are complete. `notes` are remarks of one sentence each. `database_url`
     must have its password hidden. `facts` are further facts about the run (name to value).
     `approval` says who approved the model version, if the run took it for that reason. `made_at`

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from lfv.formats.serials import is_serial, serial_first
 from lfv.report.charts import histogram, pareto
 from lfv.report.data import ReportEvaluation, ReportHosting, ReportImage, RunReport
 from lfv.report.figures import (
@@ -33,11 +34,12 @@ AnyThumbnail = Thumbnail | LinkedThumbnail
 
 @dataclass(frozen=True)
 class Card:
-    """One image of the gallery."""
+    """One image of the gallery; `attributes` are without the part's serial number."""
 
     image: ReportImage
     name: str
     thumbnail: AnyThumbnail | None
+    serial: tuple[str, object] | None
     attributes: tuple[tuple[str, object], ...]
     more_attributes: int
 
@@ -135,8 +137,11 @@ def _sections(report: RunReport, thumbnails: Mapping[int, AnyThumbnail]) -> list
 
 def _card(image: ReportImage, thumbnail: AnyThumbnail | None) -> Card:
     name = image.source_ref.rstrip("/").rpartition("/")[2] or image.source_ref
-    items = tuple(image.attributes.items())
-    return Card(image, name, thumbnail, items[:_ATTRIBUTES], max(0, len(items) - _ATTRIBUTES))
+    items = serial_first(image.attributes)
+    serial = items[0] if items and is_serial(items[0][0]) else None
+    items = items[serial is not None :]
+    more = max(0, len(items) - _ATTRIBUTES)
+    return Card(image, name, thumbnail, serial, items[:_ATTRIBUTES], more)
 
 
 def _tiles(report: RunReport) -> list[tuple[Shown, str, str]]:

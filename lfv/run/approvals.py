@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 from lfv.run.errors import ModelInUse, ModelNotApproved
+from lfv.run.signing import content_digest
 from lfv.settings import Settings
 from lfv_store import Approval, Model, Run, Store, StoreError, open_store
 
@@ -64,6 +67,29 @@ def check_approved(approval: Approval, model_id: int) -> None:
             "region, or trained again since. Name a version with --model-version, or approve this "
             "one after a run with it (`lfv models approve`)"
         )
+
+
+def approval_digest(
+    model: Model, model_version: str | None, reason: str, comparison: Mapping[str, Any] | None
+) -> str:
+    """Return the SHA-256 (hex) that the signature of an approval signs.
+
+    Args:
+        model: A model of the project; of an approval, the one that is approved.
+        model_version: The approved version; None of a withdrawal.
+        reason: Why.
+        comparison: The figures on which it was decided, if there are any.
+    """
+    return content_digest(
+        {
+            "host": model.key.host,
+            "project_name": model.key.project_name,
+            "model_version": model_version,
+            "model_arn": None if model_version is None else model.key.model_arn,
+            "reason": reason,
+            "comparison": comparison,
+        }
+    )
 
 
 def find_model(store: Store, project: str, model_version: str, host: str) -> Model | None:

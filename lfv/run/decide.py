@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from lfv.client.policy import Policy, decide
 from lfv.formats.answers import DetectAnomalyResult
 from lfv.run.outcomes import reasons_of
+from lfv.run.signing import content_digest, signature
 from lfv_store import Decision, NewVerdict, Store
 
 
@@ -42,13 +44,15 @@ def redecide(
     *,
     decided_by: str,
     reason: str = "",
+    meaning: str | None = None,
     dry_run: bool = False,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Redecided:
     """Decide again on every stored answer of a run, without the model.
 
     The new verdicts become current; the old ones and their policy stay on record. Lines that could
-    not be inspected do not change. `progress` is called with inspections done and their total.
+    not be inspected do not change. `meaning` is the meaning of a signature. `progress` is called
+    with inspections done and their total.
     """
     changes: Counter[tuple[str, str]] = Counter()
     verdicts = _verdicts(store, run_id, policy, changes, progress)
@@ -57,14 +61,22 @@ def redecide(
         for _ in verdicts:
             pass
     else:
+        content, signed = policy.to_dict(), None
+        if meaning is not None:
+            signed = signature(decided_by, meaning, decision_digest(run_id, content, reason))
         decision = store.verdicts.add(
-            run_id, policy.to_dict(), verdicts, decided_by=decided_by, reason=reason
+            run_id, content, verdicts, decided_by=decided_by, reason=reason, signature=signed
         )
     return Redecided(
         run_id=run_id,
         changes=tuple(VerdictChange(*pair, number) for pair, number in sorted(changes.items())),
         decision=decision,
     )
+
+
+def decision_digest(run_id: str, policy: Mapping[str, Any], reason: str) -> str:
+    """Return the SHA-256 (hex) that the signature of a later decision signs."""
+    return content_digest({"run_id": run_id, "policy": policy, "reason": reason})
 
 
 def current_decision(store: Store, run_id: str) -> Decision:

@@ -10,12 +10,15 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from lfv.run.pictures import Pictures
+from lfv.run.review import record_digest
+from lfv.run.signing import signature
 from lfv_store import NewReview, Review, Store
 
 #: Colours of new anomaly types, distinct from each other and from white.
@@ -104,8 +107,11 @@ def record_mask(
     reviewer: str,
     comment: str = "",
     token: str | None = None,
+    meaning: str | None = None,
 ) -> Review:
     """Store a drawn mask in `folder` and record a review: rejected, or accepted if it is empty.
+
+    `meaning` is the meaning of a signature; None without one.
 
     Raises:
         MaskRefused: The drawing is not a mask of the inspected image.
@@ -121,13 +127,19 @@ def record_mask(
     with os.fdopen(descriptor, "wb") as stream:
         stream.write(mask.png)
     Path(name).replace(mask_file(folder, mask.sha256))
+    verdict: Literal["accept", "reject"] = "reject" if mask.types else "accept"
+    reason, signed = ", ".join(mask.types.values()), None
+    if meaning is not None:
+        digest = record_digest(row, verdict, reason, comment, mask_sha256=mask.sha256)
+        signed = signature(reviewer, meaning, digest)
     return store.reviews.record(
         NewReview(
             inspection_id=inspection_id,
-            verdict="reject" if mask.types else "accept",
+            verdict=verdict,
             reviewer=reviewer,
             comment=comment,
-            reason=", ".join(mask.types.values()),
+            reason=reason,
+            signature=signed,
             shown={
                 "image_sha256": row["image_sha256"],
                 "detection_id": row["detection_id"],

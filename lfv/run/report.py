@@ -153,7 +153,7 @@ def _findings(run: Run, store: Store, reader: SourceReader, limit: int) -> _Find
         result = DetectAnomalyResult.from_response(mine.response) if mine else None
         group = _group(row)
         found.escapes += group == "escape"
-        found.false_alarms += group == "reject" and row["expected_is_anomalous"] is False
+        found.false_alarms += group == "reject" and _label(row) is False
         found.reviewed += row["reviewed_verdict"] is not None
         if group == "error":
             found.errors_by_code[row["error_code"]] += 1
@@ -171,9 +171,19 @@ def _findings(run: Run, store: Store, reader: SourceReader, limit: int) -> _Find
 
 
 def _group(row: dict[str, Any]) -> str:
-    if row["final_verdict"] == "accept" and row["expected_is_anomalous"]:
+    if row["final_verdict"] == "accept" and _label(row):
         return "escape"
     return row["final_verdict"] or "error"
+
+
+def _is_reviewed(row: dict[str, Any]) -> bool:
+    """Whether a person accepted or rejected the part."""
+    return row["reviewed_verdict"] in ("accept", "reject")
+
+
+def _label(row: dict[str, Any]) -> bool | None:
+    """Whether the label says anomaly; None without one, and of a reviewed part, as on the pages."""
+    return None if _is_reviewed(row) else row["expected_is_anomalous"]
 
 
 def _image(
@@ -195,6 +205,7 @@ def _image(
             for found in (result.defects if result else ())
         ],
         expected_is_anomalous=row["expected_is_anomalous"],
+        is_reviewed=_is_reviewed(row),
         attributes=row["attributes"] or {},
         reused=row["reused"],
         error_code=row["error_code"],

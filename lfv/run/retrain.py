@@ -44,6 +44,26 @@ class NextManifest:
         return self.kept + self.corrected + self.added
 
 
+@dataclass(frozen=True)
+class NextImages:
+    """What the next version of a model will learn from, before its manifest is written.
+
+    `trained` is the number of training images of its last training, None if it was trained
+    elsewhere or the number is not on record. `accepted` and `rejected` are reviewed images, `drawn`
+    those of them with a mask that a person drew.
+    """
+
+    trained: int | None
+    accepted: int
+    rejected: int
+    drawn: int
+
+    @property
+    def reviewed(self) -> int:
+        """The number of reviewed images."""
+        return self.accepted + self.rejected
+
+
 class NothingReviewed(Exception):
     """No image of the project has been reviewed."""
 
@@ -101,6 +121,20 @@ def next_manifest(
     with file.open("xb") as stream:
         stream.writelines(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
     return NextManifest(file, kept, corrected, len(added), note)
+
+
+def next_images(store: Store, model_id: int, masks: Path) -> NextImages:
+    """Count the images of the next version's manifest without reading the last training's."""
+    reviews = _reviews(store, store.models.get(model_id).key.project_name).values()
+    last = next(iter(store.trainings.of_model(model_id)), None)
+    trained = None if last is None else (last.images.get("train") or {}).get("images")
+    rejected = sum(review.verdict == "reject" for review in reviews)
+    return NextImages(
+        trained=trained if isinstance(trained, int) else None,
+        accepted=len(reviews) - rejected,
+        rejected=rejected,
+        drawn=sum(mask_of(review, masks) is not None for review in reviews),
+    )
 
 
 def trained_on(store: Store, reader: SourceReader, model_id: int) -> frozenset[str]:

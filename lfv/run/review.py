@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from typing import Any, Literal
 
 import orjson
 
 from lfv.formats.agreement import Agreement, cohen_kappa, kappa_of_counts
+from lfv.run.signing import content_digest, signature
 from lfv_store import ClaimedReview, NewReview, Review, Store
 
 #: How long an inactive reviewer keeps a part.
@@ -117,7 +117,8 @@ def give_review(store: Store, given: GivenReview, *, second_share: float = 0.0) 
     second = store.review_leases.is_second(given.inspection_id, given.reviewer)
     signed = None
     if given.meaning is not None:
-        signed = _signature(row, given, verdict)
+        digest = record_digest(row, verdict, given.reason, given.comment)
+        signed = signature(given.reviewer, given.meaning, digest)
     return store.reviews.record(
         NewReview(
             inspection_id=given.inspection_id,
@@ -150,8 +151,18 @@ def _shown(row: Mapping[str, Any], given: GivenReview, *, blind: bool) -> dict[s
     }
 
 
-def record_digest(row: Mapping[str, Any], verdict: str, reason: str, comment: str) -> str:
-    """Return the SHA-256 (hex) that a signature signs: of the inspection and the review."""
+def record_digest(
+    row: Mapping[str, Any],
+    verdict: str,
+    reason: str,
+    comment: str,
+    *,
+    mask_sha256: str | None = None,
+) -> str:
+    """Return the SHA-256 (hex) that a signature signs: of the inspection and the review.
+
+    `mask_sha256` is that of a mask that was drawn, which is signed too.
+    """
     content = {
         "run_id": row["run_id"],
         "line_number": row["line_number"],
@@ -162,17 +173,27 @@ def record_digest(row: Mapping[str, Any], verdict: str, reason: str, comment: st
         "reason": reason,
         "comment": comment,
     }
-    return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    if mask_sha256 is not None:
+        content["mask_sha256"] = mask_sha256
+    return content_digest(content)
 
 
-def _signature(row: Mapping[str, Any], given: GivenReview, verdict: str) -> dict[str, Any]:
-    """Return the signature of a reviewer who has just re-entered the password."""
-    return {
-        "signed_by": given.reviewer,
-        "meaning": given.meaning,
-        "signed_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "record_sha256": record_digest(row, verdict, given.reason, given.comment),
-    }
+def take_back(
+    store: Store, inspection_id: int, reviewer: str, token: str, *, meaning: str | None = None
+) -> Review:
+    """Undo the last review of an inspection, which must be by `reviewer`.
+
+    `meaning` is the meaning of a signature; None without one.
+
+    Raises:
+        ReviewTaken: The last review is another person's, or was undone already.
+        UnknownInspection: No inspection has this id.
+    """
+    signed = None
+    if meaning is not None:
+        digest = record_digest(store.results.get(inspection_id), "taken back", "", "")
+        signed = signature(reviewer, meaning, digest)
+    return store.reviews.undo(inspection_id, reviewer, token, signature=signed)
 
 
 def review_figures(store: Store) -> ReviewFigures:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lfv.formats.serials import is_serial, serial_first
 from lfv.report.data import ReportAnomaly
 from lfv.run.pictures import fitted
 from lfv.ui.context import Ui
@@ -36,7 +37,11 @@ _SENTENCES = (
 
 @dataclass(frozen=True)
 class Card:
-    """One inspection with its picture; `marks` is None if the model marked nothing."""
+    """One inspection with its picture; `marks` is None if the model marked nothing.
+
+    `serial` is the name and value of the part's serial number, None if no attribute is one;
+    `attributes` are the others.
+    """
 
     row: Mapping[str, Any]
     name: str
@@ -46,6 +51,7 @@ class Card:
     marks: str | None
     full_marks: str | None
     size: tuple[int, int]
+    serial: tuple[str, object] | None
     attributes: tuple[tuple[str, object], ...]
 
     @property
@@ -91,6 +97,8 @@ def _card(row: Mapping[str, Any], pictured: Any) -> Card:
             place = (row["detection_id"], pictured.width, pictured.height)
             marks = marks_address(*place, small=True)
             full = marks_address(*place, small=False)
+    attributes = serial_first(row["attributes"] or {})
+    serial = attributes[0] if attributes and is_serial(attributes[0][0]) else None
     return Card(
         row=row,
         name=ref.rstrip("/").rpartition("/")[2] or ref,
@@ -103,7 +111,8 @@ def _card(row: Mapping[str, Any], pictured: Any) -> Card:
         marks=marks,
         full_marks=full,
         size=size,
-        attributes=tuple((row["attributes"] or {}).items())[:_ATTRIBUTES],
+        serial=serial,
+        attributes=attributes[serial is not None :][:_ATTRIBUTES],
     )
 
 

@@ -24,7 +24,7 @@ class UiOptions:
         hosts: Names under which the pages are reached, in addition to those of this machine.
         https: Whether browsers reach the pages by HTTPS, so that cookies are restricted to it.
         second_share: Probability, 0 to 1, that a reviewed part is given to a second reviewer.
-        signatures: Whether every review requires the password again.
+        signatures: Whether every review, approval and new decision requires the password again.
     """
 
     settings: Settings

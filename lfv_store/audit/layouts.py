@@ -58,9 +58,17 @@ _ROWWISE = (
         "approvals",
         "id host project_name model_id decided_by decided_at reason comparison",
     ),
+    _layout(
+        "approvals",
+        "id host project_name model_id decided_by decided_at reason comparison signature",
+        number=2,
+    ),
     _layout("policies", "id sha256 content stored_at"),
     _layout("decisions", "id run_id number policy_id decided_by decided_at"),
     _layout("decisions", "id run_id number policy_id decided_by decided_at reason", number=2),
+    _layout(
+        "decisions", "id run_id number policy_id decided_by decided_at reason signature", number=3
+    ),
     _layout("reviews", "id inspection_id verdict reviewer comment reviewed_at"),
     _layout(
         "reviews",

@@ -84,6 +84,7 @@ class ApprovalTable(Base):
     decided_at: Mapped[datetime]
     reason: Mapped[str]
     comparison: Mapped[OptionalJson]
+    signature: Mapped[OptionalJson]
 
     __table_args__ = (
         sa.Index(None, "project_name", "host"),
@@ -115,6 +116,7 @@ class DecisionTable(Base):
     decided_by: Mapped[str]
     decided_at: Mapped[datetime]
     reason: Mapped[str]
+    signature: Mapped[OptionalJson]
 
     __table_args__ = (sa.UniqueConstraint("run_id", "number"),)
 

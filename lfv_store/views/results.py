@@ -202,7 +202,8 @@ SELECT
     lead(a.decided_at) OVER (PARTITION BY a.host, a.project_name ORDER BY a.id) AS approved_until,
     a.decided_by,
     a.reason,
-    a.comparison
+    a.comparison,
+    a.signature
 FROM approvals a
 LEFT JOIN models m ON m.id = a.model_id
 """

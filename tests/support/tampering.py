@@ -55,7 +55,11 @@ def fill(store: Store) -> list[str]:
             )
         )
         store.approvals.approve(
-            model_id, decided_by="ana", reason="compared", comparison={"known": number}
+            model_id,
+            decided_by="ana",
+            reason="compared",
+            comparison={"known": number},
+            signature={"meaning": "approved"},
         )
         lease = store.leases.acquire(model_id, run_id, now=after(0), **LEASE)
         store.hostings.mark_hosted(lease.hosting_id, after(1))
@@ -75,7 +79,13 @@ def fill(store: Store) -> list[str]:
             NewVerdict(found.inspection_id, "accept", [{"rule": "none"}])
             for found in store.verdicts.candidates(run_id)
         ]
-        store.verdicts.add(run_id, {"confidence": 0.0}, verdicts, decided_by="ben")
+        store.verdicts.add(
+            run_id,
+            {"confidence": 0.0},
+            verdicts,
+            decided_by="ben",
+            signature={"meaning": "decided"},
+        )
         first = next(iter(store.results.rows(run_id)))
         store.reviews.add(first["inspection_id"], "reject", "eve", "a scratch", after(40))
         _review_on(store, first["inspection_id"], f"ana {run_id}")

@@ -19,6 +19,7 @@ def test_kappa_of_a_textbook_table() -> None:
     assert found.high is not None
     assert found.low < 0.4 < found.high
     assert found.word == "fair"
+    assert "40 % did not happen: fair agreement" in found.meaning
     assert cohen_kappa(pairs.elements()) == found
 
 
@@ -35,6 +36,8 @@ def test_kappa_of_a_textbook_table() -> None:
 def test_kappa_at_its_ends(pairs: list[tuple[str, str]], kappa: float | None, word: str) -> None:
     found = cohen_kappa(pairs)
     assert (found.kappa, found.word) == (kappa, word)
+    assert word in found.meaning
+    assert bool(word) == bool(found.meaning)
 
 
 @pytest.mark.parametrize(("first", "second"), [(0, 0), (3, 3), (1, 9), (12, 2), (400, 300)])

@@ -6,12 +6,15 @@ import re
 from typing import Any
 
 import pytest
+import yaml
 
 from lfv.client.staging import StagedDataset
 from lfv.client.training import TrainedModel
 from lfv.formats.refs import S3Ref
+from lfv.run.approvals import approval_digest
+from lfv.run.decide import decision_digest
 from lfv.ui.views import models
-from tests.support.ui import Browser, Scene
+from tests.support.ui import PASSWORD, POLICY, RUN_ID, Browser, Scene, served
 from tests.support.waiting import wait_until
 
 HOST = "lookoutvision"
@@ -56,6 +59,38 @@ def test_a_version_is_approved_with_the_comparison_that_was_shown(
     gone = mara.post(f"/models/{other}/withdraw", seen=seen, reason="camera moved")
     assert gone.status_code == 303
     assert place.store.approvals.current("flange", host=HOST) is None
+    assert place.store.audit.verify().ok
+
+
+def test_approvals_are_signed_where_signatures_are_asked_for(place: Scene) -> None:
+    place.user("ana", "engineer")
+    address = f"/models/{place.model_id}"
+    with served(place, signatures=True) as ana:
+        ana.log_in("ana")
+        assert "Password, to sign" in ana.get(address).text
+        given = {"seen": "0", "reason": "the only one"}
+        for wrong in ({}, {"password": "guessed"}):
+            assert ana.post(f"{address}/approve", **given, **wrong).status_code == 403
+        assert place.store.approvals.current("flange", host=HOST) is None
+        assert ana.post(f"{address}/approve", **given, password=PASSWORD).status_code == 303
+        made = place.store.approvals.current("flange", host=HOST)
+        assert made is not None
+        assert made.signature is not None
+        model = place.store.models.get(place.model_id)
+        digest = approval_digest(model, "1", "the only one", None)
+        assert made.signature["record_sha256"] == digest
+        assert "approve" in made.signature["meaning"]
+        withdrawn = {"seen": str(made.approval_id), "reason": "camera moved"}
+        assert ana.post(f"{address}/withdraw", **withdrawn).status_code == 403
+        gone = ana.post(f"{address}/withdraw", **withdrawn, password=PASSWORD)
+        assert gone.status_code == 303
+        limits = {"text": yaml.safe_dump(POLICY), "reason": "try"}
+        apply = f"/runs/{RUN_ID}/policy/apply"
+        assert ana.post(apply, **limits).status_code == 403
+        assert ana.post(apply, **limits, password=PASSWORD).status_code == 303
+    decision = place.store.verdicts.decisions(RUN_ID)[-1]
+    assert decision.signature is not None
+    assert decision.signature["record_sha256"] == decision_digest(RUN_ID, decision.policy, "try")
     assert place.store.audit.verify().ok
 
 

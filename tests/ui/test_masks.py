@@ -12,7 +12,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from lfv.run.drawn_masks import MaskRefused, exact_mask
-from tests.support.ui import SIZE, Browser, Scene
+from lfv.run.review import record_digest
+from tests.support.ui import PASSWORD, SIZE, Browser, Scene, served
 
 BLUE = "#1F77B4"
 
@@ -94,3 +95,20 @@ def test_an_empty_mask_accepts_and_wrong_ones_are_refused(place: Scene, mara: Br
     Path(place.store.results.get(two)["source_ref"]).unlink()
     assert "gone" in save(mara, two, drawing()).text
     assert place.store.reviews.history(two) == []
+
+
+def test_a_drawn_mask_is_signed_with_its_digest(place: Scene) -> None:
+    place.user("ana", "reviewer")
+    part = place.parts("review")[0]
+    with served(place, signatures=True) as ana:
+        ana.log_in("ana")
+        assert 'id="password"' in ana.get(f"/parts/{part}/mask").text
+        assert save(ana, part, drawing()).status_code == 403
+        assert place.store.reviews.history(part) == []
+        assert save(ana, part, drawing(), password=PASSWORD).status_code == 200
+    (review,) = place.store.reviews.history(part)
+    assert review.shown is not None
+    assert review.signature is not None
+    row, mask = place.store.results.get(part), review.shown["drawn_mask_sha256"]
+    signed = record_digest(row, "reject", "scratch", "", mask_sha256=mask)
+    assert review.signature["record_sha256"] == signed

@@ -116,6 +116,24 @@ def test_a_report_links_to_the_pictures_of_known_images_and_opens_with_them(
     assert f"lfv report {other}" in place.settings.report_path(other).read_text()
 
 
+def test_the_report_counts_a_reviewed_part_as_the_pages_do(place: Scene, mara: Browser) -> None:
+    """Its label says anomaly, and a person accepted it: the review is the truth."""
+    place.store.reviews.add(place.parts("reject")[0], "accept", "ben")
+    with open_reader(place.settings) as reader:
+        report_run(RUN_ID, place.store, reader, place.settings)
+    text = place.settings.report_path(RUN_ID).read_text()
+    assert '<b class="figure">0</b> escapes' in text
+    assert "the review counts, not the label" in text
+    assert 'data-group="escape"' not in text
+    assert ">escape</span>" not in mara.get(f"/runs/{RUN_ID}").text
+
+
+def test_a_serial_number_comes_first(place: Scene, mara: Browser) -> None:
+    card = mara.get(f"/runs/{RUN_ID}?show=reject").text.partition('<article class="card"')[2]
+    assert card.index("FL-4") < card.index("part-0004.png</a>")
+    assert mara.claim()[0]["serial"] == ["serial", "FL-6"]
+
+
 @pytest.mark.parametrize("text", ["FL-4", "part-0004", "{digest}", "{start}", "{number}"])
 def test_a_part_is_found(place: Scene, mara: Browser, text: str) -> None:
     part = place.parts("reject")[0]

@@ -159,6 +159,21 @@ def test_a_signature_is_bound_to_the_record(place: Scene) -> None:
     assert record_digest(row, "accept", "dent", "") != record_digest(row, "reject", "dent", "")
 
 
+def test_taking_a_review_back_is_signed_too(place: Scene) -> None:
+    place.user("ana", "reviewer")
+    with served(place, signatures=True) as ana:
+        ana.log_in("ana")
+        part, *_ = ana.claim()
+        ana.review(part, "reject", password=PASSWORD)
+        back = {"inspection": part["inspection"], "window": ana.window, "token": "u" * 20}
+        assert ana.post("/review/undo", **back).status_code == 403
+        assert ana.post("/review/undo", **back, password=PASSWORD).status_code == 200
+    last = place.store.reviews.history(part["inspection"])[-1]
+    assert last.kind == "undo"
+    assert last.signature is not None
+    assert "take back" in last.signature["meaning"]
+
+
 def test_reviews_become_a_manifest(place: Scene, mara: Browser) -> None:
     one, two, three, *_ = mara.claim()
     mara.review(one, "accept")

@@ -83,7 +83,7 @@
     stage.replaceChildren(
       ...[...card.querySelectorAll(".picture img")].map((image) => image.cloneNode()));
     byId("zoom-name").textContent =
-      [card.querySelector("h3"), card.querySelector(".top"), card.querySelector(".chips")]
+      [card.querySelector(".serial"), card.querySelector("h3"), card.querySelector(".top"), card.querySelector(".chips")]
         .filter(Boolean).map(textIn).join(" · ");
     if (!zoom.open) zoom.showModal();
   };

@@ -127,6 +127,7 @@ byId("save").addEventListener("click", async () => {
         types: JSON.stringify(types()),
         comment: byId("comment").value,
         token,
+        password: byId("password")?.value || "",
       }),
     });
     const found = await answer.json();

@@ -221,6 +221,15 @@ function show(part) {
   if (part.marks) marks.src = part.marks;
   else marks.removeAttribute("src");
   byId("name").textContent = part.name;
+  byId("serial").hidden = !part.serial;
+  if (part.serial) {
+    const name = document.createElement("span");
+    name.className = "soft";
+    name.textContent = part.serial[0];
+    const value = document.createElement("b");
+    value.textContent = part.serial[1];
+    byId("serial").replaceChildren(name, " ", value);
+  }
   byId("answer").textContent =
     `The model: ${part.is_anomalous ? "anomaly" : "normal"}, ${percent(part.confidence, 1)}`;
   byId("said").hidden = !part.unsure;
@@ -268,13 +277,14 @@ async function decide(answer) {
     name: part.name,
   };
   if (root.dataset.signatures) {
-    if (!(await signed(one))) return;
+    const { name, ...fields } = one;
+    if (!(await signed("review", `${answer}, ${name}`, "/review/record", fields))) return;
   } else {
     outbox.add(one);
     send();
   }
   sessionStorage.removeItem(DRAFT + part.inspection);
-  history.push({ inspection: part.inspection, token: one.token });
+  history.push({ inspection: part.inspection, token: one.token, name: part.name });
   decided.add(part.inspection);
   done += 1;
   waiting -= answer === "unsure" && !root.dataset.show ? 0 : 1;
@@ -283,10 +293,12 @@ async function decide(answer) {
   await next();
 }
 
-// A signature: the password is sent with the review and kept nowhere.
-function signed(one) {
+// A signature: the password is sent with the review and kept nowhere. Resolves to what the server
+// answers, or to null if nothing was signed.
+function signed(kind, what, address, fields) {
   const dialog = byId("sign"), form = byId("sign-form");
-  byId("sign-what").textContent = `${one.answer}, ${one.name}`;
+  byId("sign-meaning").textContent = byId("sign-meaning").dataset[kind];
+  byId("sign-what").textContent = what;
   return new Promise((resolve) => {
     const end = (result) => {
       form.elements.password.value = "";
@@ -297,17 +309,15 @@ function signed(one) {
     };
     form.onsubmit = async (event) => {
       event.preventDefault();
-      const { name, ...fields } = one;
       try {
-        await persistently("/review/record", { ...fields, password: form.elements.password.value });
-        end(true);
+        end(await persistently(address, { ...fields, password: form.elements.password.value }));
       } catch (error) {
-        notice(`${name}: ${error.message}`);
-        end(false);
+        notice(`${what}: ${error.message}`);
+        end(null);
       }
     };
-    byId("sign-cancel").onclick = () => end(false);
-    dialog.oncancel = () => end(false);
+    byId("sign-cancel").onclick = () => end(null);
+    dialog.oncancel = () => end(null);
     dialog.showModal();
   });
 }
@@ -324,10 +334,12 @@ async function undo() {
   undoing = true;
   while (outbox.read().length && sending) await pause(30);
   if (history.at(-1) === last) {
-    const token = number();
+    const fields = { inspection: last.inspection, token: number(), window: page };
     try {
-      const found = await persistently("/review/undo",
-        { inspection: last.inspection, token, window: page });
+      const found = root.dataset.signatures
+        ? await signed("undo", last.name, "/review/undo", fields)
+        : await persistently("/review/undo", fields);
+      if (!found) return (undoing = false);
       history.pop();
       decided.delete(last.inspection);
       done = Math.max(0, done - 1);

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.responses import RedirectResponse, Response
 
+from lfv.run.approvals import approval_digest
 from lfv.run.compare import Comparison, compare_versions
+from lfv.run.signing import signature
 from lfv.ui.routing import Call, Refused, post
+from lfv.ui.signing import signed_meaning
 from lfv_store import Model, RecordConflict
 
+APPROVES = "I approve this version for inspections"
+WITHDRAWS = "I withdraw the approval of this version"
 _LONGEST_REASON = 4000
 
 
@@ -22,13 +28,16 @@ def figures_shown(found: Comparison, first: Model, second: Model) -> str:
 def approve(call: Call) -> Response:
     """Approve a version for its project, with the comparison that was looked at, if one was."""
     store, model = call.ui.store, call.ui.store.models.get(call.number("model"))
+    reason, comparison, seen = _reason(call), _comparison(call, model), _seen(call)
+    signed = signed_approval(call, model, model.key.model_version, reason, comparison)
     try:
         store.approvals.approve(
             model.model_id,
             decided_by=call.visitor.name,
-            reason=_reason(call),
-            comparison=_comparison(call, model),
-            seen=_seen(call),
+            reason=reason,
+            comparison=comparison,
+            signature=signed,
+            seen=seen,
         )
     except RecordConflict as error:
         raise _overruled(error) from None
@@ -38,17 +47,39 @@ def approve(call: Call) -> Response:
 def withdraw(call: Call) -> Response:
     """Withdraw the approval of a model's project."""
     store, model = call.ui.store, call.ui.store.models.get(call.number("model"))
+    reason, seen = _reason(call), _seen(call)
+    signed = signed_approval(call, model, None, reason, None)
     try:
         store.approvals.withdraw(
             model.key.project_name,
             host=model.key.host,
             decided_by=call.visitor.name,
-            reason=_reason(call),
-            seen=_seen(call),
+            reason=reason,
+            signature=signed,
+            seen=seen,
         )
     except RecordConflict as error:
         raise _overruled(error) from None
     return RedirectResponse(f"/models/{model.model_id}", 303)
+
+
+def signed_approval(
+    call: Call,
+    model: Model,
+    version: str | None,
+    reason: str,
+    comparison: Mapping[str, Any] | None,
+) -> dict[str, Any] | None:
+    """Return the signature of an approval, or without a version of a withdrawal; None without one.
+
+    Raises:
+        Refused: The password is wrong.
+    """
+    meaning = signed_meaning(call, WITHDRAWS if version is None else APPROVES)
+    if meaning is None:
+        return None
+    digest = approval_digest(model, version, reason, comparison)
+    return signature(call.visitor.name, meaning, digest)
 
 
 def _overruled(error: RecordConflict) -> Refused:

@@ -13,6 +13,8 @@ from lfv.run.drawn_masks import PALETTE, MaskRefused, record_mask
 from lfv.run.pictures import PictureGone
 from lfv.ui.cards import cards
 from lfv.ui.routing import Call, NotFound, Refused, get, post
+from lfv.ui.signing import asks_for_signatures, signed_meaning
+from lfv.ui.views.review import MEANING
 
 #: A drawing of 4,096 x 4,096 pixels in a few colours is far smaller.
 _MOST_BYTES = 6 * 1024 * 1024
@@ -37,6 +39,7 @@ def draw_page(call: Call) -> Response:
         card=card,
         types=named or [("anomaly", PALETTE[0])],
         free=free,
+        signatures=asks_for_signatures(call),
         seed=f"/mask/{row['detection_id']}" if found is not None and found.has_mask else "",
     )
 
@@ -72,6 +75,7 @@ def save(call: Call) -> Response:
             reviewer=call.visitor.name,
             comment=call.form.get("comment", "")[:4000],
             token=token,
+            meaning=signed_meaning(call, MEANING),
         )
     except (MaskRefused, PictureGone) as error:
         raise Refused(str(error)) from error

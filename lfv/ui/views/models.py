@@ -10,17 +10,19 @@ from starlette.responses import RedirectResponse, Response
 
 from lfv.client.hosts import HostSpec
 from lfv.client.hosts.sagemaker.batch import KIND as BATCH_JOB
-from lfv.report.figures import score
+from lfv.formats.words import form_of
+from lfv.report.figures import score, whole
 from lfv.run.compare import compare_versions
 from lfv.run.fits import fit_of_training
 from lfv.run.reinspect import inspect_again
-from lfv.run.retrain import next_manifest
+from lfv.run.retrain import next_images, next_manifest
 from lfv.run.stop import stop_model
 from lfv.run.training import train_project
 from lfv.ui.cards import cards
 from lfv.ui.routing import Call, Refused, get, post
-from lfv.ui.views.approvals import figures_shown
-from lfv_store import Approval, Model, Run, Store
+from lfv.ui.signing import asks_for_signatures
+from lfv.ui.views.approvals import figures_shown, signed_approval
+from lfv_store import Approval, Model, Run, Store, Training
 
 #: Characters that the API does not allow in a description.
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
@@ -41,7 +43,9 @@ def list_models(call: Call) -> Response:
     jobs = [one for one in jobs if one.key.host == BATCH_JOB]
     for model in (*jobs, *store.models.list(200, not_on=BATCH_JOB)):
         trainings = store.trainings.of_model(model.model_id)
-        rows.append((model, trainings[0] if trainings else None, hosted.get(model.model_id)))
+        last = trainings[0] if trainings else None
+        measured_on = None if last is None else _measured_on(last)
+        rows.append((model, last, measured_on, hosted.get(model.model_id)))
     approved = store.approvals.all_current()
     return call.page("models.html", title="Models", rows=rows, approved=approved)
 
@@ -57,7 +61,7 @@ def show_model(call: Call) -> Response:
         title=f"{model.key.project_name}, version {model.key.model_version}",
         model=model,
         trainings=[
-            (one, _images(one.images), _figures(one.figures))
+            (one, _images(one.images), _figures(one.figures), _measured_on(one))
             for one in store.trainings.of_model(model.model_id)
         ],
         hostings=hostings[:20],
@@ -65,6 +69,8 @@ def show_model(call: Call) -> Response:
         job=call.ui.jobs.get(_job(key.project_name)),
         decisions=store.approvals.history(key.project_name, host=key.host),
         standing=_decided(call, model)[0],
+        next=next_images(store, model.model_id, call.ui.settings.home / "ui" / "masks"),
+        signatures=asks_for_signatures(call),
         may_be_approved=key.host != BATCH_JOB,
         runs=[store.runs.get(one) for one in store.pages.model_runs(model.model_id)],
         others=[
@@ -90,6 +96,7 @@ def compare(call: Call) -> Response:
         figures=figures_shown(found, first, second),
         decided=[(model, *_decided(call, model)) for model in (first, second)],
         run=_last_run(call, first),
+        signatures=asks_for_signatures(call),
         job=call.ui.jobs.get(_inspection(second)),
         pairs=[
             (answer, card, answer.source_ref in found.learned)
@@ -152,12 +159,15 @@ def retrain(call: Call) -> Response:
     model = store.models.get(call.number("model"))
     settings, name = call.ui.settings, call.visitor.name
     folder = settings.home / "ui"
+    trains = call.form.get("train") == "yes"
+    holds = trains and call.form.get("hold") == "yes" and _decided(call, model)[0] is None
+    signed = signed_approval(call, model, model.key.model_version, _HELD, None) if holds else None
     made = next_manifest(
         store, call.ui.reader, model.model_id, folder / "manifests", folder / "masks"
     )
-    if call.form.get("train") == "yes":
-        if call.form.get("hold") == "yes" and _decided(call, model)[0] is None:
-            store.approvals.approve(model.model_id, decided_by=name, reason=_HELD)
+    if trains:
+        if holds:
+            store.approvals.approve(model.model_id, decided_by=name, reason=_HELD, signature=signed)
         project = model.key.project_name
         last = store.trainings.of_model(model.model_id)
         test = last[0].test_source if last else None
@@ -239,6 +249,20 @@ def _images(images: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
             left_out = (f"{number} {why}" for why, number in found["skipped"].items())
             rows.append(("Left out", ", ".join(left_out)))
     return tuple(rows)
+
+
+def _measured_on(training: Training) -> str:
+    """The images that a training's figures are of, in words."""
+    test, trained = (training.images.get(use) for use in ("test", "train"))
+    if isinstance(test, Mapping) and "images" in test:
+        return f"on {_counted(test['images'], 'test image')}"
+    if isinstance(trained, Mapping) and "images" in trained:
+        return f"on a part of {_counted(trained['images'], 'training image')}, kept for testing"
+    return "on images whose number is not on record"
+
+
+def _counted(number: Any, noun: str) -> str:
+    return f"{whole(number)} {form_of(number, noun, noun + 's')}"
 
 
 def _figures(figures: Mapping[str, Any]) -> list[tuple[str, str]]:

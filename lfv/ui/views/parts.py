@@ -10,7 +10,8 @@ from starlette.responses import Response
 from lfv.ui.accounts import new_token
 from lfv.ui.cards import cards
 from lfv.ui.routing import Call, get
-from lfv.ui.views.review import REASONS, asks_for_signatures
+from lfv.ui.signing import asks_for_signatures
+from lfv.ui.views.review import REASONS
 from lfv_store import Review
 
 _WORDS = {"accept": "accepted", "reject": "rejected", "review": "to review"}

@@ -18,8 +18,10 @@ from lfv.run.policy_trial import Prices, try_on_run
 from lfv.run.report import report_run
 from lfv.ui.cards import cards
 from lfv.ui.routing import Call, Refused, get, post
+from lfv.ui.signing import asks_for_signatures, signed_meaning
 from lfv_store import Run
 
+_MEANING = "I decide on this run by these limits"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,80}\Z")
 
 
@@ -49,6 +51,7 @@ def playground(call: Call) -> Response:
         changes=list(zip(trial.changes, cards(call.ui, rows), strict=True)),
         text=_text(policy),
         message=message,
+        signatures=asks_for_signatures(call),
         may_decide=call.visitor.may("engineer"),
     )
 
@@ -78,7 +81,14 @@ def apply(call: Call) -> Response:
     if not reason:
         raise Refused("Say why the run is decided on again: the reason is kept with the decision.")
     policy = Policy.parse(call.form.get("text", ""))
-    redecide(store, run.run_id, policy, decided_by=call.visitor.name, reason=reason[:4000])
+    redecide(
+        store,
+        run.run_id,
+        policy,
+        decided_by=call.visitor.name,
+        reason=reason[:4000],
+        meaning=signed_meaning(call, _MEANING),
+    )
     if settings.report_path(run.run_id).exists():
         with open_reader(settings) as reader:
             report_run(run.run_id, store, reader, settings)

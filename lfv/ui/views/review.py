@@ -17,10 +17,11 @@ from lfv.run.review import (
     give_review,
     review_figures,
     reviewed_manifest,
+    take_back,
 )
 from lfv.ui.cards import Card, cards
-from lfv.ui.logins import TooManyFailures
 from lfv.ui.routing import Call, Refused, get, post
+from lfv.ui.signing import asks_for_signatures, signed_meaning
 from lfv_store import Run
 
 _WINDOW = re.compile(r"[A-Za-z0-9_-]{8,64}\Z")
@@ -32,6 +33,7 @@ REASONS = (
     *("scratch", "dent", "crack", "stain", "missing material"),
 )
 MEANING = "I have looked at this part and decide on it"
+TAKEN_BACK = "I take back my last review of this part"
 
 
 def queue_page(call: Call) -> Response:
@@ -49,7 +51,7 @@ def queue_page(call: Call) -> Response:
         latest=_latest(call) if run is None else None,
         reasons=REASONS,
         signatures=asks_for_signatures(call),
-        meaning=MEANING,
+        meanings=(MEANING, TAKEN_BACK),
         single_sign_on=call.ui.accounts.provider is not None,
     )
 
@@ -61,11 +63,6 @@ def _latest(call: Call) -> tuple[Run, int, int] | None:
         left = store.review_leases.unreviewed
         return run, left(run.run_id, "reject"), left(run.run_id, "accept")
     return None
-
-
-def asks_for_signatures(call: Call) -> bool:
-    """Whether a review of this visitor needs the password again."""
-    return call.ui.options.signatures and not call.visitor.is_local
 
 
 def claim(call: Call) -> Response:
@@ -133,7 +130,7 @@ def record(call: Call) -> Response:
             comment=comment,
             overlay=form.get("overlay") != "no",
             compared_with=_number(form["compared"]) if form.get("compared") else None,
-            meaning=_signed(call),
+            meaning=signed_meaning(call, MEANING),
         ),
         second_share=call.ui.options.second_share,
     )
@@ -148,7 +145,8 @@ def undo(call: Call) -> Response:
     token = call.form.get("token", "")
     if not _TOKEN.match(token):
         raise Refused("Taking back a review needs a token.")
-    review = store.reviews.undo(number, call.visitor.name, token)
+    meaning = signed_meaning(call, TAKEN_BACK)
+    review = take_back(store, number, call.visitor.name, token, meaning=meaning)
     store.review_leases.take(number, _holder(call), ttl=LEASE)
     (card,) = cards(call.ui, [store.results.get(number)])
     model = card.row["model_id"]
@@ -219,6 +217,7 @@ def _part(card: Card, seen: int, good_parts: Sequence[int]) -> dict[str, Any]:
         "anomalies": [
             {"name": one.name, "area": one.area, "color": one.color} for one in card.anomalies
         ],
+        "serial": None if card.serial is None else [card.serial[0], str(card.serial[1])],
         "attributes": [[name, str(value)] for name, value in card.attributes],
         "run": row["run_id"],
         "line": row["line_number"],
@@ -237,21 +236,6 @@ def _number(text: str) -> int:
     if not text.isdecimal() or len(text) > 18:
         raise Refused("A number is missing; load the page again.")
     return int(text)
-
-
-def _signed(call: Call) -> str | None:
-    """Return the signature's meaning after checking the password; None without a signature."""
-    if not asks_for_signatures(call):
-        return None
-    accounts, address, name = call.ui.accounts, call.address, call.visitor.name
-    try:
-        user = accounts.check_password(name, call.form.get("password", ""), address)
-    except TooManyFailures as held_back:
-        raise Refused(str(held_back), 429) from None
-    if user is None:
-        accounts.failures.record(name, method="signature", address=address)
-        raise Refused("The password is wrong; the review is not recorded.", 403)
-    return MEANING
 
 
 ROUTES = [

@@ -1,16 +1,26 @@
-"""Which files an exported ONNX model consists of, and what they say of it."""
+"""Exported ONNX models: their files, what the files say, and copies of those that are accepted."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 #: Files that anomalib 0.x and 1.x write beside the graph: thresholds, and in 0.x the transform.
 ANOMALIB_METADATA = ("metadata.json", "meta_data.json")
 _SHOWN = ("image_threshold", "pixel_threshold", "task")
 _MAX_BYTES = 1 << 20
+_MIB = 1 << 20
+#: Process that checks a file; it loads the engine.
+_CHECKER = "lfv.engine.custom_models"
+
+
+class OnnxFileRefused(ValueError):
+    """The file cannot be read, or the engine cannot use it; the message has the reason."""
 
 
 def find_onnx_file(path: Path) -> Path:
@@ -66,3 +76,62 @@ def read_export_facts(file: Path) -> dict[str, Any]:
             shown = {name: found.get(name) for name in _SHOWN}
             return {name: one for name, one in shown.items() if isinstance(one, int | float | str)}
     return {}
+
+
+def accepted_file(folder: Path, role: str, digest: str) -> Path:
+    """Where the accepted copy of a file with this digest is kept."""
+    return folder / f"{role}-{digest}.onnx"
+
+
+def accept_onnx_file(role: str, path: Path, limit: int, folder: Path) -> Path:
+    """Check an ONNX file in a separate process, and keep a copy of it.
+
+    Args:
+        role: ``backbone`` or ``detector``.
+        path: The file, or a folder with one and its weights.
+        limit: Largest size, in bytes.
+        folder: Where accepted copies are kept; see :func:`accepted_file`.
+
+    Returns:
+        The copy, which is one file.
+
+    Raises:
+        OnnxFileRefused: The file cannot be read, or the engine cannot use it.
+    """
+    try:
+        return _accept(role, path, limit, folder)
+    except OnnxFileRefused:
+        raise
+    except (OSError, ValueError) as error:
+        raise OnnxFileRefused(f"--{role} {path} cannot be read: {error}") from error
+
+
+def _accept(role: str, path: Path, limit: int, folder: Path) -> Path:
+    if not path.exists():
+        raise OnnxFileRefused(f"--{role} {path}: there is no such file or folder")
+    if path.is_file() and (size := path.stat().st_size) > limit:
+        raise OnnxFileRefused(
+            f"--{role} {path}: it has {size / _MIB:.1f} MiB; --graph-mib allows {limit // _MIB}"
+        )
+    folder.mkdir(exist_ok=True)
+    with TemporaryDirectory(prefix=".", dir=folder) as temporary:
+        copy = Path(temporary, "copy.onnx")
+        problem = _check(role, path, limit, copy)
+        if problem is not None:
+            raise OnnxFileRefused(f"--{role} {path} is refused: {problem}")
+        return copy.replace(accepted_file(folder, role, onnx_digest(path)))
+
+
+def _check(role: str, path: Path, limit: int, copy: Path) -> str | None:
+    """Check the graph in a separate process. Return what is wrong with it, or None."""
+    done = subprocess.run(
+        [sys.executable, "-m", _CHECKER, role, str(path), str(limit), str(copy)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+    try:
+        answer = json.loads(done.stdout)
+    except ValueError:
+        return f"the process that looked at it ended with status {done.returncode}"
+    return None if "accepted" in answer else f"{answer['message']} ({answer['refused']})"

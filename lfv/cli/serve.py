@@ -127,10 +127,17 @@ def serve(
     settings.embedded_bucket.mkdir(parents=True, exist_ok=True)
     try:
         folders = {name: str(folder) for name, folder in map(parse_bucket, bucket or ())}
-        from_settings = service_options(settings, training=True)
+        from_settings = service_options(settings)
         options = options_from(
             {
                 **from_settings,
+                "backbone": settings.backbone,
+                "detector": settings.detector,
+                "graph_mib": settings.graph_mib,
+                "network": settings.network,
+                "pretrained_backbone": settings.pretrained_backbone,
+                "miss_cost": settings.miss_cost,
+                "false_alarms": settings.false_alarms,
                 "home": home,
                 "host": host,
                 "port": port,

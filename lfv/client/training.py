@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -91,6 +91,7 @@ def train_model(
     clock: Clock = SYSTEM_CLOCK,
     needs_labels: bool = True,
     fit: FitMode | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> TrainedModel:
     """Train `project` on the labelled manifest `source` and wait for the result.
 
@@ -98,8 +99,8 @@ def train_model(
     the images that `source` marks as tests; if there are none, the service splits the images.
     `normal` and `anomaly` are names of labels in addition to the usual ones. Without
     `needs_labels`, images without a label are left out and counted. With `fit`, images of other
-    sizes are fitted to the usual one. `timeout` limits the waiting, in seconds; after it, the
-    training continues at the service.
+    sizes are fitted to the usual one. `tags` become tags of the model. `timeout` limits the
+    waiting, in seconds; after it, the training continues at the service.
 
     Raises TrainingDataInvalid before anything is created; TrainingFailed with the service's reason;
     TrainingTimedOut; TrainingInterrupted; HostError for failed calls; ManifestError for an unusable
@@ -126,7 +127,7 @@ def train_model(
     check_same_dimensions(train, test)
     api = _Api(client, client_token or uuid.uuid4().hex, timeout, stop_event, progress, clock)
     api.replace_datasets(project, train, test)
-    version = api.create_model(project, staging, description)
+    version = api.create_model(project, staging, description, tags or {})
     model = api.wait_for_model(project, version)
     performance = model.get("Performance") or {}
     created = model.get("CreationTimestamp")
@@ -261,8 +262,12 @@ class _Api:
                 f"{message.rstrip('.') or 'no reason was given'}."
             )
 
-    def create_model(self, project: str, staging: Staging, description: str) -> str:
+    def create_model(
+        self, project: str, staging: Staging, description: str, tags: Mapping[str, str]
+    ) -> str:
         arguments: dict[str, Any] = {"Description": description} if description else {}
+        if tags:
+            arguments["Tags"] = [{"Key": key, "Value": value} for key, value in tags.items()]
         answer = self._call(
             "CreateModel",
             ProjectName=project,

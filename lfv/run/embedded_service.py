@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lfv.onnx_files import onnx_digest
 from lfv.run.errors import ServiceNotStarted
 
 if TYPE_CHECKING:
@@ -64,6 +63,11 @@ class ServicePlaces:
         return self.home / "service.lock"
 
     @property
+    def graphs(self) -> Path:
+        """The folder with ONNX files that trainings may name."""
+        return self.home / "graphs"
+
+    @property
     def log_file(self) -> Path:
         return self.home / "service.log"
 
@@ -74,21 +78,18 @@ def is_embedded(settings: Settings, host: str | None = None) -> bool:
 
 
 @contextmanager
-def api_endpoint(
-    settings: Settings, *, training: bool = False, host: str | None = None
-) -> Iterator[str | None]:
+def api_endpoint(settings: Settings, *, host: str | None = None) -> Iterator[str | None]:
     """Yield the address of the model API: the settings' endpoint, or the embedded service.
 
     Only Lookout for Vision has an embedded service. For another kind of `host` (default: the
-    settings') without an endpoint the address is None, which means Amazon's. With `training`, the
-    embedded service uses the backbone, detector or network of the settings.
+    settings') without an endpoint the address is None, which means Amazon's.
 
     Raises `ServiceNotStarted`.
     """
     if not is_embedded(settings, host):
         yield settings.endpoint_url
         return
-    with embedded_service(settings, training=training) as endpoint_url:
+    with embedded_service(settings) as endpoint_url:
         yield endpoint_url
 
 
@@ -116,22 +117,17 @@ def endpoint_ahead(settings: Settings, *, host: str | None = None) -> Iterator[N
 
 
 @contextmanager
-def embedded_service(settings: Settings, *, training: bool = False) -> Iterator[str]:
+def embedded_service(settings: Settings) -> Iterator[str]:
     """Yield the URL of the embedded service of `settings.home`, which runs at least until exit.
 
-    For `training` the service must have the backbone, detector or network of `settings`.
-
-    Raises `ServiceNotStarted` if it does not answer within `settings.service_start_seconds`, or was
-    already running without what `settings` require.
+    Raises `ServiceNotStarted` if it does not answer within `settings.service_start_seconds`.
     """
     places = ServicePlaces(settings.service_home)
     places.home.mkdir(parents=True, exist_ok=True)
     # A service that is exiting holds the lock exclusively until its process is gone.
     with service_user(places.users_lock):
         with _locked(places.start_lock, fcntl.LOCK_EX):
-            endpoint_url = _find(places, settings) or _start(places, settings, training=training)
-            if training:
-                _check_graph(places, settings)
+            endpoint_url = _find(places, settings) or _start(places, settings)
         yield endpoint_url
 
 
@@ -255,12 +251,12 @@ def _answers(endpoint_url: str) -> bool:
         return False
 
 
-def _start(places: ServicePlaces, settings: Settings, *, training: bool) -> str:
+def _start(places: ServicePlaces, settings: Settings) -> str:
     from lfv.settings import child_environment  # a guard starts faster without pydantic
 
     settings.embedded_bucket.mkdir(parents=True, exist_ok=True)
     options = {
-        **service_options(settings, training=training),
+        **service_options(settings),
         "home": str(places.home),
         "ready_file": str(places.ready_file),
         "exit_when_unused": str(places.users_lock),
@@ -297,68 +293,21 @@ def _start(places: ServicePlaces, settings: Settings, *, training: bool) -> str:
     )
 
 
-def service_options(settings: Settings, *, training: bool) -> dict[str, Any]:
+def service_options(settings: Settings) -> dict[str, Any]:
     """Translate `settings` into options of a service on this machine.
 
-    Only a service that trains needs the ONNX files and the network.
+    A training's options travel with its request instead; see `lfv.run.training_request`.
     """
-    options: dict[str, Any] = {
+    return {
         "buckets": {name: str(folder) for name, folder in settings.bucket_folders.items()},
         "s3_endpoint_url": settings.s3_endpoint_url,
     }
-    if training:
-        options |= {role: str(path) for role, path in _graphs(settings)}
-        options |= {
-            "graph_mib": settings.graph_mib,
-            "network": settings.network,
-            "pretrained_backbone": settings.pretrained_backbone,
-            "miss_cost": settings.miss_cost,
-            "false_alarms": settings.false_alarms,
-        }
-    return options
 
 
-def _graphs(settings: Settings) -> list[tuple[str, Path]]:
-    given = (("backbone", settings.backbone), ("detector", settings.detector))
-    return [(role, path) for role, path in given if path is not None]
-
-
-def _check_graph(places: ServicePlaces, settings: Settings) -> None:
-    """Check that the service, which may have been running before, has the options of `settings`."""
-    known = _graphs_of_service(places)
-    marks = {
-        "--network": ("network=True", settings.network),
-        "--no-backbone": ("pretrained=False", not settings.pretrained_backbone),
-        f"--miss-cost {settings.miss_cost:g}": (
-            f"miss_cost={settings.miss_cost}",
-            settings.miss_cost != 1.0,
-        ),
-        f"--false-alarms {settings.false_alarms:g}": (
-            f"false_alarms={settings.false_alarms}",
-            settings.false_alarms != 0.02,
-        ),
-    }
-    for option, (mark, is_wanted) in marks.items():
-        if is_wanted and mark not in known:
-            raise ServiceNotStarted(
-                f"the service on this machine is up already without {option}: end what uses it "
-                f"(`lfv down` if `lfv up` does), or start it with `lfv serve {option}`"
-            )
-    for role, path in _graphs(settings):
-        try:
-            wanted = f"{role}-{onnx_digest(path)}"
-        except (OSError, ValueError) as error:
-            raise ServiceNotStarted(f"the {role} {path} can't be used: {error}") from error
-        if wanted not in _graphs_of_service(places):
-            raise ServiceNotStarted(
-                f"the service on this machine is up already, without the {role} {path}: end what "
-                f"uses it (`lfv down` if `lfv up` does), or start it with `lfv serve --{role}`"
-            )
-
-
-def _graphs_of_service(places: ServicePlaces) -> list[str]:
-    """Return the ONNX files and the network that the service announced for trainings."""
-    return list((_ready(places) or {}).get("graphs", []))
+def training_options_taken(settings: Settings) -> frozenset[str]:
+    """Return the options that the running service takes with a training, by their names."""
+    ready = _ready(ServicePlaces(settings.service_home)) or {}
+    return frozenset(ready.get("training_options", ()))
 
 
 def _last_line(log: Path) -> str:

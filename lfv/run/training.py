@@ -26,6 +26,7 @@ from lfv.run.context import LOOKOUTVISION
 from lfv.run.embedded_service import api_endpoint
 from lfv.run.fits import FIT
 from lfv.run.start import code_version
+from lfv.run.training_request import training_request
 from lfv.settings import LfvSettingsError, Settings
 from lfv_store import ModelKey, NewTraining, Store, StoreError, Training, open_store
 
@@ -57,7 +58,8 @@ def train_project(
     sizes are fitted to the usual one, here and when the model inspects images.
 
     Raises:
-        LfvSettingsError: The settings name an endpoint but no bucket for the images.
+        LfvSettingsError: The settings name an endpoint but no bucket for the images, or an ONNX
+            file that is refused.
         ServiceNotStarted: The embedded service did not start.
         lfv.formats.errors.LfvError: The data or the service refuse the training.
         lfv_store.StoreError: The results database cannot be used; nothing was trained.
@@ -127,6 +129,7 @@ def _train_on_api(
     """Train with CreateModel of the Lookout for Vision API."""
     progress("starting the service" if settings.endpoint_url is None else "connecting")
     with training_client(settings) as client:
+        tags = training_request(settings).to_tags()
         return train_model(
             client,
             reader,
@@ -141,13 +144,14 @@ def _train_on_api(
             progress=progress,
             needs_labels=needs_labels,
             fit=fit,
+            tags=tags,
         )
 
 
 @contextmanager
 def training_client(settings: Settings) -> Iterator[Any]:
-    """Open a client of the endpoint in `settings`, or of the embedded service, for training."""
-    with api_endpoint(settings, training=True) as url:
+    """Open a client of the endpoint in `settings`, or of the embedded service."""
+    with api_endpoint(settings) as url:
         config = client_config(
             connect_timeout=settings.connect_timeout_seconds,
             read_timeout=settings.read_timeout_seconds,

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from lfv.formats.status import ModelStatus
+from lfv.formats.training_request import TrainingRequest
 from lfv.server.daemon_threads import Threads
 from lfv.server.hosting.manager import HostingManager
 from lfv.server.jobs import datasets as dataset_jobs
@@ -57,8 +58,10 @@ class BackgroundWork:
     def apply_changes(self, project_id: int, kind: str) -> None:
         self._submit(self._datasets, dataset_jobs.apply_changes, self._context, project_id, kind)
 
-    def prepare_training(self, model_id: str, lines: Mapping[str, Sequence[str]]) -> None:
-        self._trainings.prepare(model_id, lines)
+    def prepare_training(
+        self, model_id: str, lines: Mapping[str, Sequence[str]], request: TrainingRequest
+    ) -> None:
+        self._trainings.prepare(model_id, lines, request)
 
     def train(self, model_id: str) -> None:
         self._submit(self._training, self._trainings.run, model_id)

@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 
 from lfv.formats.images import ImageLimits
 from lfv.formats.refs import is_bucket_name
+from lfv.formats.training_request import NEEDS_TORCH, TrainingRequest
 from lfv.server.errors import OptionsError
 
 MIB = 1024 * 1024
@@ -157,19 +158,18 @@ class ServeOptions:
                 f"{self.host} can be reached from other machines: give a credentials file, "
                 "so that requests have to be signed, or stay on 127.0.0.1"
             )
-        if self.backbone is not None and self.detector is not None:
-            raise OptionsError("a detector is not trained: give a backbone or a detector, not both")
-        if self.network and self.detector is not None:
-            raise OptionsError("a detector is not trained: give a detector or a network, not both")
-        if self.network and find_spec("torch") is None:
-            raise OptionsError(
-                "--network needs PyTorch, which is not installed: "
-                "pip install 'lfv-pipeline[network]'"
+        try:
+            TrainingRequest(
+                network=self.network,
+                miss_cost=self.miss_cost,
+                false_alarms=self.false_alarms,
+                backbone=None if self.backbone is None else str(self.backbone),
+                detector=None if self.detector is None else str(self.detector),
             )
-        if not 0.01 <= self.miss_cost <= 100:
-            raise OptionsError("the cost of a missed defect must be from 0.01 to 100 false alarms")
-        if not 0 < self.false_alarms <= 0.5:
-            raise OptionsError("the rate of false alarms must be above 0 and at most 0.5")
+        except ValueError as error:
+            raise OptionsError(str(error)) from error
+        if self.network and not has_torch():
+            raise OptionsError(f"--network {NEEDS_TORCH}")
         if not 1 <= self.graph_mib <= MAX_GRAPH_MIB:
             raise OptionsError(f"a graph may have 1 to {MAX_GRAPH_MIB} MiB, not {self.graph_mib}")
         if not re.fullmatch("[0-9]{12}", self.account_id):
@@ -228,6 +228,11 @@ class ServeOptions:
     @property
     def embedded(self) -> bool:
         return self.exit_when_unused is not None
+
+
+def has_torch() -> bool:
+    """Whether networks can be trained here."""
+    return find_spec("torch") is not None
 
 
 def options_from(document: Mapping[str, Any]) -> ServeOptions:

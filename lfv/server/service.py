@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lfv.client.api.model import API_VERSION
+from lfv.formats.training_request import NAMES
 from lfv.server import metrics
 from lfv.server.api import Api
 from lfv.server.background import BackgroundWork
@@ -112,7 +113,7 @@ async def _serve_from(
     try:
         with _signals_end(server):
             # The listener queues connections until uvicorn accepts them.
-            _announce(options, listener, graphs, ready)
+            _announce(options, listener, ready)
             await server.serve(sockets=[listener])
     finally:
         if options.ready_file is not None:
@@ -196,7 +197,6 @@ def endpoint_url(options: ServeOptions, listener: socket.socket) -> str:
 def _announce(
     options: ServeOptions,
     listener: socket.socket,
-    graphs: Mapping[str, Path],
     ready: Callable[[str], None],
 ) -> None:
     url = endpoint_url(options, listener)
@@ -205,10 +205,7 @@ def _announce(
         document = {
             "endpoint_url": url,
             "pid": os.getpid(),
-            "graphs": [
-                *(p.stem for p in graphs.values()),
-                *(f"{name}={value}" for name, value in options.training_options.items()),
-            ],
+            "training_options": sorted(NAMES),
         }
         _write_atomically(options.ready_file, orjson.dumps(document))
     ready(url)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import fcntl
 import json
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
 from lfv.cli.demo_images import DemoSet, make_demo_set
-from lfv.run.embedded_service import (
-    ServicePlaces,
-    _check_graph,
-    ends_with_us,
-    service_options,
-    service_user,
-)
+from lfv.client.api import lookoutvision_client
+from lfv.formats.training_request import NAMES, TrainingRequest
+from lfv.onnx_files import onnx_digest
+from lfv.run.embedded_service import ServicePlaces, embedded_service, ends_with_us, service_user
 from lfv.run.errors import ServiceNotStarted
-from lfv.server.options import options_from
-from lfv.settings import get_settings
+from lfv.run.training_request import training_request
+from lfv.settings import LfvSettingsError, get_settings
+from tests.support import onnx_models
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> DemoSet:
-    return make_demo_set(tmp_path_factory.mktemp("images"), train=8, inspect=2)
+    return make_demo_set(tmp_path_factory.mktemp("images"), train=12, inspect=2)
 
 
 def test_a_training_that_fails_says_why(lfv_process: Lfv, images: DemoSet, tmp_path: Path) -> None:
@@ -73,7 +72,7 @@ def test_a_graph_is_for_the_service_on_this_machine(
     graph.write_bytes(b"no graph")
     train = ("train", images.train_manifest, "--project", "flange")
     outcome = lfv_process(*train, "--backbone", graph)
-    assert outcome.status == 1
+    assert outcome.status == 2
     assert "refused: It is not an ONNX file" in outcome.err
     outcome = lfv_process(*train, "--backbone", graph, "--detector", graph)
     assert outcome.status == 2
@@ -89,37 +88,60 @@ def test_a_graph_is_for_the_service_on_this_machine(
     assert "lfv serve" in outcome.err
 
 
-def test_a_service_that_is_up_has_to_train_networks_if_they_are_wanted(tmp_path: Path) -> None:
-    places = ServicePlaces(tmp_path)
-    settings = get_settings(home=tmp_path, network=True)
-    for told in ('{"endpoint_url": "x", "graphs": []}', '{"endpoint_url": "x"}', "no JSON"):
-        places.ready_file.write_text(told)
-        with pytest.raises(ServiceNotStarted, match="lfv serve --network"):
-            _check_graph(places, settings)
-    places.ready_file.write_text('{"endpoint_url": "x", "graphs": ["network=True"]}')
-    _check_graph(places, settings)
-
-
-@pytest.mark.parametrize(
-    ("given", "option", "mark"),
-    [
-        ({"pretrained_backbone": False}, "--no-backbone", "pretrained=False"),
-        ({"miss_cost": 4.0}, "--miss-cost 4", "miss_cost=4.0"),
-        ({"false_alarms": 0.1}, "--false-alarms 0.1", "false_alarms=0.1"),
-    ],
-)
-def test_a_service_that_is_up_has_to_train_as_wanted(
-    tmp_path: Path, given: dict[str, float], option: str, mark: str
+def test_a_service_that_is_up_trains_as_each_training_says(
+    lfv_process: Lfv, images: DemoSet, tmp_path: Path
 ) -> None:
-    places = ServicePlaces(tmp_path)
-    settings = get_settings(home=tmp_path, **given)
-    places.ready_file.write_text('{"endpoint_url": "x", "graphs": []}')
-    with pytest.raises(ServiceNotStarted, match=f"lfv serve {option}"):
-        _check_graph(places, settings)
-    places.ready_file.write_text(json.dumps({"endpoint_url": "x", "graphs": [mark]}))
-    _check_graph(places, settings)
-    options = options_from({"home": str(tmp_path), **service_options(settings, training=True)})
-    assert [f"{k}={v}" for k, v in options.training_options.items()] == [mark]
+    """As under `lfv up`: the service was started without the detector, and stays up."""
+    graph = tmp_path / "detector.onnx"
+    graph.write_bytes(onnx_models.darkness_detector().SerializeToString())
+    settings = get_settings()
+    train = ("train", images.train_manifest, "--project", "flange", "--json")
+    with embedded_service(settings) as url:
+        outcome = lfv_process(*train, "--detector", graph, "--miss-cost", 4, "--no-backbone")
+        assert outcome.status == 0, outcome.err
+        trained = outcome.json()
+        assert "trained on is not known here" in trained["message"]  # as of all detectors
+        with closing(lookoutvision_client(url, settings.region)) as client:
+            tags = client.list_tags_for_resource(ResourceArn=trained["model_arn"])["Tags"]
+    assert {tag["Key"]: tag["Value"] for tag in tags} == {
+        "lfv:train:detector": onnx_digest(graph),
+        "lfv:train:miss_cost": "4.0",
+        "lfv:train:pretrained": "false",
+    }
+
+
+def test_options_that_are_not_given_are_left_to_the_service(tmp_path: Path) -> None:
+    announce(tmp_path, sorted(NAMES))
+    assert training_request(get_settings(home=tmp_path)) == TrainingRequest()
+    given = get_settings(home=tmp_path, miss_cost=1.0, false_alarms=0.1)
+    assert training_request(given) == TrainingRequest(miss_cost=1.0, false_alarms=0.1)
+    elsewhere = given.model_copy(update={"endpoint_url": "http://127.0.0.1:9"})
+    assert training_request(elsewhere) == TrainingRequest()
+
+
+def test_a_service_of_an_earlier_release_is_not_asked_for_what_it_would_ignore(
+    tmp_path: Path,
+) -> None:
+    announce(tmp_path, None)
+    assert training_request(get_settings(home=tmp_path)) == TrainingRequest()
+    with pytest.raises(ServiceNotStarted, match=r"earlier release.*lfv down"):
+        training_request(get_settings(home=tmp_path, miss_cost=4.0))
+
+
+def test_a_network_without_torch_is_refused_before_images_are_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lfv.run.training_request.find_spec", lambda _: None)
+    with pytest.raises(LfvSettingsError, match=r"needs PyTorch.*lfv-pipeline\[network\]"):
+        training_request(get_settings(home=tmp_path, network=True))
+
+
+def announce(home: Path, options: list[str] | None) -> None:
+    """Write what a service writes once it is ready."""
+    places = ServicePlaces(get_settings(home=home).service_home)
+    places.home.mkdir(parents=True, exist_ok=True)
+    taken = {} if options is None else {"training_options": options}
+    places.ready_file.write_text(json.dumps({"endpoint_url": "x", **taken}))
 
 
 def test_a_misspelt_source_is_refused_before_a_service_starts(lfv: Lfv, tmp_path: Path) -> None:

@@ -16,15 +16,29 @@ import pytest
 from PIL import Image, ImageDraw
 
 from lfv.engine.seam import TrainingError, TrainingOptions
-from lfv.onnx_files import onnx_digest
+from lfv.formats.training_request import TrainingRequest
+from lfv.onnx_files import accepted_file, onnx_digest
 from lfv.server import options
+from lfv.server.buckets import Buckets
 from lfv.server.custom_models import accept_graphs
-from lfv.server.errors import OptionsError
+from lfv.server.database import Database
+from lfv.server.errors import OptionsError, ValidationError
 from lfv.server.home import Home
 from lfv.server.jobs import trainer
-from lfv.server.options import ServeOptions
+from lfv.server.jobs.choices import options_of_training, store_request
+from lfv.server.jobs.context import JobContext
+from lfv.server.options import Limits, ServeOptions
 from tests.support import onnx_models
-from tests.support.service import BUCKET, Service, detect, host, line, make_dataset, model_in
+from tests.support.service import (
+    BUCKET,
+    Service,
+    detect,
+    host,
+    line,
+    make_dataset,
+    model_in,
+    put_images,
+)
 from tests.support.waiting import PLENTY, TRAINING, wait_until
 
 ENGINE = "lfv.engine"
@@ -52,8 +66,6 @@ def test_a_detector_is_calibrated_hosted_and_moved(
     start: Callable[..., Service], detector: Path, tmp_path: Path
 ) -> None:
     service = start(engine=ENGINE, detector=str(detector))
-    (name,) = json.loads(service.ready_file.read_text())["graphs"]
-    assert name.startswith("detector-")
     detector.unlink()  # the service has its own copy
     client = service.client()
     client.create_project(ProjectName="plates")
@@ -146,6 +158,104 @@ def test_a_folder_with_weights_becomes_one_file(detector: Path, tmp_path: Path) 
         assert accepted["detector"].stem == f"detector-{onnx_digest(tmp_path / 'export')}"
         onnx.checker.check_model(onnx.load(accepted["detector"], load_external_data=False))
     finally:
+        home.close()
+
+
+def test_a_request_goes_before_the_options_of_the_service(start: Callable[..., Service]) -> None:
+    service = start(miss_cost=3.0, false_alarms=0.1)
+    digest = "a" * 64
+    graphs = service.home / "graphs"
+    graphs.mkdir()
+    (graphs / f"backbone-{digest}.onnx").write_bytes(b"accepted before")
+    client = service.client()
+    client.create_project(ProjectName="plates")
+    make_dataset(client, service, "plates", put_images(service, "plates/images"), "train")
+
+    def create(**tags: str) -> dict[str, Any]:
+        created: dict[str, Any] = client.create_model(
+            ProjectName="plates",
+            OutputConfig={"S3Location": {"Bucket": BUCKET, "Prefix": "out/"}},
+            Tags=[{"Key": f"lfv:train:{name}", "Value": value} for name, value in tags.items()],
+        )["ModelMetadata"]
+        return created
+
+    def options(version: str) -> dict[str, str]:
+        model_in(client, "plates", "TRAINED", version=version)
+        newest = max(
+            service.home.glob("models/*/artifact/model.json"), key=lambda f: f.stat().st_mtime_ns
+        )
+        found: dict[str, str] = json.loads(newest.read_text())["options"]
+        return found
+
+    create()
+    usual = options("1")
+    assert (usual["miss_cost"], usual["false_alarms"]) == ("3.0", "0.1")
+    assert (usual["pretrained"], usual["backbone"]) == ("True", "None")
+    create(miss_cost="0.5", pretrained="false", backbone=digest)
+    asked = options("2")
+    assert (asked["miss_cost"], asked["false_alarms"]) == ("0.5", "0.1")
+    assert asked["pretrained"] == "False"
+    assert asked["backbone"].endswith(f"/job/backbone-{digest}.onnx")
+    for wrong, said in (
+        ({"miss_cost": "1000"}, "from 0.01 to 100"),
+        ({"miss_cost": "nan"}, "is a number"),
+        ({"pretrained": "no"}, "is true or false"),
+        ({"epochs": "3"}, "lfv:train:epochs is not an option of trainings"),
+        ({"detector": "../../etc/passwd"}, "is the SHA-256 of a file"),
+        ({"detector": "b" * 64}, "is not at this service"),
+        ({"detector": "b" * 64, "backbone": digest}, "not both"),
+    ):
+        with pytest.raises(client.exceptions.ValidationException, match=said):
+            create(**wrong)
+    assert len(client.list_models(ProjectName="plates")["Models"]) == 2
+    wait_until(lambda: len(list((service.home / "models").iterdir())) == 2)
+
+
+def test_a_training_keeps_the_file_that_its_request_names(tmp_path: Path) -> None:
+    """The service may start again in the meantime, and has another detector of its own."""
+    home = Home(tmp_path / "home")
+    database = Database(home.database)
+    try:
+        own = {"detector": tmp_path / "own.onnx"}
+        context = JobContext(
+            database, Buckets({}, s3=False), home, Limits(), own, {"miss_cost": 3.0}
+        )
+        home.graphs.mkdir()
+        accepted_file(home.graphs, "detector", "c" * 64).write_bytes(b"requested")
+        folder = tmp_path / "job"
+        folder.mkdir()
+        assert options_of_training(context, folder) == {
+            "options": {"miss_cost": 3.0},
+            "graphs": {"detector": str(own["detector"])},
+        }
+        store_request(context, TrainingRequest(detector="c" * 64), folder)
+        assert accept_graphs(ServeOptions(home=home.root), home) == {}
+        chosen = options_of_training(context, folder)
+        assert Path(chosen["graphs"]["detector"]).read_bytes() == b"requested"
+        assert chosen["options"] == {"miss_cost": 3.0}
+    finally:
+        database.close()
+        home.close()
+
+
+def test_a_network_goes_before_the_detector_of_the_service_and_needs_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path / "home")
+    database = Database(home.database)
+    try:
+        own = {"detector": tmp_path / "own.onnx"}
+        context = JobContext(database, Buckets({}, s3=False), home, Limits(), own)
+        folder = tmp_path / "job"
+        folder.mkdir()
+        monkeypatch.setattr(options, "find_spec", lambda _: None)
+        with pytest.raises(ValidationError, match="a network needs PyTorch"):
+            store_request(context, TrainingRequest(network=True), folder)
+        monkeypatch.setattr(options, "find_spec", lambda _: object())
+        store_request(context, TrainingRequest(network=True), folder)
+        assert options_of_training(context, folder) == {"options": {"network": True}, "graphs": {}}
+    finally:
+        database.close()
         home.close()
 
 

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import insert, select, text
 from sqlalchemy.exc import IntegrityError
 
+from lfv.formats.training_request import TrainingRequest
 from lfv.server import recording
 from lfv.server.errors import UnwritableError
 from lfv.server.hosting.manager import HostingManager
@@ -274,8 +275,11 @@ def test_model_that_was_not_committed_leaves_no_folder(world: World) -> None:
     folders: list[int] = []
 
     class Work:
-        def prepare_training(self, model_id: str, lines: Mapping[str, Sequence[str]]) -> None:
-            Trainings(world.context(threading.Event()), FAKE_ENGINE).prepare(model_id, lines)
+        def prepare_training(
+            self, model_id: str, lines: Mapping[str, Sequence[str]], request: TrainingRequest
+        ) -> None:
+            trainings = Trainings(world.context(threading.Event()), FAKE_ENGINE)
+            trainings.prepare(model_id, lines, request)
 
         def training_progress(self, _: str) -> None:
             return None

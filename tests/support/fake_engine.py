@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,10 @@ def train(
         time.sleep(0.05)
     types = tuple({(name, color) for i in train for color, name in i.mask_colors.items()})
     output.mkdir(parents=True)
-    (output / _FILE).write_text(json.dumps({"size": size, "types": types, "refs": refs[:100]}))
+    given = {name: str(value) for name, value in asdict(options or TrainingOptions()).items()}
+    (output / _FILE).write_text(
+        json.dumps({"size": size, "types": types, "refs": refs[:100], "options": given})
+    )
     evaluated = tuple(
         EvaluatedImage(
             i.source_ref,

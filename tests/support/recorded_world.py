@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import text
 
+from lfv.formats.training_request import TrainingRequest
 from lfv.server.buckets import Buckets
 from lfv.server.database import Database
 from lfv.server.home import Home
@@ -88,7 +89,7 @@ class World:
     def add_training(self, context: JobContext, lines: list[str]) -> Trainings:
         self.add_model(ModelStatus.TRAINING)
         trainings = Trainings(context, FAKE_ENGINE)
-        trainings.prepare("id", {"train": lines})
+        trainings.prepare("id", {"train": lines}, TrainingRequest())
         return trainings
 
     def model(self) -> Model:

@@ -18,6 +18,6 @@ def main() -> None:
     """Hold the service of this home folder, starting it again whenever it has ended."""
     settings = get_settings()
     while True:
-        with embedded_service(settings, training=True):
+        with embedded_service(settings):
             while is_service_alive(settings):
                 time.sleep(_LOOK_SECONDS)

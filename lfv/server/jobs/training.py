@@ -18,10 +18,12 @@ from typing import Any
 import orjson
 
 from lfv.formats.status import ModelStatus
+from lfv.formats.training_request import TrainingRequest
 from lfv.formats.words import count_of, form_of
 from lfv.server.database import Transaction
 from lfv.server.errors import BucketError, NotFoundError
 from lfv.server.home import DISK_FULL, is_disk_full
+from lfv.server.jobs.choices import options_of_training, store_request
 from lfv.server.jobs.context import JobContext
 from lfv.server.jobs.evaluation import publish, write_evaluation
 from lfv.server.jobs.fetch import Fetched, FetchedImage, NoSpaceError, fetch
@@ -65,13 +67,17 @@ class Trainings:
         self._progress: dict[str, str] = {}
         self._processes: set[subprocess.Popen[bytes]] = set()
 
-    def prepare(self, model_id: str, lines: Mapping[str, Sequence[str]]) -> None:
-        """Store a training's JSON lines until ``run`` has used them.
+    def prepare(
+        self, model_id: str, lines: Mapping[str, Sequence[str]], request: TrainingRequest
+    ) -> None:
+        """Store a training's JSON lines and options until ``run`` has used them.
 
-        ``lines`` has an item for each existing dataset, even if no image is labelled.
+        ``lines`` has an item for each existing dataset, even if no image is labelled. Raises
+        ValidationError if this service cannot train as requested.
         """
         folder = self._context.home.job(model_id)
         folder.mkdir(parents=True, exist_ok=True)
+        store_request(self._context, request, folder)
         for kind, labelled in lines.items():
             (folder / f"{kind}.jsonl").write_text(
                 "".join(f"{line}\n" for line in labelled), encoding="utf-8"
@@ -152,8 +158,7 @@ class Trainings:
             "output": str(artifact),
             "project": model.project_name,
             "version": model.version,
-            "options": dict(context.training_options),
-            "graphs": {role: str(path) for role, path in context.graphs.items()},
+            **options_of_training(context, folder),
             **{kind: [_described(image) for image in fetched[kind].images] for kind in _KINDS},
         }
         job_file = folder / "job.json"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import uuid4
 
 from lfv.formats.status import ModelStatus
+from lfv.formats.training_request import TrainingRequest
 from lfv.formats.words import count_of
 from lfv.server.errors import ConflictError, QuotaExceededError, ValidationError
 from lfv.server.lifecycle import ModelEvent
@@ -20,6 +21,10 @@ def create_model(call: Call, members: Members) -> Members:
     project = call.project(members)
     tags = as_dict(members.get("Tags", []))
     check_count(call, tags)
+    try:
+        request = TrainingRequest.from_tags(tags)
+    except ValueError as error:
+        raise ValidationError(str(error)) from error
     train, test = _training_data(call, project)
     _check_images(call, train, test)
     _check_quotas(call, project)
@@ -50,6 +55,7 @@ def create_model(call: Call, members: Members) -> Members:
             for kind, dataset in (("train", train), ("test", test))
             if dataset is not None
         },
+        request,
     )
     call.after_commit(lambda: call.work.train(model.id))
     return {"ModelMetadata": _metadata(call, model)}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from botocore.config import Config
 
 from lfv.client.api import lookoutvision_client
+from lfv.client.api.repeated import repeated_call
 from lfv.client.clock import SYSTEM_CLOCK, Clock
 from lfv.client.errors import HostTimeout, ModelNotFound
 from lfv.client.hosts.options import read_options
@@ -109,7 +111,9 @@ class LookoutVisionHost:
             spec.options, _OPTIONS, host="Lookout for Vision's host", unlisted=_TEXTS
         )
         self._control = self._connect(spec, max_connections=4, read_timeout=self._control_timeout)
-        self._detecting: Any = None  # created by the first `detect`; stopping a model needs none
+        # Created by the first `detect`; stopping a model needs none.
+        self._detecting: Any = None
+        self._calls: dict[str, Callable[[bytes], dict[str, Any]]] = {}  # by content type
         self._lock = threading.Lock()
         version = spec.model_version
         if version == LATEST:
@@ -167,18 +171,11 @@ class LookoutVisionHost:
         stop_event: threading.Event | None = None,
         retry_throttled: bool = True,
     ) -> Detection:
-        client = self._detection_client()
-        extensions = {"AnomalyMap": True} if self._options.get("anomaly_maps", False) else {}
-
         def call() -> tuple[Any, float]:
             began = self._clock.monotonic()
-            answer = self._call(
-                "DetectAnomalies",
-                client.detect_anomalies,
-                Body=body,
-                ContentType=content_type,
-                **extensions,
-            )
+            with self._translated("DetectAnomalies"):
+                answer = self._detection(content_type)(body)
+            self._check(answer, "DetectAnomalies")
             return answer, (self._clock.monotonic() - began) * 1000.0
 
         (answer, latency_ms), attempts = call_with_retries(
@@ -206,7 +203,10 @@ class LookoutVisionHost:
             if self._detecting is not None:
                 self._detecting.close()
 
-    def _detection_client(self) -> Any:
+    def _detection(self, content_type: str) -> Callable[[bytes], dict[str, Any]]:
+        """Return the call of DetectAnomalies for images of a type."""
+        if (call := self._calls.get(content_type)) is not None:
+            return call
         with self._lock:
             if self._detecting is None:
                 self._detecting = self._connect(
@@ -215,7 +215,16 @@ class LookoutVisionHost:
                     read_timeout=self._options.get("read_timeout", 60.0),
                     checked=False,  # every call passes the same kinds of arguments
                 )
-            return self._detecting
+            extensions = {"AnomalyMap": True} if self._options.get("anomaly_maps", False) else {}
+            call = self._calls[content_type] = repeated_call(
+                self._detecting,
+                "detect_anomalies",
+                ProjectName=self._spec.project,
+                ModelVersion=self._spec.model_version,
+                ContentType=content_type,
+                **extensions,
+            )
+            return call
 
     @property
     def _control_timeout(self) -> float:
@@ -239,21 +248,29 @@ class LookoutVisionHost:
             raise translate(error, "A request", self._where) from error
 
     def _call(self, operation: str, method: Callable[..., Any], **arguments: Any) -> Any:
-        try:
+        with self._translated(operation):
             answer = method(
                 ProjectName=self._spec.project,
                 ModelVersion=self._spec.model_version,
                 **arguments,
             )
+        self._check(answer, operation)
+        return answer
+
+    @contextmanager
+    def _translated(self, operation: str) -> Iterator[None]:
+        try:
+            yield
         except FAILURES as error:
             raise translate(error, operation, self._where) from error
+
+    def _check(self, answer: Mapping[str, Any], operation: str) -> None:
+        """Raise HostTimeout for the empty response of a connection that broke after the headers."""
         if _ANSWER[operation] not in answer:
-            # If the connection breaks after the headers, botocore returns an empty response.
             raise HostTimeout(
                 f"{self._where} closed the connection while answering {operation}.",
                 operation=operation,
             )
-        return answer
 
     def _state(self, answer: Any) -> ModelState:
         return ModelState(

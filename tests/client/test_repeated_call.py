@@ -1,0 +1,130 @@
+"""A repeated call sends, returns and raises what boto3 does."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError, NoCredentialsError, ReadTimeoutError
+
+from lfv.client.api import lookoutvision_client
+from lfv.client.api.repeated import repeated_call
+from tests.client.conftest import Reply, Request, ScriptedApi
+from tests.support.lookoutvision import ANSWER
+
+ARGUMENTS = {"ProjectName": "a b", "ModelVersion": "2", "ContentType": "image/png"}
+#: Differ from request to request, or are only for retries.
+VARYING = {"authorization", "x-amz-date", "amz-sdk-invocation-id", "amz-sdk-request"}
+
+
+def client_of(api: ScriptedApi, **keys: Any) -> Any:
+    session = boto3.Session(
+        aws_access_key_id="key", aws_secret_access_key="secret", region_name="eu-west-1", **keys
+    )
+    config = Config(retries={"total_max_attempts": 1}, read_timeout=0.5)
+    return lookoutvision_client(api.url, session=session, config=config)
+
+
+def lasting(request: Request) -> tuple[str, str, bytes, dict[str, str]]:
+    headers = {name: value for name, value in request.headers.items() if name not in VARYING}
+    return request.method, request.path, request.body, headers
+
+
+def signed_headers(request: Request) -> set[str]:
+    """The headers that the signature covers, without those of retries."""
+    listed = request.headers["authorization"].partition("SignedHeaders=")[2].partition(",")[0]
+    return set(listed.split(";")) - VARYING | {"x-amz-date"}
+
+
+@pytest.mark.parametrize("token", [None, "session"])
+def test_the_request_is_the_one_of_boto3(api: ScriptedApi, token: str | None) -> None:
+    client = client_of(api, aws_session_token=token)
+    api.queue(*[Reply(200, ANSWER)] * 4)
+    expected = client.detect_anomalies(Body=b"one", **ARGUMENTS)
+    call = repeated_call(client, "detect_anomalies", **ARGUMENTS)
+    assert len(api.requests) == 1, "building the request sends nothing"
+    answers = [call(b"one"), call(b"two" * 100_000)]
+    client.detect_anomalies(Body=b"two" * 100_000, **ARGUMENTS)
+    theirs, ours, ours_large, theirs_large = api.requests
+    assert lasting(ours) == lasting(theirs)
+    assert lasting(ours_large) == lasting(theirs_large)
+    assert signed_headers(ours) == signed_headers(theirs)
+    assert ("x-amz-security-token" in signed_headers(ours)) is (token is not None)
+    for answer in answers:
+        assert answer["DetectAnomalyResult"] == expected["DetectAnomalyResult"]
+        assert answer["ResponseMetadata"]["HTTPStatusCode"] == 200
+
+
+@pytest.mark.parametrize(
+    ("reply", "code"),
+    [
+        (Reply(429, {"Message": "slower", "RetryAfterSeconds": 7}), "ThrottlingException"),
+        (Reply(409, {"Message": "not hosted", "ResourceId": "2"}), "ConflictException"),
+        (Reply(500, {"Message": "sorry"}), "InternalServerException"),
+        (Reply(400, {"Message": "no"}), "Unheard"),
+        (Reply(503, {}), ""),
+    ],
+)
+def test_an_error_is_the_one_of_boto3(api: ScriptedApi, reply: Reply, code: str) -> None:
+    if code:
+        reply.headers["x-amzn-ErrorType"] = code
+    client = client_of(api)
+    api.queue(reply, reply)
+    with pytest.raises(ClientError) as expected:
+        client.detect_anomalies(Body=b"one", **ARGUMENTS)
+    with pytest.raises(ClientError) as raised:
+        repeated_call(client, "detect_anomalies", **ARGUMENTS)(b"one")
+    assert type(raised.value) is type(expected.value)
+    assert str(raised.value) == str(expected.value).replace(" (reached max retries: 0)", "")
+    theirs, ours = dict(expected.value.response), dict(raised.value.response)
+    del theirs["ResponseMetadata"], ours["ResponseMetadata"]
+    assert ours == theirs
+
+
+def test_a_call_that_is_not_answered_times_out(api: ScriptedApi) -> None:
+    api.queue(Reply(200, ANSWER, delay=3))
+    with pytest.raises(ReadTimeoutError):
+        repeated_call(client_of(api), "detect_anomalies", **ARGUMENTS)(b"one")
+
+
+def test_a_call_needs_credentials(api: ScriptedApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = client_of(api)
+    call = repeated_call(client, "detect_anomalies", **ARGUMENTS)
+    monkeypatch.setattr(client._request_signer, "_credentials", None)
+    with pytest.raises(NoCredentialsError):
+        call(b"one")
+    assert not api.requests
+
+
+def test_calls_of_other_threads_are_sent_while_a_request_is_built(api: ScriptedApi) -> None:
+    client = client_of(api)
+    api.queue(Reply(200, ANSWER))
+    answers: list[dict[str, Any]] = []
+
+    def other(**_: Any) -> None:
+        thread = threading.Thread(
+            target=lambda: answers.append(client.detect_anomalies(Body=b"other", **ARGUMENTS))
+        )
+        client.meta.events.unregister("before-parameter-build.*.*", other)
+        thread.start()
+        thread.join()
+
+    client.meta.events.register("before-parameter-build.*.*", other)
+    repeated_call(client, "detect_anomalies", **ARGUMENTS)
+    assert [answer["DetectAnomalyResult"]["IsAnomalous"] for answer in answers] == [True]
+    assert [request.body for request in api.requests] == [b"other"]
+
+
+def test_a_botocore_with_its_connections_elsewhere_is_called_as_usual(api: ScriptedApi) -> None:
+    client = client_of(api)
+
+    class Other:
+        detect_anomalies = client.detect_anomalies
+
+    api.queue(Reply(200, ANSWER))
+    call = repeated_call(Other(), "detect_anomalies", **ARGUMENTS)
+    assert call(b"one")["DetectAnomalyResult"]["IsAnomalous"] is True
+    assert "amz-sdk-request" in api.requests[0].headers

@@ -21,8 +21,8 @@ from lfv.formats.edge_agent import DEFAULT_ADDRESS
 
 def register(app: typer.Typer) -> None:
     epilog = examples(
-        "lfv edge-agent cookies-1.0.0.zip",
-        "lfv edge-agent cookies-1.0.0.zip --listen tcp://127.0.0.1:50051 --start",
+        "lfv edge-agent cookies-1.zip",
+        "lfv edge-agent cookies-1.zip --listen tcp://127.0.0.1:50051 --start",
     )
     app.command("edge-agent", epilog=epilog)(edge_agent)
 
@@ -32,7 +32,8 @@ def edge_agent(
         list[Path],
         typer.Argument(
             metavar="MODEL.zip",
-            help="Packaged models; each becomes a component with the name of its project.",
+            help="Models from `lfv models package`; each becomes a component with the name of its "
+            "project.",
             exists=True,
             dir_okay=False,
         ),

@@ -1,24 +1,34 @@
-"""`lfv models`: list model versions, and approve the one that runs take."""
+"""`lfv models`: list and package model versions, and approve the one that runs take."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lfv.cli import output
-from lfv.cli.common import current_user, local_time, opened_store, settings_from
+from lfv.cli.common import (
+    check_local_project,
+    current_user,
+    local_time,
+    opened_store,
+    settings_from,
+)
 from lfv.cli.errors import WrongUsage
 from lfv.cli.groups import ModelsGroup
 from lfv.cli.options import (
+    BucketOption,
     DatabaseUrlOption,
     EndpointUrlOption,
     HostOption,
     JsonOption,
     RegionOption,
+    StagingOption,
     examples,
 )
+from lfv.cli.progress import Activity
 
 if TYPE_CHECKING:
     from lfv.client.catalog import ModelEntry
@@ -37,7 +47,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(
         name="models",
         cls=ModelsGroup,
-        help="List model versions, and approve the one that runs take.",
+        help="List and package model versions, and approve the one that runs take.",
     )
     group.command("list", epilog=examples("lfv models", "lfv models --project cookies --json"))(
         list_
@@ -53,6 +63,12 @@ def register(app: typer.Typer) -> None:
         "withdraw",
         epilog=examples("lfv models withdraw cookies --reason 'camera was replaced'"),
     )(withdraw)
+    group.command(
+        "package",
+        epilog=examples(
+            "lfv models package cookies", "lfv models package cookies 2 -o /media/line/cookies.zip"
+        ),
+    )(package)
     group.command("approvals", epilog=examples("lfv models approvals cookies"))(approvals)
     app.add_typer(group)
 
@@ -199,6 +215,67 @@ def withdraw(
             f"no version of {project} is approved any more: runs take the newest unless they name "
             "one"
         )
+
+
+def package(
+    project: ProjectArgument,
+    version: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="VERSION",
+            help="The version to package. Default: the approved one, else the newest.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="File to write. Default: PROJECT-VERSION.zip in the current folder.",
+            dir_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+    endpoint_url: EndpointUrlOption = None,
+    region: RegionOption = None,
+    staging: StagingOption = None,
+    bucket: BucketOption = None,
+    database_url: DatabaseUrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a model version to a file, which a device or another service can use.
+
+    `lfv edge-agent FILE` serves it to programs that were written for Amazon's edge agent;
+    `lfv serve --import FILE` makes it a model version of another machine's service. The service
+    writes the archive to the bucket of --staging; the one on this machine needs none.
+    """
+    from lfv.run.packaging import package_project
+
+    settings = settings_from(
+        endpoint_url=endpoint_url,
+        region=region,
+        staging_uri=staging,
+        buckets=bucket,
+        database_url=database_url,
+    )
+    if file is not None and not file.parent.is_dir():
+        raise WrongUsage(f"there is no folder {file.parent}; create it, or name another file")
+    check_local_project(settings, project)
+    chosen = version or next(
+        (approved for name, approved in _approved(settings) if name == project), "latest"
+    )
+    with Activity(f"package {project}", quiet=as_json) as activity:
+        made, path = package_project(settings, project, chosen, file, progress=activity.show)
+    if as_json:
+        output.show_json(
+            {"project": project, "model_version": made, "file": str(path)}
+            | {"bytes": path.stat().st_size}
+        )
+        return
+    output.show(f"version {made} of {project} is in {path}; `lfv edge-agent {path}` serves it")
 
 
 def approvals(

@@ -135,8 +135,8 @@ StagingOption = Annotated[
     typer.Option(
         "--staging",
         metavar="S3-URI",
-        help="Where to put images for a service at an endpoint, or for a batch job. Default: "
-        "LFV_STAGING_URI.",
+        help="Bucket and prefix for what a service at an endpoint, or a batch job, reads and "
+        "writes. Default: LFV_STAGING_URI.",
         show_default=False,
     ),
 ]

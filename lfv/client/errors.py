@@ -18,6 +18,7 @@
     │   ├── HostingTimedOut
     │   └── HostingInterrupted         the caller's stop event was set
     ├── PolicyError
+    ├── PackagingFailed                a model could not be packaged
     └── TrainingError
         ├── TrainingDataInvalid        with every line that cannot be trained on
         ├── TrainingFailed
@@ -149,6 +150,10 @@ class HostingInterrupted(HostingError):
 
 class PolicyError(LfvError):
     code = "policy_invalid"
+
+
+class PackagingFailed(LfvError):
+    code = "packaging_failed"
 
 
 class TrainingError(LfvError):

@@ -151,16 +151,22 @@ def _train_on_api(
 @contextmanager
 def training_client(settings: Settings) -> Iterator[Any]:
     """Open a client of the endpoint in `settings`, or of the embedded service."""
-    with api_endpoint(settings) as url:
-        config = client_config(
-            connect_timeout=settings.connect_timeout_seconds,
-            read_timeout=settings.read_timeout_seconds,
-        )
-        client = lookoutvision_client(url, settings.region, config=config)
-        try:
-            yield client
-        finally:
-            client.close()
+    with api_endpoint(settings) as url, api_client(settings, url) as client:
+        yield client
+
+
+@contextmanager
+def api_client(settings: Settings, url: str | None) -> Iterator[Any]:
+    """Open a client of the Lookout for Vision API at `url`."""
+    config = client_config(
+        connect_timeout=settings.connect_timeout_seconds,
+        read_timeout=settings.read_timeout_seconds,
+    )
+    client = lookoutvision_client(url, settings.region, config=config)
+    try:
+        yield client
+    finally:
+        client.close()
 
 
 def record_training(
@@ -281,8 +287,8 @@ def _train_elsewhere(
         account.close()
 
 
-def staging_place(settings: Settings) -> Staging:
-    """Return the bucket and prefix from which the service reads the training images.
+def staging_place(settings: Settings, *, purpose: str = "to read the images from") -> Staging:
+    """Return the bucket and prefix through which the service and this machine exchange files.
 
     Raises `LfvSettingsError` if the service is not embedded and no bucket is named.
     """
@@ -292,7 +298,7 @@ def staging_place(settings: Settings) -> Staging:
     if settings.endpoint_url is not None or settings.host != "lookoutvision":
         where = settings.endpoint_url or settings.host
         raise LfvSettingsError(
-            f"the service at {where} needs a bucket to read the images from; "
+            f"the service at {where} needs a bucket {purpose}; "
             "name one with --staging s3://BUCKET/PREFIX or LFV_STAGING_URI"
         )
     settings.embedded_bucket.mkdir(parents=True, exist_ok=True)

@@ -50,7 +50,7 @@ from lfv.run.estimate import expected_cost
 from lfv.run.hosting.guard_client import guard_ahead
 from lfv.run.hosting.hold import ModelHold
 from lfv.run.lookup import find_run
-from lfv.run.new_images import keep_objects
+from lfv.run.new_images import keep_claims
 from lfv.run.reject_watch import watch_reject_rate
 from lfv.run.report import report_run
 from lfv.run.start import RunStarter, recorded_ending
@@ -245,7 +245,7 @@ def _inspect(
         events = RunEvents(run)
         events.started()
         try:
-            with recorded_ending(context, store) as ending, keep_objects(run):
+            with recorded_ending(context, store) as ending, keep_claims(run):
                 plan_run(run)
                 _detect(run, events)
                 ending.message = check_completed(run)

@@ -7,53 +7,54 @@ import posixpath
 from prefect import runtime
 from prefect.context import FlowRunContext
 
-#: Longer names are cut on every page.
-_MOST_CHARS = 60
-#: What deployments with a schedule give as `triggered_by`. Runs that a person starts inherit it.
+#: Longest part of a name. Prefect's pages truncate longer names.
+_MAX_PART_CHARS = 60
+#: `triggered_by` of a deployment with a schedule. A run that a person starts from it has it too.
 _SCHEDULE = "schedule"
 
 
 def run_name() -> str:
     """The name of an inspection's flow run, such as `cookies · lot-41 · schedule`."""
     parameters = runtime.flow_run.parameters or {}
-    given = _corrected(str(parameters.get("triggered_by") or ""))
+    triggered_by = _actual_trigger(str(parameters.get("triggered_by") or ""))
     parts = (
         str(parameters.get("project") or ""),
         lot_of(str(parameters.get("source") or "")),
-        given or runtime.deployment.name or "by hand",
+        triggered_by or runtime.deployment.name or "by hand",
     )
-    return " · ".join(part[:_MOST_CHARS] for part in parts if part)
+    return " · ".join(part[:_MAX_PART_CHARS] for part in parts if part)
 
 
 def lot_of(source: str) -> str:
-    """What a source is called in its folder: the last part of its path, without its ending."""
+    """Return the last part of a source's path, without an extension of usual length."""
     name = posixpath.basename(source.replace("\\", "/").rstrip("/"))
-    stem, ending = posixpath.splitext(name)
-    return stem if stem and len(ending) <= len(".manifest") else name
+    stem, extension = posixpath.splitext(name)
+    return stem if stem and len(extension) <= len(".manifest") else name
 
 
-def started_by(given: str) -> str:
-    """What started this flow run.
+def started_by(triggered_by: str) -> str:
+    """Return what started this flow run.
 
     Args:
-        given: The parameter `triggered_by`. It counts, except that only the clock is "schedule".
+        triggered_by: The flow's parameter, used as given, except "schedule" on a run that no
+            schedule started.
     """
-    return _corrected(given) or trigger()
+    return _actual_trigger(triggered_by) or deployment_trigger()
 
 
-def _corrected(given: str) -> str:
-    """`given`; the creator of a deployment's flow run that has "schedule" and no schedule."""
+def _actual_trigger(triggered_by: str) -> str:
+    """Return `triggered_by`, or a flow run's creator if no schedule started it."""
     context = FlowRunContext.get()
     flow_run = context.flow_run if context is not None else None
-    if given != _SCHEDULE or flow_run is None or flow_run.deployment_id is None:
-        return given
+    if triggered_by != _SCHEDULE or flow_run is None or flow_run.deployment_id is None:
+        return triggered_by
     if flow_run.auto_scheduled:
-        return given
+        return triggered_by
     creator = flow_run.created_by.display_value if flow_run.created_by is not None else None
     return creator or "by hand"
 
 
-def trigger() -> str:
-    """What started this flow run, as far as Prefect knows."""
+def deployment_trigger() -> str:
+    """Return what started this flow run, as far as Prefect knows."""
     deployment = runtime.deployment.name
     return f"deployment {deployment}" if deployment else ""

@@ -21,7 +21,7 @@ from lfv.run.errors import RunNotResumable
 from lfv.run.new_images import (
     NewObject,
     new_objects,
-    refuse_other_kinds,
+    require_folder_or_prefix,
     take_over_unfinished,
 )
 from tasks.check_images import check_images
@@ -42,7 +42,7 @@ def plan_run(run: ActiveRun) -> None:
     profile = replace(INSPECTION, names=LabelNames.of(request.normal, request.anomaly))
     skipped = Skipped()
     if request.new_only:
-        refuse_other_kinds(source, run.reader)
+        require_folder_or_prefix(source, run.reader)
         if taken := take_over_unfinished(run):
             get_run_logger().info("%d images were left by runs that ended early", taken)
         lines = read_manifest(

@@ -22,7 +22,7 @@ from prefect.client.schemas.objects import TERMINAL_STATES
 from pydantic import Field
 
 from flows.blocks import settings_of_blocks
-from flows.naming import trigger
+from flows.naming import deployment_trigger
 from lfv.run.prune import Pruning, delete_old, find_old, shown_lines
 from lfv_store import open_store
 
@@ -50,7 +50,7 @@ def prune(
     """
     logger = get_run_logger()
     settings = settings_of_blocks(store_block)
-    by = trigger() or "prune"
+    by = deployment_trigger() or "prune"
     with open_store(settings.store_url) as store:
         found = find_old(settings, store, older_than_days)
         for line in shown_lines(found):

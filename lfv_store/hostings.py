@@ -22,7 +22,7 @@ from lfv_store.errors import UnknownHosting
 from lfv_store.records import Hosting
 from lfv_store.runs import lock_run, require_run
 from lfv_store.tables import HostingTable, LeaseHeartbeatTable, LeaseTable, RunTable
-from lfv_store.tallies import count_run
+from lfv_store.tallies import update_tallies
 from lfv_store.text import clean, clean_or_none
 
 OPEN = ("requested", "hosted", "stop_requested")
@@ -238,7 +238,7 @@ def _close_lost_run(unit: Change, lease_id: int, now: datetime) -> None:
         .limit(1)
     )
     if status == "running" and held is None:
-        count_run(unit, run)
+        update_tallies(unit, run)
         unit.update("runs", run, status="crashed", message=_LOST, finished_at=now)
 
 

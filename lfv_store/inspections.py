@@ -30,7 +30,7 @@ from lfv_store.tables import (
     RunProgressTable,
     RunTable,
 )
-from lfv_store.tallies import count_run, current_counts
+from lfv_store.tallies import current_counts, update_tallies
 from lfv_store.text import clean, clean_or_none, json_text
 from lfv_store.watermarks import claim_objects
 
@@ -163,7 +163,7 @@ class Inspections:
         lines = [item.line_number for item in inspections]
         unit.delete("pending_items", "line_number", lines, run_id=run)
         if counts.inspections and time.monotonic() >= self._count_at:
-            count_run(unit, run)
+            update_tallies(unit, run)
             self._count_at = time.monotonic() + _COUNT_EVERY_SECONDS
         return counts
 

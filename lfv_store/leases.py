@@ -27,7 +27,7 @@ from lfv_store.models import require_model
 from lfv_store.records import Hosting, JsonObject, Lease, Release
 from lfv_store.runs import lock_run
 from lfv_store.tables import HostingTable, LeaseHeartbeatTable, LeaseTable, RunTable
-from lfv_store.tallies import count_run
+from lfv_store.tallies import update_tallies
 
 
 class Leases:
@@ -68,7 +68,7 @@ class Leases:
             unit.lock_hostings()
             moment = now or unit.now
             run = lock_run(unit.conn, run_id)
-            count_run(unit, run)  # answers so far count for the previous hosting
+            update_tallies(unit, run)  # answers so far count for the previous hosting
             _revive(unit, run)
             require_model(unit.conn, model_id)
             hosting = _open_hosting(unit, model_id)
@@ -192,7 +192,7 @@ class Leases:
             moment = now or unit.now
             lease = _require_lease(unit, lease_id)
             if lease.ended_at is None:
-                count_run(unit, lock_run(unit.conn, lease.run_id))
+                update_tallies(unit, lock_run(unit.conn, lease.run_id))
                 unit.conn.execute(
                     sa.delete(LeaseHeartbeatTable).where(LeaseHeartbeatTable.lease_id == lease_id)
                 )

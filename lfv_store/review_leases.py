@@ -28,7 +28,7 @@ from lfv_store.tallies import (
     current_counts,
     current_reviews,
     current_verdict,
-    from_later_decision,
+    joins_later_verdict,
 )
 from lfv_store.views import REVIEW_QUEUE
 from lfv_store.waiting import candidates
@@ -237,7 +237,7 @@ def _unseen(run: int, decided: Decided) -> sa.Select[Any]:
         .join(RunTable, RunTable.id == InspectionTable.run_id)
         .outerjoin(
             VerdictTable,
-            from_later_decision(),
+            joins_later_verdict(),
         )
         .where(
             InspectionTable.run_id == run,

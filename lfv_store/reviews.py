@@ -30,7 +30,7 @@ from lfv_store.tables import (
     RunTable,
     SecondReviewTable,
 )
-from lfv_store.tallies import count_run, put_back, take_out
+from lfv_store.tallies import put_back, take_out, update_tallies
 from lfv_store.text import clean, clean_or_none
 from lfv_store.views import INSPECTION_RESULTS, REVIEW_QUEUE
 from lfv_store.waiting import candidates
@@ -103,7 +103,7 @@ class Reviews:
                 return known
             last = _last(unit.conn, new.inspection_id)
             _refuse_taken(unit, new, 0 if last is None else int(last["id"]))
-            count_run(unit, run)
+            update_tallies(unit, run)
             take_out(unit, run, new.inspection_id)
             review_id = _insert(unit, new, at or unit.now)
             if new.kind == "second":
@@ -153,7 +153,7 @@ class Reviews:
             )
             if len(history) > 1:
                 verdict = history[-2]["verdict"]
-            count_run(unit, run)
+            update_tallies(unit, run)
             take_out(unit, run, inspection_id)
             review_id = _insert(unit, replace(new, verdict=verdict), unit.now, kind="undo")
             if history[-1]["kind"] == "second":

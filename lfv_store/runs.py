@@ -19,7 +19,7 @@ from lfv_store.errors import InvalidRecord, UnknownRun
 from lfv_store.models import require_model
 from lfv_store.records import RUN_STATUSES, JsonObject, NewRun, Run, RunStatus
 from lfv_store.tables import PolicyTable, RunProgressTable, RunTable
-from lfv_store.tallies import count_run
+from lfv_store.tallies import update_tallies
 from lfv_store.text import clean, clean_or_none, json_value
 
 
@@ -117,7 +117,7 @@ class Runs:
         def work(unit: Change) -> None:
             key = lock_run(unit.conn, run_id)
             if "status" in values:
-                count_run(unit, key)
+                update_tallies(unit, key)
             row = unit.conn.execute(
                 sa.select(*(RunTable.__table__.c[name] for name in values)).where(
                     RunTable.id == key

@@ -1,8 +1,9 @@
 """Tallies and hosting usage: the counts behind views and charts.
 
-They include a run's inspections with ids up to `run_progress.counted_through`. Counting happens
-once a second while the run records, and when it finishes, changes its hosting, or gets a review or
-a new decision. A crash loses nothing, because the next process counts on from the same mark.
+They include a run's inspections with ids up to `run_progress.counted_through`. They are
+brought up to date once a second while the run stores results, and when it finishes, changes its
+hosting, or gets a review or a new decision. A crash loses nothing, because the next process
+continues counting from that mark.
 """
 
 from __future__ import annotations
@@ -51,11 +52,11 @@ _COUNTS = (
     "parts_rejected",
     "parts_review",
 )
-_VERDICTS = {"accepted": "accept", "rejected": "reject", "review": "review"}
+_VERDICT_BY_COUNT = {"accepted": "accept", "rejected": "reject", "review": "review"}
 
 
-def from_later_decision() -> sa.ColumnElement[bool]:
-    """Return the condition that joins an inspection to its verdict by the run's later decision."""
+def joins_later_verdict() -> sa.ColumnElement[bool]:
+    """Return the condition that joins an inspection to the verdict of `lfv decide`, if any."""
     return sa.and_(
         VerdictTable.inspection_id == InspectionTable.id,
         VerdictTable.decision_id == RunTable.later_decision_id,
@@ -63,12 +64,12 @@ def from_later_decision() -> sa.ColumnElement[bool]:
 
 
 def current_verdict() -> sa.ColumnElement[str | None]:
-    """Return the current verdict; needs `VerdictTable` joined by `from_later_decision`."""
+    """Return the current verdict; needs `VerdictTable` joined by `joins_later_verdict`."""
     return sa.func.coalesce(VerdictTable.verdict, InspectionTable.verdict)
 
 
 @dataclass(slots=True)
-class Counted:
+class InspectionCounts:
     """What a set of inspections adds to a run's tallies and usage."""
 
     days: dict[date, Counter[str]] = field(default_factory=dict)
@@ -78,14 +79,14 @@ class Counted:
     last_answer_at: datetime | None = None
 
 
-def count_run(unit: Change, run: int) -> None:
-    """Bring a locked run's tallies and hosting usage up to date."""
-    behind = _behind(run, _mark(unit.conn, run))
-    counted = _count(unit.conn, **behind)
+def update_tallies(unit: Change, run: int) -> None:
+    """Bring the tallies and hosting usage of a run, whose row is locked, up to date."""
+    beyond = _beyond_mark(run, _mark(unit.conn, run))
+    counted = _count_inspections(unit.conn, **beyond)
     if not counted.days:
         return
     _add(unit.conn, run, counted, sign=1)
-    add_anomalies(unit.conn, run, count_anomalies(unit.conn, _condition(frozenset(behind)), behind))
+    add_anomalies(unit.conn, run, count_anomalies(unit.conn, _condition(frozenset(beyond)), beyond))
     unit.conn.execute(
         sa.update(RunProgressTable)
         .where(RunProgressTable.run_id == run)
@@ -94,28 +95,28 @@ def count_run(unit: Change, run: int) -> None:
     _add_usage(unit, run, counted)
 
 
-def recount_run(unit: Change, run: int) -> None:
-    """Recount all inspections of a locked run by its current decision."""
-    count_run(unit, run)
+def recount_tallies(unit: Change, run: int) -> None:
+    """Recount all inspections of a run, whose row is locked, by its current decision."""
+    update_tallies(unit, run)  # sets the mark; the tallies are replaced below
     for table in (TallyTable, AnswerTallyTable):
         unit.conn.execute(sa.delete(table).where(table.run_id == run))
-    _add(unit.conn, run, _count(unit.conn, run=run), sign=1)
+    _add(unit.conn, run, _count_inspections(unit.conn, run=run), sign=1)
 
 
 def take_out(unit: Change, run: int, inspection_id: int) -> None:
     """Take a counted inspection out of the tallies, before its outcome changes."""
-    _add(unit.conn, run, _count(unit.conn, inspection=inspection_id), sign=-1)
+    _add(unit.conn, run, _count_inspections(unit.conn, inspection=inspection_id), sign=-1)
 
 
 def put_back(unit: Change, run: int, inspection_id: int) -> None:
     """Count an inspection again, after its outcome has changed."""
-    _add(unit.conn, run, _count(unit.conn, inspection=inspection_id), sign=1)
+    _add(unit.conn, run, _count_inspections(unit.conn, inspection=inspection_id), sign=1)
 
 
 def current_counts(conn: Connection, run: int) -> dict[str, int]:
     """Return the counts of a run by name, including inspections that are not tallied yet.
 
-    A finished run is tallied completely; ids beyond its mark are those of later runs.
+    A finished run is tallied completely: inspections with ids beyond its mark belong to later runs.
     """
     table = TallyTable.__table__
     row = conn.execute(
@@ -131,7 +132,9 @@ def current_counts(conn: Connection, run: int) -> dict[str, int]:
 
 
 def current_reviews(conn: Connection, run: int | None = None) -> int:
-    """Count inspections that are currently `review`, of one run or all, from the tallies alone."""
+    """Count inspections that are currently `review`, of one run or of all.
+
+    Adds up the tallies, and what running runs have not tallied yet."""
     counted = sa.select(sa.func.coalesce(sa.func.sum(TallyTable.review), 0))
     running = sa.select(RunTable.id).where(RunTable.status == "running")
     if run is not None:
@@ -141,7 +144,7 @@ def current_reviews(conn: Connection, run: int | None = None) -> int:
         )
     total = int(conn.scalar(counted) or 0)
     for one in conn.scalars(running).all():
-        days = _count(conn, **_behind(one, _mark(conn, one))).days
+        days = _count_inspections(conn, **_beyond_mark(one, _mark(conn, one))).days
         total += sum(day["review"] for day in days.values())
     return total
 
@@ -152,21 +155,23 @@ def current_answers(conn: Connection, run: int) -> Counter[AnswerKey]:
 
 
 def current_anomalies(conn: Connection, run: int) -> dict[str, tuple[int, str | None]]:
-    """Return images and colour of a run's anomaly types, including images not tallied yet."""
+    """Return the number of images and the colour of each anomaly type of a run.
+
+    Includes images that are not tallied yet."""
     found = stored_anomalies(conn, run)
     if _is_running(conn, run):
-        behind = _behind(run, _mark(conn, run))
-        for name, images, color in count_anomalies(conn, _condition(frozenset(behind)), behind):
+        beyond = _beyond_mark(run, _mark(conn, run))
+        for name, images, color in count_anomalies(conn, _condition(frozenset(beyond)), beyond):
             before, known = found.get(name, (0, None))
             found[name] = (before + images, known or color)
     return found
 
 
-def _uncounted(conn: Connection, run: int) -> Counted:
+def _uncounted(conn: Connection, run: int) -> InspectionCounts:
     """Count what lies beyond the mark of an unfinished run."""
     if not _is_running(conn, run):
-        return Counted()
-    return _count(conn, **_behind(run, _mark(conn, run)))
+        return InspectionCounts()
+    return _count_inspections(conn, **_beyond_mark(run, _mark(conn, run)))
 
 
 def _is_running(conn: Connection, run: int) -> bool:
@@ -180,24 +185,24 @@ def _mark(conn: Connection, run: int) -> int:
     return int(mark or 0)
 
 
-def _behind(run: int, mark: int) -> dict[str, int]:
+def _beyond_mark(run: int, mark: int) -> dict[str, int]:
     """Return the parameters that select a run's inspections beyond a mark."""
     return {"run": run, "mark": mark} if mark else {"run": run}
 
 
-def _count(conn: Connection, **wanted: int) -> Counted:
+def _count_inspections(conn: Connection, **wanted: int) -> InspectionCounts:
     """Count inspections by their current outcome.
 
     `wanted` is `run`, `run` and `mark` (an inspection id), or `inspection`.
     """
-    counted = Counted()
-    statement = _counting(dialect_of(conn), frozenset(wanted))
+    counted = InspectionCounts()
+    statement = _count_statement(dialect_of(conn), frozenset(wanted))
     for row in conn.execute(statement, wanted).mappings():
         day = counted.days.setdefault(row["day"], Counter())
         day.update({name: row[name] for name in _COUNTS})
         counted.newest = max(counted.newest, row["newest"])
         if row["is_anomalous"] is not None:
-            for name, verdict in _VERDICTS.items():
+            for name, verdict in _VERDICT_BY_COUNT.items():
                 key = (bool(row["is_anomalous"]), int(row["step"]), verdict)
                 counted.answers[key] += row[name]
         if row["first_answer_at"] is not None:
@@ -212,7 +217,7 @@ def _condition(wanted: frozenset[str]) -> sa.ColumnElement[bool]:
         return InspectionTable.id == sa.bindparam("inspection")
     if "mark" not in wanted:
         return InspectionTable.run_id == sa.bindparam("run")
-    # An expression, so that the database reads the ids beyond the mark, not all lines of the run.
+    # `+ 0` keeps the database from using the index on run_id: it reads only ids beyond the mark.
     return sa.and_(
         InspectionTable.id > sa.bindparam("mark"),
         InspectionTable.run_id + 0 == sa.bindparam("run"),
@@ -220,8 +225,8 @@ def _condition(wanted: frozenset[str]) -> sa.ColumnElement[bool]:
 
 
 @cache
-def _counting(dialect: Dialect, wanted: frozenset[str]) -> sa.Select[Any]:
-    """Build the statement of _count(), cached because building takes longer than running it."""
+def _count_statement(dialect: Dialect, wanted: frozenset[str]) -> sa.Select[Any]:
+    """Build the statement of _count_inspections(). Building it takes longer than running it."""
     earlier = aliased(DetectionTable)
     review = (
         sa.select(ReviewTable.verdict)
@@ -236,12 +241,12 @@ def _counting(dialect: Dialect, wanted: frozenset[str]) -> sa.Select[Any]:
         earlier.id < DetectionTable.id,
     )
     asked = sa.and_(InspectionTable.detection_id.is_not(None), ~InspectionTable.reused)
-    outcome_now = sa.func.coalesce(review, VerdictTable.verdict, InspectionTable.verdict)
+    current_outcome = sa.func.coalesce(review, VerdictTable.verdict, InspectionTable.verdict)
     lines = (
         sa.select(
             sa.literal_column(dialect.day("inspections.inspected_at"), sa.Date).label("day"),
             InspectionTable.id,
-            outcome_now.label("outcome"),
+            current_outcome.label("outcome"),
             InspectionTable.reused,
             asked.label("asked"),
             sa.and_(asked, ~judged_before).label("part"),
@@ -255,28 +260,28 @@ def _counting(dialect: Dialect, wanted: frozenset[str]) -> sa.Select[Any]:
         .outerjoin(DetectionTable, DetectionTable.id == InspectionTable.detection_id)
         .outerjoin(
             VerdictTable,
-            from_later_decision(),
+            joins_later_verdict(),
         )
         .where(_condition(wanted))
         .subquery()
     )
 
-    def number(*conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+    def count_where(*conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
         return sa.func.count(sa.case((sa.and_(*conditions), 1)))
 
     outcome, part = lines.c.outcome, lines.c.part
     groups = (lines.c.day, lines.c.is_anomalous, lines.c.step)
     counted: sa.Select[Any] = sa.select(
         *groups,
-        number(outcome == "accept").label("accepted"),
-        number(outcome == "reject").label("rejected"),
-        number(outcome == "review").label("review"),
-        number(outcome.is_(None)).label("errors"),
-        number(lines.c.reused).label("reused"),
-        number(lines.c.asked).label("asked"),
-        number(outcome == "accept", part).label("parts_accepted"),
-        number(outcome == "reject", part).label("parts_rejected"),
-        number(outcome == "review", part).label("parts_review"),
+        count_where(outcome == "accept").label("accepted"),
+        count_where(outcome == "reject").label("rejected"),
+        count_where(outcome == "review").label("review"),
+        count_where(outcome.is_(None)).label("errors"),
+        count_where(lines.c.reused).label("reused"),
+        count_where(lines.c.asked).label("asked"),
+        count_where(outcome == "accept", part).label("parts_accepted"),
+        count_where(outcome == "reject", part).label("parts_rejected"),
+        count_where(outcome == "review", part).label("parts_review"),
         sa.func.max(lines.c.id).label("newest"),
         sa.func.min(lines.c.answered_at).label("first_answer_at"),
         sa.func.max(lines.c.answered_at).label("last_answer_at"),
@@ -284,7 +289,7 @@ def _counting(dialect: Dialect, wanted: frozenset[str]) -> sa.Select[Any]:
     return counted
 
 
-def _add(conn: Connection, run: int, counted: Counted, *, sign: int) -> None:
+def _add(conn: Connection, run: int, counted: InspectionCounts, *, sign: int) -> None:
     table = TallyTable.__table__
     for day, counts in counted.days.items():
         values: dict[str, Any] = {
@@ -293,15 +298,15 @@ def _add(conn: Connection, run: int, counted: Counted, *, sign: int) -> None:
         updated = conn.execute(
             sa.update(TallyTable)
             .where(TallyTable.run_id == run, TallyTable.day == day)
-            .values(values or {"run_id": run})
+            .values(values or {"run_id": run})  # even without changes, rowcount shows if it exists
         )
         if updated.rowcount == 0:
             conn.execute(sa.insert(TallyTable).values(run_id=run, day=day, **counts))
     add_answers(conn, run, counted.answers, sign=sign)
 
 
-def _add_usage(unit: Change, run: int, counted: Counted) -> None:
-    """Add new answers to the usage of the hosting of the run's newest lease, if any."""
+def _add_usage(unit: Change, run: int, counted: InspectionCounts) -> None:
+    """Add new answers to the run's usage of the hosting of its newest lease, if any."""
     answers = sum(day["asked"] for day in counted.days.values())
     first, last = counted.first_answer_at, counted.last_answer_at
     if not answers or first is None or last is None:

@@ -30,7 +30,7 @@ from lfv_store.tables import (
     RunTable,
     VerdictTable,
 )
-from lfv_store.tallies import current_verdict, from_later_decision, recount_run
+from lfv_store.tallies import current_verdict, joins_later_verdict, recount_tallies
 from lfv_store.text import clean, json_text
 from lfv_store.views import VERDICT_HISTORY
 
@@ -96,7 +96,7 @@ class Verdicts:
                 .join(RunTable, RunTable.id == InspectionTable.run_id)
                 .outerjoin(
                     VerdictTable,
-                    from_later_decision(),
+                    joins_later_verdict(),
                 )
                 .where(
                     InspectionTable.run_id == run,
@@ -194,7 +194,7 @@ class Verdicts:
                 current_decision=decision.number,
                 later_decision_id=decision.decision_id,
             )
-            recount_run(unit, decision.run)
+            recount_tallies(unit, decision.run)
 
         commit(self._database, self._actor, "decision.effective", run_id, work)
 

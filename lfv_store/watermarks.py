@@ -30,7 +30,7 @@ from lfv_store.tables import (
     WatermarkRunTable,
     WatermarkSourceTable,
 )
-from lfv_store.tallies import count_run
+from lfv_store.tallies import update_tallies
 from lfv_store.text import clean
 
 _CLOSED_TOGETHER = 1000
@@ -177,7 +177,7 @@ class Watermarks:
             write_inspections(unit, run_id, ended)
             lines = [row.line_number for row in rows]
             unit.delete("pending_items", "line_number", lines, run_id=run)
-            count_run(unit, run)
+            update_tallies(unit, run)
             return len(rows)
 
         return commit(self._database, self._actor, "inspections.recorded", run_id, work)

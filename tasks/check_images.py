@@ -27,6 +27,9 @@ def check_images(
     last_line: int,  # noqa: ARG001
     objects: Sequence[NewObject] | None = None,
 ) -> None:
-    """Check a batch of manifest lines, without the model; in a run over new images, claim them."""
+    """Check a batch of manifest lines without calling the model, and claim new images.
+
+    `objects`: the new images, in a run that inspects nothing else.
+    """
     with attached(run) as active:
         plan_lines(active, lines, objects)

@@ -43,20 +43,20 @@ def decide(
     """Apply another policy to the stored answers of a run, without running detection.
 
     The new verdicts become the current ones; earlier verdicts and policies are kept. Lines that
-    could not be inspected do not change. A report on this machine is rewritten.
+    could not be inspected do not change. The run's report is rewritten if it is on this machine.
     """
     from lfv.client.policy import Policy
     from lfv.run.active import open_reader
     from lfv.run.decide import redecide
     from lfv.run.report import report_run
 
-    wanted = Policy.load(policy)
+    new_policy = Policy.load(policy)
     settings = settings_from(database_url=database_url)
     with opened_store(settings) as store, Activity("decide", quiet=as_json) as activity:
         outcome = redecide(
             store,
             find_run(store, run).run_id,
-            wanted,
+            new_policy,
             decided_by=by or current_user() or "lfv decide",
             reason=reason,
             dry_run=dry_run,

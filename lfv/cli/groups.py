@@ -20,7 +20,7 @@ class ReviewGroup(TyperGroup):
 
 
 class _DefaultGroup(TyperGroup):
-    """A group that without a subcommand is one of them."""
+    """A group that runs its `default` subcommand if none is given."""
 
     default = ""
 

@@ -324,7 +324,7 @@ def run_flow(
     Prefect's server, the embedded service and the guard are separate processes, which start while
     this one imports the flow. `host` is the model's kind of host, by default that of the settings.
     """
-    from lfv.cli.prefect_api import ending_cleanly_on_sigterm, prefect_api, server_ahead
+    from lfv.cli.prefect_api import ending_cleanly_on_sigterm, prefect_api, start_server_early
     from lfv.settings import quieten_prefect, use_in_process
 
     if settings.task_runner == "dask":
@@ -343,7 +343,7 @@ def run_flow(
         ):
             watcher.activity = activity
             activity.show("starting")
-            server = server_ahead(log)  # first, because it is the slowest
+            server = start_server_early(log)  # first, because it is the slowest
             with loading():
                 from lfv.run.embedded_service import endpoint_ahead
 

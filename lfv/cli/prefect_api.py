@@ -1,10 +1,10 @@
 """The Prefect API for flows that a command runs: the configured one, or a temporary server.
 
 Prefect would start a temporary server by itself, but in the command's own process group: Ctrl-C at
-a terminal ends that server first, and the run, which still has a model to stop, waits for it and
-fails.  So the command starts the server, ``python -m lfv.cli.prefect_api``, in a session of its
-own.  It ends when its standard input does: the kernel closes that pipe with the command, however
-the command ends.
+a terminal ends that server first, and the run, which still has a model to stop, waits for the
+server that has gone, and fails. So the command starts the server in a session of its own.
+The server exits when its standard input is closed; the kernel closes that
+pipe when the command ends, however it ends.
 
 PrefectUnreachable    no Prefect API is available to run a flow
 """
@@ -36,7 +36,8 @@ _TERMINATED = 143
 _START_SECONDS = 180.0
 _ENDING_SECONDS = 5.0
 
-#: Servers that this process started; they end after it, with the last message from Prefect.
+#: Servers that this process started. Kept, so that their pipes stay open until this process
+#: has sent Prefect its last message and ended.
 _servers: list[subprocess.Popen[bytes]] = []
 
 
@@ -61,7 +62,8 @@ def _exit(_number: int, _frame: FrameType | None) -> NoReturn:
 class TemporaryServer:
     """A Prefect server for this command, which starts when this object is made.
 
-    Nothing waits for its end: its pipe stays open as long as this process lives.
+    Nobody waits for the server to exit. It exits once its pipe is closed, at the latest when this
+    process ends.
     """
 
     def __init__(self, log: Path) -> None:
@@ -97,23 +99,23 @@ class TemporaryServer:
         return url
 
     def end(self) -> None:
-        """Let it end: nobody needs it."""
+        """Let the server exit, because it is not needed."""
         if self._process.stdin is not None:
             self._process.stdin.close()
 
 
-def server_ahead(log: Path) -> TemporaryServer | None:
-    """Start a temporary server, which takes seconds, unless a Prefect API may be configured."""
+def start_server_early(log: Path) -> TemporaryServer | None:
+    """Start a temporary server, which takes seconds, unless an API seems to be configured."""
     return None if prefect_may_be_configured() else TemporaryServer(log)
 
 
 @contextmanager
-def prefect_api(log: Path, ahead: TemporaryServer | None = None) -> Iterator[None]:
+def prefect_api(log: Path, early_server: TemporaryServer | None = None) -> Iterator[None]:
     """Make a Prefect API available to flows that this process runs in the block.
 
     Args:
         log: Where a temporary server logs to.
-        ahead: A temporary server that is starting, used if no Prefect API is configured.
+        early_server: A temporary server that is starting, used if no Prefect API is configured.
 
     Raises `PrefectUnreachable`.
     """
@@ -121,23 +123,23 @@ def prefect_api(log: Path, ahead: TemporaryServer | None = None) -> Iterator[Non
 
     configured = get_current_settings().api.url
     if configured is not None:
-        if ahead is not None:
-            ahead.end()
-        _require_configured(configured)
+        if early_server is not None:
+            early_server.end()
+        _require_responding(configured)
         yield
         return
     from prefect.context import refresh_global_settings_context
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-    use_prefect_api((ahead or TemporaryServer(log)).await_url())
+    use_prefect_api((early_server or TemporaryServer(log)).await_url())
     refresh_global_settings_context()
-    # A server that ends with the run sees no missing heartbeat, and at the end of a flow Prefect
-    # waits up to a second for the thread that sends them.
+    # No heartbeats: this server ends with the run, so it would never notice a missing one, and at
+    # the end of a flow Prefect waits up to a second for the thread that sends them.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         yield
 
 
-def _require_configured(url: str) -> None:
+def _require_responding(url: str) -> None:
     """Call the API as Prefect's client does, with its certificates and keys."""
     import httpx
     from prefect.client.orchestration import get_client
@@ -157,12 +159,12 @@ def require_configured() -> str:
     url = get_current_settings().api.url
     if url is None:
         raise PrefectUnreachable("no Prefect server is configured: set PREFECT_API_URL")
-    _require_configured(url)
+    _require_responding(url)
     return url
 
 
 def serve(stdin: int, stdout: int) -> None:
-    """Be a temporary Prefect server until `stdin` ends; its port is a line on `stdout`."""
+    """Run a temporary Prefect server until `stdin` is closed; first write its port to `stdout`."""
     import uvicorn
 
     with socket.socket() as listener:
@@ -179,17 +181,17 @@ def serve(stdin: int, stdout: int) -> None:
             timeout_graceful_shutdown=1,
         )
         server = uvicorn.Server(config)
-        threading.Thread(target=_end_with, args=(stdin, server), daemon=True).start()
+        threading.Thread(target=_exit_when_closed, args=(stdin, server), daemon=True).start()
         with loading():
             config.load()
         server.run(sockets=[listener])
 
 
-def _end_with(stdin: int, server: uvicorn.Server) -> NoReturn:
+def _exit_when_closed(stdin: int, server: uvicorn.Server) -> NoReturn:
     while os.read(stdin, 4096):
         pass
     server.should_exit = True
-    threading.Event().wait(_ENDING_SECONDS)  # ends earlier with the process
+    threading.Event().wait(_ENDING_SECONDS)  # normally the process exits before
     os._exit(1)
 
 

@@ -7,7 +7,7 @@ from contextlib import closing
 from lfv.formats.layout import counted
 from lfv.run.active import ActiveRun
 from lfv.run.errors import NothingInspected, SourceEmpty
-from lfv.run.new_images import ENDED_EARLY
+from lfv.run.new_images import LEFT_TO_LATER_RUN
 from lfv.run.summary import NOTHING_NEW
 
 
@@ -58,4 +58,4 @@ def _nothing_new(run: ActiveRun) -> bool:
 def _all_left_to_later_runs(run: ActiveRun) -> bool:
     """Whether later runs have taken over all images of this run."""
     codes = run.store.results.errors_by_code(run.run_id)
-    return codes.get(ENDED_EARLY, 0) == run.store.inspections.counts(run.run_id).total
+    return codes.get(LEFT_TO_LATER_RUN, 0) == run.store.inspections.counts(run.run_id).total

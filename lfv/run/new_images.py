@@ -1,7 +1,8 @@
 """Runs on new images only: finds the objects of a source that no run has claimed.
 
-An object is new if its content is, so an overwritten object is new. Equal size and ETag, or size
-and modification times, show without reading that an object is unchanged. Claims are stored in SQL
+An object is new if its content is, so one that was overwritten with other content is new. An object
+with the same size and ETag, or size and modification times, as before is taken as unchanged without
+being read. Claims are stored in SQL
 (`lfv_store.watermarks`), so that runs may overlap, fail and be resumed.
 """
 
@@ -39,8 +40,8 @@ from lfv_store import Claims, ObjectClaim, ObjectStamp, Retries, StoreError
 logger = logging.getLogger(__name__)
 
 #: Error code of a line that its run did not reach; a later run inspects the image.
-ENDED_EARLY = "left_to_later_run"
-_ENDED_EARLY = "The run ended before this image; a later run over new images inspects it."
+LEFT_TO_LATER_RUN = "left_to_later_run"
+_LEFT_TO_LATER_RUN = "The run ended before this image; a later run over new images inspects it."
 
 #: Which errors leave an object new. Failures that may be temporary are tried three times in all.
 RETRIES = Retries(
@@ -48,16 +49,16 @@ RETRIES = Retries(
         {error.code for error in (HostThrottled, HostTimeout, HostUnavailable, HostUnreachable)}
         | {SourceUnavailable.code, SourceForbidden.code, SAME_IMAGE_FAILED}
     ),
-    unasked=frozenset({ENDED_EARLY, SourceChanged.code, SourceNotFound.code}),
+    unasked=frozenset({LEFT_TO_LATER_RUN, SourceChanged.code, SourceNotFound.code}),
     attempts=3,
 )
-_LOOKED_UP_TOGETHER = 500
-_BAD_LINE = ObjectStamp(0, "bad line")
+_LOOKUP_BATCH = 500
+_BAD_LINE_STAMP = ObjectStamp(0, "bad line")
 
 
 @dataclass(frozen=True)
 class NewObject:
-    """A line of a run on new images, with its object as listed."""
+    """A line of a run on new images, with the stamp that its object had when it was listed."""
 
     line: ManifestItem | BadLine
     key: str
@@ -65,7 +66,7 @@ class NewObject:
 
 
 @contextmanager
-def keep_objects(run: ActiveRun) -> Iterator[None]:
+def keep_claims(run: ActiveRun) -> Iterator[None]:
     """Keep the run's claims alive during the block, if it is a run on new images."""
     if not run.context.request.new_only:
         yield
@@ -73,51 +74,58 @@ def keep_objects(run: ActiveRun) -> Iterator[None]:
     settings, marks = run.settings, run.store.watermarks
     ttl = timedelta(seconds=settings.lease_ttl_seconds)
     marks.begin(run.run_id, ttl)
-    leaving = threading.Event()
+    stopping = threading.Event()
     heartbeats = run.store.with_patience(0).watermarks
 
     def beat() -> None:
-        while not leaving.wait(settings.lease_heartbeat_seconds):
+        while not stopping.wait(settings.lease_heartbeat_seconds):
             try:
                 heartbeats.renew(run.run_id, ttl)
             except StoreError as error:
-                logger.warning("the hold on the run's images could not be renewed: %s", error)
+                logger.warning("the run's claims on its images could not be renewed: %s", error)
 
-    thread = threading.Thread(target=beat, name="watermark", daemon=True)
+    thread = threading.Thread(target=beat, name="claims", daemon=True)
     thread.start()
     try:
         yield
     finally:
-        leaving.set()
-        thread.join()  # a renewal under way would take the objects back after their release
+        stopping.set()
+        thread.join()  # a renewal in progress would claim the objects again after their release
         try:
             heartbeats.release(run.run_id)
         except StoreError as error:
-            logger.warning("other runs wait %s s for this run's images: %s", ttl.seconds, error)
+            logger.warning(
+                "the run's claims could not be released; other runs wait %s s for its images: %s",
+                ttl.seconds,
+                error,
+            )
 
 
 def take_over_unfinished(run: ActiveRun) -> int:
-    """Make images new again that earlier runs of this source left unfinished; return how many."""
-    return run.store.watermarks.take_over(run.run_id, code=ENDED_EARLY, message=_ENDED_EARLY)
+    """Mark as new the images that earlier runs of this source left unfinished; return how many."""
+    return run.store.watermarks.take_over(
+        run.run_id, code=LEFT_TO_LATER_RUN, message=_LEFT_TO_LATER_RUN
+    )
 
 
 def new_objects(
     run: ActiveRun, lines: Iterable[ManifestItem | BadLine], skipped: Skipped
 ) -> Iterator[NewObject]:
-    """Yield the listed objects that no run has claimed, numbered from where planning stopped.
+    """Yield the listed objects that no run has claimed.
 
-    Files that changed within the settle time, or are gone, are left to the next run.
+    Their line numbers go on where planning stopped. Files that changed within the settle time, or
+    are gone, are left to the next run.
     """
     source_id = run.store.watermarks.source_of(run.run_id)
     states = _States(run.context.request.source, run.reader, run.context.request.settle_seconds)
     number = run.context.planned_through
     iterator = iter(lines)
-    while batch := list(islice(iterator, _LOOKED_UP_TOGETHER)):
+    while batch := list(islice(iterator, _LOOKUP_BATCH)):
         seen: dict[str, tuple[ManifestItem | BadLine, ObjectStamp]] = {}
         for line in batch:
             if isinstance(line, BadLine):
-                seen[line.text] = line, _BAD_LINE
-            elif (stamp := states.settled(line.source_ref, skipped)) is not None:
+                seen[line.text] = line, _BAD_LINE_STAMP
+            elif (stamp := states.stamp_if_settled(line.source_ref, skipped)) is not None:
                 seen[line.written_ref] = line, stamp
         known = run.store.watermarks.unchanged(
             source_id, {key: stamp for key, (_, stamp) in seen.items()}, RETRIES
@@ -128,7 +136,7 @@ def new_objects(
                 yield NewObject(replace(line, line_number=number), key, stamp)
 
 
-def refuse_other_kinds(source: str, reader: SourceReader) -> None:
+def require_folder_or_prefix(source: str, reader: SourceReader) -> None:
     """Raise `SourceNotWatchable` unless the source is a folder or a prefix."""
     if manifest_kind(source, reader) not in (ManifestKind.FOLDER, ManifestKind.PREFIX):
         raise SourceNotWatchable(
@@ -143,7 +151,9 @@ def claims_of(
     digests: Mapping[int, str],
     reader: SourceReader,
 ) -> Claims:
-    """Return a run's claims on the objects that it has checked, by line number.
+    """Return a run's claims on the objects that it has checked.
+
+    `checked` and `digests` are keyed by line number.
 
     Objects that cannot be read now, are gone, or were changed meanwhile are not claimed and remain
     new.
@@ -162,7 +172,7 @@ def claims_of(
 
 
 def _is_as_listed(ref: str, seen: ObjectStamp, reader: SourceReader) -> bool:
-    """Whether a file did not change while it was read. S3 returns objects atomically."""
+    """Whether a file did not change while it was read. S3's reads are atomic."""
     if isinstance(parse_ref(ref), S3Ref):
         return True
     state = reader.state(ref)
@@ -179,7 +189,7 @@ class _States:
         self._listed = reader.states(ref) if isinstance(ref, S3Ref) else None
         self._now = time.time()
 
-    def settled(self, ref: str, skipped: Skipped) -> ObjectStamp | None:
+    def stamp_if_settled(self, ref: str, skipped: Skipped) -> ObjectStamp | None:
         """Return the stamp of an object, or None while it is being written."""
         state = self._reader.state(ref) if self._listed is None else self._listed.get(ref)
         if state is None:
@@ -191,7 +201,7 @@ class _States:
         return _stamp(state)
 
     def _is_fresh(self, changed_at: float) -> bool:
-        """Whether a change is recent. One far in the future only shows that clocks differ."""
+        """Whether a change is recent. A time far in the future only shows that clocks differ."""
         return abs(self._now - changed_at) < self._settle_seconds
 
 

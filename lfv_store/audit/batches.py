@@ -1,8 +1,7 @@
-"""Checks that each change still has exactly the bulk rows that its audit entry promises.
+"""Checks that each change still has exactly the rows of bulk tables that its audit entry records.
 
-One scan over the primary key reads the rows of many changes and splits them by the numbers of rows
-that the entries promise. Only if a scan does not match is it repeated change by change, to name the
-entry and the row.
+One scan over the primary key reads the rows of many changes and splits them by the row counts in
+the entries. A scan that does not match is repeated change by change, to name the entry and the row.
 """
 
 # ruff: noqa: S608 -- names in SQL text are constants of this package, values are parameters
@@ -24,16 +23,19 @@ from lfv_store.audit.report import AuditReport, Findings
 from lfv_store.dialects import dialect_of
 from lfv_store.dialects.base import UndecodableText
 
-_FETCH_MASKS = 10
-_FETCH = 500
-"""Rows per block. Larger blocks do not fit in the processor's cache and take 1.5 times as long."""
+_MASKS_PER_FETCH = 10
+_ROWS_PER_FETCH = 500
+"""Larger blocks do not fit in the processor's cache and take 1.5 times as long."""
 _MAX_ROWS = 2**62
-"""More rows than any table holds: the cap for forged entries that promise more."""
+"""The largest row count accepted from an entry. A larger one is forged: no table is so large."""
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
-    """The rows that an entry promises for its change in one table."""
+class RecordedRows:
+    """The rows that an entry records for its change in one table.
+
+    `marks` has a checksum of each row, which tells where a difference begins.
+    """
 
     seq: int
     change: int
@@ -52,39 +54,42 @@ class BatchCheck:
         self._dialect = dialect_of(conn)
         self._report = report
         self._findings = findings
-        self._promised: Counter[str] = Counter()
-        self._masks = 0
-        #: Missing masks, with the entry of their detection; and those deleted with a signature.
+        self._recorded_rows: Counter[str] = Counter()
+        self._masks_seen = 0
+        #: For each missing mask, by detection id: the number of its detection's entry.
         self._gone: dict[int, int] = {}
+        #: Detections whose masks were deleted, as a signed entry records.
         self._pruned: set[int] = set()
 
     def check(self, page: Sequence[tuple[Entry, Mapping[str, Any]]]) -> None:
-        """Check the rows that a page of entries promises."""
+        """Check the rows that a page of entries records."""
         changes = sorted(entry.change for entry, _ in page if isinstance(entry.change, int))
         for entry, content in page:
             self._pruned |= pruned_masks(entry, content)
         for table in BULK:
-            promises = {
-                promise.change: promise
+            recorded = {
+                entry_rows.change: entry_rows
                 for entry, content in page
-                if (promise := self._promise(table, entry, content)) is not None
+                if (entry_rows := self._rows_of(table, entry, content)) is not None
             }
-            if promises:
-                self._promised[table] += sum(promise.rows for promise in promises.values())
-                for run in _runs(changes, promises):
-                    self._sweep(BULK[table], run)
+            if recorded:
+                self._recorded_rows[table] += sum(
+                    entry_rows.rows for entry_rows in recorded.values()
+                )
+                for rows in _contiguous_ranges(changes, recorded):
+                    self._check_range(BULK[table], rows)
                 if table == "detections":
-                    self._check_masks(promises)
+                    self._check_masks(recorded)
 
     def finish(self) -> None:
-        """Check that the tables hold no other rows."""
+        """Check that the tables hold no other rows, and report masks that are missing."""
         for table, layout in BULK.items():
             found = self._count(table)
-            self._report.rows += self._promised[table]
+            self._report.rows += self._recorded_rows[table]
             if table == "inspections":
-                self._report.inspections = self._promised[table]
-            if found != self._promised[table] and self._report.ok:
-                self._name_strangers(layout, found)
+                self._report.inspections = self._recorded_rows[table]
+            if found != self._recorded_rows[table] and self._report.ok:
+                self._report_unrecorded_rows(layout, found)
         for detection_id, seq in self._gone.items():
             if detection_id not in self._pruned:
                 self._findings.add(
@@ -94,14 +99,14 @@ class BatchCheck:
                     table="masks",
                     row_id=detection_id,
                 )
-        if self._count("masks") != self._masks and self._report.ok:
+        if self._count("masks") != self._masks_seen and self._report.ok:
             self._findings.add(
                 "stranger",
-                "masks holds rows that belong to no detection's mask",
+                "masks holds rows that belong to no detection",
                 table="masks",
             )
 
-    def _promise(self, table: str, entry: Entry, content: Mapping[str, Any]) -> Promise | None:
+    def _rows_of(self, table: str, entry: Entry, content: Mapping[str, Any]) -> RecordedRows | None:
         bulk = content.get("bulk")
         if not isinstance(bulk, dict) or table not in bulk:
             return None
@@ -116,70 +121,73 @@ class BatchCheck:
                 and isinstance(entry.change, int)
                 and 0 <= rows <= _MAX_ROWS
             ):
-                return Promise(
+                return RecordedRows(
                     entry.seq, entry.change, entry.action, entry.subject, rows, digest, marks
                 )
         self._findings.add(
             "layout",
-            f"entry {entry.seq} digests {table} in a way this release does not know",
+            f"entry {entry.seq} has a digest of {table} that this release cannot read",
             seq=entry.seq,
             table=table,
         )
         return None
 
-    def _sweep(self, layout: Layout, promises: Sequence[Promise]) -> None:
-        first, last = promises[0].change, promises[-1].change
+    def _check_range(self, layout: Layout, recorded: Sequence[RecordedRows]) -> None:
+        first, last = recorded[0].change, recorded[-1].change
         with self._dialect.stream(self._conn, self._select(layout, first, last)) as fetch:
             try:
-                fits = all(self._fits(fetch, promise) for promise in promises) and not fetch(1)
-            except UndecodableText:  # looked at row by row below
-                fits = False
-        if not fits:
+                matches = all(
+                    self._matches(fetch, entry_rows) for entry_rows in recorded
+                ) and not fetch(1)
+            except UndecodableText:  # found row by row below
+                matches = False
+        if not matches:
             before = len(self._report.problems)
-            for promise in promises:
-                self._examine(layout, promise)
+            for entry_rows in recorded:
+                self._examine(layout, entry_rows)
             if len(self._report.problems) == before:
                 self._findings.add(
                     "stranger",
-                    f"{layout.table} holds rows between those of entries {promises[0].seq} and"
-                    f" {promises[-1].seq} that no entry speaks of",
-                    seq=promises[0].seq,
+                    f"{layout.table} holds rows between those of entries {recorded[0].seq} and"
+                    f" {recorded[-1].seq} that no entry records",
+                    seq=recorded[0].seq,
                     table=layout.table,
                 )
 
-    def _fits(self, fetch: Any, promise: Promise) -> bool:
+    def _matches(self, fetch: Any, entry_rows: RecordedRows) -> bool:
         digest = RowsDigest()
-        missing = promise.rows
+        missing = entry_rows.rows
         while missing:
-            rows = fetch(min(_FETCH, missing))
+            rows = fetch(min(_ROWS_PER_FETCH, missing))
             if (
                 not rows
-                or rows[0][0] // CHANGE_SPAN != promise.change
-                or rows[-1][0] // CHANGE_SPAN != promise.change
+                or rows[0][0] // CHANGE_SPAN != entry_rows.change
+                or rows[-1][0] // CHANGE_SPAN != entry_rows.change
             ):
                 return False
             missing -= len(rows)
             digest.update(rows)
-        return digest.hexdigest() == promise.sha256
+        return digest.hexdigest() == entry_rows.sha256
 
-    def _examine(self, layout: Layout, promise: Promise) -> None:
+    def _examine(self, layout: Layout, entry_rows: RecordedRows) -> None:
         """Check the rows of one change, and name the first that differs."""
         lines: list[bytes] = []
         keys: list[int] = []
-        sql = self._select(layout, promise.change, promise.change)
-        for row in self._dialect.select_raw(self._conn, f"{sql} LIMIT {promise.rows + 1}"):
+        sql = self._select(layout, entry_rows.change, entry_rows.change)
+        for row in self._dialect.select_raw(self._conn, f"{sql} LIMIT {entry_rows.rows + 1}"):
             lines.append(row_line(row))
             keys.append(row[0])
-        if lines_digest(lines) == promise.sha256:
+        if lines_digest(lines) == entry_rows.sha256:
             return
-        position = first_difference(promise.marks, lines)
+        position = first_difference(entry_rows.marks, lines)
         key = keys[position] if position < len(keys) else None
         where = f"from {layout.key} {key} on" if key is not None else "at the end"
         self._findings.add(
             "rows",
-            f"{layout.table}: the rows of entry {promise.seq} ({promise.action} {promise.subject})"
-            f" were changed {where}: {len(lines)} rows found, {promise.rows} were written",
-            seq=promise.seq,
+            f"{layout.table}: the rows of entry {entry_rows.seq}"
+            f" ({entry_rows.action} {entry_rows.subject}) were changed {where}:"
+            f" {len(lines)} rows found, {entry_rows.rows} were written",
+            seq=entry_rows.seq,
             table=layout.table,
             row_id=key,
         )
@@ -192,9 +200,9 @@ class BatchCheck:
             f" AND {layout.key} < {(last + 1) * CHANGE_SPAN:d} ORDER BY {', '.join(layout.order)}"
         )
 
-    def _check_masks(self, promises: Mapping[int, Promise]) -> None:
+    def _check_masks(self, recorded: Mapping[int, RecordedRows]) -> None:
         """Check each mask against the SHA-256 in its detection."""
-        lowest, highest = min(promises), max(promises)
+        lowest, highest = min(recorded), max(recorded)
         sql = (
             "SELECT d.id, d.mask_sha256, m.png FROM detections d"
             " LEFT JOIN masks m ON m.detection_id = d.id"
@@ -202,24 +210,24 @@ class BatchCheck:
             f" AND d.id >= {lowest * CHANGE_SPAN:d} AND d.id < {(highest + 1) * CHANGE_SPAN:d}"
         )
         with self._dialect.stream(self._conn, sql, any_text=True) as fetch:
-            while rows := fetch(_FETCH_MASKS):
-                self._compare_masks(rows, promises)
+            while rows := fetch(_MASKS_PER_FETCH):
+                self._compare_masks(rows, recorded)
 
-    def _compare_masks(self, rows: Any, promises: Mapping[int, Promise]) -> None:
+    def _compare_masks(self, rows: Any, recorded: Mapping[int, RecordedRows]) -> None:
         for detection_id, expected, png in rows:
-            promise = promises.get(detection_id // CHANGE_SPAN)
-            if promise is None:
+            entry_rows = recorded.get(detection_id // CHANGE_SPAN)
+            if entry_rows is None:
                 continue  # belongs to a change on another page
             if png is None:
-                self._gone[detection_id] = promise.seq
+                self._gone[detection_id] = entry_rows.seq
                 continue
-            self._masks += 1
+            self._masks_seen += 1
             if not isinstance(png, bytes) or sha256(png).hexdigest() != expected:
                 self._findings.add(
                     "mask",
-                    f"masks: the mask of detection {detection_id} (entry {promise.seq})"
-                    " is another one",
-                    seq=promise.seq,
+                    f"masks: the mask of detection {detection_id} (entry {entry_rows.seq})"
+                    " differs from the recorded one",
+                    seq=entry_rows.seq,
                     table="masks",
                     row_id=detection_id,
                 )
@@ -227,36 +235,39 @@ class BatchCheck:
     def _count(self, table: str) -> int:
         return int(self._conn.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one())
 
-    def _name_strangers(self, layout: Layout, found: int) -> None:
-        """Name the first change with rows in a table that its entry does not mention."""
-        promised = self._dialect.json_rows(layout.table)
+    def _report_unrecorded_rows(self, layout: Layout, found: int) -> None:
+        """Report the first row of a table that no entry records."""
+        has_rows = self._dialect.json_rows(layout.table)
         row = self._conn.exec_driver_sql(
             f"SELECT min(t.{layout.key}) FROM {layout.table} t WHERE NOT EXISTS"
             f" (SELECT 1 FROM audit_log a WHERE a.change = t.{layout.key} / {CHANGE_SPAN}"
-            f" AND {promised} IS NOT NULL)"
+            f" AND {has_rows} IS NOT NULL)"
         ).scalar()
         self._findings.add(
             "stranger",
-            f"{layout.table} holds {found} rows, the log speaks of {self._promised[layout.table]};"
-            f" the first that no entry speaks of has {layout.key} {row}",
+            f"{layout.table} holds {found} rows, the log records"
+            f" {self._recorded_rows[layout.table]}; the first that no entry records"
+            f" has {layout.key} {row}",
             table=layout.table,
             row_id=row,
         )
 
 
-def _runs(changes: Sequence[int], promises: Mapping[int, Promise]) -> Iterator[list[Promise]]:
-    """Group promises into ranges without changes of other pages between them.
+def _contiguous_ranges(
+    changes: Sequence[int], recorded: Mapping[int, RecordedRows]
+) -> Iterator[list[RecordedRows]]:
+    """Group recorded rows into ranges of changes that no change of another page interrupts.
 
     `changes` are all changes of the page, sorted, including those without rows in this table.
     """
-    run: list[Promise] = []
+    group: list[RecordedRows] = []
     previous: int | None = None
     for change in changes:
-        if previous is not None and change != previous + 1 and run:
-            yield run
-            run = []
-        if change in promises:
-            run.append(promises[change])
+        if previous is not None and change != previous + 1 and group:
+            yield group
+            group = []
+        if change in recorded:
+            group.append(recorded[change])
         previous = change
-    if run:
-        yield run
+    if group:
+        yield group

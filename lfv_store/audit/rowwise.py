@@ -56,7 +56,7 @@ class RowCheck:
                 case _:
                     self._findings.add(
                         "layout",
-                        f"entry {entry.seq} digests a row in a way this release does not know",
+                        f"entry {entry.seq} has a digest of a row that this release cannot read",
                         seq=entry.seq,
                     )
 
@@ -79,7 +79,7 @@ class RowCheck:
             if expected is None or expected[0] != row_id:
                 self._findings.add(
                     "stranger",
-                    f"{table}: no entry speaks of the row with id {row_id}",
+                    f"{table}: no entry records the row with id {row_id}",
                     table=table,
                     row_id=row_id,
                 )
@@ -101,7 +101,7 @@ class RowCheck:
     def _gone(self, table: str, expected: Any) -> None:
         self._findings.add(
             "row",
-            f"{table}: the row with id {expected[0]} is gone; entry {expected[1]} speaks of it",
+            f"{table}: the row with id {expected[0]} is gone; entry {expected[1]} records it",
             seq=expected[1],
             table=table,
             row_id=expected[0],

@@ -161,7 +161,7 @@ def test_a_run_that_is_interrupted_before_it_is_recorded_says_so(
 
     for name in ("use_in_process", "quieten_prefect"):  # they change this process
         monkeypatch.setattr(f"lfv.settings.{name}", lambda *_: None)
-    monkeypatch.setattr("lfv.cli.prefect_api.server_ahead", interrupted)
+    monkeypatch.setattr("lfv.cli.prefect_api.start_server_early", interrupted)
     outcome = lfv("inspect", tmp_path, "--project", "p", "--json")
     assert outcome.status == 130
     assert outcome.err == ("lfv: interrupted: no run was recorded, and no model was started\n")

@@ -35,25 +35,25 @@ def service(*command: str, every: float | None = None) -> Service:
 
 def test_a_service_that_ends_is_started_again_after_a_pause(tmp_path: Path) -> None:
     one = Supervised(service("-c", "raise SystemExit(3)"), tmp_path)
-    assert one.look()
+    assert one.poll()
     wait_until(one.look)  # it has ended
     assert one.state.pid is None
-    assert not one.look()  # the pause
+    assert not one.poll()  # the pause
     wait_until(one.look)
     assert one.state.starts == 2
     one.wait(PLENTY)
 
 
 def test_a_service_that_is_to_end_is_started_again_when_it_is_due(tmp_path: Path) -> None:
-    one = Supervised(service("-c", "pass", every=0.05), tmp_path)
-    wait_until(lambda: one.look() and one.state.starts == 3)
+    one = Supervised(service("-c", "pass", restart_after=0.05), tmp_path)
+    wait_until(lambda: one.poll() and one.state.starts == 3)
     one.wait(PLENTY)
 
 
 def test_a_service_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     ignore = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True)"
     one = Supervised(service("-c", f"{ignore}; time.sleep(600)"), tmp_path)
-    one.look()
+    one.poll()
     wait_until(lambda: one.log.read_text())
     pid = one.state.pid
     assert pid is not None

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lfv.run.new_images import ENDED_EARLY
+from lfv.run.new_images import LEFT_TO_LATER_RUN
 from tests.support.launcher import Running
 from tests.support.pictures import make_pictures
 from tests.support.scene import IN_FLIGHT, Scene
@@ -23,7 +23,7 @@ from tests.support.waiting import PLENTY, wait_gone, wait_until
 _MOST_RUNS = 2
 _WEIGHTS = {"write": 5, "half": 1, "overwrite": 2, "delete": 1, "run": 3, "kill": 1}
 #: Errors that leave an image to a later run.
-_PASSING = {ENDED_EARLY, "source_changed", "source_not_found"}
+_PASSING = {LEFT_TO_LATER_RUN, "source_changed", "source_not_found"}
 
 
 @pytest.mark.timeout(0)

@@ -12,7 +12,7 @@ import pytest
 from flows.inspect_images import _OpenBatches, inspect_images, resume_inspection
 from lfv.run.budget import Budget
 from lfv.run.errors import LimitReached, SourceEmpty, SourceNotWatchable
-from lfv.run.new_images import ENDED_EARLY
+from lfv.run.new_images import LEFT_TO_LATER_RUN
 from lfv.run.summary import RunSummary
 from lfv_store import Store
 from tests.support.endpoints import Endpoint
@@ -156,7 +156,7 @@ def test_what_a_limited_run_leaves_goes_to_the_next_run(
     assert_each_content_is_judged_once(endpoint, store)
     counts = store.inspections.counts(limited.run_id)
     assert (counts.total, counts.pending, counts.errors) == (MANY, 0, left)
-    assert store.results.errors_by_code(limited.run_id) == {ENDED_EARLY: left}
+    assert store.results.errors_by_code(limited.run_id) == {LEFT_TO_LATER_RUN: left}
     assert resume_inspection(limited.run_id).counts.pending == 0
     assert_each_content_is_judged_once(endpoint, store)
 
@@ -199,7 +199,7 @@ def test_what_a_cancelled_run_leaves_goes_to_the_next_run(
     assert inspect_new(images).counts.total == left
     assert inspect_new(images).nothing_new
     assert_each_content_is_judged_once(endpoint, store)
-    assert store.results.errors_by_code(cancelled.run_id) == {ENDED_EARLY: left}
+    assert store.results.errors_by_code(cancelled.run_id) == {LEFT_TO_LATER_RUN: left}
 
 
 def test_an_unreadable_image_is_recorded_once_and_again_when_it_was_written_anew(

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from lfv.run.active import ActiveRun
-from lfv.run.new_images import keep_objects
+from lfv.run.new_images import keep_claims
 
 
 class SlowWatermarks:
@@ -44,6 +44,6 @@ def test_a_renewal_under_way_does_not_outlast_the_release() -> None:
         store=store,
         run_id="a",
     )
-    with keep_objects(cast(ActiveRun, cast(Any, run))):
+    with keep_claims(cast(ActiveRun, cast(Any, run))):
         assert marks.renewing.wait(30)
     assert marks.effects == ["renewed", "released"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from lfv.cli.plant.supervisor import keep
+from lfv.cli.plant.supervisor import restart_while_killed
 from lfv.settings import child_environment
 
 if __name__ == "__main__":
-    sys.exit(keep(sys.argv[1:], child_environment()))
+    sys.exit(restart_while_killed(sys.argv[1:], child_environment()))

@@ -115,7 +115,7 @@ class Plant:
                 after_end=self._cancel_runs,
             ),
             Service("pages", pages, environment),
-            Service("sweeper", sweep, environment, every=_SWEEP_SECONDS),
+            Service("sweeper", sweep, environment, restart_after=_SWEEP_SECONDS),
         ]
 
     @property

@@ -1,8 +1,8 @@
 """Keeps processes running: starts them, restarts them when they end, and stops them together.
 
-The supervisor itself may be killed too. The kernel then sends its processes SIGTERM, and its
-keeper, a process that only waits, starts another supervisor. If the keeper is killed, the
-supervisor ends and leaves a new keeper behind.
+If the supervisor is killed, the kernel sends SIGTERM to the processes it started, and the keeper, a
+process that only waits for it, starts a new supervisor. If the keeper is killed, the supervisor
+ends, and its command starts a new keeper.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1
-_LOOK_SECONDS = 0.5
+_POLL_SECONDS = 0.5
 #: How long a process may take to end after SIGTERM.
 _END_SECONDS = 15.0
 #: The longest pause before restarting a process; pauses double while it keeps ending.
@@ -37,18 +37,18 @@ class Service:
     """A process to keep running.
 
     Args:
-        name: Its name in the state file, and of its log.
+        name: Its name in the state file. Its log is `NAME.log`.
         command: The program and its arguments.
         environment: Its environment.
-        every: For a process that ends by itself: seconds until it is started again.
-        can_start: Returns whether its prerequisites are met; it is not started before.
+        restart_after: For a process that ends by itself: seconds until it is started again.
+        can_start: Returns whether its prerequisites are met; it is not started until they are.
         after_end: Called once when the supervisor has stopped the process.
     """
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
-    every: float | None = None
+    restart_after: float | None = None
     can_start: Callable[[], bool] = lambda: True
     after_end: Callable[[], None] = lambda: None
 
@@ -80,8 +80,8 @@ class Supervised:
         pid = self._process.pid if self._process is not None else None
         return ServiceState(self.service.name, pid, self.starts, str(self.log))
 
-    def look(self) -> bool:
-        """Start the process if it is due and not running; return whether anything changed."""
+    def poll(self) -> bool:
+        """Start the process if it is due, or notice its end. Return whether either happened."""
         now = time.monotonic()
         if self._process is not None:
             status = self._process.poll()
@@ -109,8 +109,8 @@ class Supervised:
         self._started_at = now
 
     def _next_pause(self, now: float, status: int) -> float:
-        if self.service.every is not None and status == 0:
-            return self.service.every
+        if self.service.restart_after is not None and status == 0:
+            return self.service.restart_after
         if now - self._started_at > _STEADY_SECONDS:
             self._pause = 1.0
         logger.warning("%s ended with status %s", self.service.name, status)
@@ -143,74 +143,72 @@ def _end_with_parent() -> None:
 class Supervisor:
     """Keeps services running until SIGTERM or SIGINT.
 
-    Writes its state and `places`, the ports of its services, to a file in `folder`.
+    Writes its state and `ports`, by service, to a file in `folder`.
     """
 
-    def __init__(
-        self, services: Sequence[Service], folder: Path, places: Mapping[str, int]
-    ) -> None:
+    def __init__(self, services: Sequence[Service], folder: Path, ports: Mapping[str, int]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._places = places
+        self._ports = ports
         self._services = [Supervised(service, folder) for service in services]
         self._state_file = folder / "state.json"
         self._ending = False
 
-    def run(self, ready: Callable[[], None], is_orphaned: Callable[[], bool]) -> None:
+    def run(self, make_ready: Callable[[], None], is_orphaned: Callable[[], bool]) -> None:
         """Keep the services running until SIGTERM or SIGINT, or until the keeper is gone.
 
-        Repeats `ready` until it returns without an error.
+        Repeats `make_ready` until it returns without an error.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._end)
+            signal.signal(number, self._request_end)
         is_ready = threading.Event()
-        threading.Thread(target=self._prepare, args=(ready, is_ready), daemon=True).start()
-        shown = False
+        threading.Thread(target=self._prepare, args=(make_ready, is_ready), daemon=True).start()
+        written_ready = False
         while not self._ending and not is_orphaned():
-            changed = [service.look() for service in self._services]
-            if any(changed) or shown != is_ready.is_set():
-                shown = is_ready.is_set()
-                self._write_state(ready=shown)
-            time.sleep(_LOOK_SECONDS)
-        self._stop()
+            changed = [supervised.poll() for supervised in self._services]
+            if any(changed) or written_ready != is_ready.is_set():
+                written_ready = is_ready.is_set()
+                self._write_state(ready=written_ready)
+            time.sleep(_POLL_SECONDS)
+        self._end_services()
 
-    def _prepare(self, ready: Callable[[], None], is_ready: threading.Event) -> None:
+    def _prepare(self, make_ready: Callable[[], None], is_ready: threading.Event) -> None:
         while not self._ending:
             try:
-                ready()
+                make_ready()
             except Exception as error:  # noqa: BLE001 - any failure is retried
                 logger.info("not ready yet: %s", error)
-                time.sleep(_LOOK_SECONDS)
+                time.sleep(_POLL_SECONDS)
             else:
                 is_ready.set()
                 return
 
-    def _end(self, *_: object) -> None:
+    def _request_end(self, *_: object) -> None:
         self._ending = True
 
-    def _stop(self) -> None:
+    def _end_services(self) -> None:
         """End processes in reverse order, so that a worker ends before its server."""
-        for service in reversed(self._services):
-            service.end()
-            service.wait(_END_SECONDS)
-            service.service.after_end()
+        for supervised in reversed(self._services):
+            supervised.end()
+            supervised.wait(_END_SECONDS)
+            supervised.service.after_end()
         self._write_state(ready=False)
 
     def _write_state(self, *, ready: bool) -> None:
         state = {
-            **self._places,
+            **self._ports,
             "pid": os.getpid(),
             "ready": ready,
-            "services": [asdict(service.state) for service in self._services],
+            "services": [asdict(supervised.state) for supervised in self._services],
         }
         fresh = self._state_file.with_suffix(".new")
         fresh.write_text(json.dumps(state))
         fresh.replace(self._state_file)
 
 
-def keep(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run a supervisor's command, restarting it if it is killed; return its exit status.
+def restart_while_killed(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run a supervisor's command, starting it again if it is killed; return its exit status.
 
-    Passes SIGTERM on to it.
+    Passes SIGTERM and SIGINT on to it, as SIGTERM.
     """
     while True:
         process = subprocess.Popen(list(command), env=dict(environment))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError, NoCredentialsError, ReadTimeoutError
 
-from lfv.client.api import lookoutvision_client
+from lfv.client.api import lookoutvision_client, repeated
 from lfv.client.api.repeated import repeated_call
 from tests.client.conftest import Reply, Request, ScriptedApi
 from tests.support.lookoutvision import ANSWER
@@ -39,6 +43,16 @@ def signed_headers(request: Request) -> set[str]:
     return set(listed.split(";")) - VARYING | {"x-amz-date"}
 
 
+def signature(request: Request, url: str) -> str:
+    """The signature that botocore computes for a request as it arrived."""
+    names = signed_headers(request) - {"host"}
+    headers = {name: request.headers[name] for name in names}
+    copy = AWSRequest(request.method, url + request.path, headers, request.body)
+    copy.context["timestamp"] = request.headers["x-amz-date"]
+    auth = SigV4Auth(Credentials("key", "secret"), "lookoutvision", "eu-west-1")
+    return auth.signature(auth.string_to_sign(copy, auth.canonical_request(copy)), copy)
+
+
 @pytest.mark.parametrize("token", [None, "session"])
 def test_the_request_is_the_one_of_boto3(api: ScriptedApi, token: str | None) -> None:
     client = client_of(api, aws_session_token=token)
@@ -53,6 +67,8 @@ def test_the_request_is_the_one_of_boto3(api: ScriptedApi, token: str | None) ->
     assert lasting(ours_large) == lasting(theirs_large)
     assert signed_headers(ours) == signed_headers(theirs)
     assert ("x-amz-security-token" in signed_headers(ours)) is (token is not None)
+    for request in api.requests:
+        assert request.headers["authorization"].endswith(signature(request, api.url))
     for answer in answers:
         assert answer["DetectAnomalyResult"] == expected["DetectAnomalyResult"]
         assert answer["ResponseMetadata"]["HTTPStatusCode"] == 200
@@ -97,6 +113,22 @@ def test_a_call_needs_credentials(api: ScriptedApi, monkeypatch: pytest.MonkeyPa
     with pytest.raises(NoCredentialsError):
         call(b"one")
     assert not api.requests
+
+
+def test_credentials_that_are_renewed_are_used(
+    api: ScriptedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(repeated, "time", SimpleNamespace(time=lambda: now))
+    client = client_of(api)
+    api.queue(Reply(200, ANSWER))
+    call = repeated_call(client, "detect_anomalies", **ARGUMENTS)
+    call(b"one")
+    monkeypatch.setattr(client._request_signer, "_credentials", Credentials("new", "secret"))
+    now = 1001.0
+    call(b"one")
+    keys = [request.headers["authorization"].partition("=")[2][:4] for request in api.requests]
+    assert keys == ["key/", "new/"]
 
 
 def test_calls_of_other_threads_are_sent_while_a_request_is_built(api: ScriptedApi) -> None:

@@ -12,10 +12,12 @@ from typing import Any
 
 from prefect.events import emit_event
 
-from lfv.run.active import ActiveRun
+from lfv.run.context import RunContext
 from lfv.run.errors import LimitReached
 from lfv.run.hosting.hold import ModelHold
+from lfv.run.start import request_of
 from lfv.run.summary import RunSummary
+from lfv_store import Run
 
 logger = logging.getLogger(__name__)
 
@@ -70,18 +72,17 @@ def emit(
 class RunEvents:
     """The events of one run."""
 
-    def __init__(self, run: ActiveRun) -> None:
-        context = run.context
-        request = context.request
+    def __init__(self, run: RunContext | Run) -> None:
+        request = run.request if isinstance(run, RunContext) else request_of(run)
         self._run = {
-            "prefect.resource.id": f"lfv.run.{context.run_id}",
-            "prefect.resource.name": f"{request.project} {context.run_id[:8]}",
+            "prefect.resource.id": f"lfv.run.{run.run_id}",
+            "prefect.resource.name": f"{request.project} {run.run_id[:8]}",
         }
-        self._model = model_resource(request.host, request.project, context.model_version)
+        self._model = model_resource(request.host, request.project, run.model_version)
         self._facts: dict[str, Any] = {
-            "run_id": context.run_id,
+            "run_id": run.run_id,
             "project": request.project,
-            "model_version": context.model_version,
+            "model_version": run.model_version,
             "host": request.host,
             "source": request.source,
             "triggered_by": request.triggered_by,

@@ -14,7 +14,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Annotated, Any, Literal, cast
 
-from prefect import flow, get_run_logger, runtime
+from prefect import flow, get_run_logger
 from prefect.futures import PrefectFuture
 from prefect.states import Completed
 from pydantic import Field
@@ -27,18 +27,19 @@ from flows.parameters import HostOptions, PolicyFields
 from flows.pause import ask_to_go_on
 from flows.plan import plan_run
 from flows.progress import ProgressArtifact
+from flows.recorded_run import open_recorded_run
 from flows.run_slots import place_at_model
-from flows.task_runners import LiveWorkers, result_of, task_runner, worker_processes
+from flows.task_runners import LiveWorkers, result_of, task_runner
 from lfv.client.policy import Policy
 from lfv.formats.words import count_of
-from lfv.run.active import ActiveRun, open_run
+from lfv.run.active import ActiveRun
 from lfv.run.batch import check_mode, detect_in_batches
 from lfv.run.completion import check_completed
 from lfv.run.context import BATCH, DEFAULT_SETTLE_SECONDS, InspectionRequest, NewLimits
-from lfv.run.control import Ending, RunControl, announce_run
-from lfv.run.dask_workers import check_spreadable, ending_spread, feed_of
+from lfv.run.control import Ending, RunControl
+from lfv.run.dask_workers import ending_spread, feed_of
 from lfv.run.detect import DetectedBatch, PendingBatch
-from lfv.run.embedded_service import api_endpoint, endpoint_ahead, is_embedded
+from lfv.run.embedded_service import endpoint_ahead
 from lfv.run.errors import (
     EndedByOperator,
     InspectionError,
@@ -49,17 +50,15 @@ from lfv.run.errors import (
 from lfv.run.estimate import expected_cost
 from lfv.run.hosting.guard_client import guard_ahead
 from lfv.run.hosting.hold import ModelHold
-from lfv.run.lookup import find_run
 from lfv.run.new_images import keep_claims
 from lfv.run.reject_watch import watch_reject_rate
 from lfv.run.report import report_run
-from lfv.run.start import RunStarter, recorded_ending
+from lfv.run.start import recorded_ending
 from lfv.run.stream import detection_stream
 from lfv.run.summary import RunSummary
 from lfv.settings import HostKind, Settings
 from lfv_store import open_store
 from tasks.detect_anomalies import detect_anomalies
-from tasks.find_model import find_model
 from tasks.report import publish, report
 from tasks.reuse_for_duplicates import reuse_for_duplicates
 from tasks.start_model import start_model
@@ -233,19 +232,11 @@ def _inspect(
         store = stack.enter_context(
             open_store(settings.store_url, patience_seconds=settings.store_patience_seconds)
         )
-        host = request.host if request is not None else find_run(store, resume or "").host
-        endpoint_url = stack.enter_context(api_endpoint(settings, host=host))
-        starter = RunStarter(store, settings, endpoint_url, _flow_run_id())
-        workers = worker_processes()
-        if workers:
-            check_spreadable(settings, embedded=is_embedded(settings, host))
-        announce_run()
-        context = replace(find_model(starter, request, resume, limits), workers=workers)
-        run = stack.enter_context(open_run(context, store))
-        events = RunEvents(run)
+        run = open_recorded_run(stack, settings, store, request, resume, limits)
+        events = RunEvents(run.context)
         events.started()
         try:
-            with recorded_ending(context, store) as ending, keep_claims(run):
+            with recorded_ending(run.context, store) as ending, keep_claims(run):
                 plan_run(run)
                 _detect(run, events)
                 ending.message = check_completed(run)
@@ -438,7 +429,3 @@ def _policy(policy: PolicyFields | str | None, confidence: float | None) -> Poli
     if confidence is not None:
         raise ValueError("give a confidence or a policy, not both: a policy has its own limits")
     return Policy.from_dict(given) if isinstance(given, dict) else Policy.load(Path(given))
-
-
-def _flow_run_id() -> str | None:
-    return str(runtime.flow_run.id) if runtime.flow_run.id else None

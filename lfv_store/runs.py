@@ -87,6 +87,22 @@ class Runs:
             skipped=None if skipped is None else dict(skipped),
         )
 
+    def set_model(
+        self, run_id: str, model_id: int, model_version: str, parameters: JsonObject
+    ) -> Run:
+        """Record the model of a run that was started before its model was known.
+
+        `parameters` replace those of the start. Raises UnknownModel.
+        """
+        self._update(
+            run_id,
+            "run.model",
+            model_id=model_id,
+            model_version=clean(model_version),
+            parameters=parameters,
+        )
+        return self.get(run_id)
+
     def set_status(self, run_id: str, status: RunStatus, message: str | None, at: datetime) -> None:
         """Record a run's status. Every status but `running` also sets the finish time."""
         if status not in RUN_STATUSES:
@@ -118,6 +134,8 @@ class Runs:
             key = lock_run(unit.conn, run_id)
             if "status" in values:
                 update_tallies(unit, key)
+            if "model_id" in values:
+                require_model(unit.conn, values["model_id"])
             row = unit.conn.execute(
                 sa.select(*(RunTable.__table__.c[name] for name in values)).where(
                     RunTable.id == key

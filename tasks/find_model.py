@@ -1,24 +1,16 @@
-"""The step that finds the model and records the run."""
+"""The step that finds the model of a run."""
 
 from __future__ import annotations
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from lfv.run.context import InspectionRequest, NewLimits, RunContext
+from lfv.run.context import NewLimits, RunContext
 from lfv.run.start import RunStarter
+from lfv_store import Run
 
 
 @task(name="find-model", task_run_name="find model", cache_policy=NO_CACHE, persist_result=False)
-def find_model(
-    starter: RunStarter,
-    request: InspectionRequest | None,
-    resume: str | None = None,
-    limits: NewLimits | None = None,
-) -> RunContext:
-    """Start a run for a request, or resume a run, optionally with new limits."""
-    if resume is not None:
-        return starter.resume(resume, limits)
-    if request is None:
-        raise ValueError("give either a request or a run to resume")
-    return starter.start(request)
+def find_model(starter: RunStarter, run: Run, limits: NewLimits | None = None) -> RunContext:
+    """Find the model of a run that was begun, or that is resumed, optionally with new limits."""
+    return starter.proceed(run, limits)

@@ -34,6 +34,32 @@ logger = logging.getLogger(__name__)
 DISTRIBUTION = "lfv-pipeline"
 
 
+def begin_run(store: Store, request: InspectionRequest, flow_run_id: str | None = None) -> Run:
+    """Record a run for a request, before its model is looked up.
+
+    A Prefect flow run that begins again gets the run that it began first.
+    """
+    if flow_run_id is not None:
+        earlier = store.runs.find_by_flow_run(flow_run_id)
+        if earlier is not None:
+            return earlier
+    return store.runs.start(
+        NewRun(
+            run_id=str(uuid.uuid4()),
+            project_name=request.project,
+            model_version=request.model_version,
+            host=request.host,
+            source=request.source,
+            policy=Policy.from_dict(request.policy or {}).to_dict(),
+            started_at=datetime.now(UTC),
+            triggered_by=request.triggered_by,
+            flow_run_id=flow_run_id,
+            code_version=code_version(),
+            parameters=_parameters(request),
+        )
+    )
+
+
 class RunStarter:
     """Starts and resumes runs with results in `store` and the model's API at `endpoint_url`."""
 
@@ -52,17 +78,53 @@ class RunStarter:
     def start(self, request: InspectionRequest) -> RunContext:
         """Start a run for a request, or resume the one that this Prefect flow run has started.
 
-        A request for version 'latest' gets the approved version of its project, if one is.
-
         Raises:
             lfv.client.errors.ModelNotFound: The model does not exist.
             ModelNotApproved: The approved version is another model here.
         """
-        if self.flow_run_id is not None:
-            earlier = self.store.runs.find_by_flow_run(self.flow_run_id)
-            if earlier is not None:
-                return self.resume(earlier.run_id)
-        policy = Policy.from_dict(request.policy or {})
+        return self.proceed(begin_run(self.store, request, self.flow_run_id))
+
+    def resume(self, run: str, limits: NewLimits | None = None) -> RunContext:
+        """Resume a run that ended early; `lfv.run.lookup` resolves its name.
+
+        Raises:
+            RunNotFound: There is no such run.
+            RunNotResumable: Its model has changed.
+        """
+        return self.proceed(find_run(self.store, run), limits)
+
+    def proceed(self, run: Run, limits: NewLimits | None = None) -> RunContext:
+        """Find the model of a run that was begun or ended early; raises as `start` and `resume`.
+
+        A run of version 'latest' gets the approved version of its project, if one is.
+        """
+        request = request_of(run)
+        if run.model_id is None:
+            model_version, state, request, model_id = self._find_model(request)
+            self._mark_running(run)
+            run = self.store.runs.set_model(
+                run.run_id, model_id, model_version, _parameters(request)
+            )
+        else:
+            _, state = self._look_up(request, run.model_version)
+            if self._register(request, run.model_version, state) != run.model_id:
+                raise RunNotResumable(
+                    f"model {run.project_name} version {run.model_version} is not the one this run "
+                    "started with: it was deleted and trained again since; start a new run"
+                )
+            run = self.store.runs.resume(run.run_id, flow_run_id=self.flow_run_id)
+        return self._context(run, limits.applied_to(request) if limits else request, state)
+
+    def _mark_running(self, run: Run) -> None:
+        """Mark a run as resumed unless this flow run has just begun it."""
+        another = self.flow_run_id is not None and run.flow_run_id != self.flow_run_id
+        if run.status != "running" or another:
+            self.store.runs.resume(run.run_id, flow_run_id=self.flow_run_id)
+
+    def _find_model(
+        self, request: InspectionRequest
+    ) -> tuple[str, ModelState, InspectionRequest, int]:
+        """Return version, state and id of the model, and the request with what follows from it."""
         approval = approval_for(self.store, request.project, request.model_version, request.host)
         wanted = approval.model_version if approval is not None else None
         model_version, state = self._look_up(request, wanted or request.model_version)
@@ -75,45 +137,7 @@ class RunStarter:
         fit = fit_of_training(next(iter(trainings), None))
         if request.fit is None and fit is not None:
             request = replace(request, fit=str(fit))
-        run = self.store.runs.start(
-            NewRun(
-                run_id=str(uuid.uuid4()),
-                project_name=request.project,
-                model_version=model_version,
-                host=request.host,
-                source=request.source,
-                policy=policy.to_dict(),
-                started_at=datetime.now(UTC),
-                model_id=model_id,
-                triggered_by=request.triggered_by,
-                flow_run_id=self.flow_run_id,
-                code_version=code_version(),
-                parameters=asdict(request) | {"policy": None},
-            )
-        )
-        return self._context(run, request, state)
-
-    def resume(self, run: str, limits: NewLimits | None = None) -> RunContext:
-        """Resume a run that ended early; `lfv.run.lookup` resolves its name.
-
-        Raises:
-            RunNotFound: There is no such run.
-            RunNotResumable: Its model has changed.
-        """
-        found = find_run(self.store, run)
-        if found.model_id is None:
-            raise RunNotResumable(
-                f"run {found.run_id} ended before its model was known; start a new run"
-            )
-        request = request_of(found)
-        _, state = self._look_up(request, found.model_version)
-        if self._register(request, found.model_version, state) != found.model_id:
-            raise RunNotResumable(
-                f"model {found.project_name} version {found.model_version} is not the one this run "
-                "started with: it was deleted and trained again since; start a new run"
-            )
-        resumed = self.store.runs.resume(found.run_id, flow_run_id=self.flow_run_id)
-        return self._context(resumed, limits.applied_to(request) if limits else request, state)
+        return model_version, state, request, model_id
 
     def _look_up(self, request: InspectionRequest, model_version: str) -> tuple[str, ModelState]:
         """Return the requested model version and the model's state."""
@@ -158,22 +182,28 @@ class RunEnding:
 
 
 @contextmanager
-def recorded_ending(run: RunContext, store: Store) -> Iterator[RunEnding]:
-    """Record how a run ends. Failing to record an error does not hide that error."""
-    ending = RunEnding()
+def recorded_failure(run_id: str, store: Store) -> Iterator[None]:
+    """Record how a run ends if it fails. Failing to record an error does not hide that error."""
     try:
-        yield ending
+        yield
     except (LimitReached, EndedByOperator) as error:
-        _set_status(store, run.run_id, "interrupted", str(error))
+        _set_status(store, run_id, "interrupted", str(error))
         raise
     except Exception as error:
-        _set_status(store, run.run_id, "failed", str(error))
+        _set_status(store, run_id, "failed", str(error))
         raise
     except BaseException as error:  # a signal, Prefect's cancellation, a time-out
-        _set_status(store, run.run_id, "cancelled", _what_ended(error))
+        _set_status(store, run_id, "cancelled", _what_ended(error))
         raise
-    else:
-        store.runs.set_status(run.run_id, "completed", ending.message, datetime.now(UTC))
+
+
+@contextmanager
+def recorded_ending(run: RunContext, store: Store) -> Iterator[RunEnding]:
+    """Record how a run ends."""
+    ending = RunEnding()
+    with recorded_failure(run.run_id, store):
+        yield ending
+    store.runs.set_status(run.run_id, "completed", ending.message, datetime.now(UTC))
 
 
 def _what_ended(error: BaseException) -> str:
@@ -190,6 +220,11 @@ def _set_status(store: Store, run_id: str, status: RunStatus, message: str) -> N
         store.runs.set_status(run_id, status, message, datetime.now(UTC))
     except StoreError as error:
         logger.error("that run %s ended as %s could not be recorded: %s", run_id, status, error)
+
+
+def _parameters(request: InspectionRequest) -> dict[str, Any]:
+    """Return the parameters of a run; its policy is stored apart."""
+    return asdict(request) | {"policy": None}
 
 
 def request_of(run: Run) -> InspectionRequest:

@@ -44,7 +44,9 @@ def test_another_model_of_the_approved_version_is_refused(
     store.approvals.approve(model, decided_by="ana", reason="compared")
     with pytest.raises(ModelNotApproved, match=r"approved by ana .* another account"):
         inspect_images(source=str(images), project="parts")
-    assert store.runs.list() == []
+    (run,) = store.runs.list()
+    assert (run.status, run.model_id, run.model_version) == ("failed", None, "latest")
+    assert "another account" in str(run.message)
 
 
 def test_without_the_database_nobody_knows_what_to_stop(tmp_path: Path) -> None:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
+from prefect.states import State
 
 from flows.inspect_images import inspect_images, resume_inspection
 from lfv.client.errors import HostError, ModelNotFound
 from lfv.formats.errors import ManifestLineInvalid
-from lfv.run.errors import LimitReached, NothingInspected, RunNotFound, RunNotResumable
+from lfv.run.errors import (
+    LimitReached,
+    NothingInspected,
+    RunNotFound,
+    RunNotResumable,
+    ServiceNotStarted,
+)
 from lfv_store import Store
 from tests.support.endpoints import Endpoint
 from tests.support.pictures import make_pictures
@@ -198,13 +206,63 @@ def test_a_model_stopped_under_the_run_is_started_again(
     assert all(hosting.status == "stopped" for hosting in store.hostings.list())
 
 
-def test_unknown_models_are_named_before_anything_is_recorded(
-    images: Path, endpoint: Endpoint, store: Store
+def test_a_run_whose_model_is_not_found_is_on_record_and_can_be_resumed(
+    images: Path, home: Path, endpoint: Endpoint, store: Store
 ) -> None:
+    """As of a scheduled run in the night, of which an operator wants to know the next morning."""
     endpoint.script(fail={"DescribeModel": ["ResourceNotFoundException"]})
     with pytest.raises(ModelNotFound):
-        inspect_images(source=str(images), project="parts", model_version="7")
-    assert store.runs.list() == []
+        inspect_images(
+            source=str(images),
+            project="parts",
+            model_version="7",
+            confidence=0.9,
+            new_only=True,
+            settle_seconds=0,
+        )
+    (run,) = store.runs.list()
+    assert (run.status, run.model_id, run.model_version) == ("failed", None, "7")
+    assert "ResourceNotFoundException" in str(run.message)
+    assert run.flow_run_id is not None
+    assert run.finished_at is not None
+    with store.database.read() as conn:
+        shown = conn.exec_driver_sql("SELECT status, message FROM run_summary").one()
+    assert tuple(shown) == ("failed", run.message)
+    summary = resume_inspection("last")
+    assert (summary.run_id, summary.status, summary.counts.total) == (run.run_id, "completed", 12)
+    resumed = store.runs.get(run.run_id)
+    assert (resumed.model_id is None, resumed.message) == (False, None)
+    assert resumed.policy == run.policy
+    again = inspect_images(source=str(images), project="parts", new_only=True, settle_seconds=0)
+    assert again.nothing_new
+    assert store.audit.verify().ok
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_a_retry_by_prefect_is_the_same_run(
+    images: Path, endpoint: Endpoint, store: Store, failures: int
+) -> None:
+    endpoint.script(fail={"DescribeModel": ["ResourceNotFoundException"] * failures})
+    retried = inspect_images.with_options(retries=1)
+    state: State[Any] = retried(source=str(images), project="parts", return_state=True)
+    (run,) = store.runs.list()
+    assert run.status == ("completed" if failures == 1 else "failed")
+    assert state.is_completed() == (failures == 1)
+    actions = [one.action for one in store.audit.entries() if one.subject == run.run_id]
+    second = ["run.resumed", "run.model"] if failures == 1 else ["run.failed"]
+    assert actions[: 2 + len(second)] == ["run.started", "run.failed", *second]
+
+
+def test_a_run_whose_service_does_not_start_is_on_record(
+    images: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LFV_ENDPOINT_URL")
+    monkeypatch.setenv("LFV_SERVICE_START_SECONDS", "0.01")
+    with pytest.raises(ServiceNotStarted):
+        inspect_images(source=str(images), project="parts")
+    (run,) = store.runs.list()
+    assert (run.status, run.model_id) == ("failed", None)
+    assert "did not answer within" in str(run.message)
 
 
 def test_an_unsure_answer_is_never_accepted(images: Path, endpoint: Endpoint, store: Store) -> None:

@@ -87,6 +87,19 @@ def test_status_manifest_and_resume(store: Store) -> None:
     assert actions == ["run.started", "run.manifest", "run.interrupted", "run.resumed"]
 
 
+def test_the_model_of_a_run_may_be_known_later(store: Store) -> None:
+    run_id = a_run(store, model_id=None, model_version="latest")
+    assert store.runs.get(run_id).model_id is None
+    with pytest.raises(UnknownModel):
+        store.runs.set_model(run_id, 4711, "3", {})
+    model_id = a_model(store)
+    run = store.runs.set_model(run_id, model_id, "3", {"fit": "scale"})
+    assert (run.model_id, run.model_version, run.parameters) == (model_id, "3", {"fit": "scale"})
+    actions = [entry.action for entry in store.audit.entries() if entry.subject == run_id]
+    assert actions == ["run.started", "run.model"]
+    assert store.audit.verify().ok
+
+
 def test_saying_the_same_again_is_no_change(store: Store) -> None:
     run_id = a_run(store)
     store.runs.set_status(run_id, "completed", None, after(60))

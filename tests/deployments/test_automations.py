@@ -126,8 +126,7 @@ def test_an_event_of_ours_is_told_by_webhook_mail_slack_and_teams(
 ) -> None:
     run = f"lfv.run.{uuid.uuid4()}"
     send(server, event, run, project="cookies", reject_rate=0.5)
-    wait_until(lambda: [one for one in hook.posted if one["resource"] == run], notice)
-    (posted,) = [one for one in hook.posted if one["resource"] == run]
+    posted = posted_about(hook, run)
     assert (posted["notice"], posted["event"]) == (notice, event)
     assert posted["payload"] == {"project": "cookies", "reject_rate": 0.5}
     wait_until(lambda: [text for text in mails.texts() if run in text], notice)
@@ -146,7 +145,7 @@ def told_in_chat(chats: Anywhere, host: str, run: str) -> list[str]:
 
 @pytest.mark.parametrize("state", ["FAILED", "CRASHED"])
 def test_a_run_that_ends_badly_is_told(
-    server: PrefectServer, mails: Mailbox, applied: dict[str, str], state: str
+    server: PrefectServer, hook: Webhook, mails: Mailbox, applied: dict[str, str], state: str
 ) -> None:
     name = f"cookies-{state.lower()}"
     flow_run = _flow_run(server, "inspect-images", name)
@@ -158,10 +157,21 @@ def test_a_run_that_ends_badly_is_told(
     (text,) = [text for text in mails.texts() if name in text]
     assert "the belt broke" in text
     assert text.startswith(f"Inspection {state.capitalize()}")
+    posted = posted_about(hook, f"prefect.flow-run.{flow_run}")
+    assert posted["notice"] == "run failed"
+    assert posted["event"] == f"prefect.flow-run.{state.capitalize()}"
+    assert posted["payload"]["validated_state"]["message"] == "the belt broke"
+
+
+def posted_about(hook: Webhook, resource: str) -> dict[str, Any]:
+    """What was posted to the webhook about a resource, once."""
+    wait_until(lambda: [one for one in hook.posted if one["resource"] == resource], resource)
+    (posted,) = [one for one in hook.posted if one["resource"] == resource]
+    return posted
 
 
 def test_a_scheduled_run_that_has_not_started_is_told(
-    server: PrefectServer, mails: Mailbox, applied: dict[str, str]
+    server: PrefectServer, hook: Webhook, mails: Mailbox, applied: dict[str, str]
 ) -> None:
     flow_run = _flow_run(server, "inspect-images", "cookies-late")
     PrefectApi(server.api_url).call(
@@ -175,11 +185,16 @@ def test_a_scheduled_run_that_has_not_started_is_told(
         },
     )
     wait_until(lambda: [text for text in mails.texts() if "cookies-late" in text], "late run")
+    posted = posted_about(hook, f"prefect.flow-run.{flow_run}")
+    assert (posted["notice"], posted["event"]) == ("scheduled run missed", "prefect.flow-run.Late")
 
 
-def test_that_no_run_was_completed_is_told(mails: Mailbox, applied: dict[str, str]) -> None:
+def test_that_no_run_was_completed_is_told(
+    hook: Webhook, mails: Mailbox, applied: dict[str, str]
+) -> None:
     subject = f"No inspection was completed for {SILENT_HOURS} hours"
     wait_until(lambda: [text for text in mails.texts() if text.startswith(subject)], "silence")
+    wait_until(lambda: "no run completed" in [one["notice"] for one in hook.posted], "silence")
 
 
 def test_applying_again_changes_nothing_and_another_limit_is_an_update(

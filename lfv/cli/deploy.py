@@ -6,6 +6,7 @@ import subprocess
 import sys
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +19,10 @@ from lfv.formats.words import count_of
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
+#: Arguments for Python that start a flow run's process. Without them, Prefect's worker starts three
+#: processes, one by one.
+FLOW_RUN = ("-m", "lfv.launch", "flows.engine")
+_FAST_START = " ".join(("python", *FLOW_RUN))
 _DEPLOY_SECONDS = 300.0
 
 
@@ -45,6 +50,15 @@ def deploy(
             show_default=False,
         ),
     ] = None,
+    fast_start: Annotated[
+        bool,
+        typer.Option(
+            "--fast-start",
+            help="Start flow runs by `python -m lfv.launch flows.engine`, in one process instead "
+            "of three. On the workers, `python` must be the one of this installation, as in the "
+            "container image.",
+        ),
+    ] = False,
 ) -> None:
     """Create the work pool, all deployments and the limits of runs on the Prefect server.
 
@@ -60,10 +74,18 @@ def deploy(
     url = require_configured()
     file = (prefect_file or installed_file()).absolute()
     content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    if fast_start:
+        set_command(content, _FAST_START)
     with get_client(sync_client=True) as client:
         for pool in sorted({one["work_pool"]["name"] for one in content["deployments"]}):
             _create_pool(client, pool)
-        _deploy(file)
+        if fast_start:
+            with TemporaryDirectory() as folder:
+                changed = Path(folder, file.name)
+                changed.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+                _deploy(changed)
+        else:
+            _deploy(file)
         projects = {(one.get("parameters") or {}).get("project") for one in content["deployments"]}
         limits = {
             name: set_limit(client, name, runs_per_model) for name in sorted(filter(None, projects))
@@ -71,6 +93,14 @@ def deploy(
     output.show(f"{len(content['deployments'])} deployments are on {url.removesuffix('/api')}")
     for project, runs in limits.items():
         output.show(f"{project}: {count_of(runs, 'run')} at a time, more wait")
+
+
+def set_command(content: dict[str, Any], command: str) -> None:
+    """Let flow runs start by `command`, except for deployments with a command of their own."""
+    for deployment in content["deployments"]:
+        variables = deployment["work_pool"].setdefault("job_variables", {})
+        if variables.get("command", "").endswith(FLOW_RUN[-1]) or "command" not in variables:
+            variables["command"] = command
 
 
 def _create_pool(client: SyncPrefectClient, name: str) -> None:

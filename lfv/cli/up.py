@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lfv.cli import output
-from lfv.cli.common import check_local_project, settings_from
+from lfv.cli.common import check_local_project, local_time, settings_from
 from lfv.cli.deploy import installed_file
 from lfv.cli.errors import CommandError, ExitStatus, WrongUsage
 from lfv.cli.options import JsonOption, PrefectFileOption, examples
@@ -32,6 +32,7 @@ _LOOK_SECONDS = 0.3
 _UNIT = "lfv.service"
 _PORT, _UI_PORT = 4200, 4190
 _PORTS_TRIED = 100
+_NOTHING_SCHEDULED = "nothing yet: lfv up --source FOLDER --project PROJECT --every MINUTES"
 _STARTING = "still starting; `lfv up` completes it, `lfv down` ends it"
 
 PortOption = Annotated[
@@ -154,7 +155,7 @@ def up(
                 "for your shell": f"export PREFECT_API_URL={plant.api_url}",
                 "database": plant.settings.shown_store_url,
                 "logs": plant.folder,
-                "scheduled": plant.schedule(),
+                "scheduled": plant.scheduled() or _NOTHING_SCHEDULED,
                 "at once": "prefect deployment run inspect-images/scheduled --watch",
             }
         )
@@ -180,42 +181,33 @@ def down() -> None:
 
 def status(*, as_json: JsonOption = False) -> None:
     """Show which processes of the plant run, and their logs. Exit status 1 if it is not up."""
-    plant = _plant(0, 0, None)
-    state = plant.state()
-    running = state is not None and state.running
+    from lfv.cli.plant.status import plant_status
+
+    found = plant_status(_plant(0, 0, None))
     if as_json:
-        shown = {"running": running, "ready": running and state is not None and state.ready}
-        places = {} if state is None else {"port": state.port, "ui_port": state.ui_port}
-        services = [] if state is None else [asdict(one) for one in state.services]
-        output.show_json(shown | places | {"services": services})
-    elif state is None or not running:
+        output.show_json(asdict(found))
+    elif not found.running:
         output.show("nothing is up; `lfv up` brings it up")
     else:
-        rows = [(one.name, one.pid or "waiting", one.starts, one.log) for one in state.services]
+        rows = [(one.name, one.pid or "waiting", one.starts, one.log) for one in found.services]
         output.show_table(("process", "pid", "starts", "log"), rows, right=("pid", "starts"))
-        plant = replace(plant, port=state.port, ui_port=state.ui_port)
-        found = None
-        if state.ready:
-            from lfv.cli.plant.schedule import scheduled_runs
-
-            found = scheduled_runs(plant.api, plant.pool)
         output.show(
             output.facts(
                 {
-                    "Prefect": plant.page_url,
-                    "results": plant.ui_url,
-                    "for your shell": f"export PREFECT_API_URL={plant.api_url}",
-                    "scheduled": plant.schedule(),
-                    "last run": found and found.last,
-                    "next run": found and found.next,
+                    "Prefect": found.prefect_url,
+                    "results": found.results_url,
+                    "for your shell": f"export PREFECT_API_URL={found.prefect_api_url}",
+                    "scheduled": found.scheduled or _NOTHING_SCHEDULED,
+                    "last run": found.last_run,
+                    "next run": found.next_run and local_time(found.next_run),
                 }
             )
         )
-        for line in found.waiting if found else ():
+        for line in found.waiting:
             output.note(f"lfv: {line}")
-        if not state.ready:
+        if not found.ready:
             output.note(f"lfv: {_STARTING}")
-    if not running:
+    if not found.running:
         raise typer.Exit(ExitStatus.FAILED)
 
 

@@ -12,6 +12,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,11 @@ from flows.run_slots import RUNS_PER_MODEL
 from lfv.cli.common import check_local_project
 from lfv.cli.deploy import installed_file
 from lfv.cli.errors import CommandError
-from lfv.cli.plant.services import Plant, own_deployments, systemd_unit
-from lfv.cli.plant.supervisor import Service, Supervised
+from lfv.cli.main import run as run_lfv
+from lfv.cli.plant.schedule import EndedRun
+from lfv.cli.plant.services import Plant, Scheduled, own_deployments, systemd_unit
+from lfv.cli.plant.status import PlantStatus
+from lfv.cli.plant.supervisor import Service, ServiceState, Supervised
 from lfv.settings import get_settings
 from tests.support.processes import kill, with_environment
 from tests.support.waiting import PLENTY, wait_gone, wait_until
@@ -81,15 +85,15 @@ def own_file(folder: Path, **given: Any) -> tuple[Plant, dict[str, Any]]:
 def test_the_example_is_not_scheduled_until_a_source_is_given(tmp_path: Path) -> None:
     plant, scheduled = own_file(tmp_path, is_example=True)
     assert [one["active"] for one in scheduled["schedules"]] == [False]
-    assert plant.schedule().startswith("nothing yet: lfv up --source")
+    assert plant.scheduled() is None
     command = f"{sys.executable} -m lfv.launch flows.engine"
     assert scheduled["work_pool"]["job_variables"]["command"] == command
     given = {"file": plant.prefect_file, "source": "/data/parts", "project": "parts"}
     plant, scheduled = own_file(tmp_path, **given)
     assert scheduled["parameters"]["source"] == "/data/parts"
-    assert plant.schedule() == "/data/parts, project parts, at 0 6 * * 1-5 (Europe/Berlin)"
+    assert str(plant.scheduled()) == "/data/parts, project parts, at 0 6 * * 1-5 (Europe/Berlin)"
     plant, _ = own_file(tmp_path, file=plant.prefect_file, minutes=0.5)
-    assert plant.schedule() == "/data/parts, project parts, every 0.5 minutes"
+    assert str(plant.scheduled()) == "/data/parts, project parts, every 0.5 minutes"
 
 
 @pytest.mark.parametrize(
@@ -174,7 +178,16 @@ def test_every_process_that_is_killed_comes_back(plant: dict[str, str]) -> None:
     assert "s3://plant/line-3/, project parts, every 2 minutes" in said
     with urllib.request.urlopen(f"{api}/deployments/name/inspect-images/scheduled") as answer:
         assert json.load(answer)["schedules"][0]["schedule"]["interval"] == 120
-    assert f"http://127.0.0.1:{ui_port}" in lfv(plant, "status")
+    facts, text = shown(plant), lfv(plant, "status")
+    for name in ("prefect_url", "prefect_api_url", "results_url", "port", "ui_port"):
+        assert str(facts[name]) in text
+    assert facts["results_url"] == f"http://127.0.0.1:{ui_port}"
+    assert facts["scheduled"] == {
+        "source": "s3://plant/line-3/",
+        "project": "parts",
+        "times": ["every 2 minutes"],
+    }
+    assert {one["name"] for one in facts["services"]} >= {"prefect-server", "worker", "sweeper"}
 
     before = json.loads(state_file.read_text())
     kept = {"prefect-server", "model-service", "worker", "pages"}
@@ -194,6 +207,43 @@ def test_every_process_that_is_killed_comes_back(plant: dict[str, str]) -> None:
     assert "everything is down" in lfv(plant, "down")
     wait_until(lambda: not list(with_environment("LFV_HOME", str(home))))
     assert "nothing is up" in lfv(plant, "status", status=1)
+
+
+def test_status_says_the_same_as_text_and_as_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+    status = PlantStatus(
+        running=True,
+        ready=True,
+        port=4300,
+        ui_port=4301,
+        prefect_url="http://127.0.0.1:4300",
+        prefect_api_url="http://127.0.0.1:4300/api",
+        results_url="http://127.0.0.1:4301",
+        scheduled=Scheduled("/data/parts", "parts", ("every 5 minutes",)),
+        last_run=EndedRun(at, "Crashed"),
+        next_run=at + timedelta(minutes=5),
+        waiting=("1 run waits behind quick-fox",),
+        services=(ServiceState("worker", 4711, 2, "/data/worker.log"),),
+    )
+    monkeypatch.setattr("lfv.cli.plant.status.plant_status", lambda _: status)
+    assert run_lfv(["status"]) == 0
+    told = capsys.readouterr()
+    assert run_lfv(["status", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["last_run"] == {"at": "2026-03-04T05:06:07Z", "state": "Crashed"}
+    assert facts["next_run"] == "2026-03-04T05:11:07Z"
+
+    def values(part: object) -> Iterator[str]:
+        parts = part.values() if isinstance(part, dict) else part
+        for one in parts if isinstance(part, dict | list) else ():
+            yield from values(one)
+        if not isinstance(part, dict | list | bool):
+            yield str(part)
+
+    said = told.out + told.err
+    assert [one for one in values(facts) if one not in said] == []
 
 
 def test_the_same_interval_keeps_its_anchor(tmp_path: Path) -> None:

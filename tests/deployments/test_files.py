@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ import pytest
 import yaml
 from sqlalchemy.engine import make_url
 
+from lfv.cli.deploy import set_command
+from lfv.cli.plant.services import Plant, own_deployments
 from lfv.server.metrics import Metrics
+from lfv.settings import get_settings
 from lfv_store import ModelPace, NewTraining, Store, StoreError, open_store
 from tests.support.databases import PostgresServer
 from tests.support.store_samples import LEASE, a_model, a_run, after, failed, judged, segmented
@@ -91,6 +95,27 @@ def test_compose_runs_the_steps_that_the_readme_has() -> None:
     upgrade, deploy = compose()["services"]["setup"]["command"][0].splitlines()
     assert upgrade == "lfv db upgrade"
     assert deploy.startswith("lfv deploy --prefect-file")
+
+
+def test_compose_starts_runs_as_fast_as_a_plant_without_containers(tmp_path: Path) -> None:
+    plant = Plant(get_settings(home=tmp_path), 0, 0, DEPLOYMENTS / "prefect.yaml")
+    services = compose()["services"]
+    assert services["setup"]["command"][0].split()[-1] == "--fast-start"
+    for name, setting in (
+        ("worker", "PREFECT_WORKER_QUERY_SECONDS"),
+        ("prefect", "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED"),
+    ):
+        assert services[name]["environment"][setting] == plant.environment[setting]
+    content = yaml.safe_load(plant.prefect_file.read_text())
+    set_command(content, "python -m lfv.launch flows.engine")
+    own = yaml.safe_load(
+        own_deployments(plant, source=None, project=None, minutes=None).prefect_file.read_text()
+    )
+    commands = [
+        [one["work_pool"]["job_variables"]["command"] for one in found["deployments"]]
+        for found in (content, own)
+    ]
+    assert [one.replace(sys.executable, "python") for one in commands[1]] == commands[0]
 
 
 def test_the_job_of_kubernetes_uses_every_variable_and_no_other() -> None:

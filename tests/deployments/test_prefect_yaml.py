@@ -26,6 +26,7 @@ from lfv.settings import get_settings
 from lfv_store import open_store
 from tests.conftest import skip_or_fail
 from tests.support.browser import chromium, launched
+from tests.support.databases import PostgresServer
 from tests.support.deployments import PrefectApi
 from tests.support.endpoints import endpoint_in_process
 from tests.support.pictures import make_pictures
@@ -120,12 +121,19 @@ def delete(server: PrefectServer, path: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+def deployed(
+    tmp_path_factory: pytest.TempPathFactory, postgresql_server: PostgresServer
+) -> Iterator[PrefectServer]:
+    """A Prefect server on PostgreSQL, with our deployments."""
     folder = tmp_path_factory.mktemp("prefect")
     pages = {"PREFECT_UI_ENABLED": "true", "PREFECT_UI_STATIC_DIRECTORY": str(folder / "pages")}
     events = {"PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "true"}
-    with prefect_server(folder, **pages, **events) as server:
-        said = output(server, LFV, "deploy", "--runs-per-model", "3")
+    with (
+        postgresql_server.database(migrated=False) as url,
+        prefect_server(folder, database=url, **pages, **events) as server,
+    ):
+        assert not list(folder.glob("*.db"))  # as Prefect makes by default
+        said = output(server, LFV, "deploy", "--runs-per-model", "3", "--fast-start")
         assert "cookies: 3 runs at a time" in said
         yield server
 
@@ -139,6 +147,7 @@ def test_the_schedule_has_its_time_zone_and_the_form_its_descriptions(
     assert schedule["schedule"]["timezone"] == "Europe/Berlin"
     operator = api(deployed, "deployments/name/inspect-images/operator")
     assert operator["schedules"] == []
+    assert operator["job_variables"]["command"].endswith("-m lfv.launch flows.engine")
     assert operator["enforce_parameter_schema"]
     schema = operator["parameter_openapi_schema"]
     fields = schema["properties"]
@@ -157,7 +166,7 @@ def test_the_schedule_has_its_time_zone_and_the_form_its_descriptions(
 
 
 def test_deploying_again_keeps_a_limit_that_a_person_changed(deployed: PrefectServer) -> None:
-    assert "cookies: 3 runs at a time" in output(deployed, LFV, "deploy")
+    assert "cookies: 3 runs at a time" in output(deployed, LFV, "deploy", "--fast-start")
 
 
 def test_watching_starts_the_deployment_when_images_are_there(
@@ -216,7 +225,14 @@ def worker(server: PrefectServer, **settings: str) -> Iterator[None]:
     """A process worker of the pool, with these settings of ours."""
     process = subprocess.Popen(
         [PREFECT, "worker", "start", "--pool", POOL, "--work-queue", "default"],
-        env={**os.environ, **server.environment, **settings, "PREFECT_WORKER_QUERY_SECONDS": "1"},
+        env={
+            **os.environ,
+            **server.environment,
+            **settings,
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+            # The commands of flow runs begin with `python`, as in the container image.
+            "PATH": f"{PREFECT.parent}{os.pathsep}{os.environ['PATH']}",
+        },
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,

@@ -86,12 +86,21 @@ def api_url_at(port: int) -> str:
 
 
 @contextmanager
-def prefect_server(folder: Path, **changed: str) -> Iterator[PrefectServer]:
-    """A server with a database of its own in `folder`; `changed` are environment variables."""
+def prefect_server(
+    folder: Path, *, database: str | None = None, **changed: str
+) -> Iterator[PrefectServer]:
+    """A server with a database of its own in `folder`; `changed` are environment variables.
+
+    `database` is the URL of an empty PostgreSQL database to use instead.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
-    places = {"PREFECT_HOME": str(with_tables(folder)), "PREFECT_PROFILES_PATH": str(folder / "no")}
+    home = with_tables(folder) if database is None else folder
+    places = {"PREFECT_HOME": str(home), "PREFECT_PROFILES_PATH": str(folder / "no")}
+    if database is not None:
+        asynchronous = database.replace("postgresql://", "postgresql+asyncpg://", 1)
+        places["PREFECT_API_DATABASE_CONNECTION_URL"] = asynchronous
     # The server itself has the address, too: its pages call the API there.
     settings = {**_QUIET, **places, "PREFECT_API_URL": api_url_at(port), **changed}
     command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]

@@ -18,17 +18,28 @@ _WAITING = "AwaitingConcurrencySlot"
 
 
 @dataclass(frozen=True)
+class EndedRun:
+    """A flow run that has ended: its start, or its end if it never started, and its final state."""
+
+    at: datetime
+    state: str
+
+    def __str__(self) -> str:
+        return f"{local_time(self.at)}, {self.state}"
+
+
+@dataclass(frozen=True)
 class ScheduledRuns:
-    """Describes the flow runs of the deployment `scheduled`.
+    """The flow runs of the deployment `scheduled`.
 
     Attributes:
-        last: Start and final state of the run that ended last, or None.
+        last: The run that ended last, or None.
         next: Planned start of the next run, or None.
         waiting: One line for each flow run for which others wait.
     """
 
-    last: str | None
-    next: str | None
+    last: EndedRun | None
+    next: datetime | None
     waiting: tuple[str, ...]
 
 
@@ -41,7 +52,7 @@ def scheduled_runs(api: ServerApi, pool: str) -> ScheduledRuns | None:
         waiting = _waiting(api, pool)
     except ApiFailure:
         return None
-    ended = last and f"{_time(last['start_time'] or last['end_time'])}, {last['state_name']}"
+    ended = last and EndedRun(_time(last["start_time"] or last["end_time"]), last["state_name"])
     planned = following and _time(following["expected_start_time"])
     return ScheduledRuns(ended or None, planned or None, waiting)
 
@@ -74,7 +85,7 @@ def _waiting(api: ServerApi, pool: str) -> tuple[str, ...]:
         count = sum(one["deployment_id"] == holder["deployment_id"] for one in waiting)
         if not count:
             continue
-        since = _time(holder["state"]["timestamp"])
+        since = local_time(_time(holder["state"]["timestamp"]))
         verb = "waits" if count == 1 else "wait"
         line = f"{count_of(count, 'run')} {verb} behind {holder['name']}, "
         line += f"{holder['state_name']} since {since}"
@@ -84,5 +95,5 @@ def _waiting(api: ServerApi, pool: str) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _time(text: str) -> str:
-    return local_time(datetime.fromisoformat(text))
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)

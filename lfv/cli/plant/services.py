@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from lfv.cli.deploy import FLOW_RUN, set_command
 from lfv.cli.plant.left_runs import end_left_runs, end_runs
 from lfv.cli.plant.server_api import ApiFailure, ServerApi
 from lfv.cli.plant.supervisor import Service, ServiceState
@@ -27,8 +28,6 @@ from lfv.settings import Settings, child_environment
 
 logger = logging.getLogger(__name__)
 
-#: The command of a flow run's process. Without it, Prefect's worker starts three, one by one.
-_FLOW_RUN_COMMAND = [sys.executable, "-m", "lfv.launch", "flows.engine"]
 #: The file of this plant's own deployments, in its folder.
 OWN_FILE = "prefect.yaml"
 _SCHEDULED = "scheduled"
@@ -39,6 +38,18 @@ _LOOK_SECONDS = 0.2
 _POOL_SECONDS = 5.0
 _WORKER_SECONDS = 120.0
 _DEPLOY_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """What scheduled runs inspect, by the model of which project, and when."""
+
+    source: str
+    project: str
+    times: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.source}, project {self.project}, {' and '.join(self.times)}"
 
 
 @dataclass(frozen=True)
@@ -173,15 +184,15 @@ class Plant:
             timeout=_DEPLOY_SECONDS,
         )
 
-    def schedule(self) -> str:
-        """Describe what the deployment `scheduled` inspects, and when."""
+    def scheduled(self) -> Scheduled | None:
+        """Return what the deployment `scheduled` inspects, and when; None if it has no time."""
         deployment = _scheduled(self.prefect_file)
         schedules = (deployment or {}).get("schedules") or ()
-        times = [_time(one) for one in schedules if one.get("active", True)]
+        times = tuple(_time(one) for one in schedules if one.get("active", True))
         if deployment is None or not times:
-            return "nothing yet: lfv up --source FOLDER --project PROJECT --every MINUTES"
+            return None
         given = deployment.get("parameters") or {}
-        return f"{given.get('source')}, project {given.get('project')}, {' and '.join(times)}"
+        return Scheduled(str(given.get("source")), str(given.get("project")), times)
 
     def state(self) -> PlantState | None:
         """Return the state that the supervisor recorded, or None."""
@@ -240,10 +251,8 @@ def own_deployments(
     of this process. The schedule of an example is not active until a source is given.
     """
     content: dict[str, Any] = yaml.safe_load(plant.prefect_file.read_text(encoding="utf-8"))
+    set_command(content, shlex.join([sys.executable, *FLOW_RUN]))
     for deployment in content["deployments"]:
-        variables = deployment["work_pool"].setdefault("job_variables", {})
-        if variables.get("command", "").endswith("flows.engine") or "command" not in variables:
-            variables["command"] = shlex.join(_FLOW_RUN_COMMAND)
         if deployment["name"] != _SCHEDULED:
             continue
         given = {"source": source, "project": project}

@@ -20,6 +20,7 @@ from lfv.report.figures import (
     whole,
 )
 from lfv.report.pages import facts, render, visible
+from lfv.report.reasons import said_plainly
 from lfv.report.thumbnails import LinkedThumbnail, Thumbnail
 
 _GOOD = frozenset({"completed"})
@@ -39,6 +40,7 @@ class Card:
     image: ReportImage
     name: str
     thumbnail: AnyThumbnail | None
+    reasons: tuple[str, ...]
     serial: tuple[str, object] | None
     attributes: tuple[tuple[str, object], ...]
     more_attributes: int
@@ -141,7 +143,9 @@ def _card(image: ReportImage, thumbnail: AnyThumbnail | None) -> Card:
     serial = items[0] if items and is_serial(items[0][0]) else None
     items = items[serial is not None :]
     more = max(0, len(items) - _ATTRIBUTES)
-    return Card(image, name, thumbnail, serial, items[:_ATTRIBUTES], more)
+    types = [one.name for one in image.anomalies]
+    reasons = tuple(said_plainly(reason, types) for reason in image.reasons)
+    return Card(image, name, thumbnail, reasons, serial, items[:_ATTRIBUTES], more)
 
 
 def _tiles(report: RunReport) -> list[tuple[Shown, str, str]]:

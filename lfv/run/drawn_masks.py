@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import Literal
 
 import numpy as np
@@ -26,6 +27,8 @@ PALETTE = ("#1F77B4", "#FF7F0E", "#2CA02C", "#D62728", "#9467BD", "#8C564B", "#E
 _COLOR = re.compile(r"#[0-9A-Fa-f]{6}\Z")
 _MOST_TYPES, _LONGEST_NAME = 20, 100
 _ROWS = 256
+#: Drawings that are decoded at a time; one of 4,096 x 4,096 pixels takes some 200 MB.
+_DECODING = BoundedSemaphore(2)
 #: Members of a review's `shown`: the drawn mask, and the anomaly type of each of its colours.
 MASK_SHA256, MASK_TYPES = "drawn_mask_sha256", "drawn_mask_types"
 
@@ -121,7 +124,8 @@ def record_mask(
     row = store.results.get(inspection_id)
     with Image.open(io.BytesIO(pictures.image(inspection_id).data)) as image:
         size = image.size
-    mask = exact_mask(drawing, size, types)
+    with _DECODING:
+        mask = exact_mask(drawing, size, types)
     folder.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=folder)
     with os.fdopen(descriptor, "wb") as stream:

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import Any, Protocol
 
 from PIL import Image
@@ -37,6 +38,8 @@ _LINK = re.compile(
     r'src="[./\w-]*?/(photos/[0-9a-f]{2}/[0-9a-f]{64}-\d+\.jpg|marks/\d+-\d+x\d+\.png)"'
 )
 _MOST_BYTES = 32 * 1024 * 1024
+#: Images that are decoded at a time, each of which may take a few hundred megabytes.
+_DECODED_AT_ONCE = 4
 
 
 class PictureGone(Exception):
@@ -75,6 +78,7 @@ class Pictures:
         self._store = store
         self._reader = reader
         self._folder = folder
+        self._decoding = BoundedSemaphore(_DECODED_AT_ONCE)
 
     def image(self, inspection_id: int) -> Picture:
         """Return the inspected image in full size. Raises PictureGone, UnknownInspection."""
@@ -94,7 +98,8 @@ class Pictures:
         kept = self.kept_thumbnail(row["image_sha256"] or "")
         if kept is not None:
             return kept
-        made = make_thumbnail(self._bytes(row), None, (), SIDE)
+        with self._decoding:
+            made = make_thumbnail(self._bytes(row), None, (), SIDE)
         if made is None:
             raise PictureGone(f"The image cannot be decoded. {_was(row)}")
         _keep(self._photo(row["image_sha256"]), made.photo)

@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lfv.formats.serials import is_serial, serial_first
 from lfv.report.data import ReportAnomaly
+from lfv.report.reasons import said_plainly
 from lfv.run.pictures import fitted
 from lfv.ui.context import Ui
 from lfv.ui.views.pictures import marks_address
 
 _ATTRIBUTES = 8
-#: Reasons that policies store, and what pages say instead: the same numbers in a whole sentence.
-_SENTENCES = (
-    (
-        r"Anomalous with confidence (\S+)%(?: only)?, (?:at least|below) (\S+)%\.",
-        r"The model is \1% sure of an anomaly{types}; the limit is \2%.",
-    ),
-    (
-        r"Anomalous with confidence (\S+)%, not rejected, and at least (\S+)%\.",
-        r"The model is \1% sure of an anomaly{types}; from \2% a person decides.",
-    ),
-    (
-        r"Normal with confidence (\S+)% only, below (\S+)%\.",
-        r"The model is \1% sure that the part is normal; below \2% a person decides.",
-    ),
-    (
-        r"Normal with confidence (\S+)%\.",
-        r"The model is \1% sure that the part is normal.",
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -114,15 +95,3 @@ def _card(row: Mapping[str, Any], pictured: Any) -> Card:
         serial=serial,
         attributes=attributes[serial is not None :][:_ATTRIBUTES],
     )
-
-
-def said_plainly(reason: str, types: Sequence[str]) -> str:
-    """A stored reason as pages show it; one of an unknown form stays as it is."""
-    for form, sentence in _SENTENCES:
-        found = re.fullmatch(form, reason)
-        if found:
-            reason = found.expand(sentence).replace(
-                "{types}", f" ({', '.join(types[:3])})" if types else ""
-            )
-            break
-    return re.sub(r"(?<=\d)%", " %", reason)

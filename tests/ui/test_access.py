@@ -8,8 +8,10 @@ import re
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -25,9 +27,10 @@ from lfv.ui.logins import (
     TooManyFailures,
 )
 from lfv.ui.routing import SESSION_COOKIE, VISITOR_COOKIE
-from lfv_store import ROLES, NewInspection
+from lfv_store import ROLES, ModelKey, NewInspection, NewRun, NewTraining
 from tests.support.ui import (
     PASSWORD,
+    POLICY,
     RUN_ID,
     STARTED,
     Browser,
@@ -290,6 +293,33 @@ def test_names_and_comments_hold_no_script(tmp_path: Path) -> None:
             page = mara.get(address).text
             elements = Elements()
             elements.feed(page)
+            assert elements.found
+            assert elements.scripts == [], address
+            assert not [name for name in elements.attributes if name.startswith("on")], address
+
+
+def test_names_of_projects_and_reasons_of_approvals_hold_no_script(tmp_path: Path) -> None:
+    evil = '\'"><script>alert(1)</script><img src=x onerror="alert(2)">'
+    with scene(tmp_path / "home") as made, served(made) as mara:
+        key = ModelKey("lookoutvision", evil, evil, evil)
+        model, other = (
+            made.store.models.register(replace(key, model_arn=arn, model_version=f"{arn}{evil}"))
+            for arn in "ab"
+        )
+        made.store.trainings.record(
+            NewTraining(model, evil, STARTED, evil, figures={evil: 0.5}, remarks=(evil,))
+        )
+        made.store.approvals.approve(
+            model, decided_by=evil, reason=evil, signature={"meaning": evil}
+        )
+        made.store.runs.start(
+            NewRun(str(uuid4()), evil, evil, evil, evil, POLICY, STARTED, model, triggered_by=evil)
+        )
+        for address in ("/", "/models", f"/models/{model}", f"/models/{model}/compare/{other}"):
+            page = mara.get(address)
+            elements = Elements()
+            elements.feed(page.text)
+            assert page.status_code == 200
             assert elements.found
             assert elements.scripts == [], address
             assert not [name for name in elements.attributes if name.startswith("on")], address

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 import yaml
 
+from lfv.client.hosts.sagemaker.batch import KIND as BATCH_JOB
 from lfv.client.staging import StagedDataset
 from lfv.client.training import TrainedModel
 from lfv.formats.refs import S3Ref
 from lfv.run.approvals import approval_digest
 from lfv.run.decide import decision_digest
 from lfv.ui.views import models
+from lfv_store import ModelKey
 from tests.support.ui import PASSWORD, POLICY, RUN_ID, Browser, Scene, served
 from tests.support.waiting import wait_until
 
@@ -92,6 +94,13 @@ def test_approvals_are_signed_where_signatures_are_asked_for(place: Scene) -> No
     assert decision.signature is not None
     assert decision.signature["record_sha256"] == decision_digest(RUN_ID, decision.policy, "try")
     assert place.store.audit.verify().ok
+
+
+def test_a_batch_job_is_not_approved(place: Scene, mara: Browser) -> None:
+    job = place.store.models.register(ModelKey(BATCH_JOB, "arn:aws:job/1", "flange", "1"))
+    refused = mara.post(f"/models/{job}/approve", seen="0", reason="because")
+    assert (refused.status_code, "batch job" in refused.text) == (400, True)
+    assert mara.get(f"/models/{job}/compare/{job}").status_code == 404
 
 
 def test_a_reviewer_does_not_approve(place: Scene, mara: Browser) -> None:

@@ -117,6 +117,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Scene, st
         scene(tmp_path_factory.mktemp("shared") / "home") as place,
         serving(ui_options(place)) as address,
     ):
+        place.second_version({1: True, 4: False})
         yield place, address
 
 
@@ -183,8 +184,12 @@ def test_a_session_that_is_over_loses_nothing(browser: Browser, tmp_path: Path) 
         page.wait_for_selector("#login", state="hidden")
         wait_until(lambda: place.store.inspections.counts(RUN_ID).accepted == 4)
         assert name
+        image = page.get_attribute("#image", "src")
+        assert image
         page.click("text=Log out")
         page.wait_for_url("**/login?left=yes")
+        window.open(image)  # not from the browser's cache
+        assert "/login?next=" in page.url
         window.open("/")
         assert page.url.endswith("/login?next=%2F")
 
@@ -219,6 +224,7 @@ def test_a_picture_that_is_gone_says_so(browser: Browser, tmp_path: Path) -> Non
 
 PAGES = ("/", "/runs/{run}", "/parts/{part}", "/review", "/runs/{run}/policy", "/parts?q=FL-4")
 PAGES += ("/models", "/models/1", "/costs", "/review/agreement", "/parts/{part}/mask")
+PAGES += ("/models/1/compare/2",)
 
 
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])

@@ -90,7 +90,13 @@ def test_a_drawn_mask_is_a_review_and_goes_into_the_next_manifest(
 def test_an_empty_mask_accepts_and_wrong_ones_are_refused(place: Scene, mara: Browser) -> None:
     one, two, *_ = place.parts("review")
     assert save(mara, one, drawing(alpha=0)).json()["verdict"] == "accept"
-    for fields in ({"types": "[]"}, {"types": "{"}, {"mask": "%%"}, {"token": "x"}):
+    for fields in (
+        {"types": "[]"},
+        {"types": "{"},
+        {"types": "[" * 100_000},
+        {"mask": "%%"},
+        {"token": "x"},
+    ):
         assert save(mara, two, drawing(), **fields).status_code == 400
     Path(place.store.results.get(two)["source_ref"]).unlink()
     assert "gone" in save(mara, two, drawing()).text

@@ -155,14 +155,18 @@ def test_pictures_are_of_the_recorded_bytes(place: Scene, mara: Browser) -> None
     first, again = mara.get(address), mara.get(address)
     assert first.content.startswith(b"\xff\xd8")
     assert first.content == again.content
-    assert "immutable" in first.headers["cache-control"]
+    assert (first.headers["cache-control"][:7], first.headers["vary"]) == ("private", "Cookie")
+    for kept in (image, again, mara.get(f"/marks/{row['detection_id']}/320x240")):
+        known = {"if-none-match": kept.headers["etag"]}
+        same = mara.get(kept.request.url.path, headers=known)
+        assert (same.status_code, same.content) == (304, b"")
     assert mara.get(f"/marks/{row['detection_id']}/320x240").content.startswith(b"\x89PNG")
     for size in ("0x10", "99999x10", "10", "320x239"):
         assert mara.get(f"/marks/{row['detection_id']}/{size}").status_code == 404
     accepted = place.store.results.get(place.parts("accept")[0])
     assert mara.get(f"/marks/{accepted['detection_id']}/320x240").status_code == 404
-    kept = list((place.settings.home / "ui" / "thumbnails").rglob("*.jpg"))
-    assert len(kept) == 1
+    files = list((place.settings.home / "ui" / "thumbnails").rglob("*.jpg"))
+    assert len(files) == 1
 
 
 def test_an_image_that_is_gone_is_shown_as_gone(place: Scene, mara: Browser) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.responses import RedirectResponse, Response
 
+from lfv.client.hosts.sagemaker.batch import KIND as BATCH_JOB
 from lfv.run.approvals import approval_digest
 from lfv.run.compare import Comparison, compare_versions
 from lfv.run.signing import signature
@@ -28,6 +29,8 @@ def figures_shown(found: Comparison, first: Model, second: Model) -> str:
 def approve(call: Call) -> Response:
     """Approve a version for its project, with the comparison that was looked at, if one was."""
     store, model = call.ui.store, call.ui.store.models.get(call.number("model"))
+    if model.key.host == BATCH_JOB:
+        raise Refused("A batch job is not a version that inspections can use.")
     reason, comparison, seen = _reason(call), _comparison(call, model), _seen(call)
     signed = signed_approval(call, model, model.key.model_version, reason, comparison)
     try:

@@ -14,6 +14,7 @@ from lfv.run.pictures import PictureGone
 from lfv.ui.cards import cards
 from lfv.ui.routing import Call, NotFound, Refused, get, post
 from lfv.ui.signing import asks_for_signatures, signed_meaning
+from lfv.ui.views.pictures import KEPT
 from lfv.ui.views.review import MEANING
 
 #: A drawing of 4,096 x 4,096 pixels in a few colours is far smaller.
@@ -49,7 +50,7 @@ def stored_mask(call: Call) -> Response:
     png = call.ui.store.results.mask(call.number("detection"))
     if png is None or not png.startswith(b"\x89PNG"):
         raise NotFound
-    return Response(png, media_type="image/png", headers={"cache-control": "private, max-age=3600"})
+    return Response(png, media_type="image/png", headers=KEPT)
 
 
 def save(call: Call) -> Response:
@@ -57,7 +58,7 @@ def save(call: Call) -> Response:
     try:
         drawing = base64.b64decode(call.form.get("mask", ""), validate=True)
         types = json.loads(call.form.get("types", ""))
-    except (binascii.Error, ValueError):
+    except (binascii.Error, ValueError, RecursionError):
         raise Refused("The drawing cannot be read.") from None
     if not isinstance(types, dict) or not all(isinstance(name, str) for name in types.values()):
         raise Refused("The anomaly types cannot be read.")

@@ -19,7 +19,7 @@ from lfv.run.retrain import next_images, next_manifest
 from lfv.run.stop import stop_model
 from lfv.run.training import train_project
 from lfv.ui.cards import cards
-from lfv.ui.routing import Call, Refused, get, post
+from lfv.ui.routing import Call, NotFound, Refused, get, post
 from lfv.ui.signing import asks_for_signatures
 from lfv.ui.views.approvals import figures_shown, signed_approval
 from lfv_store import Approval, Model, Run, Store, Training
@@ -125,6 +125,8 @@ def inspect_with_other(call: Call) -> Response:
 
 def _compared(call: Call) -> tuple[Model, Model]:
     first, second = (call.ui.store.models.get(call.number(name)) for name in ("model", "other"))
+    if first.model_id == second.model_id:
+        raise NotFound
     return first, second
 
 
@@ -257,7 +259,7 @@ def _measured_on(training: Training) -> str:
     if isinstance(test, Mapping) and "images" in test:
         return f"on {_counted(test['images'], 'test image')}"
     if isinstance(trained, Mapping) and "images" in trained:
-        return f"on a part of {_counted(trained['images'], 'training image')}, kept for testing"
+        return f"on images taken from the {_counted(trained['images'], 'training image')}"
     return "on images whose number is not on record"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -12,8 +13,9 @@ from lfv.run.pictures import Picture, PictureGone, fitted
 from lfv.ui.context import Ui
 from lfv.ui.routing import Call, NotFound, get, guarded, may_look
 
-#: Pictures of recorded bytes never change; a browser keeps them for itself alone.
-_KEPT = "private, max-age=604800, immutable"
+#: Pictures of recorded bytes never change, but who may see them does: a browser keeps them for an
+#: hour, and only for the session that fetched them, so that whoever logged out is asked to log in.
+KEPT = {"cache-control": "private, max-age=3600", "vary": "Cookie"}
 _SIZE = re.compile(r"(\d{1,4})x(\d{1,4})\Z")
 _LARGEST = 4096
 
@@ -21,20 +23,24 @@ _LARGEST = 4096
 def image(call: Call) -> Response:
     """The image in its full size."""
     try:
-        return _response(call.ui.pictures.image(call.number("inspection")))
+        picture = call.ui.pictures.image(call.number("inspection"))
     except PictureGone as gone:
         return _gone(gone)
+    return _response(call.request, picture, sha256(picture.data).hexdigest())
 
 
 def thumbnail(call: Call) -> Response:
     """A small picture. Its address has the digest, so that one made before needs no database."""
-    kept = call.ui.pictures.kept_thumbnail(call.request.path_params["sha256"])
-    if kept is not None:
-        return _response(kept)
+    digest = call.request.path_params["sha256"]
+    picture = call.ui.pictures.kept_thumbnail(digest)
+    if picture is not None:
+        return _response(call.request, picture, digest)
     try:
-        return _response(call.ui.pictures.thumbnail(call.number("inspection")))
+        picture = call.ui.pictures.thumbnail(call.number("inspection"))
     except PictureGone as gone:
         return _gone(gone)
+    # The address may have another digest than the inspection.
+    return _response(call.request, picture, sha256(picture.data).hexdigest())
 
 
 _guarded_thumbnail = guarded(thumbnail, "viewer")
@@ -47,9 +53,10 @@ async def quick_thumbnail(request: Request) -> Response:
     """
     ui: Ui = request.app.state.ui
     if may_look(ui, request):
-        kept = ui.pictures.kept_thumbnail(request.path_params["sha256"])
+        digest = request.path_params["sha256"]
+        kept = ui.pictures.kept_thumbnail(digest)
         if kept is not None:
-            return _response(kept)
+            return _response(request, kept, digest)
     return await _guarded_thumbnail(request)
 
 
@@ -62,9 +69,10 @@ def marks(call: Call) -> Response:
     if not (0 < width <= _LARGEST and 0 < height <= _LARGEST):
         raise NotFound
     try:
-        return _response(call.ui.pictures.marks(call.number("detection"), (width, height)))
+        picture = call.ui.pictures.marks(call.number("detection"), (width, height))
     except PictureGone as gone:
         return _gone(gone)
+    return _response(call.request, picture, sha256(picture.data).hexdigest())
 
 
 def marks_address(detection: int, width: int, height: int, *, small: bool) -> str:
@@ -74,8 +82,11 @@ def marks_address(detection: int, width: int, height: int, *, small: bool) -> st
     return f"/marks/{detection}/{width}x{height}"
 
 
-def _response(picture: Picture) -> Response:
-    headers = {"cache-control": _KEPT, "content-disposition": "inline"}
+def _response(request: Request, picture: Picture, tag: str) -> Response:
+    """Return a picture, or that the browser's copy is still right; `tag` names its content."""
+    headers = {**KEPT, "etag": f'"{tag}"', "content-disposition": "inline"}
+    if request.headers.get("if-none-match") == headers["etag"]:
+        return Response(status_code=304, headers=headers)
     return Response(picture.data, media_type=picture.media_type, headers=headers)
 
 

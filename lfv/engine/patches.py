@@ -36,6 +36,10 @@ _SPREADS = (0.95, 0.47, 2.2)
 """Typical deviation of each map's channels on photographs, used to weight the maps equally."""
 _AT_ONCE = 128
 """Patches whose distances are computed at once; as many as fit in the processor's cache."""
+_FEW = 250
+"""Kept patches whose distances bound those of all."""
+_FIRST = 0.1
+"""Share of an image's patches whose distances are computed first."""
 _FLOOR = 0.1
 """Lower bound of a component's variance, as a share of the mean variance."""
 
@@ -92,21 +96,40 @@ class PatchMemory:
         return np.array([self._score(one) for one in patches])
 
     def _score(self, patches: Matrix) -> float:
-        found = np.asarray((patches - self.centre) @ self.whitening, dtype=np.float32)
-        nearest = np.concatenate(
-            [
-                self._squares(some).min(axis=1)
-                for some in np.array_split(found, max(1, len(found) // _AT_ONCE))
-            ]
-        )
-        nearest = np.maximum(nearest + (found**2).sum(axis=1), 0)
-        return _log_farthest(np.sqrt(nearest), FARTHEST)
+        """Compute exact distances only where they can matter.
 
-    def _squares(self, found: Matrix) -> Matrix:
-        """[found, kept] squared distances, less the squared length of what was found."""
-        squares: Matrix = found @ self._pulling
-        squares += self._kept_squares
-        return squares
+        The nearest of a few kept patches bounds a distance from above, and the farthest patches are
+        usually those with the highest bounds. The result is that of computing all distances.
+        """
+        found = np.asarray((patches - self.centre) @ self.whitening, dtype=np.float32)
+        take = _share_of(len(found), FARTHEST)
+        squares = (found**2).sum(axis=1)
+        bound = self._nearest(found, slice(None, _FEW)) + squares
+        order = np.argsort(-bound)
+        done, stop = 0, max(take, _share_of(len(found), _FIRST))
+        while done < stop:
+            rows = order[done:stop]
+            others = self._nearest(found[rows], slice(_FEW, None)) + squares[rows]
+            bound[rows] = np.minimum(bound[rows], others)
+            done = stop
+            least = np.partition(bound[order[:done]], -take)[-take]
+            stop += int((bound[order[done:]] > least).sum())
+        farthest = np.partition(bound[order[:done]], -take)[-take:]
+        return _log_mean(np.sqrt(np.maximum(farthest, 0)))
+
+    def _nearest(self, found: Matrix, kept: slice) -> Matrix:
+        """Return [found], the squared distance from the nearest of some kept patches, less the
+        squared length of what was found; infinite if there are none.
+        """
+        pulling, squares = self._pulling[:, kept], self._kept_squares[kept]
+        if not len(squares):
+            return np.full(len(found), np.inf, dtype=np.float32)
+        nearest = []
+        for some in np.array_split(found, max(1, len(found) // _AT_ONCE)):
+            distances: Matrix = some @ pulling
+            distances += squares
+            nearest.append(distances.min(axis=1))
+        return np.concatenate(nearest)
 
     @cached_property
     def _pulling(self) -> Matrix:
@@ -176,8 +199,17 @@ class PlacesHead:
 
 def _log_farthest(distances: Matrix, share: float) -> float:
     """Return the log of the mean of the largest ``share`` of the distances."""
-    take = max(1, round(len(distances) * share))
-    return float(np.log(np.partition(distances, -take)[-take:].mean() + 1e-6))
+    take = _share_of(len(distances), share)
+    return _log_mean(np.partition(distances, -take)[-take:])
+
+
+def _log_mean(distances: Matrix) -> float:
+    return float(np.log(distances.mean() + 1e-6))
+
+
+def _share_of(count: int, share: float) -> int:
+    """Return this share of ``count``, at least one."""
+    return max(1, round(count * share))
 
 
 def fit_patches(patches: Sequence[Matrix]) -> tuple[PatchMemory, PlacesHead]:

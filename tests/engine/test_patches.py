@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lfv.engine.metrics import auroc
 from lfv.engine.patch_ridge import PatchRidge, fit_patch_ridge
-from lfv.engine.patches import MIXED, PatchMemory, PlacesHead, fit_patches, patches_of
+from lfv.engine.patches import FARTHEST, MIXED, PatchMemory, PlacesHead, fit_patches, patches_of
 
 SHAPES = ((240, 8, 12), (672, 4, 6), (320, 2, 3))
 
@@ -24,6 +24,21 @@ def test_an_image_with_an_unusual_patch_is_far() -> None:
     odd[1][:, 2, 3] += 2
     scores = memory(np.stack([patches_of(one) for one in (maps(101), maps(102), odd)]))
     assert scores[2] > scores[:2].max() + 0.1
+
+
+@pytest.mark.parametrize("spread", [0.0, 1.0, 30.0])
+def test_left_out_distances_change_nothing(spread: float) -> None:
+    """``spread`` is how far the kept patches that are compared first are from the others."""
+    random = np.random.default_rng(int(spread))
+    kept = random.standard_normal((900, 8), dtype=np.float32)
+    kept[:300] += np.float32(spread)
+    whitening = np.eye(MIXED, 8, dtype=np.float32)
+    memory = PatchMemory(np.zeros(MIXED, np.float32), whitening, kept)
+    patches = np.zeros((400, MIXED), np.float32)
+    patches[:, :8] = 2 * random.standard_normal((400, 8), dtype=np.float32)
+    distances = np.linalg.norm(patches[:, None, :8] - kept, axis=2).min(axis=1)
+    farthest = np.sort(distances)[-round(FARTHEST * len(distances)) :]
+    assert memory(patches[None])[0] == pytest.approx(np.log(farthest.mean()), abs=1e-4)
 
 
 def test_a_stored_memory_gives_the_same_scores() -> None:

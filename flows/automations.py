@@ -26,10 +26,12 @@ from flows.events import (
 )
 
 _PREFIX = "lfv: "
-#: The body sent to a webhook.
+#: The body sent to a webhook. The absence of an event has no event; Prefect drops a message whose
+#: template fails.
 _PAYLOAD = (
-    '{"notice": "NOTICE", "event": {{ event.event|tojson }}, "resource": '
-    '{{ event.resource.id|tojson }}, "payload": {{ event.payload|tojson }}}'
+    '{"notice": "NOTICE", "event": {{ event.event|default(none)|tojson }}, "resource": '
+    "{{ event.resource.id|default(none)|tojson }}, "
+    '"payload": {{ event.payload|default({})|tojson }}}'
 )
 _FLOWS = ["inspect-images", "resume-inspection", "stop-idle-models"]
 

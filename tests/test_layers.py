@@ -149,6 +149,7 @@ def test_the_core_of_the_engine_imports_no_optional_part() -> None:
     ("module", "heavy"),
     [
         ("lfv.engine.seam", {"numpy", "scipy", "onnxruntime", "onnx"}),  # what the service imports
+        ("lfv.engine.predictor", {"scipy.stats", "scipy.optimize"}),  # an inference unit
         ("lfv.run.hosting.guard", {"numpy", "pydantic", "prefect"}),  # there is one beside each run
     ],
 )

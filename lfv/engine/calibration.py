@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from lfv.engine.metrics import Bools, Floats
 
@@ -88,6 +87,8 @@ def _platt(truth: Bools, x: Floats) -> tuple[float, float]:
         slope = np.array([np.sum((p - target) * x) + 2e-3 * w[0], np.sum(p - target)])
         return float(value), slope
 
+    from scipy.optimize import minimize  # only training needs it, and it takes long to import
+
     found = minimize(
         loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(1e-3, None), (None, None)]
     )
@@ -104,6 +105,8 @@ def _beta(truth: Bools, z: Floats) -> tuple[float, float, float]:
         p = 1 / (1 + np.exp(-np.clip(y, -50, 50)))
         value = np.sum(np.logaddexp(0, y) - truth * y) + 0.5 * np.sum((w - pull) ** 2)
         return float(value), design.T @ (p - truth) + (w - pull)
+
+    from scipy.optimize import minimize
 
     found = minimize(
         loss, pull, jac=True, method="L-BFGS-B", bounds=[(0, None), (0, None), (None, None)]

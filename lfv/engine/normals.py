@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from lfv.engine.calibration import Calibration
 from lfv.engine.ensemble import BACKBONE, Ensemble
@@ -113,7 +113,7 @@ def alarm_calibration(
         rank = min(count, int(np.ceil((1 - rate) * (count + 1))))
         edge = float(np.sort(scores)[rank - 1]) + 1e-9
     else:
-        reach = float(student.ppf(1 - rate, count - 1))
+        reach = float(stdtrit(count - 1, 1 - rate))
         edge = float(scores.mean() + reach * scores.std(ddof=1)) + 1e-9
     slope = 1 / (_STEP * float(scores.std()) + 1e-9)
     return Calibration(slope, -slope * edge, 1.0, 1.0, 0.0, limit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError, NoCredentialsError, ReadTimeoutError
 
 from lfv.client.api import lookoutvision_client, repeated
+from lfv.client.api.client import aws_client
 from lfv.client.api.repeated import repeated_call
 from tests.client.conftest import Reply, Request, ScriptedApi
 from tests.support.lookoutvision import ANSWER
@@ -22,6 +24,11 @@ from tests.support.lookoutvision import ANSWER
 ARGUMENTS = {"ProjectName": "a b", "ModelVersion": "2", "ContentType": "image/png"}
 #: Differ from request to request, or are only for retries.
 VARYING = {"authorization", "x-amz-date", "amz-sdk-invocation-id", "amz-sdk-request"}
+
+
+SESSION = boto3.Session(
+    aws_access_key_id="key", aws_secret_access_key="secret", region_name="eu-west-1"
+)
 
 
 def client_of(api: ScriptedApi, **keys: Any) -> Any:
@@ -43,13 +50,13 @@ def signed_headers(request: Request) -> set[str]:
     return set(listed.split(";")) - VARYING | {"x-amz-date"}
 
 
-def signature(request: Request, url: str) -> str:
+def signature(request: Request, url: str, service: str = "lookoutvision") -> str:
     """The signature that botocore computes for a request as it arrived."""
     names = signed_headers(request) - {"host"}
     headers = {name: request.headers[name] for name in names}
     copy = AWSRequest(request.method, url + request.path, headers, request.body)
     copy.context["timestamp"] = request.headers["x-amz-date"]
-    auth = SigV4Auth(Credentials("key", "secret"), "lookoutvision", "eu-west-1")
+    auth = SigV4Auth(Credentials("key", "secret"), service, "eu-west-1")
     return auth.signature(auth.string_to_sign(copy, auth.canonical_request(copy)), copy)
 
 
@@ -113,6 +120,26 @@ def test_a_call_needs_credentials(api: ScriptedApi, monkeypatch: pytest.MonkeyPa
     with pytest.raises(NoCredentialsError):
         call(b"one")
     assert not api.requests
+
+
+def test_an_argument_in_a_header_may_vary_and_a_stream_is_returned_as_one(
+    api: ScriptedApi,
+) -> None:
+    arguments = {"EndpointName": "parts", "ContentType": "image/png", "Accept": "a/json"}
+    client = aws_client("sagemaker-runtime", api.url, "eu-west-1", session=SESSION)
+    api.queue(Reply(200, b'{"IsAnomalous":false}'))
+    client.invoke_endpoint(Body=b"one", InferenceId="first", **arguments)
+    call = repeated_call(client, "invoke_endpoint", varying="InferenceId", **arguments)
+    answer = call(b"one", "first")
+    call(b"one", "second")
+    with closing(answer["Body"]) as stream:
+        assert stream.read() == b'{"IsAnomalous":false}'
+    theirs, ours, other = api.requests
+    assert lasting(ours) == lasting(theirs)
+    assert other.headers["x-amzn-sagemaker-inference-id"] == "second"
+    for request in api.requests:
+        expected = signature(request, api.url, "sagemaker")
+        assert request.headers["authorization"].endswith(expected)
 
 
 def test_credentials_that_are_renewed_are_used(

@@ -12,7 +12,7 @@ from typing import Any
 from botocore.config import Config
 
 from lfv.client.api import lookoutvision_client
-from lfv.client.api.repeated import repeated_call
+from lfv.client.api.repeated import RepeatedCall, repeated_call
 from lfv.client.clock import SYSTEM_CLOCK, Clock
 from lfv.client.errors import HostTimeout, ModelNotFound
 from lfv.client.hosts.options import read_options
@@ -113,7 +113,7 @@ class LookoutVisionHost:
         self._control = self._connect(spec, max_connections=4, read_timeout=self._control_timeout)
         # Created by the first `detect`; stopping a model needs none.
         self._detecting: Any = None
-        self._calls: dict[str, Callable[[bytes], dict[str, Any]]] = {}  # by content type
+        self._calls: dict[str, RepeatedCall] = {}  # by content type
         self._lock = threading.Lock()
         version = spec.model_version
         if version == LATEST:
@@ -203,7 +203,7 @@ class LookoutVisionHost:
             if self._detecting is not None:
                 self._detecting.close()
 
-    def _detection(self, content_type: str) -> Callable[[bytes], dict[str, Any]]:
+    def _detection(self, content_type: str) -> RepeatedCall:
         """Return the call of DetectAnomalies for images of a type."""
         if (call := self._calls.get(content_type)) is not None:
             return call
@@ -215,7 +215,9 @@ class LookoutVisionHost:
                     read_timeout=self._options.get("read_timeout", 60.0),
                     checked=False,  # every call passes the same kinds of arguments
                 )
-            extensions = {"AnomalyMap": True} if self._options.get("anomaly_maps", False) else {}
+            extensions: dict[str, Any] = {}
+            if self._options.get("anomaly_maps", False):
+                extensions["AnomalyMap"] = True
             call = self._calls[content_type] = repeated_call(
                 self._detecting,
                 "detect_anomalies",

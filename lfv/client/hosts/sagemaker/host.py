@@ -18,6 +18,7 @@ from typing import Any
 from botocore.config import Config
 
 from lfv.client.api.client import aws_client
+from lfv.client.api.repeated import RepeatedCall, repeated_call
 from lfv.client.clock import SYSTEM_CLOCK, Clock
 from lfv.client.errors import (
     HostConflict,
@@ -133,6 +134,7 @@ class SageMakerHost:
         )
         self._name = endpoint_name_of(self._spec)
         self._runtime: Any = None
+        self._calls: dict[str, RepeatedCall] = {}  # by content type
         self._lock = threading.Lock()
         #: A stop by this object is not finished; until then, the model is not reported down.
         self._stopping = False
@@ -331,10 +333,10 @@ class SageMakerHost:
                 f"{IMAGE_LIMITS.max_bytes:,}.",
                 operation="InvokeEndpoint",
             )
-        client = self._runtime_client()
+        invoke = self._invocation(content_type)
         try:
             (found, inference_id, latency_ms), attempts = call_with_retries(
-                lambda: self._invoke(client, body, content_type),
+                lambda: self._invoke(invoke, body),
                 replace(self._retries, throttled=retry_throttled),
                 timeout=timeout,
                 stop_event=stop_event,
@@ -366,18 +368,12 @@ class SageMakerHost:
             ) from error
 
     def _invoke(
-        self, client: Any, body: bytes, content_type: str
+        self, invoke: RepeatedCall, body: bytes
     ) -> tuple[DetectAnomalyResult | ResponseInvalid, str, float]:
         began = self._clock.monotonic()
         inference_id = str(uuid.uuid4())
         try:
-            answer = client.invoke_endpoint(
-                EndpointName=self._name,
-                Body=body,
-                ContentType=content_type,
-                Accept="application/json",
-                InferenceId=inference_id,
-            )
+            answer = invoke(body, inference_id)
             # `with` on the StreamingBody itself would yield urllib3's stream, with its errors.
             with closing(answer["Body"]) as stream:
                 content = stream.read()
@@ -389,7 +385,10 @@ class SageMakerHost:
         except ResponseInvalid as error:
             return error, inference_id, latency_ms
 
-    def _runtime_client(self) -> Any:
+    def _invocation(self, content_type: str) -> RepeatedCall:
+        """Return the call of InvokeEndpoint for images of a type."""
+        if (call := self._calls.get(content_type)) is not None:
+            return call
         with self._lock:
             if self._runtime is None:
                 options = self._options
@@ -407,7 +406,15 @@ class SageMakerHost:
                     )
                 except FAILURES as error:
                     raise runtime_failure(error, self._account.where) from error
-            return self._runtime
+            call = self._calls[content_type] = repeated_call(
+                self._runtime,
+                "invoke_endpoint",
+                varying="InferenceId",
+                EndpointName=self._name,
+                ContentType=content_type,
+                Accept="application/json",
+            )
+            return call
 
     def close(self) -> None:
         with self._lock:

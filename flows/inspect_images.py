@@ -7,21 +7,19 @@ Prefect API, and stopping must not depend on it.
 # No postponed annotations here: a served flow is pickled by value, and its process could not
 # resolve names that only annotations use.
 
-import time
 from contextlib import ExitStack
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Annotated, Any, Literal, cast
 
 from prefect import flow, get_run_logger
-from prefect.futures import PrefectFuture
 from prefect.states import Completed
 from pydantic import Field
 
 from flows import defaults
 from flows.blocks import settings_of_blocks
 from flows.events import RunEvents
+from flows.fan_out import fan_out
 from flows.naming import run_name, started_by
 from flows.parameters import HostOptions, PolicyFields
 from flows.pause import ask_to_go_on
@@ -29,16 +27,15 @@ from flows.plan import plan_run
 from flows.progress import ProgressArtifact
 from flows.recorded_run import open_recorded_run
 from flows.run_slots import place_at_model
-from flows.task_runners import LiveWorkers, result_of, task_runner
+from flows.shards import Shards, share_out
+from flows.task_runners import task_runner
 from lfv.client.policy import Policy
 from lfv.formats.words import count_of
 from lfv.run.active import ActiveRun
 from lfv.run.batch import check_mode, detect_in_batches
 from lfv.run.completion import check_completed
 from lfv.run.context import BATCH, DEFAULT_SETTLE_SECONDS, InspectionRequest, NewLimits
-from lfv.run.control import Ending, RunControl
-from lfv.run.dask_workers import ending_spread, feed_of
-from lfv.run.detect import DetectedBatch, PendingBatch
+from lfv.run.control import Ending
 from lfv.run.embedded_service import endpoint_ahead
 from lfv.run.errors import (
     EndedByOperator,
@@ -50,15 +47,14 @@ from lfv.run.errors import (
 from lfv.run.estimate import expected_cost
 from lfv.run.hosting.guard_client import guard_ahead
 from lfv.run.hosting.hold import ModelHold
+from lfv.run.lookup import find_run
 from lfv.run.new_images import keep_claims
 from lfv.run.reject_watch import watch_reject_rate
 from lfv.run.report import report_run
 from lfv.run.start import recorded_ending
-from lfv.run.stream import detection_stream
 from lfv.run.summary import RunSummary
 from lfv.settings import HostKind, Settings
 from lfv_store import open_store
-from tasks.detect_anomalies import detect_anomalies
 from tasks.report import publish, report
 from tasks.reuse_for_duplicates import reuse_for_duplicates
 from tasks.start_model import start_model
@@ -66,10 +62,6 @@ from tasks.start_model import start_model
 #: The confidence limit if neither a confidence nor a policy is given.
 DEFAULT_CONFIDENCE = 0.8
 _RUNNER = task_runner()
-#: Interval at which the flow checks whether the stream needs another batch.
-_FEED_SECONDS = 0.05
-#: How long workers may take to store answers in flight when a run ends with an error.
-_OTHERS_SECONDS = 5.0
 
 
 # The form on the Prefect page takes descriptions from this docstring and ignores those of Field.
@@ -105,6 +97,7 @@ def inspect_images(
     host_block: str = "",
     store_block: str = "",
     mode: Literal["live", "batch"] = "live",
+    shards: Annotated[int, Field(ge=0)] = 0,
 ) -> RunSummary:
     """Inspect every image of a manifest with a Lookout for Vision model.
 
@@ -148,6 +141,8 @@ def inspect_images(
         store_block: Name of the Lfv Store block for the results; empty for the worker's own
             settings.
         mode: 'batch' uses a SageMaker batch transform job instead of an endpoint.
+        shards: Number of other flow runs that share detection, on any machine with a worker of the
+            deployment inspect-shard/shard. Needs PostgreSQL.
     """
     settings = settings_of_blocks(store_block, host_block)
     request = InspectionRequest(
@@ -177,7 +172,8 @@ def inspect_images(
         mode=mode,
     )
     check_mode(request.mode, request.host, settings)
-    return _state(_inspect(settings, request))
+    sharing = Shards(shards, {"store_block": store_block, "host_block": host_block})
+    return _state(_inspect(settings, request, shards=sharing))
 
 
 @flow(
@@ -192,6 +188,7 @@ def resume_inspection(
     max_hosted_minutes: Annotated[float | None, Field(gt=0)] = None,
     host_block: str = "",
     store_block: str = "",
+    shards: Annotated[int, Field(ge=0)] = 0,
 ) -> RunSummary:
     """Finish a run that ended early. Images that already have a record are skipped.
 
@@ -204,9 +201,12 @@ def resume_inspection(
             settings.
         store_block: Name of the Lfv Store block for the results; empty for the worker's own
             settings.
+        shards: Number of other flow runs that share detection. Needs PostgreSQL.
     """
     settings = settings_of_blocks(store_block, host_block)
-    return _state(_inspect(settings, None, run, NewLimits(max_cost, max_hosted_minutes)))
+    limits = NewLimits(max_cost, max_hosted_minutes)
+    sharing = Shards(shards, {"store_block": store_block, "host_block": host_block})
+    return _state(_inspect(settings, None, run, limits, sharing))
 
 
 def _state(summary: RunSummary) -> RunSummary:
@@ -222,7 +222,9 @@ def _inspect(
     request: InspectionRequest | None,
     resume: str | None = None,
     limits: NewLimits | None = None,
+    shards: Shards | None = None,
 ) -> RunSummary:
+    shards = shards or Shards()
     reject_rate_limit = defaults.reject_rate_limit()
     with ExitStack() as stack:
         # Both take a second, so they start in parallel with what comes first.
@@ -232,13 +234,16 @@ def _inspect(
         store = stack.enter_context(
             open_store(settings.store_url, patience_seconds=settings.store_patience_seconds)
         )
+        if shards.number:
+            host = request.host if request else find_run(store, resume or "").host
+            shards.check(settings, host)
         run = open_recorded_run(stack, settings, store, request, resume, limits)
         events = RunEvents(run.context)
         events.started()
         try:
             with recorded_ending(run.context, store) as ending, keep_claims(run):
                 plan_run(run)
-                _detect(run, events)
+                _detect(run, events, shards)
                 ending.message = check_completed(run)
         except BaseException as error:
             summary = _report_early_end(run)
@@ -266,11 +271,11 @@ def _report_early_end(run: ActiveRun) -> RunSummary | None:
     return reported.summary
 
 
-def _detect(run: ActiveRun, events: RunEvents) -> None:
+def _detect(run: ActiveRun, events: RunEvents, shards: Shards) -> None:
     """Run detection on the pending images. If there are none, the model is not started."""
     store, control, request = run.store, run.control, run.context.request
     if store.inspections.pending(run.run_id, limit=1):
-        _detect_at_model(run, events, request.pause_at_reject_rate)
+        _detect_at_model(run, events, shards, request.pause_at_reject_rate)
         if control.ending is Ending.PAUSE:
             why = control.message
             if not ask_to_go_on(why, request.pause_minutes):
@@ -278,19 +283,23 @@ def _detect(run: ActiveRun, events: RunEvents) -> None:
                     f"{why}; to inspect them, resume with `lfv inspect --resume {run.run_id}`"
                 )
             control.resume()
-            _detect_at_model(run, events, None)
+            _detect_at_model(run, events, shards, None)
     if store.inspections.pending(run.run_id, duplicate=True, limit=1):
         reuse_for_duplicates(run)
     _refuse_unfinished(run)
 
 
-def _detect_at_model(run: ActiveRun, events: RunEvents, reject_rate_limit: float | None) -> None:
+def _detect_at_model(
+    run: ActiveRun, events: RunEvents, shards: Shards, reject_rate_limit: float | None
+) -> None:
     """Wait for one of the model's run slots, then run detection."""
     with place_at_model(run.context.request.project):
-        _detect_hosted(run, events, reject_rate_limit)
+        _detect_hosted(run, events, shards, reject_rate_limit)
 
 
-def _detect_hosted(run: ActiveRun, events: RunEvents, reject_rate_limit: float | None) -> None:
+def _detect_hosted(
+    run: ActiveRun, events: RunEvents, shards: Shards, reject_rate_limit: float | None
+) -> None:
     """Keep the model hosted while detection runs."""
     control = run.control
     pending = run.store.inspections.counts(run.run_id).pending
@@ -310,96 +319,15 @@ def _detect_hosted(run: ActiveRun, events: RunEvents, reject_rate_limit: float |
         if not adopted:
             events.model_started()
         control.expect(pending)
+        detect = partial(share_out, shards=shards) if shards.number else fan_out
         with (
             ProgressArtifact(control, pending, price),
             watch_reject_rate(run, reject_rate_limit),
         ):
-            while _fan_out(run) is Ending.MODEL_LOST:
+            while detect(run) is Ending.MODEL_LOST:
                 logger.warning("the model is down, starting it again: %s", control.message)
                 hold.restart()
     logger.info("%d of %d images have their record; %s", control.done, pending, hold.outcome)
-
-
-def _fan_out(run: ActiveRun) -> Ending | None:
-    """Feed all pending images to the stream, one task run per batch; return why it ended early.
-
-    The next batch is submitted while less than a batch waits in the stream, so that the stream
-    never runs dry. Workers of a cluster get several batches each.
-    """
-    control, workers = run.control, LiveWorkers(run.context.workers)
-    feed = feed_of(run, workers.count)
-    batches = _OpenBatches(control, elsewhere=run.context.workers > 0)
-    before, submitted, after_line = control.done, 0, 0
-    here = not run.context.workers
-    with detection_stream(run) if here else ending_spread(run):
-        try:
-            while not control.stop.is_set() and (
-                items := run.store.inspections.pending(
-                    run.run_id, after_line=after_line, limit=feed.batch_size
-                )
-            ):
-                first_line, after_line = items[0].line_number, items[-1].line_number
-                batch = PendingBatch(items)
-                shared = run if here else replace(run.context, workers=workers.count())
-                batches.add(detect_anomalies.submit(shared, batch, first_line, after_line))
-                submitted += len(items)
-                while not control.stop.is_set() and (
-                    submitted - (control.done - before) > feed.images_ahead()
-                    or len(batches) >= feed.batches()
-                ):
-                    batches.finish_some(_FEED_SECONDS)
-            while len(batches):
-                batches.finish_some(1.0)
-        except BaseException:
-            # Answers in flight are paid for, so they are stored before the model is stopped.
-            control.end(Ending.INTERRUPTED)
-            batches.await_others(_OTHERS_SECONDS)
-            raise
-    return control.ending
-
-
-class _OpenBatches:
-    """Batches that were submitted and have not finished."""
-
-    def __init__(self, control: RunControl, *, elsewhere: bool) -> None:
-        self._control = control
-        self._elsewhere = elsewhere
-        self._open = 0
-        self._finished: SimpleQueue[PrefectFuture[Any]] = SimpleQueue()
-
-    def __len__(self) -> int:
-        return self._open
-
-    def add(self, future: PrefectFuture[Any]) -> None:
-        """Watch a batch."""
-        self._open += 1
-        future.add_done_callback(self._finished.put)
-
-    def await_others(self, timeout: float) -> None:
-        """Wait up to `timeout` seconds for batches in other processes."""
-        deadline = time.monotonic() + timeout
-        while self._elsewhere and self._open and (left := deadline - time.monotonic()) > 0:
-            try:
-                self._finished.get(timeout=left)
-            except Empty:
-                return
-            self._open -= 1
-
-    def finish_some(self, timeout: float) -> None:
-        """Wait up to `timeout` seconds for a batch, and end the run if the batch asks for it.
-
-        Raises what the batch raised.
-        """
-        try:
-            future = self._finished.get(timeout=timeout)
-        except Empty:
-            return
-        self._open -= 1
-        batch: DetectedBatch = result_of(future)
-        if batch.ran_elsewhere:
-            self._control.advance(batch.answered + batch.errors)
-        if batch.ending is not None:
-            self._control.end(batch.ending, batch.message)
 
 
 def _refuse_unfinished(run: ActiveRun) -> None:

@@ -140,7 +140,7 @@ class Inspections:
                 .order_by(table.c.line_number)
                 .limit(limit)
             ).mappings()
-            return [_pending_item(row) for row in rows]
+            return [pending_item(row) for row in rows]
 
     def record(self, run_id: str, inspections: Sequence[NewInspection]) -> RecordCounts:
         """Store a batch of detections, anomalies and inspections with its audit entry, atomically.
@@ -237,7 +237,8 @@ def _insert_pending(unit: Change, run: int, items: Sequence[PendingItem]) -> Non
         unit.dialect.insert(unit.conn, "pending_items", tuple(rows[0]), cells)
 
 
-def _pending_item(row: RowMapping) -> PendingItem:
+def pending_item(row: RowMapping) -> PendingItem:
+    """Return a row of `pending_items` as a value."""
     return PendingItem(
         line_number=row["line_number"],
         source_ref=row["source_ref"],

@@ -12,20 +12,7 @@ from lfv_store.dialects import dialect_of
 from lfv_store.errors import SchemaForeign, SchemaOutdated, SchemaTooNew
 from lfv_store.views import definitions
 
-REVISIONS = (
-    "0001",
-    "0002",
-    "0003",
-    "0004",
-    "0005",
-    "0006",
-    "0007",
-    "0008",
-    "0009",
-    "0010",
-    "0011",
-    "0012",
-)
+REVISIONS = tuple(f"{number:04}" for number in range(1, 14))
 """All revisions, oldest first; a test compares them with the migration scripts."""
 HEAD = REVISIONS[-1]
 

@@ -20,6 +20,7 @@ from lfv_store.prunings import Prunings
 from lfv_store.results import Results
 from lfv_store.review_leases import ReviewLeases
 from lfv_store.reviews import Reviews
+from lfv_store.run_workers import RunWorkers
 from lfv_store.runs import Runs
 from lfv_store.trainings import Trainings
 from lfv_store.users import Users
@@ -37,6 +38,7 @@ class Store:
         self.approvals = Approvals(database)
         self.trainings = Trainings(database, actor)
         self.runs = Runs(database, actor)
+        self.run_workers = RunWorkers(database)
         self.inspections = Inspections(database, actor)
         self.watermarks = Watermarks(database, actor)
         self.hostings = Hostings(database, actor)

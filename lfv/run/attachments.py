@@ -57,9 +57,9 @@ class _Attachment:
             return self._run
 
     @property
-    def is_open(self) -> bool:
-        """Whether the run was opened."""
-        return self._run is not None
+    def run(self) -> ActiveRun | None:
+        """The run; None unless it was opened."""
+        return self._run
 
     @property
     def has_ended(self) -> bool:
@@ -91,6 +91,18 @@ def kept_attached(context: RunContext) -> Iterator[ActiveRun]:
         _give_back(attachment)
 
 
+def end_attachment(run_id: str) -> None:
+    """End this process's work for a run: batches return after the answers in flight are stored."""
+    with _lock:
+        found = _current.get(run_id)
+        if found is None:
+            return
+        _forget(found)
+        run = found.run
+    if run is not None:
+        run.control.end(Ending.INTERRUPTED, "this worker ends")
+
+
 def _take(context: RunContext) -> _Attachment:
     with _lock:
         found = _current.get(context.run_id)
@@ -108,7 +120,7 @@ def _give_back(attachment: _Attachment) -> None:
     with _lock:
         attachment.batches -= 1
         attachment.idle_since = time.monotonic()
-        if attachment.has_ended or not attachment.is_open:
+        if attachment.has_ended or attachment.run is None:
             _forget(attachment)
 
 

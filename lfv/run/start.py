@@ -139,6 +139,17 @@ class RunStarter:
             request = replace(request, fit=str(fit))
         return model_version, state, request, model_id
 
+    def join(self, run_id: str) -> RunContext:
+        """Return the context of a run that another process leads.
+
+        Raises:
+            RunNotFound: There is no such run.
+        """
+        found = find_run(self.store, run_id)
+        request = request_of(found)
+        _, state = self._look_up(request, found.model_version)
+        return self._context(found, request, state)
+
     def _look_up(self, request: InspectionRequest, model_version: str) -> tuple[str, ModelState]:
         """Return the requested model version and the model's state."""
         host = open_host(model_spec(request, model_version, self.endpoint_url, self.settings))

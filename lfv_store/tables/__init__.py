@@ -36,6 +36,7 @@ from lfv_store.tables.state import (
     PendingItemTable,
     RunProgressTable,
     RunTable,
+    RunWorkerTable,
     TallyTable,
 )
 from lfv_store.tables.watermarks import (
@@ -69,6 +70,7 @@ __all__ = [
     "ReviewTable",
     "RunProgressTable",
     "RunTable",
+    "RunWorkerTable",
     "SecondReviewTable",
     "SessionTable",
     "TallyTable",

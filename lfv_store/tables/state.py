@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from lfv_store.records import HOSTING_STATUSES, RUN_STATUSES
-from lfv_store.tables.base import Base, Id, JsonValue, OptionalJson, one_of
+from lfv_store.tables.base import Base, Id, JsonList, JsonValue, OptionalJson, one_of
 
 LEASE_ENDS = ("released", "expired")
 
@@ -265,3 +265,25 @@ class ModelPaceTable(Base):
     inference_units: Mapped[int]
     latency_ms: Mapped[float]
     measured_at: Mapped[datetime]
+
+
+class RunWorkerTable(Base):
+    """Working state: a process that shares a run's detection, and the lines that it has claimed.
+
+    Others take the lines after `expires_at`. `ending` and `message` say why the process ended its
+    work early.
+    """
+
+    __tablename__ = "run_workers"
+
+    run_id: Mapped[int] = mapped_column(
+        sa.ForeignKey("runs.id"), primary_key=True, autoincrement=False
+    )
+    worker: Mapped[str] = mapped_column(primary_key=True)
+    expires_at: Mapped[datetime]
+    images: Mapped[int]
+    claims: Mapped[JsonList]
+    ending: Mapped[str | None]
+    message: Mapped[str | None]
+
+    __table_args__ = ({"sqlite_with_rowid": False},)

@@ -159,6 +159,7 @@ def test_the_schedule_has_its_time_zone_and_the_form_its_descriptions(
     sweeper = api(deployed, "deployments/name/stop-idle-models/every-five-minutes")
     assert sweeper["schedules"][0]["schedule"]["cron"] == "*/5 * * * *"
     assert api(deployed, "deployments/name/resume-inspection/resume")
+    assert api(deployed, "deployments/name/inspect-shard/shard")
     assert scheduled["parameters"]["new_only"] is True
     assert api(deployed, "deployments/name/prune/housekeeping")["parameters"]["dry_run"] is True
     assert api(deployed, "v2/concurrency_limits/lfv.model.cookies")["limit"] == 3

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from flows.inspect_images import _OpenBatches, inspect_images, resume_inspection
+from flows.fan_out import OpenBatches
+from flows.inspect_images import inspect_images, resume_inspection
 from lfv.run.budget import Budget
 from lfv.run.errors import LimitReached, SourceEmpty, SourceNotWatchable
 from lfv.run.new_images import LEFT_TO_LATER_RUN
@@ -179,7 +180,7 @@ def test_what_a_cancelled_run_leaves_goes_to_the_next_run(
     images: Path, endpoint: Endpoint, store: Store
 ) -> None:
     make_pictures(images, MANY - 12, first=100)
-    finish = _OpenBatches.finish_some
+    finish = OpenBatches.finish_some
 
     def cancel_after_some_answers(*arguments: Any) -> None:
         finish(*arguments)
@@ -188,7 +189,7 @@ def test_what_a_cancelled_run_leaves_goes_to_the_next_run(
 
     endpoint.script(slow_after=8, slow_seconds=1.0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_OpenBatches, "finish_some", cancel_after_some_answers)
+        patch.setattr(OpenBatches, "finish_some", cancel_after_some_answers)
         with pytest.raises(Cancelled):
             inspect_new(images)
     endpoint.script(slow_after=None)

@@ -1,0 +1,198 @@
+"""This process's part in a run that several processes share without a task runner between them.
+
+One process leads: it plans, holds the model, evaluates and reports. It and the others, the shards,
+claim pending lines in SQL and inspect them. A claim lasts as long as its worker's heartbeat, so the
+lines of a process that is killed go to the others.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from types import TracebackType
+from typing import Self
+from uuid import uuid4
+
+from lfv.run.context import RunContext
+from lfv.run.control import Ending, RunControl
+from lfv.run.errors import NotSpreadable
+from lfv.settings import Settings
+from lfv_store import PendingItem, Store, StoreError
+from lfv_store.run_workers import Holding
+
+logger = logging.getLogger(__name__)
+
+#: Claims that a worker has in hand, so that its stream never runs dry.
+CLAIMS_AT_A_TIME = 2
+_BEAT_SECONDS = 1.0
+#: How long the claims of a killed worker are kept from the others: this long, or as long as leases.
+_CLAIM_TTL_SECONDS = 15.0
+#: How long the leader waits for the others when the model is lost: until no claim is live.
+LOST_SECONDS = 20.0
+#: How long a worker that found nothing to claim waits; lines of lost workers may come free.
+CLAIM_AGAIN_SECONDS = 0.5
+_SMALLEST_CLAIM = 20
+
+
+def check_shareable(settings: Settings, *, embedded: bool) -> None:
+    """Make sure that other flow runs can share a run.
+
+    Args:
+        settings: Names the database and the task runner.
+        embedded: Whether the model is in the embedded service.
+
+    Raises:
+        NotSpreadable: They cannot reach the database or the model.
+    """
+    if settings.task_runner != "threads":
+        raise NotSpreadable(
+            "the workers of a Dask cluster share this run already: leave out shards"
+        )
+    if settings.store_file is not None:
+        raise NotSpreadable(
+            "shards record the answers of a run at once, which a SQLite file does not take from "
+            "other machines; set LFV_DATABASE_URL to a PostgreSQL database"
+        )
+    if embedded:
+        raise NotSpreadable(
+            "the embedded service answers on this machine only, and shards may be on others; name "
+            "an address that they reach with LFV_ENDPOINT_URL"
+        )
+
+
+class Share:
+    """A worker's claims and heartbeat. A context manager; its methods are thread-safe.
+
+    The leader's share also counts what the others do, and learns from them that the model is lost.
+    The share of another worker ends its work when the leader's run is over.
+    """
+
+    def __init__(
+        self, store: Store, context: RunContext, control: RunControl, *, leads: bool
+    ) -> None:
+        self._store = store
+        self._run_id = context.run_id
+        self._settings = context.settings
+        self._control = control
+        self._leads = leads
+        self._ttl = timedelta(seconds=min(_CLAIM_TTL_SECONDS, self._settings.lease_ttl_seconds))
+        self._name = f"{socket.gethostname()}/{os.getpid()}/{uuid4().hex[:8]}"
+        self._lock = threading.Lock()
+        self._held: set[int] = set()
+        self._images = 0
+        self._of_others = 0
+        self._ended: set[str] = set()
+        self._claim_at = 0.0
+        self._leaving = threading.Event()
+        self._beats = threading.Thread(target=self._keep_up, name="share", daemon=True)
+        #: Live workers, this one included.
+        self.workers = 1
+
+    def __enter__(self) -> Self:
+        self._beat(self._store)
+        self._beats.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave the run; a shard reports why it ends early."""
+        self._leaving.set()
+        self._beats.join()
+        ending, message = self._control.ending, self._control.message
+        if ending is None and error is not None:
+            ending, message = Ending.INTERRUPTED, str(error)
+        try:
+            self._store.with_patience(0).run_workers.leave(
+                self._run_id, self._name, ending, message
+            )
+        except StoreError as failure:
+            logger.warning("that this worker leaves the run is not recorded: %s", failure)
+
+    def claim(self) -> Sequence[PendingItem]:
+        """Claim the next lines; [] if there are none now."""
+        if time.monotonic() < self._claim_at:
+            return []
+        with self._lock:
+            items = self._store.run_workers.claim(
+                self._run_id,
+                self._name,
+                self._holding,
+                most=self._settings.batch_size,
+                fewest=_SMALLEST_CLAIM,
+                ttl=self._ttl,
+            )
+            if items:
+                self._held.add(items[0].line_number)
+            else:
+                self._claim_at = time.monotonic() + CLAIM_AGAIN_SECONDS
+        return items
+
+    def finish(self, first_line: int, images: int) -> None:
+        """End the claim that begins with `first_line`; `images` of it have their record."""
+        with self._lock:
+            self._held.discard(first_line)
+            self._images += images
+
+    def await_others(self, seconds: float) -> None:
+        """Wait up to `seconds` until no other worker is live."""
+        deadline = time.monotonic() + seconds
+        store = self._store.with_patience(0)
+        while time.monotonic() < deadline:
+            try:
+                workers = store.run_workers.list(self._run_id)
+            except StoreError:
+                return
+            if not any(one.is_live and one.worker != self._name for one in workers):
+                return
+            time.sleep(_BEAT_SECONDS / 4)
+
+    @property
+    def _holding(self) -> Holding:
+        return Holding(frozenset(self._held), self._images)
+
+    def _beat(self, store: Store) -> None:
+        with self._lock:
+            self.workers = store.run_workers.beat(
+                self._run_id, self._name, self._holding, ttl=self._ttl
+            )
+
+    def _keep_up(self) -> None:
+        store = self._store.with_patience(0)
+        seen = time.monotonic()
+        while not self._leaving.wait(_BEAT_SECONDS):
+            try:
+                self._beat(store)
+                if self._leads:
+                    self._look_at_others(store)
+                elif not store.leases.is_wanted(self._run_id):
+                    self._control.end(Ending.INTERRUPTED, "the run ended elsewhere")
+                seen = time.monotonic()
+            except StoreError as error:
+                if time.monotonic() - seen > self._settings.lease_ttl_seconds:
+                    self._control.end(Ending.STORE, f"this worker cannot report: {error}")
+
+    def _look_at_others(self, store: Store) -> None:
+        """Count the images of other workers, and learn from them that the model is lost.
+
+        Whatever else ends a shard may be its own machine's fault, so the others take its lines.
+        """
+        others = [one for one in store.run_workers.list(self._run_id) if one.worker != self._name]
+        images = sum(one.images for one in others)
+        if images > self._of_others:
+            self._control.advance(images - self._of_others)
+            self._of_others = images
+        for one in others:
+            if one.ending == Ending.MODEL_LOST:
+                self._control.end(Ending.MODEL_LOST, one.message or "")
+            elif one.ending is not None and one.worker not in self._ended:
+                self._ended.add(one.worker)
+                logger.warning("shard %s ended early: %s", one.worker, one.message)

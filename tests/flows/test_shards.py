@@ -1,0 +1,143 @@
+"""Flow runs in processes of their own, like those of other machines, share a run's images."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL
+
+from flows.inspect_images import inspect_images
+from flows.shards import inspect_shard
+from lfv.run.errors import NotSpreadable
+from lfv.run.shards import check_shareable
+from lfv.settings import Settings
+from lfv_store import Store, open_store
+from lfv_store.run_workers import RunWorker
+from tests.support import serve_shards
+from tests.support.endpoints import Endpoint
+from tests.support.pictures import make_pictures
+from tests.support.waiting import wait_until
+
+IMAGES = 160
+IN_FLIGHT = 6
+
+
+@pytest.fixture
+def results(home: Path, postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """The results database of the settings."""
+    monkeypatch.setenv("LFV_DATABASE_URL", postgresql_url)
+    monkeypatch.setenv("LFV_READ_TIMEOUT_SECONDS", "60")
+    monkeypatch.setenv("LFV_REQUESTS_PER_UNIT", str(IN_FLIGHT))
+    with open_store(postgresql_url) as store:
+        yield store
+
+
+@contextmanager
+def _served(log: Path) -> Iterator[None]:
+    """A process that starts one for each flow run of the deployment of shards."""
+    environment = {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value())}
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [sys.executable, str(serve_shards.__file__)],
+            env=environment,
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,
+        )
+
+    def is_deployed() -> bool:
+        assert process.poll() is None, log.read_text()
+        with get_client(sync_client=True) as client:
+            try:
+                client.read_deployment_by_name("inspect-shard/shard")
+            except ObjectNotFound:
+                return False
+            return True
+
+    try:
+        wait_until(is_deployed, "the deployment is served")
+        yield
+    finally:
+        process.terminate()
+        process.wait(60)
+        with get_client(sync_client=True) as client:
+            deployment = client.read_deployment_by_name("inspect-shard/shard")
+            client.delete_deployment(deployment.id)
+
+
+def _pid(worker: RunWorker) -> int:
+    return int(worker.worker.split("/")[1])
+
+
+def test_a_shard_is_killed_and_the_others_do_its_work(
+    tmp_path: Path, endpoint: Endpoint, results: Store
+) -> None:
+    make_pictures(tmp_path / "many", IMAGES)
+    endpoint.script(detect_seconds=2.0)
+    killed: list[int] = []
+    seen: dict[int, RunWorker] = {}
+
+    def shards() -> list[RunWorker]:
+        runs = results.runs.list(1)
+        workers = results.run_workers.list(runs[0].run_id) if runs else []
+        seen.update({_pid(one): one for one in workers})
+        return [one for one in workers if one.is_live and one.claims and _pid(one) != os.getpid()]
+
+    def kill() -> None:
+        wait_until(lambda: len(shards()) == 2, "both shards have claimed lines")
+        endpoint.wait_for_calls("DetectAnomalies", len(endpoint.asked()) + IN_FLIGHT)
+        killed.append(_pid(shards()[0]))
+        os.kill(killed[0], signal.SIGKILL)
+        endpoint.script(detect_seconds=0.05)
+        wait_until(lambda: any(one.images for one in shards()), "the other has finished a claim")
+
+    with _served(tmp_path / "shards.log"), ThreadPoolExecutor(1) as pool:
+        killing = pool.submit(kill)
+        summary = inspect_images(source=str(tmp_path / "many"), project="parts", shards=2)
+        killing.result()
+    assert summary.status == "completed"
+    assert (summary.counts.pending, summary.counts.errors) == (0, 0)
+    lines = Counter(row["line_number"] for row in results.results.rows(summary.run_id))
+    assert lines == Counter(range(1, IMAGES + 1))
+    assert sum(endpoint.asked().values()) <= IMAGES + IN_FLIGHT
+    assert len(endpoint.calls("StartModel")) == 1
+    assert endpoint.status == "TRAINED"
+
+
+def test_a_shard_of_a_run_that_is_over_does_nothing(
+    images: Path, endpoint: Endpoint, results: Store
+) -> None:
+    summary = inspect_images(source=str(images), project="parts")
+    asked = len(endpoint.calls("DetectAnomalies"))
+    assert inspect_shard(run=summary.run_id, endpoint_url=endpoint.url) == 0
+    assert len(endpoint.calls("DetectAnomalies")) == asked
+
+
+def test_shards_that_are_not_deployed_start_no_model(
+    images: Path, endpoint: Endpoint, results: Store
+) -> None:
+    with pytest.raises(NotSpreadable, match="lfv deploy"):
+        inspect_images(source=str(images), project="parts", shards=1)
+    assert not endpoint.calls("StartModel")
+
+
+def test_sqlite_is_refused(images: Path, home: Path, endpoint: Endpoint) -> None:
+    with pytest.raises(NotSpreadable, match="LFV_DATABASE_URL"):
+        inspect_images(source=str(images), project="parts", shards=1)
+    assert not endpoint.calls("StartModel")
+
+
+def test_the_embedded_service_is_refused() -> None:
+    with pytest.raises(NotSpreadable, match="LFV_ENDPOINT_URL"):
+        check_shareable(Settings(database_url="postgresql://db/lfv"), embedded=True)

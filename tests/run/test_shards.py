@@ -1,0 +1,112 @@
+"""What a worker that shares a run learns from the others, and they from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from lfv.client.policy import Policy
+from lfv.run import shards
+from lfv.run.context import InspectionRequest, RunContext
+from lfv.run.control import Ending, RunControl
+from lfv.run.shards import Share
+from lfv.settings import Settings
+from lfv_store import Lease, Store
+from tests.support.store_samples import a_model, a_run, an_item
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture(autouse=True)
+def frequent_beats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "_BEAT_SECONDS", 0.02)
+
+
+@pytest.fixture
+def context(tmp_path: Path, store: Store) -> RunContext:
+    model_id = a_model(store)
+    run_id = a_run(store, model_id)
+    store.inspections.plan(
+        run_id, pending=[an_item(line, line) for line in range(1, 51)], through_line=50
+    )
+    return RunContext(
+        run_id=run_id,
+        model_id=model_id,
+        request=InspectionRequest(source="images", project="parts"),
+        model_version="1",
+        endpoint_url=None,
+        embedded=False,
+        policy=Policy.from_confidence(0.8).to_dict(),
+        expected_size=None,
+        planned_through=50,
+        settings=Settings(home=tmp_path / "home"),
+    )
+
+
+@pytest.fixture
+def lease(store: Store, context: RunContext) -> Lease:
+    return store.leases.acquire(
+        context.model_id,
+        context.run_id,
+        host_spec={},
+        units=(1, None),
+        price_per_unit_hour=4.0,
+        ttl=timedelta(minutes=10),
+        already_hosted=False,
+    )
+
+
+@pytest.fixture
+def leader(store: Store, context: RunContext) -> Iterator[tuple[Share, RunControl]]:
+    control = RunControl()
+    with Share(store, context, control, leads=True) as share:
+        yield share, control
+
+
+def test_workers_claim_different_lines_and_count_each_other(
+    store: Store, context: RunContext, lease: Lease, leader: tuple[Share, RunControl]
+) -> None:
+    share, control = leader
+    with Share(store, context, RunControl(), leads=False) as other:
+        wait_until(lambda: share.workers == other.workers == 2)
+        mine, theirs = share.claim(), other.claim()
+        assert mine
+        assert theirs
+        assert mine[-1].line_number < theirs[0].line_number
+        other.finish(theirs[0].line_number, 13)
+        wait_until(lambda: control.done == 13)
+    wait_until(lambda: share.workers == 1)
+
+
+def test_a_lost_model_is_told_to_the_leader(
+    store: Store, context: RunContext, lease: Lease, leader: tuple[Share, RunControl]
+) -> None:
+    share, control = leader
+    lost = RunControl()
+    with Share(store, context, lost, leads=False):
+        lost.end(Ending.MODEL_LOST, "it is down")
+    assert control.stop.wait(60)
+    assert (control.ending, control.message) == (Ending.MODEL_LOST, "it is down")
+    share.await_others(60)
+
+
+def test_a_shard_that_cannot_reach_the_model_leaves_the_others_at_work(
+    store: Store, context: RunContext, lease: Lease, leader: tuple[Share, RunControl]
+) -> None:
+    share, control = leader
+    alone = RunControl()
+    with Share(store, context, alone, leads=False) as other:
+        taken = other.claim()
+        alone.end(Ending.OUT_OF_REACH, "no route to the model")
+    assert share.claim()[0].line_number == taken[0].line_number
+    assert control.ending is None
+
+
+def test_a_shard_ends_with_the_run(store: Store, context: RunContext, lease: Lease) -> None:
+    control = RunControl()
+    with Share(store, context, control, leads=False):
+        store.leases.call_off(context.run_id)
+        assert control.stop.wait(60)
+    assert control.ending is Ending.INTERRUPTED

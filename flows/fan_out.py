@@ -12,7 +12,7 @@ from prefect.futures import PrefectFuture
 
 from flows.task_runners import LiveWorkers, result_of
 from lfv.run.active import ActiveRun
-from lfv.run.attachments import end_attachment
+from lfv.run.attachments import end_attachments
 from lfv.run.context import RunContext
 from lfv.run.control import Ending, RunControl
 from lfv.run.dask_workers import ending_spread, feed_of
@@ -128,7 +128,7 @@ class OpenBatches:
 def detect_claims(store: Store, context: RunContext, control: RunControl, share: Share) -> None:
     """Inspect what this worker can claim until no line of the run is pending, or the run ends."""
     batches = OpenBatches(control, elsewhere=True, on_end=share.finish)
-    with control.on_end(lambda: end_attachment(context.run_id)):
+    with control.on_end(lambda: end_attachments(context.run_id)):
         try:
             while not control.stop.is_set():
                 items = share.claim() if len(batches) < CLAIMS_AT_A_TIME else []

@@ -9,8 +9,10 @@ shard does, the leader does.
 # No postponed annotations here: a served flow is pickled by value, and its process could not
 # resolve names that only annotations use.
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -35,6 +37,8 @@ from lfv_store import open_store
 
 _FLOW = "inspect-shard"
 _DEPLOYMENT = f"{_FLOW}/shard"
+#: How long the end of a run waits until shards that never started are cancelled.
+_LAST_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -81,37 +85,43 @@ def share_out(run: ActiveRun, shards: Shards) -> Ending | None:
 
 @contextmanager
 def _started(run: ActiveRun, shards: Shards) -> Iterator[None]:
-    """Start the other flow runs, and cancel those that no Prefect worker has picked up at the end.
+    """Have other flow runs share the run in this block.
 
-    If the Prefect API does not answer, the run continues with fewer of them.
+    In a thread, with the flow run's context, because an API that does not answer blocks for a
+    minute while the model is being paid for.
     """
-    logger = get_run_logger()
-    started: list[UUID] = []
-    parameters = {
-        **shards.parameters,
-        "run": run.run_id,
-        "endpoint_url": run.context.endpoint_url,
-    }
-    try:
-        while len(started) < shards.number:
-            flow_run: Any = run_deployment(_DEPLOYMENT, parameters=parameters, timeout=0)
-            started.append(flow_run.id)
-    except Exception as error:  # noqa: BLE001 - whatever Prefect raises, the run goes on
-        logger.warning("%d of %d shards are started: %s", len(started), shards.number, error)
+    over = threading.Event()
+    target = copy_context().run
+    arguments = (_keep_started, run, shards, over)
+    thread = threading.Thread(target=target, args=arguments, name="shards", daemon=True)
+    thread.start()
     try:
         yield
     finally:
-        try:
-            with get_client(sync_client=True) as client:
-                for one in started:
-                    state = client.read_flow_run(one).state
-                    if state is not None and state.is_scheduled():
-                        over: Any = Cancelled(
-                            message=f"run {run.run_id} was done without this shard"
-                        )
-                        client.set_flow_run_state(one, over)
-        except Exception as error:  # noqa: BLE001 - a late shard finds nothing to do
-            logger.warning("shards that did not start are not cancelled: %s", error)
+        over.set()
+        thread.join(_LAST_SECONDS)
+
+
+def _keep_started(run: ActiveRun, shards: Shards, over: threading.Event) -> None:
+    """Start the other flow runs; once `over`, cancel those that no Prefect worker has picked up."""
+    place = {"run": run.run_id, "endpoint_url": run.context.endpoint_url}
+    parameters = {**shards.parameters, **place}
+    started: list[UUID] = []
+    try:
+        while len(started) < shards.number and not over.is_set():
+            flow_run: Any = run_deployment(_DEPLOYMENT, parameters=parameters, timeout=0)
+            started.append(flow_run.id)
+        over.wait()
+        with get_client(sync_client=True) as client:
+            for one in started:
+                state = client.read_flow_run(one).state
+                if state is not None and state.is_scheduled():
+                    ended: Any = Cancelled(message=f"run {run.run_id} was done without this shard")
+                    client.set_flow_run_state(one, ended)
+    except Exception as error:  # noqa: BLE001 - whatever Prefect raises, the run goes on
+        get_run_logger().warning(
+            "%d of %d shards were started: %s", len(started), shards.number, error
+        )
 
 
 @flow(name=_FLOW, flow_run_name="shard of run {run}", persist_result=False)

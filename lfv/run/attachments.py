@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0
 #: How long an attachment stays open without a batch.
 IDLE_SECONDS = 10.0
+_CANCELLED = "this worker ends"
 
 
 class _Attachment:
@@ -38,6 +39,7 @@ class _Attachment:
         self.taken_at = time.monotonic()
         self.idle_since = self.taken_at
         self.retired = False
+        self.cancelled = False
         self._opening = threading.Lock()
         self._opened = ExitStack()
         self._run: ActiveRun | None = None
@@ -75,6 +77,8 @@ class _Attachment:
 _lock = threading.Lock()
 #: The attachment for the next batch of each run, by the run's id.
 _current: dict[str, _Attachment] = {}
+#: All attachments with batches.
+_all: set[_Attachment] = set()
 
 
 @contextmanager
@@ -86,21 +90,24 @@ def kept_attached(context: RunContext) -> Iterator[ActiveRun]:
     """
     attachment = _take(context)
     try:
-        yield attachment.open()
+        run = attachment.open()
+        if attachment.cancelled:
+            run.control.end(Ending.INTERRUPTED, _CANCELLED)
+        yield run
     finally:
         _give_back(attachment)
 
 
-def end_attachment(run_id: str) -> None:
+def end_attachments(run_id: str) -> None:
     """End this process's work for a run: batches return after the answers in flight are stored."""
     with _lock:
-        found = _current.get(run_id)
-        if found is None:
-            return
-        _forget(found)
-        run = found.run
-    if run is not None:
-        run.control.end(Ending.INTERRUPTED, "this worker ends")
+        found = [one for one in _all if one.context.run_id == run_id]
+        for one in found:
+            one.cancelled = True
+            _forget(one)
+    for one in found:
+        if one.run is not None:
+            one.run.control.end(Ending.INTERRUPTED, _CANCELLED)
 
 
 def _take(context: RunContext) -> _Attachment:
@@ -111,6 +118,7 @@ def _take(context: RunContext) -> _Attachment:
             found = None
         if found is None:
             found = _current[context.run_id] = _Attachment(context)
+        _all.add(found)
         found.batches += 1
         found.taken_at = time.monotonic()
         return found
@@ -120,6 +128,8 @@ def _give_back(attachment: _Attachment) -> None:
     with _lock:
         attachment.batches -= 1
         attachment.idle_since = time.monotonic()
+        if not attachment.batches:
+            _all.discard(attachment)
         if attachment.has_ended or attachment.run is None:
             _forget(attachment)
 

@@ -11,7 +11,7 @@ import pytest
 
 from lfv.client.policy import Policy
 from lfv.run import attachments
-from lfv.run.attachments import kept_attached
+from lfv.run.attachments import end_attachments, kept_attached
 from lfv.run.context import InspectionRequest, RunContext
 from lfv.settings import Settings
 from lfv_store import Lease, Store, StoreError
@@ -108,6 +108,16 @@ def test_a_batch_after_the_end_opens_the_run_again(context: RunContext, lease: L
         first.control.stop.set()
     with kept_attached(context) as second:
         assert not second.control.stop.is_set()
+
+
+def test_a_worker_that_ends_ends_all_its_work_for_the_run(
+    context: RunContext, lease: Lease
+) -> None:
+    with kept_attached(context) as earlier, kept_attached(replace(context, workers=3)) as later:
+        end_attachments(context.run_id)
+        assert earlier.control.stop.is_set()
+        assert later.control.stop.is_set()
+    wait_until(lambda: _is_closed(context), "both attachments are closed")
 
 
 def test_a_run_that_cannot_be_opened_is_opened_by_the_next_batch(

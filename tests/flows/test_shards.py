@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -84,29 +85,31 @@ def test_a_shard_is_killed_and_the_others_do_its_work(
     tmp_path: Path, endpoint: Endpoint, results: Store
 ) -> None:
     make_pictures(tmp_path / "many", IMAGES)
-    endpoint.script(detect_seconds=2.0)
-    killed: list[int] = []
-    seen: dict[int, RunWorker] = {}
+    endpoint.script(detect_seconds=8.0)  # until the shards have started
+    over = threading.Event()
 
     def shards() -> list[RunWorker]:
         runs = results.runs.list(1)
         workers = results.run_workers.list(runs[0].run_id) if runs else []
-        seen.update({_pid(one): one for one in workers})
-        return [one for one in workers if one.is_live and one.claims and _pid(one) != os.getpid()]
+        return [one for one in workers if one.claims and _pid(one) != os.getpid()]
 
     def kill() -> None:
-        wait_until(lambda: len(shards()) == 2, "both shards have claimed lines")
+        wait_until(lambda: over.is_set() or len(shards()) == 2, "both shards have claimed lines")
         endpoint.wait_for_calls("DetectAnomalies", len(endpoint.asked()) + IN_FLIGHT)
-        killed.append(_pid(shards()[0]))
-        os.kill(killed[0], signal.SIGKILL)
+        killed, _ = shards()
+        os.kill(_pid(killed), signal.SIGKILL)
         endpoint.script(detect_seconds=0.05)
-        wait_until(lambda: any(one.images for one in shards()), "the other has finished a claim")
 
     with _served(tmp_path / "shards.log"), ThreadPoolExecutor(1) as pool:
         killing = pool.submit(kill)
-        summary = inspect_images(source=str(tmp_path / "many"), project="parts", shards=2)
+        try:
+            summary = inspect_images(source=str(tmp_path / "many"), project="parts", shards=2)
+        finally:
+            over.set()
         killing.result()
     assert summary.status == "completed"
+    images = [one.images for one in results.run_workers.list(summary.run_id)]
+    assert sum(count > 0 for count in images) == 2, "the leader and the other shard"
     assert (summary.counts.pending, summary.counts.errors) == (0, 0)
     lines = Counter(row["line_number"] for row in results.results.rows(summary.run_id))
     assert lines == Counter(range(1, IMAGES + 1))

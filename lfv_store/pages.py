@@ -151,8 +151,8 @@ class Pages:
 
         `text` is an attribute's value (a serial number) or three and more characters of its
         beginning, at least eight digits of an image's SHA-256, or an inspection's id. If nothing is
-        found so, `text` is looked for within attributes and image names of the newest 200,000
-        inspections. Case does not matter.
+        found so, `text` is looked for within attributes and image names of the newest
+        inspections (SEARCHED of them). Case does not matter.
         """
         text = text.strip()
         if not text:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lfv_store.audit.canonical import Cell
 from lfv_store.audit.change import Change, png_digest
-from lfv_store.dialects.base import Batch, BatchFacts, BatchImage
+from lfv_store.dialects.base import Batch, BatchFacts
 from lfv_store.errors import InvalidRecord, UnknownRecord
 from lfv_store.records import VERDICTS, NewDetection, NewInspection, RecordCounts
 from lfv_store.text import attribute_rows, clean, clean_or_none, json_text
@@ -73,18 +73,7 @@ def write_inspections(
 
 
 def _batch(run_id: str, inspections: Sequence[NewInspection]) -> Batch:
-    images = [
-        BatchImage(
-            item.line_number,
-            item.image.sha256,
-            item.image.format,
-            item.image.width,
-            item.image.height,
-            item.image.size_bytes,
-        )
-        for item in inspections
-        if item.image is not None
-    ]
+    images = [(item.line_number, item.image) for item in inspections if item.image is not None]
     reused = {item.detection for item in inspections if isinstance(item.detection, int)}
     return Batch(run_id, [item.line_number for item in inspections], images, sorted(reused))
 

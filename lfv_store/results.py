@@ -10,12 +10,7 @@ import sqlalchemy as sa
 from lfv_store.database import Database
 from lfv_store.errors import UnknownInspection
 from lfv_store.runs import require_run
-from lfv_store.tables import (
-    DetectionTable,
-    InspectionAttributeTable,
-    InspectionTable,
-    MaskTable,
-)
+from lfv_store.tables import DetectionTable, InspectionTable, MaskTable
 from lfv_store.views import INSPECTION_RESULTS
 
 _PAGE = 1000
@@ -108,24 +103,6 @@ class Results:
                 .order_by(number.desc(), InspectionTable.error_code)
             ).all()
         return {code: count for code, count in rows if code is not None}
-
-    def find(self, name: str, value: str, *, limit: int = 100) -> Sequence[dict[str, Any]]:
-        """The inspections whose attribute `name` has a value, the newest first."""
-        table = InspectionAttributeTable
-        newest = (
-            sa.select(table.inspection_id)
-            .where(table.name == name, table.value == value)
-            .order_by(table.inspection_id.desc())
-            .limit(limit)
-        )
-        with self._database.read() as conn:
-            found = conn.scalars(newest).all()
-            rows = conn.execute(
-                sa.select(INSPECTION_RESULTS)
-                .where(_COLUMNS.inspection_id.in_(found))
-                .order_by(_COLUMNS.inspection_id.desc())
-            )
-            return [dict(row) for row in rows.mappings()]
 
     def response(self, detection_id: int) -> dict[str, Any]:
         """Return a detection's stored answer without its mask. Raises UnknownInspection."""

@@ -311,10 +311,10 @@ def _row(one: Approval) -> tuple[str, str, str, str]:
 
 
 def _model(store: Store, project: str, version: str, host: str) -> Model:
-    """The newest model on record with this version. Raises `WrongUsage` if there is none."""
-    from lfv.run.approvals import find_model
+    """Return the model on record with this version. Raises WrongUsage if there is none."""
+    from lfv.run.approvals import LATEST, find_model
 
-    found = find_model(store, project, version, host)
+    found = None if version == LATEST else find_model(store, project, version, host)
     if found is None:
         raise WrongUsage(
             f"no run or training of {project} with version {version} is on record; inspect with it "

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 _UP_SECONDS = 300.0
 _DOWN_SECONDS = 120.0
-_LOOK_SECONDS = 0.3
 _UNIT = "lfv.service"
 _PORT, _UI_PORT = 4200, 4190
 _PORTS_TRIED = 100
@@ -278,11 +276,10 @@ def _wait_ready(plant: Plant) -> None:
 
 
 def _wait(condition: Callable[[], bool], seconds: float, otherwise: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise CommandError(f"not within {seconds:g} s: {otherwise}")
-        time.sleep(_LOOK_SECONDS)
+    from lfv.cli.plant.waiting import wait_until
+
+    if not wait_until(condition, seconds):
+        raise CommandError(f"not within {seconds:g} s: {otherwise}")
 
 
 def _require_free(port: int, option: str) -> None:

@@ -93,7 +93,7 @@ class DetectAnomalyResult:
         """
         result = response.get("DetectAnomalyResult", response)
         if not isinstance(result, Mapping):
-            raise ResponseInvalid("The model's answer holds no DetectAnomalyResult.")
+            raise ResponseInvalid("The model's answer has no DetectAnomalyResult.")
         is_anomalous = result.get("IsAnomalous")
         if not isinstance(is_anomalous, bool):
             raise ResponseInvalid(
@@ -167,7 +167,7 @@ def _anomalies(value: object) -> tuple[Anomaly, ...] | None:
         color = pixels.get("Color")
         if not isinstance(color, str) or not _COLOR.fullmatch(color):
             raise ResponseInvalid(
-                f"The model's answer gives {name!r} an unusable colour ({_shown(color)})."
+                f"The model's answer has an unusable colour for {name!r} (got {_shown(color)})."
             )
         area = _fraction(pixels.get("TotalPercentageArea"), f"TotalPercentageArea of {name!r}")
         found.append(Anomaly(name, area, color))
@@ -192,11 +192,11 @@ def _png(result: Mapping[str, Any], name: str) -> bytes | None:
         try:
             value = base64.b64decode(value, validate=True)
         except binascii.Error as error:
-            raise ResponseInvalid(f"The model's answer carries an unreadable {name}.") from error
+            raise ResponseInvalid(f"The model's answer contains an unreadable {name}.") from error
     if not isinstance(value, bytes | None):
-        raise ResponseInvalid(f"The model's answer carries an unreadable {name}.")
+        raise ResponseInvalid(f"The model's answer contains an unreadable {name}.")
     if value and not value.startswith(_PNG_SIGNATURE):
-        raise ResponseInvalid(f"The model's answer carries an {name} that is not a PNG.")
+        raise ResponseInvalid(f"The model's answer contains an {name} that is not a PNG.")
     return value or None
 
 

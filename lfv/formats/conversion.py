@@ -39,7 +39,7 @@ def as_png(data: bytes) -> tuple[bytes, str | None]:
     try:
         image = Image.open(io.BytesIO(data), formats=(CONVERTIBLE[found],))
     except Image.DecompressionBombError:
-        raise ImageDimensionsTooLarge(f"The {found} has far too many pixels.") from None
+        raise ImageDimensionsTooLarge(f"The {found} has too many pixels.") from None
     except Exception as error:
         raise ImageDamaged(f"The {found} is damaged: its header cannot be read.") from error
     with image:
@@ -47,10 +47,12 @@ def as_png(data: bytes) -> tuple[bytes, str | None]:
         if max(image.size) > most:
             raise ImageDimensionsTooLarge(
                 f"The image is {image.width}x{image.height} pixels; "
-                f"the service takes {most}x{most} at most."
+                f"the service accepts at most {most}x{most}."
             )
         if getattr(image, "n_frames", 1) > 1:
-            raise ImageMultiPicture(f"The {found} holds several pictures; the service takes one.")
+            raise ImageMultiPicture(
+                f"The {found} contains several images; the service accepts only one."
+            )
         try:
             image.load()
         except Exception as error:
@@ -62,8 +64,8 @@ def as_png(data: bytes) -> tuple[bytes, str | None]:
             plain = image.convert("I").convert("I;16")
         if plain.mode not in _LOSSLESS:
             raise ImageEncodingUnsupported(
-                f"The {found} has pixels of the kind {image.mode}, which no PNG holds; save it as "
-                "8 or 16 bits of grey, or 8 bits of colour."
+                f"The {found} has pixels of mode {image.mode}, which PNG does not support; save it "
+                "as 8-bit or 16-bit greyscale, or as 8-bit colour."
             )
         out = io.BytesIO()
         plain.save(out, "PNG", compress_level=3)

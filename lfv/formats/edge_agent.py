@@ -186,6 +186,6 @@ def grpc_target(address: str) -> str:
     if scheme == "tcp" and rest.startswith("//") and ":" in rest:
         return rest[2:]
     raise ValueError(
-        f"{address!r} is not the address of an edge agent: it is unix:///FILE, "
+        f"{address!r} is not an edge agent's address; it must be unix:///FILE, "
         "unix-abstract:NAME or tcp://HOST:PORT"
     )

@@ -276,5 +276,5 @@ def _type_metrics(name: str, counts: _TypeCounts) -> TypeMetrics:
 
 def _timestamp(at: datetime) -> str:
     if at.tzinfo is None:
-        raise ValueError("a time without its zone")
+        raise ValueError("a time without a time zone")
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")

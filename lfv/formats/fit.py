@@ -90,8 +90,8 @@ class Fit:
             fitted = Image.fromarray(levels.round().clip(0, 65535).astype(np.uint16))
         elif deep is not None:
             raise ImageEncodingUnsupported(
-                f"The image is {size[0]}x{size[1]} pixels with 16 bits of each colour, which "
-                "cannot be scaled; save it with 8 bits, or as grey."
+                f"The image is {size[0]}x{size[1]} pixels with 16 bits per channel, which "
+                "cannot be scaled; save it with 8 bits per channel, or as greyscale."
             )
         else:
             image = decode(header, self._needed(box, size))
@@ -117,17 +117,17 @@ class Fit:
         width, height = size
         off = _off(size, (self.width, self.height))
         if self.mode is FitMode.SCALE and off > MOST_STRETCH:
-            crop = ", or have what is too much cut off with `--fit crop`"
+            crop = ", or crop it with `--fit crop`"
             raise ImageDimensionsMismatch(
-                f"The image is {width}x{height} pixels; at the model's {self.width}x{self.height} "
+                f"The image is {width}x{height} pixels; scaled to {self.width}x{self.height} "
                 f"it would be stretched by {off - 1:.0%}. Allow that with `--fit stretch`"
                 f"{crop if off <= MOST_CUT else ''}."
             )
         if self.mode is FitMode.CROP and off > MOST_CUT:
             raise ImageDimensionsMismatch(
-                f"The image is {width}x{height} pixels; cut to the aspect of "
-                f"{self.width}x{self.height} it would lose {1 - 1 / off:.0%} of its area. Cut it "
-                "beforehand, or allow `--fit stretch`."
+                f"The image is {width}x{height} pixels; cropped to the aspect ratio of "
+                f"{self.width}x{self.height} it would lose {1 - 1 / off:.0%} of its area. Crop it "
+                "yourself, or allow `--fit stretch`."
             )
 
     def _box(self, size: tuple[int, int]) -> tuple[float, float, float, float]:

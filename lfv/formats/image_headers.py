@@ -125,17 +125,17 @@ def read_png(data: bytes) -> Container:
         length, kind = struct.unpack_from(">I4s", data, position)
         end = position + 12 + length
         if length > 0x7FFFFFFF or not kind.isalpha():
-            raise ImageDamaged("The PNG is damaged: a chunk has an impossible header.")
+            raise ImageDamaged("The PNG is damaged: a chunk has an invalid header.")
         if end > len(data):
             break
         body = memoryview(data)[position + 8 : end - 4]
         if zlib.crc32(body, zlib.crc32(kind)) != struct.unpack_from(">I", data, end - 4)[0]:
             name = kind.decode("ascii")
-            raise ImageDamaged(f"The PNG is damaged: the checksum of a chunk {name} is wrong.")
+            raise ImageDamaged(f"The PNG is damaged: the checksum of a {name} chunk is wrong.")
         if (kind == b"IHDR") != (len(kept) == 1 and position == len(PNG_SIGNATURE)):
-            raise ImageDamaged("The PNG is damaged: its header is missing, late or repeated.")
+            raise ImageDamaged("The PNG is damaged: its header is missing, misplaced or repeated.")
         if kind == b"acTL":
-            raise ImageAnimated("The PNG is animated; the service takes still images.")
+            raise ImageAnimated("The PNG is animated; the service accepts only still images.")
         if kind == b"eXIf":
             orientation = exif_orientation(bytes(body))
         elif kind == b"IDAT":
@@ -231,7 +231,7 @@ def read_jpeg(data: bytes) -> Container:
         if marker_at < 0:
             raise truncated
         if marker_at != position:
-            raise ImageDamaged("The JPEG is damaged: bytes between its segments.")
+            raise ImageDamaged("The JPEG is damaged: it has stray bytes between its segments.")
         while data[position : position + 2] == b"\xff\xff":  # fill bytes
             position += 1
         if position + 2 > len(data):
@@ -243,13 +243,15 @@ def read_jpeg(data: bytes) -> Container:
             position += 2
             continue
         if marker == 0x00 or marker == 0xD8:
-            raise ImageDamaged("The JPEG is damaged: an impossible marker between its segments.")
+            raise ImageDamaged(
+                "The JPEG is damaged: it has an invalid marker between its segments."
+            )
         if position + 4 > len(data):
             raise truncated
         length = struct.unpack_from(">H", data, position + 2)[0]
         end = position + 2 + length
         if length < 2:
-            raise ImageDamaged("The JPEG is damaged: a segment has an impossible length.")
+            raise ImageDamaged("The JPEG is damaged: a segment has an invalid length.")
         if end > len(data):
             raise truncated
         body = data[position + 4 : end]
@@ -265,7 +267,7 @@ def read_jpeg(data: bytes) -> Container:
             has_gain_map = has_gain_map or _GAIN_MAP.search(body) is not None
         if marker == 0xDA:
             if not has_frame:
-                raise ImageDamaged("The JPEG is damaged: pixel data before its header.")
+                raise ImageDamaged("The JPEG is damaged: its pixel data precedes its header.")
             match = _MARKER_IN_SCAN.search(data, end)
             if match is None:
                 raise truncated
@@ -286,7 +288,7 @@ def read_jpeg(data: bytes) -> Container:
     if not coverage.complete:
         raise ImageTruncated("The JPEG is truncated: some of its scans are missing.")
     if pictures is not None and not has_gain_map and not _only_thumbnails(pictures):
-        raise ImageMultiPicture("The JPEG holds several pictures; the service takes one.")
+        raise ImageMultiPicture("The JPEG contains several images; the service accepts only one.")
     kept.append(b"\xff\xd9")
     return Container(b"".join(kept), orientation)
 
@@ -294,11 +296,11 @@ def read_jpeg(data: bytes) -> Container:
 def _check_frame(marker: int, body: bytes, *, already: bool) -> None:
     """Check a frame header: precision, height, width, components."""
     if already or len(body) < 6:
-        raise ImageDamaged("The JPEG is damaged: its header is wrong.")
+        raise ImageDamaged("The JPEG is damaged: its header is invalid.")
     if marker not in _SOF_DECODABLE or body[0] != 8:
         raise ImageEncodingUnsupported(
-            "The JPEG is encoded in a rare way (12-bit, lossless, hierarchical or arithmetic); "
-            "save it as a baseline or progressive JPEG of 8 bits."
+            "The JPEG uses a rare encoding (12-bit, lossless, hierarchical or arithmetic); "
+            "save it as an 8-bit baseline or progressive JPEG."
         )
 
 
@@ -316,7 +318,7 @@ class _Coverage:
         """Add a scan by its header: components, first and last coefficient, and lowest bit."""
         count = scan[0] if scan else 0
         if len(scan) < 4 + 2 * count:
-            raise ImageDamaged("The JPEG is damaged: the header of a scan is cut off.")
+            raise ImageDamaged("The JPEG is damaged: the header of a scan is truncated.")
         first, last, bits = scan[1 + 2 * count : 4 + 2 * count]
         for component in scan[1 : 1 + 2 * count : 2]:
             if not bits & 15:

@@ -153,7 +153,7 @@ def check_header(
         raise ImageEmpty("The image file is empty.")
     if len(data) > limits.max_bytes:
         raise ImageTooLarge(
-            f"The image has {len(data):,} bytes; the service takes {limits.max_bytes:,} at most."
+            f"The image has {len(data):,} bytes; the service accepts at most {limits.max_bytes:,}."
         )
     found = sniff(data)
     header: ImageHeader
@@ -170,11 +170,11 @@ def check_header(
         what = f"{article} {found} file" if found else "not in a known image format"
         way_out = ""
         if found in CONVERTIBLE:
-            way_out = " (`--convert` of lfv train and lfv inspect helps)"
+            way_out = " (`--convert` of lfv train and lfv inspect converts it)"
         elif found == LFS_POINTER:
-            way_out = " (`git lfs pull` fetches the image itself)"
+            way_out = " (`git lfs pull` downloads the image)"
         raise ImageFormatUnsupported(
-            f"The file is {what}; the service takes PNG and JPEG{way_out}."
+            f"The file is {what}; the service accepts PNG and JPEG{way_out}."
         )
     _check_dimensions(header.width, header.height, limits, expected)
     return header
@@ -246,9 +246,7 @@ def _opened(
         with plugin(io.BytesIO(container.data)) as image:
             return image.width, image.height, image.mode
     except _PILLOW_ERRORS as error:
-        raise ImageDamaged(
-            f"The {name} is damaged: its header is wrong or holds impossible values."
-        ) from error
+        raise ImageDamaged(f"The {name} is damaged: its header is invalid.") from error
 
 
 def load_pixels(image: PngImageFile | JpegImageFile, name: str) -> Image.Image:
@@ -270,12 +268,12 @@ def _check_dimensions(
     if min(width, height) < limits.min_side:
         raise ImageTooSmall(
             f"The image is {width}x{height} pixels; "
-            f"the service takes {limits.min_side}x{limits.min_side} at least."
+            f"the service accepts at least {limits.min_side}x{limits.min_side}."
         )
     if max(width, height) > limits.max_side:
         raise ImageDimensionsTooLarge(
             f"The image is {width}x{height} pixels; "
-            f"the service takes {limits.max_side}x{limits.max_side} at most."
+            f"the service accepts at most {limits.max_side}x{limits.max_side}."
         )
     if expected is not None and (width, height) != expected:
         raise ImageDimensionsMismatch(

@@ -128,7 +128,7 @@ class LabelNames:
         """Build from any spelling of the names. Raises ValueError for a name in both groups."""
         names = cls(frozenset(map(plain, normal)), frozenset(map(plain, anomaly)))
         if both := names.normal & names.anomaly:
-            raise ValueError(f"{', '.join(sorted(both))} cannot be normal and anomalous")
+            raise ValueError(f"{', '.join(sorted(both))} cannot be both normal and anomalous")
         return names
 
     def given(self, name: str) -> bool | None:

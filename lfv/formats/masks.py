@@ -111,9 +111,7 @@ def shows_anomaly(masks: Sequence[bytes]) -> bool:
     for data in masks:
         found = _foreground(open_mask(data), data)
         if found.all():
-            raise MaskColorInvalid(
-                "The mask has one colour all over, so it does not say what is the background."
-            )
+            raise MaskColorInvalid("The mask has only one colour, so its background is unknown.")
         if found.any():
             return True
     return False
@@ -171,8 +169,8 @@ def check_mask(data: bytes) -> None:
     found = sniff(data)
     if found in CONVERTIBLE:
         raise ImageFormatUnsupported(
-            f"The mask is a {found}; save it as a PNG (`--convert` of lfv train and lfv inspect "
-            "reads it as one)."
+            f"The mask is a {found}; save it as a PNG, or use `--convert` of lfv train and "
+            "lfv inspect."
         )
     if found == "JPEG":
         raise ImageFormatUnsupported(

@@ -95,7 +95,7 @@ def _varint(view: memoryview, position: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
         if position >= len(view):
-            raise WireFormatInvalid("the message is cut short")
+            raise WireFormatInvalid("the message is truncated")
         byte = view[position]
         position += 1
         value |= (byte & 0x7F) << shift
@@ -112,16 +112,16 @@ def _value(view: memoryview, position: int, wire: int) -> tuple[Any, int]:
     elif wire in (_FIXED32, _FIXED64):
         size = 4 if wire == _FIXED32 else 8
     else:
-        raise WireFormatInvalid(f"wire type {wire} is not known")
+        raise WireFormatInvalid(f"wire type {wire} is unknown")
     if position + size > len(view):
-        raise WireFormatInvalid("the message is cut short")
+        raise WireFormatInvalid("the message is truncated")
     return view[position : position + size], position + size
 
 
 def _decode_value(kind: Any, wire: int, value: Any) -> Any:
     expected = {VARINT: _VARINT_WIRE, BOOL: _VARINT_WIRE, FLOAT: _FIXED32}.get(kind, _LENGTH)
     if wire != expected:
-        raise WireFormatInvalid(f"a field has wire type {wire} and not {expected}")
+        raise WireFormatInvalid(f"a field has wire type {wire} instead of {expected}")
     if kind == VARINT:
         return value - (1 << 64) if value & _SIGNED else value
     if kind == BOOL:
@@ -134,5 +134,5 @@ def _decode_value(kind: Any, wire: int, value: Any) -> Any:
         try:
             return bytes(value).decode()
         except UnicodeDecodeError as error:
-            raise WireFormatInvalid("a text is not UTF-8") from error
+            raise WireFormatInvalid("a string is not valid UTF-8") from error
     return kind.decode(value)

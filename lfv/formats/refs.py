@@ -66,7 +66,7 @@ def parse_ref(ref: str) -> Ref:
         raise SourceRefInvalid("The reference is empty.", ref=ref)
     if len(ref) > MAX_REF_CHARS:
         raise SourceRefInvalid(
-            f"The reference has {len(ref):,} characters; {MAX_REF_CHARS:,} are the most.",
+            f"The reference has {len(ref):,} characters; the limit is {MAX_REF_CHARS:,}.",
             ref=ref[:200],
         )
     if not ref.isprintable():  # rare, and not always wrong
@@ -80,13 +80,14 @@ def parse_ref(ref: str) -> Ref:
     if scheme == "file":
         return _parse_file(ref)
     raise SourceSchemeUnsupported(
-        f"The reference begins with {scheme}:, but only s3://, file:// and paths are read.", ref=ref
+        f"The reference starts with {scheme}:, but only s3://, file:// and paths are supported.",
+        ref=ref,
     )
 
 
 def _check_characters(ref: str) -> None:
     if _CONTROL.search(ref):
-        raise SourceRefInvalid("The reference holds a control character.", ref=ref)
+        raise SourceRefInvalid("The reference contains a control character.", ref=ref)
     try:
         ref.encode()
     except UnicodeEncodeError:
@@ -110,8 +111,7 @@ def resolve_ref(ref: str, base: Ref | None) -> Ref:
         raise SourceSchemeUnsupported("The reference is not an s3:// address.", ref=ref)
     if _WINDOWS.match(parsed.path):
         raise SourceRefInvalid(
-            "The reference is a path on a Windows computer; name the image relative to the "
-            "manifest.",
+            "The reference is a Windows path; use a path relative to the manifest.",
             ref=ref,
         )
     if "\\" in parsed.path and not parsed.path.startswith("/"):  # written on Windows
@@ -121,11 +121,11 @@ def resolve_ref(ref: str, base: Ref | None) -> Ref:
         return FileRef(path if path.startswith("/") else f"{base.path.rstrip('/')}/{path}")
     if ref.lower().startswith("file:") or parsed.path.startswith("/"):
         raise SourceOutside(
-            "The reference names a local file, but its manifest comes from a bucket.", ref=ref
+            "The reference names a local file, but its manifest is in a bucket.", ref=ref
         )
     key = posixpath.normpath(posixpath.join(base.key, parsed.path))
     if key == ".." or key.startswith("../"):
-        raise SourceOutside("The reference leaves the bucket of its manifest.", ref=ref)
+        raise SourceOutside("The reference points outside the bucket of its manifest.", ref=ref)
     return S3Ref(base.bucket, key)
 
 
@@ -139,7 +139,7 @@ def parent_of(ref: Ref) -> Ref:
 
 def _parse_s3(ref: str) -> S3Ref:
     if not is_s3(ref):
-        raise SourceRefInvalid("The reference is not s3://bucket/key.", ref=ref)
+        raise SourceRefInvalid("The reference is not of the form s3://bucket/key.", ref=ref)
     bucket, _, key = ref[5:].partition("/")
     if not is_bucket_name(bucket):
         raise SourceRefInvalid("The reference has no valid bucket name.", ref=ref)

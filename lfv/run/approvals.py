@@ -93,9 +93,15 @@ def approval_digest(
 
 
 def find_model(store: Store, project: str, model_version: str, host: str) -> Model | None:
-    """Return the recorded model of a project with this version, or None."""
-    found = store.models.find_version(model_version, host=host)
-    return next((one for one in found if one.key.project_name == project), None)
+    """Return the most recently used model of a project with this version, or None.
+
+    For `latest`, return the approved version, or the most recently used one if none is approved.
+    """
+    approval = approval_for(store, project, model_version, host)
+    if approval is not None and approval.model_id is not None:
+        return store.models.get(approval.model_id)
+    found = store.models.find(project, host=host)
+    return next((one for one in found if model_version in {LATEST, one.key.model_version}), None)
 
 
 def approval_of(run: Run, store: Store) -> str | None:

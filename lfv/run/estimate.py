@@ -17,7 +17,7 @@ from lfv.formats.images import ImageLimits, check_image
 from lfv.formats.manifest.records import BadLine, ManifestItem
 from lfv.formats.words import count_of
 from lfv.run.active import ActiveRun
-from lfv.run.approvals import approval_for
+from lfv.run.approvals import find_model
 from lfv.settings import Settings
 from lfv_store import Model, Store
 
@@ -122,7 +122,7 @@ def estimate(
     Raises:
         LfvError: The source cannot be read.
     """
-    model = None if store is None else _find_model(store, settings.host, project, model_version)
+    model = None if store is None else find_model(store, project, model_version, settings.host)
     answers = None if again else store
     facts = inspect_source(source, reader, answers, model, image_limits(settings.host))
     if images_per_second is not None:
@@ -249,18 +249,6 @@ def _option(
         cost=seconds / 3600 * price * units,
         machines=max(1, ceil(min(rate, images) / MACHINE_IMAGES_PER_SECOND)),
     )
-
-
-def _find_model(store: Store, host: str, project: str, version: str) -> Model | None:
-    """Return the most recently used of the matching model versions, or None.
-
-    For 'latest', the approved version, if one is approved.
-    """
-    approval = approval_for(store, project, version, host)
-    if approval is not None and approval.model_id is not None:
-        return store.models.get(approval.model_id)
-    found = store.models.find(project, host=host)
-    return next((one for one in found if version in {"latest", one.key.model_version}), None)
 
 
 def expected_cost(run: ActiveRun, images: int) -> str:

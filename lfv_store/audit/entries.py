@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection
 from lfv_store.audit.canonical import GENESIS, entry_hash
 from lfv_store.audit.report import AuditHead, AuditReport, Findings
 from lfv_store.dialects import Dialect, dialect_of
+from lfv_store.dialects.base import EntryFields
 from lfv_store.tables import Base
 from lfv_store.types import utc_datetime
 
@@ -24,16 +25,10 @@ PRUNED_MASKS = "masks"
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """An audit entry as stored, with `content` as text."""
+class Entry(EntryFields):
+    """An audit entry as stored, with its place in the chain."""
 
     seq: int
-    change: int
-    at: str
-    actor: str
-    action: str
-    subject: str
-    content: str
     previous: str
     hash: str
 

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
 
 from lfv_store.errors import StoreError
+from lfv_store.records import ImageFacts
 
 Fetch = Callable[[int], list[Any]]
 """Returns the next n rows of a result."""
@@ -52,24 +53,15 @@ Write = Rows | Masks | Deletion
 
 
 @dataclass(frozen=True, slots=True)
-class BatchImage:
-    """The image of a manifest line."""
-
-    line: int
-    sha256: str
-    format: str
-    width: int
-    height: int
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
 class Batch:
-    """What a batch of inspections refers to; `detections` are ids."""
+    """What a batch of inspections refers to.
+
+    `images` are pairs of a line and its image; `detections` are ids.
+    """
 
     run_id: str
     lines: Sequence[int]
-    images: Sequence[BatchImage]
+    images: Sequence[tuple[int, ImageFacts]]
     detections: Sequence[int]
 
 

@@ -90,10 +90,10 @@ def begin_batch(conn: Connection, batch: Batch, *, span: int, first: str) -> Bat
     """Dialect.begin_batch(), after the statements `first`."""
     parameters = {
         "run_id": batch.run_id,
-        "images": orjson.dumps([astuple(image) for image in batch.images]).decode(),
+        "images": orjson.dumps([(line, *astuple(image)) for line, image in batch.images]).decode(),
         "span": span,
         "lines": list(batch.lines),
-        "digests": [image.sha256 for image in batch.images],
+        "digests": [image.sha256 for _, image in batch.images],
         "detections": list(batch.detections),
     }
     results = [rows for rows in _send(conn, first + _BEGIN_BATCH, parameters) if rows is not None]

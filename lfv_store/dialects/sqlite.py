@@ -227,7 +227,7 @@ class Sqlite(Dialect):
             conn, "inspections", ("line_number",), "line_number", batch.lines, run_id=run
         )
         lines = {line for (line,) in found}
-        wanted = {image.sha256: image for image in batch.images if image.line not in lines}
+        wanted = {image.sha256: image for line, image in batch.images if line not in lines}
         ids = dict(self.select_in(conn, "images", ("sha256", "id"), "sha256", list(wanted)))
         added = sorted(wanted.keys() - ids.keys())
         if added:

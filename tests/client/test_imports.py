@@ -122,7 +122,7 @@ def test_packed_run_lengths(packed: str, runs: tuple[int, ...]) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"annotations": [{"id": 7, "image_id": 9, "category_id": 1}]}, "not among the images"),
+        ({"annotations": [{"id": 7, "image_id": 9, "category_id": 1}]}, "not listed in images"),
         ({"annotations": [{"id": 7, "image_id": 0, "category_id": 9}]}, "not declared"),
         ({"images": [{"id": 0}], "annotations": []}, "has no file_name"),
         ({"images": [1]}, "not a list of objects"),
@@ -132,7 +132,7 @@ def test_packed_run_lengths(packed: str, runs: tuple[int, ...]) -> None:
                     {"id": 7, "image_id": 0, "category_id": 1, "segmentation": [[1, 2, 3, 4]]}
                 ]
             },
-            "three corners",
+            "three points",
         ),
         (
             {
@@ -140,7 +140,7 @@ def test_packed_run_lengths(packed: str, runs: tuple[int, ...]) -> None:
                     {"id": 7, "image_id": 0, "category_id": 1, "segmentation": {"counts": "oo"}}
                 ]
             },
-            "cut off",
+            "truncated",
         ),
     ],
 )
@@ -161,7 +161,7 @@ def test_run_lengths_of_another_image_are_not_drawn() -> None:
     with pytest.raises(AnnotationsInvalid, match="covers 11 pixels"):
         draw_mask(image, {"#000000": "x"})
     huge = AnnotatedImage("a", (10**6, 10**6), True, (Area("x", runs=(9, 2)),))
-    with pytest.raises(AnnotationsInvalid, match="cannot have"):
+    with pytest.raises(AnnotationsInvalid, match="invalid size"):
         draw_mask(huge, {"#000000": "x"})
 
 
@@ -238,8 +238,8 @@ def test_yolo_becomes_a_manifest(tmp_path: Path, images: str) -> None:
     [
         ("scratch 0 0 1 1", "Line 1 is not a class"),
         ("0 0.5 0.5 0.1 0.1\n0 12 30 4 4", "Line 2 has coordinates"),
-        ("0 0.5 0.5", "neither a box nor an outline"),
-        ("0 0 0 0.5 0 0.5 0.5 0", "neither a box nor an outline"),
+        ("0 0.5 0.5", "neither a box nor a polygon"),
+        ("0 0 0 0.5 0 0.5 0.5 0", "neither a box nor a polygon"),
     ],
 )
 def test_damaged_yolo_is_named(text: str, message: str) -> None:

@@ -133,5 +133,5 @@ def test_an_answer_without_a_confidence_is_refused(confidence: object) -> None:
 
 def test_a_row_without_an_answer_is_refused() -> None:
     row = {"source-ref": "a.png"}
-    with pytest.raises(LineError, match="no answer"):
+    with pytest.raises(LineError, match="no detection result"):
         answer_of_row(row, item_from_row(dict(row), 1, FileRef("/set")))

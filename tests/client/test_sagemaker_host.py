@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, CredentialRetrievalError, UnauthorizedSSOTokenError
 
 from lfv.client.clock import Backoff
 from lfv.client.errors import (
-    HostAccessDenied,
     HostConflict,
     HostError,
     HostingFailed,
-    HostQuotaExceeded,
     HostRejected,
     HostThrottled,
-    HostUnavailable,
     ModelNotFound,
     ModelNotReady,
 )
 from lfv.client.hosting import ensure_hosted, ensure_stopped
 from lfv.client.hosts import HostSpec, SageMakerHost, Units
 from lfv.client.hosts.sagemaker.account import Account
-from lfv.client.hosts.sagemaker.answers import parse_answer
-from lfv.client.hosts.sagemaker.failures import control_failure, runtime_failure
 from lfv.client.retry import RetryPolicy
 from lfv.formats.errors import ResponseInvalid
 from lfv.formats.status import ModelStatus
-from tests.client.conftest import make_image
 from tests.support.endpoints import Endpoint, endpoint_in_thread
 from tests.support.sagemaker_standin import JOB, MODEL, ROLE, endpoint_name
 
@@ -325,55 +316,6 @@ def test_a_request_can_be_traced(endpoint: Endpoint, png: bytes) -> None:
     assert detection.request_id == call["inference_id"]
 
 
-# -- answers and errors --
-
-FLAT = {"Source": {"Type": "direct"}, "IsAnomalous": True, "Confidence": 0.93}
-PIXELS = {"TotalPercentageArea": 0.02, "Color": "#FF0000"}
-FOUND = [{"Name": "crack", "PixelAnomaly": PIXELS}]
-
-
-@pytest.mark.parametrize(
-    "answer", [FLAT, {"DetectAnomalyResult": FLAT}, [FLAT], FLAT | {"Later": {"x": 1}}]
-)
-def test_an_answer_is_read_flat_wrapped_and_with_more_in_it(answer: Any) -> None:
-    result = parse_answer(json.dumps(answer).encode())
-    assert (result.is_anomalous, result.confidence) == (True, 0.93)
-
-
-def test_masks_and_anomalies_are_read_where_they_are_there() -> None:
-    mask = make_image()
-    answer = FLAT | {"Anomalies": FOUND, "AnomalyMask": base64.b64encode(mask).decode()}
-    result = parse_answer(json.dumps(answer).encode())
-    assert result.anomaly_mask == mask
-    assert result.anomalies is not None
-    assert result.anomalies[0].name == "crack"
-
-
-@pytest.mark.parametrize(
-    "odd",
-    [
-        {"Anomalies": {"crack": 0.1}},
-        {"Anomalies": [{"Label": "crack"}]},
-        {"AnomalyMask": "not base64"},
-        {"AnomalyMask": {"S3": "s3://b/k"}},
-    ],
-)
-def test_what_is_odd_about_masks_stays_raw_and_is_not_fatal(odd: dict[str, Any]) -> None:
-    result = parse_answer(json.dumps(FLAT | odd).encode())
-    assert result.is_anomalous
-    assert result.anomalies is None
-    assert result.anomaly_mask is None
-    assert result.to_response() == FLAT | odd
-
-
-@pytest.mark.parametrize(
-    "body", [b"", b"ok", b"[]", b'{"IsAnomalous": 1, "Confidence": 0.5}', b'{"IsAnomalous": true}']
-)
-def test_an_answer_without_a_verdict_is_invalid(body: bytes) -> None:
-    with pytest.raises(ResponseInvalid):
-        parse_answer(body)
-
-
 def test_an_invalid_answer_is_not_asked_for_again(endpoint: Endpoint, png: bytes) -> None:
     host = host_of(endpoint)
     bring_up(host)
@@ -383,70 +325,9 @@ def test_an_invalid_answer_is_not_asked_for_again(endpoint: Endpoint, png: bytes
     assert len(endpoint.calls("DetectAnomalies")) == 1
 
 
-def client_error(code: str, message: str, status: int = 400, **more: Any) -> ClientError:
-    response: Any = {
-        "Error": {"Code": code, "Message": message},
-        "ResponseMetadata": {"HTTPStatusCode": status},
-        **more,
-    }
-    return ClientError(response, "x")
-
-
-@pytest.mark.parametrize(
-    ("code", "message", "kind"),
-    [
-        ("ValidationException", 'Could not find endpoint "arn:x".', ModelNotFound),
-        ("ValidationException", 'Cannot create already existing endpoint "x".', HostConflict),
-        ("ValidationException", 'Cannot update in-progress endpoint "x".', HostConflict),
-        ("ValidationException", "1 validation error detected", HostRejected),
-        ("ResourceLimitExceeded", "limit is 0 instances", HostQuotaExceeded),
-        ("ResourceNotFound", "gone", ModelNotFound),
-        ("ResourceInUse", "busy", HostConflict),
-        ("ThrottlingException", "Rate exceeded", HostThrottled),
-    ],
-)
-def test_errors_of_the_control_plane(code: str, message: str, kind: type[HostError]) -> None:
-    assert type(control_failure(client_error(code, message), "Op", "here")) is kind
-
-
-@pytest.mark.parametrize(
-    ("error", "kind"),
-    [
-        (client_error("ValidationError", "Endpoint x of account 1 not found."), HostConflict),
-        (client_error("ValidationError", "Variant is unknown"), HostRejected),
-        (client_error("ModelError", "m", 424, OriginalStatusCode=400), HostRejected),
-        (client_error("ModelError", "m", 424, OriginalStatusCode=503), HostUnavailable),
-        (client_error("ModelError", "m", 424), HostUnavailable),
-        (client_error("ModelNotReadyException", "m", 429), HostThrottled),
-        (client_error("ServiceUnavailable", "m", 503), HostUnavailable),
-        (client_error("InternalFailure", "m", 500), HostUnavailable),
-        (client_error("InternalDependencyException", "m", 530), HostUnavailable),
-    ],
-)
-def test_errors_of_an_endpoint(error: ClientError, kind: type[HostError]) -> None:
-    assert type(runtime_failure(error, "here")) is kind
-
-
 def test_an_image_is_not_blamed_for_an_endpoint_that_failed(endpoint: Endpoint, png: bytes) -> None:
     host = host_of(endpoint)
     bring_up(host)
     endpoint.script(become="HOSTING_FAILED")
     with pytest.raises(HostConflict, match=r"is Failed: .*not in service"):
         host.detect(png, "image/png")
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        CredentialRetrievalError(provider="custom-process", error_msg="signed out"),
-        UnauthorizedSSOTokenError(),
-        RuntimeError(
-            "Credentials were refreshed, but the refreshed credentials are still expired."
-        ),
-        client_error("ExpiredTokenException", "The security token is expired", 403),
-        client_error("ExpiredToken", "The provided token has expired"),
-    ],
-)
-def test_credentials_that_run_out_are_no_image_s_fault(error: Exception) -> None:
-    assert type(runtime_failure(error, "here")) is HostAccessDenied
-    assert type(control_failure(error, "DeleteEndpoint", "here")) is HostAccessDenied

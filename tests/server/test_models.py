@@ -135,7 +135,7 @@ def test_images_that_cannot_be_had(client: Any, service: Service, project: str) 
     message = model_in(client, project, "TRAINED")["StatusMessage"]
     assert "2 images of the train dataset could not be used" in message
     assert f"s3://{BUCKET}/{project}/0.png: not found" in message
-    assert "the image is 32x64 pixels; the service takes 64x64 at least" in message
+    assert "the image is 32x64 pixels; the service accepts at least 64x64" in message
     (service.bucket / project / "4.png").write_text("no image")
     client.create_model(ProjectName=project, OutputConfig=OUTPUT)
     described = model_in(client, project, "TRAINING_FAILED", version="2")

@@ -12,13 +12,13 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from lfv.cli.plant.server_api import ApiFailure, ServerApi
+from lfv.cli.plant.waiting import wait_until
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,6 @@ _VARIABLE = b"PREFECT__FLOW_RUN_ID="
 #: environment, and outlives it.
 _ENGINES = (b"prefect", b"flows.engine")
 _END_SECONDS = 10.0
-_LOOK_SECONDS = 0.1
 
 
 def end_left_runs(
@@ -114,11 +113,8 @@ def _end_processes(runs: set[str]) -> None:
         for pid in living():
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
-        deadline = time.monotonic() + _END_SECONDS
-        while living():
-            if time.monotonic() > deadline:
-                break
-            time.sleep(_LOOK_SECONDS)
+        if wait_until(lambda: not living(), _END_SECONDS):
+            return
 
 
 def _reset_slots(api: ServerApi) -> None:

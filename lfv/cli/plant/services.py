@@ -9,7 +9,6 @@ import os
 import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from lfv.cli.deploy import FLOW_RUN, set_command
 from lfv.cli.plant.left_runs import end_left_runs, end_runs
 from lfv.cli.plant.server_api import ApiFailure, ServerApi
 from lfv.cli.plant.supervisor import Service, ServiceState
+from lfv.cli.plant.waiting import wait_until
 from lfv.run.embedded_service import is_embedded
 from lfv.settings import Settings, child_environment
 
@@ -33,7 +33,6 @@ OWN_FILE = "prefect.yaml"
 _SCHEDULED = "scheduled"
 _SWEEP_SECONDS = 300.0
 _API_SECONDS = 60.0
-_LOOK_SECONDS = 0.2
 #: Timeout of the check for the work pool, during which the supervisor does nothing else.
 _POOL_SECONDS = 5.0
 _WORKER_SECONDS = 120.0
@@ -140,11 +139,10 @@ class Plant:
         Raises what `deploy` raises, and TimeoutError if there is no worker.
         """
         self.deploy()
-        deadline = time.monotonic() + _WORKER_SECONDS
-        while not any(seen >= since for seen in self._workers_seen()):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"no worker of the pool {self.pool}")
-            time.sleep(_LOOK_SECONDS)
+        if not wait_until(
+            lambda: any(seen >= since for seen in self._workers_seen()), _WORKER_SECONDS
+        ):
+            raise TimeoutError(f"no worker of the pool {self.pool}")
 
     def _can_start_worker(self) -> bool:
         """Whether server and pool are available. If so, ends the flow runs of an earlier worker."""

@@ -69,8 +69,8 @@ def mask_colors(types: Sequence[str]) -> dict[str, str]:
     """
     if len(types) > len(_PALETTE):
         raise AnnotationsInvalid(
-            f"The annotations have {count_of(len(types), 'type')} of anomalies; a mask can show "
-            f"{len(_PALETTE)}: merge some of them."
+            f"The annotations have {count_of(len(types), 'anomaly type')}; a mask can have at most "
+            f"{len(_PALETTE)}. Merge some of them."
         )
     return dict(zip(_PALETTE, types, strict=False))
 
@@ -90,10 +90,10 @@ def draw_mask(image: AnnotatedImage, colors: dict[str, str], *, boxes: bool = Fa
         AnnotationsInvalid: The image's size is unknown or too large, or an area does not fit it.
     """
     if image.size is None:
-        raise AnnotationsInvalid(f"The size of {image.name} is not known.")
+        raise AnnotationsInvalid(f"The size of {image.name} is unknown.")
     width, height = image.size
     if not (0 < width <= DEFAULT_LIMITS.max_side and 0 < height <= DEFAULT_LIMITS.max_side):
-        raise AnnotationsInvalid(f"{image.name} cannot have {width}x{height} pixels.")
+        raise AnnotationsInvalid(f"{image.name} has an invalid size: {width}x{height} pixels.")
     by_type = {name: color for color, name in colors.items()}
     drawn = [
         (_filled(area, width, height), by_type[area.anomaly_type])
@@ -113,7 +113,7 @@ def _filled(area: Area, width: int, height: int) -> npt.NDArray[np.bool_]:
     if area.runs:
         if sum(area.runs) != width * height:
             raise AnnotationsInvalid(
-                f"A run-length encoded area covers {sum(area.runs):,} pixels, its image has "
+                f"A run-length encoded area covers {sum(area.runs):,} pixels, but its image has "
                 f"{width * height:,}."
             )
         inside = np.arange(len(area.runs)) % 2 == 1
@@ -132,6 +132,6 @@ def _filled(area: Area, width: int, height: int) -> npt.NDArray[np.bool_]:
 def _pixel(point: tuple[float, float]) -> tuple[int, int]:
     x, y = point
     if not (math.isfinite(x) and math.isfinite(y)):
-        raise AnnotationsInvalid("An area has a corner that is not a number.")
+        raise AnnotationsInvalid("A polygon has a point whose coordinates are not finite numbers.")
     limit = 4 * DEFAULT_LIMITS.max_side
     return round(min(max(x, -limit), limit)), round(min(max(y, -limit), limit))

@@ -61,7 +61,7 @@ def parse_coco(
         found.append(AnnotatedImage(file_name, _size(entry), label, mine))
     if areas:
         raise AnnotationsInvalid(
-            f"Annotations name image {next(iter(areas))!r}, which is not among the images."
+            f"Annotations refer to image {next(iter(areas))!r}, which is not listed in images."
         )
     return found
 
@@ -98,7 +98,7 @@ def _area(entry: Mapping[str, Any], name: str) -> Area:
 
 def _points(flat: Any) -> tuple[tuple[float, float], ...]:
     if len(flat) < 6 or len(flat) % 2:
-        raise ValueError("a polygon has at least three corners, each of two numbers")
+        raise ValueError("a polygon needs at least three points of two numbers each")
     values = [float(value) for value in flat]
     return tuple(zip(values[::2], values[1::2], strict=True))
 
@@ -124,17 +124,17 @@ def _unpacked(text: bytes) -> list[int]:
     for letter in text:
         bits = letter - 48
         if not 0 <= bits < 64:
-            raise ValueError("packed runs hold a letter that is not theirs")
+            raise ValueError("the compressed run lengths contain an invalid character")
         value |= (bits & 0x1F) << shift
         shift += 5
         if bits & 0x20:
             if shift > 60:
-                raise ValueError("packed runs hold a number that is too large")
+                raise ValueError("the compressed run lengths contain a number that is too large")
             continue
         if bits & 0x10:
             value |= -1 << shift
         runs.append(value + (runs[-2] if len(runs) > 2 else 0))
         value = shift = 0
     if shift:
-        raise ValueError("packed runs are cut off")
+        raise ValueError("the compressed run lengths are truncated")
     return runs

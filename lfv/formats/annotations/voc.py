@@ -20,13 +20,15 @@ def parse_voc(data: bytes, names: LabelNames = USUAL) -> AnnotatedImage:
     if b"\0" in data:
         raise AnnotationsInvalid("The file is not UTF-8.")
     if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
-        raise AnnotationsInvalid("The file declares a document type, which VOC does not have.")
+        raise AnnotationsInvalid(
+            "The file has a document type declaration, which VOC files do not need."
+        )
     try:
         root = ET.fromstring(data)  # noqa: S314 - without entities
     except ET.ParseError as error:
         raise AnnotationsInvalid(f"The file is not valid XML: {error}.") from None
     if root.tag != "annotation":
-        raise AnnotationsInvalid(f"The file holds <{root.tag}>, not <annotation>.")
+        raise AnnotationsInvalid(f"The root element is <{root.tag}>, not <annotation>.")
     name = (root.findtext("filename") or "").strip()
     areas = []
     for found in root.iter("object"):
@@ -54,5 +56,5 @@ def _box(found: ET.Element) -> tuple[float, float, float, float] | None:
             for side in ("xmin", "ymin", "xmax", "ymax")
         )
     except ValueError:
-        raise AnnotationsInvalid("A bounding box is not four numbers.") from None
+        raise AnnotationsInvalid("A bounding box does not consist of four numbers.") from None
     return left - 1, top - 1, right - left + 1, bottom - top + 1

@@ -57,7 +57,9 @@ def parse_yolo(
             numbers = [float(value) for value in values]
             label = classes.get(int(kind), f"class {int(kind)}")
         except ValueError:
-            raise AnnotationsInvalid(f"Line {number} is not a class and numbers.") from None
+            raise AnnotationsInvalid(
+                f"Line {number} is not a class number followed by coordinates."
+            ) from None
         if names.of_folder(label) is not False:
             areas.append(_area(label, numbers, size, number))
     return AnnotatedImage(name, size, bool(areas), tuple(areas))
@@ -66,12 +68,12 @@ def parse_yolo(
 def _area(label: str, numbers: list[float], size: tuple[int, int], line: int) -> Area:
     width, height = size
     if any(not -0.5 <= number <= 1.5 for number in numbers):
-        raise AnnotationsInvalid(f"Line {line} has coordinates that are not shares from 0 to 1.")
+        raise AnnotationsInvalid(f"Line {line} has coordinates outside 0 to 1.")
     if len(numbers) in (_BOX, _BOX + 1):  # a detector adds its confidence
         x, y, wide, high = numbers[:_BOX]
         box = ((x - wide / 2) * width, (y - high / 2) * height, wide * width, high * height)
         return Area(label, box=box)
     if len(numbers) < _LEAST_OUTLINE or len(numbers) % 2:
-        raise AnnotationsInvalid(f"Line {line} is neither a box nor an outline.")
+        raise AnnotationsInvalid(f"Line {line} is neither a box nor a polygon.")
     points = zip(numbers[::2], numbers[1::2], strict=True)
     return Area(label, polygons=(tuple((x * width, y * height) for x, y in points),))

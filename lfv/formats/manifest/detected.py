@@ -27,13 +27,13 @@ def answer_of_row(row: Mapping[str, Any], item: ManifestItem) -> ComparedAnswer:
             continue
         confidence = metadata.get("confidence")
         if not isinstance(confidence, int | float) or not 0 <= confidence <= 1:
-            raise LineError("answer_invalid", f"{name} has no confidence from 0 to 1.")
+            raise LineError("answer_invalid", f"{name} has no confidence between 0 and 1.")
         original = row.get(ORIGINAL_REF)
         refs = (item.source_ref, *([original] if isinstance(original, str) else ()))
         return ComparedAnswer(
             refs, is_anomalous, float(confidence), label=item.is_anomalous, areas=_areas(row)
         )
-    raise LineError("answer_missing", "The line has no answer of a model.")
+    raise LineError("answer_missing", "The line has no detection result.")
 
 
 def _areas(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -101,7 +101,7 @@ def item_from_row(
         flat = None if base is None else _flat_row(row, number, base, profile.names)
         if flat is not None:
             return flat
-        hint = "; it holds its text inline in source" if "source" in row else ""
+        hint = "; its text is inline, in source" if "source" in row else ""
         raise LineError("source_ref_missing", f"The line has no source-ref{hint}.")
     source_ref = resolved(row[SOURCE_REF], base)
     labels: dict[str, bool] = {}
@@ -283,11 +283,11 @@ def _colors(color_map: object) -> dict[str, str]:
                 continue
             raise LineError(
                 "mask_colors_invalid",
-                f"internal-color-map: {name[:80]!r} has no hex-color like #23A436.",
+                f"internal-color-map: {name[:80]!r} has no hex-color such as #23A436.",
             )
         if colors.setdefault(color.upper(), name) != name:
             raise LineError(
-                "mask_colors_invalid", f"internal-color-map gives the colour {color} two names."
+                "mask_colors_invalid", f"internal-color-map has two names for the colour {color}."
             )
     return colors
 

@@ -46,7 +46,7 @@ def iter_lines(stream: io.BufferedReader, max_bytes: int = MAX_LINE_BYTES) -> It
     start = stream.peek(4)[:4]
     for bom, name in _WRONG_ENCODINGS:
         if start.startswith(bom):
-            raise ManifestError(f"The manifest is {name} text; save it as UTF-8.")
+            raise ManifestError(f"The manifest is encoded as {name}; save it as UTF-8.")
     if start.startswith(codecs.BOM_UTF8):
         stream.read(3)
     number = 0

@@ -33,7 +33,7 @@ def parse_object(line: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError as error:
         raise _explain(line, error) from None
     if not isinstance(value, dict):
-        raise LineError("json_not_an_object", "The line is JSON, but not an object in braces.")
+        raise LineError("json_not_an_object", "The line is JSON, but not an object.")
     names = _count_names(value, 1)
     # A colon follows the closing quote of each member's name, and strings may contain further ones.
     # So if the counts agree, no member was lost.
@@ -72,7 +72,7 @@ def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for name, _ in pairs:
             if name in seen:
-                raise LineError("json_duplicate_name", f"The name {name[:80]!r} is given twice.")
+                raise LineError("json_duplicate_name", f"The name {name[:80]!r} appears twice.")
             seen.add(name)
     return members
 
@@ -87,7 +87,7 @@ def _exact_int(digits: str) -> int | str:
 def _refuse_nul(value: Any) -> None:
     if isinstance(value, str):
         if "\x00" in value:
-            raise LineError("nul_character", "The line holds the character U+0000.")
+            raise LineError("nul_character", "The line contains the character U+0000.")
     elif isinstance(value, dict):
         for name, child in value.items():
             _refuse_nul(name)
@@ -103,7 +103,7 @@ def _explain(line: bytes, error: orjson.JSONDecodeError) -> LineError:
     except UnicodeDecodeError as wrong:
         return not_utf8(line, wrong)
     if b"\x00" in line:
-        return LineError("nul_character", "The line holds a NUL byte.")
+        return LineError("nul_character", "The line contains a NUL byte.")
     if "depth limit" in error.msg:
         return LineError("json_too_deep", f"The JSON is nested deeper than {MAX_DEPTH} levels.")
     if re.search(rb"[:\[,]\s*-?(NaN|Infinity)\b", line):

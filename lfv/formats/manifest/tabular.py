@@ -39,13 +39,13 @@ class CsvColumns:
         text = _text(line.data)
         if "\r" in text.rstrip("\r"):
             raise ManifestHeaderInvalid(
-                "The CSV's lines end with a carriage return alone; save it with line feeds."
+                "The CSV has carriage returns without line feeds; save it with line feeds."
             )
         self._words = words
         try:
             self.delimiter, cells = _first_cells(text, delimiter)
         except LineError as error:
-            raise ManifestHeaderInvalid(f"The header of the CSV is unusable: {error}") from None
+            raise ManifestHeaderInvalid(f"The CSV has an invalid header: {error}") from None
         if len(cells) > _MAX_COLUMNS:
             raise ManifestHeaderInvalid(f"The CSV has more than {_MAX_COLUMNS} columns.")
         self.columns = Columns.named(cells)
@@ -56,15 +56,15 @@ class CsvColumns:
         twice = {name for name in cells if name and cells.count(name) > 1}
         if twice:
             raise ManifestHeaderInvalid(
-                f"The CSV names a column twice: {', '.join(sorted(twice))}."
+                f"The CSV has duplicate columns: {', '.join(sorted(twice))}."
             )
 
     def _without_header(self, cells: Sequence[str], text: str) -> Columns:
         images = [at for at, cell in enumerate(cells) if IMAGE_CELL.match(cell)]
         if not images:
             raise ManifestHeaderInvalid(
-                "The first line of the CSV names no column for the images; name one source-ref "
-                f"(the line begins: {printable(text)[:80]})."
+                "The first line of the CSV names no column of images; call one source-ref "
+                f"(the line starts with: {printable(text)[:80]})."
             )
         source = images[0]
         others = [at for at in range(len(cells)) if at != source]
@@ -84,7 +84,7 @@ class CsvColumns:
         if len(fields) != len(names):
             raise LineError(
                 "csv_columns",
-                f"The line has {len(fields)} fields, the first line {len(names)}"
+                f"The line has {len(fields)} fields, but the first line has {len(names)}"
                 f"{around(line.data, len(line.data))}.",
             )
         return flat_item(self.columns, fields, line.number, base, self._words)
@@ -194,7 +194,7 @@ def split(text: str, delimiter: str) -> list[str]:
     except csv.Error as error:
         if "field larger" in str(error):
             raise LineError("csv_field_too_long", "A field of the line is too long.") from None
-        raise LineError("csv_quotes", "The quotes of the line do not match.") from None
+        raise LineError("csv_quotes", "The line has unbalanced quotes.") from None
 
 
 def _text(data: bytes) -> str:
@@ -203,5 +203,5 @@ def _text(data: bytes) -> str:
     except UnicodeDecodeError as error:
         raise not_utf8(data, error) from None
     if "\x00" in text:
-        raise LineError("nul_character", "The line holds a NUL byte.")
+        raise LineError("nul_character", "The line contains a NUL byte.")
     return text

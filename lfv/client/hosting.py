@@ -282,7 +282,7 @@ def ensure_stopped(
             if watch.interrupted:
                 raise HostingInterrupted("Stopping the model was interrupted.")
             raise HostingTimedOut(
-                f"The model was not seen stopped within {timeout:.0f} seconds"
+                f"The model was not reported stopped within {timeout:.0f} seconds"
                 + (f"; last: {watch.reported}." if watch.reported else ".")
             )
 

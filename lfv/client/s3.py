@@ -188,12 +188,12 @@ def translate(error: Exception, ref: str) -> SourceError:
         if code in _FORBIDDEN or status in (401, 403):
             return SourceForbidden(f"S3 refuses access to {ref} ({code}).", ref=ref)
         if status >= 500 or status == 429 or code in ("SlowDown", "RequestTimeout", "Throttling"):
-            return SourceUnavailable(f"S3 cannot give {ref} now ({code}).", ref=ref)
+            return SourceUnavailable(f"S3 cannot return {ref} at the moment ({code}).", ref=ref)
         return SourceRefInvalid(f"S3 rejects the request for {ref} ({code}).", ref=ref)
     if is_without_credentials(error):
         return CredentialsRefused(
-            f"There are no credentials to read {ref}; configure them, or let a folder stand in "
-            "for the bucket.",
+            f"There are no credentials to read {ref}; configure them, or map the bucket to a "
+            "folder with --bucket.",
             ref=ref,
         )
     if refused_credentials(error):
@@ -205,12 +205,16 @@ def translate(error: Exception, ref: str) -> SourceError:
         raise error
     if isinstance(error, _TRANSPORT):
         return SourceUnavailable(f"S3 does not answer for {ref} ({_name(error)}).", ref=ref)
-    return SourceRefInvalid(f"S3 cannot be asked for {ref} ({_name(error)}).", ref=ref)
+    return SourceRefInvalid(
+        f"The request to S3 for {ref} cannot be sent ({_name(error)}).", ref=ref
+    )
 
 
 def _translate_read(error: Exception, ref: str) -> SourceError | None:
     if isinstance(error, BotoCoreError | HTTPError | OSError):
-        return SourceUnavailable(f"S3 broke off while sending {ref} ({_name(error)}).", ref=ref)
+        return SourceUnavailable(
+            f"The connection to S3 was lost while reading {ref} ({_name(error)}).", ref=ref
+        )
     return None
 
 

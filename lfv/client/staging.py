@@ -49,7 +49,7 @@ _CHUNK = 64
 _SHOWN = 5
 _FITS = {
     FitMode.SCALE: "`--fit scale` scales those that differ",
-    FitMode.CROP: "`--fit crop` scales those that differ, and cuts off what is too much",
+    FitMode.CROP: "`--fit crop` scales and crops those that differ",
     FitMode.STRETCH: "`--fit stretch` stretches those that differ",
 }
 _DIGITS = re.compile(r"\d+")
@@ -129,8 +129,8 @@ def stage_training(
     train, test = _by_split(staged)
     if not train:
         raise TrainingDataInvalid(
-            f"{source} marks every image as one to test with; give the images to train on, and "
-            "these with --test."
+            f"{source} marks every image as a test image; give training images, and these with "
+            "--test."
         )
     trained = _written(train, store, staging, skipped.reasons, fit=reader.fit)
     return trained, _written(test, store, staging, fit=reader.fit) if test else None
@@ -216,7 +216,7 @@ def _stage_all(
     if problems:
         raise _invalid(source, problems)
     if not staged:
-        raise TrainingDataInvalid(f"{source} names no image. {skipped}".rstrip())
+        raise TrainingDataInvalid(f"{source} lists no images. {skipped}".rstrip())
     if skipped.reasons:
         progress(str(skipped))
     return staged, skipped
@@ -347,7 +347,7 @@ def _odd_dimensions(staged: Sequence[_Staged]) -> Iterator[BadLine]:
                 each.item,
                 "image_dimensions_mismatch",
                 f"{each.item.written_ref} is {found.width}x{found.height} pixels, "
-                f"most images are {width}x{height} ({advice}).",
+                f"but most images are {width}x{height} ({advice}).",
             )
 
 
@@ -376,7 +376,8 @@ def _invalid(source: str, problems: list[BadLine]) -> LfvError:
     if all(problem.code == "label_missing" for problem in problems):
         shown.append("(`lfv import` reads annotations of COCO, VOC and YOLO.)")
     return TrainingDataInvalid(
-        f"{count_of(len(lines), 'line')} of {source} cannot be trained on: {' '.join(shown)}",
+        f"{count_of(len(lines), 'line')} of {source} cannot be used for training: "
+        f"{' '.join(shown)}",
         problems,
     )
 

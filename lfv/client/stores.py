@@ -171,11 +171,11 @@ def translate_os_error(error: OSError | ValueError, ref: str) -> SourceError:
     if number in (errno.ENOENT, errno.ENOTDIR):
         return SourceNotFound(f"{ref} does not exist.", ref=ref)
     if number in (errno.EACCES, errno.EPERM):
-        return SourceForbidden(f"{ref} may not be read by this user.", ref=ref)
+        return SourceForbidden(f"This user has no permission to read {ref}.", ref=ref)
     if number in (errno.ENXIO, errno.ENODEV, errno.EISDIR):
         return SourceNotAFile(f"{ref} is not a file.", ref=ref)
     if number in (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EILSEQ) or number is None:
-        return SourceRefInvalid(f"{ref[:200]} names no file.", ref=ref)
+        return SourceRefInvalid(f"{ref[:200]} does not name a file.", ref=ref)
     return SourceUnavailable(f"{ref} cannot be read now: {os.strerror(number)}.", ref=ref)
 
 
@@ -208,7 +208,7 @@ class BucketFolder:
     def list(self, prefix: str) -> Iterator[str]:
         if not self.root.is_dir():
             raise SourceNotFound(
-                f"The folder that stands in for bucket {self.name} does not exist: {self.root}.",
+                f"The folder of bucket {self.name} does not exist: {self.root}.",
                 ref=str(S3Ref(self.name, prefix)),
             )
         return self._walk(self.root, "", prefix)
@@ -248,15 +248,15 @@ class BucketFolder:
         ref = str(S3Ref(self.name, key))
         if "\x00" in key or any(part in ("", ".", "..") for part in key.split("/")):
             raise SourceRefInvalid(
-                f"{ref} is not a key that a folder can hold: it has an empty, . or .. segment.",
+                f"{ref} cannot be a path in a folder: its key has an empty, . or .. segment.",
                 ref=ref,
             )
         try:
             path = (self.root / key).resolve()
         except (OSError, ValueError, RuntimeError) as error:
-            raise SourceRefInvalid(f"{ref[:200]} names no file.", ref=ref) from error
+            raise SourceRefInvalid(f"{ref[:200]} does not name a file.", ref=ref) from error
         if not path.is_relative_to(self.root):
-            raise SourceOutside(f"{ref} leads out of its bucket's folder.", ref=ref)
+            raise SourceOutside(f"{ref} points outside its bucket's folder.", ref=ref)
         return path
 
     def _walk(self, folder: Path, base: str, prefix: str) -> Iterator[str]:

@@ -111,7 +111,7 @@ def train_model(
     try:
         names = LabelNames.of(normal, anomaly)
     except ValueError as error:
-        raise TrainingDataInvalid(f"The names of labels contradict each other: {error}.") from None
+        raise TrainingDataInvalid(f"The label names contradict each other: {error}.") from None
     train, test = stage_training(
         source, reader, staging, names=names, progress=progress, needs_labels=needs_labels, fit=fit
     )
@@ -327,11 +327,11 @@ class _Api:
             left = self._deadline - self._clock.monotonic()
             if left <= 0:
                 raise TrainingTimedOut(
-                    f"Gave up waiting while {what}; it goes on at the service, see `lfv models`."
+                    f"Timed out while {what}; the service continues, see `lfv models`."
                 )
             if self._clock.wait(min(poll.seconds(attempt), left), self._stop):
                 raise TrainingInterrupted(
-                    f"Interrupted while {what}; it goes on at the service, see `lfv models`."
+                    f"Interrupted while {what}; the service continues, see `lfv models`."
                 )
 
     def _call(self, operation: str, **arguments: Any) -> Any:
@@ -402,8 +402,8 @@ def check_names(project: str, description: str) -> None:
         allowed = members[member].metadata
         if text and (len(text) > allowed["max"] or not re.fullmatch(allowed["pattern"], text)):
             raise TrainingDataInvalid(
-                f"The {what} {text[:80]!r} cannot be used; the API takes {characters}, "
-                f"{allowed['max']} characters at most."
+                f"The {what} {text[:80]!r} is not allowed; the API accepts {characters}, "
+                f"at most {allowed['max']} characters."
             )
 
 

@@ -319,5 +319,5 @@ def test_shared_memory_of_a_killed_run_is_removed_and_that_in_use_is_not() -> No
 
 
 def test_a_lack_of_shared_memory_is_no_image_s_fault() -> None:
-    with pytest.raises(HostUnavailable, match="cannot be had"), shared_memory(1 << 60):
+    with pytest.raises(HostUnavailable, match="cannot be allocated"), shared_memory(1 << 60):
         pass

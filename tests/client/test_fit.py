@@ -93,7 +93,7 @@ def test_the_fit_that_is_advised_is_not_refused(
     with pytest.raises(TrainingDataInvalid) as caught:
         stage_training(source, reader, STAGING)
     message = str(caught.value)
-    assert message.startswith(f"3 lines of {source} cannot be trained on: line ")
+    assert message.startswith(f"3 lines of {source} cannot be used for training: line ")
     assert "(and 2 lines like it): " in message
     assert message.count(f"{other[0]}x{other[1]} pixels") == 1
     assert f"(`--fit {mode}` " in message

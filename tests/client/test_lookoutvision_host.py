@@ -298,7 +298,7 @@ def test_opening(api: ScriptedApi) -> None:
     assert isinstance(host, LookoutVisionHost)
     assert host.kind == "lookoutvision"
     host.close()
-    with pytest.raises(HostKindUnknown, match="known are edge, lookoutvision"):
+    with pytest.raises(HostKindUnknown, match="the kinds are edge, lookoutvision"):
         open_host(HostSpec("telepathy", "p", "1"))
 
 

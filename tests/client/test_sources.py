@@ -181,7 +181,7 @@ def test_listing_in_the_order_of_s3(reader: SourceReader, bucket: Path) -> None:
 
 
 def test_listing_a_folder_that_is_gone(tmp_path: Path) -> None:
-    with pytest.raises(SourceNotFound, match="stands in for bucket"):
+    with pytest.raises(SourceNotFound, match="folder of bucket"):
         list(SourceReader({"parts": tmp_path / "none"}).list("s3://parts/"))
 
 

@@ -146,7 +146,7 @@ def test_every_row_that_cannot_be_trained_on_is_named(lot: Path, reader: SourceR
     }
     message = str(caught.value)
     assert message.startswith(
-        f"8 lines of {source} cannot be trained on: line 2: 1.png is labelled"
+        f"8 lines of {source} cannot be used for training: line 2: 1.png is labelled"
     )
     assert "line 4 (and 1 line like it): " in message
     assert message.endswith("and 2 more")
@@ -326,7 +326,7 @@ def test_names_that_the_api_refuses_are_refused_before_staging(
     lot: Path, reader: SourceReader, bucket: Path, project: str, description: str
 ) -> None:
     before = sorted(bucket.rglob("*"))
-    with pytest.raises(TrainingDataInvalid, match="cannot be used"):
+    with pytest.raises(TrainingDataInvalid, match="is not allowed"):
         train_model(
             None,
             reader,
@@ -339,7 +339,7 @@ def test_names_that_the_api_refuses_are_refused_before_staging(
 
 
 def test_an_empty_manifest_trains_nothing(lot: Path, reader: SourceReader) -> None:
-    with pytest.raises(TrainingDataInvalid, match="names no image"):
+    with pytest.raises(TrainingDataInvalid, match="lists no images"):
         stage_dataset(write(lot), reader, STAGING)
 
 

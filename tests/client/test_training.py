@@ -161,10 +161,10 @@ def test_refusals_are_passed_on(lot: Path, reader: SourceReader) -> None:
 def test_giving_up_and_being_interrupted(lot: Path, reader: SourceReader) -> None:
     service = FakeService()
     service.polls = 10_000
-    with pytest.raises(TrainingTimedOut, match="goes on at the service"):
+    with pytest.raises(TrainingTimedOut, match="the service continues"):
         train(service, lot, reader, timeout=60)
     clock = FakeClock()
     stop = threading.Event()
     clock.on_wait = lambda _: stop.set()
-    with pytest.raises(TrainingInterrupted, match="goes on at the service"):
+    with pytest.raises(TrainingInterrupted, match="the service continues"):
         train(FakeService(), lot, reader, clock=clock, stop_event=stop)

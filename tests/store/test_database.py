@@ -87,7 +87,7 @@ def test_a_file_that_cannot_be_made_or_read_is_an_error(tmp_path: Path) -> None:
         (None, "unable to open database file; it has to be a file"),
         (b"this is no database, and long enough to be seen as none" * 20, "name the right one"),
     ],
-    ids=["a folder", "another file"],
+    ids=["a folder", "not an SQLite database"],
 )
 def test_what_is_no_database_is_named_with_a_way_out(
     tmp_path: Path, content: bytes | None, message: str

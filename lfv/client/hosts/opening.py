@@ -24,7 +24,7 @@ def open_host(spec: HostSpec) -> ModelHost:
     factory = _KINDS.get(spec.kind)
     if factory is None:
         known = ", ".join(sorted(_KINDS))
-        raise HostKindUnknown(f"{spec.kind!r} is not a kind of host; known are {known}.")
+        raise HostKindUnknown(f"{spec.kind!r} is not a kind of host; the kinds are {known}.")
     return factory(spec)
 
 

@@ -24,7 +24,7 @@ class Units:
         if self.minimum < 1:
             raise ValueError("there must be at least one inference unit")
         if self.maximum is not None and self.maximum < self.minimum:
-            raise ValueError("the maximum of inference units is below the minimum")
+            raise ValueError("the maximum number of inference units is below the minimum")
 
 
 @dataclass(frozen=True)

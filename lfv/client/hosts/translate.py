@@ -118,7 +118,8 @@ def translate(
     ):
         # ValueError also escapes from botocore if Retry-After is a date.
         return HostUnavailable(
-            f"The answer of {where} to {operation} does not follow the API.", operation=operation
+            f"The response of {where} to {operation} does not conform to the API.",
+            operation=operation,
         )
     if isinstance(error, BotoCoreError | ValueError):  # invalid parameters or endpoint
         return HostRejected(f"{operation} cannot be sent: {_one_line(error)}.", operation=operation)

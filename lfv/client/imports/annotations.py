@@ -74,7 +74,7 @@ def convert_annotations(
     else:
         annotated = _voc(ref, names) if kind is ImportKind.VOC else _yolo(ref, names, reader)
     if not annotated:
-        raise AnnotationsInvalid(f"{source} names no image.")
+        raise AnnotationsInvalid(f"{source} lists no images.")
     places = _places(ref, kind, images)
     types = sorted({area.anomaly_type for image in annotated for area in image.areas})
     colors = mask_colors(types)
@@ -114,13 +114,15 @@ def _coco(source: str, reader: SourceReader, names: LabelNames) -> Sequence[Anno
     except (ValueError, RecursionError) as error:
         raise AnnotationsInvalid(f"{source} is not valid JSON: {error}.") from None
     if not is_coco(document):
-        raise AnnotationsInvalid(f"{source} has no lists of images and annotations as COCO has.")
+        raise AnnotationsInvalid(
+            f"{source} has no lists named images and annotations, which COCO needs."
+        )
     return parse_coco(document, names)
 
 
 def _voc(ref: Ref, names: LabelNames) -> Sequence[AnnotatedImage]:
     if not isinstance(ref, FileRef):
-        raise AnnotationsInvalid("VOC annotations are read from a folder of this machine.")
+        raise AnnotationsInvalid("VOC annotations must be in a folder on this machine.")
     return list(_voc_images(Path(ref.path) / ANNOTATIONS_FOLDER, names))
 
 
@@ -142,7 +144,7 @@ def _voc_images(folder: Path, names: LabelNames) -> Iterator[AnnotatedImage]:
 
 def _yolo(ref: Ref, names: LabelNames, reader: SourceReader) -> Sequence[AnnotatedImage]:
     if not isinstance(ref, FileRef):
-        raise AnnotationsInvalid("YOLO labels are read from a folder of this machine.")
+        raise AnnotationsInvalid("YOLO labels must be in a folder on this machine.")
     folder = Path(ref.path)
     listed = [folder / name for name in _CLASS_FILES if (folder / name).is_file()]
     classes = parse_classes(reader.read_bytes(str(listed[0].absolute()))) if listed else {}
@@ -189,7 +191,7 @@ def _locate(name: str, places: list[Ref], reader: SourceReader) -> Ref:
     """Find the image `name`, and move its place to the front of `places` for the next search."""
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or "\0" in name:
-        raise AnnotationsInvalid(f"The image {name[:200]!r} is not below the images' folder.")
+        raise AnnotationsInvalid(f"The image {name[:200]!r} is outside the images' folder.")
     for place in tuple(places):
         for ending in ("",) if path.suffix else _ENDINGS:
             ref = _below(place, f"{path}{ending}")
@@ -198,7 +200,7 @@ def _locate(name: str, places: list[Ref], reader: SourceReader) -> Ref:
                 places.insert(0, place)
                 return ref
     raise SourceNotFound(
-        f"{name[:200]} is not beside the annotations; say where the images are with --images.",
+        f"{name[:200]} is not in the annotations' folder; give the images' folder with --images.",
         ref=name,
     )
 

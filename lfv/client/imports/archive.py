@@ -77,10 +77,10 @@ def read_model_archive(source: str, reader: SourceReader) -> ModelFacts:
                     if content is not None:
                         documents.append(_document(path, content.read()))
     except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise ModelArchiveInvalid(f"{source} is not a sound tar.gz: {error}.") from None
+        raise ModelArchiveInvalid(f"{source} is not a valid tar.gz: {error}.") from None
     if not documents:
         raise ModelArchiveInvalid(
-            f"{source} holds none of {', '.join(_READ)}: it is not a model of the algorithm."
+            f"{source} contains none of {', '.join(_READ)}: it is not a model of the algorithm."
         )
     return _facts(documents, files)
 
@@ -88,9 +88,9 @@ def read_model_archive(source: str, reader: SourceReader) -> ModelFacts:
 def _checked(member: tarfile.TarInfo, files: Mapping[str, int]) -> PurePosixPath:
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts:
-        raise ModelArchiveInvalid(f"The archive's member {member.name[:100]!r} leads out of it.")
+        raise ModelArchiveInvalid(f"Member {member.name[:100]!r} of the archive points outside it.")
     if len(files) >= _MAX_MEMBERS or sum(files.values()) + member.size > _MAX_TOTAL:
-        raise ModelArchiveInvalid("The archive holds far more than a model.")
+        raise ModelArchiveInvalid("The archive is too large for a model.")
     return path
 
 

@@ -62,7 +62,7 @@ def import_kind(source: str, reader: SourceReader) -> ImportKind:
         return ImportKind.ONNX_MODEL
     if start.lstrip().startswith(b"<"):
         raise ManifestKindUnknown(
-            f"{source} is one XML file; give the folder that holds {ANNOTATIONS_FOLDER}/."
+            f"{source} is a single XML file; give the folder that contains {ANNOTATIONS_FOLDER}/."
         )
     if manifest_kind(source, reader) is ManifestKind.JSON_LINES and _has_answers(ref, reader):
         return ImportKind.EVALUATION

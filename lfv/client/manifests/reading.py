@@ -123,13 +123,13 @@ def manifest_kind(source: str, reader: SourceReader) -> ManifestKind:
         return ManifestKind.JSON_LINES
     if first == b"[" and suffix not in _SUFFIXES:
         raise ManifestKindUnknown(
-            f"{source} is one JSON list; a manifest holds one JSON object on each line."
+            f"{source} is a JSON array; a manifest has one JSON object per line."
         )
     if suffix in _SUFFIXES:
         return _SUFFIXES[suffix]
     raise ManifestKindUnknown(
         f"{source} is not a manifest of a known kind; name it .manifest or .jsonl (JSON Lines), "
-        ".csv (with a header) or .txt (a reference on each line)."
+        ".csv (with a header) or .txt (one reference per line)."
     )
 
 
@@ -140,7 +140,7 @@ def _beginning(ref: Ref, reader: SourceReader) -> bytes:
     except (SourceNotFound, SourceNotAFile) as error:
         if isinstance(ref, S3Ref) and next(reader.list(S3Ref(ref.bucket, ref.key + "/")), None):
             raise ManifestKindUnknown(
-                f"{ref} is not an object but a prefix; write {ref}/ to read everything below it."
+                f"{ref} is a prefix, not an object; write {ref}/ to read everything below it."
             ) from error
         raise
 
@@ -225,7 +225,7 @@ def _columns(line: RawLine, profile: Profile, delimiter: str | None) -> CsvColum
     try:
         return CsvColumns(line, profile.names, delimiter)
     except LineError as error:
-        raise ManifestHeaderInvalid(f"The header of the CSV is unusable: {error}") from None
+        raise ManifestHeaderInvalid(f"The CSV has an invalid header: {error}") from None
 
 
 def _folder(ref: Ref) -> Path:

@@ -136,7 +136,7 @@ class Rules(_Part):
     @model_validator(mode="after")
     def _some_rule(self) -> Self:
         if not (self.classification or self.coverage or self.anomaly_types):
-            raise ValueError("needs one of classification, coverage and anomaly_types")
+            raise ValueError("needs classification, coverage or anomaly_types")
         return self
 
 
@@ -158,7 +158,7 @@ class Policy(_Part):
     @model_validator(mode="after")
     def _classes_need_an_attribute(self) -> Self:
         if self.classes and self.class_attribute is None:
-            raise ValueError("classes need class_attribute, which holds an item's class")
+            raise ValueError("classes need class_attribute, the attribute with an item's class")
         return self
 
     @classmethod
@@ -245,7 +245,7 @@ def _wrongs(error: ValidationError) -> Iterator[str]:
         place = ".".join(str(part) for part in wrong["loc"] if part != "[key]") or "the whole"
         message = wrong["msg"].removeprefix("Value error, ").removeprefix("Input ")
         if wrong["type"] == "extra_forbidden":
-            message = "is not known"
+            message = "is unknown"
         elif wrong["type"] == "missing":
             message = "is missing"
         given = wrong.get("input")

@@ -18,21 +18,23 @@ class _PlainLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             line = self.get_event().start_mark.line + 1  # type: ignore[no-untyped-call]
-            raise PolicyError(f"The policy uses a YAML alias in line {line}; write it out.")
+            raise PolicyError(f"The policy uses a YAML alias on line {line}; write it out.")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Hashable] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
-            place = f"in line {key_node.start_mark.line + 1}"
+            place = f"on line {key_node.start_mark.line + 1}"
             if not isinstance(key, str):
                 raise PolicyError(
                     f"The policy has the name {key_node.value} {place}, which YAML doesn't read "
                     "as text; put it in quotes."
                 )
             if key in seen:
-                raise PolicyError(f"The policy gives the name {key!r} twice, again {place}.")
+                raise PolicyError(
+                    f"The policy has the name {key!r} twice, the second time {place}."
+                )
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -58,7 +60,7 @@ def parse_policy_text(text: str) -> dict[str, Any]:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        where = f" in line {mark.line + 1}" if mark else ""
+        where = f" on line {mark.line + 1}" if mark else ""
         raise PolicyError(f"The policy is not valid YAML{where}: {error.problem}.") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise PolicyError("The policy is not valid YAML.") from error
@@ -74,5 +76,5 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
         twice = sorted({name for name, _ in pairs if [n for n, _ in pairs].count(name) > 1})
-        raise PolicyError(f"The policy gives the name {twice[0]!r} twice.")
+        raise PolicyError(f"The policy has the name {twice[0]!r} twice.")
     return members

@@ -53,7 +53,7 @@ class AgentChannel:
             import grpc
         except ImportError as error:
             raise HostRejected(
-                "An edge agent is spoken to over gRPC, which is not installed: "
+                "An edge agent needs gRPC, which is not installed: "
                 "pip install 'lfv-pipeline[edge]'."
             ) from error
         try:
@@ -82,7 +82,7 @@ class AgentChannel:
             return kind.decode(answer)
         except WireFormatInvalid as error:
             raise HostUnavailable(
-                f"{self.address} answered {name} with something else than an edge agent: {error}.",
+                f"{self.address} did not answer {name} like an edge agent: {error}.",
                 operation=name,
             ) from error
 

@@ -204,7 +204,7 @@ class EdgeAgentHost:
         version = _version_of(answer.model_description)
         if self._spec.model_version not in {LATEST, version}:
             raise ModelNotFound(
-                f"Component {self._component} of the edge agent holds version {version}, not "
+                f"Component {self._component} of the edge agent has version {version}, not "
                 f"{self._spec.model_version}.",
                 operation="DescribeModel",
             )
@@ -248,7 +248,7 @@ def _version_of(description: wire.ModelDescription) -> str:
 def _result(answer: wire.DetectAnomalyResult | None, mask: bytes | None) -> DetectAnomalyResult:
     """Convert the agent's answer to the API's, with floats rounded to their significant digits."""
     if answer is None:
-        raise ResponseInvalid("The edge agent's answer holds no result.")
+        raise ResponseInvalid("The edge agent's answer has no result.")
     response: dict[str, Any] = {
         "Source": {"Type": "direct"},
         "IsAnomalous": answer.is_anomalous,

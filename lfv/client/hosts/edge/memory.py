@@ -35,8 +35,8 @@ def shared_memory(size: int) -> Iterator[tuple[SharedMemoryHandle, mmap.mmap]]:
             memory = mmap.mmap(descriptor, size)
         except OSError as error:
             raise HostUnavailable(
-                f"{size:,} bytes of shared memory cannot be had: {error.strerror}; make room in "
-                f"{_FOLDER}, or leave --host-option shared_memory out."
+                f"{size:,} bytes of shared memory cannot be allocated: {error.strerror}; make room "
+                f"in {_FOLDER}, or leave out --host-option shared_memory."
             ) from error
         with memory:
             yield SharedMemoryHandle(path.name, size, 0), memory
@@ -54,8 +54,8 @@ def _create() -> tuple[Path, int]:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o660)
         except OSError as error:
             raise HostUnavailable(
-                f"There is no shared memory on this machine ({error.strerror}: {_FOLDER}); leave "
-                "--host-option shared_memory out."
+                f"This machine has no shared memory ({error.strerror}: {_FOLDER}); leave "
+                "out --host-option shared_memory."
             ) from error
         if _lock(descriptor) and path.exists():
             return path, descriptor

@@ -23,8 +23,8 @@ def to_rgb888(body: bytes) -> tuple[int, int, bytes]:
             width, height = image.size
             if not (min(width, height) >= MIN_SIDE and max(width, height) <= MAX_SIDE):
                 raise HostRejected(
-                    f"The image is {width}x{height} pixels; an edge agent takes {MIN_SIDE} to "
-                    f"{MAX_SIDE} a side.",
+                    f"The image is {width}x{height} pixels; an edge agent accepts {MIN_SIDE} "
+                    f"to {MAX_SIDE} per side.",
                     operation="DetectAnomalies",
                 )
             if image.mode.startswith("I"):

@@ -221,7 +221,9 @@ class BatchJobHost:
         retry_throttled: bool = True,
     ) -> Detection:
         del body, content_type, timeout, stop_event, retry_throttled
-        raise HostRejected("A batch job takes no single image.", operation="CreateTransformJob")
+        raise HostRejected(
+            "A batch job does not accept single images.", operation="CreateTransformJob"
+        )
 
     def close(self) -> None:
         self._account.close()

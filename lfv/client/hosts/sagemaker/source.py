@@ -178,7 +178,7 @@ def package_training(account: Account, job_name: str, facts: SourceFacts) -> str
     if status == "Completed":
         return str(found["ModelPackageArn"])
     if status == "Failed":
-        reason = _package_failure(found).rstrip(".") or "SageMaker gives no reason"
+        reason = _package_failure(found).rstrip(".") or "SageMaker gave no reason"
         raise HostRejected(f"Model package {job_name} failed: {reason}.")
     raise HostUnavailable(f"Model package {job_name} is {status}.", retry_after=5.0)
 

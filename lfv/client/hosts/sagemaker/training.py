@@ -87,12 +87,12 @@ class TrainingJob:
         algorithm = mine.get("algorithm_arn") or ALGORITHMS.get(region, "")
         if not algorithm:
             raise HostRejected(
-                f"The algorithm's ARN in {region} is not known here: subscribe to "
+                f"The algorithm's ARN in {region} is unknown: subscribe to "
                 "it in the AWS Marketplace and give --host-option algorithm_arn=ARN."
             )
         model_type = mine.get("model_type", "")
         if model_type and model_type not in MODEL_TYPES:
-            raise HostRejected(f"Option model_type is one of {', '.join(MODEL_TYPES)}.")
+            raise HostRejected(f"Option model_type must be one of {', '.join(MODEL_TYPES)}.")
         job = cls(role, algorithm, model_type)
         if mine.get("training_instance_type"):
             job = replace(job, instance_type=mine["training_instance_type"])
@@ -212,8 +212,8 @@ def _stage_manifest(
         if without:
             raise TrainingDataInvalid(
                 f"{count_of(without, 'anomalous image')} "
-                f"{form_of(without, 'has', 'have')} no mask, and a segmentation model needs them: "
-                "draw masks, leave the images out, or give --host-option model_type=classification."
+                f"{form_of(without, 'has', 'have')} no mask, but a segmentation model needs masks: "
+                "draw them, leave out the images, or give --host-option model_type=classification."
             )
         out = io.BytesIO()
         Image.new("RGB", (dataset.width, dataset.height), "white").save(out, "PNG")
@@ -264,7 +264,7 @@ class _Watch:
                 if facts.status is not ModelStatus.TRAINING:
                     why = facts.message or "no reason was given"
                     raise TrainingFailed(f"Training job {self.name} failed: {why}.")
-                self.progress(f"training job {self.name} is under way")
+                self.progress(f"training job {self.name} is in progress")
             self._wait(looks)
 
     def until_packaged(self, facts: SourceFacts) -> None:
@@ -286,12 +286,13 @@ class _Watch:
     def _wait(self, looks: int) -> None:
         if self.clock.monotonic() >= self.deadline:
             raise TrainingTimedOut(
-                f"Training job {self.name} is not done in time; it goes on, until its own limit."
+                f"Training job {self.name} did not finish in time; it continues until its own "
+                "limit."
             )
         if self.clock.wait(_POLL.seconds(looks), self.stop_event):
             raise TrainingInterrupted(
-                f"Waiting for training job {self.name} was interrupted; it goes on, until its own "
-                "limit."
+                f"Waiting for training job {self.name} was interrupted; the job continues until "
+                "its own limit."
             )
 
 

@@ -272,7 +272,7 @@ def _query(text: str) -> list[tuple[str, str]]:
     try:
         return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=300)
     except (UnicodeDecodeError, ValueError):
-        raise ValidationError("the query can't be read") from None
+        raise ValidationError("the query string cannot be read") from None
 
 
 def _signed(request: _Request) -> SignedRequest:

@@ -133,7 +133,7 @@ def _description(archive: zipfile.ZipFile) -> ArchivedModel:
 
 def _check(model: ArchivedModel, archive: zipfile.ZipFile) -> None:
     if not _PROJECT_NAME.fullmatch(model.project_name):
-        raise ArchiveError("its project's name is not a valid one")
+        raise ArchiveError("its project name is invalid")
     for number in (model.f1, model.precision, model.recall):
         if number is not None and not 0 <= number <= 1:
             raise ArchiveError("its performance is out of range")
@@ -144,13 +144,13 @@ def _check(model: ArchivedModel, archive: zipfile.ZipFile) -> None:
         raise ArchiveError("it is too large")
     for name in _paths(model):
         if name.is_absolute() or any(part in ("..", ".", "") for part in name.parts):
-            raise ArchiveError(f"a file in it would lie outside of the model: {str(name)[:100]!r}")
+            raise ArchiveError(f"a file in it lies outside the model: {str(name)[:100]!r}")
 
 
 def _paths(model: ArchivedModel) -> Iterator[PurePosixPath]:
     for name in model.files:
         if "\\" in name or "\0" in name or not name:
-            raise ArchiveError(f"a file in it has no valid name: {name[:100]!r}")
+            raise ArchiveError(f"a file in it has an invalid name: {name[:100]!r}")
         yield PurePosixPath(name)
 
 

@@ -144,10 +144,10 @@ class BackgroundWork:
 def _after_restart(status: ModelStatus, event: ModelEvent) -> str:
     if status == ModelStatus.TRAINING:
         return (
-            "Training failed: the service that trained it has ended."
+            "Training failed: the service ended during training."
             if event == ModelEvent.EMBEDDED_RESTARTED
-            else "The training begins again after a restart of the service."
+            else "Training starts again because the service was restarted."
         )
     if MODEL_TRANSITIONS[status, event] == ModelStatus.TRAINED:
         return "The model is trained and not running."
-    return "The model is being started again after a restart of the service."
+    return "The model is starting again because the service was restarted."

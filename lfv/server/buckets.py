@@ -78,9 +78,9 @@ class Buckets:
         if name in self._folders:
             return self._folders[name]
         if self._s3 is None:
-            raise BucketError("there is no such bucket, and S3 is switched off")
+            raise BucketError("there is no such bucket, and S3 is disabled")
         if not is_bucket_name(name):
-            raise BucketError("that is not a bucket name")
+            raise BucketError("the bucket name is invalid")
         return self._s3.bucket(name)
 
 
@@ -104,7 +104,7 @@ class _FolderBucket:
 
     def open(self, key: str, version: str | None) -> IO[bytes]:
         if version is not None:
-            raise BucketError("a folder keeps no object versions")
+            raise BucketError("a folder has no object versions")
         with self._parent(key, create=False) as (parent, name):
             descriptor = os.open(name, _READ, dir_fd=parent)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -152,7 +152,7 @@ class _FolderBucket:
 def _components(key: str) -> list[str]:
     parts = key.split("/")
     if "\0" in key or any(part in ("", ".", "..") for part in parts):
-        raise BucketError("that key can't be a file's path")
+        raise BucketError("the key cannot be a file's path")
     return parts
 
 
@@ -218,7 +218,7 @@ def _translated(bucket: str, key: str) -> Iterator[None]:
     except OSError as error:
         raise BucketError(f"{where}: {error.strerror or error}") from error
     except ValueError as error:  # a name that no file can have, such as a lone surrogate
-        raise BucketError(f"{where}: that key can't be a file's path") from error
+        raise BucketError(f"{where}: the key cannot be a file's path") from error
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
         text = "not found" if code in ("NoSuchKey", "NoSuchBucket", "404") else str(error)

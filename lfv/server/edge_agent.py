@@ -98,7 +98,9 @@ class Component:
         try:
             model = idle.get(timeout=30)
         except queue.Empty:
-            raise Refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many images wait") from None
+            raise Refused(
+                grpc.StatusCode.RESOURCE_EXHAUSTED, "too many images are waiting"
+            ) from None
         try:
             yield model
         finally:
@@ -145,12 +147,12 @@ class EdgeAgent:
         bitmap = request.bitmap or wire.Bitmap()
         if not all(MIN_SIDE <= side <= MAX_SIDE for side in (bitmap.width, bitmap.height)):
             raise _invalid(
-                f"the image is {bitmap.width}x{bitmap.height} pixels; {MIN_SIDE} to {MAX_SIDE} a "
-                "side are taken"
+                f"the image is {bitmap.width}x{bitmap.height} pixels; {MIN_SIDE} to {MAX_SIDE} per "
+                "side are accepted"
             )
         pixels = _pixels(bitmap)
         if len(pixels) != bitmap.size:
-            raise _invalid(f"the image has {len(pixels):,} bytes, and not three for each pixel")
+            raise _invalid(f"the image has {len(pixels):,} bytes instead of three per pixel")
         with component.model() as model:
             try:
                 result = model.predict_pixels(pixels, bitmap.width, bitmap.height)
@@ -164,7 +166,7 @@ class EdgeAgent:
             return self._components[name]
         except KeyError:
             known = ", ".join(sorted(self._components))
-            message = f"there is no model component {name!r}; there are {known}"
+            message = f"there is no model component {name!r}; the components are {known}"
             raise Refused(grpc.StatusCode.NOT_FOUND, message) from None
 
 
@@ -179,7 +181,7 @@ def open_components(archives: Sequence[Path], folder: Path, workers: int) -> lis
         model = read_archive(archive, artifact)
         name = model.project_name
         if name in found:
-            raise OptionsError(f"two archives hold a model of project {name}: give one of them")
+            raise OptionsError(f"two archives contain a model of project {name}: give only one")
         arn = f"arn:aws:lookoutvision:local:000000000000:model/{name}/{model.version}"
         found[name] = Component(name, arn, artifact, "lfv.engine", workers)
     return list(found.values())
@@ -218,7 +220,7 @@ def serving(agent: EdgeAgent, address: str, *, threads: int) -> Iterator[str]:
     try:
         port = server.add_insecure_port(target)
     except RuntimeError as error:
-        raise OptionsError(f"{address} cannot be listened on: {error}") from None
+        raise OptionsError(f"cannot listen on {address}: {error}") from None
     server.start()
     try:
         tcp = address.startswith("tcp:")
@@ -255,13 +257,13 @@ def _refuse_taken(address: str) -> None:
     if path is None or not path.exists():
         return
     if not path.is_socket():
-        raise OptionsError(f"{path} is there and not a socket; use another address")
+        raise OptionsError(f"{path} exists and is not a socket; use another address")
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(str(path))
         except OSError:  # left by an agent that was killed
             return
-    raise OptionsError(f"another program answers at {path}; stop it, or use another address")
+    raise OptionsError(f"another program listens on {path}; stop it, or use another address")
 
 
 def _socket_file(address: str) -> Path | None:
@@ -287,7 +289,7 @@ def _pixels(bitmap: wire.Bitmap) -> bytes:
 
 def _open_shared(handle: wire.SharedMemoryHandle, flags: int) -> int:
     if not _SHARED_NAME.fullmatch(handle.name) or handle.name.strip("/.") == "":
-        raise _invalid(f"{handle.name!r} is not a name of shared memory")
+        raise _invalid(f"{handle.name!r} is not a valid name of shared memory")
     if handle.offset < 0:
         raise _invalid("the offset in shared memory is negative")
     try:

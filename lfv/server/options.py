@@ -171,12 +171,14 @@ class ServeOptions:
         if self.network and not has_torch():
             raise OptionsError(f"--network {NEEDS_TORCH}")
         if not 1 <= self.graph_mib <= MAX_GRAPH_MIB:
-            raise OptionsError(f"a graph may have 1 to {MAX_GRAPH_MIB} MiB, not {self.graph_mib}")
+            raise OptionsError(
+                f"an ONNX file may have 1 to {MAX_GRAPH_MIB} MiB, not {self.graph_mib}"
+            )
         if not re.fullmatch("[0-9]{12}", self.account_id):
             raise OptionsError(f"an account id has 12 digits; {self.account_id!r} is not one")
         if self.limits.inference_units < 1:
             raise OptionsError(
-                f"hosting takes at least 1 inference unit, not {self.limits.inference_units}"
+                f"hosting needs at least 1 inference unit, not {self.limits.inference_units}"
             )
         self._check_tls()
 
@@ -255,7 +257,7 @@ def parse_bucket(text: str) -> tuple[str, Path]:
     """Parse ``NAME=FOLDER`` into a pair. Raises OptionsError."""
     name, separator, folder = text.partition("=")
     if not (separator and name and folder):
-        raise OptionsError(f"a bucket is given as NAME=FOLDER, not {text!r}")
+        raise OptionsError(f"a bucket must be NAME=FOLDER, not {text!r}")
     return name, Path(os.path.abspath(Path(folder).expanduser()))  # noqa: PTH100 (keep links)
 
 

@@ -87,11 +87,11 @@ class Verifier:
         if authorization is None:
             raise AccessDeniedError("the request is not signed with AWS Signature Version 4")
         if authorization.access_key not in self._secrets:
-            raise AccessDeniedError("the access key is not known here")
+            raise AccessDeniedError("the access key is unknown")
         if authorization.service != SERVICE:
             raise AccessDeniedError(f"the signature is not for the service {SERVICE}")
         if uncovered := sorted(_to_be_signed(request) - set(authorization.signed_headers)):
-            raise AccessDeniedError(f"the signature has to cover the header {uncovered[0]}")
+            raise AccessDeniedError(f"the signature must cover the header {uncovered[0]}")
         signed_at = _moment(request.headers.get("x-amz-date", ""))
         if abs((now - signed_at).total_seconds()) > MAX_SKEW_SECONDS:
             raise AccessDeniedError(
@@ -99,7 +99,7 @@ class Verifier:
                 f" {MAX_SKEW_SECONDS} s away from this service's clock"
             )
         if request.headers["x-amz-date"][:8] != authorization.date:
-            raise AccessDeniedError("the signature's scope is of another day than the request")
+            raise AccessDeniedError("the signature's scope and the request have different dates")
         declared = request.headers.get("x-amz-content-sha256")
         if declared is not None and declared.startswith("STREAMING-"):
             raise AccessDeniedError("signatures in chunks are not supported; sign the whole body")
@@ -116,7 +116,7 @@ class Verifier:
             # The AWS SDK for Java sends this value for every request that has no body.
             if not request.is_private and body_sha256 != _NO_BODY:
                 raise AccessDeniedError(
-                    "the body has to be signed unless the connection is TLS or from this machine"
+                    "the body must be signed unless the connection is TLS or from this machine"
                 )
             payload = UNSIGNED_PAYLOAD
         elif declared is not None and not hmac.compare_digest(declared.encode(), payload.encode()):

@@ -79,7 +79,7 @@ def test_it_answers_and_ends(tmp_path: Path, which: str, how: int) -> None:
         (["--credentials-file", "/not/there"], "credentials file /not/there"),
         (["--import", "/not/there.zip"], "/not/there.zip can't be read"),
         (["--port", "70000"], "can't listen"),
-        (["--backbone", "/not/there.onnx"], "/not/there.onnx: there is no such file"),
+        (["--backbone", "/not/there.onnx"], "/not/there.onnx: no such file"),
         (["--detector", __file__], "is refused: It is not an ONNX file"),
         (["--backbone", __file__, "--detector", __file__], "set detector or backbone, not both"),
         (["--network", "--detector", __file__], "set detector or network, not both"),

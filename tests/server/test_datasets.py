@@ -73,10 +73,10 @@ def test_bad_lines_are_counted_and_named(service: Service, client: Any, project:
         line("images/1.png"): "source-ref 'images/1.png': the reference is not an s3:// address",
         line("file:///etc/passwd"): "is not an s3:// address",
         line("s3://ab/x.png"): "no valid bucket name",
-        line("s3://other-bucket/x.png"): "is not the bucket of the other images",
+        line("s3://other-bucket/x.png"): "is not the other images' bucket",
         line(f"{REF}/x.png", more="x" * 300_000): "longer than 262,144 bytes",
-        line(f"{REF}//x.png"): "that key can't be a file's path",
-        line(f"{REF}/x.png", mask=f"{REF}/../x.png"): "that key can't be a file's path",
+        line(f"{REF}//x.png"): "the key cannot be a file's path",
+        line(f"{REF}/x.png", mask=f"{REF}/../x.png"): "the key cannot be a file's path",
         line(f"{REF}/x.png", mask="mask.png"): "anomaly-mask-ref 'mask.png': the reference is not",
         line(f"{REF}/x.png")[:-1]
         + f', "deep": {"[" * 600}{"]" * 600}}}': "nested deeper than 32 levels",
@@ -319,7 +319,7 @@ def test_update_merges_by_source_ref(service: Service, client: Any, project: str
     ("bad", "problem"),
     [
         ("nonsense", "line 2: The line is not valid JSON"),
-        (line("s3://other-bucket/1"), "line 2: other-bucket is not the bucket"),
+        (line("s3://other-bucket/1"), "line 2: other-bucket is not the other images' bucket"),
         ("\udcff", "line 2: "),
     ],
 )

@@ -50,7 +50,7 @@ def test_images_that_do_not_fit_are_refused(world: World, monkeypatch: pytest.Mo
     model = world.model()
     assert model.status == ModelStatus.TRAINING_FAILED
     assert model.message.startswith("Training failed: the 100 images need about 0.0 MiB")
-    assert "has 64.0 MiB free, of which 64.0 MiB are kept" in model.message
+    assert "has 64.0 MiB free, of which 64.0 MiB are reserved" in model.message
     assert 16 <= max(copied) <= 22  # four are copied at a time
     assert not world.home.model("id").exists()
 

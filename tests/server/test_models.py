@@ -207,7 +207,7 @@ def test_figures_that_are_no_measure_are_called_so(
     make_dataset(client, service, project, unlabelled, "test")
     client.create_model(ProjectName=project, OutputConfig=OUTPUT)
     message = model_in(client, project, "TRAINED")["StatusMessage"]
-    assert "The test dataset has no labelled image: the figures are those of cross-" in message
+    assert "The test dataset has no labelled image, so the figures come from cross-" in message
     client.delete_dataset(ProjectName=project, DatasetType="test")
     for number in (4, 5):
         (service.bucket / project / f"{number}.png").write_bytes(noise("PNG"))
@@ -293,7 +293,7 @@ def test_original_minimums(start: Callable[..., Service]) -> None:
     client = service.client()
     client.create_project(ProjectName="p")
     make_dataset(client, service, "p", put_images(service, "p", 38), "train")
-    with pytest.raises(client.exceptions.ValidationException, match="20 and 10 are the least"):
+    with pytest.raises(client.exceptions.ValidationException, match="at least 20 and 10 are needed"):
         client.create_model(ProjectName="p", OutputConfig=OUTPUT)
     make_dataset(client, service, "p", put_images(service, "t", 18), "test")
     with pytest.raises(client.exceptions.ValidationException, match="the test dataset has 9"):

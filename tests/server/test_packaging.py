@@ -86,7 +86,7 @@ def test_jobs_that_are_refused(client: Any, archive: Path) -> None:
     conflict, invalid = client.exceptions.ConflictException, client.exceptions.ValidationException
     with pytest.raises(conflict, match="a packaging job named first"):
         start("other", JobName="first")
-    with pytest.raises(conflict, match=r"of version 2\.3\.4 already"):
+    with pytest.raises(conflict, match=r"already has version 2\.3\.4"):
         start("com.example.packed", ComponentVersion="2.3.4")
     platform = {"Os": "LINUX", "Arch": "ARM64"}
     with pytest.raises(invalid, match="TargetPlatform"):
@@ -209,11 +209,11 @@ DAMAGES: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
     "tampered": (lambda f: f.update({"artifact/model.json": b"{}"}), "does not match its digest"),
     "missing": (lambda f: f.pop("artifact/model.json"), "not those that"),
     "added": (lambda f: f.update({"artifact/more": b"x"}), "not those that"),
-    "escaping": (escape, "outside of the model"),
+    "escaping": (escape, "outside the model"),
     "no description": (lambda f: f.pop("lfv-model.json"), "no lfv-model.json"),
     "no json": (lambda f: f.update({"lfv-model.json": b"{"}), "damaged"),
     "other format": (lambda f: described(f, format=2), "it has format 2"),
-    "bad name": (lambda f: described(f, project="../x"), "project's name"),
+    "bad name": (lambda f: described(f, project="../x"), "project name"),
     "bad figures": (
         lambda f: described(f, performance={"f1": 2, "precision": 1, "recall": 1}),
         "out of range",

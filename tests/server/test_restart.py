@@ -89,7 +89,7 @@ def test_training_is_taken_up_again(start: Callable[..., Service], how: int) -> 
             wait_until(lambda pid=pid: is_gone(pid), what="end of the trainer")
         client = service.start().client()
     described = model_in(client, "p", "TRAINING_FAILED")
-    assert "cut off 3 times" in described["StatusMessage"]
+    assert "interrupted 3 times" in described["StatusMessage"]
 
 
 def test_training_comes_to_its_end_after_a_crash(start: Callable[..., Service]) -> None:
@@ -227,5 +227,5 @@ def test_embedded_training_does_not_go_on_without_its_client(tmp_path: Path) -> 
         service.start()
         client = service.client()
         described = model_in(client, "p", "TRAINING_FAILED")
-        assert "the service that trained it has ended" in described["StatusMessage"]
+        assert "the service ended during training" in described["StatusMessage"]
         service.close()

@@ -176,7 +176,7 @@ def test_headers_that_matter_have_to_be_signed(guarded: Service, name: str) -> N
     good = signed(guarded, "GET", PROJECTS)
     status, code, answer = send(guarded, "GET", PROJECTS, {**good, name: "x"})
     assert (status, code) == (403, "AccessDeniedException")
-    assert f"has to cover the header {name.lower()}".encode() in answer
+    assert f"must cover the header {name.lower()}".encode() in answer
     assert send(guarded, "GET", PROJECTS, {**good, "X-Other": "x"})[0] == 200
     assert (
         send(guarded, "GET", PROJECTS, signed(guarded, "GET", PROJECTS, b"", {name: "x"}))[0] == 200

@@ -180,7 +180,7 @@ def test_units_in_service_outlive_the_files_they_were_loaded_from(
     with ThreadPoolExecutor(6) as pool:
         asked = [pool.submit(ask) for _ in range(6)]
         try:
-            wait_until(lambda: "can't have another inference unit" in service.log)
+            wait_until(lambda: "another inference unit cannot be started" in service.log)
         finally:
             ended.set()
         for future in asked:
@@ -217,7 +217,7 @@ def test_overload_is_throttled(start: Callable[..., Service]) -> None:
     assert waits == {"1"}
     assert outcomes.count("answered") >= 1
     assert sum("too many requests are waiting" in text for text in outcomes) >= 1
-    assert sum("no unit free in time" in text for text in outcomes) >= 1
+    assert sum("no free inference unit in time" in text for text in outcomes) >= 1
     assert detect(client, "p", png())["IsAnomalous"] is False
     found = metrics(service)
     labels = 'ProjectName="p",ModelVersion="1"'

@@ -59,7 +59,7 @@ def send(connection: socket.socket, head: dict[str, Any], body: bytes = b"") -> 
 def _lengths(raw: bytes) -> tuple[int, int]:
     head_length, body_length = _LENGTHS.unpack(raw)
     if head_length > _MAX_HEAD or body_length > _MAX_BODY:
-        raise FrameError("that is not a frame")
+        raise FrameError("not a valid frame")
     return head_length, body_length
 
 
@@ -67,7 +67,7 @@ def _head(raw: bytes) -> dict[str, Any]:
     try:
         head: dict[str, Any] = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise FrameError("that is not a frame") from error
+        raise FrameError("not a valid frame") from error
     return head
 
 

@@ -119,7 +119,7 @@ class HostingManager:
             pool = self._pools.pop(model_id, None)
             if pool is not None:
                 self._forget_name(pool)
-            message = f"The model is not running any longer: {why}"
+            message = f"The model is no longer running: {why}"
             await self._record(model_id, ModelEvent.UNITS_BROKE, message)
             if pool is not None:
                 await pool.stop()

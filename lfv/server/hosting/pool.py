@@ -143,9 +143,7 @@ class Pool:
                 except UnitTimeoutError as error:
                     # The cause is the image, not the model.
                     self._replace(unit, str(error))
-                    raise InternalError(
-                        "the inference unit took too long over this image"
-                    ) from None
+                    raise InternalError("the inference unit took too long for this image") from None
                 except UnitLostError as error:
                     self._lose(unit, str(error))
                     continue
@@ -154,7 +152,7 @@ class Pool:
                 return answer
         finally:
             self._in_hand -= 1
-        raise InternalError("inference units died over this image")
+        raise InternalError("inference units died on this image")
 
     async def _acquire(self) -> Unit:
         if not self._open:
@@ -183,7 +181,7 @@ class Pool:
             if not self._waiting:
                 self._queued_since = None
         if not future.done():
-            raise ThrottledError(f"model {self.model.name} had no unit free in time")
+            raise ThrottledError(f"model {self.model.name} had no free inference unit in time")
         self._note_busy()
         return future.result()
 
@@ -234,7 +232,7 @@ class Pool:
 
     def _stay_as_we_are(self, why: str) -> None:
         """Pause growth. Units in service still answer, even if the model's files are damaged."""
-        _log.warning("model %s can't have another inference unit: %s", self.model.name, why)
+        _log.warning("model %s: another inference unit cannot be started: %s", self.model.name, why)
         self.desired_units = len(self._units)
         self._grow_from = time.monotonic() + _GROWTH_PAUSE
 

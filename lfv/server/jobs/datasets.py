@@ -88,13 +88,13 @@ def _created(context: JobContext, dataset: Dataset) -> _End:
     except ServiceEndingError:
         raise
     except (_FailedError, BucketError, ManifestError, ManifestTooLargeError) as error:
-        return _End(failed, f"The dataset was not made: {error}")
+        return _End(failed, f"The dataset was not created: {error}")
     except Exception:  # noqa: BLE001 (any error must end the creation)
         _log.exception("dataset %s/%s", dataset.project_name, dataset.kind)
-        return _End(failed, "The dataset was not made; the service's log says why.")
-    message = f"The dataset was made from {count_of(len(reading.entries), 'line')}."
+        return _End(failed, "The dataset was not created; the service's log says why.")
+    message = f"The dataset was created from {count_of(len(reading.entries), 'line')}."
     if reading.repeated:
-        message += f" {reading.repeated} took the place of one before with the same source-ref."
+        message += f" {reading.repeated} replaced earlier ones with the same source-ref."
     if reading.bad:
         message += f" {count_of(reading.bad, 'line')} could not be used: {reading.summary()}."
     return _End(DatasetStatus.CREATE_COMPLETE, message, reading, replace=True)
@@ -172,7 +172,7 @@ def _read(
         reading.entries[entry.source_ref] = entry
         reading.types |= entry.anomaly_types
         if len(reading.entries) > allowed:
-            raise _FailedError(f"more than {allowed} images; no more are allowed in this dataset")
+            raise _FailedError(f"more than {allowed} images, the limit of this dataset")
         if len(reading.types) > limits.anomaly_types:
             raise _FailedError(f"more than {limits.anomaly_types} anomaly types")
     return reading
@@ -196,7 +196,7 @@ def _check_refs(context: JobContext, reading: _Reading, entry: Entry) -> None:
         if bucket != reading.bucket:
             raise LineError(
                 "source_outside",
-                f"{bucket} is not the bucket of the other images, {reading.bucket}",
+                f"{bucket} is not the other images' bucket, {reading.bucket}",
             )
 
 
@@ -212,7 +212,7 @@ def _check_total(context: JobContext, dataset: Dataset, reading: _Reading) -> No
         _changing(dataset),
     )
     if total + len(reading.entries) - known > allowed:
-        raise _FailedError(f"more than {allowed} images; no more are allowed in this dataset")
+        raise _FailedError(f"more than {allowed} images, the limit of this dataset")
     if len(reading.types | _types_kept(context, dataset, reading)) > limits.anomaly_types:
         raise _FailedError(f"more than {limits.anomaly_types} anomaly types in the dataset")
 
@@ -244,7 +244,7 @@ def _finish(context: JobContext, dataset: Dataset, end: _End) -> None:
         _record(context, dataset, end)
     except DiskFullError:
         if end.status == DatasetStatus.CREATE_COMPLETE:
-            end = _End(DatasetStatus.CREATE_FAILED, f"The dataset was not made: {DISK_FULL}")
+            end = _End(DatasetStatus.CREATE_FAILED, f"The dataset was not created: {DISK_FULL}")
         else:
             status = DatasetStatus.UPDATE_FAILED_ROLLBACK_COMPLETE
             end = _End(status, f"Nothing was changed: {DISK_FULL}")
@@ -272,7 +272,7 @@ def _record(context: JobContext, dataset: Dataset, end: _End) -> None:
 
 
 def _changing(dataset: Dataset) -> str:
-    return f"dataset {dataset.project_name}/{dataset.kind}: its changes are being looked at"
+    return f"dataset {dataset.project_name}/{dataset.kind}: its changes are being checked"
 
 
 def _is_current(tx: Transaction, dataset: Dataset) -> bool:

@@ -84,7 +84,7 @@ class _Space:
         return NoSpaceError(
             f"the {self._images} images need about {_mib(needed)}, of which"
             f" {_mib(self._bytes)} are copied, and the disk with the state folder has"
-            f" {_mib(disk.free)} free, of which {_mib(margin)} are kept"
+            f" {_mib(disk.free)} free, of which {_mib(margin)} are reserved"
         )
 
 

@@ -119,7 +119,7 @@ def _curves(found: TrainingFindings) -> Iterator[ReportCurve]:
         yield ReportCurve(
             "Reliability",
             "predicted probability",
-            "share that was anomalous",
+            "share of anomalous images",
             curve.x,
             curve.y,
             diagonal=True,

@@ -144,7 +144,7 @@ class Trainings:
 
     def _train(self, model: Model, starts: int) -> _End:
         if starts > _MAX_STARTS:
-            raise _FailedError(f"it was cut off {_MAX_STARTS} times by the service's end")
+            raise _FailedError(f"it was interrupted {_MAX_STARTS} times because the service ended")
         context = self._context
         folder = context.home.job(model.id)
         if not (folder / "train.jsonl").is_file():
@@ -293,7 +293,7 @@ def _doubts(train: Fetched, test: Fetched, has_test: bool) -> Iterator[str]:
     """Remarks on how far the figures can be trusted."""
     if has_test and not test.images:
         yield (
-            "The test dataset has no labelled image: the figures are those of cross-validation on"
+            "The test dataset has no labelled image, so the figures come from cross-validation on"
             " the train dataset."
         )
     refs = {image.source_ref for image in train.images}
@@ -302,5 +302,5 @@ def _doubts(train: Fetched, test: Fetched, has_test: bool) -> Iterator[str]:
     if both:
         yield (
             f"{both} of the {len(test.images)} test images {form_of(both, 'is', 'are')} in the"
-            " train dataset too: the figures are better than they would be on new images."
+            " train dataset too, so the figures are better than they would be on new images."
         )

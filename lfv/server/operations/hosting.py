@@ -20,8 +20,8 @@ def start_model(call: Call, members: Members) -> Members:
     in_use += (high or low) - (model.max_units or model.min_units or 0)
     if in_use > allowed:
         raise QuotaExceededError(
-            f"with this model {count_of(in_use, 'inference unit')} would be in use,"
-            f" and {allowed} may be",
+            f"with this model {count_of(in_use, 'inference unit')} would be in use;"
+            f" the limit is {allowed}",
             "inference-units",
             model.name,
             "MODEL",

@@ -65,8 +65,8 @@ def _check_quotas(call: Call, project: Project) -> None:
     limits = call.limits
     if models.count(call.tx, project) >= limits.models_per_project:
         raise QuotaExceededError(
-            f"project {project.name} has {count_of(limits.models_per_project, 'model')}, and no"
-            " more are allowed",
+            f"project {project.name} has {count_of(limits.models_per_project, 'model')},"
+            " which is the limit",
             "models-per-project",
             project.name,
             "PROJECT",
@@ -74,7 +74,7 @@ def _check_quotas(call: Call, project: Project) -> None:
     if models.count_training(call.tx) >= limits.concurrent_trainings:
         raise QuotaExceededError(
             f"{count_of(limits.concurrent_trainings, 'model')} may be trained at a time; try again"
-            " when one is done",
+            " when one has finished",
             "concurrent-trainings",
         )
 
@@ -117,7 +117,7 @@ def _demand(kind: str, counts: ImageStats, *, normal: int, anomaly: int) -> None
     if counts.normal < normal or counts.anomaly < anomaly:
         raise ValidationError(
             f"the {kind} dataset has {counts.normal} normal and {counts.anomaly} anomaly images;"
-            f" {normal} and {anomaly} are the least"
+            f" at least {normal} and {anomaly} are needed"
         )
 
 

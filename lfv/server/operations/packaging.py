@@ -29,15 +29,15 @@ def start_model_packaging_job(call: Call, members: Members) -> Members:
         )
     if len(packaging.unfinished(call.tx)) >= call.limits.concurrent_packaging_jobs:
         raise QuotaExceededError(
-            f"{count_of(call.limits.concurrent_packaging_jobs, 'packaging job')} may run at a time,"
-            " and no more",
+            f"only {count_of(call.limits.concurrent_packaging_jobs, 'packaging job')} may run at a"
+            " time",
             "concurrent-packaging-jobs",
         )
     component = _component(members["Configuration"]["Greengrass"], model.version)
     name, version = component["ComponentName"], component["ComponentVersion"]
     if packaging.component_is_taken(call.tx, name, version):
         raise ConflictError(
-            f"there is a component {name} of version {version} already", name, "MODEL_PACKAGE_JOB"
+            f"component {name} already has version {version}", name, "MODEL_PACKAGE_JOB"
         )
     job = packaging.create(
         call.tx,

@@ -14,7 +14,7 @@ def create_project(call: Call, members: Members) -> Members:
     # After the check for a conflict, which scripts rely on to create a project once.
     if projects.count(call.tx) > call.limits.projects:
         raise QuotaExceededError(
-            f"there are {call.limits.projects} projects, and no more are allowed", "projects"
+            f"there are {call.limits.projects} projects, which is the limit", "projects"
         )
     return {"ProjectMetadata": _metadata(made)}
 

@@ -24,7 +24,7 @@ class Project:
 def create(tx: Transaction, name: str, arn: str, now: float) -> Project:
     """Create a project. Raises ConflictError if the name is taken."""
     if tx.one(select(_PROJECTS.id).where(_PROJECTS.name == name)):
-        raise ConflictError(f"a project named {name} exists already", name, "PROJECT")
+        raise ConflictError(f"a project named {name} already exists", name, "PROJECT")
     ids = tables.project_ids
     number = int(tx.scalar(insert(ids).returning(ids.c.id)))
     tx.execute(delete(ids).where(ids.c.id < number))

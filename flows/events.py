@@ -90,14 +90,14 @@ class RunEvents:
 
     def started(self) -> None:
         """Report that the run was started or resumed."""
-        self._of_run(RUN_STARTED)
+        self._emit_for_run(RUN_STARTED)
 
     def completed(self, summary: RunSummary, reject_rate_limit: float) -> None:
         """Report that the run is complete, and separately if its reject rate is high."""
-        self._of_run(RUN_COMPLETED, **_counts(summary))
+        self._emit_for_run(RUN_COMPLETED, **_counts(summary))
         rate = summary.reject_rate
         if rate is not None and rate >= reject_rate_limit:
-            self._of_run(
+            self._emit_for_run(
                 REJECT_RATE_HIGH,
                 reject_rate=rate,
                 reject_rate_limit=reject_rate_limit,
@@ -109,8 +109,8 @@ class RunEvents:
         counts = {} if summary is None else _counts(summary)
         message = str(error) or type(error).__name__
         if isinstance(error, LimitReached):
-            self._of_run(BUDGET_REACHED, message=message, **counts)
-        self._of_run(RUN_FAILED, message=message, error=type(error).__name__, **counts)
+            self._emit_for_run(BUDGET_REACHED, message=message, **counts)
+        self._emit_for_run(RUN_FAILED, message=message, error=type(error).__name__, **counts)
 
     def model_started(self) -> None:
         """Report that this run has started the model."""
@@ -126,7 +126,7 @@ class RunEvents:
                 event = MODEL_STOPPED if hold.stopped else MODEL_LEFT_RUNNING
                 emit(event, self._model, self._facts, self._related_run())
 
-    def _of_run(self, event: str, **facts: Any) -> None:
+    def _emit_for_run(self, event: str, **facts: Any) -> None:
         emit(event, self._run, self._facts | facts, self._model)
 
     def _related_run(self) -> dict[str, str]:

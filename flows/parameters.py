@@ -151,16 +151,16 @@ class PolicyFields(_Fields):
         """Return the policy in the form that `lfv.client.policy.Policy` reads."""
         found = self.given()
         if isinstance(classes := found.get("classes"), list):
-            found["classes"] = _named(classes, "class_name")
+            found["classes"] = _by_key(classes, "class_name")
         for rules in (found.get("default"), *(found.get("classes") or {}).values()):
             coverage = rules.get("coverage") if rules else None
             if coverage and isinstance(limits := coverage.get("limits"), list):
-                named = _named(limits, "anomaly_type")
+                named = _by_key(limits, "anomaly_type")
                 coverage["limits"] = {name: one["largest_area"] for name, one in named.items()}
         return found
 
 
-def _named(rows: list[dict[str, Any]], key: str) -> dict[str, dict[str, Any]]:
+def _by_key(rows: list[dict[str, Any]], key: str) -> dict[str, dict[str, Any]]:
     """Return the rows by name. Raises ValueError if a name is given twice."""
     found: dict[str, dict[str, Any]] = {}
     for row in rows:

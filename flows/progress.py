@@ -41,7 +41,7 @@ class ProgressArtifact:
         context = copy_context()
         self._began = time.monotonic()
         self._thread = threading.Thread(
-            target=context.run, args=(self._keep_up,), name="progress", daemon=True
+            target=context.run, args=(self._publish,), name="progress", daemon=True
         )
         self._thread.start()
         return self
@@ -50,7 +50,7 @@ class ProgressArtifact:
         self._leaving.set()
         self._thread.join(LAST_UPDATE_SECONDS)
 
-    def _keep_up(self) -> None:
+    def _publish(self) -> None:
         try:
             created = create_progress_artifact(
                 progress=0.0, description=f"{count_of(self._total, 'image')} to inspect"

@@ -85,7 +85,7 @@ class Approvals:
 
     def history(self, project_name: str, *, host: str, limit: int = 20) -> Sequence[Approval]:
         """Return the approvals and withdrawals of a project, newest first."""
-        wanted = _of(host, project_name).order_by(ApprovalTable.id.desc()).limit(limit)
+        wanted = _approvals_of(host, project_name).order_by(ApprovalTable.id.desc()).limit(limit)
         with self._database.read() as conn:
             return [_approval(row) for row in conn.execute(wanted).mappings()]
 
@@ -117,7 +117,7 @@ class Approvals:
             ).one_or_none()
             if row is None:
                 raise UnknownModel(f"no model has id {model_id}")
-            last = _checked(unit, row.host, row.project_name, seen)
+            last = _check_current(unit, row.host, row.project_name, seen)
             if last is not None and last.model_id == model_id:
                 raise RecordConflict(
                     f"version {row.model_version} of {row.project_name} is approved already, "
@@ -149,7 +149,7 @@ class Approvals:
 
         def work(unit: Change) -> int:
             unit.lock_chain()
-            last = _checked(unit, host, project_name, seen)
+            last = _check_current(unit, host, project_name, seen)
             if last is None or last.model_id is None:
                 raise RecordConflict(f"no version of {project_name} is approved")
             made = _Decided(host, project_name, None, decided_by, reason)
@@ -190,7 +190,7 @@ def _add(
     )
 
 
-def _checked(unit: Change, host: str, project_name: str, seen: int | None) -> Approval | None:
+def _check_current(unit: Change, host: str, project_name: str, seen: int | None) -> Approval | None:
     """Return the last decision. Raises RecordConflict if it is not the one that was seen."""
     last = _last(unit.conn, host, project_name)
     if seen is not None and seen != (last.approval_id if last is not None else 0):
@@ -201,12 +201,12 @@ def _checked(unit: Change, host: str, project_name: str, seen: int | None) -> Ap
     return last
 
 
-def _of(host: str, project_name: str) -> sa.Select[Any]:
+def _approvals_of(host: str, project_name: str) -> sa.Select[Any]:
     return _APPROVALS.where(ApprovalTable.host == host, ApprovalTable.project_name == project_name)
 
 
 def _last(conn: Connection, host: str, project_name: str) -> Approval | None:
-    wanted = _of(host, project_name).order_by(ApprovalTable.id.desc()).limit(1)
+    wanted = _approvals_of(host, project_name).order_by(ApprovalTable.id.desc()).limit(1)
     row = conn.execute(wanted).mappings().one_or_none()
     return None if row is None else _approval(row)
 

@@ -43,7 +43,7 @@ class Comparisons:
     def compared(self, first: int, second: int) -> Sequence[ComparedAnswer]:
         """Return two models' newest answers to the images that both have judged."""
         with self._database.read() as conn:
-            rows = conn.execute(_both(conn, first, second)).all()
+            rows = conn.execute(_judged_by_both(conn, first, second)).all()
             found: list[ComparedAnswer] = []
             for start in range(0, len(rows), _CHUNK):
                 chunk = rows[start : start + _CHUNK]
@@ -69,7 +69,7 @@ class Comparisons:
         return found
 
 
-def _both(conn: Connection, first: int, second: int) -> sa.Select[Any]:
+def _judged_by_both(conn: Connection, first: int, second: int) -> sa.Select[Any]:
     """Select two models' newest detections on the same images, with their answers."""
     images = _images(conn, first, second)
     a, b = _newest(first, images, "a"), _newest(second, images, "b")

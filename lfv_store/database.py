@@ -82,7 +82,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a read transaction. Only on SQLite is it a snapshot; see snapshot()."""
-        with translated(self.dialect, self.name), self._begun(self.engine) as conn:
+        with translated(self.dialect, self.name), self._begin_connection(self.engine) as conn:
             yield conn
 
     @contextmanager
@@ -93,10 +93,10 @@ class Database:
         """
         options = self.dialect.snapshot_options(read_only=read_only)
         engine = self.engine.execution_options(**options)
-        with translated(self.dialect, self.name), self._begun(engine) as conn:
+        with translated(self.dialect, self.name), self._begin_connection(engine) as conn:
             yield conn
 
-    def _begun(self, engine: sa.Engine) -> Connection:
+    def _begin_connection(self, engine: sa.Engine) -> Connection:
         """Return a connection in a transaction, waiting for the database if needed."""
 
         def connect() -> Connection:

@@ -64,7 +64,7 @@ class Hostings:
         """Record that the model was seen HOSTED, and costs from `at` on. Repeats change nothing."""
 
         def work(unit: Change) -> None:
-            row = _locked(unit, hosting_id)
+            row = _lock(unit, hosting_id)
             values: dict[str, Any] = {}
             if row.hosted_at is None and row.status in OPEN:
                 values["hosted_at"] = at
@@ -79,7 +79,7 @@ class Hostings:
         """Record that the model was started outside lfv, so that lfv never stops it."""
 
         def work(unit: Change) -> None:
-            row = _locked(unit, hosting_id)
+            row = _lock(unit, hosting_id)
             if row.owned and row.status in OPEN:
                 status = "left" if row.status == "stop_requested" else "hosted"
                 unit.update("hostings", hosting_id, owned=False, status=status)
@@ -90,7 +90,7 @@ class Hostings:
         """Force a stop although runs may hold leases; no run starts the model on this hosting."""
 
         def work(unit: Change) -> None:
-            if _locked(unit, hosting_id).status in IN_USE:
+            if _lock(unit, hosting_id).status in IN_USE:
                 unit.update(
                     "hostings",
                     hosting_id,
@@ -104,7 +104,7 @@ class Hostings:
         """Record a StopModel call. `error` is None if the call was accepted."""
 
         def work(unit: Change) -> None:
-            row = _locked(unit, hosting_id)
+            row = _lock(unit, hosting_id)
             unit.update(
                 "hostings",
                 hosting_id,
@@ -118,7 +118,7 @@ class Hostings:
         """Record that the model was seen stopped. The hosting costs nothing from `at` on."""
 
         def work(unit: Change) -> None:
-            row = _locked(unit, hosting_id)
+            row = _lock(unit, hosting_id)
             if row.status in OPEN:
                 unit.update(
                     "hostings",
@@ -200,7 +200,7 @@ def require_hosting(conn: Connection, hosting_id: int) -> Hosting:
     return found[0]
 
 
-def _locked(unit: Change, hosting_id: int) -> Hosting:
+def _lock(unit: Change, hosting_id: int) -> Hosting:
     unit.lock_hostings()
     return require_hosting(unit.conn, hosting_id)
 

@@ -77,7 +77,7 @@ class Leases:
                     raise HostingStopping(hosting.hosting_id)
                 expire_leases(unit, moment, hosting.hosting_id)
                 hosting = require_hosting(unit.conn, hosting.hosting_id)
-                must_start = hosting.owned and _never_started(hosting)
+                must_start = hosting.owned and _was_never_started(hosting)
             else:
                 minimum, maximum = units
                 hosting_id = unit.insert(
@@ -226,7 +226,7 @@ def _open_hosting(unit: Change, model_id: int) -> Hosting | None:
     return found[0] if found else None
 
 
-def _never_started(hosting: Hosting) -> bool:
+def _was_never_started(hosting: Hosting) -> bool:
     """Whether the run that requested the hosting is gone, so that the next one starts the model."""
     return hosting.status == "requested" and hosting.live_leases == 0
 

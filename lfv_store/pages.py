@@ -97,7 +97,7 @@ class Pages:
                     .where(_COLUMNS.run_id == run_id, _COLUMNS.line_number.in_(lines))
                     .order_by(_COLUMNS.line_number)
                 )
-                found += [dict(row) for row in rows.mappings() if _stands_as(row, outcome)]
+                found += [dict(row) for row in rows.mappings() if _has_outcome(row, outcome)]
         return found[:limit]
 
     def pictured(self, detections: Sequence[int]) -> dict[int, Pictured]:
@@ -286,7 +286,7 @@ class Pages:
             )
 
 
-def _stands_as(row: RowMapping, outcome: Outcome | None) -> bool:
+def _has_outcome(row: RowMapping, outcome: Outcome | None) -> bool:
     return outcome is None or (row["final_verdict"] or "error") == outcome
 
 

@@ -124,7 +124,7 @@ class Prunings:
             raise InvalidRecord("masks are only deleted with a name and a reason")
 
         def work(unit: Change) -> tuple[int, int]:
-            found = _found(unit.conn, before)
+            found = _find(unit.conn, before)
             ids = [mask for mask, _ in found]
             size = sum(size for _, size in found)
             if ids:
@@ -158,6 +158,6 @@ def _old(before: datetime) -> sa.Select[int, int]:
     )
 
 
-def _found(conn: Connection, before: datetime) -> list[tuple[int, int]]:
+def _find(conn: Connection, before: datetime) -> list[tuple[int, int]]:
     rows = conn.execute(_old(before).order_by(MaskTable.detection_id).limit(_TOGETHER))
     return [(int(mask), int(size)) for mask, size in rows]

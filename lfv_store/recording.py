@@ -28,7 +28,7 @@ def write_inspections(
     """
     facts = unit.begin_batch(_batch(run_id, inspections))
     run, image_ids = facts.run, facts.images
-    fresh = _fresh(facts.lines, inspections)
+    fresh = _new_inspections(facts.lines, inspections)
     existing = len(inspections) - len(fresh)
     if not fresh:
         return run, RecordCounts(0, 0, existing)
@@ -78,7 +78,9 @@ def _batch(run_id: str, inspections: Sequence[NewInspection]) -> Batch:
     return Batch(run_id, [item.line_number for item in inspections], images, sorted(reused))
 
 
-def _fresh(recorded: Collection[int], inspections: Sequence[NewInspection]) -> list[NewInspection]:
+def _new_inspections(
+    recorded: Collection[int], inspections: Sequence[NewInspection]
+) -> list[NewInspection]:
     known = set(recorded)
     fresh = []
     for item in inspections:

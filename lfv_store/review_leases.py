@@ -70,7 +70,7 @@ class ReviewLeases:
                 dialect.lock(conn, _QUEUE_LOCK)
                 now = dialect.now(conn)
                 conn.execute(sa.delete(ReviewLeaseTable).where(ReviewLeaseTable.expires_at <= now))
-                held = _renewed(conn, holder, now + ttl)
+                held = _renew(conn, holder, now + ttl)
                 missing = max(0, limit - len(held))
                 if decided is not None:
                     run = require_run(conn, str(run_id))
@@ -84,7 +84,7 @@ class ReviewLeases:
                             inspection_id=one, holder=holder, expires_at=now + ttl
                         )
                     )
-                seconds = _second_among(conn, chosen)
+                seconds = _awaiting_second_review(conn, chosen)
                 return [
                     ClaimedReview(
                         inspection_id=one,
@@ -102,7 +102,7 @@ class ReviewLeases:
 
         def work() -> int:
             with self._database.write() as conn:
-                return len(_renewed(conn, holder, dialect_of(conn).now(conn) + ttl))
+                return len(_renew(conn, holder, dialect_of(conn).now(conn) + ttl))
 
         return self._database.retry(work)
 
@@ -203,7 +203,7 @@ class ReviewLeases:
             return standing - (conn.scalar(reviewed.where(InspectionTable.run_id == run)) or 0)
 
 
-def _renewed(conn: Connection, holder: str, until: datetime) -> list[int]:
+def _renew(conn: Connection, holder: str, until: datetime) -> list[int]:
     """Extend a holder's leases to `until` and return their inspections."""
     mine = ReviewLeaseTable.holder == holder
     conn.execute(sa.update(ReviewLeaseTable).where(mine).values(expires_at=until))
@@ -242,7 +242,7 @@ def _unseen(run: int, decided: Decided) -> sa.Select[Any]:
         .where(
             InspectionTable.run_id == run,
             current_verdict() == decided,
-            _free(InspectionTable.id),
+            _is_unleased(InspectionTable.id),
             ~last_is_review,
         )
         .order_by(InspectionTable.line_number)
@@ -266,13 +266,13 @@ def _reviewed_by(reviewer: str, column: Any) -> sa.ColumnElement[bool]:
     )
 
 
-def _free(column: Any) -> sa.ColumnElement[bool]:
+def _is_unleased(column: Any) -> sa.ColumnElement[bool]:
     return ~sa.exists().where(ReviewLeaseTable.inspection_id == column)
 
 
 def _seconds(conn: Connection, reviewer: str, limit: int) -> list[int]:
     column = SecondReviewTable.inspection_id
-    statement = sa.select(column).where(~_reviewed_by(reviewer, column), _free(column))
+    statement = sa.select(column).where(~_reviewed_by(reviewer, column), _is_unleased(column))
     return list(conn.scalars(statement.order_by(column).limit(limit)))
 
 
@@ -281,7 +281,9 @@ def _unreviewed(
 ) -> list[int]:
     """Return the queue's first free parts; `again` includes those `reviewer` has reviewed."""
     column = REVIEW_QUEUE.c.inspection_id
-    wanted = [_free(column)] if again else [_free(column), ~_reviewed_by(reviewer, column)]
+    wanted = (
+        [_is_unleased(column)] if again else [_is_unleased(column), ~_reviewed_by(reviewer, column)]
+    )
     found: list[int] = []
     for numbers in candidates(conn, run_id):
         if len(found) >= limit:
@@ -291,7 +293,7 @@ def _unreviewed(
     return found
 
 
-def _second_among(conn: Connection, inspections: Sequence[int]) -> set[int]:
+def _awaiting_second_review(conn: Connection, inspections: Sequence[int]) -> set[int]:
     column = SecondReviewTable.inspection_id
     return set(conn.scalars(sa.select(column).where(column.in_(inspections))))
 

@@ -93,7 +93,7 @@ class Reviews:
             UnknownInspection: No inspection has this id.
             InvalidRecord: The review is not valid.
         """
-        name = _checked(new)
+        name = _check(new)
         new = replace(new, reviewer=name)
 
         def work(unit: Change) -> int:
@@ -108,10 +108,10 @@ class Reviews:
             review_id = _insert(unit, new, at or unit.now)
             if new.kind == "second":
                 _settle_second(unit, new, last, at or unit.now)
-            elif new.verdict != "review" and _drawn(new.second_share):
+            elif new.verdict != "review" and _is_sampled(new.second_share):
                 _queue_second(unit.conn, new)
             put_back(unit, run, new.inspection_id)
-            _let_go(unit.conn, new.inspection_id)
+            _delete_lease(unit.conn, new.inspection_id)
             return review_id
 
         return self._get(commit(self._database, name, "review.added", str(new.inspection_id), work))
@@ -296,7 +296,7 @@ class Reviews:
             return {(bool(a), str(v)): int(n) for a, v, n in conn.execute(statement)}
 
 
-def _checked(new: NewReview) -> str:
+def _check(new: NewReview) -> str:
     """Return the reviewer's name. Raises InvalidRecord."""
     if new.verdict not in VERDICTS:
         raise InvalidRecord(f"a review says accept, reject or review, not {new.verdict!r}")
@@ -418,7 +418,7 @@ def _settle_second(unit: Change, new: NewReview, first: RowMapping | None, at: d
         _insert(unit, replace(undecided, signature=None), at, kind="conflict")
 
 
-def _drawn(share: float) -> bool:
+def _is_sampled(share: float) -> bool:
     return share > 0 and secrets.randbelow(1_000_000) < share * 1_000_000
 
 
@@ -437,5 +437,5 @@ def _drop_second(conn: Connection, inspection_id: int) -> None:
     )
 
 
-def _let_go(conn: Connection, inspection_id: int) -> None:
+def _delete_lease(conn: Connection, inspection_id: int) -> None:
     conn.execute(sa.delete(ReviewLeaseTable).where(ReviewLeaseTable.inspection_id == inspection_id))

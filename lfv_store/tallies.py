@@ -125,7 +125,7 @@ def current_counts(conn: Connection, run: int) -> dict[str, int]:
         )
     ).one()
     totals = {name: int(value) for name, value in zip(_COUNTS, row, strict=True)}
-    for day in _uncounted(conn, run).days.values():
+    for day in _count_beyond_mark(conn, run).days.values():
         for name, number in day.items():
             totals[name] += number
     return totals
@@ -151,7 +151,7 @@ def current_reviews(conn: Connection, run: int | None = None) -> int:
 
 def current_answers(conn: Connection, run: int) -> Counter[AnswerKey]:
     """Return the answers of a run, including those that are not tallied yet."""
-    return stored_answers(conn, run) + _uncounted(conn, run).answers
+    return stored_answers(conn, run) + _count_beyond_mark(conn, run).answers
 
 
 def current_anomalies(conn: Connection, run: int) -> dict[str, tuple[int, str | None]]:
@@ -167,7 +167,7 @@ def current_anomalies(conn: Connection, run: int) -> dict[str, tuple[int, str | 
     return found
 
 
-def _uncounted(conn: Connection, run: int) -> InspectionCounts:
+def _count_beyond_mark(conn: Connection, run: int) -> InspectionCounts:
     """Count what lies beyond the mark of an unfinished run."""
     if not _is_running(conn, run):
         return InspectionCounts()

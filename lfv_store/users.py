@@ -40,7 +40,7 @@ class Users:
         subject: str | None = None,
     ) -> User:
         """Add a user. Raises InvalidRecord, or RecordConflict if the name exists."""
-        name = _checked(name, role)
+        name = _check(name, role)
 
         def work(unit: Change) -> None:
             unit.lock_chain()
@@ -76,7 +76,7 @@ class Users:
             InvalidRecord: A value is not valid.
             RecordConflict: The user already has another `subject`.
         """
-        name = _checked(name, role or "viewer")
+        name = _check(name, role or "viewer")
         given = {
             "role": role,
             "password_hash": password_hash,
@@ -122,7 +122,7 @@ class Users:
         if row is not None:
             known = _user(row)
             return self.change(known.name, role=role) if role not in (None, known.role) else known
-        name = _checked(name, role or "viewer")
+        name = _check(name, role or "viewer")
         try:
             named = self.get(name)
         except UnknownUser:
@@ -204,7 +204,7 @@ class Users:
         commit(self._database, user.name, "session.closed", user.name, work)
 
 
-def _checked(name: str, role: str) -> str:
+def _check(name: str, role: str) -> str:
     """Return the name without surrounding blanks. Raises InvalidRecord."""
     name = clean(name).strip()
     if not name or len(name) > _LONGEST_NAME or not name.isprintable():

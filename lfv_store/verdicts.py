@@ -51,7 +51,7 @@ class _Begun:
 _MULTIPLIER, _SCATTER = 2_654_435_761, 2**32
 
 
-def _scattered() -> sa.ColumnElement[int]:
+def _scatter_key() -> sa.ColumnElement[int]:
     number = sa.cast(InspectionTable.line_number, sa.BigInteger)
     return (number * sa.literal(_MULTIPLIER, sa.BigInteger)) % sa.literal(_SCATTER, sa.BigInteger)
 
@@ -102,7 +102,7 @@ class Verdicts:
                     InspectionTable.run_id == run,
                     InspectionTable.line_number > after,
                     InspectionTable.verdict.is_not(None),
-                    *([] if share >= 1.0 else [_scattered() < int(share * _SCATTER)]),
+                    *([] if share >= 1.0 else [_scatter_key() < int(share * _SCATTER)]),
                 )
                 .order_by(InspectionTable.line_number)
                 .limit(_PAGE)

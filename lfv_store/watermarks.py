@@ -173,7 +173,7 @@ class Watermarks:
             if not rows:
                 unit.conn.execute(sa.delete(WatermarkRunTable).where(_runs.c.run_id == run))
                 return 0
-            ended = [_ended(row, code, message, unit.now) for row in rows]
+            ended = [_error_record(row, code, message, unit.now) for row in rows]
             write_inspections(unit, run_id, ended)
             lines = [row.line_number for row in rows]
             unit.delete("pending_items", "line_number", lines, run_id=run)
@@ -318,7 +318,9 @@ def _has_pending(conn: Connection, run: int) -> bool:
     return conn.scalar(wanted) is not None
 
 
-def _ended(row: Row[tuple[object, ...]], code: str, message: str, at: datetime) -> NewInspection:
+def _error_record(
+    row: Row[tuple[object, ...]], code: str, message: str, at: datetime
+) -> NewInspection:
     return NewInspection(
         line_number=row.line_number,
         source_ref=row.source_ref,

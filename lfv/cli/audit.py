@@ -55,7 +55,7 @@ def verify(
     kept elsewhere, a log that was truncated with its rows, or rewritten as a whole, is not
     detected.
     """
-    kept = None if head is None else _kept_head(head)
+    kept = None if head is None else _read_head(head)
     settings = settings_from(database_url=database_url)
     with opened_store(settings) as store, Activity("verify", quiet=as_json) as activity:
         newest = store.audit.head()
@@ -84,7 +84,7 @@ def head(*, database_url: DatabaseUrlOption = None, as_json: JsonOption = False)
         output.show(str(newest))
 
 
-def _kept_head(text: str) -> str:
+def _read_head(text: str) -> str:
     """Return the head itself, or the last line of the file that contains it."""
     from lfv_store import InvalidRecord
     from lfv_store.audit.report import AuditHead

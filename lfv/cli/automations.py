@@ -127,7 +127,7 @@ def _receivers(
         Receiver(made_block.save(name, overwrite=True), isinstance(made_block, Webhook))
         for made_block, name in made
     ]
-    return receivers + [_existing(name) for name in blocks]
+    return receivers + [_find_receiver(name) for name in blocks]
 
 
 def _mail(recipients: list[str], sender: str, smtp: str) -> Receiver:
@@ -157,7 +157,7 @@ def _mail(recipients: list[str], sender: str, smtp: str) -> Receiver:
     return Receiver(found, is_webhook=False)
 
 
-def _existing(name: str) -> Receiver:
+def _find_receiver(name: str) -> Receiver:
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
 

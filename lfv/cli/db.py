@@ -96,7 +96,7 @@ def url(
     from lfv_store.database import parse_url
 
     parsed = parse_url(settings_from(database_url=database_url).store_url)
-    output.show(_shown(parsed, hide_password=not with_password))
+    output.show(_show(parsed, hide_password=not with_password))
 
 
 @contextmanager
@@ -111,10 +111,10 @@ def _database(database_url: str | None) -> Iterator[Database]:
 
 
 def _name(database: Database) -> str:
-    return _shown(database.url, hide_password=True)
+    return _show(database.url, hide_password=True)
 
 
-def _shown(address: URL, *, hide_password: bool) -> str:
+def _show(address: URL, *, hide_password: bool) -> str:
     """Return the URL without the driver's name, in the form that psql accepts."""
     plain = address.set(drivername=address.get_backend_name())
     if hide_password and "password" in plain.query:

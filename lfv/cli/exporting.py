@@ -71,7 +71,7 @@ def _write_csv(
         text.write("\ufeff")  # without this mark, Excel does not recognise UTF-8
     writer = csv.writer(text, lineterminator="\r\n")  # RFC 4180
     writer.writerow([column.name for column in columns])
-    safe: Callable[[str], str] = _defused if spreadsheet else str
+    safe: Callable[[str], str] = _defuse if spreadsheet else str
     count = 0
     for batch in _batches(rows):
         writer.writerows(
@@ -99,7 +99,7 @@ def _csv_cell(value: object, column: Column, safe: Callable[[str], str]) -> str:
     return repr(value) if isinstance(value, float) else str(value)
 
 
-def _defused(text: str) -> str:
+def _defuse(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 

@@ -389,7 +389,7 @@ def show_summary(summary: RunSummary, settings: Settings) -> None:
                 "not inspected": counts.errors or None,
                 "skipped files": counted(summary.skipped) or None,
                 "reused answers": counts.reused or None,
-                "against labels": _against_labels(summary),
+                "against labels": _compare_with_labels(summary),
                 "report": summary.report,
                 "database": settings.shown_store_url,
             }
@@ -402,7 +402,7 @@ def show_summary(summary: RunSummary, settings: Settings) -> None:
         )
 
 
-def _against_labels(summary: RunSummary) -> str | None:
+def _compare_with_labels(summary: RunSummary) -> str | None:
     """Format the figures of a labelled run."""
     found = summary.evaluation
     if found is None:

@@ -100,7 +100,7 @@ def list_(
     )
     with api_endpoint(settings) as url:
         entries = model_entries(url, settings.region, project=project, host=settings.host)
-    approved = _approved(settings)
+    approved = _approved_versions(settings)
     if as_json:
         output.show_json(
             [
@@ -265,7 +265,7 @@ def package(
         raise WrongUsage(f"there is no folder {file.parent}; create it, or name another file")
     check_local_project(settings, project)
     chosen = version or next(
-        (approved for name, approved in _approved(settings) if name == project), "latest"
+        (approved for name, approved in _approved_versions(settings) if name == project), "latest"
     )
     with Activity(f"package {project}", quiet=as_json) as activity:
         made, path = package_project(settings, project, chosen, file, progress=activity.show)
@@ -330,7 +330,7 @@ def _name(by: str | None) -> str:
     return name
 
 
-def _approved(settings: Settings) -> set[tuple[str, str]]:
+def _approved_versions(settings: Settings) -> set[tuple[str, str]]:
     """Project and version of the approved models; none without a database."""
     from lfv_store import StoreError, open_store
 

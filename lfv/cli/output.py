@@ -96,7 +96,7 @@ def table(
     cells = [[printable(cell) for cell in row] for row in rows]
     numeric = [name in right for name in columns]
     if not sys.stdout.isatty():
-        return _aligned([list(columns), *cells], numeric)
+        return _align([list(columns), *cells], numeric)
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -136,7 +136,7 @@ def facts(pairs: Mapping[str, object]) -> RenderableType:
         if value is not None and value != ""
     ]
     if not sys.stdout.isatty():
-        return _aligned(shown, [False, False])
+        return _align(shown, [False, False])
     from rich.table import Table
     from rich.text import Text
 
@@ -148,7 +148,7 @@ def facts(pairs: Mapping[str, object]) -> RenderableType:
     return result
 
 
-def _aligned(rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> str:
+def _align(rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> str:
     """Format rows as lines, each column as wide as its widest cell, without trailing blanks."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []

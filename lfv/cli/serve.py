@@ -159,11 +159,11 @@ def serve(
         options.check()
         for imported in import_models(options, archives) if archives else ():
             note(f"imported {imported}")
-        run(options, ready=_say_ready)
+        run(options, ready=_print_ready)
     except OptionsError as error:
         raise WrongUsage(str(error)) from error
 
 
-def _say_ready(endpoint_url: str) -> None:
+def _print_ready(endpoint_url: str) -> None:
     note(f"serving at {endpoint_url} (stop with Ctrl-C)")
     sys.stderr.flush()

@@ -165,7 +165,7 @@ def train(
     except KeyboardInterrupt:
         if told[0].endswith(f": {ModelStatus.TRAINED}"):
             raise
-        raise Interrupted(_left_behind(settings, project)) from None
+        raise Interrupted(_leftovers(settings, project)) from None
     report = training_report(settings, model)
     if as_json:
         output.show_json(_as_dict(model) | {"report": report})
@@ -173,7 +173,7 @@ def train(
     output.show(output.facts(_facts(model) | {"report": report}))
 
 
-def _left_behind(settings: Settings, project: str) -> str:
+def _leftovers(settings: Settings, project: str) -> str:
     """What an interrupted training leaves."""
     from lfv.run.embedded_service import ends_with_us
 
@@ -197,7 +197,7 @@ def _facts(model: TrainedModel) -> dict[str, Any]:
         "trained on": f"{count_of(data.images, 'image')} of {data.width}x{data.height}: "
         f"{data.normal} normal, {data.anomalous} anomalous, {data.masks} with a mask{kinds}",
         "other sizes": data.fit and f"{data.fit} ({count_of(data.fitted, 'image')})",
-        "tested on": _tested_on(model.test),
+        "tested on": _test_source(model.test),
         "skipped files": counted(skipped) or None,
         "F1": _measure(model.f1),
         "precision": _measure(model.precision),
@@ -207,7 +207,7 @@ def _facts(model: TrainedModel) -> dict[str, Any]:
     }
 
 
-def _tested_on(data: StagedDataset | None) -> str | None:
+def _test_source(data: StagedDataset | None) -> str | None:
     if data is None:
         return None
     return f"{count_of(data.images, 'image')}: {data.normal} normal, {data.anomalous} anomalous"

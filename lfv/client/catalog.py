@@ -64,14 +64,14 @@ def model_entries(
             for job in trained_jobs(endpoint_url, region, project=project)
         ]
     where = endpoint_url or "Amazon Lookout for Vision"
-    client = _answered("A request", where, _connect, endpoint_url, region)
+    client = _call("A request", where, _connect, endpoint_url, region)
     try:
         names = [project] if project is not None else None
         if names is None:
-            names = _answered("ListProjects", where, _project_names, client)
+            names = _call("ListProjects", where, _project_names, client)
         entries = []
         for name in sorted(names):
-            models = _answered("ListModels", where, _models, client, name)
+            models = _call("ListModels", where, _models, client, name)
             entries += sorted((_entry(name, one) for one in models), key=_age, reverse=True)
         return entries
     finally:
@@ -97,7 +97,7 @@ def _project_names(client: Any) -> list[str]:
         arguments["NextToken"] = page["NextToken"]
 
 
-def _answered(operation: str, where: str, call: Callable[..., Any], *arguments: Any) -> Any:
+def _call(operation: str, where: str, call: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return call(*arguments)
     except FAILURES as error:

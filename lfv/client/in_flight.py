@@ -194,7 +194,7 @@ class ConcurrencyLimit:
             else:
                 self._round_answers += 1
                 self._round_seconds += max(seconds, _SHORTEST)
-                if self._round_answers >= max(self._limit, self._fewest):
+                if self._round_answers >= max(self._limit, self._minimum):
                     self._end_round()
             self._free.notify()
 
@@ -226,7 +226,7 @@ class ConcurrencyLimit:
         self._interpreter_wait += _WAIT_FOLLOWS * (seconds - self._interpreter_wait)
 
     @property
-    def _fewest(self) -> int:
+    def _minimum(self) -> int:
         """Fewest answers in a round; rounds may be shorter while the limit doubles."""
         return 1 if self._doubling else _FEWEST_IN_ROUND
 

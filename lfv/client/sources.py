@@ -82,7 +82,7 @@ class SourceReader:
             try:
                 with self.open(ref) as source:
                     if source.size is not None and source.size > limit:
-                        raise _too_large(ref, limit, source.size)
+                        raise _size_error(ref, limit, source.size)
                     data = _read(source, limit + 1)
             except SourceUnavailable:
                 # The client has already retried opening; this retries a broken transfer.
@@ -90,7 +90,7 @@ class SourceReader:
                     raise
                 continue
             if len(data) > limit:
-                raise _too_large(ref, limit, None)
+                raise _size_error(ref, limit, None)
             return data
         raise AssertionError("unreachable")
 
@@ -189,7 +189,7 @@ def _read(source: OpenObject, most: int) -> bytes:
     return data
 
 
-def _too_large(ref: str | Ref, limit: int, size: int | None) -> SourceError:
+def _size_error(ref: str | Ref, limit: int, size: int | None) -> SourceError:
     has = f"has {size:,} bytes" if size is not None else "is too large"
     return SourceTooLarge(f"{ref} {has}; the limit is {limit:,} bytes.", ref=str(ref))
 

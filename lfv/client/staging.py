@@ -132,8 +132,8 @@ def stage_training(
             f"{source} marks every image as a test image; give training images, and these with "
             "--test."
         )
-    trained = _written(train, store, staging, skipped.reasons, fit=reader.fit)
-    return trained, _written(test, store, staging, fit=reader.fit) if test else None
+    trained = _write_manifest(train, store, staging, skipped.reasons, fit=reader.fit)
+    return trained, _write_manifest(test, store, staging, fit=reader.fit) if test else None
 
 
 def stage_dataset(
@@ -153,7 +153,7 @@ def stage_dataset(
     staged, skipped = _stage_all(source, reader, staging, names, progress, workers, needs_labels)
     _, test = _by_split(staged)
     store = reader.bucket(staging.bucket)
-    return _written(test or staged, store, staging, skipped.reasons, fit=reader.fit)
+    return _write_manifest(test or staged, store, staging, skipped.reasons, fit=reader.fit)
 
 
 def _common_fit(
@@ -241,7 +241,7 @@ def _by_split(staged: Sequence[_Staged]) -> tuple[list[_Staged], list[_Staged]]:
     return train, test
 
 
-def _written(
+def _write_manifest(
     staged: Sequence[_Staged],
     store: ObjectStore,
     staging: Staging,

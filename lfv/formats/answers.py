@@ -97,7 +97,7 @@ class DetectAnomalyResult:
         is_anomalous = result.get("IsAnomalous")
         if not isinstance(is_anomalous, bool):
             raise ResponseInvalid(
-                f"The model's answer has no usable IsAnomalous (got {_shown(is_anomalous)})."
+                f"The model's answer has no usable IsAnomalous (got {_show(is_anomalous)})."
             )
         source = result.get("Source")
         source_type = source.get("Type") if isinstance(source, Mapping) else None
@@ -153,7 +153,7 @@ def _anomalies(value: object) -> tuple[Anomaly, ...] | None:
     if value is None:
         return None
     if not isinstance(value, list):
-        raise ResponseInvalid(f"The model's answer has unusable Anomalies (got {_shown(value)}).")
+        raise ResponseInvalid(f"The model's answer has unusable Anomalies (got {_show(value)}).")
     found = []
     names: set[str] = set()
     for entry in value:
@@ -167,7 +167,7 @@ def _anomalies(value: object) -> tuple[Anomaly, ...] | None:
         color = pixels.get("Color")
         if not isinstance(color, str) or not _COLOR.fullmatch(color):
             raise ResponseInvalid(
-                f"The model's answer has an unusable colour for {name!r} (got {_shown(color)})."
+                f"The model's answer has an unusable colour for {name!r} (got {_show(color)})."
             )
         area = _fraction(pixels.get("TotalPercentageArea"), f"TotalPercentageArea of {name!r}")
         found.append(Anomaly(name, area, color))
@@ -176,11 +176,11 @@ def _anomalies(value: object) -> tuple[Anomaly, ...] | None:
 
 def _fraction(value: object, what: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ResponseInvalid(f"The model's answer has no usable {what} (got {_shown(value)}).")
+        raise ResponseInvalid(f"The model's answer has no usable {what} (got {_show(value)}).")
     number = float(value)
     if not (math.isfinite(number) and 0.0 <= number <= 1.0):
         raise ResponseInvalid(
-            f"The model's answer has a {what} outside 0 to 1 (got {_shown(value)})."
+            f"The model's answer has a {what} outside 0 to 1 (got {_show(value)})."
         )
     return number
 
@@ -200,6 +200,6 @@ def _png(result: Mapping[str, Any], name: str) -> bytes | None:
     return value or None
 
 
-def _shown(value: object) -> str:
+def _show(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -86,7 +86,7 @@ class Fit:
         deep = deep_samples(header)
         if deep is not None and deep.ndim == 2:
             exact = Image.fromarray(deep.astype(np.float32))
-            levels = np.asarray(self._resized(exact, size, box))
+            levels = np.asarray(self._resize(exact, size, box))
             fitted = Image.fromarray(levels.round().clip(0, 65535).astype(np.uint16))
         elif deep is not None:
             raise ImageEncodingUnsupported(
@@ -94,8 +94,8 @@ class Fit:
                 "cannot be scaled; save it with 8 bits per channel, or as greyscale."
             )
         else:
-            image = decode(header, self._needed(box, size))
-            fitted = self._resized(_plain(image), size, box)
+            image = decode(header, self._needed_size(box, size))
+            fitted = self._resize(_plain(image), size, box)
         out = io.BytesIO()
         fitted.save(out, "PNG", compress_level=3)
         small, _ = within(out.getvalue(), DEFAULT_LIMITS.max_bytes)
@@ -115,7 +115,7 @@ class Fit:
     def _check(self, size: tuple[int, int]) -> None:
         """Raise ImageDimensionsMismatch if the image's aspect differs too much."""
         width, height = size
-        off = _off(size, (self.width, self.height))
+        off = _stretch_factor(size, (self.width, self.height))
         if self.mode is FitMode.SCALE and off > MOST_STRETCH:
             crop = ", or crop it with `--fit crop`"
             raise ImageDimensionsMismatch(
@@ -140,14 +140,14 @@ class Fit:
         left, top = (width - kept_width) / 2, (height - kept_height) / 2
         return left, top, left + kept_width, top + kept_height
 
-    def _needed(
+    def _needed_size(
         self, box: tuple[float, float, float, float], size: tuple[int, int]
     ) -> tuple[int, int]:
         """Return the smallest (width, height) at which the whole image must be decoded."""
         across, down = size[0] / (box[2] - box[0]), size[1] / (box[3] - box[1])
         return round(self.width * across), round(self.height * down)
 
-    def _resized(
+    def _resize(
         self, image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float]
     ) -> Image.Image:
         """Cut `image` to `box`, given in pixels of its original `size`, and scale it."""
@@ -197,13 +197,13 @@ def common_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
 
 def fit_for(sizes: Iterable[tuple[int, int]], size: tuple[int, int]) -> FitMode:
     """The fit that brings images of all these (width, height) to `size` and changes them least."""
-    off = max((_off(one, size) for one in sizes), default=1.0)
+    off = max((_stretch_factor(one, size) for one in sizes), default=1.0)
     if off <= MOST_STRETCH:
         return FitMode.SCALE
     return FitMode.CROP if off <= MOST_CUT else FitMode.STRETCH
 
 
-def _off(size: tuple[int, int], other: tuple[int, int]) -> float:
+def _stretch_factor(size: tuple[int, int], other: tuple[int, int]) -> float:
     """Ratio of the aspects of two sizes, 1 or more."""
     ratio = size[0] * other[1] / (size[1] * other[0])
     return max(ratio, 1 / ratio)

@@ -159,11 +159,11 @@ def check_header(
     header: ImageHeader
     if found == "PNG":
         png = read_png(data)
-        width, height, mode = _opened(PngImageFile, png, found)
+        width, height, mode = _open(PngImageFile, png, found)
         header = ImageHeader("PNG", width, height, mode, png.data[24], png)
     elif found == "JPEG":
         jpeg = read_jpeg(data)
-        width, height, mode = _opened(JpegImageFile, jpeg, found)
+        width, height, mode = _open(JpegImageFile, jpeg, found)
         header = ImageHeader("JPEG", width, height, mode, 8, jpeg)
     else:
         article = "an" if found in _WITH_AN else "a"
@@ -234,7 +234,7 @@ def _is_padded(jpeg: bytes, count: int) -> bool:
     return not jpeg[-2 - count : -2].strip(b"\x00\xff")
 
 
-def _opened(
+def _open(
     plugin: type[PngImageFile | JpegImageFile], container: Container, name: str
 ) -> tuple[int, int, str]:
     """Return (width, height, mode).

@@ -107,7 +107,7 @@ def _words(name: str) -> Iterator[str]:
 
 
 @lru_cache(4096)
-def _usual(name: str) -> bool | None:
+def _default_meaning(name: str) -> bool | None:
     for word in _words(name):
         if word in _NORMAL:
             return False
@@ -143,7 +143,7 @@ class LabelNames:
         given = self.given(name)
         if given is not None:
             return given
-        return _usual(name)
+        return _default_meaning(name)
 
     def of_cell(self, text: str) -> bool | None:
         """Whether a cell of a label column means an anomaly; None if it is not a label."""

@@ -78,7 +78,7 @@ def split_of(attributes: Mapping[str, object]) -> str | None:
 
 def split_of_path(path: str) -> str | None:
     """Return TRAIN, VALIDATION or TEST from the folders in a path."""
-    return _split_in(path.split("/")[:-1])
+    return _find_split(path.split("/")[:-1])
 
 
 def why_no_part(relative: str) -> str | None:
@@ -206,7 +206,7 @@ class Layout:
     def place(self, relative: str) -> Place:
         """Interpret the path of an image."""
         *folders, name = relative.split("/")
-        split = _split_in(folders)
+        split = _find_split(folders)
         masks = self._masks_of(folders, name.rpartition(".")[0] or name)
         label, kind = self._label(folders)
         if label is not None:
@@ -258,7 +258,7 @@ def _is_mask(folders: Sequence[str], stem: str) -> bool:
     return bool(above & _MASK_FOLDERS or (above & _LABEL_FOLDERS and _MASK_ENDING.search(stem)))
 
 
-def _split_in(folders: Sequence[str]) -> str | None:
+def _find_split(folders: Sequence[str]) -> str | None:
     return next(filter(None, map(split_of_name, reversed(folders))), None)
 
 
@@ -273,4 +273,4 @@ def _key(folders: Sequence[str], stem: str) -> Key:
     """Return what the paths of an image and its mask share: split, other folders, and name."""
     kept = [plain(folder) for folder in folders if not _is_neutral(folder)]
     named = [folder for folder in kept if folder not in _MASK_FOLDERS | _LABEL_FOLDERS]
-    return (_split_in(folders), *named, stem.casefold())
+    return (_find_split(folders), *named, stem.casefold())

@@ -148,11 +148,11 @@ def _foreground(image: Image.Image, png: bytes) -> npt.NDArray[np.bool_]:
         return np.asarray(level > 0)
     has_few = image.mode == "P" and len(np.unique(level)) <= _INDICES
     if has_few or png[_BIT_DEPTH] < 8:  # Pillow scales 2 and 4 bits up to 8
-        return _on_ground(np.asarray(level > 0))
-    return _on_ground(np.asarray(level * 2.0 >= brightest))
+        return _find_anomaly(np.asarray(level > 0))
+    return _find_anomaly(np.asarray(level * 2.0 >= brightest))
 
 
-def _on_ground(light: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def _find_anomaly(light: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Return the anomaly of a mask: its light pixels, or the dark ones on a light ground.
 
     The ground surrounds an anomaly and is larger. So light pixels are the ground if they make up
@@ -222,7 +222,7 @@ def examine_mask(
     seen[where[visible]] = True
     rgb = np.stack([shown & 255, shown >> 8 & 255, shown >> 16], axis=1).astype(np.float32)
     palette, classes = _palette(colors, types, {tuple(map(int, one)) for one in rgb[seen]})
-    classed, unknown = _nearest(rgb, palette, classes)
+    classed, unknown = _nearest_color(rgb, palette, classes)
     result = np.where(visible, classed[where], 0).astype(np.uint8)
     strange = np.bincount(where[visible & unknown[where]], minlength=len(shown))
     if not strange.any():
@@ -245,7 +245,7 @@ def _palette(
     return np.array(list(known), dtype=np.float32), np.array(list(known.values()), dtype=np.uint8)
 
 
-def _nearest(
+def _nearest_color(
     rgb: npt.NDArray[np.float32],
     palette: npt.NDArray[np.float32],
     classes: npt.NDArray[np.uint8],

@@ -69,7 +69,7 @@ def draw_marks(
     shapes = []
     for color in known:
         rgb = tuple(bytes.fromhex(str(color)[1:]))
-        shape = _scaled(_equal(channels, rgb), size)
+        shape = _scale(_equal(channels, rgb), size)
         if shape is not None:
             shapes.append((rgb, shape))
     if not shapes:
@@ -78,11 +78,11 @@ def draw_marks(
     for rgb, shape in shapes:
         layer.paste((*rgb, _FILL), mask=shape)
     for _, shape in shapes:
-        outer = _grown(shape, 2 * line)
-        layer.paste(_LIGHT, mask=ImageChops.subtract(_grown(outer, line), outer))
-        layer.paste(_DARK, mask=ImageChops.subtract(outer, _grown(shape, line)))
+        outer = _dilate(shape, 2 * line)
+        layer.paste(_LIGHT, mask=ImageChops.subtract(_dilate(outer, line), outer))
+        layer.paste(_DARK, mask=ImageChops.subtract(outer, _dilate(shape, line)))
     for rgb, shape in shapes:
-        layer.paste((*rgb, 255), mask=ImageChops.subtract(_grown(shape, line), shape))
+        layer.paste((*rgb, 255), mask=ImageChops.subtract(_dilate(shape, line), shape))
     return layer
 
 
@@ -118,7 +118,7 @@ def _equal(channels: Sequence[Image.Image], rgb: Sequence[int]) -> Image.Image:
     return ImageChops.darker(ImageChops.darker(planes[0], planes[1]), planes[2])
 
 
-def _scaled(area: Image.Image, size: tuple[int, int]) -> Image.Image | None:
+def _scale(area: Image.Image, size: tuple[int, int]) -> Image.Image | None:
     """The area at another size; None if it is empty."""
     if area.getbbox() is None:
         return None
@@ -128,7 +128,7 @@ def _scaled(area: Image.Image, size: tuple[int, int]) -> Image.Image | None:
     return shape if shape.getbbox() is not None else share.point(_at_least(1))
 
 
-def _grown(shape: Image.Image, by: int) -> Image.Image:
+def _dilate(shape: Image.Image, by: int) -> Image.Image:
     for _ in range(by):
         shape = shape.filter(ImageFilter.MaxFilter(3))
     return shape

@@ -101,7 +101,7 @@ def _legend(width: int, facts: OverlayFacts) -> Image.Image:
         types = [] if facts.mask_deleted else [_Piece(text, _SOFT)]
     if facts.mask_deleted:
         types.append(_Piece(visible(facts.mask_deleted, 100), _SOFT))
-    rows += _wrapped(types, font, width - 2 * margin, size)
+    rows += _wrap(types, font, width - 2 * margin, size)
     band = Image.new("RGB", (width, 2 * margin + step * len(rows)), _GROUND)
     draw = ImageDraw.Draw(band)
     for number, row in enumerate(rows):
@@ -123,7 +123,7 @@ class _Piece:
     swatch: str | None = None
 
 
-def _wrapped(pieces: Sequence[_Piece], font: Font, width: float, size: int) -> list[list[_Piece]]:
+def _wrap(pieces: Sequence[_Piece], font: Font, width: float, size: int) -> list[list[_Piece]]:
     rows: list[list[_Piece]] = [[]]
     left = 0.0
     for piece in pieces:

@@ -79,7 +79,7 @@ def run_page(report: RunReport, thumbnails: Mapping[int, AnyThumbnail]) -> str:
         false_alarms=[
             card for section in sections for card in section.cards if card.image.is_false_alarm
         ],
-        type_names=sorted({one.name for image in _all(report) for one in image.anomalies}),
+        type_names=sorted({one.name for image in _all_images(report) for one in image.anomalies}),
         histogram=histogram(report.answers, report.limits),
         pareto=pareto(report.types),
         error_cards=[_card(image, None) for image in report.errors],
@@ -99,7 +99,7 @@ def _status_style(status: str) -> str:
     return "accept" if status in _GOOD else "reject"
 
 
-def _all(report: RunReport) -> Iterable[ReportImage]:
+def _all_images(report: RunReport) -> Iterable[ReportImage]:
     return (*report.escaped, *report.review, *report.rejected, *report.accepted)
 
 

@@ -145,9 +145,9 @@ def training_page(report: TrainingReport) -> str:
         false_positive=sum(one.is_anomalous for one in wrong),
         false_negative=sum(not one.is_anomalous for one in wrong),
         histogram=_histogram(report),
-        curves=[_drawn(curve) for curve in report.curves],
+        curves=[_draw(curve) for curve in report.curves],
         worst=[_Worst(one, _thumbnail(one)) for one in _worst(tested)],
-        reading=_reading(report),
+        reading=_reading_help(report),
     )
 
 
@@ -169,7 +169,7 @@ def _histogram(report: TrainingReport) -> Histogram | None:
     return score_histogram(probabilities, report.threshold)
 
 
-def _drawn(curve: ReportCurve) -> _Drawn:
+def _draw(curve: ReportCurve) -> _Drawn:
     """A curve in a square of 240 units, the origin at (40, 250)."""
     points = [
         (f"{40 + 240 * x:.1f}", f"{250 - 240 * y:.1f}")
@@ -197,7 +197,7 @@ def _thumbnail(image: JudgedImage) -> Thumbnail | None:
     return make_thumbnail(data, None, (), _SIDE)
 
 
-def _reading(report: TrainingReport) -> str:
+def _reading_help(report: TrainingReport) -> str:
     limit = f"An image is called anomalous from a probability of {report.threshold:.2f}."
     if not report.anomalous:
         return (

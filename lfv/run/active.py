@@ -67,10 +67,10 @@ class ActiveRun:
         return self.context.settings
 
     def __reduce__(self) -> tuple[object, tuple[RunContext]]:
-        return _same, (self.context,)
+        return _identity, (self.context,)
 
 
-def _same(value: T) -> T:
+def _identity(value: T) -> T:
     return value
 
 

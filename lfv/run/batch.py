@@ -200,13 +200,13 @@ class _Batches:
     def _settle(self, left: Sequence[PendingItem], job: str, failure: str) -> None:
         """Settle the images left by a job that gave no answer."""
         why = failure.rstrip(".") or "no reason was given"
-        if not self._any_answer():
+        if not self._has_answer():
             self.control.end(Ending.OUT_OF_REACH, f"job {job} answered for no image ({why})")
             return
         error = HostRejected(f"Batch job {job} gave no answer for this image: {why}.")
         self._record([outcomes.failed(item, error, 1) for item in left])
 
-    def _any_answer(self) -> bool:
+    def _has_answer(self) -> bool:
         """Whether the model has answered any image of this run."""
         if self.answered:
             return True

@@ -24,7 +24,7 @@ def check_completed(run: ActiveRun) -> str | None:
     request = run.context.request
     counts = run.store.inspections.counts(run.run_id)
     if counts.total == 0:
-        if _nothing_new(run):
+        if _has_nothing_new(run):
             return NOTHING_NEW
         if request.allow_empty:
             return None
@@ -34,7 +34,7 @@ def check_completed(run: ActiveRun) -> str | None:
             f"{request.source} has no image to inspect{but}; if that is expected, allow it with "
             "--allow-empty"
         )
-    if request.new_only and _all_left_to_later_runs(run):
+    if request.new_only and _is_left_to_later_runs(run):
         return "later runs inspect the images of this run"
     if counts.errors == counts.total:
         with closing(run.store.results.rows(run.run_id)) as rows:
@@ -47,7 +47,7 @@ def check_completed(run: ActiveRun) -> str | None:
     return None
 
 
-def _nothing_new(run: ActiveRun) -> bool:
+def _has_nothing_new(run: ActiveRun) -> bool:
     """Whether this is a run on new images, of a source that had images before."""
     if not run.context.request.new_only:
         return False
@@ -55,7 +55,7 @@ def _nothing_new(run: ActiveRun) -> bool:
     return marks.has_objects(marks.source_of(run.run_id))
 
 
-def _all_left_to_later_runs(run: ActiveRun) -> bool:
+def _is_left_to_later_runs(run: ActiveRun) -> bool:
     """Whether later runs have taken over all images of this run."""
     codes = run.store.results.errors_by_code(run.run_id)
     return codes.get(LEFT_TO_LATER_RUN, 0) == run.store.inspections.counts(run.run_id).total

@@ -81,7 +81,7 @@ def exact_mask(drawing: bytes, size: tuple[int, int], types: Mapping[str, str]) 
     for first in range(0, size[1], _ROWS):  # all distances of a large image take a gigabyte
         rows = pixels[first : first + _ROWS]
         drawn = rows[..., 3] > 127
-        nearest = _nearest(rows[drawn][:, :3], colors)
+        nearest = _nearest_color(rows[drawn][:, :3], colors)
         mask[first : first + _ROWS][drawn] = colors[nearest]
         used |= set(np.unique(nearest).tolist())
     buffer = io.BytesIO()
@@ -92,7 +92,7 @@ def exact_mask(drawing: bytes, size: tuple[int, int], types: Mapping[str, str]) 
     )
 
 
-def _nearest(pixels: NDArray[np.uint8], colors: NDArray[np.int32]) -> NDArray[np.intp]:
+def _nearest_color(pixels: NDArray[np.uint8], colors: NDArray[np.int32]) -> NDArray[np.intp]:
     """Return the index of the colour nearest to each pixel."""
     distances = [((pixels.astype(np.int32) - color) ** 2).sum(axis=-1) for color in colors]
     nearest: NDArray[np.intp] = np.argmin(np.stack(distances), axis=0)

@@ -126,7 +126,7 @@ def embedded_service(settings: Settings) -> Iterator[str]:
     places.home.mkdir(parents=True, exist_ok=True)
     # A service that is exiting holds the lock exclusively until its process is gone.
     with service_user(places.users_lock):
-        with _locked(places.start_lock, fcntl.LOCK_EX):
+        with _lock(places.start_lock, fcntl.LOCK_EX):
             endpoint_url = _find(places, settings) or _start(places, settings)
         yield endpoint_url
 
@@ -142,7 +142,7 @@ def running_service(settings: Settings) -> Iterator[str | None]:
         yield None
         return
     with service_user(places.users_lock):
-        with _locked(places.start_lock, fcntl.LOCK_EX):
+        with _lock(places.start_lock, fcntl.LOCK_EX):
             endpoint_url = _find(places, settings)
         yield endpoint_url
 
@@ -172,12 +172,12 @@ def ends_with_us(settings: Settings) -> bool:
         return False
     users_lock = ServicePlaces(settings.service_home).users_lock
     try:
-        with _locked(users_lock, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        with _lock(users_lock, fcntl.LOCK_EX | fcntl.LOCK_NB):
             return True
     except BlockingIOError:  # other users share it, or the service holds it because it is ending
         pass
     try:
-        with _locked(users_lock, fcntl.LOCK_SH | fcntl.LOCK_NB):
+        with _lock(users_lock, fcntl.LOCK_SH | fcntl.LOCK_NB):
             return False
     except BlockingIOError:
         return True
@@ -186,12 +186,12 @@ def ends_with_us(settings: Settings) -> bool:
 @contextmanager
 def service_user(users_lock: Path) -> Iterator[None]:
     """Keep the service that watches `users_lock` alive until exit."""
-    with _locked(users_lock, fcntl.LOCK_SH):
+    with _lock(users_lock, fcntl.LOCK_SH):
         yield
 
 
 @contextmanager
-def _locked(path: Path, mode: int) -> Iterator[None]:
+def _lock(path: Path, mode: int) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, mode)
@@ -228,7 +228,7 @@ def _find(places: ServicePlaces, settings: Settings) -> str | None:
 def _is_alive(places: ServicePlaces) -> bool:
     """Whether a service holds its lock on the folder."""
     try:
-        with _locked(places.service_lock, fcntl.LOCK_SH | fcntl.LOCK_NB):
+        with _lock(places.service_lock, fcntl.LOCK_SH | fcntl.LOCK_NB):
             return False
     except BlockingIOError:
         return True

@@ -70,7 +70,7 @@ class GroupCommit(Generic[T]):
 
     def _run(self) -> None:
         pause_until = 0.0
-        while group := self._next(pause_until):
+        while group := self._next_group(pause_until):
             error: BaseException | None = None
             try:
                 self._commit(group)
@@ -79,7 +79,7 @@ class GroupCommit(Generic[T]):
             pause_until = time.monotonic() + _PAUSE_SECONDS
             self._settled(group, error)
 
-    def _next(self, pause_until: float) -> list[T]:
+    def _next_group(self, pause_until: float) -> list[T]:
         """Return the next group; empty after `close`, once all items are committed."""
         with self._changed:
             while not self._waiting and not self._closing:

@@ -112,10 +112,10 @@ class _Importer:
         """Import labelled images of any kind."""
         request = self.request
         names = _names(request)
-        source = self._as_manifest(request.source, kind, "train", names)
+        source = self._write_manifest(request.source, kind, "train", names)
         test = None
         if request.test is not None:
-            test = self._as_manifest(
+            test = self._write_manifest(
                 request.test, import_kind(request.test, self.reader), "test", names
             )
         if request.train:
@@ -124,7 +124,7 @@ class _Importer:
                     "an evaluation manifest holds test images; give the training images as SOURCE "
                     "and this with --test"
                 )
-            model = self._trained(self.settings, source, test)
+            model = self._train(self.settings, source, test)
             return Imported(kind, request.project, model.train, model.test, model)
         return self._datasets(kind, source, test, names)
 
@@ -144,15 +144,15 @@ class _Importer:
                 kind, request.project, facts=facts, next_step=self._import_again("--data IMAGES")
             )
         names = _names(request)
-        data = self._as_manifest(
+        data = self._write_manifest(
             request.data, import_kind(request.data, self.reader), "train", names
         )
         test = None
         if request.test is not None:
-            test = self._as_manifest(
+            test = self._write_manifest(
                 request.test, import_kind(request.test, self.reader), "test", names
             )
-        model = self._trained(settings, data, test)
+        model = self._train(settings, data, test)
         return Imported(kind, request.project, model.train, model.test, model, facts)
 
     def _detector(self) -> tuple[Settings, dict[str, Any]]:
@@ -230,7 +230,7 @@ class _Importer:
             needs_labels=False,
         )
 
-    def _trained(self, settings: Settings, source: str, test: str | None) -> TrainedModel:
+    def _train(self, settings: Settings, source: str, test: str | None) -> TrainedModel:
         request = self.request
         return train_project(
             settings,
@@ -244,7 +244,7 @@ class _Importer:
             needs_labels=False,
         )
 
-    def _as_manifest(self, source: str, kind: ImportKind, use: str, names: LabelNames) -> str:
+    def _write_manifest(self, source: str, kind: ImportKind, use: str, names: LabelNames) -> str:
         """Convert `source` to something that the manifest reader accepts."""
         if kind.is_model:
             raise NotImportable(f"{source} is a model; images are expected there")

@@ -58,12 +58,12 @@ def pending(item: ManifestItem, info: ImageInfo) -> PendingItem:
 
 def failed(item: PendingItem, error: LfvError, attempts: int) -> NewInspection:
     """Record an image that the model did not answer."""
-    return _of(item, error_code=error.code, error_message=str(error), attempts=attempts)
+    return _inspection(item, error_code=error.code, error_message=str(error), attempts=attempts)
 
 
 def failed_as_before(item: PendingItem) -> NewInspection:
     """Record an image that got no answer on an earlier line of the run."""
-    return _of(
+    return _inspection(
         item,
         error_code=SAME_IMAGE_FAILED,
         error_message="The same image got no answer on an earlier line of this manifest.",
@@ -88,7 +88,7 @@ def answered(
         result = DetectAnomalyResult.from_response(response, mask=detection.mask_png)
     verdict = decide(result, policy, item.attributes)
     known = isinstance(detection, KnownDetection)
-    return _of(
+    return _inspection(
         item,
         detection=detection.detection_id if isinstance(detection, KnownDetection) else detection,
         reused=known,
@@ -103,7 +103,7 @@ def reasons_of(verdict: Verdict) -> list[Mapping[str, Any]]:
     return [reason.to_dict() for reason in verdict.reasons]
 
 
-def _of(item: PendingItem, **outcome: object) -> NewInspection:
+def _inspection(item: PendingItem, **outcome: object) -> NewInspection:
     return NewInspection(
         line_number=item.line_number,
         source_ref=item.source_ref,

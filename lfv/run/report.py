@@ -233,7 +233,7 @@ def _reasons(row: dict[str, Any]) -> Iterator[str]:
         yield f"The run's own policy decided {row['first_verdict']}"
 
 
-def _decided(decision: Decision) -> dict[str, str]:
+def _decision_facts(decision: Decision) -> dict[str, str]:
     """Return who applied the current policy, if that was after the run."""
     if decision.number == 1:
         return {}
@@ -300,7 +300,7 @@ def _report(
         evaluation=_evaluation(summary.evaluation, found),
         audit=None if head is None else ReportAudit(head.seq, str(head)),
         database_url=settings.shown_store_url,
-        facts=_decided(decision),
+        facts=_decision_facts(decision),
         made_at=datetime.now(UTC),
         reviewed=found.reviewed,
         notes=notes,

@@ -94,7 +94,7 @@ def next_manifest(
     rows: list[dict[str, object]] = []
     seen: set[str] = set()
     try:
-        for item in _labelled(trainings[0] if trainings else None, reader):
+        for item in _labelled_items(trainings[0] if trainings else None, reader):
             review = reviews.get(item.source_ref)
             is_defective = item.is_anomalous is True
             if review is not None:
@@ -146,7 +146,7 @@ def trained_on(store: Store, reader: SourceReader, model_id: int) -> frozenset[s
         lfv.formats.errors.LfvError: The list of images is gone or unreadable.
     """
     trainings = store.trainings.of_model(model_id)
-    items = _labelled(trainings[0] if trainings else None, reader)
+    items = _labelled_items(trainings[0] if trainings else None, reader)
     return frozenset(item.source_ref for item in items if split_of(item.attributes) != TEST)
 
 
@@ -171,7 +171,7 @@ def _mask(item: ManifestItem, reader: SourceReader, folder: Path) -> str | None:
     return str(file)
 
 
-def _labelled(training: Training | None, reader: SourceReader) -> Iterator[ManifestItem]:
+def _labelled_items(training: Training | None, reader: SourceReader) -> Iterator[ManifestItem]:
     if training is None:
         return
     profile = replace(INSPECTION, names=names_of(training))

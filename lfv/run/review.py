@@ -127,7 +127,7 @@ def give_review(store: Store, given: GivenReview, *, second_share: float = 0.0) 
             comment=given.comment,
             reason=given.reason,
             kind="second" if second else "review",
-            shown=_shown(row, given, blind=second),
+            shown=_item_facts(row, given, blind=second),
             signature=signed,
             token=given.token,
             seen=given.seen,
@@ -137,7 +137,7 @@ def give_review(store: Store, given: GivenReview, *, second_share: float = 0.0) 
     )
 
 
-def _shown(row: Mapping[str, Any], given: GivenReview, *, blind: bool) -> dict[str, Any]:
+def _item_facts(row: Mapping[str, Any], given: GivenReview, *, blind: bool) -> dict[str, Any]:
     """Return what the reviewer saw, in the form that is stored."""
     return {
         "image_sha256": row["image_sha256"],

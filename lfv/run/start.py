@@ -106,7 +106,7 @@ class RunStarter:
                 run.run_id, model_id, model_version, _parameters(request)
             )
         else:
-            _, state = self._look_up(request, run.model_version)
+            _, state = self._describe_model(request, run.model_version)
             if self._register(request, run.model_version, state) != run.model_id:
                 raise RunNotResumable(
                     f"model {run.project_name} version {run.model_version} is not the one this run "
@@ -127,7 +127,7 @@ class RunStarter:
         """Return version, state and id of the model, and the request with what follows from it."""
         approval = approval_for(self.store, request.project, request.model_version, request.host)
         wanted = approval.model_version if approval is not None else None
-        model_version, state = self._look_up(request, wanted or request.model_version)
+        model_version, state = self._describe_model(request, wanted or request.model_version)
         model_id = self._register(request, model_version, state)
         if approval is not None:
             check_approved(approval, model_id)
@@ -147,10 +147,12 @@ class RunStarter:
         """
         found = find_run(self.store, run_id)
         request = request_of(found)
-        _, state = self._look_up(request, found.model_version)
+        _, state = self._describe_model(request, found.model_version)
         return self._context(found, request, state)
 
-    def _look_up(self, request: InspectionRequest, model_version: str) -> tuple[str, ModelState]:
+    def _describe_model(
+        self, request: InspectionRequest, model_version: str
+    ) -> tuple[str, ModelState]:
         """Return the requested model version and the model's state."""
         host = open_host(model_spec(request, model_version, self.endpoint_url, self.settings))
         try:
@@ -204,7 +206,7 @@ def recorded_failure(run_id: str, store: Store) -> Iterator[None]:
         _set_status(store, run_id, "failed", str(error))
         raise
     except BaseException as error:  # a signal, Prefect's cancellation, a time-out
-        _set_status(store, run_id, "cancelled", _what_ended(error))
+        _set_status(store, run_id, "cancelled", _describe_end(error))
         raise
 
 
@@ -217,7 +219,7 @@ def recorded_ending(run: RunContext, store: Store) -> Iterator[RunEnding]:
     store.runs.set_status(run.run_id, "completed", ending.message, datetime.now(UTC))
 
 
-def _what_ended(error: BaseException) -> str:
+def _describe_end(error: BaseException) -> str:
     """Describe an exception that ends a run without being an error."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted from the keyboard"

@@ -70,7 +70,7 @@ def stop_model(
                     "(`lfv runs`), or stop the model anyway with --force"
                 )
             if hosting is not None and hosting.live_leases:
-                with _recording(
+                with _recording_store(
                     settings, actor, "runs that use the model may start it again"
                 ) as store:
                     store.hostings.request_stop(hosting.hosting_id)
@@ -84,7 +84,7 @@ def stop_model(
             host.close()
     if hosting is not None and (outcome.was_up or not _may_start(hosting)):
         # If that fails, the sweeper records it later.
-        with _recording(settings, actor, "the stop is not recorded yet") as store:
+        with _recording_store(settings, actor, "the stop is not recorded yet") as store:
             store.hostings.mark_stopped(hosting.hosting_id, outcome.stopped_at)
     was_hosted = before.status.is_up or before.status is ModelStatus.STOPPING_HOSTING
     return StoppedModel(
@@ -122,7 +122,7 @@ def _may_start(hosting: Hosting) -> bool:
 
 
 @contextmanager
-def _recording(settings: Settings, actor: str, warning: str) -> Iterator[Store]:
+def _recording_store(settings: Settings, actor: str, warning: str) -> Iterator[Store]:
     """Yield the store; log `warning` if the database fails, because the model has to stop."""
     try:
         with open_store(settings.store_url, actor=actor) as store:

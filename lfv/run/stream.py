@@ -125,7 +125,7 @@ class DetectionStream:
         self._unsettled = threading.Semaphore(self._ceiling)
         self._queue: ImageQueue[Batch] = ImageQueue()
         self._commits: GroupCommit[_Record] = GroupCommit(
-            self._store, self._settled, urgent=self._are_urgent
+            self._store, self._settle_records, urgent=self._are_urgent
         )
         self._changed = threading.Condition()
         self._threads = ThreadGroup(self._process_next, self._most_threads, "detect")
@@ -216,10 +216,10 @@ class DetectionStream:
             self._error = error
             self._control.end(Ending.INTERRUPTED, f"detection failed: {error}")
         finally:
-            self._step_back(batch)
+            self._deactivate(batch)
         return True
 
-    def _step_back(self, batch: Batch) -> None:
+    def _deactivate(self, batch: Batch) -> None:
         """Count an image as no longer active; judge failures if its batch has only those left."""
         with self._changed:
             batch.active -= 1
@@ -234,7 +234,9 @@ class DetectionStream:
         with self._changed:
             batch.active += 1
         if not self._commits.submit(_Record(inspection, batch, asked)):
-            self._step_back(batch)  # the run has ended without this answer: the image stays pending
+            self._deactivate(
+                batch
+            )  # the run has ended without this answer: the image stays pending
 
     # -- one image --
 
@@ -252,7 +254,7 @@ class DetectionStream:
             detection = self._detect(image, body)
         except HostThrottled as error:
             self._unsettled.release()
-            self._put_back(image, error)
+            self._requeue(image, error)
         except (HostConflict, ModelNotFound) as error:
             # The API does not document the error of a model that is not hosted.
             self._control.end(Ending.MODEL_LOST, str(error))
@@ -303,7 +305,7 @@ class DetectionStream:
         self._limit.answered(detection.latency_ms / 1000.0)
         return detection
 
-    def _put_back(self, image: QueuedImage[Batch], error: HostThrottled) -> None:
+    def _requeue(self, image: QueuedImage[Batch], error: HostThrottled) -> None:
         """Queue a throttled image again; end the run if nothing was answered for too long."""
         image.attempts += error.attempts
         image.throttled += 1
@@ -378,13 +380,13 @@ class DetectionStream:
             others = list(batch.failures)
         if not others or self._control.stop.is_set():
             return
-        if self._in_reach():
+        if self._is_reachable():
             with self._changed:
                 self._record(batch, [one for one in others if one in batch.failures])
         else:
             self._control.end(Ending.OUT_OF_REACH, str(others[-1].error))
 
-    def _in_reach(self) -> bool:
+    def _is_reachable(self) -> bool:
         """Whether failures without a later answer may be the images' own."""
         if self._answered == 0 or self._control.failures_since_answer >= GIVE_UP_AFTER:
             return False
@@ -404,7 +406,7 @@ class DetectionStream:
         inspections = [record.inspection for record in records]
         self._run.store.inspections.record(self._run.run_id, inspections)
 
-    def _settled(self, records: Sequence[_Record], error: BaseException | None) -> None:
+    def _settle_records(self, records: Sequence[_Record], error: BaseException | None) -> None:
         """Count committed records, or end the run if the commit failed."""
         if isinstance(error, StoreError):
             self._control.end(Ending.STORE, f"results cannot be stored: {error}")
@@ -424,7 +426,7 @@ class DetectionStream:
                         record.batch.errors += 1
             self._control.advance(len(records))
         for record in records:
-            self._step_back(record.batch)
+            self._deactivate(record.batch)
 
 
 @contextmanager

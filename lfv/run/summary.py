@@ -85,10 +85,10 @@ class RunSummary:
                 f"`lfv inspect --resume {self.run_id}`."
             )
             lines += [resume, ""]
-        lines += [f"Run `{self.run_id}`; {self._where()}"]
+        lines += [f"Run `{self.run_id}`; {self._location()}"]
         return "\n".join(lines)
 
-    def _where(self) -> str:
+    def _location(self) -> str:
         """Return the place of the report, as a link if browsers can reach it."""
         if self.report is not None and self.report_url is not None:
             return f"[report]({self.report_url})"

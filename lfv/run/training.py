@@ -67,7 +67,7 @@ def train_project(
     staging = staging_place(settings)
     with (
         open_store(settings.store_url, patience_seconds=settings.store_patience_seconds) as store,
-        open_reader(_as_they_are(settings)) as reader,
+        open_reader(_unconverted(settings)) as reader,
     ):
         if settings.host == LOOKOUTVISION:
             model = _train_on_api(
@@ -106,7 +106,7 @@ def train_project(
         return model
 
 
-def _as_they_are(settings: Settings) -> Settings:
+def _unconverted(settings: Settings) -> Settings:
     """Return settings without re-encoding, as images in a bucket need not fit into a request."""
     return settings.model_copy(update={"reencode": False})
 
@@ -260,7 +260,7 @@ def _train_elsewhere(
     )
     try:
         job = TrainingJob.parse(settings.host_options, account.region_name)
-        with open_reader(_as_they_are(settings)) as reader:
+        with open_reader(_unconverted(settings)) as reader:
             try:
                 names = LabelNames.of(normal, anomaly)
             except ValueError as error:

@@ -145,7 +145,7 @@ class Api:
                 await self._name_model(request, match)
                 raise
             if self._verifier is not None and authorization is not None:
-                self._verifier.check(_signed(request), authorization, body.sha256 or "")
+                self._verifier.check(_signed_request(request), authorization, body.sha256 or "")
             performed = self._perform(request, match, body, authorization)
             if match.operation.name == _DETECT:
                 return await unless_gone(receive, performed)
@@ -156,7 +156,7 @@ class Api:
         try:
             if self._verifier is not None:
                 now = datetime.now(UTC)
-                self._verifier.check_before_body(_signed(request), authorization, now)
+                self._verifier.check_before_body(_signed_request(request), authorization, now)
             else:
                 check_local(request.headers)
             text = request.scope["query_string"].decode("latin-1")
@@ -275,7 +275,7 @@ def _query(text: str) -> list[tuple[str, str]]:
         raise ValidationError("the query string cannot be read") from None
 
 
-def _signed(request: _Request) -> SignedRequest:
+def _signed_request(request: _Request) -> SignedRequest:
     scope = request.scope
     return SignedRequest(
         scope["method"],

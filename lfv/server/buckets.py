@@ -49,12 +49,12 @@ class Buckets:
     def check_key(self, bucket: str, key: str) -> None:
         """Raise BucketError for a key that no object in the bucket can have."""
         if bucket in self._folders:
-            with _translated(bucket, key):
+            with _translate_errors(bucket, key):
                 _components(key)
 
     @contextmanager
     def open(self, bucket: str, key: str, version: str | None = None) -> Iterator[OpenObject]:
-        with _translated(bucket, key):
+        with _translate_errors(bucket, key):
             file = self._bucket(bucket).open(key, version)
         try:
             yield OpenObject(file, bucket, key)
@@ -71,7 +71,7 @@ class Buckets:
 
     def write(self, bucket: str, key: str, data: bytes | Path) -> None:
         """Write bytes or a file's content. Readers see the old or the complete new object."""
-        with _translated(bucket, key):
+        with _translate_errors(bucket, key):
             self._bucket(bucket).write(key, data)
 
     def _bucket(self, name: str) -> _Bucket:
@@ -94,7 +94,7 @@ class OpenObject:
 
     def read(self, size: int, /) -> bytes:
         """Read up to ``size`` bytes. Raises BucketError."""
-        with _translated(self._bucket, self._key):
+        with _translate_errors(self._bucket, self._key):
             return self._file.read(size)
 
 
@@ -204,7 +204,7 @@ class _S3Bucket:
 
 
 @contextmanager
-def _translated(bucket: str, key: str) -> Iterator[None]:
+def _translate_errors(bucket: str, key: str) -> Iterator[None]:
     """Turn errors of files and of S3 into BucketError, which names the object."""
     from botocore.exceptions import BotoCoreError, ClientError
 

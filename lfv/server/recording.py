@@ -77,7 +77,7 @@ def record(
     retrying = Retrying(
         sleep=pause,
         wait=_PAUSES,
-        retry=retry_if_exception(lambda error: _may_pass(error, give_up_on)),
+        retry=retry_if_exception(lambda error: _is_temporary(error, give_up_on)),
         before_sleep=log.failed,
     )
     written = retrying(write)
@@ -89,12 +89,12 @@ async def record_from_loop(write: Callable[[], T], what: str) -> T:
     """Do the same from the event loop. Attempts run in threads; pauses occupy none."""
     log = _Log(what)
     retrying = AsyncRetrying(
-        wait=_PAUSES, retry=retry_if_exception(_may_pass), before_sleep=log.failed
+        wait=_PAUSES, retry=retry_if_exception(_is_temporary), before_sleep=log.failed
     )
     written: T = await retrying(asyncio.to_thread, write)
     log.succeeded()
     return written
 
 
-def _may_pass(error: BaseException, never: type[UnwritableError] | None = None) -> bool:
+def _is_temporary(error: BaseException, never: type[UnwritableError] | None = None) -> bool:
     return isinstance(error, UnwritableError) and not (never and isinstance(error, never))

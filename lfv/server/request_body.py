@@ -131,7 +131,7 @@ async def discard_body(receive: Receive, limit: int, *, timeout_seconds: float) 
     with suppress(TimeoutError):
         async with asyncio.timeout(timeout_seconds):
             while size <= _DRAIN * limit:
-                chunk, more = await _next(receive)
+                chunk, more = await _next_chunk(receive)
                 size += len(chunk)
                 if not more:
                     return
@@ -167,7 +167,7 @@ async def _read(receive: Receive, bounds: Bounds, share: Share, *, digest: bool)
     refusal: ApiError | None = None
     more = True
     while more:
-        chunk, more = await _next(receive)
+        chunk, more = await _next_chunk(receive)
         size += len(chunk)
         if size > bounds.limit:
             refusal = bounds.too_large(f"{bounds.what} has more than {bounds.limit} bytes")
@@ -187,7 +187,7 @@ async def _read(receive: Receive, bounds: Bounds, share: Share, *, digest: bool)
     return Body(bytes(data), sha256.hexdigest() if sha256 else None)
 
 
-async def _next(receive: Receive) -> tuple[bytes, bool]:
+async def _next_chunk(receive: Receive) -> tuple[bytes, bool]:
     """Return the next part of a body, and whether there is more. Raises ClientGoneError."""
     message = await receive()
     if message["type"] == "http.disconnect":

@@ -127,7 +127,7 @@ class Accounts:
         known = user.password_hash if user is not None else None
         with self._hashing:
             self.limit.begin(address, name)
-            right = _verifies(self._hasher, known or self._unknown, password[:LONGEST_PASSWORD])
+            right = _is_password(self._hasher, known or self._unknown, password[:LONGEST_PASSWORD])
         if user is None or not (known and right and user.active):
             return None
         self.limit.succeeded(address, name)
@@ -170,7 +170,7 @@ def new_token() -> str:
     return secrets.token_urlsafe(32)
 
 
-def _verifies(hasher: PasswordHasher, known: str, password: str) -> bool:
+def _is_password(hasher: PasswordHasher, known: str, password: str) -> bool:
     try:
         return hasher.verify(known, password)
     except (Argon2Error, InvalidHashError):

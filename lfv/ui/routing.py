@@ -153,7 +153,7 @@ def _answer(
             response = _to_login(call)
         else:
             call = Call(ui, request, visitor or call.visitor, form)
-            response = _allowed(call, handler, role)
+            response = _authorize(call, handler, role)
     except Exception as error:
         failed = _failed(call, error)
         if failed is None:
@@ -174,7 +174,7 @@ def _visitor(ui: Ui, request: Request, cookie: str) -> Visitor | None:
     return ui.accounts.visitor(token) if token else None
 
 
-def _allowed(call: Call, handler: Handler, role: Role | None) -> Response:
+def _authorize(call: Call, handler: Handler, role: Role | None) -> Response:
     request = call.request
     if request.method == "POST":
         token = request.headers.get(_TOKEN_HEADER) or call.form.get(TOKEN_FIELD, "")

@@ -90,7 +90,7 @@ class IdentityProvider:
         }
         with self._session(redirect_uri) as session:
             address, _ = session.create_authorization_url(
-                self._discovered()["authorization_endpoint"],
+                self._discover()["authorization_endpoint"],
                 state=begun["state"],
                 nonce=begun["nonce"],
                 code_verifier=begun["verifier"],
@@ -120,7 +120,7 @@ class IdentityProvider:
 
     def logout_address(self, back: str) -> str | None:
         """Return the provider's logout page, or None."""
-        found = self._discovered().get("end_session_endpoint")
+        found = self._discover().get("end_session_endpoint")
         if not isinstance(found, str) or not is_https_or_loopback(found):
             return None
         query = urlencode(
@@ -138,7 +138,7 @@ class IdentityProvider:
 
     def _claims(self, redirect_uri: str, code: str, begun: Mapping[str, str]) -> dict[str, Any]:
         """The claims of the ID token that the code is exchanged for, and what else is needed."""
-        found = self._discovered()
+        found = self._discover()
         with self._session(redirect_uri) as session:
             try:
                 token = session.fetch_token(
@@ -152,7 +152,7 @@ class IdentityProvider:
                 raise _unavailable(error) from error
             except (AuthlibBaseError, ValueError, TypeError) as error:
                 raise SignOnFailed("The identity provider refused the login's code.") from error
-            claims = self._checked(token, begun["nonce"])
+            claims = self._check_claims(token, begun["nonce"])
             wanted = {self._settings.oidc_name_claim, self._settings.oidc_role_claim} - {None}
             endpoint = found.get("userinfo_endpoint")
             if endpoint and any(_claim(claims, str(name)) is None for name in wanted):
@@ -161,7 +161,7 @@ class IdentityProvider:
                     claims = {**more, **claims}
         return claims
 
-    def _checked(self, token: Mapping[str, Any], nonce: str) -> dict[str, Any]:
+    def _check_claims(self, token: Mapping[str, Any], nonce: str) -> dict[str, Any]:
         """The claims of an ID token that is signed by the provider, for us, now, for this login."""
         text = token.get("id_token")
         if not isinstance(text, str):
@@ -174,15 +174,15 @@ class IdentityProvider:
         }
         given = {"nonce": nonce, "client_id": client, "access_token": token.get("access_token")}
         try:
-            decoded = self._decoded(text)
+            decoded = self._decode(text)
             claims = CodeIDToken(decoded.claims, decoded.header, required, given)
             claims.validate(leeway=_LEEWAY_SECONDS)
         except (JoseError, ValueError, TypeError) as error:
             raise SignOnFailed(f"The ID token is not valid: {str(error)[:100]}.") from error
         return dict(claims)
 
-    def _decoded(self, text: str) -> jwt.Token:
-        offered = self._discovered().get("id_token_signing_alg_values_supported", ["RS256"])
+    def _decode(self, text: str) -> jwt.Token:
+        offered = self._discover().get("id_token_signing_alg_values_supported", ["RS256"])
         allowed = [one for one in _ALGORITHMS if one in offered]
         try:
             return jwt.decode(text, self._key_set(), algorithms=allowed)
@@ -221,7 +221,7 @@ class IdentityProvider:
         settings = self._settings
         method = None
         if settings.oidc_client_secret:
-            known = self._discovered().get("token_endpoint_auth_methods_supported")
+            known = self._discover().get("token_endpoint_auth_methods_supported")
             if known and "client_secret_basic" not in known and "client_secret_post" in known:
                 method = "client_secret_post"
         return OAuth2Session(
@@ -233,7 +233,7 @@ class IdentityProvider:
             code_challenge_method="S256",
         )
 
-    def _discovered(self) -> dict[str, Any]:
+    def _discover(self) -> dict[str, Any]:
         """Return the provider's metadata, cached for an hour. Raises ProviderUnavailable."""
         with self._lock:
             if self._metadata and time.monotonic() - self._metadata[0] < _METADATA_SECONDS:
@@ -254,7 +254,7 @@ class IdentityProvider:
 
     def _key_set(self, *, again: bool = False) -> KeySet:
         """Return the provider's public keys; `again` reloads them, at most once a minute."""
-        address = self._discovered()["jwks_uri"]
+        address = self._discover()["jwks_uri"]
         with self._lock:
             age = time.monotonic() - self._keys[0] if self._keys else _METADATA_SECONDS
             if self._keys and age < (_KEYS_SECONDS if again else _METADATA_SECONDS):

@@ -74,7 +74,7 @@ class RowCheck:
         for row_id, cells in self._rows(table):
             self._report.rows += 1
             while expected is not None and expected[0] < row_id:
-                self._gone(table, expected)
+                self._report_gone(table, expected)
                 expected = told.fetchone()
             if expected is None or expected[0] != row_id:
                 self._findings.add(
@@ -95,10 +95,10 @@ class RowCheck:
                 )
             expected = told.fetchone()
         while expected is not None:
-            self._gone(table, expected)
+            self._report_gone(table, expected)
             expected = told.fetchone()
 
-    def _gone(self, table: str, expected: Any) -> None:
+    def _report_gone(self, table: str, expected: Any) -> None:
         self._findings.add(
             "row",
             f"{table}: the row with id {expected[0]} is gone; entry {expected[1]} records it",

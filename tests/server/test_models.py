@@ -293,7 +293,9 @@ def test_original_minimums(start: Callable[..., Service]) -> None:
     client = service.client()
     client.create_project(ProjectName="p")
     make_dataset(client, service, "p", put_images(service, "p", 38), "train")
-    with pytest.raises(client.exceptions.ValidationException, match="at least 20 and 10 are needed"):
+    with pytest.raises(
+        client.exceptions.ValidationException, match="at least 20 and 10 are needed"
+    ):
         client.create_model(ProjectName="p", OutputConfig=OUTPUT)
     make_dataset(client, service, "p", put_images(service, "t", 18), "test")
     with pytest.raises(client.exceptions.ValidationException, match="the test dataset has 9"):

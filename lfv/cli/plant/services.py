@@ -184,7 +184,7 @@ class Plant:
 
     def scheduled(self) -> Scheduled | None:
         """Return what the deployment `scheduled` inspects, and when; None if it has no time."""
-        deployment = _scheduled(self.prefect_file)
+        deployment = _scheduled_deployment(self.prefect_file)
         schedules = (deployment or {}).get("schedules") or ()
         times = tuple(_time(one) for one in schedules if one.get("active", True))
         if deployment is None or not times:
@@ -271,7 +271,7 @@ def own_deployments(
     return replace(plant, prefect_file=file)
 
 
-def _scheduled(file: Path) -> dict[str, Any] | None:
+def _scheduled_deployment(file: Path) -> dict[str, Any] | None:
     content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
     named = (one for one in content["deployments"] if one["name"] == _SCHEDULED)
     found: dict[str, Any] | None = next(named, None)

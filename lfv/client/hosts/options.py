@@ -34,10 +34,10 @@ def read_options(
         raise HostRejected(
             f"{host} has no option {unknown[0]!r}; its options are {', '.join(sorted(kinds))}."
         )
-    return {name: _converted(name, value, kinds.get(name, str)) for name, value in given.items()}
+    return {name: _convert(name, value, kinds.get(name, str)) for name, value in given.items()}
 
 
-def _converted(name: str, value: Any, kind: type) -> Any:
+def _convert(name: str, value: Any, kind: type) -> Any:
     if kind is bool:
         text = str(value).casefold()
         if text not in {"true", "false"}:

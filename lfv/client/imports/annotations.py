@@ -182,8 +182,8 @@ def _places(ref: Ref, kind: ImportKind, images: str | None) -> list[Ref]:
         return [given]
     base = parent_of(ref) if kind is ImportKind.COCO else ref
     above = parent_of(S3Ref(base.bucket, base.key.rstrip("/")) if isinstance(base, S3Ref) else base)
-    return [base, *(_below(base, name) for name in _IMAGE_FOLDERS), above] + [
-        _below(above, name) for name in _IMAGE_FOLDERS
+    return [base, *(_ref_below(base, name) for name in _IMAGE_FOLDERS), above] + [
+        _ref_below(above, name) for name in _IMAGE_FOLDERS
     ]
 
 
@@ -194,7 +194,7 @@ def _locate(name: str, places: list[Ref], reader: SourceReader) -> Ref:
         raise AnnotationsInvalid(f"The image {name[:200]!r} is outside the images' folder.")
     for place in tuple(places):
         for ending in ("",) if path.suffix else _ENDINGS:
-            ref = _below(place, f"{path}{ending}")
+            ref = _ref_below(place, f"{path}{ending}")
             if _exists(ref, reader):
                 places.remove(place)
                 places.insert(0, place)
@@ -205,7 +205,7 @@ def _locate(name: str, places: list[Ref], reader: SourceReader) -> Ref:
     )
 
 
-def _below(base: Ref, name: str) -> Ref:
+def _ref_below(base: Ref, name: str) -> Ref:
     if isinstance(base, S3Ref):
         prefix = base.key if not base.key or base.key.endswith("/") else f"{base.key}/"
         return S3Ref(base.bucket, prefix + name)

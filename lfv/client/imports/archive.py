@@ -68,7 +68,7 @@ def read_model_archive(source: str, reader: SourceReader) -> ModelFacts:
             tarfile.open(fileobj=cast("IO[bytes]", opened.stream), mode="r|gz") as archive,
         ):
             for member in archive:
-                path = _checked(member, files)
+                path = _member_path(member, files)
                 if not member.isreg():
                     continue
                 files[str(path)] = member.size
@@ -85,7 +85,7 @@ def read_model_archive(source: str, reader: SourceReader) -> ModelFacts:
     return _facts(documents, files)
 
 
-def _checked(member: tarfile.TarInfo, files: Mapping[str, int]) -> PurePosixPath:
+def _member_path(member: tarfile.TarInfo, files: Mapping[str, int]) -> PurePosixPath:
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts:
         raise ModelArchiveInvalid(f"Member {member.name[:100]!r} of the archive points outside it.")

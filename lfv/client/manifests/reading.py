@@ -107,7 +107,7 @@ def manifest_kind(source: str, reader: SourceReader) -> ManifestKind:
         return ManifestKind.PREFIX
     if reader.is_folder(ref):
         return ManifestKind.FOLDER
-    start = _beginning(ref, reader)
+    start = _read_start(ref, reader)
     name = ref.key if isinstance(ref, S3Ref) else ref.path
     suffix = posixpath.splitext(name)[1].lower()
     format_ = sniff(start)
@@ -133,7 +133,7 @@ def manifest_kind(source: str, reader: SourceReader) -> ManifestKind:
     )
 
 
-def _beginning(ref: Ref, reader: SourceReader) -> bytes:
+def _read_start(ref: Ref, reader: SourceReader) -> bytes:
     try:
         with reader.open(ref) as opened:
             return opened.stream.peek(_CHUNK)[:4096]
@@ -200,12 +200,12 @@ def _iter_file(
         for line in lines:
             try:
                 whole(line, max_line_bytes)
-                yield _labelled(convert(line), reader, profile)
+                yield _add_label(convert(line), reader, profile)
             except LineError as error:
                 yield BadLine(line.number, printable(line.data[:4096]), error.code, str(error))
 
 
-def _labelled(item: ManifestItem, reader: SourceReader, profile: Profile) -> ManifestItem:
+def _add_label(item: ManifestItem, reader: SourceReader, profile: Profile) -> ManifestItem:
     """Label an item of a table by its mask if it has no other label."""
     unlabelled = item.is_anomalous is None and item.found_label is None
     if not (unlabelled and item.plain_masks and profile.looks_at_masks):

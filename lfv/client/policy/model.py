@@ -178,7 +178,9 @@ class Policy(_Part):
         try:
             return cls.model_validate(value)
         except ValidationError as error:
-            raise PolicyError("The policy is invalid: " + "; ".join(_wrongs(error)) + ".") from None
+            raise PolicyError(
+                "The policy is invalid: " + "; ".join(_problems(error)) + "."
+            ) from None
 
     @classmethod
     def parse(cls, text: str) -> Policy:
@@ -240,7 +242,7 @@ class Policy(_Part):
         return (self.default if self.unknown_class == "default" else None), None
 
 
-def _wrongs(error: ValidationError) -> Iterator[str]:
+def _problems(error: ValidationError) -> Iterator[str]:
     for wrong in error.errors(include_url=False):
         place = ".".join(str(part) for part in wrong["loc"] if part != "[key]") or "the whole"
         message = wrong["msg"].removeprefix("Value error, ").removeprefix("Input ")

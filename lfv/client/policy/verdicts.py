@@ -66,7 +66,7 @@ def _decide_anomalous(
     result: DetectAnomalyResult, rules: Rules, *, reviews_unsure: bool
 ) -> tuple[VerdictKind, list[Reason]]:
     fired, held, missing = _apply(result, rules)
-    if _rejects(rules, fired, held, missing):
+    if _is_rejected(rules, fired, held, missing):
         return VerdictKind.REJECT, fired
     confidence = result.confidence
     reviews = list(missing)
@@ -80,20 +80,22 @@ def _decide_anomalous(
                 {"is_anomalous": True, "confidence": confidence, "anomalous_from": band},
             )
         )
-    unsure = reviews_unsure and band is None and not _tolerates(result, rules)
+    unsure = reviews_unsure and band is None and not _is_tolerated(result, rules)
     if reviews or unsure:
         return VerdictKind.REVIEW, reviews + fired + held
     return VerdictKind.ACCEPT, fired + held
 
 
-def _rejects(rules: Rules, fired: list[Reason], held: list[Reason], missing: list[Reason]) -> bool:
+def _is_rejected(
+    rules: Rules, fired: list[Reason], held: list[Reason], missing: list[Reason]
+) -> bool:
     return bool(fired) and (rules.combine == "any" or not (held or missing))
 
 
-def _tolerates(result: DetectAnomalyResult, rules: Rules) -> bool:
+def _is_tolerated(result: DetectAnomalyResult, rules: Rules) -> bool:
     """Return whether an anomalous answer would pass the rules even with confidence 1."""
     fired, held, missing = _apply(replace(result, confidence=1.0), rules)
-    return not missing and not _rejects(rules, fired, held, missing)
+    return not missing and not _is_rejected(rules, fired, held, missing)
 
 
 def _decide_normal(
@@ -112,7 +114,7 @@ def _decide_normal(
             )
         )
     if rules.review.disagreement:
-        broken = [*_too_large(result, rules), *_too_many(result, rules)]
+        broken = [*_coverage_reasons(result, rules), *_count_reasons(result, rules)]
         reviews += [
             Reason(
                 "review.disagreement",
@@ -145,8 +147,18 @@ def _apply(
         else:
             held.append(Reason("classification", f"{said} only, below {asked}.", figures))
     for name, rule, broken, whole in (
-        ("coverage", rules.coverage, _too_large(result, rules), "No anomaly type is too large."),
-        ("anomaly_types", rules.anomaly_types, _too_many(result, rules), "Not too many types."),
+        (
+            "coverage",
+            rules.coverage,
+            _coverage_reasons(result, rules),
+            "No anomaly type is too large.",
+        ),
+        (
+            "anomaly_types",
+            rules.anomaly_types,
+            _count_reasons(result, rules),
+            "Not too many types.",
+        ),
     ):
         if rule is None:
             continue
@@ -163,11 +175,11 @@ def _apply(
         elif broken:
             fired += broken
         else:
-            held.append(Reason(name, whole, figures | _found(result)))
+            held.append(Reason(name, whole, figures | _facts(result)))
     return fired, held, missing
 
 
-def _too_large(result: DetectAnomalyResult, rules: Rules) -> list[Reason]:
+def _coverage_reasons(result: DetectAnomalyResult, rules: Rules) -> list[Reason]:
     rule = rules.coverage
     if rule is None:
         return []
@@ -194,7 +206,7 @@ def _too_large(result: DetectAnomalyResult, rules: Rules) -> list[Reason]:
     return reasons
 
 
-def _too_many(result: DetectAnomalyResult, rules: Rules) -> list[Reason]:
+def _count_reasons(result: DetectAnomalyResult, rules: Rules) -> list[Reason]:
     rule = rules.anomaly_types
     types = [found.name for found in result.defects]
     if rule is None or len(types) <= rule.max_types:
@@ -214,7 +226,7 @@ def _too_many(result: DetectAnomalyResult, rules: Rules) -> list[Reason]:
     ]
 
 
-def _found(result: DetectAnomalyResult) -> dict[str, Any]:
+def _facts(result: DetectAnomalyResult) -> dict[str, Any]:
     return {"found": {found.name: found.total_percentage_area for found in result.defects}}
 
 
@@ -224,11 +236,11 @@ def _percent(fraction: float, other: float | None = None) -> str:
     `Reason.figures` has the exact values.
     """
     for decimals in range(1, 15):
-        shown = _rounded(fraction, decimals)
-        if other is None or fraction == other or shown != _rounded(other, decimals):
+        shown = _round(fraction, decimals)
+        if other is None or fraction == other or shown != _round(other, decimals):
             return f"{shown}%"
     return f"{fraction * 100!r}%"
 
 
-def _rounded(fraction: float, decimals: int) -> str:
+def _round(fraction: float, decimals: int) -> str:
     return f"{fraction * 100:.{decimals}f}".rstrip("0").rstrip(".")

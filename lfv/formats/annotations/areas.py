@@ -96,7 +96,7 @@ def draw_mask(image: AnnotatedImage, colors: dict[str, str], *, boxes: bool = Fa
         raise AnnotationsInvalid(f"{image.name} has an invalid size: {width}x{height} pixels.")
     by_type = {name: color for color, name in colors.items()}
     drawn = [
-        (_filled(area, width, height), by_type[area.anomaly_type])
+        (_fill(area, width, height), by_type[area.anomaly_type])
         for area in image.areas
         if area.is_outline or boxes
     ]
@@ -108,7 +108,7 @@ def draw_mask(image: AnnotatedImage, colors: dict[str, str], *, boxes: bool = Fa
     return out.getvalue()
 
 
-def _filled(area: Area, width: int, height: int) -> npt.NDArray[np.bool_]:
+def _fill(area: Area, width: int, height: int) -> npt.NDArray[np.bool_]:
     """Return which pixels belong to the area, as (height, width)."""
     if area.runs:
         if sum(area.runs) != width * height:

@@ -105,14 +105,14 @@ def _points(flat: Any) -> tuple[tuple[float, float], ...]:
 
 def _runs(counts: Any) -> tuple[int, ...]:
     if isinstance(counts, str):
-        counts = _unpacked(counts.encode("ascii", "replace"))
+        counts = _unpack(counts.encode("ascii", "replace"))
     runs = tuple(int(count) for count in counts)
     if any(count < 0 for count in runs):
         raise ValueError("a run of pixels has a negative length")
     return runs
 
 
-def _unpacked(text: bytes) -> list[int]:
+def _unpack(text: bytes) -> list[int]:
     """Decode COCO's packed run lengths.
 
     Each character, less '0', holds five bits, the lowest first. Bit 5 says that more characters

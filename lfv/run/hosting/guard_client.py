@@ -111,10 +111,10 @@ class Guard:
     def _spawn(self) -> subprocess.Popen[bytes]:
         if _ahead:
             with contextlib.suppress(GuardNotStarted):  # it may have been killed meanwhile
-                return self._made_ready(_ahead.pop())
-        return self._made_ready(_launch(self._settings))
+                return self._wait_ready(_ahead.pop())
+        return self._wait_ready(_launch(self._settings))
 
-    def _made_ready(self, process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+    def _wait_ready(self, process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
         try:
             # All in one write, so that the guard can act if the run dies meanwhile.
             held = [json.dumps(message).encode() + b"\n" for message in self._held.values()]

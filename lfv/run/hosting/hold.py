@@ -122,7 +122,7 @@ class ModelHold:
         deadline = time.monotonic() + self._run.settings.hosting_deadline_seconds
         while True:
             lease = self._commit_lease(deadline)
-            hosted_at = self._bring_up(lease, deadline)
+            hosted_at = self._host_model(lease, deadline)
             if hosted_at is not None:
                 break
             self._release()
@@ -149,7 +149,7 @@ class ModelHold:
         self._control.resume()
         self.acquire()
 
-    def _bring_up(self, lease: Lease, deadline: float) -> datetime | None:
+    def _host_model(self, lease: Lease, deadline: float) -> datetime | None:
         """Return when the model was seen hosted; None if the lease's hosting has ended.
 
         A lease that is not owned must not be used to start a model that has gone down, because
@@ -206,7 +206,7 @@ class ModelHold:
         """Note whether a StartModel was sent without an answer, and may still take effect."""
         self._may_start_late = unanswered
 
-    def _ours(self, lease: Lease) -> bool:
+    def _must_start(self, lease: Lease) -> bool:
         """Whether this run must start a model that is down.
 
         So it is if the lease is not owned (then on another lease), if the model was stopped while
@@ -224,7 +224,7 @@ class ModelHold:
             if (
                 not status.is_coming_up
                 and status is not ModelStatus.STOPPING_HOSTING
-                and self._ours(lease)
+                and self._must_start(lease)
             ):
                 return False
             self._end_if_stopped_by_force(lease)

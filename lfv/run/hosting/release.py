@@ -71,7 +71,7 @@ def release_and_stop(
     whereas a forgotten model costs money without end.
     """
     try:
-        release = _within(
+        release = _call_within(
             lambda: store.with_patience(_DATABASE_PATIENCE_SECONDS).leases.release(lease_id),
             seconds=_DATABASE_PATIENCE_SECONDS,
         )
@@ -91,7 +91,7 @@ def release_and_stop(
     )
 
 
-def _within(call: Callable[[], T], *, seconds: float) -> T:
+def _call_within(call: Callable[[], T], *, seconds: float) -> T:
     """Return the result of `call` if it comes in time; otherwise leave it running in its thread.
 
     For a database that neither answers nor fails while a model is paid for: SQLite alone waits half
@@ -140,7 +140,7 @@ def stop_hosting(
                 _watch_for_late_start(store, hosting_id, host, deadline_seconds)
     except LfvError as error:
         logger.error("the model of hosting %s is not seen stopped: %s", hosting_id, error)
-        _attempted(store, hosting_id, str(error))
+        _record_attempt(store, hosting_id, str(error))
         return False
     if may_start_late:
         return False
@@ -186,14 +186,14 @@ def _watch_for_late_start(
 
     Ends early if another run has taken over the model, which is then up for that run.
     """
-    while (left := _seconds_of_doubt(store, hosting_id)) > 0:
+    while (left := _late_start_seconds(store, hosting_id)) > 0:
         time.sleep(min(left, _WATCH_SECONDS))
         # In this order: the model is stopped only if the hosting is still open after the look.
-        if host.describe().status.is_up and _seconds_of_doubt(store, hosting_id) > 0:
+        if host.describe().status.is_up and _late_start_seconds(store, hosting_id) > 0:
             ensure_stopped(host, _token(hosting_id), timeout=deadline_seconds)
 
 
-def _seconds_of_doubt(store: Store, hosting_id: int) -> float:
+def _late_start_seconds(store: Store, hosting_id: int) -> float:
     """Return for how many seconds a StartModel of this hosting may still take effect."""
     try:
         hosting = store.hostings.get(hosting_id)
@@ -209,7 +209,7 @@ def _token(hosting_id: int) -> str:
     return f"stop-hosting-{hosting_id}"
 
 
-def _attempted(store: Store, hosting_id: int, error: str) -> None:
+def _record_attempt(store: Store, hosting_id: int, error: str) -> None:
     try:
         store.hostings.mark_stop_attempt(hosting_id, error)
     except StoreError as problem:

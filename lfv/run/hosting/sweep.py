@@ -93,7 +93,7 @@ def sweep(
     due = store.hostings.claim_sweepable(
         by=sweeper_name(), claim_for=timedelta(seconds=deadline + 60)
     )
-    due = [hosting for hosting in due if _within_reach(hosting.host_spec)]
+    due = [hosting for hosting in due if _is_reachable(hosting.host_spec)]
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="sweep") as pool:
         swept = list(pool.map(lambda hosting: _sweep_one(store, hosting, deadline), due))
     unknown, unreachable = _look_for_unknown(store, settings, stop_unknown, account=account)
@@ -128,7 +128,7 @@ def sweeper_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def _within_reach(host_spec: Mapping[str, Any]) -> bool:
+def _is_reachable(host_spec: Mapping[str, Any]) -> bool:
     """Whether this machine can reach the host; an embedded service is local to its machine."""
     home = HostSpec.from_dict(host_spec).options.get("embedded_home")
     return home is None or Path(home).is_dir()

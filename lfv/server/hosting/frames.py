@@ -41,9 +41,9 @@ async def read_frame(reader: asyncio.StreamReader) -> tuple[dict[str, Any], byte
 
 def receive(connection: socket.socket) -> tuple[dict[str, Any], bytes]:
     """Read a frame in the unit, blocking. Raises FrameError."""
-    head_length, body_length = _lengths(_exactly(connection, _LENGTHS.size))
-    head = _exactly(connection, head_length)
-    return _head(head), _exactly(connection, body_length)
+    head_length, body_length = _lengths(_read_exactly(connection, _LENGTHS.size))
+    head = _read_exactly(connection, head_length)
+    return _head(head), _read_exactly(connection, body_length)
 
 
 def send(connection: socket.socket, head: dict[str, Any], body: bytes = b"") -> None:
@@ -71,7 +71,7 @@ def _head(raw: bytes) -> dict[str, Any]:
     return head
 
 
-def _exactly(connection: socket.socket, length: int) -> bytes:
+def _read_exactly(connection: socket.socket, length: int) -> bytes:
     data = bytearray(length)
     view, filled = memoryview(data), 0
     while filled < length:

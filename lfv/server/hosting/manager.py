@@ -114,7 +114,7 @@ class HostingManager:
             message = "The model is trained and not running."
             await self._record(model_id, ModelEvent.UNITS_STOPPED, message)
 
-    async def _broken(self, model_id: str, why: str) -> None:
+    async def _record_failure(self, model_id: str, why: str) -> None:
         async with self._locks[model_id]:
             pool = self._pools.pop(model_id, None)
             if pool is not None:
@@ -133,7 +133,7 @@ class HostingManager:
         spec = UnitSpec(artifact, self._engine, self._limits, self._serving)
 
         def broken(why: str) -> None:
-            self._spawn(self._broken(model.id, why), model.id)
+            self._spawn(self._record_failure(model.id, why), model.id)
 
         return Pool(hosted, spec, broken)
 

@@ -224,13 +224,13 @@ class Pool:
             await self._start_unit()
         except UnitLostError as error:
             if isinstance(error, UnloadableError) and self._units:
-                self._stay_as_we_are(str(error))
+                self._keep_size(str(error))
                 return
             self._lost_in_a_row += 1
             if isinstance(error, UnloadableError) or self._lost_in_a_row > self._serving.restarts:
                 self._break(str(error))
 
-    def _stay_as_we_are(self, why: str) -> None:
+    def _keep_size(self, why: str) -> None:
         """Pause growth. Units in service still answer, even if the model's files are damaged."""
         _log.warning("model %s: another inference unit cannot be started: %s", self.model.name, why)
         self.desired_units = len(self._units)

@@ -87,13 +87,13 @@ class Unit:
             raise UnitLostError(f"no process could be started: {error}") from error
         except BaseException:
             writer.close()
-            await _whatever_happens(_discard(launch))
+            await _run_to_end(_discard(launch))
             raise
         unit = cls(process, reader, writer, spec.serving)
         try:
             await unit._become_ready()
         except BaseException:
-            await _whatever_happens(unit.close(at_once=True))
+            await _run_to_end(unit.close(at_once=True))
             raise
         return unit
 
@@ -165,7 +165,7 @@ async def _discard(launch: asyncio.Task[subprocess.Popen[bytes]]) -> None:
         await asyncio.to_thread(process.wait)
 
 
-async def _whatever_happens(work: Coroutine[Any, Any, None]) -> None:
+async def _run_to_end(work: Coroutine[Any, Any, None]) -> None:
     """Finish short work even if the task is cancelled meanwhile."""
     task = asyncio.create_task(work)
     while not task.done():

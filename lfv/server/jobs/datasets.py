@@ -78,10 +78,10 @@ def read_manifest(context: JobContext, project_id: int, kind: str) -> None:
             lambda tx: datasets.find(tx, project_id, kind), f"a {kind} dataset is being read"
         )
         if dataset is not None and dataset.status == DatasetStatus.CREATE_IN_PROGRESS:
-            _finish(context, dataset, _created(context, dataset))
+            _finish(context, dataset, _create(context, dataset))
 
 
-def _created(context: JobContext, dataset: Dataset) -> _End:
+def _create(context: JobContext, dataset: Dataset) -> _End:
     failed = DatasetStatus.CREATE_FAILED
     try:
         reading = _read_source(context, dataset)
@@ -107,10 +107,10 @@ def apply_changes(context: JobContext, project_id: int, kind: str) -> None:
             lambda tx: datasets.find(tx, project_id, kind), f"a {kind} dataset is being changed"
         )
         if dataset is not None and dataset.status == DatasetStatus.UPDATE_IN_PROGRESS:
-            _finish(context, dataset, _changed(context, dataset))
+            _finish(context, dataset, _apply(context, dataset))
 
 
-def _changed(context: JobContext, dataset: Dataset) -> _End:
+def _apply(context: JobContext, dataset: Dataset) -> _End:
     failed = DatasetStatus.UPDATE_FAILED_ROLLBACK_COMPLETE
     try:
         reading = _read_changes(context, dataset)
@@ -140,7 +140,7 @@ def _read_source(context: JobContext, dataset: Dataset) -> _Reading:
 def _read_changes(context: JobContext, dataset: Dataset) -> _Reading:
     changes, known = context.record(
         lambda tx: (datasets.pending_changes(tx, dataset), datasets.first_ref(tx, dataset)),
-        _changing(dataset),
+        _change_title(dataset),
     )
     lines = entry_lines(io.BytesIO(changes), len(changes))
     reading = _read(context, dataset, lines, location(known)[0] if known else None)
@@ -209,7 +209,7 @@ def _check_total(context: JobContext, dataset: Dataset, reading: _Reading) -> No
             datasets.stats(tx, dataset).total,
             sum(datasets.has_ref(tx, dataset, ref) for ref in reading.entries),
         ),
-        _changing(dataset),
+        _change_title(dataset),
     )
     if total + len(reading.entries) - known > allowed:
         raise _FailedError(f"more than {allowed} images, the limit of this dataset")
@@ -226,7 +226,7 @@ def _types_kept(context: JobContext, dataset: Dataset, reading: _Reading) -> set
         return datasets.page(tx, dataset, EntryFilter(), after, _PAGE)
 
     while reading.types:
-        lines = context.record(page, _changing(dataset))
+        lines = context.record(page, _change_title(dataset))
         for _, line in lines:
             if "internal-color-map" in line:  # other lines have no types
                 entry = stored_entry(line)
@@ -271,7 +271,7 @@ def _record(context: JobContext, dataset: Dataset, end: _End) -> None:
         _log.info("dataset %s: %s", name, end.status)
 
 
-def _changing(dataset: Dataset) -> str:
+def _change_title(dataset: Dataset) -> str:
     return f"dataset {dataset.project_name}/{dataset.kind}: its changes are being checked"
 
 

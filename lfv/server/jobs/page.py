@@ -45,7 +45,7 @@ def _report(
         anomalous=found.anomalous,
         threshold=found.threshold,
         out_of_fold=found.out_of_fold,
-        tested=[_tested(images[one.source_ref], one) for one in found.judged],
+        tested=[_judged_image(images[one.source_ref], one) for one in found.judged],
         types=list(_types(outcome)),
         measures=dict(_measures(found, result)),
         curves=list(_curves(found)),
@@ -58,7 +58,7 @@ def _report(
     )
 
 
-def _tested(image: Mapping[str, Any], one: Judged) -> JudgedImage:
+def _judged_image(image: Mapping[str, Any], one: Judged) -> JudgedImage:
     return JudgedImage(
         image["name"],
         one.is_anomalous_truth,

@@ -36,14 +36,14 @@ def main(job_path: str) -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     os.nice(5)  # inference has priority
     job = orjson.loads(Path(job_path).read_bytes())
-    _say(answers, _train(job, answers))
+    _send(answers, _train(job, answers))
 
 
 def _train(job: dict[str, Any], answers: IO[bytes]) -> dict[str, Any]:
     engine: Engine = load_engine(job["engine"])
 
     def progress(share: float, what: str) -> None:
-        _say(answers, {"progress": share, "what": what})
+        _send(answers, {"progress": share, "what": what})
 
     def images(kind: str) -> list[TrainingImage]:
         given = [
@@ -62,7 +62,7 @@ def _train(job: dict[str, Any], answers: IO[bytes]) -> dict[str, Any]:
     progress(0.0, "checking images")
     damaged: dict[str, dict[str, str]] = {}
     train, test = images("train"), images("test")
-    _say(answers, {"damaged": damaged})
+    _send(answers, {"damaged": damaged})
     given: dict[str, Any] = {role: Path(path) for role, path in job["graphs"].items()}
     if given:  # the service has limited its size
         given["onnx_bytes"] = max(path.stat().st_size for path in given.values())
@@ -103,7 +103,7 @@ def _train(job: dict[str, Any], answers: IO[bytes]) -> dict[str, Any]:
     }
 
 
-def _say(answers: IO[bytes], document: dict[str, Any]) -> None:
+def _send(answers: IO[bytes], document: dict[str, Any]) -> None:
     answers.write(orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
     answers.flush()
 

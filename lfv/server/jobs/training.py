@@ -159,7 +159,7 @@ class Trainings:
             "project": model.project_name,
             "version": model.version,
             **options_of_training(context, folder),
-            **{kind: [_described(image) for image in fetched[kind].images] for kind in _KINDS},
+            **{kind: [_describe(image) for image in fetched[kind].images] for kind in _KINDS},
         }
         job_file = folder / "job.json"
         job_file.write_bytes(orjson.dumps(job))
@@ -258,7 +258,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _described(image: FetchedImage) -> dict[str, Any]:
+def _describe(image: FetchedImage) -> dict[str, Any]:
     return {
         "source_ref": image.source_ref,
         "name": user_name(image.line)[1],
@@ -274,7 +274,7 @@ def _check_lost(kind: str, fetched: Fetched) -> None:
     if lost > _MAX_LOST * count:
         raise _FailedError(
             f"{lost} of {count_of(count, 'image')} of the {kind} dataset can't be used: "
-            f"{_told(fetched)}"
+            f"{_list_problems(fetched)}"
         )
 
 
@@ -282,10 +282,10 @@ def _lost(kind: str, fetched: Fetched) -> str:
     if not fetched.problems:
         return ""
     unused = f"{count_of(len(fetched.problems), 'image')} of the {kind} dataset"
-    return f"{unused} could not be used: {_told(fetched)}."
+    return f"{unused} could not be used: {_list_problems(fetched)}."
 
 
-def _told(fetched: Fetched) -> str:
+def _list_problems(fetched: Fetched) -> str:
     return "; ".join(fetched.problems[:_PROBLEMS_TOLD])
 
 

@@ -46,7 +46,7 @@ def decode_request(operation: OperationModel, request: RawRequest) -> dict[str, 
         elif location is None:
             in_body[name] = member
         else:
-            value = _located(member, location, wire_name, request)
+            value = _decode_located(member, location, wire_name, request)
             if value is not None:
                 members[name] = value
     if in_body and payload is None:
@@ -54,7 +54,7 @@ def decode_request(operation: OperationModel, request: RawRequest) -> dict[str, 
     return members
 
 
-def _located(member: Shape, location: str, wire_name: str, request: RawRequest) -> Any:
+def _decode_located(member: Shape, location: str, wire_name: str, request: RawRequest) -> Any:
     if location == "uri":
         return _from_text(member, request.uri_parameters[wire_name], wire_name)
     if location == "header":
@@ -128,7 +128,7 @@ def _from_json(member: Shape, value: Any, where: str) -> Any:
     if kind == "integer":
         if isinstance(value, bool) or not isinstance(value, int):
             raise _wrong_type(where, "a whole number")
-        return _bounded(value, where)
+        return _check_bounds(value, where)
     if kind == "blob":
         return _blob(value, where)
     raise AssertionError(f"no {kind} in a request body of this API")
@@ -148,10 +148,10 @@ def _integer(text: str, where: str) -> int:
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 10):
         raise _wrong_type(where, "a whole number")
-    return _bounded(int(text), where)
+    return _check_bounds(int(text), where)
 
 
-def _bounded(value: int, where: str) -> int:
+def _check_bounds(value: int, where: str) -> int:
     if not -(2**31) <= value < 2**31:
         raise _wrong_type(where, "a 32-bit number")
     return value

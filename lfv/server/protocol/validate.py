@@ -29,13 +29,13 @@ def validate(operation: OperationModel, members: dict[str, Any]) -> None:
 
 def _structure(shape: Any, members: dict[str, Any], where: str, problems: list[str]) -> None:
     problems.extend(
-        _problem(_at(where, name), "must not be null")
+        _problem(_member_path(where, name), "must not be null")
         for name in shape.required_members
         if members.get(name) is None
     )
     for name, member in shape.members.items():
         if (value := members.get(name)) is not None:
-            _value(member, value, _at(where, name), problems)
+            _value(member, value, _member_path(where, name), problems)
 
 
 def _value(shape: Shape, value: Any, where: str, problems: list[str]) -> None:
@@ -63,7 +63,7 @@ def _value(shape: Shape, value: Any, where: str, problems: list[str]) -> None:
 
 def _text(shape: Shape, value: str, where: str, problems: list[str]) -> None:
     pattern = shape.metadata.get("pattern")
-    if pattern is not None and not _compiled(pattern).fullmatch(value):
+    if pattern is not None and not _compile(pattern).fullmatch(value):
         problems.append(_problem(where, f"must satisfy regular expression pattern: {pattern}"))
     if isinstance(shape, StringShape) and shape.enum and value not in shape.enum:
         wanted = ", ".join(shape.enum)
@@ -71,14 +71,14 @@ def _text(shape: Shape, value: str, where: str, problems: list[str]) -> None:
 
 
 @cache
-def _compiled(pattern: str) -> re.Pattern[str]:
+def _compile(pattern: str) -> re.Pattern[str]:
     r"""Compile a pattern. Python has no ``\p``; ``\w`` fits, as the model's classes have ``_``."""
     for theirs, ours in ((r"\p{L}", r"\w"), (r"\p{N}", r"\w"), (r"\p{Z}", _SEPARATORS)):
         pattern = pattern.replace(theirs, ours)
     return re.compile(pattern)
 
 
-def _at(where: str, name: str) -> str:
+def _member_path(where: str, name: str) -> str:
     name = name[:1].lower() + name[1:]
     return f"{where}.{name}" if where else name
 

@@ -31,11 +31,11 @@ def log_in(call: Call) -> Response:
     try:
         user = accounts.check_password(name, password, address)
     except TooManyFailures as held_back:
-        return _held_back(call, target, held_back)
+        return _refuse_attempt(call, target, held_back)
     if user is None:
         accounts.failures.record(accounts.known_name(name), method="password", address=address)
-        return _refused(call, target, "Name or password is wrong.", 401)
-    return _let_in(call, user, target, method="password")
+        return _refuse(call, target, "Name or password is wrong.", 401)
+    return _log_in(call, user, target, method="password")
 
 
 def begin_single_sign_on(call: Call) -> Response:
@@ -44,7 +44,7 @@ def begin_single_sign_on(call: Call) -> Response:
     try:
         address, sealed = _provider(call).begin(_callback_address(call), target)
     except SignOnFailed as failed:
-        return _refused(call, target, str(failed), failed.status)
+        return _refuse(call, target, str(failed), failed.status)
     response = RedirectResponse(address, 303)
     set_cookie(call.ui, response, _LOGIN_COOKIE, sealed, path="/login", max_age=LOGIN_SECONDS)
     return response
@@ -61,16 +61,16 @@ def finish_single_sign_on(call: Call) -> Response:
         )
         user = _user(call, identity)
     except TooManyFailures as held_back:
-        return _held_back(call, "/", held_back)
+        return _refuse_attempt(call, "/", held_back)
     except SignOnFailed as failed:
         if failed.status < 500:
             accounts.limit.failed(call.address)
         accounts.failures.record(
             None, method="single sign-on", address=call.address, reason=str(failed)[:200]
         )
-        response = _refused(call, "/", str(failed), failed.status)
+        response = _refuse(call, "/", str(failed), failed.status)
     else:
-        response = _let_in(call, user, _target(target), method="single sign-on")
+        response = _log_in(call, user, _target(target), method="single sign-on")
     response.delete_cookie(_LOGIN_COOKIE, path="/login")
     return response
 
@@ -81,7 +81,7 @@ def leave_single_sign_on(call: Call) -> Response:
     try:
         address = _provider(call).logout_address(back)
     except SignOnFailed as failed:
-        return _refused(call, "/", str(failed), failed.status)
+        return _refuse(call, "/", str(failed), failed.status)
     return RedirectResponse(address or "/login", 303)
 
 
@@ -94,7 +94,7 @@ def log_out(call: Call) -> Response:
     return response
 
 
-def _let_in(call: Call, user: User, target: str, *, method: str) -> Response:
+def _log_in(call: Call, user: User, target: str, *, method: str) -> Response:
     """Start a session, and end the browser's previous one."""
     accounts = call.ui.accounts
     old = call.request.cookies.get(SESSION_COOKIE)
@@ -140,14 +140,14 @@ def _callback_address(call: Call) -> str:
     return f"{call.origin}{_SINGLE_SIGN_ON}/callback"
 
 
-def _held_back(call: Call, target: str, held_back: TooManyFailures) -> Response:
+def _refuse_attempt(call: Call, target: str, held_back: TooManyFailures) -> Response:
     call.ui.accounts.failures.count()
-    response = _refused(call, target, str(held_back), 429)
+    response = _refuse(call, target, str(held_back), 429)
     response.headers["retry-after"] = str(int(held_back.seconds) + 1)
     return response
 
 
-def _refused(call: Call, target: str, text: str, status: int) -> Response:
+def _refuse(call: Call, target: str, text: str, status: int) -> Response:
     if call.is_script:
         return JSONResponse({"error": text}, status)
     return _login_page(call, target, text, status)

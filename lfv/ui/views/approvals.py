@@ -31,7 +31,7 @@ def approve(call: Call) -> Response:
     store, model = call.ui.store, call.ui.store.models.get(call.number("model"))
     if model.key.host == BATCH_JOB:
         raise Refused("A batch job is not a version that inspections can use.")
-    reason, comparison, seen = _reason(call), _comparison(call, model), _seen(call)
+    reason, comparison, seen = _reason(call), _comparison(call, model), _seen_approval(call)
     signed = signed_approval(call, model, model.key.model_version, reason, comparison)
     try:
         store.approvals.approve(
@@ -43,14 +43,14 @@ def approve(call: Call) -> Response:
             seen=seen,
         )
     except RecordConflict as error:
-        raise _overruled(error) from None
+        raise _conflict(error) from None
     return RedirectResponse(f"/models/{model.model_id}", 303)
 
 
 def withdraw(call: Call) -> Response:
     """Withdraw the approval of a model's project."""
     store, model = call.ui.store, call.ui.store.models.get(call.number("model"))
-    reason, seen = _reason(call), _seen(call)
+    reason, seen = _reason(call), _seen_approval(call)
     signed = signed_approval(call, model, None, reason, None)
     try:
         store.approvals.withdraw(
@@ -62,7 +62,7 @@ def withdraw(call: Call) -> Response:
             seen=seen,
         )
     except RecordConflict as error:
-        raise _overruled(error) from None
+        raise _conflict(error) from None
     return RedirectResponse(f"/models/{model.model_id}", 303)
 
 
@@ -85,7 +85,7 @@ def signed_approval(
     return signature(call.visitor.name, meaning, digest)
 
 
-def _overruled(error: RecordConflict) -> Refused:
+def _conflict(error: RecordConflict) -> Refused:
     text = str(error)
     return Refused(f"{text[:1].upper()}{text[1:]}. Load the page again.", 409)
 
@@ -119,7 +119,7 @@ def _reason(call: Call) -> str:
     return reason
 
 
-def _seen(call: Call) -> int:
+def _seen_approval(call: Call) -> int:
     seen = call.form.get("seen", "")
     if not seen.isdecimal() or len(seen) > 18:
         raise Refused("A number is missing; load the page again.")

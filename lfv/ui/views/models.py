@@ -68,7 +68,7 @@ def show_model(call: Call) -> Response:
         open=next((one for one in hostings if not one.is_over), None),
         job=call.ui.jobs.get(_job(key.project_name)),
         decisions=store.approvals.history(key.project_name, host=key.host),
-        standing=_decided(call, model)[0],
+        standing=_current_approval(call, model)[0],
         next=next_images(store, model.model_id, call.ui.settings.home / "ui" / "masks"),
         signatures=asks_for_signatures(call),
         may_be_approved=key.host != BATCH_JOB,
@@ -84,7 +84,7 @@ def show_model(call: Call) -> Response:
 def compare(call: Call) -> Response:
     """Compare two models on the images that both have judged."""
     store = call.ui.store
-    first, second = _compared(call)
+    first, second = _two_models(call)
     found = compare_versions(store, call.ui.reader, first, second)
     rows = [store.results.get(one.inspection_id) for one in found.disagreements]
     return call.page(
@@ -94,7 +94,7 @@ def compare(call: Call) -> Response:
         second=second,
         found=found,
         figures=figures_shown(found, first, second),
-        decided=[(model, *_decided(call, model)) for model in (first, second)],
+        decided=[(model, *_current_approval(call, model)) for model in (first, second)],
         run=_last_run(call, first),
         signatures=asks_for_signatures(call),
         job=call.ui.jobs.get(_inspection(second)),
@@ -107,7 +107,7 @@ def compare(call: Call) -> Response:
 
 def inspect_with_other(call: Call) -> Response:
     """Inspect the images of a model's last run with another version, for comparison."""
-    first, second = _compared(call)
+    first, second = _two_models(call)
     run = _last_run(call, first)
     if run is None:
         raise Refused("This version has no run whose images the other could inspect.", 409)
@@ -123,14 +123,14 @@ def inspect_with_other(call: Call) -> Response:
     return RedirectResponse(f"/models/{first.model_id}/compare/{second.model_id}", 303)
 
 
-def _compared(call: Call) -> tuple[Model, Model]:
+def _two_models(call: Call) -> tuple[Model, Model]:
     first, second = (call.ui.store.models.get(call.number(name)) for name in ("model", "other"))
     if first.model_id == second.model_id:
         raise NotFound
     return first, second
 
 
-def _decided(call: Call, model: Model) -> tuple[Approval | None, int]:
+def _current_approval(call: Call, model: Model) -> tuple[Approval | None, int]:
     """The approval that counts for a model's project, and the id of the last decision on it."""
     key = model.key
     last = call.ui.store.approvals.history(key.project_name, host=key.host, limit=1)
@@ -139,7 +139,7 @@ def _decided(call: Call, model: Model) -> tuple[Approval | None, int]:
     return (last[0] if last[0].model_id is not None else None), last[0].approval_id
 
 
-def _what_runs_take(store: Store, model: Model) -> str:
+def _describe_default(store: Store, model: Model) -> str:
     approved = store.approvals.current(model.key.project_name, host=model.key.host)
     if approved is None:
         return "No version is approved, so runs that name none take it from now on."
@@ -162,7 +162,7 @@ def retrain(call: Call) -> Response:
     settings, name = call.ui.settings, call.visitor.name
     folder = settings.home / "ui"
     trains = call.form.get("train") == "yes"
-    holds = trains and call.form.get("hold") == "yes" and _decided(call, model)[0] is None
+    holds = trains and call.form.get("hold") == "yes" and _current_approval(call, model)[0] is None
     signed = signed_approval(call, model, model.key.model_version, _HELD, None) if holds else None
     made = next_manifest(
         store, call.ui.reader, model.model_id, folder / "manifests", folder / "masks"
@@ -186,7 +186,7 @@ def retrain(call: Call) -> Response:
                 fit=None if fit is None else fit.mode,
                 progress=progress,
             )
-            return f"Version {trained.version} is trained. {_what_runs_take(store, model)}"
+            return f"Version {trained.version} is trained. {_describe_default(store, model)}"
 
         call.ui.jobs.start(_job(project), name, work)
         return RedirectResponse(f"/models/{model.model_id}", 303)

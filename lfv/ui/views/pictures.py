@@ -25,7 +25,7 @@ def image(call: Call) -> Response:
     try:
         picture = call.ui.pictures.image(call.number("inspection"))
     except PictureGone as gone:
-        return _gone(gone)
+        return _gone_response(gone)
     return _response(call.request, picture, sha256(picture.data).hexdigest())
 
 
@@ -38,7 +38,7 @@ def thumbnail(call: Call) -> Response:
     try:
         picture = call.ui.pictures.thumbnail(call.number("inspection"))
     except PictureGone as gone:
-        return _gone(gone)
+        return _gone_response(gone)
     # The address may have another digest than the inspection.
     return _response(call.request, picture, sha256(picture.data).hexdigest())
 
@@ -71,7 +71,7 @@ def marks(call: Call) -> Response:
     try:
         picture = call.ui.pictures.marks(call.number("detection"), (width, height))
     except PictureGone as gone:
-        return _gone(gone)
+        return _gone_response(gone)
     return _response(call.request, picture, sha256(picture.data).hexdigest())
 
 
@@ -90,7 +90,7 @@ def _response(request: Request, picture: Picture, tag: str) -> Response:
     return Response(picture.data, media_type=picture.media_type, headers=headers)
 
 
-def _gone(gone: PictureGone) -> Response:
+def _gone_response(gone: PictureGone) -> Response:
     return JSONResponse({"error": str(gone)}, 404)
 
 

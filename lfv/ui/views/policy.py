@@ -33,7 +33,7 @@ def playground(call: Call) -> Response:
     message = ""
     policy = Policy.from_dict(decision.policy)
     try:
-        policy = Policy.from_dict(_changed(decision.policy, changed))
+        policy = Policy.from_dict(_change(decision.policy, changed))
     except PolicyError as error:
         message = str(error)
     prices = Prices(*(_amount(changed.get(name)) for name in ("escape", "false_alarm", "review")))
@@ -124,7 +124,7 @@ def _fields(policy: Policy, types: list[str]) -> list[tuple[str, str, str]]:
     return [(name, label, _percent(value)) for name, label, value in fields]
 
 
-def _changed(policy: dict[str, Any], fields: dict[str, str]) -> dict[str, Any]:
+def _change(policy: dict[str, Any], fields: dict[str, str]) -> dict[str, Any]:
     """The policy with the limits of the page's fields in its default rules."""
     default = {**policy.get("default", {})}
     if "reject_from" in fields:

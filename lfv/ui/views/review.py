@@ -40,7 +40,7 @@ def queue_page(call: Call) -> Response:
     """The page on which people review, one part after another."""
     store = call.ui.store
     run = find_run(store, call.query("run")) if call.query("run") else None
-    decided = _decided(call.query("show"), run.run_id if run else None)
+    decided = _parse_verdict(call.query("show"), run.run_id if run else None)
     return call.page(
         "review.html",
         title="Review",
@@ -69,7 +69,7 @@ def claim(call: Call) -> Response:
     """Hand out the next parts to a window of this person."""
     store, name = call.ui.store, call.visitor.name
     run_id = call.form.get("run") or None
-    decided = _decided(call.form.get("show", ""), run_id)
+    decided = _parse_verdict(call.form.get("show", ""), run_id)
     claimed = claim_parts(
         store,
         name,
@@ -175,7 +175,7 @@ def corrections(call: Call) -> Response:
     return Response(lines, media_type="application/jsonlines", headers=headers)
 
 
-def _decided(text: str, run_id: str | None) -> Literal["accept", "reject"] | None:
+def _parse_verdict(text: str, run_id: str | None) -> Literal["accept", "reject"] | None:
     """Return which decided parts of a run to review; None for the queue."""
     if text not in ("accept", "reject"):
         return None

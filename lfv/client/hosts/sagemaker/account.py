@@ -151,11 +151,11 @@ class Account:
         for kind, operation, member in kinds:
             for entry in self.pages(operation, member, NameContains=endpoint_name):
                 name, arn = str(entry[f"{kind}Name"]), str(entry[f"{kind}Arn"])
-                if name.startswith(f"{endpoint_name}-") and self._made_for(arn, endpoint_name):
+                if name.startswith(f"{endpoint_name}-") and self._is_made_for(arn, endpoint_name):
                     found.append((kind, name))
         return found
 
-    def _made_for(self, arn: str, endpoint_name: str) -> bool:
+    def _is_made_for(self, arn: str, endpoint_name: str) -> bool:
         tags = self.tags(arn)
         return tags.get(CREATED_BY) == CREATOR and tags.get(ENDPOINT) == endpoint_name
 

@@ -1,6 +1,6 @@
 """The views: their SQL, and the columns that the store itself reads.
 
-Columns are a public contract (docs/store.md): none is removed or renamed, and new ones are added at
+Columns are a public contract (docs/views.md): none is removed or renamed, and new ones are added at
 the end. Migrations change tables; then schema.upgrade() creates the views from this package.
 """
 

@@ -19,11 +19,9 @@ def auditor_queries() -> list[tuple[str, str]]:
 
 
 def documented_views() -> dict[str, list[str]]:
-    """The columns of each view in docs/store.md, in order."""
-    text = (DOCS / "store.md").read_text(encoding="utf-8")
-    _, _, views = text.partition("\n## The views\n")
-    views = views.partition("\n## ")[0]
-    sections = re.split(r"^### `(\w+)`.*$", views, flags=re.MULTILINE)[1:]
+    """The columns of each view in docs/views.md, in order."""
+    text = (DOCS / "views.md").read_text(encoding="utf-8")
+    sections = re.split(r"^## `(\w+)`.*$", text, flags=re.MULTILINE)[1:]
     return {
         name: re.findall(r"^\| `(\w+)` \|", body, re.MULTILINE)
         for name, body in zip(sections[::2], sections[1::2], strict=True)

@@ -104,7 +104,7 @@ _FLOW_RUN = (
 
 
 def notices(silent_hours: float | None = None) -> list[Notice]:
-    """Return all notices; with `silent_hours`, also one if no run was completed for so long."""
+    """Return all notices; with `silent_hours`, also one if no run completed for as many hours."""
     found = [
         Notice(
             "reject rate high",

@@ -108,7 +108,7 @@ def accept_onnx_file(role: str, path: Path, limit: int, folder: Path) -> Path:
 
 def _accept(role: str, path: Path, limit: int, folder: Path) -> Path:
     if not path.exists():
-        raise OnnxFileRefused(f"--{role} {path}: there is no such file or folder")
+        raise OnnxFileRefused(f"--{role} {path}: no such file or folder")
     if path.is_file() and (size := path.stat().st_size) > limit:
         raise OnnxFileRefused(
             f"--{role} {path}: it has {size / _MIB:.1f} MiB; --graph-mib allows {limit // _MIB}"

@@ -13,11 +13,11 @@ from sqlalchemy.engine import Connection
 
 from lfv_store.tables import AnomalyTable, AnomalyTallyTable, AnswerTallyTable, InspectionTable
 
+#: Confidence is counted in hundredths: `step` is the lower bound, 0 to 100.
 STEPS = 100
-"""Confidence is counted in hundredths: `step` is the lower bound, 0 to 100."""
 
+#: The model's answer, the step of its confidence, and the current verdict.
 AnswerKey = tuple[bool, int, str]
-"""The model's answer, the step of its confidence, and the current verdict."""
 
 _ADD_ANSWERS = sa.text(
     "INSERT INTO answer_tallies (run_id, is_anomalous, step, verdict, images)"

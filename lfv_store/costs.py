@@ -16,8 +16,8 @@ from lfv_store.runs import require_run
 from lfv_store.tables import HostingTable, ModelTable
 from lfv_store.views import HOSTING_COSTS, RUN_COSTS
 
+#: Past hostings used for estimates: enough to even out, few enough to follow a change.
 _RECENT = 20
-"""Past hostings used for estimates: enough to even out, few enough to follow a change."""
 
 
 class Costs:

@@ -35,7 +35,7 @@ _COLUMNS = INSPECTION_RESULTS.c
 SEARCHED = 200_000
 #: Of the values that begin with a text, so many are looked at for the newest.
 _BEGINNINGS = 2_000
-#: A shorter text is taken for an inspection's id, or looked for in the newest inspections.
+#: A shorter text is only searched for as an inspection's id, and in the newest inspections.
 _SHORTEST_BEGINNING = 3
 _GOOD = 20
 #: Up to this many detections with an anomaly are listed instead of looked up line by line.

@@ -17,8 +17,8 @@ REVIEW_KINDS: tuple[ReviewKind, ...] = (
     "undo",  # the reviewer withdrew the last review
     "conflict",  # two reviewers disagree, so the part waits for a third
 )
+#: Each role includes the rights of those before it.
 ROLES: tuple[Role, ...] = ("viewer", "reviewer", "engineer", "admin")
-"""Each role includes the rights of those before it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from lfv_store.dialects import dialect_of
 from lfv_store.errors import SchemaForeign, SchemaOutdated, SchemaTooNew
 from lfv_store.views import definitions
 
+#: All revisions, oldest first; a test compares them with the migration scripts.
 REVISIONS = tuple(f"{number:04}" for number in range(1, 14))
-"""All revisions, oldest first; a test compares them with the migration scripts."""
 HEAD = REVISIONS[-1]
 
 MIGRATIONS = Path(__file__).parent / "migrations"

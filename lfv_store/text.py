@@ -10,8 +10,8 @@ from lfv_store.dialects.base import canonical_json
 from lfv_store.errors import InvalidRecord
 
 MAX_INDEXED_NAME = 256
+#: Bytes. A PostgreSQL index entry holds at most 2,704. Longer attributes are in the JSON only.
 MAX_INDEXED_VALUE = 1024
-"""Bytes. A PostgreSQL index entry holds at most 2,704. Longer attributes are in the JSON only."""
 
 
 def clean(text: str) -> str:

@@ -13,8 +13,8 @@ from sqlalchemy.types import TypeDecorator
 
 from lfv_store.errors import InvalidRecord
 
+#: 64 bits on both databases. In SQLite only INTEGER, which has 64 bits, can be a row id.
 BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-"""64 bits on both databases. In SQLite only INTEGER, which has 64 bits, can be a row id."""
 
 
 def utc_text(moment: datetime) -> str:
@@ -71,5 +71,5 @@ class UtcText(TypeDecorator[datetime]):
         return None if value is None else utc_datetime(value)
 
 
+#: The column type of times.
 UTC_DATETIME = UtcDateTime().with_variant(UtcText(), "sqlite")
-"""The column type of times."""

@@ -1,4 +1,4 @@
-"""`lfv automations apply`: have Prefect notify people."""
+"""`lfv automations apply`: notifications by Prefect."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def apply(
             "--smtp",
             metavar="URL",
             help="Mail server: smtp://HOST:PORT, smtp+starttls:// or smtps://, with USER:PASSWORD@ "
-            "where it wants a login.",
+            "if it needs a login.",
         ),
     ] = "smtp://localhost:25",
     block: Annotated[
@@ -74,7 +74,7 @@ def apply(
     silent_hours: Annotated[
         float | None,
         typer.Option(
-            "--silent-hours", min=0.01, help="Also notify if no run was completed for so long."
+            "--silent-hours", min=0.01, help="Also notify if no run completed for this many hours."
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -82,17 +82,17 @@ def apply(
     """Create or update the automations, and the blocks through which they notify people.
 
     They report a reject rate above the limit, a run that failed or crashed, a model that is still
-    up, a budget that is reached, and a scheduled run that has not started. Applying them twice
+    up, a budget that is reached, and a scheduled run that has not started. Applying them again
     changes nothing.
     """
     from prefect.settings import PREFECT_API_URL
 
     settings_from()
     if not PREFECT_API_URL.value():
-        raise CommandError("automations live on a Prefect server: set PREFECT_API_URL")
+        raise CommandError("automations need a Prefect server: set PREFECT_API_URL")
     given = (webhook, slack, teams, mail, block)
     if not any(given):
-        raise WrongUsage("say who to notify: --webhook, --slack, --teams, --mail or --block")
+        raise WrongUsage("give a receiver: --webhook, --slack, --teams, --mail or --block")
     from flows.automations import apply as apply_notices
     from flows.automations import notices
 
@@ -131,7 +131,7 @@ def _receivers(
 
 
 def _mail(recipients: list[str], sender: str, smtp: str) -> Receiver:
-    """Save the block that sends mail."""
+    """Save the block that sends mail, and return it."""
     from pydantic import SecretStr
 
     from flows.automations import Receiver

@@ -33,8 +33,10 @@ _HOLES, _HOLE_CIRCLE, _HOLE = 6, 82.0, 7.5
 
 @dataclass(frozen=True)
 class Picture:
-    """A part: an RGB image of WIDTH x HEIGHT, and a map of its defects (0 none, else the position
-    in `ANOMALY_COLORS`, counted from 1)."""
+    """An RGB image of WIDTH x HEIGHT pixels, and the mask of its defects.
+
+    Mask values are 0 for no defect, or the position of the type in `ANOMALY_COLORS` from 1.
+    """
 
     image: Image.Image
     mask: npt.NDArray[np.uint8]

@@ -67,14 +67,13 @@ def estimate(
         typer.Option(
             "--images-per-second",
             min=0.001,
-            help="Images per second of one inference unit, in place of the pace of earlier runs "
-            "show.",
+            help="Images per second of one inference unit, instead of the pace of earlier runs.",
             show_default=False,
         ),
     ] = None,
     again: Annotated[
         bool,
-        typer.Option("--again", help="Count images that this model has seen before too."),
+        typer.Option("--again", help="Also count images that this model has already judged."),
     ] = False,
     host: HostOption = None,
     endpoint_url: EndpointUrlOption = None,
@@ -156,7 +155,7 @@ def _show(found: Estimate, project: str) -> None:
     )
     if found.pace is None:
         output.note(
-            "lfv: no earlier run shows this model's pace: inspect some images first, or state "
+            "lfv: no earlier run shows this model's pace: inspect some images first, or give "
             "--images-per-second"
         )
         return

@@ -73,9 +73,9 @@ def prune(
 ) -> None:
     """List the reports of old runs and unused pictures, or delete them.
 
-    Both can be made again: `lfv report RUN` writes a report, pictures are made when they are
-    needed. Masks cannot: with --masks, those of answers that no run has used for so long go, if an
-    admin signs for it. All other rows of the results database stay. The audit log records who
+    Both can be created again: `lfv report RUN` writes a report, and pictures are drawn on demand.
+    Masks cannot: --masks deletes those of answers that no run has used for that long, if an admin
+    signs for it. All other rows of the results database stay. The audit log records who
     deleted what, when, and how much.
     """
     if masks and delete and (sign_as is None or not (reason or "").strip()):

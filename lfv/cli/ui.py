@@ -140,7 +140,7 @@ def serve(
     def ready(address: str) -> None:
         output.note(f"pages at {address} (stop with Ctrl-C)")
         if not has_users:
-            output.note(f"no users yet: whoever is at this machine is taken for '{user}'")
+            output.note(f"no users yet: whoever uses this machine acts as '{user}'")
 
     run_server(
         options,

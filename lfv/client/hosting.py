@@ -31,8 +31,8 @@ from lfv.formats.words import count_of
 
 Progress = Callable[[str], None]
 
+#: Seconds after StartModel was accepted in which the host may still report the old status.
 _START_GRACE = 30.0
-"""Seconds after StartModel was accepted in which the host may still report the old status."""
 
 _STOP_GRACE = 15.0
 _LONGEST_RETRY_AFTER = 60.0

@@ -24,8 +24,8 @@ from lfv.formats.errors import SourceError, SourceRefInvalid, SourceTooLarge, So
 from lfv.formats.fit import Fit
 from lfv.formats.refs import FileRef, Ref, S3Ref, parse_ref
 
+#: Above the service's 8 MB, so that the error of an image somewhat too large names its size.
 DEFAULT_MAX_BYTES = 32 * 1024 * 1024
-"""Above the service's 8 MB, so that the error of an image somewhat too large names its size."""
 
 _READ_ATTEMPTS = 3
 

@@ -13,8 +13,8 @@ from PIL.PngImagePlugin import PngImageFile
 from lfv.formats.image_headers import PNG_SIGNATURE
 from lfv.formats.images import ImageHeader, decode, load_pixels
 
+#: Offset of the colour type in a PNG file.
 _COLOR_TYPE = 25
-"""Offset of the colour type in a PNG file."""
 _GREY_WITH_ALPHA = 4
 
 

@@ -32,12 +32,12 @@ from lfv.formats.images import (
     decode,
 )
 
+#: Limits of the images that can be fitted.
 LIMITS = ImageLimits(max_bytes=32 * 1024 * 1024, min_side=16, max_side=8192)
-"""Limits of the images that can be fitted."""
+#: Largest ratio of the two aspects at which an image is scaled.
 MOST_STRETCH = 1.1
-"""Largest ratio of the two aspects at which an image is scaled."""
+#: Largest ratio of the two aspects at which an image is cut, which loses a third of it.
 MOST_CUT = 1.5
-"""Largest ratio of the two aspects at which an image is cut, which loses a third of it."""
 _TEXT = re.compile(r"\b(scaled|stretched|cropped) to (\d+)x(\d+)\b")
 _QUALITY = re.compile(r"\bnow quality (\d+)\b")
 

@@ -27,8 +27,8 @@ from lfv.formats.errors import (
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_SIGNATURE = b"\xff\xd8\xff"
+#: Most scans of a JPEG. Encoders write about ten; each costs a pass over all pixels.
 MAX_SCANS = 100
-"""Most scans of a JPEG. Encoders write about ten; each costs a pass over all pixels."""
 
 _PNG_KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of each pixel, by colour type
@@ -61,8 +61,8 @@ class Container:
     pixel_parts: Sequence[memoryview] = ()
 
 
+#: The placeholder of a file in a repository that was cloned without its large files.
 LFS_POINTER = "Git LFS pointer"
-"""The placeholder of a file in a repository that was cloned without its large files."""
 
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (PNG_SIGNATURE, "PNG"),
@@ -81,8 +81,8 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
 )
 
 
+#: Formats that can be converted to PNG on request, with Pillow's names.
 CONVERTIBLE = {"BMP": "BMP", "TIFF": "TIFF", "WebP": "WEBP"}
-"""Formats that can be converted to PNG on request, with Pillow's names."""
 
 
 def sniff(data: bytes) -> str | None:

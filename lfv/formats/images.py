@@ -40,8 +40,8 @@ from lfv.formats.image_headers import (
     sniff,
 )
 
+#: Attribute of a converted image that says what it was before, and what was done.
 CONVERTED_FROM = "converted-from"
-"""Attribute of a converted image that says what it was before, and what was done."""
 CONTENT_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg"}
 
 # Errors that Pillow's plugins raise for damaged files.

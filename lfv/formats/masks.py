@@ -25,8 +25,8 @@ from lfv.formats.image_headers import CONVERTIBLE, sniff
 from lfv.formats.images import ImageLimits, check_header, decode
 
 MASK_LIMITS = ImageLimits(max_bytes=5 * 1024 * 1024, min_side=1)
+#: Euclidean RGB distance above which a colour matches neither a known one nor a mixture of two.
 FAR = 64.0
-"""Euclidean RGB distance above which a colour matches neither a known one nor a mixture of two."""
 
 _INDICES = 32  # masks with only smaller values hold class numbers, not shades
 _FLAT_SHADES = 2

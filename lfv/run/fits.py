@@ -8,8 +8,8 @@ from typing import Any
 from lfv.formats.fit import Fit
 from lfv_store import Training
 
+#: The member's name in a training's `images` and in a run's parameters.
 FIT = "fit"
-"""The member's name in a training's `images` and in a run's parameters."""
 
 
 def fit_of_training(training: Training | None) -> Fit | None:

@@ -1,4 +1,4 @@
-"""Find the run that a person means."""
+"""Finds a run by what a user typed."""
 
 from __future__ import annotations
 

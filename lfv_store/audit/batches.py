@@ -24,10 +24,10 @@ from lfv_store.dialects import dialect_of
 from lfv_store.dialects.base import UndecodableText
 
 _MASKS_PER_FETCH = 10
+#: Larger blocks do not fit in the processor's cache and take 1.5 times as long.
 _ROWS_PER_FETCH = 500
-"""Larger blocks do not fit in the processor's cache and take 1.5 times as long."""
+#: The largest row count accepted from an entry. A larger one is forged: no table is so large.
 _MAX_ROWS = 2**62
-"""The largest row count accepted from an entry. A larger one is forged: no table is so large."""
 
 
 @dataclass(frozen=True, slots=True)

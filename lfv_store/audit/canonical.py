@@ -11,8 +11,8 @@ from zlib import crc32
 
 import orjson
 
+#: The hash that the first entry names as its predecessor's.
 GENESIS = "0" * 64
-"""The hash that the first entry names as its predecessor's."""
 
 Cell = int | float | str | None
 Cells = Sequence[Cell]

@@ -17,8 +17,8 @@ from lfv_store.dialects.base import EntryFields
 from lfv_store.tables import Base
 from lfv_store.types import utc_datetime
 
+#: Entries per page.
 PAGE = 200
-"""Entries per page."""
 #: The action of entries about deletions, and the subject of those about masks.
 PRUNED = "pruned"
 PRUNED_MASKS = "masks"

@@ -10,6 +10,7 @@ from lfv_store.audit.report import Findings
 from lfv_store.dialects import dialect_of
 from lfv_store.tables import Base
 
+#: The tables whose rows are never changed or deleted.
 APPEND_ONLY = (
     "models",
     "trainings",
@@ -26,7 +27,6 @@ APPEND_ONLY = (
     "reviews",
     "audit_log",
 )
-"""The tables whose rows are never changed or deleted."""
 
 _TALLIES = ("tallies", "answer_tallies", "anomaly_tallies")
 _TABLES = (*LAYOUTS, "masks", *_TALLIES, "audit_log")

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from lfv_store.dialects import Dialect
 from lfv_store.tables import Base
 
+#: Ids of the bulk tables are change * CHANGE_SPAN + position; the most rows of a change.
 CHANGE_SPAN = 1_000_000
-"""Ids of the bulk tables are change * CHANGE_SPAN + position; the most rows of a change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +109,13 @@ _ROWWISE = (
     _layout("hosting_usage", "id hosting_id run_id images first_answer_at last_answer_at"),
     _layout("leases", "id hosting_id run_id acquired_at ended_at end_reason"),
 )
+#: Every layout of the small tables, by table and number.
 ROWWISE_LAYOUTS = {(layout.table, layout.number): layout for layout in _ROWWISE}
-"""Every layout of the small tables, by table and number."""
 
+#: Small tables: every entry lists each row it wrote, with the digest of the row as it then was.
 ROWWISE: dict[str, Layout] = {layout.table: layout for layout in _ROWWISE}
-"""Small tables: every entry lists each row it wrote, with the digest of the row as it then was."""
 
+#: Large tables: an entry holds one digest over all rows of its change, in the order of `order`.
 BULK: dict[str, Layout] = {
     layout.table: layout
     for layout in (
@@ -147,10 +148,9 @@ BULK: dict[str, Layout] = {
         _layout("verdicts", "id decision_id inspection_id verdict reasons", key="id"),
     )
 }
-"""Large tables: an entry holds one digest over all rows of its change, in the order of `order`."""
 
+#: The newest layout of each audited table.
 LAYOUTS: dict[str, Layout] = {**ROWWISE, **BULK}
-"""The newest layout of each audited table."""
 
 
 def digested(layout: Layout, dialect: Dialect) -> list[str]:

@@ -18,8 +18,8 @@ from sqlalchemy.engine import URL, Connection
 from lfv_store.errors import StoreError
 from lfv_store.records import ImageFacts
 
+#: Returns the next n rows of a result.
 Fetch = Callable[[int], list[Any]]
-"""Returns the next n rows of a result."""
 
 
 @dataclass(frozen=True, slots=True)

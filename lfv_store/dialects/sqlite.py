@@ -57,8 +57,8 @@ PRAGMAS = (
     # Functions named in a manipulated schema must not have side effects.
     "PRAGMA trusted_schema = OFF",
 )
+#: The first release of SQLite with DELETE ... RETURNING.
 OLDEST = (3, 35)
-"""The first release of SQLite with DELETE ... RETURNING."""
 
 _RETRYABLE = {
     sqlite3.SQLITE_BUSY,
@@ -70,11 +70,11 @@ _RETRYABLE = {
 }
 # The next step, by SQLite's primary error code.
 _NEXT_STEPS = {
-    sqlite3.SQLITE_CANTOPEN: "it has to be a file that this user may read and write, in a folder"
+    sqlite3.SQLITE_CANTOPEN: "it must be a file that this user may read and write, in a folder"
     " that this user may write to",
     sqlite3.SQLITE_READONLY: "this user needs to write to the file and its folder; to read only,"
     " work on a copy",
-    sqlite3.SQLITE_NOTADB: "it is another file, or a damaged one: name the right one",
+    sqlite3.SQLITE_NOTADB: "it is not an SQLite database, or it is damaged: check the URL",
     sqlite3.SQLITE_CORRUPT: "the file is damaged: keep a copy as it is, and restore it from a"
     " backup",
     sqlite3.SQLITE_FULL: "make room there and try again; what was committed is kept",
@@ -151,14 +151,14 @@ class Sqlite(Dialect):
         return engine
 
     def check(self, conn: Connection, name: str) -> None:
-        """Nothing: SQLite's text is Unicode."""
+        """Do nothing: SQLite's text is always Unicode."""
 
     def snapshot_options(self, *, read_only: bool) -> Mapping[str, Any]:
         """Return none: in WAL mode every transaction sees one snapshot."""
         return {}
 
     def begin_write(self, conn: Connection) -> None:
-        """Nothing to do: see _begin()."""
+        """Do nothing: _begin() has taken the write lock."""
 
     def begin_migration(self, conn: Connection, views: Collection[str]) -> None:
         """Allow tables to be rebuilt under their names; references are checked at the end."""
@@ -193,7 +193,7 @@ class Sqlite(Dialect):
         return kind(f"{name}: {message}; {step}" if step else f"{name}: {message}")
 
     def lock(self, conn: Connection, key: int) -> None:
-        """Nothing to do: the transaction is the only writer."""
+        """Do nothing: the transaction is the only writer."""
 
     def lock_run(self, conn: Connection, run_id: str) -> int | None:
         """Return the run's id; no lock is needed, because the transaction is the only writer."""
@@ -322,12 +322,12 @@ class Sqlite(Dialect):
         return dict.fromkeys(rows.scalars(), False)
 
     def triggers(self, conn: Connection) -> dict[str, str]:
-        """The statements that created them."""
+        """Return the statements that created them, by name."""
         rows = conn.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
         return {name: " ".join(text.split()) for name, text in rows}
 
     def views(self, conn: Connection) -> dict[str, str]:
-        """The statements that created them."""
+        """Return the statements that created them, by name."""
         rows = conn.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'view'")
         return {name: text.strip() for name, text in rows}
 
@@ -346,7 +346,7 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(
-            f"the folder {folder} cannot be made: {error.strerror}; name another place for the"
+            f"the folder {folder} cannot be created: {error.strerror}; choose another place for the"
             " database"
         ) from error
 

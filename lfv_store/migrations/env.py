@@ -29,7 +29,7 @@ def main() -> None:
         return
     url = context.get_x_argument(as_dictionary=True).get("url")
     if url is None:
-        raise SystemExit("say which database: alembic -x url=sqlite:///FILE ...")
+        raise SystemExit("name the database: alembic -x url=sqlite:///FILE ...")
     database = Database(url)
     try:
         with database.migration(()) as connection:

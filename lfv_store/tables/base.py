@@ -10,11 +10,11 @@ from sqlalchemy.orm import DeclarativeBase, mapped_column
 
 from lfv_store.types import BIG, UTC_DATETIME
 
+#: The store assigns ids, not the database; see lfv_store/audit/change.py.
 Id = Annotated[int, mapped_column(BIG, primary_key=True, autoincrement=False)]
-"""The store assigns ids, not the database; see lfv_store/audit/change.py."""
 
+#: Text compared byte by byte on both databases, for digest order and indexed prefix searches.
 BYTEWISE = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
-"""Text compared byte by byte on both databases, for digest order and indexed prefix searches."""
 
 JsonValue = Annotated[dict[str, Any], mapped_column(sa.JSON(none_as_null=True))]
 OptionalJson = Annotated[dict[str, Any] | None, mapped_column(sa.JSON(none_as_null=True))]

@@ -17,6 +17,7 @@ from lfv_store.views import costs, results
 
 Kind = Literal["text", "integer", "number", "boolean", "time", "json"]
 
+#: The columns of inspection_results with their types.
 RESULT_COLUMNS: tuple[tuple[str, Kind], ...] = (
     ("run_id", "text"),
     ("flow_run_id", "text"),
@@ -52,7 +53,6 @@ RESULT_COLUMNS: tuple[tuple[str, Kind], ...] = (
     ("anomaly_areas", "text"),
     ("model_id", "integer"),
 )
-"""The columns of inspection_results with their types."""
 
 _TYPES: dict[Kind, sa.types.TypeEngine[Any]] = {
     "text": sa.Text(),

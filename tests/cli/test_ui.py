@@ -95,7 +95,7 @@ def test_it_serves_until_it_is_told_to_stop(home: Path) -> None:
         assert process.stderr is not None
         found = ADDRESS.search(process.stderr.readline())
         assert found is not None
-        assert "taken for" in process.stderr.readline()
+        assert "acts as" in process.stderr.readline()
         with urllib.request.urlopen(found[1], timeout=PLENTY) as answer:
             assert "There are no runs yet" in answer.read().decode()
         assert quickest_answer(found[1]) < 0.035  # 0.04 where a body waits for its header

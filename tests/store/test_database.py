@@ -84,8 +84,8 @@ def test_a_file_that_cannot_be_made_or_read_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "unable to open database file; it has to be a file"),
-        (b"this is no database, and long enough to be seen as none" * 20, "name the right one"),
+        (None, "unable to open database file; it must be a file"),
+        (b"this is no database, and long enough to be seen as none" * 20, "not an SQLite database"),
     ],
     ids=["a folder", "not an SQLite database"],
 )

@@ -245,7 +245,7 @@ def own_deployments(
 ) -> Plant:
     """Write the plant's own deployment file, and return the plant with this file.
 
-    The deployment `scheduled` gets the given values. Flow runs start by `lfv.launch`, in the Python
+    The deployment `scheduled` gets the given values. `lfv.launch` starts flow runs, with the Python
     of this process. The schedule of an example is not active until a source is given.
     """
     content: dict[str, Any] = yaml.safe_load(plant.prefect_file.read_text(encoding="utf-8"))

@@ -10,8 +10,8 @@ from botocore.model import ServiceModel
 
 SERVICE_NAME = "lookoutvision"
 API_VERSION = "2020-11-20"
+#: A botocore data folder, for a loader's search paths or ``AWS_DATA_PATH``.
 DATA_PATH = Path(__file__).parent / "data"
-"""A botocore data folder, for a loader's search paths or ``AWS_DATA_PATH``."""
 
 
 @cache

@@ -53,8 +53,8 @@ _USABLE = frozenset(
     }
 )
 
+#: Retries of read-only calls: short, because callers that need more time call again.
 _LOOKING = RetryPolicy(attempts=3, timeout=15.0, longest_retry_after=5.0)
-"""Retries of read-only calls: short, because callers that need more time call again."""
 
 
 def client_config(

@@ -112,15 +112,15 @@ LABEL_COLUMNS = (
     "fehlerart",
 )
 MASK_COLUMNS = ("anomalymaskref", "maskref", "maskpath", "maskfile", "mask")
+#: Label columns in which only words are labels, because numbers could mean either.
 VAGUE_COLUMNS = frozenset(
     {"category", "quality", "judgement", "verdict", "result", "status"}
     | {"bewertung", "ergebnis", "判定"}
 )
-"""Label columns in which only words are labels, because numbers could mean either."""
+#: Label columns in which 1, true or yes means normal.
 GOOD_COLUMNS = frozenset({"isgood", "isok", "isnormal", "passed", "good", "ok", "pass"})
-"""Label columns in which 1, true or yes means normal."""
+#: Label columns that name the type of a defect.
 TYPE_COLUMNS = frozenset({"defecttype", "anomalytype", "fehlerart"})
-"""Label columns that name the type of a defect."""
 _NO_TYPE = frozenset({"none", "keiner", "keine", "kein", "nan", "null", "na"})
 
 IMAGE_NAME = r".*\.(?:png|jpe?g|bmp|tiff?|webp)"

@@ -29,14 +29,14 @@ SOURCE_REF = "source-ref"
 METADATA = "-metadata"
 CLASSIFICATION = "groundtruth/image-classification"
 SEGMENTATION = "groundtruth/semantic-segmentation"
+#: Suffix of a model's answers in Lookout for Vision's evaluation manifests.
 DETECTED = "-detected"
-"""Suffix of a model's answers in Lookout for Vision's evaluation manifests."""
+#: Attribute with a sentence that says why the line's label or mask is ignored.
 LABEL_PROBLEM = "label-problem"
-"""Attribute with a sentence that says why the line's label or mask is ignored."""
+#: Characters in the name of an anomaly type.
 MAX_TYPE_NAME = 256
-"""Characters in the name of an anomaly type."""
+#: Lookout for Vision's quota.
 MAX_TYPES_PER_MASK = 20
-"""Lookout for Vision's quota."""
 
 _LABELS = {"normal": False, "anomaly": True}
 _HEX_COLOR = re.compile(r"#[0-9A-Fa-f]{6}")
@@ -62,10 +62,10 @@ class Profile:
     looks_at_masks: bool = True
 
 
+#: Refuses doubtful lines, as the API did, so that no model learns from them.
 TRAINING = Profile(needs_sound_labels=True, max_types=MAX_TYPES_PER_MASK)
-"""Refuses doubtful lines, as the API did, so that no model learns from them."""
+#: Ignores wrong labels. An inspection needs none, so only the comparison with them is lost.
 INSPECTION = Profile(needs_sound_labels=False)
-"""Ignores wrong labels. An inspection needs none, so only the comparison with them is lost."""
 
 
 def label_of(class_name: object) -> bool | None:

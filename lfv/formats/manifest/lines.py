@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from lfv.formats.errors import ManifestError
 from lfv.formats.manifest.records import LineError
 
+#: Longest line. A Ground Truth line has about 700 bytes; this has room for many attributes.
 MAX_LINE_BYTES = 256 * 1024
-"""Longest line. A Ground Truth line has about 700 bytes; this has room for many attributes."""
 
 _WRONG_ENCODINGS = (
     (codecs.BOM_UTF32_LE, "UTF-32"),

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+#: Most characters shown of a bad line.
 SHOWN_CHARS = 200
-"""Most characters shown of a bad line."""
 _SHOWN_AROUND = 16
 
 

@@ -92,10 +92,10 @@ def release_and_stop(
 
 
 def _call_within(call: Callable[[], T], *, seconds: float) -> T:
-    """Return the result of `call` if it comes in time; otherwise leave it running in its thread.
+    """Return the result of `call` if it returns in time; otherwise leave it running in its thread.
 
-    For a database that neither answers nor fails while a model is paid for: SQLite alone waits half
-    a minute for a lock. Raises `StoreUnavailable` when the time is over.
+    A database may neither answer nor fail while a model is being billed: SQLite alone waits half a
+    minute for a lock. Raises StoreUnavailable after `seconds`.
     """
     results: list[T] = []
     errors: list[BaseException] = []

@@ -25,7 +25,7 @@ class Activity:
     def __init__(self, title: str, *, quiet: bool = False) -> None:
         self._title = title
         self._quiet = quiet
-        self._told = ""
+        self._last_text = ""
         self._progress: Progress | None = None
         self._task: TaskID | None = None
 
@@ -60,9 +60,9 @@ class Activity:
 
     def show(self, text: str) -> None:
         """Show the current activity; repeated texts are shown once."""
-        if self._quiet or text == self._told:
+        if self._quiet or text == self._last_text:
             return
-        self._told = text
+        self._last_text = text
         if self._progress is None:
             note(f"{self._title}: {text}")
         elif self._task is not None:

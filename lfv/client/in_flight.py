@@ -86,7 +86,7 @@ class ConcurrencyLimit:
         self._waiting = 0
         self._doubling = not settled
         self._paused_until = 0.0
-        self._refused_in_a_row = 0
+        self._consecutive_refusals = 0
         # The current round of answers.
         self._round_answers = 0
         self._round_seconds = 0.0
@@ -97,13 +97,13 @@ class ConcurrencyLimit:
         self._interpreter_wait = 0.0
         self._latency: float | None = None
         self._lowered_at: float | None = None
-        self._lowered_in_vain = 0
+        self._futile_decreases = 0
         self._rising_rounds = 0
         self._answers = 0
         # Time and size of the next increase.
         self._step = 1
         self._probe_at = clock() + _PROBE_SECONDS
-        self._probe_anyway_at = self._probe_at
+        self._latest_probe_at = self._probe_at
         self._probing = False
         self._failed_probes = 0
         self._answers_since = 0
@@ -186,7 +186,7 @@ class ConcurrencyLimit:
         """Return a permit after an answer that took `seconds`."""
         with self._free:
             self._in_flight -= 1
-            self._refused_in_a_row = 0
+            self._consecutive_refusals = 0
             self._answers += 1
             self._answers_since += 1
             if self._skip:
@@ -207,11 +207,11 @@ class ConcurrencyLimit:
         with self._free:
             now = self._clock()
             asked = min(retry_after or 0.0, _LONGEST_RETRY_AFTER)
-            self._refused_in_a_row += 1
+            self._consecutive_refusals += 1
             self._limit = max(1, min(self._limit, self._in_flight - 1))
             self._in_flight -= 1
             if self._limit == 1 and not self._in_flight:
-                self._paused_until = now + max(asked, _PAUSES.seconds(self._refused_in_a_row))
+                self._paused_until = now + max(asked, _PAUSES.seconds(self._consecutive_refusals))
             self._hold(now, asked)
             self._free.notify()
 
@@ -248,7 +248,7 @@ class ConcurrencyLimit:
             if self._doubling or self._rising_rounds > 1:
                 self._lower(latency)
             return
-        self._rising_rounds = self._lowered_in_vain = 0
+        self._rising_rounds = self._futile_decreases = 0
         self._lowered_at = None
         if used:
             self._grow()
@@ -257,10 +257,10 @@ class ConcurrencyLimit:
         """Lower the limit for queued requests, or accept that the model has become slower."""
         lowest = self._lowest or latency
         if self._lowered_at is not None and latency > 0.9 * self._lowered_at:
-            self._lowered_in_vain += 1
-            if self._lowered_in_vain > 1:
+            self._futile_decreases += 1
+            if self._futile_decreases > 1:
                 self._lowest, self._lowered_at = latency, None
-                self._rising_rounds = self._lowered_in_vain = 0
+                self._rising_rounds = self._futile_decreases = 0
                 return
         self._lowered_at = latency
         self._limit = max(1, int(self._limit * max(0.5, _TARGET * lowest / latency)))
@@ -275,7 +275,7 @@ class ConcurrencyLimit:
         self._step = 1
         pause = min(_LONGEST_PROBE_SECONDS, _PROBE_SECONDS * 1.5**self._failed_probes)
         self._probe_at = now + max(pause, seconds)
-        self._probe_anyway_at = now + max(_PROBE_ANYWAY_SECONDS, seconds)
+        self._latest_probe_at = now + max(_PROBE_ANYWAY_SECONDS, seconds)
         self._answers_since = 0
 
     def _grow(self) -> None:
@@ -297,7 +297,7 @@ class ConcurrencyLimit:
 
     def _probe_is_due(self, now: float) -> bool:
         answers = min(_PROBE_ANSWERS, self._limit * 2 ** min(10, 1 + self._failed_probes))
-        return now >= self._probe_anyway_at or (
+        return now >= self._latest_probe_at or (
             now >= self._probe_at and self._answers_since >= answers
         )
 

@@ -187,7 +187,7 @@ class _Api:
         self._stop = stop_event
         self._progress = progress
         self._clock = clock
-        self._told = ""
+        self._last_text = ""
 
     def ensure_project(self, project: str) -> frozenset[str]:
         """Create the project if needed; return the kinds of its datasets ('train', 'test')."""
@@ -358,8 +358,8 @@ class _Api:
         return uuid.uuid5(uuid.NAMESPACE_OID, f"{self._token}/{what}").hex
 
     def _tell(self, text: str) -> None:
-        if text != self._told:
-            self._told = text
+        if text != self._last_text:
+            self._last_text = text
             self._progress(text)
 
 

@@ -151,7 +151,7 @@ class Layout:
         self._implied_split = implied_split
         self._masks: dict[Key, str] = {}
         self._stacks: defaultdict[Key, list[str]] = defaultdict(list)
-        self._beside: set[str] = set()
+        self._adjacent_masks: set[str] = set()
         self._label_sets: set[Key] = set()
         self._has_normal = False
         self._last: tuple[str, str, str] = ("", "", "")
@@ -179,7 +179,7 @@ class Layout:
                     self._label_sets.add(_key(folders, ""))
             return False
         if base != stem and self._last[:2] == (folder, base):
-            self._add_beside(relative, _key(folders, base))
+            self._add_adjacent_mask(relative, _key(folders, base))
             return False
         is_twin = self._last[:2] == (folder, stem) and self._last[2] in _JPEG
         if is_twin and ending.casefold() == "png":
@@ -192,16 +192,18 @@ class Layout:
     def add_mask(self, relative: str) -> None:
         """Register a file as the mask of the image next to it that has the same name."""
         *folders, name = relative.split("/")
-        self._add_beside(relative, _key(folders, name.rpartition(".")[0]))
+        self._add_adjacent_mask(relative, _key(folders, name.rpartition(".")[0]))
 
-    def _add_beside(self, relative: str, key: Key) -> None:
-        self._beside.add(relative)
+    def _add_adjacent_mask(self, relative: str, key: Key) -> None:
+        self._adjacent_masks.add(relative)
         self._masks.setdefault(key, relative)
 
     def is_mask(self, relative: str) -> bool:
         """Whether a file is a mask, not a part."""
         *folders, name = relative.split("/")
-        return relative in self._beside or _is_mask(folders, name.rpartition(".")[0] or name)
+        return relative in self._adjacent_masks or _is_mask(
+            folders, name.rpartition(".")[0] or name
+        )
 
     def place(self, relative: str) -> Place:
         """Interpret the path of an image."""
@@ -220,7 +222,7 @@ class Layout:
         if not masks and _key(folders, "") in self._label_sets:
             return Place(False, None, split)  # in this folder, images with a defect have a mask
         # If masks lie next to images, their folder names a lot or a part, not an anomaly type.
-        is_type = bool(masks) and not self._beside.intersection(masks)
+        is_type = bool(masks) and not self._adjacent_masks.intersection(masks)
         return Place(None, kind if is_type else None, split, masks, kind)
 
     def _masks_of(

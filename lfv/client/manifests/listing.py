@@ -49,7 +49,7 @@ def iter_folder(
         if error is None and why_no_part(relative) is None and _ends_like_image(relative):
             _add(layout, relative, FileRef(path), reader)
     if implied is not None:  # the masks of a test folder are in a folder next to it
-        _add_masks_beside(folder, layout)
+        _add_ground_truth(folder, layout)
     masks_seen = _Masks()
     number = 0
     for path, error in _walk(folder, frozenset()):
@@ -169,13 +169,13 @@ def _item(
     )
 
 
-def _add_masks_beside(folder: Path, layout: Layout) -> None:
+def _add_ground_truth(folder: Path, layout: Layout) -> None:
     """Add the masks of `<set>/test` in `<set>/ground_truth`, by paths that start with `..`."""
     try:
-        beside = sorted(entry.name for entry in os.scandir(folder.parent) if entry.is_dir())
+        siblings = sorted(entry.name for entry in os.scandir(folder.parent) if entry.is_dir())
     except OSError:
         return
-    for name in beside:
+    for name in siblings:
         if name == folder.name or not layout.is_mask(f"{name}/x"):
             continue
         for path, error in _walk(folder.parent / name, frozenset()):

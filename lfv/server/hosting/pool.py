@@ -57,16 +57,16 @@ class Pool:
         self._idle: list[Unit] = []
         self._waiting: deque[asyncio.Future[Unit]] = deque()
         self._starts: set[asyncio.Task[Any]] = set()
-        self._in_hand = 0
-        self._lost_in_a_row = 0
+        self._in_progress = 0
+        self._consecutive_losses = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._endings: set[asyncio.Task[None]] = set()
         self._open = False
         self._closed = False
         self._queued_since: float | None = None
-        self._most_busy = 0
+        self._peak_busy = 0
         self._busy_since = time.monotonic()
-        self._grow_from = 0.0
+        self._grow_after = 0.0
 
     @property
     def units(self) -> int:
@@ -80,7 +80,7 @@ class Pool:
     @property
     def in_hand(self) -> int:
         """Requests that are being answered or waiting."""
-        return self._in_hand
+        return self._in_progress
 
     async def start(self) -> None:
         """Start the minimum of units. Raises UnitLostError; then ``stop`` must be called."""
@@ -104,7 +104,7 @@ class Pool:
         """Refuse new requests, finish running ones, and end the units."""
         self.give_up()
         deadline = time.monotonic() + self._serving.drain_timeout
-        while self._in_hand and self._units and time.monotonic() < deadline:
+        while self._in_progress and self._units and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
         for task in list(self._tasks):
             task.cancel()
@@ -133,7 +133,7 @@ class Pool:
     async def _detect(
         self, body: bytes, content_type: str, begun: asyncio.Event, *, with_map: bool
     ) -> UnitAnswer:
-        self._in_hand += 1
+        self._in_progress += 1
         try:
             for _ in range(_ATTEMPTS):
                 unit = await self._acquire()
@@ -147,11 +147,11 @@ class Pool:
                 except UnitLostError as error:
                     self._lose(unit, str(error))
                     continue
-                self._lost_in_a_row = 0
+                self._consecutive_losses = 0
                 self._release(unit)
                 return answer
         finally:
-            self._in_hand -= 1
+            self._in_progress -= 1
         raise InternalError("inference units died on this image")
 
     async def _acquire(self) -> Unit:
@@ -202,9 +202,9 @@ class Pool:
         """Replace a unit that died; too many in a row break the model."""
         if unit not in self._units:
             return
-        self._lost_in_a_row += 1
-        if self._lost_in_a_row > self._serving.restarts:
-            self._break(f"{self._lost_in_a_row} inference units were lost in a row; {why}")
+        self._consecutive_losses += 1
+        if self._consecutive_losses > self._serving.restarts:
+            self._break(f"{self._consecutive_losses} inference units were lost in a row; {why}")
         self._replace(unit, why)
 
     def _replace(self, unit: Unit, why: str) -> None:
@@ -226,15 +226,18 @@ class Pool:
             if isinstance(error, UnloadableError) and self._units:
                 self._keep_size(str(error))
                 return
-            self._lost_in_a_row += 1
-            if isinstance(error, UnloadableError) or self._lost_in_a_row > self._serving.restarts:
+            self._consecutive_losses += 1
+            if (
+                isinstance(error, UnloadableError)
+                or self._consecutive_losses > self._serving.restarts
+            ):
                 self._break(str(error))
 
     def _keep_size(self, why: str) -> None:
         """Pause growth. Units in service still answer, even if the model's files are damaged."""
         _log.warning("model %s: another inference unit cannot be started: %s", self.model.name, why)
         self.desired_units = len(self._units)
-        self._grow_from = time.monotonic() + _GROWTH_PAUSE
+        self._grow_after = time.monotonic() + _GROWTH_PAUSE
 
     async def _start_unit(self) -> None:
         unit = await Unit.start(self._spec)
@@ -247,7 +250,7 @@ class Pool:
             self._broken(why)
 
     def _note_busy(self) -> None:
-        self._most_busy = max(self._most_busy, len(self._units) - len(self._idle))
+        self._peak_busy = max(self._peak_busy, len(self._units) - len(self._idle))
 
     async def _supervise(self) -> None:
         """Replace units that died while idle, and scale with demand."""
@@ -262,16 +265,16 @@ class Pool:
         serving, low, high = self._serving, self.model.min_units, self.model.max_units
         queued = self._queued_since
         if queued is not None and now - queued >= serving.scale_up_after and not self._starts:
-            if self.desired_units < high and now >= self._grow_from:
+            if self.desired_units < high and now >= self._grow_after:
                 self.desired_units += 1
                 self._queued_since = now  # the next unit only if this one doesn't help
-            self._most_busy, self._busy_since = self.desired_units, now
+            self._peak_busy, self._busy_since = self.desired_units, now
         if now - self._busy_since >= serving.scale_down_after:
-            if self._most_busy < self.desired_units and self.desired_units > low:
+            if self._peak_busy < self.desired_units and self.desired_units > low:
                 self.desired_units -= 1
                 if self._idle and len(self._units) > self.desired_units:
                     self._release(self._idle.pop())
-            self._most_busy, self._busy_since = len(self._units) - len(self._idle), now
+            self._peak_busy, self._busy_since = len(self._units) - len(self._idle), now
 
     def _end(self, unit: Unit, *, at_once: bool = False) -> None:
         # Not among the tasks that stop() cancels: cancelled, it would leave the process running.

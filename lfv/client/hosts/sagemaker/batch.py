@@ -87,7 +87,7 @@ class BatchJobHost:
         )
         #: Whether this object has cleaned up the job. An ended job is then down, unless a delayed
         #: start has left something since.
-        self._put_away = False
+        self._was_stopped = False
         #: Whether a stop by this object is unfinished, so that the job is not down yet.
         self._stopping = False
 
@@ -119,7 +119,7 @@ class BatchJobHost:
         job = self.job()
         if self._stopping or job.status == "Stopping":
             status = ModelStatus.STOPPING_HOSTING
-        elif self._put_away and job.status not in RUNNING:
+        elif self._was_stopped and job.status not in RUNNING:
             left = self._account.leftovers(self._options.job, of_job=True)
             status = ModelStatus.HOSTED if left else ModelStatus.TRAINED
         elif not job.status:
@@ -163,7 +163,7 @@ class BatchJobHost:
         )
         with suppress(HostConflict):  # the same start was already made by another call
             self._account.call("create_transform_job", **self._request(model, units), Tags=labels)
-        self._put_away = self._stopping = False
+        self._was_stopped = self._stopping = False
         return self.describe()
 
     def _request(self, model: str, units: Units) -> dict[str, Any]:
@@ -208,7 +208,7 @@ class BatchJobHost:
                 retry_after=1.0,
             )
         self._account.delete_leftovers(self._options.job, of_job=True)
-        self._put_away, self._stopping = True, False
+        self._was_stopped, self._stopping = True, False
         return self.describe()
 
     def detect(

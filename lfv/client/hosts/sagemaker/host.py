@@ -140,7 +140,7 @@ class SageMakerHost:
         self._stopping = False
         #: This object has stopped the model. A start that was still in progress may have created
         #: resources after that.
-        self._put_away = False
+        self._deleted = False
 
     @property
     def kind(self) -> str:
@@ -172,7 +172,7 @@ class SageMakerHost:
         endpoint = self._account.endpoint(self._name)
         if endpoint is None:
             facts = look_up(self._account, self._source)
-            if self._put_away and (left := self._account.leftovers(self._name)):
+            if self._deleted and (left := self._account.leftovers(self._name)):
                 # SYSTEM_UPDATING is up for a stop, which then deletes it, and not yet for a start.
                 return self._state(ModelStatus.SYSTEM_UPDATING, facts, f"{left[0][1]} is left over")
             return self._state(facts.status, facts, facts.message)
@@ -228,7 +228,7 @@ class SageMakerHost:
                 # A concurrent stop has deleted what this start has just created.
                 raise HostThrottled(str(error), operation="CreateEndpoint") from error
             raise
-        self._put_away = self._stopping = False
+        self._deleted = self._stopping = False
         return self._state(ModelStatus.STARTING_HOSTING)
 
     def _create(self, units: Units, client_token: str) -> None:
@@ -302,7 +302,7 @@ class SageMakerHost:
                 except ModelNotFound:
                     endpoint = None  # another caller was faster
         self._account.delete_leftovers(self._name)
-        self._put_away, self._stopping = True, False
+        self._deleted, self._stopping = True, False
         if endpoint is None:
             raise HostConflict(f"Endpoint {self._name} is gone.", operation="DeleteEndpoint")
         return self._state(ModelStatus.STOPPING_HOSTING)

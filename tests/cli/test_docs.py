@@ -104,6 +104,14 @@ def check_example(example: str, place: str) -> None:
     assert given <= known, f"{place}: {example}"
 
 
+def test_the_default_confidence_is_stated_as_it_is() -> None:
+    flow = (ROOT / "flows/inspect_images.py").read_text()
+    (default,) = re.findall(r"^DEFAULT_CONFIDENCE = ([\d.]+)$", flow, re.MULTILINE)
+    assert f"Empty for {default}." in flow
+    assert f"Default: {default}." in (ROOT / "docs/cli.md").read_text()
+    assert f"`--confidence` ({default})" in (ROOT / "docs/policies.md").read_text()
+
+
 def test_every_setting_has_a_line() -> None:
     page = (DOCS / "settings.md").read_text(encoding="utf-8")
     for name in Settings.model_fields:

@@ -139,7 +139,7 @@ class Leases:
             return result.rowcount == 1
 
     def call_off(self, run_id: str) -> None:
-        """Tell the processes of a run to finish what they are doing and accept no more."""
+        """Tell the processes of a run to finish their images and accept no others."""
         with self._database.write() as conn:
             mine = sa.select(LeaseTable.id).join(RunTable).where(RunTable.run_id == run_id)
             conn.execute(

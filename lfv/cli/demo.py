@@ -85,7 +85,7 @@ def demo(
 
 
 def _own_settings(folder: Path) -> Settings:
-    """Settings that keep the demo to its folder, whatever the environment says."""
+    """Return settings that keep the demo to its folder and ignore the environment."""
     given = settings_from(home=folder)
     alone: dict[str, Any] = {
         "endpoint_url": None,

@@ -219,7 +219,7 @@ def _plant(port: int, ui_port: int, prefect_file: Path | None) -> Plant:
 
 
 def _absolute(source: str | None) -> str | None:
-    """A source that means the same wherever a worker runs."""
+    """Return the source as an absolute path or URL. Raises CommandError if it does not exist."""
     if source is None or "://" in source:
         return source
     path = Path(source).absolute()
@@ -234,7 +234,7 @@ def _command(plant: Plant) -> list[str]:
 
 
 def _supervise(plant: Plant, *, kept: bool) -> None:
-    """Be the supervisor; when the keeper that started it is killed, leave a new one behind."""
+    """Run the supervisor. If its keeper was killed, start a new one at the end."""
     from lfv.cli.plant.supervisor import Supervisor, keep_in_background
     from lfv_store import open_store
 
@@ -253,7 +253,7 @@ def _supervise(plant: Plant, *, kept: bool) -> None:
 
 
 def _wait_ready(plant: Plant) -> None:
-    """Wait until the deployments are there, and say on stderr which processes have started."""
+    """Wait until the deployments exist, and report started processes on stderr."""
     started: set[str] = set()
 
     def is_ready() -> bool:

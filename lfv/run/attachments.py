@@ -156,7 +156,7 @@ def _follow(attachment: _Attachment, run: ActiveRun) -> None:
 
 
 def _retire(attachment: _Attachment, looked_at: float | None = None) -> bool:
-    """Give the attachment no more batches; not if it got one after the lease was looked at.
+    """Stop giving the attachment batches, unless it got one after the lease was read.
 
     That batch may belong to the run's next lease, as after a lost model.
     """
@@ -177,7 +177,7 @@ def _is_done(attachment: _Attachment) -> bool:
 
 
 def _forget(attachment: _Attachment) -> None:
-    """Give the attachment no more batches. The caller holds the lock."""
+    """Stop giving the attachment batches. The caller holds the lock."""
     attachment.retired = True
     if _current.get(attachment.context.run_id) is attachment:
         del _current[attachment.context.run_id]

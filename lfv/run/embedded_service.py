@@ -164,7 +164,7 @@ def is_service_alive(settings: Settings) -> bool:
 
 
 def ends_with_us(settings: Settings) -> bool:
-    """Whether the embedded service ends now that this process does not use it any more.
+    """Whether the embedded service ends once this process no longer uses it.
 
     That is so if this process started it and nobody else uses it. True also when it is ending.
     """

@@ -87,7 +87,7 @@ class LimitReached(InspectionError):
 
 
 class EndedByOperator(InspectionError):
-    """The model was stopped by force, or a person did not let a run with many rejects go on."""
+    """The model was stopped by force, or a person ended a run with many rejects."""
 
 
 class ModelLost(InspectionError):

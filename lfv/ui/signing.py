@@ -12,7 +12,7 @@ def asks_for_signatures(call: Call) -> bool:
 
 
 def signed_meaning(call: Call, meaning: str) -> str | None:
-    """Return `meaning` after checking the password; None where no signature is asked for.
+    """Return `meaning` after checking the password; None if no signature is required.
 
     Raises:
         Refused: The password is wrong, or there were too many wrong ones.

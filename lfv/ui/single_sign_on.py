@@ -101,21 +101,21 @@ class IdentityProvider:
         return str(address), sealed
 
     def finish(
-        self, redirect_uri: str, brought: Mapping[str, str], sealed: str
+        self, redirect_uri: str, parameters: Mapping[str, str], sealed: str
     ) -> tuple[Identity, str]:
-        """Who it is, and the page to go on to; `brought` are the parameters of the callback.
+        """Return the user and the page to continue to, from the `parameters` of the callback.
 
         Raises SignOnFailed.
         """
         begun = self._unsealed(sealed)
-        if not hmac.compare_digest(brought.get("state", "").encode(), begun["state"].encode()):
+        if not hmac.compare_digest(parameters.get("state", "").encode(), begun["state"].encode()):
             raise SignOnFailed("The answer belongs to another login. Log in again.")
-        if brought.get("iss", self._issuer) != self._issuer:
+        if parameters.get("iss", self._issuer) != self._issuer:
             raise SignOnFailed("The answer is from another identity provider. Log in again.")
-        if "code" not in brought:
-            reason = brought.get("error", "no reason given")[:100]
+        if "code" not in parameters:
+            reason = parameters.get("error", "no reason given")[:100]
             raise SignOnFailed(f"The identity provider refused the login ({reason}).")
-        claims = self._claims(redirect_uri, brought["code"], begun)
+        claims = self._claims(redirect_uri, parameters["code"], begun)
         return self._identity(claims), begun["target"]
 
     def logout_address(self, back: str) -> str | None:

@@ -44,7 +44,7 @@ class SessionTable(Base):
 
 
 class ReviewLeaseTable(Base):
-    """Working state: a part under review, which nobody else is given."""
+    """Working state: a part under review, which no other reviewer gets."""
 
     __tablename__ = "review_leases"
 

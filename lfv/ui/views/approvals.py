@@ -27,7 +27,7 @@ def figures_shown(found: Comparison, first: Model, second: Model) -> str:
 
 
 def approve(call: Call) -> Response:
-    """Approve a version for its project, with the comparison that was looked at, if one was."""
+    """Approve a version for its project, and record the comparison that was shown, if any."""
     store, model = call.ui.store, call.ui.store.models.get(call.number("model"))
     if model.key.host == BATCH_JOB:
         raise Refused("A batch job is not a version that inspections can use.")

@@ -198,7 +198,7 @@ def _job(project: str) -> str:
 
 
 def stop(call: Call) -> Response:
-    """Stop a model that is up; one that runs are using only if that was asked for."""
+    """Stop a hosted model; a model that runs are using needs an explicit request."""
     store = call.ui.store
     model = store.models.get(call.number("model"))
     hosting = next((one for one in store.hostings.open() if one.model_id == model.model_id), None)

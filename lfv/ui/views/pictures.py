@@ -47,7 +47,7 @@ _guarded_thumbnail = guarded(thumbnail, "viewer")
 
 
 async def quick_thumbnail(request: Request) -> Response:
-    """A thumbnail that was made before, for somebody who was let in just now; else the usual way.
+    """Return a cached thumbnail to a user whose access was just checked; otherwise draw it.
 
     Neither a thread nor the database is needed, so a screen of a hundred is there at once.
     """

@@ -57,7 +57,7 @@ def queue_page(call: Call) -> Response:
 
 
 def _latest(call: Call) -> tuple[Run, int, int] | None:
-    """The newest run, and how many of its rejected and accepted parts nobody has reviewed."""
+    """Return the newest run and the numbers of its rejected and accepted parts without a review."""
     store = call.ui.store
     for run in store.runs.list(1):
         left = store.review_leases.unreviewed

@@ -1,18 +1,17 @@
-"""A Lookout for Vision model, wherever it is hosted.
+"""A Lookout for Vision model on any host: find it, train it, host it, and send it images.
 
-    api         the API's service model for botocore, and the client made from it
-    hosts       places where a model lives, behind one small interface
-    hosting     bringing a model up and down, and knowing that it is
-    catalog     which projects and model versions there are
-    refs        what references to files mean
-    sources     reading what they point at (stores, s3: where it is kept)
-    images      is this an image that the service can take? (image_headers: its containers)
-    manifests   which images to look at
-    results     what a model said about an image
-    policy      from answers to verdicts
-    evaluation  how good the answers were (masks: areas of anomaly types)
-    training    from a labelled manifest to a model version (staging: its data)
-    errors      everything that is raised
+    api                 the API's service model for botocore, and its client
+    hosts/              the kinds of hosts behind one interface: Lookout for Vision, SageMaker, edge
+    hosting             start a model and wait until it is up; stop it and wait until it is down
+    catalog             projects and model versions of a host
+    in_flight           the number of concurrent requests that a model can handle
+    sources             reads files and objects (stores: folders, s3: buckets)
+    manifests/, masks   images to inspect or train on, and their masks
+    imports/            annotations in other formats, and model archives
+    policy/             verdicts from answers
+    training, staging   a model version from a labelled manifest, and its data in a bucket
+    packaging           a model version as a portable archive
+    errors, retry       what it raises, and which errors are retried
 
-Nothing here knows Prefect or SQL. Importing this package imports none of its modules.
+It imports neither Prefect nor SQL. Importing this package imports none of its modules.
 """

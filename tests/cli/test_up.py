@@ -33,17 +33,17 @@ from tests.support.processes import kill, with_environment
 from tests.support.waiting import PLENTY, wait_gone, wait_until
 
 
-def service(*command: str, every: float | None = None) -> Service:
-    return Service("one", [sys.executable, *command], dict(os.environ), every)
+def service(*command: str, restart_after: float | None = None) -> Service:
+    return Service("one", [sys.executable, *command], dict(os.environ), restart_after)
 
 
 def test_a_service_that_ends_is_started_again_after_a_pause(tmp_path: Path) -> None:
     one = Supervised(service("-c", "raise SystemExit(3)"), tmp_path)
     assert one.poll()
-    wait_until(one.look)  # it has ended
+    wait_until(one.poll)  # it has ended
     assert one.state.pid is None
     assert not one.poll()  # the pause
-    wait_until(one.look)
+    wait_until(one.poll)
     assert one.state.starts == 2
     one.wait(PLENTY)
 

@@ -1,7 +1,7 @@
 """Keeps a model hosted while runs hold leases on it, and stops it when the last run is done.
 
-    hold            a run's lease, from the start of the model to its release
-    guard           a process that releases the lease if the run dies (guard_client: its pipe)
-    release         releases a lease and stops the model
-    sweep           stops what runs, guards and machines left up
+hold            a run's lease, from the start of the model to its release
+guard           a process that releases the lease if the run dies (guard_client: its pipe)
+release         releases a lease and stops the model
+sweep           stops what runs, guards and machines left up
 """

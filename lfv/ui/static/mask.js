@@ -112,6 +112,7 @@ document.addEventListener("keydown", (event) => {
   else if (event.key === "e") erase();
 });
 
+byId("saving").addEventListener("submit", (event) => event.preventDefault());
 byId("save").addEventListener("click", async () => {
   byId("save").disabled = true;
   try {

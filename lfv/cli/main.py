@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -50,14 +51,17 @@ from lfv.cli.output import note, show
 #: Exceptions of these packages are written for users: their text is the whole message.
 _OWN_PACKAGES = frozenset({"deployments", "flows", "lfv", "lfv_store", "tasks"})
 
-#: The next step for errors that do not name one, by the error's stable code.
+#: The next step for errors that do not name one, by the error's stable code. `{place}` is replaced
+#: by the options of the command line that say where the model is.
 _WAYS_OUT: Mapping[str, str] = {
-    "host_unreachable": "check --endpoint-url, or leave it out to use a service on this machine",
+    "host_unreachable": "check --endpoint-url",
     "manifest_header_invalid": "see docs/manifests.md",
     "manifest_kind_unknown": "see docs/manifests.md",
-    "model_not_found": "`lfv models` lists the models",
+    "model_not_found": "`lfv models{place}` lists the models",
     "policy_invalid": "see docs/policies.md",
 }
+
+_PLACE = ("--host", "--endpoint-url", "--region")
 
 app = typer.Typer(
     name="lfv",
@@ -139,27 +143,40 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _discard_stdout()
         return ExitStatus.OUTPUT_CLOSED
     except Interrupted as error:
-        note(f"lfv: interrupted: {sentence(error)}")
+        note(f"lfv: interrupted: {sentence(error, arguments)}")
         return ExitStatus.INTERRUPTED
     except Exception as error:
         if invocation.debug:
             raise
-        note(f"lfv: {sentence(error)}")
+        note(f"lfv: {sentence(error, arguments)}")
         return ExitStatus.WRONG_USAGE if _is_wrong_usage(error) else ExitStatus.FAILED
     return ExitStatus.DONE
 
 
-def sentence(error: BaseException) -> str:
-    """Return the message for a user."""
+def sentence(error: BaseException, arguments: Sequence[str] = ()) -> str:
+    """Return the message for a user of the command line `arguments`."""
     text = " ".join(str(error).split())
     if type(error).__module__.partition(".")[0] in _OWN_PACKAGES and text:
         way_out = _WAYS_OUT.get(str(getattr(error, "code", "")))
-        return f"{text.rstrip('.')}; {way_out}" if way_out else text
+        if not way_out:
+            return text
+        return f"{text.rstrip('.')}; {way_out.format(place=_place(arguments))}"
     if isinstance(error, OSError) and error.strerror:
         place = f": {error.filename}" if error.filename else ""
         return f"{error.strerror}{place}"
     name = type(error).__name__
     return f"unexpected {name}{': ' + text if text else ''} (`lfv --debug` shows a traceback)"
+
+
+def _place(arguments: Sequence[str]) -> str:
+    """Return the options among `arguments` that say where a model is, ready to be appended."""
+    found = []
+    for number, argument in enumerate(arguments):
+        if argument in _PLACE:
+            found += arguments[number : number + 2]
+        elif argument.startswith(tuple(f"{name}=" for name in _PLACE)):
+            found.append(argument)
+    return "".join(f" {shlex.quote(word)}" for word in found)
 
 
 def _is_wrong_usage(error: Exception) -> bool:

@@ -27,7 +27,7 @@ from lfv.client.clock import Backoff
 from lfv.client.errors import HostError, HostRejected
 from lfv.client.hosts import HostSpec
 from lfv.client.hosts.sagemaker.answers import parse_answer
-from lfv.client.hosts.sagemaker.batch import KIND, RUNNING, BatchJobHost
+from lfv.client.hosts.sagemaker.batch import KIND, RUNNING, BatchJobHost, check_job
 from lfv.client.staging import Staging
 from lfv.formats.answers import DetectAnomalyResult
 from lfv.formats.errors import (
@@ -150,6 +150,7 @@ class _Batches:
 
     def run_job(self, items: Sequence[PendingItem]) -> None:
         """Run one job, from staging its images to its end."""
+        check_job(self.run.context.host_spec)  # copying the images costs time and money
         self.control.notify(
             "model", f"copying {count_of(len(items), 'image')} to {self.staging.bucket}"
         )

@@ -67,7 +67,7 @@ class Component:
         """Load the model, and return when it is ready. Raises Refused."""
         with self._lock:
             if self.status not in {AgentStatus.STOPPED, AgentStatus.FAILED}:
-                raise _wrong_state(self, "start")
+                raise _wrong_state(self, "only a stopped or failed one can be started")
             self.status, self.message = AgentStatus.STARTING, ""
         idle: queue.SimpleQueue[LoadedModel] = queue.SimpleQueue()
         try:
@@ -83,7 +83,7 @@ class Component:
         """Unload the model after its running calls have finished. Raises Refused."""
         with self._lock:
             if self.status is not AgentStatus.RUNNING:
-                raise _wrong_state(self, "stop")
+                raise _wrong_state(self, "only a running one can be stopped")
             self.status = AgentStatus.STOPPING
         for _ in range(self.workers):
             self._idle.get()
@@ -93,7 +93,7 @@ class Component:
     def model(self) -> Iterator[LoadedModel]:
         """Lend a copy of the model for exclusive use. Raises Refused."""
         if self.status is not AgentStatus.RUNNING:
-            raise _wrong_state(self, "ask")
+            raise _wrong_state(self, "start it with StartModel")
         idle = self._idle
         try:
             model = idle.get(timeout=30)
@@ -276,7 +276,9 @@ def _pixels(bitmap: wire.Bitmap) -> bytes:
     if handle is None:
         return bitmap.byte_data
     if handle.size < bitmap.size:
-        raise _invalid(f"{handle.size:,} bytes of shared memory hold no {bitmap.size:,} of pixels")
+        raise _invalid(
+            f"the image has {bitmap.size:,} bytes, its shared memory only {handle.size:,}"
+        )
     descriptor = _open_shared(handle, os.O_RDONLY)
     try:
         pixels = os.pread(descriptor, bitmap.size, handle.offset)
@@ -319,7 +321,9 @@ def _mask(
     if target is None:
         return wire.Bitmap(width, height, pixels)
     if target.size < len(pixels):
-        raise _invalid(f"{target.size:,} bytes of shared memory take no {len(pixels):,} of a mask")
+        raise _invalid(
+            f"the mask has {len(pixels):,} bytes, its shared memory only {target.size:,}"
+        )
     descriptor = _open_shared(target, os.O_WRONLY)
     try:
         if os.fstat(descriptor).st_size < target.offset + len(pixels):
@@ -335,6 +339,6 @@ def _invalid(message: str) -> Refused:
     return Refused(grpc.StatusCode.INVALID_ARGUMENT, message)
 
 
-def _wrong_state(component: Component, what: str) -> Refused:
-    message = f"model {component.name} is {component.status.name}: there is nothing to {what}"
+def _wrong_state(component: Component, wanted: str) -> Refused:
+    message = f"model {component.name} is {component.status.name}; {wanted}"
     return Refused(grpc.StatusCode.FAILED_PRECONDITION, message)

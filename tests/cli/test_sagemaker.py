@@ -60,8 +60,49 @@ def test_a_sweep_names_and_deletes_what_nobody_uses(
     assert outcome.status != 0
     assert f"endpoint/{endpoint_name()}" in outcome.err
     assert "InService" in outcome.err
-    assert lfv("sweep", *place, "--stop-unknown").status == 0
+    stopping = ("sweep", *place, "--stop-unknown")
+    assert f"`lfv {' '.join(stopping)}`" in outcome.err
+    assert lfv(*stopping).status == 0
     assert endpoint.leftovers == []
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ("endpoint/none", "has no endpoint none"),
+        ("model/none", "has no model none"),
+        ("training-job/none", "has no training job none"),
+        ("model-package/none", "has no model package none"),
+        ("7", "has no model package parts/7"),
+    ],
+)
+def test_what_is_missing_is_said_with_the_region_and_the_way_to_what_there_is(
+    lfv: Lfv, endpoint: Endpoint, version: str, said: str
+) -> None:
+    place = ("--host", "sagemaker", "--endpoint-url", endpoint.url, "--region", "us-east-1")
+    outcome = lfv("stop", "--project", "parts", "--model-version", version, *place)
+    assert outcome.status == 1
+    assert f"SageMaker in us-east-1 {said}; `lfv models {' '.join(place)}` lists" in outcome.err
+
+
+def test_options_that_only_the_pipeline_sets_are_not_offered(
+    lfv: Lfv, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LFV_HOST_OPTIONS", "role=x")
+    place = ("--host", "sagemaker", "--endpoint-url", endpoint.url)
+    outcome = lfv("stop", "--project", "parts", *place)
+    assert "no option 'role'; its options are connect_timeout, control_timeout" in outcome.err
+    assert "run_id" not in outcome.err
+
+
+def test_a_call_that_is_not_allowed_names_the_policies(lfv: Lfv, endpoint: Endpoint) -> None:
+    endpoint.script(fail={"ListTrainingJobs": ["AccessDeniedException"]})
+    outcome = lfv("models", "--host", "sagemaker", "--endpoint-url", endpoint.url)
+    assert outcome.status == 1
+    assert outcome.err == (
+        "lfv: ListTrainingJobs failed with AccessDeniedException: not authorized to perform this; "
+        "deployments/iam has the policies that lfv needs.\n"
+    )
 
 
 def test_a_kind_of_host_that_is_unknown_is_said_so(lfv: Lfv) -> None:

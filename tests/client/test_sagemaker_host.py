@@ -89,6 +89,20 @@ def test_a_start_makes_package_model_configuration_and_endpoint(endpoint: Endpoi
         assert {tag["Key"]: tag["Value"] for tag in request["Tags"]} == tags
 
 
+@pytest.mark.parametrize("operation", ["ListTags", "ListModels", "ListEndpointConfigs"])
+def test_no_endpoint_is_created_where_a_stop_could_not_look_for_it(
+    endpoint: Endpoint, operation: str
+) -> None:
+    host = host_of(endpoint)
+    endpoint.script(fail={operation: ["AccessDeniedException"] * 9})
+    with pytest.raises(HostAccessDenied, match=f"^{operation} failed"):
+        bring_up(host)
+    assert endpoint.calls("StartModel") == []
+    endpoint.script(fail={})
+    bring_down(host)
+    assert endpoint.leftovers == []
+
+
 def test_a_stop_deletes_in_order_and_keeps_the_package(endpoint: Endpoint) -> None:
     host = host_of(endpoint)
     bring_up(host)

@@ -23,7 +23,7 @@ from lfv.run.hosting.sweep import sweep
 from lfv.settings import LfvSettingsError, get_settings
 from lfv_store import Store
 from tests.support.endpoints import Endpoint, endpoint_in_thread
-from tests.support.sagemaker_standin import ROLE
+from tests.support.sagemaker_standin import ROLE, endpoint_name
 from tests.support.waiting import wait_until
 
 
@@ -195,6 +195,34 @@ def test_what_a_batch_needs_is_asked_for_first(
         inspect_images(source=str(images), project="parts", mode="batch")
     assert store.runs.list() == []
     assert endpoint.all_calls() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "version", "said"),
+    [
+        ("", "latest", "needs the execution role of its model"),
+        ("role_arn=x,concurrency=many", "latest", "Option concurrency is not a number"),
+        ("role_arn=x", "endpoint/parts", "needs a model, not an endpoint"),
+    ],
+)
+def test_nothing_is_copied_for_a_job_that_cannot_be_created(
+    images: Path,
+    endpoint: Endpoint,
+    bucket: Path,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    options: str,
+    version: str,
+    said: str,
+) -> None:
+    if version.startswith("endpoint/"):
+        version = f"endpoint/{endpoint_name()}"
+        endpoint.script(hosted=True)
+    monkeypatch.setenv("LFV_HOST_OPTIONS", options)
+    with pytest.raises(HostError, match=said):
+        inspect_images(source=str(images), project="parts", model_version=version, mode="batch")
+    assert list(bucket.rglob("*")) == []
+    assert endpoint.calls("CreateModel") == []
 
 
 def test_what_a_killed_start_makes_after_the_stop_is_seen_and_deleted(

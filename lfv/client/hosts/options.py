@@ -19,7 +19,8 @@ def read_options(
 
     Args:
         given: `HostSpec.options`; values may be strings from a command line.
-        kinds: Every option that a user may set, with `int`, `float`, `bool` or `str`.
+        kinds: Every option that a user may set, with `int`, `float`, `bool` or `str`; unlisted ones
+            may be among them.
         host: How messages name the host, such as "A SageMaker host".
         unlisted: Options that only the pipeline sets; messages do not name them.
 
@@ -32,7 +33,8 @@ def read_options(
     unknown = sorted(given.keys() - kinds.keys() - set(unlisted))
     if unknown:
         raise HostRejected(
-            f"{host} has no option {unknown[0]!r}; its options are {', '.join(sorted(kinds))}."
+            f"{host} has no option {unknown[0]!r}; its options are "
+            f"{', '.join(sorted(kinds.keys() - set(unlisted)))}."
         )
     return {name: _convert(name, value, kinds.get(name, str)) for name, value in given.items()}
 

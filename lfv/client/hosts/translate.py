@@ -72,7 +72,12 @@ _BY_STATUS: dict[int, type[HostError]] = {
 
 
 def translate(
-    error: Exception, operation: str, where: str, *, kind: type[HostError] | None = None
+    error: Exception,
+    operation: str,
+    where: str,
+    *,
+    kind: type[HostError] | None = None,
+    advice: str = "",
 ) -> HostError:
     """Return the HostError for an error that boto3 raised.
 
@@ -81,9 +86,10 @@ def translate(
         operation: The API's name of the call.
         where: The service's name or address, for the message.
         kind: Class for an error response, if the caller knows more than the error's code says.
+        advice: What to do about an error response; ends the message.
     """
     if isinstance(error, ClientError):
-        return _from_answer(error, operation, kind)
+        return _from_answer(error, operation, kind, advice)
     if is_without_credentials(error):
         return HostAccessDenied(
             f"There are no AWS credentials for {where}; configure them or use another endpoint.",
@@ -127,7 +133,7 @@ def translate(
 
 
 def _from_answer(
-    error: ClientError, operation: str, kind: type[HostError] | None = None
+    error: ClientError, operation: str, kind: type[HostError] | None, advice: str
 ) -> HostError:
     response: dict[str, Any] = dict(error.response)
     metadata = response.get("ResponseMetadata", {})
@@ -138,7 +144,7 @@ def _from_answer(
     if kind is None:
         kind = HostUnavailable if status >= 500 else HostRejected
     return kind(
-        f"{operation} failed with {code or status}: {said}.",
+        f"{operation} failed with {code or status}: {said}{advice and f'; {advice}'}.",
         operation=operation,
         request_id=metadata.get("RequestId") or None,
         retry_after=_retry_after(response, metadata),

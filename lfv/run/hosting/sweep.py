@@ -117,10 +117,20 @@ def left_up(report: SweepReport) -> list[str]:
             where = model.endpoint_url or "Amazon"
             lines.append(
                 f"{model.project} version {model.model_version} at {where} is {model.status} and "
-                "known to no run; stop it with `lfv sweep --stop-unknown` if nobody uses it"
+                f"known to no run; stop it with `lfv sweep{_where_to_sweep(model)} --stop-unknown` "
+                "if nobody uses it"
             )
     lines += [f"not looked into: {place}" for place in report.unreachable]
     return lines
+
+
+def _where_to_sweep(model: UnknownModel) -> str:
+    """Return the options with which a sweep without a run on record finds a model again."""
+    if not model.model_version.startswith(("endpoint/", "transform-job/")):
+        return ""
+    if model.endpoint_url is None:
+        return " --account"
+    return f" --host {SAGEMAKER} --endpoint-url {model.endpoint_url}"
 
 
 def sweeper_name() -> str:

@@ -31,6 +31,8 @@ from lfv.formats.status import ModelStatus
 
 KIND = "edge"
 LATEST = "latest"
+#: Options that the pipeline sets for every kind of host; not used here.
+_UNLISTED = frozenset({"run_id", "connect_timeout", "max_connections"})
 _ARN_VERSION = re.compile(r":model/[^/]+/([^/]+)$")
 _LOOKING = RetryPolicy(attempts=3, timeout=15.0)
 _STATUSES = {
@@ -62,7 +64,7 @@ class Options:
     def parse(cls, given: Mapping[str, Any]) -> Options:
         """Parse options. Raises HostRejected for an invalid name or value."""
         kinds = {option.name: type(option.default) for option in fields(cls)}
-        return cls(**read_options(given, kinds, host="An edge host"))
+        return cls(**read_options(given, kinds, host="An edge host", unlisted=_UNLISTED))
 
 
 class EdgeAgentHost:

@@ -20,15 +20,17 @@ from lfv.client.hosts.options import read_options
 from lfv.client.hosts.protocol import Detection, HostSpec, ModelState, Units
 from lfv.client.hosts.sagemaker import account as tags
 from lfv.client.hosts.sagemaker.account import Account, tag_list, utc
-from lfv.client.hosts.sagemaker.creating import make_model
+from lfv.client.hosts.sagemaker.creating import check_role, make_model
 from lfv.client.hosts.sagemaker.host import DEFAULT_INSTANCE_TYPE, TRAINING_OPTIONS
-from lfv.client.hosts.sagemaker.source import LOOKING, check_name, open_source
+from lfv.client.hosts.sagemaker.source import LOOKING, ModelSource, check_name, open_source
 from lfv.client.retry import call_with_retries
 from lfv.formats.status import ModelStatus
 
 KIND = "sagemaker-batch"
 #: TransformJobStatus of jobs that are billed.
 RUNNING = frozenset({"InProgress", "Stopping"})
+#: Options that only the pipeline sets.
+_UNLISTED = frozenset({"run_id", "job", "input", "output", "content_type"})
 _MAX_PAYLOAD_MB = 8
 _INVOCATION_SECONDS = 60
 _INVOCATION_RETRIES = 3
@@ -62,7 +64,7 @@ class Options:
         unused |= {"read_timeout"}
         mine = {name: value for name, value in given.items() if name not in unused}
         kinds = {option.name: type(option.default) for option in fields(cls)}
-        options = cls(**read_options(mine, kinds, host="A batch job"))
+        options = cls(**read_options(mine, kinds, host="A batch job", unlisted=_UNLISTED))
         check_name(options.job, "Job")
         return options
 
@@ -135,12 +137,7 @@ class BatchJobHost:
         )
 
     def start(self, units: Units, client_token: str) -> ModelState:
-        if self._source.kind == "endpoint":
-            raise HostRejected(
-                "A batch job needs a model, not an endpoint: name a model, a model package or a "
-                "training job.",
-                operation="CreateTransformJob",
-            )
+        check_job(self._spec)
         if self.job().status:
             return self.describe()  # an earlier call of this start created it; its answer was lost
         options = self._options
@@ -161,6 +158,8 @@ class BatchJobHost:
             role_arn=options.role_arn,
             network_isolation=options.network_isolation,
         )
+        # The calls that only a stop needs: a missing permission shows before anything is paid.
+        self._account.leftovers(options.job, of_job=True)
         with suppress(HostConflict):  # the same start was already made by another call
             self._account.call("create_transform_job", **self._request(model, units), Tags=labels)
         self._was_stopped = self._stopping = False
@@ -227,6 +226,22 @@ class BatchJobHost:
 
     def close(self) -> None:
         self._account.close()
+
+
+def check_job(spec: HostSpec) -> None:
+    """Check without any call that a job can be created, which its images are copied for.
+
+    `spec` has a resolved model version, and needs no job yet. Raises HostRejected.
+    """
+    options = Options.parse({"job": "unnamed", **spec.options})
+    kind, _, name = spec.model_version.partition("/")
+    if kind == "endpoint":
+        raise HostRejected(
+            "A batch job needs a model, not an endpoint: name a model, a model package or a "
+            "training job.",
+            operation="CreateTransformJob",
+        )
+    check_role(ModelSource(kind, name), options.role_arn)
 
 
 def running_jobs(account: Account) -> list[tuple[str, Mapping[str, str], Any]]:

@@ -28,12 +28,7 @@ def make_model(
     """
     if source.kind == "model":
         return source.name
-    if not role_arn:
-        raise HostRejected(
-            f"Hosting {source} needs the execution role of its model: give "
-            "--host-option role_arn=ARN, or set LFV_HOST_OPTIONS.",
-            operation="CreateModel",
-        )
+    check_role(source, role_arn)
     facts = look_up(account, source)
     package = facts.package or package_training(account, source.name, facts)
     content = {
@@ -42,6 +37,16 @@ def make_model(
         "EnableNetworkIsolation": network_isolation,
     }
     return make_resource(account, "create_model", "ModelName", owner, content, labels)
+
+
+def check_role(source: ModelSource, role_arn: str) -> None:
+    """Raise HostRejected if a model has to be created from `source`, and there is no role."""
+    if source.kind != "model" and not role_arn:
+        raise HostRejected(
+            f"Hosting {source} needs the execution role of its model: give "
+            "--host-option role_arn=ARN, or set LFV_HOST_OPTIONS.",
+            operation="CreateModel",
+        )
 
 
 def make_resource(

@@ -24,6 +24,7 @@ from lfv.client.hosts.translate import translate
 _MISSING = re.compile(r"could not find|does not exist|not found", re.IGNORECASE)
 _TAKEN = re.compile(r"already exist", re.IGNORECASE)
 _BUSY = re.compile(r"in[- ]progress|in[- ]use|(?:cannot|can't) (?:be )?delete", re.IGNORECASE)
+_NOT_ALLOWED = frozenset({"AccessDeniedException", "AccessDenied"})
 _OF_MODEL = frozenset({"ModelError", "ModelErrorException"})
 _BY_CODE: dict[str, type[HostError]] = {
     "ResourceLimitExceeded": HostQuotaExceeded,
@@ -38,7 +39,7 @@ _BY_CODE: dict[str, type[HostError]] = {
 
 def control_failure(error: Exception, operation: str, where: str) -> HostError:
     """Return the HostError for a failed call to the control plane."""
-    return translate(error, operation, where, kind=_control_kind(error))
+    return translate(error, operation, where, kind=_control_kind(error), advice=_advice(error))
 
 
 def runtime_failure(error: Exception, where: str) -> HostError:
@@ -46,7 +47,9 @@ def runtime_failure(error: Exception, where: str) -> HostError:
 
     A missing endpoint is a HostConflict: the model is down, and the image is not at fault.
     """
-    return translate(error, "InvokeEndpoint", where, kind=_runtime_kind(error))
+    return translate(
+        error, "InvokeEndpoint", where, kind=_runtime_kind(error), advice=_advice(error)
+    )
 
 
 def is_of_model(error: HostError) -> bool:
@@ -81,6 +84,12 @@ def _runtime_kind(error: Exception) -> type[HostError] | None:
         own = isinstance(original, int) and 400 <= original < 500
         return HostRejected if own else HostUnavailable
     return _BY_CODE.get(code)
+
+
+def _advice(error: Exception) -> str:
+    if isinstance(error, ClientError) and _code(error) in _NOT_ALLOWED:
+        return "deployments/iam has the policies that lfv needs"
+    return ""
 
 
 def _code(error: ClientError) -> str:

@@ -60,6 +60,8 @@ _VARIANT = "AllTraffic"
 TRAINING_OPTIONS = frozenset({"algorithm_arn", "model_type", "training_instance_type"})
 #: Options of batch jobs; ignored here because they may be set for all commands.
 BATCH_OPTIONS = frozenset({"concurrency"})
+#: Options that only the pipeline sets.
+_UNLISTED = frozenset({"run_id"})
 
 #: Statuses in which an endpoint answers; during an update its old instances do.
 _ANSWERING = frozenset({ModelStatus.HOSTED, ModelStatus.SYSTEM_UPDATING})
@@ -101,7 +103,7 @@ class Options:
         unused = TRAINING_OPTIONS | BATCH_OPTIONS
         given = {name: value for name, value in given.items() if name not in unused}
         kinds = {option.name: type(option.default) for option in fields(cls)}
-        options = cls(**read_options(given, kinds, host="A SageMaker host"))
+        options = cls(**read_options(given, kinds, host="A SageMaker host", unlisted=_UNLISTED))
         if options.endpoint_name:
             check_name(options.endpoint_name, "Endpoint")
             if len(options.endpoint_name) > _LONGEST_ENDPOINT_NAME:
@@ -253,6 +255,8 @@ class SageMakerHost:
             {"ProductionVariants": [variant]},
             labels,
         )
+        # The calls that only a stop needs: a missing permission shows before anything is paid.
+        self._account.leftovers(self._name)
         self._account.call(
             "create_endpoint", EndpointName=self._name, EndpointConfigName=config, Tags=labels
         )

@@ -135,6 +135,22 @@ def open_source(
 
 def look_up(account: Account, source: ModelSource) -> SourceFacts:
     """Describe a resource. Raises ModelNotFound."""
+    try:
+        return _look_up(account, source)
+    except ModelNotFound as error:
+        if source.kind == "endpoint":  # the endpoint or its model: the error says which
+            raise
+        raise _missing(account, source, error.operation) from error
+
+
+def _missing(account: Account, source: ModelSource, operation: str) -> ModelNotFound:
+    kind = source.kind.replace("-", " ")
+    return ModelNotFound(
+        f"SageMaker in {account.region_name} has no {kind} {source.name}.", operation=operation
+    )
+
+
+def _look_up(account: Account, source: ModelSource) -> SourceFacts:
     if source.kind == "model":
         found = account.call("describe_model", ModelName=source.name)
         return SourceFacts(
@@ -205,9 +221,9 @@ def _find_latest(account: Account, project: str) -> ModelSource:
         newest = max(usable, key=lambda one: int(one.get("ModelPackageVersion", 0)))
         return ModelSource("model-package", f"{project}/{newest['ModelPackageVersion']}")
     raise ModelNotFound(
-        f"SageMaker has neither a completed training job {project}-… nor a completed version in "
-        f"model package group {project}. Name the model with --model-version, such as model/NAME "
-        "or endpoint/NAME."
+        f"SageMaker in {account.region_name} has neither a completed training job {project}-… nor "
+        f"a completed version in model package group {project}. Name the model with "
+        "--model-version, such as model/NAME or endpoint/NAME."
     )
 
 
@@ -277,7 +293,7 @@ def _describe_model_of_endpoint(account: Account, name: str) -> SourceFacts:
     """Describe the model of an endpoint that lfv did not create."""
     endpoint = account.endpoint(name)
     if endpoint is None:
-        raise ModelNotFound(f"SageMaker has no endpoint {name}.")
+        raise _missing(account, ModelSource("endpoint", name), "DescribeEndpoint")
     config = account.call("describe_endpoint_config", EndpointConfigName=endpoint.config_name)
     variants = config.get("ProductionVariants") or [{}]
     model = variants[0].get("ModelName")

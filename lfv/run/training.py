@@ -12,7 +12,7 @@ from typing import Any
 from lfv.client.api import lookoutvision_client
 from lfv.client.hosts.lookoutvision import client_config
 from lfv.client.hosts.sagemaker.account import Account
-from lfv.client.hosts.sagemaker.training import TrainingJob, train_on_sagemaker
+from lfv.client.hosts.sagemaker.training import TrainingJob, check_project, train_on_sagemaker
 from lfv.client.manifests import manifest_digest
 from lfv.client.sources import SourceReader, absolute_source
 from lfv.client.staging import StagedDataset, Staging, stage_training
@@ -259,6 +259,7 @@ def _train_elsewhere(
         settings.endpoint_url, settings.region, connect_timeout=settings.connect_timeout_seconds
     )
     try:
+        check_project(project)
         job = TrainingJob.parse(settings.host_options, account.region_name)
         with open_reader(_unconverted(settings)) as reader:
             try:

@@ -131,7 +131,10 @@ def test_a_training_gives_a_version_that_can_be_inspected_with(
     outcome = lfv(*command)
     assert outcome.status != 0
     assert "role_arn" in outcome.err
+    refused = [word if word != "cookies" else "co_okies" for word in command]
+    assert "'co_okies' is not a valid SageMaker name" in lfv(*refused).err
     assert endpoint.calls("CreateTrainingJob") == []
+    assert list((tmp_path / "bucket").iterdir()) == []
     outcome = lfv(*command, "--host-option", "role_arn=arn:aws:iam::1:role/x", "--json")
     assert outcome.status == 0, outcome.err
     version = outcome.json()["version"]

@@ -26,6 +26,7 @@ from lfv.client.errors import (
 from lfv.client.hosting import ensure_hosted, ensure_stopped
 from lfv.client.hosts import HostSpec, Units
 from lfv.client.hosts.edge import EdgeAgentHost
+from lfv.client.hosts.edge.channel import AgentChannel
 from lfv.client.hosts.edge.memory import remove_abandoned, shared_memory
 from lfv.client.hosts.edge.pixels import to_png, to_rgb888
 from lfv.client.retry import RetryPolicy
@@ -247,7 +248,8 @@ def test_a_stop_can_begin_while_the_agent_is_away(tmp_path: Path) -> None:
 
 
 def test_an_agent_that_is_not_there_is_said_so(tmp_path: Path) -> None:
-    with pytest.raises(HostUnreachable, match="There is no edge agent at unix:"):
+    reason = r"There is no edge agent at unix:/.*/none.sock \(No such file or directory\)\.$"
+    with pytest.raises(HostUnreachable, match=reason):
         host_of(f"unix://{tmp_path}/none.sock")
 
 
@@ -270,10 +272,43 @@ def test_a_socket_of_another_program_is_said_so(tmp_path: Path, api: ScriptedApi
 
         thread = threading.Thread(target=hang_up, daemon=True)
         thread.start()
-        with pytest.raises(HostError, match="no edge agent"):
+        with pytest.raises(HostError, match=r"There is no edge agent at|is not an edge agent"):
             host_of(f"unix://{path}")
         other.shutdown(socket.SHUT_RDWR)
     thread.join(5)
+
+
+@pytest.mark.parametrize(
+    ("code", "details", "said"),
+    [
+        (
+            "UNAVAILABLE",
+            "failed to connect; last error: UNKNOWN: ipv4:127.0.0.1:9: Connection refused",
+            "There is no edge agent at tcp://localhost:9 (Connection refused).",
+        ),
+        (
+            "UNAVAILABLE",
+            "last error: ipv4:127.0.0.1:9: Failed parsing HTTP/2 (Expected SETTINGS frame)",
+            "What answers at tcp://localhost:9 is not an edge agent: it does not speak gRPC.",
+        ),
+        (
+            "UNIMPLEMENTED",
+            "Not found!",
+            "What answers at tcp://localhost:9 is not an edge agent with service X: Not found.",
+        ),
+    ],
+)
+def test_what_is_wrong_with_an_address_is_one_sentence(code: str, details: str, said: str) -> None:
+    class Error:
+        def code(self) -> Any:
+            return grpc.StatusCode[code]
+
+        def details(self) -> str:
+            return details
+
+    channel = AgentChannel("tcp://localhost:9", "X")
+    assert str(channel._failure(Error(), "DescribeModel")) == said
+    channel.close()
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:1", "unix:", "tcp://host", "agent"])

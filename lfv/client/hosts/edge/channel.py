@@ -61,6 +61,7 @@ class AgentChannel:
         except ValueError as error:
             raise HostRejected(f"{error}.") from None
         self.address = address
+        self._service = service
         self._grpc: Any = grpc
         self._channel = grpc.insecure_channel(target, options=_OPTIONS)
         self._calls = {
@@ -88,13 +89,21 @@ class AgentChannel:
 
     def _failure(self, error: Any, name: str) -> HostError:
         code = str(error.code().name)
-        said = " ".join(str(error.details() or "no explanation").split()).rstrip(".")[:300]
-        if code == "UNAVAILABLE":
-            message = f"There is no edge agent at {self.address} ({said})."
+        said = " ".join(str(error.details() or "no explanation").split()).rstrip(".!")[:300]
+        if code == "UNAVAILABLE" and "HTTP/2" in said:
+            message = (
+                f"What answers at {self.address} is not an edge agent: it does not speak gRPC."
+            )
+        elif code == "UNAVAILABLE":
+            # gRPC's text ends with the reason: "connect failed: ... error: Connection refused".
+            message = f"There is no edge agent at {self.address} ({said.rpartition(': ')[2]})."
         elif code == "DEADLINE_EXCEEDED":
             message = f"The edge agent at {self.address} did not answer {name} in time."
         elif code == "UNIMPLEMENTED":
-            message = f"What answers at {self.address} is not an edge agent: {said}."
+            message = (
+                f"What answers at {self.address} is not an edge agent with service "
+                f"{self._service}: {said}."
+            )
         else:
             message = f"{name} failed with {code}: {said}."
         return _BY_CODE.get(code, HostUnavailable)(message, operation=name)

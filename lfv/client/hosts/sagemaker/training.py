@@ -120,9 +120,7 @@ def train_on_sagemaker(
     and SourceError if the staged manifest cannot be read or written.
     """
     began = clock.monotonic()
-    check_name(project, "Project")
-    if len(project) > _LONGEST_PROJECT:
-        raise HostRejected(f"Project {project!r} is longer than {_LONGEST_PROJECT} characters.")
+    check_project(project)
     model_type = job.model_type or ("segmentation" if dataset.masks else "classification")
     attributes = SEGMENTATION if model_type.startswith("segmentation") else CLASSIFICATION
     manifest = _stage_manifest(reader, staging, dataset, attributes)
@@ -150,6 +148,13 @@ def train_on_sagemaker(
         train=replace(dataset, manifest=manifest),
         test=None,
     )
+
+
+def check_project(project: str) -> None:
+    """Raise HostRejected if a project's jobs cannot have its name, before images are copied."""
+    check_name(project, "Project")
+    if len(project) > _LONGEST_PROJECT:
+        raise HostRejected(f"Project {project!r} is longer than {_LONGEST_PROJECT} characters.")
 
 
 def _request(

@@ -22,7 +22,7 @@ from lfv.client.imports import (
 )
 from lfv.client.sources import SourceReader
 from lfv.client.staging import StagedDataset, Staging, stage_dataset, stage_training
-from lfv.client.training import TrainedModel, import_datasets
+from lfv.client.training import TrainedModel, check_names, import_datasets
 from lfv.formats.labels import LabelNames
 from lfv.onnx_files import find_onnx_file, read_export_facts
 from lfv.run.active import open_reader
@@ -91,8 +91,9 @@ def import_project(
     if settings.host != LOOKOUTVISION:
         raise NotImportable(
             f"an import makes a project of a Lookout for Vision service, not of {settings.host}: "
-            "leave out --host"
+            "unset LFV_HOST"
         )
+    check_names(request.project, "")
     with open_reader(settings) as reader:
         kind = import_kind(request.source, reader)
         progress(f"{request.source}: {kind}")

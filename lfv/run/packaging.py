@@ -46,7 +46,7 @@ def package_project(
     """
     if settings.host != LOOKOUTVISION:
         raise LfvSettingsError(
-            f"models on host {settings.host} cannot be packaged; leave out --host for those that "
+            f"models on host {settings.host} cannot be packaged; unset LFV_HOST for those that "
             "`lfv train` made on this machine"
         )
     staging = staging_place(settings, purpose="to write the archive to")

@@ -170,7 +170,7 @@ def sentence(error: BaseException, arguments: Sequence[str] = ()) -> str:
 
 def _place(arguments: Sequence[str]) -> str:
     """Return the options among `arguments` that say where a model is, ready to be appended."""
-    found = []
+    found: list[str] = []
     for number, argument in enumerate(arguments):
         if argument in _PLACE:
             found += arguments[number : number + 2]

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from lfv.client.errors import ModelNotFound
 from lfv.client.hosts import HostSpec, open_host
 from lfv.client.packaging import package_model
 from lfv.run.active import open_reader
@@ -41,6 +42,7 @@ def package_project(
     Raises:
         LfvSettingsError: The host packages no models, or there is no bucket.
         ServiceNotStarted: The embedded service did not start.
+        lfv.client.errors.ModelNotFound: There is no such version.
         lfv.formats.errors.LfvError: The service or the bucket refuse.
         OSError: The file cannot be written.
     """
@@ -55,6 +57,8 @@ def package_project(
         host = open_host(HostSpec(LOOKOUTVISION, project, version, url, settings.region))
         host.close()
         version = host.spec.model_version
+        if not version.isdecimal():
+            raise ModelNotFound(f"Project {project} has no version {version!r}.")
         progress(f"packaging version {version}")
         with api_client(settings, url) as client:
             archive = package_model(client, project, version, staging, timeout=_TIMEOUT_SECONDS)

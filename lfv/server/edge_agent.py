@@ -37,7 +37,11 @@ _SHARED = Path("/dev/shm")  # noqa: S108 - where Linux keeps POSIX shared memory
 _SHARED_NAME = re.compile(r"/?[^/\0]{1,254}")
 #: Names of the gRPC service. The second is from the agent's first release.
 _SERVICES = (wire.SERVICE, "InferenceServer")
-_OPTIONS = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
+_OPTIONS = (
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.so_reuseport", 0),  # else two agents could share a port, each with half of the calls
+)
 _WAITING = 64
 
 
@@ -220,7 +224,9 @@ def serving(agent: EdgeAgent, address: str, *, threads: int) -> Iterator[str]:
     try:
         port = server.add_insecure_port(target)
     except RuntimeError as error:
-        raise OptionsError(f"cannot listen on {address}: {error}") from None
+        raise OptionsError(
+            f"cannot listen on {address}; is another program there? ({error})"
+        ) from None
     server.start()
     try:
         tcp = address.startswith("tcp:")
@@ -298,7 +304,9 @@ def _open_shared(handle: wire.SharedMemoryHandle, flags: int) -> int:
         path = _SHARED / handle.name.lstrip("/")
         return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
-        raise _invalid(f"shared memory {handle.name!r} cannot be opened: {error}") from error
+        raise _invalid(
+            f"shared memory {handle.name!r} cannot be opened: {error.strerror}"
+        ) from error
 
 
 def _answer(

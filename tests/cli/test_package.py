@@ -61,6 +61,7 @@ def test_a_model_version_becomes_a_file(
     ("given", "status", "said"),
     [
         (["parts", "7"], 1, "has no model"),
+        (["parts", "second"], 1, "has no version 'second'; `lfv models"),
         (["none"], 1, "none"),
         (["parts", "-o", "missing/parts.zip"], 2, "there is no folder missing; create it"),
         (["parts", "--staging", "s3://other/out"], 1, "s3://other/out"),

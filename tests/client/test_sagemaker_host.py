@@ -9,6 +9,7 @@ import pytest
 
 from lfv.client.clock import Backoff
 from lfv.client.errors import (
+    HostAccessDenied,
     HostConflict,
     HostError,
     HostingFailed,

@@ -246,6 +246,13 @@ def test_a_socket_that_is_in_use_is_not_taken(tmp_path: Path) -> None:
         pass
     with pytest.raises(OptionsError, match="unix-abstract"), serving(agent, "http://x", threads=1):
         pass
+    for free in ("tcp://127.0.0.1:0", f"unix-abstract:{tmp_path.name}-{os.getpid()}"):
+        with (
+            serving(agent, free, threads=1) as taken,
+            pytest.raises(OptionsError, match="cannot listen on"),
+            serving(agent, taken, threads=1),
+        ):
+            pass
 
 
 # -- with the engine, as a command --

@@ -142,7 +142,8 @@ def test_images_are_enlarged_and_leafed_through_by_keyboard(seen: Visit) -> None
     seen.page.focus("#line-12 .picture")
     seen.page.keyboard.press("Enter")
     name = seen.page.inner_text("#zoom-name")
-    assert name.startswith("r12.jpg · rejected, anomaly 87.0 %, line 12 · scratch 0.31")
+    shown = "serial, FL-12 · r12.jpg · rejected, anomaly 87.0 %, line 12 · scratch 0.31"
+    assert name.startswith(shown)
     box = seen.page.locator(".stage img").first.bounding_box()
     assert box is not None
     assert box["width"] > 600

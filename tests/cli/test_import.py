@@ -111,7 +111,7 @@ def test_an_mvtec_folder_has_both_datasets(
 def test_a_project_s_name_is_checked_before_anything_is_copied(lfv: Lfv, tmp_path: Path) -> None:
     outcome = lfv("import", tmp_path, "--project", "p p")
     assert outcome.status == 1
-    assert "The project's name 'p p' cannot be used" in outcome.err
+    assert "The project's name 'p p' is not allowed" in outcome.err
 
 
 def test_an_evaluation_manifest_is_a_test_dataset(

@@ -132,7 +132,7 @@ class Pages:
         }
 
     def answers(self, run_id: str) -> Sequence[AnswerCount]:
-        """Count a run's answers by confidence, in hundredths. Raises UnknownRun."""
+        """Count a run's answers by confidence, rounded down to hundredths. Raises UnknownRun."""
         with self._database.read() as conn:
             counts = current_answers(conn, require_run(conn, run_id))
         return [

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 
 from lfv.report.data import ReportAnswer, ReportLimit, ReportType
 
-_BINS = 20
+#: The width of a column in percent. The store tallies confidence in whole percent, rounded down, and
+#: 0.57 * 100 rounds down to 56: at multiples of 5 no such product is rounded below the edge.
+COLUMN_PERCENT = 5
+_SCORE_COLUMNS = 40
 _VERDICTS = ("accept", "review", "reject")
 _TYPES = 12
 
@@ -60,25 +63,29 @@ class ParetoRow:
 
 
 def histogram(answers: Sequence[ReportAnswer], limits: Sequence[ReportLimit]) -> Histogram | None:
-    """Return the histogram of all answers with the policy's limits; None without answers."""
+    """Return the histogram of all answers with the policy's limits; None without answers.
+
+    Confidences may be rounded down to whole percent: the columns are the same.
+    """
     if not answers:
         return None
     confidences = [*(one.confidence for one in answers), *(one.confidence for one in limits)]
-    lowest = 0.5 if min(confidences) >= 0.5 else 0.0
-    step = (1.0 - lowest) / _BINS
+    lowest = 50 if min(confidences) >= 0.5 else 0
+    columns = range(lowest, 100, COLUMN_PERCENT)
     counted: Counter[tuple[bool, int, str]] = Counter()
     for answer in answers:
-        column = min(int((answer.confidence - lowest) / step + 1e-9), _BINS - 1)
+        percent = int(answer.confidence * 100)
+        column = min(percent - percent % COLUMN_PERCENT, columns[-1])
         counted[answer.is_anomalous, column, answer.verdict] += answer.images
-    places = [(False, column) for column in reversed(range(_BINS))]
-    places += [(True, column) for column in range(_BINS)]
+    places = [(False, column) for column in reversed(columns)]
+    places += [(True, column) for column in columns]
     totals = {place: sum(counted[(*place, verdict)] for verdict in _VERDICTS) for place in places}
     highest = max(totals.values()) or 1
     bars = tuple(
         Bar(
             place[0],
-            lowest + place[1] * step,
-            lowest + (place[1] + 1) * step,
+            place[1] / 100,
+            (place[1] + COLUMN_PERCENT) / 100,
             totals[place],
             totals[place] / highest,
             tuple(
@@ -90,10 +97,10 @@ def histogram(answers: Sequence[ReportAnswer], limits: Sequence[ReportLimit]) ->
         for place in places
     )
     lines = tuple(
-        LimitLine(_place(limit, lowest), limit.label, limit.is_anomalous, limit.confidence)
+        LimitLine(_place(limit, lowest / 100), limit.label, limit.is_anomalous, limit.confidence)
         for limit in limits
     )
-    return Histogram(bars, lines, lowest, highest)
+    return Histogram(bars, lines, lowest / 100, highest)
 
 
 def score_histogram(
@@ -105,17 +112,18 @@ def score_histogram(
     """
     if not probabilities:
         return None
-    columns = 2 * _BINS
     counted: Counter[tuple[int, bool]] = Counter()
     for probability, is_anomalous in probabilities:
-        counted[min(int(probability * columns + 1e-9), columns - 1), is_anomalous] += 1
-    totals = [counted[column, False] + counted[column, True] for column in range(columns)]
+        counted[
+            min(int(probability * _SCORE_COLUMNS + 1e-9), _SCORE_COLUMNS - 1), is_anomalous
+        ] += 1
+    totals = [counted[column, False] + counted[column, True] for column in range(_SCORE_COLUMNS)]
     highest = max(totals)
     bars = tuple(
         Bar(
-            column / columns >= threshold,
-            column / columns,
-            (column + 1) / columns,
+            column / _SCORE_COLUMNS >= threshold,
+            column / _SCORE_COLUMNS,
+            (column + 1) / _SCORE_COLUMNS,
             totals[column],
             totals[column] / highest,
             tuple(
@@ -124,7 +132,7 @@ def score_histogram(
                 if counted[column, label]
             ),
         )
-        for column in range(columns)
+        for column in range(_SCORE_COLUMNS)
     )
     label = f"anomaly from {threshold:.2f}"
     limit = LimitLine(threshold, label, threshold > 0.5, threshold)

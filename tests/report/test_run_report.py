@@ -202,10 +202,32 @@ def test_the_histogram_runs_from_surely_normal_to_surely_anomalous() -> None:
     limits = [ReportLimit(True, 0.8, "reject"), ReportLimit(False, 0.75, "review")]
     chart = histogram(answers, limits)
     assert chart is not None
-    assert [bar.images for bar in chart.bars] == [1, *[0] * 18, 1, *[0] * 12, 2, *[0] * 6, 1]
+    assert [bar.images for bar in chart.bars] == [1, *[0] * 8, 1, *[0] * 6, 2, *[0] * 2, 1]
     assert [round(line.left, 3) for line in chart.limits] == [0.8, 0.25]
-    assert chart.bars[32].parts == (("reject", 2),)
-    assert chart.bars[32].height == 1.0
+    assert chart.bars[16].parts == (("reject", 2),)
+    assert chart.bars[16].height == 1.0
+
+
+@pytest.mark.parametrize("lowest", [0, 500])
+def test_a_histogram_of_tallies_in_percent_is_that_of_the_answers(lowest: int) -> None:
+    """The pages count confidences that are rounded down, the report counts the answers."""
+    shares = [thousandth / 1000 for thousandth in range(lowest, 1001)]
+    exact = histogram([ReportAnswer(True, share, "reject") for share in shares], [])
+    tallied = [ReportAnswer(True, int(share * 100) / 100, "reject") for share in shares]
+    assert exact is not None
+    assert histogram(tallied, []) == exact
+    counts = [bar.images for bar in exact.bars if bar.is_anomalous]
+    assert counts == [50] * (len(counts) - 1) + [51]
+
+
+def test_a_confidence_on_the_edge_counts_in_the_column_that_begins_there() -> None:
+    for percent in range(50, 100, 5):
+        share = percent / 100
+        chart = histogram([ReportAnswer(True, share, "reject")], [ReportLimit(True, share, "x")])
+        assert chart is not None
+        (place,) = (at for at, bar in enumerate(chart.bars) if bar.images)
+        assert chart.bars[place].low == share
+        assert chart.limits[0].left == pytest.approx(place / len(chart.bars))
 
 
 def test_a_histogram_of_lower_confidence_starts_at_zero() -> None:

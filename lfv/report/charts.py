@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lfv.report.data import ReportAnswer, ReportLimit, ReportType
 
-#: The width of a column in percent. The store tallies confidence in whole percent, rounded down, and
+#: The width of a column. The store tallies confidence in whole percent, rounded down, and
 #: 0.57 * 100 rounds down to 56: at multiples of 5 no such product is rounded below the edge.
 COLUMN_PERCENT = 5
 _SCORE_COLUMNS = 40

@@ -221,8 +221,8 @@ def test_a_histogram_of_tallies_in_percent_is_that_of_the_answers(lowest: int) -
 
 
 def test_a_confidence_on_the_edge_counts_in_the_column_that_begins_there() -> None:
-    for percent in range(50, 100, 5):
-        share = percent / 100
+    for edge in range(50, 100, 5):
+        share = edge / 100
         chart = histogram([ReportAnswer(True, share, "reject")], [ReportLimit(True, share, "x")])
         assert chart is not None
         (place,) = (at for at, bar in enumerate(chart.bars) if bar.images)

@@ -16,6 +16,7 @@ from lfv_store.dialects import dialect_of
 from lfv_store.errors import ReviewTaken
 from lfv_store.people import ClaimedReview
 from lfv_store.runs import require_run
+from lfv_store.standing import has_standing
 from lfv_store.tables import (
     InspectionTable,
     ReviewLeaseTable,
@@ -190,7 +191,7 @@ class ReviewLeases:
             .join(InspectionTable, InspectionTable.id == ReviewTable.inspection_id)
             .where(
                 ReviewTable.verdict == decided,
-                ReviewTable.kind != "undo",
+                sa.or_(ReviewTable.kind != "undo", has_standing(InspectionTable.id)),
                 ~sa.exists().where(
                     later.inspection_id == ReviewTable.inspection_id, later.id > ReviewTable.id
                 ),
@@ -227,7 +228,7 @@ def _unseen(run: int, decided: Decided) -> sa.Select[Any]:
     later = aliased(ReviewTable)
     last_is_review = sa.exists().where(
         ReviewTable.inspection_id == InspectionTable.id,
-        ReviewTable.kind != "undo",
+        sa.or_(ReviewTable.kind != "undo", has_standing(InspectionTable.id)),
         ~sa.exists().where(
             later.inspection_id == ReviewTable.inspection_id, later.id > ReviewTable.id
         ),
@@ -251,19 +252,7 @@ def _unseen(run: int, decided: Decided) -> sa.Select[Any]:
 
 def _reviewed_by(reviewer: str, column: Any) -> sa.ColumnElement[bool]:
     """Whether a person has reviewed a part and not withdrawn the review."""
-    undo = aliased(ReviewTable)
-    undone = sa.exists().where(
-        undo.inspection_id == ReviewTable.inspection_id,
-        undo.reviewer == reviewer,
-        undo.kind == "undo",
-        undo.id > ReviewTable.id,
-    )
-    return sa.exists().where(
-        ReviewTable.inspection_id == column,
-        ReviewTable.reviewer == reviewer,
-        ReviewTable.kind.in_(("review", "second")),
-        ~undone,
-    )
+    return has_standing(column, ReviewTable.reviewer == reviewer)  # type: ignore[no-any-return]
 
 
 def _is_unleased(column: Any) -> sa.ColumnElement[bool]:

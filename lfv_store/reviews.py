@@ -10,10 +10,11 @@ import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from datetime import datetime
+from itertools import groupby, pairwise
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.engine import Connection, Row, RowMapping
 from sqlalchemy.orm import aliased
 
 from lfv_store.audit.change import Change, commit
@@ -22,6 +23,7 @@ from lfv_store.errors import InvalidRecord, ReviewTaken, UnknownInspection
 from lfv_store.people import NewReview, QueuedReview, Review, ReviewPair
 from lfv_store.records import VERDICTS, JsonObject, VerdictName
 from lfv_store.runs import lock_run
+from lfv_store.standing import standing, with_standing
 from lfv_store.tables import (
     ImageTable,
     InspectionTable,
@@ -142,9 +144,9 @@ class Reviews:
             if known is not None:
                 return known
             history = _history(unit.conn, inspection_id)
-            while history and history[-1]["kind"] == "conflict":
+            while history and history[-1].kind == "conflict":
                 history.pop()
-            if not history or history[-1]["reviewer"] != name:
+            if not history or history[-1].reviewer != name:
                 raise ReviewTaken("there is no review of yours to take back: it is not the last")
             verdict: Any = unit.conn.scalar(
                 sa.select(INSPECTION_RESULTS.c.verdict).where(
@@ -152,12 +154,12 @@ class Reviews:
                 )
             )
             if len(history) > 1:
-                verdict = history[-2]["verdict"]
+                verdict = history[-2].verdict
             update_tallies(unit, run)
             take_out(unit, run, inspection_id)
             review_id = _insert(unit, replace(new, verdict=verdict), unit.now, kind="undo")
-            if history[-1]["kind"] == "second":
-                _queue_second(unit.conn, replace(new, reviewer=history[-2]["reviewer"]))
+            if history[-1].kind == "second":
+                _queue_second(unit.conn, replace(new, reviewer=history[-2].reviewer))
             else:
                 _drop_second(unit.conn, inspection_id)
             put_back(unit, run, inspection_id)
@@ -226,11 +228,11 @@ class Reviews:
                 ).mappings()
                 page = [Review(**row) for row in rows]
                 undone = {one.inspection_id for one in page if one.kind == "undo"}
-                standing = {one: _standing(conn, one) for one in undone}
+                before = {one: _standing(conn, one) for one in undone}
             if not page:
                 return
             for review in page:
-                found = standing.get(review.inspection_id, review)
+                found = before.get(review.inspection_id, review)
                 if found is not None:
                     yield found
             after = page[-1].inspection_id
@@ -240,53 +242,41 @@ class Reviews:
 
         The newest 100,000, without undone reviews.
         """
-        first, second, later = aliased(ReviewTable), aliased(ReviewTable), aliased(ReviewTable)
-        before = (
-            sa.select(sa.func.max(later.id))
-            .where(
-                later.inspection_id == second.inspection_id,
-                later.id < second.id,
-                later.kind == "review",
-            )
-            .scalar_subquery()
-        )
-        undone = aliased(ReviewTable)
-        statement = (
-            sa.select(
-                second.inspection_id,
-                first.verdict.label("first"),
-                second.verdict.label("second"),
-                first.reviewer.label("first_reviewer"),
-                second.reviewer.label("second_reviewer"),
-            )
-            .join(first, first.id == before)
-            .where(
-                second.kind == "second",
-                ~sa.exists().where(
-                    undone.inspection_id == second.inspection_id,
-                    undone.id > second.id,
-                    undone.kind == "undo",
-                    undone.reviewer == second.reviewer,
-                ),
-            )
-            .order_by(second.id.desc())
+        second, other = aliased(ReviewTable), aliased(ReviewTable)
+        seconds = (
+            sa.select(second.inspection_id)
+            .where(second.kind == "second")
+            .group_by(second.inspection_id)
+            .order_by(sa.func.max(second.id).desc())
             .limit(_PAIRS)
+            .subquery()
         )
+        statement = (
+            sa.select(other.inspection_id, other.kind, other.verdict, other.reviewer)
+            .join(seconds, seconds.c.inspection_id == other.inspection_id)
+            .order_by(other.inspection_id, other.id)
+        )
+        found: list[ReviewPair] = []
         with self._database.read() as conn:
-            return [ReviewPair(**row) for row in conn.execute(statement).mappings()]
+            for part, reviews in groupby(conn.execute(statement), lambda one: one.inspection_id):
+                stand = [one for one in standing(reviews) if one.kind != "conflict"]
+                found += [
+                    ReviewPair(part, one.verdict, two.verdict, one.reviewer, two.reviewer)
+                    for one, two in pairwise(stand)
+                    if two.kind == "second"
+                ]
+        return found
 
     def against_the_model(self) -> dict[tuple[bool, str], int]:
         """Count reviewed parts by (model's answer, verdict of the review that counts).
 
-        Parts with an undone review are left out.
+        A part whose reviews were all taken back is left out.
         """
         columns = INSPECTION_RESULTS.c
-        undone = sa.select(ReviewTable.inspection_id).where(ReviewTable.kind == "undo")
         statement = (
             sa.select(columns.is_anomalous, columns.reviewed_verdict, sa.func.count())
             .where(
-                columns.inspection_id.in_(sa.select(ReviewTable.inspection_id)),
-                columns.inspection_id.not_in(undone),
+                columns.inspection_id.in_(with_standing()),
                 columns.reviewed_verdict.in_(("accept", "reject")),
                 columns.is_anomalous.is_not(None),
             )
@@ -334,23 +324,15 @@ def _by_token(conn: Connection, new: NewReview) -> int | None:
     return int(row.id)
 
 
-def _history(conn: Connection, inspection_id: int) -> list[RowMapping]:
+def _history(conn: Connection, inspection_id: int) -> list[Row[Any]]:
     """Return the reviews of an inspection that were not undone."""
-    rows = conn.execute(
-        sa.select(ReviewTable.__table__)
-        .where(ReviewTable.inspection_id == inspection_id)
-        .order_by(ReviewTable.id)
-    ).mappings()
-    standing: list[RowMapping] = []
-    for row in rows:
-        if row["kind"] == "undo":
-            while standing and standing[-1]["kind"] == "conflict":
-                standing.pop()
-            if standing:
-                standing.pop()
-        else:
-            standing.append(row)
-    return standing
+    return standing(
+        conn.execute(
+            sa.select(ReviewTable.__table__)
+            .where(ReviewTable.inspection_id == inspection_id)
+            .order_by(ReviewTable.id)
+        )
+    )
 
 
 def _standing(conn: Connection, inspection_id: int) -> Review | None:
@@ -358,7 +340,7 @@ def _standing(conn: Connection, inspection_id: int) -> Review | None:
     history = _history(conn, inspection_id)
     if not history:
         return None
-    row = conn.execute(_REVIEWS.where(ReviewTable.id == history[-1]["id"])).mappings().one()
+    row = conn.execute(_REVIEWS.where(ReviewTable.id == history[-1].id)).mappings().one()
     return Review(**row)
 
 

@@ -209,6 +209,53 @@ def test_a_second_review_taken_back_is_asked_for_again(store: Store, run_id: str
     assert {one.inspection_id: one.kind for one in found}[part] == "second"
 
 
+def test_parts_reviewed_again_after_an_undo_count_in_the_agreement(
+    store: Store, run_id: str
+) -> None:
+    again, before, never = ids(store)[:3]
+    give(store, again, "reject", "ana")
+    store.reviews.undo(again, "ana")
+    give(store, again, "accept", "ana")
+    give(store, before, "reject", "ana")
+    give(store, before, "accept", "ben")
+    store.reviews.undo(before, "ben")
+    give(store, never, "reject", "ana")
+    store.reviews.undo(never, "ana")
+    assert store.reviews.against_the_model() == {(False, "accept"): 1, (False, "reject"): 1}
+    stand = {one.inspection_id: one.verdict for one in store.reviews.latest()}
+    assert stand == {again: "accept", before: "reject"}
+
+
+def test_the_first_of_two_looks_is_the_one_that_was_not_taken_back(
+    store: Store, run_id: str
+) -> None:
+    part = ids(store)[0]
+    give(store, part, "reject", "ana", second_share=1.0)
+    give(store, part, "accept", "cid")
+    store.reviews.undo(part, "cid")
+    give(store, part, "reject", "ben", kind="second")
+    (pair,) = store.reviews.pairs()
+    assert (pair.first_reviewer, pair.first, pair.second) == ("ana", "reject", "reject")
+    give(store, part, "accept", "ben")
+    store.reviews.undo(part, "ben")
+    assert store.reviews.pairs() == [pair]
+
+
+def test_a_part_whose_earlier_review_stands_again_is_not_handed_out(
+    store: Store, run_id: str
+) -> None:
+    part = store.pages.gallery(run_id, outcome="accept", limit=9)[0]["inspection_id"]
+    assert store.review_leases.unreviewed(run_id, "accept") == 1
+    give(store, part, "accept", "ana")
+    give(store, part, "reject", "ben")
+    store.reviews.undo(part, "ben")
+    assert store.review_leases.unreviewed(run_id, "accept") == 0
+    assert claimed(store, "cid", run_id=run_id, decided="accept") == []
+    store.reviews.undo(part, "ana")
+    assert store.review_leases.unreviewed(run_id, "accept") == 1
+    assert claimed(store, "cid", run_id=run_id, decided="accept") == [part]
+
+
 def test_users_have_sessions(store: Store) -> None:
     assert not store.users.any()
     ana = store.users.add(" Ana Ruiz ", "reviewer", "hash")

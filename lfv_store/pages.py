@@ -194,9 +194,10 @@ class Pages:
             return [dict(row) for row in rows.mappings()]
 
     def good_parts(self, model_id: int) -> Sequence[int]:
-        """Return the model's most confident accepted inspections, for comparison.
+        """Return accepted inspections that the model called normal, for comparison.
 
-        Those accepted by a person come first, then the newest runs.
+        Those accepted by a person come first, then the surest of the newest runs. A label that
+        says anomaly excludes a part that nobody reviewed.
         """
         runs = (
             sa.select(RunTable.id).where(RunTable.model_id == model_id).order_by(RunTable.id.desc())
@@ -206,7 +207,8 @@ class Pages:
             .join(InspectionTable, InspectionTable.id == ReviewTable.inspection_id)
             # `+ 0` makes the plan start from the reviews, which are few, not from the runs' lines.
             .where(InspectionTable.run_id + 0 == RunTable.id, RunTable.model_id == model_id)
-            .where(ReviewTable.verdict == "accept")
+            .join(DetectionTable, DetectionTable.id == InspectionTable.detection_id)
+            .where(ReviewTable.verdict == "accept", DetectionTable.is_anomalous.is_(False))
             .order_by(ReviewTable.id.desc())
             .limit(_GOOD)
         )
@@ -231,6 +233,8 @@ class Pages:
                     sa.select(_COLUMNS.inspection_id).where(
                         _COLUMNS.inspection_id.in_(found[: 3 * _GOOD]),
                         _COLUMNS.final_verdict == "accept",
+                        (_COLUMNS.reviewed_verdict == "accept")
+                        | _COLUMNS.expected_is_anomalous.is_not(True),
                     )
                 )
             )

@@ -41,6 +41,11 @@ class Card:
         return int(self.row["inspection_id"])
 
     @property
+    def title(self) -> str:
+        """The part's serial number, or else its file's name."""
+        return self.name if self.serial is None else str(self.serial[1])
+
+    @property
     def outcome(self) -> str:
         """The current verdict, or `error`."""
         return self.row["final_verdict"] or "error"

@@ -63,6 +63,17 @@ def test_the_verdict_that_stands_decides(store: Store, run_id: str) -> None:
     assert lines(store, run_id, outcome="reject") == [1]
 
 
+def test_good_parts_were_called_normal_and_are_accepted(store: Store, run_id: str) -> None:
+    first, anomaly, unsure, *_ = store.results.rows(run_id)
+    assert store.pages.good_parts(first["model_id"]) == [first["inspection_id"]]
+    store.reviews.add(anomaly["inspection_id"], "accept", "Eve")
+    store.reviews.add(unsure["inspection_id"], "accept", "Eve")
+    good = [unsure["inspection_id"], first["inspection_id"]]
+    assert store.pages.good_parts(first["model_id"]) == good
+    store.reviews.add(first["inspection_id"], "reject", "Eve")
+    assert store.pages.good_parts(first["model_id"]) == good[:1]
+
+
 def test_figures_of_all_answers(store: Store, run_id: str) -> None:
     counted = {
         (one.is_anomalous, one.confidence, one.verdict): one.images

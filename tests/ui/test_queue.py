@@ -42,6 +42,36 @@ def test_a_review_is_on_record_with_what_was_shown(place: Scene, mara: Browser) 
     assert place.store.audit.verify().ok
 
 
+def test_a_good_part_was_called_normal_and_is_accepted(place: Scene, mara: Browser) -> None:
+    anomaly, normal = place.parts("reject")[0], place.parts("accept")[0]
+    place.store.reviews.add(anomaly, "accept", "ben")
+    place.store.reviews.add(normal, "reject", "ben")
+    good = place.store.pages.good_parts(place.model_id)
+    assert sorted(good) == sorted(set(place.parts("accept")) - {anomaly})
+    part, *_ = mara.claim()
+    assert part["good"] in good
+    row = place.store.results.get(part["good"])
+    assert part["good_title"] == row["attributes"]["serial"]
+
+
+def test_undo_shows_the_same_good_part_again(place: Scene, mara: Browser) -> None:
+    part, *_ = mara.claim()
+    mara.review(part, "reject", compared=part["good"])
+    fields = {"inspection": part["inspection"], "window": mara.window}
+    others = set(place.parts("accept")) - {part["good"]}
+    for other in others:
+        place.store.reviews.add(other, "accept", "ben")
+    found = mara.post("/review/undo", **fields, token="u" * 20).json()["part"]
+    assert (found["good"], found["good_title"]) == (part["good"], part["good_title"])
+    mara.review(found, "reject", compared=part["good"], token="v" * 20)
+    place.store.reviews.add(part["good"], "reject", "ben")
+    found = mara.post("/review/undo", **fields, token="w" * 20).json()["part"]
+    assert found["good"] in others
+    mara.review(found, "reject", compared=10**9, token="x" * 20)
+    found = mara.post("/review/undo", **fields, token="y" * 20).json()["part"]
+    assert found["good"] in others
+
+
 def test_a_repeated_request_is_one_review(place: Scene, mara: Browser) -> None:
     part, *_ = mara.claim()
     first, again = mara.review(part, "accept"), mara.review(part, "accept")

@@ -246,7 +246,10 @@ function show(part) {
   }));
   chips(byId("attributes"), part.attributes.map(([name, value]) => [value, null, name]));
   byId("good").hidden = !part.good;
-  if (part.good) byId("good-image").src = `/image/${part.good}`;
+  if (part.good) {
+    byId("good-image").src = `/image/${part.good}`;
+    byId("good-title").textContent = part.good_title;
+  }
   const draft = JSON.parse(sessionStorage.getItem(DRAFT + part.inspection) || "{}");
   byId("comment").value = draft.comment || "";
   for (const radio of document.querySelectorAll("[name=reason]"))

@@ -22,7 +22,7 @@ from lfv.run.review import (
 from lfv.ui.cards import Card, cards
 from lfv.ui.routing import Call, Refused, get, post
 from lfv.ui.signing import asks_for_signatures, signed_meaning
-from lfv_store import Run
+from lfv_store import Run, UnknownInspection
 
 _WINDOW = re.compile(r"[A-Za-z0-9_-]{8,64}\Z")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{16,64}\Z")
@@ -86,12 +86,11 @@ def claim(call: Call) -> Response:
     elif call.form.get("count") == "yes":
         total, known = store.review_leases.waiting(name, run_id=run_id)
     shown = cards(call.ui, [row for _, row in claimed])
-    models = {card.row["model_id"] for card in shown}
-    good = {model: store.pages.good_parts(model) for model in models if model is not None}
+    good = _good_parts(call, shown)
     return JSONResponse(
         {
             "parts": [
-                _part(card, one.last_review, good.get(card.row["model_id"], ()))
+                _part(card, one.last_review, good.get(card.inspection_id))
                 | {"unsure": _unsure(call, card)}
                 for (one, _), card in zip(claimed, shown, strict=True)
             ],
@@ -149,8 +148,7 @@ def undo(call: Call) -> Response:
     review = take_back(store, number, call.visitor.name, token, meaning=meaning)
     store.review_leases.take(number, _holder(call), ttl=LEASE)
     (card,) = cards(call.ui, [store.results.get(number)])
-    model = card.row["model_id"]
-    good = store.pages.good_parts(model) if model is not None else ()
+    good = _compared_before(call, card) or _good_parts(call, [card]).get(number)
     found = _part(card, review.review_id, good) | {"unsure": _unsure(call, card)}
     return JSONResponse({"part": found})
 
@@ -198,10 +196,39 @@ def _unsure(call: Call, card: Card) -> dict[str, str] | None:
     return {"by": last.reviewer, "said": said}
 
 
-def _part(card: Card, seen: int, good_parts: Sequence[int]) -> dict[str, Any]:
+def _good_parts(call: Call, shown: Sequence[Card]) -> dict[int, Card]:
+    """Return a good part of the same model for each of the cards, by inspection."""
+    store = call.ui.store
+    models = {card.row["model_id"] for card in shown} - {None}
+    known = {model: store.pages.good_parts(model) for model in models}
+    chosen: dict[int, int] = {}
+    for card in shown:
+        number = card.inspection_id
+        if good := [one for one in known.get(card.row["model_id"], ()) if one != number]:
+            chosen[number] = good[number % len(good)]
+    rows = {one: store.results.get(one) for one in set(chosen.values())}
+    found = {card.inspection_id: card for card in cards(call.ui, rows.values())}
+    return {number: found[one] for number, one in chosen.items()}
+
+
+def _compared_before(call: Call, card: Card) -> Card | None:
+    """Return the part that a part was last compared with, if it still is a good one."""
+    store = call.ui.store
+    shown = [one.shown for one in store.reviews.history(card.inspection_id) if one.shown]
+    number = shown[-1].get("compared_with") if shown else None
+    if number is None:
+        return None
+    try:
+        (good,) = cards(call.ui, [store.results.get(number)])
+    except UnknownInspection:  # the number is what a client sent
+        return None
+    fits = good.row["model_id"] == card.row["model_id"] and good.row["is_anomalous"] is False
+    return good if fits and good.outcome == "accept" and good.label is None else None
+
+
+def _part(card: Card, seen: int, good: Card | None) -> dict[str, Any]:
     """Return a part for the page, without what others decided on it."""
     row = card.row
-    good = [one for one in good_parts if one != card.inspection_id]
     return {
         "inspection": card.inspection_id,
         "seen": seen,
@@ -221,7 +248,8 @@ def _part(card: Card, seen: int, good_parts: Sequence[int]) -> dict[str, Any]:
         "attributes": [[name, str(value)] for name, value in card.attributes],
         "run": row["run_id"],
         "line": row["line_number"],
-        "good": good[card.inspection_id % len(good)] if good else None,
+        "good": good.inspection_id if good else None,
+        "good_title": good.title if good else None,
     }
 
 

@@ -256,7 +256,7 @@ def _line(model: int, number: int, verdict: str, images: Path, name: str) -> New
     return NewInspection(
         line_number=number,
         source_ref=str(file),
-        inspected_at=STARTED,
+        inspected_at=STARTED + timedelta(seconds=7),
         image=facts,
         detection=NewDetection(
             model,

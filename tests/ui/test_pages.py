@@ -306,6 +306,38 @@ def test_a_heat_map_is_drawn_where_there_is_no_mask(place: Scene, mara: Browser)
     assert layer.getpixel((5, 5))[3] < 30  # type: ignore[index]
 
 
+def test_a_part_says_which_review_was_taken_back_and_what_is_in_force(
+    place: Scene, mara: Browser
+) -> None:
+    part = place.parts("reject")[0]
+
+    def rows() -> list[str]:
+        page = mara.get(f"/parts/{part}").text
+        found = re.findall(r"<tr>(<td.*?)</tr>", page[page.index("<h2>Reviews") :], re.DOTALL)
+        cells = [re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL) for row in found]
+        return [" ".join(re.sub(r"<[^>]+>", "", cell[0]).split()) for cell in cells]
+
+    assert rows() == ["1 in force"]
+    place.store.reviews.add(part, "accept", "mara")
+    assert rows() == ["accepted in force", "1"]
+    place.store.reviews.undo(part, "mara")
+    assert rows() == ["accepted taken back", "review taken back by mara", "1 in force"]
+    place.store.reviews.add(part, "reject", "mara")
+    assert rows()[2:] == ["rejected in force", "1"]
+
+
+def test_the_first_decision_on_a_part_has_the_time_of_its_inspection(
+    place: Scene, mara: Browser
+) -> None:
+    part = place.parts("reject")[0]
+    page = mara.get(f"/parts/{part}").text
+    (inspected,) = re.findall(r"Inspected</th><td>(.*?)</td>", page)
+    decisions = page[page.index("<h2>Decisions by the limits") :]
+    assert f"<td>{inspected}</td>" in decisions
+    row, (first,) = place.store.results.get(part), place.store.verdicts.history(part)
+    assert row["inspected_at"] != first.decided_at
+
+
 def test_a_decided_part_is_reviewed_on_its_page(place: Scene, mara: Browser) -> None:
     part = place.parts("reject")[0]
 
@@ -324,7 +356,7 @@ def test_a_decided_part_is_reviewed_on_its_page(place: Scene, mara: Browser) -> 
     page = mara.get(f"/parts/{part}").text
     assert "The limits: rejected, because" in page
     assert "Now: accepted by mara (overrides the limits)" in page
-    assert "in force" in page
+    assert re.findall(r"(accepted|rejected|1) <span class=\"badge\">in force", page) == ["accepted"]
     assert place.store.results.get(part)["final_verdict"] == "accept"
     # From a page that does not show that review, nobody contradicts it.
     late = {**first, "token": "another-token-1234", "answer": "reject"}

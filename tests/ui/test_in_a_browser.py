@@ -20,7 +20,7 @@ from tests.support.ui import RUN_ID, Scene, scene, serving, ui_options
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 pytestmark = pytest.mark.slow
 
@@ -69,7 +69,7 @@ class Window:
 
     def part(self) -> str:
         """The name of the part that is shown; empty when there is none left."""
-        self.page.wait_for_selector("#part:not([hidden]), #empty:not([hidden])")
+        self.page.wait_for_selector("#part[data-in-sight]:not([hidden]), #empty:not([hidden])")
         shown = self.page.is_visible("#part")
         return self.page.inner_text("#name") if shown else ""
 
@@ -153,6 +153,36 @@ def test_reason_comment_overlay_and_undo(browser: Browser, shared: tuple[Scene, 
     assert window.messages == []
 
 
+def test_a_part_that_nobody_has_seen_is_not_decided_on(browser: Browser, tmp_path: Path) -> None:
+    with scene(tmp_path / "home") as place, serving(ui_options(place)) as address:
+        window = Window(browser, address)
+        held: list[Route] = []
+        page = window.page
+        window.open("/review")
+        first = window.part()
+        twice = """for (const key of "aa")
+            document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));"""
+        page.evaluate(f"() => {{ {twice} }}")
+        assert window.part() != first
+        assert page.inner_text("#done") == "1 done"
+
+        page.route("**/image/*", lambda route: held.append(route))
+        page.reload()
+
+        def told() -> bool:
+            page.keyboard.press("a")
+            return "still loading" in page.inner_text("#notices")
+
+        wait_until(told)
+        assert page.inner_text("#done") == "0 done"
+        for route in held:
+            route.continue_()
+        page.unroute("**/image/*")
+        window.press("a", window.part())
+        wait_until(lambda: place.store.inspections.counts(RUN_ID).accepted == 5)
+        assert window.messages == []
+
+
 def test_a_review_waits_for_a_server_that_is_away(browser: Browser, tmp_path: Path) -> None:
     with scene(tmp_path / "home") as place, serving(ui_options(place)) as address:
         window = Window(browser, address)
@@ -220,6 +250,7 @@ def test_a_picture_that_is_gone_says_so(browser: Browser, tmp_path: Path) -> Non
         window.open("/review")
         window.page.wait_for_selector("#gone:not([hidden])")
         assert row["image_sha256"] in window.page.inner_text("#gone")
+        window.press("u", window.part())
 
 
 PAGES = ("/", "/runs/{run}", "/parts/{part}", "/review", "/runs/{run}/policy", "/parts?q=FL-4")

@@ -7,7 +7,7 @@ import { zoomable } from "./zoom.js";
 const byId = (id) => document.getElementById(id);
 const root = byId("review");
 const OUTBOX = `lfv-outbox-${root.dataset.name}`, DRAFT = "lfv-draft-";
-const FEW = 2, SAID = { accept: "accepted", reject: "rejected", unsure: "unsure" };
+const FEW = 2, LOOK = 250, SAID = { accept: "accepted", reject: "rejected", unsure: "unsure" };
 const UNDO = matchMedia("(pointer: coarse)").matches ? "Undo takes it back" : "z undoes";
 const OUTCOMES = { accept: "accepted", reject: "rejected", review: "to review" };
 const number = () => crypto.randomUUID?.().replaceAll("-", "") ||
@@ -15,6 +15,7 @@ const number = () => crypto.randomUUID?.().replaceAll("-", "") ||
 const page = number();
 let formToken = document.querySelector("meta[name=form-token]").content;
 let parts = [], current = null, again = root.dataset.again === "yes", done = 0, loading = null, waiting = 0, known = 0;
+let shownAt = 0;
 const history = [], decided = new Set();
 
 const outbox = {
@@ -201,8 +202,16 @@ function leftOver(parts) {
 const percent = (share, digits) => `${(share * 100).toFixed(digits)} %`;
 const resetZoom = zoomable(byId("stage"));
 
+// A part can be decided on from here on: its picture, or why there is none, is in sight.
+async function inSight(part) {
+  await pause(Math.max(0, shownAt + LOOK - performance.now()));
+  if (part === current) byId("part").dataset.inSight = "yes";
+}
+
 function show(part) {
   current = part;
+  shownAt = performance.now();
+  delete byId("part").dataset.inSight;
   byId("part").hidden = !part;
   byId("empty").hidden = Boolean(part);
   resetZoom();
@@ -217,6 +226,8 @@ function show(part) {
   image.hidden = false;
   image.src = part.image;
   image.alt = part.name;
+  // A picture that cannot be had is an error event, and inSight() follows its text.
+  image.decode().catch(() => image.naturalWidth || Promise.reject()).then(() => inSight(part), () => {});
   marks.hidden = !part.marks;
   if (part.marks) marks.src = part.marks;
   else marks.removeAttribute("src");
@@ -266,6 +277,12 @@ function keepDraft() {
 
 async function decide(answer) {
   if (!current || document.querySelector("dialog[open]")) return;
+  if (!byId("part").dataset.inSight) {
+    // A key pressed twice is meant for the part before.
+    if (performance.now() > shownAt + 2 * LOOK)
+      notice("The picture is still loading: decide when you see it.");
+    return;
+  }
   const part = current;
   const one = {
     inspection: part.inspection,
@@ -378,6 +395,7 @@ byId("image").addEventListener("error", async () => {
   byId("image").hidden = byId("marks").hidden = true;
   byId("gone").hidden = false;
   byId("gone").textContent = text;
+  inSight(part);
 });
 byId("good-image").addEventListener("error", () => (byId("good").hidden = true));
 

@@ -150,6 +150,8 @@ def test_reason_comment_overlay_and_undo(browser: Browser, shared: tuple[Scene, 
     wait_until(lambda: window.part() == name)
     last = place.store.reviews.history(review.inspection_id)[-1]
     assert (last.kind, last.verdict) == ("undo", "review")
+    assert page.input_value("#comment") == "a long r and a"
+    assert page.is_checked("[value=scratch]")
     assert window.messages == []
 
 

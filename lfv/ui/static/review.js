@@ -304,7 +304,8 @@ async function decide(answer) {
     send();
   }
   sessionStorage.removeItem(DRAFT + part.inspection);
-  history.push({ inspection: part.inspection, token: one.token, name: part.name });
+  const { inspection, token, name, reason, comment } = one;
+  history.push({ inspection, token, name, draft: JSON.stringify({ reason, comment }) });
   decided.add(part.inspection);
   done += 1;
   waiting -= answer === "unsure" && !root.dataset.show ? 0 : 1;
@@ -364,6 +365,7 @@ async function undo() {
       decided.delete(last.inspection);
       done = Math.max(0, done - 1);
       waiting += 1;
+      sessionStorage.setItem(DRAFT + last.inspection, last.draft);
       if (current) parts.unshift(current);
       count();
       byId("last").textContent = `${found.part.name}: the review is taken back`;

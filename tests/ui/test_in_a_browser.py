@@ -146,12 +146,15 @@ def test_reason_comment_overlay_and_undo(browser: Browser, shared: tuple[Scene, 
         "scratch",
         "a long r and a",
     )
+    serial = place.store.results.get(review.inspection_id)["attributes"]["serial"]
+    assert page.inner_text("#last") == f"{serial}: rejected (z undoes)"
     page.keyboard.press("z")
     wait_until(lambda: window.part() == name)
     last = place.store.reviews.history(review.inspection_id)[-1]
     assert (last.kind, last.verdict) == ("undo", "review")
     assert page.input_value("#comment") == "a long r and a"
     assert page.is_checked("[value=scratch]")
+    assert page.inner_text("#last") == f"{serial}: the review is taken back"
     assert window.messages == []
 
 

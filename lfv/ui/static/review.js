@@ -199,6 +199,8 @@ function leftOver(parts) {
   return `Nothing else is left for you. ${what}: look at ${it} again, or leave ${it} to a colleague.`;
 }
 
+// What messages call a part: its serial number, or else its file's name.
+const titleOf = (part) => part.serial?.[1] ?? part.name;
 const percent = (share, digits) => `${(share * 100).toFixed(digits)} %`;
 const resetZoom = zoomable(byId("stage"));
 
@@ -294,7 +296,7 @@ async function decide(answer) {
     comment: byId("comment").value.trim(),
     overlay: document.body.classList.contains("unmarked") ? "no" : "yes",
     compared: part.good || "",
-    name: part.name,
+    name: titleOf(part),
   };
   if (root.dataset.signatures) {
     const { name, ...fields } = one;
@@ -310,7 +312,7 @@ async function decide(answer) {
   done += 1;
   waiting -= answer === "unsure" && !root.dataset.show ? 0 : 1;
   count();
-  byId("last").textContent = `${part.name}: ${SAID[answer]} (${UNDO})`;
+  byId("last").textContent = `${name}: ${SAID[answer]} (${UNDO})`;
   await next();
 }
 
@@ -368,7 +370,7 @@ async function undo() {
       sessionStorage.setItem(DRAFT + last.inspection, last.draft);
       if (current) parts.unshift(current);
       count();
-      byId("last").textContent = `${found.part.name}: the review is taken back`;
+      byId("last").textContent = `${last.name}: the review is taken back`;
       show(found.part);
     } catch (error) {
       notice(error.message);

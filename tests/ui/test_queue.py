@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from lfv.run.review import record_digest, reviewed_manifest
 from tests.support.ui import PASSWORD, RUN_ID, Browser, Scene, another, served
@@ -90,6 +91,18 @@ def test_undo_hands_the_part_out_again(place: Scene, mara: Browser) -> None:
     assert mara.review(found, "accept", token="v" * 20).status_code == 200
     assert place.store.results.get(part["inspection"])["final_verdict"] == "accept"
     assert place.store.inspections.counts(RUN_ID).review == 5
+
+
+def test_a_false_alarm_is_accepted_with_a_reason(place: Scene, mara: Browser) -> None:
+    page = mara.get("/review").text
+    keys = dict(re.findall(r'name="reason" value="([^"]+)" data-key="(\w)"', page))
+    assert (keys["no defect (false alarm)"], keys["dust or dirt"]) == ("n", "1")
+    assert keys["missing material"] == "9"
+    part, *_ = mara.claim()
+    assert mara.review(part, "accept", reason="no defect (false alarm)").status_code == 200
+    shown = mara.get(f"/parts/{part['inspection']}").text
+    assert "<td>no defect (false alarm)</td>" in shown
+    assert "<option>no defect (false alarm)</option>" in shown
 
 
 def test_the_rejected_parts_of_a_run_are_reviewed(place: Scene, mara: Browser) -> None:

@@ -414,7 +414,7 @@ document.addEventListener("keydown", (event) => {
   else if (event.key === "c") {
     event.preventDefault();
     byId("comment").focus();
-  } else if (/^[1-9]$/.test(event.key)) {
+  } else if (/^[n1-9]$/.test(event.key)) {
     const radio = document.querySelector(`[data-key="${event.key}"]`);
     if (radio) {
       radio.checked = !radio.checked;

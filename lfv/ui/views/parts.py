@@ -49,7 +49,7 @@ def show_part(call: Call) -> Response:
         second=call.visitor.may("reviewer")
         and store.review_leases.is_second(number, call.visitor.name),
         signatures=asks_for_signatures(call),
-        reasons=REASONS,
+        reasons=REASONS.values(),
         others=[one for one in others if one["inspection_id"] != number],
     )
 

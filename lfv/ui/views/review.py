@@ -28,10 +28,15 @@ _WINDOW = re.compile(r"[A-Za-z0-9_-]{8,64}\Z")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{16,64}\Z")
 _AT_ONCE = 4
 _LONGEST_COMMENT = 4000
-REASONS = (
+_FOUND = (
     *("dust or dirt", "reflection", "blurred", "wrong part"),
     *("scratch", "dent", "crack", "stain", "missing material"),
 )
+#: The offered reasons by their key. Stored reasons are text: an earlier release's stay valid.
+REASONS = {
+    "n": "no defect (false alarm)",
+    **{str(digit): reason for digit, reason in enumerate(_FOUND, start=1)},
+}
 MEANING = "I have looked at this part and decide on it"
 TAKEN_BACK = "I take back my last review of this part"
 

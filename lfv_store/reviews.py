@@ -237,6 +237,17 @@ class Reviews:
                     yield found
             after = page[-1].inspection_id
 
+    def parts_since(self, run_id: str, at: datetime) -> int:
+        """Count a run's parts of which a review was recorded or taken back after `at`."""
+        statement = (
+            sa.select(sa.func.count(sa.distinct(ReviewTable.inspection_id)))
+            .join(InspectionTable, InspectionTable.id == ReviewTable.inspection_id)
+            .join(RunTable, RunTable.id == InspectionTable.run_id)
+            .where(RunTable.run_id == run_id, ReviewTable.reviewed_at > at)
+        )
+        with self._database.read() as conn:
+            return conn.scalar(statement) or 0
+
     def pairs(self) -> Sequence[ReviewPair]:
         """Return pairs of independent reviews of the same parts, for measuring agreement.
 

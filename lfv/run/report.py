@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -94,7 +96,9 @@ def report_run(
     The report links to thumbnails of images judged before the run, which all runs share; with
     `hold_pictures` it embeds them. A run that found nothing new gets no report, because a schedule
     may start one every minute. A failure to write the report does not change the run's outcome.
+    The file's time of change is the time of its counts.
     """
+    counted_at = time.time()
     stored = store.runs.get(run_id)
     summary = RunSummary(
         run_id=run_id,
@@ -123,6 +127,7 @@ def report_run(
             return None if answer is None else pictures.linked(answer, page)
 
         written = write_run_report(report, folder, linker)
+        os.utime(written, (counted_at, counted_at))
         summary = replace(summary, report=written, report_url=settings.report_address(run_id))
         if summary.evaluation is not None:
             _write_evaluation(folder / EVALUATION_FILE, summary.evaluation, stored, store)

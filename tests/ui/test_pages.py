@@ -21,6 +21,7 @@ from lfv.run.policy_trial import Prices, try_on_run
 from lfv.run.report import report_run
 from lfv.ui.render import asset
 from tests.support.ui import POLICY, RUN_ID, Browser, Scene, part_picture
+from tests.support.waiting import wait_until
 
 
 def test_every_page_answers(place: Scene, mara: Browser) -> None:
@@ -75,6 +76,26 @@ def test_the_report_of_a_run_opens_in_a_sandbox_of_its_own(place: Scene, mara: B
     assert answer.headers["content-security-policy"].startswith("sandbox allow-scripts")
     assert f'href="/runs/{RUN_ID}/report"' in mara.get(f"/runs/{RUN_ID}").text
     assert mara.get("/runs/nothing/report").status_code == 404
+
+
+def test_a_report_older_than_reviews_is_written_again(place: Scene, mara: Browser) -> None:
+    address, part = f"/runs/{RUN_ID}", place.parts("reject")[0]
+    with open_reader(place.settings) as reader:
+        report_run(RUN_ID, place.store, reader, place.settings)
+    assert "The report was written" not in mara.get(address).text
+    place.store.reviews.add(part, "accept", "ben")
+    place.store.reviews.undo(part, "ben")
+    place.store.reviews.add(part, "accept", "ben")
+    page = mara.get(address).text
+    assert "The report was written before the last review of 1 part." in page
+    assert f"lfv report {RUN_ID[:8]}" in page
+    assert mara.client.post(f"{address}/report").status_code == 403
+    assert mara.post(f"{address}/report").status_code == 303
+    wait_until(lambda: "The report was written again" in mara.get(address).text)
+    assert "before the last" not in mara.get(address).text
+    assert "after reviews of 1 image" in place.settings.report_path(RUN_ID).read_text()
+    place.store.reviews.add(part, "reject", "ben")
+    assert "before the last review of 1 part" in mara.get(address).text
 
 
 def test_a_report_links_to_the_pictures_of_known_images_and_opens_with_them(

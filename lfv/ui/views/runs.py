@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,9 +18,9 @@ from lfv.run.approvals import approval_of
 from lfv.run.decide import current_decision
 from lfv.run.lookup import find_run
 from lfv.run.pictures import with_pictures
-from lfv.run.report import policy_limits
+from lfv.run.report import policy_limits, report_run
 from lfv.ui.cards import cards
-from lfv.ui.routing import Call, NotFound, get
+from lfv.ui.routing import Call, NotFound, Refused, get, post
 from lfv_store import Run, RunCounts
 
 _PER_PAGE = 100
@@ -79,6 +80,7 @@ def show_run(call: Call) -> Response:
     if len(rows) == _PER_PAGE:
         more = _address(run, outcome, anomaly, rows[-1]["line_number"])
     counts = store.inspections.counts(run.run_id)
+    written = _report_time(call, run)
     row = _row(run, counts, store.pages.run_costs([run.run_id]).get(run.run_id))
     return call.page(
         "run.ui.html",
@@ -91,7 +93,9 @@ def show_run(call: Call) -> Response:
         anomaly=anomaly,
         more=more,
         first=not after,
-        has_report=call.ui.settings.report_path(run.run_id).is_file(),
+        has_report=written is not None,
+        newer=0 if written is None else store.reviews.parts_since(run.run_id, written),
+        job=call.ui.jobs.get(_report_job(run)),
         decision=current_decision(store, run.run_id),
         approval=approval_of(run, store),
         address=lambda show: _address(run, show, anomaly, None),
@@ -109,6 +113,39 @@ def run_report(call: Call) -> Response:
         page,
         headers={"content-security-policy": _REPORT_POLICY, "cache-control": "no-store"},
     )
+
+
+def write_report(call: Call) -> Response:
+    """Write the report of a run again, in the background."""
+    ui = call.ui
+    run = find_run(ui.store, call.request.path_params["run"])
+    if run.status == "running":
+        raise Refused("This run is not over; it writes its report at its end.", 409)
+
+    def work(_: Callable[[str], None]) -> str:
+        found = report_run(run.run_id, ui.store, ui.reader, ui.settings, hold_pictures=True)
+        if found.summary.report is None:
+            raise OSError(
+                f"The report cannot be written to {ui.settings.run_folder(run.run_id)}; "
+                "the log of this server has the cause."
+            )
+        return "It counts the reviews up to now."
+
+    ui.jobs.start(_report_job(run), call.visitor.name, work)
+    return RedirectResponse(f"/runs/{run.run_id}", 303)
+
+
+def _report_job(run: Run) -> str:
+    return f"report of {run.run_id}"
+
+
+def _report_time(call: Call, run: Run) -> datetime | None:
+    """Return as of when the stored report of a run counts; None without a report."""
+    try:
+        changed = call.ui.settings.report_path(run.run_id).stat().st_mtime
+    except OSError:
+        return None
+    return datetime.fromtimestamp(changed, UTC)
 
 
 def run_charts(call: Call) -> Response:
@@ -158,4 +195,5 @@ ROUTES = [
     get("/runs/{run}", show_run),
     get("/runs/{run}/charts", run_charts),
     get("/runs/{run}/report", run_report),
+    post("/runs/{run}/report", write_report, "reviewer"),
 ]

@@ -47,7 +47,7 @@ from lfv.run.errors import (
 from lfv.run.estimate import expected_cost
 from lfv.run.hosting.guard_client import guard_ahead
 from lfv.run.hosting.hold import ModelHold
-from lfv.run.lookup import find_run
+from lfv.run.lookup import find_unfinished_run
 from lfv.run.new_images import keep_claims
 from lfv.run.reject_watch import watch_reject_rate
 from lfv.run.report import report_run
@@ -235,7 +235,7 @@ def _inspect(
             open_store(settings.store_url, patience_seconds=settings.store_patience_seconds)
         )
         if shards.number:
-            host = request.host if request else find_run(store, resume or "").host
+            host = request.host if request else find_unfinished_run(store, resume or "").host
             shards.check(settings, host)
         run = open_recorded_run(stack, settings, store, request, resume, limits)
         events = RunEvents(run.context)

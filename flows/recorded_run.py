@@ -14,7 +14,7 @@ from lfv.run.context import InspectionRequest, NewLimits
 from lfv.run.control import announce_run
 from lfv.run.dask_workers import check_spreadable
 from lfv.run.embedded_service import api_endpoint, is_embedded
-from lfv.run.lookup import find_run
+from lfv.run.lookup import find_unfinished_run
 from lfv.run.start import RunStarter, begin_run, recorded_failure
 from lfv.settings import Settings
 from lfv_store import Run, Store
@@ -37,7 +37,7 @@ def open_recorded_run(
     """
     announce_run()
     if request is None:
-        begun = find_run(store, resume or "")
+        begun = find_unfinished_run(store, resume or "")
     else:
         begun = begin_run(store, request, _flow_run_id())
     try:

@@ -85,11 +85,15 @@ def apply(
     up, a budget that is reached, and a scheduled run that has not started. Applying them again
     changes nothing.
     """
+    from lfv.cli.plant.running import use_running_plant
+
+    use_running_plant(settings_from().home)
     from prefect.settings import PREFECT_API_URL
 
-    settings_from()
     if not PREFECT_API_URL.value():
-        raise CommandError("automations need a Prefect server: set PREFECT_API_URL")
+        raise CommandError(
+            "automations need a Prefect server: set PREFECT_API_URL, or run `lfv up`"
+        )
     given = (webhook, slack, teams, mail, block)
     if not any(given):
         raise WrongUsage("give a receiver: --webhook, --slack, --teams, --mail or --block")

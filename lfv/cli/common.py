@@ -79,13 +79,17 @@ def opened_store(settings: Settings) -> Iterator[Store]:
         yield store
 
 
-def find_run(store: Store, text: str) -> Run:
-    """Return the run that a RUN argument names. Raises `WrongUsage` unless it is exactly one."""
+def find_run(store: Store, text: str, *, to_resume: bool = False) -> Run:
+    """Return the run that an argument names, or names for `--resume` with `to_resume`.
+
+    Raises `WrongUsage` unless it is exactly one.
+    """
     from lfv.run.errors import RunNotFound
     from lfv.run.lookup import find_run as look_up
+    from lfv.run.lookup import find_unfinished_run
 
     try:
-        return look_up(store, text)
+        return find_unfinished_run(store, text) if to_resume else look_up(store, text)
     except RunNotFound as error:
         raise WrongUsage(str(error)) from None
 

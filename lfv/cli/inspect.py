@@ -324,6 +324,7 @@ def run_flow(
     Prefect's server, the embedded service and the guard are separate processes, which start while
     this one imports the flow. `host` is the model's kind of host, by default that of the settings.
     """
+    from lfv.cli.plant.running import use_running_plant
     from lfv.cli.prefect_api import ending_cleanly_on_sigterm, prefect_api, start_server_early
     from lfv.settings import quieten_prefect, use_in_process
 
@@ -331,6 +332,7 @@ def run_flow(
         from lfv.run.dask_workers import check_scheduler
 
         check_scheduler(settings)
+    use_running_plant(settings.home)
     use_in_process(settings)
     quieten_prefect()
     log = settings.home / "prefect-server.log"
@@ -361,10 +363,12 @@ def run_flow(
             return summary
     except KeyboardInterrupt:
         if watcher.may_be_recorded:
-            raise
-        raise Interrupted(
-            "the run was not resumed" if resume else "no run was recorded, and no model was started"
-        ) from None
+            text = "answers so far are stored; `lfv inspect --resume last` inspects the rest"
+        elif resume:
+            text = "the run was not resumed"
+        else:
+            text = "no run was recorded, and no model was started"
+        raise Interrupted(text) from None
 
 
 def as_dict(summary: RunSummary) -> dict[str, Any]:
@@ -436,4 +440,4 @@ class _Watcher:
 
 def _run(settings: Settings, text: str) -> Run:
     with opened_store(settings) as store:
-        return find_run(store, text)
+        return find_run(store, text, to_resume=True)

@@ -65,8 +65,10 @@ def watch(
 
     The runs inspect new images only. The results database knows which those are, so that
     interrupted or concurrent watches miss nothing and inspect nothing twice. This command starts at
-    most one run at a time.
+    most one run at a time. Its first look counts all images; the run leaves out known ones.
     """
+    from lfv.cli.plant.running import use_running_plant
+    from lfv.cli.prefect_api import require_configured
     from lfv.client.sources import SourceReader
     from lfv.run.arrivals import Arrivals
 
@@ -85,6 +87,8 @@ def watch(
     }
     if project is not None:
         parameters["project"] = project
+    use_running_plant(settings.home)
+    require_configured()
     reader = SourceReader(settings.bucket_folders, settings.s3_endpoint_url, settings.region)
     with reader:
         watched = _Watch(Arrivals(source, reader, settle_seconds), deployment, parameters)

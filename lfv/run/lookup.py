@@ -4,8 +4,25 @@ from __future__ import annotations
 
 from lfv.run.errors import RunNotFound
 from lfv_store import Run, Store
+from lfv_store.records import RUN_STATUSES
 
 LAST = "last"
+
+
+def find_unfinished_run(store: Store, text: str) -> Run:
+    """Return the run to resume: as `find_run`, but 'last' is the newest that has not completed.
+
+    If all have completed, 'last' is the newest. Raises `RunNotFound`.
+    """
+    if text != LAST:
+        return find_run(store, text)
+    unfinished = [
+        run
+        for status in RUN_STATUSES
+        if status != "completed"
+        for run in store.runs.list(1, status=status)
+    ]
+    return max(unfinished, key=lambda run: run.started_at, default=None) or find_run(store, text)
 
 
 def find_run(store: Store, text: str) -> Run:

@@ -23,7 +23,7 @@ from lfv.run.context import (
 from lfv.run.embedded_service import is_embedded
 from lfv.run.errors import EndedByOperator, LimitReached, RunNotResumable
 from lfv.run.fits import fit_of_training
-from lfv.run.lookup import find_run
+from lfv.run.lookup import find_run, find_unfinished_run
 from lfv.run.trained_as import join_training
 from lfv.settings import Settings
 from lfv_store import ModelKey, NewRun, Run, Store, StoreError
@@ -91,7 +91,7 @@ class RunStarter:
             RunNotFound: There is no such run.
             RunNotResumable: Its model has changed.
         """
-        return self.proceed(find_run(self.store, run), limits)
+        return self.proceed(find_unfinished_run(self.store, run), limits)
 
     def proceed(self, run: Run, limits: NewLimits | None = None) -> RunContext:
         """Find the model of a run that was begun or ended early; raises as `start` and `resume`.

@@ -71,10 +71,13 @@ def home(trained_home: Path, tmp_path: Path) -> Iterator[Path]:
     kill(*(process.pid for process in with_environment("LFV_HOME", str(folder))))
 
 
+HOW_TO_GO_ON = "answers so far are stored; `lfv inspect --resume last` inspects the rest"
+
+
 @pytest.mark.parametrize(
     ("number", "status", "words"),
     [
-        (signal.SIGINT, 130, "lfv: interrupted"),
+        (signal.SIGINT, 130, f"lfv: interrupted: {HOW_TO_GO_ON}"),
         (signal.SIGTERM, 143, "lfv: terminated"),
         (signal.SIGKILL, -signal.SIGKILL, None),
     ],

@@ -20,6 +20,7 @@ import yaml
 
 from lfv.cli.deploy import FLOW_RUN, set_command
 from lfv.cli.plant.left_runs import end_left_runs, end_runs
+from lfv.cli.plant.running import is_running
 from lfv.cli.plant.server_api import ApiFailure, ServerApi
 from lfv.cli.plant.supervisor import Service, ServiceState
 from lfv.cli.plant.waiting import wait_until
@@ -209,17 +210,7 @@ class Plant:
 
     def is_running(self) -> bool:
         """Whether a supervisor holds the plant's lock."""
-        try:
-            descriptor = os.open(self.folder / "lock", os.O_RDWR)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(descriptor)
-        return False
+        return is_running(self.folder)
 
     @contextmanager
     def locked(self) -> Iterator[bool]:

@@ -51,7 +51,7 @@ def read_side(text: str, store: Callable[[], Store], reader: SourceReader) -> Si
         except RunNotFound as error:
             raise NotComparable(f"{text} is neither a file nor a run: {error}") from None
     if not side.answers:
-        raise NotComparable(f"{side.title} has no answer of a model")
+        raise NotComparable(f"{side.title} has no model answers")
     return side
 
 

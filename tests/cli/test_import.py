@@ -215,7 +215,7 @@ def test_sides_that_cannot_be_compared(lfv: Lfv, run: str, tmp_path: Path) -> No
     plain.write_text(line("a.png") + "\n")
     outcome = lfv("parity", plain, plain)
     assert outcome.status == 2
-    assert "no detection result" in outcome.err
+    assert "has no model answers" in outcome.err
     nothing = lfv("parity", run[:8], "no-such-thing")
     assert nothing.status == 2
     assert "neither a file nor a run" in nothing.err

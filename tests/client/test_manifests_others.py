@@ -204,7 +204,7 @@ def test_kinds(
 @pytest.mark.parametrize(
     ("name", "content", "hint"),
     [
-        ("m.json", b"[]", "list"),
+        ("m.json", b"[]", "JSON array"),
         ("m.manifest.gz", gzip.compress(JSON_LINE, mtime=0), "gzip"),
         ("m.zip", b"PK\x03\x04", "ZIP"),
         ("m.xlsx", b"PK\x03\x04", "ZIP"),

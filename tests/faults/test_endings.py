@@ -14,7 +14,7 @@ from tests.support.waiting import wait_gone, wait_until
 
 pytestmark = pytest.mark.slow
 
-BODY = Break("flows.inspect_images:detect_anomalies.submit", call=3)
+BODY = Break("flows.fan_out:detect_anomalies.submit", call=3)
 
 
 @pytest.mark.every_host

@@ -89,7 +89,7 @@ class AgentChannel:
 
     def _failure(self, error: Any, name: str) -> HostError:
         code = str(error.code().name)
-        said = " ".join(str(error.details() or "no explanation").split()).rstrip(".!")[:300]
+        said = " ".join(str(error.details() or "no explanation").split()).rstrip(".!")
         if code == "UNAVAILABLE" and "HTTP/2" in said:
             message = (
                 f"What answers at {self.address} is not an edge agent: it does not speak gRPC."
@@ -102,10 +102,10 @@ class AgentChannel:
         elif code == "UNIMPLEMENTED":
             message = (
                 f"What answers at {self.address} is not an edge agent with service "
-                f"{self._service}: {said}."
+                f"{self._service}: {said[:300]}."
             )
         else:
-            message = f"{name} failed with {code}: {said}."
+            message = f"{name} failed with {code}: {said[:300]}."
         return _BY_CODE.get(code, HostUnavailable)(message, operation=name)
 
     def close(self) -> None:

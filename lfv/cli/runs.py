@@ -40,6 +40,8 @@ def runs(
     as_json: JsonOption = False,
 ) -> None:
     """List inspection runs, the newest first, with their counts."""
+    from lfv.run.summary import NOTHING_NEW
+
     settings = settings_from(database_url=database_url)
     with opened_store(settings) as store:
         listed = [(run, store.inspections.counts(run.run_id)) for run in store.runs.list(limit)]
@@ -56,17 +58,18 @@ def runs(
             short_id(run.run_id),
             local_time(run.started_at),
             f"{run.project_name}/{run.model_version}",
-            run.status,
+            NOTHING_NEW if run.message == NOTHING_NEW else run.status,
             counts.total,
             counts.accepted,
             counts.rejected,
             counts.review,
             counts.errors,
             *([counts.pending] if unfinished else []),
+            run.triggered_by,
         )
         for run, counts in listed
     ]
-    output.show_table((*columns, *numbers), rows, right=numbers)
+    output.show_table((*columns, *numbers, "started by"), rows, right=numbers)
     if not listed:
         output.note("no runs yet; `lfv inspect` starts one")
 

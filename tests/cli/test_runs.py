@@ -9,6 +9,7 @@ import pytest
 
 from lfv.cli.common import find_run
 from lfv.cli.errors import WrongUsage
+from lfv.run.summary import NOTHING_NEW
 from tests.cli.conftest import RUN_ID, STARTED, begin_run
 
 if TYPE_CHECKING:
@@ -28,7 +29,16 @@ def test_runs_are_listed_newest_first(lfv: Lfv, store: Store, run: str) -> None:
     header, first, second = (line.split() for line in outcome.out.splitlines())
     assert header[:3] == ["run", "started", "model"]
     assert first[0] == NEWER
-    assert second == [run, "2026-03-04T05:06:07Z", "flange/1", "completed", *"41111"]
+    assert second[:9] == [run, "2026-03-04T05:06:07Z", "flange/1", "completed", *"41111"]
+    assert header[-2:] == ["started", "by"]
+    assert second[9:] == store.runs.get(run).triggered_by.split()
+
+
+def test_a_run_that_found_nothing_new_says_so(lfv: Lfv, store: Store, run: str) -> None:
+    begin_run(store, NEWER, STARTED + timedelta(hours=1))
+    store.runs.set_status(NEWER, "completed", NOTHING_NEW, STARTED + timedelta(hours=1))
+    assert "nothing new" in lfv("runs").out.splitlines()[1]
+    assert lfv("runs", "--json").json()[0]["status"] == "completed"
 
 
 def test_runs_as_json(lfv: Lfv, run: str) -> None:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from lfv.run.threads import join_if_started
+
 T = TypeVar("T")
 
 #: The pause between two commits, unless items are urgent. It keeps many small commits from slowing
@@ -66,7 +68,7 @@ class GroupCommit(Generic[T]):
         with self._changed:
             self._closing = True
             self._changed.notify()
-        self._thread.join(timeout)
+        join_if_started(self._thread, timeout)
 
     def _run(self) -> None:
         pause_until = 0.0

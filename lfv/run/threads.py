@@ -5,11 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 #: Seconds between two measurements.
 _INTERVAL = 0.02
+
+
+def join_if_started(thread: threading.Thread, seconds: float | None = None) -> None:
+    """Wait until a thread has ended, unless a signal interrupted its start."""
+    with suppress(RuntimeError):  # "cannot join thread before it is started"
+        thread.join(seconds)
 
 
 class ThreadGroup:
@@ -45,7 +52,8 @@ class ThreadGroup:
     def join(self, deadline: float | None = None) -> None:
         """Wait until all threads have ended, or until the monotonic time `deadline`."""
         for thread in list(self._threads):
-            thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            join_if_started(thread, left)
 
     def _run(self) -> None:
         while not self._retire() and self._step():

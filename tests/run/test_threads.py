@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 
+import pytest
+
 from lfv.run.threads import InterpreterWatch, ThreadGroup
 from tests.support.waiting import wait_until
 
@@ -58,3 +60,15 @@ def test_a_busy_interpreter_is_noticed() -> None:
             thread.join()
     assert min(waits) >= 0
     assert not any(thread.name == "interpreter-watch" for thread in threading.enumerate())
+
+
+def test_a_group_whose_start_was_interrupted_is_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_: threading.Thread) -> None:
+        raise KeyboardInterrupt
+
+    group = ThreadGroup(lambda: False, lambda: 2, "work")
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            group.grow(1)
+    group.join()

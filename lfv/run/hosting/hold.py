@@ -40,6 +40,7 @@ from lfv.run.errors import EndedByOperator, ModelLost
 from lfv.run.hosting.guard import GuardConfig
 from lfv.run.hosting.guard_client import Guard
 from lfv.run.hosting.release import release_and_stop, stop_hosting
+from lfv.run.threads import join_if_started
 from lfv_store import HostingStopping, Lease, StoreError, StoreUnavailable
 
 logger = logging.getLogger(__name__)
@@ -302,7 +303,7 @@ class ModelHold:
         """Release the lease; the last release stops the model and waits for that."""
         self._leaving.set()
         if self._watcher is not None:
-            self._watcher.join(_WATCHER_SECONDS)  # it may be waiting for the database
+            join_if_started(self._watcher, _WATCHER_SECONDS)  # it may be waiting for the database
             self._watcher = None
         lease, self._lease = self._lease, None
         if lease is None:

@@ -235,7 +235,11 @@ def _inspect(
             open_store(settings.store_url, patience_seconds=settings.store_patience_seconds)
         )
         if shards.number:
-            host = request.host if request else find_unfinished_run(store, resume or "").host
+            if request is None:
+                begun = find_unfinished_run(store, resume or "")
+                host, resume = begun.host, begun.run_id  # "last" may soon be another run
+            else:
+                host = request.host
             shards.check(settings, host)
         run = open_recorded_run(stack, settings, store, request, resume, limits)
         events = RunEvents(run.context)

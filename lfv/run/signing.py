@@ -16,7 +16,7 @@ def content_digest(content: Mapping[str, Any]) -> str:
 
 
 def signature(signed_by: str, meaning: str, record_sha256: str) -> dict[str, Any]:
-    """Return the signature of a person who has just entered the password again."""
+    """Return the signature of a person whose password was just confirmed."""
     return {
         "signed_by": signed_by,
         "meaning": meaning,

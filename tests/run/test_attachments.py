@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -39,19 +38,6 @@ def context(tmp_path: Path, store: Store, sqlite_url: str) -> RunContext:
         planned_through=0,
         settings=Settings(home=tmp_path / "home", database_url=sqlite_url, requests_per_unit=12),
         workers=2,
-    )
-
-
-@pytest.fixture
-def lease(store: Store, context: RunContext) -> Lease:
-    return store.leases.acquire(
-        context.model_id,
-        context.run_id,
-        host_spec={},
-        units=(1, None),
-        price_per_unit_hour=4.0,
-        ttl=timedelta(minutes=10),
-        already_hosted=False,
     )
 
 

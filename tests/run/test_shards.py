@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -42,19 +41,6 @@ def context(tmp_path: Path, store: Store) -> RunContext:
         expected_size=None,
         planned_through=50,
         settings=Settings(home=tmp_path / "home"),
-    )
-
-
-@pytest.fixture
-def lease(store: Store, context: RunContext) -> Lease:
-    return store.leases.acquire(
-        context.model_id,
-        context.run_id,
-        host_spec={},
-        units=(1, None),
-        price_per_unit_hour=4.0,
-        ttl=timedelta(minutes=10),
-        already_hosted=False,
     )
 
 

@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.support.pictures import noise
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from PIL import Image, ImageDraw
@@ -39,7 +41,7 @@ MEMORY_GROWTH_KIB = 60_000
 
 
 def picture(path: Path, chance: random.Random, *, scratched: bool) -> None:
-    image = Image.effect_noise(SIZE, 12).convert("RGB")
+    image = noise(SIZE, 12, chance.randrange(2**32)).convert("RGB")
     draw = ImageDraw.Draw(image)
     draw.ellipse((20, 15, 76, 65), fill=(150, 120, 90))
     mask = Image.new("RGB", SIZE, "white")

@@ -17,6 +17,7 @@ from lfv.formats import errors
 from lfv.formats.image_headers import exif_orientation, sniff
 from lfv.formats.images import ImageLimits, check_image
 from tests.support.encoded import encoded
+from tests.support.pictures import noise
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
@@ -223,7 +224,7 @@ def test_pixels_missing_inside_sound_containers() -> None:
 def test_a_progressive_jpeg_without_its_last_scans_is_truncated() -> None:
     """It decodes without a warning, only blurred."""
     out = io.BytesIO()
-    Image.effect_noise((96, 80), 40).convert("RGB").save(out, "JPEG", progressive=True)
+    noise((96, 80), 40).convert("RGB").save(out, "JPEG", progressive=True)
     whole = out.getvalue()
     starts = [found.start() for found in re.finditer(rb"\xff\xda", whole)]
     assert len(starts) > 5
@@ -241,7 +242,7 @@ def test_a_progressive_jpeg_without_its_last_scans_is_truncated() -> None:
 def test_half_an_image_with_an_end_marker(share: float, mode: str, save: dict[str, Any]) -> None:
     """Decoders fill the rest with grey; a warning of libjpeg is the only sign of it."""
     out = io.BytesIO()
-    Image.effect_noise((160, 120), 40).convert(mode).save(out, "JPEG", quality=80, **save)
+    noise((160, 120), 40).convert(mode).save(out, "JPEG", quality=80, **save)
     whole = out.getvalue()
     assert check_image(whole).mode == mode
     start = whole.index(b"\xff\xda")

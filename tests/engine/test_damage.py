@@ -11,13 +11,14 @@ from PIL import Image
 
 from lfv.engine import find_damaged
 from lfv.engine.types import TrainingImage
+from tests.support.pictures import noise
 
 
 @pytest.fixture
 def image(tmp_path: Path) -> TrainingImage:
     path, mask = tmp_path / "image", tmp_path / "mask"
-    Image.effect_noise((96, 80), 50).convert("RGB").save(path, "PNG")
-    Image.effect_noise((96, 80), 50).save(mask, "PNG")
+    noise((96, 80), 50).convert("RGB").save(path, "PNG")
+    noise((96, 80), 50, seed=1).save(mask, "PNG")
     return TrainingImage("s3://b/1.png", path, is_anomalous=True, mask_path=mask)
 
 

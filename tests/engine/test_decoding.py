@@ -13,6 +13,7 @@ from PIL import Image
 
 from lfv.engine.decoding import Decoder, decode, measure, sample_range_of
 from lfv.engine.errors import ImageRejected
+from tests.support.pictures import noise
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -119,7 +120,7 @@ def test_largest_and_smallest() -> None:
         (b"GIF89a" + bytes(100), "not_an_image"),
         (encoded(ORANGE, "BMP"), "not_an_image"),
         (encoded(ORANGE)[:60], "truncated"),
-        (encoded(Image.effect_noise((256, 256), 40), "JPEG")[:2000], "truncated"),
+        (encoded(noise((256, 256), 40), "JPEG")[:2000], "truncated"),
         (encoded(Image.new("L", (63, 64))), "too_small"),
         (encoded(Image.new("L", (4097, 64))), "too_large"),
         (
@@ -142,7 +143,7 @@ def test_other_dimensions_are_named() -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_one_decoder_gives_every_size_as_if_it_were_the_only_one(kind: str) -> None:
-    body = encoded(Image.effect_noise((320, 256), 60).convert("RGB"), kind)
+    body = encoded(noise((320, 256), 60).convert("RGB"), kind)
     decoder = Decoder(body)
     for size in ((160, 128), (320, 256), (64, 64), (100, 90), (160, 128), None):
         assert (decoder(size) == decode(body, size).pixels).all()
@@ -151,7 +152,7 @@ def test_one_decoder_gives_every_size_as_if_it_were_the_only_one(kind: str) -> N
 def test_damage_anywhere_is_an_image_rejected() -> None:
     random = np.random.default_rng(0)
     for kind in ("PNG", "JPEG"):
-        whole = encoded(Image.effect_noise((96, 96), 60).convert("RGB"), kind)
+        whole = encoded(noise((96, 96), 60).convert("RGB"), kind)
         for _ in range(60):
             body = bytearray(whole)
             for position in random.integers(0, len(body), 6):

@@ -15,6 +15,7 @@ from lfv.engine.errors import TrainingError
 from lfv.engine.types import TrainingImage
 from lfv.formats.errors import ImageFormatUnsupported, MaskColorInvalid
 from lfv.formats.masks import parse_color, plain_mask, read_mask, shows_anomaly
+from tests.support.pictures import noise
 
 COLORS = {"#23A436": "crack", "#FF7F0E": "dent"}
 TYPES = ("crack", "dent")
@@ -70,7 +71,7 @@ def test_colours_that_the_map_does_not_name_are_pointed_out(
     images = []
     for number in range(24):
         path, mask_path = tmp_path / f"{number}.png", tmp_path / f"{number}.mask.png"
-        Image.effect_noise((80, 64), 20 + number).save(path)
+        noise((80, 64), 20 + number, number).save(path)
         smoothed = mask.resize((80, 60), Image.Resampling.BILINEAR)
         if number == 2:
             smoothed.paste((0, 0, 255), (0, 40, 60, 60))

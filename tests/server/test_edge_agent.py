@@ -26,6 +26,7 @@ from lfv.formats.status import ModelStatus
 from lfv.server.edge_agent import Component, EdgeAgent, open_components, serving
 from lfv.server.errors import ArchiveError, OptionsError
 from tests.support.edge_stubs import pb, pb_grpc
+from tests.support.pictures import noise
 from tests.support.service import FAKE_ENGINE, wait_until
 
 SIZE = (64, 64)
@@ -259,7 +260,7 @@ def test_a_socket_that_is_in_use_is_not_taken(tmp_path: Path) -> None:
 
 
 def plate(number: int, *, scratched: bool) -> Image.Image:
-    image = Image.effect_noise((96, 80), 12).convert("RGB")
+    image = noise((96, 80), 12, number).convert("RGB")
     draw = ImageDraw.Draw(image)
     draw.ellipse((20, 15, 76, 65), fill=(150, 120, 90))
     if scratched:

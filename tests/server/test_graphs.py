@@ -13,7 +13,7 @@ from typing import Any
 
 import onnx
 import pytest
-from PIL import Image, ImageDraw
+from PIL import ImageDraw
 
 from lfv.engine.seam import TrainingError, TrainingOptions
 from lfv.formats.training_request import TrainingRequest
@@ -29,6 +29,7 @@ from lfv.server.jobs.choices import options_of_training, store_request
 from lfv.server.jobs.context import JobContext
 from lfv.server.options import Limits, ServeOptions
 from tests.support import onnx_models
+from tests.support.pictures import noise
 from tests.support.service import (
     BUCKET,
     Service,
@@ -46,7 +47,7 @@ ENGINE = "lfv.engine"
 
 def picture(path: Path, number: int) -> bytes:
     """A grey plate; every second one has a black spot."""
-    image = Image.effect_noise((96, 80), 10 + number % 5).convert("RGB")
+    image = noise((96, 80), 10 + number % 5, number).convert("RGB")
     ImageDraw.Draw(image).ellipse((20, 15, 76, 65), fill=(150, 140, 130))
     if number % 2:
         ImageDraw.Draw(image).ellipse((30 + number, 30, 38 + number, 38), fill=(5, 5, 5))

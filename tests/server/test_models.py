@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.support.pictures import noise
 from tests.support.service import (
     BUCKET,
     Service,
@@ -155,10 +156,10 @@ def test_remarks_name_the_users_files(client: Any, service: Service, project: st
     assert "1 image of the train dataset could not be used: /lot 7/0.png: not found" in message
 
 
-def noise(kind: str = "PNG") -> bytes:
+def speckled(kind: str = "PNG") -> bytes:
     """An image whose half is a header and some of its pixels."""
     out = io.BytesIO()
-    Image.effect_noise((64, 64), 50).convert("RGB").save(out, kind)
+    noise((64, 64), 50).convert("RGB").save(out, kind)
     return out.getvalue()
 
 
@@ -166,8 +167,8 @@ def test_images_that_cannot_be_decoded(client: Any, service: Service, project: s
     """Their headers are in order, so it shows in the training process only."""
     lines = put_images(service, project, 16, masks=True)
     folder = service.bucket / project
-    (folder / "0.png").write_bytes(noise("JPEG")[:-900])
-    (folder / "3.mask.png").write_bytes(noise()[:-5000])
+    (folder / "0.png").write_bytes(speckled("JPEG")[:-900])
+    (folder / "3.mask.png").write_bytes(speckled()[:-5000])
     make_dataset(client, service, project, lines, "train")
     client.create_model(ProjectName=project, OutputConfig=OUTPUT)
     described = model_in(client, project, "TRAINED", "TRAINING_FAILED")
@@ -178,7 +179,7 @@ def test_images_that_cannot_be_decoded(client: Any, service: Service, project: s
     manifest = (service.bucket / described["EvaluationManifest"]["Key"]).read_text()
     assert len(manifest.splitlines()) == 14
     (folder / "4.png").unlink()  # what is missing and what is damaged count together
-    (folder / "6.png").write_bytes(noise()[:-5000])
+    (folder / "6.png").write_bytes(speckled()[:-5000])
     client.create_model(ProjectName=project, OutputConfig=OUTPUT)
     described = model_in(client, project, "TRAINING_FAILED", version="2")
     assert "4 of 16 images of the train dataset can't be used" in described["StatusMessage"]
@@ -210,7 +211,7 @@ def test_figures_that_are_no_measure_are_called_so(
     assert "The test dataset has no labelled image, so the figures come from cross-" in message
     client.delete_dataset(ProjectName=project, DatasetType="test")
     for number in (4, 5):
-        (service.bucket / project / f"{number}.png").write_bytes(noise("PNG"))
+        (service.bucket / project / f"{number}.png").write_bytes(speckled("PNG"))
     (service.bucket / project / "copy.png").write_bytes(png())  # as 0.png and 2.png are
     copy = line(f"s3://{BUCKET}/{project}/copy.png")
     make_dataset(client, service, project, [lines[1], copy, *lines[4:]], "test")

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from tests.support.pictures import noise
 from tests.support.service import (
     BUCKET,
     Service,
@@ -33,7 +34,7 @@ COLORS = {"scratch": "#23A436", "dent": "#1F77B4"}
 
 
 def picture(path: Path, chance: random.Random, *, scratched: bool) -> bytes:
-    image = Image.effect_noise(SIZE, 12).convert("RGB")
+    image = noise(SIZE, 12, chance.randrange(2**32)).convert("RGB")
     draw = ImageDraw.Draw(image)
     draw.ellipse((20, 15, 76, 65), fill=(150, 120, 90))
     if scratched:

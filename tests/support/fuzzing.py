@@ -20,10 +20,10 @@ from urllib.parse import quote
 from botocore.model import OperationModel, Shape
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from lfv.client.api import service_model
 from tests.support.answers import check_answer
+from tests.support.pictures import noise
 from tests.support.service import BUCKET, Service, line, png
 
 MODEL = service_model()
@@ -254,14 +254,14 @@ def with_chunk(image: bytes, name: bytes, data: bytes) -> bytes:
 
 def images(size: tuple[int, int]) -> list[bytes]:
     """Good images of many kinds."""
-    noise = Image.effect_noise(size, 60)
+    grey = noise(size, 60)
     out = [png(size=size), png(size=size, bright=True)]
     for mode, kind in (
         ("L", "PNG"), ("RGB", "PNG"), ("RGBA", "PNG"), ("P", "PNG"), ("1", "PNG"), ("I;16", "PNG"),
         ("LA", "PNG"), ("L", "JPEG"), ("RGB", "JPEG"), ("CMYK", "JPEG"),
     ):  # fmt: skip
         buffer = io.BytesIO()
-        picture = noise if mode != "I;16" else noise.convert("I")
+        picture = grey if mode != "I;16" else grey.convert("I")
         picture.convert(mode).save(buffer, kind)
         out.append(buffer.getvalue())
     return out

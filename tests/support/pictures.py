@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
+
+
+def noise(size: tuple[int, int], deviation: float, seed: int = 0) -> Image.Image:
+    """Grey noise of `deviation` around 128, the same in every process.
+
+    ``Image.effect_noise`` draws from the C library's generator, whose state is that of the process:
+    its pixels depend on the tests that ran before.
+    """
+    width, height = size
+    values = np.random.default_rng(seed).normal(128, deviation, (height, width))
+    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
 
 
 def make_pictures(folder: Path, count: int, *, size: int = 64, first: int = 0) -> list[Path]:

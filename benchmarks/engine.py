@@ -79,8 +79,8 @@ def judge(model: Path, images: Sequence[TrainingImage]) -> tuple[np.ndarray, lis
     return np.array(probability), times
 
 
+#: Beside the first: which folds there are and where networks begin is chance.
 OTHER_SEEDS = (0, 20_200_720)
-"""Beside the first: which folds there are and where networks begin is chance."""
 
 
 def trained(

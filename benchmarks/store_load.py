@@ -25,8 +25,8 @@ from tests.support.store_samples import LEASE, a_model, a_response, a_run
 
 PER_RUN = 5_000
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+#: The line of the run RUN_ID that has the serial number and picture asked for.
 SPECIAL = 123
-"""The line of the run RUN_ID that has the serial number and picture asked for."""
 
 
 class Load:

@@ -31,10 +31,10 @@ from tests.support.service import BUCKET, Service, host, make_dataset, model_in,
 
 PROJECT = "cookies"
 UNITS = 2
+#: Threads that ask at once: enough that no unit waits for a client.
 CLIENTS = 6
-"""Threads that ask at once: enough that no unit waits for a client."""
+#: Images of the latency measurement.
 ALONE = 60
-"""Images of the latency measurement."""
 TICKS = os.sysconf("SC_CLK_TCK")
 
 

@@ -79,12 +79,12 @@ class StagedDataset:
     anomaly_types: tuple[str, ...]
     width: int
     height: int
+    #: Number of files of the source that were not staged, by reason.
     skipped: Mapping[str, int] = field(default_factory=dict)
-    """Number of files of the source that were not staged, by reason."""
+    #: How other sizes are fitted, such as 'scaled to 640x480'; None if they are refused.
     fit: str | None = None
-    """How other sizes are fitted, such as 'scaled to 640x480'; None if they are refused."""
+    #: Number of images that were fitted.
     fitted: int = 0
-    """Number of images that were fitted."""
 
 
 @dataclass(frozen=True)

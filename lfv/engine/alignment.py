@@ -21,16 +21,16 @@ from lfv.engine.artifact import Arrays
 
 Plane = NDArray[np.float32]
 
+#: Side of the square map, which keeps the image's aspect.
 SIDE = 64
-"""Side of the square map, which keeps the image's aspect."""
+#: Rotations tried, evenly over the full circle: every 6 degrees, then refined.
 ANGLES = 60
-"""Rotations tried, evenly over the full circle: every 6 degrees, then refined."""
+#: Side of the map on which a pose is refined.
 FINE_SIDE = 128
-"""Side of the map on which a pose is refined."""
+#: Iterations of the refinement.
 _STEPS = 6
-"""Iterations of the refinement."""
+#: One unit of the refinement: degrees, and shift as a fraction of the side.
 _UNITS = np.array([1.0, 1 / FINE_SIDE, 1 / FINE_SIDE])
-"""One unit of the refinement: degrees, and shift as a fraction of the side."""
 
 
 def foreground(pixels: NDArray[np.uint8], side: int = SIDE) -> Plane:
@@ -55,10 +55,10 @@ def foreground(pixels: NDArray[np.uint8], side: int = SIDE) -> Plane:
 class Pose:
     """An image's rotation and shift relative to the template."""
 
+    #: Degrees, counter-clockwise as seen.
     angle: float
-    """Degrees, counter-clockwise as seen."""
+    #: Shift to the right, as a fraction of the longer side.
     dx: float
-    """Shift to the right, as a fraction of the longer side."""
     dy: float
 
 

@@ -31,10 +31,10 @@ VERSION = 2
 MANIFEST = "manifest.json"
 MODEL = "model.json"
 ARRAYS = "arrays.npz"
+#: Largest file of an artifact, except a user's ONNX file.
 MAX_FILE_BYTES = 64 * 1024 * 1024
-"""Largest file of an artifact, except a user's ONNX file."""
+#: Largest ONNX file.
 MAX_ONNX_BYTES = 1024 * 1024 * 1024
-"""Largest ONNX file."""
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -45,8 +45,8 @@ class Contents:
 
     model: dict[str, Any]
     arrays: Arrays
+    #: File name without ``.onnx`` to serialised model.
     onnx_models: dict[str, bytes]
-    """File name without ``.onnx`` to serialised model."""
 
 
 def save(folder: Path, contents: Contents) -> None:

@@ -29,10 +29,10 @@ from lfv.engine.pixels import PixelData
 from lfv.engine.types import TrainingImage
 
 Matrix = NDArray[np.float32]
+#: Channels for the pixel network; if there are more, they are mixed at random.
 PIXEL_CHANNELS = 128
-"""Channels for the pixel network; if there are more, they are mixed at random."""
+#: Largest value that float16 holds.
 _HALF = 6e4
-"""Largest value that float16 holds."""
 
 
 class MapExtractor(Protocol):
@@ -84,12 +84,12 @@ class BackboneFeatures:
     """A backbone's features of one image."""
 
     description: Description
+    #: [channels, rows, columns] on the pixel network's grid; None without masks.
     maps: NDArray[np.float16] | None
-    """[channels, rows, columns] on the pixel network's grid; None without masks."""
+    #: Mean and mean square of every channel, [2, channels].
     moments: Matrix
-    """Mean and mean square of every channel, [2, channels]."""
+    #: [cells, channels], for a memory of normal patches.
     patches: NDArray[np.floating] | None = None
-    """[cells, channels], for a memory of normal patches."""
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,10 @@ class Reducer:
     Source: Johnson, Lindenstrauss 1984.
     """
 
+    #: [channels, fewer channels] for each map; empty if the maps have few channels.
     mixes: tuple[Matrix, ...]
-    """[channels, fewer channels] for each map; empty if the maps have few channels."""
+    #: (rows, columns) of the result.
     grid: tuple[int, int]
-    """(rows, columns) of the result."""
 
     @classmethod
     def of(cls, channels: Sequence[int], grid: tuple[int, int]) -> Reducer:
@@ -147,8 +147,8 @@ class Painter:
 
     reducer: Reducer
     head: Committee
+    #: [channels, hidden] of the second pass; only in models of release 0.1.0.
     projection: Matrix
-    """[channels, hidden] of the second pass; only in models of release 0.1.0."""
 
     def __call__(self, own: Matrix, maps: Sequence[Matrix]) -> tuple[Matrix, Matrix]:
         """Logits and projected features, both [any, rows, columns].

@@ -22,14 +22,14 @@ from lfv.engine.metrics import Bools
 from lfv.engine.observations import Observation
 from lfv.engine.pixels import FirstPass, PixelResults
 
+#: Of AUROC, that a set of experts with the backbone must add to the best without;
 LEAST_GAIN = 0.005
-"""Of AUROC, that a set of experts with the backbone must add to the best without;"""
+#: and standard errors, so that chance does not choose, or
 ERRORS = 1.5
-"""and standard errors, so that chance does not choose, or"""
+#: the share of the wrongly ordered pairs that it puts right, where that is less.
 SHARE = 0.5
-"""the share of the wrongly ordered pairs that it puts right, where that is less."""
+#: Of mean IoU in the cells, that a pixel network with the backbone must add.
 OVERLAP_GAIN = 0.01
-"""Of mean IoU in the cells, that a pixel network with the backbone must add."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class Verdict:
     """The outcome of a backbone's trial."""
 
     sha256: str
+    #: Its name at the start of sentences: "The backbone 0123456789ab".
     name: str
-    """Its name at the start of sentences: "The backbone 0123456789ab"."""
     in_experts: bool = False
     in_pixels: bool = False
+    #: In cross-validation, without and with it; None if not tried for verdicts.
     auroc: tuple[float, float] | None = None
-    """In cross-validation, without and with it; None if not tried for verdicts."""
+    #: Mean IoU of the pixel network's first pass, without and with it; None without masks.
     overlap: tuple[float, float] | None = None
-    """Mean IoU of the pixel network's first pass, without and with it; None without masks."""
 
     @property
     def used(self) -> bool:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from lfv.engine.metrics import Bools, Floats
 
 FEW_IMAGES = 30
+#: Probability from which an image is called anomalous. With calibrated probabilities, 0.5 has as
+#: good an F1 as any threshold found on so few images, and no verdict has a confidence below 0.5.
 THRESHOLD = 0.5
-"""Probability from which an image is called anomalous. With calibrated probabilities, 0.5 has as
-good an F1 as any threshold found on so few images, and no verdict has a confidence below 0.5."""
 
 
 @dataclass(frozen=True)

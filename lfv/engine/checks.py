@@ -15,24 +15,24 @@ from lfv.engine.metrics import Bools, auroc
 from lfv.engine.types import TrainingImage
 from lfv.formats.words import count_of, form_of
 
+#: AUROC of the border alone, from which it is worth a warning.
 BORDER_AUROC = 0.9
-"""AUROC of the border alone, from which it is worth a warning."""
+#: The border explains the figures if its AUROC is at most this much below that of whole images.
 _NO_WORSE = 0.02
-"""The border explains the figures if its AUROC is at most this much below that of whole images."""
+#: (width, height) that :func:`border_of` takes.
 THUMBNAIL = (64, 64)
-"""(width, height) that :func:`border_of` takes."""
+#: IoU of an anomaly type that causes a warning if not reached.
 _POOR_OVERLAP = 0.3
-"""IoU of an anomaly type that causes a warning if not reached."""
+#: Fewest masks of a type without a warning.
 _FEW_MASKS = 5
-"""Fewest masks of a type without a warning."""
+#: Fewest groups of a class, so that every fold and its complement have images of it.
 _LEAST_DIFFERENT = 3
-"""Fewest groups of a class, so that every fold and its complement have images of it."""
+#: Distance between signatures from which two images are never called the same.
 _SAME = 0.02
-"""Distance between signatures from which two images are never called the same."""
+#: The same limit as a share of a normal image's distance from its nearest neighbour.
 _CLOSER = 0.3
-"""The same limit as a share of a normal image's distance from its nearest neighbour."""
+#: Distance between signatures of the same image that rounding can cause.
 _ROUNDING = 1e-3
-"""Distance between signatures of the same image that rounding can cause."""
 
 
 def border_of(thumbnail: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: Without and with it.
 Pair = tuple[float, float]
-"""Without and with it."""
 
 
 @dataclass(frozen=True)
@@ -13,8 +13,8 @@ class Comparison:
     """None where it was not tried."""
 
     auroc: Pair | None
+    #: Mean IoU in the cells.
     overlap: Pair | None
-    """Mean IoU in the cells."""
 
     def to_json(self) -> dict[str, float]:
         """Return the entry for the EvaluationResult's details."""

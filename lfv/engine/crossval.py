@@ -24,12 +24,12 @@ from lfv.engine.metrics import Bools, Floats, auroc
 from lfv.engine.observations import Observation
 from lfv.engine.pixels import Matrix
 
+#: For pixel networks and calibration.
 OUTER_FOLDS = 5
-"""For pixel networks and calibration."""
+#: For experts. With more folds, they are more similar to those fitted to all images.
 EXPERT_FOLDS = 10
-"""For experts. With more folds, they are more similar to those fitted to all images."""
+#: Gain in AUROC that justifies a more expensive set of experts.
 TOLERANCE = 0.002
-"""Gain in AUROC that justifies a more expensive set of experts."""
 
 Members = tuple[Member, ...]
 
@@ -39,8 +39,8 @@ class CrossValidated:
     """A fitted ensemble, and out-of-fold scores for its figures."""
 
     ensemble: Ensemble
+    #: [images] out of fold.
     scores: Floats
-    """[images] out of fold."""
 
 
 class CrossValidation:

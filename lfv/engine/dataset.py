@@ -20,31 +20,31 @@ from lfv.formats.errors import ImageError, LfvError, MaskColorInvalid
 from lfv.formats.masks import Mask, examine_mask, open_mask, parse_color, read_mask
 from lfv.formats.words import count_of, form_of
 
+#: Fewest normal images for cross-validation (Lookout for Vision required 20).
 MIN_NORMAL = 5
-"""Fewest normal images for cross-validation (Lookout for Vision required 20)."""
+#: Fewest normal images if there are no anomalous ones.
 MIN_NORMAL_ALONE = 10
-"""Fewest normal images if there are no anomalous ones."""
+#: With fewer anomalous images, these are set aside and training uses normal images only.
 MIN_ANOMALOUS = 5
-"""With fewer anomalous images, these are set aside and training uses normal images only."""
+#: With fewer images of a class, a warning calls the figures uncertain.
 FEW = 20
-"""With fewer images of a class, a warning calls the figures uncertain."""
+#: With fewer images of a class, a warning advises against relying on the model.
 TOO_FEW = 10
-"""With fewer images of a class, a warning advises against relying on the model."""
 MAX_TYPES = 100
 _GREYS = [f"#{level:02X}{level:02X}{level:02X}" for level in range(128, 128 + MAX_TYPES + 1)]
+#: More than there can be types.
 _DISTINCT = tuple(
     f"#{red:02X}{green:02X}{blue:02X}"
     for red in (220, 40, 130, 90, 180)
     for green in (40, 160, 90, 210, 20)
     for blue in (50, 200, 120, 20, 250)
 )
-"""More than there can be types."""
+#: Images used to determine the range of 16-bit samples.
 _RANGE_IMAGES = 200
-"""Images used to determine the range of 16-bit samples."""
+#: Share of a mask's pixels in unnamed colours from which to warn.
 _UNKNOWN = 0.0005
-"""Share of a mask's pixels in unnamed colours from which to warn."""
+#: Samples per side of a cell for counting the shares of classes.
 _SAMPLES = 8
-"""Samples per side of a cell for counting the shares of classes."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,14 @@ class Dataset:
     images: tuple[TrainingImage, ...]
     width: int
     height: int
+    #: (name, ``'#RRGGBB'``), in the order of class numbers 1, 2, ...; empty without masks.
     anomaly_types: tuple[tuple[str, str], ...]
-    """(name, ``'#RRGGBB'``), in the order of class numbers 1, 2, ...; empty without masks."""
+    #: Whether a sample of the images has colour.
     color: bool
-    """Whether a sample of the images has colour."""
+    #: ``'#RRGGBB'`` of the background; no anomaly type has it.
     background_color: str = "#FFFFFF"
-    """``'#RRGGBB'`` of the background; no anomaly type has it."""
+    #: 16-bit values mapped to black (0) and white (255); None for 8-bit images.
     sample_range: tuple[int, int] | None = None
-    """16-bit values mapped to black (0) and white (255); None for 8-bit images."""
 
     @property
     def truth(self) -> Bools:

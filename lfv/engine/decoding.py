@@ -45,10 +45,10 @@ _REASONS: dict[type[errors.ImageError], str] = {
 class DecodedImage:
     """Pixels at the requested size, and facts about the file."""
 
+    #: [height, width, 3], RGB.
     pixels: NDArray[np.uint8]
-    """[height, width, 3], RGB."""
+    #: Width of the stored image, before any scaling.
     width: int
-    """Width of the stored image, before any scaling."""
     height: int
     exif_orientation: int
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 Matrix = NDArray[np.float32]
 
+#: Cells from which central quantiles are estimated.
 _SAMPLE = 4096
-"""Cells from which central quantiles are estimated."""
 GRID = 4
 
 
@@ -19,12 +19,12 @@ GRID = 4
 class Description:
     """Two views of the same maps."""
 
+    #: [9 * channels]: mean, deviation, skewness, log kurtosis, quantiles .01 .5 .99 .999, maximum
+    #: of each channel over the image. Describes what there is, regardless of where.
     statistics: Matrix
-    """[9 * channels]: mean, deviation, skewness, log kurtosis, quantiles .01 .5 .99 .999, maximum
-    of each channel over the image. Describes what there is, regardless of where."""
+    #: [GRID * GRID * channels + 8 * channels]: channel means on a grid, and their order statistics.
+    #: Describes where it is, and whether one region stands out.
     regions: Matrix
-    """[GRID * GRID * channels + 8 * channels]: channel means on a grid, and their order statistics.
-    Describes where it is, and whether one region stands out."""
 
 
 def describe(features: Matrix, *, with_regions: bool = False) -> Description:

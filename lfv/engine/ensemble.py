@@ -25,14 +25,14 @@ from lfv.engine.learners import DEEP, DISTANCE, OWN, fit_stack, squash
 from lfv.engine.metrics import Bools, Floats
 from lfv.engine.observations import OVERVIEW, PIXELS, Observation
 
+#: An expert with a smaller share of the weights is left out.
 LEAST_WEIGHT = 0.02
-"""An expert with a smaller share of the weights is left out."""
+#: Classifiers on the pretrained backbone's features.
 CLASSIFIERS = ("pool", PATCH_RIDGE)
-"""Classifiers on the pretrained backbone's features."""
+#: Those, and distances from the normal images.
 BACKBONE_EXPERTS = (*CLASSIFIERS, UNUSUAL, PATCHES, PLACES)
-"""Those, and distances from the normal images."""
+#: Name of the backbone's view, of its file in the artifact, and of its description.
 BACKBONE = "backbone"
-"""Name of the backbone's view, of its file in the artifact, and of its description."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Trial:
 
     views: tuple[str, ...]
     auroc: float
+    #: ``kind @ view`` to its own out-of-fold AUROC.
     experts: dict[str, float]
-    """``kind @ view`` to its own out-of-fold AUROC."""
 
 
 @dataclass(frozen=True)

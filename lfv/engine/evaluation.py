@@ -28,10 +28,10 @@ class Evaluated:
     """The verdict on an image by a model that was not trained on it."""
 
     image: EvaluatedImage
+    #: Of anomaly.
     probability: float
-    """Of anomaly."""
+    #: Anomaly type to overlap; empty where the true pixels are unknown.
     overlaps: dict[str, Overlap] = field(default_factory=dict)
-    """Anomaly type to overlap; empty where the true pixels are unknown."""
 
     @classmethod
     def of(

@@ -43,21 +43,21 @@ from lfv.engine.pretrained.lite0 import CHANNELS
 
 Matrix = NDArray[np.float32]
 DETAIL_EXPERTS = ("ridge-0.1", "ridge-1", "lasso", "stumps")
+#: Those that share one :class:`PositionalHead`.
 POSITION_EXPERTS = ("position", *SUMS)
-"""Those that share one :class:`PositionalHead`."""
 POSITION_PARTS = 3
+#: The expert that compares the image as a whole with the normal images.
 UNUSUAL = "unusual"
-"""The expert that compares the image as a whole with the normal images."""
+#: Experts that compare patches with those of normal images, anywhere and in the same place.
 PATCHES, PLACES = "patches", "places"
-"""Experts that compare patches with those of normal images, anywhere and in the same place."""
+#: The expert that tells patches of anomalous images from those of normal ones.
 PATCH_RIDGE = "patch-ridge"
-"""The expert that tells patches of anomalous images from those of normal ones."""
+#: Experts that look at the backbone's patches.
 PATCH_EXPERTS = (PATCHES, PLACES, PATCH_RIDGE)
-"""Experts that look at the backbone's patches."""
 AnyHead = Head | PatchMemory | PlacesHead | PatchRidge
 
+#: (kind of expert, view)
 Member = tuple[str, str]
-"""(kind of expert, view)"""
 
 
 @dataclass(frozen=True)

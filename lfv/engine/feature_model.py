@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 OPSET = 17
+#: Of ONNX 1.12 and later; onnxruntime reads it from 1.12 on, so models travel backwards too.
 IR_VERSION = 8
-"""Of ONNX 1.12 and later; onnxruntime reads it from 1.12 on, so models travel backwards too."""
 
 _OPPONENT = np.array(
     [
@@ -37,10 +37,10 @@ _OPPONENT = np.array(
     ],
     dtype=np.float32,
 )
+#: Distances of the surroundings, in pixels of their level.
 _RADII = (2, 4)
-"""Distances of the surroundings, in pixels of their level."""
+#: Side of local windows, in pixels of their level.
 _WINDOW = 5
-"""Side of local windows, in pixels of their level."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ class FeatureSpec:
     levels: int
     stride: int
     color: bool
+    #: Whether to add channels that compare each position with its surroundings in all directions
+    #: at once, which distinguish a gap between two parts from the ground beside one.
     context: bool = False
-    """Whether to add channels that compare each position with its surroundings in all directions
-    at once, which distinguish a gap between two parts from the ground beside one."""
 
     @property
     def grid(self) -> tuple[int, int]:

@@ -33,14 +33,14 @@ class Findings:
     out_of_fold: bool
     threshold: float
     trials: Sequence[Trial]
+    #: None for a user's own detector.
     ensemble: Ensemble | None
-    """None for a user's own detector."""
     views: Mapping[str, View]
     alignment_gain: float
     aligned: bool
     warnings: Sequence[str]
+    #: Remarks for users, in addition to the warnings.
     remarks: Sequence[str] = ()
-    """Remarks for users, in addition to the warnings."""
 
     def values(self) -> TrainingFindings:
         """Return the findings as plain values."""

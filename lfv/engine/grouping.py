@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 SIDE = 32
+#: A group may contain at most one of so many images of a class.
 _MOST_OF_CLASS = 4
-"""A group may contain at most one of so many images of a class."""
+#: A group with at least this share of a class is what the whole class looks like.
 _WHOLE_CLASS = 0.8
-"""A group with at least this share of a class is what the whole class looks like."""
+#: For classes with fewer images, this is not reported.
 _SMALL_CLASS = 10
-"""For classes with fewer images, this is not reported."""
 
 Groups = NDArray[np.int64]
 
@@ -37,11 +37,11 @@ def signature(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 class Repeats:
     """Groups of images that show nearly the same."""
 
+    #: [images] group numbers.
     groups: Groups
-    """[images] group numbers."""
+    #: The number of similar images that are not grouped, because a group of so many of a class
+    #: would be too large.
     alike: int
-    """The number of similar images that are not grouped, because a group of so many of a class
-    would be too large."""
 
 
 def identity(pixels: NDArray[np.uint8]) -> np.int64:

@@ -20,22 +20,22 @@ from scipy import ndimage
 from lfv.engine.artifact import Arrays
 
 Matrix = NDArray[np.float32]
+#: Pixels of a heat map's longer side; smaller images keep their size.
 LONG_SIDE = 256
-"""Pixels of a heat map's longer side; smaller images keep their size."""
+#: Standard deviation of the smoothing, in cells of the finest map.
 _SMOOTHING = 1.0
-"""Standard deviation of the smoothing, in cells of the finest map."""
+#: Deviations are clipped here.
 _CLIP = 6.0
-"""Deviations are clipped here."""
 
 
 @dataclass(frozen=True)
 class UsualCells:
     """Mean and deviation of every channel over the cells of normal images."""
 
+    #: [channels of all maps]
     mean: Matrix
-    """[channels of all maps]"""
+    #: [channels of all maps]
     deviation: Matrix
-    """[channels of all maps]"""
 
     @classmethod
     def of(cls, moments: Iterable[Matrix]) -> UsualCells:

@@ -29,20 +29,20 @@ from lfv.engine.views import View
 
 Matrix = NDArray[np.float32]
 Decode = Callable[[tuple[int, int]], NDArray[np.uint8]]
+#: Returns [rows, columns] that rise with anomaly.
 Heat = Callable[[], Matrix]
-"""Returns [rows, columns] that rise with anomaly."""
 
 
 @dataclass(frozen=True)
 class Judgement:
     """The raw output for an image."""
 
+    #: Of anomaly, calibrated.
     probability: float
-    """Of anomaly, calibrated."""
+    #: [height, width] of the original image; None for a classification model.
     classes: NDArray[np.uint8] | None
-    """[height, width] of the original image; None for a classification model."""
+    #: Computes the heat map on demand; None if the model has none.
     heat: Heat | None = None
-    """Computes the heat map on demand; None if the model has none."""
 
 
 Judge = Callable[[Decode], Judgement]
@@ -100,22 +100,22 @@ class Model:
     onnx_models: Mapping[str, bytes]
     aligner: Aligner | None
     ensemble: Ensemble
+    #: Second pass of the pixel network; None for classification, or if it does not help.
     refiner: Refiner | None
-    """Second pass of the pixel network; None for classification, or if it does not help."""
     calibration: Calibration
     threshold: float
+    #: None if the model does not need one.
     backbone: Backbone | None = None
-    """None if the model does not need one."""
+    #: The first pass of masks, if it uses the backbone's maps too.
     painter: Painter | None = None
-    """The first pass of masks, if it uses the backbone's maps too."""
     network: Companion | None = None
+    #: 16-bit values mapped to black (0) and white (255); None for 8-bit images.
     sample_range: tuple[int, int] | None = None
-    """16-bit values mapped to black (0) and white (255); None for 8-bit images."""
     """Trained with torch, where it helps."""
+    #: Which regions are too small to report; None reports all.
     regions: Regions | None = None
-    """Which regions are too small to report; None reports all."""
+    #: Usual values of the backbone's features, for heat maps; None without a backbone.
     usual: UsualCells | None = None
-    """Usual values of the backbone's features, for heat maps; None without a backbone."""
 
     def observer(self, *, threads: int = 1) -> Observer:
         """Open sessions for the model's views."""

@@ -32,21 +32,21 @@ from lfv.engine.patches import fit_patches
 from lfv.engine.positional import SUMS, fit_positional
 from lfv.engine.pretrained.lite0 import CHANNELS
 
+#: With more folds, held-out images seem less unusual merely for lack of training images.
 FOLDS = 15
-"""With more folds, held-out images seem less unusual merely for lack of training images."""
+#: Shares of the experts on the backbone's maps in the score.
 SHARES = {UNUSUAL: 0.6, PATCHES: 0.2, PLACES: 0.2}
-"""Shares of the experts on the backbone's maps in the score."""
+#: Exponent of the summed deviations. On 18 draws of six sets, squares raised the recall from 0.53
+#: to 0.58, with 2.6 instead of 1.9 % of new normal images called anomalous, at an AUROC of 0.91.
 POWER = 2.0
-"""Exponent of the summed deviations. On 18 draws of six sets, squares raised the recall from 0.53
-to 0.58, with 2.6 instead of 1.9 % of new normal images called anomalous, at an AUROC of 0.91."""
+#: Default false-alarm rate.
 FALSE_ALARMS = 0.02
-"""Default false-alarm rate."""
+#: If at least this many images are expected above the limit, it is a rank, not extrapolated.
 _LEAST_ABOVE = 2
-"""If at least this many images are expected above the limit, it is a rank, not extrapolated."""
+#: Deviations of the score that change the odds of an anomaly by a factor of e.
 _STEP = 1.5
-"""Deviations of the score that change the odds of an anomaly by a factor of e."""
+#: Deviations up to which the score is roughly linear in an expert's.
 _REACH = 100.0
-"""Deviations up to which the score is roughly linear in an expert's."""
 
 
 def fit_normals(

@@ -19,24 +19,24 @@ from lfv.engine.positional import coarse
 from lfv.engine.views import View, Viewer
 
 Matrix = NDArray[np.float32]
+#: Name of the small view for positional heads and grids, aligned if that helps.
 OVERVIEW = "overview"
-"""Name of the small view for positional heads and grids, aligned if that helps."""
+#: Name of the pixel head's view; never aligned, because masks are not.
 PIXELS = "pixels"
-"""Name of the pixel head's view; never aligned, because masks are not."""
 
 
 @dataclass(frozen=True)
 class Observation:
     """The features of an image."""
 
+    #: View name to pooled features.
     descriptions: Mapping[str, Description]
-    """View name to pooled features."""
+    #: float32 [channels, rows, columns] of the overview, coarse; for the positional head.
     maps: Matrix | None
-    """float32 [channels, rows, columns] of the overview, coarse; for the positional head."""
+    #: Pooled outputs of a pixel head that has not seen this image.
     pixel_summary: Matrix | None = None
-    """Pooled outputs of a pixel head that has not seen this image."""
+    #: [cells, channels] of the pretrained backbone, for a memory of patches.
     patches: NDArray[np.floating] | None = None
-    """[cells, channels] of the pretrained backbone, for a memory of patches."""
 
 
 def scaled(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -26,8 +26,8 @@ class Observed:
 
     observations: tuple[Observation, ...]
     pixels: tuple[PixelData, ...]
+    #: The view for masks; None if no mask shows anything.
     pixel_view: View | None
-    """The view for masks; None if no mask shows anything."""
     signatures: NDArray[np.float32]
     identities: NDArray[np.int64]
     borders: NDArray[np.float32]

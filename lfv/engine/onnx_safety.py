@@ -14,14 +14,14 @@ from onnx import TensorProto
 
 from lfv.engine.errors import ArtifactError, OnnxRejected
 
+#: Operator sets of the ONNX standard; the first two are one.
 DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
-"""Operator sets of the ONNX standard; the first two are one."""
+#: Of the graph and all graphs in it (a large published backbone has about 2,000).
 MAX_NODES = 20_000
-"""Of the graph and all graphs in it (a large published backbone has about 2,000)."""
+#: Graphs within graphs (bodies of If, Loop and Scan).
 MAX_DEPTH = 8
-"""Graphs within graphs (bodies of If, Loop and Scan)."""
+#: Numbers in one declared output or expanded sparse tensor: 256 MiB of float32.
 MAX_VALUES = 1 << 26
-"""Numbers in one declared output or expanded sparse tensor: 256 MiB of float32."""
 
 
 def check_stored(body: bytes) -> Any:

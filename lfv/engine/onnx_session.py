@@ -51,8 +51,8 @@ class MapsSession:
         level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
         self._session, self._input = _open(onnx_model, level, threads)
         self._outputs = list(outputs)
+        #: (width, height) of the images it takes.
         self.size = size
-        """(width, height) of the images it takes."""
 
     def __call__(self, pixels: NDArray[np.uint8], /) -> tuple[Features, ...]:
         """uint8 [height, width, 3] to float32 [channels, rows, columns] of each output."""

@@ -19,24 +19,24 @@ from lfv.engine.metrics import Bools, Floats
 from lfv.engine.patches import FARTHEST, MIXED, SAMPLE
 
 Matrix = NDArray[np.float32]
+#: Share of an anomalous image's patches that the second regression takes for anomalous.
 KEPT = 0.2
-"""Share of an anomalous image's patches that the second regression takes for anomalous."""
+#: Of the ridge, relative to the mean variance.
 PENALTY = 0.01
-"""Of the ridge, relative to the mean variance."""
+#: Deviations beyond which a channel of a patch says no more.
 CLIP = 6.0
-"""Deviations beyond which a channel of a patch says no more."""
 
 
 @dataclass(frozen=True)
 class PatchRidge:
     """score = mean of the highest values of clip((patch - centre) * gain) . weight."""
 
+    #: [MIXED]
     centre: Matrix
-    """[MIXED]"""
+    #: [MIXED]
     gain: Matrix
-    """[MIXED]"""
+    #: [MIXED]
     weight: Matrix
-    """[MIXED]"""
 
     def __call__(self, patches: NDArray[np.floating]) -> Floats:
         """[images, cells, MIXED] to [images] scores."""

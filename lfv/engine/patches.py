@@ -20,28 +20,28 @@ from lfv.engine.metrics import Floats
 from lfv.engine.positional import coarse
 
 Matrix = NDArray[np.float32]
+#: Channels of a patch.
 MIXED = 128
-"""Channels of a patch."""
+#: Principal components in which patches are compared.
 COMPONENTS = 64
-"""Principal components in which patches are compared."""
+#: Patches in the memory.
 KEPT = 2000
-"""Patches in the memory."""
+#: Share of the farthest patches whose mean distance is an image's score,
 FARTHEST = 0.02
-"""Share of the farthest patches whose mean distance is an image's score,"""
+#: and the same for distances from the mean at the same position.
 FARTHEST_PLACES = 0.1
-"""and the same for distances from the mean at the same position."""
+#: Patches from which the components are learned.
 SAMPLE = 40_000
-"""Patches from which the components are learned."""
+#: Typical deviation of each map's channels on photographs, used to weight the maps equally.
 _SPREADS = (0.95, 0.47, 2.2)
-"""Typical deviation of each map's channels on photographs, used to weight the maps equally."""
+#: Patches whose distances are computed at once; as many as fit in the processor's cache.
 _AT_ONCE = 128
-"""Patches whose distances are computed at once; as many as fit in the processor's cache."""
+#: Kept patches whose distances bound those of all.
 _FEW = 250
-"""Kept patches whose distances bound those of all."""
+#: Share of an image's patches whose distances are computed first.
 _FIRST = 0.1
-"""Share of an image's patches whose distances are computed first."""
+#: Lower bound of a component's variance, as a share of the mean variance.
 _FLOOR = 0.1
-"""Lower bound of a component's variance, as a share of the mean variance."""
 
 
 def patches_of(taps: Sequence[Matrix]) -> Matrix:
@@ -84,12 +84,12 @@ def _weights(channels: tuple[int, ...]) -> tuple[Matrix, ...]:
 class PatchMemory:
     """score = log of the mean distance of the farthest patches from the nearest normal ones."""
 
+    #: [MIXED]
     centre: Matrix
-    """[MIXED]"""
+    #: [MIXED, components]
     whitening: Matrix
-    """[MIXED, components]"""
+    #: [patches, components]
     kept: Matrix
-    """[patches, components]"""
 
     def __call__(self, patches: Matrix) -> Floats:
         """Map [images, cells, MIXED] to [images] scores."""
@@ -164,12 +164,12 @@ class PatchMemory:
 class PlacesHead:
     """score = log of the mean distance of the farthest patches from the normal mean there."""
 
+    #: [MIXED]
     centre: Matrix
-    """[MIXED]"""
+    #: [MIXED, components], so that the deviation from the mean in the same place is about 1.
     whitening: Matrix
-    """[MIXED, components], so that the deviation from the mean in the same place is about 1."""
+    #: [cells, components]
     mean: Matrix
-    """[cells, components]"""
 
     def __call__(self, patches: Matrix) -> Floats:
         """Map [images, cells, MIXED] to [images] scores."""

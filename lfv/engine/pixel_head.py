@@ -24,10 +24,10 @@ TOP_SHARES = (0.0005, 0.002, 0.01, 0.05)
 class PixelSample:
     """Rows of features with classes and weights; the weights sum to the number of cells."""
 
+    #: [rows, channels]
     features: Matrix
-    """[rows, channels]"""
+    #: [rows, classes], each row's sum 1.
     shares: Matrix
-    """[rows, classes], each row's sum 1."""
     weights: Matrix
 
     @classmethod

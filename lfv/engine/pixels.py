@@ -23,45 +23,45 @@ from lfv.engine.refinement import Refiner, with_surroundings
 
 Half = NDArray[np.float16]
 Matrix = NDArray[np.float32]
+#: Number of averaged networks of the second pass.
 REFINERS = 3
-"""Number of averaged networks of the second pass."""
+#: Networks of the first pass that use the backbone's features too, and that use only the own.
 BESIDE, OWN = 3, 2
-"""Networks of the first pass that use the backbone's features too, and that use only the own."""
+#: Hidden layers of a single network, and of one of several.
 ALONE, AMONG = (64, 32), (32, 16)
-"""Hidden layers of a single network, and of one of several."""
+#: Difference between the seeds of several networks.
 STEP = 101
-"""Difference between the seeds of several networks."""
+#: IoU below which a type is favoured no more.
 LEAST_OVERLAP = 1 / 3
-"""IoU below which a type is favoured no more."""
+#: Cells of each class sampled from an image.
 PER_CLASS = 1200
-"""Cells of each class sampled from an image."""
 
 
 @dataclass(frozen=True)
 class PixelData:
     """An image's features and labels for the pixel head."""
 
+    #: [channels, rows, columns]
     features: Half
-    """[channels, rows, columns]"""
+    #: [classes, rows, columns], how much of each cell a class has; None if unknown.
     shares: Half | None
-    """[classes, rows, columns], how much of each cell a class has; None if unknown."""
 
 
 @dataclass(frozen=True)
 class PixelResults:
     """Trained pixel heads, and their out-of-fold output for every image."""
 
+    #: Trained on all images.
     head: Committee
-    """Trained on all images."""
+    #: The second pass, trained on out-of-fold first passes of all images; None if it does not
+    #: help.
     refiner: Refiner | None
-    """The second pass, trained on out-of-fold first passes of all images; None if it does not
-    help."""
+    #: Out of fold and refined, [classes, rows, columns] per image.
     logits: tuple[Matrix, ...]
-    """Out of fold and refined, [classes, rows, columns] per image."""
+    #: [images, values] of the first pass, out of fold.
     summaries: Matrix
-    """[images, values] of the first pass, out of fold."""
+    #: :func:`overlap` of the out-of-fold first passes.
     overlap: float
-    """:func:`overlap` of the out-of-fold first passes."""
 
 
 def fit_head(
@@ -91,12 +91,12 @@ class FirstPass:
 
     data: Sequence[PixelData]
     folds: Groups
+    #: Trained on all images.
     head: Committee
-    """Trained on all images."""
+    #: Out of fold, [classes, rows, columns] per image.
     logits: tuple[Matrix, ...]
-    """Out of fold, [classes, rows, columns] per image."""
+    #: :func:`overlap` of these logits.
     overlap: float
-    """:func:`overlap` of these logits."""
 
 
 def fit_first_pass(

@@ -14,21 +14,21 @@ from lfv.engine.views import View, view_for
 
 OVERVIEW_SIDE = 256
 DETAIL_SIDES = (512, 1024, 2048)
+#: Least ratio between the sizes of successive detail views.
 CLOSER = 1.2
-"""Least ratio between the sizes of successive detail views."""
+#: (longer side, stride) of the views for masks, the cheapest first.
 PIXEL_VIEWS = ((384, 4), (384, 2), (768, 2))
-"""(longer side, stride) of the views for masks, the cheapest first."""
+#: Least width, in cells, of the narrowest annotated type.
 CELLS_ACROSS = 1.5
-"""Least width, in cells, of the narrowest annotated type."""
+#: Most cells of all images together for a finer view; about 1.7 GB while training.
 CELL_BUDGET = 7e6
-"""Most cells of all images together for a finer view; about 1.7 GB while training."""
 MASK_SAMPLE = 24
+#: Longer side of the masks when they are measured.
 MASK_SIDE = 1024
-"""Longer side of the masks when they are measured."""
+#: Most pixels of all images together for a detail view; about a minute of one core.
 PIXEL_BUDGET = 300e6
-"""Most pixels of all images together for a detail view; about a minute of one core."""
+#: Ratio by which alignment must lower the deviation between normal images to be used.
 ALIGNMENT_GAIN = 1.25
-"""Ratio by which alignment must lower the deviation between normal images to be used."""
 ALIGNMENT_SAMPLE = 40
 
 

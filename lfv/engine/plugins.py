@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from lfv.engine.model import TrainedModel
 
 Matrix = NDArray[np.float32]
+#: Name of the network's file in the artifact, and of the entry in its description.
 NETWORK = "network"
-"""Name of the network's file in the artifact, and of the entry in its description."""
+#: Name of the detector's file in the artifact, and of the entry in its description.
 DETECTOR = "detector"
-"""Name of the detector's file in the artifact, and of the entry in its description."""
 
 
 class TrialVerdict(Protocol):

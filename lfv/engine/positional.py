@@ -19,19 +19,19 @@ from lfv.engine.artifact import Arrays
 Matrix = NDArray[np.float32]
 COMPONENTS = 16
 SHRINKAGE = 0.05
+#: Share of the mean covariance of all cells in each cell's, for comparisons with single images.
 POOLING = 0.3
-"""Share of the mean covariance of all cells in each cell's, for comparisons with single images."""
+#: Normal images kept for comparison.
 KEPT = 48
-"""Normal images kept for comparison."""
+#: The last two of an image's statistics.
 SUMS = ("distance", "nearest")
-"""The last two of an image's statistics."""
+#: Share of the farthest cells whose mean distance is the last statistic.
 _FARTHEST = 0.05
-"""Share of the farthest cells whose mean distance is the last statistic."""
 _CELL_QUANTILES = (0.5, 0.9, 0.98, 1.0)
 _AREA_QUANTILES = (0.9, 0.98, 0.995, 1.0)
 _DISTANCE_QUANTILES = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)
+#: Share of the cells whose mean difference from the nearest normal image is a statistic.
 _UNLIKE = 0.01
-"""Share of the cells whose mean difference from the nearest normal image is a statistic."""
 
 
 def coarse(features: Matrix, factor: int = 2) -> Matrix:
@@ -49,18 +49,18 @@ def coarse(features: Matrix, factor: int = 2) -> Matrix:
 class PositionalHead:
     """A mean and a whitening matrix per cell."""
 
+    #: [channels, components]
     projection: Matrix
-    """[channels, components]"""
+    #: [components]
     offset: Matrix
-    """[components]"""
+    #: [components, rows, columns]
     mean: Matrix
-    """[components, rows, columns]"""
+    #: [rows, columns, components, components], so that |W (x - mean)| is the distance.
     whitening: Matrix
-    """[rows, columns, components, components], so that |W (x - mean)| is the distance."""
+    #: The same, with a covariance pooled over all cells by ``POOLING``.
     comparing: Matrix
-    """The same, with a covariance pooled over all cells by ``POOLING``."""
+    #: [normal images, rows, columns, components], each whitened by ``comparing``.
     kept: Matrix
-    """[normal images, rows, columns, components], each whitened by ``comparing``."""
 
     @property
     def values(self) -> int:

@@ -19,10 +19,10 @@ from lfv.engine.artifact import Arrays
 from lfv.engine.pixel_head import PixelHead, log_probabilities
 
 Matrix = NDArray[np.float32]
+#: Distances of opposite neighbours, in cells.
 RADII = (4, 8, 14)
-"""Distances of opposite neighbours, in cells."""
+#: Standard deviations of wide blurs, in cells.
 BLURS = (10, 20)
-"""Standard deviations of wide blurs, in cells."""
 CHANNELS = 1 + 4 * len(RADII) + len(BLURS)
 
 

@@ -22,12 +22,12 @@ from lfv.engine.metrics import Bools
 
 Matrix = NDArray[np.float32]
 Shares = NDArray[np.float16]
+#: Least sizes to try, in cells.
 SIZES = (0, 4, 8, 16, 32, 64, 128)
-"""Least sizes to try, in cells."""
+#: Gain in IoU required for leaving regions out.
 GAIN = 0.003
-"""Gain in IoU required for leaving regions out."""
+#: A type's area is left out below this share of its least annotated area.
 TRACE = 0.25
-"""A type's area is left out below this share of its least annotated area."""
 _NEVER = np.float32(-30)
 _TOUCHING = np.ones((3, 3))
 
@@ -36,12 +36,12 @@ _TOUCHING = np.ones((3, 3))
 class Regions:
     """The limits below which regions are left out, per anomaly type, in cells of the maps."""
 
+    #: Least size of a region.
     least: tuple[float, ...]
-    """Least size of a region."""
+    #: Least area of all regions of a type in an image.
     traces: tuple[float, ...]
-    """Least area of all regions of a type in an image."""
+    #: Whether an image that is called normal keeps regions.
     of_normal: bool = True
-    """Whether an image that is called normal keeps regions."""
 
     def __call__(self, logits: Matrix, *, is_anomalous: bool) -> Matrix:
         """Return ``logits``, [classes, rows, columns], without the regions to leave out."""
@@ -88,12 +88,12 @@ class Regions:
 class _Known:
     """The statistics of an image with known pixels."""
 
+    #: [sizes, types, 2]: cells in both masks and in either, with smaller regions left out.
     overlaps: NDArray[np.int64]
-    """[sizes, types, 2]: cells in both masks and in either, with smaller regions left out."""
+    #: [sizes, types, 2]: the same with no region in an image that is called normal.
     silent: NDArray[np.int64]
-    """[sizes, types, 2]: the same with no region in an image that is called normal."""
+    #: [types] annotated cells.
     areas: NDArray[np.int64]
-    """[types] annotated cells."""
 
 
 def learn_regions(

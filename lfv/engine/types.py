@@ -7,49 +7,49 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+#: Called with the share of a training that is done, 0 to 1, and the current activity.
 Progress = Callable[[float, str], None]
-"""Called with the share of a training that is done, 0 to 1, and the current activity."""
 
 
 @dataclass(frozen=True)
 class TrainingImage:
     """One labelled image of a training or test dataset."""
 
+    #: The image's reference in the manifest, used to name it in reports and errors.
     source_ref: str
-    """The image's reference in the manifest, used to name it in reports and errors."""
+    #: A local PNG or JPEG.
     path: Path
-    """A local PNG or JPEG."""
     is_anomalous: bool
+    #: A PNG of any size and mode that paints anomalies in the colours of ``mask_colors``.
     mask_path: Path | None = None
-    """A PNG of any size and mode that paints anomalies in the colours of ``mask_colors``."""
+    #: ``'#RRGGBB'`` to anomaly type, from the manifest's ``internal-color-map``.
     mask_colors: Mapping[str, str] = field(default_factory=dict)
-    """``'#RRGGBB'`` to anomaly type, from the manifest's ``internal-color-map``."""
+    #: Samples of 16 bits that become black and white; found in training.
     sample_range: tuple[int, int] | None = None
-    """Samples of 16 bits that become black and white; found in training."""
 
 
 @dataclass(frozen=True)
 class TrainingOptions:
     """How to train. The defaults suit most data."""
 
+    #: Source of all randomness: the same data, options and machine give the same model.
     seed: int = 20_200_720
-    """Source of all randomness: the same data, options and machine give the same model."""
+    #: Threads for features and heads; the result does not depend on it.
     workers: int = 2
-    """Threads for features and heads; the result does not depend on it."""
+    #: An ONNX file, image to feature maps, to try in addition to the engine's features.
     backbone: Path | None = None
-    """An ONNX file, image to feature maps, to try in addition to the engine's features."""
+    #: Use the pretrained backbone, unless ``backbone`` names another.
     pretrained: bool = True
-    """Use the pretrained backbone, unless ``backbone`` names another."""
+    #: Accepted false-alarm rate of models trained on normal images only, 0 to 0.5.
     false_alarms: float = 0.02
-    """Accepted false-alarm rate of models trained on normal images only, 0 to 0.5."""
+    #: Cost of a missed defect in false alarms. Changes verdicts, not confidences.
     miss_cost: float = 1.0
-    """Cost of a missed defect in false alarms. Changes verdicts, not confidences."""
+    #: An ONNX file, image to anomaly score and map, to calibrate in place of training.
     detector: Path | None = None
-    """An ONNX file, image to anomaly score and map, to calibrate in place of training."""
+    #: Largest size of such a file.
     onnx_bytes: int = 256 * 1024 * 1024
-    """Largest size of such a file."""
+    #: Train a convolutional network too, which needs torch, and keep it if it helps.
     network: bool = False
-    """Train a convolutional network too, which needs torch, and keep it if it helps."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,10 @@ class EvaluatedImage:
     source_ref: str
     is_anomalous_truth: bool
     is_anomalous: bool
+    #: Confidence in ``is_anomalous``, 0 to 1.
     confidence: float
-    """Confidence in ``is_anomalous``, 0 to 1."""
+    #: Anomaly type to fraction of the image, 0 to 1; empty for classification models.
     areas: Mapping[str, float] = field(default_factory=dict)
-    """Anomaly type to fraction of the image, 0 to 1; empty for classification models."""
 
     @property
     def correct(self) -> bool:
@@ -121,20 +121,21 @@ class TriedView:
 class TrainingFindings:
     """The findings of a training as plain values, for its report."""
 
+    #: Normal images trained on.
     normal: int
+    #: Anomalous images trained on.
     anomalous: int
-    """Images trained on."""
+    #: Whether figures are out of fold, because there is no test dataset.
     out_of_fold: bool
-    """Whether figures are out of fold, because there is no test dataset."""
     threshold: float
     judged: tuple[JudgedImage, ...]
+    #: Recall over the rate of false positives.
     roc: Curve | None = None
-    """Recall over the rate of false positives."""
     precision_recall: Curve | None = None
+    #: Share of anomalous images over the probability, in equal parts.
     reliability: Curve | None = None
-    """Share of anomalous images over the probability, in equal parts."""
+    #: False for a user's own detector.
     own_features: bool = True
-    """False for a user's own detector."""
     alignment_gain: float = 1.0
     aligned: bool = False
     tried: tuple[TriedViews, ...] = ()
@@ -149,14 +150,14 @@ class TrainingOutcome:
 
     width: int
     height: int
+    #: (name, ``'#RRGGBB'``) without background; empty for a classification model.
     anomaly_types: tuple[tuple[str, str], ...]
-    """(name, ``'#RRGGBB'``) without background; empty for a classification model."""
+    #: None if undefined, as precision is if nothing was called anomalous.
     f1: float | None
-    """None if undefined, as precision is if nothing was called anomalous."""
     precision: float | None
     recall: float | None
     evaluated: tuple[EvaluatedImage, ...]
+    #: Content of the EvaluationResult JSON file.
     evaluation: dict[str, Any]
-    """Content of the EvaluationResult JSON file."""
     warnings: tuple[str, ...]
     findings: TrainingFindings | None = None

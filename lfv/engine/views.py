@@ -17,16 +17,16 @@ from lfv.engine.feature_model import FeatureSpec, build_feature_model
 from lfv.engine.onnx_session import Features, OnnxSession
 
 MAX_TILE_PIXELS = 1024 * 1024
+#: Sides of tiles are multiples of this, so that all pyramid levels have whole pixels.
 _MULTIPLE = 32
-"""Sides of tiles are multiples of this, so that all pyramid levels have whole pixels."""
 
 
 @dataclass(frozen=True)
 class View:
     """Working size and tiling for images of one size."""
 
+    #: Images are scaled to this width, and then padded with their edges to whole tiles.
     width: int
-    """Images are scaled to this width, and then padded with their edges to whole tiles."""
     height: int
     tile: FeatureSpec
     tiles_across: int = 1

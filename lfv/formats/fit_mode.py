@@ -8,9 +8,9 @@ from enum import StrEnum
 class FitMode(StrEnum):
     """How images of other sizes are fitted to a model's size."""
 
+    #: Scale; refuse images whose aspect would change by more than `fit.MOST_STRETCH`.
     SCALE = "scale"
-    """Scale; refuse images whose aspect would change by more than `fit.MOST_STRETCH`."""
+    #: Scale, regardless of the aspect.
     STRETCH = "stretch"
-    """Scale, regardless of the aspect."""
+    #: Scale to cover the size, and keep the middle.
     CROP = "crop"
-    """Scale to cover the size, and keep the middle."""

@@ -36,10 +36,10 @@ class OverlayFacts:
     confidence: float
     anomalies: Sequence[ReportAnomaly] = ()
     has_mask: bool = False
+    #: A PNG of grey levels, drawn where there is no mask.
     heat_map: bytes | None = None
-    """A PNG of grey levels, drawn where there is no mask."""
+    #: When and by whom the mask was deleted, in words.
     mask_deleted: str | None = None
-    """When and by whom the mask was deleted, in words."""
 
 
 def draw_overlay(data: bytes, mask_png: bytes | None, facts: OverlayFacts) -> bytes | None:

@@ -42,8 +42,8 @@ class DrawnMask:
     """A mask for training: white background, and one colour for each anomaly type."""
 
     png: bytes
+    #: The drawn anomaly types by colour, ``#RRGGBB``.
     types: Mapping[str, str]
-    """The drawn anomaly types by colour, ``#RRGGBB``."""
 
     @property
     def sha256(self) -> str:

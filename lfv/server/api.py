@@ -71,8 +71,8 @@ class _Request:
     scope: Scope
     headers: dict[str, str]
     query: list[tuple[str, str]]
+    #: Project and version under which its metrics are counted.
     model: tuple[str, str] = _NO_MODEL
-    """Project and version under which its metrics are counted."""
 
 
 class Api:

@@ -40,8 +40,8 @@ class ArchivedModel:
     f1: float | None
     precision: float | None
     recall: float | None
+    #: SHA-256 and size in bytes, by path within the artifact.
     files: dict[str, tuple[str, int]]
-    """SHA-256 and size in bytes, by path within the artifact."""
 
 
 def write_archive(model: Model, artifact: Path, target: Path) -> None:

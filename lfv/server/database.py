@@ -41,10 +41,10 @@ class Transaction:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        #: Called in order after the commit, and never after a rollback.
         self.after_commit: list[Callable[[], object]] = []
-        """Called in order after the commit, and never after a rollback."""
+        #: Called in order after a rollback, to undo what was done outside the database.
         self.after_rollback: list[Callable[[], object]] = []
-        """Called in order after a rollback, to undo what was done outside the database."""
 
     def execute(
         self, statement: Executable, rows: Sequence[Mapping[str, Any]] | None = None

@@ -31,8 +31,8 @@ class Entry:
 
     line: str
     item: ManifestItem
+    #: Unix seconds.
     labelled_at: float | None
-    """Unix seconds."""
 
     @property
     def source_ref(self) -> str:

@@ -40,10 +40,10 @@ class Limits:
     tags_per_model: int = 50
     concurrent_trainings: int = 2
     concurrent_packaging_jobs: int = 2
+    #: For all hosted models together; each counts with its maximum.
     inference_units: int = 16
-    """For all hosted models together; each counts with its maximum."""
+    #: Refuse to train with fewer images than the original demanded (see docs/service.md).
     original_minimums: bool = False
-    """Refuse to train with fewer images than the original demanded (see docs/service.md)."""
 
     @property
     def image(self) -> ImageLimits:
@@ -60,23 +60,23 @@ class Limits:
 class Serving:
     """How requests reach inference units. Times in seconds."""
 
+    #: Requests that may wait for each unit; one more is throttled.
     waiting_per_unit: int = 16
-    """Requests that may wait for each unit; one more is throttled."""
+    #: A request that waited this long for a unit is throttled.
     wait_timeout: float = 20.0
-    """A request that waited this long for a unit is throttled."""
+    #: A unit that takes longer over one image is replaced.
     answer_timeout: float = 60.0
-    """A unit that takes longer over one image is replaced."""
+    #: A unit that takes longer to load its model has failed.
     load_timeout: float = 120.0
-    """A unit that takes longer to load its model has failed."""
+    #: How long StopModel waits for running requests.
     drain_timeout: float = 20.0
-    """How long StopModel waits for running requests."""
     scale_interval: float = 0.5
+    #: Another unit is started once requests have waited this long, up to MaxInferenceUnits.
     scale_up_after: float = 1.0
-    """Another unit is started once requests have waited this long, up to MaxInferenceUnits."""
+    #: A unit that was not needed for this long is stopped, down to MinInferenceUnits.
     scale_down_after: float = 60.0
-    """A unit that was not needed for this long is stopped, down to MinInferenceUnits."""
+    #: Hosting fails when more units than this are lost in a row, without an answer in between.
     restarts: int = 5
-    """Hosting fails when more units than this are lost in a row, without an answer in between."""
 
 
 @dataclass(frozen=True)
@@ -84,56 +84,56 @@ class Transport:
     """Limits of connections. Times in seconds."""
 
     header_timeout: float = 15.0
+    #: For a request's body to arrive, and for the client to read the response.
     body_timeout: float = 60.0
-    """For a request's body to arrive, and for the client to read the response."""
+    #: Longer than botocore and the JavaScript SDK reuse an idle connection.
     keep_alive: float = 75.0
-    """Longer than botocore and the JavaScript SDK reuse an idle connection."""
     connections: int = 512
     body_bytes: int = 1 * MIB
+    #: UpdateDatasetEntries: 10 MiB of changes, in base64, in JSON.
     changes_body_bytes: int = 15 * MIB
-    """UpdateDatasetEntries: 10 MiB of changes, in base64, in JSON."""
+    #: Bytes of request bodies in memory at once, of images and others; more are throttled.
     bytes_in_hand: int = 512 * MIB
-    """Bytes of request bodies in memory at once, of images and others; more are throttled."""
 
 
 @dataclass(frozen=True)
 class ServeOptions:
     home: Path
     host: str = "127.0.0.1"
+    #: 0 picks a free port, which the ready file and the log name.
     port: int = 0
-    """0 picks a free port, which the ready file and the log name."""
+    #: Folders that stand in for S3 buckets.
     buckets: Mapping[str, Path] = field(default_factory=dict)
-    """Folders that stand in for S3 buckets."""
+    #: Use S3, with boto3's default credentials, for buckets that are not folders.
     s3: bool = True
-    """Use S3, with boto3's default credentials, for buckets that are not folders."""
     s3_endpoint_url: str | None = None
+    #: Secret keys by access key. If there are any, every request must be signed with one.
     credentials: Mapping[str, str] = field(default_factory=dict)
-    """Secret keys by access key. If there are any, every request must be signed with one."""
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+    #: Serve /metrics to other machines too, if keys are configured.
     open_metrics: bool = False
-    """Serve /metrics to other machines too, if keys are configured."""
     account_id: str = "000000000000"
     default_region: str = "us-east-1"
     ready_file: Path | None = None
+    #: A lock file; see lfv.server.embedded.
     exit_when_unused: Path | None = None
-    """A lock file; see lfv.server.embedded."""
+    #: An ONNX file that every training tries in addition to the engine's own features.
     backbone: Path | None = None
-    """An ONNX file that every training tries in addition to the engine's own features."""
+    #: An ONNX detector that every training calibrates, instead of learning one.
     detector: Path | None = None
-    """An ONNX detector that every training calibrates, instead of learning one."""
+    #: Largest such file, in MiB.
     graph_mib: int = 256
-    """Largest such file, in MiB."""
+    #: Every training also trains a network, with PyTorch, and keeps it if it helps.
     network: bool = False
-    """Every training also trains a network, with PyTorch, and keeps it if it helps."""
+    #: Trainings use the pretrained backbone, unless ``backbone`` names another.
     pretrained_backbone: bool = True
-    """Trainings use the pretrained backbone, unless ``backbone`` names another."""
+    #: Cost of a missed defect, in false alarms, for the verdicts of models trained here.
     miss_cost: float = 1.0
-    """Cost of a missed defect, in false alarms, for the verdicts of models trained here."""
+    #: Share of normal images that a model trained on normal images only may call anomalous.
     false_alarms: float = 0.02
-    """Share of normal images that a model trained on normal images only may call anomalous."""
+    #: Module that trains and predicts.
     engine: str = "lfv.engine"
-    """Module that trains and predicts."""
     log_level: str = "warning"
     limits: Limits = field(default_factory=Limits)
     serving: Serving = field(default_factory=Serving)

@@ -26,8 +26,8 @@ class ClientGoneError(Exception):
 @dataclass(frozen=True)
 class Body:
     data: bytes
+    #: Only if a digest was requested.
     sha256: str | None
-    """Only if a digest was requested."""
 
 
 class Budget:
@@ -81,8 +81,8 @@ class Bounds:
 
     limit: int
     what: str
+    #: Raised for more bytes than the limit.
     too_large: type[ValidationError]
-    """Raised for more bytes than the limit."""
     budget: Budget
 
 

@@ -49,13 +49,13 @@ class Authorization:
 @dataclass(frozen=True)
 class SignedRequest:
     method: str
+    #: As sent, without the query.
     raw_path: bytes
-    """As sent, without the query."""
     query: Sequence[tuple[str, str]]
+    #: Lower-case names; repeated headers joined by commas.
     headers: Mapping[str, str]
-    """Lower-case names; repeated headers joined by commas."""
+    #: Whether no third party can change the request.
     is_private: bool
-    """Whether no third party can change the request."""
 
 
 def read_authorization(header: str | None) -> Authorization | None:

@@ -56,8 +56,8 @@ class AuditReport:
     head_checked: bool = False
     problems: list[AuditProblem] = field(default_factory=list)
     more_problems: bool = False
+    #: What could not be checked, and why.
     unchecked: str | None = None
-    """What could not be checked, and why."""
 
     @property
     def ok(self) -> bool:

@@ -99,17 +99,17 @@ class Dialect(ABC):
     """A kind of database. Table and column names are always the store's, never from input."""
 
     name: ClassVar[str]
+    #: Whether write transactions run in parallel, so that rows must be locked.
     many_writers: ClassVar[bool]
-    """Whether write transactions run in parallel, so that rows must be locked."""
 
+    #: This database's SQL for the placeholders in lfv_store/views/.
     view_words: ClassVar[Mapping[str, str]]
-    """This database's SQL for the placeholders in lfv_store/views/."""
 
+    #: The triggers that keep a table append-only: names and bodies, with {table}.
     append_only_triggers: ClassVar[Mapping[str, str]]
-    """The triggers that keep a table append-only: names and bodies, with {table}."""
 
+    #: Execution options of a write transaction.
     write_options: ClassVar[Mapping[str, Any]]
-    """Execution options of a write transaction."""
 
     # Connections and transactions
 

@@ -23,8 +23,8 @@ class UserTable(Base):
     active: Mapped[bool]
     created_at: Mapped[datetime]
     changed_at: Mapped[datetime]
+    #: The user's identity at an identity provider: its issuer and the user's id there.
     subject: Mapped[str | None] = mapped_column(index=True, unique=True)
-    """The user's identity at an identity provider: its issuer and the user's id there."""
 
     __table_args__ = (
         one_of("role", ROLES),

@@ -18,8 +18,8 @@ from lfv.server.errors import HomeError
 from tests.support.service import BUCKET, Service
 from tests.support.waiting import wait_until
 
+#: Written by release 0.1.0: a model, a packaging job, and changes that were not yet applied.
 OLD_STATE = Path(__file__).parent / "data" / "state-0.1.0.sql"
-"""Written by release 0.1.0: a model, a packaging job, and changes that were not yet applied."""
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from typing import Any
 from tests.support.waiting import PLENTY, wait_until
 
 FLOW = "inspect-images"
+#: What the server answers when its SQLite file is locked for too long; nothing was done then.
 BUSY = 503
-"""What the server answers when its SQLite file is locked for too long; nothing was done then."""
 
 
 @dataclass(frozen=True)

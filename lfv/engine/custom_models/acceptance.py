@@ -14,16 +14,16 @@ from lfv.engine.custom_models.trial import Output, Trial
 from lfv.engine.errors import OnnxRejected
 
 MAX_CHANNELS = 4096
+#: Numbers in the joined maps of one image: 128 MiB.
 MAX_MAP_VALUES = 1 << 25
-"""Numbers in the joined maps of one image: 128 MiB."""
+#: Longer side at which a backbone that takes any size is shown images, in multiples of 32.
 BACKBONE_SIDE = 384
-"""Longer side at which a backbone that takes any size is shown images, in multiples of 32."""
+#: Both sides, for a detector that takes any size (anomalib's usual one).
 DETECTOR_SIDE = 256
-"""Both sides, for a detector that takes any size (anomalib's usual one)."""
+#: What anomalib 0.x and 1.x call the first output, the one that counts; the others have numbers.
 ANOMALIB_OUTPUT = "output"
-"""What anomalib 0.x and 1.x call the first output, the one that counts; the others have numbers."""
+#: What a model is tried with before there is an image.
 USUAL_IMAGE = (512, 512)
-"""What a model is tried with before there is an image."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Accepted:
 
     body: bytes
     view: CustomView
+    #: Processor time of one image, in the trial.
     seconds: float
-    """Processor time of one image, in the trial."""
 
     @property
     def sha256(self) -> str:

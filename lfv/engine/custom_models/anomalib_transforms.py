@@ -24,13 +24,13 @@ from lfv.engine.custom_models.graph_edits import free_output, image_of, rename_u
 from lfv.engine.errors import OnnxRejected
 from lfv.onnx_files import ANOMALIB_METADATA
 
+#: Height and width.
 Size = tuple[int, int]
-"""Height and width."""
 _MAX_BYTES = 1 << 20
+#: From this on Pad takes its margins from a tensor; anomalib has never exported an older one.
 _OPSET = 11
-"""From this on Pad takes its margins from a tensor; anomalib has never exported an older one."""
+#: Neither square nor a usual size, so that a size that is the graph's own shows.
 _PROBE = (352, 288)
-"""Neither square nor a usual size, so that a size that is the graph's own shows."""
 _POINTWISE = frozenset({"Cast", "Identity", "Sub", "Div", "Mul", "Add", "Clip", "Resize", "Slice"})
 
 

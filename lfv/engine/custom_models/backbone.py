@@ -29,8 +29,8 @@ class CustomBackbone:
 
     view: CustomView
     onnx_model: bytes
+    #: It makes the model larger and slower, so chance must not choose it.
     is_gated = True
-    """It makes the model larger and slower, so chance must not choose it."""
 
     @property
     def size(self) -> tuple[int, int]:

@@ -24,10 +24,10 @@ from lfv.engine.plugins import DETECTOR
 class Reading:
     """What a detector says of one image."""
 
+    #: Grows with anomaly, on a scale of its own.
     score: float
-    """Grows with anomaly, on a scale of its own."""
+    #: [rows, columns], likewise.
     map: Matrix | None
-    """[rows, columns], likewise."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +48,18 @@ class Detector:
 
     width: int
     height: int
+    #: One, where the map was found to paint it; else none.
     anomaly_types: tuple[tuple[str, str], ...]
-    """One, where the map was found to paint it; else none."""
     background_color: str
     view: CustomView
     onnx_model: bytes
     scale: Scale
     calibration: Calibration
     threshold: float
+    #: Of the map, from which a pixel is called anomalous.
     level: float
-    """Of the map, from which a pixel is called anomalous."""
+    #: 16-bit values mapped to black (0) and white (255); None for 8-bit images.
     sample_range: tuple[int, int] | None = None
-    """16-bit values mapped to black (0) and white (255); None for 8-bit images."""
 
     def open(self, *, threads: int = 1) -> Judge:
         """A session, and what judges images with it."""

@@ -20,9 +20,9 @@ from lfv.engine.onnx_safety import MAX_VALUES, first_line, parse_closed
 
 MAX_OUTPUTS = 16
 MIN_SIDE, MAX_SIDE = 16, 4096
+#: Mean and deviation of ImageNet's channels, which published backbones are trained on
+#: (torchvision's models document them).
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""Mean and deviation of ImageNet's channels, which published backbones are trained on
-(torchvision's models document them)."""
 PLAIN = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 Numbers = tuple[float, float, float]
@@ -33,14 +33,14 @@ class ImageInput:
     """How a model takes its image."""
 
     name: str
+    #: Samples 0 to 255 as they are; else float32, (sample / 255 - mean) / std.
     uint8: bool
-    """Samples 0 to 255 as they are; else float32, (sample / 255 - mean) / std."""
+    #: [1, channels, height, width]; else [1, height, width, channels].
     planar: bool
-    """[1, channels, height, width]; else [1, height, width, channels]."""
+    #: 3, RGB, or 1, luminance.
     channels: int
-    """3, RGB, or 1, luminance."""
+    #: None where the model takes any.
     width: int | None
-    """None where the model takes any."""
     height: int | None
     mean: Numbers
     std: Numbers

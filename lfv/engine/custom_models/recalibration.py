@@ -30,10 +30,10 @@ from lfv.engine.metrics import auroc
 from lfv.engine.normals import alarm_calibration
 from lfv.engine.types import Progress, TrainingImage, TrainingOptions, TrainingOutcome
 
+#: Below this a warning says that the detector hardly separates the classes.
 POOR_AUROC = 0.7
-"""Below this a warning says that the detector hardly separates the classes."""
+#: Levels of the map that are compared: quantiles of its values, densest at the highest.
 LEVELS = 64
-"""Levels of the map that are compared: quantiles of its values, densest at the highest."""
 
 
 @dataclass(frozen=True)

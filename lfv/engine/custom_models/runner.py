@@ -16,9 +16,9 @@ from lfv.engine.onnx_safety import first_line
 
 Matrix = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
+#: Values beyond this, and those that are none, are cut: pooled to the fourth power they must
+#: still be numbers.
 LARGEST = 1e6
-"""Values beyond this, and those that are none, are cut: pooled to the fourth power they must
-still be numbers."""
 _LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
@@ -50,14 +50,14 @@ def tensor_of(source: ImageInput, pixels: Pixels) -> NDArray[Any]:
 class CustomView:
     """How images are given to a user's model, and which of its outputs are read."""
 
+    #: Images are scaled to this, their aspect with them.
     width: int
-    """Images are scaled to this, their aspect with them."""
     height: int
     source: ImageInput
+    #: For a backbone the maps to join, for a detector score and map, ``""`` for none.
     outputs: tuple[str, ...]
-    """For a backbone the maps to join, for a detector score and map, ``""`` for none."""
+    #: Of the joined maps, or of the detector's; 0 for none.
     rows: int
-    """Of the joined maps, or of the detector's; 0 for none."""
     columns: int
 
     @property

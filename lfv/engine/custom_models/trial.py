@@ -21,14 +21,14 @@ from typing import Any
 from lfv.engine.custom_models.inspection import ImageInput
 from lfv.engine.errors import OnnxRejected
 
+#: Processor time for loading a model and three runs.
 SECONDS = 30.0
-"""Processor time for loading a model and three runs."""
+#: Memory for the same, beyond what the interpreter has taken before.
 BYTES = 3 * 1024**3
-"""Memory for the same, beyond what the interpreter has taken before."""
+#: Times as long may it take by the clock, on a machine that is busy.
 _PATIENCE = 4
-"""Times as long may it take by the clock, on a machine that is busy."""
+#: Seconds of processor time to start an interpreter with onnx in it.
 _START = 5.0
-"""Seconds of processor time to start an interpreter with onnx in it."""
 _NO_MEMORY = ("bad_alloc", "bad allocation", "allocate memory", "out of memory", "Out of memory")
 
 
@@ -37,8 +37,8 @@ class Output:
     """What came out under one name."""
 
     name: str
+    #: As numpy names the type.
     kind: str
-    """As numpy names the type."""
     shape: tuple[int, ...]
 
 
@@ -47,8 +47,8 @@ class Trial:
     """What a model does."""
 
     outputs: tuple[Output, ...]
+    #: Processor time of one image.
     seconds: float
-    """Processor time of one image."""
 
 
 def try_out(

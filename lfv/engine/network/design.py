@@ -11,18 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+#: Channels at half the image's size.
 STEM = 16
-"""Channels at half the image's size."""
+#: Channels at a quarter, an eighth and a sixteenth.
 WIDTHS = (32, 48, 64)
-"""Channels at a quarter, an eighth and a sixteenth."""
+#: Pixels across a cell of the logits.
 CELL = 4
-"""Pixels across a cell of the logits."""
+#: Sides of images are multiples of this.
 STRIDE = 16
-"""Sides of images are multiples of this."""
+#: Of the images.
 MAX_SIDE = 1024
-"""Of the images."""
+#: Images in one step of training.
 BATCH = 8
-"""Images in one step of training."""
 T = TypeVar("T")
 
 
@@ -30,11 +30,11 @@ T = TypeVar("T")
 class Design:
     """Which network."""
 
+    #: Of the images that it is shown, in pixels; a multiple of STRIDE.
     width: int
-    """Of the images that it is shown, in pixels; a multiple of STRIDE."""
     height: int
+    #: Background and anomaly types; 0 for a score alone.
     classes: int
-    """Background and anomaly types; 0 for a score alone."""
 
     @property
     def grid(self) -> tuple[int, int]:

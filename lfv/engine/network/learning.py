@@ -19,18 +19,18 @@ from lfv.engine.network.design import BATCH, CELL, Design, built
 
 Pixels = NDArray[np.uint8]
 RATE = 3e-3
+#: Of weights, relative to the rate (AdamW; Loshchilov, Hutter 2019).
 DECAY = 0.02
-"""Of weights, relative to the rate (AdamW; Loshchilov, Hutter 2019)."""
+#: Share of the steps over which the rate rises; it then falls along half a cosine.
 WARM_UP = 0.1
-"""Share of the steps over which the rate rises; it then falls along half a cosine."""
 MOMENTUM = 0.1
 EPSILON = 1e-5
+#: Share of the averaged weights that stays at each step.
 AVERAGED = 0.98
-"""Share of the averaged weights that stays at each step."""
+#: Most that an image is shifted (of its sides), scaled, and turned (radians) by.
 SHIFT, SCALE, TURN = 0.06, 0.12, 0.12
-"""Most that an image is shifted (of its sides), scaled, and turned (radians) by."""
+#: Standard deviations of brightness, contrast and each colour's own brightness.
 LIGHT, CONTRAST, TINT = 0.15, 0.15, 0.05
-"""Standard deviations of brightness, contrast and each colour's own brightness."""
 
 
 class _Tensors:
@@ -39,8 +39,8 @@ class _Tensors:
     def __init__(self, seed: int) -> None:
         self._random = torch.Generator().manual_seed(seed)
         self.learned: dict[str, Any] = {}
+        #: Means and variances of normalised layers.
         self.running: dict[str, Any] = {}
-        """Means and variances of normalised layers."""
         self.learning = True
         self.momentum = MOMENTUM
 

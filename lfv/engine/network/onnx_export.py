@@ -16,8 +16,8 @@ from onnx import TensorProto
 from lfv.engine.feature_model import GraphBuilder
 from lfv.engine.network.design import Design, built
 
+#: ``NAME.weight`` [outputs, inputs, rows, columns] and ``NAME.bias`` [outputs] of every layer.
 Weights = Mapping[str, NDArray[np.float32]]
-"""``NAME.weight`` [outputs, inputs, rows, columns] and ``NAME.bias`` [outputs] of every layer."""
 
 
 class _Nodes(GraphBuilder):

@@ -17,8 +17,8 @@ from lfv.engine.network.trial import try_network
 from lfv.engine.plugins import NetworkPlugin
 from lfv.engine.types import Progress, TrainingOptions
 
+#: Name of the verdict in the evaluation's details.
 DETAIL = "Network"
-"""Name of the verdict in the evaluation's details."""
 
 
 class _Networks:

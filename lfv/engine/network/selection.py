@@ -21,8 +21,8 @@ from lfv.engine.metrics import Bools, Floats, auroc
 from lfv.engine.network.stored import MapShare, Stack, blended
 
 Matrix = NDArray[np.float32]
+#: Of the network in the maps, that are compared with ours alone.
 SHARES: tuple[MapShare, ...] = (0.3, 0.5, 1.0)
-"""Of the network in the maps, that are compared with ours alone."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Verdict:
 
     in_verdicts: bool = False
     in_masks: bool = False
+    #: Out of fold, without and with it; None where it was not tried for verdicts.
     auroc: tuple[float, float] | None = None
-    """Out of fold, without and with it; None where it was not tried for verdicts."""
+    #: Mean IoU in the cells, without and with it; None without masks.
     overlap: tuple[float, float] | None = None
-    """Mean IoU in the cells, without and with it; None without masks."""
 
     @property
     def used(self) -> bool:

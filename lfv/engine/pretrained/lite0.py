@@ -32,16 +32,16 @@ from lfv.engine.pretrained.rounding import (
 )
 
 Weights = Mapping[str, NDArray[Any]]
+#: Names of the outputs.
 TAPS = ("stride8", "stride16", "stride32")
-"""Names of the outputs."""
+#: Channels of each tap.
 CHANNELS = (240, 672, 320)
-"""Channels of each tap."""
+#: Sides of the input are multiples of this.
 MULTIPLE = 32
-"""Sides of the input are multiples of this."""
+#: What samples from 0 to 255 are scaled by: exactly what 8 bits with a zero at 127 mean.
 MEAN, DEVIATION = 127, 128
-"""What samples from 0 to 255 are scaled by: exactly what 8 bits with a zero at 127 mean."""
+#: Deviations that maps between the blocks have room for.
 REACH = 4.0
-"""Deviations that maps between the blocks have room for."""
 _EPSILON = 1e-3
 _OPSET = 17
 
@@ -64,8 +64,8 @@ _STAGES = (
     _Stage(4, 5, 2, 6, 192),
     _Stage(1, 3, 1, 6, 320),
 )
+#: Blocks whose expansion is an output.
 _TAPPED = {5: "stride8", 11: "stride16"}
-"""Blocks whose expansion is an output."""
 
 
 @dataclass(frozen=True)

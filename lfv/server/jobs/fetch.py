@@ -33,17 +33,17 @@ class FetchedImage:
     path: Path
     is_anomalous: bool
     mask_path: Path | None
+    #: Anomaly type by ``#RRGGBB``.
     mask_colors: dict[str, str]
-    """Anomaly type by ``#RRGGBB``."""
+    #: Of the image's bytes.
     sha256: str
-    """Of the image's bytes."""
 
 
 @dataclass(frozen=True)
 class Fetched:
     images: tuple[FetchedImage, ...]
+    #: One sentence for each image that could not be fetched.
     problems: tuple[str, ...]
-    """One sentence for each image that could not be fetched."""
 
     def without(self, damaged: Mapping[str, str]) -> Fetched:
         """Return a copy with damaged images as problems. ``damaged`` has reasons by source-ref."""

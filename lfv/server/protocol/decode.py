@@ -22,8 +22,8 @@ _LATEST_TIMESTAMP = 253402300799  # the last second of the year 9999
 class RawRequest:
     uri_parameters: Mapping[str, str]
     query: Sequence[tuple[str, str]]
+    #: Lower-case names.
     headers: Mapping[str, str]
-    """Lower-case names."""
     body: bytes
 
 

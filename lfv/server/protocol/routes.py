@@ -17,8 +17,8 @@ _PREFIX = r"(?:/[\w.~-]+)*"
 @dataclass(frozen=True)
 class Match:
     operation: OperationModel
+    #: By the name used in the template, such as ``projectName``; percent-decoded.
     uri_parameters: dict[str, str]
-    """By the name used in the template, such as ``projectName``; percent-decoded."""
 
 
 class Router:

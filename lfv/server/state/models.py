@@ -42,10 +42,10 @@ class Model:
     evaluation_result_key: str | None
     min_units: int | None
     max_units: int | None
+    #: Digest of the archive that it was imported from.
     archive_sha256: str | None
-    """Digest of the archive that it was imported from."""
+    #: Sentences about the training's data and result, such as that it had few images.
     training_remarks: str | None
-    """Sentences about the training's data and result, such as that it had few images."""
 
     @property
     def name(self) -> str:
@@ -70,8 +70,8 @@ class NewModel:
 class Evaluation:
     f1: float | None
     precision: float | None
+    #: A figure is None if it is undefined, as recall is without anomalous images.
     recall: float | None
-    """A figure is None if it is undefined, as recall is without anomalous images."""
     evaluated_at: float
     manifest_key: str | None
     result_key: str | None
@@ -120,10 +120,10 @@ def by_arn(tx: Transaction, arn: str) -> Model:
 
 @dataclass(frozen=True)
 class Imported:
+    #: The model's, as ``PROJECT/VERSION``.
     name: str
-    """The model's, as ``PROJECT/VERSION``."""
+    #: False if the model was deleted since.
     exists: bool
-    """False if the model was deleted since."""
 
 
 def imported(tx: Transaction, sha256: str) -> Imported | None:

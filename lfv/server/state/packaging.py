@@ -24,15 +24,15 @@ class PackagingJob:
     project_id: int
     name: str
     version: int
+    #: As in the request, with the component's version filled in.
     configuration: dict[str, Any]
-    """As in the request, with the component's version filled in."""
     description: str | None
     status: PackagingStatus
     message: str
     created_at: float
     updated_at: float
+    #: Region of the request; None for a job of a release that did not store it.
     region: str | None
-    """Region of the request; None for a job of a release that did not store it."""
 
 
 def create(

@@ -34,7 +34,7 @@ _UNITS = np.array([1.0, 1 / FINE_SIDE, 1 / FINE_SIDE])
 
 
 def foreground(pixels: NDArray[np.uint8], side: int = SIDE) -> Plane:
-    """[side, side] distance of each position's colour from the border's median colour.
+    """Return the distance of each position's colour from the border's median, [side, side].
 
     Args:
         pixels: Uint8 [height, width, 3].
@@ -80,9 +80,9 @@ class Aligner:
         stack = np.stack([plane - plane.mean() for plane in turned])
         self._spectra = np.conj(np.fft.rfft2(stack, s=(SIDE, SIDE))).astype(np.complex64)
         if fine is not None:
-            self._smooth = _smoothed(fine)
+            self._smooth = _blur(fine)
             moved = [
-                (_turned(self._smooth, unit) - _turned(self._smooth, -unit)).ravel() / 2
+                (_undo_map(self._smooth, unit) - _undo_map(self._smooth, -unit)).ravel() / 2
                 for unit in np.diag(_UNITS)
             ]
             self._slopes = np.stack(moved, axis=1)
@@ -93,7 +93,7 @@ class Aligner:
         found = self._coarse(foreground(pixels))
         if self.fine is None:
             return found
-        return self._refined(_smoothed(foreground(pixels, FINE_SIDE)), found)
+        return self._refine(_blur(foreground(pixels, FINE_SIDE)), found)
 
     def _coarse(self, plane: Plane) -> Pose:
         spectrum = np.fft.rfft2(plane - plane.mean())
@@ -104,17 +104,17 @@ class Aligner:
         bend = before - 2 * here + after
         offset = 0.5 * (before - after) / bend if bend < 0 else 0.0
         shift = int(correlation[index].argmax())
-        dy, dx = _signed(shift // SIDE), _signed(shift % SIDE)
+        dy, dx = _to_signed(shift // SIDE), _to_signed(shift % SIDE)
         return Pose(
             360 * (index + float(np.clip(offset, -0.5, 0.5))) / ANGLES, dx / SIDE, dy / SIDE
         )
 
-    def _refined(self, plane: Plane, start: Pose) -> Pose:
+    def _refine(self, plane: Plane, start: Pose) -> Pose:
         """Refine by Gauss-Newton steps, halving those that do not improve the fit."""
         best = np.array([start.angle, start.dx, start.dy])
         step, least = np.zeros(3), np.inf
         for _ in range(_STEPS):
-            difference = (_turned(plane, best + step) - self._smooth).ravel()
+            difference = (_undo_map(plane, best + step) - self._smooth).ravel()
             size = np.abs(difference)
             cost = float(np.minimum(size, 3 * self._tolerance).mean())
             if cost >= least:
@@ -147,12 +147,12 @@ class Aligner:
         )
 
 
-def _smoothed(plane: Plane) -> Plane:
+def _blur(plane: Plane) -> Plane:
     return np.asarray(ndimage.gaussian_filter(plane, 0.7), dtype=np.float32)
 
 
-def _turned(plane: Plane, pose: NDArray[np.float64]) -> Plane:
-    """Undo the pose (angle, dx, dy) of a square map; 0 outside."""
+def _undo_map(plane: Plane, pose: NDArray[np.float64]) -> Plane:
+    """Undo the pose (angle, dx, dy) of a square map, filling with 0."""
     side = len(plane)
     turned = Image.fromarray(plane).transform(
         (side, side),
@@ -163,7 +163,7 @@ def _turned(plane: Plane, pose: NDArray[np.float64]) -> Plane:
     return np.asarray(turned, dtype=np.float32)
 
 
-def _signed(shift: int) -> int:
+def _to_signed(shift: int) -> int:
     return shift - SIDE if shift > SIDE // 2 else shift
 
 

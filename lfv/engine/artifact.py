@@ -87,7 +87,7 @@ def load(folder: Path) -> Contents:
     listing = manifest.get("files")
     if not isinstance(listing, dict) or not {MODEL, ARRAYS} <= listing.keys():
         raise ArtifactError("The model's manifest lists no model.")
-    files = {name: _verified(folder, name, facts) for name, facts in listing.items()}
+    files = {name: _read_verified(folder, name, facts) for name, facts in listing.items()}
     return Contents(
         model=_parse(MODEL, files[MODEL]),
         arrays=_arrays(files[ARRAYS]),
@@ -132,7 +132,7 @@ def _read(folder: Path, name: str) -> bytes:
         raise ArtifactError(f"The model's {name} cannot be read: {error.strerror}.") from error
 
 
-def _verified(folder: Path, name: object, facts: object) -> bytes:
+def _read_verified(folder: Path, name: object, facts: object) -> bytes:
     if (
         not isinstance(name, str)
         or Path(name).name != name
@@ -163,7 +163,7 @@ def _arrays(body: bytes) -> Arrays:
     raise ArtifactError("The model's weights are too large to be ours.")
 
 
-def stored_range(description: Mapping[str, Any]) -> tuple[int, int] | None:
+def read_sample_range(description: Mapping[str, Any]) -> tuple[int, int] | None:
     """Return a model's sample range; None if it has none, as in artifacts of earlier versions."""
     found = description.get("sample_range")
     if found is None:

@@ -106,7 +106,7 @@ class Reducer:
 
     @classmethod
     def of(cls, channels: Sequence[int], grid: tuple[int, int]) -> Reducer:
-        """For maps of so many channels."""
+        """Return a reducer for maps with these numbers of channels."""
         if sum(channels) <= PIXEL_CHANNELS:
             return cls((), grid)
         random, share = np.random.default_rng(0), PIXEL_CHANNELS / sum(channels)
@@ -119,11 +119,11 @@ class Reducer:
         if self.mixes:
             pairs = zip(self.mixes, taps, strict=True)
             few = [np.tensordot(mix.T, maps, axes=1) for mix, maps in pairs]
-        reduced: Matrix = np.concatenate([_resized(maps, self.grid) for maps in few])
+        reduced: Matrix = np.concatenate([_resize(maps, self.grid) for maps in few])
         return np.clip(reduced, -_HALF, _HALF, out=reduced)
 
 
-def _resized(maps: Matrix, grid: tuple[int, int]) -> Matrix:
+def _resize(maps: Matrix, grid: tuple[int, int]) -> Matrix:
     """Scale maps bilinearly by two matrix products, in a fifth of Pillow's time."""
     down, across = (_bilinear(old, new) for old, new in zip(maps.shape[1:], grid, strict=True))
     wide = maps.astype(np.float32, copy=False) @ across.T
@@ -151,11 +151,11 @@ class Painter:
     projection: Matrix
 
     def __call__(self, own: Matrix, maps: Sequence[Matrix]) -> tuple[Matrix, Matrix]:
-        """Logits and projected features, both [any, rows, columns].
+        """Return logits and projected features, both [any, rows, columns].
 
         Args:
-            own: Our features, [channels, rows, columns].
-            maps: The backbone's, on their own grids.
+            own: The engine's features, [channels, rows, columns].
+            maps: The backbone's maps, each on its own grid.
         """
         shape, count = own.shape[1:], len(own)
         first = self._first
@@ -198,7 +198,7 @@ class Painter:
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> Painter | None:
-        """Inverse of :meth:`to_arrays`; None where none was stored."""
+        """Inverse of :meth:`to_arrays`; None if none is stored."""
         if "painter.grid" not in arrays:
             return None
         rows, columns = (int(side) for side in arrays["painter.grid"])
@@ -220,7 +220,7 @@ def _mix_name(number: int) -> str:
     return f"painter.mix{number or ''}"
 
 
-def look(
+def extract_features(
     data: Dataset,
     backbone: Backbone,
     grid: tuple[int, int] | None,
@@ -234,7 +234,7 @@ def look(
         data: The images.
         backbone: A backbone; the pretrained one if ``with_patches``.
         grid: (rows, columns) of the pixel network; None without masks.
-        executor: Where it runs.
+        executor: Runs the backbone.
         with_patches: Whether to keep patches for a memory of normal patches.
     """
     extract = backbone.open()
@@ -243,13 +243,13 @@ def look(
         first = extract(load(data.images[0], backbone.size).pixels)
         reducer = Reducer.of([len(maps) for maps in first], grid)
 
-    def see(image: TrainingImage) -> BackboneFeatures:
+    def features_of(image: TrainingImage) -> BackboneFeatures:
         maps = extract(load(image, backbone.size).pixels)
         few = None if reducer is None else reducer(maps).astype(np.float16)
         patches = patches_of(maps).astype(np.float16) if with_patches else None
         return BackboneFeatures(backbone.describe(maps), few, moments(maps), patches)
 
-    return list(executor.map(see, data.images)), reducer
+    return list(executor.map(features_of, data.images)), reducer
 
 
 def with_backbone(
@@ -259,23 +259,25 @@ def with_backbone(
     return tuple(
         replace(
             one,
-            descriptions={**one.descriptions, BACKBONE: seen.description},
-            patches=seen.patches,
+            descriptions={**one.descriptions, BACKBONE: extra.description},
+            patches=extra.patches,
         )
-        for one, seen in zip(observations, features, strict=True)
+        for one, extra in zip(observations, features, strict=True)
     )
 
 
 def usual_cells(features: Sequence[BackboneFeatures], truth: Bools) -> UsualCells:
     """Learn the usual values of the backbone's features, for heat maps."""
     pairs = zip(features, truth, strict=True)
-    return UsualCells.of(seen.moments for seen, is_anomalous in pairs if not is_anomalous)
+    return UsualCells.of(one.moments for one, is_anomalous in pairs if not is_anomalous)
 
 
-def beside(data: Sequence[PixelData], features: Sequence[BackboneFeatures]) -> list[PixelData]:
-    """Our pixel features with the backbone's below them."""
+def append_features(
+    data: Sequence[PixelData], features: Sequence[BackboneFeatures]
+) -> list[PixelData]:
+    """Append the backbone's maps to the engine's pixel features."""
     return [
-        PixelData(np.concatenate([one.features, seen.maps]), one.shares)
-        for one, seen in zip(data, features, strict=True)
-        if seen.maps is not None
+        PixelData(np.concatenate([one.features, extra.maps]), one.shares)
+        for one, extra in zip(data, features, strict=True)
+        if extra.maps is not None
     ]

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lfv.engine.backbone import Backbone, Painter, look, with_backbone
+from lfv.engine.backbone import Backbone, Painter, extract_features, with_backbone
 from lfv.engine.comparison import Comparison
 from lfv.engine.dataset import Dataset
 from lfv.engine.ensemble import BACKBONE, Ensemble
@@ -22,13 +22,12 @@ from lfv.engine.metrics import Bools
 from lfv.engine.observations import Observation
 from lfv.engine.pixels import FirstPass, PixelResults
 
-#: Of AUROC, that a set of experts with the backbone must add to the best without;
+#: Least gain in AUROC of a set of experts with the backbone over the best one without.
 LEAST_GAIN = 0.005
-#: and standard errors, so that chance does not choose, or
-ERRORS = 1.5
-#: the share of the wrongly ordered pairs that it puts right, where that is less.
-SHARE = 0.5
-#: Of mean IoU in the cells, that a pixel network with the backbone must add.
+#: The gain must also be this many standard errors, or correct this share of the wrongly ordered
+#: pairs, whichever is less.
+ERRORS, SHARE = 1.5, 0.5
+#: Least gain in mean IoU in the cells of a pixel network with the backbone.
 OVERLAP_GAIN = 0.01
 
 
@@ -47,14 +46,14 @@ class Verdict:
     overlap: tuple[float, float] | None = None
 
     @property
-    def used(self) -> bool:
+    def is_used(self) -> bool:
         """Whether the model uses it."""
         return self.in_experts or self.in_pixels
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry for the EvaluationResult's details."""
         figures = Comparison(self.auroc, self.overlap).to_json()
-        return {"Name": self.name, "Sha256": self.sha256, "Used": self.used, **figures}
+        return {"Name": self.name, "Sha256": self.sha256, "Used": self.is_used, **figures}
 
     def sentence(self) -> str:
         """Return a sentence for the report and the status message."""
@@ -62,10 +61,10 @@ class Verdict:
         name = self.name
         if self.in_experts and self.in_pixels:
             return f"{name} is used for verdicts and masks{found}."
-        if self.used:
+        if self.is_used:
             return f"{name} is used for {'verdicts' if self.in_experts else 'masks'}{found}."
         if not found:
-            return f"{name} is not used: there was nothing to improve, or nothing to show it by."
+            return f"{name} is not used: there is nothing to improve, or nothing to measure it on."
         return f"{name} is not used, because it does not help enough{found}."
 
 
@@ -85,7 +84,7 @@ class BackboneTrial:
             grid: (rows, columns) of the pixel network; None without masks.
         """
         self.backbone = backbone
-        self.features, self._reducer = look(
+        self.features, self._reducer = extract_features(
             data, backbone, grid, executor, with_patches=not backbone.is_gated
         )
         self.painter: Painter | None = None
@@ -110,8 +109,8 @@ class BackboneTrial:
             nothing = np.empty((channels, 0), np.float32)
             self.painter = Painter(self._reducer, results.head, nothing)
 
-    def described(self, observations: Sequence[Observation]) -> tuple[Observation, ...]:
-        """The observations with what it sees added."""
+    def add_features(self, observations: Sequence[Observation]) -> tuple[Observation, ...]:
+        """Return the observations with the backbone's features added."""
         return with_backbone(observations, self.features)
 
     def judge(self, ensemble: Ensemble) -> None:
@@ -121,9 +120,9 @@ class BackboneTrial:
         )
 
     @property
-    def kept(self) -> Backbone | None:
+    def used_backbone(self) -> Backbone | None:
         """The backbone, if the model uses it; else None."""
-        return self.backbone if self.verdict.used else None
+        return self.backbone if self.verdict.is_used else None
 
 
 def rival_sets(own: Sequence[Sequence[Member]], *, pixels: bool) -> list[tuple[Member, ...]]:
@@ -133,8 +132,8 @@ def rival_sets(own: Sequence[Sequence[Member]], *, pixels: bool) -> list[tuple[M
     return [instead, (*own[-1], *theirs)]
 
 
-def gain_needed(without: float, truth: Bools) -> float:
-    """Return the gain in AUROC on these images that a backbone must show."""
+def required_gain(without: float, truth: Bools) -> float:
+    """Return the least gain in AUROC for which a backbone is used, on these images."""
     clear = min(ERRORS * standard_error(without, truth), SHARE * (1 - without))
     return max(LEAST_GAIN, clear)
 

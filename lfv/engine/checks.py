@@ -19,7 +19,7 @@ from lfv.formats.words import count_of, form_of
 BORDER_AUROC = 0.9
 #: The border explains the figures if its AUROC is at most this much below that of whole images.
 _NO_WORSE = 0.02
-#: (width, height) that :func:`border_of` takes.
+#: (width, height) of the argument of :func:`border_of`.
 THUMBNAIL = (64, 64)
 #: IoU of an anomaly type that causes a warning if not reached.
 _POOR_OVERLAP = 0.3
@@ -29,7 +29,7 @@ _FEW_MASKS = 5
 _LEAST_DIFFERENT = 3
 #: Distance between signatures from which two images are never called the same.
 _SAME = 0.02
-#: The same limit as a share of a normal image's distance from its nearest neighbour.
+#: That limit as a share of the median distance between nearest normal images.
 _CLOSER = 0.3
 #: Distance between signatures of the same image that rounding can cause.
 _ROUNDING = 1e-3
@@ -65,7 +65,7 @@ def find_oddities(
     repeats: Repeats,
     signatures: NDArray[np.float32],
 ) -> list[str]:
-    """Warnings about duplicates."""
+    """Return warnings about duplicates."""
     truth = np.array([image.is_anomalous for image in images], dtype=bool)
     found = []
     repeated = len(images) - len(np.unique(repeats.groups))
@@ -81,7 +81,7 @@ def find_oddities(
             "be kept in the same fold: if that is what they are, the figures are better than they "
             "would be on new parts."
         )
-    pairs = _twins(signatures, truth)
+    pairs = _mislabelled_pairs(signatures, truth)
     if pairs:
         first, second = (images[i].source_ref for i in pairs[0])
         found.append(
@@ -98,7 +98,7 @@ def find_shortcut(
     """Yield a warning if the border alone separates the classes about as well as the model does.
 
     Args:
-        borders: Of each image, as :func:`border_of` gives them.
+        borders: The result of :func:`border_of` for each image.
         truth: Whether each image is anomalous.
         folds: The fold of each image.
         whole: AUROC of the model on whole images, out of fold.
@@ -124,7 +124,7 @@ def find_unpainted(
     """Yield warnings about masks without the anomaly types of their colour maps.
 
     Args:
-        shares: Of each image, [classes, rows, columns]; None if nothing is painted.
+        shares: [classes, rows, columns] for each image; None if its mask is empty.
     """
     masked = [i for i, image in enumerate(images) if image.is_anomalous and image.mask_path]
     blank = [images[i].source_ref for i in masked if shares[i] is None]
@@ -155,8 +155,8 @@ def find_unpainted(
         )
 
 
-def find_missed(labels: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield warnings about poorly detected anomaly types; ``labels`` are the evaluation's."""
+def find_poor_overlaps(labels: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield warnings about anomaly types with a low IoU, from LabelEvaluationResults."""
     for label in labels:
         overlap = label["Metrics"]["IoU"]
         if overlap < _POOR_OVERLAP:
@@ -166,7 +166,7 @@ def find_missed(labels: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             )
 
 
-def _twins(signatures: NDArray[np.float32], truth: Bools) -> list[tuple[int, int]]:
+def _mislabelled_pairs(signatures: NDArray[np.float32], truth: Bools) -> list[tuple[int, int]]:
     normal, anomalous = np.nonzero(~truth)[0], np.nonzero(truth)[0]
     if not len(normal) or not len(anomalous):
         return []

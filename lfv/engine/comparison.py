@@ -10,7 +10,7 @@ Pair = tuple[float, float]
 
 @dataclass(frozen=True)
 class Comparison:
-    """None where it was not tried."""
+    """AUROC and overlap without and with the part; None if it was not tried for them."""
 
     auroc: Pair | None
     #: Mean IoU in the cells.

@@ -16,17 +16,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lfv.engine.calibration import fit
-from lfv.engine.ensemble import Ensemble, Trial, blocks_of, fit_ensemble, standardised
+from lfv.engine.ensemble import Ensemble, Trial, blocks_of, fit_ensemble, standardise
 from lfv.engine.experts import Member, fit_experts
-from lfv.engine.grouping import Groups, grouped_folds
+from lfv.engine.grouping import Groups, assign_folds
 from lfv.engine.learners import fit_stack
 from lfv.engine.metrics import Bools, Floats, auroc
 from lfv.engine.observations import Observation
 from lfv.engine.pixels import Matrix
 
-#: For pixel networks and calibration.
+#: Folds for pixel networks and calibration.
 OUTER_FOLDS = 5
-#: For experts. With more folds, they are more similar to those fitted to all images.
+#: Folds for experts. With more folds, they are more similar to those fitted to all images.
 EXPERT_FOLDS = 10
 #: Gain in AUROC that justifies a more expensive set of experts.
 TOLERANCE = 0.002
@@ -50,7 +50,7 @@ class CrossValidation:
         smallest = min(int(truth.sum()), int((~truth).sum()))
         count = max(2, min(EXPERT_FOLDS, smallest))
         self.truth = truth
-        self.folds = grouped_folds(groups, truth, count, np.random.default_rng(seed))
+        self.folds = assign_folds(groups, truth, count, np.random.default_rng(seed))
         self.scores: dict[Member, Floats] = {}
         self.trials: dict[Members, Trial] = {}
         self._seed = seed
@@ -66,7 +66,7 @@ class CrossValidation:
             if members not in self.trials:
                 views = tuple(dict.fromkeys(view for _, view in members))
                 own = {f"{k} @ {v}": auroc(self.truth, self.scores[k, v]) for k, v in members}
-                merit = auroc(self.truth, self.combined(members))
+                merit = auroc(self.truth, self.combine(members))
                 self.trials[members] = Trial(views, merit, own)
 
     def best(self, sets: Sequence[Members], tolerance: float = TOLERANCE) -> Members:
@@ -74,9 +74,9 @@ class CrossValidation:
         most = max(self.trials[members].auroc for members in sets)
         return next(m for m in sets if self.trials[m].auroc >= most - tolerance)
 
-    def combined(self, members: Members) -> Floats:
+    def combine(self, members: Members) -> Floats:
         """Return [images] scores of a set, with weights for each fold fitted to the others."""
-        standard, blocks = standardised(self.scores, members), blocks_of(members)
+        standard, blocks = standardise(self.scores, members), blocks_of(members)
         result: Floats = np.zeros(len(self.truth))
         for fold in np.unique(self.folds):
             outside = self.folds == fold
@@ -125,7 +125,7 @@ def with_summaries(
     return [replace(one, pixel_summary=row) for one, row in pairs]
 
 
-def calibrated_probabilities(truth: Bools, scores: Floats, folds: Groups) -> Floats:
+def cross_calibrate(truth: Bools, scores: Floats, folds: Groups) -> Floats:
     """Return out-of-fold probabilities, each fold calibrated on the others."""
     result: Floats = np.zeros(len(scores))
     for fold in np.unique(folds):

@@ -32,7 +32,7 @@ FEW = 20
 TOO_FEW = 10
 MAX_TYPES = 100
 _GREYS = [f"#{level:02X}{level:02X}{level:02X}" for level in range(128, 128 + MAX_TYPES + 1)]
-#: More than there can be types.
+#: Distinct colours, more than ``MAX_TYPES``.
 _DISTINCT = tuple(
     f"#{red:02X}{green:02X}{blue:02X}"
     for red in (220, 40, 130, 90, 180)
@@ -136,7 +136,7 @@ def check_test(images: Sequence[TrainingImage], width: int, height: int) -> None
     """Refuse test images that the model could not judge.
 
     Raises:
-        TrainingError: Naming the first.
+        TrainingError: Names the first one.
     """
     for image in images:
         size = _size(image)[:2]
@@ -177,7 +177,7 @@ def load(image: TrainingImage, size: tuple[int, int] | None = None) -> DecodedIm
     """Decode one image.
 
     Raises:
-        TrainingError: Naming it.
+        TrainingError: Names the image and the problem.
     """
     try:
         return decode(_bytes(image), size, sample_range=image.sample_range)
@@ -301,7 +301,7 @@ def _color_map(image: TrainingImage) -> Iterator[tuple[str, str]]:
     """Yield (``'#RRGGBB'``, name) of an anomalous image's mask; nothing for a normal image.
 
     Raises:
-        TrainingError: Naming the image, for an invalid colour.
+        TrainingError: If a colour is invalid; the message names the image.
     """
     if not image.is_anomalous:
         return

@@ -66,7 +66,7 @@ class Decoder:
         sample_range: Samples of 16-bit images that become black and white.
 
     Raises:
-        ImageRejected: Naming what is wrong with the image; its pixels are only read by a call.
+        ImageRejected: If the header shows that it cannot be used. Pixels are read when called.
     """
 
     def __init__(
@@ -82,28 +82,28 @@ class Decoder:
         try:
             self.header = check_header(body, _LIMITS, expected)
         except errors.ImageError as error:
-            raise _rejected(error) from error
+            raise _to_rejection(error) from error
 
     def __call__(self, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-        """Uint8 [height, width, 3] at ``size`` (width, height), or as stored.
+        """Return uint8 [height, width, 3] at ``size`` (width, height), or as stored.
 
         Raises:
             ImageRejected: The image cannot be used; the message says why.
         """
         if size not in self._by_size:
-            self._by_size[size] = _scaled(self._decoded(size), size)
+            self._by_size[size] = _resize(self._decode(size), size)
         return self._by_size[size]
 
-    def _decoded(self, size: tuple[int, int] | None) -> Image.Image:
-        scale = self._scale(size)
+    def _decode(self, size: tuple[int, int] | None) -> Image.Image:
+        scale = self._reduction(size)
         if scale not in self._by_scale:
             try:
                 self._by_scale[scale] = self._rgb(size)
             except errors.ImageError as error:
-                raise _rejected(error) from error
+                raise _to_rejection(error) from error
         return self._by_scale[scale]
 
-    def _scale(self, size: tuple[int, int] | None) -> int:
+    def _reduction(self, size: tuple[int, int] | None) -> int:
         """Return the reduction, 1, 2, 4 or 8, at which to decode for ``size``."""
         if size is None or self.header.format != "JPEG":
             return 1
@@ -114,7 +114,7 @@ class Decoder:
         if self._sample_range is not None:
             deep = deep_samples(self.header)
             if deep is not None:
-                return _scaled_to(deep, self._sample_range)
+                return _to_8_bits(deep, self._sample_range)
         return to_rgb(decode_pixels(self.header, size))
 
 
@@ -148,10 +148,10 @@ def from_rgb888(
             f"The image is {width}x{height} pixels in {len(pixels):,} bytes; this model was "
             f"trained on {expected[0]}x{expected[1]}.",
         )
-    return _scaled(Image.frombuffer("RGB", (width, height), pixels, "raw", "RGB", 0, 1), size)
+    return _resize(Image.frombuffer("RGB", (width, height), pixels, "raw", "RGB", 0, 1), size)
 
 
-def _scaled(rgb: Image.Image, size: tuple[int, int] | None) -> NDArray[np.uint8]:
+def _resize(rgb: Image.Image, size: tuple[int, int] | None) -> NDArray[np.uint8]:
     if size is not None and rgb.size != size:
         rgb = rgb.resize(size, Image.Resampling.BOX if _shrinks(rgb, size) else _ENLARGE)
     return np.asarray(rgb, dtype=np.uint8)
@@ -166,13 +166,15 @@ def measure(body: bytes) -> tuple[int, int, int]:
     try:
         header: ImageHeader = check_header(body, _LIMITS)
     except errors.ImageError as error:
-        raise _rejected(error) from error
+        raise _to_rejection(error) from error
     return header.width, header.height, header.exif_orientation or 1
 
 
 _ENLARGE = Image.Resampling.BILINEAR
-_STEP = 2  # of the pixels that a range is taken from, each way
-_MARGIN = 0.25  # of the range, left at each end for defects that training has not seen
+#: Every second pixel in each direction is used to determine a range.
+_STEP = 2
+#: Share of the range that is added at each end, for defects that training has not seen.
+_MARGIN = 0.25
 _LEAST_RANGE = 64
 
 
@@ -190,7 +192,7 @@ def sample_range_of(bodies: Iterable[bytes]) -> tuple[int, int] | None:
         try:
             samples = deep_samples(check_header(body, _LIMITS))
         except errors.ImageError as error:
-            raise _rejected(error) from error
+            raise _to_rejection(error) from error
         if samples is not None:
             low, high = np.percentile(samples[::_STEP, ::_STEP], (0.1, 99.9))
             lowest, highest = min(lowest, float(low)), max(highest, float(high))
@@ -200,7 +202,7 @@ def sample_range_of(bodies: Iterable[bytes]) -> tuple[int, int] | None:
     return max(0, int(lowest - margin)), min(65535, int(np.ceil(highest + margin)))
 
 
-def _scaled_to(samples: NDArray[np.uint16], sample_range: tuple[int, int]) -> Image.Image:
+def _to_8_bits(samples: NDArray[np.uint16], sample_range: tuple[int, int]) -> Image.Image:
     low, high = sample_range
     levels = (samples.astype(np.float32) - low) * (255.0 / max(1, high - low))
     return Image.fromarray(levels.round().clip(0, 255).astype(np.uint8)).convert("RGB")
@@ -210,7 +212,7 @@ def _shrinks(image: Image.Image, size: tuple[int, int]) -> bool:
     return image.width >= 2 * size[0] and image.height >= 2 * size[1]
 
 
-def _rejected(error: errors.ImageError) -> ImageRejected:
+def _to_rejection(error: errors.ImageError) -> ImageRejected:
     return ImageRejected(_REASONS.get(type(error), "truncated"), str(error))
 
 

@@ -67,7 +67,7 @@ class Ensemble:
         for scores, centre, spread, weight in zip(
             self.experts(observations), self.centres, self.spreads, self.weights, strict=True
         ):
-            total += weight * self._drawn((scores - centre) / spread)
+            total += weight * self._compress((scores - centre) / spread)
         return total
 
     def combine(self, scores: Mapping[Member, Floats]) -> Floats:
@@ -75,14 +75,14 @@ class Ensemble:
         columns = zip(self.experts, self.centres, self.spreads, self.weights, strict=True)
         total: Floats = np.sum(
             [
-                weight * self._drawn((scores[expert.kind, expert.view] - centre) / spread)
+                weight * self._compress((scores[expert.kind, expert.view] - centre) / spread)
                 for expert, centre, spread, weight in columns
             ],
             axis=0,
         )
         return total
 
-    def _drawn(self, z: Floats) -> Floats:
+    def _compress(self, z: Floats) -> Floats:
         if self.power != 1.0:
             z = np.sign(z) * np.abs(z) ** self.power
         return squash(z)
@@ -125,19 +125,19 @@ def candidate_sets(
         pixels: Whether there is a pixel network.
         backbone: Whether the pretrained backbone takes part.
     """
-    painted: tuple[Member, ...] = (("pixels", PIXELS),) if pixels else ()
+    pixels_expert: tuple[Member, ...] = (("pixels", PIXELS),) if pixels else ()
     deep = tuple((kind, BACKBONE) for kind in BACKBONE_EXPERTS) if backbone else ()
     kinds = ("layout", *POSITION_EXPERTS, *DETAIL_EXPERTS)
     whole = tuple((kind, OVERVIEW) for kind in kinds)
-    sets = [painted] if pixels and not backbone else []
-    sets.append((*painted, *whole, *deep))
+    sets = [pixels_expert] if pixels and not backbone else []
+    sets.append((*pixels_expert, *whole, *deep))
     for view in details:
         closer = tuple((kind, view) for kind in DETAIL_EXPERTS)
         sets.append((*sets[-1], *closer))
     return sets
 
 
-def standardised(scores: Mapping[Member, Floats], members: Sequence[Member]) -> Floats:
+def standardise(scores: Mapping[Member, Floats], members: Sequence[Member]) -> Floats:
     """Return [images, experts] scores in deviations from their medians, compressed far out."""
     columns = [scores[member] for member in members]
     standard: Floats = np.stack(
@@ -161,7 +161,7 @@ def fit_ensemble(
     trials: Sequence[Trial] = (),
 ) -> Ensemble:
     """Fit experts to all images, weighted by their out-of-fold ``scores``."""
-    weights = fit_stack(standardised(scores, members), truth, blocks_of(members))
+    weights = fit_stack(standardise(scores, members), truth, blocks_of(members))
     kept = [
         (member, float(weight))
         for member, weight in zip(members, weights, strict=True)

@@ -2,7 +2,7 @@
 
 Version, EvaluationDetails and AggregatedEvaluationResults.Metrics have the keys of the schema in
 Lookout for Vision's developer guide ("Viewing performance metrics", "Reviewing the evaluation
-result"; awslabs' ``lookoutvision`` package reads them in ``metrics.py``).  The rest is ours:
+result"; awslabs' ``lookoutvision`` package reads them in ``metrics.py``). The rest is ours:
 ConfusionMatrix and LabelEvaluationResults, named as in the summary file of Rekognition Custom
 Labels, and ``Details``; the service keeps it apart when it writes the file.
 """
@@ -28,9 +28,9 @@ class Evaluated:
     """The verdict on an image by a model that was not trained on it."""
 
     image: EvaluatedImage
-    #: Of anomaly.
+    #: Probability of anomaly.
     probability: float
-    #: Anomaly type to overlap; empty where the true pixels are unknown.
+    #: Anomaly type to overlap; empty if the true pixels are unknown.
     overlaps: dict[str, Overlap] = field(default_factory=dict)
 
     @classmethod

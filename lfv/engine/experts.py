@@ -2,15 +2,15 @@
 
 pool                                 what a deep backbone sees anywhere in the image
 ridge-0.1, ridge-1, lasso, stumps    what there is in the image, at the detail view's size
-layout                               where it is, in the overview (aligned where that helps)
+layout                               where it is, in the overview (aligned if that helps)
 position                             how each position differs from the normal parts
 distance, nearest                    how far the farthest positions are from what is usual there,
-                                     and from the nearest normal image, unlearned
-unusual                              how far the image as a whole is from the normal images, by what
-                                     the backbone sees
+                                     and from the nearest normal image; not learned
+unusual                              how far the image as a whole is from the normal images, in the
+                                     backbone's features
 patches, places                      how far patches are from the nearest normal ones, and from the
-                                     mean of those in the same place
-patch-ridge                          what patches are like in anomalous images only
+                                     mean of those at the same position
+patch-ridge                          how much patches are like those of anomalous images
 pixels                               what the pixel head paints (with masks only)
 """
 
@@ -43,14 +43,14 @@ from lfv.engine.pretrained.lite0 import CHANNELS
 
 Matrix = NDArray[np.float32]
 DETAIL_EXPERTS = ("ridge-0.1", "ridge-1", "lasso", "stumps")
-#: Those that share one :class:`PositionalHead`.
+#: The experts that share one :class:`PositionalHead`.
 POSITION_EXPERTS = ("position", *SUMS)
 POSITION_PARTS = 3
 #: The expert that compares the image as a whole with the normal images.
 UNUSUAL = "unusual"
 #: Experts that compare patches with those of normal images, anywhere and in the same place.
 PATCHES, PLACES = "patches", "places"
-#: The expert that tells patches of anomalous images from those of normal ones.
+#: The expert that distinguishes patches of anomalous images from those of normal ones.
 PATCH_RIDGE = "patch-ridge"
 #: Experts that look at the backbone's patches.
 PATCH_EXPERTS = (PATCHES, PLACES, PATCH_RIDGE)
@@ -101,7 +101,7 @@ class Experts:
         ]
 
     @cached_property
-    def described(self) -> frozenset[str]:
+    def described_views(self) -> frozenset[str]:
         """Names of the views whose descriptions an expert uses."""
         without = {*POSITION_EXPERTS, *PATCH_EXPERTS, "pixels"}
         return frozenset(e.view for e in self.members if e.kind not in without)
@@ -119,7 +119,7 @@ class Experts:
     def from_arrays(cls, arrays: Arrays, members: Sequence[Member]) -> Experts:
         """Inverse of :meth:`to_arrays`; a missing array is a KeyError."""
         experts = tuple(
-            Expert(kind, view, _stored_head(kind, arrays, f"expert{number}"))
+            Expert(kind, view, _load_head(kind, arrays, f"expert{number}"))
             for number, (kind, view) in enumerate(members)
         )
         positional = None
@@ -128,7 +128,7 @@ class Experts:
         return cls(experts, positional)
 
 
-def _stored_head(kind: str, arrays: Arrays, prefix: str) -> AnyHead:
+def _load_head(kind: str, arrays: Arrays, prefix: str) -> AnyHead:
     if kind == PATCHES:
         return PatchMemory.from_arrays(arrays, prefix)
     if kind == PLACES:
@@ -174,7 +174,7 @@ def fit_experts(
     for kind, view in members:
         head: AnyHead
         if kind in SUMS and positional is not None:
-            head = passing(kind, positional.values, 0.0, 1.0)
+            head = passthrough_head(kind, positional.values, 0.0, 1.0)
         elif kind in compared:
             head = compared[kind]
         elif kind == PATCH_RIDGE:
@@ -209,7 +209,7 @@ def _fit_head(
     return fit_ridge(x, truth, penalty)
 
 
-def passing(kind: str, values: int, centre: float, spread: float) -> LinearHead:
+def passthrough_head(kind: str, values: int, centre: float, spread: float) -> LinearHead:
     """Return a head on ``values`` positional values: (value - centre) / spread of one of ``SUMS``,
     clipped at 100.
     """

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 OPSET = 17
-#: Of ONNX 1.12 and later; onnxruntime reads it from 1.12 on, so models travel backwards too.
+#: Written by ONNX 1.12 and later, and read by onnxruntime 1.12 and later.
 IR_VERSION = 8
 
 _OPPONENT = np.array(
@@ -57,7 +57,7 @@ class FeatureSpec:
     stride: int
     color: bool
     #: Whether to add channels that compare each position with its surroundings in all directions
-    #: at once, which distinguish a gap between two parts from the ground beside one.
+    #: at once. They distinguish a gap between two parts from the background next to a part.
     context: bool = False
 
     @property
@@ -99,7 +99,7 @@ def _names(*, color: bool, context: bool) -> tuple[list[str], list[str], list[st
 
 
 class GraphBuilder:
-    """A list of nodes that names things by itself."""
+    """A list of ONNX nodes with generated names."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -118,17 +118,17 @@ class GraphBuilder:
         self.nodes.append(helper.make_node(operator, list(inputs), [name], name, **attributes))
         return name
 
-    def finished(self, name: str, result: str, shown: list[int], given: list[int]) -> bytes:
-        """The model from ``image``, uint8 of shape ``shown``, to ``features``, float32 of shape
-        ``given``, serialised.
-        """
+    def serialise(
+        self, name: str, result: str, input_shape: list[int], output_shape: list[int]
+    ) -> bytes:
+        """Return the model from ``image`` (uint8) to ``features`` (float32), serialised."""
         self.nodes.append(helper.make_node("Identity", [result], ["features"], "features"))
         model = helper.make_model(
             helper.make_graph(
                 self.nodes,
                 name,
-                [helper.make_tensor_value_info("image", TensorProto.UINT8, shown)],
-                [helper.make_tensor_value_info("features", TensorProto.FLOAT, given)],
+                [helper.make_tensor_value_info("image", TensorProto.UINT8, input_shape)],
+                [helper.make_tensor_value_info("features", TensorProto.FLOAT, output_shape)],
                 list(self.weights.values()),
             ),
             opset_imports=[helper.make_opsetid("", OPSET)],
@@ -156,7 +156,7 @@ class GraphBuilder:
         return self.add(operator, source, kernel_shape=[factor, factor], strides=[factor, factor])
 
     def window(self, operator: str, source: str) -> str:
-        """A sliding mean or maximum, rows and columns in turn (ten reads instead of 25)."""
+        """Return a sliding mean or maximum, by rows and then columns (10 reads instead of 25)."""
         extra = {"count_include_pad": 0} if operator == "AveragePool" else {}
         half = _WINDOW // 2
         rows = self.add(
@@ -187,7 +187,7 @@ def _derivative_kernels() -> NDArray[np.float32]:
 def _level(
     graph: GraphBuilder, colours: str, *, color: bool
 ) -> tuple[list[str], list[str], list[str]]:
-    """(unsigned, signed, values) of one level, in the order of :func:`_names`."""
+    """Return (unsigned, signed, values) of one level, in the order of :func:`_names`."""
     luminance, *opponents = graph.split(colours, 3) if color else [colours]
     add, mul = "Add", "Mul"
     gx, gy, xx, yy, xy = graph.split(
@@ -227,7 +227,7 @@ def _level(
 
 
 def _surroundings(graph: GraphBuilder, colours: str, spec: FeatureSpec, level: int) -> list[str]:
-    """How each position differs from what lies around it, per colour and radius.
+    """Return how each position differs from its surroundings, per colour and radius.
 
     Of the four pairs of opposite neighbours: the highest of their lower ones and the lowest of
     their higher ones (an opening and a closing by lines: positive where something lies on both
@@ -263,7 +263,7 @@ def _surroundings(graph: GraphBuilder, colours: str, spec: FeatureSpec, level: i
 
 
 def _top_hats(graph: GraphBuilder, luminance: str) -> tuple[str, str]:
-    """Luminance above its opening, and below its closing."""
+    """Return luminance minus its opening, and its closing minus luminance."""
 
     def maximum(source: str) -> str:
         return graph.window("MaxPool", source)
@@ -281,7 +281,7 @@ Layers = Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]]
 def build_feature_model(
     spec: FeatureSpec, head: Layers = (), projection: NDArray[np.float32] | None = None
 ) -> bytes:
-    """The graph for one working size, serialised.
+    """Return the model for one working size, serialised.
 
     Args:
         head: Layers of a pixel network, weight [inputs, outputs] and bias [outputs]; with them
@@ -303,7 +303,7 @@ def build_feature_model(
         everything = [*unsigned, *signed, *values]
         factor = spec.stride >> level
         if factor > 1:
-            # One by one: to join maps of this size first costs as much as to pool them.
+            # Pool one by one: joining maps of this size first costs as much as pooling them.
             flipped = [graph.add("Neg", name) for name in signed]
             maps += [graph.shrink("AveragePool", name, factor) for name in everything]
             maps += [
@@ -339,5 +339,5 @@ def build_feature_model(
         projected = graph.add("Conv", plain, kernel, kernel_shape=[1, 1])
         features = graph.add("Concat", features, projected, axis=1)
         count += projection.shape[1]
-    shown = [1, spec.height, spec.width, 3]
-    return graph.finished("analytic_backbone", features, shown, [1, count, *spec.grid])
+    input_shape = [1, spec.height, spec.width, 3]
+    return graph.serialise("analytic_backbone", features, input_shape, [1, count, *spec.grid])

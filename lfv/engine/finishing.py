@@ -32,10 +32,10 @@ def judge_test(
     types = tuple(name for name, _ in model.anomaly_types)
 
     def judge(image: TrainingImage) -> Evaluated:
-        seen = replace(image, sample_range=model.sample_range)
+        ranged = replace(image, sample_range=model.sample_range)
 
         def decode(size: tuple[int, int]) -> NDArray[np.uint8]:
-            return load(seen, size).pixels
+            return load(ranged, size).pixels
 
         judgement = judge_image(decode)
         labels = None
@@ -61,7 +61,7 @@ def judge_out_of_fold(
     """Return out-of-fold verdicts on the training images.
 
     Args:
-        logits: Of every image, [classes, rows, columns]; none without masks.
+        logits: [classes, rows, columns] of every image; empty without masks.
     """
     types, size = data.type_names, (data.width, data.height)
     rows = []

@@ -8,8 +8,15 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from lfv.engine.backbone import Backbone, Painter, beside, look, usual_cells, with_backbone
-from lfv.engine.backbone_trial import BackboneTrial, Verdict, gain_needed, rival_sets
+from lfv.engine.backbone import (
+    Backbone,
+    Painter,
+    append_features,
+    extract_features,
+    usual_cells,
+    with_backbone,
+)
+from lfv.engine.backbone_trial import BackboneTrial, Verdict, required_gain, rival_sets
 from lfv.engine.crossval import (
     TOLERANCE,
     CrossValidated,
@@ -20,11 +27,11 @@ from lfv.engine.crossval import (
 from lfv.engine.dataset import Dataset
 from lfv.engine.ensemble import candidate_sets
 from lfv.engine.feature_model import build_feature_model
-from lfv.engine.grouping import Groups, grouped_folds
+from lfv.engine.grouping import Groups, assign_folds
 from lfv.engine.heat_map import UsualCells
 from lfv.engine.normals import FOLDS, fit_normals
 from lfv.engine.observations import OVERVIEW, PIXELS, Observation
-from lfv.engine.observing import Observed, look_closer
+from lfv.engine.observing import Observed, add_details
 from lfv.engine.pixels import FirstPass, PixelResults, fit_first_pass, refine, without_second_pass
 from lfv.engine.planning import details_of, overview_of
 from lfv.engine.plugins import Companion, TrialVerdict
@@ -63,25 +70,25 @@ class Fitted:
         return replace(self, verdicts={**self.verdicts, name: verdict})
 
 
-def fit_alone(
+def fit_normals_only(
     data: Dataset,
-    seen: Observed,
+    observed: Observed,
     groups: Groups,
     options: TrainingOptions,
     executor: Executor,
     backbone: Backbone | None,
 ) -> Fitted:
     """Fit to normal images only."""
-    observations = seen.observations
+    observations = observed.observations
     gated = backbone is not None and backbone.is_gated
     used = None if gated else backbone
     usual = None
     if used is not None:
-        features, _ = look(data, used, None, executor, with_patches=True)
+        features, _ = extract_features(data, used, None, executor, with_patches=True)
         observations = with_backbone(observations, features)
         usual = usual_cells(features, data.truth)
     random = np.random.default_rng(options.seed)
-    folds = grouped_folds(groups, data.truth, min(FOLDS, len(np.unique(groups))), random)
+    folds = assign_folds(groups, data.truth, min(FOLDS, len(np.unique(groups))), random)
     ensemble, scores = fit_normals(observations, folds, backbone=used is not None)
     views = {OVERVIEW: overview_of(data)} if used is None else {}
     fitted = Fitted(
@@ -99,7 +106,7 @@ def fit_alone(
 
 def fit_labelled(
     data: Dataset,
-    seen: Observed,
+    observed: Observed,
     groups: Groups,
     folds: Groups,
     options: TrainingOptions,
@@ -113,11 +120,11 @@ def fit_labelled(
     pixels, trial = None, None
     if backbone is not None:
         progress(0.36, "running the backbone")
-        trial = BackboneTrial(data, backbone, seen.grid, executor)
-    if seen.pixel_view is not None:
-        views[PIXELS] = seen.pixel_view
+        trial = BackboneTrial(data, backbone, observed.grid, executor)
+    if observed.pixel_view is not None:
+        views[PIXELS] = observed.pixel_view
         progress(0.45, "learning masks")
-        first = _first_pass(seen, trial, folds, options, executor, progress)
+        first = _first_pass(observed, trial, folds, options, executor, progress)
         if len(first.head.heads) > 1:
             pixels = without_second_pass(first)
         else:
@@ -129,7 +136,7 @@ def fit_labelled(
     search = _Search(
         data,
         CrossValidation(truth, groups, options.seed, executor),
-        with_summaries(seen.observations, None if pixels is None else pixels.summaries),
+        with_summaries(observed.observations, None if pixels is None else pixels.summaries),
         trial,
         executor,
         has_pixels=pixels is not None,
@@ -153,13 +160,13 @@ def fit_labelled(
     fitted = Fitted(validated, kept, onnx_models, pixels)
     if trial is None:
         return fitted
-    usual = None if trial.kept is None else usual_cells(trial.features, truth)
-    fitted = replace(fitted, backbone=trial.kept, painter=trial.painter, usual=usual)
+    usual = None if trial.used_backbone is None else usual_cells(trial.features, truth)
+    fitted = replace(fitted, backbone=trial.used_backbone, painter=trial.painter, usual=usual)
     return fitted.with_verdict(BACKBONE_DETAIL, trial.verdict)
 
 
 def _first_pass(
-    seen: Observed,
+    observed: Observed,
     trial: BackboneTrial | None,
     folds: Groups,
     options: TrainingOptions,
@@ -168,13 +175,14 @@ def _first_pass(
 ) -> FirstPass:
     """Fit the pixel networks' first pass, with the backbone if it is used."""
     if trial is None:
-        return fit_first_pass(seen.pixels, folds, options.seed, executor)
-    beside_ours, channels = beside(seen.pixels, trial.features), len(seen.pixels[0].features)
+        return fit_first_pass(observed.pixels, folds, options.seed, executor)
+    both = append_features(observed.pixels, trial.features)
+    channels = len(observed.pixels[0].features)
     if not trial.backbone.is_gated:
-        return trial.take(fit_first_pass(beside_ours, folds, options.seed, executor, channels))
-    own = fit_first_pass(seen.pixels, folds, options.seed, executor)
+        return trial.take(fit_first_pass(both, folds, options.seed, executor, channels))
+    own = fit_first_pass(observed.pixels, folds, options.seed, executor)
     progress(0.5, "learning masks with the backbone")
-    other = fit_first_pass(beside_ours, folds, options.seed, executor, channels)
+    other = fit_first_pass(both, folds, options.seed, executor, channels)
     return trial.choose(own, other)
 
 
@@ -205,7 +213,7 @@ class _Search:
         truth = self._data.truth
         members = self._choose(self._sets())
         if free and not self._is_good(members):
-            self._see_backbone()
+            self._add_backbone()
             members = self._choose(self._sets(backbone=True))
         # With few images, chance would choose between views.
         few = free and min(truth.sum(), (~truth).sum()) < FEW_IMAGES
@@ -213,7 +221,7 @@ class _Search:
         if details and not self._is_good(members):
             progress(0.7, "looking closer")
             self.details = details
-            self._observations = look_closer(
+            self._observations = add_details(
                 self._data, self._observations, details, self._executor
             )
             progress(0.78, "learning verdicts")
@@ -233,16 +241,16 @@ class _Search:
     def _is_good(self, members: Members) -> bool:
         return self._validation.trials[members].auroc >= GOOD_ENOUGH
 
-    def _see_backbone(self) -> None:
+    def _add_backbone(self) -> None:
         if self._trial is not None:
-            self._observations = self._trial.described(self._observations)
+            self._observations = self._trial.add_features(self._observations)
 
     def _try_gated(self, own: Members) -> Members:
         """Return the best experts with a user's backbone, if they are clearly better."""
-        self._see_backbone()
+        self._add_backbone()
         other = self._choose(rival_sets(self._sets(), pixels=self._has_pixels))
         without, with_it = (self._validation.trials[m].auroc for m in (own, other))
-        helps = with_it - without >= gain_needed(without, self._data.truth)
+        helps = with_it - without >= required_gain(without, self._data.truth)
         return other if helps else own
 
     def _finish(self, members: Members) -> CrossValidated:

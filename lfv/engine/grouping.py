@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 SIDE = 32
-#: A group may contain at most one of so many images of a class.
+#: A group may contain at most one image of a class in this many.
 _MOST_OF_CLASS = 4
 #: A group with at least this share of a class is what the whole class looks like.
 _WHOLE_CLASS = 0.8
-#: For classes with fewer images, this is not reported.
+#: Similar images of classes with fewer images are not reported.
 _SMALL_CLASS = 10
 
 Groups = NDArray[np.int64]
@@ -104,7 +104,7 @@ def _root(parents: NDArray[np.int64], node: int) -> int:
     return node
 
 
-def grouped_folds(
+def assign_folds(
     groups: NDArray[np.int64],
     labels: NDArray[np.bool_],
     folds: int,

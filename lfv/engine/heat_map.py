@@ -55,7 +55,7 @@ class UsualCells:
             mean, deviation = self.mean[start:end], self.deviation[start:end]
             z = (one - mean[:, None, None]) / deviation[:, None, None]
             squares = np.square(np.clip(z, -_CLIP, _CLIP)).sum(axis=0) / len(self.mean)
-            total += _resized(squares, (size[1], size[0]))
+            total += _resize(squares, (size[1], size[0]))
             start = end
         smooth: Matrix = ndimage.gaussian_filter(np.sqrt(np.maximum(total, 0)), _SMOOTHING)
         return smooth
@@ -66,7 +66,7 @@ class UsualCells:
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> UsualCells | None:
-        """Inverse of :meth:`to_arrays`; None where none were stored, as in earlier versions."""
+        """Inverse of :meth:`to_arrays`; None if none are stored, as in earlier versions."""
         if "usual.mean" not in arrays:
             return None
         mean, deviation = arrays["usual.mean"], arrays["usual.deviation"]
@@ -95,12 +95,12 @@ def draw(heat: Matrix, probability: float, size: tuple[int, int]) -> bytes:
 
     Args:
         heat: [rows, columns], growing with anomaly.
-        probability: Of anomaly, of the whole image.
+        probability: Probability that the whole image is anomalous.
         size: (width, height) of the image; the map has its proportions.
     """
     scale = min(1.0, LONG_SIDE / max(size))
     width, height = (max(1, round(side * scale)) for side in size)
-    shown = _resized(heat, (width, height))
+    shown = _resize(heat, (width, height))
     low, high = float(np.median(shown)), float(shown.max())
     levels = np.clip((shown - low) / max(high - low, 1e-9), 0, 1) * probability
     buffer = io.BytesIO()
@@ -108,8 +108,8 @@ def draw(heat: Matrix, probability: float, size: tuple[int, int]) -> bytes:
     return buffer.getvalue()
 
 
-def _resized(plane: Matrix, size: tuple[int, int]) -> Matrix:
-    """``plane`` at ``size`` (width, height)."""
+def _resize(plane: Matrix, size: tuple[int, int]) -> Matrix:
+    """Scale ``plane`` to ``size`` (width, height)."""
     if plane.shape == size[::-1]:
         return plane
     image = Image.fromarray(np.ascontiguousarray(plane, dtype=np.float32))

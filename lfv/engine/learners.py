@@ -132,7 +132,7 @@ UNUSUAL_CLIP = 5.0
 _PRIOR_IMAGES = 50
 #: Number of directions kept, those with the largest variance.
 UNUSUAL_DIRECTIONS = 64
-#: Variance that every direction has at least, as a share of the mean variance.
+#: Lower bound of the variance along a direction, as a share of the mean variance.
 _FLOOR = 0.2
 
 
@@ -141,9 +141,9 @@ def fit_unusual(x: Matrix, channels: Sequence[int] = ()) -> UnusualHead:
 
     Args:
         x: The values.
-        channels: The numbers of channels of the maps from which ``x`` was pooled, if it was. With
-            few images, how much a channel varies within them tells more about a value's variance
-            than how much the value varies between them.
+        channels: The numbers of channels of the maps from which ``x`` was pooled; empty if it was
+            not. With few images, the variance of a channel within the images predicts the variance
+            of a value better than its variance between the images.
     """
     centre = x.mean(axis=0)
     variance = x.var(axis=0)
@@ -172,7 +172,7 @@ def _expected_variance(centre: Matrix, variance: Matrix, channels: Sequence[int]
     """
     expected = np.empty_like(variance)
     begin = 0
-    for count in channels:  # mean, maximum and deviation, as descriptors.pool has them
+    for count in channels:  # mean, maximum and deviation, in the order of descriptors.pool
         within = centre[begin + 2 * count : begin + 3 * count] ** 2 + 1e-6
         for _ in range(3):
             part = slice(begin, begin + count)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ctypes
 from functools import cache
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt, in malloc.h
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameters of mallopt, from malloc.h
 _KEPT = 256 << 20
-_LARGEST = 32 << 20  # the most that glibc takes
+_LARGEST = 32 << 20  # the maximum that glibc accepts
 
 
 @cache

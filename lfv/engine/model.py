@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfv.engine.alignment import Aligner
-from lfv.engine.artifact import Contents, stored_range
+from lfv.engine.artifact import Contents, read_sample_range
 from lfv.engine.backbone import Backbone, MapExtractor, Painter
 from lfv.engine.calibration import Calibration
 from lfv.engine.ensemble import BACKBONE, Ensemble
@@ -37,7 +37,7 @@ Heat = Callable[[], Matrix]
 class Judgement:
     """The raw output for an image."""
 
-    #: Of anomaly, calibrated.
+    #: Calibrated probability of anomaly.
     probability: float
     #: [height, width] of the original image; None for a classification model.
     classes: NDArray[np.uint8] | None
@@ -49,15 +49,15 @@ Judge = Callable[[Decode], Judgement]
 
 
 class TrainedModel(Protocol):
-    """What a predictor needs of a model of any kind."""
+    """The interface that a predictor needs from any kind of model."""
 
     @property
     def width(self) -> int:
-        """Of the images, in pixels."""
+        """Width of the images in pixels."""
 
     @property
     def height(self) -> int:
-        """Of the images, in pixels."""
+        """Height of the images in pixels."""
 
     @property
     def anomaly_types(self) -> tuple[tuple[str, str], ...]:
@@ -76,7 +76,7 @@ class TrainedModel(Protocol):
         """Probability from which an image is called anomalous."""
 
     def open(self, *, threads: int = 1) -> Judge:
-        """Open sessions, and return what judges images with them."""
+        """Open sessions, and return a function that judges images with them."""
 
 
 @dataclass(frozen=True)
@@ -108,10 +108,10 @@ class Model:
     backbone: Backbone | None = None
     #: The first pass of masks, if it uses the backbone's maps too.
     painter: Painter | None = None
+    #: A network trained with torch, if it helps.
     network: Companion | None = None
     #: 16-bit values mapped to black (0) and white (255); None for 8-bit images.
     sample_range: tuple[int, int] | None = None
-    """Trained with torch, where it helps."""
     #: Which regions are too small to report; None reports all.
     regions: Regions | None = None
     #: Usual values of the backbone's features, for heat maps; None without a backbone.
@@ -124,13 +124,13 @@ class Model:
             self.views,
             self.aligner,
             onnx_models=self.onnx_models,
-            described=self.ensemble.experts.described,
+            described_views=self.ensemble.experts.described_views,
             with_maps=uses_position,
             threads=threads,
         )
 
     def open(self, *, threads: int = 1) -> Judge:
-        """Open sessions, and return what judges images with them."""
+        """Open sessions, and return a function that judges images with them."""
         sessions = _Sessions(
             self.observer(threads=threads),
             None if self.backbone is None else self.backbone.open(threads=threads),
@@ -143,7 +143,7 @@ class Model:
 
         Args:
             decode: Returns its pixels, uint8 [height, width, 3], at a (width, height).
-            sessions: Of this model.
+            sessions: The sessions of this model.
         """
         observer = sessions.observer
         size = observer.decode_size if self.views else None
@@ -158,32 +158,32 @@ class Model:
         maps: tuple[Matrix, ...] | None = None
         if self.backbone is not None and sessions.backbone is not None:
             maps = sessions.backbone(decode(sessions.backbone.size))
-            if BACKBONE in self.ensemble.experts.described:
-                seen = {**observation.descriptions, BACKBONE: self.backbone.describe(maps)}
-                observation = replace(observation, descriptions=seen)
+            if BACKBONE in self.ensemble.experts.described_views:
+                descriptions = {**observation.descriptions, BACKBONE: self.backbone.describe(maps)}
+                observation = replace(observation, descriptions=descriptions)
             if self._compares_patches:
                 observation = replace(observation, patches=patches_of(maps))
-        painted: Matrix | None = None
+        mask_logits: Matrix | None = None
         if self.anomaly_types and pixels is not None:
             features = observer.features(PIXELS, pixels)
             if self.painter is not None and maps is not None:
                 logits, projected = self.painter(features, maps)
             else:
                 logits, projected = np.split(features, [len(self.anomaly_types) + 1])
-            painted = logits if self.refiner is None else self.refiner(projected, logits)
+            mask_logits = logits if self.refiner is None else self.refiner(projected, logits)
             if self.network is not None and output is not None:
-                painted = self.network.paint(painted, output)
+                mask_logits = self.network.paint(mask_logits, output)
             observation = replace(observation, pixel_summary=summarise(logits))
         score = float(self.ensemble([observation])[0])
         if self.network is not None and output is not None:
             score = self.network.score(score, output)
         probability = float(self.calibration(score))
-        heat = self._heat(observation, maps, painted)
-        if painted is None:
+        heat = self._heat(observation, maps, mask_logits)
+        if mask_logits is None:
             return Judgement(probability, None, heat)
         if self.regions is not None:
-            painted = self.regions(painted, is_anomalous=probability >= self.threshold)
-        return Judgement(probability, classes_at(painted, (self.width, self.height)), heat)
+            mask_logits = self.regions(mask_logits, is_anomalous=probability >= self.threshold)
+        return Judgement(probability, classes_at(mask_logits, (self.width, self.height)), heat)
 
     @property
     def _compares_patches(self) -> bool:
@@ -193,19 +193,19 @@ class Model:
         self,
         observation: Observation,
         maps: tuple[Matrix, ...] | None,
-        painted: Matrix | None,
+        mask_logits: Matrix | None,
     ) -> Heat | None:
-        """Return the heat map by the best of the model's positional measures."""
-        if painted is not None:
-            logits = painted
+        """Return a function that computes the heat map by the best measure that the model has."""
+        if mask_logits is not None:
+            logits = mask_logits
             return lambda: 1 - np.exp(log_probabilities(logits)[0])
         if self.usual is not None and maps is not None:
-            usual, seen = self.usual, maps
-            return lambda: usual.distances(seen)
+            usual, backbone_maps = self.usual, maps
+            return lambda: usual.distances(backbone_maps)
         position = self.ensemble.experts.positional
         if position is not None and observation.maps is not None:
             overview, head = observation.maps, position
-            return lambda: head.distances(head.residuals(head.reduced(overview)))
+            return lambda: head.distances(head.residuals(head.reduce(overview)))
         return None
 
     def to_contents(self) -> Contents:
@@ -254,7 +254,7 @@ class Model:
             raise KeyError(f"{min(missing)}.onnx")
         for name in views:
             check_stored(contents.onnx_models[name])
-        backbone = _stored_backbone(contents)
+        backbone = _load_backbone(contents)
         types = tuple((str(n), str(c)) for n, c in description["anomaly_types"])
         if types and PIXELS not in views:
             raise KeyError(PIXELS)
@@ -273,7 +273,7 @@ class Model:
             height=int(description["height"]),
             anomaly_types=types,
             background_color=str(description["background_color"]),
-            sample_range=stored_range(description),
+            sample_range=read_sample_range(description),
             views=views,
             onnx_models={name: contents.onnx_models[name] for name in views},
             aligner=Aligner.from_arrays(arrays, "aligner") if aligned else None,
@@ -289,7 +289,7 @@ class Model:
         )
 
 
-def _stored_backbone(contents: Contents) -> Backbone | None:
+def _load_backbone(contents: Contents) -> Backbone | None:
     stored: Any = contents.model.get(BACKBONE)
     if stored is None:
         return None

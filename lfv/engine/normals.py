@@ -22,7 +22,7 @@ from lfv.engine.experts import (
     UNUSUAL,
     Expert,
     Experts,
-    passing,
+    passthrough_head,
 )
 from lfv.engine.grouping import Groups
 from lfv.engine.learners import fit_unusual
@@ -75,7 +75,9 @@ def fit_normals(
 def _fit_positional(observations: Sequence[Observation]) -> Experts:
     """Return the experts on the engine's own maps, in the order of ``SUMS``."""
     head = fit_positional(all_maps(observations))
-    experts = [Expert(kind, OVERVIEW, passing(kind, head.values, 0.0, 1.0)) for kind in SUMS]
+    experts = [
+        Expert(kind, OVERVIEW, passthrough_head(kind, head.values, 0.0, 1.0)) for kind in SUMS
+    ]
     return Experts(tuple(experts), head)
 
 
@@ -102,14 +104,14 @@ def alarm_calibration(
     visible defects are.
 
     Args:
-        scores: Of normal images, by models that had not seen them.
+        scores: Out-of-fold scores of normal images.
         rate: Share of normal images that may be called anomalous.
         extrapolate: Whether the scores are roughly normally distributed, so that quantiles can be
             extrapolated from few images; otherwise the rank is used.
     """
     count = len(scores)
     limit = 1 / (count + 2)
-    if is_counted(count, rate) or not extrapolate:
+    if is_enough_for_rank(count, rate) or not extrapolate:
         rank = min(count, int(np.ceil((1 - rate) * (count + 1))))
         edge = float(np.sort(scores)[rank - 1]) + 1e-9
     else:
@@ -119,11 +121,11 @@ def alarm_calibration(
     return Calibration(slope, -slope * edge, 1.0, 1.0, 0.0, limit)
 
 
-def is_counted(count: int, rate: float) -> bool:
-    """Whether a number of normal images is enough for a false-alarm rate by rank."""
+def is_enough_for_rank(count: int, rate: float) -> bool:
+    """Whether this many normal images are enough to set the limit by rank."""
     return count * rate >= _LEAST_ABOVE
 
 
-def images_to_count(rate: float) -> int:
-    """Return the number of normal images that is enough for a false-alarm rate by rank."""
+def images_for_rank(rate: float) -> int:
+    """Return the number of normal images that are enough to set the limit by rank."""
     return int(np.ceil(_LEAST_ABOVE / rate))

@@ -39,7 +39,7 @@ class Observation:
     patches: NDArray[np.floating] | None = None
 
 
-def scaled(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+def scale(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Scale ``pixels`` to ``size`` (width, height)."""
     height, width = pixels.shape[:2]
     if (width, height) == size:
@@ -53,12 +53,12 @@ class Observer:
     """Computes observations with a fixed set of views.
 
     Args:
-        views: By name.
+        views: Views by name.
         aligner: Aligns the overview with the normal parts.
-        onnx_models: Those of the views; built if None.
-        described: Names of the views whose maps are described; all if None.
+        onnx_models: ONNX models of the views; built if None.
+        described_views: Names of the views whose maps are described; all if None.
         with_maps: Whether to keep the overview's maps.
-        threads: Of each session.
+        threads: Threads of each session.
     """
 
     def __init__(
@@ -67,13 +67,13 @@ class Observer:
         aligner: Aligner | None,
         *,
         onnx_models: Mapping[str, bytes] | None = None,
-        described: Collection[str] | None = None,
+        described_views: Collection[str] | None = None,
         with_maps: bool = True,
         threads: int = 1,
     ) -> None:
         self.views = dict(views)
         self.aligner = aligner
-        self._described = views.keys() if described is None else described
+        self._described_views = views.keys() if described_views is None else described_views
         self._with_maps = with_maps
         self._viewers = {
             name: Viewer(view, None if onnx_models is None else onnx_models[name], threads=threads)
@@ -92,7 +92,7 @@ class Observer:
 
     def features(self, name: str, pixels: NDArray[np.uint8]) -> Matrix:
         """Return the feature maps of a view."""
-        view = scaled(pixels, self.views[name].size)
+        view = scale(pixels, self.views[name].size)
         if name == OVERVIEW and self.aligner is not None:
             view = self.aligner(view)
         return self._viewers[name](view)
@@ -105,7 +105,7 @@ class Observer:
             if name == PIXELS:
                 continue
             features = self.features(name, pixels)
-            if name in self._described:
+            if name in self._described_views:
                 descriptions[name] = describe(features, with_regions=name == OVERVIEW)
             if name == OVERVIEW and self._with_maps:
                 maps = coarse(features)

@@ -13,7 +13,7 @@ from lfv.engine.alignment import Aligner
 from lfv.engine.checks import THUMBNAIL, border_of
 from lfv.engine.dataset import Dataset, load, load_shares
 from lfv.engine.grouping import identity, signature
-from lfv.engine.observations import OVERVIEW, PIXELS, Observation, Observer, scaled
+from lfv.engine.observations import OVERVIEW, PIXELS, Observation, Observer, scale
 from lfv.engine.pixels import PixelData
 from lfv.engine.planning import overview_of, pixel_view_of
 from lfv.engine.types import TrainingImage
@@ -67,7 +67,7 @@ def observe(
         if pixel_view is not None:
             features = observer.features(PIXELS, pixels).astype(np.float16)
             known = PixelData(features, load_shares(image, data.type_names, pixel_view.grid))
-        return observations, known, scaled(pixels, THUMBNAIL), identity(pixels)
+        return observations, known, scale(pixels, THUMBNAIL), identity(pixels)
 
     rows = []
     for number, row in enumerate(executor.map(look, data.images)):
@@ -83,7 +83,7 @@ def observe(
     )
 
 
-def look_closer(
+def add_details(
     data: Dataset, observations: Sequence[Observation], details: dict[str, View], executor: Executor
 ) -> list[Observation]:
     """Add larger views to the observations."""

@@ -1,6 +1,7 @@
-"""Refuses ONNX models that reach outside their own file, or are of absurd size.
+"""Refuses ONNX models that refer to anything outside their own file, or are too large.
 
-Every model that is loaded is checked, the engine's own too: an artifact may come from anywhere.
+Every model is checked when it is loaded, even the engine's own, because an artifact may come from
+anywhere.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from onnx import TensorProto
 
 from lfv.engine.errors import ArtifactError, OnnxRejected
 
-#: Operator sets of the ONNX standard; the first two are one.
+#: Operator sets of the ONNX standard; the first two are the same.
 DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
-#: Of the graph and all graphs in it (a large published backbone has about 2,000).
+#: Most nodes of the graph and its subgraphs (a large published backbone has about 2,000).
 MAX_NODES = 20_000
-#: Graphs within graphs (bodies of If, Loop and Scan).
+#: Most levels of subgraphs (bodies of If, Loop and Scan).
 MAX_DEPTH = 8
-#: Numbers in one declared output or expanded sparse tensor: 256 MiB of float32.
+#: Most numbers in a declared output or expanded sparse tensor: 256 MiB of float32.
 MAX_VALUES = 1 << 26
 
 
@@ -28,7 +29,7 @@ def check_stored(body: bytes) -> Any:
     """Parse an ONNX model of an artifact.
 
     Raises:
-        ArtifactError: If it reaches outside itself.
+        ArtifactError: If it is refused; see :func:`parse_closed`.
     """
     try:
         return parse_closed(body)
@@ -37,7 +38,7 @@ def check_stored(body: bytes) -> Any:
 
 
 def parse_closed(body: bytes) -> Any:
-    """The model of ``body``, which names nothing outside itself and is of bounded size.
+    """Parse a model that refers to nothing outside itself and has a bounded size.
 
     Raises:
         OnnxRejected: ``not_onnx``, ``external_data``, ``foreign_domain`` or ``too_complex``.
@@ -45,9 +46,9 @@ def parse_closed(body: bytes) -> Any:
     try:
         model = onnx.load_model_from_string(body)
     except Exception as error:
-        raise OnnxRejected("not_onnx", "It is not an ONNX file, or is cut short.") from error
+        raise OnnxRejected("not_onnx", "It is not an ONNX file, or is truncated.") from error
     if not model.graph.node or not model.graph.output:
-        raise OnnxRejected("not_onnx", "It holds no graph, or is cut short.")
+        raise OnnxRejected("not_onnx", "It holds no graph, or is truncated.")
     if model.functions:
         raise OnnxRejected(
             "foreign_domain",
@@ -74,18 +75,18 @@ def parse_closed(body: bytes) -> Any:
             _check_tensor(tensor, len(body))
         for sparse in _sparse(graph):
             if _elements(sparse.dims) > MAX_VALUES:
-                raise OnnxRejected("too_complex", "It has a sparse tensor of absurd size.")
+                raise OnnxRejected("too_complex", "It has a sparse tensor that is too large.")
     return model
 
 
 def first_line(error: Exception) -> str:
-    """An error of onnx or onnxruntime, short."""
+    """Return the first line of an error of onnx or onnxruntime, at most 300 characters."""
     lines = str(error).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__
 
 
 def _graphs(graph: Any, depth: int) -> Iterator[tuple[Any, int]]:
-    """The graph and those in it. Not recursive: who writes the file sets the depth."""
+    """Yield the graph and its subgraphs. Not recursive, because the file determines the depth."""
     waiting = [(graph, depth)]
     while waiting:
         found, level = waiting.pop()
@@ -97,7 +98,7 @@ def _graphs(graph: Any, depth: int) -> Iterator[tuple[Any, int]]:
 
 
 def tensors_of(graph: Any) -> Iterator[Any]:
-    """All tensors of a graph and of the graphs in it."""
+    """Yield all tensors of a graph and its subgraphs."""
     for found, _ in _graphs(graph, 0):
         yield from _tensors(found)
 
@@ -130,7 +131,7 @@ def _check_tensor(tensor: Any, size: int) -> None:
             f"Its tensor {tensor.name!r} lies in another file; save the model as one file "
             "(onnx.save without external data).",
         )
-    if _elements(tensor.dims) > 2 * size:  # four bits is the least that a number takes
+    if _elements(tensor.dims) > 2 * size:  # a number takes at least four bits
         raise OnnxRejected(
             "too_complex", f"Its tensor {tensor.name!r} claims more numbers than the file holds."
         )

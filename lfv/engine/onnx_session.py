@@ -91,5 +91,5 @@ def _would_overflow() -> bool:
     try:
         facts = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return True  # exact, for want of knowledge
+        return True  # unknown, so use exact products
     return not {"avx512_vnni", "avx_vnni"} & set(facts.split())

@@ -1,9 +1,9 @@
 """A classifier of patches that learns from labels of whole images.
 
-Most patches of an anomalous image are normal. A ridge regression learns to tell all of them from
-those of the normal images, and then again with only those that it found the most anomalous (as
-multiple-instance learning has it, Dietterich 1997). It knows one kind of patch from another where
-the pooled image says too little of a small place.
+Most patches of an anomalous image are normal. A first ridge regression separates all of them from
+the patches of normal images; a second one uses only those that the first found most anomalous
+(multiple-instance learning, Dietterich 1997). It finds defects that pooled features are too coarse
+for.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from lfv.engine.metrics import Bools, Floats
 from lfv.engine.patches import FARTHEST, MIXED, SAMPLE
 
 Matrix = NDArray[np.float32]
-#: Share of an anomalous image's patches that the second regression takes for anomalous.
+#: Share of an anomalous image's patches that count as anomalous in the second regression.
 KEPT = 0.2
-#: Of the ridge, relative to the mean variance.
+#: Ridge penalty, relative to the mean variance.
 PENALTY = 0.01
-#: Deviations beyond which a channel of a patch says no more.
+#: Channels are clipped at this many deviations.
 CLIP = 6.0
 
 
@@ -39,7 +39,7 @@ class PatchRidge:
     weight: Matrix
 
     def __call__(self, patches: NDArray[np.floating]) -> Floats:
-        """[images, cells, MIXED] to [images] scores."""
+        """Map [images, cells, MIXED] to [images] scores."""
         return np.array([self._score(one) for one in patches])
 
     def _score(self, patches: NDArray[np.floating]) -> float:
@@ -48,7 +48,7 @@ class PatchRidge:
         return float(np.partition(values, -take)[-take:].mean())
 
     def to_arrays(self, prefix: str) -> Arrays:
-        """Named arrays for the artifact."""
+        """Return named arrays for the artifact."""
         return {
             f"{prefix}.centre": self.centre,
             f"{prefix}.gain": self.gain,
@@ -87,7 +87,7 @@ def fit_patch_ridge(patches: Sequence[NDArray[np.floating]], truth: Bools) -> Pa
 
 
 def _ridge(ground: Matrix, other: Matrix) -> Matrix:
-    """Weights that tell two samples of patches apart, both counting alike."""
+    """Return weights that separate two samples of patches of equal total weight."""
     share = len(ground) / len(other)
     mean = (ground.mean(axis=0) + other.mean(axis=0)) / 2
     scatter = (ground.T @ ground + share * (other.T @ other)).astype(np.float64)

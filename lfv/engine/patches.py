@@ -24,19 +24,19 @@ Matrix = NDArray[np.float32]
 MIXED = 128
 #: Principal components in which patches are compared.
 COMPONENTS = 64
-#: Patches in the memory.
+#: Number of patches in the memory.
 KEPT = 2000
-#: Share of the farthest patches whose mean distance is an image's score,
+#: An image's score is the mean distance of this share of its patches, the farthest.
 FARTHEST = 0.02
-#: and the same for distances from the mean at the same position.
+#: That share for distances from the mean at the same position.
 FARTHEST_PLACES = 0.1
-#: Patches from which the components are learned.
+#: Number of patches from which the components are learned.
 SAMPLE = 40_000
 #: Typical deviation of each map's channels on photographs, used to weight the maps equally.
 _SPREADS = (0.95, 0.47, 2.2)
 #: Patches whose distances are computed at once; as many as fit in the processor's cache.
 _AT_ONCE = 128
-#: Kept patches whose distances bound those of all.
+#: Number of kept patches that give a first upper bound of a distance.
 _FEW = 250
 #: Share of an image's patches whose distances are computed first.
 _FIRST = 0.1
@@ -57,12 +57,12 @@ def patches_of(taps: Sequence[Matrix]) -> Matrix:
     mixed: Matrix = np.tensordot(weights[0], halved, axes=1).astype(np.float32, copy=False)
     mixed += np.tensordot(weights[1], middle, axes=1)
     mixed += np.tensordot(weights[2], rough, axes=1).repeat(2, axis=1).repeat(2, axis=2)
-    smooth = _smoothed(mixed)
+    smooth = _smooth(mixed)
     patches: Matrix = np.ascontiguousarray(smooth.reshape(MIXED, -1).T)
     return patches
 
 
-def _smoothed(maps: Matrix) -> Matrix:
+def _smooth(maps: Matrix) -> Matrix:
     """Average over 3 x 3 cells, repeating the border. Sums of slices are faster than a filter."""
     padded = np.pad(maps, ((0, 0), (1, 1), (1, 1)), mode="edge")
     down = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
@@ -121,7 +121,7 @@ class PatchMemory:
         """Return [found], the squared distance from the nearest of some kept patches, less the
         squared length of what was found; infinite if there are none.
         """
-        pulling, squares = self._pulling[:, kept], self._kept_squares[kept]
+        pulling, squares = self._minus_twice_kept[:, kept], self._kept_squares[kept]
         if not len(squares):
             return np.full(len(found), np.inf, dtype=np.float32)
         nearest = []
@@ -132,7 +132,7 @@ class PatchMemory:
         return np.concatenate(nearest)
 
     @cached_property
-    def _pulling(self) -> Matrix:
+    def _minus_twice_kept(self) -> Matrix:
         """[components, patches] by which patches are multiplied to get distances."""
         return np.ascontiguousarray(-2 * self.kept.T)
 

@@ -134,19 +134,19 @@ def classes_at(logits: Matrix, size: tuple[int, int]) -> NDArray[np.uint8]:
     between two others.
     """
     if len(logits) == 2:  # scaling is linear: half the work
-        above: NDArray[np.uint8] = (_enlarged(logits[1] - logits[0], size) > 0).astype(np.uint8)
+        above: NDArray[np.uint8] = (_enlarge(logits[1] - logits[0], size) > 0).astype(np.uint8)
         return above
     classes = np.zeros((size[1], size[0]), dtype=np.uint8)
-    best = _enlarged(logits[0], size)
+    best = _enlarge(logits[0], size)
     for number in np.unique(logits.argmax(axis=0)).tolist():
         if number:
-            plane = _enlarged(logits[number], size)
+            plane = _enlarge(logits[number], size)
             classes[plane > best] = number
             np.maximum(best, plane, out=best)
     return classes
 
 
-def _enlarged(plane: Matrix, size: tuple[int, int]) -> Matrix:
+def _enlarge(plane: Matrix, size: tuple[int, int]) -> Matrix:
     """Scale ``plane`` to ``size`` (width, height) bilinearly.
 
     Pillow scales horizontally and numpy vertically, which takes a third of the time of Pillow

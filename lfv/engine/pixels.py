@@ -25,13 +25,13 @@ Half = NDArray[np.float16]
 Matrix = NDArray[np.float32]
 #: Number of averaged networks of the second pass.
 REFINERS = 3
-#: Networks of the first pass that use the backbone's features too, and that use only the own.
+#: Number of networks of the first pass with the backbone's features, and without.
 BESIDE, OWN = 3, 2
-#: Hidden layers of a single network, and of one of several.
+#: Hidden layers of a single network, and of each of several.
 ALONE, AMONG = (64, 32), (32, 16)
 #: Difference between the seeds of several networks.
 STEP = 101
-#: IoU below which a type is favoured no more.
+#: Lower bound of the IoU from which a type's offset is derived.
 LEAST_OVERLAP = 1 / 3
 #: Cells of each class sampled from an image.
 PER_CLASS = 1200
@@ -118,28 +118,28 @@ def fit_first_pass(
     everything = np.full(count, -1)
     jobs = [
         [
-            executor.submit(_fitted, data, parts, fold, seed + STEP * number, channels, hidden)
+            executor.submit(_fit_fold, data, parts, fold, seed + STEP * number, channels, hidden)
             for parts, fold in ((everything, 0), *((folds, f) for f in np.unique(folds)))
         ]
         for number, channels in enumerate(kinds)
     ]
     heads: list[PixelHead] = []
     outcomes: list[list[Matrix]] = []
-    for of_network in jobs:
-        (head, _), *parts = [job.result() for job in of_network]
+    for network_jobs in jobs:
+        (head, _), *parts = [job.result() for job in network_jobs]
         heads.append(head)
         unseen = {i: maps for _, found in parts for i, maps in found.items()}
         outcomes.append([unseen[i] for i in range(count)])
-    logits = _averaged(outcomes[:BESIDE])
+    logits = _average(outcomes[:BESIDE])
     taken = BESIDE
     if len(outcomes) > BESIDE:
-        joined = _averaged(outcomes)
+        joined = _average(outcomes)
         if overlap(joined, data) >= overlap(logits, data):
             logits, taken = joined, len(outcomes)
     return FirstPass(data, folds, Committee(tuple(heads[:taken])), logits, overlap(logits, data))
 
 
-def _fitted(
+def _fit_fold(
     data: Sequence[PixelData],
     folds: Groups,
     fold: int,
@@ -154,7 +154,7 @@ def _fitted(
     return head, {i: head(data[i].features.astype(np.float32)) for i in outside}
 
 
-def _averaged(logits: Sequence[Sequence[Matrix]]) -> tuple[Matrix, ...]:
+def _average(logits: Sequence[Sequence[Matrix]]) -> tuple[Matrix, ...]:
     return tuple(np.mean(of_image, axis=0) for of_image in zip(*logits, strict=True))
 
 

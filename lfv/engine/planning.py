@@ -50,7 +50,7 @@ def pixel_view_of(data: Dataset) -> View:
 
     if longer <= OVERVIEW_SIDE:
         return view(OVERVIEW_SIDE, 2, 5)
-    wanted = painted_width(data) / CELLS_ACROSS
+    wanted = narrowest_width(data) / CELLS_ACROSS
     (side, stride), *finer = PIXEL_VIEWS
     chosen = view(side, stride, 6)
     for next_side, next_stride in finer:
@@ -65,7 +65,7 @@ def pixel_view_of(data: Dataset) -> View:
     return chosen
 
 
-def painted_width(data: Dataset) -> float:
+def narrowest_width(data: Dataset) -> float:
     """Return the width, in pixels of the images, of the narrowest anomaly type in the masks.
 
     This is the median over up to ``MASK_SAMPLE`` masks; infinite if none shows anything. Inside a
@@ -78,15 +78,15 @@ def painted_width(data: Dataset) -> float:
     for image in masked[:: max(1, -(-len(masked) // MASK_SAMPLE))]:
         labels = load_labels(image, data.type_names, size)
         for number, found in enumerate(widths, 1):
-            painted = None if labels is None else _cropped(labels == number)
+            painted = None if labels is None else _crop(labels == number)
             if painted is not None:
                 inside = ndimage.distance_transform_edt(np.pad(painted, 1))[1:-1, 1:-1][painted]
                 found.append(max(1.0, 4 * float(inside.mean()) - 2) / scale)
     return min((float(np.median(found)) for found in widths if found), default=np.inf)
 
 
-def _cropped(painted: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-    """Return the non-empty part of it, or None."""
+def _crop(painted: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """Crop to the non-empty part; None if all is empty."""
     rows, columns = np.flatnonzero(painted.any(axis=1)), np.flatnonzero(painted.any(axis=0))
     if not len(rows):
         return None

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from lfv.engine.model import TrainedModel
 
 Matrix = NDArray[np.float32]
-#: Name of the network's file in the artifact, and of the entry in its description.
+#: Name of the network's file in the artifact, and of its entry in the description.
 NETWORK = "network"
-#: Name of the detector's file in the artifact, and of the entry in its description.
+#: Name of the detector's file in the artifact, and of its entry in the description.
 DETECTOR = "detector"
 
 
@@ -39,7 +39,7 @@ class TrialVerdict(Protocol):
     """The outcome of trying an optional part."""
 
     @property
-    def used(self) -> bool:
+    def is_used(self) -> bool:
         """Whether the model uses it."""
 
     def to_json(self) -> dict[str, Any]:
@@ -87,7 +87,7 @@ class BackbonePlugin(Protocol):
         """Accept a file of at most ``limit`` bytes for images of this (width, height).
 
         Raises:
-            OnnxRejected: It cannot be used; the message says why.
+            OnnxRejected: If it cannot be used; the message says why.
         """
 
     def load(self, contents: Contents) -> Backbone:

@@ -19,11 +19,11 @@ from lfv.engine.artifact import Arrays
 Matrix = NDArray[np.float32]
 COMPONENTS = 16
 SHRINKAGE = 0.05
-#: Share of the mean covariance of all cells in each cell's, for comparisons with single images.
+#: Weight of the mean covariance of all cells, for comparisons with single images.
 POOLING = 0.3
 #: Normal images kept for comparison.
 KEPT = 48
-#: The last two of an image's statistics.
+#: Names of the last two statistics of an image.
 SUMS = ("distance", "nearest")
 #: Share of the farthest cells whose mean distance is the last statistic.
 _FARTHEST = 0.05
@@ -69,7 +69,7 @@ class PositionalHead:
         of_residuals = len(_CELL_QUANTILES) + len(_AREA_QUANTILES)
         return of_residuals * components + 2 * len(_DISTANCE_QUANTILES) + len(SUMS)
 
-    def reduced(self, maps: Matrix) -> Matrix:
+    def reduce(self, maps: Matrix) -> Matrix:
         """Return the principal components of an image's maps: [components, rows, columns]."""
         channels, rows, columns = maps.shape
         flat: Matrix = self.projection.T @ maps.reshape(channels, -1) + self.offset[:, None]
@@ -103,7 +103,7 @@ class PositionalHead:
         smoothed over 3 x 3 cells, of the distance and of the difference from the nearest normal
         image; last, the two summaries ``SUMS``. [8 * components + 18].
         """
-        reduced = self.reduced(maps)
+        reduced = self.reduce(maps)
         residuals = self.residuals(reduced)
         smooth = ndimage.uniform_filter(residuals, (0, 3, 3), mode="nearest")
         distances, differences = self.distances(residuals), self.differences(reduced)
@@ -190,7 +190,7 @@ def fit_positional(normals: Matrix) -> PositionalHead:
 
 
 def _whitening(covariance: Matrix) -> Matrix:
-    """Return the shrunk covariances, [rows, columns, components, components]."""
+    """Return [rows, columns, components, components] that whiten the shrunk covariances."""
     count = covariance.shape[-1]
     typical = np.trace(covariance.mean(axis=(0, 1))) / count + 1e-6
     shrunk = (1 - SHRINKAGE) * covariance + SHRINKAGE * typical * np.eye(count)

@@ -83,7 +83,7 @@ class Predictor:
 
         Args:
             body: A PNG or JPEG of the training images' dimensions.
-            with_map: Whether to add a heat map, where the model has one.
+            with_map: Whether to add a heat map, if the model has one.
 
         Raises:
             ImageRejected: If it cannot be decoded or has other dimensions.
@@ -92,16 +92,16 @@ class Predictor:
         return self._predict(decoder, with_map=with_map)
 
     def predict_pixels(self, pixels: bytes, width: int, height: int) -> DetectAnomalyResult:
-        """Judge one image that comes as interleaved RGB pixels, three bytes each.
+        """Judge one image given as interleaved RGB pixels, three bytes each.
 
         Raises:
-            ImageRejected: If it has other dimensions than the training images.
+            ImageRejected: If its dimensions differ from those of the training images.
         """
 
-        def scaled(size: tuple[int, int]) -> NDArray[np.uint8]:
+        def decode(size: tuple[int, int]) -> NDArray[np.uint8]:
             return from_rgb888(pixels, width, height, size, expected=(self.width, self.height))
 
-        return self._predict(scaled)
+        return self._predict(decode)
 
     def _predict(
         self,

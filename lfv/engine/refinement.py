@@ -29,14 +29,14 @@ CHANNELS = 1 + 4 * len(RADII) + len(BLURS)
 def surroundings(logits: Matrix) -> Matrix:
     """Compute the surroundings, [CHANNELS, rows, columns], of logits [classes, rows, columns]."""
     anomaly = 1 - np.exp(log_probabilities(logits)[0])
-    first = _blurred(anomaly, 0.7)
+    first = _blur(anomaly, 0.7)
     found = [first]
     for radius in RADII:
-        smooth = _blurred(first, radius / 3)
+        smooth = _blur(first, radius / 3)
         padded = np.pad(smooth, radius, mode="edge")
         diagonal = round(radius * 0.7071)
         pairs = [
-            [_shifted(padded, radius, sign * dy, sign * dx, smooth.shape) for sign in (1, -1)]
+            [_shift(padded, radius, sign * dy, sign * dx, smooth.shape) for sign in (1, -1)]
             for dy, dx in ((0, radius), (radius, 0), (diagonal, diagonal), (diagonal, -diagonal))
         ]
         ends = [end for pair in pairs for end in pair]
@@ -46,29 +46,29 @@ def surroundings(logits: Matrix) -> Matrix:
             np.mean(ends, axis=0),
             np.max(ends, axis=0),
         ]
-    found += [_blurred(first, blur, truncate=2.0) for blur in BLURS]
+    found += [_blur(first, blur, truncate=2.0) for blur in BLURS]
     result: Matrix = np.stack(found).astype(np.float32, copy=False)
     return result
 
 
-def _blurred(plane: Matrix, sigma: float, truncate: float = 4.0) -> Matrix:
+def _blur(plane: Matrix, sigma: float, truncate: float = 4.0) -> Matrix:
     """Blur by a Gaussian of standard deviation ``sigma`` cells, truncated at ``truncate`` sigmas.
 
     Uses two matrix products, which take a fifth of the time of a sliding filter on these maps.
     """
-    down, across = (_blur(length, sigma, truncate) for length in plane.shape)
+    down, across = (_blur_matrix(length, sigma, truncate) for length in plane.shape)
     return np.asarray(down @ plane @ across.T, dtype=np.float32)
 
 
 @lru_cache(maxsize=64)
-def _blur(length: int, sigma: float, truncate: float) -> Matrix:
+def _blur_matrix(length: int, sigma: float, truncate: float) -> Matrix:
     """Return the filter on a line of ``length`` cells, mirrored at its ends, as a matrix."""
     unit = np.eye(length)
     moved = ndimage.gaussian_filter1d(unit, sigma, axis=0, truncate=truncate)
     return np.asarray(moved, dtype=np.float32)
 
 
-def _shifted(padded: Matrix, border: int, dy: int, dx: int, shape: tuple[int, ...]) -> Matrix:
+def _shift(padded: Matrix, border: int, dy: int, dx: int, shape: tuple[int, ...]) -> Matrix:
     top, left = border + dy, border + dx
     return padded[top : top + shape[0], left : left + shape[1]]
 

@@ -3,8 +3,7 @@
 A region much smaller than all annotated ones is usually wrong. The limits are learned from
 out-of-fold masks: per anomaly type, the least size of a region for the highest IoU, and a quarter
 of the least area that the type had in any image. An image that is called anomalous keeps its
-largest region, whatever its size; one that is called normal keeps none, if that
-raises the IoU too.
+largest region, whatever its size. One that is called normal keeps none if that raises the IoU.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ Shares = NDArray[np.float16]
 SIZES = (0, 4, 8, 16, 32, 64, 128)
 #: Gain in IoU required for leaving regions out.
 GAIN = 0.003
-#: A type's area is left out below this share of its least annotated area.
+#: A type's area is filtered out below this share of its least annotated area.
 TRACE = 0.25
 _NEVER = np.float32(-30)
 _TOUCHING = np.ones((3, 3))
@@ -34,7 +33,7 @@ _TOUCHING = np.ones((3, 3))
 
 @dataclass(frozen=True)
 class Regions:
-    """The limits below which regions are left out, per anomaly type, in cells of the maps."""
+    """The limits below which regions are filtered out, per anomaly type, in cells of the maps."""
 
     #: Least size of a region.
     least: tuple[float, ...]
@@ -81,14 +80,14 @@ class Regions:
     def from_json(cls, value: dict[str, Any]) -> Regions:
         """Inverse of :meth:`to_json`."""
         least, traces = (tuple(float(v) for v in value[name]) for name in ("least", "traces"))
-        return cls(least, traces, bool(value.get("of_normal", True)))  # 0.1.0 has none
+        return cls(least, traces, bool(value.get("of_normal", True)))  # missing in models of 0.1.0
 
 
 @dataclass(frozen=True)
-class _Known:
+class _Statistics:
     """The statistics of an image with known pixels."""
 
-    #: [sizes, types, 2]: cells in both masks and in either, with smaller regions left out.
+    #: [sizes, types, 2]: cells in both masks and in either, with smaller regions filtered out.
     overlaps: NDArray[np.int64]
     #: [sizes, types, 2]: the same with no region in an image that is called normal.
     silent: NDArray[np.int64]
@@ -102,27 +101,27 @@ def learn_regions(
     """Fit the limits; also return the ``logits`` filtered by limits fitted to the other folds.
 
     Args:
-        logits: [classes, rows, columns] of every image, by networks that had not seen it.
-        shares: How much of each cell each class has; None where nobody knows.
+        logits: Out-of-fold logits of every image, [classes, rows, columns].
+        shares: Share of each cell that each class covers; None if unknown.
         called: [images] whether each is called anomalous.
     """
     types = len(logits[0]) - 1
     known = [
-        None if one is None else _look(maps, one, bool(is_anomalous))
+        None if one is None else _measure(maps, one, bool(is_anomalous))
         for maps, one, is_anomalous in zip(logits, shares, called, strict=True)
     ]
     by_fold = {
-        fold: _learned([one for one, f in zip(known, folds, strict=True) if f != fold], types)
+        fold: _learn([one for one, f in zip(known, folds, strict=True) if f != fold], types)
         for fold in np.unique(folds)
     }
-    left = tuple(
+    filtered = tuple(
         by_fold[fold](maps, is_anomalous=bool(is_anomalous))
         for maps, fold, is_anomalous in zip(logits, folds, called, strict=True)
     )
-    return _learned(known, types), left
+    return _learn(known, types), filtered
 
 
-def _look(maps: Matrix, shares: Shares, is_anomalous: bool) -> _Known:
+def _measure(maps: Matrix, shares: Shares, is_anomalous: bool) -> _Statistics:
     types = len(maps) - 1
     truth = shares.argmax(axis=0)
     overlaps = np.zeros((len(SIZES), types, 2), dtype=np.int64)
@@ -130,19 +129,19 @@ def _look(maps: Matrix, shares: Shares, is_anomalous: bool) -> _Known:
         without = Regions((float(size),) * types, (0.0,) * types)
         verdict = without(maps, is_anomalous=is_anomalous).argmax(axis=0)
         for number in range(types):
-            said, true = verdict == number + 1, truth == number + 1
-            row[number] = (said & true).sum(), (said | true).sum()
+            predicted, true = verdict == number + 1, truth == number + 1
+            row[number] = (predicted & true).sum(), (predicted | true).sum()
     areas = np.bincount(truth.ravel(), minlength=types + 1)[1:]
-    silent = overlaps if is_anomalous else np.broadcast_to(_nothing(areas), overlaps.shape)
-    return _Known(overlaps, silent, areas)
+    silent = overlaps if is_anomalous else np.broadcast_to(_empty_overlaps(areas), overlaps.shape)
+    return _Statistics(overlaps, silent, areas)
 
 
-def _nothing(areas: NDArray[np.int64]) -> NDArray[np.int64]:
+def _empty_overlaps(areas: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return [types, 2], the overlaps of an answer without regions."""
     return np.stack([np.zeros_like(areas), areas], axis=1)
 
 
-def _learned(known: Sequence[_Known | None], types: int) -> Regions:
+def _learn(known: Sequence[_Statistics | None], types: int) -> Regions:
     seen = [one for one in known if one is not None]
     if not seen:
         return Regions((0.0,) * types, (0.0,) * types)

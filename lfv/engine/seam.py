@@ -30,28 +30,28 @@ class LoadedModel(Protocol):
 
     @property
     def width(self) -> int:
-        """Of the images it takes, in pixels."""
+        """Width of the images it accepts, in pixels."""
 
     @property
     def height(self) -> int:
-        """Of the images it takes, in pixels."""
+        """Height of the images it accepts, in pixels."""
 
     def predict(self, body: bytes, *, with_map: bool = False) -> DetectAnomalyResult:
         """Judge one image, a PNG or JPEG of the model's dimensions.
 
         Args:
             body: The file's bytes.
-            with_map: Whether to add a heat map, where the model has one.
+            with_map: Whether to add a heat map, if the model has one.
 
         Raises:
             ImageRejected: If it cannot be decoded or has other dimensions.
         """
 
     def predict_pixels(self, pixels: bytes, width: int, height: int) -> DetectAnomalyResult:
-        """Judge one image that comes as interleaved RGB pixels, three bytes each.
+        """Judge one image given as interleaved RGB pixels, three bytes each.
 
         Raises:
-            ImageRejected: If it has other dimensions than the model.
+            ImageRejected: If its dimensions differ from the model's.
         """
 
 

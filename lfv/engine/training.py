@@ -16,22 +16,22 @@ from lfv.engine.alignment import Aligner
 from lfv.engine.backbone import Backbone
 from lfv.engine.checks import (
     check_variety,
-    find_missed,
     find_oddities,
+    find_poor_overlaps,
     find_shortcut,
     find_unpainted,
 )
-from lfv.engine.crossval import OUTER_FOLDS, calibrated_probabilities
+from lfv.engine.crossval import OUTER_FOLDS, cross_calibrate
 from lfv.engine.dataset import Dataset, check_test, read_training
 from lfv.engine.errors import TrainingError
 from lfv.engine.evaluation import Evaluated, evaluate
 from lfv.engine.findings import Findings
 from lfv.engine.finishing import finish, judge_out_of_fold, judge_test
-from lfv.engine.fitting import FEW_IMAGES, Fitted, fit_alone, fit_labelled
-from lfv.engine.grouping import Groups, grouped_folds, near_duplicates
+from lfv.engine.fitting import FEW_IMAGES, Fitted, fit_labelled, fit_normals_only
+from lfv.engine.grouping import Groups, assign_folds, near_duplicates
 from lfv.engine.metrics import Floats, auroc
 from lfv.engine.model import Model
-from lfv.engine.normals import alarm_calibration, images_to_count, is_counted
+from lfv.engine.normals import alarm_calibration, images_for_rank, is_enough_for_rank
 from lfv.engine.observations import OVERVIEW
 from lfv.engine.observing import Observed, observe
 from lfv.engine.planning import choose_aligner, overview_of
@@ -65,9 +65,9 @@ def train(
     Args:
         train: Labelled images to learn from, all of one size.
         test: Labelled images to measure the model on; if empty, it is measured out of fold.
-        output: The folder that is written; see :mod:`lfv.engine.artifact`.
+        output: The folder to write; see :mod:`lfv.engine.artifact`.
         options: How to train.
-        progress: Called with the share that is done, 0 to 1, and what is being done.
+        progress: Called with the share that is done, 0 to 1, and the current activity.
 
     Returns:
         The model's figures and its verdicts on images that it was not trained on.
@@ -103,10 +103,10 @@ def train(
 
 @dataclass(frozen=True)
 class _Prepared:
-    """Images that were looked at, in folds."""
+    """Images with their observations, in folds."""
 
     data: Dataset
-    seen: Observed
+    observed: Observed
     aligner: Aligner | None
     alignment_gain: float
     groups: Groups
@@ -156,17 +156,17 @@ def _prepare(
     """Compute the images' observations, and put similar images into the same fold."""
     found = list(warnings)
     aligner, gain = choose_aligner(data, overview_of(data))
-    seen = observe(data, aligner, executor, lambda s: progress(0.05 + 0.3 * s, "looking"))
+    observed = observe(data, aligner, executor, lambda s: progress(0.05 + 0.3 * s, "looking"))
     if data.anomaly_types:
-        found += find_unpainted(data.images, data.type_names, seen.shares)
-        if not seen.shows_anomalies:
-            data, seen = replace(data, anomaly_types=()), replace(seen, pixel_view=None)
-    repeats = near_duplicates(seen.signatures, seen.identities, data.truth)
+        found += find_unpainted(data.images, data.type_names, observed.shares)
+        if not observed.shows_anomalies:
+            data, observed = replace(data, anomaly_types=()), replace(observed, pixel_view=None)
+    repeats = near_duplicates(observed.signatures, observed.identities, data.truth)
     check_variety(repeats, data.truth)
     random = np.random.default_rng(options.seed)
-    folds = grouped_folds(repeats.groups, data.truth, OUTER_FOLDS, random)
-    found += find_oddities(data.images, repeats, seen.signatures)
-    return _Prepared(data, seen, aligner, gain, repeats.groups, folds, tuple(found))
+    folds = assign_folds(repeats.groups, data.truth, OUTER_FOLDS, random)
+    found += find_oddities(data.images, repeats, observed.signatures)
+    return _Prepared(data, observed, aligner, gain, repeats.groups, folds, tuple(found))
 
 
 def _fit(
@@ -177,14 +177,14 @@ def _fit(
     progress: Progress,
 ) -> Fitted:
     """Fit heads, and a network if requested."""
-    data, seen, folds = prepared.data, prepared.seen, prepared.folds
+    data, observed, folds = prepared.data, prepared.observed, prepared.folds
     progress(0.35, "learning")
     if data.truth.any():
         fitted = fit_labelled(
-            data, seen, prepared.groups, folds, options, executor, progress, backbone
+            data, observed, prepared.groups, folds, options, executor, progress, backbone
         )
     else:
-        fitted = fit_alone(data, seen, prepared.groups, options, executor, backbone)
+        fitted = fit_normals_only(data, observed, prepared.groups, options, executor, backbone)
     if options.network:
         fitted = network_plugin().improve(data, fitted, folds, options, executor, progress)
     return fitted
@@ -199,7 +199,9 @@ def _calibrate(
     logits: tuple[NDArray[np.float32], ...] = ()
     if fitted.pixels is not None:
         called = probability >= model.threshold
-        regions, logits = learn_regions(fitted.pixels.logits, prepared.seen.shares, called, folds)
+        regions, logits = learn_regions(
+            fitted.pixels.logits, prepared.observed.shares, called, folds
+        )
         model = replace(model, regions=regions)
     return model, judge_out_of_fold(data, logits, probability, model.threshold)
 
@@ -215,7 +217,7 @@ def _with_probabilities(
     truth, scores = data.truth, fitted.validated.scores
     if truth.any():
         fit = calibration.fit(truth, scores)
-        probability = calibrated_probabilities(truth, scores, folds)
+        probability = cross_calibrate(truth, scores, folds)
         threshold = calibration.threshold_for(options.miss_cost)
     else:
         fit = alarm_calibration(scores, options.false_alarms)
@@ -263,9 +265,9 @@ def _findings(
     result["Details"] |= verdicts_to_json(fitted.verdicts)
     shortcut: Iterable[str] = ()
     if data.truth.any():
-        told = auroc(data.truth, fitted.validated.scores)
-        result["Details"]["OutOfFoldAUROC"] = told
-        shortcut = find_shortcut(prepared.seen.borders, data.truth, prepared.folds, told)
+        separation = auroc(data.truth, fitted.validated.scores)
+        result["Details"]["OutOfFoldAUROC"] = separation
+        shortcut = find_shortcut(prepared.observed.borders, data.truth, prepared.folds, separation)
     return Findings(
         data=data,
         evaluated=evaluated,
@@ -280,19 +282,19 @@ def _findings(
         warnings=(
             *prepared.warnings,
             *shortcut,
-            *_promises(data, options),
-            *find_missed(result["LabelEvaluationResults"]),
-            *(verdict.sentence() for verdict in verdicts if not verdict.used),
+            *_extrapolation_warnings(data, options),
+            *find_poor_overlaps(result["LabelEvaluationResults"]),
+            *(verdict.sentence() for verdict in verdicts if not verdict.is_used),
         ),
-        remarks=tuple(verdict.sentence() for verdict in verdicts if verdict.used),
+        remarks=tuple(verdict.sentence() for verdict in verdicts if verdict.is_used),
     )
 
 
-def _promises(data: Dataset, options: TrainingOptions) -> Iterator[str]:
-    """Return the limits of a model trained on normal images only."""
+def _extrapolation_warnings(data: Dataset, options: TrainingOptions) -> Iterator[str]:
+    """Yield a warning if too few normal images make the false-alarm rate an extrapolation."""
     count, rate = len(data.images), options.false_alarms
-    if not data.truth.any() and not is_counted(count, rate):
+    if not data.truth.any() and not is_enough_for_rank(count, rate):
         yield (
             f"The limit for a false-alarm rate of {rate:.1%} is extrapolated from {count} normal "
-            f"images: train with {images_to_count(rate)} or more to have it counted."
+            f"images: train with {images_for_rank(rate)} or more to have it counted."
         )

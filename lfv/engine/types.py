@@ -152,7 +152,7 @@ class TrainingOutcome:
     height: int
     #: (name, ``'#RRGGBB'``) without background; empty for a classification model.
     anomaly_types: tuple[tuple[str, str], ...]
-    #: None if undefined, as precision is if nothing was called anomalous.
+    #: F1, precision and recall are None if undefined: precision, if nothing was called anomalous.
     f1: float | None
     precision: float | None
     recall: float | None

@@ -1,8 +1,8 @@
 """A view of an image: its size, whether it is aligned first, and its features.
 
 Training compares views. Small ones show form, large ones show defects a few pixels wide. Large
-views are computed in tiles of at most a megapixel, so that memory is bounded whatever the image's
-size; features are pooled over all tiles.
+views are computed in tiles of at most a megapixel, so that memory is bounded for any image size.
+Features are pooled over all tiles.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ def test_a_service_that_is_up_trains_as_each_training_says(
         outcome = lfv_process(*train, "--detector", graph, "--miss-cost", 4, "--no-backbone")
         assert outcome.status == 0, outcome.err
         trained = outcome.json()
-        assert "trained on is not known here" in trained["message"]  # as of all detectors
+        assert "training images are unknown" in trained["message"]  # as of all detectors
         with closing(lookoutvision_client(url, settings.region)) as client:
             tags = client.list_tags_for_resource(ResourceArn=trained["model_arn"])["Tags"]
     assert {tag["Key"]: tag["Value"] for tag in tags} == {

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper
 
 from lfv.engine.custom_models.acceptance import Accepted, accept_detector
-from lfv.engine.custom_models.detector import Reading, reader
+from lfv.engine.custom_models.detector import Reading, open_reader
 from lfv.engine.custom_models.exported_onnx import read_export
 from lfv.engine.errors import OnnxRejected
 from lfv.onnx_files import onnx_digest
@@ -168,7 +168,7 @@ def version_2(folder: Path, *, crop: bool) -> Path:
 
 def read(path: Path) -> tuple[Accepted, Reading]:
     accepted = accept_detector(read_export(path, 1 << 20))
-    return accepted, reader(accepted.view, accepted.body)(image())
+    return accepted, open_reader(accepted.view, accepted.body)(image())
 
 
 def check(path: Path, *, crop: bool, normalized: bool = True) -> None:
@@ -217,7 +217,7 @@ def test_what_was_read_can_be_read_again(tmp_path: Path) -> None:
 def test_a_step_that_is_not_known(tmp_path: Path) -> None:
     blur = {"__class_fullname__": "albumentations.augmentations.GaussianBlur"}
     path = version_0(tmp_path, [RESIZE, blur, NORMALIZE, TO_TENSOR])
-    with pytest.raises(OnnxRejected, match=r"'GaussianBlur'.*not known here; export") as caught:
+    with pytest.raises(OnnxRejected, match=r"'GaussianBlur'.*not supported; export") as caught:
         read_export(path, 1 << 20)
     assert caught.value.reason == "transform"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lfv.engine.backbone_trial import gain_needed, standard_error
+from lfv.engine.backbone_trial import required_gain, standard_error
 
 
 def test_the_standard_error_is_that_of_resampled_images() -> None:
@@ -21,6 +21,6 @@ def test_the_standard_error_is_that_of_resampled_images() -> None:
 
 def test_the_fewer_images_the_more_a_backbone_has_to_add() -> None:
     few, many = np.arange(20) % 2 == 0, np.arange(400) % 2 == 0
-    assert gain_needed(0.8, few) > 2 * gain_needed(0.8, many) > 0.01
-    assert 0.94 + gain_needed(0.94, few) < 1
-    assert 0.999 + gain_needed(0.999, many) > 1
+    assert required_gain(0.8, few) > 2 * required_gain(0.8, many) > 0.01
+    assert 0.94 + required_gain(0.94, few) < 1
+    assert 0.999 + required_gain(0.999, many) > 1

@@ -29,8 +29,8 @@ from lfv.engine.metrics import auroc
 from lfv.engine.network import availability, selection
 from lfv.engine.network.design import BATCH, Design
 from lfv.engine.network.onnx_export import build_network
-from lfv.engine.network.selection import Verdict, choose_maps, choose_scores, stacked
-from lfv.engine.network.stored import Network, Stack, blended, score_of
+from lfv.engine.network.selection import Verdict, choose_maps, choose_scores, stack_out_of_fold
+from lfv.engine.network.stored import Network, Stack, blend, score_of
 from lfv.engine.network.trial import ROUNDS, design_of, steps_for
 from lfv.engine.onnx_session import OnnxSession
 from lfv.engine.pixel_head import log_probabilities
@@ -135,7 +135,7 @@ def test_a_fold_has_no_say_in_its_own_scores(fold: int) -> None:
     other_truth = np.where(out, ~TRUTH, TRUTH)
     for function in (
         lambda t: choose_scores(own, network, t, FOLDS)[0],
-        lambda t: stacked(own, network, t, FOLDS),
+        lambda t: stack_out_of_fold(own, network, t, FOLDS),
     ):
         before, after = function(TRUTH), function(other_truth)
         assert before[out].tolist() == after[out].tolist()
@@ -217,8 +217,8 @@ def test_blending_brings_maps_to_the_networks_grid() -> None:
     random = np.random.default_rng(0)
     own = random.normal(0, 1, (2, 10, 12)).astype(np.float32)
     network = random.normal(0, 1, (2, 20, 24)).astype(np.float32)
-    assert blended(own, network, 0.5).shape == (2, 20, 24)
-    assert blended(own, network, 1.0) is network
+    assert blend(own, network, 0.5).shape == (2, 20, 24)
+    assert blend(own, network, 1.0) is network
     assert score_of(network + np.array([-3, 3], np.float32)[:, None, None]) > score_of(network)
     assert score_of(np.full((1, 1, 1), 2.5, np.float32)) == 2.5
 

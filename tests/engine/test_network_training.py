@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lfv.engine import Predictor, TrainingImage, TrainingOptions, pixels, train
 from lfv.engine.metrics import auroc
 from lfv.engine.network import trial
-from lfv.engine.network.design import CELL, Design, built
+from lfv.engine.network.design import CELL, Design, build
 from lfv.engine.network.onnx_export import build_network
 from lfv.engine.onnx_session import OnnxSession
 
@@ -67,17 +67,17 @@ def test_the_graph_computes_what_torch_computes(classes: int) -> None:
     tensors = learning._Tensors(3)
     random = torch.Generator().manual_seed(4)
     image = np.random.default_rng(5).integers(0, 256, (64, 96, 3), dtype=np.uint8)
-    shown = learning._scaled(torch.from_numpy(image).permute(2, 0, 1)[None])
+    shown = learning._to_floats(torch.from_numpy(image).permute(2, 0, 1)[None])
     with torch.no_grad():
-        built(design, shown, tensors)
+        build(design, shown, tensors)
         for name in tensors.running:
             tensors.running[name].uniform_(0.3, 1.5, generator=random)
         for name in tensors.learned:
             if name.endswith((".gain", ".bias")):
                 tensors.learned[name].uniform_(0.3, 1.5, generator=random)
         tensors.learning = False
-        wanted = built(design, shown, tensors)[0].numpy()
-    output = OnnxSession(build_network(design, learning._folded(tensors)))(image)
+        wanted = build(design, shown, tensors)[0].numpy()
+    output = OnnxSession(build_network(design, learning._fold_normalisation(tensors)))(image)
     assert wanted.std() > 0 or wanted.size == 1
     np.testing.assert_allclose(output, wanted, rtol=1e-3, atol=1e-3)
 
@@ -113,7 +113,7 @@ def test_labels_move_with_their_images() -> None:
     labels[:, 10:40, 20:50] = 1
     given = learning._batch(list(labels))
     shown = learning._batch(list(np.repeat(labels * 200 + 20, 3, axis=3)))
-    images, moved = learning._varied(shown, given, random)
+    images, moved = learning._augment(shown, given, random)
     assert not torch.equal(moved, given.float())
     for image, label in zip(images, moved, strict=True):
         inside = image[:, label[0] == 1].mean(dim=1)

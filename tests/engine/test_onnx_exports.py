@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
 from lfv.engine.custom_models.acceptance import accept_detector
-from lfv.engine.custom_models.detector import Reading, reader
+from lfv.engine.custom_models.detector import Reading, open_reader
 from lfv.engine.custom_models.exported_onnx import read_export
 from lfv.engine.errors import OnnxRejected
 from lfv.onnx_files import onnx_digest
@@ -30,7 +30,7 @@ def image(seed: int = 0) -> NDArray[np.uint8]:
 def read(path: Path) -> Reading:
     accepted = accept_detector(read_export(path, LIMIT))
     assert accepted.view.size == (SIDE, SIDE)
-    return reader(accepted.view, accepted.body)(image())
+    return open_reader(accepted.view, accepted.body)(image())
 
 
 def detector(batch: int | str, *, kind: int = FLOAT, fixed: bool = False) -> ModelProto:
@@ -197,7 +197,7 @@ def two_files(folder: Path) -> Path:
         (lead_out, "external_data", "not beside it"),
         (link, "external_data", "not beside it"),
         (lose_weights, "external_data", "'model.onnx.data', which is not beside it"),
-        (cut_weights, "external_data", "cut short"),
+        (cut_weights, "external_data", "truncated"),
         (two_files, "unreadable", "several ONNX files"),
         (lambda folder: folder, "unreadable", "no ONNX file in"),
     ],

@@ -117,7 +117,7 @@ STATIC: dict[str, tuple[Callable[[], ModelProto], str, str]] = {
     "five channels": (lambda: relu((1, 5, 64, 64)), "input", "neither"),
     "tiny": (lambda: relu((1, 3, 8, 8)), "input", "8x8"),
     "vast": (lambda: relu((1, 3, 64, 100_000)), "input", "100000x64"),
-    "huge output": (huge_output, "outputs", "absurd size"),
+    "huge output": (huge_output, "outputs", "too large"),
     "metadata": (lambda: relu(metadata={"lfv.mean": "1,x"}), "invalid", "three numbers"),
 }
 

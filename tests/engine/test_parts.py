@@ -13,15 +13,15 @@ from scipy import ndimage
 
 from lfv.engine import learners
 from lfv.engine.alignment import Aligner, fit_aligner, foreground
-from lfv.engine.checks import find_missed
+from lfv.engine.checks import find_poor_overlaps
 from lfv.engine.dataset import Dataset
 from lfv.engine.descriptors import describe
 from lfv.engine.feature_model import FeatureSpec, build_feature_model
-from lfv.engine.grouping import Repeats, grouped_folds, identity, near_duplicates, signature
+from lfv.engine.grouping import Repeats, assign_folds, identity, near_duplicates, signature
 from lfv.engine.onnx_session import OnnxSession
 from lfv.engine.pixel_head import PixelHead, PixelSample, classes_at, train_pixel_head
 from lfv.engine.pixels import LEAST_OVERLAP, PixelData, class_offsets
-from lfv.engine.planning import CELL_BUDGET, painted_width, pixel_view_of
+from lfv.engine.planning import CELL_BUDGET, narrowest_width, pixel_view_of
 from lfv.engine.positional import PositionalHead, fit_positional
 from lfv.engine.refinement import (
     CHANNELS,
@@ -142,7 +142,7 @@ def test_masks_are_learned_as_finely_as_they_are_drawn(
 ) -> None:
     images = tuple(lines(tmp_path, width))
     data = Dataset(images, 800, 600, (("dent", "#FF0000"), ("scratch", "#23A436")), color=True)
-    assert painted_width(data) == pytest.approx(width, rel=0.35)
+    assert narrowest_width(data) == pytest.approx(width, rel=0.35)
     assert pixel_view_of(data).grid == cells
     many = replace(data, images=images * 200)
     assert np.prod(pixel_view_of(many).grid) * 800 <= max(CELL_BUDGET, 72 * 96 * 800)
@@ -151,7 +151,7 @@ def test_masks_are_learned_as_finely_as_they_are_drawn(
 def test_masks_that_show_nothing_are_learned_coarsely(tmp_path: Path) -> None:
     blank = [replace(image, mask_colors={"#FF0000": "dent"}) for image in lines(tmp_path, 4)]
     data = Dataset(tuple(blank), 800, 600, (("dent", "#FF0000"),), color=True)
-    assert painted_width(data) == np.inf
+    assert narrowest_width(data) == np.inf
     assert pixel_view_of(data).grid == (72, 96)
 
 
@@ -160,7 +160,7 @@ def test_types_that_are_hardly_found_are_told() -> None:
         {"Label": name, "NumberOfTestingImages": 7, "Metrics": {"IoU": overlap}}
         for name, overlap in (("crack", 0.71), ("scratch", 0.12))
     ]
-    (told,) = find_missed(labels)
+    (told,) = find_poor_overlaps(labels)
     assert "of scratch is found (IoU 0.12 on 7 images)" in told
 
 
@@ -196,7 +196,7 @@ def test_duplicates_share_a_group_and_groups_a_fold() -> None:
     groups = repeats(images, labels).groups
     assert (groups[20:] == groups[:6]).all()
     assert len(set(groups.tolist())) == 20
-    folds = grouped_folds(groups, labels, 5, random)
+    folds = assign_folds(groups, labels, 5, random)
     assert (folds[20:] == folds[:6]).all()
     assert set(folds.tolist()) == {0, 1, 2, 3, 4}
     for fold in range(5):

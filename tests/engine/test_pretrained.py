@@ -29,7 +29,7 @@ from lfv.engine import (
 from lfv.engine import artifact as artifacts
 from lfv.engine.descriptors import pool
 from lfv.engine.learners import fit_unusual, head_from_arrays
-from lfv.engine.normals import alarm_calibration, images_to_count, is_counted
+from lfv.engine.normals import alarm_calibration, images_for_rank, is_enough_for_rank
 from lfv.engine.pretrained import source
 from lfv.engine.pretrained.backbone import PretrainedBackbone
 from lfv.engine.pretrained.lite0 import CHANNELS, TAPS
@@ -265,9 +265,9 @@ def test_alarms_keep_to_the_rate_that_was_stated(count: int, rate: float) -> Non
 
 
 def test_a_rate_is_counted_with_enough_images() -> None:
-    assert images_to_count(0.02) == 100
-    assert is_counted(100, 0.02)
-    assert not is_counted(99, 0.02)
+    assert images_for_rank(0.02) == 100
+    assert is_enough_for_rank(100, 0.02)
+    assert not is_enough_for_rank(99, 0.02)
 
 
 def test_a_model_without_it_does_not_carry_it(make_plates: Make, tmp_path: Path) -> None:

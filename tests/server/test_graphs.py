@@ -81,7 +81,7 @@ def test_a_detector_is_calibrated_hosted_and_moved(
     described = model_in(client, "plates", "TRAINED", "TRAINING_FAILED", seconds=TRAINING)
     assert described["Status"] == "TRAINED", described["StatusMessage"]
     assert described["Performance"]["F1Score"] == 1.0
-    assert "trained on is not known here" in described["StatusMessage"]
+    assert "training images are unknown" in described["StatusMessage"]
     host(client, "plates")
     verdicts = [detect(client, "plates", body) for body in bodies]
     assert [v["IsAnomalous"] for v in verdicts] == [bool(n % 2) for n in range(24)]

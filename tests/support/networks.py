@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lfv.engine.network.design import Design, built
+from lfv.engine.network.design import Design, build
 
 
 class _Drawn:
@@ -31,25 +31,25 @@ class _Drawn:
     def linear(self, maps: int, name: str, channels: int) -> int:
         return self._layer(maps, name, channels, 1)
 
-    def doubled(self, maps: int) -> int:
+    def upsample(self, maps: int) -> int:
         return maps
 
-    def summed(self, first: int, second: int) -> int:
+    def add_maps(self, first: int, second: int) -> int:
         assert first == second
         return first
 
-    def joined(self, maps: Sequence[int]) -> int:
+    def concatenate(self, maps: Sequence[int]) -> int:
         return sum(maps)
 
-    def highest(self, maps: int) -> int:
+    def max_pool(self, maps: int) -> int:
         return maps
 
-    def average(self, maps: int) -> int:
+    def average_pool(self, maps: int) -> int:
         return maps
 
 
 def drawn_weights(design: Design, seed: int = 0) -> dict[str, NDArray[np.float32]]:
     """Weights of every layer of ``design``, by chance."""
     drawn = _Drawn(seed)
-    built(design, 3, drawn)
+    build(design, 3, drawn)
     return drawn.weights

@@ -1,14 +1,14 @@
-"""Users' ONNX files: a backbone beside the engine's own features, or a detector of their own.
+"""Users' ONNX files: a backbone in addition to the engine's features, or a complete detector.
 
-exported_onnx  makes one ONNX file of what an exporter wrote
-anomalib_transforms  what anomalib does with an image before its network, as part of that file
-graph_edits    small changes of a graph
-inspection     checks a file without running it
-trial          runs it once, in a process with limits of time and memory
-acceptance     both, and what the file is then taken for
-runner         from pixels to the model's outputs
-backbone       a backbone, as a model keeps it
-detector       a detector as a model
-recalibration  from a detector and labelled images to a model version
-plugin         what the engine's core asks of this package
+exported_onnx        merges an exporter's files into one ONNX file
+anomalib_transforms  adds anomalib's transform of images to that file
+graph_edits          small changes to a graph
+inspection           checks a file without running it
+trial                runs it in a process with limits on time and memory
+acceptance           inspects and tries a file, and selects its outputs
+runner               runs a model on pixels
+backbone             a backbone as stored in a model
+detector             a detector as a model
+recalibration        makes a model version from a detector and labelled images
+plugin               the interface to the engine's core
 """

@@ -1,8 +1,8 @@
 """``python -m lfv.engine.custom_models backbone|detector PATH LIMIT COPY``: checks a user's model.
 
-PATH is an ONNX file, or a folder with one and its weights. What is accepted is written to COPY, as
-one file. Prints one JSON object: ``accepted`` with what the file is taken for, or ``refused``, the
-reason in one word, and ``message``.
+PATH is an ONNX file, or a folder with one and its weights. An accepted model is written to COPY as
+one file. Prints a JSON object: ``accepted``, the view of the model, or ``refused``, the reason in
+one word, and ``message``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lfv.engine.errors import OnnxRejected
 
 
 def check(role: str, path: Path, limit: int, copy: Path) -> dict[str, Any]:
-    """Return what to print."""
+    """Return the object to print."""
     try:
         body = read_export(path, limit)
         found = accept_backbone(body) if role == "backbone" else accept_detector(body)

@@ -1,4 +1,4 @@
-"""Accepts a user's ONNX file: read, inspected, tried out, and taken for what its outputs are."""
+"""Accepts a user's ONNX file: reads, inspects and tries it, and selects its outputs."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from lfv.engine.custom_models.trial import Output, Trial
 from lfv.engine.errors import OnnxRejected
 
 MAX_CHANNELS = 4096
-#: Numbers in the joined maps of one image: 128 MiB.
+#: Most numbers in the joined maps of one image: 128 MiB.
 MAX_MAP_VALUES = 1 << 25
-#: Longer side at which a backbone that takes any size is shown images, in multiples of 32.
+#: Longer side of the images for a backbone that accepts any size; sides are multiples of 32.
 BACKBONE_SIDE = 384
-#: Both sides, for a detector that takes any size (anomalib's usual one).
+#: Side of the images for a detector that accepts any size (anomalib's default).
 DETECTOR_SIDE = 256
-#: What anomalib 0.x and 1.x call the first output, the one that counts; the others have numbers.
+#: Name of the first output of anomalib 0.x and 1.x, the only one that matters.
 ANOMALIB_OUTPUT = "output"
-#: What a model is tried with before there is an image.
+#: (width, height) for trying a model before the images are known.
 USUAL_IMAGE = (512, 512)
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """A model that may be used."""
+    """A model that can be used."""
 
     body: bytes
     view: CustomView
-    #: Processor time of one image, in the trial.
+    #: CPU time for one image, in the trial.
     seconds: float
 
     @property
     def sha256(self) -> str:
-        """Of the file, in hexadecimal."""
+        """SHA-256 of the file, in hex."""
         return hashlib.sha256(self.body).hexdigest()
 
 
 def read_onnx(path: Path, limit: int) -> bytes:
-    """The bytes of a regular file of at most ``limit`` bytes.
+    """Read a regular file of at most ``limit`` bytes.
 
     Raises:
         OnnxRejected: ``unreadable`` or ``too_large``.
@@ -60,13 +60,13 @@ def read_onnx(path: Path, limit: int) -> bytes:
 
 
 def accept_backbone(body: bytes, image: tuple[int, int] = USUAL_IMAGE) -> Accepted:
-    """Take ``body`` for a backbone of images of this (width, height).
+    """Accept ``body`` as a backbone for images of this (width, height).
 
-    Its maps are all outputs of type float and shape [1, channels, rows, columns], joined on the
+    Its maps are all outputs of type float and shape [1, channels, rows, columns], scaled to the
     finest grid among them.
 
     Raises:
-        OnnxRejected: It cannot be used; the message says why.
+        OnnxRejected: If it cannot be used; the message says why.
     """
     source = inspection.inspect(body, inspection.IMAGENET)
     scale = min(1.0, BACKBONE_SIDE / max(image))
@@ -77,7 +77,7 @@ def accept_backbone(body: bytes, image: tuple[int, int] = USUAL_IMAGE) -> Accept
         raise OnnxRejected(
             "outputs",
             "A backbone needs outputs of type float and shape [1, channels, rows, columns]; it "
-            f"returns {_described(tried)}.",
+            f"returns {_describe(tried)}.",
         )
     rows, columns = (max(one.shape[axis] for one in maps) for axis in (2, 3))
     channels = sum(one.shape[1] for one in maps)
@@ -92,15 +92,15 @@ def accept_backbone(body: bytes, image: tuple[int, int] = USUAL_IMAGE) -> Accept
 
 
 def accept_detector(body: bytes) -> Accepted:
-    """Take ``body`` for a detector.
+    """Accept ``body`` as a detector.
 
     Its score is the output named ``pred_score``, else ``output``, else the only one with a single
-    value of type float; its map the one named ``anomaly_map``, else ``output``, else the only one
-    with two sides. One of them suffices; labels and masks that it makes by thresholds of its own
-    are not used.
+    value of type float. Its map is the output named ``anomaly_map``, else ``output``, else the only
+    two-dimensional one. Either is enough. Labels and masks from the detector's own thresholds are
+    ignored.
 
     Raises:
-        OnnxRejected: It cannot be used; the message says why.
+        OnnxRejected: If it cannot be used; the message says why.
     """
     source = inspection.inspect(body, inspection.PLAIN)
     size = _size(source, DETECTOR_SIDE, DETECTOR_SIDE)
@@ -113,7 +113,7 @@ def accept_detector(body: bytes) -> Accepted:
         raise OnnxRejected(
             "outputs",
             "A detector needs pred_score, one value of type float, or anomaly_map, of shape "
-            f"[1, 1, height, width]; it returns {_described(tried)}.",
+            f"[1, 1, height, width]; it returns {_describe(tried)}.",
         )
     rows, columns = (0, 0) if found is None else found.shape[-2:]
     names = tuple("" if one is None else one.name for one in (score, found))
@@ -141,5 +141,5 @@ def _pick(name: str, outputs: Sequence[Output]) -> Output | None:
     return outputs[0] if len(outputs) == 1 else None
 
 
-def _described(tried: Trial) -> str:
+def _describe(tried: Trial) -> str:
     return ", ".join(f"{one.name} ({one.kind} {list(one.shape)})" for one in tried.outputs)

@@ -1,9 +1,10 @@
 """How anomalib prepares images for a model that it exported.
 
-Versions 0.x describe it in a file beside the graph: resize, centre crop, normalisation. From 1.0 on
-the graph does it itself, on images of any size, and the size and the crop don't show. Either way a
-map covers the crop alone. Here the normalisation becomes metadata of the file, the input gets the
-size that images are resized to, and maps get the margin back that the crop took.
+Versions 0.x describe the transform (resize, centre crop, normalisation) in a file next to the
+graph. From 1.0 on, the graph contains it, accepts images of any size, and does not declare the size
+or the crop. In both cases maps cover only the crop. This module stores the normalisation as
+metadata of the file, gives the input the size that images are resized to, and pads maps to the
+whole image.
 
 Source: `to_onnx` and `export` of anomalib 0.3 to 2.3, and albumentations' `to_dict`.
 """
@@ -27,18 +28,21 @@ from lfv.onnx_files import ANOMALIB_METADATA
 #: Height and width.
 Size = tuple[int, int]
 _MAX_BYTES = 1 << 20
-#: From this on Pad takes its margins from a tensor; anomalib has never exported an older one.
+#: The first opset whose Pad has its margins in a tensor; anomalib never exported an older one.
 _OPSET = 11
-#: Neither square nor a usual size, so that a size that is the graph's own shows.
+#: An unusual size that is not square, so that a size fixed by the graph can be recognised.
 _PROBE = (352, 288)
 _POINTWISE = frozenset({"Cast", "Identity", "Sub", "Div", "Mul", "Add", "Clip", "Resize", "Slice"})
 
 
 def add_transform(model: Any, folder: Path) -> bool:
-    """Whether a file in ``folder`` describes the transform; now it is part of the model.
+    """Add the transform that a file in ``folder`` describes to the model.
+
+    Returns:
+        Whether there is such a file.
 
     Raises:
-        OnnxRejected: ``transform``, for a step that is not known here.
+        OnnxRejected: ``transform``, if a step is unknown.
     """
     steps = _read_steps(folder)
     image = image_of(model)
@@ -53,8 +57,8 @@ def add_transform(model: Any, folder: Path) -> bool:
         if not known:
             raise OnnxRejected(
                 "transform",
-                f"The step {name[:40]!r} of the transform in {ANOMALIB_METADATA[0]} beside it is "
-                "not known here; export the model with resize, centre crop and normalisation only.",
+                f"The step {name[:40]!r} of the transform in {ANOMALIB_METADATA[0]} next to it is "
+                "not supported; export the model with resize, centre crop and normalisation only.",
             )
     props = {one.key: one.value for one in model.metadata_props}
     for key, numbers in (("lfv.mean", transform.mean), ("lfv.std", transform.std)):
@@ -67,7 +71,7 @@ def add_transform(model: Any, folder: Path) -> bool:
 
 @dataclass
 class _Transform:
-    """What albumentations' steps come to."""
+    """The combined effect of albumentations' steps."""
 
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
@@ -75,7 +79,11 @@ class _Transform:
     cropped: Size | None = None
 
     def add(self, name: str, values: Mapping[str, Any]) -> bool:
-        """Whether the step is known. Raises KeyError, TypeError or ValueError for odd arguments."""
+        """Apply a step; return whether it is known.
+
+        Raises:
+            KeyError, TypeError, ValueError: If its arguments are invalid.
+        """
         if name == "Resize":
             self.resized = int(values["height"]), int(values["width"])
         elif name == "CenterCrop" and self.resized:
@@ -91,7 +99,7 @@ class _Transform:
 
 
 def _read_steps(folder: Path) -> list[tuple[str, Mapping[str, Any]]]:
-    """Names and arguments of albumentations' transforms; none where no file describes them."""
+    """Return names and arguments of albumentations' transforms; empty if no file describes any."""
     for name in ANOMALIB_METADATA:
         try:
             if (folder / name).stat().st_size > _MAX_BYTES:
@@ -109,7 +117,7 @@ def _triple(values: Any, scale: float) -> tuple[float, float, float]:
 
 
 def _crop(model: Any, image: Any, resized: Size, cropped: Size) -> None:
-    """Take the image at its size before the crop, and crop it in the model."""
+    """Let the model accept the image before the crop, and crop it."""
     dims = image.type.tensor_type.shape.dim
     if len(dims) != 4 or (dims[2].dim_value, dims[3].dim_value) != cropped:
         return
@@ -125,8 +133,10 @@ def _crop(model: Any, image: Any, resized: Size, cropped: Size) -> None:
 
 
 def show_whole_image(body: bytes) -> bytes:
-    """The model, with an input of the size that it resizes images to, where it does, and with maps
-    of that whole image, where it crops. What can't be found out leaves it as it is."""
+    """Return the model with the size it resizes images to as input size, and with uncropped maps.
+
+    A model whose resizing or cropping cannot be determined is returned unchanged.
+    """
     try:
         model = onnx.load_model_from_string(body)
         source = inspection.inspect(body)
@@ -142,7 +152,7 @@ def show_whole_image(body: bytes) -> bytes:
     changed = False
     if source.width is None or source.height is None:
         if whole[0] * fed[1] == whole[1] * fed[0]:
-            return body  # it keeps to the size of what it is given
+            return body  # it does not resize
         dims = image_of(model).type.tensor_type.shape.dim  # type: ignore[union-attr]
         dims[2].dim_value, dims[3].dim_value = whole
         changed = True
@@ -155,7 +165,7 @@ def show_whole_image(body: bytes) -> bytes:
 
 
 def _tensors_of_image(model: Any) -> tuple[dict[str, int], dict[str, int]]:
-    """The image after its last Resize, and as the network gets it: names and element types."""
+    """Return name and element type of the image after its last Resize, and before the network."""
     image = image_of(model)
     if image is None:
         return {}, {}
@@ -178,7 +188,7 @@ def _tensors_of_image(model: Any) -> tuple[dict[str, int], dict[str, int]]:
 def _try_out(
     body: bytes, source: inspection.ImageInput, fed: Size, wanted: Mapping[str, int]
 ) -> dict[str, trial.Output]:
-    """What the outputs and the tensors that are ``wanted`` are, for an image of this size."""
+    """Run the model on an image of this size; return its outputs and the ``wanted`` tensors."""
     probe = onnx.load_model_from_string(body)
     del probe.graph.value_info[:]
     present = {one.name for one in probe.graph.output}
@@ -197,7 +207,7 @@ def _sides(shapes: Mapping[str, trial.Output], names: Mapping[str, int]) -> Size
 
 
 def _pad_maps(model: Any, shapes: Mapping[str, trial.Output], part: Size, whole: Size) -> bool:
-    """Give outputs of the crop's size the margin, as calm as their calmest place."""
+    """Pad outputs of the crop's size to the whole image, with their lowest value."""
     graph = model.graph
     tops = [(all_ - some) // 2 for all_, some in zip(whole, part, strict=True)]
     ends = [all_ - some - top for all_, some, top in zip(whole, part, tops, strict=True)]

@@ -1,4 +1,4 @@
-"""A user's backbone, as a model keeps it."""
+"""A user's backbone as stored in a model."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ Matrix = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class CustomBackbone:
-    """A backbone that a user gave, inspected."""
+    """A user's backbone that was inspected and accepted."""
 
     view: CustomView
     onnx_model: bytes
-    #: It makes the model larger and slower, so chance must not choose it.
+    #: It makes the model larger and slower, so it must show a clear gain.
     is_gated = True
 
     @property
@@ -65,21 +65,21 @@ class CustomBackbone:
 
         Args:
             path: An ONNX file.
-            limit: Bytes that it may have.
-            image: (width, height) of the images it will be given.
+            limit: Largest size in bytes.
+            image: (width, height) of the images.
 
         Raises:
-            OnnxRejected: It cannot be used; the message says why.
+            OnnxRejected: If it cannot be used; the message says why.
         """
         accepted = accept_backbone(read_export(path, limit), image)
         return cls(accepted.view, accepted.body)
 
     @classmethod
     def from_contents(cls, contents: Contents) -> CustomBackbone:
-        """The backbone of an artifact, inspected again.
+        """Load the backbone of an artifact, and inspect it again.
 
         Raises:
-            ArtifactError: If its ONNX model is not one that would be accepted.
+            ArtifactError: If its ONNX model is refused.
         """
         stored: Any = contents.model[BACKBONE]
         body = contents.onnx_models[BACKBONE]

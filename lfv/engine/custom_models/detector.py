@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lfv.engine.artifact import Contents, stored_range
+from lfv.engine.artifact import Contents, read_sample_range
 from lfv.engine.calibration import Calibration
 from lfv.engine.custom_models.runner import CustomView, Matrix, OnnxRunner
 from lfv.engine.learners import squash
@@ -22,23 +22,23 @@ from lfv.engine.plugins import DETECTOR
 
 @dataclass(frozen=True)
 class Reading:
-    """What a detector says of one image."""
+    """The output of a detector for one image."""
 
-    #: Grows with anomaly, on a scale of its own.
+    #: Rises with anomaly, on the detector's own scale.
     score: float
-    #: [rows, columns], likewise.
+    #: [rows, columns], on the same scale.
     map: Matrix | None
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Scores in robust deviations from the normal median, drawn together far out."""
+    """Converts scores to robust deviations from the normal median, compressed far out."""
 
     centre: float
     spread: float
 
     def __call__(self, scores: Floats) -> Floats:
-        """[images] to [images], order kept."""
+        """Map [images] to [images], preserving their order."""
         return squash((scores - self.centre) / self.spread)
 
 
@@ -48,7 +48,7 @@ class Detector:
 
     width: int
     height: int
-    #: One, where the map was found to paint it; else none.
+    #: The type that the map paints, if any.
     anomaly_types: tuple[tuple[str, str], ...]
     background_color: str
     view: CustomView
@@ -56,21 +56,21 @@ class Detector:
     scale: Scale
     calibration: Calibration
     threshold: float
-    #: Of the map, from which a pixel is called anomalous.
+    #: Value of the map from which a pixel is called anomalous.
     level: float
     #: 16-bit values mapped to black (0) and white (255); None for 8-bit images.
     sample_range: tuple[int, int] | None = None
 
     def open(self, *, threads: int = 1) -> Judge:
-        """A session, and what judges images with it."""
-        read = reader(self.view, self.onnx_model, threads=threads)
+        """Open a session, and return a function that judges images with it."""
+        read = open_reader(self.view, self.onnx_model, threads=threads)
 
         def judge(decode: Decode) -> Judgement:
             reading = read(decode(self.view.size))
             probability = float(self.calibration(self.scale(np.array([reading.score])))[0])
             classes = None
             if self.anomaly_types and reading.map is not None:
-                classes = painted(reading.map, self.level, (self.width, self.height))
+                classes = paint(reading.map, self.level, (self.width, self.height))
             found = reading.map
             return Judgement(probability, classes, None if found is None else lambda: found)
 
@@ -98,7 +98,7 @@ class Detector:
         """Inverse of :meth:`to_contents`; any error of lookup or conversion means damage.
 
         Raises:
-            ArtifactError: If the onnx_model is not one that would be accepted.
+            ArtifactError: If the ONNX model is refused.
         """
         description = contents.model
         onnx_model = contents.onnx_models[DETECTOR]
@@ -115,7 +115,7 @@ class Detector:
             height=int(description["height"]),
             anomaly_types=types,
             background_color=str(description["background_color"]),
-            sample_range=stored_range(description),
+            sample_range=read_sample_range(description),
             view=view,
             onnx_model=onnx_model,
             scale=Scale(float(centre), float(spread)),
@@ -125,10 +125,10 @@ class Detector:
         )
 
 
-def reader(
+def open_reader(
     view: CustomView, onnx_model: bytes, *, threads: int = 1
 ) -> Callable[[NDArray[np.uint8]], Reading]:
-    """What reads images of the view's size."""
+    """Open a session, and return a function that runs it on images of the view's size."""
     run = OnnxRunner(onnx_model, view.source, threads=threads)
     names = [name for name in view.outputs if name]
     score_name, map_name = view.outputs
@@ -138,15 +138,15 @@ def reader(
         found = None
         if map_name:
             found = values[map_name].reshape(view.rows, view.columns)
-        # Without a score of its own an image is as odd as its oddest place.
+        # Without a score, the highest value of the map is the score.
         score = values[score_name] if score_name else np.max(values[map_name])
         return Reading(float(np.ravel(score)[0]), found)
 
     return read
 
 
-def painted(found: Matrix, level: float, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Class of every pixel at ``size`` (width, height): 1 where the map reaches ``level``."""
+def paint(found: Matrix, level: float, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return the class of every pixel at ``size`` (width, height): 1 from ``level`` on."""
     scaled = np.asarray(Image.fromarray(found).resize(size, Image.Resampling.BILINEAR))
     classes: NDArray[np.uint8] = (scaled >= level).astype(np.uint8)
     return classes

@@ -1,8 +1,8 @@
-"""Reads what an exporter wrote into one ONNX file that takes one image.
+"""Merges an exporter's files into one ONNX file that accepts one image.
 
-Exporters put weights into a file beside the graph, fix the batch at the size they traced with, take
-half precision (anomalib 2 does all three), and keep the transform of images apart (anomalib 0.x).
-The result is checked like any other file.
+Exporters store weights in a file next to the graph, fix the batch size, use half precision
+(anomalib 2 does all three), or store the transform of images separately (anomalib 0.x). The result
+is checked like any other file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lfv.engine.onnx_safety import tensors_of
 from lfv.onnx_files import find_onnx_file
 
 MAX_BATCH = 64
-#: Formats of other programs: how their files end, and their names.
+#: Formats of other programs: file extensions and names.
 _FOREIGN = {
     "openvino": ((".xml", ".bin"), "an OpenVINO model"),
     "torch": ((".pt", ".pth", ".ckpt"), "a PyTorch model"),
@@ -30,7 +30,7 @@ _FOREIGN = {
 
 
 def read_export(path: Path, limit: int) -> bytes:
-    """One ONNX file of at most ``limit`` bytes, with its weights in it and a batch of one.
+    """Return one ONNX file of at most ``limit`` bytes that includes its weights, for one image.
 
     Args:
         path: An ONNX file, or a folder with one and its weights.
@@ -47,20 +47,20 @@ def read_export(path: Path, limit: int) -> bytes:
     body = read_onnx(file, limit)
     try:
         model = onnx.load_model_from_string(body)
-    except Exception:  # noqa: BLE001 (the inspection says what is wrong with it)
+    except Exception:  # noqa: BLE001 (the inspection reports the problem)
         return body
     changed = _read_weights(model, file, limit - len(body))
-    changed = _take_float32(model) or changed
+    changed = _accept_float32(model) or changed
     changed = add_transform(model, file.parent) or changed
     if (batch := _batch(model)) > 1:
-        body = _take_one(model, batch)
+        body = _take_single_image(model, batch)
     elif changed:
         body = bytes(model.SerializeToString())
     return show_whole_image(body)
 
 
 def _refuse_foreign(path: Path) -> None:
-    """Raises OnnxRejected for a file of another program, or a folder with such and no ONNX file."""
+    """Raise OnnxRejected for another program's file, or a folder with one and no ONNX file."""
     files = [path]
     if path.is_dir():
         files = list(path.rglob("*"))
@@ -76,7 +76,7 @@ def _refuse_foreign(path: Path) -> None:
 
 
 def _read_weights(model: Any, file: Path, limit: int) -> bool:
-    """Whether there were weights beside the file; now they are in the model."""
+    """Move weights from other files into the model; return whether there were any."""
     found = False
     for tensor in tensors_of(model.graph):
         if tensor.data_location != TensorProto.EXTERNAL:
@@ -93,7 +93,7 @@ def _read_weights(model: Any, file: Path, limit: int) -> bool:
 
 def _slice(file: Path, entries: dict[str, str], limit: int) -> bytes:
     location = entries.get("location", "")
-    # Only a name: a path could lead anywhere on this machine, and so could a link.
+    # Neither paths nor links, which could lead anywhere on this machine.
     if not location or Path(location).name != location:
         raise OnnxRejected("external_data", f"Its weights are not beside it: {location[:80]!r}.")
     beside = file.parent / location
@@ -114,12 +114,12 @@ def _slice(file: Path, entries: dict[str, str], limit: int) -> bytes:
     except (OSError, ValueError) as error:
         raise OnnxRejected("external_data", f"Its weights cannot be read: {error}.") from error
     if len(data) != length:
-        raise OnnxRejected("external_data", f"Its weights in {location[:80]!r} are cut short.")
+        raise OnnxRejected("external_data", f"Its weights in {location[:80]!r} are truncated.")
     return data
 
 
 def _batch(model: Any) -> int:
-    """The number of images that the model insists on; 0 for any."""
+    """Return the fixed batch size of the model; 0 if it is not fixed or too large."""
     image = image_of(model)
     if image is None:
         return 0
@@ -128,8 +128,8 @@ def _batch(model: Any) -> int:
     return batch if batch <= MAX_BATCH else 0
 
 
-def _take_float32(model: Any) -> bool:
-    """Whether the input was half precision; now the model converts it itself."""
+def _accept_float32(model: Any) -> bool:
+    """Convert a half-precision input to float32; return whether it was half precision."""
     image = image_of(model)
     if image is None or image.type.tensor_type.elem_type != TensorProto.FLOAT16:
         return False
@@ -141,9 +141,11 @@ def _take_float32(model: Any) -> bool:
     return True
 
 
-def _take_one(model: Any, batch: int) -> bytes:
-    """The model for one image: as it is, where nothing in it depends on the batch; else the image
-    is repeated in it, and the first of its results is taken."""
+def _take_single_image(model: Any, batch: int) -> bytes:
+    """Return the model for one image.
+
+    If the model depends on the batch size, it repeats the image and returns the first result.
+    """
     plain = onnx.ModelProto()
     plain.CopyFrom(model)
     del plain.graph.value_info[:]

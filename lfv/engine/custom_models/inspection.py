@@ -1,7 +1,7 @@
 """Checks a user's ONNX file without running it.
 
-Only what is written in the file itself counts: no data beside it, no operators but the standard's,
-no functions of its own, one image in. Everything is refused by name, see
+A file must not refer to other files, must use only operators of the standard, must define no
+functions, and must have one input, the image. For the reasons of a refusal see
 :class:`~lfv.engine.errors.OnnxRejected`.
 """
 
@@ -30,16 +30,16 @@ Numbers = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class ImageInput:
-    """How a model takes its image."""
+    """The input of a model."""
 
     name: str
-    #: Samples 0 to 255 as they are; else float32, (sample / 255 - mean) / std.
+    #: Whether samples are uint8, 0 to 255; else float32, (sample / 255 - mean) / std.
     uint8: bool
-    #: [1, channels, height, width]; else [1, height, width, channels].
+    #: Whether the shape is [1, channels, height, width]; else [1, height, width, channels].
     planar: bool
-    #: 3, RGB, or 1, luminance.
+    #: 3 for RGB, 1 for luminance.
     channels: int
-    #: None where the model takes any.
+    #: None if the model accepts any.
     width: int | None
     height: int | None
     mean: Numbers
@@ -75,14 +75,14 @@ class ImageInput:
 
 
 def inspect(body: bytes, default: tuple[Numbers, Numbers] = PLAIN) -> ImageInput:
-    """Check a serialised model and return how it takes an image.
+    """Check a serialised model, and return its input.
 
     Args:
-        default: Mean and deviation of the channels where the file's metadata (``lfv.mean``,
-            ``lfv.std``: three numbers with commas between) name none.
+        default: Mean and deviation of the channels, unless the file's metadata contain ``lfv.mean``
+            and ``lfv.std`` (three numbers separated by commas).
 
     Raises:
-        OnnxRejected: It cannot be used; the message says why.
+        OnnxRejected: If it cannot be used; the message says why.
     """
     model = parse_closed(body)
     try:
@@ -99,7 +99,7 @@ def _check_outputs(graph: Any) -> None:
     for output in graph.output:
         dims = [dim.dim_value for dim in output.type.tensor_type.shape.dim]
         if math.prod(dim for dim in dims if dim > 0) > MAX_VALUES:
-            raise OnnxRejected("outputs", f"Its output {output.name!r} is of absurd size: {dims}.")
+            raise OnnxRejected("outputs", f"Its output {output.name!r} is too large: {dims}.")
 
 
 def _image_input(model: Any, default: tuple[Numbers, Numbers]) -> ImageInput:
@@ -116,7 +116,7 @@ def _image_input(model: Any, default: tuple[Numbers, Numbers]) -> ImageInput:
     dims = [dim.dim_value for dim in tensor.shape.dim]
     if len(dims) != 4:
         raise OnnxRejected(
-            "input", f"Its input has {len(dims)} dimensions; an image has four, batch first."
+            "input", f"Its input has {len(dims)} dimensions; it must have four, batch first."
         )
     if dims[0] not in (0, 1):
         raise OnnxRejected(

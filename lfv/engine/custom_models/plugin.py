@@ -1,4 +1,4 @@
-"""What the engine's core asks of users' ONNX files."""
+"""Implements the engine's plugins for users' ONNX files."""
 
 from __future__ import annotations
 

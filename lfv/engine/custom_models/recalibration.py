@@ -1,7 +1,7 @@
-"""From a detector and labelled images to a model version.
+"""Makes a model version from a detector and labelled images.
 
-Nothing in the detector is learned anew. Its scores become probabilities and, where the masks show
-one type of anomaly, a level is chosen for its map; both without the image they are judged by.
+The detector itself is not trained. Its scores are calibrated to probabilities. If the masks show
+one anomaly type, a threshold is chosen for its map. Both are evaluated out of fold.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from threadpoolctl import threadpool_limits
 
 from lfv.engine import calibration
 from lfv.engine.checks import THUMBNAIL, border_of, check_variety, find_oddities, find_shortcut
-from lfv.engine.crossval import OUTER_FOLDS, calibrated_probabilities
+from lfv.engine.crossval import OUTER_FOLDS, cross_calibrate
 from lfv.engine.custom_models.acceptance import Accepted, accept_detector
-from lfv.engine.custom_models.detector import Detector, Reading, Scale, painted, reader
+from lfv.engine.custom_models.detector import Detector, Reading, Scale, open_reader, paint
 from lfv.engine.custom_models.exported_onnx import read_export
 from lfv.engine.dataset import Dataset, check_test, load, load_labels, read_training
 from lfv.engine.evaluation import Evaluated, evaluate
 from lfv.engine.findings import Findings
 from lfv.engine.finishing import finish, judge_test
-from lfv.engine.grouping import Groups, grouped_folds, identity, near_duplicates, signature
+from lfv.engine.grouping import Groups, assign_folds, identity, near_duplicates, signature
 from lfv.engine.metrics import auroc
 from lfv.engine.normals import alarm_calibration
 from lfv.engine.types import Progress, TrainingImage, TrainingOptions, TrainingOutcome
 
-#: Below this a warning says that the detector hardly separates the classes.
+#: AUROC below which a warning says that the detector hardly separates the classes.
 POOR_AUROC = 0.7
-#: Levels of the map that are compared: quantiles of its values, densest at the highest.
+#: Number of thresholds compared: quantiles of the map's values, densest at the highest.
 LEVELS = 64
 
 
 @dataclass(frozen=True)
-class _Read:
-    """All images through the detector."""
+class _Responses:
+    """The detector's output for all images."""
 
     scores: NDArray[np.float64]
     maps: tuple[NDArray[np.float32] | None, ...]
@@ -55,11 +55,11 @@ def recalibrate(
     options: TrainingOptions,
     progress: Progress,
 ) -> TrainingOutcome:
-    """Make a model of the detector at ``path``; as :func:`lfv.engine.train`.
+    """Make a model of the detector at ``path``; see :func:`lfv.engine.train`.
 
     Raises:
         TrainingError: If the images cannot be used.
-        OnnxRejected: If the detector cannot.
+        OnnxRejected: If the detector cannot be used.
     """
     progress(0.0, "checking images")
     data, warnings = read_training(train)
@@ -67,19 +67,19 @@ def recalibrate(
     progress(0.05, "trying out the detector")
     accepted = accept_detector(read_export(path, options.onnx_bytes))
     with threadpool_limits(1), ThreadPoolExecutor(max(1, options.workers)) as executor:
-        progress(0.1, "asking the detector")
-        seen = _read(data, accepted, executor)
+        progress(0.1, "running the detector")
+        seen = _run_detector(data, accepted, executor)
         repeats = near_duplicates(seen.signatures, seen.identities, data.truth)
         check_variety(repeats, data.truth)
         groups = repeats.groups
-        folds = grouped_folds(groups, data.truth, OUTER_FOLDS, np.random.default_rng(options.seed))
+        folds = assign_folds(groups, data.truth, OUTER_FOLDS, np.random.default_rng(options.seed))
         warnings += find_oddities(data.images, repeats, seen.signatures)
-        told = auroc(data.truth, seen.scores) if data.truth.any() else 0.0
-        warnings += find_shortcut(seen.borders, data.truth, folds, told)
+        separation = auroc(data.truth, seen.scores) if data.truth.any() else 0.0
+        warnings += find_shortcut(seen.borders, data.truth, folds, separation)
         progress(0.7, "calibrating")
-        data, remark = _paintable(data, accepted)
-        model, evaluated = _calibrated(data, seen, folds, accepted, options)
-        warnings += _doubts(data, seen)
+        data, remark = _choose_anomaly_type(data, accepted)
+        model, evaluated = _calibrate(data, seen, folds, accepted, options)
+        warnings += _trust_warnings(data, seen)
         if test:
             evaluated = judge_test(
                 model, test, executor, lambda s: progress(0.8 + 0.15 * s, "testing")
@@ -114,15 +114,15 @@ def recalibrate(
     return finish(output, model.to_contents(), findings, progress)
 
 
-def _read(data: Dataset, accepted: Accepted, executor: Executor) -> _Read:
-    read = reader(accepted.view, accepted.body)
+def _run_detector(data: Dataset, accepted: Accepted, executor: Executor) -> _Responses:
+    read = open_reader(accepted.view, accepted.body)
 
     def look(image: TrainingImage) -> tuple[Reading, NDArray[np.uint8], np.int64]:
         pixels = load(image, accepted.view.size).pixels
         return read(pixels), load(image, THUMBNAIL).pixels, identity(pixels)
 
     rows = list(executor.map(look, data.images))
-    return _Read(
+    return _Responses(
         np.array([reading.score for reading, _, _ in rows]),
         tuple(reading.map for reading, _, _ in rows),
         np.stack([signature(thumbnail) for _, thumbnail, _ in rows]),
@@ -131,8 +131,11 @@ def _read(data: Dataset, accepted: Accepted, executor: Executor) -> _Read:
     )
 
 
-def _paintable(data: Dataset, accepted: Accepted) -> tuple[Dataset, str]:
-    """The dataset with the anomaly type that the map can paint, and why that is or is not so."""
+def _choose_anomaly_type(data: Dataset, accepted: Accepted) -> tuple[Dataset, str]:
+    """Return the dataset with the only anomaly type that the map can paint, and a remark.
+
+    Without such a type, the dataset has none, and the remark says why.
+    """
     shown: set[int] = set()
     for image in data.images:
         labels = load_labels(image, data.type_names, (data.width, data.height))
@@ -153,14 +156,14 @@ def _paintable(data: Dataset, accepted: Accepted) -> tuple[Dataset, str]:
     return replace(data, anomaly_types=()), why
 
 
-def _calibrated(
+def _calibrate(
     data: Dataset,
-    seen: _Read,
+    seen: _Responses,
     folds: Groups,
     accepted: Accepted,
     options: TrainingOptions,
 ) -> tuple[Detector, list[Evaluated]]:
-    """The model, and its out-of-fold verdicts on the images it was calibrated on."""
+    """Return the model, and out-of-fold verdicts on the images it was calibrated on."""
     truth = data.truth
     normal = seen.scores[~truth]
     centre = float(np.median(normal))
@@ -169,7 +172,7 @@ def _calibrated(
     scores = scale(seen.scores)
     if truth.any():
         fit = calibration.fit(truth, scores)
-        probability = calibrated_probabilities(truth, scores, folds)
+        probability = cross_calibrate(truth, scores, folds)
     else:
         fit = alarm_calibration(scores, options.false_alarms, extrapolate=False)
         probability = fit(scores)
@@ -181,7 +184,7 @@ def _calibrated(
         classes = labels = None
         found = seen.maps[number]
         if levels is not None and found is not None:
-            classes = painted(found, levels[int(folds[number])], size)
+            classes = paint(found, levels[int(folds[number])], size)
             labels = load_labels(image, data.type_names, size)
         evaluated.append(
             Evaluated.of(
@@ -212,8 +215,8 @@ def _calibrated(
 _WHOLE = -1
 
 
-def _levels(data: Dataset, seen: _Read, folds: Groups) -> dict[int, float]:
-    """The level with the highest IoU on the images outside of each fold; ``_WHOLE``: on all."""
+def _levels(data: Dataset, seen: _Responses, folds: Groups) -> dict[int, float]:
+    """Return the threshold with the highest IoU outside each fold; ``_WHOLE``: on all images."""
     maps = [found for found in seen.maps if found is not None]
     pool = np.concatenate([found.ravel()[:: 1 + found.size // 65_536] for found in maps])
     candidates = np.unique(np.quantile(pool, 1 - np.geomspace(1e-4, 0.9, LEVELS)))
@@ -236,17 +239,17 @@ def _levels(data: Dataset, seen: _Read, folds: Groups) -> dict[int, float]:
 
 
 def _at_least(values: NDArray[np.float32], levels: NDArray[np.float64]) -> NDArray[np.int64]:
-    """How many of the values reach each level."""
+    """Count the values that reach each level."""
     counts: NDArray[np.int64] = len(values) - np.searchsorted(np.sort(values), levels)
     return counts
 
 
-def _doubts(data: Dataset, seen: _Read) -> list[str]:
-    """What the user should know before trusting a detector that was trained elsewhere."""
+def _trust_warnings(data: Dataset, seen: _Responses) -> list[str]:
+    """Return warnings about a detector that was trained elsewhere."""
     doubts = [
         (
-            "What the detector was trained on is not known here. Where it has seen these images, "
-            "the figures flatter it; a test dataset that it has not seen tells."
+            "The detector's training images are unknown. If it was trained on these images, the "
+            "figures are too good; measure it on a test dataset that it has not seen."
         )
     ]
     truth = data.truth

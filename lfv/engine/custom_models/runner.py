@@ -16,14 +16,13 @@ from lfv.engine.onnx_safety import first_line
 
 Matrix = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
-#: Values beyond this, and those that are none, are cut: pooled to the fourth power they must
-#: still be numbers.
+#: Outputs are clipped here, and NaN replaced, so that their fourth powers are finite.
 LARGEST = 1e6
 _LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 def open_session(body: bytes, *, threads: int = 1) -> ort.InferenceSession:
-    """A session without log messages and with the given number of threads."""
+    """Open a session without log messages."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -32,7 +31,7 @@ def open_session(body: bytes, *, threads: int = 1) -> ort.InferenceSession:
 
 
 def tensor_of(source: ImageInput, pixels: Pixels) -> NDArray[Any]:
-    """uint8 [height, width, 3] RGB as the model takes it."""
+    """Convert uint8 [height, width, 3] RGB to the model's input."""
     image: NDArray[Any] = pixels
     if source.channels == 1:
         image = (pixels.astype(np.float32) @ _LUMINANCE)[..., None]
@@ -48,15 +47,15 @@ def tensor_of(source: ImageInput, pixels: Pixels) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class CustomView:
-    """How images are given to a user's model, and which of its outputs are read."""
+    """The size and input of images for a user's model, and the outputs that are used."""
 
-    #: Images are scaled to this, their aspect with them.
+    #: Images are scaled to this width and height, ignoring their aspect.
     width: int
     height: int
     source: ImageInput
-    #: For a backbone the maps to join, for a detector score and map, ``""`` for none.
+    #: The maps of a backbone; score and map of a detector, ``""`` if missing.
     outputs: tuple[str, ...]
-    #: Of the joined maps, or of the detector's; 0 for none.
+    #: Rows of the joined maps, or of the detector's map; 0 if there is none.
     rows: int
     columns: int
 
@@ -99,7 +98,7 @@ class OnnxRunner:
             ) from error
 
     def __call__(self, pixels: Pixels, outputs: Sequence[str]) -> list[Matrix]:
-        """The named outputs for uint8 [height, width, 3] of the size that the model takes."""
+        """Return the named outputs for uint8 [height, width, 3] of the model's size."""
         feed = {self._source.name: tensor_of(self._source, pixels)}
         return [
             np.clip(np.nan_to_num(value.astype(np.float32), posinf=LARGEST), -LARGEST, LARGEST)
@@ -117,18 +116,18 @@ class CustomExtractor:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(width, height) of the images it takes."""
+        """(width, height) of the images it accepts."""
         return self.view.size
 
     def __call__(self, pixels: Pixels, /) -> tuple[Matrix]:
-        """uint8 [height, width, 3] of the view's size to float32 [channels, rows, columns]."""
+        """Map uint8 [height, width, 3] of the view's size to float32 [channels, rows, columns]."""
         maps = [output[0] for output in self._run(pixels, self.view.outputs)]
         joined = [on_grid(one, self.view.rows, self.view.columns) for one in maps]
         return (np.concatenate(joined),)
 
 
 def on_grid(maps: Matrix, rows: int, columns: int) -> Matrix:
-    """[channels, any, any] by nearest neighbour on [channels, rows, columns]."""
+    """Scale maps to [channels, rows, columns] by nearest neighbour."""
     _, high, wide = maps.shape
     if (high, wide) == (rows, columns):
         return maps

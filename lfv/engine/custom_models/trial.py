@@ -1,8 +1,8 @@
-"""Runs a user's ONNX model once, where it can do no harm.
+"""Runs a user's ONNX model where it can do no harm.
 
-A process of its own checks the model in full, loads it and runs it on a picture of noise, twice,
-and on a flat one, with limits of processor time, memory and file size that the kernel keeps. What
-the model returns, and what that took, come back; everything else is a refusal.
+A separate process checks the model in full, loads it, and runs it twice on noise and once on a grey
+image. The kernel enforces limits on CPU time, memory and file size. The result is a description of
+the outputs and the time; any failure is a refusal.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ from typing import Any
 from lfv.engine.custom_models.inspection import ImageInput
 from lfv.engine.errors import OnnxRejected
 
-#: Processor time for loading a model and three runs.
+#: CPU time for loading a model and three runs.
 SECONDS = 30.0
-#: Memory for the same, beyond what the interpreter has taken before.
+#: Memory for this, in addition to that of the interpreter.
 BYTES = 3 * 1024**3
-#: Times as long may it take by the clock, on a machine that is busy.
-_PATIENCE = 4
-#: Seconds of processor time to start an interpreter with onnx in it.
+#: Wall-clock time allowed, as a multiple of the CPU time.
+_WALL_CLOCK = 4
+#: Seconds of CPU time for starting an interpreter and importing onnx.
 _START = 5.0
 _NO_MEMORY = ("bad_alloc", "bad allocation", "allocate memory", "out of memory", "Out of memory")
 
 
 @dataclass(frozen=True)
 class Output:
-    """What came out under one name."""
+    """One output of a model."""
 
     name: str
-    #: As numpy names the type.
+    #: Name of the numpy type.
     kind: str
     shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What a model does."""
+    """The outcome of a trial."""
 
     outputs: tuple[Output, ...]
-    #: Processor time of one image.
+    #: CPU time for one image.
     seconds: float
 
 
@@ -59,11 +59,11 @@ def try_out(
     seconds: float = SECONDS,
     memory: int = BYTES,
 ) -> Trial:
-    """Run ``body`` on pictures of ``size`` (width, height).
+    """Run ``body`` on images of ``size`` (width, height).
 
     Raises:
-        OnnxRejected: If it breaks, gives no numbers or others each time, or takes too long or too
-            much memory.
+        OnnxRejected: If it fails, returns NaN or different values each time, or takes too much time
+            or memory.
     """
     order = {"source": source.to_json(), "size": size, "seconds": seconds, "memory": memory}
     command = [sys.executable, "-m", "lfv.engine.custom_models.trial", json.dumps(order)]
@@ -75,7 +75,7 @@ def try_out(
         start_new_session=True,
     ) as process:
         try:
-            said, _ = process.communicate(body, timeout=_PATIENCE * (seconds + _START))
+            output, _ = process.communicate(body, timeout=_WALL_CLOCK * (seconds + _START))
         except subprocess.TimeoutExpired:
             raise _too_slow(seconds) from None
         finally:
@@ -83,12 +83,12 @@ def try_out(
     if process.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
         raise _too_slow(seconds)
     try:
-        answer: dict[str, Any] = json.loads(said)
+        answer: dict[str, Any] = json.loads(output)
     except ValueError:
         raise OnnxRejected(
             "broke",
             f"The process that tried it ended with status {process.returncode}, perhaps for lack "
-            f"of memory (it may take {memory >> 20} MiB).",
+            f"of memory (the limit is {memory >> 20} MiB).",
         ) from None
     if "refused" in answer:
         raise OnnxRejected(answer["refused"], answer["message"])
@@ -103,7 +103,7 @@ def _too_slow(seconds: float) -> OnnxRejected:
 
 
 def main(order: Mapping[str, Any], body: bytes) -> dict[str, Any]:
-    """What the process says: ``outputs`` and ``seconds``, or ``refused`` and ``message``."""
+    """Return ``outputs`` and ``seconds``, or ``refused`` and ``message``."""
     import numpy as np
     import onnx
 
@@ -127,7 +127,7 @@ def main(order: Mapping[str, Any], body: bytes) -> dict[str, Any]:
         seconds = (time.process_time() - began) / 3
     except MemoryError:
         return _no_memory(order)
-    except Exception as error:  # noqa: BLE001 (whatever it is, it is the model's)
+    except Exception as error:  # noqa: BLE001 (any error is the model's fault)
         if any(words in str(error) for words in _NO_MEMORY):
             return _no_memory(order)
         return {"refused": "broke", "message": f"It does not run: {first_line(error)}"}
@@ -147,7 +147,7 @@ def main(order: Mapping[str, Any], body: bytes) -> dict[str, Any]:
 
 
 def _no_memory(order: Mapping[str, Any]) -> dict[str, Any]:
-    message = f"It needs more than the {int(order['memory']) >> 20} MiB of memory it may have."
+    message = f"It needs more memory than the limit of {int(order['memory']) >> 20} MiB."
     return {"refused": "out_of_memory", "message": message}
 
 

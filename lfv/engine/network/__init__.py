@@ -1,11 +1,11 @@
-"""A small network of convolutions, trained where torch is installed, and kept where it helps.
+"""A small convolutional network, trained if torch is installed, and kept if it helps.
 
-availability   whether torch is installed; one sentence where it is not
-design         what the network computes, written once for training and for export
-learning       the only module that imports torch: trains a design's weights
-onnx_export    a trained design as an ONNX model, which needs no torch
-stored         the network's part in a model: its ONNX file, and its weight beside our own heads
-selection      whether verdicts and masks are better with it
-trial          one training's trial of it, from folds to decision
-plugin         what the engine's core asks of this package
+availability   checks whether torch is installed
+design         the network, written once for training and for export
+learning       trains a design's weights; the only module that imports torch
+onnx_export    exports a trained design as an ONNX model, which needs no torch
+stored         the network as stored in a model, and how its output is combined with the heads'
+selection      decides whether the network improves verdicts and masks
+trial          trains networks out of fold, and one on all images if it helps
+plugin         the interface to the engine's core
 """

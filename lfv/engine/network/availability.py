@@ -1,4 +1,4 @@
-"""Whether torch is there, which only the training of networks needs."""
+"""Checks whether torch is installed. Only the training of networks needs it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from lfv.engine.errors import TrainingError
 
 
 def require_torch() -> None:
-    """Make sure, without importing it, that torch can be imported.
+    """Check, without importing it, that torch is installed.
 
     Raises:
-        TrainingError: Saying how it is installed.
+        TrainingError: If not; the message says how to install it.
     """
     if find_spec("torch") is None:
         raise TrainingError(
@@ -22,11 +22,11 @@ def require_torch() -> None:
         )
 
 
-def learning() -> ModuleType:
-    """:mod:`lfv.engine.network.learning`, and torch with it.
+def import_learning() -> ModuleType:
+    """Import :mod:`lfv.engine.network.learning`, and torch with it.
 
     Raises:
-        TrainingError: If torch is not installed, or is and cannot be loaded.
+        TrainingError: If torch is not installed or cannot be loaded.
     """
     require_torch()
     try:

@@ -1,8 +1,8 @@
-"""What the network computes, written once: torch trains it, and the ONNX model repeats it.
+"""The network, written once for training with torch and for export to ONNX.
 
-An encoder halves the image four times. With masks a decoder follows it back up to the cells
-(U-Net; Ronneberger, Fischer, Brox 2015); without, maxima and means over the image (of what shows
-anywhere, and of what it is made of) are weighed into one score.
+An encoder halves the image four times. With masks, a decoder scales the maps back up to the cells
+(U-Net; Ronneberger, Fischer, Brox 2015). Without, the maps' maxima and means over the image are
+combined to one score.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ WIDTHS = (32, 48, 64)
 CELL = 4
 #: Sides of images are multiples of this.
 STRIDE = 16
-#: Of the images.
+#: Largest side of the images.
 MAX_SIDE = 1024
 #: Images in one step of training.
 BATCH = 8
@@ -28,12 +28,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Design:
-    """Which network."""
+    """The dimensions of a network."""
 
-    #: Of the images that it is shown, in pixels; a multiple of STRIDE.
+    #: Width of its images in pixels, a multiple of STRIDE.
     width: int
     height: int
-    #: Background and anomaly types; 0 for a score alone.
+    #: Number of classes, with background; 0 for a score only.
     classes: int
 
     @property
@@ -43,44 +43,44 @@ class Design:
 
     @property
     def shapes(self) -> tuple[list[int], list[int]]:
-        """Of the ONNX model's input, uint8 images, and of its output."""
+        """Shapes of the ONNX model's input, uint8 images, and of its output."""
         output = [1, self.classes, *self.grid] if self.classes else [1, 1, 1, 1]
         return [1, self.height, self.width, 3], output
 
     @property
     def is_possible(self) -> bool:
-        """Whether there can be such a network."""
+        """Whether the sides are valid."""
         sides = self.width, self.height
         return all(STRIDE <= side <= MAX_SIDE and side % STRIDE == 0 for side in sides)
 
 
 class Operators(Protocol[T]):
-    """What a design is made of; maps are [images, channels, rows, columns]."""
+    """The operators of a design; maps are [images, channels, rows, columns]."""
 
     def conv(self, maps: T, name: str, channels: int, *, stride: int = 1) -> T:
-        """3x3, normalised, cut at zero."""
+        """3x3 convolution, batch normalisation, ReLU."""
 
     def linear(self, maps: T, name: str, channels: int) -> T:
-        """1x1 with a bias."""
+        """1x1 convolution with a bias."""
 
-    def doubled(self, maps: T) -> T:
-        """Every cell twice in both directions."""
+    def upsample(self, maps: T) -> T:
+        """Repeat every cell in both directions."""
 
-    def summed(self, first: T, second: T) -> T:
-        """Sums of two of a kind."""
+    def add_maps(self, first: T, second: T) -> T:
+        """Add two maps of the same shape."""
 
-    def joined(self, maps: Sequence[T]) -> T:
-        """Channels of all."""
+    def concatenate(self, maps: Sequence[T]) -> T:
+        """Concatenate the channels of all maps."""
 
-    def highest(self, maps: T) -> T:
+    def max_pool(self, maps: T) -> T:
         """Maxima over all positions, [images, channels, 1, 1]."""
 
-    def average(self, maps: T) -> T:
+    def average_pool(self, maps: T) -> T:
         """Means over all positions, [images, channels, 1, 1]."""
 
 
-def built(design: Design, image: T, operators: Operators[T]) -> T:
-    """The network on [images, 3, height, width], RGB from -1 to 1.
+def build(design: Design, image: T, operators: Operators[T]) -> T:
+    """Build the network on [images, 3, height, width], RGB from -1 to 1.
 
     Returns:
         Logits [images, classes, rows, columns], or scores [images, 1, 1, 1].
@@ -92,10 +92,10 @@ def built(design: Design, image: T, operators: Operators[T]) -> T:
         maps = operators.conv(maps, f"down{number}.1", width)
         levels.append(maps)
     if not design.classes:
-        pooled = operators.joined([operators.highest(maps), operators.average(maps)])
+        pooled = operators.concatenate([operators.max_pool(maps), operators.average_pool(maps)])
         return operators.linear(pooled, "head", 1)
     for number in range(len(WIDTHS) - 2, -1, -1):
         slim = operators.linear(maps, f"slim{number}", WIDTHS[number])
-        both = operators.summed(levels[number], operators.doubled(slim))
+        both = operators.add_maps(levels[number], operators.upsample(slim))
         maps = operators.conv(both, f"up{number}", WIDTHS[number])
     return operators.linear(maps, "head", design.classes)

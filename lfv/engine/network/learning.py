@@ -1,7 +1,7 @@
-"""Training a design's weights with torch: the only module that imports it.
+"""Trains a design's weights with torch. No other module imports torch.
 
-Nothing here draws from torch's global generator, and every job holds torch to one thread, so that
-several may run at a time and a result depends on nothing but the images and the seed.
+Torch's global random generator is not used, and every job limits torch to one thread. So several
+jobs can run at once, and a result depends only on the images and the seed.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from lfv.engine.network.design import BATCH, CELL, Design, built
+from lfv.engine.network.design import BATCH, CELL, Design, build
 
 Pixels = NDArray[np.uint8]
 RATE = 3e-3
-#: Of weights, relative to the rate (AdamW; Loshchilov, Hutter 2019).
+#: Weight decay, relative to the rate (AdamW; Loshchilov, Hutter 2019).
 DECAY = 0.02
 #: Share of the steps over which the rate rises; it then falls along half a cosine.
 WARM_UP = 0.1
 MOMENTUM = 0.1
 EPSILON = 1e-5
-#: Share of the averaged weights that stays at each step.
+#: Decay of the moving average of the weights at each step.
 AVERAGED = 0.98
-#: Most that an image is shifted (of its sides), scaled, and turned (radians) by.
+#: Largest shift (share of the sides), scaling and rotation (radians) of an image.
 SHIFT, SCALE, TURN = 0.06, 0.12, 0.12
-#: Standard deviations of brightness, contrast and each colour's own brightness.
+#: Standard deviations of brightness, of contrast, and of each colour's brightness.
 LIGHT, CONTRAST, TINT = 0.15, 0.15, 0.05
 
 
 class _Tensors:
-    """The operators of a design, on tensors; weights are made where they are first needed."""
+    """The operators of a design on tensors; weights are created on first use."""
 
     def __init__(self, seed: int) -> None:
         self._random = torch.Generator().manual_seed(seed)
@@ -76,25 +76,25 @@ class _Tensors:
         weight = self._weight(name, channels, maps.shape[1], 1)
         return functional.conv2d(maps, weight, self.learned[f"{name}.bias"])
 
-    def doubled(self, maps: Any) -> Any:
+    def upsample(self, maps: Any) -> Any:
         return functional.interpolate(maps, scale_factor=2, mode="nearest")
 
-    def summed(self, first: Any, second: Any) -> Any:
+    def add_maps(self, first: Any, second: Any) -> Any:
         return first + second
 
-    def joined(self, maps: Sequence[Any]) -> Any:
+    def concatenate(self, maps: Sequence[Any]) -> Any:
         return torch.cat(list(maps), dim=1)
 
-    def highest(self, maps: Any) -> Any:
+    def max_pool(self, maps: Any) -> Any:
         return maps.amax(dim=(2, 3), keepdim=True)
 
-    def average(self, maps: Any) -> Any:
+    def average_pool(self, maps: Any) -> Any:
         return maps.mean(dim=(2, 3), keepdim=True)
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Hold torch to one thread in those that start meanwhile; what was set before comes back."""
+    """Limit torch to one thread in threads that start meanwhile; restore the limit afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -112,36 +112,36 @@ def learn(
     seed: int,
     on_step: Callable[[], None],
 ) -> dict[str, NDArray[np.float32]]:
-    """Weights of ``design``, its normalisation folded into them.
+    """Return weights of ``design``, with its normalisation folded into them.
 
     Args:
         images: Uint8 [height, width, 3] of the design's size.
-        labels: Classes of their pixels, uint8 [height, width]; with a design that has classes.
+        labels: Classes of their pixels, uint8 [height, width]; None if the design has no classes.
         on_step: Called after every step.
     """
-    torch.set_num_threads(1)  # counts for this thread alone
+    torch.set_num_threads(1)  # applies to this thread only
     random = np.random.default_rng(seed)
     tensors = _Tensors(seed)
-    wrong = torch.from_numpy(truth.astype(np.float32))
+    target = torch.from_numpy(truth.astype(np.float32))
     with torch.no_grad():
-        built(design, _scaled(_batch(images, [0])), tensors)  # makes the weights
+        build(design, _to_floats(_batch(images, [0])), tensors)  # creates the weights
     names = list(tensors.learned)
     optimiser = torch.optim.AdamW(tensors.learned.values(), lr=RATE, weight_decay=DECAY)
     averaged = {name: tensors.learned[name].detach().clone() for name in names}
-    # Of masks a normal image teaches less.
+    # Normal images teach less about masks.
     order = _order(truth, (1, 1) if labels is None else (2, 1), steps * BATCH, random)
     for step in range(steps):
         rows = order[step * BATCH : (step + 1) * BATCH].tolist()
         for group in optimiser.param_groups:
             group["lr"] = RATE * _share_of_rate(step / steps)
         known = None if labels is None else _batch([labels[i][..., None] for i in rows])
-        batch, known = _varied(_batch(images, rows), known, random)
-        found = built(design, batch, tensors)
+        batch, known = _augment(_batch(images, rows), known, random)
+        found = build(design, batch, tensors)
         if known is None:
-            loss = functional.binary_cross_entropy_with_logits(found.flatten(), wrong[rows])
+            loss = functional.binary_cross_entropy_with_logits(found.flatten(), target[rows])
         else:
             loss = _paint_loss(found, _shares(known, design.classes))
-        if torch.isfinite(loss):  # else this step would spoil all weights
+        if torch.isfinite(loss):  # otherwise this step would spoil all weights
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -154,8 +154,8 @@ def learn(
     with torch.no_grad():
         for number, rows in enumerate(np.array_split(order[: 8 * BATCH], 8)):
             tensors.momentum = 1 / (1 + number)  # the mean over all batches
-            built(design, _varied(_batch(images, rows.tolist()), None, random)[0], tensors)
-    return _folded(tensors)
+            build(design, _augment(_batch(images, rows.tolist()), None, random)[0], tensors)
+    return _fold_normalisation(tensors)
 
 
 def _share_of_rate(done: float) -> float:
@@ -167,8 +167,9 @@ def _share_of_rate(done: float) -> float:
 def _order(
     truth: NDArray[np.bool_], mixed: tuple[int, int], count: int, random: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Which image comes when: so many anomalous ones, then so many normal ones, each kind in
-    rounds of its own.
+    """Return the order of the images: ``mixed`` anomalous and normal ones in turn.
+
+    Each class is shuffled anew after all its images were used.
     """
     turns = -(-count // sum(mixed))
     columns = []
@@ -182,26 +183,26 @@ def _order(
 
 
 def _batch(images: Sequence[Pixels], rows: Sequence[int] | None = None) -> Any:
-    """[images, channels, height, width], uint8."""
+    """Return uint8 [images, channels, height, width]."""
     chosen = images if rows is None else [images[i] for i in rows]
     return torch.from_numpy(np.stack(chosen)).permute(0, 3, 1, 2)
 
 
-def _scaled(pixels: Any) -> Any:
+def _to_floats(pixels: Any) -> Any:
     return pixels.float() / 127.5 - 1
 
 
 def _shares(labels: Any, classes: int) -> Any:
-    """[images, 1, height, width] classes to [images, classes, rows, columns] shares of cells."""
+    """Map classes [images, 1, height, width] to shares [images, classes, rows, columns]."""
     return torch.cat(
         [functional.avg_pool2d((labels == n).float(), CELL) for n in range(classes)], dim=1
     )
 
 
-def _varied(pixels: Any, labels: Any, random: np.random.Generator) -> tuple[Any, Any]:
-    """Images, and with them their labels, flipped, moved, turned and lit a little differently."""
+def _augment(pixels: Any, labels: Any, random: np.random.Generator) -> tuple[Any, Any]:
+    """Flip, scale, rotate and shift images with their labels, and vary brightness and contrast."""
     count = len(pixels)
-    image = _scaled(pixels)
+    image = _to_floats(pixels)
     height, width = image.shape[2:]
     flips = random.choice([-1.0, 1.0], (count, 2))
     scale = np.exp(random.uniform(-SCALE, SCALE, count))
@@ -225,9 +226,9 @@ def _varied(pixels: Any, labels: Any, random: np.random.Generator) -> tuple[Any,
 
 
 def _paint_loss(logits: Any, target: Any) -> Any:
-    """Cross-entropy, and one less the soft Dice coefficient of the types in the batch.
+    """Return cross-entropy plus one minus the soft Dice coefficient of the types in the batch.
 
-    The first makes probabilities, the second sees to rare types (Milletari and others 2016).
+    The first term calibrates probabilities, the second favours rare types (Milletari 2016).
     """
     logs = functional.log_softmax(logits, dim=1)
     entropy = -(target * logs).sum(dim=1).mean()
@@ -237,8 +238,8 @@ def _paint_loss(logits: Any, target: Any) -> Any:
     return entropy + (1 - (2 * both + 1) / (either + 1)).mean()
 
 
-def _folded(tensors: _Tensors) -> dict[str, NDArray[np.float32]]:
-    """Weights and biases alone: y = gain (Wx - mean) / deviation + bias is linear too."""
+def _fold_normalisation(tensors: _Tensors) -> dict[str, NDArray[np.float32]]:
+    """Return weights and biases only, because y = gain (Wx - mean) / deviation + bias is linear."""
     learned = {name: value.detach().numpy() for name, value in tensors.learned.items()}
     result: dict[str, NDArray[np.float32]] = {}
     for name in (name.removesuffix(".weight") for name in learned if name.endswith(".weight")):

@@ -1,4 +1,4 @@
-"""A trained design as an ONNX graph: normalisation folded away, operators of the standard only.
+"""Exports a trained design as an ONNX model of standard operators.
 
 Input ``image`` is uint8 [1, height, width, 3] RGB; output ``features`` is float32 [1, classes,
 rows, columns], logits, or [1, 1, 1, 1], a score.
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from lfv.engine.feature_model import GraphBuilder
-from lfv.engine.network.design import Design, built
+from lfv.engine.network.design import Design, build
 
 #: ``NAME.weight`` [outputs, inputs, rows, columns] and ``NAME.bias`` [outputs] of every layer.
 Weights = Mapping[str, NDArray[np.float32]]
 
 
 class _Nodes(GraphBuilder):
-    """The operators of a design, as nodes."""
+    """The operators of a design as ONNX nodes."""
 
     def __init__(self, weights: Weights) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class _Nodes(GraphBuilder):
     def linear(self, maps: str, name: str, channels: int) -> str:
         return self._conv(maps, name, channels)
 
-    def doubled(self, maps: str) -> str:
+    def upsample(self, maps: str) -> str:
         scales = self.constant("twice", np.array([1, 1, 2, 2], dtype=np.float32))
         return self.add(
             "Resize",
@@ -55,25 +55,25 @@ class _Nodes(GraphBuilder):
             nearest_mode="floor",
         )
 
-    def summed(self, first: str, second: str) -> str:
+    def add_maps(self, first: str, second: str) -> str:
         return self.add("Add", first, second)
 
-    def joined(self, maps: Sequence[str]) -> str:
+    def concatenate(self, maps: Sequence[str]) -> str:
         return self.add("Concat", *maps, axis=1)
 
-    def highest(self, maps: str) -> str:
+    def max_pool(self, maps: str) -> str:
         return self.add("GlobalMaxPool", maps)
 
-    def average(self, maps: str) -> str:
+    def average_pool(self, maps: str) -> str:
         return self.add("GlobalAveragePool", maps)
 
 
 def build_network(design: Design, weights: Weights) -> bytes:
-    """The graph, serialised.
+    """Return the model, serialised.
 
     Raises:
-        KeyError: If a layer lacks its weights.
-        ValueError: If a layer is of another width.
+        KeyError: If a layer has no weights.
+        ValueError: If a layer has another number of outputs.
     """
     nodes = _Nodes(weights)
     planar = nodes.add(
@@ -82,5 +82,5 @@ def build_network(design: Design, weights: Weights) -> bytes:
     step = nodes.constant("step", np.array(1 / 127.5, dtype=np.float32))
     one = nodes.constant("one", np.array(1, dtype=np.float32))
     image = nodes.add("Sub", nodes.add("Mul", planar, step), one)
-    found = built(design, image, nodes)
-    return nodes.finished("trained_network", found, *design.shapes)
+    found = build(design, image, nodes)
+    return nodes.serialise("trained_network", found, *design.shapes)

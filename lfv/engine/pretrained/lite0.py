@@ -1,13 +1,12 @@
 """EfficientNet-Lite0 as an ONNX model: an image in, three feature maps out.
 
-The taps are the expansions before the strides to 16 and 32, and the last bottleneck: on small sets
-of images they separated defects better than the bottlenecks at those strides or the classifier's
-layer.
+The outputs are the expansions before the strides to 16 and 32, and the last bottleneck. On small
+sets of images they separated defects better than the bottlenecks at those strides or the
+classifier's layer.
 
 Weights and maps have 8 bits (Jacob 2018), which takes less than half the time of float32 on a CPU.
-Maps after ReLU6 go from 0 to 6 by definition; those between the blocks, which have no limits, are
-scaled channel by channel by their deviation, which the batch normalisation tells. No images are
-needed for any of it.
+Maps after ReLU6 range from 0 to 6. Maps between the blocks are unbounded; each channel is scaled by
+its deviation, which follows from the batch normalisation. No calibration images are needed.
 """
 
 from __future__ import annotations
@@ -38,9 +37,9 @@ TAPS = ("stride8", "stride16", "stride32")
 CHANNELS = (240, 672, 320)
 #: Sides of the input are multiples of this.
 MULTIPLE = 32
-#: What samples from 0 to 255 are scaled by: exactly what 8 bits with a zero at 127 mean.
+#: Samples from 0 to 255 are normalised by these, which 8 bits with a zero at 127 represent exactly.
 MEAN, DEVIATION = 127, 128
-#: Deviations that maps between the blocks have room for.
+#: Range of maps between the blocks, in deviations.
 REACH = 4.0
 _EPSILON = 1e-3
 _OPSET = 17
@@ -106,11 +105,11 @@ class _Builder:
         return name
 
     def maps(self, name: str, kind: str) -> _Maps:
-        """A value of one of the kinds that :meth:`kind` has made."""
+        """Return a value of a kind that :meth:`kind` defined."""
         return _Maps(name, self._steps[kind], f"{kind}.step", f"{kind}.zero")
 
     def kind(self, name: str, step: float, zero: int) -> None:
-        """A meaning of 8 bits: (value - zero) * step."""
+        """Define a meaning of 8 bits: (value - zero) * step."""
         self.constant(f"{name}.step", np.array(step, np.float32))
         self.constant(f"{name}.zero", np.array(zero, np.uint8))
         self._steps[name] = step
@@ -136,11 +135,11 @@ class _Builder:
         stride: int = 1,
         group: int = 1,
     ) -> _Maps:
-        """A convolution; what is outside the range of its output is clipped."""
+        """Add a convolution; values outside the range of its output are clipped."""
         name, kernel = output.name, rounded.values.shape[-1]
         before = (kernel - stride) // 2  # as TensorFlow pads even sides
         after = kernel - stride - before
-        # A channel that is all but dead must not have a bias beyond 32 bits.
+        # The bias of a channel with tiny weights must not exceed 32 bits.
         total = bias + rounded.shift
         steps = np.maximum(rounded.steps, np.abs(total) / source.step / 2**30).astype(np.float32)
         values = np.where((steps > rounded.steps)[:, None, None, None], 0, rounded.values)
@@ -168,7 +167,7 @@ class _Builder:
         return output
 
     def plain(self, maps: _Maps, output: str) -> str:
-        """The same as float32."""
+        """Convert maps to float32."""
         return self.node("DequantizeLinear", [maps.name, maps.step_name, maps.zero_name], output)
 
 
@@ -228,7 +227,7 @@ def build_lite0(weights: Weights) -> bytes:
 
 
 def _spread(builder: _Builder, number: int, stage: _Stage) -> Floats:
-    """[channels] root mean square of the sum of a stage's blocks, from ``number`` on."""
+    """Return the root mean square of the sum of a stage's blocks, [channels]."""
     norms = [builder.norm(f"_blocks.{number + i}._bn2") for i in range(stage.repeats)]
     spread: Floats = np.sqrt(np.sum([norm.gamma**2 + norm.beta**2 for norm in norms], axis=0))
     floored: Floats = np.maximum(spread, 0.05 * spread.mean())
@@ -246,15 +245,15 @@ class _Block:
 def _block(
     builder: _Builder, source: _Maps, block: _Block, seen: _Norm, before: Floats, after: Floats
 ) -> _Maps:
-    """An inverted bottleneck (MobileNetV2's), without squeeze and excitation.
+    """Add an inverted bottleneck (MobileNetV2's), without squeeze and excitation.
 
     Args:
-        builder: What gets the nodes.
-        source: Its input, in units of ``before`` unless it is the first.
-        block: Which.
-        seen: The normalisation before the filters of a block that expands nothing.
-        before: [channels in] unit of each channel.
-        after: [channels out] unit of each channel of the output.
+        builder: Receives the nodes.
+        source: The input, in units of ``before`` except for the first block.
+        block: The block to add.
+        seen: The normalisation before the filters, if the block has no expansion.
+        before: [input channels] unit of each channel.
+        after: [output channels] unit of each channel.
     """
     name, here = f"_blocks.{block.number}", f"block{block.number}"
     x = source

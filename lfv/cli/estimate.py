@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lfv.cli import output
-from lfv.cli.common import check_local_project, opened_store, settings_from
-from lfv.cli.errors import CommandError
+from lfv.cli.common import check_local_project, check_source, opened_store, settings_from
 from lfv.cli.options import (
     BucketOption,
     ConvertOption,
@@ -96,8 +94,7 @@ def estimate(
         convert=convert or None,
         host=host,
     )
-    if "://" not in source and not Path(source).exists():
-        raise CommandError(f"no manifest, folder or image found at {source}")
+    check_source(source)
     check_local_project(settings, project)
     with loading():
         from lfv.run.active import open_reader

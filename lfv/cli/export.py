@@ -14,7 +14,7 @@ from lfv.cli import output
 from lfv.cli.common import find_run, opened_store, settings_from
 from lfv.cli.errors import WrongUsage
 from lfv.cli.exporting import Column, Format, write_rows
-from lfv.cli.options import DatabaseUrlOption, RunArgument, examples
+from lfv.cli.options import DatabaseUrlOption, RunArgument, examples, output_file
 from lfv.cli.progress import Activity
 from lfv.formats.words import count_of
 
@@ -37,14 +37,7 @@ def export(
     ] = Format.CSV,
     file: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="File to write. Default: standard output.",
-            dir_okay=False,
-            show_default=False,
-        ),
+        output_file("File to write. Default: standard output."),
     ] = None,
     spreadsheet: Annotated[
         bool,

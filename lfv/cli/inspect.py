@@ -11,12 +11,13 @@ import typer
 
 from lfv.cli import output
 from lfv.cli.common import (
+    check_source,
     current_user,
     find_run,
     opened_store,
     settings_from,
 )
-from lfv.cli.errors import CommandError, ExitStatus, Interrupted, WrongUsage
+from lfv.cli.errors import ExitStatus, Interrupted, WrongUsage
 from lfv.cli.options import (
     AnomalyOption,
     BucketOption,
@@ -237,8 +238,8 @@ def inspect(
     if resume is None:
         check_mode(mode.value, settings.host, settings)
     source = absolute_source(source or "")
-    if resume is None and "://" not in source and not Path(source).exists():
-        raise CommandError(f"no manifest, folder or image found at {source}")
+    if resume is None:
+        check_source(source)
     if policy is not None:
         from lfv.client.policy import Policy
 

@@ -27,6 +27,7 @@ from lfv.cli.options import (
     RegionOption,
     StagingOption,
     examples,
+    output_file,
 )
 from lfv.cli.progress import Activity
 
@@ -230,14 +231,7 @@ def package(
     *,
     file: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="File to write. Default: PROJECT-VERSION.zip in the current folder.",
-            dir_okay=False,
-            show_default=False,
-        ),
+        output_file("File to write. Default: PROJECT-VERSION.zip in the current folder."),
     ] = None,
     endpoint_url: EndpointUrlOption = None,
     region: RegionOption = None,

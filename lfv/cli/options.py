@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -256,6 +256,20 @@ PolicyOption = Annotated[
         readable=True,
     ),
 ]
+
+
+def output_file(text: str) -> Any:
+    """Return the option `--output FILE` with a help text."""
+    return typer.Option(
+        "--output", "-o", metavar="FILE", help=text, dir_okay=False, show_default=False
+    )
+
+
+def output_folder(text: str) -> Any:
+    """Return the option `--output FOLDER` with a help text."""
+    return typer.Option(
+        "--output", "-o", metavar="FOLDER", help=text, file_okay=False, show_default=False
+    )
 
 
 def examples(*lines: str) -> str:

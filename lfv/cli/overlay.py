@@ -18,6 +18,7 @@ from lfv.cli.options import (
     RegionOption,
     ShownVerdict,
     examples,
+    output_folder,
 )
 from lfv.cli.progress import Activity
 
@@ -61,14 +62,7 @@ def overlay(
     ] = None,
     folder: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FOLDER",
-            help="Folder to write to. Default: `overlays` in the folder of the run's report.",
-            file_okay=False,
-            show_default=False,
-        ),
+        output_folder("Folder to write to. Default: `overlays` in the folder of the run's report."),
     ] = None,
     region: RegionOption = None,
     bucket: BucketOption = None,

@@ -11,7 +11,14 @@ import typer
 from lfv.cli import output
 from lfv.cli.common import opened_store, settings_from
 from lfv.cli.errors import WrongUsage
-from lfv.cli.options import BucketOption, DatabaseUrlOption, JsonOption, RegionOption, examples
+from lfv.cli.options import (
+    BucketOption,
+    DatabaseUrlOption,
+    JsonOption,
+    RegionOption,
+    examples,
+    output_folder,
+)
 from lfv.formats.words import count_of
 
 if TYPE_CHECKING:
@@ -41,14 +48,7 @@ def parity(
     *,
     folder: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FOLDER",
-            help="Also write parity.html there, with pictures of the disagreements.",
-            file_okay=False,
-            show_default=False,
-        ),
+        output_folder("Also write parity.html there, with pictures of the disagreements."),
     ] = None,
     region: RegionOption = None,
     bucket: BucketOption = None,

@@ -21,7 +21,7 @@ from lfv.cli.common import (
 )
 from lfv.cli.errors import CommandError, WrongUsage
 from lfv.cli.groups import ReviewGroup
-from lfv.cli.options import DatabaseUrlOption, JsonOption, RunArgument, examples
+from lfv.cli.options import DatabaseUrlOption, JsonOption, RunArgument, examples, output_file
 from lfv.formats.words import count_of
 
 
@@ -149,14 +149,7 @@ def export(
     *,
     file: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Manifest to write. Default: standard output.",
-            dir_okay=False,
-            show_default=False,
-        ),
+        output_file("Manifest to write. Default: standard output."),
     ] = None,
     run: RunOption = None,
     database_url: DatabaseUrlOption = None,

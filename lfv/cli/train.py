@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lfv.cli import output
-from lfv.cli.common import current_user, settings_from
-from lfv.cli.errors import CommandError, Interrupted, WrongUsage
+from lfv.cli.common import check_source, current_user, settings_from
+from lfv.cli.errors import Interrupted, WrongUsage
 from lfv.cli.options import (
     AnomalyOption,
     BackboneOption,
@@ -138,8 +137,7 @@ def train(
             "for the service on this machine; the one at "
             f"{settings.endpoint_url} is given its own by who runs it (`lfv serve --backbone`)"
         )
-    if "://" not in source and not Path(source).exists():
-        raise CommandError(f"no manifest, folder or image found at {source}")
+    check_source(source)
     from lfv.run.training import train_project, training_report
 
     told = [""]

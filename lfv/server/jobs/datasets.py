@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -30,7 +30,9 @@ from lfv.server.state import datasets
 from lfv.server.state.datasets import Dataset, EntryFilter
 
 _log = logging.getLogger(__name__)
-_PROBLEMS_TOLD = 5
+_MOST_PROBLEMS = 5
+_NOT_CREATED = (DatasetStatus.CREATE_FAILED, "The dataset was not created")
+_NOT_CHANGED = (DatasetStatus.UPDATE_FAILED_ROLLBACK_COMPLETE, "Nothing was changed")
 #: Lines of a dataset that are checked at a time.
 _PAGE = 1000
 
@@ -53,7 +55,7 @@ class _Reading:
 
     def refuse(self, number: int, why: object) -> None:
         self.bad += 1
-        if len(self.problems) < _PROBLEMS_TOLD:
+        if len(self.problems) < _MOST_PROBLEMS:
             self.problems.append(f"line {number}: {str(why).rstrip('.')}")
 
     def summary(self) -> str:
@@ -78,20 +80,30 @@ def read_manifest(context: JobContext, project_id: int, kind: str) -> None:
             lambda tx: datasets.find(tx, project_id, kind), f"a {kind} dataset is being read"
         )
         if dataset is not None and dataset.status == DatasetStatus.CREATE_IN_PROGRESS:
-            _finish(context, dataset, _create(context, dataset))
+            _finish(context, dataset, _end(context, dataset, _create, _NOT_CREATED))
 
 
-def _create(context: JobContext, dataset: Dataset) -> _End:
-    failed = DatasetStatus.CREATE_FAILED
+def _end(
+    context: JobContext,
+    dataset: Dataset,
+    job: Callable[[JobContext, Dataset], _End],
+    failure: tuple[DatasetStatus, str],
+) -> _End:
+    """Run a job; any error ends it with the status and the sentence of `failure`."""
+    status, sentence = failure
     try:
-        reading = _read_source(context, dataset)
+        return job(context, dataset)
     except ServiceEndingError:
         raise
     except (_FailedError, BucketError, ManifestError, ManifestTooLargeError) as error:
-        return _End(failed, f"The dataset was not created: {error}")
-    except Exception:  # noqa: BLE001 (any error must end the creation)
+        return _End(status, f"{sentence}: {error}")
+    except Exception:  # noqa: BLE001 (any error must end the job)
         _log.exception("dataset %s/%s", dataset.project_name, dataset.kind)
-        return _End(failed, "The dataset was not created; the service's log says why.")
+        return _End(status, f"{sentence}; the service's log says why.")
+
+
+def _create(context: JobContext, dataset: Dataset) -> _End:
+    reading = _read_source(context, dataset)
     message = f"The dataset was created from {count_of(len(reading.entries), 'line')}."
     if reading.repeated:
         message += f" {reading.repeated} replaced earlier ones with the same source-ref."
@@ -107,20 +119,11 @@ def apply_changes(context: JobContext, project_id: int, kind: str) -> None:
             lambda tx: datasets.find(tx, project_id, kind), f"a {kind} dataset is being changed"
         )
         if dataset is not None and dataset.status == DatasetStatus.UPDATE_IN_PROGRESS:
-            _finish(context, dataset, _apply(context, dataset))
+            _finish(context, dataset, _end(context, dataset, _apply, _NOT_CHANGED))
 
 
 def _apply(context: JobContext, dataset: Dataset) -> _End:
-    failed = DatasetStatus.UPDATE_FAILED_ROLLBACK_COMPLETE
-    try:
-        reading = _read_changes(context, dataset)
-    except ServiceEndingError:
-        raise
-    except (_FailedError, ManifestError) as error:
-        return _End(failed, f"Nothing was changed: {error}")
-    except Exception:  # noqa: BLE001 (any error must end the update)
-        _log.exception("dataset %s/%s", dataset.project_name, dataset.kind)
-        return _End(failed, "Nothing was changed; the service's log says why.")
+    reading = _read_changes(context, dataset)
     message = f"{count_of(len(reading.entries), 'line')} added or replaced."
     return _End(DatasetStatus.UPDATE_COMPLETE, message, reading)
 

@@ -51,7 +51,7 @@ from lfv.run.lookup import find_unfinished_run
 from lfv.run.new_images import keep_claims
 from lfv.run.reject_watch import watch_reject_rate
 from lfv.run.report import report_run
-from lfv.run.start import recorded_ending
+from lfv.run.start import record_ending
 from lfv.run.summary import RunSummary
 from lfv.settings import HostKind, Settings
 from lfv_store import open_store
@@ -245,7 +245,7 @@ def _inspect(
         events = RunEvents(run.context)
         events.started()
         try:
-            with recorded_ending(run.context, store) as ending, keep_claims(run):
+            with record_ending(run.context, store) as ending, keep_claims(run):
                 plan_run(run)
                 _detect(run, events, shards)
                 ending.message = check_completed(run)

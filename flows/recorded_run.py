@@ -15,7 +15,7 @@ from lfv.run.control import announce_run
 from lfv.run.dask_workers import check_spreadable
 from lfv.run.embedded_service import api_endpoint, is_embedded
 from lfv.run.lookup import find_unfinished_run
-from lfv.run.start import RunStarter, begin_run, recorded_failure
+from lfv.run.start import RunStarter, begin_run, record_failure
 from lfv.settings import Settings
 from lfv_store import Run, Store
 from tasks.find_model import find_model
@@ -41,7 +41,7 @@ def open_recorded_run(
     else:
         begun = begin_run(store, request, _flow_run_id())
     try:
-        with recorded_failure(begun.run_id, store) if request is not None else nullcontext():
+        with record_failure(begun.run_id, store) if request is not None else nullcontext():
             return _open(stack, settings, store, begun, limits)
     except BaseException as error:
         RunEvents(begun).failed(error, None)

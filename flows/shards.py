@@ -27,7 +27,7 @@ from flows.blocks import settings_of_blocks
 from flows.fan_out import OTHERS_SECONDS, detect_claims
 from lfv.run.active import ActiveRun
 from lfv.run.control import Ending, RunControl
-from lfv.run.dask_workers import ending_spread
+from lfv.run.dask_workers import call_off_workers_on_end
 from lfv.run.embedded_service import is_embedded
 from lfv.run.errors import InspectionError, NotSpreadable
 from lfv.run.shards import LOST_SECONDS, Share, check_shareable
@@ -70,7 +70,7 @@ def share_out(run: ActiveRun, shards: Shards) -> Ending | None:
     store.run_workers.clear(run.run_id)
     with (
         Share(store, run.context, control, leads=True) as share,
-        ending_spread(run),
+        call_off_workers_on_end(run),
         _started(run, shards),
     ):
         try:

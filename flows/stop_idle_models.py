@@ -8,7 +8,7 @@ from prefect.artifacts import create_markdown_artifact
 from flows.blocks import settings_of_blocks
 from flows.events import MODEL_LEFT_RUNNING, emit
 from lfv.run.errors import ModelsLeftUp
-from lfv.run.hosting.sweep import SweepReport, describe_swept, left_up, sweep
+from lfv.run.hosting.sweep import SweepReport, describe_left_up, describe_swept, sweep
 from lfv_store import open_store
 
 
@@ -36,7 +36,7 @@ def stop_idle_models(
     for hosting in report.swept:
         logger.info("%s", describe_swept(hosting))
     if not report.clean:
-        lines = left_up(report)
+        lines = describe_left_up(report)
         create_markdown_artifact(
             key="models-left-up", markdown="\n".join(["# Models left up", "", *bullets(lines)])
         )

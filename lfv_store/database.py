@@ -17,7 +17,7 @@ from lfv_store.dialects import dialect_of
 from lfv_store.dialects.base import canonical_json
 from lfv_store.errors import StoreError
 from lfv_store.retries import Outage, retry_while_unavailable
-from lfv_store.translate import translated
+from lfv_store.translate import translate_errors
 
 T = TypeVar("T")
 _OPTIONS: dict[str, Any] = {
@@ -82,7 +82,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a read transaction. Only on SQLite is it a snapshot; see snapshot()."""
-        with translated(self.dialect, self.name), self._begin_connection(self.engine) as conn:
+        with translate_errors(self.dialect, self.name), self._begin_connection(self.engine) as conn:
             yield conn
 
     @contextmanager
@@ -93,14 +93,14 @@ class Database:
         """
         options = self.dialect.snapshot_options(read_only=read_only)
         engine = self.engine.execution_options(**options)
-        with translated(self.dialect, self.name), self._begin_connection(engine) as conn:
+        with translate_errors(self.dialect, self.name), self._begin_connection(engine) as conn:
             yield conn
 
     def _begin_connection(self, engine: sa.Engine) -> Connection:
         """Return a connection in a transaction, waiting for the database if needed."""
 
         def connect() -> Connection:
-            with translated(self.dialect, self.name):
+            with translate_errors(self.dialect, self.name):
                 conn = engine.connect()
                 # Explicit, because statements on the driver's connection start no transaction.
                 conn.begin()
@@ -114,7 +114,7 @@ class Database:
 
         Without `begin` the block's first statement must start it (Dialect.begin_batch()).
         """
-        with translated(self.dialect, self.name), self._writer.begin() as conn:
+        with translate_errors(self.dialect, self.name), self._writer.begin() as conn:
             if begin:
                 self.dialect.begin_write(conn)
             yield conn
@@ -123,7 +123,7 @@ class Database:
     def migration(self, views: Collection[str]) -> Iterator[Connection]:
         """Open a write transaction that may rebuild tables under the views; one at a time."""
         engine = self.engine.execution_options(lfv_write=True, lfv_migration=True)
-        with translated(self.dialect, self.name), engine.connect() as conn:
+        with translate_errors(self.dialect, self.name), engine.connect() as conn:
             try:
                 with conn.begin():
                     self.dialect.begin_migration(conn, views)
@@ -137,7 +137,7 @@ class Database:
 
         None for a database without a file of its own.
         """
-        with translated(self.dialect, self.name):
+        with translate_errors(self.dialect, self.name):
             return self.dialect.compact(self.url)
 
     def close(self) -> None:

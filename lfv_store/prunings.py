@@ -128,7 +128,7 @@ class Prunings:
             ids = [mask for mask, _ in found]
             size = sum(size for _, size in found)
             if ids:
-                with unit.dialect.unguarded(unit.conn, MaskTable.__tablename__):
+                with unit.dialect.disable_guard(unit.conn, MaskTable.__tablename__):
                     unit.conn.execute(sa.delete(MaskTable).where(MaskTable.detection_id.in_(ids)))
                 unit.state(
                     older_than_days=older_than_days,

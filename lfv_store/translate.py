@@ -13,7 +13,7 @@ from lfv_store.errors import InvalidRecord, StoreError, StoreUnavailable
 
 
 @contextmanager
-def translated(dialect: Dialect, name: str) -> Iterator[None]:
+def translate_errors(dialect: Dialect, name: str) -> Iterator[None]:
     """Turn every error of SQLAlchemy or the dialect's driver into a StoreError.
 
     `name` is the database's name in messages, without a password.

@@ -8,7 +8,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from lfv.formats.manifest.records import BadLine, ManifestItem
-from lfv.run.active import ActiveRun, attached
+from lfv.run.active import ActiveRun, active_run
 from lfv.run.context import RunContext
 from lfv.run.new_images import NewObject
 from lfv.run.plan import plan_lines
@@ -31,5 +31,5 @@ def check_images(
 
     `objects`: the new images, in a run that inspects nothing else.
     """
-    with attached(run) as active:
+    with active_run(run) as active:
         plan_lines(active, lines, objects)

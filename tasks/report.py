@@ -9,7 +9,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from lfv.formats.words import count_of
-from lfv.run.active import ActiveRun, attached
+from lfv.run.active import ActiveRun, active_run
 from lfv.run.context import RunContext
 from lfv.run.report import ReportedRun, report_run
 from lfv.run.summary import RunSummary
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE, persist_result=False)
 def report(run: ActiveRun | RunContext) -> RunSummary:
     """Write the run's report, and publish its summary and result table."""
-    with attached(run) as active:
+    with active_run(run) as active:
         reported = report_run(active.run_id, active.store, active.reader, active.settings)
     publish(reported)
     return reported.summary

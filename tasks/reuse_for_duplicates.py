@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from lfv.run.active import ActiveRun, attached
+from lfv.run.active import ActiveRun, active_run
 from lfv.run.context import RunContext
 from lfv.run.duplicates import reuse_answers
 
@@ -18,5 +18,5 @@ from lfv.run.duplicates import reuse_answers
 )
 def reuse_for_duplicates(run: ActiveRun | RunContext) -> int:
     """Record identical images of the run with the one answer that they share."""
-    with attached(run) as active:
+    with active_run(run) as active:
         return reuse_answers(active)

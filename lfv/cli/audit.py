@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lfv.cli import output
-from lfv.cli.common import opened_store, settings_from
+from lfv.cli.common import settings_from, store_from
 from lfv.cli.errors import CommandError, ExitStatus, WrongUsage
 from lfv.cli.options import DatabaseUrlOption, JsonOption, examples
 from lfv.cli.progress import Activity
@@ -57,7 +57,7 @@ def verify(
     """
     kept = None if head is None else _read_head(head)
     settings = settings_from(database_url=database_url)
-    with opened_store(settings) as store, Activity("verify", quiet=as_json) as activity:
+    with store_from(settings) as store, Activity("verify", quiet=as_json) as activity:
         newest = store.audit.head()
         total = newest.seq if newest else 0
         report = store.audit.verify(kept, progress=lambda done: activity.count(done, total))
@@ -74,7 +74,7 @@ def head(*, database_url: DatabaseUrlOption = None, as_json: JsonOption = False)
 
     Keep it where nobody who can change the database can change it: a ticket, a mail, on paper.
     """
-    with opened_store(settings_from(database_url=database_url)) as store:
+    with store_from(settings_from(database_url=database_url)) as store:
         newest = store.audit.head()
     if newest is None:
         raise CommandError("the audit log has no entries yet")

@@ -63,7 +63,7 @@ def set_up_logging(level: str) -> None:
 
 
 @contextmanager
-def opened_store(settings: Settings) -> Iterator[Store]:
+def store_from(settings: Settings) -> Iterator[Store]:
     """Open the existing results database.
 
     Raises `CommandError` if there is none, instead of creating an empty one.

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lfv.cli import output
-from lfv.cli.common import current_user, find_run, opened_store, settings_from
+from lfv.cli.common import current_user, find_run, settings_from, store_from
 from lfv.cli.options import DatabaseUrlOption, JsonOption, PolicyOption, RunArgument, examples
 from lfv.cli.progress import Activity
 
@@ -52,7 +52,7 @@ def decide(
 
     new_policy = Policy.load(policy)
     settings = settings_from(database_url=database_url)
-    with opened_store(settings) as store, Activity("decide", quiet=as_json) as activity:
+    with store_from(settings) as store, Activity("decide", quiet=as_json) as activity:
         outcome = redecide(
             store,
             find_run(store, run).run_id,

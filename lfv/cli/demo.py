@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lfv.cli import output
-from lfv.cli.common import opened_store, settings_from
+from lfv.cli.common import settings_from, store_from
 from lfv.cli.demo_results import ImageResult, image_results
 from lfv.cli.options import JsonOption, examples
 from lfv.cli.progress import Activity
@@ -158,7 +158,7 @@ def _link_latest(settings: Settings, run_id: str) -> None:
 
 
 def _results(settings: Settings, run_id: str) -> list[ImageResult]:
-    with opened_store(settings) as store:
+    with store_from(settings) as store:
         return image_results(store, run_id)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lfv.cli import output
-from lfv.cli.common import check_local_project, check_source, opened_store, settings_from
+from lfv.cli.common import check_local_project, check_source, settings_from, store_from
 from lfv.cli.options import (
     BucketOption,
     ConvertOption,
@@ -103,7 +103,7 @@ def estimate(
         file = settings.store_file
         store = None
         if file is None or file.exists():
-            store = stack.enter_context(opened_store(settings))
+            store = stack.enter_context(store_from(settings))
         found = estimate_run(
             store,
             stack.enter_context(open_reader(settings)),

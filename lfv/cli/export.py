@@ -11,7 +11,7 @@ from typing import IO, Annotated
 import typer
 
 from lfv.cli import output
-from lfv.cli.common import find_run, opened_store, settings_from
+from lfv.cli.common import find_run, settings_from, store_from
 from lfv.cli.errors import WrongUsage
 from lfv.cli.exporting import Column, Format, write_rows
 from lfv.cli.options import DatabaseUrlOption, RunArgument, examples, output_file
@@ -57,12 +57,12 @@ def export(
     if file is None and form is Format.PARQUET and sys.stdout.isatty():
         raise WrongUsage("Parquet is not text: name a file with -o FILE")
     settings = settings_from(database_url=database_url)
-    with opened_store(settings) as store, Activity("export", quiet=file is None) as activity:
+    with store_from(settings) as store, Activity("export", quiet=file is None) as activity:
         from lfv_store.views import RESULT_COLUMNS
 
         found = find_run(store, run)
         total = store.inspections.counts(found.run_id).inspected
-        rows = activity.counted(store.results.rows(found.run_id), total)
+        rows = activity.count_items(store.results.rows(found.run_id), total)
         columns = [Column(name, kind) for name, kind in RESULT_COLUMNS]
         write = partial(write_rows, rows, columns, form=form, spreadsheet=spreadsheet)
         if file is None:

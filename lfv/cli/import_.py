@@ -22,7 +22,7 @@ from lfv.cli.options import (
     examples,
 )
 from lfv.cli.progress import Activity
-from lfv.formats.layout import counted
+from lfv.formats.layout import describe_skipped
 from lfv.formats.words import count_of
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def _facts(imported: Imported) -> dict[str, Any]:
     for name, dataset in (("train dataset", imported.train), ("test dataset", imported.test)):
         if dataset is not None:
             facts[name] = _dataset(dataset)
-            facts[f"{name}: skipped"] = counted(dataset.skipped) or None
+            facts[f"{name}: skipped"] = describe_skipped(dataset.skipped) or None
     if imported.model is not None:
         facts["model"] = f"{imported.project}, version {imported.model.version}"
         facts["F1"] = None if imported.model.f1 is None else f"{imported.model.f1:.3f}"

@@ -14,8 +14,8 @@ from lfv.cli.common import (
     check_source,
     current_user,
     find_run,
-    opened_store,
     settings_from,
+    store_from,
 )
 from lfv.cli.errors import ExitStatus, Interrupted, WrongUsage
 from lfv.cli.options import (
@@ -38,7 +38,7 @@ from lfv.cli.options import (
     examples,
 )
 from lfv.cli.progress import Activity
-from lfv.formats.layout import counted
+from lfv.formats.layout import describe_skipped
 from lfv.formats.words import count_of
 from lfv.launch import loading
 
@@ -326,7 +326,7 @@ def run_flow(
     this one imports the flow. `host` is the model's kind of host, by default that of the settings.
     """
     from lfv.cli.plant.running import use_running_plant
-    from lfv.cli.prefect_api import ending_cleanly_on_sigterm, prefect_api, start_server_early
+    from lfv.cli.prefect_api import exit_cleanly_on_sigterm, prefect_api, start_server_early
     from lfv.settings import quieten_prefect, use_in_process
 
     if settings.task_runner == "dask":
@@ -340,7 +340,7 @@ def run_flow(
     watcher = _Watcher()
     try:
         with (
-            ending_cleanly_on_sigterm(),
+            exit_cleanly_on_sigterm(),
             Activity("inspect", quiet=not show_progress) as activity,
             ExitStack() as stack,
         ):
@@ -392,7 +392,7 @@ def show_summary(summary: RunSummary, settings: Settings) -> None:
                 "reject": counts.rejected,
                 "review": counts.review,
                 "not inspected": counts.errors or None,
-                "skipped files": counted(summary.skipped) or None,
+                "skipped files": describe_skipped(summary.skipped) or None,
                 "reused answers": counts.reused or None,
                 "against labels": _compare_with_labels(summary),
                 "report": summary.report,
@@ -440,5 +440,5 @@ class _Watcher:
 
 
 def _run(settings: Settings, text: str) -> Run:
-    with opened_store(settings) as store:
+    with store_from(settings) as store:
         return find_run(store, text, to_resume=True)

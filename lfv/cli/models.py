@@ -13,8 +13,8 @@ from lfv.cli.common import (
     check_local_project,
     current_user,
     local_time,
-    opened_store,
     settings_from,
+    store_from,
 )
 from lfv.cli.errors import WrongUsage
 from lfv.cli.groups import ModelsGroup
@@ -164,7 +164,7 @@ def approve(
     from lfv.run.compare import compare_versions
 
     settings = settings_from(host=host, database_url=database_url)
-    with opened_store(settings) as store, open_reader(settings) as reader:
+    with store_from(settings) as store, open_reader(settings) as reader:
         model = _model(store, project, version, settings.host)
         comparison = None
         if compared_with is not None:
@@ -205,7 +205,7 @@ def withdraw(
     The withdrawal is appended to the audit log; the approval stays on record.
     """
     settings = settings_from(host=host, database_url=database_url)
-    with opened_store(settings) as store:
+    with store_from(settings) as store:
         made = store.approvals.withdraw(
             project, host=settings.host, decided_by=_name(by), reason=reason
         )
@@ -284,7 +284,7 @@ def approvals(
 ) -> None:
     """List the approvals and withdrawals of a project, the last first."""
     settings = settings_from(host=host, database_url=database_url)
-    with opened_store(settings) as store:
+    with store_from(settings) as store:
         found = store.approvals.history(project, host=settings.host, limit=limit)
     if as_json:
         output.show_json([asdict(one) for one in found])

@@ -45,7 +45,7 @@ def console(stream: TextIO | None = None) -> Console:
 
 def show(*renderables: RenderableType) -> None:
     """Print each to stdout on separate lines. Text is never wrapped, coloured or truncated."""
-    with _watched_stdout():
+    with _watch_stdout():
         for renderable in renderables:
             if isinstance(renderable, str):
                 sys.stdout.write(_clean(renderable))
@@ -62,14 +62,14 @@ def show_json(value: object) -> None:
     import orjson
 
     text = orjson.dumps(value, default=_plain, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z)
-    with _watched_stdout():
+    with _watch_stdout():
         sys.stdout.write(text.decode() + "\n")
         sys.stdout.flush()
 
 
 def write_bytes(write: Callable[[Any], object]) -> None:
     """Call `write` with the binary stream of stdout."""
-    with _watched_stdout():
+    with _watch_stdout():
         sys.stdout.flush()
         write(sys.stdout.buffer)
         sys.stdout.buffer.flush()
@@ -193,7 +193,7 @@ def _plain(value: object) -> object:
 
 
 @contextmanager
-def _watched_stdout() -> Iterator[None]:
+def _watch_stdout() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from lfv.cli import output
-from lfv.cli.common import find_run, opened_store, settings_from
+from lfv.cli.common import find_run, settings_from, store_from
 from lfv.cli.errors import ExitStatus
 from lfv.cli.options import (
     BucketOption,
@@ -79,7 +79,7 @@ def overlay(
 
     settings = settings_from(database_url=database_url, region=region, buckets=bucket)
     with (
-        opened_store(settings) as store,
+        store_from(settings) as store,
         open_reader(settings) as reader,
         Activity("overlay", quiet=as_json) as activity,
     ):
@@ -90,7 +90,7 @@ def overlay(
             kind = verdict.value if verdict is not None else None
             rows = list(rows_to_draw(store, run_id, verdict=kind, lines=line or ()))
         drawn = list(
-            activity.counted(
+            activity.count_items(
                 draw_overlays(
                     store,
                     reader,

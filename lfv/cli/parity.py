@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lfv.cli import output
-from lfv.cli.common import opened_store, settings_from
+from lfv.cli.common import settings_from, store_from
 from lfv.cli.errors import WrongUsage
 from lfv.cli.options import (
     BucketOption,
@@ -70,7 +70,7 @@ def parity(
         reader = stack.enter_context(open_reader(settings))
 
         def store() -> Store:
-            return stack.enter_context(opened_store(settings))
+            return stack.enter_context(store_from(settings))
 
         try:
             sides = (read_side(old, store, reader), read_side(new, store, reader))

@@ -46,7 +46,7 @@ class PrefectUnreachable(CommandError):
 
 
 @contextmanager
-def ending_cleanly_on_sigterm() -> Iterator[None]:
+def exit_cleanly_on_sigterm() -> Iterator[None]:
     """Turn SIGTERM into an exit with status 143, so that cleanup runs."""
     before = signal.signal(signal.SIGTERM, _exit)
     try:

@@ -67,7 +67,7 @@ class Activity:
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=done, total=total, amount=f"{done}/{total}")
 
-    def counted(self, items: Iterable[T], total: int) -> Iterator[T]:
+    def count_items(self, items: Iterable[T], total: int) -> Iterator[T]:
         """Yield `items`, counting them."""
         for done, item in enumerate(items, start=1):
             self.count(done, total)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lfv.cli import output
-from lfv.cli.common import ask_password, current_user, opened_store, settings_from
+from lfv.cli.common import ask_password, current_user, settings_from, store_from
 from lfv.cli.errors import CommandError, WrongUsage
 from lfv.cli.options import DatabaseUrlOption, JsonOption, PasswordOption, examples
 from lfv.formats.words import count_of
@@ -85,7 +85,7 @@ def prune(
     settings = settings_from(database_url=database_url)
     from lfv.run.prune import delete_old, find_old, shown_lines
 
-    with opened_store(settings) as store:
+    with store_from(settings) as store:
         found = find_old(settings, store, older_than_days, masks=masks)
         if delete:
             signature = None

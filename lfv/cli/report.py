@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from lfv.cli import output
-from lfv.cli.common import find_run, opened_store, settings_from
+from lfv.cli.common import find_run, settings_from, store_from
 from lfv.cli.errors import CommandError
 from lfv.cli.inspect import as_dict
 from lfv.cli.options import (
@@ -41,7 +41,7 @@ def report(
 
     settings = settings_from(database_url=database_url, region=region, buckets=bucket)
     with (
-        opened_store(settings) as store,
+        store_from(settings) as store,
         open_reader(settings) as reader,
         Activity("report", quiet=as_json) as activity,
     ):

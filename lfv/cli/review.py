@@ -15,9 +15,9 @@ from lfv.cli.common import (
     current_user,
     find_run,
     local_time,
-    opened_store,
     settings_from,
     short_id,
+    store_from,
 )
 from lfv.cli.errors import CommandError, WrongUsage
 from lfv.cli.groups import ReviewGroup
@@ -75,7 +75,7 @@ def list_(
 
     These have the verdict 'review' and no review yet.
     """
-    with opened_store(settings_from(database_url=database_url)) as store:
+    with store_from(settings_from(database_url=database_url)) as store:
         run_id = find_run(store, run).run_id if run is not None else None
         waiting = store.reviews.queue(run_id=run_id, limit=limit)
     if as_json:
@@ -128,7 +128,7 @@ def record(
     if not reviewer:
         raise WrongUsage("--by is missing: the name of the current user is unknown")
     settings = settings_from(database_url=database_url)
-    with opened_store(settings) as store:
+    with store_from(settings) as store:
         run_id = find_run(store, run).run_id
         recorded = record_review(
             store, run_id, line, ANSWERS[verdict.value], reviewer=reviewer, comment=comment
@@ -161,7 +161,7 @@ def export(
     """
     from lfv.run.review import reviewed_manifest
 
-    with opened_store(settings_from(database_url=database_url)) as store:
+    with store_from(settings_from(database_url=database_url)) as store:
         run_id = find_run(store, run).run_id if run is not None else None
         rows = list(reviewed_manifest(store, run_id))
     if not rows:

@@ -12,9 +12,9 @@ import typer
 
 from lfv.cli import output
 from lfv.cli.answers import answer, reasons_text
-from lfv.cli.common import find_run, local_time, opened_store, settings_from, short_id
+from lfv.cli.common import find_run, local_time, settings_from, short_id, store_from
 from lfv.cli.options import DatabaseUrlOption, JsonOption, RunArgument, ShownVerdict, examples
-from lfv.formats.layout import counted
+from lfv.formats.layout import describe_skipped
 from lfv.formats.words import count_of
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def runs(
     from lfv.run.summary import NOTHING_NEW
 
     settings = settings_from(database_url=database_url)
-    with opened_store(settings) as store:
+    with store_from(settings) as store:
         listed = [(run, store.inspections.counts(run.run_id)) for run in store.runs.list(limit)]
     if as_json:
         output.show_json([as_dict(run, counts) for run, counts in listed])
@@ -96,7 +96,7 @@ def show(
     from lfv.run.approvals import approval_of
 
     settings = settings_from(database_url=database_url)
-    with opened_store(settings) as store:
+    with store_from(settings) as store:
         found = find_run(store, run)
         counts = store.inspections.counts(found.run_id)
         cost = store.costs.run(found.run_id)
@@ -170,7 +170,7 @@ def _facts(
         "review": counts.review,
         "not inspected": counts.errors,
         "still to do": counts.pending or None,
-        "skipped files": counted(run.skipped or {}) or None,
+        "skipped files": describe_skipped(run.skipped or {}) or None,
         "reused answers": counts.reused or None,
         "policy": _policy_name(current),
         "decisions": f"{len(decisions)}; number {current.number} counts, by {current.decided_by}"

@@ -56,7 +56,7 @@ def sweep(
     settings = settings_from(
         endpoint_url=endpoint_url, region=region, database_url=database_url, host=host
     )
-    from lfv.run.hosting.sweep import describe_swept, left_up
+    from lfv.run.hosting.sweep import describe_left_up, describe_swept
     from lfv.run.hosting.sweep import sweep as sweep_once
     from lfv_store import open_store
 
@@ -71,7 +71,7 @@ def sweep(
         for model in report.unknown:
             if model.stopped:
                 output.show(f"{model.project} version {model.model_version}: stopped")
-        for line in left_up(report):
+        for line in describe_left_up(report):
             output.note(line)
         if report.clean:
             output.show("no unused model is hosted")

@@ -34,7 +34,7 @@ from lfv.cli.options import (
 )
 from lfv.cli.progress import Activity
 from lfv.formats.fit_mode import FitMode
-from lfv.formats.layout import counted
+from lfv.formats.layout import describe_skipped
 from lfv.formats.status import ModelStatus
 from lfv.formats.words import count_of
 
@@ -196,7 +196,7 @@ def _facts(model: TrainedModel) -> dict[str, Any]:
         f"{data.normal} normal, {data.anomalous} anomalous, {data.masks} with a mask{kinds}",
         "other sizes": data.fit and f"{data.fit} ({count_of(data.fitted, 'image')})",
         "tested on": _test_source(model.test),
-        "skipped files": counted(skipped) or None,
+        "skipped files": describe_skipped(skipped) or None,
         "F1": _measure(model.f1),
         "precision": _measure(model.precision),
         "recall": _measure(model.recall),

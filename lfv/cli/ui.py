@@ -14,8 +14,8 @@ from lfv.cli.common import (
     ask_password,
     current_user,
     local_time,
-    opened_store,
     settings_from,
+    store_from,
 )
 from lfv.cli.errors import WrongUsage
 from lfv.cli.groups import UiGroup
@@ -107,7 +107,7 @@ def serve(
     if (tls_certificate is None) != (tls_key is None):
         raise WrongUsage("--tls-certificate and --tls-key belong together: give both")
     settings = settings_from(database_url=database_url)
-    with opened_store(settings) as store:
+    with store_from(settings) as store:
         has_users = store.users.any() or settings.oidc_issuer is not None
     if not has_users and not _is_loopback(host):
         raise WrongUsage(
@@ -188,7 +188,7 @@ def add(
 
 def list_(*, database_url: DatabaseUrlOption = None, as_json: JsonOption = False) -> None:
     """List the users."""
-    with opened_store(settings_from(database_url=database_url)) as store:
+    with store_from(settings_from(database_url=database_url)) as store:
         users = store.users.list()
     if as_json:
         output.show_json(

@@ -239,7 +239,7 @@ def _supervise(plant: Plant, *, kept: bool) -> None:
     from lfv_store import open_store
 
     parent = os.getppid()
-    with plant.locked() as is_first:
+    with plant.lock() as is_first:
         if not is_first:
             raise CommandError(f"it is up already: {plant.folder} is locked")
         open_store(plant.settings.store_url).close()  # the pages want one that is there

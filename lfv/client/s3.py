@@ -123,7 +123,7 @@ class S3Bucket:
             raise translate(error, ref) from error
         body = answer["Body"]
         stream = TranslatedReads(body.read, body.close, lambda error: _translate_read(error, ref))
-        return OpenObject(stream.buffered(), answer.get("ContentLength"))
+        return OpenObject(stream.buffer(), answer.get("ContentLength"))
 
     def list(self, prefix: str) -> Iterator[str]:
         return (entry["Key"] for entry in self._entries(prefix))

@@ -60,7 +60,7 @@ class SourceReader:
             s3_endpoint_url, region, session=session, max_connections=max_connections
         )
 
-    def fitted(self, fit: Fit | None) -> Self:
+    def with_fit(self, fit: Fit | None) -> Self:
         """Return a reader with another fit that shares this one's connections."""
         other = copy.copy(self)
         other.fit = fit

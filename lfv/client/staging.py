@@ -27,7 +27,7 @@ from lfv.client.sources import SourceReader
 from lfv.client.stores import ObjectStore
 from lfv.formats.answers import is_background
 from lfv.formats.errors import ImageError, LfvError, SourceError
-from lfv.formats.fit import LIMITS, Fit, common_size, done_to, fit_for
+from lfv.formats.fit import LIMITS, Fit, common_size, fit_for, recorded_fit
 from lfv.formats.fit_mode import FitMode
 from lfv.formats.images import (
     CONVERTED_FROM,
@@ -123,7 +123,7 @@ def stage_training(
         SourceError: The source or the bucket fails.
     """
     if fit is not None:
-        reader = reader.fitted(_common_fit(fit, source, reader, names, workers))
+        reader = reader.with_fit(_common_fit(fit, source, reader, names, workers))
     store = reader.bucket(staging.bucket)
     staged, skipped = _stage_all(source, reader, staging, names, progress, workers, needs_labels)
     train, test = _by_split(staged)
@@ -420,5 +420,5 @@ def _summary(
         height=staged[0].info.height,
         skipped=skipped,
         fit=None if fit is None else str(fit),
-        fitted=sum(done_to(each.line) is not None for each in staged),
+        fitted=sum(recorded_fit(each.line) is not None for each in staged),
     )

@@ -122,7 +122,7 @@ class TranslatedReads(io.RawIOBase):
                 self._close()
         super().close()
 
-    def buffered(self, size: int | None = None) -> io.BufferedReader:
+    def buffer(self, size: int | None = None) -> io.BufferedReader:
         """Return this stream with a buffer that is not larger than `size` bytes need."""
         return io.BufferedReader(self, _BUFFER if size is None else min(_BUFFER, size + 1))
 
@@ -146,7 +146,7 @@ def open_local(path: Path, ref: str) -> OpenObject:
         raw.close,
         lambda error: translate_os_error(error, ref) if isinstance(error, OSError) else None,
     )
-    return OpenObject(stream.buffered(facts.st_size), facts.st_size)
+    return OpenObject(stream.buffer(facts.st_size), facts.st_size)
 
 
 def file_state(path: str) -> ObjectState | None:

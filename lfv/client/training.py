@@ -118,7 +118,7 @@ def train_model(
     if test_source is not None:
         test = stage_dataset(
             test_source,
-            reader.fitted(Fit.parse(train.fit or "")),
+            reader.with_fit(Fit.parse(train.fit or "")),
             staging,
             names=names,
             progress=progress,

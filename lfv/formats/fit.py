@@ -156,13 +156,13 @@ class Fit:
         return image.resize((self.width, self.height), Image.Resampling.BILINEAR, scaled)
 
 
-def done_to(attributes: Mapping[str, object]) -> Fit | None:
+def recorded_fit(attributes: Mapping[str, object]) -> Fit | None:
     """Return the fit recorded in an image's attributes, None if there is none."""
     converted_from = attributes.get(CONVERTED_FROM)
     return Fit.parse(converted_from) if isinstance(converted_from, str) else None
 
 
-def as_recorded(data: bytes, converted_from: object) -> bytes:
+def convert_as_recorded(data: bytes, converted_from: object) -> bytes:
     """Convert a file again to the bytes that the model received.
 
     Args:

@@ -107,10 +107,10 @@ class Skipped:
 
     def __str__(self) -> str:
         """A sentence; empty when nothing was skipped."""
-        return f"Skipped files: {counted(self.reasons)}." if self.reasons else ""
+        return f"Skipped files: {describe_skipped(self.reasons)}." if self.reasons else ""
 
 
-def counted(reasons: Mapping[str, int]) -> str:
+def describe_skipped(reasons: Mapping[str, int]) -> str:
     """Describe numbers of files by reason: '3 (masks: 2, hidden files: 1)'; empty for none."""
     if not reasons:
         return ""

@@ -87,11 +87,11 @@ def make_thumbnail(
         return None
     picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
     layer = draw_marks(mask_png, colors, picture.size)
-    marks = None if layer is None else _encoded(layer.quantize(64), "PNG", optimize=True)
-    return Thumbnail(_encoded(picture, "JPEG", quality=_QUALITY), marks, *picture.size)
+    marks = None if layer is None else _encode(layer.quantize(64), "PNG", optimize=True)
+    return Thumbnail(_encode(picture, "JPEG", quality=_QUALITY), marks, *picture.size)
 
 
-def _encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
+def _encode(picture: Image.Image, kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, kind, **options)
     return buffer.getvalue()

@@ -25,7 +25,7 @@ class ActiveRun:
 
     Tasks take it as a parameter. It is not a dataclass, so that Prefect does not search it for
     futures on every call. Pickling turns it into its `RunContext`, because connections and events
-    cannot be sent to another process; `attached` makes an `ActiveRun` of either.
+    cannot be sent to another process; `active_run` returns an `ActiveRun` for either.
     """
 
     def __init__(
@@ -89,12 +89,8 @@ def open_run(context: RunContext, store: Store) -> Iterator[ActiveRun]:
 
 
 @contextmanager
-def attached(run: ActiveRun | RunContext) -> Iterator[ActiveRun]:
-    """The run in this process.
-
-    A run that this process has open is used as it is.  Elsewhere, in a worker of a task runner that
-    spreads its tasks, it gets connections of its own for as long as the block lasts.
-    """
+def active_run(run: ActiveRun | RunContext) -> Iterator[ActiveRun]:
+    """Yield the run that this process has open, or open it for the block from its context."""
     if isinstance(run, ActiveRun):
         yield run
         return

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from lfv.run.active import ActiveRun, attached
+from lfv.run.active import ActiveRun, active_run
 from lfv.run.context import RunContext
 from lfv.run.control import Ending
 from lfv.run.stream import detection_stream
@@ -49,7 +49,7 @@ class _Attachment:
         with self._opening:
             if self._run is None:
                 with ExitStack() as stack:
-                    run = stack.enter_context(attached(self.context))
+                    run = stack.enter_context(active_run(self.context))
                     run.limit.lower_ceiling(self.context.ceiling)
                     stack.enter_context(detection_stream(run))
                     self._opened = stack.pop_all()
@@ -82,7 +82,7 @@ _all: set[_Attachment] = set()
 
 
 @contextmanager
-def kept_attached(context: RunContext) -> Iterator[ActiveRun]:
+def attach(context: RunContext) -> Iterator[ActiveRun]:
     """Attach this process to a run for one batch; the next batch finds the run open.
 
     A context that differs, such as another number of workers, gets an attachment of its own. The

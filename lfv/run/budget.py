@@ -28,7 +28,7 @@ class Budget:
             dollars_per_hour=run.unit_hour_price * run.most_units,
         )
 
-    def reached(self, hosted_at: datetime, now: datetime | None = None) -> str | None:
+    def reached_limit(self, hosted_at: datetime, now: datetime | None = None) -> str | None:
         """Return a sentence on the limit that is reached, or None."""
         hours = ((now or datetime.now(UTC)) - hosted_at).total_seconds() / 3600
         cost = hours * self.dollars_per_hour

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from lfv.formats.layout import counted
+from lfv.formats.layout import describe_skipped
 from lfv.run.active import ActiveRun
 from lfv.run.errors import NothingInspected, SourceEmpty
 from lfv.run.new_images import LEFT_TO_LATER_RUN
@@ -29,7 +29,7 @@ def check_completed(run: ActiveRun) -> str | None:
         if request.allow_empty:
             return None
         skipped = run.store.runs.get(run.run_id).skipped
-        but = f"; skipped files: {counted(skipped)}" if skipped else ""
+        but = f"; skipped files: {describe_skipped(skipped)}" if skipped else ""
         raise SourceEmpty(
             f"{request.source} has no image to inspect{but}; if that is expected, allow it with "
             "--allow-empty"

@@ -108,7 +108,7 @@ def feed_of(run: ActiveRun, live_workers: Callable[[], int]) -> Feed:
 
 
 @contextmanager
-def ending_spread(run: ActiveRun) -> Iterator[None]:
+def call_off_workers_on_end(run: ActiveRun) -> Iterator[None]:
     """Let the workers know when the run ends early in this block."""
 
     def call_off() -> None:
@@ -121,7 +121,9 @@ def ending_spread(run: ActiveRun) -> Iterator[None]:
         yield
 
 
-def still_pending(store: Store, run_id: str, items: Sequence[PendingItem]) -> Sequence[PendingItem]:
+def filter_pending(
+    store: Store, run_id: str, items: Sequence[PendingItem]
+) -> Sequence[PendingItem]:
     """Return the items without a record. A worker that died may have recorded some of a batch."""
     left = store.inspections.pending(run_id, after_line=items[0].line_number - 1, limit=len(items))
     lines = {item.line_number for item in left}

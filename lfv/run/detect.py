@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lfv.run.active import ActiveRun
-from lfv.run.attachments import kept_attached
+from lfv.run.attachments import attach
 from lfv.run.context import RunContext
 from lfv.run.control import Ending
-from lfv.run.dask_workers import still_pending
+from lfv.run.dask_workers import filter_pending
 from lfv.run.stream import Batch, DetectionStream
 from lfv_store import PendingItem
 
@@ -51,9 +51,9 @@ def detect_batch(run: ActiveRun | RunContext, items: Sequence[PendingItem]) -> D
     """
     if isinstance(run, ActiveRun):
         return _detect(run, items)
-    with kept_attached(run) as active:
+    with attach(run) as active:
         # A worker that died may have recorded some of the batch.
-        left = still_pending(active.store, active.run_id, items)
+        left = filter_pending(active.store, active.run_id, items)
         return replace(_detect(active, items, left), ran_elsewhere=True)
 
 

@@ -27,7 +27,7 @@ def evaluate_run(run: Run, store: Store, reader: SourceReader) -> Evaluation | N
     read again, because only it says what a mask's colours mean. If it or a mask cannot be read, the
     figures of areas are left out.
     """
-    reader = reader.fitted(fit_in(run.parameters))
+    reader = reader.with_fit(fit_in(run.parameters))
     evaluator = Evaluator()
     labelled = compared = 0
     false_alarms: list[StoredDetection] = []  # areas in normal images, which have no mask

@@ -12,7 +12,7 @@ from typing import Any
 from lfv.client.sources import SourceReader
 from lfv.formats.answers import DetectAnomalyResult
 from lfv.formats.errors import LfvError
-from lfv.formats.fit import as_recorded
+from lfv.formats.fit import convert_as_recorded
 from lfv.formats.images import CONVERTED_FROM
 from lfv.report import OverlayFacts, ReportAnomaly, draw_overlay
 from lfv_store import Store
@@ -80,7 +80,7 @@ def _draw(store: Store, reader: SourceReader, row: Mapping[str, Any]) -> bytes:
     if detection is None or row["verdict"] is None:
         raise _NotDrawable(f"it was not inspected ({row['error_code']})")
     data = reader.read_bytes(row["source_ref"])
-    data = as_recorded(data, (row["attributes"] or {}).get(CONVERTED_FROM))
+    data = convert_as_recorded(data, (row["attributes"] or {}).get(CONVERTED_FROM))
     if hashlib.sha256(data).hexdigest() != row["image_sha256"]:
         raise _NotDrawable("the image was changed since it was inspected")
     result = DetectAnomalyResult.from_response(store.results.response(detection))

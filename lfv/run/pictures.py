@@ -24,7 +24,7 @@ from PIL import Image
 from lfv.client.sources import SourceReader
 from lfv.formats.answers import DetectAnomalyResult
 from lfv.formats.errors import LfvError, SourceError
-from lfv.formats.fit import as_recorded
+from lfv.formats.fit import convert_as_recorded
 from lfv.formats.images import CONVERTED_FROM
 from lfv.report import LinkedThumbnail
 from lfv.report.marks import draw_heat, draw_marks
@@ -117,7 +117,7 @@ class Pictures:
             return kept
         known = self._store.pages.pictured([detection_id]).get(detection_id)
         whole = (0, 0) if known is None else (known.width, known.height)
-        if known is None or size not in (whole, fitted(*whole)):
+        if known is None or size not in (whole, fit_size(*whole)):
             raise PictureGone("Marks are drawn in the size of the image or of its thumbnail.")
         mask = self._store.results.mask(detection_id)
         result = DetectAnomalyResult.from_response(self._store.results.response(detection_id))
@@ -165,7 +165,7 @@ class Pictures:
             raise PictureGone("The image was never read, so there is nothing to compare it with.")
         try:
             data = self._reader.read_bytes(row["source_ref"], limit=_MOST_BYTES)
-            data = as_recorded(data, (row["attributes"] or {}).get(CONVERTED_FROM))
+            data = convert_as_recorded(data, (row["attributes"] or {}).get(CONVERTED_FROM))
         except (SourceError, LfvError) as error:
             raise PictureGone(f"The image is gone: {error} {_was(row)}") from error
         if hashlib.sha256(data).hexdigest() != row["image_sha256"]:
@@ -187,7 +187,7 @@ def with_pictures(page: str, folder: Path) -> str:
     return _LINK.sub(held, page)
 
 
-def fitted(width: int, height: int, side: int = SIDE) -> tuple[int, int]:
+def fit_size(width: int, height: int, side: int = SIDE) -> tuple[int, int]:
     """Return the size of a picture scaled to fit into a square."""
     scale = min(1.0, side / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))

@@ -19,7 +19,7 @@ from lfv.client.sources import SourceReader
 from lfv.formats.answers import DetectAnomalyResult
 from lfv.formats.errors import LfvError
 from lfv.formats.evaluation import Evaluation
-from lfv.formats.fit import as_recorded
+from lfv.formats.fit import convert_as_recorded
 from lfv.formats.images import CONVERTED_FROM
 from lfv.formats.layout import Skipped
 from lfv.report import (
@@ -223,7 +223,7 @@ def _image(
 def _shown_bytes(row: dict[str, Any], reader: SourceReader) -> bytes:
     """Return the image as the model saw it, so that the marks match."""
     converted_from = (row["attributes"] or {}).get(CONVERTED_FROM)
-    return as_recorded(reader.read_bytes(row["source_ref"]), converted_from)
+    return convert_as_recorded(reader.read_bytes(row["source_ref"]), converted_from)
 
 
 def _reasons(row: dict[str, Any]) -> Iterator[str]:

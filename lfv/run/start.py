@@ -195,7 +195,7 @@ class RunEnding:
 
 
 @contextmanager
-def recorded_failure(run_id: str, store: Store) -> Iterator[None]:
+def record_failure(run_id: str, store: Store) -> Iterator[None]:
     """Record how a run ends if it fails. Failing to record an error does not hide that error."""
     try:
         yield
@@ -211,10 +211,10 @@ def recorded_failure(run_id: str, store: Store) -> Iterator[None]:
 
 
 @contextmanager
-def recorded_ending(run: RunContext, store: Store) -> Iterator[RunEnding]:
+def record_ending(run: RunContext, store: Store) -> Iterator[RunEnding]:
     """Record how a run ends."""
     ending = RunEnding()
-    with recorded_failure(run.run_id, store):
+    with record_failure(run.run_id, store):
         yield ending
     store.runs.set_status(run.run_id, "completed", ending.message, datetime.now(UTC))
 

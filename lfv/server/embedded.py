@@ -18,7 +18,7 @@ _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 10.0
 
 
-async def until_unused(lock_file: Path) -> None:
+async def wait_until_unused(lock_file: Path) -> None:
     """Wait until no client holds the lock, then hold it until this process ends."""
     lock_file.parent.mkdir(parents=True, exist_ok=True)
     # A bare descriptor, so that only the end of the process closes it.

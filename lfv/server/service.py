@@ -29,7 +29,7 @@ from lfv.server.buckets import Buckets
 from lfv.server.custom_models import accept_graphs
 from lfv.server.database import Database
 from lfv.server.detection import Detector
-from lfv.server.embedded import until_unused
+from lfv.server.embedded import wait_until_unused
 from lfv.server.errors import OptionsError
 from lfv.server.home import Home
 from lfv.server.hosting.manager import HostingManager
@@ -240,7 +240,7 @@ def _unwritable(path: Path, error: OSError) -> OptionsError:
 
 async def _end_when_unused(options: ServeOptions, server: uvicorn.Server) -> None:
     if options.exit_when_unused is not None:
-        await until_unused(options.exit_when_unused)
+        await wait_until_unused(options.exit_when_unused)
         _log.info("the last client has left")
         server.should_exit = True
 

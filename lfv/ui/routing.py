@@ -97,17 +97,17 @@ Handler = Callable[[Call], Response]
 
 def get(path: str, handler: Handler, role: Role | None = "viewer") -> Route:
     """Return the route of a page that requires `role`; None: no login is needed."""
-    return Route(path, guarded(handler, role), methods=["GET"])
+    return Route(path, guard(handler, role), methods=["GET"])
 
 
 def post(
     path: str, handler: Handler, role: Role | None, *, most_bytes: int = MOST_FORM_BYTES
 ) -> Route:
     """Return the route of an action that requires `role` and a form of one of the pages."""
-    return Route(path, guarded(handler, role, most_bytes), methods=["POST"])
+    return Route(path, guard(handler, role, most_bytes), methods=["POST"])
 
 
-def guarded(
+def guard(
     handler: Handler, role: Role | None, most_bytes: int = 0
 ) -> Callable[[Request], Awaitable[Response]]:
     """Return an endpoint that checks access and calls `handler` in a thread."""

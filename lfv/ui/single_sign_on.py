@@ -107,7 +107,7 @@ class IdentityProvider:
 
         Raises SignOnFailed.
         """
-        begun = self._unsealed(sealed)
+        begun = self._unseal(sealed)
         if not hmac.compare_digest(parameters.get("state", "").encode(), begun["state"].encode()):
             raise SignOnFailed("The answer belongs to another login. Log in again.")
         if parameters.get("iss", self._issuer) != self._issuer:
@@ -128,7 +128,7 @@ class IdentityProvider:
         )
         return f"{found}{'&' if '?' in found else '?'}{query}"
 
-    def _unsealed(self, sealed: str) -> dict[str, Any]:
+    def _unseal(self, sealed: str) -> dict[str, Any]:
         try:
             token = jwt.decode(sealed, self._seal, algorithms=["HS256"])
             jwt.JWTClaimsRegistry(exp={"essential": True}).validate(token.claims)

@@ -151,7 +151,7 @@ class Dialect(ABC):
     # Writing
 
     @abstractmethod
-    def unguarded(self, conn: Connection, table: str) -> AbstractContextManager[None]:
+    def disable_guard(self, conn: Connection, table: str) -> AbstractContextManager[None]:
         """Allow the block to delete rows of an append-only table. Requires owning the tables."""
 
     @abstractmethod

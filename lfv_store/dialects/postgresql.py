@@ -84,7 +84,7 @@ _NEXT_STEPS = {
     "25006": "this server is read-only: name the one that is written to",
     "26000": "a pooler moved the session: let it pool transactions or sessions, not statements",
     "3F000": "create the schema that search_path names",
-    "42501": "its owner has to let this user do so",
+    "42501": "let its owner grant this user the privilege",
     "42P01": "tables are missing; check the URL's database and search_path, and run"
     " `lfv db upgrade`",
     "42P05": "a pooler moved the session: let it pool transactions or sessions, not statements",
@@ -117,14 +117,14 @@ class Postgresql(Dialect):
     }
 
     @contextmanager
-    def unguarded(self, conn: Connection, table: str) -> Iterator[None]:
+    def disable_guard(self, conn: Connection, table: str) -> Iterator[None]:
         """Disable the trigger during the block; others wait, and never see it disabled."""
         conn.exec_driver_sql(f"ALTER TABLE {table} DISABLE TRIGGER {table}_append_only")
         yield
         conn.exec_driver_sql(f"ALTER TABLE {table} ENABLE TRIGGER {table}_append_only")
 
     def compact(self, url: URL) -> None:
-        """Nothing: autovacuum does it."""
+        """Do nothing, because autovacuum compacts."""
 
     def create_engine(self, url: URL, options: Mapping[str, Any]) -> sa.Engine:
         """Return an engine that detects closed connections before using them."""
@@ -175,7 +175,7 @@ class Postgresql(Dialect):
                 conn.exec_driver_sql(f"CREATE OR REPLACE VIEW {view} AS SELECT {columns}")
 
     def end_migration(self, conn: Connection) -> None:
-        """Nothing to do: references are always checked."""
+        """Do nothing, because references are always checked."""
 
     def now(self, conn: Connection) -> datetime:
         """Return the server's time, so that machines with different clocks agree on expiry."""
@@ -183,7 +183,7 @@ class Postgresql(Dialect):
         return moment.astimezone(UTC)
 
     def error(self, error: BaseException, *, lost: bool, name: str) -> StoreError | None:
-        """The store's error for one of psycopg's."""
+        """Translate an error of psycopg."""
         if not isinstance(error, psycopg.Error):
             return None
         message = first_line(error)
@@ -349,9 +349,9 @@ def _prepare(connection: psycopg.Connection[Any], _record: object) -> None:
 
 
 def _check_open(connection: psycopg.Connection[Any], *_: object) -> None:
-    """Have the pool replace a connection that the server has closed.
+    """Let the pool replace a connection that the server has closed.
 
-    Without a round trip: a server that has nothing to say has nothing sent either.
+    Usually without a round trip: a closed connection has data to read, an idle one has not.
     """
     if not connection.closed:
         poll = select.poll()

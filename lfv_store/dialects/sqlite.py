@@ -113,7 +113,7 @@ class Sqlite(Dialect):
     }
 
     @contextmanager
-    def unguarded(self, conn: Connection, table: str) -> Iterator[None]:
+    def disable_guard(self, conn: Connection, table: str) -> Iterator[None]:
         """Drop the trigger during the block; nobody else can write meanwhile."""
         name = f"{table}_no_delete"
         conn.exec_driver_sql(f"DROP TRIGGER {name}")

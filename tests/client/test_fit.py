@@ -14,7 +14,7 @@ from lfv.client.errors import TrainingDataInvalid
 from lfv.client.sources import SourceReader
 from lfv.client.staging import Staging, stage_dataset, stage_training
 from lfv.formats import errors
-from lfv.formats.fit import Fit, as_recorded, common_size, fit_for
+from lfv.formats.fit import Fit, common_size, convert_as_recorded, fit_for
 from lfv.formats.fit_mode import FitMode
 from lfv.formats.images import check_image
 
@@ -50,7 +50,7 @@ def test_an_image_gets_the_size_and_what_was_done_makes_the_same_bytes_again(
     info = check_image(fitted, expected=SIZE)
     assert done == f"{kind} of 300x210, {fit}"
     assert Fit.parse(done) == fit
-    assert as_recorded(data, done) == fitted
+    assert convert_as_recorded(data, done) == fitted
     assert info.format == "PNG"
     assert opened(fitted)[32, 48] > 200
     assert opened(fitted)[4, 4] < 60
@@ -59,7 +59,7 @@ def test_an_image_gets_the_size_and_what_was_done_makes_the_same_bytes_again(
 def test_an_image_of_the_size_stays_as_it_is() -> None:
     data = picture(*SIZE, kind="JPEG")
     assert Fit(FitMode.CROP, *SIZE).image(data) == (data, None)
-    assert as_recorded(data, None) == data
+    assert convert_as_recorded(data, None) == data
     assert Fit.parse("TIFF") is None
 
 
@@ -167,5 +167,5 @@ def test_training_images_and_masks_of_unlike_sizes_are_staged_at_one(
         mask = bucket / line["anomaly-mask-ref"].removeprefix("s3://parts/")
         assert opened(mask.read_bytes()).shape == SIZE[::-1]
     # Tests that come separately get the size of the images to train on.
-    test = stage_dataset(str(source), reader.fitted(Fit.parse(str(train.fit))), STAGING)
+    test = stage_dataset(str(source), reader.with_fit(Fit.parse(str(train.fit))), STAGING)
     assert (test.width, test.height, test.fit) == (*SIZE, train.fit)

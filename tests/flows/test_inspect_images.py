@@ -125,7 +125,7 @@ def test_a_run_stops_in_good_order_at_its_time_limit_and_can_be_resumed(
     assert 0 < store.inspections.counts(run.run_id).pending < 112
     endpoint.script(detect_seconds=0.0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lfv.run.budget.Budget.reached", lambda *_: None)
+        patch.setattr("lfv.run.budget.Budget.reached_limit", lambda *_: None)
         summary = resume_inspection(run.run_id[:8])
     assert summary.run_id == run.run_id
     assert (summary.counts.total, summary.counts.pending) == (112, 0)

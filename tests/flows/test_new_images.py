@@ -132,12 +132,12 @@ def limited_run(images: Path, endpoint: Endpoint, store: Store) -> int:
     """A run that reaches its limit with answers for some images; return how many it leaves."""
     make_pictures(images, MANY - 12, first=100)
 
-    def reached(budget: Budget, *_: object) -> str | None:
+    def reached_limit(budget: Budget, *_: object) -> str | None:
         return "the limit is reached" if len(endpoint.asked()) >= 8 else None
 
     endpoint.script(slow_after=8, slow_seconds=1.0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Budget, "reached", reached)  # a clock would be racing the machine
+        patch.setattr(Budget, "reached_limit", reached_limit)  # a clock would be racing the machine
         with pytest.raises(LimitReached):
             inspect_new(images, max_hosted_minutes=10)
     endpoint.script(slow_after=None)

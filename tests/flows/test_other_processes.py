@@ -14,7 +14,7 @@ from flows.inspect_images import inspect_images
 from lfv.client.hosts import ModelHost
 from lfv.client.policy import Policy
 from lfv.client.sources import SourceReader
-from lfv.run.active import ActiveRun, attached
+from lfv.run.active import ActiveRun, active_run
 from lfv.run.context import InspectionRequest, RunContext
 from lfv.run.control import RunControl
 from lfv.settings import Settings
@@ -90,14 +90,14 @@ def test_an_active_run_travels_as_its_context(active: ActiveRun, context: RunCon
 
 
 def test_the_process_that_opened_a_run_uses_its_connections(active: ActiveRun) -> None:
-    with attached(active) as found:
+    with active_run(active) as found:
         assert found is active
 
 
 def test_another_process_opens_connections_of_its_own(
     context: RunContext, active: ActiveRun
 ) -> None:
-    with attached(_sent(active)) as found:
+    with active_run(_sent(active)) as found:
         assert found.context == context
         assert found.store is not active.store
         assert found.store.runs.list(1) == []

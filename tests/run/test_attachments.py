@@ -10,7 +10,7 @@ import pytest
 
 from lfv.client.policy import Policy
 from lfv.run import attachments
-from lfv.run.attachments import end_attachments, kept_attached
+from lfv.run.attachments import attach, end_attachments
 from lfv.run.context import InspectionRequest, RunContext
 from lfv.settings import Settings
 from lfv_store import Lease, Store, StoreError
@@ -48,9 +48,9 @@ def _is_closed(context: RunContext) -> bool:
 
 
 def test_the_next_batch_finds_the_run_open(store: Store, context: RunContext, lease: Lease) -> None:
-    with kept_attached(context) as first, kept_attached(context) as second:
+    with attach(context) as first, attach(context) as second:
         assert second is first
-    with kept_attached(context) as third:
+    with attach(context) as third:
         assert third is first
         assert third.stream is not None
     store.leases.release(lease.lease_id)
@@ -61,7 +61,7 @@ def test_the_next_batch_finds_the_run_open(store: Store, context: RunContext, le
 def test_a_run_that_ends_elsewhere_ends_here(
     store: Store, context: RunContext, lease: Lease
 ) -> None:
-    with kept_attached(context) as run:
+    with attach(context) as run:
         store.leases.call_off(context.run_id)
         assert run.control.stop.wait(60)
         assert not _is_closed(context)
@@ -72,34 +72,34 @@ def test_an_idle_attachment_is_closed(
     context: RunContext, lease: Lease, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attachments, "IDLE_SECONDS", 0.1)
-    with kept_attached(context) as first:
+    with attach(context) as first:
         pass
     wait_until(lambda: _is_closed(context), "the idle attachment is closed")
-    with kept_attached(context) as second:
+    with attach(context) as second:
         assert second is not first
 
 
 def test_shares_follow_the_number_of_workers(context: RunContext, lease: Lease) -> None:
-    with kept_attached(context) as of_two:
+    with attach(context) as of_two:
         assert of_two.limit.ceiling == 6
-        with kept_attached(replace(context, workers=3)) as of_three:
+        with attach(replace(context, workers=3)) as of_three:
             assert of_three.limit.ceiling == 4
-        with kept_attached(replace(context, workers=1)) as alone:
+        with attach(replace(context, workers=1)) as alone:
             assert alone.limit.ceiling == 12
     wait_until(lambda: of_two.stream is None, "the earlier attachment is closed")
 
 
 def test_a_batch_after_the_end_opens_the_run_again(context: RunContext, lease: Lease) -> None:
-    with kept_attached(context) as first:
+    with attach(context) as first:
         first.control.stop.set()
-    with kept_attached(context) as second:
+    with attach(context) as second:
         assert not second.control.stop.is_set()
 
 
 def test_a_worker_that_ends_ends_all_its_work_for_the_run(
     context: RunContext, lease: Lease
 ) -> None:
-    with kept_attached(context) as earlier, kept_attached(replace(context, workers=3)) as later:
+    with attach(context) as earlier, attach(replace(context, workers=3)) as later:
         end_attachments(context.run_id)
         assert earlier.control.stop.is_set()
         assert later.control.stop.is_set()
@@ -112,8 +112,8 @@ def test_a_run_that_cannot_be_opened_is_opened_by_the_next_batch(
     missing = context.settings.model_copy(update={"database_url": f"sqlite:///{tmp_path}/no.db"})
     with (
         pytest.raises(StoreError),
-        kept_attached(replace(context, settings=missing)),
+        attach(replace(context, settings=missing)),
     ):
         pass
-    with kept_attached(context) as run:
+    with attach(context) as run:
         assert run.run_id == context.run_id

@@ -160,7 +160,7 @@ def test_an_sqlite_file_that_is_full_or_read_only_says_what_to_do(sqlite_url: st
     ("state", "message"),
     [
         ("25006", "name the one that is written to"),
-        ("42501", "its owner has to let this user do so"),
+        ("42501", "let its owner grant this user the privilege"),
         ("53100", "make room on the server's disk"),
         ("53300", "no more connections"),
         ("55P03", "another session has held a lock"),

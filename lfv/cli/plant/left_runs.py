@@ -106,14 +106,14 @@ def flow_run_processes() -> dict[str, list[int]]:
 def _end_processes(runs: set[str]) -> None:
     """Terminate the processes of flow runs, and kill them if that takes too long."""
 
-    def living() -> list[int]:
+    def live_processes() -> list[int]:
         return [pid for run, pids in flow_run_processes().items() if run in runs for pid in pids]
 
     for number in (signal.SIGTERM, signal.SIGKILL):
-        for pid in living():
+        for pid in live_processes():
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
-        if wait_until(lambda: not living(), _END_SECONDS):
+        if wait_until(lambda: not live_processes(), _END_SECONDS):
             return
 
 

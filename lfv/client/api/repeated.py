@@ -1,4 +1,4 @@
-"""Calls of one operation that differ in little but their body, at half of boto3's CPU time.
+"""Repeats a call with other bodies at half of boto3's CPU time.
 
 For each call, boto3 resolves the endpoint, builds the headers and emits a dozen events, always with
 the same result. Here, boto3 builds the request once, and botocore signs it once a second. Each call
@@ -110,7 +110,7 @@ class _RepeatedCall:
             "body": response.content,
         }
         if self._model.has_streaming_output and response.status_code < 300:
-            received["body"] = io.BytesIO(response.content)  # as a caller expects a stream
+            received["body"] = io.BytesIO(response.content)  # callers expect a stream
         parsed: dict[str, Any] = self._parser.parse(received, self._model.output_shape)
         if response.status_code >= 300:
             self._fail(received, parsed)

@@ -173,7 +173,7 @@ class LookoutVisionHost:
     ) -> Detection:
         def call() -> tuple[Any, float]:
             began = self._clock.monotonic()
-            with self._translated("DetectAnomalies"):
+            with self._translate_errors("DetectAnomalies"):
                 answer = self._detection(content_type)(body)
             self._check(answer, "DetectAnomalies")
             return answer, (self._clock.monotonic() - began) * 1000.0
@@ -250,7 +250,7 @@ class LookoutVisionHost:
             raise translate(error, "A request", self._where) from error
 
     def _call(self, operation: str, method: Callable[..., Any], **arguments: Any) -> Any:
-        with self._translated(operation):
+        with self._translate_errors(operation):
             answer = method(
                 ProjectName=self._spec.project,
                 ModelVersion=self._spec.model_version,
@@ -260,7 +260,7 @@ class LookoutVisionHost:
         return answer
 
     @contextmanager
-    def _translated(self, operation: str) -> Iterator[None]:
+    def _translate_errors(self, operation: str) -> Iterator[None]:
         try:
             yield
         except FAILURES as error:

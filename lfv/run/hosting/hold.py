@@ -107,7 +107,7 @@ class ModelHold:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with uninterrupted():
+        with ignore_signals():
             self._close()
 
     @property
@@ -282,7 +282,7 @@ class ModelHold:
         heartbeats = self._store.with_patience(0).leases
         due = time.monotonic() + settings.lease_heartbeat_seconds
         while not leaving.wait(_WATCH_SECONDS):
-            if (reached := self._budget.reached(hosted_at)) is not None:
+            if (reached := self._budget.reached_limit(hosted_at)) is not None:
                 self._control.end(Ending.LIMIT, reached)
             if time.monotonic() < due:
                 continue
@@ -358,7 +358,7 @@ class ModelHold:
 
 
 @contextmanager
-def uninterrupted() -> Iterator[None]:
+def ignore_signals() -> Iterator[None]:
     """Ignore the signals that end a run while its model is released.
 
     A second Ctrl-C, or the SIGTERM that follows a cancellation, would cut the stop short. Has

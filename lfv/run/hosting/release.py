@@ -32,7 +32,7 @@ _WATCH_SECONDS = 0.5
 
 
 @contextmanager
-def reopened_host(host_spec: Mapping[str, Any]) -> Iterator[ModelHost]:
+def reopen_host(host_spec: Mapping[str, Any]) -> Iterator[ModelHost]:
     """Open the host of a stored specification, starting an embedded service if needed."""
     spec = HostSpec.from_dict(host_spec)
     home = spec.options.get("embedded_home")
@@ -134,7 +134,7 @@ def stop_hosting(
     """
     store = store.with_patience(_DATABASE_PATIENCE_SECONDS)
     try:
-        with reopened_host(host_spec) as host:
+        with reopen_host(host_spec) as host:
             ensure_stopped(host, _token(hosting_id), timeout=deadline_seconds, progress=on_status)
             if may_start_late is None:
                 _watch_for_late_start(store, hosting_id, host, deadline_seconds)
@@ -167,7 +167,7 @@ def end_earlier(
 
     Raises HostError and HostingError if it is not seen stopped.
     """
-    with reopened_host(hosting.host_spec) as host:
+    with reopen_host(hosting.host_spec) as host:
         ensure_stopped(
             host,
             _token(hosting.hosting_id),

@@ -109,7 +109,7 @@ def describe_swept(hosting: SweptHosting) -> str:
     )
 
 
-def left_up(report: SweepReport) -> list[str]:
+def describe_left_up(report: SweepReport) -> list[str]:
     """Return a line for everything that may be up, unused and costing money."""
     lines = [describe_swept(hosting) for hosting in report.swept if not hosting.stopped]
     for model in report.unknown:

@@ -21,7 +21,7 @@ WITHDRAWS = "I withdraw the approval of this version"
 _LONGEST_REASON = 4000
 
 
-def figures_shown(found: Comparison, first: Model, second: Model) -> str:
+def format_figures(found: Comparison, first: Model, second: Model) -> str:
     """The figures of a comparison, as the page's form brings them back."""
     return json.dumps(found.facts(first, second), sort_keys=True)
 
@@ -101,7 +101,7 @@ def _comparison(call: Call, model: Model) -> dict[str, Any] | None:
     if model.model_id not in (first.model_id, second.model_id):
         raise Refused("The version is not one of those that were compared.")
     found = compare_versions(call.ui.store, call.ui.reader, first, second)
-    if figures_shown(found, first, second) != call.form.get("figures"):
+    if format_figures(found, first, second) != call.form.get("figures"):
         raise Refused(
             "The figures have changed since the page was loaded: there are new answers or reviews. "
             "Look at the comparison again.",

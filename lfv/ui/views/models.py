@@ -21,7 +21,7 @@ from lfv.run.training import train_project
 from lfv.ui.cards import cards
 from lfv.ui.routing import Call, NotFound, Refused, get, post
 from lfv.ui.signing import asks_for_signatures
-from lfv.ui.views.approvals import figures_shown, signed_approval
+from lfv.ui.views.approvals import format_figures, signed_approval
 from lfv_store import Approval, Model, Run, Store, Training
 
 #: Characters that the API does not allow in a description.
@@ -93,7 +93,7 @@ def compare(call: Call) -> Response:
         first=first,
         second=second,
         found=found,
-        figures=figures_shown(found, first, second),
+        figures=format_figures(found, first, second),
         decided=[(model, *_current_approval(call, model)) for model in (first, second)],
         run=_last_run(call, first),
         signatures=asks_for_signatures(call),
@@ -257,13 +257,13 @@ def _measured_on(training: Training) -> str:
     """The images that a training's figures are of, in words."""
     test, trained = (training.images.get(use) for use in ("test", "train"))
     if isinstance(test, Mapping) and "images" in test:
-        return f"on {_counted(test['images'], 'test image')}"
+        return f"on {_format_counts(test['images'], 'test image')}"
     if isinstance(trained, Mapping) and "images" in trained:
-        return f"on images taken from the {_counted(trained['images'], 'training image')}"
+        return f"on images taken from the {_format_counts(trained['images'], 'training image')}"
     return "on images whose number is not on record"
 
 
-def _counted(number: Any, noun: str) -> str:
+def _format_counts(number: Any, noun: str) -> str:
     return f"{whole(number)} {form_of(number, noun, noun + 's')}"
 
 

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from lfv.run.pictures import Picture, PictureGone, fitted
 from lfv.ui.context import Ui
-from lfv.ui.routing import Call, NotFound, get, guarded, may_look
+from lfv.ui.routing import Call, NotFound, get, guard, may_look
 
 #: Pictures of recorded bytes never change, but who may see them does: a browser keeps them for an
 #: hour, and only for the session that fetched them, so that whoever logged out is asked to log in.
@@ -43,7 +43,7 @@ def thumbnail(call: Call) -> Response:
     return _response(call.request, picture, sha256(picture.data).hexdigest())
 
 
-_guarded_thumbnail = guarded(thumbnail, "viewer")
+_guarded_thumbnail = guard(thumbnail, "viewer")
 
 
 async def quick_thumbnail(request: Request) -> Response:

@@ -129,9 +129,9 @@ def train_on_sagemaker(
     account.call(
         "create_training_job", **_request(name, project, job, model_type, manifest, staging)
     )
-    facts = watch.until_trained()
+    facts = watch.wait_until_trained()
     progress("packaging the model")
-    watch.until_packaged(facts)
+    watch.wait_until_packaged(facts)
     described = account.call("describe_training_job", TrainingJobName=name)
     measures = _measures(described.get("FinalMetricDataList") or ())
     return TrainedModel(
@@ -256,7 +256,7 @@ class _Watch:
     progress: Callable[[str], None]
     clock: Clock
 
-    def until_trained(self) -> SourceFacts:
+    def wait_until_trained(self) -> SourceFacts:
         """Wait until the job has finished and return its facts."""
         source = ModelSource("training-job", self.name)
         looks = 0
@@ -272,7 +272,7 @@ class _Watch:
                 self.progress(f"training job {self.name} is in progress")
             self._wait(looks)
 
-    def until_packaged(self, facts: SourceFacts) -> None:
+    def wait_until_packaged(self, facts: SourceFacts) -> None:
         """Wait until the job's model package can be used."""
         looks = 0
         while self._try(lambda: package_training(self.account, self.name, facts)) is None:

@@ -65,7 +65,7 @@ def emit(
             related=[] if related is None else [dict(related)],
             payload=dict(payload),
         )
-    except Exception as error:  # noqa: BLE001 - whatever Prefect raises, the run goes on
+    except Exception as error:  # noqa: BLE001 - no error of Prefect may end the run
         logger.warning("event %s was not emitted: %s", event, error)
 
 

@@ -65,7 +65,7 @@ class OpenBatches:
     """Batches that were submitted and have not finished.
 
     Args:
-        control: Ends the run if a batch asks for it, and counts what was done elsewhere.
+        control: Ends the run if a batch reports an ending; counts images of other processes.
         elsewhere: Whether other processes run the batches.
         on_end: Called with the first line of a batch, and the number of images with a record.
     """
@@ -102,7 +102,7 @@ class OpenBatches:
             self._open -= 1
 
     def finish_some(self, timeout: float) -> None:
-        """Wait up to `timeout` seconds for a batch, and end the run if the batch asks for it.
+        """Wait up to `timeout` seconds for a batch, and end the run if the batch reports an ending.
 
         Raises what the batch raised.
         """

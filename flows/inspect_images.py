@@ -22,7 +22,7 @@ from flows.events import RunEvents
 from flows.fan_out import fan_out
 from flows.naming import run_name, started_by
 from flows.parameters import HostOptions, PolicyFields
-from flows.pause import ask_to_go_on
+from flows.pause import ask_to_continue
 from flows.plan import plan_run
 from flows.progress import ProgressArtifact
 from flows.recorded_run import open_recorded_run
@@ -123,15 +123,15 @@ def inspect_images(
             source must be a folder or s3://bucket/prefix/.
         settle_seconds: With new_only, how long a file must be unchanged. Files that are still
             being written are left to the next run.
-        normal: Further names of folders and labels that mean normal, besides normal, good, ok and
+        normal: Names of folders and labels that mean normal, in addition to normal, good, ok and
             pass.
-        anomaly: Further names of folders and labels that mean an anomaly, besides anomaly, bad,
-            nok and fail.
+        anomaly: Names of folders and labels that mean an anomaly, in addition to anomaly, bad, nok
+            and fail.
         max_cost: US dollars after which the model is stopped; the run can be resumed. Empty for
             the Prefect variable lfv_max_cost.
         max_hosted_minutes: Minutes after which the model is stopped; the run can be resumed.
         pause_at_reject_rate: Share of rejected images, 0 to 1, from which the run stops the model
-            and asks on its page whether to go on; empty for never.
+            and asks on its page whether to continue; empty for never.
         pause_minutes: How long the run waits for the answer before it ends.
         triggered_by: Who or what started this run; stored with its results.
         host: Kind of host of the model; empty for the setting LFV_HOST.
@@ -282,7 +282,7 @@ def _detect(run: ActiveRun, events: RunEvents, shards: Shards) -> None:
         _detect_at_model(run, events, shards, request.pause_at_reject_rate)
         if control.ending is Ending.PAUSE:
             why = control.message
-            if not ask_to_go_on(why, request.pause_minutes):
+            if not ask_to_continue(why, request.pause_minutes):
                 raise EndedByOperator(
                     f"{why}; to inspect them, resume with `lfv inspect --resume {run.run_id}`"
                 )

@@ -14,7 +14,7 @@ _SCHEDULE = "schedule"
 
 
 def run_name() -> str:
-    """The name of an inspection's flow run, such as `cookies · lot-41 · schedule`."""
+    """Return the name of an inspection's flow run, such as `cookies · lot-41 · schedule`."""
     parameters = runtime.flow_run.parameters or {}
     triggered_by = _actual_trigger(str(parameters.get("triggered_by") or ""))
     parts = (

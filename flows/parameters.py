@@ -22,7 +22,7 @@ class _Fields(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     def given(self) -> dict[str, Any]:
-        """The values that were filled in."""
+        """Return the values that were filled in."""
         return self.model_dump(mode="json", exclude_none=True, exclude_unset=True)
 
 

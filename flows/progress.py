@@ -55,7 +55,7 @@ class ProgressArtifact:
             created = create_progress_artifact(
                 progress=0.0, description=f"{count_of(self._total, 'image')} to inspect"
             )
-        except Exception as error:  # noqa: BLE001 - whatever Prefect raises, the run goes on
+        except Exception as error:  # noqa: BLE001 - no error of Prefect may end the run
             logger.warning("no progress on the run page: %s", error)
             return
         self._artifact = created if isinstance(created, UUID) else None
@@ -77,7 +77,7 @@ class ProgressArtifact:
         percent = min(100.0 * done / self._total, 100.0)
         try:
             update_progress_artifact(self._artifact, progress=percent, description=text)
-        except Exception as error:  # noqa: BLE001 - whatever Prefect raises, the run goes on
+        except Exception as error:  # noqa: BLE001 - no error of Prefect may end the run
             logger.debug("progress not shown: %s", error)
 
 

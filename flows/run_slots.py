@@ -62,7 +62,7 @@ def place_at_model(project: str) -> Iterator[None]:
             runs = set_limit(client, project)
         logger.info("waiting for a place among the %d runs of %s", runs, project)
         place.__enter__()
-    except Exception as error:  # noqa: BLE001 - whatever Prefect raises, the run goes on
+    except Exception as error:  # noqa: BLE001 - no error of Prefect may end the run
         logger.warning("no concurrency limit for this run: %s", error)
         yield
         return

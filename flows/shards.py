@@ -118,7 +118,7 @@ def _keep_started(run: ActiveRun, shards: Shards, over: threading.Event) -> None
                 if state is not None and state.is_scheduled():
                     ended: Any = Cancelled(message=f"run {run.run_id} was done without this shard")
                     client.set_flow_run_state(one, ended)
-    except Exception as error:  # noqa: BLE001 - whatever Prefect raises, the run goes on
+    except Exception as error:  # noqa: BLE001 - no error of Prefect may end the run
         get_run_logger().warning(
             "%d of %d shards were started: %s", len(started), shards.number, error
         )
@@ -156,5 +156,5 @@ def inspect_shard(
         with Share(store, context, control, leads=False) as share:
             detect_claims(store, context, control, share)
         if control.ending not in (None, Ending.INTERRUPTED):
-            raise InspectionError(f"{control.message}; the other workers go on")
+            raise InspectionError(f"{control.message}; the other workers continue")
         return control.done

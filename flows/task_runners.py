@@ -97,7 +97,7 @@ def result_of(future: PrefectFuture[Any]) -> Any:
             ) from error
         if type(error).__name__ == "KilledWorker":  # of an optional package
             raise WorkersLost(
-                "Dask workers died again and again with the same images in hand; look into their "
+                "Dask workers died repeatedly while they detected the same images; check their "
                 f"logs, then resume the run: {error}"
             ) from error
         raise

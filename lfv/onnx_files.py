@@ -1,4 +1,4 @@
-"""Exported ONNX models: their files, what the files say, and copies of those that are accepted."""
+"""Finds the files of exported ONNX models, has them checked, and copies accepted ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-#: Files that anomalib 0.x and 1.x write beside the graph: thresholds, and in 0.x the transform.
+#: Files that anomalib 0.x and 1.x write next to the graph: thresholds, and in 0.x the transform.
 ANOMALIB_METADATA = ("metadata.json", "meta_data.json")
 _SHOWN = ("image_threshold", "pixel_threshold", "task")
 _MAX_BYTES = 1 << 20
@@ -24,7 +24,7 @@ class OnnxFileRefused(ValueError):
 
 
 def find_onnx_file(path: Path) -> Path:
-    """The ONNX file that ``path`` is, or the only one in the folder that it is.
+    """Return ``path`` itself if it is a file, else the only ONNX file in that folder.
 
     Raises:
         ValueError: There is none, or there are several.
@@ -41,7 +41,7 @@ def find_onnx_file(path: Path) -> Path:
 
 
 def onnx_digest(path: Path) -> str:
-    """SHA-256, in hexadecimal, of the ONNX file, the weights and what anomalib wrote beside it.
+    """Return the SHA-256 (hex) of the ONNX file with its weights and anomalib's metadata.
 
     Exporters name the weights after the file: ``model.onnx.data`` belongs to ``model.onnx``.
 
@@ -52,8 +52,8 @@ def onnx_digest(path: Path) -> str:
     file = find_onnx_file(path)
     digest = hashlib.sha256()
     metadata = (file.parent / name for name in ANOMALIB_METADATA)
-    beside = sorted(file.parent.glob(f"{file.name}?*"))
-    for part in (file, *beside, *(one for one in metadata if one.is_file())):
+    weights = sorted(file.parent.glob(f"{file.name}?*"))
+    for part in (file, *weights, *(one for one in metadata if one.is_file())):
         with part.open("rb") as opened:
             while chunk := opened.read(1 << 20):
                 digest.update(chunk)
@@ -61,9 +61,9 @@ def onnx_digest(path: Path) -> str:
 
 
 def read_export_facts(file: Path) -> dict[str, Any]:
-    """Threshold and task of the anomalib export that ``file`` belongs to, where they are known.
+    """Return threshold and task of the anomalib export that ``file`` belongs to, if known.
 
-    They are for people: the model's limits are measured anew on the user's images.
+    For information only: the model's limits are measured on the user's images.
     """
     for metadata in (file.parent / name for name in ANOMALIB_METADATA):
         try:

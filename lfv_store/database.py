@@ -133,7 +133,7 @@ class Database:
                 conn.invalidate()  # with its settings
 
     def compact(self) -> tuple[int, int] | None:
-        """The sizes of the database's file before and after it gave up what is free in it.
+        """Release free space; return the size of the database's file before and after.
 
         None for a database without a file of its own.
         """

@@ -91,7 +91,7 @@ class Prunings:
         return OldMasks(int(number), int(size))
 
     def deletion_of_mask(self, detection_id: int) -> MaskDeletion | None:
-        """The deletion of a detection's mask, going by the audit log; None if it names none."""
+        """Return the deletion of a detection's mask from the audit log, or None."""
         log = AuditLogTable
         wanted = sa.select(log.at, log.actor, log.content).where(
             log.subject == PRUNED_MASKS, log.action == PRUNED

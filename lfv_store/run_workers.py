@@ -28,7 +28,7 @@ _CLAIMS_OF_THE_REST = 4
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What a worker has in hand: its claims, by first line, and the images of its finished ones."""
+    """A worker's claims, by first line, and the number of images of its finished ones."""
 
     claims: Collection[int] = ()
     images: int = 0

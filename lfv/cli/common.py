@@ -126,7 +126,7 @@ def check_source(source: str) -> None:
 def check_local_project(settings: Settings, project: str) -> None:
     """Refuse a project that the service on this machine does not know; say so if it knows none.
 
-    Other hosts are not asked: that takes a connection, and may cost something.
+    Other hosts are not queried, because that needs a connection and may cost money.
     """
     from lfv.run.embedded_service import is_embedded, local_projects
 

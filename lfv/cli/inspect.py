@@ -196,7 +196,7 @@ def inspect(
         typer.Option(
             "--triggered-by",
             metavar="NAME",
-            help="Who or what asked for the run, as it is recorded. Default: the current user.",
+            help="Who or what started the run, for its record. Default: the current user.",
             show_default=False,
         ),
     ] = None,

@@ -345,7 +345,7 @@ def _approved_versions(settings: Settings) -> set[tuple[str, str]]:
 
 
 def _short_message(entry: ModelEntry) -> str:
-    """The first sentence of a message; the whole one where it says why something failed."""
+    """Return the first sentence of a message, or all of it if it reports a failure."""
     if entry.status.endswith("_FAILED"):
         return entry.message
     first, end, rest = entry.message.partition(". ")

@@ -229,7 +229,7 @@ NormalOption = Annotated[
     typer.Option(
         "--normal",
         metavar="NAME",
-        help="Further folder or label that means normal, besides normal, good, ok and pass; "
+        help="Folder or label that means normal, in addition to normal, good, ok and pass; "
         "repeatable.",
         show_default=False,
     ),
@@ -239,7 +239,7 @@ AnomalyOption = Annotated[
     typer.Option(
         "--anomaly",
         metavar="NAME",
-        help="Further folder or label that means an anomaly, besides anomaly, bad, nok, ng and "
+        help="Folder or label that means an anomaly, in addition to anomaly, bad, nok, ng and "
         "fail; repeatable.",
         show_default=False,
     ),

@@ -140,10 +140,11 @@ def train(
     check_source(source)
     from lfv.run.training import train_project, training_report
 
-    told = [""]
+    last_text = ""
 
     def show(text: str) -> None:
-        told[0] = text
+        nonlocal last_text
+        last_text = text
         activity.show(text)
 
     try:
@@ -161,7 +162,7 @@ def train(
                 progress=show,
             )
     except KeyboardInterrupt:
-        if told[0].endswith(f": {ModelStatus.TRAINED}"):
+        if last_text.endswith(f": {ModelStatus.TRAINED}"):
             raise
         raise Interrupted(_leftovers(settings, project)) from None
     report = training_report(settings, model)
@@ -172,7 +173,7 @@ def train(
 
 
 def _leftovers(settings: Settings, project: str) -> str:
-    """What an interrupted training leaves."""
+    """Describe what an interrupted training leaves."""
     from lfv.run.embedded_service import ends_with_us
 
     if ends_with_us(settings):
@@ -181,7 +182,7 @@ def _leftovers(settings: Settings, project: str) -> str:
             "any, stay in use"
         )
     return (
-        "a training that had begun goes on at the service, and `lfv models` shows it; earlier "
+        "a training that has started continues in the service, and `lfv models` shows it; earlier "
         f"versions of {project}, if there are any, stay in use"
     )
 

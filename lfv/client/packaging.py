@@ -75,8 +75,8 @@ def package_model(
             raise PackagingFailed(job.get("StatusMessage") or "The service gives no reason.")
         if clock.monotonic() >= deadline:
             raise PackagingFailed(
-                f"Packaging job {started['JobName']} is not done within {timeout:g} s; it goes on "
-                "at the service."
+                f"Packaging job {started['JobName']} is not done within {timeout:g} s; it "
+                "continues in the service."
             )
         looks += 1
         clock.wait(_POLL.seconds(looks))

@@ -171,9 +171,9 @@ def absolute_source(source: str) -> str:
 
 
 def _read(source: OpenObject, most: int) -> bytes:
-    """At most `most` bytes, in memory of the size that the store states: `read` takes all at once.
+    """Read at most `most` bytes, allocating only the size that the store reports.
 
-    Asking for the limit would take megabytes from the system for every image, and give them back.
+    `read(most)` would allocate and free megabytes for every image.
     """
     if source.size is None or source.size >= most:
         return source.stream.read(most)

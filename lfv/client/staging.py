@@ -383,7 +383,7 @@ def _invalid(source: str, problems: list[BadLine]) -> LfvError:
 
 
 def _cause(problem: BadLine) -> tuple[str, str]:
-    """What problems that one change mends have in common."""
+    """Return the common part of problems that one change fixes."""
     words = problem.message.replace(problem.text, "")
     if problem.code == "label_missing":
         return problem.code, words
@@ -393,7 +393,7 @@ def _cause(problem: BadLine) -> tuple[str, str]:
 
 
 def _example(alike: Sequence[BadLine]) -> str:
-    """The first of problems with the same cause, and how many there are."""
+    """Describe the first of several problems with the same cause, and their number."""
     first, others = alike[0], len(alike) - 1
     also = f" (and {count_of(others, 'line')} like it)" if others else ""
     return f"line {first.line_number}{also}: {first.message}"

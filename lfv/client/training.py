@@ -287,7 +287,7 @@ class _Api:
             model.clear()
             model.update(answer["ModelDescription"])
             status, message = model.get("Status"), model.get("StatusMessage") or ""
-            # What the end of a training says is told once, with its figures or as the reason.
+            # The final message is reported elsewhere, with the figures or as the reason.
             progress = f" ({message})" if message and status == "TRAINING" else ""
             self._tell(f"version {version}: {status}{progress}")
             if status == "TRAINING_FAILED":

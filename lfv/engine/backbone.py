@@ -43,7 +43,7 @@ class MapExtractor(Protocol):
         """(width, height) of the images it takes."""
 
     def __call__(self, pixels: NDArray[np.uint8], /) -> tuple[Matrix, ...]:
-        """uint8 [height, width, 3] of that size to maps, float32 [channels, rows, columns] each."""
+        """Map uint8 [height, width, 3] to maps, float32 [channels, rows, columns] each."""
 
 
 class Backbone(Protocol):

@@ -55,7 +55,7 @@ class MapsSession:
         self.size = size
 
     def __call__(self, pixels: NDArray[np.uint8], /) -> tuple[Features, ...]:
-        """uint8 [height, width, 3] to float32 [channels, rows, columns] of each output."""
+        """Map uint8 [height, width, 3] to float32 [channels, rows, columns] of each output."""
         shown = np.ascontiguousarray(pixels)[None]
         return tuple(maps[0] for maps in self._session.run(self._outputs, {self._input: shown}))
 

@@ -77,7 +77,7 @@ class RunningCompanion(Protocol):
     """A network in a session."""
 
     def __call__(self, pixels: NDArray[np.uint8], /) -> Matrix:
-        """uint8 [height, width, 3] to its output."""
+        """Map uint8 [height, width, 3] to the output."""
 
 
 class BackbonePlugin(Protocol):

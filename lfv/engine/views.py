@@ -132,7 +132,7 @@ class Viewer:
         self._session = OnnxSession(self.onnx_model, threads=threads)
 
     def __call__(self, pixels: NDArray[np.uint8]) -> Features:
-        """uint8 [height, width, 3] of the view's size to float32 [channels, rows, columns]."""
+        """Map uint8 [height, width, 3] of the view's size to [channels, rows, columns]."""
         view = self.view
         missing = view.full_height - pixels.shape[0], view.full_width - pixels.shape[1]
         if any(missing):

@@ -153,7 +153,7 @@ class LabelNames:
         return truth_of(text)
 
     def close_to(self, name: str) -> str | None:
-        """The word for a label that a name seems to be a misspelling of; None if there is none."""
+        """Return the label word that a name seems to misspell, or None."""
         found = plain(name)
         if len(found) < _LEAST_CLOSE:
             return None

@@ -106,7 +106,7 @@ class Skipped:
     reasons: Counter[str] = field(default_factory=Counter)
 
     def __str__(self) -> str:
-        """A sentence; empty when nothing was skipped."""
+        """Return a sentence; empty if nothing was skipped."""
         return f"Skipped files: {describe_skipped(self.reasons)}." if self.reasons else ""
 
 

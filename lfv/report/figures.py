@@ -13,12 +13,12 @@ class Shown(str):
 
 
 def whole(number: int) -> Shown:
-    """``1234567`` as ``1 234 567``, with spaces that do not break."""
+    """Format ``1234567`` as ``1 234 567``, with spaces that do not break."""
     return Shown(f"{number:,}".replace(",", "\u202f"))
 
 
 def percent(fraction: float, digits: int = 1) -> Shown:
-    """``0.9731`` as ``97.3 %``; never rounded up to 100 or down to 0."""
+    """Format ``0.9731`` as ``97.3 %``; never rounded up to 100 or down to 0."""
     scaled = fraction * 100
     step = 10.0**-digits
     if 0 < scaled < step:
@@ -29,12 +29,12 @@ def percent(fraction: float, digits: int = 1) -> Shown:
 
 
 def percent_of_area(fraction: float) -> Shown:
-    """A part of the image: small ones matter, so two decimals."""
+    """Format a share of the image with two decimals, because small ones matter."""
     return percent(fraction, 2)
 
 
 def duration(seconds: float) -> str:
-    """``4210`` as ``1 h 10 min``, ``42.4`` as ``42.4 s``."""
+    """Format ``4210`` as ``1 h 10 min``, ``42.4`` as ``42.4 s``."""
     if seconds < 100:
         return f"{seconds:.1f} s"
     minutes = round(seconds / 60)
@@ -44,7 +44,7 @@ def duration(seconds: float) -> str:
 
 
 def moment(at: datetime) -> str:
-    """An aware time in UTC to the second."""
+    """Format an aware time in UTC to the second."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
@@ -54,10 +54,10 @@ def money(dollars: float) -> str:
 
 
 def score(value: float | None) -> str:
-    """A measure from 0 to 1, or a dash where it is not defined."""
+    """Format a measure from 0 to 1, or a dash if it is undefined."""
     return "–" if value is None else f"{value:.3f}"
 
 
 def color(value: str | None) -> str | None:
-    """``#RRGGBB`` if `value` is just that, else None: what may stand in a style attribute."""
+    """Return `value` if it is ``#RRGGBB``, which is safe in a style attribute; else None."""
     return value if value is not None and re.fullmatch(r"#[0-9A-Fa-f]{6}", value) else None

@@ -119,7 +119,7 @@ def _equal(channels: Sequence[Image.Image], rgb: Sequence[int]) -> Image.Image:
 
 
 def _scale(area: Image.Image, size: tuple[int, int]) -> Image.Image | None:
-    """The area at another size; None if it is empty."""
+    """Scale the area to another size; return None if it is empty."""
     if area.getbbox() is None:
         return None
     # Averaging keeps a share of every thin scratch, which nearest neighbour would drop.

@@ -36,7 +36,7 @@ class OverlayFacts:
     confidence: float
     anomalies: Sequence[ReportAnomaly] = ()
     has_mask: bool = False
-    #: A PNG of grey levels, drawn where there is no mask.
+    #: A PNG of grey levels, drawn if there is no mask.
     heat_map: bytes | None = None
     #: When and by whom the mask was deleted, in words.
     mask_deleted: str | None = None
@@ -71,7 +71,7 @@ def draw_overlay(data: bytes, mask_png: bytes | None, facts: OverlayFacts) -> by
 
 
 def _font(size: int) -> Font:
-    """A font with many scripts where the system has one, else the one that comes with Pillow."""
+    """Load a system font with many scripts, or else the one of Pillow."""
     try:
         return ImageFont.truetype("DejaVuSans.ttf", size)
     except OSError:
@@ -79,7 +79,7 @@ def _font(size: int) -> Font:
 
 
 def _legend(width: int, facts: OverlayFacts) -> Image.Image:
-    """The band below the image: name, verdict and answer, then a swatch for each anomaly type."""
+    """Draw the band below the image: name, verdict, answer, and a swatch per anomaly type."""
     size = max(14, round(width / 50))
     font, step, margin = _font(size), round(1.6 * size), round(0.8 * size)
     word, color = _VERDICTS.get(facts.verdict, (facts.verdict, _INK))

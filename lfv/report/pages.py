@@ -44,7 +44,7 @@ def visible(value: object, limit: int = _LONGEST) -> Shown:
 
 
 def render(template: str, *, links_pictures: bool = False, **values: Any) -> str:
-    """Return the page that `template` makes of `values`.
+    """Render `template` with `values`.
 
     Args:
         template: Its file name.

@@ -27,7 +27,7 @@ _SENTENCES = (
 
 
 def said_plainly(reason: str, types: Sequence[str]) -> str:
-    """A stored reason as pages show it; one of an unknown form stays as it is."""
+    """Format a stored reason for pages; return one of an unknown form unchanged."""
     for form, sentence in _SENTENCES:
         found = re.fullmatch(form, reason)
         if found:

@@ -149,7 +149,7 @@ def _card(image: ReportImage, thumbnail: AnyThumbnail | None) -> Card:
 
 
 def _tiles(report: RunReport) -> list[tuple[Shown, str, str]]:
-    """The figures that everybody looks for first: (number, name, style)."""
+    """Return the most important figures: (number, name, style)."""
     counts = report.counts
     shown = [
         (counts.total, "images", ""),
@@ -250,6 +250,6 @@ def _evaluation_facts(evaluation: ReportEvaluation) -> list[tuple[str, object]]:
 
 
 def _policy_text(report: RunReport) -> str:
-    """The policy as JSON, each line of it fit to be shown."""
+    """Return the policy as printable JSON."""
     text = json.dumps(dict(report.policy), indent=2, ensure_ascii=False, default=str)
     return "\n".join(visible(line, 2000) for line in text[:_POLICY_CHARACTERS].splitlines())

@@ -32,7 +32,7 @@ class Thumbnail:
 
 @dataclass(frozen=True)
 class LinkedThumbnail:
-    """A thumbnail in files beside the page: their addresses as seen from it, and their size."""
+    """A thumbnail in files next to the page: their relative addresses, and their size."""
 
     photo: str
     marks: str | None

@@ -170,7 +170,7 @@ def _histogram(report: TrainingReport) -> Histogram | None:
 
 
 def _draw(curve: ReportCurve) -> _Drawn:
-    """A curve in a square of 240 units, the origin at (40, 250)."""
+    """Draw a curve in a square of 240 units with the origin at (40, 250)."""
     points = [
         (f"{40 + 240 * x:.1f}", f"{250 - 240 * y:.1f}")
         for x, y in zip(curve.x, curve.y, strict=True)
@@ -180,7 +180,7 @@ def _draw(curve: ReportCurve) -> _Drawn:
 
 
 def _worst(tested: Sequence[JudgedImage]) -> list[JudgedImage]:
-    """The wrong verdicts, the surest first, then the right ones that were least sure."""
+    """Return wrong verdicts by falling confidence, then right ones by rising confidence."""
     ranked = sorted(
         tested, key=lambda one: (one.correct, one.confidence if one.correct else -one.confidence)
     )

@@ -40,7 +40,7 @@ class Comparison:
     unread: str = ""
 
     def facts(self, first: Model, second: Model) -> dict[str, Any]:
-        """The figures as an approval keeps them."""
+        """Return the figures as an approval stores them."""
         return {
             "first": {"model_id": first.model_id, "version": first.key.model_version},
             "second": {"model_id": second.model_id, "version": second.key.model_version},

@@ -66,7 +66,7 @@ class NewLimits:
     max_hosted_minutes: float | None = None
 
     def applied_to(self, request: InspectionRequest) -> InspectionRequest:
-        """The request with these limits."""
+        """Return the request with these limits."""
         given = {name: limit for name, limit in asdict(self).items() if limit is not None}
         return replace(request, **given)
 
@@ -140,7 +140,7 @@ class RunContext:
         return max(1, self.workers)
 
     def parsed_policy(self) -> Policy:
-        """The policy that turns answers into verdicts."""
+        """Return the policy that turns answers into verdicts."""
         return Policy.from_dict(self.policy)
 
 

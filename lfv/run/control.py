@@ -18,7 +18,7 @@ class Ending(StrEnum):
     MODEL_LOST = "model_lost"  # the model is no longer hosted
     OUT_OF_REACH = "out_of_reach"  # the model's host does not answer
     STORE = "store"  # results cannot be stored
-    PAUSE = "pause"  # so many images are rejected that a person must decide whether to go on
+    PAUSE = "pause"  # so many images are rejected that a person must decide whether to continue
 
 
 @dataclass(frozen=True)

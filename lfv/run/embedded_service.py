@@ -166,7 +166,7 @@ def is_service_alive(settings: Settings) -> bool:
 def ends_with_us(settings: Settings) -> bool:
     """Whether the embedded service ends once this process no longer uses it.
 
-    That is so if this process started it and nobody else uses it. True also when it is ending.
+    True if this process started it and no other uses it, or if it is already ending.
     """
     if not is_embedded(settings) or not _started:
         return False

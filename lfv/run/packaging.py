@@ -34,7 +34,7 @@ def package_project(
         version: A version, or `latest` for the newest trained one.
         file: The file to write, in an existing folder; by default `PROJECT-VERSION.zip` in the
             current one.
-        progress: Is told what is being done.
+        progress: Called with the current activity.
 
     Returns:
         The model version, and the file.

@@ -56,7 +56,7 @@ class Figures:
     cost: float
 
     def scaled(self, by: float) -> Figures:
-        """The figures of so many times as many parts."""
+        """Return the figures for `factor` times as many parts."""
         return Figures(
             {verdict: round(number * by) for verdict, number in self.counts.items()},
             round(self.escapes * by),

@@ -27,7 +27,7 @@ from lfv_store.run_workers import Holding
 
 logger = logging.getLogger(__name__)
 
-#: Claims that a worker has in hand, so that its stream never runs dry.
+#: Claims that a worker holds at a time, so that its stream never runs dry.
 CLAIMS_AT_A_TIME = 2
 _BEAT_SECONDS = 1.0
 #: How long the claims of a killed worker are kept from the others: this long, or as long as leases.
@@ -183,7 +183,7 @@ class Share:
     def _look_at_others(self, store: Store) -> None:
         """Count the images of other workers, and learn from them that the model is lost.
 
-        Whatever else ends a shard may be its own machine's fault, so the others take its lines.
+        Any other error of a shard may be local to its machine, so others take over its lines.
         """
         others = [one for one in store.run_workers.list(self._run_id) if one.worker != self._name]
         images = sum(one.images for one in others)

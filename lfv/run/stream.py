@@ -101,11 +101,11 @@ class _Failure:
 
 @dataclass(frozen=True)
 class _Record:
-    """A record that waits for its commit; `asked` if it still counts as unsettled."""
+    """A record that waits for its commit; `unsettled` if it still counts as such."""
 
     inspection: NewInspection
     batch: Batch
-    asked: bool
+    unsettled: bool
 
 
 class DetectionStream:
@@ -229,11 +229,11 @@ class DetectionStream:
         if last:
             self._judge_failures(batch)
 
-    def _submit(self, inspection: NewInspection, batch: Batch, *, asked: bool) -> None:
-        """Queue a record for its commit; `asked` if it still counts as unsettled."""
+    def _submit(self, inspection: NewInspection, batch: Batch, *, unsettled: bool) -> None:
+        """Queue a record for its commit; `unsettled` if it still counts as such."""
         with self._changed:
             batch.active += 1
-        if not self._commits.submit(_Record(inspection, batch, asked)):
+        if not self._commits.submit(_Record(inspection, batch, unsettled)):
             self._deactivate(
                 batch
             )  # the run has ended without this answer: the image stays pending
@@ -264,7 +264,7 @@ class DetectionStream:
             if error.retryable:
                 self._unsettled.release()
             if not self._control.stop.is_set():
-                self._fail(image, error, deferred=error.retryable, asked=not error.retryable)
+                self._fail(image, error, deferred=error.retryable, unsettled=not error.retryable)
         else:
             self._answer(image, detection)
 
@@ -316,8 +316,8 @@ class DetectionStream:
                 f"the model has throttled every request for {limit:g} seconds: {error}",
             )
         wait = THROTTLED_BACKOFF.seconds(image.throttled)
-        asked = min(error.retry_after or 0.0, LONGEST_RETRY_AFTER_SECONDS)
-        self._queue.put_back(image, max(wait, asked))
+        requested = min(error.retry_after or 0.0, LONGEST_RETRY_AFTER_SECONDS)
+        self._queue.put_back(image, max(wait, requested))
 
     def _answer(self, image: QueuedImage[Batch], detection: Detection) -> None:
         self._control.answered()
@@ -334,7 +334,7 @@ class DetectionStream:
         )
         attempts = image.attempts + detection.attempts
         inspection = outcomes.answered(item, new, self._policy, attempts, result=detection.result)
-        self._submit(inspection, image.owner, asked=True)
+        self._submit(inspection, image.owner, unsettled=True)
         if any(batch.failures for batch in self._batches):
             self._record_own_failures()
 
@@ -346,12 +346,12 @@ class DetectionStream:
         error: LfvError,
         *,
         deferred: bool = False,
-        asked: bool = False,
+        unsettled: bool = False,
     ) -> None:
         attempts = image.attempts + getattr(error, "attempts", 1)
         inspection = outcomes.failed(image.item, error, attempts)
         if not deferred:
-            self._submit(inspection, image.owner, asked=asked)
+            self._submit(inspection, image.owner, unsettled=unsettled)
             return
         with self._changed:
             image.owner.failures.append(_Failure(inspection, error, self._control.answers))
@@ -371,7 +371,7 @@ class DetectionStream:
         """Record failures as their images' own. The caller holds the lock."""
         for failure in failures:
             batch.failures.remove(failure)
-            self._submit(failure.inspection, batch, asked=False)
+            self._submit(failure.inspection, batch, unsettled=False)
 
     def _judge_failures(self, batch: Batch) -> None:
         """Record the failures when nothing else is left of a batch, or end the run."""
@@ -413,9 +413,9 @@ class DetectionStream:
         elif error is not None:
             self._error = error
             self._control.end(Ending.INTERRUPTED, f"detection failed: {error}")
-        asked = sum(record.asked for record in records)
-        if asked:
-            self._unsettled.release(asked)
+        unsettled = sum(record.unsettled for record in records)
+        if unsettled:
+            self._unsettled.release(unsettled)
         if error is None:
             with self._changed:
                 for record in records:

@@ -38,7 +38,7 @@ class Budget:
 
     @contextmanager
     def share(self) -> Iterator[Share]:
-        """One request's share, returned at the end of the block."""
+        """Reserve one request's share until the end of the block."""
         share = Share(self)
         try:
             yield share

@@ -75,7 +75,7 @@ class Accounts:
         return known
 
     def local_visitor(self, cookie: str) -> Visitor:
-        """The person at this machine, for as long as there are no users."""
+        """Return the visitor that acts while there are no users."""
         return Visitor(self._local_user, "admin", cookie, is_local=True)
 
     def visitor(self, token: str) -> Visitor | None:

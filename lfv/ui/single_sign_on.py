@@ -137,7 +137,7 @@ class IdentityProvider:
         return token.claims
 
     def _claims(self, redirect_uri: str, code: str, begun: Mapping[str, str]) -> dict[str, Any]:
-        """The claims of the ID token that the code is exchanged for, and what else is needed."""
+        """Exchange the code for an ID token, and return its claims with those of the user info."""
         found = self._discover()
         with self._session(redirect_uri) as session:
             try:
@@ -162,7 +162,7 @@ class IdentityProvider:
         return claims
 
     def _check_claims(self, token: Mapping[str, Any], nonce: str) -> dict[str, Any]:
-        """The claims of an ID token that is signed by the provider, for us, now, for this login."""
+        """Verify an ID token's signature, audience, time and nonce, and return its claims."""
         text = token.get("id_token")
         if not isinstance(text, str):
             raise SignOnFailed("The identity provider sent no ID token.")

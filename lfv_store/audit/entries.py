@@ -100,7 +100,7 @@ class ChainCheck:
         if entry.seq != self._expected:
             self._findings.add(
                 "gap",
-                f"entry {self._expected} is missing: the log goes on with entry {entry.seq}",
+                f"entry {self._expected} is missing: the log continues with entry {entry.seq}",
                 seq=self._expected,
                 table="audit_log",
             )

@@ -32,9 +32,9 @@ class RowCheck:
         self._dialect = dialect_of(conn)
         self._report = report
         self._findings = findings
-        self._told = sqlite3.connect("")
-        self._told.execute(
-            "CREATE TABLE told (name TEXT, id INTEGER, seq INTEGER, layout INTEGER, digest TEXT,"
+        self._digests = sqlite3.connect("")
+        self._digests.execute(
+            "CREATE TABLE digests (name TEXT, id INTEGER, seq INTEGER, layout INTEGER, digest TEXT,"
             " PRIMARY KEY (name, id)) WITHOUT ROWID"
         )
 
@@ -43,14 +43,14 @@ class RowCheck:
         rows = content.get("rows")
         if not isinstance(rows, list):
             return
-        for told in rows:
-            match told:
+        for recorded in rows:
+            match recorded:
                 case [str(table), int(row_id), int(layout), str(digest)] if (
                     table,
                     layout,
                 ) in ROWWISE_LAYOUTS and abs(row_id) < _SQLITE_INTEGERS:
-                    self._told.execute(
-                        "INSERT OR REPLACE INTO told VALUES (?, ?, ?, ?, ?)",
+                    self._digests.execute(
+                        "INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?)",
                         (table, row_id, entry.seq, layout, digest),
                     )
                 case _:
@@ -64,18 +64,18 @@ class RowCheck:
         """Compare every row of every small table."""
         for table in ROWWISE:
             self._compare(table)
-        self._told.close()
+        self._digests.close()
 
     def _compare(self, table: str) -> None:
-        told = self._told.execute(
-            "SELECT id, seq, layout, digest FROM told WHERE name = ? ORDER BY id", (table,)
+        recorded = self._digests.execute(
+            "SELECT id, seq, layout, digest FROM digests WHERE name = ? ORDER BY id", (table,)
         )
-        expected = told.fetchone()
+        expected = recorded.fetchone()
         for row_id, cells in self._rows(table):
             self._report.rows += 1
             while expected is not None and expected[0] < row_id:
                 self._report_gone(table, expected)
-                expected = told.fetchone()
+                expected = recorded.fetchone()
             if expected is None or expected[0] != row_id:
                 self._findings.add(
                     "stranger",
@@ -93,10 +93,10 @@ class RowCheck:
                     table=table,
                     row_id=row_id,
                 )
-            expected = told.fetchone()
+            expected = recorded.fetchone()
         while expected is not None:
             self._report_gone(table, expected)
-            expected = told.fetchone()
+            expected = recorded.fetchone()
 
     def _report_gone(self, table: str, expected: Any) -> None:
         self._findings.add(

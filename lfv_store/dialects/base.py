@@ -119,7 +119,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def check(self, conn: Connection, name: str) -> None:
-        """Raise StoreError if the store cannot use the database, whatever its tables."""
+        """Raise StoreError if the store cannot use the database, even an empty one."""
 
     @abstractmethod
     def snapshot_options(self, *, read_only: bool) -> Mapping[str, Any]:
@@ -206,7 +206,7 @@ class Dialect(ABC):
     ) -> tuple[str, tuple[Any, ...]]:
         """Return a condition and its parameters: `key` is one of the values, columns are `equal`.
 
-        The values take one parameter, whatever their number.
+        All values are one parameter.
         """
 
     def select_in(

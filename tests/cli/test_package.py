@@ -106,5 +106,5 @@ def test_a_job_that_does_not_end_is_not_waited_for_without_end() -> None:
         def describe_model_packaging_job(self, **_: Any) -> dict[str, Any]:
             return {"ModelPackagingDescription": {"Status": "RUNNING"}}
 
-    with pytest.raises(PackagingFailed, match=r"parts-1 is not done within 0 s; it goes on"):
+    with pytest.raises(PackagingFailed, match=r"parts-1 is not done within 0 s; it continues"):
         package_model(Client(), "parts", "1", Staging("lfv"), timeout=0.0, clock=SYSTEM_CLOCK)

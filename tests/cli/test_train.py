@@ -154,7 +154,7 @@ def test_a_misspelt_source_is_refused_before_a_service_starts(lfv: Lfv, tmp_path
     ("progress", "ends", "told"),
     [
         ("version 2: TRAINING", True, ": the version of parts in training was not made; earlier"),
-        ("version 2: TRAINING", False, ": a training that had begun goes on at the service"),
+        ("version 2: TRAINING", False, ": a training that has started continues in the service"),
         ("version 2: TRAINED", True, ""),
     ],
 )

@@ -283,7 +283,7 @@ def test_runs_by_form_and_by_the_clock_pause_resume_and_are_cancelled_on_postgre
         (run,) = store.runs.list()
         assert store.inspections.counts(run.run_id).pending > 0
         endpoint.script(detect_seconds=0.0)
-        calls.call(f"flow_runs/{flow_run}/resume", {"run_input": {"answer": "go on"}})
+        calls.call(f"flow_runs/{flow_run}/resume", {"run_input": {"answer": "continue"}})
         wait_until(lambda: is_final(deployed, flow_run))
         assert calls.state(flow_run) == "COMPLETED"
         run = store.runs.get(run.run_id)

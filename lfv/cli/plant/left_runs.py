@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 #: Types of states in which a flow run holds a slot.
 HOLDING = ("PENDING", "RUNNING", "CANCELLING")
 _VARIABLE = b"PREFECT__FLOW_RUN_ID="
-#: Modules that a flow run's process runs, which tell it from its guard. The guard has the same
-#: environment, and outlives it.
+#: Modules that a flow run's process runs, which distinguish it from its guard. The guard has the
+#: same environment, and outlives it.
 _ENGINES = (b"prefect", b"flows.engine")
 _END_SECONDS = 10.0
 

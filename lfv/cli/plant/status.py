@@ -22,7 +22,7 @@ class PlantStatus:
         prefect_url: Address of Prefect's pages.
         prefect_api_url: What clients need as PREFECT_API_URL.
         results_url: Address of the pages with results.
-        scheduled: What the deployment `scheduled` inspects, and when; None before it is told.
+        scheduled: What the deployment `scheduled` inspects, and when; None if nothing is scheduled.
         last_run: The scheduled run that ended last.
         next_run: Planned start of the next scheduled run.
         waiting: One line for each flow run for which others wait.
@@ -44,7 +44,7 @@ class PlantStatus:
 
 
 def plant_status(plant: Plant) -> PlantStatus:
-    """Return the status of a plant; its server is asked only if it is ready."""
+    """Return the status of a plant; its server is queried only if it is ready."""
     state = plant.state()
     if state is None:
         return PlantStatus(running=False, ready=False, scheduled=plant.scheduled())

@@ -1,4 +1,4 @@
-"""The guard: a small process beside a run that stops the model when the run dies.
+"""The guard: a small process that stops the model if its run dies.
 
 A killed process runs no ``finally``. The guard reads from a pipe whose other end the kernel closes
 when the run's process ends in any way. It runs in a new session and ignores the signals that end a

@@ -22,7 +22,7 @@ _LONGEST_REASON = 4000
 
 
 def format_figures(found: Comparison, first: Model, second: Model) -> str:
-    """The figures of a comparison, as the page's form brings them back."""
+    """Format the figures of a comparison for a hidden field of the form."""
     return json.dumps(found.facts(first, second), sort_keys=True)
 
 
@@ -91,7 +91,7 @@ def _conflict(error: RecordConflict) -> Refused:
 
 
 def _comparison(call: Call, model: Model) -> dict[str, Any] | None:
-    """The comparison that the page showed, which has to be what the answers still give."""
+    """Compare again; refuse if the figures differ from those that the page showed."""
     names = (call.form.get("first", ""), call.form.get("second", ""))
     if not any(names):
         return None

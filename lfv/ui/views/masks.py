@@ -23,7 +23,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{16,64}\Z")
 
 
 def draw_page(call: Call) -> Response:
-    """The image, the model's own mask on it, and a brush."""
+    """Show the image with the model's mask, and a brush."""
     store = call.ui.store
     row = store.results.get(call.number("inspection"))
     (card,) = cards(call.ui, [row])
@@ -46,7 +46,7 @@ def draw_page(call: Call) -> Response:
 
 
 def stored_mask(call: Call) -> Response:
-    """The model's mask of a detection as it is stored."""
+    """Return the stored mask of a detection."""
     png = call.ui.store.results.mask(call.number("detection"))
     if png is None or not png.startswith(b"\x89PNG"):
         raise NotFound

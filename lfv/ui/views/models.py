@@ -51,7 +51,7 @@ def list_models(call: Call) -> Response:
 
 
 def show_model(call: Call) -> Response:
-    """One version: its trainings, runs and hostings, and whether it is approved."""
+    """Show one version: its trainings, runs, hostings and approval."""
     store = call.ui.store
     model = store.models.get(call.number("model"))
     key = model.key
@@ -131,7 +131,7 @@ def _two_models(call: Call) -> tuple[Model, Model]:
 
 
 def _current_approval(call: Call, model: Model) -> tuple[Approval | None, int]:
-    """The approval that counts for a model's project, and the id of the last decision on it."""
+    """Return the current approval of a model's project, and the id of the last decision."""
     key = model.key
     last = call.ui.store.approvals.history(key.project_name, host=key.host, limit=1)
     if not last:
@@ -254,7 +254,7 @@ def _images(images: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 def _measured_on(training: Training) -> str:
-    """The images that a training's figures are of, in words."""
+    """Describe the images on which a training's figures were measured."""
     test, trained = (training.images.get(use) for use in ("test", "train"))
     if isinstance(test, Mapping) and "images" in test:
         return f"on {_format_counts(test['images'], 'test image')}"

@@ -19,14 +19,14 @@ _WORDS = {"accept": "accepted", "reject": "rejected", "review": "to review"}
 
 
 def find_parts(call: Call) -> Response:
-    """Inspections of a serial number, an image or a file name."""
+    """Show the inspections of a serial number, an image or a file name."""
     text = call.query("q").strip()[:1000]
     found = call.ui.store.pages.find(text, limit=100) if text else []
     return call.page("parts.html", title="Parts", text=text, cards=cards(call.ui, found))
 
 
 def show_part(call: Call) -> Response:
-    """One inspection: picture, answer, verdicts, reviews, and others of the same image."""
+    """Show one inspection: picture, answer, verdicts, reviews, and others of the same image."""
     store = call.ui.store
     number = call.number("inspection")
     row = store.results.get(number)
@@ -55,7 +55,7 @@ def show_part(call: Call) -> Response:
 
 
 def _now(row: Mapping[str, Any], reviews: Sequence[Review]) -> str | None:
-    """Return what the last review makes of the verdict by the limits; None without reviews."""
+    """Describe the verdict after the last review; None without reviews."""
     if not reviews or not row["verdict"]:
         return None
     last = reviews[-1]

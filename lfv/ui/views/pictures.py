@@ -13,15 +13,15 @@ from lfv.run.pictures import Picture, PictureGone, fitted
 from lfv.ui.context import Ui
 from lfv.ui.routing import Call, NotFound, get, guard, may_look
 
-#: Pictures of recorded bytes never change, but who may see them does: a browser keeps them for an
-#: hour, and only for the session that fetched them, so that whoever logged out is asked to log in.
+#: Pictures of recorded bytes never change, but the users who may see them do. A browser keeps them
+#: for an hour, and only for the session that fetched them.
 KEPT = {"cache-control": "private, max-age=3600", "vary": "Cookie"}
 _SIZE = re.compile(r"(\d{1,4})x(\d{1,4})\Z")
 _LARGEST = 4096
 
 
 def image(call: Call) -> Response:
-    """The image in its full size."""
+    """Return the image in its full size."""
     try:
         picture = call.ui.pictures.image(call.number("inspection"))
     except PictureGone as gone:
@@ -30,7 +30,7 @@ def image(call: Call) -> Response:
 
 
 def thumbnail(call: Call) -> Response:
-    """A small picture. Its address has the digest, so that one made before needs no database."""
+    """Return a thumbnail. Its address has the digest, so a cached one needs no database."""
     digest = call.request.path_params["sha256"]
     picture = call.ui.pictures.kept_thumbnail(digest)
     if picture is not None:
@@ -61,7 +61,7 @@ async def quick_thumbnail(request: Request) -> Response:
 
 
 def marks(call: Call) -> Response:
-    """The marks of a detection as a layer to lay over its image."""
+    """Return the marks of a detection as a layer over its image."""
     size = _SIZE.match(call.request.path_params["size"])
     if size is None:
         raise NotFound
@@ -76,7 +76,7 @@ def marks(call: Call) -> Response:
 
 
 def marks_address(detection: int, width: int, height: int, *, small: bool) -> str:
-    """The address of a detection's marks."""
+    """Return the address of a detection's marks."""
     if small:
         width, height = fitted(width, height)
     return f"/marks/{detection}/{width}x{height}"

@@ -26,7 +26,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,80}\Z")
 
 
 def playground(call: Call) -> Response:
-    """The limits of a run's policy, and what others would make of its answers."""
+    """Show the limits of a run's policy, and the verdicts that other limits would give."""
     store, run = call.ui.store, _run(call)
     decision = current_decision(store, run.run_id)
     changed = dict(call.request.query_params)
@@ -100,7 +100,7 @@ def _run(call: Call) -> Run:
 
 
 def _fields(policy: Policy, types: list[str]) -> list[tuple[str, str, str]]:
-    """The limits that the page has fields for: (name, label, value in percent)."""
+    """Return the limits with fields on the page: (name, label, value in percent)."""
     rules = policy.default
     normal, anomalous = policy.normal_below(rules), rules.review.anomalous_from
     found = rules.coverage.limits if rules.coverage else {}
@@ -125,7 +125,7 @@ def _fields(policy: Policy, types: list[str]) -> list[tuple[str, str, str]]:
 
 
 def _change(policy: dict[str, Any], fields: dict[str, str]) -> dict[str, Any]:
-    """The policy with the limits of the page's fields in its default rules."""
+    """Return the policy with the page's limits in its default rules."""
     default = {**policy.get("default", {})}
     if "reject_from" in fields:
         limit = _fraction(fields["reject_from"])
@@ -147,12 +147,12 @@ def _change(policy: dict[str, Any], fields: dict[str, str]) -> dict[str, Any]:
 
 
 def _percent(fraction: float | None) -> str:
-    """A fraction as the percentage to type; its decimals are kept, and nothing is rounded."""
+    """Convert a fraction to a percentage without rounding."""
     return "" if fraction is None else format((Decimal(str(fraction)) * 100).normalize(), "f")
 
 
 def _fraction(text: str) -> float | None:
-    """A percentage that was typed as the fraction that a policy has."""
+    """Convert a typed percentage to a fraction."""
     if not text.strip():
         return None
     wrong = PolicyError(f"{text[:40]} is not a percentage between 0 and 100.")

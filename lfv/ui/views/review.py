@@ -42,7 +42,7 @@ TAKEN_BACK = "I take back my last review of this part"
 
 
 def queue_page(call: Call) -> Response:
-    """The page on which people review, one part after another."""
+    """Show the review queue, one part at a time."""
     store = call.ui.store
     run = find_run(store, call.query("run")) if call.query("run") else None
     decided = _parse_verdict(call.query("show"), run.run_id if run else None)
@@ -170,7 +170,7 @@ def agreement(call: Call) -> Response:
 
 
 def corrections(call: Call) -> Response:
-    """The reviewed images as a manifest to train on."""
+    """Return the reviewed images as a manifest to train on."""
     run = call.query("run")
     run_id = find_run(call.ui.store, run).run_id if run else None
     lines = b"".join(reviewed_manifest(call.ui.store, run_id))

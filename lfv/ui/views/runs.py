@@ -52,7 +52,7 @@ class Row:
 
 
 def list_runs(call: Call) -> Response:
-    """The newest runs, with the progress of those that are running."""
+    """Show the newest runs, with the progress of running ones."""
     store = call.ui.store
     runs = store.runs.list(_RUNS)
     costs = store.pages.run_costs([run.run_id for run in runs])
@@ -61,7 +61,7 @@ def list_runs(call: Call) -> Response:
 
 
 def show_run(call: Call) -> Response:
-    """One run: counts, and a screen of its images."""
+    """Show one run: counts, and a page of its images."""
     store = call.ui.store
     run = find_run(store, call.request.path_params["run"])
     outcome = call.query("show")

@@ -128,7 +128,7 @@ class Account:
         )
 
     def tags(self, arn: str) -> dict[str, str]:
-        """The tags of a resource; none where it is gone."""
+        """Return the tags of a resource; none if it no longer exists."""
         try:
             found = self.pages("list_tags", "Tags", ResourceArn=arn)
             return {str(tag["Key"]): str(tag["Value"]) for tag in found}
@@ -140,7 +140,7 @@ class Account:
         return self.tags(arn).get(CREATED_BY) == CREATOR
 
     def leftovers(self, endpoint_name: str, *, of_job: bool = False) -> list[tuple[str, str]]:
-        """(kind, name) of configurations and models that lfv created for an endpoint.
+        """List (kind, name) of configurations and models that lfv created for an endpoint.
 
         A batch job, which is named instead with `of_job`, has a model only.
         """
@@ -168,7 +168,7 @@ class Account:
                 else:
                     self.call("delete_model", ModelName=name)
             except ModelNotFound:
-                continue  # somebody was quicker
+                continue  # already deleted by someone else
 
     def close(self) -> None:
         """Let go of connections."""
@@ -181,5 +181,5 @@ def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
 
 
 def utc(value: object) -> datetime | None:
-    """A time of the API, aware and in UTC."""
+    """Convert a time of the API to UTC."""
     return value.astimezone(UTC) if isinstance(value, datetime) else None

@@ -26,7 +26,7 @@ class TrainedJob:
 def trained_jobs(
     endpoint_url: str | None, region: str | None, *, project: str | None = None
 ) -> list[TrainedJob]:
-    """The trainings of `project`, or of all: by project, the newest first. Raises HostError."""
+    """List the trainings of one or all projects, by project, newest first. Raises HostError."""
     account = Account(endpoint_url, region)
     try:
         arguments = {} if project is None else {"NameContains": project}

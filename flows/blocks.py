@@ -30,7 +30,7 @@ class LfvStore(Block):
     )
 
     def settings(self) -> dict[str, Any]:
-        """Settings that this block stands for."""
+        """Return the settings that this block represents."""
         return {"database_url": self.url.get_secret_value()}
 
 
@@ -60,7 +60,7 @@ class LfvHost(Block):
     )
 
     def settings(self) -> dict[str, Any]:
-        """Settings that this block stands for."""
+        """Return the settings that this block represents."""
         return {
             "host": self.kind,
             "endpoint_url": self.endpoint_url,

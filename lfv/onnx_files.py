@@ -79,7 +79,7 @@ def read_export_facts(file: Path) -> dict[str, Any]:
 
 
 def accepted_file(folder: Path, role: str, digest: str) -> Path:
-    """Where the accepted copy of a file with this digest is kept."""
+    """Return the path of the accepted copy of a file with this digest."""
     return folder / f"{role}-{digest}.onnx"
 
 

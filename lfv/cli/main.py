@@ -213,5 +213,5 @@ def _discard_stdout() -> None:
 
 
 def main() -> NoReturn:
-    """Entry point of the ``lfv`` script."""
+    """Run the ``lfv`` script."""
     sys.exit(run())

@@ -325,7 +325,7 @@ def _name(by: str | None) -> str:
 
 
 def _approved_versions(settings: Settings) -> set[tuple[str, str]]:
-    """Project and version of the approved models; none without a database."""
+    """Return project and version of the approved models; none without a database."""
     from lfv_store import StoreError, open_store
 
     file = settings.store_file

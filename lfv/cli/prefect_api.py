@@ -1,10 +1,9 @@
 """The Prefect API for flows that a command runs: the configured one, or a temporary server.
 
-Prefect would start a temporary server by itself, but in the command's own process group: Ctrl-C at
-a terminal ends that server first, and the run, which still has a model to stop, waits for the
-server that has gone, and fails. So the command starts the server in a session of its own.
-The server exits when its standard input is closed; the kernel closes that
-pipe when the command ends, however it ends.
+Prefect itself would start a temporary server in the command's process group. Ctrl-C would then end
+the server first, and the run would fail while it waits for that server instead of stopping its
+model. So the command starts the server in another session. The server exits when its standard
+input is closed, which the kernel does when the command ends in any way.
 
 PrefectUnreachable    no Prefect API is available to run a flow
 """
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     import uvicorn
 
 _TERMINATED = 143
-#: A first start makes a database; on a busy machine it takes many times the usual few seconds.
+#: A first start creates a database, which takes much longer than usual on a busy machine.
 _START_SECONDS = 180.0
 _ENDING_SECONDS = 5.0
 
@@ -62,8 +61,7 @@ def _exit(_number: int, _frame: FrameType | None) -> NoReturn:
 class TemporaryServer:
     """A Prefect server for this command, which starts when this object is made.
 
-    Nobody waits for the server to exit. It exits once its pipe is closed, at the latest when this
-    process ends.
+    The server exits once its pipe is closed, at the latest when this process ends.
     """
 
     def __init__(self, log: Path) -> None:
@@ -81,7 +79,7 @@ class TemporaryServer:
         _servers.append(self._process)
 
     def await_url(self) -> str:
-        """URL of its API, once it responds. Raises `PrefectUnreachable`."""
+        """Return the URL of its API, once it responds. Raises `PrefectUnreachable`."""
         output = self._process.stdout
         port = output.readline().strip().decode() if output is not None else ""
         hint = f"its log is {self._log}"
@@ -153,7 +151,7 @@ def _require_responding(url: str) -> None:
 
 
 def require_configured() -> str:
-    """URL of the Prefect API that this shell is configured for. Raises `PrefectUnreachable`."""
+    """Return the URL of the configured Prefect API. Raises `PrefectUnreachable`."""
     from prefect.settings import get_current_settings
 
     url = get_current_settings().api.url

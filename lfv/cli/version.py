@@ -28,5 +28,5 @@ def version(*, as_json: JsonOption = False) -> None:
 
 
 def own_version() -> str:
-    """Version of the installed project."""
+    """Return the version of the installed project."""
     return metadata.version("lfv-pipeline")

@@ -204,7 +204,7 @@ def fit_for(sizes: Iterable[tuple[int, int]], size: tuple[int, int]) -> FitMode:
 
 
 def _stretch_factor(size: tuple[int, int], other: tuple[int, int]) -> float:
-    """Ratio of the aspects of two sizes, 1 or more."""
+    """Return the ratio of the aspects of two sizes, 1 or more."""
     ratio = size[0] * other[1] / (size[1] * other[0])
     return max(ratio, 1 / ratio)
 

@@ -49,7 +49,7 @@ def moment(at: datetime) -> str:
 
 
 def money(dollars: float) -> str:
-    """US dollars; four decimals below ten cents, so that small costs are not called nothing."""
+    """Format US dollars, with four decimals below ten cents so that small costs are not 0."""
     return f"{dollars:.4f} USD" if 0 < dollars < 0.1 else f"{dollars:.2f} USD"
 
 

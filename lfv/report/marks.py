@@ -110,7 +110,7 @@ def draw_heat(heat_png: bytes | None, size: tuple[int, int]) -> Image.Image | No
 
 
 def _equal(channels: Sequence[Image.Image], rgb: Sequence[int]) -> Image.Image:
-    """255 where all three channels have the colour's value."""
+    """Return a mask: 255 where all three channels have the colour's value."""
     planes = [
         channel.point([255 if value == wanted else 0 for value in range(256)])
         for channel, wanted in zip(channels, rgb, strict=True)

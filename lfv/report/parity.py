@@ -83,7 +83,7 @@ def parity_page(report: ParityReport) -> str:
 
 
 def verdict_sentence(test: Difference) -> str:
-    """McNemar's test on the verdicts, in a sentence."""
+    """Describe McNemar's test on the verdicts."""
     if not test.only_first and not test.only_second:
         return "No image is called differently."
     more = "the old" if test.only_first > test.only_second else "the new"
@@ -98,7 +98,7 @@ def verdict_sentence(test: Difference) -> str:
 
 
 def correctness_sentence(test: Difference | None) -> str | None:
-    """McNemar's test against the labels, in a sentence; None without labels."""
+    """Describe McNemar's test against the labels; None without labels."""
     if test is None:
         return None
     found = (

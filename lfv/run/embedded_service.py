@@ -148,7 +148,7 @@ def running_service(settings: Settings) -> Iterator[str | None]:
 
 
 def local_projects(settings: Settings) -> list[str]:
-    """Projects of the service on this machine, by name, whether it runs or not."""
+    """List the projects of the service on this machine, whether it runs or not."""
     file = settings.service_home / "service.db"
     try:
         with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as database:

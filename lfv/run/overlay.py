@@ -104,7 +104,7 @@ def _draw(store: Store, reader: SourceReader, row: Mapping[str, Any]) -> bytes:
 
 
 def _deletion(store: Store, detection: int) -> str | None:
-    """When and by whom the mask of a detection was deleted, in words."""
+    """Describe when and by whom the mask of a detection was deleted."""
     deletion = store.prunings.deletion_of_mask(detection)
     if deletion is None:
         return None

@@ -102,7 +102,7 @@ class Trial:
 
 
 def stored_answers(store: Store, run_id: str, *, share: float = 1.0) -> tuple[TriedAnswer, ...]:
-    """Every answer of a run, or a share of them, to try policies on."""
+    """Return every answer of a run, or a sample, to try policies on."""
     reviewed = {one.inspection_id: one.verdict for one in store.reviews.latest(run_id=run_id)}
     return tuple(
         TriedAnswer(

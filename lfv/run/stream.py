@@ -198,7 +198,7 @@ class DetectionStream:
     # -- threads --
 
     def _most_threads(self) -> int:
-        """Twice the ceiling; hardly more than permits if threads wait for the interpreter."""
+        """Return twice the ceiling, or little more than the permits if threads wait for the GIL."""
         limit = self._limit.limit
         return limit + limit // 8 + 1 if self._limit.is_crowded else 2 * self._ceiling
 

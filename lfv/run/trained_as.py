@@ -33,5 +33,5 @@ def join_training(store: Store, model_id: int, key: ModelKey, training: str) -> 
 
 
 def _place(arn: str) -> str:
-    """Partition, region and account of an ARN."""
+    """Return partition, region and account of an ARN."""
     return ":".join(arn.split(":")[:5])

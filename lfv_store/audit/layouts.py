@@ -154,7 +154,7 @@ LAYOUTS: dict[str, Layout] = {**ROWWISE, **BULK}
 
 
 def digested(layout: Layout, dialect: Dialect) -> list[str]:
-    """SQL, for the checker, of a layout's columns as its digests see them."""
+    """Return the checker's SQL for a layout's columns, in the form that digests cover."""
     columns = Base.metadata.tables[layout.table].c
     return [
         layout.gone[name] if name in layout.gone else dialect.canonical(columns[name])

@@ -153,11 +153,11 @@ class Postgresql(Dialect):
             )
 
     def snapshot_options(self, *, read_only: bool) -> Mapping[str, Any]:
-        """REPEATABLE READ; `read_only` also refuses temporary tables and views."""
+        """Return REPEATABLE READ; `read_only` also refuses temporary tables and views."""
         return {"isolation_level": "REPEATABLE READ", "postgresql_readonly": read_only}
 
     def begin_write(self, conn: Connection) -> None:
-        """BEGIN and the time-outs in one round trip."""
+        """Send BEGIN and the time-outs in one round trip."""
         driver_connection(conn).execute(_BEGIN)
 
     def begin_migration(self, conn: Connection, views: Collection[str]) -> None:

@@ -87,7 +87,7 @@ _TYPES = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 def begin_batch(conn: Connection, batch: Batch, *, span: int, first: str) -> BatchFacts | None:
-    """Dialect.begin_batch(), after the statements `first`."""
+    """Implement Dialect.begin_batch(), after the statements `first`."""
     parameters = {
         "run_id": batch.run_id,
         "images": orjson.dumps([(line, *astuple(image)) for line, image in batch.images]).decode(),
@@ -112,7 +112,7 @@ def begin_batch(conn: Connection, batch: Batch, *, span: int, first: str) -> Bat
 
 
 def write(conn: Connection, writes: Sequence[Write]) -> None:
-    """Dialect.write()."""
+    """Implement Dialect.write()."""
     statements, parameters = _statements(writes)
     _send(conn, ";".join(statements), parameters)
 
@@ -120,7 +120,7 @@ def write(conn: Connection, writes: Sequence[Write]) -> None:
 def append(
     conn: Connection, writes: Sequence[Write], entry: EntryFields, *, lock: int | None
 ) -> None:
-    """Dialect.append(), with the commit."""
+    """Implement Dialect.append(), with the commit."""
     statements, parameters = _statements(writes)
     if lock is not None:
         statements.append(lock_statement(lock))

@@ -44,7 +44,7 @@ class ScheduledRuns:
 
 
 def scheduled_runs(api: ServerApi, pool: str) -> ScheduledRuns | None:
-    """Ask the server for the scheduled runs. Return None if it does not answer."""
+    """Return the scheduled runs; None if the server does not answer."""
     try:
         last = _first(api, pool, {"type": {"any_": list(_ENDED)}}, "END_TIME_DESC")
         coming = {"type": {"any_": ["SCHEDULED"]}, "name": {"not_any_": [_WAITING]}}

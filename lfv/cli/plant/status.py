@@ -1,4 +1,4 @@
-"""What `lfv status` says of a plant, as text and as JSON."""
+"""The state of a plant, as `lfv status` shows it."""
 
 from __future__ import annotations
 

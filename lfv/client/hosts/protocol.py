@@ -87,7 +87,7 @@ class HostSpec:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> HostSpec:
-        """Raises TypeError or ValueError for a mapping that `to_dict` cannot have returned."""
+        """Inverse of `to_dict`. Raises TypeError or ValueError for an invalid mapping."""
         spec = cls(**value)
         for name in ("kind", "project", "model_version"):
             if not isinstance(getattr(spec, name), str) or not getattr(spec, name):

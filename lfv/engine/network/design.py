@@ -58,10 +58,10 @@ class Operators(Protocol[T]):
     """The operators of a design; maps are [images, channels, rows, columns]."""
 
     def conv(self, maps: T, name: str, channels: int, *, stride: int = 1) -> T:
-        """3x3 convolution, batch normalisation, ReLU."""
+        """Apply a 3x3 convolution, batch normalisation and ReLU."""
 
     def linear(self, maps: T, name: str, channels: int) -> T:
-        """1x1 convolution with a bias."""
+        """Apply a 1x1 convolution with a bias."""
 
     def upsample(self, maps: T) -> T:
         """Repeat every cell in both directions."""
@@ -73,10 +73,10 @@ class Operators(Protocol[T]):
         """Concatenate the channels of all maps."""
 
     def max_pool(self, maps: T) -> T:
-        """Maxima over all positions, [images, channels, 1, 1]."""
+        """Return maxima over all positions, [images, channels, 1, 1]."""
 
     def average_pool(self, maps: T) -> T:
-        """Means over all positions, [images, channels, 1, 1]."""
+        """Return means over all positions, [images, channels, 1, 1]."""
 
 
 def build(design: Design, image: T, operators: Operators[T]) -> T:

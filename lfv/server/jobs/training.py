@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 _KINDS = ("train", "test")
 _MAX_STARTS = 3
-_PROBLEMS_TOLD = 3
+_MOST_PROBLEMS = 3
 #: Share of the images that may be missing or unusable; with more, training fails.
 _MAX_LOST = 0.2
 
@@ -171,7 +171,9 @@ class Trainings:
         keys: tuple[str | None, str | None] = (None, None)
         notes = [
             *trained["warnings"],
-            *_doubts(fetched["train"], fetched["test"], (folder / "test.jsonl").is_file()),
+            *_reliability_remarks(
+                fetched["train"], fetched["test"], (folder / "test.jsonl").is_file()
+            ),
             *(_lost(kind, fetched[kind]) for kind in _KINDS),
         ]
         try:
@@ -286,11 +288,11 @@ def _lost(kind: str, fetched: Fetched) -> str:
 
 
 def _list_problems(fetched: Fetched) -> str:
-    return "; ".join(fetched.problems[:_PROBLEMS_TOLD])
+    return "; ".join(fetched.problems[:_MOST_PROBLEMS])
 
 
-def _doubts(train: Fetched, test: Fetched, has_test: bool) -> Iterator[str]:
-    """Remarks on how far the figures can be trusted."""
+def _reliability_remarks(train: Fetched, test: Fetched, has_test: bool) -> Iterator[str]:
+    """Yield remarks on how reliable the figures are."""
     if has_test and not test.images:
         yield (
             "The test dataset has no labelled image, so the figures come from cross-validation on"

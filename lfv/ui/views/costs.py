@@ -10,7 +10,7 @@ from lfv.ui.routing import Call, get
 
 
 def show_costs(call: Call) -> Response:
-    """Hostings with their costs, and the state of the sweeper."""
+    """Show hostings with their costs, and the state of the sweeper."""
     store = call.ui.store
     rows = store.pages.hosting_costs(200)
     months: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])

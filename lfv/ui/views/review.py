@@ -165,7 +165,7 @@ def release(call: Call) -> Response:
 
 
 def agreement(call: Call) -> Response:
-    """Cohen's kappa between people, and between people and models."""
+    """Show Cohen's kappa between people, and between people and models."""
     return call.page("agreement.html", title="Agreement", figures=review_figures(call.ui.store))
 
 

@@ -176,7 +176,7 @@ class Account:
 
 
 def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    """Tags as the API takes them."""
+    """Convert tags to the API's form."""
     return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 

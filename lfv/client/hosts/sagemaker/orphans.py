@@ -1,4 +1,4 @@
-"""Finds what lfv has created in an account by its tags, without a database."""
+"""Finds resources that lfv created in an account by their tags, without a database."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class TaggedEndpoint:
 
 
 def tagged_endpoints(endpoint_url: str | None, region: str | None) -> list[TaggedEndpoint]:
-    """List what lfv created in the account and region.
+    """List resources that lfv created in the account and region.
 
     These are endpoints, running batch jobs, and deleted endpoints that left a configuration or
     model. Raises HostError.

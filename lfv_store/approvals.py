@@ -166,7 +166,7 @@ class Approvals:
         work: Callable[[Change], int],
     ) -> Approval:
         if not clean(decided_by).strip() or not clean(reason).strip():
-            raise InvalidRecord("which version runs take is only decided with a name and a reason")
+            raise InvalidRecord("an approval or withdrawal needs a name and a reason")
         made = commit(self._database, clean(decided_by), action, subject, work)
         found = self.get(made)
         if found is None:

@@ -121,7 +121,7 @@ class Prunings:
         """
         signed = Signature(clean(signature.by), clean(signature.reason))
         if not signed.by.strip() or not signed.reason.strip():
-            raise InvalidRecord("masks are only deleted with a name and a reason")
+            raise InvalidRecord("deleting masks needs a name and a reason")
 
         def work(unit: Change) -> tuple[int, int]:
             found = _find(unit.conn, before)

@@ -91,7 +91,7 @@ class Users:
             if row is None:
                 raise UnknownUser(f"there is no user {name!r}")
             if subject is not None and row["subject"] not in (None, subject):
-                raise RecordConflict(f"{name!r} is somebody else at the identity provider")
+                raise RecordConflict(f"{name!r} belongs to another account at the provider")
             unit.update("users", row["id"], changed_at=unit.now, **values)
             unit.conn.execute(sa.delete(SessionTable).where(SessionTable.user_id == row["id"]))
 

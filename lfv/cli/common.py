@@ -103,6 +103,14 @@ def current_user() -> str:
         return ""
 
 
+def person(by: str | None) -> str:
+    """Return the name given with --by, else the current user's. Raises WrongUsage if unknown."""
+    name = by or current_user()
+    if not name:
+        raise WrongUsage("the name of the current user is unknown; give a name with --by")
+    return name
+
+
 def short_id(run_id: str) -> str:
     """Return enough of an id to type on a terminal, else the whole id."""
     return run_id[:_SHORT_ID] if sys.stdout.isatty() else run_id
@@ -134,7 +142,7 @@ def check_local_project(settings: Settings, project: str) -> None:
         return
     known = local_projects(settings)
     if known and project not in known:
-        raise CommandError(f"no project named {project}; there is: {', '.join(known)}")
+        raise CommandError(f"no project named {project}; the projects are: {', '.join(known)}")
     if not known:
         output.note(
             f"lfv: no project named {project} yet; `lfv train FOLDER --project {project}` trains "

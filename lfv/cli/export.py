@@ -55,7 +55,7 @@ def export(
     and attributes, are JSON text in CSV and Parquet. Times are UTC.
     """
     if file is None and form is Format.PARQUET and sys.stdout.isatty():
-        raise WrongUsage("Parquet is not text: name a file with -o FILE")
+        raise WrongUsage("Parquet cannot be written to standard output; name a file with -o FILE")
     settings = settings_from(database_url=database_url)
     with store_from(settings) as store, Activity("export", quiet=file is None) as activity:
         from lfv_store.views import RESULT_COLUMNS

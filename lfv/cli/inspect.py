@@ -308,7 +308,7 @@ def _refuse_what_the_run_has(context: typer.Context) -> None:
     ]
     if given:
         raise WrongUsage(
-            f"--resume continues with what the run was started with: leave out {', '.join(given)}"
+            f"--resume uses the options that the run was started with; leave out {', '.join(given)}"
         )
 
 

@@ -11,8 +11,8 @@ import typer
 from lfv.cli import output
 from lfv.cli.common import (
     check_local_project,
-    current_user,
     local_time,
+    person,
     settings_from,
     store_from,
 )
@@ -172,7 +172,7 @@ def approve(
             comparison = compare_versions(store, reader, other, model).facts(other, model)
         before = store.approvals.current(project, host=settings.host)
         made = store.approvals.approve(
-            model.model_id, decided_by=_name(by), reason=reason, comparison=comparison
+            model.model_id, decided_by=person(by), reason=reason, comparison=comparison
         )
     if as_json:
         output.show_json(asdict(made))
@@ -207,7 +207,7 @@ def withdraw(
     settings = settings_from(host=host, database_url=database_url)
     with store_from(settings) as store:
         made = store.approvals.withdraw(
-            project, host=settings.host, decided_by=_name(by), reason=reason
+            project, host=settings.host, decided_by=person(by), reason=reason
         )
     if as_json:
         output.show_json(asdict(made))
@@ -315,13 +315,6 @@ def _model(store: Store, project: str, version: str, host: str) -> Model:
             f"first: `lfv inspect SOURCE --project {project} --model-version {version}`"
         )
     return found
-
-
-def _name(by: str | None) -> str:
-    name = by or current_user()
-    if not name:
-        raise WrongUsage("--by is missing: the name of the current user is unknown")
-    return name
 
 
 def _approved_versions(settings: Settings) -> set[tuple[str, str]]:

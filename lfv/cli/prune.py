@@ -79,9 +79,9 @@ def prune(
     deleted what, when, and how much.
     """
     if masks and delete and (sign_as is None or not (reason or "").strip()):
-        raise WrongUsage("masks are only deleted with --sign-as NAME and --reason TEXT")
+        raise WrongUsage("deleting masks needs --sign-as NAME and --reason TEXT")
     if compact and not delete:
-        raise WrongUsage("--compact goes with --delete: a dry run changes nothing")
+        raise WrongUsage("--compact needs --delete, because a dry run changes nothing")
     settings = settings_from(database_url=database_url)
     from lfv.run.prune import delete_old, find_old, shown_lines
 

@@ -12,14 +12,14 @@ import typer
 from lfv.cli import output
 from lfv.cli.answers import answer, reasons_text
 from lfv.cli.common import (
-    current_user,
     find_run,
     local_time,
+    person,
     settings_from,
     short_id,
     store_from,
 )
-from lfv.cli.errors import CommandError, WrongUsage
+from lfv.cli.errors import CommandError
 from lfv.cli.groups import ReviewGroup
 from lfv.cli.options import DatabaseUrlOption, JsonOption, RunArgument, examples, output_file
 from lfv.formats.words import count_of
@@ -124,9 +124,7 @@ def record(
     from lfv.run.report import report_run
     from lfv.run.review import ANSWERS, record_review
 
-    reviewer = by or current_user()
-    if not reviewer:
-        raise WrongUsage("--by is missing: the name of the current user is unknown")
+    reviewer = person(by)
     settings = settings_from(database_url=database_url)
     with store_from(settings) as store:
         run_id = find_run(store, run).run_id

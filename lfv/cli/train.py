@@ -133,9 +133,9 @@ def train(
     of_engine = backbone or detector or network or no_backbone or miss_cost or false_alarms
     if settings.endpoint_url is not None and of_engine:
         raise WrongUsage(
-            "--backbone, --no-backbone, --detector, --network, --miss-cost and --false-alarms are "
-            "for the service on this machine; the one at "
-            f"{settings.endpoint_url} is given its own by who runs it (`lfv serve --backbone`)"
+            "--backbone, --no-backbone, --detector, --network, --miss-cost and --false-alarms "
+            "apply to the service on this machine; for the one at "
+            f"{settings.endpoint_url}, give them to its `lfv serve`"
         )
     check_source(source)
     from lfv.run.training import train_project, training_report

@@ -111,19 +111,19 @@ def serve(
         has_users = store.users.any() or settings.oidc_issuer is not None
     if not has_users and not _is_loopback(host):
         raise WrongUsage(
-            "there are no users yet, so pages are for this machine only; "
-            "`lfv ui user add` adds one, and then other machines may reach them"
+            "without users, pages are available on this machine only; "
+            "add a user with `lfv ui user add` first"
         )
     if behind_https and not has_users:
         raise WrongUsage(
-            "--behind-https needs users: everybody would come from this machine, and be let in; "
-            "`lfv ui user add` adds one"
+            "--behind-https needs users, because the proxy would let everybody in; "
+            "add one with `lfv ui user add`"
         )
     https = behind_https or tls_certificate is not None
     if has_users and not _is_loopback(host) and not https:
         output.note("warning: passwords cross the network readable; use --tls-certificate")
     if signatures and not has_users:
-        raise WrongUsage("--signatures needs users; `lfv ui user add` adds one")
+        raise WrongUsage("--signatures needs users; add one with `lfv ui user add`")
     from lfv.ui import UiOptions
     from lfv.ui.serving import run_server
 
@@ -175,7 +175,7 @@ def add(
     from lfv_store import open_store
 
     if single_sign_on and password_stdin:
-        raise WrongUsage("--single-sign-on is without a password: leave out --password-stdin")
+        raise WrongUsage("users of --single-sign-on have no password; leave out --password-stdin")
     hashed = None
     if not single_sign_on:
         hashed = hash_password(ask_password(from_stdin=password_stdin, confirm=True))

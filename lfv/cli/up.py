@@ -105,9 +105,7 @@ def up(
     plant = _plant(port, ui_port, prefect_file)
     is_new = plant.prefect_file == installed_file()
     if is_new and (source is None) != (project is None):
-        raise WrongUsage(
-            "--source and --project go together: what is inspected, and by which model"
-        )
+        raise WrongUsage("give both --source and --project, or neither")
     if project is not None and not foreground:
         check_local_project(plant.settings, project)
     is_given = source is not None or project is not None or every is not None
@@ -241,7 +239,7 @@ def _supervise(plant: Plant, *, kept: bool) -> None:
     parent = os.getppid()
     with plant.lock() as is_first:
         if not is_first:
-            raise CommandError(f"it is up already: {plant.folder} is locked")
+            raise CommandError(f"`lfv up` already runs in {plant.folder}; `lfv down` ends it")
         open_store(plant.settings.store_url).close()  # the pages want one that is there
         places = {"port": plant.port, "ui_port": plant.ui_port}
         supervisor = Supervisor(plant.services(), plant.folder, places)
@@ -326,4 +324,4 @@ def _systemctl(*arguments: str) -> None:
     command = [shutil.which("systemctl") or "systemctl", "--user", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise CommandError(f"systemctl --user {arguments[0]}: {done.stderr.strip()}")
+        raise CommandError(f"systemctl --user {arguments[0]} failed: {done.stderr.strip()}")

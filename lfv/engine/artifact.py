@@ -78,7 +78,7 @@ def load(folder: Path) -> Contents:
     """
     manifest = _parse(MANIFEST, _read(folder, MANIFEST))
     if manifest.get("format") != FORMAT:
-        raise ArtifactError("The folder holds no model of this engine.")
+        raise ArtifactError("The folder contains no model of this engine.")
     version = manifest.get("version")
     if version != VERSION:
         raise ArtifactError(
@@ -126,7 +126,7 @@ def _read(folder: Path, name: str) -> bytes:
             raise ArtifactError(f"The model's {name} is missing or is not a plain file.")
         most = MAX_ONNX_BYTES if name.endswith(".onnx") else MAX_FILE_BYTES
         if path.stat().st_size > most:
-            raise ArtifactError(f"The model's {name} is too large to be one of ours.")
+            raise ArtifactError(f"The model's {name} is larger than the limit of {most} bytes.")
         return path.read_bytes()
     except OSError as error:
         raise ArtifactError(f"The model's {name} cannot be read: {error.strerror}.") from error
@@ -140,9 +140,9 @@ def _read_verified(folder: Path, name: object, facts: object) -> bytes:
         or "\\" in name
         or not name.endswith((".json", ".npz", ".onnx"))
     ):
-        raise ArtifactError(f"The model's manifest names a file it may not: {name!r}.")
+        raise ArtifactError(f"The model's manifest names an invalid file: {name!r}.")
     if not isinstance(facts, dict):
-        raise ArtifactError(f"The model's manifest says nothing about {name}.")
+        raise ArtifactError(f"The model's manifest has no size and hash of {name}.")
     body = _read(folder, name)
     if len(body) != facts.get("bytes"):
         raise ArtifactError(f"The model's {name} is truncated or has been changed.")
@@ -160,7 +160,7 @@ def _arrays(body: bytes) -> Arrays:
                 return {name: arrays[name] for name in arrays.files}
     except Exception as error:  # zipfile and numpy raise various errors for damaged data
         raise ArtifactError(f"The model's weights cannot be read: {error}.") from error
-    raise ArtifactError("The model's weights are too large to be ours.")
+    raise ArtifactError("The model's weights are larger than the limit.")
 
 
 def read_sample_range(description: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -49,9 +49,8 @@ def version_to_stop(settings: Settings, project: str, model_version: str, *, for
     except StoreError as error:
         if not force:
             raise ModelInUse(
-                f"the results database cannot tell which version is approved ({error}); name the "
-                "version with --model-version, or stop the model anyway with --force, which stops "
-                "the newest"
+                "the approved version is unknown, because the results database is unavailable "
+                f"({error}); name the version with --model-version, or stop the newest with --force"
             ) from error
         logger.warning("the newest version is stopped; whether another is approved: %s", error)
         return model_version

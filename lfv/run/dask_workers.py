@@ -43,14 +43,14 @@ def check_spreadable(settings: Settings, *, embedded: bool) -> None:
         return
     if settings.store_file is not None:
         raise NotSpreadable(
-            "several processes record the answers of a Dask run at once, which a SQLite file does "
-            "not take from other machines; set LFV_DATABASE_URL to a PostgreSQL database"
+            "Dask workers need a database that several machines can write to; set "
+            "LFV_DATABASE_URL to a PostgreSQL database"
         )
     address = settings.dask_address or ""
     if embedded and urlsplit(address).hostname not in _THIS_MACHINE:
         raise NotSpreadable(
-            f"the embedded service answers on this machine only, and the Dask workers of {address} "
-            "may be on others; name an address that they reach with --endpoint-url"
+            f"the Dask workers of {address} may run on machines that cannot reach the embedded "
+            "service; name one that all of them can reach with --endpoint-url"
         )
 
 

@@ -90,7 +90,7 @@ def import_project(
     """
     if settings.host != LOOKOUTVISION:
         raise NotImportable(
-            f"an import makes a project of a Lookout for Vision service, not of {settings.host}: "
+            f"imports need a Lookout for Vision service, not the host {settings.host}; "
             "unset LFV_HOST"
         )
     check_names(request.project, "")
@@ -160,8 +160,8 @@ class _Importer:
         """Return settings with which a training calibrates the ONNX model."""
         if self.settings.endpoint_url is not None:
             raise NotImportable(
-                "an ONNX model is calibrated by the service on this machine; who runs the one at "
-                f"{self.settings.endpoint_url} gives it one with `lfv serve --detector`"
+                "an ONNX model is calibrated by the service on this machine; for the one at "
+                f"{self.settings.endpoint_url}, give it to its `lfv serve --detector`"
             )
         try:
             file = find_onnx_file(Path(self.request.source))

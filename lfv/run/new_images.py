@@ -140,8 +140,8 @@ def require_folder_or_prefix(source: str, reader: SourceReader) -> None:
     """Raise `SourceNotWatchable` unless the source is a folder or a prefix."""
     if manifest_kind(source, reader) not in (ManifestKind.FOLDER, ManifestKind.PREFIX):
         raise SourceNotWatchable(
-            f"new images are found in a folder or below an s3://bucket/prefix/; {source} is "
-            "neither: inspect it without --new-only"
+            f"--new-only needs a folder or an s3://bucket/prefix/; {source} is neither, so inspect "
+            "it without"
         )
 
 

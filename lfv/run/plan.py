@@ -108,7 +108,7 @@ def _refuse_dead_source(checked: Sequence[Checked]) -> None:
     """Raise SourceOutOfReach where the failures are not the images' own."""
     refused = next((one for one in checked if isinstance(one, CredentialsRefused)), None)
     if refused is not None:
-        raise SourceOutOfReach(f"{refused}  Then continue with --resume.")
+        raise SourceOutOfReach(f"{refused} Then continue with --resume.")
     unavailable = [
         outcome for outcome in checked if isinstance(outcome, SourceError) and outcome.retryable
     ]

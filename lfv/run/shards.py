@@ -51,17 +51,17 @@ def check_shareable(settings: Settings, *, embedded: bool) -> None:
     """
     if settings.task_runner != "threads":
         raise NotSpreadable(
-            "the workers of a Dask cluster share this run already: leave out shards"
+            "the workers of a Dask cluster already share this run; leave out shards"
         )
     if settings.store_file is not None:
         raise NotSpreadable(
-            "shards record the answers of a run at once, which a SQLite file does not take from "
-            "other machines; set LFV_DATABASE_URL to a PostgreSQL database"
+            "shards need a database that several machines can write to; set LFV_DATABASE_URL to a "
+            "PostgreSQL database"
         )
     if embedded:
         raise NotSpreadable(
-            "the embedded service answers on this machine only, and shards may be on others; name "
-            "an address that they reach with LFV_ENDPOINT_URL"
+            "shards may run on machines that cannot reach the embedded service; set "
+            "LFV_ENDPOINT_URL to a service that all of them can reach"
         )
 
 

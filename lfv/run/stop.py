@@ -109,7 +109,7 @@ def _open_hosting(settings: Settings, model_arn: str, actor: str, *, force: bool
     except StoreError as error:
         if not force:
             raise ModelInUse(
-                f"runs may be using the model, and the results database cannot tell ({error}); "
+                f"runs may be using the model, but the results database is unavailable ({error}); "
                 "stop the model anyway with --force"
             ) from error
         logger.warning("the stop will not be recorded: %s", error)

@@ -33,7 +33,7 @@ def training_request(settings: Settings) -> TrainingRequest:
 
     Raises:
         LfvSettingsError: The ONNX file is refused, or PyTorch is missing.
-        ServiceNotStarted: The service is of a release that takes no options with a training.
+        ServiceNotStarted: The service is of a release without options of a training.
     """
     if not is_embedded(settings):
         return TrainingRequest()
@@ -49,8 +49,8 @@ def training_request(settings: Settings) -> TrainingRequest:
             given[role] = _bring(settings, role, path)
     if given.keys() - training_options_taken(settings):
         raise ServiceNotStarted(
-            "the service on this machine is of an earlier release, which takes no options with a "
-            "training: end what uses it (`lfv down` if `lfv up` does)"
+            "the service on this machine is of an earlier release, which accepts no options of a "
+            "training; end the programs that use it (such as `lfv up`, with `lfv down`)"
         )
     return TrainingRequest(**given)
 

@@ -50,7 +50,7 @@ class Jobs:
         with self._lock:
             known = self._jobs.get(name)
             if known is not None and known.state == "running":
-                raise Busy(f"{name} is going on already, started by {known.started_by}")
+                raise Busy(f"{name} is already running, started by {known.started_by}")
             job = self._jobs[name] = Job(name, started_by, datetime.now(UTC))
         threading.Thread(target=self._run, args=(name, work), name=name, daemon=True).start()
         return job

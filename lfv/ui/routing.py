@@ -168,7 +168,7 @@ def _visitor(ui: Ui, request: Request, cookie: str) -> Visitor | None:
     if not ui.accounts.has_users():
         address = request.client.host if request.client else ""
         if not is_loopback(address):
-            raise Refused("Without users these pages are for this machine only.", 403)
+            raise Refused("Without users, these pages are available on this machine only.", 403)
         return ui.accounts.local_visitor(cookie)
     token = request.cookies.get(SESSION_COOKIE)
     return ui.accounts.visitor(token) if token else None
@@ -180,7 +180,7 @@ def _authorize(call: Call, handler: Handler, role: Role | None) -> Response:
         token = request.headers.get(_TOKEN_HEADER) or call.form.get(TOKEN_FIELD, "")
         known = call.ui.accounts.is_form_token(call.visitor.cookie, token)
         if is_from_elsewhere(request) or not known:
-            raise Refused("This form is not from a page of yours; load the page again.", 403)
+            raise Refused("This form is from another page or login; load the page again.", 403)
     if role is not None and not call.visitor.may(role):
         raise Refused(f"This needs the role {role}; yours is {call.visitor.role}.", 403)
     return handler(call)

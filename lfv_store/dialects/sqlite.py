@@ -128,8 +128,8 @@ class Sqlite(Dialect):
         free = shutil.disk_usage(file.parent).free
         if free < 2 * before:  # the copy, and the log that holds it until it is in the file
             raise StoreError(
-                f"{file} is {before / 1e6:.0f} MB large, and making it smaller takes twice that "
-                f"for a while; {free / 1e6:.0f} MB are free on its disk"
+                f"compacting {file} needs {2 * before / 1e6:.0f} MB on its disk for a while, but "
+                f"only {free / 1e6:.0f} MB are free; make room and try again"
             )
         with closing(sqlite3.connect(file, timeout=_WAIT_SECONDS, isolation_level=None)) as conn:
             conn.execute("VACUUM")

@@ -266,6 +266,6 @@ def test_a_project_that_this_machine_does_not_know_is_refused(
         database.execute("CREATE TABLE projects (name TEXT)")
         database.execute("INSERT INTO projects VALUES ('parts')")
         database.commit()
-    with pytest.raises(CommandError, match="no project named prats; there is: parts"):
+    with pytest.raises(CommandError, match="no project named prats; the projects are: parts"):
         check_local_project(settings, "prats")
     check_local_project(settings, "parts")

@@ -93,7 +93,7 @@ def test_versions_and_strangers(model: Path, tmp_path: Path) -> None:
 def test_no_path_leads_out(model: Path, name: str) -> None:
     files = listed(model)
     rewrite(model, files={**files, name: files["model.json"]})
-    with pytest.raises(ArtifactError, match="names a file it may not"):
+    with pytest.raises(ArtifactError, match="names an invalid file"):
         Predictor.load(model)
 
 

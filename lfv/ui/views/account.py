@@ -122,7 +122,7 @@ def _user(call: Call, identity: Identity) -> User:
         ) from None
     except StoreError as error:
         raise SignOnFailed(
-            f"You cannot come as {identity.name!r}: {error}. An administrator can help."
+            f"You cannot log in as {identity.name!r}: {error}. An administrator can help."
         ) from error
     if not user.active:
         raise SignOnFailed("Your account was removed; an administrator can let you in again.")

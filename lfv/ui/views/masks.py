@@ -64,7 +64,7 @@ def save(call: Call) -> Response:
         raise Refused("The anomaly types cannot be read.")
     token = call.form.get("token", "")
     if not _TOKEN.match(token):
-        raise Refused("A review has a token.")
+        raise Refused("The form has no token; load the page again.")
     try:
         review = record_mask(
             call.ui.store,

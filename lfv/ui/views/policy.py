@@ -61,7 +61,7 @@ def save(call: Call) -> Response:
     policy = Policy.parse(call.form.get("text", ""))
     name = call.form.get("name", "").strip()
     if not _NAME.match(name) or ".." in name:
-        raise Refused("A policy's name has letters, digits, blanks, dots and dashes.")
+        raise Refused("A policy's name may have letters, digits, spaces, dots and dashes.")
     named = policy.model_copy(update={"name": name})
     folder = call.ui.settings.home / "policies"
     file = folder / f"{name.replace(' ', '-')}.yaml"

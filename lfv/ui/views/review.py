@@ -114,7 +114,7 @@ def record(call: Call) -> Response:
     number = _number(form.get("inspection", ""))
     answer, token = form.get("answer", ""), form.get("token", "")
     if answer not in ANSWERS or not _TOKEN.match(token):
-        raise Refused("A review says accept, reject or unsure, and has a token.")
+        raise Refused("The form has no valid answer or token; load the page again.")
     comment, reason = form.get("comment", ""), form.get("reason", "")
     if len(comment) > _LONGEST_COMMENT or len(reason) > _LONGEST_COMMENT:
         raise Refused(f"A comment has {_LONGEST_COMMENT} characters at most.")
@@ -148,7 +148,7 @@ def undo(call: Call) -> Response:
     store, number = call.ui.store, _number(call.form.get("inspection", ""))
     token = call.form.get("token", "")
     if not _TOKEN.match(token):
-        raise Refused("Taking back a review needs a token.")
+        raise Refused("The form has no token; load the page again.")
     meaning = signed_meaning(call, TAKEN_BACK)
     review = take_back(store, number, call.visitor.name, token, meaning=meaning)
     store.review_leases.take(number, _holder(call), ttl=LEASE)

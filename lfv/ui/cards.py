@@ -9,7 +9,7 @@ from typing import Any
 from lfv.formats.serials import is_serial, serial_first
 from lfv.report.data import ReportAnomaly
 from lfv.report.reasons import said_plainly
-from lfv.run.pictures import fitted
+from lfv.run.pictures import fit_size
 from lfv.ui.context import Ui
 from lfv.ui.views.pictures import marks_address
 
@@ -77,7 +77,7 @@ def _card(row: Mapping[str, Any], pictured: Any) -> Card:
     if row["image_sha256"]:
         photo = f"/thumb/{row['inspection_id']}/{row['image_sha256']}"
     if pictured is not None:
-        size = fitted(pictured.width, pictured.height)
+        size = fit_size(pictured.width, pictured.height)
         anomalies = tuple(ReportAnomaly(*one) for one in pictured.anomalies)
         if (pictured.has_mask and anomalies) or (pictured.has_heat_map and not pictured.has_mask):
             place = (row["detection_id"], pictured.width, pictured.height)

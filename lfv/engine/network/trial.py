@@ -113,7 +113,7 @@ def try_network(
         network_scores = np.array([score_of(output) for output in outputs])
         scores, stack, area = choose_scores(scores, network_scores, truth, folds)
         verdict = Verdict(stack is not None, verdict.in_masks, area, verdict.overlap)
-    if not verdict.used:
+    if not verdict.is_used:
         return NetworkOutcome(scores, logits, None, verdict)
     everything = [np.arange(len(truth))]
     (onnx_model,) = _train(

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from lfv.run.pictures import Picture, PictureGone, fitted
+from lfv.run.pictures import Picture, PictureGone, fit_size
 from lfv.ui.context import Ui
 from lfv.ui.routing import Call, NotFound, get, guard, may_look
 
@@ -78,7 +78,7 @@ def marks(call: Call) -> Response:
 def marks_address(detection: int, width: int, height: int, *, small: bool) -> str:
     """Return the address of a detection's marks."""
     if small:
-        width, height = fitted(width, height)
+        width, height = fit_size(width, height)
     return f"/marks/{detection}/{width}x{height}"
 
 

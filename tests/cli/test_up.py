@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,7 +29,7 @@ from lfv.cli.plant.services import Plant, Scheduled, own_deployments, systemd_un
 from lfv.cli.plant.status import PlantStatus
 from lfv.cli.plant.supervisor import Service, ServiceState, Supervised
 from lfv.settings import get_settings
-from tests.support.processes import kill, with_environment
+from tests.support.processes import free_port, kill, with_environment
 from tests.support.waiting import PLENTY, wait_gone, wait_until
 
 
@@ -37,13 +37,19 @@ def service(*command: str, restart_after: float | None = None) -> Service:
     return Service("one", [sys.executable, *command], dict(os.environ), restart_after)
 
 
-def test_a_service_that_ends_is_started_again_after_a_pause(tmp_path: Path) -> None:
+def test_a_service_that_ends_is_started_again_after_a_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    clock = SimpleNamespace(monotonic=lambda: now)
+    monkeypatch.setattr("lfv.cli.plant.supervisor.time", clock)
     one = Supervised(service("-c", "raise SystemExit(3)"), tmp_path)
     assert one.poll()
     wait_until(one.poll)  # it has ended
     assert one.state.pid is None
     assert not one.poll()  # the pause
-    wait_until(one.poll)
+    now += 1.0
+    assert one.poll()
     assert one.state.starts == 2
     one.wait(PLENTY)
 
@@ -152,10 +158,7 @@ def shown(environment: dict[str, str]) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_every_process_that_is_killed_comes_back(plant: dict[str, str]) -> None:
-    with socket.socket() as probe, socket.socket() as other:
-        for one in (probe, other):
-            one.bind(("127.0.0.1", 0))
-        port, ui_port = probe.getsockname()[1], other.getsockname()[1]
+    port, ui_port = free_port(), free_port()
     assert "nothing is up" in lfv(plant, "status", status=1)
     options = ["--source", "s3://plant/line-3/", "--project", "parts", "--every", "5"]
     options += ["--ui-port", str(ui_port)]

@@ -15,16 +15,12 @@ from botocore.config import Config
 
 from lfv.client.api import lookoutvision_client
 from tests.conftest import skip_or_fail
+from tests.support.processes import free_port
 from tests.support.service import ROOT, Service, detect, host, make_model, png, running
 from tests.support.waiting import PLENTY, wait_until
 
 CONFIGURATION = ROOT / "deployments" / "nginx" / "lfv.conf"
 KEYS = {"local": "local"}
-
-
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        return int(free.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import pytest
 
 from lfv.cli.main import run as run_lfv
 from lfv.client.api import lookoutvision_client
+from tests.support.processes import free_port
 from tests.support.service import ROOT, Service
 from tests.support.waiting import PLENTY, stretched, wait_until
 
@@ -140,9 +140,7 @@ def test_wrong_options_of_the_module(tmp_path: Path, argument: list[str], proble
 
 def test_one_port_is_for_one_service(tmp_path: Path) -> None:
     """However many start on it at once."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     services = [Service(tmp_path / str(number), {"port": port}) for number in range(3)]
     for service in services:
         service.folder.mkdir()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 import threading
@@ -27,6 +26,7 @@ from psycopg.conninfo import make_conninfo
 from lfv_store import open_store
 from lfv_store.schema import HEAD
 from lfv_store.tables import Base
+from tests.support.processes import free_port
 from tests.support.waiting import PLENTY
 
 USUAL_URL = "postgresql://postgres@127.0.0.1:5432/test"
@@ -182,9 +182,7 @@ def own_server(folder: Path, *, fsync: bool = False) -> Iterator[str | None]:
             yield None
             return
         shutil.chown(folder, user)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     data = folder / "data"
 
     def run(*command: object) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from tests.support.processes import free_port
 from tests.support.waiting import PLENTY, wait_until
 
 #: What the page shows is of no interest; without it a flow run takes a quarter of the time.
@@ -93,9 +93,7 @@ def prefect_server(
 
     `database` is the URL of an empty PostgreSQL database to use instead.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     home = with_tables(folder) if database is None else folder
     places = {"PREFECT_HOME": str(home), "PREFECT_PROFILES_PATH": str(folder / "no")}
     if database is not None:
@@ -122,7 +120,7 @@ def prefect_server(
 
 def _answers(port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"{api_url_at(port)}/health", timeout=30) as answer:
+        with urllib.request.urlopen(f"{api_url_at(port)}/health", timeout=PLENTY) as answer:
             return bool(answer.status == 200)
     except (OSError, urllib.error.URLError):
         return False

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 
@@ -60,9 +61,27 @@ def kill(*pids: int, number: signal.Signals = signal.SIGKILL) -> None:
             os.kill(pid, number)
 
 
+#: Below the ports that the kernel hands out, to clients' ends of connections too.
+_PORTS = range(15_000, 32_000)
+_next_ports = count(os.getpid() * 61)
+
+
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    """Return a port of this machine that nobody listens on or is given before this process ends.
+
+    A port that the kernel chose may be somebody else's once it is bound again. An abstract socket
+    named after the port claims it among all test processes.
+    """
+    for number in _next_ports:
+        port = _PORTS[number % len(_PORTS)]
+        claim = socket.socket(socket.AF_UNIX)
+        with socket.socket() as probe:
+            try:
+                claim.bind(f"\0lfv-test-port-{port}")
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                claim.close()
+                continue
+        claim.detach()  # stays open as long as this process
         return port
+    raise AssertionError("unreachable: the numbers have no end")

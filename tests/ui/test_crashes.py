@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from tests.support.processes import free_port
 from tests.support.ui import RUN_ID, Browser, Scene, scene
 from tests.support.waiting import PLENTY, wait_until
 
@@ -80,8 +80,7 @@ def test_reviews_survive_a_server_that_is_killed(
     tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
     reviews = pytestconfig.getoption("--reviews")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     with scene(tmp_path / "home", reviews=reviews) as place:
         server = start(place, port)
         done: list[tuple[int, str]] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import make_url
@@ -86,6 +87,33 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(
             "database_of_test", KINDS if both or marked else [BY_TURNS], indirect=True
         )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without --every-host, the variants of a test marked by_turns take the hosts by turns."""
+    if config.getoption("--every-host"):
+        return
+    tests: dict[str, list[tuple[pytest.Item, tuple[int, ...], int]]] = {}
+    for item in items:
+        mark = item.get_closest_marker("every_host")
+        if mark is None or not mark.kwargs.get("by_turns"):
+            continue
+        callspec = cast("Any", item).callspec
+        indices = dict(callspec.indices)
+        host = indices.pop("host_of_test")
+        indices.pop("database_of_test", None)
+        test = item.nodeid.partition("[")[0]
+        tests.setdefault(test, []).append((item, tuple(indices.values()), host))
+    left_out = set()
+    for made in tests.values():
+        variants = sorted({variant for _, variant, _ in made})
+        turns = min(len(HOSTS), len(variants))
+        left_out |= {
+            item for item, variant, host in made if (variants.index(variant) - host) % turns
+        }
+    if left_out:
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ def test_prefect_tries_the_flow_again(scene: Scene) -> None:
     scene.check_finished()
 
 
-@pytest.mark.every_host
+@pytest.mark.every_host(by_turns=True)
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
 )
@@ -110,7 +110,7 @@ def test_a_killed_run_leaves_the_stop_to_its_guard(scene: Scene) -> None:
     scene.check_finished()
 
 
-@pytest.mark.every_host
+@pytest.mark.every_host(by_turns=True)
 @pytest.mark.parametrize(
     "where",
     [

@@ -36,7 +36,7 @@ def test_a_start_without_an_answer_takes_effect_later(scene: Scene) -> None:
     scene.check_finished()
 
 
-@pytest.mark.every_host
+@pytest.mark.every_host(by_turns=True)
 @pytest.mark.parametrize("killed", [False, True], ids=["", "killed"])
 def test_a_stop_that_fails_is_repeated(scene: Scene, killed: bool) -> None:
     scene.endpoint.script(fail={"StopModel": ["InternalServerException"] * 5})

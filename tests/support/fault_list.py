@@ -355,11 +355,12 @@ at once. What the service takes to stop after that is its own.
 """
 
 _TAIL = """
-The test suite injects each fault on SQLite or PostgreSQL by turns, and kills 6 runs at random
-moments on each kind of host. `make faults` injects every fault on every kind of host and on both
-databases, and kills 500 runs on each host (`pytest tests/faults --every-host --both-databases
---kills 500 --kills-seed 7`). `make kills` kills 200 runs on the stand-in for SageMaker, or with
-`HOST=edge` on that for an edge agent.
+The test suite injects each fault on SQLite or PostgreSQL by turns, and kills 3 runs at random
+moments on each kind of host. The signals, the steps between which a run is killed, and the ways in
+which StopModel fails take the kinds of host by turns. `make faults` injects every fault on every
+kind of host and on both databases, and kills 500 runs on each host (`pytest tests/faults
+--every-host --both-databases --kills 500 --kills-seed 7`). `make kills` kills 200 runs on the
+stand-in for SageMaker, or with `HOST=edge` on that for an edge agent.
 
 ## What is not covered
 

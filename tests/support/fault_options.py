@@ -11,8 +11,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--kills",
         type=int,
-        default=6,
-        help="runs to kill at random moments on each kind of host (default 6)",
+        default=3,
+        help="runs to kill at random moments on each kind of host (default 3)",
     )
     group.addoption(
         "--reviews", type=int, default=30, help="reviews while the server is killed (default 30)"
@@ -34,11 +34,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--every-host",
         action="store_true",
-        help="bring about every fault on every kind of host, not only those marked so",
+        help="bring about every fault on every kind of host, not only those marked so, and all "
+        "variants of a fault on each instead of by turns",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the markers known."""
-    config.addinivalue_line("markers", "every_host: runs on each kind of host")
+    config.addinivalue_line(
+        "markers",
+        "every_host(by_turns=False): runs on each kind of host; with by_turns the variants of a "
+        "test take the hosts by turns, so that each host has some and each variant a host",
+    )
     config.addinivalue_line("markers", "both_databases: always runs on SQLite and PostgreSQL")

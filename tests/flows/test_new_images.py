@@ -20,12 +20,6 @@ from tests.support.endpoints import Endpoint
 from tests.support.pictures import make_pictures
 
 
-@pytest.fixture(autouse=True)
-def read_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No call is repeated because the machine is busy: calls are counted here."""
-    monkeypatch.setenv("LFV_READ_TIMEOUT_SECONDS", "60")
-
-
 def inspect_new(source: object, **parameters: Any) -> RunSummary:
     given = {"project": "parts", "new_only": True, "settle_seconds": 0} | parameters
     return inspect_images(source=str(source), **given)

@@ -28,7 +28,7 @@ from lfv_store.run_workers import RunWorker
 from tests.support import serve_shards
 from tests.support.endpoints import Endpoint
 from tests.support.pictures import make_pictures
-from tests.support.waiting import wait_until
+from tests.support.waiting import PLENTY, wait_until
 
 IMAGES = 160
 IN_FLIGHT = 6
@@ -38,7 +38,6 @@ IN_FLIGHT = 6
 def results(home: Path, postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """The results database of the settings."""
     monkeypatch.setenv("LFV_DATABASE_URL", postgresql_url)
-    monkeypatch.setenv("LFV_READ_TIMEOUT_SECONDS", "60")
     monkeypatch.setenv("LFV_REQUESTS_PER_UNIT", str(IN_FLIGHT))
     with open_store(postgresql_url) as store:
         yield store
@@ -71,7 +70,7 @@ def _served(log: Path) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(PLENTY)
         with get_client(sync_client=True) as client:
             deployment = client.read_deployment_by_name("inspect-shard/shard")
             client.delete_deployment(deployment.id)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,19 @@ from PIL import Image, PngImagePlugin
 
 from lfv.client.api import lookoutvision_client, service_model
 from tests.support.answers import check_answer
+from tests.support.forks import Call, Forked, Forks, forks
 from tests.support.waiting import PLENTY, wait_until
 
 ROOT = Path(__file__).parents[2]
 FAKE_ENGINE = "tests.support.fake_engine"
 BUCKET = "test-bucket"
+#: What a service imports, at its start or with its first requests.
+_IMPORTED = (
+    "lfv.server.__main__",
+    "sqlalchemy.dialects.sqlite",
+    "uvicorn.loops.auto",
+    "uvicorn.protocols.http.auto",
+)
 FAST = {"scale_interval": 0.05, "scale_up_after": 0.1, "scale_down_after": 0.5}
 
 
@@ -37,11 +46,19 @@ def is_gone(pid: int) -> bool:
     return state == "Z"
 
 
+@cache
+def _services() -> Forks:
+    """Start services of this process, which lasts as long as it does."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(forks(*_IMPORTED))
+
+
 @dataclass
 class Service:
     folder: Path
     options: dict[str, Any]
-    process: subprocess.Popen[bytes] | None = None
+    process: Forked | None = None
     clients: list[Any] = field(default_factory=list)
 
     @property
@@ -60,7 +77,7 @@ class Service:
     def log(self) -> str:
         return (self.folder / "log").read_text()
 
-    def launch(self) -> subprocess.Popen[bytes]:
+    def launch(self) -> Forked:
         self.bucket.mkdir(parents=True, exist_ok=True)
         self.ready_file.unlink(missing_ok=True)
         options = {
@@ -73,14 +90,11 @@ class Service:
             "log_level": "info",
             **self.options,
         }
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "lfv.server", json.dumps(options)],
-                stderr=log,
-                stdout=log,
-                cwd=self.folder,
-                env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"},
-            )
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"}
+        call = Call("lfv.server.__main__", [json.dumps(options)], environment, str(self.folder))
+        with (self.folder / "log").open("ab") as log, Path(os.devnull).open("rb") as nothing:
+            streams = {"stdin": nothing.fileno(), "stdout": log.fileno(), "stderr": log.fileno()}
+            self.process = _services().start(call, **streams)
         return self.process
 
     def start(self) -> Service:
@@ -120,7 +134,7 @@ class Service:
         """A client that checks every answer against the model, and doesn't retry by itself."""
         settings = {
             "retries": {"total_max_attempts": 1},
-            "read_timeout": 60,
+            "read_timeout": PLENTY,
             "parameter_validation": False,  # the service is to refuse what is wrong
             **config,
         }

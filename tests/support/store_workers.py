@@ -1,17 +1,22 @@
-"""Processes that use one store together. Run as `python store_workers.py JOB URL ...`.
+"""Processes that use one store together. Run as `python store_workers.py URL JOBS`.
 
-Each prints `ready`, waits for a line of input, does its work, and prints its result as JSON.
+`JOBS` is a JSON list of jobs, each a list of a name and arguments. A process for each, forked once
+everything is imported, opens the store, waits for the others and goes at the same moment as they.
+Their results are printed as a JSON list.
 """
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import sys
 from datetime import timedelta
+from multiprocessing.synchronize import Barrier
 from typing import Any
 
 from lfv_store import HostingStopping, Store, open_store
 from tests.support.store_samples import LEASE, failed, judged, segmented
+from tests.support.waiting import PLENTY
 
 
 def record(store: Store, run_id: str, model: str, batches: str, size: str, worker: str) -> Any:
@@ -69,15 +74,35 @@ def start_and_end(store: Store, run_id: str, model: str, rounds: str) -> Any:
 JOBS = {job.__name__: job for job in (record, same, start_and_end)}
 
 
+def work(url: str, job: list[Any], start: Barrier, results: Any) -> None:
+    """Do one job, in a process of its own."""
+    name, *arguments = job
+    try:
+        with open_store(url) as store:
+            start.wait(PLENTY)
+            results.send(JOBS[name](store, *map(str, arguments)))
+    except BaseException:
+        start.abort()
+        raise
+
+
 def main() -> None:
-    """Do one job."""
-    job, url, *arguments = sys.argv[1:]
-    with open_store(url) as store:
-        sys.stdout.write("ready\n")
-        sys.stdout.flush()
-        sys.stdin.readline()
-        result = JOBS[job](store, *arguments)
-    sys.stdout.write(json.dumps(result) + "\n")
+    """Do all jobs at once."""
+    url, jobs = sys.argv[1], json.loads(sys.argv[2])
+    context = multiprocessing.get_context("fork")
+    start = context.Barrier(len(jobs))
+    pipes = [context.Pipe(duplex=False) for _ in jobs]
+    processes = [
+        context.Process(target=work, args=(url, job, start, results))
+        for job, (_, results) in zip(jobs, pipes, strict=True)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    if any(process.exitcode for process in processes):
+        sys.exit(1)  # it has said why
+    sys.stdout.write(json.dumps([received.recv() for received, _ in pipes]) + "\n")
 
 
 if __name__ == "__main__":

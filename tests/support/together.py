@@ -1,4 +1,4 @@
-"""Start several worker processes, let them go at the same moment, and collect what they say."""
+"""Let several processes use one store at the same moment, and collect what they return."""
 
 from __future__ import annotations
 
@@ -9,40 +9,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.support.waiting import PLENTY
+
 ROOT = Path(__file__).parents[2]
 WORKERS = "tests.support.store_workers"
 
 
-def together(url: str, jobs: Sequence[Sequence[object]], timeout: float = 60) -> list[Any]:
+def together(url: str, jobs: Sequence[Sequence[object]]) -> list[Any]:
     """Results of jobs (name, arguments ...) run on one store by a process each."""
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", WORKERS, str(name), url, *map(str, arguments)],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for name, *arguments in jobs
-    ]
-    try:
-        for process in processes:
-            assert process.stdout is not None
-            said = process.stdout.readline()
-            assert said == "ready\n", process.communicate(timeout=timeout)[1]
-        for process in processes:
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        results = []
-        for process in processes:
-            out, err = process.communicate(timeout=timeout)
-            assert process.returncode == 0, err
-            results.append(json.loads(out))
-        return results
-    finally:
-        for process in processes:
-            if process.poll() is None:
-                process.kill()
-                process.communicate()
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", WORKERS, url, json.dumps(jobs)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=PLENTY,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    results: list[Any] = json.loads(done.stdout)
+    return results

@@ -1,0 +1,52 @@
+"""Guards that are forked: a guard imports for most of a second, and nearly every flow has one.
+
+Guards as users have them are in tests/faults and wherever `lfv` runs as a process.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from lfv.settings import Settings, child_environment
+from tests.support.forks import ROOT, Call, Forked, Forks, forks
+
+_GUARD = "lfv.run.hosting.guard"
+#: What a guard imports once it knows its database.
+_DATABASES = ("lfv_store.dialects.postgresql", "lfv_store.dialects.sqlite", "psycopg")
+
+
+class ForkedGuard:
+    """A guard with its pipes, as the run's side uses `subprocess.Popen`."""
+
+    def __init__(self, guards: Forks, settings: Settings) -> None:
+        reading, stdin = os.pipe()
+        stdout, writing = os.pipe()
+        errors = os.open(os.devnull, os.O_WRONLY)
+        call = Call(_GUARD, [], child_environment(settings), str(ROOT), new_session=True)
+        self._process: Forked = guards.start(call, stdin=reading, stdout=writing, stderr=errors)
+        for descriptor in (reading, writing, errors):
+            os.close(descriptor)
+        self.pid = self._process.pid
+        self.stdin = os.fdopen(stdin, "wb")
+        self.stdout = os.fdopen(stdout, "rb")
+        self.poll, self.wait, self.kill = self._process.poll, self._process.wait, self._process.kill
+
+    def communicate(self) -> None:
+        """Wait for its end and close its pipes."""
+        self.stdin.close()
+        self.wait()
+        self.stdout.close()
+
+
+@contextmanager
+def forked_guards() -> Iterator[None]:
+    """In this block, the guards of this process's runs are forked."""
+    with forks(_GUARD, *_DATABASES) as guards, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "lfv.run.hosting.guard_client._launch", lambda settings: ForkedGuard(guards, settings)
+        )
+        yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -42,14 +42,27 @@ def sample_data() -> Path:
     return SAMPLE_DATA
 
 
+#: Seconds that a test takes which uses a fixture: commands that import Prefect, a run of a flow, a
+#: service of the test's own, a Prefect server with automations.
+_SECONDS = {"launcher": 12, "applied": 5, "prefect_api": 4, "start": 3, "lfv_process": 3}
+
+
+def _seconds(item: pytest.Item) -> float:
+    """Estimate how long a test takes."""
+    if item.get_closest_marker("slow"):
+        return 15
+    return max((_SECONDS.get(name, 0.1) for name in getattr(item, "fixturenames", ())), default=0.1)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs PostgreSQL, so that `make check` can leave it out; put slow files first.
 
     A file is one worker's. One that takes minutes and comes last keeps the others waiting.
     """
-    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    tests = Counter(item.path for item in items)
-    items.sort(key=lambda item: (not slow[item.path], -tests[item.path]))
+    seconds: defaultdict[Path, float] = defaultdict(float)
+    for item in items:
+        seconds[item.path] += _seconds(item)
+    items.sort(key=lambda item: (-seconds[item.path], item.path))
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         parameters = getattr(getattr(item, "callspec", None), "params", {}).values()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -34,14 +33,15 @@ def lfv(home: Path, *arguments: str | Path) -> Any:
     return json.loads(done.stdout)
 
 
-def half_as_large(source: Path, folder: Path) -> Path:
-    """A copy of the cookies of which training takes a quarter of the time; its accuracy on the
-    whole ones is in tests/engine."""
+def reduced(source: Path, folder: Path) -> Path:
+    """A copy of the cookies half as large, with half of the images to train on. Training takes an
+    eighth of the time; its accuracy on the whole ones is in tests/engine."""
     for path in source.rglob("*.*"):
         target = folder / path.relative_to(source)
         target.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".manifest":
-            shutil.copyfile(path, target)
+            lines = path.read_text().splitlines(keepends=True)
+            target.write_text("".join(lines[::2] if path.stem == "train" else lines))
             continue
         with Image.open(path) as image:  # a palette image is scaled without mixing its colours
             size = (image.width // 2, image.height // 2)
@@ -55,7 +55,7 @@ def test_cookies_are_trained_on_inspected_and_put_on_record(
     sample_data: Path, tmp_path: Path
 ) -> None:
     with_tables(tmp_path / "prefect")
-    cookies = half_as_large(sample_data / "cookies", tmp_path / "cookies")
+    cookies = reduced(sample_data / "cookies", tmp_path / "cookies")
     # The pretrained backbone on real images is in tests/engine, and in the demo's test.
     train = ("train", cookies / "train.manifest", "--no-backbone")
     trained = lfv(tmp_path, *train, "--project", "cookies")

@@ -167,13 +167,13 @@ def test_normal_images_alone(make_plates: Make, tmp_path: Path) -> None:
     assert metrics["ROCAUC"] >= 0.95
     assert any("no anomalous images" in warning for warning in outcome.warnings)
     assert Predictor.load(tmp_path).anomaly_types == ()
-    found = train(make_plates(12, 0), [], tmp_path).findings
+    found = train(make_plates(12, 0), [], tmp_path, options=PLAIN).findings
     assert found is not None
     assert (found.normal, found.anomalous, found.roc) == (12, 0, None)
 
 
 def test_a_handful_of_anomalies_is_set_aside(make_plates: Make, tmp_path: Path) -> None:
-    outcome = train(make_plates(12, 3), [], tmp_path)
+    outcome = train(make_plates(12, 3), [], tmp_path, options=PLAIN)
     assert any("Only 3 anomalous" in warning for warning in outcome.warnings)
     assert len(outcome.evaluated) == 12
 
@@ -283,7 +283,7 @@ def test_mislabelled_twins_and_shortcuts_are_told(make_plates: Make, tmp_path: P
             framed = opened.convert("RGB")
         framed.paste((250, 250, 250), (0, 0, 96, 6))
         framed.save(image.path)
-    outcome = train(images, [], tmp_path)
+    outcome = train(images, [], tmp_path, options=PLAIN)
     text = "\n".join(outcome.warnings)
     assert "labelled normal and anomalous, such as plates/0.png and twin.png" in text
     assert "outer eighth of the images alone" in text

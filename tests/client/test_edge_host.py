@@ -38,6 +38,7 @@ from tests.support import standin
 from tests.support.edge_standin import Agent
 from tests.support.edge_stubs import pb, pb_grpc
 from tests.support.endpoints import Endpoint, endpoint_in_thread
+from tests.support.waiting import PLENTY
 
 QUICK = Backoff(0.02, 1.0, 0.02)
 ONCE = RetryPolicy(attempts=1)
@@ -200,7 +201,7 @@ def test_masks_become_png_in_the_same_colours(
     before = set(Path("/dev/shm").glob("lfv-*"))  # noqa: S108
     endpoint.script(masks=True)
     host = host_of(endpoint.address, shared_memory=shared_memory)
-    ensure_hosted(host, Units(1), "t", timeout=20, poll=QUICK)
+    ensure_hosted(host, Units(1), "t", timeout=PLENTY, poll=QUICK)
     result = host.detect(png, "image/png").result
     assert result.anomalies is not None
     assert [(one.name, one.total_percentage_area, one.color) for one in result.anomalies] == [
@@ -223,7 +224,7 @@ def test_agents_at_unix_sockets_are_reached(tmp_path: Path, address: str, png: b
     server.start()
     try:
         host = host_of(address)
-        ensure_hosted(host, Units(1), "t", timeout=20, poll=QUICK)
+        ensure_hosted(host, Units(1), "t", timeout=PLENTY, poll=QUICK)
         assert host.detect(png, "image/png").result.confidence > 0
         host.close()
     finally:
@@ -236,7 +237,7 @@ def test_a_component_holds_one_version(endpoint: Endpoint) -> None:
     replaced = host_of(endpoint.address, "7")
     with pytest.raises(ModelNotFound, match="version 1, not 7"):
         replaced.describe()
-    ensure_stopped(replaced, "stop", timeout=5)  # what we started is gone
+    ensure_stopped(replaced, "stop", timeout=PLENTY)  # what we started is gone
     assert endpoint.calls("StopModel") == []
 
 
@@ -275,7 +276,7 @@ def test_a_socket_of_another_program_is_said_so(tmp_path: Path, api: ScriptedApi
         with pytest.raises(HostError, match=r"There is no edge agent at|is not an edge agent"):
             host_of(f"unix://{path}")
         other.shutdown(socket.SHUT_RDWR)
-    thread.join(5)
+    thread.join(PLENTY)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from typing import cast
 
 import pytest
@@ -32,8 +32,8 @@ from lfv.client.hosts import HostSpec, ModelHost, Units, open_host
 from lfv.client.hosts.edge.pixels import to_rgb888
 from lfv.formats.status import ModelStatus
 from tests.client.conftest import make_image
-from tests.support.endpoints import wait_until
 from tests.support.places import HANG_SECONDS, PLACES, Place
+from tests.support.waiting import PLENTY, wait_until
 
 QUICK = Backoff(0.02, 1.0, 0.02)
 DOWN = ModelStatus.TRAINED
@@ -49,17 +49,23 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
 
 @pytest.fixture
 def host(place: Place) -> Iterator[ModelHost]:
-    host = open_host(place.spec)
-    yield host
-    host.close()
+    with closing(open_host(place.spec)) as host:
+        yield host
 
 
-def bring_up(host: ModelHost, named: str = "a-start", seconds: float = 30) -> bool:
+@pytest.fixture
+def impatient(place: Place) -> Iterator[ModelHost]:
+    """A host that soon takes a call for lost."""
+    with closing(open_host(place.impatient)) as host:
+        yield host
+
+
+def bring_up(host: ModelHost, named: str = "a-start", seconds: float = PLENTY) -> bool:
     """Whether it was our start that brought the model up."""
     return ensure_hosted(host, Units(1), named, timeout=seconds, poll=QUICK).started
 
 
-def bring_down(host: ModelHost, seconds: float = 30) -> bool:
+def bring_down(host: ModelHost, seconds: float = PLENTY) -> bool:
     """Whether the model was up."""
     outcome = ensure_stopped(host, "a-stop", timeout=seconds, poll=QUICK)
     return outcome.was_up
@@ -106,15 +112,15 @@ def test_two_starts_at_once_host_the_model_once(place: Place) -> None:
         host.close()
 
 
-def test_a_start_whose_answer_is_lost_counts(place: Place, host: ModelHost) -> None:
+def test_a_start_whose_answer_is_lost_counts(place: Place, impatient: ModelHost) -> None:
     place.endpoint.script(fail={"StartModel": ["lost"]})
-    assert bring_up(host)
+    assert bring_up(impatient)
     assert starts(place) == 1
 
 
-def test_a_start_that_is_not_answered_is_repeated(place: Place, host: ModelHost) -> None:
+def test_a_start_that_is_not_answered_is_repeated(place: Place, impatient: ModelHost) -> None:
     place.endpoint.script(fail={"StartModel": ["hang"]})
-    assert bring_up(host)
+    assert bring_up(impatient)
 
 
 def test_a_start_that_fails_for_a_moment_is_repeated(place: Place, host: ModelHost) -> None:
@@ -148,12 +154,12 @@ def test_a_start_that_happens_after_all_is_stopped(place: Place, host: ModelHost
 
     with pytest.raises(HostingInterrupted):
         ensure_hosted(
-            host, Units(1), "late", timeout=30, stop_event=stop, progress=watch, poll=QUICK
+            host, Units(1), "late", timeout=PLENTY, stop_event=stop, progress=watch, poll=QUICK
         )
     timer = threading.Timer(0.3, place.endpoint.script, kwargs={"release": True})
     timer.start()
     timer.join()
-    wait_until(lambda: host.describe().status.is_up, 30)
+    wait_until(lambda: host.describe().status.is_up)
     assert bring_down(host)
     assert host.describe().status is DOWN
     assert place.endpoint.leftovers == []
@@ -207,11 +213,11 @@ def test_a_damaged_image_is_refused_once(place: Place, host: ModelHost, body: by
 
 @pytest.mark.parametrize("failure", ["ThrottlingException", "InternalServerException", "hang"])
 def test_detection_is_repeated_after_what_passes(
-    place: Place, host: ModelHost, png: bytes, failure: str
+    place: Place, impatient: ModelHost, png: bytes, failure: str
 ) -> None:
-    bring_up(host)
+    bring_up(impatient)
     place.endpoint.script(fail={"DetectAnomalies": [failure]})
-    assert host.detect(png, "image/png").attempts == 2
+    assert impatient.detect(png, "image/png").attempts == 2
 
 
 def test_throttling_is_reported_at_once_to_callers_that_pace_requests(
@@ -272,18 +278,18 @@ def test_two_stops_at_once_are_one(place: Place, host: ModelHost) -> None:
 
 
 @pytest.mark.parametrize("failure", ["ThrottlingException", "InternalServerException", "hang"])
-def test_a_stop_that_fails_is_repeated(place: Place, host: ModelHost, failure: str) -> None:
-    bring_up(host)
+def test_a_stop_that_fails_is_repeated(place: Place, impatient: ModelHost, failure: str) -> None:
+    bring_up(impatient)
     place.endpoint.script(fail={"StopModel": [failure, failure]})
-    assert bring_down(host)
+    assert bring_down(impatient)
     assert place.endpoint.status == DOWN
     assert place.endpoint.leftovers == []
 
 
-def test_a_stop_whose_answer_is_lost_counts(place: Place, host: ModelHost) -> None:
-    bring_up(host)
+def test_a_stop_whose_answer_is_lost_counts(place: Place, impatient: ModelHost) -> None:
+    bring_up(impatient)
     place.endpoint.script(fail={"StopModel": ["lost"]})
-    bring_down(host)
+    bring_down(impatient)
     assert place.endpoint.status == DOWN
     assert place.endpoint.leftovers == []
 

@@ -12,6 +12,7 @@ import pytest
 
 from lfv.client.hosts import HostSpec
 from lfv.client.in_flight import FIRST_PER_UNIT, ConcurrencyLimit, shared_limit
+from tests.support.waiting import PLENTY
 
 
 @dataclass
@@ -161,7 +162,7 @@ def test_whoever_waits_for_a_permit_leaves_when_the_run_ends() -> None:
     waiting.start()
     ended.set()
     limit.wake()
-    waiting.join(30)
+    waiting.join(PLENTY)
     assert got == [False]
     assert limit.in_flight == 1
 

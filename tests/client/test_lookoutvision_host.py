@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,16 +33,25 @@ from lfv.formats.status import ModelStatus
 from tests.client.conftest import Reply, Request, ScriptedApi, api_error
 from tests.support.fake_model import FakeModel, FakeModelHost, fake_hosts
 from tests.support.lookoutvision import ANSWER, QUICK, spec
-from tests.support.waiting import stretched
+from tests.support.waiting import PLENTY, stretched
 
 MODEL = "/2020-11-20/projects/cookies/models/2"
 
 
 @pytest.fixture
 def host(api: ScriptedApi) -> Iterator[LookoutVisionHost]:
-    host = LookoutVisionHost(spec(api, read_timeout=0.5, control_timeout=0.5), retries=QUICK)
-    yield host
-    host.close()
+    """Waits for answers long enough for a busy machine."""
+    options = {"read_timeout": PLENTY, "control_timeout": PLENTY}
+    with closing(LookoutVisionHost(spec(api, **options), retries=QUICK)) as host:
+        yield host
+
+
+@pytest.fixture
+def impatient(api: ScriptedApi) -> Iterator[LookoutVisionHost]:
+    """Takes a call for lost that is not answered within two seconds."""
+    options = {"read_timeout": 2.0, "control_timeout": 2.0}
+    with closing(LookoutVisionHost(spec(api, **options), retries=QUICK)) as host:
+        yield host
 
 
 def described(status: str, **more: Any) -> Reply:
@@ -102,7 +112,7 @@ def test_detect(api: ScriptedApi, host: LookoutVisionHost) -> None:
     assert "AnomalyMask" not in detection.result.to_response()
     assert detection.request_id == "request-1"
     assert detection.attempts == 1
-    assert 0 < detection.latency_ms < 5000
+    assert 0 < detection.latency_ms < PLENTY * 1000
 
 
 def test_heat_maps_are_asked_for_by_an_option(api: ScriptedApi, host: LookoutVisionHost) -> None:
@@ -205,10 +215,10 @@ def test_an_answer_that_makes_no_sense(api: ScriptedApi, host: LookoutVisionHost
         host.detect(b"x", "image/png")
 
 
-def test_no_answer_in_time_is_ambiguous(api: ScriptedApi, host: LookoutVisionHost) -> None:
-    api.queue(Reply(200, {"Status": "STARTING_HOSTING"}, delay=3))
+def test_no_answer_in_time_is_ambiguous(api: ScriptedApi, impatient: LookoutVisionHost) -> None:
+    api.queue(Reply(200, {"Status": "STARTING_HOSTING"}, delay=PLENTY))
     with pytest.raises(HostTimeout) as caught:
-        host.start(Units(), "t")
+        impatient.start(Units(), "t")
     assert caught.value.ambiguous
     assert caught.value.retryable
 
@@ -223,7 +233,7 @@ def test_looking_rides_over_a_blip(api: ScriptedApi, host: LookoutVisionHost) ->
 
 
 def test_a_call_that_hangs_does_not_hang_the_stop(
-    api: ScriptedApi, host: LookoutVisionHost
+    api: ScriptedApi, impatient: LookoutVisionHost
 ) -> None:
     """The first StopModel is never answered; the second one stops the model."""
     status = ["HOSTED"]
@@ -238,7 +248,7 @@ def test_a_call_that_hangs_does_not_hang_the_stop(
 
     api.answer = answer
     began = time.monotonic()
-    assert ensure_stopped(host, "t", timeout=30).attempts == 2
+    assert ensure_stopped(impatient, "t", timeout=PLENTY).attempts == 2
     assert time.monotonic() - began < stretched(10)
 
 
@@ -329,9 +339,9 @@ def test_up_and_down_over_http(api: ScriptedApi, host: LookoutVisionHost) -> Non
     api.answer = answer
     checked: ModelHost = host
     poll = Backoff(0.02, 1, 0.02)
-    assert ensure_hosted(checked, Units(), "t", timeout=10, poll=poll).started
-    assert ensure_hosted(checked, Units(), "t2", timeout=10, poll=poll).adopted
-    assert ensure_stopped(checked, "t", timeout=10, poll=poll).was_up
+    assert ensure_hosted(checked, Units(), "t", timeout=PLENTY, poll=poll).started
+    assert ensure_hosted(checked, Units(), "t2", timeout=PLENTY, poll=poll).adopted
+    assert ensure_stopped(checked, "t", timeout=PLENTY, poll=poll).was_up
     assert not behind.is_up
 
 

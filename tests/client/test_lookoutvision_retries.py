@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -25,9 +26,10 @@ from tests.support.waiting import PLENTY, stretched
 
 @pytest.fixture
 def host(api: ScriptedApi) -> Iterator[LookoutVisionHost]:
-    host = LookoutVisionHost(spec(api, read_timeout=0.5, control_timeout=0.5), retries=QUICK)
-    yield host
-    host.close()
+    """Waits for answers long enough for a busy machine."""
+    options = {"read_timeout": PLENTY, "control_timeout": PLENTY}
+    with closing(LookoutVisionHost(spec(api, **options), retries=QUICK)) as host:
+        yield host
 
 
 def test_detect_tries_again_what_passes(api: ScriptedApi, host: LookoutVisionHost) -> None:

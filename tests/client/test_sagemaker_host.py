@@ -26,9 +26,10 @@ from lfv.formats.errors import ResponseInvalid
 from lfv.formats.status import ModelStatus
 from tests.support.endpoints import Endpoint, endpoint_in_thread
 from tests.support.sagemaker_standin import JOB, MODEL, ROLE, endpoint_name
+from tests.support.waiting import PLENTY
 
 QUICK = Backoff(0.02, 1.0, 0.02)
-FEW = RetryPolicy(attempts=2, timeout=5, backoff=Backoff(0.001, 1, 0.001))
+FEW = RetryPolicy(attempts=2, timeout=PLENTY, backoff=Backoff(0.001, 1, 0.001))
 
 
 @pytest.fixture
@@ -48,11 +49,11 @@ def requests(endpoint: Endpoint, operation: str) -> list[dict[str, Any]]:
 
 
 def bring_up(host: SageMakerHost, units: int = 1) -> None:
-    ensure_hosted(host, Units(units), "hosting-7", timeout=20, poll=QUICK)
+    ensure_hosted(host, Units(units), "hosting-7", timeout=PLENTY, poll=QUICK)
 
 
 def bring_down(host: SageMakerHost) -> None:
-    ensure_stopped(host, "stop", timeout=20, poll=QUICK)
+    ensure_stopped(host, "stop", timeout=PLENTY, poll=QUICK)
 
 
 # -- what a start makes, and a stop deletes --
@@ -230,7 +231,7 @@ def test_an_endpoint_that_is_updated_counts_as_up(endpoint: Endpoint, status: st
 def test_an_endpoint_of_somebody_else_is_left_alone(endpoint: Endpoint) -> None:
     endpoint.script(hosted=True)
     host = host_of(endpoint)
-    assert not ensure_hosted(host, Units(1), "t", timeout=5, poll=QUICK).started
+    assert not ensure_hosted(host, Units(1), "t", timeout=PLENTY, poll=QUICK).started
     with pytest.raises(HostRejected, match="not created by lfv"):
         bring_down(host)
     assert endpoint.calls("StopModel") == []

@@ -27,6 +27,7 @@ from tests.support.lots import (
     train,
     write,
 )
+from tests.support.waiting import PLENTY
 
 
 def test_a_first_training(lot: Path, reader: SourceReader) -> None:
@@ -162,7 +163,7 @@ def test_giving_up_and_being_interrupted(lot: Path, reader: SourceReader) -> Non
     service = FakeService()
     service.polls = 10_000
     with pytest.raises(TrainingTimedOut, match="the service continues"):
-        train(service, lot, reader, timeout=60)
+        train(service, lot, reader, timeout=PLENTY)
     clock = FakeClock()
     stop = threading.Event()
     clock.on_wait = lambda _: stop.set()

@@ -38,7 +38,7 @@ from tests.support.aws_actions import recorded_actions
 from tests.support.endpoints import Endpoint, endpoint_in_thread
 from tests.support.sagemaker_standin import JOB, MODEL, ROLE, endpoint_name
 from tests.support.service import line
-from tests.support.waiting import wait_until
+from tests.support.waiting import PLENTY, wait_until
 
 IAM = Path(__file__).parents[2] / "deployments" / "iam"
 REGION = "us-east-1"
@@ -86,10 +86,10 @@ def inspect(endpoint: Endpoint, s3: str, version: str, **options: str) -> None:
         body = reader.read_bytes(ref)
     given = dict(endpoint.options) | options
     host = open_host(HostSpec(endpoint.host, "parts", version, endpoint.url, REGION, given))
-    outcome = ensure_hosted(host, Units(1), "t", timeout=30)
+    outcome = ensure_hosted(host, Units(1), "t", timeout=PLENTY)
     host.detect(body, "image/png")
     if outcome.started:
-        ensure_stopped(host, "t", timeout=30)
+        ensure_stopped(host, "t", timeout=PLENTY)
     host.close()
 
 
@@ -104,7 +104,7 @@ def test_sweeping_on_lookout_for_vision(monkeypatch: pytest.MonkeyPatch) -> None
         endpoint.script(hosted=True)
         (entry,) = model_entries(endpoint.url)
         host = open_host(HostSpec("lookoutvision", entry.project, entry.version, endpoint.url))
-        ensure_stopped(host, "t", timeout=30)
+        ensure_stopped(host, "t", timeout=PLENTY)
     assert allowed("lookoutvision-sweep") == needed
 
 
@@ -172,7 +172,7 @@ def test_inspection_by_a_batch_job(
             Bucket="lot", Key="none", Body=b'[{"prefix": "s3://lot/images/"}, "0.png"]'
         )
         job.start(Units(1), "t")
-        ensure_stopped(job, "t", timeout=30)
+        ensure_stopped(job, "t", timeout=PLENTY)
         job.close()
     assert allowed("sagemaker-batch") == needed
 
@@ -217,7 +217,7 @@ def test_sweeping_the_sagemaker_account(
     sagemaker.script(stop_seconds=4, fail={"DeleteEndpointConfig": ["ThrottlingException"]})
     with recorded_actions(monkeypatch) as needed:
         for found in tagged_endpoints(sagemaker.url, REGION):
-            delete_endpoint(found, sagemaker.url, REGION, timeout=30)
+            delete_endpoint(found, sagemaker.url, REGION, timeout=PLENTY)
     assert sagemaker.leftovers == []
     assert allowed("sagemaker-sweep") == needed
 

@@ -24,7 +24,7 @@ from lfv.settings import LfvSettingsError, get_settings
 from lfv_store import Store
 from tests.support.endpoints import Endpoint, endpoint_in_thread
 from tests.support.sagemaker_standin import ROLE, endpoint_name
-from tests.support.waiting import wait_until
+from tests.support.waiting import PLENTY, wait_until
 
 
 @pytest.fixture
@@ -232,14 +232,14 @@ def test_what_a_killed_start_makes_after_the_stop_is_seen_and_deleted(
     options = {"job": "lfv-parts-1", "input": "s3://lot/images.json", "output": "s3://lot/out/"}
     spec = HostSpec(KIND, "parts", "latest", endpoint.url, None, options | {"role_arn": ROLE})
     with closing(BatchJobHost(spec)) as guard, closing(BatchJobHost(spec)) as run:
-        ensure_stopped(guard, "stop", timeout=20)  # nothing is there yet
+        ensure_stopped(guard, "stop", timeout=PLENTY)  # nothing is there yet
         assert not guard.describe().status.is_up
         endpoint.script(fail={"CreateTransformJob": ["AccessDeniedException"]})
         with pytest.raises(HostError):
             run.start(Units(1), "token")  # it gets as far as its model
         assert endpoint.leftovers
         assert guard.describe().status.is_up
-        ensure_stopped(guard, "stop", timeout=20)
+        ensure_stopped(guard, "stop", timeout=PLENTY)
         assert endpoint.leftovers == []
         assert not guard.describe().status.is_up
 

@@ -116,14 +116,14 @@ def test_a_run_stops_in_good_order_at_its_time_limit_and_can_be_resumed(
     images: Path, endpoint: Endpoint, store: Store
 ) -> None:
     make_pictures(images, 100, first=100)
-    endpoint.script(detect_seconds=0.1)
+    endpoint.script(slow_after=20, slow_seconds=1.0)
     with pytest.raises(LimitReached, match="resume"):
-        inspect_images(source=str(images), project="parts", max_hosted_minutes=0.01)
+        inspect_images(source=str(images), project="parts", max_hosted_minutes=0.05)
     assert endpoint.status == "TRAINED"
     (run,) = store.runs.list()
     assert run.status == "interrupted"
     assert 0 < store.inspections.counts(run.run_id).pending < 112
-    endpoint.script(detect_seconds=0.0)
+    endpoint.script(slow_after=None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lfv.run.budget.Budget.reached_limit", lambda *_: None)
         summary = resume_inspection(run.run_id[:8])

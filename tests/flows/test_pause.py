@@ -58,10 +58,10 @@ def paused(store: Store, endpoint: Endpoint) -> str:
 def test_an_operator_ends_the_run(images: Path, endpoint: Endpoint, store: Store) -> None:
     """Going on is tested with a worker, in tests/deployments/test_prefect_yaml.py."""
     make_pictures(images, 90, first=100)
-    endpoint.script(detect_seconds=0.15)
+    endpoint.script(slow_after=30, slow_seconds=1.0)  # most are left when twenty have a verdict
     run = in_background(lambda: inspect_images(source=str(images), **PARAMETERS))
     flow_run_id = paused(store, endpoint)
-    endpoint.script(detect_seconds=0.0)
+    endpoint.script(slow_after=None)
     before = store.inspections.counts(store.runs.list()[0].run_id)
     assert before.pending > 0
     answer = {"answer": "end the run"}
@@ -76,7 +76,7 @@ def test_an_operator_ends_the_run(images: Path, endpoint: Endpoint, store: Store
 @pytest.mark.usefixtures("few_requests")
 def test_no_answer_in_time_ends_the_run(images: Path, endpoint: Endpoint, store: Store) -> None:
     make_pictures(images, 90, first=100)
-    endpoint.script(detect_seconds=0.15)
+    endpoint.script(slow_after=30, slow_seconds=1.0)  # most are left when twenty have a verdict
     with pytest.raises(EndedByOperator):
         inspect_images(source=str(images), pause_minutes=0.02, **PARAMETERS)
     assert store.runs.list()[0].status == "interrupted"

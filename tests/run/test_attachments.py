@@ -15,7 +15,7 @@ from lfv.run.context import InspectionRequest, RunContext
 from lfv.settings import Settings
 from lfv_store import Lease, Store, StoreError
 from tests.support.store_samples import a_model, a_run
-from tests.support.waiting import wait_until
+from tests.support.waiting import PLENTY, wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +63,7 @@ def test_a_run_that_ends_elsewhere_ends_here(
 ) -> None:
     with attach(context) as run:
         store.leases.call_off(context.run_id)
-        assert run.control.stop.wait(60)
+        assert run.control.stop.wait(PLENTY)
         assert not _is_closed(context)
     wait_until(lambda: _is_closed(context), "the attachment is closed after its last batch")
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from lfv.run.active import ActiveRun
 from lfv.run.new_images import keep_claims
+from tests.support.waiting import PLENTY
 
 
 class SlowWatermarks:
@@ -45,5 +46,5 @@ def test_a_renewal_under_way_does_not_outlast_the_release() -> None:
         run_id="a",
     )
     with keep_claims(cast(ActiveRun, cast(Any, run))):
-        assert marks.renewing.wait(30)
+        assert marks.renewing.wait(PLENTY)
     assert marks.effects == ["renewed", "released"]

@@ -21,7 +21,7 @@ from lfv_store import ModelPace, NewInspection, Store, StoreUnavailable
 from lfv_store.inspections import Inspections
 from tests.support.detection import BusyModel, planned_run
 from tests.support.fake_model import normal
-from tests.support.waiting import wait_until
+from tests.support.waiting import PLENTY, wait_until
 
 
 def detect_in_batches(run: ActiveRun, size: int) -> list[DetectedBatch]:
@@ -38,7 +38,7 @@ def test_a_slow_image_holds_up_nothing_but_its_batch(tmp_path: Path, store: Stor
 
     def answers(body: bytes) -> DetectAnomalyResult:
         if body.endswith(b" 3"):
-            assert others_done.wait(60), "the others wait for the slow image"
+            assert others_done.wait(PLENTY), "the others wait for the slow image"
         answered.append(body)
         if len(answered) == 39:
             others_done.set()
@@ -57,7 +57,7 @@ def test_answers_that_are_not_stored_are_never_more_than_the_ceiling(
     record = Inspections.record
 
     def held_up(self: Inspections, run_id: str, group: Sequence[NewInspection]) -> object:
-        assert may_commit.wait(60)
+        assert may_commit.wait(PLENTY)
         return record(self, run_id, group)
 
     monkeypatch.setattr(Inspections, "record", held_up)
@@ -168,7 +168,7 @@ def test_a_run_that_ends_does_not_wait_for_a_model_that_is_slow(
 
     def answers(_: bytes) -> DetectAnomalyResult:
         asked.set()
-        assert may_answer.wait(60)
+        assert may_answer.wait(PLENTY)
         return normal()
 
     with (
@@ -177,11 +177,11 @@ def test_a_run_that_ends_does_not_wait_for_a_model_that_is_slow(
     ):
         with suppress(KeyboardInterrupt), detection_stream(run):
             batch = pool.submit(detect_batch, run, store.inspections.pending(run.run_id))
-            assert asked.wait(60)
+            assert asked.wait(PLENTY)
             run.control.end(Ending.INTERRUPTED)
             raise KeyboardInterrupt
         may_answer.set()  # too late to be stored
-        assert batch.result(60).left == 30
+        assert batch.result(PLENTY).left == 30
         assert store.inspections.counts(run.run_id).pending == 30
 
 
@@ -191,15 +191,23 @@ def test_threads_that_wait_for_commits_end_with_the_run(
     ended = threading.Event()
 
     def held_up(*_: object) -> None:
-        assert ended.wait(60)
+        assert ended.wait(PLENTY)
         raise StoreUnavailable("gone")
 
     monkeypatch.setattr(Inspections, "record", held_up)
     model = BusyModel(seconds=0.001)
     with planned_run(tmp_path / "images", store, model, 100, requests_per_unit=3) as run:
-        threading.Timer(0.5, run.control.end, (Ending.LIMIT, "the cost limit is reached")).start()
-        threading.Timer(0.7, ended.set).start()
-        (batch,) = detect_in_batches(run, 100)
+
+        def end() -> None:
+            wait_until(lambda: model.answered == 3)
+            run.control.end(Ending.LIMIT, "the cost limit is reached")
+            ended.wait(0.2)  # the threads wait, although the run has ended
+            ended.set()
+
+        with ThreadPoolExecutor(1) as pool:
+            ending = pool.submit(end)
+            (batch,) = detect_in_batches(run, 100)
+            ending.result()
     assert batch.ending is Ending.LIMIT
     assert batch.left == 100
     wait_until(lambda: not any("detect-" in thread.name for thread in threading.enumerate()))

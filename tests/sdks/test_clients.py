@@ -24,7 +24,7 @@ from tests.support.service import (
     put_manifest,
     running,
 )
-from tests.support.waiting import wait_until
+from tests.support.waiting import PLENTY, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -118,7 +118,7 @@ def test_documented_aws_commands(amazon: Path, tmp_path: Path, page: str) -> Non
                 shlex.split(command.replace("http://127.0.0.1:4180", service.url)),
                 capture_output=True,
                 text=True,
-                timeout=120,
+                timeout=PLENTY,
                 env={"HOME": str(tmp_path), "PATH": f"{amazon / 'bin'}:{os.defpath}"},
                 check=False,
             )

@@ -27,7 +27,8 @@ from lfv.server.edge_agent import Component, EdgeAgent, open_components, serving
 from lfv.server.errors import ArchiveError, OptionsError
 from tests.support.edge_stubs import pb, pb_grpc
 from tests.support.pictures import noise
-from tests.support.service import FAKE_ENGINE, wait_until
+from tests.support.service import FAKE_ENGINE
+from tests.support.waiting import PLENTY, wait_until
 
 SIZE = (64, 64)
 BRIGHT = b"\xff" * (64 * 64 * 3)
@@ -216,13 +217,13 @@ def test_our_own_host_works_with_it(address: str, shared_memory: bool) -> None:
     spec = HostSpec("edge", "plates", "3", address, None, {"shared_memory": shared_memory})
     host = open_host(spec)
     assert host.describe().status is ModelStatus.TRAINED
-    assert ensure_hosted(host, Units(1), "t", timeout=20).started
+    assert ensure_hosted(host, Units(1), "t", timeout=PLENTY).started
     out = io.BytesIO()
     Image.new("RGB", SIZE, "white").save(out, "PNG")
     result = host.detect(out.getvalue(), "image/png").result
     assert (result.is_anomalous, result.confidence) == (True, 0.75)
     assert result.anomaly_mask is not None
-    assert ensure_stopped(host, "t", timeout=20).was_up
+    assert ensure_stopped(host, "t", timeout=PLENTY).was_up
     host.close()
 
 
@@ -310,7 +311,7 @@ def test_the_command_answers_as_the_engine_does(archive: Path, tmp_path: Path) -
         [*command, "--listen", address, "--start", "--workers", "1"], stderr=subprocess.PIPE
     )
     try:
-        wait_until((tmp_path / "agent.sock").exists, 120)
+        wait_until((tmp_path / "agent.sock").exists)
         host = open_host(HostSpec("edge", "plates", "3", address))
         predictor = Predictor.load(archive.parent / "artifact")
         for scratched in (False, True):
@@ -323,7 +324,7 @@ def test_the_command_answers_as_the_engine_does(archive: Path, tmp_path: Path) -
             assert found.confidence == pytest.approx(expected.confidence, abs=1e-6)
         host.close()
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=PLENTY)
         assert process.returncode == 0, errors
         assert not (tmp_path / "agent.sock").exists()
     finally:

@@ -27,7 +27,7 @@ def connected(service: Service, *, receive_buffer: int | None = None) -> socket.
     connection = socket.socket()
     if receive_buffer is not None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    connection.settimeout(10)
+    connection.settimeout(PLENTY)
     connection.connect(("127.0.0.1", service.port))
     return connection
 

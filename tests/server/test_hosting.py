@@ -35,6 +35,7 @@ from tests.support.service import (
     put_images,
 )
 from tests.support.unit_metrics import metrics, units, workers
+from tests.support.waiting import PLENTY
 
 
 def test_from_start_to_stop(client: Any, service: Service, name: str) -> None:
@@ -271,7 +272,7 @@ def test_model_called_hosted_is_found(tmp_path: Path, monkeypatch: pytest.Monkey
         project = projects.create(tx, "p", "arn:p", 0)
         new = NewModel("id", 1, "arn:m", None, None, BUCKET, None, ModelStatus.STARTING_HOSTING)
         models.create(tx, project, new, 0)
-    asyncio.run(asyncio.wait_for(host_and_stop(home, database), 30))
+    asyncio.run(asyncio.wait_for(host_and_stop(home, database), PLENTY))
     database.close()
     home.close()
     assert found == [True]

@@ -32,6 +32,7 @@ from lfv.server.state.datasets import Source
 from lfv.server.state.tokens import PageTokens
 from tests.support.recorded_world import REF, World
 from tests.support.service import BUCKET, FAKE_ENGINE, ROOT, line, put_images
+from tests.support.waiting import PLENTY
 
 
 class Pauses(threading.Event):
@@ -141,7 +142,7 @@ def test_hosting_comes_to_its_end(
         finally:
             await hosting.close()
 
-    asyncio.run(asyncio.wait_for(go(), 30))
+    asyncio.run(asyncio.wait_for(go(), PLENTY))
     assert caplog.text.count("is retried") == 1
 
 
@@ -162,7 +163,7 @@ def test_hosting_that_fails_unforeseen(world: World, monkeypatch: pytest.MonkeyP
             await hosting.close()
 
     monkeypatch.setattr("lfv.server.hosting.manager.Pool.start", broken)
-    asyncio.run(asyncio.wait_for(go(), 30))
+    asyncio.run(asyncio.wait_for(go(), PLENTY))
     assert "the service's log says why" in world.model().message
 
 

@@ -93,7 +93,7 @@ def test_unit_killed_while_idle(start: Callable[..., Service]) -> None:
 
 
 def test_unit_that_hangs_is_replaced(start: Callable[..., Service]) -> None:
-    service = start(serving={**FAST, "answer_timeout": stretched(0.5)})
+    service = start(serving={**FAST, "answer_timeout": stretched(1.5)})
     client = service.client()
     make_model(client, service, "p")
     host(client, "p")
@@ -105,7 +105,7 @@ def test_unit_that_hangs_is_replaced(start: Callable[..., Service]) -> None:
 
 def test_images_that_take_too_long_leave_the_model_hosted(start: Callable[..., Service]) -> None:
     """They say nothing of the model, however many come in a row."""
-    service = start(serving={**FAST, "answer_timeout": stretched(0.3), "restarts": 1})
+    service = start(serving={**FAST, "answer_timeout": stretched(1.0), "restarts": 1})
     client = service.client()
     make_model(client, service, "p")
     host(client, "p")

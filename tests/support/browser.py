@@ -11,6 +11,8 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.support.waiting import PLENTY
+
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -21,7 +23,7 @@ ARGUMENTS = [
 #: Names of the program on Debian and elsewhere.
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 #: Milliseconds for anything in the browser, also on a machine with much else to do.
-_PATIENCE = 60_000
+_PATIENCE = PLENTY * 1000
 
 
 def chromium() -> str | None:

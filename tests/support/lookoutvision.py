@@ -8,8 +8,9 @@ from lfv.client.clock import Backoff
 from lfv.client.hosts import HostSpec
 from lfv.client.retry import RetryPolicy
 from tests.client.conftest import ScriptedApi
+from tests.support.waiting import PLENTY
 
-QUICK = RetryPolicy(attempts=4, timeout=5, backoff=Backoff(0.001, 1, 0.001))
+QUICK = RetryPolicy(attempts=4, timeout=PLENTY, backoff=Backoff(0.001, 1, 0.001))
 
 
 def spec(api: ScriptedApi, version: str = "2", **options: Any) -> HostSpec:

@@ -9,35 +9,44 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lfv.client.hosts import HostSpec
 from tests.support.endpoints import Endpoint, endpoint_in_thread
+from tests.support.waiting import PLENTY
 
-#: Seconds after which a host under test takes a call for lost.
-CONTROL_TIMEOUT = 1.0
-#: Seconds that a scripted "hang" or "lost" lasts: longer than a host waits.
-HANG_SECONDS = 1.5
+#: Seconds that a scripted "hang" or "lost" lasts: longer than an impatient host waits.
+HANG_SECONDS = 2.0
+_IMPATIENT = {"control_timeout": 1.5, "read_timeout": 1.5}
+_PATIENT = {"control_timeout": PLENTY, "read_timeout": PLENTY}
 
 
 @dataclass(frozen=True)
 class Place:
-    """A stand-in, how its one model is reached, and a model that it does not know."""
+    """A stand-in, how its one model is reached, and a model that it does not know.
+
+    A host made from `impatient` soon takes a call for lost that is not answered. One made from
+    `spec` waits, so that a busy machine does not make it repeat a call.
+    """
 
     kind: str
     endpoint: Endpoint
     spec: HostSpec
     unknown: HostSpec
 
+    @property
+    def impatient(self) -> HostSpec:
+        """The same model for a host that does not wait long."""
+        return replace(self.spec, options={**self.spec.options, **_IMPATIENT})
+
 
 @contextmanager
 def lookoutvision_place() -> Iterator[Place]:
     """The Lookout for Vision API."""
     with endpoint_in_thread() as endpoint:
-        options = {"control_timeout": CONTROL_TIMEOUT, "read_timeout": CONTROL_TIMEOUT}
 
         def spec(project: str) -> HostSpec:
-            return HostSpec("lookoutvision", project, "1", endpoint.url, "us-east-1", options)
+            return HostSpec("lookoutvision", project, "1", endpoint.url, "us-east-1", _PATIENT)
 
         yield Place("lookoutvision", endpoint, spec("parts"), spec("no-such-project"))
 
@@ -46,11 +55,7 @@ def lookoutvision_place() -> Iterator[Place]:
 def sagemaker_place() -> Iterator[Place]:
     """SageMaker, with a training job that is not packaged yet."""
     with endpoint_in_thread("sagemaker") as endpoint:
-        options = {
-            "control_timeout": CONTROL_TIMEOUT,
-            "read_timeout": CONTROL_TIMEOUT,
-            **endpoint.options,
-        }
+        options = {**_PATIENT, **endpoint.options}
 
         def spec(project: str) -> HostSpec:
             return HostSpec("sagemaker", project, "latest", endpoint.url, "us-east-1", options)
@@ -62,11 +67,7 @@ def sagemaker_place() -> Iterator[Place]:
 def edge_place(*, shared_memory: bool = False) -> Iterator[Place]:
     """An edge agent, with pixels in its messages or in shared memory."""
     with endpoint_in_thread("edge") as endpoint:
-        options = {
-            "control_timeout": CONTROL_TIMEOUT,
-            "read_timeout": CONTROL_TIMEOUT,
-            "shared_memory": shared_memory,
-        }
+        options = {**_PATIENT, "shared_memory": shared_memory}
 
         def spec(project: str) -> HostSpec:
             return HostSpec("edge", project, "latest", endpoint.address, None, options)

@@ -115,7 +115,7 @@ def shell_in(folder: Path, environment: Mapping[str, str]) -> Iterator[Shell]:
 def answers(url: str) -> bool:
     """Whether a server is there."""
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=PLENTY) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False

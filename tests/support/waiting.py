@@ -10,6 +10,7 @@ import os
 import select
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -57,5 +58,10 @@ def wait_gone(pid: int, seconds: float = PLENTY) -> bool:
 
 
 def stretched(seconds: float) -> float:
-    """A time limit for this machine as busy as it is: longer when processes wait for its cores."""
-    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    """Return a time limit for this machine: longer while processes wait for its cores.
+
+    The load average of a minute lags behind, so what is runnable at this moment counts too.
+    """
+    load = Path("/proc/loadavg").read_text().split()
+    waiting = max(float(load[0]), float(load[3].partition("/")[0]))
+    return seconds * max(1.0, waiting / (os.cpu_count() or 1))

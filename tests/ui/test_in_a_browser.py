@@ -17,7 +17,7 @@ from tests.support.browser import chromium, launched, violations
 from tests.support.installs import INSTALL_SECONDS, axe
 from tests.support.report_samples import sample_run
 from tests.support.ui import RUN_ID, Scene, scene, serving, ui_options
-from tests.support.waiting import wait_until
+from tests.support.waiting import PLENTY, wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
@@ -25,18 +25,27 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 800}
-PATIENCE = 60_000
+#: Milliseconds.
+PATIENCE = PLENTY * 1000
 REVIEWS = 50
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def running() -> Iterator[Browser]:
     path = chromium()
     if path is None:
         skip_or_fail("there is no Chromium to test pages in")
     assert path is not None
-    with launched(path) as running:
-        yield running
+    with launched(path) as browser:
+        yield browser
+
+
+@pytest.fixture
+def browser(running: Browser) -> Iterator[Browser]:
+    """The module's browser, whose windows are closed afterwards: they would go on asking."""
+    yield running
+    for context in running.contexts:
+        context.close()
 
 
 class Window:

@@ -30,17 +30,6 @@ MODEL_LEFT_RUNNING = "lfv.model.left-running"
 REJECT_RATE_HIGH = "lfv.reject-rate.high"
 BUDGET_REACHED = "lfv.budget.reached"
 
-ALL_EVENTS = (
-    RUN_STARTED,
-    RUN_COMPLETED,
-    RUN_FAILED,
-    MODEL_STARTED,
-    MODEL_STOPPED,
-    MODEL_LEFT_RUNNING,
-    REJECT_RATE_HIGH,
-    BUDGET_REACHED,
-)
-
 
 def model_resource(host: str, project: str, model_version: str) -> dict[str, str]:
     """Describe a model as a resource of events."""

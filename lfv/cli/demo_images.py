@@ -32,10 +32,7 @@ class DemoSet:
 
     folder: Path
     train_manifest: Path
-    train_count: int
     inspect_manifest: Path
-    inspect_count: int
-    broken_image: Path
 
 
 @dataclass(frozen=True)
@@ -84,16 +81,15 @@ def make_demo_set(
     return DemoSet(
         folder=folder,
         train_manifest=train_manifest,
-        train_count=len(train_plan),
         inspect_manifest=inspect_manifest,
-        inspect_count=len(inspect_plan),
-        broken_image=broken,
     )
 
 
 def _defects(count: int, anomalous: int) -> list[tuple[str, ...]]:
-    """Return the defects of each of `count` parts: `anomalous` of them have one, every seventh of
-    those two, spread evenly over the parts; the last part has none."""
+    """Return the defects of each of `count` parts.
+
+    `anomalous` parts, spread evenly, have one; every seventh of these has two. The last has none.
+    """
     names = list(ANOMALY_COLORS)
     parts: list[tuple[str, ...]] = [()] * count
     for number in range(anomalous):

@@ -34,7 +34,6 @@ class DetectedBatch:
     """
 
     first_line: int
-    last_line: int
     answered: int
     errors: int
     left: int
@@ -70,7 +69,6 @@ def _detect(
 def _outcome(run: ActiveRun, items: Sequence[PendingItem], batch: Batch) -> DetectedBatch:
     return DetectedBatch(
         first_line=items[0].line_number,
-        last_line=items[-1].line_number,
         answered=len(items) - batch.errors - batch.left,
         errors=batch.errors,
         left=batch.left,

@@ -105,8 +105,8 @@ def test_the_example_is_not_scheduled_until_a_source_is_given(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--source", "s3://plant/line-3/"], "go together"),
-        (["--project", "parts"], "go together"),
+        (["--source", "s3://plant/line-3/"], "give both"),
+        (["--project", "parts"], "give both"),
         (["--source", "misspelt", "--project", "parts"], "misspelt does not exist"),
     ],
 )

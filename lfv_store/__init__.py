@@ -1,7 +1,7 @@
 """Results, leases, costs and audit in SQL. Start with open_store(); records.py has the data."""
 
 from lfv_store.approvals import Approval
-from lfv_store.claims import Claims, ObjectClaim, ObjectStamp, Retries
+from lfv_store.claims import Claims, ObjectClaim, ObjectStamp, Retries, Standing
 from lfv_store.errors import (
     HostingStopping,
     InvalidRecord,
@@ -102,6 +102,7 @@ __all__ = [
     "SchemaOutdated",
     "SchemaTooNew",
     "Signature",
+    "Standing",
     "Store",
     "StoreError",
     "StoreUnavailable",

@@ -44,6 +44,17 @@ class Retries:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """Keys of unchanged objects that no further run has to inspect.
+
+    `recorded` have a final record. `in_progress` are claimed by a live run, which may still fail.
+    """
+
+    recorded: frozenset[str]
+    in_progress: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Claims:
     """The objects that one part of a run on new images claims."""
 

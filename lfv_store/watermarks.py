@@ -11,12 +11,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from itertools import islice
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from lfv_store.audit.change import Change, commit
-from lfv_store.claims import Claims, ObjectClaim, ObjectStamp, Retries
+from lfv_store.claims import Claims, ObjectClaim, ObjectStamp, Retries, Standing
 from lfv_store.database import Database
 from lfv_store.errors import InvalidRecord
 from lfv_store.recording import write_inspections
@@ -34,6 +35,7 @@ from lfv_store.tallies import update_tallies
 from lfv_store.text import clean
 
 _CLOSED_TOGETHER = 1000
+_ASKED_TOGETHER = 500
 _objects = WatermarkObjectTable.__table__
 _runs = WatermarkRunTable.__table__
 
@@ -134,6 +136,36 @@ class Watermarks:
             if ObjectStamp(row.size_bytes, row.stamp) == objects[keys[row.object_key]]
             and _is_taken(row, retries)
         }
+
+    def standing(
+        self, run_id: str, objects: Mapping[str, ObjectStamp], retries: Retries
+    ) -> Standing:
+        """Return which of these objects need no further run, without claiming any.
+
+        The source is that of a run on new images, which may have ended. Objects of a run that is
+        gone are in neither set, because the next run takes them over. Raises UnknownRun.
+        """
+        keys = {clean(key): key for key in objects}
+        recorded, in_progress = set(), set()
+        with self._database.read() as conn:
+            source = conn.scalar(_source_like(require_run(conn, run_id)))
+            if source is None:
+                return Standing(frozenset(), frozenset())
+            mine = _runs.c.source_id == source
+            live = _runs.c.expires_at > self._database.dialect.now(conn)
+            alive = set(conn.scalars(sa.select(_runs.c.run_id).where(mine, live)))
+            wanted = iter(keys)
+            while batch := list(islice(wanted, _ASKED_TOGETHER)):
+                for row in _known(conn, source, batch):
+                    key = keys[row.object_key]
+                    if ObjectStamp(row.size_bytes, row.stamp) != objects[key]:
+                        continue
+                    if row.inspection is None:
+                        if row.run_id in alive:
+                            in_progress.add(key)
+                    elif _is_taken(row, retries):
+                        recorded.add(key)
+        return Standing(frozenset(recorded), frozenset(in_progress))
 
     def has_objects(self, source_id: int) -> bool:
         """Whether any run has claimed an object of this source."""
@@ -280,6 +312,20 @@ def _is_taken(row: Row[tuple[object, ...]], retries: Retries) -> bool:
     return row.error_code not in retries.mendable or row.attempts + 1 >= retries.attempts
 
 
+def _source_like(run: int) -> sa.Select[int]:
+    """Select the id of the source that a run has, if any run on new images had it."""
+    table = WatermarkSourceTable
+    return sa.select(table.id).join(
+        RunTable,
+        sa.and_(
+            RunTable.id == run,
+            table.source == RunTable.source,
+            table.host == RunTable.host,
+            table.project_name == RunTable.project_name,
+        ),
+    )
+
+
 def _source(unit: Change, run: int) -> int:
     """Return the id of a run's source, storing it if new."""
     found = unit.conn.execute(
@@ -287,13 +333,7 @@ def _source(unit: Change, run: int) -> int:
     ).one()
     table = WatermarkSourceTable
     unit.lock_chain()
-    known = unit.conn.scalar(
-        sa.select(table.id).where(
-            table.source == found.source,
-            table.host == found.host,
-            table.project_name == found.project_name,
-        )
-    )
+    known = unit.conn.scalar(_source_like(run))
     if known is not None:
         return int(known)
     new = int(unit.conn.scalar(sa.select(sa.func.max(table.id))) or 0) + 1

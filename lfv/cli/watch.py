@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
@@ -19,9 +21,15 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from lfv.run.arrivals import Arrivals
+    from lfv.settings import Settings
+    from lfv_store import ObjectStamp, Standing
 
 #: The pause before trying a source or API again that did not answer.
 _PAUSE_SECONDS = 15.0
+#: Parameters that decide which stored objects a run compares images with.
+_SAME_OBJECTS = ("source", "project", "host", "host_block", "store_block")
+#: How many of the deployment's flow runs are searched for one with the same parameters.
+_FLOW_RUNS = 50
 
 
 def register(app: typer.Typer) -> None:
@@ -65,7 +73,10 @@ def watch(
 
     The runs inspect new images only. The results database knows which those are, so that
     interrupted or concurrent watches miss nothing and inspect nothing twice. This command starts at
-    most one run at a time. Its first look counts all images; the run leaves out known ones.
+    most one run at a time, and none for images that are known. It can only tell which are known
+    after the deployment has completed a run for this source, and if it uses the same results
+    database as the deployment's worker. Otherwise its first look counts all images, and the run
+    leaves out known ones.
     """
     from lfv.cli.plant.running import use_running_plant
     from lfv.cli.prefect_api import require_configured
@@ -91,7 +102,7 @@ def watch(
     require_configured()
     reader = SourceReader(settings.bucket_folders, settings.s3_endpoint_url, settings.region)
     with reader:
-        watched = _Watch(Arrivals(source, reader, settle_seconds), deployment, parameters)
+        watched = _Watch(Arrivals(source, reader, settle_seconds), settings, deployment, parameters)
         if once:
             watched.look()
             return
@@ -103,8 +114,15 @@ def watch(
 class _Watch:
     """The arrivals at a source, and the flow run they last started."""
 
-    def __init__(self, arrivals: Arrivals, deployment: str, parameters: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        arrivals: Arrivals,
+        settings: Settings,
+        deployment: str,
+        parameters: dict[str, Any],
+    ) -> None:
         self._arrivals = arrivals
+        self._settings = settings
         self._deployment = deployment
         self._parameters = parameters
         self._flow_run: UUID | None = None
@@ -128,22 +146,77 @@ class _Watch:
         came = self._arrivals.look()
         if not came or self._is_running():
             return
+        standing = self._standing(came)
+        self._arrivals.handled(standing.recorded)
+        new = came.keys() - standing.recorded - standing.in_progress
+        if not new:
+            return
         self._flow_run = self._start()
-        self._arrivals.handled()
-        output.show(f"{count_of(came, 'image')} to look at: started flow run {self._flow_run}")
+        self._arrivals.handled(new)
+        images = count_of(len(new), "image")
+        output.show(f"{images} to look at: started flow run {self._flow_run}")
+
+    def _standing(self, images: Mapping[str, ObjectStamp]) -> Standing:
+        """Return which of these images are known, as far as this machine can tell."""
+        from lfv.run.new_images import RETRIES
+        from lfv_store import Standing, StoreError, open_store
+
+        nothing = Standing(frozenset(), frozenset())
+        flow_run_id = self._last_flow_run()
+        file = self._settings.store_file
+        if flow_run_id is None or (file is not None and not file.exists()):
+            return nothing
+        try:
+            with open_store(self._settings.store_url, migrate=False) as store:
+                # Without this run, the worker stores its results elsewhere.
+                run = store.runs.find_by_flow_run(flow_run_id)
+                if run is None:
+                    return nothing
+                return store.watermarks.standing(run.run_id, images, RETRIES)
+        except StoreError as error:
+            output.note(f"lfv: all images count as new: {error}")
+            return nothing
+
+    def _last_flow_run(self) -> str | None:
+        """Return the id of the deployment's last completed flow run for the same objects."""
+        from prefect.client.orchestration import get_client
+        from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
+        from prefect.client.schemas.sorting import FlowRunSort
+
+        with get_client(sync_client=True) as client, self._known_deployment():
+            deployment = client.read_deployment_by_name(self._deployment)
+            of_deployment = {"id": {"any_": [deployment.id]}}
+            completed = {"state": {"type": {"any_": ["COMPLETED"]}}}
+            flow_runs = client.read_flow_runs(
+                deployment_filter=DeploymentFilter.model_validate(of_deployment),
+                flow_run_filter=FlowRunFilter.model_validate(completed),
+                sort=FlowRunSort.END_TIME_DESC,
+                limit=_FLOW_RUNS,
+            )
+        wanted = {**deployment.parameters, **self._parameters}
+        for one in flow_runs:
+            if all(one.parameters.get(name) == wanted.get(name) for name in _SAME_OBJECTS):
+                return str(one.id)
+        return None
 
     def _start(self) -> UUID:
         from prefect.deployments import run_deployment
+
+        with self._known_deployment():
+            flow_run: Any = run_deployment(self._deployment, parameters=self._parameters, timeout=0)
+        found: UUID = flow_run.id
+        return found
+
+    @contextmanager
+    def _known_deployment(self) -> Iterator[None]:
         from prefect.exceptions import ObjectNotFound
 
         try:
-            flow_run: Any = run_deployment(self._deployment, parameters=self._parameters, timeout=0)
+            yield
         except ObjectNotFound:
             raise CommandError(
                 f"Prefect has no deployment {self._deployment}; `prefect deployment ls` lists them"
             ) from None
-        found: UUID = flow_run.id
-        return found
 
     def _is_running(self) -> bool:
         from prefect.client.orchestration import get_client

@@ -7,22 +7,23 @@ are lost while nobody listens.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from lfv.client.manifests.listing import IMAGE_ENDINGS
 from lfv.client.sources import SourceReader
 from lfv.client.stores import ObjectState
 from lfv.formats.errors import SourceError
+from lfv.formats.layout import why_no_part
 from lfv.formats.refs import S3Ref, parse_ref
-
-State = dict[str, tuple[int, str]]
+from lfv_store import ObjectStamp
 
 
 class Arrivals:
-    """Tracks which images of a source are new or changed since the last call of `handled`.
+    """Tracks which images of a source are new or changed since they were last handled.
 
-    `settle_seconds` is how long a file must be unchanged.
+    `settle_seconds` is how long a file must be unchanged. Keys are those of the results database:
+    the path below the folder or prefix.
     """
 
     def __init__(
@@ -36,37 +37,40 @@ class Arrivals:
         self._reader = reader
         self._settle_seconds = settle_seconds
         self._clock = clock
-        self._handled: State = {}
-        self._seen: State = {}
+        self._handled: dict[str, ObjectStamp] = {}
+        self._seen: dict[str, ObjectStamp] = {}
 
-    def look(self) -> int:
-        """Count new and changed images. Raises SourceError if the source is unreadable."""
+    def look(self) -> Mapping[str, ObjectStamp]:
+        """Return new and changed images. Raises SourceError if the source is unreadable."""
         now = self._clock()
         self._seen = {
-            key: (state.size_bytes, state.stamp)
+            key: ObjectStamp(state.size_bytes, state.stamp)
             for key, state in self._states()
             if state.changed_at is None or abs(now - state.changed_at) >= self._settle_seconds
         }
-        return sum(self._handled.get(key) != state for key, state in self._seen.items())
+        # Of images that are gone nothing is kept, or a long watch would need ever more memory.
+        self._handled = {key: stamp for key, stamp in self._handled.items() if key in self._seen}
+        return {key: seen for key, seen in self._seen.items() if self._handled.get(key) != seen}
 
-    def handled(self) -> None:
-        """Note that a run on new images was started after the last look."""
-        self._handled = self._seen
+    def handled(self, keys: Iterable[str]) -> None:
+        """Note that these images, as they were at the last look, need no other run."""
+        self._handled |= {key: self._seen[key] for key in keys}
 
     def _states(self) -> Iterator[tuple[str, ObjectState]]:
         if isinstance(self._source, S3Ref):
-            listed: Iterator[tuple[str, ObjectState]] = iter(
-                self._reader.states(self._source).items()
-            )
-            yield from (pair for pair in listed if _is_image(pair[0]))
+            prefix = str(self._source)
+            for ref, listed in self._reader.states(self._source).items():
+                if _is_image(key := ref.removeprefix(prefix)):
+                    yield key, listed
             return
         folder = Path(self._source.path)
         if not folder.is_dir():
             raise SourceError(f"{folder} is not a folder that can be read.", ref=str(folder))
         for path in folder.rglob("*"):
-            if _is_image(path.name) and (state := self._reader.state(str(path))) is not None:
-                yield str(path), state
+            key = str(path.relative_to(folder))
+            if _is_image(key) and (state := self._reader.state(str(path))) is not None:
+                yield key, state
 
 
-def _is_image(name: str) -> bool:
-    return Path(name).suffix.lower() in IMAGE_ENDINGS
+def _is_image(key: str) -> bool:
+    return Path(key).suffix.lower() in IMAGE_ENDINGS and why_no_part(key) is None

@@ -12,7 +12,7 @@ import urllib.request
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,11 @@ from playwright.sync_api import Locator
 
 from flows.run_slots import RUNS_PER_MODEL
 from lfv.cli.plant.services import Plant, own_deployments
+from lfv.client.sources import SourceReader
+from lfv.run.arrivals import Arrivals
+from lfv.run.new_images import RETRIES
 from lfv.settings import get_settings
-from lfv_store import open_store
+from lfv_store import Claims, NewInspection, ObjectClaim, open_store
 from tests.conftest import skip_or_fail
 from tests.support.browser import chromium, launched
 from tests.support.databases import PostgresServer
@@ -31,6 +34,7 @@ from tests.support.deployments import PrefectApi
 from tests.support.endpoints import endpoint_in_process
 from tests.support.pictures import make_pictures
 from tests.support.prefect_server import PrefectServer, prefect_server
+from tests.support.store_samples import a_run, an_image
 from tests.support.waiting import PLENTY, wait_until
 
 PREFECT = Path(sys.executable).with_name("prefect")
@@ -196,7 +200,35 @@ def test_watching_starts_the_deployment_when_images_are_there(
     assert started["parameters"]["new_only"] is True
     assert started["parameters"]["project"] == "parts"
     assert started["parameters"]["triggered_by"].startswith("lfv watch")
-    delete(deployed, f"flow_runs/{started['id']}")  # no worker is to take it
+
+    # Once the deployment has completed a run, a watch that begins leaves out what is known.
+    done = {"state": {"type": "COMPLETED"}, "force": True}
+    PrefectApi(deployed.api_url).call(f"flow_runs/{started['id']}/set_state", done)
+    inspected_by(started, tmp_path / "home")
+    make_pictures(tmp_path / "incoming", 1, first=100)
+    said = watch()
+    assert said.startswith("1 image to look at: started flow run ")
+    delete(deployed, f"flow_runs/{said.split()[-1]}")  # no worker is to take it
+
+
+def inspected_by(flow_run: dict[str, Any], home: Path) -> None:
+    """Record a run with a final record for each image of its source."""
+    given = flow_run["parameters"]
+    seen = Arrivals(given["source"], SourceReader(), settle_seconds=0).look()
+    home.mkdir(exist_ok=True)
+    with open_store(get_settings(home=home).store_url) as store:
+        facts = {"source": given["source"], "project_name": given["project"]}
+        run = a_run(store, flow_run_id=flow_run["id"], **facts)
+        store.watermarks.begin(run, timedelta(minutes=5))
+        records, claims = [], []
+        for line, (key, stamp) in enumerate(seen.items(), 1):
+            failed = {"error_code": "image_invalid", "error_message": "Not a picture."}
+            records.append(NewInspection(line, key, datetime.now(UTC), an_image(key), **failed))
+            claims.append(ObjectClaim(line, key, stamp, ""))
+        store.inspections.plan(
+            run, done=records, through_line=len(seen), claims=Claims(claims, RETRIES)
+        )
+        store.watermarks.release(run)
 
 
 def test_an_event_of_another_program_starts_the_deployment(deployed: PrefectServer) -> None:

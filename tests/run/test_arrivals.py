@@ -7,40 +7,55 @@ from pathlib import Path
 
 import pytest
 
+from lfv.client.manifests import read_manifest
 from lfv.client.sources import SourceReader
+from lfv.client.stores import file_state
 from lfv.formats.errors import SourceError
+from lfv.formats.manifest.records import ManifestItem
 from lfv.run.arrivals import Arrivals
+from lfv_store import ObjectStamp
 from tests.support.pictures import make_pictures
 
 
-def test_images_that_came_or_changed_are_counted_until_they_are_handled(tmp_path: Path) -> None:
+def test_images_that_came_or_changed_are_listed_until_they_are_handled(tmp_path: Path) -> None:
     arrivals = Arrivals(str(tmp_path), SourceReader(), settle_seconds=0)
-    assert arrivals.look() == 0
-    first, _ = make_pictures(tmp_path / "line-3", 2)
-    (tmp_path / "notes.txt").write_text("no image")
-    assert arrivals.look() == 2
-    assert arrivals.look() == 2  # nobody has handled them yet
-    arrivals.handled()
-    assert arrivals.look() == 0
+    assert not arrivals.look()
+    first, second = make_pictures(tmp_path / "line-3", 2)
+    (tmp_path / "notes.txt").write_text("not an image")
+    (tmp_path / ".hidden.png").write_bytes(first.read_bytes())  # a run would leave it out
+    keys = {f"line-3/{first.name}", f"line-3/{second.name}"}
+    assert arrivals.look().keys() == keys
+    assert arrivals.look().keys() == keys  # nobody has handled them yet
+    arrivals.handled(keys)
+    assert not arrivals.look()
     first.write_bytes(first.read_bytes() + b"more")
-    assert arrivals.look() == 1
+    assert arrivals.look().keys() == {f"line-3/{first.name}"}
 
 
 def test_files_that_are_still_being_written_count_once_they_are_left_alone(tmp_path: Path) -> None:
     now = time.time()
     arrivals = Arrivals(str(tmp_path), SourceReader(), 5, clock=lambda: now)
     make_pictures(tmp_path, 1)
-    assert arrivals.look() == 0
-    arrivals.handled()
+    assert not arrivals.look()
     now += 6
-    assert arrivals.look() == 1
+    assert len(arrivals.look()) == 1
 
 
-def test_a_prefix_is_watched_like_a_folder(tmp_path: Path) -> None:
-    make_pictures(tmp_path / "line-3", 2)
+def test_keys_and_stamps_are_those_of_a_run(tmp_path: Path) -> None:
+    """What `look` returns is compared with what runs on new images store."""
+    (picture,) = make_pictures(tmp_path / "line-3", 1)
     make_pictures(tmp_path / "line-4", 1)
+    state = file_state(str(picture))
+    assert state is not None
+    stamp = ObjectStamp(state.size_bytes, state.stamp)
     reader = SourceReader({"plant": tmp_path})
-    assert Arrivals("s3://plant/line-3/", reader, settle_seconds=0).look() == 2
+    for source in (str(tmp_path / "line-3"), "s3://plant/line-3/"):
+        (line,) = read_manifest(source, reader)
+        assert isinstance(line, ManifestItem)
+        seen = Arrivals(source, reader, settle_seconds=0).look()
+        assert seen.keys() == {line.written_ref}
+        if "://" not in source:
+            assert seen == {line.written_ref: stamp}
 
 
 def test_a_folder_that_is_gone_is_an_error(tmp_path: Path) -> None:

@@ -102,6 +102,23 @@ def test_objects_with_the_stamp_of_a_claim_are_unchanged(store: Store) -> None:
     assert store.watermarks.unchanged(source, seen, RETRIES) == {"1"}
 
 
+def test_objects_of_a_live_run_are_in_progress_and_those_of_a_dead_run_are_new(
+    store: Store,
+) -> None:
+    begin(store, "a")
+    plan(store, "a", ["1", "2", "3"])
+    fail(store, "a", 1, "rejected")
+    fail(store, "a", 2, "ended")
+    seen = {"1": stamp(1), "2": stamp(1), "3": stamp(1), "4": stamp(1)}
+    found = store.watermarks.standing("a", seen, RETRIES)
+    assert (found.recorded, found.in_progress) == ({"1"}, {"3"})
+    changed = store.watermarks.standing("a", {"1": stamp(2)}, RETRIES)
+    assert not changed.recorded | changed.in_progress
+    store.watermarks.release("a")
+    found = store.watermarks.standing("a", seen, RETRIES)
+    assert (found.recorded, found.in_progress) == ({"1"}, frozenset())
+
+
 def test_the_same_content_with_another_stamp_is_no_new_object(store: Store) -> None:
     source = begin(store, "a")
     begin(store, "b")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lfv.cli.plant.services import Plant
 
 _UP_SECONDS = 300.0
-_DOWN_SECONDS = 120.0
+_DOWN_SECONDS = 150.0
 _UNIT = "lfv.service"
 _PORT, _UI_PORT = 4200, 4190
 _PORTS_TRIED = 100

@@ -21,6 +21,8 @@ import yaml
 from playwright.sync_api import Locator
 
 from flows.run_slots import RUNS_PER_MODEL
+from lfv.cli.plant.left_runs import cancel_runs
+from lfv.cli.plant.server_api import ServerApi
 from lfv.cli.plant.services import Plant, own_deployments
 from lfv.client.sources import SourceReader
 from lfv.run.arrivals import Arrivals
@@ -343,13 +345,13 @@ def test_runs_by_form_and_by_the_clock_pause_resume_and_are_cancelled_on_postgre
         assert set(endpoint.asked().values()) == {1}
         assert len(endpoint.asked()) == 108
 
-        # Cancel stops the model.
+        # `lfv down` cancels runs: the model is stopped, and both databases say the same.
         asked = len(endpoint.calls("DetectAnomalies"))
         endpoint.script(slow_after=5, slow_seconds=1.0)
         operator = calls.deployment("operator")
         flow_run = calls.run(operator, source=str(more), project="parts")
         endpoint.wait_for_calls("DetectAnomalies", asked + 5)
-        calls.cancel(flow_run)
+        cancel_runs(ServerApi(deployed.api_url), POOL, "the plant ends")
         wait_until(lambda: calls.state(flow_run) == "CANCELLED")
         assert endpoint.status == "TRAINED"
         (status,) = [one.status for one in store.runs.list() if one.flow_run_id == flow_run]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,11 +15,17 @@ import pytest
 from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.client.schemas.objects import ConcurrencyLimitConfig, FlowRun, StateType
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, FlowRun, State, StateType
 from prefect.settings import get_current_settings
-from prefect.states import Cancelling, Pending, Running
+from prefect.states import Cancelling, Paused, Pending, Running
 
-from lfv.cli.plant.left_runs import HOLDING, end_left_runs, end_runs, flow_run_processes
+from lfv.cli.plant.left_runs import (
+    HOLDING,
+    cancel_runs,
+    end_left_runs,
+    end_runs,
+    flow_run_processes,
+)
 from lfv.cli.plant.schedule import scheduled_runs
 from lfv.cli.plant.server_api import ServerApi
 from tests.support.waiting import PLENTY, wait_until
@@ -85,7 +92,7 @@ def test_what_waits_behind_a_run_without_a_process_goes_on(pool: str, last: Any)
         assert line.startswith(f"1 run waits behind {first.name}, ")
         assert "it has no process" in line
 
-        assert end_left_runs(server(), pool, "CRASHED", "its worker was killed") == [first.name]
+        assert end_left_runs(server(), pool, "its worker was killed") == [first.name]
 
         state = client.read_flow_run(first.id).state
         assert state is not None
@@ -96,7 +103,7 @@ def test_what_waits_behind_a_run_without_a_process_goes_on(pool: str, last: Any)
         started = client.set_flow_run_state(second.id, Pending()).state
         assert started is not None
         assert started.type == StateType.PENDING
-        assert end_left_runs(server(), pool, "CRASHED", "and this one") == [second.name]
+        assert end_left_runs(server(), pool, "and this one") == [second.name]
 
 
 def test_a_run_with_a_process_is_left_alone_until_the_plant_ends(pool: str) -> None:
@@ -104,16 +111,34 @@ def test_a_run_with_a_process_is_left_alone_until_the_plant_ends(pool: str) -> N
         first, _ = two_runs(client, pool)
         client.set_flow_run_state(first.id, Running(), force=True)
         with process_of(first) as process:
-            assert end_left_runs(server(), pool, "CRASHED", "") == []
+            assert end_left_runs(server(), pool, "") == []
             assert process.poll() is None
-            end_runs(server(), pool, "`lfv down` ended its worker")
+            end_runs(server(), pool, "its worker has ended")
             process.wait(PLENTY)
         state = client.read_flow_run(first.id).state
         assert state is not None
-        assert (state.type, state.message) == (
-            StateType.CANCELLED,
-            "`lfv down` ended its worker",
-        )
+        assert (state.type, state.message) == (StateType.CRASHED, "its worker has ended")
+
+
+@pytest.mark.parametrize("last", [Pending, Running, Paused])
+def test_runs_with_a_process_are_cancelled_by_their_worker(pool: str, last: Any) -> None:
+    with get_client(sync_client=True) as client, ThreadPoolExecutor() as pools:
+        first, _ = two_runs(client, pool)
+        client.set_flow_run_state(first.id, last(), force=True)
+        with process_of(first) as process:
+            cancelling = pools.submit(cancel_runs, server(), pool, "the plant ends")
+
+            def state() -> State:
+                found = client.read_flow_run(first.id).state
+                assert found is not None
+                return found
+
+            wait_until(lambda: state().type is StateType.CANCELLING)
+            assert state().message == "the plant ends"
+            assert not cancelling.done()  # the worker ends the process
+            process.kill()
+            process.wait()
+            cancelling.result(PLENTY)
 
 
 class OneLimit(ServerApi):
@@ -147,5 +172,5 @@ def test_slots_that_nobody_can_hold_are_freed(
     runs: list[dict[str, Any]], changes: dict[str, Any]
 ) -> None:
     api = OneLimit(runs)
-    end_left_runs(api, "inspection", "CRASHED", "")
+    end_left_runs(api, "inspection", "")
     assert api.changes == changes  # type: ignore[attr-defined]

@@ -1,4 +1,7 @@
-"""Ends flow runs that a worker of the plant left behind.
+"""Ends the flow runs of the plant's worker: before the worker ends, and those it left behind.
+
+While the worker runs, a flow run can be cancelled: its process stops the model, records the run as
+cancelled, and the worker reports the same to Prefect.
 
 A worker that ends kills its flow runs. Nobody reports this to Prefect, nor that a worker was killed
 or that the machine lost power. Prefect then keeps the run Pending, Running or Cancelling. The run
@@ -12,10 +15,10 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from lfv.cli.plant.server_api import ApiFailure, ServerApi
 from lfv.cli.plant.waiting import wait_until
@@ -29,23 +32,15 @@ _VARIABLE = b"PREFECT__FLOW_RUN_ID="
 #: same environment, and outlives it.
 _ENGINES = (b"prefect", b"flows.engine")
 _END_SECONDS = 10.0
+#: How long flow runs may take to be cancelled. The worker kills their processes after 30 seconds.
+_CANCEL_SECONDS = 45.0
 
 
-def end_left_runs(
-    api: ServerApi, pool: str, state: Literal["CRASHED", "CANCELLED"], message: str
-) -> list[str]:
+def end_left_runs(api: ServerApi, pool: str, message: str) -> list[str]:
     """End the flow runs of a work pool that hold a slot and have no process on this machine.
 
-    Args:
-        api: The plant's Prefect server.
-        pool: The work pool's name.
-        state: The type of their final state.
-        message: Shown on the runs' pages.
-
-    Returns:
-        The names of the flow runs that were ended.
-
-    Raises one of `ApiFailure` if the server does not answer.
+    They end as Crashed, and `message` is shown on their pages. Returns their names. Raises one of
+    `ApiFailure` if the server does not answer.
     """
     processes = flow_run_processes()
     ended = []
@@ -54,31 +49,62 @@ def end_left_runs(
         if run["id"] in processes:
             left_over = True
             continue
-        body = {"state": {"type": state, "message": message}, "force": True}
+        body = {"state": {"type": "CRASHED", "message": message}, "force": True}
         api.post(f"flow_runs/{run['id']}/set_state", body)
-        logger.warning("flow run %s ends as %s: %s", run["name"], state.lower(), message)
+        logger.warning("flow run %s ends as crashed: %s", run["name"], message)
         ended.append(str(run["name"]))
     if not left_over and not holding_runs(api):
         _reset_slots(api)
     return ended
 
 
-def end_runs(api: ServerApi, pool: str, message: str) -> None:
-    """Cancel the flow runs of a pool whose worker has ended, and end their processes.
+def cancel_runs(api: ServerApi, pool: str, message: str) -> None:
+    """Cancel the flow runs of a pool on this machine, and wait until they have ended.
 
-    Errors of the server are only logged, because the next start of the worker ends remaining runs.
+    Their worker has to be running. Flow runs that start meanwhile are cancelled too. Errors of the
+    server and flow runs that do not end are only logged, because `end_runs` follows.
+    """
+    asked: set[str] = set()
+
+    def have_ended() -> bool:
+        processes = flow_run_processes()
+        runs = [one for one in _runs(api, (*HOLDING, "PAUSED"), pool) if one["id"] in processes]
+        for run in runs:
+            if run["id"] not in asked and run["state_type"] != "CANCELLING":
+                asked.add(run["id"])
+                body = {"state": {"type": "CANCELLING", "message": message}}
+                api.post(f"flow_runs/{run['id']}/set_state", body)
+        return not runs
+
+    try:
+        if not wait_until(have_ended, _CANCEL_SECONDS):
+            logger.warning("flow runs that were cancelled have not ended")
+    except ApiFailure as error:
+        logger.warning("the flow runs could not be cancelled: %s", error)
+
+
+def end_runs(api: ServerApi, pool: str, message: str) -> None:
+    """End the flow runs that `cancel_runs` left, after their worker has ended.
+
+    They could not report their end. The results database will have them as crashed, so Prefect has
+    too. Errors of the server are only logged, because the next start of the worker ends remaining
+    runs.
     """
     try:
         wanted = {str(run["id"]) for run in holding_runs(api, pool)}
         _end_processes(wanted)
-        end_left_runs(api, pool, "CANCELLED", message)
+        end_left_runs(api, pool, message)
     except ApiFailure as error:
         logger.warning("the flow runs could not be ended: %s", error)
 
 
 def holding_runs(api: ServerApi, pool: str | None = None) -> list[Mapping[str, Any]]:
     """Return the flow runs of one or all pools that hold a slot. Raises one of `ApiFailure`."""
-    wanted: dict[str, Any] = {"flow_runs": {"state": {"type": {"any_": list(HOLDING)}}}}
+    return _runs(api, HOLDING, pool)
+
+
+def _runs(api: ServerApi, states: Sequence[str], pool: str | None) -> list[Mapping[str, Any]]:
+    wanted: dict[str, Any] = {"flow_runs": {"state": {"type": {"any_": list(states)}}}}
     if pool is not None:
         wanted["work_pools"] = {"name": {"any_": [pool]}}
     found: list[Mapping[str, Any]] = api.post("flow_runs/filter", wanted)

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from lfv.cli.deploy import FLOW_RUN, set_command
-from lfv.cli.plant.left_runs import end_left_runs, end_runs
+from lfv.cli.plant.left_runs import cancel_runs, end_left_runs, end_runs
 from lfv.cli.plant.running import is_running
 from lfv.cli.plant.server_api import ApiFailure, ServerApi
 from lfv.cli.plant.supervisor import Service, ServiceState
@@ -123,7 +123,8 @@ class Plant:
                 worker,
                 environment,
                 can_start=self._can_start_worker,
-                after_end=self._cancel_runs,
+                before_end=self._cancel_runs,
+                after_end=self._end_runs,
             ),
             Service("pages", pages, environment),
             Service("sweeper", sweep, environment, restart_after=_SWEEP_SECONDS),
@@ -153,13 +154,15 @@ class Plant:
         except ApiFailure:
             return False
         try:
-            message = "Its worker was killed, or the machine stopped."
-            end_left_runs(api, self.pool, "CRASHED", message)
+            end_left_runs(api, self.pool, "Its worker was killed, or the machine stopped.")
         except ApiFailure as error:
             logger.warning("flow runs of an earlier worker could not be ended: %s", error)
         return True
 
     def _cancel_runs(self) -> None:
+        cancel_runs(self.api, self.pool, "`lfv down` cancelled it.")
+
+    def _end_runs(self) -> None:
         end_runs(self.api, self.pool, "`lfv down` ended its worker.")
 
     def _workers_seen(self) -> list[datetime]:
@@ -302,7 +305,7 @@ ExecStart={" ".join(command)}
 Restart=always
 RestartSec=2
 KillMode=mixed
-TimeoutStopSec=90
+TimeoutStopSec=150
 
 [Install]
 WantedBy=default.target

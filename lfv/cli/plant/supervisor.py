@@ -42,6 +42,7 @@ class Service:
         environment: Its environment.
         restart_after: For a process that ends by itself: seconds until it is started again.
         can_start: Returns whether its prerequisites are met; it is not started until they are.
+        before_end: Called before the supervisor stops the process, if it is running.
         after_end: Called once when the supervisor has stopped the process.
     """
 
@@ -50,6 +51,7 @@ class Service:
     environment: Mapping[str, str]
     restart_after: float | None = None
     can_start: Callable[[], bool] = lambda: True
+    before_end: Callable[[], None] = lambda: None
     after_end: Callable[[], None] = lambda: None
 
 
@@ -119,7 +121,8 @@ class Supervised:
 
     def end(self) -> None:
         """Ask the process to end."""
-        if self._process is not None:
+        if self._process is not None and self._process.poll() is None:
+            self.service.before_end()
             self._process.terminate()
 
     def wait(self, seconds: float) -> None:

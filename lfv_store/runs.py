@@ -63,9 +63,33 @@ class Runs:
         """Return up to three runs whose id starts with `prefix`, enough to tell if it is unique."""
         return self._select(RunTable.run_id.startswith(prefix, autoescape=True), limit=3)
 
-    def list(self, limit: int = 20, *, status: RunStatus | None = None) -> Sequence[Run]:
-        """Return runs, the newest first."""
-        conditions = [] if status is None else [RunTable.status == status]
+    def list(
+        self,
+        limit: int = 20,
+        *,
+        status: RunStatus | None = None,
+        project: str | None = None,
+        source: str | None = None,
+        since: datetime | None = None,
+    ) -> Sequence[Run]:
+        """Return the runs that meet all conditions, the newest first.
+
+        Args:
+            limit: How many runs to return at most.
+            status: Their status.
+            project: Name of their project.
+            source: Text that their source contains, in upper or lower case.
+            since: Time from which on they were started.
+        """
+        conditions: list[sa.ColumnElement[bool]] = []
+        if status is not None:
+            conditions.append(RunTable.status == status)
+        if project is not None:
+            conditions.append(RunTable.project_name == clean(project))
+        if source is not None:
+            conditions.append(RunTable.source.icontains(clean(source), autoescape=True))
+        if since is not None:
+            conditions.append(RunTable.started_at >= since)
         return self._select(*conditions, limit=limit)
 
     def set_manifest(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import getpass
 import logging
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 #: Prefect's background threads log by the names of their classes.
 _PREFECT_LOGGERS = ("prefect", "EventsWorker", "APILogWorker")
 _SHORT_ID = 8
+_AGO = re.compile("([0-9]+)([mhdw])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def settings_from(**options: Any) -> Settings:
@@ -129,6 +132,22 @@ def check_source(source: str) -> None:
     """Raise CommandError if a local source does not exist."""
     if "://" not in source and not Path(source).exists():
         raise CommandError(f"no manifest, folder or image found at {source}")
+
+
+def time_of(text: str, option: str) -> datetime:
+    """Return the time that an option names: `12h` ago, or a date in ISO 8601.
+
+    A time without an offset is local. Raises WrongUsage.
+    """
+    ago = _AGO.fullmatch(text.strip())
+    try:
+        if ago is not None:
+            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        return datetime.fromisoformat(text.strip()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise WrongUsage(
+            f"{option} {text} is not a time: give 90m, 12h, 7d or 4w, or a date such as 2026-11-01"
+        ) from None
 
 
 def check_local_project(settings: Settings, project: str) -> None:

@@ -17,6 +17,17 @@ class ShownVerdict(StrEnum):
     REVIEW = "review"
 
 
+class ShownStatus(StrEnum):
+    """Statuses by which runs can be selected, those of `lfv_store.records.RunStatus`."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    CRASHED = "crashed"
+    INTERRUPTED = "interrupted"
+
+
 class InspectionMode(StrEnum):
     """How images are sent to the model."""
 

@@ -12,8 +12,15 @@ import typer
 
 from lfv.cli import output
 from lfv.cli.answers import answer, reasons_text
-from lfv.cli.common import find_run, local_time, settings_from, short_id, store_from
-from lfv.cli.options import DatabaseUrlOption, JsonOption, RunArgument, ShownVerdict, examples
+from lfv.cli.common import find_run, local_time, settings_from, short_id, store_from, time_of
+from lfv.cli.options import (
+    DatabaseUrlOption,
+    JsonOption,
+    RunArgument,
+    ShownStatus,
+    ShownVerdict,
+    examples,
+)
 from lfv.formats.layout import describe_skipped
 from lfv.formats.words import count_of
 
@@ -24,7 +31,14 @@ _IMAGE_COLUMNS = ("line_number", "verdict", "source_ref", "answer", "reasons")
 
 
 def register(app: typer.Typer) -> None:
-    app.command("runs", epilog=examples("lfv runs", "lfv runs --limit 100 --json"))(runs)
+    app.command(
+        "runs",
+        epilog=examples(
+            "lfv runs",
+            "lfv runs --project cookies --status failed --since 7d",
+            "lfv runs --source camera1 --since 2026-11-01 --limit 100 --json",
+        ),
+    )(runs)
     app.command(
         "show",
         epilog=examples("lfv show last", "lfv show last --verdict reject", "lfv show 3f7c --json"),
@@ -36,15 +50,53 @@ def runs(
     limit: Annotated[
         int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many runs to list.")
     ] = 20,
+    project: Annotated[
+        str | None,
+        typer.Option("--project", "-p", help="Only runs of this project.", show_default=False),
+    ] = None,
+    status: Annotated[
+        ShownStatus | None,
+        typer.Option("--status", help="Only runs with this status.", show_default=False),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--source",
+            metavar="TEXT",
+            help="Only runs whose source contains this.",
+            show_default=False,
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since",
+            metavar="WHEN",
+            help="Only runs started since then: 90m, 12h, 7d or 4w ago, or a date such as "
+            "2026-11-01 or 2026-11-01T06:00, in local time unless it has an offset.",
+            show_default=False,
+        ),
+    ] = None,
     database_url: DatabaseUrlOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List inspection runs, the newest first, with their counts."""
+    """List inspection runs, the newest first, with their counts.
+
+    The filters can be combined: a run has to meet all of them.
+    """
     from lfv.run.summary import NOTHING_NEW
 
+    started_since = None if since is None else time_of(since, "--since")
     settings = settings_from(database_url=database_url)
     with store_from(settings) as store:
-        listed = [(run, store.inspections.counts(run.run_id)) for run in store.runs.list(limit)]
+        found = store.runs.list(
+            limit,
+            status=None if status is None else status.value,
+            project=project,
+            source=source,
+            since=started_since,
+        )
+        listed = [(run, store.inspections.counts(run.run_id)) for run in found]
     if as_json:
         output.show_json([as_dict(run, counts) for run, counts in listed])
         return
@@ -70,7 +122,9 @@ def runs(
         for run, counts in listed
     ]
     output.show_table((*columns, *numbers, "started by"), rows, right=numbers)
-    if not listed:
+    if not listed and any(one is not None for one in (project, status, source, since)):
+        output.note("no run meets these conditions; `lfv runs` lists all")
+    elif not listed:
         output.note("no runs yet; `lfv inspect` starts one")
 
 

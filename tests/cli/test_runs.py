@@ -9,7 +9,9 @@ import pytest
 
 from lfv.cli.common import find_run
 from lfv.cli.errors import WrongUsage
+from lfv.cli.options import ShownStatus
 from lfv.run.summary import NOTHING_NEW
+from lfv_store.records import RUN_STATUSES
 from tests.cli.conftest import RUN_ID, STARTED, begin_run
 
 if TYPE_CHECKING:
@@ -60,6 +62,29 @@ def test_runs_as_json(lfv: Lfv, run: str) -> None:
 def test_the_number_of_runs_is_bounded(lfv: Lfv, store: Store, run: str) -> None:
     begin_run(store, NEWER, STARTED + timedelta(hours=1))
     assert [one["run_id"] for one in lfv("runs", "--limit", 1, "--json").json()] == [NEWER]
+
+
+def test_runs_are_filtered(lfv: Lfv, store: Store, run: str) -> None:
+    begin_run(store, NEWER, STARTED + timedelta(hours=1))
+
+    def listed(*options: str) -> list[str]:
+        return [one["run_id"] for one in lfv("runs", *options, "--json").json()]
+
+    assert listed("--project", "flange") == [NEWER, run]
+    assert listed("--project", "flan") == []
+    assert listed("--status", "running") == [NEWER]
+    assert listed("--status", "completed", "--project", "flange") == [run]
+    source = store.runs.get(run).source
+    assert listed("--source", source[1:-1].upper()) == [NEWER, run]
+    assert listed("--source", "%") == []
+    assert listed("--since", "2026-03-04T05:30:00+00:00") == [NEWER]
+    assert listed("--since", "12h") == []
+    assert "no run meets these conditions" in lfv("runs", "--since", "12h").err
+    for wrong in ("yesterday", "7", "99999999999d"):
+        outcome = lfv("runs", "--since", wrong)
+        assert outcome.status == 2
+        assert f"--since {wrong} is not a time" in outcome.err
+    assert {one.value for one in ShownStatus} == set(RUN_STATUSES)
 
 
 def test_show_says_what_could_not_be_inspected(lfv: Lfv, run: str) -> None:

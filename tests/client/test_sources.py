@@ -114,7 +114,7 @@ def test_a_broken_transfer_is_tried_again(
             lambda: None,
             lambda e: translate_os_error(e, "x") if isinstance(e, OSError) else None,
         )
-        return OpenObject(stream.buffered(), None)
+        return OpenObject(stream.buffer(), None)
 
     monkeypatch.setattr(reader, "open", broken_once)
     assert reader.read_bytes("x") == b"whole"

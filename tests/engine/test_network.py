@@ -288,7 +288,7 @@ def test_a_network_that_does_not_help_leaves_nothing(
     tmp_path: Path,
 ) -> None:
     # Of sixteen images chance itself may put one right.
-    monkeypatch.setattr(selection, "gain_needed", lambda *_: 0.5)
+    monkeypatch.setattr(selection, "required_gain", lambda *_: 0.5)
     options = replace(QUIET, network=True)
     outcome = train(trained.images, [], tmp_path, options=options)
     network = outcome.evaluation["Details"].pop("Network")

@@ -139,7 +139,7 @@ def test_a_network_that_helps_is_kept_and_served_without_torch(
     tmp_path: Path,
     run_python: Callable[[str], str],
 ) -> None:
-    monkeypatch.setattr(trial, "SHOWN", 96 * 80 * 8 * 30)  # 30 steps
+    monkeypatch.setattr(trial, "PIXEL_BUDGET", 96 * 80 * 8 * 30)  # 30 steps
     images = make_plates(8, 8, first=20, masks=True)
     # A gain that any network shows: what is kept matters here, not how good it is.
     monkeypatch.setattr("lfv.engine.network.selection.OVERLAP_GAIN", -1.0)

@@ -242,7 +242,7 @@ def test_positions_differ() -> None:
     odd[:, 3:6, 4:7] = odd[:, 0:3, 0:3]
     usual, unusual = head.statistics(normal[21]), head.statistics(odd)
     assert (unusual[-2:] > usual[-2:] + np.log(2)).all()
-    found = np.unravel_index(head.distances(head.residuals(head.reduced(odd))).argmax(), (8, 10))
+    found = np.unravel_index(head.distances(head.residuals(head.reduce(odd))).argmax(), (8, 10))
     assert abs(found[0] - 4) <= 1
     assert abs(found[1] - 5) <= 1
     again = PositionalHead.from_arrays(head.to_arrays("p"), "p")

@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from prefect import runtime
 from prefect.variables import Variable
+
+from flows.deployment import deployment_id
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,6 @@ def _positive(name: str) -> float | None:
 
 
 def _variable(name: str) -> Any:
-    if runtime.deployment.id is None:
+    if deployment_id() is None:
         return None
     return Variable.get(name, default=None)

@@ -32,9 +32,9 @@ from flows.task_runners import task_runner
 from lfv.client.policy import Policy
 from lfv.formats.words import count_of
 from lfv.run.active import ActiveRun
-from lfv.run.batch import check_mode, detect_in_batches
+from lfv.run.batch import detect_in_batches
 from lfv.run.completion import check_completed
-from lfv.run.context import BATCH, DEFAULT_SETTLE_SECONDS, InspectionRequest, NewLimits
+from lfv.run.context import DEFAULT_SETTLE_SECONDS, InspectionRequest, NewLimits
 from lfv.run.control import Ending
 from lfv.run.embedded_service import endpoint_ahead
 from lfv.run.errors import (
@@ -48,6 +48,7 @@ from lfv.run.estimate import expected_cost
 from lfv.run.hosting.guard_client import guard_ahead
 from lfv.run.hosting.hold import ModelHold
 from lfv.run.lookup import find_unfinished_run
+from lfv.run.modes import InspectionMode, check_mode
 from lfv.run.new_images import keep_claims
 from lfv.run.reject_watch import watch_reject_rate
 from lfv.run.report import report_run
@@ -310,7 +311,7 @@ def _detect_hosted(
     logger = get_run_logger()
     logger.info(expected_cost(run, pending))
     price = run.context.unit_hour_price * run.context.units.minimum
-    if run.context.request.mode == BATCH:
+    if run.context.request.mode == InspectionMode.BATCH:
         with (
             ProgressArtifact(control, pending, price),
             watch_reject_rate(run, reject_rate_limit),

@@ -7,6 +7,8 @@ import posixpath
 from prefect import runtime
 from prefect.context import FlowRunContext
 
+from flows.deployment import deployment_name
+
 #: Longest part of a name. Prefect's pages truncate longer names.
 _MAX_PART_CHARS = 60
 #: `triggered_by` of a deployment with a schedule. A run that a person starts from it has it too.
@@ -20,7 +22,7 @@ def run_name() -> str:
     parts = (
         str(parameters.get("project") or ""),
         lot_of(str(parameters.get("source") or "")),
-        triggered_by or runtime.deployment.name or "by hand",
+        triggered_by or deployment_name() or "by hand",
     )
     return " · ".join(part[:_MAX_PART_CHARS] for part in parts if part)
 
@@ -56,5 +58,5 @@ def _actual_trigger(triggered_by: str) -> str:
 
 def deployment_trigger() -> str:
     """Return what started this flow run, as far as Prefect knows."""
-    deployment = runtime.deployment.name
+    deployment = deployment_name()
     return f"deployment {deployment}" if deployment else ""

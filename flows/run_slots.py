@@ -10,11 +10,12 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from prefect import runtime
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+
+from flows.deployment import deployment_id
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def place_at_model(project: str) -> Iterator[None]:
     Runs without a deployment need none. If the Prefect API does not answer, the run continues
     without a slot, because results do not depend on the limit.
     """
-    if runtime.deployment.id is None:
+    if deployment_id() is None:
         yield
         return
     place = concurrency(

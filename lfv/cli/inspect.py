@@ -27,7 +27,6 @@ from lfv.cli.options import (
     EndpointUrlOption,
     HostOption,
     HostOptionOption,
-    InspectionMode,
     JsonOption,
     ModelVersionOption,
     NormalOption,
@@ -38,9 +37,11 @@ from lfv.cli.options import (
     examples,
 )
 from lfv.cli.progress import Activity
+from lfv.client.stores import absolute_source
 from lfv.formats.layout import describe_skipped
 from lfv.formats.words import count_of
 from lfv.launch import loading
+from lfv.run.modes import InspectionMode, check_mode
 
 if TYPE_CHECKING:
     from lfv.run.control import Progress
@@ -219,9 +220,6 @@ def inspect(
         raise WrongUsage("--project is missing: name the project of the model")
     if policy is not None and confidence is not None:
         raise WrongUsage("use either --confidence or --policy")
-    from lfv.client.sources import absolute_source
-    from lfv.run.batch import check_mode
-
     settings = settings_from(
         endpoint_url=endpoint_url,
         database_url=database_url,

@@ -28,13 +28,6 @@ class ShownStatus(StrEnum):
     INTERRUPTED = "interrupted"
 
 
-class InspectionMode(StrEnum):
-    """How images are sent to the model."""
-
-    LIVE = "live"
-    BATCH = "batch"
-
-
 class TaskRunner(StrEnum):
     """What runs detection."""
 

@@ -165,11 +165,6 @@ class SourceReader:
         self.close()
 
 
-def absolute_source(source: str) -> str:
-    """Return a path as an absolute one: later readers of a record may be in another folder."""
-    return source if "://" in source else str(Path(source).absolute())
-
-
 def _read(source: OpenObject, most: int) -> bytes:
     """Read at most `most` bytes, allocating only the size that the store reports.
 

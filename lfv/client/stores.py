@@ -31,6 +31,11 @@ from lfv.formats.refs import S3Ref
 _BUFFER = 1024 * 1024
 
 
+def absolute_source(source: str) -> str:
+    """Return a path as an absolute one: later readers of a record may be in another folder."""
+    return source if "://" in source else str(Path(source).absolute())
+
+
 @dataclass(frozen=True)
 class OpenObject:
     """A stream to read, and its size in bytes if known. Close it, or use `with`."""

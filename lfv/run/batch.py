@@ -44,16 +44,14 @@ from lfv.formats.refs import S3Ref
 from lfv.formats.words import count_of
 from lfv.run import outcomes
 from lfv.run.active import ActiveRun
-from lfv.run.context import BATCH
 from lfv.run.control import Ending
 from lfv.run.hosting.hold import Held, ModelHold
 from lfv.run.hosting.release import end_earlier
-from lfv.settings import LfvSettingsError, Settings
+from lfv.run.modes import check_mode
 from lfv_store import ModelKey, NewDetection, NewInspection, PendingItem, StoreError
 
 logger = logging.getLogger(__name__)
 
-SAGEMAKER = "sagemaker"
 #: Images of one job.
 MOST_IMAGES = 50_000
 _PAGE = 1_000
@@ -62,19 +60,6 @@ _POLL = Backoff(0.5, 1.3, 20.0)
 _MAX_ANSWER = 16 * 1024 * 1024
 _ENDINGS = {"PNG": ".png", "JPEG": ".jpg"}
 _PREFIX = "batch"
-
-
-def check_mode(mode: str, host: str, settings: Settings) -> None:
-    """Raise LfvSettingsError if batch mode is impossible, before anything is started."""
-    if mode != BATCH:
-        return
-    if host != SAGEMAKER:
-        raise LfvSettingsError(f"--mode batch is for --host {SAGEMAKER}, not {host}")
-    if settings.staging_uri is None:
-        raise LfvSettingsError(
-            "a batch job reads the images from a bucket: name one with --staging "
-            "s3://BUCKET/PREFIX or LFV_STAGING_URI"
-        )
 
 
 def detect_in_batches(run: ActiveRun) -> None:

@@ -10,12 +10,11 @@ from lfv.client.hosts import HostSpec, Units
 from lfv.client.hosts.sagemaker import batch
 from lfv.client.policy import Policy
 from lfv.formats.fit import Fit
+from lfv.run.modes import InspectionMode
 from lfv.settings import Settings
 
 #: The kind of host for which a service on this machine stands in if no endpoint is given.
 LOOKOUTVISION = "lookoutvision"
-#: Modes of detection: image by image, or by a job that takes all of them.
-LIVE, BATCH = "live", "batch"
 
 #: How long a file must be unchanged before a run on new images inspects it.
 DEFAULT_SETTLE_SECONDS = 5.0
@@ -29,8 +28,8 @@ class InspectionRequest:
     of the approval that resolved it. `new_only` leaves out
     images of other runs of this source and project, and files changed in the last `settle_seconds`.
     `max_cost` is in US dollars. `host` is the model's kind of host, `host_options` are options of
-    that kind. `mode` is `LIVE` or `BATCH`. `fit` is how images of another size are adapted, such as
-    'scaled to 640x480'; it comes from the record of the model's training.
+    that kind. `mode` is an `InspectionMode`. `fit` is how images of another size are adapted, such
+    as 'scaled to 640x480'; it comes from the record of the model's training.
     """
 
     source: str
@@ -53,7 +52,7 @@ class InspectionRequest:
     triggered_by: str = ""
     host: str = LOOKOUTVISION
     host_options: Mapping[str, Any] = field(default_factory=dict)
-    mode: str = LIVE
+    mode: str = InspectionMode.LIVE
     fit: str | None = None
     approval: int | None = None
 
@@ -106,7 +105,7 @@ class RunContext:
     @property
     def image_taker(self) -> str:
         """The kind of host whose limits apply to the images."""
-        return batch.KIND if self.request.mode == BATCH else self.request.host
+        return batch.KIND if self.request.mode == InspectionMode.BATCH else self.request.host
 
     @property
     def fit(self) -> Fit | None:

@@ -14,8 +14,9 @@ from lfv.client.hosts.lookoutvision import client_config
 from lfv.client.hosts.sagemaker.account import Account
 from lfv.client.hosts.sagemaker.training import TrainingJob, check_project, train_on_sagemaker
 from lfv.client.manifests import manifest_digest
-from lfv.client.sources import SourceReader, absolute_source
+from lfv.client.sources import SourceReader
 from lfv.client.staging import StagedDataset, Staging, stage_training
+from lfv.client.stores import absolute_source
 from lfv.client.training import TrainedModel, train_model
 from lfv.formats.errors import LfvError
 from lfv.formats.fit_mode import FitMode

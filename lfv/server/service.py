@@ -114,6 +114,8 @@ async def _serve_from(
         with _signals_end(server):
             # The listener queues connections until uvicorn accepts them.
             _announce(options, listener, ready)
+            if options.embedded:  # its client waits for the model
+                hosting.launch_ahead()
             await server.serve(sockets=[listener])
     finally:
         if options.ready_file is not None:

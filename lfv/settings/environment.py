@@ -37,6 +37,10 @@ _TEMPORARY_SERVER: Mapping[str, str] = {
     "PREFECT__SERVER_EPHEMERAL": "1",
     "PREFECT__SERVER_FINAL": "1",
     "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
+    # Block types are registered when a block is saved. Doing so at the start would import every
+    # installed collection, Dask among them.
+    "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "0",
+    "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "0",
 }
 
 

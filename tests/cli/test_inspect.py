@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import urllib.request
@@ -71,6 +72,31 @@ def test_a_prefect_api_that_does_not_answer_is_named(
     assert all(step.startswith("inspect: ") for step in steps)
     assert last.startswith("lfv: Prefect's API at http://127.0.0.1:9/api does not respond")
     assert last.endswith("check PREFECT_API_URL")
+
+
+def test_the_temporary_server_starts_before_anything_heavy_is_imported(tmp_path: Path) -> None:
+    """It takes longer than all the rest of a start."""
+    (tmp_path / "part.png").write_bytes(b"")
+    script = (
+        "import os, sys\n"
+        "from lfv.cli import main, prefect_api\n"
+        "heavy = {'boto3', 'numpy', 'PIL', 'prefect', 'sqlalchemy'}\n"
+        "def end(*_):\n"
+        "    print(sorted(heavy & set(sys.modules)), flush=True)\n"
+        "    os._exit(0)\n"
+        "prefect_api.TemporaryServer.__init__ = end\n"
+        f"sys.argv = ['lfv', 'inspect', {str(tmp_path)!r}, '--project', 'p']\n"
+        "main.main()\n"
+    )
+    environment = {"PATH": os.environ["PATH"], "LFV_HOME": str(tmp_path / "home")}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**environment, "PREFECT_HOME": str(tmp_path / "prefect")},
+    )
+    assert done.stdout.strip() == "[]", done.stderr
 
 
 def test_the_temporary_server_ends_with_its_input_and_by_nothing_else() -> None:

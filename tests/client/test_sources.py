@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lfv.client.sources import SourceReader, absolute_source
+from lfv.client.sources import SourceReader
 from lfv.client.stores import BucketFolder, OpenObject, TranslatedReads, translate_os_error
 from lfv.formats.errors import (
     SourceError,
@@ -21,7 +21,7 @@ from lfv.formats.errors import (
     SourceTooLarge,
     SourceUnavailable,
 )
-from lfv.formats.refs import S3Ref
+from lfv.formats.refs import S3Ref, absolute_source
 
 
 def test_paths_addresses_and_buckets(reader: SourceReader, bucket: Path, tmp_path: Path) -> None:

@@ -39,11 +39,9 @@ def test_a_lot_is_the_last_part_of_its_source(source: str, lot: str) -> None:
 
 def test_a_flow_run_is_named_by_product_lot_and_trigger(monkeypatch: pytest.MonkeyPatch) -> None:
     parameters = {"project": "cookies", "source": "/data/lot-41.csv", "triggered_by": ""}
-    known = SimpleNamespace(
-        flow_run=SimpleNamespace(parameters=parameters),
-        deployment=SimpleNamespace(name="scheduled"),
-    )
+    known = SimpleNamespace(flow_run=SimpleNamespace(parameters=parameters))
     monkeypatch.setattr(naming, "runtime", known)
+    monkeypatch.setattr(naming, "deployment_name", lambda: "scheduled")
     assert naming.run_name() == "cookies · lot-41 · scheduled"
     parameters["triggered_by"] = "ana"
     assert naming.run_name() == "cookies · lot-41 · ana"

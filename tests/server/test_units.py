@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import BotoCoreError
 
-from lfv.server.hosting.unit import Unit, UnitSpec
+from lfv.server.hosting.unit import Unit, UnitProcess, UnitSpec
 from lfv.server.options import Limits, Serving
 from tests.support.service import (
     FAKE_ENGINE,
@@ -73,6 +73,27 @@ def test_start_given_up_while_it_loads_leaves_no_process(held: UnitSpec) -> None
         return workers_of(os.getpid())
 
     assert asyncio.run(start_and_give_up()) == []
+
+
+def test_a_unit_uses_a_process_that_was_launched_ahead(held: UnitSpec) -> None:
+    (held.artifact.parents[2] / "may-load").touch()
+
+    async def start_two() -> tuple[list[int], list[int], list[int]]:
+        spare = await UnitProcess.launch(held.engine)
+        launched = workers_of(os.getpid())
+        unit = await Unit.start(held, spare)
+        used = workers_of(os.getpid())
+        await unit.close(at_once=True)
+        again = await Unit.start(held, spare)  # it has ended
+        after = workers_of(os.getpid())
+        await again.close(at_once=True)
+        return launched, used, after
+
+    launched, used, after = asyncio.run(start_two())
+    assert launched == used
+    assert len(after) == 1
+    assert after != used
+    assert workers_of(os.getpid()) == []
 
 
 def test_units_are_gone_when_the_model_is_stopped(start: Callable[..., Service]) -> None:

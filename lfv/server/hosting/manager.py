@@ -13,7 +13,7 @@ from lfv.server.database import Database
 from lfv.server.errors import ConflictError, NotFoundError
 from lfv.server.home import Home
 from lfv.server.hosting.pool import HostedModel, Pool
-from lfv.server.hosting.unit import UnitLostError, UnitSpec
+from lfv.server.hosting.unit import UnitLostError, UnitProcess, UnitSpec, run_to_end
 from lfv.server.lifecycle import ModelEvent
 from lfv.server.options import Limits, Serving
 from lfv.server.recording import record_from_loop
@@ -39,6 +39,11 @@ class HostingManager:
         self._by_name: dict[tuple[str, str], Pool] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._spare: asyncio.Task[UnitProcess] | None = None
+
+    def launch_ahead(self) -> None:
+        """Launch a process that imports the engine now, for the first unit that is needed."""
+        self._spare = self._loop.create_task(UnitProcess.launch(self._engine))
 
     def host(self, model_id: str) -> None:
         self._loop.call_soon_threadsafe(self._begin, self._host, model_id)
@@ -61,6 +66,8 @@ class HostingManager:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(pool.stop() for pool in self._pools.values()))
+        if (spare := await self._take_spare()) is not None:
+            await spare.close(at_once=True)
 
     def _begin(self, work: Any, model_id: str) -> None:
         if work == self._unhost and (pool := self._pools.get(model_id)):
@@ -135,7 +142,21 @@ class HostingManager:
         def broken(why: str) -> None:
             self._spawn(self._record_failure(model.id, why), model.id)
 
-        return Pool(hosted, spec, broken)
+        return Pool(hosted, spec, broken, self._take_spare)
+
+    async def _take_spare(self) -> UnitProcess | None:
+        launch, self._spare = self._spare, None
+        if launch is None:
+            return None
+        try:
+            return await launch
+        except UnitLostError as error:
+            _log.warning("an inference unit could not be launched ahead: %s", error)
+            return None
+        except asyncio.CancelledError:
+            if launch.done() and not launch.cancelled() and launch.exception() is None:
+                await run_to_end(launch.result().close(at_once=True))
+            raise
 
     def _forget_name(self, pool: Pool) -> None:
         self._by_name.pop((pool.model.project_name, str(pool.model.version)), None)

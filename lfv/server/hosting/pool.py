@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from lfv.server.hosting.unit import (
     Unit,
     UnitAnswer,
     UnitLostError,
+    UnitProcess,
     UnitSpec,
     UnitTimeoutError,
     UnloadableError,
@@ -44,15 +45,23 @@ class HostedModel:
 class Pool:
     """The units of a model and the queue before them. Runs in the event loop's thread.
 
-    ``broken`` is called once, with the reason, if the model can no longer be served.
+    ``broken`` is called once, with the reason, if the model can no longer be served. ``take_spare``
+    returns a process that was launched ahead, if there is one.
     """
 
-    def __init__(self, model: HostedModel, spec: UnitSpec, broken: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        model: HostedModel,
+        spec: UnitSpec,
+        broken: Callable[[str], None],
+        take_spare: Callable[[], Awaitable[UnitProcess | None]],
+    ) -> None:
         self.model = model
         self.desired_units = model.min_units
         self._spec = spec
         self._serving = spec.serving
         self._broken = broken
+        self._take_spare = take_spare
         self._units: set[Unit] = set()
         self._idle: list[Unit] = []
         self._waiting: deque[asyncio.Future[Unit]] = deque()
@@ -240,7 +249,7 @@ class Pool:
         self._grow_after = time.monotonic() + _GROWTH_PAUSE
 
     async def _start_unit(self) -> None:
-        unit = await Unit.start(self._spec)
+        unit = await Unit.start(self._spec, await self._take_spare())
         self._units.add(unit)
         self._release(unit)
 

@@ -12,8 +12,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from lfv.server.hosting import frames
 from lfv.server.options import Limits, Serving
 
@@ -46,31 +44,31 @@ class UnitSpec:
     serving: Serving
 
 
-class Unit:
-    """Answers one request at a time. Created by ``start``; unusable after UnitLostError."""
+class UnitProcess:
+    """A process that imports the engine, and loads a model once it is told which.
+
+    Created by ``launch``.
+    """
 
     def __init__(
         self,
         process: subprocess.Popen[bytes],
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        serving: Serving,
     ) -> None:
         self._process = process
-        self._reader = reader
-        self._writer = writer
-        self._serving = serving
+        self.reader = reader
+        self.writer = writer
 
     @classmethod
-    async def start(cls, spec: UnitSpec) -> Unit:
-        """Start the process and wait until its model is loaded. Raises UnitLostError.
+    async def launch(cls, engine: str) -> UnitProcess:
+        """Start the process, without waiting until the engine is imported. Raises UnitLostError.
 
         If the call is cancelled, the process has ended when CancelledError is raised.
         """
         ours, theirs = socket.socketpair()
-        limits = orjson.dumps(asdict(spec.limits)).decode()
         command = [sys.executable, "-m", "lfv.launch", "lfv.server.hosting.worker"]
-        command += [str(theirs.fileno()), str(spec.artifact), spec.engine, limits]
+        command += [str(theirs.fileno()), engine]
         ours.setblocking(False)
         try:
             reader, writer = await asyncio.open_unix_connection(sock=ours)
@@ -87,30 +85,76 @@ class Unit:
             raise UnitLostError(f"no process could be started: {error}") from error
         except BaseException:
             writer.close()
-            await _run_to_end(_discard(launch))
+            await run_to_end(_discard(launch))
             raise
-        unit = cls(process, reader, writer, spec.serving)
+        return cls(process, reader, writer)
+
+    @property
+    def is_dead(self) -> bool:
+        return self.reader.at_eof() or self._process.poll() is not None
+
+    async def close(self, *, at_once: bool = False) -> None:
+        """Close the socket, which ends an idle process, and kill one that does not end."""
+        if at_once:
+            self._process.kill()
+        self.writer.close()
+        with contextlib.suppress(OSError):
+            await self.writer.wait_closed()
+        if self._process.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                await asyncio.to_thread(self._process.wait, 0.5)
+        if self._process.poll() is None:
+            self._process.kill()
+            await asyncio.to_thread(self._process.wait)
+
+
+class Unit:
+    """Answers one request at a time. Created by ``start``; unusable after UnitLostError."""
+
+    def __init__(self, process: UnitProcess, serving: Serving) -> None:
+        self._process = process
+        self._reader = process.reader
+        self._writer = process.writer
+        self._serving = serving
+
+    @classmethod
+    async def start(cls, spec: UnitSpec, spare: UnitProcess | None = None) -> Unit:
+        """Load the model in a process and wait until it is ready. Raises UnitLostError.
+
+        Args:
+            spec: What to load.
+            spare: A process that was launched ahead for this engine, used if it still runs.
+
+        If the call is cancelled, the process has ended when CancelledError is raised.
+        """
+        if spare is not None and spare.is_dead:
+            await spare.close(at_once=True)
+            spare = None
+        process = spare or await UnitProcess.launch(spec.engine)
+        unit = cls(process, spec.serving)
         try:
-            await unit._become_ready()
+            await unit._load(spec)
         except BaseException:
-            await _run_to_end(unit.close(at_once=True))
+            await run_to_end(unit.close(at_once=True))
             raise
         return unit
 
-    async def _become_ready(self) -> None:
+    async def _load(self, spec: UnitSpec) -> None:
+        order = {"artifact": str(spec.artifact), "limits": asdict(spec.limits)}
         try:
             async with asyncio.timeout(self._serving.load_timeout):
+                self._writer.write(frames.pack(order, 0))
                 head, _ = await frames.read_frame(self._reader)
         except TimeoutError:
             raise UnitLostError("the model took too long to load") from None
-        except frames.FrameError:
+        except (frames.FrameError, OSError):
             raise UnitLostError("the process died while it loaded the model") from None
         if "failed" in head:
             raise UnloadableError(str(head["failed"]))
 
     @property
     def is_dead(self) -> bool:
-        return self._reader.at_eof() or self._process.poll() is not None
+        return self._process.is_dead
 
     async def ask(self, body: bytes, content_type: str, *, with_map: bool = False) -> UnitAnswer:
         """Send an image and return the answer. Raises UnitLostError."""
@@ -130,17 +174,7 @@ class Unit:
 
     async def close(self, *, at_once: bool = False) -> None:
         """Close the socket, which ends an idle process, and kill one that does not end."""
-        if at_once:
-            self._process.kill()
-        self._writer.close()
-        with contextlib.suppress(OSError):
-            await self._writer.wait_closed()
-        if self._process.poll() is None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                await asyncio.to_thread(self._process.wait, 0.5)
-        if self._process.poll() is None:
-            self._process.kill()
-            await asyncio.to_thread(self._process.wait)
+        await self._process.close(at_once=at_once)
 
 
 def _launch(command: list[str], theirs: socket.socket) -> subprocess.Popen[bytes]:
@@ -165,7 +199,7 @@ async def _discard(launch: asyncio.Task[subprocess.Popen[bytes]]) -> None:
         await asyncio.to_thread(process.wait)
 
 
-async def _run_to_end(work: Coroutine[Any, Any, None]) -> None:
+async def run_to_end(work: Coroutine[Any, Any, None]) -> None:
     """Finish short work even if the task is cancelled meanwhile."""
     task = asyncio.create_task(work)
     while not task.done():

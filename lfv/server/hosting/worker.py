@@ -1,8 +1,8 @@
-"""An inference unit: ``python -m lfv.launch lfv.server.hosting.worker FD ARTIFACT ENGINE LIMITS``.
+"""An inference unit: ``python -m lfv.launch lfv.server.hosting.worker FD ENGINE``.
 
-Loads a model and inspects images, one after the other, until the service closes the socket to stop
-the model, or ends. The process also ends with the socket while it loads the model or inspects an
-image.
+Imports the engine, is told over the socket which model to load, and inspects images, one after the
+other, until the service closes the socket to stop the model, or ends. The process also ends with
+the socket while it loads the model or inspects an image.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from lfv.engine.seam import ImageRejected, LoadedModel, load_engine
 from lfv.formats.errors import ImageError
 from lfv.formats.images import CONTENT_TYPES, check_header
@@ -27,18 +25,32 @@ from lfv.server.options import Limits
 
 def main() -> None:
     """Run the unit that the process's arguments describe."""
-    descriptor, artifact, engine, limits = sys.argv[1:]
-    serve(int(descriptor), Path(artifact), engine, Limits(**orjson.loads(limits)))
+    descriptor, engine = sys.argv[1:]
+    serve(int(descriptor), engine)
 
 
-def serve(descriptor: int, artifact: Path, engine_name: str, limits: Limits) -> None:
+def serve(descriptor: int, engine_name: str) -> None:
     with socket.socket(fileno=descriptor) as connection:
         threading.Thread(target=_end_with_service, args=[descriptor], daemon=True).start()
+        failure = ""
         try:
             with loading():
-                model = load_engine(engine_name).load(artifact, threads=1)
+                load = load_engine(engine_name).load
         except Exception as error:  # noqa: BLE001 (the service reports any cause)
-            frames.send(connection, {"failed": f"{type(error).__name__}: {error}"})
+            failure = f"{type(error).__name__}: {error}"
+        try:
+            order, _ = frames.receive(connection)
+        except frames.FrameError:
+            return
+        limits = Limits(**order["limits"])
+        if not failure:
+            try:
+                with loading():
+                    model = load(Path(order["artifact"]), threads=1)
+            except Exception as error:  # noqa: BLE001 (the service reports any cause)
+                failure = f"{type(error).__name__}: {error}"
+        if failure:
+            frames.send(connection, {"failed": failure})
             return
         frames.send(connection, {"ready": [model.width, model.height]})
         while True:

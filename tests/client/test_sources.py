@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from lfv.client.sources import SourceReader
-from lfv.client.stores import BucketFolder, OpenObject, TranslatedReads, translate_os_error
+from lfv.client.stores import (
+    BucketFolder,
+    OpenObject,
+    TranslatedReads,
+    absolute_source,
+    translate_os_error,
+)
 from lfv.formats.errors import (
     SourceError,
     SourceForbidden,
@@ -21,7 +27,7 @@ from lfv.formats.errors import (
     SourceTooLarge,
     SourceUnavailable,
 )
-from lfv.formats.refs import S3Ref, absolute_source
+from lfv.formats.refs import S3Ref
 
 
 def test_paths_addresses_and_buckets(reader: SourceReader, bucket: Path, tmp_path: Path) -> None:

@@ -129,7 +129,8 @@ def main() -> None:
             images = options.images or scenario.images
             server = postgresql if scenario_name in ON_POSTGRESQL else None
             folder = Path(place) / scenario_name
-            name = f"{scenario_name}, {'stream' if options.stream else 'lfv inspect'}"
+            name = scenario_name if images == scenario.images else f"{scenario_name} {images}"
+            name += f", {'stream' if options.stream else 'lfv inspect'}"
             found = compare(scenario, images, folder, url, options.rounds, ours, server)
             report[name] = {**found, "rounds": options.rounds, "machine": machine()}
             show(scenario.title, found)

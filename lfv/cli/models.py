@@ -90,8 +90,9 @@ def list_(
 
     F1, precision and recall were measured in training. A model that is HOSTED or STARTING_HOSTING
     is billed where hosting costs money; `lfv stop` stops it. The approved version is the one that
-    runs take unless they name another. The message is cut after its first sentence; --json has all
-    of it, such as what training noticed about the images.
+    runs take unless they name another. Options that a training was given, such as --miss-cost,
+    are listed where there are any. The message is cut after its first sentence; --json has all of
+    it, such as what training noticed about the images.
     """
     from lfv.client.catalog import model_entries
     from lfv.run.embedded_service import api_endpoint
@@ -100,7 +101,9 @@ def list_(
         endpoint_url=endpoint_url, region=region, host=host, database_url=database_url
     )
     with api_endpoint(settings) as url:
-        entries = model_entries(url, settings.region, project=project, host=settings.host)
+        entries = model_entries(
+            url, settings.region, project=project, host=settings.host, with_training=True
+        )
     approved = _approved_versions(settings)
     if as_json:
         output.show_json(
@@ -110,9 +113,12 @@ def list_(
             ]
         )
         return
+    options = [", ".join(entry.training.words()) if entry.training else "" for entry in entries]
     columns = (
         *("project", "version", "status", "approved"),
-        *("F1", "precision", "recall", "created", "message"),
+        *("F1", "precision", "recall", "created"),
+        *(["trained with"] if any(options) else []),
+        "message",
     )
     rows = [
         (
@@ -124,9 +130,10 @@ def list_(
             _measure(entry.precision),
             _measure(entry.recall),
             local_time(entry.created_at),
+            *([given] if any(options) else []),
             _short_message(entry),
         )
-        for entry in entries
+        for entry, given in zip(entries, options, strict=True)
     ]
     output.show_table(columns, rows, right=("F1", "precision", "recall"))
     if not entries:

@@ -41,6 +41,7 @@ from lfv.formats.words import count_of
 if TYPE_CHECKING:
     from lfv.client.staging import StagedDataset
     from lfv.client.training import TrainedModel
+    from lfv.run.approvals import LatestVersion
     from lfv.settings import Settings
 
 
@@ -166,10 +167,26 @@ def train(
             raise
         raise Interrupted(_leftovers(settings, project)) from None
     report = training_report(settings, model)
+    latest = _latest(settings, model)
     if as_json:
-        output.show_json(_as_dict(model) | {"report": report})
+        approved = latest and latest.approved and latest.approved.model_version
+        output.show_json(_as_dict(model) | {"report": report, "approved_version": approved})
         return
-    output.show(output.facts(_facts(model) | {"report": report}))
+    next_runs = latest and latest.text()
+    output.show(output.facts(_facts(model) | {"report": report, "next runs": next_runs}))
+
+
+def _latest(settings: Settings, model: TrainedModel) -> LatestVersion | None:
+    """What the next runs take; None if the results database does not answer."""
+    from lfv.run.approvals import latest_after_training
+    from lfv_store import StoreError, open_store
+
+    try:
+        with open_store(settings.store_url) as store:
+            return latest_after_training(store, model.project, model.version, settings.host)
+    except StoreError as error:
+        output.note(f"lfv: which version the next runs take is not known: {error}")
+        return None
 
 
 def _leftovers(settings: Settings, project: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,11 +16,17 @@ from lfv.client.hosts.sagemaker import KIND as SAGEMAKER
 from lfv.client.hosts.sagemaker.models import trained_jobs
 from lfv.client.hosts.translate import FAILURES, translate
 from lfv.formats.status import ModelStatus
+from lfv.formats.training_request import TrainingRequest
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model version. Measures are fractions from 0 to 1, None if the host reports none."""
+    """A model version. Measures are fractions from 0 to 1, None if the host reports none.
+
+    `training` has the options of its training, None if they are not known.
+    """
 
     project: str
     version: str
@@ -31,6 +38,7 @@ class ModelEntry:
     f1: float | None = None
     precision: float | None = None
     recall: float | None = None
+    training: TrainingRequest | None = None
 
     @property
     def is_up(self) -> bool:
@@ -44,11 +52,13 @@ def model_entries(
     *,
     project: str | None = None,
     host: str = "lookoutvision",
+    with_training: bool = False,
 ) -> list[ModelEntry]:
     """List the model versions of `project`, or of all projects.
 
     `host` is the kind of host; with `endpoint_url` None, its usual endpoint is used. Versions of
-    Lookout for Vision are sorted by project, the newest first. Raises HostError.
+    Lookout for Vision are sorted by project, the newest first. `with_training` also reads the
+    options of their trainings there, with one request for each version. Raises HostError.
     """
     if host == EDGE:
         return [
@@ -73,6 +83,8 @@ def model_entries(
         for name in sorted(names):
             models = _call("ListModels", where, _models, client, name)
             entries += sorted((_entry(name, one) for one in models), key=_age, reverse=True)
+        if with_training:
+            entries = [replace(one, training=_training(client, one.model_arn)) for one in entries]
         return entries
     finally:
         client.close()
@@ -95,6 +107,18 @@ def _project_names(client: Any) -> list[str]:
         if not page.get("NextToken"):
             return names
         arguments["NextToken"] = page["NextToken"]
+
+
+def _training(client: Any, model_arn: str) -> TrainingRequest | None:
+    """Read the options of a training from a model's tags."""
+    if not model_arn:
+        return None
+    try:
+        tags = client.list_tags_for_resource(ResourceArn=model_arn).get("Tags", ())
+        return TrainingRequest.from_tags({one["Key"]: one["Value"] for one in tags})
+    except (*FAILURES, ValueError) as error:  # such as a role that may not read tags
+        logger.info("the options with which %s was trained are not known: %s", model_arn, error)
+        return None
 
 
 def _call(operation: str, where: str, call: Callable[..., Any], *arguments: Any) -> Any:

@@ -41,6 +41,7 @@ from lfv.formats.fit import Fit
 from lfv.formats.fit_mode import FitMode
 from lfv.formats.labels import LabelNames
 from lfv.formats.refs import S3Ref
+from lfv.formats.training_request import FITTED
 
 Progress = Callable[[str], None]
 
@@ -127,7 +128,8 @@ def train_model(
     check_same_dimensions(train, test)
     api = _Api(client, client_token or uuid.uuid4().hex, timeout, stop_event, progress, clock)
     api.replace_datasets(project, train, test)
-    version = api.create_model(project, staging, description, tags or {})
+    given = {**(tags or {}), **({FITTED: train.fit} if train.fit else {})}
+    version = api.create_model(project, staging, description, given)
     model = api.wait_for_model(project, version)
     performance = model.get("Performance") or {}
     created = model.get("CreationTimestamp")

@@ -12,9 +12,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 PREFIX = "lfv:train:"
+#: Tag that says how images of other sizes were fitted before the service got them.
+FITTED = "lfv:fitted"
 #: What a refusal of a network says.
 NEEDS_TORCH = "needs PyTorch, which is not installed: pip install 'lfv-pipeline[network]'"
 _SHA256 = re.compile("[0-9a-f]{64}")
+_SHORT = 12
+_WITH_NETWORK: dict[bool | None, str] = {True: "with a network", False: "without a network"}
+_WITH_BACKBONE: dict[bool | None, str] = {
+    True: "with the pretrained backbone",
+    False: "without the pretrained backbone",
+}
 
 
 @dataclass(frozen=True)
@@ -22,6 +30,7 @@ class TrainingRequest:
     """What a request says about its training; None leaves an option to the service.
 
     `backbone` and `detector` are the SHA-256 digests of ONNX files, as `onnx_digest` returns them.
+    `fitted`, such as `scaled to 640x480`, is not an option of the service, which only reports it.
     """
 
     network: bool | None = None
@@ -30,6 +39,7 @@ class TrainingRequest:
     false_alarms: float | None = None
     backbone: str | None = None
     detector: str | None = None
+    fitted: str | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError for options out of range or that exclude each other."""
@@ -57,17 +67,34 @@ class TrainingRequest:
             false_alarms=_number(given, "false_alarms"),
             backbone=_digest(given, "backbone"),
             detector=_digest(given, "detector"),
+            fitted=tags.get(FITTED),
         )
 
     def to_tags(self) -> dict[str, str]:
         """Return the tags of the options that are given."""
         given = {name: getattr(self, name) for name in sorted(NAMES)}
-        return {
+        tags = {
             PREFIX + name: str(value).lower() for name, value in given.items() if value is not None
         }
+        return tags | ({} if self.fitted is None else {FITTED: self.fitted})
+
+    def words(self) -> tuple[str, ...]:
+        """Return the options that are given, in words, ONNX files by the start of their digest."""
+        rate = None if self.false_alarms is None else f"{100 * self.false_alarms:g} %"
+        given = (
+            self.miss_cost and f"a missed defect costs {self.miss_cost:g} false alarms",
+            rate and f"{rate} of normal images may be false alarms",
+            _WITH_NETWORK.get(self.network),
+            _WITH_BACKBONE.get(self.pretrained),
+            self.backbone and f"backbone {self.backbone[:_SHORT]}",
+            self.detector and f"detector {self.detector[:_SHORT]}",
+            self.fitted and f"other sizes {self.fitted}",
+        )
+        return tuple(one for one in given if one)
 
 
-NAMES = frozenset(field.name for field in fields(TrainingRequest))
+#: The options of the service.
+NAMES = frozenset(field.name for field in fields(TrainingRequest)) - {"fitted"}
 
 
 def _truth(given: Mapping[str, str], name: str) -> bool | None:

@@ -76,7 +76,7 @@ class TrainingReport:
 
     `out_of_fold`: each training image was judged by a model that had not seen it. `threshold` is
     the probability from which an image is called anomalous. `measures` are figures from 0 to 1,
-    None where one is not defined.
+    None where one is not defined. `options` are those that the training was given, in words.
     """
 
     project: str
@@ -95,6 +95,7 @@ class TrainingReport:
     warnings: Sequence[str] = ()
     remarks: Sequence[str] = ()
     tables: Sequence[ReportTable] = ()
+    options: Sequence[str] = ()
     choices: str = "Choices of size, alignment and experts"
 
     @property
@@ -160,6 +161,7 @@ def _facts(report: TrainingReport) -> list[tuple[str, object]]:
                 f"{whole(report.normal)} normal and {whole(report.anomalous)} anomalous images"
             ),
             "Anomaly types": ", ".join(one.name for one in report.types),
+            "Options": ", ".join(report.options),
         }
     )
 

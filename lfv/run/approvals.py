@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from lfv.run.errors import ModelInUse, ModelNotApproved
@@ -30,6 +32,47 @@ def approval_for(store: Store, project: str, model_version: str, host: str) -> A
 def approval_text(approval: Approval) -> str:
     """Describe who approved a version, and when: 'approved by Ana Ruiz on 2026-03-04'."""
     return f"approved by {approval.decided_by} on {approval.decided_at:%Y-%m-%d}"
+
+
+@dataclass(frozen=True)
+class LatestVersion:
+    """What runs that name no version take, now that `trained` was trained.
+
+    `approved` is the approval that counts, if there is one. `before` is the version before
+    `trained` that is on record, if there is one.
+    """
+
+    project: str
+    trained: str
+    approved: Approval | None
+    before: str | None
+
+    def text(self) -> str | None:
+        """Return it as a sentence with the command that changes it; None for a first version."""
+        approve = f"lfv models approve {shlex.quote(self.project)}"
+        if self.approved is not None:
+            return (
+                f"runs that name no version stay with version {self.approved.model_version}, "
+                f"{approval_text(self.approved)}; `{approve} {self.trained} --reason WHY` has them "
+                "take this one"
+            )
+        if self.before is None:
+            return None
+        return (
+            "scheduled and other runs that name no version take this one from the next run on; "
+            f"`{approve} {self.before} --reason WHY` keeps them with version {self.before}"
+        )
+
+
+def latest_after_training(store: Store, project: str, trained: str, host: str) -> LatestVersion:
+    """Return what runs that name no version take after a training of version `trained`."""
+    earlier = (one.key.model_version for one in store.models.find(project, host=host))
+    return LatestVersion(
+        project,
+        trained,
+        store.approvals.current(project, host=host),
+        next((version for version in earlier if version != trained), None),
+    )
 
 
 def version_to_stop(settings: Settings, project: str, model_version: str, *, force: bool) -> str:

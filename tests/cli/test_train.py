@@ -103,6 +103,9 @@ def test_a_service_that_is_up_trains_as_each_training_says(
         assert "training images are unknown" in trained["message"]  # as of all detectors
         with closing(lookoutvision_client(url, settings.region)) as client:
             tags = client.list_tags_for_resource(ResourceArn=trained["model_arn"])["Tags"]
+        assert "a missed defect costs 4 false alarms" in lfv_process("models").out
+        (model,) = lfv_process("models", "--json").json()
+        assert model["training"]["miss_cost"] == 4.0
     assert {tag["Key"]: tag["Value"] for tag in tags} == {
         "lfv:train:detector": onnx_digest(graph),
         "lfv:train:miss_cost": "4.0",

@@ -55,6 +55,8 @@ def written(folder: Path, found: TrainingOutcome) -> str:
             {"source_ref": f"s3://lfv/{number}.jpg", "name": f"mine-{number}.jpg", "path": path}
         )
     job = {"project": "parts", "version": 3, "output": str(folder), "train": images, "test": []}
+    job |= {"options": {"miss_cost": 4.0, "pretrained": False}, "fitted": "cropped to 320x240"}
+    job |= {"graphs": {"detector": f"/graphs/detector-{'1f' * 32}.onnx"}}
     write_report(job, found)
     return Page((folder / FOLDER / "report.html").read_text(encoding="utf-8")).text
 
@@ -74,6 +76,8 @@ def test_every_figure_of_the_evaluation_is_on_the_page(tmp_path: Path) -> None:
         "ROC curve",
         "mine-0.jpg",
         "Few images.",
+        "a missed defect costs 4 false alarms, without the pretrained backbone",
+        "detector 1f1f1f1f1f1f, other sizes cropped to 320x240",
     ):
         assert expected in text, expected
     assert "s3://lfv" not in text

@@ -38,7 +38,11 @@ def store_request(context: JobContext, request: TrainingRequest, folder: Path) -
 
 
 def options_of_training(context: JobContext, folder: Path) -> dict[str, Any]:
-    """Return `options`, by the engine's names, and `graphs`, the paths of ONNX files by role."""
+    """Return what a trainer's job says about its options.
+
+    `options` has the engine's names, `graphs` the paths of ONNX files by role. `fitted` is of the
+    request.
+    """
     file = folder / _FILE
     # A training that began under an earlier release has no request.
     tags = orjson.loads(file.read_bytes()) if file.exists() else {}
@@ -58,6 +62,7 @@ def options_of_training(context: JobContext, folder: Path) -> dict[str, Any]:
     return {
         "options": usual | options,
         "graphs": {role: str(path) for role, path in graphs.items()},
+        "fitted": request.fitted,
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from lfv.engine.seam import JudgedImage as Judged
 from lfv.engine.seam import TrainingFindings, TrainingOutcome
+from lfv.formats.training_request import TrainingRequest
 from lfv.report import (
     JudgedImage,
     ReportCurve,
@@ -52,10 +53,21 @@ def _report(
         warnings=outcome.warnings,
         remarks=list(_remarks(found)),
         tables=list(_tables(found)),
+        options=_options(job),
         choices="Choices of size, alignment and experts"
         if found.own_features
         else "The calibrations behind these figures",
     )
+
+
+def _options(job: Mapping[str, Any]) -> tuple[str, ...]:
+    """The options with which the model was trained, of the request or of the service, in words."""
+    files = {
+        role: Path(path).stem.removeprefix(f"{role}-")
+        for role, path in job.get("graphs", {}).items()
+    }
+    given = {**job.get("options", {}), **files, "fitted": job.get("fitted")}
+    return TrainingRequest(**given).words()
 
 
 def _judged_image(image: Mapping[str, Any], one: Judged) -> JudgedImage:

@@ -142,7 +142,10 @@ def _current_approval(call: Call, model: Model) -> tuple[Approval | None, int]:
 def _describe_default(store: Store, model: Model) -> str:
     approved = store.approvals.current(model.key.project_name, host=model.key.host)
     if approved is None:
-        return "No version is approved, so runs that name none take it from now on."
+        return (
+            "No version is approved, so scheduled and other runs that name none take it from their "
+            f"next start on. To keep them with version {model.key.model_version}, approve that."
+        )
     return f"Runs take version {approved.model_version} until another is approved."
 
 

@@ -163,7 +163,7 @@ def test_a_database_that_is_away_does_not_keep_a_model_up(
     away = ("--database-url", "postgresql://lfv:s3cret@127.0.0.1:9/lfv")
     refused = lfv("stop", "--project", "parts", *away)
     assert refused.status == 1
-    assert "stop the model anyway with --force" in refused.err
+    assert "or stop the newest with --force" in refused.err
     assert "s3cret" not in refused.err
     assert model.settle() == "HOSTED"
     forced = lfv("stop", "--project", "parts", "--force", *away)

@@ -57,9 +57,11 @@ from lfv_store.records import (
     Throughput,
     Training,
 )
+from lfv_store.same_picture import GIVEN_ON
 from lfv_store.store import Store, open_store
 
 __all__ = [
+    "GIVEN_ON",
     "ROLES",
     "Approval",
     "ClaimedReview",

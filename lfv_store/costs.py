@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
 from statistics import median
 from typing import Any
 
@@ -20,6 +22,17 @@ from lfv_store.views import HOSTING_COSTS, RUN_COSTS
 _RECENT = 20
 
 
+@dataclass(frozen=True, slots=True)
+class HostingSum:
+    """What a hosting cost, in US dollars, and how long it was paid for and idle, in seconds."""
+
+    project_name: str
+    requested_at: datetime
+    cost: float | None
+    paid_seconds: float
+    idle_seconds: float
+
+
 class Costs:
     """`store.costs`."""
 
@@ -34,6 +47,14 @@ class Costs:
         if row is None:
             raise UnknownHosting(f"no hosting has id {hosting_id}")
         return HostingCost(**row)
+
+    def since(self, at: datetime) -> Sequence[HostingSum]:
+        """Return what each hosting that was requested since `at` cost so far."""
+        columns = HOSTING_COSTS.c
+        wanted = sa.select(*(columns[one.name] for one in fields(HostingSum)))
+        with self._database.read() as conn:
+            rows = conn.execute(wanted.where(columns.requested_at >= at)).mappings()
+            return [HostingSum(**row) for row in rows]
 
     def run(self, run_id: str) -> HostingCost:
         """Return a run's share of the cost of its hostings so far. Raises UnknownRun."""

@@ -96,12 +96,17 @@ class ReviewPair:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedReview:
-    """A part held for review until `expires_at`; `last_review` is the id of its last review."""
+    """A part held for review until `expires_at`; `last_review` is the id of its last review.
+
+    `also` are the inspections of other runs for which the review will count too: they wait for a
+    review of the same picture with the same answer.
+    """
 
     inspection_id: int
     kind: ReviewKind
     last_review: int
     expires_at: datetime
+    also: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

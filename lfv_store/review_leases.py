@@ -16,6 +16,7 @@ from lfv_store.dialects import dialect_of
 from lfv_store.errors import ReviewTaken
 from lfv_store.people import ClaimedReview
 from lfv_store.runs import require_run
+from lfv_store.same_picture import leased_answers, reviewed_alike, waiting_alike
 from lfv_store.standing import has_standing
 from lfv_store.tables import (
     InspectionTable,
@@ -62,7 +63,8 @@ class ReviewLeases:
         Parts that `reviewer` has reviewed before are left to others, unless `again`. `holder` is a
         browser window, so that two windows of one person get different parts. With `decided`, the
         parts come not from the queue but from run `run_id`: those that the policy accepts or
-        rejects and nobody has reviewed. Raises UnknownRun.
+        rejects and nobody has reviewed. Of a picture that waits in several runs, one part is
+        handed out. Raises UnknownRun.
         """
 
         def work() -> Sequence[ClaimedReview]:
@@ -92,6 +94,9 @@ class ReviewLeases:
                         kind="second" if one in seconds else "review",
                         last_review=_last_review(conn, one),
                         expires_at=now + ttl,
+                        also=()
+                        if decided
+                        else _alike(conn, one, None if again else reviewer, one in seconds),
                     )
                     for one in chosen
                 ]
@@ -145,6 +150,20 @@ class ReviewLeases:
                 )
             )
         return first is not None and first != reviewer
+
+    def alike(self, inspection_id: int) -> tuple[int, ...]:
+        """Return the inspections for which a review of this one may count too.
+
+        They have the same picture and answer, and wait for a review or have the review of this one.
+        """
+        with self._database.read() as conn:
+            waiting = waiting_alike(conn, inspection_id)
+            return tuple(sorted({*waiting, *reviewed_alike(conn, inspection_id)}))
+
+    def reviewed_alike(self, inspection_id: int) -> tuple[int, ...]:
+        """Return the inspections of the same picture that have the review of this one."""
+        with self._database.read() as conn:
+            return reviewed_alike(conn, inspection_id)
 
     def release(self, holder: str) -> None:
         """End the leases of `holder`."""
@@ -268,18 +287,43 @@ def _seconds(conn: Connection, reviewer: str, limit: int) -> list[int]:
 def _unreviewed(
     conn: Connection, reviewer: str, limit: int, run_id: str | None, *, again: bool
 ) -> list[int]:
-    """Return the queue's first free parts; `again` includes those `reviewer` has reviewed."""
+    """Return the queue's first free parts; `again` includes those `reviewer` has reviewed.
+
+    A picture that waits in several runs is one part, and free if nobody has it of any run.
+    """
     column = REVIEW_QUEUE.c.inspection_id
-    wanted = (
-        [_is_unleased(column)] if again else [_is_unleased(column), ~_reviewed_by(reviewer, column)]
-    )
+    wanted = [] if again else [~_reviewed_by(reviewer, column)]
     found: list[int] = []
+    taken = leased_answers(conn)
     for numbers in candidates(conn, run_id):
-        if len(found) >= limit:
-            break
-        statement = sa.select(column).where(column.in_(numbers), *wanted).order_by(column)
-        found += conn.scalars(statement.limit(limit - len(found)))
+        statement = (
+            sa.select(column, InspectionTable.detection_id)
+            .join(InspectionTable, InspectionTable.id == column)
+            .where(column.in_(numbers), *wanted)
+            .order_by(column)
+        )
+        for number, answer in conn.execute(statement):
+            if len(found) >= limit:
+                return found
+            if answer not in taken:
+                taken.add(answer)
+                found.append(number)
     return found
+
+
+def _alike(
+    conn: Connection, inspection_id: int, reviewer: str | None, is_second: bool
+) -> tuple[int, ...]:
+    """Return the inspections for which a review of this one counts too.
+
+    Those that wait, without those `reviewer` has reviewed; of a second look, those that have the
+    first review.
+    """
+    if is_second:
+        return reviewed_alike(conn, inspection_id)
+    column = REVIEW_QUEUE.c.inspection_id
+    wanted = [] if reviewer is None else [~_reviewed_by(reviewer, column)]
+    return waiting_alike(conn, inspection_id, wanted)
 
 
 def _awaiting_second_review(conn: Connection, inspections: Sequence[int]) -> set[int]:

@@ -23,6 +23,7 @@ from lfv_store.errors import InvalidRecord, ReviewTaken, UnknownInspection
 from lfv_store.people import NewReview, QueuedReview, Review, ReviewPair
 from lfv_store.records import VERDICTS, JsonObject, VerdictName
 from lfv_store.runs import lock_run
+from lfv_store.same_picture import GIVEN_ON
 from lfv_store.standing import standing, with_standing
 from lfv_store.tables import (
     ImageTable,
@@ -263,7 +264,7 @@ class Reviews:
             .subquery()
         )
         statement = (
-            sa.select(other.inspection_id, other.kind, other.verdict, other.reviewer)
+            sa.select(other.inspection_id, other.kind, other.verdict, other.reviewer, other.shown)
             .join(seconds, seconds.c.inspection_id == other.inspection_id)
             .order_by(other.inspection_id, other.id)
         )
@@ -274,18 +275,20 @@ class Reviews:
                 found += [
                     ReviewPair(part, one.verdict, two.verdict, one.reviewer, two.reviewer)
                     for one, two in pairwise(stand)
-                    if two.kind == "second"
+                    if two.kind == "second" and GIVEN_ON not in (two.shown or {})
                 ]
         return found
 
     def against_the_model(self) -> dict[tuple[bool, str], int]:
         """Count reviewed parts by (model's answer, verdict of the review that counts).
 
-        A part whose reviews were all taken back is left out.
+        A part whose reviews were all taken back is left out. An answer that several runs have
+        counts once.
         """
         columns = INSPECTION_RESULTS.c
+        answers = sa.func.count(sa.distinct(columns.detection_id))
         statement = (
-            sa.select(columns.is_anomalous, columns.reviewed_verdict, sa.func.count())
+            sa.select(columns.is_anomalous, columns.reviewed_verdict, answers)
             .where(
                 columns.inspection_id.in_(with_standing()),
                 columns.reviewed_verdict.in_(("accept", "reject")),

@@ -71,6 +71,7 @@ class Runs:
         project: str | None = None,
         source: str | None = None,
         since: datetime | None = None,
+        before: Run | None = None,
     ) -> Sequence[Run]:
         """Return the runs that meet all conditions, the newest first.
 
@@ -80,6 +81,7 @@ class Runs:
             project: Name of their project.
             source: Text that their source contains, in upper or lower case.
             since: Time from which on they were started.
+            before: A run that was started after them.
         """
         conditions: list[sa.ColumnElement[bool]] = []
         if status is not None:
@@ -90,6 +92,17 @@ class Runs:
             conditions.append(RunTable.source.icontains(clean(source), autoescape=True))
         if since is not None:
             conditions.append(RunTable.started_at >= since)
+        if before is not None:
+            number = sa.select(RunTable.id).where(RunTable.run_id == before.run_id)
+            conditions.append(
+                sa.or_(
+                    RunTable.started_at < before.started_at,
+                    sa.and_(
+                        RunTable.started_at == before.started_at,
+                        RunTable.id < number.scalar_subquery(),
+                    ),
+                )
+            )
         return self._select(*conditions, limit=limit)
 
     def set_manifest(

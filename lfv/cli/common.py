@@ -38,8 +38,10 @@ def settings_from(**options: Any) -> Settings:
     return settings
 
 
-def ask_password(*, from_stdin: bool, confirm: bool = False) -> str:
+def ask_password(*, from_stdin: bool, confirm: bool = False, of: str = "") -> str:
     """Read a password from the terminal, twice with `confirm`, or from standard input.
+
+    `of` is the name of its user, for the prompt.
 
     Raises `CommandError` without a terminal.
     """
@@ -49,7 +51,9 @@ def ask_password(*, from_stdin: bool, confirm: bool = False) -> str:
         raise CommandError("there is no terminal to ask for the password; use --password-stdin")
     import typer
 
-    text: str = typer.prompt("Password", hide_input=True, confirmation_prompt=confirm)
+    text: str = typer.prompt(
+        f"Password of {of}" if of else "Password", hide_input=True, confirmation_prompt=confirm
+    )
     return text
 
 

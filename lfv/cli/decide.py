@@ -9,8 +9,16 @@ import typer
 
 from lfv.cli import output
 from lfv.cli.common import current_user, find_run, settings_from, store_from
-from lfv.cli.options import DatabaseUrlOption, JsonOption, PolicyOption, RunArgument, examples
+from lfv.cli.options import (
+    DatabaseUrlOption,
+    JsonOption,
+    PasswordOption,
+    PolicyOption,
+    RunArgument,
+    examples,
+)
 from lfv.cli.progress import Activity
+from lfv.cli.signing import SignAsOption, required_signer
 
 
 def register(app: typer.Typer) -> None:
@@ -34,6 +42,8 @@ def decide(
     reason: Annotated[
         str, typer.Option("--reason", help="Why, kept with the decision.", show_default=False)
     ] = "",
+    sign_as: SignAsOption = None,
+    password_stdin: PasswordOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would change; store nothing.")
     ] = False,
@@ -44,21 +54,29 @@ def decide(
 
     The new verdicts become the current ones; earlier verdicts and policies are kept. Lines that
     could not be inspected do not change. The run's report is rewritten if it is on this machine.
+    With LFV_SIGNATURES the decision is signed: the password is asked for.
     """
     from lfv.client.policy import Policy
     from lfv.run.active import open_reader
-    from lfv.run.decide import redecide
+    from lfv.run.decide import DECIDES, redecide
     from lfv.run.report import report_run
 
     new_policy = Policy.load(policy)
     settings = settings_from(database_url=database_url)
+    name, signed_by = by or current_user() or "lfv decide", None
+    if not dry_run:
+        with store_from(settings) as store:
+            signed_by = required_signer(
+                settings, store, sign_as, name, "engineer", from_stdin=password_stdin
+            )
     with store_from(settings) as store, Activity("decide", quiet=as_json) as activity:
         outcome = redecide(
             store,
             find_run(store, run).run_id,
             new_policy,
-            decided_by=by or current_user() or "lfv decide",
+            decided_by=signed_by or name,
             reason=reason,
+            meaning=DECIDES if signed_by else None,
             dry_run=dry_run,
             progress=activity.count,
         )

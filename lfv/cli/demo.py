@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lfv.cli import output
-from lfv.cli.common import settings_from, store_from
+from lfv.cli.common import current_user, settings_from, store_from
 from lfv.cli.demo_results import ImageResult, image_results
 from lfv.cli.options import JsonOption, examples
 from lfv.cli.progress import Activity
@@ -143,7 +143,7 @@ def _inspect(
         "project": PROJECT,
         "model_version": model.version,
         "policy": POLICY,
-        "triggered_by": "lfv demo",
+        "triggered_by": f"lfv demo ({current_user()})",
     }
     return run_flow(settings, arguments, show_progress=not quiet)
 

@@ -24,12 +24,14 @@ from lfv.cli.options import (
     EndpointUrlOption,
     HostOption,
     JsonOption,
+    PasswordOption,
     RegionOption,
     StagingOption,
     examples,
     output_file,
 )
 from lfv.cli.progress import Activity
+from lfv.cli.signing import SignAsOption, required_signer
 
 if TYPE_CHECKING:
     from lfv.client.catalog import ModelEntry
@@ -157,6 +159,8 @@ def approve(
             show_default=False,
         ),
     ] = None,
+    sign_as: SignAsOption = None,
+    password_stdin: PasswordOption = False,
     host: HostOption = None,
     database_url: DatabaseUrlOption = None,
     as_json: JsonOption = False,
@@ -165,9 +169,10 @@ def approve(
 
     It has to be on record: a run inspected with it, or `lfv train` trained it. The approval is
     appended to the audit log; the next approval, or `lfv models withdraw`, ends it. Runs that have
-    begun keep their version.
+    begun keep their version. With LFV_SIGNATURES it is signed: the password is asked for.
     """
     from lfv.run.active import open_reader
+    from lfv.run.approvals import sign_approval
     from lfv.run.compare import compare_versions
 
     settings = settings_from(host=host, database_url=database_url)
@@ -178,8 +183,18 @@ def approve(
             other = _model(store, project, compared_with, settings.host)
             comparison = compare_versions(store, reader, other, model).facts(other, model)
         before = store.approvals.current(project, host=settings.host)
+        name = person(by)
+        signed_by = required_signer(
+            settings, store, sign_as, name, "engineer", from_stdin=password_stdin
+        )
         made = store.approvals.approve(
-            model.model_id, decided_by=person(by), reason=reason, comparison=comparison
+            model.model_id,
+            decided_by=signed_by or name,
+            reason=reason,
+            comparison=comparison,
+            signature=sign_approval(signed_by, model, model.key.model_version, reason, comparison)
+            if signed_by
+            else None,
         )
     if as_json:
         output.show_json(asdict(made))
@@ -203,18 +218,36 @@ def withdraw(
     *,
     reason: ReasonOption,
     by: ByOption = None,
+    sign_as: SignAsOption = None,
+    password_stdin: PasswordOption = False,
     host: HostOption = None,
     database_url: DatabaseUrlOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Withdraw the approval of a project: runs take the newest version again.
 
-    The withdrawal is appended to the audit log; the approval stays on record.
+    The withdrawal is appended to the audit log; the approval stays on record. With LFV_SIGNATURES
+    it is signed: the password is asked for.
     """
+    from lfv.run.approvals import sign_approval
+
     settings = settings_from(host=host, database_url=database_url)
     with store_from(settings) as store:
+        name = person(by)
+        signed_by = required_signer(
+            settings, store, sign_as, name, "engineer", from_stdin=password_stdin
+        )
+        approved = store.approvals.current(project, host=settings.host)
+        signed = None
+        if signed_by and approved is not None and approved.model_id is not None:
+            signed = sign_approval(signed_by, store.models.get(approved.model_id), None, reason)
         made = store.approvals.withdraw(
-            project, host=settings.host, decided_by=person(by), reason=reason
+            project,
+            host=settings.host,
+            decided_by=signed_by or name,
+            reason=reason,
+            signature=signed,
+            seen=approved.approval_id if signed and approved else None,
         )
     if as_json:
         output.show_json(asdict(made))

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from lfv.cli import output
-from lfv.cli.common import ask_password, current_user, settings_from, store_from
-from lfv.cli.errors import CommandError, WrongUsage
+from lfv.cli.common import current_user, settings_from, store_from
+from lfv.cli.errors import WrongUsage
 from lfv.cli.options import DatabaseUrlOption, JsonOption, PasswordOption, examples
+from lfv.cli.signing import signer
 from lfv.formats.words import count_of
-
-if TYPE_CHECKING:
-    from lfv.settings import Settings
-    from lfv_store import Signature, Store
 
 
 def register(app: typer.Typer) -> None:
@@ -84,14 +81,15 @@ def prune(
         raise WrongUsage("--compact needs --delete, because a dry run changes nothing")
     settings = settings_from(database_url=database_url)
     from lfv.run.prune import delete_old, find_old, shown_lines
+    from lfv_store import Signature
 
     with store_from(settings) as store:
         found = find_old(settings, store, older_than_days, masks=masks)
         if delete:
             signature = None
             if masks and sign_as is not None:
-                password = ask_password(from_stdin=password_stdin)
-                signature = _signature(store, settings, sign_as, password, reason or "")
+                admin = signer(settings, store, sign_as, "admin", from_stdin=password_stdin)
+                signature = Signature(admin, reason or "")
             delete_old(settings, store, found, f"lfv prune ({current_user()})", signature)
         sizes = store.prunings.compact() if compact else None
     if as_json:
@@ -112,21 +110,3 @@ def prune(
         output.show(f"database file: {sizes[0] / 1e6:.1f} MB before, {sizes[1] / 1e6:.1f} MB now")
     elif compact:
         output.note("lfv: PostgreSQL gives space back by itself (autovacuum); nothing was done")
-
-
-def _signature(
-    store: Store, settings: Settings, name: str, password: str, reason: str
-) -> Signature:
-    """Return the signature of an admin, after verifying the password."""
-    from lfv.ui.accounts import Accounts
-    from lfv_store import Signature
-
-    accounts = Accounts(store, settings.home / "ui", current_user(), settings)
-    user = accounts.check_password(name, password, "lfv prune")
-    if user is None or user.role != "admin":
-        accounts.failures.record(name, method="signature", address="lfv prune")
-        raise CommandError(
-            f"{name} cannot sign: the password is wrong, or this is not an admin of `lfv ui`; "
-            "nothing is deleted"
-        )
-    return Signature(user.name, reason)

@@ -21,7 +21,15 @@ from lfv.cli.common import (
 )
 from lfv.cli.errors import CommandError
 from lfv.cli.groups import ReviewGroup
-from lfv.cli.options import DatabaseUrlOption, JsonOption, RunArgument, examples, output_file
+from lfv.cli.options import (
+    DatabaseUrlOption,
+    JsonOption,
+    PasswordOption,
+    RunArgument,
+    examples,
+    output_file,
+)
+from lfv.cli.signing import SignAsOption, required_signer
 from lfv.formats.words import count_of
 
 
@@ -112,13 +120,15 @@ def record(
     comment: Annotated[
         str, typer.Option("--comment", help="Reason, stored with the review.", show_default=False)
     ] = "",
+    sign_as: SignAsOption = None,
+    password_stdin: PasswordOption = False,
     database_url: DatabaseUrlOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Record a reviewer's verdict on one line of a run.
 
     'unsure' leaves the line for another reviewer. The model's answer, the policy's verdict and
-    earlier reviews are kept.
+    earlier reviews are kept. With LFV_SIGNATURES the review is signed: the password is asked for.
     """
     from lfv.run.active import open_reader
     from lfv.run.report import report_run
@@ -128,8 +138,18 @@ def record(
     settings = settings_from(database_url=database_url)
     with store_from(settings) as store:
         run_id = find_run(store, run).run_id
+        signed_by = required_signer(
+            settings, store, sign_as, reviewer, "reviewer", from_stdin=password_stdin
+        )
+        reviewer = signed_by or reviewer
         recorded = record_review(
-            store, run_id, line, ANSWERS[verdict.value], reviewer=reviewer, comment=comment
+            store,
+            run_id,
+            line,
+            ANSWERS[verdict.value],
+            reviewer=reviewer,
+            comment=comment,
+            is_signed=signed_by is not None,
         )
         if settings.report_path(run_id).exists():
             with open_reader(settings) as reader:

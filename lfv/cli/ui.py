@@ -85,7 +85,8 @@ def serve(
         bool,
         typer.Option(
             "--signatures",
-            help="Require the password again for every review, approval and new decision.",
+            help="Require the password again for every review, approval and new decision. "
+            "LFV_SIGNATURES does so for the command line, too.",
         ),
     ] = False,
     tls_certificate: Annotated[
@@ -122,8 +123,11 @@ def serve(
     https = behind_https or tls_certificate is not None
     if has_users and not _is_loopback(host) and not https:
         output.note("warning: passwords cross the network readable; use --tls-certificate")
+    signatures = signatures or settings.signatures
     if signatures and not has_users:
-        raise WrongUsage("--signatures needs users; add one with `lfv ui user add`")
+        raise WrongUsage(
+            "--signatures (LFV_SIGNATURES) needs users; add one with `lfv ui user add`"
+        )
     from lfv.ui import UiOptions
     from lfv.ui.serving import run_server
 

@@ -53,6 +53,12 @@ def money(dollars: float) -> str:
     return f"{dollars:.4f} USD" if 0 < dollars < 0.1 else f"{dollars:.2f} USD"
 
 
+def person(name: str) -> str:
+    """``lfv inspect (Ana)``, as runs are recorded, as ``Ana (lfv inspect)``: the person first."""
+    found = re.fullmatch(r"(lfv [a-z ]+) \((.+)\)", name)
+    return f"{found[2]} ({found[1]})" if found else name
+
+
 def score(value: float | None) -> str:
     """Format a measure from 0 to 1, or a dash if it is undefined."""
     return "–" if value is None else f"{value:.3f}"

@@ -102,6 +102,7 @@ def make_environment(*before: BaseLoader) -> Environment:
         "duration": figures.duration,
         "moment": figures.moment,
         "money": figures.money,
+        "person": figures.person,
         "score": figures.score,
         "picture": _picture,
         "color": figures.color,

@@ -16,6 +16,7 @@ from lfv.report.figures import (
     moment,
     money,
     percent,
+    person,
     score,
     whole,
 )
@@ -185,7 +186,7 @@ def _run_facts(report: RunReport) -> list[tuple[str, object]]:
             "Started": _moment(started),
             "Finished": _moment(finished),
             "Duration": duration(took) if took is not None else None,
-            "Started by": report.triggered_by,
+            "Started by": person(report.triggered_by) if report.triggered_by else None,
             "Prefect flow run": report.flow_run_id,
             "Code version": report.code_version,
             "Answers reused": report.counts.reused or None,

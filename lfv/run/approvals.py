@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from lfv.run.errors import ModelInUse, ModelNotApproved
-from lfv.run.signing import content_digest
+from lfv.run.signing import content_digest, signature
 from lfv.settings import Settings
 from lfv_store import Approval, Model, Run, Store, StoreError, open_store
 
 logger = logging.getLogger(__name__)
 
+#: What the signatures of an approval and of a withdrawal mean.
+APPROVES = "I approve this version for inspections"
+WITHDRAWS = "I withdraw the approval of this version"
 #: The version of a request that names none.
 LATEST = "latest"
 
@@ -132,6 +135,22 @@ def approval_digest(
             "comparison": comparison,
         }
     )
+
+
+def sign_approval(
+    signed_by: str,
+    model: Model,
+    model_version: str | None,
+    reason: str,
+    comparison: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the signature of an approval, by a person whose password was just confirmed.
+
+    The arguments are those of `approval_digest`.
+    """
+    meaning = WITHDRAWS if model_version is None else APPROVES
+    digest = approval_digest(model, model_version, reason, comparison)
+    return signature(signed_by, meaning, digest)
 
 
 def find_model(store: Store, project: str, model_version: str, host: str) -> Model | None:

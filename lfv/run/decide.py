@@ -13,6 +13,9 @@ from lfv.run.outcomes import reasons_of
 from lfv.run.signing import content_digest, signature
 from lfv_store import Decision, NewVerdict, Store
 
+#: What the signature of a later decision means.
+DECIDES = "I decide on this run by these limits"
+
 
 @dataclass(frozen=True)
 class VerdictChange:

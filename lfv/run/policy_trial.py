@@ -29,6 +29,10 @@ class Prices:
     false_alarm: float = 0.0
     review: float = 0.0
 
+    def __bool__(self) -> bool:
+        """Whether any of them has a price."""
+        return bool(self.escape or self.false_alarm or self.review)
+
 
 @dataclass(frozen=True)
 class TriedAnswer:
@@ -79,8 +83,8 @@ class ChangedVerdict:
 class Trial:
     """A policy tried on a run; `known` parts have a truth, `changes` are the first of `changed`.
 
-    `now` is by the run's own limits, `then` by those that are tried, `stands` by the run's own
-    limits and the reviews of `reviewed` parts.
+    `now` is by the limits in force, `then` by those that are tried. `stands` and `would_stand` are
+    the same after the reviews of `reviewed` parts, which override any limits.
     Of a long run, `sampled` answers were tried, and all numbers are scaled up to the whole of it;
     None if all were.
     """
@@ -88,6 +92,7 @@ class Trial:
     now: Figures
     then: Figures
     stands: Figures
+    would_stand: Figures
     images: int
     known: int
     reviewed: int
@@ -138,6 +143,7 @@ def try_on_run(store: Store, run_id: str, policy: Policy, prices: Prices) -> Tri
         now=tried.now.scaled(by),
         then=tried.then.scaled(by),
         stands=tried.stands.scaled(by),
+        would_stand=tried.would_stand.scaled(by),
         images=judged,
         known=round(tried.known * by),
         reviewed=round(tried.reviewed * by),
@@ -158,6 +164,11 @@ def try_policy(answers: Sequence[TriedAnswer], policy: Policy, prices: Prices) -
         now=_figures(answers, [one.verdict for one in answers], prices),
         then=_figures(answers, after, prices),
         stands=_figures(answers, [one.reviewed or one.verdict for one in answers], prices),
+        would_stand=_figures(
+            answers,
+            [one.reviewed or verdict for one, verdict in zip(answers, after, strict=True)],
+            prices,
+        ),
         images=len(answers),
         known=sum(one.is_defective is not None for one in answers),
         reviewed=sum(one.reviewed is not None for one in answers),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, timedelta
 from typing import Any, Literal
 
@@ -12,8 +13,11 @@ import orjson
 
 from lfv.formats.agreement import Agreement, cohen_kappa, kappa_of_counts
 from lfv.run.signing import content_digest, signature
-from lfv_store import ClaimedReview, NewReview, Review, Store
+from lfv_store import GIVEN_ON, ClaimedReview, NewReview, Review, ReviewTaken, Store
 
+#: What the signatures of a review, and of taking one back, mean.
+REVIEWS = "I have looked at this part and decide on it"
+TAKES_BACK = "I take back my last review of this part"
 #: How long an inactive reviewer keeps a part.
 LEASE = timedelta(minutes=5)
 #: The possible answers of a reviewer, and the verdict each leads to.
@@ -50,13 +54,21 @@ def record_review(
     *,
     reviewer: str,
     comment: str = "",
+    is_signed: bool = False,
 ) -> RecordedReview:
     """Record a person's verdict on one line of a run; `review` leaves it undecided.
 
-    The model's answer, the policy's verdict and earlier reviews are kept.
+    The model's answer, the policy's verdict and earlier reviews are kept. With `is_signed`, the
+    reviewer's password was just confirmed.
     """
     inspection = store.results.line(run_id, line_number)
-    review_id = store.reviews.add(inspection["inspection_id"], verdict, reviewer, comment)
+    signed = None
+    if is_signed:
+        signed = signature(reviewer, REVIEWS, record_digest(inspection, verdict, "", comment))
+    new = NewReview(
+        inspection["inspection_id"], verdict, reviewer, comment=comment, signature=signed
+    )
+    review_id = store.reviews.record(new).review_id
     history = tuple(store.reviews.history(inspection["inspection_id"]))
     return RecordedReview(review_id, inspection["source_ref"], history)
 
@@ -87,7 +99,8 @@ class GivenReview:
 
     `answer` is accept, reject or unsure. `token` identifies repeated requests, `seen` is the id of
     the last review when the part was handed out, `holder` the browser window that holds it.
-    `meaning` is the meaning of a signature; None without one.
+    `meaning` is the meaning of a signature; None without one. `also` are the inspections of the
+    same picture for which the page said that the review counts too.
     """
 
     inspection_id: int
@@ -101,40 +114,68 @@ class GivenReview:
     overlay: bool = True
     compared_with: int | None = None
     meaning: str | None = None
+    also: tuple[int, ...] = ()
 
 
 def give_review(store: Store, given: GivenReview, *, second_share: float = 0.0) -> Review:
     """Record a review of a part that was handed out.
 
-    The queue knows whether it is an independent second review.
+    The queue knows whether it is an independent second review. Each of the inspections in
+    `given.also` that has the same picture and answer, and still waits, gets a review of its own,
+    which says on which part it was given.
 
     Raises:
         ReviewTaken: Another person has the part, or has reviewed it meanwhile.
         UnknownInspection: No inspection has this id.
     """
     row = store.results.get(given.inspection_id)
-    verdict = ANSWERS[given.answer]
+    also: tuple[int, ...] = ()
+    if given.also:
+        also = tuple(sorted({*given.also} & {*store.review_leases.alike(given.inspection_id)}))
     second = store.review_leases.is_second(given.inspection_id, given.reviewer)
-    signed = None
-    if given.meaning is not None:
-        digest = record_digest(row, verdict, given.reason, given.comment)
-        signed = signature(given.reviewer, given.meaning, digest)
-    return store.reviews.record(
-        NewReview(
-            inspection_id=given.inspection_id,
-            verdict=verdict,
-            reviewer=given.reviewer,
-            comment=given.comment,
-            reason=given.reason,
-            kind="second" if second else "review",
-            shown=_item_facts(row, given, blind=second),
-            signature=signed,
-            token=given.token,
-            seen=given.seen,
-            holder=given.holder,
-            second_share=second_share,
-        )
+    shown = _item_facts(row, given, blind=second)
+    new = NewReview(
+        inspection_id=given.inspection_id,
+        verdict=ANSWERS[given.answer],
+        reviewer=given.reviewer,
+        comment=given.comment,
+        reason=given.reason,
+        kind="second" if second else "review",
+        shown=shown | {"also": list(also)} if also else shown,
+        signature=_signed(row, given),
+        token=given.token,
+        seen=given.seen,
+        holder=given.holder,
+        second_share=second_share,
     )
+    review = store.reviews.record(new)
+    for one in also:
+        _repeat(store, one, replace(new, kind=review.kind, shown=shown), given)
+    return review
+
+
+def _repeat(store: Store, inspection_id: int, new: NewReview, given: GivenReview) -> None:
+    """Record a review for another inspection of the same picture, unless it is taken."""
+    history = store.reviews.history(inspection_id)
+    with suppress(ReviewTaken):  # then it stays in the queue, or has another's review
+        store.reviews.record(
+            replace(
+                new,
+                inspection_id=inspection_id,
+                shown={**(new.shown or {}), GIVEN_ON: given.inspection_id},
+                signature=_signed(store.results.get(inspection_id), given),
+                token=f"{given.token}.{inspection_id}",
+                seen=history[-1].review_id if history else 0,
+                second_share=0.0,
+            )
+        )
+
+
+def _signed(row: Mapping[str, Any], given: GivenReview) -> dict[str, Any] | None:
+    if given.meaning is None:
+        return None
+    digest = record_digest(row, ANSWERS[given.answer], given.reason, given.comment)
+    return signature(given.reviewer, given.meaning, digest)
 
 
 def _item_facts(row: Mapping[str, Any], given: GivenReview, *, blind: bool) -> dict[str, Any]:
@@ -183,12 +224,24 @@ def take_back(
 ) -> Review:
     """Undo the last review of an inspection, which must be by `reviewer`.
 
+    The reviews of other inspections of the same picture that it counted for are undone with it.
     `meaning` is the meaning of a signature; None without one.
 
     Raises:
         ReviewTaken: The last review is another person's, or was undone already.
         UnknownInspection: No inspection has this id.
     """
+    also = store.review_leases.reviewed_alike(inspection_id)
+    review = _undo(store, inspection_id, reviewer, token, meaning)
+    for one in also:
+        with suppress(ReviewTaken):  # somebody else has reviewed it since
+            _undo(store, one, reviewer, f"{token}.{one}", meaning)
+    return review
+
+
+def _undo(
+    store: Store, inspection_id: int, reviewer: str, token: str, meaning: str | None
+) -> Review:
     signed = None
     if meaning is not None:
         digest = record_digest(store.results.get(inspection_id), "taken back", "", "")

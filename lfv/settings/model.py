@@ -240,6 +240,11 @@ class Settings(BaseSettings):
         "are viewer, reviewer, engineer and admin. Empty: the values are role names.",
     )
 
+    signatures: bool = Field(
+        default=False,
+        description="Whether decisions of people are signed: `lfv ui` and the commands `review`, "
+        "`decide` and `models approve` and `withdraw` ask for the user's password again.",
+    )
     report_limit: PositiveInt = Field(
         default=500,
         le=20_000,

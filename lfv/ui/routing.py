@@ -213,7 +213,9 @@ def _failed(call: Call, error: Exception) -> Response | None:
     text = text[:1].upper() + text[1:]
     if call.is_script:
         return JSONResponse({"error": text}, status)
-    return call.page("error.html", status=status, title="Not done", message=text)
+    title = {404: "Not found", 503: "Not available"}.get(status, "Not done")
+    sent = call.request.method == "POST"
+    return call.page("error.html", status=status, title=title, message=text, sent=sent)
 
 
 def set_cookie(

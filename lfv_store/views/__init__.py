@@ -99,6 +99,8 @@ HOSTING_COSTS = _view(
     "hosting_costs",
     hosting_id="integer",
     model_id="integer",
+    project_name="text",
+    requested_at="time",
     inference_units="integer",
     images="integer",
     paid_seconds="number",

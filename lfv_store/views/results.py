@@ -86,7 +86,7 @@ SELECT
     CASE WHEN dc.number = 1 THEN i.reasons ELSE v.reasons END AS reasons,
     p.sha256 AS policy_sha256,
     dc.decided_by,
-    dc.decided_at,
+    CASE WHEN dc.number = 1 THEN i.inspected_at ELSE dc.decided_at END AS decided_at,
     r.current_decision = dc.number AS current
 FROM inspections i
 JOIN runs r ON r.id = i.run_id

@@ -51,7 +51,7 @@ def test_the_page_has_every_fact_of_the_run(run: RunReport, tmp_path: Path) -> N
         "6.0 s (5.0 % of the paid time)",
         "2 min",
         "IoU of dent 0.700",
-        "lfv inspect (mara)",
+        "mara (lfv inspect)",
         "FROM inspection_results",
         f"WHERE run_id = '{run.run_id}';",
         "postgresql://me:***@db/lfv",

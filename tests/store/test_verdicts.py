@@ -87,7 +87,7 @@ def test_a_new_decision_takes_effect_and_keeps_the_old_one(store: Store, run_id:
         (2, "accept", True),
     ]
     assert history[1].reasons == [{"rule": "all"}]
-    assert history[0].decided_at == T0
+    assert history[0].decided_at == rows[1]["inspected_at"] > T0
     assert store.audit.verify().ok
 
 

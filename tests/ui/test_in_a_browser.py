@@ -256,6 +256,25 @@ def test_the_gallery_is_toggled_and_an_image_enlarged(
     assert (window.messages, window.elsewhere) == ([], [])
 
 
+def test_limits_are_tried_while_they_are_typed(browser: Browser, shared: tuple[Scene, str]) -> None:
+    _, address = shared
+    window = Window(browser, address)
+    page = window.page
+    window.open(f"/runs/{RUN_ID}/policy")
+    page.fill("[name=reject_from]", "55")
+    page.wait_for_selector("#result:has-text('would change verdict')")
+    page.fill("[name=reason]", "claim 7")
+    page.fill("[name=review]", "2")
+    page.wait_for_selector("#trial th:has-text('cost')")
+    assert page.input_value("[name=reason]") == "claim 7"
+    page.fill("[name=reject_from]", "")
+    page.wait_for_selector("#trial .note.bad")
+    window.open(f"/runs/{RUN_ID}/policy")
+    page.wait_for_selector("#trial th:has-text('cost')")
+    assert page.input_value("[name=review]") == "2"
+    assert (window.messages, window.elsewhere) == ([], [])
+
+
 def test_a_picture_that_is_gone_says_so(browser: Browser, tmp_path: Path) -> None:
     with scene(tmp_path / "home") as place, serving(ui_options(place)) as address:
         row = place.store.results.get(place.parts("review")[0])

@@ -20,6 +20,7 @@ from lfv.run.compare import compare_models
 from lfv.run.policy_trial import Prices, try_on_run
 from lfv.run.report import report_run
 from lfv.ui.render import asset
+from lfv.ui.views import runs
 from tests.support.ui import POLICY, RUN_ID, Browser, Scene, part_picture
 from tests.support.waiting import wait_until
 
@@ -44,6 +45,23 @@ def test_the_page_says_who_it_takes_you_for(mara: Browser) -> None:
     text = mara.get("/").text
     assert "mara, admin" in text
     assert "this machine" in text
+
+
+def test_older_runs_are_a_page_away(
+    place: Scene, mara: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = [place.again(), place.again()]
+    monkeypatch.setattr(runs, "_RUNS", 1)
+    address, seen = "/", []
+    while True:
+        page = mara.get(address).text
+        seen += re.findall(r'<td><a href="/runs/([0-9a-f-]+)">', page)
+        more = re.search(r'href="(/\?before=[^"]+)">Older runs', page)
+        if more is None:
+            break
+        address = more[1]
+    assert seen == [*reversed(newer), RUN_ID]
+    assert mara.get("/?before=nothing").status_code == 404
 
 
 def test_a_run_is_filtered(place: Scene, mara: Browser) -> None:
@@ -205,13 +223,22 @@ def test_an_image_that_is_gone_is_shown_as_gone(place: Scene, mara: Browser) -> 
     assert row["image_sha256"] in mara.get(f"/parts/{gone}").text
 
 
+def test_the_page_of_a_part_that_was_not_inspected_says_so(place: Scene, mara: Browser) -> None:
+    (part,) = (number for number in place.parts() if not place.store.results.get(number)["verdict"])
+    page = mara.get(f"/parts/{part}").text
+    for text in ("<h2>Not inspected</h2>", "There is no such file.", "is not reviewed"):
+        assert text in page, text
+    assert "Overlays" not in page
+
+
 def test_other_limits_are_tried_without_storing(place: Scene, mara: Browser) -> None:
     before = place.store.audit.head()
     page = mara.get(
         f"/runs/{RUN_ID}/policy",
         params={"reject_from": "55", "false_alarm": "2", "escape": "100"},
     ).text
-    assert "6 of 11 images would change verdict" in page
+    assert "6 images of 11 would change verdict: 6 fewer to review, 6 more rejected." in page
+    assert re.search(r"escapes.*false alarms.*cost .*mistakes and reviews", page, re.DOTALL)
     assert "min_confidence: 0.55" in page
     assert place.store.audit.head() == before
     wrong = mara.get(f"/runs/{RUN_ID}/policy", params={"reject_from": "much"})
@@ -231,7 +258,9 @@ def test_a_review_counts_before_the_label_everywhere(place: Scene, mara: Browser
     assert (tried.now.counts["reject"], tried.stands.counts["reject"]) == (2, 1)
     assert (tried.stands.escapes, tried.now.false_alarms) == (0, 1)
     assert tried.reviewed == 1
-    assert "now, after reviews" in mara.get(f"/runs/{RUN_ID}/policy").text
+    page = mara.get(f"/runs/{RUN_ID}/policy", params={"reject_from": "55"}).text
+    assert "shows 4 accepted, 6 to review, 1 rejected now" in page
+    assert "would show 4 accepted, 0 to review, 7 rejected" in page
     assert ">escape<" not in mara.get(f"/runs/{RUN_ID}").text
 
 
@@ -244,7 +273,21 @@ def test_limits_are_tried_on_a_sample_of_a_long_run(
     sampled = len(list(place.store.verdicts.candidates(RUN_ID, share=6 / answers)))
     assert 0 < sampled < answers
     assert f"This run has {answers} answers. {sampled} of them" in page
-    assert f"of {answers} images would change verdict" in page
+
+
+def test_limits_that_were_changed_have_no_name_until_they_are_given_one(
+    place: Scene, mara: Browser
+) -> None:
+    base = f"/runs/{RUN_ID}/policy"
+    policy = {**POLICY, "name": "line 3"}
+    mara.post(f"{base}/apply", text=yaml.safe_dump(policy), name="line 4", reason="try")
+    page = mara.get(base).text
+    assert ("policy “line 4”" in page, "name: line 4" in page) == (True, True)
+    assert "These limits are in force already" in page
+    changed = mara.get(base, params={"reject_from": "85"}).text
+    assert ("min_confidence: 0.85" in changed, "name: line" in changed) == (True, False)
+    nothing = mara.get(base, params={"reject_from": ""}).text
+    assert "Nothing would be rejected" in nothing
 
 
 def test_a_policy_is_saved_and_applied_with_a_reason(place: Scene, mara: Browser) -> None:
@@ -254,7 +297,7 @@ def test_a_policy_is_saved_and_applied_with_a_reason(place: Scene, mara: Browser
     saved = place.settings.home / "policies" / "strict-one.yaml"
     assert yaml.safe_load(saved.read_text())["name"] == "strict one"
     assert mara.post(f"{base}/save", text=text, name="strict one").status_code == 409
-    for name in ("../../evil", "/etc/x", "", "a/b"):
+    for name in ("../../evil", "/etc/x", "", "a/b", "..", "x" * 81):
         assert mara.post(f"{base}/save", text=text, name=name).status_code == 400
     assert mara.post(f"{base}/apply", text=text, reason=" ").status_code == 400
     assert mara.post(f"{base}/apply", text="not: [a policy", reason="x").status_code == 400
@@ -262,6 +305,11 @@ def test_a_policy_is_saved_and_applied_with_a_reason(place: Scene, mara: Browser
     decision = place.store.verdicts.decisions(RUN_ID)[-1]
     assert (decision.number, decision.decided_by) == (2, "mara")
     assert decision.reason == "customer claim 7"
+    assert "decision 2, by mara" in mara.get(base).text
+    name = "Grenzwerte für Los 17: strenger"
+    assert mara.post(f"{base}/save", text=text, name=name).status_code == 200
+    kept = place.settings.home / "policies" / "Grenzwerte-für-Los-17-strenger.yaml"
+    assert yaml.safe_load(kept.read_text("utf-8"))["name"] == name
     assert "customer claim 7" in mara.get(f"/runs/{RUN_ID}").text
     assert place.store.inspections.counts(RUN_ID).rejected == 8
 
@@ -281,7 +329,7 @@ def test_a_database_that_is_away_is_reported(place: Scene, mara: Browser) -> Non
         conn.execute("DROP VIEW inspection_results")
     answer = mara.get(f"/runs/{RUN_ID}")
     assert answer.status_code in (400, 503)
-    assert "Not done" in answer.text
+    assert re.search("<h1>Not (done|available)", answer.text)
     assert mara.post("/review/claim", token, window=mara.window).status_code in (400, 503)
 
 
@@ -356,7 +404,7 @@ def test_the_first_decision_on_a_part_has_the_time_of_its_inspection(
     decisions = page[page.index("<h2>Decisions by the limits") :]
     assert f"<td>{inspected}</td>" in decisions
     row, (first,) = place.store.results.get(part), place.store.verdicts.history(part)
-    assert row["inspected_at"] != first.decided_at
+    assert first.decided_at == row["inspected_at"]
 
 
 def test_a_decided_part_is_reviewed_on_its_page(place: Scene, mara: Browser) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import ExitStack
+from pathlib import Path
 
 from lfv.run.review import record_digest, reviewed_manifest
-from tests.support.ui import PASSWORD, RUN_ID, Browser, Scene, another, served
+from tests.support.ui import PASSWORD, RUN_ID, Browser, Scene, another, scene, served
 
 
 def test_two_people_never_get_the_same_part(place: Scene, mara: Browser) -> None:
@@ -183,6 +185,63 @@ def test_second_looks_are_blind_and_their_agreement_is_shown(place: Scene) -> No
         assert "ana and ben" in page
         conflict = [part for part in place.parts("review") if part in seen]
         assert len(conflict) == 1
+
+
+def test_a_picture_that_several_runs_leave_to_people_is_reviewed_once(
+    place: Scene, mara: Browser
+) -> None:
+    run = place.again()
+    with another(mara.client.base_url) as ben:
+        mine = mara.claim()
+        theirs = ben.claim()
+    parts = [one["inspection"] for one in (*mine, *theirs)]
+    assert parts == place.parts("review")
+    part = mine[0]
+    (twin,) = part["also"]
+    assert place.store.results.get(twin)["run_id"] == run
+    assert mara.review(part, "reject", reason="dent", also=f"{twin},{parts[1]}").status_code == 200
+    assert place.store.reviews.history(parts[1]) == []  # is another picture
+    for number in (part["inspection"], twin):
+        (review,) = place.store.reviews.history(number)
+        assert (review.verdict, review.reviewer, review.reason) == ("reject", "mara", "dent")
+    assert review.shown is not None
+    assert review.shown["given_on"] == part["inspection"]
+    assert "the same picture in another run" in mara.get(f"/parts/{twin}").text
+    assert place.store.reviews.against_the_model() == {(True, "reject"): 1}
+    fields = {"inspection": part["inspection"], "window": mara.window}
+    again = mara.post("/review/undo", **fields, token="u" * 20).json()["part"]
+    assert again["also"] == [twin]
+    assert [one.kind for one in place.store.reviews.history(twin)] == ["review", "undo"]
+    assert mara.review(again, "accept", token="v" * 20).status_code == 200
+    assert twin in [one.inspection_id for one in place.store.reviews.queue()]  # page did not say so
+    assert place.store.audit.verify().ok
+
+
+def test_a_second_look_counts_wherever_the_first_did(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        place = stack.enter_context(scene(tmp_path / "home", reviews=1))
+        place.again()
+        for name in ("ana", "ben", "cid"):
+            place.user(name, "reviewer")
+        ana = stack.enter_context(served(place, second_share=1.0))
+        other = stack.enter_context(another(ana.client.base_url))
+        ana.log_in("ana")
+        (part,) = ana.claim()
+        (twin,) = part["also"]
+        ana.review(part, "accept", also=str(twin))
+        other.log_in("ben")
+        (second,) = other.claim()
+        assert (second["inspection"], second["also"]) == (part["inspection"], [twin])
+        other.review(second, "reject", also=str(twin))
+        for number in (part["inspection"], twin):
+            kinds = [one.kind for one in place.store.reviews.history(number)]
+            assert kinds == ["review", "second", "conflict"]
+        assert len(place.store.reviews.pairs()) == 1
+        other.log_in("cid")
+        (third,) = other.claim()
+        other.review(third, "reject", also=str(twin), token="w" * 20)
+        for number in (part["inspection"], twin):
+            assert place.store.results.get(number)["final_verdict"] == "reject"
 
 
 def test_a_signature_is_bound_to_the_record(place: Scene) -> None:

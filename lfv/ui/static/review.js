@@ -249,6 +249,11 @@ function show(part) {
   if (part.unsure)
     byId("said").textContent =
       `unsure by ${part.unsure.by}${part.unsure.said ? `: ${part.unsure.said}` : ""}`;
+  byId("also").hidden = !part.also.length;
+  byId("also").textContent =
+    `The same picture, with the same answer, is in the queue ${part.also.length} more ` +
+    `${part.also.length === 1 ? "time" : "times"}, from other runs or lines: your review counts ` +
+    "for all of them.";
   chips(byId("anomalies"), part.anomalies.map((one) =>
     [`${one.name} ${percent(one.area, 2)} of the image`, one.color]));
   byId("why-title").textContent = `The limits: ${OUTCOMES[part.verdict]}, because`;
@@ -296,6 +301,7 @@ async function decide(answer) {
     comment: byId("comment").value.trim(),
     overlay: document.body.classList.contains("unmarked") ? "no" : "yes",
     compared: part.good || "",
+    also: part.also.join(","),
     name: titleOf(part),
   };
   if (root.dataset.signatures) {
@@ -307,10 +313,11 @@ async function decide(answer) {
   }
   sessionStorage.removeItem(DRAFT + part.inspection);
   const { inspection, token, name, reason, comment } = one;
-  history.push({ inspection, token, name, draft: JSON.stringify({ reason, comment }) });
+  const places = 1 + part.also.length;
+  history.push({ inspection, token, name, places, draft: JSON.stringify({ reason, comment }) });
   decided.add(part.inspection);
   done += 1;
-  waiting -= answer === "unsure" && !root.dataset.show ? 0 : 1;
+  waiting -= answer === "unsure" && !root.dataset.show ? 0 : places;
   count();
   byId("last").textContent = `${name}: ${SAID[answer]} (${UNDO})`;
   await next();
@@ -366,7 +373,7 @@ async function undo() {
       history.pop();
       decided.delete(last.inspection);
       done = Math.max(0, done - 1);
-      waiting += 1;
+      waiting += last.places;
       sessionStorage.setItem(DRAFT + last.inspection, last.draft);
       if (current) parts.unshift(current);
       count();

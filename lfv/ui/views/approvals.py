@@ -9,15 +9,12 @@ from typing import Any
 from starlette.responses import RedirectResponse, Response
 
 from lfv.client.hosts.sagemaker.batch import KIND as BATCH_JOB
-from lfv.run.approvals import approval_digest
+from lfv.run.approvals import APPROVES, WITHDRAWS, sign_approval
 from lfv.run.compare import Comparison, compare_versions
-from lfv.run.signing import signature
 from lfv.ui.routing import Call, Refused, post
 from lfv.ui.signing import signed_meaning
 from lfv_store import Model, RecordConflict
 
-APPROVES = "I approve this version for inspections"
-WITHDRAWS = "I withdraw the approval of this version"
 _LONGEST_REASON = 4000
 
 
@@ -78,11 +75,9 @@ def signed_approval(
     Raises:
         Refused: The password is wrong.
     """
-    meaning = signed_meaning(call, WITHDRAWS if version is None else APPROVES)
-    if meaning is None:
+    if signed_meaning(call, WITHDRAWS if version is None else APPROVES) is None:
         return None
-    digest = approval_digest(model, version, reason, comparison)
-    return signature(call.visitor.name, meaning, digest)
+    return sign_approval(call.visitor.name, model, version, reason, comparison)
 
 
 def _conflict(error: RecordConflict) -> Refused:

@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from datetime import UTC, datetime
 
 from starlette.responses import Response
 
 from lfv.ui.routing import Call, get
+from lfv_store import Store
+
+_HOSTINGS = 200
 
 
 def show_costs(call: Call) -> Response:
     """Show hostings with their costs, and the state of the sweeper."""
     store = call.ui.store
-    rows = store.pages.hosting_costs(200)
-    months: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
-    for row in rows:
-        month = months[f"{row['requested_at']:%Y-%m}", row["project_name"]]
-        month[0] += row["cost"] or 0.0
-        month[1] += row["paid_seconds"] or 0.0
-        month[2] += row["idle_seconds"] or 0.0
     waiting = store.hostings.open()
     return call.page(
         "costs.html",
         title="Costs",
-        rows=rows,
-        months=sorted(months.items(), reverse=True),
+        rows=store.pages.hosting_costs(_HOSTINGS),
+        months=_months(store, datetime.now(UTC)),
         open=waiting,
         models={one.model_id: store.models.get(one.model_id) for one in waiting},
     )
+
+
+def _months(store: Store, now: datetime) -> list[tuple[tuple[str, str], list[float]]]:
+    """Return cost, paid and idle time by month and project, of this month and the 11 before it."""
+    first = datetime(now.year - (now.month < 12), now.month % 12 + 1, 1, tzinfo=UTC)
+    months: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
+    for one in store.costs.since(first):
+        month = months[f"{one.requested_at:%Y-%m}", one.project_name]
+        for place, value in enumerate((one.cost, one.paid_seconds, one.idle_seconds)):
+            month[place] += value or 0.0
+    return sorted(months.items(), reverse=True)
 
 
 ROUTES = [get("/costs", show_costs)]

@@ -11,11 +11,11 @@ from starlette.responses import JSONResponse, Response
 
 from lfv.run.drawn_masks import PALETTE, MaskRefused, record_mask
 from lfv.run.pictures import PictureGone
+from lfv.run.review import REVIEWS
 from lfv.ui.cards import cards
 from lfv.ui.routing import Call, NotFound, Refused, get, post
 from lfv.ui.signing import asks_for_signatures, signed_meaning
 from lfv.ui.views.pictures import KEPT
-from lfv.ui.views.review import MEANING
 
 #: A drawing of 4,096 x 4,096 pixels in a few colours is far smaller.
 _MOST_BYTES = 6 * 1024 * 1024
@@ -76,7 +76,7 @@ def save(call: Call) -> Response:
             reviewer=call.visitor.name,
             comment=call.form.get("comment", "")[:4000],
             token=token,
-            meaning=signed_meaning(call, MEANING),
+            meaning=signed_meaning(call, REVIEWS),
         )
     except (MaskRefused, PictureGone) as error:
         raise Refused(str(error)) from error

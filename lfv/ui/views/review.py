@@ -12,6 +12,8 @@ from lfv.run.lookup import find_run
 from lfv.run.review import (
     ANSWERS,
     LEASE,
+    REVIEWS,
+    TAKES_BACK,
     GivenReview,
     claim_parts,
     give_review,
@@ -37,8 +39,6 @@ REASONS = {
     "n": "no defect (false alarm)",
     **{str(digit): reason for digit, reason in enumerate(_FOUND, start=1)},
 }
-MEANING = "I have looked at this part and decide on it"
-TAKEN_BACK = "I take back my last review of this part"
 
 
 def queue_page(call: Call) -> Response:
@@ -56,7 +56,7 @@ def queue_page(call: Call) -> Response:
         latest=_latest(call) if run is None else None,
         reasons=REASONS,
         signatures=asks_for_signatures(call),
-        meanings=(MEANING, TAKEN_BACK),
+        meanings=(REVIEWS, TAKES_BACK),
         single_sign_on=call.ui.accounts.provider is not None,
     )
 
@@ -96,7 +96,7 @@ def claim(call: Call) -> Response:
         {
             "parts": [
                 _part(card, one.last_review, good.get(card.inspection_id))
-                | {"unsure": _unsure(call, card)}
+                | {"unsure": _unsure(call, card), "also": one.also}
                 for (one, _), card in zip(claimed, shown, strict=True)
             ],
             "waiting": total,
@@ -134,7 +134,8 @@ def record(call: Call) -> Response:
             comment=comment,
             overlay=form.get("overlay") != "no",
             compared_with=_number(form["compared"]) if form.get("compared") else None,
-            meaning=signed_meaning(call, MEANING),
+            meaning=signed_meaning(call, REVIEWS),
+            also=tuple(map(_number, filter(None, form.get("also", "").split(",")))),
         ),
         second_share=call.ui.options.second_share,
     )
@@ -149,12 +150,13 @@ def undo(call: Call) -> Response:
     token = call.form.get("token", "")
     if not _TOKEN.match(token):
         raise Refused("The form has no token; load the page again.")
-    meaning = signed_meaning(call, TAKEN_BACK)
+    meaning = signed_meaning(call, TAKES_BACK)
     review = take_back(store, number, call.visitor.name, token, meaning=meaning)
     store.review_leases.take(number, _holder(call), ttl=LEASE)
     (card,) = cards(call.ui, [store.results.get(number)])
     good = _compared_before(call, card) or _good_parts(call, [card]).get(number)
-    found = _part(card, review.review_id, good) | {"unsure": _unsure(call, card)}
+    also = store.review_leases.alike(number)
+    found = _part(card, review.review_id, good) | {"unsure": _unsure(call, card), "also": also}
     return JSONResponse({"part": found})
 
 

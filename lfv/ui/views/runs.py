@@ -52,12 +52,20 @@ class Row:
 
 
 def list_runs(call: Call) -> Response:
-    """Show the newest runs, with the progress of running ones."""
+    """Show a screen of runs, the newest first, with the progress of running ones."""
     store = call.ui.store
-    runs = store.runs.list(_RUNS)
+    before = find_run(store, call.query("before")) if call.query("before") else None
+    runs = store.runs.list(_RUNS, before=before)
     costs = store.pages.run_costs([run.run_id for run in runs])
     rows = [_row(run, store.inspections.counts(run.run_id), costs.get(run.run_id)) for run in runs]
-    return call.page("runs.html", title="Runs", rows=rows, running=any(map(_is_running, rows)))
+    return call.page(
+        "runs.html",
+        title="Runs",
+        rows=rows,
+        running=any(map(_is_running, rows)),
+        before=before,
+        older=runs[-1] if len(runs) == _RUNS else None,
+    )
 
 
 def show_run(call: Call) -> Response:
@@ -94,6 +102,7 @@ def show_run(call: Call) -> Response:
         more=more,
         first=not after,
         has_report=written is not None,
+        reviewed=store.reviews.parts_since(run.run_id, run.started_at),
         newer=0 if written is None else store.reviews.parts_since(run.run_id, written),
         job=call.ui.jobs.get(_report_job(run)),
         decision=current_decision(store, run.run_id),

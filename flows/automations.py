@@ -135,7 +135,7 @@ def notices(silent_hours: float | None = None) -> list[Notice]:
             "scheduled run missed",
             frozenset({"prefect.flow-run.Late"}),
             "A scheduled run has not started: {{ flow_run.name }}",
-            "Is a worker running?  " + _FLOW_RUN,
+            "Is a worker running? " + _FLOW_RUN,
             flows=_FLOWS,
         ),
     ]

@@ -26,7 +26,7 @@ _SENTENCES = (
 )
 
 
-def said_plainly(reason: str, types: Sequence[str]) -> str:
+def plain_sentence(reason: str, types: Sequence[str]) -> str:
     """Format a stored reason for pages; return one of an unknown form unchanged."""
     for form, sentence in _SENTENCES:
         found = re.fullmatch(form, reason)

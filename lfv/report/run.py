@@ -21,7 +21,7 @@ from lfv.report.figures import (
     whole,
 )
 from lfv.report.pages import facts, render, visible
-from lfv.report.reasons import said_plainly
+from lfv.report.reasons import plain_sentence
 from lfv.report.thumbnails import LinkedThumbnail, Thumbnail
 
 _GOOD = frozenset({"completed"})
@@ -145,7 +145,7 @@ def _card(image: ReportImage, thumbnail: AnyThumbnail | None) -> Card:
     items = items[serial is not None :]
     more = max(0, len(items) - _ATTRIBUTES)
     types = [one.name for one in image.anomalies]
-    reasons = tuple(said_plainly(reason, types) for reason in image.reasons)
+    reasons = tuple(plain_sentence(reason, types) for reason in image.reasons)
     return Card(image, name, thumbnail, reasons, serial, items[:_ATTRIBUTES], more)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from lfv.formats.serials import is_serial, serial_first
 from lfv.report.data import ReportAnomaly
-from lfv.report.reasons import said_plainly
+from lfv.report.reasons import plain_sentence
 from lfv.run.pictures import fit_size
 from lfv.ui.context import Ui
 from lfv.ui.views.pictures import marks_address
@@ -89,7 +89,7 @@ def _card(row: Mapping[str, Any], pictured: Any) -> Card:
         row=row,
         name=ref.rstrip("/").rpartition("/")[2] or ref,
         reasons=tuple(
-            said_plainly(str(one.get("text", one)), [found.name for found in anomalies])
+            plain_sentence(str(one.get("text", one)), [found.name for found in anomalies])
             for one in row["reasons"] or ()
         ),
         anomalies=anomalies,

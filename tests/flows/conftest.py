@@ -10,7 +10,8 @@ import pytest
 from lfv_store import Store, open_store
 from tests.support.databases import fresh_sqlite
 from tests.support.endpoints import Endpoint, endpoint_in_thread
-from tests.support.forked_guards import forked_guards
+from tests.support.forked_guards import fork_guards, guard_forks
+from tests.support.forks import Forks
 from tests.support.pictures import make_pictures
 from tests.support.prefect_server import with_tables
 
@@ -56,10 +57,15 @@ def images(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def guards() -> Iterator[None]:
-    """Runs of this session have guards that are forked, which takes a tenth of the time."""
-    with forked_guards():
-        yield
+def forks_of_guards() -> Iterator[Forks]:
+    with guard_forks() as forks:
+        yield forks
+
+
+@pytest.fixture
+def guards(forks_of_guards: Forks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test's runs have guards that are forked, which takes a tenth of the time."""
+    fork_guards(forks_of_guards, monkeypatch)
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ Guards as users have them are in tests/faults and wherever `lfv` runs as a proce
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import pytest
 
@@ -42,11 +41,13 @@ class ForkedGuard:
         self.stdout.close()
 
 
-@contextmanager
-def forked_guards() -> Iterator[None]:
-    """In this block, the guards of this process's runs are forked."""
-    with forks(_GUARD, *_DATABASES) as guards, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "lfv.run.hosting.guard_client._launch", lambda settings: ForkedGuard(guards, settings)
-        )
-        yield
+def guard_forks() -> AbstractContextManager[Forks]:
+    """Start the process from which guards are forked."""
+    return forks(_GUARD, *_DATABASES)
+
+
+def fork_guards(guards: Forks, patch: pytest.MonkeyPatch) -> None:
+    """Let the guards of this process's runs be forked until `patch` is undone."""
+    patch.setattr(
+        "lfv.run.hosting.guard_client._launch", lambda settings: ForkedGuard(guards, settings)
+    )

@@ -305,6 +305,19 @@ def run_pool(pictures: Sequence[Path], url: str, scenario: Scenario, images: int
 
 def run_inspection(folder: Path, url: str, home: Path, database: str | None) -> Measured:
     """`lfv inspect` with default settings, as a user types it."""
+    before, began = children_cpu(), time.monotonic()
+    with inspection(folder, url, home, database) as process:
+        status = process.wait()
+    if status:
+        raise SystemExit(f"lfv inspect ended with status {status}")
+    return Measured(figures(url), children_cpu() - before, time.monotonic() - began)
+
+
+@contextmanager
+def inspection(
+    folder: Path, url: str, home: Path, database: str | None, *options: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The process of `lfv inspect`, which is ended with the block."""
     environment = {
         **os.environ,
         "LFV_HOME": str(home),
@@ -316,23 +329,20 @@ def run_inspection(folder: Path, url: str, home: Path, database: str | None) -> 
     }
     if database:
         environment["LFV_DATABASE_URL"] = database
-    before, began = children_cpu(), time.monotonic()
     lfv = str(Path(sys.executable).with_name("lfv"))
-    command = [lfv, "inspect", str(folder), "--json", "--project", PROJECT]
+    command = [lfv, "inspect", str(folder), "--json", "--project", PROJECT, *options]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
     ) as process:
         try:
-            status = process.wait()
+            yield process
         except BaseException:
             process.terminate()  # a killed command leaves its Prefect server behind
             with suppress(subprocess.TimeoutExpired):
                 process.wait(60)
-            os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             raise
-    if status:
-        raise SystemExit(f"lfv inspect ended with status {status}")
-    return Measured(figures(url), children_cpu() - before, time.monotonic() - began)
 
 
 def run_stream(folder: Path, url: str, home: Path, database: str | None) -> Measured:

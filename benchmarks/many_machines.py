@@ -1,12 +1,19 @@
-"""One Dask worker against two, each with the CPU time of a slow machine.
+"""One process that inspects against two, each with the CPU time of a slow machine.
 
-    python benchmarks/many_machines.py
+    python benchmarks/many_machines.py [dask] [shards]
 
 Workers, database, scheduler and model share this machine.  Each worker gets a share of a core from
 the kernel, so that two workers together leave the machine room, as two machines would: what is
 measured is whether a second worker doubles the rate of the first, not the cores of this machine.
 That takes Linux and the right to make control groups.  Rounds alternate; the ratio is of the
-medians.  Rates are the endpoint's: from the first request to the last answer.
+medians.  Rates are the endpoint's.
+
+With Dask, workers are those of a cluster, and the process that leads the run inspects nothing.
+Rates are from the first request to the last answer.
+
+With shards, the process that leads inspects, too: `lfv inspect --shards` alone, or with a flow run
+of a Prefect process worker.  A flow run takes seconds to start, which says nothing about what two
+machines do.  So the endpoint answers slowly until all take part, and rates are from then on.
 """
 
 from __future__ import annotations
@@ -18,8 +25,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -28,6 +36,8 @@ from benchmarks.detection import (
     Scenario,
     end_on_sigterm,
     endpoint_in,
+    figures,
+    inspection,
     machine,
     make_images,
     median,
@@ -36,10 +46,18 @@ from benchmarks.detection import (
     server_at,
     tell,
 )
+from lfv_store import open_store
+from tests.support.prefect_server import PrefectServer, prefect_server
 
 _GROUPS = Path("/sys/fs/cgroup")
 #: Microseconds over which the kernel gives a group its share.
 _PERIOD = 10_000
+_SCENARIO = Scenario("50 ms, 128 in flight", 0.05, ((0.0, 128),))
+#: An answer's seconds until all processes that inspect take part.
+_SLOW_SECONDS = 3.0
+_JOIN_SECONDS = 120.0
+_END_SECONDS = 20.0
+_POOL = "inspection"
 
 
 @contextmanager
@@ -60,6 +78,9 @@ def share_of_a_core(share: float, name: str) -> Iterator[Path]:
     try:
         yield group / "cgroup.procs"
     finally:
+        deadline = time.monotonic() + _END_SECONDS
+        while (group / "cgroup.procs").read_text() and time.monotonic() < deadline:
+            time.sleep(0.1)
         group.rmdir()
 
 
@@ -100,45 +121,165 @@ def _import() -> None:
     import tasks.detect_anomalies  # noqa: F401
 
 
+@dataclass(frozen=True)
+class Setting:
+    """Where a round takes place; `prefect` has the deployments, if shards are measured."""
+
+    folder: Path
+    images: int
+    url: str
+    share: float
+    prefect: PrefectServer | None
+
+    @property
+    def pictures(self) -> Path:
+        return self.folder / "images"
+
+
+def with_dask(setting: Setting, workers: int, database: str, home: Path) -> float:
+    """Images per second of Dask workers."""
+    tell(setting.url, _SCENARIO.script(setting.images))
+    with cluster(setting.folder, workers, setting.share) as address:
+        os.environ |= {"LFV_TASK_RUNNER": "dask", "LFV_DASK_ADDRESS": address}
+        return run_inspection(setting.pictures, setting.url, home, database).rate
+
+
+def with_shards(setting: Setting, workers: int, database: str, home: Path) -> float:
+    """Images per second of a leading process and of `workers` - 1 shards."""
+    assert setting.prefect is not None
+    tell(setting.url, {**_SCENARIO.script(setting.images), "seconds": _SLOW_SECONDS})
+    os.environ |= setting.prefect.environment
+    with ExitStack() as stack:
+        groups = [
+            stack.enter_context(share_of_a_core(setting.share, f"shard-{number}"))
+            for number in range(workers)
+        ]
+        for _ in range(workers - 1):
+            stack.enter_context(_prefect_worker(database, home))
+        # Without a Prefect worker, the shard is never started, and the leader inspects alone.
+        options = ("--shards", str(max(1, workers - 1)))
+        process = stack.enter_context(
+            inspection(setting.pictures, setting.url, home, database, *options)
+        )
+        for group, pid in zip(groups, _taking_part(database, workers, process), strict=True):
+            group.write_text(str(pid))
+        answered = int(figures(setting.url)["answered"])
+        tell(setting.url, _SCENARIO.script(setting.images))
+        found: dict[str, float] = {}
+        while process.poll() is None:
+            found = figures(setting.url)
+            # Requests that were under way when measuring began count as answers, too.
+            if found["answered"] >= setting.images - answered - 1:
+                _all_of_the_cores(process.pid)  # the report is not measured
+            time.sleep(0.2)
+        if process.returncode:
+            raise SystemExit(f"lfv inspect ended with status {process.returncode}")
+        found = figures(setting.url)
+        return found["answered"] / found["seconds"]
+
+
+@contextmanager
+def _deployed(folder: Path) -> Iterator[PrefectServer]:
+    """A Prefect server with our deployments."""
+    folder.mkdir()
+    lfv = Path(sys.executable).with_name("lfv")
+    with prefect_server(folder) as server:
+        environment = {**os.environ, **server.environment, "LFV_HOME": str(folder)}
+        command = [lfv, "deploy", "--fast-start"]
+        subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
+        yield server
+
+
+@contextmanager
+def _prefect_worker(database: str, home: Path) -> Iterator[None]:
+    """A process worker with one flow run at a time."""
+    prefect = Path(sys.executable).with_name("prefect")
+    environment = {
+        **os.environ,
+        "LFV_DATABASE_URL": database,
+        "LFV_HOME": str(home),
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "x",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PATH": f"{prefect.parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    command = [prefect, "worker", "start", "--pool", _POOL, "--limit", "1"]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+def _taking_part(database: str, workers: int, process: subprocess.Popen[bytes]) -> list[int]:
+    """Process ids of the processes that inspect, once all of them have claimed images."""
+    with open_store(database) as store:
+        deadline = time.monotonic() + _JOIN_SECONDS
+        while time.monotonic() < deadline and process.poll() is None:
+            for run in store.runs.list(1):
+                joined = [one for one in store.run_workers.list(run.run_id) if one.claims]
+                if len(joined) == workers:
+                    return [int(one.worker.split("/")[1]) for one in joined]
+            time.sleep(0.2)
+    raise SystemExit(f"{workers} process(es) did not begin within {_JOIN_SECONDS:g} s")
+
+
+def _all_of_the_cores(pid: int) -> None:
+    root = _GROUPS / "cpu" if (_GROUPS / "cpu").is_dir() else _GROUPS
+    with suppress(OSError):  # it has ended
+        (root / "cgroup.procs").write_text(str(pid))
+
+
+WAYS: dict[str, Callable[[Setting, int, str, Path], float]] = {
+    "dask": with_dask,
+    "shards": with_shards,
+}
+
+
 def main() -> None:
     end_on_sigterm()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("ways", nargs="*", choices=[[], *WAYS], default=[], help="default: both")
     parser.add_argument("--postgresql", help="URL of a PostgreSQL server (else one of its own)")
     parser.add_argument("--images", type=int, default=3000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--share", type=float, default=0.25, help="of a core, for each worker")
     given = parser.parse_args()
-    scenario = Scenario("50 ms, 128 in flight", 0.05, ((0.0, 128),))
-    os.environ["LFV_TASK_RUNNER"] = "dask"
     os.environ["LFV_REQUESTS_PER_UNIT"] = "128"
-    rates: dict[int, list[float]] = {1: [], 2: []}
+    measured: dict[str, object] = {}
     with (
         tempfile.TemporaryDirectory() as name,
         endpoint_in(Path(name)) as url,
         server_at(given.postgresql) as server,
+        ExitStack() as stack,
     ):
         if server is None:
             raise SystemExit("there is no PostgreSQL: name a server with --postgresql")
-        make_images(Path(name) / "images", given.images)
-        for number in range(given.rounds):
-            for workers, found in rates.items():
-                tell(url, scenario.script(given.images))
-                with (
-                    cluster(Path(name), workers, given.share) as address,
-                    new_database(server) as database,
-                ):
-                    os.environ["LFV_DASK_ADDRESS"] = address
-                    home = Path(name) / f"home-{number}-{workers}"
-                    found.append(run_inspection(Path(name) / "images", url, home, database).rate)
-                print(f"{workers} worker(s): {found[-1]:.1f} images/s", file=sys.stderr, flush=True)
-    one, two = (median(iter(found)) for found in rates.values())
-    figures = {
-        "machine": machine(),
-        "share_of_a_core": given.share,
-        "images_per_second": rates,
-        "two_over_one": two / one,
-    }
-    print(json.dumps(figures, indent=2))
+        ways = given.ways or list(WAYS)
+        prefect = None
+        if "shards" in ways:
+            prefect = stack.enter_context(_deployed(Path(name) / "prefect"))
+        setting = Setting(Path(name), given.images, url, given.share, prefect)
+        make_images(setting.pictures, given.images)
+        before = dict(os.environ)
+        for way in ways:
+            rates: dict[int, list[float]] = {1: [], 2: []}
+            for number in range(given.rounds):
+                for workers, found in rates.items():
+                    home = setting.folder / f"home-{way}-{number}-{workers}"
+                    with new_database(server) as database:
+                        found.append(WAYS[way](setting, workers, str(database), home))
+                    os.environ.clear()
+                    os.environ.update(before)
+                    rate = f"{found[-1]:.1f} images/s"
+                    print(f"{way}: {workers} worker(s): {rate}", file=sys.stderr, flush=True)
+            one, two = (median(iter(found)) for found in rates.values())
+            measured[way] = {"images_per_second": rates, "two_over_one": two / one}
+    facts = {"machine": machine(), "share_of_a_core": given.share}
+    print(json.dumps(facts | measured, indent=2))
 
 
 if __name__ == "__main__":

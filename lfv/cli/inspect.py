@@ -32,6 +32,7 @@ from lfv.cli.options import (
     NormalOption,
     ReencodeOption,
     RegionOption,
+    ShardsOption,
     StagingOption,
     TaskRunnerOption,
     examples,
@@ -47,13 +48,12 @@ if TYPE_CHECKING:
     from lfv.run.control import Progress
     from lfv.run.summary import RunSummary
     from lfv.settings import Settings
-    from lfv_store import Run
 
 
 #: Options allowed with --resume: places, and limits of this attempt.
 _WITH_RESUME = frozenset(
     {"resume", "endpoint_url", "database_url", "region", "bucket", "convert", "as_json"}
-    | {"staging", "reencode", "task_runner", "dask_address"}
+    | {"staging", "reencode", "task_runner", "dask_address", "shards"}
     | {"max_cost", "max_hosted_minutes"}
 )
 
@@ -64,6 +64,7 @@ def register(app: typer.Typer) -> None:
         epilog=examples(
             "lfv inspect images/ --project cookies",
             "lfv inspect test.manifest --project cookies --confidence 0.9 --max-cost 5",
+            "lfv inspect s3://lot/ --project parts --shards 3",
             "lfv inspect --resume last",
         ),
     )(inspect)
@@ -192,6 +193,7 @@ def inspect(
     reencode: ReencodeOption = False,
     task_runner: TaskRunnerOption = None,
     dask_address: DaskAddressOption = None,
+    shards: ShardsOption = 0,
     triggered_by: Annotated[
         str | None,
         typer.Option(
@@ -220,6 +222,8 @@ def inspect(
         raise WrongUsage("--project is missing: name the project of the model")
     if policy is not None and confidence is not None:
         raise WrongUsage("use either --confidence or --policy")
+    if shards and mode is InspectionMode.BATCH:
+        raise WrongUsage("--mode batch has no use for --shards: SageMaker does the work")
     settings = settings_from(
         endpoint_url=endpoint_url,
         database_url=database_url,
@@ -260,15 +264,18 @@ def inspect(
         "normal": normal,
         "anomaly": anomaly,
         "mode": mode.value,
+        "shards": shards,
         "triggered_by": triggered_by or f"lfv inspect ({current_user()})",
     }
     if resume is not None:
-        run = _run(settings, resume)
+        with store_from(settings) as store:
+            run = find_run(store, resume, to_resume=True)
         host = run.host
         arguments = {
             "run": run.run_id,
             "max_cost": max_cost,
             "max_hosted_minutes": max_hosted_minutes,
+            "shards": shards,
         }
     from lfv.run.errors import InspectionError, NoVerdict
 
@@ -332,6 +339,10 @@ def run_flow(
 
         check_scheduler(settings)
     use_running_plant(settings.home)
+    if arguments.get("shards"):
+        from lfv.run.shards import check_before_start
+
+        check_before_start(settings, host)
     use_in_process(settings)
     quieten_prefect()
     log = settings.home / "prefect-server.log"
@@ -435,8 +446,3 @@ class _Watcher:
                 self.activity.show("detecting anomalies")
         elif step.text:
             self.activity.show(step.text)
-
-
-def _run(settings: Settings, text: str) -> Run:
-    with store_from(settings) as store:
-        return find_run(store, text, to_resume=True)

@@ -121,6 +121,17 @@ DaskAddressOption = Annotated[
         show_default=False,
     ),
 ]
+ShardsOption = Annotated[
+    int,
+    typer.Option(
+        "--shards",
+        min=0,
+        metavar="NUMBER",
+        help="Other flow runs that share detection: so many of the deployment inspect-shard/shard, "
+        "on any machine with a Prefect worker. Needs a Prefect server with the deployments of "
+        "`lfv deploy`, a PostgreSQL database and --endpoint-url.",
+    ),
+]
 RegionOption = Annotated[
     str | None,
     typer.Option("--region", help="AWS region of the API and of S3.", show_default=False),

@@ -20,8 +20,9 @@ from uuid import uuid4
 
 from lfv.run.context import RunContext
 from lfv.run.control import Ending, RunControl
+from lfv.run.embedded_service import is_embedded
 from lfv.run.errors import NotSpreadable
-from lfv.settings import Settings
+from lfv.settings import Settings, prefect_may_be_configured
 from lfv_store import PendingItem, Store, StoreError
 from lfv_store.run_workers import Holding
 
@@ -51,7 +52,8 @@ def check_shareable(settings: Settings, *, embedded: bool) -> None:
     """
     if settings.task_runner != "threads":
         raise NotSpreadable(
-            "the workers of a Dask cluster already share this run; leave out shards"
+            "the workers of a Dask cluster already share this run; leave out the shards, or "
+            "--task-runner and LFV_TASK_RUNNER"
         )
     if settings.store_file is not None:
         raise NotSpreadable(
@@ -62,6 +64,19 @@ def check_shareable(settings: Settings, *, embedded: bool) -> None:
         raise NotSpreadable(
             "shards may run on machines that cannot reach the embedded service; set "
             "LFV_ENDPOINT_URL to a service that all of them can reach"
+        )
+
+
+def check_before_start(settings: Settings, host: str | None = None) -> None:
+    """Refuse shards for a run of this process that could not work, before anything is started.
+
+    `host` is the model's kind of host, by default that of the settings. Raises NotSpreadable.
+    """
+    check_shareable(settings, embedded=is_embedded(settings, host))
+    if not prefect_may_be_configured():
+        raise NotSpreadable(
+            "shards need a Prefect server, which gives them to its workers; set PREFECT_API_URL, "
+            "and create their deployment with: lfv deploy"
         )
 
 

@@ -30,8 +30,12 @@ if TYPE_CHECKING:
         (["--resume", "last", "--confidence", "0.8"], "leave out --confidence"),
         (["x.csv", "--project", "p", "--max-cost", "0"], "--max-cost must be greater than 0"),
         (["x.csv", "--project", "p", "--max-hosted-minutes", "0"], "--max-hosted-minutes must"),
+        (
+            ["x.csv", "--project", "p", "--mode", "batch", "--shards", "2"],
+            "--mode batch has",
+        ),
     ],
-    ids=["both", "neither", "no project", "project", "confidence", "cost", "minutes"],
+    ids=["both", "neither", "no project", "project", "confidence", "cost", "minutes", "shards"],
 )
 def test_wrong_usage(lfv: Lfv, home: Path, arguments: list[str], told: str) -> None:
     outcome = lfv("inspect", *arguments)
@@ -174,9 +178,29 @@ def test_a_limit_may_be_given_to_a_resumed_run(
         return SUMMARY
 
     monkeypatch.setattr("lfv.cli.inspect.run_flow", resumed)
-    outcome = lfv("inspect", "--resume", "last", "--max-cost", "5", "--json")
+    options = ("--max-cost", "5", "--shards", "2")
+    outcome = lfv("inspect", "--resume", "last", *options, "--json")
     assert outcome.status == 0
-    assert given == [{"run": run, "max_cost": 5.0, "max_hosted_minutes": None}]
+    assert given == [{"run": run, "max_cost": 5.0, "max_hosted_minutes": None, "shards": 2}]
+
+
+def test_shards_that_cannot_work_start_nothing(
+    lfv: Lfv, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusal(*options: str) -> str:
+        outcome = lfv("inspect", tmp_path, "--project", "p", "--shards", "2", *options)
+        assert outcome.status == 1
+        assert not home.exists()
+        return outcome.err
+
+    monkeypatch.chdir(tmp_path)  # Prefect's settings may be in the current folder
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    for name in [one for one in os.environ if one.startswith("PREFECT_API")]:
+        monkeypatch.delenv(name)
+    assert "LFV_DATABASE_URL" in refusal()
+    database = ("--database-url", "postgresql://db/lfv")
+    assert "LFV_ENDPOINT_URL" in refusal(*database)
+    assert "PREFECT_API_URL" in refusal(*database, "--endpoint-url", "http://127.0.0.1:9")
 
 
 def test_a_run_that_is_interrupted_before_it_is_recorded_says_so(

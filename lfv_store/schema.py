@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -17,6 +18,9 @@ REVISIONS = tuple(f"{number:04}" for number in range(1, 15))
 HEAD = REVISIONS[-1]
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+
+#: Alembic's `context` belongs to the process. Two upgrades at once would share a connection.
+_one_upgrade = threading.Lock()
 
 
 def revision(database: Database) -> str | None:
@@ -63,7 +67,8 @@ def upgrade(database: Database, to: str = HEAD) -> str | None:
             config = Config()
             config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
             config.attributes["connection"] = conn
-            command.upgrade(config, to)
+            with _one_upgrade:
+                command.upgrade(config, to)
             if to == HEAD:
                 for view, definition in views.items():
                     database.dialect.replace_view(conn, view, definition)

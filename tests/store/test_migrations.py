@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -120,6 +123,29 @@ def test_several_may_open_a_new_database_at_once(empty_url: str) -> None:
     assert errors == []
     with open_store(empty_url) as store:
         assert schema.revision(store.database) == schema.HEAD
+
+
+def test_two_databases_are_upgraded_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgrade, entered, overlapped = command.upgrade, threading.Event(), threading.Event()
+
+    def watched(*arguments: Any) -> None:
+        if entered.is_set():
+            overlapped.set()
+        entered.set()
+        overlapped.wait(0.5)  # until the fault shows
+        upgrade(*arguments)
+        entered.clear()
+
+    monkeypatch.setattr(command, "upgrade", watched)
+    urls = [f"sqlite:///{tmp_path / name}.db" for name in ("one", "two")]
+    with ThreadPoolExecutor(2) as pool:
+        opened = [pool.submit(open_store, url) for url in urls]
+        for store in opened:
+            with store.result() as one:
+                assert schema.revision(one.database) == schema.HEAD
+    assert not overlapped.is_set()
 
 
 def test_a_failed_migration_leaves_nothing_behind(

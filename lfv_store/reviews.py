@@ -385,7 +385,7 @@ def _refuse_taken(unit: Change, new: NewReview, last: int) -> None:
         and holder.holder != new.holder
         and holder.expires_at > unit.now
     ):
-        raise ReviewTaken("your time for this part is over, and somebody else reviews it now")
+        raise ReviewTaken("somebody else is looking at this part now; review the next one")
 
 
 def _insert(unit: Change, new: NewReview, at: datetime, kind: str | None = None) -> int:

@@ -227,7 +227,7 @@ def test_a_name_that_has_a_password_is_not_taken_over(
     provider.claims["sub"] = "second"
     taken = log_in(browser)
     assert taken.status_code == 401
-    assert "somebody else" in taken.text
+    assert "another account" in taken.text
 
 
 def test_roles_given_here_and_users_that_were_removed(place: Scene, provider: Provider) -> None:

@@ -29,8 +29,18 @@ from lfv.engine.pixels import PixelData
 from lfv.engine.types import TrainingImage
 
 Matrix = NDArray[np.float32]
-#: Channels for the pixel network; if there are more, they are mixed at random.
+#: Channels for the pixel network; if there are more, it gets their principal components.
 PIXEL_CHANNELS = 128
+#: Images from which the principal components are learned,
+COMPONENT_IMAGES = 32
+#: and cells of each map of each of them.
+COMPONENT_CELLS = 80
+#: Steps of the subspace iteration that finds principal components.
+_ITERATIONS = 6
+#: Directions that it follows in addition, so that the wanted ones converge.
+_SPARE = 16
+#: Least variance of a component, as a share of that of the first.
+_LEAST_VARIANCE = 2e-5
 #: Largest value that float16 holds.
 _HALF = 6e4
 
@@ -94,10 +104,7 @@ class BackboneFeatures:
 
 @dataclass(frozen=True)
 class Reducer:
-    """Mixes many channels into few by fixed random weights, which nearly preserve distances.
-
-    Source: Johnson, Lindenstrauss 1984.
-    """
+    """Projects many channels onto their principal components."""
 
     #: [channels, fewer channels] for each map; empty if the maps have few channels.
     mixes: tuple[Matrix, ...]
@@ -105,13 +112,15 @@ class Reducer:
     grid: tuple[int, int]
 
     @classmethod
-    def of(cls, channels: Sequence[int], grid: tuple[int, int]) -> Reducer:
-        """Return a reducer for maps with these numbers of channels."""
+    def of(cls, samples: Sequence[Matrix], grid: tuple[int, int]) -> Reducer:
+        """Learn from cells of each map, [cells, channels] each."""
+        channels = [sample.shape[1] for sample in samples]
         if sum(channels) <= PIXEL_CHANNELS:
             return cls((), grid)
-        random, share = np.random.default_rng(0), PIXEL_CHANNELS / sum(channels)
-        mixes = [random.standard_normal((n, max(1, round(n * share)))) for n in channels]
-        return cls(tuple((m / np.sqrt(len(m))).astype(np.float32) for m in mixes), grid)
+        share = PIXEL_CHANNELS / sum(channels)
+        counts = [max(1, round(count * share)) for count in channels]
+        pairs = zip(samples, counts, strict=True)
+        return cls(tuple(_principal(sample, count) for sample, count in pairs), grid)
 
     def __call__(self, taps: Sequence[Matrix]) -> Matrix:
         """Reduce maps, [channels, any, any] each, to [about PIXEL_CHANNELS, rows, columns]."""
@@ -121,6 +130,25 @@ class Reducer:
             few = [np.tensordot(mix.T, maps, axes=1) for mix, maps in pairs]
         reduced: Matrix = np.concatenate([_resize(maps, self.grid) for maps in few])
         return np.clip(reduced, -_HALF, _HALF, out=reduced)
+
+
+def _principal(sample: Matrix, count: int) -> Matrix:
+    """Return the first ``count`` principal components of rows, or fewer, [channels, components].
+
+    Directions in which the rows hardly vary are left out: standardised, they would magnify whatever
+    is new in another image.
+    """
+    centred = sample - sample.mean(axis=0)
+    random = np.random.default_rng(0)
+    wanted = min(count + _SPARE, sample.shape[1])
+    basis: Matrix = random.standard_normal((sample.shape[1], wanted)).astype(np.float32)
+    for _ in range(_ITERATIONS):
+        basis, _ = np.linalg.qr(centred.T @ (centred @ basis))
+    seen = centred @ basis
+    variances, vectors = np.linalg.eigh(seen.T @ seen)
+    telling = int((variances > _LEAST_VARIANCE * variances[-1]).sum())
+    components: Matrix = basis @ vectors[:, ::-1][:, : max(1, min(count, telling))]
+    return np.ascontiguousarray(components)
 
 
 def _resize(maps: Matrix, grid: tuple[int, int]) -> Matrix:
@@ -238,10 +266,7 @@ def extract_features(
         with_patches: Whether to keep patches for a memory of normal patches.
     """
     extract = backbone.open()
-    reducer: Reducer | None = None
-    if grid is not None:
-        first = extract(load(data.images[0], backbone.size).pixels)
-        reducer = Reducer.of([len(maps) for maps in first], grid)
+    reducer = None if grid is None else Reducer.of(_cells(data, extract, executor), grid)
 
     def features_of(image: TrainingImage) -> BackboneFeatures:
         maps = extract(load(image, backbone.size).pixels)
@@ -250,6 +275,23 @@ def extract_features(
         return BackboneFeatures(backbone.describe(maps), few, moments(maps), patches)
 
     return list(executor.map(features_of, data.images)), reducer
+
+
+def _cells(data: Dataset, extract: MapExtractor, executor: Executor) -> list[Matrix]:
+    """Return random cells of each map, [cells, channels] each, of images spread over the data."""
+    count = len(data.images)
+    chosen = np.unique(np.linspace(0, count - 1, min(count, COMPONENT_IMAGES)).astype(int))
+
+    def some(number: int) -> list[Matrix]:
+        random = np.random.default_rng(number)
+        found = []
+        for maps in extract(load(data.images[number], extract.size).pixels):
+            flat = maps.reshape(len(maps), -1)
+            found.append(flat[:, random.permutation(flat.shape[1])[:COMPONENT_CELLS]].T)
+        return found
+
+    rows = executor.map(some, chosen.tolist())
+    return [np.concatenate(parts) for parts in zip(*rows, strict=True)]
 
 
 def with_backbone(

@@ -50,7 +50,8 @@ def test_a_painter_runs_all_networks_at_once_and_can_be_stored() -> None:
     random = np.random.default_rng(1)
     own = random.standard_normal((OURS, SIDE, SIDE)).astype(np.float32)
     maps = [random.standard_normal((THEIRS, SIDE // 2, SIDE // 2)).astype(np.float32)]
-    reducer = Reducer.of([THEIRS], (SIDE, SIDE))
+    reducer = Reducer.of([np.zeros((1, THEIRS), np.float32)], (SIDE, SIDE))
+    assert not reducer.mixes
     painter = Painter(reducer, head, np.empty((OURS + THEIRS, 0), np.float32))
     logits, projected = painter(own, maps)
     assert projected.shape == (0, SIDE, SIDE)
@@ -59,3 +60,22 @@ def test_a_painter_runs_all_networks_at_once_and_can_be_stored() -> None:
     stored = Painter.from_arrays(painter.to_arrays())
     assert stored is not None
     assert np.array_equal(stored(own, maps)[0], logits)
+
+
+def test_a_reducer_keeps_the_directions_in_which_many_channels_vary() -> None:
+    random = np.random.default_rng(2)
+    directions = np.linalg.qr(random.standard_normal((300, 20)))[0].T
+    maps = []
+    for channels in (100, 300):
+        sources = 5 * random.standard_normal((500, 20))
+        noise = random.standard_normal((500, channels)) / 200
+        maps.append((sources @ directions[:, :channels] + 7 + noise).astype(np.float32))
+    reducer = Reducer.of(maps, (20, 25))
+    assert [mix.shape for mix in reducer.mixes] == [(100, 20), (300, 20)]  # not 32 and 96
+    reduced = reducer([rows.T.reshape(-1, 20, 25) for rows in maps]).reshape(40, -1)
+    for rows, parts in zip(maps, (reduced[:20], reduced[20:]), strict=True):
+        known = parts.T - parts.T.mean(axis=0)
+        centred = rows - rows.mean(axis=0)
+        rest = centred - known @ np.linalg.lstsq(known, centred, rcond=None)[0]
+        assert rest.std() < 0.006
+        assert (np.diff(known.std(axis=0)) < 1e-3).all()  # the widest first

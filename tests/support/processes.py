@@ -50,8 +50,12 @@ def with_environment(name: str, value: str) -> list[Process]:
 
 
 def guards_of(pid: int) -> list[int]:
-    """The guards that a run's process started."""
-    return [child.pid for child in children_of(pid) if "lfv.run.hosting.guard" in child.command]
+    """The guards that a run's process started; not the process that forks guards for tests."""
+    return [
+        child.pid
+        for child in children_of(pid)
+        if "lfv.run.hosting.guard" in child.command and "tests.support.forks" not in child.command
+    ]
 
 
 def kill(*pids: int, number: signal.Signals = signal.SIGKILL) -> None:

@@ -1,8 +1,9 @@
-"""Flow runs in processes of their own, like those of other machines, share a run's images."""
+"""Flow runs of Prefect workers, like those of other machines, share a run's images."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -10,26 +11,28 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.exceptions import ObjectNotFound
+from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.settings import PREFECT_API_URL
 
 from flows.inspect_images import inspect_images
 from flows.shards import inspect_shard
+from lfv.cli.deploy import FLOW_RUN
 from lfv.run.errors import NotSpreadable
 from lfv.run.shards import check_shareable
 from lfv.settings import Settings
 from lfv_store import Store, open_store
 from lfv_store.run_workers import RunWorker
-from tests.support import serve_shards
 from tests.support.endpoints import Endpoint
 from tests.support.pictures import make_pictures
 from tests.support.waiting import PLENTY, wait_until
 
+PREFECT = Path(sys.executable).with_name("prefect")
 IMAGES = 160
 IN_FLIGHT = 6
 
@@ -44,36 +47,39 @@ def results(home: Path, postgresql_url: str, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @contextmanager
-def _served(log: Path) -> Iterator[None]:
-    """A process that starts one for each flow run of the deployment of shards."""
-    environment = {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value())}
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            [sys.executable, str(serve_shards.__file__)],
-            env=environment,
-            stdout=stream,
-            stderr=stream,
-            start_new_session=True,
+def _workers(number: int, folder: Path) -> Iterator[None]:
+    """Prefect process workers, each with one flow run at a time, and the deployment of shards."""
+    pool = f"pool-{uuid4()}"
+    command = shlex.join([sys.executable, *FLOW_RUN])
+    environment = {
+        **os.environ,
+        "PREFECT_API_URL": str(PREFECT_API_URL.value()),
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+    }
+    with ExitStack() as stack:
+        client = stack.enter_context(get_client(sync_client=True))
+        client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
+        deployment = client.create_deployment(
+            client.create_flow(inspect_shard),
+            name="shard",
+            entrypoint="flows.shards.inspect_shard",
+            work_pool_name=pool,
+            job_variables={"command": command},
+            pull_steps=[],
         )
-
-    def is_deployed() -> bool:
-        assert process.poll() is None, log.read_text()
-        with get_client(sync_client=True) as client:
-            try:
-                client.read_deployment_by_name("inspect-shard/shard")
-            except ObjectNotFound:
-                return False
-            return True
-
-    try:
-        wait_until(is_deployed, "the deployment is served")
+        stack.callback(client.delete_deployment, deployment)
+        for one in range(number):
+            log = stack.enter_context((folder / f"worker-{one}.log").open("wb"))
+            process = subprocess.Popen(
+                [PREFECT, "worker", "start", "--pool", pool, "--type", "process", "--limit", "1"],
+                env=environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+            stack.callback(process.wait, PLENTY)
+            stack.callback(os.killpg, process.pid, signal.SIGKILL)
         yield
-    finally:
-        process.terminate()
-        process.wait(PLENTY)
-        with get_client(sync_client=True) as client:
-            deployment = client.read_deployment_by_name("inspect-shard/shard")
-            client.delete_deployment(deployment.id)
 
 
 def _pid(worker: RunWorker) -> int:
@@ -99,7 +105,7 @@ def test_a_shard_is_killed_and_the_others_do_its_work(
         os.kill(_pid(killed), signal.SIGKILL)
         endpoint.script(detect_seconds=0.05)
 
-    with _served(tmp_path / "shards.log"), ThreadPoolExecutor(1) as pool:
+    with _workers(2, tmp_path), ThreadPoolExecutor(1) as pool:
         killing = pool.submit(kill)
         try:
             summary = inspect_images(source=str(tmp_path / "many"), project="parts", shards=2)

@@ -21,8 +21,10 @@ PROJECT = "parts"
 @pytest.fixture
 def deployment(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a flow run has that a deployment started."""
-    monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", str(uuid.uuid4()))
-    monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__NAME", "operator")
+    known = str(uuid.uuid4())
+    for module in ("run_slots", "defaults"):
+        monkeypatch.setattr(f"flows.{module}.deployment_id", lambda: known)
+    monkeypatch.setattr("flows.naming.deployment_name", lambda: "operator")
 
 
 def active() -> int:

@@ -228,6 +228,7 @@ def test_a_training_keeps_the_file_that_its_request_names(tmp_path: Path) -> Non
         assert options_of_training(context, folder) == {
             "options": {"miss_cost": 3.0},
             "graphs": {"detector": str(own["detector"])},
+            "fitted": None,
         }
         store_request(context, TrainingRequest(detector="c" * 64), folder)
         assert accept_graphs(ServeOptions(home=home.root), home) == {}
@@ -254,7 +255,11 @@ def test_a_network_goes_before_the_detector_of_the_service_and_needs_torch(
             store_request(context, TrainingRequest(network=True), folder)
         monkeypatch.setattr(options, "find_spec", lambda _: object())
         store_request(context, TrainingRequest(network=True), folder)
-        assert options_of_training(context, folder) == {"options": {"network": True}, "graphs": {}}
+        assert options_of_training(context, folder) == {
+            "options": {"network": True},
+            "graphs": {},
+            "fitted": None,
+        }
     finally:
         database.close()
         home.close()

@@ -6,7 +6,8 @@ import logging
 import os
 import signal
 import tempfile
-import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,8 @@ from lfv.cli.errors import CommandError, WrongUsage
 from lfv.cli.options import examples
 from lfv.cli.output import note
 from lfv.formats.edge_agent import DEFAULT_ADDRESS
+
+_END_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
 
 
 def register(app: typer.Typer) -> None:
@@ -74,16 +77,27 @@ def edge_agent(
 
     logging.getLogger("lfv.server").setLevel(logging.INFO)
     copies = workers or len(os.sched_getaffinity(0))
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    with tempfile.TemporaryDirectory(prefix="lfv-edge-agent-") as folder:
+    with _signals_held(), tempfile.TemporaryDirectory(prefix="lfv-edge-agent-") as folder:
         try:
             agent = EdgeAgent(open_components(archives, Path(folder), copies))
             if start:
                 agent.start_all()
             with serving(agent, listen, threads=copies + 4) as address:
                 note(f"answering at {address} (Ctrl-C ends it)")
-                ended.wait()
+                signal.sigwait(_END_SIGNALS)
         except (OptionsError, ArchiveError) as error:
             raise WrongUsage(str(error)) from error
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Keep the signals that end the agent for `sigwait`, in this thread and those it starts.
+
+    A handler would run only once this thread wakes up, which a signal that arrives just before the
+    thread waits, or that another thread receives, does not cause.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _END_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -43,6 +43,8 @@ _OPTIONS = (
     ("grpc.so_reuseport", 0),  # else two agents could share a port, each with half of the calls
 )
 _WAITING = 64
+#: How long running calls may take when the agent ends; then they are cancelled.
+_GRACE_SECONDS = 5.0
 
 
 class Refused(Exception):
@@ -232,7 +234,8 @@ def serving(agent: EdgeAgent, address: str, *, threads: int) -> Iterator[str]:
         tcp = address.startswith("tcp:")
         yield f"tcp://{target.rpartition(':')[0]}:{port}" if tcp else address
     finally:
-        server.stop(5).wait()
+        if not server.stop(_GRACE_SECONDS).wait(2 * _GRACE_SECONDS):
+            _log.warning("calls that were running did not end")
         if (path := _socket_file(address)) is not None:
             path.unlink(missing_ok=True)
 

@@ -17,7 +17,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, FlowRun, State, StateType
 from prefect.settings import get_current_settings
-from prefect.states import Cancelling, Paused, Pending, Running
+from prefect.states import Cancelled, Cancelling, Paused, Pending, Running
 
 from lfv.cli.plant.left_runs import (
     HOLDING,
@@ -138,6 +138,9 @@ def test_runs_with_a_process_are_cancelled_by_their_worker(pool: str, last: Any)
             assert not cancelling.done()  # the worker ends the process
             process.kill()
             process.wait()
+            with pytest.raises(TimeoutError):
+                cancelling.result(1)  # the worker has to report it
+            client.set_flow_run_state(first.id, Cancelled(), force=True)
             cancelling.result(PLENTY)
 
 

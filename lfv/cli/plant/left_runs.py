@@ -59,22 +59,23 @@ def end_left_runs(api: ServerApi, pool: str, message: str) -> list[str]:
 
 
 def cancel_runs(api: ServerApi, pool: str, message: str) -> None:
-    """Cancel the flow runs of a pool on this machine, and wait until they have ended.
+    """Cancel the flow runs of a pool on this machine, and wait until they are Cancelled.
 
-    Their worker has to be running. Flow runs that start meanwhile are cancelled too. Errors of the
-    server and flow runs that do not end are only logged, because `end_runs` follows.
+    Their worker has to be running: after a process has ended, it tells Prefect. Flow runs that
+    start meanwhile are cancelled too. Errors of the server and flow runs that do not end are only
+    logged, because `end_runs` follows.
     """
-    asked: set[str] = set()
+    here: set[str] = set()
 
     def have_ended() -> bool:
-        processes = flow_run_processes()
-        runs = [one for one in _runs(api, (*HOLDING, "PAUSED"), pool) if one["id"] in processes]
+        runs = _runs(api, (*HOLDING, "PAUSED"), pool)
+        started = {one["id"] for one in runs}.intersection(flow_run_processes()) - here
         for run in runs:
-            if run["id"] not in asked and run["state_type"] != "CANCELLING":
-                asked.add(run["id"])
+            if run["id"] in started and run["state_type"] != "CANCELLING":
                 body = {"state": {"type": "CANCELLING", "message": message}}
                 api.post(f"flow_runs/{run['id']}/set_state", body)
-        return not runs
+        here.update(started)
+        return not any(run["id"] in here for run in runs)
 
     try:
         if not wait_until(have_ended, _CANCEL_SECONDS):

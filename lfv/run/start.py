@@ -223,7 +223,8 @@ def _describe_end(error: BaseException) -> str:
     """Describe an exception that ends a run without being an error."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted from the keyboard"
-    if isinstance(error, SystemExit):
+    # Prefect's TerminationSignal, which has no text, names the signal.
+    if isinstance(error, SystemExit) or hasattr(error, "signal"):
         return "the process was terminated"
     return str(error) or type(error).__name__
 

@@ -1,0 +1,23 @@
+"""What is recorded of a run that something other than an error ended."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+from prefect.exceptions import TerminationSignal
+
+from lfv.run.start import _describe_end
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (KeyboardInterrupt(), "interrupted from the keyboard"),
+        (SystemExit(143), "the process was terminated"),
+        (TerminationSignal(signal.SIGTERM), "the process was terminated"),
+        (BaseException("a time-out"), "a time-out"),
+    ],
+)
+def test_the_end_of_a_run_is_described(error: BaseException, text: str) -> None:
+    assert _describe_end(error) == text

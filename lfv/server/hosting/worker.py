@@ -12,6 +12,7 @@ import select
 import socket
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,25 +33,18 @@ def main() -> None:
 def serve(descriptor: int, engine_name: str) -> None:
     with socket.socket(fileno=descriptor) as connection:
         threading.Thread(target=_end_with_service, args=[descriptor], daemon=True).start()
-        failure = ""
-        try:
-            with loading():
-                load = load_engine(engine_name).load
-        except Exception as error:  # noqa: BLE001 (the service reports any cause)
-            failure = f"{type(error).__name__}: {error}"
+        with suppress(Exception), loading():  # an error occurs again below, and is reported there
+            load_engine(engine_name).load  # noqa: B018 (imports what it needs)
         try:
             order, _ = frames.receive(connection)
         except frames.FrameError:
             return
         limits = Limits(**order["limits"])
-        if not failure:
-            try:
-                with loading():
-                    model = load(Path(order["artifact"]), threads=1)
-            except Exception as error:  # noqa: BLE001 (the service reports any cause)
-                failure = f"{type(error).__name__}: {error}"
-        if failure:
-            frames.send(connection, {"failed": failure})
+        try:
+            with loading():
+                model = load_engine(engine_name).load(Path(order["artifact"]), threads=1)
+        except Exception as error:  # noqa: BLE001 (the service reports any cause)
+            frames.send(connection, {"failed": f"{type(error).__name__}: {error}"})
             return
         frames.send(connection, {"ready": [model.width, model.height]})
         while True:

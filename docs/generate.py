@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import typer
 
@@ -147,6 +147,8 @@ def _metavar(parameter: Any) -> str:
     kind = parameter.type_descriptor.annotation
     if isinstance(kind, type) and issubclass(kind, Enum):
         return "|".join(str(member.value) for member in kind)
+    if get_origin(kind) is Literal:
+        return "|".join(get_args(kind))
     return {int: "N", float: "NUMBER", Path: "PATH"}.get(kind, "TEXT")
 
 

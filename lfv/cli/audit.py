@@ -43,7 +43,6 @@ def verify(
             metavar="FILE|HEAD",
             help="A head that `lfv audit head` printed earlier, or a file with it: also detect a "
             "log that was truncated or rewritten as a whole since.",
-            show_default=False,
         ),
     ] = None,
     database_url: DatabaseUrlOption = None,

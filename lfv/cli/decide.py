@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 from lfv.cli import output
 from lfv.cli.common import current_user, find_run, settings_from, store_from
 from lfv.cli.options import (
+    ByOption,
     DatabaseUrlOption,
     JsonOption,
     PasswordOption,
@@ -35,10 +37,7 @@ def decide(
     run: RunArgument,
     *,
     policy: PolicyOption,
-    by: Annotated[
-        str | None,
-        typer.Option("--by", help="Who decides. Default: the current user.", show_default=False),
-    ] = None,
+    by: ByOption = None,
     reason: Annotated[
         str, typer.Option("--reason", help="Why, kept with the decision.", show_default=False)
     ] = "",
@@ -64,12 +63,13 @@ def decide(
     new_policy = Policy.load(policy)
     settings = settings_from(database_url=database_url)
     name, signed_by = by or current_user() or "lfv decide", None
-    if not dry_run:
-        with store_from(settings) as store:
+    with ExitStack() as stack:
+        store = stack.enter_context(store_from(settings))
+        if not dry_run:
             signed_by = required_signer(
                 settings, store, sign_as, name, "engineer", from_stdin=password_stdin
             )
-    with store_from(settings) as store, Activity("decide", quiet=as_json) as activity:
+        activity = stack.enter_context(Activity("decide", quiet=as_json))
         outcome = redecide(
             store,
             find_run(store, run).run_id,

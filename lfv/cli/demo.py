@@ -6,6 +6,7 @@ import shlex
 import shutil
 import sys
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lfv.cli import output
+from lfv.cli.answers import figures_text
 from lfv.cli.common import current_user, settings_from, store_from
 from lfv.cli.demo_results import ImageResult, image_results
 from lfv.cli.options import JsonOption, examples
@@ -54,10 +56,7 @@ def demo(
             file_okay=False,
         ),
     ] = DEFAULT_OUTPUT,
-    seed: Annotated[
-        int | None,
-        typer.Option("--seed", help="Draw different parts.", min=0, show_default=False),
-    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Draw different parts.", min=0)] = None,
     as_json: JsonOption = False,
 ) -> None:
     """See an inspection happen, without an account and without images of your own.
@@ -67,6 +66,7 @@ def demo(
     purpose: its record says why, and the other parts are inspected all the same.
     """
     from lfv.run.embedded_service import api_endpoint
+    from lfv.run.training import training_report
 
     began = monotonic()
     settings = _own_settings(folder)
@@ -76,12 +76,14 @@ def demo(
         model = _train(settings, images, quiet=as_json)
         summary = _inspect(settings, images, model, quiet=as_json)
     _link_latest(settings, summary.run_id)
-    results = _results(settings, summary.run_id)
+    with store_from(settings) as store:
+        results = image_results(store, summary.run_id)
     took = monotonic() - began
+    training = training_report(settings, model)
     if as_json:
-        output.show_json(_as_dict(settings, images, model, summary, results, took))
+        output.show_json(_as_dict(settings, images, model, training, summary, results, took))
     else:
-        _show(settings, model, summary, results, took)
+        _show(settings, training, summary, results, took)
 
 
 def _own_settings(folder: Path) -> Settings:
@@ -120,23 +122,15 @@ def _train(settings: Settings, images: DemoSet, *, quiet: bool) -> TrainedModel:
     with Activity("train", quiet=quiet) as activity:
         model = train_project(settings, str(images.train_manifest), PROJECT, progress=activity.show)
     if not quiet:
-        measures = (
-            f"{name} {value:.3f}"
-            for name, value in (
-                ("F1", model.f1),
-                ("precision", model.precision),
-                ("recall", model.recall),
-            )
-            if value is not None
-        )
-        output.note(f"trained {PROJECT} version {model.version}: {', '.join(measures)}")
+        figures = {"F1": model.f1, "precision": model.precision, "recall": model.recall}
+        output.note(f"trained {PROJECT} version {model.version}: {figures_text(figures)}")
     return model
 
 
 def _inspect(
     settings: Settings, images: DemoSet, model: TrainedModel, *, quiet: bool
 ) -> RunSummary:
-    from lfv.cli.inspect import run_flow
+    from lfv.cli.flow_run import run_flow
 
     arguments = {
         "source": str(images.inspect_manifest),
@@ -157,27 +151,16 @@ def _link_latest(settings: Settings, run_id: str) -> None:
         latest.symlink_to(folder.relative_to(settings.home), target_is_directory=True)
 
 
-def _results(settings: Settings, run_id: str) -> list[ImageResult]:
-    with store_from(settings) as store:
-        return image_results(store, run_id)
-
-
 def _show(
     settings: Settings,
-    model: TrainedModel,
+    training: str | None,
     summary: RunSummary,
     results: list[ImageResult],
     took: float,
 ) -> None:
     columns = ("part", "labelled", "verdict", "model's answer", "anomalies found")
     rows = [
-        (
-            result.serial,
-            result.label,
-            result.verdict,
-            result.answer,
-            result.anomalies,
-        )
+        (result.serial, result.label, result.verdict, result.answer, result.anomalies)
         for result in results
     ]
     counts = summary.counts
@@ -200,7 +183,7 @@ def _show(
         output.facts(
             {
                 "report": _relative(_report(settings, summary)),
-                "training": _relative(_training_report(settings, model)),
+                "training": _relative(training),
                 "database": settings.shown_store_url,
             }
         ),
@@ -228,18 +211,11 @@ def _report(settings: Settings, summary: RunSummary) -> Path | None:
     return short if summary.report is not None and short.is_file() else summary.report
 
 
-def _training_report(settings: Settings, model: TrainedModel) -> Path | None:
-    from lfv.run.training import training_report
-
-    written = training_report(settings, model)
-    return Path(written) if written is not None else None
-
-
-def _relative(path: Path | None) -> str:
+def _relative(path: Path | str | None) -> str:
     """Return the shortest form of a path to type from here."""
     if path is None:
         return ""
-    here = Path.cwd()
+    path, here = Path(path), Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
@@ -247,12 +223,11 @@ def _as_dict(
     settings: Settings,
     images: DemoSet,
     model: TrainedModel,
+    training: str | None,
     summary: RunSummary,
     results: list[ImageResult],
     took: float,
 ) -> dict[str, Any]:
-    from dataclasses import asdict
-
     return {
         "run": asdict(summary),
         "model": {
@@ -261,7 +236,7 @@ def _as_dict(
             "f1": model.f1,
             "precision": model.precision,
             "recall": model.recall,
-            "report": _training_report(settings, model),
+            "report": training,
         },
         "images": images.folder,
         "database": settings.shown_store_url,

@@ -47,7 +47,6 @@ def deploy(
             "--runs-per-model",
             min=1,
             help="Most concurrent runs per project; default: 2, or the limit on the server.",
-            show_default=False,
         ),
     ] = None,
     fast_start: Annotated[

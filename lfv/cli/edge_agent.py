@@ -54,9 +54,7 @@ def edge_agent(
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1,
-            help="Images that a model judges concurrently. Default: one for each CPU.",
-            show_default=False,
+            min=1, help="Images that a model judges concurrently. Default: one for each CPU."
         ),
     ] = None,
 ) -> None:

@@ -46,19 +46,13 @@ def register(app: typer.Typer) -> None:
 def estimate(
     source: Annotated[
         str,
-        typer.Argument(
-            help="Manifest (JSON Lines, CSV, text), folder, or s3://bucket/prefix/.",
-            show_default=False,
-        ),
+        typer.Argument(help="Manifest (JSON Lines, CSV, text), folder, or s3://bucket/prefix/."),
     ],
     *,
     project: ProjectOption,
     model_version: ModelVersionOption = "latest",
     units: Annotated[
-        int | None,
-        typer.Option(
-            "--units", min=1, help="Inference units. Default: 1, 2, 4 and 8.", show_default=False
-        ),
+        int | None, typer.Option("--units", min=1, help="Inference units. Default: 1, 2, 4 and 8.")
     ] = None,
     images_per_second: Annotated[
         float | None,
@@ -66,7 +60,6 @@ def estimate(
             "--images-per-second",
             min=0.001,
             help="Images per second of one inference unit, instead of the pace of earlier runs.",
-            show_default=False,
         ),
     ] = None,
     again: Annotated[
@@ -132,23 +125,20 @@ def _show(found: Estimate, project: str) -> None:
     if source.known:
         sample += f", {source.known:,} repeated or already answered"
     price = f"{found.price_per_unit_hour:.2f} USD" if found.price_per_unit_hour else "no charge"
-    output.show(
-        output.facts(
-            {
-                "model": project
-                + (f", version {found.model_version}" if found.model_version else ""),
-                "lines": listed,
-                "sample": sample,
-                "images to inspect": f"{source.images:,}",
-                "pace of a unit": found.pace
-                and f"{found.pace.images_per_second:,.1f} images/s ({found.pace.basis})",
-                "price of a unit-hour": price,
-                "checking the images": _duration(found.checking_seconds),
-                "starting the model": None
-                if found.starting_seconds is None
-                else _duration(found.starting_seconds),
-            }
-        )
+    output.show_facts(
+        {
+            "model": project + (f", version {found.model_version}" if found.model_version else ""),
+            "lines": listed,
+            "sample": sample,
+            "images to inspect": f"{source.images:,}",
+            "pace of a unit": found.pace
+            and f"{found.pace.images_per_second:,.1f} images/s ({found.pace.basis})",
+            "price of a unit-hour": price,
+            "checking the images": _duration(found.checking_seconds),
+            "starting the model": None
+            if found.starting_seconds is None
+            else _duration(found.starting_seconds),
+        }
     )
     if found.pace is None:
         output.note(

@@ -34,7 +34,7 @@ def export(
     *,
     form: Annotated[
         Format, typer.Option("--format", "-f", help="File format.", case_sensitive=False)
-    ] = Format.CSV,
+    ] = "csv",
     file: Annotated[
         Path | None,
         output_file("File to write. Default: standard output."),
@@ -54,7 +54,7 @@ def export(
     The columns are those of the view inspection_results. Lists and mappings, such as the reasons
     and attributes, are JSON text in CSV and Parquet. Times are UTC.
     """
-    if file is None and form is Format.PARQUET and sys.stdout.isatty():
+    if file is None and form == "parquet" and sys.stdout.isatty():
         raise WrongUsage("Parquet cannot be written to standard output; name a file with -o FILE")
     settings = settings_from(database_url=database_url)
     with store_from(settings) as store, Activity("export", quiet=file is None) as activity:

@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -25,14 +24,7 @@ _ROWS_TOGETHER = 10_000
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 Row = Mapping[str, Any]
-
-
-class Format(StrEnum):
-    """Output formats of `lfv export`."""
-
-    CSV = "csv"
-    JSONL = "jsonl"
-    PARQUET = "parquet"
+Format = Literal["csv", "jsonl", "parquet"]
 
 
 @dataclass(frozen=True)
@@ -56,9 +48,9 @@ def write_rows(
     With `spreadsheet`, CSV starts with a byte order mark, and text that a spreadsheet would run as
     a formula is preceded by an apostrophe. Raises `OSError` if `target` cannot be written.
     """
-    if form is Format.CSV:
+    if form == "csv":
         return _write_csv(rows, columns, target, spreadsheet)
-    if form is Format.JSONL:
+    if form == "jsonl":
         return _write_lines(rows, columns, target)
     return _write_parquet(rows, columns, target)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lfv.cli import output
+from lfv.cli.answers import dataset_text, measure
 from lfv.cli.common import current_user, settings_from
 from lfv.cli.options import (
     AnomalyOption,
@@ -23,7 +24,6 @@ from lfv.cli.options import (
 )
 from lfv.cli.progress import Activity
 from lfv.formats.layout import describe_skipped
-from lfv.formats.words import count_of
 
 if TYPE_CHECKING:
     from lfv.client.staging import StagedDataset
@@ -52,12 +52,7 @@ def import_(
     project: ProjectOption,
     test: Annotated[
         str | None,
-        typer.Option(
-            "--test",
-            metavar="SOURCE",
-            help="Test images, of any of those kinds.",
-            show_default=False,
-        ),
+        typer.Option("--test", metavar="SOURCE", help="Test images, of any of those kinds."),
     ] = None,
     data: Annotated[
         str | None,
@@ -66,7 +61,6 @@ def import_(
             metavar="SOURCE",
             help="Labelled images for a model: an ONNX model is calibrated on them, a SageMaker "
             "model is replaced by one trained on them.",
-            show_default=False,
         ),
     ] = None,
     images: Annotated[
@@ -75,7 +69,6 @@ def import_(
             "--images",
             metavar="FOLDER",
             help="Folder of the images of COCO or VOC annotations, if not the annotations' own.",
-            show_default=False,
         ),
     ] = None,
     boxes: Annotated[
@@ -127,29 +120,20 @@ def import_(
     if as_json:
         output.show_json(_as_dict(imported))
     else:
-        output.show(output.facts(_facts(imported)))
+        output.show_facts(_facts(imported))
 
 
 def _facts(imported: Imported) -> dict[str, Any]:
     facts: dict[str, Any] = {"source": str(imported.kind), **imported.facts}
     for name, dataset in (("train dataset", imported.train), ("test dataset", imported.test)):
         if dataset is not None:
-            facts[name] = _dataset(dataset)
+            facts[name] = dataset_text(dataset)
             facts[f"{name}: skipped"] = describe_skipped(dataset.skipped) or None
     if imported.model is not None:
         facts["model"] = f"{imported.project}, version {imported.model.version}"
-        facts["F1"] = None if imported.model.f1 is None else f"{imported.model.f1:.3f}"
+        facts["F1"] = measure(imported.model.f1)
     facts["next"] = imported.next_step or None
     return facts
-
-
-def _dataset(dataset: StagedDataset) -> str:
-    kinds = f" ({', '.join(dataset.anomaly_types)})" if dataset.anomaly_types else ""
-    return (
-        f"{count_of(dataset.images, 'image')} of {dataset.width}x{dataset.height}: "
-        f"{dataset.normal} normal, {dataset.anomalous} anomalous, "
-        f"{dataset.masks} with a mask{kinds}"
-    )
 
 
 def _as_dict(imported: Imported) -> dict[str, Any]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lfv.cli import output
+from lfv.cli.answers import figures_text
 from lfv.cli.common import (
     check_source,
     current_user,
@@ -17,7 +17,8 @@ from lfv.cli.common import (
     settings_from,
     store_from,
 )
-from lfv.cli.errors import ExitStatus, Interrupted, WrongUsage
+from lfv.cli.errors import ExitStatus, WrongUsage
+from lfv.cli.flow_run import run_flow
 from lfv.cli.options import (
     AnomalyOption,
     BucketOption,
@@ -37,15 +38,12 @@ from lfv.cli.options import (
     TaskRunnerOption,
     examples,
 )
-from lfv.cli.progress import Activity
 from lfv.client.stores import absolute_source
 from lfv.formats.layout import describe_skipped
 from lfv.formats.words import count_of
-from lfv.launch import loading
 from lfv.run.modes import InspectionMode, check_mode
 
 if TYPE_CHECKING:
-    from lfv.run.control import Progress
     from lfv.run.summary import RunSummary
     from lfv.settings import Settings
 
@@ -74,15 +72,11 @@ def inspect(
     context: typer.Context,
     source: Annotated[
         str | None,
-        typer.Argument(
-            help="Manifest (JSON Lines, CSV, text), folder, or s3://bucket/prefix/.",
-            show_default=False,
-        ),
+        typer.Argument(help="Manifest (JSON Lines, CSV, text), folder, or s3://bucket/prefix/."),
     ] = None,
     *,
     project: Annotated[
-        str | None,
-        typer.Option("--project", "-p", help="Name of the project.", show_default=False),
+        str | None, typer.Option("--project", "-p", help="Name of the project.")
     ] = None,
     model_version: ModelVersionOption = "latest",
     confidence: Annotated[
@@ -93,7 +87,6 @@ def inspect(
             max=1.0,
             help="Confidence that a verdict needs: with it, anomalous images are rejected and "
             "normal ones accepted; the others are reviewed. Default: 0.8.",
-            show_default=False,
         ),
     ] = None,
     policy: Annotated[
@@ -104,7 +97,6 @@ def inspect(
             help="Verdict policy in YAML or JSON, instead of --confidence.",
             exists=True,
             dir_okay=False,
-            show_default=False,
         ),
     ] = None,
     min_inference_units: Annotated[
@@ -112,12 +104,7 @@ def inspect(
     ] = 1,
     max_inference_units: Annotated[
         int | None,
-        typer.Option(
-            "--max-inference-units",
-            min=1,
-            help="Inference units to scale up to.",
-            show_default=False,
-        ),
+        typer.Option("--max-inference-units", min=1, help="Inference units to scale up to."),
     ] = None,
     again: Annotated[
         bool,
@@ -149,10 +136,7 @@ def inspect(
         ),
     ] = 5.0,
     max_cost: Annotated[
-        float | None,
-        typer.Option(
-            "--max-cost", min=0.0, help="Stop at this cost, in US dollars.", show_default=False
-        ),
+        float | None, typer.Option("--max-cost", min=0.0, help="Stop at this cost, in US dollars.")
     ] = None,
     max_hosted_minutes: Annotated[
         float | None,
@@ -160,7 +144,6 @@ def inspect(
             "--max-hosted-minutes",
             min=0.0,
             help="Stop when the model has been hosted for so many minutes.",
-            show_default=False,
         ),
     ] = None,
     resume: Annotated[
@@ -169,7 +152,6 @@ def inspect(
             "--resume",
             metavar="RUN",
             help="Resume a run that ended early, with its source, model and policy.",
-            show_default=False,
         ),
     ] = None,
     host: HostOption = None,
@@ -200,7 +182,6 @@ def inspect(
             "--triggered-by",
             metavar="NAME",
             help="Who or what started the run, for its record. Default: the current user.",
-            show_default=False,
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -234,7 +215,7 @@ def inspect(
         host=host,
         host_options=host_option,
         staging_uri=staging,
-        task_runner=task_runner.value if task_runner else None,
+        task_runner=task_runner,
         dask_address=dask_address,
     )
     if resume is None:
@@ -297,9 +278,32 @@ def inspect(
 
 def _show(summary: RunSummary, settings: Settings, *, as_json: bool) -> None:
     if as_json:
-        output.show_json(as_dict(summary))
-    else:
-        show_summary(summary, settings)
+        output.show_json(asdict(summary))
+        return
+    counts = summary.counts
+    output.show_facts(
+        {
+            "run": summary.run_id,
+            "status": summary.status,
+            "model": f"{summary.project}, version {summary.model_version}"
+            + (f", {summary.approval}" if summary.approval else ""),
+            "images": counts.total,
+            "accept": counts.accepted,
+            "reject": counts.rejected,
+            "review": counts.review,
+            "not inspected": counts.errors or None,
+            "skipped files": describe_skipped(summary.skipped) or None,
+            "reused answers": counts.reused or None,
+            "against labels": _compare_with_labels(summary),
+            "report": summary.report,
+            "database": settings.shown_store_url,
+        }
+    )
+    if counts.errors:
+        output.note(
+            f"{count_of(counts.errors, 'image')} could not be inspected; "
+            f"`lfv show {summary.run_id[:8]}` shows the errors"
+        )
 
 
 def _refuse_what_the_run_has(context: typer.Context) -> None:
@@ -317,105 +321,6 @@ def _refuse_what_the_run_has(context: typer.Context) -> None:
         )
 
 
-def run_flow(
-    settings: Settings,
-    arguments: dict[str, Any],
-    *,
-    resume: bool = False,
-    show_progress: bool = True,
-    host: str | None = None,
-) -> RunSummary:
-    """Run a flow in this process, to inspect or to resume, showing progress on stderr.
-
-    Prefect's server, the embedded service and the guard are separate processes, which start while
-    this one imports the flow. `host` is the model's kind of host, by default that of the settings.
-    """
-    from lfv.cli.plant.running import use_running_plant
-    from lfv.cli.prefect_api import exit_cleanly_on_sigterm, prefect_api, start_server_early
-    from lfv.settings import quieten_prefect, use_in_process
-
-    if settings.task_runner == "dask":
-        from lfv.run.dask_workers import check_scheduler
-
-        check_scheduler(settings)
-    use_running_plant(settings.home)
-    if arguments.get("shards"):
-        from lfv.run.shards import check_before_start
-
-        check_before_start(settings, host)
-    use_in_process(settings)
-    quieten_prefect()
-    log = settings.home / "prefect-server.log"
-    watcher = _Watcher()
-    try:
-        with (
-            exit_cleanly_on_sigterm(),
-            Activity("inspect", quiet=not show_progress) as activity,
-            ExitStack() as stack,
-        ):
-            watcher.activity = activity
-            activity.show("starting")
-            server = start_server_early(log)  # first, because it is the slowest
-            with loading():
-                from lfv.run.embedded_service import endpoint_ahead
-
-                stack.enter_context(endpoint_ahead(settings, host=host))
-                from lfv.run.hosting.guard_client import guard_ahead
-
-                stack.enter_context(guard_ahead(settings))
-                from flows.inspect_images import inspect_images, resume_inspection
-                from lfv.run.control import watching
-
-                stack.enter_context(prefect_api(log, server))
-            with watching(watcher):
-                flow = resume_inspection if resume else inspect_images
-                summary: RunSummary = flow(**arguments)
-            return summary
-    except KeyboardInterrupt:
-        if watcher.may_be_recorded:
-            text = "answers so far are stored; `lfv inspect --resume last` inspects the rest"
-        elif resume:
-            text = "the run was not resumed"
-        else:
-            text = "no run was recorded, and no model was started"
-        raise Interrupted(text) from None
-
-
-def as_dict(summary: RunSummary) -> dict[str, Any]:
-    """Return the summary's JSON form. Keys may be added, but never changed."""
-    return asdict(summary)
-
-
-def show_summary(summary: RunSummary, settings: Settings) -> None:
-    """Print the outcome as text."""
-    counts = summary.counts
-    output.show(
-        output.facts(
-            {
-                "run": summary.run_id,
-                "status": summary.status,
-                "model": f"{summary.project}, version {summary.model_version}"
-                + (f", {summary.approval}" if summary.approval else ""),
-                "images": counts.total,
-                "accept": counts.accepted,
-                "reject": counts.rejected,
-                "review": counts.review,
-                "not inspected": counts.errors or None,
-                "skipped files": describe_skipped(summary.skipped) or None,
-                "reused answers": counts.reused or None,
-                "against labels": _compare_with_labels(summary),
-                "report": summary.report,
-                "database": settings.shown_store_url,
-            }
-        )
-    )
-    if counts.errors:
-        output.note(
-            f"{count_of(counts.errors, 'image')} could not be inspected; "
-            f"`lfv show {summary.run_id[:8]}` shows the errors"
-        )
-
-
 def _compare_with_labels(summary: RunSummary) -> str | None:
     """Format the figures of a labelled run."""
     found = summary.evaluation
@@ -427,22 +332,5 @@ def _compare_with_labels(summary: RunSummary) -> str | None:
         "F1": found.f1,
         "ROC AUC": found.roc_auc,
     }
-    shown = [f"{name} {value:.3f}" for name, value in figures.items() if value is not None]
-    return ", ".join([*shown, f"on {count_of(found.images, 'image')}"])
-
-
-class _Watcher:
-    """Shows the progress of a run, and notes whether it may be on record."""
-
-    def __init__(self) -> None:
-        self.activity = Activity("inspect", quiet=True)
-        self.may_be_recorded = False
-
-    def __call__(self, step: Progress) -> None:
-        self.may_be_recorded = True
-        if step.total is not None:
-            self.activity.count(step.done, step.total)
-            if step.phase == "detect":
-                self.activity.show("detecting anomalies")
-        elif step.text:
-            self.activity.show(step.text)
+    shown = (figures_text(figures), f"on {count_of(found.images, 'image')}")
+    return ", ".join(filter(None, shown))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lfv.cli import output
+from lfv.cli.answers import measure
 from lfv.cli.common import (
     check_local_project,
     local_time,
@@ -20,11 +21,13 @@ from lfv.cli.errors import WrongUsage
 from lfv.cli.groups import ModelsGroup
 from lfv.cli.options import (
     BucketOption,
+    ByOption,
     DatabaseUrlOption,
     EndpointUrlOption,
     HostOption,
     JsonOption,
     PasswordOption,
+    ReasonOption,
     RegionOption,
     StagingOption,
     examples,
@@ -36,14 +39,9 @@ from lfv.cli.signing import SignAsOption, required_signer
 if TYPE_CHECKING:
     from lfv.client.catalog import ModelEntry
     from lfv.settings import Settings
-    from lfv_store import Approval, Model, Store
+    from lfv_store import Model, Store
 
 ProjectArgument = Annotated[str, typer.Argument(metavar="PROJECT", help="Name of the project.")]
-ReasonOption = Annotated[str, typer.Option("--reason", help="Why, kept with the decision.")]
-ByOption = Annotated[
-    str | None,
-    typer.Option("--by", help="Who decides. Default: the current user.", show_default=False),
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -79,8 +77,7 @@ def register(app: typer.Typer) -> None:
 def list_(
     *,
     project: Annotated[
-        str | None,
-        typer.Option("--project", "-p", help="Only this project.", show_default=False),
+        str | None, typer.Option("--project", "-p", help="Only this project.")
     ] = None,
     host: HostOption = None,
     endpoint_url: EndpointUrlOption = None,
@@ -128,9 +125,7 @@ def list_(
             entry.version,
             entry.status,
             "yes" if (entry.project, entry.version) in approved else "",
-            _measure(entry.f1),
-            _measure(entry.precision),
-            _measure(entry.recall),
+            *(measure(value) for value in (entry.f1, entry.precision, entry.recall)),
             local_time(entry.created_at),
             *([given] if any(options) else []),
             _short_message(entry),
@@ -156,7 +151,6 @@ def approve(
             "--compared-with",
             metavar="VERSION",
             help="Compare it with this version, and keep the figures with the approval.",
-            show_default=False,
         ),
     ] = None,
     sign_as: SignAsOption = None,
@@ -265,7 +259,6 @@ def package(
         typer.Argument(
             metavar="VERSION",
             help="The version to package. Default: the approved one, else the newest.",
-            show_default=False,
         ),
     ] = None,
     *,
@@ -329,19 +322,13 @@ def approvals(
     if as_json:
         output.show_json([asdict(one) for one in found])
         return
-    rows = [_row(one) for one in found]
+    rows = [
+        (local_time(one.decided_at), one.model_version or "withdrawn", one.decided_by, one.reason)
+        for one in found
+    ]
     output.show_table(("when", "version", "by", "why"), rows)
     if not found:
         output.note(f"no version of {project} was ever approved")
-
-
-def _row(one: Approval) -> tuple[str, str, str, str]:
-    return (
-        local_time(one.decided_at),
-        one.model_version or "withdrawn",
-        one.decided_by,
-        one.reason,
-    )
 
 
 def _model(store: Store, project: str, version: str, host: str) -> Model:
@@ -383,7 +370,3 @@ def _short_message(entry: ModelEntry) -> str:
         return entry.message
     first, end, rest = entry.message.partition(". ")
     return f"{first}." if end and rest else entry.message
-
-
-def _measure(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"

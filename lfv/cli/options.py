@@ -2,38 +2,14 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-
-class ShownVerdict(StrEnum):
-    """Verdicts by which images can be selected."""
-
-    ACCEPT = "accept"
-    REJECT = "reject"
-    REVIEW = "review"
-
-
-class ShownStatus(StrEnum):
-    """Statuses by which runs can be selected, those of `lfv_store.records.RunStatus`."""
-
-    RUNNING = "running"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    CRASHED = "crashed"
-    INTERRUPTED = "interrupted"
-
-
-class TaskRunner(StrEnum):
-    """What runs detection."""
-
-    THREADS = "threads"
-    DASK = "dask"
-
+#: The values of `lfv_store.records`, whose import takes longer than `lfv --help`.
+VerdictName = Literal["accept", "reject", "review"]
+RunStatus = Literal["running", "completed", "failed", "cancelled", "crashed", "interrupted"]
 
 RunArgument = Annotated[
     str,
@@ -58,9 +34,12 @@ DatabaseUrlOption = Annotated[
         "--database-url",
         metavar="URL",
         help="Results database. Default: LFV_DATABASE_URL, else a file in LFV_HOME.",
-        show_default=False,
     ),
 ]
+ByOption = Annotated[
+    str | None, typer.Option("--by", help="Who decides. Default: the current user.")
+]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why, kept with the decision.")]
 PasswordOption = Annotated[
     bool,
     typer.Option("--password-stdin", help="Read the password from standard input, one line."),
@@ -73,7 +52,6 @@ PrefectFileOption = Annotated[
         exists=True,
         dir_okay=False,
         help="File with the deployments. Default: the installed deployments/prefect.yaml.",
-        show_default=False,
     ),
 ]
 EndpointUrlOption = Annotated[
@@ -82,7 +60,6 @@ EndpointUrlOption = Annotated[
         "--endpoint-url",
         metavar="URL",
         help="URL of the host's API. Default: LFV_ENDPOINT_URL, else a service on this machine.",
-        show_default=False,
     ),
 ]
 HostOption = Annotated[
@@ -91,7 +68,6 @@ HostOption = Annotated[
         "--host",
         metavar="KIND",
         help="Kind of host: lookoutvision, sagemaker or edge. Default: LFV_HOST or lookoutvision.",
-        show_default=False,
     ),
 ]
 HostOptionOption = Annotated[
@@ -100,16 +76,14 @@ HostOptionOption = Annotated[
         "--host-option",
         metavar="NAME=VALUE",
         help="Option of that kind of host, such as role_arn=ARN; may be repeated.",
-        show_default=False,
     ),
 ]
 TaskRunnerOption = Annotated[
-    TaskRunner | None,
+    Literal["threads", "dask"] | None,
     typer.Option(
         "--task-runner",
         help="What runs detection: threads of this process, or the workers of a Dask cluster. "
         "Default: LFV_TASK_RUNNER or threads.",
-        show_default=False,
     ),
 ]
 DaskAddressOption = Annotated[
@@ -118,7 +92,6 @@ DaskAddressOption = Annotated[
         "--dask-address",
         metavar="URL",
         help="Scheduler of the Dask cluster, such as tcp://HOST:8786. Default: LFV_DASK_ADDRESS.",
-        show_default=False,
     ),
 ]
 ShardsOption = Annotated[
@@ -133,16 +106,12 @@ ShardsOption = Annotated[
     ),
 ]
 RegionOption = Annotated[
-    str | None,
-    typer.Option("--region", help="AWS region of the API and of S3.", show_default=False),
+    str | None, typer.Option("--region", help="AWS region of the API and of S3.")
 ]
 BucketOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--bucket",
-        metavar="NAME=FOLDER",
-        help="Folder to use as an S3 bucket; may be repeated.",
-        show_default=False,
+        "--bucket", metavar="NAME=FOLDER", help="Folder to use as an S3 bucket; may be repeated."
     ),
 ]
 StagingOption = Annotated[
@@ -152,7 +121,6 @@ StagingOption = Annotated[
         metavar="S3-URI",
         help="Bucket and prefix for what a service at an endpoint, or a batch job, reads and "
         "writes. Default: LFV_STAGING_URI.",
-        show_default=False,
     ),
 ]
 BackboneOption = Annotated[
@@ -162,7 +130,6 @@ BackboneOption = Annotated[
         metavar="FILE",
         help="ONNX backbone (image to feature maps) that the service on this machine tries in "
         "every training and keeps if it helps, in place of LFV_BACKBONE.",
-        show_default=False,
     ),
 ]
 DetectorOption = Annotated[
@@ -172,7 +139,6 @@ DetectorOption = Annotated[
         metavar="FILE",
         help="ONNX detector (image to anomaly score and map, such as an anomalib export) of which "
         "the service on this machine makes every model, in place of LFV_DETECTOR.",
-        show_default=False,
     ),
 ]
 GraphMibOption = Annotated[
@@ -182,7 +148,6 @@ GraphMibOption = Annotated[
         help="Largest ONNX file accepted, in MiB. Default: LFV_GRAPH_MIB or 256.",
         min=1,
         max=1024,
-        show_default=False,
     ),
 ]
 NetworkOption = Annotated[
@@ -209,7 +174,6 @@ MissCostOption = Annotated[
         "anomalous, and does not change the confidence. Default: LFV_MISS_COST or 1.",
         min=0.01,
         max=100,
-        show_default=False,
     ),
 ]
 FalseAlarmsOption = Annotated[
@@ -220,7 +184,6 @@ FalseAlarmsOption = Annotated[
         "LFV_FALSE_ALARMS or 0.02.",
         min=0.0001,
         max=0.5,
-        show_default=False,
     ),
 ]
 ConvertOption = Annotated[
@@ -246,7 +209,6 @@ NormalOption = Annotated[
         metavar="NAME",
         help="Folder or label that means normal, in addition to normal, good, ok and pass; "
         "repeatable.",
-        show_default=False,
     ),
 ]
 AnomalyOption = Annotated[
@@ -256,7 +218,6 @@ AnomalyOption = Annotated[
         metavar="NAME",
         help="Folder or label that means an anomaly, in addition to anomaly, bad, nok, ng and "
         "fail; repeatable.",
-        show_default=False,
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -268,23 +229,18 @@ PolicyOption = Annotated[
         help="Verdict policy in YAML or JSON.",
         exists=True,
         dir_okay=False,
-        readable=True,
     ),
 ]
 
 
 def output_file(text: str) -> Any:
     """Return the option `--output FILE` with a help text."""
-    return typer.Option(
-        "--output", "-o", metavar="FILE", help=text, dir_okay=False, show_default=False
-    )
+    return typer.Option("--output", "-o", metavar="FILE", help=text, dir_okay=False)
 
 
 def output_folder(text: str) -> Any:
     """Return the option `--output FOLDER` with a help text."""
-    return typer.Option(
-        "--output", "-o", metavar="FOLDER", help=text, file_okay=False, show_default=False
-    )
+    return typer.Option("--output", "-o", metavar="FOLDER", help=text, file_okay=False)
 
 
 def examples(*lines: str) -> str:

@@ -148,6 +148,11 @@ def facts(pairs: Mapping[str, object]) -> RenderableType:
     return result
 
 
+def show_facts(pairs: Mapping[str, object]) -> None:
+    """Print names and values to stdout."""
+    show(facts(pairs))
+
+
 def _align(rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> str:
     """Format rows as lines, each column as wide as its widest cell, without trailing blanks."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

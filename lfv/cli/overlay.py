@@ -16,7 +16,7 @@ from lfv.cli.options import (
     DatabaseUrlOption,
     JsonOption,
     RegionOption,
-    ShownVerdict,
+    VerdictName,
     examples,
     output_folder,
 )
@@ -47,18 +47,14 @@ def overlay(
     ],
     *,
     verdict: Annotated[
-        ShownVerdict | None,
+        VerdictName | None,
         typer.Option(
-            "--verdict",
-            help="Draw the images with this verdict. Default: reject and review.",
-            show_default=False,
+            "--verdict", help="Draw the images with this verdict. Default: reject and review."
         ),
     ] = None,
     line: Annotated[
         list[int] | None,
-        typer.Option(
-            "--line", min=1, help="Draw this manifest line; may be repeated.", show_default=False
-        ),
+        typer.Option("--line", min=1, help="Draw this manifest line; may be repeated."),
     ] = None,
     folder: Annotated[
         Path | None,
@@ -87,8 +83,7 @@ def overlay(
             rows = [store.results.get(int(target))]
         else:
             run_id = find_run(store, target).run_id
-            kind = verdict.value if verdict is not None else None
-            rows = list(rows_to_draw(store, run_id, verdict=kind, lines=line or ()))
+            rows = list(rows_to_draw(store, run_id, verdict=verdict, lines=line or ()))
         drawn = list(
             activity.count_items(
                 draw_overlays(

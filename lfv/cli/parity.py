@@ -83,7 +83,7 @@ def parity(
     if as_json:
         output.show_json(_as_dict(found, *sides) | {"report": str(report) if report else None})
         return
-    output.show(output.facts(_facts(found, *sides) | {"report": report}))
+    output.show_facts(_facts(found, *sides) | {"report": report})
     if found.disagreements:
         rows = [_row(pair) for pair in found.disagreements[:_SHOWN]]
         columns = ("image", "old", "confidence", "new", "confidence", "label")

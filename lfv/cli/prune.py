@@ -49,12 +49,10 @@ def prune(
             "--sign-as",
             metavar="NAME",
             help="Admin of `lfv ui` who signs for the masks; asks for the password.",
-            show_default=False,
         ),
     ] = None,
     reason: Annotated[
-        str | None,
-        typer.Option("--reason", help="Why masks may be deleted.", show_default=False),
+        str | None, typer.Option("--reason", help="Why masks may be deleted.")
     ] = None,
     compact: Annotated[
         bool,

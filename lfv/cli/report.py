@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import typer
 
 from lfv.cli import output
 from lfv.cli.common import find_run, settings_from, store_from
 from lfv.cli.errors import CommandError
-from lfv.cli.inspect import as_dict
 from lfv.cli.options import (
     BucketOption,
     DatabaseUrlOption,
@@ -54,6 +55,6 @@ def report(
             "make that folder writable"
         )
     if as_json:
-        output.show_json(as_dict(summary))
+        output.show_json(asdict(summary))
     else:
         output.show(str(summary.report))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -32,19 +31,7 @@ from lfv.cli.options import (
 from lfv.cli.signing import SignAsOption, required_signer
 from lfv.formats.words import count_of
 
-
-class ReviewVerdict(StrEnum):
-    """Verdicts of a reviewer."""
-
-    ACCEPT = "accept"
-    REJECT = "reject"
-    UNSURE = "unsure"
-
-
-RunOption = Annotated[
-    str | None,
-    typer.Option("--run", metavar="RUN", help="Only this run.", show_default=False),
-]
+RunOption = Annotated[str | None, typer.Option("--run", metavar="RUN", help="Only this run.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -110,12 +97,12 @@ def record(
     run: RunArgument,
     line: Annotated[int, typer.Argument(metavar="LINE", min=1, help="Line of the manifest.")],
     *,
-    verdict: Annotated[ReviewVerdict, typer.Option("--verdict", help="The reviewer's verdict.")],
+    verdict: Annotated[
+        Literal["accept", "reject", "unsure"],
+        typer.Option("--verdict", help="The reviewer's verdict."),
+    ],
     by: Annotated[
-        str | None,
-        typer.Option(
-            "--by", help="Name of the reviewer. Default: the current user.", show_default=False
-        ),
+        str | None, typer.Option("--by", help="Name of the reviewer. Default: the current user.")
     ] = None,
     comment: Annotated[
         str, typer.Option("--comment", help="Reason, stored with the review.", show_default=False)
@@ -146,7 +133,7 @@ def record(
             store,
             run_id,
             line,
-            ANSWERS[verdict.value],
+            ANSWERS[verdict],
             reviewer=reviewer,
             comment=comment,
             is_signed=signed_by is not None,
@@ -158,7 +145,7 @@ def record(
         history = [asdict(one) for one in recorded.history]
         output.show_json({"review_id": recorded.review_id, "history": history})
         return
-    output.show(f"{recorded.source_ref}: {verdict.value}, reviewed by {reviewer}")
+    output.show(f"{recorded.source_ref}: {verdict}, reviewed by {reviewer}")
     if len(recorded.history) > 1:
         output.show(f"review {len(recorded.history)} of this image; the earlier ones are kept")
 

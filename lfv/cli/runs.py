@@ -17,8 +17,8 @@ from lfv.cli.options import (
     DatabaseUrlOption,
     JsonOption,
     RunArgument,
-    ShownStatus,
-    ShownVerdict,
+    RunStatus,
+    VerdictName,
     examples,
 )
 from lfv.formats.layout import describe_skipped
@@ -51,21 +51,14 @@ def runs(
         int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many runs to list.")
     ] = 20,
     project: Annotated[
-        str | None,
-        typer.Option("--project", "-p", help="Only runs of this project.", show_default=False),
+        str | None, typer.Option("--project", "-p", help="Only runs of this project.")
     ] = None,
     status: Annotated[
-        ShownStatus | None,
-        typer.Option("--status", help="Only runs with this status.", show_default=False),
+        RunStatus | None, typer.Option("--status", help="Only runs with this status.")
     ] = None,
     source: Annotated[
         str | None,
-        typer.Option(
-            "--source",
-            metavar="TEXT",
-            help="Only runs whose source contains this.",
-            show_default=False,
-        ),
+        typer.Option("--source", metavar="TEXT", help="Only runs whose source contains this."),
     ] = None,
     since: Annotated[
         str | None,
@@ -74,7 +67,6 @@ def runs(
             metavar="WHEN",
             help="Only runs started since then: 90m, 12h, 7d or 4w ago, or a date such as "
             "2026-11-01 or 2026-11-01T06:00, in local time unless it has an offset.",
-            show_default=False,
         ),
     ] = None,
     database_url: DatabaseUrlOption = None,
@@ -91,7 +83,7 @@ def runs(
     with store_from(settings) as store:
         found = store.runs.list(
             limit,
-            status=None if status is None else status.value,
+            status=status,
             project=project,
             source=source,
             since=started_since,
@@ -132,10 +124,8 @@ def show(
     run: RunArgument,
     *,
     verdict: Annotated[
-        ShownVerdict | None,
-        typer.Option(
-            "--verdict", help="Also list the images with this verdict.", show_default=False
-        ),
+        VerdictName | None,
+        typer.Option("--verdict", help="Also list the images with this verdict."),
     ] = None,
     limit: Annotated[
         int, typer.Option("--limit", "-n", min=0, help="How many images to list at most.")
@@ -171,7 +161,7 @@ def show(
         }
         output.show_json(shown)
         return
-    output.show(output.facts(_facts(found, counts, cost, decisions, report, approval)))
+    output.show_facts(_facts(found, counts, cost, decisions, report, approval))
     if errors:
         _show_rows(("line", "error", "image", "why"), map(_error_facts, errors))
     if counts.errors > len(errors):
@@ -193,10 +183,10 @@ def _show_rows(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Non
 
 
 def _with_verdict(
-    store: Store, run_id: str, verdict: ShownVerdict, limit: int
+    store: Store, run_id: str, verdict: VerdictName, limit: int
 ) -> list[dict[str, Any]]:
     """Return the first lines of a run with this current verdict."""
-    found = (row for row in store.results.rows(run_id) if row["final_verdict"] == verdict.value)
+    found = (row for row in store.results.rows(run_id) if row["final_verdict"] == verdict)
     return list(islice(found, limit))
 
 

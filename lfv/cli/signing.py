@@ -20,7 +20,6 @@ SignAsOption = Annotated[
         metavar="NAME",
         help="User of `lfv ui` who decides and signs for it; asks for the password. With "
         "LFV_SIGNATURES, whoever decides signs.",
-        show_default=False,
     ),
 ]
 _HERE = "command line"

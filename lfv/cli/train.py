@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lfv.cli import output
+from lfv.cli.answers import dataset_text, measure
 from lfv.cli.common import check_source, current_user, settings_from
 from lfv.cli.errors import Interrupted, WrongUsage
 from lfv.cli.options import (
@@ -73,7 +74,6 @@ def train(
             "--test",
             metavar="SOURCE",
             help="Labelled manifest of test images. Default: cross-validation on SOURCE.",
-            show_default=False,
         ),
     ] = None,
     description: Annotated[
@@ -103,7 +103,6 @@ def train(
             help="What to do with images of other sizes than the usual one, in training and "
             "whenever the model inspects: scale them (refused where that changes the aspect by "
             "more than a tenth), stretch them, or crop them to the middle. Default: refuse them.",
-            show_default=False,
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -173,7 +172,7 @@ def train(
         output.show_json(_as_dict(model) | {"report": report, "approved_version": approved})
         return
     next_runs = latest and latest.text()
-    output.show(output.facts(_facts(model) | {"report": report, "next runs": next_runs}))
+    output.show_facts(_facts(model) | {"report": report, "next runs": next_runs})
 
 
 def _latest(settings: Settings, model: TrainedModel) -> LatestVersion | None:
@@ -207,17 +206,15 @@ def _leftovers(settings: Settings, project: str) -> str:
 def _facts(model: TrainedModel) -> dict[str, Any]:
     data = model.train
     skipped = Counter(data.skipped) + Counter(model.test.skipped if model.test else {})
-    kinds = f" ({', '.join(data.anomaly_types)})" if data.anomaly_types else ""
     return {
         "model": f"{model.project}, version {model.version}",
-        "trained on": f"{count_of(data.images, 'image')} of {data.width}x{data.height}: "
-        f"{data.normal} normal, {data.anomalous} anomalous, {data.masks} with a mask{kinds}",
+        "trained on": dataset_text(data),
         "other sizes": data.fit and f"{data.fit} ({count_of(data.fitted, 'image')})",
         "tested on": _test_source(model.test),
         "skipped files": describe_skipped(skipped) or None,
-        "F1": _measure(model.f1),
-        "precision": _measure(model.precision),
-        "recall": _measure(model.recall),
+        "F1": measure(model.f1),
+        "precision": measure(model.precision),
+        "recall": measure(model.recall),
         "took": f"{model.seconds:.1f} s",
         "remark": model.message,
     }
@@ -235,7 +232,3 @@ def _as_dict(model: TrainedModel) -> dict[str, Any]:
         if shown[kind] is not None:
             shown[kind]["manifest"] = str(getattr(model, kind).manifest)
     return shown
-
-
-def _measure(value: float | None) -> str | None:
-    return None if value is None else f"{value:.3f}"

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -24,15 +23,8 @@ from lfv.cli.options import DatabaseUrlOption, JsonOption, PasswordOption, examp
 DEFAULT_PORT = 4190
 
 
-class UserRole(StrEnum):
-    """Roles; each includes the rights of those before it."""
-
-    VIEWER = "viewer"
-    REVIEWER = "reviewer"
-    ENGINEER = "engineer"
-    ADMIN = "admin"
-
-
+#: The values of `lfv_store.Role`, whose import takes longer than `lfv --help`.
+Role = Literal["viewer", "reviewer", "engineer", "admin"]
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The user's name.")]
 
 
@@ -68,7 +60,6 @@ def serve(
             "--name",
             metavar="NAME",
             help="Name under which browsers reach it, besides localhost; may be repeated.",
-            show_default=False,
         ),
     ] = None,
     second_share: Annotated[
@@ -160,7 +151,7 @@ def serve(
 def add(
     name: NameArgument,
     *,
-    role: Annotated[UserRole, typer.Option("--role", help="What the user may do.")],
+    role: Annotated[Role, typer.Option("--role", help="What the user may do.")],
     password_stdin: PasswordOption = False,
     single_sign_on: Annotated[
         bool,
@@ -186,7 +177,7 @@ def add(
 
     settings = settings_from(database_url=database_url)
     with open_store(settings.store_url, actor=f"lfv ui user ({current_user()})") as store:
-        user = store.users.add(name, role.value, hashed)
+        user = store.users.add(name, role, hashed)
     output.show(f"{user.name}: {user.role}")
 
 
@@ -214,9 +205,7 @@ def list_(*, database_url: DatabaseUrlOption = None, as_json: JsonOption = False
 def change(
     name: NameArgument,
     *,
-    role: Annotated[
-        UserRole | None, typer.Option("--role", help="Another role.", show_default=False)
-    ] = None,
+    role: Annotated[Role | None, typer.Option("--role", help="Another role.")] = None,
     password: Annotated[bool, typer.Option("--password", help="Ask for another password.")] = False,
     password_stdin: PasswordOption = False,
     database_url: DatabaseUrlOption = None,
@@ -227,7 +216,7 @@ def change(
     hashed = None
     if password or password_stdin:
         hashed = hash_password(ask_password(from_stdin=password_stdin, confirm=True))
-    _change(name, database_url, role=role.value if role else None, hashed=hashed, active=True)
+    _change(name, database_url, role=role, hashed=hashed, active=True)
 
 
 def remove(name: NameArgument, *, database_url: DatabaseUrlOption = None) -> None:
@@ -240,14 +229,14 @@ def _change(
     database_url: str | None,
     *,
     active: bool,
-    role: str | None = None,
+    role: Role | None = None,
     hashed: str | None = None,
 ) -> None:
     from lfv_store import open_store
 
     settings = settings_from(database_url=database_url)
     with open_store(settings.store_url, actor=f"lfv ui user ({current_user()})") as store:
-        user = store.users.change(name, role=role, password_hash=hashed, active=active)  # type: ignore[arg-type]
+        user = store.users.change(name, role=role, password_hash=hashed, active=active)
     output.show(f"{user.name}: {user.role if user.active else 'removed'}")
 
 

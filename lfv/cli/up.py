@@ -56,16 +56,11 @@ def up(
     source: Annotated[
         str | None,
         typer.Option(
-            "--source",
-            help="Folder or s3://bucket/prefix/ that the scheduled runs inspect.",
-            show_default=False,
+            "--source", help="Folder or s3://bucket/prefix/ that the scheduled runs inspect."
         ),
     ] = None,
     project: Annotated[
-        str | None,
-        typer.Option(
-            "--project", "-p", help="Project of the scheduled runs' model.", show_default=False
-        ),
+        str | None, typer.Option("--project", "-p", help="Project of the scheduled runs' model.")
     ] = None,
     every: Annotated[
         float | None,
@@ -74,7 +69,6 @@ def up(
             min=0.1,
             metavar="MINUTES",
             help="Minutes between two scheduled runs; default: the schedule in the file.",
-            show_default=False,
         ),
     ] = None,
     port: PortOption = _PORT,
@@ -143,18 +137,16 @@ def up(
     if is_up and (is_given or prefect_file is not None):
         output.note("lfv: bringing the deployments up to date")
         plant.deploy()
-    output.show(
-        output.facts(
-            {
-                "Prefect": plant.page_url,
-                "results": plant.ui_url,
-                "for your shell": f"export PREFECT_API_URL={plant.api_url}",
-                "database": plant.settings.shown_store_url,
-                "logs": plant.folder,
-                "scheduled": plant.scheduled() or _NOTHING_SCHEDULED,
-                "at once": "prefect deployment run inspect-images/scheduled --watch",
-            }
-        )
+    output.show_facts(
+        {
+            "Prefect": plant.page_url,
+            "results": plant.ui_url,
+            "for your shell": f"export PREFECT_API_URL={plant.api_url}",
+            "database": plant.settings.shown_store_url,
+            "logs": plant.folder,
+            "scheduled": plant.scheduled() or _NOTHING_SCHEDULED,
+            "at once": "prefect deployment run inspect-images/scheduled --watch",
+        }
     )
 
 
@@ -187,17 +179,15 @@ def status(*, as_json: JsonOption = False) -> None:
     else:
         rows = [(one.name, one.pid or "waiting", one.starts, one.log) for one in found.services]
         output.show_table(("process", "pid", "starts", "log"), rows, right=("pid", "starts"))
-        output.show(
-            output.facts(
-                {
-                    "Prefect": found.prefect_url,
-                    "results": found.results_url,
-                    "for your shell": f"export PREFECT_API_URL={found.prefect_api_url}",
-                    "scheduled": found.scheduled or _NOTHING_SCHEDULED,
-                    "last run": found.last_run,
-                    "next run": found.next_run and local_time(found.next_run),
-                }
-            )
+        output.show_facts(
+            {
+                "Prefect": found.prefect_url,
+                "results": found.results_url,
+                "for your shell": f"export PREFECT_API_URL={found.prefect_api_url}",
+                "scheduled": found.scheduled or _NOTHING_SCHEDULED,
+                "last run": found.last_run,
+                "next run": found.next_run and local_time(found.next_run),
+            }
         )
         for line in found.waiting:
             output.note(f"lfv: {line}")

@@ -24,7 +24,7 @@ def version(*, as_json: JsonOption = False) -> None:
     if as_json:
         output.show_json(versions)
     else:
-        output.show(output.facts(versions))
+        output.show_facts(versions)
 
 
 def own_version() -> str:

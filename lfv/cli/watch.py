@@ -57,12 +57,7 @@ def watch(
     ] = 5.0,
     project: Annotated[
         str | None,
-        typer.Option(
-            "--project",
-            "-p",
-            help="Project of the model, if not the deployment's own.",
-            show_default=False,
-        ),
+        typer.Option("--project", "-p", help="Project of the model, if not the deployment's own."),
     ] = None,
     bucket: BucketOption = None,
     once: Annotated[

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 
 from lfv.cli.common import find_run
 from lfv.cli.errors import WrongUsage
-from lfv.cli.options import ShownStatus
+from lfv.cli.options import RunStatus
 from lfv.run.summary import NOTHING_NEW
 from lfv_store.records import RUN_STATUSES
 from tests.cli.conftest import RUN_ID, STARTED, begin_run
@@ -84,7 +84,7 @@ def test_runs_are_filtered(lfv: Lfv, store: Store, run: str) -> None:
         outcome = lfv("runs", "--since", wrong)
         assert outcome.status == 2
         assert f"--since {wrong} is not a time" in outcome.err
-    assert {one.value for one in ShownStatus} == set(RUN_STATUSES)
+    assert get_args(RunStatus) == RUN_STATUSES
 
 
 def test_show_says_what_could_not_be_inspected(lfv: Lfv, run: str) -> None:

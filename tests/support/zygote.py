@@ -33,6 +33,7 @@ from lfv.launch import loading
 _IMPORTED = (
     "flows.inspect_images",
     "lfv.cli.inspect",
+    "lfv.cli.flow_run",
     "lfv.cli.main",
     "lfv.cli.prefect_api",
     "lfv_store.dialects.postgresql",

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
 
-from lfv.client.manifests import read_manifest
+from lfv.client.manifests import manifest_kind, read_manifest
 from lfv.client.masks import read_mask
 from lfv.client.sources import SourceReader
 from lfv.formats.answers import DetectAnomalyResult
 from lfv.formats.errors import LfvError
 from lfv.formats.evaluation import Evaluation, Evaluator
 from lfv.formats.images import check_image
-from lfv.formats.manifest.records import ManifestItem
+from lfv.formats.labels import LabelNames
+from lfv.formats.manifest.groundtruth import INSPECTION
+from lfv.formats.manifest.records import ManifestItem, ManifestKind
 from lfv.formats.masks import MASK_LIMITS
 from lfv.run.fits import fit_in
 from lfv_store import Run, Store, StoredDetection
@@ -24,14 +28,14 @@ def evaluate_run(run: Run, store: Store, reader: SourceReader) -> Evaluation | N
     """Return the figures of a run; None if none of its lines is labelled.
 
     Areas are compared if the manifest has masks and the model answered with areas. The manifest is
-    read again, because only it says what a mask's colours mean. If it or a mask cannot be read, the
-    figures of areas are left out.
+    read again, because only it says what a mask's colours mean. If it cannot be read or has
+    changed, or a mask cannot be read, the figures of areas are left out.
     """
     reader = reader.with_fit(fit_in(run.parameters))
     evaluator = Evaluator()
     labelled = compared = 0
     false_alarms: list[StoredDetection] = []  # areas in normal images, which have no mask
-    masks = _MaskedItems(run.source, reader)
+    masks = _MaskedItems(run, reader)
     for stored in store.verdicts.candidates(run.run_id):
         if stored.expected_is_anomalous is None:
             continue
@@ -42,7 +46,7 @@ def evaluate_run(run: Run, store: Store, reader: SourceReader) -> Evaluation | N
             if stored.has_mask and result.defects:
                 false_alarms.append(stored)
         elif stored.expected_mask_ref is not None and result.is_segmentation:
-            item = masks.at(stored.line_number)
+            item = masks.of(stored)
             if item is not None:
                 compared += _add_mask(evaluator, stored, item, store, reader)
     if compared:
@@ -75,25 +79,39 @@ def _add_mask(
 
 
 class _MaskedItems:
-    """Access to the manifest's lines with masks, in increasing line order."""
+    """The manifest's lines with masks, by the references to image and mask.
 
-    def __init__(self, source: str, reader: SourceReader) -> None:
-        self._lines = self._read(source, reader)
-        self._item: ManifestItem | None = None
+    Not by line number: a later listing of a folder counts other files, too.
+    """
 
-    def at(self, line_number: int) -> ManifestItem | None:
-        """Return the item of a line; None if it has no mask or the manifest cannot be read."""
-        while self._item is None or self._item.line_number < line_number:
-            self._item = next(self._lines, None)
-            if self._item is None:
-                return None
-        return self._item if self._item.line_number == line_number else None
+    def __init__(self, run: Run, reader: SourceReader) -> None:
+        self._run = run
+        self._reader = reader
 
-    @staticmethod
-    def _read(source: str, reader: SourceReader) -> Iterator[ManifestItem]:
+    def of(self, stored: StoredDetection) -> ManifestItem | None:
+        """Return the line of an inspection; None if it has changed or cannot be read."""
+        return self._items.get((stored.source_ref, stored.expected_mask_ref))
+
+    @cached_property
+    def _items(self) -> dict[tuple[str, str | None], ManifestItem]:
+        run, digest = self._run, hashlib.sha256()
+        given = run.parameters.get("normal") or (), run.parameters.get("anomaly") or ()
+        profile = replace(INSPECTION, names=LabelNames.of(*given))
         try:
-            for line in read_manifest(source, reader):
-                if isinstance(line, ManifestItem) and line.mask_ref is not None:
-                    yield line
+            kind = manifest_kind(run.source, self._reader)
+            lines = read_manifest(
+                run.source, self._reader, kind=kind, profile=profile, digest=digest
+            )
+            found: dict[tuple[str, str | None], ManifestItem] = {
+                (line.source_ref, line.mask_ref): line
+                for line in lines
+                if isinstance(line, ManifestItem) and line.mask_ref is not None
+            }
         except LfvError as error:
-            logger.warning("no areas are compared, %s cannot be read: %s", source, error)
+            logger.warning("no areas are compared, %s cannot be read: %s", run.source, error)
+            return {}
+        is_listing = kind in (ManifestKind.FOLDER, ManifestKind.PREFIX)
+        if not is_listing and digest.hexdigest() != run.manifest_sha256:
+            logger.warning("no areas are compared: %s has changed since the run", run.source)
+            return {}
+        return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
@@ -10,11 +11,11 @@ from typing import TypeVar
 from prefect import get_run_logger
 from prefect.utilities.annotations import quote
 
-from lfv.client.manifests import manifest_digest, read_manifest
+from lfv.client.manifests import manifest_digest, manifest_kind, read_manifest
 from lfv.formats.labels import LabelNames
 from lfv.formats.layout import Skipped
 from lfv.formats.manifest.groundtruth import INSPECTION
-from lfv.formats.manifest.records import BadLine, ManifestItem
+from lfv.formats.manifest.records import BadLine, ManifestItem, ManifestKind
 from lfv.formats.words import count_of
 from lfv.run.active import ActiveRun
 from lfv.run.errors import RunNotResumable
@@ -52,19 +53,26 @@ def plan_run(run: ActiveRun) -> None:
             _check(run, [one.line for one in objects], objects)
         digest = store.watermarks.digest(run.run_id)
     else:
-        digest = manifest_digest(source, run.reader)
-        if stored.manifest_sha256 not in {None, digest}:
-            raise RunNotResumable(
-                f"{source} has changed since run {run.run_id} was started; start a new run"
-            )
+        kind = manifest_kind(source, run.reader)
+        digest = manifest_digest(source, run.reader, kind=kind)
+        _refuse_change(run, stored.manifest_sha256 or digest, digest)
         store.runs.set_manifest(run.run_id, digest, None)
-        done = run.context.planned_through
+        done, read = run.context.planned_through, hashlib.sha256()
         lines = read_manifest(
-            source, run.reader, strict=request.strict, profile=profile, skipped=skipped
+            source,
+            run.reader,
+            strict=request.strict,
+            kind=kind,
+            profile=profile,
+            skipped=skipped,
+            digest=read,
         )
         left = (line for line in lines if line.line_number > done)
         for batch in _batches(left, CHECKED_TOGETHER):
             _check(run, batch)
+        if kind in (ManifestKind.FOLDER, ManifestKind.PREFIX):
+            digest = read.hexdigest()  # images may come while a folder is listed
+        _refuse_change(run, digest, read.hexdigest())
     counts = store.inspections.counts(run.run_id)
     store.runs.set_manifest(run.run_id, digest, counts.total, skipped.reasons)
     if skipped.reasons:
@@ -77,6 +85,15 @@ def plan_run(run: ActiveRun) -> None:
         counts.errors,
         counts.pending,
     )
+
+
+def _refuse_change(run: ActiveRun, recorded: str, found: str) -> None:
+    """Raise `RunNotResumable` if the manifest is not the one of which the run has lines."""
+    if found != recorded:
+        raise RunNotResumable(
+            f"{run.context.request.source} has changed since run {run.run_id} was started; "
+            "start a new run"
+        )
 
 
 def _check(

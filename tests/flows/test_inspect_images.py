@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from prefect.states import State
 
 from flows.inspect_images import inspect_images, resume_inspection
 from lfv.client.errors import HostError, ModelNotFound
+from lfv.client.manifests import manifest_digest
+from lfv.client.sources import SourceReader
 from lfv.formats.errors import ManifestLineInvalid
 from lfv.run.errors import (
     LimitReached,
@@ -21,6 +24,7 @@ from lfv.run.errors import (
     ServiceNotStarted,
 )
 from lfv_store import Store
+from tasks.check_images import check_images
 from tests.support.endpoints import Endpoint
 from tests.support.pictures import make_pictures
 
@@ -145,6 +149,51 @@ def test_a_manifest_that_changed_is_not_resumed(
     with pytest.raises(RunNotResumable, match=f"list.txt has changed since run {run.run_id}"):
         resume_inspection(run.run_id)
     assert endpoint.calls("StartModel") == []
+
+
+def _come_during_the_check(monkeypatch: pytest.MonkeyPatch, come: Callable[[], object]) -> None:
+    """Have `come` called once, after the first four lines are checked."""
+    monkeypatch.setattr("flows.plan.CHECKED_TOGETHER", 4)
+    left = [come]
+
+    def check(*arguments: object) -> None:
+        check_images(*arguments)
+        if left:
+            left.pop()()
+
+    monkeypatch.setattr("flows.plan.check_images", check)
+
+
+def test_a_manifest_that_changes_while_it_is_read_ends_the_run(
+    images: Path,
+    tmp_path: Path,
+    endpoint: Endpoint,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else its record would name the SHA-256 of a list other than the one that was inspected."""
+    manifest = tmp_path / "list.txt"
+    lines = "".join(f"{path}\n" for path in sorted(images.iterdir()))
+    manifest.write_text(lines)
+    _come_during_the_check(monkeypatch, lambda: manifest.write_text(lines * 2))
+    with pytest.raises(RunNotResumable, match=r"list.txt has changed since run .*new run"):
+        inspect_images(source=str(manifest), project="parts")
+    assert endpoint.calls("StartModel") == []
+    assert store.runs.list()[0].status == "failed"
+
+
+def test_images_may_come_to_a_folder_while_it_is_read(
+    images: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record has the SHA-256 of the listing that was inspected."""
+    (images / "z").mkdir()  # is listed when what comes before it has been checked
+    _come_during_the_check(monkeypatch, lambda: make_pictures(images / "z", 2, first=9000))
+    summary = inspect_images(source=str(images), project="parts")
+    assert summary.counts.total == 12 + 2
+    with SourceReader() as reader:
+        assert store.runs.get(summary.run_id).manifest_sha256 == manifest_digest(
+            str(images), reader
+        )
 
 
 def test_a_run_that_was_planned_is_resumed_without_its_manifest(

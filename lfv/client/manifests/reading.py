@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import posixpath
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lfv.client.manifests.listing import iter_folder, iter_prefix
 from lfv.client.masks import masks_show_anomaly
@@ -37,6 +39,9 @@ from lfv.formats.manifest.records import (
 from lfv.formats.manifest.tabular import CsvColumns, csv_records, given_delimiter, text_item
 from lfv.formats.refs import FileRef, Ref, S3Ref, parent_of, parse_ref
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 _SUFFIXES = {
     ".manifest": ManifestKind.JSON_LINES,
     ".jsonl": ManifestKind.JSON_LINES,
@@ -64,6 +69,7 @@ def read_manifest(
     kind: ManifestKind | None = None,
     profile: Profile = INSPECTION,
     skipped: Skipped | None = None,
+    digest: hashlib._Hash | None = None,
     max_line_bytes: int = MAX_LINE_BYTES,
 ) -> Iterator[Record]:
     """Yield the items and bad lines of `source` in order, as a stream.
@@ -71,7 +77,8 @@ def read_manifest(
     `source` is a path, `file://` or `s3://` reference of a JSON Lines, CSV or text file, a folder,
     an `s3://bucket/prefix/`, or a single image. `kind` overrides `manifest_kind`. `profile` says
     how strictly labels and masks are read. With `strict`, the first bad line raises
-    ManifestLineInvalid.
+    ManifestLineInvalid. `digest` is updated with what was read: after the last record it is the
+    `manifest_digest` of exactly these records, whatever happened to the source meanwhile.
 
     Raises ManifestError for an unusable manifest and SourceError for an unreadable one, both from
     the first `next`, or from a later one if reading fails midway.
@@ -89,9 +96,15 @@ def read_manifest(
     elif found is ManifestKind.IMAGE:
         full = str(ref) if isinstance(ref, S3Ref) else str(Path(ref.path).absolute())
         records = iter([ManifestItem(1, full, source)])
+        if digest is not None:
+            _hash_file(ref, reader, digest)
     else:
-        records = _iter_file(ref, found, reader, profile, max_line_bytes)
+        records = _iter_file(ref, found, reader, profile, max_line_bytes, digest)
+    is_listing = found in (ManifestKind.FOLDER, ManifestKind.PREFIX)
     for record in records:
+        if digest is not None and is_listing:
+            written = record.written_ref if isinstance(record, ManifestItem) else record.text
+            digest.update(written.encode() + b"\n")
         if strict and isinstance(record, BadLine):
             raise ManifestLineInvalid(record)
         yield record
@@ -154,22 +167,49 @@ def manifest_digest(source: str, reader: SourceReader, *, kind: ManifestKind | N
     found = kind or manifest_kind(source, reader)
     if found in (ManifestKind.FOLDER, ManifestKind.PREFIX):
         names_only = replace(INSPECTION, looks_at_masks=False)
-        for record in read_manifest(source, reader, kind=found, profile=names_only):
-            written = record.written_ref if isinstance(record, ManifestItem) else record.text
-            digest.update(written.encode() + b"\n")
-        return digest.hexdigest()
-    with reader.open(parse_ref(source)) as opened:
-        while chunk := opened.stream.read(_CHUNK):
-            digest.update(chunk)
+        for _ in read_manifest(source, reader, kind=found, profile=names_only, digest=digest):
+            pass
+    else:
+        _hash_file(parse_ref(source), reader, digest)
     return digest.hexdigest()
 
 
+def _hash_file(ref: Ref, reader: SourceReader, digest: hashlib._Hash) -> None:
+    with reader.open(ref) as opened:
+        while chunk := opened.stream.read(_CHUNK):
+            digest.update(chunk)
+
+
+class _Hashed(io.RawIOBase):
+    """A stream that updates a digest with what is read from it."""
+
+    def __init__(self, stream: io.BufferedReader, digest: hashlib._Hash) -> None:
+        self._stream = stream
+        self._digest = digest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        size = self._stream.readinto(buffer)
+        self._digest.update(memoryview(buffer)[:size])
+        return size
+
+
 def _iter_file(
-    ref: Ref, kind: ManifestKind, reader: SourceReader, profile: Profile, max_line_bytes: int
+    ref: Ref,
+    kind: ManifestKind,
+    reader: SourceReader,
+    profile: Profile,
+    max_line_bytes: int,
+    digest: hashlib._Hash | None,
 ) -> Iterator[Record]:
     base = parent_of(ref)
     with reader.open(ref) as opened:
-        lines: Iterator[RawLine] = iter_lines(opened.stream, max_line_bytes)
+        stream = opened.stream
+        if digest is not None:
+            stream = io.BufferedReader(_Hashed(stream, digest), _CHUNK)
+        lines: Iterator[RawLine] = iter_lines(stream, max_line_bytes)
         convert: Callable[[RawLine], ManifestItem]
         if kind is ManifestKind.CSV:
             lines = csv_records(lines)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -30,6 +31,9 @@ from lfv.cli.options import (
 )
 from lfv.cli.signing import SignAsOption, required_signer
 from lfv.formats.words import count_of
+
+if TYPE_CHECKING:
+    from lfv_store import Review
 
 RunOption = Annotated[str | None, typer.Option("--run", metavar="RUN", help="Only this run.")]
 
@@ -73,6 +77,9 @@ def list_(
     with store_from(settings_from(database_url=database_url)) as store:
         run_id = find_run(store, run).run_id if run is not None else None
         waiting = store.reviews.queue(run_id=run_id, limit=limit)
+        total, _ = store.review_leases.waiting("", run_id=run_id)
+    if total > len(waiting):
+        output.note(f"{len(waiting)} of {total} are listed; --limit lists more")
     if as_json:
         output.show_json([asdict(one) for one in waiting])
         return
@@ -141,13 +148,44 @@ def record(
         if settings.report_path(run_id).exists():
             with open_reader(settings) as reader:
                 report_run(run_id, store, reader, settings)
+        inspection = store.results.line(run_id, line)
+        waiting, _ = store.review_leases.waiting(reviewer, run_id=run_id)
+        queue = store.reviews.queue(run_id=run_id, limit=2)
+    following = next((one.line_number for one in queue if one.line_number != line), None)
     if as_json:
-        history = [asdict(one) for one in recorded.history]
-        output.show_json({"review_id": recorded.review_id, "history": history})
+        shown = {
+            "review_id": recorded.review_id,
+            "history": [asdict(one) for one in recorded.history],
+            "policy_verdict": inspection["verdict"],
+            "final_verdict": inspection["final_verdict"],
+            "left_to_review": waiting,
+            "next_line": following,
+        }
+        output.show_json(shown)
         return
     output.show(f"{recorded.source_ref}: {verdict}, reviewed by {reviewer}")
-    if len(recorded.history) > 1:
-        output.show(f"review {len(recorded.history)} of this image; the earlier ones are kept")
+    output.show(output.facts(_about(inspection, recorded.history[:-1], waiting, following)))
+
+
+def _said(review: Review) -> str:
+    if review.kind == "undo":
+        return "taken back"
+    return "unsure" if review.verdict == "review" else review.verdict
+
+
+def _about(
+    inspection: Mapping[str, Any], earlier: Sequence[Review], waiting: int, following: int | None
+) -> dict[str, Any]:
+    """Return what else is known of a part that was reviewed, and what is left of its run."""
+    policy = f"{inspection['verdict']}: {reasons_text(inspection['reasons'] or ())}"
+    left = "nothing of this run" if not waiting else f"{waiting} of this run"
+    return {
+        "model's answer": answer(inspection["is_anomalous"], inspection["confidence"])
+        or f"none, {inspection['error']}",
+        "by the policy": policy.rstrip(": ") if inspection["verdict"] else None,
+        "earlier reviews": ", ".join(f"{_said(one)} by {one.reviewer}" for one in earlier),
+        "left to review": left + (f", next line {following}" if following else ""),
+    }
 
 
 def export(

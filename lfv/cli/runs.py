@@ -82,13 +82,15 @@ def runs(
     settings = settings_from(database_url=database_url)
     with store_from(settings) as store:
         found = store.runs.list(
-            limit,
+            limit + 1,
             status=status,
             project=project,
             source=source,
             since=started_since,
         )
-        listed = [(run, store.inspections.counts(run.run_id)) for run in found]
+        listed = [(run, store.inspections.counts(run.run_id)) for run in found[:limit]]
+    if len(found) > limit:
+        output.note(f"the newest {limit} are listed; --limit lists more")
     if as_json:
         output.show_json([as_dict(run, counts) for run, counts in listed])
         return
@@ -148,7 +150,8 @@ def show(
         errors = store.results.errors(found.run_id, limit=limit)
         by_code = store.results.errors_by_code(found.run_id)
         approval = approval_of(found, store)
-        images = [] if verdict is None else _with_verdict(store, found.run_id, verdict, limit)
+        images = [] if verdict is None else _with_verdict(store, found.run_id, verdict, limit + 1)
+    more_images, images = len(images) > limit, images[:limit]
     report = settings.report_path(found.run_id)
     if as_json:
         shown = as_dict(found, counts) | {
@@ -170,6 +173,8 @@ def show(
         columns = ("line", "verdict", "image", "model's answer", "why")
         shown_rows = [_image_facts(row) | {"verdict": _verdict_text(row)} for row in images]
         _show_rows(columns, [{name: row[name] for name in _IMAGE_COLUMNS} for row in shown_rows])
+    if more_images:
+        output.show("... and more; `lfv export` writes all of them")
     if counts.pending:
         output.note(
             f"{count_of(counts.pending, 'line')} left; "

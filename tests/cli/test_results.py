@@ -165,7 +165,12 @@ def test_what_waits_is_listed_until_a_person_has_spoken(lfv: Lfv, run: str) -> N
     assert "Because of 0.61." in listed.out
     said = lfv("review", run[:8], 3, "--verdict", "reject", "--by", "Ana", "--comment", "crack")
     assert said.status == 0
-    assert said.out == "/data/images/part-3.jpg: reject, reviewed by Ana\n"
+    assert said.out.splitlines() == [
+        "/data/images/part-3.jpg: reject, reviewed by Ana",
+        "model's answer  anomaly 0.610",
+        "by the policy   review: Because of 0.61.",
+        "left to review  nothing of this run",
+    ]
     after = lfv("review", "--run", "last")
     assert after.status == 0
     assert after.out == ""
@@ -175,9 +180,15 @@ def test_what_waits_is_listed_until_a_person_has_spoken(lfv: Lfv, run: str) -> N
 
 def test_a_second_review_keeps_the_first(lfv: Lfv, run: str) -> None:
     lfv("review", run, 3, "--verdict", "reject", "--by", "Ana")
+    said = lfv("review", run, 3, "--verdict", "unsure", "--by", "Cy").out
+    assert "earlier reviews  reject by Ana\n" in said
+    assert "left to review   1 of this run\n" in said
     again = lfv("review", "record", run, 3, "--verdict", "accept", "--by", "Bo", "--json").json()
+    assert (again["policy_verdict"], again["final_verdict"]) == ("review", "accept")
+    assert (again["left_to_review"], again["next_line"]) == (0, None)
     assert [(one["reviewer"], one["verdict"]) for one in again["history"]] == [
         ("Ana", "reject"),
+        ("Cy", "review"),
         ("Bo", "accept"),
     ]
 

@@ -61,7 +61,10 @@ def test_runs_as_json(lfv: Lfv, run: str) -> None:
 
 def test_the_number_of_runs_is_bounded(lfv: Lfv, store: Store, run: str) -> None:
     begin_run(store, NEWER, STARTED + timedelta(hours=1))
-    assert [one["run_id"] for one in lfv("runs", "--limit", 1, "--json").json()] == [NEWER]
+    newest = lfv("runs", "--limit", 1, "--json")
+    assert [one["run_id"] for one in newest.json()] == [NEWER]
+    assert newest.err == "the newest 1 are listed; --limit lists more\n"
+    assert lfv("runs", "--limit", 2).err == ""
 
 
 def test_runs_are_filtered(lfv: Lfv, store: Store, run: str) -> None:
@@ -144,7 +147,10 @@ def test_show_follows_decisions_and_reviews(
     assert "by Quinn" in shown
     assert "first policy" in shown
     assert lfv("review", "record", run, 1, "--verdict", "reject", "--by", "Eve").status == 0
+    more = "... and more; `lfv export` writes all of them\n"
+    assert lfv("show", run, "--verdict", "reject", "--limit", 1).out.endswith(more)
     table = lfv("show", run, "--verdict", "reject").out
+    assert more not in table
     assert "reject by Eve (first accept)" in table
     counts = lfv("show", run, "--json").json()["counts"]
     assert (counts["accepted"], counts["rejected"]) == (0, 3)

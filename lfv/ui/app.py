@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from lfv.ui.context import UiOptions, open_ui
 from lfv.ui.render import MEDIA_TYPES, asset
+from lfv.ui.routing import Call, NotFound, guard
 from lfv.ui.security import SecurityHeaders
 from lfv.ui.views import (
     account,
@@ -67,5 +68,14 @@ async def _health(_request: Request) -> Response:
     return JSONResponse({"status": "ok"})
 
 
-async def _not_found(_request: Request, _error: Exception) -> Response:
+def _nothing(_call: Call) -> Response:
+    raise NotFound
+
+
+_no_page = guard(_nothing, "viewer")
+
+
+async def _not_found(request: Request, _error: Exception) -> Response:
+    if request.method == "GET":
+        return await _no_page(request)
     return PlainTextResponse("there is nothing here\n", 404)

@@ -37,6 +37,11 @@ def test_every_page_answers(place: Scene, mara: Browser) -> None:
         assert "Traceback" not in answer.text
     for address in ("/runs/nothing", "/parts/99", f"/parts/{2**63}", "/models/99", "/assets/x.js"):
         assert mara.get(address).status_code == 404, address
+    for address in ("/nothing", "/runs/", f"/runs/{RUN_ID}/nothing", "/review/claim"):
+        answer = mara.get(address)
+        assert answer.status_code == 404, address
+        assert 'There is nothing here.</p>\n<p><a href="/">To the runs</a>' in answer.text
+    assert mara.get("/parts/").headers["location"].endswith("/parts")
     assert mara.get(f"/runs/{RUN_ID}?show=everything").status_code == 404
     assert mara.get("/", headers={"accept": "application/json"}).status_code == 200
 

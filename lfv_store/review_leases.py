@@ -15,6 +15,7 @@ from lfv_store.database import Database
 from lfv_store.dialects import dialect_of
 from lfv_store.errors import ReviewTaken
 from lfv_store.people import ClaimedReview
+from lfv_store.review_queue import candidates
 from lfv_store.runs import require_run
 from lfv_store.same_picture import leased_answers, reviewed_alike, waiting_alike
 from lfv_store.standing import has_standing
@@ -33,7 +34,6 @@ from lfv_store.tallies import (
     joins_later_verdict,
 )
 from lfv_store.views import REVIEW_QUEUE
-from lfv_store.waiting import candidates
 
 Decided = Literal["accept", "reject"]
 _QUEUE_LOCK = 0x6C66_7603

@@ -22,6 +22,7 @@ from lfv_store.database import Database
 from lfv_store.errors import InvalidRecord, ReviewTaken, UnknownInspection
 from lfv_store.people import NewReview, QueuedReview, Review, ReviewPair
 from lfv_store.records import VERDICTS, JsonObject, VerdictName
+from lfv_store.review_queue import candidates
 from lfv_store.runs import lock_run
 from lfv_store.same_picture import GIVEN_ON
 from lfv_store.standing import standing, with_standing
@@ -36,7 +37,6 @@ from lfv_store.tables import (
 from lfv_store.tallies import put_back, take_out, update_tallies
 from lfv_store.text import clean, clean_or_none
 from lfv_store.views import INSPECTION_RESULTS, REVIEW_QUEUE
-from lfv_store.waiting import candidates
 
 _PAGE = 500
 _PAIRS = 100_000

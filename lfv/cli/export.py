@@ -13,7 +13,7 @@ import typer
 from lfv.cli import output
 from lfv.cli.common import find_run, settings_from, store_from
 from lfv.cli.errors import WrongUsage
-from lfv.cli.exporting import Column, Format, write_rows
+from lfv.cli.export_formats import Column, Format, write_rows
 from lfv.cli.options import DatabaseUrlOption, RunArgument, examples, output_file
 from lfv.cli.progress import Activity
 from lfv.formats.words import count_of

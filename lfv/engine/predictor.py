@@ -14,10 +14,10 @@ from PIL import Image
 from threadpoolctl import ThreadpoolController
 
 from lfv.engine import artifact
+from lfv.engine.allocator import keep_freed_memory
 from lfv.engine.decoding import Decoder, from_rgb888
 from lfv.engine.errors import ArtifactError
 from lfv.engine.heat_map import draw
-from lfv.engine.memory import keep_freed_memory
 from lfv.engine.model import Judgement, Model, TrainedModel
 from lfv.engine.pixel_head import class_shares
 from lfv.engine.plugins import DETECTOR, detector_plugin

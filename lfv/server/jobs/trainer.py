@@ -26,7 +26,7 @@ from lfv.engine.seam import (
 )
 from lfv.server.home import DISK_FULL, is_disk_full
 from lfv.server.jobs.names import with_names
-from lfv.server.jobs.page import write_report
+from lfv.server.jobs.report import write_report
 
 
 def main(job_path: str) -> None:

@@ -28,7 +28,7 @@ from lfv.server.jobs.context import JobContext
 from lfv.server.jobs.evaluation import publish, write_evaluation
 from lfv.server.jobs.fetch import Fetched, FetchedImage, NoSpaceError, fetch
 from lfv.server.jobs.names import names_in, user_name, with_names
-from lfv.server.jobs.page import FOLDER
+from lfv.server.jobs.report import FOLDER
 from lfv.server.lifecycle import ModelEvent
 from lfv.server.recording import ServiceEndingError
 from lfv.server.state import models

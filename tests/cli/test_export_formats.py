@@ -14,7 +14,7 @@ from typing import Any, get_args
 import duckdb
 import pytest
 
-from lfv.cli.exporting import Column, Format, write_rows
+from lfv.cli.export_formats import Column, Format, write_rows
 
 COLUMNS = (
     Column("ref"),

@@ -1,9 +1,10 @@
-"""Images per second through the service, as a share of the engine's in processes of their own.
+"""Images per second through the service, as a share of those of the engine alone.
 
     python benchmarks/service_ratio.py --artifact HOME/models/ID/artifact --images FOLDER
 
-Rounds of both alternate, and the median of each is compared: other load on the machine meets both.
-The clients run on the same machine and count against the service.
+The engine alone runs in one process per unit. Rounds of both alternate and their medians are
+compared, so that other load on the machine affects both. The clients run on the same machine, which
+lowers the service's figure.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Engine:
             process.stdout.readline()
 
     def round(self, seconds: float) -> tuple[float, float]:
-        """(images a second, CPU milliseconds an image)."""
+        """Return images per second and CPU milliseconds per image."""
         for process in self._processes:
             assert process.stdin is not None
             process.stdin.write(f"{seconds}\n")
@@ -80,7 +81,7 @@ class Engine:
 def through_http(
     service: Service, bodies: list[bytes], units: int, seconds: float
 ) -> tuple[int, float]:
-    """(images answered, seconds)."""
+    """Return the number of images answered, and the seconds taken."""
     counts: list[int] = []
     began = time.monotonic()
     until = began + seconds
@@ -113,7 +114,7 @@ def through_http(
 
 
 def serve_artifact(service: Service, artifact: Path) -> None:
-    """A project whose model is this artifact: trained by a fake engine, then exchanged."""
+    """Create a project with this artifact as its model: a fake engine's model is swapped for it."""
     client = service.client()
     client.create_project(ProjectName=PROJECT)
     for number in range(4):

@@ -1,4 +1,4 @@
-"""Made-up inspections for benchmarks/store.py, among them what the auditor's questions ask for."""
+"""Synthetic inspections for benchmarks/store.py, including those that auditor queries look for."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from tests.support.store_samples import LEASE, a_model, a_response, a_run
 
 PER_RUN = 5_000
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
-#: The line of the run RUN_ID that has the serial number and picture asked for.
+#: The line of the run RUN_ID with the serial number and picture that the queries look for.
 SPECIAL = 123
 
 
 class Load:
-    """Runs of 5,000 lines, two a day from January on; the run asked for is the seventh of them."""
+    """Runs of 5,000 lines, two a day from January on; the seventh is the one queried."""
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
@@ -39,7 +39,7 @@ class Load:
         self._reusable: dict[str, int] = {}
 
     def batches(self, store: Store, size: int) -> Iterator[tuple[str, list[NewInspection]]]:
-        """(run_id, batch) until all rows are there; starts and ends runs and hostings between."""
+        """Yield (run_id, batch) for all rows; start and end runs and hostings in between."""
         self._model_id = a_model(store)
         for first in range(0, self.rows, PER_RUN):
             lines = min(PER_RUN, self.rows - first)
@@ -154,7 +154,7 @@ def _digest(run: int, line: int) -> str:
 
 @dataclass(frozen=True)
 class Verified:
-    """What a verification in a process of its own took."""
+    """Result, time and memory of a verification in a separate process."""
 
     ok: bool
     entries: int
@@ -166,7 +166,7 @@ class Verified:
 
 
 def measure_verify(url: str) -> Verified:
-    """Verify in a process of its own, so that its memory can be told."""
+    """Verify in a separate process, so that its memory can be measured."""
     command = [sys.executable, __file__, url]
     environment_path = [path for path in sys.path if path]
     output = subprocess.run(

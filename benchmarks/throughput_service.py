@@ -2,10 +2,10 @@
 
     python benchmarks/throughput_service.py
 
-The model is trained through the API. First one client asks one image after the other (latency),
-then several at once keep every unit busy (throughput). The clients are this process and run on the
-same machine, over plain HTTP, so that they take little from the units; what everybody took is
-counted as CPU time per image, which other load on the machine disturbs least.
+The model is trained through the API. First one client sends one image after the other (latency),
+then several keep every unit busy (throughput). The clients are threads of this process and use
+plain HTTP, so that they take little CPU from the units. CPU time per image is measured as well, as
+other load on the machine affects it least.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tests.support.service import BUCKET, Service, host, make_dataset, model_in,
 
 PROJECT = "cookies"
 UNITS = 2
-#: Threads that ask at once: enough that no unit waits for a client.
+#: Concurrent client threads: enough that no unit waits for a client.
 CLIENTS = 6
 #: Images of the latency measurement.
 ALONE = 60
@@ -72,7 +72,7 @@ def ask(connection: http.client.HTTPConnection, body: bytes) -> int:
 
 
 def alone(port: int, bodies: list[bytes]) -> dict[str, float]:
-    """One request after the other: milliseconds from request to answer."""
+    """Send one request after the other; return the milliseconds of each."""
     connection = http.client.HTTPConnection("127.0.0.1", port)
     taken = []
     for number in range(ALONE):
@@ -86,7 +86,7 @@ def alone(port: int, bodies: list[bytes]) -> dict[str, float]:
 
 
 def saturated(port: int, bodies: list[bytes], seconds: float) -> tuple[int, int, float]:
-    """(images answered, requests throttled, seconds) with every unit busy."""
+    """Keep every unit busy; return the images answered, the requests throttled and the seconds."""
     counts = {200: 0, 429: 0}
     lock = threading.Lock()
     until = time.monotonic() + seconds

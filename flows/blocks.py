@@ -50,7 +50,7 @@ class LfvHost(Block):
     )
     region: str | None = Field(default=None, description="AWS region of the API and of S3.")
     options: HostOptions = Field(
-        default_factory=HostOptions, description="What that kind of host alone understands."
+        default_factory=HostOptions, description="Options of that kind of host."
     )
     access_key_id: SecretStr | None = Field(
         default=None, title="AWS access key id", description="Empty: as the worker is configured."

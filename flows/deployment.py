@@ -1,6 +1,6 @@
 """The deployment that this flow run belongs to.
 
-``prefect.runtime.deployment`` asks the API at every look, even when there is no deployment.
+``prefect.runtime.deployment`` queries the API on every access, even without a deployment.
 """
 
 from __future__ import annotations

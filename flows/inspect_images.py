@@ -211,7 +211,7 @@ def resume_inspection(
 
 
 def _state(summary: RunSummary) -> RunSummary:
-    """Return the summary; if the run found nothing new, in a state that Prefect's page shows."""
+    """Return the summary. If the run found nothing new, wrap it in a state for Prefect's page."""
     if not summary.nothing_new:
         return summary
     state: Any = Completed(name="NothingNew", message="No image is new.", data=summary)
@@ -228,7 +228,7 @@ def _inspect(
     shards = shards or Shards()
     reject_rate_limit = defaults.reject_rate_limit()
     with ExitStack() as stack:
-        # Both take a second, so they start in parallel with what comes first.
+        # Each takes a second, so both run in parallel with the first steps.
         stack.enter_context(guard_ahead(settings))
         if request is not None:
             stack.enter_context(endpoint_ahead(settings, host=request.host))
@@ -271,7 +271,7 @@ def _report_early_end(run: ActiveRun) -> RunSummary | None:
         reported = report_run(run.run_id, store, run.reader, run.settings)
         publish(reported)
     except Exception as error:  # noqa: BLE001 - the run's own error is the one to raise
-        get_run_logger().warning("run %s is not reported: %s", run.run_id, error)
+        get_run_logger().warning("run %s has no report: %s", run.run_id, error)
         return None
     return reported.summary
 
@@ -332,7 +332,7 @@ def _detect_hosted(
             while detect(run) is Ending.MODEL_LOST:
                 logger.warning("the model is down, starting it again: %s", control.message)
                 hold.restart()
-    logger.info("%d of %d images have their record; %s", control.done, pending, hold.outcome)
+    logger.info("%d of %d images are recorded; %s", control.done, pending, hold.outcome)
 
 
 def _refuse_unfinished(run: ActiveRun) -> None:

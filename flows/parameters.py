@@ -212,7 +212,10 @@ class HostOptions(_Fields):
         description="Ask the embedded service for a heat map with each answer.",
     )
     max_connections: int | None = Field(
-        default=None, ge=1, title="Connections", description="Most connections at a time."
+        default=None,
+        ge=1,
+        title="Connections",
+        description="Maximum number of connections.",
     )
 
     def options(self) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class _Begun:
     number: int
 
 
-#: Knuth's multiplicative hash of a line's number, so that a sample follows no rhythm of the lines.
+#: Knuth's multiplicative hash of a line's number, so that periodic lines do not bias a sample.
 _MULTIPLIER, _SCATTER = 2_654_435_761, 2**32
 
 

@@ -88,7 +88,7 @@ def store_from(settings: Settings) -> Iterator[Store]:
 
 
 def find_run(store: Store, text: str, *, to_resume: bool = False) -> Run:
-    """Return the run that an argument names, or names for `--resume` with `to_resume`.
+    """Return the run that an argument names; with `to_resume`, among runs that can be resumed.
 
     Raises `WrongUsage` unless it is exactly one.
     """

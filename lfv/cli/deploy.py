@@ -46,7 +46,7 @@ def deploy(
         typer.Option(
             "--runs-per-model",
             min=1,
-            help="Most concurrent runs per project; default: 2, or the limit on the server.",
+            help="Maximum number of concurrent runs per project; default: 2, or the server's.",
         ),
     ] = None,
     fast_start: Annotated[
@@ -54,7 +54,7 @@ def deploy(
         typer.Option(
             "--fast-start",
             help="Start flow runs by `python -m lfv.launch flows.engine`, in one process instead "
-            "of three. On the workers, `python` must be the one of this installation, as in the "
+            "of three. On the workers, `python` must be that of this installation, as in the "
             "container image.",
         ),
     ] = False,
@@ -95,7 +95,7 @@ def deploy(
 
 
 def set_command(content: dict[str, Any], command: str) -> None:
-    """Let flow runs start by `command`, except for deployments with a command of their own."""
+    """Set the command that starts flow runs, except for deployments that already have one."""
     for deployment in content["deployments"]:
         variables = deployment["work_pool"].setdefault("job_variables", {})
         if variables.get("command", "").endswith(FLOW_RUN[-1]) or "command" not in variables:

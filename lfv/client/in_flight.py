@@ -64,7 +64,7 @@ class ConcurrencyLimit:
     """Permits for requests to one model. Thread-safe.
 
     Args:
-        ceiling: Most permits.
+        ceiling: Maximum number of permits.
         first: Permits at the start.
         settled: Whether `first` was measured before, so that doubling is skipped.
         clock: Returns monotonic seconds.
@@ -313,7 +313,7 @@ def shared_limit(
 
     Args:
         spec: The model.
-        ceiling: Most permits; the highest value of all callers applies.
+        ceiling: Maximum number of permits; the highest value of all callers applies.
         make: Creates the limit for the first caller.
     """
     key = repr((spec.kind, spec.endpoint_url, spec.region, spec.project, spec.model_version))

@@ -17,11 +17,11 @@ from lfv.engine.errors import ArtifactError, OnnxRejected
 
 #: Operator sets of the ONNX standard; the first two are the same.
 DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
-#: Most nodes of the graph and its subgraphs (a large published backbone has about 2,000).
+#: Maximum number of nodes, with subgraphs (a large published backbone has about 2,000).
 MAX_NODES = 20_000
-#: Most levels of subgraphs (bodies of If, Loop and Scan).
+#: Maximum number of levels of subgraphs (bodies of If, Loop and Scan).
 MAX_DEPTH = 8
-#: Most numbers in a declared output or expanded sparse tensor: 256 MiB of float32.
+#: Maximum count of numbers in a declared output or expanded sparse tensor: 256 MiB of float32.
 MAX_VALUES = 1 << 26
 
 

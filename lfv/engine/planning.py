@@ -20,12 +20,12 @@ CLOSER = 1.2
 PIXEL_VIEWS = ((384, 4), (384, 2), (768, 2))
 #: Least width, in cells, of the narrowest annotated type.
 CELLS_ACROSS = 1.5
-#: Most cells of all images together for a finer view; about 1.7 GB while training.
+#: Maximum number of cells of all images together for a finer view; about 1.7 GB while training.
 CELL_BUDGET = 7e6
 MASK_SAMPLE = 24
 #: Longer side of the masks when they are measured.
 MASK_SIDE = 1024
-#: Most pixels of all images together for a detail view; about a minute of one core.
+#: Maximum number of pixels of all images together for a detail view; about a minute of one core.
 PIXEL_BUDGET = 300e6
 #: Ratio by which alignment must lower the deviation between normal images to be used.
 ALIGNMENT_GAIN = 1.25

@@ -27,7 +27,7 @@ from lfv.formats.errors import (
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_SIGNATURE = b"\xff\xd8\xff"
-#: Most scans of a JPEG. Encoders write about ten; each costs a pass over all pixels.
+#: Maximum number of scans of a JPEG. Encoders write about ten; each costs a pass over all pixels.
 MAX_SCANS = 100
 
 _PNG_KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})

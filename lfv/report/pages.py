@@ -1,9 +1,9 @@
 """Jinja2 templates, and the rules that hold for every page made from them.
 
-Every value is escaped. Characters that are invisible or turn the writing direction are written as
-escapes, so that no file name can pretend to be another. A page loads nothing from
-elsewhere: style sheet and script are part of it, pictures too or files beside it, and its content
-security policy forbids the rest.
+Every value is escaped. Characters that are invisible or change the writing direction are shown as
+escapes, so that no file name can pass for another. A page loads nothing from elsewhere: style sheet
+and script are inline, pictures are inline or files next to the page, and its content security
+policy forbids the rest.
 """
 
 from __future__ import annotations
@@ -138,5 +138,5 @@ def _content_policy(script: str, pictures: str) -> str:
 
 
 def facts(pairs: Mapping[str, object]) -> list[tuple[str, object]]:
-    """Return the names and values that say something."""
+    """Return the pairs whose value is neither None nor empty."""
     return [(name, value) for name, value in pairs.items() if value is not None and value != ""]

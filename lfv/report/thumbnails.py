@@ -32,7 +32,7 @@ class Thumbnail:
 
 @dataclass(frozen=True)
 class LinkedThumbnail:
-    """A thumbnail in files next to the page: their relative addresses, and their size."""
+    """A thumbnail stored in files next to the page: their relative addresses, and their size."""
 
     photo: str
     marks: str | None
@@ -45,14 +45,14 @@ Linker = Callable[[ReportImage], LinkedThumbnail | None]
 
 
 def side_for(pictures: int) -> int:
-    """Return the longest side of each of so many thumbnails, in pixels."""
+    """Return the longest side of a thumbnail, in pixels, if a page has this many pictures."""
     return next((side for most, side in _SIDES if pictures <= most), _SMALLEST)
 
 
 def make_thumbnails(images: Iterable[ReportImage]) -> dict[int, Thumbnail]:
     """Return thumbnails by line number; images that cannot be read have none.
 
-    Several are made at a time: most of the time goes into fetching and decoding.
+    Uses threads, because most of the time goes into fetching and decoding.
     """
     images = list(images)
     side = side_for(len(images))
@@ -62,7 +62,7 @@ def make_thumbnails(images: Iterable[ReportImage]) -> dict[int, Thumbnail]:
 
 
 def find_thumbnails(images: Iterable[ReportImage], linker: Linker) -> dict[int, LinkedThumbnail]:
-    """Return the thumbnails, by line number, that are in files already or can be made there."""
+    """Return thumbnails as files, by line number: those that exist and those that can be made."""
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="thumbnails") as pool:
         found = pool.map(lambda image: (image.line_number, linker(image)), images)
         return {line: thumbnail for line, thumbnail in found if thumbnail is not None}

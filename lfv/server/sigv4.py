@@ -54,7 +54,7 @@ class SignedRequest:
     query: Sequence[tuple[str, str]]
     #: Lower-case names; repeated headers joined by commas.
     headers: Mapping[str, str]
-    #: Whether no third party can change the request.
+    #: Whether the connection protects the request from changes by third parties.
     is_private: bool
 
 
@@ -125,7 +125,7 @@ class Verifier:
         expected = _signature(request, authorization, secret, payload)
         if not hmac.compare_digest(expected, authorization.signature):
             raise AccessDeniedError(
-                "the request's signature does not match: wrong secret key, or changed on its way"
+                "the request's signature does not match: wrong secret key, or changed in transit"
             )
 
 

@@ -195,14 +195,14 @@ class Settings(BaseSettings):
     batches_in_flight: PositiveInt = Field(
         default=16,
         le=64,
-        description="Most task runs in progress at the same time, so that a few slow images in one "
-        "do not hold up the others.",
+        description="Maximum number of task runs in progress at once, so that a few slow images in "
+        "one do not hold up the others.",
     )
     requests_per_unit: PositiveInt = Field(
         default=64,
         le=256,
-        description="Most requests in flight for each inference unit; the run finds out how many "
-        "the model can handle. Also the most answers that a crash can lose.",
+        description="Maximum number of requests in flight for each inference unit; the run finds "
+        "out how many the model can handle. Also limits the answers that a crash can lose.",
     )
     throttled_deadline_seconds: PositiveFloat = Field(
         default=900.0,
@@ -248,7 +248,7 @@ class Settings(BaseSettings):
     report_limit: PositiveInt = Field(
         default=500,
         le=20_000,
-        description="Most images shown in a run's HTML report. Counts always cover all images.",
+        description="Maximum number of images in a run's HTML report. Counts always cover all.",
     )
     ui_url: str | None = Field(
         default=None,

@@ -1,4 +1,4 @@
-"""Signatures on pages: the password is asked for again, and the record says what it meant."""
+"""Signatures on pages: asks for the password again and returns the meaning to record."""
 
 from __future__ import annotations
 

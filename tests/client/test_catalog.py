@@ -1,4 +1,4 @@
-"""What there is at an endpoint: over all pages, translated like every other call."""
+"""Projects and models of an endpoint: all pages are read, and errors are translated."""
 
 from __future__ import annotations
 

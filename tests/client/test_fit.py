@@ -1,4 +1,4 @@
-"""Images of unlike sizes, brought to one in training and in inspection."""
+"""Fitting images of other sizes to the model's, in training and in inspection."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def opened(data: bytes) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 @pytest.mark.parametrize("mode", list(FitMode))
-def test_an_image_gets_the_size_and_what_was_done_makes_the_same_bytes_again(
+def test_an_image_gets_the_size_and_the_recorded_fit_reproduces_its_bytes(
     mode: FitMode, kind: str
 ) -> None:
     fit = Fit(mode, *SIZE)
@@ -63,7 +63,7 @@ def test_an_image_of_the_size_stays_as_it_is() -> None:
     assert Fit.parse("TIFF") is None
 
 
-def test_an_aspect_that_is_too_far_off_is_refused_unless_that_is_stated() -> None:
+def test_an_aspect_ratio_that_differs_too_much_is_refused_unless_a_mode_is_given() -> None:
     square = picture(128, 128)
     with pytest.raises(errors.ImageDimensionsMismatch, match=r"stretched by 50%.*--fit stretch"):
         Fit(FitMode.SCALE, *SIZE).image(square)
@@ -80,7 +80,7 @@ def test_an_aspect_that_is_too_far_off_is_refused_unless_that_is_stated() -> Non
     ("other", "mode"),
     [((192, 132), FitMode.SCALE), ((128, 128), FitMode.CROP), ((100, 200), FitMode.STRETCH)],
 )
-def test_the_fit_that_is_advised_is_not_refused(
+def test_the_suggested_fit_is_accepted(
     tmp_path: Path, bucket: Path, other: tuple[int, int], mode: FitMode
 ) -> None:
     """Images of another size are one cause, with their number and an example."""
@@ -134,7 +134,7 @@ def test_the_common_size(sizes: list[tuple[int, int]], common: tuple[int, int]) 
     assert common_size(sizes) == common
 
 
-def test_training_images_and_masks_of_unlike_sizes_are_staged_at_one(
+def test_training_images_and_masks_of_different_sizes_are_staged_at_one(
     tmp_path: Path, bucket: Path
 ) -> None:
     rows = []

@@ -1,4 +1,4 @@
-"""Pairing old answers with new ones, and what the comparison says."""
+"""Pairs of old and new answers, and the figures of their comparison."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_images_are_paired_by_content_then_reference_then_name() -> None:
     ]
 
 
-def test_a_name_that_stands_twice_pairs_nothing() -> None:
+def test_a_name_that_occurs_twice_is_not_paired() -> None:
     old = [answer("s3://a/x/1.png"), answer("s3://a/y/1.png")]
     found = compare(old, [answer("/b/1.png")])
     assert not found.pairs
@@ -68,18 +68,18 @@ def test_figures() -> None:
     assert found.new_quality.precision == 1.0
 
 
-def test_without_labels_nothing_is_said_of_quality() -> None:
+def test_without_labels_there_are_no_quality_figures() -> None:
     found = compare([answer("/1")], [answer("/1", True)])
     assert found.correctness is None
     assert found.old_quality is None
 
 
-def test_labels_that_contradict_each_other_are_none() -> None:
+def test_contradictory_labels_count_as_unlabelled() -> None:
     found = compare([answer("/1", label=True)], [answer("/1", label=False)])
     assert found.pairs[0].label is None
 
 
-def test_disagreements_begin_with_the_surest() -> None:
+def test_disagreements_with_the_highest_confidence_come_first() -> None:
     old = [answer("/1", confidence=0.6), answer("/2", confidence=0.99)]
     new = [answer("/1", True, confidence=0.6), answer("/2", True)]
     assert [pair.old.name for pair in compare(old, new).disagreements] == ["2", "1"]

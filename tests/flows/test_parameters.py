@@ -69,7 +69,7 @@ def test_a_policy_file_is_a_parameter_as_before() -> None:
     assert inspect_images.validate_parameters(parameters)["policy"] == "/plant/policy.yaml"
 
 
-def test_a_name_that_stands_twice_and_one_that_is_not_known_are_refused() -> None:
+def test_a_repeated_and_an_unknown_name_are_refused() -> None:
     limit = {"anomaly_type": "scratch", "largest_area": 0.5}
     twice = PolicyFields.model_validate({"default": {"coverage": {"limits": [limit, limit]}}})
     with pytest.raises(ValueError, match="'scratch' twice"):

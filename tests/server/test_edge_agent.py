@@ -1,4 +1,4 @@
-"""Our edge agent, spoken to with code that protoc generates from the .proto, and with our host."""
+"""Our edge agent, called through protoc's code for the .proto and through our own host."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SHARED = Path("/dev/shm")  # noqa: S108
 
 @pytest.fixture
 def artifact(tmp_path: Path) -> Path:
-    """A model of the fake engine: bright is anomalous, and cracked."""
+    """A model of the fake engine, for which bright images are anomalous with a crack."""
     folder = tmp_path / "artifact"
     folder.mkdir()
     document = {"size": SIZE, "types": [["cracked", "#23A436"]], "refs": []}
@@ -62,7 +62,7 @@ def client(address: str) -> Iterator[Any]:
 
 @pytest.fixture
 def memory() -> Iterator[Callable[[bytes], str]]:
-    """Put bytes into shared memory; gives its name."""
+    """Put bytes into shared memory; return its name."""
     made: list[Path] = []
 
     def make(content: bytes) -> str:
@@ -93,7 +93,7 @@ def code_of(call: Callable[[], Any]) -> grpc.StatusCode:
     return code
 
 
-def test_a_model_is_described_started_asked_and_stopped(client: Any) -> None:
+def test_a_model_is_described_started_used_and_stopped(client: Any) -> None:
     (listed,) = client.ListModels(pb.ListModelsRequest()).models
     assert (listed.model_component, listed.status) == ("plates", pb.STOPPED)
     request = pb.StartModelRequest(model_component="plates")
@@ -119,7 +119,7 @@ def test_a_call_in_the_wrong_state_is_a_failed_precondition(client: Any) -> None
     assert code_of(lambda: start(client)) is wrong
 
 
-def test_a_component_that_is_not_there_is_not_found(client: Any) -> None:
+def test_an_unknown_component_is_not_found(client: Any) -> None:
     unknown = pb.DescribeModelRequest(model_component="x")
     assert code_of(lambda: client.DescribeModel(unknown)) is grpc.StatusCode.NOT_FOUND
     assert (
@@ -166,7 +166,7 @@ def test_an_image_that_is_unusable_is_an_invalid_argument(
 ) -> None:
     start(client)
     assert code_of(lambda: detect(client, **bitmap)) is grpc.StatusCode.INVALID_ARGUMENT
-    assert not detect(client, byte_data=DARK).is_anomalous  # the agent goes on
+    assert not detect(client, byte_data=DARK).is_anomalous  # the agent continues
 
 
 def test_shared_memory_that_is_too_small_is_an_invalid_argument(
@@ -184,19 +184,19 @@ def test_shared_memory_that_is_too_small_is_an_invalid_argument(
     assert code_of(lambda: client.DetectAnomalies(request)) is invalid
 
 
-def test_bytes_that_are_no_message_are_an_invalid_argument(address: str) -> None:
+def test_bytes_that_are_not_a_message_are_an_invalid_argument(address: str) -> None:
     with grpc.insecure_channel(address) as channel:
         call = channel.unary_unary("/AWS.LookoutVision.EdgeAgent/DetectAnomalies")
         assert code_of(lambda: call(b"\xff\xff")) is grpc.StatusCode.INVALID_ARGUMENT
 
 
-def test_programs_of_the_first_release_find_it_too(address: str) -> None:
+def test_the_service_name_of_the_first_release_works(address: str) -> None:
     with grpc.insecure_channel(address) as channel:
         call = channel.unary_unary("/AWS.LookoutVision.InferenceServer/ListModels")
         assert len(pb.ListModelsResponse.FromString(call(b"")).models) == 1
 
 
-def test_a_damaged_model_is_a_failed_one(tmp_path: Path, artifact: Path) -> None:
+def test_a_damaged_model_has_the_status_failed(tmp_path: Path, artifact: Path) -> None:
     (artifact / "model.json").write_text("{")
     agent = EdgeAgent([Component("plates", "arn", artifact, FAKE_ENGINE, 1)])
     with (
@@ -238,7 +238,7 @@ def test_a_socket_that_is_in_use_is_not_taken(tmp_path: Path) -> None:
             serving(agent, f"unix://{path}", threads=1),
         ):
             pass
-    with serving(agent, f"unix://{path}", threads=1):  # what a killed agent left
+    with serving(agent, f"unix://{path}", threads=1):  # the socket file of a killed agent
         pass
     (tmp_path / "file").write_text("x")
     with (

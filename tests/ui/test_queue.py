@@ -1,4 +1,4 @@
-"""The review queue over its HTTP interface: nothing is lost, nothing doubled."""
+"""The review queue over its HTTP interface: no review is lost or recorded twice."""
 
 from __future__ import annotations
 

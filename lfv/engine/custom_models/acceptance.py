@@ -14,7 +14,7 @@ from lfv.engine.custom_models.trial import Output, Trial
 from lfv.engine.errors import OnnxRejected
 
 MAX_CHANNELS = 4096
-#: Most numbers in the joined maps of one image: 128 MiB.
+#: Maximum count of numbers in the joined maps of one image: 128 MiB.
 MAX_MAP_VALUES = 1 << 25
 #: Longer side of the images for a backbone that accepts any size; sides are multiples of 32.
 BACKBONE_SIDE = 384

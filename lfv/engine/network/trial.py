@@ -25,9 +25,9 @@ Pixels = NDArray[np.uint8]
 Progress = Callable[[float], None]
 #: Longer side of the images in pixels, with masks and without; images are never enlarged.
 PAINT_SIDE, SCORE_SIDE = 384, 256
-#: Most pixels of one training, which bounds its time to minutes of one core.
+#: Maximum number of pixels of one training, which bounds its time to minutes of one core.
 PIXEL_BUDGET = 440e6
-#: Most times that each image is used.
+#: Maximum number of times that each image is used.
 ROUNDS = 100
 
 

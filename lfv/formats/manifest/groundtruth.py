@@ -50,7 +50,7 @@ class Profile:
         needs_sound_labels: Refuse a line whose labels contradict each other or whose mask
             reference or colour map is invalid. Otherwise the image is read without them, and the
             attribute LABEL_PROBLEM says why.
-        max_types: Most anomaly types of one mask; None for no limit.
+        max_types: Maximum number of anomaly types of one mask; None for no limit.
         names: Names for normal and anomalous in addition to the usual ones.
         looks_at_masks: Read the masks of images without a label, in folders and tables, to find
             out whether they are anomalous.

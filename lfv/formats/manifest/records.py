@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-#: Most characters shown of a bad line.
+#: Maximum number of characters shown of a bad line.
 SHOWN_CHARS = 200
 _SHOWN_AROUND = 16
 

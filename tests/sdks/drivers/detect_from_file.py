@@ -1,4 +1,4 @@
-"""One image of a file, asked as developers' guides show: ``PROJECT VERSION FILE``."""
+"""Sends one image file as in the developer guide: ``PROJECT VERSION FILE``."""
 
 import mimetypes
 import sys

@@ -204,7 +204,8 @@ def _insert_pending(unit: Change, run: int, items: Sequence[PendingItem]) -> Non
             ("image_sha256",),
             "image_sha256",
             digests,
-            where="NOT duplicate",  # at most one row for each image, found through a partial index
+            where="NOT duplicate",  # at most one row for each image
+            index="ix_pending_items_first",
             run_id=run,
         )
     }

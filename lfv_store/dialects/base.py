@@ -218,19 +218,26 @@ class Dialect(ABC):
         values: Sequence[Any],
         *,
         where: str | None = None,
+        index: str | None = None,
         **equal: int,
     ) -> list[Any]:
         """Return rows whose `key` is one of any number of values and whose columns are `equal`.
 
-        `where` is a further condition, in SQL that both databases accept.
+        `where` is a further condition, in SQL that both databases accept. `index` is the index that
+        finds the rows, for a database that would choose another.
         """
         if not values:
             return []
         condition, parameters = self.among(key, values, equal)
         if where is not None:
             condition += f" AND {where}"
-        sql = f"SELECT {', '.join(columns)} FROM {table} WHERE {condition}"
+        source = table if index is None else self.by_index(table, index)
+        sql = f"SELECT {', '.join(columns)} FROM {source} WHERE {condition}"
         return list(driver_connection(conn).execute(sql, parameters))
+
+    def by_index(self, table: str, index: str) -> str:  # noqa: ARG002 -- SQLite needs the index
+        """Return SQL that reads a table through an index; here the database chooses."""
+        return table
 
     def delete_in(
         self, conn: Connection, table: str, key: str, values: Sequence[Any], **equal: int

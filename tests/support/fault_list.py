@@ -22,12 +22,12 @@ SWEEPER = "the sweeper"
 
 @dataclass(frozen=True)
 class Fault:
-    """`longest`: how long the model can stay up after the fault, with the default settings.
+    """`longest`: how long the model can stay up after the fault, with default settings.
 
     `tested`: seconds from the fault to an accepted StopModel that the test allows, with a service
-    that answers at once; None where the fault has no moment to count from.  `tests` name the
-    functions that bring it about, as "file::function".  `hosts` is where, if not on Lookout for
-    Vision's API or on every kind of host.
+    that answers at once; None if the fault has no moment to count from.  `tests`: the functions
+    that inject it, as "file::function".  `hosts`: the kinds of host, unless it is every kind or
+    only Lookout for Vision's API.
     """
 
     what: str
@@ -244,8 +244,8 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "throttling": Fault(
         "model API throttles, or returns 500",
-        "Requests are repeated after the time the service asks for, throttled ones until the run "
-        "ends; when it answers nothing else the run ends as failed, with the rest resumable.",
+        "Requests are retried after the service's Retry-After, throttled ones until the run ends. "
+        "If every request fails, the run fails and can be resumed.",
         RUN,
         "as without the fault",
         None,
@@ -335,32 +335,29 @@ _HEAD = """\
 
 # Faults
 
-What happens to a running model when something fails. The tests named in a row inject its fault into
-real processes, on SQLite and PostgreSQL. Each test checks that
+What happens to a running model when something fails. The tests of a row inject its fault into real
+processes, and check that
 
-- the model stops within the time given;
-- after a resume (`lfv inspect --resume`, a plain re-run, or a Prefect retry) every line of the
-  manifest has exactly one record;
+- the model stops within the time given, and nothing that the run created on its host remains;
+- after a resume (`lfv inspect --resume`, a re-run, or a Prefect retry) every line of the manifest
+  has exactly one record;
 - no image was sent again, except those in flight at the fault;
 - the audit log verifies.
 
-`hosts`: the kinds of host the fault is tested on. On every kind, nothing that the run created may
-be left over.
-
-`longest`: from the fault to an accepted StopModel, with default settings and an API that responds
-at once. What the service takes to stop after that is its own.
+`longest` is the time from the fault to an accepted StopModel, with default settings and an API that
+responds at once. `hosts` are the kinds of host that the fault is tested on.
 
 | fault | what happens | stopped by | longest | hosts | tests |
 |---|---|---|---|---|---|
 """
 
 _TAIL = """
-The test suite injects each fault on SQLite or PostgreSQL by turns, and kills 3 runs at random
-moments on each kind of host. The signals, the steps between which a run is killed, and the ways in
-which StopModel fails take the kinds of host by turns. `make faults` injects every fault on every
-kind of host and on both databases, and kills 500 runs on each host (`pytest tests/faults
---every-host --both-databases --kills 500 --kills-seed 7`). `make kills` kills 200 runs on the
-stand-in for SageMaker, or with `HOST=edge` on that for an edge agent.
+The test suite alternates between SQLite and PostgreSQL, and kills 3 runs at random moments on each
+kind of host. Signals, kills between two steps and failures of StopModel alternate between the
+kinds of host. `make faults` injects every fault on every kind of host and on both databases, and
+kills 500 runs on each host (`pytest tests/faults --every-host --both-databases --kills 500
+--kills-seed 7`). `make kills` kills 200 runs on the stand-in for SageMaker, or with `HOST=edge` on
+that for an edge agent.
 
 ## What is not covered
 

@@ -11,6 +11,7 @@ import typer
 from lfv.cli import output
 from lfv.cli.answers import figures_text
 from lfv.cli.common import (
+    check_local_project,
     check_source,
     current_user,
     find_run,
@@ -223,6 +224,7 @@ def inspect(
     source = absolute_source(source or "")
     if resume is None:
         check_source(source)
+        check_local_project(settings, project or "")
     if policy is not None:
         from lfv.client.policy import Policy
 

@@ -81,8 +81,9 @@ class TrainingRequest:
     def words(self) -> tuple[str, ...]:
         """Return the options that are given, in words, ONNX files by the start of their digest."""
         rate = None if self.false_alarms is None else f"{100 * self.false_alarms:g} %"
+        false_alarms = "false alarm" if self.miss_cost == 1 else "false alarms"
         given = (
-            self.miss_cost and f"a missed defect costs {self.miss_cost:g} false alarms",
+            self.miss_cost and f"a missed defect costs {self.miss_cost:g} {false_alarms}",
             rate and f"{rate} of normal images may be false alarms",
             _WITH_NETWORK.get(self.network),
             _WITH_BACKBONE.get(self.pretrained),

@@ -140,7 +140,10 @@ class SourceReader:
         }
 
     def state(self, ref: str) -> ObjectState | None:
-        """Return the state of a local file; None if it does not exist. Raises SourceError."""
+        """Return the state of a local file; None if it does not exist.
+
+        Of a file that cannot be read, the state has the error's code (`ObjectState.of_error`).
+        """
         parsed = parse_ref(ref)
         if isinstance(parsed, S3Ref):
             raise SourceRefInvalid(f"{ref} is not a file.", ref=ref)

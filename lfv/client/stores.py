@@ -73,6 +73,11 @@ class ObjectState:
             max(facts.st_mtime, facts.st_ctime),
         )
 
+    @classmethod
+    def of_error(cls, error: SourceError) -> Self:
+        """Return the state of an object whose state cannot be read; reading it gives the error."""
+        return cls(0, error.code)
+
 
 class ObjectStore(Protocol):
     """One bucket."""
@@ -155,14 +160,12 @@ def open_local(path: Path, ref: str) -> OpenObject:
 
 
 def file_state(path: str) -> ObjectState | None:
-    """Return the state of a file, None if it does not exist. Raises SourceError."""
+    """Return the state of a file, None if it does not exist; if unreadable, that of the error."""
     try:
         return ObjectState.of_file(os.stat(path))  # noqa: PTH116 - Path would alter odd names
     except (OSError, ValueError) as error:
         translated = translate_os_error(error, path)
-        if isinstance(translated, SourceNotFound):
-            return None
-        raise translated from error
+        return None if isinstance(translated, SourceNotFound) else ObjectState.of_error(translated)
 
 
 def translate_os_error(error: OSError | ValueError, ref: str) -> SourceError:
@@ -214,7 +217,12 @@ class BucketFolder:
 
     def states(self, prefix: str) -> Iterator[tuple[str, ObjectState]]:
         for key in self.list(prefix):
-            state = file_state(str(self._path(key)))
+            try:
+                path = self._path(key)
+            except SourceError as error:
+                yield key, ObjectState.of_error(error)
+                continue
+            state = file_state(str(path))
             if state is not None:
                 yield key, state
 

@@ -6,11 +6,12 @@ are lost while nobody listens.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from lfv.client.manifests.listing import IMAGE_ENDINGS
+from lfv.client.manifests.listing import IMAGE_ENDINGS, walk_folder
 from lfv.client.sources import SourceReader
 from lfv.client.stores import ObjectState
 from lfv.formats.errors import SourceError
@@ -66,9 +67,9 @@ class Arrivals:
         folder = Path(self._source.path)
         if not folder.is_dir():
             raise SourceError(f"{folder} is not a folder that can be read.", ref=str(folder))
-        for path in folder.rglob("*"):
-            key = str(path.relative_to(folder))
-            if _is_image(key) and (state := self._reader.state(str(path))) is not None:
+        for path, error in walk_folder(folder):
+            key = os.path.relpath(path, folder)
+            if error is None and _is_image(key) and (state := self._reader.state(path)) is not None:
                 yield key, state
 
 

@@ -101,6 +101,28 @@ def test_links_in_folders(tmp_path: Path, png: bytes) -> None:
     assert record.written_ref == "link.png"
 
 
+def test_a_link_that_cannot_be_followed_hides_no_image_beside_it(
+    tmp_path: Path, png: bytes
+) -> None:
+    for folder in ("lot/test/bent", "lot/ground_truth/bent"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "lot/test/bent/a.png").write_bytes(png)
+    (tmp_path / "lot/ground_truth/bent/a_mask.png").write_bytes(png)
+    for link in ("test/bent/to-itself.png", "test/to-itself", "ground_truth/to-itself", "aside"):
+        (tmp_path / "lot" / link).symlink_to(Path(link).name)
+    found = {}
+    for line in read_manifest(str(tmp_path / "lot" / "test"), SourceReader()):
+        if isinstance(line, ManifestItem):
+            found[line.written_ref] = line.mask_ref is not None
+        else:
+            found[Path(line.text).name] = line.code
+    assert found == {
+        "bent/a.png": True,
+        "bent/to-itself.png": False,
+        "to-itself": "source_ref_invalid",
+    }
+
+
 def test_names_that_are_no_text(tmp_path: Path) -> None:
     raw = os.fsencode(tmp_path) + b"/\xff.png"
     try:

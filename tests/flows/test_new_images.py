@@ -53,6 +53,23 @@ def test_only_what_came_since_the_last_run_is_inspected(
     assert_each_content_is_judged_once(endpoint, store)
 
 
+@pytest.mark.parametrize("in_bucket", [False, True])
+def test_an_image_that_cannot_be_read_is_recorded_once_and_holds_up_no_other(
+    images: Path, endpoint: Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch, in_bucket: bool
+) -> None:
+    """It ended every run over new images, each with the same error."""
+    (images / "to-itself.png").symlink_to("to-itself.png")
+    source = "s3://plant/" if in_bucket else images
+    monkeypatch.setenv("LFV_BUCKETS", f"plant={images}")
+    first = inspect_new(source)
+    assert (first.counts.total, first.counts.errors) == (13, 1)
+    (row,) = store.results.errors(first.run_id)
+    assert row["error_code"] == "source_ref_invalid"
+    assert inspect_new(source).nothing_new
+    make_pictures(images, 1, first=100)
+    assert inspect_new(source).counts.total == 1
+
+
 def test_nothing_new_is_a_completed_run_without_report_or_model(
     images: Path, endpoint: Endpoint, store: Store, home: Path
 ) -> None:

@@ -32,6 +32,24 @@ def test_images_that_came_or_changed_are_listed_until_they_are_handled(tmp_path:
     assert arrivals.look().keys() == {f"line-3/{first.name}"}
 
 
+def test_what_a_run_would_inspect_is_noticed(tmp_path: Path) -> None:
+    """Behind a link to a folder, and beside what cannot be read; a folder is not an image."""
+    lot = tmp_path / "lot"
+    make_pictures(tmp_path / "mounted", 1)
+    (lot / "folder.png").mkdir(parents=True)
+    (lot / "camera").symlink_to(tmp_path / "mounted")
+    (lot / "round").symlink_to(lot)
+    (lot / "to-itself.png").symlink_to("to-itself.png")
+    reader = SourceReader()
+    seen = Arrivals(str(lot), reader, settle_seconds=0).look()
+    assert seen.keys() == {
+        line.written_ref
+        for line in read_manifest(str(lot), reader)
+        if isinstance(line, ManifestItem)
+    }
+    assert len(seen) == 2
+
+
 def test_files_that_are_still_being_written_count_once_they_are_left_alone(tmp_path: Path) -> None:
     now = time.time()
     arrivals = Arrivals(str(tmp_path), SourceReader(), 5, clock=lambda: now)

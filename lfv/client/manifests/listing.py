@@ -44,7 +44,7 @@ def iter_folder(
     """Yield every image below `folder`, following symbolic links but not cycles of them."""
     implied = split_of({"split": folder.name})
     layout = Layout(profile.names, implied)
-    for path, error in _walk(folder, frozenset()):
+    for path, error in walk_folder(folder):
         relative = os.path.relpath(path, folder)
         if error is None and why_no_part(relative) is None and _ends_like_image(relative):
             _add(layout, relative, FileRef(path), reader)
@@ -52,7 +52,7 @@ def iter_folder(
         _add_ground_truth(folder, layout)
     masks_seen = _Masks()
     number = 0
-    for path, error in _walk(folder, frozenset()):
+    for path, error in walk_folder(folder):
         relative = os.path.relpath(path, folder)
         if error is None:
             reason = why_no_part(relative)
@@ -172,41 +172,52 @@ def _item(
 def _add_ground_truth(folder: Path, layout: Layout) -> None:
     """Add the masks of `<set>/test` in `<set>/ground_truth`, by paths that start with `..`."""
     try:
-        siblings = sorted(entry.name for entry in os.scandir(folder.parent) if entry.is_dir())
+        siblings = sorted(entry.name for entry in os.scandir(folder.parent))
     except OSError:
         return
     for name in siblings:
         if name == folder.name or not layout.is_mask(f"{name}/x"):
             continue
-        for path, error in _walk(folder.parent / name, frozenset()):
+        for path, error in walk_folder(folder.parent / name):
             if error is None and _ends_like_image(path):
                 layout.add(os.path.relpath(path, folder.parent), os.path.relpath(path, folder))
 
 
-def _walk(
-    folder: Path, above: frozenset[tuple[int, int]]
+def walk_folder(
+    folder: Path, above: frozenset[tuple[int, int]] = frozenset()
 ) -> Iterator[tuple[str, SourceError | None]]:
-    """Yield every file; `above` are the enclosing folders, to which links are not followed."""
+    """Yield every file, and every folder that cannot be listed, with its error.
+
+    `above` are the enclosing folders, to which links are not followed.
+    """
     try:
         facts = folder.stat()
         here = (facts.st_dev, facts.st_ino)
         if here in above:
             return
         with os.scandir(folder) as entries:
-            found = sorted(
-                ((entry.name + ("/" if entry.is_dir() else ""), entry.path) for entry in entries),
-                key=lambda pair: os.fsencode(pair[0]),
-            )
+            found = sorted(map(_named, entries), key=lambda one: os.fsencode(one[0]))
     except OSError as error:
         yield str(folder), translate_os_error(error, str(folder))
         return
-    for name, path in found:
-        if name.endswith("/"):
-            if name.startswith("."):
-                continue  # skip hidden folders such as .git with its thousands of files
-            yield from _walk(Path(path), above | {here})
-        else:
-            yield path, None
+    for name, path, problem in found:
+        if not name.endswith("/"):
+            yield path, problem
+        elif not name.startswith("."):  # such as .git with its thousands of files
+            yield from walk_folder(Path(path), above | {here})
+
+
+def _named(entry: os.DirEntry[str]) -> tuple[str, str, SourceError | None]:
+    """Return an entry's name, a folder's with a slash, and its path.
+
+    A link that cannot be followed is a file if its name is an image's, so that reading it gives the
+    error. Else it may lead to a folder, and has the error here.
+    """
+    try:
+        return entry.name + ("/" if entry.is_dir() else ""), entry.path, None
+    except OSError as error:
+        is_image = _ends_like_image(entry.name)
+        return entry.name, entry.path, None if is_image else translate_os_error(error, entry.path)
 
 
 def _ends_like_image(name: str) -> bool:

@@ -144,7 +144,10 @@ class SourceReader:
 
         Of a file that cannot be read, the state has the error's code (`ObjectState.of_error`).
         """
-        parsed = parse_ref(ref)
+        try:
+            parsed = parse_ref(ref)
+        except SourceError as error:
+            return ObjectState.of_error(error)
         if isinstance(parsed, S3Ref):
             raise SourceRefInvalid(f"{ref} is not a file.", ref=ref)
         return file_state(parsed.path)

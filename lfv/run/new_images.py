@@ -173,7 +173,7 @@ def claims_of(
 
 def _is_as_listed(ref: str, seen: ObjectStamp, reader: SourceReader) -> bool:
     """Whether a file did not change while it was read. S3's reads are atomic."""
-    if isinstance(parse_ref(ref), S3Ref):
+    if ref.startswith("s3://"):
         return True
     state = reader.state(ref)
     return state is not None and _stamp(state) == seen

@@ -59,12 +59,14 @@ def test_an_image_that_cannot_be_read_is_recorded_once_and_holds_up_no_other(
 ) -> None:
     """It ended every run over new images, each with the same error."""
     (images / "to-itself.png").symlink_to("to-itself.png")
+    (images / "two\nlines.png").write_bytes(b"")
+    (images / "no-unicode-\udcff.png").write_bytes(b"")
     source = "s3://plant/" if in_bucket else images
     monkeypatch.setenv("LFV_BUCKETS", f"plant={images}")
     first = inspect_new(source)
-    assert (first.counts.total, first.counts.errors) == (13, 1)
-    (row,) = store.results.errors(first.run_id)
-    assert row["error_code"] == "source_ref_invalid"
+    assert (first.counts.total, first.counts.errors) == (15, 3)
+    codes = {row["error_code"] for row in store.results.errors(first.run_id)}
+    assert codes == {"not_utf8", "source_ref_invalid"}
     assert inspect_new(source).nothing_new
     make_pictures(images, 1, first=100)
     assert inspect_new(source).counts.total == 1

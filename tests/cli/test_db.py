@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Lfv
 
 
-def test_a_database_is_made_and_then_found_to_fit(lfv: Lfv, home: Path) -> None:
+def test_a_database_is_created_and_is_current_afterwards(lfv: Lfv, home: Path) -> None:
     url = f"sqlite:///{home}/inspections.db"
     missing = lfv("db", "check")
     assert missing.status == 1
@@ -31,7 +31,7 @@ def test_a_database_is_made_and_then_found_to_fit(lfv: Lfv, home: Path) -> None:
     assert lfv("db", "check", "--json").json()["fits"] is True
 
 
-def test_an_empty_database_is_no_store(lfv: Lfv, tmp_path: Path) -> None:
+def test_an_empty_database_is_not_a_store(lfv: Lfv, tmp_path: Path) -> None:
     path = tmp_path / "other.db"
     sqlite3.connect(path).close()
     path.touch()
@@ -73,7 +73,7 @@ def test_the_url_is_shown_without_its_password(
     assert "s3cret" not in get_settings().shown_store_url
 
 
-def test_a_database_that_is_away_is_one_sentence(lfv: Lfv) -> None:
+def test_an_unavailable_database_is_reported_in_one_sentence(lfv: Lfv) -> None:
     outcome = lfv("runs", "--database-url", "postgresql://lfv:s3cret@127.0.0.1:9/lfv")
     assert outcome.status == 1
     assert outcome.err.count("\n") == 1

@@ -60,7 +60,7 @@ def test_the_demo_shows_a_whole_inspection(
     assert lfv("export", "last", "-f", "jsonl").out.count("\n") == 24
 
 
-def test_the_demo_keeps_to_its_folder_whatever_the_environment_says(
+def test_the_demo_writes_only_into_its_folder(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("LFV_DATABASE_URL", "postgresql://production/lfv")
@@ -72,7 +72,7 @@ def test_the_demo_keeps_to_its_folder_whatever_the_environment_says(
     assert settings.bucket_folders == {"lfv": tmp_path / "demo" / "buckets" / "lfv"}
 
 
-def test_results_are_one_for_each_line(store: Store, run: str) -> None:
+def test_there_is_one_result_per_line(store: Store, run: str) -> None:
     results = image_results(store, run)
     assert [one.verdict for one in results] == ["accept", "reject", "review", "error"]
     assert results[1].anomalies == "scratch 2.00%"

@@ -53,7 +53,7 @@ def test_both_halves_have_whole_and_damaged_parts(demo: DemoSet) -> None:
         assert {row["anomaly-label"] for row in rows(manifest)} == {0, 1}
 
 
-def test_no_inspected_part_is_one_of_the_training(demo: DemoSet) -> None:
+def test_no_inspected_part_was_trained_on(demo: DemoSet) -> None:
     digests = [
         hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(demo.folder.rglob("*.jpg"))
     ]
@@ -67,7 +67,7 @@ def test_one_inspected_image_is_broken(demo: DemoSet) -> None:
         image.load()
 
 
-def test_the_set_depends_on_the_seed_alone(demo: DemoSet, tmp_path: Path) -> None:
+def test_the_set_depends_only_on_the_seed(demo: DemoSet, tmp_path: Path) -> None:
     again = make_demo_set(tmp_path / "again", train=8, inspect=4)
     other = make_demo_set(tmp_path / "other", train=8, inspect=4, seed=1)
     first = "train/images/flange-001.jpg"

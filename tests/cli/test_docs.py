@@ -147,7 +147,7 @@ def codes_in_the_code() -> set[str]:
     return found
 
 
-def test_every_error_has_its_cause_and_its_way_out(generate: Any) -> None:
+def test_every_error_has_a_cause_and_a_remedy(generate: Any) -> None:
     told = tomllib.loads(generate.ERRORS.read_text(encoding="utf-8"))
     codes = codes_in_the_code()
     assert {"json_invalid", "label_missing", "same_image_failed", "left_to_later_run"} <= codes

@@ -56,7 +56,7 @@ def test_a_killed_service_is_replaced(service: Service, tmp_path: Path) -> None:
         assert json.loads(ready_file.read_bytes())["pid"] != service.process.pid
 
 
-def test_no_proxy_is_asked_for_this_machine(
+def test_no_proxy_is_used_for_this_machine(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The proxy of this test refuses every connection."""

@@ -63,7 +63,7 @@ def test_time_and_cost_come_from_earlier_runs(lfv: Lfv, store: Store, tmp_path: 
     ]
 
 
-def test_the_pace_that_the_last_run_found_counts(lfv: Lfv, store: Store, tmp_path: Path) -> None:
+def test_the_pace_of_the_last_run_is_used(lfv: Lfv, store: Store, tmp_path: Path) -> None:
     hosted_run(store, seconds=10, images=20)
     (model,) = store.models.list()
     store.models.set_pace(model.model_id, ModelPace(24, 2, 500.0, datetime.now(UTC)))
@@ -88,7 +88,7 @@ def test_a_model_without_runs_needs_a_pace(lfv: Lfv, home: Path, tmp_path: Path)
     assert found["starting_seconds"] is None
 
 
-def test_images_that_need_no_answer_are_taken_off(lfv: Lfv, home: Path, tmp_path: Path) -> None:
+def test_images_that_need_no_answer_are_subtracted(lfv: Lfv, home: Path, tmp_path: Path) -> None:
     one, other = make_pictures(tmp_path / "lot", 2)
     (tmp_path / "broken.png").write_bytes(one.read_bytes()[:-20])
     lines = [one, one, other, tmp_path / "broken.png"]
@@ -101,7 +101,7 @@ def test_images_that_need_no_answer_are_taken_off(lfv: Lfv, home: Path, tmp_path
     assert (source["unusable"], source["known"], found["images"]) == (1, 1, 2)
 
 
-def test_of_a_large_source_a_sample_is_read(tmp_path: Path) -> None:
+def test_a_sample_of_a_large_source_is_read(tmp_path: Path) -> None:
     (picture,) = make_pictures(tmp_path, 1)
     manifest = tmp_path / "large.manifest"
     line = json.dumps({"source-ref": str(picture)}) + "\n"
@@ -112,7 +112,7 @@ def test_of_a_large_source_a_sample_is_read(tmp_path: Path) -> None:
     assert facts.images == 20
 
 
-def test_a_source_that_is_not_there_is_named(lfv: Lfv, tmp_path: Path) -> None:
+def test_a_missing_source_is_named(lfv: Lfv, tmp_path: Path) -> None:
     outcome = lfv("estimate", tmp_path / "nothing", "--project", "flange")
     assert (outcome.status, outcome.out) == (1, "")
     assert outcome.err.startswith("lfv: no manifest, folder or image found at ")

@@ -110,7 +110,7 @@ def test_parquet_keeps_types(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", get_args(Format))
-def test_no_rows_make_a_file_that_can_be_read(form: Format, tmp_path: Path) -> None:
+def test_an_export_without_rows_can_be_read(form: Format, tmp_path: Path) -> None:
     data = written(form, [])
     if form == "parquet":
         types, rows = read_parquet(data, tmp_path)

@@ -128,7 +128,7 @@ def test_an_evaluation_manifest_is_a_test_dataset(
     assert "--test" in refused.err
 
 
-def test_a_sagemaker_model_says_what_it_is(lfv: Lfv, tmp_path: Path) -> None:
+def test_a_sagemaker_model_reports_its_facts(lfv: Lfv, tmp_path: Path) -> None:
     file = tmp_path / "model.tar.gz"
     content = b'{"stages": [{"threshold": 0.25, "input_shape": [1, 3, 480, 640]}]}'
     with tarfile.open(file, "w:gz") as out:
@@ -142,7 +142,7 @@ def test_a_sagemaker_model_says_what_it_is(lfv: Lfv, tmp_path: Path) -> None:
     assert outcome.json()["next_step"].endswith("--project parts --data IMAGES")
 
 
-def test_an_onnx_model_needs_the_service_on_this_machine(
+def test_an_onnx_model_needs_the_embedded_service(
     lfv: Lfv, at_service: list[str], tmp_path: Path
 ) -> None:
     (tmp_path / "weights").mkdir()

@@ -46,7 +46,7 @@ def test_wrong_usage(lfv: Lfv, home: Path, arguments: list[str], told: str) -> N
     assert not home.exists()
 
 
-def test_a_source_that_is_not_there_starts_nothing(lfv: Lfv, home: Path, tmp_path: Path) -> None:
+def test_a_missing_source_starts_nothing(lfv: Lfv, home: Path, tmp_path: Path) -> None:
     missing = tmp_path / "no.manifest"
     outcome = lfv("inspect", missing, "--project", "p")
     assert outcome.status == 1
@@ -64,7 +64,7 @@ def test_a_bad_policy_starts_nothing(lfv: Lfv, home: Path, tmp_path: Path) -> No
     assert not home.exists()
 
 
-def test_a_prefect_api_that_does_not_answer_is_named(
+def test_a_prefect_api_that_does_not_respond_is_named(
     lfv_process: Lfv, home: Path, tmp_path: Path
 ) -> None:
     home.mkdir()  # Prefect warns of a user whose home folder is not there
@@ -103,7 +103,7 @@ def test_the_temporary_server_starts_before_anything_heavy_is_imported(tmp_path:
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_the_temporary_server_ends_with_its_input_and_by_nothing_else() -> None:
+def test_the_temporary_server_ends_only_with_its_input() -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "lfv.cli.prefect_api"],
         stdin=subprocess.PIPE,
@@ -168,9 +168,7 @@ def test_skipped_files_are_shown(lfv: Lfv, tmp_path: Path, monkeypatch: pytest.M
     assert "3 (masks: 2, hidden files: 1)" in outcome.out
 
 
-def test_a_limit_may_be_given_to_a_resumed_run(
-    lfv: Lfv, run: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_resumed_run_accepts_a_limit(lfv: Lfv, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[dict[str, object]] = []
 
     def resumed(_: object, arguments: dict[str, object], **__: object) -> RunSummary:
@@ -203,7 +201,7 @@ def test_shards_that_cannot_work_start_nothing(
     assert "PREFECT_API_URL" in refusal(*database, "--endpoint-url", "http://127.0.0.1:9")
 
 
-def test_a_run_that_is_interrupted_before_it_is_recorded_says_so(
+def test_an_interruption_before_the_run_is_recorded_is_reported(
     lfv: Lfv, run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: object) -> None:

@@ -116,13 +116,13 @@ def test_sentences() -> None:
     assert sentence(OutputClosed())
 
 
-def test_nothing_printed_can_steer_a_terminal() -> None:
+def test_output_cannot_control_the_terminal() -> None:
     assert printable("a\x1b[31mb\u202ec\rd\n") == "a\\x1b[31mb\\u202ec\\rd\\n"
     assert printable(None) == ""
     assert printable("Größe 5 µm") == "Größe 5 µm"
 
 
-def test_a_reader_that_goes_away_is_no_error(home: Path, run: str) -> None:
+def test_a_closed_pipe_is_not_an_error(home: Path, run: str) -> None:
     program = f"{sys.executable} -c 'import time; time.sleep(1)'"
     done = subprocess.run(
         ["/bin/bash", "-c", f"{LFV} show {run} | (exec <&-; {program}); echo ${{PIPESTATUS[0]}}"],
@@ -136,7 +136,7 @@ def test_a_reader_that_goes_away_is_no_error(home: Path, run: str) -> None:
     assert done.stderr == ""
 
 
-def test_a_terminal_that_knows_ascii_only_gets_escapes(home: Path) -> None:
+def test_an_ascii_terminal_gets_escapes(home: Path) -> None:
     program = "from lfv.cli.output import show; from lfv.cli.main import run; run([]); show('µm')"
     done = subprocess.run(
         [sys.executable, "-c", program],

@@ -76,7 +76,7 @@ def test_models_are_listed(lfv: Lfv, endpoint: str) -> None:
         ("TRAINING_FAILED", "Training completed. The border tells as much as the whole."),
     ],
 )
-def test_the_table_has_the_first_sentence_of_what_is_no_failure(
+def test_the_table_has_the_first_sentence_of_a_remark(
     lfv: Lfv, monkeypatch: pytest.MonkeyPatch, endpoint: str, status: str, shown: str
 ) -> None:
     whole = "Training completed. The border tells as much as the whole."
@@ -104,7 +104,7 @@ def test_a_version_is_approved_and_the_approval_withdrawn(
     assert lfv("models", "--json").json()[0]["approved"] is False
 
 
-def test_an_endpoint_that_is_away_is_one_sentence(lfv: Lfv) -> None:
+def test_an_unreachable_endpoint_is_reported_in_one_sentence(lfv: Lfv) -> None:
     outcome = lfv("models", "--endpoint-url", "http://127.0.0.1:9")
     assert outcome.status == 1
     assert outcome.err.startswith("lfv: http://127.0.0.1:9 cannot be reached; check")
@@ -120,7 +120,7 @@ def test_a_hosted_model_is_stopped(lfv: Lfv, endpoint: str, model: Model) -> Non
     assert operations(model).count("StopModel") == 1
 
 
-def test_a_model_that_is_not_hosted_is_no_trouble(lfv: Lfv, endpoint: str, model: Model) -> None:
+def test_stopping_a_stopped_model_succeeds(lfv: Lfv, endpoint: str, model: Model) -> None:
     shown = lfv("stop", "--project", "parts", "--model-version", "1", "--json").json()
     assert shown["was_hosted"] is False
     assert shown["hosting_id"] is None
@@ -143,7 +143,7 @@ def test_a_model_in_use_is_left_alone_unless_forced(
     assert store.hostings.get(held.hosting_id).status == "stopped"
 
 
-def test_a_stop_ends_the_hosting_that_nobody_holds(
+def test_a_stop_ends_a_hosting_without_leases(
     lfv: Lfv, endpoint: str, model: Model, store: Store
 ) -> None:
     held = lease(store)
@@ -156,7 +156,7 @@ def test_a_stop_ends_the_hosting_that_nobody_holds(
     assert after.stopped_at is not None
 
 
-def test_a_database_that_is_away_does_not_keep_a_model_up(
+def test_a_model_is_stopped_although_the_database_is_unavailable(
     lfv: Lfv, endpoint: str, model: Model
 ) -> None:
     model.change("HOSTED", 0.0)

@@ -80,7 +80,7 @@ def test_rejected_and_unsure_images_are_drawn(lfv: Lfv, images: Path, settings: 
             assert drawn.convert("RGB").getpixel((100, 241)) != (82, 82, 82)
 
 
-def test_the_legend_says_who_deleted_the_mask(
+def test_the_legend_names_who_deleted_the_mask(
     lfv: Lfv, images: Path, settings: Settings, store: Store
 ) -> None:
     detection = store.results.line(RUN, 2)["detection_id"]
@@ -130,7 +130,7 @@ def test_json_lists_every_image(lfv: Lfv, images: Path) -> None:
     assert all(Path(one["file"]).is_file() and one["error"] is None for one in shown)
 
 
-def test_a_name_cannot_lead_out_of_the_folder(
+def test_a_name_cannot_escape_the_folder(
     lfv: Lfv, images: Path, tmp_path: Path, store: Store
 ) -> None:
     from lfv.run.overlay import _stem

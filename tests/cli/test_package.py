@@ -67,7 +67,7 @@ def test_a_model_version_becomes_a_file(
         (["parts", "--staging", "s3://other/out"], 1, "s3://other/out"),
     ],
 )
-def test_what_cannot_be_packaged_is_one_sentence(
+def test_a_packaging_failure_is_reported_in_one_sentence(
     lfv: Lfv,
     at_service: list[str],
     tmp_path: Path,
@@ -95,7 +95,7 @@ def test_only_models_of_the_api_are_packaged(lfv: Lfv, monkeypatch: pytest.Monke
     assert "needs a bucket to write the archive to; name one with --staging" in outcome.err
 
 
-def test_a_job_that_does_not_end_is_not_waited_for_without_end() -> None:
+def test_waiting_for_a_job_has_a_limit() -> None:
     class Client:
         def list_model_packaging_jobs(self, **_: Any) -> dict[str, Any]:
             return {"ModelPackagingJobs": []}

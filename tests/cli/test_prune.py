@@ -46,7 +46,7 @@ def test_nothing_is_deleted_unless_asked(home: Path, capsys: pytest.CaptureFixtu
     assert len(list((home / "runs").iterdir())) == 3
 
 
-def test_only_old_reports_are_deleted_and_that_is_on_record(
+def test_only_old_reports_are_deleted_and_the_log_records_it(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["prune", "--older-than-days", "0.01", "--delete", "--json"]) == 0
@@ -73,7 +73,7 @@ def test_only_old_reports_are_deleted_and_that_is_on_record(
     assert run(["audit", "verify"]) == 0
 
 
-def test_pictures_that_nobody_looks_at_are_deleted(home: Path) -> None:
+def test_unused_pictures_are_deleted(home: Path) -> None:
     folder = home / "ui" / "thumbnails" / "photos" / "ab"
     folder.mkdir(parents=True)
     old, read, new = (folder / f"{name}.jpg" for name in ("old", "read", "new"))

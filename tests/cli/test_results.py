@@ -77,7 +77,7 @@ def test_parquet(lfv: Lfv, run: str, tmp_path: Path) -> None:
         assert table.project("detected_at").types == ["TIMESTAMP WITH TIME ZONE"]
 
 
-def test_a_file_that_cannot_be_written_is_one_sentence(lfv: Lfv, run: str, tmp_path: Path) -> None:
+def test_an_unwritable_file_is_reported_in_one_sentence(lfv: Lfv, run: str, tmp_path: Path) -> None:
     outcome = lfv("export", run, "-o", tmp_path / "no-such-folder" / "x.csv")
     assert outcome.status == 1
     assert outcome.err.startswith("lfv: No such file or directory: ")
@@ -110,7 +110,7 @@ def test_a_report_that_is_not_on_this_machine_is_not_written(
     assert not settings.report_path(run).exists()
 
 
-def test_a_new_policy_gives_new_verdicts_beside_the_old_ones(
+def test_a_new_policy_adds_verdicts_and_keeps_the_old_ones(
     lfv: Lfv, run: str, policy: Path
 ) -> None:
     outcome = lfv("decide", run, "--policy", policy, "--by", "Ana Ruiz")
@@ -158,7 +158,7 @@ def test_a_policy_that_cannot_be_used_is_refused(lfv: Lfv, run: str, tmp_path: P
 # -- review ---------------------------------------------------------------------------------------
 
 
-def test_what_waits_is_listed_until_a_person_has_spoken(lfv: Lfv, run: str) -> None:
+def test_the_queue_lists_a_part_until_it_is_reviewed(lfv: Lfv, run: str) -> None:
     listed = lfv("review")
     assert listed.status == 0
     assert listed.out.splitlines()[1].split()[:3] == [run, "3", "/data/images/part-3.jpg"]
@@ -209,7 +209,7 @@ def test_an_unsure_reviewer_leaves_the_line_in_the_queue(lfv: Lfv, run: str) -> 
         (["ffff", "3", "--verdict", "accept"], 2, "`lfv runs`"),
     ],
 )
-def test_reviews_that_make_no_sense(
+def test_invalid_reviews(
     lfv: Lfv, run: str, arguments: list[str], status: int, message: str
 ) -> None:
     outcome = lfv("review", *arguments, "--by", "Ana")
@@ -243,7 +243,7 @@ def test_reviewed_images_become_a_manifest_to_train_on(
     assert lfv("review", "export", "--run", other).out.count("\n") == 1
 
 
-def test_nothing_reviewed_is_nothing_to_export(lfv: Lfv, run: str) -> None:
+def test_without_reviews_there_is_nothing_to_export(lfv: Lfv, run: str) -> None:
     outcome = lfv("review", "export")
     assert outcome.status == 1
     assert "no image has been reviewed yet" in outcome.err
@@ -252,7 +252,7 @@ def test_nothing_reviewed_is_nothing_to_export(lfv: Lfv, run: str) -> None:
 # -- audit ----------------------------------------------------------------------------------------
 
 
-def test_an_untouched_record_fits(lfv: Lfv, run: str, tmp_path: Path) -> None:
+def test_an_unchanged_record_verifies(lfv: Lfv, run: str, tmp_path: Path) -> None:
     head = lfv("audit", "head")
     kept = tmp_path / "head.txt"
     kept.write_text(head.out)
@@ -271,7 +271,7 @@ def test_an_untouched_record_fits(lfv: Lfv, run: str, tmp_path: Path) -> None:
     assert lfv("audit", "head", "--json").json()["head"] == head.out.strip()
 
 
-def test_an_edited_verdict_is_found_and_named(lfv: Lfv, run: str, settings: Settings) -> None:
+def test_a_changed_verdict_is_detected_and_named(lfv: Lfv, run: str, settings: Settings) -> None:
     _tamper(settings, "UPDATE inspections SET verdict = 'accept' WHERE line_number = 2")
     outcome = lfv("audit", "verify")
     assert outcome.status == 1
@@ -282,7 +282,7 @@ def test_an_edited_verdict_is_found_and_named(lfv: Lfv, run: str, settings: Sett
     assert shown.json()["problems"]
 
 
-def test_a_head_that_is_none_is_wrong_usage(lfv: Lfv, run: str, tmp_path: Path) -> None:
+def test_an_invalid_head_is_wrong_usage(lfv: Lfv, run: str, tmp_path: Path) -> None:
     text = tmp_path / "notes.txt"
     text.write_text("nothing here\n")
     assert lfv("audit", "verify", "--head", text).status == 2

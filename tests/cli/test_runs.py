@@ -90,7 +90,7 @@ def test_runs_are_filtered(lfv: Lfv, store: Store, run: str) -> None:
     assert get_args(RunStatus) == RUN_STATUSES
 
 
-def test_show_says_what_could_not_be_inspected(lfv: Lfv, run: str) -> None:
+def test_show_lists_what_could_not_be_inspected(lfv: Lfv, run: str) -> None:
     outcome = lfv("show", "last")
     assert outcome.status == 0
     assert ["run", run] in [line.split() for line in outcome.out.splitlines()]
@@ -101,7 +101,7 @@ def test_show_says_what_could_not_be_inspected(lfv: Lfv, run: str) -> None:
     assert "report" not in outcome.out
 
 
-def test_show_names_the_report_where_there_is_one(lfv: Lfv, run: str, settings: Settings) -> None:
+def test_show_names_the_report_if_it_exists(lfv: Lfv, run: str, settings: Settings) -> None:
     report = settings.report_path(run)
     report.parent.mkdir(parents=True)
     report.touch()
@@ -159,7 +159,7 @@ def test_show_follows_decisions_and_reviews(
     assert "strict" in page
 
 
-def test_an_unfinished_run_says_how_to_go_on(lfv: Lfv, store: Store, run: str) -> None:
+def test_an_unfinished_run_shows_how_to_resume(lfv: Lfv, store: Store, run: str) -> None:
     from lfv_store import ImageFacts, PendingItem
 
     pending = PendingItem(5, "/data/5.jpg", ImageFacts("ab" * 32, "jpeg", 320, 240, 9))
@@ -167,7 +167,7 @@ def test_an_unfinished_run_says_how_to_go_on(lfv: Lfv, store: Store, run: str) -
     assert f"`lfv inspect --resume {run}`" in lfv("show", run).err
 
 
-def test_a_run_is_found_by_its_beginning(store: Store, run: str) -> None:
+def test_a_run_is_found_by_the_start_of_its_id(store: Store, run: str) -> None:
     assert find_run(store, run).run_id == run
     assert find_run(store, run[:5]).run_id == run
     assert find_run(store, "last").run_id == run

@@ -76,7 +76,7 @@ def test_a_sweep_names_and_deletes_what_nobody_uses(
         ("7", "has no model package parts/7"),
     ],
 )
-def test_what_is_missing_is_said_with_the_region_and_the_way_to_what_there_is(
+def test_a_missing_model_is_reported_with_region_and_command(
     lfv: Lfv, endpoint: Endpoint, version: str, said: str
 ) -> None:
     place = ("--host", "sagemaker", "--endpoint-url", endpoint.url, "--region", "us-east-1")
@@ -105,14 +105,14 @@ def test_a_call_that_is_not_allowed_names_the_policies(lfv: Lfv, endpoint: Endpo
     )
 
 
-def test_a_kind_of_host_that_is_unknown_is_said_so(lfv: Lfv) -> None:
+def test_an_unknown_kind_of_host_is_reported(lfv: Lfv) -> None:
     outcome = lfv("models", "--host", "telepathy")
     assert outcome.status != 0
     assert "telepathy" in outcome.err
     assert "sagemaker" in outcome.err
 
 
-def test_a_training_gives_a_version_that_can_be_inspected_with(
+def test_a_training_creates_a_version_for_inspections(
     lfv: Lfv, endpoint: Endpoint, tmp_path: Path
 ) -> None:
     folder = tmp_path / "images"

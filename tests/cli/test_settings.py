@@ -33,7 +33,7 @@ def test_everything_is_kept_in_the_home_folder(tmp_path: Path) -> None:
     assert settings.report_path("abc") == tmp_path / "runs" / "abc" / "report.html"
 
 
-def test_an_argument_goes_before_the_environment_and_none_does_not_count(
+def test_an_argument_overrides_the_environment_unless_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("LFV_ENDPOINT_URL", "http://127.0.0.1:1/")
@@ -66,7 +66,7 @@ def test_pairs_from_the_environment_and_from_options(
     assert given.buckets == {"other": tmp_path / "c=d"}
 
 
-def test_named_prices_are_put_over_the_defaults() -> None:
+def test_given_prices_override_the_defaults() -> None:
     settings = get_settings(price_per_unit_hour="sagemaker=1.5")
     assert settings.price_of("sagemaker") == 1.5
     assert settings.price_of("lookoutvision") == 4.0
@@ -99,7 +99,9 @@ def test_named_prices_are_put_over_the_defaults() -> None:
         ({"no_such_setting": 1}, "no_such_setting"),
     ],
 )
-def test_what_cannot_be_used_is_one_clear_sentence(given: dict[str, object], message: str) -> None:
+def test_an_invalid_value_is_reported_in_one_sentence(
+    given: dict[str, object], message: str
+) -> None:
     with pytest.raises(LfvSettingsError) as caught:
         get_settings(**given)
     assert message in str(caught.value)

@@ -40,7 +40,7 @@ def test_a_model_of_the_service_on_this_machine_is_found(lfv: Lfv, service: Serv
     assert lfv("sweep").status == 0
 
 
-def test_a_service_that_does_not_answer_is_not_passed_over(
+def test_a_service_that_does_not_respond_is_not_skipped(
     lfv: Lfv, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert service.process is not None

@@ -31,7 +31,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> DemoSet:
     return make_demo_set(tmp_path_factory.mktemp("images"), train=12, inspect=2)
 
 
-def test_a_training_that_fails_says_why(lfv_process: Lfv, images: DemoSet, tmp_path: Path) -> None:
+def test_a_failed_training_reports_the_reason(
+    lfv_process: Lfv, images: DemoSet, tmp_path: Path
+) -> None:
     rows = images.train_manifest.read_text().splitlines()
     few = images.train_manifest.with_name("few.manifest")
     few.write_text("\n".join(rows[:6]))
@@ -65,7 +67,7 @@ def test_an_endpoint_needs_a_place_for_the_images(lfv_process: Lfv, images: Demo
     assert "--staging s3://BUCKET/PREFIX" in outcome.err
 
 
-def test_a_graph_is_for_the_service_on_this_machine(
+def test_a_graph_needs_the_embedded_service(
     lfv_process: Lfv, images: DemoSet, tmp_path: Path
 ) -> None:
     graph = tmp_path / "graph.onnx"
@@ -88,7 +90,7 @@ def test_a_graph_is_for_the_service_on_this_machine(
     assert "lfv serve" in outcome.err
 
 
-def test_a_service_that_is_up_trains_as_each_training_says(
+def test_a_running_service_uses_the_options_of_each_training(
     lfv_process: Lfv, images: DemoSet, tmp_path: Path
 ) -> None:
     """As under `lfv up`: the service was started without the detector, and stays up."""
@@ -113,7 +115,7 @@ def test_a_service_that_is_up_trains_as_each_training_says(
     }
 
 
-def test_options_that_are_not_given_are_left_to_the_service(tmp_path: Path) -> None:
+def test_the_service_decides_options_that_are_not_given(tmp_path: Path) -> None:
     announce(tmp_path, sorted(NAMES))
     assert training_request(get_settings(home=tmp_path)) == TrainingRequest()
     given = get_settings(home=tmp_path, miss_cost=1.0, false_alarms=0.1)
@@ -122,7 +124,7 @@ def test_options_that_are_not_given_are_left_to_the_service(tmp_path: Path) -> N
     assert training_request(elsewhere) == TrainingRequest()
 
 
-def test_a_service_of_an_earlier_release_is_not_asked_for_what_it_would_ignore(
+def test_options_that_an_older_service_ignores_are_refused(
     tmp_path: Path,
 ) -> None:
     announce(tmp_path, None)
@@ -161,7 +163,7 @@ def test_a_misspelt_source_is_refused_before_a_service_starts(lfv: Lfv, tmp_path
         ("version 2: TRAINED", True, ""),
     ],
 )
-def test_an_interrupted_training_says_what_became_of_it(
+def test_an_interrupted_training_reports_its_outcome(
     lfv: Lfv,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -65,7 +65,7 @@ def test_without_users_other_machines_are_not_served(lfv: Lfv, home: Path) -> No
     assert lfv("ui", "--tls-key", __file__).status == 2
 
 
-def test_without_a_database_it_says_so(lfv: Lfv) -> None:
+def test_a_missing_database_is_reported(lfv: Lfv) -> None:
     assert "there is no results database" in lfv("ui").err
 
 
@@ -82,7 +82,7 @@ def quickest_answer(address: str) -> float:
     return min(times)
 
 
-def test_it_serves_until_it_is_told_to_stop(home: Path) -> None:
+def test_it_serves_until_it_is_stopped(home: Path) -> None:
     home.mkdir(parents=True)
     open_store(f"sqlite:///{home / 'inspections.db'}").close()
     script = Path(sys.executable).with_name("lfv")

@@ -54,7 +54,7 @@ def test_a_service_that_ends_is_started_again_after_a_pause(
     one.wait(PLENTY)
 
 
-def test_a_service_that_is_to_end_is_started_again_when_it_is_due(tmp_path: Path) -> None:
+def test_a_service_with_a_schedule_is_restarted_when_due(tmp_path: Path) -> None:
     one = Supervised(service("-c", "pass", restart_after=0.05), tmp_path)
     wait_until(lambda: one.poll() and one.state.starts == 3)
     one.wait(PLENTY)
@@ -110,7 +110,7 @@ def test_the_example_is_not_scheduled_until_a_source_is_given(tmp_path: Path) ->
         (["--source", "misspelt", "--project", "parts"], "misspelt does not exist"),
     ],
 )
-def test_options_that_cannot_be_meant_are_refused(
+def test_contradictory_options_are_refused(
     plant: dict[str, str], options: list[str], message: str
 ) -> None:
     done = subprocess.run(
@@ -157,7 +157,7 @@ def shown(environment: dict[str, str]) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_every_process_that_is_killed_comes_back(plant: dict[str, str]) -> None:
+def test_every_killed_process_is_restarted(plant: dict[str, str]) -> None:
     port, ui_port = free_port(), free_port()
     assert "nothing is up" in lfv(plant, "status", status=1)
     options = ["--source", "s3://plant/line-3/", "--project", "parts", "--every", "5"]

@@ -48,7 +48,7 @@ def test_every_sample_is_kept(data: bytes, kind: str, original: Image.Image) -> 
     assert as_png(data) == (converted, kind)  # the same bytes every time: answers are reused
 
 
-def test_what_the_api_takes_is_left_alone(png: bytes, jpeg: bytes) -> None:
+def test_accepted_images_are_not_converted(png: bytes, jpeg: bytes) -> None:
     for data in (png, jpeg, b"", b"GIF89a"):
         assert as_png(data) == (data, None)
 
@@ -118,7 +118,7 @@ def test_what_is_small_enough_or_cannot_become_a_jpeg_stays_as_it_is() -> None:
         within(data[:5000], 1000)
 
 
-def test_a_reader_says_what_an_image_was(tmp_path: Path) -> None:
+def test_a_reader_reports_the_original_format(tmp_path: Path) -> None:
     data = noisy()
     path = tmp_path / "large.png"
     path.write_bytes(data)

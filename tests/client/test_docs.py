@@ -65,7 +65,7 @@ def codes_of_lines() -> set[str]:
     return found
 
 
-def test_every_code_of_a_line_and_an_image_is_told() -> None:
+def test_every_code_of_a_line_and_an_image_is_documented() -> None:
     told = codes_in(MANIFESTS)
     assert codes_of_lines() <= told
     assert codes_below(errors.ImageError) <= told
@@ -74,7 +74,7 @@ def test_every_code_of_a_line_and_an_image_is_told() -> None:
     assert told <= codes_of_lines() | images_and_sources
 
 
-def test_every_code_of_a_host_is_told() -> None:
+def test_every_code_of_a_host_is_documented() -> None:
     told = codes_in(HOSTS)
     expected = codes_below(client_errors.HostError) | codes_below(client_errors.HostingError)
     assert told == expected | {errors.ResponseInvalid.code}
@@ -89,7 +89,7 @@ def test_the_tree_of_errors_is_complete() -> None:
     assert all(re.fullmatch(r"[a-z_]+", code) for code in codes)
 
 
-def test_limits_are_told_as_they_are() -> None:
+def test_the_documented_limits_are_the_limits() -> None:
     assert MAX_LINE_BYTES == 256 * 1024
     assert "256 KiB" in MANIFESTS
     assert DEFAULT_MAX_BYTES == 32 * 1024 * 1024
@@ -100,7 +100,7 @@ def test_limits_are_told_as_they_are() -> None:
     assert f"{policy.attempts} tries within {policy.timeout:.0f} seconds" in HOSTS
 
 
-def test_columns_are_told_as_they_are() -> None:
+def test_the_documented_columns_are_the_columns() -> None:
     plain = MANIFESTS.replace("-", "").replace("\n", " ")
     assert ", ".join(columns.SOURCE_COLUMNS) in plain
     listed = re.search(r"A column called (.*?) is the label", plain)

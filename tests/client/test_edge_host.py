@@ -129,7 +129,7 @@ def test_negative_numbers_and_unknown_fields_are_read() -> None:
 @pytest.mark.parametrize(
     "data", [b"\x0a", b"\x0a\x05ab", b"\x08", b"\xff" * 12, b"\x0b", b"\x0a\x01\xff"]
 )
-def test_bytes_that_are_no_message_are_refused(data: bytes) -> None:
+def test_bytes_that_are_not_a_message_are_refused(data: bytes) -> None:
     with pytest.raises(WireFormatInvalid):
         wire.ModelRequest.decode(data)
 
@@ -241,20 +241,20 @@ def test_a_component_holds_one_version(endpoint: Endpoint) -> None:
     assert endpoint.calls("StopModel") == []
 
 
-def test_a_stop_can_begin_while_the_agent_is_away(tmp_path: Path) -> None:
+def test_a_stop_can_start_while_the_agent_is_down(tmp_path: Path) -> None:
     host = host_of(f"unix://{tmp_path}/none.sock", "1")
     with pytest.raises(HostUnreachable) as caught:
         host.stop("stop")
     assert caught.value.retryable
 
 
-def test_an_agent_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+def test_a_missing_agent_is_reported(tmp_path: Path) -> None:
     reason = r"There is no edge agent at unix:/.*/none.sock \(No such file or directory\)\.$"
     with pytest.raises(HostUnreachable, match=reason):
         host_of(f"unix://{tmp_path}/none.sock")
 
 
-def test_a_socket_of_another_program_is_said_so(tmp_path: Path, api: ScriptedApi) -> None:
+def test_a_socket_of_another_program_is_reported(tmp_path: Path, api: ScriptedApi) -> None:
     with pytest.raises(HostError, match="tcp://"):
         host_of("tcp://" + api.url.partition("://")[2])
     path = tmp_path / "other.sock"
@@ -299,7 +299,7 @@ def test_a_socket_of_another_program_is_said_so(tmp_path: Path, api: ScriptedApi
         ),
     ],
 )
-def test_what_is_wrong_with_an_address_is_one_sentence(code: str, details: str, said: str) -> None:
+def test_a_wrong_address_is_reported_in_one_sentence(code: str, details: str, said: str) -> None:
     class Error:
         def code(self) -> Any:
             return grpc.StatusCode[code]
@@ -313,7 +313,7 @@ def test_what_is_wrong_with_an_address_is_one_sentence(code: str, details: str, 
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:1", "unix:", "tcp://host", "agent"])
-def test_an_address_that_is_none_is_refused(address: str) -> None:
+def test_an_invalid_address_is_refused(address: str) -> None:
     with pytest.raises(HostRejected, match="unix-abstract:NAME"):
         host_of(address)
 
@@ -326,7 +326,7 @@ def test_an_address_that_is_none_is_refused(address: str) -> None:
         ({"read_timeout": "soon"}, "not a number"),
     ],
 )
-def test_an_option_that_is_unusable_is_said_so(
+def test_an_invalid_option_is_reported(
     endpoint: Endpoint, options: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(HostRejected, match=says):
@@ -354,6 +354,6 @@ def test_shared_memory_of_a_killed_run_is_removed_and_that_in_use_is_not() -> No
     assert not (SHARED / used.name).exists()
 
 
-def test_a_lack_of_shared_memory_is_no_image_s_fault() -> None:
+def test_a_lack_of_shared_memory_is_not_recorded_for_the_image() -> None:
     with pytest.raises(HostUnavailable, match="cannot be allocated"), shared_memory(1 << 60):
         pass

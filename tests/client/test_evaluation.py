@@ -67,7 +67,7 @@ def test_figures_by_hand() -> None:
     assert found.average_precision == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
 
 
-def test_one_class_only_and_nothing_at_all() -> None:
+def test_one_class_only_and_no_images() -> None:
     evaluator = Evaluator()
     empty = evaluator.result()
     assert empty.images == 0
@@ -209,7 +209,7 @@ def grey_png(width: int, height: int, rows: bytes) -> bytes:
         (grey_png(9000, 2, b""), ImageDimensionsTooLarge),
     ],
 )
-def test_masks_that_are_none(data: bytes, error: type[ImageError]) -> None:
+def test_invalid_masks(data: bytes, error: type[ImageError]) -> None:
     with pytest.raises(error):
         read_mask(data, COLORS, TYPES)
 
@@ -261,7 +261,7 @@ def test_a_type_that_is_in_no_true_mask_is_not_in_the_file() -> None:
     assert "PixelAnomalyClassMetrics" not in document["AggregatedEvaluationResults"]["Metrics"]
 
 
-def test_a_mask_that_shows_nothing_says_nothing() -> None:
+def test_an_empty_mask_does_not_count() -> None:
     evaluator = Evaluator()
     evaluator.add_mask(picture(rows("..")), COLORS, segmented(rows("d."), "dent"), (2, 1))
     assert evaluator.result().types == ()

@@ -61,7 +61,7 @@ def test_failures_with_and_without_effect() -> None:
     assert model.is_up
 
 
-def test_detect_tries_again() -> None:
+def test_detect_retries() -> None:
     model = FakeModel(status=ModelStatus.HOSTED, clock=FakeClock())
     model.fail_next("DetectAnomalies", HostUnavailable("500"), times=2)
     assert FakeModelHost(model).detect(b"x", "image/png").attempts == 3

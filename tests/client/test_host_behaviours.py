@@ -137,13 +137,13 @@ def test_a_start_that_is_not_allowed_fails_at_once(place: Place, host: ModelHost
     assert host.describe().status is DOWN
 
 
-def test_a_start_that_takes_too_long_is_said_so(place: Place, host: ModelHost) -> None:
+def test_a_start_that_takes_too_long_is_reported(place: Place, host: ModelHost) -> None:
     place.endpoint.script(start_seconds=20)
     with pytest.raises(HostingTimedOut):
         bring_up(host, seconds=0.5)
 
 
-def test_a_start_that_happens_after_all_is_stopped(place: Place, host: ModelHost) -> None:
+def test_a_late_start_is_stopped(place: Place, host: ModelHost) -> None:
     """Nobody waits for the start any more, and then it takes effect."""
     place.endpoint.script(fail={"StartModel": ["late"]})
     stop = threading.Event()
@@ -165,7 +165,7 @@ def test_a_start_that_happens_after_all_is_stopped(place: Place, host: ModelHost
     assert place.endpoint.leftovers == []
 
 
-def test_a_look_that_fails_for_a_moment_is_repeated(place: Place, host: ModelHost) -> None:
+def test_a_failed_look_at_the_status_is_repeated(place: Place, host: ModelHost) -> None:
     place.endpoint.script(
         fail={"DescribeModel": ["ThrottlingException", "InternalServerException"]}
     )
@@ -187,7 +187,7 @@ def test_detection_answers_for_the_bytes(place: Place, host: ModelHost, png: byt
     assert len(place.endpoint.asked()) == 1
 
 
-def test_the_answer_is_kept_as_it_was_given(place: Place, host: ModelHost, jpeg: bytes) -> None:
+def test_the_raw_answer_is_kept(place: Place, host: ModelHost, jpeg: bytes) -> None:
     bring_up(host)
     response = host.detect(jpeg, "image/jpeg").result.to_response()
     assert {"Source", "IsAnomalous", "Confidence"} <= set(response)
@@ -212,7 +212,7 @@ def test_a_damaged_image_is_refused_once(place: Place, host: ModelHost, body: by
 
 
 @pytest.mark.parametrize("failure", ["ThrottlingException", "InternalServerException", "hang"])
-def test_detection_is_repeated_after_what_passes(
+def test_detection_is_retried_after_passing_failures(
     place: Place, impatient: ModelHost, png: bytes, failure: str
 ) -> None:
     bring_up(impatient)
@@ -232,7 +232,7 @@ def test_throttling_is_reported_at_once_to_callers_that_pace_requests(
     assert caught.value.attempts == 1
 
 
-def test_detection_ends_with_its_time(place: Place, host: ModelHost, png: bytes) -> None:
+def test_detection_respects_its_timeout(place: Place, host: ModelHost, png: bytes) -> None:
     bring_up(host)
     place.endpoint.script(fail={"DetectAnomalies": ["ThrottlingException"] * 50})
     with pytest.raises(HostError) as caught:
@@ -240,7 +240,7 @@ def test_detection_ends_with_its_time(place: Place, host: ModelHost, png: bytes)
     assert caught.value.retryable
 
 
-def test_detection_without_a_hosted_model_is_no_image_s_fault(
+def test_detection_without_a_hosted_model_is_not_recorded_for_the_image(
     place: Place, host: ModelHost, png: bytes
 ) -> None:
     with pytest.raises((HostConflict, ModelNotFound)):
@@ -302,14 +302,14 @@ def test_a_stop_that_is_not_allowed_fails_at_once(place: Place, host: ModelHost)
     assert bring_down(host)
 
 
-def test_a_stop_that_takes_too_long_is_said_so(place: Place, host: ModelHost) -> None:
+def test_a_stop_that_takes_too_long_is_reported(place: Place, host: ModelHost) -> None:
     bring_up(host)
     place.endpoint.script(stop_seconds=20)
     with pytest.raises(HostingTimedOut):
         bring_down(host, seconds=0.5)
 
 
-def test_a_model_on_its_way_up_is_stopped(place: Place, host: ModelHost) -> None:
+def test_a_starting_model_is_stopped(place: Place, host: ModelHost) -> None:
     place.endpoint.script(start_seconds=0.6)
     host.start(Units(1), "a-token")
     assert bring_down(host)
@@ -345,9 +345,7 @@ def test_a_model_that_does_not_exist_is_not_found(place: Place) -> None:
     assert place.unknown.project in str(caught.value) or "no" in str(caught.value)
 
 
-def test_a_place_that_cannot_be_reached_is_said_so(
-    place: Place, host: ModelHost, png: bytes
-) -> None:
+def test_an_unreachable_host_is_reported(place: Place, host: ModelHost, png: bytes) -> None:
     place.endpoint.close()
     for call in (
         lambda: open_host(place.spec).describe(),

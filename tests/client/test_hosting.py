@@ -137,12 +137,12 @@ def test_a_start_that_fails(model: FakeModel, clock: FakeClock) -> None:
         up(model, clock)
 
 
-def test_yesterdays_failure_is_tried_again(model: FakeModel, clock: FakeClock) -> None:
+def test_an_earlier_failure_is_retried(model: FakeModel, clock: FakeClock) -> None:
     model.status = ModelStatus.HOSTING_FAILED
     assert up(model, clock).started
 
 
-def test_a_failure_that_cannot_be_tried_again(model: FakeModel, clock: FakeClock) -> None:
+def test_a_failure_that_cannot_be_retried(model: FakeModel, clock: FakeClock) -> None:
     model.status = ModelStatus.HOSTING_FAILED
     model.fail_next("StartModel", HostConflict("not in this state"), times=99)
     with pytest.raises(HostingFailed):
@@ -205,7 +205,7 @@ def test_a_start_whose_answer_was_lost_counts_as_made(
     assert tokens == ["token-1"] * (1 if happens else 2)
 
 
-def test_a_lost_start_that_shows_late_is_still_ours(model: FakeModel, clock: FakeClock) -> None:
+def test_a_lost_start_that_takes_effect_late_is_ours(model: FakeModel, clock: FakeClock) -> None:
     model.fail_next("StartModel", HostTimeout("lost"), times=3)
     clock.on_wait = lambda _: (
         setattr(model, "status", ModelStatus.HOSTED) if model.count("StartModel") == 3 else None
@@ -250,7 +250,7 @@ def test_deadline_before_and_after_the_start(model: FakeModel, clock: FakeClock)
         up(model, clock, timeout=5)
 
 
-def test_a_deadline_with_the_service_away(model: FakeModel, clock: FakeClock) -> None:
+def test_a_deadline_while_the_service_is_down(model: FakeModel, clock: FakeClock) -> None:
     model.fail_next("DescribeModel", HostUnreachable("no route"), times=9999)
     with pytest.raises(HostingTimedOut, match="no route"):
         up(model, clock, timeout=60)
@@ -304,7 +304,7 @@ def test_stop(model: FakeModel, clock: FakeClock) -> None:
     "status",
     [ModelStatus.TRAINED, ModelStatus.HOSTING_FAILED, ModelStatus.TRAINING, ModelStatus.DELETING],
 )
-def test_stop_what_is_down(model: FakeModel, clock: FakeClock, status: ModelStatus) -> None:
+def test_stop_a_stopped_model(model: FakeModel, clock: FakeClock, status: ModelStatus) -> None:
     model.status = status
     outcome = down(model, clock)
     assert not outcome.was_up
@@ -317,7 +317,7 @@ def test_stop_again_and_again(model: FakeModel, clock: FakeClock) -> None:
     assert not down(model, clock).was_up
 
 
-def test_a_model_that_is_down_at_the_first_look_was_up(
+def test_a_model_that_is_down_at_once_was_up(
     model: FakeModel, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model.status = ModelStatus.HOSTED
@@ -333,7 +333,7 @@ def test_a_model_that_is_down_at_the_first_look_was_up(
     assert clock.waits == []
 
 
-def test_stop_what_another_is_stopping(model: FakeModel, clock: FakeClock) -> None:
+def test_stop_a_stopping_model(model: FakeModel, clock: FakeClock) -> None:
     model.status = ModelStatus.STOPPING_HOSTING
     model.later(60, ModelStatus.TRAINED)
     assert down(model, clock).was_up
@@ -341,9 +341,7 @@ def test_stop_what_another_is_stopping(model: FakeModel, clock: FakeClock) -> No
 
 
 @pytest.mark.parametrize("status", [ModelStatus.STARTING_HOSTING, ModelStatus.SYSTEM_UPDATING])
-def test_stop_what_cannot_be_stopped_yet(
-    model: FakeModel, clock: FakeClock, status: ModelStatus
-) -> None:
+def test_stop_a_starting_model(model: FakeModel, clock: FakeClock, status: ModelStatus) -> None:
     """The API refuses StopModel on the way up; the model is stopped as soon as it is there."""
     model.status = status
     model.later(300, ModelStatus.HOSTED)
@@ -353,7 +351,7 @@ def test_stop_what_cannot_be_stopped_yet(
     assert outcome.attempts < 140
 
 
-def test_stop_what_fails_on_its_way_up(model: FakeModel, clock: FakeClock) -> None:
+def test_stop_a_model_whose_start_fails(model: FakeModel, clock: FakeClock) -> None:
     model.status = ModelStatus.STARTING_HOSTING
     model.later(50, ModelStatus.HOSTING_FAILED)
     assert down(model, clock).was_up
@@ -395,14 +393,14 @@ def test_stop_that_was_accepted_and_forgotten(clock: FakeClock) -> None:
     assert not model.is_up
 
 
-def test_stop_of_a_model_that_is_gone(model: FakeModel, clock: FakeClock) -> None:
+def test_stop_a_deleted_model(model: FakeModel, clock: FakeClock) -> None:
     for operation in ("StopModel", "DescribeModel"):
         model.fail_next(operation, ModelNotFound("no such model"))
         outcome = down(model, clock)
         assert outcome.state is None
 
 
-def test_stop_is_refused_for_good(model: FakeModel, clock: FakeClock) -> None:
+def test_stop_is_refused_permanently(model: FakeModel, clock: FakeClock) -> None:
     model.status = ModelStatus.HOSTED
     model.fail_next("StopModel", HostAccessDenied("no"))
     with pytest.raises(HostAccessDenied):
@@ -434,6 +432,6 @@ def test_two_at_once(clock: FakeClock) -> None:
     assert not model.is_up
 
 
-def test_errors_of_hosting_say_what_to_do() -> None:
+def test_errors_of_hosting_have_a_remedy() -> None:
     assert HostingTimedOut("x").retryable
     assert not HostingFailed("x").retryable

@@ -72,12 +72,14 @@ def test_facts_of_every_pixel_format(format_: str, mode: str, bits: int) -> None
 
 @pytest.mark.parametrize("size", [(64, 64), (4096, 64), (64, 4096)])
 @pytest.mark.parametrize("format_", ["PNG", "JPEG"])
-def test_both_ends_of_the_dimensions_are_taken(format_: str, size: tuple[int, int]) -> None:
+def test_the_smallest_and_largest_dimensions_are_accepted(
+    format_: str, size: tuple[int, int]
+) -> None:
     info = check_image(encoded(format_, size))
     assert (info.width, info.height) == size
 
 
-def test_the_largest_image_is_taken() -> None:
+def test_the_largest_image_is_accepted() -> None:
     assert check_image(encoded("PNG", (4096, 4096), "L")).width == 4096
 
 
@@ -106,7 +108,7 @@ def test_interlaced_png(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_told_and_not_applied(orientation: int) -> None:
+def test_exif_orientation_is_reported_and_not_applied(orientation: int) -> None:
     data = with_segment(encoded("JPEG", (96, 64)), 0xE1, b"Exif\x00\x00" + exif(orientation, ">"))
     info = check_image(data)
     assert (info.exif_orientation, info.width, info.height) == (orientation, 96, 64)
@@ -147,7 +149,7 @@ def test_metadata_is_never_unpacked() -> None:
     assert check_image(with_segment(encoded("JPEG"), 0xE1, b"Exif\x00\x00" + broken))
 
 
-def test_bytes_behind_the_end_are_left_alone() -> None:
+def test_bytes_after_the_end_are_ignored() -> None:
     for format_ in ("PNG", "JPEG"):
         assert check_image(encoded(format_) + b"trailing bytes").format == format_
 
@@ -203,14 +205,14 @@ def test_expected_dimensions() -> None:
 
 
 @pytest.mark.parametrize("format_", ["PNG", "JPEG"])
-def test_cut_anywhere(format_: str, png: bytes, jpeg: bytes) -> None:
+def test_truncated_anywhere(format_: str, png: bytes, jpeg: bytes) -> None:
     data = {"PNG": png, "JPEG": jpeg}[format_]
     for end in range(1, len(data), 7):
         with pytest.raises((errors.ImageTruncated, errors.ImageFormatUnsupported)):
             check_image(data[:end])
 
 
-def test_pixels_missing_inside_sound_containers() -> None:
+def test_pixels_missing_in_valid_containers() -> None:
     """Both ends are there, and what lies between is too short: only decoding tells."""
     cut = zlib.compress(b"\x00" * 65 * 30)
     short = png_of(header_chunk(64, 64), chunk(b"IDAT", cut), chunk(b"IEND", b""))
@@ -392,7 +394,7 @@ def test_names_of_formats() -> None:
     assert sniff(b"") is None
 
 
-def test_a_pointer_of_git_lfs_is_said_so() -> None:
+def test_a_git_lfs_pointer_is_reported() -> None:
     pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 7\n"
     with pytest.raises(errors.ImageFormatUnsupported, match="git lfs pull"):
         check_image(pointer)

@@ -91,7 +91,7 @@ def test_coco_becomes_a_manifest_with_drawn_masks(coco_file: Path, tmp_path: Pat
     assert mask.sum() == pytest.approx(11 * 11, abs=22)
 
 
-def test_boxes_are_drawn_where_that_is_asked_for(coco_file: Path, tmp_path: Path) -> None:
+def test_boxes_are_drawn_on_request(coco_file: Path, tmp_path: Path) -> None:
     made = convert_annotations(
         str(coco_file), ImportKind.COCO, READER, tmp_path / "out", boxes=True
     )
@@ -100,7 +100,7 @@ def test_boxes_are_drawn_where_that_is_asked_for(coco_file: Path, tmp_path: Path
     assert read_mask(Path(dent.mask_ref).read_bytes(), dent.mask_colors, ["dent"]).sum() == 8 * 4
 
 
-def test_run_lengths_go_over_the_columns() -> None:
+def test_run_lengths_are_by_column() -> None:
     area = np.zeros((4, 5), bool)
     area[1:3, 2] = True
     area[3, 4] = True
@@ -166,7 +166,7 @@ def test_run_lengths_of_another_image_are_not_drawn() -> None:
 
 
 @pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "..\\secret.png"])
-def test_an_annotation_cannot_name_files_elsewhere(tmp_path: Path, name: str) -> None:
+def test_an_annotation_cannot_name_files_outside(tmp_path: Path, name: str) -> None:
     file = tmp_path / "coco.json"
     file.write_text(json.dumps(coco(images=[{"id": 0, "file_name": name}], annotations=[])))
     with pytest.raises(AnnotationsInvalid, match="outside the images"):
@@ -313,7 +313,7 @@ def test_the_facts_of_a_sagemaker_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../config.yaml", "/config.yaml", "a/../../config.yaml"])
-def test_an_archive_whose_members_lead_out_is_refused(tmp_path: Path, name: str) -> None:
+def test_an_archive_with_members_outside_is_refused(tmp_path: Path, name: str) -> None:
     file = archive(tmp_path / "model.tar.gz", (name, b"a: 1"))
     with pytest.raises(ModelArchiveInvalid, match="points outside"):
         read_model_archive(str(file), READER)
@@ -339,14 +339,14 @@ def test_a_damaged_archive_is_named(tmp_path: Path, content: bytes, message: str
         read_model_archive(str(file), READER)
 
 
-def test_yaml_in_an_archive_makes_no_objects(tmp_path: Path) -> None:
+def test_yaml_in_an_archive_creates_no_objects(tmp_path: Path) -> None:
     evil = b"!!python/object/apply:os.system ['true']\n"
     file = archive(tmp_path / "model.tar.gz", ("config.yaml", evil))
     with pytest.raises(ModelArchiveInvalid, match="cannot be read"):
         read_model_archive(str(file), READER)
 
 
-def test_what_an_export_says_of_itself(tmp_path: Path) -> None:
+def test_the_facts_of_an_export(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"onnx")
     (tmp_path / "metadata.json").write_text('{"image_threshold": 0.5, "task": "x", "odd": []}')
     assert import_kind(str(tmp_path), READER) is ImportKind.ONNX_MODEL
@@ -358,7 +358,7 @@ def test_what_an_export_says_of_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["weights/onnx/model.onnx", "weights/openvino/model.xml", "weights/torch/model.pt"]
 )
-def test_what_anomalib_exports_is_a_model(tmp_path: Path, name: str) -> None:
+def test_an_anomalib_export_is_a_model(tmp_path: Path, name: str) -> None:
     (tmp_path / name).parent.mkdir(parents=True)
     (tmp_path / name).write_bytes(b'<?xml version="1.0"?>\n<net name="model" version="11">\n')
     for given in (tmp_path, tmp_path / name):

@@ -79,7 +79,7 @@ class Simulation:
         return next(level for count, level in self.levels if count >= answered)
 
 
-def test_it_begins_low_and_finds_the_capacity() -> None:
+def test_it_starts_low_and_finds_the_capacity() -> None:
     done = Simulation(1500, lambda _: 25).run()
     assert done.level_at(0) == FIRST_PER_UNIT
     assert done.level_at(100) == 25
@@ -88,7 +88,7 @@ def test_it_begins_low_and_finds_the_capacity() -> None:
 
 
 @pytest.mark.parametrize("capacity", [1, 2, 5])
-def test_a_small_model_is_not_asked_too_often(capacity: int) -> None:
+def test_a_small_model_is_not_overloaded(capacity: int) -> None:
     done = Simulation(400, lambda _: capacity).run()
     assert done.now < 400 * 0.2 / capacity / 0.93
     assert done.throttled < 0.04 * 400
@@ -106,26 +106,26 @@ def test_it_follows_a_capacity_that_halves_and_doubles() -> None:
     assert done.level_at(3500) >= 45
 
 
-def test_it_begins_where_it_was_left() -> None:
+def test_it_starts_from_the_stored_value() -> None:
     done = Simulation(1500, lambda _: 25, first=25, settled=True).run()
     assert done.now < 1500 * 0.2 / 25 / 0.97
 
 
-def test_latency_limits_it_where_nothing_is_throttled() -> None:
+def test_latency_limits_it_without_throttling() -> None:
     done = Simulation(5000, lambda _: 10, queues=True).run()
     assert done.throttled == 0
     assert done.now < 5000 * 0.2 / 10 / 0.95
     assert done.level_at(4000) <= 25, "requests wait in line"
 
 
-def test_a_model_that_becomes_slower_is_not_asked_less_for_good() -> None:
+def test_a_slower_model_does_not_lower_the_limit_permanently() -> None:
     done = Simulation(
         6000, lambda _: 25, latency=lambda answered: 0.1 if answered < 2000 else 0.3
     ).run()
     assert done.level_at(5000) >= 23
 
 
-def test_scattered_latency_is_no_reason_to_slow_down() -> None:
+def test_varying_latency_does_not_lower_the_limit() -> None:
     done = Simulation(4000, lambda _: 25, scatter=0.5).run()
     assert done.now < 1.13 * 4000 * 0.2 / 25 / 0.92
 
@@ -153,7 +153,7 @@ def test_retry_after_keeps_the_limit_from_rising_and_pauses_the_last_request() -
     assert limit.pause == 60
 
 
-def test_whoever_waits_for_a_permit_leaves_when_the_run_ends() -> None:
+def test_waiting_for_a_permit_ends_with_the_run() -> None:
     limit = ConcurrencyLimit(1, 1)
     assert limit.acquire()
     ended = threading.Event()

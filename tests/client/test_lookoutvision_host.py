@@ -115,7 +115,7 @@ def test_detect(api: ScriptedApi, host: LookoutVisionHost) -> None:
     assert 0 < detection.latency_ms < PLENTY * 1000
 
 
-def test_heat_maps_are_asked_for_by_an_option(api: ScriptedApi, host: LookoutVisionHost) -> None:
+def test_an_option_requests_heat_maps(api: ScriptedApi, host: LookoutVisionHost) -> None:
     encoded = base64.b64encode(b"\x89PNG\r\n\x1a\nmap").decode()
     answer = {"DetectAnomalyResult": {**ANSWER["DetectAnomalyResult"], "AnomalyMap": encoded}}
     api.queue(Reply(200, ANSWER), Reply(200, answer))
@@ -131,7 +131,7 @@ def test_heat_maps_are_asked_for_by_an_option(api: ScriptedApi, host: LookoutVis
 
 
 @pytest.mark.parametrize(("minimum", "maximum"), [(0, None), (2, 1)])
-def test_units_that_make_no_sense(minimum: int, maximum: int | None) -> None:
+def test_invalid_units(minimum: int, maximum: int | None) -> None:
     with pytest.raises(ValueError, match="unit"):
         Units(minimum, maximum)
 
@@ -206,7 +206,7 @@ def test_a_proxy_that_speaks_html(api: ScriptedApi, host: LookoutVisionHost) -> 
         host.describe()
 
 
-def test_an_answer_that_makes_no_sense(api: ScriptedApi, host: LookoutVisionHost) -> None:
+def test_an_invalid_answer(api: ScriptedApi, host: LookoutVisionHost) -> None:
     api.queue(described("ON_HOLIDAY"))
     with pytest.raises(ResponseInvalid, match="ON_HOLIDAY"):
         host.describe()
@@ -223,7 +223,7 @@ def test_no_answer_in_time_is_ambiguous(api: ScriptedApi, impatient: LookoutVisi
     assert caught.value.retryable
 
 
-def test_looking_rides_over_a_blip(api: ScriptedApi, host: LookoutVisionHost) -> None:
+def test_describe_survives_a_short_outage(api: ScriptedApi, host: LookoutVisionHost) -> None:
     api.queue(api_error(500, "InternalServerException"), Reply(drop=True), described("HOSTED"))
     assert host.describe().status is ModelStatus.HOSTED
     api.queue(api_error(500, "InternalServerException"))
@@ -259,7 +259,7 @@ def test_a_connection_that_breaks_is_ambiguous(api: ScriptedApi, host: LookoutVi
     assert caught.value.ambiguous
 
 
-def test_nobody_listens(api: ScriptedApi, host: LookoutVisionHost) -> None:
+def test_nothing_listens(api: ScriptedApi, host: LookoutVisionHost) -> None:
     api.close()
     with pytest.raises(HostUnreachable) as caught:
         host.start(Units(), "t")
@@ -268,7 +268,7 @@ def test_nobody_listens(api: ScriptedApi, host: LookoutVisionHost) -> None:
 
 
 @pytest.mark.parametrize("url", ["not an address", "http://"])
-def test_an_endpoint_that_is_none(url: str) -> None:
+def test_an_invalid_endpoint(url: str) -> None:
     with pytest.raises(HostRejected):
         LookoutVisionHost(HostSpec("lookoutvision", "p", "1", url, "us-east-1"))
 
@@ -298,7 +298,7 @@ def test_a_specification_survives_storage() -> None:
         {"kind": "x", "project": "p", "model_version": "1", "secret": "s"},
     ],
 )
-def test_specifications_that_are_none(value: dict[str, Any]) -> None:
+def test_invalid_specifications(value: dict[str, Any]) -> None:
     with pytest.raises((TypeError, ValueError)):
         HostSpec.from_dict(value)
 
@@ -352,7 +352,7 @@ def test_up_and_down_over_http(api: ScriptedApi, host: LookoutVisionHost) -> Non
         ({"read_timeout": "x"}, "not a number"),
     ],
 )
-def test_an_option_that_is_unusable_is_said_so(
+def test_an_invalid_option_is_reported(
     api: ScriptedApi, options: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(HostRejected, match=says):

@@ -32,7 +32,7 @@ def host(api: ScriptedApi) -> Iterator[LookoutVisionHost]:
         yield host
 
 
-def test_detect_tries_again_what_passes(api: ScriptedApi, host: LookoutVisionHost) -> None:
+def test_detect_retries_passing_failures(api: ScriptedApi, host: LookoutVisionHost) -> None:
     api.queue(
         api_error(429, "ThrottlingException"),
         api_error(500, "InternalServerException"),
@@ -49,7 +49,7 @@ def test_detect_gives_up_after_its_attempts(api: ScriptedApi, host: LookoutVisio
     assert len(api.requests) == caught.value.attempts == 4
 
 
-def test_nonsense_after_a_failure(api: ScriptedApi, host: LookoutVisionHost) -> None:
+def test_an_invalid_answer_after_a_failure(api: ScriptedApi, host: LookoutVisionHost) -> None:
     api.queue(api_error(429, "ThrottlingException"), Reply(200, {"DetectAnomalyResult": {}}))
     with pytest.raises(ResponseInvalid) as caught:
         host.detect(b"x", "image/png")
@@ -57,7 +57,9 @@ def test_nonsense_after_a_failure(api: ScriptedApi, host: LookoutVisionHost) -> 
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 409])
-def test_detect_takes_a_no_for_a_no(api: ScriptedApi, host: LookoutVisionHost, status: int) -> None:
+def test_detect_does_not_retry_a_refusal(
+    api: ScriptedApi, host: LookoutVisionHost, status: int
+) -> None:
     api.queue(api_error(status, "WhateverException"))
     with pytest.raises(HostError):
         host.detect(b"x", "image/png")
@@ -88,7 +90,7 @@ def test_retry_after_of_a_proxy(api: ScriptedApi, host: LookoutVisionHost) -> No
         assert caught.value.retryable
 
 
-def test_retry_after_is_waited_for() -> None:
+def test_retry_after_is_respected() -> None:
     clock = FakeClock()
     errors = [HostThrottled("busy", retry_after=7), HostThrottled("busy", retry_after=9999)]
 
@@ -125,7 +127,7 @@ def test_no_wait_goes_beyond_the_deadline() -> None:
     assert clock.monotonic() <= 13
 
 
-def test_a_stop_event_ends_the_tries(api: ScriptedApi) -> None:
+def test_a_stop_event_ends_the_retries(api: ScriptedApi) -> None:
     api.queue(api_error(429, "ThrottlingException", Retry_After="30"))
     host = LookoutVisionHost(spec(api))
     stop = threading.Event()

@@ -38,7 +38,7 @@ def test_names_of_the_source_column(tmp_path: Path, header: str) -> None:
     assert (record.written_ref, record.attributes) == ("a.png", {"n": "7"})
 
 
-def test_the_most_telling_name_wins(tmp_path: Path) -> None:
+def test_the_most_specific_name_wins(tmp_path: Path) -> None:
     (record,) = good(read(tmp_path / "m.csv", "path,source-ref\nx,a.png\n"))
     assert (record.written_ref, record.attributes) == ("a.png", {"path": "x"})
 
@@ -50,7 +50,7 @@ def test_other_delimiters(tmp_path: Path, delimiter: str) -> None:
     assert (record.written_ref, record.attributes) == ("a,1.png", {"lot": "7"})
 
 
-def test_labels_that_are_none_stay_attributes(tmp_path: Path) -> None:
+def test_columns_without_labels_are_attributes(tmp_path: Path) -> None:
     records = good(read(tmp_path / "m.csv", "source-ref,label\na,7\nb,\nc,Anomaly\n"))
     assert [record.is_anomalous for record in records] == [None, None, True]
     assert [record.attributes for record in records] == [{"label": "7"}, {"label": ""}, {}]
@@ -77,7 +77,7 @@ def test_bad_csv_lines(tmp_path: Path) -> None:
     assert isinstance(records[-1], ManifestItem)
 
 
-def test_empty_columns_at_the_end_are_no_fault(tmp_path: Path) -> None:
+def test_empty_columns_at_the_end_are_ignored(tmp_path: Path) -> None:
     (record,) = good(read(tmp_path / "m.csv", "source-ref,,\na.png,,,,\n"))
     assert record.attributes == {}
 
@@ -94,7 +94,7 @@ def test_empty_columns_at_the_end_are_no_fault(tmp_path: Path) -> None:
         "source-ref," + "x" * 300_000 + "\n",
     ],
 )
-def test_headers_that_are_none(tmp_path: Path, text: str | bytes) -> None:
+def test_invalid_headers(tmp_path: Path, text: str | bytes) -> None:
     with pytest.raises(ManifestHeaderInvalid):
         read(tmp_path / "m.csv", text)
 
@@ -178,13 +178,13 @@ def test_what_label_columns_mean(tmp_path: Path, column: str, normal: str, anoma
 
 
 @pytest.mark.parametrize("column", ["quality", "Result", "status", "判定"])
-def test_numbers_that_could_mean_either_are_no_labels(tmp_path: Path, column: str) -> None:
+def test_ambiguous_numbers_are_not_labels(tmp_path: Path, column: str) -> None:
     found = good(read(tmp_path / "m.csv", f"image,{column}\na.png,1\nb.png,0\n"))
     assert [(item.is_anomalous, item.found_label) for item in found] == [(None, "1"), (None, "0")]
 
 
 @pytest.mark.parametrize("text", ["0,a.png,good\n1,b.png,bad\n", "0,a.png,0\n1,b.png,1\n"])
-def test_numbers_of_rows_are_no_labels(tmp_path: Path, text: str) -> None:
+def test_row_numbers_are_not_labels(tmp_path: Path, text: str) -> None:
     found = good(read(tmp_path / "m.csv", text))
     assert [item.is_anomalous for item in found] == [False, True]
     assert [item.attributes for item in found] == [{"column-1": "0"}, {"column-1": "1"}]

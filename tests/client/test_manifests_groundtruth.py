@@ -93,7 +93,7 @@ def test_labels_are_read_by_class_name(tmp_path: Path, class_name: Any, label: b
         assert (attribute in record.attributes) == (label is None)
 
 
-def test_the_number_of_a_label_says_nothing(tmp_path: Path) -> None:
+def test_the_number_of_a_label_is_ignored(tmp_path: Path) -> None:
     row = classification("anomaly-label", "normal") | {"anomaly-label": 1}
     assert item(tmp_path, row).is_anomalous is False
     assert item(tmp_path, {"anomaly-label": 1}).is_anomalous is None
@@ -107,7 +107,7 @@ def test_another_classification_is_an_attribute(tmp_path: Path) -> None:
     assert set(record.attributes) == {"product", "product-metadata"}
 
 
-def test_a_models_own_answer_is_no_label(tmp_path: Path) -> None:
+def test_a_models_own_answer_is_not_a_label(tmp_path: Path) -> None:
     """Lookout for Vision's evaluation manifests carry both."""
     row = classification("anomaly-label", "normal") | classification(
         "anomaly-label-detected", "anomaly", confidence=0.9
@@ -137,7 +137,7 @@ def test_masks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("nothing", [None, ""])
-def test_a_mask_that_is_not_there(tmp_path: Path, nothing: str | None) -> None:
+def test_a_missing_mask(tmp_path: Path, nothing: str | None) -> None:
     record = item(tmp_path, segmentation(ref=nothing))
     assert (record.mask_ref, record.mask_colors) == (None, {})
 
@@ -169,7 +169,7 @@ def test_masks_that_cannot_be_found(tmp_path: Path, ref: Any, code: str) -> None
         },
     ],
 )
-def test_colour_maps_that_make_no_sense(tmp_path: Path, colors: Any) -> None:
+def test_invalid_colour_maps(tmp_path: Path, colors: Any) -> None:
     row = {"source-ref": "a.png"} | segmentation(colors=colors)
     assert bad(tmp_path, row).code == "mask_colors_invalid"
 
@@ -219,7 +219,7 @@ def test_attributes_are_kept_as_they_are(tmp_path: Path) -> None:
         (b"x" * 3_000_000, "line_too_long"),
     ],
 )
-def test_bad_lines_and_the_good_ones_beside_them(tmp_path: Path, row: Any, code: str) -> None:
+def test_bad_lines_between_good_ones(tmp_path: Path, row: Any, code: str) -> None:
     before, wrong, after = read(tmp_path, {"source-ref": "1.png"}, row, {"source-ref": "3.png"})
     assert isinstance(before, ManifestItem)
     assert isinstance(after, ManifestItem)
@@ -243,7 +243,7 @@ def test_line_ends_blank_lines_and_byte_order_mark(tmp_path: Path) -> None:
     assert all(isinstance(record, ManifestItem) for record in records)
 
 
-def test_repeated_lines_are_items_of_their_own(tmp_path: Path) -> None:
+def test_repeated_lines_are_separate_items(tmp_path: Path) -> None:
     records = read(tmp_path, *[{"source-ref": "a.png", "serial": "1"}] * 3)
     assert [record.line_number for record in records] == [1, 2, 3]
 

@@ -123,7 +123,7 @@ def test_a_link_that_cannot_be_followed_hides_no_image_beside_it(
     }
 
 
-def test_names_that_are_no_text(tmp_path: Path) -> None:
+def test_names_that_are_not_text(tmp_path: Path) -> None:
     raw = os.fsencode(tmp_path) + b"/\xff.png"
     try:
         Path(os.fsdecode(raw)).write_bytes(b"")
@@ -136,9 +136,7 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
     assert len(manifest_digest(str(tmp_path), SourceReader())) == 64
 
 
-def test_a_folder_inside_that_cannot_be_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreadable_subfolder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "locked").mkdir()
     (tmp_path / "b.png").write_bytes(b"")
     scandir = os.scandir
@@ -252,7 +250,7 @@ def test_a_prefix_without_its_slash(reader: SourceReader, bucket: Path) -> None:
         manifest_kind("s3://parts/lot", reader)
 
 
-def test_a_kind_can_be_said(tmp_path: Path, reader: SourceReader, bucket: Path) -> None:
+def test_a_kind_can_be_given(tmp_path: Path, reader: SourceReader, bucket: Path) -> None:
     (record,) = good(read(tmp_path / "m", "a.png\n", ManifestKind.TEXT))
     assert record.written_ref == "a.png"
     with pytest.raises(ManifestError):
@@ -275,7 +273,7 @@ def test_a_single_image(reader: SourceReader, bucket: Path, png: bytes) -> None:
     assert remote.source_ref == "s3://parts/a.png"
 
 
-def test_what_is_no_manifest_at_all(reader: SourceReader, tmp_path: Path) -> None:
+def test_files_that_are_not_manifests(reader: SourceReader, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(SourceNotAFile):
         manifest_kind(str(tmp_path / "pipe"), reader)

@@ -92,7 +92,7 @@ def test_number_of_types(types: int, expected: VerdictKind) -> None:
     assert verdict(answer(True, 0.9, **areas), anomaly_types={"max_types": 2}) is expected
 
 
-def test_background_is_no_type() -> None:
+def test_background_is_not_a_type() -> None:
     only = DetectAnomalyResult(True, 0.9, (Anomaly("background", 1.0, "#FFFFFF"),))
     assert verdict(only, anomaly_types={"max_types": 0}, coverage={"limits": {"*": 0.0}}) is ACCEPT
 
@@ -108,7 +108,7 @@ def test_any_and_all() -> None:
     assert verdict(answer(True, 0.9, crack=0.02), **rules, combine="all") is REJECT
 
 
-def test_a_rule_that_cannot_be_judged_asks_a_person() -> None:
+def test_a_rule_that_cannot_be_applied_leads_to_review() -> None:
     """A segmentation policy on a classification model must not accept everything."""
     rules: dict[str, Any] = {"coverage": {"limits": {"*": 0.01}}}
     found = decide(answer(True, 0.9), policy(**rules))
@@ -262,14 +262,14 @@ def test_figures_that_differ_look_different(confidence: float, limit: float) -> 
     assert (one == two) == (confidence == limit) or confidence * 100 == limit * 100
 
 
-def test_a_review_of_an_unsure_answer_says_why() -> None:
+def test_a_review_of_an_unsure_answer_has_a_reason() -> None:
     found = decide(answer(True, 0.65), Policy.from_confidence(0.8))
     assert found.reasons[0].text == "Anomalous with confidence 65% only, below 80%."
     found = decide(answer(False, 0.65), Policy.from_confidence(0.8))
     assert found.reasons[0].text == "Normal with confidence 65% only, below 80%."
 
 
-def test_a_policy_may_say_what_is_sure_enough() -> None:
+def test_a_policy_may_set_the_confidence_for_review() -> None:
     lenient = policy(
         classification={"min_confidence": 0.8}, review={"normal_below": 0, "anomalous_from": 0.5}
     )

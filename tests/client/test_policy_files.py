@@ -89,7 +89,7 @@ def test_digest_does_not_depend_on_how_defaults_are_written() -> None:
         ("x: \x07", "not valid YAML"),
     ],
 )
-def test_policies_that_are_none(text: str, says: str) -> None:
+def test_invalid_policies(text: str, says: str) -> None:
     with pytest.raises(PolicyError, match=says):
         Policy.parse(text)
 
@@ -115,7 +115,7 @@ def test_every_wrong_place_is_named() -> None:
     assert "max_types" in str(caught.value)
 
 
-def test_files_that_are_no_policies(tmp_path: Path) -> None:
+def test_files_that_are_not_policies(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "bad.yaml").write_text("default: 7")
     for name in ("none", "binary", "bad.yaml", "."):

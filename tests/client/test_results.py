@@ -60,7 +60,7 @@ def test_classification_as_a_flat_object() -> None:
     assert result.anomaly_score == 0.25
 
 
-def test_a_segmentation_that_found_nothing_is_one_nevertheless() -> None:
+def test_a_segmentation_without_anomalies_is_a_segmentation() -> None:
     result = DetectAnomalyResult.from_response(segmentation(Anomalies=[]))
     assert result.is_segmentation
 
@@ -74,7 +74,7 @@ def test_round_trip_through_json_keeps_everything_but_the_mask() -> None:
     assert DetectAnomalyResult.from_response(stored, mask=PNG) == result
 
 
-def test_made_by_hand_speaks_the_api_too() -> None:
+def test_a_constructed_answer_has_the_api_form() -> None:
     made = DetectAnomalyResult(
         is_anomalous=True, confidence=0.5, anomalies=(Anomaly("dent", 0.1, "#000001"),)
     )
@@ -130,17 +130,17 @@ def anomaly(**changes: Any) -> list[dict[str, Any]]:
         {"AnomalyMask": 7},
     ],
 )
-def test_nonsense_is_refused(changes: dict[str, Any]) -> None:
+def test_invalid_answers_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ResponseInvalid) as caught:
         DetectAnomalyResult.from_response(segmentation(**changes))
     assert str(caught.value).startswith("The model's answer")
 
 
 @pytest.mark.parametrize("answer", [{}, {"DetectAnomalyResult": None}, {"DetectAnomalyResult": []}])
-def test_no_answer_at_all(answer: dict[str, Any]) -> None:
+def test_an_empty_answer(answer: dict[str, Any]) -> None:
     with pytest.raises(ResponseInvalid):
         DetectAnomalyResult.from_response(answer)
 
 
-def test_repr_does_not_drown_logs_in_mask_bytes() -> None:
+def test_repr_omits_mask_bytes() -> None:
     assert "PNG" not in repr(DetectAnomalyResult.from_response(segmentation()))

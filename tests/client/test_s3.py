@@ -77,7 +77,7 @@ def test_keys_are_taken_literally(s3: SourceReader) -> None:
         assert s3.read_bytes(f"s3://parts/{key}") == key.encode()
 
 
-def test_listing_goes_on_over_pages(api: ScriptedApi) -> None:
+def test_listing_reads_all_pages(api: ScriptedApi) -> None:
     def page(key: str, more: str) -> Reply:
         body = f"<ListBucketResult>{more}<Contents><Key>{key}</Key></Contents></ListBucketResult>"
         return Reply(200, body.encode())
@@ -155,9 +155,7 @@ def test_refusals(api: ScriptedApi, reply: Reply, error: type[Exception]) -> Non
     assert len(api.requests) == 1
 
 
-def test_passing_failures_are_tried_again(
-    api: ScriptedApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_passing_failures_are_retried(api: ScriptedApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
     api.queue(s3_error(503, "SlowDown"), Reply(drop=True), Reply(200, b"content"))
     with failing(api.url) as reader:
@@ -172,14 +170,14 @@ def test_a_store_that_stays_down(api: ScriptedApi, monkeypatch: pytest.MonkeyPat
     assert caught.value.retryable
 
 
-def test_nobody_listens(api: ScriptedApi, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_listens(api: ScriptedApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
     api.close()
     with failing(api.url) as reader, pytest.raises(SourceUnavailable):
         list(reader.list("s3://parts/"))
 
 
-def test_a_transfer_that_breaks_off(api: ScriptedApi) -> None:
+def test_an_interrupted_transfer(api: ScriptedApi) -> None:
     api.queue(
         Reply(200, b"only half", {"Content-Length": "100"}),
     )
@@ -194,6 +192,6 @@ def test_without_credentials(api: ScriptedApi, monkeypatch: pytest.MonkeyPatch) 
     assert not api.requests
 
 
-def test_an_endpoint_that_is_none() -> None:
+def test_an_invalid_endpoint() -> None:
     with failing("not an address") as reader, pytest.raises(SourceRefInvalid):
         reader.read_bytes("s3://parts/x")

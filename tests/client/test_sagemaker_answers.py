@@ -37,7 +37,7 @@ def test_an_answer_is_read_flat_wrapped_and_with_more_in_it(answer: Any) -> None
     assert (result.is_anomalous, result.confidence) == (True, 0.93)
 
 
-def test_masks_and_anomalies_are_read_where_they_are_there() -> None:
+def test_masks_and_anomalies_are_read_if_present() -> None:
     mask = make_image()
     answer = FLAT | {"Anomalies": FOUND, "AnomalyMask": base64.b64encode(mask).decode()}
     result = parse_answer(json.dumps(answer).encode())
@@ -55,7 +55,7 @@ def test_masks_and_anomalies_are_read_where_they_are_there() -> None:
         {"AnomalyMask": {"S3": "s3://b/k"}},
     ],
 )
-def test_what_is_odd_about_masks_stays_raw_and_is_not_fatal(odd: dict[str, Any]) -> None:
+def test_unusual_masks_stay_raw_and_are_not_fatal(odd: dict[str, Any]) -> None:
     result = parse_answer(json.dumps(FLAT | odd).encode())
     assert result.is_anomalous
     assert result.anomalies is None
@@ -127,6 +127,6 @@ def test_errors_of_an_endpoint(error: ClientError, kind: type[HostError]) -> Non
         client_error("ExpiredToken", "The provided token has expired"),
     ],
 )
-def test_credentials_that_run_out_are_no_image_s_fault(error: Exception) -> None:
+def test_expired_credentials_are_not_recorded_for_the_image(error: Exception) -> None:
     assert type(runtime_failure(error, "here")) is HostAccessDenied
     assert type(control_failure(error, "DeleteEndpoint", "here")) is HostAccessDenied

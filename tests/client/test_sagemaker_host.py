@@ -59,7 +59,7 @@ def bring_down(host: SageMakerHost) -> None:
 # -- what a start makes, and a stop deletes --
 
 
-def test_a_start_makes_package_model_configuration_and_endpoint(endpoint: Endpoint) -> None:
+def test_a_start_creates_package_model_configuration_and_endpoint(endpoint: Endpoint) -> None:
     host = host_of(endpoint, run_id="run-1", instance_type="ml.m5.xlarge")
     bring_up(host, units=2)
     (package,) = requests(endpoint, "CreateModelPackage")
@@ -92,7 +92,7 @@ def test_a_start_makes_package_model_configuration_and_endpoint(endpoint: Endpoi
 
 
 @pytest.mark.parametrize("operation", ["ListTags", "ListModels", "ListEndpointConfigs"])
-def test_no_endpoint_is_created_where_a_stop_could_not_look_for_it(
+def test_no_endpoint_is_created_that_a_stop_could_not_find(
     endpoint: Endpoint, operation: str
 ) -> None:
     host = host_of(endpoint)
@@ -129,7 +129,7 @@ def test_an_existing_model_is_hosted_and_kept(endpoint: Endpoint) -> None:
 
 @pytest.mark.parametrize("fails", ["DeleteEndpointConfig", "DeleteModel", "ListModels", "ListTags"])
 @pytest.mark.parametrize("failure", ["ThrottlingException", "ConflictException"])
-def test_what_a_failed_stop_leaves_is_deleted_by_the_next_try(
+def test_the_next_stop_deletes_what_a_failed_one_left(
     endpoint: Endpoint, fails: str, failure: str
 ) -> None:
     host = host_of(endpoint)
@@ -150,7 +150,7 @@ def test_another_process_deletes_what_a_killed_stop_left(endpoint: Endpoint) -> 
     assert endpoint.leftovers == []
 
 
-def test_what_a_killed_start_makes_after_the_stop_is_seen_and_deleted(endpoint: Endpoint) -> None:
+def test_what_a_killed_start_creates_after_the_stop_is_deleted(endpoint: Endpoint) -> None:
     host = host_of(endpoint)
     bring_up(host)
     bring_down(host)
@@ -164,7 +164,7 @@ def test_what_a_killed_start_makes_after_the_stop_is_seen_and_deleted(endpoint: 
     assert host.describe().status is ModelStatus.TRAINED
 
 
-def test_what_a_killed_start_left_is_used_by_the_next_start(endpoint: Endpoint) -> None:
+def test_the_next_start_uses_what_a_killed_one_left(endpoint: Endpoint) -> None:
     endpoint.script(fail={"StartModel": ["AccessDeniedException"]})
     with pytest.raises(HostError):
         bring_up(host_of(endpoint))
@@ -209,7 +209,7 @@ def test_an_endpoint_that_failed_is_deleted_by_a_stop(endpoint: Endpoint, status
     assert endpoint.leftovers == []
 
 
-def test_an_endpoint_that_fails_on_its_way_up_is_a_failed_start(endpoint: Endpoint) -> None:
+def test_an_endpoint_that_fails_while_starting_is_a_failed_start(endpoint: Endpoint) -> None:
     host = host_of(endpoint)
     endpoint.script(start_seconds=1.0, word="Failed")
     with pytest.raises(HostingFailed):
@@ -258,7 +258,7 @@ def test_an_endpoint_whose_training_is_gone_is_still_up(endpoint: Endpoint) -> N
     assert endpoint.leftovers == []
 
 
-def test_a_training_that_goes_on_cannot_be_hosted(endpoint: Endpoint) -> None:
+def test_a_training_in_progress_cannot_be_hosted(endpoint: Endpoint) -> None:
     endpoint.script(job_status="InProgress")
     with pytest.raises(ModelNotReady):
         bring_up(host_of(endpoint, f"training-job/{JOB}"))
@@ -291,14 +291,14 @@ def test_a_name_that_sagemaker_refuses_is_refused_at_once(endpoint: Endpoint, ve
         ({"max_connections": "many"}, "not a number"),
     ],
 )
-def test_an_option_that_is_unusable_is_said_so(
+def test_an_invalid_option_is_reported(
     endpoint: Endpoint, options: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(HostRejected, match=says):
         host_of(endpoint, **options)
 
 
-def test_a_start_without_a_role_says_what_is_missing(endpoint: Endpoint) -> None:
+def test_a_start_without_a_role_names_what_is_missing(endpoint: Endpoint) -> None:
     with pytest.raises(HostRejected, match="role_arn"):
         bring_up(host_of(endpoint, role_arn=""))
     assert endpoint.leftovers == []
@@ -332,7 +332,7 @@ def test_a_request_can_be_traced(endpoint: Endpoint, png: bytes) -> None:
     assert detection.request_id == call["inference_id"]
 
 
-def test_an_invalid_answer_is_not_asked_for_again(endpoint: Endpoint, png: bytes) -> None:
+def test_an_invalid_answer_is_not_retried(endpoint: Endpoint, png: bytes) -> None:
     host = host_of(endpoint)
     bring_up(host)
     endpoint.script(answer={"IsAnomalous": "maybe"})
@@ -341,7 +341,7 @@ def test_an_invalid_answer_is_not_asked_for_again(endpoint: Endpoint, png: bytes
     assert len(endpoint.calls("DetectAnomalies")) == 1
 
 
-def test_an_image_is_not_blamed_for_an_endpoint_that_failed(endpoint: Endpoint, png: bytes) -> None:
+def test_a_failed_endpoint_is_not_recorded_for_the_image(endpoint: Endpoint, png: bytes) -> None:
     host = host_of(endpoint)
     bring_up(host)
     endpoint.script(become="HOSTING_FAILED")

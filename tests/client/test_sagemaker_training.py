@@ -152,7 +152,7 @@ def test_a_failed_job_is_a_failed_training(
         train(account, reader, manifest(tmp_path))
 
 
-def test_a_job_that_takes_too_long_goes_on(
+def test_a_job_that_takes_too_long_continues(
     endpoint: Endpoint, account: Account, reader: SourceReader, tmp_path: Path
 ) -> None:
     endpoint.script(job_status="InProgress")
@@ -161,7 +161,7 @@ def test_a_job_that_takes_too_long_goes_on(
     assert issubclass(TrainingInterrupted, Exception)
 
 
-def test_looks_that_fail_for_a_moment_are_repeated(
+def test_failed_looks_at_the_status_are_repeated(
     endpoint: Endpoint, account: Account, reader: SourceReader, tmp_path: Path
 ) -> None:
     failures = ["ThrottlingException", "InternalServerException"]
@@ -177,13 +177,13 @@ def test_looks_that_fail_for_a_moment_are_repeated(
         (ROLE | {"model_type": "detection"}, "us-east-1", "segmentation-robust"),
     ],
 )
-def test_what_is_missing_is_said_before_anything_is_paid(
+def test_missing_settings_are_reported_before_anything_is_billed(
     options: dict[str, str], region: str, says: str
 ) -> None:
     with pytest.raises(HostRejected, match=says):
         TrainingJob.parse(options, region)
 
 
-def test_a_region_of_ones_own_takes_its_algorithm() -> None:
+def test_another_region_uses_its_own_algorithm() -> None:
     job = TrainingJob.parse(ROLE | {"algorithm_arn": "arn:x"}, "eu-west-1")
     assert job.algorithm_arn == "arn:x"

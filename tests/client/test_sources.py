@@ -60,16 +60,14 @@ def test_a_file_that_grows_while_it_is_read(
         reader.read_bytes("s3://parts/x", limit=4)
 
 
-def test_what_is_not_there(reader: SourceReader, bucket: Path, tmp_path: Path) -> None:
+def test_missing_files(reader: SourceReader, bucket: Path, tmp_path: Path) -> None:
     (bucket / "file").write_bytes(b"")
     for ref in ("s3://parts/none", str(tmp_path / "none"), "s3://parts/file/below"):
         with pytest.raises(SourceNotFound):
             reader.read_bytes(ref)
 
 
-def test_what_is_no_file(
-    reader: SourceReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_not_a_file(reader: SourceReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(tmp_path / "pipe")
     with socket.socket(socket.AF_UNIX) as listening:
         monkeypatch.chdir(tmp_path)  # a socket has a short path
@@ -88,7 +86,7 @@ def test_no_permission(reader: SourceReader, tmp_path: Path) -> None:
     assert isinstance(translate_os_error(PermissionError(13, "no"), "x"), SourceForbidden)
 
 
-def test_names_that_no_file_system_takes(reader: SourceReader, tmp_path: Path) -> None:
+def test_names_that_no_file_system_accepts(reader: SourceReader, tmp_path: Path) -> None:
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
     for ref in (str(tmp_path / ("n" * 300)), str(loop)):
@@ -96,12 +94,12 @@ def test_names_that_no_file_system_takes(reader: SourceReader, tmp_path: Path) -
             reader.read_bytes(ref)
 
 
-def test_a_failing_disk_is_worth_another_try() -> None:
+def test_a_failing_disk_is_retried() -> None:
     assert isinstance(translate_os_error(OSError(5, "EIO"), "x"), SourceUnavailable)
     assert translate_os_error(OSError(24, "EMFILE"), "x").retryable
 
 
-def test_a_broken_transfer_is_tried_again(
+def test_a_broken_transfer_is_retried(
     reader: SourceReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries = []
@@ -140,13 +138,15 @@ def test_a_broken_transfer_is_tried_again(
 @pytest.mark.parametrize(
     "key", ["../outside", "a/../../outside", "..", "./a", "a/./b", "/etc/passwd", "a//b", "a/b/.."]
 )
-def test_keys_cannot_climb(reader: SourceReader, tmp_path: Path, key: str) -> None:
+def test_keys_cannot_leave_the_folder(reader: SourceReader, tmp_path: Path, key: str) -> None:
     (tmp_path / "outside").write_bytes(b"secret")
     with pytest.raises(SourceRefInvalid):
         reader.read_bytes(S3Ref("parts", key))
 
 
-def test_symlinks_cannot_lead_out(reader: SourceReader, bucket: Path, tmp_path: Path) -> None:
+def test_symlinks_cannot_leave_the_folder(
+    reader: SourceReader, bucket: Path, tmp_path: Path
+) -> None:
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "x").write_bytes(b"secret")
     (bucket / "file-link").symlink_to(tmp_path / "outside" / "x")
@@ -186,7 +186,7 @@ def test_listing_in_the_order_of_s3(reader: SourceReader, bucket: Path) -> None:
     assert list(reader.list("s3://parts/none/")) == []
 
 
-def test_listing_a_folder_that_is_gone(tmp_path: Path) -> None:
+def test_listing_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(SourceNotFound, match="folder of bucket"):
         list(SourceReader({"parts": tmp_path / "none"}).list("s3://parts/"))
 
@@ -196,7 +196,7 @@ def test_listing_takes_prefixes_only(reader: SourceReader) -> None:
         list(reader.list("/some/folder"))
 
 
-def test_put_is_all_or_nothing_and_seen_by_readers(bucket: Path, tmp_path: Path) -> None:
+def test_put_is_atomic_and_visible_to_readers(bucket: Path, tmp_path: Path) -> None:
     store = BucketFolder("parts", bucket)
     (tmp_path / "local").write_bytes(b"local")
     store.put("deep/er/bytes", b"bytes")
@@ -226,7 +226,7 @@ def test_a_reader_is_shared_by_threads(reader: SourceReader, bucket: Path) -> No
     assert seen == [b"content"] * 16
 
 
-def test_a_source_on_record_is_found_from_every_folder(
+def test_a_recorded_source_is_found_from_every_folder(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)

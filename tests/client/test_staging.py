@@ -76,9 +76,7 @@ def test_staging_again_writes_nothing(
     assert {path: path.stat().st_mtime_ns for path in bucket.rglob("*.png")} == files
 
 
-def test_what_is_in_the_bucket_already_stays_where_it_is(
-    reader: SourceReader, bucket: Path
-) -> None:
+def test_files_already_in_the_bucket_are_not_copied(reader: SourceReader, bucket: Path) -> None:
     (bucket / "there").mkdir()
     (bucket / "there" / "0.png").write_bytes(image())
     (bucket / "m.manifest").write_text(json.dumps(row("there/0.png")))
@@ -104,7 +102,7 @@ def test_a_folder_labels_by_its_folders(tmp_path: Path, reader: SourceReader) ->
         ({RED: "crack", WHITE: "scratch"}, {RED: "crack", WHITE: "scratch"}),
     ],
 )
-def test_a_background_is_added_where_there_is_room(
+def test_a_background_is_added_if_there_is_room(
     lot: Path, reader: SourceReader, colors: dict[str, str], expected: dict[str, str]
 ) -> None:
     source = write(lot, row("1.png", "anomaly", **mask("mask.png", colors)))
@@ -269,9 +267,7 @@ def test_masks_without_a_colour_map_become_one_white_on_black(
     assert shown == [(0, 0, 15, 5), (20, 0, 25, 5)]
 
 
-def test_anomalies_that_are_only_tested_with_are_pointed_out(
-    tmp_path: Path, reader: SourceReader
-) -> None:
+def test_anomaly_types_only_in_tests_are_reported(tmp_path: Path, reader: SourceReader) -> None:
     source = folders(tmp_path / "set", {"train/good": 3, "test/good": 1, "test/dent": 2})
     trained = train_model(FakeService(), reader, STAGING, source, "cookies", clock=FakeClock())
     assert trained.test is not None
@@ -279,7 +275,7 @@ def test_anomalies_that_are_only_tested_with_are_pointed_out(
     assert "Every anomalous image (2 in all) is a test" in trained.message
 
 
-def test_an_unknown_label_is_named_with_the_way_out(tmp_path: Path, reader: SourceReader) -> None:
+def test_an_unknown_label_is_named_with_a_remedy(tmp_path: Path, reader: SourceReader) -> None:
     source = folders(tmp_path / "set", {"glatt": 1, "Kratzer 2": 1})
     with pytest.raises(TrainingDataInvalid) as caught:
         stage_training(source, reader, STAGING)
@@ -290,7 +286,7 @@ def test_an_unknown_label_is_named_with_the_way_out(tmp_path: Path, reader: Sour
     assert (staged.normal, staged.anomalous) == (1, 1)
 
 
-def test_a_misspelt_folder_is_told_what_it_resembles(tmp_path: Path, reader: SourceReader) -> None:
+def test_a_misspelt_folder_gets_a_suggestion(tmp_path: Path, reader: SourceReader) -> None:
     source = folders(tmp_path / "set", {"nromal": 2, "anomaly": 2, "brass": 1})
     with pytest.raises(TrainingDataInvalid) as caught:
         stage_training(source, reader, STAGING)
@@ -305,7 +301,7 @@ def test_a_misspelt_folder_is_told_what_it_resembles(tmp_path: Path, reader: Sou
     assert names.close_to("on") is None
 
 
-def test_skipped_files_are_told(tmp_path: Path, reader: SourceReader) -> None:
+def test_skipped_files_are_reported(tmp_path: Path, reader: SourceReader) -> None:
     source = folders(tmp_path / "set", {"good": 2, "bad": 1})
     (tmp_path / "set/good/7.png.part").write_bytes(image(7))
     told: list[str] = []
@@ -315,7 +311,7 @@ def test_skipped_files_are_told(tmp_path: Path, reader: SourceReader) -> None:
 
 
 @pytest.mark.parametrize("marker", ["lot/", "lot/good/", "lot/good_$folder$"])
-def test_folder_keys_of_the_console_are_no_images(marker: str) -> None:
+def test_folder_keys_of_the_console_are_not_images(marker: str) -> None:
     assert why_no_part(marker.removeprefix("lot/")) == "folder markers"
 
 

@@ -55,7 +55,7 @@ def test_a_first_training(lot: Path, reader: SourceReader) -> None:
     assert told[-2:] == ["version 1: TRAINING", "version 1: TRAINED"]
 
 
-def test_what_training_noticed_is_not_repeated_in_its_progress(
+def test_remarks_of_training_are_not_repeated_in_its_progress(
     lot: Path, reader: SourceReader
 ) -> None:
     service = FakeService()
@@ -81,13 +81,13 @@ def test_training_again_replaces_the_datasets(lot: Path, reader: SourceReader) -
     ]
 
 
-def test_an_old_test_dataset_goes_when_there_is_no_new_one(lot: Path, reader: SourceReader) -> None:
+def test_an_old_test_dataset_is_removed_without_a_new_one(lot: Path, reader: SourceReader) -> None:
     service = FakeService(project=True, datasets=("test",))
     train(service, lot, reader)
     assert set(service.datasets) == {"train"}
 
 
-def test_an_old_dataset_that_failed_is_no_obstacle(lot: Path, reader: SourceReader) -> None:
+def test_a_failed_old_dataset_is_replaced(lot: Path, reader: SourceReader) -> None:
     service = FakeService(project=True, datasets=("train",))
     service.datasets["train"] = "CREATE_FAILED"
     assert train(service, lot, reader).version == "1"

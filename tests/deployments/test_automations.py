@@ -114,7 +114,7 @@ def send(server: PrefectServer, event: str, resource: str, **payload: Any) -> No
         (BUDGET_REACHED, "budget reached", "Budget reached: cookies"),
     ],
 )
-def test_an_event_of_ours_is_told_by_webhook_mail_slack_and_teams(
+def test_an_event_is_sent_by_webhook_mail_slack_and_teams(
     server: PrefectServer,
     hook: Webhook,
     mails: Mailbox,
@@ -144,7 +144,7 @@ def told_in_chat(chats: Anywhere, host: str, run: str) -> list[str]:
 
 
 @pytest.mark.parametrize("state", ["FAILED", "CRASHED"])
-def test_a_run_that_ends_badly_is_told(
+def test_a_failed_run_is_notified(
     server: PrefectServer, hook: Webhook, mails: Mailbox, applied: dict[str, str], state: str
 ) -> None:
     name = f"cookies-{state.lower()}"
@@ -170,7 +170,7 @@ def posted_about(hook: Webhook, resource: str) -> dict[str, Any]:
     return posted
 
 
-def test_a_scheduled_run_that_has_not_started_is_told(
+def test_a_missed_scheduled_run_is_notified(
     server: PrefectServer, hook: Webhook, mails: Mailbox, applied: dict[str, str]
 ) -> None:
     flow_run = _flow_run(server, "inspect-images", "cookies-late")
@@ -189,9 +189,7 @@ def test_a_scheduled_run_that_has_not_started_is_told(
     assert (posted["notice"], posted["event"]) == ("scheduled run missed", "prefect.flow-run.Late")
 
 
-def test_that_no_run_was_completed_is_told(
-    hook: Webhook, mails: Mailbox, applied: dict[str, str]
-) -> None:
+def test_silence_is_notified(hook: Webhook, mails: Mailbox, applied: dict[str, str]) -> None:
     subject = f"No inspection was completed for {SILENT_HOURS} hours"
     wait_until(lambda: [text for text in mails.texts() if text.startswith(subject)], "silence")
     wait_until(lambda: "no run completed" in [one["notice"] for one in hook.posted], "silence")
@@ -208,7 +206,7 @@ def test_applying_again_changes_nothing_and_another_limit_is_an_update(
     assert sorted(names) == sorted(f"lfv: {name}" for name in _NOTICES)
 
 
-def test_other_flows_and_quiet_events_are_not_told(
+def test_other_flows_and_events_are_not_notified(
     server: PrefectServer, hook: Webhook, mails: Mailbox, applied: dict[str, str]
 ) -> None:
     api = PrefectApi(server.api_url)

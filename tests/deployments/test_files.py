@@ -68,7 +68,7 @@ def test_compose_publishes_to_this_machine_only_and_has_no_password_of_its_own()
     assert set(services) == {"postgres", "prefect", "setup", "worker"}
 
 
-def test_compose_names_only_what_there_is() -> None:
+def test_compose_names_only_existing_files() -> None:
     content = compose()
     services, volumes = content["services"], content["volumes"]
     for name, one in services.items():

@@ -51,9 +51,7 @@ def reduced(source: Path, folder: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_cookies_are_trained_on_inspected_and_put_on_record(
-    sample_data: Path, tmp_path: Path
-) -> None:
+def test_cookies_are_trained_on_inspected_and_recorded(sample_data: Path, tmp_path: Path) -> None:
     with_tables(tmp_path / "prefect")
     cookies = reduced(sample_data / "cookies", tmp_path / "cookies")
     # The pretrained backbone on real images is in tests/engine, and in the demo's test.

@@ -214,7 +214,7 @@ def test_what_was_read_can_be_read_again(tmp_path: Path) -> None:
     assert read_export(tmp_path / "kept.onnx", 1 << 20) == body
 
 
-def test_a_step_that_is_not_known(tmp_path: Path) -> None:
+def test_an_unknown_step(tmp_path: Path) -> None:
     blur = {"__class_fullname__": "albumentations.augmentations.GaussianBlur"}
     path = version_0(tmp_path, [RESIZE, blur, NORMALIZE, TO_TENSOR])
     with pytest.raises(OnnxRejected, match=r"'GaussianBlur'.*not supported; export") as caught:

@@ -47,7 +47,7 @@ def rewrite(model: Path, **changes: object) -> None:
     (model / "manifest.json").write_text(json.dumps({**manifest, **changes}))
 
 
-def test_it_may_be_moved(model: Path) -> None:
+def test_it_can_be_moved(model: Path) -> None:
     assert Predictor.load(model).width == 96
     backbone = (model / "backbone.onnx").stat().st_size
     assert backbone < 4_000_000
@@ -72,7 +72,7 @@ def test_every_file_is_checked(model: Path) -> None:
     Predictor.load(model)
 
 
-def test_versions_and_strangers(model: Path, tmp_path: Path) -> None:
+def test_other_versions_and_unknown_files(model: Path, tmp_path: Path) -> None:
     rewrite(model, version=99)
     with pytest.raises(ArtifactError, match="version 99"):
         Predictor.load(model)
@@ -90,7 +90,7 @@ def test_versions_and_strangers(model: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["../secret.json", "/etc/hostname.json", "a/b.json", "..\\up.json", "run.py", ""]
 )
-def test_no_path_leads_out(model: Path, name: str) -> None:
+def test_no_path_leaves_the_folder(model: Path, name: str) -> None:
     files = listed(model)
     rewrite(model, files={**files, name: files["model.json"]})
     with pytest.raises(ArtifactError, match="names an invalid file"):
@@ -121,7 +121,7 @@ def test_nothing_is_unpickled(model: Path, tmp_path: Path) -> None:
             Predictor.load(model)
 
 
-def test_nonsense_with_right_hashes_is_refused(model: Path) -> None:
+def test_invalid_content_with_right_hashes_is_refused(model: Path) -> None:
     whole = json.loads((model / "model.json").read_text())
     for changed in (
         {},

@@ -240,7 +240,7 @@ def test_a_detector_becomes_a_model(make_plates: Make, tmp_path: Path) -> None:
     ],
     ids=["score-only", "map-by-another-name", "two-types"],
 )
-def test_detectors_that_give_verdicts_only(
+def test_detectors_with_verdicts_only(
     make_plates: Make,
     tmp_path: Path,
     detector: ModelProto,
@@ -260,7 +260,7 @@ def test_detectors_that_give_verdicts_only(
     assert verdict.anomaly_mask is None
 
 
-def test_a_detector_that_sees_nothing_is_called_that(make_plates: Make, tmp_path: Path) -> None:
+def test_a_detector_that_finds_nothing_is_reported(make_plates: Make, tmp_path: Path) -> None:
     blind = onnx_models.darkness_detector()
     blind.graph.node[2].op_type = "Add"  # now what is bright is odd
     options = TrainingOptions(detector=saved(tmp_path, "d.onnx", blind.SerializeToString()))

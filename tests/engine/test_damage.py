@@ -33,7 +33,7 @@ def flip(path: Path) -> None:
     path.write_bytes(body)
 
 
-def test_sound_images(image: TrainingImage, tmp_path: Path) -> None:
+def test_valid_images(image: TrainingImage, tmp_path: Path) -> None:
     jpeg = replace(image, source_ref="s3://b/2.jpg", path=tmp_path / "jpeg", mask_path=None)
     Image.open(image.path).save(jpeg.path, "JPEG", progressive=True)
     assert find_damaged([image, jpeg]) == {}

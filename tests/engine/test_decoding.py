@@ -94,7 +94,7 @@ def test_transparency_is_laid_over_black() -> None:
     assert decode(encoded(image)).pixels.max() == 0
 
 
-def test_orientation_is_told_and_not_applied() -> None:
+def test_orientation_is_reported_and_not_applied() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     decoded = decode(encoded(ORANGE, "JPEG", exif=exif))

@@ -59,7 +59,7 @@ def test_damaged_reference_values_are_refused() -> None:
             UsualCells.from_arrays({"usual.mean": damaged, "usual.deviation": damaged})
 
 
-def test_models_of_earlier_releases_have_maps_where_they_know_of_places() -> None:
+def test_models_of_earlier_releases_with_positions_have_maps() -> None:
     kinds = sorted(path for path in OLD.iterdir() if path.is_dir())
     image = next(OLD.glob("*.png")).read_bytes()
     for kind in kinds:

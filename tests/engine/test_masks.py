@@ -50,7 +50,7 @@ def test_another_size_is_scaled(mask: Image.Image, tmp_path: Path) -> None:
     assert (found == expected()).all()
 
 
-def test_lossy_colours_are_taken_for_the_nearest(mask: Image.Image, tmp_path: Path) -> None:
+def test_lossy_colours_become_the_nearest(mask: Image.Image, tmp_path: Path) -> None:
     noisy = np.asarray(mask, dtype=int) + np.random.default_rng(0).integers(-12, 13, (30, 40, 3))
     Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(tmp_path / "mask.png")
     found = read_mask((tmp_path / "mask.png").read_bytes(), COLORS, TYPES, (40, 30))
@@ -64,9 +64,7 @@ def test_unmapped_and_transparent_pixels_are_background(tmp_path: Path) -> None:
     assert not read_mask((tmp_path / "mask.png").read_bytes(), COLORS, TYPES, (40, 30)).any()
 
 
-def test_colours_that_the_map_does_not_name_are_pointed_out(
-    mask: Image.Image, tmp_path: Path
-) -> None:
+def test_colours_missing_in_the_map_are_reported(mask: Image.Image, tmp_path: Path) -> None:
     """Not those of smoothed edges."""
     images = []
     for number in range(24):
@@ -138,7 +136,7 @@ def test_an_anomaly_may_be_black(tmp_path: Path) -> None:
     assert found.sum() == 300
 
 
-def test_cells_know_how_much_of_them_each_type_takes_up(mask: Image.Image, tmp_path: Path) -> None:
+def test_cells_have_the_share_of_each_type(mask: Image.Image, tmp_path: Path) -> None:
     mask.save(tmp_path / "mask.png")
     image = TrainingImage("a.jpg", tmp_path / "a.jpg", True, tmp_path / "mask.png", COLORS)
     shares = load_shares(image, TYPES, (2, 5))  # cells of 8 x 15 pixels

@@ -45,7 +45,7 @@ def test_calibrated_probabilities_mean_what_they_say() -> None:
     assert (np.diff(fitted(np.linspace(-40, 40, 200))) >= 0).all()
 
 
-def test_few_images_promise_little() -> None:
+def test_few_images_give_wide_intervals() -> None:
     truth = np.array([0] * 6 + [1] * 6, bool)
     fitted = calibration.fit(truth, np.where(truth, 5.0, -5.0))
     assert fitted(1e9) == pytest.approx(1 - 1 / 14)

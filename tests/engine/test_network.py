@@ -226,7 +226,7 @@ def test_blending_brings_maps_to_the_networks_grid() -> None:
 # --- what is said of it
 
 
-def test_the_verdict_tells_both_figures() -> None:
+def test_the_verdict_reports_both_figures() -> None:
     used = Verdict(True, True, (0.8, 0.9), (0.71, 0.75))
     assert used.to_json() == {
         "Used": True,
@@ -364,7 +364,7 @@ def test_a_stored_network_paints_and_judges(trained: Plain, tmp_path: Path) -> N
         {"stack": [0.0, 1.0, 0.0, 1.0, 7.0]},
     ],
 )
-def test_a_description_that_cannot_be_is_refused(
+def test_an_impossible_description_is_refused(
     trained: Plain, tmp_path: Path, changed: dict[str, Any]
 ) -> None:
     with_network(trained.folder, tmp_path, some_network(), **changed)

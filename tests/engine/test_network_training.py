@@ -126,7 +126,7 @@ def test_labels_move_with_their_images() -> None:
     assert shares[:, 1].mean().item() == pytest.approx(moved.mean().item(), rel=1e-4)
 
 
-def test_torch_has_its_threads_back() -> None:
+def test_the_threads_of_torch_are_restored() -> None:
     before = torch.get_num_threads()
     with learning.one_thread():
         assert torch.get_num_threads() == 1

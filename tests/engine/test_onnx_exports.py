@@ -100,7 +100,7 @@ def test_half_precision(tmp_path: Path, expected: Reading) -> None:
     assert same(read(path), expected, tolerance=2e-3)
 
 
-def test_all_at_once(tmp_path: Path, expected: Reading) -> None:
+def test_all_of_these_together(tmp_path: Path, expected: Reading) -> None:
     file = save_apart(detector(2, kind=HALF, fixed=True), tmp_path / "export")
     assert same(read(file.parent), expected, tolerance=2e-3)
 
@@ -135,7 +135,7 @@ def test_the_inputs_and_outputs_of_anomalib(tmp_path: Path, expected: Reading) -
     assert same(read(tmp_path / "weights"), expected)
 
 
-def test_a_usual_file_is_left_as_it_is(tmp_path: Path) -> None:
+def test_an_ordinary_file_is_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     onnx.save(detector("batch"), path)
     assert read_export(path, LIMIT) == path.read_bytes()

@@ -183,7 +183,7 @@ def test_a_graph_that_swells_is_stopped() -> None:
     assert refused.value.reason == "out_of_memory"
 
 
-def test_what_runs_but_gives_nonsense_is_refused() -> None:
+def test_invalid_outputs_are_refused() -> None:
     no_number = onnx_models.model(
         [
             helper.make_node("Log", ["negative"], ["log"]),
@@ -222,7 +222,7 @@ def test_outputs_that_fit_no_part_are_refused() -> None:
     assert refused.value.reason == "outputs"
 
 
-def test_images_come_as_the_graph_takes_them() -> None:
+def test_images_have_the_form_that_the_graph_accepts() -> None:
     """Channels last, samples of 8 bits, luminance: each gives what it should."""
     node = helper.make_node("Cast", ["image"], ["planes"], to=FLOAT)
     turned = helper.make_node("Transpose", ["planes"], ["maps"], perm=[0, 3, 1, 2])

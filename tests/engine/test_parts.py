@@ -60,7 +60,7 @@ def test_a_line_one_pixel_wide_survives_pooling() -> None:
     assert found["L0 bright max"][:4].max() < 0.01
 
 
-def test_statistics_do_not_mind_where_something_is() -> None:
+def test_statistics_do_not_depend_on_position() -> None:
     first = np.full((64, 96, 3), 90, dtype=np.uint8)
     second = first.copy()
     first[16:24, 16:24] = 160
@@ -155,7 +155,7 @@ def test_masks_that_show_nothing_are_learned_coarsely(tmp_path: Path) -> None:
     assert pixel_view_of(data).grid == (72, 96)
 
 
-def test_types_that_are_hardly_found_are_told() -> None:
+def test_types_that_are_rarely_found_are_reported() -> None:
     labels = [
         {"Label": name, "NumberOfTestingImages": 7, "Metrics": {"IoU": overlap}}
         for name, overlap in (("crack", 0.71), ("scratch", 0.12))
@@ -205,7 +205,7 @@ def test_duplicates_share_a_group_and_groups_a_fold() -> None:
 
 
 @pytest.mark.parametrize("kind", ["ridge", "lasso", "stumps"])
-def test_learners_find_what_matters(kind: str) -> None:
+def test_learners_find_the_informative_values(kind: str) -> None:
     random = np.random.default_rng(3)
     truth = np.arange(80) % 2 == 0
     x = random.normal(0, 1, (160, 300)).astype(np.float32)
@@ -224,7 +224,7 @@ def test_learners_find_what_matters(kind: str) -> None:
     assert np.allclose(again(x[80:]), scores)
 
 
-def test_the_stack_never_turns_an_expert_round() -> None:
+def test_the_stack_never_inverts_an_expert() -> None:
     random = np.random.default_rng(0)
     truth = np.arange(60) % 2 == 0
     good = truth + random.normal(0, 0.4, 60)
@@ -316,7 +316,7 @@ def test_types_are_favoured_as_far_as_the_highest_overlap_asks_for() -> None:
     assert (after - before)[:, 0, 0] == pytest.approx(found)
 
 
-def test_surroundings_tell_a_gap_from_the_ground() -> None:
+def test_surroundings_distinguish_a_gap_from_the_ground() -> None:
     logits = np.zeros((2, 40, 40), dtype=np.float32)
     logits[0], logits[1] = 4, -4
     logits[:, :, 10:14] *= -1

@@ -74,7 +74,7 @@ def test_a_damaged_memory_is_refused() -> None:
         PatchMemory.from_arrays({}, "x")
 
 
-def test_a_few_anomalous_patches_tell_new_images_apart() -> None:
+def test_a_few_anomalous_patches_separate_new_images() -> None:
     random = np.random.default_rng(3)
     kind = random.normal(0, 1, MIXED)
 

@@ -207,7 +207,7 @@ def test_a_pattern_is_more_like_itself_moved_than_like_a_plain_ground() -> None:
     assert np.linalg.norm(first - second) < 0.6 * np.linalg.norm(first - other)
 
 
-def test_a_missing_or_exchanged_package_is_told(
+def test_a_missing_or_changed_package_is_reported(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     pretrained_model.cache_clear()
@@ -255,7 +255,7 @@ def test_with_few_images_values_are_scaled_by_how_their_channel_varies_within_th
 
 
 @pytest.mark.parametrize(("count", "rate"), [(99, 0.05), (30, 0.02), (12, 0.02)])
-def test_alarms_keep_to_the_rate_that_was_stated(count: int, rate: float) -> None:
+def test_false_alarms_keep_the_stated_rate(count: int, rate: float) -> None:
     random = np.random.default_rng(1)
     rates = []
     for _ in range(300):
@@ -270,13 +270,13 @@ def test_a_rate_is_counted_with_enough_images() -> None:
     assert not is_enough_for_rank(99, 0.02)
 
 
-def test_a_model_without_it_does_not_carry_it(make_plates: Make, tmp_path: Path) -> None:
+def test_a_model_without_it_does_not_contain_it(make_plates: Make, tmp_path: Path) -> None:
     images = make_plates(10, 10)
     train(images, [], tmp_path / "without", options=TrainingOptions(pretrained=False))
     assert "backbone" not in artifacts.load(tmp_path / "without").model
 
 
-def test_normals_alone_use_it_and_carry_it(make_plates: Make, tmp_path: Path) -> None:
+def test_models_of_normals_use_and_contain_it(make_plates: Make, tmp_path: Path) -> None:
     images = make_plates(14, 0)
     outcome = train(images, make_plates(6, 6, first=700), tmp_path / "m")
     contents = artifacts.load(tmp_path / "m")
@@ -297,7 +297,7 @@ def test_normals_alone_use_it_and_carry_it(make_plates: Make, tmp_path: Path) ->
         Predictor.load(tmp_path / "wrong")
 
 
-def test_a_dear_miss_moves_verdicts_but_not_probabilities(
+def test_a_high_cost_of_a_miss_changes_verdicts_but_not_probabilities(
     make_plates: Make, tmp_path: Path
 ) -> None:
     images, test = make_plates(10, 10), make_plates(5, 5, first=300)

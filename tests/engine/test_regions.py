@@ -61,7 +61,7 @@ def test_what_is_left_out_is_learned_from_other_folds() -> None:
     assert Regions.from_json(regions.to_json()) == regions
 
 
-def test_images_called_normal_are_left_without_regions_where_that_pays() -> None:
+def test_images_called_normal_lose_their_regions_if_that_helps() -> None:
     real, false = found((1, 3, 3, 5)), found((1, 10, 10, 13))
     normal = shares(found())
     called, folds = np.arange(8) % 2 == 0, np.arange(8) % 4
@@ -75,7 +75,7 @@ def test_images_called_normal_are_left_without_regions_where_that_pays() -> None
     assert missed.of_normal
 
 
-def test_nothing_is_left_out_where_that_gains_nothing() -> None:
+def test_nothing_is_left_out_without_a_gain() -> None:
     logits = [found((1, 3, 3, 2)) for _ in range(6)]
     regions, left = learn_regions(
         logits, [shares(maps) for maps in logits], np.ones(6, dtype=bool), np.arange(6) % 3

@@ -84,7 +84,7 @@ def test_labels_alone(by_labels: tuple[Path, TrainingOutcome], make_plates: Make
     assert all(v.anomalies is None and v.anomaly_mask is None for v in verdicts)
 
 
-def test_the_verdicts_evaluated_are_those_given(
+def test_the_evaluated_verdicts_are_the_returned_ones(
     by_labels: tuple[Path, TrainingOutcome], make_plates: Make
 ) -> None:
     folder, outcome = by_labels
@@ -204,7 +204,7 @@ def test_copies_count_once(make_plates: Make, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("masks", [False, True])
-def test_shots_of_one_part_can_be_learned_from(
+def test_several_shots_of_one_part_can_be_trained_on(
     make_plates: Make, tmp_path: Path, *, masks: bool
 ) -> None:
     """All of a class in one fold would leave nothing to learn from in the others."""
@@ -245,7 +245,7 @@ def test_a_second_pass_that_does_not_help_is_left_out(
     assert sum(shown[8:]) >= 6 > 2 >= sum(shown[:8])
 
 
-def test_masks_that_show_nothing_are_told(make_plates: Make, tmp_path: Path) -> None:
+def test_empty_masks_are_reported(make_plates: Make, tmp_path: Path) -> None:
     images = make_plates(8, 8, masks=True)
     unknown = [
         replace(image, mask_colors={"#00FFFF": "dent"}) if image.is_anomalous else image
@@ -266,7 +266,7 @@ def test_masks_that_show_nothing_are_told(make_plates: Make, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("masks", [False, True])
-def test_the_least_there_can_be(make_plates: Make, tmp_path: Path, *, masks: bool) -> None:
+def test_the_smallest_training_set(make_plates: Make, tmp_path: Path, *, masks: bool) -> None:
     images = make_plates(5, 5, masks=masks, kinds=KINDS)
     options = PLAIN if masks else TrainingOptions()
     outcome = train(images, make_plates(6, 6, first=500), tmp_path, options=options)
@@ -275,7 +275,7 @@ def test_the_least_there_can_be(make_plates: Make, tmp_path: Path, *, masks: boo
     assert all(0.5 <= e.confidence <= 1 - 1 / 12 for e in outcome.evaluated)
 
 
-def test_mislabelled_twins_and_shortcuts_are_told(make_plates: Make, tmp_path: Path) -> None:
+def test_mislabelled_twins_and_shortcuts_are_reported(make_plates: Make, tmp_path: Path) -> None:
     images = make_plates(12, 12)
     images[-1] = replace(images[0], source_ref="twin.png", is_anomalous=True)
     for image in images[12:-1]:

@@ -36,7 +36,7 @@ def test_latest_is_the_approved_version_until_that_is_withdrawn(
     assert version_to_stop(get_settings(), "parts", "latest", force=False) == "latest"
 
 
-def test_another_model_of_the_approved_version_is_refused(
+def test_a_retrained_approved_version_is_refused(
     images: Path, endpoint: Endpoint, store: Store
 ) -> None:
     elsewhere = ModelKey("lookoutvision", "arn:aws:elsewhere/parts/1", "parts", "1")
@@ -49,7 +49,7 @@ def test_another_model_of_the_approved_version_is_refused(
     assert "another account" in str(run.message)
 
 
-def test_without_the_database_nobody_knows_what_to_stop(tmp_path: Path) -> None:
+def test_without_the_database_a_stop_is_refused(tmp_path: Path) -> None:
     broken = tmp_path / "inspections.db"
     broken.write_bytes(b"no database" * 100)
     settings = get_settings(database_url=f"sqlite:///{broken}")

@@ -165,7 +165,7 @@ def test_an_image_that_the_job_fails_at_has_its_error(
     assert endpoint.leftovers == []
 
 
-def test_a_job_without_any_answer_is_no_image_s_fault(
+def test_a_job_without_any_answer_is_not_recorded_for_images(
     images: Path, endpoint: Endpoint, store: Store
 ) -> None:
     endpoint.script(job_failure="at once")
@@ -180,7 +180,7 @@ def test_a_job_without_any_answer_is_no_image_s_fault(
     ("host", "staging", "message"),
     [("lookoutvision", "s3://lot/x", "--host sagemaker"), ("sagemaker", "", "--staging")],
 )
-def test_what_a_batch_needs_is_asked_for_first(
+def test_missing_options_of_a_batch_are_reported_first(
     images: Path,
     endpoint: Endpoint,
     store: Store,
@@ -225,7 +225,7 @@ def test_nothing_is_copied_for_a_job_that_cannot_be_created(
     assert endpoint.calls("CreateModel") == []
 
 
-def test_what_a_killed_start_makes_after_the_stop_is_seen_and_deleted(
+def test_what_a_killed_start_creates_after_the_stop_is_deleted(
     endpoint: Endpoint, bucket: Path
 ) -> None:
     (bucket / "images.json").write_text('[{"prefix": "s3://lot/"}, "none.png"]')

@@ -61,7 +61,7 @@ def test_a_model_that_somebody_else_started_is_left_running(
     assert endpoint.status == "TRAINED"
 
 
-def test_an_agent_that_is_not_there_ends_the_run_before_anything(
+def test_a_missing_agent_ends_the_run_at_once(
     images: Path, store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("LFV_ENDPOINT_URL", f"unix://{tmp_path}/none.sock")

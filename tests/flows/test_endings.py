@@ -96,7 +96,7 @@ def test_a_limit_may_be_raised_when_the_run_is_resumed(
 
 
 @pytest.mark.parametrize("good", [0, 16], ids=["while checking", "while detecting"])
-def test_credentials_of_the_images_that_run_out_are_no_image_s_fault(
+def test_expired_credentials_of_the_source_are_not_recorded_for_images(
     images: Path,
     endpoint: Endpoint,
     store: Store,

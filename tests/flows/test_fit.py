@@ -15,7 +15,7 @@ from tests.support.store_samples import T0
 
 
 @pytest.mark.parametrize("fit", [None, "scaled to 64x64"])
-def test_images_of_other_sizes_are_fitted_as_in_training_and_that_is_on_record(
+def test_images_of_other_sizes_are_fitted_as_in_training_and_recorded(
     fit: str | None, images: Path, tmp_path: Path, endpoint: Endpoint, store: Store
 ) -> None:
     first = inspect_images(source=str(images), project="parts")

@@ -14,7 +14,7 @@ from tests.support.hostile import hostile_files, hostile_lines, odd_labels
 from tests.support.pictures import make_pictures
 
 
-def test_each_bad_input_is_recorded_and_each_good_image_beside_it_is_judged(
+def test_each_bad_input_is_recorded_and_each_good_image_judged(
     tmp_path: Path, endpoint: Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "m"

@@ -43,7 +43,7 @@ def test_every_image_gets_its_record_and_the_model_is_stopped(
     assert hosting.requested_by == summary.run_id
 
 
-def test_a_second_run_asks_nothing_and_starts_nothing(
+def test_a_second_run_detects_nothing_and_starts_nothing(
     images: Path, endpoint: Endpoint, store: Store
 ) -> None:
     inspect_images(source=str(images), project="parts")
@@ -53,14 +53,14 @@ def test_a_second_run_asks_nothing_and_starts_nothing(
     assert sum(endpoint.asked().values()) == 12
 
 
-def test_again_asks_again(images: Path, endpoint: Endpoint, store: Store) -> None:
+def test_again_runs_detection_again(images: Path, endpoint: Endpoint, store: Store) -> None:
     inspect_images(source=str(images), project="parts")
     again = inspect_images(source=str(images), project="parts", again=True)
     assert again.counts.reused == 0
     assert set(endpoint.asked().values()) == {2}
 
 
-def test_equal_images_are_asked_about_once(
+def test_equal_images_are_detected_once(
     images: Path, tmp_path: Path, endpoint: Endpoint, store: Store
 ) -> None:
     manifest = tmp_path / "twice.txt"
@@ -74,7 +74,7 @@ def test_equal_images_are_asked_about_once(
     assert set(endpoint.asked().values()) == {2}
 
 
-def test_bad_lines_and_images_are_recorded_beside_the_good_ones(
+def test_bad_lines_and_images_are_recorded_among_good_ones(
     images: Path, tmp_path: Path, endpoint: Endpoint, store: Store
 ) -> None:
     (tmp_path / "empty.png").touch()
@@ -94,7 +94,7 @@ def test_bad_lines_and_images_are_recorded_beside_the_good_ones(
     assert endpoint.status == "TRAINED"
 
 
-def test_a_run_of_nothing_but_bad_images_never_starts_the_model(
+def test_a_run_of_bad_images_never_starts_the_model(
     tmp_path: Path, endpoint: Endpoint, store: Store
 ) -> None:
     (tmp_path / "bad").mkdir()
@@ -116,7 +116,7 @@ def test_a_model_somebody_else_started_is_used_and_left_running(
 
 
 @pytest.mark.usefixtures("few_requests")
-def test_a_run_stops_in_good_order_at_its_time_limit_and_can_be_resumed(
+def test_a_run_stops_cleanly_at_its_time_limit_and_can_be_resumed(
     images: Path, endpoint: Endpoint, store: Store
 ) -> None:
     make_pictures(images, 100, first=100)
@@ -215,7 +215,7 @@ def test_a_run_that_does_not_exist_is_not_resumed(endpoint: Endpoint, store: Sto
 
 
 @pytest.mark.parametrize("throttled", ["ThrottlingException", "InternalServerException"])
-def test_failures_that_pass_cost_nothing_but_time(
+def test_passing_failures_only_cost_time(
     images: Path, endpoint: Endpoint, store: Store, throttled: str
 ) -> None:
     endpoint.script(fail={"DetectAnomalies": [throttled] * 5, "StopModel": [throttled] * 2})
@@ -255,7 +255,7 @@ def test_a_model_stopped_under_the_run_is_started_again(
     assert all(hosting.status == "stopped" for hosting in store.hostings.list())
 
 
-def test_a_run_whose_model_is_not_found_is_on_record_and_can_be_resumed(
+def test_a_run_whose_model_is_not_found_is_recorded_and_can_be_resumed(
     images: Path, home: Path, endpoint: Endpoint, store: Store
 ) -> None:
     """As of a scheduled run in the night, of which an operator wants to know the next morning."""
@@ -302,7 +302,7 @@ def test_a_retry_by_prefect_is_the_same_run(
     assert actions[: 2 + len(second)] == ["run.started", "run.failed", *second]
 
 
-def test_a_run_whose_service_does_not_start_is_on_record(
+def test_a_run_whose_service_does_not_start_is_recorded(
     images: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("LFV_ENDPOINT_URL")
@@ -329,7 +329,7 @@ def test_an_unsure_answer_is_never_accepted(images: Path, endpoint: Endpoint, st
     }
 
 
-def test_folders_as_they_come(images: Path, tmp_path: Path, store: Store) -> None:
+def test_folders_as_found_in_practice(images: Path, tmp_path: Path, store: Store) -> None:
     """Labels by given names, files that are no parts skipped, a TIFF converted when asked."""
     lot = tmp_path / "lot"
     for number, path in enumerate(sorted(images.iterdir())[:3]):

@@ -77,7 +77,7 @@ def process_of(run: FlowRun) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.mark.parametrize("last", [Pending, Running, Cancelling])
-def test_what_waits_behind_a_run_without_a_process_goes_on(pool: str, last: Any) -> None:
+def test_runs_waiting_for_a_run_without_a_process_continue(pool: str, last: Any) -> None:
     with get_client(sync_client=True) as client:
         first, second = two_runs(client, pool)
         client.set_flow_run_state(first.id, Pending())

@@ -38,7 +38,7 @@ def assert_each_content_is_judged_once(endpoint: Endpoint, store: Store) -> None
     assert endpoint.asked() == attempts
 
 
-def test_only_what_came_since_the_last_run_is_inspected(
+def test_only_images_since_the_last_run_are_inspected(
     images: Path, endpoint: Endpoint, store: Store
 ) -> None:
     assert inspect_new(images).counts.total == 12
@@ -216,9 +216,7 @@ def test_what_a_cancelled_run_leaves_goes_to_the_next_run(
     assert store.results.errors_by_code(cancelled.run_id) == {LEFT_TO_LATER_RUN: left}
 
 
-def test_an_unreadable_image_is_recorded_once_and_again_when_it_was_written_anew(
-    images: Path, store: Store
-) -> None:
+def test_an_unreadable_image_is_recorded_once_per_content(images: Path, store: Store) -> None:
     torn = images / "torn.png"
     whole = min(images.iterdir()).read_bytes()
     torn.write_bytes(whole[:60])

@@ -57,7 +57,7 @@ def test_a_flow_run_is_named_by_product_lot_and_trigger(monkeypatch: pytest.Monk
         ("lfv watch (ana)", False, None, "lfv watch (ana)"),
     ],
 )
-def test_only_runs_of_the_clock_are_by_schedule(
+def test_only_scheduled_runs_are_named_schedule(
     monkeypatch: pytest.MonkeyPatch,
     given: str,
     by_the_clock: bool,
@@ -85,7 +85,7 @@ def test_progress_has_rate_time_left_and_cost() -> None:
     assert progress_text(100, 100, 10, 0) == "100 of 100 images, 10.0 a second"
 
 
-def test_the_summary_links_to_the_report_where_an_address_is_known(
+def test_the_summary_links_to_the_report_if_ui_url_is_set(
     images: Path, store: Store, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     summary = inspect_images(source=str(images), project="parts")
@@ -97,7 +97,7 @@ def test_the_summary_links_to_the_report_where_an_address_is_known(
 
 
 @pytest.mark.filterwarnings("ignore:'imghdr':DeprecationWarning")  # in Apprise
-def test_mail_is_sent_as_the_block_says() -> None:
+def test_mail_is_sent_with_the_settings_of_the_block() -> None:
     mail = LfvMail(
         smtp_host="mail.plant.example",
         sender="lfv@plant.example",
@@ -133,7 +133,7 @@ def test_blocks_are_settings_of_a_run(home: Path, monkeypatch: pytest.MonkeyPatc
     assert settings_of_blocks() == settings  # what a child process of the run has
 
 
-def test_a_variable_that_is_no_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_limit_in_a_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     values: dict[str, Any] = {defaults.MAX_COST: "2.5", defaults.REJECT_RATE_LIMIT: "many"}
     monkeypatch.setattr(defaults, "_variable", values.get)
     assert defaults.max_cost() == 2.5
@@ -183,7 +183,7 @@ def test_a_run_emits_its_events(images: Path, store: Store, emitted: Emitted) ->
 
 
 @pytest.mark.usefixtures("few_requests")
-def test_a_limit_is_an_event_of_its_own(
+def test_reaching_a_limit_emits_an_event(
     images: Path, endpoint: Endpoint, store: Store, emitted: Emitted
 ) -> None:
     make_pictures(images, 60, first=100)
@@ -202,7 +202,7 @@ def test_a_model_of_somebody_else_has_no_events(
     assert emitted.names == [events.RUN_STARTED, events.RUN_COMPLETED]
 
 
-def test_a_server_that_takes_no_events_does_not_end_the_run(
+def test_a_server_that_refuses_events_does_not_end_the_run(
     images: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(**_: object) -> None:

@@ -41,9 +41,7 @@ def artifacts(flow_run_id: str | None) -> list[str | None]:
         return [one.key for one in client.read_artifacts(artifact_filter=theirs)]
 
 
-def test_what_is_old_is_listed_first_and_then_deleted(
-    images: Path, home: Path, store: Store
-) -> None:
+def test_old_files_are_first_listed_then_deleted(images: Path, home: Path, store: Store) -> None:
     summary = inspect_images(source=str(images), project="parts")
     theirs = other()
     ours = store.runs.get(summary.run_id).flow_run_id

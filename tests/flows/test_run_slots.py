@@ -50,7 +50,7 @@ def test_a_run_beyond_the_limit_waits_without_its_model(
     assert active() == 0
 
 
-def test_a_run_without_an_api_for_limits_goes_on(
+def test_a_run_without_an_api_for_limits_continues(
     deployment: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:

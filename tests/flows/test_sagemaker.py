@@ -63,7 +63,9 @@ def test_the_same_records_as_with_lookout_for_vision(
     assert len(endpoint.calls("StartModel", "ok")) == len(endpoint.calls("StopModel", "ok")) == 1
 
 
-def test_what_is_created_carries_the_run(images: Path, endpoint: Endpoint, store: Store) -> None:
+def test_created_resources_are_tagged_with_the_run(
+    images: Path, endpoint: Endpoint, store: Store
+) -> None:
     summary = inspect_images(source=str(images), project="parts")
     (made,) = endpoint.calls("StartModel", "ok")
     tags = {tag["Key"]: tag["Value"] for tag in made["request"]["Tags"]}
@@ -72,7 +74,7 @@ def test_what_is_created_carries_the_run(images: Path, endpoint: Endpoint, store
 
 
 @pytest.mark.parametrize("status", ["TRAINED", "HOSTING_FAILED"], ids=["deleted", "failed"])
-def test_an_endpoint_that_is_lost_under_a_run_is_created_again(
+def test_an_endpoint_lost_during_a_run_is_created_again(
     images: Path, endpoint: Endpoint, store: Store, status: str
 ) -> None:
     make_pictures(images, 36, first=100)
@@ -116,7 +118,7 @@ def test_an_image_beyond_six_mib_has_its_error_before_the_start(
     assert len(endpoint.asked()) == 11
 
 
-def test_an_image_beyond_six_mib_is_encoded_anew_if_that_is_allowed(
+def test_an_image_beyond_six_mib_is_reencoded_if_allowed(
     images: Path, endpoint: Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LFV_REENCODE", "true")
@@ -154,7 +156,7 @@ def test_a_run_on_sagemaker_is_resumed_there(
         ({"project": "parts", "max_inference_units": 2}, HostRejected),
     ],
 )
-def test_what_cannot_be_hosted_is_refused_before_anything_is_created(
+def test_a_version_that_cannot_be_hosted_is_refused_first(
     images: Path, endpoint: Endpoint, store: Store, options: dict[str, Any], error: type[Exception]
 ) -> None:
     with pytest.raises(error):
@@ -187,7 +189,7 @@ def test_a_sweep_finds_endpoints_of_ours_that_no_run_uses(endpoint: Endpoint, st
     assert sweep(store, get_settings()).unknown == ()
 
 
-def test_a_sweep_knows_a_run_that_reaches_the_account_by_another_address(
+def test_a_sweep_recognises_a_run_with_another_address_of_the_account(
     images: Path, endpoint: Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Such as that of a VPC endpoint; what the run uses is not deleted under it."""
@@ -224,7 +226,7 @@ def test_a_sweep_leaves_endpoints_of_others_alone(endpoint: Endpoint, store: Sto
     assert endpoint.status == "HOSTED"
 
 
-def test_the_account_is_looked_into_when_it_is_asked_for(
+def test_the_account_is_checked_on_request(
     endpoint: Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leave_an_endpoint(endpoint)

@@ -93,9 +93,7 @@ def test_the_search_field_leaves_only_what_it_finds_visible(seen: Visit) -> None
         ("error", []),
     ],
 )
-def test_images_are_filtered_by_what_became_of_them(
-    seen: Visit, choice: str, expected: list[str]
-) -> None:
+def test_images_are_filtered_by_outcome(seen: Visit, choice: str, expected: list[str]) -> None:
     seen.page.select_option("#group", choice)
     assert seen.visible(NAMES) == expected
     assert bool(seen.visible(".errors .card")) == (choice == "error")
@@ -137,7 +135,7 @@ def test_a_key_toggles_the_marks_but_not_while_typing(seen: Visit) -> None:
     assert opacities(seen) == {"1"}
 
 
-def test_images_are_enlarged_and_leafed_through_by_keyboard(seen: Visit) -> None:
+def test_images_are_enlarged_and_browsed_by_keyboard(seen: Visit) -> None:
     seen.page.select_option("#group", "reject")
     seen.page.focus("#line-12 .picture")
     seen.page.keyboard.press("Enter")
@@ -178,9 +176,7 @@ def test_paper_has_every_reject_in_order_four_to_a_row(seen: Visit) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_on_a_phone_nothing_runs_off_the_screen(
-    browser: Browser, report: Path, scheme: str
-) -> None:
+def test_everything_fits_a_phone(browser: Browser, report: Path, scheme: str) -> None:
     with visit(browser, report, viewport=PHONE, color_scheme=scheme) as seen:
         assert seen.page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
         for chart in (".histogram", ".pareto", ".confusion"):

@@ -127,9 +127,7 @@ def test_a_content_security_policy_allows_our_script_only(run: RunReport, tmp_pa
     assert "script-src 'sha256-" in policies[0]
 
 
-def test_an_image_that_cannot_be_read_costs_only_its_picture(
-    run: RunReport, tmp_path: Path
-) -> None:
+def test_an_unreadable_image_only_lacks_its_picture(run: RunReport, tmp_path: Path) -> None:
     def gone() -> bytes:
         raise ConnectionError("no such bucket")
 
@@ -168,12 +166,12 @@ def test_an_empty_and_failed_run_has_a_report(tmp_path: Path) -> None:
     assert "defect rate" not in text
 
 
-def test_a_run_without_labels_has_no_word_of_escapes(run: RunReport, tmp_path: Path) -> None:
+def test_a_run_without_labels_does_not_mention_escapes(run: RunReport, tmp_path: Path) -> None:
     text = render(replace(run, evaluation=None, escaped=[]), tmp_path).text
     assert "escape" not in text.partition("About this run")[0].lower()
 
 
-def test_of_many_accepted_images_only_the_first_are_fetched(run: RunReport, tmp_path: Path) -> None:
+def test_only_the_first_accepted_images_are_read(run: RunReport, tmp_path: Path) -> None:
     fetched: list[int] = []
 
     def accepted(line: int) -> ReportImage:

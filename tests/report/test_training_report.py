@@ -98,13 +98,13 @@ def test_the_worst_verdicts_come_first_by_name(training: TrainingReport, tmp_pat
     assert len(images) == 12
 
 
-def test_words_stand_in_place_of_wire_names(training: TrainingReport, tmp_path: Path) -> None:
+def test_words_replace_the_names_of_the_api(training: TrainingReport, tmp_path: Path) -> None:
     text = render(training, tmp_path).text
     for name in ("F1Score", "AUROC", "BrierScore", "AveragePrecision"):
         assert name not in text
 
 
-def test_without_anomalous_images_the_page_promises_nothing(
+def test_without_anomalous_images_the_page_claims_nothing(
     training: TrainingReport, tmp_path: Path
 ) -> None:
     normal = [one for one in training.tested if not one.is_anomalous_truth]
@@ -133,9 +133,7 @@ def test_hostile_names_are_only_ever_text(training: TrainingReport, tmp_path: Pa
     assert not [attributes for _, attributes in page.tags if "url(" in str(attributes.get("style"))]
 
 
-def test_an_image_that_is_gone_costs_only_its_picture(
-    training: TrainingReport, tmp_path: Path
-) -> None:
+def test_a_missing_image_only_lacks_its_picture(training: TrainingReport, tmp_path: Path) -> None:
     def gone() -> bytes:
         raise FileNotFoundError
 

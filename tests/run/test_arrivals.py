@@ -17,7 +17,7 @@ from lfv_store import ObjectStamp
 from tests.support.pictures import make_pictures
 
 
-def test_images_that_came_or_changed_are_listed_until_they_are_handled(tmp_path: Path) -> None:
+def test_new_and_changed_images_are_listed_until_handled(tmp_path: Path) -> None:
     arrivals = Arrivals(str(tmp_path), SourceReader(), settle_seconds=0)
     assert not arrivals.look()
     first, second = make_pictures(tmp_path / "line-3", 2)
@@ -50,7 +50,7 @@ def test_what_a_run_would_inspect_is_noticed(tmp_path: Path) -> None:
     assert len(seen) == 2
 
 
-def test_files_that_are_still_being_written_count_once_they_are_left_alone(tmp_path: Path) -> None:
+def test_files_count_when_they_no_longer_change(tmp_path: Path) -> None:
     now = time.time()
     arrivals = Arrivals(str(tmp_path), SourceReader(), 5, clock=lambda: now)
     make_pictures(tmp_path, 1)
@@ -76,6 +76,6 @@ def test_keys_and_stamps_are_those_of_a_run(tmp_path: Path) -> None:
             assert seen == {line.written_ref: stamp}
 
 
-def test_a_folder_that_is_gone_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="not a folder"):
         Arrivals(str(tmp_path / "no"), SourceReader(), settle_seconds=0).look()

@@ -96,9 +96,7 @@ def test_a_batch_after_the_end_opens_the_run_again(context: RunContext, lease: L
         assert not second.control.stop.is_set()
 
 
-def test_a_worker_that_ends_ends_all_its_work_for_the_run(
-    context: RunContext, lease: Lease
-) -> None:
+def test_the_end_of_a_worker_ends_its_work_for_the_run(context: RunContext, lease: Lease) -> None:
     with attach(context) as earlier, attach(replace(context, workers=3)) as later:
         end_attachments(context.run_id)
         assert earlier.control.stop.is_set()

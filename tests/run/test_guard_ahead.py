@@ -28,7 +28,7 @@ def config(settings: Settings) -> GuardConfig:
     return GuardConfig(settings.store_url, "a-run", 5.0, str(settings.home / "guard.log"))
 
 
-def test_the_first_guard_of_the_block_is_the_one_that_was_started(settings: Settings) -> None:
+def test_the_first_guard_is_the_one_started_ahead(settings: Settings) -> None:
     with guard_ahead(settings):
         (ahead,) = guards()
         first = Guard(config(settings), settings)
@@ -41,13 +41,13 @@ def test_the_first_guard_of_the_block_is_the_one_that_was_started(settings: Sett
     assert not guards()
 
 
-def test_one_that_nobody_takes_ends_with_the_block(settings: Settings) -> None:
+def test_an_unused_guard_ends_with_the_block(settings: Settings) -> None:
     with guard_ahead(settings):
         assert len(guards()) == 1
     assert not guards()
 
 
-def test_one_that_was_killed_is_replaced(settings: Settings) -> None:
+def test_a_killed_guard_started_ahead_is_replaced(settings: Settings) -> None:
     with guard_ahead(settings):
         (ahead,) = guards()
         os.kill(ahead, signal.SIGKILL)

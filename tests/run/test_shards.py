@@ -66,7 +66,7 @@ def test_workers_claim_different_lines_and_count_each_other(
     wait_until(lambda: share.workers == 1)
 
 
-def test_a_lost_model_is_told_to_the_leader(
+def test_a_lost_model_is_reported_to_the_leader(
     store: Store, context: RunContext, lease: Lease, leader: tuple[Share, RunControl]
 ) -> None:
     share, control = leader
@@ -78,7 +78,7 @@ def test_a_lost_model_is_told_to_the_leader(
     share.await_others(60)
 
 
-def test_a_shard_that_cannot_reach_the_model_leaves_the_others_at_work(
+def test_a_shard_that_cannot_reach_the_model_does_not_end_the_others(
     store: Store, context: RunContext, lease: Lease, leader: tuple[Share, RunControl]
 ) -> None:
     share, control = leader

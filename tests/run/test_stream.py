@@ -50,7 +50,7 @@ def test_a_slow_image_holds_up_nothing_but_its_batch(tmp_path: Path, store: Stor
     assert answered[-1].endswith(b" 3")
 
 
-def test_answers_that_are_not_stored_are_never_more_than_the_ceiling(
+def test_uncommitted_answers_never_exceed_the_ceiling(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     may_commit = threading.Event()
@@ -76,7 +76,7 @@ def test_answers_that_are_not_stored_are_never_more_than_the_ceiling(
     assert model.answered == 50
 
 
-def test_the_next_run_begins_with_what_the_model_took(tmp_path: Path, store: Store) -> None:
+def test_the_next_run_starts_with_the_measured_capacity(tmp_path: Path, store: Store) -> None:
     model = BusyModel(capacity=9, seconds=0.02)
     with planned_run(tmp_path / "images", store, model, 200) as run:
         detect_in_batches(run, 100)
@@ -112,7 +112,7 @@ def test_an_image_that_the_model_refuses_is_recorded_with_its_error(
     assert sorted(errors) == ["host_rejected: not this one"] * 2 + ["host_timeout: no answer"] * 2
 
 
-def test_a_model_that_answers_nothing_records_nothing(tmp_path: Path, store: Store) -> None:
+def test_a_model_that_never_answers_records_nothing(tmp_path: Path, store: Store) -> None:
     def answers(_: bytes) -> DetectAnomalyResult:
         raise HostTimeout("no answer")
 
@@ -137,7 +137,7 @@ def test_a_lost_model_leaves_the_rest_pending(tmp_path: Path, store: Store) -> N
     assert counts.inspected == sum(batch.answered for batch in batches) == 9
 
 
-def test_a_store_that_is_gone_ends_the_run(
+def test_a_lost_store_ends_the_run(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(*_: object) -> None:
@@ -149,7 +149,7 @@ def test_a_store_that_is_gone_ends_the_run(
     assert (batch.ending, batch.answered, batch.left) == (Ending.STORE, 0, 30)
 
 
-def test_what_nobody_expects_is_raised(tmp_path: Path, store: Store) -> None:
+def test_unexpected_errors_are_raised(tmp_path: Path, store: Store) -> None:
     def answers(_: bytes) -> DetectAnomalyResult:
         raise ZeroDivisionError("a bug")
 

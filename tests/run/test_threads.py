@@ -11,7 +11,7 @@ from lfv.run.threads import InterpreterWatch, ThreadGroup
 from tests.support.waiting import wait_until
 
 
-def test_a_group_has_no_more_threads_than_it_may_and_shrinks_when_that_falls() -> None:
+def test_a_group_respects_its_limit_and_shrinks_with_it() -> None:
     most = 5
     ended = threading.Event()
     steps = threading.Semaphore(0)

@@ -12,7 +12,7 @@ from lfv_store import Store
 from tests.support.detection import BusyModel, planned_run
 
 
-def test_no_image_is_given_up_because_of_throttling(tmp_path: Path, store: Store) -> None:
+def test_throttling_never_loses_an_image(tmp_path: Path, store: Store) -> None:
     model = BusyModel(capacity=2)
     with planned_run(tmp_path / "images", store, model, 300) as run:
         items = store.inspections.pending(run.run_id)
@@ -25,7 +25,7 @@ def test_no_image_is_given_up_because_of_throttling(tmp_path: Path, store: Store
     assert sum(row["attempts"] for row in rows) == 300 + model.throttled
 
 
-def test_the_wait_that_the_service_asks_for_is_kept(tmp_path: Path, store: Store) -> None:
+def test_retry_after_of_the_service_is_respected(tmp_path: Path, store: Store) -> None:
     model = BusyModel(capacity=1, retry_after=0.5)
     began = time.monotonic()
     with planned_run(tmp_path / "images", store, model, 10) as run:

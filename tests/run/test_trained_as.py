@@ -71,7 +71,7 @@ class Account:
         ),
     ],
 )
-def test_the_training_job_behind_a_model_shows(
+def test_the_training_job_behind_a_model_is_found(
     source: ModelSource, answer: dict[str, Any], training: str
 ) -> None:
     assert look_up(Account(answer), source).training == training  # type: ignore[arg-type]

@@ -64,7 +64,7 @@ def test_fips_and_dual_stack() -> None:
     client.close()
 
 
-def test_it_is_a_normal_client() -> None:
+def test_it_is_an_ordinary_client() -> None:
     client = lookoutvision_client("http://127.0.0.1:1")
     assert len(service_model().operation_names) == 22
     paginated = [n for n in service_model().operation_names if n.startswith("List")]

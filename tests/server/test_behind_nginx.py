@@ -123,7 +123,7 @@ def test_a_wrong_key_through_nginx(
         client.list_projects()
 
 
-def test_health_through_nginx_says_little(address: str, certificate: tuple[Path, Path]) -> None:
+def test_health_through_nginx_is_brief(address: str, certificate: tuple[Path, Path]) -> None:
     """Clients of the proxy are not programs of this machine, although the proxy is."""
     import ssl
     import urllib.request

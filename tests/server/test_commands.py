@@ -138,7 +138,7 @@ def test_wrong_options_of_the_module(tmp_path: Path, argument: list[str], proble
     assert "Traceback" not in done.stderr
 
 
-def test_one_port_is_for_one_service(tmp_path: Path) -> None:
+def test_a_port_belongs_to_one_service(tmp_path: Path) -> None:
     """However many start on it at once."""
     port = free_port()
     services = [Service(tmp_path / str(number), {"port": port}) for number in range(3)]

@@ -159,7 +159,7 @@ def test_line_of_a_hundred_megabytes(service: Service, client: Any, project: str
     path.unlink()
 
 
-def test_what_is_listed_can_be_given_back(service: Service, client: Any, project: str) -> None:
+def test_listed_lines_can_be_submitted_again(service: Service, client: Any, project: str) -> None:
     """Lines come back as JSON of the same meaning, whatever characters are in them."""
     odd = json.loads(line(f"{REF}/ü \u2028 \x85.png", note="\r\n\t\U0001f36a\x7f", number=1e15))
     create(client, service, project, [json.dumps(odd), f" {line(f'{REF}/2')}\r"])
@@ -191,7 +191,7 @@ def test_filters_together(service: Service, client: Any, project: str) -> None:
             )
 
 
-def test_manifest_of_nothing_usable_fails(service: Service, client: Any, project: str) -> None:
+def test_a_manifest_without_valid_lines_fails(service: Service, client: Any, project: str) -> None:
     described = create(client, service, project, [f"{{{n}" for n in range(50)])
     assert described["Status"] == "CREATE_FAILED"
     assert (
@@ -205,7 +205,7 @@ def test_manifest_of_nothing_usable_fails(service: Service, client: Any, project
 
 
 @pytest.mark.parametrize("key", ["missing.manifest", "../home/service.db", "a//b", "folder"])
-def test_manifest_that_is_no_file(service: Service, client: Any, project: str, key: str) -> None:
+def test_manifest_that_is_not_a_file(service: Service, client: Any, project: str, key: str) -> None:
     (service.bucket / "folder").mkdir(exist_ok=True)
     source = {"GroundTruthManifest": {"S3Object": {"Bucket": BUCKET, "Key": key}}}
     try:
@@ -217,7 +217,7 @@ def test_manifest_that_is_no_file(service: Service, client: Any, project: str, k
     assert f"s3://{BUCKET}/{key}" in described["StatusMessage"]
 
 
-def test_bucket_that_is_none(client: Any, project: str) -> None:
+def test_invalid_bucket(client: Any, project: str) -> None:
     source = {"GroundTruthManifest": {"S3Object": {"Bucket": "elsewhere", "Key": "m"}}}
     client.create_dataset(ProjectName=project, DatasetType="train", DatasetSource=source)
     described = dataset_done(client, project)
@@ -241,7 +241,7 @@ def test_links_do_not_lead_out_of_a_bucket(service: Service, client: Any, projec
         client.delete_dataset(ProjectName=project, DatasetType="train")
 
 
-def test_empty_dataset_is_there_at_once(client: Any, project: str) -> None:
+def test_an_empty_dataset_is_created_at_once(client: Any, project: str) -> None:
     made = client.create_dataset(ProjectName=project, DatasetType="train")["DatasetMetadata"]
     assert made["Status"] == "CREATE_COMPLETE"
     assert entries(client, project) == []

@@ -80,7 +80,7 @@ def test_leftovers_are_removed_first(tmp_path: Path) -> None:
     assert not home.packing.exists()
 
 
-def test_start_that_cannot_write_says_so(start: Callable[..., Service]) -> None:
+def test_a_start_that_cannot_write_is_reported(start: Callable[..., Service]) -> None:
     service = start()
     service.stop()
     before = len(service.log)

@@ -161,15 +161,13 @@ def test_pixels_and_masks_go_through_shared_memory(
         {"shared_memory_handle": pb.SharedMemoryHandle(name="x", size=5)},
     ],
 )
-def test_an_image_that_is_unusable_is_an_invalid_argument(
-    client: Any, bitmap: dict[str, Any]
-) -> None:
+def test_an_unusable_image_is_an_invalid_argument(client: Any, bitmap: dict[str, Any]) -> None:
     start(client)
     assert code_of(lambda: detect(client, **bitmap)) is grpc.StatusCode.INVALID_ARGUMENT
     assert not detect(client, byte_data=DARK).is_anomalous  # the agent continues
 
 
-def test_shared_memory_that_is_too_small_is_an_invalid_argument(
+def test_too_small_shared_memory_is_an_invalid_argument(
     client: Any, memory: Callable[[bytes], str]
 ) -> None:
     start(client)
@@ -227,7 +225,7 @@ def test_our_own_host_works_with_it(address: str, shared_memory: bool) -> None:
     host.close()
 
 
-def test_a_socket_that_is_in_use_is_not_taken(tmp_path: Path) -> None:
+def test_a_socket_in_use_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "agent.sock"
     agent = EdgeAgent([])
     with socket.socket(socket.AF_UNIX) as other:
@@ -333,7 +331,7 @@ def test_the_command_answers_as_the_engine_does(archive: Path, tmp_path: Path) -
             process.communicate()
 
 
-def test_archives_that_are_unusable_are_refused(archive: Path, tmp_path: Path) -> None:
+def test_unusable_archives_are_refused(archive: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionsError, match="two archives"):
         open_components([archive, archive], tmp_path, 1)
     damaged = tmp_path / "damaged.zip"

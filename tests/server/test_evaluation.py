@@ -100,7 +100,7 @@ def test_service_and_client_give_the_same_figures(seed: int) -> None:
         assert one == other
 
 
-def test_what_the_original_did_not_have_is_kept_apart() -> None:
+def test_fields_that_the_original_lacks_are_under_details() -> None:
     nothing = np.zeros((SIZE[1], SIZE[0]), dtype=np.uint8)
     service, client = compared([True, False], [0.9, 0.1], [(nothing, nothing)] * 2)
     assert list(service) == [*client, "Details"]
@@ -111,7 +111,7 @@ def test_what_the_original_did_not_have_is_kept_apart() -> None:
 @pytest.mark.parametrize(
     ("truths", "scores"), [([False, False], [0.1, 0.2]), ([True, True], [0.1, 0.2])]
 )
-def test_what_is_undefined_is_null_in_both(truths: list[bool], scores: list[float]) -> None:
+def test_undefined_figures_are_null_in_both(truths: list[bool], scores: list[float]) -> None:
     nothing = np.zeros((SIZE[1], SIZE[0]), dtype=np.uint8)
     service, client = compared(truths, scores, [(nothing, nothing)] * 2)
     metrics = service["AggregatedEvaluationResults"]["Metrics"]

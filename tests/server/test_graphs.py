@@ -113,7 +113,7 @@ def test_a_detector_is_calibrated_hosted_and_moved(
     assert [detect(there, "plates", body) for body in bodies[:4]] == verdicts[:4]
 
 
-def test_what_is_refused_ends_the_service_before_it_answers(
+def test_a_refused_graph_ends_the_service_at_its_start(
     start: Callable[..., Service], tmp_path: Path
 ) -> None:
     path = tmp_path / "graph.onnx"
@@ -128,7 +128,7 @@ def test_what_is_refused_ends_the_service_before_it_answers(
     assert not list((service.home / "graphs").iterdir())
 
 
-def test_only_what_was_accepted_is_kept(detector: Path, tmp_path: Path) -> None:
+def test_only_accepted_graphs_are_kept(detector: Path, tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     try:
         given = ServeOptions(home=home.root, detector=detector)
@@ -162,7 +162,7 @@ def test_a_folder_with_weights_becomes_one_file(detector: Path, tmp_path: Path) 
         home.close()
 
 
-def test_a_request_goes_before_the_options_of_the_service(start: Callable[..., Service]) -> None:
+def test_a_request_overrides_the_options_of_the_service(start: Callable[..., Service]) -> None:
     service = start(miss_cost=3.0, false_alarms=0.1)
     digest = "a" * 64
     graphs = service.home / "graphs"
@@ -240,7 +240,7 @@ def test_a_training_keeps_the_file_that_its_request_names(tmp_path: Path) -> Non
         home.close()
 
 
-def test_a_network_goes_before_the_detector_of_the_service_and_needs_torch(
+def test_a_network_overrides_the_detector_of_the_service_and_needs_torch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = Home(tmp_path / "home")
@@ -276,7 +276,9 @@ def test_a_network_needs_torch_at_the_start(
     given.check()
 
 
-def test_trainings_are_told_of_the_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_network_option_reaches_the_training(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """The training process hands to the engine what the service was told."""
     told: list[TrainingOptions] = []
 

@@ -58,7 +58,7 @@ def is_ended(connection: socket.socket) -> bool:
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", "/health"), ("GET", "/metrics"), ("POST", PROJECTS)]
 )
-def test_body_that_goes_on_after_its_answer(
+def test_a_body_that_continues_after_its_answer(
     start: Callable[..., Service], method: str, path: str
 ) -> None:
     """One byte now and then must not keep a connection for good."""
@@ -87,7 +87,7 @@ def test_body_that_ends_after_its_answer_keeps_its_connection(
             connection.sendall(b"456")
 
 
-def test_answer_that_is_not_fetched(start: Callable[..., Service]) -> None:
+def test_an_answer_that_is_not_read(start: Callable[..., Service]) -> None:
     """A client that asks for much and reads nothing is let go of."""
     service = start(transport={"body_timeout": 4})
     client = service.client()
@@ -154,7 +154,7 @@ def test_two_lengths_are_refused_and_end_the_connection(service: Service) -> Non
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     ],
 )
-def test_heads_that_are_none(service: Service, head: bytes) -> None:
+def test_invalid_heads(service: Service, head: bytes) -> None:
     """Each is refused and ends its connection."""
     with connected(service) as connection:
         with suppress(OSError):  # it may have been ended before all was sent
@@ -165,7 +165,7 @@ def test_heads_that_are_none(service: Service, head: bytes) -> None:
         assert b" 400 " in received.split(b"\r\n")[0]
 
 
-def test_absolute_targets_lead_nowhere(service: Service) -> None:
+def test_absolute_targets_are_refused(service: Service) -> None:
     for target in ("http://192.0.2.1/health", f"http://localhost{PROJECTS}", "*", "//health"):
         with connected(service) as connection:
             connection.sendall(
@@ -174,7 +174,7 @@ def test_absolute_targets_lead_nowhere(service: Service) -> None:
             assert b" 404 " in answers(connection).split(b"\r\n")[0]
 
 
-def test_nonsense_after_an_answer_is_not_logged(start: Callable[..., Service]) -> None:
+def test_invalid_bytes_after_an_answer_are_not_logged(start: Callable[..., Service]) -> None:
     service = start()
     with connected(service) as connection:
         connection.sendall(
@@ -188,7 +188,7 @@ def test_nonsense_after_an_answer_is_not_logged(start: Callable[..., Service]) -
     assert "Traceback" not in service.log
 
 
-def test_strangers_take_no_share_of_the_memory(start: Callable[..., Service]) -> None:
+def test_refused_requests_take_no_memory(start: Callable[..., Service]) -> None:
     """Bodies of those who aren't answered anyway are not kept, so they crowd nobody out."""
     service = start(transport={"bytes_in_hand": 4096}, credentials={"KEY": "secret"})
     head = f"POST {PROJECTS} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000\r\n\r\n".encode()
@@ -203,7 +203,7 @@ def test_strangers_take_no_share_of_the_memory(start: Callable[..., Service]) ->
         connection.close()
 
 
-def test_bytes_count_once_they_have_come(start: Callable[..., Service]) -> None:
+def test_bytes_count_when_received(start: Callable[..., Service]) -> None:
     """However their number is told, or not told, before."""
     service = start(transport={"bytes_in_hand": 4096})
     head = f"POST {PROJECTS} HTTP/1.1\r\nHost: localhost\r\n"
@@ -218,7 +218,7 @@ def test_bytes_count_once_they_have_come(start: Callable[..., Service]) -> None:
         assert b" 200 " in connection.recv(65536)
 
 
-def test_bodies_that_never_come_crowd_nobody_out(start: Callable[..., Service]) -> None:
+def test_bodies_that_never_arrive_reserve_no_memory(start: Callable[..., Service]) -> None:
     """Whoever knows a key's name, but not its secret, can announce all that there is room for."""
     service = start(transport={"bytes_in_hand": 16 << 20}, credentials={"KEY": "secret"})
     now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")

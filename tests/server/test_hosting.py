@@ -70,7 +70,7 @@ def test_from_start_to_stop(client: Any, service: Service, name: str) -> None:
     model_in(client, name, "TRAINED")
 
 
-def test_training_remarks_are_told_of_a_model_that_is_not_running(
+def test_remarks_of_the_training_are_shown_while_not_hosted(
     client: Any, service: Service, name: str
 ) -> None:
     make_model(client, service, name)
@@ -97,7 +97,7 @@ def test_segmentation(client: Any, hosted: str) -> None:
         assert (mask.format, mask.size) == ("PNG", (64, 64))
 
 
-def test_a_heat_map_only_comes_when_asked_for(client: Any, hosted: str) -> None:
+def test_a_heat_map_is_returned_on_request_only(client: Any, hosted: str) -> None:
     assert "AnomalyMap" not in detect(client, hosted, png(bright=True))
     answer = client.detect_anomalies(
         ProjectName=hosted,
@@ -200,7 +200,7 @@ def test_bombs_in_chunks(
     assert all(now < then + 40_000 for then, now in zip(before, after, strict=True))
 
 
-def test_models_that_are_not_there(client: Any, hosted: str) -> None:
+def test_missing_models(client: Any, hosted: str) -> None:
     for project, version, kind in (("nowhere", "1", "PROJECT"), (hosted, "7", "MODEL")):
         with pytest.raises(client.exceptions.ResourceNotFoundException) as caught:
             client.detect_anomalies(
@@ -213,7 +213,7 @@ def test_models_that_are_not_there(client: Any, hosted: str) -> None:
 
 
 @pytest.mark.parametrize("units", [{"MinInferenceUnits": 0}, {}])
-def test_units_have_to_make_sense(client: Any, trained: str, units: dict[str, int]) -> None:
+def test_units_must_be_valid(client: Any, trained: str, units: dict[str, int]) -> None:
     with pytest.raises(client.exceptions.ValidationException, match="minInferenceUnits"):
         client.start_model(ProjectName=trained, ModelVersion="1", **units)
 
@@ -244,7 +244,7 @@ def test_same_start_twice_is_one(client: Any, service: Service, name: str) -> No
     assert described["Status"] == "TRAINED"
 
 
-def test_model_called_hosted_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hosted_model_answers_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that reads HOSTED may ask at once, however busy the service is."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     found: list[bool] = []

@@ -58,7 +58,7 @@ def with_comment(image: bytes, comment: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("image", [jpeg(), progressive(), progressive((4096, 64))])
-def test_what_encoders_make_is_taken(image: bytes) -> None:
+def test_files_of_encoders_are_accepted(image: bytes) -> None:
     assert check_header(image).height == 64
 
 
@@ -80,7 +80,7 @@ def test_scans_are_found_whatever_lies_between(between: bytes) -> None:
         check_header(crowded)
 
 
-def test_what_only_looks_like_scans_is_not_counted() -> None:
+def test_bytes_that_only_look_like_scans_are_not_counted() -> None:
     """Such as thumbnails in a comment, and what follows the image's end."""
     scan = b"\xff\xda\0\x02"
     assert check_header(with_comment(progressive(), scan * 1000)).width == 64

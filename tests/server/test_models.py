@@ -127,7 +127,7 @@ def test_training_that_fails(
     wait_until(lambda: not client.list_models(ProjectName=name)["Models"])
 
 
-def test_images_that_cannot_be_had(client: Any, service: Service, project: str) -> None:
+def test_missing_images(client: Any, service: Service, project: str) -> None:
     lines = put_images(service, project, 10)
     (service.bucket / project / "0.png").unlink()
     (service.bucket / project / "2.png").write_bytes(png(size=(32, 64)))
@@ -199,9 +199,7 @@ def test_masks_of_normal_images_do_not_matter(client: Any, service: Service, pro
     )
 
 
-def test_figures_that_are_no_measure_are_called_so(
-    client: Any, service: Service, project: str
-) -> None:
+def test_unreliable_figures_are_marked(client: Any, service: Service, project: str) -> None:
     lines = put_images(service, project, 6)
     make_dataset(client, service, project, lines[:4], "train")
     unlabelled = [line(f"s3://{BUCKET}/{project}/4.png", None)]
@@ -281,7 +279,7 @@ def test_output_that_cannot_be_written(client: Any, service: Service, project: s
     assert "EvaluationResult" not in described
 
 
-def test_nothing_to_train_from(client: Any, service: Service, project: str) -> None:
+def test_nothing_to_train_on(client: Any, service: Service, project: str) -> None:
     with pytest.raises(client.exceptions.ConflictException, match="no train dataset"):
         client.create_model(ProjectName=project, OutputConfig=OUTPUT)
     make_dataset(client, service, project, [line(f"s3://{BUCKET}/a", None)], "train")

@@ -264,7 +264,7 @@ def test_archives_that_zipfile_cannot_read_are_refused(
     assert not (tmp_path / "artifact").exists()
 
 
-def test_folder_that_is_there_is_left_alone(archive: Path, tmp_path: Path) -> None:
+def test_an_existing_folder_is_not_changed(archive: Path, tmp_path: Path) -> None:
     (tmp_path / "artifact").mkdir()
     (tmp_path / "artifact" / "mine").touch()
     with pytest.raises(ArchiveError):
@@ -272,7 +272,7 @@ def test_folder_that_is_there_is_left_alone(archive: Path, tmp_path: Path) -> No
     assert (tmp_path / "artifact" / "mine").exists()
 
 
-def test_what_is_no_archive(tmp_path: Path) -> None:
+def test_files_that_are_not_archives(tmp_path: Path) -> None:
     (tmp_path / "x.zip").write_bytes(b"PK not really")
     with pytest.raises(ArchiveError, match="not a readable model archive"):
         read_archive(tmp_path / "x.zip", tmp_path / "artifact")

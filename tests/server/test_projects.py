@@ -22,7 +22,7 @@ def test_project_from_beginning_to_end(client: Any, name: str) -> None:
     assert caught.value.response["ResourceType"] == "PROJECT"
 
 
-def test_name_is_taken(client: Any, project: str) -> None:
+def test_a_name_is_unique(client: Any, project: str) -> None:
     with pytest.raises(client.exceptions.ConflictException) as caught:
         client.create_project(ProjectName=project)
     assert caught.value.response["ResourceType"] == "PROJECT"

@@ -58,7 +58,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     made.close()
 
 
-def test_each_failure_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_each_failure_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     failures = [*["full"] * 8, "locked", *["full"] * 2]
     pauses = Pauses(lambda: None)
 
@@ -123,7 +123,7 @@ def test_commit_that_fails_is_rolled_back(world: World) -> None:
         ("host", ModelStatus.STARTING_HOSTING, ModelStatus.HOSTING_FAILED),  # nothing to load
     ],
 )
-def test_hosting_comes_to_its_end(
+def test_hosting_is_completed(
     world: World, caplog: pytest.LogCaptureFixture, held_as: str, status: ModelStatus, end: str
 ) -> None:
     world.add_model(status)
@@ -146,7 +146,7 @@ def test_hosting_comes_to_its_end(
     assert caplog.text.count("is retried") == 1
 
 
-def test_hosting_that_fails_unforeseen(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hosting_that_fails_unexpectedly(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the units raise, the model doesn't stay on its way up."""
     world.add_model(ModelStatus.STARTING_HOSTING)
 
@@ -167,7 +167,7 @@ def test_hosting_that_fails_unforeseen(world: World, monkeypatch: pytest.MonkeyP
     assert "the service's log says why" in world.model().message
 
 
-def test_dataset_comes_to_its_end(world: World) -> None:
+def test_a_dataset_is_completed(world: World) -> None:
     (world.service.bucket / "manifest").write_text(line(f"{REF}/1.png"))
     context = world.context(Pauses(world.holder.let_go), on="read")
     with world.database.transaction() as tx:
@@ -211,7 +211,7 @@ def test_lines_that_do_not_fit(world: World, kind: str) -> None:
         datasets.remove(tx, datasets.get(tx, world.project, "train"))
 
 
-def test_packaging_comes_to_its_end(world: World) -> None:
+def test_packaging_is_completed(world: World) -> None:
     world.add_model(ModelStatus.TRAINED)
     world.home.artifact("id").mkdir(parents=True)
     component = {"ComponentName": "c", "ComponentVersion": "1.0.0"}

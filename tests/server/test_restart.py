@@ -75,7 +75,7 @@ def test_hosted_model_is_hosted_again(start: Callable[..., Service], how: int) -
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_training_is_taken_up_again(start: Callable[..., Service], how: int) -> None:
+def test_an_interrupted_training_is_restarted(start: Callable[..., Service], how: int) -> None:
     service = start()
     client = service.client()
     client.create_project(ProjectName="p")
@@ -92,7 +92,7 @@ def test_training_is_taken_up_again(start: Callable[..., Service], how: int) -> 
     assert "interrupted 3 times" in described["StatusMessage"]
 
 
-def test_training_comes_to_its_end_after_a_crash(start: Callable[..., Service]) -> None:
+def test_a_training_is_completed_after_a_crash(start: Callable[..., Service]) -> None:
     service = start()
     client = service.client()
     client.create_project(ProjectName="p")
@@ -113,7 +113,9 @@ def message(client: Any) -> str:
     return text
 
 
-def test_state_is_one_services_own(start: Callable[..., Service], tmp_path: Path) -> None:
+def test_a_state_folder_belongs_to_one_service(
+    start: Callable[..., Service], tmp_path: Path
+) -> None:
     service = start()
     other = Service(tmp_path / "other", {"home": str(service.home)})
     other.folder.mkdir()
@@ -132,7 +134,7 @@ def test_newer_state_is_refused(start: Callable[..., Service]) -> None:
     assert "has revision 0999, which this version of the service does not know" in service.log
 
 
-def test_jobs_cut_off_are_finished(start: Callable[..., Service]) -> None:
+def test_interrupted_jobs_are_finished(start: Callable[..., Service]) -> None:
     """A manifest, changes, a deletion and a packaging job that were under way at a crash."""
     service = start()
     client = service.client()
@@ -208,7 +210,7 @@ def test_embedded_service_ends_with_its_last_client(tmp_path: Path) -> None:
     assert service.process.wait(PLENTY) == 0
 
 
-def test_embedded_training_does_not_go_on_without_its_client(tmp_path: Path) -> None:
+def test_embedded_training_ends_with_its_client(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     service = Service(tmp_path / "service", {"exit_when_unused": str(lock)})
     service.folder.mkdir()

@@ -96,7 +96,7 @@ def test_training_from_s3(s3: Any, s3_service: Service) -> None:
 
 
 @pytest.mark.parametrize(("bucket", "why"), [("images-2", "not found"), ("missing", "not found")])
-def test_what_is_not_in_s3(s3: Any, s3_service: Service, bucket: str, why: str) -> None:
+def test_missing_objects_in_s3(s3: Any, s3_service: Service, bucket: str, why: str) -> None:
     client = s3_service.client()
     s3.create_bucket(Bucket="images-2")
     client.create_project(ProjectName="p")
@@ -149,7 +149,7 @@ def silent_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-def test_silent_s3_holds_up_nothing_else(tmp_path: Path, silent_s3: str) -> None:
+def test_a_silent_s3_delays_nothing_else(tmp_path: Path, silent_s3: str) -> None:
     """Neither datasets in folders, nor deletions, nor the service's end; all is taken up again."""
     silent = {"Bucket": "silent", "Key": "m"}
 

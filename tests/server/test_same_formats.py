@@ -255,7 +255,7 @@ MASKS: dict[str, tuple[bytes, bool]] = {
 }
 
 
-def test_masks_are_taken_and_refused_by_both(service: Service, client: Any) -> None:
+def test_both_accept_and_refuse_the_same_masks(service: Service, client: Any) -> None:
     client.create_project(ProjectName="masks")
     folder = service.bucket / "masks"
     folder.mkdir()
@@ -399,7 +399,7 @@ IMAGES: dict[str, tuple[bytes, bool]] = {
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_images_are_taken_and_refused_by_both(name: str, learned: Learned) -> None:
+def test_both_accept_and_refuse_the_same_images(name: str, learned: Learned) -> None:
     body, taken = IMAGES[name]
     try:
         check_image(body, expected=(64, 64))

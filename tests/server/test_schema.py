@@ -124,7 +124,7 @@ def test_projects_of_an_upgraded_state_keep_their_order(upgraded: Service) -> No
         ),
     ],
 )
-def test_unknown_schema_is_refused_and_left_alone(old: Path, statement: str, named: str) -> None:
+def test_an_unknown_schema_is_refused_and_unchanged(old: Path, statement: str, named: str) -> None:
     with closing(sqlite3.connect(old)) as connection:
         connection.executescript(statement)
     before = columns(old)

@@ -13,13 +13,13 @@ from lfv.server.daemon_threads import Threads
 from tests.support.waiting import PLENTY
 
 
-def test_jobs_are_done_in_order_and_so_many_at_once() -> None:
+def test_jobs_run_in_order_and_in_limited_number() -> None:
     both = threading.Barrier(2)
     with Threads(2, "test") as threads:
         assert threads.map(lambda number: (both.wait(PLENTY), number)[1], range(6)) == [*range(6)]
 
 
-def test_what_a_job_raises_is_raised_where_its_result_is_asked_for() -> None:
+def test_an_exception_of_a_job_is_raised_by_its_result() -> None:
     with Threads(1, "test") as threads:
         failed = threads.submit(lambda: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -29,7 +29,7 @@ def test_what_a_job_raises_is_raised_where_its_result_is_asked_for() -> None:
             threads.map(lambda number: 1 // number, [1, 0, 1])
 
 
-def test_closing_cancels_what_waits_and_waits_for_the_rest() -> None:
+def test_closing_cancels_waiting_jobs_and_joins_the_rest() -> None:
     begun, may_end = threading.Event(), threading.Event()
 
     def job() -> bool:
@@ -52,7 +52,7 @@ def test_closing_cancels_what_waits_and_waits_for_the_rest() -> None:
     assert threads.wait() is True
 
 
-def test_process_ends_whatever_they_are_at() -> None:
+def test_the_process_ends_despite_hanging_threads() -> None:
     program = (
         "import threading, time; from lfv.server.daemon_threads import Threads;"
         "begun = threading.Event(); threads = Threads(1, 'test');"

@@ -64,7 +64,7 @@ def test_tls(tmp_path: Path) -> None:
         ServeOptions(tmp_path, tls_key=key).check()
 
 
-def test_encrypted_tls_key_is_refused_without_a_question(tmp_path: Path) -> None:
+def test_an_encrypted_tls_key_is_refused_without_a_prompt(tmp_path: Path) -> None:
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     subprocess.run(
         [_openssl(), "req", "-x509", "-newkey", "rsa:2048", "-passout", "pass:secret", "-days", "2",

@@ -83,7 +83,7 @@ def test_every_figure_of_the_evaluation_is_on_the_page(tmp_path: Path) -> None:
     assert "s3://lfv" not in text
 
 
-def test_what_is_not_defined_is_a_dash(tmp_path: Path) -> None:
+def test_an_undefined_figure_is_a_dash(tmp_path: Path) -> None:
     text = written(tmp_path, outcome(anomalous=0))
     assert "Precision –" in text
     assert "Recall –" in text

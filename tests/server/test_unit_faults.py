@@ -45,7 +45,7 @@ def test_crashed_unit_is_replaced_and_its_request_answered(
     assert detect(client, hosted, png())["IsAnomalous"] is False
 
 
-def test_those_who_left_have_no_place_in_the_queue(start: Callable[..., Service]) -> None:
+def test_disconnected_clients_leave_the_queue(start: Callable[..., Service]) -> None:
     service = start()
     client = service.client()
     make_model(client, service, "p")
@@ -235,7 +235,7 @@ def test_overload_is_throttled(start: Callable[..., Service]) -> None:
     assert sample("Time_sum") >= 2000  # milliseconds
 
 
-def test_stop_finishes_what_is_in_hand(client: Any, service: Service, name: str) -> None:
+def test_a_stop_finishes_running_requests(client: Any, service: Service, name: str) -> None:
     make_model(client, service, name)
     host(client, name)
     with ThreadPoolExecutor(1) as pool:

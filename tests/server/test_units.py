@@ -45,7 +45,7 @@ def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> UnitSpec:
 
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("steps", [0, 1, 2, 3, 5, 8])
-def test_start_given_up_leaves_no_process(held: UnitSpec, steps: int, times: int) -> None:
+def test_a_cancelled_start_leaves_no_process(held: UnitSpec, steps: int, times: int) -> None:
     """At whatever step of the event loop that is, and also if it is said once more."""
 
     async def start_and_give_up() -> list[int]:
@@ -62,7 +62,7 @@ def test_start_given_up_leaves_no_process(held: UnitSpec, steps: int, times: int
     assert asyncio.run(start_and_give_up()) == []
 
 
-def test_start_given_up_while_it_loads_leaves_no_process(held: UnitSpec) -> None:
+def test_a_start_cancelled_while_loading_leaves_no_process(held: UnitSpec) -> None:
     async def start_and_give_up() -> list[int]:
         task = asyncio.create_task(Unit.start(held))
         while not workers_of(os.getpid()):
@@ -96,7 +96,7 @@ def test_a_unit_uses_a_process_that_was_launched_ahead(held: UnitSpec) -> None:
     assert workers_of(os.getpid()) == []
 
 
-def test_units_are_gone_when_the_model_is_stopped(start: Callable[..., Service]) -> None:
+def test_no_unit_remains_of_a_stopped_model(start: Callable[..., Service]) -> None:
     service = start()
     client = service.client()
     make_model(client, service, "p", order="heldload")

@@ -19,7 +19,7 @@ from tests.support.waiting import PLENTY
 PROJECTS = "/2020-11-20/projects"
 
 
-def test_continue_is_said_before_the_body(service: Service, hosted: str) -> None:
+def test_continue_is_sent_before_the_body(service: Service, hosted: str) -> None:
     image = png()
     head = (
         f"POST {PROJECTS}/{hosted}/models/1/detect HTTP/1.1\r\nHost: localhost\r\n"
@@ -61,7 +61,7 @@ def raw(service: Service, method: str, path: str, body: bytes = b"") -> tuple[An
     return answer, document
 
 
-def test_errors_are_told_in_header_and_body(service: Service) -> None:
+def test_errors_are_in_header_and_body(service: Service) -> None:
     answer, document = raw(service, "GET", f"{PROJECTS}/not-there")
     assert answer.status == 404
     assert answer.headers["x-amzn-errortype"] == "ResourceNotFoundException"
@@ -87,7 +87,7 @@ def test_every_answer_has_its_request_id(service: Service) -> None:
     assert len(ids) == 3
 
 
-def test_members_unknown_to_the_model_are_passed_over(service: Service, name: str) -> None:
+def test_unknown_members_are_ignored(service: Service, name: str) -> None:
     body = json.dumps({"ProjectName": name, "Newer": {"than": "this"}}).encode()
     answer, _ = raw(service, "POST", PROJECTS, body)
     assert answer.status == 200

@@ -44,7 +44,7 @@ def test_the_last_approval_counts_until_it_is_withdrawn(store: Store) -> None:
     assert store.audit.verify().ok
 
 
-def test_two_people_do_not_overrule_each_other_unseen(store: Store) -> None:
+def test_concurrent_decisions_do_not_override_each_other(store: Store) -> None:
     first, second = a_model(store), a_model(store, "2")
     made = store.approvals.approve(first, decided_by="ana", reason="the only one", seen=0)
     with pytest.raises(RecordConflict, match="ana has decided"):

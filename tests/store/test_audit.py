@@ -41,7 +41,7 @@ def test_head_and_verify_agree(store: Store) -> None:
     assert store.audit.verify(head).ok  # an older head is in the log still
 
 
-def test_entries_about_any_text_fit(store: Store) -> None:
+def test_entries_with_any_text_verify(store: Store) -> None:
     """Each database makes the hash by itself, and JSON has several ways to write a character."""
     every = "".join(map(chr, range(1, 0x180))) + '\u2028\u2029\ufeff\ufffd\U0001f600/\\"'
     run_id = a_run(store, a_model(store), run_id=every)
@@ -53,12 +53,12 @@ def test_entries_about_any_text_fit(store: Store) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "lfv-audit:1:abc", "lfv-audit:x:" + "0" * 64, "0" * 64])
-def test_what_is_no_head_is_refused(text: str) -> None:
+def test_an_invalid_head_is_refused(text: str) -> None:
     with pytest.raises(InvalidRecord, match="looks like"):
         AuditHead.parse(text)
 
 
-def test_a_head_of_another_database_does_not_fit(store: Store) -> None:
+def test_a_head_of_another_database_does_not_match(store: Store) -> None:
     fill(store)
     report = store.audit.verify(AuditHead(5, "0" * 64))
     assert [problem.kind for problem in report.problems] == ["head"]
@@ -85,7 +85,7 @@ def test_an_auditor_can_check_an_entry_by_hand(store: Store) -> None:
         assert entry.hash == previous
 
 
-def test_the_actor_is_who_did_it(database_url: str) -> None:
+def test_the_actor_is_recorded(database_url: str) -> None:
     with open_store(database_url, actor="worker-7") as store:
         model_id = a_model(store)
         run_id = a_run(store, model_id)
@@ -122,7 +122,7 @@ def _column(store: Store, table: str) -> str:
     return f"{column} = {column}"
 
 
-def test_writers_go_on_while_a_verification_reads(store: Store) -> None:
+def test_writers_continue_during_a_verification(store: Store) -> None:
     fill(store)
     model_id = a_model(store)
     run_id = a_run(store, model_id)
@@ -156,7 +156,7 @@ def test_memory_does_not_grow_with_the_record(store: Store) -> None:
     assert peaks[-1] < 8_000_000
 
 
-def test_progress_is_told(store: Store) -> None:
+def test_progress_is_reported(store: Store) -> None:
     fill(store)
     told: list[int] = []
     report = store.audit.verify(progress=told.append)

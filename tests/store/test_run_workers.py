@@ -69,7 +69,7 @@ def test_recorded_lines_are_not_handed_out_again(store: Store, run_id: str) -> N
     assert lines(claim(store, run_id, "other"))[0] == lines(lost)[5]
 
 
-def test_a_claim_that_the_worker_does_not_know_of_ends(store: Store, run_id: str) -> None:
+def test_a_claim_unknown_to_its_worker_ends(store: Store, run_id: str) -> None:
     first = claim(store, run_id, "one")
     assert lines(claim(store, run_id, "one")) == lines(first)
 

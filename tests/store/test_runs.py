@@ -100,7 +100,7 @@ def test_the_model_of_a_run_may_be_known_later(store: Store) -> None:
     assert store.audit.verify().ok
 
 
-def test_saying_the_same_again_is_no_change(store: Store) -> None:
+def test_an_unchanged_update_is_not_recorded(store: Store) -> None:
     run_id = a_run(store)
     store.runs.set_status(run_id, "completed", None, after(60))
     before = store.audit.head()
@@ -129,6 +129,6 @@ def test_what_does_not_exist_or_fit_is_refused(store: Store) -> None:
         a_run(store, parameters={"x": {1, 2}})
 
 
-def test_text_from_outside_is_made_storable(store: Store) -> None:
+def test_text_from_outside_is_cleaned(store: Store) -> None:
     run_id = a_run(store, source="nul \x00 half \ud800 pair", policy=POLICY)
     assert store.runs.get(run_id).source == "nul \ufffd half \ufffd\ufffd\ufffd pair"

@@ -52,7 +52,7 @@ def test_a_part_counts_once_however_often_it_is_inspected(store: Store) -> None:
     assert store.audit.verify().ok
 
 
-def test_another_model_version_judges_the_part_anew(store: Store) -> None:
+def test_another_model_version_counts_separately(store: Store) -> None:
     for version in ("1", "2"):
         model_id = a_model(store, version)
         inspect(store, model_id, [judged(model_id, 1)])
@@ -99,9 +99,7 @@ def test_counts_are_exact_while_the_tallies_lag(store: Store) -> None:
     assert store.audit.verify().ok
 
 
-def test_what_a_crash_left_uncounted_is_counted_by_the_next(
-    store: Store, database_url: str
-) -> None:
+def test_the_next_process_counts_what_a_crash_left(store: Store, database_url: str) -> None:
     model_id = a_model(store)
     run_id = a_run(store, model_id)
     lease = store.leases.acquire(model_id, run_id, now=after(0), **LEASE)

@@ -48,7 +48,7 @@ def test_every_table_and_column_is_covered() -> None:
 
 
 @pytest.mark.parametrize("table", AUDITED)
-def test_a_changed_column_is_found(full: Store, table: str) -> None:
+def test_a_changed_column_is_detected(full: Store, table: str) -> None:
     columns = list(Base.metadata.tables[table].c)
     with attempts(full) as attempt:
         for column, position in product(columns, (0, -1)):
@@ -65,7 +65,7 @@ def test_a_changed_column_is_found(full: Store, table: str) -> None:
 
 
 @pytest.mark.parametrize("table", AUDITED)
-def test_an_emptied_column_is_found(full: Store, table: str) -> None:
+def test_an_emptied_column_is_detected(full: Store, table: str) -> None:
     columns = [c.name for c in Base.metadata.tables[table].c if not c.primary_key]
     with full.database.read() as conn:
         if conn.dialect.name == "sqlite":
@@ -87,7 +87,7 @@ def test_an_emptied_column_is_found(full: Store, table: str) -> None:
 
 @pytest.mark.parametrize("table", AUDITED)
 @pytest.mark.parametrize("position", [0, 1, -1], ids=["first", "middle", "last"])
-def test_a_deleted_row_is_found(full: Store, table: str, position: int) -> None:
+def test_a_deleted_row_is_detected(full: Store, table: str, position: int) -> None:
     def delete(conn: Connection) -> None:
         row = where(conn, table, position)
         conn.exec_driver_sql(f"DELETE FROM {table} WHERE {row}")
@@ -103,7 +103,7 @@ def test_a_deleted_row_is_found(full: Store, table: str, position: int) -> None:
 
 @pytest.mark.parametrize("table", AUDITED)
 @pytest.mark.parametrize("shift", [1, 5_000_000], ids=["beside", "far"])
-def test_an_inserted_row_is_found(full: Store, table: str, shift: int) -> None:
+def test_an_inserted_row_is_detected(full: Store, table: str, shift: int) -> None:
     key = key_of(table)[0]
     unique = {
         column.name
@@ -137,7 +137,7 @@ def test_an_inserted_row_is_found(full: Store, table: str, shift: int) -> None:
 
 
 @pytest.mark.parametrize("table", [*BULK, "reviews", "audit_log"])
-def test_two_rows_that_changed_places_are_found(full: Store, table: str) -> None:
+def test_two_exchanged_rows_are_detected(full: Store, table: str) -> None:
     key = key_of(table)[0] if table not in ("anomalies", "inspection_attributes") else None
 
     def swap(conn: Connection) -> None:
@@ -213,7 +213,7 @@ ODD_VALUES = {
     ids=[f"{database}-{n}" for database, values in ODD_VALUES.items() for n in range(len(values))],
     indirect=["full"],
 )
-def test_values_that_the_store_never_writes_are_found(
+def test_values_that_the_store_never_writes_are_detected(
     full: Store, table: str, column: str, value: str
 ) -> None:
     def change(conn: Connection) -> None:

@@ -17,7 +17,7 @@ from tests.support.tampering import attempt, cover_up, tampering
 ON_POSTGRESQL = pytest.mark.parametrize("full", ["postgresql"], indirect=True)
 
 
-def test_a_missing_trigger_is_found(full: Store) -> None:
+def test_a_missing_trigger_is_detected(full: Store) -> None:
     with tampering(full) as conn:
         if conn.dialect.name == "sqlite":
             gone = len(conn.info["triggers"])
@@ -31,7 +31,7 @@ def test_a_missing_trigger_is_found(full: Store) -> None:
 
 
 @pytest.mark.parametrize("table", APPEND_ONLY)
-def test_a_trigger_that_was_replaced_is_found(full: Store, table: str) -> None:
+def test_a_replaced_trigger_is_detected(full: Store, table: str) -> None:
     with tampering(full) as conn:
         if conn.dialect.name == "sqlite":
             cover_up(conn)
@@ -52,7 +52,7 @@ def test_a_trigger_that_was_replaced_is_found(full: Store, table: str) -> None:
 
 
 @ON_POSTGRESQL
-def test_a_trigger_function_that_does_nothing_is_found(full: Store) -> None:
+def test_a_trigger_function_that_does_nothing_is_detected(full: Store) -> None:
     with tampering(full) as conn:
         conn.exec_driver_sql(
             "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql"
@@ -63,7 +63,7 @@ def test_a_trigger_function_that_does_nothing_is_found(full: Store) -> None:
 
 
 @pytest.mark.parametrize("view", [name for name, _ in (*results.VIEWS, *costs.VIEWS)])
-def test_a_view_that_was_replaced_is_found(full: Store, view: str) -> None:
+def test_a_replaced_view_is_detected(full: Store, view: str) -> None:
     def replace(conn: Connection) -> None:
         _, _, select = dict(definitions(dialect_of(conn)))[view].partition(" AS\n")
         create = "CREATE OR REPLACE VIEW"
@@ -76,7 +76,7 @@ def test_a_view_that_was_replaced_is_found(full: Store, view: str) -> None:
     assert (problem.kind, problem.table) == ("view", view)
 
 
-def test_a_view_that_is_gone_is_found(full: Store) -> None:
+def test_a_missing_view_is_detected(full: Store) -> None:
     def drop(conn: Connection) -> None:
         conn.exec_driver_sql("DROP VIEW review_queue")
 
@@ -85,7 +85,7 @@ def test_a_view_that_is_gone_is_found(full: Store) -> None:
 
 
 @ON_POSTGRESQL
-def test_an_account_that_may_not_look_at_the_views_is_told_so(full: Store) -> None:
+def test_an_account_that_cannot_check_the_views_reports_it(full: Store) -> None:
     role = "lfv_test_reader"
     with tampering(full) as conn:
         conn.exec_driver_sql(f"CREATE ROLE {role}")  # rolled back with the rest
@@ -105,7 +105,7 @@ def test_an_account_that_may_not_look_at_the_views_is_told_so(full: Store) -> No
 
 
 @pytest.mark.parametrize("table", ["reviews", "masks", "tallies"])
-def test_a_table_that_is_gone_is_found(full: Store, table: str) -> None:
+def test_a_missing_table_is_detected(full: Store, table: str) -> None:
     with tampering(full) as conn:
         cover_up(conn)
         cascade = "" if conn.dialect.name == "sqlite" else " CASCADE"
@@ -115,7 +115,7 @@ def test_a_table_that_is_gone_is_found(full: Store, table: str) -> None:
     assert (problem.kind, problem.table) == ("table", table)
 
 
-def test_a_view_in_the_place_of_a_table_is_found(full: Store) -> None:
+def test_a_view_in_place_of_a_table_is_detected(full: Store) -> None:
     """It could give the true rows to whoever verifies, and others to everybody else."""
     with tampering(full) as conn:
         conn.exec_driver_sql("ALTER TABLE reviews RENAME TO kept_reviews")
@@ -125,7 +125,7 @@ def test_a_view_in_the_place_of_a_table_is_found(full: Store) -> None:
 
 
 @ON_POSTGRESQL
-def test_rows_that_not_everybody_sees_are_found(full: Store) -> None:
+def test_row_level_security_is_detected(full: Store) -> None:
     def hide(conn: Connection) -> None:
         conn.exec_driver_sql("ALTER TABLE reviews ENABLE ROW LEVEL SECURITY")
 

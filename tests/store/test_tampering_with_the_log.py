@@ -29,7 +29,7 @@ def views_as_they_are() -> Iterator[None]:
         yield
 
 
-def test_an_entry_with_a_hash_of_its_own_breaks_the_next_link(full: Store) -> None:
+def test_an_entry_with_a_new_hash_breaks_the_next_link(full: Store) -> None:
     def change(conn: Connection) -> None:
         conn.exec_driver_sql("UPDATE audit_log SET actor = 'nobody' WHERE seq = 7")
         row = conn.exec_driver_sql("SELECT hash FROM audit_log WHERE seq = 8").scalar_one()
@@ -41,7 +41,7 @@ def test_an_entry_with_a_hash_of_its_own_breaks_the_next_link(full: Store) -> No
     assert {problem.seq for problem in report.problems} == {8, 9}
 
 
-def test_the_last_entry_with_a_hash_of_its_own_needs_a_kept_head(full: Store) -> None:
+def test_the_last_entry_with_a_new_hash_needs_a_kept_head(full: Store) -> None:
     head = full.audit.head()
     assert head is not None
 
@@ -53,7 +53,7 @@ def test_the_last_entry_with_a_hash_of_its_own_needs_a_kept_head(full: Store) ->
     assert [problem.kind for problem in attempt(full, change, head).problems] == ["head"]
 
 
-def test_a_ruined_log_gives_a_readable_report(full: Store) -> None:
+def test_a_damaged_log_has_a_readable_report(full: Store) -> None:
     def ruin(conn: Connection) -> None:
         conn.exec_driver_sql("UPDATE audit_log SET hash = 'x'")
 
@@ -77,7 +77,7 @@ def cut_off(conn: Connection, last: int) -> None:
     conn.exec_driver_sql(f"DELETE FROM audit_log WHERE seq > {last}")
 
 
-def test_a_cut_off_end_needs_a_kept_head(full: Store) -> None:
+def test_a_removed_end_needs_a_kept_head(full: Store) -> None:
     before = full.audit.head()
     assert before is not None
     a_run(full, run_id="another", policy={"confidence": 0.1})
@@ -169,7 +169,7 @@ def test_an_emptied_database_needs_a_kept_head(full: Store) -> None:
         '{"rows":[["models",18446744073709551615,1,"x"]]}',
     ],
 )
-def test_nonsense_in_an_entry_is_found_and_survived(full: Store, content: str) -> None:
+def test_an_invalid_entry_is_detected(full: Store, content: str) -> None:
     def write(conn: Connection) -> None:
         with full.database.read() as reader:
             seq = reader.exec_driver_sql(

@@ -47,7 +47,7 @@ def rows(store: Store, view: str) -> list[dict[str, Any]]:
         return [dict(row) for row in result.mappings()]
 
 
-def test_it_is_upgraded_and_its_audit_trail_holds(old_url: str) -> None:
+def test_it_is_upgraded_and_its_audit_log_verifies(old_url: str) -> None:
     with pytest.raises(SchemaOutdated, match=r"revision 0002.*lfv db upgrade"):
         open_store(old_url, migrate=False)
     with open_store(old_url, migrate=True) as store:

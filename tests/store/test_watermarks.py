@@ -119,7 +119,7 @@ def test_objects_of_a_live_run_are_in_progress_and_those_of_a_dead_run_are_new(
     assert (found.recorded, found.in_progress) == ({"1"}, frozenset())
 
 
-def test_the_same_content_with_another_stamp_is_no_new_object(store: Store) -> None:
+def test_the_same_content_with_another_stamp_is_not_a_new_object(store: Store) -> None:
     source = begin(store, "a")
     begin(store, "b")
     plan(store, "a", ["1"])
@@ -141,7 +141,7 @@ def test_an_error_leaves_an_object_new_as_often_as_its_code_says(
     assert taken == (set() if code == "ended" else {"1"})
 
 
-def test_a_run_that_is_gone_leaves_its_objects_to_the_next(store: Store) -> None:
+def test_a_lost_run_leaves_its_objects_to_the_next(store: Store) -> None:
     begin(store, "a")
     begin(store, "b")
     plan(store, "a", ["1", "2"])
@@ -166,7 +166,7 @@ def test_a_run_that_came_back_keeps_its_objects(store: Store) -> None:
     assert store.watermarks.take_over("b", "ended", "The run ended.") == 1
 
 
-def test_claims_need_a_run_that_was_begun(store: Store) -> None:
+def test_claims_need_a_started_run(store: Store) -> None:
     a_run(store, run_id="a")
     with pytest.raises(InvalidRecord, match="begin"):
         plan(store, "a", ["1"])

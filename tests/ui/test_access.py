@@ -89,7 +89,7 @@ def test_nobody_sees_anything_before_logging_in(place: Scene, browser: Browser) 
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_each_role_may_what_it_may(place: Scene, browser: Browser, role: str) -> None:
+def test_each_role_has_its_permissions(place: Scene, browser: Browser, role: str) -> None:
     assert browser.log_in(role).json()["name"] == role
     allowed = ROLES.index(role)  # type: ignore[arg-type]
     assert browser.get("/").status_code == 200
@@ -183,7 +183,7 @@ def test_forms_of_other_sites_are_refused(browser: Browser) -> None:
     assert browser.client.get("/review/claim").status_code in (404, 405)
 
 
-def test_guessing_passwords_is_slowed_down(place: Scene, browser: Browser) -> None:
+def test_guessing_passwords_is_limited(place: Scene, browser: Browser) -> None:
     for _ in range(MOST_FAILURES):
         assert browser.log_in("engineer", "wrong").status_code == 401
     late = browser.log_in("engineer", PASSWORD)
@@ -212,7 +212,7 @@ def test_the_limit_counts_by_address_and_by_name() -> None:
     limit.check("2001:db8:0:1::1", "another")
 
 
-def test_passwords_that_are_guessed_at_once_are_counted_too(tmp_path: Path) -> None:
+def test_concurrent_guesses_of_passwords_are_counted(tmp_path: Path) -> None:
     with scene(tmp_path / "home", reviews=1) as made:
         made.user("mara", "reviewer")
         with served(made) as guesser, ThreadPoolExecutor(20) as pool:
@@ -230,7 +230,7 @@ def test_an_unknown_name_reads_like_a_wrong_password(browser: Browser) -> None:
     assert (unknown.status_code, unknown.json()) == (wrong.status_code, wrong.json())
 
 
-def test_a_removed_user_is_out_at_once(tmp_path: Path) -> None:
+def test_a_removed_user_is_logged_out_at_once(tmp_path: Path) -> None:
     with scene(tmp_path / "home") as made:
         made.user("ana", "admin")
         made.user("ben", "viewer")
@@ -242,7 +242,7 @@ def test_a_removed_user_is_out_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["//evil.example", "https://evil.example", "/\\evil", "x"])
-def test_logging_in_leads_to_no_other_site(browser: Browser, target: str) -> None:
+def test_logging_in_redirects_to_no_other_site(browser: Browser, target: str) -> None:
     token = browser.token()
     fields = {"name": "viewer", "password": PASSWORD, "next": target, "form_token": token}
     answer = browser.client.post("/login", data=fields)
@@ -325,7 +325,7 @@ def test_names_of_projects_and_reasons_of_approvals_hold_no_script(tmp_path: Pat
             assert not [name for name in elements.attributes if name.startswith("on")], address
 
 
-def test_a_reference_opens_nothing_but_the_inspected_image(tmp_path: Path) -> None:
+def test_a_reference_opens_only_the_inspected_image(tmp_path: Path) -> None:
     secret = tmp_path / "secret.txt"
     secret.write_text("the key")
     image = tmp_path / "other.png"

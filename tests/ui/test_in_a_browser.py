@@ -197,7 +197,7 @@ def test_a_part_that_nobody_has_seen_is_not_decided_on(browser: Browser, tmp_pat
         assert window.messages == []
 
 
-def test_a_review_waits_for_a_server_that_is_away(browser: Browser, tmp_path: Path) -> None:
+def test_a_review_waits_for_a_server_that_is_down(browser: Browser, tmp_path: Path) -> None:
     with scene(tmp_path / "home") as place, serving(ui_options(place)) as address:
         window = Window(browser, address)
         window.open("/review")
@@ -210,7 +210,7 @@ def test_a_review_waits_for_a_server_that_is_away(browser: Browser, tmp_path: Pa
         wait_until(lambda: place.store.inspections.counts(RUN_ID).accepted == 4)
 
 
-def test_a_session_that_is_over_loses_nothing(browser: Browser, tmp_path: Path) -> None:
+def test_an_expired_session_loses_nothing(browser: Browser, tmp_path: Path) -> None:
     with scene(tmp_path / "home") as place, serving(ui_options(place)) as address:
         place.user("ana", "reviewer")
         window = Window(browser, address)
@@ -275,7 +275,7 @@ def test_limits_are_tried_while_they_are_typed(browser: Browser, shared: tuple[S
     assert (window.messages, window.elsewhere) == ([], [])
 
 
-def test_a_picture_that_is_gone_says_so(browser: Browser, tmp_path: Path) -> None:
+def test_a_missing_picture_is_marked(browser: Browser, tmp_path: Path) -> None:
     with scene(tmp_path / "home") as place, serving(ui_options(place)) as address:
         row = place.store.results.get(place.parts("review")[0])
         Path(row["source_ref"]).unlink()
@@ -292,7 +292,7 @@ PAGES += ("/models/1/compare/2",)
 
 
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_nothing_runs_off_the_screen(
+def test_everything_fits_the_screen(
     browser: Browser, shared: tuple[Scene, str], viewport: dict[str, int]
 ) -> None:
     place, address = shared

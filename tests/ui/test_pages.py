@@ -46,7 +46,7 @@ def test_every_page_answers(place: Scene, mara: Browser) -> None:
     assert mara.get("/", headers={"accept": "application/json"}).status_code == 200
 
 
-def test_the_page_says_who_it_takes_you_for(mara: Browser) -> None:
+def test_the_page_names_the_current_user(mara: Browser) -> None:
     text = mara.get("/").text
     assert "mara, admin" in text
     assert "this machine" in text
@@ -213,7 +213,7 @@ def test_pictures_are_of_the_recorded_bytes(place: Scene, mara: Browser) -> None
     assert len(files) == 1
 
 
-def test_an_image_that_is_gone_is_shown_as_gone(place: Scene, mara: Browser) -> None:
+def test_a_missing_image_is_shown_as_missing(place: Scene, mara: Browser) -> None:
     gone, changed = place.parts("reject")
     row = place.store.results.get(gone)
     Path(row["source_ref"]).unlink()
@@ -325,7 +325,7 @@ def test_a_model_that_is_not_hosted_is_not_stopped(place: Scene, mara: Browser) 
     assert "No hosting" in answer.json()["error"]
 
 
-def test_a_database_that_is_away_is_reported(place: Scene, mara: Browser) -> None:
+def test_an_unavailable_database_is_reported(place: Scene, mara: Browser) -> None:
     token = mara.token()
     place.store.close()
     file = place.settings.store_file
@@ -338,7 +338,7 @@ def test_a_database_that_is_away_is_reported(place: Scene, mara: Browser) -> Non
     assert mara.post("/review/claim", token, window=mara.window).status_code in (400, 503)
 
 
-def test_scripts_ask_nothing_of_others() -> None:
+def test_scripts_request_nothing_elsewhere() -> None:
     for name in (
         "review.js",
         "gallery.js",
@@ -380,7 +380,7 @@ def test_a_heat_map_is_drawn_where_there_is_no_mask(place: Scene, mara: Browser)
     assert layer.getpixel((5, 5))[3] < 30  # type: ignore[index]
 
 
-def test_a_part_says_which_review_was_taken_back_and_what_is_in_force(
+def test_a_part_shows_reviews_taken_back_and_the_current_verdict(
     place: Scene, mara: Browser
 ) -> None:
     part = place.parts("reject")[0]

@@ -25,7 +25,7 @@ def test_two_people_never_get_the_same_part(place: Scene, mara: Browser) -> None
         assert len(ben.claim()) == 4
 
 
-def test_a_review_is_on_record_with_what_was_shown(place: Scene, mara: Browser) -> None:
+def test_a_review_is_recorded_with_what_was_shown(place: Scene, mara: Browser) -> None:
     part, *_ = mara.claim()
     assert part["marks"]
     assert part["good"] in place.parts("accept")

@@ -27,7 +27,7 @@ def reader_url(postgresql_url: str) -> Iterator[str]:
         conn.execute(f"DROP ROLE {name}".encode())
 
 
-def test_who_may_only_read_sees_everything(
+def test_a_read_only_account_sees_everything(
     postgresql_url: str, reader_url: str, tmp_path: Path
 ) -> None:
     with scene(tmp_path / "home", url=postgresql_url) as place:

@@ -83,7 +83,7 @@ def actions(place: Scene) -> list[tuple[str, str, dict[str, Any]]]:
     ]
 
 
-def test_somebody_comes_for_the_first_time_and_again(
+def test_a_user_is_added_at_the_first_login_and_found_again(
     place: Scene, provider: Provider, browser: Browser
 ) -> None:
     assert browser.get("/parts").headers["location"] == "/login?next=%2Fparts"
@@ -186,9 +186,7 @@ def test_a_key_that_the_provider_has_changed_is_read_anew(
     assert log_in(browser).status_code == 303
 
 
-def test_an_answer_that_belongs_to_no_login_here_is_refused(
-    provider: Provider, browser: Browser
-) -> None:
+def test_an_answer_without_a_login_here_is_refused(provider: Provider, browser: Browser) -> None:
     assert log_in(browser, state="of an attacker").status_code == 401
     assert log_in(browser, iss="https://evil.example").status_code == 401
     assert log_in(browser, code="guessed").status_code == 401
@@ -207,7 +205,7 @@ def test_an_answer_that_belongs_to_no_login_here_is_refused(
     assert "<script>alert" not in refused.text
 
 
-def test_no_way_leads_to_another_site(browser: Browser) -> None:
+def test_no_redirect_leads_to_another_site(browser: Browser) -> None:
     for target in ("https://evil.example", "//evil.example", "/\\evil.example", "/\n//evil"):
         answer = log_in(browser, target)
         assert answer.status_code == 303
@@ -265,7 +263,7 @@ def test_claims_that_only_userinfo_has(place: Scene, provider: Provider) -> None
         ({"authorization_endpoint": None}, "no usable authorization_endpoint"),
     ],
 )
-def test_a_provider_that_is_not_right_is_not_used(
+def test_an_invalid_provider_is_not_used(
     place: Scene, provider: Provider, metadata: dict[str, Any], reason: str
 ) -> None:
     provider.metadata = metadata

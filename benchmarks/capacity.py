@@ -4,7 +4,7 @@
 
 Every part takes less than two minutes and prints one table; the figures go to
 benchmarks/capacity-results.json with the facts of the machine. Figures that are compared come from
-one process or alternate, so that other load meets all of them. Parts: start, planning, store,
+one process or alternate, so that other load affects all of them. Parts: start, planning, store,
 service, pages.
 """
 
@@ -52,7 +52,7 @@ POLICY = {"version": 2, "default": {"classification": {"min_confidence": 0.8}}}
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """The machine and versions of the measurement."""
     memory = re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())
     return {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -68,7 +68,7 @@ def machine() -> dict[str, Any]:
 
 
 def measure_start(folder: Path, _: argparse.Namespace) -> dict[str, Any]:
-    """Seconds from the command to the first question, and from the last answer to the prompt."""
+    """Seconds from the command to the first request, and from the last answer to the prompt."""
     home = demo_home(folder)
     pictures = folder / "ten"
     pictures.mkdir()
@@ -119,7 +119,7 @@ def demo_home(folder: Path) -> Path:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """The environment of a command that knows nothing but its home folder."""
+    """The environment of a command, with only its home folder set."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -133,7 +133,7 @@ def environment(home: Path) -> dict[str, str]:
 
 
 class Pictures:
-    """A reader of made-up images: small PNG files that differ in a comment."""
+    """A reader of synthetic images: small PNG files that differ in a comment."""
 
     def __init__(self, distinct: int) -> None:
         self._distinct = distinct
@@ -148,7 +148,7 @@ class Pictures:
 
 
 def _png() -> tuple[bytes, bytes]:
-    """A PNG file, cut where further chunks may stand."""
+    """A PNG file, split where more chunks may be inserted."""
     import io
 
     from PIL import Image
@@ -176,7 +176,7 @@ def measure_planning(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
 
 
 def plan_worker(lines: int, distinct: int, folder: Path) -> dict[str, Any]:
-    """Plan so many lines in this process."""
+    """Plan this many lines in this process."""
     settings = get_settings(home=folder)
     with open_store(settings.store_url) as store:
         model_id = a_model(store)
@@ -208,7 +208,7 @@ def batches(lines: int) -> Iterator[list[ManifestItem]]:
 
 
 def peak_mb() -> float:
-    """The most memory this process had at a time, in MB."""
+    """Peak memory of this process, in MB."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
@@ -217,7 +217,7 @@ def peak_mb() -> float:
 
 
 def measure_store(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
-    """Commits of one and of many, while a run's images are read, and a report of all of them."""
+    """Commits of single and many answers while a run's images are read, and a report of all."""
     found = {"SQLite": worker("store", f"sqlite:///{folder / 'store' / 'x.db'}", "20000")}
     with tempfile.TemporaryDirectory(prefix="lfv-bench-") as own, ExitStack() as stack:
         url = given.postgresql or stack.enter_context(own_server(Path(own), fsync=True))
@@ -302,7 +302,7 @@ def answer(model_id: int, line: int) -> NewInspection:
 
 
 def measure_service(folder: Path, _: argparse.Namespace) -> dict[str, Any]:
-    """Images per second through HTTP over those of the engine in processes of its own."""
+    """Images per second through HTTP as a share of those of the engine alone."""
     from benchmarks.service_ratio import measure
 
     home = demo_home(folder)
@@ -338,7 +338,7 @@ WORKERS: dict[str, Callable[..., dict[str, Any]]] = {
 
 
 def worker(*order: str) -> Any:
-    """What a process of its own measured, whose memory is nobody else's."""
+    """The figures of a separate process, whose memory is its own."""
     done = subprocess.run(
         [sys.executable, __file__, "--worker", *order],
         check=True,

@@ -3,8 +3,8 @@
     python benchmarks/detection.py                        every scenario, about 15 minutes
     python benchmarks/detection.py steady --images 5000   one of them, with more images
 
-The pool stores nothing and is told every change of the capacity.  Pool and run alternate; ratios
-are of the medians, so other load on the machine meets both.  Rates are the endpoint's: from the
+The pool stores nothing and knows every change of the capacity.  Pool and run alternate; ratios
+are of the medians, so other load on the machine affects both.  Rates are the endpoint's: from the
 first request to the last answer.  The CPU time of an image leaves out the start of the command,
 which a run over ten images measures.  Figures go to ``detection-results.json``, where those of
 scenarios that are not measured stay.
@@ -59,12 +59,12 @@ class Scenario:
     settings: tuple[tuple[str, str], ...] = ()
 
     def script(self, images: int) -> dict[str, Any]:
-        """What the endpoint is told."""
+        """The script for the endpoint."""
         schedule = [[int(share * images), capacity] for share, capacity in self.schedule]
         return {"seconds": self.seconds, "schedule": schedule}
 
     def ideal_seconds(self, images: int) -> float:
-        """How long the images take if the capacity is used up all the time."""
+        """Seconds that the images take at full use of the capacity."""
         ends = [start for start, _ in self.schedule[1:]] + [1.0]
         return sum(
             (end - start) * images * self.seconds / capacity
@@ -101,7 +101,7 @@ class Measured:
 
 
 def end_on_sigterm() -> None:
-    """Make SIGTERM raise, so that every process that a benchmark started is ended."""
+    """Make SIGTERM raise, so that every process that a benchmark started ends."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
 
 
@@ -146,7 +146,7 @@ def compare(
     ours: Callable[[Path, str, Path, str | None], Measured],
     server: str | None,
 ) -> dict[str, Any]:
-    """Rounds of pool and run by turns, and their medians. Every run has a database of its own.
+    """Alternate rounds of pool and run; return their medians. Every run has its own database.
 
     With a `server`, each round has a run on SQLite too.
     """
@@ -205,7 +205,7 @@ def compare(
 
 @contextmanager
 def server_at(url: str | None) -> Iterator[str | None]:
-    """A PostgreSQL server: the one named, else one that lives as long; None where there is none."""
+    """The named PostgreSQL server, else a temporary one; None if there is none."""
     if url is not None:
         yield url
         return
@@ -218,7 +218,7 @@ def server_at(url: str | None) -> Iterator[str | None]:
 
 @contextmanager
 def new_database(server: str | None) -> Iterator[str | None]:
-    """A migrated database on a PostgreSQL server; None stands for a file of the run's own."""
+    """A migrated database on a PostgreSQL server; None for the run's own SQLite file."""
     with nullcontext() if server is None else PostgresServer(server).database() as database:
         yield database
 
@@ -285,7 +285,7 @@ def run_pool(pictures: Sequence[Path], url: str, scenario: Scenario, images: int
                 )
                 break
             except client.exceptions.ThrottlingException:
-                time.sleep(0.05)  # the capacity has just become less
+                time.sleep(0.05)  # the capacity has just decreased
         with lock:
             state["answered"] += 1
             change = schedule.get(state["answered"], state["capacity"]) - state["capacity"]
@@ -304,7 +304,7 @@ def run_pool(pictures: Sequence[Path], url: str, scenario: Scenario, images: int
 
 
 def run_inspection(folder: Path, url: str, home: Path, database: str | None) -> Measured:
-    """`lfv inspect` with default settings, as a user types it."""
+    """Run `lfv inspect` with default settings."""
     before, began = children_cpu(), time.monotonic()
     with inspection(folder, url, home, database) as process:
         status = process.wait()
@@ -398,7 +398,7 @@ def figures(url: str) -> dict[str, Any]:
 
 @contextmanager
 def endpoint_in(folder: Path) -> Iterator[str]:
-    """A scripted endpoint in a process of its own."""
+    """A scripted endpoint in a separate process."""
     ready = folder / "ready"
     script = ROOT / "benchmarks" / "scripted_endpoint.py"
     process = subprocess.Popen([sys.executable, str(script), str(ready)])

@@ -3,8 +3,8 @@
     python benchmarks/edge_agent.py [--frames 600] [--workers 2]
 
 The model is a classification model without the pretrained backbone. Each thread of the client has
-its own shared memory, writes a frame into it and waits for the answer. CPU time is that of the
-agent's process and of the client's, for each frame; it says what a quiet machine could do.
+its own shared memory, writes a frame into it and waits for the answer. CPU time per frame, of the
+agent and of the client, shows what an idle machine could do.
 """
 
 from __future__ import annotations

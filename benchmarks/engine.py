@@ -79,7 +79,7 @@ def judge(model: Path, images: Sequence[TrainingImage]) -> tuple[np.ndarray, lis
     return np.array(probability), times
 
 
-#: Beside the first: which folds there are and where networks begin is chance.
+#: More seeds, because folds and initial weights are random.
 OTHER_SEEDS = (0, 20_200_720)
 
 
@@ -305,7 +305,7 @@ def folder_protocol(
 
 
 def keep(part: str, measured: dict[str, Any]) -> None:
-    """Put one part's figures into the results file, with what this machine is and was doing."""
+    """Add one part's figures to the results file, with the machine and its load."""
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     machine = {
         "cores": os.cpu_count(),

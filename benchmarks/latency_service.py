@@ -1,7 +1,8 @@
-"""What the API adds to an image's way: time from request to answer with an engine that does
-nothing but decode a tiny image.
+"""The time that the API adds to an image.
 
     python benchmarks/latency_service.py
+
+The engine only decodes a tiny image.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""How long the pages of `lfv ui` take among many inspections, on SQLite and on PostgreSQL.
+"""How long the pages of `lfv ui` take with many inspections, on SQLite and on PostgreSQL.
 
     python benchmarks/pages.py [--inspections 1000000] [--url sqlite:///FILE] [--url postgresql://...]
 
 Half of the inspections are in one run, the others in runs of 500; its first hundred images are real
-files. Each page is asked for over HTTP from a server in a process of its own: once, which is cold,
+files. Each page is requested over HTTP from a server in a separate process: once, which is cold,
 and then ten times. A database at `--url` is filled if it has no run, and kept; else temporary ones
-are made. `make bench` runs this with 50,000 inspections as a part of benchmarks/capacity.py.
+are used. `make bench` runs this with 50,000 inspections as a part of benchmarks/capacity.py.
 """
 
 from __future__ import annotations
@@ -128,14 +128,14 @@ def fill(store: Store, inspections: int, images: Path) -> None:
 
 
 def _by(model: int, row: NewInspection) -> NewInspection:
-    """The same line, as another model answers."""
+    """The same line with the answer of another model."""
     if not isinstance(row.detection, NewDetection):
         return row
     return replace(row, detection=replace(row.detection, model_id=model))
 
 
 def pages(url: str) -> dict[str, str]:
-    """What is measured: a name and an address."""
+    """The measured pages: name and address."""
     with open_store(url) as store:
         part = store.results.line(LARGE_RUN, 4)
         first, second = sorted(one.model_id for one in store.models.list())[:2]
@@ -174,7 +174,7 @@ def pages(url: str) -> dict[str, str]:
 
 @contextmanager
 def served(url: str, home: Path) -> Iterator[str]:
-    """The address of `lfv ui` in a process of its own."""
+    """The address of `lfv ui` in a separate process."""
     environment = {**os.environ, "LFV_HOME": str(home), "LFV_DATABASE_URL": url}
     with subprocess.Popen(
         [LFV, "ui", "--port", "0"], stderr=subprocess.PIPE, text=True, env=environment
@@ -192,7 +192,7 @@ def served(url: str, home: Path) -> Iterator[str]:
 
 
 def milliseconds(action: Callable[[], object]) -> dict[str, float]:
-    """The first time, and of the following ones the median and the longest."""
+    """The first time, and the median and maximum of the others."""
     times = []
     for _ in range(1 + ROUNDS):
         began = time.perf_counter()
@@ -209,7 +209,7 @@ def milliseconds(action: Callable[[], object]) -> dict[str, float]:
 
 
 def measure(url: str, inspections: int, home: Path) -> dict[str, Any]:
-    """Fill the database if need be, and ask for every page."""
+    """Fill the database if it is empty, and request every page."""
     home.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {}
     with open_store(url, migrate=True) as store:

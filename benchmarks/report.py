@@ -87,7 +87,7 @@ def picture(number: int, rng: np.random.Generator) -> bytes:
 
 
 def mark_at(number: int) -> tuple[int, int]:
-    """Where the anomaly of a picture is."""
+    """The position of a picture's anomaly."""
     return 200 + number % DRAWN, 120 + number * 7 % DRAWN
 
 
@@ -115,7 +115,7 @@ def record(store: Store, images: int, folder: Path) -> None:
     )
 
     def line(number: int) -> NewInspection:
-        # A comment after the end of the image gives each file a content of its own.
+        # A comment after the end of the image makes each file different.
         data = drawn[number % DRAWN] + b"%d" % number
         file = folder / f"part-{number:05d}.jpg"
         file.write_bytes(data)
@@ -149,7 +149,7 @@ def record(store: Store, images: int, folder: Path) -> None:
 
 
 def megabytes_of_page() -> float:
-    """The memory of the largest process of a page in the browser that runs here, in MB."""
+    """Memory of the largest page process of the browser, in MB."""
     parents: dict[int, int] = {}
     pages: dict[int, int] = {}
     for folder in Path("/proc").glob("[0-9]*"):

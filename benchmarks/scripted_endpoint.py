@@ -2,9 +2,9 @@
 
     python benchmarks/scripted_endpoint.py READY_FILE
 
-It answers from one thread and decodes nothing, so that it takes little of the machine that
-measures.  ``POST /script`` sets `seconds` (an answer's latency) and `schedule`: pairs of an
-answer's number and the requests in flight that are allowed from then on; what exceeds them gets a
+It answers from one thread and decodes nothing, so that it takes little CPU from the measurement.
+``POST /script`` sets `seconds` (an answer's latency) and `schedule`: pairs of an answer's number
+and the requests in flight that are allowed from then on; what exceeds them gets a
 ThrottlingException.  ``GET /figures`` returns what was measured since the last script.
 """
 
@@ -40,7 +40,7 @@ class Endpoint:
         self.script({})
 
     def script(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Set what happens from now on, and measure anew."""
+        """Set the script, and reset the figures."""
         self.seconds = float(given.get("seconds", 0.2))
         self.schedule = [tuple(pair) for pair in given.get("schedule", [[0, 25]])]
         self.in_flight = self.peak = self.answered = self.throttled = 0

@@ -4,7 +4,7 @@
 
 Four clients inspect images without a pause while a fifth stops, starts and describes models,
 updates a dataset and lists everything. Fails on an unsuccessful answer, where throttling of
-inspections counts as one, on a request that takes over 30 s, on a client that comes to its end, on
+inspections counts as one, on a request that takes over 30 s, on a client that ends, on
 a lost inference unit, and on memory, files or threads that grow between the first and the last
 quarter.
 """
@@ -42,7 +42,7 @@ Task = Callable[["Watch", Service, threading.Event], None]
 
 
 class Watch:
-    """Counts and times calls, and keeps what went wrong."""
+    """Counts and times calls, and keeps failures."""
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
@@ -72,7 +72,7 @@ class Watch:
         return answer
 
     def work(self, task: Task, service: Service, ended: threading.Event) -> None:
-        """Do it until it is ended; no other end goes unnoticed."""
+        """Repeat until stopped; report any other end."""
         try:
             task(self, service, ended)
         except BaseException as error:

@@ -1,9 +1,9 @@
-"""How fast the store is among a million inspections, on SQLite and on PostgreSQL.
+"""How fast the store is with a million inspections, on SQLite and on PostgreSQL.
 
 python benchmarks/store.py [--rows 1000000] [--url sqlite:///FILE] [--url postgresql://USER@HOST/DB]
 
-For PostgreSQL a database of its own is made beside the one named, and dropped afterwards; an
-SQLite file must not exist yet and is removed afterwards, unless --keep. Writes
+For PostgreSQL a new database is created on the server and dropped afterwards; an SQLite file must
+not exist yet and is removed afterwards, unless --keep. Writes
 benchmarks/store-results.md.
 """
 
@@ -46,7 +46,7 @@ class Report:
         self.lines: list[str] = []
 
     def say(self, line: str = "") -> None:
-        """Print a line and keep it."""
+        """Print and keep a line."""
         print(line, flush=True)
         self.lines.append(line)
 
@@ -78,7 +78,7 @@ def fresh(url: str, keep: bool) -> Iterator[str]:
 
 @contextmanager
 def unaudited() -> Iterator[None]:
-    """The same writes without digests and entries: what the audit trail costs is the difference."""
+    """The same writes without digests and entries; the difference is the cost of the audit log."""
     kept = (Change.append, change.lines_digest, change.lines_marks, Sqlite.next_change)
 
     def nothing(*_: object) -> str:
@@ -109,7 +109,7 @@ def timed(action: Callable[[], object]) -> float:
 
 
 def measure_recording(report: Report, store: Store, load: Load) -> None:
-    """Store all rows, batch by batch, and tell the pace along the way."""
+    """Store all rows, batch by batch, and report the pace meanwhile."""
     report.head("inspections so far", "rows/s in record()", f"against {ROWS_BAR:,}", "batch p99")
     durations: list[float] = []
     processor = 0.0
@@ -138,7 +138,7 @@ def measure_recording(report: Report, store: Store, load: Load) -> None:
 
 
 def measure_audit_cost(report: Report, store: Store, load: Load) -> None:
-    """The same writes with and without the audit trail, in turn. The trail is broken afterwards."""
+    """Alternate writes with and without the audit log, whose chain is broken afterwards."""
     pace: dict[str, list[float]] = {"with": [], "without": []}
     for name in ("with", "without") * 3:
         batches = list(load.one_more_run(store, 20, BATCH))
@@ -181,7 +181,7 @@ def measure_queries(report: Report, store: Store) -> None:
 
 
 def measure_reading(report: Report, store: Store) -> None:
-    """Streaming a run, deciding it again, and what a caller waits for most."""
+    """Streaming a run, deciding it again, and the slowest calls."""
     rows = 0
     start = time.perf_counter()
     for _ in store.results.rows(RUN_ID):

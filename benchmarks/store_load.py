@@ -132,7 +132,7 @@ class Load:
         )
 
     def finish(self, store: Store) -> None:
-        """What people add: another decision, reviews in March, and a model that is up now."""
+        """Add another decision, reviews in March, and a model that is up now."""
         store.verdicts.add(
             RUN_ID,
             {"confidence": 0.7},

@@ -1,10 +1,10 @@
-"""From trigger to first image judged, on a plant that `lfv up` keeps: the whole, and whose share.
+"""Time from trigger to first answer on a plant of `lfv up`, in total and by step.
 
     python benchmarks/trigger.py [--rounds 5] [--home FOLDER --project NAME --images FOLDER]
 
-Brings up a plant of its own, with the demo's model or one that is there. Triggers the deployment
-`operator` through the API of Prefect as the page does, and takes the moments from Prefect's states
-and the results database. The figures go to benchmarks/capacity-results.json.
+Starts a plant, with the demo's model or an existing one. Triggers the deployment `operator` through
+Prefect's API like the page, and reads the times from Prefect's states and the results database. The
+figures go to benchmarks/capacity-results.json.
 """
 
 from __future__ import annotations

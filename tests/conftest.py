@@ -42,8 +42,8 @@ def sample_data() -> Path:
     return SAMPLE_DATA
 
 
-#: Seconds that a test takes which uses a fixture: commands that import Prefect, a run of a flow, a
-#: service of the test's own, a Prefect server with automations.
+#: Seconds of a test that uses a fixture: commands that import Prefect, a flow run, the test's own
+#: service, a Prefect server with automations.
 _SECONDS = {"launcher": 12, "applied": 5, "prefect_api": 4, "start": 3, "lfv_process": 3}
 
 
@@ -57,7 +57,7 @@ def _seconds(item: pytest.Item) -> float:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs PostgreSQL, so that `make check` can leave it out; put slow files first.
 
-    A file is one worker's. One that takes minutes and comes last keeps the others waiting.
+    A worker runs whole files. A file of minutes that starts last delays the end.
     """
     seconds: defaultdict[Path, float] = defaultdict(float)
     for item in items:

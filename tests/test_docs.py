@@ -1,4 +1,4 @@
-"""The documents say what is so."""
+"""The documentation is true."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-#: What each package may import of ours: itself, and what stands below it.
+#: The project's packages that each package may import: itself, and those below it.
 ALLOWED: dict[str, set[str]] = {
     "deployments": {"flows", "lfv.settings"},
     "flows": {"tasks", "lfv.run", "lfv.client", "lfv.formats", "lfv_store", "lfv.settings"},
@@ -32,9 +32,9 @@ ALLOWED: dict[str, set[str]] = {
     "lfv.onnx_files": set(),  # reads files, which formats never do
     "lfv_store": set(),
 }
-#: Everybody else reaches the service over its API.
+#: All others use the service over its API.
 RUNS_THE_SERVICE = {"lfv/cli/serve.py", "lfv/cli/edge_agent.py"}
-#: Who may know what, by the first name of a module: packages, and folders or files of others.
+#: Allowed imports by the first name of a module: packages, and other folders or files.
 KNOWN_TO: dict[str, set[str]] = {
     "boto3": {"lfv.client", "lfv/server/buckets.py"},
     "botocore": {"lfv.client", "lfv.server"},
@@ -46,7 +46,7 @@ KNOWN_TO: dict[str, set[str]] = {
     "argon2": {"lfv/ui/accounts.py"},
     "authlib": {"lfv/ui/single_sign_on.py"},
     "joserfc": {"lfv/ui/single_sign_on.py"},
-    # The command makes a URL of a file's name. The service's state is a database of its own.
+    # The command turns a file name into a URL. The service's state is a separate database.
     "sqlalchemy": {
         *("lfv_store", "lfv/cli/db.py"),
         *("lfv/server/database.py", "lfv/server/schema.py", "lfv/server/state"),
@@ -62,7 +62,7 @@ FILES = {
 
 
 def module_of(file: str) -> str:
-    """Dotted name of a file of ours."""
+    """Dotted name of a file of the project."""
     return file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
@@ -70,7 +70,7 @@ MODULES = {module_of(file): file for file in FILES}
 
 
 def package_of(module: str) -> str | None:
-    """The package of ours that a module belongs to, None for other people's."""
+    """The project's package of a module; None for third-party modules."""
     parts = module.split(".")
     for name in (".".join(parts[:2]), parts[0]):
         if name in ALLOWED:
@@ -79,7 +79,7 @@ def package_of(module: str) -> str | None:
 
 
 def imports_of(path: Path, *, at_import: bool = False) -> set[str]:
-    """Modules that a file imports, wherever in it; with `at_import`, when it is imported."""
+    """Modules that a file imports anywhere; with `at_import`, only those imported with it."""
     found: set[str] = set()
 
     def visit(node: ast.AST) -> None:
@@ -163,7 +163,7 @@ def test_a_process_starts_without(module: str, heavy: set[str]) -> None:
 
 @pytest.mark.parametrize("file", sorted(f for f in FILES if f.startswith("lfv/formats/")))
 def test_formats_read_and_write_nothing(file: str) -> None:
-    """Bytes in, values out: files, buckets and networks are the business of others."""
+    """Bytes in, values out: no files, buckets or networks."""
     touching = {"pathlib", "socket", "subprocess", "shutil", "tempfile", "urllib.request", "os"}
     assert not imports_of(FILES[file]) & touching
     for node in ast.walk(ast.parse(FILES[file].read_text())):

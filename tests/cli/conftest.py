@@ -37,7 +37,7 @@ POLICY = {"version": 1, "default": {"classification": {"min_confidence": 0.8}}}
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command line did."""
+    """The outcome of a command."""
 
     status: int
     out: str
@@ -52,7 +52,7 @@ Lfv = Callable[..., Outcome]
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty LFV_HOME, and no other setting."""
+    """An empty LFV_HOME, without other settings."""
     for name in Settings.model_fields:
         monkeypatch.delenv(f"LFV_{name.upper()}", raising=False)
     home = tmp_path / "home"
@@ -75,12 +75,12 @@ def lfv(capfd: pytest.CaptureFixture[str]) -> Lfv:
 
 @pytest.fixture
 def lfv_process(home: Path, tmp_path: Path) -> Lfv:
-    """Run `lfv` with these arguments as a process of its own, with an environment of its own."""
+    """Run `lfv` with these arguments in a separate process with its own environment."""
     prefect = with_tables(tmp_path / "prefect")
     script = Path(sys.executable).with_name("lfv")
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(home), "LFV_HOME": str(home)}
     environment["PREFECT_HOME"] = str(prefect)
-    if "PYTHONPATH" in os.environ:  # the tree under test may be another than the installed one
+    if "PYTHONPATH" in os.environ:  # the tree under test may not be the installed one
         environment["PYTHONPATH"] = os.environ["PYTHONPATH"]
 
     def call(*arguments: object, **variables: str) -> Outcome:
@@ -111,7 +111,7 @@ def store(settings: Settings) -> Any:
 
 
 def response(*, is_anomalous: bool, confidence: float, scratch: float = 0.0) -> dict[str, Any]:
-    """A DetectAnomalyResult as it comes over the wire."""
+    """A DetectAnomalyResult in the form of the API."""
     anomalies = [{"Name": "background", "PixelAnomaly": _area(1.0 - scratch, "#FFFFFF")}]
     if scratch:
         anomalies.append({"Name": "scratch", "PixelAnomaly": _area(scratch, "#1F77B4")})
@@ -128,7 +128,7 @@ def _area(fraction: float, color: str) -> dict[str, Any]:
 
 
 def begin_run(store: Store, run_id: str, started_at: datetime = STARTED) -> int:
-    """Start a run; answers the id of its model."""
+    """Start a run; return the id of its model."""
     model_id = store.models.register(
         ModelKey("lookoutvision", "arn:aws:lookoutvision:x:0:model/flange/1", "flange", "1")
     )

@@ -1,4 +1,4 @@
-"""`lfv demo` as a newcomer runs it: train, inspect, store, report, stop."""
+"""`lfv demo` as a new user runs it: train, inspect, store, report, stop."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_the_demo_shows_a_whole_inspection(
     lfv_process: Lfv, lfv: Lfv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "demo output"
-    new = str(tmp_path / "new")  # Prefect makes its database, as for a newcomer
+    new = str(tmp_path / "new")  # Prefect creates its database, as for a new user
     outcome = lfv_process("demo", "--output", folder, "--json", PREFECT_HOME=new)
     assert outcome.status == 0, outcome.err
     shown = outcome.json()

@@ -40,7 +40,7 @@ def commands(group: Any, path: str = "lfv") -> Iterator[tuple[str, Any]]:
             yield f"{path} {name}", command
 
 
-#: What a group means that is given without one of its commands.
+#: The commands that a group without a command runs.
 MEANT = {"lfv models": ("list",), "lfv review": ("list", "record"), "lfv ui": ("serve",)}
 COMMANDS = dict(commands(typer.main.get_command(app)))
 
@@ -85,7 +85,7 @@ def test_commands_on_pages_name_commands_and_options_that_exist() -> None:
     checked = 0
     for page in [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]:
         for example in re.findall(r"^ *(?:\$ )?(lfv .*)$", page.read_text(), re.MULTILINE):
-            if page.name != "cli.md":  # made of the help texts that are checked above
+            if page.name != "cli.md":  # generated from the help texts checked above
                 check_example(example, page.name)
                 checked += 1
     assert checked > 10
@@ -119,7 +119,7 @@ def test_every_setting_has_a_line() -> None:
 
 
 def codes_in_the_code() -> set[str]:
-    """The codes that are given to a line or an image without a class of their own."""
+    """Codes of lines and images that have no exception class."""
     named = {"LineError": 0, "_problem": 1, "BadLine": 2}
     found = set()
     for path in chain(*((ROOT / top).rglob("*.py") for top in ("lfv", "flows", "tasks"))):

@@ -1,4 +1,4 @@
-"""Finding, or starting, the service of this machine."""
+"""Finding or starting the embedded service."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 
 def test_a_service_that_does_not_answer_is_left_alone(service: Service, tmp_path: Path) -> None:
-    """It may be stopped, or slow: its announcement stays, and it is used once it answers."""
+    """It may be suspended or slow: its file stays, and it is used once it responds."""
     assert service.process is not None
     ready_file = ServicePlaces(tmp_path / "service").ready_file
     announced = ready_file.read_bytes()

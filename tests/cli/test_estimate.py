@@ -1,4 +1,4 @@
-"""`lfv estimate`: what an inspection will take."""
+"""`lfv estimate`: time and cost of an inspection."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.pictures import make_pictures
 
 
 def hosted_run(store: Store, seconds: float, images: int) -> None:
-    """A run that had one inference unit for so long and asked about so many images."""
+    """A run with one inference unit, for this long and on this many images."""
     model_id = begin_run(store, "a-run")
     lease = store.leases.acquire(
         model_id,

@@ -1,4 +1,4 @@
-"""`lfv import` and `lfv parity`, against a service whose engine calls bright images anomalous."""
+"""`lfv import` and `lfv parity`, with a service whose engine calls bright images anomalous."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def test_sides_that_cannot_be_compared(lfv: Lfv, run: str, tmp_path: Path) -> No
 def test_an_anomalib_export_is_calibrated_on_labelled_images(
     lfv_process: Lfv, tmp_path: Path
 ) -> None:
-    """The whole way: an export with its metadata, the service on this machine, a model version."""
+    """From an export with its metadata to a model version of the embedded service."""
     export = tmp_path / "exported" / "weights"
     export.mkdir(parents=True)
     (export / "model.onnx").write_bytes(onnx_models.darkness_detector().SerializeToString())

@@ -1,4 +1,4 @@
-"""`lfv inspect` as it is called: what is refused before anything is started."""
+"""What `lfv inspect` refuses before it starts anything."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_bad_policy_starts_nothing(lfv: Lfv, home: Path, tmp_path: Path) -> No
 def test_a_prefect_api_that_does_not_respond_is_named(
     lfv_process: Lfv, home: Path, tmp_path: Path
 ) -> None:
-    home.mkdir()  # Prefect warns of a user whose home folder is not there
+    home.mkdir()  # Prefect warns if the user's home folder is missing
     outcome = lfv_process(
         "inspect", tmp_path, "--project", "p", PREFECT_API_URL="http://127.0.0.1:9/api"
     )
@@ -79,7 +79,7 @@ def test_a_prefect_api_that_does_not_respond_is_named(
 
 
 def test_the_temporary_server_starts_before_anything_heavy_is_imported(tmp_path: Path) -> None:
-    """It takes longer than all the rest of a start."""
+    """It takes longer than the rest of a start."""
     (tmp_path / "part.png").write_bytes(b"")
     script = (
         "import os, sys\n"

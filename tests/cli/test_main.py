@@ -44,7 +44,7 @@ def test_help_names_every_command_and_loads_nothing_heavy(home: Path) -> None:
 
 
 def test_help_answers_at_once(lfv_process: Lfv) -> None:
-    """Half a second of work at most; processor time, because a busy machine is no fault of it."""
+    """At most half a second of CPU time, which a busy machine does not change."""
     best = 9.0
     for _ in range(5):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -168,7 +168,7 @@ def test_a_terminal_gets_a_table_that_fits_and_short_ids(home: Path, run: str) -
     )
     os.close(secondary)
     written = b""
-    with contextlib.suppress(OSError):  # how Linux tells the end of a terminal
+    with contextlib.suppress(OSError):  # how Linux reports the end of a terminal
         while chunk := os.read(primary, 4096):
             written += chunk
     os.close(primary)

@@ -26,7 +26,7 @@ VERDICTS = ("accept", "reject", "review")
 
 @pytest.fixture
 def images(store: Store, tmp_path: Path) -> Path:
-    """A run over three images that are there, and a line that could not be inspected."""
+    """A run over three existing images, and a line that could not be inspected."""
     folder = tmp_path / "images"
     folder.mkdir()
     model_id = begin_run(store, RUN)

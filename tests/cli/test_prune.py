@@ -1,4 +1,4 @@
-"""`lfv prune` deletes old reports and pictures, and the audit log has it."""
+"""`lfv prune` deletes old reports and pictures, and the audit log records it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.store_samples import T0, a_model, a_run, segmented
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home with reports of a run that ended long ago, one in progress, and one of nobody."""
+    """A home with reports of an old run, of one in progress, and of an unknown one."""
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("LFV_HOME", str(home))
@@ -91,7 +91,7 @@ def test_unused_pictures_are_deleted(home: Path) -> None:
 
 
 def pruned(home: Path) -> list[tuple[str, str, dict[str, Any]]]:
-    """What the audit log has of deletions: by whom, of what, and the facts."""
+    """The audit log's entries about deletions: actor, subject and facts."""
     with open_store(f"sqlite:///{home / 'inspections.db'}") as store:
         entries = [entry for entry in store.audit.entries() if entry.action == "pruned"]
     return [(entry.actor, entry.subject, entry.parsed()["facts"]) for entry in entries]

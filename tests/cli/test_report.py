@@ -1,4 +1,4 @@
-"""`lfv report`: the report of a run, written again as its record is now."""
+"""`lfv report`: writes the report of a run again from its current record."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_report_shows_the_record_of_the_run(lfv: Lfv, run: str, settings: Se
     assert "The end of the image is missing." in text
     assert "scratch 2.00 %" in text
     assert "lfv-audit:" in text
-    assert text.count("no picture") == 3  # the images themselves are not there
+    assert text.count("no picture") == 3  # the images themselves are missing
 
 
 def test_it_follows_a_later_decision(lfv: Lfv, run: str, stricter: Path) -> None:

@@ -32,7 +32,7 @@ STRICT = {
 
 @pytest.fixture
 def policy(tmp_path: Path) -> Path:
-    """Rejects from 0.5 on, and has sure normals reviewed too."""
+    """Rejects from 0.5 on, and has confident normal answers reviewed too."""
     path = tmp_path / "strict.json"
     path.write_text(json.dumps(STRICT))
     return path
@@ -292,7 +292,7 @@ def test_an_invalid_head_is_wrong_usage(lfv: Lfv, run: str, tmp_path: Path) -> N
 
 
 def _tamper(settings: Settings, statement: str) -> None:
-    """Change the database as somebody would who knows about the triggers."""
+    """Change the database in spite of the triggers."""
     connection = sqlite3.connect(settings.home / "inspections.db")
     with connection:
         triggers: list[Any] = connection.execute(

@@ -1,4 +1,4 @@
-"""Commands on a model that lives on SageMaker."""
+"""Commands on a SageMaker model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lfv sweep` looks where the other commands look."""
+"""`lfv sweep` checks the same hosts as the other commands."""
 
 from __future__ import annotations
 

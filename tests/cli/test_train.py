@@ -142,7 +142,7 @@ def test_a_network_without_torch_is_refused_before_images_are_copied(
 
 
 def announce(home: Path, options: list[str] | None) -> None:
-    """Write what a service writes once it is ready."""
+    """Write the file of a ready service."""
     places = ServicePlaces(get_settings(home=home).service_home)
     places.home.mkdir(parents=True, exist_ok=True)
     taken = {} if options is None else {"training_options": options}
@@ -200,6 +200,6 @@ def test_a_service_ends_with_the_command_that_started_it_unless_others_use_it(
     with service_user(lock):
         assert not ends_with_us(settings)
     with lock.open("r+") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)  # as a service that is ending
+        fcntl.flock(held, fcntl.LOCK_EX)  # like a service that is ending
         assert ends_with_us(settings)
     assert not ends_with_us(settings.model_copy(update={"endpoint_url": "http://127.0.0.1:9"}))

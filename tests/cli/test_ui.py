@@ -58,7 +58,7 @@ def test_without_users_other_machines_are_not_served(lfv: Lfv, home: Path) -> No
     assert refused.status == 2
     assert "without users" in refused.err
     assert lfv("ui", "--signatures").status == 2
-    # Behind a proxy on this machine, everybody would be taken for its user.
+    # Behind a proxy on this machine, everybody would count as its user.
     proxied = lfv("ui", "--behind-https", "--name", "inspection.example")
     assert proxied.status == 2
     assert "needs users" in proxied.err
@@ -98,7 +98,7 @@ def test_it_serves_until_it_is_stopped(home: Path) -> None:
         assert "acts as" in process.stderr.readline()
         with urllib.request.urlopen(found[1], timeout=PLENTY) as answer:
             assert "There are no runs yet" in answer.read().decode()
-        assert quickest_answer(found[1]) < 0.035  # 0.04 where a body waits for its header
+        assert quickest_answer(found[1]) < 0.035  # 0.04 if a body waits for its header
         process.send_signal(signal.SIGINT)
         assert process.wait(PLENTY) in (0, 130)
         assert "Traceback" not in process.stderr.read()

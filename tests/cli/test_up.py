@@ -1,4 +1,4 @@
-"""`lfv up` keeps a plant up: every process that is killed comes back, and `lfv down` ends all."""
+"""`lfv up` keeps a plant running: killed processes are restarted, and `lfv down` ends all."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_contradictory_options_are_refused(
 
 @pytest.fixture
 def plant(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """The environment of a plant of this test's own."""
+    """The environment of this test's plant."""
     home = tmp_path / "home"
     environment = {**os.environ, "LFV_HOME": str(home)}
     try:
@@ -175,7 +175,7 @@ def test_every_killed_process_is_restarted(plant: dict[str, str]) -> None:
         assert json.load(answer)["limit"] == RUNS_PER_MODEL
     home = Path(plant["LFV_HOME"])
     state_file = home / "plant" / "state.json"
-    # Again: it says where everything is, and changes what is asked for.
+    # A second `lfv up` prints the addresses, and changes the given options.
     said = lfv(plant, "up", "--every", "2")
     assert f"http://127.0.0.1:{port}/api" in said
     assert "s3://plant/line-3/, project parts, every 2 minutes" in said

@@ -1,4 +1,4 @@
-"""Images made on the spot, readers, and a scripted Lookout for Vision endpoint."""
+"""Generated images, readers, and a scripted Lookout for Vision endpoint."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def make_image(
     format_: str = "PNG", size: tuple[int, int] = (64, 64), mode: str = "RGB", **save: Any
 ) -> bytes:
     image = Image.new(mode, size)
-    if mode in ("L", "RGB"):  # something that doesn't compress to nothing
+    if mode in ("L", "RGB"):  # not compressible
         noise = bytes((x * 7 + x // 11) % 251 for x in range(size[0] * size[1] * len(mode)))
         image.frombytes(noise)
     out = io.BytesIO()
@@ -43,7 +43,7 @@ def jpeg() -> bytes:
 
 @pytest.fixture
 def bucket(tmp_path: Path) -> Path:
-    """The folder that stands in for bucket `parts` of `reader`."""
+    """The folder used as bucket `parts` of `reader`."""
     folder = tmp_path / "bucket"
     folder.mkdir()
     return folder
@@ -81,7 +81,7 @@ class Reply:
 
 
 class ScriptedApi:
-    """An HTTP server on loopback whose answers a test sets; every request is on record."""
+    """An HTTP server on loopback whose answers a test sets, and which records every request."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
@@ -130,7 +130,7 @@ class ScriptedApi:
             daemon_threads = True
 
             def handle_error(self, request: Any, client_address: Any) -> None:
-                pass  # a client that went away is what some tests are about
+                pass  # some tests disconnect
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -140,7 +140,7 @@ class ScriptedApi:
         self._thread.start()
 
     def queue(self, *replies: Reply) -> None:
-        """Answer with these in turn, and with the last one ever after."""
+        """Answer with these in turn, then always with the last one."""
         left = list(replies)
         self.answer = lambda _: left.pop(0) if len(left) > 1 else left[0]
 

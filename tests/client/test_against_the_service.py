@@ -1,4 +1,4 @@
-"""The client and the service that is shipped with it, over their one common language."""
+"""The client against the project's own service, over HTTP."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.support.waiting import PLENTY, wait_until
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """Endpoint, and the folder that stands in for bucket `lfv`."""
+    """Endpoint, and the folder used as bucket `lfv`."""
     home = tmp_path_factory.mktemp("service")
     bucket = home / "bucket"
     bucket.mkdir()

@@ -1,4 +1,4 @@
-"""Images that the API does not take, converted to PNG when asked."""
+"""Images that the API does not accept, converted to PNG on request."""
 
 from __future__ import annotations
 

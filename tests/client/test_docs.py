@@ -1,4 +1,4 @@
-"""The pages about this package say what is so: codes, columns and limits, and examples that run."""
+"""The pages about this package are true: codes, columns, limits, and examples that run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model in memory behaves like one, or tests that use it would prove nothing."""
+"""The model in memory behaves like a real one, on which other tests rely."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def test_an_aspect_ratio_that_differs_too_much_is_refused_unless_a_mode_is_given
 def test_the_suggested_fit_is_accepted(
     tmp_path: Path, bucket: Path, other: tuple[int, int], mode: FitMode
 ) -> None:
-    """Images of another size are one cause, with their number and an example."""
+    """Images of another size are reported once, with their number and an example."""
     for number in range(7):
         folder = tmp_path / "set" / ("good" if number % 2 else "bad")
         folder.mkdir(parents=True, exist_ok=True)
@@ -166,6 +166,6 @@ def test_training_images_and_masks_of_different_sizes_are_staged_at_one(
     for line in lines[2:]:
         mask = bucket / line["anomaly-mask-ref"].removeprefix("s3://parts/")
         assert opened(mask.read_bytes()).shape == SIZE[::-1]
-    # Tests that come separately get the size of the images to train on.
+    # Separate test images get the size of the training images.
     test = stage_dataset(str(source), reader.with_fit(Fit.parse(str(train.fit))), STAGING)
     assert (test.width, test.height, test.fit) == (*SIZE, train.fit)

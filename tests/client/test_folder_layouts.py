@@ -1,4 +1,4 @@
-"""What the folders of a data set say: labels, types, splits, masks, and no parts at all."""
+"""What the folders of a data set mean: labels, types, splits, masks, or no images."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_words_for_other_things(name: str) -> None:
 
 
 def test_a_mask_of_another_format_shows_the_label(tmp_path: Path, jpeg: bytes) -> None:
-    """As in KolektorSDD, whose masks are BMP; one that cannot be read is not taken for painted."""
+    """As in KolektorSDD, whose masks are BMP; an unreadable one does not count as an anomaly."""
     for number, mask in enumerate((Image.new("L", (64, 64)), painted(255)), 1):
         (tmp_path / f"Part{number}.jpg").write_bytes(jpeg)
         mask.save(tmp_path / f"Part{number}_label.bmp")

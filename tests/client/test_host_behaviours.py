@@ -1,7 +1,6 @@
-"""What every host does alike, whatever the place where its model lives.
+"""The behaviour that all hosts share.
 
-One suite over all kinds: a host is one of ours when it passes. What is particular to one protocol
-is tested beside it.
+One suite over all kinds of host. What is specific to one protocol has its own tests.
 """
 
 from __future__ import annotations
@@ -55,13 +54,13 @@ def host(place: Place) -> Iterator[ModelHost]:
 
 @pytest.fixture
 def impatient(place: Place) -> Iterator[ModelHost]:
-    """A host that soon takes a call for lost."""
+    """A host with short timeouts."""
     with closing(open_host(place.impatient)) as host:
         yield host
 
 
 def bring_up(host: ModelHost, named: str = "a-start", seconds: float = PLENTY) -> bool:
-    """Whether it was our start that brought the model up."""
+    """Whether our start hosted the model."""
     return ensure_hosted(host, Units(1), named, timeout=seconds, poll=QUICK).started
 
 
@@ -144,7 +143,7 @@ def test_a_start_that_takes_too_long_is_reported(place: Place, host: ModelHost) 
 
 
 def test_a_late_start_is_stopped(place: Place, host: ModelHost) -> None:
-    """Nobody waits for the start any more, and then it takes effect."""
+    """The start takes effect after the caller gave up."""
     place.endpoint.script(fail={"StartModel": ["late"]})
     stop = threading.Event()
 
@@ -181,7 +180,7 @@ def test_detection_answers_for_the_bytes(place: Place, host: ModelHost, png: byt
     digest = hashlib.sha256(to_rgb888(png)[2] if place.kind == "edge" else png).digest()
     assert detection.result.is_anomalous is (digest[0] % 4 == 0)
     assert detection.result.confidence == pytest.approx(0.5 + digest[1] / 512, abs=1e-4)
-    assert detection.request_id or place.kind == "edge"  # the agent names no request
+    assert detection.request_id or place.kind == "edge"  # the agent has no request ids
     assert detection.attempts == 1
     assert detection.latency_ms > 0
     assert len(place.endpoint.asked()) == 1
@@ -325,7 +324,7 @@ def test_a_model_is_hosted_again_after_a_stop(place: Place, host: ModelHost, png
     assert host.detect(png, "image/png").result.confidence > 0
 
 
-# -- from elsewhere --
+# -- from another process --
 
 
 def test_another_process_stops_the_model_from_the_specification(

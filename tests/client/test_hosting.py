@@ -1,4 +1,4 @@
-"""Up and down, whatever happens on the way; in no time, on a clock that only waits move."""
+"""Starting and stopping under every failure, on a clock that only waits advance."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_start(model: FakeModel, clock: FakeClock) -> None:
     outcome = up(model, clock, progress=told.append)
     assert (outcome.started, outcome.adopted) == (True, False)
     assert outcome.hosted_at == clock.now()
-    assert 120 <= clock.monotonic() <= 123  # a hosted model is paid, seen or not
+    assert 120 <= clock.monotonic() <= 123  # a hosted model is billed, seen or not
     (call,) = [call for call in model.calls if call.operation == "StartModel"]
     assert (call.client_token, call.units) == ("token-1", Units(2, 4))
     assert told == [
@@ -342,7 +342,7 @@ def test_stop_a_stopping_model(model: FakeModel, clock: FakeClock) -> None:
 
 @pytest.mark.parametrize("status", [ModelStatus.STARTING_HOSTING, ModelStatus.SYSTEM_UPDATING])
 def test_stop_a_starting_model(model: FakeModel, clock: FakeClock, status: ModelStatus) -> None:
-    """The API refuses StopModel on the way up; the model is stopped as soon as it is there."""
+    """The API refuses StopModel while starting; the model is stopped once it is up."""
     model.status = status
     model.later(300, ModelStatus.HOSTED)
     outcome = down(model, clock)

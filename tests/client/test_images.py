@@ -1,4 +1,4 @@
-"""Images are judged by their content, and each way to be bad has its own name."""
+"""Images are checked by their content, and each fault has its own error."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_every_usual_jpeg(save: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("size", [(64, 64), (65, 71), (100, 67)])
 def test_interlaced_png(size: tuple[int, int]) -> None:
-    """Seven passes, each with rows of its own (Adam7); Pillow writes none, so made by hand."""
+    """Seven passes with their own rows (Adam7), built here because Pillow writes none."""
     steps = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2))
     rows = b""
     for left, top, across, down in (*steps, (0, 1, 1, 2)):
@@ -213,7 +213,7 @@ def test_truncated_anywhere(format_: str, png: bytes, jpeg: bytes) -> None:
 
 
 def test_pixels_missing_in_valid_containers() -> None:
-    """Both ends are there, and what lies between is too short: only decoding tells."""
+    """Start and end are valid, and the data between is too short: only decoding detects it."""
     cut = zlib.compress(b"\x00" * 65 * 30)
     short = png_of(header_chunk(64, 64), chunk(b"IDAT", cut), chunk(b"IEND", b""))
     with pytest.raises(errors.ImageTruncated):

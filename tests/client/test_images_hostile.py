@@ -1,4 +1,4 @@
-"""Checking images changes nothing around it, and survives any bytes."""
+"""Checking images has no side effects, and survives any bytes."""
 
 from __future__ import annotations
 

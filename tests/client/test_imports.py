@@ -1,4 +1,4 @@
-"""Annotations and models of other tools, read as something to train on."""
+"""Annotations and models of other tools, imported for training."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ def test_voc_becomes_a_manifest(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("images", ["train/images/{0}", "images/train/{0}"])
 def test_yolo_becomes_a_manifest(tmp_path: Path, images: str) -> None:
-    """As Roboflow and as Ultralytics put it into folders."""
+    """In the folders of Roboflow and of Ultralytics."""
     root = tmp_path / "yolo"
     folder = (root / images.format("x")).parent
     make_pictures(folder, 4)

@@ -1,4 +1,4 @@
-"""The limit finds what a model takes, and follows it when that changes.  Time is simulated."""
+"""The limit finds a model's capacity, and follows its changes.  Time is simulated."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.waiting import PLENTY
 class Simulation:
     """Images through a limit to a model whose capacity is a function of the answers so far.
 
-    A model that queues answers later what exceeds its capacity; others throttle it.
+    A model either queues requests beyond its capacity, or throttles them.
     """
 
     images: int
@@ -75,7 +75,7 @@ class Simulation:
         return self
 
     def level_at(self, answered: int) -> int:
-        """The limit after so many answers."""
+        """The limit after this many answers."""
         return next(level for count, level in self.levels if count >= answered)
 
 

@@ -1,4 +1,4 @@
-"""LookoutVisionHost over real HTTP: what is sent, what comes back, and every way it can fail."""
+"""LookoutVisionHost over HTTP: requests, answers, and every kind of failure."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def host(api: ScriptedApi) -> Iterator[LookoutVisionHost]:
 
 @pytest.fixture
 def impatient(api: ScriptedApi) -> Iterator[LookoutVisionHost]:
-    """Takes a call for lost that is not answered within two seconds."""
+    """A host that times out after two seconds."""
     options = {"read_timeout": 2.0, "control_timeout": 2.0}
     with closing(LookoutVisionHost(spec(api, **options), retries=QUICK)) as host:
         yield host

@@ -1,4 +1,4 @@
-"""Calls to the API that are sent again: how often, how soon, and until when."""
+"""Retries of calls to the API: how many, how soon, and until when."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_memory_and_time_of_many_lines() -> None:
 def test_an_endless_line_takes_bounded_memory(tmp_path: Path) -> None:
     path = tmp_path / "m.manifest"
     with path.open("wb") as out:
-        out.truncate(1_000_000_000)  # NUL bytes in a file that takes no room on disk
+        out.truncate(1_000_000_000)  # NUL bytes in a sparse file
     before = resident_bytes()
     records = list(read_manifest(str(path), SourceReader(), kind=None))
     assert resident_bytes() - before < 16 * 1024 * 1024

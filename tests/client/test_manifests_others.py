@@ -1,4 +1,4 @@
-"""Plain lists, folders, prefixes, and how each kind is told from the others."""
+"""Plain lists, folders, prefixes, and how each kind is detected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verdicts: exact at their boundaries, and sound as a whole."""
+"""Verdicts: exact at their limits, and monotonic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Policies in YAML and JSON: how they are read, and what is refused."""
+"""Policies in YAML and JSON: parsing and refusals."""
 
 from __future__ import annotations
 

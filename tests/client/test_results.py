@@ -1,4 +1,4 @@
-"""Answers are parsed into plain values, and nonsense is refused in words."""
+"""Answers are parsed into plain values, and invalid ones refused."""
 
 from __future__ import annotations
 

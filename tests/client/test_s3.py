@@ -1,4 +1,4 @@
-"""S3 itself, spoken to over HTTP: moto's server for what works, a scripted one for what fails."""
+"""S3 over HTTP: moto's server for successes, a scripted one for failures."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_write_read_list(s3: SourceReader, tmp_path: Path) -> None:
 
 
 def test_keys_are_taken_literally(s3: SourceReader) -> None:
-    """S3 knows no folders: these are seven different objects."""
+    """S3 has no folders: these are seven different objects."""
     keys = ["x/a b", "x/a+b", "x/a%20b", "x//a", "x/é", "x/./a", "x/?a=b#c"]
     for key in keys:
         s3.bucket("parts").put(key, key.encode())

@@ -1,4 +1,4 @@
-"""A training on SageMaker: what is asked for, and what is refused before it is paid."""
+"""A training on SageMaker: its request, and what is refused before it is billed."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ def test_every_row_that_cannot_be_trained_on_is_named(lot: Path, reader: SourceR
 
 
 def folders(root: Path, counts: dict[str, int]) -> str:
-    """Class folders with so many images each, all different."""
+    """Class folders with this many different images each."""
     number = 0
     for name, count in counts.items():
         (root / name).mkdir(parents=True)

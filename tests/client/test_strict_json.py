@@ -1,4 +1,4 @@
-"""One line, one object, exactly; the quick way agrees with the exact one."""
+"""Strict parsing of one object per line; the fast path agrees with the exact one."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def mails() -> Iterator[Mailbox]:
 
 @pytest.fixture(scope="module")
 def applied(server: PrefectServer, hook: Webhook, mails: Mailbox) -> dict[str, str]:
-    """What applying did for the first time."""
+    """The result of applying for the first time."""
     return apply(server, hook, mails)
 
 

@@ -1,7 +1,7 @@
 """The policies allow the calls that the code makes, and no others.
 
-What is needed is recorded from boto3's calls while the code does the policy's job, against
-stand-ins and an S3 of moto's. No action is listed here.
+The needed actions are recorded from boto3's calls while the code runs against stand-ins and moto's
+S3. None is listed here.
 """
 
 from __future__ import annotations

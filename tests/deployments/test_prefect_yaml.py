@@ -46,7 +46,7 @@ POOL = "inspection"
 
 
 def output(server: PrefectServer, *command: str | Path, seconds: float = 120) -> str:
-    """Output of a command; fails with its words when it failed."""
+    """Return a command's output; fail with its output if it failed."""
     done = subprocess.run(
         command,
         env={**os.environ, **server.environment},
@@ -96,7 +96,7 @@ def run_by_form(server: PrefectServer, *, source: str, project: str) -> str:
         field("Name").fill("tonight")
         choose("By confidence")
         field("Confidence", "input").fill("0.7")
-        # Leaving the field redraws the form, and a click meanwhile would be lost.
+        # Leaving the field redraws the form, which loses a click.
         field("Confidence", "input").press("Tab")
         form = page.url
         wanted = {"deployments": {"id": {"any_": [deployment]}}}
@@ -158,7 +158,7 @@ def test_the_schedule_has_its_time_zone_and_the_form_its_descriptions(
     schema = operator["parameter_openapi_schema"]
     fields = schema["properties"]
     assert all(field["description"] for field in fields.values())
-    # Nothing has to be typed as JSON: what is no plain value has fields of its own.
+    # Nothing has to be typed as JSON: every value has its own fields.
     models = [name for field in fields.values() for name in refs(field)]
     assert models == ["PolicyFields", "HostOptions"]
     assert set(operator["parameter_openapi_schema"]["required"]) == {"source", "project"}

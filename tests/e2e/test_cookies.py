@@ -20,7 +20,7 @@ LFV = Path(sys.executable).with_name("lfv")
 
 
 def lfv(home: Path, *arguments: str | Path) -> Any:
-    """What a command prints as JSON; fails with its own words when it failed."""
+    """Return a command's JSON output; fail with its output if it failed."""
     done = subprocess.run(
         [LFV, *map(str, arguments), "--json"],
         env={**os.environ, "LFV_HOME": str(home), "PREFECT_HOME": str(home / "prefect")},

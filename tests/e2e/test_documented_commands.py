@@ -1,4 +1,4 @@
-"""The commands of README and docs, typed in the order and environment in which they stand."""
+"""The commands of README and docs, run in their order in one shell."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def shell(clone: Path) -> Iterator[Shell]:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """The environment of a fresh login shell, and what makes it faster without being seen."""
+    """The environment of a login shell, with settings that only make it faster."""
     return {
         "HOME": str(home),
         "PATH": os.defpath,
@@ -55,7 +55,7 @@ def environment(home: Path) -> dict[str, str]:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)  # each step has its own limit
 def test_the_readme_and_then_the_page_about_the_audit_log(shell: Shell) -> None:
-    """Ports are free ones instead of the usual ones, which somebody may be using."""
+    """Default ports are replaced by free ones."""
     ports = {"4200": str(free_port()), "4180": str(free_port())}
     shell.type(f"export PREFECT_SERVER_API_PORT={ports['4200']}")
     pages = [(ROOT / page).read_text() for page in ("README.md", "docs/audit.md")]
@@ -75,7 +75,7 @@ def test_the_readme_and_then_the_page_about_the_audit_log(shell: Shell) -> None:
 
 
 def type_step(shell: Shell, step: Step) -> None:
-    """Type it; fails when it fails."""
+    """Run it; fail if it fails."""
     if step.kind == "python":
         status = shell.type(f"python - <<'END'\n{step.text}\nEND")
     else:

@@ -1,4 +1,4 @@
-"""Small made-up parts for the engine's tests: a plate on a table, whole, scratched or stained."""
+"""Synthetic parts for the engine's tests: a plate on a table, intact, scratched or stained."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def make_plates(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[
 
 @pytest.fixture
 def run_python() -> Callable[[str], str]:
-    """What a Python process of its own prints."""
+    """Return the output of a separate Python process."""
 
     def run(code: str) -> str:
         command = [sys.executable, "-c", code]

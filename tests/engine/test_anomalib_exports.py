@@ -1,6 +1,6 @@
 """Exports with the inputs, outputs and files of anomalib 0.7, 1.2 and 2.3.
 
-The networks are ours: odd is what is darker than the part.
+The networks are ours: anything darker than the part is an anomaly.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def image() -> NDArray[np.uint8]:
 
 
 def network(image: str, map_name: str, score_name: str) -> list[NodeProto]:
-    """What an anomaly map stands for here: the brightness of a pixel, negative."""
+    """The anomaly map of these models: the negative brightness of each pixel."""
     return [
         helper.make_node("ReduceMean", [image], ["grey"], axes=[1], keepdims=1),
         helper.make_node("Neg", ["grey"], [map_name]),
@@ -172,7 +172,7 @@ def read(path: Path) -> tuple[Accepted, Reading]:
 
 
 def check(path: Path, *, crop: bool, normalized: bool = True) -> None:
-    """Score and map are those of the image, or of its middle with the margin as calm as can be."""
+    """Score and map are those of the image, or of its centre with an anomaly-free margin."""
     accepted, reading = read(path)
     assert accepted.view.size == (WHOLE, WHOLE)
     assert reading.map is not None

@@ -1,4 +1,4 @@
-"""A model folder is loaded as it was written, or not at all."""
+"""A model folder is loaded unchanged, or refused."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_links_are_not_followed(model: Path, tmp_path: Path) -> None:
 
 
 def forge(model: Path, name: str, body: bytes) -> None:
-    """Replace a file together with its hash, as somebody who means it would."""
+    """Replace a file together with its hash."""
     (model / name).write_bytes(body)
     files = listed(model)
     files[name] = {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}

@@ -1,4 +1,4 @@
-"""How much a backbone has to add."""
+"""How much a backbone must improve a model to be kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Backbones and detectors that users bring: used where they help, and told of honestly."""
+"""Users' backbones and detectors: used if they help, and reported truthfully."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images and masks whose headers are in order and whose pixels are not."""
+"""Images and masks with valid headers and damaged pixels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def cut(path: Path) -> None:
 
 
 def flip(path: Path) -> None:
-    """A bit in the middle of a PNG's pixels, which their checksum is for."""
+    """One wrong bit in a PNG's pixels, which the checksum detects."""
     body = bytearray(path.read_bytes())
     body[len(body) // 2] ^= 1
     path.write_bytes(body)

@@ -1,4 +1,4 @@
-"""Every kind of PNG and JPEG is decoded right or refused by name."""
+"""Every kind of PNG and JPEG is decoded correctly, or refused with its reason."""
 
 from __future__ import annotations
 

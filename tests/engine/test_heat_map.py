@@ -1,4 +1,4 @@
-"""Heat maps: hot where an image is unlike the normal ones, dark where the model sees nothing."""
+"""Heat maps: bright where an image differs from the normal ones, else dark."""
 
 from __future__ import annotations
 

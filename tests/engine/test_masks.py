@@ -1,4 +1,4 @@
-"""Masks as they really come."""
+"""Masks as found in practice."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_colours() -> None:
 
 
 def test_an_unreadable_mask_is_named(tmp_path: Path) -> None:
-    """By its image: the user has never seen the name of the copy."""
+    """By its image's name, because users do not know the copy's."""
     path = tmp_path / "mask.png"
     path.write_bytes(b"nothing")
     with pytest.raises(ImageFormatUnsupported, match="not a PNG"):

@@ -1,4 +1,4 @@
-"""A network beside our own features: what needs no torch, which is all but its training."""
+"""The network without torch, which only its training needs."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ QUIET = TrainingOptions(seed=3)
 
 @pytest.fixture(scope="module", autouse=True)
 def few_pixels() -> Iterator[None]:
-    """Pixel networks of our own that learn from an eighth of the pixels: they are others' tests."""
+    """The engine's pixel networks learn from an eighth of the pixels, to save time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pixels, "PER_CLASS", 150)
         yield
@@ -263,7 +263,7 @@ def trained(make_plates: Plates, tmp_path_factory: pytest.TempPathFactory) -> Pl
 
 @pytest.fixture
 def by_chance(monkeypatch: pytest.MonkeyPatch) -> list[set[bytes]]:
-    """Weights by chance in the place of torch's; tells what images each training was shown."""
+    """Random weights instead of torch's; records the images of each training."""
     shown: list[set[bytes]] = []
 
     def learn(

@@ -26,14 +26,14 @@ SIDES = (64, 64)
 
 @pytest.fixture(scope="module", autouse=True)
 def few_pixels() -> Iterator[None]:
-    """Pixel networks of our own that learn from an eighth of the pixels: they are others' tests."""
+    """The engine's pixel networks learn from an eighth of the pixels, to save time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pixels, "PER_CLASS", 150)
         yield
 
 
 def spotted(count: int, seed: int) -> tuple[list[Any], NDArray[np.bool_], list[Any]]:
-    """Noise; every second image with a bright square somewhere, and what its mask says."""
+    """Noise; every second image with a bright square, and its mask."""
     random = np.random.default_rng(seed)
     images, labels = [], []
     for number in range(count):
@@ -141,7 +141,7 @@ def test_a_network_that_helps_is_kept_and_served_without_torch(
 ) -> None:
     monkeypatch.setattr(trial, "PIXEL_BUDGET", 96 * 80 * 8 * 30)  # 30 steps
     images = make_plates(8, 8, first=20, masks=True)
-    # A gain that any network shows: what is kept matters here, not how good it is.
+    # A gain that any network reaches: the test is about keeping it.
     monkeypatch.setattr("lfv.engine.network.selection.OVERLAP_GAIN", -1.0)
     told: list[float] = []
     outcome = train(

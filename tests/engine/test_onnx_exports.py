@@ -34,7 +34,7 @@ def read(path: Path) -> Reading:
 
 
 def detector(batch: int | str, *, kind: int = FLOAT, fixed: bool = False) -> ModelProto:
-    """Odd is what is darker than the part; ``fixed`` has the batch in the graph too."""
+    """Anything darker than the part is an anomaly; ``fixed`` puts the batch into the graph."""
     nodes = [
         helper.make_node("Cast", ["image"], ["full"], to=FLOAT),
         helper.make_node("ReduceMean", ["full"], ["grey"], axes=[1], keepdims=1),

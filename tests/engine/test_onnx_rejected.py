@@ -1,4 +1,4 @@
-"""Every kind of defective or malicious ONNX file is refused by name, before and while it runs."""
+"""Defective and malicious ONNX files are refused with the reason, before or while they run."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ def test_outputs_that_fit_no_part_are_refused() -> None:
 
 
 def test_images_have_the_form_that_the_graph_accepts() -> None:
-    """Channels last, samples of 8 bits, luminance: each gives what it should."""
+    """Channels last, 8-bit samples and luminance give the same answer."""
     node = helper.make_node("Cast", ["image"], ["planes"], to=FLOAT)
     turned = helper.make_node("Transpose", ["planes"], ["maps"], perm=[0, 3, 1, 2])
     made = onnx_models.model(

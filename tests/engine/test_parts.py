@@ -1,4 +1,4 @@
-"""The engine's parts, each for itself."""
+"""The engine's parts one by one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several pixel networks beside a backbone: which take part, and how a model runs them."""
+"""Several pixel networks with a backbone: which are used, and how a model runs them."""
 
 from __future__ import annotations
 

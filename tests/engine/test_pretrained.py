@@ -1,4 +1,4 @@
-"""The pretrained backbone: read without running code, used where it helps, carried where used."""
+"""The pretrained backbone: read without running code, used and stored if it helps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of the regions found is said to be an anomaly."""
+"""Which of the found regions are reported as anomalies."""
 
 from __future__ import annotations
 

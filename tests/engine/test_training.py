@@ -1,4 +1,4 @@
-"""Training and judging from end to end, on small made-up plates."""
+"""Training and prediction from end to end, on small synthetic plates."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def test_copies_count_once(make_plates: Make, tmp_path: Path) -> None:
 def test_several_shots_of_one_part_can_be_trained_on(
     make_plates: Make, tmp_path: Path, *, masks: bool
 ) -> None:
-    """All of a class in one fold would leave nothing to learn from in the others."""
+    """With all images of a class in one fold, the others could not learn it."""
     images = make_plates(12, 1, masks=masks)
     shots = copies(images[-1], tmp_path / "shots", 6, 1)
     outcome = train([*images[:-1], *shots], [], tmp_path, options=PLAIN)

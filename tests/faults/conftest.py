@@ -1,4 +1,4 @@
-"""Faults are brought about in real processes: runs, guards, a Prefect server, an endpoint."""
+"""Faults in real processes: runs, guards, a Prefect server, an endpoint."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ def scene(
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Each test runs on one of the databases by turns; with --both-databases, and where it is
-    marked so, on both. One that is marked every_host runs on each kind of host, and with
-    --every-host all do; its hosts take the databases by turns, so that it sees both."""
+    """Tests alternate between the databases; with --both-databases, or marked so, they use both.
+    Those marked every_host run on each kind of host, with --every-host all do; their hosts
+    alternate between the databases."""
     if "host_of_test" in metafunc.fixturenames:
         own = any(
             "host_of_test" in mark.args[0]
@@ -128,7 +128,7 @@ def scene_on_sqlite(
 
 @pytest.fixture
 def database_proxy(postgresql_url: str) -> Iterator[Proxy]:
-    """The line from runs to PostgreSQL."""
+    """The connection from runs to PostgreSQL, which can be cut."""
     url = make_url(postgresql_url)
     with proxy_to(url.host or "127.0.0.1", url.port or 5432) as proxy:
         yield proxy
@@ -142,7 +142,7 @@ def scene_on_postgresql(
     postgresql_url: str,
     database_proxy: Proxy,
 ) -> Iterator[Scene]:
-    """The same, on PostgreSQL, to which runs have a line that can be cut."""
+    """The same, on PostgreSQL, with a connection that can be cut."""
     endpoint.script(detect_seconds=0.05)
     with scene_in(tmp_path / "scene", launcher, endpoint, postgresql_url) as scene:
         url = make_url(postgresql_url).set(host="127.0.0.1", port=database_proxy.port)

@@ -1,4 +1,4 @@
-"""Runs with a batch job that die: the job is stopped, and its answers are not paid for again."""
+"""Runs with a batch job that die: the job is stopped, and its answers are not billed again."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_run_with_a_job_dies(batch_scene: Scene, way: str) -> None:
     scene.resume().finish()
     asked = scene.endpoint.asked()
     assert len(asked) == 24
-    # The image that the job was at when it was stopped, if it got that far.
+    # The image in progress when the job was stopped, if any.
     assert sum(asked.values()) <= 24 + 1
     assert scene.store.inspections.counts(scene.newest_run().run_id).inspected == 24
     assert scene.endpoint.leftovers == []

@@ -1,4 +1,4 @@
-"""The table of faults says what is tested."""
+"""The table of faults matches the tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lfv inspect` with everything it starts by itself: the model's service, Prefect's server."""
+"""`lfv inspect` with all that it starts: the embedded service and Prefect's server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 LFV = str(Path(sys.executable).with_name("lfv"))
 EACH = 10
 COPIES = 60
-#: (width, height) to which the cookies are shrunk: what is trained on is of no interest here.
+#: (width, height) to which the cookies are reduced; accuracy does not matter here.
 SIZE = (144, 192)
 
 
@@ -63,7 +63,7 @@ def trained_home(sample_data: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 def home(trained_home: Path, tmp_path: Path) -> Iterator[Path]:
-    """A copy of it, whose processes are gone afterwards."""
+    """A copy of it; its processes are ended afterwards."""
     folder = tmp_path / "home"
     shutil.copytree(trained_home, folder)
     shutil.copytree(with_tables(tmp_path / "prefect"), folder / "prefect")
@@ -134,7 +134,7 @@ def small(image: Path) -> bytes:
 
 
 def is_hosted(home: Path) -> bool:
-    """Whether it is on record that the embedded service's model is up."""
+    """Whether the embedded service's model is recorded as up."""
     # By hand: this is asked many times while the run has the two cores.
     with (
         suppress(sqlite3.OperationalError),

@@ -126,12 +126,12 @@ def test_a_killed_run_leaves_the_stop_to_its_guard(scene: Scene) -> None:
     ],
 )
 def test_a_run_killed_between_two_steps(scene: Scene, where: str) -> None:
-    """At none of them is a model up, or still to come up, that nobody knows of."""
+    """None of them leaves a model that is up, or may come up, unknown."""
     scene.endpoint.script(start_seconds=1)
     run = scene.inspect(breaks=[Break(where, what="die")])
     since = scene.fault(run.broken_at())
     assert run.wait() == -signal.SIGKILL
-    # Until the guard knows whether the start took effect it goes on watching.
+    # The guard keeps watching until it knows whether the start took effect.
     scene.check_stopped(since, 1 + bound("points"), recorded=False)
     scene.resume().finish()
     scene.check_finished()

@@ -1,5 +1,5 @@
-"""Files are written, overwritten and deleted at random while runs over new images go on and are
-killed; each content is inspected once all the same.
+"""Files are written, overwritten and deleted at random while runs over new images are killed;
+each content is still inspected once.
 
     pytest tests/faults/test_new_images_at_random.py --changes 300 --kills-seed 7
 """
@@ -57,11 +57,11 @@ class Plant:
         self._runs: list[Running] = []
         self._half: list[tuple[Path, bytes]] = []
         self.done: Counter[str] = Counter()
-        #: SHA-256 of every content that was ever whole in the folder.
+        #: SHA-256 of every content that was ever complete in the folder.
         self.contents: set[str] = set()
 
     def change(self, times: int) -> None:
-        """Do so many things at random."""
+        """Make this many random changes."""
         for _ in range(8):
             self._write(self._name(), whole=True)
         while sum(self.done.values()) < times:
@@ -71,11 +71,11 @@ class Plant:
             self._pause(self._chance.uniform(0, 0.3))
 
     def _pause(self, seconds: float) -> None:
-        """Let the runs go on for a moment."""
+        """Let the runs continue for a moment."""
         self._runs = [run for run in self._runs if not wait_gone(run.pid, seconds / 2)]
 
     def _do(self, what: str) -> bool:
-        """Whether there was anything to do it with."""
+        """Whether there was a file for it."""
         files = sorted(self._folder.iterdir())
         if what in {"write", "half"}:
             self._write(self._name(), whole=what == "write")
@@ -149,7 +149,7 @@ class Plant:
         return {hashlib.sha256(path.read_bytes()).hexdigest() for path in self._folder.iterdir()}
 
     def _judged(self) -> Counter[str]:
-        """How often each content got a verdict."""
+        """The number of verdicts of each content."""
         store = self._scene.store
         return Counter(
             str(row["image_sha256"])
@@ -159,7 +159,7 @@ class Plant:
         )
 
     def check(self) -> None:
-        """Each content has one verdict, those that are gone one at most; the audit log fits."""
+        """Each content has one verdict, deleted ones at most one; the audit log verifies."""
         judged = self._judged()
         assert self._present() <= set(judged)
         assert set(judged) <= self.contents

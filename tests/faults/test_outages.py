@@ -1,4 +1,4 @@
-"""Prefect, the results database or the model's service go away, for a while or for good."""
+"""Prefect, the results database or the model's API are down, for a while or for good."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
-#: Seconds for which something is away for a while: several attempts of whoever needs it.
+#: Seconds of a short outage: several attempts of its clients.
 WHILE = 2.5
 
 
@@ -48,7 +48,7 @@ def test_prefect_goes_away_for_good(scene: Scene, prefect: PrefectServer) -> Non
         last = scene.endpoint.calls("DetectAnomalies")[-1]["at"]
         scene.check_stopped(last, 10)
         scene.check_finished(in_flight=0)
-        run.kill()  # it goes on trying to tell Prefect
+        run.kill()  # it keeps trying to reach Prefect
         run.wait()
 
 
@@ -172,7 +172,7 @@ def test_the_service_throttles_or_fails(scene: Scene, error: str) -> None:
 
 @contextmanager
 def locked(database_url: str) -> Iterator[None]:
-    """Keep everybody else from writing to an SQLite database."""
+    """Lock an SQLite database against writes."""
     with closing(sqlite3.connect(make_url(database_url).database or "", timeout=30)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
         yield

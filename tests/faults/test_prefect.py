@@ -64,7 +64,7 @@ def test_a_worker_cancels_a_flow_run_and_is_terminated_with_another(
         assert scene.newest_run().status == "cancelled"
         assert "inspection-summary" in api.artifacts(flow_run)
 
-        # It asks about what the first has left, and is at it until the worker has ended it.
+        # It detects the images that the first left, and is busy until the worker ends it.
         begin(scene, api, deployment, then=10)
         killed = flow_run_process(scene)
         since = scene.fault()
@@ -77,7 +77,7 @@ def test_a_worker_cancels_a_flow_run_and_is_terminated_with_another(
 
 
 def begin(scene: Scene, api: PrefectApi, deployment: str, *, then: float = 1.0) -> str:
-    """Run a deployment over the scene's manifest; returns when the model is being asked.
+    """Run a deployment over the scene's manifest; return once detection runs.
 
     Answers take `then` seconds from that moment on.
     """
@@ -87,7 +87,7 @@ def begin(scene: Scene, api: PrefectApi, deployment: str, *, then: float = 1.0) 
 
 
 def flow_run_process(scene: Scene) -> int:
-    """The process of the flow run that asks the model: the one that started its guard."""
+    """The process of the flow run that runs detection: the one that started its guard."""
     started = with_environment("LFV_HOME", str(scene.home))
     (guard,) = (one for one in started if "lfv.run.hosting.guard" in one.command)
     return guard.parent
@@ -97,7 +97,7 @@ def flow_run_process(scene: Scene) -> int:
 def process(
     scene: Scene, prefect: PrefectServer, command: Sequence[str]
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Something of Prefect's that runs flows on this scene."""
+    """A Prefect process that runs flows on this scene."""
     environment = {
         **os.environ,
         **prefect.environment,

@@ -1,9 +1,8 @@
-"""Runs killed at random moments, again and again, until their work is done all the same.
+"""Runs killed at random moments, repeatedly, until their work is done.
 
     pytest tests/faults/test_random_kills.py --kills 500 --kills-seed 7
 
-The seed is printed.  It fixes what is done when, as far as the test has it in hand: the machine's
-own timing is not in it.
+The seed is printed.  It determines the test's actions, but not the machine's timing.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ pytestmark = pytest.mark.slow
 AT_ONCE = 3
 #: Runs that have a batch job answer, instead of an endpoint.
 BATCH = "sagemaker-batch"
-#: Kills that one manifest has to survive.
+#: Kills per manifest.
 KILLS_PER_MANIFEST = 6
 _WAYS = {"SIGKILL": 6, "SIGKILL with guard": 2, "SIGTERM": 1, "SIGINT": 1, "SIGINT twice": 1}
 
@@ -75,7 +74,7 @@ def test_runs_killed_at_random(
 
 
 class Campaign:
-    """Kills runs over one manifest after the other, on the two databases by turns."""
+    """Kills runs over one manifest after the other, alternating between the databases."""
 
     def __init__(
         self,
@@ -94,7 +93,7 @@ class Campaign:
         self._done = dict.fromkeys(_WAYS, 0)
 
     def kill(self, quota: int, first: int) -> dict[str, int]:
-        """Kill so many runs over manifests numbered from `first`.
+        """Kill this many runs over manifests numbered from `first`.
 
         Returns:
             How many were killed in which way.
@@ -146,12 +145,12 @@ class Campaign:
             self._kill_one(scene, run)
             begun = bool(scene.store.runs.list())
         (scene.resume() if begun else self._begin(scene)).finish()
-        # The job of a killed run is not the resumed run's; its guard may still be at it.
+        # The killed run's job is not the resumed run's; its guard may still be stopping it.
         scene.check_finished(wait=self._is_batch)
 
     def _await_moment(self, scene: Scene, run: Running) -> bool:
-        """Whether the run is still there at its random moment: so many calls from now, and a
-        little later, as the process may be anywhere between two calls."""
+        """Whether the run is still alive at its random moment: some calls from now, and a little
+        later, so that the process may be anywhere between two calls."""
         calls = len(scene.endpoint.all_calls()) + self._random.randrange(0, 30)
         wait_until(lambda: len(scene.endpoint.all_calls()) >= calls or wait_gone(run.pid, 0))
         return not wait_gone(run.pid, self._random.uniform(0, 0.5))

@@ -1,4 +1,4 @@
-"""StartModel and StopModel that fail, or only seem to."""
+"""StartModel and StopModel that fail, or seem to fail."""
 
 from __future__ import annotations
 
@@ -74,5 +74,5 @@ def test_a_stop_that_keeps_failing_is_the_sweepers_job(scene: Scene) -> None:
 
 
 def statuses(scene: Scene) -> list[str]:
-    """Every status that the model came to."""
+    """Every status of the model, in order."""
     return [change["status"] for change in scene.endpoint.changes]

@@ -15,8 +15,7 @@ from tests.support.forks import Forks
 from tests.support.pictures import make_pictures
 from tests.support.prefect_server import with_tables
 
-# What the page shows is of no interest here; without it a hundred flow runs take a quarter of
-# the time.
+# Without what the page shows, a hundred flow runs take a quarter of the time.
 _PREFECT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
@@ -29,7 +28,7 @@ _PREFECT = {
 
 @pytest.fixture(scope="session")
 def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A Prefect server of this session's own."""
+    """This session's Prefect server."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
         for name, value in _PREFECT.items():
@@ -76,11 +75,11 @@ def home(
     prefect_api: None,
     guards: None,
 ) -> Path:
-    """LFV_HOME of a run that asks `endpoint`."""
+    """LFV_HOME of a run on `endpoint`."""
     folder = tmp_path / "home"
     monkeypatch.setenv("LFV_HOME", str(folder))
     monkeypatch.setenv("LFV_ENDPOINT_URL", endpoint.url)
-    # Requests are counted: on a busy machine none may be sent again because its answer is late.
+    # Requests are counted, so none may be repeated because a busy machine answers late.
     monkeypatch.setenv("LFV_READ_TIMEOUT_SECONDS", "60")
     monkeypatch.setenv("LFV_LEASE_TTL_SECONDS", "6")
     monkeypatch.setenv("LFV_LEASE_HEARTBEAT_SECONDS", "1")
@@ -89,7 +88,7 @@ def home(
 
 @pytest.fixture
 def few_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four requests in flight: a run that has to be ended early is not done before."""
+    """Four requests in flight, so that a run is not done before it is ended."""
     monkeypatch.setenv("LFV_REQUESTS_PER_UNIT", "4")
 
 

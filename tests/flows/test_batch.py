@@ -1,4 +1,4 @@
-"""Detection by SageMaker's batch jobs: the same records, nothing left, nothing paid twice."""
+"""Detection by SageMaker batch jobs: the same records, nothing left, nothing billed twice."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def endpoint() -> Iterator[Endpoint]:
 
 @pytest.fixture
 def bucket(tmp_path: Path, endpoint: Endpoint) -> Path:
-    """The folder that stands in for the bucket, also for the jobs."""
+    """The folder used as bucket, also by the jobs."""
     folder = tmp_path / "bucket"
     folder.mkdir()
     endpoint.script(buckets={"lot": str(folder)})
@@ -236,7 +236,7 @@ def test_what_a_killed_start_creates_after_the_stop_is_deleted(
         assert not guard.describe().status.is_up
         endpoint.script(fail={"CreateTransformJob": ["AccessDeniedException"]})
         with pytest.raises(HostError):
-            run.start(Units(1), "token")  # it gets as far as its model
+            run.start(Units(1), "token")  # it has created its model
         assert endpoint.leftovers
         assert guard.describe().status.is_up
         ensure_stopped(guard, "stop", timeout=PLENTY)

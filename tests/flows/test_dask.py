@@ -1,4 +1,4 @@
-"""Detection spread over the workers of a Dask cluster, which are processes like on any machine."""
+"""Detection on the workers of a Dask cluster."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ WORKERS = 2
 
 @dataclass
 class Cluster:
-    """A scheduler, and workers of one process each; `mend` starts what is not running."""
+    """A scheduler, and workers of one process each; `mend` restarts them."""
 
     folder: Path
     address: str = ""
@@ -81,7 +81,7 @@ class Cluster:
 
         with Client(scheduler_file=str(self._scheduler_file), set_as_default=False) as client:
             wait_until(ready, "the workers are connected")
-            # Else the first run spends the seconds of its limit on imports.
+            # Otherwise imports take the seconds of the first run's limit.
             client.run(import_module, "tasks.detect_anomalies")
             self.address = str(client.scheduler.address)
 

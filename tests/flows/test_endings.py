@@ -1,4 +1,4 @@
-"""How a run ends that has nothing to show, reaches a limit, or is cancelled."""
+"""The end of a run without results, at a limit, or when cancelled."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_a_run_is_named_by_its_prefect_flow_run_too(
 
 
 class _Cancelled(BaseException):
-    """Stands for what Prefect raises in a flow run that is cancelled."""
+    """Replaces the exception that Prefect raises in a cancelled flow run."""
 
 
 def test_a_cancelled_run_is_reported(

@@ -1,4 +1,4 @@
-"""What an inspection does when nothing goes wrong, and with inputs that are."""
+"""An inspection without failures, and with bad inputs."""
 
 from __future__ import annotations
 
@@ -258,7 +258,7 @@ def test_a_model_stopped_under_the_run_is_started_again(
 def test_a_run_whose_model_is_not_found_is_recorded_and_can_be_resumed(
     images: Path, home: Path, endpoint: Endpoint, store: Store
 ) -> None:
-    """As of a scheduled run in the night, of which an operator wants to know the next morning."""
+    """Operators find out in the morning about a run that failed at night."""
     endpoint.script(fail={"DescribeModel": ["ResourceNotFoundException"]})
     with pytest.raises(ModelNotFound):
         inspect_images(
@@ -330,7 +330,7 @@ def test_an_unsure_answer_is_never_accepted(images: Path, endpoint: Endpoint, st
 
 
 def test_folders_as_found_in_practice(images: Path, tmp_path: Path, store: Store) -> None:
-    """Labels by given names, files that are no parts skipped, a TIFF converted when asked."""
+    """Given names of labels, skipped files, and a TIFF that is converted on request."""
     lot = tmp_path / "lot"
     for number, path in enumerate(sorted(images.iterdir())[:3]):
         folder = lot / ("Kratzer" if number == 2 else "gut")

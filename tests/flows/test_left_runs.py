@@ -1,4 +1,4 @@
-"""Flow runs that a worker left behind end, and what waits behind them goes on."""
+"""Flow runs that a worker left behind are ended, and runs that wait for them continue."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def nothing() -> None: ...
 
 @pytest.fixture
 def pool(prefect_api: None) -> str:
-    """A work pool of this test's own."""
+    """This test's work pool."""
     name = f"pool-{uuid.uuid4()}"
     with get_client(sync_client=True) as client:
         client.create_work_pool(WorkPoolCreate(name=name, type="process"))

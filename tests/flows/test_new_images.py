@@ -26,7 +26,7 @@ def inspect_new(source: object, **parameters: Any) -> RunSummary:
 
 
 def assert_each_content_is_judged_once(endpoint: Endpoint, store: Store) -> None:
-    """One verdict for each content in all runs, and no call beyond its recorded attempts."""
+    """Each content has one verdict in all runs, and every call is a recorded attempt."""
     judged = [
         row
         for run in store.runs.list()
@@ -137,7 +137,7 @@ def test_a_file_dated_in_the_future_is_inspected(images: Path, store: Store) -> 
     assert inspect_new(images, settle_seconds=10).counts.total == 12
 
 
-#: The images of a run that ends early: enough to be still at it when it is noticed that it has to.
+#: Images of a run that ends early: enough for it to be busy until then.
 MANY = 72
 
 
@@ -150,7 +150,9 @@ def limited_run(images: Path, endpoint: Endpoint, store: Store) -> int:
 
     endpoint.script(slow_after=8, slow_seconds=1.0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Budget, "reached_limit", reached_limit)  # a clock would be racing the machine
+        patch.setattr(
+            Budget, "reached_limit", reached_limit
+        )  # a time limit would depend on the machine
         with pytest.raises(LimitReached):
             inspect_new(images, max_hosted_minutes=10)
     endpoint.script(slow_after=None)
@@ -185,7 +187,7 @@ def test_a_resumed_run_keeps_what_it_left(images: Path, endpoint: Endpoint, stor
 
 
 class Cancelled(BaseException):
-    """Stands for what Prefect raises in a flow run that is cancelled."""
+    """Replaces the exception that Prefect raises in a cancelled flow run."""
 
 
 @pytest.mark.usefixtures("few_requests")

@@ -1,4 +1,4 @@
-"""Detection in processes that did not open the run: they open connections of their own."""
+"""Detection in processes that did not open the run and open their own connections."""
 
 from __future__ import annotations
 

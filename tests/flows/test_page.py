@@ -1,4 +1,4 @@
-"""What people see of a run on the Prefect page, and the events it emits."""
+"""A run's page on Prefect, and the events it emits."""
 
 from __future__ import annotations
 

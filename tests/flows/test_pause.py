@@ -19,7 +19,7 @@ from tests.support.endpoints import Endpoint
 from tests.support.pictures import make_pictures
 from tests.support.waiting import PLENTY, wait_until
 
-#: Everything that is anomalous is rejected, and the stand-in finds half of the images anomalous.
+#: Rejects every anomalous image: half of the images at the stand-in.
 PARAMETERS: dict[str, Any] = {
     "project": "parts",
     "confidence": 0.0,

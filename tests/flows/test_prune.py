@@ -1,4 +1,4 @@
-"""The flow `prune` on a real Prefect server: reports and flow runs of ours go, nothing else."""
+"""The flow `prune` on a Prefect server deletes our reports and flow runs, nothing else."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flows.inspect_images import inspect_images
 from flows.prune import prune
 from lfv_store import Store
 
-#: Everything that has ended by now; the flow takes no zero.
+#: Everything that has ended by now; the flow refuses zero.
 NOW = 1e-9
 
 

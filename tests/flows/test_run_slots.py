@@ -1,4 +1,4 @@
-"""More runs of a model than its limit wait, before the model is started for them."""
+"""Runs beyond a model's limit wait before the model is started for them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROJECT = "parts"
 
 @pytest.fixture
 def deployment(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a flow run has that a deployment started."""
+    """The context of a flow run that a deployment started."""
     known = str(uuid.uuid4())
     for module in ("run_slots", "defaults"):
         monkeypatch.setattr(f"flows.{module}.deployment_id", lambda: known)
@@ -37,7 +37,7 @@ def test_a_run_beyond_the_limit_waits_without_its_model(
 ) -> None:
     with get_client(sync_client=True) as client:
         assert set_limit(client, PROJECT, 1) == 1
-        assert set_limit(client, PROJECT) == 1  # what people set stays
+        assert set_limit(client, PROJECT) == 1  # a limit that people set is kept
     with place_at_model(PROJECT):
         assert active() == 1
         run = in_background(lambda: inspect_images(source=str(images), project=PROJECT))

@@ -41,7 +41,7 @@ def home(home: Path, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 def rows(store: Store, run_id: str) -> list[dict[str, Any]]:
-    """What does not differ between two places that answer alike."""
+    """The columns that are equal for two hosts with the same answers."""
     kept = ("line_number", "verdict", "is_anomalous", "confidence", "image_sha256", "error")
     return [{name: row[name] for name in kept if name in row} for row in store.results.rows(run_id)]
 
@@ -169,7 +169,7 @@ def test_a_version_that_cannot_be_hosted_is_refused_first(
 
 
 def leave_an_endpoint(endpoint: Endpoint) -> None:
-    """An endpoint of lfv that no database knows of."""
+    """An endpoint of lfv that is in no database."""
     spec = HostSpec("sagemaker", "parts", "latest", endpoint.url, None, dict(endpoint.options))
     host = open_host(spec)
     host.start(Units(1), "lost")
@@ -192,7 +192,7 @@ def test_a_sweep_finds_endpoints_of_ours_that_no_run_uses(endpoint: Endpoint, st
 def test_a_sweep_recognises_a_run_with_another_address_of_the_account(
     images: Path, endpoint: Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Such as that of a VPC endpoint; what the run uses is not deleted under it."""
+    """Such as a VPC endpoint; what the run uses is not deleted."""
     make_pictures(images, 36, first=100)
     endpoint.script(slow_after=4, slow_seconds=0.3)
 

@@ -1,4 +1,4 @@
-"""A run on a model that another run holds as well."""
+"""A run on a model that another run also uses."""
 
 from __future__ import annotations
 

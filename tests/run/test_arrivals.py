@@ -1,4 +1,4 @@
-"""Noticing that images have come."""
+"""Detecting new images."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_files_count_when_they_no_longer_change(tmp_path: Path) -> None:
 
 
 def test_keys_and_stamps_are_those_of_a_run(tmp_path: Path) -> None:
-    """What `look` returns is compared with what runs on new images store."""
+    """`look` returns the keys and stamps that runs on new images store."""
     (picture,) = make_pictures(tmp_path / "line-3", 1)
     make_pictures(tmp_path / "line-4", 1)
     state = file_state(str(picture))

@@ -1,4 +1,4 @@
-"""What is recorded of a run that something other than an error ended."""
+"""The recorded end of a run that no error ended."""
 
 from __future__ import annotations
 

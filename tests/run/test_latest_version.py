@@ -1,4 +1,4 @@
-"""What a training says about the runs that come after it."""
+"""What a training reports about later runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which run a name means."""
+"""Finding a run by id or name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker that shares a run learns from the others, and they from it."""
+"""What workers that share a run communicate to each other."""
 
 from __future__ import annotations
 

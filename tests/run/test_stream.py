@@ -1,4 +1,4 @@
-"""The stream of a run's images: no batch waits for another, and nothing asked for is lost."""
+"""The stream of a run's images: no batch waits for another, and no answer is lost."""
 
 from __future__ import annotations
 

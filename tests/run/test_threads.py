@@ -44,7 +44,7 @@ def test_a_group_respects_its_limit_and_shrinks_with_it() -> None:
 def test_a_busy_interpreter_is_noticed() -> None:
     waits: list[float] = []
     done = threading.Event()
-    before = set(threading.enumerate())  # of earlier tests, some may still be ending
+    before = set(threading.enumerate())  # threads of earlier tests may still be ending
 
     def spin() -> None:
         while not done.is_set():

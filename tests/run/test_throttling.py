@@ -1,4 +1,4 @@
-"""A model that is asked too fast costs time, never an image."""
+"""Throttling costs time, never an image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a verdict to the data behind its model, whatever name a run had for the model."""
+"""From a verdict to its model's training data, whatever version name the run used."""
 
 from __future__ import annotations
 

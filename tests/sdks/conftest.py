@@ -1,4 +1,4 @@
-"""Amazon's own clients, unchanged, in throwaway environments that pytest's cache keeps."""
+"""Amazon's unchanged clients, in environments that pytest's cache keeps."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def run(command: Sequence[str | Path], *, seconds: float = 120, **more: str) -> str:
-    """Standard output of a client; fails with all it said."""
+    """Return a client's standard output; fail with all its output."""
     done = subprocess.run(
         [str(part) for part in command],
         capture_output=True,
@@ -107,7 +107,7 @@ def node_modules_v2(installs: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One that checks every signature: of Amazon's clients and of ours."""
+    """A service that checks every signature."""
     keys = {"test": "test", "local": "local"}
     with running(tmp_path_factory.mktemp("clients"), credentials=keys) as started:
         yield started

@@ -96,7 +96,7 @@ def test_our_prose_is_our_own(original: Callable[[str], dict[str, Any]]) -> None
 def test_every_operation_answers_as_modelled(
     original_model: ServiceModel, service: Service
 ) -> None:
-    """The client's hook checks each raw answer; here it is only seen to that all are called."""
+    """The client's hook checks each raw answer; this test only calls every operation."""
     client = service.client(original_model)
     called: set[str] = set()
     client.meta.events.register("after-call.*.*", lambda model, **_: called.add(model.name))
@@ -188,7 +188,7 @@ def example(shape: Any, *, good: bool) -> Any:
 def test_every_operation_refuses_as_modelled(
     original_model: ServiceModel, service: Service, tmp_path: Path
 ) -> None:
-    """What isn't there, what isn't valid, and who isn't known: for each operation that can say so.
+    """Missing resources, invalid input and unknown keys, for each operation with such errors.
 
     The client's hook checks that the operation has that error and that its members are all there.
     """

@@ -1,4 +1,4 @@
-"""The AWS SDK for Java v2, of its last release with Lookout for Vision, goes the guide's way."""
+"""The AWS SDK for Java v2, in its last release with Lookout for Vision, follows the guide."""
 
 from __future__ import annotations
 

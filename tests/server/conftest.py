@@ -1,4 +1,4 @@
-"""A service that most tests share, with an engine that obeys orders."""
+"""A service that most tests share, with a scripted engine."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def project(client: Any, name: str) -> str:
 
 @pytest.fixture(scope="session")
 def trained(service: Service, client: Any) -> str:
-    """A project with a trained classification model, to be left as it is."""
+    """A project with a trained classification model, which tests must not change."""
     make_model(client, service, "trained")
     return "trained"
 
 
 @pytest.fixture(scope="session")
 def hosted(service: Service, client: Any) -> str:
-    """A project with a hosted segmentation model, to be left as it is."""
+    """A project with a hosted segmentation model, which tests must not change."""
     make_model(client, service, "hosted", masks=True)
     host(client, "hosted")
     return "hosted"
@@ -56,7 +56,7 @@ def hosted(service: Service, client: Any) -> str:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Service]]:
-    """Start a service of the test's own."""
+    """Start a service for one test."""
     with ExitStack() as stack:
         numbers = count(1)
 

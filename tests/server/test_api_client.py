@@ -30,7 +30,7 @@ def test_loopback_needs_no_configuration() -> None:
         assert client.meta.region_name == "us-east-1"
         assert client._request_signer._credentials.access_key == "local"
         client.close()
-    assert time.monotonic() - began < stretched(5)  # nobody asked an instance for its role
+    assert time.monotonic() - began < stretched(5)  # no request for an instance's role
 
 
 def test_other_endpoints_need_credentials() -> None:
@@ -76,7 +76,7 @@ def test_it_is_an_ordinary_client() -> None:
 
 
 def test_model_is_found_through_the_data_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Code that is not ours finds it with AWS_DATA_PATH."""
+    """Other code finds it with AWS_DATA_PATH."""
     monkeypatch.setenv("AWS_DATA_PATH", str(DATA_PATH))
     client: Any = boto3.Session("key", "secret").client("lookoutvision", "us-east-1")
     assert client.meta.service_model.api_version == "2020-11-20"

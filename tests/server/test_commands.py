@@ -103,7 +103,7 @@ def test_wrong_options(
     options: list[str],
     problem: str,
 ) -> None:
-    """Each is reported in a sentence, before anything is begun."""
+    """Each is reported in a sentence before anything starts."""
     monkeypatch.setenv("LFV_HOME", str(tmp_path))
     keys = tmp_path / "keys"
     keys.write_text("[a]\naws_access_key_id = a\naws_secret_access_key = b\n")

@@ -1,4 +1,4 @@
-"""That every operation is answered, and that the page about it is true."""
+"""Every operation is implemented, and the page about it is current."""
 
 from __future__ import annotations
 

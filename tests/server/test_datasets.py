@@ -108,7 +108,7 @@ def attributes(**classes: str) -> list[tuple[str, Any]]:
 def test_the_order_of_a_line_has_no_meaning(
     service: Service, client: Any, project: str, turned: bool
 ) -> None:
-    """A verdict is no label, and another class beside the label doesn't hide it."""
+    """A verdict is not a label, and another class does not hide the label."""
     given = {
         "verdict": attributes(a_label="anomaly", a_label_detected="normal"),
         "only": attributes(label_detected="anomaly"),

@@ -36,7 +36,7 @@ class Disk(NamedTuple):
 
 
 def test_images_that_do_not_fit_are_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before they have filled the disk, and with what is needed and what there is."""
+    """Before they fill the disk, with the needed and the free space."""
     lines = put_images(world.service, "images", 100)
     size = (world.service.bucket / "images" / "0.png").stat().st_size
     copied: list[int] = []
@@ -67,7 +67,7 @@ def test_full_disk_is_named(world: World) -> None:
 
 
 def test_leftovers_are_removed_first(tmp_path: Path) -> None:
-    """They may be what fills the disk, and then nothing can be written before they are gone."""
+    """They may fill the disk, so that nothing can be written until they are removed."""
     home = Home(tmp_path)
     for folder in (home.packing / "tmp1", home.job_images("id"), home.artifact("id")):
         folder.mkdir(parents=True)

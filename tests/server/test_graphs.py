@@ -1,4 +1,4 @@
-"""A graph that the operator brings: accepted or refused at the start, used, and portable."""
+"""An operator's graph: accepted or refused at the start, used, and portable."""
 
 from __future__ import annotations
 
@@ -279,7 +279,7 @@ def test_a_network_needs_torch_at_the_start(
 def test_the_network_option_reaches_the_training(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The training process hands to the engine what the service was told."""
+    """The training process passes the service's option to the engine."""
     told: list[TrainingOptions] = []
 
     class Fake:

@@ -1,4 +1,4 @@
-"""Connections of clients that leave things unfinished, or say them in two ways."""
+"""Connections with incomplete or contradictory requests."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def connected(service: Service, *, receive_buffer: int | None = None) -> socket.
 
 
 def answers(connection: socket.socket) -> bytes:
-    """All that comes until the service ends the connection."""
+    """All bytes until the service closes the connection."""
     received = b""
     try:
         while part := connection.recv(65536):
@@ -61,7 +61,7 @@ def is_ended(connection: socket.socket) -> bool:
 def test_a_body_that_continues_after_its_answer(
     start: Callable[..., Service], method: str, path: str
 ) -> None:
-    """One byte now and then must not keep a connection for good."""
+    """Occasional bytes must not keep a connection open forever."""
     service = start(transport=SHORT)
     with connected(service) as connection:
         head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n{{"
@@ -88,7 +88,7 @@ def test_body_that_ends_after_its_answer_keeps_its_connection(
 
 
 def test_an_answer_that_is_not_read(start: Callable[..., Service]) -> None:
-    """A client that asks for much and reads nothing is let go of."""
+    """A client that requests much and reads nothing is disconnected."""
     service = start(transport={"body_timeout": 4})
     client = service.client()
     client.create_project(ProjectName="p")
@@ -107,7 +107,7 @@ def test_an_answer_that_is_not_read(start: Callable[..., Service]) -> None:
 
 
 def peers(service: Service) -> set[int]:
-    """Ports at the other ends of its connections, but for those that only the kernel still has."""
+    """Remote ports of its connections, except those that only the kernel still has."""
     assert service.process is not None
     table = Path(f"/proc/{service.process.pid}/net/tcp").read_text()
     rows = [row.split() for row in table.splitlines()[1:]]
@@ -189,7 +189,7 @@ def test_invalid_bytes_after_an_answer_are_not_logged(start: Callable[..., Servi
 
 
 def test_refused_requests_take_no_memory(start: Callable[..., Service]) -> None:
-    """Bodies of those who aren't answered anyway are not kept, so they crowd nobody out."""
+    """Bodies of refused requests are not kept, so they use no memory of others."""
     service = start(transport={"bytes_in_hand": 4096}, credentials={"KEY": "secret"})
     head = f"POST {PROJECTS} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000\r\n\r\n".encode()
     held = [connected(service) for _ in range(5)]
@@ -204,7 +204,7 @@ def test_refused_requests_take_no_memory(start: Callable[..., Service]) -> None:
 
 
 def test_bytes_count_when_received(start: Callable[..., Service]) -> None:
-    """However their number is told, or not told, before."""
+    """Whatever length was announced, if any."""
     service = start(transport={"bytes_in_hand": 4096})
     head = f"POST {PROJECTS} HTTP/1.1\r\nHost: localhost\r\n"
     for told in ("Content-Length: 600", "Transfer-Encoding: chunked"):
@@ -219,7 +219,7 @@ def test_bytes_count_when_received(start: Callable[..., Service]) -> None:
 
 
 def test_bodies_that_never_arrive_reserve_no_memory(start: Callable[..., Service]) -> None:
-    """Whoever knows a key's name, but not its secret, can announce all that there is room for."""
+    """A client with a key's name, but not its secret, can announce bodies of any size."""
     service = start(transport={"bytes_in_hand": 16 << 20}, credentials={"KEY": "secret"})
     now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     scope = f"KEY/{now[:8]}/us-east-1/lookoutvision/aws4_request"

@@ -114,7 +114,7 @@ def test_a_heat_map_is_returned_on_request_only(client: Any, hosted: str) -> Non
 
 
 def test_image_as_the_guide_sends_it(client: Any, hosted: str, tmp_path: Path) -> None:
-    """An open file as Body, with the content type by its kind."""
+    """An open file as Body, with its content type."""
     (tmp_path / "image.jpg").write_bytes(jpeg(bright=True))
     with (tmp_path / "image.jpg").open("rb") as file:
         assert detect(client, hosted, file, "image/jpeg")["IsAnomalous"] is True
@@ -180,7 +180,7 @@ def test_largest_image(client: Any, service: Service, project: str) -> None:
 def test_bombs_in_chunks(
     client: Any, service: Service, hosted: str, chunk: bytes, times: int
 ) -> None:
-    """A chunk of some kilobytes that grows a thousandfold is not unpacked, in whatever it ends."""
+    """A chunk of some kilobytes that would grow a thousandfold is not unpacked."""
     packed = zlib.compress(b"\0" * 50_000_000, 9)
     data = {
         b"zTXt": b"a\0\0" + packed,
@@ -238,14 +238,14 @@ def test_same_start_twice_is_one(client: Any, service: Service, name: str) -> No
     assert client.start_model(**call, ClientToken=f"start-{name}")["Status"] == first["Status"]
     client.stop_model(ProjectName=name, ModelVersion="1")
     model_in(client, name, "TRAINED")
-    # The token still means the start that was, and starts nothing.
+    # The token still stands for the earlier start, and starts nothing.
     client.start_model(**call, ClientToken=f"start-{name}")
     described = client.describe_model(ProjectName=name, ModelVersion="1")["ModelDescription"]
     assert described["Status"] == "TRAINED"
 
 
 def test_a_hosted_model_answers_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that reads HOSTED may ask at once, however busy the service is."""
+    """A client that reads HOSTED may send images at once, however busy the service is."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     found: list[bool] = []
 

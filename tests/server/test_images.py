@@ -1,4 +1,4 @@
-"""What is read of an image before any model sees it."""
+"""What is read of an image before a model gets it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def segments(image: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def with_scans(image: bytes, count: int) -> bytes:
-    """Its last scan so often that it has ``count`` of them."""
+    """Repeat the last scan until there are ``count``."""
     scans = [data for code, data in segments(image) if code == _SCAN]
     return image[:-2] + scans[-1] * (count - len(scans)) + image[-2:]
 

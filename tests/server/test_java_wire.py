@@ -32,7 +32,7 @@ KEY, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service that wants signatures, with a hosted model; it got that without them."""
+    """A service that requires signatures, with a model that was hosted without them."""
     folder = tmp_path_factory.mktemp("java")
     with running(folder) as service:
         client = service.client()
@@ -113,7 +113,7 @@ def test_image(guarded: Service) -> None:
         status, _, document = java(guarded, "POST", path, body, Content_Type="image/png")
         assert status == 200
         assert document["DetectAnomalyResult"]["IsAnomalous"] is bright
-    # What RequestBody.fromBytes says of itself, when the request names no type.
+    # The type of RequestBody.fromBytes, if the request names none.
     octets = "application/octet-stream"
     status, _, document = java(guarded, "POST", path, png(bright=True), Content_Type=octets)
     assert (status, document["DetectAnomalyResult"]["IsAnomalous"]) == (200, True)
@@ -121,7 +121,7 @@ def test_image(guarded: Service) -> None:
 
 @pytest.mark.parametrize("declared", ["0" * 64, "UNSIGNED-PAYLOAD"])
 def test_body_is_still_checked(guarded: Service, declared: str) -> None:
-    """As a proxy passes it on, who may have changed it."""
+    """As a proxy forwards it, which may have changed it."""
     body = b'{"ProjectName": "forged"}'
     url = f"http://127.0.0.1:{guarded.port}{PROJECTS}"
     request = AWSRequest("POST", url, data=body, headers={"x-amz-content-sha256": declared})

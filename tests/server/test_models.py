@@ -64,7 +64,7 @@ def test_trained_model_is_described(client: Any, service: Service, name: str) ->
 
 
 def test_longest_name(client: Any, service: Service) -> None:
-    """A folder can't hold files of such names, which costs the files and not the model."""
+    """A folder cannot store such names; the files are missing, the model is trained."""
     described = make_model(client, service, "q" * 255)
     assert described["Status"] == "TRAINED"
     assert "evaluation files could not be written" in described["StatusMessage"]
@@ -144,7 +144,7 @@ def test_missing_images(client: Any, service: Service, project: str) -> None:
 
 
 def test_remarks_name_the_users_files(client: Any, service: Service, project: str) -> None:
-    """`lfv train` copies files under digests of their content, and says what they were."""
+    """`lfv train` copies files under their digests, and sends their names."""
     rows = [json.loads(text) for text in put_images(service, project, 10)]
     for number, row in enumerate(rows):
         row["original-source-ref"] = f"/lot 7/{number}.png"
@@ -164,7 +164,7 @@ def speckled(kind: str = "PNG") -> bytes:
 
 
 def test_images_that_cannot_be_decoded(client: Any, service: Service, project: str) -> None:
-    """Their headers are in order, so it shows in the training process only."""
+    """Their headers are valid, so only the training process detects it."""
     lines = put_images(service, project, 16, masks=True)
     folder = service.bucket / project
     (folder / "0.png").write_bytes(speckled("JPEG")[:-900])
@@ -319,7 +319,7 @@ def test_progress_delete_and_quota_while_training(start: Callable[..., Service])
         client.delete_model(ProjectName="p", ModelVersion="1")
     with pytest.raises(client.exceptions.ServiceQuotaExceededException):
         client.create_model(ProjectName="p", OutputConfig=OUTPUT)
-    # The datasets may go: training works on what they held.
+    # The datasets may be deleted: training has their content.
     client.delete_dataset(ProjectName="p", DatasetType="train")
     assert message()
 

@@ -281,7 +281,7 @@ def test_files_that_are_not_archives(tmp_path: Path) -> None:
 
 
 def test_bomb_is_not_unpacked(archive: Path, tmp_path: Path) -> None:
-    """A file that unpacks to more than it said is given up at what it said."""
+    """Unpacking stops at a file's declared size."""
 
     def bomb(files: dict[str, bytes]) -> None:
         files["artifact/model.json"] = b"\0" * 50_000_000

@@ -46,7 +46,7 @@ def picture(path: Path, chance: random.Random, *, scratched: bool) -> bytes:
 
 
 def test_scratches_are_found(start: Callable[..., Service]) -> None:
-    """By image labels only, which takes the engine seconds; masks are its own tests' matter."""
+    """With image labels only, which takes seconds; the engine's tests cover masks."""
     service = start(engine="lfv.engine")
     client = service.client()
     client.create_project(ProjectName="plates")
@@ -103,7 +103,7 @@ def plate(chance: random.Random, *defects: str) -> tuple[Image.Image, Image.Imag
 
 
 def mask_of_another_kind(mask: Image.Image, number: int) -> Image.Image:
-    """As masks really come: with a palette, with transparency, of another size."""
+    """Masks as found in practice: with a palette, with transparency, of another size."""
     if number % 3 == 0:
         return mask
     if number % 3 == 1:
@@ -173,7 +173,11 @@ def test_two_types_in_pictures_of_every_kind(start: Callable[..., Service]) -> N
         for kind, body in kinds_of(image).items():
             content_type = "image/png" if body.startswith(b"\x89PNG") else "image/jpeg"
             found = detect(client, "plates", body, content_type)
-            if kind not in ("grey", "palette", "16-bit"):  # what lost its colours, it never saw
+            if kind not in (
+                "grey",
+                "palette",
+                "16-bit",
+            ):  # it was not trained on images without colours
                 assert found["IsAnomalous"] is anomalous, kind
             named = {a["Name"]: a["PixelAnomaly"] for a in found["Anomalies"]}
             assert next(iter(named)) == "background"

@@ -1,4 +1,4 @@
-"""States that can't be written for a while: a full disk, or a database that another holds."""
+"""State that cannot be written for a while: a full disk, or a locked database."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_hosting_is_completed(
 
 
 def test_hosting_that_fails_unexpectedly(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the units raise, the model doesn't stay on its way up."""
+    """Whatever the units raise, the model does not stay STARTING_HOSTING."""
     world.add_model(ModelStatus.STARTING_HOSTING)
 
     async def broken(_: Any) -> None:
@@ -257,7 +257,7 @@ def test_failed_training_leaves_nothing(world: World) -> None:
 
 @pytest.mark.parametrize("fails", [True, False])
 def test_training_whose_end_was_not_recorded(world: World, *, fails: bool) -> None:
-    """The service ended before: the next one does it again, if there is anything to be done."""
+    """The service ended first: the next one repeats it, if necessary."""
     lines = [line(f"{REF}/missing.png")] if fails else put_images(world.service, "images")
     ending = world.context(Pauses(world.holder.let_go, ends=True), on="read" if fails else "write")
     world.add_training(ending, lines).run("id")

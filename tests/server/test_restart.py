@@ -1,4 +1,4 @@
-"""What a service finds again after its end, in good order or not; embedded services."""
+"""What a service resumes after a restart or a crash; embedded services."""
 
 from __future__ import annotations
 

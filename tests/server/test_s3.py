@@ -142,7 +142,7 @@ def test_connection_that_breaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 def silent_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Takes every connection and never says a word."""
+    """Accepts every connection and never answers."""
     for key, value in {**KEYS, "AWS_DEFAULT_REGION": "us-east-1"}.items():
         monkeypatch.setenv(key, value)
     with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
@@ -150,7 +150,7 @@ def silent_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_a_silent_s3_delays_nothing_else(tmp_path: Path, silent_s3: str) -> None:
-    """Neither datasets in folders, nor deletions, nor the service's end; all is taken up again."""
+    """Neither datasets in folders, nor deletions, nor the service's end; all is resumed."""
     silent = {"Bucket": "silent", "Key": "m"}
 
     def status(client: Any, project: str) -> str:

@@ -72,7 +72,7 @@ def without(row: dict[str, Any], *names: str) -> dict[str, Any]:
 
 
 ANOMALY = label("anomaly")
-#: Row and what it says: (label, whether the mask counts), or the code of a line that is refused.
+#: Row and result: (label, whether the mask counts), or the code of a refused line.
 ROWS: dict[str, tuple[Any, tuple[bool | None, bool] | str]] = {
     "plain": (ANOMALY | mask(SCRATCH), (True, True)),
     "label metadata without type": (without(ANOMALY, "type"), (True, False)),
@@ -140,7 +140,7 @@ ROWS: dict[str, tuple[Any, tuple[bool | None, bool] | str]] = {
     "source-ref of another kind": ('{"source-ref": "ftp://x/a.png"}', "source_scheme_unsupported"),
     "S3:// in capitals": ({"source-ref": f"S3://{BUCKET}/odd/c.png"} | ANOMALY, (True, False)),
 }  # fmt: skip
-#: What only a wrong label or mask costs an inspection: nothing but the label.
+#: With only an invalid label or mask, an inspection just loses the label.
 FORGIVEN = {"mask_colors_invalid", "mask_ambiguous", "label_ambiguous"}
 
 
@@ -205,7 +205,7 @@ def test_the_service_reads_the_rows_as_the_table_says(
 
 
 def test_the_service_uses_the_masks_that_the_table_says(service: Service, client: Any) -> None:
-    """Each row's anomaly type has the row's number; the model then knows those that counted."""
+    """Each row's anomaly type has the row's number, so the model shows which masks counted."""
     client.create_project(ProjectName="odd-masks")
     lines, counted = [], set()
     (service.bucket / "odd").mkdir(exist_ok=True)

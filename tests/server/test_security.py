@@ -1,4 +1,4 @@
-"""Who is answered, and what no request can do."""
+"""Which requests are answered, and what no request can do."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_addresses_of_this_machine() -> None:
 
 @pytest.mark.parametrize("name", ["X-Amzn-Client-Token", "X-Amz-Anything"])
 def test_headers_that_matter_have_to_be_signed(guarded: Service, name: str) -> None:
-    """Otherwise somebody on the way could repeat a call as a new one."""
+    """Otherwise a third party could repeat a call as a new one."""
     good = signed(guarded, "GET", PROJECTS)
     status, code, answer = send(guarded, "GET", PROJECTS, {**good, name: "x"})
     assert (status, code) == (403, "AccessDeniedException")
@@ -186,7 +186,7 @@ def test_headers_that_matter_have_to_be_signed(guarded: Service, name: str) -> N
 
 
 def test_dates_must_be_complete(guarded: Service) -> None:
-    """A scope of less than a day would make a key that is good for longer."""
+    """A scope of less than a day would make a key that is valid longer."""
     good = signed(guarded, "GET", PROJECTS)
     today = good["X-Amz-Date"][:8]
     for scope in ("", today[:4], f"{today}T", "20200101"):
@@ -213,7 +213,7 @@ def test_order_and_encoding_of_a_query_do_not_matter(guarded: Service) -> None:
     "path", [f"{PROJECTS}/./x", f"{PROJECTS}//x", f"/x/..{PROJECTS}", "/2020-11-20/%70rojects"]
 )
 def test_paths_are_not_normalised(guarded: Service, path: str) -> None:
-    """None is made into another that the signature would be good for."""
+    """None is changed into one that the signature would match."""
     for written in (path, PROJECTS):
         status, _, _ = send(guarded, "GET", path, signed(guarded, "GET", written))
         assert status in (403, 404)
@@ -249,7 +249,7 @@ def test_unsigned_body(guarded: Service, proxied: dict[str, str], status: int) -
 
 
 def test_address_with_a_path(guarded: Service) -> None:
-    """A proxy may pass the path on, or cut it off and say so; the signature covers it."""
+    """A proxy may keep the path, or remove it and send it in a header; the signature covers it."""
     at = f"/lfv/line-7{PROJECTS}"
     headers = signed(guarded, "GET", at)
     assert send(guarded, "GET", at, headers)[0] == 200

@@ -1,4 +1,4 @@
-"""TLS, and folders that stand in for buckets."""
+"""TLS, and folders used as buckets."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_buckets_cannot_be_escaped(tmp_path: Path, key: str) -> None:
     buckets = Buckets({"bucket": root}, s3=False)
     with pytest.raises(BucketError, match="s3://bucket/"):
         buckets.read("bucket", key, 100)
-    if key in ("linked", "pipe"):  # writing puts a file in the place of the link
+    if key in ("linked", "pipe"):  # writing replaces the link by a file
         buckets.write("bucket", key, b"new")
         assert buckets.read("bucket", key, 100) == b"new"
     else:

@@ -1,4 +1,4 @@
-"""The training report, from what an engine found out."""
+"""The training report, from the findings of an engine."""
 
 from __future__ import annotations
 

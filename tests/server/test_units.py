@@ -1,4 +1,4 @@
-"""The processes of inference units: none is left behind, however things end."""
+"""The processes of inference units: none remains, however they end."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> UnitSpec:
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("steps", [0, 1, 2, 3, 5, 8])
 def test_a_cancelled_start_leaves_no_process(held: UnitSpec, steps: int, times: int) -> None:
-    """At whatever step of the event loop that is, and also if it is said once more."""
+    """At any step of the event loop, also if cancelled twice."""
 
     async def start_and_give_up() -> list[int]:
         task = asyncio.create_task(Unit.start(held))

@@ -1,4 +1,4 @@
-"""Facts of the wire that clients rely on which can't be run here, such as the AWS SDK for Java.
+"""Facts of the protocol on which clients rely, such as the AWS SDK for Java.
 
 They may ask for 100-continue before they send an image, or send it in chunks, read an error's type
 from a header, its members from the body and times as seconds since 1970.

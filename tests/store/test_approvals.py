@@ -1,4 +1,4 @@
-"""Which version of a project runs take: approved, replaced and withdrawn, on record."""
+"""The approved version of a project: approved, replaced and withdrawn, all recorded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The audit log as it is meant to be used."""
+"""The audit log in normal use."""
 
 # ruff: noqa: S608 -- table names are ours
 
@@ -38,11 +38,11 @@ def test_head_and_verify_agree(store: Store) -> None:
     assert report.head == head
     assert report.inspections == 27
     a_run(store)
-    assert store.audit.verify(head).ok  # an older head is in the log still
+    assert store.audit.verify(head).ok  # an older head is still in the log
 
 
 def test_entries_with_any_text_verify(store: Store) -> None:
-    """Each database makes the hash by itself, and JSON has several ways to write a character."""
+    """Each database computes the hash, and JSON can write a character in several ways."""
     every = "".join(map(chr, range(1, 0x180))) + '\u2028\u2029\ufeff\ufffd\U0001f600/\\"'
     run_id = a_run(store, a_model(store), run_id=every)
     store.inspections.record(run_id, [judged(1, 1)])
@@ -66,7 +66,7 @@ def test_a_head_of_another_database_does_not_match(store: Store) -> None:
 
 
 def test_an_auditor_can_check_an_entry_by_hand(store: Store) -> None:
-    """As docs/audit.md describes it, with nothing of ours but the rows."""
+    """As docs/audit.md describes it, without the project's code."""
     fill(store)
     previous = "0" * 64
     for entry in store.audit.entries():

@@ -1,4 +1,4 @@
-"""The commands of docs/backup.md: what they restore is whole, and its audit trail fits."""
+"""The commands of docs/backup.md restore everything, and the audit log verifies."""
 
 from __future__ import annotations
 

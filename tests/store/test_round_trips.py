@@ -1,4 +1,4 @@
-"""PostgreSQL is on another machine: what a commit of the stream sends there, and what it gets."""
+"""Round trips of a commit to PostgreSQL, which may be on another machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pending lines of a run go to the processes that share it, each line to one at a time."""
+"""The processes that share a run claim its pending lines, each line one at a time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run_id(store: Store) -> str:
 def claim(
     store: Store, run_id: str, worker: str, *held: Sequence[PendingItem]
 ) -> list[PendingItem]:
-    """The next claim of a worker that has these in hand."""
+    """The next claim of a worker that holds these lines."""
     holding = Holding([items[0].line_number for items in held])
     return store.run_workers.claim(run_id, worker, holding, most=30, fewest=10, ttl=TTL)
 

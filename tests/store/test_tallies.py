@@ -1,4 +1,4 @@
-"""Counts: each part once, by the verdict that stands, and nothing lost by a crash."""
+"""Counts: each part once, by its current verdict, also after a crash."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_part_counts_once_however_often_it_is_inspected(store: Store) -> None:
     parts = [judged(model_id, 1), judged(model_id, 2, "reject"), judged(model_id, 3)]
     inspect(store, model_id, [*parts, failed(4)])
     inspect(store, model_id, [*(again(store, model_id, part) for part in parts), failed(4)])
-    inspect(store, model_id, parts)  # asked anew
+    inspect(store, model_id, parts)  # detected again
     counted = rate(store)
     assert (counted["inspected"], counted["accepted"], counted["rejected"]) == (3, 2, 1)
     assert counted["defect_rate"] == pytest.approx(1 / 3)

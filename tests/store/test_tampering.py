@@ -1,4 +1,4 @@
-"""Whatever is done to rows behind the store's back is found."""
+"""Every change of rows that bypasses the store is detected."""
 
 # ruff: noqa: S608 -- an attacker does not use parameters
 
@@ -95,7 +95,7 @@ def test_a_deleted_row_is_detected(full: Store, table: str, position: int) -> No
     report = attempt(full, delete)
     named = tables_named(report)
     if table == "audit_log" and position == -1:
-        assert named, report  # the log itself is one entry shorter; what it spoke of gives it away
+        assert named, report  # the log is one entry shorter; the entry's rows reveal it
         assert named != {"audit_log"}
     else:
         assert table in named, report.problems

@@ -1,4 +1,4 @@
-"""Triggers, views and tables that are not as they were made are found."""
+"""Changed triggers, views and tables are detected."""
 
 # ruff: noqa: S608 -- an attacker does not use parameters
 
@@ -116,7 +116,7 @@ def test_a_missing_table_is_detected(full: Store, table: str) -> None:
 
 
 def test_a_view_in_place_of_a_table_is_detected(full: Store) -> None:
-    """It could give the true rows to whoever verifies, and others to everybody else."""
+    """It could show the true rows to a verification, and others to everybody else."""
     with tampering(full) as conn:
         conn.exec_driver_sql("ALTER TABLE reviews RENAME TO kept_reviews")
         conn.exec_driver_sql("CREATE VIEW reviews AS SELECT * FROM kept_reviews")

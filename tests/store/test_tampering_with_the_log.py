@@ -1,4 +1,4 @@
-"""Whatever is done to the audit log is found, or needs a head that was kept."""
+"""Every change of the audit log is detected, some only with a kept head."""
 
 # ruff: noqa: S608 -- an attacker does not use parameters
 
@@ -49,7 +49,7 @@ def test_the_last_entry_with_a_new_hash_needs_a_kept_head(full: Store) -> None:
         conn.exec_driver_sql(f"UPDATE audit_log SET actor = 'nobody' WHERE seq = {head.seq}")
         rehash(conn)
 
-    assert attempt(full, change).ok  # no entry comes after it that would not fit
+    assert attempt(full, change).ok  # no later entry contradicts it
     assert [problem.kind for problem in attempt(full, change, head).problems] == ["head"]
 
 
@@ -63,7 +63,7 @@ def test_a_damaged_log_has_a_readable_report(full: Store) -> None:
 
 
 def cut_off(conn: Connection, last: int) -> None:
-    """Remove the entries behind `last` and every row they brought, leaving a consistent whole."""
+    """Remove the entries after `last` with all their rows, leaving a consistent database."""
     content = conn.exec_driver_sql(
         f"SELECT change, CAST(content AS TEXT) FROM audit_log WHERE seq > {last}"
     ).all()

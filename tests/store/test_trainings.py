@@ -1,4 +1,4 @@
-"""From a verdict to the data behind its model."""
+"""From a verdict to its model's training data."""
 
 from __future__ import annotations
 

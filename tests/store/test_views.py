@@ -1,4 +1,4 @@
-"""The views keep what the documentation promises."""
+"""The views match their documentation."""
 
 from __future__ import annotations
 

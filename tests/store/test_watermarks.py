@@ -1,4 +1,4 @@
-"""Which run has which object of a source."""
+"""Which run claims which object of a source."""
 
 from __future__ import annotations
 

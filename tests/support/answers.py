@@ -1,4 +1,4 @@
-"""Checks raw answers of the service against a service model, more strictly than botocore does."""
+"""Checks raw answers of the service against a service model, more strictly than botocore."""
 
 from __future__ import annotations
 

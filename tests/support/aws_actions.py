@@ -1,4 +1,4 @@
-"""Which IAM actions the code's own calls need, recorded at boto3's door."""
+"""The IAM actions of the code's calls, recorded in boto3."""
 
 from __future__ import annotations
 

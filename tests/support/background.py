@@ -1,4 +1,4 @@
-"""Calls that run while a test does something else."""
+"""Calls that run in parallel to a test."""
 
 from __future__ import annotations
 

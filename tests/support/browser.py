@@ -1,4 +1,4 @@
-"""A headless Chromium, and what a page did in it."""
+"""A headless Chromium, and a page's messages and requests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ARGUMENTS = [
 ]
 #: Names of the program on Debian and elsewhere.
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
-#: Milliseconds for anything in the browser, also on a machine with much else to do.
+#: Timeout in milliseconds for anything in the browser, also on a busy machine.
 _PATIENCE = PLENTY * 1000
 
 
@@ -49,14 +49,14 @@ class Visit:
     requests: list[str] = field(default_factory=list)
 
     def visible(self, selector: str) -> list[str]:
-        """The texts of the elements that can be seen, in the order in which they are seen."""
+        """The texts of the visible elements, in visual order."""
         shown = [one for one in self.page.locator(selector).all() if one.is_visible()]
         return [" ".join(one.inner_text().split()) for one in shown]
 
 
 @contextmanager
 def visit(browser: Browser, file: Path, **options: Any) -> Iterator[Visit]:
-    """Open `file` in a window of its own, and fail if the page complains or asks for anything."""
+    """Open `file` in a new window; fail if the page logs errors or requests anything."""
     context = browser.new_context(**options)
     context.set_default_timeout(_PATIENCE)
     found = Visit(context.new_page())
@@ -71,7 +71,7 @@ def visit(browser: Browser, file: Path, **options: Any) -> Iterator[Visit]:
 
 
 def violations(page: Page, axe_source: str) -> list[str]:
-    """What axe finds on a page that is serious or critical, one line for each element."""
+    """The serious and critical findings of axe on a page, one line per element."""
     page.evaluate(axe_source)
     found = page.evaluate("async () => (await axe.run(document)).violations")
     return [

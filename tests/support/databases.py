@@ -1,8 +1,8 @@
 """Databases for tests: fresh SQLite files and PostgreSQL databases, migrated to head.
 
-PostgreSQL is looked for in this order: the option --postgresql-url, a server on 127.0.0.1:5432 that
-lets `postgres` in, binaries (initdb and pg_ctl) to start one of our own. Without any, tests that
-need it are skipped with the reason; where CI is set they fail.
+The first PostgreSQL found is used: the option --postgresql-url, a server on 127.0.0.1:5432 that
+admits `postgres`, binaries (initdb and pg_ctl) to start a temporary one. Without any, tests that
+need it are skipped with the reason; if CI is set they fail.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class PostgresServer:
 
     @contextmanager
     def database(self, *, migrated: bool = True) -> Iterator[str]:
-        """The URL of a new database, dropped afterwards whoever is still connected."""
+        """The URL of a new database, dropped afterwards despite open connections."""
         name = f"lfv_test_{uuid4().hex}"
         template = f" TEMPLATE {self._migrated_template()}" if migrated else ""
         self.execute(f"CREATE DATABASE {name}{template}")

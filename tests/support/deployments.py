@@ -24,7 +24,7 @@ class PrefectApi:
     url: str
 
     def call(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """GET a path, or POST `body` to it; asked again while the server is busy."""
+        """GET a path, or POST `body` to it; retry while the server is busy."""
         answers: list[Any] = []
         wait_until(lambda: self._answered(path, body, answers))
         return answers[0]
@@ -44,7 +44,7 @@ class PrefectApi:
         return True
 
     def deployment(self, name: str) -> str:
-        """The id of a deployment of the flow, once there is one."""
+        """The id of a deployment of the flow, once it exists."""
         wait_until(lambda: self._deployments(name))
         return str(self._deployments(name)[0]["id"])
 
@@ -55,7 +55,7 @@ class PrefectApi:
         return found
 
     def deploy(self, name: str, *, pool: str) -> str:
-        """Deploy the installed flow to a new process work pool; gives the deployment's id."""
+        """Deploy the installed flow to a new process work pool; return the deployment's id."""
         self.call("work_pools/", {"name": pool, "type": "process", "base_job_template": {}})
         flow = self.call("flows/", {"name": FLOW})
         deployment = {
@@ -68,16 +68,16 @@ class PrefectApi:
         return str(self.call("deployments/", deployment)["id"])
 
     def run(self, deployment: str, **parameters: Any) -> str:
-        """Have a deployment run now; gives the flow run's id."""
+        """Run a deployment now; return the flow run's id."""
         body = {
             "parameters": parameters,
             "state": {"type": "SCHEDULED"},
-            "idempotency_key": str(uuid.uuid4()),  # asked twice, it is one flow run all the same
+            "idempotency_key": str(uuid.uuid4()),  # a repeated request creates one flow run
         }
         return str(self.call(f"deployments/{deployment}/create_flow_run", body)["id"])
 
     def cancel(self, flow_run: str) -> None:
-        """What the page's Cancel does."""
+        """Cancel a flow run like its page."""
         self.call(f"flow_runs/{flow_run}/set_state", {"state": {"type": "CANCELLING"}})
 
     def artifacts(self, flow_run: str) -> set[str]:

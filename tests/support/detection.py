@@ -29,7 +29,7 @@ from tests.support.fake_model import FakeModel, FakeModelHost, normal
 class BusyModel:
     """Answers after `seconds`, and throttles what exceeds `capacity` requests in flight.
 
-    `serial_seconds` is work that requests wait in line for, `retry_after` what the refusal asks.
+    `serial_seconds` is work that requests do one at a time, `retry_after` the refusals' wait.
     """
 
     capacity: float = float("inf")

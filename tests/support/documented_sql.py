@@ -1,4 +1,4 @@
-"""What the documentation says about SQL: the auditor's queries, and the columns of the views."""
+"""The documented SQL: the auditor's queries, and the columns of the views."""
 
 from __future__ import annotations
 

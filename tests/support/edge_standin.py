@@ -1,8 +1,8 @@
 """A scripted stand-in for the Lookout for Vision Edge Agent, built from its .proto by protoc.
 
-Scripted and asked for its calls over HTTP like `standin`; the agent itself answers over gRPC, at
-the address that ``GET /address`` gives. It knows one model component, ``parts``. What it answers is
-a function of the pixels, and so of the image.
+Scripted over HTTP like `standin`; the agent itself answers over gRPC, at the address that
+``GET /address`` returns. It has one model component, ``parts``. Its answers are a function of the
+pixels.
 """
 
 from __future__ import annotations
@@ -156,12 +156,12 @@ class Agent(pb_grpc.EdgeAgentServicer):  # type: ignore[misc, name-defined]
 
 
 def shared(name: str) -> bytes:
-    """What is in POSIX shared memory."""
+    """The content of POSIX shared memory."""
     return (Path("/dev/shm") / name).read_bytes()  # noqa: S108
 
 
 class Server(standin.Server):
-    """The scripting side over HTTP, and the agent beside it."""
+    """The scripting server, and the agent."""
 
     agent: Any
     address: str
@@ -172,7 +172,7 @@ class Server(standin.Server):
 
 
 class Handler(standin.Handler):
-    """The scripting side."""
+    """The scripting server."""
 
     def do_GET(self) -> None:  # noqa: N802 - http.server's name
         if self.path == "/address":
@@ -182,7 +182,7 @@ class Handler(standin.Handler):
 
 
 def serve() -> Server:
-    """An agent at a free port of this machine; the caller runs its scripting side."""
+    """An agent at a free port of this machine; the caller runs its scripting server."""
     model = standin.Model()
     agent = grpc.server(
         ThreadPoolExecutor(16),

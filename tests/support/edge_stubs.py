@@ -1,6 +1,6 @@
 """Client and server code for the edge agent, generated from its .proto by protoc.
 
-Independent of our own encoding, which is to be tested against it.
+Independent of our own encoding, which is tested against it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Images, and files that claim to be some, byte by byte."""
+"""Images, and files that pretend to be images, byte by byte."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A scripted endpoint as a test sees it: in a thread of the test, or as a process of its own."""
+"""A test's access to a scripted endpoint, in a thread or a separate process."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from tests.support.waiting import PLENTY, wait_until
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a stand-in answers; `close` takes it off the network, where a test can do that.
+    """The address of a stand-in; `close` takes it off the network, if possible.
 
-    `host` is the kind of host that talks to it, `options` what that kind needs.
+    `host` is the kind of host that uses it, `options` are its options.
     """
 
     url: str
@@ -33,12 +33,12 @@ class Endpoint:
 
     @cached_property
     def address(self) -> str:
-        """Where the host's protocol is spoken."""
+        """The address of the host's API."""
         return str(self.get("address")["address"]) if self.host == "edge" else self.url
 
     @property
     def environment(self) -> dict[str, str]:
-        """The settings with which commands find it."""
+        """The settings for commands."""
         options = ",".join(f"{name}={value}" for name, value in self.options.items())
         return {
             "LFV_ENDPOINT_URL": self.address,
@@ -48,17 +48,17 @@ class Endpoint:
 
     @property
     def leftovers(self) -> list[str]:
-        """What a host has created and not deleted."""
+        """Resources that a host has created and not deleted."""
         return list(self.get("left")["left"]) if self.host == "sagemaker" else []
 
     def script(self, **members: Any) -> None:
-        """Set what happens next; see `standin`."""
+        """Set the script; see `standin`."""
         body = json.dumps(members).encode()
         request = urllib.request.Request(f"{self.url}/script", data=body, method="POST")
         urllib.request.urlopen(request, timeout=PLENTY).close()
 
     def get(self, what: str) -> dict[str, Any]:
-        """What the stand-in says of itself."""
+        """The stand-in's facts."""
         with urllib.request.urlopen(f"{self.url}/{what}", timeout=PLENTY) as answer:
             found: dict[str, Any] = json.load(answer)
             return found
@@ -73,12 +73,12 @@ class Endpoint:
 
     @property
     def changes(self) -> list[dict[str, Any]]:
-        """Every status the model came to, with its time (seconds since the epoch)."""
+        """Every status of the model, with its time (seconds since the epoch)."""
         found: list[dict[str, Any]] = self._calls()["changes"]
         return found
 
     def all_calls(self) -> list[dict[str, Any]]:
-        """Every call so far, of whatever operation."""
+        """Every call so far, of any operation."""
         found: list[dict[str, Any]] = self._calls()["calls"]
         return found
 
@@ -95,7 +95,7 @@ class Endpoint:
         return Counter(call["sha256"] for call in self.calls("DetectAnomalies", "ok"))
 
     def wait_for_calls(self, operation: str, number: int) -> None:
-        """Return once there were so many calls of an operation."""
+        """Return once there were this many calls of an operation."""
         wait_until(lambda: len(self.calls(operation)) >= number)
 
 
@@ -105,7 +105,7 @@ HOSTS = ("lookoutvision", "sagemaker", "edge")
 
 @dataclass(frozen=True)
 class StandIn:
-    """How the stand-in for a kind of host is run, and what hosts need."""
+    """How to run the stand-in for a kind of host, and the options of hosts."""
 
     serve: Callable[[], ThreadingHTTPServer]
     options: Mapping[str, str] = field(default_factory=dict)
@@ -156,7 +156,7 @@ def _serve(host: str, ready_file: str) -> None:
 
 @contextmanager
 def endpoint_in_process(folder: Path, host: str = "lookoutvision") -> Iterator[Endpoint]:
-    """A stand-in that outlives whatever is killed around it."""
+    """A stand-in that survives the processes that a test kills."""
     ready = folder / "standin.ready"
     process = _FORKS.Process(target=_serve, args=(host, str(ready)))
     process.start()

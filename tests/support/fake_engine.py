@@ -1,6 +1,6 @@
-"""An engine that learns nothing and obeys orders, for tests of the service around it.
+"""A scripted engine that learns nothing, for tests of the service.
 
-An order stands in a PNG's text chunk named ``order``, or in a training image's source-ref. Bright
+The script is an order in a PNG's text chunk ``order``, or in a training image's source-ref. Bright
 images are anomalous.
 """
 

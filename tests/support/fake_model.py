@@ -31,7 +31,7 @@ FAKE_KIND = "fake"
 
 
 class FakeClock:
-    """A clock that moves only when somebody waits or a test advances it."""
+    """A clock that only waits and tests advance."""
 
     def __init__(self, start: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
         self._start = start
@@ -62,7 +62,7 @@ class FakeClock:
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a host: the API's name of it, when, and what was given to it."""
+    """One call of a host: its name in the API, time and arguments."""
 
     operation: str
     at: datetime
@@ -100,10 +100,10 @@ def anomalous(confidence: float = 0.95, **areas: float) -> DetectAnomalyResult:
 
 
 class FakeModel:
-    """The model behind FakeModelHosts: its state machine, its answers, its memory of calls.
+    """The model behind FakeModelHosts: its states, its answers, and its recorded calls.
 
-    `start_seconds` and `stop_seconds` are how long it takes to come up and go down on `clock`;
-    zero is at once. `answers` gives the answer for an image's bytes, or raises a HostError.
+    `start_seconds` and `stop_seconds` are how long starting and stopping take on `clock`; zero is
+    at once. `answers` returns the answer for an image's bytes, or raises a HostError.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class FakeModel:
         self._tokens: set[str] = set()
         self._lock = threading.RLock()
 
-    # -- what tests look at --
+    # -- for tests --
 
     @property
     def status(self) -> ModelStatus:
@@ -143,14 +143,14 @@ class FakeModel:
 
     @status.setter
     def status(self, value: ModelStatus) -> None:
-        """Put the model into a state, as if somebody else had."""
+        """Put the model into a state, like another client."""
         with self._lock:
             self._status = value
             self._changes_at = None
 
     @property
     def is_up(self) -> bool:
-        """Whether it costs money."""
+        """Whether it is billed."""
         return self.status.is_up or self.status is ModelStatus.STOPPING_HOSTING
 
     def count(self, operation: str) -> int:
@@ -166,18 +166,18 @@ class FakeModel:
     def fail_next(
         self, operation: str, error: HostError, *, times: int = 1, happens: bool = False
     ) -> None:
-        """Let the next calls of `operation` raise; with `happens` they have their effect first."""
+        """Let the next calls of `operation` raise; with `happens`, after they took effect."""
         with self._lock:
             queue = self._failures.setdefault(operation, deque())
             queue.extend(_Failure(error, happens) for _ in range(times))
 
     def later(self, seconds: float, then: ModelStatus) -> None:
-        """Become `then` after `seconds` on the model's clock, instead of what was under way."""
+        """Change to `then` after `seconds` on the clock, instead of the change in progress."""
         with self._lock:
             self._next = then
             self._changes_at = self.clock.monotonic() + seconds
 
-    # -- what hosts call --
+    # -- for hosts --
 
     def describe(self) -> ModelState:
         with self._lock:
@@ -264,7 +264,7 @@ class FakeModel:
 
 @dataclass
 class FakeModelHost:
-    """ModelHost on a FakeModel; `closed` tells whether it was closed."""
+    """ModelHost on a FakeModel; `closed` is whether it was closed."""
 
     model: FakeModel
     retries: RetryPolicy = field(default_factory=lambda: RetryPolicy(attempts=3))
@@ -315,7 +315,7 @@ class FakeModelHost:
 
 @contextmanager
 def fake_hosts(model: FakeModel) -> Iterator[HostSpec]:
-    """While in the block, `open_host` of the spec that this gives opens a host on `model`."""
+    """Yield a spec for which `open_host` opens a host on `model` within the block."""
     register_host_kind(FAKE_KIND, lambda _: FakeModelHost(model))
     try:
         yield HostSpec(FAKE_KIND, model.project, model.version)

@@ -1,4 +1,4 @@
-"""The faults that the suite injects, as data: what happens, what stops the model, how soon.
+"""The faults that the suite injects, as data: the effect, what stops the model, how soon.
 
 The tests take their bounds from here, and ``python tests/support/fault_list.py`` writes
 docs/faults.md from it.

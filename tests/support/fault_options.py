@@ -1,4 +1,4 @@
-"""Options of long tests, and a marker: a plugin, so that they are known in time."""
+"""Options and a marker of long tests, as a plugin, so that they are registered early."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the markers known."""
+    """Register the markers."""
     config.addinivalue_line(
         "markers",
         "every_host(by_turns=False): runs on each kind of host; with by_turns the variants of a "

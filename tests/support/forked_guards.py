@@ -1,6 +1,6 @@
-"""Guards that are forked: a guard imports for most of a second, and nearly every flow has one.
+"""Forked guards: a guard's imports take most of a second, and nearly every flow has one.
 
-Guards as users have them are in tests/faults and wherever `lfv` runs as a process.
+Real guards are used in tests/faults, and wherever `lfv` runs as a process.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Processes that are forked from one which has imported what they need.
 
-Importing is most of what a short process costs, and the suite starts hundreds. A forked process is
-as good as another where the start itself is not what a test is about. Runs as
+Imports are most of the time of a short process, and the suite starts hundreds. Forks replace them
+unless the start itself is tested. Runs as
 ``python -m tests.support.forks MODULE...``, imports these and forks a process for every message on
 its standard input, a Unix socket: a call as JSON, and with it descriptors for the process's input,
 output and errors, and one on which its process id and, once it has ended, its status are written.
@@ -93,7 +93,7 @@ class Call:
 
 
 class Forks:
-    """The end of the socket on which calls are sent; safe for many threads."""
+    """The socket on which calls are sent; thread-safe."""
 
     def __init__(self, orders: socket.socket) -> None:
         self._orders = orders
@@ -127,7 +127,7 @@ def main() -> None:
             import_module(module)
     if threading.active_count() > 1:
         raise RuntimeError("a process with threads cannot be forked safely")
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers are nobody's concern
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for keepers
     orders = socket.socket(fileno=os.dup(0))
     while True:
         message, descriptors, _, _ = socket.recv_fds(orders, _LONGEST_MESSAGE, 4)
@@ -142,7 +142,7 @@ def main() -> None:
 
 
 def _keep(call: Call, stdin: int, stdout: int, stderr: int, status: int) -> None:
-    """In the fork: fork again, wait for that one, and tell how it ended. Returns in the latter."""
+    """In the fork: fork again, wait for that one, report its end. Returns in the latter."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     child = os.fork()
     if child == 0:
@@ -152,7 +152,7 @@ def _keep(call: Call, stdin: int, stdout: int, stderr: int, status: int) -> None
     os.dup2(0, 2)
     os.dup2(status, 3)
     os.closerange(4, os.sysconf("SC_OPEN_MAX"))
-    with suppress(OSError):  # nobody listens any more
+    with suppress(OSError):  # the reader is gone
         os.write(3, b"%d\n" % child)
         _, ended = os.waitpid(child, 0)
         os.write(3, b"%d\n" % os.waitstatus_to_exitcode(ended))

@@ -1,4 +1,4 @@
-"""Requests that make sense, almost make sense, or make none; and damaged images."""
+"""Valid, nearly valid and invalid requests, and damaged images."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ _LINES = st.lists(
 
 
 def names(projects: list[str]) -> dict[str, st.SearchStrategy[Any]]:
-    """Values that mean something, by shape."""
+    """Meaningful values, by shape."""
     there = st.sampled_from(projects)
     other = st.sampled_from(["a", "b"]) | st.from_regex(r"[a-zA-Z0-9][a-z\-_]{0,9}", fullmatch=True)
     project = there | there | there | other

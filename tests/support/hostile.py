@@ -1,6 +1,6 @@
-"""A hundred things that are no image to inspect, each with the error it has to end as.
+"""A hundred inputs that are not valid images, each with its expected error.
 
-Lines of a Ground Truth manifest, and files that lines point at.  Everything is made on the spot.
+Lines of a Ground Truth manifest, and the files of lines, all generated.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MASK_TYPE = {"type": "groundtruth/semantic-segmentation"}
 
 
 def hostile_lines() -> Iterator[tuple[bytes, str]]:
-    """Manifest lines that name no image, with the code each is recorded with."""
+    """Manifest lines without a valid image, with the code of each."""
     yield b"not json at all", "json_invalid"
     yield b"{", "json_invalid"
     yield b'{"source-ref": "a.png"', "json_invalid"
@@ -67,7 +67,7 @@ def hostile_lines() -> Iterator[tuple[bytes, str]]:
 
 
 def odd_labels(image: str) -> Iterator[bytes]:
-    """Manifest lines of `image` with unusable labels or masks: it is inspected all the same."""
+    """Manifest lines of `image` with invalid labels or masks; it is still inspected."""
     yield _line(
         **{
             "source-ref": image,
@@ -96,7 +96,7 @@ def odd_labels(image: str) -> Iterator[bytes]:
 
 
 def hostile_files(folder: Path) -> Iterator[tuple[str, str]]:
-    """Files in `folder` that are no image the service takes: (reference, code)."""
+    """Files in `folder` that the service does not accept: (reference, code)."""
     png, jpeg = _png((80, 80)), _encoded("JPEG")
 
     def write(name: str, data: bytes) -> str:

@@ -1,4 +1,4 @@
-"""An identity provider on this machine: it lets in whoever comes, and lies where a test says so."""
+"""An identity provider on this machine, which admits everybody and lies on request."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ CLIENT, SECRET = "lfv-pages", "the client's secret"
 
 @dataclass
 class Provider:
-    """What it says, and what it was asked; tests change it while it runs.
+    """Its answers and the requests it got; tests change it while it runs.
 
-    `claims` are those of the next person. `forge` makes an ID token of claims, instead of signing
-    them. `metadata` is what discovery says beside the usual.
+    `claims` are those of the next person. `forge` builds an ID token from claims, instead of
+    signing them. `metadata` is added to the discovery document.
     """
 
     address: str
@@ -44,7 +44,7 @@ class Provider:
         self.key = _key("second")
 
     def authorize(self, query: dict[str, str]) -> str:
-        """Where the browser goes from the provider's page."""
+        """The address to which the provider redirects."""
         assert query["response_type"] == "code"
         assert query["client_id"] == CLIENT
         assert query["code_challenge_method"] == "S256"
@@ -56,7 +56,7 @@ class Provider:
         return f"{query['redirect_uri']}?{urlencode(back)}"
 
     def token(self, form: dict[str, str], authorization: str) -> dict[str, Any] | None:
-        """The tokens for a code, once; None for a client or code that is not right."""
+        """The tokens for a code, once; None for a wrong client or code."""
         expected = base64.b64encode(f"{CLIENT}:{SECRET}".encode()).decode()
         query = self._codes.pop(form.get("code", ""), None)
         if query is None or authorization != f"Basic {expected}":
@@ -80,11 +80,11 @@ class Provider:
         return {"access_token": "an access token", "token_type": "Bearer", "id_token": made}
 
     def sign(self, claims: dict[str, Any]) -> str:
-        """An ID token as it should be."""
+        """A valid ID token."""
         return jwt.encode({"alg": "RS256", "kid": self.key.kid}, claims, self.key)
 
     def discovery(self) -> dict[str, Any]:
-        """What discovery says."""
+        """The discovery document."""
         return {
             "issuer": self.address,
             "authorization_endpoint": f"{self.address}/authorize",
@@ -159,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def _one_each(text: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Programs of others that tests install once, into a folder that pytest's cache keeps."""
+"""Third-party programs that tests install once, into a folder of pytest's cache."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INSTALL_SECONDS = 600
 
 
 def install(folder: Path, commands: Sequence[Sequence[str | Path]]) -> None:
-    """Run the commands once for a folder; skip, or fail in CI, where they can't be."""
+    """Run the commands once for a folder; if they fail, skip the test, or fail it in CI."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -48,6 +48,6 @@ def npm_install(folder: Path, package: str) -> Path:
 
 
 def axe(cache: Path) -> str:
-    """The source of axe, which finds what keeps people from using a page."""
+    """The source of axe, which checks the accessibility of pages."""
     folder = npm_install(cache / "axe", "axe-core@4.10.3")
     return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""`lfv` commands in processes of their own, forked from one that has imported everything."""
+"""`lfv` commands in processes forked from one that has imported everything."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Break:
 
 @dataclass(frozen=True)
 class Running:
-    """A command that was started; `file` is how the names of its files begin."""
+    """A started command; `file` is the prefix of its files."""
 
     pid: int
     file: str
@@ -52,26 +52,26 @@ class Running:
         return int(status.read_text())
 
     def finish(self) -> dict[str, Any]:
-        """What it printed as JSON, once it ended with status 0."""
+        """Its JSON output, once it ended with status 0."""
         status = self.wait()
         assert status == 0, f"exit status {status}: {self.said}"
         found: dict[str, Any] = json.loads(Path(f"{self.file}.out").read_text())
         return found
 
     def broken_at(self) -> float:
-        """When it broke (seconds since the epoch), once it did."""
+        """When its fault occurred (seconds since the epoch)."""
         broken = Path(f"{self.file}.broken")
         wait_until(broken.exists)
         return float(broken.read_text())
 
     @property
     def said(self) -> str:
-        """What it wrote to stderr so far."""
+        """Its output on stderr so far."""
         return Path(f"{self.file}.err").read_text()[-4000:]
 
 
 class Launcher:
-    """The end of the pipe on which the zygote is told what to start; safe for many threads."""
+    """The pipe to the zygote, for commands to start; thread-safe."""
 
     def __init__(self, process: subprocess.Popen[bytes], folder: Path) -> None:
         self._process = process

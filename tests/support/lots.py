@@ -1,4 +1,4 @@
-"""Small labelled data sets, and a scripted service to train at."""
+"""Small labelled data sets, and a scripted service for trainings."""
 
 from __future__ import annotations
 

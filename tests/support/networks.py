@@ -1,4 +1,4 @@
-"""Networks that nobody trained: weights by chance, without torch."""
+"""Untrained networks: random weights, without torch."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class _Drawn:
 
 
 def drawn_weights(design: Design, seed: int = 0) -> dict[str, NDArray[np.float32]]:
-    """Weights of every layer of ``design``, by chance."""
+    """Random weights for every layer of ``design``."""
     drawn = _Drawn(seed)
     build(design, 3, drawn)
     return drawn.weights

@@ -1,4 +1,4 @@
-"""Small ONNX models as users might bring them, sound and otherwise."""
+"""Small ONNX models of users, valid and invalid."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def matcher(
 def darkness_detector(
     *, names: tuple[str, str] = ("pred_score", "anomaly_map"), score: bool = True, maps: bool = True
 ) -> ModelProto:
-    """A detector in the form of anomalib's exports: odd is what is darker than the part."""
+    """A detector in the form of anomalib's exports: anything darker than the part is an anomaly."""
     score_name, map_name = names
     nodes = [
         helper.make_node("ReduceMean", ["image"], ["grey"], axes=[1], keepdims=1),

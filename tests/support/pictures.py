@@ -1,4 +1,4 @@
-"""Images that differ from each other, made on the spot."""
+"""Generated images that differ from each other."""
 
 from __future__ import annotations
 

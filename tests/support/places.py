@@ -1,8 +1,7 @@
-"""Places where a model can live, as the suite of behaviours needs them: all alike.
+"""The hosts for the suite of common behaviours.
 
-Each is a stand-in that speaks one host's protocol and is scripted like `standin`, whose names of
-operations (StartModel, StopModel, DetectAnomalies, DescribeModel) stand for what the host calls
-its own.
+Each is a stand-in with one host's protocol, scripted like `standin`; the names of operations
+(StartModel, StopModel, DetectAnomalies, DescribeModel) stand for the host's own.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ _PATIENT = {"control_timeout": PLENTY, "read_timeout": PLENTY}
 
 @dataclass(frozen=True)
 class Place:
-    """A stand-in, how its one model is reached, and a model that it does not know.
+    """A stand-in, the spec of its one model, and that of an unknown model.
 
-    A host made from `impatient` soon takes a call for lost that is not answered. One made from
-    `spec` waits, so that a busy machine does not make it repeat a call.
+    A host from `impatient` has short timeouts. One from `spec` waits, so that a busy machine does
+    not make it repeat a call.
     """
 
     kind: str
@@ -36,7 +35,7 @@ class Place:
 
     @property
     def impatient(self) -> HostSpec:
-        """The same model for a host that does not wait long."""
+        """The same model with short timeouts."""
         return replace(self.spec, options={**self.spec.options, **_IMPATIENT})
 
 

@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 from tests.support.processes import free_port
 from tests.support.waiting import PLENTY, wait_until
 
-# Fewer server connections than a run opens, so that its transactions change places.
+# Fewer server connections than a run opens, so that its transactions change connections.
 _SETTINGS = """
 [databases]
 * = host={host} port={port}

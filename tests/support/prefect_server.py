@@ -20,7 +20,7 @@ from pathlib import Path
 from tests.support.processes import free_port
 from tests.support.waiting import PLENTY, wait_until
 
-#: What the page shows is of no interest; without it a flow run takes a quarter of the time.
+#: Without what the page shows, a flow run takes a quarter of the time.
 _QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
@@ -36,8 +36,8 @@ _QUIET = {
 def with_tables(folder: Path, name: str = "prefect.db") -> Path:
     """A folder for PREFECT_HOME, with a database that has its tables.
 
-    Prefect takes seven seconds of CPU to make them. That is done once: a copy lies in pytest's
-    folder, beside those of all sessions.
+    Prefect takes seven seconds of CPU to create them, which is done once: a copy is in pytest's
+    folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     places = (parent for parent in folder.parents if parent.name.startswith("pytest-of-"))
@@ -48,7 +48,7 @@ def with_tables(folder: Path, name: str = "prefect.db") -> Path:
 
 
 def _template(place: Path) -> Path:
-    """The file to copy; the first process makes it, and others wait meanwhile."""
+    """The file to copy; the first process creates it while others wait."""
     template = place / f"prefect-{version('prefect')}.db"
     with template.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -70,7 +70,7 @@ def _template(place: Path) -> Path:
 
 @dataclass(frozen=True)
 class PrefectServer:
-    """`environment` makes a process its client, wherever else it would look."""
+    """`environment` makes a process its client."""
 
     port: int
     environment: Mapping[str, str]

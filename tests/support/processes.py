@@ -1,4 +1,4 @@
-"""Processes as the kernel shows them, whoever started them."""
+"""The processes of this machine, from the kernel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Process:
-    """A process that was alive when it was looked at; `command` is its command line."""
+    """A process that was alive when listed; `command` is its command line."""
 
     pid: int
     parent: int
@@ -22,7 +22,7 @@ class Process:
 
 
 def processes() -> Iterator[Process]:
-    """All that are alive (a zombie is not)."""
+    """All living processes (zombies are not)."""
     for folder in Path("/proc").iterdir():
         if not folder.name.isdecimal():
             continue
@@ -59,13 +59,13 @@ def guards_of(pid: int) -> list[int]:
 
 
 def kill(*pids: int, number: signal.Signals = signal.SIGKILL) -> None:
-    """Send a signal to each, at once; those that are gone are passed over."""
+    """Send a signal to each at once; ended ones are skipped."""
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
 
 
-#: Below the ports that the kernel hands out, to clients' ends of connections too.
+#: Below the ports that the kernel assigns, also to clients.
 _PORTS = range(15_000, 32_000)
 _next_ports = count(os.getpid() * 61)
 

@@ -1,7 +1,7 @@
-"""A TCP proxy on this machine whose line can be cut, mended, and left silent.
+"""A TCP proxy on this machine whose connections can be cut, restored and silenced.
 
-While the line is cut its port stays reserved and refuses connections, as the port of a server that
-is down does.  While it is silent, connections are taken and nothing comes back.
+While cut, its port stays reserved and refuses connections, like that of a server that is down.
+While silent, it accepts connections and returns nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _CHUNK = 65536
 
 
 class Proxy:
-    """A line to (host, port) `target`; connect to `port` on 127.0.0.1."""
+    """A proxy to (host, port) `target`; connect to `port` on 127.0.0.1."""
 
     def __init__(self, target: tuple[str, int]) -> None:
         self._target = target
@@ -26,7 +26,7 @@ class Proxy:
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._listener: socket.socket | None = None
         self._silent = threading.Event()
-        # Bound and never listening: keeps the number while the line is cut.
+        # Bound and never listening: reserves the port while cut.
         self._reservation = _bound(0)
         self.port: int = self._reservation.getsockname()[1]
         self.mend()
@@ -49,12 +49,12 @@ class Proxy:
         self._break_off()
 
     def silence(self) -> None:
-        """Break every connection, and let new ones wait for an answer that does not come."""
+        """Break every connection, and leave new ones without an answer."""
         self._silent.set()
         self._break_off()
 
     def close(self) -> None:
-        """Cut the line and give the port back."""
+        """Break every connection and free the port."""
         self.cut()
         self._reservation.close()
 
@@ -109,7 +109,7 @@ class Proxy:
 
 @contextmanager
 def proxy_to(host: str, port: int) -> Iterator[Proxy]:
-    """A proxy that lets everything through until told otherwise."""
+    """A proxy that forwards everything until a test changes it."""
     proxy = Proxy((host, port))
     try:
         yield proxy

@@ -19,7 +19,7 @@ from typing import Any
 
 @dataclass
 class Webhook:
-    """What was posted to `url`, as JSON."""
+    """The JSON documents posted to `url`."""
 
     url: str = ""
     posted: list[dict[str, Any]] = field(default_factory=list)
@@ -27,7 +27,7 @@ class Webhook:
 
 @dataclass
 class Mailbox:
-    """Mail that came to a server at `port`, for anybody."""
+    """Mail received at `port`."""
 
     port: int = 0
     mails: list[Message] = field(default_factory=list)
@@ -68,7 +68,7 @@ def webhook() -> Iterator[Webhook]:
 
 @contextmanager
 def mailbox() -> Iterator[Mailbox]:
-    """A mail server that takes everything."""
+    """A mail server that accepts everything."""
     found = Mailbox()
 
     class Handler(socketserver.StreamRequestHandler):
@@ -104,7 +104,7 @@ def mailbox() -> Iterator[Mailbox]:
 
 @dataclass
 class Anywhere:
-    """What was posted over HTTPS, by host, by those who use `environment`."""
+    """What processes with `environment` posted over HTTPS, by host."""
 
     environment: dict[str, str] = field(default_factory=dict)
     posted: list[tuple[str, dict[str, Any]]] = field(default_factory=list)

@@ -25,7 +25,7 @@ REF = f"s3://{BUCKET}/images"
 
 
 class Holder:
-    """Another program with the database open, which lets nobody write while it holds it."""
+    """Another program that locks the database."""
 
     def __init__(self, home: Home) -> None:
         self._connection = sqlite3.connect(
@@ -44,7 +44,7 @@ class Holder:
 
 
 class HeldAfterwards(Buckets):
-    """Once something was read or written, the database is held."""
+    """The database is locked once something was read or written."""
 
     def __init__(self, folder: Path, holder: Holder, *, on: str) -> None:
         super().__init__({BUCKET: folder}, s3=False)
@@ -65,7 +65,7 @@ class HeldAfterwards(Buckets):
 
 
 class World:
-    """A state folder with a project, and what works on it in this process."""
+    """A state folder with a project, and the service's parts in this process."""
 
     def __init__(self, folder: Path) -> None:
         self.service = Service(folder, {})  # for its bucket; it is never started

@@ -128,7 +128,7 @@ def sample_run() -> RunReport:
 
 
 def many_rejected(number: int) -> RunReport:
-    """Return a report with so many rejected images, all with pictures and marks."""
+    """Return a report with this many rejected images, all with pictures and marks."""
     photo, marks = picture(), mask()
     images = [
         replace(

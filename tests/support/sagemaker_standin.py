@@ -1,12 +1,12 @@
-"""A scripted stand-in for SageMaker: moto's control plane, and an endpoint's answers of our own.
+"""A scripted stand-in for SageMaker: moto's control plane, and scripted answers of endpoints.
 
 Scripted and recorded like `standin`: CreateEndpoint counts as StartModel, DeleteEndpoint as
 StopModel, DescribeEndpoint as DescribeModel and InvokeEndpoint as DetectAnomalies; other calls are
-on record by their own names. moto keeps what exists; what it leaves out is added here: the time
-that an endpoint takes to come and go, names that are taken, endpoints that can't be deleted while
-they are created.
+recorded by their own names. moto stores the resources. Added here is what it lacks: the time that
+an endpoint takes to be created and deleted, duplicate names, and endpoints that cannot be deleted
+while they are created.
 
-Besides what `standin` takes, a script may have
+In addition to the members of `standin`, a script may have
 
     word         EndpointStatus to show while the endpoint is not being deleted; null: the true one
     answer       what InvokeEndpoint answers for whole images
@@ -85,7 +85,7 @@ def endpoint_name(source: str = f"training-job/{JOB}", project: str = "parts") -
 
 
 class SageMaker(standin.Model):
-    """One account; the endpoint that tests are about follows the script."""
+    """One account; the tested endpoint follows the script."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -191,7 +191,7 @@ class Handler(standin.Handler):
         own: Callable[[str, dict[str, Any]], dict[str, Any]] = getattr(
             self, f"_on_{target}", self._by_moto
         )
-        # What was there when the call came in is what it works with, however late it is done.
+        # A late call works with the state at its arrival.
         config = self.model.backend.endpoint_configs.get(request.get("EndpointConfigName"))
 
         def act() -> dict[str, Any]:
@@ -412,7 +412,7 @@ class Answered(Refused):
 
 
 def taken(what: str, name: str) -> dict[str, Any]:
-    """The error for a name that is taken."""
+    """The error for a duplicate name."""
     message = f'Cannot create already existing {what} "arn:aws:sagemaker:::{name}".'
     return {"__type": "ValidationException", "message": message}
 

@@ -1,8 +1,7 @@
 """One fault's scene: a scripted endpoint, a database, a manifest, and the runs on them.
 
-The four checks that every fault has to pass are here: the model is stopped, every line of the
-manifest has its one record, no answer was asked for again beyond those that were in flight, and the
-audit log fits.
+The four checks of every fault are here: the model is stopped, every line of the manifest has one
+record, no image was sent again except those in flight, and the audit log verifies.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ from tests.support.pictures import make_pictures
 from tests.support.processes import kill, with_environment
 from tests.support.waiting import stretched, wait_gone, wait_until
 
-#: Requests in flight of a run with one inference unit: what a crash may cost at most.
+#: Requests in flight of a run with one inference unit, and so the most that a crash can lose.
 IN_FLIGHT = 4
 #: Long enough for a run on a busy machine to renew its lease in time.
 LEASE_SECONDS = min(stretched(3.0), 15.0)
 _ENVIRONMENT = {
-    # An answer takes a second after `asking`. One that is late is paid for twice.
+    # An answer takes a second after `asking`; a late one is requested twice.
     "LFV_READ_TIMEOUT_SECONDS": "6",
     "LFV_CONNECT_TIMEOUT_SECONDS": "2",
     "LFV_LEASE_TTL_SECONDS": str(LEASE_SECONDS),
@@ -42,7 +41,7 @@ _ENVIRONMENT = {
 
 @dataclass
 class Scene:
-    """`database_url` and `endpoint.url` are where the test looks; runs may be told others."""
+    """The test uses `database_url` and `endpoint.url`; runs may get others."""
 
     folder: Path
     launcher: Launcher
@@ -57,16 +56,16 @@ class Scene:
         return self.folder / "home"
 
     def inspect(self, *options: str, **given: Any) -> Running:
-        """Begin a run over the manifest."""
+        """Start a run over the manifest."""
         return self.inspect_source(self.manifest, *options, **given)
 
     def inspect_source(self, source: str, *options: str, **given: Any) -> Running:
-        """Begin a run over another source."""
+        """Start a run over another source."""
         arguments = ["inspect", source, "--project", "parts", "--json", *options]
         return self._start(arguments, **given)
 
     def resume(self, *, hurry: bool = True, **given: Any) -> Running:
-        """Go on with the newest run; with `hurry` on a model as fast as before `asking`."""
+        """Resume the newest run; with `hurry`, on a model as fast as before `asking`."""
         if hurry:
             self.hurry()
         run_id = self.newest_run().run_id
@@ -91,7 +90,7 @@ class Scene:
         )
 
     def guards(self) -> int:
-        """How many guards have come up so far."""
+        """The number of guards started so far."""
         log = self.home / "guard.log"
         return log.read_text().count("watching run") if log.exists() else 0
 
@@ -101,10 +100,10 @@ class Scene:
         return wait_gone(guard)
 
     def asking(self, more: int = 5, *, then: float = 1.0) -> None:
-        """Return once the model was asked about so many images more.
+        """Return once the model got this many more images.
 
-        From then on, until a resume, each answer takes `then` seconds: a fault that comes now meets
-        the run at work, on a slow machine too.
+        From then on, until a resume, each answer takes `then` seconds, so that the run is busy when
+        the fault occurs, on a slow machine too.
         """
         asked = len(self.endpoint.calls("DetectAnomalies"))
         self.endpoint.script(slow_after=more, slow_seconds=then)
@@ -115,7 +114,7 @@ class Scene:
         self.endpoint.script(slow_after=None)
 
     def fault(self, at: float | None = None) -> float:
-        """The moment of a fault: `at`, or now (seconds since the epoch)."""
+        """The time of a fault: `at`, or now (seconds since the epoch)."""
         self.faults += 1
         return time.time() if at is None else at
 
@@ -137,7 +136,7 @@ class Scene:
 
     @cached_property
     def store(self) -> Store:
-        """The results database, as the test sees it."""
+        """The results database, opened by the test."""
         return open_store(self.database_url)
 
     def newest_run(self) -> Run:
@@ -157,7 +156,7 @@ class Scene:
     def check_stopped(self, since: float, within: float, *, recorded: bool = True) -> float:
         """The model is going down at most `within` seconds after `since`, and stays down.
 
-        The limit is what the table of faults promises, longer on a busy machine.
+        The limit is that of the table of faults, longer on a busy machine.
 
         With `recorded` the database knows it.  Returns how many seconds it took.
         """
@@ -185,7 +184,7 @@ class Scene:
         return self.endpoint.status == "TRAINED" and self.endpoint.leftovers == []
 
     def check_complete(self) -> None:
-        """The newest run is completed, and every line of the manifest has its one record."""
+        """The newest run is completed, and every line of the manifest has one record."""
         run = self.newest_run()
         assert run.status == "completed", f"{run.status}: {run.message}"
         rows = list(self.store.results.rows(run.run_id))
@@ -195,19 +194,19 @@ class Scene:
         assert not errors, errors
 
     def check_asked(self, in_flight: int = IN_FLIGHT) -> None:
-        """Every image was answered for, and no more often than faults may have cost answers."""
+        """Every image was answered, and only as often as faults may have lost answers."""
         asked = self.endpoint.asked()
         assert len(asked) == self.lines, f"{len(asked)} different images were asked about"
         again = sum(asked.values()) - self.lines
         assert again <= in_flight * self.faults, f"{again} answers were paid for twice"
 
     def check_audit(self) -> None:
-        """The audit log fits itself and what it speaks of."""
+        """The audit log verifies."""
         report = self.store.audit.verify()
         assert report.ok, report.problems
 
     def check_finished(self, in_flight: int = IN_FLIGHT, *, wait: bool = False) -> None:
-        """All that has to hold once the work is done.
+        """Check everything after the work is done.
 
         With `wait`, the guard of an earlier run may still be watching for a start that was never
         answered: nothing is up, but the hosting stays open for that time.
@@ -226,7 +225,7 @@ class Scene:
         assert self._all_over(), self.hostings()
 
     def end(self) -> None:
-        """Nothing of this scene lives on."""
+        """End all processes of this scene."""
         self.store.close()
         for process in with_environment("LFV_HOME", str(self.home)):
             if not wait_gone(process.pid, 0):
@@ -243,9 +242,9 @@ def scene_in(
     *,
     first: int = 0,
 ) -> Iterator[Scene]:
-    """A manifest of `lines` images that all differ, and everything that a run on it needs.
+    """A manifest of `lines` different images, and everything that a run on it needs.
 
-    `first` numbers the first image; images of other numbers are others.
+    `first` is the number of the first image; each number has its own image.
     """
     folder.mkdir(exist_ok=True)
     pictures = make_pictures(folder / "images", lines, first=first)

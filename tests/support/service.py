@@ -1,4 +1,4 @@
-"""A live service in a process of its own, and what tests do with one over and over."""
+"""A service in a separate process, and common steps of its tests."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class Service:
         settings = {
             "retries": {"total_max_attempts": 1},
             "read_timeout": PLENTY,
-            "parameter_validation": False,  # the service is to refuse what is wrong
+            "parameter_validation": False,  # the service must refuse invalid requests
             **config,
         }
         client = lookoutvision_client(self.url, config=Config(**settings))
@@ -206,7 +206,7 @@ def line(ref: str, label: str | None = "normal", *, mask: str | None = None, **m
 
 
 def put_images(service: Service, prefix: str, count: int = 4, *, masks: bool = False) -> list[str]:
-    """Write images, normal and anomalous in turn, and give their JSON lines."""
+    """Write images, normal and anomalous in turn; return their JSON lines."""
     lines = []
     folder = service.bucket / prefix
     folder.mkdir(parents=True, exist_ok=True)
@@ -223,7 +223,7 @@ def put_images(service: Service, prefix: str, count: int = 4, *, masks: bool = F
 
 
 def put_manifest(service: Service, key: str, lines: list[str]) -> dict[str, Any]:
-    """Write a manifest and give the DatasetSource that names it."""
+    """Write a manifest; return its DatasetSource."""
     path = service.bucket / key
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{text}\n" for text in lines))

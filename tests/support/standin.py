@@ -1,8 +1,8 @@
-"""A scripted stand-in for a Lookout for Vision endpoint: one model, every call on record.
+"""A scripted stand-in for a Lookout for Vision endpoint: one model, every call recorded.
 
-Runs as a process of its own (`main`), so that it outlives whatever is killed around it.  What it
-answers is a pure function of the image's bytes; what goes wrong is scripted through
-``POST /script``; ``GET /calls`` returns every call with its time and outcome.
+Runs as a separate process (`main`), so that it survives the processes that a test kills.  Its
+answers are a pure function of the image's bytes; failures are scripted through ``POST /script``;
+``GET /calls`` returns every call with its time and outcome.
 
 A script is a JSON object; each member replaces the one set before:
 
@@ -64,7 +64,7 @@ class Model:
     released: threading.Event = field(default_factory=threading.Event)
 
     def settle(self) -> str:
-        """The status now: what was under way may have come to its end."""
+        """The status now: a change in progress may be complete."""
         with self.lock:
             if time.time() >= self.changes_at:
                 following = {"STARTING_HOSTING": "HOSTED", "STOPPING_HOSTING": "TRAINED"}
@@ -119,7 +119,7 @@ class Handler(BaseHTTPRequestHandler):
     model: Model
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing: the calls are on record."""
+        """Log nothing: the calls are recorded."""
 
     def do_GET(self) -> None:
         if self.path == "/calls":
@@ -178,7 +178,7 @@ class Handler(BaseHTTPRequestHandler):
         facts: dict[str, Any],
         status: int = 200,
     ) -> None:
-        """Do what the script says for this call, or else `act`, and answer."""
+        """Follow the script for this call, or else `act`, and answer."""
         scripted = self.model.next_failure(operation)
         if scripted == "hang":
             self.model.record(operation, "hang", **facts)
@@ -271,7 +271,7 @@ def is_image(body: bytes) -> bool:
 
 
 def result_of(body: bytes) -> dict[str, Any]:
-    """The answer for an image, which its bytes alone decide."""
+    """The answer for an image, determined by its bytes."""
     digest = hashlib.sha256(body).digest()
     return {
         "Source": {"Type": "direct"},
@@ -296,13 +296,13 @@ def error_body(name: str) -> dict[str, Any]:
 
 
 class Server(ThreadingHTTPServer):
-    """A thread a connection, and no complaint about clients that were killed."""
+    """One thread per connection; ignores killed clients."""
 
     daemon_threads = True
     request_queue_size = 128
 
     def handle_error(self, *_: Any) -> None:
-        """A killed client breaks its connection: nothing to say."""
+        """Log nothing when a killed client breaks its connection."""
 
 
 def serve(model: Model, port: int = 0) -> Server:
@@ -311,7 +311,7 @@ def serve(model: Model, port: int = 0) -> Server:
 
 
 def main(ready_file: str, serve: Callable[[], Server] = lambda: serve(Model())) -> None:
-    """Serve in a process of its own; where, is in `ready_file`."""
+    """Serve in a separate process; write the address to `ready_file`."""
     server = serve()
     ready = Path(ready_file)
     temporary = ready.with_suffix(".tmp")

@@ -1,4 +1,4 @@
-"""Rows for store tests: a run with as little said as possible, everything else made up."""
+"""Rows for store tests: minimal runs, synthetic values."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def a_run(store: Store, model_id: int | None = None, **values: Any) -> str:
 
 
 def an_image(name: object) -> ImageFacts:
-    """Facts of made-up bytes; the same name, the same bytes."""
+    """Facts of synthetic bytes, determined by the name."""
     return ImageFacts(sha256(str(name).encode()).hexdigest(), "PNG", 640, 480, 100_000)
 
 
@@ -64,7 +64,7 @@ def an_item(line: int, image: object = None, **values: Any) -> PendingItem:
 def a_response(
     *, is_anomalous: bool = False, confidence: float = 0.9, areas: Mapping[str, float] | None = None
 ) -> dict[str, Any]:
-    """A DetectAnomalyResult as on the wire."""
+    """A DetectAnomalyResult in the form of the API."""
     response: dict[str, Any] = {
         "Source": {"Type": "direct"},
         "IsAnomalous": is_anomalous,

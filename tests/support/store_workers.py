@@ -1,7 +1,7 @@
 """Processes that use one store together. Run as `python store_workers.py URL JOBS`.
 
 `JOBS` is a JSON list of jobs, each a list of a name and arguments. A process for each, forked once
-everything is imported, opens the store, waits for the others and goes at the same moment as they.
+everything is imported, opens the store, waits for the others and starts at the same moment.
 Their results are printed as a JSON list.
 """
 
@@ -38,13 +38,13 @@ def record(store: Store, run_id: str, model: str, batches: str, size: str, worke
 
 
 def same(store: Store, run_id: str, model: str, size: str) -> Any:
-    """Record one and the same batch as everybody else."""
+    """Record the same batch as all other processes."""
     items = [judged(int(model), line) for line in range(1, int(size) + 1)]
     return store.inspections.record(run_id, items).inspections
 
 
 def start_and_end(store: Store, run_id: str, model: str, rounds: str) -> Any:
-    """Acquire and release a lease repeatedly; stop the model when it is the last one out."""
+    """Acquire and release a lease repeatedly; stop the model after the last release."""
     stopped = 0
     started = 0
     for _ in range(int(rounds)):
@@ -75,7 +75,7 @@ JOBS = {job.__name__: job for job in (record, same, start_and_end)}
 
 
 def work(url: str, job: list[Any], start: Barrier, results: Any) -> None:
-    """Do one job, in a process of its own."""
+    """Do one job in a separate process."""
     name, *arguments = job
     try:
         with open_store(url) as store:
@@ -101,7 +101,7 @@ def main() -> None:
     for process in processes:
         process.join()
     if any(process.exitcode for process in processes):
-        sys.exit(1)  # it has said why
+        sys.exit(1)  # it has printed the reason
     sys.stdout.write(json.dumps([received.recv() for received, _ in pipes]) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""What an attacker with the database's own password would do: change rows behind the triggers."""
+"""What an attacker with the database's password would do: change rows despite the triggers."""
 
 # ruff: noqa: S608 -- an attacker does not use parameters
 
@@ -35,7 +35,7 @@ from tests.support.store_samples import (
 
 
 def fill(store: Store) -> list[str]:
-    """At least three rows in every audited table; gives the runs."""
+    """Write at least three rows into every audited table; return the runs."""
     runs = []
     for number in (1, 2, 3):
         model_id = a_model(store, str(number))
@@ -118,7 +118,7 @@ def less_sure(model_id: int, line: int, **values: Any) -> NewInspection:
 
 
 def without_latency(item: NewInspection) -> NewInspection:
-    """The same, by a host that does not say how long its answer took."""
+    """The same, from a host that does not report latency."""
     assert isinstance(item.detection, NewDetection)
     return replace(item, detection=replace(item.detection, latency_ms=None))
 
@@ -166,7 +166,7 @@ Attempt = Callable[[Callable[[Connection], None]], AuditReport]
 
 @contextmanager
 def attempts(store: Store, head: AuditHead | None = None) -> Iterator[Attempt]:
-    """A function that gives the report on what somebody did who put the triggers back afterwards.
+    """A function that returns the report after an attack that restored the triggers.
 
     All protection is taken off once; each attempt is undone before the next.
     """
@@ -198,9 +198,9 @@ def tables_named(report: AuditReport) -> set[str | None]:
 
 @contextmanager
 def views_worded_once() -> Iterator[None]:
-    """PostgreSQL words each view as it should be once, not again in every verification.
+    """PostgreSQL formats each expected view once, not in every verification.
 
-    That is half of the time of a verification of a few rows, and rows don't change it.
+    That is half of the time of verifying a few rows, and does not depend on rows.
     """
     words = Postgresql.stored_view
     known: dict[tuple[str, str], str | None] = {}
@@ -216,7 +216,7 @@ def views_worded_once() -> Iterator[None]:
 
 
 def another_value(column: sa.Column[object], dialect: str) -> str:
-    """SQL for a value of a column that differs from what is there."""
+    """SQL for another value of a column."""
     name = column.name
     kind = column.type
     if isinstance(kind, UtcDateTime):
@@ -264,7 +264,7 @@ def where(conn: Connection, table: str, position: int) -> str:
 
 
 def rehash(conn: Connection) -> None:
-    """Compute the whole chain again, as somebody would who knows how it is made."""
+    """Compute the whole chain again, like an attacker who knows how."""
     previous = GENESIS
     rows = conn.exec_driver_sql(
         f"SELECT {entry_columns(dialect_of(conn))} FROM audit_log ORDER BY seq"

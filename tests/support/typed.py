@@ -1,4 +1,4 @@
-"""A page of the documentation as a reader types it: its commands and its Python, in their order."""
+"""The commands and Python of a documentation page, in order."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from typing import Literal
 from tests.support.processes import kill, with_environment
 from tests.support.waiting import PLENTY, TRAINING, wait_until
 
-#: By it the processes that a page started are found.
+#: Marks the processes that a page started.
 _MARK = "TEST_SHELL"
 
 
 @dataclass(frozen=True)
 class Step:
-    """Something to type: a command after `$`, or a block of Python."""
+    """A command after `$`, or a block of Python."""
 
     kind: Literal["command", "python"]
     text: str
@@ -33,9 +33,9 @@ class Step:
 
 
 def steps(page: str) -> Iterator[Step]:
-    """What a page has to be typed, from the top.
+    """Return a page's commands and Python, from the top.
 
-    A command begins with `$` in an indented or fenced block. It goes on while a line ends with a
+    A command starts with `$` in an indented or fenced block. It continues while a line ends with a
     backslash or a quote is open.
     """
     lines = iter(page.splitlines())
@@ -104,7 +104,7 @@ class Shell:
 
 @contextmanager
 def shell_in(folder: Path, environment: Mapping[str, str]) -> Iterator[Shell]:
-    """A shell whose processes are gone afterwards."""
+    """A shell whose processes are ended afterwards."""
     shell = Shell(folder, environment)
     try:
         yield shell
@@ -113,7 +113,7 @@ def shell_in(folder: Path, environment: Mapping[str, str]) -> Iterator[Shell]:
 
 
 def answers(url: str) -> bool:
-    """Whether a server is there."""
+    """Whether a server responds."""
     try:
         with urllib.request.urlopen(url, timeout=PLENTY) as answer:
             return bool(answer.status == 200)

@@ -74,7 +74,7 @@ def scratch_mask() -> bytes:
 
 
 def response(*, is_anomalous: bool, confidence: float, scratch: float = 0.0) -> dict[str, Any]:
-    """A DetectAnomalyResult as on the wire."""
+    """A DetectAnomalyResult in the form of the API."""
     named = [("background", 1.0 - scratch, "#FFFFFF")]
     if scratch:
         named.append(("scratch", scratch, "#1F77B4"))
@@ -99,7 +99,7 @@ class Scene:
     model_id: int
 
     def parts(self, verdict: str | None = None) -> list[int]:
-        """Numbers of the run's inspections, by line; of those that stand as `verdict`."""
+        """Numbers of the run's inspections, by line; or of those with `verdict`."""
         return [
             row["inspection_id"]
             for row in self.store.results.rows(RUN_ID)
@@ -107,7 +107,7 @@ class Scene:
         ]
 
     def with_heat_map(self) -> int:
-        """The number of an inspection, in a run of its own, whose answer came with a heat map."""
+        """The number of an inspection, in a separate run, whose answer has a heat map."""
         model = self.second_version({}, version="9")
         run = str(uuid4())
         self.store.runs.start(
@@ -195,7 +195,7 @@ class Scene:
 def scene(
     home: Path, *, reviews: int = 6, url: str | None = None, name: str = "part"
 ) -> Iterator[Scene]:
-    """A run with three accepted parts, two rejected, one error, and so many to review."""
+    """A run with three accepted parts, two rejected, one error, and this many to review."""
     settings = get_settings(home=home, database_url=url)
     home.mkdir(parents=True, exist_ok=True)
     images = home / "images"
@@ -273,7 +273,7 @@ def _line(model: int, number: int, verdict: str, images: Path, name: str) -> New
 
 
 class Browser:
-    """A client that keeps cookies and sends forms as pages of ours do."""
+    """A client that keeps cookies and sends forms like our pages."""
 
     def __init__(self, client: httpx.Client) -> None:
         self.client = client

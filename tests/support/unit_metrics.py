@@ -1,4 +1,4 @@
-"""The inference units of a service: what its metrics say of them, and their processes."""
+"""The inference units of a service: their metrics and processes."""
 
 from __future__ import annotations
 

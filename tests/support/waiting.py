@@ -1,7 +1,7 @@
 """Waiting for what another thread or process does.
 
-A test does not race a clock: it waits until it is plain that something will never happen. Where the
-speed itself is promised, the limit is stretched on a busy machine.
+Tests do not race a clock: they wait until something plainly will never happen. Where speed itself
+is tested, the limit grows on a busy machine.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-#: Seconds after which something that should happen is taken never to happen. Not a measure of
-#: speed: with fifteen processes waiting for two cores, what takes two seconds takes a minute.
+#: Seconds after which something is assumed never to happen. Not a measure of speed: with fifteen
+#: processes waiting for two cores, two seconds become a minute.
 PLENTY = 240.0
 #: The same for a training with the real engine, which takes a minute of two idle cores.
 TRAINING = 1200.0
@@ -28,7 +28,7 @@ def wait_until(condition: Callable[[], T], what: str = "", *, seconds: float = P
 
     Args:
         condition: Called every few milliseconds.
-        what: What is waited for, in the words of the failure.
+        what: Description of the condition, for the failure.
         seconds: How long to wait.
 
     Returns:
@@ -46,7 +46,7 @@ def wait_until(condition: Callable[[], T], what: str = "", *, seconds: float = P
 
 
 def wait_gone(pid: int, seconds: float = PLENTY) -> bool:
-    """Whether a process ends within so many seconds."""
+    """Whether a process ends within this many seconds."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""Starts `lfv` commands as processes of their own, without importing everything anew for each.
+"""Starts `lfv` commands as separate processes, without repeating the imports for each.
 
 Runs as ``python zygote.py``, imports what a run imports and forks a child for every line of JSON on
 its standard input::
@@ -7,9 +7,9 @@ its standard input::
      "breaks": [{"where": "module:attribute.path", "call": N, "what": "raise" | "die"}, ...],
      "options": {...}}
 
-A child is a session of its own, writes to FILE.out and FILE.err, and is `lfv` with `arguments`.
+A child is `lfv` with `arguments` in its own session, and writes to FILE.out and FILE.err.
 FILE.pid and, once it ended, FILE.status (negative: the signal that ended it) are written whole.
-`breaks` make its N-th call of a function fail or, after ``"die"``, kill the process on the spot;
+`breaks` make its N-th call of a function fail or, with ``"die"``, kill the process at once;
 FILE.broken then holds the time.  `options` are given to the flow (`with_options`).
 """
 
@@ -29,7 +29,7 @@ from typing import Any, NoReturn
 
 from lfv.launch import loading
 
-#: What a run imports, at its start or later: done before the forks, it is done once.
+#: What a run imports, at its start or later: imported once, before the forks.
 _IMPORTED = (
     "flows.inspect_images",
     "lfv.cli.inspect",
@@ -58,7 +58,7 @@ def main() -> None:
             templates.get_template(template)  # compiles it
     if threading.active_count() > 1:
         raise RuntimeError("a process with threads cannot be forked safely")
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the waiting processes are nobody's concern
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for these processes
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     for line in sys.stdin:
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def _start_and_wait(job: Mapping[str, Any]) -> None:
-    """In the fork: fork again, wait for that one, and tell how it ended."""
+    """In the fork: fork again, wait for that one, and report its end."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     child = os.fork()
     if child == 0:

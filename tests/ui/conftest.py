@@ -18,6 +18,6 @@ def place(tmp_path: Path) -> Iterator[Scene]:
 
 @pytest.fixture
 def mara(place: Scene) -> Iterator[Browser]:
-    """The person at this machine, while there are no users."""
+    """The person at this machine, while no users exist."""
     with served(place) as browser:
         yield browser

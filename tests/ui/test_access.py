@@ -1,4 +1,4 @@
-"""Who may: roles, sessions, forms, and what attackers try."""
+"""Roles, sessions, forms, and attacks."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from tests.support.ui import (
 
 
 class Elements(HTMLParser):
-    """What a browser makes of a page: attributes, and scripts that are not files of ours."""
+    """A page parsed like a browser: attributes, and scripts that are not our files."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -349,7 +349,7 @@ def test_a_reference_opens_only_the_inspected_image(tmp_path: Path) -> None:
             answer = mara.get(f"/image/{part}")
             assert answer.status_code == 404
             assert "key" not in answer.text
-        # Whoever replaces the file shows nothing either.
+        # Replacing the file shows nothing either.
         Path(known["source_ref"]).unlink()
         Path(known["source_ref"]).symlink_to(image)
         assert mara.get(f"/image/{known['inspection_id']}").status_code == 404

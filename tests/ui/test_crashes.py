@@ -1,4 +1,4 @@
-"""Many people review while the server is killed: each review is there once."""
+"""Many people review while the server is killed: each review is stored once."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def start(place: Scene, port: int) -> subprocess.Popen[str]:
 
 
 def persistently(call: Any) -> Any:
-    """What the page's script does: try until the server answers."""
+    """Retry until the server answers, like the page's script."""
     deadline = time.monotonic() + PLENTY
     while True:
         try:
@@ -69,7 +69,7 @@ def review_all(address: str, number: int, done: list[tuple[int, str]]) -> None:
                         part, answer, token=token
                     )
                 )
-                # A part whose lease was lost with time may be somebody else's by now.
+                # A part whose lease expired may be somebody else's by now.
                 if found.status_code == 200:
                     done.append((part["inspection"], answer))
                 else:

@@ -1,4 +1,4 @@
-"""The pages in a real browser: by keyboard, by two people at once, and for everybody."""
+"""The pages in a real browser: by keyboard, by two people at once, and accessibility."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def running() -> Iterator[Browser]:
 
 @pytest.fixture
 def browser(running: Browser) -> Iterator[Browser]:
-    """The module's browser, whose windows are closed afterwards: they would go on asking."""
+    """The module's browser; its windows are closed afterwards, as they would keep polling."""
     yield running
     for context in running.contexts:
         context.close()
@@ -142,9 +142,9 @@ def test_reason_comment_overlay_and_undo(browser: Browser, shared: tuple[Scene, 
     page.keyboard.press("Escape")
     page.keyboard.press("o")
     assert page.evaluate("getComputedStyle(document.getElementById('marks')).opacity") == "0"
-    # Leaving the page releases the part; the next visit may be quicker than that.
+    # Leaving the page releases the part; the next visit may come first.
     wait_until(lambda: window.opened("/review") == name)
-    assert page.input_value("#comment") == "a long r and a"  # what was begun is still there
+    assert page.input_value("#comment") == "a long r and a"  # the unfinished comment is still there
     page.keyboard.press("o")
     window.press("r", name)
     (review,) = wait_until(

@@ -1,4 +1,4 @@
-"""Masks that people draw: exact, on record, and in the next version's manifest."""
+"""Drawn masks: exact, recorded, and in the next version's manifest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BLUE = "#1F77B4"
 
 
 def drawing(size: tuple[int, int] = SIZE, alpha: int = 255) -> bytes:
-    """A blue square with a half clear edge, as a canvas gives it."""
+    """A blue square with a half-transparent edge, as from a canvas."""
     picture = Image.new("RGBA", size)
     pen = ImageDraw.Draw(picture)
     pen.rectangle((9, 9, 40, 40), fill=(0x30, 0x80, 0xB0, 100))

@@ -1,4 +1,4 @@
-"""What pages show: runs, parts, models, costs, pictures, other limits."""
+"""The content of pages: runs, parts, models, costs, pictures, other limits."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_a_report_links_to_the_pictures_of_known_images_and_opens_with_them(
 
 
 def test_the_report_counts_a_reviewed_part_as_the_pages_do(place: Scene, mara: Browser) -> None:
-    """Its label says anomaly, and a person accepted it: the review is the truth."""
+    """Its label is anomaly, and a person accepted it: the review is the truth."""
     place.store.reviews.add(place.parts("reject")[0], "accept", "ben")
     with open_reader(place.settings) as reader:
         report_run(RUN_ID, place.store, reader, place.settings)
@@ -432,7 +432,7 @@ def test_a_decided_part_is_reviewed_on_its_page(place: Scene, mara: Browser) -> 
     assert "Now: accepted by mara (overrides the limits)" in page
     assert re.findall(r"(accepted|rejected|1) <span class=\"badge\">in force", page) == ["accepted"]
     assert place.store.results.get(part)["final_verdict"] == "accept"
-    # From a page that does not show that review, nobody contradicts it.
+    # A page that does not show that review cannot contradict it.
     late = {**first, "token": "another-token-1234", "answer": "reject"}
     assert mara.client.post("/review/record", data=late).status_code == 409
     again = {**fields(), "answer": "reject"}

@@ -1,4 +1,4 @@
-"""An account that may only read sees everything, and changes nothing."""
+"""A read-only account sees everything, and changes nothing."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from tests.support.waiting import wait_until
 
 
 def trained_on(place: Scene, labels: dict[int, int]) -> Path:
-    """A training on record whose manifest labels lines of the run: 1 for an anomaly."""
+    """A recorded training whose manifest labels lines of the run: 1 for an anomaly."""
     file = place.settings.home / "train.manifest"
     rows = [
         {

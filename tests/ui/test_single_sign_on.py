@@ -1,4 +1,4 @@
-"""Single sign-on against an identity provider on this machine, which may lie."""
+"""Single sign-on with an identity provider on this machine, which may lie."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def browser(place: Scene) -> Iterator[Browser]:
 
 
 def to_provider(browser: Browser, target: str = "/parts") -> httpx.Response:
-    """The way to the provider's page and back: its answer, which the browser has not followed."""
+    """Log in at the provider; return its redirect, not followed."""
     there = browser.get(START, params={"next": target})
     assert there.status_code == 303, there.text
     with httpx.Client(trust_env=False) as client:
@@ -92,7 +92,7 @@ def test_a_user_is_added_at_the_first_login_and_found_again(
     answer = log_in(browser, "/parts?q=FL-1")
     assert answer.headers["location"] == "/parts?q=FL-1"
     assert "Mara Lind, reviewer" in browser.get("/").text
-    # Another name there is the same person here, and the role follows.
+    # Another name there is the same user here, and the role is updated.
     provider.claims |= {"preferred_username": "Mara Berg", "groups": "plant-it"}
     with another(browser.client.base_url) as second:
         assert log_in(second).status_code == 303
@@ -190,7 +190,7 @@ def test_an_answer_without_a_login_here_is_refused(provider: Provider, browser: 
     assert log_in(browser, state="of an attacker").status_code == 401
     assert log_in(browser, iss="https://evil.example").status_code == 401
     assert log_in(browser, code="guessed").status_code == 401
-    # What an attacker began, the victim cannot finish, nor may anybody finish it twice.
+    # A victim cannot finish an attacker's login, and no login finishes twice.
     back = to_provider(browser).headers["location"]
     with another(browser.client.base_url) as victim:
         assert victim.get(back).status_code == 401
@@ -280,7 +280,7 @@ def test_a_provider_that_is_unavailable(place: Scene, provider: Provider) -> Non
         answer = browser.get(START)
         assert answer.status_code == 503
         assert "identity provider is unavailable" in answer.text
-        assert browser.get("/").status_code == 303  # nobody is let in for it
+        assert browser.get("/").status_code == 303  # nobody is logged in
         assert browser.log_in("ben").status_code == 200
 
 

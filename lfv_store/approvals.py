@@ -8,18 +8,19 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.engine import Connection
 
 from lfv_store.audit.change import Change, commit
 from lfv_store.database import Database
 from lfv_store.errors import InvalidRecord, RecordConflict, UnknownModel
 from lfv_store.records import JsonObject
+from lfv_store.rows import record_from
 from lfv_store.tables import ApprovalTable, ModelTable
 from lfv_store.text import clean
 
-_APPROVALS = sa.select(ApprovalTable.__table__, ModelTable.model_version).outerjoin(
-    ModelTable, ModelTable.id == ApprovalTable.model_id
-)
+_APPROVALS = sa.select(
+    ApprovalTable.__table__, ApprovalTable.id.label("approval_id"), ModelTable.model_version
+).outerjoin(ModelTable, ModelTable.id == ApprovalTable.model_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +44,6 @@ class Approval:
     signature: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Decided:
-    """An approval, or without a model a withdrawal, that is about to be recorded."""
-
-    host: str
-    project_name: str
-    model_id: int | None
-    decided_by: str
-    reason: str
-
-
 class Approvals:
     """Records and returns approvals; available as `store.approvals`."""
 
@@ -71,7 +61,7 @@ class Approvals:
         with self._database.read() as conn:
             row = conn.execute(_APPROVALS.where(ApprovalTable.id == approval_id)).mappings()
             found = row.one_or_none()
-        return None if found is None else _approval(found)
+        return None if found is None else record_from(Approval, found)
 
     def all_current(self) -> dict[int, Approval]:
         """Return the current approvals of all projects, by the id of their model."""
@@ -80,14 +70,14 @@ class Approvals:
         )
         with self._database.read() as conn:
             rows = conn.execute(_APPROVALS.where(ApprovalTable.id.in_(newest))).mappings()
-            found = [_approval(row) for row in rows]
+            found = [record_from(Approval, row) for row in rows]
         return {one.model_id: one for one in found if one.model_id is not None}
 
     def history(self, project_name: str, *, host: str, limit: int = 20) -> Sequence[Approval]:
         """Return the approvals and withdrawals of a project, newest first."""
         wanted = _approvals_of(host, project_name).order_by(ApprovalTable.id.desc()).limit(limit)
         with self._database.read() as conn:
-            return [_approval(row) for row in conn.execute(wanted).mappings()]
+            return [record_from(Approval, row) for row in conn.execute(wanted).mappings()]
 
     def approve(
         self,
@@ -110,8 +100,7 @@ class Approvals:
             RecordConflict: The model is approved already, or there is a decision after `seen`.
         """
 
-        def work(unit: Change) -> int:
-            unit.lock_chain()
+        def choose(unit: Change) -> tuple[str, str]:
             row = unit.conn.execute(
                 sa.select(ModelTable.__table__).where(ModelTable.id == model_id)
             ).one_or_none()
@@ -123,10 +112,18 @@ class Approvals:
                     f"version {row.model_version} of {row.project_name} is approved already, "
                     f"by {last.decided_by}"
                 )
-            made = _Decided(row.host, row.project_name, model_id, decided_by, reason)
-            return _add(unit, made, comparison, signature)
+            return row.host, row.project_name
 
-        return self._commit("model.approved", str(model_id), decided_by, reason, work)
+        return self._commit(
+            "model.approved",
+            str(model_id),
+            choose,
+            model_id=model_id,
+            decided_by=decided_by,
+            reason=reason,
+            comparison=comparison,
+            signature=signature,
+        )
 
     def withdraw(
         self,
@@ -147,47 +144,54 @@ class Approvals:
             RecordConflict: No version is approved, or there is a decision after `seen`.
         """
 
-        def work(unit: Change) -> int:
-            unit.lock_chain()
+        def choose(unit: Change) -> tuple[str, str]:
             last = _check_current(unit, host, project_name, seen)
             if last is None or last.model_id is None:
                 raise RecordConflict(f"no version of {project_name} is approved")
-            made = _Decided(host, project_name, None, decided_by, reason)
-            return _add(unit, made, None, signature)
+            return host, project_name
 
-        return self._commit("model.approval_withdrawn", project_name, decided_by, reason, work)
+        return self._commit(
+            "model.approval_withdrawn",
+            project_name,
+            choose,
+            decided_by=decided_by,
+            reason=reason,
+            signature=signature,
+        )
 
     def _commit(
         self,
         action: str,
         subject: str,
+        choose: Callable[[Change], tuple[str, str]],
+        *,
         decided_by: str,
         reason: str,
-        work: Callable[[Change], int],
+        **facts: Any,
     ) -> Approval:
-        if not clean(decided_by).strip() or not clean(reason).strip():
+        """Record a decision on the project that `choose` returns: its host and its name."""
+        name, reason = clean(decided_by), clean(reason)
+        if not name.strip() or not reason.strip():
             raise InvalidRecord("an approval or withdrawal needs a name and a reason")
-        made = commit(self._database, clean(decided_by), action, subject, work)
+
+        def work(unit: Change) -> int:
+            unit.lock_chain()
+            host, project_name = choose(unit)
+            return unit.insert(
+                "approvals",
+                host=host,
+                project_name=project_name,
+                decided_by=name,
+                decided_at=unit.now,
+                reason=reason,
+                **facts,
+            )
+
+        made = commit(self._database, name, action, subject, work)
         found = self.get(made)
         if found is None:
             raise RuntimeError("an approval that was committed is not there")
         return found
-
-
-def _add(
-    unit: Change, made: _Decided, comparison: JsonObject | None, signature: JsonObject | None
-) -> int:
-    return unit.insert(
-        "approvals",
-        host=made.host,
-        project_name=made.project_name,
-        model_id=made.model_id,
-        decided_by=clean(made.decided_by),
-        decided_at=unit.now,
-        reason=clean(made.reason),
-        comparison=comparison,
-        signature=signature,
-    )
 
 
 def _check_current(unit: Change, host: str, project_name: str, seen: int | None) -> Approval | None:
@@ -208,8 +212,4 @@ def _approvals_of(host: str, project_name: str) -> sa.Select[Any]:
 def _last(conn: Connection, host: str, project_name: str) -> Approval | None:
     wanted = _approvals_of(host, project_name).order_by(ApprovalTable.id.desc()).limit(1)
     row = conn.execute(wanted).mappings().one_or_none()
-    return None if row is None else _approval(row)
-
-
-def _approval(row: RowMapping) -> Approval:
-    return Approval(approval_id=row["id"], **{k: v for k, v in row.items() if k != "id"})
+    return None if row is None else record_from(Approval, row)

@@ -44,7 +44,7 @@ class Retries:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class KnownObjects:
     """Keys of unchanged objects that no further run has to inspect.
 
     `recorded` have a final record. `in_progress` are claimed by a live run, which may still fail.

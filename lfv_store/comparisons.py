@@ -19,7 +19,7 @@ _CHUNK = 400
 
 
 @dataclass(frozen=True, slots=True)
-class ComparedAnswer:
+class AnswerPair:
     """Two models' answers to the same image; `inspection_id` is one by the first model.
 
     `is_defective` is the last review of either inspection, else the label; None if unknown.
@@ -40,11 +40,11 @@ class Comparisons:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def compared(self, first: int, second: int) -> Sequence[ComparedAnswer]:
+    def answers(self, first: int, second: int) -> Sequence[AnswerPair]:
         """Return two models' newest answers to the images that both have judged."""
         with self._database.read() as conn:
             rows = conn.execute(_judged_by_both(conn, first, second)).all()
-            found: list[ComparedAnswer] = []
+            found: list[AnswerPair] = []
             for start in range(0, len(rows), _CHUNK):
                 chunk = rows[start : start + _CHUNK]
                 truths = _truths(conn, [d for row in chunk for d in (row.first, row.second)])
@@ -56,7 +56,7 @@ class Comparisons:
                     if truth is None and row.second in truths:
                         truth = truths[row.second][2]
                     found.append(
-                        ComparedAnswer(
+                        AnswerPair(
                             inspection_id=inspection,
                             source_ref=source_ref,
                             first_is_anomalous=row.first_is,

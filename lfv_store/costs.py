@@ -70,7 +70,7 @@ class Costs:
         )
 
     def throughput(self, model_id: int) -> Throughput:
-        """Return what the model answered per hosted second in its last hostings.
+        """Return what the model answered in its last hostings.
 
         A model without history takes that of other versions of its project on the same kind of
         host.
@@ -100,8 +100,6 @@ class Costs:
                     break
         return Throughput(
             images=sum(row.images for row in recent),
-            hosted_seconds=sum((row.paid_seconds for row in recent), 0.0),
-            hostings=len(recent),
             unit_seconds=sum((row.paid_seconds * row.inference_units for row in recent), 0.0),
         )
 

@@ -119,6 +119,18 @@ class Database:
                 self.dialect.begin_write(conn)
             yield conn
 
+    def transact(self, work: Callable[[Connection], T]) -> T:
+        """Return the result of `work` in a transaction, repeated while the database is unavailable.
+
+        For working state, which has no audit entry. `work` must have no other effects.
+        """
+
+        def attempt() -> T:
+            with self.write() as conn:
+                return work(conn)
+
+        return self.retry(attempt)
+
     @contextmanager
     def migration(self, views: Collection[str]) -> Iterator[Connection]:
         """Open a write transaction that may rebuild tables under the views; one at a time."""

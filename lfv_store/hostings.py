@@ -9,7 +9,6 @@ with live leases.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,6 +19,7 @@ from lfv_store.audit.change import Change, commit
 from lfv_store.database import Database
 from lfv_store.errors import UnknownHosting
 from lfv_store.records import Hosting
+from lfv_store.rows import record_from
 from lfv_store.runs import lock_run, require_run
 from lfv_store.tables import HostingTable, LeaseHeartbeatTable, LeaseTable, RunTable
 from lfv_store.tallies import update_tallies
@@ -188,8 +188,7 @@ def select_hostings(conn: Connection, *conditions: sa.ColumnElement[bool]) -> Se
         .where(*conditions)
         .order_by(HostingTable.id)
     )
-    names = [field.name for field in fields(Hosting)]
-    return [Hosting(**{name: row[name] for name in names}) for row in rows.mappings()]
+    return [record_from(Hosting, row) for row in rows.mappings()]
 
 
 def require_hosting(conn: Connection, hosting_id: int) -> Hosting:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 
 import sqlalchemy as sa
-from sqlalchemy.engine import RowMapping
 
 from lfv_store.audit.canonical import Cell
 from lfv_store.audit.change import Change, commit
@@ -14,13 +13,13 @@ from lfv_store.claims import Claims
 from lfv_store.database import Database
 from lfv_store.recording import write_inspections
 from lfv_store.records import (
-    ImageFacts,
     KnownDetection,
     NewInspection,
     PendingItem,
     RecordCounts,
     RunCounts,
 )
+from lfv_store.rows import pending_item, record_from
 from lfv_store.runs import lock_run, require_run
 from lfv_store.tables import (
     DetectionTable,
@@ -62,25 +61,19 @@ class Inspections:
             run = sa.select(RunTable.id).where(RunTable.run_id == run_id).scalar_subquery()
             newest = newest.where(DetectionTable.run_id == run)
         statement = (
-            sa.select(DetectionTable.__table__, ImageTable.sha256, MaskTable.png)
+            sa.select(
+                DetectionTable.__table__,
+                DetectionTable.id.label("detection_id"),
+                ImageTable.sha256.label("image_sha256"),
+                MaskTable.png.label("mask_png"),
+            )
             .join(ImageTable, ImageTable.id == DetectionTable.image_id)
             .outerjoin(MaskTable, MaskTable.detection_id == DetectionTable.id)
             .where(DetectionTable.id.in_(newest))
         )
         with self._database.read() as conn:
-            return {
-                row.sha256: KnownDetection(
-                    detection_id=row.id,
-                    model_id=row.model_id,
-                    image_sha256=row.sha256,
-                    response=row.response,
-                    mask_png=row.png,
-                    request_id=row.request_id,
-                    latency_ms=row.latency_ms,
-                    detected_at=row.detected_at,
-                )
-                for row in conn.execute(statement)
-            }
+            rows = conn.execute(statement).mappings()
+            return {row["image_sha256"]: record_from(KnownDetection, row) for row in rows}
 
     def plan(
         self,
@@ -236,22 +229,3 @@ def _insert_pending(unit: Change, run: int, items: Sequence[PendingItem]) -> Non
     if rows:
         cells = [tuple(row.values()) for row in rows]
         unit.dialect.insert(unit.conn, "pending_items", tuple(rows[0]), cells)
-
-
-def pending_item(row: RowMapping) -> PendingItem:
-    """Return a row of `pending_items` as a value."""
-    return PendingItem(
-        line_number=row["line_number"],
-        source_ref=row["source_ref"],
-        image=ImageFacts(
-            sha256=row["image_sha256"],
-            format=row["image_format"],
-            width=row["image_width"],
-            height=row["image_height"],
-            size_bytes=row["image_size_bytes"],
-        ),
-        attributes=row["attributes"],
-        expected_is_anomalous=row["expected_is_anomalous"],
-        expected_mask_ref=row["expected_mask_ref"],
-        duplicate=row["duplicate"],
-    )

@@ -24,7 +24,7 @@ from lfv_store.hostings import (
     select_hostings,
 )
 from lfv_store.models import require_model
-from lfv_store.records import Hosting, JsonObject, Lease, Release
+from lfv_store.records import Hosting, JsonObject, Lease
 from lfv_store.runs import lock_run
 from lfv_store.tables import HostingTable, LeaseHeartbeatTable, LeaseTable, RunTable
 from lfv_store.tallies import update_tallies
@@ -77,7 +77,9 @@ class Leases:
                     raise HostingStopping(hosting.hosting_id)
                 expire_leases(unit, moment, hosting.hosting_id)
                 hosting = require_hosting(unit.conn, hosting.hosting_id)
-                must_start = hosting.owned and _was_never_started(hosting)
+                # The run that requested it is gone, so this one starts the model.
+                is_abandoned = hosting.status == "requested" and hosting.live_leases == 0
+                must_start = hosting.owned and is_abandoned
             else:
                 minimum, maximum = units
                 hosting_id = unit.insert(
@@ -176,18 +178,18 @@ class Leases:
                 .join(LeaseHeartbeatTable, LeaseHeartbeatTable.lease_id == LeaseTable.id)
                 .where(LeaseTable.hosting_id == hosting.hosting_id)
             )
-            return bool(hosting.owned and hosting.status == "requested" and oldest == lease_id)
+            return hosting.owned and hosting.status == "requested" and oldest == lease_id
 
         return commit(self._database, self._actor, "lease.checked", str(lease_id), work)
 
-    def release(self, lease_id: int, now: datetime | None = None) -> Release:
-        """End a lease. The last release of an owned hosting sets it to stop_requested.
+    def release(self, lease_id: int, now: datetime | None = None) -> bool:
+        """End a lease; return whether the caller must stop the model now.
 
-        If `must_stop`, the caller must stop the model now. Repeated releases return the same until
-        the hosting is marked stopped. Raises UnknownLease.
+        The last release of an owned hosting sets it to stop_requested. Repeated releases return the
+        same until the hosting is marked stopped. Raises UnknownLease.
         """
 
-        def work(unit: Change) -> Release:
+        def work(unit: Change) -> bool:
             unit.lock_hostings()
             moment = now or unit.now
             lease = _require_lease(unit, lease_id)
@@ -202,12 +204,7 @@ class Leases:
                 if hosting.live_leases == 0 and hosting.status in IN_USE:
                     let_go(unit, hosting, moment)
             hosting = require_hosting(unit.conn, lease.hosting_id)
-            return Release(
-                hosting_id=hosting.hosting_id,
-                must_stop=bool(hosting.owned and hosting.status == "stop_requested"),
-                host_spec=hosting.host_spec,
-                client_token=hosting.client_token,
-            )
+            return hosting.owned and hosting.status == "stop_requested"
 
         return commit(self._database, self._actor, "lease.released", str(lease_id), work)
 
@@ -224,11 +221,6 @@ def _open_hosting(unit: Change, model_id: int) -> Hosting | None:
         unit.conn, HostingTable.model_id == model_id, HostingTable.status.in_(OPEN)
     )
     return found[0] if found else None
-
-
-def _was_never_started(hosting: Hosting) -> bool:
-    """Whether the run that requested the hosting is gone, so that the next one starts the model."""
-    return hosting.status == "requested" and hosting.live_leases == 0
 
 
 def _require_lease(unit: Change, lease_id: int) -> Row[int, str, datetime | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import asdict
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
@@ -12,6 +12,7 @@ from lfv_store.audit.change import Change, commit
 from lfv_store.database import Database
 from lfv_store.errors import UnknownModel
 from lfv_store.records import Model, ModelKey, ModelPace
+from lfv_store.rows import record_from
 from lfv_store.tables import ImageTable, InspectionTable, ModelPaceTable, ModelTable, RunTable
 
 _SIZES_LOOKED_AT = 500
@@ -25,11 +26,8 @@ class Models:
         self._database = database
         self._actor = actor
 
-    def register(self, key: ModelKey, **facts: Any) -> int:
-        """Return the id of a model version, registering it with `facts` (JSON values) if new.
-
-        Later calls do not change the facts.
-        """
+    def register(self, key: ModelKey) -> int:
+        """Return the id of a model version, registering it if new."""
         with self._database.read() as conn:
             known = _find(conn, key)
         if known is not None:
@@ -42,12 +40,8 @@ class Models:
                 return known
             return unit.insert(
                 "models",
-                host=key.host,
-                model_arn=key.model_arn,
-                project_name=key.project_name,
-                model_version=key.model_version,
-                created_at=key.created_at,
-                facts=facts,
+                **asdict(key),
+                facts={},
                 registered_at=unit.now,
             )
 
@@ -109,29 +103,19 @@ class Models:
     def pace(self, model_id: int) -> ModelPace | None:
         """Return the capacity last found for the model; None before its first run."""
         table = ModelPaceTable.__table__
+        found = sa.select(table).where(table.c.model_id == model_id)
         with self._database.read() as conn:
-            row = conn.execute(sa.select(table).where(table.c.model_id == model_id)).one_or_none()
-        if row is None:
-            return None
-        return ModelPace(row.in_flight, row.inference_units, row.latency_ms, row.measured_at)
+            row = conn.execute(found).mappings().one_or_none()
+        return None if row is None else record_from(ModelPace, row)
 
     def set_pace(self, model_id: int, pace: ModelPace) -> None:
         """Replace the capacity found for the model."""
 
-        def work() -> None:
-            with self._database.write() as conn:
-                conn.execute(sa.delete(ModelPaceTable).where(ModelPaceTable.model_id == model_id))
-                conn.execute(
-                    sa.insert(ModelPaceTable).values(
-                        model_id=model_id,
-                        in_flight=pace.in_flight,
-                        inference_units=pace.inference_units,
-                        latency_ms=pace.latency_ms,
-                        measured_at=pace.measured_at,
-                    )
-                )
+        def work(conn: Connection) -> None:
+            conn.execute(sa.delete(ModelPaceTable).where(ModelPaceTable.model_id == model_id))
+            conn.execute(sa.insert(ModelPaceTable).values(model_id=model_id, **asdict(pace)))
 
-        self._database.retry(work)
+        self._database.transact(work)
 
 
 def _find(conn: Connection, key: ModelKey) -> int | None:
@@ -153,15 +137,4 @@ def require_model(conn: Connection, model_id: int) -> None:
 
 
 def _model(row: RowMapping) -> Model:
-    return Model(
-        model_id=row["id"],
-        key=ModelKey(
-            host=row["host"],
-            model_arn=row["model_arn"],
-            project_name=row["project_name"],
-            model_version=row["model_version"],
-            created_at=row["created_at"],
-        ),
-        facts=row["facts"],
-        registered_at=row["registered_at"],
-    )
+    return Model(row["id"], record_from(ModelKey, row), row["facts"], row["registered_at"])

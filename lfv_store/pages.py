@@ -54,7 +54,7 @@ class AnswerCount:
 
 
 @dataclass(frozen=True, slots=True)
-class Pictured:
+class Annotations:
     """What drawing a detection needs: the image's size, and (name, area, colour) of anomalies."""
 
     width: int
@@ -100,7 +100,7 @@ class Pages:
                 found += [dict(row) for row in rows.mappings() if _has_outcome(row, outcome)]
         return found[:limit]
 
-    def pictured(self, detections: Sequence[int]) -> dict[int, Pictured]:
+    def annotations(self, detections: Sequence[int]) -> dict[int, Annotations]:
         """Return what is needed to draw detections, by detection id."""
         named = sa.not_(sa.and_(AnomalyTable.position == 0, AnomalyTable.name == "background"))
         with self._database.read() as conn:
@@ -125,7 +125,7 @@ class Pages:
             shown = (one.name, one.total_percentage_area, one.color)
             anomalies.setdefault(one.detection_id, []).append(shown)
         return {
-            row[0]: Pictured(
+            row[0]: Annotations(
                 *row[1:3], bool(row[3]), bool(row[4]), tuple(anomalies.get(row[0], ()))
             )
             for row in rows
@@ -228,7 +228,7 @@ class Pages:
                 )
                 surest = sa.select(sample.c.id).order_by(sample.c.confidence.desc()).limit(_GOOD)
                 found += conn.scalars(surest).all()
-            standing = set(
+            accepted = set(
                 conn.scalars(
                     sa.select(_COLUMNS.inspection_id).where(
                         _COLUMNS.inspection_id.in_(found[: 3 * _GOOD]),
@@ -238,7 +238,7 @@ class Pages:
                     )
                 )
             )
-        return [one for one in dict.fromkeys(found) if one in standing][:_GOOD]
+        return [one for one in dict.fromkeys(found) if one in accepted][:_GOOD]
 
     def run_costs(self, run_ids: Sequence[str]) -> dict[str, float]:
         """Return the cost so far, in US dollars, of those of the runs that used a hosting."""

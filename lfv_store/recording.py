@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from lfv_store.audit.canonical import Cell
@@ -120,14 +121,7 @@ def _digest_images(unit: Change, facts: BatchFacts, fresh: Sequence[NewInspectio
         if image is not None and image.sha256 in added:
             added.remove(image.sha256)
             image_id = facts.images[image.sha256]
-            rows[image_id] = {
-                "id": image_id,
-                "sha256": image.sha256,
-                "format": image.format,
-                "width": image.width,
-                "height": image.height,
-                "size_bytes": image.size_bytes,
-            }
+            rows[image_id] = {"id": image_id, **asdict(image)}
     if rows:
         unit.digest_bulk("images", [rows[image_id] for image_id in sorted(rows)])
 

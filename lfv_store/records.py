@@ -371,28 +371,11 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
-    """A released lease. `must_stop`: it was the last one, so the caller must stop the model now."""
-
-    hosting_id: int
-    must_stop: bool
-    host_spec: dict[str, Any]
-    client_token: str
-
-
-@dataclass(frozen=True, slots=True)
 class Throughput:
-    """A model's past performance: images answered in `hosted_seconds` of paid time."""
+    """A model's past performance: images answered in so many paid seconds of one inference unit."""
 
     images: int
-    hosted_seconds: float
-    hostings: int
     unit_seconds: float
-
-    @property
-    def images_per_second(self) -> float | None:
-        """Images per hosted second, idle time included; None without history."""
-        return self.images / self.hosted_seconds if self.hosted_seconds > 0 else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Generator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from lfv_store.database import Database
 from lfv_store.errors import UnknownInspection
@@ -31,10 +32,7 @@ class Results:
             while True:
                 rows = conn.execute(
                     sa.select(INSPECTION_RESULTS)
-                    .where(
-                        _COLUMNS.run_id == run_id,
-                        _COLUMNS.line_number > after,
-                    )
+                    .where(_COLUMNS.run_id == run_id, _COLUMNS.line_number > after)
                     .order_by(_COLUMNS.line_number)
                     .limit(_PAGE)
                 )
@@ -47,34 +45,19 @@ class Results:
     def get(self, inspection_id: int) -> dict[str, Any]:
         """Return one inspection. Raises UnknownInspection."""
         with self._database.read() as conn:
-            row = (
-                conn.execute(
-                    sa.select(INSPECTION_RESULTS).where(_COLUMNS.inspection_id == inspection_id)
-                )
-                .mappings()
-                .one_or_none()
-            )
+            row = _row(conn, _COLUMNS.inspection_id == inspection_id)
         if row is None:
             raise UnknownInspection(f"no inspection has id {inspection_id}")
-        return dict(row)
+        return row
 
     def line(self, run_id: str, line_number: int) -> dict[str, Any]:
         """Return a run's inspection of one line. Raises UnknownRun, UnknownInspection."""
         with self._database.read() as conn:
             require_run(conn, run_id)
-            row = (
-                conn.execute(
-                    sa.select(INSPECTION_RESULTS).where(
-                        _COLUMNS.run_id == run_id,
-                        _COLUMNS.line_number == line_number,
-                    )
-                )
-                .mappings()
-                .one_or_none()
-            )
+            row = _row(conn, _COLUMNS.run_id == run_id, _COLUMNS.line_number == line_number)
         if row is None:
             raise UnknownInspection(f"run {run_id} has no inspection of line {line_number}")
-        return dict(row)
+        return row
 
     def errors(self, run_id: str, *, limit: int = 100) -> Sequence[dict[str, Any]]:
         """Return up to `limit` lines that could not be inspected, by number. Raises UnknownRun."""
@@ -82,10 +65,7 @@ class Results:
             require_run(conn, run_id)
             rows = conn.execute(
                 sa.select(INSPECTION_RESULTS)
-                .where(
-                    _COLUMNS.run_id == run_id,
-                    _COLUMNS.error_code.is_not(None),
-                )
+                .where(_COLUMNS.run_id == run_id, _COLUMNS.error_code.is_not(None))
                 .order_by(_COLUMNS.line_number)
                 .limit(limit)
             )
@@ -120,3 +100,8 @@ class Results:
             return conn.scalar(
                 sa.select(MaskTable.png).where(MaskTable.detection_id == detection_id)
             )
+
+
+def _row(conn: Connection, *conditions: sa.ColumnElement[bool]) -> dict[str, Any] | None:
+    found = conn.execute(sa.select(INSPECTION_RESULTS).where(*conditions)).mappings().one_or_none()
+    return None if found is None else dict(found)

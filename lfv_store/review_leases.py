@@ -9,16 +9,15 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
-from sqlalchemy.orm import aliased
 
 from lfv_store.database import Database
 from lfv_store.dialects import dialect_of
+from lfv_store.effective_reviews import has_effective_review, is_last_review
 from lfv_store.errors import ReviewTaken
 from lfv_store.people import ClaimedReview
 from lfv_store.review_queue import candidates
 from lfv_store.runs import require_run
 from lfv_store.same_picture import leased_answers, reviewed_alike, waiting_alike
-from lfv_store.standing import has_standing
 from lfv_store.tables import (
     InspectionTable,
     ReviewLeaseTable,
@@ -67,79 +66,68 @@ class ReviewLeases:
         handed out. Raises UnknownRun.
         """
 
-        def work() -> Sequence[ClaimedReview]:
-            with self._database.write() as conn:
-                dialect = dialect_of(conn)
-                dialect.lock(conn, _QUEUE_LOCK)
-                now = dialect.now(conn)
-                conn.execute(sa.delete(ReviewLeaseTable).where(ReviewLeaseTable.expires_at <= now))
-                held = _renew(conn, holder, now + ttl)
-                missing = max(0, limit - len(held))
-                if decided is not None:
-                    run = require_run(conn, str(run_id))
-                    new = list(conn.scalars(_unseen(run, decided).limit(missing)))
-                else:
-                    new = _choose(conn, reviewer, missing, run_id, again=again)
-                chosen = [*held, *new]
-                for one in new:
-                    conn.execute(
-                        sa.insert(ReviewLeaseTable).values(
-                            inspection_id=one, holder=holder, expires_at=now + ttl
-                        )
+        def work(conn: Connection) -> Sequence[ClaimedReview]:
+            dialect = dialect_of(conn)
+            dialect.lock(conn, _QUEUE_LOCK)
+            now = dialect.now(conn)
+            conn.execute(sa.delete(ReviewLeaseTable).where(ReviewLeaseTable.expires_at <= now))
+            held = _renew(conn, holder, now + ttl)
+            missing = max(0, limit - len(held))
+            if decided is not None:
+                run = require_run(conn, str(run_id))
+                new = list(conn.scalars(_unseen(run, decided).limit(missing)))
+            else:
+                new = _choose(conn, reviewer, missing, run_id, again=again)
+            chosen = [*held, *new]
+            for one in new:
+                conn.execute(
+                    sa.insert(ReviewLeaseTable).values(
+                        inspection_id=one, holder=holder, expires_at=now + ttl
                     )
-                seconds = _awaiting_second_review(conn, chosen)
-                return [
-                    ClaimedReview(
-                        inspection_id=one,
-                        kind="second" if one in seconds else "review",
-                        last_review=_last_review(conn, one),
-                        expires_at=now + ttl,
-                        also=()
-                        if decided
-                        else _alike(conn, one, None if again else reviewer, one in seconds),
-                    )
-                    for one in chosen
-                ]
+                )
+            seconds = _awaiting_second_review(conn, chosen)
+            return [
+                ClaimedReview(
+                    inspection_id=one,
+                    kind="second" if one in seconds else "review",
+                    last_review=_last_review(conn, one),
+                    expires_at=now + ttl,
+                    also=()
+                    if decided
+                    else _alike(conn, one, None if again else reviewer, one in seconds),
+                )
+                for one in chosen
+            ]
 
-        return self._database.retry(work)
-
-    def renew(self, holder: str, *, ttl: timedelta) -> int:
-        """Extend the leases of `holder` and return their number."""
-
-        def work() -> int:
-            with self._database.write() as conn:
-                return len(_renew(conn, holder, dialect_of(conn).now(conn) + ttl))
-
-        return self._database.retry(work)
+        return self._database.transact(work)
 
     def take(self, inspection_id: int, holder: str, *, ttl: timedelta) -> None:
         """Hand out one part in any state. Raises ReviewTaken if another holder has it."""
 
-        def work() -> None:
-            with self._database.write() as conn:
-                dialect = dialect_of(conn)
-                dialect.lock(conn, _QUEUE_LOCK)
-                now = dialect.now(conn)
-                row = conn.execute(
-                    sa.select(ReviewLeaseTable.holder, ReviewLeaseTable.expires_at).where(
+        def work(conn: Connection) -> None:
+            dialect = dialect_of(conn)
+            dialect.lock(conn, _QUEUE_LOCK)
+            now = dialect.now(conn)
+            row = conn.execute(
+                sa.select(ReviewLeaseTable.holder, ReviewLeaseTable.expires_at).where(
+                    ReviewLeaseTable.inspection_id == inspection_id
+                )
+            ).one_or_none()
+            if row is not None and row.holder != holder and row.expires_at > now:
+                raise ReviewTaken("somebody else is looking at this part")
+            if row is not None:
+                conn.execute(
+                    sa.delete(ReviewLeaseTable).where(
                         ReviewLeaseTable.inspection_id == inspection_id
                     )
-                ).one_or_none()
-                if row is not None and row.holder != holder and row.expires_at > now:
-                    raise ReviewTaken("somebody else is looking at this part")
-                if row is not None:
-                    conn.execute(
-                        sa.delete(ReviewLeaseTable).where(
-                            ReviewLeaseTable.inspection_id == inspection_id
-                        )
-                    )
-                conn.execute(
-                    sa.insert(ReviewLeaseTable).values(
-                        inspection_id=inspection_id, holder=holder, expires_at=now + ttl
-                    )
                 )
+            conn.execute(
+                sa.insert(ReviewLeaseTable).values(
+                    inspection_id=inspection_id, holder=holder, expires_at=now + ttl
+                )
+            )
 
-        self._database.retry(work)
+        self._database.transact(work)
 
     def is_second(self, inspection_id: int, reviewer: str) -> bool:
         """Whether a review by this person would be the requested second review."""
@@ -168,15 +156,11 @@ class ReviewLeases:
     def release(self, holder: str) -> None:
         """End the leases of `holder`."""
 
-        def work() -> None:
-            with self._database.write() as conn:
-                conn.execute(sa.delete(ReviewLeaseTable).where(ReviewLeaseTable.holder == holder))
-
-        self._database.retry(work)
+        statement = sa.delete(ReviewLeaseTable).where(ReviewLeaseTable.holder == holder)
+        self._database.transact(lambda conn: conn.execute(statement))
 
     def waiting(self, reviewer: str, *, run_id: str | None = None) -> tuple[int, int]:
         """Count the parts that wait for a review, and those of them `reviewer` has reviewed."""
-        later = aliased(ReviewTable)
         undecided = (
             sa.select(
                 InspectionTable.detection_id,
@@ -186,9 +170,7 @@ class ReviewLeases:
             .join(InspectionTable, InspectionTable.id == ReviewTable.inspection_id)
             .where(
                 sa.text("reviews.verdict = 'review'"),  # matches the partial index
-                ~sa.exists().where(
-                    later.inspection_id == ReviewTable.inspection_id, later.id > ReviewTable.id
-                ),
+                is_last_review(),
             )
         )
         with self._database.read() as conn:
@@ -203,24 +185,21 @@ class ReviewLeases:
 
     def unreviewed(self, run_id: str, decided: Decided) -> int:
         """Count a run's parts that the policy accepts or rejects and nobody has reviewed."""
-        later = aliased(ReviewTable)
         reviewed = (
             sa.select(sa.func.count())
             .select_from(ReviewTable)
             .join(InspectionTable, InspectionTable.id == ReviewTable.inspection_id)
             .where(
                 ReviewTable.verdict == decided,
-                sa.or_(ReviewTable.kind != "undo", has_standing(InspectionTable.id)),
-                ~sa.exists().where(
-                    later.inspection_id == ReviewTable.inspection_id, later.id > ReviewTable.id
-                ),
+                sa.or_(ReviewTable.kind != "undo", has_effective_review(InspectionTable.id)),
+                is_last_review(),
             )
         )
         with self._database.read() as conn:
             run = require_run(conn, run_id)
             counts = current_counts(conn, run)
-            standing = counts["accepted" if decided == "accept" else "rejected"]
-            return standing - (conn.scalar(reviewed.where(InspectionTable.run_id == run)) or 0)
+            judged = counts["accepted" if decided == "accept" else "rejected"]
+            return judged - (conn.scalar(reviewed.where(InspectionTable.run_id == run)) or 0)
 
 
 def _renew(conn: Connection, holder: str, until: datetime) -> list[int]:
@@ -244,21 +223,15 @@ def _choose(
 
 def _unseen(run: int, decided: Decided) -> sa.Select[Any]:
     """Select a run's parts with this verdict that are free and not reviewed, by line."""
-    later = aliased(ReviewTable)
     last_is_review = sa.exists().where(
         ReviewTable.inspection_id == InspectionTable.id,
-        sa.or_(ReviewTable.kind != "undo", has_standing(InspectionTable.id)),
-        ~sa.exists().where(
-            later.inspection_id == ReviewTable.inspection_id, later.id > ReviewTable.id
-        ),
+        sa.or_(ReviewTable.kind != "undo", has_effective_review(InspectionTable.id)),
+        is_last_review(),
     )
     return (
         sa.select(InspectionTable.id)
         .join(RunTable, RunTable.id == InspectionTable.run_id)
-        .outerjoin(
-            VerdictTable,
-            joins_later_verdict(),
-        )
+        .outerjoin(VerdictTable, joins_later_verdict())
         .where(
             InspectionTable.run_id == run,
             current_verdict() == decided,
@@ -271,7 +244,7 @@ def _unseen(run: int, decided: Decided) -> sa.Select[Any]:
 
 def _reviewed_by(reviewer: str, column: Any) -> sa.ColumnElement[bool]:
     """Whether a person has reviewed a part and not withdrawn the review."""
-    return has_standing(column, ReviewTable.reviewer == reviewer)  # type: ignore[no-any-return]
+    return has_effective_review(column, ReviewTable.reviewer == reviewer)  # type: ignore[no-any-return]
 
 
 def _is_unleased(column: Any) -> sa.ColumnElement[bool]:

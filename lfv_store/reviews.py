@@ -19,13 +19,17 @@ from sqlalchemy.orm import aliased
 
 from lfv_store.audit.change import Change, commit
 from lfv_store.database import Database
+from lfv_store.effective_reviews import (
+    effective_reviews,
+    is_last_review,
+    with_effective_review,
+)
 from lfv_store.errors import InvalidRecord, ReviewTaken, UnknownInspection
 from lfv_store.people import NewReview, QueuedReview, Review, ReviewPair
 from lfv_store.records import VERDICTS, JsonObject, VerdictName
 from lfv_store.review_queue import candidates
 from lfv_store.runs import lock_run
 from lfv_store.same_picture import GIVEN_ON
-from lfv_store.standing import standing, with_standing
 from lfv_store.tables import (
     ImageTable,
     InspectionTable,
@@ -170,8 +174,7 @@ class Reviews:
 
     def _get(self, review_id: int) -> Review:
         with self._database.read() as conn:
-            row = conn.execute(_REVIEWS.where(ReviewTable.id == review_id)).mappings().one()
-            return Review(**row)
+            return _review(conn, review_id)
 
     def queue(
         self, *, run_id: str | None = None, after: int = 0, limit: int = 50
@@ -212,11 +215,7 @@ class Reviews:
         An undone review does not count; the one before it does, if there is one. Used to export
         reviewed images as labelled training data.
         """
-        newer = aliased(ReviewTable)
-        last = ~sa.exists().where(
-            newer.inspection_id == ReviewTable.inspection_id, newer.id > ReviewTable.id
-        )
-        conditions = [last]
+        conditions = [is_last_review()]
         if run_id is not None:
             conditions.append(RunTable.run_id == run_id)
         after = 0
@@ -229,7 +228,7 @@ class Reviews:
                 ).mappings()
                 page = [Review(**row) for row in rows]
                 undone = {one.inspection_id for one in page if one.kind == "undo"}
-                before = {one: _standing(conn, one) for one in undone}
+                before = {one: _last_effective(conn, one) for one in undone}
             if not page:
                 return
             for review in page:
@@ -271,10 +270,10 @@ class Reviews:
         found: list[ReviewPair] = []
         with self._database.read() as conn:
             for part, reviews in groupby(conn.execute(statement), lambda one: one.inspection_id):
-                stand = [one for one in standing(reviews) if one.kind != "conflict"]
+                in_effect = [one for one in effective_reviews(reviews) if one.kind != "conflict"]
                 found += [
                     ReviewPair(part, one.verdict, two.verdict, one.reviewer, two.reviewer)
-                    for one, two in pairwise(stand)
+                    for one, two in pairwise(in_effect)
                     if two.kind == "second" and GIVEN_ON not in (two.shown or {})
                 ]
         return found
@@ -290,7 +289,7 @@ class Reviews:
         statement = (
             sa.select(columns.is_anomalous, columns.reviewed_verdict, answers)
             .where(
-                columns.inspection_id.in_(with_standing()),
+                columns.inspection_id.in_(with_effective_review()),
                 columns.reviewed_verdict.in_(("accept", "reject")),
                 columns.is_anomalous.is_not(None),
             )
@@ -340,7 +339,7 @@ def _by_token(conn: Connection, new: NewReview) -> int | None:
 
 def _history(conn: Connection, inspection_id: int) -> list[Row[Any]]:
     """Return the reviews of an inspection that were not undone."""
-    return standing(
+    return effective_reviews(
         conn.execute(
             sa.select(ReviewTable.__table__)
             .where(ReviewTable.inspection_id == inspection_id)
@@ -349,26 +348,24 @@ def _history(conn: Connection, inspection_id: int) -> list[Row[Any]]:
     )
 
 
-def _standing(conn: Connection, inspection_id: int) -> Review | None:
+def _last_effective(conn: Connection, inspection_id: int) -> Review | None:
     """Return the last review of an inspection that was not undone, or None."""
     history = _history(conn, inspection_id)
-    if not history:
-        return None
-    row = conn.execute(_REVIEWS.where(ReviewTable.id == history[-1].id)).mappings().one()
-    return Review(**row)
+    return _review(conn, history[-1].id) if history else None
+
+
+def _review(conn: Connection, review_id: int) -> Review:
+    return Review(**conn.execute(_REVIEWS.where(ReviewTable.id == review_id)).mappings().one())
 
 
 def _last(conn: Connection, inspection_id: int) -> RowMapping | None:
-    return (
-        conn.execute(
-            sa.select(ReviewTable.__table__)
-            .where(ReviewTable.inspection_id == inspection_id)
-            .order_by(ReviewTable.id.desc())
-            .limit(1)
-        )
-        .mappings()
-        .one_or_none()
+    newest = (
+        sa.select(ReviewTable.__table__)
+        .where(ReviewTable.inspection_id == inspection_id)
+        .order_by(ReviewTable.id.desc())
+        .limit(1)
     )
+    return conn.execute(newest).mappings().one_or_none()
 
 
 def _refuse_taken(unit: Change, new: NewReview, last: int) -> None:

@@ -17,8 +17,8 @@ from sqlalchemy.engine import Connection
 
 from lfv_store.database import Database
 from lfv_store.dialects import dialect_of
-from lfv_store.inspections import pending_item
 from lfv_store.records import PendingItem
+from lfv_store.rows import pending_item
 from lfv_store.runs import lock_run, require_run
 from lfv_store.tables import PendingItemTable, RunWorkerTable
 
@@ -62,14 +62,13 @@ class RunWorkers:
         Claims that are not in `holding` end. Raises UnknownRun.
         """
 
-        def work() -> int:
-            with self._database.write() as conn:
-                run = lock_run(conn, run_id)
-                now = dialect_of(conn).now(conn)
-                _renew(conn, run, worker, holding, now + ttl)
-                return len(_live(conn, run, now))
+        def work(conn: Connection) -> int:
+            run = lock_run(conn, run_id)
+            now = dialect_of(conn).now(conn)
+            _renew(conn, run, worker, holding, now + ttl)
+            return len(_live(conn, run, now))
 
-        return self._database.retry(work)
+        return self._database.transact(work)
 
     def claim(
         self, run_id: str, worker: str, holding: Holding, *, most: int, fewest: int, ttl: timedelta
@@ -81,34 +80,30 @@ class RunWorkers:
         `holding` end. Raises UnknownRun.
         """
 
-        def work() -> list[PendingItem]:
-            with self._database.write() as conn:
-                run = lock_run(conn, run_id)
-                now = dialect_of(conn).now(conn)
-                _renew(conn, run, worker, holding, now + ttl)
-                live = _live(conn, run, now)
-                items = _unclaimed(conn, run, live, most, fewest)
-                if items:
-                    lines = {"first": items[0].line_number, "last": items[-1].line_number}
-                    _update(conn, run, worker, claims=[*live[worker].claims, lines])
-                return items
+        def work(conn: Connection) -> list[PendingItem]:
+            run = lock_run(conn, run_id)
+            now = dialect_of(conn).now(conn)
+            _renew(conn, run, worker, holding, now + ttl)
+            live = _live(conn, run, now)
+            items = _unclaimed(conn, run, live, most, fewest)
+            if items:
+                lines = {"first": items[0].line_number, "last": items[-1].line_number}
+                _update(conn, run, worker, claims=[*live[worker].claims, lines])
+            return items
 
-        return self._database.retry(work)
+        return self._database.transact(work)
 
     def leave(
         self, run_id: str, worker: str, ending: str | None = None, message: str | None = None
     ) -> None:
         """End a worker's claims. `ending` and `message` say why it ends early."""
 
-        def work() -> None:
-            with self._database.write() as conn:
-                run = lock_run(conn, run_id)
-                now = dialect_of(conn).now(conn)
-                _update(
-                    conn, run, worker, claims=[], expires_at=now, ending=ending, message=message
-                )
+        def work(conn: Connection) -> None:
+            run = lock_run(conn, run_id)
+            now = dialect_of(conn).now(conn)
+            _update(conn, run, worker, claims=[], expires_at=now, ending=ending, message=message)
 
-        self._database.retry(work)
+        self._database.transact(work)
 
     def list(self, run_id: str) -> Sequence[RunWorker]:
         """Return all workers since the last `clear`. Raises UnknownRun."""
@@ -135,12 +130,11 @@ class RunWorkers:
     def clear(self, run_id: str) -> None:
         """Forget all workers of a run, and with them their claims."""
 
-        def work() -> None:
-            with self._database.write() as conn:
-                run = lock_run(conn, run_id)
-                conn.execute(sa.delete(RunWorkerTable).where(RunWorkerTable.run_id == run))
+        def work(conn: Connection) -> None:
+            run = lock_run(conn, run_id)
+            conn.execute(sa.delete(RunWorkerTable).where(RunWorkerTable.run_id == run))
 
-        self._database.retry(work)
+        self._database.transact(work)
 
 
 def _update(conn: Connection, run: int, worker: str, **values: Any) -> None:

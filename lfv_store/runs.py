@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.engine import Connection
 
 from lfv_store.audit.change import Change, commit
 from lfv_store.database import Database
@@ -18,6 +17,7 @@ from lfv_store.dialects.base import canonical_json
 from lfv_store.errors import InvalidRecord, UnknownRun
 from lfv_store.models import require_model
 from lfv_store.records import RUN_STATUSES, JsonObject, NewRun, Run, RunStatus
+from lfv_store.rows import record_from
 from lfv_store.tables import PolicyTable, RunProgressTable, RunTable
 from lfv_store.tallies import update_tallies
 from lfv_store.text import clean, clean_or_none, json_value
@@ -152,7 +152,7 @@ class Runs:
             finished_at=None if status == "running" else at,
         )
 
-    def resume(self, run_id: str, *, flow_run_id: str | None, triggered_by: str = "") -> Run:
+    def resume(self, run_id: str, *, flow_run_id: str | None) -> Run:
         """Mark a run as running again, under another Prefect flow run.
 
         The run names the newest flow run; the audit log keeps who resumed it and when.
@@ -160,8 +160,6 @@ class Runs:
         values: dict[str, Any] = {"status": "running", "message": None, "finished_at": None}
         if flow_run_id is not None:
             values["flow_run_id"] = flow_run_id
-        if triggered_by:
-            values["triggered_by"] = clean(triggered_by)
         self._update(run_id, "run.resumed", **values)
         return self.get(run_id)
 
@@ -198,7 +196,7 @@ class Runs:
             .limit(limit)
         )
         with self._database.read() as conn:
-            return [_run(row) for row in conn.execute(statement).mappings()]
+            return [record_from(Run, row) for row in conn.execute(statement).mappings()]
 
 
 def run_key(conn: Connection, run_id: str) -> int | None:
@@ -267,19 +265,10 @@ def _insert(unit: Change, new: NewRun) -> None:
         run_id=key,
         number=1,
         policy_id=policy_id,
-        decided_by=_first_decider(new),
+        decided_by=clean(new.triggered_by) or "run",
         decided_at=new.started_at,
         reason="",
     )
     unit.conn.execute(
         sa.insert(RunProgressTable).values(run_id=key, planned_through=0, counted_through=0)
     )
-
-
-def _first_decider(new: NewRun) -> str:
-    """Return who made the run's first decision: whoever triggered the run."""
-    return clean(new.triggered_by) or "run"
-
-
-def _run(row: RowMapping) -> Run:
-    return Run(**{field.name: row[field.name] for field in fields(Run)})

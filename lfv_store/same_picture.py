@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from lfv_store.standing import standing
+from lfv_store.effective_reviews import effective_reviews
 from lfv_store.tables import InspectionTable, ReviewLeaseTable, ReviewTable
 from lfv_store.views import REVIEW_QUEUE
 
@@ -72,5 +72,5 @@ def _origin(conn: Connection, inspection_id: int) -> Any:
         .where(ReviewTable.inspection_id == inspection_id)
         .order_by(ReviewTable.id)
     )
-    stand = [one for one in standing(rows) if one.kind != "conflict"]
-    return (stand[-1].shown or {}).get(GIVEN_ON) if stand else None
+    found = [one for one in effective_reviews(rows) if one.kind != "conflict"]
+    return (found[-1].shown or {}).get(GIVEN_ON) if found else None

@@ -138,10 +138,8 @@ def current_reviews(conn: Connection, run: int | None = None) -> int:
     counted = sa.select(sa.func.coalesce(sa.func.sum(TallyTable.review), 0))
     running = sa.select(RunTable.id).where(RunTable.status == "running")
     if run is not None:
-        counted, running = (
-            counted.where(TallyTable.run_id == run),
-            running.where(RunTable.id == run),
-        )
+        counted = counted.where(TallyTable.run_id == run)
+        running = running.where(RunTable.id == run)
     total = int(conn.scalar(counted) or 0)
     for one in conn.scalars(running).all():
         days = _count_inspections(conn, **_beyond_mark(one, _mark(conn, one))).days
@@ -258,10 +256,7 @@ def _count_statement(dialect: Dialect, wanted: frozenset[str]) -> sa.Select[Any]
         )
         .join(RunTable, RunTable.id == InspectionTable.run_id)
         .outerjoin(DetectionTable, DetectionTable.id == InspectionTable.detection_id)
-        .outerjoin(
-            VerdictTable,
-            joins_later_verdict(),
-        )
+        .outerjoin(VerdictTable, joins_later_verdict())
         .where(_condition(wanted))
         .subquery()
     )

@@ -10,6 +10,7 @@ from lfv_store.audit.change import Change, commit
 from lfv_store.database import Database
 from lfv_store.models import require_model
 from lfv_store.records import NewTraining, Training
+from lfv_store.rows import record_from
 from lfv_store.tables import TrainingTable
 from lfv_store.text import clean, clean_or_none
 
@@ -46,9 +47,10 @@ class Trainings:
     def of_model(self, model_id: int) -> Sequence[Training]:
         """Return a model's trainings, the newest first; none if it was trained elsewhere."""
         table = TrainingTable.__table__
-        statement = sa.select(table).where(table.c.model_id == model_id).order_by(table.c.id.desc())
+        statement = (
+            sa.select(table, table.c.id.label("training_id"))
+            .where(table.c.model_id == model_id)
+            .order_by(table.c.id.desc())
+        )
         with self._database.read() as conn:
-            return [
-                Training(training_id=row["id"], **{k: v for k, v in row.items() if k != "id"})
-                for row in conn.execute(statement).mappings()
-            ]
+            return [record_from(Training, row) for row in conn.execute(statement).mappings()]

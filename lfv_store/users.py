@@ -15,13 +15,14 @@ from lfv_store.database import Database
 from lfv_store.dialects import dialect_of
 from lfv_store.errors import InvalidRecord, RecordConflict, UnknownUser
 from lfv_store.people import ROLES, Role, User
+from lfv_store.rows import record_from
 from lfv_store.tables import SessionTable, UserTable
 from lfv_store.text import clean
 
 _LONGEST_NAME = 100
 #: Characters of a token's digest in the audit log, enough to tell sessions apart.
 _SHOWN = 12
-_USERS = sa.select(UserTable.__table__)
+_USERS = sa.select(UserTable.__table__, UserTable.id.label("user_id"))
 
 
 class Users:
@@ -104,7 +105,7 @@ class Users:
             row = conn.execute(_USERS.where(UserTable.name == name)).mappings().one_or_none()
         if row is None:
             raise UnknownUser(f"there is no user {name!r}")
-        return _user(row)
+        return record_from(User, row)
 
     def sign_on(self, subject: str, name: str, role: Role | None) -> User:
         """Return the user authenticated by an identity provider, updating the role if it sent one.
@@ -120,7 +121,7 @@ class Users:
         with self._database.read() as conn:
             row = conn.execute(_USERS.where(UserTable.subject == subject)).mappings().one_or_none()
         if row is not None:
-            known = _user(row)
+            known = record_from(User, row)
             return self.change(known.name, role=role) if role not in (None, known.role) else known
         name = _check(name, role or "viewer")
         try:
@@ -136,7 +137,10 @@ class Users:
     def list(self) -> Sequence[User]:
         """Return all users, by name."""
         with self._database.read() as conn:
-            return [_user(row) for row in conn.execute(_USERS.order_by(UserTable.name)).mappings()]
+            return [
+                record_from(User, row)
+                for row in conn.execute(_USERS.order_by(UserTable.name)).mappings()
+            ]
 
     def any(self) -> bool:
         """Whether any user exists."""
@@ -175,18 +179,13 @@ class Users:
         """Return the active user of a session; None if the session is unknown or has expired."""
         with self._database.read() as conn:
             now = dialect_of(conn).now(conn)
-            row = (
-                conn.execute(
-                    _USERS.join(SessionTable, SessionTable.user_id == UserTable.id).where(
-                        SessionTable.token_sha256 == _digest(token),
-                        SessionTable.expires_at > now,
-                        UserTable.active.is_(True),
-                    )
-                )
-                .mappings()
-                .one_or_none()
+            found = _USERS.join(SessionTable, SessionTable.user_id == UserTable.id).where(
+                SessionTable.token_sha256 == _digest(token),
+                SessionTable.expires_at > now,
+                UserTable.active.is_(True),
             )
-        return None if row is None else _user(row)
+            row = conn.execute(found).mappings().one_or_none()
+        return None if row is None else record_from(User, row)
 
     def close_session(self, token: str) -> None:
         """End a session and record the logout. Ignores a session that has already ended."""
@@ -216,19 +215,6 @@ def _check(name: str, role: str) -> str:
 
 def _find(unit: Change, name: str) -> RowMapping | None:
     return unit.conn.execute(_USERS.where(UserTable.name == name)).mappings().one_or_none()
-
-
-def _user(row: RowMapping) -> User:
-    return User(
-        user_id=row["id"],
-        name=row["name"],
-        role=row["role"],
-        active=row["active"],
-        created_at=row["created_at"],
-        changed_at=row["changed_at"],
-        subject=row["subject"],
-        password_hash=row["password_hash"],
-    )
 
 
 def _digest(token: str) -> str:

@@ -79,7 +79,7 @@ class Verdicts:
             run = require_run(conn, run_id)
             rows = conn.execute(
                 sa.select(
-                    InspectionTable.id,
+                    InspectionTable.id.label("inspection_id"),
                     InspectionTable.line_number,
                     InspectionTable.source_ref,
                     InspectionTable.attributes,
@@ -88,16 +88,13 @@ class Verdicts:
                     current_verdict().label("verdict"),
                     DetectionTable.id.label("detection_id"),
                     DetectionTable.response,
-                    DetectionTable.mask_sha256,
-                    ImageTable.sha256,
+                    DetectionTable.mask_sha256.is_not(None).label("has_mask"),
+                    ImageTable.sha256.label("image_sha256"),
                 )
                 .join(DetectionTable, DetectionTable.id == InspectionTable.detection_id)
                 .join(ImageTable, ImageTable.id == InspectionTable.image_id)
                 .join(RunTable, RunTable.id == InspectionTable.run_id)
-                .outerjoin(
-                    VerdictTable,
-                    joins_later_verdict(),
-                )
+                .outerjoin(VerdictTable, joins_later_verdict())
                 .where(
                     InspectionTable.run_id == run,
                     InspectionTable.line_number > after,
@@ -106,23 +103,8 @@ class Verdicts:
                 )
                 .order_by(InspectionTable.line_number)
                 .limit(_PAGE)
-            ).all()
-        return [
-            StoredDetection(
-                inspection_id=row.id,
-                line_number=row.line_number,
-                source_ref=row.source_ref,
-                image_sha256=row.sha256,
-                response=row.response,
-                attributes=row.attributes,
-                expected_is_anomalous=row.expected_is_anomalous,
-                expected_mask_ref=row.expected_mask_ref,
-                verdict=row.verdict,
-                detection_id=row.detection_id,
-                has_mask=row.mask_sha256 is not None,
             )
-            for row in rows
-        ]
+            return [StoredDetection(**row) for row in rows.mappings()]
 
     def add(
         self,
@@ -215,8 +197,8 @@ class Verdicts:
                     DecisionTable.decided_at,
                     DecisionTable.reason,
                     DecisionTable.signature,
-                    PolicyTable.content,
-                    PolicyTable.sha256,
+                    PolicyTable.content.label("policy"),
+                    PolicyTable.sha256.label("policy_sha256"),
                     counted.label("verdicts"),
                     (RunTable.current_decision == DecisionTable.number).label("current"),
                 )
@@ -224,22 +206,8 @@ class Verdicts:
                 .join(RunTable, RunTable.id == DecisionTable.run_id)
                 .where(DecisionTable.run_id == run)
                 .order_by(DecisionTable.number)
-            ).all()
-        return [
-            Decision(
-                run_id=run_id,
-                number=row.number,
-                policy=row.content,
-                policy_sha256=row.sha256,
-                decided_by=row.decided_by,
-                decided_at=row.decided_at,
-                verdicts=row.verdicts,
-                current=bool(row.current),
-                reason=row.reason,
-                signature=row.signature,
             )
-            for row in rows
-        ]
+            return [Decision(run_id=run_id, **row) for row in rows.mappings()]
 
     def history(self, inspection_id: int) -> Sequence[VerdictHistory]:
         """Return all of an inspection's verdicts by policies, the oldest first.

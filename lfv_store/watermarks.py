@@ -17,11 +17,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from lfv_store.audit.change import Change, commit
-from lfv_store.claims import Claims, ObjectClaim, ObjectStamp, Retries, Standing
+from lfv_store.claims import Claims, KnownObjects, ObjectClaim, ObjectStamp, Retries
 from lfv_store.database import Database
 from lfv_store.errors import InvalidRecord
 from lfv_store.recording import write_inspections
-from lfv_store.records import ImageFacts, NewInspection
+from lfv_store.records import NewInspection, PendingItem
+from lfv_store.rows import pending_item
 from lfv_store.runs import lock_run, require_run
 from lfv_store.tables import (
     InspectionTable,
@@ -137,9 +138,9 @@ class Watermarks:
             and _is_taken(row, retries)
         }
 
-    def standing(
+    def known(
         self, run_id: str, objects: Mapping[str, ObjectStamp], retries: Retries
-    ) -> Standing:
+    ) -> KnownObjects:
         """Return which of these objects need no further run, without claiming any.
 
         The source is that of a run on new images, which may have ended. Objects of a run that is
@@ -150,7 +151,7 @@ class Watermarks:
         with self._database.read() as conn:
             source = conn.scalar(_source_like(require_run(conn, run_id)))
             if source is None:
-                return Standing(frozenset(), frozenset())
+                return KnownObjects(frozenset(), frozenset())
             mine = _runs.c.source_id == source
             live = _runs.c.expires_at > self._database.dialect.now(conn)
             alive = set(conn.scalars(sa.select(_runs.c.run_id).where(mine, live)))
@@ -165,7 +166,7 @@ class Watermarks:
                             in_progress.add(key)
                     elif _is_taken(row, retries):
                         recorded.add(key)
-        return Standing(frozenset(recorded), frozenset(in_progress))
+        return KnownObjects(frozenset(recorded), frozenset(in_progress))
 
     def has_objects(self, source_id: int) -> bool:
         """Whether any run has claimed an object of this source."""
@@ -201,16 +202,17 @@ class Watermarks:
                 .where(pending.c.run_id == run)
                 .order_by(pending.c.line_number)
                 .limit(_CLOSED_TOGETHER)
-            ).all()
-            if not rows:
+            ).mappings()
+            items = [pending_item(row) for row in rows]
+            if not items:
                 unit.conn.execute(sa.delete(WatermarkRunTable).where(_runs.c.run_id == run))
                 return 0
-            ended = [_error_record(row, code, message, unit.now) for row in rows]
+            ended = [_error_record(item, code, message, unit.now) for item in items]
             write_inspections(unit, run_id, ended)
-            lines = [row.line_number for row in rows]
+            lines = [item.line_number for item in items]
             unit.delete("pending_items", "line_number", lines, run_id=run)
             update_tallies(unit, run)
-            return len(rows)
+            return len(items)
 
         return commit(self._database, self._actor, "inspections.recorded", run_id, work)
 
@@ -358,23 +360,15 @@ def _has_pending(conn: Connection, run: int) -> bool:
     return conn.scalar(wanted) is not None
 
 
-def _error_record(
-    row: Row[tuple[object, ...]], code: str, message: str, at: datetime
-) -> NewInspection:
+def _error_record(item: PendingItem, code: str, message: str, at: datetime) -> NewInspection:
     return NewInspection(
-        line_number=row.line_number,
-        source_ref=row.source_ref,
+        line_number=item.line_number,
+        source_ref=item.source_ref,
         inspected_at=at,
-        image=ImageFacts(
-            row.image_sha256,
-            row.image_format,
-            row.image_width,
-            row.image_height,
-            row.image_size_bytes,
-        ),
-        attributes=row.attributes,
-        expected_is_anomalous=row.expected_is_anomalous,
-        expected_mask_ref=row.expected_mask_ref,
+        image=item.image,
+        attributes=item.attributes,
+        expected_is_anomalous=item.expected_is_anomalous,
+        expected_mask_ref=item.expected_mask_ref,
         error_code=code,
         error_message=message,
         attempts=0,

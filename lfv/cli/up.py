@@ -144,7 +144,7 @@ def up(
             "for your shell": f"export PREFECT_API_URL={plant.api_url}",
             "database": plant.settings.shown_store_url,
             "logs": plant.folder,
-            "scheduled": plant.scheduled() or _NOTHING_SCHEDULED,
+            "scheduled": plant.schedule() or _NOTHING_SCHEDULED,
             "at once": "prefect deployment run inspect-images/scheduled --watch",
         }
     )

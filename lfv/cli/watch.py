@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from lfv.run.arrivals import Arrivals
     from lfv.settings import Settings
-    from lfv_store import ObjectStamp, Standing
+    from lfv_store import KnownObjects, ObjectStamp
 
 #: The pause before trying a source or API again that did not answer.
 _PAUSE_SECONDS = 15.0
@@ -141,9 +141,9 @@ class _Watch:
         came = self._arrivals.look()
         if not came or self._is_running():
             return
-        standing = self._standing(came)
-        self._arrivals.handled(standing.recorded)
-        new = came.keys() - standing.recorded - standing.in_progress
+        known = self._known_objects(came)
+        self._arrivals.handled(known.recorded)
+        new = came.keys() - known.recorded - known.in_progress
         if not new:
             return
         self._flow_run = self._start()
@@ -151,12 +151,12 @@ class _Watch:
         images = count_of(len(new), "image")
         output.show(f"{images} to look at: started flow run {self._flow_run}")
 
-    def _standing(self, images: Mapping[str, ObjectStamp]) -> Standing:
+    def _known_objects(self, images: Mapping[str, ObjectStamp]) -> KnownObjects:
         """Return which of these images are known, as far as this machine can tell."""
         from lfv.run.new_images import RETRIES
-        from lfv_store import Standing, StoreError, open_store
+        from lfv_store import KnownObjects, StoreError, open_store
 
-        nothing = Standing(frozenset(), frozenset())
+        nothing = KnownObjects(frozenset(), frozenset())
         flow_run_id = self._last_flow_run()
         file = self._settings.store_file
         if flow_run_id is None or (file is not None and not file.exists()):
@@ -167,7 +167,7 @@ class _Watch:
                 run = store.runs.find_by_flow_run(flow_run_id)
                 if run is None:
                     return nothing
-                return store.watermarks.standing(run.run_id, images, RETRIES)
+                return store.watermarks.known(run.run_id, images, RETRIES)
         except StoreError as error:
             output.note(f"lfv: all images count as new: {error}")
             return nothing

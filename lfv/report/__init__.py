@@ -40,10 +40,8 @@ from lfv.report.training import (
 
 __all__ = [
     "MOST_ACCEPTED",
-    "REPORT_NAME",
     "JudgedImage",
     "LinkedThumbnail",
-    "Linker",
     "OverlayFacts",
     "ReportAnomaly",
     "ReportAnswer",

@@ -11,7 +11,7 @@ from lfv.formats.agreement import Difference, mcnemar
 from lfv.formats.errors import LfvError
 from lfv.run.retrain import trained_on
 from lfv_store import Model, Store
-from lfv_store.comparisons import ComparedAnswer
+from lfv_store.comparisons import AnswerPair
 
 #: The most disagreements that are listed; all are counted.
 MOST_DISAGREEMENTS = 100
@@ -35,7 +35,7 @@ class Comparison:
     both_wrong: int
     difference: Difference
     disagreeing: int
-    disagreements: tuple[ComparedAnswer, ...]
+    disagreements: tuple[AnswerPair, ...]
     learned: frozenset[str] = frozenset()
     unread: str = ""
 
@@ -80,7 +80,7 @@ def compare_models(
     `trained_on` are references of images that one of the models was trained on, which say nothing
     about its performance on others.
     """
-    answers = store.comparisons.compared(first, second)
+    answers = store.comparisons.answers(first, second)
     known = [one for one in answers if one.is_defective is not None]
     fresh = [one for one in known if one.source_ref not in trained_on]
     right = [

@@ -83,16 +83,15 @@ class ChangedVerdict:
 class Trial:
     """A policy tried on a run; `known` parts have a truth, `changes` are the first of `changed`.
 
-    `now` is by the limits in force, `then` by those that are tried. `stands` and `would_stand` are
-    the same after the reviews of `reviewed` parts, which override any limits.
-    Of a long run, `sampled` answers were tried, and all numbers are scaled up to the whole of it;
-    None if all were.
+    `now` is by the limits in force, `then` by those that are tried; `final_now` and `final_then`
+    include the reviews of `reviewed` parts, which override any limits. Of a long run, `sampled`
+    answers were tried, and all numbers are scaled up to the whole of it; None if all were.
     """
 
     now: Figures
     then: Figures
-    stands: Figures
-    would_stand: Figures
+    final_now: Figures
+    final_then: Figures
     images: int
     known: int
     reviewed: int
@@ -142,8 +141,8 @@ def try_on_run(store: Store, run_id: str, policy: Policy, prices: Prices) -> Tri
         tried,
         now=tried.now.scaled(by),
         then=tried.then.scaled(by),
-        stands=tried.stands.scaled(by),
-        would_stand=tried.would_stand.scaled(by),
+        final_now=tried.final_now.scaled(by),
+        final_then=tried.final_then.scaled(by),
         images=judged,
         known=round(tried.known * by),
         reviewed=round(tried.reviewed * by),
@@ -163,8 +162,8 @@ def try_policy(answers: Sequence[TriedAnswer], policy: Policy, prices: Prices) -
     return Trial(
         now=_figures(answers, [one.verdict for one in answers], prices),
         then=_figures(answers, after, prices),
-        stands=_figures(answers, [one.reviewed or one.verdict for one in answers], prices),
-        would_stand=_figures(
+        final_now=_figures(answers, [one.reviewed or one.verdict for one in answers], prices),
+        final_then=_figures(
             answers,
             [one.reviewed or verdict for one, verdict in zip(answers, after, strict=True)],
             prices,

@@ -24,7 +24,7 @@ from lfv.run.embedded_service import is_embedded
 from lfv.run.errors import EndedByOperator, LimitReached, RunNotResumable
 from lfv.run.fits import fit_of_training
 from lfv.run.lookup import find_run, find_unfinished_run
-from lfv.run.trained_as import join_training
+from lfv.run.training_records import copy_training_record
 from lfv.settings import Settings
 from lfv_store import ModelKey, NewRun, Run, Store, StoreError
 from lfv_store.records import RunStatus
@@ -166,7 +166,7 @@ class RunStarter:
         )
         model_id = self.store.models.register(key)
         if state.training:
-            join_training(self.store, model_id, key, state.training)
+            copy_training_record(self.store, model_id, key, state.training)
         return model_id
 
     def _context(self, run: Run, request: InspectionRequest, state: ModelState) -> RunContext:

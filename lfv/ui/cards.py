@@ -65,22 +65,22 @@ def cards(ui: Ui, rows: Iterable[Mapping[str, Any]]) -> Sequence[Card]:
     """Return the cards of inspections, in their order."""
     rows = list(rows)
     detections = sorted({row["detection_id"] for row in rows if row["detection_id"] is not None})
-    found = ui.store.pages.pictured(detections)
+    found = ui.store.pages.annotations(detections)
     return [_card(row, found.get(row["detection_id"])) for row in rows]
 
 
-def _card(row: Mapping[str, Any], pictured: Any) -> Card:
+def _card(row: Mapping[str, Any], found: Any) -> Card:
     ref = row["source_ref"]
     photo = marks = full = None
     size = (320, 240)
     anomalies: tuple[ReportAnomaly, ...] = ()
     if row["image_sha256"]:
         photo = f"/thumb/{row['inspection_id']}/{row['image_sha256']}"
-    if pictured is not None:
-        size = fit_size(pictured.width, pictured.height)
-        anomalies = tuple(ReportAnomaly(*one) for one in pictured.anomalies)
-        if (pictured.has_mask and anomalies) or (pictured.has_heat_map and not pictured.has_mask):
-            place = (row["detection_id"], pictured.width, pictured.height)
+    if found is not None:
+        size = fit_size(found.width, found.height)
+        anomalies = tuple(ReportAnomaly(*one) for one in found.anomalies)
+        if (found.has_mask and anomalies) or (found.has_heat_map and not found.has_mask):
+            place = (row["detection_id"], found.width, found.height)
             marks = marks_address(*place, small=True)
             full = marks_address(*place, small=False)
     attributes = serial_first(row["attributes"] or {})
@@ -89,7 +89,7 @@ def _card(row: Mapping[str, Any], pictured: Any) -> Card:
         row=row,
         name=ref.rstrip("/").rpartition("/")[2] or ref,
         reasons=tuple(
-            plain_sentence(str(one.get("text", one)), [found.name for found in anomalies])
+            plain_sentence(str(one.get("text", one)), [anomaly.name for anomaly in anomalies])
             for one in row["reasons"] or ()
         ),
         anomalies=anomalies,

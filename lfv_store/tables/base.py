@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Annotated, Any, ClassVar
 
 import sqlalchemy as sa
-from sqlalchemy.orm import DeclarativeBase, mapped_column
+from sqlalchemy.orm import DeclarativeBase, MappedColumn, mapped_column
 
 from lfv_store.types import BIG, UTC_DATETIME
 
@@ -45,7 +45,20 @@ class Base(DeclarativeBase):
     }
 
 
-def one_of(column: str, values: tuple[str, ...], name: str | None = None) -> sa.CheckConstraint:
+def one_of(column: str, values: tuple[str, ...]) -> sa.CheckConstraint:
     """Return a CHECK that a text column holds one of `values`."""
     words = ", ".join(f"'{value}'" for value in values)
-    return sa.CheckConstraint(f"{column} IN ({words})", name=name or column)
+    return sa.CheckConstraint(f"{column} IN ({words})", name=column)
+
+
+def key_of(column: str) -> MappedColumn[int]:
+    """Return a column of the primary key that refers to another table's key."""
+    return mapped_column(sa.ForeignKey(column), primary_key=True, autoincrement=False)
+
+
+def partial_index(name: str, *columns: str, where: str, unique: bool = False) -> sa.Index:
+    """Return an index on the rows that meet a condition, in SQL that both databases accept."""
+    condition = sa.text(where)
+    return sa.Index(
+        name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition
+    )

@@ -21,7 +21,9 @@ from lfv_store.tables.base import (
     JsonText,
     JsonValue,
     OptionalJson,
+    key_of,
     one_of,
+    partial_index,
 )
 
 
@@ -154,12 +156,7 @@ class DetectionTable(Base):
     __table_args__ = (
         sa.CheckConstraint("confidence >= 0 AND confidence <= 1", name="confidence"),
         sa.Index(None, "image_id", "model_id"),
-        sa.Index(
-            "ix_detections_with_mask",
-            "id",
-            sqlite_where=sa.text("mask_sha256 IS NOT NULL"),
-            postgresql_where=sa.text("mask_sha256 IS NOT NULL"),
-        ),
+        partial_index("ix_detections_with_mask", "id", where="mask_sha256 IS NOT NULL"),
     )
 
 
@@ -168,9 +165,7 @@ class MaskTable(Base):
 
     __tablename__ = "masks"
 
-    detection_id: Mapped[int] = mapped_column(
-        sa.ForeignKey("detections.id"), primary_key=True, autoincrement=False
-    )
+    detection_id: Mapped[int] = key_of("detections.id")
     png: Mapped[bytes]
 
 
@@ -179,9 +174,7 @@ class AnomalyTable(Base):
 
     __tablename__ = "anomalies"
 
-    detection_id: Mapped[int] = mapped_column(
-        sa.ForeignKey("detections.id"), primary_key=True, autoincrement=False
-    )
+    detection_id: Mapped[int] = key_of("detections.id")
     position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     name: Mapped[str]
     total_percentage_area: Mapped[float]
@@ -225,26 +218,14 @@ class InspectionTable(Base):
         sa.Index(None, "image_id"),
         sa.Index(None, "detection_id"),
         sa.Index(None, "inspected_at"),
-        sa.Index(
-            "ix_inspections_waiting",
-            "run_id",
-            "line_number",
-            sqlite_where=sa.text("verdict = 'review'"),
-            postgresql_where=sa.text("verdict = 'review'"),
+        partial_index(
+            "ix_inspections_waiting", "run_id", "line_number", where="verdict = 'review'"
         ),
-        sa.Index(
-            "ix_inspections_rejected",
-            "run_id",
-            "line_number",
-            sqlite_where=sa.text("verdict = 'reject'"),
-            postgresql_where=sa.text("verdict = 'reject'"),
+        partial_index(
+            "ix_inspections_rejected", "run_id", "line_number", where="verdict = 'reject'"
         ),
-        sa.Index(
-            "ix_inspections_errors",
-            "run_id",
-            "error_code",
-            sqlite_where=sa.text("error_code IS NOT NULL"),
-            postgresql_where=sa.text("error_code IS NOT NULL"),
+        partial_index(
+            "ix_inspections_errors", "run_id", "error_code", where="error_code IS NOT NULL"
         ),
     )
 
@@ -257,9 +238,7 @@ class InspectionAttributeTable(Base):
 
     __tablename__ = "inspection_attributes"
 
-    inspection_id: Mapped[int] = mapped_column(
-        sa.ForeignKey("inspections.id"), primary_key=True, autoincrement=False
-    )
+    inspection_id: Mapped[int] = key_of("inspections.id")
     name: Mapped[str] = mapped_column(BYTEWISE, primary_key=True)
     value: Mapped[str] = mapped_column(BYTEWISE)
 
@@ -311,12 +290,7 @@ class ReviewTable(Base):
     __table_args__ = (
         one_of("verdict", VERDICTS),
         one_of("kind", REVIEW_KINDS),
-        sa.Index(
-            "ix_reviews_undecided",
-            "inspection_id",
-            sqlite_where=sa.text("verdict = 'review'"),
-            postgresql_where=sa.text("verdict = 'review'"),
-        ),
+        partial_index("ix_reviews_undecided", "inspection_id", where="verdict = 'review'"),
         sa.CheckConstraint("reviewer <> ''", name="reviewer"),
     )
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from lfv_store.people import ROLES
-from lfv_store.tables.base import Base, Id, one_of
+from lfv_store.tables.base import Base, Id, key_of, one_of
 
 
 class UserTable(Base):
@@ -48,9 +48,7 @@ class ReviewLeaseTable(Base):
 
     __tablename__ = "review_leases"
 
-    inspection_id: Mapped[int] = mapped_column(
-        sa.ForeignKey("inspections.id"), primary_key=True, autoincrement=False
-    )
+    inspection_id: Mapped[int] = key_of("inspections.id")
     holder: Mapped[str] = mapped_column(index=True)
     expires_at: Mapped[datetime]
 
@@ -60,7 +58,5 @@ class SecondReviewTable(Base):
 
     __tablename__ = "second_reviews"
 
-    inspection_id: Mapped[int] = mapped_column(
-        sa.ForeignKey("inspections.id"), primary_key=True, autoincrement=False
-    )
+    inspection_id: Mapped[int] = key_of("inspections.id")
     first_reviewer: Mapped[str]

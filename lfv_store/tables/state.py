@@ -12,7 +12,16 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from lfv_store.records import HOSTING_STATUSES, RUN_STATUSES
-from lfv_store.tables.base import Base, Id, JsonList, JsonValue, OptionalJson, one_of
+from lfv_store.tables.base import (
+    Base,
+    Id,
+    JsonList,
+    JsonValue,
+    OptionalJson,
+    key_of,
+    one_of,
+    partial_index,
+)
 
 LEASE_ENDS = ("released", "expired")
 
@@ -58,9 +67,7 @@ class RunProgressTable(Base):
 
     __tablename__ = "run_progress"
 
-    run_id: Mapped[int] = mapped_column(
-        sa.ForeignKey("runs.id"), primary_key=True, autoincrement=False
-    )
+    run_id: Mapped[int] = key_of("runs.id")
     planned_through: Mapped[int]
     counted_through: Mapped[int]
 
@@ -70,9 +77,7 @@ class PendingItemTable(Base):
 
     __tablename__ = "pending_items"
 
-    run_id: Mapped[int] = mapped_column(
-        sa.ForeignKey("runs.id"), primary_key=True, autoincrement=False
-    )
+    run_id: Mapped[int] = key_of("runs.id")
     line_number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     duplicate: Mapped[bool]
     source_ref: Mapped[str]
@@ -88,13 +93,7 @@ class PendingItemTable(Base):
     __table_args__ = (
         sa.Index(None, "run_id", "duplicate", "line_number"),
         # Of lines with the same bytes only one is not a duplicate, so finding it takes one step.
-        sa.Index(
-            "ix_pending_items_first",
-            "run_id",
-            "image_sha256",
-            sqlite_where=sa.text("NOT duplicate"),
-            postgresql_where=sa.text("NOT duplicate"),
-        ),
+        partial_index("ix_pending_items_first", "run_id", "image_sha256", where="NOT duplicate"),
         {"sqlite_with_rowid": False},
     )
 
@@ -109,9 +108,7 @@ class TallyTable(Base):
 
     __tablename__ = "tallies"
 
-    run_id: Mapped[int] = mapped_column(
-        sa.ForeignKey("runs.id"), primary_key=True, autoincrement=False
-    )
+    run_id: Mapped[int] = key_of("runs.id")
     day: Mapped[date] = mapped_column(primary_key=True)
     accepted: Mapped[int]
     rejected: Mapped[int]
@@ -134,9 +131,7 @@ class AnswerTallyTable(Base):
 
     __tablename__ = "answer_tallies"
 
-    run_id: Mapped[int] = mapped_column(
-        sa.ForeignKey("runs.id"), primary_key=True, autoincrement=False
-    )
+    run_id: Mapped[int] = key_of("runs.id")
     is_anomalous: Mapped[bool] = mapped_column(primary_key=True)
     step: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     verdict: Mapped[str] = mapped_column(primary_key=True)
@@ -150,9 +145,7 @@ class AnomalyTallyTable(Base):
 
     __tablename__ = "anomaly_tallies"
 
-    run_id: Mapped[int] = mapped_column(
-        sa.ForeignKey("runs.id"), primary_key=True, autoincrement=False
-    )
+    run_id: Mapped[int] = key_of("runs.id")
     name: Mapped[str] = mapped_column(primary_key=True)
     color: Mapped[str | None]
     images: Mapped[int]
@@ -189,12 +182,11 @@ class HostingTable(Base):
         one_of("status", HOSTING_STATUSES),
         sa.CheckConstraint("min_units >= 1", name="min_units"),
         sa.CheckConstraint("price_per_unit_hour >= 0", name="price_per_unit_hour"),
-        sa.Index(
+        partial_index(
             "uq_hostings_open",
             "model_id",
+            where="status IN ('requested', 'hosted', 'stop_requested')",
             unique=True,
-            sqlite_where=sa.text("status IN ('requested', 'hosted', 'stop_requested')"),
-            postgresql_where=sa.text("status IN ('requested', 'hosted', 'stop_requested')"),
         ),
         sa.Index(None, "model_id", "requested_at"),
     )
@@ -244,9 +236,7 @@ class LeaseHeartbeatTable(Base):
 
     __tablename__ = "lease_heartbeats"
 
-    lease_id: Mapped[int] = mapped_column(
-        sa.ForeignKey("leases.id"), primary_key=True, autoincrement=False
-    )
+    lease_id: Mapped[int] = key_of("leases.id")
     beat_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     ttl_seconds: Mapped[float]
@@ -258,9 +248,7 @@ class ModelPaceTable(Base):
 
     __tablename__ = "model_paces"
 
-    model_id: Mapped[int] = mapped_column(
-        sa.ForeignKey("models.id"), primary_key=True, autoincrement=False
-    )
+    model_id: Mapped[int] = key_of("models.id")
     in_flight: Mapped[int]
     inference_units: Mapped[int]
     latency_ms: Mapped[float]
@@ -276,9 +264,7 @@ class RunWorkerTable(Base):
 
     __tablename__ = "run_workers"
 
-    run_id: Mapped[int] = mapped_column(
-        sa.ForeignKey("runs.id"), primary_key=True, autoincrement=False
-    )
+    run_id: Mapped[int] = key_of("runs.id")
     worker: Mapped[str] = mapped_column(primary_key=True)
     expires_at: Mapped[datetime]
     images: Mapped[int]

@@ -10,7 +10,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from lfv_store.tables.base import BYTEWISE, Base, Id
+from lfv_store.tables.base import BYTEWISE, Base, Id, key_of
 
 
 class WatermarkSourceTable(Base):
@@ -36,9 +36,7 @@ class WatermarkObjectTable(Base):
 
     __tablename__ = "watermark_objects"
 
-    source_id: Mapped[int] = mapped_column(
-        sa.ForeignKey("watermark_sources.id"), primary_key=True, autoincrement=False
-    )
+    source_id: Mapped[int] = key_of("watermark_sources.id")
     object_key: Mapped[str] = mapped_column(BYTEWISE, primary_key=True)
     sha256: Mapped[str] = mapped_column(primary_key=True)
     size_bytes: Mapped[int]
@@ -56,8 +54,6 @@ class WatermarkRunTable(Base):
 
     __tablename__ = "watermark_runs"
 
-    run_id: Mapped[int] = mapped_column(
-        sa.ForeignKey("runs.id"), primary_key=True, autoincrement=False
-    )
+    run_id: Mapped[int] = key_of("runs.id")
     source_id: Mapped[int] = mapped_column(sa.ForeignKey("watermark_sources.id"), index=True)
     expires_at: Mapped[datetime]

@@ -25,7 +25,7 @@ from lfv.cli.deploy import installed_file
 from lfv.cli.errors import CommandError
 from lfv.cli.main import run as run_lfv
 from lfv.cli.plant.schedule import EndedRun
-from lfv.cli.plant.services import Plant, Scheduled, own_deployments, systemd_unit
+from lfv.cli.plant.services import Plant, Schedule, own_deployments, systemd_unit
 from lfv.cli.plant.status import PlantStatus
 from lfv.cli.plant.supervisor import Service, ServiceState, Supervised
 from lfv.settings import get_settings
@@ -91,15 +91,15 @@ def own_file(folder: Path, **given: Any) -> tuple[Plant, dict[str, Any]]:
 def test_the_example_is_not_scheduled_until_a_source_is_given(tmp_path: Path) -> None:
     plant, scheduled = own_file(tmp_path, is_example=True)
     assert [one["active"] for one in scheduled["schedules"]] == [False]
-    assert plant.scheduled() is None
+    assert plant.schedule() is None
     command = f"{sys.executable} -m lfv.launch flows.engine"
     assert scheduled["work_pool"]["job_variables"]["command"] == command
     given = {"file": plant.prefect_file, "source": "/data/parts", "project": "parts"}
     plant, scheduled = own_file(tmp_path, **given)
     assert scheduled["parameters"]["source"] == "/data/parts"
-    assert str(plant.scheduled()) == "/data/parts, project parts, at 0 6 * * 1-5 (Europe/Berlin)"
+    assert str(plant.schedule()) == "/data/parts, project parts, at 0 6 * * 1-5 (Europe/Berlin)"
     plant, _ = own_file(tmp_path, file=plant.prefect_file, minutes=0.5)
-    assert str(plant.scheduled()) == "/data/parts, project parts, every 0.5 minutes"
+    assert str(plant.schedule()) == "/data/parts, project parts, every 0.5 minutes"
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_status_says_the_same_as_text_and_as_json(
         prefect_url="http://127.0.0.1:4300",
         prefect_api_url="http://127.0.0.1:4300/api",
         results_url="http://127.0.0.1:4301",
-        scheduled=Scheduled("/data/parts", "parts", ("every 5 minutes",)),
+        scheduled=Schedule("/data/parts", "parts", ("every 5 minutes",)),
         last_run=EndedRun(at, "Crashed"),
         next_run=at + timedelta(minutes=5),
         waiting=("1 run waits behind quick-fox",),

@@ -40,13 +40,10 @@ def test_a_hosting_from_intent_to_stop(store: Store) -> None:
     store.hostings.mark_hosted(lease.hosting_id, after(40))
     hosting = store.hostings.get(lease.hosting_id)
     assert (hosting.status, hosting.hosted_at) == ("hosted", after(30))
-    release = store.leases.release(lease.lease_id, after(100))
-    assert release.must_stop
-    assert (release.hosting_id, release.client_token) == (lease.hosting_id, lease.client_token)
-    assert release.host_spec == LEASE["host_spec"]
+    assert store.leases.release(lease.lease_id, after(100))
     hosting = store.hostings.get(lease.hosting_id)
     assert (hosting.status, hosting.stop_requested_at) == ("stop_requested", after(100))
-    assert store.leases.release(lease.lease_id, after(101)).must_stop  # said again, for a retry
+    assert store.leases.release(lease.lease_id, after(101))  # said again, for a retry
     store.hostings.mark_stop_attempt(lease.hosting_id, "HTTP 500")
     store.hostings.mark_stop_attempt(lease.hosting_id, None)
     hosting = store.hostings.get(lease.hosting_id)
@@ -55,7 +52,7 @@ def test_a_hosting_from_intent_to_stop(store: Store) -> None:
     hosting = store.hostings.get(lease.hosting_id)
     assert (hosting.status, hosting.stopped_at) == ("stopped", after(110))
     assert store.hostings.open() == []
-    assert not store.leases.release(lease.lease_id).must_stop
+    assert not store.leases.release(lease.lease_id)
     assert list(store.hostings.list()) == [hosting]
     assert store.audit.verify().ok
 
@@ -84,8 +81,8 @@ def test_the_second_run_joins_and_the_last_one_stops(store: Store) -> None:
     two = acquire(store, model_id, second, 1)
     assert (two.hosting_id, two.client_token) == (one.hosting_id, one.client_token)
     assert not two.must_start
-    assert not store.leases.release(one.lease_id, after(2)).must_stop
-    assert store.leases.release(two.lease_id, after(3)).must_stop
+    assert not store.leases.release(one.lease_id, after(2))
+    assert store.leases.release(two.lease_id, after(3))
     assert acquire(store, a_model(store, "2"), first, 4).hosting_id != one.hosting_id
 
 
@@ -114,8 +111,8 @@ def test_somebody_elses_model_is_used_and_left(store: Store) -> None:
     assert (one.owned, one.must_start, one.hosting_status) == (False, False, "hosted")
     assert two.hosting_id == one.hosting_id
     assert not two.owned
-    assert not store.leases.release(one.lease_id, after(2)).must_stop
-    assert not store.leases.release(two.lease_id, after(3)).must_stop
+    assert not store.leases.release(one.lease_id, after(2))
+    assert not store.leases.release(two.lease_id, after(3))
     assert store.hostings.get(one.hosting_id).status == "left"
     assert store.hostings.open() == []
     assert list(store.hostings.claim_sweepable(after(999), by="sweeper")) == []
@@ -127,7 +124,7 @@ def test_a_model_that_turns_out_to_be_somebody_elses_is_not_stopped(store: Store
     store.hostings.mark_foreign(lease.hosting_id)
     hosting = store.hostings.get(lease.hosting_id)
     assert (hosting.status, hosting.owned) == ("hosted", False)
-    assert not store.leases.release(lease.lease_id).must_stop
+    assert not store.leases.release(lease.lease_id)
     assert store.hostings.get(lease.hosting_id).status == "left"
 
 
@@ -170,8 +167,7 @@ def test_the_sweeper_ends_what_nobody_was_heard_of(store: Store) -> None:
     assert len(store.hostings.claim_sweepable(after(62), by="sweeper-1")) == 1
     assert store.leases.heartbeat(alive.lease_id, after(110))
     assert len(store.hostings.claim_sweepable(after(122), by="sweeper-2")) == 1
-    release = store.leases.release(dead.lease_id, after(123))
-    assert release.must_stop
+    assert store.leases.release(dead.lease_id, after(123))
     store.hostings.mark_stopped(dead.hosting_id, after(124))
     (found,) = store.hostings.claim_sweepable(after(999), by="sweeper-1")
     assert found.model_id == other
@@ -253,7 +249,7 @@ def test_time_is_the_databases_unless_given(store: Store) -> None:
     assert timedelta(seconds=50) < lease.expires_at - now <= timedelta(seconds=60)
     assert store.leases.heartbeat(lease.lease_id)
     assert list(store.hostings.claim_sweepable(by="s")) == []
-    assert store.leases.release(lease.lease_id).must_stop
+    assert store.leases.release(lease.lease_id)
 
 
 def test_a_heartbeat_and_a_sweep_at_the_same_instant_agree(store: Store) -> None:
@@ -278,7 +274,7 @@ def test_a_heartbeat_and_a_sweep_at_the_same_instant_agree(store: Store) -> None
             assert alive.result() == (swept.result() == 0), round_number
         outcomes.add(alive.result())
         if alive.result():
-            assert store.leases.release(lease.lease_id, after(62)).must_stop
+            assert store.leases.release(lease.lease_id, after(62))
         store.hostings.mark_stopped(lease.hosting_id, after(63))
     assert outcomes <= {True, False}
     assert store.audit.verify().ok

@@ -90,7 +90,7 @@ def test_figures_of_all_answers(store: Store, run_id: str) -> None:
 
 def test_what_is_needed_to_draw(store: Store, run_id: str) -> None:
     detection = store.results.line(run_id, 4)["detection_id"]
-    found = store.pages.pictured([detection])[detection]
+    found = store.pages.annotations([detection])[detection]
     assert (found.width, found.height, found.has_mask) == (640, 480, True)
     assert [name for name, _, _ in found.anomalies] == ["scratch", "dent"]
 
@@ -128,7 +128,7 @@ def test_a_screen_reads_no_table_whole(sqlite_url: str) -> None:
         with statements(store) as seen:
             for outcome in (None, "reject", "review", "accept", "error"):
                 store.pages.gallery(run_id, outcome=outcome, after=1)
-            store.pages.pictured([1, 2])
+            store.pages.annotations([1, 2])
             store.pages.find("SN000002")
             store.pages.find("sn0000")
             store.pages.of_image("ab" * 32)

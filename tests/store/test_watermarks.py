@@ -110,12 +110,12 @@ def test_objects_of_a_live_run_are_in_progress_and_those_of_a_dead_run_are_new(
     fail(store, "a", 1, "rejected")
     fail(store, "a", 2, "ended")
     seen = {"1": stamp(1), "2": stamp(1), "3": stamp(1), "4": stamp(1)}
-    found = store.watermarks.standing("a", seen, RETRIES)
+    found = store.watermarks.known("a", seen, RETRIES)
     assert (found.recorded, found.in_progress) == ({"1"}, {"3"})
-    changed = store.watermarks.standing("a", {"1": stamp(2)}, RETRIES)
+    changed = store.watermarks.known("a", {"1": stamp(2)}, RETRIES)
     assert not changed.recorded | changed.in_progress
     store.watermarks.release("a")
-    found = store.watermarks.standing("a", seen, RETRIES)
+    found = store.watermarks.known("a", seen, RETRIES)
     assert (found.recorded, found.in_progress) == ({"1"}, frozenset())
 
 

@@ -62,12 +62,11 @@ def start_and_end(store: Store, run_id: str, model: str, rounds: str) -> Any:
                 now = store.database.dialect.now(conn)
             store.hostings.mark_hosted(lease.hosting_id, now)
         assert store.leases.heartbeat(lease.lease_id)
-        release = store.leases.release(lease.lease_id)
-        if release.must_stop:
+        if store.leases.release(lease.lease_id):
             stopped += 1
             with store.database.read() as conn:
                 now = store.database.dialect.now(conn)
-            store.hostings.mark_stopped(release.hosting_id, now)
+            store.hostings.mark_stopped(lease.hosting_id, now)
     return {"started": started, "stopped": stopped}
 
 

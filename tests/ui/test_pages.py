@@ -260,8 +260,8 @@ def test_a_review_counts_before_the_label_everywhere(place: Scene, mara: Browser
     part = place.parts("reject")[0]  # labelled an anomaly
     place.store.reviews.add(part, "accept", "ben")
     tried = try_on_run(place.store, RUN_ID, Policy.from_dict(POLICY), Prices())
-    assert (tried.now.counts["reject"], tried.stands.counts["reject"]) == (2, 1)
-    assert (tried.stands.escapes, tried.now.false_alarms) == (0, 1)
+    assert (tried.now.counts["reject"], tried.final_now.counts["reject"]) == (2, 1)
+    assert (tried.final_now.escapes, tried.now.false_alarms) == (0, 1)
     assert tried.reviewed == 1
     page = mara.get(f"/runs/{RUN_ID}/policy", params={"reject_from": "55"}).text
     assert "shows 4 accepted, 6 to review, 1 rejected now" in page

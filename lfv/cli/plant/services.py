@@ -41,7 +41,7 @@ _DEPLOY_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
-class Scheduled:
+class Schedule:
     """What scheduled runs inspect, by the model of which project, and when."""
 
     source: str
@@ -186,7 +186,7 @@ class Plant:
             timeout=_DEPLOY_SECONDS,
         )
 
-    def scheduled(self) -> Scheduled | None:
+    def schedule(self) -> Schedule | None:
         """Return what the deployment `scheduled` inspects, and when; None if it has no time."""
         deployment = _scheduled_deployment(self.prefect_file)
         schedules = (deployment or {}).get("schedules") or ()
@@ -194,7 +194,7 @@ class Plant:
         if deployment is None or not times:
             return None
         given = deployment.get("parameters") or {}
-        return Scheduled(str(given.get("source")), str(given.get("project")), times)
+        return Schedule(str(given.get("source")), str(given.get("project")), times)
 
     def state(self) -> PlantState | None:
         """Return the state that the supervisor recorded, or None."""

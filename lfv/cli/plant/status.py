@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from lfv.cli.plant.schedule import EndedRun, scheduled_runs
-from lfv.cli.plant.services import Plant, Scheduled
+from lfv.cli.plant.services import Plant, Schedule
 from lfv.cli.plant.supervisor import ServiceState
 
 
@@ -36,7 +36,7 @@ class PlantStatus:
     prefect_url: str | None = None
     prefect_api_url: str | None = None
     results_url: str | None = None
-    scheduled: Scheduled | None = None
+    scheduled: Schedule | None = None
     last_run: EndedRun | None = None
     next_run: datetime | None = None
     waiting: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ def plant_status(plant: Plant) -> PlantStatus:
     """Return the status of a plant; its server is queried only if it is ready."""
     state = plant.state()
     if state is None:
-        return PlantStatus(running=False, ready=False, scheduled=plant.scheduled())
+        return PlantStatus(running=False, ready=False, scheduled=plant.schedule())
     plant = replace(plant, port=state.port, ui_port=state.ui_port)
     ready = state.running and state.ready
     runs = scheduled_runs(plant.api, plant.pool) if ready else None
@@ -59,7 +59,7 @@ def plant_status(plant: Plant) -> PlantStatus:
         prefect_url=plant.page_url,
         prefect_api_url=plant.api_url,
         results_url=plant.ui_url,
-        scheduled=plant.scheduled(),
+        scheduled=plant.schedule(),
         last_run=runs.last if runs else None,
         next_run=runs.next if runs else None,
         waiting=runs.waiting if runs else (),

@@ -71,11 +71,10 @@ def release_and_stop(
     whereas a forgotten model costs money without end.
     """
     try:
-        release = _call_within(
+        must_stop = _call_within(
             lambda: store.with_patience(_DATABASE_PATIENCE_SECONDS).leases.release(lease_id),
             seconds=_DATABASE_PATIENCE_SECONDS,
         )
-        must_stop = release.must_stop
     except StoreError as error:
         logger.error("the lease could not be released (%s)", error)
         must_stop = owned

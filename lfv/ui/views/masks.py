@@ -32,8 +32,8 @@ def draw_page(call: Call) -> Response:
     types = dict(sorted(types.items(), key=lambda one: one[0] not in marked))
     free = [color for color in PALETTE if color not in {(c or "").upper() for c in types.values()}]
     named = [(name, color or free.pop(0)) for name, color in types.items() if color or free]
-    pictured = store.pages.pictured([row["detection_id"]] if row["detection_id"] else [])
-    found = pictured.get(row["detection_id"])
+    detection = row["detection_id"]
+    found = store.pages.annotations([detection]).get(detection) if detection else None
     return call.page(
         "mask.html",
         title=f"Mask of {card.name}",
@@ -41,7 +41,7 @@ def draw_page(call: Call) -> Response:
         types=named or [("anomaly", PALETTE[0])],
         free=free,
         signatures=asks_for_signatures(call),
-        seed=f"/mask/{row['detection_id']}" if found is not None and found.has_mask else "",
+        seed=f"/mask/{detection}" if found is not None and found.has_mask else "",
     )
 
 

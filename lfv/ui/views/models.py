@@ -68,7 +68,7 @@ def show_model(call: Call) -> Response:
         open=next((one for one in hostings if not one.is_over), None),
         job=call.ui.jobs.get(_job(key.project_name)),
         decisions=store.approvals.history(key.project_name, host=key.host),
-        standing=_current_approval(call, model)[0],
+        approval=_current_approval(call, model)[0],
         next=next_images(store, model.model_id, call.ui.settings.home / "ui" / "masks"),
         signatures=asks_for_signatures(call),
         may_be_approved=key.host != BATCH_JOB,

@@ -13,7 +13,7 @@ from lfv.ui.routing import Call, get
 from lfv.ui.signing import asks_for_signatures
 from lfv.ui.views.review import REASONS
 from lfv_store import Review
-from lfv_store.standing import standing
+from lfv_store.effective_reviews import effective_reviews
 
 _WORDS = {"accept": "accepted", "reject": "rejected", "review": "to review"}
 
@@ -32,7 +32,7 @@ def show_part(call: Call) -> Response:
     row = store.results.get(number)
     (card,) = cards(call.ui, [row])
     reviews = store.reviews.history(number)
-    stand = standing(reviews)
+    in_effect = effective_reviews(reviews)
     others = store.pages.of_image(row["image_sha256"]) if row["image_sha256"] else []
     return call.page(
         "part.html",
@@ -42,8 +42,8 @@ def show_part(call: Call) -> Response:
         verdicts=store.verdicts.history(number) if row["verdict"] else [],
         now=_now(row, reviews),
         reviews=reviews,
-        stand={one.review_id for one in stand},
-        counts=stand[-1].review_id if stand else None,
+        in_effect={one.review_id for one in in_effect},
+        counts=in_effect[-1].review_id if in_effect else None,
         seen=reviews[-1].review_id if reviews else 0,
         token=new_token(),
         second=call.visitor.may("reviewer")

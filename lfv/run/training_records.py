@@ -10,7 +10,7 @@ from lfv_store import ModelKey, NewTraining, Store
 logger = logging.getLogger(__name__)
 
 
-def join_training(store: Store, model_id: int, key: ModelKey, training: str) -> None:
+def copy_training_record(store: Store, model_id: int, key: ModelKey, training: str) -> None:
     """Copy the training record of the version that a model was trained as, if there is one.
 
     `training` is that version, in the same account and region, of any project. So a verdict can be

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lfv.client.hosts.sagemaker.source import ModelSource, look_up
-from lfv.run.trained_as import join_training
+from lfv.run.training_records import copy_training_record
 from lfv_store import ModelKey, NewTraining, open_store
 from tests.support.store_samples import T0
 
@@ -102,7 +102,7 @@ def test_a_model_gets_the_training_record_of_its_training_job(tmp_path: Path) ->
         ):
             model_id, key = register(version, place)
             for _ in range(2):  # runs register it again and again
-                join_training(store, model_id, key, training)
+                copy_training_record(store, model_id, key, training)
             assert len(store.trainings.of_model(model_id)) == expected
         (found,) = store.trainings.of_model(register("model/mine")[0])
         assert (found.source, found.manifest_sha256) == (data.source, data.manifest_sha256)

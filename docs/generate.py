@@ -139,7 +139,7 @@ def _usage(argument: Any) -> str:
 
 
 def _metavar(parameter: Any) -> str:
-    """The word for a value: what the code says, else the kind of value."""
+    """The word for a value: that of the code, else the kind of value."""
     if parameter.metavar:
         return str(parameter.metavar)
     if parameter.param_type_name == "argument":

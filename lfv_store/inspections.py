@@ -49,7 +49,7 @@ class Inspections:
     ) -> dict[str, KnownDetection]:
         """Return a model's newest answers to some images, by SHA-256.
 
-        With `run_id`, only answers that this run received (for a run that asks everything again).
+        With `run_id`, only answers that this run received (for a run that detects all again).
         """
         newest = (
             sa.select(sa.func.max(DetectionTable.id))

@@ -33,7 +33,7 @@ Outcome = Literal["accept", "reject", "review", "error"]
 _COLUMNS = INSPECTION_RESULTS.c
 #: A search for a part of a file name or attribute covers this many of the newest inspections.
 SEARCHED = 200_000
-#: Of the values that begin with a text, so many are looked at for the newest.
+#: Maximum number of values with a given start that are read for the newest.
 _BEGINNINGS = 2_000
 #: A shorter text is only searched for as an inspection's id, and in the newest inspections.
 _SHORTEST_BEGINNING = 3
@@ -151,7 +151,7 @@ class Pages:
 
         `text` is an attribute's value (a serial number) or three and more characters of its
         beginning, at least eight digits of an image's SHA-256, or an inspection's id. If nothing is
-        found so, `text` is looked for within attributes and image names of the newest
+        found so, `text` is searched in attributes and image names of the newest
         inspections (SEARCHED of them). Case does not matter.
         """
         text = text.strip()

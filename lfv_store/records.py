@@ -344,7 +344,7 @@ class Hosting:
 
     @property
     def is_over(self) -> bool:
-        """Whether the model was seen stopped, or was left running for whoever started it."""
+        """Whether the model was seen stopped, or was left running for its owner."""
         return self.status in ("stopped", "left")
 
     @property

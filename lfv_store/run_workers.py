@@ -76,7 +76,7 @@ class RunWorkers:
         """Claim the next pending lines that nobody has claimed; [] if there are none.
 
         A claim has up to `most` lines. Towards the end of the run it has fewer, so that all workers
-        are busy to the end, but not less than `fewest` if so many are left. Claims that are not in
+        are busy to the end, but not less than `fewest` if as many are left. Claims that are not in
         `holding` end. Raises UnknownRun.
         """
 

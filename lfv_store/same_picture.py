@@ -15,7 +15,7 @@ from lfv_store.views import REVIEW_QUEUE
 #: The key of a review's `shown` that names the inspection on which its reviewer decided, in the
 #: reviews of the other inspections of that picture.
 GIVEN_ON = "given_on"
-#: A review counts for at most so many other inspections; the others keep waiting.
+#: Maximum number of other inspections that a review counts for; the rest keep waiting.
 _MOST = 200
 
 

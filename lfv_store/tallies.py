@@ -1,7 +1,7 @@
 """Tallies and hosting usage: the counts behind views and charts.
 
 They include a run's inspections with ids up to `run_progress.counted_through`. They are
-brought up to date once a second while the run stores results, and when it finishes, changes its
+updated once a second while the run stores results, and when it finishes, changes its
 hosting, or gets a review or a new decision. A crash loses nothing, because the next process
 continues counting from that mark.
 """

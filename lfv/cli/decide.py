@@ -53,7 +53,7 @@ def decide(
 
     The new verdicts become the current ones; earlier verdicts and policies are kept. Lines that
     could not be inspected do not change. The run's report is rewritten if it is on this machine.
-    With LFV_SIGNATURES the decision is signed: the password is asked for.
+    With LFV_SIGNATURES, the decision is signed with the password.
     """
     from lfv.client.policy import Policy
     from lfv.run.active import open_reader

@@ -63,7 +63,7 @@ def demo(
 
     Draws sixty machined parts with scratches, dents and stains, trains a model on them, inspects
     two dozen other parts with it, and shows every verdict. One of the inspected files is broken on
-    purpose: its record says why, and the other parts are inspected all the same.
+    purpose: its record has the reason, and the other parts are inspected.
     """
     from lfv.run.embedded_service import api_endpoint
     from lfv.run.training import training_report
@@ -147,7 +147,7 @@ def _link_latest(settings: Settings, run_id: str) -> None:
     folder, latest = settings.run_folder(run_id), settings.home / LATEST
     if latest.is_symlink():
         latest.unlink()
-    with suppress(OSError):  # something else is there, or the file system has no links
+    with suppress(OSError):  # another file exists, or the file system has no links
         latest.symlink_to(folder.relative_to(settings.home), target_is_directory=True)
 
 

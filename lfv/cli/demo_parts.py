@@ -166,7 +166,7 @@ def _scratch(scene: _Scene, rng: np.random.Generator) -> Mask:
     width = rng.uniform(0.75, 1.25)
     steps = int(length * 2)
     box = np.hypot(scene.x - x, scene.y - y) < length / 2 + 8.0
-    # Centred, so that a long part is visible wherever the centre lies.
+    # Centred, so that a long scratch is visible for every position of the centre.
     x, y = x - np.cos(heading) * length / 2, y - np.sin(heading) * length / 2
     nearest = np.full_like(scene.radius, np.inf)
     where = np.zeros_like(scene.radius)

@@ -2,7 +2,7 @@
 
 CommandError      base; its text is the message for the user
 ├── WrongUsage    the arguments contradict each other or name nothing (exit status 2)
-├── Interrupted   Ctrl-C; the text says what became of the work (exit status 130)
+├── Interrupted   Ctrl-C; the text describes the state of the work (exit status 130)
 └── OutputClosed  standard output was closed by its reader; not shown
 """
 
@@ -36,7 +36,7 @@ class WrongUsage(CommandError):
 
 
 class Interrupted(CommandError):
-    """Ctrl-C ended the command; the text says what was done and what was not."""
+    """Ctrl-C ended the command; the text describes the state of the work."""
 
 
 class OutputClosed(CommandError):

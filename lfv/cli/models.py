@@ -163,7 +163,7 @@ def approve(
 
     It has to be on record: a run inspected with it, or `lfv train` trained it. The approval is
     appended to the audit log; the next approval, or `lfv models withdraw`, ends it. Runs that have
-    begun keep their version. With LFV_SIGNATURES it is signed: the password is asked for.
+    begun keep their version. With LFV_SIGNATURES, it is signed with the password.
     """
     from lfv.run.active import open_reader
     from lfv.run.approvals import sign_approval

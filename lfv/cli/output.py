@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: Width without a terminal: enough for any table, so that nothing is wrapped.
 _UNLIMITED = 4000
 
-#: Columns that are no wider than this are not broken on a terminal.
+#: Narrower columns are not wrapped on a terminal.
 _SHORT = 20
 
 _STYLES = {"accept": "green", "reject": "red", "review": "yellow", "error": "magenta"}

@@ -122,7 +122,7 @@ def record(
     """Record a reviewer's verdict on one line of a run.
 
     'unsure' leaves the line for another reviewer. The model's answer, the policy's verdict and
-    earlier reviews are kept. With LFV_SIGNATURES the review is signed: the password is asked for.
+    earlier reviews are kept. With LFV_SIGNATURES, the review is signed with the password.
     """
     from lfv.run.active import open_reader
     from lfv.run.report import report_run

@@ -74,7 +74,7 @@ def runs(
 ) -> None:
     """List inspection runs, the newest first, with their counts.
 
-    The filters can be combined: a run has to meet all of them.
+    If filters are combined, a run must match all of them.
     """
     from lfv.run.summary import NOTHING_NEW
 

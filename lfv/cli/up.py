@@ -230,7 +230,7 @@ def _supervise(plant: Plant, *, kept: bool) -> None:
     with plant.lock() as is_first:
         if not is_first:
             raise CommandError(f"`lfv up` already runs in {plant.folder}; `lfv down` ends it")
-        open_store(plant.settings.store_url).close()  # the pages want one that is there
+        open_store(plant.settings.store_url).close()  # the pages need an existing database
         places = {"port": plant.port, "ui_port": plant.ui_port}
         supervisor = Supervisor(plant.services(), plant.folder, places)
         since = datetime.now(UTC)

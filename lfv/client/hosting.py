@@ -152,7 +152,7 @@ def ensure_hosted(
         progress: Called with a few words at each change.
         sending: Called with True before each StartModel and with False once its result is known.
             Whatever this function raises, the caller knows if a start may still take effect.
-        poll: Pauses between two looks at the status.
+        poll: Pauses between two calls of DescribeModel.
         clock: Time and waiting.
 
     Raises:

@@ -387,7 +387,7 @@ def _cause(problem: BadLine) -> tuple[str, str]:
     words = problem.message.replace(problem.text, "")
     if problem.code == "label_missing":
         return problem.code, words
-    if problem.code == "image_dimensions_mismatch":  # the words say what mends it
+    if problem.code == "image_dimensions_mismatch":  # the message has the remedy
         return problem.code, _DIGITS.sub("", words)
     return problem.code, ""
 

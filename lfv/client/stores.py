@@ -1,4 +1,4 @@
-"""Access to local files, the interface of buckets, and folders that stand in for buckets.
+"""Access to local files, the interface of buckets, and folders used as buckets.
 
 Buckets behind S3 are in `lfv.client.s3`. All failures are subclasses of SourceError.
 """

@@ -42,7 +42,7 @@ def pool(taps: Sequence[Matrix]) -> Description:
     """Pool the maps of a deep backbone: mean, maximum and deviation of every channel.
 
     Args:
-        taps: float32 [channels, rows, columns], each on a grid of its own.
+        taps: float32 [channels, rows, columns], with a different grid each.
     """
     values = []
     for maps in taps:

@@ -52,7 +52,7 @@ UNUSUAL = "unusual"
 PATCHES, PLACES = "patches", "places"
 #: The expert that distinguishes patches of anomalous images from those of normal ones.
 PATCH_RIDGE = "patch-ridge"
-#: Experts that look at the backbone's patches.
+#: Experts on the backbone's patches.
 PATCH_EXPERTS = (PATCHES, PLACES, PATCH_RIDGE)
 AnyHead = Head | PatchMemory | PlacesHead | PatchRidge
 

@@ -1,6 +1,6 @@
 """The second pass over a mask: pixel networks that also see the first pass around a pixel.
 
-Whether a dark gap is a crack or the background beside the part depends on what is on its sides
+Whether a dark gap is a crack or the background next to the part depends on what is on its sides
 (auto-context, Tu 2008). The surroundings are the first pass's anomaly probability, blurred, and
 opened and closed by lines of three lengths in four directions, so that orientation does not matter.
 Several networks with different seeds are averaged.

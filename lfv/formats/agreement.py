@@ -44,7 +44,7 @@ class Agreement:
 
     @property
     def meaning(self) -> str:
-        """A sentence on what kappa says; empty without kappa."""
+        """A sentence that explains kappa; empty without kappa."""
         if self.kappa is None:
             return ""
         if self.kappa < 0:

@@ -82,7 +82,7 @@ def split_of_name(name: str) -> str | None:
 
 
 def truth_of(cell: str) -> bool | None:
-    """Return the boolean meant by 0, 1, yes or no in a table; None for anything else."""
+    """Return the boolean of 0, 1, yes or no in a table; None for anything else."""
     return _NUMBERS.get(cell.strip(), _CELLS.get(plain(cell)))
 
 

@@ -31,7 +31,7 @@ _TRAIN_FLAGS = frozenset({"istrain", "istraining", "fortraining"})
 _TEST_FLAGS = frozenset({"istest", "istesting", "fortesting"})
 _YES, _NO = frozenset({"1", "true", "yes"}), frozenset({"0", "false", "no"})
 _MASK_FOLDERS = frozenset({"groundtruth", "gt", "mask", "masks", "maskimages", "groundtruths"})
-# Files here are masks only if their names say so, because labels may be inspected parts, too.
+# Files here are masks only by their names, because labels may be inspected parts, too.
 _LABEL_FOLDERS = frozenset({"label", "labels", "annotation", "annotations", "segmentation"})
 _JPEG = frozenset({"jpg", "jpeg", "jpe", "jfif"})
 _NEUTRAL = frozenset({"image", "images", "img", "imgs", "pictures"})
@@ -121,7 +121,7 @@ def describe_skipped(reasons: Mapping[str, int]) -> str:
 
 @dataclass(frozen=True)
 class Place:
-    """What an image's path says about it.
+    """Facts from an image's path.
 
     `masks` are the paths of its masks, which decide the label unless `is_anomalous` is True.
     `found` is the name of a folder that is not known as a label.

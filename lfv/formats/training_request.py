@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 PREFIX = "lfv:train:"
 #: Tag that says how images of other sizes were fitted before the service got them.
 FITTED = "lfv:fitted"
-#: What a refusal of a network says.
+#: The message of a refused network.
 NEEDS_TORCH = "needs PyTorch, which is not installed: pip install 'lfv-pipeline[network]'"
 _SHA256 = re.compile("[0-9a-f]{64}")
 _SHORT = 12
@@ -27,7 +27,7 @@ _WITH_BACKBONE: dict[bool | None, str] = {
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """What a request says about its training; None leaves an option to the service.
+    """A request's options of its training; None leaves an option to the service.
 
     `backbone` and `detector` are the SHA-256 digests of ONNX files, as `onnx_digest` returns them.
     `fitted`, such as `scaled to 640x480`, is not an option of the service, which only reports it.

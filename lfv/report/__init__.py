@@ -62,7 +62,7 @@ __all__ = [
     "write_training_report",
 ]
 
-#: Accepted images are there for comparison; a few do, and each costs a fetch.
+#: Accepted images are only for comparison; a few are enough, and each must be read.
 MOST_ACCEPTED = 60
 
 

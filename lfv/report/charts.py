@@ -1,4 +1,4 @@
-"""Charts as numbers: where each bar and line stands, for templates to draw."""
+"""Charts as numbers: the positions of bars and lines, for templates to draw."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def _place(limit: ReportLimit, lowest: float) -> float:
 
 
 def pareto(types: Sequence[ReportType]) -> tuple[ParetoRow, ...]:
-    """Return the anomaly types, the commonest first; the last row may stand for several."""
+    """Return the anomaly types, the commonest first; the last row may combine several."""
     ranked = sorted(types, key=lambda one: (-one.images, one.name))
     total = sum(one.images for one in ranked)
     if not total:

@@ -57,7 +57,7 @@ class ReportImage:
         return self.verdict == "reject" and self.is_labelled(False)
 
     def is_labelled(self, is_anomalous: bool) -> bool:
-        """Whether the label says so and no review replaces it."""
+        """Whether the label makes it one and no review replaces the label."""
         return self.expected_is_anomalous is is_anomalous and not self.is_reviewed
 
     @property
@@ -87,7 +87,7 @@ class ReportCounts:
 
 @dataclass(frozen=True)
 class ReportAnswer:
-    """What the model said about one image, or several `images`, and the verdict that followed."""
+    """The model's answer for one image, or several `images`, and the verdict."""
 
     is_anomalous: bool
     confidence: float

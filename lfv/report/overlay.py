@@ -28,7 +28,7 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 @dataclass(frozen=True)
 class OverlayFacts:
-    """What the legend says of an image; `confidence` is that of the answer, 0 to 1."""
+    """The content of an image's legend; `confidence` is that of the answer, 0 to 1."""
 
     name: str
     verdict: str

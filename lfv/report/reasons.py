@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-#: Reasons that policies store, and what pages say instead: the same numbers in a whole sentence.
+#: Reasons that policies store, and the sentences with the same numbers on pages.
 _SENTENCES = (
     (
         r"Anomalous with confidence (\S+)%(?: only)?, (?:at least|below) (\S+)%\.",

@@ -26,7 +26,7 @@ from lfv.report.thumbnails import LinkedThumbnail, Thumbnail
 
 _GOOD = frozenset({"completed"})
 _ATTRIBUTES = 10
-#: From so many cards on, a browser lays out only those that are near what is visible.
+#: From this many cards on, a browser lays out only those near the visible ones.
 _MANY = 300
 _POLICY_CHARACTERS = 20_000
 

@@ -1,4 +1,4 @@
-"""Thumbnails: an image made small, and its marks as a layer of their own."""
+"""Thumbnails: a reduced image, and its marks as a separate layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report of a training: how good the model is, where it errs, and how it came about."""
+"""The report of a training: how good the model is, where it errs, and how it was trained."""
 
 from __future__ import annotations
 

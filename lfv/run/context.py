@@ -13,7 +13,7 @@ from lfv.formats.fit import Fit
 from lfv.run.modes import InspectionMode
 from lfv.settings import Settings
 
-#: The kind of host for which a service on this machine stands in if no endpoint is given.
+#: The kind of host that the embedded service serves if no endpoint is given.
 LOOKOUTVISION = "lookoutvision"
 
 #: How long a file must be unchanged before a run on new images inspects it.

@@ -18,7 +18,7 @@ class Ending(StrEnum):
     MODEL_LOST = "model_lost"  # the model is no longer hosted
     OUT_OF_REACH = "out_of_reach"  # the model's host does not answer
     STORE = "store"  # results cannot be stored
-    PAUSE = "pause"  # so many images are rejected that a person must decide whether to continue
+    PAUSE = "pause"  # too many rejects: a person must decide whether to continue
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class RunControl:
                 self._on_end.remove(listener)
 
     def resume(self) -> None:
-        """Continue after an ending whose cause is gone, such as a lost model that is up again."""
+        """Continue after an ending that no longer applies, such as a lost model that is back."""
         with self._lock:
             self._ending, self._message = None, ""
             self._failures_since = 0

@@ -1,7 +1,7 @@
 """Share a run's detection among Dask workers, which may be on other machines.
 
 The process that holds the model submits batches and receives the result of each. Workers attach to
-the run as `lfv.run.attachments` says, so a worker only works for a run while its model is held.
+the run by `lfv.run.attachments`, so a worker only works for a run while its model is held.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def redecide(
 ) -> Redecided:
     """Decide again on every stored answer of a run, without the model.
 
-    The new verdicts become current; the old ones and their policy stay on record. Lines that could
+    The new verdicts become current; the old ones and their policy are kept. Lines that could
     not be inspected do not change. `meaning` is the meaning of a signature. `progress` is called
     with inspections done and their total.
     """

@@ -118,7 +118,7 @@ def record_mask(
 
     Raises:
         MaskRefused: The drawing is not a mask of the inspected image.
-        lfv.run.pictures.PictureGone: The image is gone, so nobody can have drawn on it.
+        lfv.run.pictures.PictureGone: The image is missing, so nobody can have drawn on it.
         UnknownInspection: No inspection has this id.
     """
     row = store.results.get(inspection_id)

@@ -13,7 +13,7 @@ InspectionError            base; its text is one sentence for the user
 │   ├── NothingInspected   none of its images could be inspected
 │   └── SourceEmpty        its source has no image
 ├── LimitReached           the run's cost or time limit; the rest can be resumed
-├── EndedByOperator        a person ended it, or did not let it go on; the rest can be resumed
+├── EndedByOperator        a person ended it, or did not continue it; the rest can be resumed
 ├── ModelLost              the model was stopped too often while the run used it
 ├── ModelNotApproved       the model of the approved version is another one
 ├── ModelInUse             the model to stop is, or may be, used by runs

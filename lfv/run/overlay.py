@@ -54,7 +54,7 @@ def draw_overlays(
 ) -> Iterator[Overlay]:
     """Write the overlay of each inspection as a PNG into the folder of its run.
 
-    For an image that is gone or has changed, the result holds the reason instead of a file. Raises
+    For a missing or changed image, the result has the reason instead of a file. Raises
     OSError if the folder cannot be written.
     """
     for row in rows:

@@ -15,9 +15,9 @@ from lfv.client.policy import Policy, decide
 from lfv.formats.answers import DetectAnomalyResult
 from lfv_store import Store
 
-#: Images whose verdict changes, of which so many are named.
+#: Maximum number of named images whose verdict changes.
 MOST_CHANGES = 60
-#: A run with more answers is tried on a sample of about so many, which takes a few seconds.
+#: A run with more answers is tried on a sample of about this size, which takes a few seconds.
 MOST_ANSWERS = 100_000
 
 

@@ -64,7 +64,7 @@ def find_old(
     *,
     masks: bool = False,
 ) -> Pruning:
-    """Find reports of runs that ended so many days ago, the oldest first, and unused pictures.
+    """Find reports of runs that ended this many days ago, the oldest first, and unused pictures.
 
     With `masks`, also the masks of answers that no run has used since.
     """

@@ -187,7 +187,7 @@ def _is_reviewed(row: dict[str, Any]) -> bool:
 
 
 def _label(row: dict[str, Any]) -> bool | None:
-    """Whether the label says anomaly; None without one, and of a reviewed part, as on the pages."""
+    """Whether the label is anomaly; None without one and for a reviewed part, as on the pages."""
     return None if _is_reviewed(row) else row["expected_is_anomalous"]
 
 

@@ -143,7 +143,7 @@ def trained_on(store: Store, reader: SourceReader, model_id: int) -> frozenset[s
     Empty for a model that was trained elsewhere.
 
     Raises:
-        lfv.formats.errors.LfvError: The list of images is gone or unreadable.
+        lfv.formats.errors.LfvError: The list of images is missing or unreadable.
     """
     trainings = store.trainings.of_model(model_id)
     items = _labelled_items(trainings[0] if trainings else None, reader)

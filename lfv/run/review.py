@@ -122,7 +122,7 @@ def give_review(store: Store, given: GivenReview, *, second_share: float = 0.0) 
 
     The queue knows whether it is an independent second review. Each of the inspections in
     `given.also` that has the same picture and answer, and still waits, gets a review of its own,
-    which says on which part it was given.
+    which names the part on which it was given.
 
     Raises:
         ReviewTaken: Another person has the part, or has reviewed it meanwhile.

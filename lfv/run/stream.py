@@ -398,7 +398,7 @@ class DetectionStream:
     # -- commits, in the thread that commits --
 
     def _are_urgent(self, records: int) -> bool:
-        """Whether to commit now: so many records would hold up requests, or none is in flight."""
+        """Whether to commit now: the records would delay requests, or no request is in flight."""
         spare = (self._ceiling - self._limit.limit) // 2
         return records >= max(1, spare) or not self._limit.in_flight
 

@@ -1,4 +1,4 @@
-"""What the settings say about a training, as a request to the service on this machine."""
+"""A training's options in the settings, as a request to the service on this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Objects in buckets: folders that stand in for buckets, and S3 for all others.
+"""Objects in buckets: folders used as buckets, and S3 for all others.
 
 A key cannot leave its folder: each component is opened relative to its parent and must not be a
 symbolic link, and only regular files are read.
@@ -43,7 +43,7 @@ class Buckets:
         self._s3 = _S3(s3_endpoint_url) if s3 else None
 
     def is_folder(self, bucket: str) -> bool:
-        """Whether a folder stands in for the bucket, so that reads need no network."""
+        """Whether a folder is used as the bucket, so that reads need no network."""
         return bucket in self._folders
 
     def check_key(self, bucket: str, key: str) -> None:

@@ -102,7 +102,7 @@ class ServeOptions:
     host: str = "127.0.0.1"
     #: 0 picks a free port, which the ready file and the log name.
     port: int = 0
-    #: Folders that stand in for S3 buckets.
+    #: Folders used as S3 buckets.
     buckets: Mapping[str, Path] = field(default_factory=dict)
     #: Use S3, with boto3's default credentials, for buckets that are not folders.
     s3: bool = True

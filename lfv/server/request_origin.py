@@ -53,7 +53,7 @@ def is_from_here(scope: MutableMapping[str, Any], headers: Mapping[str, str]) ->
 
 
 def is_private(scope: MutableMapping[str, Any], headers: Mapping[str, str]) -> bool:
-    """Whether no third party can change the request: it came over TLS or never left this machine.
+    """Whether the request is safe from third parties: over TLS, or within this machine.
 
     A proxy on this machine that terminates TLS sends ``X-Forwarded-Proto: https``.
     """

@@ -15,7 +15,7 @@ from lfv.settings.model import ENV_PREFIX, Settings
 #: Variables that `Settings` does not read but other code does; not reported as misspelt.
 _FOREIGN_VARIABLES = frozenset({"LFV_TEST_DATABASE_URL", "LFV_TEST_POSTGRES_URL"})
 
-#: Environment variables, and tables of TOML files, that may tell Prefect where its API is.
+#: Environment variables, and tables of TOML files, that may configure Prefect's API address.
 _PREFECT_VARIABLES = frozenset({"PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH"})
 _PREFECT_TABLES = re.compile(
     r"^\s*(\[(tool\.prefect|api)\b|api\s*[.=]|profiles_path)", re.MULTILINE

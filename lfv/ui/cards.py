@@ -52,7 +52,7 @@ class Card:
 
     @property
     def label(self) -> str | None:
-        """`escape` or `false alarm`, if nobody reviewed the part and its label says so."""
+        """`escape` or `false alarm` by the label, if nobody reviewed the part."""
         expected = self.row["expected_is_anomalous"]
         if self.row["reviewed_verdict"] in ("accept", "reject"):
             return None  # the review is the truth, and it is the verdict

@@ -36,7 +36,7 @@ class TooManyFailures(Exception):
 class LoginLimit:
     """Counts failed logins in this process. Thread-safe.
 
-    All addresses of an IPv6 /64 network count as one, because whoever has one has all.
+    All addresses of an IPv6 /64 network count as one, because they belong to one owner.
     """
 
     def __init__(self) -> None:

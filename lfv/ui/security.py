@@ -36,7 +36,7 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 class SecurityHeaders:
     """Adds the headers to every response, which forbid caching of pages.
 
-    Refuses a request that gives its length in two ways (RFC 9112, 6.1), because a proxy in front
+    Refuses a request with two lengths (RFC 9112, 6.1), because a proxy in front
     may use the other one, and take what follows for another client's request.
     """
 

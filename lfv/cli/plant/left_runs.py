@@ -61,7 +61,7 @@ def end_left_runs(api: ServerApi, pool: str, message: str) -> list[str]:
 def cancel_runs(api: ServerApi, pool: str, message: str) -> None:
     """Cancel the flow runs of a pool on this machine, and wait until they are Cancelled.
 
-    Their worker has to be running: after a process has ended, it tells Prefect. Flow runs that
+    Their worker must be running: it reports ended processes to Prefect. Flow runs that
     start meanwhile are cancelled too. Errors of the server and flow runs that do not end are only
     logged, because `end_runs` follows.
     """

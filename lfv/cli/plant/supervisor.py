@@ -157,7 +157,7 @@ class Supervisor:
         self._ending = False
 
     def run(self, make_ready: Callable[[], None], is_orphaned: Callable[[], bool]) -> None:
-        """Keep the services running until SIGTERM or SIGINT, or until the keeper is gone.
+        """Keep the services running until SIGTERM or SIGINT, or until the keeper has ended.
 
         Repeats `make_ready` until it returns without an error.
         """

@@ -122,7 +122,7 @@ class _Masks:
             self.skipped.append(relative)
 
     def tell(self, skipped: Skipped) -> None:
-        """Count skipped masks without an image under a reason of their own."""
+        """Count skipped masks without an image under a separate reason."""
         lost = sum(mask not in self.used for mask in self.skipped)
         if lost:
             skipped.reasons += Counter({_MASKS: -lost, "masks without an image": lost})
@@ -229,7 +229,7 @@ def _begins_like_image(path: str) -> bool:
         with open_local(Path(path), path) as source:
             return source.stream.read(8).startswith((PNG_SIGNATURE, JPEG_SIGNATURE))
     except SourceError:
-        return False  # neither its name nor its user says that it is an image
+        return False  # neither its name nor the user declares it an image
 
 
 def _is_unicode(text: str) -> bool:

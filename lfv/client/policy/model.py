@@ -5,7 +5,7 @@ anomalous"): a limit for the classification's confidence, a limit for the area t
 type may cover, and a limit for the number of anomaly types. On top of them comes a review band
 for answers too unsure to trust either way. docs/policies.md explains how to write a policy.
 
-    reject     a rule fires (with `combine: all`, every rule that is there)
+    reject     a rule fires (with `combine: all`, every given rule)
     review     no rejection, but an answer that is unsure, at odds with itself, or lacks figures
     accept     a normal answer that is sure enough, or an anomaly that the rules tolerate
 
@@ -103,7 +103,7 @@ class TypesRule(_Part):
 
 
 class ReviewBand(_Part):
-    """Which answers a person should look at.
+    """Which answers a person should review.
 
     `normal_below`: normal answers with less confidence. `anomalous_from`: anomalous answers that
     no rule rejects, from this confidence on; with `normal_below` alone, all of them, so that a

@@ -142,14 +142,14 @@ def _launch(settings: Settings) -> subprocess.Popen[bytes]:
 
 
 def _write(process: subprocess.Popen[bytes], line: bytes) -> None:
-    if process.stdin is None:  # pragma: no cover - it was asked for as a pipe
+    if process.stdin is None:  # pragma: no cover - it was opened as a pipe
         raise BrokenPipeError
     process.stdin.write(line)
     process.stdin.flush()
 
 
 def _await_ready(process: subprocess.Popen[bytes]) -> None:
-    if process.stdout is None:  # pragma: no cover - it was asked for as a pipe
+    if process.stdout is None:  # pragma: no cover - it was opened as a pipe
         raise BrokenPipeError
     readable, _, _ = select.select([process.stdout], [], [], _READY_SECONDS)
     if not readable or process.stdout.readline() != b"ready\n":

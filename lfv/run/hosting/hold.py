@@ -211,7 +211,7 @@ class ModelHold:
         """Whether this run must start a model that is down.
 
         So it is if the lease is not owned (then on another lease), if the model was stopped while
-        runs used it, and if the run that was to start it is gone.
+        runs used it, and if the run that was to start it has ended.
         """
         return (
             not lease.owned

@@ -125,7 +125,7 @@ def describe_left_up(report: SweepReport) -> list[str]:
 
 
 def _where_to_sweep(model: UnknownModel) -> str:
-    """Return the options with which a sweep without a run on record finds a model again."""
+    """Return the options with which a sweep finds a model without a recorded run."""
     if not model.model_version.startswith(("endpoint/", "transform-job/")):
         return ""
     if model.endpoint_url is None:
@@ -203,7 +203,7 @@ def _unknown_models(
 ) -> list[UnknownModel]:
     """Return models of the Lookout for Vision API that are up and unknown to all runs."""
     up = [model for model in model_entries(endpoint_url, region) if model.is_up]
-    # In this order: a run puts on record what it is about to start.
+    # In this order: a run records what it is about to start.
     known = _known_models(store, settings, service)
     unknown = []
     for model in up:
@@ -224,7 +224,7 @@ def _unknown_endpoints(
 ) -> list[UnknownModel]:
     """Return SageMaker endpoints with lfv's tags that are unknown to all runs."""
     tagged = tagged_endpoints(endpoint_url, region)
-    used = _open_specs(store)  # in this order: a run puts on record what it is about to create
+    used = _open_specs(store)  # in this order: a run records what it is about to create
     known = {
         str(spec.options["job"]) if spec.kind == batch.KIND else endpoint_name_of(spec)
         for spec in used

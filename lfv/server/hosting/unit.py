@@ -45,7 +45,7 @@ class UnitSpec:
 
 
 class UnitProcess:
-    """A process that imports the engine, and loads a model once it is told which.
+    """A process that imports the engine, and loads a model on request.
 
     Created by ``launch``.
     """

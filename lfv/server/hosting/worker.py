@@ -1,6 +1,6 @@
 """An inference unit: ``python -m lfv.launch lfv.server.hosting.worker FD ENGINE``.
 
-Imports the engine, is told over the socket which model to load, and inspects images, one after the
+Imports the engine, loads the model named over the socket, and inspects images, one after the
 other, until the service closes the socket to stop the model, or ends. The process also ends with
 the socket while it loads the model or inspects an image.
 """

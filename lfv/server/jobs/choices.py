@@ -38,7 +38,7 @@ def store_request(context: JobContext, request: TrainingRequest, folder: Path) -
 
 
 def options_of_training(context: JobContext, folder: Path) -> dict[str, Any]:
-    """Return what a trainer's job says about its options.
+    """Return the options of a trainer's job.
 
     `options` has the engine's names, `graphs` the paths of ONNX files by role. `fitted` is of the
     request.

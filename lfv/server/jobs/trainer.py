@@ -31,7 +31,7 @@ from lfv.server.jobs.report import write_report
 
 def main(job_path: str) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    # Libraries may print to stdout, so the answers have a descriptor of their own.
+    # Libraries may print to stdout, so the answers have a separate descriptor.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     os.nice(5)  # inference has priority

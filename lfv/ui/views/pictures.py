@@ -49,7 +49,7 @@ _guarded_thumbnail = guard(thumbnail, "viewer")
 async def quick_thumbnail(request: Request) -> Response:
     """Return a cached thumbnail to a user whose access was just checked; otherwise draw it.
 
-    Neither a thread nor the database is needed, so a screen of a hundred is there at once.
+    Needs neither a thread nor the database, so a screen of a hundred is shown at once.
     """
     ui: Ui = request.app.state.ui
     if may_look(ui, request):

@@ -122,7 +122,7 @@ def notices(silent_hours: float | None = None) -> list[Notice]:
         Notice(
             "model left running",
             frozenset({MODEL_LEFT_RUNNING}),
-            "A model is still running, and paid for",
+            "A model is still running and billed",
             "See the runbook 'A model is still running'.\n" + _FACTS,
         ),
         Notice(

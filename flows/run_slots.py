@@ -61,7 +61,7 @@ def place_at_model(project: str) -> Iterator[None]:
     try:
         with get_client(sync_client=True) as client:
             runs = set_limit(client, project)
-        logger.info("waiting for a place among the %d runs of %s", runs, project)
+        logger.info("waiting for one of the %d run slots of %s", runs, project)
         place.__enter__()
     except Exception as error:  # noqa: BLE001 - no error of Prefect may end the run
         logger.warning("no concurrency limit for this run: %s", error)
@@ -73,4 +73,4 @@ def place_at_model(project: str) -> Iterator[None]:
         try:
             place.__exit__(None, None, None)
         except Exception as error:  # noqa: BLE001 - the place comes free by itself
-            logger.warning("the place at the model is not given back yet: %s", error)
+            logger.warning("the run slot is not released yet: %s", error)

@@ -133,5 +133,5 @@ def _check(role: str, path: Path, limit: int, copy: Path) -> str | None:
     try:
         answer = json.loads(done.stdout)
     except ValueError:
-        return f"the process that looked at it ended with status {done.returncode}"
+        return f"the process that checked it ended with status {done.returncode}"
     return None if "accepted" in answer else f"{answer['message']} ({answer['refused']})"

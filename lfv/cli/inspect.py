@@ -132,8 +132,8 @@ def inspect(
         typer.Option(
             "--settle-seconds",
             min=0.0,
-            help="With --new-only, leave files to the next run that changed within so many "
-            "seconds, because they may be half written.",
+            help="With --new-only, leave files that changed within this many seconds to the next "
+            "run, because they may be incomplete.",
         ),
     ] = 5.0,
     max_cost: Annotated[
@@ -144,7 +144,7 @@ def inspect(
         typer.Option(
             "--max-hosted-minutes",
             min=0.0,
-            help="Stop when the model has been hosted for so many minutes.",
+            help="Stop when the model has been hosted for this many minutes.",
         ),
     ] = None,
     resume: Annotated[
@@ -205,7 +205,7 @@ def inspect(
     if policy is not None and confidence is not None:
         raise WrongUsage("use either --confidence or --policy")
     if shards and mode is InspectionMode.BATCH:
-        raise WrongUsage("--mode batch has no use for --shards: SageMaker does the work")
+        raise WrongUsage("--mode batch cannot be combined with --shards: SageMaker runs the job")
     settings = settings_from(
         endpoint_url=endpoint_url,
         database_url=database_url,

@@ -1,4 +1,4 @@
-"""`lfv models`: list and package model versions, and approve the one that runs take."""
+"""`lfv models`: list and package model versions, and approve the one that runs use."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(
         name="models",
         cls=ModelsGroup,
-        help="List and package model versions, and approve the one that runs take.",
+        help="List and package model versions, and approve the one that runs use.",
     )
     group.command("list", epilog=examples("lfv models", "lfv models --project cookies --json"))(
         list_
@@ -139,9 +139,7 @@ def list_(
 
 def approve(
     project: ProjectArgument,
-    version: Annotated[
-        str, typer.Argument(metavar="VERSION", help="The version that runs are to take.")
-    ],
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="The version for runs to use.")],
     *,
     reason: ReasonOption,
     by: ByOption = None,
@@ -355,7 +353,7 @@ def _approved_versions(settings: Settings) -> set[tuple[str, str]]:
         with open_store(settings.store_url) as store:
             found = store.approvals.all_current().values()
     except StoreError as error:
-        output.note(f"which versions are approved is not known: {error}")
+        output.note(f"the approved versions are unknown: {error}")
         return set()
     return {
         (one.project_name, one.model_version)

@@ -100,9 +100,9 @@ ShardsOption = Annotated[
         "--shards",
         min=0,
         metavar="NUMBER",
-        help="Other flow runs that share detection: so many of the deployment inspect-shard/shard, "
-        "on any machine with a Prefect worker. Needs a Prefect server with the deployments of "
-        "`lfv deploy`, a PostgreSQL database and --endpoint-url.",
+        help="Number of other flow runs that share detection, on any machine with a Prefect "
+        "worker. Needs a Prefect server with the deployments of `lfv deploy`, a PostgreSQL "
+        "database and --endpoint-url.",
     ),
 ]
 RegionOption = Annotated[
@@ -137,8 +137,8 @@ DetectorOption = Annotated[
     typer.Option(
         "--detector",
         metavar="FILE",
-        help="ONNX detector (image to anomaly score and map, such as an anomalib export) of which "
-        "the service on this machine makes every model, in place of LFV_DETECTOR.",
+        help="ONNX detector (image to anomaly score and map, such as an anomalib export) that "
+        "the service on this machine calibrates instead of training, in place of LFV_DETECTOR.",
     ),
 ]
 GraphMibOption = Annotated[

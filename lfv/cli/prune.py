@@ -58,8 +58,8 @@ def prune(
         bool,
         typer.Option(
             "--compact",
-            help="Make the SQLite file smaller by what is free in it; takes twice its size on the "
-            "disk for a while, and who writes waits meanwhile.",
+            help="Return the free space of the SQLite file to the disk; takes twice its size for a "
+            "while, in which writers wait.",
         ),
     ] = False,
     password_stdin: PasswordOption = False,
@@ -107,4 +107,4 @@ def prune(
     if sizes is not None:
         output.show(f"database file: {sizes[0] / 1e6:.1f} MB before, {sizes[1] / 1e6:.1f} MB now")
     elif compact:
-        output.note("lfv: PostgreSQL gives space back by itself (autovacuum); nothing was done")
+        output.note("lfv: PostgreSQL reuses free space by itself (autovacuum); nothing was done")

@@ -18,8 +18,8 @@ SignAsOption = Annotated[
     typer.Option(
         "--sign-as",
         metavar="NAME",
-        help="User of `lfv ui` who decides and signs for it; asks for the password. With "
-        "LFV_SIGNATURES, whoever decides signs.",
+        help="User of `lfv ui` who decides and signs with the password. With LFV_SIGNATURES, "
+        "every decision is signed.",
     ),
 ]
 _HERE = "command line"

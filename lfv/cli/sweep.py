@@ -37,8 +37,8 @@ def sweep(
         bool,
         typer.Option(
             "--account",
-            help="Also look through the SageMaker account for endpoints that lfv created, which "
-            "it knows by their tags; needs no runs in the database.",
+            help="Also check the SageMaker account for endpoints with the tags of lfv; needs no "
+            "runs in the database.",
         ),
     ] = False,
     host: HostOption = None,

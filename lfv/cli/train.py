@@ -100,9 +100,9 @@ def train(
         FitMode | None,
         typer.Option(
             "--fit",
-            help="What to do with images of other sizes than the usual one, in training and "
-            "whenever the model inspects: scale them (refused where that changes the aspect by "
-            "more than a tenth), stretch them, or crop them to the middle. Default: refuse them.",
+            help="How to fit images of other sizes, in training and in inspections: scale (refused "
+            "if it changes the aspect ratio by more than a tenth), stretch, or crop to the centre. "
+            "Default: refuse them.",
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -184,7 +184,7 @@ def _latest(settings: Settings, model: TrainedModel) -> LatestVersion | None:
         with open_store(settings.store_url) as store:
             return latest_after_training(store, model.project, model.version, settings.host)
     except StoreError as error:
-        output.note(f"lfv: which version the next runs take is not known: {error}")
+        output.note(f"lfv: the version for the next runs is unknown: {error}")
         return None
 
 
@@ -194,7 +194,7 @@ def _leftovers(settings: Settings, project: str) -> str:
 
     if ends_with_us(settings):
         return (
-            f"the version of {project} in training was not made; earlier versions, if there are "
+            f"the version of {project} in training was discarded; earlier versions, if there are "
             "any, stay in use"
         )
     return (

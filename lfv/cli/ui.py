@@ -113,7 +113,7 @@ def serve(
         )
     https = behind_https or tls_certificate is not None
     if has_users and not _is_loopback(host) and not https:
-        output.note("warning: passwords cross the network readable; use --tls-certificate")
+        output.note("warning: passwords are sent unencrypted; use --tls-certificate")
     signatures = signatures or settings.signatures
     if signatures and not has_users:
         raise WrongUsage(

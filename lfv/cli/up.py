@@ -120,7 +120,9 @@ def up(
             ("--ui-port", ui_port, _UI_PORT, state.ui_port),
         ):
             if wanted not in {default, used}:
-                output.note(f"lfv: it is up on port {used}; {option} counts after `lfv down`")
+                output.note(
+                    f"lfv: already running on port {used}; {option} takes effect after `lfv down`"
+                )
         plant = replace(plant, port=state.port, ui_port=state.ui_port)
     else:
         _require_free(plant.port, "--port")
@@ -160,7 +162,7 @@ def down() -> None:
         _systemctl("daemon-reload")
     state = plant.state()
     if state is None or not state.running:
-        output.show("nothing is up")
+        output.show("nothing is running")
         return
     os.kill(state.pid, signal.SIGTERM)
     _wait(lambda: not plant.is_running(), _DOWN_SECONDS, f"process {state.pid} does not end")
@@ -175,7 +177,7 @@ def status(*, as_json: JsonOption = False) -> None:
     if as_json:
         output.show_json(asdict(found))
     elif not found.running:
-        output.show("nothing is up; `lfv up` brings it up")
+        output.show("nothing is running; `lfv up` starts it")
     else:
         rows = [(one.name, one.pid or "waiting", one.starts, one.log) for one in found.services]
         output.show_table(("process", "pid", "starts", "log"), rows, right=("pid", "starts"))

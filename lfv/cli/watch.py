@@ -49,7 +49,7 @@ def watch(
         str, typer.Option("--deployment", "-d", help="Deployment to start: FLOW/NAME.")
     ] = "inspect-images/scheduled",
     every: Annotated[
-        float, typer.Option("--every", min=0.2, help="Seconds between two looks.")
+        float, typer.Option("--every", min=0.2, help="Seconds between two polls.")
     ] = 2.0,
     settle_seconds: Annotated[
         float,
@@ -61,7 +61,8 @@ def watch(
     ] = None,
     bucket: BucketOption = None,
     once: Annotated[
-        bool, typer.Option("--once", help="Look once, start the deployment if images came, exit.")
+        bool,
+        typer.Option("--once", help="Poll once, start the deployment if images arrived, exit."),
     ] = False,
 ) -> None:
     """Start a deployment whenever images arrive in a folder or prefix, instead of by a schedule.
@@ -132,7 +133,7 @@ class _Watch:
         try:
             self.look()
         except (SourceError, httpx.HTTPError, PrefectHTTPStatusError) as error:
-            output.note(f"lfv: {error}; looking again in {_PAUSE_SECONDS:g} s")
+            output.note(f"lfv: {error}; retrying in {_PAUSE_SECONDS:g} s")
             return False
         return True
 
@@ -149,7 +150,7 @@ class _Watch:
         self._flow_run = self._start()
         self._arrivals.handled(new)
         images = count_of(len(new), "image")
-        output.show(f"{images} to look at: started flow run {self._flow_run}")
+        output.show(f"{images} to inspect: started flow run {self._flow_run}")
 
     def _known_objects(self, images: Mapping[str, ObjectStamp]) -> KnownObjects:
         """Return which of these images are known, as far as this machine can tell."""

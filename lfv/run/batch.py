@@ -173,13 +173,13 @@ class _Batches:
             except HostError as error:
                 if not error.retryable:
                     raise
-                logger.warning("the job cannot be looked at: %s", error)
+                logger.warning("the job's status cannot be read: %s", error)
             else:
                 found = self._collect(output, waiting, seen)
                 looks = 1 if found else looks + 1
                 if job.status not in RUNNING:
                     return job.failure
-                self.control.notify("model", f"job {host.spec.options['job']} is under way")
+                self.control.notify("model", f"job {host.spec.options['job']} is running")
             if self.control.stop.wait(_POLL.seconds(max(1, looks))):
                 return ""
 
@@ -187,7 +187,7 @@ class _Batches:
         """Settle the images left by a job that gave no answer."""
         why = failure.rstrip(".") or "no reason was given"
         if not self._has_answer():
-            self.control.end(Ending.OUT_OF_REACH, f"job {job} answered for no image ({why})")
+            self.control.end(Ending.OUT_OF_REACH, f"job {job} answered no image ({why})")
             return
         error = HostRejected(f"Batch job {job} gave no answer for this image: {why}.")
         self._record([outcomes.failed(item, error, 1) for item in left])

@@ -115,7 +115,7 @@ def call_off_workers_on_end(run: ActiveRun) -> Iterator[None]:
         try:
             run.store.with_patience(0).leases.call_off(run.run_id)
         except StoreError as error:
-            logger.warning("the workers will see only later that the run ends: %s", error)
+            logger.warning("the workers are not told yet that the run ends: %s", error)
 
     with run.control.on_end(call_off):
         yield

@@ -130,7 +130,7 @@ class Share:
                 self._run_id, self._name, ending, message
             )
         except StoreError as failure:
-            logger.warning("that this worker leaves the run is not recorded: %s", failure)
+            logger.warning("the end of this worker is not recorded: %s", failure)
 
     def claim(self) -> Sequence[PendingItem]:
         """Claim the next lines; [] if there are none now."""

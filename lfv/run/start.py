@@ -233,7 +233,7 @@ def _set_status(store: Store, run_id: str, status: RunStatus, message: str) -> N
     try:
         store.runs.set_status(run_id, status, message, datetime.now(UTC))
     except StoreError as error:
-        logger.error("that run %s ended as %s could not be recorded: %s", run_id, status, error)
+        logger.error("the end of run %s (%s) could not be recorded: %s", run_id, status, error)
 
 
 def _parameters(request: InspectionRequest) -> dict[str, Any]:

@@ -33,8 +33,8 @@ def page() -> str:
             f"API version {API_VERSION}: {done} of {len(names)} operations are answered. Every",
             "request is decoded and checked by the service model in `lfv/client/api/data`, whose",
             "facts the tests compare with those in botocore 1.40.60; every answer and error that",
-            "the tests see is checked against that model too. What differs from the original, or",
-            "is not known of it, stands in [service.md](service.md).",
+            "the tests see is checked against that model too. [service.md](service.md) lists known",
+            "differences from the original, and cases that no source documents.",
             "",
             "| operation | request | answer | ClientToken | pages | answered by |",
             "|---|---|---|---|---|---|",
@@ -46,8 +46,8 @@ def page() -> str:
             "|---|---|---|",
             *errors,
             "",
-            "`UnknownOperationException` is not in the service model; it answers paths that are",
-            "no operation's, as Amazon's front ends do. Retry-After is a header.",
+            "`UnknownOperationException` is not in the service model; it answers unknown",
+            "paths, as Amazon does. Retry-After is a header.",
             "",
         ]
     )

@@ -158,7 +158,7 @@ def test_a_misspelt_source_is_refused_before_a_service_starts(lfv: Lfv, tmp_path
 @pytest.mark.parametrize(
     ("progress", "ends", "told"),
     [
-        ("version 2: TRAINING", True, ": the version of parts in training was not made; earlier"),
+        ("version 2: TRAINING", True, ": the version of parts in training was discarded; earlier"),
         ("version 2: TRAINING", False, ": a training that has started continues in the service"),
         ("version 2: TRAINED", True, ""),
     ],

@@ -159,7 +159,7 @@ def shown(environment: dict[str, str]) -> dict[str, Any]:
 @pytest.mark.slow
 def test_every_killed_process_is_restarted(plant: dict[str, str]) -> None:
     port, ui_port = free_port(), free_port()
-    assert "nothing is up" in lfv(plant, "status", status=1)
+    assert "nothing is running" in lfv(plant, "status", status=1)
     options = ["--source", "s3://plant/line-3/", "--project", "parts", "--every", "5"]
     options += ["--ui-port", str(ui_port)]
     said = lfv(plant, "up", "--port", str(port), *options)
@@ -209,7 +209,7 @@ def test_every_killed_process_is_restarted(plant: dict[str, str]) -> None:
     wait_until(lambda: shown(plant)["ready"])
     assert "everything is down" in lfv(plant, "down")
     wait_until(lambda: not list(with_environment("LFV_HOME", str(home))))
-    assert "nothing is up" in lfv(plant, "status", status=1)
+    assert "nothing is running" in lfv(plant, "status", status=1)
 
 
 def test_status_says_the_same_as_text_and_as_json(

@@ -290,12 +290,12 @@ def test_a_socket_of_another_program_is_reported(tmp_path: Path, api: ScriptedAp
         (
             "UNAVAILABLE",
             "last error: ipv4:127.0.0.1:9: Failed parsing HTTP/2 (Expected SETTINGS frame)",
-            "What answers at tcp://localhost:9 is not an edge agent: it does not speak gRPC.",
+            "The program at tcp://localhost:9 is not an edge agent: it does not use gRPC.",
         ),
         (
             "UNIMPLEMENTED",
             "Not found!",
-            "What answers at tcp://localhost:9 is not an edge agent with service X: Not found.",
+            "The program at tcp://localhost:9 is not an edge agent with service X: Not found.",
         ),
     ],
 )

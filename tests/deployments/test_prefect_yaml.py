@@ -196,7 +196,7 @@ def test_watching_starts_the_deployment_when_images_are_there(
     assert watch() == ""
     make_pictures(tmp_path / "incoming", 3)
     said = watch()
-    assert said.startswith("3 images to look at: started flow run ")
+    assert said.startswith("3 images to inspect: started flow run ")
     started = api(deployed, f"flow_runs/{said.split()[-1]}")
     assert started["parameters"]["source"] == str(tmp_path / "incoming")
     assert started["parameters"]["new_only"] is True
@@ -209,7 +209,7 @@ def test_watching_starts_the_deployment_when_images_are_there(
     inspected_by(started, tmp_path / "home")
     make_pictures(tmp_path / "incoming", 1, first=100)
     said = watch()
-    assert said.startswith("1 image to look at: started flow run ")
+    assert said.startswith("1 image to inspect: started flow run ")
     delete(deployed, f"flow_runs/{said.split()[-1]}")  # no worker is to take it
 
 

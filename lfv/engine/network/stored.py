@@ -147,7 +147,7 @@ class Network:
         stack = None if value["stack"] is None else Stack.from_json(value["stack"])
         share = float(value["share"])
         if not 0 <= share <= 1 or (stack is None and not share):
-            raise ValueError("a network has a say in verdicts or masks")
+            raise ValueError("a network has a share in verdicts or masks")
         design = Design(width, height, classes)
         if not design.is_possible or _shapes(model) != design.shapes or (share and not classes):
             raise ArtifactError("The model's network is not of the shape that it describes.")

@@ -123,7 +123,7 @@ def _record_crash(store: Store, run_id: str) -> None:
         if store.runs.get(run_id).status == "running":
             store.runs.set_status(run_id, "crashed", _CRASHED, datetime.now(UTC))
     except StoreError as error:
-        logger.warning("that run %s crashed could not be recorded: %s", run_id, error)
+        logger.warning("the crash of run %s could not be recorded: %s", run_id, error)
 
 
 def _call_after(process: int, call: Callable[[], None], *, seconds: float) -> None:

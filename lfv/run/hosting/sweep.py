@@ -120,7 +120,7 @@ def describe_left_up(report: SweepReport) -> list[str]:
                 f"known to no run; stop it with `lfv sweep{_where_to_sweep(model)} --stop-unknown` "
                 "if nobody uses it"
             )
-    lines += [f"not looked into: {place}" for place in report.unreachable]
+    lines += [f"not checked: {place}" for place in report.unreachable]
     return lines
 
 

@@ -91,9 +91,7 @@ class AgentChannel:
         code = str(error.code().name)
         said = " ".join(str(error.details() or "no explanation").split()).rstrip(".!")
         if code == "UNAVAILABLE" and "HTTP/2" in said:
-            message = (
-                f"What answers at {self.address} is not an edge agent: it does not speak gRPC."
-            )
+            message = f"The program at {self.address} is not an edge agent: it does not use gRPC."
         elif code == "UNAVAILABLE":
             # gRPC's text ends with the reason: "connect failed: ... error: Connection refused".
             message = f"There is no edge agent at {self.address} ({said.rpartition(': ')[2]})."
@@ -101,7 +99,7 @@ class AgentChannel:
             message = f"The edge agent at {self.address} did not answer {name} in time."
         elif code == "UNIMPLEMENTED":
             message = (
-                f"What answers at {self.address} is not an edge agent with service "
+                f"The program at {self.address} is not an edge agent with service "
                 f"{self._service}: {said[:300]}."
             )
         else:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         (["x.csv", "--project", "p", "--max-hosted-minutes", "0"], "--max-hosted-minutes must"),
         (
             ["x.csv", "--project", "p", "--mode", "batch", "--shards", "2"],
-            "--mode batch has",
+            "--mode batch cannot be combined",
         ),
     ],
     ids=["both", "neither", "no project", "project", "confidence", "cost", "minutes", "shards"],

@@ -157,7 +157,8 @@ def time_of(text: str, option: str) -> datetime:
 def check_local_project(settings: Settings, project: str) -> None:
     """Refuse a project that the service on this machine does not know; say so if it knows none.
 
-    Other hosts are not queried, because that needs a connection and may cost money.
+    Other hosts are not queried, because that needs a connection and may cost money. If the projects
+    cannot be read, whatever uses them next says why.
     """
     from lfv.run.embedded_service import is_embedded, local_projects
 
@@ -166,7 +167,7 @@ def check_local_project(settings: Settings, project: str) -> None:
     known = local_projects(settings)
     if known and project not in known:
         raise CommandError(f"no project named {project}; the projects are: {', '.join(known)}")
-    if not known:
+    if known == []:
         output.note(
             f"lfv: no project named {project} yet; `lfv train FOLDER --project {project}` trains "
             "its model"

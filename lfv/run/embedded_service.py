@@ -147,14 +147,19 @@ def running_service(settings: Settings) -> Iterator[str | None]:
         yield endpoint_url
 
 
-def local_projects(settings: Settings) -> list[str]:
-    """List the projects of the service on this machine, whether it runs or not."""
+def local_projects(settings: Settings) -> list[str] | None:
+    """List the projects of the service on this machine, whether it runs or not.
+
+    None if they cannot be read, for want of permission or because the file is damaged.
+    """
     file = settings.service_home / "service.db"
+    if not file.exists():
+        return []
     try:
         with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as database:
             rows = database.execute("SELECT name FROM projects ORDER BY name").fetchall()
-    except sqlite3.Error:  # there is none yet
-        return []
+    except sqlite3.Error:
+        return None
     return [str(name) for (name,) in rows]
 
 

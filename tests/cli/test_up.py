@@ -272,3 +272,7 @@ def test_a_project_that_this_machine_does_not_know_is_refused(
     with pytest.raises(CommandError, match="no project named prats; the projects are: parts"):
         check_local_project(settings, "prats")
     check_local_project(settings, "parts")
+    assert not capsys.readouterr().err
+    (settings.service_home / "service.db").write_text("not a database")
+    check_local_project(settings, "prats")
+    assert not capsys.readouterr().err

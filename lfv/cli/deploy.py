@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 #: processes, one by one.
 FLOW_RUN = ("-m", "lfv.launch", "flows.engine")
 _FAST_START = " ".join(("python", *FLOW_RUN))
+#: `prefect server start --background` returns long before the server answers.
+_SERVER_STARTS_SECONDS = 60.0
 _DEPLOY_SECONDS = 300.0
 
 
@@ -70,7 +72,7 @@ def deploy(
     from flows.run_slots import set_limit
     from lfv.cli.prefect_api import require_configured
 
-    url = require_configured()
+    url = require_configured(patience_seconds=_SERVER_STARTS_SECONDS)
     file = (prefect_file or installed_file()).absolute()
     content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
     if fast_start:

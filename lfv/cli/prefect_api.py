@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from lfv.cli.errors import CommandError
+from lfv.cli.output import note
 from lfv.launch import loading
 from lfv.settings import prefect_may_be_configured, temporary_prefect_environment, use_prefect_api
 
@@ -34,6 +36,7 @@ _TERMINATED = 143
 #: A first start creates a database, which takes much longer than usual on a busy machine.
 _START_SECONDS = 180.0
 _ENDING_SECONDS = 5.0
+_LOOK_EVERY_SECONDS = 0.5
 
 #: Servers that this process started. Kept, so that their pipes stay open until this process
 #: has sent Prefect its last message and ended.
@@ -137,27 +140,37 @@ def prefect_api(log: Path, early_server: TemporaryServer | None = None) -> Itera
         yield
 
 
-def _require_responding(url: str) -> None:
+def _require_responding(url: str, patience_seconds: float = 0.0) -> None:
     """Call the API as Prefect's client does, with its certificates and keys."""
     import httpx
     from prefect.client.orchestration import get_client
 
+    deadline = time.monotonic() + patience_seconds
+    waiting = False
     with get_client(sync_client=True) as client:
-        error = client.api_healthcheck()
-    if isinstance(error, httpx.TransportError):
-        raise PrefectUnreachable(
-            f"Prefect's API at {url} does not respond ({error}); start it, or check PREFECT_API_URL"
-        )
+        while isinstance(error := client.api_healthcheck(), httpx.TransportError):
+            if time.monotonic() > deadline:
+                raise PrefectUnreachable(
+                    f"Prefect's API at {url} does not respond ({error}); start it, or check "
+                    "PREFECT_API_URL"
+                )
+            if not waiting:
+                note(f"lfv: waiting for Prefect's API at {url}, as it may be starting")
+            waiting = True
+            time.sleep(_LOOK_EVERY_SECONDS)
 
 
-def require_configured() -> str:
-    """Return the URL of the configured Prefect API. Raises `PrefectUnreachable`."""
+def require_configured(*, patience_seconds: float = 0.0) -> str:
+    """Return the URL of the configured Prefect API. Raises `PrefectUnreachable`.
+
+    `patience_seconds` is how long a server may take to start.
+    """
     from prefect.settings import get_current_settings
 
     url = get_current_settings().api.url
     if url is None:
         raise PrefectUnreachable("no Prefect server is configured: set PREFECT_API_URL")
-    _require_responding(url)
+    _require_responding(url, patience_seconds)
     return url
 
 

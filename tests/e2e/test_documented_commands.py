@@ -70,8 +70,6 @@ def test_the_readme_and_then_the_page_about_the_audit_log(shell: Shell) -> None:
         type_step(shell, Step(step.kind, text))
         if step.text.startswith("lfv serve"):
             wait_until(lambda: answers(f"http://127.0.0.1:{ports['4180']}/health"), shell.said)
-        if step.text.startswith("prefect server start"):
-            wait_until(lambda: answers(f"http://127.0.0.1:{ports['4200']}/api/health"), shell.said)
 
 
 def type_step(shell: Shell, step: Step) -> None:

@@ -30,7 +30,7 @@ TIMES = ("train CPU s", "ms an image", "MB")
 
 @dataclass(frozen=True)
 class Protocol:
-    """What is drawn from a set."""
+    """A random selection from a set."""
 
     name: str
     normal: int

@@ -76,7 +76,7 @@ class Watch:
         try:
             task(self, service, ended)
         except BaseException as error:
-            self.failures.append(f"{task.__name__} came to its end: {error!r}")
+            self.failures.append(f"{task.__name__} ended: {error!r}")
             raise
 
     def stuck(self) -> bool:

@@ -1,7 +1,7 @@
-"""Write the reference pages that follow from the code: settings, commands, API, errors.
+"""Write the reference pages that are generated from the code: settings, commands, API, errors.
 
 python docs/generate.py            write them
-python docs/generate.py --check    exit status 1 when one of them is not what it should be
+python docs/generate.py --check    exit status 1 if one of them is out of date
 """
 
 from __future__ import annotations
@@ -26,11 +26,10 @@ def settings_page() -> str:
     from lfv.settings import ENV_PREFIX, Settings
 
     introduction = (
-        "A setting is read from the environment variable in the table, unless a command line "
-        "option says otherwise. An empty variable counts as not set; a variable that begins with "
-        f"`{ENV_PREFIX}` and is none of these is reported by every command. Times are seconds, "
-        "prices US dollars. Credentials and profiles for AWS are boto3's own matter, and Prefect "
-        "is told by its own `PREFECT_` variables."
+        "Settings are environment variables; options of commands override them. An empty variable "
+        f"counts as not set. Every command reports unknown variables that start with "
+        f"`{ENV_PREFIX}`. Times are in seconds, prices in US dollars. AWS credentials and profiles "
+        "are configured as for boto3, and Prefect by its `PREFECT_` variables."
     )
     lines = [
         NOTE,
@@ -182,8 +181,8 @@ def api_coverage_page() -> str:
 
 _ERRORS = (
     "Every error is one sentence: what is wrong, and the next step. The code is stored with the "
-    "inspection (`error_code` in the views) and does not change between releases. *Repeated*: it "
-    "may pass by itself, so runs repeat the call."
+    "inspection (`error_code` in the views) and does not change between releases. *Retried*: the "
+    "cause may pass, so runs retry the call."
 )
 
 
@@ -206,7 +205,7 @@ def error_classes() -> dict[str, type[Exception]]:
 
 
 def errors_page() -> str:
-    """Every error with its cause and the way out, in the order of `errors.toml`."""
+    """Every error with its cause and remedy, in the order of `errors.toml`."""
     classes = error_classes()
     told = tomllib.loads(ERRORS.read_text(encoding="utf-8"))
     lines = [
@@ -214,12 +213,12 @@ def errors_page() -> str:
         "# Errors",
         "",
         _ERRORS,
-        "| error | cause | way out | repeated |",
+        "| error | cause | remedy | retried |",
         "|---|---|---|---|",
     ]
     for name, texts in told.items():
-        repeated = "yes" if getattr(classes.get(name), "retryable", False) else ""
-        cells = (f"`{name}`", _cell(texts["cause"]), _cell(texts["way_out"]), repeated)
+        retried = "yes" if getattr(classes.get(name), "retryable", False) else ""
+        cells = (f"`{name}`", _cell(texts["cause"]), _cell(texts["remedy"]), retried)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

@@ -26,8 +26,8 @@ from flows.events import (
 )
 
 _PREFIX = "lfv: "
-#: The body sent to a webhook. The absence of an event has no event; Prefect drops a message whose
-#: template fails.
+#: The body sent to a webhook. `event` is none if the notice is about a missing event; Prefect drops
+#: messages whose template fails.
 _PAYLOAD = (
     '{"notice": "NOTICE", "event": {{ event.event|default(none)|tojson }}, "resource": '
     "{{ event.resource.id|default(none)|tojson }}, "

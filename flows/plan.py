@@ -88,7 +88,7 @@ def plan_run(run: ActiveRun) -> None:
 
 
 def _refuse_change(run: ActiveRun, recorded: str, found: str) -> None:
-    """Raise `RunNotResumable` if the manifest is not the one of which the run has lines."""
+    """Raise `RunNotResumable` if the manifest is not the one of the run's lines."""
     if found != recorded:
         raise RunNotResumable(
             f"{run.context.request.source} has changed since run {run.run_id} was started; "

@@ -37,7 +37,7 @@ class ProgressArtifact:
 
     def __enter__(self) -> Self:
         # In a thread, with the flow run's context, because an API that does not answer blocks for a
-        # minute while the model is being paid for.
+        # minute while the model is billed.
         context = copy_context()
         self._began = time.monotonic()
         self._thread = threading.Thread(

@@ -153,5 +153,5 @@ def test_every_error_has_a_cause_and_a_remedy(generate: Any) -> None:
     assert {"json_invalid", "label_missing", "same_image_failed", "left_to_later_run"} <= codes
     assert set(told) == set(generate.error_classes()) | codes
     for name, texts in told.items():
-        assert set(texts) == {"cause", "way_out"}, name
+        assert set(texts) == {"cause", "remedy"}, name
         assert all(text.endswith(".") for text in texts.values()), name

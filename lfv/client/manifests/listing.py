@@ -211,7 +211,7 @@ def _named(entry: os.DirEntry[str]) -> tuple[str, str, SourceError | None]:
     """Return an entry's name, a folder's with a slash, and its path.
 
     A link that cannot be followed is a file if its name is an image's, so that reading it gives the
-    error. Else it may lead to a folder, and has the error here.
+    error. Any other such link may lead to a folder, so its error is returned here.
     """
     try:
         return entry.name + ("/" if entry.is_dir() else ""), entry.path, None

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 from lfv.client.api import lookoutvision_client
-from lfv.client.hosts.edge import KIND as EDGE
+from lfv.client.hosts.calls import FAILURES, call, client_config, pages, translate, utc
 from lfv.client.hosts.edge.host import agent_models
-from lfv.client.hosts.lookoutvision import client_config, list_models
-from lfv.client.hosts.sagemaker import KIND as SAGEMAKER
 from lfv.client.hosts.sagemaker.models import trained_jobs
-from lfv.client.hosts.translate import FAILURES, translate
+from lfv.formats.host_kinds import EDGE, LOOKOUTVISION, SAGEMAKER
 from lfv.formats.status import ModelStatus
 from lfv.formats.training_request import TrainingRequest
 
@@ -51,7 +49,7 @@ def model_entries(
     region: str | None = None,
     *,
     project: str | None = None,
-    host: str = "lookoutvision",
+    host: str = LOOKOUTVISION,
     with_training: bool = False,
 ) -> list[ModelEntry]:
     """List the model versions of `project`, or of all projects.
@@ -74,39 +72,25 @@ def model_entries(
             for job in trained_jobs(endpoint_url, region, project=project)
         ]
     where = endpoint_url or "Amazon Lookout for Vision"
-    client = _call("A request", where, _connect, endpoint_url, region)
     try:
-        names = [project] if project is not None else None
-        if names is None:
-            names = _call("ListProjects", where, _project_names, client)
+        client = lookoutvision_client(endpoint_url, region, config=client_config())
+    except FAILURES as error:
+        raise translate(error, "A request", where) from error
+    try:
+        listed = partial(pages, partial(call, client, where=where))
+        if project is None:
+            names = [str(one["ProjectName"]) for one in listed("ListProjects", "Projects")]
+        else:
+            names = [project]
         entries = []
         for name in sorted(names):
-            models = _call("ListModels", where, _models, client, name)
+            models = listed("ListModels", "Models", ProjectName=name)
             entries += sorted((_entry(name, one) for one in models), key=_age, reverse=True)
         if with_training:
             entries = [replace(one, training=_training(client, one.model_arn)) for one in entries]
         return entries
     finally:
         client.close()
-
-
-def _connect(endpoint_url: str | None, region: str | None) -> Any:
-    return lookoutvision_client(endpoint_url, region, config=client_config())
-
-
-def _models(client: Any, project: str) -> list[dict[str, Any]]:
-    return list(list_models(client, project))
-
-
-def _project_names(client: Any) -> list[str]:
-    names: list[str] = []
-    arguments: dict[str, Any] = {}
-    while True:
-        page = client.list_projects(**arguments)
-        names += [str(project["ProjectName"]) for project in page.get("Projects", ())]
-        if not page.get("NextToken"):
-            return names
-        arguments["NextToken"] = page["NextToken"]
 
 
 def _training(client: Any, model_arn: str) -> TrainingRequest | None:
@@ -121,15 +105,7 @@ def _training(client: Any, model_arn: str) -> TrainingRequest | None:
         return None
 
 
-def _call(operation: str, where: str, call: Callable[..., Any], *arguments: Any) -> Any:
-    try:
-        return call(*arguments)
-    except FAILURES as error:
-        raise translate(error, operation, where) from error
-
-
 def _entry(project: str, model: dict[str, Any]) -> ModelEntry:
-    created = model.get("CreationTimestamp")
     performance = model.get("Performance") or {}
     return ModelEntry(
         project=project,
@@ -138,7 +114,7 @@ def _entry(project: str, model: dict[str, Any]) -> ModelEntry:
         message=str(model.get("StatusMessage") or ""),
         description=str(model.get("Description") or ""),
         model_arn=str(model.get("ModelArn") or ""),
-        created_at=created.astimezone(UTC) if isinstance(created, datetime) else None,
+        created_at=utc(model.get("CreationTimestamp")),
         f1=performance.get("F1Score"),
         precision=performance.get("Precision"),
         recall=performance.get("Recall"),

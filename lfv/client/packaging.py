@@ -6,12 +6,12 @@ Calls StartModelPackagingJob, with the project's name as component, and waits fo
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from lfv.client.clock import SYSTEM_CLOCK, Backoff, Clock
 from lfv.client.errors import PackagingFailed
-from lfv.client.hosts.translate import FAILURES, translate
+from lfv.client.hosts.calls import call, pages
 from lfv.client.retry import RetryPolicy, call_with_retries
 from lfv.client.staging import Staging
 from lfv.formats.refs import S3Ref
@@ -35,21 +35,16 @@ def package_model(
     of `staging`. `timeout` limits the waiting, in seconds. Raises PackagingFailed and HostError.
     """
 
-    def call(method: str, operation: str, **arguments: Any) -> Any:
-        def once() -> Any:
-            try:
-                return getattr(client, method)(ProjectName=project, **arguments)
-            except FAILURES as error:
-                raise translate(error, operation, client.meta.endpoint_url) from error
-
+    def operate(operation: str, **arguments: Any) -> Any:
+        once = partial(call, client, operation, ProjectName=project, **arguments)
         return call_with_retries(once, RetryPolicy(), clock=clock)[0]
 
     # A component has each version once, so a model that is packaged again gets the next one.
-    earlier = sum(job["ModelVersion"] == version for job in _jobs(call))
+    jobs = pages(operate, "ListModelPackagingJobs", "ModelPackagingJobs")
+    earlier = sum(job["ModelVersion"] == version for job in jobs)
     component = project[:_LONGEST_COMPONENT], f"{version}.0.{earlier}"
     prefix = staging.key("packages/")
-    started = call(
-        "start_model_packaging_job",
+    started = operate(
         "StartModelPackagingJob",
         ModelVersion=version,
         Configuration={
@@ -64,11 +59,8 @@ def package_model(
     deadline = clock.monotonic() + timeout
     looks = 0
     while True:
-        job = call(
-            "describe_model_packaging_job",
-            "DescribeModelPackagingJob",
-            JobName=started["JobName"],
-        )["ModelPackagingDescription"]
+        answer = operate("DescribeModelPackagingJob", JobName=started["JobName"])
+        job = answer["ModelPackagingDescription"]
         if job["Status"] == "SUCCEEDED":
             return S3Ref(staging.bucket, f"{prefix}{'-'.join(component)}.zip")
         if job["Status"] == "FAILED":
@@ -80,13 +72,3 @@ def package_model(
             )
         looks += 1
         clock.wait(_POLL.seconds(looks))
-
-
-def _jobs(call: Callable[..., Any]) -> Iterator[dict[str, Any]]:
-    arguments: dict[str, Any] = {}
-    while True:
-        page = call("list_model_packaging_jobs", "ListModelPackagingJobs", **arguments)
-        yield from page.get("ModelPackagingJobs", ())
-        if not page.get("NextToken"):
-            return
-        arguments["NextToken"] = page["NextToken"]

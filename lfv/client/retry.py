@@ -51,7 +51,6 @@ def call_with_retries(
     call: Callable[[], T],
     policy: RetryPolicy,
     *,
-    timeout: float | None = None,
     stop_event: threading.Event | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> tuple[T, int]:
@@ -61,7 +60,7 @@ def call_with_retries(
         LfvError: The last error, if it is not retryable, attempts or time run out, or `stop_event`
             is set. A `HostError` carries the number of calls as `attempts`.
     """
-    deadline = clock.monotonic() + (policy.timeout if timeout is None else timeout)
+    deadline = clock.monotonic() + policy.timeout
     # Nearly every first call succeeds, and building the Retrying object takes as long as a call.
     try:
         return call(), 1

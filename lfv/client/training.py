@@ -13,7 +13,8 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 from lfv.client.api.model import service_model
@@ -27,7 +28,7 @@ from lfv.client.errors import (
     TrainingInterrupted,
     TrainingTimedOut,
 )
-from lfv.client.hosts.translate import FAILURES, translate
+from lfv.client.hosts.calls import call, utc
 from lfv.client.retry import RetryPolicy, call_with_retries
 from lfv.client.sources import SourceReader
 from lfv.client.staging import (
@@ -132,7 +133,6 @@ def train_model(
     version = api.create_model(project, staging, description, given)
     model = api.wait_for_model(project, version)
     performance = model.get("Performance") or {}
-    created = model.get("CreationTimestamp")
     return TrainedModel(
         project=project,
         version=version,
@@ -142,7 +142,7 @@ def train_model(
         recall=performance.get("Recall"),
         evaluation_result=_location(model.get("EvaluationResult")),
         evaluation_manifest=_location(model.get("EvaluationManifest")),
-        created_at=created.astimezone(UTC) if isinstance(created, datetime) else None,
+        created_at=utc(model.get("CreationTimestamp")),
         seconds=clock.monotonic() - began,
         train=train,
         test=test,
@@ -337,18 +337,12 @@ class _Api:
                 )
 
     def _call(self, operation: str, **arguments: Any) -> Any:
-        method = getattr(self._client, _METHODS[operation])
-        where = self._client.meta.endpoint_url
-
-        def call() -> Any:
-            try:
-                return method(**arguments)
-            except FAILURES as error:
-                raise translate(error, operation, where) from error
-
         try:
             answer, _ = call_with_retries(
-                call, RetryPolicy(), stop_event=self._stop, clock=self._clock
+                partial(call, self._client, operation, **arguments),
+                RetryPolicy(),
+                stop_event=self._stop,
+                clock=self._clock,
             )
         except HostError:
             if self._stop is not None and self._stop.is_set():
@@ -363,17 +357,6 @@ class _Api:
         if text != self._last_text:
             self._last_text = text
             self._progress(text)
-
-
-_METHODS = {
-    "CreateDataset": "create_dataset",
-    "CreateModel": "create_model",
-    "CreateProject": "create_project",
-    "DeleteDataset": "delete_dataset",
-    "DescribeDataset": "describe_dataset",
-    "DescribeModel": "describe_model",
-    "DescribeProject": "describe_project",
-}
 
 
 def _hint(train: StagedDataset, test: StagedDataset | None) -> str:

@@ -27,7 +27,7 @@ from lfv.client.clock import Backoff
 from lfv.client.errors import HostError, HostRejected
 from lfv.client.hosts import HostSpec
 from lfv.client.hosts.sagemaker.answers import parse_answer
-from lfv.client.hosts.sagemaker.batch import KIND, RUNNING, BatchJobHost, check_job
+from lfv.client.hosts.sagemaker.batch import RUNNING, BatchJobHost, check_job
 from lfv.client.staging import Staging
 from lfv.formats.answers import DetectAnomalyResult
 from lfv.formats.errors import (
@@ -39,6 +39,7 @@ from lfv.formats.errors import (
     SourceError,
     SourceNotFound,
 )
+from lfv.formats.host_kinds import BATCH_JOB
 from lfv.formats.images import CONTENT_TYPES
 from lfv.formats.refs import S3Ref
 from lfv.formats.words import count_of
@@ -116,7 +117,7 @@ class _Batches:
         jobs = [
             hosting
             for hosting in self.run.store.hostings.of_run(self.run.run_id)
-            if hosting.host_spec.get("kind") == KIND
+            if hosting.host_spec.get("kind") == BATCH_JOB
         ]
         if not jobs:
             return
@@ -160,7 +161,7 @@ class _Batches:
         arn = self.run.store.models.get(self.run.context.model_id).key.model_arn
         version = f"transform-job/{spec.options['job']}"
         head = arn.rpartition(":")[0]
-        key = ModelKey(KIND, f"{head}:{version}", self.run.context.request.project, version)
+        key = ModelKey(BATCH_JOB, f"{head}:{version}", self.run.context.request.project, version)
         return self.run.store.models.register(key)
 
     def _follow(self, host: BatchJobHost, output: str, waiting: dict[str, PendingItem]) -> str:
@@ -250,7 +251,7 @@ class _Batches:
         spec = run.context.host_spec
         spec = replace(
             spec,
-            kind=KIND,
+            kind=BATCH_JOB,
             options={
                 **spec.options,
                 "job": name,

@@ -7,14 +7,11 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from lfv.client.hosts import HostSpec, Units
-from lfv.client.hosts.sagemaker import batch
 from lfv.client.policy import Policy
 from lfv.formats.fit import Fit
+from lfv.formats.host_kinds import BATCH_JOB, LOOKOUTVISION
 from lfv.run.modes import InspectionMode
 from lfv.settings import Settings
-
-#: The kind of host that the embedded service serves if no endpoint is given.
-LOOKOUTVISION = "lookoutvision"
 
 #: How long a file must be unchanged before a run on new images inspects it.
 DEFAULT_SETTLE_SECONDS = 5.0
@@ -105,7 +102,7 @@ class RunContext:
     @property
     def image_taker(self) -> str:
         """The kind of host whose limits apply to the images."""
-        return batch.KIND if self.request.mode == InspectionMode.BATCH else self.request.host
+        return BATCH_JOB if self.request.mode == InspectionMode.BATCH else self.request.host
 
     @property
     def fit(self) -> Fit | None:

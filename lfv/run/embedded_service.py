@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lfv.formats.host_kinds import LOOKOUTVISION
 from lfv.run.errors import ServiceNotStarted
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class ServicePlaces:
 
 def is_embedded(settings: Settings, host: str | None = None) -> bool:
     """Whether the embedded service hosts models of a kind of `host` (default: the settings')."""
-    return settings.endpoint_url is None and (host or settings.host) == "lookoutvision"
+    return settings.endpoint_url is None and (host or settings.host) == LOOKOUTVISION
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from lfv.client.hosts import image_limits
 from lfv.client.manifests import read_manifest
 from lfv.client.sources import SourceReader
 from lfv.formats.errors import ImageError, SourceError
+from lfv.formats.host_kinds import LOOKOUTVISION
 from lfv.formats.images import ImageLimits, check_image
 from lfv.formats.manifest.records import BadLine, ManifestItem
 from lfv.formats.words import count_of
@@ -132,7 +133,7 @@ def estimate(
     starting = (
         None if store is None or model is None else store.costs.starting_seconds(model.model_id)
     )
-    embedded = settings.host == "lookoutvision" and settings.endpoint_url is None
+    embedded = settings.host == LOOKOUTVISION and settings.endpoint_url is None
     price = settings.price_of(settings.host, embedded=embedded)
     checking = (facts.lines - facts.bad_lines) * facts.seconds_per_image
     wanted = _UNITS_SHOWN if units is None else (units,)

@@ -23,10 +23,10 @@ from lfv.client.imports import (
 from lfv.client.sources import SourceReader
 from lfv.client.staging import StagedDataset, Staging, stage_dataset, stage_training
 from lfv.client.training import TrainedModel, check_names, import_datasets
+from lfv.formats.host_kinds import LOOKOUTVISION
 from lfv.formats.labels import LabelNames
 from lfv.onnx_files import find_onnx_file, read_export_facts
 from lfv.run.active import open_reader
-from lfv.run.context import LOOKOUTVISION
 from lfv.run.errors import NotImportable
 from lfv.run.training import staging_place, train_project, training_client
 from lfv.settings import Settings

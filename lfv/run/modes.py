@@ -8,10 +8,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from lfv.formats.host_kinds import SAGEMAKER
+
 if TYPE_CHECKING:
     from lfv.settings import Settings
-
-_BATCH_HOST = "sagemaker"
 
 
 class InspectionMode(StrEnum):
@@ -27,8 +27,8 @@ def check_mode(mode: str, host: str, settings: Settings) -> None:
 
     if mode != InspectionMode.BATCH:
         return
-    if host != _BATCH_HOST:
-        raise LfvSettingsError(f"--mode batch is for --host {_BATCH_HOST}, not {host}")
+    if host != SAGEMAKER:
+        raise LfvSettingsError(f"--mode batch is for --host {SAGEMAKER}, not {host}")
     if settings.staging_uri is None:
         raise LfvSettingsError(
             "a batch job reads the images from a bucket: name one with --staging "

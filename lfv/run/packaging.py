@@ -9,8 +9,8 @@ from pathlib import Path
 from lfv.client.errors import ModelNotFound
 from lfv.client.hosts import HostSpec, open_host
 from lfv.client.packaging import package_model
+from lfv.formats.host_kinds import LOOKOUTVISION
 from lfv.run.active import open_reader
-from lfv.run.context import LOOKOUTVISION
 from lfv.run.embedded_service import api_endpoint
 from lfv.run.training import api_client, staging_place
 from lfv.settings import LfvSettingsError, Settings

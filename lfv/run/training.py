@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lfv.client.api import lookoutvision_client
-from lfv.client.hosts.lookoutvision import client_config
+from lfv.client.hosts.calls import client_config
 from lfv.client.hosts.sagemaker.account import Account
 from lfv.client.hosts.sagemaker.training import TrainingJob, check_project, train_on_sagemaker
 from lfv.client.manifests import manifest_digest
@@ -20,10 +20,10 @@ from lfv.client.stores import absolute_source
 from lfv.client.training import TrainedModel, train_model
 from lfv.formats.errors import LfvError
 from lfv.formats.fit_mode import FitMode
+from lfv.formats.host_kinds import LOOKOUTVISION, SAGEMAKER
 from lfv.formats.labels import LabelNames
 from lfv.formats.words import count_of
 from lfv.run.active import open_reader
-from lfv.run.context import LOOKOUTVISION
 from lfv.run.embedded_service import api_endpoint
 from lfv.run.fits import FIT
 from lfv.run.start import code_version
@@ -249,7 +249,7 @@ def _train_elsewhere(
     fit: FitMode | None,
 ) -> TrainedModel:
     """Train with a job of the successor algorithm on SageMaker."""
-    if settings.host != "sagemaker":
+    if settings.host != SAGEMAKER:
         raise LfvSettingsError(f"models cannot be trained on host {settings.host}")
     if test is not None:
         raise LfvSettingsError(
@@ -297,7 +297,7 @@ def staging_place(settings: Settings, *, purpose: str = "to read the images from
     if settings.staging_uri is not None:
         bucket, _, prefix = settings.staging_uri.removeprefix("s3://").partition("/")
         return Staging(bucket, prefix.rstrip("/") + "/" if prefix else "")
-    if settings.endpoint_url is not None or settings.host != "lookoutvision":
+    if settings.endpoint_url is not None or settings.host != LOOKOUTVISION:
         where = settings.endpoint_url or settings.host
         raise LfvSettingsError(
             f"the service at {where} needs a bucket {purpose}; "

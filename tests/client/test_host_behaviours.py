@@ -231,12 +231,15 @@ def test_throttling_is_reported_at_once_to_callers_that_pace_requests(
     assert caught.value.attempts == 1
 
 
-def test_detection_respects_its_timeout(place: Place, host: ModelHost, png: bytes) -> None:
+def test_detection_ends_with_its_run(place: Place, host: ModelHost, png: bytes) -> None:
     bring_up(host)
     place.endpoint.script(fail={"DetectAnomalies": ["ThrottlingException"] * 50})
+    ended = threading.Event()
+    ended.set()
     with pytest.raises(HostError) as caught:
-        host.detect(png, "image/png", timeout=0.5)
+        host.detect(png, "image/png", stop_event=ended)
     assert caught.value.retryable
+    assert caught.value.attempts == 1
 
 
 def test_detection_without_a_hosted_model_is_not_recorded_for_the_image(
@@ -346,9 +349,11 @@ def test_a_model_that_does_not_exist_is_not_found(place: Place) -> None:
 
 def test_an_unreachable_host_is_reported(place: Place, host: ModelHost, png: bytes) -> None:
     place.endpoint.close()
+    ended = threading.Event()
+    ended.set()
     for call in (
         lambda: open_host(place.spec).describe(),
-        lambda: host.detect(png, "image/png", timeout=0.3),
+        lambda: host.detect(png, "image/png", stop_event=ended),
     ):
         with pytest.raises(HostUnreachable) as caught:
             call()

@@ -306,7 +306,7 @@ def test_invalid_specifications(value: dict[str, Any]) -> None:
 def test_opening(api: ScriptedApi) -> None:
     host = open_host(spec(api))
     assert isinstance(host, LookoutVisionHost)
-    assert host.kind == "lookoutvision"
+    assert host.spec.kind == "lookoutvision"
     host.close()
     with pytest.raises(HostKindUnknown, match="the kinds are edge, lookoutvision"):
         open_host(HostSpec("telepathy", "p", "1"))

@@ -122,7 +122,7 @@ def test_no_wait_goes_beyond_the_deadline() -> None:
         raise HostUnavailable("500")
 
     with pytest.raises(HostUnavailable):
-        call_with_retries(call, RetryPolicy(attempts=99), timeout=10, clock=clock)
+        call_with_retries(call, RetryPolicy(attempts=99, timeout=10), clock=clock)
     assert len(calls) == 3
     assert clock.monotonic() <= 13
 

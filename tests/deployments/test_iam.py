@@ -20,11 +20,12 @@ from lfv.client.catalog import model_entries
 from lfv.client.errors import ModelNotFound
 from lfv.client.hosting import ensure_hosted, ensure_stopped
 from lfv.client.hosts import HostSpec, Units, open_host
-from lfv.client.hosts.sagemaker.batch import KIND, BatchJobHost
+from lfv.client.hosts.sagemaker.batch import BatchJobHost
 from lfv.client.hosts.sagemaker.orphans import delete_endpoint, tagged_endpoints
 from lfv.client.manifests import read_manifest
 from lfv.client.policy import Policy
 from lfv.client.sources import SourceReader
+from lfv.formats.host_kinds import BATCH_JOB
 from lfv.run.active import open_run
 from lfv.run.batch import detect_in_batches
 from lfv.run.context import InspectionRequest
@@ -166,7 +167,7 @@ def test_inspection_by_a_batch_job(
         # A run that ends early stops its job.
         sagemaker.script(detect_seconds=60)
         options = {"job": "lfv-parts-2", "input": "s3://lot/none", "output": "s3://lot/out/"}
-        spec = HostSpec(KIND, "parts", "latest", sagemaker.url, REGION, options)
+        spec = HostSpec(BATCH_JOB, "parts", "latest", sagemaker.url, REGION, options)
         job = BatchJobHost(HostSpec(**{**spec.to_dict(), "options": options | {"role_arn": ROLE}}))
         aws_client("s3", s3).put_object(
             Bucket="lot", Key="none", Body=b'[{"prefix": "s3://lot/images/"}, "0.png"]'
@@ -211,7 +212,7 @@ def test_sweeping_the_sagemaker_account(
     host.start(Units(1), "lost")
     wait_until(lambda: sagemaker.status == "HOSTED")
     options |= {"job": "lfv-parts-1", "input": "s3://lot/images", "output": "s3://lot/out/"}
-    job = BatchJobHost(HostSpec(KIND, "parts", "latest", sagemaker.url, None, options))
+    job = BatchJobHost(HostSpec(BATCH_JOB, "parts", "latest", sagemaker.url, None, options))
     job.start(Units(1), "lost")
     # A stop that fails half-way: what the endpoint hosts is described while it goes down.
     sagemaker.script(stop_seconds=4, fail={"DeleteEndpointConfig": ["ThrottlingException"]})

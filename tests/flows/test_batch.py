@@ -17,7 +17,8 @@ from lfv.client.errors import HostError
 from lfv.client.hosting import ensure_stopped
 from lfv.client.hosts import Units
 from lfv.client.hosts.protocol import HostSpec
-from lfv.client.hosts.sagemaker.batch import KIND, BatchJobHost
+from lfv.client.hosts.sagemaker.batch import BatchJobHost
+from lfv.formats.host_kinds import BATCH_JOB
 from lfv.run.errors import LimitReached, ModelOutOfReach
 from lfv.run.hosting.sweep import sweep
 from lfv.settings import LfvSettingsError, get_settings
@@ -230,7 +231,7 @@ def test_what_a_killed_start_creates_after_the_stop_is_deleted(
 ) -> None:
     (bucket / "images.json").write_text('[{"prefix": "s3://lot/"}, "none.png"]')
     options = {"job": "lfv-parts-1", "input": "s3://lot/images.json", "output": "s3://lot/out/"}
-    spec = HostSpec(KIND, "parts", "latest", endpoint.url, None, options | {"role_arn": ROLE})
+    spec = HostSpec(BATCH_JOB, "parts", "latest", endpoint.url, None, options | {"role_arn": ROLE})
     with closing(BatchJobHost(spec)) as guard, closing(BatchJobHost(spec)) as run:
         ensure_stopped(guard, "stop", timeout=PLENTY)  # nothing is there yet
         assert not guard.describe().status.is_up
@@ -250,7 +251,7 @@ def test_a_job_that_no_database_knows_is_found_by_its_tags(
     endpoint.script(detect_seconds=60)
     (bucket / "images.json").write_text('[{"prefix": "s3://lot/"}, "none.png"]')
     options = {"job": "lfv-parts-1", "input": "s3://lot/images.json", "output": "s3://lot/out/"}
-    spec = HostSpec(KIND, "parts", "latest", endpoint.url, None, options | {"role_arn": ROLE})
+    spec = HostSpec(BATCH_JOB, "parts", "latest", endpoint.url, None, options | {"role_arn": ROLE})
     host = BatchJobHost(spec)
     host.start(Units(1), "token")
     host.start(Units(1), "token")  # the answer to the first was lost

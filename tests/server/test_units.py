@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import BotoCoreError
 
-from lfv.server.hosting.unit import Unit, UnitProcess, UnitSpec
+from lfv.server.hosting.unit import Unit, UnitSpec
 from lfv.server.options import Limits, Serving
 from tests.support.service import (
     FAKE_ENGINE,
@@ -79,7 +79,7 @@ def test_a_unit_uses_a_process_that_was_launched_ahead(held: UnitSpec) -> None:
     (held.artifact.parents[2] / "may-load").touch()
 
     async def start_two() -> tuple[list[int], list[int], list[int]]:
-        spare = await UnitProcess.launch(held.engine)
+        spare = await Unit.launch(held.engine)
         launched = workers_of(os.getpid())
         unit = await Unit.start(held, spare)
         used = workers_of(os.getpid())

@@ -272,10 +272,6 @@ class FakeModelHost:
     _requests: int = 0
 
     @property
-    def kind(self) -> str:
-        return FAKE_KIND
-
-    @property
     def spec(self) -> HostSpec:
         return HostSpec(FAKE_KIND, self.model.project, self.model.version)
 
@@ -293,7 +289,6 @@ class FakeModelHost:
         body: bytes,
         content_type: str,
         *,
-        timeout: float | None = None,
         stop_event: threading.Event | None = None,
         retry_throttled: bool = True,
     ) -> Detection:
@@ -301,7 +296,6 @@ class FakeModelHost:
         result, attempts = call_with_retries(
             lambda: self.model.detect(body, content_type),
             replace(self.retries, throttled=retry_throttled),
-            timeout=timeout,
             stop_event=stop_event,
             clock=self.model.clock,
         )

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from lfv.client.hosts.sagemaker.batch import KIND as BATCH_JOB
 from lfv.client.staging import StagedDataset
 from lfv.client.training import TrainedModel
+from lfv.formats.host_kinds import BATCH_JOB
 from lfv.formats.refs import S3Ref
 from lfv.run.approvals import approval_digest
 from lfv.run.decide import decision_digest

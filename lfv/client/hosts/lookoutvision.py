@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
-from datetime import UTC, datetime
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
 from typing import Any
-
-from botocore.config import Config
 
 from lfv.client.api import lookoutvision_client
 from lfv.client.api.repeated import RepeatedCall, repeated_call
-from lfv.client.clock import SYSTEM_CLOCK, Clock
 from lfv.client.errors import HostTimeout, ModelNotFound
+from lfv.client.hosts.calls import FAILURES, call, client_config, pages, translate, utc
 from lfv.client.hosts.options import read_options
 from lfv.client.hosts.protocol import Detection, HostSpec, ModelState, Units
-from lfv.client.hosts.translate import FAILURES, translate
 from lfv.client.retry import RetryPolicy, call_with_retries
 from lfv.formats.answers import DetectAnomalyResult
 from lfv.formats.errors import ResponseInvalid
+from lfv.formats.host_kinds import LOOKOUTVISION
 from lfv.formats.status import ModelStatus
 
-KIND = "lookoutvision"
 LATEST = "latest"
 #: The member that every response of an operation has.
 _ANSWER = {
@@ -32,15 +30,6 @@ _ANSWER = {
     "StopModel": "Status",
     "DetectAnomalies": "DetectAnomalyResult",
 }
-
-_OPTIONS: dict[str, type] = {
-    "max_connections": int,
-    "connect_timeout": float,
-    "read_timeout": float,
-    "control_timeout": float,
-    "anomaly_maps": bool,
-}
-_TEXTS = frozenset({"embedded_home", "run_id"})  # used by the opener of the host and for tags
 
 _USABLE = frozenset(
     {
@@ -57,60 +46,44 @@ _USABLE = frozenset(
 _LOOKING = RetryPolicy(attempts=3, timeout=15.0, longest_retry_after=5.0)
 
 
-def client_config(
-    *,
-    max_connections: int = 32,
-    connect_timeout: float = 5.0,
-    read_timeout: float = 60.0,
-    checked: bool = True,
-) -> Config:
-    """Return botocore's configuration for the API.
+@dataclass(frozen=True)
+class Options:
+    """The options in `HostSpec.options` for this kind; time limits are in seconds.
 
-    botocore makes one attempt per call. Before StartModel or StopModel is repeated, the model's
-    status is checked, and DetectAnomalies has retries that respect deadlines and stop events.
-
-    Args:
-        max_connections: Size of the connection pool; one for each thread, so that none waits.
-        connect_timeout: Seconds.
-        read_timeout: Seconds.
-        checked: Whether botocore validates arguments, which takes about half as long as parsing a
-            response.
+    `max_connections` and `read_timeout` are for DetectAnomalies. `control_timeout` is for all other
+    calls, and short so that a hanging call does not keep a model up. `anomaly_maps` requests a heat
+    map with every answer; only the embedded service supports it. `embedded_home` and `run_id` are
+    for the pipeline.
     """
-    return Config(
-        connect_timeout=connect_timeout,
-        read_timeout=read_timeout,
-        retries={"mode": "standard", "total_max_attempts": 1},
-        max_pool_connections=max_connections,
-        parameter_validation=checked,
-        tcp_keepalive=True,
-    )
+
+    max_connections: int = 32
+    connect_timeout: float = 5.0
+    read_timeout: float = 60.0
+    control_timeout: float = 15.0
+    anomaly_maps: bool = False
+    embedded_home: str = ""
+    run_id: str = ""
 
 
 class LookoutVisionHost:
-    """ModelHost over boto3. `spec.model_version` may be 'latest': the newest trained version.
+    """ModelHost over boto3; options: see `Options`.
 
-    Options in `spec.options`: `max_connections` (32) for DetectAnomalies; in seconds
-    `connect_timeout` (5), `read_timeout` (60) for DetectAnomalies and `control_timeout` (15) for
-    all other calls, short so that a hanging call does not keep a model up. `anomaly_maps` requests
-    a heat map with every answer; only the embedded service supports it.
-
-    The constructor raises HostError if the endpoint cannot be used or 'latest' cannot be resolved.
+    `spec.model_version` may be 'latest': the newest trained version. The constructor raises
+    HostError if the endpoint cannot be used or 'latest' cannot be resolved.
     """
 
-    def __init__(
-        self,
-        spec: HostSpec,
-        *,
-        retries: RetryPolicy | None = None,
-        clock: Clock = SYSTEM_CLOCK,
-    ) -> None:
+    def __init__(self, spec: HostSpec, *, retries: RetryPolicy | None = None) -> None:
         self._retries = retries or RetryPolicy()
-        self._clock = clock
         self._where = spec.endpoint_url or "Amazon Lookout for Vision"
         self._options = read_options(
-            spec.options, _OPTIONS, host="Lookout for Vision's host", unlisted=_TEXTS
+            spec.options,
+            Options,
+            host="Lookout for Vision's host",
+            unlisted={"embedded_home", "run_id"},
         )
-        self._control = self._connect(spec, max_connections=4, read_timeout=self._control_timeout)
+        self._control = self._connect(
+            spec, max_connections=4, read_timeout=self._options.control_timeout
+        )
         # Created by the first `detect`; stopping a model needs none.
         self._detecting: Any = None
         self._calls: dict[str, RepeatedCall] = {}  # by content type
@@ -118,33 +91,18 @@ class LookoutVisionHost:
         version = spec.model_version
         if version == LATEST:
             version = self._latest(spec.project)
-        self._spec = HostSpec(
-            KIND, spec.project, version, spec.endpoint_url, spec.region, spec.options
-        )
-
-    @property
-    def kind(self) -> str:
-        return KIND
-
-    @property
-    def spec(self) -> HostSpec:
-        return self._spec
+        self.spec = replace(spec, kind=LOOKOUTVISION, model_version=version)
 
     def describe(self) -> ModelState:
-        answer, _ = call_with_retries(
-            lambda: self._call("DescribeModel", self._control.describe_model),
-            _LOOKING,
-            clock=self._clock,
-        )
+        answer, _ = call_with_retries(lambda: self._call("DescribeModel"), _LOOKING)
         description = answer.get("ModelDescription") or {}
-        created = description.get("CreationTimestamp")
         return ModelState(
             status=_status(description.get("Status")),
             message=description.get("StatusMessage") or "",
             model_arn=description.get("ModelArn") or "",
-            project=self._spec.project,
-            version=self._spec.model_version,
-            created_at=created.astimezone(UTC) if isinstance(created, datetime) else None,
+            project=self.spec.project,
+            version=self.spec.model_version,
+            created_at=utc(description.get("CreationTimestamp")),
             min_inference_units=description.get("MinInferenceUnits"),
             max_inference_units=description.get("MaxInferenceUnits"),
         )
@@ -153,37 +111,30 @@ class LookoutVisionHost:
         arguments: dict[str, Any] = {"MinInferenceUnits": units.minimum}
         if units.maximum is not None:
             arguments["MaxInferenceUnits"] = units.maximum
-        answer = self._call(
-            "StartModel", self._control.start_model, ClientToken=client_token, **arguments
-        )
-        return self._state(answer)
+        return self._state(self._call("StartModel", ClientToken=client_token, **arguments))
 
     def stop(self, client_token: str) -> ModelState:
-        answer = self._call("StopModel", self._control.stop_model, ClientToken=client_token)
-        return self._state(answer)
+        return self._state(self._call("StopModel", ClientToken=client_token))
 
     def detect(
         self,
         body: bytes,
         content_type: str,
         *,
-        timeout: float | None = None,
         stop_event: threading.Event | None = None,
         retry_throttled: bool = True,
     ) -> Detection:
-        def call() -> tuple[Any, float]:
-            began = self._clock.monotonic()
-            with self._translate_errors("DetectAnomalies"):
+        def detect() -> tuple[Any, float]:
+            began = time.monotonic()
+            try:
                 answer = self._detection(content_type)(body)
+            except FAILURES as error:
+                raise translate(error, "DetectAnomalies", self._where) from error
             self._check(answer, "DetectAnomalies")
-            return answer, (self._clock.monotonic() - began) * 1000.0
+            return answer, (time.monotonic() - began) * 1000.0
 
         (answer, latency_ms), attempts = call_with_retries(
-            call,
-            replace(self._retries, throttled=retry_throttled),
-            timeout=timeout,
-            stop_event=stop_event,
-            clock=self._clock,
+            detect, replace(self._retries, throttled=retry_throttled), stop_event=stop_event
         )
         try:
             result = DetectAnomalyResult.from_response(answer)
@@ -210,27 +161,23 @@ class LookoutVisionHost:
         with self._lock:
             if self._detecting is None:
                 self._detecting = self._connect(
-                    self._spec,
-                    max_connections=self._options.get("max_connections", 32),
-                    read_timeout=self._options.get("read_timeout", 60.0),
+                    self.spec,
+                    max_connections=self._options.max_connections,
+                    read_timeout=self._options.read_timeout,
                     checked=False,  # every call passes the same kinds of arguments
                 )
             extensions: dict[str, Any] = {}
-            if self._options.get("anomaly_maps", False):
+            if self._options.anomaly_maps:
                 extensions["AnomalyMap"] = True
             call = self._calls[content_type] = repeated_call(
                 self._detecting,
                 "detect_anomalies",
-                ProjectName=self._spec.project,
-                ModelVersion=self._spec.model_version,
+                ProjectName=self.spec.project,
+                ModelVersion=self.spec.model_version,
                 ContentType=content_type,
                 **extensions,
             )
             return call
-
-    @property
-    def _control_timeout(self) -> float:
-        return float(self._options.get("control_timeout", 15.0))
 
     def _connect(
         self, spec: HostSpec, *, max_connections: int, read_timeout: float, checked: bool = True
@@ -241,7 +188,7 @@ class LookoutVisionHost:
                 spec.region,
                 config=client_config(
                     max_connections=max_connections,
-                    connect_timeout=self._options.get("connect_timeout", 5.0),
+                    connect_timeout=self._options.connect_timeout,
                     read_timeout=read_timeout,
                     checked=checked,
                 ),
@@ -249,22 +196,17 @@ class LookoutVisionHost:
         except FAILURES as error:
             raise translate(error, "A request", self._where) from error
 
-    def _call(self, operation: str, method: Callable[..., Any], **arguments: Any) -> Any:
-        with self._translate_errors(operation):
-            answer = method(
-                ProjectName=self._spec.project,
-                ModelVersion=self._spec.model_version,
-                **arguments,
-            )
+    def _call(self, operation: str, **arguments: Any) -> Any:
+        answer = call(
+            self._control,
+            operation,
+            where=self._where,
+            ProjectName=self.spec.project,
+            ModelVersion=self.spec.model_version,
+            **arguments,
+        )
         self._check(answer, operation)
         return answer
-
-    @contextmanager
-    def _translate_errors(self, operation: str) -> Iterator[None]:
-        try:
-            yield
-        except FAILURES as error:
-            raise translate(error, operation, self._where) from error
 
     def _check(self, answer: Mapping[str, Any], operation: str) -> None:
         """Raise HostTimeout for the empty response of a connection that broke after the headers."""
@@ -277,39 +219,23 @@ class LookoutVisionHost:
     def _state(self, answer: Any) -> ModelState:
         return ModelState(
             status=_status(answer.get("Status")),
-            project=self._spec.project,
-            version=self._spec.model_version,
+            project=self.spec.project,
+            version=self.spec.model_version,
         )
 
     def _latest(self, project: str) -> str:
         def newest() -> str:
-            try:
-                found = [
-                    model
-                    for model in list_models(self._control, project)
-                    if model.get("Status") in _USABLE
-                ]
-            except FAILURES as error:
-                raise translate(error, "ListModels", self._where) from error
+            operate = partial(call, self._control, where=self._where)
+            models = pages(operate, "ListModels", "Models", ProjectName=project)
+            found = [model for model in models if model.get("Status") in _USABLE]
             if not found:
                 raise ModelNotFound(
                     f"Project {project} has no trained model.", operation="ListModels"
                 )
             return str(max(found, key=_age)["ModelVersion"])
 
-        version, _ = call_with_retries(newest, _LOOKING, clock=self._clock)
+        version, _ = call_with_retries(newest, _LOOKING)
         return version
-
-
-def list_models(client: Any, project: str) -> Iterator[dict[str, Any]]:
-    """Yield the ModelMetadata of every version of a project. Raises botocore's errors."""
-    arguments: dict[str, Any] = {"ProjectName": project}
-    while True:
-        page = client.list_models(**arguments)
-        yield from page.get("Models", ())
-        if not page.get("NextToken"):
-            return
-        arguments["NextToken"] = page["NextToken"]
 
 
 def _age(model: dict[str, Any]) -> tuple[float, int]:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from lfv.client.errors import HostKindUnknown
-from lfv.client.hosts import edge, lookoutvision, sagemaker
 from lfv.client.hosts.edge import EdgeAgentHost
 from lfv.client.hosts.lookoutvision import LookoutVisionHost
 from lfv.client.hosts.protocol import HostFactory, HostSpec, ModelHost
-from lfv.client.hosts.sagemaker import SageMakerHost, batch
+from lfv.client.hosts.sagemaker import IMAGE_LIMITS, SageMakerHost
+from lfv.client.hosts.sagemaker.batch import BatchJobHost
+from lfv.formats.host_kinds import BATCH_JOB, EDGE, LOOKOUTVISION, SAGEMAKER
 from lfv.formats.images import DEFAULT_LIMITS, ImageLimits
 
 _KINDS: dict[str, HostFactory] = {
-    lookoutvision.KIND: LookoutVisionHost,
-    sagemaker.KIND: SageMakerHost,
-    batch.KIND: batch.BatchJobHost,
-    edge.KIND: EdgeAgentHost,
+    LOOKOUTVISION: LookoutVisionHost,
+    SAGEMAKER: SageMakerHost,
+    BATCH_JOB: BatchJobHost,
+    EDGE: EdgeAgentHost,
 }
-_IMAGE_LIMITS = {sagemaker.KIND: sagemaker.IMAGE_LIMITS}
+_IMAGE_LIMITS = {SAGEMAKER: IMAGE_LIMITS}
 
 
 def open_host(spec: HostSpec) -> ModelHost:

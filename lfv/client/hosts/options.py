@@ -3,40 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from dataclasses import fields
+from typing import Any, TypeVar
 
 from lfv.client.errors import HostRejected
+
+Options = TypeVar("Options")
 
 
 def read_options(
     given: Mapping[str, Any],
-    kinds: Mapping[str, type],
+    kind: type[Options],
     *,
     host: str,
     unlisted: Collection[str] = (),
-) -> dict[str, Any]:
-    """Check a host's options, and convert numbers and switches.
+    unused: Collection[str] = (),
+) -> Options:
+    """Return a host's options, with numbers and switches converted.
 
     Args:
         given: `HostSpec.options`; values may be strings from a command line.
-        kinds: Every option that a user may set, with `int`, `float`, `bool` or `str`; unlisted ones
-            may be among them.
+        kind: The dataclass of this kind of host. Every field has a default.
         host: How messages name the host, such as "A SageMaker host".
         unlisted: Options that only the pipeline sets; messages do not name them.
-
-    Returns:
-        The given options, those of the kinds `int`, `float` and `bool` converted.
+        unused: Options of other kinds of host, which may be set for all commands.
 
     Raises:
         HostRejected: An option is unknown, or its value is unusable.
     """
-    unknown = sorted(given.keys() - kinds.keys() - set(unlisted))
-    if unknown:
+    mine = {name: value for name, value in given.items() if name not in unused}
+    kinds = {option.name: type(option.default) for option in fields(kind)}  # type: ignore[arg-type]
+    if unknown := sorted(mine.keys() - kinds.keys()):
         raise HostRejected(
             f"{host} has no option {unknown[0]!r}; its options are "
             f"{', '.join(sorted(kinds.keys() - set(unlisted)))}."
         )
-    return {name: _convert(name, value, kinds.get(name, str)) for name, value in given.items()}
+    return kind(**{name: _convert(name, value, kinds[name]) for name, value in mine.items()})
 
 
 def _convert(name: str, value: Any, kind: type) -> Any:

@@ -106,10 +106,6 @@ class ModelHost(Protocol):
     """
 
     @property
-    def kind(self) -> str:
-        """The host's kind, as in HostSpec."""
-
-    @property
     def spec(self) -> HostSpec:
         """Opens the same model again; its version is resolved, never 'latest'."""
 
@@ -134,7 +130,6 @@ class ModelHost(Protocol):
         body: bytes,
         content_type: str,
         *,
-        timeout: float | None = None,
         stop_event: threading.Event | None = None,
         retry_throttled: bool = True,
     ) -> Detection:
@@ -143,7 +138,6 @@ class ModelHost(Protocol):
         Args:
             body: The image, PNG or JPEG.
             content_type: Its media type.
-            timeout: Seconds for all attempts together.
             stop_event: Once it is set, there is no further attempt.
             retry_throttled: If False, raise HostThrottled at once; callers that pace their requests
                 use that.

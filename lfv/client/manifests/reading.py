@@ -28,7 +28,7 @@ from lfv.formats.image_headers import CONVERTIBLE, sniff
 from lfv.formats.layout import Skipped
 from lfv.formats.manifest import groundtruth, strict_json
 from lfv.formats.manifest.groundtruth import INSPECTION, LABEL_PROBLEM, Profile
-from lfv.formats.manifest.lines import MAX_LINE_BYTES, RawLine, iter_lines, whole
+from lfv.formats.manifest.lines import RawLine, iter_lines, whole
 from lfv.formats.manifest.records import (
     BadLine,
     LineError,
@@ -70,7 +70,6 @@ def read_manifest(
     profile: Profile = INSPECTION,
     skipped: Skipped | None = None,
     digest: hashlib._Hash | None = None,
-    max_line_bytes: int = MAX_LINE_BYTES,
 ) -> Iterator[Record]:
     """Yield the items and bad lines of `source` in order, as a stream.
 
@@ -99,7 +98,7 @@ def read_manifest(
         if digest is not None:
             _hash_file(ref, reader, digest)
     else:
-        records = _iter_file(ref, found, reader, profile, max_line_bytes, digest)
+        records = _iter_file(ref, found, reader, profile, digest)
     is_listing = found in (ManifestKind.FOLDER, ManifestKind.PREFIX)
     for record in records:
         if digest is not None and is_listing:
@@ -201,7 +200,6 @@ def _iter_file(
     kind: ManifestKind,
     reader: SourceReader,
     profile: Profile,
-    max_line_bytes: int,
     digest: hashlib._Hash | None,
 ) -> Iterator[Record]:
     base = parent_of(ref)
@@ -209,7 +207,7 @@ def _iter_file(
         stream = opened.stream
         if digest is not None:
             stream = io.BufferedReader(_Hashed(stream, digest), _CHUNK)
-        lines: Iterator[RawLine] = iter_lines(stream, max_line_bytes)
+        lines: Iterator[RawLine] = iter_lines(stream)
         convert: Callable[[RawLine], ManifestItem]
         if kind is ManifestKind.CSV:
             lines = csv_records(lines)
@@ -239,7 +237,7 @@ def _iter_file(
 
         for line in lines:
             try:
-                whole(line, max_line_bytes)
+                whole(line)
                 yield _add_label(convert(line), reader, profile)
             except LineError as error:
                 yield BadLine(line.number, printable(line.data[:4096]), error.code, str(error))

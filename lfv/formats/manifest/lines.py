@@ -30,18 +30,17 @@ class RawLine:
     too_long: bool
 
 
-def whole(line: RawLine, max_bytes: int = MAX_LINE_BYTES) -> bytes:
+def whole(line: RawLine) -> bytes:
     """Return the line's bytes. Raises LineError if the line was cut off."""
     if line.too_long:
-        raise LineError("line_too_long", f"The line is longer than {max_bytes:,} bytes.")
+        raise LineError("line_too_long", f"The line is longer than {MAX_LINE_BYTES:,} bytes.")
     return line.data
 
 
-def iter_lines(stream: io.BufferedReader, max_bytes: int = MAX_LINE_BYTES) -> Iterator[RawLine]:
+def iter_lines(stream: io.BufferedReader) -> Iterator[RawLine]:
     """Yield every line that is not blank. Lines end with LF or CRLF; a UTF-8 BOM is skipped.
 
-    Memory use depends on `max_bytes`, not on the stream. Raises ManifestError for text in UTF-16 or
-    UTF-32.
+    Memory use does not depend on the stream. Raises ManifestError for text in UTF-16 or UTF-32.
     """
     start = stream.peek(4)[:4]
     for bom, name in _WRONG_ENCODINGS:
@@ -50,16 +49,16 @@ def iter_lines(stream: io.BufferedReader, max_bytes: int = MAX_LINE_BYTES) -> It
     if start.startswith(codecs.BOM_UTF8):
         stream.read(3)
     number = 0
-    while data := stream.readline(max_bytes + 2):
+    while data := stream.readline(MAX_LINE_BYTES + 2):
         number += 1
         line = data.rstrip(b"\r\n")
-        too_long = len(line) > max_bytes
+        too_long = len(line) > MAX_LINE_BYTES
         while not data.endswith(b"\n"):
-            data = stream.readline(max_bytes + 2)
+            data = stream.readline(MAX_LINE_BYTES + 2)
             if not data:
                 break
             too_long = too_long or bool(data.rstrip(b"\r\n"))
         if too_long:
-            yield RawLine(number, line[:max_bytes], too_long=True)
+            yield RawLine(number, line[:MAX_LINE_BYTES], too_long=True)
         elif line and not line.isspace():
             yield RawLine(number, line, too_long=False)

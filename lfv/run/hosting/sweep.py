@@ -21,10 +21,9 @@ from lfv.client.catalog import ModelEntry, model_entries
 from lfv.client.errors import HostError, HostingError
 from lfv.client.hosting import ensure_stopped
 from lfv.client.hosts import HostSpec, open_host
-from lfv.client.hosts.sagemaker import KIND as SAGEMAKER
-from lfv.client.hosts.sagemaker import batch, endpoint_name_of
+from lfv.client.hosts.sagemaker import endpoint_name_of
 from lfv.client.hosts.sagemaker.orphans import delete_endpoint, tagged_endpoints
-from lfv.run.context import LOOKOUTVISION
+from lfv.formats.host_kinds import BATCH_JOB, LOOKOUTVISION, SAGEMAKER
 from lfv.run.embedded_service import running_service
 from lfv.run.errors import ServiceNotStarted
 from lfv.run.hosting.release import stop_hosting
@@ -226,9 +225,9 @@ def _unknown_endpoints(
     tagged = tagged_endpoints(endpoint_url, region)
     used = _open_specs(store)  # in this order: a run records what it is about to create
     known = {
-        str(spec.options["job"]) if spec.kind == batch.KIND else endpoint_name_of(spec)
+        str(spec.options["job"]) if spec.kind == BATCH_JOB else endpoint_name_of(spec)
         for spec in used
-        if spec.kind in {SAGEMAKER, batch.KIND} and spec.endpoint_url == endpoint_url
+        if spec.kind in {SAGEMAKER, BATCH_JOB} and spec.endpoint_url == endpoint_url
     }
     # One account may have several addresses, such as that of a VPC endpoint.
     runs = {run for spec in used if (run := spec.options.get("run_id"))}
@@ -267,7 +266,7 @@ def _places(
         found.add((SAGEMAKER, None, settings.region))
     for hosting in hostings:
         spec = HostSpec.from_dict(hosting.host_spec)
-        kind = SAGEMAKER if spec.kind == batch.KIND else spec.kind
+        kind = SAGEMAKER if spec.kind == BATCH_JOB else spec.kind
         if kind in {LOOKOUTVISION, SAGEMAKER} and "embedded_home" not in spec.options:
             found.add((kind, spec.endpoint_url, spec.region))
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from typing import Any
+from typing import IO, Any
 
 import orjson
 
@@ -39,11 +39,11 @@ async def read_frame(reader: asyncio.StreamReader) -> tuple[dict[str, Any], byte
     return _head(head), body
 
 
-def receive(connection: socket.socket) -> tuple[dict[str, Any], bytes]:
+def receive(stream: IO[bytes]) -> tuple[dict[str, Any], bytes]:
     """Read a frame in the unit, blocking. Raises FrameError."""
-    head_length, body_length = _lengths(_read_exactly(connection, _LENGTHS.size))
-    head = _read_exactly(connection, head_length)
-    return _head(head), _read_exactly(connection, body_length)
+    head_length, body_length = _lengths(_read_exactly(stream, _LENGTHS.size))
+    head = _read_exactly(stream, head_length)
+    return _head(head), _read_exactly(stream, body_length)
 
 
 def send(connection: socket.socket, head: dict[str, Any], body: bytes = b"") -> None:
@@ -71,15 +71,11 @@ def _head(raw: bytes) -> dict[str, Any]:
     return head
 
 
-def _read_exactly(connection: socket.socket, length: int) -> bytes:
-    data = bytearray(length)
-    view, filled = memoryview(data), 0
-    while filled < length:
-        try:
-            count = connection.recv_into(view[filled:])
-        except OSError as error:
-            raise FrameError("the connection ended") from error
-        if count == 0:
-            raise FrameError("the connection ended")
-        filled += count
-    return bytes(data)
+def _read_exactly(stream: IO[bytes], length: int) -> bytes:
+    try:
+        data = stream.read(length)
+    except OSError as error:
+        raise FrameError("the connection ended") from error
+    if len(data) < length:
+        raise FrameError("the connection ended")
+    return data

@@ -13,7 +13,7 @@ from lfv.server.database import Database
 from lfv.server.errors import ConflictError, NotFoundError
 from lfv.server.home import Home
 from lfv.server.hosting.pool import HostedModel, Pool
-from lfv.server.hosting.unit import UnitLostError, UnitProcess, UnitSpec, run_to_end
+from lfv.server.hosting.unit import Unit, UnitLostError, UnitSpec, run_to_end
 from lfv.server.lifecycle import ModelEvent
 from lfv.server.options import Limits, Serving
 from lfv.server.recording import record_from_loop
@@ -39,11 +39,11 @@ class HostingManager:
         self._by_name: dict[tuple[str, str], Pool] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._spare: asyncio.Task[UnitProcess] | None = None
+        self._spare: asyncio.Task[Unit] | None = None
 
     def launch_ahead(self) -> None:
         """Launch a process that imports the engine now, for the first unit that is needed."""
-        self._spare = self._loop.create_task(UnitProcess.launch(self._engine))
+        self._spare = self._loop.create_task(Unit.launch(self._engine))
 
     def host(self, model_id: str) -> None:
         self._loop.call_soon_threadsafe(self._begin, self._host, model_id)
@@ -144,7 +144,7 @@ class HostingManager:
 
         return Pool(hosted, spec, broken, self._take_spare)
 
-    async def _take_spare(self) -> UnitProcess | None:
+    async def _take_spare(self) -> Unit | None:
         launch, self._spare = self._spare, None
         if launch is None:
             return None

@@ -16,7 +16,6 @@ from lfv.server.hosting.unit import (
     Unit,
     UnitAnswer,
     UnitLostError,
-    UnitProcess,
     UnitSpec,
     UnitTimeoutError,
     UnloadableError,
@@ -54,7 +53,7 @@ class Pool:
         model: HostedModel,
         spec: UnitSpec,
         broken: Callable[[str], None],
-        take_spare: Callable[[], Awaitable[UnitProcess | None]],
+        take_spare: Callable[[], Awaitable[Unit | None]],
     ) -> None:
         self.model = model
         self.desired_units = model.min_units

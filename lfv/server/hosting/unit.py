@@ -44,10 +44,10 @@ class UnitSpec:
     serving: Serving
 
 
-class UnitProcess:
-    """A process that imports the engine, and loads a model on request.
+class Unit:
+    """A process that answers one request at a time. Unusable after UnitLostError.
 
-    Created by ``launch``.
+    ``launch`` starts the process, which imports the engine; ``start`` also loads a model.
     """
 
     def __init__(
@@ -57,11 +57,12 @@ class UnitProcess:
         writer: asyncio.StreamWriter,
     ) -> None:
         self._process = process
-        self.reader = reader
-        self.writer = writer
+        self._reader = reader
+        self._writer = writer
+        self._answer_timeout = 0.0
 
     @classmethod
-    async def launch(cls, engine: str) -> UnitProcess:
+    async def launch(cls, engine: str) -> Unit:
         """Start the process, without waiting until the engine is imported. Raises UnitLostError.
 
         If the call is cancelled, the process has ended when CancelledError is raised.
@@ -89,60 +90,32 @@ class UnitProcess:
             raise
         return cls(process, reader, writer)
 
-    @property
-    def is_dead(self) -> bool:
-        return self.reader.at_eof() or self._process.poll() is not None
-
-    async def close(self, *, at_once: bool = False) -> None:
-        """Close the socket, which ends an idle process, and kill one that does not end."""
-        if at_once:
-            self._process.kill()
-        self.writer.close()
-        with contextlib.suppress(OSError):
-            await self.writer.wait_closed()
-        if self._process.poll() is None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                await asyncio.to_thread(self._process.wait, 0.5)
-        if self._process.poll() is None:
-            self._process.kill()
-            await asyncio.to_thread(self._process.wait)
-
-
-class Unit:
-    """Answers one request at a time. Created by ``start``; unusable after UnitLostError."""
-
-    def __init__(self, process: UnitProcess, serving: Serving) -> None:
-        self._process = process
-        self._reader = process.reader
-        self._writer = process.writer
-        self._serving = serving
-
     @classmethod
-    async def start(cls, spec: UnitSpec, spare: UnitProcess | None = None) -> Unit:
+    async def start(cls, spec: UnitSpec, spare: Unit | None = None) -> Unit:
         """Load the model in a process and wait until it is ready. Raises UnitLostError.
 
         Args:
             spec: What to load.
-            spare: A process that was launched ahead for this engine, used if it still runs.
+            spare: A unit that was launched ahead for this engine, used if it still runs.
 
         If the call is cancelled, the process has ended when CancelledError is raised.
         """
         if spare is not None and spare.is_dead:
             await spare.close(at_once=True)
             spare = None
-        process = spare or await UnitProcess.launch(spec.engine)
-        unit = cls(process, spec.serving)
+        unit = spare or await cls.launch(spec.engine)
         try:
-            await unit._load(spec)
+            await unit.load(spec)
         except BaseException:
             await run_to_end(unit.close(at_once=True))
             raise
         return unit
 
-    async def _load(self, spec: UnitSpec) -> None:
+    async def load(self, spec: UnitSpec) -> None:
+        self._answer_timeout = spec.serving.answer_timeout
         order = {"artifact": str(spec.artifact), "limits": asdict(spec.limits)}
         try:
-            async with asyncio.timeout(self._serving.load_timeout):
+            async with asyncio.timeout(spec.serving.load_timeout):
                 self._writer.write(frames.pack(order, 0))
                 head, _ = await frames.read_frame(self._reader)
         except TimeoutError:
@@ -154,13 +127,13 @@ class Unit:
 
     @property
     def is_dead(self) -> bool:
-        return self._process.is_dead
+        return self._reader.at_eof() or self._process.poll() is not None
 
     async def ask(self, body: bytes, content_type: str, *, with_map: bool = False) -> UnitAnswer:
         """Send an image and return the answer. Raises UnitLostError."""
         order = {"content_type": content_type, "with_map": with_map}
         try:
-            async with asyncio.timeout(self._serving.answer_timeout):
+            async with asyncio.timeout(self._answer_timeout):
                 self._writer.write(frames.pack(order, len(body)))
                 self._writer.write(body)
                 await self._writer.drain()
@@ -174,7 +147,17 @@ class Unit:
 
     async def close(self, *, at_once: bool = False) -> None:
         """Close the socket, which ends an idle process, and kill one that does not end."""
-        await self._process.close(at_once=at_once)
+        if at_once:
+            self._process.kill()
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+        if self._process.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                await asyncio.to_thread(self._process.wait, 0.5)
+        if self._process.poll() is None:
+            self._process.kill()
+            await asyncio.to_thread(self._process.wait)
 
 
 def _launch(command: list[str], theirs: socket.socket) -> subprocess.Popen[bytes]:

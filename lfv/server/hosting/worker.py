@@ -31,12 +31,12 @@ def main() -> None:
 
 
 def serve(descriptor: int, engine_name: str) -> None:
-    with socket.socket(fileno=descriptor) as connection:
+    with socket.socket(fileno=descriptor) as connection, connection.makefile("rb") as stream:
         threading.Thread(target=_end_with_service, args=[descriptor], daemon=True).start()
         with suppress(Exception), loading():  # an error occurs again below, and is reported there
             load_engine(engine_name).load  # noqa: B018 (imports what it needs)
         try:
-            order, _ = frames.receive(connection)
+            order, _ = frames.receive(stream)
         except frames.FrameError:
             return
         limits = Limits(**order["limits"])
@@ -49,7 +49,7 @@ def serve(descriptor: int, engine_name: str) -> None:
         frames.send(connection, {"ready": [model.width, model.height]})
         while True:
             try:
-                head, body = frames.receive(connection)
+                head, body = frames.receive(stream)
             except frames.FrameError:
                 return
             frames.send(connection, *_answer(model, head, body, limits))

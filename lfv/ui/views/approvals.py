@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.responses import RedirectResponse, Response
 
-from lfv.client.hosts.sagemaker.batch import KIND as BATCH_JOB
+from lfv.formats.host_kinds import BATCH_JOB
 from lfv.run.approvals import APPROVES, WITHDRAWS, sign_approval
 from lfv.run.compare import Comparison, compare_versions
 from lfv.ui.routing import Call, Refused, post

@@ -9,7 +9,7 @@ from typing import Any
 from starlette.responses import RedirectResponse, Response
 
 from lfv.client.hosts import HostSpec
-from lfv.client.hosts.sagemaker.batch import KIND as BATCH_JOB
+from lfv.formats.host_kinds import BATCH_JOB
 from lfv.formats.words import form_of
 from lfv.report.figures import score, whole
 from lfv.run.compare import compare_versions

@@ -6,6 +6,6 @@ memory.py    pixels in shared memory
 host.py      the ModelHost
 """
 
-from lfv.client.hosts.edge.host import KIND, EdgeAgentHost
+from lfv.client.hosts.edge.host import EdgeAgentHost
 
-__all__ = ["KIND", "EdgeAgentHost"]
+__all__ = ["EdgeAgentHost"]

@@ -10,12 +10,11 @@ from __future__ import annotations
 import mmap
 import re
 import threading
-from collections.abc import Mapping
+import time
 from contextlib import ExitStack
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from lfv.client.clock import SYSTEM_CLOCK, Clock
 from lfv.client.errors import HostError, ModelNotFound
 from lfv.client.hosts.edge.channel import AgentChannel
 from lfv.client.hosts.edge.memory import remove_abandoned, shared_memory
@@ -27,9 +26,9 @@ from lfv.formats import edge_agent as wire
 from lfv.formats.answers import DetectAnomalyResult
 from lfv.formats.edge_agent import AgentStatus
 from lfv.formats.errors import ResponseInvalid
+from lfv.formats.host_kinds import EDGE
 from lfv.formats.status import ModelStatus
 
-KIND = "edge"
 LATEST = "latest"
 #: Options that the pipeline sets for every kind of host; not used here.
 _UNLISTED = frozenset({"run_id", "connect_timeout", "max_connections"})
@@ -60,12 +59,6 @@ class Options:
     max_connections: int = 32
     run_id: str = ""
 
-    @classmethod
-    def parse(cls, given: Mapping[str, Any]) -> Options:
-        """Parse options. Raises HostRejected for an invalid name or value."""
-        kinds = {option.name: type(option.default) for option in fields(cls)}
-        return cls(**read_options(given, kinds, host="An edge host", unlisted=_UNLISTED))
-
 
 class EdgeAgentHost:
     """The ModelHost over gRPC. The constructor raises HostError if 'latest' cannot be looked up.
@@ -74,16 +67,9 @@ class EdgeAgentHost:
     agent is unreachable now.
     """
 
-    def __init__(
-        self,
-        spec: HostSpec,
-        *,
-        retries: RetryPolicy | None = None,
-        clock: Clock = SYSTEM_CLOCK,
-    ) -> None:
+    def __init__(self, spec: HostSpec, *, retries: RetryPolicy | None = None) -> None:
         self._retries = retries or RetryPolicy()
-        self._clock = clock
-        self._options = Options.parse(spec.options)
+        self._options = read_options(spec.options, Options, host="An edge host", unlisted=_UNLISTED)
         if self._options.shared_memory:
             remove_abandoned()
             with shared_memory(mmap.PAGESIZE):
@@ -91,22 +77,14 @@ class EdgeAgentHost:
         address = spec.endpoint_url or wire.DEFAULT_ADDRESS
         self._channel = AgentChannel(address, self._options.service)
         self._component = spec.project
-        self._spec = replace(spec, kind=KIND, endpoint_url=address)
+        self.spec = replace(spec, kind=EDGE, endpoint_url=address)
         if spec.model_version == LATEST:
             try:
                 version = _version_of(self._describe())
             except (HostError, ResponseInvalid):
                 self._channel.close()
                 raise
-            self._spec = replace(self._spec, model_version=version)
-
-    @property
-    def kind(self) -> str:
-        return KIND
-
-    @property
-    def spec(self) -> HostSpec:
-        return self._spec
+            self.spec = replace(self.spec, model_version=version)
 
     def describe(self) -> ModelState:
         return _state(self._describe())
@@ -130,16 +108,13 @@ class EdgeAgentHost:
         )
         known = answer.status in set(AgentStatus)
         status = _STATUSES[AgentStatus(answer.status)] if known else ModelStatus.SYSTEM_UPDATING
-        return ModelState(
-            status=status, project=self._spec.project, version=self._spec.model_version
-        )
+        return ModelState(status=status, project=self.spec.project, version=self.spec.model_version)
 
     def detect(
         self,
         body: bytes,
         content_type: str,  # noqa: ARG002 - the agent takes pixels
         *,
-        timeout: float | None = None,
         stop_event: threading.Event | None = None,
         retry_throttled: bool = True,
     ) -> Detection:
@@ -147,9 +122,7 @@ class EdgeAgentHost:
         (result, mask, latency_ms), attempts = call_with_retries(
             lambda: self._ask(width, height, pixels),
             replace(self._retries, throttled=retry_throttled),
-            timeout=timeout,
             stop_event=stop_event,
-            clock=self._clock,
         )
         try:
             return Detection(_result(result, mask), None, latency_ms, attempts)
@@ -171,14 +144,14 @@ class EdgeAgentHost:
                 params = wire.AnomalyMaskParams.to(target)
             else:
                 bitmap = wire.Bitmap(width, height, pixels)
-            began = self._clock.monotonic()
+            began = time.monotonic()
             answer = self._channel.call(
                 "DetectAnomalies",
                 wire.DetectAnomaliesRequest(self._component, bitmap, params),
                 wire.DetectAnomaliesResponse,
                 self._options.read_timeout,
             )
-            latency_ms = (self._clock.monotonic() - began) * 1000.0
+            latency_ms = (time.monotonic() - began) * 1000.0
             result = answer.detect_anomaly_result
             mask = None
             if result is not None and (found := result.anomaly_mask) is not None:
@@ -199,15 +172,14 @@ class EdgeAgentHost:
                 min(15.0, self._options.control_timeout),
             ),
             _LOOKING,
-            clock=self._clock,
         )
         if answer.model_description is None:
             raise ResponseInvalid("The edge agent described no model.")
         version = _version_of(answer.model_description)
-        if self._spec.model_version not in {LATEST, version}:
+        if self.spec.model_version not in {LATEST, version}:
             raise ModelNotFound(
                 f"Component {self._component} of the edge agent has version {version}, not "
-                f"{self._spec.model_version}.",
+                f"{self.spec.model_version}.",
                 operation="DescribeModel",
             )
         return answer.model_description

@@ -12,6 +12,6 @@ training.py  one training job, and the manifest that it wants
 orphans.py   what is left in an account, found by its tags
 """
 
-from lfv.client.hosts.sagemaker.host import IMAGE_LIMITS, KIND, SageMakerHost, endpoint_name_of
+from lfv.client.hosts.sagemaker.host import IMAGE_LIMITS, SageMakerHost, endpoint_name_of
 
-__all__ = ["IMAGE_LIMITS", "KIND", "SageMakerHost", "endpoint_name_of"]
+__all__ = ["IMAGE_LIMITS", "SageMakerHost", "endpoint_name_of"]

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
-
-from botocore.config import Config
 
 from lfv.client.api.client import aws_client
 from lfv.client.errors import ModelNotFound
+from lfv.client.hosts.calls import FAILURES, client_config, pages, utc
 from lfv.client.hosts.sagemaker.failures import control_failure
-from lfv.client.hosts.translate import FAILURES
 from lfv.formats.status import ModelStatus
 
 CREATED_BY = "lfv:created-by"
@@ -70,11 +68,10 @@ class Account:
     _client: Any = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        config = Config(
+        config = client_config(
+            max_connections=10,
             connect_timeout=self.connect_timeout,
             read_timeout=self.read_timeout,
-            retries={"mode": "standard", "total_max_attempts": 1},
-            tcp_keepalive=True,
         )
         try:
             self._client = aws_client("sagemaker", self.endpoint_url, self.region, config=config)
@@ -102,12 +99,7 @@ class Account:
 
     def pages(self, operation: str, member: str, **arguments: Any) -> Iterator[dict[str, Any]]:
         """Yield the entries of a list operation, page by page."""
-        while True:
-            page = self.call(operation, **arguments)
-            yield from page.get(member, ())
-            if not page.get("NextToken"):
-                return
-            arguments["NextToken"] = page["NextToken"]
+        return pages(self.call, operation, member, **arguments)
 
     def endpoint(self, name: str) -> EndpointFacts | None:
         """Return an endpoint, or None if it does not exist."""
@@ -134,6 +126,18 @@ class Account:
             return {str(tag["Key"]): str(tag["Value"]) for tag in found}
         except ModelNotFound:
             return {}
+
+    def ours(
+        self, kind: str, operation: str, member: str, **arguments: Any
+    ) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
+        """Yield the entries of a list operation that lfv created, each with its tags.
+
+        `kind` is the resource's name in the entries' members, such as `Endpoint` in `EndpointArn`.
+        """
+        for entry in self.pages(operation, member, **arguments):
+            tags = self.tags(str(entry[f"{kind}Arn"]))
+            if tags.get(CREATED_BY) == CREATOR:
+                yield entry, tags
 
     def is_ours(self, arn: str) -> bool:
         """Whether lfv created a resource."""
@@ -171,15 +175,24 @@ class Account:
                 continue  # already deleted by someone else
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         self._client.close()
+
+
+def hosting_tags(owner: str, project: str, client_token: str, run_id: str) -> list[dict[str, str]]:
+    """Return the tags of everything that is created for an endpoint or job, its `owner`."""
+    run = {RUN: run_id} if run_id else {}
+    return tag_list(
+        {
+            CREATED_BY: CREATOR,
+            ENDPOINT: owner,
+            HOSTING: client_token[:256],
+            PROJECT: project,
+            **run,
+        }
+    )
 
 
 def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
     """Convert tags to the API's form."""
     return [{"Key": key, "Value": value} for key, value in tags.items()]
-
-
-def utc(value: object) -> datetime | None:
-    """Convert a time of the API to UTC."""
-    return value.astimezone(UTC) if isinstance(value, datetime) else None

@@ -11,26 +11,28 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
-from lfv.client.clock import SYSTEM_CLOCK, Clock
 from lfv.client.errors import HostConflict, HostRejected, HostThrottled, ModelNotFound
 from lfv.client.hosts.options import read_options
 from lfv.client.hosts.protocol import Detection, HostSpec, ModelState, Units
-from lfv.client.hosts.sagemaker import account as tags
-from lfv.client.hosts.sagemaker.account import Account, tag_list, utc
+from lfv.client.hosts.sagemaker.account import hosting_tags
 from lfv.client.hosts.sagemaker.creating import check_role, make_model
 from lfv.client.hosts.sagemaker.host import DEFAULT_INSTANCE_TYPE, TRAINING_OPTIONS
 from lfv.client.hosts.sagemaker.source import LOOKING, ModelSource, check_name, open_source
 from lfv.client.retry import call_with_retries
+from lfv.formats.host_kinds import BATCH_JOB
 from lfv.formats.status import ModelStatus
 
-KIND = "sagemaker-batch"
 #: TransformJobStatus of jobs that are billed.
 RUNNING = frozenset({"InProgress", "Stopping"})
 #: Options that only the pipeline sets.
 _UNLISTED = frozenset({"run_id", "job", "input", "output", "content_type"})
+#: Options of trainings and endpoints; ignored here because they may be set for all commands.
+_UNUSED = TRAINING_OPTIONS | {
+    *("endpoint_name", "runtime_endpoint_url", "max_connections", "read_timeout"),
+}
 _MAX_PAYLOAD_MB = 8
 _INVOCATION_SECONDS = 60
 _INVOCATION_RETRIES = 3
@@ -60,11 +62,7 @@ class Options:
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> Options:
         """Parse options. Raises HostRejected for an invalid name or value."""
-        unused = {*TRAINING_OPTIONS, "endpoint_name", "runtime_endpoint_url", "max_connections"}
-        unused |= {"read_timeout"}
-        mine = {name: value for name, value in given.items() if name not in unused}
-        kinds = {option.name: type(option.default) for option in fields(cls)}
-        options = cls(**read_options(mine, kinds, host="A batch job", unlisted=_UNLISTED))
+        options = read_options(given, cls, host="A batch job", unlisted=_UNLISTED, unused=_UNUSED)
         check_name(options.job, "Job")
         return options
 
@@ -81,11 +79,10 @@ class JobState:
 class BatchJobHost:
     """The ModelHost of one job; for options see `Options`. The constructor raises HostError."""
 
-    def __init__(self, spec: HostSpec, *, clock: Clock = SYSTEM_CLOCK) -> None:
-        self._clock = clock
+    def __init__(self, spec: HostSpec) -> None:
         self._options = Options.parse(spec.options)
-        self._account, self._source, self._spec = open_source(
-            spec, KIND, self._options.connect_timeout, self._options.control_timeout, clock
+        self._account, self._source, self.spec = open_source(
+            spec, BATCH_JOB, self._options.connect_timeout, self._options.control_timeout
         )
         #: Whether this object has cleaned up the job. An ended job is then down, unless a delayed
         #: start has left something since.
@@ -93,17 +90,9 @@ class BatchJobHost:
         #: Whether a stop by this object is unfinished, so that the job is not down yet.
         self._stopping = False
 
-    @property
-    def kind(self) -> str:
-        return KIND
-
-    @property
-    def spec(self) -> HostSpec:
-        return self._spec
-
     def job(self) -> JobState:
         """Return the current state of the job. Raises HostError."""
-        found, _ = call_with_retries(self._job, LOOKING, clock=self._clock)
+        found, _ = call_with_retries(self._job, LOOKING)
         return found
 
     def _job(self) -> JobState:
@@ -132,24 +121,16 @@ class BatchJobHost:
             status=status,
             message=job.failure or (job.status if job.status != "InProgress" else ""),
             model_arn=job.arn,
-            project=self._spec.project,
-            version=self._spec.model_version,
+            project=self.spec.project,
+            version=self.spec.model_version,
         )
 
     def start(self, units: Units, client_token: str) -> ModelState:
-        check_job(self._spec)
+        check_job(self.spec)
         if self.job().status:
             return self.describe()  # an earlier call of this start created it; its answer was lost
         options = self._options
-        marks = {
-            tags.CREATED_BY: tags.CREATOR,
-            tags.ENDPOINT: options.job,
-            tags.HOSTING: client_token[:256],
-            tags.PROJECT: self._spec.project,
-        }
-        if options.run_id:
-            marks[tags.RUN] = options.run_id
-        labels = tag_list(marks)
+        labels = hosting_tags(options.job, self.spec.project, client_token, options.run_id)
         model = make_model(
             self._account,
             self._source,
@@ -215,11 +196,10 @@ class BatchJobHost:
         body: bytes,
         content_type: str,
         *,
-        timeout: float | None = None,
         stop_event: threading.Event | None = None,
         retry_throttled: bool = True,
     ) -> Detection:
-        del body, content_type, timeout, stop_event, retry_throttled
+        del body, content_type, stop_event, retry_throttled
         raise HostRejected(
             "A batch job does not accept single images.", operation="CreateTransformJob"
         )
@@ -242,17 +222,3 @@ def check_job(spec: HostSpec) -> None:
             operation="CreateTransformJob",
         )
     check_role(ModelSource(kind, name), options.role_arn)
-
-
-def running_jobs(account: Account) -> list[tuple[str, Mapping[str, str], Any]]:
-    """List (name, tags, creation time) of lfv's running jobs. Raises HostError."""
-    found: list[tuple[str, Mapping[str, str], Any]] = []
-    for status in sorted(RUNNING):
-        for entry in account.pages(
-            "list_transform_jobs", "TransformJobSummaries", StatusEquals=status
-        ):
-            marks = account.tags(str(entry["TransformJobArn"]))
-            if marks.get(tags.CREATED_BY) == tags.CREATOR:
-                name = str(entry["TransformJobName"])
-                found.append((name, marks, utc(entry.get("CreationTime"))))
-    return found

@@ -19,7 +19,7 @@ from lfv.client.errors import (
     HostUnavailable,
     ModelNotFound,
 )
-from lfv.client.hosts.translate import translate
+from lfv.client.hosts.calls import translate
 
 _MISSING = re.compile(r"could not find|does not exist|not found", re.IGNORECASE)
 _TAKEN = re.compile(r"already exist", re.IGNORECASE)

@@ -9,17 +9,15 @@ Tags mark them as created by lfv; nothing without these tags is ever deleted.
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
-
-from botocore.config import Config
 
 from lfv.client.api.client import aws_client
 from lfv.client.api.repeated import RepeatedCall, repeated_call
-from lfv.client.clock import SYSTEM_CLOCK, Clock
 from lfv.client.errors import (
     HostConflict,
     HostError,
@@ -27,10 +25,10 @@ from lfv.client.errors import (
     HostThrottled,
     ModelNotFound,
 )
+from lfv.client.hosts.calls import FAILURES, client_config
 from lfv.client.hosts.options import read_options
 from lfv.client.hosts.protocol import Detection, HostSpec, ModelState, Units
-from lfv.client.hosts.sagemaker import account as tags
-from lfv.client.hosts.sagemaker.account import EndpointFacts, tag_list
+from lfv.client.hosts.sagemaker.account import HOSTING, EndpointFacts, hosting_tags
 from lfv.client.hosts.sagemaker.answers import parse_answer
 from lfv.client.hosts.sagemaker.creating import digest, make_model, make_resource
 from lfv.client.hosts.sagemaker.failures import is_of_model, runtime_failure
@@ -41,14 +39,13 @@ from lfv.client.hosts.sagemaker.source import (
     look_up,
     open_source,
 )
-from lfv.client.hosts.translate import FAILURES
 from lfv.client.retry import RetryPolicy, call_with_retries
 from lfv.formats.answers import DetectAnomalyResult
 from lfv.formats.errors import ResponseInvalid
+from lfv.formats.host_kinds import SAGEMAKER
 from lfv.formats.images import ImageLimits
 from lfv.formats.status import ModelStatus
 
-KIND = "sagemaker"
 #: InvokeEndpoint accepts up to 6 MiB.
 IMAGE_LIMITS = ImageLimits(max_bytes=6 * 1024 * 1024)
 DEFAULT_INSTANCE_TYPE = "ml.c5.2xlarge"
@@ -56,12 +53,10 @@ DEFAULT_INSTANCE_TYPE = "ml.c5.2xlarge"
 _READ_TIMEOUT = 70.0
 _LONGEST_ENDPOINT_NAME = 54  # names derived from it have nine more characters
 _VARIANT = "AllTraffic"
-#: Options of trainings; ignored here because they may be set for all commands.
+#: Options of trainings.
 TRAINING_OPTIONS = frozenset({"algorithm_arn", "model_type", "training_instance_type"})
-#: Options of batch jobs; ignored here because they may be set for all commands.
-BATCH_OPTIONS = frozenset({"concurrency"})
-#: Options that only the pipeline sets.
-_UNLISTED = frozenset({"run_id"})
+#: Options of trainings and batch jobs; ignored here because they may be set for all commands.
+_UNUSED = TRAINING_OPTIONS | {"concurrency"}
 
 #: Statuses in which an endpoint answers; during an update its old instances do.
 _ANSWERING = frozenset({ModelStatus.HOSTED, ModelStatus.SYSTEM_UPDATING})
@@ -100,10 +95,9 @@ class Options:
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> Options:
         """Parse options. Raises HostRejected for an unknown name or an invalid value."""
-        unused = TRAINING_OPTIONS | BATCH_OPTIONS
-        given = {name: value for name, value in given.items() if name not in unused}
-        kinds = {option.name: type(option.default) for option in fields(cls)}
-        options = cls(**read_options(given, kinds, host="A SageMaker host", unlisted=_UNLISTED))
+        options = read_options(
+            given, cls, host="A SageMaker host", unlisted={"run_id"}, unused=_UNUSED
+        )
         if options.endpoint_name:
             check_name(options.endpoint_name, "Endpoint")
             if len(options.endpoint_name) > _LONGEST_ENDPOINT_NAME:
@@ -121,20 +115,13 @@ class SageMakerHost:
     account cannot be used or the model version cannot be resolved.
     """
 
-    def __init__(
-        self,
-        spec: HostSpec,
-        *,
-        retries: RetryPolicy | None = None,
-        clock: Clock = SYSTEM_CLOCK,
-    ) -> None:
+    def __init__(self, spec: HostSpec, *, retries: RetryPolicy | None = None) -> None:
         self._retries = retries or RetryPolicy()
-        self._clock = clock
         self._options = Options.parse(spec.options)
-        self._account, self._source, self._spec = open_source(
-            spec, KIND, self._options.connect_timeout, self._options.control_timeout, clock
+        self._account, self._source, self.spec = open_source(
+            spec, SAGEMAKER, self._options.connect_timeout, self._options.control_timeout
         )
-        self._name = endpoint_name_of(self._spec)
+        self._name = endpoint_name_of(self.spec)
         self._runtime: Any = None
         self._calls: dict[str, RepeatedCall] = {}  # by content type
         self._lock = threading.Lock()
@@ -144,24 +131,11 @@ class SageMakerHost:
         #: resources after that.
         self._deleted = False
 
-    @property
-    def kind(self) -> str:
-        return KIND
-
-    @property
-    def spec(self) -> HostSpec:
-        return self._spec
-
-    @property
-    def endpoint_name(self) -> str:
-        """Name of the model's endpoint, whether it exists or not."""
-        return self._name
-
     # -- looking --
 
     def describe(self) -> ModelState:
         try:
-            state, _ = call_with_retries(self._describe, LOOKING, clock=self._clock)
+            state, _ = call_with_retries(self._describe, LOOKING)
         except ModelNotFound:
             if not self._stopping:
                 raise
@@ -200,8 +174,8 @@ class SageMakerHost:
             status=status,
             message=message,
             model_arn=facts.arn if facts else "",
-            project=self._spec.project,
-            version=self._spec.model_version,
+            project=self.spec.project,
+            version=self.spec.model_version,
             created_at=facts.created_at if facts else None,
             min_inference_units=instances,
             training=facts.training if facts else "",
@@ -234,24 +208,27 @@ class SageMakerHost:
         return self._state(ModelStatus.STARTING_HOSTING)
 
     def _create(self, units: Units, client_token: str) -> None:
-        marks = {
-            tags.CREATED_BY: tags.CREATOR,
-            tags.ENDPOINT: self._name,
-            tags.HOSTING: client_token[:256],
-            tags.PROJECT: self._spec.project,
-        }
-        if self._options.run_id:
-            marks[tags.RUN] = self._options.run_id
-        labels = tag_list(marks)
+        options = self._options
+        labels = hosting_tags(self._name, self.spec.project, client_token, options.run_id)
+        model = make_model(
+            self._account,
+            self._source,
+            self._name,
+            labels,
+            role_arn=options.role_arn,
+            network_isolation=options.network_isolation,
+        )
         variant = {
             "VariantName": _VARIANT,
-            "ModelName": self._model(labels),
-            "InstanceType": self._options.instance_type,
+            "ModelName": model,
+            "InstanceType": options.instance_type,
             "InitialInstanceCount": units.minimum,
         }
-        config = self._make(
+        config = make_resource(
+            self._account,
             "create_endpoint_config",
             "EndpointConfigName",
+            self._name,
             {"ProductionVariants": [variant]},
             labels,
         )
@@ -265,7 +242,7 @@ class SageMakerHost:
         """Handle a start when the endpoint exists: repeat the same start, or refuse."""
         status = endpoint.model_status
         if status is not ModelStatus.HOSTING_FAILED:
-            if self._account.tags(endpoint.arn).get(tags.HOSTING) == client_token:
+            if self._account.tags(endpoint.arn).get(HOSTING) == client_token:
                 return self._state(status)
             raise HostConflict(
                 f"Endpoint {self._name} is {endpoint.status}.", operation="CreateEndpoint"
@@ -276,22 +253,6 @@ class SageMakerHost:
             f"Endpoint {self._name} had failed; it is deleted and then created again.",
             operation="CreateEndpoint",
         )
-
-    def _model(self, labels: list[dict[str, str]]) -> str:
-        """Return the name of the model to host, creating it from a package if needed."""
-        return make_model(
-            self._account,
-            self._source,
-            self._name,
-            labels,
-            role_arn=self._options.role_arn,
-            network_isolation=self._options.network_isolation,
-        )
-
-    def _make(
-        self, operation: str, member: str, content: dict[str, Any], labels: list[dict[str, str]]
-    ) -> str:
-        return make_resource(self._account, operation, member, self._name, content, labels)
 
     # -- down --
 
@@ -327,7 +288,6 @@ class SageMakerHost:
         body: bytes,
         content_type: str,
         *,
-        timeout: float | None = None,
         stop_event: threading.Event | None = None,
         retry_throttled: bool = True,
     ) -> Detection:
@@ -342,9 +302,7 @@ class SageMakerHost:
             (found, inference_id, latency_ms), attempts = call_with_retries(
                 lambda: self._invoke(invoke, body),
                 replace(self._retries, throttled=retry_throttled),
-                timeout=timeout,
                 stop_event=stop_event,
-                clock=self._clock,
             )
         except HostRejected as error:
             self._blame_endpoint(error)
@@ -374,7 +332,7 @@ class SageMakerHost:
     def _invoke(
         self, invoke: RepeatedCall, body: bytes
     ) -> tuple[DetectAnomalyResult | ResponseInvalid, str, float]:
-        began = self._clock.monotonic()
+        began = time.monotonic()
         inference_id = str(uuid.uuid4())
         try:
             answer = invoke(body, inference_id)
@@ -383,7 +341,7 @@ class SageMakerHost:
                 content = stream.read()
         except FAILURES as error:
             raise runtime_failure(error, self._account.where) from error
-        latency_ms = (self._clock.monotonic() - began) * 1000.0
+        latency_ms = (time.monotonic() - began) * 1000.0
         try:
             return parse_answer(content), inference_id, latency_ms
         except ResponseInvalid as error:
@@ -396,17 +354,15 @@ class SageMakerHost:
         with self._lock:
             if self._runtime is None:
                 options = self._options
-                config = Config(
+                config = client_config(
+                    max_connections=options.max_connections,
                     connect_timeout=options.connect_timeout,
                     read_timeout=options.read_timeout,
-                    retries={"mode": "standard", "total_max_attempts": 1},
-                    max_pool_connections=options.max_connections,
-                    tcp_keepalive=True,
                 )
-                url = options.runtime_endpoint_url or self._spec.endpoint_url
+                url = options.runtime_endpoint_url or self.spec.endpoint_url
                 try:
                     self._runtime = aws_client(
-                        "sagemaker-runtime", url, self._spec.region, config=config
+                        "sagemaker-runtime", url, self.spec.region, config=config
                     )
                 except FAILURES as error:
                     raise runtime_failure(error, self._account.where) from error

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from lfv.client.hosts.calls import utc
 from lfv.client.hosts.protocol import HostSpec
-from lfv.client.hosts.sagemaker.account import STATUSES, Account, utc
-from lfv.client.hosts.sagemaker.host import KIND, endpoint_name_of
+from lfv.client.hosts.sagemaker.account import STATUSES, Account
+from lfv.client.hosts.sagemaker.host import endpoint_name_of
 from lfv.client.hosts.sagemaker.source import JOB_NAME, MODEL_STATUSES
+from lfv.formats.host_kinds import SAGEMAKER
 from lfv.formats.status import ModelStatus
 
 
@@ -42,7 +44,7 @@ def trained_jobs(
                 continue
             version = f"training-job/{name}"
             status = MODEL_STATUSES.get(str(job.get("TrainingJobStatus")), ModelStatus.TRAINING)
-            endpoint = endpoint_name_of(HostSpec(KIND, match["project"], version))
+            endpoint = endpoint_name_of(HostSpec(SAGEMAKER, match["project"], version))
             if endpoint in up:
                 status = STATUSES.get(up[endpoint], ModelStatus.SYSTEM_UPDATING)
             found.append(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 
 from lfv.client.hosting import ensure_stopped
+from lfv.client.hosts.calls import utc
 from lfv.client.hosts.protocol import HostSpec, ModelHost
 from lfv.client.hosts.sagemaker import account as tags
-from lfv.client.hosts.sagemaker import batch
-from lfv.client.hosts.sagemaker.account import Account, utc
-from lfv.client.hosts.sagemaker.host import KIND, SageMakerHost
+from lfv.client.hosts.sagemaker.account import Account
+from lfv.client.hosts.sagemaker.batch import RUNNING, BatchJobHost
+from lfv.client.hosts.sagemaker.host import SageMakerHost
+from lfv.formats.host_kinds import BATCH_JOB, SAGEMAKER
 
 #: Status of a deleted endpoint whose configuration or model remains, which costs nothing.
 GONE = "gone"
@@ -36,32 +40,29 @@ def tagged_endpoints(endpoint_url: str | None, region: str | None) -> list[Tagge
     """
     account = Account(endpoint_url, region)
     try:
-        found = {}
-        for entry in account.pages("list_endpoints", "Endpoints"):
-            marks = account.tags(str(entry["EndpointArn"]))
-            if marks.get(tags.CREATED_BY) == tags.CREATOR:
-                name = str(entry["EndpointName"])
-                found[name] = TaggedEndpoint(
-                    name=name,
-                    status=str(entry.get("EndpointStatus", "")),
-                    project=marks.get(tags.PROJECT, ""),
-                    run_id=marks.get(tags.RUN, ""),
-                    created_at=utc(entry.get("CreationTime")),
-                )
-        for job, its_marks, created_at in batch.running_jobs(account):
-            found[job] = TaggedEndpoint(
-                name=job,
-                status="InProgress",
-                project=its_marks.get(tags.PROJECT, ""),
-                run_id=its_marks.get(tags.RUN, ""),
-                created_at=created_at,
-                is_job=True,
+        found: dict[str, TaggedEndpoint] = {}
+
+        def add(
+            name: str, status: str, marks: Mapping[str, str], created: object = None, *, job: bool
+        ) -> None:
+            project, run_id = marks.get(tags.PROJECT, ""), marks.get(tags.RUN, "")
+            found[name] = TaggedEndpoint(name, status, project, run_id, utc(created), is_job=job)
+
+        for entry, marks in account.ours("Endpoint", "list_endpoints", "Endpoints"):
+            status = str(entry.get("EndpointStatus", ""))
+            add(str(entry["EndpointName"]), status, marks, entry.get("CreationTime"), job=False)
+        for status in sorted(RUNNING):
+            jobs = account.ours(
+                "TransformJob", "list_transform_jobs", "TransformJobSummaries", StatusEquals=status
             )
-        for marks in _marks_of_parts(account):
+            for entry, marks in jobs:
+                created = entry.get("CreationTime")
+                add(str(entry["TransformJobName"]), "InProgress", marks, created, job=True)
+        configs = account.ours("EndpointConfig", "list_endpoint_configs", "EndpointConfigs")
+        for _, marks in chain(configs, account.ours("Model", "list_models", "Models")):
             name = marks.get(tags.ENDPOINT, "")
             if name and name not in found:
-                project, run_id = marks.get(tags.PROJECT, ""), marks.get(tags.RUN, "")
-                found[name] = TaggedEndpoint(name, GONE, project, run_id)
+                add(name, GONE, marks, job=False)
         return sorted(found.values(), key=lambda one: one.name)
     finally:
         account.close()
@@ -78,26 +79,12 @@ def delete_endpoint(
     host: ModelHost
     if endpoint.is_job:
         job = {"job": endpoint.name}
-        spec = HostSpec(batch.KIND, project, version, endpoint_url, region, job)
-        host = batch.BatchJobHost(spec)
+        spec = HostSpec(BATCH_JOB, project, version, endpoint_url, region, job)
+        host = BatchJobHost(spec)
     else:
         options = {"endpoint_name": endpoint.name}
-        host = SageMakerHost(HostSpec(KIND, project, version, endpoint_url, region, options))
+        host = SageMakerHost(HostSpec(SAGEMAKER, project, version, endpoint_url, region, options))
     try:
         ensure_stopped(host, "delete-unknown", timeout=timeout)
     finally:
         host.close()
-
-
-def _marks_of_parts(account: Account) -> list[dict[str, str]]:
-    """List the tags of the endpoint configurations and models that lfv created."""
-    found = []
-    for kind, operation in (
-        ("EndpointConfig", "list_endpoint_configs"),
-        ("Model", "list_models"),
-    ):
-        for entry in account.pages(operation, f"{kind}s"):
-            marks = account.tags(str(entry[f"{kind}Arn"]))
-            if marks.get(tags.CREATED_BY) == tags.CREATOR:
-                found.append(marks)
-    return found

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from lfv.client.clock import Clock
 from lfv.client.errors import HostRejected, HostUnavailable, ModelNotFound
+from lfv.client.hosts.calls import utc
 from lfv.client.hosts.protocol import HostSpec
-from lfv.client.hosts.sagemaker.account import Account, tag_list, utc
+from lfv.client.hosts.sagemaker.account import Account, tag_list
 from lfv.client.retry import RetryPolicy, call_with_retries
 from lfv.formats.status import ModelStatus
 
@@ -119,7 +119,7 @@ def resolve(account: Account, project: str, version: str) -> ModelSource:
 
 
 def open_source(
-    spec: HostSpec, kind: str, connect_timeout: float, control_timeout: float, clock: Clock
+    spec: HostSpec, kind: str, connect_timeout: float, control_timeout: float
 ) -> tuple[Account, ModelSource, HostSpec]:
     """Return the account, the resource, and the spec with the resource as its model version.
 
@@ -128,7 +128,7 @@ def open_source(
     """
     account = Account(spec.endpoint_url, spec.region, connect_timeout, control_timeout)
     source, _ = call_with_retries(
-        lambda: resolve(account, spec.project, spec.model_version), LOOKING, clock=clock
+        lambda: resolve(account, spec.project, spec.model_version), LOOKING
     )
     return account, source, replace(spec, kind=kind, model_version=str(source))
 

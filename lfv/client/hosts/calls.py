@@ -1,11 +1,15 @@
-"""Translate botocore's errors into `lfv.client.errors`."""
+"""Call AWS operations, and translate botocore's errors into `lfv.client.errors`."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from botocore import xform_name
+from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -69,6 +73,63 @@ _BY_STATUS: dict[int, type[HostError]] = {
     409: HostConflict,
     429: HostThrottled,
 }
+
+
+def client_config(
+    *,
+    max_connections: int = 32,
+    connect_timeout: float = 5.0,
+    read_timeout: float = 60.0,
+    checked: bool = True,
+) -> Config:
+    """Return botocore's configuration for the API.
+
+    botocore makes one attempt per call. Before StartModel or StopModel is repeated, the model's
+    status is checked, and DetectAnomalies has retries that respect deadlines and stop events.
+
+    Args:
+        max_connections: Size of the connection pool; one for each thread, so that none waits.
+        connect_timeout: Seconds.
+        read_timeout: Seconds.
+        checked: Whether botocore validates arguments, which takes about half as long as parsing a
+            response.
+    """
+    return Config(
+        connect_timeout=connect_timeout,
+        read_timeout=read_timeout,
+        retries={"mode": "standard", "total_max_attempts": 1},
+        max_pool_connections=max_connections,
+        parameter_validation=checked,
+        tcp_keepalive=True,
+    )
+
+
+def call(client: Any, operation: str, *, where: str = "", **arguments: Any) -> Any:
+    """Call an operation by its API name. Raises HostError.
+
+    `where` is the service's name or address for messages, by default the client's endpoint.
+    """
+    try:
+        return getattr(client, xform_name(operation))(**arguments)
+    except FAILURES as error:
+        raise translate(error, operation, where or client.meta.endpoint_url) from error
+
+
+def pages(
+    operate: Callable[..., Any], operation: str, member: str, **arguments: Any
+) -> Iterator[dict[str, Any]]:
+    """Yield the entries of a list operation, which `operate` calls page by page."""
+    while True:
+        page = operate(operation, **arguments)
+        yield from page.get(member, ())
+        if not page.get("NextToken"):
+            return
+        arguments["NextToken"] = page["NextToken"]
+
+
+def utc(value: object) -> datetime | None:
+    """Return a time of a response in UTC; None if it has none."""
+    return value.astimezone(UTC) if isinstance(value, datetime) else None
 
 
 def translate(

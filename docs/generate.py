@@ -173,10 +173,64 @@ def _cell(text: str) -> str:
 
 
 def api_coverage_page() -> str:
-    """Every operation of the API, and what answers it."""
-    from lfv.server.coverage import page
+    """Every operation and error of the API, from the service model and the registered handlers."""
+    from lfv.client.api.model import API_VERSION, service_model
+    from lfv.server.errors import ApiError
 
-    return f"{NOTE}{page()}"
+    model = service_model()
+    operations = [model.operation_model(name) for name in sorted(model.operation_names)]
+    answered = sum(_module_of(one.name) is not None for one in operations)
+    lines = [
+        f"{NOTE}# API coverage",
+        "",
+        f"API version {API_VERSION}: {answered} of {len(operations)} operations are implemented.",
+        "Requests are decoded and checked by the service model in `lfv/client/api/data`. The tests",
+        "compare that model with botocore 1.40.60, and every answer and error with the model.",
+        "[service.md](service.md) lists known differences from the original, and undocumented cases.",
+        "",
+        "| operation | request | answer | ClientToken | pages | module |",
+        "|---|---|---|---|---|---|",
+    ]
+    for operation in operations:
+        members = operation.input_shape.members if operation.input_shape else {}
+        module = _module_of(operation.name)
+        cells = (
+            f"`{operation.name}`",
+            f"`{operation.http['method']} {operation.http['requestUri']}`",
+            str(operation.http.get("responseCode", 200)),
+            "yes" if "ClientToken" in members else "",
+            "yes" if "NextToken" in members else "",
+            f"`{module}`" if module else "**not implemented**",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "## Errors", "", "| error | status | members |", "|---|---|---|"]
+    for kind in sorted(_with_code(ApiError), key=lambda kind: kind.code):
+        shape = model.shape_for(kind.code).members if kind.code in model.shape_names else {}
+        named = ", ".join(
+            "Retry-After" if name == "RetryAfterSeconds" else name for name in shape or ["Message"]
+        )
+        lines.append(f"| `{kind.code}` | {kind.status} | {named} |")
+    lines += [
+        "",
+        "`UnknownOperationException` is not in the service model; it answers unknown",
+        "paths, as Amazon does. Retry-After is a header.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _module_of(operation: str) -> str | None:
+    """The module that implements an operation, None if there is none."""
+    from lfv.server.operations import HANDLERS
+
+    if operation == "DetectAnomalies":
+        return "lfv.server.detection"
+    return HANDLERS[operation].__module__ if operation in HANDLERS else None
+
+
+def _with_code(kind: type[Any]) -> set[type[Any]]:
+    """An exception and its subclasses, those that have a code of their own."""
+    own = {kind} if "code" in vars(kind) else set()
+    return own.union(*(_with_code(below) for below in kind.__subclasses__()))
 
 
 _ERRORS = (

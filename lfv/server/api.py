@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +17,7 @@ from uuid import uuid4
 from botocore.model import OperationModel
 
 from lfv.client.api.model import service_model
+from lfv.server.background import BackgroundWork
 from lfv.server.database import Database
 from lfv.server.detection import Detector
 from lfv.server.errors import (
@@ -29,7 +30,6 @@ from lfv.server.errors import (
 from lfv.server.hosting.pool import Pool
 from lfv.server.metrics import Metrics
 from lfv.server.operations import HANDLERS, Call
-from lfv.server.operations.call import Work
 from lfv.server.options import ServeOptions
 from lfv.server.protocol.decode import RawRequest, decode_request
 from lfv.server.protocol.encode import Answer, encode_error, encode_result
@@ -40,6 +40,7 @@ from lfv.server.request_body import (
     Bounds,
     Budget,
     ClientGoneError,
+    Share,
     declared_length,
     discard_body,
     is_framed_twice,
@@ -80,7 +81,7 @@ class Api:
         self,
         options: ServeOptions,
         database: Database,
-        work: Work,
+        work: BackgroundWork,
         detector: Detector,
         metrics: Metrics,
     ) -> None:
@@ -132,7 +133,7 @@ class Api:
             await discard_body(receive, bounds.limit, timeout_seconds=timeout)
             raise early
         assert isinstance(match, Match)  # noqa: S101 (else it was refused just above)
-        with bounds.budget.share() as share:
+        with closing(Share(bounds.budget)) as share:
             try:
                 body = await read_body(
                     receive,

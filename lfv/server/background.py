@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from lfv.formats.status import ModelStatus
-from lfv.formats.training_request import TrainingRequest
 from lfv.server.daemon_threads import Threads
 from lfv.server.hosting.manager import HostingManager
 from lfv.server.jobs import datasets as dataset_jobs
@@ -26,12 +25,15 @@ _LAST_SECONDS = 5.0
 
 
 class BackgroundWork:
-    """Implements ``operations.call.Work``. Its methods may be called from any thread."""
+    """Starts work that continues after the response is sent, from any thread.
+
+    A model's id is a string that is unique in the service; a packaging job's id is a row number.
+    """
 
     def __init__(self, context: JobContext, hosting: HostingManager, engine: str) -> None:
+        self.hosting = hosting
+        self.trainings = Trainings(context, engine)
         self._context = context
-        self._hosting = hosting
-        self._trainings = Trainings(context, engine)
         limits = context.limits
         # Reads from S3 may block for long, so they have separate threads. There is one thread for
         # each training and each packaging job that may run at once.
@@ -58,22 +60,8 @@ class BackgroundWork:
     def apply_changes(self, project_id: int, kind: str) -> None:
         self._submit(self._datasets, dataset_jobs.apply_changes, self._context, project_id, kind)
 
-    def prepare_training(
-        self, model_id: str, lines: Mapping[str, Sequence[str]], request: TrainingRequest
-    ) -> None:
-        self._trainings.prepare(model_id, lines, request)
-
     def train(self, model_id: str) -> None:
-        self._submit(self._training, self._trainings.run, model_id)
-
-    def training_progress(self, model_id: str) -> str | None:
-        return self._trainings.progress(model_id)
-
-    def host(self, model_id: str) -> None:
-        self._hosting.host(model_id)
-
-    def unhost(self, model_id: str) -> None:
-        self._hosting.unhost(model_id)
+        self._submit(self._training, self.trainings.run, model_id)
 
     def remove_model(self, model_id: str) -> None:
         self._submit(self._removal, self._remove, model_id)
@@ -106,12 +94,12 @@ class BackgroundWork:
             elif model.status == ModelStatus.DELETING:
                 self.remove_model(model.id)
             elif model.status.is_coming_up:
-                self.host(model.id)
+                self.hosting.host(model.id)
 
     def close(self) -> None:
         """Stop all work in bounded time. The next service continues what is left."""
         self._context.stopping.set()
-        self._trainings.end_all()
+        self.trainings.end_all()
         pools = (self._datasets, self._datasets_in_s3, self._removal, self._training, self._packing)
         for pool in pools:
             pool.close()

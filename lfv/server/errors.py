@@ -3,11 +3,12 @@
 ServiceError
 ├── ApiError                 becomes an error answer; ``code`` names its shape in the service model
 │   ├── AccessDeniedError        403
-│   ├── ConflictError            409  resource_id, resource_type
-│   ├── InternalError            500  retry_after
-│   ├── NotFoundError            404  resource_id, resource_type
+│   ├── InternalError            500
+│   ├── ResourceError            names a resource_id and resource_type
+│   │   ├── ConflictError        409
+│   │   └── NotFoundError        404
 │   ├── QuotaExceededError       402  quota_code
-│   ├── ThrottledError           429  retry_after
+│   ├── ThrottledError           429
 │   ├── UnknownOperationError    404  no such path; outside the service model, as at Amazon
 │   └── ValidationError          400
 │       └── InvalidImageError    400  the image of a DetectAnomalies request
@@ -64,20 +65,21 @@ class UnknownOperationError(ApiError):
     status = 404
 
 
-class ConflictError(ApiError):
+class ResourceError(ApiError):
+    """An error about one resource, which the answer names."""
+
+    def __init__(self, message: str, resource_id: str, resource_type: ResourceType) -> None:
+        super().__init__(message, ResourceId=resource_id, ResourceType=resource_type)
+
+
+class ConflictError(ResourceError):
     code = "ConflictException"
     status = 409
 
-    def __init__(self, message: str, resource_id: str, resource_type: ResourceType) -> None:
-        super().__init__(message, ResourceId=resource_id, ResourceType=resource_type)
 
-
-class NotFoundError(ApiError):
+class NotFoundError(ResourceError):
     code = "ResourceNotFoundException"
     status = 404
-
-    def __init__(self, message: str, resource_id: str, resource_type: ResourceType) -> None:
-        super().__init__(message, ResourceId=resource_id, ResourceType=resource_type)
 
 
 class QuotaExceededError(ApiError):
@@ -104,21 +106,16 @@ class ThrottledError(ApiError):
     code = "ThrottlingException"
     status = 429
 
-    def __init__(self, message: str, retry_after: int = 1, quota_code: str | None = None) -> None:
-        super().__init__(
-            message,
-            RetryAfterSeconds=retry_after,
-            QuotaCode=quota_code,
-            ServiceCode=SERVICE_CODE if quota_code else None,
-        )
+    def __init__(self, message: str) -> None:
+        super().__init__(message, RetryAfterSeconds=1)
 
 
 class InternalError(ApiError):
     code = "InternalServerException"
     status = 500
 
-    def __init__(self, message: str, retry_after: int = 1) -> None:
-        super().__init__(message, RetryAfterSeconds=retry_after)
+    def __init__(self, message: str) -> None:
+        super().__init__(message, RetryAfterSeconds=1)
 
 
 class BucketError(ServiceError):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Container, Coroutine, Iterator, MutableMapping
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Container, Coroutine, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -30,30 +30,11 @@ class Body:
     sha256: str | None
 
 
+@dataclass
 class Budget:
-    """Bytes of request bodies that may be in memory at once."""
+    """Bytes of request bodies that may still be taken into memory."""
 
-    def __init__(self, total: int) -> None:
-        self._left = total
-
-    @contextmanager
-    def share(self) -> Iterator[Share]:
-        """Reserve one request's share until the end of the block."""
-        share = Share(self)
-        try:
-            yield share
-        finally:
-            share.give_back()
-
-    def take(self, amount: int) -> bool:
-        """Reserve bytes. Return whether that many were available."""
-        if amount > self._left:
-            return False
-        self._left -= amount
-        return True
-
-    def give_back(self, amount: int) -> None:
-        self._left += amount
+    left: int
 
 
 class Share:
@@ -65,13 +46,15 @@ class Share:
 
     def grow(self, amount: int) -> bool:
         """Reserve more bytes. Return whether that many were available."""
-        if not self._budget.take(amount):
+        if amount > self._budget.left:
             return False
+        self._budget.left -= amount
         self._taken += amount
         return True
 
-    def give_back(self) -> None:
-        self._budget.give_back(self._taken)
+    def close(self) -> None:
+        """Return the bytes to the budget."""
+        self._budget.left += self._taken
         self._taken = 0
 
 
@@ -179,7 +162,7 @@ async def _read(receive: Receive, bounds: Bounds, share: Share, *, digest: bool)
                 sha256.update(chunk)
             continue
         data.clear()
-        share.give_back()
+        share.close()
         if size > _DRAIN * bounds.limit:
             break
     if refusal is not None:

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +14,6 @@ import pytest
 from sqlalchemy import insert, select, text
 from sqlalchemy.exc import IntegrityError
 
-from lfv.formats.training_request import TrainingRequest
 from lfv.server import recording
 from lfv.server.errors import UnwritableError
 from lfv.server.hosting.manager import HostingManager
@@ -276,14 +275,8 @@ def test_model_that_was_not_committed_leaves_no_folder(world: World) -> None:
     folders: list[int] = []
 
     class Work:
-        def prepare_training(
-            self, model_id: str, lines: Mapping[str, Sequence[str]], request: TrainingRequest
-        ) -> None:
-            trainings = Trainings(world.context(threading.Event()), FAKE_ENGINE)
-            trainings.prepare(model_id, lines, request)
-
-        def training_progress(self, _: str) -> None:
-            return None
+        def __init__(self) -> None:
+            self.trainings = Trainings(world.context(threading.Event()), FAKE_ENGINE)
 
         def remove_model(self, model_id: str) -> None:
             folders.append(len(list((world.home.root / "models").iterdir())))

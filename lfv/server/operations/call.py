@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from lfv.formats.training_request import TrainingRequest
 from lfv.server.database import Transaction
 from lfv.server.options import Limits
 from lfv.server.state import models, projects
@@ -14,29 +13,11 @@ from lfv.server.state.models import Model
 from lfv.server.state.projects import Project
 from lfv.server.state.tokens import PageTokens, fingerprint
 
+if TYPE_CHECKING:  # it imports what the operations need
+    from lfv.server.background import BackgroundWork
+
 Members = dict[str, Any]
 T = TypeVar("T")
-
-
-class Work(Protocol):
-    """Background work of the service.
-
-    Every method returns at once. All but `training_progress` start work that continues after the
-    response is sent. A model's id is a string that is unique in the service; a packaging job's id
-    is a row number.
-    """
-
-    def read_manifest(self, project_id: int, kind: str) -> None: ...
-    def apply_changes(self, project_id: int, kind: str) -> None: ...
-    def prepare_training(
-        self, model_id: str, lines: Mapping[str, Sequence[str]], request: TrainingRequest
-    ) -> None: ...
-    def train(self, model_id: str) -> None: ...
-    def training_progress(self, model_id: str) -> str | None: ...
-    def host(self, model_id: str) -> None: ...
-    def unhost(self, model_id: str) -> None: ...
-    def remove_model(self, model_id: str) -> None: ...
-    def package(self, job_id: int) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -54,7 +35,7 @@ class Call:
     """
 
     tx: Transaction
-    work: Work
+    work: BackgroundWork
     limits: Limits
     page_tokens: PageTokens
     region: str

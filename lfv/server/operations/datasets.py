@@ -6,7 +6,7 @@ from datetime import datetime
 
 from lfv.server.errors import ValidationError
 from lfv.server.lifecycle import DatasetStatus
-from lfv.server.operations.call import Call, Handler, Members
+from lfv.server.operations.call import Call, Members
 from lfv.server.state import datasets
 from lfv.server.state.datasets import EntryFilter, Source
 
@@ -96,12 +96,3 @@ def update_dataset_entries(call: Call, members: Members) -> Members:
 
 def _seconds(moment: datetime | None) -> float | None:
     return None if moment is None else moment.timestamp()
-
-
-HANDLERS: dict[str, Handler] = {
-    "CreateDataset": create_dataset,
-    "DeleteDataset": delete_dataset,
-    "DescribeDataset": describe_dataset,
-    "ListDatasetEntries": list_dataset_entries,
-    "UpdateDatasetEntries": update_dataset_entries,
-}

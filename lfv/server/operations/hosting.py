@@ -5,7 +5,7 @@ from __future__ import annotations
 from lfv.formats.words import count_of
 from lfv.server.errors import QuotaExceededError, ValidationError
 from lfv.server.lifecycle import ModelEvent
-from lfv.server.operations.call import Call, Handler, Members
+from lfv.server.operations.call import Call, Members
 from lfv.server.state import models
 
 
@@ -27,15 +27,12 @@ def start_model(call: Call, members: Members) -> Members:
             "MODEL",
         )
     models.set_units(call.tx, moved, low, high)
-    call.after_commit(lambda: call.work.host(model.id))
+    call.after_commit(lambda: call.work.hosting.host(model.id))
     return {"Status": moved.status}
 
 
 def stop_model(call: Call, members: Members) -> Members:
     model = call.model(members)
     moved = models.move(call.tx, model, ModelEvent.STOP, "The model is being stopped.")
-    call.after_commit(lambda: call.work.unhost(model.id))
+    call.after_commit(lambda: call.work.hosting.unhost(model.id))
     return {"Status": moved.status}
-
-
-HANDLERS: dict[str, Handler] = {"StartModel": start_model, "StopModel": stop_model}

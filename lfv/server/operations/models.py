@@ -9,7 +9,7 @@ from lfv.formats.training_request import TrainingRequest
 from lfv.formats.words import count_of
 from lfv.server.errors import ConflictError, QuotaExceededError, ValidationError
 from lfv.server.lifecycle import ModelEvent
-from lfv.server.operations.call import Call, Handler, Members
+from lfv.server.operations.call import Call, Members
 from lfv.server.operations.tags import as_dict, check_count
 from lfv.server.state import datasets, models, packaging, projects
 from lfv.server.state.datasets import Dataset, ImageStats
@@ -48,7 +48,7 @@ def create_model(call: Call, members: Members) -> Members:
     # On a full disk, failing calls must not leave files.
     call.tx.after_rollback.append(lambda: call.work.remove_model(model.id))
     # Training uses the datasets as they are now, even if they change later.
-    call.work.prepare_training(
+    call.work.trainings.prepare(
         model.id,
         {
             kind: datasets.labelled_lines(call.tx, project.id, kind)
@@ -161,7 +161,7 @@ def list_models(call: Call, members: Members) -> Members:
 def _metadata(call: Call, model: Model) -> Members:
     message = model.message
     if model.status == ModelStatus.TRAINING:
-        message = call.work.training_progress(model.id) or message
+        message = call.work.trainings.progress(model.id) or message
     elif model.status == ModelStatus.TRAINED and model.training_remarks:
         message = f"{message} {model.training_remarks}"
     figures = {"F1Score": model.f1, "Precision": model.precision, "Recall": model.recall}
@@ -180,11 +180,3 @@ def _metadata(call: Call, model: Model) -> Members:
 
 def _file(model: Model, key: str | None) -> Members | None:
     return None if key is None else {"Bucket": model.output_bucket, "Key": key}
-
-
-HANDLERS: dict[str, Handler] = {
-    "CreateModel": create_model,
-    "DeleteModel": delete_model,
-    "DescribeModel": describe_model,
-    "ListModels": list_models,
-}

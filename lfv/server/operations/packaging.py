@@ -13,7 +13,7 @@ from uuid import uuid4
 from lfv.formats.words import count_of
 from lfv.server.errors import ConflictError, QuotaExceededError, ValidationError
 from lfv.server.lifecycle import HAS_ARTIFACT, PackagingStatus
-from lfv.server.operations.call import Call, Handler, Members
+from lfv.server.operations.call import Call, Members
 from lfv.server.operations.tags import as_dict
 from lfv.server.state import packaging
 from lfv.server.state.packaging import PackagingJob
@@ -112,10 +112,3 @@ def _metadata(project_name: str, job: PackagingJob) -> Members:
         "CreationTimestamp": job.created_at,
         "LastUpdatedTimestamp": job.updated_at,
     }
-
-
-HANDLERS: dict[str, Handler] = {
-    "StartModelPackagingJob": start_model_packaging_job,
-    "DescribeModelPackagingJob": describe_model_packaging_job,
-    "ListModelPackagingJobs": list_model_packaging_jobs,
-}

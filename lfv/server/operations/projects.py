@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lfv.server.errors import QuotaExceededError
-from lfv.server.operations.call import Call, Handler, Members
+from lfv.server.operations.call import Call, Members
 from lfv.server.state import datasets, projects
 from lfv.server.state.projects import Project
 
@@ -55,11 +55,3 @@ def _metadata(project: Project) -> Members:
         "ProjectName": project.name,
         "CreationTimestamp": project.created_at,
     }
-
-
-HANDLERS: dict[str, Handler] = {
-    "CreateProject": create_project,
-    "DeleteProject": delete_project,
-    "DescribeProject": describe_project,
-    "ListProjects": list_projects,
-}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from lfv.server.errors import QuotaExceededError, ValidationError
-from lfv.server.operations.call import Call, Handler, Members
+from lfv.server.operations.call import Call, Members
 from lfv.server.state import models
 
 
@@ -47,10 +47,3 @@ def check_count(call: Call, tags: Mapping[str, str]) -> None:
         raise QuotaExceededError(
             f"a model can have {call.limits.tags_per_model} tags at most", "tags-per-model"
         )
-
-
-HANDLERS: dict[str, Handler] = {
-    "TagResource": tag_resource,
-    "UntagResource": untag_resource,
-    "ListTagsForResource": list_tags_for_resource,
-}

@@ -72,12 +72,10 @@ class S3Connection:
         region: str | None = None,
         *,
         session: Any = None,
-        max_connections: int = 32,
     ) -> None:
         self._endpoint_url = endpoint_url
         self._region = region
         self._session = session
-        self._max_connections = max_connections
         self._client: Any = None
         self._lock = threading.Lock()
 
@@ -94,7 +92,7 @@ class S3Connection:
                         connect_timeout=5,
                         read_timeout=30,
                         retries={"mode": "standard", "total_max_attempts": 4},
-                        max_pool_connections=self._max_connections,
+                        max_pool_connections=32,
                         # At custom endpoints, bucket names do not resolve as host names.
                         s3={"addressing_style": "path"} if self._endpoint_url else None,
                     ),

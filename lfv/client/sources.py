@@ -45,7 +45,6 @@ class SourceReader:
         region: str | None = None,
         *,
         session: Any = None,
-        max_connections: int = 32,
         convert: bool = False,
         most_image_bytes: int | None = None,
         fit: Fit | None = None,
@@ -56,9 +55,7 @@ class SourceReader:
         self._folders = {
             name: BucketFolder(name, Path(root)) for name, root in (buckets or {}).items()
         }
-        self._s3 = S3Connection(
-            s3_endpoint_url, region, session=session, max_connections=max_connections
-        )
+        self._s3 = S3Connection(s3_endpoint_url, region, session=session)
 
     def with_fit(self, fit: Fit | None) -> Self:
         """Return a reader with another fit that shares this one's connections."""

@@ -40,12 +40,13 @@ from lfv.formats.labels import TEST, USUAL, VALIDATION, LabelNames
 from lfv.formats.layout import Skipped, split_of
 from lfv.formats.manifest.groundtruth import LABEL_PROBLEM, TRAINING
 from lfv.formats.manifest.records import BadLine, ManifestItem
-from lfv.formats.manifest.writing import labelled_row
+from lfv.formats.manifest.writing import MASK, labelled_row
 from lfv.formats.masks import MASK_LIMITS
 from lfv.formats.refs import FileRef, S3Ref, parse_ref
 from lfv.formats.words import count_of
 
 _CHUNK = 64
+_WORKERS = 4
 _SHOWN = 5
 _FITS = {
     FitMode.SCALE: "`--fit scale` scales those that differ",
@@ -101,7 +102,6 @@ def stage_training(
     *,
     names: LabelNames = USUAL,
     progress: Callable[[str], None] = lambda _: None,
-    workers: int = 4,
     needs_labels: bool = True,
     fit: FitMode | None = None,
 ) -> tuple[StagedDataset, StagedDataset | None]:
@@ -123,17 +123,16 @@ def stage_training(
         SourceError: The source or the bucket fails.
     """
     if fit is not None:
-        reader = reader.with_fit(_common_fit(fit, source, reader, names, workers))
-    store = reader.bucket(staging.bucket)
-    staged, skipped = _stage_all(source, reader, staging, names, progress, workers, needs_labels)
+        reader = reader.with_fit(_common_fit(fit, source, reader, names))
+    stager = _Stager(reader, staging, names, progress, needs_labels)
+    staged, skipped = stager.stage(source)
     train, test = _by_split(staged)
     if not train:
         raise TrainingDataInvalid(
             f"{source} marks every image as a test image; give training images, and these with "
             "--test."
         )
-    trained = _write_manifest(train, store, staging, skipped.reasons, fit=reader.fit)
-    return trained, _write_manifest(test, store, staging, fit=reader.fit) if test else None
+    return stager.write(train, skipped.reasons), stager.write(test, {}) if test else None
 
 
 def stage_dataset(
@@ -143,22 +142,19 @@ def stage_dataset(
     *,
     names: LabelNames = USUAL,
     progress: Callable[[str], None] = lambda _: None,
-    workers: int = 4,
     needs_labels: bool = True,
 ) -> StagedDataset:
     """Stage one dataset: the images that `source` marks as tests, or else all of them.
 
     Images are fitted if the reader has a fit. For arguments and errors see `stage_training`.
     """
-    staged, skipped = _stage_all(source, reader, staging, names, progress, workers, needs_labels)
+    stager = _Stager(reader, staging, names, progress, needs_labels)
+    staged, skipped = stager.stage(source)
     _, test = _by_split(staged)
-    store = reader.bucket(staging.bucket)
-    return _write_manifest(test or staged, store, staging, skipped.reasons, fit=reader.fit)
+    return stager.write(test or staged, skipped.reasons)
 
 
-def _common_fit(
-    mode: FitMode, source: str, reader: SourceReader, names: LabelNames, workers: int
-) -> Fit | None:
+def _common_fit(mode: FitMode, source: str, reader: SourceReader, names: LabelNames) -> Fit | None:
     """Return the fit to the usual size of the training images; None if none can be read."""
 
     def size_of(item: ManifestItem) -> tuple[int, int] | None:
@@ -169,7 +165,7 @@ def _common_fit(
         return header.width, header.height
 
     sizes: list[tuple[int, int]] = []
-    with ThreadPoolExecutor(workers, thread_name_prefix="measuring") as pool:
+    with ThreadPoolExecutor(_WORKERS, thread_name_prefix="measuring") as pool:
         records = read_manifest(source, reader, profile=replace(TRAINING, names=names))
         items = (one for one in records if isinstance(one, ManifestItem))
         training = (one for one in items if split_of(one.attributes) not in {TEST, VALIDATION})
@@ -178,48 +174,131 @@ def _common_fit(
     return Fit(mode, *common_size(sizes)) if sizes else None
 
 
-def _stage_all(
-    source: str,
-    reader: SourceReader,
-    staging: Staging,
-    names: LabelNames,
-    progress: Callable[[str], None],
-    workers: int,
-    needs_labels: bool,
-) -> tuple[list[_Staged], Skipped]:
-    store = reader.bucket(staging.bucket)
-    staged: list[_Staged] = []
-    problems: list[BadLine] = []
-    unlabelled: list[BadLine] = []
-    skipped = Skipped()
-    profile = replace(TRAINING, names=names)
-    with ThreadPoolExecutor(workers, thread_name_prefix="staging") as pool:
-        records = read_manifest(source, reader, profile=profile, skipped=skipped)
-        while chunk := list(islice(records, _CHUNK)):
-            outcomes = pool.map(lambda record: _stage(record, reader, store, staging, names), chunk)
-            for record, outcome in zip(chunk, outcomes, strict=True):
-                if isinstance(outcome, BadLine) and outcome.code == "label_missing":
-                    if _is_unlabelled_test(record):
-                        skipped.reasons["test images without a label"] += 1
+@dataclass(frozen=True)
+class _Stager:
+    """Stages sources by one reader, at one target."""
+
+    reader: SourceReader
+    staging: Staging
+    names: LabelNames
+    progress: Callable[[str], None]
+    needs_labels: bool
+
+    @property
+    def _store(self) -> ObjectStore:
+        return self.reader.bucket(self.staging.bucket)
+
+    def stage(self, source: str) -> tuple[list[_Staged], Skipped]:
+        staged: list[_Staged] = []
+        problems: list[BadLine] = []
+        unlabelled: list[BadLine] = []
+        skipped = Skipped()
+        profile = replace(TRAINING, names=self.names)
+        with ThreadPoolExecutor(_WORKERS, thread_name_prefix="staging") as pool:
+            records = read_manifest(source, self.reader, profile=profile, skipped=skipped)
+            while chunk := list(islice(records, _CHUNK)):
+                outcomes = pool.map(self._row, chunk)
+                for record, outcome in zip(chunk, outcomes, strict=True):
+                    if isinstance(outcome, BadLine) and outcome.code == "label_missing":
+                        if _is_unlabelled_test(record):
+                            skipped.reasons["test images without a label"] += 1
+                        else:
+                            unlabelled.append(outcome)
+                    elif isinstance(outcome, BadLine):
+                        problems.append(outcome)
                     else:
-                        unlabelled.append(outcome)
-                elif isinstance(outcome, BadLine):
-                    problems.append(outcome)
-                else:
-                    staged.append(outcome)
-            progress(f"{count_of(len(staged), 'image')} checked and staged")
-    if needs_labels:
-        problems += unlabelled
-    elif unlabelled:
-        skipped.reasons["images without a label"] += len(unlabelled)
-    problems += _odd_dimensions(staged)
-    if problems:
-        raise _invalid(source, problems)
-    if not staged:
-        raise TrainingDataInvalid(f"{source} lists no images. {skipped}".rstrip())
-    if skipped.reasons:
-        progress(str(skipped))
-    return staged, skipped
+                        staged.append(outcome)
+                self.progress(f"{count_of(len(staged), 'image')} checked and staged")
+        if self.needs_labels:
+            problems += unlabelled
+        elif unlabelled:
+            skipped.reasons["images without a label"] += len(unlabelled)
+        problems += _odd_dimensions(staged)
+        if problems:
+            raise _invalid(source, problems)
+        if not staged:
+            raise TrainingDataInvalid(f"{source} lists no images. {skipped}".rstrip())
+        if skipped.reasons:
+            self.progress(str(skipped))
+        return staged, skipped
+
+    def write(self, staged: Sequence[_Staged], skipped: Mapping[str, int]) -> StagedDataset:
+        """Write a manifest of staged rows, and return what it lists."""
+        text = "".join(
+            json.dumps(each.line, ensure_ascii=False, separators=(",", ":")) + "\n"
+            for each in staged
+        ).encode()
+        key = self.staging.key("manifests", hashlib.sha256(text).hexdigest() + ".manifest")
+        self._store.put(key, text)
+        anomalous = sum(bool(each.item.is_anomalous) for each in staged)
+        types = {
+            name
+            for each in staged
+            for name in each.item.mask_colors.values()
+            if each.item.is_anomalous and not is_background(name)
+        }
+        return StagedDataset(
+            manifest=S3Ref(self.staging.bucket, key),
+            images=len(staged),
+            normal=len(staged) - anomalous,
+            anomalous=anomalous,
+            masks=sum(MASK in each.line for each in staged),
+            anomaly_types=tuple(sorted(types)),
+            width=staged[0].info.width,
+            height=staged[0].info.height,
+            skipped=dict(skipped),
+            fit=None if self.reader.fit is None else str(self.reader.fit),
+            fitted=sum(recorded_fit(each.line) is not None for each in staged),
+        )
+
+    def _row(self, record: ManifestItem | BadLine) -> _Staged | BadLine:
+        """Check and copy one row; return a BadLine if it is unusable.
+
+        Raises SourceError if a store fails in a way that may be retried, or the bucket cannot be
+        written.
+        """
+        if isinstance(record, BadLine):
+            return record
+        what = record.written_ref
+        if record.is_anomalous is None:
+            return _problem(record, "label_missing", _without_label(record, self.names))
+        mask = mask_info = None
+        try:
+            data, converted_from = self.reader.read_image(record.source_ref)
+            info = check_image(data, DEFAULT_LIMITS)
+            # Normal images have dummy masks.
+            if record.mask_ref is not None and record.is_anomalous:
+                what = record.mask_ref
+                mask = read_mask(record, self.reader)
+                mask_info = check_image(mask.png, MASK_LIMITS)
+        except ImageError as error:
+            return _problem(record, error.code, f"{what}: {error}")
+        except SourceError as error:
+            if error.retryable:
+                raise
+            return _problem(record, error.code, str(error))
+        place = record.source_ref if converted_from is None else None
+        image = self._put(place, data, info, "images")
+        mask_copy = None
+        if mask is not None and mask_info is not None:
+            mask_copy = str(self._put(mask.ref, mask.png, mask_info, "masks"))
+        original = record.written_ref if str(image) != record.source_ref else None
+        line = labelled_row(
+            str(image), record.is_anomalous, mask_copy, record.mask_colors, original
+        )
+        if converted_from is not None:
+            line[CONVERTED_FROM] = converted_from
+        return _Staged(record, info, line)
+
+    def _put(self, ref: str | None, data: bytes, info: ImageInfo, folder: str) -> S3Ref:
+        """Store content in the bucket, unless it is already there, and return its reference."""
+        parsed = parse_ref(ref) if ref is not None else None
+        if isinstance(parsed, S3Ref) and parsed.bucket == self.staging.bucket:
+            return parsed
+        key = self.staging.key(folder, info.sha256[:2], info.sha256 + _ENDINGS[info.format])
+        if self._store.size_of(key) != info.size_bytes:
+            self._store.put(key, Path(parsed.path) if isinstance(parsed, FileRef) else data)
+        return S3Ref(self.staging.bucket, key)
 
 
 def _is_unlabelled_test(record: ManifestItem | BadLine) -> bool:
@@ -241,65 +320,6 @@ def _by_split(staged: Sequence[_Staged]) -> tuple[list[_Staged], list[_Staged]]:
     return train, test
 
 
-def _write_manifest(
-    staged: Sequence[_Staged],
-    store: ObjectStore,
-    staging: Staging,
-    skipped: Mapping[str, int] | None = None,
-    *,
-    fit: Fit | None = None,
-) -> StagedDataset:
-    text = "".join(
-        json.dumps(each.line, ensure_ascii=False, separators=(",", ":")) + "\n" for each in staged
-    ).encode()
-    key = staging.key("manifests", hashlib.sha256(text).hexdigest() + ".manifest")
-    store.put(key, text)
-    return _summary(staged, S3Ref(staging.bucket, key), dict(skipped or {}), fit)
-
-
-def _stage(
-    record: ManifestItem | BadLine,
-    reader: SourceReader,
-    store: ObjectStore,
-    staging: Staging,
-    names: LabelNames,
-) -> _Staged | BadLine:
-    """Check and copy one row; return a BadLine if it is unusable.
-
-    Raises SourceError if a store fails in a way that may be retried, or the bucket cannot be
-    written.
-    """
-    if isinstance(record, BadLine):
-        return record
-    what = record.written_ref
-    if record.is_anomalous is None:
-        return _problem(record, "label_missing", _without_label(record, names))
-    mask = mask_info = None
-    try:
-        data, converted_from = reader.read_image(record.source_ref)
-        info = check_image(data, DEFAULT_LIMITS)
-        if record.mask_ref is not None and record.is_anomalous:  # normal images have dummy masks
-            what = record.mask_ref
-            mask = read_mask(record, reader)
-            mask_info = check_image(mask.png, MASK_LIMITS)
-    except ImageError as error:
-        return _problem(record, error.code, f"{what}: {error}")
-    except SourceError as error:
-        if error.retryable:
-            raise
-        return _problem(record, error.code, str(error))
-    place = record.source_ref if converted_from is None else None
-    image = _put(place, data, info, store, staging, "images")
-    mask_copy = None
-    if mask is not None and mask_info is not None:
-        mask_copy = str(_put(mask.ref, mask.png, mask_info, store, staging, "masks"))
-    original = record.written_ref if str(image) != record.source_ref else None
-    line = labelled_row(str(image), record.is_anomalous, mask_copy, record.mask_colors, original)
-    if converted_from is not None:
-        line[CONVERTED_FROM] = converted_from
-    return _Staged(record, info, line)
-
-
 def _without_label(item: ManifestItem, names: LabelNames) -> str:
     if (problem := item.attributes.get(LABEL_PROBLEM)) is not None:
         return f"{item.written_ref} has no label. {problem}"
@@ -316,19 +336,6 @@ def _without_label(item: ManifestItem, names: LabelNames) -> str:
         f"{item.written_ref} is labelled {found!r}, which is not known as normal or anomaly: "
         f"{meant}say which with --normal {shlex.quote(found)} or --anomaly {shlex.quote(found)}."
     )
-
-
-def _put(
-    ref: str | None, data: bytes, info: ImageInfo, store: ObjectStore, staging: Staging, folder: str
-) -> S3Ref:
-    """Store content in the bucket, unless it is already there, and return its reference."""
-    parsed = parse_ref(ref) if ref is not None else None
-    if isinstance(parsed, S3Ref) and parsed.bucket == staging.bucket:
-        return parsed
-    key = staging.key(folder, info.sha256[:2], info.sha256 + _ENDINGS[info.format])
-    if store.size_of(key) != info.size_bytes:
-        store.put(key, Path(parsed.path) if isinstance(parsed, FileRef) else data)
-    return S3Ref(staging.bucket, key)
 
 
 def _odd_dimensions(staged: Sequence[_Staged]) -> Iterator[BadLine]:
@@ -397,28 +404,3 @@ def _example(alike: Sequence[BadLine]) -> str:
     first, others = alike[0], len(alike) - 1
     also = f" (and {count_of(others, 'line')} like it)" if others else ""
     return f"line {first.line_number}{also}: {first.message}"
-
-
-def _summary(
-    staged: Sequence[_Staged], manifest: S3Ref, skipped: Mapping[str, int], fit: Fit | None
-) -> StagedDataset:
-    anomalous = sum(bool(each.item.is_anomalous) for each in staged)
-    types = {
-        name
-        for each in staged
-        for name in each.item.mask_colors.values()
-        if each.item.is_anomalous and not is_background(name)
-    }
-    return StagedDataset(
-        manifest=manifest,
-        images=len(staged),
-        normal=len(staged) - anomalous,
-        anomalous=anomalous,
-        masks=sum("anomaly-mask-ref" in each.line for each in staged),
-        anomaly_types=tuple(sorted(types)),
-        width=staged[0].info.width,
-        height=staged[0].info.height,
-        skipped=skipped,
-        fit=None if fit is None else str(fit),
-        fitted=sum(recorded_fit(each.line) is not None for each in staged),
-    )

@@ -18,7 +18,7 @@ from lfv.formats.errors import (
     ImageMultiPicture,
 )
 from lfv.formats.image_headers import CONVERTIBLE, sniff
-from lfv.formats.images import DEFAULT_LIMITS, ImageHeader, check_header, decode
+from lfv.formats.images import DEFAULT_LIMITS, ImageHeader, check_header, decode, encoded
 
 _QUALITIES = (95, 90, 85, 75)
 _LOSSLESS = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
@@ -67,9 +67,7 @@ def as_png(data: bytes) -> tuple[bytes, str | None]:
                 f"The {found} has pixels of mode {image.mode}, which PNG does not support; save it "
                 "as 8-bit or 16-bit greyscale, or as 8-bit colour."
             )
-        out = io.BytesIO()
-        plain.save(out, "PNG", compress_level=3)
-    return out.getvalue(), found
+        return encoded(plain, "PNG", compress_level=3), found
 
 
 def within(data: bytes, max_bytes: int) -> tuple[bytes, str | None]:
@@ -89,7 +87,7 @@ def within(data: bytes, max_bytes: int) -> tuple[bytes, str | None]:
         return data, None
     image = _grey_or_rgb(header)
     for quality in _QUALITIES:
-        jpeg = _jpeg(image, quality)
+        jpeg = encoded(image, "JPEG", quality=quality, subsampling=0)
         if len(jpeg) <= max_bytes:
             return jpeg, f"{header.format} of {len(data):,} bytes, now quality {quality}"
     return data, None
@@ -98,14 +96,8 @@ def within(data: bytes, max_bytes: int) -> tuple[bytes, str | None]:
 def at_quality(data: bytes, quality: int) -> bytes:
     """Encode an image as a JPEG of this quality, as `within` does. Raises like `within`."""
     header = check_header(data, replace(DEFAULT_LIMITS, max_bytes=len(data)))
-    return _jpeg(_grey_or_rgb(header), quality)
+    return encoded(_grey_or_rgb(header), "JPEG", quality=quality, subsampling=0)
 
 
 def _grey_or_rgb(header: ImageHeader) -> Image.Image:
     return decode(header).convert("L" if header.mode in {"1", "L"} else "RGB")
-
-
-def _jpeg(image: Image.Image, quality: int) -> bytes:
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=quality, subsampling=0)
-    return out.getvalue()

@@ -30,6 +30,7 @@ from lfv.formats.images import (
     ImageLimits,
     check_header,
     decode,
+    encoded,
 )
 
 #: Limits of the images that can be fitted.
@@ -96,9 +97,8 @@ class Fit:
         else:
             image = decode(header, self._needed_size(box, size))
             fitted = self._resize(_plain(image), size, box)
-        out = io.BytesIO()
-        fitted.save(out, "PNG", compress_level=3)
-        small, _ = within(out.getvalue(), DEFAULT_LIMITS.max_bytes)
+        png = encoded(fitted, "PNG", compress_level=3)
+        small, _ = within(png, DEFAULT_LIMITS.max_bytes)
         return small, f"{header.format} of {size[0]}x{size[1]}, {self}"
 
     def mask(self, png: bytes) -> bytes:
@@ -107,10 +107,8 @@ class Fit:
         with Image.open(io.BytesIO(png), formats=("PNG",)) as mask:
             if mask.size == size:
                 return png
-            out = io.BytesIO()
             scaled = mask.resize(size, Image.Resampling.NEAREST, self._box(mask.size))
-            scaled.save(out, "PNG", compress_level=3)
-        return out.getvalue()
+            return encoded(scaled, "PNG", compress_level=3)
 
     def _check(self, size: tuple[int, int]) -> None:
         """Raise ImageDimensionsMismatch if the image's aspect differs too much."""

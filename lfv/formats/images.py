@@ -14,7 +14,7 @@ import re
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
@@ -247,6 +247,13 @@ def _open(
             return image.width, image.height, image.mode
     except _PILLOW_ERRORS as error:
         raise ImageDamaged(f"The {name} is damaged: its header is invalid.") from error
+
+
+def encoded(image: Image.Image, kind: Literal["PNG", "JPEG"], **options: Any) -> bytes:
+    """Return an image as a file of this kind; `options` are those of Pillow's `save`."""
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
 
 
 def load_pixels(image: PngImageFile | JpegImageFile, name: str) -> Image.Image:

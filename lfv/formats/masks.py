@@ -10,7 +10,6 @@ background, only if it is far from all of these and from every mixture of two of
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from PIL import Image
 
 from lfv.formats.errors import ImageFormatUnsupported, MaskColorInvalid
 from lfv.formats.image_headers import CONVERTIBLE, sniff
-from lfv.formats.images import ImageLimits, check_header, decode
+from lfv.formats.images import ImageLimits, check_header, decode, encoded
 
 MASK_LIMITS = ImageLimits(max_bytes=5 * 1024 * 1024, min_side=1)
 #: Euclidean RGB distance above which a colour matches neither a known one nor a mixture of two.
@@ -62,10 +61,10 @@ def parse_color(text: str) -> tuple[int, int, int]:
     return value >> 16, value >> 8 & 255, value & 255
 
 
-def open_mask(data: bytes, limits: ImageLimits = MASK_LIMITS) -> Image.Image:
+def open_mask(data: bytes) -> Image.Image:
     """Decode a mask. Raises a subclass of ImageError unless it is a valid PNG."""
     check_mask(data)
-    return decode(check_header(data, limits))
+    return decode(check_header(data, MASK_LIMITS))
 
 
 def plain_colors(anomaly_type: str | None) -> dict[str, str]:
@@ -96,9 +95,7 @@ def plain_mask(masks: Sequence[bytes]) -> bytes:
         shown = found if shown is None else shown | found
     if is_plain or shown is None:
         return masks[0]
-    out = io.BytesIO()
-    Image.fromarray(shown.astype(np.uint8) * 255).save(out, "PNG", compress_level=1)
-    return out.getvalue()
+    return encoded(Image.fromarray(shown.astype(np.uint8) * 255), "PNG", compress_level=1)
 
 
 def shows_anomaly(masks: Sequence[bytes]) -> bool:

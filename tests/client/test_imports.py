@@ -104,7 +104,7 @@ def test_run_lengths_are_by_column() -> None:
     area = np.zeros((4, 5), bool)
     area[1:3, 2] = True
     area[3, 4] = True
-    image = AnnotatedImage("a", (5, 4), True, (Area("x", runs=(9, 2, 8, 1)),))
+    image = AnnotatedImage("a", (5, 4), (Area("x", runs=(9, 2, 8, 1)),))
     drawn = np.asarray(Image.open(io.BytesIO(draw_mask(image, {"#000000": "x"}))))
     assert ((drawn == 0).all(axis=2) == area).all()
 
@@ -157,10 +157,10 @@ def test_a_category_that_means_normal_is_a_label() -> None:
 
 
 def test_run_lengths_of_another_image_are_not_drawn() -> None:
-    image = AnnotatedImage("a", (5, 4), True, (Area("x", runs=(9, 2)),))
+    image = AnnotatedImage("a", (5, 4), (Area("x", runs=(9, 2)),))
     with pytest.raises(AnnotationsInvalid, match="covers 11 pixels"):
         draw_mask(image, {"#000000": "x"})
-    huge = AnnotatedImage("a", (10**6, 10**6), True, (Area("x", runs=(9, 2)),))
+    huge = AnnotatedImage("a", (10**6, 10**6), (Area("x", runs=(9, 2)),))
     with pytest.raises(AnnotationsInvalid, match="invalid size"):
         draw_mask(huge, {"#000000": "x"})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
@@ -99,11 +100,9 @@ def _row(
     if any(area.is_outline or (boxes and area.box is not None) for area in image.areas):
         mask = folder / "masks" / f"{number:06}.png"
         mask.write_bytes(draw_mask(image, colors, boxes=boxes))
-    if image.is_anomalous is None:
-        return {"source-ref": str(ref)}
     shown = {area.anomaly_type for area in image.areas}
     used = {color: name for color, name in colors.items() if name in shown}
-    row = labelled_row(str(ref), image.is_anomalous, str(mask) if mask else None, used)
+    row = labelled_row(str(ref), bool(image.areas), str(mask) if mask else None, used)
     split = split_of_path(image.name)
     return row | ({SPLIT: split} if split else {})
 
@@ -139,7 +138,7 @@ def _voc_images(folder: Path, names: LabelNames) -> Iterator[AnnotatedImage]:
             image = parse_voc(data, names)
         except AnnotationsInvalid as error:
             raise AnnotationsInvalid(f"{file.name}: {error}") from None
-        yield AnnotatedImage(image.name or file.stem, image.size, image.is_anomalous, image.areas)
+        yield replace(image, name=image.name or file.stem)
 
 
 def _yolo(ref: Ref, names: LabelNames, reader: SourceReader) -> Sequence[AnnotatedImage]:

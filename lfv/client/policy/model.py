@@ -28,6 +28,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StrictBool,
@@ -56,15 +57,13 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-_Fraction = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+_Fraction = Annotated[float, BeforeValidator(_no_bool), Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 
 
 class ClassificationRule(_Part):
     """Rejects an anomalous answer with at least this confidence."""
 
     min_confidence: _Fraction
-
-    _numbers = field_validator("min_confidence", mode="before")(_no_bool)
 
 
 class CoverageRule(_Part):
@@ -77,16 +76,12 @@ class CoverageRule(_Part):
     limits: dict[StrictStr, _Fraction] = Field(min_length=1)
     min_confidence: _Fraction = 0.0
 
-    _numbers = field_validator("min_confidence", mode="before")(_no_bool)
-
     @field_validator("limits", mode="before")
     @classmethod
     def _limits(cls, value: object) -> object:
-        if isinstance(value, Mapping):
-            for name, limit in value.items():
-                _no_bool(limit)
-                if isinstance(name, str) and name.casefold() == BACKGROUND:
-                    raise ValueError("background is not an anomaly type and has no limit")
+        names = value if isinstance(value, Mapping) else ()
+        if any(isinstance(name, str) and name.casefold() == BACKGROUND for name in names):
+            raise ValueError("background is not an anomaly type and has no limit")
         return value
 
     def limit_for(self, name: str) -> float | None:
@@ -98,8 +93,6 @@ class TypesRule(_Part):
 
     max_types: Annotated[StrictInt, Field(ge=0)]
     min_confidence: _Fraction = 0.0
-
-    _numbers = field_validator("min_confidence", mode="before")(_no_bool)
 
 
 class ReviewBand(_Part):
@@ -114,8 +107,6 @@ class ReviewBand(_Part):
     normal_below: _Fraction | None = None
     anomalous_from: _Fraction | None = None
     disagreement: StrictBool = False
-
-    _numbers = field_validator("normal_below", "anomalous_from", mode="before")(_no_bool)
 
     @property
     def from_anomalous(self) -> float | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +11,11 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from lfv.formats.errors import AnnotationsInvalid
-from lfv.formats.images import DEFAULT_LIMITS
+from lfv.formats.images import DEFAULT_LIMITS, encoded
 from lfv.formats.words import count_of
 
+#: Type of anomalies that the annotations do not name.
+UNNAMED = "defect"
 Points = tuple[tuple[float, float], ...]
 
 _PALETTE = (
@@ -52,13 +53,12 @@ class Area:
 class AnnotatedImage:
     """An image in an annotation file; `name` is its path there.
 
-    `size` is (width, height) in pixels, None if the file does not state it. `is_anomalous` is None
-    if the annotations give no label.
+    `size` is (width, height) in pixels, None if the file does not state it. An image without areas
+    is normal.
     """
 
     name: str
     size: tuple[int, int] | None
-    is_anomalous: bool | None
     areas: tuple[Area, ...] = ()
 
 
@@ -103,9 +103,7 @@ def draw_mask(image: AnnotatedImage, colors: dict[str, str], *, boxes: bool = Fa
     canvas = np.full((height, width, 3), 255, np.uint8)
     for area, color in sorted(drawn, key=lambda one: -int(one[0].sum())):
         canvas[area] = tuple(int(color[at : at + 2], 16) for at in (1, 3, 5))
-    out = io.BytesIO()
-    Image.fromarray(canvas).save(out, "PNG")
-    return out.getvalue()
+    return encoded(Image.fromarray(canvas), "PNG")
 
 
 def _fill(area: Area, width: int, height: int) -> npt.NDArray[np.bool_]:

@@ -11,11 +11,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from lfv.formats.annotations.areas import AnnotatedImage, Area
+from lfv.formats.annotations.areas import UNNAMED, AnnotatedImage, Area
 from lfv.formats.errors import AnnotationsInvalid
 from lfv.formats.labels import USUAL, LabelNames
-
-_DEFECT = "defect"
 
 
 def is_coco(document: object) -> bool:
@@ -25,13 +23,11 @@ def is_coco(document: object) -> bool:
     )
 
 
-def parse_coco(
-    document: Mapping[str, Any], names: LabelNames = USUAL, *, unlabelled: bool | None = False
-) -> list[AnnotatedImage]:
+def parse_coco(document: Mapping[str, Any], names: LabelNames = USUAL) -> list[AnnotatedImage]:
     """Return the images of a COCO document, in its order.
 
-    A category whose name means normal marks its images as normal; every other category is an
-    anomaly type. `unlabelled` is the label of images without annotations, normal by default.
+    Every category is an anomaly type, unless its name means normal. Images without anomalies are
+    normal.
 
     Raises AnnotationsInvalid.
     """
@@ -39,7 +35,6 @@ def parse_coco(
     for entry in _entries(document, "categories"):
         categories[entry.get("id")] = str(entry.get("name") or "")
     areas: defaultdict[object, list[Area]] = defaultdict(list)
-    normal = set()
     for entry in _entries(document, "annotations"):
         image_id, category = entry.get("image_id"), entry.get("category_id")
         if category not in categories:
@@ -48,17 +43,15 @@ def parse_coco(
             )
         name = categories[category]
         if names.of_folder(name) is False:
-            normal.add(image_id)
             continue
-        areas[image_id].append(_area(entry, name or _DEFECT))
+        areas[image_id].append(_area(entry, name or UNNAMED))
     found = []
     for entry in _entries(document, "images"):
         image_id, file_name = entry.get("id"), entry.get("file_name")
         if not isinstance(file_name, str) or not file_name:
             raise AnnotationsInvalid(f"Image {image_id!r} has no file_name.")
         mine = tuple(areas.pop(image_id, ()))
-        label = True if mine else (False if image_id in normal else unlabelled)
-        found.append(AnnotatedImage(file_name, _size(entry), label, mine))
+        found.append(AnnotatedImage(file_name, _size(entry), mine))
     if areas:
         raise AnnotationsInvalid(
             f"Annotations refer to image {next(iter(areas))!r}, which is not listed in images."

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from xml.etree import ElementTree as ET
 
-from lfv.formats.annotations.areas import AnnotatedImage, Area
+from lfv.formats.annotations.areas import UNNAMED, AnnotatedImage, Area
 from lfv.formats.errors import AnnotationsInvalid
 from lfv.formats.labels import USUAL, LabelNames
-
-_DEFECT = "defect"
 
 
 def parse_voc(data: bytes, names: LabelNames = USUAL) -> AnnotatedImage:
@@ -35,8 +33,8 @@ def parse_voc(data: bytes, names: LabelNames = USUAL) -> AnnotatedImage:
         kind = (found.findtext("name") or "").strip()
         if names.of_folder(kind) is False:
             continue
-        areas.append(Area(kind or _DEFECT, box=_box(found)))
-    return AnnotatedImage(name, _size(root), bool(areas), tuple(areas))
+        areas.append(Area(kind or UNNAMED, box=_box(found)))
+    return AnnotatedImage(name, _size(root), tuple(areas))
 
 
 def _size(root: ET.Element) -> tuple[int, int] | None:

@@ -62,7 +62,7 @@ def parse_yolo(
             ) from None
         if names.of_folder(label) is not False:
             areas.append(_area(label, numbers, size, number))
-    return AnnotatedImage(name, size, bool(areas), tuple(areas))
+    return AnnotatedImage(name, size, tuple(areas))
 
 
 def _area(label: str, numbers: list[float], size: tuple[int, int], line: int) -> Area:

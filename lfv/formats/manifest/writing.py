@@ -41,13 +41,18 @@ def labelled_row(
     }
     if mask_ref is not None:
         row[MASK] = mask_ref
-        row[MASK + METADATA] = {
-            "internal-color-map": _color_map(mask_colors or {}),
-            "human-annotated": "yes",
-            "job-name": f"labeling-job/{MASK}",
-            "type": SEGMENTATION,
-        }
+        row[MASK + METADATA] = mask_metadata(mask_colors or {})
     return row
+
+
+def mask_metadata(colors: Mapping[str, str]) -> dict[str, Any]:
+    """Return the metadata of a mask, from its anomaly types by colour."""
+    return {
+        "internal-color-map": _color_map(colors),
+        "human-annotated": "yes",
+        "job-name": f"labeling-job/{MASK}",
+        "type": SEGMENTATION,
+    }
 
 
 def with_verdict(

@@ -10,6 +10,7 @@ from PIL import Image, UnidentifiedImageError
 from lfv.client.errors import HostRejected
 from lfv.formats.edge_agent import MAX_SIDE, MIN_SIDE
 from lfv.formats.errors import ResponseInvalid
+from lfv.formats.images import encoded
 
 _BANDS = 3
 
@@ -46,6 +47,5 @@ def to_png(width: int, height: int, pixels: bytes) -> bytes:
         raise ResponseInvalid(
             f"The agent's mask has {len(pixels):,} bytes for {width}x{height} pixels."
         )
-    out = io.BytesIO()
-    Image.frombytes("RGB", (width, height), pixels).save(out, "PNG", compress_level=1)
-    return out.getvalue()
+    image = Image.frombytes("RGB", (width, height), pixels)
+    return encoded(image, "PNG", compress_level=1)

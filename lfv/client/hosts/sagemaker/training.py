@@ -7,7 +7,6 @@ images, too, which get a white one. All checks are made before the job, which co
 
 from __future__ import annotations
 
-import io
 import json
 import threading
 from collections.abc import Callable, Mapping
@@ -38,13 +37,15 @@ from lfv.client.hosts.sagemaker.source import (
 from lfv.client.sources import SourceReader
 from lfv.client.staging import StagedDataset, Staging
 from lfv.client.training import TrainedModel
+from lfv.formats.images import encoded
+from lfv.formats.manifest.groundtruth import METADATA, SOURCE_REF
+from lfv.formats.manifest.writing import LABEL, MASK, mask_metadata
 from lfv.formats.refs import S3Ref
 from lfv.formats.status import ModelStatus
 from lfv.formats.words import count_of, form_of
 
-LABEL, MASK = "anomaly-label", "anomaly-mask-ref"
-CLASSIFICATION = ("source-ref", f"{LABEL}-metadata", LABEL)
-SEGMENTATION = (*CLASSIFICATION, f"{MASK}-metadata", MASK)
+CLASSIFICATION = (SOURCE_REF, f"{LABEL}{METADATA}", LABEL)
+SEGMENTATION = (*CLASSIFICATION, f"{MASK}{METADATA}", MASK)
 MODEL_TYPES = (
     "classification",
     "segmentation",
@@ -220,11 +221,10 @@ def _stage_manifest(
                 f"{form_of(without, 'has', 'have')} no mask, but a segmentation model needs masks: "
                 "draw them, leave out the images, or give --host-option model_type=classification."
             )
-        out = io.BytesIO()
-        Image.new("RGB", (dataset.width, dataset.height), "white").save(out, "PNG")
+        white = Image.new("RGB", (dataset.width, dataset.height), "white")
         key = staging.key("masks", f"white-{dataset.width}x{dataset.height}.png")
-        store.put(key, out.getvalue())
-        dummy = {MASK: str(S3Ref(staging.bucket, key)), f"{MASK}-metadata": _DUMMY_METADATA}
+        store.put(key, encoded(white, "PNG"))
+        dummy = {MASK: str(S3Ref(staging.bucket, key)), f"{MASK}{METADATA}": mask_metadata({})}
         rows = [row if MASK in row else row | dummy for row in rows]
     text = "".join(
         json.dumps({name: row[name] for name in attributes}, ensure_ascii=False) + "\n"
@@ -233,16 +233,6 @@ def _stage_manifest(
     target = dataset.manifest.key.removesuffix(".manifest") + ".sagemaker.manifest"
     store.put(target, text.encode())
     return S3Ref(staging.bucket, target)
-
-
-_DUMMY_METADATA = {
-    "internal-color-map": {
-        "0": {"class-name": "BACKGROUND", "hex-color": "#ffffff", "confidence": 0.0}
-    },
-    "type": "groundtruth/semantic-segmentation",
-    "human-annotated": "yes",
-    "job-name": f"labeling-job/{MASK}",
-}
 
 
 @dataclass

@@ -66,7 +66,7 @@ def edge_agent(
     """
     settings_from()
     try:
-        from lfv.server.edge_agent import EdgeAgent, open_components, serving
+        from lfv.server.edge_agent import EdgeAgent, agent_server, open_components
     except ImportError as error:
         raise CommandError(
             "an edge agent speaks gRPC, which is not installed: pip install 'lfv-pipeline[edge]'"
@@ -80,7 +80,7 @@ def edge_agent(
             agent = EdgeAgent(open_components(archives, Path(folder), copies))
             if start:
                 agent.start_all()
-            with serving(agent, listen, threads=copies + 4) as address:
+            with agent_server(agent, listen, threads=copies + 4) as address:
                 note(f"answering at {address} (Ctrl-C ends it)")
                 signal.sigwait(_END_SIGNALS)
         except (OptionsError, ArchiveError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -76,7 +77,7 @@ def model_entries(
         client = lookoutvision_client(endpoint_url, region, config=client_config())
     except FAILURES as error:
         raise translate(error, "A request", where) from error
-    try:
+    with closing(client):
         listed = partial(pages, partial(call, client, where=where))
         if project is None:
             names = [str(one["ProjectName"]) for one in listed("ListProjects", "Projects")]
@@ -89,8 +90,6 @@ def model_entries(
         if with_training:
             entries = [replace(one, training=_training(client, one.model_arn)) for one in entries]
         return entries
-    finally:
-        client.close()
 
 
 def _training(client: Any, model_arn: str) -> TrainingRequest | None:

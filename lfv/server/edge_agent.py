@@ -194,7 +194,7 @@ def open_components(archives: Sequence[Path], folder: Path, workers: int) -> lis
 
 
 @contextmanager
-def serving(agent: EdgeAgent, address: str, *, threads: int) -> Iterator[str]:
+def agent_server(agent: EdgeAgent, address: str, *, threads: int) -> Iterator[str]:
     """Serve at `address` until exit. Yields the address, with the actual port for TCP.
 
     Raises OptionsError if the address is unusable or in use.

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
 
@@ -29,16 +30,9 @@ def import_models(options: ServeOptions, archives: Iterable[Path]) -> list[str]:
 
     Raises ArchiveError for an unusable archive, and HomeError.
     """
-    home = Home(options.home)
-    try:
-        database = Database(home.database)
-        try:
-            names = [_import(options, home, database, archive) for archive in archives]
-            return [name for name in names if name is not None]
-        finally:
-            database.close()
-    finally:
-        home.close()
+    with closing(Home(options.home)) as home, closing(Database(home.database)) as database:
+        names = [_import(options, home, database, archive) for archive in archives]
+    return [name for name in names if name is not None]
 
 
 def _import(options: ServeOptions, home: Home, database: Database, archive: Path) -> str | None:

@@ -11,7 +11,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -57,24 +57,12 @@ def run(options: ServeOptions, *, ready: Callable[[str], None] = lambda _: None)
 
 
 async def _serve(options: ServeOptions, ready: Callable[[str], None]) -> None:
-    listener = _listen(options)
-    try:
-        home = Home(options.home)
-    except BaseException:
-        listener.close()
-        raise
-    try:
+    with closing(_listen(options)) as listener, closing(Home(options.home)) as home:
         if options.ready_file is not None:
             _check_writable(options.ready_file)
         graphs = await asyncio.to_thread(accept_graphs, options, home)
-        database = Database(home.database)
-        try:
+        with closing(Database(home.database)) as database:
             await _serve_from(options, listener, home, database, graphs, ready)
-        finally:
-            database.close()
-    finally:
-        listener.close()
-        home.close()
 
 
 async def _serve_from(

@@ -23,7 +23,7 @@ from lfv.client.hosting import ensure_hosted, ensure_stopped
 from lfv.client.hosts import HostSpec, Units, open_host
 from lfv.engine import Predictor, TrainingImage, train
 from lfv.formats.status import ModelStatus
-from lfv.server.edge_agent import Component, EdgeAgent, open_components, serving
+from lfv.server.edge_agent import Component, EdgeAgent, agent_server, open_components
 from lfv.server.errors import ArchiveError, OptionsError
 from tests.support.edge_stubs import pb, pb_grpc
 from tests.support.pictures import noise
@@ -49,7 +49,7 @@ def artifact(tmp_path: Path) -> Path:
 @pytest.fixture
 def address(tmp_path: Path, artifact: Path) -> Iterator[str]:
     agent = EdgeAgent([Component("plates", "arn:x:model/plates/3", artifact, FAKE_ENGINE, 2)])
-    with serving(agent, f"unix://{tmp_path}/agent.sock", threads=6) as address:
+    with agent_server(agent, f"unix://{tmp_path}/agent.sock", threads=6) as address:
         yield address
     assert not (tmp_path / "agent.sock").exists()
 
@@ -198,7 +198,7 @@ def test_a_damaged_model_has_the_status_failed(tmp_path: Path, artifact: Path) -
     (artifact / "model.json").write_text("{")
     agent = EdgeAgent([Component("plates", "arn", artifact, FAKE_ENGINE, 1)])
     with (
-        serving(agent, "tcp://127.0.0.1:0", threads=2) as address,
+        agent_server(agent, "tcp://127.0.0.1:0", threads=2) as address,
         grpc.insecure_channel(address.removeprefix("tcp://")) as channel,
     ):
         client = pb_grpc.EdgeAgentStub(channel)
@@ -233,24 +233,27 @@ def test_a_socket_in_use_is_not_replaced(tmp_path: Path) -> None:
         other.listen()
         with (
             pytest.raises(OptionsError, match="another program"),
-            serving(agent, f"unix://{path}", threads=1),
+            agent_server(agent, f"unix://{path}", threads=1),
         ):
             pass
-    with serving(agent, f"unix://{path}", threads=1):  # the socket file of a killed agent
+    with agent_server(agent, f"unix://{path}", threads=1):  # the socket file of a killed agent
         pass
     (tmp_path / "file").write_text("x")
     with (
         pytest.raises(OptionsError, match="not a socket"),
-        serving(agent, f"unix://{tmp_path}/file", threads=1),
+        agent_server(agent, f"unix://{tmp_path}/file", threads=1),
     ):
         pass
-    with pytest.raises(OptionsError, match="unix-abstract"), serving(agent, "http://x", threads=1):
+    with (
+        pytest.raises(OptionsError, match="unix-abstract"),
+        agent_server(agent, "http://x", threads=1),
+    ):
         pass
     for free in ("tcp://127.0.0.1:0", f"unix-abstract:{tmp_path.name}-{os.getpid()}"):
         with (
-            serving(agent, free, threads=1) as taken,
+            agent_server(agent, free, threads=1) as taken,
             pytest.raises(OptionsError, match="cannot listen on"),
-            serving(agent, taken, threads=1),
+            agent_server(agent, taken, threads=1),
         ):
             pass
 

@@ -10,107 +10,22 @@ from typing import Literal
 from lfv.formats.labels import LabelNames, plain, truth_of
 
 # Names are compared in lower case without separators: "Source Ref" and "source_ref" are equal.
-SOURCE_COLUMNS = (
-    "sourceref",
-    "imageref",
-    "imagepath",
-    "imagefile",
-    "imagefilename",
-    "imagename",
-    "imageuri",
-    "imageurl",
-    "imagekey",
-    "image",
-    "imgpath",
-    "imgfile",
-    "imgname",
-    "img",
-    "source",
-    "filepath",
-    "filename",
-    "file",
-    "path",
-    "s3uri",
-    "s3url",
-    "s3key",
-    "uri",
-    "url",
-    "address",
-    "location",
-    "picture",
-    "photo",
-    "bild",
-    "bildpfad",
-    "bilddatei",
-    "bildname",
-    "datei",
-    "dateiname",
-    "dateipfad",
-    "fichier",
-    "archivo",
-    "imagen",
-    "immagine",
-    "画像",
-    "画像ファイル",
-    "画像名",
-    "ファイル",
-    "ファイル名",
-    "ファイルパス",
-    "图片",
-    "图像",
-    "文件名",
-    "이미지",
-    "파일명",
-    "imageid",
-    "imgid",
-)
-LABEL_COLUMNS = (
-    "anomalylabel",
-    "label",
-    "classname",
-    "class",
-    "expected",
-    "anomalyclass",
-    "isanomalous",
-    "isanomaly",
-    "anomaly",
-    "isdefect",
-    "isdefective",
-    "isbad",
-    "target",
-    "truth",
-    "groundtruth",
-    "category",
-    "quality",
-    "judgement",
-    "verdict",
-    "result",
-    "status",
-    "klasse",
-    "bewertung",
-    "ergebnis",
-    "étiquette",
-    "etiqueta",
-    "etichetta",
-    "判定",
-    "ラベル",
-    "标签",
-    "라벨",
-    "labels",
-    "isgood",
-    "isok",
-    "isnormal",
-    "passed",
-    "good",
-    "ok",
-    "pass",
-    "defect",
-    "defective",
-    "fehler",
-    "defecttype",
-    "anomalytype",
-    "fehlerart",
-)
+_SOURCE_WORDS = """
+    sourceref imageref imagepath imagefile imagefilename imagename imageuri imageurl imagekey
+    image imgpath imgfile imgname img source filepath filename file path s3uri s3url s3key uri
+    url address location picture photo bild bildpfad bilddatei bildname datei dateiname
+    dateipfad fichier archivo imagen immagine 画像 画像ファイル 画像名 ファイル ファイル名
+    ファイルパス 图片 图像 文件名 이미지 파일명 imageid imgid
+"""
+_LABEL_WORDS = """
+    anomalylabel label classname class expected anomalyclass isanomalous isanomaly anomaly
+    isdefect isdefective isbad target truth groundtruth category quality judgement verdict
+    result status klasse bewertung ergebnis étiquette etiqueta etichetta 判定 ラベル 标签 라벨
+    labels isgood isok isnormal passed good ok pass defect defective fehler defecttype
+    anomalytype fehlerart
+"""
+SOURCE_COLUMNS = tuple(_SOURCE_WORDS.split())
+LABEL_COLUMNS = tuple(_LABEL_WORDS.split())
 MASK_COLUMNS = ("anomalymaskref", "maskref", "maskpath", "maskfile", "mask")
 #: Label columns in which only words are labels, because numbers could mean either.
 VAGUE_COLUMNS = frozenset(

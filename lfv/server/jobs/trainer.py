@@ -80,27 +80,7 @@ def _train(job: dict[str, Any], answers: IO[bytes]) -> dict[str, Any]:
         if not is_disk_full(error):
             raise
         return {"failed": DISK_FULL}
-    return {
-        "trained": {
-            "width": outcome.width,
-            "height": outcome.height,
-            "anomaly_types": outcome.anomaly_types,
-            "f1": outcome.f1,
-            "precision": outcome.precision,
-            "recall": outcome.recall,
-            "evaluated": [
-                {
-                    "source_ref": image.source_ref,
-                    "is_anomalous": bool(image.is_anomalous),
-                    "confidence": float(image.confidence),
-                    "areas": {name: float(area) for name, area in image.areas.items()},
-                }
-                for image in outcome.evaluated
-            ],
-            "evaluation": outcome.evaluation,
-            "warnings": outcome.warnings,
-        }
-    }
+    return {"trained": replace(outcome, findings=None)}
 
 
 def _send(answers: IO[bytes], document: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ import mmap
 import re
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -187,14 +187,11 @@ class EdgeAgentHost:
 
 def agent_models(address: str | None) -> list[ModelState]:
     """List the models of an agent. Raises HostError or ResponseInvalid."""
-    channel = AgentChannel(address or wire.DEFAULT_ADDRESS, wire.SERVICE)
-    try:
+    with closing(AgentChannel(address or wire.DEFAULT_ADDRESS, wire.SERVICE)) as channel:
         answer = channel.call(
             "ListModels", wire.ListModelsRequest(), wire.ListModelsResponse, timeout=15.0
         )
         return sorted(map(_state, answer.models), key=lambda one: one.project)
-    finally:
-        channel.close()
 
 
 def _state(description: wire.ModelDescription) -> ModelState:

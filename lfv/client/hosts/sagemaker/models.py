@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -29,8 +30,7 @@ def trained_jobs(
     endpoint_url: str | None, region: str | None, *, project: str | None = None
 ) -> list[TrainedJob]:
     """List the trainings of one or all projects, by project, newest first. Raises HostError."""
-    account = Account(endpoint_url, region)
-    try:
+    with closing(Account(endpoint_url, region)) as account:
         arguments = {} if project is None else {"NameContains": project}
         up = {
             str(entry["EndpointName"]): str(entry.get("EndpointStatus", ""))
@@ -58,5 +58,3 @@ def trained_jobs(
             )
         found.sort(key=lambda one: one.version, reverse=True)
         return sorted(found, key=lambda one: one.project)
-    finally:
-        account.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
@@ -38,8 +39,7 @@ def tagged_endpoints(endpoint_url: str | None, region: str | None) -> list[Tagge
     These are endpoints, running batch jobs, and deleted endpoints that left a configuration or
     model. Raises HostError.
     """
-    account = Account(endpoint_url, region)
-    try:
+    with closing(Account(endpoint_url, region)) as account:
         found: dict[str, TaggedEndpoint] = {}
 
         def add(
@@ -64,8 +64,6 @@ def tagged_endpoints(endpoint_url: str | None, region: str | None) -> list[Tagge
             if name and name not in found:
                 add(name, GONE, marks, job=False)
         return sorted(found.values(), key=lambda one: one.name)
-    finally:
-        account.close()
 
 
 def delete_endpoint(
@@ -84,7 +82,5 @@ def delete_endpoint(
     else:
         options = {"endpoint_name": endpoint.name}
         host = SageMakerHost(HostSpec(SAGEMAKER, project, version, endpoint_url, region, options))
-    try:
+    with closing(host):
         ensure_stopped(host, "delete-unknown", timeout=timeout)
-    finally:
-        host.close()

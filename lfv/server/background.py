@@ -15,7 +15,7 @@ from lfv.server.jobs import datasets as dataset_jobs
 from lfv.server.jobs.context import JobContext
 from lfv.server.jobs.packaging import package
 from lfv.server.jobs.training import Trainings
-from lfv.server.lifecycle import MODEL_TRANSITIONS, ModelEvent
+from lfv.server.lifecycle import MODEL_TRANSITIONS, DatasetStatus, ModelEvent
 from lfv.server.recording import ServiceEndingError
 from lfv.server.state import datasets, models, packaging
 
@@ -43,22 +43,22 @@ class BackgroundWork:
         self._training = Threads(limits.concurrent_trainings, "training")
         self._packing = Threads(limits.concurrent_packaging_jobs, "packaging")
 
-    def read_manifest(self, project_id: int, kind: str) -> None:
-        self._submit(self._datasets, self._read_manifest, project_id, kind)
+    def process_dataset(self, project_id: int, kind: str) -> None:
+        """Finish the creation or update of a dataset."""
+        self._submit(self._datasets, self._process_dataset, project_id, kind)
 
-    def _read_manifest(self, project_id: int, kind: str) -> None:
+    def _process_dataset(self, project_id: int, kind: str) -> None:
         dataset = self._context.record(
             lambda tx: datasets.find(tx, project_id, kind), f"a {kind} dataset is to be read"
         )
-        source = dataset.source if dataset is not None else None
-        read = partial(dataset_jobs.read_manifest, self._context, project_id, kind)
+        source = None
+        if dataset is not None and dataset.status == DatasetStatus.CREATE_IN_PROGRESS:
+            source = dataset.source
+        process = partial(dataset_jobs.run_job, self._context, project_id, kind)
         if source is None or self._context.buckets.is_folder(source.bucket):
-            read()
+            process()
         else:
-            self._submit(self._datasets_in_s3, read)
-
-    def apply_changes(self, project_id: int, kind: str) -> None:
-        self._submit(self._datasets, dataset_jobs.apply_changes, self._context, project_id, kind)
+            self._submit(self._datasets_in_s3, process)
 
     def train(self, model_id: str) -> None:
         self._submit(self._training, self.trainings.run, model_id)
@@ -84,8 +84,7 @@ class BackgroundWork:
             unfinished_jobs = packaging.unfinished(tx)
         self._context.home.remove_unknown_models({model.id for model in known})
         for dataset in unfinished_datasets:
-            self.read_manifest(dataset.project_id, dataset.kind)
-            self.apply_changes(dataset.project_id, dataset.kind)
+            self.process_dataset(dataset.project_id, dataset.kind)
         for job in unfinished_jobs:
             self.package(job.id)
         for model in found:

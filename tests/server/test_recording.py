@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from lfv.server import recording
 from lfv.server.errors import UnwritableError
 from lfv.server.hosting.manager import HostingManager
-from lfv.server.jobs.datasets import apply_changes, read_manifest
+from lfv.server.jobs.datasets import run_job
 from lfv.server.jobs.packaging import package
 from lfv.server.jobs.training import Trainings
 from lfv.server.lifecycle import DatasetStatus, ModelStatus, PackagingStatus
@@ -171,14 +171,14 @@ def test_a_dataset_is_completed(world: World) -> None:
     context = world.context(Pauses(world.holder.let_go), on="read")
     with world.database.transaction() as tx:
         datasets.create(tx, world.project, "train", Source(BUCKET, "manifest", None), 0)
-    read_manifest(context, world.project.id, "train")
+    run_job(context, world.project.id, "train")
     assert world.dataset().status == DatasetStatus.CREATE_COMPLETE
     with world.database.transaction() as tx:
         changes = line(f"{REF}/2.png").encode()
         found = datasets.get(tx, world.project, "train")
         datasets.begin_update(tx, found, changes, 0)
     world.holder.hold()
-    apply_changes(context, world.project.id, "train")
+    run_job(context, world.project.id, "train")
     assert world.dataset().status == DatasetStatus.UPDATE_COMPLETE
     assert len(cast("Pauses", context.stopping).lengths) == 2
 
@@ -197,10 +197,7 @@ def test_lines_that_do_not_fit(world: World, kind: str) -> None:
             datasets.begin_update(tx, found, lines.encode(), 0)
         pages = tx.scalar(text("PRAGMA page_count"))
         tx.execute(text(f"PRAGMA max_page_count = {pages}"))
-    if kind == "create":
-        read_manifest(context, world.project.id, "train")
-    else:
-        apply_changes(context, world.project.id, "train")
+    run_job(context, world.project.id, "train")
     assert world.dataset().status in (
         DatasetStatus.CREATE_FAILED,
         DatasetStatus.UPDATE_FAILED_ROLLBACK_COMPLETE,

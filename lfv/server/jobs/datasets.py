@@ -31,8 +31,6 @@ from lfv.server.state.datasets import Dataset, EntryFilter
 
 _log = logging.getLogger(__name__)
 _MOST_PROBLEMS = 5
-_NOT_CREATED = (DatasetStatus.CREATE_FAILED, "The dataset was not created")
-_NOT_CHANGED = (DatasetStatus.UPDATE_FAILED_ROLLBACK_COMPLETE, "Nothing was changed")
 #: Lines of a dataset that are checked at a time.
 _PAGE = 1000
 
@@ -73,33 +71,31 @@ class _End:
     replace: bool = False
 
 
-def read_manifest(context: JobContext, project_id: int, kind: str) -> None:
-    """Read the manifest: the dataset becomes CREATE_COMPLETE, or CREATE_FAILED with the reason."""
+def run_job(context: JobContext, project_id: int, kind: str) -> None:
+    """Finish the creation or update of a dataset that is in progress; record why if it fails.
+
+    A creation leaves out lines that cannot be used; one such line rolls back a whole update.
+    """
     with suppress(ServiceEndingError):  # the next service continues it
         dataset = context.record(
             lambda tx: datasets.find(tx, project_id, kind), f"a {kind} dataset is being read"
         )
-        if dataset is not None and dataset.status == DatasetStatus.CREATE_IN_PROGRESS:
-            _finish(context, dataset, _end(context, dataset, _create, _NOT_CREATED))
-
-
-def _end(
-    context: JobContext,
-    dataset: Dataset,
-    job: Callable[[JobContext, Dataset], _End],
-    failure: tuple[DatasetStatus, str],
-) -> _End:
-    """Run a job; any error ends it with the status and the sentence of `failure`."""
-    status, sentence = failure
-    try:
-        return job(context, dataset)
-    except ServiceEndingError:
-        raise
-    except (_FailedError, BucketError, ManifestError, ManifestTooLargeError) as error:
-        return _End(status, f"{sentence}: {error}")
-    except Exception:  # noqa: BLE001 (any error must end the job)
-        _log.exception("dataset %s/%s", dataset.project_name, dataset.kind)
-        return _End(status, f"{sentence}; the service's log says why.")
+        if dataset is None or dataset.status not in _JOBS:
+            return
+        job, failed, sentence = _JOBS[dataset.status]
+        try:
+            end = job(context, dataset)
+        except ServiceEndingError:
+            raise
+        except (_FailedError, BucketError, ManifestError, ManifestTooLargeError) as error:
+            end = _End(failed, f"{sentence}: {error}")
+        except Exception:  # noqa: BLE001 (any error must end the job)
+            _log.exception("dataset %s/%s", dataset.project_name, dataset.kind)
+            end = _End(failed, f"{sentence}; the service's log says why.")
+        try:
+            _record(context, dataset, end)
+        except DiskFullError:
+            _record(context, dataset, _End(failed, f"{sentence}: {DISK_FULL}"))
 
 
 def _create(context: JobContext, dataset: Dataset) -> _End:
@@ -112,20 +108,25 @@ def _create(context: JobContext, dataset: Dataset) -> _End:
     return _End(DatasetStatus.CREATE_COMPLETE, message, reading, replace=True)
 
 
-def apply_changes(context: JobContext, project_id: int, kind: str) -> None:
-    """Apply the changes of an UPDATE_IN_PROGRESS dataset; a bad line rolls all of them back."""
-    with suppress(ServiceEndingError):
-        dataset = context.record(
-            lambda tx: datasets.find(tx, project_id, kind), f"a {kind} dataset is being changed"
-        )
-        if dataset is not None and dataset.status == DatasetStatus.UPDATE_IN_PROGRESS:
-            _finish(context, dataset, _end(context, dataset, _apply, _NOT_CHANGED))
-
-
 def _apply(context: JobContext, dataset: Dataset) -> _End:
     reading = _read_changes(context, dataset)
     message = f"{count_of(len(reading.entries), 'line')} added or replaced."
     return _End(DatasetStatus.UPDATE_COMPLETE, message, reading)
+
+
+#: By the status of a dataset in progress: the job, and its end if it fails.
+_JOBS: dict[DatasetStatus, tuple[Callable[[JobContext, Dataset], _End], DatasetStatus, str]] = {
+    DatasetStatus.CREATE_IN_PROGRESS: (
+        _create,
+        DatasetStatus.CREATE_FAILED,
+        "The dataset was not created",
+    ),
+    DatasetStatus.UPDATE_IN_PROGRESS: (
+        _apply,
+        DatasetStatus.UPDATE_FAILED_ROLLBACK_COMPLETE,
+        "Nothing was changed",
+    ),
+}
 
 
 def _read_source(context: JobContext, dataset: Dataset) -> _Reading:
@@ -239,19 +240,6 @@ def _types_kept(context: JobContext, dataset: Dataset, reading: _Reading) -> set
             break
         after = lines[-1][0]
     return kept
-
-
-def _finish(context: JobContext, dataset: Dataset, end: _End) -> None:
-    """Record the end of a job. If its lines do not fit on the disk, record that instead."""
-    try:
-        _record(context, dataset, end)
-    except DiskFullError:
-        if end.status == DatasetStatus.CREATE_COMPLETE:
-            end = _End(DatasetStatus.CREATE_FAILED, f"The dataset was not created: {DISK_FULL}")
-        else:
-            status = DatasetStatus.UPDATE_FAILED_ROLLBACK_COMPLETE
-            end = _End(status, f"Nothing was changed: {DISK_FULL}")
-        _record(context, dataset, end)
 
 
 def _record(context: JobContext, dataset: Dataset, end: _End) -> None:

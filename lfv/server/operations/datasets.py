@@ -17,7 +17,7 @@ def create_dataset(call: Call, members: Members) -> Members:
     source = _source(members)
     datasets.create(call.tx, project, kind, source, call.now)
     if source is not None:
-        call.after_commit(lambda: call.work.read_manifest(project.id, kind))
+        call.after_commit(lambda: call.work.process_dataset(project.id, kind))
     made = datasets.get(call.tx, project, kind)
     return {
         "DatasetMetadata": {
@@ -90,7 +90,7 @@ def update_dataset_entries(call: Call, members: Members) -> Members:
     project = call.project(members)
     dataset = datasets.get(call.tx, project, members["DatasetType"])
     datasets.begin_update(call.tx, dataset, members["Changes"], call.now)
-    call.after_commit(lambda: call.work.apply_changes(project.id, dataset.kind))
+    call.after_commit(lambda: call.work.process_dataset(project.id, dataset.kind))
     return {"Status": DatasetStatus.UPDATE_IN_PROGRESS}
 
 

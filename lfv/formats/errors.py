@@ -53,11 +53,6 @@ class LfvError(Exception):
     retryable: ClassVar[bool] = False
 
     @property
-    def message(self) -> str:
-        """One sentence for users; the same as `str(error)`."""
-        return str(self)
-
-    @property
     def clause(self) -> str:
         """The sentence without initial capital and full stop, to be embedded in another one."""
         text = str(self).rstrip(".")

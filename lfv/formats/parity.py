@@ -161,7 +161,7 @@ def compare(old: Sequence[ComparedAnswer], new: Sequence[ComparedAnswer]) -> Par
     old, new = _unique(old), _unique(new)
     pairs: dict[int, ComparedAnswer] = {}
     left = dict(enumerate(new))
-    for keys in (_digests, _refs, _names):
+    for keys in _KEYS:
         index = _index(left.items(), keys)
         open_old = [(at, one) for at, one in enumerate(old) if at not in pairs]
         once = Counter(key for _, one in open_old for key in keys(one))
@@ -180,8 +180,9 @@ def compare(old: Sequence[ComparedAnswer], new: Sequence[ComparedAnswer]) -> Par
     )
 
 
-def wilson(hits: int, of: int, z: float = 1.96) -> tuple[float, float]:
-    """Return Wilson's interval of a share; `z` is 1.96 for 95 %."""
+def wilson(hits: int, of: int) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a share."""
+    z = 1.96
     share, square = hits / of, z * z
     middle = share + square / (2 * of)
     spread = z * math.sqrt(share * (1 - share) / of + square / (4 * of * of))
@@ -194,16 +195,12 @@ def _unique(side: Sequence[ComparedAnswer]) -> list[ComparedAnswer]:
     return list({one.sha256 or one.refs[0]: one for one in side}.values())
 
 
-def _digests(one: ComparedAnswer) -> tuple[str, ...]:
-    return (one.sha256,) if one.sha256 else ()
-
-
-def _refs(one: ComparedAnswer) -> tuple[str, ...]:
-    return one.refs
-
-
-def _names(one: ComparedAnswer) -> tuple[str, ...]:
-    return (one.name,)
+#: By what images are paired, in this order.
+_KEYS: tuple[Callable[[ComparedAnswer], tuple[str, ...]], ...] = (
+    lambda one: (one.sha256,) if one.sha256 else (),
+    lambda one: one.refs,
+    lambda one: (one.name,),
+)
 
 
 def _index(

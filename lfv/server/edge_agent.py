@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from botocore import xform_name
 from PIL import Image
 
 from lfv.engine.seam import ImageRejected, LoadedModel, load_engine
@@ -119,7 +120,7 @@ class Component:
 
 
 class EdgeAgent:
-    """Implements the five calls for a set of components."""
+    """Implements the five calls for a set of components, under their names in snake case."""
 
     def __init__(self, components: Sequence[Component]) -> None:
         self._components = {component.name: component for component in components}
@@ -209,14 +210,7 @@ def agent_server(agent: EdgeAgent, address: str, *, threads: int) -> Iterator[st
         maximum_concurrent_rpcs=_WAITING,  # beyond that, RESOURCE_EXHAUSTED
         options=_OPTIONS,
     )
-    methods: dict[str, Callable[[Any], Message]] = {
-        "DetectAnomalies": agent.detect_anomalies,
-        "StartModel": agent.start_model,
-        "StopModel": agent.stop_model,
-        "ListModels": agent.list_models,
-        "DescribeModel": agent.describe_model,
-    }
-    handlers = {name: _handler(name, call) for name, call in methods.items()}
+    handlers = {name: _handler(name, getattr(agent, xform_name(name))) for name in wire.CALLS}
     server.add_generic_rpc_handlers(
         [
             grpc.method_handlers_generic_handler(f"{wire.PACKAGE}.{service}", handlers)

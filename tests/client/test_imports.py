@@ -152,8 +152,8 @@ def test_damaged_coco_is_named(changes: dict[str, Any], message: str) -> None:
 def test_a_category_that_means_normal_is_a_label() -> None:
     document = coco(categories=[{"id": 1, "name": "Good"}, {"id": 2, "name": "intact"}])
     first, second, _ = parse_coco(document, LabelNames.of(normal=["intact"]))
-    assert first.is_anomalous is False
-    assert second.is_anomalous is False
+    assert first.areas == ()
+    assert second.areas == ()
 
 
 def test_run_lengths_of_another_image_are_not_drawn() -> None:

@@ -18,7 +18,6 @@ from lfv.client.sources import SourceReader
 from lfv.formats.errors import (
     LfvError,
     ManifestError,
-    ManifestHeaderInvalid,
     ManifestKindUnknown,
     ManifestLineInvalid,
     SourceNotAFile,
@@ -219,7 +218,7 @@ def _iter_file(
                 first = next(lines, None)
                 if first is None:
                     return
-            columns = _columns(first, profile, delimiter)
+            columns = CsvColumns(first, profile.names, delimiter)
             if not columns.has_header:
                 lines = chain([first], lines)
 
@@ -255,15 +254,6 @@ def _add_label(item: ManifestItem, reader: SourceReader, profile: Profile) -> Ma
         problem = f"Its mask {item.mask_ref} cannot be read: {error}"
         return replace(item, attributes={**item.attributes, LABEL_PROBLEM: problem})
     return replace(item, is_anomalous=False, mask_ref=None, mask_colors={}, plain_masks=())
-
-
-def _columns(line: RawLine, profile: Profile, delimiter: str | None) -> CsvColumns:
-    if line.too_long:
-        raise ManifestHeaderInvalid("The header of the CSV is too long.")
-    try:
-        return CsvColumns(line, profile.names, delimiter)
-    except LineError as error:
-        raise ManifestHeaderInvalid(f"The CSV has an invalid header: {error}") from None
 
 
 def _folder(ref: Ref) -> Path:

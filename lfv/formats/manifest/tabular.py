@@ -36,13 +36,15 @@ class CsvColumns:
     def __init__(
         self, line: RawLine, words: LabelNames = USUAL, delimiter: str | None = None
     ) -> None:
-        text = _text(line.data)
-        if "\r" in text.rstrip("\r"):
-            raise ManifestHeaderInvalid(
-                "The CSV has carriage returns without line feeds; save it with line feeds."
-            )
+        if line.too_long:
+            raise ManifestHeaderInvalid("The header of the CSV is too long.")
         self._words = words
         try:
+            text = _text(line.data)
+            if "\r" in text.rstrip("\r"):
+                raise ManifestHeaderInvalid(
+                    "The CSV has carriage returns without line feeds; save it with line feeds."
+                )
             self.delimiter, cells = _first_cells(text, delimiter)
         except LineError as error:
             raise ManifestHeaderInvalid(f"The CSV has an invalid header: {error}") from None

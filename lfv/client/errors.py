@@ -22,8 +22,7 @@
     └── TrainingError
         ├── TrainingDataInvalid        with every line that cannot be trained on
         ├── TrainingFailed
-        ├── TrainingTimedOut           the training itself continues
-        └── TrainingInterrupted        the training itself continues
+        └── TrainingTimedOut           the training itself continues
 
 Every class has a `code`, a stable lower-case word that is stored with an inspection; queries may
 rely on it. `str(error)` is one sentence for users. `retryable` says whether the same call may
@@ -176,7 +175,3 @@ class TrainingFailed(TrainingError):
 
 class TrainingTimedOut(TrainingError):
     code = "training_timed_out"
-
-
-class TrainingInterrupted(TrainingError):
-    code = "training_interrupted"

@@ -9,7 +9,6 @@ whole training, so that a call whose answer was lost can be repeated.
 from __future__ import annotations
 
 import re
-import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,11 +20,9 @@ from lfv.client.api.model import service_model
 from lfv.client.clock import SYSTEM_CLOCK, Backoff, Clock
 from lfv.client.errors import (
     HostConflict,
-    HostError,
     ModelNotFound,
     TrainingDataInvalid,
     TrainingFailed,
-    TrainingInterrupted,
     TrainingTimedOut,
 )
 from lfv.client.hosts.calls import call, utc
@@ -86,9 +83,7 @@ def train_model(
     description: str = "",
     normal: tuple[str, ...] = (),
     anomaly: tuple[str, ...] = (),
-    client_token: str | None = None,
     timeout: float = _DAY,
-    stop_event: threading.Event | None = None,
     progress: Progress = lambda _: None,
     clock: Clock = SYSTEM_CLOCK,
     needs_labels: bool = True,
@@ -105,7 +100,7 @@ def train_model(
     waiting, in seconds; after it, the training continues at the service.
 
     Raises TrainingDataInvalid before anything is created; TrainingFailed with the service's reason;
-    TrainingTimedOut; TrainingInterrupted; HostError for failed calls; ManifestError for an unusable
+    TrainingTimedOut; HostError for failed calls; ManifestError for an unusable
     manifest; SourceError for an unreadable source or a bucket that cannot be written.
     """
     began = clock.monotonic()
@@ -127,7 +122,7 @@ def train_model(
             needs_labels=needs_labels,
         )
     check_same_dimensions(train, test)
-    api = _Api(client, client_token or uuid.uuid4().hex, timeout, stop_event, progress, clock)
+    api = _Api(client, timeout, progress, clock)
     api.replace_datasets(project, train, test)
     given = {**(tags or {}), **({FITTED: train.fit} if train.fit else {})}
     version = api.create_model(project, staging, description, given)
@@ -158,7 +153,6 @@ def import_datasets(
     *,
     timeout: float = _DAY,
     progress: Progress = lambda _: None,
-    clock: Clock = SYSTEM_CLOCK,
 ) -> None:
     """Make staged data the datasets of a project, creating it if needed, without training.
 
@@ -167,26 +161,17 @@ def import_datasets(
     check_names(project, "")
     if train is not None:
         check_same_dimensions(train, test)
-    api = _Api(client, uuid.uuid4().hex, timeout, None, progress, clock)
+    api = _Api(client, timeout, progress, SYSTEM_CLOCK)
     api.replace_datasets(project, train, test, keep=True)
 
 
 class _Api:
     """The API calls of one training, with translated errors, retries and waiting."""
 
-    def __init__(
-        self,
-        client: Any,
-        token: str,
-        timeout: float,
-        stop_event: threading.Event | None,
-        progress: Progress,
-        clock: Clock,
-    ) -> None:
+    def __init__(self, client: Any, timeout: float, progress: Progress, clock: Clock) -> None:
         self._client = client
-        self._token = token
+        self._token = uuid.uuid4().hex
         self._deadline = clock.monotonic() + timeout
-        self._stop = stop_event
         self._progress = progress
         self._clock = clock
         self._last_text = ""
@@ -331,24 +316,11 @@ class _Api:
                 raise TrainingTimedOut(
                     f"Timed out while {what}; the service continues, see `lfv models`."
                 )
-            if self._clock.wait(min(poll.seconds(attempt), left), self._stop):
-                raise TrainingInterrupted(
-                    f"Interrupted while {what}; the service continues, see `lfv models`."
-                )
+            self._clock.wait(min(poll.seconds(attempt), left))
 
     def _call(self, operation: str, **arguments: Any) -> Any:
-        try:
-            answer, _ = call_with_retries(
-                partial(call, self._client, operation, **arguments),
-                RetryPolicy(),
-                stop_event=self._stop,
-                clock=self._clock,
-            )
-        except HostError:
-            if self._stop is not None and self._stop.is_set():
-                raise TrainingInterrupted(f"Interrupted during {operation}.") from None
-            raise
-        return answer
+        once = partial(call, self._client, operation, **arguments)
+        return call_with_retries(once, RetryPolicy(), clock=self._clock)[0]
 
     def _sub_token(self, what: str) -> str:
         return uuid.uuid5(uuid.NAMESPACE_OID, f"{self._token}/{what}").hex

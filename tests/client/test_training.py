@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,11 +13,9 @@ from lfv.client.errors import (
     ModelNotFound,
     TrainingDataInvalid,
     TrainingFailed,
-    TrainingInterrupted,
     TrainingTimedOut,
 )
 from lfv.client.sources import SourceReader
-from tests.support.fake_model import FakeClock
 from tests.support.lots import (
     FakeService,
     image,
@@ -159,13 +156,8 @@ def test_refusals_are_passed_on(lot: Path, reader: SourceReader) -> None:
         train(service, lot, reader)
 
 
-def test_giving_up_and_being_interrupted(lot: Path, reader: SourceReader) -> None:
+def test_a_training_that_takes_too_long_continues(lot: Path, reader: SourceReader) -> None:
     service = FakeService()
     service.polls = 10_000
     with pytest.raises(TrainingTimedOut, match="the service continues"):
         train(service, lot, reader, timeout=PLENTY)
-    clock = FakeClock()
-    stop = threading.Event()
-    clock.on_wait = lambda _: stop.set()
-    with pytest.raises(TrainingInterrupted, match="the service continues"):
-        train(FakeService(), lot, reader, clock=clock, stop_event=stop)

@@ -8,7 +8,6 @@ images, too, which get a white one. All checks are made before the job, which co
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -21,7 +20,6 @@ from lfv.client.errors import (
     HostRejected,
     TrainingDataInvalid,
     TrainingFailed,
-    TrainingInterrupted,
     TrainingTimedOut,
 )
 from lfv.client.hosts.sagemaker import account as tags
@@ -109,7 +107,6 @@ def train_on_sagemaker(
     job: TrainingJob,
     *,
     timeout: float,
-    stop_event: threading.Event | None = None,
     progress: Callable[[str], None] = lambda _: None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> TrainedModel:
@@ -117,7 +114,7 @@ def train_on_sagemaker(
 
     `timeout` limits the waiting, in seconds; after it, the job continues up to its own limit.
 
-    Raises TrainingDataInvalid, TrainingFailed, TrainingTimedOut, TrainingInterrupted, HostError,
+    Raises TrainingDataInvalid, TrainingFailed, TrainingTimedOut, HostError,
     and SourceError if the staged manifest cannot be read or written.
     """
     began = clock.monotonic()
@@ -126,7 +123,7 @@ def train_on_sagemaker(
     attributes = SEGMENTATION if model_type.startswith("segmentation") else CLASSIFICATION
     manifest = _stage_manifest(reader, staging, dataset, attributes)
     name = f"{project}-{clock.now():%Y%m%d%H%M%S}"
-    watch = _Watch(account, name, began + timeout, stop_event, progress, clock)
+    watch = _Watch(account, name, began + timeout, progress, clock)
     account.call(
         "create_training_job", **_request(name, project, job, model_type, manifest, staging)
     )
@@ -242,7 +239,6 @@ class _Watch:
     account: Account
     name: str
     deadline: float
-    stop_event: threading.Event | None
     progress: Callable[[str], None]
     clock: Clock
 
@@ -284,11 +280,7 @@ class _Watch:
                 f"Training job {self.name} did not finish in time; it continues until its own "
                 "limit."
             )
-        if self.clock.wait(_POLL.seconds(looks), self.stop_event):
-            raise TrainingInterrupted(
-                f"Waiting for training job {self.name} was interrupted; the job continues until "
-                "its own limit."
-            )
+        self.clock.wait(_POLL.seconds(looks))
 
 
 def _measures(metrics: Any) -> dict[str, float]:

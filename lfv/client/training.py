@@ -53,8 +53,8 @@ _FAILED = re.compile(r"^training failed[:;.]?\s*", re.IGNORECASE)
 class TrainedModel:
     """A new model version. Measures are fractions from 0 to 1, None if the service gave none.
 
-    `evaluation_result` and `evaluation_manifest` are `s3://` references of files that the service
-    wrote. `seconds` is the duration of the whole training, staging included.
+    `evaluation_result` is the `s3://` reference of the file that the service wrote. `seconds` is
+    the duration of the whole training, staging included.
     """
 
     project: str
@@ -64,7 +64,6 @@ class TrainedModel:
     precision: float | None
     recall: float | None
     evaluation_result: str | None
-    evaluation_manifest: str | None
     created_at: datetime | None
     seconds: float
     train: StagedDataset
@@ -136,7 +135,6 @@ def train_model(
         precision=performance.get("Precision"),
         recall=performance.get("Recall"),
         evaluation_result=_location(model.get("EvaluationResult")),
-        evaluation_manifest=_location(model.get("EvaluationManifest")),
         created_at=utc(model.get("CreationTimestamp")),
         seconds=clock.monotonic() - began,
         train=train,

@@ -34,7 +34,6 @@ def test_a_first_training(lot: Path, reader: SourceReader) -> None:
     assert (trained.project, trained.version, trained.model_arn) == ("cookies", "1", "arn:model")
     assert (trained.f1, trained.precision, trained.recall) == (0.9, 0.8, 1.0)
     assert trained.evaluation_result == "s3://parts/out/EvaluationResult.json"
-    assert trained.evaluation_manifest == "s3://parts/out/EvaluationManifest.json"
     assert trained.created_at == datetime(2026, 1, 1, tzinfo=UTC)
     assert trained.train.images == 4
     assert trained.test is None

@@ -8,7 +8,6 @@ job and deletes the model.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -191,15 +190,7 @@ class BatchJobHost:
         self._was_stopped, self._stopping = True, False
         return self.describe()
 
-    def detect(
-        self,
-        body: bytes,
-        content_type: str,
-        *,
-        stop_event: threading.Event | None = None,
-        retry_throttled: bool = True,
-    ) -> Detection:
-        del body, content_type, stop_event, retry_throttled
+    def detect(self, *_: object, **__: object) -> Detection:
         raise HostRejected(
             "A batch job does not accept single images.", operation="CreateTransformJob"
         )

@@ -140,7 +140,6 @@ def train_on_sagemaker(
         precision=measures.get("precision"),
         recall=measures.get("recall"),
         evaluation_result=None,
-        evaluation_manifest=None,
         created_at=facts.created_at,
         seconds=clock.monotonic() - began,
         train=replace(dataset, manifest=manifest),

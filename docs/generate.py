@@ -186,7 +186,7 @@ def api_coverage_page() -> str:
         f"API version {API_VERSION}: {answered} of {len(operations)} operations are implemented.",
         "Requests are decoded and checked by the service model in `lfv/client/api/data`. The tests",
         "compare that model with botocore 1.40.60, and every answer and error with the model.",
-        "[service.md](service.md) lists known differences from the original, and undocumented cases.",
+        "[service.md](service.md) lists differences from the original and undocumented cases.",
         "",
         "| operation | request | answer | ClientToken | pages | module |",
         "|---|---|---|---|---|---|",

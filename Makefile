@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-install: $(VENV)/.installed ## install what the product needs, into .venv and nowhere else
+install: $(VENV)/.installed ## install the product and its dependencies into .venv
 
 # Compiled code is kept, whatever the shell says: without it every command starts in twice the time.
 export PYTHONDONTWRITEBYTECODE :=
@@ -29,17 +29,17 @@ $(VENV)/.installed: requirements/runtime.txt pyproject.toml
 	@touch $@
 	@echo "Installed. Next: export PATH=$(abspath $(VENV))/bin:\$$PATH"
 
-dev: $(VENV)/.dev ## install what tests and lint need too
+dev: $(VENV)/.dev ## also install the dependencies of tests and lint
 
 $(VENV)/.dev: $(VENV)/.installed requirements/dev.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --no-compile --no-deps --require-hashes -r requirements/dev.txt
 	@touch $@
 
-demo: install ## make product images, train, inspect them, show the verdicts
+demo: install ## draw product images, train, inspect, show the verdicts
 	$(BIN)/lfv demo --output demo-output
 
-deploy: install ## put all deployments on the Prefect server that is configured
+deploy: install ## create all deployments on the configured Prefect server
 	$(BIN)/lfv deploy
 
 # tests/conftest.py puts the slow files first, and their order is kept.
@@ -69,17 +69,17 @@ lint: dev ## ruff and strict mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: dev ## let ruff format the code
+format: dev ## format the code with ruff
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: install ## write the generated pages anew
+docs: install ## write the generated pages again
 	$(BIN)/python docs/generate.py
 
-bench: dev ## measure what this machine does, in parts of under two minutes
+bench: dev ## benchmark this machine, in parts of under two minutes
 	$(BIN)/python benchmarks/capacity.py
 
-bench-all: bench ## measure detection, engine and store too, and write their results (about an hour)
+bench-all: bench ## also benchmark detection, engine and store, and write their results (about an hour)
 	$(BIN)/python benchmarks/detection.py
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/store.py
@@ -105,7 +105,7 @@ REVIEWS ?= 1000
 reviews: dev ## 1,000 reviews by five clients while lfv ui is killed twice (REVIEWS=...)
 	$(BIN)/python -m pytest tests/ui/test_crashes.py --reviews $(REVIEWS)
 
-lock: pyproject.toml ## resolve the lock files anew (needs uv)
+lock: pyproject.toml ## update the lock files (needs uv)
 	uv pip compile pyproject.toml $(LOCK) --extra build -o requirements/runtime.txt
 	uv pip compile pyproject.toml $(LOCK) --extra build --extra dev -o requirements/dev.txt
 
@@ -113,5 +113,5 @@ lock: pyproject.toml ## resolve the lock files anew (needs uv)
 LOCK := --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	--no-emit-index-url --no-emit-find-links --quiet --upgrade
 
-clean: ## remove what the other targets made
+clean: ## remove the output of the other targets
 	rm -rf $(VENV) demo-output build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -188,7 +188,7 @@ def _authorize(call: Call, handler: Handler, role: Role | None) -> Response:
 
 def _to_login(call: Call) -> Response:
     if call.is_script or call.request.method == "POST":
-        return JSONResponse({"error": "Your session is over; log in again."}, 401)
+        return JSONResponse({"error": "Your session has expired; log in again."}, 401)
     target = call.request.url.path
     if call.request.url.query:
         target += f"?{call.request.url.query}"

@@ -114,7 +114,7 @@
     }
   });
 
-  // On paper stands every image, in the order of the manifest.
+  // Print every image, in the order of the manifest.
   addEventListener("beforeprint", () => arrange("line"));
   addEventListener("afterprint", () => arrange(sort.value));
   filter();

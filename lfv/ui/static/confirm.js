@@ -1,4 +1,4 @@
-// Forms whose action cannot be taken back ask once more.
+// Forms whose action cannot be undone ask for confirmation.
 for (const form of document.querySelectorAll("form[data-confirm]"))
   form.addEventListener("submit", (event) => {
     if (!confirm(form.dataset.confirm)) event.preventDefault();

@@ -1,4 +1,4 @@
-// Marks on and off, pictures that are gone, and the enlarged image.
+// Toggling marks, missing pictures, and the enlarged image.
 import { zoomable } from "./zoom.js";
 
 export function marksToggle(button) {
@@ -24,7 +24,7 @@ async function explain(image) {
     if (answer.ok) return;
     text = (await answer.json()).error || text;
   } catch {
-    // The text above has to do.
+    // The text above remains.
   }
   holder.classList.add("gone");
   holder.replaceChildren(text);
@@ -47,7 +47,7 @@ document.addEventListener(
 );
 for (const image of document.querySelectorAll("[data-sha256] img:not(.marks)"))
   if (image.complete && image.naturalWidth === 0 && image.loading !== "lazy") explain(image);
-// What is printed has all its pictures: those below the screen are fetched once the rest is there.
+// Printing needs all pictures: those below the screen are fetched after the visible ones.
 const fetchAll = () => {
   for (const image of document.querySelectorAll("img[loading=lazy]")) image.loading = "eager";
 };

@@ -1,4 +1,4 @@
-// Parts of a page that follow what happens: fetched again while something is running.
+// Live parts of a page: fetched again while something is running.
 const EVERY = 2500;
 
 async function fetched(address) {
@@ -16,7 +16,7 @@ async function refresh(part) {
       part = fresh;
     }
   } catch {
-    // The server is away for now; the next time will do.
+    // The server is down; retry at the next interval.
   }
   follow(part);
 }

@@ -1,4 +1,4 @@
-// A brush for masks. The drawing is as large as the image; soft edges are made exact by the server.
+// A brush for masks. The drawing has the size of the image; the server makes soft edges exact.
 import { hasModifier, isTyping } from "./gallery.js";
 
 const byId = (id) => document.getElementById(id);

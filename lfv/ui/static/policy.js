@@ -4,7 +4,7 @@ const PRICES = "lfv-prices";
 const prices = [...form.querySelectorAll("[data-price]")];
 let waiting = 0, newest = 0;
 
-// What was typed for saving or applying stays when the result is replaced.
+// Input for saving or applying is kept when the result is replaced.
 function keepTyped(from, to) {
   for (const field of from.querySelectorAll("input:not([type=hidden])")) {
     const action = field.form.getAttribute("action");

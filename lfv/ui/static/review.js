@@ -1,6 +1,6 @@
-// The review queue at keyboard speed. A review is kept here until the server has it: a server that
-// is away, a session that is over or a window that is closed lose nothing, and its token makes a
-// repeated request the same review.
+// The review queue at keyboard speed. A review is kept here until the server has stored it, so that
+// it survives a server that is down, an expired session and a closed window. With its token, a
+// repeated request is the same review.
 import { hasModifier, isTyping, marksToggle } from "./gallery.js";
 import { zoomable } from "./zoom.js";
 
@@ -49,7 +49,7 @@ async function post(address, fields) {
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-// Sends until it is done or refused; waits while the server is away or the session is over.
+// Sends until it is stored or refused; waits while the server is down or the session has expired.
 async function persistently(address, fields) {
   for (let tries = 0; ; tries++) {
     try {
@@ -73,7 +73,7 @@ function logIn() {
       const fields = new URLSearchParams(new FormData(form));
       form.elements.password.value = "";
       try {
-        // The visitor's own form token comes with the page for logging in.
+        // The login page contains the visitor's form token.
         const text = await (await fetch("/login")).text();
         const fresh = new DOMParser().parseFromString(text, "text/html");
         formToken = fresh.querySelector("meta[name=form-token]").content;
@@ -161,7 +161,7 @@ async function load() {
 async function next() {
   current = null;
   if (!parts.length) {
-    // What was just said has to be on record before the queue is asked.
+    // The last review must be stored before the queue is read.
     while (outbox.read().length && sending) await pause(30);
     await load();
   } else if (parts.length <= FEW) load();
@@ -190,7 +190,7 @@ function chips(holder, items) {
   );
 }
 
-// With second looks, two people may disagree, so that a part is open though nobody was unsure.
+// With second looks, two people may disagree, so a part may be open although nobody was unsure.
 function leftOver(parts) {
   const number = `${parts} ${parts === 1 ? "part" : "parts"}`, it = parts === 1 ? "it" : "them";
   const what = root.dataset.secondLooks
@@ -199,12 +199,12 @@ function leftOver(parts) {
   return `Nothing else is left for you. ${what}: look at ${it} again, or leave ${it} to a colleague.`;
 }
 
-// What messages call a part: its serial number, or else its file's name.
+// A part's name in messages: its serial number, else its file name.
 const titleOf = (part) => part.serial?.[1] ?? part.name;
 const percent = (share, digits) => `${(share * 100).toFixed(digits)} %`;
 const resetZoom = zoomable(byId("stage"));
 
-// A part can be decided on from here on: its picture, or why there is none, is in sight.
+// From here on, the part can be decided on: its picture, or the reason for none, is visible.
 async function inSight(part) {
   await pause(Math.max(0, shownAt + LOOK - performance.now()));
   if (part === current) byId("part").dataset.inSight = "yes";
@@ -228,7 +228,7 @@ function show(part) {
   image.hidden = false;
   image.src = part.image;
   image.alt = part.name;
-  // A picture that cannot be had is an error event, and inSight() follows its text.
+  // A picture that cannot be loaded causes an error event; its text calls inSight().
   image.decode().catch(() => image.naturalWidth || Promise.reject()).then(() => inSight(part), () => {});
   marks.hidden = !part.marks;
   if (part.marks) marks.src = part.marks;
@@ -285,7 +285,7 @@ function keepDraft() {
 async function decide(answer) {
   if (!current || document.querySelector("dialog[open]")) return;
   if (!byId("part").dataset.inSight) {
-    // A key pressed twice is meant for the part before.
+    // A repeated key belongs to the part before.
     if (performance.now() > shownAt + 2 * LOOK)
       notice("The picture is still loading: decide when you see it.");
     return;
@@ -323,8 +323,8 @@ async function decide(answer) {
   await next();
 }
 
-// A signature: the password is sent with the review and kept nowhere. Resolves to what the server
-// answers, or to null if nothing was signed.
+// A signature: the password is sent with the review and not stored. Resolves to the server's answer,
+// or to null if nothing was signed.
 function signed(kind, what, address, fields) {
   const dialog = byId("sign"), form = byId("sign-form");
   byId("sign-meaning").textContent = byId("sign-meaning").dataset[kind];
@@ -400,7 +400,7 @@ byId("image").addEventListener("error", async () => {
     const answer = await fetch(part.image, { headers: { accept: "application/json" } });
     if (!answer.ok) text = (await answer.json()).error || text;
   } catch {
-    // The text above has to do.
+    // The text above remains.
   }
   if (part !== current) return;
   byId("image").hidden = byId("marks").hidden = true;
@@ -433,7 +433,7 @@ addEventListener("pagehide", () => {
   const fields = new URLSearchParams({ window: page, form_token: formToken });
   if (!outbox.read().length) navigator.sendBeacon("/review/release", fields);
 });
-// While somebody looks at a part, it stays theirs.
+// A part stays with its reviewer while it is shown.
 setInterval(() => current && !document.hidden && load(), 120000);
 
 count();

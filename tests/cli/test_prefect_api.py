@@ -42,7 +42,7 @@ def _server(port: int) -> Iterator[None]:
 def test_a_server_that_is_starting_is_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """`prefect server start --background` returns before its server answers."""
+    """The README starts the server in one line and deploys in the next."""
     port = free_port()
     url = f"http://127.0.0.1:{port}/api"
     said: list[str] = []

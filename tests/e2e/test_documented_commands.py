@@ -46,7 +46,6 @@ def environment(home: Path) -> dict[str, str]:
         "HOME": str(home),
         "PATH": os.defpath,
         "LANG": "C.UTF-8",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         # A third of the training's time; the demo's test has the backbone.
         "LFV_PRETRAINED_BACKBONE": "false",
     }

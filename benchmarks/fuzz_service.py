@@ -2,8 +2,8 @@
 
     python benchmarks/fuzz_service.py --requests 5000
 
-Fails on a 500, an answer that is not as modelled, one that takes over 30 s, a dead inference unit,
-or memory or files that keep growing. The seed is printed; give it to repeat a run.
+Fails on a 500, an answer that does not match the service model, one that takes over 30 s, a dead
+inference unit, or memory or files that keep growing. The seed is printed; pass it to repeat a run.
 """
 
 from __future__ import annotations

@@ -32,8 +32,7 @@ def open_recorded_run(
     """Record a run for `request`, or find the one to resume; then find its model.
 
     A run has its record before its model is looked up, so it is found in the database if that
-    fails. A run that fails to be resumed keeps the record of how it ended. What is opened is closed
-    with `stack`.
+    fails. If a run cannot be resumed, the record of its end is kept. `stack` closes what is opened.
     """
     announce_run()
     if request is None:

@@ -82,19 +82,22 @@ def up(
         typer.Option("--systemd", help="Install and start a user unit, which survives a reboot."),
     ] = False,
     foreground: Annotated[
-        bool, typer.Option("--foreground", help="Stay, and end everything on Ctrl-C or SIGTERM.")
+        bool,
+        typer.Option(
+            "--foreground", help="Stay in the foreground, and end everything on Ctrl-C or SIGTERM."
+        ),
     ] = False,
     kept: Annotated[
         bool, typer.Option("--kept", hidden=True, help="A keeper started this process.")
     ] = False,
 ) -> None:
-    """Bring up all that a small plant needs, on this machine, and keep it up.
+    """Start a small plant on this machine, and keep it running.
 
-    A Prefect server with its database, the work pool and a worker, the deployments, the service of
-    the models, the results database and its pages, and a sweeper that needs no Prefect. Everything
-    is below LFV_HOME and listens on 127.0.0.1 only; a process that dies is started again. --source,
-    --project and --every are remembered. A second time, it brings the deployments up to date with
-    what is given, and says where everything is.
+    A Prefect server with its database, the work pool and a worker, the deployments, the model
+    service, the results database and its pages, and a sweeper that does not need Prefect. All files
+    are in LFV_HOME, and all ports on 127.0.0.1; processes that die are restarted. --source,
+    --project and --every are remembered. Running it again updates the deployments with the given
+    options, and prints the addresses.
     """
     plant = _plant(port, ui_port, prefect_file)
     is_new = plant.prefect_file == installed_file()
@@ -137,7 +140,7 @@ def up(
             keep_in_background([*_command(plant), "--kept"], plant.environment, log)
     _wait_ready(plant)
     if is_up and (is_given or prefect_file is not None):
-        output.note("lfv: bringing the deployments up to date")
+        output.note("lfv: updating the deployments")
         plant.deploy()
     output.show_facts(
         {

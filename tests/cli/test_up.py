@@ -212,7 +212,7 @@ def test_every_killed_process_is_restarted(plant: dict[str, str]) -> None:
     assert "nothing is running" in lfv(plant, "status", status=1)
 
 
-def test_status_says_the_same_as_text_and_as_json(
+def test_status_is_the_same_as_text_and_as_json(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     at = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)

@@ -18,7 +18,7 @@ OUTPUT = f"s3://bucket/models/{JOB}/output/model.tar.gz"
 
 
 class Account:
-    """Answers with what a test says SageMaker knows."""
+    """A SageMaker whose content a test sets."""
 
     def __init__(self, answer: dict[str, Any]) -> None:
         self.answer = answer

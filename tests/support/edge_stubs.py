@@ -18,7 +18,7 @@ PROTO = Path(__file__).parents[2] / "lfv" / "formats" / "edge_agent.proto"
 
 
 def compile_proto() -> tuple[ModuleType, ModuleType]:
-    """(messages, services) as protoc makes them."""
+    """The modules of messages and services that protoc generates."""
     with tempfile.TemporaryDirectory(prefix="edge-stubs-") as folder:
         arguments = [f"-I{PROTO.parent}", f"--python_out={folder}", f"--grpc_python_out={folder}"]
         if protoc.main(["protoc", *arguments, PROTO.name]) != 0:

@@ -196,9 +196,9 @@ class Scene:
     def check_asked(self, in_flight: int = IN_FLIGHT) -> None:
         """Every image was answered, and only as often as faults may have lost answers."""
         asked = self.endpoint.asked()
-        assert len(asked) == self.lines, f"{len(asked)} different images were asked about"
+        assert len(asked) == self.lines, f"{len(asked)} different images were sent"
         again = sum(asked.values()) - self.lines
-        assert again <= in_flight * self.faults, f"{again} answers were paid for twice"
+        assert again <= in_flight * self.faults, f"{again} answers were requested twice"
 
     def check_audit(self) -> None:
         """The audit log verifies."""

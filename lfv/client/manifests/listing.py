@@ -116,7 +116,7 @@ class _Masks:
     used: set[str] = field(default_factory=set)
 
     def skip(self, relative: str, reason: str, skipped: Skipped) -> None:
-        """Count a file that is not a part."""
+        """Count a skipped file."""
         skipped.reasons[reason] += 1
         if reason == _MASKS:
             self.skipped.append(relative)

@@ -1,4 +1,4 @@
-"""URLs, connections, settings, and what their errors become."""
+"""URLs, connections, settings, and the translation of errors."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_other_urls_are_refused_without_repeating_secrets(url: str) -> None:
     assert "secret" not in str(refused.value)
 
 
-def test_a_database_that_is_away_is_unavailable_and_keeps_the_password_secret() -> None:
+def test_an_unavailable_database_is_reported_without_the_password() -> None:
     with pytest.raises(StoreUnavailable) as refused:
         open_store("postgresql://me:secret@127.0.0.1:1/lfv")
     assert refused.value.retryable
@@ -72,7 +72,7 @@ def test_a_database_that_is_away_is_unavailable_and_keeps_the_password_secret() 
     assert "secret" not in str(refused.value)
 
 
-def test_a_file_that_cannot_be_made_or_read_is_an_error(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_created_or_read_is_an_error(tmp_path: Path) -> None:
     broken = tmp_path / "broken.db"
     broken.write_bytes(b"this is no database, and long enough to be seen as none" * 20)
     with pytest.raises(StoreError):
@@ -89,7 +89,7 @@ def test_a_file_that_cannot_be_made_or_read_is_an_error(tmp_path: Path) -> None:
     ],
     ids=["a folder", "not an SQLite database"],
 )
-def test_what_is_no_database_is_named_with_a_way_out(
+def test_a_file_that_is_not_a_database_is_named_with_a_remedy(
     tmp_path: Path, content: bytes | None, message: str
 ) -> None:
     place = tmp_path / "place"
@@ -103,7 +103,7 @@ def test_what_is_no_database_is_named_with_a_way_out(
     assert "\n" not in str(refused.value)
 
 
-def test_another_programs_database_is_left_as_it_is(tmp_path: Path) -> None:
+def test_another_programs_database_is_not_changed(tmp_path: Path) -> None:
     place = tmp_path / "other.db"
     with closing(sqlite3.connect(place)) as other, other:
         other.execute("CREATE TABLE parts (name)")
@@ -113,7 +113,7 @@ def test_another_programs_database_is_left_as_it_is(tmp_path: Path) -> None:
         assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("parts",)]
 
 
-def test_another_programs_migrations_are_not_taken_for_newer_ones(
+def test_another_programs_migrations_are_recognised(
     postgresql_server: PostgresServer, tmp_path: Path
 ) -> None:
     with postgresql_server.database(migrated=False) as postgresql:
@@ -128,14 +128,14 @@ def test_another_programs_migrations_are_not_taken_for_newer_ones(
                 open_store(url, migrate=True)
 
 
-def test_a_table_that_is_missing_says_what_to_do(store: Store) -> None:
+def test_a_missing_table_is_reported_with_a_remedy(store: Store) -> None:
     missing = pytest.raises(StoreError, match=r"tables are missing.*`lfv db upgrade`")
     with missing as refused, store.database.read() as conn:
         conn.exec_driver_sql("SELECT * FROM no_such_table")
     assert store.database.name in str(refused.value)
 
 
-def test_an_sqlite_file_that_is_full_or_read_only_says_what_to_do(sqlite_url: str) -> None:
+def test_a_full_or_read_only_sqlite_file_is_reported_with_a_remedy(sqlite_url: str) -> None:
     with open_store(sqlite_url) as store:
         model_id = a_model(store)
         run_id = a_run(store, model_id)
@@ -167,7 +167,7 @@ def test_an_sqlite_file_that_is_full_or_read_only_says_what_to_do(sqlite_url: st
         ("57P01", "the server ended the session"),
     ],
 )
-def test_an_error_of_postgresql_says_what_to_do(
+def test_an_error_of_postgresql_is_reported_with_a_remedy(
     postgresql_url: str, state: str, message: str
 ) -> None:
     with (
@@ -180,7 +180,7 @@ def test_an_error_of_postgresql_says_what_to_do(
 
 
 @pytest.mark.parametrize("place", ["127.0.0.1:1/lfv", "no-such-host.invalid/lfv"])
-def test_a_server_that_does_not_answer_says_what_to_do(place: str) -> None:
+def test_an_unreachable_server_is_reported_with_a_remedy(place: str) -> None:
     with pytest.raises(StoreUnavailable, match="check that the server runs"):
         open_store(f"postgresql://me@{place}")
 
@@ -227,7 +227,7 @@ def test_postgresql_settings_hold_on_every_connection(postgresql_url: str) -> No
             assert conn.exec_driver_sql(f"SHOW {setting}").scalar() == value
 
 
-def test_readers_see_one_moment(store: Store) -> None:
+def test_readers_see_one_snapshot(store: Store) -> None:
     a_run(store)
     with store.database.snapshot() as conn:
         count = "SELECT count(*) FROM runs"
@@ -308,7 +308,7 @@ def test_transient_postgresql_errors_are_retryable(postgresql_url: str, code: st
         conn.exec_driver_sql(f"DO $$ BEGIN RAISE SQLSTATE '{code}'; END $$")
 
 
-def test_sqlite_codes_are_told_apart(sqlite_url: str) -> None:
+def test_sqlite_codes_are_distinguished(sqlite_url: str) -> None:
     with open_store(sqlite_url) as store:
         with store.database.read() as conn, pytest.raises(sa.exc.OperationalError):
             conn.exec_driver_sql("SELECT * FROM nothing_here")

@@ -87,7 +87,7 @@ def test_planning_again_changes_nothing(store: Store) -> None:
     assert store.runs.get(run_id).planned_through == 3
 
 
-def test_same_bytes_pending_twice_are_asked_once(store: Store) -> None:
+def test_same_bytes_pending_twice_are_detected_once(store: Store) -> None:
     run_id = a_run(store)
     store.inspections.plan(run_id, pending=[an_item(1, "a"), an_item(2, "a")], through_line=2)
     store.inspections.plan(run_id, pending=[an_item(3, "a"), an_item(4, "b")], through_line=4)
@@ -216,7 +216,7 @@ def test_an_empty_batch_leaves_no_trace(store: Store) -> None:
     assert store.audit.head() == before
 
 
-def test_the_response_is_kept_as_the_model_said_it(store: Store) -> None:
+def test_the_raw_response_is_kept(store: Store) -> None:
     model_id = a_model(store)
     run_id = a_run(store, model_id)
     response = {

@@ -1,4 +1,4 @@
-"""Hostings and leases, one step after the other. See test_leases_together.py for real races."""
+"""Hostings and leases, step by step. test_together.py tests real races."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_hosting_from_intent_to_stop(store: Store) -> None:
     assert store.leases.release(lease.lease_id, after(100))
     hosting = store.hostings.get(lease.hosting_id)
     assert (hosting.status, hosting.stop_requested_at) == ("stop_requested", after(100))
-    assert store.leases.release(lease.lease_id, after(101))  # said again, for a retry
+    assert store.leases.release(lease.lease_id, after(101))  # repeated, for a retry
     store.hostings.mark_stop_attempt(lease.hosting_id, "HTTP 500")
     store.hostings.mark_stop_attempt(lease.hosting_id, None)
     hosting = store.hostings.get(lease.hosting_id)
@@ -57,7 +57,7 @@ def test_a_hosting_from_intent_to_stop(store: Store) -> None:
     assert store.audit.verify().ok
 
 
-def test_a_run_is_worked_for_while_it_has_a_lease_that_is_not_called_off(store: Store) -> None:
+def test_workers_work_for_a_run_while_its_lease_is_live(store: Store) -> None:
     model_id = a_model(store)
     first, second = a_run(store, model_id), a_run(store, model_id)
     assert not store.leases.is_wanted(first)
@@ -66,7 +66,7 @@ def test_a_run_is_worked_for_while_it_has_a_lease_that_is_not_called_off(store: 
     store.leases.call_off(first)
     assert not store.leases.is_wanted(first)
     assert store.leases.is_wanted(second)
-    assert store.leases.heartbeat(one.lease_id)  # the model is held until the run lets go
+    assert store.leases.heartbeat(one.lease_id)  # the model is held until the run releases it
     store.leases.release(two.lease_id)
     assert not store.leases.is_wanted(second)
     again = acquire(store, model_id, first)
@@ -118,7 +118,7 @@ def test_somebody_elses_model_is_used_and_left(store: Store) -> None:
     assert list(store.hostings.claim_sweepable(after(999), by="sweeper")) == []
 
 
-def test_a_model_that_turns_out_to_be_somebody_elses_is_not_stopped(store: Store) -> None:
+def test_a_model_found_to_be_somebody_elses_is_not_stopped(store: Store) -> None:
     model_id = a_model(store)
     lease = acquire(store, model_id, a_run(store, model_id))
     store.hostings.mark_foreign(lease.hosting_id)
@@ -128,7 +128,7 @@ def test_a_model_that_turns_out_to_be_somebody_elses_is_not_stopped(store: Store
     assert store.hostings.get(lease.hosting_id).status == "left"
 
 
-def test_ours_stays_ours_when_it_is_seen_hosted(store: Store) -> None:
+def test_an_owned_hosting_stays_owned_when_hosted(store: Store) -> None:
     model_id = a_model(store)
     acquire(store, model_id, a_run(store, model_id))
     joined = acquire(store, model_id, a_run(store, model_id), 1, already_hosted=True)
@@ -145,14 +145,14 @@ def test_heartbeats_keep_a_lease(store: Store) -> None:
     assert store.hostings.get(lease.hosting_id).live_leases == 1
 
 
-def test_a_late_heartbeat_saves_a_lease_that_nobody_swept(store: Store) -> None:
+def test_a_late_heartbeat_renews_a_lease_that_was_not_swept(store: Store) -> None:
     model_id = a_model(store)
     lease = acquire(store, model_id, a_run(store, model_id))
     assert store.leases.heartbeat(lease.lease_id, after(500))
     assert list(store.hostings.claim_sweepable(after(510), by="s")) == []
 
 
-def test_the_sweeper_ends_what_nobody_was_heard_of(store: Store) -> None:
+def test_the_sweeper_ends_leases_without_heartbeats(store: Store) -> None:
     model_id, other = a_model(store), a_model(store, "2")
     dead = acquire(store, model_id, a_run(store, model_id))
     store.hostings.mark_hosted(dead.hosting_id, after(10))
@@ -162,7 +162,7 @@ def test_the_sweeper_ends_what_nobody_was_heard_of(store: Store) -> None:
     assert (found.status, found.stop_requested_at) == ("stop_requested", after(60))
     assert not store.leases.heartbeat(dead.lease_id, after(61))
     assert store.leases.heartbeat(alive.lease_id, after(61))
-    # Claimed: another sweeper leaves it alone for a while, the same one may go on.
+    # Claimed: another sweeper leaves it alone for a while, the same one may continue.
     assert list(store.hostings.claim_sweepable(after(61), by="sweeper-2")) == []
     assert len(store.hostings.claim_sweepable(after(62), by="sweeper-1")) == 1
     assert store.leases.heartbeat(alive.lease_id, after(110))
@@ -194,7 +194,7 @@ def test_a_hosted_model_whose_run_died_is_joined(store: Store) -> None:
     assert later.hosting_id == dead.hosting_id
 
 
-def test_who_waits_for_another_to_start_takes_over_when_that_one_dies(store: Store) -> None:
+def test_a_waiting_run_takes_over_a_start_whose_run_died(store: Store) -> None:
     model_id = a_model(store)
     starter = acquire(store, model_id, a_run(store, model_id))
     waiter = acquire(store, model_id, a_run(store, model_id), 50)
@@ -241,7 +241,7 @@ def test_what_does_not_exist_is_refused(store: Store) -> None:
     assert store.hostings.open() == []
 
 
-def test_time_is_the_databases_unless_given(store: Store) -> None:
+def test_time_is_that_of_the_database_unless_given(store: Store) -> None:
     model_id = a_model(store)
     lease = store.leases.acquire(model_id, a_run(store, model_id), **LEASE)
     with store.database.read() as conn:
@@ -253,7 +253,7 @@ def test_time_is_the_databases_unless_given(store: Store) -> None:
 
 
 def test_a_heartbeat_and_a_sweep_at_the_same_instant_agree(store: Store) -> None:
-    """Either the lease lives and its holder knows, or it is over and its holder knows."""
+    """The lease either lives or has ended, and its holder knows which."""
     model_id = a_model(store)
     run_id = a_run(store, model_id)
     outcomes = set()

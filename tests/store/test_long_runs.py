@@ -1,4 +1,4 @@
-"""What a batch of lines costs does not depend on how many came before it.
+"""The cost of a batch of lines does not depend on the number of lines before it.
 
 Counted in steps of SQLite's virtual machine, which depend on neither the machine nor its load.
 """
@@ -16,7 +16,7 @@ from tests.support.store_samples import a_model, a_run, an_item, judged
 
 _BATCH = 100
 _BATCHES = 50
-#: The handler is called after so many steps.
+#: The handler is called after this many steps.
 _EVERY = 20
 
 

@@ -1,4 +1,4 @@
-"""Runs that were not heard of: put on record as crashed, and running again when they come back."""
+"""Lost runs: recorded as crashed, and running again when they return."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def standing(run: Run) -> tuple[str, str | None, datetime | None]:
     return run.status, run.message, run.finished_at
 
 
-def test_a_run_whose_lease_ran_out_is_put_on_record_as_crashed(store: Store) -> None:
+def test_a_run_whose_lease_expired_is_recorded_as_crashed(store: Store) -> None:
     model_id = a_model(store)
     run_id = a_run(store, model_id)
     acquire(store, model_id, run_id)
@@ -56,8 +56,8 @@ def test_sweeping_again_changes_nothing(store: Store) -> None:
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "cancelled", "interrupted"])
-def test_a_run_that_ended_stays_as_it_ended(store: Store, status: Any) -> None:
-    """Its lease may run out later, when the process died between the two."""
+def test_the_end_of_a_run_is_not_changed(store: Store, status: Any) -> None:
+    """Its lease may expire later, if the process died between the two."""
     model_id = a_model(store)
     run_id = a_run(store, model_id)
     acquire(store, model_id, run_id)
@@ -86,8 +86,8 @@ def test_only_the_run_that_was_lost_is_marked(store: Store) -> None:
     assert [store.runs.get(run).status for run in (lost, alive)] == ["crashed", "running"]
 
 
-def test_whoever_joins_the_hosting_finds_the_lost_run(store: Store) -> None:
-    """Without any sweeper: the next lease on the same hosting, and its release, look too."""
+def test_joining_the_hosting_finds_the_lost_run(store: Store) -> None:
+    """Without a sweeper: the next lease on the same hosting, and its release, find it too."""
     model_id = a_model(store)
     first, second, third = (a_run(store, model_id) for _ in range(3))
     acquire(store, model_id, first)
@@ -100,7 +100,7 @@ def test_whoever_joins_the_hosting_finds_the_lost_run(store: Store) -> None:
     assert store.runs.get(second).status == "running"
 
 
-def test_a_lost_run_that_comes_for_a_lease_is_running_again(store: Store) -> None:
+def test_a_lost_run_that_acquires_a_lease_is_running_again(store: Store) -> None:
     model_id = a_model(store)
     run_id = a_run(store, model_id)
     lease = acquire(store, model_id, run_id)
@@ -119,7 +119,7 @@ def test_a_lost_run_that_comes_for_a_lease_is_running_again(store: Store) -> Non
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "cancelled", "interrupted"])
-def test_only_a_lost_run_comes_back_by_taking_a_lease(store: Store, status: Any) -> None:
+def test_acquiring_a_lease_revives_only_a_lost_run(store: Store, status: Any) -> None:
     model_id = a_model(store)
     run_id = a_run(store, model_id)
     store.runs.set_status(run_id, status, "as it was", after(1))
@@ -127,7 +127,7 @@ def test_only_a_lost_run_comes_back_by_taking_a_lease(store: Store, status: Any)
     assert standing(store.runs.get(run_id)) == (status, "as it was", after(1))
 
 
-def test_a_refused_lease_does_not_bring_a_run_back(store: Store) -> None:
+def test_a_refused_lease_does_not_revive_a_run(store: Store) -> None:
     model_id = a_model(store)
     run_id = a_run(store, model_id)
     acquire(store, model_id, run_id)

@@ -89,7 +89,7 @@ def test_a_newer_database_is_refused(database_url: str) -> None:
     database.close()
 
 
-def test_who_is_not_to_migrate_is_told_how_to(empty_url: str) -> None:
+def test_without_migration_the_command_is_named(empty_url: str) -> None:
     with pytest.raises(SchemaOutdated, match=r"no tables yet.*`lfv db upgrade`"):
         open_store(empty_url, migrate=False)
     database = Database(empty_url)

@@ -49,7 +49,7 @@ def test_a_screen_of_a_run(store: Store, run_id: str) -> None:
         store.pages.gallery("other")
 
 
-def test_the_verdict_that_stands_decides(store: Store, run_id: str) -> None:
+def test_the_current_verdict_decides(store: Store, run_id: str) -> None:
     again = [
         NewVerdict(one.inspection_id, "review" if one.line_number == 1 else "accept")
         for one in store.verdicts.candidates(run_id)
@@ -88,7 +88,7 @@ def test_figures_of_all_answers(store: Store, run_id: str) -> None:
     assert types == {"scratch": 1, "dent": 1}
 
 
-def test_what_is_needed_to_draw(store: Store, run_id: str) -> None:
+def test_the_data_for_drawing(store: Store, run_id: str) -> None:
     detection = store.results.line(run_id, 4)["detection_id"]
     found = store.pages.annotations([detection])[detection]
     assert (found.width, found.height, found.has_mask) == (640, 480, True)

@@ -1,4 +1,4 @@
-"""PostgreSQL as others set it up: encodings, schemas, poolers."""
+"""PostgreSQL in other configurations: encodings, schemas, poolers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_database_that_is_not_utf8_is_refused_before_anything_starts(
     assert "\n" not in str(refused.value)
 
 
-def test_a_schema_of_ones_own(postgresql_server: PostgresServer) -> None:
+def test_a_separate_schema(postgresql_server: PostgresServer) -> None:
     with postgresql_server.database(migrated=False) as url:
         with psycopg.connect(url) as conn:
             conn.execute('CREATE SCHEMA "Quality lab"')

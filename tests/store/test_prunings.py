@@ -1,4 +1,4 @@
-"""Masks are deleted under a signature only, and `lfv audit verify` holds the log to it."""
+"""Masks are deleted with a signature only, which `lfv audit verify` checks."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ def test_without_name_or_reason_nothing_is_deleted(used: Store, signature: Signa
     assert used.prunings.old_masks(after(1000)).number == 3
 
 
-def test_masks_that_are_deleted_otherwise_are_missed(used: Store) -> None:
+def test_masks_deleted_in_another_way_are_detected(used: Store) -> None:
     used.prunings.delete_masks(after(2), SIGNED, older_than_days=1)
     assert used.audit.verify().ok
-    # The guard is back, and what is deleted past it is found.
+    # The trigger is restored, and deletions without it are detected.
     with pytest.raises(StoreError, match="append-only"), used.database.write() as conn:
         conn.exec_driver_sql("DELETE FROM masks")
     with tampering(used) as conn:

@@ -1,4 +1,4 @@
-"""Reading results as rows, and what hostings cost."""
+"""Results as rows, and the costs of hostings."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_many_rows_are_streamed(store: Store) -> None:
 def stay(
     store: Store, model_id: int, run_id: str, start: float, end: float, images: list[float]
 ) -> Any:
-    """A lease from start to end, under which the model answered at some seconds."""
+    """A lease from start to end, with answers of the model at some seconds."""
     long = {**LEASE, "ttl": timedelta(hours=1)}
     lease = store.leases.acquire(model_id, run_id, now=after(start), **long)
     store.inspections.record(
@@ -88,7 +88,7 @@ def row_of(store: Store, view: str, condition: str) -> dict[str, Any]:
     return dict(row._mapping)
 
 
-def test_what_a_hosting_costs_and_who_bears_it(store: Store) -> None:
+def test_costs_of_a_hosting_and_the_shares_of_its_runs(store: Store) -> None:
     model_id = a_model(store)
     one, two = a_run(store, model_id), a_run(store, model_id)
     lease, end_one = stay(store, model_id, one, 0, 700, [200, 300, 400])
@@ -130,7 +130,7 @@ def test_a_gap_between_two_runs_is_idle(store: Store) -> None:
     assert cost.idle_seconds == pytest.approx(500, abs=0.01)
 
 
-def test_without_an_answer_the_time_held_decides(store: Store) -> None:
+def test_without_answers_the_lease_time_decides(store: Store) -> None:
     model_id = a_model(store)
     one, two = a_run(store, model_id), a_run(store, model_id)
     lease, end_one = stay(store, model_id, one, 0, 300, [])
@@ -192,7 +192,7 @@ def test_throughput_is_measured_over_past_hostings(store: Store) -> None:
     assert store.costs.throughput(a_model(store, "1", "cans")).images == 0
 
 
-def test_starting_takes_what_it_took_before(store: Store) -> None:
+def test_the_start_is_estimated_from_earlier_starts(store: Store) -> None:
     model_id = a_model(store)
     assert store.costs.starting_seconds(model_id) is None
     for start, seconds in ((0, 30), (1000, 90), (2000, 40)):

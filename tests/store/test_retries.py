@@ -1,4 +1,4 @@
-"""While the database is unavailable, calls are repeated, and no change is made twice."""
+"""While the database is unavailable, calls are retried, and no change is made twice."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_a_commit_whose_answer_is_lost_is_made_once(
     assert store.audit.verify().ok
 
 
-def test_a_heartbeat_is_tried_once(store: Store, break_next_commit: Breaker) -> None:
+def test_a_heartbeat_is_not_retried(store: Store, break_next_commit: Breaker) -> None:
     model_id = a_model(store)
     lease = store.leases.acquire(model_id, a_run(store, model_id), **LEASE)
     break_next_commit(False)

@@ -57,7 +57,7 @@ def claimed(store: Store, name: str, limit: int = 2, **values: Any) -> list[int]
     return [one.inspection_id for one in found]
 
 
-def test_nobody_gets_what_somebody_else_has_in_hand(store: Store, run_id: str) -> None:
+def test_nobody_gets_a_part_that_somebody_else_reviews(store: Store, run_id: str) -> None:
     parts = ids(store)
     assert claimed(store, "ana") == parts[:2]
     assert claimed(store, "ben") == parts[2:4]
@@ -71,7 +71,7 @@ def test_nobody_gets_what_somebody_else_has_in_hand(store: Store, run_id: str) -
     assert store.review_leases.waiting("ana") == (4, 0)
 
 
-def test_a_part_whose_time_is_over_is_handed_on(store: Store, run_id: str) -> None:
+def test_an_expired_part_is_handed_to_others(store: Store, run_id: str) -> None:
     parts = ids(store)
     assert claimed(store, "ana", ttl=timedelta(seconds=-1)) == parts[:2]
     assert claimed(store, "ben") == parts[:2]
@@ -152,7 +152,7 @@ def test_a_review_is_taken_back(store: Store, run_id: str) -> None:
     assert store.audit.verify().ok
 
 
-def test_the_review_before_stands_again(store: Store, run_id: str) -> None:
+def test_the_earlier_review_counts_again(store: Store, run_id: str) -> None:
     part = ids(store)[0]
     give(store, part, "reject", "ana")
     give(store, part, "accept", "ben")
@@ -197,7 +197,7 @@ def test_a_third_decides_where_two_disagree(store: Store, run_id: str) -> None:
     assert store.audit.verify().ok
 
 
-def test_a_second_review_taken_back_is_asked_for_again(store: Store, run_id: str) -> None:
+def test_a_second_review_taken_back_is_requested_again(store: Store, run_id: str) -> None:
     part = ids(store)[0]
     give(store, part, "accept", "ana", second_share=1.0)
     give(store, part, "reject", "ben", kind="second")
@@ -240,7 +240,7 @@ def test_the_first_of_two_looks_is_the_one_that_was_not_taken_back(
     assert store.reviews.pairs() == [pair]
 
 
-def test_a_part_whose_earlier_review_stands_again_is_not_handed_out(
+def test_a_part_whose_earlier_review_counts_again_is_not_handed_out(
     store: Store, run_id: str
 ) -> None:
     part = store.pages.gallery(run_id, outcome="accept", limit=9)[0]["inspection_id"]

@@ -175,7 +175,6 @@ def _facts(automation: AutomationCore) -> dict[str, Any]:
     facts = automation.model_dump(
         mode="json", include={"name", "description", "enabled", "trigger", "actions"}
     )
-    for key in ("id",):
-        facts["trigger"].pop(key, None)
+    facts["trigger"].pop("id", None)
     facts["trigger"]["expect"] = sorted(facts["trigger"]["expect"])
     return facts

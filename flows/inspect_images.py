@@ -297,42 +297,35 @@ def _detect(run: ActiveRun, events: RunEvents, shards: Shards) -> None:
 def _detect_at_model(
     run: ActiveRun, events: RunEvents, shards: Shards, reject_rate_limit: float | None
 ) -> None:
-    """Wait for one of the model's run slots, then run detection."""
+    """Wait for one of the model's run slots, then keep the model hosted while detection runs."""
     with place_at_model(run.context.request.project):
-        _detect_hosted(run, events, shards, reject_rate_limit)
-
-
-def _detect_hosted(
-    run: ActiveRun, events: RunEvents, shards: Shards, reject_rate_limit: float | None
-) -> None:
-    """Keep the model hosted while detection runs."""
-    control = run.control
-    pending = run.store.inspections.counts(run.run_id).pending
-    logger = get_run_logger()
-    logger.info(expected_cost(run, pending))
-    price = run.context.unit_hour_price * run.context.units.minimum
-    if run.context.request.mode == InspectionMode.BATCH:
-        with (
-            ProgressArtifact(control, pending, price),
-            watch_reject_rate(run, reject_rate_limit),
-        ):
-            detect_in_batches(run)
-        return
-    with events.of_release(hold := ModelHold(run)), hold:
-        adopted = start_model(hold)
-        logger.info("the model is hosted%s", ", started by someone else" if adopted else "")
-        if not adopted:
-            events.model_started()
-        control.expect(pending)
-        detect = partial(share_out, shards=shards) if shards.number else fan_out
-        with (
-            ProgressArtifact(control, pending, price),
-            watch_reject_rate(run, reject_rate_limit),
-        ):
-            while detect(run) is Ending.MODEL_LOST:
-                logger.warning("the model is down, starting it again: %s", control.message)
-                hold.restart()
-    logger.info("%d of %d images are recorded; %s", control.done, pending, hold.outcome)
+        control = run.control
+        pending = run.store.inspections.counts(run.run_id).pending
+        logger = get_run_logger()
+        logger.info(expected_cost(run, pending))
+        price = run.context.unit_hour_price * run.context.units.minimum
+        if run.context.request.mode == InspectionMode.BATCH:
+            with (
+                ProgressArtifact(control, pending, price),
+                watch_reject_rate(run, reject_rate_limit),
+            ):
+                detect_in_batches(run)
+            return
+        with events.of_release(hold := ModelHold(run)), hold:
+            adopted = start_model(hold)
+            logger.info("the model is hosted%s", ", started by someone else" if adopted else "")
+            if not adopted:
+                events.model_started()
+            control.expect(pending)
+            detect = partial(share_out, shards=shards) if shards.number else fan_out
+            with (
+                ProgressArtifact(control, pending, price),
+                watch_reject_rate(run, reject_rate_limit),
+            ):
+                while detect(run) is Ending.MODEL_LOST:
+                    logger.warning("the model is down, starting it again: %s", control.message)
+                    hold.restart()
+        logger.info("%d of %d images are recorded; %s", control.done, pending, hold.outcome)
 
 
 def _refuse_unfinished(run: ActiveRun) -> None:

@@ -224,11 +224,12 @@ def inspect(
     source = absolute_source(source or "")
     if resume is None:
         check_source(source)
-        check_local_project(settings, project or "")
     if policy is not None:
         from lfv.client.policy import Policy
 
         Policy.load(policy)  # reports errors before anything is started
+    if resume is None:
+        check_local_project(settings, project or "")
     arguments = {
         "source": source,
         "project": project,

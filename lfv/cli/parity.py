@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +23,7 @@ from lfv.cli.options import (
 from lfv.formats.words import count_of
 
 if TYPE_CHECKING:
-    from lfv.formats.parity import Pair, Parity
+    from lfv.formats.parity import ComparedAnswer, Pair, Parity, Quality
     from lfv.run.parity import Side
     from lfv_store import Store
 
@@ -156,19 +157,19 @@ def _as_dict(found: Parity, old: Side, new: Side) -> dict[str, Any]:
                 "new_ref": pair.new.refs[0],
                 "sha256": pair.new.sha256 or pair.old.sha256,
                 "label": pair.label,
-                "old": {
-                    "is_anomalous": pair.old.is_anomalous,
-                    "confidence": pair.old.confidence,
-                    "anomalies": pair.old.areas,
-                },
-                "new": {
-                    "is_anomalous": pair.new.is_anomalous,
-                    "confidence": pair.new.confidence,
-                    "anomalies": pair.new.areas,
-                },
+                "old": _answer(pair.old),
+                "new": _answer(pair.new),
             }
             for pair in found.disagreements
         ],
+    }
+
+
+def _answer(found: ComparedAnswer) -> dict[str, Any]:
+    return {
+        "is_anomalous": found.is_anomalous,
+        "confidence": found.confidence,
+        "anomalies": found.areas,
     }
 
 
@@ -178,15 +179,8 @@ def _test(test: Any) -> dict[str, Any] | None:
     return {"old_only": test.only_first, "new_only": test.only_second, "p": test.p_value}
 
 
-def _quality(found: Any) -> dict[str, Any] | None:
+def _quality(found: Quality | None) -> dict[str, Any] | None:
     if found is None:
         return None
-    return {
-        "true_positives": found.true_positives,
-        "false_positives": found.false_positives,
-        "true_negatives": found.true_negatives,
-        "false_negatives": found.false_negatives,
-        "precision": found.precision,
-        "recall": found.recall,
-        "accuracy": found.accuracy,
-    }
+    shares = {"precision": found.precision, "recall": found.recall, "accuracy": found.accuracy}
+    return asdict(found) | shares

@@ -107,23 +107,12 @@ def _all_images(report: RunReport) -> Iterable[ReportImage]:
 def _sections(report: RunReport, thumbnails: Mapping[int, AnyThumbnail]) -> list[Section]:
     counts, evaluation = report.counts, report.evaluation
     escapes = max(evaluation.escapes if evaluation else 0, len(report.escaped))
+    others = counts.accepted - len(report.escaped)
     shown = (
-        (
-            "escape",
-            "Escapes",
-            "Labelled an anomaly, but accepted.",
-            report.escaped,
-            escapes,
-        ),
+        ("escape", "Escapes", "Labelled an anomaly, but accepted.", report.escaped, escapes),
         ("review", "To review", "", report.review, counts.review),
         ("reject", "Rejected", "", report.rejected, counts.rejected),
-        (
-            "accept",
-            "Accepted",
-            "For comparison.",
-            report.accepted,
-            counts.accepted - len(report.escaped),
-        ),
+        ("accept", "Accepted", "For comparison.", report.accepted, others),
     )
     return [
         Section(
@@ -174,12 +163,8 @@ def _run_facts(report: RunReport) -> list[tuple[str, object]]:
     return facts(
         {
             "Run": report.run_id,
-            "Model": ", ".join(
-                filter(
-                    None,
-                    (report.project, f"version {report.model_version}", report.approval),
-                )
-            ),
+            "Model": f"{report.project}, version {report.model_version}"
+            + (f", {report.approval}" if report.approval else ""),
             "Host": report.host,
             "Manifest": report.source,
             "Manifest SHA-256": report.manifest_sha256,

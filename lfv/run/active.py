@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
 from typing import TypeVar
 
@@ -81,8 +81,7 @@ def open_run(context: RunContext, store: Store) -> Iterator[ActiveRun]:
         reader = stack.enter_context(
             open_reader(context.settings, context.image_taker, context.fit)
         )
-        host = open_host(context.host_spec)
-        stack.callback(host.close)
+        host = stack.enter_context(closing(open_host(context.host_spec)))
         control = RunControl()
         stack.callback(control.end, Ending.INTERRUPTED)
         yield ActiveRun(context, store, reader, host, control)

@@ -19,9 +19,10 @@ import logging
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
 
 from lfv.client.clock import Backoff
 from lfv.client.errors import HostError, HostRejected
@@ -95,18 +96,12 @@ class _Batches:
 
     def next_items(self) -> list[PendingItem]:
         """Return the images for the next job, all of one format."""
-        found: list[PendingItem] = []
-        after = 0
-        while len(found) < MOST_IMAGES and (
-            page := self.run.store.inspections.pending(
-                self.run.run_id, after_line=after, limit=_PAGE
-            )
-        ):
-            after = page[-1].line_number
-            found += [one for one in page if not found or one.image.format == found[0].image.format]
-            if found:
-                found = [one for one in found if one.image.format == found[0].image.format]
-        return found[:MOST_IMAGES]
+        items = self._all_pending()
+        first = next(items, None)
+        if first is None:
+            return []
+        same_format = (one for one in items if one.image.format == first.image.format)
+        return [first, *islice(same_format, MOST_IMAGES - 1)]
 
     def collect_earlier(self) -> None:
         """Collect the answers of this run's earlier jobs, however they ended.
@@ -260,11 +255,8 @@ class _Batches:
                 "content_type": CONTENT_TYPES[items[0].image.format],
             },
         )
-        host = BatchJobHost(spec)
-        try:
+        with closing(BatchJobHost(spec)) as host:
             yield spec, host
-        finally:
-            host.close()
 
     # -- answers from S3 --
 

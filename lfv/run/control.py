@@ -62,61 +62,41 @@ def announce_run() -> None:
 class RunControl:
     """Stop signal, failure counts and progress of one run in this process.
 
-    Only the first reason to end counts.
+    Only the first reason to end counts. The attributes are read only outside of this class.
     """
 
     def __init__(self) -> None:
         self.stop = threading.Event()
         self._watcher = _watcher.get()
         self._lock = threading.Lock()
-        self._ending: Ending | None = None
-        self._message = ""
-        self._done = 0
+        self.ending: Ending | None = None
+        self.message = ""
+        #: The number of pending images that are now recorded.
+        self.done = 0
+        #: The number of answers so far.
+        self.answers = 0
+        #: The number of consecutive images without an answer, across batches.
+        self.failures_since_answer = 0
         self._total: int | None = None
-        self._answers = 0
-        self._failures_since = 0
         self._on_end: list[Callable[[], None]] = []
-
-    @property
-    def ending(self) -> Ending | None:
-        return self._ending
-
-    @property
-    def message(self) -> str:
-        return self._message
-
-    @property
-    def done(self) -> int:
-        """The number of pending images that are now recorded."""
-        return self._done
-
-    @property
-    def answers(self) -> int:
-        """The number of answers so far."""
-        return self._answers
-
-    @property
-    def failures_since_answer(self) -> int:
-        """The number of consecutive images without an answer, across batches."""
-        return self._failures_since
 
     def answered(self) -> None:
         """Count an answer of the model."""
         with self._lock:
-            self._answers += 1
-            self._failures_since = 0
+            self.answers += 1
+            self.failures_since_answer = 0
 
     def failed(self) -> int:
         """Count an image without an answer; return how many there are since the last answer."""
         with self._lock:
-            self._failures_since += 1
-            return self._failures_since
+            self.failures_since_answer += 1
+            return self.failures_since_answer
 
     def end(self, ending: Ending, message: str = "") -> None:
         """Make every thread of the run finish its current image and take no other."""
         with self._lock:
-            if self._ending is None:
-                self._ending, self._message = ending, message
+            if self.ending is None:
+                self.ending, self.message = ending, message
             listeners = list(self._on_end)
         self.stop.set()
         for listener in listeners:
@@ -138,20 +118,20 @@ class RunControl:
     def resume(self) -> None:
         """Continue after an ending that no longer applies, such as a lost model that is back."""
         with self._lock:
-            self._ending, self._message = None, ""
-            self._failures_since = 0
+            self.ending, self.message = None, ""
+            self.failures_since_answer = 0
             self.stop.clear()
 
     def expect(self, total: int) -> None:
         """Set how many images are pending."""
         with self._lock:
-            self._done, self._total = 0, total
+            self.done, self._total = 0, total
 
     def advance(self, images: int = 1) -> None:
         """Count images as recorded."""
         with self._lock:
-            self._done += images
-            done, total = self._done, self._total
+            self.done += images
+            done, total = self.done, self._total
         self._notify(Progress("detect", done=done, total=total))
 
     def notify(self, phase: str, text: str = "") -> None:

@@ -39,8 +39,6 @@ def check_spreadable(settings: Settings, *, embedded: bool) -> None:
     Raises:
         NotSpreadable: Those processes cannot reach the database or the model.
     """
-    if settings.task_runner != "dask":
-        return
     if settings.store_file is not None:
         raise NotSpreadable(
             "Dask workers need a database that several machines can write to; set "
@@ -55,13 +53,11 @@ def check_spreadable(settings: Settings, *, embedded: bool) -> None:
 
 
 def check_scheduler(settings: Settings) -> None:
-    """Make sure that the Dask scheduler of the settings answers, if one is to be used.
+    """Make sure that the Dask scheduler of the settings answers.
 
     Raises:
         NotSpreadable: The scheduler does not answer.
     """
-    if settings.task_runner != "dask":
-        return
     address = urlsplit(settings.dask_address or "")
     try:
         socket.create_connection(

@@ -13,12 +13,12 @@ from lfv.client.hosts import image_limits
 from lfv.client.manifests import read_manifest
 from lfv.client.sources import SourceReader
 from lfv.formats.errors import ImageError, SourceError
-from lfv.formats.host_kinds import LOOKOUTVISION
 from lfv.formats.images import ImageLimits, check_image
 from lfv.formats.manifest.records import BadLine, ManifestItem
 from lfv.formats.words import count_of
 from lfv.run.active import ActiveRun
 from lfv.run.approvals import find_model
+from lfv.run.embedded_service import is_embedded
 from lfv.settings import Settings
 from lfv_store import Model, Store
 
@@ -133,8 +133,7 @@ def estimate(
     starting = (
         None if store is None or model is None else store.costs.starting_seconds(model.model_id)
     )
-    embedded = settings.host == LOOKOUTVISION and settings.endpoint_url is None
-    price = settings.price_of(settings.host, embedded=embedded)
+    price = settings.price_of(settings.host, embedded=is_embedded(settings))
     checking = (facts.lines - facts.bad_lines) * facts.seconds_per_image
     wanted = _UNITS_SHOWN if units is None else (units,)
     return Estimate(

@@ -114,11 +114,7 @@ class _Importer:
         request = self.request
         names = _names(request)
         source = self._write_manifest(request.source, kind, "train", names)
-        test = None
-        if request.test is not None:
-            test = self._write_manifest(
-                request.test, import_kind(request.test, self.reader), "test", names
-            )
+        test = self._write_test_manifest(names)
         if request.train:
             if kind is ImportKind.EVALUATION and test is None:
                 raise NotImportable(
@@ -141,19 +137,14 @@ class _Importer:
         else:
             facts = self._archive_facts()
         if request.data is None:
-            return Imported(
-                kind, request.project, facts=facts, next_step=self._import_again("--data IMAGES")
-            )
+            source = shlex.quote(request.source)
+            again = f"lfv import {source} --project {request.project} --data IMAGES"
+            return Imported(kind, request.project, facts=facts, next_step=again)
         names = _names(request)
         data = self._write_manifest(
             request.data, import_kind(request.data, self.reader), "train", names
         )
-        test = None
-        if request.test is not None:
-            test = self._write_manifest(
-                request.test, import_kind(request.test, self.reader), "test", names
-            )
-        model = self._train(settings, data, test)
+        model = self._train(settings, data, self._write_test_manifest(names))
         return Imported(kind, request.project, model.train, model.test, model, facts)
 
     def _detector(self) -> tuple[Settings, dict[str, Any]]:
@@ -264,9 +255,11 @@ class _Importer:
         self.progress(f"wrote {manifest}")
         return str(manifest)
 
-    def _import_again(self, option: str) -> str:
-        request = self.request
-        return f"lfv import {shlex.quote(request.source)} --project {request.project} {option}"
+    def _write_test_manifest(self, names: LabelNames) -> str | None:
+        source = self.request.test
+        if source is None:
+            return None
+        return self._write_manifest(source, import_kind(source, self.reader), "test", names)
 
 
 def _names(request: ImportRequest) -> LabelNames:

@@ -8,7 +8,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -251,7 +251,7 @@ def _decision_facts(decision: Decision) -> dict[str, str]:
 def _report(
     stored: Run, store: Store, settings: Settings, summary: RunSummary, found: _Findings
 ) -> RunReport:
-    counts, images = summary.counts, found.groups
+    images = found.groups
     notes = [str(Skipped(Counter(summary.skipped)))] if summary.skipped else []
     if found.known:
         notes.append(
@@ -270,15 +270,7 @@ def _report(
         source=stored.source,
         status=stored.status,
         message=stored.message,
-        counts=ReportCounts(
-            total=counts.total,
-            accepted=counts.accepted,
-            rejected=counts.rejected,
-            review=counts.review,
-            errors=counts.errors,
-            reused=counts.reused,
-            pending=counts.pending,
-        ),
+        counts=ReportCounts(**asdict(summary.counts)),
         started_at=stored.started_at,
         finished_at=stored.finished_at,
         triggered_by=stored.triggered_by,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -154,11 +154,9 @@ class RunStarter:
         self, request: InspectionRequest, model_version: str
     ) -> tuple[str, ModelState]:
         """Return the requested model version and the model's state."""
-        host = open_host(model_spec(request, model_version, self.endpoint_url, self.settings))
-        try:
+        spec = model_spec(request, model_version, self.endpoint_url, self.settings)
+        with closing(open_host(spec)) as host:
             return host.spec.model_version, host.describe()
-        finally:
-            host.close()
 
     def _register(self, request: InspectionRequest, model_version: str, state: ModelState) -> int:
         key = ModelKey(

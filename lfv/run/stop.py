@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -53,35 +53,32 @@ def stop_model(
         lfv.client.errors.HostingError: The model does not stop in time.
     """
     model_version = version_to_stop(settings, project, model_version, force=force)
-    with api_endpoint(settings) as url:
-        host = open_host(
-            HostSpec(
-                settings.host, project, model_version, url, settings.region, settings.host_options
-            )
+    with ExitStack() as stack:
+        url = stack.enter_context(api_endpoint(settings))
+        spec = HostSpec(
+            settings.host, project, model_version, url, settings.region, settings.host_options
         )
-        try:
-            version = host.spec.model_version
-            before = host.describe()
-            hosting = _open_hosting(settings, before.model_arn, actor, force=force)
-            if hosting is not None and hosting.live_leases and not force:
-                raise ModelInUse(
-                    f"model {project} version {version} is used by "
-                    f"{count_of(hosting.live_leases, 'run')}; wait until none does "
-                    "(`lfv runs`), or stop the model anyway with --force"
-                )
-            if hosting is not None and hosting.live_leases:
-                with _recording_store(
-                    settings, actor, "runs that use the model may start it again"
-                ) as store:
-                    store.hostings.request_stop(hosting.hosting_id)
-            outcome = ensure_stopped(
-                host,
-                f"stop-{hosting.hosting_id}" if hosting else f"stop-{project}-{version}",
-                timeout=settings.stopping_deadline_seconds,
-                progress=progress,
+        host = stack.enter_context(closing(open_host(spec)))
+        version = host.spec.model_version
+        before = host.describe()
+        hosting = _open_hosting(settings, before.model_arn, actor, force=force)
+        if hosting is not None and hosting.live_leases and not force:
+            raise ModelInUse(
+                f"model {project} version {version} is used by "
+                f"{count_of(hosting.live_leases, 'run')}; wait until none does "
+                "(`lfv runs`), or stop the model anyway with --force"
             )
-        finally:
-            host.close()
+        if hosting is not None and hosting.live_leases:
+            with _recording_store(
+                settings, actor, "runs that use the model may start it again"
+            ) as store:
+                store.hostings.request_stop(hosting.hosting_id)
+        outcome = ensure_stopped(
+            host,
+            f"stop-{hosting.hosting_id}" if hosting else f"stop-{project}-{version}",
+            timeout=settings.stopping_deadline_seconds,
+            progress=progress,
+        )
     if hosting is not None and (outcome.was_up or not _may_start(hosting)):
         # If that fails, the sweeper records it later.
         with _recording_store(settings, actor, "the stop is not recorded yet") as store:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -68,26 +68,32 @@ def train_project(
     staging = staging_place(settings)
     with (
         open_store(settings.store_url, patience_seconds=settings.store_patience_seconds) as store,
-        open_reader(_unconverted(settings)) as reader,
+        # Images in a bucket need not fit into a request.
+        open_reader(settings.model_copy(update={"reencode": False})) as reader,
     ):
         if settings.host == LOOKOUTVISION:
-            model = _train_on_api(
+            progress("starting the service" if settings.endpoint_url is None else "connecting")
+            with training_client(settings) as client:
+                model = train_model(
+                    client,
+                    reader,
+                    staging,
+                    source,
+                    project,
+                    test_source=test,
+                    description=description,
+                    normal=normal,
+                    anomaly=anomaly,
+                    timeout=settings.training_deadline_seconds,
+                    progress=progress,
+                    needs_labels=needs_labels,
+                    fit=fit,
+                    tags=training_request(settings).to_tags(),
+                )
+        else:
+            model = _train_on_sagemaker(
                 settings,
                 reader,
-                staging,
-                source,
-                project,
-                test,
-                description,
-                normal,
-                anomaly,
-                progress=progress,
-                needs_labels=needs_labels,
-                fit=fit,
-            )
-        else:
-            model = _train_elsewhere(
-                settings,
                 staging,
                 source,
                 project,
@@ -107,48 +113,6 @@ def train_project(
         return model
 
 
-def _unconverted(settings: Settings) -> Settings:
-    """Return settings without re-encoding, as images in a bucket need not fit into a request."""
-    return settings.model_copy(update={"reencode": False})
-
-
-def _train_on_api(
-    settings: Settings,
-    reader: SourceReader,
-    staging: Staging,
-    source: str,
-    project: str,
-    test: str | None,
-    description: str,
-    normal: tuple[str, ...],
-    anomaly: tuple[str, ...],
-    *,
-    progress: Callable[[str], None],
-    needs_labels: bool,
-    fit: FitMode | None,
-) -> TrainedModel:
-    """Train with CreateModel of the Lookout for Vision API."""
-    progress("starting the service" if settings.endpoint_url is None else "connecting")
-    with training_client(settings) as client:
-        tags = training_request(settings).to_tags()
-        return train_model(
-            client,
-            reader,
-            staging,
-            source,
-            project,
-            test_source=test,
-            description=description,
-            normal=normal,
-            anomaly=anomaly,
-            timeout=settings.training_deadline_seconds,
-            progress=progress,
-            needs_labels=needs_labels,
-            fit=fit,
-            tags=tags,
-        )
-
-
 @contextmanager
 def training_client(settings: Settings) -> Iterator[Any]:
     """Open a client of the endpoint in `settings`, or of the embedded service."""
@@ -163,11 +127,8 @@ def api_client(settings: Settings, url: str | None) -> Iterator[Any]:
         connect_timeout=settings.connect_timeout_seconds,
         read_timeout=settings.read_timeout_seconds,
     )
-    client = lookoutvision_client(url, settings.region, config=config)
-    try:
+    with closing(lookoutvision_client(url, settings.region, config=config)) as client:
         yield client
-    finally:
-        client.close()
 
 
 def record_training(
@@ -236,8 +197,9 @@ def _images(dataset: StagedDataset) -> dict[str, Any]:
     }
 
 
-def _train_elsewhere(
+def _train_on_sagemaker(
     settings: Settings,
+    reader: SourceReader,
     staging: Staging,
     source: str,
     project: str,
@@ -259,34 +221,29 @@ def _train_elsewhere(
     account = Account(
         settings.endpoint_url, settings.region, connect_timeout=settings.connect_timeout_seconds
     )
-    try:
+    with closing(account):
         check_project(project)
         job = TrainingJob.parse(settings.host_options, account.region_name)
-        with open_reader(_unconverted(settings)) as reader:
-            try:
-                names = LabelNames.of(normal, anomaly)
-            except ValueError as error:
-                raise LfvSettingsError(f"names of labels contradict each other: {error}") from None
-            dataset, unused = stage_training(
-                source, reader, staging, names=names, progress=progress, fit=fit
-            )
-            model = train_on_sagemaker(
-                account,
-                reader,
-                staging,
-                dataset,
-                project,
-                job,
-                timeout=settings.training_deadline_seconds,
-                progress=progress,
-            )
-        if unused is None:
-            return model
-        return replace(
-            model, message=f"{count_of(unused.images, 'test image')} of the source not used"
+        try:
+            names = LabelNames.of(normal, anomaly)
+        except ValueError as error:
+            raise LfvSettingsError(f"names of labels contradict each other: {error}") from None
+        dataset, unused = stage_training(
+            source, reader, staging, names=names, progress=progress, fit=fit
         )
-    finally:
-        account.close()
+        model = train_on_sagemaker(
+            account,
+            reader,
+            staging,
+            dataset,
+            project,
+            job,
+            timeout=settings.training_deadline_seconds,
+            progress=progress,
+        )
+    if unused is None:
+        return model
+    return replace(model, message=f"{count_of(unused.images, 'test image')} of the source not used")
 
 
 def staging_place(settings: Settings, *, purpose: str = "to read the images from") -> Staging:

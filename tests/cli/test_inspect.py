@@ -19,6 +19,8 @@ from tests.support.waiting import PLENTY
 if TYPE_CHECKING:
     from tests.cli.conftest import Lfv
 
+NO_PROJECT_YET = "lfv: no project named p yet; `lfv train FOLDER --project p` trains its model\n"
+
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
@@ -72,7 +74,8 @@ def test_a_prefect_api_that_does_not_respond_is_named(
         "inspect", tmp_path, "--project", "p", PREFECT_API_URL="http://127.0.0.1:9/api"
     )
     assert outcome.status == 1
-    *steps, last = outcome.err.splitlines()
+    note, *steps, last = outcome.err.splitlines()
+    assert note + "\n" == NO_PROJECT_YET
     assert all(step.startswith("inspect: ") for step in steps)
     assert last.startswith("lfv: Prefect's API at http://127.0.0.1:9/api does not respond")
     assert last.endswith("check PREFECT_API_URL")
@@ -159,7 +162,7 @@ def test_a_run_that_ends_early_prints_its_json(
     assert outcome.json()["run_id"] == SUMMARY.run_id
     assert outcome.json()["counts"]["pending"] == 2
     assert outcome.json()["skipped"] == {"masks": 2, "hidden files": 1}
-    assert outcome.err == f"lfv: {error}\n"
+    assert outcome.err == f"{NO_PROJECT_YET}lfv: {error}\n"
 
 
 def test_skipped_files_are_shown(lfv: Lfv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,6 +215,8 @@ def test_an_interruption_before_the_run_is_recorded_is_reported(
     monkeypatch.setattr("lfv.cli.prefect_api.start_server_early", interrupted)
     outcome = lfv("inspect", tmp_path, "--project", "p", "--json")
     assert outcome.status == 130
-    assert outcome.err == ("lfv: interrupted: no run was recorded, and no model was started\n")
+    assert outcome.err == (
+        f"{NO_PROJECT_YET}lfv: interrupted: no run was recorded, and no model was started\n"
+    )
     outcome = lfv("inspect", "--resume", "last", "--json")
     assert outcome.err == "lfv: interrupted: the run was not resumed\n"

@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -36,21 +36,13 @@ def reopen_host(host_spec: Mapping[str, Any]) -> Iterator[ModelHost]:
     """Open the host of a stored specification, starting an embedded service if needed."""
     spec = HostSpec.from_dict(host_spec)
     home = spec.options.get("embedded_home")
-    if home is None:
-        host = open_host(spec)
-        try:
-            yield host
-        finally:
-            host.close()
-        return
-    from lfv.settings import get_settings  # a guard starts faster without pydantic
+    with ExitStack() as stack:
+        if home is not None:
+            from lfv.settings import get_settings  # a guard starts faster without pydantic
 
-    with embedded_service(get_settings(home=Path(home))) as endpoint_url:
-        host = open_host(replace(spec, endpoint_url=endpoint_url))
-        try:
-            yield host
-        finally:
-            host.close()
+            service = embedded_service(get_settings(home=Path(home)))
+            spec = replace(spec, endpoint_url=stack.enter_context(service))
+        yield stack.enter_context(closing(open_host(spec)))
 
 
 def release_and_stop(
@@ -157,7 +149,6 @@ def end_earlier(
     *,
     deadline_seconds: float,
     stop_event: threading.Event,
-    on_status: Callable[[str], None] = logger.info,
 ) -> None:
     """Stop what an earlier attempt of a run left up, before the run continues without it.
 
@@ -172,7 +163,7 @@ def end_earlier(
             _token(hosting.hosting_id),
             timeout=deadline_seconds,
             stop_event=stop_event,
-            progress=on_status,
+            progress=logger.info,
         )
     if hosting.hosted_at is not None:
         store.hostings.mark_stopped(hosting.hosting_id, datetime.now(UTC))

@@ -11,7 +11,7 @@ import os
 import socket
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -24,7 +24,7 @@ from lfv.client.hosts import HostSpec, open_host
 from lfv.client.hosts.sagemaker import endpoint_name_of
 from lfv.client.hosts.sagemaker.orphans import delete_endpoint, tagged_endpoints
 from lfv.formats.host_kinds import BATCH_JOB, LOOKOUTVISION, SAGEMAKER
-from lfv.run.embedded_service import running_service
+from lfv.run.embedded_service import is_embedded, running_service
 from lfv.run.errors import ServiceNotStarted
 from lfv.run.hosting.release import stop_hosting
 from lfv.settings import Settings
@@ -170,7 +170,7 @@ def _look_for_unknown(
     places = _places(store.hostings.list(limit=_STATED), settings, account=account)
     with ExitStack() as stack:
         service = None
-        if settings.endpoint_url is None and settings.host == LOOKOUTVISION:
+        if is_embedded(settings):
             try:
                 service = stack.enter_context(running_service(settings))
             except ServiceNotStarted as error:
@@ -297,12 +297,11 @@ def _open_specs(store: Store) -> list[HostSpec]:
 def _stop(
     model: ModelEntry, endpoint_url: str | None, region: str | None, settings: Settings
 ) -> bool:
-    host = open_host(HostSpec(LOOKOUTVISION, model.project, model.version, endpoint_url, region))
-    try:
-        ensure_stopped(host, "stop-unknown", timeout=settings.stopping_deadline_seconds)
-    except (HostError, HostingError) as error:
-        logger.error("%s version %s is not stopped: %s", model.project, model.version, error)
-        return False
-    finally:
-        host.close()
+    spec = HostSpec(LOOKOUTVISION, model.project, model.version, endpoint_url, region)
+    with closing(open_host(spec)) as host:
+        try:
+            ensure_stopped(host, "stop-unknown", timeout=settings.stopping_deadline_seconds)
+        except (HostError, HostingError) as error:
+            logger.error("%s version %s is not stopped: %s", model.project, model.version, error)
+            return False
     return True

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import urlencode
 
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from lfv.client.policy import Policy
-from lfv.formats.errors import LfvError
 from lfv.report.charts import histogram, pareto
 from lfv.report.data import ReportAnswer, ReportType
 from lfv.run.approvals import approval_of
@@ -62,7 +59,7 @@ def list_runs(call: Call) -> Response:
         "runs.html",
         title="Runs",
         rows=rows,
-        running=any(map(_is_running, rows)),
+        running=any(run.status == "running" for run in runs),
         before=before,
         older=runs[-1] if len(runs) == _RUNS else None,
     )
@@ -118,10 +115,8 @@ def run_report(call: Call) -> Response:
     if not report.is_file():
         return RedirectResponse(f"/runs/{run.run_id}", 303)
     page = with_pictures(report.read_text("utf-8"), call.ui.settings.thumbnails_folder)
-    return HTMLResponse(
-        page,
-        headers={"content-security-policy": _REPORT_POLICY, "cache-control": "no-store"},
-    )
+    headers = {"content-security-policy": _REPORT_POLICY, "cache-control": "no-store"}
+    return HTMLResponse(page, headers=headers)
 
 
 def write_report(call: Call) -> Response:
@@ -169,28 +164,16 @@ def run_charts(call: Call) -> Response:
     return call.page(
         "charts.html",
         run=run,
-        histogram=histogram(answers, _limits(current_decision(store, run.run_id).policy)),
+        histogram=histogram(answers, policy_limits(current_decision(store, run.run_id).policy)),
         pareto=pareto(types),
         errors=store.results.errors_by_code(run.run_id),
     )
-
-
-def _limits(policy: dict[str, Any]) -> Any:
-    try:
-        Policy.from_dict(policy)
-    except LfvError:
-        return []
-    return policy_limits(policy)
 
 
 def _row(run: Run, counts: RunCounts, cost: float | None) -> Row:
     seconds = ((run.finished_at or datetime.now(UTC)) - run.started_at).total_seconds()
     rate = counts.inspected / seconds if seconds > 0 and counts.inspected else None
     return Row(run, counts, seconds, rate, cost)
-
-
-def _is_running(row: Row) -> bool:
-    return row.run.status == "running"
 
 
 def _address(run: Run, show: str, anomaly: str, after: int | None) -> str:

@@ -354,7 +354,7 @@ def run_stream(folder: Path, url: str, home: Path, database: str | None) -> Meas
     from lfv.run.context import InspectionRequest
     from lfv.run.detect import detect_batch
     from lfv.run.plan import plan_lines
-    from lfv.run.start import RunStarter
+    from lfv.run.start import RunStarter, begin_run
     from lfv.run.stream import detection_stream
     from lfv.settings import Settings
     from lfv_store import open_store
@@ -366,7 +366,7 @@ def run_stream(folder: Path, url: str, home: Path, database: str | None) -> Meas
     with open_store(settings.store_url, migrate=True) as store:
         policy = Policy.from_confidence(0.8).to_dict()
         request = InspectionRequest(str(folder), PROJECT, policy=policy)
-        context = RunStarter(store, settings, url).start(request)
+        context = RunStarter(store, settings, url).proceed(begin_run(store, request))
         with open_run(context, store) as run:
             lines = list(read_manifest(str(folder), run.reader))
             plan_lines(run, lines)

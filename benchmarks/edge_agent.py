@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from lfv.client.hosts.edge.memory import shared_memory
 from lfv.engine.seam import TrainingImage, TrainingOptions, load_engine
 from lfv.formats import edge_agent as wire
-from lfv.server.edge_agent import Component, EdgeAgent, serving
+from lfv.server.edge_agent import Component, EdgeAgent, agent_server
 
 WIDTH, HEIGHT = 640, 480
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -63,7 +63,7 @@ def serve(artifact: str, address: str, workers: int) -> None:
     """The agent, until its standard input ends."""
     agent = EdgeAgent([Component("part", "arn", Path(artifact), "lfv.engine", workers)])
     agent.start_all()
-    with serving(agent, address, threads=workers + 4):
+    with agent_server(agent, address, threads=workers + 4):
         print("ready", flush=True)
         sys.stdin.read()
 

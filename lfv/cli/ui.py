@@ -120,7 +120,7 @@ def serve(
             "--signatures (LFV_SIGNATURES) needs users; add one with `lfv ui user add`"
         )
     from lfv.ui import UiOptions
-    from lfv.ui.serving import run_server
+    from lfv.ui.server import run_server
 
     user = current_user() or "local"
     options = UiOptions(

@@ -15,6 +15,10 @@ def is_serial(name: str) -> bool:
     return _SERIAL.fullmatch(name.strip()) is not None
 
 
-def serial_first(attributes: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """Return the attributes in their order, but with the serial number first."""
-    return tuple(sorted(attributes.items(), key=lambda one: not is_serial(one[0])))
+def split_serial(
+    attributes: Mapping[str, Any],
+) -> tuple[tuple[str, Any] | None, tuple[tuple[str, Any], ...]]:
+    """Return name and value of the serial number, None without one, and the other attributes."""
+    items = sorted(attributes.items(), key=lambda one: not is_serial(one[0]))
+    serial = items.pop(0) if items and is_serial(items[0][0]) else None
+    return serial, tuple(items)

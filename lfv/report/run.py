@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from lfv.formats.serials import is_serial, serial_first
+from lfv.formats.serials import split_serial
 from lfv.report.charts import histogram, pareto
 from lfv.report.data import ReportEvaluation, ReportHosting, ReportImage, RunReport
 from lfv.report.figures import (
@@ -129,13 +129,11 @@ def _sections(report: RunReport, thumbnails: Mapping[int, AnyThumbnail]) -> list
 
 def _card(image: ReportImage, thumbnail: AnyThumbnail | None) -> Card:
     name = image.source_ref.rstrip("/").rpartition("/")[2] or image.source_ref
-    items = serial_first(image.attributes)
-    serial = items[0] if items and is_serial(items[0][0]) else None
-    items = items[serial is not None :]
-    more = max(0, len(items) - _ATTRIBUTES)
+    serial, others = split_serial(image.attributes)
+    more = max(0, len(others) - _ATTRIBUTES)
     types = [one.name for one in image.anomalies]
     reasons = tuple(plain_sentence(reason, types) for reason in image.reasons)
-    return Card(image, name, thumbnail, reasons, serial, items[:_ATTRIBUTES], more)
+    return Card(image, name, thumbnail, reasons, serial, others[:_ATTRIBUTES], more)
 
 
 def _tiles(report: RunReport) -> list[tuple[Shown, str, str]]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lfv.run.pictures import Pictures
+from lfv.run.pictures import Pictures, write_atomically
 from lfv.run.review import record_digest
 from lfv.run.signing import signature
 from lfv_store import NewReview, Review, Store
@@ -126,11 +124,7 @@ def record_mask(
         size = image.size
     with _DECODING:
         mask = exact_mask(drawing, size, types)
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=folder)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(mask.png)
-    Path(name).replace(mask_file(folder, mask.sha256))
+    write_atomically(mask_file(folder, mask.sha256), mask.png)
     verdict: Literal["accept", "reject"] = "reject" if mask.types else "accept"
     reason, signed = ", ".join(mask.types.values()), None
     if meaning is not None:

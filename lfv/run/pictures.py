@@ -102,7 +102,7 @@ class Pictures:
             made = make_thumbnail(self._bytes(row), None, (), SIDE)
         if made is None:
             raise PictureGone(f"The image cannot be decoded. {_was(row)}")
-        _keep(self._photo(row["image_sha256"]), made.photo)
+        _cache(self._photo(row["image_sha256"]), made.photo)
         return Picture(made.photo, "image/jpeg")
 
     def marks(self, detection_id: int, size: tuple[int, int]) -> Picture:
@@ -130,7 +130,7 @@ class Pictures:
         buffer = io.BytesIO()
         layer.quantize(64).save(buffer, "PNG", optimize=max(size) <= SIDE)
         if max(size) <= SIDE:
-            _keep(file, buffer.getvalue())
+            _cache(file, buffer.getvalue())
         return Picture(buffer.getvalue(), "image/png")
 
     def linked(self, answer: JudgedPicture, page: Path) -> LinkedThumbnail | None:
@@ -204,11 +204,16 @@ def _read(file: Path, media_type: str) -> Picture | None:
         return None
 
 
-def _keep(file: Path, data: bytes) -> None:
-    """Write a file atomically. If the disk is full, the picture is made again next time."""
+def write_atomically(file: Path, data: bytes) -> None:
+    """Write a file, and its folders, so that no reader sees half of it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=file.parent)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(data)
+    Path(name).replace(file)
+
+
+def _cache(file: Path, data: bytes) -> None:
+    """Cache a picture. If the disk is full, it is made again next time."""
     with suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=file.parent)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-        Path(name).replace(file)
+        write_atomically(file, data)

@@ -23,7 +23,7 @@ from lfv.run.context import (
 from lfv.run.embedded_service import is_embedded
 from lfv.run.errors import EndedByOperator, LimitReached, RunNotResumable
 from lfv.run.fits import fit_of_training
-from lfv.run.lookup import find_run, find_unfinished_run
+from lfv.run.lookup import find_run
 from lfv.run.training_records import copy_training_record
 from lfv.settings import Settings
 from lfv_store import ModelKey, NewRun, Run, Store, StoreError
@@ -61,7 +61,7 @@ def begin_run(store: Store, request: InspectionRequest, flow_run_id: str | None 
 
 
 class RunStarter:
-    """Starts and resumes runs with results in `store` and the model's API at `endpoint_url`."""
+    """Finds the models of runs in `store`, with the model's API at `endpoint_url`."""
 
     def __init__(
         self,
@@ -75,28 +75,15 @@ class RunStarter:
         self.endpoint_url = endpoint_url
         self.flow_run_id = flow_run_id
 
-    def start(self, request: InspectionRequest) -> RunContext:
-        """Start a run for a request, or resume the one that this Prefect flow run has started.
+    def proceed(self, run: Run, limits: NewLimits | None = None) -> RunContext:
+        """Find the model of a run that was begun or ended early.
+
+        A run of version 'latest' gets the approved version of its project, if one is.
 
         Raises:
             lfv.client.errors.ModelNotFound: The model does not exist.
             ModelNotApproved: The approved version is another model here.
-        """
-        return self.proceed(begin_run(self.store, request, self.flow_run_id))
-
-    def resume(self, run: str, limits: NewLimits | None = None) -> RunContext:
-        """Resume a run that ended early; `lfv.run.lookup` resolves its name.
-
-        Raises:
-            RunNotFound: There is no such run.
-            RunNotResumable: Its model has changed.
-        """
-        return self.proceed(find_unfinished_run(self.store, run), limits)
-
-    def proceed(self, run: Run, limits: NewLimits | None = None) -> RunContext:
-        """Find the model of a run that was begun or ended early; raises as `start` and `resume`.
-
-        A run of version 'latest' gets the approved version of its project, if one is.
+            RunNotResumable: The model of a resumed run has changed.
         """
         request = request_of(run)
         if run.model_id is None:

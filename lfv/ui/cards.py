@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lfv.formats.serials import is_serial, serial_first
+from lfv.formats.serials import split_serial
 from lfv.report.data import ReportAnomaly
 from lfv.report.reasons import plain_sentence
 from lfv.run.pictures import fit_size
@@ -83,8 +83,7 @@ def _card(row: Mapping[str, Any], found: Any) -> Card:
             place = (row["detection_id"], found.width, found.height)
             marks = marks_address(*place, small=True)
             full = marks_address(*place, small=False)
-    attributes = serial_first(row["attributes"] or {})
-    serial = attributes[0] if attributes and is_serial(attributes[0][0]) else None
+    serial, attributes = split_serial(row["attributes"] or {})
     return Card(
         row=row,
         name=ref.rstrip("/").rpartition("/")[2] or ref,
@@ -98,5 +97,5 @@ def _card(row: Mapping[str, Any], found: Any) -> Card:
         full_marks=full,
         size=size,
         serial=serial,
-        attributes=attributes[serial is not None :][:_ATTRIBUTES],
+        attributes=attributes[:_ATTRIBUTES],
     )

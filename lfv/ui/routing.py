@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,6 +32,7 @@ from lfv.ui.security import (
 from lfv_store import ReviewTaken, Role, StoreError, StoreUnavailable, UnknownRecord
 
 SESSION_COOKIE, VISITOR_COOKIE = "lfv_session", "lfv_visitor"
+_ACTION_TOKEN = re.compile(r"[A-Za-z0-9_-]{16,64}\Z")
 _TOKEN_HEADER, TOKEN_FIELD = "x-form-token", "form_token"
 
 
@@ -70,6 +72,13 @@ class Call:
         if not 0 <= value < 2**63:
             raise NotFound
         return value
+
+    def action_token(self) -> str:
+        """Return the token by which a repeated action is recognised. Raises Refused."""
+        token = self.form.get("token", "")
+        if not _ACTION_TOKEN.match(token):
+            raise Refused("The form has no token; load the page again.")
+        return token
 
     def query(self, name: str, default: str = "") -> str:
         """Return a query parameter."""

@@ -30,7 +30,7 @@ from lfv.run.active import open_run
 from lfv.run.batch import detect_in_batches
 from lfv.run.context import InspectionRequest
 from lfv.run.plan import plan_lines
-from lfv.run.start import RunStarter
+from lfv.run.start import RunStarter, begin_run
 from lfv.run.training import train_project
 from lfv.settings import get_settings
 from lfv_store import open_store
@@ -155,7 +155,7 @@ def test_inspection_by_a_batch_job(
         recorded_actions(monkeypatch) as needed,
         open_store(settings.store_url) as store,
     ):
-        context = RunStarter(store, settings, sagemaker.url).start(request)
+        context = RunStarter(store, settings, sagemaker.url).proceed(begin_run(store, request))
         with open_run(context, store) as run:
             plan_lines(run, list(read_manifest(request.source, run.reader)))
             detect_in_batches(run)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import re
 
 from starlette.responses import JSONResponse, Response
 
@@ -19,7 +18,6 @@ from lfv.ui.views.pictures import KEPT
 
 #: A drawing of 4,096 x 4,096 pixels in a few colours is far smaller.
 _MOST_BYTES = 6 * 1024 * 1024
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{16,64}\Z")
 
 
 def draw_page(call: Call) -> Response:
@@ -62,9 +60,7 @@ def save(call: Call) -> Response:
         raise Refused("The drawing cannot be read.") from None
     if not isinstance(types, dict) or not all(isinstance(name, str) for name in types.values()):
         raise Refused("The anomaly types cannot be read.")
-    token = call.form.get("token", "")
-    if not _TOKEN.match(token):
-        raise Refused("The form has no token; load the page again.")
+    token = call.action_token()
     try:
         review = record_mask(
             call.ui.store,

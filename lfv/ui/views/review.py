@@ -27,7 +27,6 @@ from lfv.ui.signing import asks_for_signatures, signed_meaning
 from lfv_store import Run, UnknownInspection
 
 _WINDOW = re.compile(r"[A-Za-z0-9_-]{8,64}\Z")
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{16,64}\Z")
 _AT_ONCE = 4
 _LONGEST_COMMENT = 4000
 _FOUND = (
@@ -112,9 +111,9 @@ def record(call: Call) -> Response:
     """
     form = call.form
     number = _number(form.get("inspection", ""))
-    answer, token = form.get("answer", ""), form.get("token", "")
-    if answer not in ANSWERS or not _TOKEN.match(token):
-        raise Refused("The form has no valid answer or token; load the page again.")
+    answer = form.get("answer", "")
+    if answer not in ANSWERS:
+        raise Refused("The form has no valid answer; load the page again.")
     comment, reason = form.get("comment", ""), form.get("reason", "")
     if len(comment) > _LONGEST_COMMENT or len(reason) > _LONGEST_COMMENT:
         raise Refused(f"A comment has {_LONGEST_COMMENT} characters at most.")
@@ -127,7 +126,7 @@ def record(call: Call) -> Response:
             inspection_id=number,
             answer=answer,
             reviewer=call.visitor.name,
-            token=token,
+            token=call.action_token(),
             seen=_number(form.get("seen", "")),
             holder=_holder(call),
             reason=reason,
@@ -147,9 +146,7 @@ def record(call: Call) -> Response:
 def undo(call: Call) -> Response:
     """Undo the last review of a part, and hand the part out again."""
     store, number = call.ui.store, _number(call.form.get("inspection", ""))
-    token = call.form.get("token", "")
-    if not _TOKEN.match(token):
-        raise Refused("The form has no token; load the page again.")
+    token = call.action_token()
     meaning = signed_meaning(call, TAKES_BACK)
     review = take_back(store, number, call.visitor.name, token, meaning=meaning)
     store.review_leases.take(number, _holder(call), ttl=LEASE)

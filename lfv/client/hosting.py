@@ -110,20 +110,26 @@ class _Watch:
             self.reported = text
             self.progress(text)
 
-    def wait(self, error: HostError | None = None) -> bool:
-        """Wait before the next poll; return False on time-out or if the stop event is set."""
+    def wait(self, error: HostError | None, action: str, goal: str) -> None:
+        """Wait before the next poll. Raises HostingInterrupted or HostingTimedOut.
+
+        `action` and `goal` name in messages what is done and what the model has to become.
+        """
         self.polls += 1
         seconds = self.poll.seconds(self.polls)
         if error is not None and error.retry_after is not None:
             seconds = max(seconds, min(error.retry_after, _LONGEST_RETRY_AFTER))
         left = self.timeout - self.elapsed
-        if left <= 0 or (self.stop_event is not None and self.stop_event.is_set()):
-            return False
-        return not self.clock.wait(min(seconds, left), self.stop_event)
-
-    @property
-    def interrupted(self) -> bool:
-        return self.stop_event is not None and self.stop_event.is_set()
+        stop = self.stop_event
+        is_stopped = stop is not None and stop.is_set()
+        if left > 0 and not is_stopped and not self.clock.wait(min(seconds, left), stop):
+            return
+        if stop is not None and stop.is_set():
+            raise HostingInterrupted(f"{action} the model was interrupted.")
+        raise HostingTimedOut(
+            f"The model was not {goal} within {self.timeout:.0f} seconds"
+            + (f"; last: {self.reported}." if self.reported else ".")
+        )
 
 
 def ensure_hosted(
@@ -194,13 +200,7 @@ def ensure_hosted(
                 lagging = status is before and watch.elapsed - accepted_at < _START_GRACE
                 if came_up or not lagging:
                     raise HostingFailed(_why_failed(state))
-        if not watch.wait(error):
-            if watch.interrupted:
-                raise HostingInterrupted("Starting the model was interrupted.")
-            raise HostingTimedOut(
-                f"The model was not hosted within {timeout:.0f} seconds"
-                + (f"; last: {watch.reported}." if watch.reported else ".")
-            )
+        watch.wait(error, "Starting", "hosted")
 
 
 def _try_start(
@@ -278,13 +278,7 @@ def ensure_stopped(
             send = send or (
                 state.status is ModelStatus.HOSTED and watch.elapsed - sent_at >= _STOP_GRACE
             )
-        if not watch.wait(error):
-            if watch.interrupted:
-                raise HostingInterrupted("Stopping the model was interrupted.")
-            raise HostingTimedOut(
-                f"The model was not reported stopped within {timeout:.0f} seconds"
-                + (f"; last: {watch.reported}." if watch.reported else ".")
-            )
+        watch.wait(error, "Stopping", "reported stopped")
 
 
 def _try_stop(host: ModelHost, client_token: str, watch: _Watch) -> ModelState | HostError:

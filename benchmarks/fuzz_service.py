@@ -17,14 +17,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.support.pictures import noise
-
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from PIL import Image, ImageDraw
 
 from tests.server.test_hosting import workers
 from tests.support.fuzzing import fuzz, resources
+from tests.support.pictures import noise
 from tests.support.service import (
     BUCKET,
     Service,

@@ -64,7 +64,6 @@ class DetectAnomalyResult:
     anomalies: tuple[Anomaly, ...] | None = None
     anomaly_mask: bytes | None = field(default=None, repr=False)
     anomaly_map: bytes | None = field(default=None, repr=False)
-    source_type: str | None = None
     raw: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -99,8 +98,6 @@ class DetectAnomalyResult:
             raise ResponseInvalid(
                 f"The model's answer has no usable IsAnomalous (got {_show(is_anomalous)})."
             )
-        source = result.get("Source")
-        source_type = source.get("Type") if isinstance(source, Mapping) else None
         anomalies = _anomalies(result.get("Anomalies"))
         heat_map = _png(result, _MAP)
         found_mask = _png(result, _MASK) or _png({_MASK: mask}, _MASK)
@@ -110,7 +107,6 @@ class DetectAnomalyResult:
             anomalies=anomalies,
             anomaly_mask=found_mask,
             anomaly_map=heat_map,
-            source_type=source_type if isinstance(source_type, str) else None,
             raw=_raw(result, heat_map),
         )
 
@@ -123,7 +119,7 @@ class DetectAnomalyResult:
         if self.raw:
             return dict(self.raw)
         response: dict[str, Any] = {
-            "Source": {"Type": self.source_type or "direct"},
+            "Source": {"Type": "direct"},
             "IsAnomalous": self.is_anomalous,
             "Confidence": self.confidence,
         }

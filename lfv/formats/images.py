@@ -94,21 +94,13 @@ class ImageHeader:
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """Properties of an image that passed every check; see also ImageHeader.
-
-    `exif_orientation` (1 to 8, None if the file has none) is reported but never applied. `sha256`
-    is the digest of the bytes, in hex.
-    """
+    """Properties of an image that passed every check; `sha256` is in hex. See also ImageHeader."""
 
     format: str
-    content_type: str
     width: int
     height: int
-    mode: str
-    bits: int
     size_bytes: int
     sha256: str
-    exif_orientation: int | None
     converted_from: str | None = None
 
 
@@ -132,14 +124,10 @@ def check_image(
     decode(header, (header.width // 8, header.height // 8))
     return ImageInfo(
         format=header.format,
-        content_type=CONTENT_TYPES[header.format],
         width=header.width,
         height=header.height,
-        mode=header.mode,
-        bits=header.bits,
         size_bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
-        exif_orientation=header.exif_orientation,
     )
 
 

@@ -100,7 +100,7 @@ class RunStarter:
                     "started with: it was deleted and trained again since; start a new run"
                 )
             run = self.store.runs.resume(run.run_id, flow_run_id=self.flow_run_id)
-        return self._context(run, limits.applied_to(request) if limits else request, state)
+        return self._context(run, limits.applied_to(request) if limits else request)
 
     def _mark_running(self, run: Run) -> None:
         """Mark a run as resumed unless this flow run has just begun it."""
@@ -134,8 +134,8 @@ class RunStarter:
         """
         found = find_run(self.store, run_id)
         request = request_of(found)
-        _, state = self._describe_model(request, found.model_version)
-        return self._context(found, request, state)
+        self._describe_model(request, found.model_version)
+        return self._context(found, request)
 
     def _describe_model(
         self, request: InspectionRequest, model_version: str
@@ -154,10 +154,9 @@ class RunStarter:
             copy_training_record(self.store, model_id, key, state.training)
         return model_id
 
-    def _context(self, run: Run, request: InspectionRequest, state: ModelState) -> RunContext:
+    def _context(self, run: Run, request: InspectionRequest) -> RunContext:
         if run.model_id is None:
             raise ValueError("a run in progress has a model")
-        described = (state.width, state.height) if state.width and state.height else None
         return RunContext(
             run_id=run.run_id,
             model_id=run.model_id,
@@ -166,7 +165,7 @@ class RunStarter:
             endpoint_url=self.endpoint_url,
             embedded=is_embedded(self.settings, request.host),
             policy=run.policy,
-            expected_size=described or self.store.models.image_size(run.model_id),
+            expected_size=self.store.models.image_size(run.model_id),
             planned_through=run.planned_through,
             settings=self.settings,
         )

@@ -21,7 +21,7 @@ from lfv.client.sources import SourceReader
 from lfv.client.staging import Staging
 from lfv.client.training import train_model
 from lfv.formats.evaluation import Evaluator
-from lfv.formats.images import check_image
+from lfv.formats.images import CONTENT_TYPES, check_image
 from lfv.formats.manifest.records import ManifestItem
 from lfv.formats.status import ModelStatus
 from tests.support.waiting import PLENTY, wait_until
@@ -107,7 +107,7 @@ def test_from_a_folder_to_verdicts(service: tuple[str, Path], tmp_path: Path) ->
             assert isinstance(item, ManifestItem)
             assert item.is_anomalous is not None
             data = reader.read_bytes(item.source_ref)
-            detection = host.detect(data, check_image(data).content_type)
+            detection = host.detect(data, CONTENT_TYPES[check_image(data).format])
             assert detection.request_id
             evaluator.add(item.is_anomalous, detection.result)
         found = evaluator.result()

@@ -16,7 +16,7 @@ from lfv.client.staging import Staging, stage_dataset, stage_training
 from lfv.formats import errors
 from lfv.formats.fit import Fit, common_size, convert_as_recorded, fit_for
 from lfv.formats.fit_mode import FitMode
-from lfv.formats.images import check_image
+from lfv.formats.images import check_header, check_image
 
 SIZE = 96, 64
 STAGING = Staging("parts", "staging/")
@@ -114,11 +114,11 @@ def test_cropping_keeps_the_middle_and_masks_follow() -> None:
 def test_palettes_are_mixed_as_colours_and_sixteen_bits_stay_sixteen() -> None:
     fit = Fit(FitMode.SCALE, *SIZE)
     palette, _ = fit.image(picture(192, 128, mode="P"))
-    assert check_image(palette).mode == "RGB"
+    assert check_header(palette).mode == "RGB"
     out = io.BytesIO()
     Image.fromarray(np.full((128, 192), 3001, np.uint16)).save(out, "PNG")
     deep, _ = fit.image(out.getvalue())
-    assert (check_image(deep).bits, np.asarray(Image.open(io.BytesIO(deep))).max()) == (16, 3001)
+    assert (check_header(deep).bits, np.asarray(Image.open(io.BytesIO(deep))).max()) == (16, 3001)
 
 
 @pytest.mark.parametrize(

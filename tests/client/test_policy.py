@@ -177,21 +177,20 @@ BY_CLASS = Policy.from_dict(
 
 
 @pytest.mark.parametrize(
-    ("attributes", "product_class", "limit"),
+    ("attributes", "limit"),
     [
-        ({"product": "premium"}, "premium", 0.5),
-        ({"product": 7}, "7", 0.6),
-        ({"product": True}, "true", 0.7),
-        ({"product": "Premium"}, None, 0.9),
-        ({"product": None}, None, 0.9),
-        ({"product": ["premium"]}, None, 0.9),
-        ({"product": {"name": "premium"}}, None, 0.9),
-        ({}, None, 0.9),
+        ({"product": "premium"}, 0.5),
+        ({"product": 7}, 0.6),
+        ({"product": True}, 0.7),
+        ({"product": "Premium"}, 0.9),
+        ({"product": None}, 0.9),
+        ({"product": ["premium"]}, 0.9),
+        ({"product": {"name": "premium"}}, 0.9),
+        ({}, 0.9),
     ],
 )
-def test_classes(attributes: dict[str, Any], product_class: str | None, limit: float) -> None:
-    found = decide(answer(True, limit), BY_CLASS, attributes)
-    assert (found.verdict, found.product_class) == (REJECT, product_class)
+def test_classes(attributes: dict[str, Any], limit: float) -> None:
+    assert decide(answer(True, limit), BY_CLASS, attributes).verdict is REJECT
     assert decide(answer(True, limit - 0.01), BY_CLASS, attributes).verdict is REVIEW
 
 

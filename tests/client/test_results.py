@@ -46,7 +46,6 @@ def test_segmentation() -> None:
     )
     assert [found.name for found in result.defects] == ["cracked"]
     assert result.anomaly_mask == PNG
-    assert result.source_type == "direct"
 
 
 def test_classification_as_a_flat_object() -> None:

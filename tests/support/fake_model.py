@@ -80,7 +80,7 @@ class _Failure:
 
 def normal(confidence: float = 0.95) -> DetectAnomalyResult:
     """A classification model's answer."""
-    return DetectAnomalyResult(is_anomalous=False, confidence=confidence, source_type="direct")
+    return DetectAnomalyResult(is_anomalous=False, confidence=confidence)
 
 
 def anomalous(confidence: float = 0.95, **areas: float) -> DetectAnomalyResult:
@@ -94,9 +94,7 @@ def anomalous(confidence: float = 0.95, **areas: float) -> DetectAnomalyResult:
                 for index, (name, area) in enumerate(areas.items(), 1)
             ),
         )
-    return DetectAnomalyResult(
-        is_anomalous=True, confidence=confidence, anomalies=found, source_type="direct"
-    )
+    return DetectAnomalyResult(is_anomalous=True, confidence=confidence, anomalies=found)
 
 
 class FakeModel:

@@ -31,9 +31,8 @@ class Units:
 class ModelState:
     """A model as its host describes it now.
 
-    `width` and `height` are the dimensions of its training images in pixels, if the host reports
-    them; Lookout for Vision's API does not. `created_at` is aware and in UTC. `training` is the
-    version under which the model was trained, if it differs from `version` and the host shows it.
+    `created_at` is aware and in UTC. `training` is the version under which the model was trained,
+    if it differs from `version` and the host shows it.
     """
 
     status: ModelStatus
@@ -44,8 +43,6 @@ class ModelState:
     created_at: datetime | None = None
     min_inference_units: int | None = None
     max_inference_units: int | None = None
-    width: int | None = None
-    height: int | None = None
     training: str = ""
 
 

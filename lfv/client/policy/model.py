@@ -221,16 +221,16 @@ class Policy(_Part):
         """Whether unsure answers are reviewed by default, without a review band."""
         return self.version >= 2
 
-    def rules_for(self, attributes: Mapping[str, Any]) -> tuple[Rules | None, str | None]:
-        """Return the rules for an item (None: review it) and its class (None: `default`)."""
+    def rules_for(self, attributes: Mapping[str, Any]) -> Rules | None:
+        """Return the rules for an item; None if it must be reviewed."""
         if self.class_attribute is None:
-            return self.default, None
+            return self.default
         value = attributes.get(self.class_attribute)
         if value is not None and not isinstance(value, dict | list):
             name = value if isinstance(value, str) else json.dumps(value)
             if name in self.classes:
-                return self.classes[name], name
-        return (self.default if self.unknown_class == "default" else None), None
+                return self.classes[name]
+        return self.default if self.unknown_class == "default" else None
 
 
 def _problems(error: ValidationError) -> Iterator[str]:

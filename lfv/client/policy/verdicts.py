@@ -36,30 +36,27 @@ class Reason:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A verdict. `product_class`: the class whose rules applied; None for the default."""
-
     verdict: VerdictKind
     reasons: tuple[Reason, ...]
-    product_class: str | None = None
 
 
 def decide(
     result: DetectAnomalyResult, policy: Policy, attributes: Mapping[str, Any] | None = None
 ) -> Verdict:
     """Return the verdict on an answer; `attributes` are those of the item's manifest line."""
-    rules, product_class = policy.rules_for(attributes or {})
+    rules = policy.rules_for(attributes or {})
     if rules is None:
         reason = Reason(
             "unknown_class",
             "The policy has no rules for the item's class and asks for a review then.",
             {"class_attribute": policy.class_attribute},
         )
-        return Verdict(VerdictKind.REVIEW, (reason,), None)
+        return Verdict(VerdictKind.REVIEW, (reason,))
     if result.is_anomalous:
         kind, reasons = _decide_anomalous(result, rules, reviews_unsure=policy.reviews_unsure)
     else:
         kind, reasons = _decide_normal(result, rules, policy.normal_below(rules))
-    return Verdict(kind, tuple(reasons), product_class)
+    return Verdict(kind, tuple(reasons))
 
 
 def _decide_anomalous(

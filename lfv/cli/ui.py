@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,6 +18,7 @@ from lfv.cli.common import (
 from lfv.cli.errors import WrongUsage
 from lfv.cli.groups import UiGroup
 from lfv.cli.options import DatabaseUrlOption, JsonOption, PasswordOption, examples
+from lfv.formats.loopback import is_loopback
 
 DEFAULT_PORT = 4190
 
@@ -101,7 +101,8 @@ def serve(
     settings = settings_from(database_url=database_url)
     with store_from(settings) as store:
         has_users = store.users.any() or settings.oidc_issuer is not None
-    if not has_users and not _is_loopback(host):
+    is_local = host == "localhost" or is_loopback(host)
+    if not has_users and not is_local:
         raise WrongUsage(
             "without users, pages are available on this machine only; "
             "add a user with `lfv ui user add` first"
@@ -112,7 +113,7 @@ def serve(
             "add one with `lfv ui user add`"
         )
     https = behind_https or tls_certificate is not None
-    if has_users and not _is_loopback(host) and not https:
+    if has_users and not is_local and not https:
         output.note("warning: passwords are sent unencrypted; use --tls-certificate")
     signatures = signatures or settings.signatures
     if signatures and not has_users:
@@ -238,10 +239,3 @@ def _change(
     with open_store(settings.store_url, actor=f"lfv ui user ({current_user()})") as store:
         user = store.users.change(name, role=role, password_hash=hashed, active=active)
     output.show(f"{user.name}: {user.role if user.active else 'removed'}")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -8,11 +8,11 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from lfv.formats.images import ImageLimits
+from lfv.formats.loopback import is_loopback
 from lfv.formats.refs import is_bucket_name
 from lfv.formats.training_request import NEEDS_TORCH, TrainingRequest
 from lfv.server.errors import OptionsError
@@ -220,12 +220,7 @@ class ServeOptions:
 
     @property
     def is_loopback(self) -> bool:
-        if self.host == "localhost":
-            return True
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return self.host == "localhost" or is_loopback(self.host)
 
     @property
     def embedded(self) -> bool:

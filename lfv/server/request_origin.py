@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
-from ipaddress import IPv6Address, ip_address
 from typing import Any
 
+from lfv.formats.loopback import is_local_name, is_loopback
 from lfv.server.errors import AccessDeniedError
 
 #: Headers that proxies add.
@@ -35,9 +35,7 @@ def check_local(headers: Mapping[str, str]) -> None:
     host = headers.get("host", "")
     name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
     name = name.strip("[]").lower()
-    if name == "localhost" or name.endswith(".localhost"):
-        return
-    if not _is_loopback(name):
+    if not is_local_name(name):
         raise AccessDeniedError("the Host header does not name this machine")
 
 
@@ -74,14 +72,4 @@ def _is_direct_from_here(scope: MutableMapping[str, Any], headers: Mapping[str, 
 
 def _client_is_here(scope: MutableMapping[str, Any]) -> bool:
     client = scope.get("client")
-    return client is not None and _is_loopback(client[0])
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return False
-    # A listener for both address families reports IPv4 addresses as mapped IPv6 addresses.
-    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
-    return (mapped or found).is_loopback
+    return client is not None and is_loopback(client[0])

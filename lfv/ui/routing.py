@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from lfv.client.errors import HostError, HostingError, PolicyError
+from lfv.formats.loopback import is_loopback
 from lfv.run.errors import ModelInUse, RunNotFound
 from lfv.run.retrain import NothingReviewed
 from lfv.ui.accounts import Visitor, new_token
@@ -26,7 +27,6 @@ from lfv.ui.security import (
     FormTooLarge,
     host_name,
     is_from_elsewhere,
-    is_loopback,
     read_form,
 )
 from lfv_store import ReviewTaken, Role, StoreError, StoreUnavailable, UnknownRecord

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, urlsplit
@@ -97,11 +96,3 @@ def is_from_elsewhere(request: Request) -> bool:
     if origin is None:
         return False
     return urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower()
-
-
-def is_loopback(address: str) -> bool:
-    """Whether a client's address belongs to this machine."""
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False

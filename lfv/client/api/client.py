@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from functools import cache
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from lfv.client.api.model import API_VERSION, DATA_PATH, SERVICE_NAME
+from lfv.formats.loopback import is_local_name
 
 if TYPE_CHECKING:  # boto3 takes a while to import, and the service needs only the model
     import boto3
@@ -55,7 +55,7 @@ def aws_client(
     """Create a boto3 client of any service, by the rules of `lookoutvision_client`."""
     from botocore.config import Config
 
-    loopback = endpoint_url is not None and _is_loopback(endpoint_url)
+    loopback = endpoint_url is not None and is_local_name(urlsplit(endpoint_url).hostname or "")
     chosen = session or _session(ask_instance_metadata=not loopback)
     botocore_session = chosen._session  # noqa: SLF001 (boto3 has no public way to its loader)
     search_paths = botocore_session.get_component("data_loader").search_paths
@@ -99,13 +99,3 @@ def _loader(data_path: str | None) -> Loader:
     from botocore.loaders import create_loader
 
     return create_loader(data_path)
-
-
-def _is_loopback(endpoint_url: str) -> bool:
-    host = urlsplit(endpoint_url).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

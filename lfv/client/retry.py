@@ -47,6 +47,10 @@ class RetryPolicy:
         return isinstance(error, LfvError) and error.retryable
 
 
+#: For calls that only read: short, because callers that need more time call again.
+READ_RETRIES = RetryPolicy(attempts=3, timeout=15.0, longest_retry_after=5.0)
+
+
 def call_with_retries(
     call: Callable[[], T],
     policy: RetryPolicy,

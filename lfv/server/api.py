@@ -45,7 +45,7 @@ from lfv.server.request_body import (
     discard_body,
     is_framed_twice,
     read_body,
-    unless_gone,
+    unless_disconnected,
 )
 from lfv.server.request_origin import check_local, headers_of, is_private, path_before_proxy
 from lfv.server.sigv4 import Authorization, SignedRequest, Verifier, read_authorization
@@ -149,7 +149,7 @@ class Api:
                 self._verifier.check(_signed_request(request), authorization, body.sha256 or "")
             performed = self._perform(request, match, body, authorization)
             if match.operation.name == _DETECT:
-                return await unless_gone(receive, performed)
+                return await unless_disconnected(receive, performed)
             return await performed
 
     def _refusal(self, request: _Request, authorization: Authorization | None) -> ApiError | None:

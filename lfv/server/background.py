@@ -69,7 +69,7 @@ class BackgroundWork:
     def package(self, job_id: int) -> None:
         self._submit(self._packing, package, self._context, job_id)
 
-    def take_up(self, *, embedded: bool) -> None:
+    def resume(self, *, embedded: bool) -> None:
         """Resume the work that the previous service on this folder left unfinished."""
         event = ModelEvent.EMBEDDED_RESTARTED if embedded else ModelEvent.SERVICE_RESTARTED
         with self._context.database.transaction() as tx:

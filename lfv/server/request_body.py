@@ -120,13 +120,13 @@ async def discard_body(receive: Receive, limit: int, *, timeout_seconds: float) 
                     return
 
 
-async def unless_gone(receive: Receive, work: Coroutine[Any, Any, _Result]) -> _Result:
+async def unless_disconnected(receive: Receive, work: Coroutine[Any, Any, _Result]) -> _Result:
     """Return the result of ``work``, unless the client disconnects. The body must have arrived.
 
     If the client disconnects first, cancels the work and raises ClientGoneError.
     """
     done = asyncio.ensure_future(work)
-    left = asyncio.ensure_future(_departure(receive))
+    left = asyncio.ensure_future(_disconnect(receive))
     try:
         await asyncio.wait((done, left), return_when=asyncio.FIRST_COMPLETED)
         if not done.done():
@@ -138,7 +138,7 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, _Result]) -> _
         await asyncio.gather(done, left, return_exceptions=True)
 
 
-async def _departure(receive: Receive) -> None:
+async def _disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 

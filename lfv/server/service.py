@@ -97,7 +97,7 @@ async def _serve_from(
 
     server = uvicorn.Server(_uvicorn_config(options, app))
     watch = asyncio.create_task(_end_when_unused(options, server))
-    work.take_up(embedded=options.embedded)
+    work.resume(embedded=options.embedded)
     try:
         with _signals_end(server):
             # The listener queues connections until uvicorn accepts them.

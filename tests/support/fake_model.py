@@ -21,8 +21,8 @@ from datetime import UTC, datetime, timedelta
 
 from lfv.client.clock import SYSTEM_CLOCK, Clock
 from lfv.client.errors import HostConflict, HostError
-from lfv.client.hosts.opening import register_host_kind, unregister_host_kind
 from lfv.client.hosts.protocol import Detection, HostSpec, ModelState, Units
+from lfv.client.hosts.registry import register_host_kind, unregister_host_kind
 from lfv.client.retry import RetryPolicy, call_with_retries
 from lfv.formats.answers import Anomaly, DetectAnomalyResult
 from lfv.formats.status import ModelStatus

@@ -1,13 +1,13 @@
 """Places where a model can live, behind one small interface."""
 
 from lfv.client.hosts.lookoutvision import LookoutVisionHost
-from lfv.client.hosts.opening import (
+from lfv.client.hosts.protocol import Detection, HostFactory, HostSpec, ModelHost, ModelState, Units
+from lfv.client.hosts.registry import (
     image_limits,
     open_host,
     register_host_kind,
     unregister_host_kind,
 )
-from lfv.client.hosts.protocol import Detection, HostFactory, HostSpec, ModelHost, ModelState, Units
 from lfv.client.hosts.sagemaker import SageMakerHost
 from lfv.formats.status import ModelStatus
 

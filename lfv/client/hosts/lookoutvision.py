@@ -16,7 +16,7 @@ from lfv.client.errors import HostTimeout, ModelNotFound
 from lfv.client.hosts.calls import FAILURES, call, client_config, pages, translate, utc
 from lfv.client.hosts.options import read_options
 from lfv.client.hosts.protocol import Detection, HostSpec, ModelState, Units
-from lfv.client.retry import RetryPolicy, call_with_retries
+from lfv.client.retry import READ_RETRIES, RetryPolicy, call_with_retries
 from lfv.formats.answers import DetectAnomalyResult
 from lfv.formats.errors import ResponseInvalid
 from lfv.formats.host_kinds import LOOKOUTVISION
@@ -41,9 +41,6 @@ _USABLE = frozenset(
         ModelStatus.SYSTEM_UPDATING,
     }
 )
-
-#: Retries of read-only calls: short, because callers that need more time call again.
-_LOOKING = RetryPolicy(attempts=3, timeout=15.0, longest_retry_after=5.0)
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,7 @@ class LookoutVisionHost:
         self.spec = replace(spec, kind=LOOKOUTVISION, model_version=version)
 
     def describe(self) -> ModelState:
-        answer, _ = call_with_retries(lambda: self._call("DescribeModel"), _LOOKING)
+        answer, _ = call_with_retries(lambda: self._call("DescribeModel"), READ_RETRIES)
         description = answer.get("ModelDescription") or {}
         return ModelState(
             status=_status(description.get("Status")),
@@ -234,7 +231,7 @@ class LookoutVisionHost:
                 )
             return str(max(found, key=_age)["ModelVersion"])
 
-        version, _ = call_with_retries(newest, _LOOKING)
+        version, _ = call_with_retries(newest, READ_RETRIES)
         return version
 
 

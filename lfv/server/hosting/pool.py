@@ -147,7 +147,7 @@ class Pool:
                 unit = await self._acquire()
                 begun.set()
                 try:
-                    answer = await unit.ask(body, content_type, with_map=with_map)
+                    answer = await unit.detect(body, content_type, with_map=with_map)
                 except UnitTimeoutError as error:
                     # The cause is the image, not the model.
                     self._replace(unit, str(error))

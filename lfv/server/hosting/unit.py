@@ -129,7 +129,7 @@ class Unit:
     def is_dead(self) -> bool:
         return self._reader.at_eof() or self._process.poll() is not None
 
-    async def ask(self, body: bytes, content_type: str, *, with_map: bool = False) -> UnitAnswer:
+    async def detect(self, body: bytes, content_type: str, *, with_map: bool = False) -> UnitAnswer:
         """Send an image and return the answer. Raises UnitLostError."""
         order = {"content_type": content_type, "with_map": with_map}
         try:

@@ -21,7 +21,7 @@ from lfv.client.hosts.edge.memory import remove_abandoned, shared_memory
 from lfv.client.hosts.edge.pixels import to_png, to_rgb888
 from lfv.client.hosts.options import read_options
 from lfv.client.hosts.protocol import Detection, HostSpec, ModelState, Units
-from lfv.client.retry import RetryPolicy, call_with_retries
+from lfv.client.retry import READ_RETRIES, RetryPolicy, call_with_retries
 from lfv.formats import edge_agent as wire
 from lfv.formats.answers import DetectAnomalyResult
 from lfv.formats.edge_agent import AgentStatus
@@ -33,7 +33,6 @@ LATEST = "latest"
 #: Options that the pipeline sets for every kind of host; not used here.
 _UNLISTED = frozenset({"run_id", "connect_timeout", "max_connections"})
 _ARN_VERSION = re.compile(r":model/[^/]+/([^/]+)$")
-_LOOKING = RetryPolicy(attempts=3, timeout=15.0)
 _STATUSES = {
     AgentStatus.STOPPED: ModelStatus.TRAINED,
     AgentStatus.STARTING: ModelStatus.STARTING_HOSTING,
@@ -171,7 +170,7 @@ class EdgeAgentHost:
                 wire.DescribeModelResponse,
                 min(15.0, self._options.control_timeout),
             ),
-            _LOOKING,
+            READ_RETRIES,
         )
         if answer.model_description is None:
             raise ResponseInvalid("The edge agent described no model.")

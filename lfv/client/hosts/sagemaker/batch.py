@@ -17,10 +17,10 @@ from lfv.client.errors import HostConflict, HostRejected, HostThrottled, ModelNo
 from lfv.client.hosts.options import read_options
 from lfv.client.hosts.protocol import Detection, HostSpec, ModelState, Units
 from lfv.client.hosts.sagemaker.account import hosting_tags
-from lfv.client.hosts.sagemaker.creating import check_role, make_model
 from lfv.client.hosts.sagemaker.host import DEFAULT_INSTANCE_TYPE, TRAINING_OPTIONS
-from lfv.client.hosts.sagemaker.source import LOOKING, ModelSource, check_name, open_source
-from lfv.client.retry import call_with_retries
+from lfv.client.hosts.sagemaker.resources import check_role, make_model
+from lfv.client.hosts.sagemaker.source import ModelSource, check_name, open_source
+from lfv.client.retry import READ_RETRIES, call_with_retries
 from lfv.formats.host_kinds import BATCH_JOB
 from lfv.formats.status import ModelStatus
 
@@ -91,7 +91,7 @@ class BatchJobHost:
 
     def job(self) -> JobState:
         """Return the current state of the job. Raises HostError."""
-        found, _ = call_with_retries(self._job, LOOKING)
+        found, _ = call_with_retries(self._job, READ_RETRIES)
         return found
 
     def _job(self) -> JobState:

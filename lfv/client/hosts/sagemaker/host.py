@@ -30,16 +30,15 @@ from lfv.client.hosts.options import read_options
 from lfv.client.hosts.protocol import Detection, HostSpec, ModelState, Units
 from lfv.client.hosts.sagemaker.account import HOSTING, EndpointFacts, hosting_tags
 from lfv.client.hosts.sagemaker.answers import parse_answer
-from lfv.client.hosts.sagemaker.creating import digest, make_model, make_resource
 from lfv.client.hosts.sagemaker.failures import is_of_model, runtime_failure
+from lfv.client.hosts.sagemaker.resources import digest, make_model, make_resource
 from lfv.client.hosts.sagemaker.source import (
-    LOOKING,
     SourceFacts,
     check_name,
     look_up,
     open_source,
 )
-from lfv.client.retry import RetryPolicy, call_with_retries
+from lfv.client.retry import READ_RETRIES, RetryPolicy, call_with_retries
 from lfv.formats.answers import DetectAnomalyResult
 from lfv.formats.errors import ResponseInvalid
 from lfv.formats.host_kinds import SAGEMAKER
@@ -131,11 +130,11 @@ class SageMakerHost:
         #: resources after that.
         self._deleted = False
 
-    # -- looking --
+    # -- status --
 
     def describe(self) -> ModelState:
         try:
-            state, _ = call_with_retries(self._describe, LOOKING)
+            state, _ = call_with_retries(self._describe, READ_RETRIES)
         except ModelNotFound:
             if not self._stopping:
                 raise
@@ -181,7 +180,7 @@ class SageMakerHost:
             training=facts.training if facts else "",
         )
 
-    # -- up --
+    # -- start --
 
     def start(self, units: Units, client_token: str) -> ModelState:
         if units.maximum not in {None, units.minimum}:
@@ -254,7 +253,7 @@ class SageMakerHost:
             operation="CreateEndpoint",
         )
 
-    # -- down --
+    # -- stop --
 
     def stop(self, client_token: str) -> ModelState:  # noqa: ARG002 - DeleteEndpoint takes none
         self._stopping = True

@@ -19,12 +19,10 @@ from lfv.client.errors import HostRejected, HostUnavailable, ModelNotFound
 from lfv.client.hosts.calls import utc
 from lfv.client.hosts.protocol import HostSpec
 from lfv.client.hosts.sagemaker.account import Account, tag_list
-from lfv.client.retry import RetryPolicy, call_with_retries
+from lfv.client.retry import READ_RETRIES, call_with_retries
 from lfv.formats.status import ModelStatus
 
 LATEST = "latest"
-#: Retries of calls that only read.
-LOOKING = RetryPolicy(attempts=3, timeout=15.0, longest_retry_after=5.0)
 KINDS = ("model", "model-package", "training-job", "endpoint")
 _ARN = re.compile(r"arn:[^:]+:sagemaker:[^:]*:[^:]*:(.+)")
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
@@ -128,7 +126,7 @@ def open_source(
     """
     account = Account(spec.endpoint_url, spec.region, connect_timeout, control_timeout)
     source, _ = call_with_retries(
-        lambda: resolve(account, spec.project, spec.model_version), LOOKING
+        lambda: resolve(account, spec.project, spec.model_version), READ_RETRIES
     )
     return account, source, replace(spec, kind=kind, model_version=str(source))
 

@@ -80,7 +80,7 @@ def run_flow(
 
 
 class _Watcher:
-    """Shows the progress of a run, and notes whether it may be on record."""
+    """Shows the progress of a run, and notes whether it may be recorded."""
 
     def __init__(self) -> None:
         self.activity = Activity("inspect", quiet=True)

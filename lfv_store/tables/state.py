@@ -211,7 +211,7 @@ class LeaseTable(Base):
 
 
 class HostingUsageTable(Base):
-    """A run's use of a hosting, for sharing costs and telling working time from idle time.
+    """A run's use of a hosting, to share costs and to separate working from idle time.
 
     An answer counts for the hosting of the run's newest lease at the time of storing.
     """
@@ -258,7 +258,7 @@ class ModelPaceTable(Base):
 class RunWorkerTable(Base):
     """Working state: a process that shares a run's detection, and the lines that it has claimed.
 
-    Others take the lines after `expires_at`. `ending` and `message` say why the process ended its
+    Others take the lines after `expires_at`. `ending` and `message` are the reason if it ended its
     work early.
     """
 

@@ -1,11 +1,11 @@
-"""What one machine does: the start of a run, planning, the store, and the service.
+"""What one machine does: the start of a run, planning, a resumed run, the store, and the service.
 
     python benchmarks/capacity.py [PART ...] [--lines 100000]
 
 Every part takes less than two minutes and prints one table; the figures go to
 benchmarks/capacity-results.json with the facts of the machine. Figures that are compared come from
-one process or alternate, so that other load affects all of them. Parts: start, planning, store,
-service, pages.
+one process or alternate, so that other load affects all of them. Parts: start, planning, resume,
+store, service, pages.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def _png() -> tuple[bytes, bytes]:
 
 
 def measure_planning(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
-    """CPU milliseconds for a line and memory, of planning alone, then of a resume and a report."""
+    """CPU milliseconds for a line, and memory."""
     found: dict[str, Any] = {}
     sizes = [size for size in (1_000, 10_000, 100_000, 1_000_000) if size <= given.lines]
     for lines in sizes:
@@ -211,6 +211,16 @@ def peak_mb() -> float:
     """Peak memory of this process, in MB."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+# -- resume ---------------------------------------------------------------------------------------
+
+
+def measure_resumed(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
+    """Seconds of `lfv inspect --resume` when all but the last thousand lines are done."""
+    from benchmarks.resume import measure_resume
+
+    return measure_resume(given.lines, folder)
 
 
 # -- store ----------------------------------------------------------------------------------------
@@ -327,6 +337,7 @@ def measure_page_times(folder: Path, given: argparse.Namespace) -> dict[str, Any
 PARTS: dict[str, Callable[[Path, argparse.Namespace], dict[str, Any]]] = {
     "start": measure_start,
     "planning": measure_planning,
+    "resume": measure_resumed,
     "store": measure_store,
     "service": measure_service,
     "pages": measure_page_times,

@@ -24,15 +24,19 @@ class Results:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def rows(self, run_id: str) -> Generator[dict[str, Any]]:
-        """Stream all inspections of a run, by line number, from one snapshot. Raises UnknownRun."""
+    def rows(self, run_id: str, columns: Sequence[str] = ()) -> Generator[dict[str, Any]]:
+        """Stream all inspections of a run, by line number, from one snapshot.
+
+        `columns` are those to read, all if empty; to leave out JSON saves most of the time. They
+        must include `line_number`. Raises UnknownRun.
+        """
+        statement = sa.select(*(_COLUMNS[name] for name in columns or _COLUMNS.keys()))
         with self._database.snapshot() as conn:
             require_run(conn, run_id)
             after = -1
             while True:
                 rows = conn.execute(
-                    sa.select(INSPECTION_RESULTS)
-                    .where(_COLUMNS.run_id == run_id, _COLUMNS.line_number > after)
+                    statement.where(_COLUMNS.run_id == run_id, _COLUMNS.line_number > after)
                     .order_by(_COLUMNS.line_number)
                     .limit(_PAGE)
                 )
@@ -41,6 +45,16 @@ class Results:
                     return
                 yield from page
                 after = page[-1]["line_number"]
+
+    def of_lines(self, run_id: str, lines: Sequence[int]) -> list[dict[str, Any]]:
+        """Return a run's inspections of some hundred lines, by line number."""
+        with self._database.read() as conn:
+            rows = conn.execute(
+                sa.select(INSPECTION_RESULTS)
+                .where(_COLUMNS.run_id == run_id, _COLUMNS.line_number.in_(lines))
+                .order_by(_COLUMNS.line_number)
+            )
+            return [dict(row) for row in rows.mappings()]
 
     def get(self, inspection_id: int) -> dict[str, Any]:
         """Return one inspection. Raises UnknownInspection."""

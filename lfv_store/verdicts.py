@@ -63,18 +63,35 @@ class Verdicts:
         self._database = database
         self._actor = actor
 
-    def candidates(self, run_id: str, *, share: float = 1.0) -> Iterator[StoredDetection]:
+    def candidates(
+        self,
+        run_id: str,
+        *,
+        share: float = 1.0,
+        labelled: bool = False,
+        lines: Sequence[int] | None = None,
+    ) -> Iterator[StoredDetection]:
         """Yield the inspections of a run that have an answer, by line number.
 
         Reads page by page, so that memory is bounded and writers are not blocked. A `share` below
         1 yields a sample of about that share: the same lines each time, scattered over the run.
+        `labelled` yields those with a label only, `lines` those of some hundred lines.
         """
+        wanted: list[sa.ColumnElement[bool]] = []
+        if share < 1.0:
+            wanted.append(_scatter_key() < int(share * _SCATTER))
+        if labelled:
+            wanted.append(InspectionTable.expected_is_anomalous.is_not(None))
+        if lines is not None:
+            wanted.append(InspectionTable.line_number.in_(lines))
         after = 0
-        while page := self._candidates(run_id, after, share):
+        while page := self._candidates(run_id, after, wanted):
             yield from page
             after = page[-1].line_number
 
-    def _candidates(self, run_id: str, after: int, share: float) -> list[StoredDetection]:
+    def _candidates(
+        self, run_id: str, after: int, wanted: Sequence[sa.ColumnElement[bool]]
+    ) -> list[StoredDetection]:
         with self._database.read() as conn:
             run = require_run(conn, run_id)
             rows = conn.execute(
@@ -99,7 +116,7 @@ class Verdicts:
                     InspectionTable.run_id == run,
                     InspectionTable.line_number > after,
                     InspectionTable.verdict.is_not(None),
-                    *([] if share >= 1.0 else [_scatter_key() < int(share * _SCATTER)]),
+                    *wanted,
                 )
                 .order_by(InspectionTable.line_number)
                 .limit(_PAGE)

@@ -36,12 +36,10 @@ def evaluate_run(run: Run, store: Store, reader: SourceReader) -> Evaluation | N
     labelled = compared = 0
     false_alarms: list[StoredDetection] = []  # areas in normal images, which have no mask
     masks = _MaskedItems(run, reader)
-    for stored in store.verdicts.candidates(run.run_id):
-        if stored.expected_is_anomalous is None:
-            continue
+    for stored in store.verdicts.candidates(run.run_id, labelled=True):
         labelled += 1
         result = DetectAnomalyResult.from_response(stored.response)
-        evaluator.add(stored.expected_is_anomalous, result)
+        evaluator.add(bool(stored.expected_is_anomalous), result)
         if not stored.expected_is_anomalous:
             if stored.has_mask and result.defects:
                 false_alarms.append(stored)

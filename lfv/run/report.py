@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 from lfv.client.policy import Policy
 from lfv.client.policy.model import Rules
 from lfv.client.sources import SourceReader
-from lfv.formats.answers import DetectAnomalyResult
+from lfv.formats.answers import DetectAnomalyResult, is_background
 from lfv.formats.errors import LfvError
 from lfv.formats.evaluation import Evaluation
 from lfv.formats.fit import convert_as_recorded
@@ -53,6 +53,17 @@ TABLE_ROWS = 200
 EVALUATION_FILE = "EvaluationResult.json"
 _GROUPS = ("escape", "review", "reject", "error", "accept")
 _MOST_LIMITS = 6
+_READ_TOGETHER = 500
+#: What the figures are made of: the columns of a line that are read in any case.
+_FACTS = (
+    "line_number",
+    "final_verdict",
+    "reviewed_verdict",
+    "expected_is_anomalous",
+    "is_anomalous",
+    "confidence",
+    "error_code",
+)
 
 
 @dataclass(frozen=True)
@@ -74,8 +85,6 @@ class _Findings:
     errors_by_code: Counter[str] = field(default_factory=Counter)
     #: Images by answer, confidence in thousandths (finer than the bars), and verdict.
     answers: Counter[tuple[bool, int, str]] = field(default_factory=Counter)
-    types: Counter[str] = field(default_factory=Counter)
-    colors: dict[str, str] = field(default_factory=dict)
     escapes: int = 0
     false_alarms: int = 0
     reviewed: int = 0
@@ -147,32 +156,44 @@ def _write_evaluation(file: Path, evaluation: Evaluation, run: Run, store: Store
 
 
 def _findings(run: Run, store: Store, reader: SourceReader, limit: int) -> _Findings:
-    """Read every line of the run once."""
+    """Read the facts of every line once, and all about the lines that are shown."""
     found = _Findings()
-    answers = store.verdicts.candidates(run.run_id)
-    answer = next(answers, None)
-    for row in store.results.rows(run.run_id):
-        while answer is not None and answer.line_number < row["line_number"]:
-            answer = next(answers, None)
-        mine = answer if answer and answer.line_number == row["line_number"] else None
-        result = DetectAnomalyResult.from_response(mine.response) if mine else None
+    shown: dict[int, str] = {}
+    sizes: Counter[str] = Counter()
+    for row in store.results.rows(run.run_id, _FACTS):
         group = _group(row)
         found.escapes += group == "escape"
         found.false_alarms += group == "reject" and _label(row) is False
         found.reviewed += row["reviewed_verdict"] is not None
         if group == "error":
             found.errors_by_code[row["error_code"]] += 1
-        if result is not None:
-            thousandths = int(result.confidence * 1000 + 1e-6)
-            found.answers[result.is_anomalous, thousandths, row["final_verdict"]] += 1
-            for one in result.defects:
-                found.types[one.name] += 1
-                found.colors.setdefault(one.name, one.color)
-        if len(found.groups[group]) < limit:
-            found.groups[group].append(_image(row, mine, result, store, reader))
-            if mine is not None and row["reused"] and row["detected_at"] < run.started_at:
-                found.known[mine.line_number] = mine
+        if row["confidence"] is not None:
+            thousandths = int(row["confidence"] * 1000 + 1e-6)
+            found.answers[row["is_anomalous"], thousandths, row["final_verdict"]] += 1
+        if sizes[group] < limit:
+            sizes[group] += 1
+            shown[row["line_number"]] = group
+    lines = list(shown)
+    for first in range(0, len(lines), _READ_TOGETHER):
+        _add_images(found, shown, lines[first : first + _READ_TOGETHER], run, store, reader)
     return found
+
+
+def _add_images(
+    found: _Findings,
+    groups: Mapping[int, str],
+    lines: Sequence[int],
+    run: Run,
+    store: Store,
+    reader: SourceReader,
+) -> None:
+    """Add images to their groups."""
+    answers = {one.line_number: one for one in store.verdicts.candidates(run.run_id, lines=lines)}
+    for row in store.results.of_lines(run.run_id, lines):
+        answer = answers.get(row["line_number"])
+        found.groups[groups[row["line_number"]]].append(_image(row, answer, store, reader))
+        if answer is not None and row["reused"] and row["detected_at"] < run.started_at:
+            found.known[answer.line_number] = answer
 
 
 def _group(row: dict[str, Any]) -> str:
@@ -194,10 +215,10 @@ def _label(row: dict[str, Any]) -> bool | None:
 def _image(
     row: dict[str, Any],
     answer: StoredDetection | None,
-    result: DetectAnomalyResult | None,
     store: Store,
     reader: SourceReader,
 ) -> ReportImage:
+    result = DetectAnomalyResult.from_response(answer.response) if answer else None
     return ReportImage(
         line_number=row["line_number"],
         source_ref=row["source_ref"],
@@ -289,7 +310,9 @@ def _report(
         ],
         limits=policy_limits(decision.policy),
         types=[
-            ReportType(name, number, found.colors[name]) for name, number in found.types.items()
+            ReportType(name, number, color)
+            for name, number, color in store.pages.anomaly_types(stored.run_id)
+            if not is_background(name)
         ],
         policy=decision.policy,
         policy_sha256=decision.policy_sha256,

@@ -19,10 +19,11 @@ from PIL import Image
 from lfv.engine.artifact import Arrays
 from lfv.engine.dataset import Dataset, load
 from lfv.engine.descriptors import Description
-from lfv.engine.ensemble import BACKBONE
+from lfv.engine.ensemble import BACKBONE, FEW_IMAGES
 from lfv.engine.heat_map import UsualCells, moments
 from lfv.engine.metrics import Bools
 from lfv.engine.observations import Observation
+from lfv.engine.patch_ridge import StoredPatches
 from lfv.engine.patches import patches_of
 from lfv.engine.pixel_head import Committee, PixelHead
 from lfv.engine.pixels import PixelData
@@ -98,8 +99,10 @@ class BackboneFeatures:
     maps: NDArray[np.float16] | None
     #: Mean and mean square of every channel, [2, channels].
     moments: Matrix
-    #: [cells, channels], for a memory of normal patches.
+    #: [patches, channels] mixed, for a memory of normal patches.
     patches: NDArray[np.floating] | None = None
+    #: All channels of the patches, for a classifier of patches.
+    unmixed: StoredPatches | None = None
 
 
 @dataclass(frozen=True)
@@ -263,16 +266,20 @@ def extract_features(
         backbone: A backbone; the pretrained one if ``with_patches``.
         grid: (rows, columns) of the pixel network; None without masks.
         executor: Runs the backbone.
-        with_patches: Whether to keep patches for a memory of normal patches.
+        with_patches: Whether to keep patches: for a classifier if some images are anomalous, and
+            for a memory of normal ones if few or none are.
     """
     extract = backbone.open()
     reducer = None if grid is None else Reducer.of(_cells(data, extract, executor), grid)
+    classifies = with_patches and bool(data.truth.any())
+    compares = with_patches and min(data.truth.sum(), (~data.truth).sum()) < FEW_IMAGES
 
     def features_of(image: TrainingImage) -> BackboneFeatures:
         maps = extract(load(image, backbone.size).pixels)
         few = None if reducer is None else reducer(maps).astype(np.float16)
-        patches = patches_of(maps).astype(np.float16) if with_patches else None
-        return BackboneFeatures(backbone.describe(maps), few, moments(maps), patches)
+        patches = patches_of(maps).astype(np.float16) if compares else None
+        unmixed = StoredPatches.of(maps, len(data.images)) if classifies else None
+        return BackboneFeatures(backbone.describe(maps), few, moments(maps), patches, unmixed)
 
     return list(executor.map(features_of, data.images)), reducer
 
@@ -303,6 +310,7 @@ def with_backbone(
             one,
             descriptions={**one.descriptions, BACKBONE: extra.description},
             patches=extra.patches,
+            unmixed=extra.unmixed,
         )
         for one, extra in zip(observations, features, strict=True)
     )

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 Matrix = NDArray[np.float32]
 
+#: Values that are pooled at once; as many as fit in the processor's cache.
+_AT_ONCE = 65536
 #: Cells from which central quantiles are estimated.
 _SAMPLE = 4096
 GRID = 4
+#: Numbers of regions from top to bottom, and as many across, of which one may stand out.
+CONTRASTS = (2, 4, 7)
+#: Added to the deviations by which contrasts are divided.
+_LEAST_DEVIATION = 0.05
 
 
 @dataclass(frozen=True)
@@ -23,7 +30,9 @@ class Description:
     #: of each channel over the image. Describes what there is, regardless of where.
     statistics: Matrix
     #: [GRID * GRID * channels + 8 * channels]: channel means on a grid, and their order statistics.
-    #: Describes where it is, and whether one region stands out.
+    #: Describes where it is, and whether one region stands out. Of a deep backbone,
+    #: [2 * len(CONTRASTS) * channels] for the latter: contrasts, and the same as multiples of each
+    #: channel's deviation.
     regions: Matrix
 
 
@@ -39,16 +48,64 @@ def describe(features: Matrix, *, with_regions: bool = False) -> Description:
 
 
 def pool(taps: Sequence[Matrix]) -> Description:
-    """Pool the maps of a deep backbone: mean, maximum and deviation of every channel.
+    """Pool the maps of a deep backbone.
+
+    Statistics are mean, maximum and deviation of every channel. Regions are contrasts: the highest
+    mean over a region less the median of those over all regions, so that what is the same
+    everywhere in an image does not matter; then the same as multiples of the channel's deviation.
 
     Args:
         taps: float32 [channels, rows, columns], with a different grid each.
     """
-    values = []
+    values, contrasts, relative = [], [], []
     for maps in taps:
         flat = maps.reshape(len(maps), -1)
-        values += [flat.mean(axis=1), flat.max(axis=1), flat.std(axis=1)]
-    return Description(np.concatenate(values), np.empty(0, np.float32))
+        step = max(1, _AT_ONCE // flat.shape[1])
+        parts = [_moments(flat[start : start + step]) for start in range(0, len(flat), step)]
+        moments = np.concatenate(parts, axis=1)
+        values.append(moments.ravel())
+        contrasts.append(_contrasts(maps))
+        relative.append(contrasts[-1] / (moments[2] + _LEAST_DEVIATION))
+    regions = np.concatenate([one.ravel() for one in (*contrasts, *relative)])
+    return Description(np.concatenate(values), regions)
+
+
+def _contrasts(maps: Matrix) -> Matrix:
+    """Return [len(CONTRASTS), channels] how far one region stands out."""
+    rows, columns = maps.shape[1:]
+    lines = maps.reshape(-1, columns) @ _averaging(columns).T  # faster than one product a channel
+    means = _averaging(rows) @ lines.reshape(len(maps), rows, -1)
+    found = []
+    top = left = 0
+    for count in CONTRASTS:
+        down, across = min(count, rows), min(count, columns)
+        regions = means[:, top : top + down, left : left + across].reshape(len(maps), -1)
+        ordered = np.sort(regions, axis=1)
+        middle = ordered.shape[1] // 2
+        median = (ordered[:, middle] + ordered[:, -middle - 1]) / 2
+        found.append(ordered[:, -1] - median)
+        top, left = top + down, left + across
+    return np.stack(found)
+
+
+@lru_cache(maxsize=64)
+def _averaging(side: int) -> Matrix:
+    """Return the matrix that averages a line over 2, 4 and 7 equal parts, [parts, side]."""
+    lines = []
+    for count in CONTRASTS:
+        parts = min(count, side)
+        which = np.arange(side) * parts // side
+        member = np.arange(parts)[:, None] == which
+        lines.append(member / member.sum(axis=1, keepdims=True))
+    return np.concatenate(lines).astype(np.float32)
+
+
+def _moments(flat: Matrix) -> Matrix:
+    """Return mean, maximum and deviation of each row, [3, rows]."""
+    mean = flat.mean(axis=1)
+    centred = flat - mean[:, None]
+    variance = np.einsum("ij,ij->i", centred, centred) / flat.shape[1]
+    return np.stack([mean, flat.max(axis=1), np.sqrt(variance)])
 
 
 def _statistics(features: Matrix) -> Matrix:

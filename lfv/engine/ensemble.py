@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from lfv.engine.artifact import Arrays
 from lfv.engine.experts import (
+    CONTRAST,
     DETAIL_EXPERTS,
     PATCH_RIDGE,
     PATCHES,
     PLACES,
     POSITION_EXPERTS,
     UNUSUAL,
+    UNUSUAL_CONTRAST,
     Experts,
     Member,
     fit_experts,
@@ -27,10 +29,14 @@ from lfv.engine.observations import OVERVIEW, PIXELS, Observation
 
 #: An expert with a smaller share of the weights is left out.
 LEAST_WEIGHT = 0.02
+#: With fewer images of a class, no larger view is tried in addition to the backbone, and more
+#: experts measure how far an image is from the normal ones.
+FEW_IMAGES = 10
 #: Classifiers on the pretrained backbone's features.
-CLASSIFIERS = ("pool", PATCH_RIDGE)
-#: Those, and distances from the normal images.
-BACKBONE_EXPERTS = (*CLASSIFIERS, UNUSUAL, PATCHES, PLACES)
+CLASSIFIERS = ("pool", CONTRAST, PATCH_RIDGE)
+#: Distances from the normal images in its features. With more than a few images, the first alone
+#: ranked images as well as all (AUROC 0.937 and 0.934 on 30 draws of six sets), in less time.
+DISTANCES = (UNUSUAL_CONTRAST, UNUSUAL, PATCHES, PLACES)
 #: Name of the backbone's view, of its file in the artifact, and of its description.
 BACKBONE = "backbone"
 
@@ -116,7 +122,7 @@ class Ensemble:
 
 
 def candidate_sets(
-    details: Sequence[str], *, pixels: bool, backbone: bool = False
+    details: Sequence[str], *, pixels: bool, backbone: bool = False, few: bool = False
 ) -> list[tuple[Member, ...]]:
     """Return the sets of experts to choose from, the cheapest first.
 
@@ -124,9 +130,11 @@ def candidate_sets(
         details: Names of the larger views.
         pixels: Whether there is a pixel network.
         backbone: Whether the pretrained backbone takes part.
+        few: Whether there are fewer than ``FEW_IMAGES`` images of a class.
     """
     pixels_expert: tuple[Member, ...] = (("pixels", PIXELS),) if pixels else ()
-    deep = tuple((kind, BACKBONE) for kind in BACKBONE_EXPERTS) if backbone else ()
+    kinds_on_backbone = (*CLASSIFIERS, *(DISTANCES if few else DISTANCES[:1]))
+    deep = tuple((kind, BACKBONE) for kind in kinds_on_backbone) if backbone else ()
     kinds = ("layout", *POSITION_EXPERTS, *DETAIL_EXPERTS)
     whole = tuple((kind, OVERVIEW) for kind in kinds)
     sets = [pixels_expert] if pixels and not backbone else []
@@ -148,7 +156,7 @@ def standardise(scores: Mapping[Member, Floats], members: Sequence[Member]) -> F
 
 def blocks_of(members: Sequence[Member]) -> NDArray[np.int64]:
     """Return [members] the block of each expert for :func:`fit_stack`."""
-    blocks = {**dict.fromkeys(BACKBONE_EXPERTS, DISTANCE), **dict.fromkeys(CLASSIFIERS, DEEP)}
+    blocks = {**dict.fromkeys(DISTANCES, DISTANCE), **dict.fromkeys(CLASSIFIERS, DEEP)}
     return np.array([blocks.get(kind, OWN) for kind, _ in members], dtype=np.int64)
 
 

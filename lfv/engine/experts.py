@@ -1,6 +1,7 @@
 """The experts: each turns an image's observations into one score that rises with anomaly.
 
 pool                                 what a deep backbone sees anywhere in the image
+contrast                             what it sees in one region more than in the others
 ridge-0.1, ridge-1, lasso, stumps    what there is in the image, at the detail view's size
 layout                               where it is, in the overview (aligned if that helps)
 position                             how each position differs from the normal parts
@@ -8,6 +9,7 @@ distance, nearest                    how far the farthest positions are from wha
                                      and from the nearest normal image; not learned
 unusual                              how far the image as a whole is from the normal images, in the
                                      backbone's features
+unusual-contrast                     the same, for what it sees in one region more than in others
 patches, places                      how far patches are from the nearest normal ones, and from the
                                      mean of those at the same position
 patch-ridge                          how much patches are like those of anomalous images
@@ -36,7 +38,7 @@ from lfv.engine.learners import (
 )
 from lfv.engine.metrics import Bools, Floats
 from lfv.engine.observations import Observation, all_maps, layouts, statistics
-from lfv.engine.patch_ridge import PatchRidge, fit_patch_ridge
+from lfv.engine.patch_ridge import PatchRidge, StoredPatches, fit_patch_ridge
 from lfv.engine.patches import PatchMemory, PlacesHead, fit_patches
 from lfv.engine.positional import SUMS, PositionalHead, fit_positional
 from lfv.engine.pretrained.lite0 import CHANNELS
@@ -50,12 +52,23 @@ POSITION_PARTS = 3
 UNUSUAL = "unusual"
 #: Experts that compare patches with those of normal images, anywhere and in the same place.
 PATCHES, PLACES = "patches", "places"
+#: The expert that looks for a region that differs from the rest of the image, as in anomalous ones,
+#: and the one that looks for a difference that normal images do not have.
+CONTRAST, UNUSUAL_CONTRAST = "contrast", "unusual-contrast"
 #: The expert that distinguishes patches of anomalous images from those of normal ones.
 PATCH_RIDGE = "patch-ridge"
-#: Experts on the backbone's patches.
-PATCH_EXPERTS = (PATCHES, PLACES, PATCH_RIDGE)
+#: Experts on the backbone's mixed patches.
+PATCH_EXPERTS = (PATCHES, PLACES)
 AnyHead = Head | PatchMemory | PlacesHead | PatchRidge
 
+_PENALTIES = {
+    "ridge-0.1": 0.1,
+    "ridge-1": 1.0,
+    "layout": 0.3,
+    "pixels": 0.1,
+    "pool": 0.05,
+    CONTRAST: 0.05,
+}
 #: (kind of expert, view)
 Member = tuple[str, str]
 
@@ -91,19 +104,20 @@ class Experts:
         found = None
         if self.positional is not None:
             found = positional_values(self.positional, observations)
-        return [
-            e.head(
-                found
-                if found is not None and e.kind in POSITION_EXPERTS
-                else values_of(e.kind, e.view, observations)
-            )
-            for e in self.members
-        ]
+        scores = []
+        for e in self.members:
+            if isinstance(e.head, PatchRidge):
+                scores.append(e.head([o.unmixed for o in observations if o.unmixed is not None]))
+            elif found is not None and e.kind in POSITION_EXPERTS:
+                scores.append(e.head(found))
+            else:
+                scores.append(e.head(values_of(e.kind, e.view, observations)))
+        return scores
 
     @cached_property
     def described_views(self) -> frozenset[str]:
         """Names of the views whose descriptions an expert uses."""
-        without = {*POSITION_EXPERTS, *PATCH_EXPERTS, "pixels"}
+        without = {*POSITION_EXPERTS, *PATCH_EXPERTS, PATCH_RIDGE, "pixels"}
         return frozenset(e.view for e in self.members if e.kind not in without)
 
     def to_arrays(self) -> Arrays:
@@ -144,6 +158,9 @@ def values_of(kind: str, view: str, observations: Sequence[Observation]) -> Matr
         return layouts(observations)
     if kind in PATCH_EXPERTS:
         return np.stack([e.patches for e in observations if e.patches is not None])
+    if kind in (CONTRAST, UNUSUAL_CONTRAST):
+        regions = np.stack([e.descriptions[view].regions for e in observations])
+        return regions if kind == CONTRAST else regions[:, regions.shape[1] // 2 :]
     if kind == "pixels":
         return np.stack([e.pixel_summary for e in observations if e.pixel_summary is not None])
     return statistics(observations, view)
@@ -178,7 +195,7 @@ def fit_experts(
         elif kind in compared:
             head = compared[kind]
         elif kind == PATCH_RIDGE:
-            seen = [one.patches for one in observations if one.patches is not None]
+            seen = [o.unmixed for o in observations if isinstance(o.unmixed, StoredPatches)]
             head = fit_patch_ridge(seen, truth)
         else:
             head = _fit_head(kind, view, observations, truth, np.random.default_rng(seed))
@@ -201,12 +218,13 @@ def _fit_head(
     x = values_of(kind, view, observations)
     if kind == UNUSUAL:
         return fit_unusual(x[~truth], CHANNELS)
+    if kind == UNUSUAL_CONTRAST:
+        return fit_unusual(x[~truth])
     if kind == "lasso":
         return fit_lasso(x, truth)
     if kind == "stumps":
         return fit_stumps(x, truth, random)
-    penalty = {"ridge-0.1": 0.1, "ridge-1": 1.0, "layout": 0.3, "pixels": 0.1, "pool": 0.05}[kind]
-    return fit_ridge(x, truth, penalty)
+    return fit_ridge(x, truth, _PENALTIES[kind])
 
 
 def passthrough_head(kind: str, values: int, centre: float, spread: float) -> LinearHead:

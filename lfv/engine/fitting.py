@@ -25,7 +25,7 @@ from lfv.engine.crossval import (
     with_summaries,
 )
 from lfv.engine.dataset import Dataset
-from lfv.engine.ensemble import candidate_sets
+from lfv.engine.ensemble import FEW_IMAGES, candidate_sets
 from lfv.engine.feature_model import build_feature_model
 from lfv.engine.grouping import Groups, assign_folds
 from lfv.engine.heat_map import UsualCells
@@ -40,8 +40,6 @@ from lfv.engine.views import View
 
 #: Out-of-fold AUROC above which no more expensive view is tried.
 GOOD_ENOUGH = 0.999
-#: With fewer images of a class, no larger view is tried in addition to the backbone.
-FEW_IMAGES = 10
 #: Gain in AUROC that larger views must show in addition to the pretrained backbone. On 18 draws of
 #: 30 + 30 images of six sets they did not raise the AUROC on new images (0.929 with and without),
 #: and took as long as everything else.
@@ -205,19 +203,18 @@ class _Search:
         self._trial = trial
         self._executor = executor
         self._has_pixels = has_pixels
+        self._few = min(data.truth.sum(), (~data.truth).sum()) < FEW_IMAGES
         self.details: dict[str, View] = {}
 
     def run(self, progress: Progress) -> CrossValidated:
         """Try cheap sets first, and stop when there is nothing left to improve."""
         free = self._trial is not None and not self._trial.backbone.is_gated
-        truth = self._data.truth
         members = self._choose(self._sets())
         if free and not self._is_good(members):
             self._add_backbone()
             members = self._choose(self._sets(backbone=True))
         # With few images, chance would choose between views.
-        few = free and min(truth.sum(), (~truth).sum()) < FEW_IMAGES
-        details = {} if few else details_of(self._data)
+        details = {} if free and self._few else details_of(self._data)
         if details and not self._is_good(members):
             progress(0.7, "looking closer")
             self.details = details
@@ -232,7 +229,9 @@ class _Search:
         return self._finish(members)
 
     def _sets(self, *, backbone: bool = False) -> list[Members]:
-        return candidate_sets(tuple(self.details), pixels=self._has_pixels, backbone=backbone)
+        return candidate_sets(
+            tuple(self.details), pixels=self._has_pixels, backbone=backbone, few=self._few
+        )
 
     def _choose(self, sets: Sequence[Members], tolerance: float = TOLERANCE) -> Members:
         self._validation.add(sets, self._observations)

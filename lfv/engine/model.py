@@ -19,6 +19,7 @@ from lfv.engine.experts import PATCH_EXPERTS
 from lfv.engine.heat_map import UsualCells
 from lfv.engine.observations import OVERVIEW, PIXELS, Observation, Observer
 from lfv.engine.onnx_safety import check_stored
+from lfv.engine.patch_ridge import TappedPatches
 from lfv.engine.patches import patches_of
 from lfv.engine.pixel_head import classes_at, log_probabilities, summarise
 from lfv.engine.plugins import NETWORK, Companion, RunningCompanion, backbone_plugin, network_plugin
@@ -163,6 +164,7 @@ class Model:
                 observation = replace(observation, descriptions=descriptions)
             if self._compares_patches:
                 observation = replace(observation, patches=patches_of(maps))
+            observation = replace(observation, unmixed=TappedPatches(maps))
         mask_logits: Matrix | None = None
         if self.anomaly_types and pixels is not None:
             features = observer.features(PIXELS, pixels)

@@ -15,6 +15,7 @@ from PIL import Image
 
 from lfv.engine.alignment import Aligner
 from lfv.engine.descriptors import Description, describe
+from lfv.engine.patch_ridge import Patches
 from lfv.engine.positional import coarse
 from lfv.engine.views import View, Viewer
 
@@ -35,8 +36,10 @@ class Observation:
     maps: Matrix | None
     #: Pooled outputs of a pixel head that has not seen this image.
     pixel_summary: Matrix | None = None
-    #: [cells, channels] of the pretrained backbone, for a memory of patches.
+    #: [patches, channels] of the pretrained backbone, mixed, for a memory of patches.
     patches: NDArray[np.floating] | None = None
+    #: All channels of its patches, for a classifier of patches.
+    unmixed: Patches | None = None
 
 
 def scale(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

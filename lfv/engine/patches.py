@@ -57,17 +57,16 @@ def patches_of(taps: Sequence[Matrix]) -> Matrix:
     mixed: Matrix = np.tensordot(weights[0], halved, axes=1).astype(np.float32, copy=False)
     mixed += np.tensordot(weights[1], middle, axes=1)
     mixed += np.tensordot(weights[2], rough, axes=1).repeat(2, axis=1).repeat(2, axis=2)
-    smooth = _smooth(mixed)
-    patches: Matrix = np.ascontiguousarray(smooth.reshape(MIXED, -1).T)
+    patches: Matrix = np.ascontiguousarray(smooth(mixed).reshape(MIXED, -1).T)
     return patches
 
 
-def _smooth(maps: Matrix) -> Matrix:
+def smooth(maps: Matrix) -> Matrix:
     """Average over 3 x 3 cells, repeating the border. Sums of slices are faster than a filter."""
     padded = np.pad(maps, ((0, 0), (1, 1), (1, 1)), mode="edge")
     down = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
-    smooth: Matrix = (down[..., :-2] + down[..., 1:-1] + down[..., 2:]) / 9
-    return smooth
+    mean: Matrix = (down[..., :-2] + down[..., 1:-1] + down[..., 2:]) / 9
+    return mean
 
 
 @cache

@@ -23,11 +23,12 @@ from lfv.engine.checks import (
 )
 from lfv.engine.crossval import OUTER_FOLDS, cross_calibrate
 from lfv.engine.dataset import Dataset, check_test, read_training
+from lfv.engine.ensemble import FEW_IMAGES
 from lfv.engine.errors import TrainingError
 from lfv.engine.evaluation import Evaluated, evaluate
 from lfv.engine.findings import Findings
 from lfv.engine.finishing import finish, judge_out_of_fold, judge_test
-from lfv.engine.fitting import FEW_IMAGES, Fitted, fit_labelled, fit_normals_only
+from lfv.engine.fitting import Fitted, fit_labelled, fit_normals_only
 from lfv.engine.grouping import Groups, assign_folds, near_duplicates
 from lfv.engine.metrics import Floats, auroc
 from lfv.engine.model import Model

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from lfv.engine.descriptors import pool
 from lfv.engine.metrics import auroc
-from lfv.engine.patch_ridge import PatchRidge, fit_patch_ridge
+from lfv.engine.patch_ridge import (
+    BUDGET,
+    PatchRidge,
+    StoredPatches,
+    TappedPatches,
+    fit_patch_ridge,
+)
 from lfv.engine.patches import FARTHEST, MIXED, PatchMemory, PlacesHead, fit_patches, patches_of
 
 SHAPES = ((240, 8, 12), (672, 4, 6), (320, 2, 3))
@@ -76,20 +82,43 @@ def test_a_damaged_memory_is_refused() -> None:
 
 def test_a_few_anomalous_patches_separate_new_images() -> None:
     random = np.random.default_rng(3)
-    kind = random.normal(0, 1, MIXED)
+    kind = random.normal(0, 1, 60)
 
-    def images(count: int, *, is_anomalous: bool) -> list[NDArray[np.float16]]:
-        found = random.normal(0, 1, (count, 300, MIXED))
+    def images(count: int, *, is_anomalous: bool) -> list[StoredPatches]:
+        found = random.normal(0, 1, (count, 300, 60))
         if is_anomalous:
-            found[:, :8] += 0.6 * kind
-        return [one.astype(np.float16) for one in found]
+            found[:, :12] += 0.6 * kind
+        return [StoredPatches(one.astype(np.float16)) for one in found]
 
     truth = np.repeat([False, True], 12)
     known = images(12, is_anomalous=False) + images(12, is_anomalous=True)
-    new = np.stack(images(20, is_anomalous=False) + images(20, is_anomalous=True))
+    new = images(20, is_anomalous=False) + images(20, is_anomalous=True)
     head = fit_patch_ridge(known, truth)
     scores = head(new)
     assert auroc(np.repeat([False, True], 20), scores) > 0.95
     assert PatchRidge.from_arrays(head.to_arrays("x"), "x")(new) == pytest.approx(scores)
-    with pytest.raises(ValueError, match="as many weights"):
-        PatchRidge.from_arrays({**head.to_arrays("x"), "x.gain": head.gain[1:]}, "x")
+
+
+def test_patches_that_are_not_computed_give_the_products_of_stored_ones() -> None:
+    weight = np.random.default_rng(1).standard_normal(1232).astype(np.float32)
+    stored = StoredPatches.of(maps(0), images=1).project(weight)
+    assert TappedPatches(maps(0)).project(weight) == pytest.approx(stored, abs=2e-2)
+    assert stored.shape == (24,)
+
+
+def test_with_many_images_every_nth_patch_is_kept() -> None:
+    everything = StoredPatches.of(maps(0), images=1).values
+    some = StoredPatches.of(maps(0), images=round(2.5 * BUDGET / everything.size)).values
+    assert np.array_equal(some, everything[::3])
+
+
+def test_a_region_that_stands_out_has_a_contrast_and_a_brighter_image_has_none() -> None:
+    plain = maps(0)
+    usual = pool(plain).regions
+    brighter = pool([one + 1 for one in plain]).regions
+    assert brighter == pytest.approx(usual, abs=1e-4)
+    plain[0][5, :4, :4] += 1
+    changed = pool(plain).regions - usual
+    half = len(usual) // 2
+    assert list(np.flatnonzero(np.abs(changed[:half]) > 1e-4)) == [5, 240 + 5, 480 + 5]
+    assert changed[240 + 5] > 0.5

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
+
+logger = logging.getLogger(__name__)
 
 
 class Ending(StrEnum):
@@ -97,7 +100,8 @@ class RunControl:
         with self._lock:
             if self.ending is None:
                 self.ending, self.message = ending, message
-            listeners = list(self._on_end)
+            # The last first: what this process does ends before others are told in SQL.
+            listeners = self._on_end[::-1]
         self.stop.set()
         for listener in listeners:
             listener()
@@ -139,5 +143,12 @@ class RunControl:
         self._notify(Progress(phase, text))
 
     def _notify(self, progress: Progress) -> None:
-        if self._watcher is not None:
-            self._watcher(progress)
+        """Call the watcher. If it fails, as when its terminal is gone, the run continues."""
+        watcher = self._watcher
+        if watcher is None:
+            return
+        try:
+            watcher(progress)
+        except Exception as error:  # noqa: BLE001 - a run does not depend on who watches it
+            self._watcher = None
+            logger.warning("progress is no longer shown: %s", error)

@@ -14,7 +14,7 @@ from lfv.client.errors import HostConflict, HostRejected, HostTimeout
 from lfv.formats.answers import DetectAnomalyResult
 from lfv.run import stream
 from lfv.run.active import ActiveRun
-from lfv.run.control import Ending
+from lfv.run.control import Ending, Progress, watching
 from lfv.run.detect import DetectedBatch, detect_batch
 from lfv.run.stream import GIVE_UP_AFTER, detection_stream
 from lfv_store import ModelPace, NewInspection, Store, StoreUnavailable
@@ -121,6 +121,19 @@ def test_a_model_that_never_answers_records_nothing(tmp_path: Path, store: Store
             (batch,) = detect_in_batches(run, 100)
             assert (batch.ending, batch.left) == (Ending.OUT_OF_REACH, images)
             assert store.inspections.counts(run.run_id).pending == images
+
+
+def test_a_terminal_that_is_gone_does_not_hold_up_the_run(tmp_path: Path, store: Store) -> None:
+    def closed(_: Progress) -> None:
+        raise BrokenPipeError("the reader of stderr has ended")
+
+    with (
+        watching(closed),
+        planned_run(tmp_path / "images", store, BusyModel(), 40) as run,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        (batch,) = pool.submit(detect_in_batches, run, 40).result(PLENTY)
+    assert batch.answered == 40
 
 
 def test_a_lost_model_leaves_the_rest_pending(tmp_path: Path, store: Store) -> None:

@@ -1,0 +1,15 @@
+"""How a run is ended early, and who learns of it in which order."""
+
+from __future__ import annotations
+
+from lfv.run.control import Ending, RunControl
+
+
+def test_what_began_last_ends_first() -> None:
+    control, told = RunControl(), list[str]()
+    with (
+        control.on_end(lambda: told.append("other processes")),
+        control.on_end(lambda: told.append("this process")),
+    ):
+        control.end(Ending.LIMIT)
+    assert told == ["this process", "other processes"]

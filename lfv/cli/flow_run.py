@@ -61,12 +61,13 @@ def run_flow(
                 from lfv.run.hosting.guard_client import guard_ahead
 
                 stack.enter_context(guard_ahead(settings))
+                from flows.cancellation import cancellable
                 from flows.inspect_images import inspect_images, resume_inspection
                 from lfv.run.control import watching
 
                 stack.enter_context(prefect_api(log, server))
-            with watching(watcher):
-                flow = resume_inspection if resume else inspect_images
+            chosen = resume_inspection if resume else inspect_images
+            with watching(watcher), cancellable(chosen) as flow:
                 summary: RunSummary = flow(**arguments)
             return summary
     except KeyboardInterrupt:

@@ -22,6 +22,7 @@ from tests.support.waiting import PLENTY, wait_gone, wait_until
 pytestmark = pytest.mark.slow
 
 PREFECT = str(Path(sys.executable).with_name("prefect"))
+LFV = str(Path(sys.executable).with_name("lfv"))
 
 
 @pytest.fixture
@@ -72,6 +73,26 @@ def test_a_worker_cancels_a_flow_run_and_is_terminated_with_another(
         scene.check_stopped(since, bound("worker"))
         assert wait_gone(killed)
     assert scene.newest_run().status == "crashed"
+    scene.resume().finish()
+    scene.check_finished()
+
+
+def test_a_command_whose_flow_run_is_cancelled_ends(
+    scene_on_sqlite: Scene, prefect: PrefectServer, api: PrefectApi
+) -> None:
+    scene = scene_on_sqlite
+    command = [LFV, "inspect", scene.manifest, "--project", "parts"]
+    with process(scene, prefect, command) as lfv:
+        scene.asking()
+        flow_run = scene.newest_run().flow_run_id
+        assert flow_run is not None
+        since = scene.fault()
+        api.cancel(flow_run)
+        scene.check_stopped(since, bound("cancel-command"))
+        assert lfv.wait(PLENTY) == 1
+    assert "cancelled on Prefect's page" in (scene.folder / "prefect.log").read_text()
+    assert api.state(flow_run) == "CANCELLED"
+    assert scene.newest_run().status == "cancelled"
     scene.resume().finish()
     scene.check_finished()
 

@@ -160,6 +160,14 @@ FAULTS: Mapping[str, Fault] = {
         30,
         ("test_prefect.py::test_a_worker_cancels_a_flow_run_and_is_terminated_with_another",),
     ),
+    "cancel-command": Fault(
+        "cancelled from Prefect's page or API, `lfv inspect`",
+        "The command reads the state of its flow run, and ends as after SIGTERM. Exit status 1.",
+        RUN,
+        "10 s",
+        20,
+        ("test_prefect.py::test_a_command_whose_flow_run_is_cancelled_ends",),
+    ),
     "worker": Fault(
         "SIGTERM or Ctrl-C to a process worker",
         "The worker kills its flow runs before any `finally` block. Their guards stop the models.",

@@ -41,7 +41,7 @@ def fan_out(run: ActiveRun) -> Ending | None:
     here = not run.context.workers
     with (
         detection_stream(run) if here else call_off_workers_on_end(run),
-        open_batches(control, elsewhere=not here) as batches,
+        open_batches(control, elsewhere=not here, check=workers.count) as batches,
     ):
         while not control.stop.is_set() and (
             items := run.store.inspections.pending(
@@ -126,17 +126,19 @@ def open_batches(
     *,
     elsewhere: bool,
     on_end: Callable[[int, int], None] = lambda *_: None,
+    check: Callable[[], object] = lambda: None,
 ) -> Iterator[OpenBatches]:
     """Yield an OpenBatches, and wait until all of its batches have finished.
 
-    After an error, answers in flight are stored before the model is stopped, because they are paid
-    for.
+    `check` is called meanwhile; it raises if they never will. After an error, answers in flight are
+    stored before the model is stopped, because they are paid for.
     """
     batches = OpenBatches(control, elsewhere=elsewhere, on_end=on_end)
     try:
         yield batches
         while len(batches):
             batches.finish_some(1.0)
+            check()
     except BaseException:
         control.end(Ending.INTERRUPTED)
         batches.await_others(OTHERS_SECONDS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from typing import Any, cast
 
 from prefect.context import FlowRunContext
@@ -16,6 +15,10 @@ from lfv.settings import LfvSettingsError, get_settings
 _THREADS = 64
 #: Interval at which the workers of a cluster are counted.
 _COUNT_SECONDS = 2.0
+#: How long the scheduler may take to name its workers.
+_ANSWER_SECONDS = 10.0
+#: How long a run waits, with its model up, for a worker or the scheduler to come back.
+LOST_SECONDS = 60.0
 
 
 def task_runner() -> TaskRunner[PrefectFuture[Any]]:
@@ -46,13 +49,16 @@ def worker_processes() -> int:
 
     Raises:
         NotSpreadable: The Dask cluster has no worker.
+        OSError: Its scheduler does not answer.
     """
     context = FlowRunContext.get()
     runner: Any = context.task_runner if context is not None else None
     client = getattr(runner, "client", None)
     if client is None:
         return 0
-    workers = len(client.scheduler_info(n_workers=-1)["workers"])
+    # `client.scheduler_info` waits for the scheduler without a time limit.
+    identity = client.sync(client.scheduler.identity, n_workers=0, callback_timeout=_ANSWER_SECONDS)
+    workers = int(identity["n_workers"])
     if not workers:
         raise NotSpreadable(
             f"no worker is connected to the Dask scheduler {runner.address}; start some with: "
@@ -70,13 +76,25 @@ class LiveWorkers:
 
     def __init__(self, at_first: int) -> None:
         self._workers = at_first
-        self._counted_at = time.monotonic()
+        self._counted_at = self._seen_at = time.monotonic()
 
     def count(self) -> int:
-        """Return the number; while none is alive, the last number."""
+        """Return the number; while none is alive, the last number.
+
+        Raises:
+            WorkersLost: For too long there was none, or the scheduler did not answer.
+        """
         if self._workers and time.monotonic() - self._counted_at > _COUNT_SECONDS:
-            with suppress(NotSpreadable, OSError):  # the scheduler's end shows in the batches
+            try:
                 self._workers = worker_processes()
+                self._seen_at = time.monotonic()
+            except (NotSpreadable, OSError) as error:
+                if time.monotonic() - self._seen_at > LOST_SECONDS:
+                    what = "the scheduler does not answer" if isinstance(error, OSError) else error
+                    raise WorkersLost(
+                        f"no Dask worker could be reached for {LOST_SECONDS:g} seconds; finished "
+                        f"images are kept: mend the cluster, then resume the run: {what}"
+                    ) from error
             self._counted_at = time.monotonic()
         return self._workers
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner
 
+from flows import task_runners
 from flows.inspect_images import inspect_images, resume_inspection
 from flows.task_runners import task_runner
 from lfv.run.dask_workers import check_scheduler, check_spreadable
@@ -194,6 +196,61 @@ def test_the_scheduler_is_killed(
     [run] = results.runs.list(1)
     assert run.status == "failed"
     assert set(_lines(results, run.run_id).values()) == {1}
+
+
+def test_a_run_that_loses_all_its_workers_stops_its_model(
+    cluster: Cluster,
+    many: Path,
+    endpoint: Endpoint,
+    results: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(task_runners, "LOST_SECONDS", 3.0)
+    endpoint.script(slow_after=20, slow_seconds=1.0)
+
+    def kill() -> None:
+        endpoint.wait_for_calls("DetectAnomalies", 25)
+        for worker in cluster.workers:
+            worker.kill()
+
+    with ThreadPoolExecutor(1) as pool:
+        killing = pool.submit(kill)
+        with pytest.raises(WorkersLost, match="no worker is connected"):
+            cluster.run(source=str(many), project="parts")
+        killing.result()
+    assert endpoint.status == "TRAINED"
+    [run] = results.runs.list(1)
+    assert run.status == "failed"
+    assert set(_lines(results, run.run_id).values()) == {1}
+
+
+@pytest.mark.parametrize("limit", [None, 5 / 60])
+def test_a_scheduler_that_hangs_does_not_keep_the_model_up(
+    cluster: Cluster,
+    many: Path,
+    endpoint: Endpoint,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: float | None,
+) -> None:
+    monkeypatch.setattr(task_runners, "LOST_SECONDS", 3.0)
+    monkeypatch.setattr(task_runners, "_ANSWER_SECONDS", 1.0)
+    endpoint.script(slow_after=20, slow_seconds=1.0)
+    scheduler = cluster.scheduler
+    assert scheduler is not None
+
+    def hang() -> None:
+        endpoint.wait_for_calls("DetectAnomalies", 25)
+        scheduler.send_signal(signal.SIGSTOP)
+        try:
+            wait_until(lambda: endpoint.status == "TRAINED", "the model is stopped")
+        finally:
+            scheduler.kill()
+
+    with ThreadPoolExecutor(1) as pool:
+        hanging = pool.submit(hang)
+        with pytest.raises(WorkersLost, match="does not answer"):
+            cluster.run(source=str(many), project="parts", max_hosted_minutes=limit)
+        hanging.result()
 
 
 def test_workers_end_with_the_run(

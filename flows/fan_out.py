@@ -156,7 +156,8 @@ def detect_claims(store: Store, context: RunContext, control: RunControl, share:
             if items:
                 shared = replace(context, workers=share.workers)
                 lines = items[0].line_number, items[-1].line_number
-                batches.add(detect_anomalies.submit(shared, PendingBatch(items), *lines))
+                batch = PendingBatch(items, control.stop)
+                batches.add(detect_anomalies.submit(shared, batch, *lines))
             elif len(batches):
                 batches.finish_some(FEED_SECONDS)
             elif store.inspections.pending(context.run_id, limit=1):

@@ -325,7 +325,8 @@ def _detect_at_model(
                 while detect(run) is Ending.MODEL_LOST:
                     logger.warning("the model is down, starting it again: %s", control.message)
                     hold.restart()
-        logger.info("%d of %d images are recorded; %s", control.done, pending, hold.outcome)
+        done = pending - run.store.inspections.counts(run.run_id).pending  # of all processes
+        logger.info("%d of %d images are recorded; %s", done, pending, hold.outcome)
 
 
 def _refuse_unfinished(run: ActiveRun) -> None:

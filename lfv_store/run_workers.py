@@ -94,14 +94,20 @@ class RunWorkers:
         return self._database.transact(work)
 
     def leave(
-        self, run_id: str, worker: str, ending: str | None = None, message: str | None = None
+        self,
+        run_id: str,
+        worker: str,
+        images: int,
+        ending: str | None = None,
+        message: str | None = None,
     ) -> None:
-        """End a worker's claims. `ending` and `message` say why it ends early."""
+        """End a worker's claims after `images`. `ending` and `message` say why it ends early."""
 
         def work(conn: Connection) -> None:
             run = lock_run(conn, run_id)
             now = dialect_of(conn).now(conn)
-            _update(conn, run, worker, claims=[], expires_at=now, ending=ending, message=message)
+            last = {"images": images, "ending": ending, "message": message}
+            _update(conn, run, worker, claims=[], expires_at=now, **last)
 
         self._database.transact(work)
 

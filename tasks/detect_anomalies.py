@@ -23,4 +23,4 @@ def detect_anomalies(
     last_line: int,  # noqa: ARG001
 ) -> DetectedBatch:
     """Run detection on a batch of images and store each answer as it arrives."""
-    return detect_batch(run, batch.items)
+    return detect_batch(run, batch.items, batch.stop)

@@ -67,6 +67,7 @@ class ConcurrencyLimit:
         ceiling: Maximum number of permits.
         first: Permits at the start.
         settled: Whether `first` was measured before, so that doubling is skipped.
+        processes: How many processes call the model, this one included.
         clock: Returns monotonic seconds.
     """
 
@@ -76,12 +77,14 @@ class ConcurrencyLimit:
         first: int = FIRST_PER_UNIT,
         *,
         settled: bool = False,
+        processes: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
         self._free = threading.Condition()
         self._ceiling = max(1, ceiling)
         self._limit = max(1, min(first, self._ceiling))
+        self._processes = processes
         self._in_flight = 0
         self._waiting = 0
         self._doubling = not settled
@@ -157,6 +160,18 @@ class ConcurrencyLimit:
         with self._free:
             self._ceiling = max(1, min(self._ceiling, ceiling))
             self._limit = min(self._limit, self._ceiling)
+
+    def share(self, processes: int) -> None:
+        """Leave permits to processes that have joined, or take over those of processes that left.
+
+        Otherwise one that joins would be throttled until the others have lowered their limits.
+        """
+        with self._free:
+            before, self._processes = self._processes, processes
+            if before != processes:
+                found = round(self._limit * before / processes)
+                self._limit = max(1, min(found, self._ceiling))
+                self._free.notify_all()
 
     def acquire(self, ended: Callable[[], bool] = lambda: False) -> bool:
         """Wait for a permit; return False if `ended` becomes true first.

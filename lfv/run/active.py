@@ -49,14 +49,24 @@ class ActiveRun:
         """Permits for requests to the model, shared by all threads of this process."""
         return shared_limit(self.host.spec, self.context.ceiling, self._first_limit)
 
+    @cached_property
+    def reaches_its_model(self) -> bool:
+        """Whether this process reaches the run's model, and not another one of the same name.
+
+        Another region or account may have such a model. Raises HostError.
+        """
+        key, state = self.store.models.get(self.context.model_id).key, self.host.describe()
+        return (state.model_arn, state.created_at) == (key.model_arn, key.created_at)
+
     def _first_limit(self) -> ConcurrencyLimit:
         """Start from the capacity that the model's last run found."""
         context, units = self.context, self.context.units.minimum
         pace = self.store.models.pace(context.model_id)
+        sharing = context.sharing
         if pace is None:
-            return ConcurrencyLimit(context.ceiling, FIRST_PER_UNIT * units)
-        first = round(pace.in_flight * units / pace.inference_units / context.sharing)
-        return ConcurrencyLimit(context.ceiling, first, settled=True)
+            return ConcurrencyLimit(context.ceiling, FIRST_PER_UNIT * units, processes=sharing)
+        first = round(pace.in_flight * units / pace.inference_units / sharing)
+        return ConcurrencyLimit(context.ceiling, first, settled=True, processes=sharing)
 
     @property
     def run_id(self) -> str:

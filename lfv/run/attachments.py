@@ -51,6 +51,7 @@ class _Attachment:
                 with ExitStack() as stack:
                     run = stack.enter_context(active_run(self.context))
                     run.limit.lower_ceiling(self.context.ceiling)
+                    run.limit.share(self.context.sharing)
                     stack.enter_context(detection_stream(run))
                     self._opened = stack.pop_all()
                 self._run = run
@@ -108,6 +109,30 @@ def end_attachments(run_id: str) -> None:
     for one in found:
         if one.run is not None:
             one.run.control.end(Ending.INTERRUPTED, _CANCELLED)
+
+
+def requests_in_flight(run_id: str) -> int:
+    """Return how many requests of a run this process may have in flight; 0 before its first."""
+    run = _current_run(run_id)
+    return run.limit.limit if run is not None else 0
+
+
+def share_requests(run_id: str, processes: int) -> None:
+    """Share a run's requests in flight with other processes from now on, not from the next batch.
+
+    Args:
+        run_id: Id of the run.
+        processes: How many processes there are, this one included.
+    """
+    run = _current_run(run_id)
+    if run is not None:
+        run.limit.share(processes)
+
+
+def _current_run(run_id: str) -> ActiveRun | None:
+    with _lock:
+        found = _current.get(run_id)
+        return found.run if found is not None else None
 
 
 def _take(context: RunContext) -> _Attachment:

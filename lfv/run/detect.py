@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from lfv.client.errors import HostError
 from lfv.run.active import ActiveRun
 from lfv.run.attachments import attach
 from lfv.run.context import RunContext
 from lfv.run.control import Ending
 from lfv.run.dask_workers import filter_pending
+from lfv.run.errors import NotSpreadable
 from lfv.run.stream import Batch, DetectionStream
 from lfv_store import PendingItem
 
@@ -21,8 +25,13 @@ class PendingBatch:
     results of other task runs, and Dask would rebuild it.
     """
 
-    def __init__(self, items: Sequence[PendingItem]) -> None:
+    def __init__(self, items: Sequence[PendingItem], stop: threading.Event | None = None) -> None:
         self.items = items
+        #: Ends the batch if it is run in this process.
+        self.stop = stop
+
+    def __reduce__(self) -> tuple[object, tuple[Sequence[PendingItem]]]:
+        return PendingBatch, (self.items,)
 
 
 @dataclass(frozen=True)
@@ -42,18 +51,45 @@ class DetectedBatch:
     ran_elsewhere: bool = False
 
 
-def detect_batch(run: ActiveRun | RunContext, items: Sequence[PendingItem]) -> DetectedBatch:
-    """Run detection on `items`; return early if the run ends.
+def detect_batch(
+    run: ActiveRun | RunContext,
+    items: Sequence[PendingItem],
+    stop: threading.Event | None = None,
+) -> DetectedBatch:
+    """Run detection on `items`; return early if the run ends, or has ended here by `stop`.
 
     The batch uses the stream that the run has open in this process. In another process the run is a
     `RunContext`, and the process stays attached to it for its next batches.
+
+    Raises:
+        NotSpreadable: That process reaches another model.
     """
     if isinstance(run, ActiveRun):
         return _detect(run, items)
     with attach(run) as active:
+        if stop is not None and stop.is_set():  # the work for the run ended before it was attached
+            active.control.end(Ending.INTERRUPTED)
+        _check_model(active)
         # A worker that died may have recorded some of the batch.
         left = filter_pending(active.store, active.run_id, items)
         return replace(_detect(active, items, left), ran_elsewhere=True)
+
+
+def _check_model(run: ActiveRun) -> None:
+    """Make sure that this process reaches the run's model; end the run if its host is down."""
+    if run.control.stop.is_set():
+        return
+    try:
+        if run.reaches_its_model:
+            return
+    except HostError as error:
+        run.control.end(Ending.OUT_OF_REACH, str(error))
+        return
+    spec = run.host.spec
+    raise NotSpreadable(
+        f"{socket.gethostname()} reaches another model named {spec.project}, version "
+        f"{spec.model_version}; let its region and credentials be those of the run's own machine"
+    )
 
 
 def _detect(

@@ -12,16 +12,20 @@ import os
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
+from lfv.run.attachments import requests_in_flight, share_requests
 from lfv.run.context import RunContext
 from lfv.run.control import Ending, RunControl
 from lfv.run.embedded_service import is_embedded
 from lfv.run.errors import NotSpreadable
+from lfv.run.start import describe_end
+from lfv.run.threads import join_if_started
 from lfv.settings import Settings, prefect_may_be_configured
 from lfv_store import PendingItem, Store, StoreError
 from lfv_store.run_workers import Holding
@@ -31,13 +35,24 @@ logger = logging.getLogger(__name__)
 #: Claims that a worker holds at a time, so that its stream never runs dry.
 CLAIMS_AT_A_TIME = 2
 _BEAT_SECONDS = 1.0
+#: How long a worker that joins waits: the others learn of it with their next heartbeat.
+_JOIN_SECONDS = 1.2
 #: How long the claims of a killed worker are kept from the others: this long, or as long as leases.
 _CLAIM_TTL_SECONDS = 15.0
 #: How long the leader waits for the others when the model is lost: until no claim is live.
 LOST_SECONDS = 20.0
 #: How long a worker that found nothing to claim waits; lines of lost workers may come free.
 CLAIM_AGAIN_SECONDS = 0.5
+#: What a claim is good for: so many seconds at this worker's pace, or so many rounds of its
+#: requests in flight. With more, the others would wait for a slow worker at the end.
+_CLAIM_SECONDS = 2.0
+_CLAIM_ROUNDS = 2
+_FIRST_CLAIM = 8
+#: The last lines of a run are not divided into smaller claims, unless the worker is slow.
 _SMALLEST_CLAIM = 20
+#: Finished claims from which a worker's pace is taken.
+_CLAIMS_OF_PACE = 4
+_LEAVE_SECONDS = 2.0
 
 
 def check_shareable(settings: Settings, *, embedded: bool) -> None:
@@ -103,6 +118,8 @@ class Share:
         self._of_others = 0
         self._ended: set[str] = set()
         self._claim_at = 0.0
+        #: When the last claims were finished, and their images.
+        self._finished: deque[tuple[float, int]] = deque(maxlen=_CLAIMS_OF_PACE + 1)
         self._leaving = threading.Event()
         self._beats = threading.Thread(target=self._keep_up, name="share", daemon=True)
         #: Live workers, this one included.
@@ -111,6 +128,8 @@ class Share:
     def __enter__(self) -> Self:
         self._beat(self._store)
         self._beats.start()
+        if self.workers > 1:  # until the others leave it its share of the requests in flight
+            self._control.stop.wait(_JOIN_SECONDS)
         return self
 
     def __exit__(
@@ -121,19 +140,21 @@ class Share:
     ) -> None:
         """Leave the run; a shard reports why it ends early."""
         self._leaving.set()
-        self._beats.join()
+        join_if_started(self._beats, _LEAVE_SECONDS)  # it may be waiting for the database
         ending, message = self._control.ending, self._control.message
-        if ending is None and error is not None:
-            ending, message = Ending.INTERRUPTED, str(error)
+        if error is not None:
+            ending, message = ending or Ending.INTERRUPTED, message or describe_end(error)
         try:
             self._store.with_patience(0).run_workers.leave(
-                self._run_id, self._name, ending, message
+                self._run_id, self._name, self._images, ending, message
             )
         except StoreError as failure:
             logger.warning("the end of this worker is not recorded: %s", failure)
 
     def claim(self) -> Sequence[PendingItem]:
         """Claim the next lines; [] if there are none now."""
+        rounds = _CLAIM_ROUNDS * requests_in_flight(self._run_id)
+        most = max(_FIRST_CLAIM, rounds, round(_CLAIM_SECONDS * self._pace()))
         if time.monotonic() < self._claim_at:
             return []
         with self._lock:
@@ -141,11 +162,13 @@ class Share:
                 self._run_id,
                 self._name,
                 self._holding,
-                most=self._settings.batch_size,
+                most=min(most, self._settings.batch_size),
                 fewest=_SMALLEST_CLAIM,
                 ttl=self._ttl,
             )
             if items:
+                if not self._finished:
+                    self._finished.append((time.monotonic(), 0))
                 self._held.add(items[0].line_number)
             else:
                 self._claim_at = time.monotonic() + CLAIM_AGAIN_SECONDS
@@ -156,6 +179,7 @@ class Share:
         with self._lock:
             self._held.discard(first_line)
             self._images += images
+            self._finished.append((time.monotonic(), images))
 
     def await_others(self, seconds: float) -> None:
         """Wait up to `seconds` until no other worker is live."""
@@ -170,15 +194,23 @@ class Share:
                 return
             time.sleep(_BEAT_SECONDS / 4)
 
+    def _pace(self) -> float:
+        """Images per second in the last claims; 0 before the first is finished."""
+        if len(self._finished) < 2:
+            return 0.0
+        (began, _), *finished = self._finished
+        return sum(images for _, images in finished) / max(0.001, finished[-1][0] - began)
+
     @property
     def _holding(self) -> Holding:
         return Holding(frozenset(self._held), self._images)
 
     def _beat(self, store: Store) -> None:
         with self._lock:
-            self.workers = store.run_workers.beat(
-                self._run_id, self._name, self._holding, ttl=self._ttl
-            )
+            workers = store.run_workers.beat(self._run_id, self._name, self._holding, ttl=self._ttl)
+        if workers != self.workers:
+            self.workers = workers
+            share_requests(self._run_id, workers)
 
     def _keep_up(self) -> None:
         store = self._store.with_patience(0)

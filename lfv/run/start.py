@@ -190,7 +190,7 @@ def record_failure(run_id: str, store: Store) -> Iterator[None]:
         _set_status(store, run_id, "failed", str(error))
         raise
     except BaseException as error:  # a signal, Prefect's cancellation, a time-out
-        _set_status(store, run_id, "cancelled", _describe_end(error))
+        _set_status(store, run_id, "cancelled", describe_end(error))
         raise
 
 
@@ -203,7 +203,7 @@ def record_ending(run: RunContext, store: Store) -> Iterator[RunEnding]:
     store.runs.set_status(run.run_id, "completed", ending.message, datetime.now(UTC))
 
 
-def _describe_end(error: BaseException) -> str:
+def describe_end(error: BaseException) -> str:
     """Describe an exception that ends a run without being an error."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted from the keyboard"

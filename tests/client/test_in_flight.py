@@ -6,6 +6,7 @@ import heapq
 import random
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
@@ -134,6 +135,29 @@ def test_the_ceiling_holds() -> None:
     done = Simulation(1000, lambda _: 25, ceiling=8).run()
     assert max(level for _, level in done.levels) == 8
     assert done.throttled == 0
+
+
+def test_processes_that_join_get_permits_and_leave_theirs() -> None:
+    limit = ConcurrencyLimit(64, 24, settled=True)
+    limit.share(2)
+    assert limit.limit == 12
+    limit.share(3)
+    assert limit.limit == 8
+    limit.share(3)
+    assert limit.limit == 8
+    limit.share(1)
+    assert limit.limit == 24
+    limit.lower_ceiling(30)
+    limit.share(100)
+    assert limit.limit == 1
+    limit.share(1)
+    assert limit.limit == 30
+    waiting = ConcurrencyLimit(8, 1, settled=True, processes=2)
+    assert waiting.acquire()
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(waiting.acquire)
+        waiting.share(1)
+        assert second.result(PLENTY)
 
 
 def test_retry_after_keeps_the_limit_from_rising_and_pauses_the_last_request() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +11,19 @@ import pytest
 
 from lfv.client.policy import Policy
 from lfv.run import attachments
-from lfv.run.attachments import attach, end_attachments
+from lfv.run.attachments import (
+    attach,
+    end_attachments,
+    requests_in_flight,
+    share_requests,
+)
 from lfv.run.context import InspectionRequest, RunContext
+from lfv.run.detect import detect_batch
+from lfv.run.errors import NotSpreadable
 from lfv.settings import Settings
 from lfv_store import Lease, Store, StoreError
-from tests.support.store_samples import a_model, a_run
+from tests.support.endpoints import Endpoint, endpoint_in_thread
+from tests.support.store_samples import a_model, a_run, an_item
 from tests.support.waiting import PLENTY, wait_until
 
 
@@ -89,6 +98,18 @@ def test_shares_follow_the_number_of_workers(context: RunContext, lease: Lease) 
     wait_until(lambda: of_two.stream is None, "the earlier attachment is closed")
 
 
+def test_processes_that_join_get_their_share_at_once(context: RunContext, lease: Lease) -> None:
+    context = replace(context, endpoint_url="http://127.0.0.1:8")  # no other test's limit
+    share_requests(context.run_id, 3)
+    assert requests_in_flight(context.run_id) == 0
+    with attach(context) as run:
+        assert requests_in_flight(context.run_id) == run.limit.limit == 4
+        share_requests(context.run_id, 4)
+        assert requests_in_flight(context.run_id) == run.limit.limit == 2
+    with attach(replace(context, workers=1)):
+        assert requests_in_flight(context.run_id) == 8
+
+
 def test_a_batch_after_the_end_opens_the_run_again(context: RunContext, lease: Lease) -> None:
     with attach(context) as first:
         first.control.stop.set()
@@ -115,3 +136,30 @@ def test_a_run_that_cannot_be_opened_is_opened_by_the_next_batch(
         pass
     with attach(context) as run:
         assert run.run_id == context.run_id
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    """An endpoint with a model that has the name of the run's model, but is another one."""
+    with endpoint_in_thread() as endpoint:
+        yield endpoint
+
+
+def test_another_model_of_the_same_name_is_not_asked(
+    context: RunContext, lease: Lease, endpoint: Endpoint
+) -> None:
+    there = replace(context, endpoint_url=endpoint.url)
+    with pytest.raises(NotSpreadable, match="another model named parts, version 1"):
+        detect_batch(there, [an_item(1, 1)])
+    assert not endpoint.calls("DetectAnomalies")
+
+
+def test_a_batch_that_starts_after_the_end_asks_nothing(
+    store: Store, context: RunContext, lease: Lease, endpoint: Endpoint
+) -> None:
+    store.inspections.plan(context.run_id, pending=[an_item(1, 1)], through_line=1)
+    ended = threading.Event()
+    ended.set()
+    batch = detect_batch(replace(context, endpoint_url=endpoint.url), [an_item(1, 1)], ended)
+    assert (batch.answered, batch.errors, batch.left) == (0, 0, 1)
+    assert not endpoint.calls("DetectAnomalies")

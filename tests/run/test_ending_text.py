@@ -7,7 +7,7 @@ import signal
 import pytest
 from prefect.exceptions import TerminationSignal
 
-from lfv.run.start import _describe_end
+from lfv.run.start import describe_end
 
 
 @pytest.mark.parametrize(
@@ -20,4 +20,4 @@ from lfv.run.start import _describe_end
     ],
 )
 def test_the_end_of_a_run_is_described(error: BaseException, text: str) -> None:
-    assert _describe_end(error) == text
+    assert describe_end(error) == text

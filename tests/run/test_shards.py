@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from lfv.run.control import Ending, RunControl
 from lfv.run.shards import Share
 from lfv.settings import Settings
 from lfv_store import Lease, Store
+from lfv_store.run_workers import RunWorker, RunWorkers
 from tests.support.store_samples import a_model, a_run, an_item
 from tests.support.waiting import wait_until
 
@@ -21,6 +24,7 @@ from tests.support.waiting import wait_until
 @pytest.fixture(autouse=True)
 def frequent_beats(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "_BEAT_SECONDS", 0.02)
+    monkeypatch.setattr(shards, "_JOIN_SECONDS", 0.02)
 
 
 @pytest.fixture
@@ -90,9 +94,66 @@ def test_a_shard_that_cannot_reach_the_model_does_not_end_the_others(
     assert control.ending is None
 
 
+def test_a_shard_that_is_interrupted_says_by_what(
+    store: Store, context: RunContext, lease: Lease, leader: tuple[Share, RunControl]
+) -> None:
+    control = RunControl()
+    with (
+        suppress(KeyboardInterrupt),
+        Share(store, context, control, leads=False),
+    ):
+        control.end(Ending.INTERRUPTED)
+        raise KeyboardInterrupt
+    (left,) = (one for one in store.run_workers.list(context.run_id) if one.ending)
+    assert (left.ending, left.message) == ("interrupted", "interrupted from the keyboard")
+
+
 def test_a_shard_ends_with_the_run(store: Store, context: RunContext, lease: Lease) -> None:
     control = RunControl()
     with Share(store, context, control, leads=False):
         store.leases.call_off(context.run_id)
         assert control.stop.wait(60)
     assert control.ending is Ending.INTERRUPTED
+
+
+def test_a_claim_is_good_for_seconds_of_its_workers_own_pace(
+    store: Store, context: RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = [an_item(line, line) for line in range(51, 2001)]
+    store.inspections.plan(context.run_id, pending=more, through_line=2000)
+    now = 1000.0
+    monkeypatch.setattr(shards.time, "monotonic", lambda: now)
+    share = Share(store, context, RunControl(), leads=True)
+    sizes = []
+    for seconds in (0.5, 0.1, 4.0, 4.0):
+        items = share.claim()
+        sizes.append(len(items))
+        now += seconds
+        share.finish(items[0].line_number, len(items))
+    first, of_16_in_a_second, of_67_in_a_second, of_38_in_a_second = sizes
+    assert first == 8
+    assert of_16_in_a_second == 32
+    assert of_67_in_a_second == 133
+    assert of_38_in_a_second == 75
+
+
+def test_a_report_that_hangs_does_not_hold_up_the_end(
+    store: Store, context: RunContext, lease: Lease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "_LEAVE_SECONDS", 0.1)
+    hanging, over = threading.Event(), threading.Event()
+    listed = RunWorkers.list
+
+    def hang(self: RunWorkers, run_id: str) -> Sequence[RunWorker]:
+        hanging.set()
+        over.wait()
+        return listed(self, run_id)
+
+    monkeypatch.setattr(RunWorkers, "list", hang)
+    try:
+        with Share(store, context, RunControl(), leads=True):
+            assert hanging.wait(60)
+        assert not over.is_set()
+        assert any(thread.name == "share" for thread in threading.enumerate())
+    finally:
+        over.set()

@@ -78,7 +78,7 @@ def test_lines_between_two_claims_are_claimed_next(store: Store, run_id: str) ->
     one = claim(store, run_id, "one")
     two = claim(store, run_id, "two")
     claim(store, run_id, "three")
-    store.run_workers.leave(run_id, "two")
+    store.run_workers.leave(run_id, "two", 0)
     between = claim(store, run_id, "one", one)
     assert lines(between)[0] == lines(two)[0]
     assert lines(between)[-1] <= lines(two)[-1]
@@ -88,9 +88,10 @@ def test_workers_are_counted_while_they_live(store: Store, run_id: str) -> None:
     assert store.run_workers.beat(run_id, "one", Holding(), ttl=TTL) == 1
     assert store.run_workers.beat(run_id, "two", Holding(images=7), ttl=TTL) == 2
     assert store.run_workers.beat(run_id, "lost", Holding(), ttl=LOST) == 2
-    store.run_workers.leave(run_id, "one", "model_lost", "it is down")
+    store.run_workers.leave(run_id, "one", 5, "model_lost", "it is down")
     lost, one, two = sorted(store.run_workers.list(run_id), key=lambda found: found.worker)
-    assert (one.is_live, one.ending, one.message) == (False, "model_lost", "it is down")
+    assert (one.is_live, one.images) == (False, 5)
+    assert (one.ending, one.message) == ("model_lost", "it is down")
     assert (two.is_live, two.images, two.ending) == (True, 7, None)
     assert not lost.is_live
     store.run_workers.clear(run_id)

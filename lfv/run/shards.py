@@ -48,6 +48,8 @@ CLAIM_AGAIN_SECONDS = 0.5
 _CLAIM_SECONDS = 2.0
 _CLAIM_ROUNDS = 2
 _FIRST_CLAIM = 8
+#: The leader begins alone, and nobody waits for it.
+_FIRST_CLAIM_OF_LEADER = 64
 #: The last lines of a run are not divided into smaller claims, unless the worker is slow.
 _SMALLEST_CLAIM = 20
 #: Finished claims from which a worker's pace is taken.
@@ -154,7 +156,8 @@ class Share:
     def claim(self) -> Sequence[PendingItem]:
         """Claim the next lines; [] if there are none now."""
         rounds = _CLAIM_ROUNDS * requests_in_flight(self._run_id)
-        most = max(_FIRST_CLAIM, rounds, round(_CLAIM_SECONDS * self._pace()))
+        first = _FIRST_CLAIM_OF_LEADER if self._leads and not self._images else _FIRST_CLAIM
+        most = max(first, rounds, round(_CLAIM_SECONDS * self._pace()))
         if time.monotonic() < self._claim_at:
             return []
         with self._lock:

@@ -213,8 +213,7 @@ class DetectionStream:
         try:
             self._inspect(image)
         except BaseException as error:  # noqa: BLE001 - `process` raises it
-            self._error = error
-            self._control.end(Ending.INTERRUPTED, f"detection failed: {error}")
+            self._break_off(error)
         finally:
             self._deactivate(batch)
         return True
@@ -227,7 +226,15 @@ class DetectionStream:
                 self._changed.notify_all()
             last = batch.failures and not batch.active and batch.left == len(batch.failures)
         if last:
-            self._judge_failures(batch)
+            try:
+                self._judge_failures(batch)
+            except BaseException as error:  # noqa: BLE001 - the calling thread has others to serve
+                self._break_off(error)
+
+    def _break_off(self, error: BaseException) -> None:
+        """End the run for an error that `process` raises."""
+        self._error = error
+        self._control.end(Ending.INTERRUPTED, f"detection failed: {error}")
 
     def _submit(self, inspection: NewInspection, batch: Batch, *, unsettled: bool) -> None:
         """Queue a record for its commit; `unsettled` if it still counts as such."""
@@ -411,8 +418,7 @@ class DetectionStream:
         if isinstance(error, StoreError):
             self._control.end(Ending.STORE, f"results cannot be stored: {error}")
         elif error is not None:
-            self._error = error
-            self._control.end(Ending.INTERRUPTED, f"detection failed: {error}")
+            self._break_off(error)
         unsettled = sum(record.unsettled for record in records)
         if unsettled:
             self._unsettled.release(unsettled)

@@ -123,7 +123,11 @@ def test_a_claim_is_good_for_seconds_of_its_workers_own_pace(
     store.inspections.plan(context.run_id, pending=more, through_line=2000)
     now = 1000.0
     monkeypatch.setattr(shards.time, "monotonic", lambda: now)
-    share = Share(store, context, RunControl(), leads=True)
+    leader = Share(store, context, RunControl(), leads=True)
+    items = leader.claim()
+    assert len(items) == 64
+    store.run_workers.clear(context.run_id)
+    share = Share(store, context, RunControl(), leads=False)
     sizes = []
     for seconds in (0.5, 0.1, 4.0, 4.0):
         items = share.claim()

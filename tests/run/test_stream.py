@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lfv.client.errors import HostConflict, HostRejected, HostTimeout
+from lfv.client.hosts import ModelState
 from lfv.formats.answers import DetectAnomalyResult
 from lfv.run import stream
 from lfv.run.active import ActiveRun
@@ -20,7 +21,7 @@ from lfv.run.stream import GIVE_UP_AFTER, detection_stream
 from lfv_store import ModelPace, NewInspection, Store, StoreUnavailable
 from lfv_store.inspections import Inspections
 from tests.support.detection import BusyModel, planned_run
-from tests.support.fake_model import normal
+from tests.support.fake_model import FakeModelHost, normal
 from tests.support.waiting import PLENTY, wait_until
 
 
@@ -134,6 +135,28 @@ def test_a_terminal_that_is_gone_does_not_hold_up_the_run(tmp_path: Path, store:
     ):
         (batch,) = pool.submit(detect_in_batches, run, 40).result(PLENTY)
     assert batch.answered == 40
+
+
+def test_an_error_while_failures_are_judged_ends_the_run(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answers(body: bytes) -> DetectAnomalyResult:
+        if body.endswith(b" 1"):
+            return normal()
+        wait_until(lambda: store.inspections.counts(run.run_id).inspected == 1)
+        raise HostTimeout("no answer")
+
+    def broken(_: FakeModelHost) -> ModelState:
+        raise ZeroDivisionError("a fault of the host's client")
+
+    monkeypatch.setattr(FakeModelHost, "describe", broken)
+    with (
+        planned_run(tmp_path / "images", store, answers, 3) as run,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        detected = pool.submit(detect_in_batches, run, 3)
+        with pytest.raises(ZeroDivisionError):
+            detected.result(PLENTY)
 
 
 def test_a_lost_model_leaves_the_rest_pending(tmp_path: Path, store: Store) -> None:

@@ -224,16 +224,17 @@ def test_a_run_that_loses_all_its_workers_stops_its_model(
     assert set(_lines(results, run.run_id).values()) == {1}
 
 
-@pytest.mark.parametrize("limit", [None, 5 / 60])
+@pytest.mark.parametrize(("limit", "lost_seconds"), [(None, 12.0), (20 / 60, 30.0)])
 def test_a_scheduler_that_hangs_does_not_keep_the_model_up(
     cluster: Cluster,
     many: Path,
     endpoint: Endpoint,
     monkeypatch: pytest.MonkeyPatch,
     limit: float | None,
+    lost_seconds: float,
 ) -> None:
-    monkeypatch.setattr(task_runners, "LOST_SECONDS", 3.0)
-    monkeypatch.setattr(task_runners, "_ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(task_runners, "LOST_SECONDS", lost_seconds)
+    monkeypatch.setattr(task_runners, "_ANSWER_SECONDS", 5.0)
     endpoint.script(slow_after=20, slow_seconds=1.0)
     scheduler = cluster.scheduler
     assert scheduler is not None

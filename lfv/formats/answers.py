@@ -43,10 +43,6 @@ class Anomaly:
     total_percentage_area: float
     color: str
 
-    @property
-    def is_background(self) -> bool:
-        return is_background(self.name)
-
 
 @dataclass(frozen=True)
 class DetectAnomalyResult:
@@ -73,7 +69,7 @@ class DetectAnomalyResult:
     @property
     def defects(self) -> tuple[Anomaly, ...]:
         """The anomalies, without `background`."""
-        return tuple(found for found in self.anomalies or () if not found.is_background)
+        return tuple(found for found in self.anomalies or () if not is_background(found.name))
 
     @property
     def anomaly_score(self) -> float:

@@ -40,12 +40,13 @@ def _import(options: ServeOptions, home: Home, database: Database, archive: Path
     with database.transaction() as tx:
         known = models.imported(tx, digest)
     if known is not None:
-        if known.exists:
-            return known.name
+        name, exists = known
+        if exists:
+            return name
         _log.warning(
             "%s is not imported again: it was imported as %s, which was deleted since",
             archive.name,
-            known.name,
+            name,
         )
         return None
     model_id = uuid4().hex

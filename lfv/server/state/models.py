@@ -118,16 +118,11 @@ def by_arn(tx: Transaction, arn: str) -> Model:
     return _model(row)
 
 
-@dataclass(frozen=True)
-class Imported:
-    #: The model's, as ``PROJECT/VERSION``.
-    name: str
-    #: False if the model was deleted since.
-    exists: bool
+def imported(tx: Transaction, sha256: str) -> tuple[str, bool] | None:
+    """Return ``PROJECT/VERSION`` of the archive with this digest, and whether it still exists.
 
-
-def imported(tx: Transaction, sha256: str) -> Imported | None:
-    """Return the import of the archive with this digest, or None."""
+    None if the archive was not imported.
+    """
     archives = tables.imported_archives
     row = tx.one(
         select(archives.c.model_name, _MODELS.status)
@@ -138,7 +133,7 @@ def imported(tx: Transaction, sha256: str) -> Imported | None:
     if row is None:
         return None
     exists = row["status"] not in (None, ModelStatus.DELETING)
-    return Imported(row["model_name"], exists)
+    return row["model_name"], exists
 
 
 def record_import(tx: Transaction, sha256: str, model: Model) -> None:

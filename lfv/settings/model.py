@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 from pydantic import (
     Field,
-    PositiveFloat,
     PositiveInt,
     ValidationInfo,
     field_validator,
@@ -31,6 +30,9 @@ HostKind = Literal["lookoutvision", "sagemaker", "edge"]
 RoleName = Literal["viewer", "reviewer", "engineer", "admin"]
 TaskRunnerKind = Literal["threads", "dask"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+
+#: At most a year: sockets, locks and dates take no infinite and no huge times.
+_Seconds = Annotated[float, Field(gt=0, le=31_536_000)]
 
 
 class Settings(BaseSettings):
@@ -134,44 +136,46 @@ class Settings(BaseSettings):
         description="False-alarm rate aimed at by a model trained on normal images only.",
     )
 
-    price_per_unit_hour: Annotated[dict[str, Annotated[float, Field(ge=0)]], NoDecode] = Field(
+    price_per_unit_hour: Annotated[
+        dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]], NoDecode
+    ] = Field(
         default_factory=dict,
         description="US dollars per unit-hour, by kind of host: `KIND=PRICE`, separated by commas. "
         f"A kind not listed keeps its default ({_LISTED_PRICES}).",
     )
 
-    hosting_deadline_seconds: PositiveFloat = Field(
+    hosting_deadline_seconds: _Seconds = Field(
         default=1800.0,
         description="How long a model may take to start. After that the run stops it and fails.",
     )
-    stopping_deadline_seconds: PositiveFloat = Field(
+    stopping_deadline_seconds: _Seconds = Field(
         default=900.0,
         description="How long a run waits for its model to stop. After that the sweeper takes "
         "over.",
     )
-    training_deadline_seconds: PositiveFloat = Field(
+    training_deadline_seconds: _Seconds = Field(
         default=86400.0,
         description="How long a training may take.",
     )
-    service_start_seconds: PositiveFloat = Field(
+    service_start_seconds: _Seconds = Field(
         default=60.0,
         description="How long the embedded service may take to start.",
     )
-    connect_timeout_seconds: PositiveFloat = Field(
+    connect_timeout_seconds: _Seconds = Field(
         default=10.0,
         description="Time limit for connecting to the API or S3.",
     )
-    read_timeout_seconds: PositiveFloat = Field(
+    read_timeout_seconds: _Seconds = Field(
         default=60.0,
         description="Time limit for each response from the API or S3.",
     )
 
-    lease_ttl_seconds: PositiveFloat = Field(
+    lease_ttl_seconds: _Seconds = Field(
         default=180.0,
         description="How long a run's lease on the model lasts without a heartbeat. When the last "
         "lease expires, the sweeper stops the model.",
     )
-    lease_heartbeat_seconds: PositiveFloat = Field(
+    lease_heartbeat_seconds: _Seconds = Field(
         default=20.0,
         description="Interval at which a run renews its lease. At most a third of "
         "`lease_ttl_seconds`.",
@@ -204,12 +208,12 @@ class Settings(BaseSettings):
         description="Maximum number of requests in flight for each inference unit; the run finds "
         "out how many the model can handle. Also limits the answers that a crash can lose.",
     )
-    throttled_deadline_seconds: PositiveFloat = Field(
+    throttled_deadline_seconds: _Seconds = Field(
         default=900.0,
         description="How long a run continues while the model throttles every request. After that "
         "the run stops the model and fails; it can be resumed.",
     )
-    store_patience_seconds: PositiveFloat = Field(
+    store_patience_seconds: _Seconds = Field(
         default=300.0,
         description="How long a run retries while the database is unavailable.",
     )

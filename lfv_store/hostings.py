@@ -153,7 +153,7 @@ class Hostings:
             expire_leases(unit, moment)
             for hosting in select_hostings(unit.conn, HostingTable.status.in_(IN_USE)):
                 if hosting.live_leases == 0:
-                    let_go(unit, hosting, moment)
+                    close_hosting(unit, hosting, moment)
             claimable = sa.or_(
                 HostingTable.claimed_until.is_(None),
                 HostingTable.claimed_until <= moment,
@@ -241,7 +241,7 @@ def _close_lost_run(unit: Change, lease_id: int, now: datetime) -> None:
         unit.update("runs", run, status="crashed", message=_LOST, finished_at=now)
 
 
-def let_go(unit: Change, hosting: Hosting, now: datetime) -> None:
+def close_hosting(unit: Change, hosting: Hosting, now: datetime) -> None:
     """Close a hosting without leases: request its stop, or leave it if lfv does not own it."""
     if hosting.owned:
         unit.update("hostings", hosting.hosting_id, status="stop_requested", stop_requested_at=now)

@@ -11,7 +11,7 @@ from lfv_store.audit.canonical import Cell
 from lfv_store.audit.change import Change, commit
 from lfv_store.claims import Claims
 from lfv_store.database import Database
-from lfv_store.recording import write_inspections
+from lfv_store.inspection_writer import write_inspections
 from lfv_store.records import (
     KnownDetection,
     NewInspection,

@@ -18,8 +18,8 @@ from lfv_store.errors import HostingStopping, InvalidRecord, UnknownLease
 from lfv_store.hostings import (
     IN_USE,
     OPEN,
+    close_hosting,
     expire_leases,
-    let_go,
     require_hosting,
     select_hostings,
 )
@@ -202,7 +202,7 @@ class Leases:
                 expire_leases(unit, moment, lease.hosting_id)
                 hosting = require_hosting(unit.conn, lease.hosting_id)
                 if hosting.live_leases == 0 and hosting.status in IN_USE:
-                    let_go(unit, hosting, moment)
+                    close_hosting(unit, hosting, moment)
             hosting = require_hosting(unit.conn, lease.hosting_id)
             return hosting.owned and hosting.status == "stop_requested"
 

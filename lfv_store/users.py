@@ -167,7 +167,7 @@ class Users:
 
         commit(self._database, user.name, "session.opened", user.name, work)
 
-    def login_failed(self, name: str | None, **facts: object) -> None:
+    def record_failed_login(self, name: str | None, **facts: object) -> None:
         """Record a refused login. `name` is None unless such a user exists."""
 
         def work(unit: Change) -> None:

@@ -39,7 +39,7 @@ _PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class _Begun:
+class _OpenDecision:
     """A decision whose verdicts are being stored; `run` is the run's internal id."""
 
     run: int
@@ -155,8 +155,8 @@ class Verdicts:
         decided_by: str,
         reason: str,
         signature: JsonObject | None,
-    ) -> _Begun:
-        def work(unit: Change) -> _Begun:
+    ) -> _OpenDecision:
+        def work(unit: Change) -> _OpenDecision:
             run = lock_run(unit.conn, run_id)
             policy_id = store_policy(unit, policy)
             newest = unit.conn.scalar(
@@ -173,18 +173,18 @@ class Verdicts:
                 reason=reason,
                 signature=signature,
             )
-            return _Begun(run, decision_id, number)
+            return _OpenDecision(run, decision_id, number)
 
         return commit(self._database, self._actor, "decision.begun", run_id, work)
 
-    def _record(self, run_id: str, decision: _Begun, batch: Sequence[NewVerdict]) -> None:
+    def _record(self, run_id: str, decision: _OpenDecision, batch: Sequence[NewVerdict]) -> None:
         def work(unit: Change) -> None:
             lock_run(unit.conn, run_id)
             _write(unit, decision.run, decision.decision_id, batch)
 
         commit(self._database, self._actor, "verdicts.recorded", run_id, work)
 
-    def _take_effect(self, run_id: str, decision: _Begun) -> None:
+    def _take_effect(self, run_id: str, decision: _OpenDecision) -> None:
         def work(unit: Change) -> None:
             lock_run(unit.conn, run_id)
             unit.update(

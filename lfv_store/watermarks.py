@@ -20,7 +20,7 @@ from lfv_store.audit.change import Change, commit
 from lfv_store.claims import Claims, KnownObjects, ObjectClaim, ObjectStamp, Retries
 from lfv_store.database import Database
 from lfv_store.errors import InvalidRecord
-from lfv_store.recording import write_inspections
+from lfv_store.inspection_writer import write_inspections
 from lfv_store.records import NewInspection, PendingItem
 from lfv_store.rows import pending_item
 from lfv_store.runs import lock_run, require_run

@@ -63,11 +63,11 @@ def run_flow(
                 stack.enter_context(guard_ahead(settings))
                 from flows.cancellation import cancellable
                 from flows.inspect_images import inspect_images, resume_inspection
-                from lfv.run.control import watching
+                from lfv.run.control import watch_runs
 
                 stack.enter_context(prefect_api(log, server))
             chosen = resume_inspection if resume else inspect_images
-            with watching(watcher), cancellable(chosen) as flow:
+            with watch_runs(watcher), cancellable(chosen) as flow:
                 summary: RunSummary = flow(**arguments)
             return summary
     except KeyboardInterrupt:

@@ -27,7 +27,7 @@ from lfv.formats.layout import describe_skipped
 
 if TYPE_CHECKING:
     from lfv.client.staging import StagedDataset
-    from lfv.run.importing import Imported
+    from lfv.run.importing import ImportResult
 
 
 def register(app: typer.Typer) -> None:
@@ -114,34 +114,34 @@ def import_(
         anomaly=tuple(anomaly or ()),
     )
     with Activity(f"import {project}", quiet=as_json) as activity:
-        imported = import_project(
+        result = import_project(
             settings, request, trained_by=current_user(), progress=activity.show
         )
     if as_json:
-        output.show_json(_as_dict(imported))
+        output.show_json(_as_dict(result))
     else:
-        output.show_facts(_facts(imported))
+        output.show_facts(_facts(result))
 
 
-def _facts(imported: Imported) -> dict[str, Any]:
-    facts: dict[str, Any] = {"source": str(imported.kind), **imported.facts}
-    for name, dataset in (("train dataset", imported.train), ("test dataset", imported.test)):
+def _facts(result: ImportResult) -> dict[str, Any]:
+    facts: dict[str, Any] = {"source": str(result.kind), **result.facts}
+    for name, dataset in (("train dataset", result.train), ("test dataset", result.test)):
         if dataset is not None:
             facts[name] = dataset_text(dataset)
             facts[f"{name}: skipped"] = describe_skipped(dataset.skipped) or None
-    if imported.model is not None:
-        facts["model"] = f"{imported.project}, version {imported.model.version}"
-        facts["F1"] = measure(imported.model.f1)
-    facts["next"] = imported.next_step or None
+    if result.model is not None:
+        facts["model"] = f"{result.project}, version {result.model.version}"
+        facts["F1"] = measure(result.model.f1)
+    facts["next"] = result.next_step or None
     return facts
 
 
-def _as_dict(imported: Imported) -> dict[str, Any]:
-    shown = asdict(imported)
+def _as_dict(result: ImportResult) -> dict[str, Any]:
+    shown = asdict(result)
     for use in ("train", "test"):
-        dataset: StagedDataset | None = getattr(imported, use)
+        dataset: StagedDataset | None = getattr(result, use)
         if dataset is not None:
             shown[use]["manifest"] = str(dataset.manifest)
-    model = imported.model
+    model = result.model
     shown["model"] = None if model is None else {"version": model.version, "arn": model.model_arn}
     return shown

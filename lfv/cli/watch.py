@@ -143,12 +143,12 @@ class _Watch:
         if not came or self._is_running():
             return
         known = self._known_objects(came)
-        self._arrivals.handled(known.recorded)
+        self._arrivals.mark_handled(known.recorded)
         new = came.keys() - known.recorded - known.in_progress
         if not new:
             return
         self._flow_run = self._start()
-        self._arrivals.handled(new)
+        self._arrivals.mark_handled(new)
         images = count_of(len(new), "image")
         output.show(f"{images} to inspect: started flow run {self._flow_run}")
 

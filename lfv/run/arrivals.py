@@ -53,7 +53,7 @@ class Arrivals:
         self._handled = {key: stamp for key, stamp in self._handled.items() if key in self._seen}
         return {key: seen for key, seen in self._seen.items() if self._handled.get(key) != seen}
 
-    def handled(self, keys: Iterable[str]) -> None:
+    def mark_handled(self, keys: Iterable[str]) -> None:
         """Note that these images, as they were at the last look, need no other run."""
         self._handled |= {key: self._seen[key] for key in keys}
 

@@ -47,7 +47,7 @@ from lfv.formats.words import count_of
 from lfv.run import outcomes
 from lfv.run.active import ActiveRun
 from lfv.run.control import Ending
-from lfv.run.hosting.hold import Held, ModelHold
+from lfv.run.hosting.hold import HoldTarget, ModelHold
 from lfv.run.hosting.release import end_earlier
 from lfv.run.modes import check_mode
 from lfv_store import ModelKey, NewDetection, NewInspection, PendingItem, StoreError
@@ -142,7 +142,7 @@ class _Batches:
         before = self.answered
         with self._job(staged) as (spec, host):
             output = str(spec.options["output"])
-            held = Held(self._register(spec), host, spec)
+            held = HoldTarget(self._register(spec), host, spec)
             with ModelHold(self.run, held) as hold:
                 hold.acquire()
                 failure = self._follow(host, output, waiting)

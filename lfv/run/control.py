@@ -47,7 +47,7 @@ _watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 
 
 @contextmanager
-def watching(watcher: Watcher) -> Iterator[None]:
+def watch_runs(watcher: Watcher) -> Iterator[None]:
     """Call `watcher` with the progress of every run started in this block, from any thread."""
     token = _watcher.set(watcher)
     try:

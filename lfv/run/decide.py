@@ -27,7 +27,7 @@ class VerdictChange:
 
 
 @dataclass(frozen=True)
-class Redecided:
+class Redecision:
     """The effect of another policy on a run; `decision` is None if nothing was stored."""
 
     run_id: str
@@ -50,7 +50,7 @@ def redecide(
     meaning: str | None = None,
     dry_run: bool = False,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
-) -> Redecided:
+) -> Redecision:
     """Decide again on every stored answer of a run, without the model.
 
     The new verdicts become current; the old ones and their policy are kept. Lines that could
@@ -70,7 +70,7 @@ def redecide(
         decision = store.verdicts.add(
             run_id, content, verdicts, decided_by=decided_by, reason=reason, signature=signed
         )
-    return Redecided(
+    return Redecision(
         run_id=run_id,
         changes=tuple(VerdictChange(*pair, number) for pair, number in sorted(changes.items())),
         decision=decision,

@@ -62,7 +62,7 @@ class ImportRequest:
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportResult:
     """The outcome of an import; `facts` are a model's metadata, `next_step` is a command."""
 
     kind: ImportKind
@@ -80,7 +80,7 @@ def import_project(
     *,
     trained_by: str = "",
     progress: Callable[[str], None] = logger.info,
-) -> Imported:
+) -> ImportResult:
     """Import what the request names.
 
     Raises:
@@ -109,7 +109,7 @@ class _Importer:
     trained_by: str
     progress: Callable[[str], None]
 
-    def images(self, kind: ImportKind) -> Imported:
+    def images(self, kind: ImportKind) -> ImportResult:
         """Import labelled images of any kind."""
         request = self.request
         names = _names(request)
@@ -122,10 +122,10 @@ class _Importer:
                     "and this with --test"
                 )
             model = self._train(self.settings, source, test)
-            return Imported(kind, request.project, model.train, model.test, model)
+            return ImportResult(kind, request.project, model.train, model.test, model)
         return self._datasets(kind, source, test, names)
 
-    def model(self, kind: ImportKind) -> Imported:
+    def model(self, kind: ImportKind) -> ImportResult:
         """Import a model of another tool, with the images to calibrate it on."""
         request = self.request
         if request.test is not None and request.data is None:
@@ -139,13 +139,13 @@ class _Importer:
         if request.data is None:
             source = shlex.quote(request.source)
             again = f"lfv import {source} --project {request.project} --data IMAGES"
-            return Imported(kind, request.project, facts=facts, next_step=again)
+            return ImportResult(kind, request.project, facts=facts, next_step=again)
         names = _names(request)
         data = self._write_manifest(
             request.data, import_kind(request.data, self.reader), "train", names
         )
         model = self._train(settings, data, self._write_test_manifest(names))
-        return Imported(kind, request.project, model.train, model.test, model, facts)
+        return ImportResult(kind, request.project, model.train, model.test, model, facts)
 
     def _detector(self) -> tuple[Settings, dict[str, Any]]:
         """Return settings with which a training calibrates the ONNX model."""
@@ -177,7 +177,7 @@ class _Importer:
 
     def _datasets(
         self, kind: ImportKind, source: str, test: str | None, names: LabelNames
-    ) -> Imported:
+    ) -> ImportResult:
         settings, request = self.settings, self.request
         staging = staging_place(settings)
         train_data: StagedDataset | None
@@ -204,7 +204,7 @@ class _Importer:
                 timeout=settings.training_deadline_seconds,
                 progress=self.progress,
             )
-        return Imported(
+        return ImportResult(
             kind,
             request.project,
             train_data,

@@ -86,7 +86,7 @@ class Pictures:
         kind = "image/png" if data.startswith(b"\x89PNG") else "image/jpeg"
         return Picture(data, kind)
 
-    def kept_thumbnail(self, sha256: str) -> Picture | None:
+    def cached_thumbnail(self, sha256: str) -> Picture | None:
         """Return the cached thumbnail of an image, or None; needs no database."""
         if not _SHA256.match(sha256):
             return None
@@ -95,7 +95,7 @@ class Pictures:
     def thumbnail(self, inspection_id: int) -> Picture:
         """Return a thumbnail of the image. Raises PictureGone, UnknownInspection."""
         row = self._store.results.get(inspection_id)
-        kept = self.kept_thumbnail(row["image_sha256"] or "")
+        kept = self.cached_thumbnail(row["image_sha256"] or "")
         if kept is not None:
             return kept
         with self._decoding:
@@ -133,7 +133,7 @@ class Pictures:
             _cache(file, buffer.getvalue())
         return Picture(buffer.getvalue(), "image/png")
 
-    def linked(self, answer: JudgedPicture, page: Path) -> LinkedThumbnail | None:
+    def linked_thumbnail(self, answer: JudgedPicture, page: Path) -> LinkedThumbnail | None:
         """Return the files of an image's thumbnail and marks, for `page`; None if impossible.
 
         Marks them as used now, so that they are kept as long as the page.

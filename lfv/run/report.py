@@ -133,7 +133,7 @@ def report_run(
 
         def linker(image: ReportImage) -> LinkedThumbnail | None:
             answer = found.known.get(image.line_number)
-            return None if answer is None else pictures.linked(answer, page)
+            return None if answer is None else pictures.linked_thumbnail(answer, page)
 
         written = write_run_report(report, folder, linker)
         os.utime(written, (counted_at, counted_at))

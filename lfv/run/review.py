@@ -142,7 +142,7 @@ def give_review(store: Store, given: GivenReview, *, second_share: float = 0.0) 
         reason=given.reason,
         kind="second" if second else "review",
         shown=shown | {"also": list(also)} if also else shown,
-        signature=_signed(row, given),
+        signature=_signature(row, given),
         token=given.token,
         seen=given.seen,
         holder=given.holder,
@@ -163,7 +163,7 @@ def _repeat(store: Store, inspection_id: int, new: NewReview, given: GivenReview
                 new,
                 inspection_id=inspection_id,
                 shown={**(new.shown or {}), GIVEN_ON: given.inspection_id},
-                signature=_signed(store.results.get(inspection_id), given),
+                signature=_signature(store.results.get(inspection_id), given),
                 token=f"{given.token}.{inspection_id}",
                 seen=history[-1].review_id if history else 0,
                 second_share=0.0,
@@ -171,7 +171,7 @@ def _repeat(store: Store, inspection_id: int, new: NewReview, given: GivenReview
         )
 
 
-def _signed(row: Mapping[str, Any], given: GivenReview) -> dict[str, Any] | None:
+def _signature(row: Mapping[str, Any], given: GivenReview) -> dict[str, Any] | None:
     if given.meaning is None:
         return None
     digest = record_digest(row, ANSWERS[given.answer], given.reason, given.comment)

@@ -46,7 +46,7 @@ def training_request(settings: Settings) -> TrainingRequest:
     }
     for role, path in (("backbone", settings.backbone), ("detector", settings.detector)):
         if path is not None:
-            given[role] = _bring(settings, role, path)
+            given[role] = _store_checked_copy(settings, role, path)
     if given.keys() - training_options_taken(settings):
         raise ServiceNotStarted(
             "the service on this machine is of an earlier release, which accepts no options of a "
@@ -55,7 +55,7 @@ def training_request(settings: Settings) -> TrainingRequest:
     return TrainingRequest(**given)
 
 
-def _bring(settings: Settings, role: str, path: Path) -> str:
+def _store_checked_copy(settings: Settings, role: str, path: Path) -> str:
     """Put a checked copy of an ONNX file into the service's folder; return the file's digest."""
     graphs = ServicePlaces(settings.service_home).graphs
     try:

@@ -130,7 +130,7 @@ class Accounts:
             right = _is_password(self._hasher, known or self._unknown, password[:LONGEST_PASSWORD])
         if user is None or not (known and right and user.active):
             return None
-        self.limit.succeeded(address, name)
+        self.limit.record_success(address, name)
         return user
 
     def log_in(self, user: User, **facts: object) -> str:

@@ -68,11 +68,11 @@ async def _health(_request: Request) -> Response:
     return JSONResponse({"status": "ok"})
 
 
-def _nothing(_call: Call) -> Response:
+def _raise_not_found(_call: Call) -> Response:
     raise NotFound
 
 
-_no_page = guard(_nothing, "viewer")
+_no_page = guard(_raise_not_found, "viewer")
 
 
 async def _not_found(request: Request, _error: Exception) -> Response:

@@ -60,12 +60,12 @@ class LoginLimit:
             self._refuse(keys, now)
             self._count(keys, now)
 
-    def failed(self, address: str) -> None:
+    def record_failure(self, address: str) -> None:
         """Count a failed login by single sign-on."""
         with self._lock:
             self._count(_keys(address, None), time.monotonic())
 
-    def succeeded(self, address: str, name: str) -> None:
+    def record_success(self, address: str, name: str) -> None:
         """Uncount a successful login, and forget the failures before it."""
         with self._lock:
             for key in _keys(address, name):
@@ -150,7 +150,7 @@ class FailedLogins:
             self._times.append(now)
         before = self.unrecorded()
         try:
-            self._store.users.login_failed(name, **facts, **before)
+            self._store.users.record_failed_login(name, **facts, **before)
         except StoreError:
             self._count(1 + before.get(_UNRECORDED, 0))
             raise
@@ -170,7 +170,7 @@ class FailedLogins:
         facts = self.unrecorded()
         if facts:
             try:
-                self._store.users.login_failed(None, **facts)
+                self._store.users.record_failed_login(None, **facts)
             except StoreError:
                 logger.warning("%d failed logins are not recorded", facts[_UNRECORDED])
 

@@ -27,7 +27,7 @@ from lfv.cli.main import run as run_lfv
 from lfv.cli.plant.schedule import EndedRun
 from lfv.cli.plant.services import Plant, Schedule, own_deployments, systemd_unit
 from lfv.cli.plant.status import PlantStatus
-from lfv.cli.plant.supervisor import Service, ServiceState, Supervised
+from lfv.cli.plant.supervisor import Service, ServiceState, SupervisedService
 from lfv.settings import get_settings
 from tests.support.processes import free_port, kill, with_environment
 from tests.support.waiting import PLENTY, wait_gone, wait_until
@@ -43,7 +43,7 @@ def test_a_service_that_ends_is_started_again_after_a_pause(
     now = 0.0
     clock = SimpleNamespace(monotonic=lambda: now)
     monkeypatch.setattr("lfv.cli.plant.supervisor.time", clock)
-    one = Supervised(service("-c", "raise SystemExit(3)"), tmp_path)
+    one = SupervisedService(service("-c", "raise SystemExit(3)"), tmp_path)
     assert one.poll()
     wait_until(one.poll)  # it has ended
     assert one.state.pid is None
@@ -55,14 +55,14 @@ def test_a_service_that_ends_is_started_again_after_a_pause(
 
 
 def test_a_service_with_a_schedule_is_restarted_when_due(tmp_path: Path) -> None:
-    one = Supervised(service("-c", "pass", restart_after=0.05), tmp_path)
+    one = SupervisedService(service("-c", "pass", restart_after=0.05), tmp_path)
     wait_until(lambda: one.poll() and one.state.starts == 3)
     one.wait(PLENTY)
 
 
 def test_a_service_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     ignore = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True)"
-    one = Supervised(service("-c", f"{ignore}; time.sleep(600)"), tmp_path)
+    one = SupervisedService(service("-c", f"{ignore}; time.sleep(600)"), tmp_path)
     one.poll()
     wait_until(lambda: one.log.read_text())
     pid = one.state.pid

@@ -26,7 +26,7 @@ def test_new_and_changed_images_are_listed_until_handled(tmp_path: Path) -> None
     keys = {f"line-3/{first.name}", f"line-3/{second.name}"}
     assert arrivals.look().keys() == keys
     assert arrivals.look().keys() == keys  # nobody has handled them yet
-    arrivals.handled(keys)
+    arrivals.mark_handled(keys)
     assert not arrivals.look()
     first.write_bytes(first.read_bytes() + b"more")
     assert arrivals.look().keys() == {f"line-3/{first.name}"}

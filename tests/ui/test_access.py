@@ -200,7 +200,7 @@ def test_the_limit_counts_by_address_and_by_name() -> None:
         limit.check("10.0.0.1", "another")
     for _ in range(30):
         limit.begin("10.0.0.2", "another")
-        limit.succeeded("10.0.0.2", "another")
+        limit.record_success("10.0.0.2", "another")
     for number in range(50):
         limit.begin(f"10.0.1.{number}", "ana")
     with pytest.raises(TooManyFailures):

@@ -65,7 +65,7 @@ class ServiceState:
     log: str
 
 
-class Supervised:
+class SupervisedService:
     """One service and its process."""
 
     def __init__(self, service: Service, folder: Path) -> None:
@@ -152,7 +152,7 @@ class Supervisor:
     def __init__(self, services: Sequence[Service], folder: Path, ports: Mapping[str, int]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._ports = ports
-        self._services = [Supervised(service, folder) for service in services]
+        self._services = [SupervisedService(service, folder) for service in services]
         self._state_file = folder / "state.json"
         self._ending = False
 

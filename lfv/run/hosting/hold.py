@@ -71,7 +71,7 @@ def _start_token(lease: Lease) -> str:
 
 
 @dataclass(frozen=True)
-class Held:
+class HoldTarget:
     """What a run holds: its model, or a batch job, which is recorded like a model."""
 
     model_id: int
@@ -82,8 +82,8 @@ class Held:
 class ModelHold:
     """A run's hold on its model, or on `held`; a context manager whose exit releases it."""
 
-    def __init__(self, run: ActiveRun, held: Held | None = None) -> None:
-        held = held or Held(run.context.model_id, run.host, run.context.host_spec)
+    def __init__(self, run: ActiveRun, held: HoldTarget | None = None) -> None:
+        held = held or HoldTarget(run.context.model_id, run.host, run.context.host_spec)
         self._run = run.context
         self._store = run.store
         self._model_id = held.model_id

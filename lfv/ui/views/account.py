@@ -64,7 +64,7 @@ def finish_single_sign_on(call: Call) -> Response:
         return _refuse_attempt(call, "/", held_back)
     except SignOnFailed as failed:
         if failed.status < 500:
-            accounts.limit.failed(call.address)
+            accounts.limit.record_failure(call.address)
         accounts.failures.record(
             None, method="single sign-on", address=call.address, reason=str(failed)[:200]
         )

@@ -32,7 +32,7 @@ def image(call: Call) -> Response:
 def thumbnail(call: Call) -> Response:
     """Return a thumbnail. Its address has the digest, so a cached one needs no database."""
     digest = call.request.path_params["sha256"]
-    picture = call.ui.pictures.kept_thumbnail(digest)
+    picture = call.ui.pictures.cached_thumbnail(digest)
     if picture is not None:
         return _response(call.request, picture, digest)
     try:
@@ -54,7 +54,7 @@ async def quick_thumbnail(request: Request) -> Response:
     ui: Ui = request.app.state.ui
     if may_look(ui, request):
         digest = request.path_params["sha256"]
-        kept = ui.pictures.kept_thumbnail(digest)
+        kept = ui.pictures.cached_thumbnail(digest)
         if kept is not None:
             return _response(request, kept, digest)
     return await _guarded_thumbnail(request)

@@ -69,9 +69,10 @@ def upgrade(database: Database, to: str = HEAD) -> str | None:
             config.attributes["connection"] = conn
             with _one_upgrade:
                 command.upgrade(config, to)
-            if to == HEAD:
-                for view, definition in views.items():
-                    database.dialect.replace_view(conn, view, definition)
+        if to == HEAD:
+            # Always, because they were replaced before the revision was known.
+            for view, definition in views.items():
+                database.dialect.replace_view(conn, view, definition)
         return before
 
 

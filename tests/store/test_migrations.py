@@ -123,6 +123,17 @@ def test_several_may_open_a_new_database_at_once(empty_url: str) -> None:
     assert errors == []
     with open_store(empty_url) as store:
         assert schema.revision(store.database) == schema.HEAD
+        report = store.audit.verify()
+        assert report.ok, report.problems
+
+
+def test_a_second_upgrade_leaves_the_views_in_place(database_url: str) -> None:
+    database = Database(database_url)
+    assert schema.upgrade(database) == schema.HEAD
+    database.close()
+    with open_store(database_url) as store:
+        report = store.audit.verify()
+    assert report.ok, report.problems
 
 
 def test_two_databases_are_upgraded_one_after_the_other(

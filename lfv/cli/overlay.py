@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +22,9 @@ from lfv.cli.options import (
     output_folder,
 )
 from lfv.cli.progress import Activity
+
+if TYPE_CHECKING:
+    from lfv_store import Store
 
 _FOLDER = "overlays"
 
@@ -79,8 +83,9 @@ def overlay(
         open_reader(settings) as reader,
         Activity("overlay", quiet=as_json) as activity,
     ):
-        if target.isdecimal():
-            rows = [store.results.get(int(target))]
+        inspection = _inspection(store, target)
+        if inspection is not None:
+            rows = [inspection]
         else:
             run_id = find_run(store, target).run_id
             rows = list(rows_to_draw(store, run_id, verdict=verdict, lines=line or ()))
@@ -107,3 +112,20 @@ def overlay(
             output.note("no image to draw; --verdict or --line selects others")
     if any(one.file is None for one in drawn):
         raise typer.Exit(ExitStatus.SOME_NOT_INSPECTED)
+
+
+def _inspection(store: Store, target: str) -> Mapping[str, Any] | None:
+    """Return the inspection of this number; None if `target` names a run.
+
+    The start of a run's id may be a number, too.
+    """
+    from lfv_store import UnknownInspection
+
+    if not target.isdecimal():
+        return None
+    try:
+        return store.results.get(int(target))
+    except UnknownInspection:
+        if store.runs.find(target):
+            return None
+        raise

@@ -109,6 +109,12 @@ def test_lines_verdicts_and_inspections_select(
     outcome = lfv("overlay", inspection + 4711, "-o", folder)
     assert outcome.status == 1
     assert "no inspection has id" in outcome.err
+    begin_run(store, "58220943" + RUN[8:])  # the start of its id is a number
+    outcome = lfv("overlay", "58220943")
+    assert (outcome.status, outcome.err) == (
+        0,
+        "no image to draw; --verdict or --line selects others\n",
+    )
 
 
 def test_what_cannot_be_drawn_is_named_with_the_reason(lfv: Lfv, images: Path) -> None:

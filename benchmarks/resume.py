@@ -26,7 +26,7 @@ from lfv.client.policy import Policy
 from lfv.run.active import open_run
 from lfv.run.context import InspectionRequest
 from lfv.run.plan import plan_lines
-from lfv.run.start import RunStarter
+from lfv.run.start import RunStarter, begin_run
 from lfv.settings import Settings
 from lfv_store import NewDetection, NewInspection, PendingItem, open_store
 
@@ -78,7 +78,7 @@ def _leave_run(source: Path, url: str, home: Path) -> str:
     with open_store(settings.store_url, migrate=True) as store:
         policy = Policy.from_confidence(0.8).to_dict()
         request = InspectionRequest(str(source), PROJECT, policy=policy)
-        context = RunStarter(store, settings, url).start(request)
+        context = RunStarter(store, settings, url).proceed(begin_run(store, request))
         with open_run(context, store) as run:
             lines = list(read_manifest(str(source), run.reader))
             for first in range(0, len(lines), _BATCH):

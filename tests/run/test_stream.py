@@ -15,7 +15,7 @@ from lfv.client.hosts import ModelState
 from lfv.formats.answers import DetectAnomalyResult
 from lfv.run import stream
 from lfv.run.active import ActiveRun
-from lfv.run.control import Ending, Progress, watching
+from lfv.run.control import Ending, Progress, watch_runs
 from lfv.run.detect import DetectedBatch, detect_batch
 from lfv.run.stream import GIVE_UP_AFTER, detection_stream
 from lfv_store import ModelPace, NewInspection, Store, StoreUnavailable
@@ -129,7 +129,7 @@ def test_a_terminal_that_is_gone_does_not_hold_up_the_run(tmp_path: Path, store:
         raise BrokenPipeError("the reader of stderr has ended")
 
     with (
-        watching(closed),
+        watch_runs(closed),
         planned_run(tmp_path / "images", store, BusyModel(), 40) as run,
         ThreadPoolExecutor(1) as pool,
     ):

@@ -118,9 +118,8 @@ def test_runs_stay_with_a_version_while_the_next_is_trained(
 
     def train(*_: object, **__: Any) -> TrainedModel:
         data = StagedDataset(S3Ref("lfv", "train.manifest"), 20, 10, 10, 0, (), 96, 64)
-        return TrainedModel(
-            "flange", "2", "arn", None, None, None, None, None, None, 1.0, data, test=None
-        )
+        none = dict.fromkeys(("f1", "precision", "recall", "evaluation_result", "created_at"))
+        return TrainedModel("flange", "2", "arn", **none, seconds=1.0, train=data, test=None)
 
     monkeypatch.setattr(models, "train_project", train)
     address = f"/models/{place.model_id}"

@@ -20,7 +20,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.detection import PROJECT, endpoint_in, figures, make_images, tell
+from benchmarks.detection import FEW, PROJECT, endpoint_in, figures, make_images, tell
 from lfv.client.manifests import manifest_digest, manifest_kind, read_manifest
 from lfv.client.policy import Policy
 from lfv.run.active import open_run
@@ -43,23 +43,16 @@ def measure_resume(lines: int, folder: Path) -> dict[str, Any]:
     """Seconds from the command to the first question, and from the last answer to the prompt."""
     source, home = folder / "many", folder / "resumed"
     make_images(source, lines)
+    make_images(folder / "few", FEW)
+    script = {"seconds": 0.01, "schedule": [[0, 25]]}
     with endpoint_in(folder) as url:
-        tell(url, {"seconds": 0.01, "schedule": [[0, 25]]})
+        tell(url, script)
+        # Prefect makes its database; the interrupted run would have done so.
+        _lfv_inspect(url, home, str(folder / "few"), "--project", PROJECT)
         run_id = _leave_run(source, url, home)
+        tell(url, script)
         began = time.time()
-        subprocess.run(
-            [str(Path(sys.executable).with_name("lfv")), "inspect", "--resume", run_id],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={
-                **os.environ,
-                **_KEYS,
-                "LFV_HOME": str(home),
-                "LFV_ENDPOINT_URL": url,
-                "PREFECT_HOME": str(home / "prefect"),
-            },
-        )
+        _lfv_inspect(url, home, "--resume", run_id)
         end = time.time()
         asked = figures(url)
     assert asked["answered"] == LEFT, asked
@@ -70,10 +63,25 @@ def measure_resume(lines: int, folder: Path) -> dict[str, Any]:
     }
 
 
+def _lfv_inspect(url: str, home: Path, *arguments: str) -> None:
+    subprocess.run(
+        [str(Path(sys.executable).with_name("lfv")), "inspect", *arguments],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={
+            **os.environ,
+            **_KEYS,
+            "LFV_HOME": str(home),
+            "LFV_ENDPOINT_URL": url,
+            "PREFECT_HOME": str(home / "prefect"),
+        },
+    )
+
+
 def _leave_run(source: Path, url: str, home: Path) -> str:
     """The id of a run of which the last lines are pending."""
     os.environ.update(_KEYS)
-    home.mkdir()
     settings = Settings(home=home, endpoint_url=url)
     with open_store(settings.store_url, migrate=True) as store:
         policy = Policy.from_confidence(0.8).to_dict()

@@ -108,12 +108,14 @@ def result_of(future: PrefectFuture[Any]) -> Any:
     try:
         return future.result()
     except Exception as error:
-        if type(error).__name__ == "FutureCancelledError":
+        # Names, because the package is optional. The second comes if the scheduler dies while it
+        # sends the result.
+        if type(error).__name__ in ("FutureCancelledError", "CommClosedError"):
             raise WorkersLost(
                 "the Dask scheduler no longer answers; finished images are kept: start it again, "
                 f"then resume the run: {error}"
             ) from error
-        if type(error).__name__ == "KilledWorker":  # of an optional package
+        if type(error).__name__ == "KilledWorker":
             raise WorkersLost(
                 "Dask workers died repeatedly while they detected the same images; check their "
                 f"logs, then resume the run: {error}"

@@ -21,7 +21,7 @@ from prefect.task_runners import TaskRunner
 
 from flows import task_runners
 from flows.inspect_images import inspect_images, resume_inspection
-from flows.task_runners import task_runner
+from flows.task_runners import result_of, task_runner
 from lfv.run.dask_workers import check_scheduler, check_spreadable
 from lfv.run.errors import LimitReached, NotSpreadable, WorkersLost
 from lfv.settings import LfvSettingsError, Settings, get_settings
@@ -196,6 +196,17 @@ def test_the_scheduler_is_killed(
     [run] = results.runs.list(1)
     assert run.status == "failed"
     assert set(_lines(results, run.run_id).values()) == {1}
+
+
+def test_the_scheduler_dies_while_it_sends_a_result() -> None:
+    from distributed.comm.core import CommClosedError
+
+    class Future:
+        def result(self) -> None:
+            raise CommClosedError("in <TCP (closed) ConnectionPool.gather>")
+
+    with pytest.raises(WorkersLost, match="no longer answers"):
+        result_of(Future())  # type: ignore[arg-type]
 
 
 def test_a_run_that_loses_all_its_workers_stops_its_model(

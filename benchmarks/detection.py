@@ -313,12 +313,9 @@ def run_inspection(folder: Path, url: str, home: Path, database: str | None) -> 
     return Measured(figures(url), children_cpu() - before, time.monotonic() - began)
 
 
-@contextmanager
-def inspection(
-    folder: Path, url: str, home: Path, database: str | None, *options: str
-) -> Iterator[subprocess.Popen[bytes]]:
-    """The process of `lfv inspect`, which is ended with the block."""
-    environment = {
+def environment_of(url: str, home: Path) -> dict[str, str]:
+    """The environment of a command whose models are at an endpoint."""
+    return {
         **os.environ,
         "LFV_HOME": str(home),
         "LFV_ENDPOINT_URL": url,
@@ -327,6 +324,14 @@ def inspection(
         "AWS_SECRET_ACCESS_KEY": "x",
         "AWS_DEFAULT_REGION": "us-east-1",
     }
+
+
+@contextmanager
+def inspection(
+    folder: Path, url: str, home: Path, database: str | None, *options: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The process of `lfv inspect`, which is ended with the block."""
+    environment = environment_of(url, home)
     if database:
         environment["LFV_DATABASE_URL"] = database
     lfv = str(Path(sys.executable).with_name("lfv"))

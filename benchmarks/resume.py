@@ -20,7 +20,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.detection import FEW, PROJECT, endpoint_in, figures, make_images, tell
+from benchmarks.detection import (
+    FEW,
+    PROJECT,
+    endpoint_in,
+    environment_of,
+    figures,
+    make_images,
+    tell,
+)
 from lfv.client.manifests import manifest_digest, manifest_kind, read_manifest
 from lfv.client.policy import Policy
 from lfv.run.active import open_run
@@ -32,11 +40,6 @@ from lfv_store import NewDetection, NewInspection, PendingItem, open_store
 
 LEFT = 1_000
 _BATCH = 500
-_KEYS = {
-    "AWS_ACCESS_KEY_ID": "x",
-    "AWS_SECRET_ACCESS_KEY": "x",
-    "AWS_DEFAULT_REGION": "us-east-1",
-}
 
 
 def measure_resume(lines: int, folder: Path) -> dict[str, Any]:
@@ -69,19 +72,14 @@ def _lfv_inspect(url: str, home: Path, *arguments: str) -> None:
         check=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={
-            **os.environ,
-            **_KEYS,
-            "LFV_HOME": str(home),
-            "LFV_ENDPOINT_URL": url,
-            "PREFECT_HOME": str(home / "prefect"),
-        },
+        env=environment_of(url, home),
     )
 
 
 def _leave_run(source: Path, url: str, home: Path) -> str:
     """The id of a run of which the last lines are pending."""
-    os.environ.update(_KEYS)
+    os.environ.setdefault("AWS_ACCESS_KEY_ID", "x")
+    os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "x")
     settings = Settings(home=home, endpoint_url=url)
     with open_store(settings.store_url, migrate=True) as store:
         policy = Policy.from_confidence(0.8).to_dict()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.engine import Connection
 
 from lfv_store.answer_tallies import STEPS
 from lfv_store.database import Database
 from lfv_store.dialects import Dialect, dialect_of
+from lfv_store.results import rows_of_lines
 from lfv_store.runs import require_run
 from lfv_store.tables import (
     AnomalyTable,
@@ -92,12 +93,8 @@ class Pages:
                 if not lines:
                     break
                 after = lines[-1]
-                rows = conn.execute(
-                    sa.select(INSPECTION_RESULTS)
-                    .where(_COLUMNS.run_id == run_id, _COLUMNS.line_number.in_(lines))
-                    .order_by(_COLUMNS.line_number)
-                )
-                found += [dict(row) for row in rows.mappings() if _has_outcome(row, outcome)]
+                rows = rows_of_lines(conn, run_id, lines)
+                found += [row for row in rows if _has_outcome(row, outcome)]
         return found[:limit]
 
     def annotations(self, detections: Sequence[int]) -> dict[int, Annotations]:
@@ -290,7 +287,7 @@ class Pages:
             )
 
 
-def _has_outcome(row: RowMapping, outcome: Outcome | None) -> bool:
+def _has_outcome(row: Mapping[str, Any], outcome: Outcome | None) -> bool:
     return outcome is None or (row["final_verdict"] or "error") == outcome
 
 

@@ -49,12 +49,7 @@ class Results:
     def of_lines(self, run_id: str, lines: Sequence[int]) -> list[dict[str, Any]]:
         """Return a run's inspections of some hundred lines, by line number."""
         with self._database.read() as conn:
-            rows = conn.execute(
-                sa.select(INSPECTION_RESULTS)
-                .where(_COLUMNS.run_id == run_id, _COLUMNS.line_number.in_(lines))
-                .order_by(_COLUMNS.line_number)
-            )
-            return [dict(row) for row in rows.mappings()]
+            return rows_of_lines(conn, run_id, lines)
 
     def get(self, inspection_id: int) -> dict[str, Any]:
         """Return one inspection. Raises UnknownInspection."""
@@ -119,3 +114,13 @@ class Results:
 def _row(conn: Connection, *conditions: sa.ColumnElement[bool]) -> dict[str, Any] | None:
     found = conn.execute(sa.select(INSPECTION_RESULTS).where(*conditions)).mappings().one_or_none()
     return None if found is None else dict(found)
+
+
+def rows_of_lines(conn: Connection, run_id: str, lines: Sequence[int]) -> list[dict[str, Any]]:
+    """Return a run's inspections of some hundred lines, by line number."""
+    rows = conn.execute(
+        sa.select(INSPECTION_RESULTS)
+        .where(_COLUMNS.run_id == run_id, _COLUMNS.line_number.in_(lines))
+        .order_by(_COLUMNS.line_number)
+    )
+    return [dict(row) for row in rows.mappings()]

@@ -172,6 +172,14 @@ def test_a_worker_is_killed_and_the_other_does_its_work(
     assert endpoint.status == "TRAINED"
 
 
+def _assert_failed(endpoint: Endpoint, results: Store) -> None:
+    """The model is stopped, and no line of the failed run was recorded twice."""
+    assert endpoint.status == "TRAINED"
+    [run] = results.runs.list(1)
+    assert run.status == "failed"
+    assert set(_lines(results, run.run_id).values()) == {1}
+
+
 def test_the_scheduler_is_killed(
     cluster: Cluster, many: Path, endpoint: Endpoint, results: Store
 ) -> None:
@@ -192,10 +200,7 @@ def test_the_scheduler_is_killed(
         with pytest.raises(WorkersLost, match="no longer answers"):
             cluster.run(source=str(many), project="parts")
         killing.result()
-    assert endpoint.status == "TRAINED"
-    [run] = results.runs.list(1)
-    assert run.status == "failed"
-    assert set(_lines(results, run.run_id).values()) == {1}
+    _assert_failed(endpoint, results)
 
 
 def test_the_scheduler_dies_while_it_sends_a_result() -> None:
@@ -229,10 +234,7 @@ def test_a_run_that_loses_all_its_workers_stops_its_model(
         with pytest.raises(WorkersLost, match="no worker is connected"):
             cluster.run(source=str(many), project="parts")
         killing.result()
-    assert endpoint.status == "TRAINED"
-    [run] = results.runs.list(1)
-    assert run.status == "failed"
-    assert set(_lines(results, run.run_id).values()) == {1}
+    _assert_failed(endpoint, results)
 
 
 @pytest.mark.parametrize(("limit", "lost_seconds"), [(None, 12.0), (20 / 60, 30.0)])

@@ -91,7 +91,7 @@ class Decoder:
             ImageRejected: The image cannot be used; the message says why.
         """
         if size not in self._by_size:
-            self._by_size[size] = _resize(self._decode(size), size)
+            self._by_size[size] = resize(self._decode(size), size)
         return self._by_size[size]
 
     def _decode(self, size: tuple[int, int] | None) -> Image.Image:
@@ -148,12 +148,14 @@ def from_rgb888(
             f"The image is {width}x{height} pixels in {len(pixels):,} bytes; this model was "
             f"trained on {expected[0]}x{expected[1]}.",
         )
-    return _resize(Image.frombuffer("RGB", (width, height), pixels, "raw", "RGB", 0, 1), size)
+    return resize(Image.frombuffer("RGB", (width, height), pixels, "raw", "RGB", 0, 1), size)
 
 
-def _resize(rgb: Image.Image, size: tuple[int, int] | None) -> NDArray[np.uint8]:
+def resize(rgb: Image.Image, size: tuple[int, int] | None) -> NDArray[np.uint8]:
+    """Return [height, width, 3] of ``rgb`` at ``size`` (width, height); as it is if None."""
     if size is not None and rgb.size != size:
-        rgb = rgb.resize(size, Image.Resampling.BOX if _shrinks(rgb, size) else _ENLARGE)
+        shrinks = rgb.width >= 2 * size[0] and rgb.height >= 2 * size[1]
+        rgb = rgb.resize(size, Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR)
     return np.asarray(rgb, dtype=np.uint8)
 
 
@@ -170,7 +172,6 @@ def measure(body: bytes) -> tuple[int, int, int]:
     return header.width, header.height, header.exif_orientation or 1
 
 
-_ENLARGE = Image.Resampling.BILINEAR
 #: Every second pixel in each direction is used to determine a range.
 _STEP = 2
 #: Share of the range that is added at each end, for defects that training has not seen.
@@ -206,10 +207,6 @@ def _to_8_bits(samples: NDArray[np.uint16], sample_range: tuple[int, int]) -> Im
     low, high = sample_range
     levels = (samples.astype(np.float32) - low) * (255.0 / max(1, high - low))
     return Image.fromarray(levels.round().clip(0, 255).astype(np.uint8)).convert("RGB")
-
-
-def _shrinks(image: Image.Image, size: tuple[int, int]) -> bool:
-    return image.width >= 2 * size[0] and image.height >= 2 * size[1]
 
 
 def _to_rejection(error: errors.ImageError) -> ImageRejected:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,6 @@ from lfv.engine.evaluation import Evaluated
 from lfv.engine.findings import Findings
 from lfv.engine.metrics import Floats
 from lfv.engine.model import TrainedModel
-from lfv.engine.pixel_head import classes_at
 from lfv.engine.types import Progress, TrainingImage, TrainingOutcome
 
 
@@ -54,25 +53,20 @@ def judge_test(
 
 def judge_out_of_fold(
     data: Dataset,
-    logits: Sequence[NDArray[np.float32]],
+    classes: Iterable[NDArray[np.uint8] | None],
     probability: Floats,
     threshold: float,
 ) -> list[Evaluated]:
     """Return out-of-fold verdicts on the training images.
 
     Args:
-        logits: [classes, rows, columns] of every image; empty without masks.
+        classes: For each image the class of every pixel; None if the model paints none.
     """
     types, size = data.type_names, (data.width, data.height)
     rows = []
-    for number, image in enumerate(data.images):
-        classes = labels = None
-        if logits:
-            classes = classes_at(logits[number], size)
-            labels = load_labels(image, types, size)
-        rows.append(
-            Evaluated.of(image, float(probability[number]), threshold, types, classes, labels)
-        )
+    for image, found, score in zip(data.images, classes, probability, strict=True):
+        labels = None if found is None else load_labels(image, types, size)
+        rows.append(Evaluated.of(image, float(score), threshold, types, found, labels))
     return rows
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lfv.engine.alignment import Aligner
+from lfv.engine.decoding import resize
 from lfv.engine.descriptors import Description, describe
 from lfv.engine.patch_ridge import Patches
 from lfv.engine.positional import coarse
@@ -45,11 +46,7 @@ class Observation:
 def scale(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Scale ``pixels`` to ``size`` (width, height)."""
     height, width = pixels.shape[:2]
-    if (width, height) == size:
-        return pixels
-    shrinks = width >= 2 * size[0] and height >= 2 * size[1]
-    method = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
-    return np.asarray(Image.fromarray(pixels).resize(size, method))
+    return pixels if (width, height) == size else resize(Image.fromarray(pixels), size)
 
 
 class Observer:

@@ -35,6 +35,7 @@ from lfv.engine.model import Model
 from lfv.engine.normals import alarm_calibration, images_for_rank, is_enough_for_rank
 from lfv.engine.observations import OVERVIEW
 from lfv.engine.observing import Observed, observe
+from lfv.engine.pixel_head import classes_at
 from lfv.engine.planning import choose_aligner, overview_of
 from lfv.engine.plugins import (
     backbone_plugin,
@@ -197,14 +198,15 @@ def _calibrate(
     """Build the model, and judge the training images out of fold."""
     data, folds = prepared.data, prepared.folds
     model, probability = _with_probabilities(data, fitted, prepared.aligner, folds, options)
-    logits: tuple[NDArray[np.float32], ...] = ()
+    classes: Iterable[NDArray[np.uint8] | None] = (None,) * len(data.images)
     if fitted.pixels is not None:
         called = probability >= model.threshold
         regions, logits = learn_regions(
             fitted.pixels.logits, prepared.observed.shares, called, folds
         )
         model = replace(model, regions=regions)
-    return model, judge_out_of_fold(data, logits, probability, model.threshold)
+        classes = (classes_at(one, (data.width, data.height)) for one in logits)
+    return model, judge_out_of_fold(data, classes, probability, model.threshold)
 
 
 def _with_probabilities(

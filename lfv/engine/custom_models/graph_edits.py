@@ -7,9 +7,14 @@ from typing import Any
 
 def image_of(model: Any) -> Any | None:
     """Return the only input that is not a weight; None if there are none or several."""
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = [one for one in model.graph.input if one.name not in weights]
+    inputs = inputs_of(model)
     return inputs[0] if len(inputs) == 1 else None
+
+
+def inputs_of(model: Any) -> list[Any]:
+    """Return the inputs that are not weights."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return [one for one in model.graph.input if one.name not in weights]
 
 
 def rename_uses(model: Any, name: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import onnx
 from onnx import TensorProto
 
+from lfv.engine.custom_models.graph_edits import inputs_of
 from lfv.engine.errors import OnnxRejected
 from lfv.engine.onnx_safety import MAX_VALUES, first_line, parse_closed
 
@@ -103,8 +104,7 @@ def _check_outputs(graph: Any) -> None:
 
 
 def _image_input(model: Any, default: tuple[Numbers, Numbers]) -> ImageInput:
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = [one for one in model.graph.input if one.name not in weights]
+    inputs = inputs_of(model)
     if len(inputs) != 1:
         names = ", ".join(one.name for one in inputs[:5]) or "none"
         raise OnnxRejected("input", f"It must have one input, the image; it has: {names}.")

@@ -24,7 +24,7 @@ from lfv.engine.custom_models.exported_onnx import read_export
 from lfv.engine.dataset import Dataset, check_test, load, load_labels, read_training
 from lfv.engine.evaluation import Evaluated, evaluate
 from lfv.engine.findings import Findings
-from lfv.engine.finishing import finish, judge_test
+from lfv.engine.finishing import finish, judge_out_of_fold, judge_test
 from lfv.engine.grouping import Groups, assign_folds, identity, near_duplicates, signature
 from lfv.engine.metrics import auroc
 from lfv.engine.normals import alarm_calibration
@@ -179,23 +179,11 @@ def _calibrate(
     threshold = calibration.threshold_for(options.miss_cost) if truth.any() else 0.5
     levels = _levels(data, seen, folds) if data.anomaly_types else None
     size = (data.width, data.height)
-    evaluated = []
-    for number, image in enumerate(data.images):
-        classes = labels = None
-        found = seen.maps[number]
-        if levels is not None and found is not None:
-            classes = paint(found, levels[int(folds[number])], size)
-            labels = load_labels(image, data.type_names, size)
-        evaluated.append(
-            Evaluated.of(
-                image,
-                float(probability[number]),
-                threshold,
-                data.type_names,
-                classes,
-                labels,
-            )
-        )
+    classes = (
+        None if levels is None or found is None else paint(found, levels[int(fold)], size)
+        for found, fold in zip(seen.maps, folds, strict=True)
+    )
+    evaluated = judge_out_of_fold(data, classes, probability, threshold)
     model = Detector(
         width=data.width,
         height=data.height,

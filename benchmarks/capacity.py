@@ -1,4 +1,4 @@
-"""What one machine does: the start of a run, planning, a resumed run, the store, and the service.
+"""Speed on one machine: the start of a run, planning, a resumed run, the store, the service, pages.
 
     python benchmarks/capacity.py [PART ...] [--lines 100000]
 
@@ -94,7 +94,7 @@ def measure_start(folder: Path, _: argparse.Namespace) -> dict[str, Any]:
             {
                 "planned": marks["inspect: 10 manifest lines checked"],
                 "hosted": marks["inspect: HOSTED (The model is running.)"],
-                "first question": marks["inspect: detecting anomalies"],
+                "first request": marks["inspect: detecting anomalies"],
                 "last answer": marks["inspect: releasing the model"],
                 "prompt": end,
             }

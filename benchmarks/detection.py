@@ -1,4 +1,5 @@
-"""Runs against a scripted endpoint, next to a plain boto3 thread pool that knows its capacity.
+"""Runs against a scripted endpoint, compared with a plain boto3 thread pool that knows the
+capacity.
 
     python benchmarks/detection.py                        every scenario, about 15 minutes
     python benchmarks/detection.py steady --images 5000   one of them, with more images
@@ -6,8 +7,8 @@
 The pool stores nothing and knows every change of the capacity.  Pool and run alternate; ratios
 are of the medians, so other load on the machine affects both.  Rates are the endpoint's: from the
 first request to the last answer.  The CPU time of an image leaves out the start of the command,
-which a run over ten images measures.  Figures go to ``detection-results.json``, where those of
-scenarios that are not measured stay.
+which a run over ten images measures. Figures go to ``detection-results.json``; scenarios that are
+not measured keep theirs.
 """
 
 from __future__ import annotations
@@ -44,13 +45,13 @@ from tests.support.databases import PostgresServer, own_server
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("detection-results.json")
 PROJECT = "parts"
-#: Images of the run that measures what a start takes.
+#: Images of the run that measures the CPU time of a start.
 FEW = 10
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """`schedule`: from which share of the images on which number of requests is allowed."""
+    """`schedule`: (share of the images, requests in flight allowed from there on)."""
 
     title: str
     seconds: float
@@ -64,7 +65,7 @@ class Scenario:
         return {"seconds": self.seconds, "schedule": schedule}
 
     def ideal_seconds(self, images: int) -> float:
-        """Seconds that the images take at full use of the capacity."""
+        """Seconds to answer all images with the capacity fully used."""
         ends = [start for start, _ in self.schedule[1:]] + [1.0]
         return sum(
             (end - start) * images * self.seconds / capacity
@@ -330,7 +331,7 @@ def environment_of(url: str, home: Path) -> dict[str, str]:
 def inspection(
     folder: Path, url: str, home: Path, database: str | None, *options: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """The process of `lfv inspect`, which is ended with the block."""
+    """The process of `lfv inspect`; the end of the block ends it."""
     environment = environment_of(url, home)
     if database:
         environment["LFV_DATABASE_URL"] = database

@@ -322,11 +322,17 @@ def main() -> None:
     parser.add_argument("--folder", nargs=2, type=Path, metavar=("NORMAL", "ANOMALY"))
     parser.add_argument("--sets", type=Path, help="a folder of sets; see engine_sets.py")
     parser.add_argument("--table", type=Path, help="where the table of --sets is written")
-    parser.add_argument("--set", action="append", default=[], help="only this one of the sets")
-    parser.add_argument("--no-backbone", action="store_true", help="of --sets: without it")
+    parser.add_argument(
+        "--set", action="append", default=[], help="measure only this set of --sets"
+    )
+    parser.add_argument(
+        "--no-backbone", action="store_true", help="measure --sets without the backbone"
+    )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--count", type=int, default=30)
-    parser.add_argument("--network", action="store_true", help="with and without a network only")
+    parser.add_argument(
+        "--network", action="store_true", help="compare only with and without a network"
+    )
     parser.add_argument("--only", choices=("cookies", "aliens", "sizes"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

@@ -2,18 +2,18 @@
 
     python benchmarks/many_machines.py [dask] [shards]
 
-Workers, database, scheduler and model share this machine.  Each worker gets a share of a core from
-the kernel, so that two workers together leave the machine room, as two machines would: what is
-measured is whether a second worker doubles the rate of the first, not the cores of this machine.
-That takes Linux and the right to make control groups.  Rounds alternate; the ratio is of the
-medians.  Rates are the endpoint's.
+Workers, database, scheduler and model share this machine.  The kernel limits each worker to a share
+of a core, so that two workers never compete for CPU time, just as on two machines. The figure shows
+whether a second worker doubles the rate. This needs Linux and permission to create control groups.
+Rounds alternate; the ratio is of the medians.  Rates are the endpoint's.
 
 With Dask, workers are those of a cluster, and the process that leads the run inspects nothing.
 Rates are from the first request to the last answer.
 
-With shards, the process that leads inspects, too: `lfv inspect --shards` alone, or with a flow run
-of a Prefect process worker.  A flow run takes seconds to start, which says nothing about what two
-machines do.  So the endpoint answers slowly until all take part, and rates are from then on.
+With shards, the process that leads the run also inspects: `lfv inspect --shards` alone, or with a
+flow run of a Prefect process worker.  A flow run takes seconds to start, which is not part of the
+comparison: the endpoint answers slowly until all processes take part, and rates are measured from
+then on.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _GROUPS = Path("/sys/fs/cgroup")
 #: Microseconds over which the kernel gives a group its share.
 _PERIOD = 10_000
 _SCENARIO = Scenario("50 ms, 128 in flight", 0.05, ((0.0, 128),))
-#: An answer's seconds until all processes that inspect take part.
+#: Seconds for an answer until all processes that inspect take part.
 _SLOW_SECONDS = 3.0
 _JOIN_SECONDS = 120.0
 _END_SECONDS = 20.0
@@ -62,7 +62,7 @@ _POOL = "inspection"
 
 @contextmanager
 def share_of_a_core(share: float, name: str) -> Iterator[Path]:
-    """A control group whose processes together get so much of a core; the file to put them in."""
+    """Limit a control group to a share of a core; yield the file that adds processes to it."""
     old = (_GROUPS / "cpu").is_dir()
     group = (_GROUPS / "cpu" if old else _GROUPS) / f"lfv-{os.getpid()}-{name}"
     quota = int(share * _PERIOD)
@@ -117,7 +117,7 @@ def cluster(folder: Path, workers: int, share: float) -> Iterator[str]:
 
 
 def _import() -> None:
-    """Have a worker import what a batch needs: a cluster has been up for long."""
+    """Make a worker import what a batch needs, as in a cluster that has been up for long."""
     import tasks.detect_anomalies  # noqa: F401
 
 
@@ -224,7 +224,7 @@ def _taking_part(database: str, workers: int, process: subprocess.Popen[bytes]) 
                 if len(joined) == workers:
                     return [int(one.worker.split("/")[1]) for one in joined]
             time.sleep(0.2)
-    raise SystemExit(f"{workers} process(es) did not begin within {_JOIN_SECONDS:g} s")
+    raise SystemExit(f"{workers} process(es) did not start within {_JOIN_SECONDS:g} s")
 
 
 def _all_of_the_cores(pid: int) -> None:

@@ -2,8 +2,8 @@
 
     python benchmarks/resume.py [--lines 100000]
 
-The run is begun, planned and recorded by this process, which leaves it as a killed one does. Then
-the command is typed, against a scripted endpoint. `benchmarks/capacity.py resume` does the same.
+This process starts, plans and records the run, and leaves it as a killed process does. Then the
+command runs against a scripted endpoint. `benchmarks/capacity.py resume` does the same.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ _BATCH = 500
 
 
 def measure_resume(lines: int, folder: Path) -> dict[str, Any]:
-    """Seconds from the command to the first question, and from the last answer to the prompt."""
+    """Seconds from the command to the first request, and from the last answer to the prompt."""
     source, home = folder / "many", folder / "resumed"
     make_images(source, lines)
     make_images(folder / "few", FEW)
     script = {"seconds": 0.01, "schedule": [[0, 25]]}
     with endpoint_in(folder) as url:
         tell(url, script)
-        # Prefect makes its database; the interrupted run would have done so.
+        # Prefect creates its database here, as it would have during the interrupted run.
         _lfv_inspect(url, home, str(folder / "few"), "--project", PROJECT)
         run_id = _leave_run(source, url, home)
         tell(url, script)
@@ -61,7 +61,7 @@ def measure_resume(lines: int, folder: Path) -> dict[str, Any]:
     assert asked["answered"] == LEFT, asked
     return {
         "lines": lines,
-        "first question": round(asked["first_at"] - began, 1),
+        "first request": round(asked["first_at"] - began, 1),
         "prompt after the last answer": round(end - asked["last_at"], 1),
     }
 

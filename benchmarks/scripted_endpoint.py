@@ -4,8 +4,8 @@
 
 It answers from one thread and decodes nothing, so that it takes little CPU from the measurement.
 ``POST /script`` sets `seconds` (an answer's latency) and `schedule`: pairs of an answer's number
-and the requests in flight that are allowed from then on; what exceeds them gets a
-ThrottlingException.  ``GET /figures`` returns what was measured since the last script.
+and the requests in flight allowed from then on; requests above that get a ThrottlingException.
+``GET /figures`` returns what was measured since the last script.
 """
 
 from __future__ import annotations

@@ -90,10 +90,10 @@ def measure(api: str, store: Store, pictures: Path, project: str) -> dict[str, f
     answers = [row["detected_at"] for row in store.results.rows(run.run_id) if row["detected_at"]]
     assert hosting.hosted_at is not None
     moments = {
-        "a worker has taken it": since["PENDING"],
-        "its process runs the flow": since["RUNNING"],
-        "the run is on record": run.started_at,
-        "the model is asked for": hosting.requested_at,
+        "a worker takes the flow run": since["PENDING"],
+        "its process starts the flow": since["RUNNING"],
+        "the run is recorded": run.started_at,
+        "StartModel is called": hosting.requested_at,
         "the model is hosted": hosting.hosted_at,
         "first image judged": min(answers),
         "the flow run is completed": since["COMPLETED"],

@@ -29,7 +29,7 @@ def package_project(
     """Have the service package a model version, and fetch the archive from the bucket.
 
     Args:
-        settings: Name the service, and the bucket through which the archive comes.
+        settings: Name the service, and the bucket to which it writes the archive.
         project: Name of the project.
         version: A version, or `latest` for the newest trained one.
         file: The file to write, in an existing folder; by default `PROJECT-VERSION.zip` in the
@@ -43,7 +43,7 @@ def package_project(
         LfvSettingsError: The host packages no models, or there is no bucket.
         ServiceNotStarted: The embedded service did not start.
         lfv.client.errors.ModelNotFound: There is no such version.
-        lfv.formats.errors.LfvError: The service or the bucket refuse.
+        lfv.formats.errors.LfvError: The service or the bucket refused.
         OSError: The file cannot be written.
     """
     if settings.host != LOOKOUTVISION:

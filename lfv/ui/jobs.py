@@ -1,4 +1,4 @@
-"""Work that takes longer than an answer: trainings, one at a time for each project."""
+"""Trainings in the background, one at a time for each project."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ class Job:
 
 
 class Jobs:
-    """The jobs of this server, by name. The list is not stored; their results are, elsewhere."""
+    """The jobs of this server, by name. The list is kept in memory; their results are stored
+    elsewhere."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -105,7 +105,7 @@ def test_an_image_with_too_many_bytes_becomes_a_jpeg_that_fits(mode: str) -> Non
     assert check_image(small).width == 256
 
 
-def test_what_is_small_enough_or_cannot_become_a_jpeg_stays_as_it_is() -> None:
+def test_images_that_are_small_or_cannot_become_a_jpeg_stay_unchanged() -> None:
     data = noisy()
     assert within(data, len(data)) == (data, None)
     assert within(data, 1000) == (data, None)  # no quality fits

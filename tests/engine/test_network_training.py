@@ -62,7 +62,7 @@ def learned(
 
 @pytest.mark.parametrize("classes", [0, 3])
 def test_the_graph_computes_what_torch_computes(classes: int) -> None:
-    """Normalised in torch by statistics that are anything but 0 and 1, folded in the graph."""
+    """Statistics other than 0 and 1: torch normalises by them, and the graph has them folded in."""
     design = Design(96, 64, classes)
     tensors = learning._Tensors(3)
     random = torch.Generator().manual_seed(4)
@@ -82,7 +82,7 @@ def test_the_graph_computes_what_torch_computes(classes: int) -> None:
     np.testing.assert_allclose(output, wanted, rtol=1e-3, atol=1e-3)
 
 
-def test_a_network_learns_to_paint_and_to_score() -> None:
+def test_a_network_learns_masks_and_scores() -> None:
     images, truth, labels = spotted(16, 99)
     paint = OnnxSession(build_network(Design(*SIDES, 2), learned(Design(*SIDES, 2))))
     both = either = 0

@@ -19,7 +19,7 @@ from tests.support.endpoints import Endpoint
 from tests.support.pictures import make_pictures
 from tests.support.waiting import PLENTY, wait_until
 
-#: Rejects every anomalous image: half of the images at the stand-in.
+#: Rejects every anomalous image; the stand-in finds half of the images anomalous.
 PARAMETERS: dict[str, Any] = {
     "project": "parts",
     "confidence": 0.0,
@@ -56,9 +56,11 @@ def paused(store: Store, endpoint: Endpoint) -> str:
 
 @pytest.mark.usefixtures("few_requests")
 def test_an_operator_ends_the_run(images: Path, endpoint: Endpoint, store: Store) -> None:
-    """Going on is tested with a worker, in tests/deployments/test_prefect_yaml.py."""
+    """Continuing is tested with a worker, in tests/deployments/test_prefect_yaml.py."""
     make_pictures(images, 90, first=100)
-    endpoint.script(slow_after=30, slow_seconds=1.0)  # most are left when twenty have a verdict
+    endpoint.script(
+        slow_after=30, slow_seconds=1.0
+    )  # most images are pending when twenty have a verdict
     run = in_background(lambda: inspect_images(source=str(images), **PARAMETERS))
     flow_run_id = paused(store, endpoint)
     endpoint.script(slow_after=None)
@@ -76,7 +78,9 @@ def test_an_operator_ends_the_run(images: Path, endpoint: Endpoint, store: Store
 @pytest.mark.usefixtures("few_requests")
 def test_no_answer_in_time_ends_the_run(images: Path, endpoint: Endpoint, store: Store) -> None:
     make_pictures(images, 90, first=100)
-    endpoint.script(slow_after=30, slow_seconds=1.0)  # most are left when twenty have a verdict
+    endpoint.script(
+        slow_after=30, slow_seconds=1.0
+    )  # most images are pending when twenty have a verdict
     with pytest.raises(EndedByOperator):
         inspect_images(source=str(images), pause_minutes=0.02, **PARAMETERS)
     assert store.runs.list()[0].status == "interrupted"

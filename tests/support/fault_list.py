@@ -39,14 +39,14 @@ class Fault:
     hosts: str | None = None
 
 
-_STOP = "until the requests in flight are answered, 4 s at most"
+_STOP = "4 s"
 _GUARD = "1 s"
 _SWEEP = "lease (3 min) + sweep interval (5 min)"
 
 FAULTS: Mapping[str, Fault] = {
     "task": Fault(
         "exception in a task",
-        "Requests in flight finish, their answers are stored, and the run fails.",
+        "Answers to requests in flight are stored, and the run fails.",
         RUN,
         _STOP,
         10,
@@ -62,8 +62,7 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "retry": Fault(
         "any exception, in a flow with Prefect retries",
-        "The model stops. The next attempt starts it again and continues where the last one "
-        "stopped.",
+        "The model stops. The next attempt starts it again and continues.",
         RUN,
         _STOP,
         10,
@@ -71,8 +70,7 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "sigint": Fault(
         "Ctrl-C (SIGINT)",
-        "Requests in flight finish, their answers are stored, and the run is cancelled. Exit "
-        "status 130.",
+        "Answers to requests in flight are stored, and the run is cancelled. Exit status 130.",
         RUN,
         _STOP,
         10,
@@ -88,7 +86,7 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "impatience": Fault(
         "a second and third signal while the model is stopping",
-        "They are ignored until the model has stopped.",
+        "They are ignored.",
         RUN,
         _STOP,
         10,
@@ -96,7 +94,7 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "timeout": Fault(
         "flow timeout",
-        "Requests in flight finish, their answers are stored, and the run is cancelled.",
+        "As after Ctrl-C.",
         RUN,
         _STOP,
         10,
@@ -117,7 +115,7 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "points": Fault(
         "SIGKILL between any two steps of starting: lease, guard informed, StartModel",
-        "Before StartModel there is nothing to stop. From then on the guard knows about the model.",
+        "Before StartModel there is nothing to stop; from then on the guard stops the model.",
         GUARD,
         _GUARD,
         5,
@@ -145,10 +143,9 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "cancel-served": Fault(
         "cancelled from Prefect's page or API, flow served by `flow.serve`",
-        "Prefect sends SIGTERM: answers are stored and the model stops. After 30 s Prefect kills "
-        "the process, and the guard takes over.",
+        "Prefect sends SIGTERM, and after 30 s SIGKILL: then the guard takes over.",
         RUN,
-        "5 s after Prefect's SIGTERM, which arrives within seconds",
+        "5 s after Prefect's SIGTERM",
         20,
         ("test_prefect.py::test_a_served_flow_is_cancelled",),
     ),
@@ -156,13 +153,13 @@ FAULTS: Mapping[str, Fault] = {
         "cancelled from Prefect's page or API, process worker",
         "As above.",
         RUN,
-        "5 s after Prefect's SIGTERM, which arrives within seconds",
+        "5 s after Prefect's SIGTERM",
         30,
         ("test_prefect.py::test_a_worker_cancels_a_flow_run_and_is_terminated_with_another",),
     ),
     "cancel-command": Fault(
         "cancelled from Prefect's page or API, `lfv inspect`",
-        "The command reads the state of its flow run, and ends as after SIGTERM. Exit status 1.",
+        "The command polls its flow run, and ends as after SIGTERM. Exit status 1.",
         RUN,
         "10 s",
         20,
@@ -186,8 +183,7 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "prefect-gone": Fault(
         "Prefect API gone for good",
-        "The run completes, stores everything and stops the model. Its process may take minutes "
-        "more to give up on Prefect.",
+        "The run completes and stops the model. Its process may wait minutes longer for Prefect.",
         RUN,
         "as without the fault",
         None,
@@ -195,10 +191,9 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "database-pause": Fault(
         "results database unavailable or locked for a while",
-        "Answers are kept in memory and stored when it is back. No new requests are sent "
-        "meanwhile.",
+        "Answers are kept in memory and stored later. No new requests are sent meanwhile.",
         RUN,
-        "as long as the database is unavailable, 5 min at most; the model is billed meanwhile",
+        "5 min, billed",
         None,
         (
             "test_outages.py::test_postgresql_goes_away_and_comes_back",
@@ -207,8 +202,8 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "database-gone": Fault(
         "results database unavailable for longer than `store_patience_seconds`",
-        "The run fails and stops the model without checking whether another run uses it. Its guard "
-        "or the next sweep completes the record.",
+        "The run fails and stops the model, even if another run uses it. The guard or the next "
+        "sweep completes the record.",
         RUN,
         "`store_patience_seconds` (5 min) + 10 s; with SQLite 30 s more for each attempt",
         40,
@@ -279,7 +274,7 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "stop-fails": Fault(
         "StopModel fails five times",
-        "It is retried every 5 s or less for 15 min, then by every sweep.",
+        "It is retried at least every 5 s for 15 min, then by every sweep.",
         RUN,
         "20 s for five failures",
         30,
@@ -287,8 +282,8 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "stop-refused": Fault(
         "StopModel fails for longer than the run waits",
-        "The run ends; guard and sweeper continue. `lfv sweep` and the flow `stop_idle_models` "
-        "fail and name the model as long as it is up.",
+        "Guard and sweeper continue. `lfv sweep` and the flow `stop_idle_models` fail and name the "
+        "model while it is up.",
         SWEEPER,
         "one sweep interval (5 min) after StopModel works again",
         20,
@@ -320,8 +315,8 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "batch": Fault(
         "SIGTERM or SIGKILL of a run with a batch job, or of the run and its guard",
-        "The job is stopped (StopTransformJob) and its model deleted. A resume takes the answers "
-        "that the job had finished, and creates a job for the rest.",
+        "The job is stopped and its model deleted. A resume takes the job's answers, and creates a "
+        "job for the rest.",
         f"{RUN}, {GUARD} or {SWEEPER}",
         "as with an endpoint",
         None,
@@ -330,7 +325,7 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "embedded": Fault(
         "SIGINT, SIGTERM or SIGKILL of `lfv inspect` with the service on this machine",
-        "As above; the service and Prefect's temporary server end with the run.",
+        "As with any service. This one and Prefect's temporary server end with the run.",
         f"{RUN} or {GUARD}",
         _GUARD,
         10,
@@ -347,41 +342,38 @@ What happens to a running model when something fails. The tests of a row inject 
 processes, and check that
 
 - the model stops within the time given, and nothing that the run created on its host remains;
-- after a resume (`lfv inspect --resume`, a re-run, or a Prefect retry) every line of the manifest
-  has exactly one record;
+- after a resume every line of the manifest has exactly one record;
 - no image was sent again, except those in flight at the fault;
 - the audit log verifies.
 
-`longest` is the time from the fault to an accepted StopModel, with default settings and an API that
-responds at once. `hosts` are the kinds of host that the fault is tested on.
+`longest` is the time from the fault to an accepted StopModel, with default settings and an API
+that responds at once. `hosts` are the kinds of host that the fault is tested on: all, or only the
+Lookout for Vision API.
 
 | fault | what happens | stopped by | longest | hosts | tests |
 |---|---|---|---|---|---|
 """
 
 _TAIL = """
-The test suite alternates between SQLite and PostgreSQL, and kills 3 runs at random moments on each
-kind of host. Signals, kills between two steps and failures of StopModel alternate between the
-kinds of host. `make faults` injects every fault on every kind of host and on both databases, and
-kills 500 runs on each host (`pytest tests/faults --every-host --both-databases --kills 500
---kills-seed 7`). `make kills` kills 200 runs on the stand-in for SageMaker, or with `HOST=edge` on
-that for an edge agent.
+The tests of the suite take turns between databases; signals, kills between two steps and failures
+of StopModel also take turns between kinds of host, on each of which 3 runs are killed at random
+moments. `make faults` injects every fault on every kind of host and both databases, and kills 500
+runs on each host. `make kills` kills 200 runs on the stand-in for SageMaker, or with `HOST=edge`
+for an edge agent.
 
 ## What is not covered
 
-- **Run and guard are lost, and no sweeper runs anywhere.** Nothing is left to stop the model.
-  Schedule `stop_idle_models` or `lfv sweep` on another machine than the one that inspects.
+- **Run and guard are lost, and no sweeper runs anywhere.** Schedule `stop_idle_models` or `lfv
+  sweep` on another machine than the one that inspects.
 - **StopModel is refused permanently**, for example because the permission was revoked. The run and
   every sweep fail and name the model.
-- **The results database is lost together with run and guard.** The sweeper reads from it what to
-  stop. With a new database, `lfv sweep --stop-unknown` still finds models that are up at its
-  endpoint.
+- **The results database is lost together with run and guard.** With a new database, `lfv sweep
+  --stop-unknown` still stops models that are up at its endpoint.
 - **The machine of the embedded service is lost.** The model is lost with it.
 - **A StartModel call takes effect more than a minute after it was sent, its run and guard are
-  gone**, and its hosting was seen stopped before. A sweep reports such a model as unknown and
-  stops it with `--stop-unknown`.
-- **Clocks jump.** Leases use the database's clock; on SQLite that is the machine's.
-"""
+  gone**, and its hosting was seen stopped before. A sweep reports the model as unknown and stops
+  it with `--stop-unknown`.
+- **Clocks jump.** Leases use the database's clock; on SQLite that is the machine's."""
 
 
 def bound(name: str) -> float:
@@ -411,7 +403,7 @@ def page() -> str:
     for fault in FAULTS.values():
         tests = "<br>".join(f"`{name.partition('::')[2]}`" for name in fault.tests)
         everywhere = any(name in marked for name in fault.tests)
-        hosts = fault.hosts or ("every" if everywhere else "Lookout for Vision")
+        hosts = fault.hosts or ("all" if everywhere else "API")
         cells = (fault.what, fault.happens, fault.stopped_by, fault.longest, hosts, tests)
         rows.append(f"| {' | '.join(cells)} |\n")
     return _HEAD + "".join(rows) + _TAIL

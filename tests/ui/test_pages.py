@@ -152,7 +152,7 @@ def test_a_report_links_to_the_pictures_of_known_images_and_opens_with_them(
     now = kept()
     assert now.keys() == files.keys()
     assert min(now.values()) > 1e9  # in use again, so that `lfv prune` leaves them alone
-    # A server does not serve the files, so the page holds them; so does one that is to be mailed.
+    # The pages do not serve these files, so the report embeds them, as one for mailing does.
     shown = pictures(mara.get(f"/runs/{run}/report").text)
     assert [one.partition(",")[0] for one in shown] == [one.partition(",")[0] for one in first]
     assert all(one.startswith("data:") for one in pictures(report(run, hold_pictures=True)))

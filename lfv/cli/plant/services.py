@@ -42,7 +42,7 @@ _DEPLOY_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Schedule:
-    """What scheduled runs inspect, by the model of which project, and when."""
+    """Source, project and times of scheduled runs."""
 
     source: str
     project: str
@@ -98,7 +98,7 @@ class Plant:
 
     @property
     def pool(self) -> str:
-        """The work pool of its worker, which is the first deployment's."""
+        """The work pool of its worker and of its deployments."""
         content: dict[str, Any] = yaml.safe_load(self.prefect_file.read_text(encoding="utf-8"))
         return str(content["deployments"][0]["work_pool"]["name"])
 
@@ -117,7 +117,7 @@ class Plant:
             found.append(Service("model-service", models, environment))
         return [
             *found,
-            # Without a server or a pool it would end, and be restarted after ever longer pauses.
+            # Without server or pool the worker would exit, and be restarted after growing delays.
             Service(
                 "worker",
                 worker,
@@ -187,7 +187,7 @@ class Plant:
         )
 
     def schedule(self) -> Schedule | None:
-        """Return what the deployment `scheduled` inspects, and when; None if it has no time."""
+        """Return the active schedule of the deployment `scheduled`, or None."""
         deployment = _scheduled_deployment(self.prefect_file)
         schedules = (deployment or {}).get("schedules") or ()
         times = tuple(_time(one) for one in schedules if one.get("active", True))

@@ -1,4 +1,4 @@
-"""Tables, indexes and the triggers that keep facts as they were written."""
+"""Tables, indexes, and triggers that refuse changes to stored facts."""
 
 from __future__ import annotations
 

@@ -77,11 +77,11 @@ class RunEvents:
             "triggered_by": request.triggered_by,
         }
 
-    def started(self) -> None:
+    def report_start(self) -> None:
         """Report that the run was started or resumed."""
         self._emit_for_run(RUN_STARTED)
 
-    def completed(self, summary: RunSummary, reject_rate_limit: float) -> None:
+    def report_completion(self, summary: RunSummary, reject_rate_limit: float) -> None:
         """Report that the run is complete, and separately if its reject rate is high."""
         self._emit_for_run(RUN_COMPLETED, **_counts(summary))
         rate = summary.reject_rate
@@ -93,7 +93,7 @@ class RunEvents:
                 **_counts(summary),
             )
 
-    def failed(self, error: BaseException, summary: RunSummary | None) -> None:
+    def report_failure(self, error: BaseException, summary: RunSummary | None) -> None:
         """Report that the run ended early: by an error, a limit, a signal or a cancellation."""
         counts = {} if summary is None else _counts(summary)
         message = str(error) or type(error).__name__
@@ -101,12 +101,12 @@ class RunEvents:
             self._emit_for_run(BUDGET_REACHED, message=message, **counts)
         self._emit_for_run(RUN_FAILED, message=message, error=type(error).__name__, **counts)
 
-    def model_started(self) -> None:
+    def report_model_start(self) -> None:
         """Report that this run has started the model."""
         emit(MODEL_STARTED, self._model, self._facts, self._related_run())
 
     @contextmanager
-    def of_release(self, hold: ModelHold) -> Iterator[None]:
+    def report_release(self, hold: ModelHold) -> Iterator[None]:
         """Report what happened to the model whose hold is released in the block."""
         try:
             yield

@@ -244,7 +244,7 @@ def _inspect(
             shards.check(settings, host)
         run = open_recorded_run(stack, settings, store, request, resume, limits)
         events = RunEvents(run.context)
-        events.started()
+        events.report_start()
         try:
             with record_ending(run.context, store) as ending, keep_claims(run):
                 plan_run(run)
@@ -252,12 +252,12 @@ def _inspect(
                 ending.message = check_completed(run)
         except BaseException as error:
             summary = _report_early_end(run)
-            events.failed(error, summary)
+            events.report_failure(error, summary)
             if isinstance(error, InspectionError):
                 error.summary = summary
             raise
         summary = report(run)
-        events.completed(summary, reject_rate_limit)
+        events.report_completion(summary, reject_rate_limit)
         return summary
 
 
@@ -311,11 +311,11 @@ def _detect_at_model(
             ):
                 detect_in_batches(run)
             return
-        with events.of_release(hold := ModelHold(run)), hold:
+        with events.report_release(hold := ModelHold(run)), hold:
             adopted = start_model(hold)
             logger.info("the model is hosted%s", ", started by someone else" if adopted else "")
             if not adopted:
-                events.model_started()
+                events.report_model_start()
             control.expect(pending)
             detect = partial(share_out, shards=shards) if shards.number else fan_out
             with (

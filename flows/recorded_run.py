@@ -43,7 +43,7 @@ def open_recorded_run(
         with record_failure(begun.run_id, store) if request is not None else nullcontext():
             return _open(stack, settings, store, begun, limits)
     except BaseException as error:
-        RunEvents(begun).failed(error, None)
+        RunEvents(begun).report_failure(error, None)
         raise
 
 

@@ -197,7 +197,7 @@ class ConcurrencyLimit:
         with self._free:
             self._free.notify_all()
 
-    def answered(self, seconds: float) -> None:
+    def record_answer(self, seconds: float) -> None:
         """Return a permit after an answer that took `seconds`."""
         with self._free:
             self._in_flight -= 1
@@ -213,7 +213,7 @@ class ConcurrencyLimit:
                     self._end_round()
             self._free.notify()
 
-    def throttled(self, retry_after: float | None = None) -> None:
+    def record_throttling(self, retry_after: float | None = None) -> None:
         """Return a permit after the model throttled the request.
 
         If no other request is in flight, the next one waits at least `retry_after` seconds, of
@@ -230,13 +230,13 @@ class ConcurrencyLimit:
             self._hold(now, asked)
             self._free.notify()
 
-    def failed(self) -> None:
+    def record_failure(self) -> None:
         """Return a permit after a failure that is unrelated to the model's capacity."""
         with self._free:
             self._in_flight -= 1
             self._free.notify()
 
-    def waited_for_interpreter(self, seconds: float) -> None:
+    def record_interpreter_wait(self, seconds: float) -> None:
         """Note how long a thread of this process that could run waited for the interpreter."""
         self._interpreter_wait += _WAIT_FOLLOWS * (seconds - self._interpreter_wait)
 

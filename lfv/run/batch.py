@@ -186,7 +186,7 @@ class _Batches:
             self.control.end(Ending.OUT_OF_REACH, f"job {job} answered no image ({why})")
             return
         error = HostRejected(f"Batch job {job} gave no answer for this image: {why}.")
-        self._record([outcomes.failed(item, error, 1) for item in left])
+        self._record([outcomes.record_failure(item, error, 1) for item in left])
 
     def _has_answer(self) -> bool:
         """Whether the model has answered any image of this run."""
@@ -201,7 +201,7 @@ class _Batches:
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="staging") as pool:
             problems = list(pool.map(self._copy, items))
         failed = [
-            outcomes.failed(item, problem, 0)
+            outcomes.record_failure(item, problem, 0)
             for item, problem in zip(items, problems, strict=True)
             if problem is not None
         ]
@@ -304,8 +304,8 @@ class _Batches:
         try:
             result: DetectAnomalyResult = parse_answer(body)
         except ResponseInvalid as error:
-            return outcomes.failed(item, error, 1)
-        self.control.answered()
+            return outcomes.record_failure(item, error, 1)
+        self.control.count_answer()
         new = NewDetection(
             model_id=self.run.context.model_id,
             image_sha256=item.image.sha256,
@@ -314,7 +314,7 @@ class _Batches:
             mask_png=result.anomaly_mask,
             request_id=_request_id(key),
         )
-        return outcomes.answered(item, new, self.policy)
+        return outcomes.record_answer(item, new, self.policy)
 
     def _record(self, inspections: Sequence[NewInspection]) -> None:
         if inspections:

@@ -83,13 +83,13 @@ class RunControl:
         self._total: int | None = None
         self._on_end: list[Callable[[], None]] = []
 
-    def answered(self) -> None:
+    def count_answer(self) -> None:
         """Count an answer of the model."""
         with self._lock:
             self.answers += 1
             self.failures_since_answer = 0
 
-    def failed(self) -> int:
+    def count_failure(self) -> int:
         """Count an image without an answer; return how many there are since the last answer."""
         with self._lock:
             self.failures_since_answer += 1

@@ -45,7 +45,7 @@ def _outcomes(
     done = []
     for item in page:
         if item.image.sha256 in known:
-            done.append(outcomes.answered(item, known[item.image.sha256], policy))
+            done.append(outcomes.record_answer(item, known[item.image.sha256], policy))
         elif all_detected:
-            done.append(outcomes.failed_as_before(item))
+            done.append(outcomes.record_repeated_failure(item))
     return done

@@ -17,7 +17,7 @@ from lfv_store import ImageFacts, KnownDetection, NewDetection, NewInspection, P
 SAME_IMAGE_FAILED = "same_image_failed"
 
 
-def bad_line(line: BadLine) -> NewInspection:
+def record_bad_line(line: BadLine) -> NewInspection:
     """Record a manifest line that names no image."""
     return NewInspection(
         line_number=line.line_number,
@@ -29,7 +29,7 @@ def bad_line(line: BadLine) -> NewInspection:
     )
 
 
-def unreadable(item: ManifestItem, error: LfvError) -> NewInspection:
+def record_unreadable(item: ManifestItem, error: LfvError) -> NewInspection:
     """Record an image that cannot be read or inspected."""
     return NewInspection(
         line_number=item.line_number,
@@ -44,7 +44,7 @@ def unreadable(item: ManifestItem, error: LfvError) -> NewInspection:
     )
 
 
-def pending(item: ManifestItem, info: ImageInfo) -> PendingItem:
+def to_pending(item: ManifestItem, info: ImageInfo) -> PendingItem:
     """Return an image as a pending item."""
     return PendingItem(
         line_number=item.line_number,
@@ -56,12 +56,12 @@ def pending(item: ManifestItem, info: ImageInfo) -> PendingItem:
     )
 
 
-def failed(item: PendingItem, error: LfvError, attempts: int) -> NewInspection:
+def record_failure(item: PendingItem, error: LfvError, attempts: int) -> NewInspection:
     """Record an image that the model did not answer."""
     return _inspection(item, error_code=error.code, error_message=str(error), attempts=attempts)
 
 
-def failed_as_before(item: PendingItem) -> NewInspection:
+def record_repeated_failure(item: PendingItem) -> NewInspection:
     """Record an image that got no answer on an earlier line of the run."""
     return _inspection(
         item,
@@ -71,7 +71,7 @@ def failed_as_before(item: PendingItem) -> NewInspection:
     )
 
 
-def answered(
+def record_answer(
     item: PendingItem,
     detection: NewDetection | KnownDetection,
     policy: Policy,

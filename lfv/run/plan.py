@@ -62,16 +62,16 @@ def plan_lines(
     known = _known(run, [outcome for outcome, _ in checked])
     policy = context.parsed_policy()
     ask: list[PendingItem] = []
-    done = [outcomes.bad_line(line) for line in lines if isinstance(line, BadLine)]
+    done = [outcomes.record_bad_line(line) for line in lines if isinstance(line, BadLine)]
     for line, (outcome, _) in zip(items, checked, strict=True):
         item = _with_conversion(line, outcome)
         if not isinstance(outcome, ImageInfo):
-            done.append(outcomes.unreadable(item, outcome))
+            done.append(outcomes.record_unreadable(item, outcome))
         elif outcome.sha256 in known:
-            pending = outcomes.pending(item, outcome)
-            done.append(outcomes.answered(pending, known[outcome.sha256], policy))
+            pending = outcomes.to_pending(item, outcome)
+            done.append(outcomes.record_answer(pending, known[outcome.sha256], policy))
         else:
-            ask.append(outcomes.pending(item, outcome))
+            ask.append(outcomes.to_pending(item, outcome))
     through_line = max(line.line_number for line in lines)
     run.store.inspections.plan(
         run.run_id, pending=ask, done=done, through_line=through_line, claims=claims

@@ -129,7 +129,7 @@ class DetectionStream:
         )
         self._changed = threading.Condition()
         self._threads = ThreadGroup(self._process_next, self._most_threads, "detect")
-        self._watch = InterpreterWatch(self._limit.waited_for_interpreter)
+        self._watch = InterpreterWatch(self._limit.record_interpreter_wait)
         self._batches: list[Batch] = []
         self._answered = 0
         self._last_answer = time.monotonic()
@@ -304,12 +304,12 @@ class DetectionStream:
                 retry_throttled=False,
             )
         except HostThrottled as error:
-            self._limit.throttled(error.retry_after)
+            self._limit.record_throttling(error.retry_after)
             raise
         except BaseException:
-            self._limit.failed()
+            self._limit.record_failure()
             raise
-        self._limit.answered(detection.latency_ms / 1000.0)
+        self._limit.record_answer(detection.latency_ms / 1000.0)
         return detection
 
     def _requeue(self, image: QueuedImage[Batch], error: HostThrottled) -> None:
@@ -327,7 +327,7 @@ class DetectionStream:
         self._queue.put_back(image, max(wait, requested))
 
     def _answer(self, image: QueuedImage[Batch], detection: Detection) -> None:
-        self._control.answered()
+        self._control.count_answer()
         self._last_answer = time.monotonic()
         item = image.item
         new = NewDetection(
@@ -340,7 +340,9 @@ class DetectionStream:
             latency_ms=detection.latency_ms,
         )
         attempts = image.attempts + detection.attempts
-        inspection = outcomes.answered(item, new, self._policy, attempts, result=detection.result)
+        inspection = outcomes.record_answer(
+            item, new, self._policy, attempts, result=detection.result
+        )
         self._submit(inspection, image.owner, unsettled=True)
         if any(batch.failures for batch in self._batches):
             self._record_own_failures()
@@ -356,13 +358,13 @@ class DetectionStream:
         unsettled: bool = False,
     ) -> None:
         attempts = image.attempts + getattr(error, "attempts", 1)
-        inspection = outcomes.failed(image.item, error, attempts)
+        inspection = outcomes.record_failure(image.item, error, attempts)
         if not deferred:
             self._submit(inspection, image.owner, unsettled=unsettled)
             return
         with self._changed:
             image.owner.failures.append(_Failure(inspection, error, self._control.answers))
-        if self._control.failed() >= GIVE_UP_AFTER:
+        if self._control.count_failure() >= GIVE_UP_AFTER:
             self._control.end(Ending.OUT_OF_REACH, str(error))
 
     def _record_own_failures(self) -> None:

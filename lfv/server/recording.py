@@ -40,13 +40,13 @@ class _Log:
         self._what = what
         self._logged: set[str] = set()
 
-    def failed(self, attempt: RetryCallState) -> None:
+    def log_failure(self, attempt: RetryCallState) -> None:
         error = str(attempt.outcome.exception()) if attempt.outcome else ""
         if error not in self._logged:
             self._logged.add(error)
             _log.error("%s: cannot be recorded yet, and is retried: %s", self._what, error)
 
-    def succeeded(self) -> None:
+    def log_success(self) -> None:
         if self._logged:
             _log.info("%s: recorded now", self._what)
 
@@ -78,10 +78,10 @@ def record(
         sleep=pause,
         wait=_PAUSES,
         retry=retry_if_exception(lambda error: _is_temporary(error, give_up_on)),
-        before_sleep=log.failed,
+        before_sleep=log.log_failure,
     )
     written = retrying(write)
-    log.succeeded()
+    log.log_success()
     return written
 
 
@@ -89,10 +89,10 @@ async def record_from_loop(write: Callable[[], T], what: str) -> T:
     """Do the same from the event loop. Attempts run in threads; pauses occupy none."""
     log = _Log(what)
     retrying = AsyncRetrying(
-        wait=_PAUSES, retry=retry_if_exception(_is_temporary), before_sleep=log.failed
+        wait=_PAUSES, retry=retry_if_exception(_is_temporary), before_sleep=log.log_failure
     )
     written: T = await retrying(asyncio.to_thread, write)
-    log.succeeded()
+    log.log_success()
     return written
 
 

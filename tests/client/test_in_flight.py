@@ -65,13 +65,13 @@ class Simulation:
             self.now, number_of, what, began = heapq.heappop(events)
             if what == "throttled":
                 self.throttled += 1
-                limit.throttled()
+                limit.record_throttling()
                 heapq.heappush(events, (self.now + 0.1, number_of, "due", self.now))
             elif what == "due":
                 waiting += 1
             else:
                 serving, answered = serving - 1, answered + 1
-                limit.answered(self.now - began)
+                limit.record_answer(self.now - began)
             self.levels.append((answered, limit.limit))
         return self
 
@@ -165,15 +165,15 @@ def test_retry_after_keeps_the_limit_from_rising_and_pauses_the_last_request() -
     limit = ConcurrencyLimit(64, 2, clock=lambda: now)
     assert limit.acquire()
     assert limit.acquire()
-    limit.throttled(retry_after=7)
+    limit.record_throttling(retry_after=7)
     assert limit.limit == 1
     assert limit.pause == 0, "the other request may be answered"
-    limit.throttled(retry_after=7)
+    limit.record_throttling(retry_after=7)
     assert limit.pause == 7
     assert not limit.acquire(lambda: True)
     now = 7.0
     assert limit.acquire()
-    limit.throttled(retry_after=1e9)
+    limit.record_throttling(retry_after=1e9)
     assert limit.pause == 60
 
 
@@ -209,15 +209,15 @@ def test_latency_that_rises_because_threads_wait_for_the_interpreter_is_not_the_
     def answer(seconds: float, rounds: int) -> None:
         for _ in range(rounds * limit.limit):
             assert limit.acquire()
-            limit.answered(seconds)
+            limit.record_answer(seconds)
 
     answer(0.1, rounds=2)
     assert not limit.is_crowded
     for _ in range(20):
-        limit.waited_for_interpreter(wait)
+        limit.record_interpreter_wait(wait)
     answer(0.3, rounds=4)
     assert limit.is_crowded is not lowered
     assert (limit.limit < 20) is lowered
     for _ in range(20):
-        limit.waited_for_interpreter(0.0)
+        limit.record_interpreter_wait(0.0)
     assert not limit.is_crowded

@@ -73,7 +73,7 @@ class Guard:
             self._held[lease_id] = message
             self._send(message)
 
-    def released(self, lease_id: int) -> None:
+    def report_release(self, lease_id: int) -> None:
         """Tell the guard that a lease is released, its model being stopped or not owned."""
         with self._lock:
             if self._held.pop(lease_id, None) is not None:

@@ -323,7 +323,7 @@ class ModelHold:
         if lease.owned:
             self.stopped = self._is_stopped(lease) if done else False
         if done:
-            self._live_guard.released(lease.lease_id)
+            self._live_guard.report_release(lease.lease_id)
         else:
             logger.error("the model is not seen stopped; its guard and the sweeper keep trying")
 

@@ -33,7 +33,7 @@ import httpx
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from lfv_store import ImageFacts, NewDetection, NewInspection, Store, open_store
+from lfv_store import ImageFacts, NewDetection, NewInspection, NewReview, Store, open_store
 from tests.support.databases import PostgresServer, own_server
 from tests.support.store_samples import LEASE, a_model, a_response, a_run
 from tests.support.ui import part_picture, scratch_mask
@@ -124,7 +124,7 @@ def fill(store: Store, inspections: int, images: Path) -> None:
     store.runs.set_status(again, "completed", None, BEGIN + timedelta(days=400))
     for number, waiting in enumerate(store.reviews.queue(limit=REVIEWS)):
         verdict = "accept" if number % 3 else "reject"
-        store.reviews.add(waiting.inspection_id, verdict, f"reviewer {number % 3}")  # type: ignore[arg-type]
+        store.reviews.record(NewReview(waiting.inspection_id, verdict, f"reviewer {number % 3}"))  # type: ignore[arg-type]
 
 
 def _by(model: int, row: NewInspection) -> NewInspection:

@@ -16,6 +16,7 @@ from lfv_store import (
     ImageFacts,
     NewDetection,
     NewInspection,
+    NewReview,
     NewVerdict,
     Store,
     open_store,
@@ -144,7 +145,9 @@ class Load:
         march = datetime(2026, 3, 5, tzinfo=UTC)
         for hour, waiting in enumerate(store.reviews.queue(limit=300)):
             at = march + timedelta(hours=hour)
-            store.reviews.add(waiting.inspection_id, "accept", "Eve", "dust on the lens", at)
+            store.reviews.record(
+                NewReview(waiting.inspection_id, "accept", "Eve", "dust on the lens"), at
+            )
         store.leases.acquire(self._model_id, RUN_ID, **LEASE)
 
 

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from statistics import median
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from lfv_store.database import Database
-from lfv_store.errors import UnknownHosting
 from lfv_store.records import HostingCost, Throughput
 from lfv_store.runs import require_run
 from lfv_store.tables import HostingTable, ModelTable
@@ -39,15 +37,6 @@ class Costs:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def hosting(self, hosting_id: int) -> HostingCost:
-        """Return the cost of a hosting so far. Raises UnknownHosting."""
-        wanted = _amounts(HOSTING_COSTS).where(HOSTING_COSTS.c.hosting_id == hosting_id)
-        with self._database.read() as conn:
-            row = conn.execute(wanted).mappings().one_or_none()
-        if row is None:
-            raise UnknownHosting(f"no hosting has id {hosting_id}")
-        return HostingCost(**row)
-
     def since(self, at: datetime) -> Sequence[HostingSum]:
         """Return what each hosting that was requested since `at` cost so far."""
         columns = HOSTING_COSTS.c
@@ -58,7 +47,8 @@ class Costs:
 
     def run(self, run_id: str) -> HostingCost:
         """Return a run's share of the cost of its hostings so far. Raises UnknownRun."""
-        shares = _amounts(RUN_COSTS).where(RUN_COSTS.c.run_id == run_id)
+        amounts = (RUN_COSTS.c[field.name] for field in fields(HostingCost))
+        shares = sa.select(*amounts).where(RUN_COSTS.c.run_id == run_id)
         with self._database.read() as conn:
             require_run(conn, run_id)
             found = [HostingCost(**row) for row in conn.execute(shares).mappings()]
@@ -117,7 +107,3 @@ class Costs:
             return None
         seconds = [(row.hosted_at - row.requested_at).total_seconds() for row in rows]
         return float(median(seconds))
-
-
-def _amounts(view: sa.TableClause) -> sa.Select[Any]:
-    return sa.select(*(view.c[field.name] for field in fields(HostingCost)))

@@ -12,8 +12,8 @@ from lfv_store.tables import InspectionTable, ReviewTable, RunTable, VerdictTabl
 _FIRST, _MOST = 100, 10_000
 
 
-def candidates(conn: Connection, run_id: str | None, after: int = -1) -> Iterator[list[int]]:
-    """Yield ids above `after` that may wait for a review, in growing blocks.
+def candidates(conn: Connection, run_id: str | None) -> Iterator[list[int]]:
+    """Yield ids that may wait for a review, in growing blocks.
 
     The view `review_queue` decides which of them do.
     """
@@ -31,7 +31,7 @@ def candidates(conn: Connection, run_id: str | None, after: int = -1) -> Iterato
         undecided = undecided.join(
             InspectionTable, InspectionTable.id == ReviewTable.inspection_id
         ).where(InspectionTable.run_id == run)
-    limit = _FIRST
+    after, limit = -1, _FIRST
     while True:
         parts = []
         for statement, column in (

@@ -26,7 +26,7 @@ from lfv_store.effective_reviews import (
 )
 from lfv_store.errors import InvalidRecord, ReviewTaken, UnknownInspection
 from lfv_store.people import NewReview, QueuedReview, Review, ReviewPair
-from lfv_store.records import VERDICTS, JsonObject, VerdictName
+from lfv_store.records import VERDICTS, JsonObject
 from lfv_store.review_queue import candidates
 from lfv_store.runs import lock_run
 from lfv_store.same_picture import GIVEN_ON
@@ -73,21 +73,6 @@ class Reviews:
     def __init__(self, database: Database, actor: str) -> None:
         self._database = database
         self._actor = actor
-
-    def add(
-        self,
-        inspection_id: int,
-        verdict: VerdictName,
-        reviewer: str,
-        comment: str = "",
-        at: datetime | None = None,
-    ) -> int:
-        """Record a person's verdict and return the review's id.
-
-        The verdict `review` leaves the part undecided. `at` defaults to the database's time.
-        Raises UnknownInspection, InvalidRecord.
-        """
-        return self.record(NewReview(inspection_id, verdict, reviewer, comment), at).review_id
 
     def record(self, new: NewReview, at: datetime | None = None) -> Review:
         """Record a review, and return it as stored.
@@ -176,10 +161,8 @@ class Reviews:
         with self._database.read() as conn:
             return _review(conn, review_id)
 
-    def queue(
-        self, *, run_id: str | None = None, after: int = 0, limit: int = 50
-    ) -> Sequence[QueuedReview]:
-        """Return up to `limit` inspections above id `after` that wait for a review.
+    def queue(self, *, run_id: str | None = None, limit: int = 50) -> Sequence[QueuedReview]:
+        """Return up to `limit` inspections that wait for a review.
 
         These are inspections whose last review leaves them undecided, and those that the current
         decision calls `review` and nobody has reviewed.
@@ -188,7 +171,7 @@ class Reviews:
         waiting = sa.select(*(REVIEW_QUEUE.c[field.name] for field in fields(QueuedReview)))
         found: list[QueuedReview] = []
         with self._database.read() as conn:
-            for numbers in candidates(conn, run_id, after):
+            for numbers in candidates(conn, run_id):
                 if len(found) >= limit:
                     break
                 statement = waiting.where(number.in_(numbers)).order_by(number)

@@ -14,6 +14,8 @@ T = TypeVar("T")
 #: The pause between two commits, unless items are urgent. It keeps many small commits from slowing
 #: the other threads.
 _PAUSE_SECONDS = 0.1
+#: The most items of a group.
+_MOST_ITEMS = 500
 
 
 class GroupCommit(Generic[T]):
@@ -23,7 +25,6 @@ class GroupCommit(Generic[T]):
         commit: Stores a group of items.
         settled: Called after each group with its items and the exception of `commit`, or None.
         urgent: Whether this many waiting items must be committed without a pause.
-        most: The most items in a group.
     """
 
     def __init__(
@@ -31,13 +32,11 @@ class GroupCommit(Generic[T]):
         commit: Callable[[Sequence[T]], None],
         settled: Callable[[Sequence[T], BaseException | None], None],
         *,
-        urgent: Callable[[int], bool] = lambda _: True,
-        most: int = 500,
+        urgent: Callable[[int], bool],
     ) -> None:
         self._commit = commit
         self._settled = settled
         self._urgent = urgent
-        self._most = most
         self._changed = threading.Condition()
         self._waiting: list[T] = []
         self._closing = False
@@ -91,6 +90,6 @@ class GroupCommit(Generic[T]):
                 if left <= 0:
                     break
                 self._changed.wait(left)
-            group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+            group, self._waiting = self._waiting[:_MOST_ITEMS], self._waiting[_MOST_ITEMS:]
             self._closed = not group
             return group

@@ -134,6 +134,7 @@ class RunStarter:
         """
         found = find_run(self.store, run_id)
         request = request_of(found)
+        # A process that cannot reach the model fails here, before it claims images.
         self._describe_model(request, found.model_version)
         return self._context(found, request)
 

@@ -18,7 +18,7 @@ from lfv.cli.deploy import set_command
 from lfv.cli.plant.services import Plant, own_deployments
 from lfv.server.metrics import Metrics
 from lfv.settings import get_settings
-from lfv_store import ModelPace, NewTraining, Store, StoreError, open_store
+from lfv_store import ModelPace, NewReview, NewTraining, Store, StoreError, open_store
 from tests.support.databases import PostgresServer
 from tests.support.store_samples import LEASE, a_model, a_run, after, failed, judged, segmented
 
@@ -263,7 +263,9 @@ def test_a_reader_reads_a_reviewer_reviews_and_a_runner_runs(roles: dict[str, st
 
 def review(store: Store, rows: list[dict[str, Any]]) -> None:
     (row,) = [one for one in rows if one["verdict"] == "review"]
-    store.reviews.add(row["inspection_id"], "accept", reviewer="Ana", comment="a shadow")
+    store.reviews.record(
+        NewReview(row["inspection_id"], "accept", reviewer="Ana", comment="a shadow")
+    )
 
 
 def begin_as_runner(store: Store) -> str:

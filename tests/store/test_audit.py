@@ -11,7 +11,7 @@ import tracemalloc
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from lfv_store import InvalidRecord, Store, open_store
+from lfv_store import InvalidRecord, NewReview, Store, open_store
 from lfv_store.audit.guards import APPEND_ONLY
 from lfv_store.audit.report import AuditHead, AuditProblem, AuditReport
 from tests.support.store_samples import a_model, a_run, judged
@@ -91,7 +91,7 @@ def test_the_actor_is_recorded(database_url: str) -> None:
         run_id = a_run(store, model_id)
         store.inspections.record(run_id, [judged(model_id, 1, "review")])
         (waiting,) = store.reviews.queue()
-        store.reviews.add(waiting.inspection_id, "accept", "Eve", "")
+        store.reviews.record(NewReview(waiting.inspection_id, "accept", "Eve", ""))
         assert [(entry.actor, entry.action) for entry in store.audit.entries()] == [
             ("worker-7", "model.registered"),
             ("worker-7", "run.started"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from lfv_store import NewVerdict, Store, UnknownRun, open_store
+from lfv_store import NewReview, NewVerdict, Store, UnknownRun, open_store
 from tests.support.store_samples import a_model, a_run, failed, judged, segmented
 
 
@@ -58,7 +58,7 @@ def test_the_current_verdict_decides(store: Store, run_id: str) -> None:
     assert lines(store, run_id, outcome="review") == [1]
     assert lines(store, run_id, outcome="reject") == []
     assert lines(store, run_id, outcome="accept") == [2, 3, 4]
-    store.reviews.add(store.results.line(run_id, 1)["inspection_id"], "reject", "Eve")
+    store.reviews.record(NewReview(store.results.line(run_id, 1)["inspection_id"], "reject", "Eve"))
     assert lines(store, run_id, outcome="review") == []
     assert lines(store, run_id, outcome="reject") == [1]
 
@@ -66,11 +66,11 @@ def test_the_current_verdict_decides(store: Store, run_id: str) -> None:
 def test_good_parts_were_called_normal_and_are_accepted(store: Store, run_id: str) -> None:
     first, anomaly, unsure, *_ = store.results.rows(run_id)
     assert store.pages.good_parts(first["model_id"]) == [first["inspection_id"]]
-    store.reviews.add(anomaly["inspection_id"], "accept", "Eve")
-    store.reviews.add(unsure["inspection_id"], "accept", "Eve")
+    store.reviews.record(NewReview(anomaly["inspection_id"], "accept", "Eve"))
+    store.reviews.record(NewReview(unsure["inspection_id"], "accept", "Eve"))
     good = [unsure["inspection_id"], first["inspection_id"]]
     assert store.pages.good_parts(first["model_id"]) == good
-    store.reviews.add(first["inspection_id"], "reject", "Eve")
+    store.reviews.record(NewReview(first["inspection_id"], "reject", "Eve"))
     assert store.pages.good_parts(first["model_id"]) == good[:1]
 
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy.engine import Dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
-from lfv_store import InvalidRecord, NewVerdict, Store, StoreUnavailable, open_store
+from lfv_store import InvalidRecord, NewReview, NewVerdict, Store, StoreUnavailable, open_store
 from lfv_store.retries import Outage, retry_while_unavailable
 from tests.support.store_samples import LEASE, a_model, a_run, judged
 
@@ -110,8 +110,8 @@ def test_a_commit_whose_answer_is_lost_is_made_once(
     assert counts.inspections == 2
     (first, second) = list(store.verdicts.candidates(run_id))
     break_next_commit(took_effect)
-    review = patient.reviews.add(first.inspection_id, "accept", "Eve")
-    assert [r.review_id for r in store.reviews.history(first.inspection_id)] == [review]
+    review = patient.reviews.record(NewReview(first.inspection_id, "accept", "Eve"))
+    assert [r.review_id for r in store.reviews.history(first.inspection_id)] == [review.review_id]
     break_next_commit(took_effect)
     patient.verdicts.add(run_id, {"confidence": 0.9}, [NewVerdict(second.inspection_id, "review")])
     assert [decision.number for decision in store.verdicts.decisions(run_id)] == [1, 2]

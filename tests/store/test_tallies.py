@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from lfv_store import NewInspection, NewVerdict, Store, open_store
+from lfv_store import NewInspection, NewReview, NewVerdict, Store, open_store
 from lfv_store.tables import RunProgressTable
-from tests.support.store_samples import LEASE, a_model, a_run, after, failed, judged
+from tests.support.store_samples import LEASE, a_model, a_run, after, failed, hosting_cost, judged
 
 
 def rate(store: Store) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def test_reviews_and_decisions_change_the_counts(store: Store) -> None:
     model_id = a_model(store)
     run_id = inspect(store, model_id, [judged(model_id, 1, "review"), judged(model_id, 2)])
     first, second = store.verdicts.candidates(run_id)
-    store.reviews.add(first.inspection_id, "reject", "Eve")
+    store.reviews.record(NewReview(first.inspection_id, "reject", "Eve"))
     assert store.inspections.counts(run_id).rejected == 1
     assert (summary(store, run_id)["review"], rate(store)["rejected"]) == (0, 1)
     store.verdicts.add(
@@ -75,7 +75,7 @@ def test_reviews_and_decisions_change_the_counts(store: Store) -> None:
     )
     counts = store.inspections.counts(run_id)  # a person's verdict outlasts a policy's
     assert (counts.accepted, counts.rejected, counts.review) == (0, 1, 1)
-    store.reviews.add(first.inspection_id, "accept", "Eve", "dust")
+    store.reviews.record(NewReview(first.inspection_id, "accept", "Eve", "dust"))
     assert (rate(store)["accepted"], rate(store)["rejected"]) == (1, 0)
     row = store.results.line(run_id, 1)
     assert (row["first_verdict"], row["verdict"], row["final_verdict"]) == (
@@ -112,7 +112,7 @@ def test_the_next_process_counts_what_a_crash_left(store: Store, database_url: s
         sweeper.hostings.claim_sweepable(after(1000), by="sweeper")
         assert sweeper.runs.get(run_id).status == "crashed"
         assert summary(sweeper, run_id)["asked"] == 5
-        assert sweeper.costs.hosting(lease.hosting_id).images == 5
+        assert hosting_cost(sweeper, lease.hosting_id).images == 5
         assert sweeper.audit.verify().ok
 
 
@@ -137,4 +137,4 @@ def test_answers_before_a_second_hosting_count_for_the_first(store: Store) -> No
         store.leases.release(lease.lease_id, after(line + 5))
         store.hostings.mark_stopped(lease.hosting_id, after(line + 6))
         hostings.append(lease.hosting_id)
-    assert [store.costs.hosting(hosting).images for hosting in hostings] == [3, 3]
+    assert [hosting_cost(store, hosting).images for hosting in hostings] == [3, 3]

@@ -8,6 +8,7 @@ import pytest
 
 from lfv_store import (
     InvalidRecord,
+    NewReview,
     NewVerdict,
     RunCounts,
     Store,
@@ -137,10 +138,11 @@ def test_the_queue_holds_what_nobody_reviewed(store: Store, run_id: str) -> None
     assert queue[0].attributes == {"serial": "SN000003", "lot": "L41"}
     assert queue[0].inspected_at == after(3)
     assert store.reviews.queue(limit=1) == queue[:1]
-    assert store.reviews.queue(after=queue[0].inspection_id) == queue[1:]
     assert store.reviews.queue(run_id="other") == []
     assert store.reviews.queue(run_id=run_id) == queue
-    store.reviews.add(queue[0].inspection_id, "reject", "Eve", "a hairline crack", after(99))
+    store.reviews.record(
+        NewReview(queue[0].inspection_id, "reject", "Eve", "a hairline crack"), after(99)
+    )
     assert store.reviews.queue() == queue[1:]
     store.verdicts.add(run_id, LENIENT, again(store, run_id, "review"))
     assert [item.line_number for item in store.reviews.queue()] == [1, 2, 5]
@@ -149,13 +151,17 @@ def test_the_queue_holds_what_nobody_reviewed(store: Store, run_id: str) -> None
 
 def test_reviews_follow_one_another(store: Store, run_id: str) -> None:
     (first, second) = store.reviews.queue()
-    one = store.reviews.add(first.inspection_id, "reject", " Eve ", "a crack", after(99))
-    two = store.reviews.add(first.inspection_id, "accept", "Max", "dirt on the lens", after(120))
-    store.reviews.add(second.inspection_id, "accept", "Max")
+    one = store.reviews.record(
+        NewReview(first.inspection_id, "reject", " Eve ", "a crack"), after(99)
+    )
+    two = store.reviews.record(
+        NewReview(first.inspection_id, "accept", "Max", "dirt on the lens"), after(120)
+    )
+    store.reviews.record(NewReview(second.inspection_id, "accept", "Max"))
     history = store.reviews.history(first.inspection_id)
     assert [(item.review_id, item.verdict, item.reviewer) for item in history] == [
-        (one, "reject", "Eve"),
-        (two, "accept", "Max"),
+        (one.review_id, "reject", "Eve"),
+        (two.review_id, "accept", "Max"),
     ]
     assert (history[0].comment, history[0].reviewed_at) == ("a crack", after(99))
     assert history[0].image_sha256 == first.image_sha256
@@ -174,11 +180,11 @@ def test_reviews_follow_one_another(store: Store, run_id: str) -> None:
 def test_wrong_reviews_are_refused(store: Store, run_id: str) -> None:
     (first, _) = store.reviews.queue()
     with pytest.raises(UnknownInspection):
-        store.reviews.add(99, "accept", "Eve")
+        store.reviews.record(NewReview(99, "accept", "Eve"))
     with pytest.raises(UnknownInspection):
         store.reviews.history(99)
     with pytest.raises(InvalidRecord, match="accept, reject or review"):
-        store.reviews.add(first.inspection_id, "maybe", "Eve")  # type: ignore[arg-type]
+        store.reviews.record(NewReview(first.inspection_id, "maybe", "Eve"))  # type: ignore[arg-type]
     with pytest.raises(InvalidRecord, match="name of its reviewer"):
-        store.reviews.add(first.inspection_id, "accept", "  ")
+        store.reviews.record(NewReview(first.inspection_id, "accept", "  "))
     assert store.reviews.history(first.inspection_id) == []

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from lfv_store import ImageFacts, NewDetection, NewVerdict, Store
+from lfv_store import ImageFacts, NewDetection, NewReview, NewVerdict, Store
 from lfv_store.views import RESULT_COLUMNS
 from tests.support.documented_sql import (
     DOCS,
@@ -91,7 +91,7 @@ def examples(store: Store) -> Store:
     )
     store.runs.set_manifest(run_id, "ab" * 32, 6)
     waiting = {item.line_number: item.inspection_id for item in store.reviews.queue()}
-    store.reviews.add(waiting[3], "accept", "Eve", "dust", MARCH)
+    store.reviews.record(NewReview(waiting[3], "accept", "Eve", "dust"), MARCH)
     verdicts = [
         NewVerdict(item.inspection_id, "accept" if item.line_number == 6 else item.verdict)
         for item in store.verdicts.candidates(run_id)

@@ -8,7 +8,10 @@ from hashlib import sha256
 from typing import Any
 from uuid import uuid4
 
+import sqlalchemy as sa
+
 from lfv_store import ImageFacts, ModelKey, NewDetection, NewInspection, NewRun, PendingItem, Store
+from lfv_store.views import HOSTING_COSTS
 
 T0 = datetime(2026, 3, 4, 5, 6, 7, 123456, tzinfo=UTC)
 POLICY = {"confidence": 0.8}
@@ -47,6 +50,13 @@ def a_run(store: Store, model_id: int | None = None, **values: Any) -> str:
     }
     run = store.runs.start(NewRun(**{**given, **values}))
     return run.run_id
+
+
+def hosting_cost(store: Store, hosting_id: int) -> sa.Row[Any]:
+    """The hosting's row of the view hosting_costs."""
+    row = sa.select(HOSTING_COSTS).where(HOSTING_COSTS.c.hosting_id == hosting_id)
+    with store.database.read() as conn:
+        return conn.execute(row).one()
 
 
 def an_image(name: object) -> ImageFacts:

@@ -87,7 +87,9 @@ def fill(store: Store) -> list[str]:
             signature={"meaning": "decided"},
         )
         first = next(iter(store.results.rows(run_id)))
-        store.reviews.add(first["inspection_id"], "reject", "eve", "a scratch", after(40))
+        store.reviews.record(
+            NewReview(first["inspection_id"], "reject", "eve", "a scratch"), after(40)
+        )
         _review_on(store, first["inspection_id"], f"ana {run_id}")
         store.runs.set_manifest(run_id, "ab" * 32, 8)
         store.runs.set_status(run_id, "completed", "done", after(60))

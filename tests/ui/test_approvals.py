@@ -15,7 +15,7 @@ from lfv.formats.refs import S3Ref
 from lfv.run.approvals import approval_digest
 from lfv.run.decide import decision_digest
 from lfv.ui.views import models
-from lfv_store import ModelKey
+from lfv_store import ModelKey, NewReview
 from tests.support.ui import PASSWORD, POLICY, RUN_ID, Browser, Scene, served
 from tests.support.waiting import wait_until
 
@@ -34,12 +34,12 @@ def test_a_version_is_approved_with_the_comparison_that_was_shown(
     place: Scene, mara: Browser
 ) -> None:
     other = place.second_version({1: True, 4: False})
-    place.store.reviews.add(place.parts()[0], "reject", "ben")
+    place.store.reviews.record(NewReview(place.parts()[0], "reject", "ben"))
     address = f"/models/{place.model_id}/compare/{other}"
     page = mara.get(address).text
     assert "No version of flange is approved yet" in page
     shown = fields(page) | {"reason": "right on line 1"}
-    place.store.reviews.add(place.parts()[3], "accept", "ben")  # meanwhile
+    place.store.reviews.record(NewReview(place.parts()[3], "accept", "ben"))  # meanwhile
     changed = mara.post(f"/models/{other}/approve", **shown)
     assert changed.status_code == 409
     assert "figures have changed" in changed.json()["error"]
@@ -114,7 +114,7 @@ def test_a_reviewer_does_not_approve(place: Scene, mara: Browser) -> None:
 def test_runs_stay_with_a_version_while_the_next_is_trained(
     place: Scene, mara: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place.store.reviews.add(place.parts()[5], "accept", "ben")
+    place.store.reviews.record(NewReview(place.parts()[5], "accept", "ben"))
 
     def train(*_: object, **__: Any) -> TrainedModel:
         data = StagedDataset(S3Ref("lfv", "train.manifest"), 20, 10, 10, 0, (), 96, 64)

@@ -21,6 +21,7 @@ from lfv.run.policy_trial import Prices, try_on_run
 from lfv.run.report import report_run
 from lfv.ui.render import asset
 from lfv.ui.views import runs
+from lfv_store import NewReview
 from tests.support.ui import POLICY, RUN_ID, Browser, Scene, part_picture
 from tests.support.waiting import wait_until
 
@@ -82,7 +83,7 @@ def test_a_run_is_filtered(place: Scene, mara: Browser) -> None:
     assert len(names("anomaly=scratch")) == 8
     error = mara.get(f"/runs/{RUN_ID}?show=error").text
     assert "source_not_found" in error
-    place.store.reviews.add(place.parts("accept")[0], "reject", "ben")
+    place.store.reviews.record(NewReview(place.parts("accept")[0], "reject", "ben"))
     assert names("show=reject") == ["part-0001.png", "part-0004.png", "part-0005.png"]
 
 
@@ -106,9 +107,9 @@ def test_a_report_older_than_reviews_is_written_again(place: Scene, mara: Browse
     with open_reader(place.settings) as reader:
         report_run(RUN_ID, place.store, reader, place.settings)
     assert "The report was written" not in mara.get(address).text
-    place.store.reviews.add(part, "accept", "ben")
+    place.store.reviews.record(NewReview(part, "accept", "ben"))
     place.store.reviews.undo(part, "ben")
-    place.store.reviews.add(part, "accept", "ben")
+    place.store.reviews.record(NewReview(part, "accept", "ben"))
     page = mara.get(address).text
     assert "The report was written before the last review of 1 part." in page
     assert f"lfv report {RUN_ID[:8]}" in page
@@ -117,7 +118,7 @@ def test_a_report_older_than_reviews_is_written_again(place: Scene, mara: Browse
     wait_until(lambda: "The report was written again" in mara.get(address).text)
     assert "before the last" not in mara.get(address).text
     assert "after reviews of 1 image" in place.settings.report_path(RUN_ID).read_text()
-    place.store.reviews.add(part, "reject", "ben")
+    place.store.reviews.record(NewReview(part, "reject", "ben"))
     assert "before the last review of 1 part" in mara.get(address).text
 
 
@@ -162,7 +163,7 @@ def test_a_report_links_to_the_pictures_of_known_images_and_opens_with_them(
 
 def test_the_report_counts_a_reviewed_part_as_the_pages_do(place: Scene, mara: Browser) -> None:
     """Its label is anomaly, and a person accepted it: the review is the truth."""
-    place.store.reviews.add(place.parts("reject")[0], "accept", "ben")
+    place.store.reviews.record(NewReview(place.parts("reject")[0], "accept", "ben"))
     with open_reader(place.settings) as reader:
         report_run(RUN_ID, place.store, reader, place.settings)
     text = place.settings.report_path(RUN_ID).read_text()
@@ -258,7 +259,7 @@ def test_other_limits_are_tried_without_storing(place: Scene, mara: Browser) -> 
 
 def test_a_review_counts_before_the_label_everywhere(place: Scene, mara: Browser) -> None:
     part = place.parts("reject")[0]  # labelled an anomaly
-    place.store.reviews.add(part, "accept", "ben")
+    place.store.reviews.record(NewReview(part, "accept", "ben"))
     tried = try_on_run(place.store, RUN_ID, Policy.from_dict(POLICY), Prices())
     assert (tried.now.counts["reject"], tried.final_now.counts["reject"]) == (2, 1)
     assert (tried.final_now.escapes, tried.now.false_alarms) == (0, 1)
@@ -356,7 +357,7 @@ def test_scripts_request_nothing_elsewhere() -> None:
 
 def test_two_versions_are_compared_on_the_same_images(place: Scene, mara: Browser) -> None:
     other = place.second_version({4: False, 6: False, 7: True, 1: True})
-    place.store.reviews.add(place.parts("review")[0], "accept", "ben")
+    place.store.reviews.record(NewReview(place.parts("review")[0], "accept", "ben"))
     address = f"/models/{place.model_id}/compare/{other}"
     page = mara.get(address).text
     assert "4 images were judged by both; 3 of them are labelled or reviewed" in page
@@ -392,11 +393,11 @@ def test_a_part_shows_reviews_taken_back_and_the_current_verdict(
         return [" ".join(re.sub(r"<[^>]+>", "", cell[0]).split()) for cell in cells]
 
     assert rows() == ["1 in force"]
-    place.store.reviews.add(part, "accept", "mara")
+    place.store.reviews.record(NewReview(part, "accept", "mara"))
     assert rows() == ["accepted in force", "1"]
     place.store.reviews.undo(part, "mara")
     assert rows() == ["accepted taken back", "review taken back by mara", "1 in force"]
-    place.store.reviews.add(part, "reject", "mara")
+    place.store.reviews.record(NewReview(part, "reject", "mara"))
     assert rows()[2:] == ["rejected in force", "1"]
 
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from lfv.run.review import record_digest, reviewed_manifest
+from lfv_store import NewReview
 from tests.support.ui import PASSWORD, RUN_ID, Browser, Scene, another, scene, served
 
 
@@ -47,8 +48,8 @@ def test_a_review_is_recorded_with_what_was_shown(place: Scene, mara: Browser) -
 
 def test_a_good_part_was_called_normal_and_is_accepted(place: Scene, mara: Browser) -> None:
     anomaly, normal = place.parts("reject")[0], place.parts("accept")[0]
-    place.store.reviews.add(anomaly, "accept", "ben")
-    place.store.reviews.add(normal, "reject", "ben")
+    place.store.reviews.record(NewReview(anomaly, "accept", "ben"))
+    place.store.reviews.record(NewReview(normal, "reject", "ben"))
     good = place.store.pages.good_parts(place.model_id)
     assert sorted(good) == sorted(set(place.parts("accept")) - {anomaly})
     part, *_ = mara.claim()
@@ -63,11 +64,11 @@ def test_undo_shows_the_same_good_part_again(place: Scene, mara: Browser) -> Non
     fields = {"inspection": part["inspection"], "window": mara.window}
     others = set(place.parts("accept")) - {part["good"]}
     for other in others:
-        place.store.reviews.add(other, "accept", "ben")
+        place.store.reviews.record(NewReview(other, "accept", "ben"))
     found = mara.post("/review/undo", **fields, token="u" * 20).json()["part"]
     assert (found["good"], found["good_title"]) == (part["good"], part["good_title"])
     mara.review(found, "reject", compared=part["good"], token="v" * 20)
-    place.store.reviews.add(part["good"], "reject", "ben")
+    place.store.reviews.record(NewReview(part["good"], "reject", "ben"))
     found = mara.post("/review/undo", **fields, token="w" * 20).json()["part"]
     assert found["good"] in others
     mara.review(found, "reject", compared=10**9, token="x" * 20)

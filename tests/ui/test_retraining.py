@@ -16,7 +16,7 @@ from lfv.run.reinspect import NotInspected, inspect_again
 from lfv.run.retrain import NothingReviewed, next_manifest
 from lfv.run.training import LABEL_NAMES
 from lfv.ui.views import models
-from lfv_store import NewTraining, Run
+from lfv_store import NewReview, NewTraining, Run
 from tests.support.ui import RUN_ID, STARTED, Browser, Scene
 from tests.support.waiting import wait_until
 
@@ -50,10 +50,10 @@ def labels_in(file: Path) -> dict[str, int]:
 def test_reviews_correct_the_last_training(place: Scene, mara: Browser) -> None:
     trained_on(place, {1: 0, 2: 0, 4: 1})
     numbers = place.parts()
-    place.store.reviews.add(numbers[1], "reject", "ben")  # line 2 was labelled normal
-    place.store.reviews.add(numbers[3], "reject", "ben")  # line 4 was labelled so
-    place.store.reviews.add(numbers[5], "accept", "ben")  # line 6 is new
-    place.store.reviews.add(numbers[6], "review", "ben")  # unsure
+    place.store.reviews.record(NewReview(numbers[1], "reject", "ben"))  # line 2 was labelled normal
+    place.store.reviews.record(NewReview(numbers[3], "reject", "ben"))  # line 4 was labelled so
+    place.store.reviews.record(NewReview(numbers[5], "accept", "ben"))  # line 6 is new
+    place.store.reviews.record(NewReview(numbers[6], "review", "ben"))  # unsure
     page = mara.client.post(
         f"/models/{place.model_id}/retrain", headers={"x-form-token": mara.token()}
     )
@@ -75,7 +75,7 @@ def test_without_the_old_images_only_reviews_are_in_it(place: Scene, tmp_path: P
     with pytest.raises(NothingReviewed):
         next_manifest(place.store, _reader(place), place.model_id, tmp_path, tmp_path)
     trained_on(place, {1: 0}).unlink()
-    place.store.reviews.add(place.parts()[5], "accept", "ben")
+    place.store.reviews.record(NewReview(place.parts()[5], "accept", "ben"))
     made = next_manifest(place.store, _reader(place), place.model_id, tmp_path, tmp_path)
     assert (made.images, made.added) == (1, 1)
     assert "cannot be read" in made.note
@@ -88,7 +88,7 @@ def test_splits_and_masks_of_a_folder_are_kept(place: Scene, tmp_path: Path) -> 
         (lot / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (64, 64), int("mask" in name)).save(lot / f"{name}.png")
     place.store.trainings.record(NewTraining(place.model_id, str(lot), STARTED, "ana"))
-    place.store.reviews.add(place.parts()[5], "accept", "ben")
+    place.store.reviews.record(NewReview(place.parts()[5], "accept", "ben"))
     made = next_manifest(place.store, _reader(place), place.model_id, tmp_path, tmp_path / "masks")
     tested, trained, _ = (json.loads(line) for line in made.file.read_text().splitlines())
     assert (tested["split"], trained["split"]) == ("test", "train")
@@ -105,7 +105,7 @@ def test_labels_by_names_of_the_users_own_are_kept(place: Scene, tmp_path: Path)
     place.store.trainings.record(
         NewTraining(place.model_id, str(lot), STARTED, "ana", images=names)
     )
-    place.store.reviews.add(place.parts()[5], "accept", "ben")
+    place.store.reviews.record(NewReview(place.parts()[5], "accept", "ben"))
     made = next_manifest(place.store, _reader(place), place.model_id, tmp_path, tmp_path)
     assert (made.kept, made.added) == (2, 1)
 
@@ -120,7 +120,7 @@ def test_images_of_the_training_do_not_count_in_the_comparison(place: Scene, mar
     trained_on(place, {1: 0, 4: 1})
     other = place.second_version({1: True, 4: False, 6: True})
     for line in (1, 4, 6):
-        place.store.reviews.add(place.parts()[line - 1], "accept", "ben")
+        place.store.reviews.record(NewReview(place.parts()[line - 1], "accept", "ben"))
     page = mara.get(f"/models/{place.model_id}/compare/{other}").text
     assert "3 of them are labelled or reviewed. 2 of these were in the training" in page
     assert page.count("in training</span>") == 2
@@ -156,7 +156,7 @@ def test_the_other_version_inspects_the_same_images(
 def test_the_next_version_is_trained_once(
     place: Scene, mara: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place.store.reviews.add(place.parts()[5], "accept", "ben")
+    place.store.reviews.record(NewReview(place.parts()[5], "accept", "ben"))
     begun: list[tuple[str, str]] = []
     finish: list[bool] = []
 

@@ -12,7 +12,8 @@ from lfv.cli.plant.left_runs import flow_run_processes, holding_runs
 from lfv.cli.plant.server_api import ApiFailure, ServerApi
 from lfv.formats.words import count_of
 
-_SCHEDULED = "scheduled"
+#: Name of the deployment of a plant's own schedule.
+SCHEDULED = "scheduled"
 _ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 _WAITING = "AwaitingConcurrencySlot"
 
@@ -62,7 +63,7 @@ def _first(
 ) -> Mapping[str, Any] | None:
     body = {
         "flow_runs": {"state": state},
-        "deployments": {"name": {"any_": [_SCHEDULED]}},
+        "deployments": {"name": {"any_": [SCHEDULED]}},
         "work_pools": {"name": {"any_": [pool]}},
         "sort": sort,
         "limit": 1,

@@ -21,6 +21,7 @@ import yaml
 from lfv.cli.deploy import FLOW_RUN, set_command
 from lfv.cli.plant.left_runs import cancel_runs, end_left_runs, end_runs
 from lfv.cli.plant.running import is_running
+from lfv.cli.plant.schedule import SCHEDULED
 from lfv.cli.plant.server_api import ApiFailure, ServerApi
 from lfv.cli.plant.supervisor import Service, ServiceState
 from lfv.cli.plant.waiting import wait_until
@@ -31,7 +32,6 @@ logger = logging.getLogger(__name__)
 
 #: The file of this plant's own deployments, in its folder.
 OWN_FILE = "prefect.yaml"
-_SCHEDULED = "scheduled"
 _SWEEP_SECONDS = 300.0
 _API_SECONDS = 60.0
 #: Timeout of the check for the work pool, during which the supervisor does nothing else.
@@ -245,7 +245,7 @@ def own_deployments(
     content: dict[str, Any] = yaml.safe_load(plant.prefect_file.read_text(encoding="utf-8"))
     set_command(content, shlex.join([sys.executable, *FLOW_RUN]))
     for deployment in content["deployments"]:
-        if deployment["name"] != _SCHEDULED:
+        if deployment["name"] != SCHEDULED:
             continue
         given = {"source": source, "project": project}
         deployment["parameters"] |= {name: text for name, text in given.items() if text}
@@ -267,7 +267,7 @@ def own_deployments(
 
 def _scheduled_deployment(file: Path) -> dict[str, Any] | None:
     content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    named = (one for one in content["deployments"] if one["name"] == _SCHEDULED)
+    named = (one for one in content["deployments"] if one["name"] == SCHEDULED)
     found: dict[str, Any] | None = next(named, None)
     return found
 

@@ -24,7 +24,6 @@ from lfv_store.runs import lock_run, require_run
 from lfv_store.tables import (
     DetectionTable,
     ImageTable,
-    MaskTable,
     PendingItemTable,
     RunProgressTable,
     RunTable,
@@ -62,18 +61,26 @@ class Inspections:
             newest = newest.where(DetectionTable.run_id == run)
         statement = (
             sa.select(
-                DetectionTable.__table__,
                 DetectionTable.id.label("detection_id"),
                 ImageTable.sha256.label("image_sha256"),
-                MaskTable.png.label("mask_png"),
+                DetectionTable.response,
             )
             .join(ImageTable, ImageTable.id == DetectionTable.image_id)
-            .outerjoin(MaskTable, MaskTable.detection_id == DetectionTable.id)
             .where(DetectionTable.id.in_(newest))
         )
         with self._database.read() as conn:
             rows = conn.execute(statement).mappings()
             return {row["image_sha256"]: record_from(KnownDetection, row) for row in rows}
+
+    def count_known(self, model_id: int, sha256s: Sequence[str]) -> int:
+        """Count the images that a model has answered, of those with these SHA-256 digests."""
+        answered = (
+            sa.select(sa.func.count(DetectionTable.image_id.distinct()))
+            .join(ImageTable, ImageTable.id == DetectionTable.image_id)
+            .where(ImageTable.sha256.in_(sha256s), DetectionTable.model_id == model_id)
+        )
+        with self._database.read() as conn:
+            return conn.scalar(answered) or 0
 
     def plan(
         self,

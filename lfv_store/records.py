@@ -219,16 +219,14 @@ class NewDetection:
 
 @dataclass(frozen=True, slots=True)
 class KnownDetection:
-    """A model's newest stored answer to an image, which may be reused."""
+    """A model's newest stored answer to an image, which may be reused.
+
+    Without the mask, on which no verdict depends.
+    """
 
     detection_id: int
-    model_id: int
     image_sha256: str
     response: dict[str, Any]
-    mask_png: bytes | None
-    request_id: str | None
-    latency_ms: float | None
-    detected_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

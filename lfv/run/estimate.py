@@ -191,7 +191,7 @@ def inspect_source(
     known = (
         0
         if store is None or model is None
-        else len(store.inspections.known_detections(model.model_id, distinct))
+        else store.inspections.count_known(model.model_id, distinct)
     )
     sizes = [found[1] for found in checked if found is not None]
     return SourceFacts(

@@ -84,8 +84,7 @@ def record_answer(
     `result` is the parsed answer, if available.
     """
     if result is None:
-        response = dict(detection.response)
-        result = DetectAnomalyResult.from_response(response, mask=detection.mask_png)
+        result = DetectAnomalyResult.from_response(detection.response)
     verdict = decide(result, policy, item.attributes)
     known = isinstance(detection, KnownDetection)
     return _inspection(

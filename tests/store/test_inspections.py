@@ -142,11 +142,15 @@ def test_known_detections_are_the_newest_of_the_model(store: Store) -> None:
     known = store.inspections.known_detections(model_id, wanted)
     assert set(known) == set(wanted[:2])
     assert known[wanted[0]].response == a_response(confidence=0.75)
-    assert known[wanted[0]].mask_png is None
     own = store.inspections.known_detections(model_id, wanted, run_id=first)
-    assert own[wanted[0]].mask_png == b"mask 1"
-    assert own[wanted[0]].request_id == "request-1"
+    assert own[wanted[0]].response == a_response(
+        is_anomalous=True, areas={"scratch": 0.02, "dent": 0.005}
+    )
+    assert own[wanted[0]].detection_id < known[wanted[0]].detection_id
     assert store.inspections.known_detections(model_id, []) == {}
+    assert store.inspections.count_known(model_id, wanted) == 2
+    assert store.inspections.count_known(other, wanted) == 1
+    assert store.inspections.count_known(model_id, []) == 0
 
 
 def test_an_answer_is_reused_by_its_id(store: Store) -> None:

@@ -55,23 +55,37 @@ class Models:
             raise UnknownModel(f"no model has id {model_id}")
         return _model(row)
 
-    def list(self, limit: int = 100, *, not_on: str = "") -> list[Model]:
-        """Return models, the newest first, except those on the kind of host `not_on`."""
+    def list(
+        self, limit: int = 100, *, not_on: str = "", before: int | None = None
+    ) -> Sequence[Model]:
+        """Return models, the newest first, except those on the kind of host `not_on`.
+
+        `before` is the id of a model that was registered after them.
+        """
         chosen = _MODELS.where(ModelTable.host != not_on)
+        if before is not None:
+            chosen = chosen.where(ModelTable.id < before)
         with self._database.read() as conn:
             rows = conn.execute(chosen.order_by(ModelTable.id.desc()).limit(limit)).mappings()
             return [_model(row) for row in rows]
 
-    def find(self, project_name: str, *, host: str) -> Sequence[Model]:
-        """Return a project's versions on a kind of host, the most recently used first."""
+    def find(
+        self, project_name: str, *, host: str | None = None, not_on: str = ""
+    ) -> Sequence[Model]:
+        """Return a project's versions, the most recently used first.
+
+        Those on the kind of host `host` (None: on any), except those on `not_on`.
+        """
         last_run = (
             sa.select(sa.func.max(RunTable.id))
             .where(RunTable.model_id == ModelTable.id)
             .scalar_subquery()
         )
         wanted = _MODELS.where(
-            ModelTable.project_name == project_name, ModelTable.host == host
+            ModelTable.project_name == project_name, ModelTable.host != not_on
         ).order_by(sa.func.coalesce(last_run, 0).desc(), ModelTable.id.desc())
+        if host is not None:
+            wanted = wanted.where(ModelTable.host == host)
         with self._database.read() as conn:
             return [_model(row) for row in conn.execute(wanted).mappings()]
 

@@ -274,18 +274,6 @@ class Pages:
         with self._database.read() as conn:
             return [dict(row) for row in conn.execute(statement).mappings()]
 
-    def model_runs(self, model_id: int, limit: int = 20) -> Sequence[str]:
-        """Return a model's newest runs."""
-        with self._database.read() as conn:
-            return list(
-                conn.scalars(
-                    sa.select(RunTable.run_id)
-                    .where(RunTable.model_id == model_id)
-                    .order_by(RunTable.id.desc())
-                    .limit(limit)
-                )
-            )
-
 
 def _has_outcome(row: Mapping[str, Any], outcome: Outcome | None) -> bool:
     return outcome is None or (row["final_verdict"] or "error") == outcome

@@ -70,6 +70,7 @@ class Runs:
         status: RunStatus | None = None,
         project: str | None = None,
         source: str | None = None,
+        model_id: int | None = None,
         since: datetime | None = None,
         before: Run | None = None,
     ) -> Sequence[Run]:
@@ -80,6 +81,7 @@ class Runs:
             status: Their status.
             project: Name of their project.
             source: Text that their source contains, in upper or lower case.
+            model_id: Their model.
             since: Time from which on they were started.
             before: A run that was started after them.
         """
@@ -90,6 +92,8 @@ class Runs:
             conditions.append(RunTable.project_name == clean(project))
         if source is not None:
             conditions.append(RunTable.source.icontains(clean(source), autoescape=True))
+        if model_id is not None:
+            conditions.append(RunTable.model_id == model_id)
         if since is not None:
             conditions.append(RunTable.started_at >= since)
         if before is not None:

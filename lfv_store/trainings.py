@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
@@ -46,11 +46,20 @@ class Trainings:
 
     def of_model(self, model_id: int) -> Sequence[Training]:
         """Return a model's trainings, the newest first; none if it was trained elsewhere."""
-        table = TrainingTable.__table__
-        statement = (
-            sa.select(table, table.c.id.label("training_id"))
-            .where(table.c.model_id == model_id)
-            .order_by(table.c.id.desc())
+        return self._select(TrainingTable.model_id == model_id)
+
+    def last(self, model_ids: Collection[int]) -> dict[int, Training]:
+        """Return the last training of each of these models that has one, by model id."""
+        newest = (
+            sa.select(sa.func.max(TrainingTable.id))
+            .where(TrainingTable.model_id.in_(model_ids))
+            .group_by(TrainingTable.model_id)
         )
+        return {one.model_id: one for one in self._select(TrainingTable.id.in_(newest))}
+
+    def _select(self, condition: sa.ColumnElement[bool]) -> Sequence[Training]:
+        table = TrainingTable.__table__
+        statement = sa.select(table, table.c.id.label("training_id")).where(condition)
         with self._database.read() as conn:
-            return [record_from(Training, row) for row in conn.execute(statement).mappings()]
+            rows = conn.execute(statement.order_by(table.c.id.desc())).mappings()
+            return [record_from(Training, row) for row in rows]

@@ -214,3 +214,5 @@ def test_versions_of_a_project_are_found_by_their_last_run(store: Store) -> None
     found = store.models.find("bottles", host=host)
     assert [model.model_id for model in found] == [first, third, second]
     assert not store.models.find("bottles", host="another")
+    assert [model.model_id for model in store.models.find("bottles")] == [first, third, second]
+    assert not store.models.find("bottles", not_on=host)

@@ -21,6 +21,8 @@ def test_a_model_is_registered_once(store: Store) -> None:
     job = ModelKey("sagemaker-batch", "arn:job", "bottles", "transform-job/x")
     store.models.register(job)
     assert [one.key for one in store.models.list(not_on="sagemaker-batch")] == [newer, key]
+    newest = store.models.list()[0].model_id
+    assert [one.key for one in store.models.list(before=newest)] == [newer, key]
 
 
 def test_an_unknown_model_is_refused(store: Store) -> None:

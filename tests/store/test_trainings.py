@@ -38,6 +38,16 @@ def test_a_training_is_found_from_a_verdict(store: Store) -> None:
     assert store.audit.verify().ok
 
 
+def test_the_last_trainings_of_many_models_are_read_together(store: Store) -> None:
+    first, second, third = (a_model(store, version) for version in "123")
+    for model_id, source in ((first, "a"), (second, "b"), (first, "c")):
+        store.trainings.record(NewTraining(model_id, source, T0))
+    found = store.trainings.last([first, second, third])
+    assert {model_id: one.source for model_id, one in found.items()} == {first: "c", second: "b"}
+    assert found[first] == store.trainings.of_model(first)[0]
+    assert store.trainings.last([]) == {}
+
+
 def test_a_training_is_not_changed_behind_the_trail(store: Store) -> None:
     model_id = a_model(store)
     store.trainings.record(NewTraining(model_id, "images", T0))

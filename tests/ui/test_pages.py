@@ -10,6 +10,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 import yaml
 from PIL import Image
 
@@ -21,7 +22,9 @@ from lfv.run.policy_trial import Prices, try_on_run
 from lfv.run.report import report_run
 from lfv.ui.render import asset
 from lfv.ui.views import runs
-from lfv_store import NewReview
+from lfv_store import ModelKey, NewReview
+from lfv_store.tables import HostingTable
+from tests.support.store_samples import LEASE
 from tests.support.ui import POLICY, RUN_ID, Browser, Scene, part_picture
 from tests.support.waiting import wait_until
 
@@ -324,6 +327,45 @@ def test_a_model_that_is_not_hosted_is_not_stopped(place: Scene, mara: Browser) 
     answer = mara.post(f"/models/{place.model_id}/stop")
     assert answer.status_code == 409
     assert "No hosting" in answer.json()["error"]
+
+
+def test_a_model_that_is_up_can_be_stopped_after_hundreds_of_later_hostings(
+    place: Scene, mara: Browser
+) -> None:
+    place.store.leases.acquire(place.model_id, RUN_ID, **LEASE)
+    other = place.second_version({})
+    with place.store.database.write() as conn:
+        (mine,) = conn.execute(sa.select(HostingTable.__table__)).mappings()
+        later = {"model_id": other, "status": "stopped", "stopped_at": mine["requested_at"]}
+        conn.execute(
+            sa.insert(HostingTable),
+            [
+                {**mine, **later, "id": mine["id"] + number, "client_token": f"later-{number}"}
+                for number in range(1, 600)
+            ],
+        )
+    assert f'action="/models/{place.model_id}/stop"' in mara.get(f"/models/{place.model_id}").text
+    assert f'action="/models/{other}/stop"' not in mara.get(f"/models/{other}").text
+
+
+def test_models_beyond_one_screen_are_on_the_next(place: Scene, mara: Browser) -> None:
+    host = place.store.models.get(place.model_id).key.host
+    for number in range(2, 204):
+        place.store.models.register(ModelKey(host, f"arn:{number}", "others", str(number)))
+    oldest = f'href="/models/{place.model_id}"'
+    newest = mara.get("/models").text
+    assert oldest not in newest
+    (older,) = re.findall(r'href="(/models\?before=\d+)"', newest)
+    second = mara.get(older).text
+    assert oldest in second
+    assert "Older models" not in second
+    assert 'href="/models"' in second
+    assert "There are no older models" in mara.get("/models?before=1").text
+    project = place.store.models.get(place.model_id).key.project_name
+    other = place.second_version({})
+    assert project != "others"
+    assert f"/compare/{other}" in mara.get(f"/models/{place.model_id}").text
+    assert f"/compare/{place.model_id}" in mara.get(f"/models/{other}").text
 
 
 def test_an_unavailable_database_is_reported(place: Scene, mara: Browser) -> None:

@@ -22,40 +22,50 @@ from lfv.ui.cards import cards
 from lfv.ui.routing import Call, NotFound, Refused, get, post
 from lfv.ui.signing import asks_for_signatures
 from lfv.ui.views.approvals import format_figures, signed_approval
-from lfv_store import Approval, Model, Run, Store, Training
+from lfv_store import Approval, Hosting, Model, Run, Store, Training
 
 #: Characters that the API does not allow in a description.
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 #: Why a version is approved before the next one is trained.
 _HELD = "runs stay with this version until the next one is compared with it"
+#: How many models a screen lists.
+_MODELS = 200
 _FIGURES = {"f1": "F1 score", "precision": "Precision", "recall": "Recall"}
 
 
 def list_models(call: Call) -> Response:
-    """Show all registered versions with their last training and their open hosting.
+    """Show a screen of versions, the newest first, with their last training and open hosting.
 
-    Batch jobs, which are recorded like models, are listed while they run.
+    Batch jobs, which are recorded like models, are listed while they run, on the first screen.
     """
     store = call.ui.store
+    text = call.query("before")
+    before = int(text) if text.isdecimal() and len(text) < 19 else None
     hosted = {one.model_id: one for one in store.hostings.open()}
+    registered = store.models.list(_MODELS, not_on=BATCH_JOB, before=before)
+    jobs = [] if before else [store.models.get(one) for one in hosted]
+    models = [*(one for one in jobs if one.key.host == BATCH_JOB), *registered]
+    trainings = store.trainings.last([one.model_id for one in models])
     rows = []
-    jobs = [store.models.get(one) for one in hosted]
-    jobs = [one for one in jobs if one.key.host == BATCH_JOB]
-    for model in (*jobs, *store.models.list(200, not_on=BATCH_JOB)):
-        trainings = store.trainings.of_model(model.model_id)
-        last = trainings[0] if trainings else None
+    for model in models:
+        last = trainings.get(model.model_id)
         measured_on = None if last is None else _measured_on(last)
         rows.append((model, last, measured_on, hosted.get(model.model_id)))
-    approved = store.approvals.all_current()
-    return call.page("models.html", title="Models", rows=rows, approved=approved)
+    return call.page(
+        "models.html",
+        title="Models",
+        rows=rows,
+        approved=store.approvals.all_current(),
+        before=before,
+        older=registered[-1] if len(registered) == _MODELS else None,
+    )
 
 
 def show_model(call: Call) -> Response:
-    """Show one version: its trainings, runs, hostings and approval."""
+    """Show one version: its trainings, runs, open hosting and approval."""
     store = call.ui.store
     model = store.models.get(call.number("model"))
     key = model.key
-    hostings = [one for one in store.hostings.list(500) if one.model_id == model.model_id]
     return call.page(
         "model.html",
         title=f"{model.key.project_name}, version {model.key.model_version}",
@@ -64,19 +74,18 @@ def show_model(call: Call) -> Response:
             (one, _images(one.images), _figures(one.figures), _measured_on(one))
             for one in store.trainings.of_model(model.model_id)
         ],
-        hostings=hostings[:20],
-        open=next((one for one in hostings if not one.is_over), None),
+        open=_open_hosting(store, model),
         job=call.ui.jobs.get(_job(key.project_name)),
         decisions=store.approvals.history(key.project_name, host=key.host),
         approval=_current_approval(call, model)[0],
         next=next_images(store, model.model_id, call.ui.settings.home / "ui" / "masks"),
         signatures=asks_for_signatures(call),
         may_be_approved=key.host != BATCH_JOB,
-        runs=[store.runs.get(one) for one in store.pages.model_runs(model.model_id)],
+        runs=store.runs.list(model_id=model.model_id),
         others=[
             one
-            for one in store.models.list(200, not_on=BATCH_JOB)
-            if one.key.project_name == key.project_name and one.model_id != model.model_id
+            for one in store.models.find(key.project_name, not_on=BATCH_JOB)
+            if one.model_id != model.model_id
         ],
     )
 
@@ -130,6 +139,10 @@ def _two_models(call: Call) -> tuple[Model, Model]:
     return first, second
 
 
+def _open_hosting(store: Store, model: Model) -> Hosting | None:
+    return next((one for one in store.hostings.open() if one.model_id == model.model_id), None)
+
+
 def _current_approval(call: Call, model: Model) -> tuple[Approval | None, int]:
     """Return the current approval of a model's project, and the id of the last decision."""
     key = model.key
@@ -150,8 +163,7 @@ def _describe_default(store: Store, model: Model) -> str:
 
 
 def _last_run(call: Call, model: Model) -> Run | None:
-    newest = call.ui.store.pages.model_runs(model.model_id, limit=1)
-    return call.ui.store.runs.get(newest[0]) if newest else None
+    return next(iter(call.ui.store.runs.list(1, model_id=model.model_id)), None)
 
 
 def _inspection(model: Model) -> str:
@@ -204,7 +216,7 @@ def stop(call: Call) -> Response:
     """Stop a hosted model; a model that runs are using needs an explicit request."""
     store = call.ui.store
     model = store.models.get(call.number("model"))
-    hosting = next((one for one in store.hostings.open() if one.model_id == model.model_id), None)
+    hosting = _open_hosting(store, model)
     if hosting is None:
         raise Refused("No hosting of this model is open.", 409)
     spec = HostSpec.from_dict(hosting.host_spec)

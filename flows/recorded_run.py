@@ -31,8 +31,8 @@ def open_recorded_run(
 ) -> ActiveRun:
     """Record a run for `request`, or find the one to resume; then find its model.
 
-    A run has its record before its model is looked up, so it is found in the database if that
-    fails. If a run cannot be resumed, the record of its end is kept. `stack` closes what is opened.
+    The run is recorded before its model is looked up, so a failure of that is recorded, too. If a
+    run cannot be resumed, the record of its end is kept. `stack` closes what is opened.
     """
     announce_run()
     if request is None:

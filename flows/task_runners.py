@@ -79,10 +79,10 @@ class LiveWorkers:
         self._counted_at = self._seen_at = time.monotonic()
 
     def count(self) -> int:
-        """Return the number; while none is alive, the last number.
+        """Return their number; while none is alive, the last one.
 
         Raises:
-            WorkersLost: For too long there was none, or the scheduler did not answer.
+            WorkersLost: There was no worker, or no answer from the scheduler, for too long.
         """
         if self._workers and time.monotonic() - self._counted_at > _COUNT_SECONDS:
             try:
@@ -93,7 +93,7 @@ class LiveWorkers:
                     what = "the scheduler does not answer" if isinstance(error, OSError) else error
                     raise WorkersLost(
                         f"no Dask worker could be reached for {LOST_SECONDS:g} seconds; finished "
-                        f"images are kept: mend the cluster, then resume the run: {what}"
+                        f"images are kept: repair the cluster, then resume the run: {what}"
                     ) from error
             self._counted_at = time.monotonic()
         return self._workers
@@ -108,8 +108,8 @@ def result_of(future: PrefectFuture[Any]) -> Any:
     try:
         return future.result()
     except Exception as error:
-        # Names, because the package is optional. The second comes if the scheduler dies while it
-        # sends the result.
+        # Compared by name, because the package is optional. The second is raised if the scheduler
+        # dies while it sends the result.
         if type(error).__name__ in ("FutureCancelledError", "CommClosedError"):
             raise WorkersLost(
                 "the Dask scheduler no longer answers; finished images are kept: start it again, "

@@ -210,7 +210,7 @@ class Leases:
 
 
 def _revive(unit: Change, run: int) -> None:
-    """Mark a run as running again that was recorded as lost and now acquires a lease."""
+    """Mark a run as running again, because a run recorded as lost acquires a lease."""
     status = unit.conn.scalar(sa.select(RunTable.status).where(RunTable.id == run))
     if status == "crashed":
         unit.update("runs", run, status="running", message=None, finished_at=None)

@@ -2,8 +2,8 @@
 
 An object's content (source, key, SHA-256) belongs to one line of one run, claimed in the
 transaction that plans the line. Another run can claim it only after that line is recorded with an
-error that another attempt may mend, or as not reached by its run. `take_over` writes such records
-for runs that are gone.
+error that another attempt may resolve, or as not reached by its run. `take_over` writes such
+records for runs that are gone.
 """
 
 from __future__ import annotations

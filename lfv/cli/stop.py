@@ -48,7 +48,7 @@ def stop(
 ) -> None:
     """Stop a model, whoever started it, and wait until it is stopped.
 
-    A model that runs of this database are using is not stopped without --force; with it, these runs
+    Without --force, a model is not stopped while runs of this database use it. With it, these runs
     end and can be resumed. The stop is recorded in the database.
     """
     settings = settings_from(

@@ -334,7 +334,7 @@ def _without_label(item: ManifestItem, names: LabelNames) -> str:
     meant = f"did you mean {close}{slash}? Otherwise " if close is not None else ""
     return (
         f"{item.written_ref} is labelled {found!r}, which is not known as normal or anomaly: "
-        f"{meant}say which with --normal {shlex.quote(found)} or --anomaly {shlex.quote(found)}."
+        f"{meant}declare it with --normal {shlex.quote(found)} or --anomaly {shlex.quote(found)}."
     )
 
 

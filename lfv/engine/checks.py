@@ -15,7 +15,7 @@ from lfv.engine.metrics import Bools, auroc
 from lfv.engine.types import TrainingImage
 from lfv.formats.words import count_of, form_of
 
-#: AUROC of the border alone, from which it is worth a warning.
+#: AUROC of the border alone from which a warning is given.
 BORDER_AUROC = 0.9
 #: The border explains the figures if its AUROC is at most this much below that of whole images.
 _NO_WORSE = 0.02
@@ -27,7 +27,7 @@ _POOR_OVERLAP = 0.3
 _FEW_MASKS = 5
 #: Fewest groups of a class, so that every fold and its complement have images of it.
 _LEAST_DIFFERENT = 3
-#: Distance between signatures from which two images are never called the same.
+#: Images whose signatures are at least this far apart never count as the same.
 _SAME = 0.02
 #: That limit as a share of the median distance between nearest normal images.
 _CLOSER = 0.3
@@ -77,8 +77,8 @@ def find_oddities(
         )
     if repeats.alike:
         found.append(
-            f"{repeats.alike} images are as much alike as shots of the same part, and too many to "
-            "be kept in the same fold: if that is what they are, the figures are better than they "
+            f"{repeats.alike} images are as similar as repeated shots of one part, and too many to "
+            "be kept in the same fold. If they are such shots, the figures are better than they "
             "would be on new parts."
         )
     pairs = _mislabelled_pairs(signatures, truth)
@@ -140,8 +140,8 @@ def find_unpainted(
     if blank:
         yield (
             f"{len(blank)} of {len(masked)} masks {form_of(len(blank), 'shows', 'show')} no pixel "
-            f"in an anomaly type's colour{example}: where the anomalies are was not "
-            "learned from these images."
+            f"in an anomaly type's colour{example}: the model did not learn from these "
+            "images where the anomalies are."
         )
     painted = {
         name: sum(bool(parts[number].any()) for parts in shares if parts is not None)

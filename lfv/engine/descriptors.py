@@ -16,9 +16,9 @@ _AT_ONCE = 65536
 #: Cells from which central quantiles are estimated.
 _SAMPLE = 4096
 GRID = 4
-#: Numbers of regions from top to bottom, and as many across, of which one may stand out.
+#: Grids of n x n regions that are searched for one that stands out.
 CONTRASTS = (2, 4, 7)
-#: Added to the deviations by which contrasts are divided.
+#: Added to a deviation before contrasts are divided by it.
 _LEAST_DEVIATION = 0.05
 
 

@@ -86,7 +86,7 @@ _all: set[_Attachment] = set()
 def attach(context: RunContext) -> Iterator[ActiveRun]:
     """Attach this process to a run for one batch; the next batch finds the run open.
 
-    A context that differs, such as another number of workers, gets an attachment of its own. The
+    A different context, such as another number of workers, gets its own attachment. The
     earlier one closes after its last batch.
     """
     attachment = _take(context)

@@ -37,7 +37,7 @@ DISTRIBUTION = "lfv-pipeline"
 def begin_run(store: Store, request: InspectionRequest, flow_run_id: str | None = None) -> Run:
     """Record a run for a request, before its model is looked up.
 
-    A Prefect flow run that begins again gets the run that it began first.
+    A retried Prefect flow run gets the run of its first attempt.
     """
     if flow_run_id is not None:
         earlier = store.runs.find_by_flow_run(flow_run_id)
@@ -76,9 +76,9 @@ class RunStarter:
         self.flow_run_id = flow_run_id
 
     def proceed(self, run: Run, limits: NewLimits | None = None) -> RunContext:
-        """Find the model of a run that was begun or ended early.
+        """Find the model of a new or resumed run.
 
-        A run of version 'latest' gets the approved version of its project, if one is.
+        A run of version 'latest' gets the approved version of its project, if there is one.
 
         Raises:
             lfv.client.errors.ModelNotFound: The model does not exist.
@@ -103,7 +103,7 @@ class RunStarter:
         return self._context(run, limits.applied_to(request) if limits else request)
 
     def _mark_running(self, run: Run) -> None:
-        """Mark a run as resumed unless this flow run has just begun it."""
+        """Mark a run as resumed unless this flow run has just started it."""
         another = self.flow_run_id is not None and run.flow_run_id != self.flow_run_id
         if run.status != "running" or another:
             self.store.runs.resume(run.run_id, flow_run_id=self.flow_run_id)

@@ -43,7 +43,7 @@ def stop_model(
 ) -> StoppedModel:
     """Stop a model and return once its host reports it stopped.
 
-    A model that runs of the results database use is stopped only with `force`. Those runs then
+    A model in use by runs of the results database is stopped only with `force`. Those runs then
     end, and can be resumed. Version 'latest' is the one that runs would take: the approved one,
     else the newest.
 

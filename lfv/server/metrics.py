@@ -78,8 +78,8 @@ class _Units(Collector):
         readings: tuple[tuple[str, str, Callable[[Pool], int]], ...] = (
             ("MinInferenceUnits", "As given to StartModel", lambda pool: pool.model.min_units),
             ("MaxInferenceUnits", "As given to StartModel", lambda pool: pool.model.max_units),
-            ("DesiredInferenceUnits", "What demand asks for", lambda pool: pool.desired_units),
-            ("InServiceInferenceUnits", "Units that answer", lambda pool: pool.units),
+            ("DesiredInferenceUnits", "Units wanted", lambda pool: pool.desired_units),
+            ("InServiceInferenceUnits", "Units ready", lambda pool: pool.units),
         )
         for name, what, value in readings:
             gauge = GaugeMetricFamily(name, what, labels=_LABELS)

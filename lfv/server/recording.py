@@ -86,7 +86,7 @@ def record(
 
 
 async def record_from_loop(write: Callable[[], T], what: str) -> T:
-    """Do the same from the event loop. Attempts run in threads; pauses occupy none."""
+    """Do the same from the event loop. Attempts run in threads; pauses block none."""
     log = _Log(what)
     retrying = AsyncRetrying(
         wait=_PAUSES, retry=retry_if_exception(_is_temporary), before_sleep=log.log_failure

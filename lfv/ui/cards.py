@@ -55,7 +55,7 @@ class Card:
         """`escape` or `false alarm` by the label, if nobody reviewed the part."""
         expected = self.row["expected_is_anomalous"]
         if self.row["reviewed_verdict"] in ("accept", "reject"):
-            return None  # the review is the truth, and it is the verdict
+            return None  # the review is both the truth and the verdict
         if expected is True and self.outcome == "accept":
             return "escape"
         return "false alarm" if expected is False and self.outcome == "reject" else None

@@ -126,7 +126,7 @@ class FailedLogins:
     """Records failed logins in the audit log, so that an attack is visible but cannot flood it.
 
     At most MOST_RECORDED in a window are recorded individually. The others are counted, and the
-    next entry on a login, or the entry of the server's end, has their number. Thread-safe.
+    next entry on a login, or the entry for the server's shutdown, has their number. Thread-safe.
     """
 
     def __init__(self, store: Store) -> None:

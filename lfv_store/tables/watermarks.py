@@ -31,7 +31,7 @@ class WatermarkObjectTable(Base):
 
     Equal `size_bytes` and `stamp` (an ETag, or modification times) show without reading that an
     object is unchanged. `sha256` is empty if it could not be read. `attempts` counts the lines that
-    ended in an error that another attempt may mend.
+    ended in an error that another attempt may resolve.
     """
 
     __tablename__ = "watermark_objects"

@@ -43,7 +43,7 @@ def dataset(service: Service, project: str, kind: str = "train") -> dict[str, An
 def test_a_dataset_of_lookout_for_vision(
     lfv: Lfv, service: Service, at_service: list[str], tmp_path: Path
 ) -> None:
-    """Its images were in a bucket of their own, one is not labelled, one has a dummy mask."""
+    """The images are in another bucket; one has no label, and one has a dummy mask."""
     rows = [text.replace(BUCKET, "old-bucket") for text in put_images(service, "old", masks=True)]
     (service.bucket / "old" / "later.png").write_bytes(png())
     rows.append(line("s3://old-bucket/old/later.png", None))

@@ -1,4 +1,4 @@
-"""Starting and stopping under every failure, on a clock that only waits advance."""
+"""Starting and stopping under every failure, with a clock that only waits advance."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_adopt_what_somebody_else_is_starting(model: FakeModel, clock: FakeClock
 
 
 def test_a_start_that_somebody_else_made_first(model: FakeModel, clock: FakeClock) -> None:
-    """Both saw TRAINED; the other's StartModel came first and ours is a conflict."""
+    """Both saw TRAINED. The other's StartModel came first, so ours is a conflict."""
     model.fail_next("StartModel", HostConflict("already starting"))
 
     def other_start(_: float) -> None:
@@ -162,7 +162,7 @@ def test_a_model_stopped_by_somebody_while_it_starts(model: FakeModel, clock: Fa
 
 
 def test_a_status_that_lags_behind_the_start(clock: FakeClock) -> None:
-    """StartModel was accepted, and DescribeModel still says TRAINED for a while."""
+    """StartModel was accepted, and DescribeModel returns TRAINED for a while."""
     model = FakeModel(clock=clock, start_seconds=60)
     model.fail_next("StartModel", HostTimeout("never raised"), times=0)
     accepted: list[float] = []

@@ -130,7 +130,7 @@ def test_minus_one_is_not_one(tmp_path: Path) -> None:
 
 
 def test_a_table_with_masks_and_splits(tmp_path: Path) -> None:
-    """As VisA's split files."""
+    """In the format of VisA's split files."""
     text = (
         "object,split,label,image,mask\n"
         "candle,train,normal,1.JPG,\n"

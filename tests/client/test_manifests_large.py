@@ -23,7 +23,7 @@ LINE = (
 
 
 class Endless(io.RawIOBase):
-    """Lines made while they are read, so that the test needs no disk."""
+    """Lines generated while they are read, so that the test needs no disk."""
 
     def __init__(self, lines: int) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class EndlessReader(SourceReader):
 def resident_bytes() -> int:
     statm = Path("/proc/self/statm")
     if not statm.exists():
-        pytest.skip("this system doesn't tell a process's memory in /proc")
+        pytest.skip("this system does not report a process's memory in /proc")
     return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 

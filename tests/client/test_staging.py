@@ -293,7 +293,7 @@ def test_a_misspelt_folder_gets_a_suggestion(tmp_path: Path, reader: SourceReade
     message = str(caught.value)
     assert "(and 1 line like it)" in message
     assert (
-        "did you mean normal/? Otherwise say which with --normal nromal or --anomaly nromal"
+        "did you mean normal/? Otherwise declare it with --normal nromal or --anomaly nromal"
     ) in message
     assert message.count("did you mean") == 1
     names = LabelNames.of(normal=["Charge"])

@@ -34,8 +34,8 @@ def lfv(home: Path, *arguments: str | Path) -> Any:
 
 
 def reduced(source: Path, folder: Path) -> Path:
-    """A copy of the cookies half as large, with half of the images to train on. Training takes an
-    eighth of the time; its accuracy on the whole ones is in tests/engine."""
+    """A copy of the cookies at half size, with half of the training images. Training takes an
+    eighth of the time; tests/engine checks the accuracy at full size."""
     for path in source.rglob("*.*"):
         target = folder / path.relative_to(source)
         target.parent.mkdir(parents=True, exist_ok=True)

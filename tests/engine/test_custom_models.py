@@ -40,16 +40,16 @@ def roc_auc(outcome: TrainingOutcome) -> float:
 def noisy(
     folder: Path, count: int, *, first: int = 0, masks: bool = False, brighter: float = 0
 ) -> list[TrainingImage]:
-    """Images of noise; in every second one a pattern lies that only its matcher can see.
+    """Images of noise; every second one has a pattern that only its matcher can see.
 
-    :param brighter: that one is also by so much brighter, among differences as large.
+    :param brighter: how much brighter that one is; all images vary about as much.
     """
     folder.mkdir(parents=True, exist_ok=True)
     images = []
     for number in range(count):
         random = np.random.default_rng(first + number)
         wrong = number % 2 == 1
-        # The ground is made of tiles too, so that neither edges nor statistics tell them apart.
+        # The background is made of tiles too, so that neither edges nor statistics tell them apart.
         cells = random.integers(0, 2**31, (4, 6))
         plane = np.block([[onnx_models.tile(int(seed)) for seed in row] for row in cells])
         top, left = (int(16 * random.integers(0, n)) for n in (3, 5))
@@ -105,7 +105,7 @@ def test_a_helpful_backbone_is_chosen(with_backbone: tuple[Path, TrainingOutcome
     assert any("is used for verdicts (AUROC" in remark for remark in outcome.findings.remarks)
 
 
-def test_the_model_judges_as_it_was_evaluated_wherever_it_is(
+def test_a_moved_model_predicts_as_it_was_evaluated(
     with_backbone: tuple[Path, TrainingOutcome], folder: Path
 ) -> None:
     model, outcome = with_backbone
@@ -159,7 +159,7 @@ def test_a_useless_backbone_is_not_kept(make_plates: Make, tmp_path: Path) -> No
     assert any("nothing to measure it on" in told for told in outcome.warnings)
 
 
-def test_a_backbone_can_paint(folder: Path, tmp_path: Path) -> None:
+def test_a_backbone_can_improve_masks(folder: Path, tmp_path: Path) -> None:
     sharp = onnx_models.matcher([PATTERN, *OTHERS], shape=(1, 3, 64, 96), stride=8)
     path = saved(tmp_path, "sharp.onnx", sharp.SerializeToString())
     options = TrainingOptions(backbone=path)
@@ -262,7 +262,7 @@ def test_detectors_with_verdicts_only(
 
 def test_a_detector_that_finds_nothing_is_reported(make_plates: Make, tmp_path: Path) -> None:
     blind = onnx_models.darkness_detector()
-    blind.graph.node[2].op_type = "Add"  # now what is bright is odd
+    blind.graph.node[2].op_type = "Add"  # now bright images count as anomalous
     options = TrainingOptions(detector=saved(tmp_path, "d.onnx", blind.SerializeToString()))
     outcome = train(make_plates(14, 14), [], tmp_path / "model", options=options)
     assert any("hardly tells normal from anomalous" in told for told in outcome.warnings)

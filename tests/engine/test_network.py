@@ -59,7 +59,7 @@ def test_without_torch_it_is_refused_before_anything_is_read(
         train([], [], tmp_path, options=TrainingOptions(network=True))
 
 
-def test_it_does_not_go_with_a_detector(tmp_path: Path) -> None:
+def test_it_cannot_be_combined_with_a_detector(tmp_path: Path) -> None:
     options = TrainingOptions(network=True, detector=tmp_path / "none.onnx")
     with pytest.raises(TrainingError, match="either a detector or a trained network"):
         train([], [], tmp_path, options=options)
@@ -91,7 +91,7 @@ def test_weights_of_another_design_are_refused() -> None:
         build_network(Design(96, 80, 2), networks.drawn_weights(Design(96, 80, 0)))
 
 
-def test_a_training_is_bounded_however_many_the_images_are() -> None:
+def test_a_training_is_bounded_for_any_number_of_images() -> None:
     design = Design(384, 288, 2)
     assert steps_for(design, 50) == steps_for(design, 16_000)
     assert steps_for(Design(64, 64, 2), 16) == ROUNDS * 16 // BATCH
@@ -142,7 +142,7 @@ def test_a_fold_has_no_say_in_its_own_scores(fold: int) -> None:
         assert before[~out].tolist() != after[~out].tolist()
 
 
-def test_a_share_of_nothing_is_our_score() -> None:
+def test_a_network_with_a_share_of_zero_changes_no_score() -> None:
     own = scores_of(0, TRUTH, 1.0)
     stack = Stack(0.3, 2.0, 5.0, 0.1, 0.0)
     assert stack(own, own * 100) == pytest.approx(own)
@@ -210,7 +210,7 @@ def test_a_fold_has_no_say_in_its_own_maps() -> None:
     ]
     chosen, _, _ = choose_maps(own, network, labels, MAP_FOLDS)
     for i in np.flatnonzero(bad).tolist():
-        assert not np.array_equal(chosen[i], own[i])  # taken on trust, and judged for it
+        assert not np.array_equal(chosen[i], own[i])  # the other folds chose the network
 
 
 def test_blending_brings_maps_to_the_networks_grid() -> None:
@@ -223,7 +223,7 @@ def test_blending_brings_maps_to_the_networks_grid() -> None:
     assert score_of(np.full((1, 1, 1), 2.5, np.float32)) == 2.5
 
 
-# --- what is said of it
+# --- remarks
 
 
 def test_the_verdict_reports_both_figures() -> None:
@@ -241,7 +241,7 @@ def test_the_verdict_reports_both_figures() -> None:
     assert "No network was trained" in Verdict().sentence()
 
 
-# --- in a training, with a learner by chance
+# --- in a training, with random weights
 
 
 @dataclass(frozen=True)
@@ -287,7 +287,7 @@ def test_a_network_that_does_not_help_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    # Of sixteen images chance itself may put one right.
+    # With sixteen images, random weights may get one right by chance.
     monkeypatch.setattr(selection, "required_gain", lambda *_: 0.5)
     options = replace(QUIET, network=True)
     outcome = train(trained.images, [], tmp_path, options=options)

@@ -212,7 +212,7 @@ def test_several_shots_of_one_part_can_be_trained_on(
     shots = copies(images[-1], tmp_path / "shots", 6, 1)
     outcome = train([*images[:-1], *shots], [], tmp_path, options=PLAIN)
     assert any(
-        "6 images are as much alike as shots of the same part" in w for w in outcome.warnings
+        "6 images are as similar as repeated shots of one part" in w for w in outcome.warnings
     )
     assert all(e.correct for e in outcome.evaluated if e.is_anomalous_truth)
 

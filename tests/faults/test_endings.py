@@ -126,7 +126,7 @@ def test_a_killed_run_leaves_the_stop_to_its_guard(scene: Scene) -> None:
     ],
 )
 def test_a_run_killed_between_two_steps(scene: Scene, where: str) -> None:
-    """None of them leaves a model that is up, or may come up, unknown."""
+    """No kill leaves a model unrecorded that is up or may come up."""
     scene.endpoint.script(start_seconds=1)
     run = scene.inspect(breaks=[Break(where, what="die")])
     since = scene.fault(run.broken_at())
@@ -145,11 +145,11 @@ def test_run_and_guard_killed_together_leave_the_stop_to_the_sweeper(scene: Scen
     since = scene.fault()
     kill(guard, run.pid)
     assert run.wait() == -signal.SIGKILL
-    assert not scene.sweep().swept, "a lease that has not run out is respected"
+    assert not scene.sweep().swept, "a lease that has not expired is respected"
     assert scene.endpoint.status == "HOSTED"
     wait_until(lambda: scene.sweep().swept)
     took = scene.check_stopped(since, LEASE_SECONDS + bound("both"))
-    # Less what had passed since the last heartbeat, which comes every second at the latest.
+    # Minus the time since the last heartbeat, at most a second.
     assert took > LEASE_SECONDS / 2
     assert scene.newest_run().status == "crashed"
     scene.resume().finish()

@@ -61,7 +61,7 @@ def test_the_first_of_two_runs_ends(scene: Scene, other: Scene) -> None:
 def begin_both(scene: Scene, other: Scene) -> tuple[Running, Running]:
     """Two runs that use the model at the same time."""
     first = scene.inspect(read_timeout_seconds="60")
-    scene.asking(1, then=5)  # until the second is there as well
+    scene.asking(1, then=5)  # until the second run has joined
     second = other.inspect(read_timeout_seconds="60")
     wait_until(lambda: scene.hostings()[0].live_leases == 2)
     return first, second
@@ -78,7 +78,7 @@ def check_one_period(endpoint: Endpoint) -> None:
 @pytest.mark.parametrize("fault", ["exception", "SIGINT", "SIGKILL", "both", "StartModel"])
 def test_a_model_of_somebody_else_survives_every_fault(scene: Scene, fault: str) -> None:
     endpoint = scene.endpoint
-    if fault == "StartModel":  # somebody else is faster, between our look and our call
+    if fault == "StartModel":  # somebody else starts it after our DescribeModel
         endpoint.script(fail={"StartModel": ["overtaken"]})
         scene.inspect().finish()
     else:
@@ -88,7 +88,7 @@ def test_a_model_of_somebody_else_survives_every_fault(scene: Scene, fault: str)
         )
         run = scene.inspect(breaks=breaks)
         guard = run.guard()
-        if fault != "exception":  # which comes by itself, however far the run has got until here
+        if fault != "exception":  # which the break causes by itself
             scene.asking()
         scene.fault()
         if fault == "both":

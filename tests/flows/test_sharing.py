@@ -10,7 +10,7 @@ from lfv_store import NewRun, Store
 from tests.support.endpoints import Endpoint
 
 
-def test_a_model_stopped_by_hand_under_two_runs_is_started_again_and_kept_for_the_other(
+def test_a_model_stopped_by_hand_during_two_runs_is_started_once_and_shared(
     images: Path, endpoint: Endpoint, store: Store
 ) -> None:
     first = inspect_images(source=str(images), project="parts")

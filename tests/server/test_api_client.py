@@ -1,4 +1,4 @@
-"""The client that current boto3 gives for our service model."""
+"""The client that current boto3 builds from our service model."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ def test_remarks_name_the_users_files(client: Any, service: Service, project: st
 
 
 def speckled(kind: str = "PNG") -> bytes:
-    """An image whose half is a header and some of its pixels."""
+    """An image of noise; its first half has a valid header."""
     out = io.BytesIO()
     noise((64, 64), 50).convert("RGB").save(out, kind)
     return out.getvalue()
@@ -220,7 +220,7 @@ def test_unreliable_figures_are_marked(client: Any, service: Service, project: s
 
 
 def test_undefined_figures_are_left_out(client: Any, service: Service, project: str) -> None:
-    """Nothing anomalous among the test images, and nothing called so."""
+    """No test image is anomalous, and none is judged anomalous."""
     make_dataset(client, service, project, put_images(service, f"{project}/train"), "train")
     normal = put_images(service, f"{project}/test")[::2]
     make_dataset(client, service, project, normal, "test")
@@ -233,7 +233,7 @@ def test_undefined_figures_are_left_out(client: Any, service: Service, project: 
 
 
 def mask_of(size: tuple[int, int]) -> bytes:
-    """A PNG of one colour, which is small however many pixels it has."""
+    """A PNG of one colour, which is small for any number of pixels."""
     out = io.BytesIO()
     Image.new("1", size).save(out, "PNG")
     return out.getvalue()
@@ -258,7 +258,7 @@ def mask_of(size: tuple[int, int]) -> bytes:
 def test_masks_refused_by_name(
     client: Any, service: Service, project: str, mask: bytes, why: str | None
 ) -> None:
-    """A few kilobytes may be a gigabyte of pixels, which are never made of them."""
+    """A few kilobytes can encode a gigabyte of pixels, which are never decoded."""
     lines = put_images(service, project, 10, masks=True)
     (service.bucket / project / "1.mask.png").write_bytes(mask)
     make_dataset(client, service, project, lines, "train")

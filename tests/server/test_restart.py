@@ -185,13 +185,13 @@ def test_embedded_service_ends_with_its_last_client(tmp_path: Path) -> None:
         make_model(client, service, "p")
         host(client, "p")
         with shared_lock(lock):
-            pass  # another client that comes and goes
+            pass  # another client connects and leaves
         assert detect(client, "p", png())["IsAnomalous"] is False
         units = children(service)
         process = service.process
         assert process is not None
         os.kill(process.pid, 0)
-        # The last client goes: the lock is the outer one.
+        # The last client leaves: it held the outer lock.
         with lock.open("a") as file:
             fcntl.flock(file, fcntl.LOCK_SH)
         assert process.poll() is None
@@ -199,7 +199,7 @@ def test_embedded_service_ends_with_its_last_client(tmp_path: Path) -> None:
     assert not service.ready_file.exists()
     for pid in units:
         wait_until(lambda pid=pid: is_gone(pid))
-    # The next one starts with the model trained, and not hosted.
+    # The next service finds the model trained, and does not host it.
     with shared_lock(lock):
         service.start()
         client = service.client()

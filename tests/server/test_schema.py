@@ -108,7 +108,7 @@ def test_changes_pending_in_release_0_1_0_are_applied(upgraded: Service) -> None
 
 
 def test_projects_of_an_upgraded_state_keep_their_order(upgraded: Service) -> None:
-    """Ids go on after the highest that release 0.1.0 gave."""
+    """Ids continue after the highest of release 0.1.0."""
     client = upgraded.client()
     client.create_project(ProjectName="later")
     assert [p["ProjectName"] for p in client.list_projects()["Projects"]] == ["flange", "later"]

@@ -22,7 +22,8 @@ def store(database_url: str) -> Iterator[Store]:
 def full(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Store]:
-    """A store with rows in every audited table, and an intact trail. All tampering is undone."""
+    """A store with rows in every audited table, and an intact audit log. All tampering is
+    undone."""
     with ExitStack() as stack:
         if request.param == "sqlite":
             url = f"sqlite:///{tmp_path_factory.mktemp('full') / 'store.db'}"

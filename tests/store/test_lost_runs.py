@@ -1,4 +1,4 @@
-"""Lost runs: recorded as crashed, and running again when they return."""
+"""Lost runs are recorded as crashed, and as running when they return."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_sweeping_again_changes_nothing(store: Store) -> None:
 
 @pytest.mark.parametrize("status", ["completed", "failed", "cancelled", "interrupted"])
 def test_the_end_of_a_run_is_not_changed(store: Store, status: Any) -> None:
-    """Its lease may expire later, if the process died between the two."""
+    """Its lease may expire later, if the process died before releasing it."""
     model_id = a_model(store)
     run_id = a_run(store, model_id)
     acquire(store, model_id, run_id)
@@ -87,7 +87,7 @@ def test_only_the_run_that_was_lost_is_marked(store: Store) -> None:
 
 
 def test_joining_the_hosting_finds_the_lost_run(store: Store) -> None:
-    """Without a sweeper: the next lease on the same hosting, and its release, find it too."""
+    """Without a sweeper, the next lease on the same hosting finds it too, as does its release."""
     model_id = a_model(store)
     first, second, third = (a_run(store, model_id) for _ in range(3))
     acquire(store, model_id, first)

@@ -147,7 +147,7 @@ def test_without_answers_the_lease_time_decides(store: Store) -> None:
     assert row["cost_per_thousand_images"] is None
 
 
-def test_somebody_elses_model_and_a_failed_start_cost_nothing(store: Store) -> None:
+def test_other_peoples_models_and_failed_starts_cost_nothing(store: Store) -> None:
     model_id = a_model(store)
     run_id = a_run(store, model_id)
     foreign = store.leases.acquire(model_id, run_id, now=T0, **{**LEASE, "already_hosted": True})

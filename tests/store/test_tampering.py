@@ -141,7 +141,7 @@ def test_two_exchanged_rows_are_detected(full: Store, table: str) -> None:
     key = key_of(table)[0] if table not in ("anomalies", "inspection_attributes") else None
 
     def swap(conn: Connection) -> None:
-        if key is None:  # exchange what two rows say
+        if key is None:  # exchange the content of two rows
             column = "color" if table == "anomalies" else "value"
             one, two = where(conn, table, 0), where(conn, table, 1)
             values = [

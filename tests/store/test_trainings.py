@@ -48,13 +48,13 @@ def test_the_last_trainings_of_many_models_are_read_together(store: Store) -> No
     assert store.trainings.last([]) == {}
 
 
-def test_a_training_is_not_changed_behind_the_trail(store: Store) -> None:
+def test_a_recorded_training_cannot_be_changed(store: Store) -> None:
     model_id = a_model(store)
     store.trainings.record(NewTraining(model_id, "images", T0))
     with pytest.raises(InvalidRecord, match="append-only"), store.database.write() as conn:
         conn.execute(sa.text("UPDATE trainings SET trained_by = 'somebody else'"))
 
 
-def test_a_training_is_of_a_model(store: Store) -> None:
+def test_a_training_needs_a_model(store: Store) -> None:
     with pytest.raises(UnknownModel):
         store.trainings.record(NewTraining(7, "images", T0))

@@ -29,13 +29,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--both-databases",
         action="store_true",
-        help="bring about every fault on SQLite and on PostgreSQL, not on one of them by turns",
+        help="inject every fault on both SQLite and PostgreSQL, instead of taking turns",
     )
     group.addoption(
         "--every-host",
         action="store_true",
-        help="bring about every fault on every kind of host, not only those marked so, and all "
-        "variants of a fault on each instead of by turns",
+        help="inject every fault on every kind of host, not only marked ones, and all "
+        "variants of a fault on each, instead of taking turns",
     )
 
 
@@ -43,7 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers."""
     config.addinivalue_line(
         "markers",
-        "every_host(by_turns=False): runs on each kind of host; with by_turns the variants of a "
-        "test take the hosts by turns, so that each host has some and each variant a host",
+        "every_host(by_turns=False): runs on each kind of host; with by_turns, the variants of a "
+        "test take turns, so that each host runs some variants and each variant one host",
     )
     config.addinivalue_line("markers", "both_databases: always runs on SQLite and PostgreSQL")

@@ -152,7 +152,7 @@ def _line_safe(value: Any) -> str:
 
 
 def serialized(operation: OperationModel, members: dict[str, Any]) -> Sent:
-    """As an SDK would, but without its checks."""
+    """Encode a request like an SDK, but without its checks."""
     path, query, headers, body = operation.http["requestUri"], [], {}, {}
     payload = b""
     shape: Any = operation.input_shape
@@ -284,7 +284,7 @@ def detections(project: str, size: tuple[int, int]) -> st.SearchStrategy[Sent]:
 
 
 class Sender:
-    """Sends requests over one connection and checks that each is answered as it should be."""
+    """Sends requests over one connection and checks each response."""
 
     def __init__(self, service: Service) -> None:
         self._service = service

@@ -20,7 +20,7 @@ from pathlib import Path
 from tests.support.processes import free_port
 from tests.support.waiting import PLENTY, wait_until
 
-#: Without what the page shows, a flow run takes a quarter of the time.
+#: Without the events that the page shows, a flow run takes a quarter of the time.
 _QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
@@ -34,15 +34,13 @@ _QUIET = {
 
 
 def with_tables(folder: Path, name: str = "prefect.db") -> Path:
-    """A folder for PREFECT_HOME, with a database that has its tables.
-
-    Prefect takes seven seconds of CPU to create them, which is done once: a copy is in pytest's
-    folder.
+    """A folder for PREFECT_HOME, with a database that has its tables. Creating them takes Prefect
+    seven seconds of CPU time, so they are created once and copied.
     """
     folder.mkdir(parents=True, exist_ok=True)
     places = (parent for parent in folder.parents if parent.name.startswith("pytest-of-"))
     place = next(places, None)
-    if place is not None:  # a benchmark's folder is its own
+    if place is not None:  # a benchmark uses its own folder
         shutil.copyfile(_template(place), folder / name)
     return folder
 
@@ -99,7 +97,7 @@ def prefect_server(
     if database is not None:
         asynchronous = database.replace("postgresql://", "postgresql+asyncpg://", 1)
         places["PREFECT_API_DATABASE_CONNECTION_URL"] = asynchronous
-    # The server itself has the address, too: its pages call the API there.
+    # The server needs the address, too: its pages call the API there.
     settings = {**_QUIET, **places, "PREFECT_API_URL": api_url_at(port), **changed}
     command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "error"]

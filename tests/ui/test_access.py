@@ -44,7 +44,7 @@ from tests.support.ui import (
 
 
 class Elements(HTMLParser):
-    """A page parsed like a browser: attributes, and scripts that are not our files."""
+    """A page parsed as in a browser: attributes, and scripts that are not our files."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -51,7 +51,7 @@ def test_reviews_correct_the_last_training(place: Scene, mara: Browser) -> None:
     trained_on(place, {1: 0, 2: 0, 4: 1})
     numbers = place.parts()
     place.store.reviews.record(NewReview(numbers[1], "reject", "ben"))  # line 2 was labelled normal
-    place.store.reviews.record(NewReview(numbers[3], "reject", "ben"))  # line 4 was labelled so
+    place.store.reviews.record(NewReview(numbers[3], "reject", "ben"))  # line 4 was labelled anomaly
     place.store.reviews.record(NewReview(numbers[5], "accept", "ben"))  # line 6 is new
     place.store.reviews.record(NewReview(numbers[6], "review", "ben"))  # unsure
     page = mara.client.post(
@@ -82,7 +82,7 @@ def test_without_the_old_images_only_reviews_are_in_it(place: Scene, tmp_path: P
 
 
 def test_splits_and_masks_of_a_folder_are_kept(place: Scene, tmp_path: Path) -> None:
-    """The next version is not trained on the images that measured this one."""
+    """The next version is not trained on this version's test images."""
     lot = tmp_path / "lot"
     for name in ("train/good/1", "test/dent/2", "ground_truth/dent/2_mask"):
         (lot / name).parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ def test_splits_and_masks_of_a_folder_are_kept(place: Scene, tmp_path: Path) -> 
         assert mask.getextrema() == (255, 255)
 
 
-def test_labels_by_names_of_the_users_own_are_kept(place: Scene, tmp_path: Path) -> None:
+def test_labels_with_names_from_the_user_are_kept(place: Scene, tmp_path: Path) -> None:
     lot = tmp_path / "lot"
     for name in ("smooth/1", "rough/2"):
         (lot / name).parent.mkdir(parents=True)

@@ -120,7 +120,7 @@ class SupervisedService:
         return pause
 
     def end(self) -> None:
-        """Ask the process to end."""
+        """Send SIGTERM to the process."""
         if self._process is not None and self._process.poll() is None:
             self.service.before_end()
             self._process.terminate()

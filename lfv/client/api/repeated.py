@@ -19,16 +19,16 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
 from botocore.parsers import create_parser
 
-#: Stands for the argument that varies.
+#: Placeholder for the argument that varies.
 _PLACEHOLDER = "bb0f5c3c-6c0e-4a52-9d2c-5c4ae0b1a7d3"
 _NO_BODY = hashlib.sha256(b"").hexdigest()
 
 
 class RepeatedCall(Protocol):
-    """Calls a method with the arguments that it was made with, and those that vary."""
+    """Calls a method with fixed arguments and those that vary."""
 
     def __call__(self, body: bytes, varying: str = "") -> dict[str, Any]:
-        """Send `body`, with `varying` as the argument that was named as varying."""
+        """Send `body`, with `varying` as the argument that varies."""
 
 
 def repeated_call(
@@ -38,8 +38,8 @@ def repeated_call(
 
     One more argument may vary; it must be sent in a header. The function returns and raises what
     the method does, except that it makes a single attempt, emits no events and does not validate
-    the arguments. If this release of botocore has its connections elsewhere, or the client does not
-    sign with Signature Version 4, the method itself is called.
+    the arguments. If this release of botocore keeps its connections elsewhere, or the client does
+    not sign with Signature Version 4, the method itself is called.
     """
     session = getattr(getattr(client, "_endpoint", None), "http_session", None)
     if session is None or client.meta.config.signature_version != "v4":
@@ -54,7 +54,7 @@ def repeated_call(
 
 @dataclass(frozen=True)
 class _Signing:
-    """What a second's requests have in common: all that is signed but the digest of the body.
+    """What the requests of one second share: all signed parts but the body's digest.
 
     `varies` is the header whose value varies; `canonical` has the placeholder in its place.
     """
@@ -117,7 +117,7 @@ class _RepeatedCall:
         return parsed
 
     def _sign(self) -> _Signing:
-        """Return what this second's requests have in common, with the current credentials."""
+        """Return what the requests of this second share, with the current credentials."""
         signing, second = self._signing, int(time.time())
         if signing is not None and signing.second == second:
             return signing

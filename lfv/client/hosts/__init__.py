@@ -1,4 +1,4 @@
-"""Places where a model can live, behind one small interface."""
+"""The kinds of host for a model, behind one small interface."""
 
 from lfv.client.hosts.lookoutvision import LookoutVisionHost
 from lfv.client.hosts.protocol import Detection, HostFactory, HostSpec, ModelHost, ModelState, Units

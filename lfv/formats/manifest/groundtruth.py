@@ -2,9 +2,9 @@
 
 The format is SageMaker Ground Truth's output for image classification and semantic segmentation,
 as narrowed by the Lookout for Vision developer guide ("Defining JSON lines for image
-classification" and "... for image segmentation"). Attributes may have any name. Their meaning
-stands in the metadata, an attribute of the same name followed by `-metadata`. Real manifests
-deviate from the guide; docs/manifests.md lists how each deviation is read.
+classification" and "... for image segmentation"). Attributes may have any name. Their meaning is in
+their metadata, an attribute of the same name followed by `-metadata`. Real manifests deviate from
+the guide; docs/manifests.md lists how each deviation is read.
 """
 
 from __future__ import annotations

@@ -171,7 +171,7 @@ class HostingManager:
         return await record_from_loop(move, f"model {model_id}: {event}")
 
     def _move(self, model_id: str, event: ModelEvent, message: str) -> bool:
-        """Apply the event. Return False if another request, which came first, rules it out."""
+        """Apply the event. Return False if an earlier request rules it out."""
         try:
             with self._database.transaction() as tx:
                 moved = models.move(tx, models.by_id(tx, model_id), event, message)

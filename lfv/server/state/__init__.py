@@ -1,1 +1,1 @@
-"""What the service knows, by resource: one module each with its SQL and its rules."""
+"""The service's state: one module for each resource, with its SQL and its rules."""

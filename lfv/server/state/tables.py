@@ -35,7 +35,7 @@ projects = Table(
     sqlite_strict=True,
 )
 
-#: One row: the last id that a project got. Ids are never reused, because page tokens hold them.
+#: One row: the last id given to a project. Ids are never reused, because page tokens hold them.
 project_ids = Table(
     "project_ids",
     metadata,

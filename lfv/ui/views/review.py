@@ -33,7 +33,8 @@ _FOUND = (
     *("dust or dirt", "reflection", "blurred", "wrong part"),
     *("scratch", "dent", "crack", "stain", "missing material"),
 )
-#: The offered reasons by their key. Stored reasons are text: an earlier release's stay valid.
+#: The offered reasons by their key. Stored reasons are text, so those of earlier releases stay
+#: valid.
 REASONS = {
     "n": "no defect (false alarm)",
     **{str(digit): reason for digit, reason in enumerate(_FOUND, start=1)},

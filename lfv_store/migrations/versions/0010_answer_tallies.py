@@ -41,7 +41,7 @@ GROUP BY i.run_id, a.name
 
 
 def upgrade() -> None:
-    """Create the tables, and count what the tallies of a run count, up to the same mark."""
+    """Create the tables, and fill them up to the line that each run's tallies reach."""
     op.create_table(
         "answer_tallies",
         sa.Column("run_id", _BIG, autoincrement=False, nullable=False),

@@ -1,4 +1,4 @@
-"""The host of models behind the Lookout for Vision Edge Agent, on the line.
+"""The host of models behind the Lookout for Vision Edge Agent, on the production line.
 
 channel.py   calls over gRPC, and the translation of its errors
 pixels.py    conversion of images to pixels, and of masks to PNG
